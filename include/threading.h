@@ -1,0 +1,396 @@
+/*
+ * threading.h - Python's threading module for C.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Generated from src/capi/; do not edit. UPDATE_HEADER=1 cargo test --test header writes it anew.
+ */
+#ifndef THREADING_H
+#define THREADING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Handles and callbacks
+ *
+ * Every object is named by a handle: a pointer to an opaque type, owned by whoever got it from a `_new` function. `_ref` takes one more
+ * reference and `_free` gives one back; the object lives as long as anybody keeps it, the library included (a running thread keeps itself, a
+ * condition its lock, a started timer itself, a list its threads). A handle that is NULL, freed, of another kind or no handle at all gets
+ * THREADING_ERR_HANDLE from every function; it never crashes. A function that returns no status answers it with NULL, 0 or false, and sets the
+ * last error. Checks come in this order: handle, arguments, state.
+ */
+
+/**
+ * A place where a number of threads wait for each other. Python: `threading.Barrier`.
+ */
+typedef struct threading_barrier threading_barrier;
+
+/**
+ * A lock together with a line of threads that wait to be notified. Python: `threading.Condition`.
+ */
+typedef struct threading_condition threading_condition;
+
+/**
+ * A flag to wait for. Python: `threading.Event`.
+ */
+typedef struct threading_event threading_event;
+
+/**
+ * Data of which each thread has its own. Python: `threading.local`.
+ */
+typedef struct threading_local threading_local;
+
+/**
+ * A lock that one caller holds at a time, and that any thread may release. Python: `threading.Lock`.
+ */
+typedef struct threading_lock threading_lock;
+
+/**
+ * A lock that its owner may take again. Python: `threading.RLock`.
+ */
+typedef struct threading_rlock threading_rlock;
+
+/**
+ * A counter that is never below zero. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
+ */
+typedef struct threading_semaphore threading_semaphore;
+
+/**
+ * A thread of control. Python: `threading.Thread`.
+ */
+typedef struct threading_thread threading_thread;
+
+/**
+ * The threads that were alive at one moment. Python: what `threading.enumerate()` returns.
+ */
+typedef struct threading_thread_list threading_thread_list;
+
+/**
+ * A function that runs after a delay, unless it is cancelled before. Python: `threading.Timer`.
+ */
+typedef struct threading_timer threading_timer;
+
+/**
+ * What a thread or a timer runs, like a start routine of pthread_create: its result is kept for threading_thread_result().
+ */
+typedef void *(*threading_target)(void *arg);
+
+/**
+ * An override of a thread's run(): called instead of the target, with the thread and the target's argument.
+ */
+typedef void *(*threading_run)(threading_thread *thread, void *arg);
+
+/**
+ * Whether what a condition waits for has come: above zero yes, zero no, below zero failed.
+ */
+typedef int (*threading_predicate)(void *arg);
+
+/**
+ * What a barrier's last arriver does before anyone goes on: zero is done, all else failed.
+ */
+typedef int (*threading_action)(void *arg);
+
+/**
+ * Makes a local's value for the thread that calls it.
+ */
+typedef void *(*threading_local_init)(void *arg);
+
+/**
+ * Releases a value that is no longer needed.
+ */
+typedef void (*threading_destructor)(void *value);
+
+/**
+ * Called once, when the process ends.
+ */
+typedef void (*threading_callback)(void *arg);
+
+/**
+ * Told of what a thread could not handle: the thread, what kind of thing it was, and a sentence.
+ */
+typedef void (*threading_excepthook)(threading_thread *thread,
+                                     const char *kind,
+                                     const char *message,
+                                     void *arg);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Status and errors
+ *
+ * Functions return a threading_status: 0 is success; above 0 is an outcome that is no error; below 0 is an error, after which, unless it is
+ * said otherwise, nothing has changed. The numbers are never reused.
+ */
+
+/**
+ * What a function answers.
+ */
+typedef int32_t threading_status;
+
+/**
+ * Done.
+ */
+#define THREADING_OK 0
+
+/**
+ * The time ran out (Python: `False`).
+ */
+#define THREADING_TIMED_OUT 1
+
+/**
+ * A try_ call found it taken (`False`).
+ */
+#define THREADING_WOULD_BLOCK 2
+
+/**
+ * This thread has no such value (`AttributeError`).
+ */
+#define THREADING_NO_VALUE 3
+
+/**
+ * The timer's function has already begun.
+ */
+#define THREADING_TOO_LATE 4
+
+/**
+ * The handle is NULL, freed, of another kind, or no handle.
+ */
+#define THREADING_ERR_HANDLE (-1)
+
+/**
+ * An argument is out of its range (`ValueError`).
+ */
+#define THREADING_ERR_VALUE (-2)
+
+/**
+ * A timeout over THREADING_TIMEOUT_MAX, a count past its maximum (`OverflowError`).
+ */
+#define THREADING_ERR_OVERFLOW (-3)
+
+/**
+ * Release of an unlocked lock (`RuntimeError`).
+ */
+#define THREADING_ERR_NOT_ACQUIRED (-4)
+
+/**
+ * The caller does not hold it (`RuntimeError`).
+ */
+#define THREADING_ERR_NOT_OWNER (-5)
+
+/**
+ * A bounded semaphore was released too many times (`ValueError`).
+ */
+#define THREADING_ERR_OVER_RELEASED (-6)
+
+/**
+ * A thread can only be started once, and set up before that (`RuntimeError`).
+ */
+#define THREADING_ERR_ALREADY_STARTED (-7)
+
+/**
+ * A thread cannot be joined before it is started (`RuntimeError`).
+ */
+#define THREADING_ERR_NOT_STARTED (-8)
+
+/**
+ * The call could never return (`RuntimeError`).
+ */
+#define THREADING_ERR_DEADLOCK (-9)
+
+/**
+ * A dummy thread cannot be joined (`RuntimeError`).
+ */
+#define THREADING_ERR_NOT_JOINABLE (-10)
+
+/**
+ * The barrier is broken (`BrokenBarrierError`).
+ */
+#define THREADING_ERR_BROKEN_BARRIER (-11)
+
+/**
+ * The caller's own callback reported failure.
+ */
+#define THREADING_ERR_CALLBACK (-12)
+
+/**
+ * Threads are blocked on it.
+ */
+#define THREADING_ERR_BUSY (-13)
+
+/**
+ * Out of memory (`MemoryError`).
+ */
+#define THREADING_ERR_NO_MEMORY (-14)
+
+/**
+ * The system refused (`RuntimeError: can't start new thread`).
+ */
+#define THREADING_ERR_SYSTEM (-15)
+
+/**
+ * The process is past threading_shutdown().
+ */
+#define THREADING_ERR_SHUTDOWN (-16)
+
+/**
+ * A defect of this library, caught at its boundary.
+ */
+#define THREADING_ERR_INTERNAL (-17)
+
+/**
+ * The identifier of a status.
+ */
+const char *threading_status_name(int32_t status);
+
+/**
+ * A sentence that says what a status means.
+ */
+const char *threading_status_message(int32_t status);
+
+/**
+ * The status of the calling thread's latest call that ended in an error.
+ */
+threading_status threading_last_error(void);
+
+/**
+ * What went wrong in the calling thread's latest call that ended in an error.
+ */
+const char *threading_last_error_message(void);
+
+/**
+ * Forgets the calling thread's last error.
+ */
+void threading_clear_last_error(void);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Lock
+ *
+ * A lock is taken by one caller at a time. It has no owner: any thread may release it, and a thread that takes it twice waits for itself.
+ * Locks are fast, and fair enough: a newcomer may take a free lock before a thread that is just waking up, but not for longer than about half a
+ * millisecond.
+ */
+
+/**
+ * Makes an unlocked lock.
+ */
+threading_lock *threading_lock_new(void);
+
+/**
+ * Takes one more reference.
+ */
+threading_lock *threading_lock_ref(threading_lock *lock);
+
+/**
+ * Gives one reference back; the last one ends the lock's life, held or not.
+ */
+threading_status threading_lock_free(threading_lock *lock);
+
+/**
+ * Takes the lock, and waits as long as somebody holds it.
+ */
+threading_status threading_lock_acquire(threading_lock *lock);
+
+/**
+ * Takes the lock if nobody holds it.
+ */
+threading_status threading_lock_try_acquire(threading_lock *lock);
+
+/**
+ * Takes the lock, and waits for it no longer than the given time.
+ */
+threading_status threading_lock_acquire_timeout(threading_lock *lock, double seconds);
+
+/**
+ * Gives the lock back.
+ */
+threading_status threading_lock_release(threading_lock *lock);
+
+/**
+ * Tells whether somebody holds the lock.
+ */
+bool threading_lock_locked(threading_lock *lock);
+
+/**
+ * Makes the lock as new: unlocked.
+ */
+threading_status threading_lock_at_fork_reinit(threading_lock *lock);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * RLock
+ *
+ * A re-entrant lock: the thread that holds it may take it again at once, and has to release it as often. Only its owner may release it. When its
+ * owner ends without releasing it, it stays locked and belongs to nobody. A timer's function owns for its timer, not for the thread that runs it.
+ */
+
+/**
+ * Makes an unlocked re-entrant lock.
+ */
+threading_rlock *threading_rlock_new(void);
+
+/**
+ * Takes one more reference.
+ */
+threading_rlock *threading_rlock_ref(threading_rlock *rlock);
+
+/**
+ * Gives one reference back; the last one ends the lock's life, held or not.
+ */
+threading_status threading_rlock_free(threading_rlock *rlock);
+
+/**
+ * Takes the lock once more if the caller owns it; otherwise waits as long as somebody holds it.
+ */
+threading_status threading_rlock_acquire(threading_rlock *rlock);
+
+/**
+ * Takes the lock if the caller owns it already or nobody holds it.
+ */
+threading_status threading_rlock_try_acquire(threading_rlock *rlock);
+
+/**
+ * Takes the lock, and waits for it no longer than the given time.
+ */
+threading_status threading_rlock_acquire_timeout(threading_rlock *rlock, double seconds);
+
+/**
+ * Undoes one acquire of the caller's; the last one frees the lock.
+ */
+threading_status threading_rlock_release(threading_rlock *rlock);
+
+/**
+ * Tells whether somebody holds the lock.
+ */
+bool threading_rlock_locked(threading_rlock *rlock);
+
+/**
+ * Tells whether the caller holds the lock.
+ */
+bool threading_rlock_is_owned(threading_rlock *rlock);
+
+/**
+ * Tells how often the caller holds the lock.
+ */
+size_t threading_rlock_recursion_count(threading_rlock *rlock);
+
+/**
+ * Makes the lock as new: unlocked.
+ */
+threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* THREADING_H */

@@ -1,0 +1,101 @@
+//! The C API: one file per object. A function here checks nothing but its pointers, calls the object's method, and turns the result
+//! into what C gets; what the call means is the object's.
+//!
+//! `include/threading.h` is generated from these files, in the order of [`types`], [`status`], [`library`], [`thread`] and so on; their
+//! comments are its text. `cargo test --test header` compares, `UPDATE_HEADER=1 cargo test --test header` writes.
+
+#![expect(non_camel_case_types, reason = "the names of C")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::per_thread;
+
+pub mod lock;
+pub mod rlock;
+pub mod status;
+pub mod types;
+
+use status::{THREADING_OK, threading_status};
+use types::Opaque;
+
+/// The object that C names by this pointer, whatever it is.
+#[inline(always)]
+fn object<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
+    Handle::from_bits(handle.addr())
+}
+
+/// What C gets for a handle.
+#[inline(always)]
+fn pointer<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
+    core::ptr::with_exposed_provenance_mut(handle.bits())
+}
+
+/// The one guard under which every export runs: a defect of ours stays ours.
+#[inline(always)]
+fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::Internal))
+}
+
+#[cold]
+fn failed(error: Error) -> threading_status {
+    per_thread::with(|mine| mine.error.set(error.number()));
+    error.status()
+}
+
+/// For functions that return a status and have no outcome but success.
+#[inline(always)]
+fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
+    match guard(call) {
+        Ok(()) => THREADING_OK,
+        Err(error) => failed(error),
+    }
+}
+
+/// For functions that return a status and have another outcome besides success.
+#[inline(always)]
+fn outcome(otherwise: threading_status, call: impl FnOnce() -> Result<bool>) -> threading_status {
+    match guard(call) {
+        Ok(true) => THREADING_OK,
+        Ok(false) => otherwise,
+        Err(error) => failed(error),
+    }
+}
+
+/// For functions that return a value: NULL, 0 or false for a bad handle.
+#[inline(always)]
+fn value<R: Bad>(call: impl FnOnce() -> Result<R>) -> R {
+    match guard(call) {
+        Ok(value) => value,
+        Err(error) => {
+            failed(error);
+            R::BAD
+        }
+    }
+}
+
+/// For functions that return a handle.
+#[inline(always)]
+fn handle<O: Opaque>(call: impl FnOnce() -> Result<Handle<O::Object>>) -> *mut O {
+    value(|| call().map(pointer))
+}
+
+/// What a function without a status answers when it fails.
+trait Bad {
+    const BAD: Self;
+}
+
+macro_rules! bad {
+    ($($type:ty = $bad:expr),*) => { $(impl Bad for $type { const BAD: Self = $bad; })* };
+}
+
+bad!(bool = false, u64 = 0, i64 = 0, usize = 0, f64 = 0.0);
+
+impl<T> Bad for *mut T {
+    const BAD: Self = core::ptr::null_mut();
+}
+
+impl<T> Bad for *const T {
+    const BAD: Self = core::ptr::null();
+}

@@ -1,0 +1,224 @@
+//! What each slot begins with.
+//!
+//! # `word`: the state of the object
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 5 | the generation of the slot, 1 to 63; 0 is a slot that was never used |
+//! | 6 `LIVE` | an object lives here |
+//! | 7 to 63 | the object's own; its file has the table |
+//!
+//! Published with release by `begin_life`; whoever finds its tag there with acquire sees the object built.
+//!
+//! # `refs`: who keeps it alive
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 5 | the generation |
+//! | 6 `DYING` | the last reference has been given back, and it is being decided whether that is allowed |
+//! | 8 to 35 | the callers' references |
+//! | 36 to 63 | the library's own references |
+//!
+//! Alive as long as either count is above zero. From (1, 0) or (0, 1) the last one goes to `DYING` (acquire and release); from there
+//! back (`revive`, release) or on to zero (`bury`, release). Whoever meets `DYING` waits for the decision, which takes no lock that
+//! is held across a wait or a callback of the caller's.
+//!
+//! # `pins`: who still looks at the slot
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 31 | threads of this process that are in the middle of a blocking call |
+//! | 32 to 61 | the epoch of the fork that they belong to; others do not count |
+//! | 63 `DEAD` | the object is gone, and whoever takes the count to zero gives the slot back |
+//!
+//! All changes are acquire and release: what a thread did with the slot happens before it is used again. Whoever succeeds in the change
+//! from `DEAD` alone to 0 recycles the slot, so that it is done once. A pin on a slot that has found a new object meanwhile is harmless: the
+//! pinning thread sees another tag in the word and lets go.
+
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::park::fork::epoch;
+
+/// The bits of the generation, in the word, in `refs` and in a handle.
+pub(crate) const GENERATION: u64 = 63;
+/// An object lives here.
+pub(crate) const LIVE: u64 = 64;
+/// Generation and `LIVE`.
+pub(crate) const TAG: u64 = 127;
+
+const DYING: u64 = 64;
+const USER: u64 = 1 << 8;
+const KEPT: u64 = 1 << 36;
+const COUNT: u64 = (1 << 28) - 1;
+
+const DEAD: u64 = 1 << 63;
+const PIN: u64 = 1;
+const PINS: u64 = (1 << 32) - 1;
+const EPOCH_SHIFT: u32 = 32;
+
+/// See the module.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) word: AtomicU64,
+    refs: AtomicU64,
+    pins: AtomicU64,
+    /// The next free slot, while this one is free. The arena's.
+    pub(super) next_free: AtomicU64,
+}
+
+fn users(refs: u64) -> u64 {
+    refs / USER & COUNT
+}
+
+fn kept(refs: u64) -> u64 {
+    refs / KEPT
+}
+
+impl Header {
+    /// The generation of the object that lives here or will live here next.
+    pub(crate) fn generation(&self) -> u64 {
+        (self.word.load(Ordering::Relaxed) & GENERATION).max(1)
+    }
+
+    /// Whether the object with this tag lives here now.
+    #[inline]
+    pub(crate) fn is(&self, tag: u64) -> bool {
+        self.word.load(Ordering::Acquire) & TAG == tag
+    }
+
+    pub(super) fn begin_life(&self, generation: u64, initial: u64) {
+        self.refs.store(generation | USER, Ordering::Relaxed);
+        self.word.store(initial | generation | LIVE, Ordering::Release);
+    }
+
+    /// For `kill`, when nothing but the life itself has to be decided.
+    pub(crate) fn end_life(&self, tag: u64) {
+        debug_assert_eq!(self.word.load(Ordering::Relaxed) & TAG, tag);
+        self.word.fetch_and(!LIVE, Ordering::AcqRel);
+    }
+
+    /// Changes `refs` as `change` says, unless the object is not the tag's, or not alive.
+    fn change_refs(&self, tag: u64, change: impl Fn(u64) -> Result<u64>) -> Result<u64> {
+        let mut refs = self.refs.load(Ordering::Relaxed);
+        loop {
+            if refs & GENERATION != tag & GENERATION {
+                return Err(Error::Handle);
+            }
+            if refs & DYING != 0 {
+                spin_loop();
+                refs = self.refs.load(Ordering::Relaxed);
+                continue;
+            }
+            if refs < USER {
+                return Err(Error::Handle);
+            }
+            let changed = change(refs)?;
+            match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(changed),
+                Err(now) => refs = now,
+            }
+        }
+    }
+
+    pub(super) fn add_user(&self, tag: u64) -> Result<()> {
+        let full = |refs| users(refs) == COUNT;
+        self.change_refs(
+            tag,
+            |refs| if full(refs) { Err(Error::ReferenceOverflow) } else { Ok(refs + USER) },
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn add_kept(&self, tag: u64) -> Result<()> {
+        let full = |refs| kept(refs) == COUNT;
+        self.change_refs(
+            tag,
+            |refs| if full(refs) { Err(Error::ReferenceOverflow) } else { Ok(refs + KEPT) },
+        )?;
+        Ok(())
+    }
+
+    /// True if it was the last of all: then the object is dying, and the caller decides.
+    pub(super) fn drop_user(&self, tag: u64) -> Result<bool> {
+        let refs = self.change_refs(tag, |refs| match (users(refs), kept(refs)) {
+            (0, _) => Err(Error::Handle),
+            (1, 0) => Ok(refs | DYING),
+            _ => Ok(refs - USER),
+        })?;
+        Ok(refs & DYING != 0)
+    }
+
+    /// As `drop_user`. The library gives back what it has, so that a failure cannot be.
+    pub(super) fn drop_kept(&self, tag: u64) -> bool {
+        let refs = self.change_refs(tag, |refs| match (users(refs), kept(refs)) {
+            (_, 0) => Err(Error::Internal),
+            (0, 1) => Ok(refs | DYING),
+            _ => Ok(refs - KEPT),
+        });
+        debug_assert!(refs.is_ok());
+        refs.is_ok_and(|refs| refs & DYING != 0)
+    }
+
+    /// The object was busy: its last reference stays with whoever wanted to give it back.
+    pub(super) fn revive(&self, tag: u64) {
+        debug_assert_eq!(self.refs.load(Ordering::Relaxed) & GENERATION, tag & GENERATION);
+        self.refs.fetch_and(!DYING, Ordering::Release);
+    }
+
+    pub(super) fn bury(&self, tag: u64) {
+        self.refs.store(tag & GENERATION, Ordering::Release);
+    }
+
+    /// How many references the library itself holds; a snapshot.
+    pub(crate) fn kept(&self) -> u64 {
+        kept(self.refs.load(Ordering::Relaxed))
+    }
+
+    fn change_pins(&self, change: impl Fn(u64) -> u64) -> u64 {
+        let current = u64::from(epoch()) << EPOCH_SHIFT;
+        let mut pins = self.pins.load(Ordering::Relaxed);
+        loop {
+            // Pins of the parent's threads are forgotten.
+            let counted = if pins & !DEAD & !PINS == current { pins } else { (pins & DEAD) | current };
+            let changed = change(counted);
+            match self.pins.compare_exchange_weak(pins, changed, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return changed,
+                Err(now) => pins = now,
+            }
+        }
+    }
+
+    pub(super) fn add_pin(&self) {
+        self.change_pins(|pins| pins + PIN);
+    }
+
+    /// True if the caller has to recycle the slot.
+    pub(super) fn drop_pin(&self) -> bool {
+        // A pin of the parent's, dropped by the thread that forked inside of a callback, is forgotten already.
+        let pins = self.change_pins(|pins| pins - u64::from(pins & PINS != 0));
+        pins & DEAD != 0 && self.is_unpinned(pins)
+    }
+
+    /// True if the caller has to recycle the slot.
+    pub(super) fn mark_dead(&self) -> bool {
+        let pins = self.change_pins(|pins| pins | DEAD);
+        self.is_unpinned(pins)
+    }
+
+    fn is_unpinned(&self, pins: u64) -> bool {
+        pins & PINS == 0 && self.pins.compare_exchange(pins, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// On to the slot's next generation; true if it was the last.
+    pub(super) fn next_generation(&self) -> bool {
+        let generation = self.generation();
+        if generation == GENERATION {
+            return true;
+        }
+        self.refs.store(generation + 1, Ordering::Relaxed);
+        self.word.store(generation + 1, Ordering::Release);
+        false
+    }
+}

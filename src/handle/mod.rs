@@ -1,0 +1,216 @@
+//! Handles: how an object is named, found, kept and given back.
+//!
+//! A handle is the address of a slot (a multiple of 64) with the slot's generation in its six low bits. Slots lie in one range
+//! of addresses per kind ([`arena`]) and are never unmapped, so that any number can be tested for being a handle: outside of the
+//! range it is none of this kind, inside of it there is a header to read, whose first word says which generation lives there.
+//!
+//! - [`header`] is what each slot begins with: the state word, the references, the pins;
+//! - [`arena`] is where slots come from and go to.
+//!
+//! Methods of an object take the `tag` (generation and `LIVE`) along, and compare it in the same atomic operation that changes
+//! the state word, so that between the check and the use there is nothing in which the object could vanish.
+
+pub(crate) mod arena;
+pub(crate) mod header;
+
+use core::marker::PhantomData;
+
+use crate::error::{Error, Result};
+use arena::Arena;
+use header::{GENERATION, Header, LIVE, TAG};
+
+/// What can live behind a handle.
+///
+/// # Safety
+/// The type is valid when all its bytes are zero, shareable between threads in that state and in any other, at most a block
+/// large, a power of two in size, and begins with its header.
+pub(crate) unsafe trait Kind: Sized + Sync + 'static {
+    /// Its number in [`arena::ARENAS`].
+    const INDEX: usize;
+
+    fn header(&self) -> &Header;
+
+    /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word. Refused (false) while threads are blocked on
+    /// it, unless `forced`: then they are sent on.
+    fn kill(&self, tag: u64, forced: bool) -> bool {
+        let _ = forced;
+        self.header().end_life(tag);
+        true
+    }
+
+    /// Lets go of whatever the object keeps. Called once, after `kill`; no lock is held, callbacks may run.
+    fn let_go(&self) {}
+}
+
+/// The name of an object, unchecked: any number can be one. It owns nothing.
+///
+/// Every method checks the handle first and answers a bad one with [`Error::Handle`].
+pub struct Handle<T> {
+    bits: usize,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Handle<T> {}
+
+impl<T> PartialEq for Handle<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bits == other.bits
+    }
+}
+
+impl<T> Eq for Handle<T> {}
+
+impl<T> core::fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:#x}", self.bits)
+    }
+}
+
+impl<T> Handle<T> {
+    /// No handle at all.
+    pub const NULL: Self = Self::from_bits(0);
+
+    /// Any number, handle or not.
+    #[inline(always)]
+    pub const fn from_bits(bits: usize) -> Self {
+        Handle { bits, kind: PhantomData }
+    }
+
+    /// The number that C sees as a pointer.
+    #[inline(always)]
+    pub const fn bits(self) -> usize {
+        self.bits
+    }
+}
+
+#[expect(private_bounds, reason = "the kinds are this crate's")]
+impl<T: Kind> Handle<T> {
+    /// The slot, if there is one, and the tag that its word must carry for this handle to be good. Whoever uses the slot compares
+    /// the tag in the operation that changes the word.
+    #[inline(always)]
+    pub(crate) fn slot(self) -> Result<(&'static T, u64)> {
+        const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() == 64) };
+        let address = self.bits & !(GENERATION as usize);
+        let arena = Self::arena();
+        if !arena.contains(address) || address & (size_of::<T>() - 1) != 0 {
+            return Err(Error::Handle);
+        }
+        // SAFETY: the address is that of a slot in the committed part of this kind's range, which is never unmapped, and in which
+        // any content is a valid T.
+        Ok((unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE))
+    }
+
+    /// The slot of a handle that is good at this moment.
+    #[inline]
+    pub(crate) fn check(self) -> Result<(&'static T, u64)> {
+        let (object, tag) = self.slot()?;
+        if object.header().is(tag) { Ok((object, tag)) } else { Err(Error::Handle) }
+    }
+
+    /// An argument that has been looked at before the handle: if both are wrong, the handle's error is the answer.
+    #[inline(always)]
+    pub(crate) fn argument<V>(self, argument: Result<V>) -> Result<V> {
+        match argument {
+            Ok(value) => Ok(value),
+            Err(error) => self.check().and(Err(error)),
+        }
+    }
+
+    #[inline(always)]
+    fn arena() -> &'static Arena {
+        &arena::ARENAS[T::INDEX]
+    }
+
+    /// Makes an object: `build` fills the slot, then the word appears with `initial` above its tag, and the handle is good.
+    /// The caller owns one reference.
+    pub(crate) fn create(initial: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
+        let address = Self::arena().allocate(size_of::<T>())?;
+        // SAFETY: as in `slot`; the arena gives each slot to one caller.
+        let object: &'static T = unsafe { &*(address as *const T) };
+        let generation = object.header().generation();
+        build(object, generation | LIVE);
+        object.header().begin_life(generation, initial);
+        Ok(Self::from_bits(address | generation as usize))
+    }
+
+    /// The handle of an object that is known to live.
+    pub(crate) fn of(object: &'static T) -> Self {
+        Self::from_bits(core::ptr::from_ref(object) as usize | object.header().generation() as usize)
+    }
+
+    /// One more reference for the caller, who owns it like the one that `new` gave.
+    pub fn add_ref(self) -> Result<Self> {
+        let (object, tag) = self.slot()?;
+        object.header().add_user(tag)?;
+        Ok(self)
+    }
+
+    /// Gives one of the callers' references back. The last one ends the object's life, unless the library keeps it alive;
+    /// [`Error::Busy`] while threads are blocked on it.
+    pub fn free(self) -> Result<()> {
+        let (object, tag) = self.slot()?;
+        if object.header().drop_user(tag)? { Self::end(object, tag, false) } else { Ok(()) }
+    }
+
+    /// A reference of the library's own.
+    pub(crate) fn keep(self) -> Result<Self> {
+        let (object, tag) = self.slot()?;
+        object.header().add_kept(tag)?;
+        Ok(self)
+    }
+
+    /// Gives one of the library's references back. The last one ends the object's life.
+    pub(crate) fn let_go(self) {
+        if let Ok((object, tag)) = self.slot()
+            && object.header().drop_kept(tag)
+        {
+            let _ = Self::end(object, tag, true);
+        }
+    }
+
+    fn end(object: &'static T, tag: u64, forced: bool) -> Result<()> {
+        if !object.kill(tag, forced) {
+            object.header().revive(tag);
+            return Err(Error::Busy);
+        }
+        object.header().bury(tag);
+        object.let_go();
+        if object.header().mark_dead() {
+            Self::recycle(object);
+        }
+        Ok(())
+    }
+
+    /// Keeps the slot from being used again while the caller, who is about to block, may still look at it. The object itself may end.
+    pub(crate) fn pin(self) -> Result<Pin<T>> {
+        let (object, tag) = self.slot()?;
+        object.header().add_pin();
+        let pin = Pin(object);
+        if object.header().is(tag) { Ok(pin) } else { Err(Error::Handle) }
+    }
+
+    fn recycle(object: &'static T) {
+        let used_up = object.header().next_generation();
+        Self::arena().give_back(core::ptr::from_ref(object) as usize, size_of::<T>(), used_up);
+    }
+}
+
+/// Holds a slot in its place; see [`Handle::pin`].
+#[expect(private_bounds, reason = "the kinds are this crate's")]
+pub(crate) struct Pin<T: Kind>(&'static T);
+
+impl<T: Kind> Drop for Pin<T> {
+    fn drop(&mut self) {
+        if self.0.header().drop_pin() {
+            Handle::recycle(self.0);
+        }
+    }
+}
+
+const _: () = assert!(TAG == GENERATION | LIVE);

@@ -1,0 +1,171 @@
+//! Lock: Python's `threading.Lock`. Not owned by a thread, not re-entrant; any thread may release it.
+//!
+//! States and orderings: `raw_lock`. A held Lock shows `HELD` as its holder.
+
+use crate::error::{Error, Result};
+use crate::handle::header::Header;
+use crate::handle::{Handle, Kind};
+use crate::raw_lock::{Lockable, RawLock};
+use crate::runtime::identity::KEY_SHIFT;
+use crate::time::Timeout;
+
+/// What the word of any held Lock shows.
+pub(crate) const HELD: u64 = 1 << KEY_SHIFT;
+
+/// See the module.
+#[repr(C, align(64))]
+pub struct Lock {
+    raw: RawLock,
+}
+
+// SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
+unsafe impl Kind for Lock {
+    const INDEX: usize = 2;
+
+    fn header(&self) -> &Header {
+        &self.raw.header
+    }
+
+    fn kill(&self, tag: u64, forced: bool) -> bool {
+        self.raw.kill(tag, forced)
+    }
+}
+
+impl Lockable for Lock {
+    fn raw(&self) -> &RawLock {
+        &self.raw
+    }
+}
+
+impl Handle<Lock> {
+    /// An unlocked lock.
+    pub fn new() -> Result<Self> {
+        Handle::create(0, |_, _| {})
+    }
+
+    /// Waits until the lock is free, and takes it.
+    #[inline]
+    pub fn acquire(self) -> Result<()> {
+        let (lock, tag) = self.slot()?;
+        if lock.raw.acquire_fast(tag, HELD) {
+            Ok(())
+        } else {
+            self.acquire_slow(HELD, Timeout::FOREVER).map(drop)
+        }
+    }
+
+    /// Takes the lock if that is possible at once.
+    #[inline]
+    pub fn try_acquire(self) -> Result<bool> {
+        let (lock, tag) = self.slot()?;
+        if lock.raw.acquire_fast(tag, HELD) {
+            return Ok(true);
+        }
+        if lock.raw.holder(tag)? != 0 { Ok(false) } else { self.acquire_slow(HELD, Timeout::NONE) }
+    }
+
+    /// Waits no longer than the timeout; false if it ran out.
+    #[inline]
+    pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
+        let (lock, tag) = self.slot()?;
+        if lock.raw.acquire_fast(tag, HELD) { Ok(true) } else { self.acquire_slow(HELD, timeout) }
+    }
+
+    /// Gives the lock back, whoever took it.
+    #[inline]
+    pub fn release(self) -> Result<()> {
+        let (lock, tag) = self.slot()?;
+        if lock.raw.release_fast(tag, HELD) { Ok(()) } else { lock.raw.release_slow(tag, HELD) }
+    }
+
+    /// Whether somebody holds it; a snapshot.
+    #[inline]
+    pub fn locked(self) -> Result<bool> {
+        let (lock, tag) = self.slot()?;
+        Ok(lock.raw.holder(tag)? != 0)
+    }
+
+    /// As new, for a child process.
+    pub fn at_fork_reinit(self) -> Result<()> {
+        let (lock, tag) = self.slot()?;
+        lock.raw.reinit(tag)
+    }
+
+    /// For a condition: what the word shows when the caller holds the lock. A Lock is held by anybody.
+    pub(crate) fn claim_if_held(self) -> Result<u64> {
+        if self.locked()? { Ok(HELD) } else { Err(Error::NotOwner) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_taken_once_and_released_by_anybody() {
+        let lock = Handle::<Lock>::new().unwrap();
+        assert_eq!(lock.release(), Err(Error::NotAcquired));
+        lock.acquire().unwrap();
+        assert_eq!(lock.try_acquire(), Ok(false));
+        assert_eq!(lock.acquire_timeout(Timeout::new(0.01).unwrap()), Ok(false));
+        assert_eq!(lock.locked(), Ok(true));
+        std::thread::spawn(move || lock.release().unwrap()).join().unwrap();
+        assert_eq!(lock.locked(), Ok(false));
+        lock.free().unwrap();
+        assert_eq!(lock.acquire(), Err(Error::Handle));
+        assert_eq!(lock.free(), Err(Error::Handle));
+    }
+
+    #[test]
+    fn it_excludes() {
+        let lock = Handle::<Lock>::new().unwrap();
+        static mut COUNT: u64 = 0;
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    for _ in 0..50_000 {
+                        lock.acquire().unwrap();
+                        // SAFETY: the lock is held.
+                        unsafe { COUNT += 1 };
+                        lock.release().unwrap();
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // SAFETY: the threads have ended.
+        assert_eq!(unsafe { COUNT }, 200_000);
+        lock.free().unwrap();
+    }
+
+    #[test]
+    fn a_freed_lock_is_refused_however_often_its_slot_is_used_again() {
+        let gone = Handle::<Lock>::new().unwrap();
+        gone.free().unwrap();
+        for _ in 0..10_000 {
+            let newer = Handle::<Lock>::new().unwrap();
+            assert_ne!(newer, gone);
+            assert_eq!(gone.try_acquire(), Err(Error::Handle));
+            newer.free().unwrap();
+        }
+    }
+
+    #[test]
+    fn no_handle_at_all_is_refused() {
+        let lock = Handle::<Lock>::new().unwrap();
+        for wrong in [
+            0,
+            1,
+            64,
+            usize::MAX,
+            lock.bits() + 1,
+            lock.bits() + 64,
+            lock.bits() & !63,
+            &raw const lock as usize,
+        ] {
+            assert_eq!(Handle::<Lock>::from_bits(wrong).acquire(), Err(Error::Handle));
+            assert_eq!(Handle::<Lock>::from_bits(wrong).release(), Err(Error::Handle));
+        }
+        lock.free().unwrap();
+    }
+}

@@ -1,0 +1,185 @@
+//! The library's own small lock, around the data it guards.
+//!
+//! # State
+//!
+//! One word: the epoch of the last fork (30 bits) above one of
+//!
+//! | state | meaning | who changes it, with which ordering |
+//! |---|---|---|
+//! | `FREE` | nobody holds it | `lock`: to `HELD`, acquire |
+//! | `HELD` | somebody holds it, nobody sleeps | the holder: to `FREE`, release. A waiter: to `SLEEPERS`, acquire |
+//! | `SLEEPERS` | somebody holds it, others may sleep | the holder: to `FREE`, release, and wakes one |
+//!
+//! A word of another epoch, in whatever state, was left by the parent of this process: it counts as free, and whoever
+//! takes it first lets the data forget the parent's waiters. Data that must outlive a fork is held across it
+//! (`hold` and `let_go`).
+//!
+//! The word is never reset from outside: a slot that is used again keeps its guard, so that a thread with a stale handle
+//! that still stands here finds the guard in order, and then the object gone.
+
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::fork::epoch;
+use super::spin::Spin;
+use crate::time::Deadline;
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const SLEEPERS: u32 = 2;
+const STATE_BITS: u32 = 2;
+
+/// Data that has to forget threads which a fork has left behind.
+pub(crate) trait Forget {
+    /// Forgets the waiters of the parent process.
+    fn forget(&mut self);
+}
+
+/// Data behind the small lock. Zero is a valid initial word.
+pub(crate) struct Guarded<T> {
+    word: AtomicU32,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: the data is reached through a `Guard` only, of which there is one at a time.
+unsafe impl<T: Send> Sync for Guarded<T> {}
+
+impl<T: Forget> Guarded<T> {
+    pub(crate) const fn new(data: T) -> Self {
+        Guarded { word: AtomicU32::new(FREE), data: UnsafeCell::new(data) }
+    }
+
+    /// Takes the lock. Held for some dozen instructions at most, never while a callback or a wait runs.
+    #[inline]
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        let free = epoch() << STATE_BITS;
+        if self.word.compare_exchange(free, free | HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_slow(free);
+        }
+        Guard { guarded: self }
+    }
+
+    #[cold]
+    fn lock_slow(&self, free: u32) {
+        let mut spin = Spin::new();
+        let mut taken = HELD;
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            if word == free || word >> STATE_BITS != free >> STATE_BITS {
+                if self
+                    .word
+                    .compare_exchange(word, free | taken, Ordering::Acquire, Ordering::Relaxed)
+                    .is_ok()
+                {
+                    if word != free {
+                        // SAFETY: this thread has just taken the lock.
+                        unsafe { (*self.data.get()).forget() };
+                    }
+                    return;
+                }
+            } else if !spin.again() {
+                let sleepers = free | SLEEPERS;
+                if word == sleepers
+                    || self
+                        .word
+                        .compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed)
+                        .is_ok()
+                {
+                    super::wait(&self.word, sleepers, Deadline::NEVER);
+                }
+                // Others may sleep still: whoever has slept leaves the sign that wakes them.
+                taken = SLEEPERS;
+            }
+        }
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        // The epoch is read anew: the lock may have been taken before a fork and given back in the child.
+        let free = epoch() << STATE_BITS;
+        if self.word.swap(free, Ordering::Release) & SLEEPERS != 0 {
+            super::wake_one(&self.word);
+        }
+    }
+
+    /// Takes the lock across a fork: in the parent and in the child `let_go` gives it back, and nothing is forgotten.
+    pub(crate) fn hold(&self) {
+        core::mem::forget(self.lock());
+    }
+
+    /// Gives back what `hold` took.
+    ///
+    /// # Safety
+    /// The calling thread, or the one it is a fork of, has called `hold`.
+    pub(crate) unsafe fn let_go(&self) {
+        self.unlock();
+    }
+}
+
+/// The right to use the data; gives the lock back when dropped.
+pub(crate) struct Guard<'a, T: Forget> {
+    guarded: &'a Guarded<T>,
+}
+
+impl<T: Forget> Deref for Guard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held as long as this guard lives.
+        unsafe { &*self.guarded.data.get() }
+    }
+}
+
+impl<T: Forget> DerefMut for Guard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the lock is held as long as this guard lives.
+        unsafe { &mut *self.guarded.data.get() }
+    }
+}
+
+impl<T: Forget> Drop for Guard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.guarded.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Forget for u64 {
+        fn forget(&mut self) {
+            *self = 0;
+        }
+    }
+
+    #[test]
+    fn no_increment_is_lost() {
+        static COUNT: Guarded<u64> = Guarded::new(0);
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(|| {
+                    for _ in 0..20_000 {
+                        *COUNT.lock() += 1;
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(*COUNT.lock(), 80_000);
+    }
+
+    #[test]
+    fn what_another_epoch_left_is_free_and_forgotten() {
+        let left = Guarded { word: AtomicU32::new((7 << STATE_BITS) | SLEEPERS), data: UnsafeCell::new(5) };
+        assert_eq!(*left.lock(), 0);
+        *left.lock() = 6;
+        assert_eq!(*left.lock(), 6);
+    }
+}

@@ -1,0 +1,83 @@
+//! The only place that sleeps and wakes.
+//!
+//! A thread waits on a 32-bit word as long as it holds an expected value; another changes the word and wakes
+//! those who wait. Waits may end early for no reason, so every caller looks at its word again.
+//!
+//! - `linux` (the futex) and `portable` (`parking_lot_core`) are two backends of the same three functions;
+//! - `fork` counts the forks that led to this process;
+//! - `guarded` is the library's own small lock around data, and survives a fork;
+//! - `spin` says how long a thread looks before it sleeps;
+//! - `waiter` is the record on which a thread sleeps, and `queue` a line of them.
+
+use core::sync::atomic::AtomicU32;
+
+use crate::time::Deadline;
+
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+#[path = "linux.rs"]
+mod backend;
+#[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
+#[path = "portable.rs"]
+mod backend;
+
+pub(crate) mod fork;
+pub(crate) mod guarded;
+pub(crate) mod queue;
+pub(crate) mod spin;
+pub(crate) mod waiter;
+
+/// Sleeps as long as `word` is `expected`, until woken or until the deadline. False only if the time ran out.
+#[inline]
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    backend::wait(word, expected, deadline)
+}
+
+/// Wakes one thread that sleeps on `word`.
+#[inline]
+pub(crate) fn wake_one(word: &AtomicU32) {
+    backend::wake(word, 1);
+}
+
+/// Wakes at most `count` threads that sleep on `word`.
+#[inline]
+pub(crate) fn wake(word: &AtomicU32, count: u32) {
+    backend::wake(word, count);
+}
+
+/// Wakes all threads that sleep on `word`.
+#[inline]
+pub(crate) fn wake_all(word: &AtomicU32) {
+    backend::wake(word, i32::MAX as u32);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::Ordering::SeqCst;
+
+    #[test]
+    fn a_word_that_has_changed_is_not_waited_for() {
+        assert!(wait(&AtomicU32::new(1), 0, Deadline::NEVER));
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait_and_not_before() {
+        let word = AtomicU32::new(0);
+        let deadline = Deadline::now().after(20_000_000);
+        while wait(&word, 0, deadline) {}
+        assert!(Deadline::now() >= deadline);
+    }
+
+    #[test]
+    fn a_wake_up_arrives() {
+        static WORD: AtomicU32 = AtomicU32::new(0);
+        let sleeper = std::thread::spawn(|| {
+            while WORD.load(SeqCst) == 0 {
+                wait(&WORD, 0, Deadline::NEVER);
+            }
+        });
+        WORD.store(1, SeqCst);
+        wake_all(&WORD);
+        sleeper.join().unwrap();
+    }
+}

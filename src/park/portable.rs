@@ -1,0 +1,48 @@
+//! Sleeping by `parking_lot_core`, for systems without a futex.
+//!
+//! What it cannot do: wake from a signal handler (its table of queues is guarded by locks), and promise that
+//! a child of fork never hangs (the table may be held by a thread that the child does not have).
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot_core::{DEFAULT_PARK_TOKEN, DEFAULT_UNPARK_TOKEN, FilterOp, ParkResult};
+
+use crate::time::Deadline;
+
+pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    let limit = (deadline != Deadline::NEVER).then(|| {
+        Instant::now().checked_add(Duration::from_nanos(deadline.0.saturating_sub(Deadline::now().0)))
+    });
+    // SAFETY: the key is the word's address, which only this library parks on; the callbacks neither panic nor
+    // call back into the parking lot.
+    let result = unsafe {
+        parking_lot_core::park(
+            word.as_ptr().addr(),
+            || word.load(Ordering::SeqCst) == expected,
+            || {},
+            |_, _| {},
+            DEFAULT_PARK_TOKEN,
+            limit.flatten(),
+        )
+    };
+    !matches!(result, ParkResult::TimedOut)
+}
+
+pub(super) fn wake(word: &AtomicU32, count: u32) {
+    let mut left = count;
+    // SAFETY: as above.
+    unsafe {
+        parking_lot_core::unpark_filter(
+            word.as_ptr().addr(),
+            |_| match left.checked_sub(1) {
+                Some(rest) => {
+                    left = rest;
+                    FilterOp::Unpark
+                }
+                None => FilterOp::Stop,
+            },
+            |_| DEFAULT_UNPARK_TOKEN,
+        )
+    };
+}

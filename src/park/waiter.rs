@@ -1,0 +1,198 @@
+//! The record on which a thread sleeps while it stands in a queue.
+//!
+//! It lives neither on the thread's stack nor in its thread-local storage: whoever wakes it stores to `word` and then
+//! wakes the sleepers of that address, by which time the thread may have gone on, or ended. So records come from memory that is
+//! never given back; a record whose thread has ended serves the next one, which at worst wakes once for nothing.
+//!
+//! # State (`word`)
+//!
+//! | state | meaning | who changes it, with which ordering |
+//! |---|---|---|
+//! | `IDLE` | its thread does not wait | the thread: to `WAITING`, before it enters a queue |
+//! | `WAITING` | stands in a queue, or is being moved to another | whoever takes it out of the queue: to one of the rest, release |
+//! | `WOKEN` | taken out: what it waited for may be free now | the thread reads it, acquire |
+//! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
+//! | `REFUSED` | taken out: what it waited for has failed | the thread reads it, acquire |
+//!
+//! The other fields are guarded by the lock of the queue in which the record stands.
+
+use core::cell::Cell;
+use core::ptr;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::guarded::{Forget, Guarded};
+use crate::error::{Error, Result};
+use crate::per_thread;
+use crate::time::Deadline;
+
+pub(crate) const IDLE: u32 = 0;
+pub(crate) const WAITING: u32 = 1;
+pub(crate) const WOKEN: u32 = 2;
+pub(crate) const GRANTED: u32 = 3;
+pub(crate) const REFUSED: u32 = 4;
+
+/// See the module.
+#[repr(C, align(64))]
+pub(crate) struct Waiter {
+    word: AtomicU32,
+    /// A notify has chosen it: it waits for its lock alone, and frees nobody from taking care of it.
+    pub(crate) notified: Cell<bool>,
+    /// What a lock's word shows when this waiter holds it.
+    pub(crate) claim: Cell<u64>,
+    /// Its place in a barrier's round.
+    pub(crate) place: Cell<usize>,
+    pub(super) next: Cell<*const Waiter>,
+    pub(super) previous: Cell<*const Waiter>,
+}
+
+// SAFETY: the cells are used by the owner while the record is idle, and under the lock of its queue while it is not.
+unsafe impl Sync for Waiter {}
+
+impl Waiter {
+    /// The calling thread's record; made when it first has to wait.
+    pub(crate) fn mine() -> Result<&'static Waiter> {
+        per_thread::with(|mine| {
+            if mine.waiter.get() == 0 {
+                mine.waiter.set(FREE_WAITERS.lock().take()? as usize);
+            }
+            // SAFETY: a record's memory is never given back, and this one is the calling thread's.
+            Ok(unsafe { &*(mine.waiter.get() as *const Waiter) })
+        })
+    }
+
+    /// Gives the calling thread's record back, when the thread ends.
+    pub(crate) fn give_back() {
+        let waiter = per_thread::with(|mine| mine.waiter.take()) as *const Waiter;
+        if !waiter.is_null() {
+            FREE_WAITERS.lock().put(waiter);
+        }
+    }
+
+    /// About to stand in a queue.
+    pub(crate) fn prepare(&self, claim: u64) {
+        self.notified.set(false);
+        self.claim.set(claim);
+        self.word.store(WAITING, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn state(&self) -> u32 {
+        self.word.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until the record has been taken out of its queue. `WAITING` if the time ran out before that.
+    pub(crate) fn sleep(&self, deadline: Deadline) -> u32 {
+        loop {
+            let state = self.state();
+            if state != WAITING || !super::wait(&self.word, WAITING, deadline) {
+                return self.state();
+            }
+        }
+    }
+
+    /// Ends the wait, for a record that its thread's caller has just taken out of a queue. The caller's last use of the
+    /// record's fields must lie before this; the wake-up itself may come when the queue's lock is free again.
+    #[must_use]
+    pub(crate) fn release(&self, state: u32) -> Wake<'_> {
+        self.word.store(state, Ordering::Release);
+        Wake(&self.word)
+    }
+}
+
+/// The wake-up that is owed to a waiter. Waiting does not depend on the record's content any more.
+pub(crate) struct Wake<'a>(&'a AtomicU32);
+
+impl Wake<'_> {
+    pub(crate) fn now(self) {
+        super::wake_one(self.0);
+    }
+}
+
+/// Records that no thread uses, linked by `next`; more come in chunks from the system.
+struct Pool {
+    free: *const Waiter,
+}
+
+const CHUNK: usize = 16 * 1024;
+
+static FREE_WAITERS: Guarded<Pool> = Guarded::new(Pool { free: ptr::null() });
+
+// SAFETY: the pool owns the records it holds.
+unsafe impl Send for Pool {}
+
+impl Forget for Pool {
+    fn forget(&mut self) {
+        // The list may be half-way in a change. Its records are lost to the child: 64 bytes for each thread that had ended.
+        self.free = ptr::null();
+    }
+}
+
+impl Pool {
+    fn take(&mut self) -> Result<*const Waiter> {
+        if self.free.is_null() {
+            self.grow()?;
+        }
+        let waiter = self.free;
+        // SAFETY: records on the list are valid for ever and belong to the pool.
+        self.free = unsafe { (*waiter).next.get() };
+        Ok(waiter)
+    }
+
+    fn put(&mut self, waiter: *const Waiter) {
+        // SAFETY: records are valid for ever; its thread gives it to the pool.
+        unsafe {
+            (*waiter).word.store(IDLE, Ordering::Relaxed);
+            (*waiter).next.set(self.free);
+        }
+        self.free = waiter;
+    }
+
+    fn grow(&mut self) -> Result<()> {
+        // SAFETY: asks for new memory, wherever there is some.
+        let chunk = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                CHUNK,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if chunk == libc::MAP_FAILED {
+            return Err(Error::NoMemory);
+        }
+        for offset in (0..CHUNK).step_by(size_of::<Waiter>()).rev() {
+            // SAFETY: inside the chunk and aligned; zero is a valid record (IDLE, in no queue).
+            self.put(unsafe { chunk.byte_add(offset) } as *const Waiter);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_sleeps_on_a_record_of_its_own() {
+        let mine = Waiter::mine().unwrap();
+        assert!(ptr::eq(mine, Waiter::mine().unwrap()));
+        let mine = ptr::from_ref(mine) as usize;
+        std::thread::spawn(move || {
+            assert_ne!(mine, ptr::from_ref(Waiter::mine().unwrap()) as usize);
+            Waiter::give_back();
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn a_sleep_ends_with_what_the_waker_says_or_with_its_time() {
+        let waiter = Waiter::mine().unwrap();
+        waiter.prepare(0);
+        assert_eq!(waiter.sleep(Deadline::now().after(1_000_000)), WAITING);
+        waiter.release(GRANTED).now();
+        assert_eq!(waiter.sleep(Deadline::NEVER), GRANTED);
+    }
+}

@@ -1,0 +1,73 @@
+//! What the library keeps for each system thread: one block of 64 bytes in static thread-local storage.
+//!
+//! Zero is the right initial value of every field. A block belongs to its thread alone; what other threads
+//! may touch (a waiter, a table of locals) lives elsewhere and is only pointed to from here.
+
+use core::cell::Cell;
+
+/// The block. Each field is owned by the module named beside it.
+#[repr(C, align(64))]
+pub(crate) struct PerThread {
+    /// The identity of whoever runs here (a thread, or a timer while its function runs), shifted as a lock's
+    /// word holds it; 0 as long as nobody asked. `runtime::identity`.
+    pub(crate) key: Cell<u64>,
+    /// The record on which this thread sleeps. `park::waiter`.
+    pub(crate) waiter: Cell<usize>,
+    /// The handle of the current `Thread`, 0 if it has none yet. `runtime::identity`.
+    pub(crate) thread: Cell<usize>,
+    /// The values of the locals. `local::table`.
+    pub(crate) locals: Cell<usize>,
+    /// The number of the last error, 0 if there is none. `capi`.
+    pub(crate) error: Cell<u32>,
+    /// How often the thread's end has been announced. `runtime::end`.
+    pub(crate) end_rounds: Cell<u32>,
+}
+
+const _: () = assert!(size_of::<PerThread>() == 64, "src/per_thread.c reserves 64 bytes");
+
+unsafe extern "C" {
+    safe fn threading_per_thread_block() -> *const PerThread;
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[inline(always)]
+fn address() -> *const PerThread {
+    let block: *const PerThread;
+    // SAFETY: reads the thread pointer and the constant offset of the block from it (initial-exec model).
+    unsafe {
+        core::arch::asm!(
+            "mov {block}, qword ptr fs:[0]",
+            "add {block}, qword ptr [rip + threading_per_thread@GOTTPOFF]",
+            block = out(reg) block,
+            options(pure, readonly, nostack),
+        )
+    };
+    block
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[inline(always)]
+fn address() -> *const PerThread {
+    threading_per_thread_block()
+}
+
+/// Runs `f` on the calling thread's block.
+#[inline(always)]
+pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
+    // SAFETY: the block lives as long as its thread, is aligned, and starts as zero, which is valid; `PerThread`
+    // is not Sync, so that the reference stays on this thread.
+    f(unsafe { &*address() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_has_a_block_of_its_own() {
+        assert_eq!(address(), threading_per_thread_block());
+        with(|mine| mine.error.set(7));
+        std::thread::spawn(|| with(|other| assert_eq!(other.error.get(), 0))).join().unwrap();
+        with(|mine| assert_eq!(mine.error.replace(0), 7));
+    }
+}

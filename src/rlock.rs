@@ -1,0 +1,190 @@
+//! RLock: Python's `threading.RLock`. Its owner may take it again, and has to release it as often.
+//!
+//! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an RLock whose owner has ended
+//! stays locked and is nobody's. `count` is the owner's alone: it is written and read between acquire and release, which order it.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::handle::header::Header;
+use crate::handle::{Handle, Kind};
+use crate::raw_lock::{Lockable, RawLock};
+use crate::runtime::identity;
+use crate::time::Timeout;
+
+/// See the module.
+#[repr(C, align(64))]
+pub struct RLock {
+    raw: RawLock,
+    count: AtomicU64,
+}
+
+// SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
+unsafe impl Kind for RLock {
+    const INDEX: usize = 3;
+
+    fn header(&self) -> &Header {
+        &self.raw.header
+    }
+
+    fn kill(&self, tag: u64, forced: bool) -> bool {
+        self.raw.kill(tag, forced)
+    }
+}
+
+impl Lockable for RLock {
+    fn raw(&self) -> &RawLock {
+        &self.raw
+    }
+}
+
+impl RLock {
+    #[inline(always)]
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_count(&self, count: u64) {
+        self.count.store(count, Ordering::Relaxed);
+    }
+}
+
+impl Handle<RLock> {
+    /// An unlocked lock.
+    pub fn new() -> Result<Self> {
+        Handle::create(0, |_, _| {})
+    }
+
+    /// Takes the lock once more if the caller owns it, or if it is free.
+    #[inline(always)]
+    fn acquire_with(self, timeout: Timeout) -> Result<bool> {
+        let (rlock, tag) = self.slot()?;
+        let key = identity::key();
+        if rlock.raw.holder(tag)? == key {
+            rlock.set_count(rlock.count() + 1);
+            return Ok(true);
+        }
+        let acquired = rlock.raw.acquire_fast(tag, key) || self.acquire_slow(key, timeout)?;
+        if acquired {
+            rlock.set_count(1);
+        }
+        Ok(acquired)
+    }
+
+    /// Waits until the lock is free or the caller's, and takes it.
+    #[inline]
+    pub fn acquire(self) -> Result<()> {
+        self.acquire_with(Timeout::FOREVER).map(drop)
+    }
+
+    /// Takes the lock if that is possible at once.
+    #[inline]
+    pub fn try_acquire(self) -> Result<bool> {
+        self.acquire_with(Timeout::NONE)
+    }
+
+    /// Waits no longer than the timeout; false if it ran out.
+    #[inline]
+    pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
+        self.acquire_with(timeout)
+    }
+
+    /// Undoes one acquire of the caller's; the last one frees the lock.
+    #[inline]
+    pub fn release(self) -> Result<()> {
+        let (rlock, tag) = self.slot()?;
+        let key = identity::key();
+        if rlock.raw.holder(tag)? != key {
+            return Err(Error::NotOwner);
+        }
+        match rlock.count() {
+            0 | 1 => self.release_all().map(drop),
+            count => {
+                rlock.set_count(count - 1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives up all levels of the caller, who owns the lock; returns how many.
+    #[inline(always)]
+    pub(crate) fn release_all(self) -> Result<u64> {
+        let (rlock, tag) = self.slot()?;
+        let key = identity::key();
+        let count = rlock.count();
+        rlock.set_count(0);
+        if !rlock.raw.release_fast(tag, key) {
+            rlock.raw.release_slow(tag, key)?;
+        }
+        Ok(count)
+    }
+
+    /// Whether somebody holds it; a snapshot.
+    #[inline]
+    pub fn locked(self) -> Result<bool> {
+        let (rlock, tag) = self.slot()?;
+        Ok(rlock.raw.holder(tag)? != 0)
+    }
+
+    /// Whether the caller holds it.
+    #[inline]
+    pub fn is_owned(self) -> Result<bool> {
+        let (rlock, tag) = self.slot()?;
+        Ok(rlock.raw.holder(tag)? == identity::key())
+    }
+
+    /// How often the caller holds it; 0 if it does not.
+    pub fn recursion_count(self) -> Result<usize> {
+        let (rlock, _) = self.slot()?;
+        Ok(if self.is_owned()? { rlock.count() as usize } else { 0 })
+    }
+
+    /// As new, for a child process.
+    pub fn at_fork_reinit(self) -> Result<()> {
+        let (rlock, tag) = self.slot()?;
+        rlock.raw.reinit(tag)
+    }
+
+    /// For a condition: what the word shows when the caller holds the lock.
+    pub(crate) fn claim_if_held(self) -> Result<u64> {
+        if self.is_owned()? { Ok(identity::key()) } else { Err(Error::NotOwner) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_owner_takes_it_again_and_others_wait() {
+        let rlock = Handle::<RLock>::new().unwrap();
+        assert_eq!(rlock.release(), Err(Error::NotOwner));
+        rlock.acquire().unwrap();
+        assert_eq!(rlock.try_acquire(), Ok(true));
+        assert_eq!(rlock.recursion_count(), Ok(2));
+        std::thread::spawn(move || {
+            assert_eq!(rlock.try_acquire(), Ok(false));
+            assert_eq!(rlock.is_owned(), Ok(false));
+            assert_eq!(rlock.recursion_count(), Ok(0));
+            assert_eq!(rlock.release(), Err(Error::NotOwner));
+        })
+        .join()
+        .unwrap();
+        rlock.release().unwrap();
+        assert_eq!(rlock.locked(), Ok(true));
+        rlock.release().unwrap();
+        assert_eq!(rlock.locked(), Ok(false));
+        rlock.free().unwrap();
+    }
+
+    #[test]
+    fn an_owner_that_has_ended_owns_for_ever() {
+        let rlock = Handle::<RLock>::new().unwrap();
+        std::thread::spawn(move || rlock.acquire().unwrap()).join().unwrap();
+        for _ in 0..20 {
+            std::thread::spawn(move || assert_eq!(rlock.try_acquire(), Ok(false))).join().unwrap();
+        }
+        rlock.free().unwrap();
+    }
+}

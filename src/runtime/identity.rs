@@ -1,0 +1,75 @@
+//! Who runs here: a number for each thread and each timer, never 0 and never used again.
+//!
+//! It is kept shifted, as the word of an RLock shows its owner (`key`); `get_ident` shows it unshifted. While a timer's function runs,
+//! the key of its system thread is the timer's.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::park::fork::epoch;
+use crate::per_thread;
+
+/// The low bits of a lock's word that are not its holder's.
+pub(crate) const KEY_SHIFT: u32 = 8;
+
+/// The process's first thread has a number of its own, whenever it is first asked.
+const FIRST_THREAD: u64 = 1;
+
+static NEXT: AtomicU64 = AtomicU64::new(FIRST_THREAD + 1);
+
+/// A number that nobody has had.
+pub(crate) fn new_ident() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The caller's number, shifted.
+#[inline(always)]
+pub(crate) fn key() -> u64 {
+    match per_thread::with(|mine| mine.key.get()) {
+        0 => first_key(),
+        key => key,
+    }
+}
+
+/// The caller's number.
+pub(crate) fn ident() -> u64 {
+    key() >> KEY_SHIFT
+}
+
+#[cold]
+fn first_key() -> u64 {
+    // In a child of fork, the number of the first thread stays that of the parent's.
+    let ident = if epoch() == 0 && is_first_thread() { FIRST_THREAD } else { new_ident() };
+    become_ident(ident);
+    ident << KEY_SHIFT
+}
+
+/// From now on, whoever runs on this system thread has this number; returns the former one.
+pub(crate) fn become_ident(ident: u64) -> u64 {
+    per_thread::with(|mine| mine.key.replace(ident << KEY_SHIFT)) >> KEY_SHIFT
+}
+
+/// Whether the calling thread is the one with which the process began.
+pub(crate) fn is_first_thread() -> bool {
+    // SAFETY: asks only.
+    native_id() == unsafe { libc::getpid() } as u64
+}
+
+/// The kernel's number of the calling thread.
+pub(crate) fn native_id() -> u64 {
+    // SAFETY: asks only.
+    (unsafe { libc::gettid() }) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_kept_and_never_given_twice() {
+        let mine = ident();
+        assert_eq!(mine, ident());
+        let other = std::thread::spawn(ident).join().unwrap();
+        assert_ne!(mine, other);
+        assert!(std::thread::spawn(ident).join().unwrap() > other);
+    }
+}
