@@ -389,6 +389,299 @@ size_t threading_rlock_recursion_count(threading_rlock *rlock);
  */
 threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
 
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Condition
+ *
+ * A condition is a lock, and a line of threads that wait until another one notifies them. wait gives the lock up on all its levels, and has it
+ * back when it returns. Waiters are notified in the order in which they came; no notify is lost, and no wait returns without one.
+ * Over a plain Lock, "held" means held by anybody.
+ */
+
+/**
+ * Makes a condition over a re-entrant lock of its own.
+ */
+threading_condition *threading_condition_new(void);
+
+/**
+ * Makes a condition over a lock of the caller's, which it keeps alive.
+ */
+threading_condition *threading_condition_new_with_lock(threading_lock *lock);
+
+/**
+ * Makes a condition over a re-entrant lock of the caller's, which it keeps alive.
+ */
+threading_condition *threading_condition_new_with_rlock(threading_rlock *rlock);
+
+/**
+ * Takes one more reference.
+ */
+threading_condition *threading_condition_ref(threading_condition *condition);
+
+/**
+ * Gives one reference back; the last one ends the condition's life.
+ */
+threading_status threading_condition_free(threading_condition *condition);
+
+/**
+ * Acquires the condition's lock.
+ */
+threading_status threading_condition_acquire(threading_condition *condition);
+
+/**
+ * Acquires the condition's lock if that is possible at once.
+ */
+threading_status threading_condition_try_acquire(threading_condition *condition);
+
+/**
+ * Acquires the condition's lock, and waits for it no longer than the given time.
+ */
+threading_status threading_condition_acquire_timeout(threading_condition *condition, double seconds);
+
+/**
+ * Releases the condition's lock.
+ */
+threading_status threading_condition_release(threading_condition *condition);
+
+/**
+ * Tells whether somebody holds the condition's lock.
+ */
+bool threading_condition_locked(threading_condition *condition);
+
+/**
+ * Tells whether the caller may wait and notify: whether it holds the lock, or, over a plain Lock, whether anybody does.
+ */
+bool threading_condition_is_owned(threading_condition *condition);
+
+/**
+ * Gives the lock up, waits for a notify, and takes the lock again.
+ */
+threading_status threading_condition_wait(threading_condition *condition);
+
+/**
+ * Gives the lock up, waits for a notify no longer than the given time, and takes the lock again.
+ */
+threading_status threading_condition_wait_timeout(threading_condition *condition, double seconds);
+
+/**
+ * Waits until the predicate says yes. It is called with the lock held, first of all and after each notify.
+ */
+threading_status threading_condition_wait_for(threading_condition *condition,
+                                              threading_predicate predicate,
+                                              void *arg);
+
+/**
+ * Waits until the predicate says yes, no longer than the given time.
+ */
+threading_status threading_condition_wait_for_timeout(threading_condition *condition,
+                                                      threading_predicate predicate,
+                                                      void *arg,
+                                                      double seconds);
+
+/**
+ * Notifies up to n waiters, the longest waiting first.
+ */
+threading_status threading_condition_notify(threading_condition *condition, int64_t n);
+
+/**
+ * Notifies all waiters.
+ */
+threading_status threading_condition_notify_all(threading_condition *condition);
+
+/**
+ * Makes the condition's lock as new: unlocked.
+ */
+threading_status threading_condition_at_fork_reinit(threading_condition *condition);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Semaphore
+ *
+ * A semaphore is a counter that is never below zero: acquire takes one and waits as long as there is none, release gives some back. A bounded
+ * semaphore refuses to be released above the value with which it was made.
+ */
+
+/**
+ * The highest value of a semaphore.
+ */
+#define THREADING_SEMAPHORE_MAX 2147483647
+
+/**
+ * Makes a semaphore with this value.
+ */
+threading_semaphore *threading_semaphore_new(int64_t value);
+
+/**
+ * Makes a semaphore with this value, which it will never exceed.
+ */
+threading_semaphore *threading_semaphore_new_bounded(int64_t value);
+
+/**
+ * Takes one more reference.
+ */
+threading_semaphore *threading_semaphore_ref(threading_semaphore *semaphore);
+
+/**
+ * Gives one reference back; the last one ends the semaphore's life.
+ */
+threading_status threading_semaphore_free(threading_semaphore *semaphore);
+
+/**
+ * Takes one, and waits as long as there is none.
+ */
+threading_status threading_semaphore_acquire(threading_semaphore *semaphore);
+
+/**
+ * Takes one if there is one.
+ */
+threading_status threading_semaphore_try_acquire(threading_semaphore *semaphore);
+
+/**
+ * Takes one, and waits for it no longer than the given time.
+ */
+threading_status threading_semaphore_acquire_timeout(threading_semaphore *semaphore, double seconds);
+
+/**
+ * Gives one back.
+ */
+threading_status threading_semaphore_release(threading_semaphore *semaphore);
+
+/**
+ * Gives n back.
+ */
+threading_status threading_semaphore_release_n(threading_semaphore *semaphore, int64_t n);
+
+/**
+ * Tells how many could be taken.
+ */
+int64_t threading_semaphore_value(threading_semaphore *semaphore);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Event
+ *
+ * An event is a flag to wait for. Setting it lets everybody go on who waits at that moment, even if it is cleared again at once, and
+ * everybody who comes later until it is cleared.
+ */
+
+/**
+ * Makes an event that is not set.
+ */
+threading_event *threading_event_new(void);
+
+/**
+ * Takes one more reference.
+ */
+threading_event *threading_event_ref(threading_event *event);
+
+/**
+ * Gives one reference back; the last one ends the event's life.
+ */
+threading_status threading_event_free(threading_event *event);
+
+/**
+ * Tells whether the event is set.
+ */
+bool threading_event_is_set(threading_event *event);
+
+/**
+ * Sets the event, and lets all go on that wait for it.
+ */
+threading_status threading_event_set(threading_event *event);
+
+/**
+ * Clears the event: from now on it is waited for again.
+ */
+threading_status threading_event_clear(threading_event *event);
+
+/**
+ * Waits until the event is set.
+ */
+threading_status threading_event_wait(threading_event *event);
+
+/**
+ * Waits until the event is set, no longer than the given time.
+ */
+threading_status threading_event_wait_timeout(threading_event *event, double seconds);
+
+/**
+ * Makes the event as new: not set.
+ */
+threading_status threading_event_at_fork_reinit(threading_event *event);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Barrier
+ *
+ * A barrier is a place where a fixed number of threads wait for each other: the last to arrive lets all go on, again and again. A wait whose time
+ * runs out breaks the barrier for everybody, until it is reset.
+ */
+
+/**
+ * Makes a barrier for so many parties.
+ */
+threading_barrier *threading_barrier_new(size_t parties, threading_action action, void *arg);
+
+/**
+ * Takes one more reference.
+ */
+threading_barrier *threading_barrier_ref(threading_barrier *barrier);
+
+/**
+ * Gives one reference back; the last one ends the barrier's life.
+ */
+threading_status threading_barrier_free(threading_barrier *barrier);
+
+/**
+ * Sets the timeout of threading_barrier_wait().
+ */
+threading_status threading_barrier_set_timeout(threading_barrier *barrier, double seconds);
+
+/**
+ * Waits until all parties have arrived, no longer than the barrier's default timeout.
+ *
+ * # Safety
+ * `index` is NULL or can be written to.
+ */
+threading_status threading_barrier_wait(threading_barrier *barrier, size_t *index);
+
+/**
+ * Waits until all parties have arrived, no longer than the given time.
+ *
+ * # Safety
+ * `index` is NULL or can be written to.
+ */
+threading_status threading_barrier_wait_timeout(threading_barrier *barrier, double seconds, size_t *index);
+
+/**
+ * Empties the barrier, and mends it if it is broken.
+ */
+threading_status threading_barrier_reset(threading_barrier *barrier);
+
+/**
+ * Breaks the barrier.
+ */
+threading_status threading_barrier_abort(threading_barrier *barrier);
+
+/**
+ * Tells how many parties have to arrive.
+ */
+size_t threading_barrier_parties(threading_barrier *barrier);
+
+/**
+ * Tells how many threads wait.
+ */
+size_t threading_barrier_n_waiting(threading_barrier *barrier);
+
+/**
+ * Tells whether the barrier is broken.
+ */
+bool threading_barrier_broken(threading_barrier *barrier);
+
 #ifdef __cplusplus
 }
 #endif

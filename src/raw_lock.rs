@@ -80,6 +80,7 @@ pub(crate) trait Lockable: Kind {
     fn raw(&self) -> &RawLock;
 }
 
+#[expect(private_bounds, reason = "the kinds are this crate's")]
 impl<T: Lockable> Handle<T> {
     /// Takes the lock, for whoever did not get it at once. False if the time ran out.
     #[cold]

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The files of src/capi/ in the order in which the header tells their story.
-const SECTIONS: &[&str] = &["types", "status", "lock", "rlock"];
+const SECTIONS: &[&str] = &["types", "status", "lock", "rlock", "condition", "semaphore", "event", "barrier"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

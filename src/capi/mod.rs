@@ -12,8 +12,12 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::per_thread;
 
+pub mod barrier;
+pub mod condition;
+pub mod event;
 pub mod lock;
 pub mod rlock;
+pub mod semaphore;
 pub mod status;
 pub mod types;
 

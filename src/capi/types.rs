@@ -8,7 +8,7 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use crate::{lock, rlock};
+use crate::{barrier, condition, event, lock, rlock, semaphore};
 
 /// A handle type and what lies behind it.
 pub(super) trait Opaque {
@@ -24,6 +24,10 @@ macro_rules! opaque {
 opaque! {
     threading_lock => lock::Lock;
     threading_rlock => rlock::RLock;
+    threading_condition => condition::Condition;
+    threading_semaphore => semaphore::Semaphore;
+    threading_event => event::Event;
+    threading_barrier => barrier::Barrier;
 }
 
 /// A thread of control. Python: `threading.Thread`.

@@ -171,9 +171,10 @@ impl Header {
         self.refs.store(tag & GENERATION, Ordering::Release);
     }
 
-    /// How many references the library itself holds; a snapshot.
-    pub(crate) fn kept(&self) -> u64 {
-        kept(self.refs.load(Ordering::Relaxed))
+    /// Whether nothing but one reference of the library's keeps it; a snapshot.
+    pub(crate) fn is_kept_once(&self) -> bool {
+        let refs = self.refs.load(Ordering::Relaxed);
+        users(refs) == 0 && kept(refs) == 1
     }
 
     fn change_pins(&self, change: impl Fn(u64) -> u64) -> u64 {

@@ -95,7 +95,7 @@ impl<T: Kind> Handle<T> {
     /// the tag in the operation that changes the word.
     #[inline(always)]
     pub(crate) fn slot(self) -> Result<(&'static T, u64)> {
-        const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() == 64) };
+        const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() >= 64) };
         let address = self.bits & !(GENERATION as usize);
         let arena = Self::arena();
         if !arena.contains(address) || address & (size_of::<T>() - 1) != 0 {
@@ -202,8 +202,15 @@ impl<T: Kind> Handle<T> {
 }
 
 /// Holds a slot in its place; see [`Handle::pin`].
-#[expect(private_bounds, reason = "the kinds are this crate's")]
 pub(crate) struct Pin<T: Kind>(&'static T);
+
+impl<T: Kind> core::ops::Deref for Pin<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0
+    }
+}
 
 impl<T: Kind> Drop for Pin<T> {
     fn drop(&mut self) {

@@ -9,7 +9,7 @@
 //! - `spin` says how long a thread looks before it sleeps;
 //! - `waiter` is the record on which a thread sleeps, and `queue` a line of them.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::time::Deadline;
 
@@ -48,6 +48,29 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) {
 #[inline]
 pub(crate) fn wake_all(word: &AtomicU32) {
     backend::wake(word, i32::MAX as u32);
+}
+
+/// The halves of a 64-bit word, to sleep on.
+pub(crate) trait Half {
+    fn lower(&self) -> &AtomicU32;
+    fn upper(&self) -> &AtomicU32;
+}
+
+impl Half for AtomicU64 {
+    #[inline]
+    fn lower(&self) -> &AtomicU32 {
+        half(self, cfg!(target_endian = "big").into())
+    }
+
+    #[inline]
+    fn upper(&self) -> &AtomicU32 {
+        half(self, cfg!(target_endian = "little").into())
+    }
+}
+
+fn half(word: &AtomicU64, index: usize) -> &AtomicU32 {
+    // SAFETY: inside of the word, and aligned. The half is only compared by the one who goes to sleep; all changes are made to the whole.
+    unsafe { &*word.as_ptr().cast::<AtomicU32>().add(index) }
 }
 
 #[cfg(test)]

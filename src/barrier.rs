@@ -1,0 +1,344 @@
+//! Barrier: Python's `threading.Barrier`. A place where a number of threads wait for each other, again and again.
+//!
+//! # State
+//!
+//! The header's word carries generation and `LIVE` alone; all else lies in [`Round`], under its guard.
+//!
+//! | state | how it is left | by whom |
+//! |---|---|---|
+//! | filling: `arrived` < parties | another arrives | a thread in wait |
+//! | | broken: all who wait are refused, `arrived` = 0 | abort, or a waiter whose time runs out |
+//! | | empty again: all who wait are refused | reset |
+//! | acting: all have arrived, the last one runs the action | empty again: all go on | the last one, if the action is done |
+//! | | broken: all are refused | the last one, if the action failed or abort was called meanwhile |
+//! | | empty again, but all are refused | the last one, if reset was called meanwhile |
+//! | broken | empty again | reset |
+//!
+//! While the action runs, waiters whose time runs out go on waiting for it, and newcomers stand aside until the next round. Waiters learn their lot
+//! from whoever takes them out of the line, and do not look at the barrier again: whoever was let go may find it freed.
+
+use core::ffi::{c_int, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use crate::error::{Error, Result};
+use crate::handle::header::Header;
+use crate::handle::{Handle, Kind};
+use crate::park::guarded::{Forget, Guarded};
+use crate::park::queue::Queue;
+use crate::park::waiter::{GRANTED, REFUSED, WAITING, WOKEN, Waiter};
+use crate::runtime::identity;
+use crate::time::{Deadline, FOREVER, Timeout};
+
+/// What the last to arrive does before anyone goes on; anything but zero is a failure.
+pub type Action = unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int;
+
+/// See the module.
+#[repr(C, align(128))]
+pub struct Barrier {
+    header: Header,
+    round: Guarded<Round>,
+    /// These three are written when the barrier is made.
+    parties: AtomicUsize,
+    action: AtomicPtr<c_void>,
+    arg: AtomicPtr<c_void>,
+    /// The default timeout in seconds, as bits.
+    timeout: AtomicU64,
+}
+
+struct Round {
+    waiting: Queue,
+    /// Newcomers while the action runs.
+    aside: Queue,
+    arrived: usize,
+    /// The key of the thread that runs the action, 0 if none does.
+    actor: u64,
+    broken: bool,
+    /// Abort or reset was called while the action ran.
+    disturbed: bool,
+}
+
+impl Forget for Round {
+    fn forget(&mut self) {
+        self.waiting.forget();
+        self.aside.forget();
+        // An action that forks goes on in the child.
+        if self.actor != identity::key() {
+            self.actor = 0;
+            self.arrived = 0;
+        }
+    }
+}
+
+impl Round {
+    /// Lets all who wait go on, or not; and those on the side come forward.
+    fn end(&mut self, lot: u32) {
+        self.arrived = 0;
+        while let Some(waiter) = self.waiting.pop() {
+            waiter.release(lot).now();
+        }
+        while let Some(newcomer) = self.aside.pop() {
+            newcomer.release(WOKEN).now();
+        }
+    }
+
+    fn break_up(&mut self) {
+        self.broken = true;
+        self.end(REFUSED);
+    }
+}
+
+// SAFETY: zero is an empty round; all of it is shareable; it begins with its header.
+unsafe impl Kind for Barrier {
+    const INDEX: usize = 7;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn kill(&self, tag: u64, forced: bool) -> bool {
+        let mut round = self.round.lock();
+        if !forced && !(round.waiting.is_empty() && round.aside.is_empty()) {
+            return false;
+        }
+        self.header.end_life(tag);
+        round.arrived = 0;
+        round.broken = false;
+        true
+    }
+}
+
+/// How a thread goes through the barrier.
+enum Arrival {
+    Waits(usize),
+    Acts(usize),
+    StandsAside,
+}
+
+impl Handle<Barrier> {
+    /// A barrier for so many parties, whose last one calls the action.
+    pub fn new(parties: usize, action: Option<Action>, arg: *mut c_void) -> Result<Self> {
+        if parties == 0 {
+            return Err(Error::NoParties);
+        }
+        Handle::create(0, |barrier: &Barrier, _| {
+            barrier.parties.store(parties, Ordering::Release);
+            barrier
+                .action
+                .store(action.map_or(ptr::null_mut(), |action| action as *mut c_void), Ordering::Release);
+            barrier.arg.store(arg, Ordering::Release);
+            barrier.timeout.store(FOREVER.to_bits(), Ordering::Release);
+        })
+    }
+
+    /// Sets the timeout of waits that name none.
+    pub fn set_timeout(self, seconds: f64) -> Result<()> {
+        let (barrier, _) = self.check()?;
+        Timeout::new(seconds)?;
+        barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until all have arrived, no longer than the default timeout. The place in which the caller arrived.
+    pub fn wait(self) -> Result<usize> {
+        let (barrier, _) = self.check()?;
+        self.wait_timeout(Timeout::new(f64::from_bits(barrier.timeout.load(Ordering::Relaxed)))?)
+    }
+
+    /// Waits until all have arrived; if the time runs out before that, the barrier is broken.
+    pub fn wait_timeout(self, timeout: Timeout) -> Result<usize> {
+        let (barrier, tag) = self.check()?;
+        let waiter = Waiter::mine()?;
+        let _pin = self.pin()?;
+        loop {
+            match barrier.arrive(tag, waiter)? {
+                Arrival::StandsAside => waiter.sleep(Deadline::NEVER),
+                Arrival::Acts(place) => return barrier.act(tag, place),
+                Arrival::Waits(place) => {
+                    return barrier.wait_for_the_others(waiter, place, timeout.deadline());
+                }
+            };
+        }
+    }
+
+    /// Empties the barrier and mends it; those who wait get `BrokenBarrier`.
+    pub fn reset(self) -> Result<()> {
+        self.disturb(|round| {
+            round.broken = false;
+            if round.actor == 0 {
+                round.end(REFUSED);
+            }
+        })
+    }
+
+    /// Breaks the barrier; those who wait get `BrokenBarrier`, and so does everybody until a reset.
+    pub fn abort(self) -> Result<()> {
+        self.disturb(|round| {
+            round.broken = true;
+            if round.actor == 0 {
+                round.end(REFUSED);
+            }
+        })
+    }
+
+    fn disturb(self, change: impl FnOnce(&mut Round)) -> Result<()> {
+        self.look(|_, round| {
+            round.disturbed = round.actor != 0;
+            change(round);
+        })
+    }
+
+    /// How many have to arrive.
+    pub fn parties(self) -> Result<usize> {
+        self.look(|barrier, _| barrier.parties.load(Ordering::Acquire))
+    }
+
+    /// How many have arrived; a snapshot.
+    pub fn n_waiting(self) -> Result<usize> {
+        self.look(|_, round| round.arrived)
+    }
+
+    /// Whether the barrier is broken; a snapshot.
+    pub fn broken(self) -> Result<bool> {
+        self.look(|_, round| round.broken)
+    }
+
+    fn look<R>(self, f: impl FnOnce(&Barrier, &mut Round) -> R) -> Result<R> {
+        let (barrier, tag) = self.slot()?;
+        let mut round = barrier.round.lock();
+        if barrier.header.is(tag) { Ok(f(barrier, &mut round)) } else { Err(Error::Handle) }
+    }
+}
+
+impl Barrier {
+    fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
+        let mut round = self.round.lock();
+        if !self.header.is(tag) {
+            return Err(Error::Handle);
+        }
+        if round.actor == identity::key() {
+            return Err(Error::BarrierInAction);
+        }
+        if round.actor != 0 {
+            waiter.prepare(0);
+            round.aside.push_back(waiter);
+            return Ok(Arrival::StandsAside);
+        }
+        if round.broken {
+            return Err(Error::BrokenBarrier);
+        }
+        let place = round.arrived;
+        round.arrived += 1;
+        if round.arrived < self.parties.load(Ordering::Acquire) {
+            waiter.prepare(0);
+            round.waiting.push_back(waiter);
+            return Ok(Arrival::Waits(place));
+        }
+        if self.action.load(Ordering::Acquire).is_null() {
+            round.end(GRANTED);
+        } else {
+            round.actor = identity::key();
+            round.disturbed = false;
+        }
+        Ok(Arrival::Acts(place))
+    }
+
+    /// The last to arrive calls the action, if there is one, and then lets the others go.
+    fn act(&self, tag: u64, place: usize) -> Result<usize> {
+        let action = self.action.load(Ordering::Acquire);
+        if action.is_null() {
+            return Ok(place);
+        }
+        // SAFETY: `new` stored an `Action` here; the slot is pinned, so that it is still this barrier's.
+        let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
+        // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier lives.
+        let failed = unsafe { action(self.arg.load(Ordering::Acquire)) } != 0;
+        let mut round = self.round.lock();
+        round.actor = 0;
+        let disturbed = round.disturbed;
+        if failed {
+            round.broken = true;
+        }
+        round.end(if failed || disturbed { REFUSED } else { GRANTED });
+        if !self.header.is(tag) {
+            // Freed inside of its action: whatever the round was left in is nobody's.
+            round.broken = false;
+        }
+        match (failed, disturbed) {
+            (true, _) => Err(Error::Callback),
+            (false, true) => Err(Error::BrokenBarrier),
+            (false, false) => Ok(place),
+        }
+    }
+
+    fn wait_for_the_others(
+        &self,
+        waiter: &'static Waiter,
+        place: usize,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let mut lot = waiter.sleep(deadline);
+        if lot == WAITING {
+            let mut round = self.round.lock();
+            if waiter.state() == WAITING && round.actor == 0 {
+                round.break_up();
+            }
+            drop(round);
+            lot = waiter.sleep(Deadline::NEVER);
+        }
+        if lot == GRANTED { Ok(place) } else { Err(Error::BrokenBarrier) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn barrier(parties: usize) -> Handle<Barrier> {
+        Handle::<Barrier>::new(parties, None, ptr::null_mut()).unwrap()
+    }
+
+    #[test]
+    fn all_go_on_when_the_last_has_come_each_with_a_place_of_its_own() {
+        let barrier = barrier(4);
+        for _ in 0..500 {
+            let threads: Vec<_> = (0..4).map(|_| thread::spawn(move || barrier.wait().unwrap())).collect();
+            let mut places: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            places.sort_unstable();
+            assert_eq!(places, [0, 1, 2, 3]);
+        }
+        barrier.free().unwrap();
+    }
+
+    #[test]
+    fn a_time_that_runs_out_breaks_it_until_reset() {
+        let barrier = barrier(2);
+        assert_eq!(barrier.wait_timeout(Timeout::new(0.005).unwrap()), Err(Error::BrokenBarrier));
+        assert_eq!(barrier.wait(), Err(Error::BrokenBarrier));
+        assert_eq!(barrier.n_waiting(), Ok(0));
+        barrier.reset().unwrap();
+        let other = thread::spawn(move || barrier.wait());
+        barrier.wait().unwrap();
+        other.join().unwrap().unwrap();
+        barrier.free().unwrap();
+    }
+
+    #[test]
+    fn its_own_action_may_disturb_it_but_not_wait() {
+        unsafe extern "C-unwind" fn action(arg: *mut c_void) -> c_int {
+            let barrier = Handle::<Barrier>::from_bits(unsafe { *(arg as *const usize) });
+            assert_eq!(barrier.wait(), Err(Error::BarrierInAction));
+            assert_eq!(barrier.n_waiting(), Ok(1));
+            barrier.abort().unwrap();
+            0
+        }
+        let mut bits = 0usize;
+        let barrier = Handle::<Barrier>::new(1, Some(action), (&raw mut bits).cast()).unwrap();
+        bits = barrier.bits();
+        assert_ne!(bits, 0);
+        assert_eq!(barrier.wait(), Err(Error::BrokenBarrier));
+        assert_eq!(barrier.broken(), Ok(true));
+        barrier.free().unwrap();
+    }
+}

@@ -1,0 +1,404 @@
+//! Condition: Python's `threading.Condition`. A lock, and a line of threads that wait to be notified.
+//!
+//! # State
+//!
+//! The header's word carries generation and `LIVE` alone. The line of waiters is guarded by a small lock of its own: the user's lock cannot do
+//! that, since a plain Lock may be held by anybody.
+//!
+//! A waiter is in one of three places, and moves from left to right only:
+//!
+//! | place | how it leaves | by whom |
+//! |---|---|---|
+//! | this condition's line | chosen by a notify, in the order of arrival: to the lock's line | the notifier, under this guard |
+//! | | its time runs out: it waits for the lock like anybody else | itself, under this guard |
+//! | the lock's line | the lock's release wakes it, or hands the lock over to it | `raw_lock` |
+//! | no line | it holds the lock and returns | itself |
+//!
+//! A notify decides under the guard, and so does a waiter whose time ran out: it is either chosen, and then returns true, or leaves the line, and
+//! then no notify goes to it. So none is lost. A notify wakes nobody by itself: the caller holds the lock as a rule, and whoever woke now would
+//! only have to wait for it.
+//!
+//! Once chosen, a waiter does not look at the condition any more, which may be freed. The lock's slot stays pinned as long as it waits.
+
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::error::{Error, Result};
+use crate::handle::header::Header;
+use crate::handle::{Handle, Kind, Pin};
+use crate::lock::Lock;
+use crate::park::guarded::Guarded;
+use crate::park::queue::Queue;
+use crate::park::waiter::{WAITING, Waiter};
+use crate::raw_lock::{Lockable, RawLock};
+use crate::rlock::RLock;
+use crate::time::{Deadline, Timeout};
+
+/// See the module.
+#[repr(C, align(64))]
+pub struct Condition {
+    header: Header,
+    line: Guarded<Queue>,
+    /// The handle of the lock, which this condition keeps alive; written when the condition is made.
+    lock: AtomicUsize,
+    is_reentrant: AtomicBool,
+}
+
+// SAFETY: zero is an empty line and no lock; all of it is shareable; it begins with its header.
+unsafe impl Kind for Condition {
+    const INDEX: usize = 4;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn kill(&self, tag: u64, forced: bool) -> bool {
+        let line = self.line.lock();
+        // With the condition, its lock may lose its last reference: then those blocked on the lock are blocked on the condition.
+        if !forced && (!line.is_empty() || self.user_lock().is_busy_without_us()) {
+            return false;
+        }
+        self.header.end_life(tag);
+        true
+    }
+
+    fn let_go(&self) {
+        self.user_lock().let_go();
+    }
+}
+
+/// The lock that a condition is over.
+#[derive(Clone, Copy)]
+enum UserLock {
+    Lock(Handle<Lock>),
+    RLock(Handle<RLock>),
+}
+
+/// Does the same with either.
+macro_rules! either {
+    ($lock:expr, $name:ident => $do:expr) => {
+        match $lock {
+            UserLock::Lock($name) => $do,
+            UserLock::RLock($name) => $do,
+        }
+    };
+}
+
+/// The slot of a condition's lock, held in place while a thread waits.
+enum UserPin {
+    Lock(Pin<Lock>),
+    RLock(Pin<RLock>),
+}
+
+impl UserPin {
+    fn raw(&self) -> &RawLock {
+        match self {
+            UserPin::Lock(pin) => pin.raw(),
+            UserPin::RLock(pin) => pin.raw(),
+        }
+    }
+}
+
+impl UserLock {
+    fn let_go(self) {
+        either!(self, lock => lock.let_go());
+    }
+
+    fn is_busy_without_us(self) -> bool {
+        fn is_busy<T: Lockable>(lock: Handle<T>) -> bool {
+            lock.check().is_ok_and(|(lock, _)| lock.header().is_kept_once() && lock.raw().is_busy())
+        }
+        either!(self, lock => is_busy(lock))
+    }
+
+    fn claim_if_held(self) -> Result<u64> {
+        either!(self, lock => lock.claim_if_held())
+    }
+
+    fn pin(self) -> Result<UserPin> {
+        Ok(match self {
+            UserLock::Lock(lock) => UserPin::Lock(lock.pin()?),
+            UserLock::RLock(rlock) => UserPin::RLock(rlock.pin()?),
+        })
+    }
+
+    /// Gives up all levels; returns how many to take back.
+    fn release_all(self) -> Result<u64> {
+        match self {
+            UserLock::Lock(lock) => lock.release().map(|()| 1),
+            UserLock::RLock(rlock) => rlock.release_all(),
+        }
+    }
+
+    /// The caller holds the lock again, as often as before.
+    fn restore(self, count: u64) {
+        if let UserLock::RLock(rlock) = self
+            && let Ok((rlock, _)) = rlock.slot()
+        {
+            rlock.set_count(count);
+        }
+    }
+}
+
+impl Condition {
+    fn user_lock(&self) -> UserLock {
+        let is_reentrant = self.is_reentrant.load(Ordering::Acquire);
+        let lock = self.lock.load(Ordering::Acquire);
+        if is_reentrant {
+            UserLock::RLock(Handle::from_bits(lock))
+        } else {
+            UserLock::Lock(Handle::from_bits(lock))
+        }
+    }
+}
+
+impl Handle<Condition> {
+    /// A condition over an RLock of its own.
+    pub fn new() -> Result<Self> {
+        let rlock = Handle::<RLock>::new()?;
+        let condition = Self::new_with_rlock(rlock);
+        // The condition keeps it now; if there is none, nobody does.
+        rlock.free()?;
+        condition
+    }
+
+    /// A condition over the caller's Lock, which it keeps alive.
+    pub fn new_with_lock(lock: Handle<Lock>) -> Result<Self> {
+        lock.keep()?;
+        Self::over(UserLock::Lock(lock))
+    }
+
+    /// A condition over the caller's RLock, which it keeps alive.
+    pub fn new_with_rlock(rlock: Handle<RLock>) -> Result<Self> {
+        rlock.keep()?;
+        Self::over(UserLock::RLock(rlock))
+    }
+
+    fn over(lock: UserLock) -> Result<Self> {
+        let made = Handle::create(0, |condition: &Condition, _| {
+            condition.lock.store(either!(lock, lock => lock.bits()), Ordering::Release);
+            condition.is_reentrant.store(matches!(lock, UserLock::RLock(_)), Ordering::Release);
+        });
+        made.inspect_err(|_| lock.let_go())
+    }
+
+    fn user_lock(self) -> Result<UserLock> {
+        let (condition, tag) = self.slot()?;
+        let lock = condition.user_lock();
+        // Checked after the read: had the slot found a newer condition, its lock could have been read.
+        if condition.header.is(tag) { Ok(lock) } else { Err(Error::Handle) }
+    }
+
+    /// Acquires the lock.
+    pub fn acquire(self) -> Result<()> {
+        either!(self.user_lock()?, lock => lock.acquire())
+    }
+
+    /// Acquires the lock if that is possible at once.
+    pub fn try_acquire(self) -> Result<bool> {
+        either!(self.user_lock()?, lock => lock.try_acquire())
+    }
+
+    /// Acquires the lock within the timeout.
+    pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
+        either!(self.user_lock()?, lock => lock.acquire_timeout(timeout))
+    }
+
+    /// Releases the lock.
+    pub fn release(self) -> Result<()> {
+        either!(self.user_lock()?, lock => lock.release())
+    }
+
+    /// Whether somebody holds the lock.
+    pub fn locked(self) -> Result<bool> {
+        either!(self.user_lock()?, lock => lock.locked())
+    }
+
+    /// Whether the caller may wait and notify: for a plain Lock, whether anybody holds it.
+    pub fn is_owned(self) -> Result<bool> {
+        match self.user_lock()?.claim_if_held() {
+            Ok(_) => Ok(true),
+            Err(Error::NotOwner) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the lock up, waits for a notify, and takes the lock again, on all its levels. False if the time ran out before a notify.
+    pub fn wait(self, timeout: Timeout) -> Result<bool> {
+        let (condition, tag) = self.check()?;
+        condition.wait(tag, timeout.deadline())
+    }
+
+    /// Waits until the predicate, called with the lock held, says yes. It answers `None` when it failed: then so does the wait, the lock held.
+    /// False if the time ran out and it still says no.
+    pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
+        let (condition, tag) = self.check()?;
+        condition.user_lock().claim_if_held()?;
+        if predicate().ok_or(Error::Callback)? {
+            return Ok(true);
+        }
+        // Even without any time, others get a chance to take the lock, and the predicate is asked again.
+        let deadline = timeout.deadline();
+        loop {
+            condition.wait(tag, deadline)?;
+            if predicate().ok_or(Error::Callback)? {
+                return Ok(true);
+            }
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Chooses up to `count` waiters, the longest waiting first.
+    pub fn notify(self, count: usize) -> Result<()> {
+        let (condition, tag) = self.check()?;
+        let lock = condition.user_lock();
+        lock.claim_if_held()?;
+        let mut line = condition.line.lock();
+        if count == 0 || line.is_empty() || !condition.header.is(tag) {
+            return Ok(());
+        }
+        lock.pin()?.raw().adopt(core::iter::from_fn(|| line.pop()).take(count));
+        Ok(())
+    }
+
+    /// The lock as new, for a child process.
+    pub fn at_fork_reinit(self) -> Result<()> {
+        either!(self.user_lock()?, lock => lock.at_fork_reinit())
+    }
+}
+
+impl Condition {
+    fn wait(&self, tag: u64, deadline: Deadline) -> Result<bool> {
+        let lock = self.user_lock();
+        let claim = lock.claim_if_held()?;
+        let waiter = Waiter::mine()?;
+        let pin = lock.pin()?;
+        {
+            let mut line = self.line.lock();
+            if !self.header.is(tag) {
+                return Err(Error::Handle);
+            }
+            waiter.prepare(claim);
+            line.push_back(waiter);
+        }
+        let count = match lock.release_all() {
+            Ok(count) => count,
+            // Somebody else released the plain Lock in between.
+            Err(_) if self.leave(waiter) => return Err(Error::NotOwner),
+            Err(_) => 1,
+        };
+        let mut state = waiter.sleep(deadline);
+        let mut notified = true;
+        if state == WAITING {
+            if self.leave(waiter) {
+                notified = false;
+            } else {
+                state = waiter.sleep(Deadline::NEVER);
+            }
+        }
+        if notified {
+            pin.raw().acquire_notified(claim, waiter, state);
+        } else {
+            pin.raw().acquire_again(claim, waiter);
+        }
+        lock.restore(count);
+        Ok(notified)
+    }
+
+    /// Takes the waiter out of the line, unless a notify has.
+    fn leave(&self, waiter: &'static Waiter) -> bool {
+        let mut line = self.line.lock();
+        let stays = waiter.state() == WAITING && !waiter.notified.get();
+        if stays {
+            line.remove(waiter);
+        }
+        stays
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+    use std::thread;
+
+    #[test]
+    fn a_waiter_gives_all_levels_up_and_takes_them_back() {
+        let condition = Handle::<Condition>::new().unwrap();
+        for _ in 0..3 {
+            condition.acquire().unwrap();
+        }
+        let notifier = thread::spawn(move || {
+            condition.acquire().unwrap();
+            condition.notify(1).unwrap();
+            condition.release().unwrap();
+        });
+        assert_eq!(condition.wait(Timeout::FOREVER), Ok(true));
+        notifier.join().unwrap();
+        for _ in 0..3 {
+            condition.release().unwrap();
+        }
+        assert_eq!(condition.release(), Err(Error::NotOwner));
+        assert_eq!(condition.wait(Timeout::NONE), Err(Error::NotOwner));
+        condition.free().unwrap();
+    }
+
+    #[test]
+    fn no_notify_is_lost_to_a_waiter_whose_time_runs_out() {
+        static NOTIFIED: AtomicU32 = AtomicU32::new(0);
+        let lock = Handle::<Lock>::new().unwrap();
+        let condition = Handle::<Condition>::new_with_lock(lock).unwrap();
+        let ended = Handle::<Lock>::new().unwrap();
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                thread::spawn(move || {
+                    while ended.locked() == Ok(false) {
+                        condition.acquire().unwrap();
+                        if condition.wait(Timeout::new(20e-6).unwrap()).unwrap() {
+                            NOTIFIED.fetch_add(1, Ordering::Relaxed);
+                        }
+                        condition.release().unwrap();
+                    }
+                })
+            })
+            .collect();
+        let mut chosen = 0;
+        for _ in 0..20_000 {
+            condition.acquire().unwrap();
+            let (condition_, _) = condition.check().unwrap();
+            chosen += u32::from(!condition_.line.lock().is_empty());
+            condition.notify(1).unwrap();
+            condition.release().unwrap();
+        }
+        ended.acquire().unwrap();
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        // The line may have changed between the look and the notify, by a waiter whose time ran out.
+        let notified = NOTIFIED.load(Ordering::Relaxed);
+        assert!(notified <= chosen && notified > 0, "{notified} of {chosen}");
+        [condition.free(), lock.free(), ended.free()].into_iter().for_each(|freed| freed.unwrap());
+    }
+
+    #[test]
+    fn freed_by_its_notifier_it_lets_all_its_waiters_return() {
+        let condition = Handle::<Condition>::new().unwrap();
+        let waiters: Vec<_> = (0..4)
+            .map(|_| {
+                thread::spawn(move || {
+                    condition.acquire().unwrap();
+                    assert_eq!(condition.wait(Timeout::FOREVER), Ok(true));
+                })
+            })
+            .collect();
+        let (condition_, _) = condition.check().unwrap();
+        while condition_.line.lock().iter().count() < 4 {
+            thread::yield_now();
+        }
+        assert_eq!(condition.free(), Err(Error::Busy));
+        condition.acquire().unwrap();
+        condition.notify(usize::MAX).unwrap();
+        condition.release().unwrap();
+        condition.free().unwrap();
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    }
+}

@@ -1,0 +1,240 @@
+//! Event: Python's `threading.Event`. A flag to wait for.
+//!
+//! # State (the header's word)
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 6 | generation and `LIVE` of the slot |
+//! | 7 `SET` | the flag |
+//! | 8 to 31 | the round: counted up by a set that ends waits |
+//! | 32 to 63 | how many threads wait; none while `SET` |
+//!
+//! | from | to | by | ordering |
+//! |---|---|---|---|
+//! | not set, n waiters | the same, n + 1 waiters | a thread about to wait | relaxed |
+//! | not set, n waiters | `SET`, no waiters, the next round if n > 0 | set, which then wakes all | release |
+//! | not set, n waiters | the same, n - 1 waiters | a waiter whose time ran out, in the round in which it came | relaxed |
+//! | `SET` | not set | clear | relaxed |
+//! | any | | whoever finds `SET`, or another round than its own | acquire |
+//!
+//! Waiters sleep on the lower half, which shows each set that concerns them. A waiter in whose absence the round went on has been set free,
+//! even if a clear followed. So no waiter has to look at the event again, which may be freed as soon as set has returned; if the slot carries
+//! another tag, the event was freed after a set, since it could not be before.
+//!
+//! There is no queue and no lock here: set, clear and is_set may be called from a signal handler. 2^24 rounds would have to pass, each with a
+//! thread that sleeps and wakes, while one waiter is on its way, for it to miss its own.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::handle::header::{Header, LIVE, TAG};
+use crate::handle::{Handle, Kind};
+use crate::park::fork::Mark;
+use crate::park::spin::Spin;
+use crate::park::{self, Half};
+use crate::time::Timeout;
+
+const SET: u64 = 1 << 7;
+const ROUND: u64 = 1 << 8;
+const ROUNDS: u64 = 0xffff_ff00;
+const WAITER: u64 = 1 << 32;
+const WAITERS: u64 = u64::MAX << 32;
+
+/// See the module.
+#[repr(C, align(64))]
+pub struct Event {
+    header: Header,
+    /// Whose waiters the word counts.
+    mark: Mark,
+}
+
+// SAFETY: zero is an event that is not set; all of it is shareable; it begins with its header.
+unsafe impl Kind for Event {
+    const INDEX: usize = 6;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn kill(&self, tag: u64, forced: bool) -> bool {
+        let blocked = |word| word & WAITERS != 0 && self.mark.is_current() && !forced;
+        self.change(tag, |word| (!blocked(word)).then_some(word & !LIVE), Ordering::AcqRel)
+            .is_ok_and(|done| done)
+    }
+}
+
+impl Event {
+    fn word(&self) -> &AtomicU64 {
+        &self.header.word
+    }
+
+    /// Changes the word as long as it carries the tag; `Ok(false)` if there is nothing to change.
+    #[inline(always)]
+    fn change(&self, tag: u64, to: impl Fn(u64) -> Option<u64>, ordering: Ordering) -> Result<bool> {
+        let mut word = self.word().load(Ordering::Acquire);
+        loop {
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            let Some(changed) = to(word) else { return Ok(false) };
+            match self.word().compare_exchange_weak(word, changed, ordering, Ordering::Acquire) {
+                Ok(_) => return Ok(true),
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+impl Handle<Event> {
+    /// An event that is not set.
+    pub fn new() -> Result<Self> {
+        Handle::create(0, |_, _| {})
+    }
+
+    /// Whether the flag is set.
+    #[inline]
+    pub fn is_set(self) -> Result<bool> {
+        let (event, tag) = self.slot()?;
+        let word = event.word().load(Ordering::Acquire);
+        if word & TAG == tag { Ok(word & SET != 0) } else { Err(Error::Handle) }
+    }
+
+    /// Sets the flag, and lets all go on that wait for it.
+    #[inline]
+    pub fn set(self) -> Result<()> {
+        if self.is_set()? { Ok(()) } else { self.set_slow() }
+    }
+
+    fn set_slow(self) -> Result<()> {
+        let (event, tag) = self.slot()?;
+        let mut word = event.word().load(Ordering::Relaxed);
+        loop {
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word & SET != 0 {
+                return Ok(());
+            }
+            let waiters = word & WAITERS != 0;
+            let round = if waiters { word.wrapping_add(ROUND) & ROUNDS } else { word & ROUNDS };
+            match event.word().compare_exchange_weak(
+                word,
+                tag | SET | round,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) if waiters => return Ok(park::wake_all(event.word().lower())),
+                Ok(_) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Clears the flag. Whoever was waiting when it was set goes on all the same.
+    #[inline]
+    pub fn clear(self) -> Result<()> {
+        let (event, tag) = self.slot()?;
+        event.change(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::Relaxed).map(drop)
+    }
+
+    /// Waits until the flag is set. False if the time ran out.
+    #[inline]
+    pub fn wait(self, timeout: Timeout) -> Result<bool> {
+        Ok(self.is_set()? || self.wait_slow(timeout)?)
+    }
+
+    #[cold]
+    fn wait_slow(self, timeout: Timeout) -> Result<bool> {
+        if timeout.is_none() {
+            return Ok(false);
+        }
+        let mut spin = Spin::new();
+        while spin.again() {
+            if self.is_set()? {
+                return Ok(true);
+            }
+        }
+        let (event, tag) = self.slot()?;
+        let deadline = timeout.deadline();
+        event.mark.enter(|| {
+            let _ =
+                event.change(tag, |word| (word & WAITERS != 0).then_some(word & !WAITERS), Ordering::Relaxed);
+        });
+        let Some(round) = event.enter(tag)? else { return Ok(true) };
+        loop {
+            let in_time = park::wait(event.word().lower(), (tag | round) as u32, deadline);
+            let word = event.word().load(Ordering::Acquire);
+            if word & TAG != tag || word & ROUNDS != round {
+                return Ok(true);
+            }
+            let leaving = word.wrapping_sub(WAITER);
+            if !in_time
+                && event.word().compare_exchange(word, leaving, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// As new, for a child process: not set.
+    pub fn at_fork_reinit(self) -> Result<()> {
+        self.clear()
+    }
+}
+
+impl Event {
+    /// Counts the caller as a waiter; the round for which it waits, or `None` if the flag is set.
+    fn enter(&self, tag: u64) -> Result<Option<u64>> {
+        let mut word = self.word().load(Ordering::Acquire);
+        loop {
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word & SET != 0 {
+                return Ok(None);
+            }
+            match self.word().compare_exchange_weak(word, word + WAITER, Ordering::Relaxed, Ordering::Acquire)
+            {
+                Ok(_) => return Ok(Some(word & ROUNDS)),
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_wait_ends_with_the_set() {
+        let event = Handle::<Event>::new().unwrap();
+        assert_eq!(event.wait(Timeout::new(0.005).unwrap()), Ok(false));
+        let waiter = thread::spawn(move || event.wait(Timeout::FOREVER));
+        event.set().unwrap();
+        assert_eq!(waiter.join().unwrap(), Ok(true));
+        assert_eq!(event.wait(Timeout::NONE), Ok(true));
+        event.clear().unwrap();
+        assert_eq!(event.is_set(), Ok(false));
+        event.free().unwrap();
+    }
+
+    #[test]
+    fn a_set_that_is_cleared_at_once_frees_all_who_wait() {
+        let event = Handle::<Event>::new().unwrap();
+        for _ in 0..200 {
+            let waiters: Vec<_> =
+                (0..3).map(|_| thread::spawn(move || event.wait(Timeout::FOREVER))).collect();
+            let (event_, _) = event.check().unwrap();
+            while event_.word().load(Ordering::Relaxed) & WAITERS != 3 * WAITER {
+                thread::yield_now();
+            }
+            assert_eq!(event.free(), Err(Error::Busy));
+            event.set().unwrap();
+            event.clear().unwrap();
+            waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Ok(true)));
+        }
+        event.free().unwrap();
+    }
+}

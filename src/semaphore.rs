@@ -1,0 +1,317 @@
+//! Semaphore and BoundedSemaphore: Python's `threading.Semaphore` and `threading.BoundedSemaphore`. A counter that is never below zero.
+//!
+//! # State (the header's word)
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 6 | generation and `LIVE` of the slot |
+//! | 7 to 31 | how many threads have come to wait and are not back yet |
+//! | 32 to 62 | the value |
+//!
+//! | from | to | by | ordering |
+//! |---|---|---|---|
+//! | value v > 0 | value v - 1 | acquire | acquire |
+//! | value 0, n waiters | value 0, n + 1 waiters | a thread about to wait | relaxed |
+//! | value v > 0, n waiters | value v - 1, n - 1 waiters | a waiter that got its unit | acquire |
+//! | n waiters | n - 1 waiters | a waiter whose time ran out | relaxed |
+//! | value v | value v + k | release, which then wakes k at most | release |
+//!
+//! Waiters sleep on the upper half as long as the value is 0. Invariant: of the waiters, at least as many have been woken as there are units; so
+//! a release wakes only those for whom there was no unit yet. A newcomer may take a unit before the waiter that was woken for it,
+//! which then sleeps again.
+//!
+//! The last reference can be given back when there is a unit for each waiter: they are on their way. They find the semaphore dead,
+//! its slot pinned, and take their units all the same.
+//!
+//! There is no queue and no lock here: release may be called from a signal handler.
+
+use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::handle::header::{GENERATION, Header, LIVE, TAG};
+use crate::handle::{Handle, Kind};
+use crate::park::fork::Mark;
+use crate::park::spin::Spin;
+use crate::park::{self, Half};
+use crate::time::Timeout;
+
+/// The highest value of a semaphore.
+pub const SEMAPHORE_MAX: i64 = 2_147_483_647;
+
+const WAITER: u64 = 1 << 7;
+const WAITERS: u64 = 0xffff_ff80;
+const UNIT: u64 = 1 << 32;
+
+/// See the module.
+#[repr(C, align(64))]
+pub struct Semaphore {
+    header: Header,
+    /// The value that a bounded one never exceeds, `UNBOUNDED` for the others; written when the semaphore is made.
+    bound: AtomicI64,
+    /// Whose waiters the word counts.
+    mark: Mark,
+}
+
+const UNBOUNDED: i64 = -1;
+
+// SAFETY: zero is a semaphore of value 0; all of it is shareable; it begins with its header.
+unsafe impl Kind for Semaphore {
+    const INDEX: usize = 5;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn kill(&self, tag: u64, forced: bool) -> bool {
+        let mut word = self.word().load(Ordering::Relaxed);
+        loop {
+            debug_assert_eq!(word & TAG, tag);
+            if waiters(word) > value(word) && self.mark.is_current() && !forced {
+                return false;
+            }
+            match self.word().compare_exchange_weak(word, word & !LIVE, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+fn value(word: u64) -> u64 {
+    word / UNIT
+}
+
+fn waiters(word: u64) -> u64 {
+    (word & WAITERS) / WAITER
+}
+
+impl Semaphore {
+    fn word(&self) -> &AtomicU64 {
+        &self.header.word
+    }
+}
+
+impl Handle<Semaphore> {
+    /// A semaphore with this value.
+    pub fn new(value: i64) -> Result<Self> {
+        Self::make(value, UNBOUNDED)
+    }
+
+    /// A semaphore with this value, which it never exceeds.
+    pub fn new_bounded(value: i64) -> Result<Self> {
+        Self::make(value, value)
+    }
+
+    fn make(value: i64, bound: i64) -> Result<Self> {
+        match value {
+            ..0 => Err(Error::SemaphoreNegative),
+            0..=SEMAPHORE_MAX => Handle::create(value as u64 * UNIT, |semaphore: &Semaphore, _| {
+                semaphore.bound.store(bound, Ordering::Release);
+            }),
+            _ => Err(Error::SemaphoreOverflow),
+        }
+    }
+
+    /// Waits until the value is above zero, and takes one. False if the time ran out.
+    #[inline]
+    pub fn acquire(self, timeout: Timeout) -> Result<bool> {
+        let (semaphore, tag) = self.slot()?;
+        let word = semaphore.word().load(Ordering::Relaxed);
+        if word & TAG == tag
+            && word >= UNIT
+            && semaphore
+                .word()
+                .compare_exchange(word, word - UNIT, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+        {
+            return Ok(true);
+        }
+        self.acquire_slow(timeout)
+    }
+
+    #[cold]
+    fn acquire_slow(self, timeout: Timeout) -> Result<bool> {
+        let (semaphore, tag) = self.slot()?;
+        let mut spin = Spin::new();
+        loop {
+            let word = semaphore.word().load(Ordering::Relaxed);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word >= UNIT {
+                if semaphore.take(word, word - UNIT) {
+                    return Ok(true);
+                }
+            } else if timeout.is_none() {
+                return Ok(false);
+            } else if !spin.again() {
+                break;
+            }
+        }
+        let deadline = timeout.deadline();
+        let _pin = self.pin()?;
+        semaphore.forget_parents_waiters();
+        if semaphore.enter(tag)? {
+            return Ok(true);
+        }
+        loop {
+            let in_time = park::wait(semaphore.word().upper(), 0, deadline);
+            let word = semaphore.word().load(Ordering::Relaxed);
+            if word & GENERATION != tag & GENERATION {
+                return Err(Error::Internal);
+            }
+            if word >= UNIT {
+                if semaphore.take(word, word - UNIT - WAITER) {
+                    return Ok(true);
+                }
+            } else if word & LIVE == 0 {
+                // A newcomer took the unit, and then the semaphore was freed.
+                return Err(Error::Handle);
+            } else if !in_time && semaphore.take(word, word - WAITER) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Adds `count` to the value, and lets as many waiters go on.
+    #[inline]
+    pub fn release(self, count: i64) -> Result<()> {
+        let (semaphore, tag) = self.slot()?;
+        let mut word = semaphore.word().load(Ordering::Relaxed);
+        loop {
+            let bound = semaphore.bound.load(Ordering::Acquire);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if count < 1 {
+                return Err(Error::ReleaseCount);
+            }
+            let sum = (value(word) as i64).saturating_add(count);
+            if bound != UNBOUNDED && sum > bound {
+                return Err(Error::OverReleased);
+            }
+            if sum > SEMAPHORE_MAX {
+                return Err(Error::SemaphoreOverflow);
+            }
+            let more = count as u64 * UNIT;
+            match semaphore.word().compare_exchange_weak(
+                word,
+                word + more,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        let asleep = waiters(word).saturating_sub(value(word));
+        if asleep > 0 {
+            park::wake(semaphore.word().upper(), asleep.min(count as u64) as u32);
+        }
+        Ok(())
+    }
+
+    /// The value; a snapshot.
+    pub fn value(self) -> Result<i64> {
+        let (semaphore, tag) = self.slot()?;
+        let word = semaphore.word().load(Ordering::Relaxed);
+        if word & TAG == tag { Ok(value(word) as i64) } else { Err(Error::Handle) }
+    }
+}
+
+impl Semaphore {
+    #[inline(always)]
+    fn take(&self, word: u64, taken: u64) -> bool {
+        self.word().compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Counts the caller as a waiter; true if there was a unit for it after all.
+    fn enter(&self, tag: u64) -> Result<bool> {
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word >= UNIT {
+                if self.take(word, word - UNIT) {
+                    return Ok(true);
+                }
+            } else if word & WAITERS == WAITERS {
+                return Err(Error::WaiterOverflow);
+            } else if self.take(word, word + WAITER) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn forget_parents_waiters(&self) {
+        self.mark.enter(|| {
+            self.word().fetch_and(!WAITERS, Ordering::Relaxed);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn it_counts_within_its_bounds() {
+        assert_eq!(Handle::<Semaphore>::new(-1), Err(Error::SemaphoreNegative));
+        assert_eq!(Handle::<Semaphore>::new(SEMAPHORE_MAX + 1), Err(Error::SemaphoreOverflow));
+        let semaphore = Handle::<Semaphore>::new(1).unwrap();
+        assert_eq!(semaphore.acquire(Timeout::NONE), Ok(true));
+        assert_eq!(semaphore.acquire(Timeout::NONE), Ok(false));
+        assert_eq!(semaphore.release(0), Err(Error::ReleaseCount));
+        assert_eq!(semaphore.release(SEMAPHORE_MAX), Ok(()));
+        assert_eq!(semaphore.release(1), Err(Error::SemaphoreOverflow));
+        assert_eq!(semaphore.release(i64::MAX), Err(Error::SemaphoreOverflow));
+        assert_eq!(semaphore.value(), Ok(SEMAPHORE_MAX));
+        semaphore.free().unwrap();
+
+        let bounded = Handle::<Semaphore>::new_bounded(2).unwrap();
+        bounded.acquire(Timeout::FOREVER).unwrap();
+        assert_eq!(bounded.release(2), Err(Error::OverReleased));
+        assert_eq!(bounded.value(), Ok(1));
+        bounded.free().unwrap();
+    }
+
+    #[test]
+    fn units_are_neither_lost_nor_made() {
+        let semaphore = Handle::<Semaphore>::new(0).unwrap();
+        let takers: Vec<_> = (0..3)
+            .map(|_| {
+                thread::spawn(move || {
+                    (0..10_000).for_each(|_| assert_eq!(semaphore.acquire(Timeout::FOREVER), Ok(true)))
+                })
+            })
+            .collect();
+        for round in 0..10_000 {
+            if round % 2 == 0 {
+                semaphore.release(3).unwrap()
+            } else {
+                (0..3).for_each(|_| semaphore.release(1).unwrap())
+            }
+        }
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        assert_eq!(semaphore.value(), Ok(0));
+        semaphore.free().unwrap();
+    }
+
+    #[test]
+    fn it_may_be_freed_when_its_waiters_have_been_released() {
+        for _ in 0..500 {
+            let semaphore = Handle::<Semaphore>::new(0).unwrap();
+            let waiter = thread::spawn(move || semaphore.acquire(Timeout::FOREVER));
+            let (semaphore_, _) = semaphore.check().unwrap();
+            while waiters(semaphore_.word().load(Ordering::Relaxed)) == 0 {
+                thread::yield_now();
+            }
+            assert_eq!(semaphore.free(), Err(Error::Busy));
+            semaphore.release(1).unwrap();
+            semaphore.free().unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(true));
+        }
+    }
+}
