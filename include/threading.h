@@ -273,6 +273,308 @@ void threading_clear_last_error(void);
 /*
  * ----------------------------------------------------------------------------------------------------
  *
+ * Library
+ *
+ * Time is given in seconds, as a double, on the monotonic clock; no signal shortens a wait, and no blocking call is a cancellation point. One rule holds
+ * for every timeout: THREADING_FOREVER and positive infinity wait without a limit, other negative numbers and NaN are THREADING_ERR_VALUE, finite
+ * numbers above THREADING_TIMEOUT_MAX are THREADING_ERR_OVERFLOW, and 0 tries once. They are checked also when the call need not wait.
+ */
+
+/**
+ * Waits without a limit.
+ */
+#define THREADING_FOREVER (-1.0)
+
+/**
+ * The longest finite timeout, in seconds.
+ */
+#define THREADING_TIMEOUT_MAX 9223372036.0
+
+/**
+ * The major version of this header.
+ */
+#define THREADING_VERSION_MAJOR 0
+
+/**
+ * The minor version of this header.
+ */
+#define THREADING_VERSION_MINOR 1
+
+/**
+ * The patch version of this header.
+ */
+#define THREADING_VERSION_PATCH 0
+
+/**
+ * Tells the version of the library.
+ */
+const char *threading_version(void);
+
+/**
+ * Tells the version of the library as a number.
+ */
+uint32_t threading_version_number(void);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * The module's functions
+ *
+ * Who is there, who calls, how the process leaves. Returning from main, and exit(), wait for all threads that are not daemons, pending timers
+ * included; daemon threads are left behind. `_exit` and `quick_exit` do not wait.
+ */
+
+/**
+ * The thread that calls.
+ */
+threading_thread *threading_current_thread(void);
+
+/**
+ * The first thread of the process; in a child of fork, the one that forked.
+ */
+threading_thread *threading_main_thread(void);
+
+/**
+ * Tells how many threads are alive.
+ */
+size_t threading_active_count(void);
+
+/**
+ * Lists the threads that are alive.
+ */
+threading_thread_list *threading_enumerate(void);
+
+/**
+ * Tells how many threads a list holds.
+ */
+size_t threading_thread_list_len(threading_thread_list *list);
+
+/**
+ * One thread of a list.
+ */
+threading_thread *threading_thread_list_get(threading_thread_list *list, size_t i);
+
+/**
+ * Gives a list back, and with it the list's references to its threads.
+ */
+threading_status threading_thread_list_free(threading_thread_list *list);
+
+/**
+ * The number of whoever calls.
+ */
+uint64_t threading_get_ident(void);
+
+/**
+ * The kernel's number of the thread that calls.
+ */
+uint64_t threading_get_native_id(void);
+
+/**
+ * Tells the size of new threads' stacks.
+ */
+size_t threading_stack_size(void);
+
+/**
+ * Sets the size of new threads' stacks.
+ */
+threading_status threading_set_stack_size(size_t bytes);
+
+/**
+ * Lets the calling thread sleep.
+ */
+threading_status threading_sleep(double seconds);
+
+/**
+ * Has a function called when the process leaves, before its threads are waited for.
+ */
+threading_status threading_atexit(threading_callback callback, void *arg);
+
+/**
+ * Does what exit() does first: calls the callbacks and waits for the threads.
+ */
+threading_status threading_shutdown(void);
+
+/**
+ * As threading_shutdown(), but waits no longer than the given time.
+ */
+threading_status threading_shutdown_timeout(double seconds);
+
+/**
+ * Sets who is told of what threads could not handle.
+ */
+void threading_set_excepthook(threading_excepthook hook, void *arg);
+
+/**
+ * Tells who is told.
+ *
+ * # Safety
+ * `arg` is NULL or can be written to.
+ */
+threading_excepthook threading_get_excepthook(void **arg);
+
+/**
+ * Tells the excepthook of something that the calling thread could not handle.
+ *
+ * # Safety
+ * `type` and `message` are NULL or strings.
+ */
+threading_status threading_report_exception(const char *type, const char *message);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Thread
+ *
+ * A thread calls its target once it is started. It has a name, a number that is never used again, and keeps itself alive while it runs: its handle
+ * may be freed at any time. The process does not end before its threads have ended, unless they are daemons.
+ */
+
+/**
+ * Makes a thread that will call target(arg).
+ */
+threading_thread *threading_thread_new(threading_target target, void *arg);
+
+/**
+ * Takes one more reference.
+ */
+threading_thread *threading_thread_ref(threading_thread *thread);
+
+/**
+ * Gives one reference back. A thread that runs goes on.
+ */
+threading_status threading_thread_free(threading_thread *thread);
+
+/**
+ * Names the thread.
+ *
+ * # Safety
+ * `name` is NULL or a string.
+ */
+threading_status threading_thread_set_name(threading_thread *thread, const char *name);
+
+/**
+ * Tells the thread's name.
+ */
+const char *threading_thread_name(threading_thread *thread);
+
+/**
+ * Makes the thread a daemon, or not.
+ */
+threading_status threading_thread_set_daemon(threading_thread *thread, int daemon);
+
+/**
+ * Tells whether the thread is a daemon.
+ */
+bool threading_thread_is_daemon(threading_thread *thread);
+
+/**
+ * Sets the size of the thread's stack.
+ */
+threading_status threading_thread_set_stack_size(threading_thread *thread, size_t bytes);
+
+/**
+ * Has the thread's argument destroyed once it is not needed any more.
+ */
+threading_status threading_thread_set_arg_destructor(threading_thread *thread, threading_destructor destroy);
+
+/**
+ * Overrides what the thread runs.
+ */
+threading_status threading_thread_set_run(threading_thread *thread, threading_run run);
+
+/**
+ * Calls target(arg), which is what the thread does if it is not overridden.
+ */
+void *threading_thread_run(threading_thread *thread);
+
+/**
+ * Starts the thread.
+ */
+threading_status threading_thread_start(threading_thread *thread);
+
+/**
+ * Waits until the thread has ended.
+ */
+threading_status threading_thread_join(threading_thread *thread);
+
+/**
+ * Waits until the thread has ended, no longer than the given time.
+ */
+threading_status threading_thread_join_timeout(threading_thread *thread, double seconds);
+
+/**
+ * Tells whether the thread has been started and has not ended.
+ */
+bool threading_thread_is_alive(threading_thread *thread);
+
+/**
+ * Tells the thread's number.
+ */
+uint64_t threading_thread_ident(threading_thread *thread);
+
+/**
+ * Tells the kernel's number of the thread.
+ */
+uint64_t threading_thread_native_id(threading_thread *thread);
+
+/**
+ * Tells what the thread's run returned.
+ */
+void *threading_thread_result(threading_thread *thread);
+
+/**
+ * Tells the argument that was given to threading_thread_new().
+ */
+void *threading_thread_arg(threading_thread *thread);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Timer
+ *
+ * A timer is a thread whose function runs after a delay, unless it is cancelled before. While it waits it is alive, is enumerated and keeps the process
+ * from leaving as any thread does, but it costs no system thread. Functions run on a few system threads that all timers share; one that
+ * blocks delays no other.
+ */
+
+/**
+ * Makes a timer that will call function(arg) after the interval.
+ */
+threading_timer *threading_timer_new(double interval, threading_target function, void *arg);
+
+/**
+ * Takes one more reference.
+ */
+threading_timer *threading_timer_ref(threading_timer *timer);
+
+/**
+ * Gives one reference back. A timer that was started goes on.
+ */
+threading_status threading_timer_free(threading_timer *timer);
+
+/**
+ * The thread that the timer is.
+ */
+threading_thread *threading_timer_thread(threading_timer *timer);
+
+/**
+ * Starts the timer.
+ */
+threading_status threading_timer_start(threading_timer *timer);
+
+/**
+ * Sees to it that the function will never run.
+ */
+threading_status threading_timer_cancel(threading_timer *timer);
+
+/**
+ * Tells the timer's interval in seconds.
+ */
+double threading_timer_interval(threading_timer *timer);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
  * Lock
  *
  * A lock is taken by one caller at a time. It has no owner: any thread may release it, and a thread that takes it twice waits for itself.
@@ -681,6 +983,179 @@ size_t threading_barrier_n_waiting(threading_barrier *barrier);
  * Tells whether the barrier is broken.
  */
 bool threading_barrier_broken(threading_barrier *barrier);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Local
+ *
+ * Data of which each thread has its own: one value, which is fast, and any number of named attributes. A value that is replaced or deleted is destroyed
+ * at once by the caller; at a thread's end its values are destroyed in that thread, before a join returns.
+ */
+
+/**
+ * Makes a local in which no thread has a value.
+ */
+threading_local *threading_local_new(threading_destructor destroy);
+
+/**
+ * Makes a local whose value init(arg) makes in each thread.
+ */
+threading_local *threading_local_new_with_init(threading_local_init init,
+                                               void *arg,
+                                               threading_destructor destroy);
+
+/**
+ * Takes one more reference.
+ */
+threading_local *threading_local_ref(threading_local *local);
+
+/**
+ * Gives one reference back; the last one destroys the values of all threads.
+ */
+threading_status threading_local_free(threading_local *local);
+
+/**
+ * Sets the calling thread's value.
+ */
+threading_status threading_local_set(threading_local *local, void *value);
+
+/**
+ * The calling thread's value.
+ */
+void *threading_local_get(threading_local *local);
+
+/**
+ * Tells the calling thread's value, and whether it has one.
+ *
+ * # Safety
+ * `value` is NULL or can be written to.
+ */
+threading_status threading_local_lookup(threading_local *local, void **value);
+
+/**
+ * Deletes the calling thread's value.
+ */
+threading_status threading_local_del(threading_local *local);
+
+/**
+ * Sets an attribute of the calling thread's.
+ *
+ * # Safety
+ * `name` is NULL or a string.
+ */
+threading_status threading_local_set_attr(threading_local *local, const char *name, void *value);
+
+/**
+ * Tells an attribute of the calling thread's, and whether it has it.
+ *
+ * # Safety
+ * `name` is NULL or a string, `value` NULL or can be written to.
+ */
+threading_status threading_local_get_attr(threading_local *local, const char *name, void **value);
+
+/**
+ * Deletes an attribute of the calling thread's.
+ *
+ * # Safety
+ * `name` is NULL or a string.
+ */
+threading_status threading_local_del_attr(threading_local *local, const char *name);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * With
+ *
+ * THREADING_WITH(x) { ... } acquires a lock, rlock, condition or semaphore, runs the block, and releases it
+ * however the block is left: at its end, by return, by goto, and by break and continue, which leave the block and
+ * not a loop around it. It may be nested. If the acquire fails, the block is skipped, and
+ * threading_last_error() says why. Python: `with x:`.
+ *
+ *     THREADING_WITH(lock) {
+ *         if (queue_is_empty())
+ *             return NULL;
+ *         item = queue_take();
+ *     }
+ *
+ * It needs C11 and the cleanup attribute of GCC and Clang. In C++, std::lock_guard does this.
+ */
+
+#if !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && defined(__GNUC__)
+
+/** What THREADING_WITH holds, if it got it, and how that is given back. Not for direct use. */
+struct threading_with_guard {
+    void *held;
+    threading_status (*release)(void *held);
+    bool enter;
+};
+
+static inline threading_status threading_with_release_lock(void *held)
+{
+    return threading_lock_release((threading_lock *)held);
+}
+
+static inline struct threading_with_guard threading_with_lock(threading_lock *lock)
+{
+    bool acquired = threading_lock_acquire(lock) == THREADING_OK;
+    struct threading_with_guard guard = {acquired ? lock : NULL, threading_with_release_lock, acquired};
+    return guard;
+}
+
+static inline threading_status threading_with_release_rlock(void *held)
+{
+    return threading_rlock_release((threading_rlock *)held);
+}
+
+static inline struct threading_with_guard threading_with_rlock(threading_rlock *rlock)
+{
+    bool acquired = threading_rlock_acquire(rlock) == THREADING_OK;
+    struct threading_with_guard guard = {acquired ? rlock : NULL, threading_with_release_rlock, acquired};
+    return guard;
+}
+
+static inline threading_status threading_with_release_condition(void *held)
+{
+    return threading_condition_release((threading_condition *)held);
+}
+
+static inline struct threading_with_guard threading_with_condition(threading_condition *condition)
+{
+    bool acquired = threading_condition_acquire(condition) == THREADING_OK;
+    struct threading_with_guard guard = {acquired ? condition : NULL, threading_with_release_condition, acquired};
+    return guard;
+}
+
+static inline threading_status threading_with_release_semaphore(void *held)
+{
+    return threading_semaphore_release((threading_semaphore *)held);
+}
+
+static inline struct threading_with_guard threading_with_semaphore(threading_semaphore *semaphore)
+{
+    bool acquired = threading_semaphore_acquire(semaphore) == THREADING_OK;
+    struct threading_with_guard guard = {acquired ? semaphore : NULL, threading_with_release_semaphore, acquired};
+    return guard;
+}
+
+static inline void threading_with_leave(struct threading_with_guard *guard)
+{
+    if (guard->held != NULL)
+        (void)guard->release(guard->held);
+}
+
+#define THREADING_WITH(x) THREADING_WITH_NAMED_(x, __COUNTER__)
+#define THREADING_WITH_NAMED_(x, number) THREADING_WITH_GUARDED_(x, number)
+#define THREADING_WITH_GUARDED_(x, number)                                                                   \
+    for (struct threading_with_guard threading_with_guard_##number                                           \
+             __attribute__((cleanup(threading_with_leave))) = _Generic((x),                                  \
+                 threading_lock *: threading_with_lock,                                                      \
+                 threading_rlock *: threading_with_rlock,                                                    \
+                 threading_condition *: threading_with_condition,                                            \
+                 threading_semaphore *: threading_with_semaphore)(x);                                        \
+         threading_with_guard_##number.enter; threading_with_guard_##number.enter = false)
+
+#endif
 
 #ifdef __cplusplus
 }

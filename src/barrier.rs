@@ -27,7 +27,7 @@ use crate::handle::{Handle, Kind};
 use crate::park::guarded::{Forget, Guarded};
 use crate::park::queue::Queue;
 use crate::park::waiter::{GRANTED, REFUSED, WAITING, WOKEN, Waiter};
-use crate::runtime::identity;
+use crate::runtime::{end, identity};
 use crate::time::{Deadline, FOREVER, Timeout};
 
 /// What the last to arrive does before anyone goes on; anything but zero is a failure.
@@ -148,7 +148,7 @@ impl Handle<Barrier> {
     /// Waits until all have arrived; if the time runs out before that, the barrier is broken.
     pub fn wait_timeout(self, timeout: Timeout) -> Result<usize> {
         let (barrier, tag) = self.check()?;
-        let waiter = Waiter::mine()?;
+        let waiter = end::waiter()?;
         let _pin = self.pin()?;
         loop {
             match barrier.arrive(tag, waiter)? {

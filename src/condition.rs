@@ -31,6 +31,7 @@ use crate::park::queue::Queue;
 use crate::park::waiter::{WAITING, Waiter};
 use crate::raw_lock::{Lockable, RawLock};
 use crate::rlock::RLock;
+use crate::runtime::end;
 use crate::time::{Deadline, Timeout};
 
 /// See the module.
@@ -272,7 +273,7 @@ impl Condition {
     fn wait(&self, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.user_lock();
         let claim = lock.claim_if_held()?;
-        let waiter = Waiter::mine()?;
+        let waiter = end::waiter()?;
         let pin = lock.pin()?;
         {
             let mut line = self.line.lock();

@@ -21,10 +21,14 @@ pub(crate) struct PerThread {
     pub(crate) error: Cell<u32>,
     /// How often the thread's end has been announced. `runtime::end`.
     pub(crate) end_rounds: Cell<u32>,
+    /// Under which lead it runs timers' functions. `runtime::dispatcher`.
+    pub(crate) lead: Cell<u32>,
 }
 
 const _: () = assert!(size_of::<PerThread>() == 64, "src/per_thread.c reserves 64 bytes");
 
+// Where inline assembly knows a shorter way, only the tests take this one.
+#[cfg(any(test, not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))))]
 unsafe extern "C" {
     safe fn threading_per_thread_block() -> *const PerThread;
 }

@@ -37,6 +37,7 @@ use crate::park::guarded::{Forget, Guarded};
 use crate::park::queue::Queue;
 use crate::park::spin::Spin;
 use crate::park::waiter::{GRANTED, WAITING, WOKEN, Waiter};
+use crate::runtime::end;
 use crate::runtime::identity::KEY_SHIFT;
 use crate::time::{Deadline, Timeout};
 
@@ -103,7 +104,7 @@ impl<T: Lockable> Handle<T> {
                 break;
             }
         }
-        let waiter = Waiter::mine()?;
+        let waiter = end::waiter()?;
         let _pin = self.pin()?;
         lock.stand_in_line(claim, waiter, timeout.deadline(), false)
     }

@@ -8,7 +8,21 @@ use std::process::Command;
 use std::{env, fs};
 
 /// The files of src/capi/ in the order in which the header tells their story.
-const SECTIONS: &[&str] = &["types", "status", "lock", "rlock", "condition", "semaphore", "event", "barrier"];
+const SECTIONS: &[&str] = &[
+    "types",
+    "status",
+    "library",
+    "threading",
+    "thread",
+    "timer",
+    "lock",
+    "rlock",
+    "condition",
+    "semaphore",
+    "event",
+    "barrier",
+    "local",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -15,10 +15,15 @@ use crate::per_thread;
 pub mod barrier;
 pub mod condition;
 pub mod event;
+pub mod library;
+pub mod local;
 pub mod lock;
 pub mod rlock;
 pub mod semaphore;
 pub mod status;
+pub mod thread;
+pub mod threading;
+pub mod timer;
 pub mod types;
 
 use status::{THREADING_OK, threading_status};

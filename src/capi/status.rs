@@ -5,7 +5,6 @@
 
 use core::ffi::{CStr, c_char};
 
-use super::failed;
 use crate::error::Error;
 use crate::per_thread;
 
@@ -131,6 +130,7 @@ pub extern "C" fn threading_clear_last_error() {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failed;
     use super::*;
 
     #[test]

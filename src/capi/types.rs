@@ -8,7 +8,7 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use crate::{barrier, condition, event, lock, rlock, semaphore};
+use crate::{Barrier, Condition, Event, Local, Lock, RLock, Semaphore, Thread, ThreadList, Timer};
 
 /// A handle type and what lies behind it.
 pub(super) trait Opaque {
@@ -22,12 +22,16 @@ macro_rules! opaque {
 }
 
 opaque! {
-    threading_lock => lock::Lock;
-    threading_rlock => rlock::RLock;
-    threading_condition => condition::Condition;
-    threading_semaphore => semaphore::Semaphore;
-    threading_event => event::Event;
-    threading_barrier => barrier::Barrier;
+    threading_thread => Thread;
+    threading_thread_list => ThreadList;
+    threading_timer => Timer;
+    threading_lock => Lock;
+    threading_rlock => RLock;
+    threading_condition => Condition;
+    threading_semaphore => Semaphore;
+    threading_event => Event;
+    threading_barrier => Barrier;
+    threading_local => Local;
 }
 
 /// A thread of control. Python: `threading.Thread`.

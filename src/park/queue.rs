@@ -23,10 +23,6 @@ impl Forget for Queue {
 }
 
 impl Queue {
-    pub(crate) const fn new() -> Self {
-        Queue { first: ptr::null() }
-    }
-
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
@@ -104,6 +100,8 @@ impl Queue {
 mod tests {
     use super::*;
 
+    const EMPTY: Queue = Queue { first: ptr::null() };
+
     fn waiters(count: usize) -> Vec<&'static Waiter> {
         (0..count)
             .map(|place| {
@@ -121,7 +119,7 @@ mod tests {
 
     #[test]
     fn first_in_first_out() {
-        let (mut queue, all) = (Queue::new(), waiters(3));
+        let (mut queue, all) = (EMPTY, waiters(3));
         assert!(queue.is_empty() && queue.pop().is_none());
         all.iter().for_each(|waiter| queue.push_back(waiter));
         assert_eq!(places(&queue), [0, 1, 2]);
@@ -133,7 +131,7 @@ mod tests {
     #[test]
     fn whoever_leaves_leaves_the_others_in_order() {
         for gone in 0..3 {
-            let (mut queue, all) = (Queue::new(), waiters(3));
+            let (mut queue, all) = (EMPTY, waiters(3));
             all.iter().for_each(|waiter| queue.push_back(waiter));
             queue.remove(all[gone]);
             assert_eq!(places(&queue), (0..3).filter(|&place| place != gone).collect::<Vec<_>>());

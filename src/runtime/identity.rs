@@ -12,7 +12,7 @@ use crate::per_thread;
 pub(crate) const KEY_SHIFT: u32 = 8;
 
 /// The process's first thread has a number of its own, whenever it is first asked.
-const FIRST_THREAD: u64 = 1;
+pub(crate) const FIRST_THREAD: u64 = 1;
 
 static NEXT: AtomicU64 = AtomicU64::new(FIRST_THREAD + 1);
 

@@ -1,1 +1,34 @@
+//! Who is alive, and how the process lives with its threads.
+//!
+//! - [`identity`]: the number of whoever runs here;
+//! - [`life`]: the slot of a thread and the stations of its life; [`name`]: its names; [`system`]: the system's threads below;
+//! - [`registry`]: all threads that are alive;
+//! - [`values`]: the values that each thread has for each local;
+//! - [`dispatcher`]: the timers, in a [`heap`];
+//! - [`end`]: the end of a system thread; [`exit`]: that of the process; [`fork`]: its doubling;
+//! - [`excepthook`]: what happens to a failure that a thread could not handle.
+
+pub(crate) mod dispatcher;
+pub(crate) mod end;
+pub(crate) mod excepthook;
+pub(crate) mod exit;
+pub(crate) mod fork;
+mod heap;
 pub(crate) mod identity;
+pub(crate) mod life;
+pub(crate) mod name;
+pub(crate) mod registry;
+pub(crate) mod system;
+pub(crate) mod values;
+
+/// Run by the loader: forks are prepared for, and if main loads the library, its end will be announced.
+extern "C" fn load() {
+    fork::prepare_for_forks();
+    if identity::is_first_thread() {
+        let _ = end::arm();
+    }
+}
+
+#[used]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+static LOAD: extern "C" fn() = load;

@@ -1,0 +1,151 @@
+//! Local: Python's `threading.local`. Data of which each thread has its own: one value, and any number of named attributes.
+//!
+//! The values lie in the threads' tables: see `runtime::values`. The local itself is what its makers gave, and does not change.
+
+use core::ffi::{CStr, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::error::{Error, Result};
+use crate::handle::header::Header;
+use crate::handle::{Handle, Kind};
+use crate::runtime::life::Destructor;
+use crate::runtime::values::{self, Table};
+use crate::runtime::{exit, identity, registry};
+
+/// Makes the value of the thread that calls it.
+pub type Init = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
+
+/// See the module.
+#[repr(C, align(64))]
+pub struct Local {
+    header: Header,
+    init: AtomicPtr<c_void>,
+    arg: AtomicPtr<c_void>,
+    destroy: AtomicPtr<c_void>,
+}
+
+// SAFETY: zero is a local without init and destructor; all of it is shareable; it begins with its header.
+unsafe impl Kind for Local {
+    const INDEX: usize = 8;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn let_go(&self) {
+        // The life has ended, the generation has not changed yet: the handle is still the key.
+        values::destroy_local(ptr::from_ref(self) as usize | self.header.generation() as usize);
+    }
+}
+
+impl Local {
+    fn destroy(&self) -> Option<Destructor> {
+        let destroy = self.destroy.load(Ordering::Acquire);
+        // SAFETY: `make` stored a `Destructor`, or NULL, which is None.
+        unsafe { core::mem::transmute::<*mut c_void, Option<Destructor>>(destroy) }
+    }
+
+    fn init(&self) -> Option<Init> {
+        let init = self.init.load(Ordering::Acquire);
+        // SAFETY: `make` stored an `Init`, or NULL, which is None.
+        unsafe { core::mem::transmute::<*mut c_void, Option<Init>>(init) }
+    }
+}
+
+impl Handle<Local> {
+    /// A local without values. The destructor gets those that are not needed any more.
+    pub fn new(destroy: Option<Destructor>) -> Result<Self> {
+        Self::make(None, ptr::null_mut(), destroy)
+    }
+
+    /// A local whose value `init(arg)` makes in each thread, at the first call there.
+    pub fn new_with_init(init: Init, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
+        Self::make(Some(init), arg, destroy)
+    }
+
+    fn make(init: Option<Init>, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
+        Handle::create(0, |local: &Local, _| {
+            local.init.store(init.map_or(ptr::null_mut(), |init| init as *mut c_void), Ordering::Release);
+            local.arg.store(arg, Ordering::Release);
+            local
+                .destroy
+                .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
+        })
+    }
+
+    /// The calling thread's table, in which it has met this local: init has run.
+    fn met(self) -> Result<(&'static Table, &'static Local)> {
+        let (local, _) = self.check()?;
+        let known = values::get(self.bits()).is_some();
+        let table = values::mine()?;
+        if known || !table.meet(self.bits(), local.destroy())? {
+            return Ok((table, local));
+        }
+        if registry::is_main(identity::ident()) {
+            // Main's values are destroyed when the process leaves.
+            exit::need()?;
+        }
+        if let Some(init) = local.init() {
+            // SAFETY: whoever made the local promised that init takes this argument.
+            let value = unsafe { init(local.arg.load(Ordering::Acquire)) };
+            self.put(table, value)?;
+        }
+        Ok((table, local))
+    }
+
+    /// Sets the value; what was there before is destroyed.
+    fn put(self, table: &'static Table, value: *mut c_void) -> Result<()> {
+        table.set(self.bits(), value).ok_or(Error::Handle)?.pay();
+        // Whoever freed the local meanwhile may have been here before the value was: then it stays the caller's.
+        self.check().map(drop).inspect_err(|_| drop(table.take(self.bits())))
+    }
+
+    /// The calling thread's value; `None` if it has none.
+    pub fn lookup(self) -> Result<Option<*mut c_void>> {
+        let (table, _) = self.met()?;
+        Ok(table.lookup(self.bits()))
+    }
+
+    /// The calling thread's value; NULL if it has none.
+    #[inline]
+    pub fn get(self) -> Result<*mut c_void> {
+        match values::get(self.bits()) {
+            Some(value) => Ok(value),
+            None => self.lookup().map(|value| value.unwrap_or(ptr::null_mut())),
+        }
+    }
+
+    /// Sets the calling thread's value; the former one is destroyed, unless it is the same.
+    pub fn set(self, value: *mut c_void) -> Result<()> {
+        let (table, _) = self.met()?;
+        self.put(table, value)
+    }
+
+    /// Deletes and destroys the calling thread's value. False if it has none.
+    pub fn del(self) -> Result<bool> {
+        let (table, _) = self.met()?;
+        Ok(table.take(self.bits()).map(values::Owed::pay).is_some())
+    }
+
+    /// Sets an attribute of the calling thread's.
+    pub fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
+        let (table, local) = self.met()?;
+        let name = name.to_bytes();
+        table.set_attribute(self.bits(), name, value, local.destroy())?.ok_or(Error::Handle)?.pay();
+        // As in `put`.
+        self.check().map(drop).inspect_err(|_| drop(table.take_attribute(self.bits(), name)))
+    }
+
+    /// An attribute of the calling thread's; `None` if it has none of this name.
+    pub fn attr(self, name: &CStr) -> Result<Option<*mut c_void>> {
+        let (table, _) = self.met()?;
+        table.attribute(self.bits(), name.to_bytes())
+    }
+
+    /// Deletes and destroys an attribute. False if there is none of this name.
+    pub fn del_attr(self, name: &CStr) -> Result<bool> {
+        let (table, _) = self.met()?;
+        Ok(table.take_attribute(self.bits(), name.to_bytes())?.map(values::Owed::pay).is_some())
+    }
+}

@@ -1,0 +1,445 @@
+//! Timers: who waits for their moment, and who runs their functions.
+//!
+//! All pending timers lie in one heap. A few system threads, shared by all timers and started with the first, have these parts:
+//!
+//! - the *leader* sleeps until the first timer is due and runs the functions of those that are, one after the other;
+//! - a *standby* sleeps. While the leader runs functions, one standby keeps watch: it looks again every half a millisecond, and when the
+//!   leader has been in the same function all the while, it takes the lead over;
+//! - a thread that comes back from a function and finds another leader becomes a standby, or ends if there is one.
+//!
+//! So ten thousand timers due at once are run by one thread, and a function that blocks delays no other. When nothing is due, all of them
+//! sleep without a limit but the leader's.
+//!
+//! # State of a timer (`Timer::stage`, under the guard)
+//!
+//! | from | to | by |
+//! |---|---|---|
+//! | `UNSTARTED` | `PENDING` | start |
+//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; the last free of one that was not started; a fork, in the child |
+//! | `PENDING` | `BEGUN` | the leader, when it is due |
+
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::heap::{Entry, Heap, NOWHERE};
+use super::life::{ALIVE, CANCELLED, STARTING, TIMER, Thread};
+use super::{end, identity, registry, system, values};
+use crate::error::{Error, Result};
+use crate::handle::header::Header;
+use crate::handle::{Handle, Kind};
+use crate::park;
+use crate::park::guarded::{Forget, Guarded};
+use crate::per_thread;
+use crate::time::{self, Deadline};
+
+pub(crate) const UNSTARTED: u32 = 0;
+pub(crate) const PENDING: u32 = 1;
+pub(crate) const BEGUN: u32 = 2;
+pub(crate) const DROPPED: u32 = 3;
+
+/// What a timer has besides its thread: Python's `threading.Timer`.
+#[repr(C, align(64))]
+pub struct Timer {
+    header: Header,
+    /// The handle of its thread, which it keeps.
+    thread: AtomicUsize,
+    /// The interval in seconds, as bits.
+    interval: AtomicU64,
+    /// Where it lies in the heap.
+    pub(super) place: AtomicU32,
+    stage: AtomicU32,
+}
+
+// SAFETY: zero is an unstarted timer without a thread; all of it is shareable; it begins with its header.
+unsafe impl Kind for Timer {
+    const INDEX: usize = 1;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn let_go(&self) {
+        // A pending timer keeps itself; this one can never run any more.
+        let unstarted = self.drop_out(UNSTARTED);
+        if let Ok((thread, _)) = self.thread().check() {
+            if unstarted {
+                thread.mark(CANCELLED, true);
+                thread.set_extra(0);
+                thread.destroy_arg();
+            }
+            thread.handle().let_go();
+        }
+    }
+}
+
+/// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads are in such functions, so that
+/// many at once are found out as fast.
+const PATIENCE: u64 = 500_000;
+
+struct Timers {
+    heap: Heap,
+    /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader at all.
+    lead: u32,
+    leads: u32,
+    /// When the leader will wake by itself.
+    wakes_at: Deadline,
+    /// How many functions have begun; the standby on watch compares.
+    begun: u64,
+    /// The leader is in a function.
+    running: bool,
+    /// A standby keeps watch.
+    watched: bool,
+    standbys: u32,
+    /// How many threads are in functions from which they have been relieved.
+    stuck: u32,
+}
+
+static TIMERS: Guarded<Timers> = Guarded::new(Timers {
+    heap: Heap::new(),
+    lead: 0,
+    leads: 0,
+    wakes_at: Deadline::NEVER,
+    begun: 0,
+    running: false,
+    watched: false,
+    standbys: 0,
+    stuck: 0,
+});
+
+/// Changes when the leader must look at the heap again; it sleeps on it.
+static BELL: AtomicU32 = AtomicU32::new(0);
+/// Changes when a standby is needed; they sleep on it.
+static CALL: AtomicU32 = AtomicU32::new(0);
+
+impl Forget for Timers {
+    fn forget(&mut self) {
+        unreachable!("the timers are held across a fork");
+    }
+}
+
+fn ring(bell: &AtomicU32) {
+    bell.fetch_add(1, Ordering::Release);
+    park::wake_one(bell);
+}
+
+impl Timer {
+    /// An unstarted timer, and its thread; the caller owns a reference to the timer, the timer one to the thread.
+    pub(crate) fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
+        let timer = Handle::create(0, |timer: &Timer, _| {
+            timer.thread.store(thread.bits(), Ordering::Release);
+            timer.interval.store(interval.to_bits(), Ordering::Release);
+            timer.stage.store(UNSTARTED, Ordering::Release);
+            timer.place.store(NOWHERE, Ordering::Relaxed);
+        })?;
+        if let Ok((thread, _)) = thread.check() {
+            thread.set_extra(timer.bits());
+        }
+        Ok(timer)
+    }
+
+    /// Whether the timer with this tag lives here.
+    pub(crate) fn is(&self, tag: u64) -> Result<()> {
+        if self.header.is(tag) { Ok(()) } else { Err(Error::Handle) }
+    }
+
+    pub(crate) fn thread(&self) -> Handle<Thread> {
+        Handle::from_bits(self.thread.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn interval(&self) -> f64 {
+        f64::from_bits(self.interval.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn stage(&self) -> u32 {
+        self.stage.load(Ordering::Acquire)
+    }
+
+    /// From this stage out of all; true if the caller did it.
+    fn drop_out(&self, from: u32) -> bool {
+        let mut timers = TIMERS.lock();
+        let out = self.stage() == from;
+        if out {
+            self.stage.store(DROPPED, Ordering::Release);
+            timers.heap.remove(self);
+        }
+        out
+    }
+
+    /// Sees to it that the function will never run. False if it has begun.
+    pub(crate) fn cancel(&'static self) -> bool {
+        let Ok((thread, _)) = self.thread().check() else { return true };
+        if self.drop_out(UNSTARTED) {
+            thread.mark(CANCELLED, true);
+            thread.destroy_arg();
+        } else if self.drop_out(PENDING) {
+            thread.mark(CANCELLED, true);
+            thread.destroy_arg();
+            finish(thread, self);
+        }
+        self.stage() == DROPPED
+    }
+}
+
+/// Lets a timer's thread, in `STARTING`, wait for its moment.
+pub(crate) fn start(thread: &'static Thread) -> Result<()> {
+    let timer = Handle::<Timer>::from_bits(thread.extra());
+    // A timer that is cancelled, or gone, ends as it starts.
+    let Ok(timer) = timer.keep() else { return end_at_once(thread) };
+    let (object, _) = timer.check()?;
+    thread.handle().keep()?;
+    let started = object.enter_heap(thread);
+    if !matches!(started, Ok(true)) {
+        thread.handle().let_go();
+        timer.let_go();
+        started?;
+        return end_at_once(thread);
+    }
+    Ok(())
+}
+
+fn end_at_once(thread: &'static Thread) -> Result<()> {
+    thread.go(STARTING, ALIVE);
+    registry::remove(thread);
+    thread.end();
+    Ok(())
+}
+
+impl Timer {
+    /// False if the timer was cancelled.
+    fn enter_heap(&'static self, thread: &'static Thread) -> Result<bool> {
+        let mut timers = TIMERS.lock();
+        if self.stage() != UNSTARTED {
+            return Ok(false);
+        }
+        let mut earliest = timers.wakes_at;
+        // An infinite interval never comes: such a timer is pending, but not in the heap.
+        if let Some(interval) = time::interval(self.interval())? {
+            timers.ensure_leader()?;
+            let deadline = interval.deadline();
+            timers.heap.push(Entry { deadline, timer: self })?;
+            earliest = earliest.min(deadline);
+        }
+        // A leader that would sleep too long is told; and need not be told again of anything later than this.
+        let too_late = earliest < timers.wakes_at;
+        timers.wakes_at = earliest;
+        self.stage.store(PENDING, Ordering::Release);
+        thread.go(STARTING, ALIVE);
+        drop(timers);
+        if too_late {
+            ring(&BELL);
+        }
+        Ok(true)
+    }
+}
+
+/// A timer is over, its function having run or not: its thread ends, and what it had of itself goes.
+fn finish(thread: &'static Thread, timer: &'static Timer) {
+    registry::remove(thread);
+    thread.end();
+    thread.handle().let_go();
+    Handle::of(timer).let_go();
+}
+
+/// What the dispatcher's threads do.
+extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
+    const SLACK: libc::c_ulong = 1;
+    // SAFETY: sets how late the kernel may wake this thread: as little as it can.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
+    system::set_name(None, c"threading-timer");
+    let epoch = park::fork::epoch();
+    while let Some(lead) = stand_by() {
+        per_thread::with(|mine| mine.lead.set(lead));
+        while let Some((thread, timer)) = next_due(lead) {
+            run(thread, timer);
+            if park::fork::epoch() != epoch {
+                // The function has forked, and this is the child, of which it is the main thread.
+                return ptr::null_mut();
+            }
+            if !came_back(lead) {
+                break;
+            }
+        }
+    }
+    ptr::null_mut()
+}
+
+/// The leader's: sleeps until a timer is due. `None` if it has been relieved.
+fn next_due(lead: u32) -> Option<(&'static Thread, &'static Timer)> {
+    loop {
+        let mut timers = TIMERS.lock();
+        if timers.lead != lead {
+            return None;
+        }
+        let seen = BELL.load(Ordering::Acquire);
+        let first = timers.heap.first();
+        if let Some(first) = first
+            && first.has_passed()
+            && let Some(timer) = timers.heap.pop()
+        {
+            timer.stage.store(BEGUN, Ordering::Release);
+            timers.begun += 1;
+            timers.wakes_at = Deadline(0);
+            timers.have_it_watched();
+            drop(timers);
+            let (thread, _) = timer.thread().check().ok()?;
+            return Some((thread, timer));
+        }
+        timers.wakes_at = first.unwrap_or(Deadline::NEVER);
+        let until = timers.wakes_at;
+        drop(timers);
+        park::wait(&BELL, seen, until);
+    }
+}
+
+/// Back from a function. False if somebody else leads now.
+fn came_back(lead: u32) -> bool {
+    let mut timers = TIMERS.lock();
+    if timers.lead == lead {
+        timers.running = false;
+        true
+    } else {
+        timers.stuck -= 1;
+        false
+    }
+}
+
+/// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if this thread is not needed.
+fn stand_by() -> Option<u32> {
+    let mut timers = TIMERS.lock();
+    if timers.lead == 0 {
+        return Some(timers.take_lead());
+    }
+    if timers.standbys > 0 {
+        return None;
+    }
+    timers.standbys += 1;
+    loop {
+        let seen = CALL.load(Ordering::Acquire);
+        let begun = timers.begun;
+        timers.watched = timers.running;
+        let until = if timers.running {
+            Deadline::now().after(PATIENCE / (1 + u64::from(timers.stuck)))
+        } else {
+            Deadline::NEVER
+        };
+        drop(timers);
+        let called = park::wait(&CALL, seen, until);
+        timers = TIMERS.lock();
+        let same_function = !called && timers.running && timers.begun == begun;
+        if same_function {
+            timers.stuck += 1;
+        }
+        if same_function || timers.lead == 0 {
+            timers.standbys -= 1;
+            return Some(timers.take_lead());
+        }
+    }
+}
+
+impl Timers {
+    /// There is a leader, or will be one in a moment.
+    fn ensure_leader(&mut self) -> Result<()> {
+        if self.lead != 0 {
+            Ok(())
+        } else if self.standbys > 0 {
+            ring(&CALL);
+            Ok(())
+        } else {
+            system::start(work, ptr::null_mut(), 0, true).map(drop)
+        }
+    }
+
+    /// The leader is about to run a function: a standby keeps watch meanwhile.
+    fn have_it_watched(&mut self) {
+        self.running = true;
+        if self.watched {
+            return;
+        }
+        if self.standbys > 0 {
+            ring(&CALL);
+            self.watched = true;
+        } else {
+            // Where the system refuses the thread, other timers wait for this function.
+            self.watched = system::start(work, ptr::null_mut(), 0, true).is_ok();
+        }
+    }
+
+    fn take_lead(&mut self) -> u32 {
+        self.leads = self.leads.wrapping_add(1).max(1);
+        self.lead = self.leads;
+        self.running = false;
+        self.watched = false;
+        self.lead
+    }
+}
+
+/// Runs a timer's function as the timer's thread.
+fn run(thread: &'static Thread, timer: &'static Timer) {
+    // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
+    let _ = end::arm();
+    thread.set_native_id(identity::native_id() as u32);
+    identity::become_ident(thread.ident());
+    per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
+    // SAFETY: whoever made the timer promised that function and argument go together.
+    let result = unsafe { thread.run_or_override() };
+    if !thread.is(TIMER) {
+        // The function has forked: in the child its thread is the main one.
+        return;
+    }
+    thread.set_result(result);
+    leave(thread, timer);
+}
+
+/// After a timer's function: what it was and had on this system thread goes.
+fn leave(thread: &'static Thread, timer: &'static Timer) {
+    thread.destroy_arg();
+    values::destroy_all();
+    values::give_back();
+    per_thread::with(|mine| {
+        mine.thread.set(0);
+        mine.key.set(0);
+    });
+    finish(thread, timer);
+}
+
+/// A timer's function has been left by `pthread_exit`, and with it this system thread.
+pub(crate) fn left_by_exit(thread: &'static Thread) {
+    let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.extra()).check() else { return };
+    thread.set_result(ptr::null_mut());
+    leave(thread, timer);
+    let mut timers = TIMERS.lock();
+    if timers.lead == per_thread::with(|mine| mine.lead.get()) {
+        timers.lead = 0;
+        // Where the system refuses a thread, the next start of a timer tries again.
+        let _ = timers.ensure_leader();
+    } else {
+        timers.stuck -= 1;
+    }
+}
+
+/// Holds the timers across a fork.
+pub(crate) fn hold() {
+    TIMERS.hold();
+}
+
+/// Gives back what `hold` took.
+///
+/// # Safety
+/// As for `Guarded::let_go`.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: the caller's promise.
+    unsafe { TIMERS.let_go() };
+}
+
+/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the registry.
+pub(crate) fn begin_child() {
+    let mut timers = TIMERS.lock();
+    timers.lead = 0;
+    timers.running = false;
+    timers.watched = false;
+    timers.standbys = 0;
+    timers.stuck = 0;
+    timers.wakes_at = Deadline::NEVER;
+    timers.heap.clear(|timer| timer.stage.store(DROPPED, Ordering::Release));
+}

@@ -1,0 +1,116 @@
+//! The end of a system thread, whoever started it: announced by a destructor of pthread's.
+//!
+//! A thread that is left by `pthread_exit` or cancelled ends here as well as one that returns, and so does a thread that this library did not
+//! start but has met. The destructor asks to be called again in each of the system's four rounds: in each, the values of the locals are
+//! destroyed, so that destructors of others may still set and use some; in the last, the thread's records are given back. Destructors of
+//! others that come even later, in the same round, find the thread without them.
+
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::life::{DUMMY, MAIN, RETURNED, TIMER, Thread};
+use super::{dispatcher, exit, identity, registry, values};
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::park::waiter::Waiter;
+use crate::per_thread;
+
+/// The block's `end_rounds`: 0 is a thread that nobody announced, `ARMED` one whose end will be; from there it counts the rounds.
+const ARMED: u32 = 1;
+const LAST: u32 = ARMED + values::ROUNDS;
+
+/// The key, one above libc's number; 0 as long as there is none.
+static KEY: AtomicU64 = AtomicU64::new(0);
+
+/// The key, made when it is first needed.
+pub(crate) fn key() -> Result<libc::pthread_key_t> {
+    let known = KEY.load(Ordering::Acquire);
+    if known != 0 {
+        return Ok((known - 1) as libc::pthread_key_t);
+    }
+    let mut key = 0;
+    // SAFETY: `round` is a destructor as pthread wants it.
+    if unsafe { libc::pthread_key_create(&mut key, Some(round)) } != 0 {
+        return Err(Error::System);
+    }
+    match KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => Ok(key),
+        Err(known) => {
+            // SAFETY: made above, and used by nobody.
+            unsafe { libc::pthread_key_delete(key) };
+            Ok((known - 1) as libc::pthread_key_t)
+        }
+    }
+}
+
+/// Sees to it that the calling thread's end is announced.
+pub(crate) fn arm() -> Result<()> {
+    match per_thread::with(|mine| mine.end_rounds.get()) {
+        0 => {
+            ask_again()?;
+            per_thread::with(|mine| mine.end_rounds.set(ARMED));
+            Ok(())
+        }
+        LAST => Err(Error::Shutdown),
+        _ => Ok(()),
+    }
+}
+
+fn ask_again() -> Result<()> {
+    const ANY: *const c_void = 1 as *const c_void;
+    // SAFETY: the key exists; the value is only compared with NULL.
+    if unsafe { libc::pthread_setspecific(key()?, ANY) } == 0 { Ok(()) } else { Err(Error::NoMemory) }
+}
+
+/// The record on which the calling thread sleeps; it will be given back at the thread's end.
+pub(crate) fn waiter() -> Result<&'static Waiter> {
+    // Where the end cannot be announced, 64 bytes are lost: no reason to refuse the wait.
+    let _ = arm();
+    Waiter::mine()
+}
+
+unsafe extern "C" fn round(_: *mut c_void) {
+    let rounds = per_thread::with(|mine| {
+        mine.end_rounds.set(mine.end_rounds.get() + 1);
+        mine.end_rounds.get()
+    });
+    if let Some(thread) = current()
+        && !thread.is(MAIN | DUMMY | RETURNED)
+    {
+        if thread.is(TIMER) {
+            dispatcher::left_by_exit(thread);
+        } else {
+            thread.destroy_arg();
+        }
+    }
+    let is_main = registry::is_main(identity::ident());
+    if !is_main {
+        values::destroy_round();
+    }
+    if rounds < LAST && ask_again().is_ok() {
+        return;
+    }
+    if is_main {
+        // Main's values are destroyed by the exit, after it has waited for the others.
+        exit::main_has_left();
+    }
+    per_thread::with(|mine| mine.end_rounds.set(LAST));
+    values::give_back();
+    Waiter::give_back();
+    match current() {
+        Some(dummy) if dummy.is(DUMMY) => {
+            registry::remove(dummy);
+            dummy.end();
+            per_thread::with(|mine| mine.thread.set(0));
+            dummy.handle().let_go();
+        }
+        Some(thread) if !thread.is(MAIN) => registry::ended(thread),
+        _ => {}
+    }
+}
+
+/// The thread that runs here, as far as the library knows it.
+fn current() -> Option<&'static Thread> {
+    let handle = Handle::<Thread>::from_bits(per_thread::with(|mine| mine.thread.get()));
+    handle.check().ok().map(|(thread, _)| thread)
+}

@@ -1,0 +1,84 @@
+//! What happens to a failure that a thread could not handle.
+
+use core::ffi::{CStr, c_char, c_void};
+use core::ptr;
+use std::io::Write;
+
+use super::life::Thread;
+use super::name;
+use crate::error::Result;
+use crate::handle::Handle;
+use crate::park::guarded::{Forget, Guarded};
+
+/// Told of the failure: the thread's handle, what kind of thing it was, and a sentence.
+pub type ExceptHook = unsafe extern "C-unwind" fn(
+    thread: *mut c_void,
+    kind: *const c_char,
+    message: *const c_char,
+    arg: *mut c_void,
+);
+
+struct Hook {
+    hook: Option<ExceptHook>,
+    arg: usize,
+}
+
+static HOOK: Guarded<Hook> = Guarded::new(Hook { hook: None, arg: 0 });
+
+impl Forget for Hook {
+    fn forget(&mut self) {
+        unreachable!("the hook is held across a fork");
+    }
+}
+
+/// Sets the hook; `None` is the default.
+pub(crate) fn set(hook: Option<ExceptHook>, arg: *mut c_void) {
+    *HOOK.lock() = Hook { hook, arg: arg as usize };
+}
+
+/// The hook and its argument.
+pub(crate) fn get() -> (Option<ExceptHook>, *mut c_void) {
+    let hook = HOOK.lock();
+    (hook.hook, hook.arg as *mut c_void)
+}
+
+/// Calls the hook for a thread.
+pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Result<()> {
+    match get() {
+        (Some(hook), arg) => {
+            // SAFETY: whoever set the hook promised that it takes this argument.
+            unsafe { hook(thread.bits() as *mut c_void, kind.as_ptr(), message.as_ptr(), arg) };
+        }
+        (None, _) => {
+            let (thread, _) = thread.check()?;
+            // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
+            let name = unsafe { CStr::from_ptr(name::of(thread).unwrap_or(ptr::from_ref(c"?").cast())) };
+            let parts: [&[u8]; 7] = [
+                b"Exception in thread ",
+                name.to_bytes(),
+                b": ",
+                kind.to_bytes(),
+                b": ",
+                message.to_bytes(),
+                b"\n",
+            ];
+            // One write, so that lines of several threads do not mix. Where stderr is closed, nobody wants to know.
+            let _ = std::io::stderr().lock().write_all(&parts.concat());
+        }
+    }
+    Ok(())
+}
+
+/// Holds the hook across a fork.
+pub(crate) fn hold() {
+    HOOK.hold();
+}
+
+/// Gives back what `hold` took.
+///
+/// # Safety
+/// As for `Guarded::let_go`.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: the caller's promise.
+    unsafe { HOOK.let_go() };
+}

@@ -1,0 +1,50 @@
+//! What a fork does: the library's lists are held across it, and the child begins anew with one thread.
+//!
+//! The small locks of user objects are not held: what they guard is the parent's waiters, which the child forgets (`park::fork`).
+
+use super::{dispatcher, excepthook, exit, name, registry, values};
+use crate::handle::arena::ARENAS;
+use crate::park;
+
+/// Run when the library is loaded.
+pub(crate) fn prepare_for_forks() {
+    // SAFETY: the handlers are functions as pthread_atfork wants them, and the library is never unloaded. Without memory for
+    // them, forks are what they would be without.
+    unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
+
+/// In the order in which they may be taken inside of each other.
+extern "C" fn before() {
+    exit::hold();
+    dispatcher::hold();
+    values::hold();
+    registry::hold();
+    name::hold();
+    excepthook::hold();
+    ARENAS.iter().for_each(|arena| arena.hold());
+}
+
+fn let_go() {
+    // SAFETY: `before` held them, on this thread or on the one that this is a fork of.
+    unsafe {
+        ARENAS.iter().for_each(|arena| arena.let_go());
+        excepthook::let_go();
+        name::let_go();
+        registry::let_go();
+        values::let_go();
+        dispatcher::let_go();
+        exit::let_go();
+    }
+}
+
+extern "C" fn in_parent() {
+    let_go();
+}
+
+extern "C" fn in_child() {
+    park::fork::begin_child();
+    let_go();
+    values::begin_child();
+    dispatcher::begin_child();
+    registry::begin_child();
+}

@@ -1,0 +1,345 @@
+//! What runs: the slot of a thread, and the stations of its life.
+//!
+//! # State (`state`, slept on by those who join)
+//!
+//! | from | to | by | ordering |
+//! |---|---|---|---|
+//! | `NEW` | `STARTING` | start; the winner alone goes on | acquire and release |
+//! | `STARTING` | `NEW` | start, when the system or the shutdown refuses | release |
+//! | `STARTING` | `ALIVE` | start, when the system's thread exists, or the timer is pending | release |
+//! | `ALIVE` | `REAPING` | whoever waits for the end of the system's thread; one at a time | acquire |
+//! | `REAPING` | `ALIVE` | the same, when its time ran out | release |
+//! | `REAPING` | `OVER` | the same, when the system's thread has ended | release |
+//! | `ALIVE` | `OVER` | a timer's end; main's, at the shutdown; a dummy's; and all but one thread's, in a child of fork | release |
+//!
+//! Joiners read `OVER` with acquire: whatever the thread did happens before.
+//!
+//! `flags` say what it is and what has happened; each is set once, by the one named with it, with release.
+//!
+//! The words `extra` and `outcome` serve two purposes one after the other, so that a thread fits two cache lines and a million pending
+//! timers fit the memory: see their accessors.
+
+use core::cell::Cell;
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::{registry, system};
+use crate::error::Result;
+use crate::handle::header::Header;
+use crate::handle::{Handle, Kind};
+use crate::park;
+use crate::time::Deadline;
+
+/// What a thread or a timer runs.
+pub type Target = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
+/// What it runs instead, if that was overridden. The first argument is the handle.
+pub type Run = unsafe extern "C-unwind" fn(thread: *mut c_void, arg: *mut c_void) -> *mut c_void;
+/// Releases an argument or a value.
+pub type Destructor = unsafe extern "C-unwind" fn(value: *mut c_void);
+
+pub(crate) const NEW: u32 = 0;
+pub(crate) const STARTING: u32 = 1;
+pub(crate) const ALIVE: u32 = 2;
+pub(crate) const REAPING: u32 = 3;
+pub(crate) const OVER: u32 = 4;
+
+/// Does not keep the process from ending. Set up before start.
+pub(crate) const DAEMON: u32 = 1;
+/// The main thread. From its creation, or in a child of fork.
+pub(crate) const MAIN: u32 = 2;
+/// A thread that this library did not start. From its creation.
+pub(crate) const DUMMY: u32 = 4;
+/// The thread of a timer. From its creation.
+pub(crate) const TIMER: u32 = 8;
+/// Will not run: its timer was cancelled or is gone. By whoever did that.
+pub(crate) const CANCELLED: u32 = 16;
+/// Run has returned: `outcome` is the result. By the thread.
+pub(crate) const RETURNED: u32 = 32;
+/// The last of the thread's destructors runs. By the thread.
+pub(crate) const ENDED: u32 = 64;
+/// In exit or shutdown, and not to be waited for there. By the thread.
+pub(crate) const LEAVING: u32 = 128;
+/// Somebody has named it.
+pub(crate) const NAMED: u32 = 256;
+
+/// Somebody waits for the native id.
+const AWAITED: u32 = u32::MAX;
+
+/// A thread of control: Python's `threading.Thread`.
+#[repr(C, align(128))]
+pub struct Thread {
+    header: Header,
+    state: AtomicU32,
+    flags: AtomicU32,
+    native_id: AtomicU32,
+    /// N of its default name, 0 as long as it has none. `name`.
+    pub(crate) number: AtomicU32,
+    ident: AtomicU64,
+    extra: AtomicUsize,
+    target: AtomicPtr<c_void>,
+    arg: AtomicPtr<c_void>,
+    destroy: AtomicPtr<c_void>,
+    outcome: AtomicPtr<c_void>,
+    /// Its neighbours in one of the registry's lists, under the registry's guard.
+    pub(super) next: Cell<*const Thread>,
+    pub(super) previous: Cell<*const Thread>,
+    /// The current name, and all names that it has had. `name`.
+    pub(crate) name: AtomicPtr<c_void>,
+    pub(crate) names: AtomicPtr<c_void>,
+}
+
+// SAFETY: the cells are used under the registry's guard.
+unsafe impl Sync for Thread {}
+
+// SAFETY: zero is a new thread without anything to run; all of it is shareable; it begins with its header.
+unsafe impl Kind for Thread {
+    const INDEX: usize = 0;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn let_go(&self) {
+        // A thread that was started keeps itself until it is over: this one never was, or its argument is gone already.
+        if self.state() == NEW {
+            self.destroy_arg();
+        }
+        super::name::forget(self);
+    }
+}
+
+fn function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
+    let function = word.load(Ordering::Acquire);
+    (!function.is_null()).then_some(function)
+}
+
+impl Thread {
+    /// A thread that has not been started; one reference is the caller's.
+    pub(crate) fn create(flags: u32, target: Option<Target>, arg: *mut c_void) -> Result<Handle<Thread>> {
+        Handle::create(0, |thread: &Thread, _| {
+            thread.state.store(NEW, Ordering::Relaxed);
+            thread.flags.store(flags, Ordering::Relaxed);
+            thread.native_id.store(0, Ordering::Relaxed);
+            thread.number.store(0, Ordering::Relaxed);
+            thread.ident.store(0, Ordering::Relaxed);
+            thread.extra.store(0, Ordering::Relaxed);
+            thread
+                .target
+                .store(target.map_or(ptr::null_mut(), |target| target as *mut c_void), Ordering::Relaxed);
+            thread.arg.store(arg, Ordering::Relaxed);
+            thread.destroy.store(ptr::null_mut(), Ordering::Relaxed);
+            thread.outcome.store(ptr::null_mut(), Ordering::Relaxed);
+            thread.name.store(ptr::null_mut(), Ordering::Relaxed);
+            thread.names.store(ptr::null_mut(), Ordering::Relaxed);
+        })
+    }
+
+    pub(crate) fn handle(&'static self) -> Handle<Thread> {
+        Handle::of(self)
+    }
+
+    pub(crate) fn state(&self) -> u32 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// Sets or clears flags; true if any of them was set before.
+    pub(crate) fn mark(&self, flag: u32, set: bool) -> bool {
+        let before = if set {
+            self.flags.fetch_or(flag, Ordering::AcqRel)
+        } else {
+            self.flags.fetch_and(!flag, Ordering::AcqRel)
+        };
+        before & flag != 0
+    }
+
+    /// From one state to another, waking those who wait for that; false if it was in a third one.
+    pub(crate) fn go(&self, from: u32, to: u32) -> bool {
+        let gone = self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if gone && to != STARTING && to != REAPING {
+            park::wake_all(&self.state);
+        }
+        gone
+    }
+
+    /// Its life is over, wherever it was; true for the one call that ends it.
+    pub(crate) fn end(&self) -> bool {
+        let ended = self.state.swap(OVER, Ordering::AcqRel) != OVER;
+        park::wake_all(&self.state);
+        ended
+    }
+
+    /// Waits until the state is another than this one. False if the time ran out.
+    pub(crate) fn wait_while(&self, state: u32, deadline: Deadline) -> bool {
+        while self.state() == state {
+            if !park::wait(&self.state, state, deadline) {
+                return self.state() != state;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn ident(&self) -> u64 {
+        self.ident.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ident(&self, ident: u64) {
+        self.ident.store(ident, Ordering::Release);
+    }
+
+    /// The kernel's number, 0 as long as it has none.
+    pub(crate) fn native_id(&self) -> u32 {
+        match self.native_id.load(Ordering::Acquire) {
+            AWAITED => 0,
+            id => id,
+        }
+    }
+
+    pub(crate) fn set_native_id(&self, id: u32) {
+        if self.native_id.swap(id, Ordering::AcqRel) == AWAITED {
+            park::wake_all(&self.native_id);
+        }
+    }
+
+    /// The kernel's number of a thread that has been started, and will have one in a moment.
+    pub(crate) fn await_native_id(&self) -> u32 {
+        loop {
+            match self.native_id.load(Ordering::Acquire) {
+                0 => drop(self.native_id.compare_exchange(0, AWAITED, Ordering::AcqRel, Ordering::Acquire)),
+                AWAITED => drop(park::wait(&self.native_id, AWAITED, Deadline::NEVER)),
+                id => return id,
+            }
+        }
+    }
+
+    /// Before start: the size of the stack. Afterwards: the system's thread.
+    pub(crate) fn extra(&self) -> usize {
+        self.extra.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_extra(&self, extra: usize) {
+        self.extra.store(extra, Ordering::Release);
+    }
+
+    pub(crate) fn arg(&self) -> *mut c_void {
+        self.arg.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_destroy(&self, destroy: Option<Destructor>) {
+        self.destroy
+            .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
+    }
+
+    /// Calls the argument's destructor, if there is one and nobody has.
+    pub(crate) fn destroy_arg(&self) {
+        let destroy = self.destroy.swap(ptr::null_mut(), Ordering::AcqRel);
+        if !destroy.is_null() && !self.arg().is_null() {
+            // SAFETY: `set_destroy` stored a `Destructor`; whoever set it promised that it takes the argument.
+            unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy)(self.arg()) };
+        }
+    }
+
+    /// Before it runs, `outcome` is the override of run; afterwards, the result.
+    pub(crate) fn set_run(&self, run: Option<Run>) {
+        self.outcome.store(run.map_or(ptr::null_mut(), |run| run as *mut c_void), Ordering::Release);
+    }
+
+    pub(crate) fn result(&self) -> *mut c_void {
+        if self.is(RETURNED) { self.outcome.load(Ordering::Acquire) } else { ptr::null_mut() }
+    }
+
+    /// Run is over, by returning or otherwise.
+    pub(crate) fn set_result(&self, result: *mut c_void) {
+        self.outcome.store(result, Ordering::Release);
+        self.mark(RETURNED, true);
+    }
+
+    /// What the thread does if that is not overridden: `target(arg)`.
+    ///
+    /// # Safety
+    /// Target and argument go together, as whoever made the thread promised. This frame may be left by `pthread_exit`.
+    pub(crate) unsafe extern "C-unwind" fn run(&self) -> *mut c_void {
+        match function(&self.target) {
+            // SAFETY: `create` stored a `Target`; the caller's promise.
+            Some(target) => unsafe { core::mem::transmute::<*mut c_void, Target>(target)(self.arg()) },
+            None => ptr::null_mut(),
+        }
+    }
+
+    /// Runs the override, or else the target.
+    ///
+    /// # Safety
+    /// As for `run`; called once, by the thread itself.
+    pub(crate) unsafe extern "C-unwind" fn run_or_override(&'static self) -> *mut c_void {
+        match function(&self.outcome) {
+            Some(run) => {
+                let this = self.handle().bits() as *mut c_void;
+                // SAFETY: `set_run` stored a `Run`; the caller's promise.
+                unsafe { core::mem::transmute::<*mut c_void, Run>(run)(this, self.arg()) }
+            }
+            // SAFETY: the caller's promise.
+            None => unsafe { self.run() },
+        }
+    }
+
+    /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned the slot.
+    pub(crate) fn join(&'static self, deadline: Deadline) -> bool {
+        if self.is(MAIN | TIMER | DUMMY) {
+            while self.state() != OVER {
+                if !self.wait_while(self.state(), deadline) {
+                    return false;
+                }
+            }
+            return true;
+        }
+        loop {
+            match self.state() {
+                OVER => return true,
+                ALIVE if self.go(ALIVE, REAPING) => {
+                    return self.reap(|pthread| system::join(pthread, deadline));
+                }
+                ALIVE => {}
+                state => {
+                    if !self.wait_while(state, deadline) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the thread has ended; does not wait.
+    pub(crate) fn has_ended(&'static self) -> bool {
+        match self.state() {
+            OVER => true,
+            ALIVE if self.is(ENDED) && !self.is(MAIN | TIMER | DUMMY) && self.go(ALIVE, REAPING) => {
+                self.reap(system::try_join)
+            }
+            _ => false,
+        }
+    }
+
+    /// In `REAPING`: joins the system's thread by this function, and if that succeeds, it is over.
+    fn reap(&'static self, join: impl FnOnce(usize) -> Option<*mut c_void>) -> bool {
+        match join(self.extra()) {
+            Some(result) => {
+                if !self.is(RETURNED) {
+                    self.set_result(result);
+                }
+                registry::remove(self);
+                self.end();
+                // What the thread had of itself while it ran.
+                self.handle().let_go();
+                true
+            }
+            None => {
+                self.go(REAPING, ALIVE);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The names of threads: the given ones, the default ones, and what the system's tools show.
+//!
+//! Each different name that a thread has had is kept as long as the thread's slot serves it, in a list of small allocations; the current one is a
+//! pointer into that list. Readers follow the pointer without a lock; writers hold [`NAMES`].
+
+use core::ffi::{CStr, c_char, c_void};
+use core::sync::atomic::Ordering;
+use core::{ptr, slice};
+use std::io::Write;
+
+use super::life::{DUMMY, MAIN, NAMED, TIMER, Thread};
+use super::system;
+use crate::error::{Error, Result};
+use crate::park::guarded::{Forget, Guarded};
+
+/// The number of the next thread that nobody has named; shared by threads, timers and dummies.
+struct Names {
+    next: u32,
+}
+
+static NAMES: Guarded<Names> = Guarded::new(Names { next: 1 });
+
+impl Forget for Names {
+    fn forget(&mut self) {
+        unreachable!("the names are held across a fork");
+    }
+}
+
+/// One name in a thread's list; the text and its NUL follow.
+#[repr(C)]
+struct Node {
+    next: *mut Node,
+    text: [c_char; 0],
+}
+
+/// What fits a name in the system's tools, without the NUL.
+const SYSTEM_NAME: usize = 15;
+/// The longest default name, `Thread-4294967295`, and its NUL.
+const DEFAULT_NAME: usize = 18;
+
+/// A thread's current name.
+pub(crate) fn of(thread: &Thread) -> Result<*const c_char> {
+    let name = thread.name.load(Ordering::Acquire);
+    if !name.is_null() {
+        return Ok(name.cast());
+    }
+    let mut buffer = [0; DEFAULT_NAME];
+    let number = if thread.is(MAIN) { 0 } else { take_number(thread) };
+    let mut names = NAMES.lock();
+    let name = thread.name.load(Ordering::Acquire);
+    if !name.is_null() {
+        return Ok(name.cast());
+    }
+    names.keep(thread, default(thread, number, &mut buffer))
+}
+
+/// Names a thread.
+pub(crate) fn set(thread: &Thread, name: &CStr) -> Result<()> {
+    if name.to_str().is_err() {
+        return Err(Error::NameEncoding);
+    }
+    NAMES.lock().keep(thread, name)?;
+    thread.mark(NAMED, true);
+    if thread.native_id() != 0 && !thread.is(MAIN | TIMER | DUMMY) {
+        system::set_name(Some(thread.native_id()), shortened(name, &mut [0; SYSTEM_NAME + 1]));
+    }
+    Ok(())
+}
+
+/// The number of a thread that nobody has named, taken when it is first needed.
+pub(crate) fn take_number(thread: &Thread) -> u32 {
+    let mut names = NAMES.lock();
+    match thread.number.load(Ordering::Relaxed) {
+        0 => {
+            let number = names.next;
+            names.next = number.checked_add(1).unwrap_or(1);
+            thread.number.store(number, Ordering::Relaxed);
+            number
+        }
+        number => number,
+    }
+}
+
+/// Shows the calling thread's name to the system's tools.
+pub(crate) fn show(thread: &Thread) {
+    loop {
+        let name = thread.name.load(Ordering::Acquire);
+        let mut buffer = [0; DEFAULT_NAME];
+        let text = if name.is_null() {
+            default(thread, thread.number.load(Ordering::Relaxed), &mut buffer)
+        } else {
+            // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
+            unsafe { CStr::from_ptr(name.cast()) }
+        };
+        system::set_name(None, shortened(text, &mut [0; SYSTEM_NAME + 1]));
+        // Whoever renamed it meanwhile may have come first with the system: once more, then.
+        if thread.name.load(Ordering::Acquire) == name {
+            return;
+        }
+    }
+}
+
+/// When a thread's slot is given back: its names go.
+pub(crate) fn forget(thread: &Thread) {
+    thread.name.store(ptr::null_mut(), Ordering::Release);
+    let mut node: *mut Node = thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast();
+    while !node.is_null() {
+        // SAFETY: the list's nodes come from malloc, and nobody has a handle of the thread any more.
+        unsafe {
+            let next = (*node).next;
+            libc::free(node.cast());
+            node = next;
+        }
+    }
+}
+
+fn default<'a>(thread: &Thread, number: u32, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
+    if thread.is(MAIN) {
+        return c"MainThread";
+    }
+    let kind = if thread.is(DUMMY) { "Dummy" } else { "Thread" };
+    let written = write!(&mut buffer[..DEFAULT_NAME - 1], "{kind}-{number}");
+    debug_assert!(written.is_ok());
+    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
+}
+
+/// As much of a name as the system takes, whole characters only.
+fn shortened<'a>(name: &CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
+    let text = name.to_str().unwrap_or("");
+    let end = text.floor_char_boundary(SYSTEM_NAME);
+    buffer[..end].copy_from_slice(&text.as_bytes()[..end]);
+    buffer[end] = 0;
+    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
+}
+
+impl Names {
+    /// Makes this the thread's current name; kept already if it has had it before.
+    fn keep(&mut self, thread: &Thread, name: &CStr) -> Result<*const c_char> {
+        let mut node: *mut Node = thread.names.load(Ordering::Relaxed).cast();
+        // SAFETY: the list's nodes are valid as long as the thread, and only changed under this guard.
+        while let Some(kept) = unsafe { node.as_ref() } {
+            // SAFETY: each text ends with NUL.
+            if unsafe { CStr::from_ptr(kept.text.as_ptr()) } == name {
+                break;
+            }
+            node = kept.next;
+        }
+        if node.is_null() {
+            node = Self::make(name, thread.names.load(Ordering::Relaxed).cast())?;
+            thread.names.store(node.cast(), Ordering::Relaxed);
+        }
+        // SAFETY: the text lies inside of the node's allocation.
+        let text = unsafe { (&raw const (*node).text).cast::<c_char>() };
+        thread.name.store(text.cast_mut().cast::<c_void>(), Ordering::Release);
+        Ok(text)
+    }
+
+    fn make(name: &CStr, next: *mut Node) -> Result<*mut Node> {
+        let bytes = name.to_bytes_with_nul();
+        // SAFETY: malloc's memory is aligned for a Node; all that is written lies inside of it.
+        unsafe {
+            let node: *mut Node = libc::malloc(size_of::<Node>() + bytes.len()).cast();
+            if node.is_null() {
+                return Err(Error::NoMemory);
+            }
+            (*node).next = next;
+            let text = slice::from_raw_parts_mut((&raw mut (*node).text).cast::<u8>(), bytes.len());
+            text.copy_from_slice(bytes);
+            Ok(node)
+        }
+    }
+}
+
+/// Holds the names across a fork.
+pub(crate) fn hold() {
+    NAMES.hold();
+}
+
+/// Gives back what `hold` took.
+///
+/// # Safety
+/// As for `Guarded::let_go`.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: the caller's promise.
+    unsafe { NAMES.let_go() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_sees_whole_characters_only() {
+        let mut buffer = [0; SYSTEM_NAME + 1];
+        assert_eq!(shortened(c"short", &mut buffer), c"short");
+        assert_eq!(shortened(c"123456789012345", &mut buffer), c"123456789012345");
+        assert_eq!(shortened(c"1234567890123456", &mut buffer), c"123456789012345");
+        assert_eq!(shortened(c"12345678901234\xc3\xa9", &mut buffer), c"12345678901234");
+    }
+}

@@ -1,0 +1,359 @@
+//! Who is alive: all threads that have been started and are not over, timers and dummies included.
+//!
+//! A thread stands in one of two lists. `alive`: from the moment of its start, in that order, main first. `ended`: its last destructor has begun,
+//! but nobody has seen the system's thread end. `enumerate` shows the first list; exit waits for both. Ended threads that nobody joins are
+//! looked after by the next starts.
+
+use core::ptr;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use super::identity;
+use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, TIMER, Thread};
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::park;
+use crate::park::guarded::{Forget, Guarded};
+use crate::per_thread;
+use crate::time::Deadline;
+
+struct Registry {
+    alive: List,
+    ended: List,
+    count: usize,
+    main: *const Thread,
+    /// The number of the main thread.
+    main_ident: u64,
+    /// The process is past its shutdown: nothing can be started any more.
+    closed: bool,
+}
+
+static REGISTRY: Guarded<Registry> = Guarded::new(Registry {
+    alive: List { first: ptr::null() },
+    ended: List { first: ptr::null() },
+    count: 0,
+    main: ptr::null(),
+    main_ident: identity::FIRST_THREAD,
+    closed: false,
+});
+
+/// How many threads have ended that nobody has reaped: a hint for `start`.
+static UNREAPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Changes whenever a shutdown should look again; slept on by it.
+static CHANGES: AtomicU32 = AtomicU32::new(0);
+/// How many shutdowns sleep there.
+static SHUTDOWNS: AtomicU32 = AtomicU32::new(0);
+
+// SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
+unsafe impl Send for Registry {}
+
+impl Forget for Registry {
+    fn forget(&mut self) {
+        unreachable!("the registry is held across a fork");
+    }
+}
+
+/// A circular list through `Thread::next` and `previous`.
+struct List {
+    first: *const Thread,
+}
+
+impl List {
+    fn push_back(&mut self, thread: &'static Thread) {
+        // SAFETY: threads in the list are valid, here and below.
+        match unsafe { self.first.as_ref() } {
+            None => {
+                thread.next.set(thread);
+                thread.previous.set(thread);
+                self.first = thread;
+            }
+            Some(first) => {
+                let last = first.previous.get();
+                thread.next.set(first);
+                thread.previous.set(last);
+                // SAFETY: as above.
+                unsafe { (*last).next.set(thread) };
+                first.previous.set(thread);
+            }
+        }
+    }
+
+    fn push_front(&mut self, thread: &'static Thread) {
+        self.push_back(thread);
+        self.first = thread;
+    }
+
+    fn remove(&mut self, thread: &'static Thread) {
+        let (previous, next) = (thread.previous.replace(ptr::null()), thread.next.replace(ptr::null()));
+        if ptr::eq(next, thread) {
+            self.first = ptr::null();
+        } else {
+            // SAFETY: as above.
+            unsafe {
+                (*previous).next.set(next);
+                (*next).previous.set(previous);
+            }
+            if ptr::eq(self.first, thread) {
+                self.first = next;
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<&'static Thread> {
+        // SAFETY: as above.
+        let first = unsafe { self.first.as_ref() }?;
+        self.remove(first);
+        Some(first)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'static Thread> + '_ {
+        // SAFETY: as above.
+        let mut at = unsafe { self.first.as_ref() };
+        core::iter::from_fn(move || {
+            let thread = at?;
+            let next = thread.next.get();
+            // SAFETY: as above.
+            at = if ptr::eq(next, self.first) { None } else { unsafe { next.as_ref() } };
+            Some(thread)
+        })
+    }
+}
+
+impl Registry {
+    /// The main thread's object, made when it is first needed.
+    fn main(&mut self) -> Result<&'static Thread> {
+        if self.main.is_null() {
+            let main = kept(Thread::create(MAIN | NAMED, None, ptr::null_mut())?)?;
+            main.set_ident(self.main_ident);
+            // SAFETY: asks only. The first thread has the process's number.
+            main.set_native_id(unsafe { libc::getpid() } as u32);
+            main.go(NEW, ALIVE);
+            self.main = main;
+            self.alive.push_front(main);
+            self.count += 1;
+        }
+        // SAFETY: the registry keeps it.
+        Ok(unsafe { &*self.main })
+    }
+}
+
+/// From a new handle whose reference is the caller's to an object that the library keeps.
+fn kept(thread: Handle<Thread>) -> Result<&'static Thread> {
+    let (object, _) = thread.keep()?.check()?;
+    thread.free()?;
+    Ok(object)
+}
+
+/// A thread begins its life; refused after the shutdown.
+pub(crate) fn add(thread: &'static Thread) -> Result<()> {
+    let mut registry = REGISTRY.lock();
+    if registry.closed {
+        return Err(Error::Shutdown);
+    }
+    registry.main()?;
+    registry.alive.push_back(thread);
+    registry.count += 1;
+    Ok(())
+}
+
+/// A thread is over, or could not be started.
+pub(crate) fn remove(thread: &'static Thread) {
+    let mut registry = REGISTRY.lock();
+    if thread.next.get().is_null() {
+        return;
+    }
+    if thread.is(ENDED) {
+        registry.ended.remove(thread);
+        UNREAPED.fetch_sub(1, Ordering::Relaxed);
+    } else {
+        registry.alive.remove(thread);
+        registry.count -= 1;
+    }
+    drop(registry);
+    changed();
+}
+
+/// The system's thread of this one is in its last destructor.
+pub(crate) fn ended(thread: &'static Thread) {
+    let mut registry = REGISTRY.lock();
+    registry.alive.remove(thread);
+    registry.count -= 1;
+    registry.ended.push_back(thread);
+    UNREAPED.fetch_add(1, Ordering::Relaxed);
+    thread.mark(ENDED, true);
+    drop(registry);
+    changed();
+}
+
+/// A shutdown that waits has to look again.
+fn changed() {
+    CHANGES.fetch_add(1, Ordering::SeqCst);
+    if SHUTDOWNS.load(Ordering::SeqCst) != 0 {
+        park::wake_all(&CHANGES);
+    }
+}
+
+/// Reaps a thread or two that have ended and that nobody has joined, so that they do not pile up.
+pub(crate) fn look_after_ended() {
+    const AT_ONCE: usize = 2;
+    for _ in 0..AT_ONCE {
+        if UNREAPED.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let registry = REGISTRY.lock();
+        let Some(thread) = registry.ended.iter().next() else { return };
+        let Ok(kept) = thread.handle().keep() else { return };
+        drop(registry);
+        thread.has_ended();
+        kept.let_go();
+    }
+}
+
+pub(crate) fn main_thread() -> Result<Handle<Thread>> {
+    Ok(REGISTRY.lock().main()?.handle())
+}
+
+/// Whether the caller is the main thread, by its number.
+pub(crate) fn is_main(ident: u64) -> bool {
+    REGISTRY.lock().main_ident == ident
+}
+
+/// A thread that this library did not start asks who it is.
+pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
+    let dummy = kept(Thread::create(DUMMY | DAEMON, None, ptr::null_mut())?)?;
+    dummy.set_ident(ident);
+    dummy.set_native_id(identity::native_id() as u32);
+    dummy.go(NEW, ALIVE);
+    let mut registry = REGISTRY.lock();
+    registry.main()?;
+    registry.alive.push_back(dummy);
+    registry.count += 1;
+    Ok(dummy.handle())
+}
+
+pub(crate) fn count() -> Result<usize> {
+    let mut registry = REGISTRY.lock();
+    registry.main()?;
+    Ok(registry.count)
+}
+
+/// The handles of all that are alive, each kept for the caller.
+pub(crate) fn snapshot() -> Result<Vec<usize>> {
+    let mut registry = REGISTRY.lock();
+    registry.main()?;
+    let mut threads = Vec::new();
+    threads.try_reserve_exact(registry.count).map_err(|_| Error::NoMemory)?;
+    // One that has too many references already to take another is left out.
+    threads.extend(registry.alive.iter().filter_map(|thread| thread.handle().keep().ok()).map(Handle::bits));
+    Ok(threads)
+}
+
+/// The main thread counts as ended.
+pub(crate) fn end_main() {
+    let main = REGISTRY.lock().main;
+    // SAFETY: the registry keeps it.
+    if let Some(main) = unsafe { main.as_ref() } {
+        main.end();
+    }
+}
+
+/// Waits for the end of all threads that are not daemons, but for the caller and those that do the same; then nothing can be started any
+/// more. False if the time ran out.
+pub(crate) fn join_all(deadline: Deadline) -> bool {
+    // The handle of the current thread, if it has one: a dummy is a daemon anyway.
+    let me = per_thread::with(|mine| mine.thread.get());
+    let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
+    let leaving = |set| myself.map(|myself| myself.mark(LEAVING, set));
+    leaving(true);
+    SHUTDOWNS.fetch_add(1, Ordering::SeqCst);
+    changed();
+    let all = join_others(deadline);
+    SHUTDOWNS.fetch_sub(1, Ordering::SeqCst);
+    leaving(false);
+    all
+}
+
+fn join_others(deadline: Deadline) -> bool {
+    loop {
+        let seen = CHANGES.load(Ordering::SeqCst);
+        let mut registry = REGISTRY.lock();
+        if !registry.alive.iter().any(|thread| !thread.is(DAEMON | MAIN | LEAVING)) {
+            let Some(ended) = registry.ended.iter().find(|thread| !thread.is(DAEMON | MAIN | LEAVING)) else {
+                registry.closed = true;
+                return true;
+            };
+            // In its last destructor: not long any more.
+            let Ok(kept) = ended.handle().keep() else { continue };
+            drop(registry);
+            let over = ended.join(deadline);
+            kept.let_go();
+            if !over {
+                return false;
+            }
+        } else {
+            drop(registry);
+            if !park::wait(&CHANGES, seen, deadline) {
+                return false;
+            }
+        }
+    }
+}
+
+/// Holds the registry across a fork.
+pub(crate) fn hold() {
+    REGISTRY.hold();
+}
+
+/// Gives back what `hold` took.
+///
+/// # Safety
+/// As for `Guarded::let_go`.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: the caller's promise.
+    unsafe { REGISTRY.let_go() };
+}
+
+/// In a child of fork: the calling thread is the main one, and alone. All others are over, and leave behind what they had.
+pub(crate) fn begin_child() {
+    let me = per_thread::with(|mine| mine.thread.get());
+    let mut registry = REGISTRY.lock();
+    SHUTDOWNS.store(0, Ordering::Relaxed);
+    UNREAPED.store(0, Ordering::Relaxed);
+    let mut heir = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
+    if heir.is_none() && registry.main_ident == identity::ident() {
+        // SAFETY: the registry keeps it.
+        heir = unsafe { registry.main.as_ref() };
+    }
+    registry.main_ident = identity::ident();
+    let mut others = List { first: ptr::null() };
+    for list in [ptr::from_mut(&mut registry.alive), ptr::from_mut(&mut registry.ended)] {
+        // SAFETY: two fields of the registry, which is held.
+        let list = unsafe { &mut *list };
+        while let Some(thread) = list.pop() {
+            if heir.is_none_or(|heir| !ptr::eq(heir, thread)) {
+                others.push_back(thread);
+            }
+        }
+    }
+    registry.count = 0;
+    registry.main = ptr::null();
+    if let Some(heir) = heir {
+        heir.mark(MAIN, true);
+        heir.mark(TIMER | LEAVING, false);
+        if heir.mark(DUMMY, false) {
+            heir.mark(DAEMON, false);
+            heir.mark(NAMED, true);
+            heir.name.store(ptr::null_mut(), Ordering::Release);
+        }
+        heir.set_native_id(identity::native_id() as u32);
+        registry.main = heir;
+        registry.alive.push_back(heir);
+        registry.count = 1;
+    }
+    drop(registry);
+    while let Some(thread) = others.pop() {
+        thread.set_destroy(None);
+        thread.end();
+        thread.handle().let_go();
+    }
+}

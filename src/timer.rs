@@ -1,0 +1,86 @@
+//! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled before.
+//!
+//! A timer *is* a thread, but costs no system thread while it waits: see `runtime::dispatcher`, which has the states.
+
+use core::ffi::c_void;
+
+use crate::error::Result;
+use crate::handle::Handle;
+use crate::runtime::dispatcher::Timer;
+use crate::runtime::life::{TIMER, Target, Thread};
+use crate::thread;
+use crate::time;
+
+impl Handle<Timer> {
+    /// A timer that will call `function(arg)` so many seconds after its start.
+    pub fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
+        time::interval(interval)?;
+        let thread = Thread::create(TIMER | thread::inherited_daemon(), function, arg)?;
+        let made = thread.keep().and_then(|thread| {
+            Timer::create(thread, interval).inspect_err(|_| {
+                // The argument stays the caller's.
+                thread.let_go();
+            })
+        });
+        // The timer keeps it now; if there is none, nobody does.
+        thread.free()?;
+        made
+    }
+
+    /// The thread that it is, kept by the timer.
+    pub fn thread(self) -> Result<Handle<Thread>> {
+        let (timer, tag) = self.slot()?;
+        let thread = timer.thread();
+        // Checked after the read: had the slot found a newer timer, its thread could have been read.
+        timer.is(tag).map(|()| thread)
+    }
+
+    /// Starts it, once.
+    pub fn start(self) -> Result<()> {
+        let _pin = self.pin()?;
+        self.thread()?.start()
+    }
+
+    /// Sees to it that the function will never run. False if it has begun.
+    pub fn cancel(self) -> Result<bool> {
+        let _pin = self.pin()?;
+        Ok(self.check()?.0.cancel())
+    }
+
+    /// The interval in seconds, as it was given.
+    pub fn interval(self) -> Result<f64> {
+        Ok(self.check()?.0.interval())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timeout;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    unsafe extern "C-unwind" fn count(arg: *mut c_void) -> *mut c_void {
+        // SAFETY: the tests give a counter.
+        unsafe { &*arg.cast::<AtomicU32>() }.fetch_add(1, Ordering::SeqCst);
+        arg
+    }
+
+    #[test]
+    fn it_fires_once_or_not_at_all() {
+        let fired = AtomicU32::new(0);
+        let arg = (&raw const fired).cast_mut().cast();
+        let soon = Handle::<Timer>::new(0.01, Some(count), arg).unwrap();
+        let never = Handle::<Timer>::new(f64::INFINITY, Some(count), arg).unwrap();
+        soon.start().unwrap();
+        never.start().unwrap();
+        assert_eq!(soon.thread().unwrap().join(Timeout::FOREVER), Ok(true));
+        assert_eq!(soon.thread().unwrap().result(), Ok(arg));
+        assert_eq!(soon.cancel(), Ok(false));
+        assert_eq!(never.thread().unwrap().is_alive(), Ok(true));
+        assert_eq!(never.cancel(), Ok(true));
+        assert_eq!(never.thread().unwrap().join(Timeout::FOREVER), Ok(true));
+        assert_eq!(fired.load(Ordering::SeqCst), 1);
+        soon.free().unwrap();
+        never.free().unwrap();
+    }
+}
