@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** The version of this header. */
+#define THREADING_VERSION "0.1.0"
+
 #ifdef __cplusplus
 extern "C" {
 #endif

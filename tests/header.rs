@@ -66,7 +66,8 @@ fn section(name: &str) -> String {
 }
 
 fn generated() -> String {
-    let mut header = fs::read_to_string(root().join("include/threading.h.begin")).unwrap();
+    let begin = fs::read_to_string(root().join("include/threading.h.begin")).unwrap();
+    let mut header = begin.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
     for name in SECTIONS {
         header.push('\n');
         header.push_str(&section(name));

@@ -15,7 +15,7 @@
 //! | from | to | by |
 //! |---|---|---|
 //! | `UNSTARTED` | `PENDING` | start |
-//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; the last free of one that was not started; a fork, in the child |
+//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a fork, in the child |
 //! | `PENDING` | `BEGUN` | the leader, when it is due |
 
 use core::ffi::c_void;
@@ -23,7 +23,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::heap::{Entry, Heap, NOWHERE};
-use super::life::{ALIVE, CANCELLED, STARTING, TIMER, Thread};
+use super::life::{ALIVE, CANCELLED, ORPHAN, STARTING, TIMER, Thread};
 use super::{end, identity, registry, system, values};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
@@ -60,14 +60,10 @@ unsafe impl Kind for Timer {
     }
 
     fn let_go(&self) {
-        // A pending timer keeps itself; this one can never run any more.
-        let unstarted = self.drop_out(UNSTARTED);
         if let Ok((thread, _)) = self.thread().check() {
-            if unstarted {
-                thread.mark(CANCELLED, true);
-                thread.set_extra(0);
-                thread.destroy_arg();
-            }
+            // A pending timer keeps itself: this one was not started, or is over. Somebody may keep the thread, and start it yet.
+            thread.set_extra(self.interval().to_bits() as usize);
+            thread.mark(ORPHAN, true);
             thread.handle().let_go();
         }
     }
@@ -91,6 +87,8 @@ struct Timers {
     /// A standby keeps watch.
     watched: bool,
     standbys: u32,
+    /// A new thread is on its way to its part.
+    coming: bool,
     /// How many threads are in functions from which they have been relieved.
     stuck: u32,
 }
@@ -104,6 +102,7 @@ static TIMERS: Guarded<Timers> = Guarded::new(Timers {
     running: false,
     watched: false,
     standbys: 0,
+    coming: false,
     stuck: 0,
 });
 
@@ -183,33 +182,47 @@ impl Timer {
 
 /// Lets a timer's thread, in `STARTING`, wait for its moment.
 pub(crate) fn start(thread: &'static Thread) -> Result<()> {
-    let timer = Handle::<Timer>::from_bits(thread.extra());
-    // A timer that is cancelled, or gone, ends as it starts.
-    let Ok(timer) = timer.keep() else { return end_at_once(thread) };
+    let timer = keep_timer(thread)?;
     let (object, _) = timer.check()?;
+    // Until it is over, a timer keeps itself and its thread.
     thread.handle().keep()?;
     let started = object.enter_heap(thread);
     if !matches!(started, Ok(true)) {
+        if started.is_ok() {
+            // Cancelled before: it ends as it starts.
+            thread.go(STARTING, ALIVE);
+            registry::remove(thread);
+            thread.end();
+        }
         thread.handle().let_go();
         timer.let_go();
-        started?;
-        return end_at_once(thread);
     }
-    Ok(())
+    started.map(drop)
 }
 
-fn end_at_once(thread: &'static Thread) -> Result<()> {
-    thread.go(STARTING, ALIVE);
-    registry::remove(thread);
-    thread.end();
-    Ok(())
+/// The timer of a thread, kept; made anew if only the thread has been kept.
+fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
+    loop {
+        if thread.is(ORPHAN) {
+            let timer =
+                Timer::create(thread.handle().keep()?, f64::from_bits(thread.extra() as u64))?.keep()?;
+            thread.mark(ORPHAN, false);
+            timer.free()?;
+            return Ok(timer);
+        }
+        if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).keep() {
+            return Ok(timer);
+        }
+        // The timer is just going.
+        core::hint::spin_loop();
+    }
 }
 
 impl Timer {
     /// False if the timer was cancelled.
     fn enter_heap(&'static self, thread: &'static Thread) -> Result<bool> {
         let mut timers = TIMERS.lock();
-        if self.stage() != UNSTARTED {
+        if self.stage() != UNSTARTED || thread.is(CANCELLED) {
             return Ok(false);
         }
         let mut earliest = timers.wakes_at;
@@ -307,6 +320,7 @@ fn came_back(lead: u32) -> bool {
 /// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if this thread is not needed.
 fn stand_by() -> Option<u32> {
     let mut timers = TIMERS.lock();
+    timers.coming = false;
     if timers.lead == 0 {
         return Some(timers.take_lead());
     }
@@ -346,8 +360,17 @@ impl Timers {
             ring(&CALL);
             Ok(())
         } else {
-            system::start(work, ptr::null_mut(), 0, true).map(drop)
+            self.ensure_thread()
         }
+    }
+
+    /// A new thread is there in a moment: a leader if there is none, or else a standby.
+    fn ensure_thread(&mut self) -> Result<()> {
+        if !self.coming {
+            system::start(work, ptr::null_mut(), 0, true)?;
+            self.coming = true;
+        }
+        Ok(())
     }
 
     /// The leader is about to run a function: a standby keeps watch meanwhile.
@@ -361,7 +384,7 @@ impl Timers {
             self.watched = true;
         } else {
             // Where the system refuses the thread, other timers wait for this function.
-            self.watched = system::start(work, ptr::null_mut(), 0, true).is_ok();
+            self.watched = self.ensure_thread().is_ok();
         }
     }
 
@@ -439,6 +462,7 @@ pub(crate) fn begin_child() {
     timers.running = false;
     timers.watched = false;
     timers.standbys = 0;
+    timers.coming = false;
     timers.stuck = 0;
     timers.wakes_at = Deadline::NEVER;
     timers.heap.clear(|timer| timer.stage.store(DROPPED, Ordering::Release));

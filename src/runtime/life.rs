@@ -52,7 +52,7 @@ pub(crate) const MAIN: u32 = 2;
 pub(crate) const DUMMY: u32 = 4;
 /// The thread of a timer. From its creation.
 pub(crate) const TIMER: u32 = 8;
-/// Will not run: its timer was cancelled or is gone. By whoever did that.
+/// Will not run: its timer was cancelled. By whoever did that.
 pub(crate) const CANCELLED: u32 = 16;
 /// Run has returned: `outcome` is the result. By the thread.
 pub(crate) const RETURNED: u32 = 32;
@@ -60,6 +60,8 @@ pub(crate) const RETURNED: u32 = 32;
 pub(crate) const ENDED: u32 = 64;
 /// In exit or shutdown, and not to be waited for there. By the thread.
 pub(crate) const LEAVING: u32 = 128;
+/// Its timer is gone, but was not cancelled: `extra` is the interval. By the timer.
+pub(crate) const ORPHAN: u32 = 512;
 /// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
 
@@ -216,7 +218,8 @@ impl Thread {
         }
     }
 
-    /// Before start: the size of the stack. Afterwards: the system's thread.
+    /// Before start: the size of the stack. Afterwards: the system's thread. A timer's: the timer's handle, or, the timer being gone,
+    /// its interval.
     pub(crate) fn extra(&self) -> usize {
         self.extra.load(Ordering::Acquire)
     }

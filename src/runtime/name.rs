@@ -4,7 +4,7 @@
 //! pointer into that list. Readers follow the pointer without a lock; writers hold [`NAMES`].
 
 use core::ffi::{CStr, c_char, c_void};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 use core::{ptr, slice};
 use std::io::Write;
 
@@ -61,7 +61,9 @@ pub(crate) fn set(thread: &Thread, name: &CStr) -> Result<()> {
     }
     NAMES.lock().keep(thread, name)?;
     thread.mark(NAMED, true);
-    if thread.native_id() != 0 && !thread.is(MAIN | TIMER | DUMMY) {
+    // Either this sees the number that the thread has just set, or the thread, in `show`, the name.
+    fence(Ordering::SeqCst);
+    if thread.native_id() != 0 && !thread.is(MAIN | TIMER) {
         system::set_name(Some(thread.native_id()), shortened(name, &mut [0; SYSTEM_NAME + 1]));
     }
     Ok(())
@@ -83,6 +85,7 @@ pub(crate) fn take_number(thread: &Thread) -> u32 {
 
 /// Shows the calling thread's name to the system's tools.
 pub(crate) fn show(thread: &Thread) {
+    fence(Ordering::SeqCst);
     loop {
         let name = thread.name.load(Ordering::Acquire);
         let mut buffer = [0; DEFAULT_NAME];

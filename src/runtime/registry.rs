@@ -354,6 +354,9 @@ pub(crate) fn begin_child() {
     while let Some(thread) = others.pop() {
         thread.set_destroy(None);
         thread.end();
-        thread.handle().let_go();
+        // The parent's main thread was nobody's to free, and its handle may be anywhere.
+        if !thread.is(MAIN) {
+            thread.handle().let_go();
+        }
     }
 }

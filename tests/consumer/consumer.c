@@ -1,0 +1,41 @@
+/*
+ * The smallest program that notices a broken installation: it starts a thread under a lock, and compares the
+ * version in the header with the one in the library.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <threading.h>
+
+struct counter {
+    threading_lock *lock;
+    int value;
+};
+
+static void *count(void *arg)
+{
+    struct counter *counter = arg;
+    if (threading_lock_acquire(counter->lock) != THREADING_OK)
+        return NULL;
+    counter->value++;
+    return threading_lock_release(counter->lock) == THREADING_OK ? counter : NULL;
+}
+
+int main(void)
+{
+    if (strcmp(threading_version(), THREADING_VERSION) != 0) {
+        fprintf(stderr, "threading.h is of %s, the library of %s\n", THREADING_VERSION, threading_version());
+        return 1;
+    }
+    struct counter counter = {threading_lock_new(), 0};
+    threading_thread *thread = threading_thread_new(count, &counter);
+    if (threading_thread_start(thread) != THREADING_OK || threading_thread_join(thread) != THREADING_OK) {
+        fprintf(stderr, "threading: %s\n", threading_last_error_message());
+        return 1;
+    }
+    int held = threading_thread_result(thread) == &counter && counter.value == 1;
+    threading_thread_free(thread);
+    threading_lock_free(counter.lock);
+    printf("libthreading %s: %s\n", threading_version(), held ? "works" : "the thread did not count");
+    return held ? 0 : 1;
+}

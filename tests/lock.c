@@ -1,0 +1,393 @@
+/* Lock: not owned, not recursive, released by any thread. */
+#include "test.h"
+
+static threading_lock *new_lock(void)
+{
+    threading_lock *lock = threading_lock_new();
+    CHECK(lock != NULL);
+    return lock;
+}
+
+static threading_lock *new_held_lock(void)
+{
+    threading_lock *lock = new_lock();
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    return lock;
+}
+
+static void free_lock(threading_lock *lock)
+{
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+}
+
+static threading_status acquire(void *lock)
+{
+    return threading_lock_acquire(lock);
+}
+
+static threading_status acquire_infinity(void *lock)
+{
+    return threading_lock_acquire_timeout(lock, INFINITY);
+}
+
+static threading_status acquire_forever(void *lock)
+{
+    return threading_lock_acquire_timeout(lock, THREADING_FOREVER);
+}
+
+static threading_status acquire_max(void *lock)
+{
+    return threading_lock_acquire_timeout(lock, THREADING_TIMEOUT_MAX);
+}
+
+static threading_status acquire_shortly(void *lock)
+{
+    return threading_lock_acquire_timeout(lock, 0.01);
+}
+
+static threading_status release(void *lock)
+{
+    return threading_lock_release(lock);
+}
+
+static void new_is_unlocked(void)
+{
+    threading_lock *lock = new_lock();
+    threading_clear_last_error();
+    CHECK(!threading_lock_locked(lock));
+    CHECK_LAST_ERROR(THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_acquire(lock), THREADING_OK);
+    CHECK(threading_lock_locked(lock));
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_release(lock), THREADING_OK);
+    CHECK(!threading_lock_locked(lock));
+    free_lock(lock);
+}
+
+static void try_of_locked(void)
+{
+    threading_lock *lock = new_lock();
+    struct call call;
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_try_acquire(lock), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_try_acquire(lock), THREADING_WOULD_BLOCK);
+    call_start(&call, acquire_shortly, lock);
+    CHECK_CALL(&call, THREADING_TIMED_OUT);
+    CHECK(threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    free_lock(lock);
+}
+
+static void not_recursive(void)
+{
+    threading_lock *lock = new_held_lock();
+    struct call call;
+    CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.01), THREADING_TIMED_OUT);
+    /* One release is enough: the second acquire has not counted. */
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK(!threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    call_blocked(&call, acquire, lock);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK_CALL(&call, THREADING_OK);
+    CHECK(threading_lock_locked(lock));
+    free_lock(lock);
+}
+
+static void timeout_zero_tries_once(void)
+{
+    threading_lock *lock = new_lock();
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_acquire_timeout(lock, 0), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_acquire_timeout(lock, 0), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_lock_acquire_timeout(lock, -0.0), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_lock_acquire_timeout(lock, 5e-324), THREADING_TIMED_OUT);
+    free_lock(lock);
+}
+
+static void timeout_is_not_shortened(void)
+{
+    static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
+    threading_lock *lock = new_held_lock();
+    for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
+        double start = now();
+        CHECK_STATUS_KEEPS_ERROR(threading_lock_acquire_timeout(lock, seconds[i]), THREADING_TIMED_OUT);
+        CHECK_AT_LEAST(now() - start, seconds[i]);
+    }
+    free_lock(lock);
+}
+
+static void bad_timeouts(void)
+{
+    threading_lock *lock = new_lock();
+    CHECK_BAD_TIMEOUTS(threading_lock_acquire_timeout(lock, seconds));
+    CHECK(!threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    CHECK_BAD_TIMEOUTS(threading_lock_acquire_timeout(lock, seconds));
+    CHECK(threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    free_lock(lock);
+}
+
+static void waits_for_ever(void)
+{
+    threading_status (*const calls[])(void *) = {acquire, acquire_infinity, acquire_forever, acquire_max};
+    for (size_t i = 0; i < TEST_COUNT(calls); i++) {
+        threading_lock *lock = new_held_lock();
+        struct call call;
+        call_blocked(&call, calls[i], lock);
+        CHECK(call_still_blocked(&call));
+        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+        CHECK(threading_lock_locked(lock));
+        free_lock(lock);
+    }
+}
+
+static void release_of_unlocked(void)
+{
+    threading_lock *lock = new_lock();
+    CHECK_STATUS(threading_lock_release(lock), THREADING_ERR_NOT_ACQUIRED);
+    CHECK(!threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_ERR_NOT_ACQUIRED);
+    CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_OK);
+    free_lock(lock);
+}
+
+static void *foreign_release(void *lock)
+{
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    return lock;
+}
+
+static void released_by_any_thread(void)
+{
+    threading_lock *lock = new_held_lock();
+    struct call call;
+    call_start(&call, release, lock);
+    CHECK_CALL(&call, THREADING_OK);
+    CHECK(!threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    CHECK_PTR(join_foreign(spawn_foreign(foreign_release, lock)), lock);
+    /* The lock that a thread took is still locked when the thread has ended. */
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    free_lock(lock);
+}
+
+static void one_release_admits_one(void)
+{
+    threading_lock *lock = new_held_lock();
+    struct call calls[4];
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        call_blocked(&calls[i], acquire, lock);
+    for (size_t round = 1; round <= TEST_COUNT(calls); round++) {
+        double end = now() + TEST_LIMIT;
+        size_t returned;
+        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+        do {
+            nap(0.005);
+            returned = 0;
+            for (size_t i = 0; i < TEST_COUNT(calls); i++)
+                returned += (size_t)atomic_load(&calls[i].returned);
+            CHECK(now() < end);
+        } while (returned < round);
+        CHECK_INT(returned, round);
+    }
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        CHECK_CALL(&calls[i], THREADING_OK);
+    free_lock(lock);
+}
+
+static void frees_while_held(void)
+{
+    threading_lock *lock = new_held_lock();
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_ERR_HANDLE);
+}
+
+static void busy_while_blocked(void)
+{
+    threading_lock *lock = new_held_lock();
+    struct call call;
+    CHECK_PTR(threading_lock_ref(lock), lock);
+    call_blocked(&call, acquire, lock);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_ERR_BUSY);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_ERR_BUSY);
+    CHECK(threading_lock_locked(lock));
+    CHECK(call_still_blocked(&call));
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK_CALL(&call, THREADING_OK);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    free_lock(lock);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_ERR_HANDLE);
+}
+
+static void release_then_free(void)
+{
+    for (int i = 0; i < 20; i++) {
+        threading_lock *lock = new_held_lock();
+        struct call call;
+        call_blocked(&call, acquire, lock);
+        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+        CHECK_REFUSED(threading_lock_locked(lock), THREADING_ERR_HANDLE);
+    }
+}
+
+static void timed_out_waiters_are_gone(void)
+{
+    threading_lock *lock = new_held_lock();
+    struct call calls[8];
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        call_start(&calls[i], acquire_shortly, lock);
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        CHECK_CALL(&calls[i], THREADING_TIMED_OUT);
+    /* Nothing of them may take the release, nor make the lock busy. */
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK(!threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_OK);
+    free_lock(lock);
+}
+
+static void reinit_unlocks(void)
+{
+    threading_lock *lock = new_held_lock();
+    CHECK_STATUS_KEEPS_ERROR(threading_lock_at_fork_reinit(lock), THREADING_OK);
+    CHECK(!threading_lock_locked(lock));
+    CHECK_STATUS(threading_lock_release(lock), THREADING_ERR_NOT_ACQUIRED);
+    CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_at_fork_reinit(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_OK);
+    free_lock(lock);
+}
+
+struct cancelled {
+    threading_lock *lock;
+    test_blocker blocker;
+    atomic_int got;
+};
+
+static void *acquire_and_be_cancelled(void *arg)
+{
+    struct cancelled *c = arg;
+    about_to_block(&c->blocker);
+    atomic_store(&c->got, threading_lock_acquire(c->lock));
+    pthread_testcancel();
+    return NULL;
+}
+
+static void no_cancel_point(void)
+{
+    struct cancelled c = {.lock = new_held_lock(), .got = 99};
+    pthread_t thread = spawn_foreign(acquire_and_be_cancelled, &c);
+    wait_until_blocked(&c.blocker);
+    CHECK_INT(pthread_cancel(thread), 0);
+    nap(0.03);
+    CHECK_INT(atomic_load(&c.got), 99);
+    CHECK_STATUS(threading_lock_release(c.lock), THREADING_OK);
+    CHECK_PTR(join_foreign(thread), PTHREAD_CANCELED);
+    CHECK_INT(atomic_load(&c.got), THREADING_OK);
+    CHECK(threading_lock_locked(c.lock));
+    free_lock(c.lock);
+}
+
+/* Each thread adds to a plain counter under the lock, which it takes by each of the three calls in turn. */
+struct contest {
+    threading_lock *lock;
+    long counter, turns;
+};
+
+static void *contend(void *arg)
+{
+    struct contest *contest = arg;
+    unsigned turn = 0;
+    for (long i = 0; i < contest->turns; turn++) {
+        threading_status status = turn % 3 == 0   ? threading_lock_acquire(contest->lock)
+                                  : turn % 3 == 1 ? threading_lock_try_acquire(contest->lock)
+                                                  : threading_lock_acquire_timeout(contest->lock, 1e-5);
+        if (status == THREADING_OK) {
+            contest->counter++;
+            i++;
+            CHECK_STATUS(threading_lock_release(contest->lock), THREADING_OK);
+        } else {
+            CHECK_RESULT(status, turn % 3 == 1 ? THREADING_WOULD_BLOCK : THREADING_TIMED_OUT);
+        }
+    }
+    return NULL;
+}
+
+static void excludes(void)
+{
+    struct contest contest = {.lock = new_lock(), .turns = 25000};
+    threading_thread *threads[4];
+    pthread_t foreign = spawn_foreign(contend, &contest);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = spawn(contend, &contest);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        join(threads[i]);
+    join_foreign(foreign);
+    CHECK_INT(contest.counter, 5 * contest.turns);
+    CHECK(!threading_lock_locked(contest.lock));
+    free_lock(contest.lock);
+}
+
+/* What was written before a release by one thread is seen after the acquire by another. */
+struct relay {
+    threading_lock *there, *back;
+    long value;
+};
+
+static void *relay(void *arg)
+{
+    struct relay *r = arg;
+    for (long i = 0; i < 5000; i++) {
+        CHECK_STATUS(threading_lock_acquire(r->there), THREADING_OK);
+        CHECK_INT(r->value, 2 * i + 1);
+        r->value++;
+        CHECK_STATUS(threading_lock_release(r->back), THREADING_OK);
+    }
+    return NULL;
+}
+
+static void orders_memory(void)
+{
+    struct relay r = {.there = new_held_lock(), .back = new_held_lock()};
+    threading_thread *thread = spawn(relay, &r);
+    for (long i = 0; i < 5000; i++) {
+        CHECK_INT(r.value, 2 * i);
+        r.value++;
+        CHECK_STATUS(threading_lock_release(r.there), THREADING_OK);
+        CHECK_STATUS(threading_lock_acquire(r.back), THREADING_OK);
+    }
+    join(thread);
+    free_lock(r.there);
+    free_lock(r.back);
+}
+
+static const struct test_case cases[] = {
+    {"a new lock is unlocked, acquire locks it and release unlocks it", new_is_unlocked},
+    {"a try of a locked lock is WOULD_BLOCK", try_of_locked},
+    {"a second acquire by the holder blocks", not_recursive},
+    {"a timeout of 0 tries once", timeout_zero_tries_once},
+    {"an acquire times out not before its time", timeout_is_not_shortened},
+    {"a bad timeout is refused, whether the lock is free or not", bad_timeouts},
+    {"acquire, FOREVER, infinity and TIMEOUT_MAX wait until the release", waits_for_ever},
+    {"a release of an unlocked lock is NOT_ACQUIRED", release_of_unlocked},
+    {"any thread may release a lock", released_by_any_thread},
+    {"one release admits one of several waiting threads", one_release_admits_one},
+    {"a held lock may be freed", frees_while_held},
+    {"freeing a lock that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
+    {"a lock may be freed right after the release that wakes its waiter", release_then_free},
+    {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
+    {"at_fork_reinit makes a held lock as new", reinit_unlocks},
+    {"a blocked acquire is no cancellation point", no_cancel_point},
+    {"threads exclude each other under contention", excludes},
+    {"what happens before a release is seen after the next acquire", orders_memory},
+};
+
+TEST_MAIN(cases)

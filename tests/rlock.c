@@ -1,0 +1,380 @@
+/* RLock: owned by a thread, recursive, released by its owner alone. */
+#include "test.h"
+
+static threading_rlock *new_rlock(void)
+{
+    threading_rlock *lock = threading_rlock_new();
+    CHECK(lock != NULL);
+    return lock;
+}
+
+static threading_rlock *new_held_rlock(void)
+{
+    threading_rlock *lock = new_rlock();
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    return lock;
+}
+
+static void free_rlock(threading_rlock *lock)
+{
+    CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
+}
+
+/* Acquires and releases, so that the lock is free again when the thread ends. */
+static threading_status take_turn(void *lock)
+{
+    threading_status status = threading_rlock_acquire(lock);
+    if (status == THREADING_OK)
+        CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+    return status;
+}
+
+static threading_status acquire(void *lock)
+{
+    return threading_rlock_acquire(lock);
+}
+
+static threading_status acquire_infinity(void *lock)
+{
+    return threading_rlock_acquire_timeout(lock, INFINITY);
+}
+
+static threading_status acquire_forever(void *lock)
+{
+    return threading_rlock_acquire_timeout(lock, THREADING_FOREVER);
+}
+
+static threading_status acquire_max(void *lock)
+{
+    return threading_rlock_acquire_timeout(lock, THREADING_TIMEOUT_MAX);
+}
+
+static threading_status try_acquire(void *lock)
+{
+    return threading_rlock_try_acquire(lock);
+}
+
+/* What another thread gets. */
+static threading_status elsewhere(threading_status (*function)(void *), threading_rlock *lock)
+{
+    struct call call;
+    call_start(&call, function, lock);
+    return call_result(&call);
+}
+
+static void new_is_unlocked(void)
+{
+    threading_rlock *lock = new_rlock();
+    threading_clear_last_error();
+    CHECK(!threading_rlock_locked(lock));
+    CHECK(!threading_rlock_is_owned(lock));
+    CHECK_INT(threading_rlock_recursion_count(lock), 0);
+    CHECK_LAST_ERROR(THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK(threading_rlock_locked(lock));
+    CHECK(threading_rlock_is_owned(lock));
+    CHECK_STATUS_KEEPS_ERROR(threading_rlock_release(lock), THREADING_OK);
+    CHECK(!threading_rlock_locked(lock));
+    CHECK(!threading_rlock_is_owned(lock));
+    free_rlock(lock);
+}
+
+static void owner_acquires_again(void)
+{
+    threading_rlock *lock = new_rlock();
+    for (int i = 0; i < 30; i++) {
+        CHECK_INT(threading_rlock_recursion_count(lock), i);
+        CHECK_STATUS_KEEPS_ERROR(i % 3 == 0   ? threading_rlock_acquire(lock)
+                                 : i % 3 == 1 ? threading_rlock_try_acquire(lock)
+                                              : threading_rlock_acquire_timeout(lock, 0),
+                                 THREADING_OK);
+    }
+    for (int i = 30; i > 0; i--) {
+        CHECK_INT(threading_rlock_recursion_count(lock), i);
+        CHECK(threading_rlock_is_owned(lock));
+        CHECK_RESULT(elsewhere(try_acquire, lock), THREADING_WOULD_BLOCK);
+        CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+    }
+    CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
+    free_rlock(lock);
+}
+
+static void recursion_is_deep(void)
+{
+    threading_rlock *lock = new_rlock();
+    for (int i = 0; i < 100000; i++)
+        CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_INT(threading_rlock_recursion_count(lock), 100000);
+    for (int i = 0; i < 100000; i++)
+        CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+    CHECK(!threading_rlock_locked(lock));
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
+    free_rlock(lock);
+}
+
+static void *see_not_owner(void *lock)
+{
+    CHECK(threading_rlock_locked(lock));
+    CHECK(!threading_rlock_is_owned(lock));
+    CHECK_INT(threading_rlock_recursion_count(lock), 0);
+    CHECK_STATUS_KEEPS_ERROR(threading_rlock_try_acquire(lock), THREADING_WOULD_BLOCK);
+    CHECK_STATUS_KEEPS_ERROR(threading_rlock_acquire_timeout(lock, 0), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
+    CHECK(threading_rlock_locked(lock));
+    return lock;
+}
+
+static void others_do_not_own_it(void)
+{
+    threading_rlock *lock = new_held_rlock();
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_PTR(join(spawn(see_not_owner, lock)), lock);
+    CHECK_PTR(join_foreign(spawn_foreign(see_not_owner, lock)), lock);
+    CHECK(threading_rlock_is_owned(lock));
+    CHECK_INT(threading_rlock_recursion_count(lock), 2);
+    free_rlock(lock);
+}
+
+static void release_of_unlocked(void)
+{
+    threading_rlock *lock = new_rlock();
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
+    CHECK(!threading_rlock_locked(lock));
+    CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
+    free_rlock(lock);
+}
+
+static void timeout_is_not_shortened(void)
+{
+    static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
+    threading_rlock *lock = new_rlock();
+    CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
+    for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
+        double start = now();
+        CHECK_STATUS_KEEPS_ERROR(threading_rlock_acquire_timeout(lock, seconds[i]), THREADING_TIMED_OUT);
+        CHECK_AT_LEAST(now() - start, seconds[i]);
+    }
+    free_rlock(lock);
+}
+
+static void bad_timeouts(void)
+{
+    threading_rlock *lock = new_rlock();
+    CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
+    CHECK(!threading_rlock_locked(lock));
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
+    CHECK_INT(threading_rlock_recursion_count(lock), 1);
+    free_rlock(lock);
+    lock = new_rlock();
+    CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
+    CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
+    free_rlock(lock);
+}
+
+static void waits_for_ever(void)
+{
+    threading_status (*const calls[])(void *) = {acquire, acquire_infinity, acquire_forever, acquire_max};
+    for (size_t i = 0; i < TEST_COUNT(calls); i++) {
+        threading_rlock *lock = new_held_rlock();
+        struct call call;
+        CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+        call_blocked(&call, calls[i], lock);
+        CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+        CHECK(call_still_blocked(&call)); /* one level is left */
+        CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+        free_rlock(lock);
+    }
+}
+
+static void *acquire_twice(void *lock)
+{
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK(threading_rlock_is_owned(lock));
+    CHECK_INT(threading_rlock_recursion_count(lock), 2);
+    return lock;
+}
+
+/* No thread after the owner's end may pass for it, were it to get the same stack or system's number. */
+static void owner_that_ended(bool foreign)
+{
+    threading_rlock *lock = new_rlock();
+    if (foreign)
+        join_foreign(spawn_foreign(acquire_twice, lock));
+    else
+        join(spawn(acquire_twice, lock));
+    for (int i = 0; i < 50; i++) {
+        CHECK_PTR(join(spawn(see_not_owner, lock)), lock);
+        CHECK_PTR(join_foreign(spawn_foreign(see_not_owner, lock)), lock);
+    }
+    see_not_owner(lock);
+    CHECK_STATUS(threading_rlock_at_fork_reinit(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    free_rlock(lock);
+}
+
+static void library_owner_that_ended(void)
+{
+    owner_that_ended(false);
+}
+
+static void foreign_owner_that_ended(void)
+{
+    owner_that_ended(true);
+}
+
+static void *timer_owner(void *lock)
+{
+    return threading_rlock_try_acquire(lock) == THREADING_OK ? lock : NULL;
+}
+
+static void run_timer(threading_target function, threading_rlock *lock)
+{
+    threading_timer *timer = threading_timer_new(0, function, lock);
+    threading_thread *thread = threading_timer_thread(timer);
+    CHECK(timer != NULL && thread != NULL);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+    CHECK_PTR(threading_thread_result(thread), lock);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+}
+
+static void timers_own_for_themselves(void)
+{
+    threading_rlock *lock = new_rlock();
+    run_timer(timer_owner, lock);
+    for (int i = 0; i < 20; i++)
+        run_timer(see_not_owner, lock);
+    free_rlock(lock);
+}
+
+static void frees_while_held(void)
+{
+    threading_rlock *lock = new_held_rlock();
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_rlock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_HANDLE);
+    lock = new_rlock();
+    CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
+    free_rlock(lock);
+}
+
+static void busy_while_blocked(void)
+{
+    threading_rlock *lock = new_held_rlock();
+    struct call call;
+    CHECK_PTR(threading_rlock_ref(lock), lock);
+    call_blocked(&call, take_turn, lock);
+    CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(lock), THREADING_ERR_BUSY);
+    CHECK_STATUS(threading_rlock_free(lock), THREADING_ERR_BUSY);
+    CHECK(threading_rlock_is_owned(lock));
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+    CHECK_CALL(&call, THREADING_OK);
+    free_rlock(lock);
+    CHECK_STATUS(threading_rlock_free(lock), THREADING_ERR_HANDLE);
+}
+
+static void release_then_free(void)
+{
+    for (int i = 0; i < 20; i++) {
+        threading_rlock *lock = new_held_rlock();
+        struct call call;
+        call_blocked(&call, acquire, lock);
+        CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+        CHECK_REFUSED(threading_rlock_locked(lock), THREADING_ERR_HANDLE);
+    }
+}
+
+static void reinit_unlocks(void)
+{
+    threading_rlock *lock = new_held_rlock();
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_rlock_at_fork_reinit(lock), THREADING_OK);
+    CHECK(!threading_rlock_locked(lock));
+    CHECK_INT(threading_rlock_recursion_count(lock), 0);
+    CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
+    CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
+    CHECK_INT(threading_rlock_recursion_count(lock), 1);
+    free_rlock(lock);
+}
+
+/* Each thread adds to a plain counter at every level of its recursion, and must be alone all the way. */
+struct contest {
+    threading_rlock *lock;
+    long counter, turns;
+};
+
+static void *contend(void *arg)
+{
+    struct contest *contest = arg;
+    unsigned turn = 0;
+    for (long i = 0; i < contest->turns; turn++) {
+        threading_status status = turn % 3 == 0   ? threading_rlock_acquire(contest->lock)
+                                  : turn % 3 == 1 ? threading_rlock_try_acquire(contest->lock)
+                                                  : threading_rlock_acquire_timeout(contest->lock, 1e-5);
+        size_t depth = 1 + turn % 4;
+        long before;
+        if (status != THREADING_OK) {
+            CHECK_RESULT(status, turn % 3 == 1 ? THREADING_WOULD_BLOCK : THREADING_TIMED_OUT);
+            continue;
+        }
+        before = contest->counter;
+        for (size_t level = 1; level < depth; level++) {
+            contest->counter++;
+            CHECK_STATUS(threading_rlock_acquire(contest->lock), THREADING_OK);
+        }
+        CHECK_INT(threading_rlock_recursion_count(contest->lock), depth);
+        for (size_t level = 1; level < depth; level++)
+            CHECK_STATUS(threading_rlock_release(contest->lock), THREADING_OK);
+        CHECK_INT(contest->counter, before + (long)depth - 1);
+        contest->counter = before + 1;
+        i++;
+        CHECK_STATUS(threading_rlock_release(contest->lock), THREADING_OK);
+    }
+    return NULL;
+}
+
+static void excludes(void)
+{
+    struct contest contest = {.lock = new_rlock(), .turns = 10000};
+    threading_thread *threads[4];
+    pthread_t foreign = spawn_foreign(contend, &contest);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = spawn(contend, &contest);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        join(threads[i]);
+    join_foreign(foreign);
+    CHECK_INT(contest.counter, 5 * contest.turns);
+    CHECK(!threading_rlock_locked(contest.lock));
+    free_rlock(contest.lock);
+}
+
+static const struct test_case cases[] = {
+    {"a new rlock is unlocked, acquire makes the caller its owner, release frees it", new_is_unlocked},
+    {"its owner acquires an rlock again, others get it after as many releases", owner_acquires_again},
+    {"an rlock can be acquired a hundred thousand levels deep", recursion_is_deep},
+    {"a thread that does not own a held rlock can neither take nor release it", others_do_not_own_it},
+    {"a release of an rlock that nobody holds is NOT_OWNER", release_of_unlocked},
+    {"an acquire times out not before its time", timeout_is_not_shortened},
+    {"a bad timeout is refused, also for the owner", bad_timeouts},
+    {"acquire, FOREVER, infinity and TIMEOUT_MAX wait until the last release", waits_for_ever},
+    {"an rlock whose owner ended stays locked and belongs to nobody", library_owner_that_ended},
+    {"an rlock whose foreign owner ended stays locked and belongs to nobody", foreign_owner_that_ended},
+    {"each timer owns an rlock for itself", timers_own_for_themselves},
+    {"a held rlock may be freed", frees_while_held},
+    {"freeing an rlock that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
+    {"an rlock may be freed right after the release that wakes its waiter", release_then_free},
+    {"at_fork_reinit makes a held rlock as new", reinit_unlocks},
+    {"threads exclude each other at every level of recursion", excludes},
+};
+
+TEST_MAIN(cases)
