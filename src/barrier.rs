@@ -98,7 +98,8 @@ unsafe impl Kind for Barrier {
 
     fn kill(&self, tag: u64, forced: bool) -> bool {
         let mut round = self.round.lock();
-        if !forced && !(round.waiting.is_empty() && round.aside.is_empty()) {
+        let blocked = !round.waiting.is_empty() || !round.aside.is_empty();
+        if blocked && !forced {
             return false;
         }
         self.header.end_life(tag);
@@ -327,6 +328,7 @@ mod tests {
     #[test]
     fn its_own_action_may_disturb_it_but_not_wait() {
         unsafe extern "C-unwind" fn action(arg: *mut c_void) -> c_int {
+            // SAFETY: the test gives the address of the handle.
             let barrier = Handle::<Barrier>::from_bits(unsafe { *(arg as *const usize) });
             assert_eq!(barrier.wait(), Err(Error::BarrierInAction));
             assert_eq!(barrier.n_waiting(), Ok(1));

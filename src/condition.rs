@@ -365,7 +365,8 @@ mod tests {
             })
             .collect();
         let mut chosen = 0;
-        for _ in 0..20_000 {
+        while NOTIFIED.load(Ordering::Relaxed) < 500 {
+            thread::yield_now();
             condition.acquire().unwrap();
             let (condition_, _) = condition.check().unwrap();
             chosen += u32::from(!condition_.line.lock().is_empty());
@@ -374,9 +375,8 @@ mod tests {
         }
         ended.acquire().unwrap();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        // The line may have changed between the look and the notify, by a waiter whose time ran out.
-        let notified = NOTIFIED.load(Ordering::Relaxed);
-        assert!(notified <= chosen && notified > 0, "{notified} of {chosen}");
+        // Fewer only if a waiter's time ran out between the look and the notify.
+        assert!(NOTIFIED.load(Ordering::Relaxed) <= chosen);
         [condition.free(), lock.free(), ended.free()].into_iter().for_each(|freed| freed.unwrap());
     }
 

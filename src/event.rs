@@ -123,8 +123,12 @@ impl Handle<Event> {
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
-                Ok(_) if waiters => return Ok(park::wake_all(event.word().lower())),
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    if waiters {
+                        park::wake_all(event.word().lower());
+                    }
+                    return Ok(());
+                }
                 Err(now) => word = now,
             }
         }

@@ -98,7 +98,9 @@ impl Handle<Local> {
     fn put(self, table: &'static Table, value: *mut c_void) -> Result<()> {
         table.set(self.bits(), value).ok_or(Error::Handle)?.pay();
         // Whoever freed the local meanwhile may have been here before the value was: then it stays the caller's.
-        self.check().map(drop).inspect_err(|_| drop(table.take(self.bits())))
+        self.check()
+            .map(drop)
+            .inspect_err(|_| table.take(self.bits()).into_iter().for_each(values::Owed::remit))
     }
 
     /// The calling thread's value; `None` if it has none.
@@ -134,7 +136,10 @@ impl Handle<Local> {
         let name = name.to_bytes();
         table.set_attribute(self.bits(), name, value, local.destroy())?.ok_or(Error::Handle)?.pay();
         // As in `put`.
-        self.check().map(drop).inspect_err(|_| drop(table.take_attribute(self.bits(), name)))
+        self.check().map(drop).inspect_err(|_| {
+            let taken = table.take_attribute(self.bits(), name);
+            taken.ok().flatten().into_iter().for_each(values::Owed::remit);
+        })
     }
 
     /// An attribute of the calling thread's; `None` if it has none of this name.

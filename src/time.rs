@@ -83,7 +83,7 @@ impl Deadline {
 
     /// As the system's calls take it; never for `NEVER`.
     pub(crate) fn timespec(self) -> Option<libc::timespec> {
-        (self != Deadline::NEVER).then(|| libc::timespec {
+        (self != Deadline::NEVER).then_some(libc::timespec {
             tv_sec: (self.0 / 1_000_000_000) as libc::time_t,
             tv_nsec: (self.0 % 1_000_000_000) as libc::c_long,
         })

@@ -425,6 +425,7 @@ static void wait_inside_the_action(void)
 
 struct gate {
     atomic_int entered, open;
+    int result;
 };
 
 static int pass_gate(void *arg)
@@ -432,27 +433,39 @@ static int pass_gate(void *arg)
     struct gate *gate = arg;
     atomic_store(&gate->entered, 1);
     wait_until(is_nonzero, &gate->open);
-    return 0;
+    return gate->result;
+}
+
+/* A third thread comes while the action of the two before runs, which ends with the result. */
+static void come_during_the_action(struct gate *gate, int result)
+{
+    threading_barrier *b = new_barrier(2, pass_gate, gate);
+    struct party first[2], second;
+    *gate = (struct gate){.result = result};
+    gather(first, 1, b, NAN);
+    start_party(&first[1], b, NAN);
+    wait_until(is_nonzero, &gate->entered);
+    start_party(&second, b, NAN);
+    wait_until_blocked(&second.blocker);
+    CHECK(!atomic_load(&first[0].returned) && !atomic_load(&second.returned));
+    atomic_store(&gate->open, 1);
+    part(&first[0], result == 0 ? THREADING_OK : THREADING_ERR_BROKEN_BARRIER, result == 0 ? 0 : NO_INDEX);
+    part(&first[1], result == 0 ? THREADING_OK : THREADING_ERR_CALLBACK, result == 0 ? 1 : NO_INDEX);
+    if (result == 0) {
+        CHECK(still_waits(&second));
+        CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_OK);
+        part(&second, THREADING_OK, 0);
+    } else {
+        part(&second, THREADING_ERR_BROKEN_BARRIER, NO_INDEX);
+    }
+    free_barrier(b);
 }
 
 static void newcomers_during_the_action(void)
 {
-    struct gate gate = {.entered = 0};
-    threading_barrier *b = new_barrier(2, pass_gate, &gate);
-    struct party first[2], second;
-    gather(first, 1, b, NAN);
-    start_party(&first[1], b, NAN);
-    wait_until(is_nonzero, &gate.entered);
-    start_party(&second, b, NAN);
-    wait_until_blocked(&second.blocker);
-    CHECK(!atomic_load(&first[0].returned) && !atomic_load(&second.returned));
-    atomic_store(&gate.open, 1);
-    part(&first[0], THREADING_OK, 0);
-    part(&first[1], THREADING_OK, 1);
-    CHECK(still_waits(&second));
-    CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_OK);
-    part(&second, THREADING_OK, 0);
-    free_barrier(b);
+    struct gate gate;
+    come_during_the_action(&gate, 0);
+    come_during_the_action(&gate, 1);
 }
 
 static void busy_while_blocked(void)
@@ -642,7 +655,7 @@ static const struct test_case cases[] = {
     {"abort inside the action breaks the round for all", abort_inside_the_action},
     {"reset inside the action breaks the round for all, not the barrier", reset_inside_the_action},
     {"wait inside the action is DEADLOCK, and the round succeeds", wait_inside_the_action},
-    {"who comes during the action waits for the next round", newcomers_during_the_action},
+    {"who comes during the action waits for the next round, or finds it broken", newcomers_during_the_action},
     {"freeing a barrier that threads are blocked on is BUSY and frees nothing", busy_while_blocked},
     {"a barrier may be freed right after what wakes its waiters", wake_then_free},
     {"a barrier may be freed inside its own action", free_inside_the_action},

@@ -348,15 +348,15 @@ static void until_nothing_grows(void)
         status = threading_local_set_attr(local, name, thread);
     }
     CHECK_RESULT(status, THREADING_ERR_NO_MEMORY);
-    CHECK_STATUS(threading_local_del_attr(local, name), THREADING_NO_VALUE);
     for (size_t i = 0; i < LOCALS; i++) {
         status = threading_local_set(locals[i], locals[i]);
         if (status != THREADING_OK)
             CHECK_RESULT(status, THREADING_ERR_NO_MEMORY);
         CHECK_PTR(threading_local_get(locals[i]), status == THREADING_OK ? locals[i] : NULL);
     }
-    CHECK_STATUS(threading_local_free(local), THREADING_OK);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    CHECK_STATUS(threading_local_del_attr(local, name), THREADING_NO_VALUE);
+    CHECK_STATUS(threading_local_free(local), THREADING_OK);
     limit(RLIMIT_AS, RLIM_INFINITY);
     for (size_t i = 0; i < LOCALS; i++) {
         CHECK_STATUS(threading_local_set(locals[i], locals[i]), THREADING_OK);
@@ -505,15 +505,24 @@ static void scarce_start(long allocations)
     CHECK_INT(atomic_load(&destroyed), before + 2);
 }
 
-/* What takes something away may not need memory. */
+/* What takes something away, or just looks, may not need memory. */
 static void scarce_end(long allocations)
 {
+    void *value = NULL;
+    threading_local *local = threading_local_new(count_destroyed);
     threading_event *event = threading_event_new();
     threading_thread *thread = spawn(wait_for_event, event);
     threading_timer *timer = timer_new(3600, return_arg, event);
-    CHECK(event != NULL);
+    CHECK(event != NULL && local != NULL);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_local_set(local, event), THREADING_OK);
+    CHECK_STATUS(threading_local_set_attr(local, "name", event), THREADING_OK);
     allowed = allocations;
+    CHECK_STATUS(threading_local_del(local), THREADING_OK);
+    CHECK_STATUS(threading_local_get_attr(local, "name", &value), THREADING_OK);
+    CHECK_PTR(value, event);
+    CHECK_STATUS(threading_local_del_attr(local, "name"), THREADING_OK);
+    CHECK_STATUS(threading_local_free(local), THREADING_OK);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -694,7 +703,7 @@ static const struct test_case cases[] = {
     {"_new without memory is NO_MEMORY", scarce_new_case},
     {"a name without memory is NO_MEMORY and the old one stays", scarce_names_case},
     {"a start without memory changes nothing and may be tried again", scarce_start_case},
-    {"cancel, join, set and free need no memory", scarce_end_case},
+    {"cancel, join, set, free, and an attribute's get and del need no memory", scarce_end_case},
     {"a local's value or attribute without memory is NO_MEMORY and not there", scarce_local_case},
     {"a local's init without memory is tried again", scarce_init_case},
     {"a foreign thread without memory becomes a Dummy later", scarce_current_case},

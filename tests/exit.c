@@ -563,7 +563,7 @@ static void run_scenario(const struct scenario *scenario)
         dup2(fds[1], STDOUT_FILENO);
         close(fds[0]);
         close(fds[1]);
-        execl("/proc/self/exe", test_state.argv[0], "--scenario", scenario->sentence, (char *)NULL);
+        execlp(test_state.argv[0], test_state.argv[0], "--scenario", scenario->sentence, (char *)NULL);
         _exit(127);
     }
     close(fds[1]);

@@ -108,3 +108,16 @@ impl<T> Bad for *mut T {
 impl<T> Bad for *const T {
     const BAD: Self = core::ptr::null();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use status::{THREADING_ERR_INTERNAL, threading_last_error};
+
+    #[test]
+    fn a_defect_of_ours_becomes_an_error() {
+        assert_eq!(status(|| panic!("a defect, for the test")), THREADING_ERR_INTERNAL);
+        assert_eq!(threading_last_error(), THREADING_ERR_INTERNAL);
+        assert_eq!(value::<usize>(|| panic!("a defect, for the test")), 0);
+    }
+}

@@ -1,7 +1,29 @@
 //! Status and errors
 //!
-//! Functions return a threading_status: 0 is success; above 0 is an outcome that is no error; below 0 is an error, after which, unless it is
-//! said otherwise, nothing has changed. The numbers are never reused.
+//! A function that has no other result returns a threading_status: 0 is success; above 0 is an outcome
+//! that is no error; below 0 is an error, after which, unless it is said otherwise, nothing has
+//! changed. The numbers are never reused.
+//!
+//! Each thread has a last error, as with errno: it describes the thread's latest call that ended in an
+//! error, be that a negative status or the bad answer of a function without status. Outcomes and
+//! successes leave it alone. "NULL with THREADING_ERR_X" below means that the function returns NULL,
+//! and that the last error is X.
+//!
+//! The functions below name each status that they give. Besides those, any may give
+//! THREADING_ERR_INTERNAL, a defect of this library.
+//!
+//! An outcome and an error:
+//!     static int use(threading_lock *lock)
+//!     {
+//!         threading_status status = threading_lock_acquire_timeout(lock, 0.5);
+//!         if (status == THREADING_TIMED_OUT)
+//!             return 0;
+//!         if (status != THREADING_OK) {
+//!             fprintf(stderr, "%s: %s\n", threading_status_name(status), threading_last_error_message());
+//!             return -1;
+//!         }
+//!         return threading_lock_release(lock) == THREADING_OK ? 1 : -1;
+//!     }
 
 use core::ffi::{CStr, c_char};
 
@@ -13,7 +35,7 @@ pub type threading_status = i32;
 
 /// Done.
 pub const THREADING_OK: threading_status = 0;
-/// The time ran out (Python: `False`).
+/// The time ran out (`False`).
 pub const THREADING_TIMED_OUT: threading_status = 1;
 /// A try_ call found it taken (`False`).
 pub const THREADING_WOULD_BLOCK: threading_status = 2;
@@ -29,7 +51,7 @@ pub const THREADING_ERR_VALUE: threading_status = -2;
 pub const THREADING_ERR_OVERFLOW: threading_status = -3;
 /// Release of an unlocked lock (`RuntimeError`).
 pub const THREADING_ERR_NOT_ACQUIRED: threading_status = -4;
-/// The caller does not hold it (`RuntimeError`).
+/// The caller does not hold it, or nobody does (`RuntimeError`).
 pub const THREADING_ERR_NOT_OWNER: threading_status = -5;
 /// A bounded semaphore was released too many times (`ValueError`).
 pub const THREADING_ERR_OVER_RELEASED: threading_status = -6;
@@ -94,13 +116,23 @@ fn known(status: i32) -> Option<&'static (threading_status, &'static CStr, &'sta
     TABLE.iter().find(|row| row.0 == status)
 }
 
-/// The identifier of a status.
+/// Tells the identifier of a status, such as "THREADING_TIMED_OUT".
+///
+/// \param status any number
+/// \return a static string, "unknown status" for a number that is none
+///
+/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_status_name(status: i32) -> *const c_char {
     known(status).map_or(c"unknown status", |row| row.1).as_ptr()
 }
 
-/// A sentence that says what a status means.
+/// Tells what a status means, in a sentence without its full stop.
+///
+/// \param status any number
+/// \return a static string, "a number that is no status" for one that is none
+///
+/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_status_message(status: i32) -> *const c_char {
     known(status).map_or(c"a number that is no status", |row| row.2).as_ptr()
@@ -110,19 +142,33 @@ fn last_error() -> Option<Error> {
     Error::from_number(per_thread::with(|mine| mine.error.get()))
 }
 
-/// The status of the calling thread's latest call that ended in an error.
+/// Tells the status of the calling thread's latest call that ended in an error.
+///
+/// \return a negative status; THREADING_OK if there was none, or none since
+///         threading_clear_last_error()
+///
+/// Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_last_error() -> threading_status {
     last_error().map_or(THREADING_OK, Error::status)
 }
 
-/// What went wrong in the calling thread's latest call that ended in an error.
+/// Tells what went wrong in the calling thread's latest call that ended in an error.
+///
+/// It may be more exact than the status's own sentence: which argument was wrong, and why.
+///
+/// \return a static string; "" where threading_last_error() tells THREADING_OK
+///
+/// Blocks: never. Thread safety: any thread; each has its own. Python: the text of the exception. Since
+/// 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_last_error_message() -> *const c_char {
     last_error().map_or(c"", Error::message).as_ptr()
 }
 
-/// Forgets the calling thread's last error.
+/// Forgets the calling thread's last error: sets it to THREADING_OK and "".
+///
+/// Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_clear_last_error() {
     per_thread::with(|mine| mine.error.set(0));

@@ -69,7 +69,7 @@ pub(crate) struct Header {
 }
 
 fn users(refs: u64) -> u64 {
-    refs / USER & COUNT
+    (refs / USER) & COUNT
 }
 
 fn kept(refs: u64) -> u64 {

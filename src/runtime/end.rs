@@ -57,7 +57,7 @@ pub(crate) fn arm() -> Result<()> {
 }
 
 fn ask_again() -> Result<()> {
-    const ANY: *const c_void = 1 as *const c_void;
+    const ANY: *const c_void = core::ptr::dangling();
     // SAFETY: the key exists; the value is only compared with NULL.
     if unsafe { libc::pthread_setspecific(key()?, ANY) } == 0 { Ok(()) } else { Err(Error::NoMemory) }
 }

@@ -1,0 +1,38 @@
+//! The program in README.md is what a newcomer tries first: it compiles without a warning, and prints what is said there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// The text of the first block of this language.
+fn block(readme: &str, language: &str) -> String {
+    let begin = format!("```{language}\n");
+    let from = readme.find(&begin).expect("README.md has such a block") + begin.len();
+    let to = readme[from..].find("```").expect("the block ends");
+    readme[from..from + to].to_owned()
+}
+
+#[test]
+fn the_program_prints_what_the_readme_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let source = directory.join("readme.c");
+    let program = directory.join("readme");
+    fs::write(&source, block(&readme, "c")).unwrap();
+
+    // Beside the tests' own directory lies the static library that cargo has built for them.
+    let library = env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("libthreading.a");
+    let compiled = Command::new(env::var_os("CC").unwrap_or("cc".into()))
+        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
+        .args([&root.join("include"), &source, &library])
+        .args(["-lgcc_s", "-lpthread", "-ldl", "-lm", "-o"])
+        .arg(&program)
+        .output()
+        .unwrap();
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+
+    let ran = Command::new(&program).output().unwrap();
+    assert!(ran.status.success());
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), block(&readme, "text"));
+}
