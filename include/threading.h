@@ -24,11 +24,50 @@ extern "C" {
  *
  * Handles and callbacks
  *
- * Every object is named by a handle: a pointer to an opaque type, owned by whoever got it from a `_new` function. `_ref` takes one more
- * reference and `_free` gives one back; the object lives as long as anybody keeps it, the library included (a running thread keeps itself, a
- * condition its lock, a started timer itself, a list its threads). A handle that is NULL, freed, of another kind or no handle at all gets
- * THREADING_ERR_HANDLE from every function; it never crashes. A function that returns no status answers it with NULL, 0 or false, and sets the
- * last error. Checks come in this order: handle, arguments, state.
+ * An object is named by a handle: a pointer to an opaque type. The rules are the same for all of them.
+ *
+ * Ownership. A `_new` function returns a handle that the caller owns, or NULL. `_ref` takes one more
+ * reference and returns the same handle, `_free` gives one back. The object lives as long as anybody
+ * keeps it, the library included: a running thread keeps itself, a started timer itself, a condition
+ * its lock, a list its threads. So `_free` of a running thread only lets go of it; it never waits,
+ * kills or joins. As long as the object lives, its handle works, whoever keeps it alive. A `_free` too
+ * many is THREADING_ERR_HANDLE and takes nothing from anybody.
+ *
+ * Giving back. A held lock may be freed. The last reference to something that threads are blocked on
+ * is refused: THREADING_ERR_BUSY, and nothing is freed. Threads that have been woken or notified
+ * already do not count: threading_event_set() and then threading_event_free() is right and safe on
+ * both sides. An object may be freed inside its own callback.
+ *
+ * Borrowed handles. Some functions return a handle that the caller does not own; they say "borrowed"
+ * and how long it is valid. `_ref` it to keep it longer, and do not `_free` it without that.
+ *
+ * Bad handles. A handle that is NULL, whose object is gone (even if its memory serves a newer one), of
+ * another kind, or no handle at all gets THREADING_ERR_HANDLE from every function; it never crashes
+ * and never touches another object. A function that returns no status answers it with NULL, 0 or
+ * false, and sets the last error. So the result of `_new` may be passed on unchecked: the next call
+ * reports that there is none.
+ *
+ * Checks come in this order: the handle, the arguments (also when the call need not wait), the state.
+ *
+ * Callbacks are called while no lock of the library is held, so they may call any function. A target
+ * or a timer's function may be left by pthread_exit, and a target may be cancelled by pthread_cancel
+ * (deferred); the thread still ends properly. No other callback may be left so, and no C++ or foreign
+ * exception may enter the library. What an object keeps a callback and its argument for, it may call
+ * until it is freed. A NULL target, timer function, action or destructor means that there is nothing
+ * to call; a NULL predicate, init or exit callback is THREADING_ERR_VALUE.
+ *
+ * Two owners of one lock:
+ *     struct account { threading_lock *lock; long balance; };
+ *     static bool account_init(struct account *account, threading_lock *shared)
+ *     {
+ *         account->balance = 0;
+ *         account->lock = threading_lock_ref(shared); /* a reference of the account's own */
+ *         return account->lock != NULL;
+ *     }
+ *     static void account_end(struct account *account)
+ *     {
+ *         (void)threading_lock_free(account->lock); /* whoever else has one goes on */
+ *     }
  */
 
 /**
@@ -77,47 +116,76 @@ typedef struct threading_thread threading_thread;
 typedef struct threading_thread_list threading_thread_list;
 
 /**
- * A function that runs after a delay, unless it is cancelled before. Python: `threading.Timer`.
+ * A thread whose function runs after a delay, unless it is cancelled before. Python:
+ * `threading.Timer`.
  */
 typedef struct threading_timer threading_timer;
 
 /**
- * What a thread or a timer runs, like a start routine of pthread_create: its result is kept for threading_thread_result().
+ * What a thread or a timer runs, like a start routine of pthread_create().
+ *
+ * Called once, in the thread. It may be left by pthread_exit(), and a thread's, not a timer's, may be
+ * cancelled.
+ *
+ * \param arg what was given to threading_thread_new() or threading_timer_new()
+ * \return what threading_thread_result() will tell
  */
 typedef void *(*threading_target)(void *arg);
 
 /**
- * An override of a thread's run(): called instead of the target, with the thread and the target's argument.
+ * An override of a thread's run(): called instead of the target, under the same rules.
+ *
+ * \param thread the thread itself, borrowed; threading_thread_run() with it calls the target
+ * \param arg what was given to threading_thread_new() or threading_timer_new()
+ * \return what threading_thread_result() will tell
  */
 typedef void *(*threading_run)(threading_thread *thread, void *arg);
 
 /**
- * Whether what a condition waits for has come: above zero yes, zero no, below zero failed.
+ * Tells whether what a condition waits for has come. Called with the condition's lock held.
+ *
+ * \param arg what was given to the wait
+ * \return above 0: yes; 0: no; below 0: it failed, and the wait ends with THREADING_ERR_CALLBACK
  */
 typedef int (*threading_predicate)(void *arg);
 
 /**
- * What a barrier's last arriver does before anyone goes on: zero is done, all else failed.
+ * What a barrier's last arriver does before anyone goes on.
+ *
+ * \param arg what was given to threading_barrier_new()
+ * \return 0: done; all else: failed, and the barrier is broken
  */
 typedef int (*threading_action)(void *arg);
 
 /**
- * Makes a local's value for the thread that calls it.
+ * Makes a local's value for the thread that calls it. It may use the local.
+ *
+ * \param arg what was given to threading_local_new_with_init()
+ * \return the value; NULL is one too
  */
 typedef void *(*threading_local_init)(void *arg);
 
 /**
- * Releases a value that is no longer needed.
+ * Releases an argument or a value that is not needed any more.
+ *
+ * \param value the argument or the value, never NULL
  */
 typedef void (*threading_destructor)(void *value);
 
 /**
- * Called once, when the process ends.
+ * Called once, by the thread that shuts the process down.
+ *
+ * \param arg what was given to threading_atexit()
  */
 typedef void (*threading_callback)(void *arg);
 
 /**
- * Told of what a thread could not handle: the thread, what kind of thing it was, and a sentence.
+ * Told of a failure that a thread could not handle.
+ *
+ * \param thread the thread, borrowed
+ * \param kind what kind of failure it was, as the name of an exception's type; valid during the call
+ * \param message a sentence; valid during the call
+ * \param arg what was given to threading_set_excepthook()
  */
 typedef void (*threading_excepthook)(threading_thread *thread,
                                      const char *kind,
@@ -129,8 +197,30 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  *
  * Status and errors
  *
- * Functions return a threading_status: 0 is success; above 0 is an outcome that is no error; below 0 is an error, after which, unless it is
- * said otherwise, nothing has changed. The numbers are never reused.
+ * A function that has no other result returns a threading_status: 0 is success; above 0 is an outcome
+ * that is no error; below 0 is an error, after which, unless it is said otherwise, nothing has
+ * changed. The numbers are never reused.
+ *
+ * Each thread has a last error, as with errno: it describes the thread's latest call that ended in an
+ * error, be that a negative status or the bad answer of a function without status. Outcomes and
+ * successes leave it alone. "NULL with THREADING_ERR_X" below means that the function returns NULL,
+ * and that the last error is X.
+ *
+ * The functions below name each status that they give. Besides those, any may give
+ * THREADING_ERR_INTERNAL, a defect of this library.
+ *
+ * An outcome and an error:
+ *     static int use(threading_lock *lock)
+ *     {
+ *         threading_status status = threading_lock_acquire_timeout(lock, 0.5);
+ *         if (status == THREADING_TIMED_OUT)
+ *             return 0;
+ *         if (status != THREADING_OK) {
+ *             fprintf(stderr, "%s: %s\n", threading_status_name(status), threading_last_error_message());
+ *             return -1;
+ *         }
+ *         return threading_lock_release(lock) == THREADING_OK ? 1 : -1;
+ *     }
  */
 
 /**
@@ -144,7 +234,7 @@ typedef int32_t threading_status;
 #define THREADING_OK 0
 
 /**
- * The time ran out (Python: `False`).
+ * The time ran out (`False`).
  */
 #define THREADING_TIMED_OUT 1
 
@@ -184,7 +274,7 @@ typedef int32_t threading_status;
 #define THREADING_ERR_NOT_ACQUIRED (-4)
 
 /**
- * The caller does not hold it (`RuntimeError`).
+ * The caller does not hold it, or nobody does (`RuntimeError`).
  */
 #define THREADING_ERR_NOT_OWNER (-5)
 
@@ -249,27 +339,51 @@ typedef int32_t threading_status;
 #define THREADING_ERR_INTERNAL (-17)
 
 /**
- * The identifier of a status.
+ * Tells the identifier of a status, such as "THREADING_TIMED_OUT".
+ *
+ * \param status any number
+ * \return a static string, "unknown status" for a number that is none
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 const char *threading_status_name(int32_t status);
 
 /**
- * A sentence that says what a status means.
+ * Tells what a status means, in a sentence without its full stop.
+ *
+ * \param status any number
+ * \return a static string, "a number that is no status" for one that is none
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 const char *threading_status_message(int32_t status);
 
 /**
- * The status of the calling thread's latest call that ended in an error.
+ * Tells the status of the calling thread's latest call that ended in an error.
+ *
+ * \return a negative status; THREADING_OK if there was none, or none since
+ *         threading_clear_last_error()
+ *
+ * Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
  */
 threading_status threading_last_error(void);
 
 /**
- * What went wrong in the calling thread's latest call that ended in an error.
+ * Tells what went wrong in the calling thread's latest call that ended in an error.
+ *
+ * It may be more exact than the status's own sentence: which argument was wrong, and why.
+ *
+ * \return a static string; "" where threading_last_error() tells THREADING_OK
+ *
+ * Blocks: never. Thread safety: any thread; each has its own. Python: the text of the exception. Since
+ * 0.1.0.
  */
 const char *threading_last_error_message(void);
 
 /**
- * Forgets the calling thread's last error.
+ * Forgets the calling thread's last error: sets it to THREADING_OK and "".
+ *
+ * Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
  */
 void threading_clear_last_error(void);
 
@@ -278,18 +392,38 @@ void threading_clear_last_error(void);
  *
  * Library
  *
- * Time is given in seconds, as a double, on the monotonic clock; no signal shortens a wait, and no blocking call is a cancellation point. One rule holds
- * for every timeout: THREADING_FOREVER and positive infinity wait without a limit, other negative numbers and NaN are THREADING_ERR_VALUE, finite
- * numbers above THREADING_TIMEOUT_MAX are THREADING_ERR_OVERFLOW, and 0 tries once. They are checked also when the call need not wait.
+ * Time is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout, and
+ * is checked also when the call need not wait:
+ *
+ * THREADING_FOREVER (-1.0) and positive infinity wait without a limit; 0 tries once; other negative
+ * numbers and NaN are THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX are
+ * THREADING_ERR_OVERFLOW. Only a timer's interval has a rule of its own.
+ *
+ * No signal shortens a wait, and no wait ends without a reason. The time that a wait needs to get its
+ * lock back does not count. No blocking call is a cancellation point of pthread_cancel(). Where
+ * waiting is possible there is a family: `x` blocks, `x_timeout` waits so long at most, and `try_x`,
+ * where Python has `blocking=False`, never blocks.
+ *
+ * Memory. What a thread wrote before one of these, another sees after its counterpart: start of a
+ * thread before its run; the end of its run before a join returns; a release before the next acquire;
+ * a set before the wait that it ends; a notify before the wait that it ends; each arrival at a barrier
+ * before any of that round's waits returns.
+ *
+ * A limit, or none:
+ *     static bool came(threading_event *event, bool patient)
+ *     {
+ *         double seconds = patient ? THREADING_FOREVER : 0.25;
+ *         return threading_event_wait_timeout(event, seconds) == THREADING_OK;
+ *     }
  */
 
 /**
- * Waits without a limit.
+ * The timeout that waits without a limit.
  */
 #define THREADING_FOREVER (-1.0)
 
 /**
- * The longest finite timeout, in seconds.
+ * The longest finite timeout, in seconds. Python: `threading.TIMEOUT_MAX`.
  */
 #define THREADING_TIMEOUT_MAX 9223372036.0
 
@@ -309,12 +443,20 @@ void threading_clear_last_error(void);
 #define THREADING_VERSION_PATCH 0
 
 /**
- * Tells the version of the library.
+ * Tells the version of the library that is loaded, which may be newer than the header.
+ *
+ * \return a static string, "0.1.0" for version 0.1.0; THREADING_VERSION is the header's
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 const char *threading_version(void);
 
 /**
- * Tells the version of the library as a number.
+ * Tells the version of the library that is loaded, as a number.
+ *
+ * \return major << 16 | minor << 8 | patch: 0x000100 for version 0.1.0
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 uint32_t threading_version_number(void);
 
@@ -323,92 +465,246 @@ uint32_t threading_version_number(void);
  *
  * The module's functions
  *
- * Who is there, who calls, how the process leaves. Returning from main, and exit(), wait for all threads that are not daemons, pending timers
- * included; daemon threads are left behind. `_exit` and `quick_exit` do not wait.
+ * Who is there, who calls, how the process leaves.
+ *
+ * Threads that this library did not start. They may use everything. One becomes a thread here, a
+ * daemon named `Dummy-N`, when it first asks who it is (threading_current_thread()), not by using a
+ * lock or creating a thread; it is dropped when it ends. The first thread of the process is the main
+ * thread, `MainThread`, whichever thread loaded the library.
+ *
+ * Exit. Returning from `main`, and exit(), wait for all non-daemon threads, pending non-daemon timers
+ * included; daemons are left behind. In this order: the callbacks of threading_atexit(), the last one
+ * first; then main counts as ended, so that its joiners go on; then all non-daemon threads that this
+ * library started are joined, those started meanwhile included, but for the caller and for threads
+ * that are themselves in exit() or shutdown. exit() in a worker does not wait for itself; `_exit` and
+ * `quick_exit` do not wait at all. pthread_exit() in `main` waits likewise, and then the process ends
+ * with status 0, whatever daemons still run. All this is done by a handler of atexit(), registered
+ * when it is first needed (the first start, threading_atexit(), a local's value in main): handlers
+ * registered later run before the joins, earlier ones after them. Main's locals are destroyed after
+ * the joins.
+ *
+ * Fork. The child has one thread: the one that forked, with the same handle, name, daemon flag and
+ * ident, and a new native id. It is the child's main thread, and alone in threading_enumerate(); one
+ * that this library did not start becomes `MainThread`. Other started threads and pending timers have
+ * ended there: join returns at once, start is THREADING_ERR_ALREADY_STARTED, cancel of a pending timer
+ * is THREADING_OK; their argument destructors are not called, and the values of their locals are left
+ * alone. Unstarted threads and timers can be started, new ones work, the numbers in names count on,
+ * and exit callbacks are inherited. Locks and all other objects are as they were at the fork, an RLock
+ * of the forking thread is still its own; but threads that were blocked on them are gone, and no
+ * notify, count or BUSY concerns them. The `_at_fork_reinit` functions make a lock, a condition's lock
+ * or an event as new.
+ *
+ * Who is alive:
+ *     static void print_threads(void)
+ *     {
+ *         threading_thread_list *threads = threading_enumerate();
+ *         for (size_t i = 0; i < threading_thread_list_len(threads); i++) {
+ *             threading_thread *thread = threading_thread_list_get(threads, i); /* borrowed */
+ *             printf("%s%s\n", threading_thread_name(thread),
+ *                    thread == threading_current_thread() ? ", which prints this" : "");
+ *         }
+ *         (void)threading_thread_list_free(threads);
+ *     }
  */
 
 /**
- * The thread that calls.
+ * Tells which thread calls.
+ *
+ * The handle is borrowed, and valid while the caller runs, destructors of thread-local data included.
+ * Inside a timer's function it is the timer's thread. A thread that this library did not start becomes
+ * a `Dummy-N` by its first call.
+ *
+ * \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM (the system
+ *         cannot announce the end of a thread that this library did not start), THREADING_ERR_SHUTDOWN
+ *         (such a thread first asks in the very last of its destructors)
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.current_thread()`. Since 0.1.0.
  */
 threading_thread *threading_current_thread(void);
 
 /**
- * The first thread of the process; in a child of fork, the one that forked.
+ * Tells the main thread: the first of the process, or in a child of fork the one that forked.
+ *
+ * \return the thread, borrowed, and valid for ever; NULL with THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.main_thread()`. Since 0.1.0.
  */
 threading_thread *threading_main_thread(void);
 
 /**
- * Tells how many threads are alive.
+ * Tells how many threads are alive: what threading_enumerate() would list.
+ *
+ * \return the number; 0 with THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.active_count()`. Since 0.1.0.
  */
 size_t threading_active_count(void);
 
 /**
- * Lists the threads that are alive.
+ * Lists the threads that are alive: main, then the others in the order of their start.
+ *
+ * Daemons, pending timers and dummies are listed too; a dummy's start is its first question. Threads
+ * that have not been started or have ended are not. The list is a snapshot, and keeps each of its
+ * threads' handles valid until it is freed.
+ *
+ * \return the list, owned by the caller, who gives it back by threading_thread_list_free(); NULL with
+ *         THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.enumerate()`. Since 0.1.0.
  */
 threading_thread_list *threading_enumerate(void);
 
 /**
  * Tells how many threads a list holds.
+ *
+ * \param list the list
+ * \return the number; 0 with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `len(threads)`. Since 0.1.0.
  */
 size_t threading_thread_list_len(threading_thread_list *list);
 
 /**
- * One thread of a list.
+ * Tells one thread of a list.
+ *
+ * \param list the list
+ * \param i its place in the list, from 0
+ * \return the thread, borrowed from the list, and valid as long as that; NULL with
+ *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE (there are not so many)
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threads[i]`. Since 0.1.0.
  */
 threading_thread *threading_thread_list_get(threading_thread_list *list, size_t i);
 
 /**
  * Gives a list back, and with it the list's references to its threads.
+ *
+ * \param list the list
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_thread_list_free(threading_thread_list *list);
 
 /**
- * The number of whoever calls.
+ * Tells the number of whoever calls: the thread's, or in a timer's function the timer's.
+ *
+ * It is never 0, and unlike Python's never used again. It makes no dummy.
+ *
+ * \return the number, which threading_thread_ident() tells of the same thread
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.get_ident()`. Since 0.1.0.
  */
 uint64_t threading_get_ident(void);
 
 /**
- * The kernel's number of the thread that calls.
+ * Tells the kernel's number of the system thread that calls.
+ *
+ * \return the number
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.get_native_id()`. Since 0.1.0.
  */
 uint64_t threading_get_native_id(void);
 
 /**
- * Tells the size of new threads' stacks.
+ * Tells the size of the stacks of threads that are started from now on. Reading it does not reset it.
+ *
+ * \return the size in bytes; 0 is the system's default
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.stack_size()`. Since 0.1.0.
  */
 size_t threading_stack_size(void);
 
 /**
- * Sets the size of new threads' stacks.
+ * Sets the size of the stacks of threads that are started from now on.
+ *
+ * A size of a thread's own, by threading_thread_set_stack_size(), goes before it.
+ *
+ * \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is the
+ *         system's default
+ * \return THREADING_OK; THREADING_ERR_VALUE when it is too small
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.stack_size(bytes)`. Since 0.1.0.
  */
 threading_status threading_set_stack_size(size_t bytes);
 
 /**
- * Lets the calling thread sleep.
+ * Lets the calling thread sleep. No signal shortens it.
+ *
+ * \param seconds how long, in seconds; THREADING_FOREVER never returns, 0 returns at once
+ * \return THREADING_OK; THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ *
+ * Blocks: for so long. Thread safety: any thread. Python: `time.sleep(seconds)`. Since 0.1.0.
  */
 threading_status threading_sleep(double seconds);
 
 /**
  * Has a function called when the process leaves, before its threads are waited for.
+ *
+ * The last one that was registered is called first. Each is called once, even if the shutdown has to
+ * be called again. A child of fork inherits them.
+ *
+ * \param callback what to call
+ * \param arg its argument
+ * \return THREADING_OK; THREADING_ERR_VALUE when callback is NULL; THREADING_ERR_SHUTDOWN when the
+ *         shutdown has begun; THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading._register_atexit(callback, arg)`. Since
+ * 0.1.0.
  */
 threading_status threading_atexit(threading_callback callback, void *arg);
 
 /**
- * Does what exit() does first: calls the callbacks and waits for the threads.
+ * Does now what exit() does first: calls the callbacks, counts main as ended, and joins all non-daemon
+ * threads that this library started, but for the caller and those that are themselves in exit() or
+ * shutdown.
+ *
+ * When it has returned, nothing can be started any more: THREADING_ERR_SHUTDOWN. It may be called
+ * again.
+ *
+ * \return THREADING_OK
+ *
+ * Blocks: until the last non-daemon thread has ended, and while callbacks run. Thread safety: any
+ * thread. Python: `threading._shutdown()`. Since 0.1.0.
  */
 threading_status threading_shutdown(void);
 
 /**
- * As threading_shutdown(), but waits no longer than the given time.
+ * Does as threading_shutdown(), and waits for the threads no longer than the given time.
+ *
+ * After THREADING_TIMED_OUT threads can still be started, and it may be called again; the callbacks
+ * have been called, and are not called again.
+ *
+ * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
+ *         looks once
+ * \return THREADING_OK when all have ended; THREADING_TIMED_OUT; THREADING_ERR_VALUE,
+ *         THREADING_ERR_OVERFLOW, before anything is done
+ *
+ * Blocks: until the last non-daemon thread has ended, or the time runs out, and while callbacks run.
+ * Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_shutdown_timeout(double seconds);
 
 /**
- * Sets who is told of what threads could not handle.
+ * Sets who is told of failures that threads could not handle.
+ *
+ * The one that is replaced may still be running when this returns.
+ *
+ * \param hook what threading_report_exception() calls; NULL is the default, which prints one line,
+ *         `Exception in thread NAME: TYPE: MESSAGE`, to stderr
+ * \param arg the hook's last argument
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.excepthook = hook`. Since 0.1.0.
  */
 void threading_set_excepthook(threading_excepthook hook, void *arg);
 
 /**
- * Tells who is told.
+ * Tells who is told of failures that threads could not handle.
+ *
+ * \param arg where to write the hook's argument; may be NULL
+ * \return the hook; NULL is the default
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.excepthook`. Since 0.1.0.
  *
  * # Safety
  * `arg` is NULL or can be written to.
@@ -417,6 +713,18 @@ threading_excepthook threading_get_excepthook(void **arg);
 
 /**
  * Tells the excepthook of something that the calling thread could not handle.
+ *
+ * For targets, and for bindings of other languages. The thread goes on; as in Python, neither its
+ * result nor the process's exit status changes.
+ *
+ * \param type what kind of failure it is, as the name of an exception's type
+ * \param message a sentence
+ * \return THREADING_OK when the hook was called; THREADING_ERR_VALUE when a string is NULL;
+ *         THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM, THREADING_ERR_SHUTDOWN as
+ *         threading_current_thread()
+ *
+ * Blocks: while the hook runs. Thread safety: any thread. Python: `threading.excepthook(args)`, which
+ * Python calls by itself. Since 0.1.0.
  *
  * # Safety
  * `type` and `message` are NULL or strings.
@@ -428,27 +736,84 @@ threading_status threading_report_exception(const char *type, const char *messag
  *
  * Thread
  *
- * A thread calls its target once it is started. It has a name, a number that is never used again, and keeps itself alive while it runs: its handle
- * may be freed at any time. The process does not end before its threads have ended, unless they are daemons.
+ * A thread calls its target once it is started, and ends when that returns. It has a name, a number
+ * that is never used again, and a result. While it runs it keeps itself alive: its handle may be freed
+ * at any time.
+ *
+ * A thread inherits the daemon flag of its creator; if the library did not start that, it is no
+ * daemon. The process does not end before all threads but the daemons have ended. What must be set up
+ * before the start: daemon flag, stack size, argument destructor and the override of run; afterwards
+ * that is THREADING_ERR_ALREADY_STARTED, for main and for dummies always.
+ *
+ * The argument is passed as it is. It must live until the thread has used it: give it memory of its
+ * own and a destructor (threading_thread_set_arg_destructor()), not the address of a loop's variable.
+ *
+ * A thread that is started and joined; if there is none, start and free get NULL and report it:
+ *     static void *greet(void *name)
+ *     {
+ *         printf("%s says: hello %s\n", threading_thread_name(threading_current_thread()), (char *)name);
+ *         return name;
+ *     }
+ *     static bool greet_in_a_thread(char *name)
+ *     {
+ *         threading_thread *thread = threading_thread_new(greet, name);
+ *         bool done = threading_thread_start(thread) == THREADING_OK
+ *                     && threading_thread_join(thread) == THREADING_OK;
+ *         return threading_thread_free(thread) == THREADING_OK && done;
+ *     }
  */
 
 /**
- * Makes a thread that will call target(arg).
+ * Makes a thread that will call target(arg). It costs no system thread until it is started.
+ *
+ * Its name is `Thread-N` if nobody names it; the number is taken when the name is first asked for or
+ * the thread is started, so that a named one takes none. It is a daemon if its creator is one, but not
+ * if the library did not start its creator.
+ *
+ * \param target what to call; NULL calls nothing, and the thread ends at once
+ * \param arg its argument, the caller's to keep valid; see threading_thread_set_arg_destructor()
+ * \return the thread, owned by the caller; NULL with THREADING_ERR_NO_MEMORY, arg untouched
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Thread(target=target, args=(arg,))`.
+ * Since 0.1.0.
  */
 threading_thread *threading_thread_new(threading_target target, void *arg);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a thread.
+ *
+ * \param thread the thread
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_thread *threading_thread_ref(threading_thread *thread);
 
 /**
- * Gives one reference back. A thread that runs goes on.
+ * Gives one reference to a thread back. One that runs goes on.
+ *
+ * The last reference to a thread that was never started calls the argument's destructor.
+ *
+ * \param thread the thread
+ * \return THREADING_OK; THREADING_ERR_HANDLE, also when all owned references have been given back
+ *
+ * Blocks: never, but for the destructor. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_thread_free(threading_thread *thread);
 
 /**
- * Names the thread.
+ * Names a thread, at any time.
+ *
+ * The name is copied. The system's tools show 15 bytes of it, cut at a character, except for main and
+ * for timers, whose system names stay as they are.
+ *
+ * \param thread the thread
+ * \param name the name, in UTF-8
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when the name is NULL or not UTF-8;
+ *         THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `thread.name = name`. Since 0.1.0.
  *
  * # Safety
  * `name` is NULL or a string.
@@ -456,77 +821,194 @@ threading_status threading_thread_free(threading_thread *thread);
 threading_status threading_thread_set_name(threading_thread *thread, const char *name);
 
 /**
- * Tells the thread's name.
+ * Tells a thread's name: the one that it was given, or else `Thread-N`, `Dummy-N` or `MainThread`.
+ *
+ * \param thread the thread
+ * \return the name, valid as long as the thread's handle, even if it is renamed; NULL with
+ *         THREADING_ERR_HANDLE, THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `thread.name`. Since 0.1.0.
  */
 const char *threading_thread_name(threading_thread *thread);
 
 /**
- * Makes the thread a daemon, or not.
+ * Makes a thread a daemon, or not. Before start only.
+ *
+ * \param thread the thread
+ * \param daemon 0: the process's exit waits for it; all else: it does not
+ * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+ *
+ * Blocks: never. Thread safety: any thread. Python: `thread.daemon = daemon`. Since 0.1.0.
  */
 threading_status threading_thread_set_daemon(threading_thread *thread, int daemon);
 
 /**
- * Tells whether the thread is a daemon.
+ * Tells whether a thread is a daemon. A dummy is one, main is not.
+ *
+ * \param thread the thread
+ * \return true if it is one; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `thread.daemon`. Since 0.1.0.
  */
 bool threading_thread_is_daemon(threading_thread *thread);
 
 /**
- * Sets the size of the thread's stack.
+ * Sets the size of a thread's stack. Before start only.
+ *
+ * A timer's thread accepts it too, but its function runs on a stack that timers share.
+ *
+ * \param thread the thread
+ * \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is that
+ *         of threading_set_stack_size()
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when it is too small;
+ *         THREADING_ERR_ALREADY_STARTED
+ *
+ * Blocks: never. Thread safety: any thread. Python: none: `threading.stack_size(bytes)` is for all
+ * threads. Since 0.1.0.
  */
 threading_status threading_thread_set_stack_size(threading_thread *thread, size_t bytes);
 
 /**
- * Has the thread's argument destroyed once it is not needed any more.
+ * Has a thread's argument destroyed once it is not needed any more. Before start only.
+ *
+ * The destructor is called with the argument, unless that is NULL, exactly once: in the thread after
+ * its run, before a join returns; or by the call that makes sure that it will never run, which is the
+ * last `_free` of an unstarted thread, or a timer's cancel. A start that fails calls nothing.
+ *
+ * \param thread the thread
+ * \param destroy what to call; NULL calls nothing
+ * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_thread_set_arg_destructor(threading_thread *thread, threading_destructor destroy);
 
 /**
- * Overrides what the thread runs.
+ * Overrides what a thread runs. Before start only.
+ *
+ * \param thread the thread
+ * \param run called instead of the target, with the thread and the target's argument; NULL is no
+ *         override
+ * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+ *
+ * Blocks: never. Thread safety: any thread. Python: a subclass with its own `run()`. Since 0.1.0.
  */
 threading_status threading_thread_set_run(threading_thread *thread, threading_run run);
 
 /**
- * Calls target(arg), which is what the thread does if it is not overridden.
+ * Calls target(arg), which is what a thread does if its run is not overridden.
+ *
+ * For use inside an override. Elsewhere it just calls the target, in the calling thread; it starts
+ * nothing.
+ *
+ * \param thread the thread
+ * \return what the target returned; NULL if there is no target, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: as long as the target. Thread safety: any thread, as far as the target goes. Python:
+ * `threading.Thread.run(thread)`. Since 0.1.0.
  */
 void *threading_thread_run(threading_thread *thread);
 
 /**
- * Starts the thread.
+ * Starts a thread, once.
+ *
+ * When it returns, the thread is alive and enumerated, and has its name and its ident; it need not
+ * have begun to run yet. Until its end it keeps itself alive.
+ *
+ * \param thread the thread
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED, also when it has ended,
+ *         and for main and dummies; THREADING_ERR_SYSTEM when the system refuses a thread;
+ *         THREADING_ERR_SHUTDOWN after threading_shutdown(); THREADING_ERR_NO_MEMORY. After these last
+ *         three nothing has changed, and it may be tried again
+ *
+ * Blocks: never. Thread safety: any thread. Python: `thread.start()`. Since 0.1.0.
  */
 threading_status threading_thread_start(threading_thread *thread);
 
 /**
- * Waits until the thread has ended.
+ * Waits until a thread has ended.
+ *
+ * It may be called any number of times, and by any number of threads. It waits for the end of the
+ * system's thread: the destructors of pthread keys and of C++'s thread_local have run. Of a timer it
+ * waits for the end of its function, or its cancel; of main, for the shutdown that the process's exit
+ * begins with.
+ *
+ * \param thread the thread
+ * \return THREADING_OK when it has ended; THREADING_ERR_HANDLE; THREADING_ERR_NOT_JOINABLE for a
+ *         dummy; THREADING_ERR_NOT_STARTED; THREADING_ERR_DEADLOCK when it is the caller itself
+ *
+ * Blocks: until the thread has ended. Thread safety: any thread but this one. Python: `thread.join()`.
+ * Since 0.1.0.
  */
 threading_status threading_thread_join(threading_thread *thread);
 
 /**
- * Waits until the thread has ended, no longer than the given time.
+ * Waits until a thread has ended, no longer than the given time. Otherwise as threading_thread_join().
+ *
+ * \param thread the thread
+ * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
+ *         looks once
+ * \return THREADING_OK when it has ended; THREADING_TIMED_OUT; THREADING_ERR_HANDLE,
+ *         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NOT_JOINABLE for a dummy;
+ *         THREADING_ERR_NOT_STARTED; THREADING_ERR_DEADLOCK when it is the caller itself
+ *
+ * Blocks: until the thread has ended, or the time runs out. Thread safety: any thread but this one.
+ * Python: `thread.join(seconds)`, then `thread.is_alive()`. Since 0.1.0.
  */
 threading_status threading_thread_join_timeout(threading_thread *thread, double seconds);
 
 /**
- * Tells whether the thread has been started and has not ended.
+ * Tells whether a thread has been started and has not ended. A pending timer is alive.
+ *
+ * \param thread the thread
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `thread.is_alive()`. Since 0.1.0.
  */
 bool threading_thread_is_alive(threading_thread *thread);
 
 /**
- * Tells the thread's number.
+ * Tells a thread's number, which no other thread of the process ever gets.
+ *
+ * \param thread the thread
+ * \return the number, also after its end; 0 before start, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `thread.ident`. Since 0.1.0.
  */
 uint64_t threading_thread_ident(threading_thread *thread);
 
 /**
- * Tells the kernel's number of the thread.
+ * Tells the kernel's number of a thread; of a timer, that of the system thread that runs its function.
+ *
+ * \param thread the thread
+ * \return the number, also after its end; 0 before start, for a timer before its function runs, or
+ *         with THREADING_ERR_HANDLE
+ *
+ * Blocks: right after start, until the thread has begun to run. Thread safety: any thread. Python:
+ * `thread.native_id`. Since 0.1.0.
  */
 uint64_t threading_thread_native_id(threading_thread *thread);
 
 /**
- * Tells what the thread's run returned.
+ * Tells what a thread's run returned, once the thread has ended.
+ *
+ * After pthread_exit() it is the value given to that, or NULL for a timer; after pthread_cancel() it
+ * is PTHREAD_CANCELED.
+ *
+ * \param thread the thread
+ * \return the result; NULL before the end, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 void *threading_thread_result(threading_thread *thread);
 
 /**
- * Tells the argument that was given to threading_thread_new().
+ * Tells the argument that was given to threading_thread_new() or threading_timer_new().
+ *
+ * \param thread the thread
+ * \return the argument, also when its destructor has been called; NULL with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 void *threading_thread_arg(threading_thread *thread);
 
@@ -535,43 +1017,121 @@ void *threading_thread_arg(threading_thread *thread);
  *
  * Timer
  *
- * A timer is a thread whose function runs after a delay, unless it is cancelled before. While it waits it is alive, is enumerated and keeps the process
- * from leaving as any thread does, but it costs no system thread. Functions run on a few system threads that all timers share; one that
- * blocks delays no other.
+ * A timer is a thread whose function runs after a delay, unless it is cancelled before. While it waits
+ * it is alive, is enumerated and keeps the process from exiting, as Python's does;
+ * threading_thread_set_daemon() on its thread lifts that. But it costs no system thread: functions run
+ * on a few system threads that all timers share, and that are never enumerated. A function that blocks
+ * delays no other timer.
+ *
+ * threading_timer_thread() is the thread that the timer is: its name, its daemon flag, join, the
+ * result and the rest are that thread's. Inside of the function threading_current_thread() is the
+ * timer's thread, an RLock is owned by the timer, and its locals are the timer's own, destroyed when
+ * the function has returned. But `__thread` variables and the values of pthread keys are the system
+ * thread's, and outlive a timer there. A timer runs once; it cannot be started again.
+ *
+ * A call in a while:
+ *     static void *remind(void *text)
+ *     {
+ *         return puts(text) < 0 ? NULL : text;
+ *     }
+ *     static bool remind_me(char *text, double seconds)
+ *     {
+ *         threading_timer *timer = threading_timer_new(seconds, remind, text);
+ *         bool started = threading_timer_start(timer) == THREADING_OK;
+ *         return threading_timer_free(timer) == THREADING_OK && started; /* it keeps itself */
+ *     }
  */
 
 /**
- * Makes a timer that will call function(arg) after the interval.
+ * Makes a timer that will call function(arg) so many seconds after its start.
+ *
+ * Named `Thread-N` if nobody names it, and a daemon, as a thread of threading_thread_new().
+ *
+ * \param interval in seconds, with a rule of its own: zero and below, THREADING_FOREVER included,
+ *         fires at once, positive infinity never
+ * \param function what to call; NULL calls nothing
+ * \param arg its argument, the caller's to keep valid; see threading_thread_set_arg_destructor()
+ * \return the timer, owned by the caller; NULL with THREADING_ERR_VALUE (NaN), THREADING_ERR_OVERFLOW
+ *         (a finite interval over THREADING_TIMEOUT_MAX), THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python:
+ * `threading.Timer(interval, function, args=(arg,))`. Since 0.1.0.
  */
 threading_timer *threading_timer_new(double interval, threading_target function, void *arg);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a timer.
+ *
+ * \param timer the timer
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_timer *threading_timer_ref(threading_timer *timer);
 
 /**
- * Gives one reference back. A timer that was started goes on.
+ * Gives one reference to a timer back. One that was started goes on.
+ *
+ * The last reference to a timer that was never started, and whose thread nobody keeps, calls the
+ * argument's destructor.
+ *
+ * \param timer the timer
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never, but for the destructor. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_timer_free(threading_timer *timer);
 
 /**
- * The thread that the timer is.
+ * Tells the thread that the timer is, on which every function of a thread works.
+ *
+ * \param timer the timer
+ * \return the thread, borrowed, and valid as long as the timer's handle; NULL with
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none: a `Timer` is a `Thread`. Since 0.1.0.
  */
 threading_thread *threading_timer_thread(threading_timer *timer);
 
 /**
- * Starts the timer.
+ * Starts a timer, once: from now on its interval runs. threading_thread_start() of its thread does the
+ * same.
+ *
+ * A timer that was cancelled before is started legally, and ends at once.
+ *
+ * \param timer the timer
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED; THREADING_ERR_SYSTEM when
+ *         the system refuses the library a thread; THREADING_ERR_SHUTDOWN after threading_shutdown();
+ *         THREADING_ERR_NO_MEMORY. After these last three nothing has changed, and it may be tried
+ *         again
+ *
+ * Blocks: never. Thread safety: any thread. Python: `timer.start()`. Since 0.1.0.
  */
 threading_status threading_timer_start(threading_timer *timer);
 
 /**
- * Sees to it that the function will never run.
+ * Sees to it that the function will never run. A pending timer ends by it.
+ *
+ * The argument's destructor is called here. It does not wait for a function that has begun: join the
+ * timer's thread for that.
+ *
+ * \param timer the timer
+ * \return THREADING_OK when the function will never run, by this or an earlier cancel;
+ *         THREADING_TOO_LATE when it has begun or has run; THREADING_ERR_HANDLE
+ *
+ * Blocks: never, but for the destructor. Thread safety: any thread, the timer's own function included.
+ * Python: `timer.cancel()`. Since 0.1.0.
  */
 threading_status threading_timer_cancel(threading_timer *timer);
 
 /**
- * Tells the timer's interval in seconds.
+ * Tells a timer's interval.
+ *
+ * \param timer the timer
+ * \return the seconds as they were given; 0 with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `timer.interval`. Since 0.1.0.
  */
 double threading_timer_interval(threading_timer *timer);
 
@@ -580,53 +1140,117 @@ double threading_timer_interval(threading_timer *timer);
  *
  * Lock
  *
- * A lock is taken by one caller at a time. It has no owner: any thread may release it, and a thread that takes it twice waits for itself.
- * Locks are fast, and fair enough: a newcomer may take a free lock before a thread that is just waking up, but not for longer than about half a
- * millisecond.
+ * A lock is held by one caller at a time; the others wait. It has no owner: any thread may release it,
+ * and a thread that takes it a second time waits for itself. Who gets it next is not defined, but
+ * nobody waits for ever: a newcomer may take a free lock before a thread that is just waking up,
+ * though not for longer than about half a millisecond.
+ *
+ * A sum that threads share (THREADING_WITH(), at the end of this file, needs no release):
+ *     static bool add(threading_lock *lock, long *sum, long amount)
+ *     {
+ *         if (threading_lock_acquire(lock) != THREADING_OK)
+ *             return false;
+ *         *sum += amount;
+ *         return threading_lock_release(lock) == THREADING_OK;
+ *     }
  */
 
 /**
- * Makes an unlocked lock.
+ * Makes a lock that nobody holds.
+ *
+ * \return the lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Lock()`. Since 0.1.0.
  */
 threading_lock *threading_lock_new(void);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a lock.
+ *
+ * \param lock the lock
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_lock *threading_lock_ref(threading_lock *lock);
 
 /**
- * Gives one reference back; the last one ends the lock's life, held or not.
+ * Gives one reference to a lock back. The last one ends the lock's life, held or not.
+ *
+ * \param lock the lock
+ * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
+ *         lock; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_lock_free(threading_lock *lock);
 
 /**
- * Takes the lock, and waits as long as somebody holds it.
+ * Takes the lock, and waits as long as somebody holds it. If that is the caller, it waits for ever.
+ *
+ * \param lock the lock
+ * \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
+ *         when the thread has never waited before and there is no memory for its record
+ *
+ * Blocks: until the lock is free. Thread safety: any thread. Python: `lock.acquire()`. Since 0.1.0.
  */
 threading_status threading_lock_acquire(threading_lock *lock);
 
 /**
  * Takes the lock if nobody holds it.
+ *
+ * \param lock the lock
+ * \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when somebody else, or
+ *         the caller before, does; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `lock.acquire(blocking=False)`. Since 0.1.0.
  */
 threading_status threading_lock_try_acquire(threading_lock *lock);
 
 /**
  * Takes the lock, and waits for it no longer than the given time.
+ *
+ * \param lock the lock
+ * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
+ *         tries once
+ * \return THREADING_OK when the caller holds the lock; THREADING_TIMED_OUT when the time ran out;
+ *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
+ *         as threading_lock_acquire()
+ *
+ * Blocks: until the lock is free, or the time runs out. Thread safety: any thread. Python:
+ * `lock.acquire(timeout=seconds)`. Since 0.1.0.
  */
 threading_status threading_lock_acquire_timeout(threading_lock *lock, double seconds);
 
 /**
- * Gives the lock back.
+ * Gives the lock back, whoever took it.
+ *
+ * \param lock the lock
+ * \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED when nobody holds it; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `lock.release()`. Since 0.1.0.
  */
 threading_status threading_lock_release(threading_lock *lock);
 
 /**
- * Tells whether somebody holds the lock.
+ * Tells whether somebody holds the lock, at this moment.
+ *
+ * \param lock the lock
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `lock.locked()`. Since 0.1.0.
  */
 bool threading_lock_locked(threading_lock *lock);
 
 /**
- * Makes the lock as new: unlocked.
+ * Makes the lock as new: nobody holds it. For a child process, where whoever held it may not exist.
+ *
+ * \param lock the lock
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
+ * `lock._at_fork_reinit()`. Since 0.1.0.
  */
 threading_status threading_lock_at_fork_reinit(threading_lock *lock);
 
@@ -635,62 +1259,142 @@ threading_status threading_lock_at_fork_reinit(threading_lock *lock);
  *
  * RLock
  *
- * A re-entrant lock: the thread that holds it may take it again at once, and has to release it as often. Only its owner may release it. When its
- * owner ends without releasing it, it stays locked and belongs to nobody. A timer's function owns for its timer, not for the thread that runs it.
+ * A re-entrant lock: its owner, the thread that holds it, may take it again at once, and has to
+ * release it as often. Nobody else may release it. If its owner ends without releasing it, it stays
+ * locked and belongs to nobody, never to a later thread. In a timer's function the timer is the owner,
+ * not the system thread that runs it.
+ *
+ * A function that calls itself with the lock held:
+ *     static threading_status dive(threading_rlock *rlock, int depth)
+ *     {
+ *         threading_status status = threading_rlock_acquire(rlock); /* at once if it is the caller's */
+ *         if (status != THREADING_OK)
+ *             return status;
+ *         if (depth > 0)
+ *             status = dive(rlock, depth - 1);
+ *         threading_status released = threading_rlock_release(rlock);
+ *         return status != THREADING_OK ? status : released;
+ *     }
  */
 
 /**
- * Makes an unlocked re-entrant lock.
+ * Makes a re-entrant lock that nobody holds.
+ *
+ * \return the lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.RLock()`. Since 0.1.0.
  */
 threading_rlock *threading_rlock_new(void);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a re-entrant lock. (That has nothing to do with holding it.)
+ *
+ * \param rlock the lock
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_rlock *threading_rlock_ref(threading_rlock *rlock);
 
 /**
- * Gives one reference back; the last one ends the lock's life, held or not.
+ * Gives one reference to a re-entrant lock back. The last one ends the lock's life, held or not.
+ *
+ * \param rlock the lock
+ * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
+ *         lock; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_rlock_free(threading_rlock *rlock);
 
 /**
  * Takes the lock once more if the caller owns it; otherwise waits as long as somebody holds it.
+ *
+ * \param rlock the lock
+ * \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
+ *         when the thread has never waited before and there is no memory for its record
+ *
+ * Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
+ * `rlock.acquire()`. Since 0.1.0.
  */
 threading_status threading_rlock_acquire(threading_rlock *rlock);
 
 /**
  * Takes the lock if the caller owns it already or nobody holds it.
+ *
+ * \param rlock the lock
+ * \return THREADING_OK when the caller owns the lock; THREADING_WOULD_BLOCK when somebody else does;
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
  */
 threading_status threading_rlock_try_acquire(threading_rlock *rlock);
 
 /**
- * Takes the lock, and waits for it no longer than the given time.
+ * Takes the lock as threading_rlock_acquire(), and waits for it no longer than the given time.
+ *
+ * \param rlock the lock
+ * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
+ *         tries once
+ * \return THREADING_OK when the caller owns the lock; THREADING_TIMED_OUT when the time ran out;
+ *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
+ *         as threading_rlock_acquire()
+ *
+ * Blocks: until the lock is free or the caller's, or the time runs out. Thread safety: any thread.
+ * Python: `rlock.acquire(timeout=seconds)`. Since 0.1.0.
  */
 threading_status threading_rlock_acquire_timeout(threading_rlock *rlock, double seconds);
 
 /**
- * Undoes one acquire of the caller's; the last one frees the lock.
+ * Undoes one acquire of the caller's. The one that undoes the first lets others take the lock.
+ *
+ * \param rlock the lock
+ * \return THREADING_OK; THREADING_ERR_NOT_OWNER when somebody else holds it, or nobody;
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: its owner. Python: `rlock.release()`. Since 0.1.0.
  */
 threading_status threading_rlock_release(threading_rlock *rlock);
 
 /**
- * Tells whether somebody holds the lock.
+ * Tells whether somebody holds the lock, at this moment.
+ *
+ * \param rlock the lock
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `rlock.locked()` (3.14). Since 0.1.0.
  */
 bool threading_rlock_locked(threading_rlock *rlock);
 
 /**
  * Tells whether the caller holds the lock.
+ *
+ * \param rlock the lock
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `rlock._is_owned()`. Since 0.1.0.
  */
 bool threading_rlock_is_owned(threading_rlock *rlock);
 
 /**
- * Tells how often the caller holds the lock.
+ * Tells how many releases the caller owes the lock.
+ *
+ * \param rlock the lock
+ * \return the number; 0 when the caller does not own it, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `rlock._recursion_count()`. Since 0.1.0.
  */
 size_t threading_rlock_recursion_count(threading_rlock *rlock);
 
 /**
- * Makes the lock as new: unlocked.
+ * Makes the lock as new: nobody holds it. For a child process, where whoever held it may not exist.
+ *
+ * \param rlock the lock
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
+ * `rlock._at_fork_reinit()`. Since 0.1.0.
  */
 threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
 
@@ -699,78 +1403,203 @@ threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
  *
  * Condition
  *
- * A condition is a lock, and a line of threads that wait until another one notifies them. wait gives the lock up on all its levels, and has it
- * back when it returns. Waiters are notified in the order in which they came; no notify is lost, and no wait returns without one.
- * Over a plain Lock, "held" means held by anybody.
+ * A condition is a lock, and a line of threads that wait until another one notifies them. Whoever
+ * waits or notifies holds the lock: an RLock as its owner; over a plain Lock it is enough that anybody
+ * holds it, as in Python. A wait gives the lock up, an RLock on all its levels, and has it back as
+ * before when it returns, however it ends.
+ *
+ * Waiters are notified in the order in which they came. A waiter that a notify has chosen returns
+ * THREADING_OK even if its time runs out meanwhile, so no notify is lost; no wait returns without a
+ * notify before its time; a notify that nobody waits for has no effect. A notify does not give up the
+ * lock: waiters go on, one by one and in no defined order, when it is released.
+ *
+ * Taking what another thread puts there under the same lock, followed by threading_condition_notify():
+ *     static int is_positive(void *count)
+ *     {
+ *         return *(int *)count > 0;
+ *     }
+ *     static bool take_one(threading_condition *condition, int *count)
+ *     {
+ *         if (threading_condition_acquire(condition) != THREADING_OK)
+ *             return false;
+ *         bool taken = threading_condition_wait_for(condition, is_positive, count) == THREADING_OK;
+ *         *count -= taken;
+ *         return threading_condition_release(condition) == THREADING_OK && taken;
+ *     }
  */
 
 /**
  * Makes a condition over a re-entrant lock of its own.
+ *
+ * \return the condition, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Condition()`. Since 0.1.0.
  */
 threading_condition *threading_condition_new(void);
 
 /**
- * Makes a condition over a lock of the caller's, which it keeps alive.
+ * Makes a condition over a lock of the caller's. Several conditions may share one.
+ *
+ * \param lock the lock, which the condition keeps alive; the caller's reference stays the caller's
+ * \return the condition, owned by the caller; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references to the lock), THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Condition(lock)`. Since 0.1.0.
  */
 threading_condition *threading_condition_new_with_lock(threading_lock *lock);
 
 /**
- * Makes a condition over a re-entrant lock of the caller's, which it keeps alive.
+ * Makes a condition over a re-entrant lock of the caller's. Several conditions may share one.
+ *
+ * \param rlock the lock, which the condition keeps alive; the caller's reference stays the caller's
+ * \return the condition, owned by the caller; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references to the lock), THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Condition(rlock)`. Since 0.1.0.
  */
 threading_condition *threading_condition_new_with_rlock(threading_rlock *rlock);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a condition.
+ *
+ * \param condition the condition
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_condition *threading_condition_ref(threading_condition *condition);
 
 /**
- * Gives one reference back; the last one ends the condition's life.
+ * Gives one reference to a condition back. The last one ends its life, and lets go of its lock, held
+ * or not.
+ *
+ * Waiters that have been notified do not keep it from that; they return as they should.
+ *
+ * \param condition the condition
+ * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads wait that nobody has
+ *         notified, or are blocked on the lock and only the condition keeps that; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_condition_free(threading_condition *condition);
 
 /**
- * Acquires the condition's lock.
+ * Acquires the condition's lock, as threading_lock_acquire() or threading_rlock_acquire().
+ *
+ * \param condition the condition
+ * \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
+ *         when the thread has never waited before and there is no memory for its record
+ *
+ * Blocks: until the lock is free, or an RLock is the caller's. Thread safety: any thread. Python:
+ * `condition.acquire()`. Since 0.1.0.
  */
 threading_status threading_condition_acquire(threading_condition *condition);
 
 /**
  * Acquires the condition's lock if that is possible at once.
+ *
+ * \param condition the condition
+ * \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when it is taken;
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `condition.acquire(blocking=False)`. Since 0.1.0.
  */
 threading_status threading_condition_try_acquire(threading_condition *condition);
 
 /**
  * Acquires the condition's lock, and waits for it no longer than the given time.
+ *
+ * \param condition the condition
+ * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
+ *         tries once
+ * \return THREADING_OK when the caller holds the lock; THREADING_TIMED_OUT when the time ran out;
+ *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
+ *         as threading_condition_acquire()
+ *
+ * Blocks: until the lock is free, or an RLock is the caller's, or the time runs out. Thread safety:
+ * any thread. Python: `condition.acquire(timeout=seconds)`. Since 0.1.0.
  */
 threading_status threading_condition_acquire_timeout(threading_condition *condition, double seconds);
 
 /**
- * Releases the condition's lock.
+ * Releases the condition's lock, one level of an RLock.
+ *
+ * \param condition the condition
+ * \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED over a Lock that nobody holds;
+ *         THREADING_ERR_NOT_OWNER over an RLock that is not the caller's; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread; over an RLock, its owner. Python: `condition.release()`.
+ * Since 0.1.0.
  */
 threading_status threading_condition_release(threading_condition *condition);
 
 /**
- * Tells whether somebody holds the condition's lock.
+ * Tells whether somebody holds the condition's lock, at this moment.
+ *
+ * \param condition the condition
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `condition.locked()` (3.14). Since 0.1.0.
  */
 bool threading_condition_locked(threading_condition *condition);
 
 /**
- * Tells whether the caller may wait and notify: whether it holds the lock, or, over a plain Lock, whether anybody does.
+ * Tells whether the caller may wait and notify: whether it owns the RLock, or, over a plain Lock,
+ * whether anybody holds that.
+ *
+ * \param condition the condition
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `condition._is_owned()`. Since 0.1.0.
  */
 bool threading_condition_is_owned(threading_condition *condition);
 
 /**
  * Gives the lock up, waits for a notify, and takes the lock again.
+ *
+ * Whoever waits for a state looks at it again afterwards: another thread may have been faster. Or use
+ * threading_condition_wait_for().
+ *
+ * \param condition the condition, its lock held
+ * \return THREADING_OK when it was notified; THREADING_ERR_NOT_OWNER when the lock is not held;
+ *         THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY when the thread has never waited before and
+ *         there is no memory for its record, the lock not given up
+ *
+ * Blocks: until it is notified, and then until the lock is free. Thread safety: any thread that holds
+ * the lock. Python: `condition.wait()`. Since 0.1.0.
  */
 threading_status threading_condition_wait(threading_condition *condition);
 
 /**
  * Gives the lock up, waits for a notify no longer than the given time, and takes the lock again.
+ *
+ * \param condition the condition, its lock held
+ * \param seconds how long to wait at most, in seconds, not counting the wait for the lock;
+ *         THREADING_FOREVER waits without a limit, 0 only gives others a chance to take the lock
+ * \return THREADING_OK when it was notified; THREADING_TIMED_OUT when the time ran out before that;
+ *         THREADING_ERR_NOT_OWNER when the lock is not held; THREADING_ERR_HANDLE,
+ *         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY as
+ *         threading_condition_wait()
+ *
+ * Blocks: until it is notified, or the time runs out, and then until the lock is free. Thread safety:
+ * any thread that holds the lock. Python: `condition.wait(seconds)`. Since 0.1.0.
  */
 threading_status threading_condition_wait_timeout(threading_condition *condition, double seconds);
 
 /**
- * Waits until the predicate says yes. It is called with the lock held, first of all and after each notify.
+ * Waits until the predicate says yes. It is asked first of all, and after each notify.
+ *
+ * \param condition the condition, its lock held
+ * \param predicate what to ask; it is called by this thread, with the lock held
+ * \param arg its argument, not used after the call
+ * \return THREADING_OK when the predicate said yes; THREADING_ERR_CALLBACK when it failed, the lock
+ *         held; THREADING_ERR_NOT_OWNER when the lock is not held, the predicate not called;
+ *         THREADING_ERR_HANDLE; THREADING_ERR_VALUE when the predicate is NULL;
+ *         THREADING_ERR_NO_MEMORY as threading_condition_wait()
+ *
+ * Blocks: until the predicate says yes, and each time until the lock is free. Thread safety: any
+ * thread that holds the lock. Python: `condition.wait_for(predicate)`. Since 0.1.0.
  */
 threading_status threading_condition_wait_for(threading_condition *condition,
                                               threading_predicate predicate,
@@ -778,6 +1607,23 @@ threading_status threading_condition_wait_for(threading_condition *condition,
 
 /**
  * Waits until the predicate says yes, no longer than the given time.
+ *
+ * It is asked first of all, after each notify, and once more when the time has run out.
+ *
+ * \param condition the condition, its lock held
+ * \param predicate what to ask; it is called by this thread, with the lock held
+ * \param arg its argument, not used after the call
+ * \param seconds how long to wait at most, in seconds, not counting the wait for the lock;
+ *         THREADING_FOREVER waits without a limit, 0 gives others one chance to take the lock
+ * \return THREADING_OK when the predicate said yes; THREADING_TIMED_OUT when it still says no;
+ *         THREADING_ERR_CALLBACK when it failed, the lock held; THREADING_ERR_NOT_OWNER when the lock
+ *         is not held, the predicate not called; THREADING_ERR_HANDLE; THREADING_ERR_VALUE, also when
+ *         the predicate is NULL; THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY as
+ *         threading_condition_wait()
+ *
+ * Blocks: until the predicate says yes, or the time runs out, and each time until the lock is free.
+ * Thread safety: any thread that holds the lock. Python: `condition.wait_for(predicate, seconds)`.
+ * Since 0.1.0.
  */
 threading_status threading_condition_wait_for_timeout(threading_condition *condition,
                                                       threading_predicate predicate,
@@ -786,16 +1632,38 @@ threading_status threading_condition_wait_for_timeout(threading_condition *condi
 
 /**
  * Notifies up to n waiters, the longest waiting first.
+ *
+ * \param condition the condition, its lock held
+ * \param n how many; zero and below notify nobody
+ * \return THREADING_OK, also when nobody waits; THREADING_ERR_NOT_OWNER when the lock is not held;
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread that holds the lock. Python: `condition.notify(n)`. Since
+ * 0.1.0.
  */
 threading_status threading_condition_notify(threading_condition *condition, int64_t n);
 
 /**
- * Notifies all waiters.
+ * Notifies all who wait at this moment.
+ *
+ * \param condition the condition, its lock held
+ * \return THREADING_OK, also when nobody waits; THREADING_ERR_NOT_OWNER when the lock is not held;
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread that holds the lock. Python: `condition.notify_all()`.
+ * Since 0.1.0.
  */
 threading_status threading_condition_notify_all(threading_condition *condition);
 
 /**
- * Makes the condition's lock as new: unlocked.
+ * Makes the condition's lock as new: nobody holds it. For a child process, where whoever held it may
+ * not exist.
+ *
+ * \param condition the condition
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
+ * `condition._at_fork_reinit()`. Since 0.1.0.
  */
 threading_status threading_condition_at_fork_reinit(threading_condition *condition);
 
@@ -804,8 +1672,22 @@ threading_status threading_condition_at_fork_reinit(threading_condition *conditi
  *
  * Semaphore
  *
- * A semaphore is a counter that is never below zero: acquire takes one and waits as long as there is none, release gives some back. A bounded
- * semaphore refuses to be released above the value with which it was made.
+ * A semaphore is a counter that is never below zero: acquire takes one and waits as long as there is
+ * none, release gives some back. Any thread may release it. A bounded semaphore refuses to be released
+ * above the value with which it was made. Who gets the next one is not defined: a newcomer may be
+ * faster than a thread that is just waking up, which then waits on.
+ *
+ * Release may be called from a signal handler, on systems where threads sleep by futex (Linux, unless
+ * the library was built with its portable backend).
+ *
+ * No more at a time than the semaphore's value:
+ *     static bool with_connection(threading_semaphore *connections, void (*use)(void))
+ *     {
+ *         if (threading_semaphore_acquire_timeout(connections, 5.0) != THREADING_OK)
+ *             return false;
+ *         use();
+ *         return threading_semaphore_release(connections) == THREADING_OK;
+ *     }
  */
 
 /**
@@ -815,51 +1697,121 @@ threading_status threading_condition_at_fork_reinit(threading_condition *conditi
 
 /**
  * Makes a semaphore with this value.
+ *
+ * \param value from 0 to THREADING_SEMAPHORE_MAX
+ * \return the semaphore, owned by the caller; NULL with THREADING_ERR_VALUE (below 0),
+ *         THREADING_ERR_OVERFLOW (above the maximum), THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Semaphore(value)`. Since 0.1.0.
  */
 threading_semaphore *threading_semaphore_new(int64_t value);
 
 /**
  * Makes a semaphore with this value, which it will never exceed.
+ *
+ * \param value from 0 to THREADING_SEMAPHORE_MAX
+ * \return the semaphore, owned by the caller; NULL with THREADING_ERR_VALUE (below 0),
+ *         THREADING_ERR_OVERFLOW (above the maximum), THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.BoundedSemaphore(value)`. Since 0.1.0.
  */
 threading_semaphore *threading_semaphore_new_bounded(int64_t value);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a semaphore.
+ *
+ * \param semaphore the semaphore
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_semaphore *threading_semaphore_ref(threading_semaphore *semaphore);
 
 /**
- * Gives one reference back; the last one ends the semaphore's life.
+ * Gives one reference to a semaphore back. The last one ends its life.
+ *
+ * Waiters for whom something was released do not keep it from that; they return as they should.
+ *
+ * \param semaphore the semaphore
+ * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
+ *         semaphore; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_semaphore_free(threading_semaphore *semaphore);
 
 /**
  * Takes one, and waits as long as there is none.
+ *
+ * \param semaphore the semaphore
+ * \return THREADING_OK when the caller has one; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW when
+ *         33554431 threads wait already
+ *
+ * Blocks: until there is one. Thread safety: any thread. Python: `semaphore.acquire()`. Since 0.1.0.
  */
 threading_status threading_semaphore_acquire(threading_semaphore *semaphore);
 
 /**
  * Takes one if there is one.
+ *
+ * \param semaphore the semaphore
+ * \return THREADING_OK when the caller has one; THREADING_WOULD_BLOCK when there is none;
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `semaphore.acquire(blocking=False)`. Since 0.1.0.
  */
 threading_status threading_semaphore_try_acquire(threading_semaphore *semaphore);
 
 /**
  * Takes one, and waits for it no longer than the given time.
+ *
+ * \param semaphore the semaphore
+ * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
+ *         tries once
+ * \return THREADING_OK when the caller has one; THREADING_TIMED_OUT when the time ran out;
+ *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE; THREADING_ERR_OVERFLOW, also when 33554431
+ *         threads wait already
+ *
+ * Blocks: until there is one, or the time runs out. Thread safety: any thread. Python:
+ * `semaphore.acquire(timeout=seconds)`. Since 0.1.0.
  */
 threading_status threading_semaphore_acquire_timeout(threading_semaphore *semaphore, double seconds);
 
 /**
- * Gives one back.
+ * Gives one back, and lets a waiter go on.
+ *
+ * \param semaphore the semaphore
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_OVER_RELEASED when that would exceed a
+ *         bounded one's first value; THREADING_ERR_OVERFLOW when it would exceed
+ *         THREADING_SEMAPHORE_MAX
+ *
+ * Blocks: never. Thread safety: any thread, and signal handlers. Python: `semaphore.release()`. Since
+ * 0.1.0.
  */
 threading_status threading_semaphore_release(threading_semaphore *semaphore);
 
 /**
- * Gives n back.
+ * Gives n back, and lets as many waiters go on: all n, or after an error none.
+ *
+ * \param semaphore the semaphore
+ * \param n how many, at least 1
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when n is below 1;
+ *         THREADING_ERR_OVER_RELEASED when that would exceed a bounded one's first value;
+ *         THREADING_ERR_OVERFLOW when it would exceed THREADING_SEMAPHORE_MAX
+ *
+ * Blocks: never. Thread safety: any thread, and signal handlers. Python: `semaphore.release(n)`. Since
+ * 0.1.0.
  */
 threading_status threading_semaphore_release_n(threading_semaphore *semaphore, int64_t n);
 
 /**
- * Tells how many could be taken.
+ * Tells how many could be taken, at this moment.
+ *
+ * \param semaphore the semaphore
+ * \return the value; 0 also with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `semaphore._value`. Since 0.1.0.
  */
 int64_t threading_semaphore_value(threading_semaphore *semaphore);
 
@@ -868,52 +1820,124 @@ int64_t threading_semaphore_value(threading_semaphore *semaphore);
  *
  * Event
  *
- * An event is a flag to wait for. Setting it lets everybody go on who waits at that moment, even if it is cleared again at once, and
- * everybody who comes later until it is cleared.
+ * An event is a flag to wait for. Setting it lets everybody go on who waits at that moment, even if it
+ * is cleared again at once, and everybody who comes later until it is cleared.
+ *
+ * Asking, setting and clearing may be done in a signal handler, on systems where threads sleep by
+ * futex (Linux, unless the library was built with its portable backend). Whoever sets an event that it
+ * alone owns may free it right away.
+ *
+ * Something to do once a second until it is set, which ends the wait at once:
+ *     static void *tick(void *arg)
+ *     {
+ *         threading_event *stop = arg;
+ *         while (threading_event_wait_timeout(stop, 1.0) == THREADING_TIMED_OUT)
+ *             puts("tick");
+ *         return NULL;
+ *     }
  */
 
 /**
  * Makes an event that is not set.
+ *
+ * \return the event, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Event()`. Since 0.1.0.
  */
 threading_event *threading_event_new(void);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to an event.
+ *
+ * \param event the event
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_event *threading_event_ref(threading_event *event);
 
 /**
- * Gives one reference back; the last one ends the event's life.
+ * Gives one reference to an event back. The last one ends its life.
+ *
+ * Waiters that a set has let go do not keep it from that; they return as they should.
+ *
+ * \param event the event
+ * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
+ *         event; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_event_free(threading_event *event);
 
 /**
- * Tells whether the event is set.
+ * Tells whether the event is set, at this moment.
+ *
+ * What was done before the set is visible after this has told true.
+ *
+ * \param event the event
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.is_set()`. Since
+ * 0.1.0.
  */
 bool threading_event_is_set(threading_event *event);
 
 /**
- * Sets the event, and lets all go on that wait for it.
+ * Sets the event, and lets all go on that wait for it. One that is set already stays so.
+ *
+ * \param event the event
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.set()`. Since 0.1.0.
  */
 threading_status threading_event_set(threading_event *event);
 
 /**
- * Clears the event: from now on it is waited for again.
+ * Clears the event: from now on it is waited for again. Whoever waited when it was set goes on all the
+ * same.
+ *
+ * \param event the event
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.clear()`. Since 0.1.0.
  */
 threading_status threading_event_clear(threading_event *event);
 
 /**
  * Waits until the event is set.
+ *
+ * \param event the event
+ * \return THREADING_OK when it is set, or a set came meanwhile, even if a clear followed;
+ *         THREADING_ERR_HANDLE
+ *
+ * Blocks: until the event is set. Thread safety: any thread. Python: `event.wait()`. Since 0.1.0.
  */
 threading_status threading_event_wait(threading_event *event);
 
 /**
  * Waits until the event is set, no longer than the given time.
+ *
+ * \param event the event
+ * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
+ *         looks once
+ * \return THREADING_OK when it is set, or a set came meanwhile, even if a clear followed;
+ *         THREADING_TIMED_OUT when the time ran out before that; THREADING_ERR_HANDLE,
+ *         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ *
+ * Blocks: until the event is set, or the time runs out. Thread safety: any thread. Python:
+ * `event.wait(seconds)`. Since 0.1.0.
  */
 threading_status threading_event_wait_timeout(threading_event *event, double seconds);
 
 /**
- * Makes the event as new: not set.
+ * Makes the event as new: not set. For a child process.
+ *
+ * \param event the event
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
+ * `event._at_fork_reinit()`. Since 0.1.0.
  */
 threading_status threading_event_at_fork_reinit(threading_event *event);
 
@@ -922,32 +1946,95 @@ threading_status threading_event_at_fork_reinit(threading_event *event);
  *
  * Barrier
  *
- * A barrier is a place where a fixed number of threads wait for each other: the last to arrive lets all go on, again and again. A wait whose time
- * runs out breaks the barrier for everybody, until it is reset.
+ * A barrier is a place where a fixed number of threads, its parties, wait for each other: the last to
+ * arrive lets all go on, and the next round begins. If there is an action, the last one runs it before
+ * anyone returns.
+ *
+ * A barrier breaks when a wait's time runs out, when its action fails, or by abort: everybody in that
+ * round, and everybody who comes later, gets THREADING_ERR_BROKEN_BARRIER, until it is reset. But a
+ * wait whose time runs out while the action runs still succeeds, and whoever comes meanwhile waits for
+ * the next round. Inside of the action, abort and reset do not deadlock: all of the round, the last
+ * one included, get THREADING_ERR_BROKEN_BARRIER; a wait there is THREADING_ERR_DEADLOCK.
+ *
+ * In step with others; one of them, whichever came first, tells it:
+ *     static void *walk(void *arg)
+ *     {
+ *         threading_barrier *barrier = arg;
+ *         for (int step = 0; step < 3; step++) {
+ *             size_t index;
+ *             if (threading_barrier_wait(barrier, &index) != THREADING_OK)
+ *                 return NULL; /* broken: somebody has given up */
+ *             if (index == 0)
+ *                 printf("step %d\n", step);
+ *         }
+ *         return barrier;
+ *     }
  */
 
 /**
  * Makes a barrier for so many parties.
+ *
+ * \param parties how many threads have to arrive, at least 1
+ * \param action what the last to arrive does before anyone returns; NULL does nothing
+ * \param arg the action's argument, to be kept valid as long as the barrier
+ * \return the barrier, owned by the caller; NULL with THREADING_ERR_VALUE (no parties),
+ *         THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.Barrier(parties, action)`. Since 0.1.0.
  */
 threading_barrier *threading_barrier_new(size_t parties, threading_action action, void *arg);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a barrier.
+ *
+ * \param barrier the barrier
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_barrier *threading_barrier_ref(threading_barrier *barrier);
 
 /**
- * Gives one reference back; the last one ends the barrier's life.
+ * Gives one reference to a barrier back. The last one ends its life, broken or not.
+ *
+ * Waiters that have been let go do not keep it from that; they return as they should.
+ *
+ * \param barrier the barrier
+ * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
+ *         barrier; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_barrier_free(threading_barrier *barrier);
 
 /**
- * Sets the timeout of threading_barrier_wait().
+ * Sets the default timeout: that of threading_barrier_wait(), which begins without a limit. Waits that
+ * have begun keep theirs.
+ *
+ * \param barrier the barrier
+ * \param seconds how long those wait at most, in seconds; THREADING_FOREVER waits without a limit
+ * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ *
+ * Blocks: never. Thread safety: any thread. Python:
+ * `threading.Barrier(parties, action, timeout=seconds)`. Since 0.1.0.
  */
 threading_status threading_barrier_set_timeout(threading_barrier *barrier, double seconds);
 
 /**
  * Waits until all parties have arrived, no longer than the barrier's default timeout.
+ *
+ * \param barrier the barrier
+ * \param index where to write the caller's place in the order of arrival, from 0 to parties - 1, if it
+ *         succeeds; may be NULL
+ * \return THREADING_OK when all have arrived and the action is done; THREADING_ERR_BROKEN_BARRIER when
+ *         the barrier is broken, or breaks or is reset meanwhile, by the caller's own time too;
+ *         THREADING_ERR_CALLBACK in the thread that ran the action, when that failed;
+ *         THREADING_ERR_DEADLOCK inside of the action; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
+ *         when the thread has never waited before and there is no memory for its record
+ *
+ * Blocks: until all have arrived and the action is done, or the barrier breaks, is reset, or the
+ * default timeout runs out. Thread safety: any thread. Python: `barrier.wait()`. Since 0.1.0.
  *
  * # Safety
  * `index` is NULL or can be written to.
@@ -957,33 +2044,80 @@ threading_status threading_barrier_wait(threading_barrier *barrier, size_t *inde
 /**
  * Waits until all parties have arrived, no longer than the given time.
  *
+ * When it runs out the barrier is broken, for the caller and for all others. The time in which
+ * newcomers stand aside while the action of the round before runs does not count.
+ *
+ * \param barrier the barrier
+ * \param seconds how long to wait at most, in seconds, in place of the default timeout;
+ *         THREADING_FOREVER waits without a limit, 0 breaks the barrier unless the caller is the last
+ *         to arrive
+ * \param index where to write the caller's place in the order of arrival, from 0 to parties - 1, if it
+ *         succeeds; may be NULL
+ * \return THREADING_OK, THREADING_ERR_BROKEN_BARRIER (also when the time ran out),
+ *         THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK, THREADING_ERR_NO_MEMORY as
+ *         threading_barrier_wait(); THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ *
+ * Blocks: until all have arrived and the action is done, or the barrier breaks, is reset, or the time
+ * runs out. Thread safety: any thread. Python: `barrier.wait(seconds)`. Since 0.1.0.
+ *
  * # Safety
  * `index` is NULL or can be written to.
  */
 threading_status threading_barrier_wait_timeout(threading_barrier *barrier, double seconds, size_t *index);
 
 /**
- * Empties the barrier, and mends it if it is broken.
+ * Empties the barrier, and mends it if it is broken. Threads that wait get
+ * THREADING_ERR_BROKEN_BARRIER.
+ *
+ * \param barrier the barrier
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.reset()`. Since
+ * 0.1.0.
  */
 threading_status threading_barrier_reset(threading_barrier *barrier);
 
 /**
- * Breaks the barrier.
+ * Breaks the barrier, until it is reset. Threads that wait get THREADING_ERR_BROKEN_BARRIER.
+ *
+ * \param barrier the barrier
+ * \return THREADING_OK, also when it is broken already; THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.abort()`. Since
+ * 0.1.0.
  */
 threading_status threading_barrier_abort(threading_barrier *barrier);
 
 /**
- * Tells how many parties have to arrive.
+ * Tells how many threads have to arrive.
+ *
+ * \param barrier the barrier
+ * \return the number that was given to threading_barrier_new(); 0 with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread. Python: `barrier.parties`. Since 0.1.0.
  */
 size_t threading_barrier_parties(threading_barrier *barrier);
 
 /**
- * Tells how many threads wait.
+ * Tells how many threads of the round have arrived, at this moment. Inside of the action it is all of
+ * them.
+ *
+ * \param barrier the barrier
+ * \return the number; 0 also when the barrier is broken, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.n_waiting`. Since
+ * 0.1.0.
  */
 size_t threading_barrier_n_waiting(threading_barrier *barrier);
 
 /**
- * Tells whether the barrier is broken.
+ * Tells whether the barrier is broken, at this moment.
+ *
+ * \param barrier the barrier
+ * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ *
+ * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.broken`. Since
+ * 0.1.0.
  */
 bool threading_barrier_broken(threading_barrier *barrier);
 
@@ -992,44 +2126,117 @@ bool threading_barrier_broken(threading_barrier *barrier);
  *
  * Local
  *
- * Data of which each thread has its own: one value, which is fast, and any number of named attributes. A value that is replaced or deleted is destroyed
- * at once by the caller; at a thread's end its values are destroyed in that thread, before a join returns.
+ * A local is data of which each thread has its own: one value, which is fast, and apart from that any
+ * number of named attributes. Values are pointers; NULL is one too. Every thread may have some, those
+ * that this library did not start included, and each timer's function has its own.
+ *
+ * A value that is not needed any more is given to the local's destructor, unless it is NULL. One that
+ * is replaced or deleted is destroyed at once, by the caller; setting the value that is there destroys
+ * nothing. At a thread's end its values are destroyed in that thread, before a join returns; main's at
+ * exit, after the joins. The last `_free` of the local destroys the values of all threads that are
+ * alive, in the freeing thread. Inside a destructor threading_current_thread() is still the dying
+ * thread, and values that are set there are destroyed too, in up to four rounds.
+ *
+ * A buffer for each thread that asks, in a local made by `threading_local_new(free)`:
+ *     static char *buffer_of_mine(threading_local *local)
+ *     {
+ *         char *buffer = threading_local_get(local);
+ *         if (buffer != NULL || (buffer = malloc(4096)) == NULL)
+ *             return buffer;
+ *         if (threading_local_set(local, buffer) == THREADING_OK)
+ *             return buffer;
+ *         free(buffer);
+ *         return NULL;
+ *     }
  */
 
 /**
  * Makes a local in which no thread has a value.
+ *
+ * \param destroy what gets values and attributes that are not needed any more; NULL leaves them alone
+ * \return the local, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: `threading.local()`. Since 0.1.0.
  */
 threading_local *threading_local_new(threading_destructor destroy);
 
 /**
  * Makes a local whose value init(arg) makes in each thread.
+ *
+ * It is called once in each thread, at the first call there on the local, whichever that is. It may
+ * use the local: what it sets as the value is replaced by its result, attributes stay.
+ *
+ * \param init what makes a value; its result, NULL too, is the value
+ * \param arg its argument, to be kept valid as long as the local
+ * \param destroy what gets values and attributes that are not needed any more; NULL leaves them alone
+ * \return the local, owned by the caller; NULL with THREADING_ERR_VALUE (init is NULL),
+ *         THREADING_ERR_NO_MEMORY
+ *
+ * Blocks: never. Thread safety: any thread. Python: a subclass of `threading.local` with its own
+ * `__init__()`. Since 0.1.0.
  */
 threading_local *threading_local_new_with_init(threading_local_init init,
                                                void *arg,
                                                threading_destructor destroy);
 
 /**
- * Takes one more reference.
+ * Takes one more reference to a local.
+ *
+ * \param local the local
+ * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
+ *         (too many references)
+ *
+ * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_local *threading_local_ref(threading_local *local);
 
 /**
- * Gives one reference back; the last one destroys the values of all threads.
+ * Gives one reference to a local back. The last one destroys the values of all threads that are alive,
+ * here.
+ *
+ * \param local the local
+ * \return THREADING_OK; THREADING_ERR_HANDLE
+ *
+ * Blocks: never, but for the destructors. Thread safety: any thread. Python: none. Since 0.1.0.
  */
 threading_status threading_local_free(threading_local *local);
 
 /**
- * Sets the calling thread's value.
+ * Sets the calling thread's value. The one that was there before is destroyed, unless it is the same.
+ *
+ * \param local the local
+ * \param value the value, from now on the local's to destroy; after an error it stays the caller's
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY; THREADING_ERR_SYSTEM when the
+ *         system cannot announce the thread's end; THREADING_ERR_SHUTDOWN when the thread is in the
+ *         very last of its destructors
+ *
+ * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
+ * `data.value = value`. Since 0.1.0.
  */
 threading_status threading_local_set(threading_local *local, void *value);
 
 /**
- * The calling thread's value.
+ * Tells the calling thread's value: the fast way.
+ *
+ * \param local the local
+ * \return the value, borrowed until it is replaced or deleted; NULL when that is the value or there is
+ *         none, or with an error of threading_local_set()
+ *
+ * Blocks: never, but for init. Thread safety: any thread; each has its own. Python:
+ * `getattr(data, "value", None)`. Since 0.1.0.
  */
 void *threading_local_get(threading_local *local);
 
 /**
  * Tells the calling thread's value, and whether it has one.
+ *
+ * \param local the local
+ * \param value where to write it, if there is one; NULL only asks
+ * \return THREADING_OK when there is one; THREADING_NO_VALUE when there is none; or an error of
+ *         threading_local_set()
+ *
+ * Blocks: never, but for init. Thread safety: any thread; each has its own. Python: `data.value`.
+ * Since 0.1.0.
  *
  * # Safety
  * `value` is NULL or can be written to.
@@ -1037,12 +2244,29 @@ void *threading_local_get(threading_local *local);
 threading_status threading_local_lookup(threading_local *local, void **value);
 
 /**
- * Deletes the calling thread's value.
+ * Deletes the calling thread's value, and destroys it.
+ *
+ * \param local the local
+ * \return THREADING_OK when there was one; THREADING_NO_VALUE when there was none; or an error of
+ *         threading_local_set()
+ *
+ * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
+ * `del data.value`. Since 0.1.0.
  */
 threading_status threading_local_del(threading_local *local);
 
 /**
- * Sets an attribute of the calling thread's.
+ * Sets an attribute of the calling thread's. The one that was there before is destroyed, unless it is
+ * the same.
+ *
+ * \param local the local
+ * \param name its name, which is copied
+ * \param value the value, from now on the local's to destroy; after an error it stays the caller's
+ * \return THREADING_OK; THREADING_ERR_VALUE when the name is NULL; or an error of
+ *         threading_local_set()
+ *
+ * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
+ * `data.name = value`. Since 0.1.0.
  *
  * # Safety
  * `name` is NULL or a string.
@@ -1052,13 +2276,30 @@ threading_status threading_local_set_attr(threading_local *local, const char *na
 /**
  * Tells an attribute of the calling thread's, and whether it has it.
  *
+ * \param local the local
+ * \param name its name
+ * \param value where to write it, if there is one; NULL only asks
+ * \return THREADING_OK when there is one; THREADING_NO_VALUE when there is none; THREADING_ERR_VALUE
+ *         when the name is NULL; or an error of threading_local_set()
+ *
+ * Blocks: never, but for init. Thread safety: any thread; each has its own. Python: `data.name`. Since
+ * 0.1.0.
+ *
  * # Safety
  * `name` is NULL or a string, `value` NULL or can be written to.
  */
 threading_status threading_local_get_attr(threading_local *local, const char *name, void **value);
 
 /**
- * Deletes an attribute of the calling thread's.
+ * Deletes an attribute of the calling thread's, and destroys it.
+ *
+ * \param local the local
+ * \param name its name
+ * \return THREADING_OK when there was one; THREADING_NO_VALUE when there was none; THREADING_ERR_VALUE
+ *         when the name is NULL; or an error of threading_local_set()
+ *
+ * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
+ * `del data.name`. Since 0.1.0.
  *
  * # Safety
  * `name` is NULL or a string.

@@ -1,4 +1,5 @@
-//! Barrier: Python's `threading.Barrier`. A place where a number of threads wait for each other, again and again.
+//! Barrier: Python's `threading.Barrier`. A place where a number of threads wait for each other, again and
+//! again.
 //!
 //! # State
 //!
@@ -14,8 +15,9 @@
 //! | | empty again, but all are refused | the last one, if reset was called meanwhile |
 //! | broken | empty again | reset |
 //!
-//! While the action runs, waiters whose time runs out go on waiting for it, and newcomers stand aside until the next round. Waiters learn their lot
-//! from whoever takes them out of the line, and do not look at the barrier again: whoever was let go may find it freed.
+//! While the action runs, waiters whose time runs out go on waiting for it, and newcomers stand aside until
+//! the next round. Waiters learn their lot from whoever takes them out of the line, and do not look at the
+//! barrier again: whoever was let go may find it freed.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -140,7 +142,8 @@ impl Handle<Barrier> {
         Ok(())
     }
 
-    /// Waits until all have arrived, no longer than the default timeout. The place in which the caller arrived.
+    /// Waits until all have arrived, no longer than the default timeout. The place in which the caller
+    /// arrived.
     pub fn wait(self) -> Result<usize> {
         let (barrier, _) = self.check()?;
         self.wait_timeout(Timeout::new(f64::from_bits(barrier.timeout.load(Ordering::Relaxed)))?)
@@ -252,7 +255,8 @@ impl Barrier {
         }
         // SAFETY: `new` stored an `Action` here; the slot is pinned, so that it is still this barrier's.
         let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
-        // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier lives.
+        // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier
+        // lives.
         let failed = unsafe { action(self.arg.load(Ordering::Acquire)) } != 0;
         let mut round = self.round.lock();
         round.actor = 0;

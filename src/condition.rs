@@ -2,8 +2,8 @@
 //!
 //! # State
 //!
-//! The header's word carries generation and `LIVE` alone. The line of waiters is guarded by a small lock of its own: the user's lock cannot do
-//! that, since a plain Lock may be held by anybody.
+//! The header's word carries generation and `LIVE` alone. The line of waiters is guarded by a small lock of
+//! its own: the user's lock cannot do that, since a plain Lock may be held by anybody.
 //!
 //! A waiter is in one of three places, and moves from left to right only:
 //!
@@ -14,11 +14,12 @@
 //! | the lock's line | the lock's release wakes it, or hands the lock over to it | `raw_lock` |
 //! | no line | it holds the lock and returns | itself |
 //!
-//! A notify decides under the guard, and so does a waiter whose time ran out: it is either chosen, and then returns true, or leaves the line, and
-//! then no notify goes to it. So none is lost. A notify wakes nobody by itself: the caller holds the lock as a rule, and whoever woke now would
-//! only have to wait for it.
+//! A notify decides under the guard, and so does a waiter whose time ran out: it is either chosen, and then
+//! returns true, or leaves the line, and then no notify goes to it. So none is lost. A notify wakes nobody by
+//! itself: the caller holds the lock as a rule, and whoever woke now would only have to wait for it.
 //!
-//! Once chosen, a waiter does not look at the condition any more, which may be freed. The lock's slot stays pinned as long as it waits.
+//! Once chosen, a waiter does not look at the condition any more, which may be freed. The lock's slot stays
+//! pinned as long as it waits.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -54,7 +55,8 @@ unsafe impl Kind for Condition {
 
     fn kill(&self, tag: u64, forced: bool) -> bool {
         let line = self.line.lock();
-        // With the condition, its lock may lose its last reference: then those blocked on the lock are blocked on the condition.
+        // With the condition, its lock may lose its last reference: then those blocked on the lock are
+        // blocked on the condition.
         if !forced && (!line.is_empty() || self.user_lock().is_busy_without_us()) {
             return false;
         }
@@ -223,14 +225,15 @@ impl Handle<Condition> {
         }
     }
 
-    /// Gives the lock up, waits for a notify, and takes the lock again, on all its levels. False if the time ran out before a notify.
+    /// Gives the lock up, waits for a notify, and takes the lock again, on all its levels. False if the time
+    /// ran out before a notify.
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.wait(tag, timeout.deadline())
     }
 
-    /// Waits until the predicate, called with the lock held, says yes. It answers `None` when it failed: then so does the wait, the lock held.
-    /// False if the time ran out and it still says no.
+    /// Waits until the predicate, called with the lock held, says yes. It answers `None` when it failed: then
+    /// so does the wait, the lock held. False if the time ran out and it still says no.
     pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.user_lock().claim_if_held()?;

@@ -17,12 +17,14 @@
 //! | `SET` | not set | clear | relaxed |
 //! | any | | whoever finds `SET`, or another round than its own | acquire |
 //!
-//! Waiters sleep on the lower half, which shows each set that concerns them. A waiter in whose absence the round went on has been set free,
-//! even if a clear followed. So no waiter has to look at the event again, which may be freed as soon as set has returned; if the slot carries
-//! another tag, the event was freed after a set, since it could not be before.
+//! Waiters sleep on the lower half, which shows each set that concerns them. A waiter in whose absence the
+//! round went on has been set free, even if a clear followed. So no waiter has to look at the event again,
+//! which may be freed as soon as set has returned; if the slot carries another tag, the event was freed after
+//! a set, since it could not be before.
 //!
-//! There is no queue and no lock here: set, clear and is_set may be called from a signal handler. 2^24 rounds would have to pass, each with a
-//! thread that sleeps and wakes, while one waiter is on its way, for it to miss its own.
+//! There is no queue and no lock here: set, clear and is_set may be called from a signal handler. 2^24 rounds
+//! would have to pass, each with a thread that sleeps and wakes, while one waiter is on its way, for it to
+//! miss its own.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,6 +1,8 @@
-//! Local: Python's `threading.local`. Data of which each thread has its own: one value, and any number of named attributes.
+//! Local: Python's `threading.local`. Data of which each thread has its own: one value, and any number of
+//! named attributes.
 //!
-//! The values lie in the threads' tables: see `runtime::values`. The local itself is what its makers gave, and does not change.
+//! The values lie in the threads' tables: see `runtime::values`. The local itself is what its makers gave,
+//! and does not change.
 
 use core::ffi::{CStr, c_void};
 use core::ptr;
@@ -97,7 +99,8 @@ impl Handle<Local> {
     /// Sets the value; what was there before is destroyed.
     fn put(self, table: &'static Table, value: *mut c_void) -> Result<()> {
         table.set(self.bits(), value).ok_or(Error::Handle)?.pay();
-        // Whoever freed the local meanwhile may have been here before the value was: then it stays the caller's.
+        // Whoever freed the local meanwhile may have been here before the value was: then it stays the
+        // caller's.
         self.check()
             .map(drop)
             .inspect_err(|_| table.take(self.bits()).into_iter().for_each(values::Owed::remit))

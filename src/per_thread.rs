@@ -58,8 +58,8 @@ fn address() -> *const PerThread {
 /// Runs `f` on the calling thread's block.
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
-    // SAFETY: the block lives as long as its thread, is aligned, and starts as zero, which is valid; `PerThread`
-    // is not Sync, so that the reference stays on this thread.
+    // SAFETY: the block lives as long as its thread, is aligned, and starts as zero, which is valid;
+    // `PerThread` is not Sync, so that the reference stays on this thread.
     f(unsafe { &*address() })
 }
 

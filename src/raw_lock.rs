@@ -1,5 +1,5 @@
-//! What a Lock and an RLock have in common: the word, the line of those who wait, and the hand-over. A condition hands its notified
-//! waiters to it.
+//! What a Lock and an RLock have in common: the word, the line of those who wait, and the hand-over. A
+//! condition hands its notified waiters to it.
 //!
 //! # State (the header's word)
 //!
@@ -18,15 +18,18 @@
 //! | held, `QUEUED` | held by the first | release, under the guard, when somebody has waited too long: the hand-over | release |
 //! | `QUEUED` | not | whoever leaves the line empty, under the guard | relaxed |
 //!
-//! Invariant, outside of the guard: `QUEUED` if and only if the line is not empty. A held word with `QUEUED` changes under the guard
-//! only. So a release either sees `QUEUED`, or comes before the waiter's change to it, which then fails and looks again.
+//! Invariant, outside of the guard: `QUEUED` if and only if the line is not empty. A held word with `QUEUED`
+//! changes under the guard only. So a release either sees `QUEUED`, or comes before the waiter's change to
+//! it, which then fails and looks again.
 //!
-//! A woken thread may find the lock taken by a newcomer: it returns to the head of the line. Barging keeps a contended lock busy while
-//! the woken thread is on its way; but half a millisecond after the line has formed, or after the last hand-over, the next release gives
-//! the lock to the first in line, so that nobody waits for ever.
+//! A woken thread may find the lock taken by a newcomer: it returns to the head of the line. Barging keeps a
+//! contended lock busy while the woken thread is on its way; but half a millisecond after the line has
+//! formed, or after the last hand-over, the next release gives the lock to the first in line, so that nobody
+//! waits for ever.
 //!
-//! Notified waiters of a condition stand in the same line (`notified`). They do not make the lock busy when its last reference is given
-//! back; then they are sent on, and find the lock dead: nobody can hold or release it any more, and they do without.
+//! Notified waiters of a condition stand in the same line (`notified`). They do not make the lock busy when
+//! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
+//! release it any more, and they do without.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,8 +47,8 @@ use crate::time::{Deadline, Timeout};
 const QUEUED: u64 = 1 << 7;
 const HOLDER: u64 = !((1 << KEY_SHIFT) - 1);
 
-/// How long a lock stays with whoever comes first before it is handed over, in nanoseconds. Each hand-over costs the lock the time in
-/// which a thread wakes, some ten microseconds.
+/// How long a lock stays with whoever comes first before it is handed over, in nanoseconds. Each hand-over
+/// costs the lock the time in which a thread wakes, some ten microseconds.
 const UNFAIR: u64 = 500_000;
 
 /// See the module.
@@ -190,7 +193,8 @@ impl RawLock {
         Some(Ok(()))
     }
 
-    /// Waits for the lock in line, the slot pinned. `returns`: the thread was woken from the line before, and goes back to its head.
+    /// Waits for the lock in line, the slot pinned. `returns`: the thread was woken from the line before, and
+    /// goes back to its head.
     fn stand_in_line(
         &self,
         claim: u64,
@@ -246,7 +250,8 @@ impl RawLock {
         }
     }
 
-    /// Takes the lock for a thread that was woken for it, if it comes free soon, past those who stand in line.
+    /// Takes the lock for a thread that was woken for it, if it comes free soon, past those who stand in
+    /// line.
     fn barge(&self, claim: u64) -> bool {
         let mut spin = Spin::new();
         loop {
@@ -261,8 +266,8 @@ impl RawLock {
         }
     }
 
-    /// A condition's waiters that were notified: from here on they wait for the lock. It is held as a rule, and its release looks
-    /// after them one by one; if it is not, they are woken now.
+    /// A condition's waiters that were notified: from here on they wait for the lock. It is held as a rule,
+    /// and its release looks after them one by one; if it is not, they are woken now.
     pub(crate) fn adopt(&self, notified: impl Iterator<Item = &'static Waiter>) {
         let mut line = self.line.lock();
         let held = loop {
@@ -283,10 +288,12 @@ impl RawLock {
         }
     }
 
-    /// For a notified waiter, the slot pinned: waits until it has the lock again. Its state was `state` when it woke. Without a time limit.
+    /// For a notified waiter, the slot pinned: waits until it has the lock again. Its state was `state` when
+    /// it woke. Without a time limit.
     pub(crate) fn acquire_notified(&self, claim: u64, waiter: &'static Waiter, state: u32) {
         if state != GRANTED && !self.barge(claim) {
-            // An error means that the lock is dead, held by nobody who could release it: there is nothing left to exclude.
+            // An error means that the lock is dead, held by nobody who could release it: there is nothing
+            // left to exclude.
             let _ = self.stand_in_line(claim, waiter, Deadline::NEVER, true);
         }
     }
@@ -316,7 +323,8 @@ impl RawLock {
         true
     }
 
-    /// As new: free. Meant for a child process, where whoever held it may not exist; threads of this process that wait try again.
+    /// As new: free. Meant for a child process, where whoever held it may not exist; threads of this process
+    /// that wait try again.
     pub(crate) fn reinit(&self, tag: u64) -> Result<()> {
         let mut line = self.line.lock();
         let mut word = self.word().load(Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! RLock: Python's `threading.RLock`. Its owner may take it again, and has to release it as often.
 //!
-//! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an RLock whose owner has ended
-//! stays locked and is nobody's. `count` is the owner's alone: it is written and read between acquire and release, which order it.
+//! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an
+//! RLock whose owner has ended stays locked and is nobody's. `count` is the owner's alone: it is written and
+//! read between acquire and release, which order it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,4 +1,5 @@
-//! Semaphore and BoundedSemaphore: Python's `threading.Semaphore` and `threading.BoundedSemaphore`. A counter that is never below zero.
+//! Semaphore and BoundedSemaphore: Python's `threading.Semaphore` and `threading.BoundedSemaphore`. A counter
+//! that is never below zero.
 //!
 //! # State (the header's word)
 //!
@@ -16,12 +17,12 @@
 //! | n waiters | n - 1 waiters | a waiter whose time ran out | relaxed |
 //! | value v | value v + k | release, which then wakes k at most | release |
 //!
-//! Waiters sleep on the upper half as long as the value is 0. Invariant: of the waiters, at least as many have been woken as there are units; so
-//! a release wakes only those for whom there was no unit yet. A newcomer may take a unit before the waiter that was woken for it,
-//! which then sleeps again.
+//! Waiters sleep on the upper half as long as the value is 0. Invariant: of the waiters, at least as many
+//! have been woken as there are units; so a release wakes only those for whom there was no unit yet. A
+//! newcomer may take a unit before the waiter that was woken for it, which then sleeps again.
 //!
-//! The last reference can be given back when there is a unit for each waiter: they are on their way. They find the semaphore dead,
-//! its slot pinned, and take their units all the same.
+//! The last reference can be given back when there is a unit for each waiter: they are on their way. They
+//! find the semaphore dead, its slot pinned, and take their units all the same.
 //!
 //! There is no queue and no lock here: release may be called from a signal handler.
 
@@ -46,7 +47,8 @@ const UNIT: u64 = 1 << 32;
 #[repr(C, align(64))]
 pub struct Semaphore {
     header: Header,
-    /// The value that a bounded one never exceeds, `UNBOUNDED` for the others; written when the semaphore is made.
+    /// The value that a bounded one never exceeds, `UNBOUNDED` for the others; written when the semaphore is
+    /// made.
     bound: AtomicI64,
     /// Whose waiters the word counts.
     mark: Mark,

@@ -100,7 +100,8 @@ impl Handle<Thread> {
         if thread.state() == NEW { Ok(thread) } else { Err(Error::AlreadyStarted) }
     }
 
-    /// The current name; the default one is made with the first question. The pointer stays valid as long as the handle.
+    /// The current name; the default one is made with the first question. The pointer stays valid as long as
+    /// the handle.
     pub fn name(self) -> Result<*const c_char> {
         name::of(self.thread()?)
     }

@@ -23,7 +23,8 @@ impl Timeout {
     /// Checks a caller's seconds by the rule of all calls.
     #[inline]
     pub fn new(seconds: f64) -> Result<Timeout> {
-        // The bits of floats that are not negative sort as integers do: one comparison for sign, NaN and range.
+        // The bits of floats that are not negative sort as integers do: one comparison for sign, NaN and
+        // range.
         if seconds.to_bits() <= TIMEOUT_MAX.to_bits() { Ok(Timeout(seconds)) } else { Self::unusual(seconds) }
     }
 

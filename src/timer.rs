@@ -1,6 +1,8 @@
-//! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled before.
+//! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled
+//! before.
 //!
-//! A timer *is* a thread, but costs no system thread while it waits: see `runtime::dispatcher`, which has the states.
+//! A timer *is* a thread, but costs no system thread while it waits: see `runtime::dispatcher`, which has the
+//! states.
 
 use core::ffi::c_void;
 

@@ -1,4 +1,5 @@
-//! The program in README.md is what a newcomer tries first: it compiles without a warning, and prints what is said there.
+//! The program in README.md is what a newcomer tries first: it compiles without a warning, and prints what is
+//! said there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

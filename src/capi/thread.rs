@@ -4,10 +4,10 @@
 //! that is never used again, and a result. While it runs it keeps itself alive: its handle may be freed
 //! at any time.
 //!
-//! A thread is a daemon if its creator is one and the library started that; the process does not end
-//! before its other threads have ended. What must be set up before the start: daemon flag, stack size,
-//! argument destructor and the override of run; afterwards that is THREADING_ERR_ALREADY_STARTED, for
-//! main and for dummies always.
+//! A thread inherits the daemon flag of its creator; if the library did not start that, it is no
+//! daemon. The process does not end before all threads but the daemons have ended. What must be set up
+//! before the start: daemon flag, stack size, argument destructor and the override of run; afterwards
+//! that is THREADING_ERR_ALREADY_STARTED, for main and for dummies always.
 //!
 //! The argument is passed as it is. It must live until the thread has used it: give it memory of its
 //! own and a destructor (threading_thread_set_arg_destructor()), not the address of a loop's variable.
@@ -70,8 +70,7 @@ pub extern "C" fn threading_thread_ref(thread: *mut threading_thread) -> *mut th
 /// The last reference to a thread that was never started calls the argument's destructor.
 ///
 /// \param thread the thread
-/// \return THREADING_OK; THREADING_ERR_HANDLE, also for a borrowed handle that the caller did not
-///         `_ref`
+/// \return THREADING_OK; THREADING_ERR_HANDLE, also when all owned references have been given back
 ///
 /// Blocks: never, but for the destructor. Thread safety: any thread. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]

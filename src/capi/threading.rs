@@ -134,8 +134,7 @@ pub extern "C" fn threading_thread_list_get(
 /// \param list the list
 /// \return THREADING_OK; THREADING_ERR_HANDLE
 ///
-/// Blocks: never, but for the argument destructors of threads that end with the list. Thread safety:
-/// any thread. Python: none. Since 0.1.0.
+/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_list_free(list: *mut threading_thread_list) -> threading_status {
     status(|| object(list).free())

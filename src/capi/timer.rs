@@ -3,8 +3,8 @@
 //! A timer is a thread whose function runs after a delay, unless it is cancelled before. While it waits
 //! it is alive, is enumerated and keeps the process from exiting, as Python's does;
 //! threading_thread_set_daemon() on its thread lifts that. But it costs no system thread: functions run
-//! on a few threads of the library's, which are shared, never enumerated, and not those of other
-//! objects. A function that blocks delays no other timer.
+//! on a few system threads that all timers share, and that are never enumerated. A function that blocks
+//! delays no other timer.
 //!
 //! threading_timer_thread() is the thread that the timer is: its name, its daemon flag, join, the
 //! result and the rest are that thread's. Inside of the function threading_current_thread() is the

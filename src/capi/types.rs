@@ -21,7 +21,7 @@
 //! another kind, or no handle at all gets THREADING_ERR_HANDLE from every function; it never crashes
 //! and never touches another object. A function that returns no status answers it with NULL, 0 or
 //! false, and sets the last error. So the result of `_new` may be passed on unchecked: the next call
-//! reports it.
+//! reports that there is none.
 //!
 //! Checks come in this order: the handle, the arguments (also when the call need not wait), the state.
 //!

@@ -1,10 +1,11 @@
 //! Where slots come from: one range of addresses per kind, reserved when the kind is first used.
 //!
-//! Address space is reserved without access and costs nothing; memory is committed a megabyte at a time as slots are needed. The
-//! range is cut into blocks of 64 KiB. The first slot of a block is never an object: it counts how many of the others have used up
-//! their 63 generations. Such slots stay out of use, and when a block has nothing else left, its memory goes back to the system (it
-//! reads as zero from then on, which is no object) while its addresses stay out of use, until the whole range has been through. So a stale
-//! handle meets another generation, or nothing, even after billions of newer objects.
+//! Address space is reserved without access and costs nothing; memory is committed a megabyte at a time as
+//! slots are needed. The range is cut into blocks of 64 KiB. The first slot of a block is never an object: it
+//! counts how many of the others have used up their 63 generations. Such slots stay out of use, and when a
+//! block has nothing else left, its memory goes back to the system (it reads as zero from then on, which is
+//! no object) while its addresses stay out of use, until the whole range has been through. So a stale handle
+//! meets another generation, or nothing, even after billions of newer objects.
 
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -80,7 +81,8 @@ impl Arena {
     /// Whether a slot's header can be read at this address.
     #[inline(always)]
     pub(super) fn contains(&self, address: usize) -> bool {
-        // Acquire pairs with the release in `commit`; without memory in between, as for a made-up handle, it decides nothing.
+        // Acquire pairs with the release in `commit`; without memory in between, as for a made-up handle, it
+        // decides nothing.
         let committed = self.committed.load(Ordering::Acquire);
         address.wrapping_sub(self.base.load(Ordering::Relaxed)) < committed
     }
@@ -119,7 +121,8 @@ impl Arena {
         let header = unsafe { &*(block as *const BlockHeader) };
         let used_up = header.used_up.fetch_add(1, Ordering::Relaxed) as usize + 1;
         if used_up == BLOCK / size - 1 {
-            // SAFETY: no object lives in this block; who still reads there with a stale handle reads zeros, which no handle fits.
+            // SAFETY: no object lives in this block; who still reads there with a stale handle reads zeros,
+            // which no handle fits.
             unsafe { libc::madvise(block as *mut libc::c_void, BLOCK, libc::MADV_DONTNEED) };
         }
     }
@@ -191,7 +194,8 @@ impl Arena {
 }
 
 fn map(at: *mut libc::c_void, size: usize, protection: i32, flags: i32) -> Option<usize> {
-    // SAFETY: either the system chooses the place, or it lies in a range that this arena has reserved and not used.
+    // SAFETY: either the system chooses the place, or it lies in a range that this arena has reserved and not
+    // used.
     let start =
         unsafe { libc::mmap(at, size, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start as usize)

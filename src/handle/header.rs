@@ -19,9 +19,9 @@
 //! | 8 to 35 | the callers' references |
 //! | 36 to 63 | the library's own references |
 //!
-//! Alive as long as either count is above zero. From (1, 0) or (0, 1) the last one goes to `DYING` (acquire and release); from there
-//! back (`revive`, release) or on to zero (`bury`, release). Whoever meets `DYING` waits for the decision, which takes no lock that
-//! is held across a wait or a callback of the caller's.
+//! Alive as long as either count is above zero. From (1, 0) or (0, 1) the last one goes to `DYING` (acquire
+//! and release); from there back (`revive`, release) or on to zero (`bury`, release). Whoever meets `DYING`
+//! waits for the decision, which takes no lock that is held across a wait or a callback of the caller's.
 //!
 //! # `pins`: who still looks at the slot
 //!
@@ -31,9 +31,10 @@
 //! | 32 to 61 | the epoch of the fork that they belong to; others do not count |
 //! | 63 `DEAD` | the object is gone, and whoever takes the count to zero gives the slot back |
 //!
-//! All changes are acquire and release: what a thread did with the slot happens before it is used again. Whoever succeeds in the change
-//! from `DEAD` alone to 0 recycles the slot, so that it is done once. A pin on a slot that has found a new object meanwhile is harmless: the
-//! pinning thread sees another tag in the word and lets go.
+//! All changes are acquire and release: what a thread did with the slot happens before it is used again.
+//! Whoever succeeds in the change from `DEAD` alone to 0 recycles the slot, so that it is done once. A pin on
+//! a slot that has found a new object meanwhile is harmless: the pinning thread sees another tag in the word
+//! and lets go.
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -197,7 +198,8 @@ impl Header {
 
     /// True if the caller has to recycle the slot.
     pub(super) fn drop_pin(&self) -> bool {
-        // A pin of the parent's, dropped by the thread that forked inside of a callback, is forgotten already.
+        // A pin of the parent's, dropped by the thread that forked inside of a callback, is forgotten
+        // already.
         let pins = self.change_pins(|pins| pins - u64::from(pins & PINS != 0));
         pins & DEAD != 0 && self.is_unpinned(pins)
     }

@@ -1,14 +1,16 @@
 //! Handles: how an object is named, found, kept and given back.
 //!
-//! A handle is the address of a slot (a multiple of 64) with the slot's generation in its six low bits. Slots lie in one range
-//! of addresses per kind ([`arena`]) and are never unmapped, so that any number can be tested for being a handle: outside of the
-//! range it is none of this kind, inside of it there is a header to read, whose first word says which generation lives there.
+//! A handle is the address of a slot (a multiple of 64) with the slot's generation in its six low bits. Slots
+//! lie in one range of addresses per kind ([`arena`]) and are never unmapped, so that any number can be
+//! tested for being a handle: outside of the range it is none of this kind, inside of it there is a header to
+//! read, whose first word says which generation lives there.
 //!
 //! - [`header`] is what each slot begins with: the state word, the references, the pins;
 //! - [`arena`] is where slots come from and go to.
 //!
-//! Methods of an object take the `tag` (generation and `LIVE`) along, and compare it in the same atomic operation that changes
-//! the state word, so that between the check and the use there is nothing in which the object could vanish.
+//! Methods of an object take the `tag` (generation and `LIVE`) along, and compare it in the same atomic
+//! operation that changes the state word, so that between the check and the use there is nothing in which the
+//! object could vanish.
 
 pub(crate) mod arena;
 pub(crate) mod header;
@@ -22,16 +24,16 @@ use header::{GENERATION, Header, LIVE, TAG};
 /// What can live behind a handle.
 ///
 /// # Safety
-/// The type is valid when all its bytes are zero, shareable between threads in that state and in any other, at most a block
-/// large, a power of two in size, and begins with its header.
+/// The type is valid when all its bytes are zero, shareable between threads in that state and in any other,
+/// at most a block large, a power of two in size, and begins with its header.
 pub(crate) unsafe trait Kind: Sized + Sync + 'static {
     /// Its number in [`arena::ARENAS`].
     const INDEX: usize;
 
     fn header(&self) -> &Header;
 
-    /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word. Refused (false) while threads are blocked on
-    /// it, unless `forced`: then they are sent on.
+    /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word. Refused (false) while
+    /// threads are blocked on it, unless `forced`: then they are sent on.
     fn kill(&self, tag: u64, forced: bool) -> bool {
         let _ = forced;
         self.header().end_life(tag);
@@ -91,8 +93,8 @@ impl<T> Handle<T> {
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]
 impl<T: Kind> Handle<T> {
-    /// The slot, if there is one, and the tag that its word must carry for this handle to be good. Whoever uses the slot compares
-    /// the tag in the operation that changes the word.
+    /// The slot, if there is one, and the tag that its word must carry for this handle to be good. Whoever
+    /// uses the slot compares the tag in the operation that changes the word.
     #[inline(always)]
     pub(crate) fn slot(self) -> Result<(&'static T, u64)> {
         const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() >= 64) };
@@ -101,8 +103,8 @@ impl<T: Kind> Handle<T> {
         if !arena.contains(address) || address & (size_of::<T>() - 1) != 0 {
             return Err(Error::Handle);
         }
-        // SAFETY: the address is that of a slot in the committed part of this kind's range, which is never unmapped, and in which
-        // any content is a valid T.
+        // SAFETY: the address is that of a slot in the committed part of this kind's range, which is never
+        // unmapped, and in which any content is a valid T.
         Ok((unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE))
     }
 
@@ -113,7 +115,8 @@ impl<T: Kind> Handle<T> {
         if object.header().is(tag) { Ok((object, tag)) } else { Err(Error::Handle) }
     }
 
-    /// An argument that has been looked at before the handle: if both are wrong, the handle's error is the answer.
+    /// An argument that has been looked at before the handle: if both are wrong, the handle's error is the
+    /// answer.
     #[inline(always)]
     pub(crate) fn argument<V>(self, argument: Result<V>) -> Result<V> {
         match argument {
@@ -127,8 +130,8 @@ impl<T: Kind> Handle<T> {
         &arena::ARENAS[T::INDEX]
     }
 
-    /// Makes an object: `build` fills the slot, then the word appears with `initial` above its tag, and the handle is good.
-    /// The caller owns one reference.
+    /// Makes an object: `build` fills the slot, then the word appears with `initial` above its tag, and the
+    /// handle is good. The caller owns one reference.
     pub(crate) fn create(initial: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
         let address = Self::arena().allocate(size_of::<T>())?;
         // SAFETY: as in `slot`; the arena gives each slot to one caller.
@@ -151,8 +154,8 @@ impl<T: Kind> Handle<T> {
         Ok(self)
     }
 
-    /// Gives one of the callers' references back. The last one ends the object's life, unless the library keeps it alive;
-    /// [`Error::Busy`] while threads are blocked on it.
+    /// Gives one of the callers' references back. The last one ends the object's life, unless the library
+    /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
         let (object, tag) = self.slot()?;
         if object.header().drop_user(tag)? { Self::end(object, tag, false) } else { Ok(()) }
@@ -187,7 +190,8 @@ impl<T: Kind> Handle<T> {
         Ok(())
     }
 
-    /// Keeps the slot from being used again while the caller, who is about to block, may still look at it. The object itself may end.
+    /// Keeps the slot from being used again while the caller, who is about to block, may still look at it.
+    /// The object itself may end.
     pub(crate) fn pin(self) -> Result<Pin<T>> {
         let (object, tag) = self.slot()?;
         object.header().add_pin();

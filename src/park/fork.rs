@@ -1,8 +1,8 @@
 //! Counts the forks that led to this process.
 //!
-//! A child has one thread; whoever was blocked in the parent is not there. Rather than to visit every object, the
-//! child counts this number up, and whatever remembers waiters remembers the number too: what was noted under another
-//! number belongs to the parent and is forgotten when it is next looked at.
+//! A child has one thread; whoever was blocked in the parent is not there. Rather than to visit every object,
+//! the child counts this number up, and whatever remembers waiters remembers the number too: what was noted
+//! under another number belongs to the parent and is forgotten when it is next looked at.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,7 +36,8 @@ impl Forget for () {
 }
 
 impl Mark {
-    /// Before a thread counts itself as a waiter: whoever comes first in this process lets the object `forget` its count.
+    /// Before a thread counts itself as a waiter: whoever comes first in this process lets the object
+    /// `forget` its count.
     #[inline]
     pub(crate) fn enter(&self, forget: impl FnOnce()) {
         if !self.is_current() {

@@ -10,12 +10,12 @@
 //! | `HELD` | somebody holds it, nobody sleeps | the holder: to `FREE`, release. A waiter: to `SLEEPERS`, acquire |
 //! | `SLEEPERS` | somebody holds it, others may sleep | the holder: to `FREE`, release, and wakes one |
 //!
-//! A word of another epoch, in whatever state, was left by the parent of this process: it counts as free, and whoever
-//! takes it first lets the data forget the parent's waiters. Data that must outlive a fork is held across it
-//! (`hold` and `let_go`).
+//! A word of another epoch, in whatever state, was left by the parent of this process: it counts as free, and
+//! whoever takes it first lets the data forget the parent's waiters. Data that must outlive a fork is held
+//! across it (`hold` and `let_go`).
 //!
-//! The word is never reset from outside: a slot that is used again keeps its guard, so that a thread with a stale handle
-//! that still stands here finds the guard in order, and then the object gone.
+//! The word is never reset from outside: a slot that is used again keeps its guard, so that a thread with a
+//! stale handle that still stands here finds the guard in order, and then the object gone.
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
@@ -103,7 +103,8 @@ impl<T: Forget> Guarded<T> {
         }
     }
 
-    /// Takes the lock across a fork: in the parent and in the child `let_go` gives it back, and nothing is forgotten.
+    /// Takes the lock across a fork: in the parent and in the child `let_go` gives it back, and nothing is
+    /// forgotten.
     pub(crate) fn hold(&self) {
         core::mem::forget(self.lock());
     }

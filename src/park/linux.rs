@@ -7,8 +7,8 @@ use crate::time::Deadline;
 
 pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     let until = deadline.timespec();
-    // FUTEX_WAIT_BITSET takes a moment, FUTEX_WAIT would take a duration: a wait that a signal interrupts goes on
-    // until the same moment.
+    // FUTEX_WAIT_BITSET takes a moment, FUTEX_WAIT would take a duration: a wait that a signal interrupts
+    // goes on until the same moment.
     // SAFETY: the word is aligned and lives during the call; `until` is NULL or a timespec.
     let woken = unsafe {
         libc::syscall(

@@ -69,7 +69,8 @@ impl Half for AtomicU64 {
 }
 
 fn half(word: &AtomicU64, index: usize) -> &AtomicU32 {
-    // SAFETY: inside of the word, and aligned. The half is only compared by the one who goes to sleep; all changes are made to the whole.
+    // SAFETY: inside of the word, and aligned. The half is only compared by the one who goes to sleep; all
+    // changes are made to the whole.
     unsafe { &*word.as_ptr().cast::<AtomicU32>().add(index) }
 }
 

@@ -14,8 +14,8 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     let limit = (deadline != Deadline::NEVER).then(|| {
         Instant::now().checked_add(Duration::from_nanos(deadline.0.saturating_sub(Deadline::now().0)))
     });
-    // SAFETY: the key is the word's address, which only this library parks on; the callbacks neither panic nor
-    // call back into the parking lot.
+    // SAFETY: the key is the word's address, which only this library parks on; the callbacks neither panic
+    // nor call back into the parking lot.
     let result = unsafe {
         parking_lot_core::park(
             word.as_ptr().addr(),

@@ -1,7 +1,7 @@
 //! A line of waiting threads, the longest waiting first.
 //!
-//! A circular list through the waiters' records: the queue itself is one pointer. It has no lock; its owner keeps it in a
-//! `Guarded`, and each function below relies on that.
+//! A circular list through the waiters' records: the queue itself is one pointer. It has no lock; its owner
+//! keeps it in a `Guarded`, and each function below relies on that.
 
 use core::ptr;
 

@@ -1,8 +1,9 @@
 //! The record on which a thread sleeps while it stands in a queue.
 //!
-//! It lives neither on the thread's stack nor in its thread-local storage: whoever wakes it stores to `word` and then
-//! wakes the sleepers of that address, by which time the thread may have gone on, or ended. So records come from memory that is
-//! never given back; a record whose thread has ended serves the next one, which at worst wakes once for nothing.
+//! It lives neither on the thread's stack nor in its thread-local storage: whoever wakes it stores to `word`
+//! and then wakes the sleepers of that address, by which time the thread may have gone on, or ended. So
+//! records come from memory that is never given back; a record whose thread has ended serves the next one,
+//! which at worst wakes once for nothing.
 //!
 //! # State (`word`)
 //!
@@ -45,7 +46,8 @@ pub(crate) struct Waiter {
     pub(super) previous: Cell<*const Waiter>,
 }
 
-// SAFETY: the cells are used by the owner while the record is idle, and under the lock of its queue while it is not.
+// SAFETY: the cells are used by the owner while the record is idle, and under the lock of its queue while it
+// is not.
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
@@ -90,8 +92,9 @@ impl Waiter {
         }
     }
 
-    /// Ends the wait, for a record that its thread's caller has just taken out of a queue. The caller's last use of the
-    /// record's fields must lie before this; the wake-up itself may come when the queue's lock is free again.
+    /// Ends the wait, for a record that its thread's caller has just taken out of a queue. The caller's last
+    /// use of the record's fields must lie before this; the wake-up itself may come when the queue's lock is
+    /// free again.
     #[must_use]
     pub(crate) fn release(&self, state: u32) -> Wake<'_> {
         self.word.store(state, Ordering::Release);
@@ -122,7 +125,8 @@ unsafe impl Send for Pool {}
 
 impl Forget for Pool {
     fn forget(&mut self) {
-        // The list may be half-way in a change. Its records are lost to the child: 64 bytes for each thread that had ended.
+        // The list may be half-way in a change. Its records are lost to the child: 64 bytes for each thread
+        // that had ended.
         self.free = ptr::null();
     }
 }

@@ -1,14 +1,17 @@
 //! Timers: who waits for their moment, and who runs their functions.
 //!
-//! All pending timers lie in one heap. A few system threads, shared by all timers and started with the first, have these parts:
+//! All pending timers lie in one heap. A few system threads, shared by all timers and started with the first,
+//! have these parts:
 //!
-//! - the *leader* sleeps until the first timer is due and runs the functions of those that are, one after the other;
-//! - a *standby* sleeps. While the leader runs functions, one standby keeps watch: it looks again every half a millisecond, and when the
-//!   leader has been in the same function all the while, it takes the lead over;
-//! - a thread that comes back from a function and finds another leader becomes a standby, or ends if there is one.
+//! - the *leader* sleeps until the first timer is due and runs the functions of those that are, one after the
+//!   other;
+//! - a *standby* sleeps. While the leader runs functions, one standby keeps watch: it looks again every half
+//!   a millisecond, and when the leader has been in the same function all the while, it takes the lead over;
+//! - a thread that comes back from a function and finds another leader becomes a standby, or ends if there is
+//!   one.
 //!
-//! So ten thousand timers due at once are run by one thread, and a function that blocks delays no other. When nothing is due, all of them
-//! sleep without a limit but the leader's.
+//! So ten thousand timers due at once are run by one thread, and a function that blocks delays no other. When
+//! nothing is due, all of them sleep without a limit but the leader's.
 //!
 //! # State of a timer (`Timer::stage`, under the guard)
 //!
@@ -61,7 +64,8 @@ unsafe impl Kind for Timer {
 
     fn let_go(&self) {
         if let Ok((thread, _)) = self.thread().check() {
-            // A pending timer keeps itself: this one was not started, or is over. Somebody may keep the thread, and start it yet.
+            // A pending timer keeps itself: this one was not started, or is over. Somebody may keep the
+            // thread, and start it yet.
             thread.set_extra(self.interval().to_bits() as usize);
             thread.mark(ORPHAN, true);
             thread.handle().let_go();
@@ -69,13 +73,14 @@ unsafe impl Kind for Timer {
     }
 }
 
-/// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads are in such functions, so that
-/// many at once are found out as fast.
+/// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads
+/// are in such functions, so that many at once are found out as fast.
 const PATIENCE: u64 = 500_000;
 
 struct Timers {
     heap: Heap,
-    /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader at all.
+    /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader
+    /// at all.
     lead: u32,
     leads: u32,
     /// When the leader will wake by itself.
@@ -123,7 +128,8 @@ fn ring(bell: &AtomicU32) {
 }
 
 impl Timer {
-    /// An unstarted timer, and its thread; the caller owns a reference to the timer, the timer one to the thread.
+    /// An unstarted timer, and its thread; the caller owns a reference to the timer, the timer one to the
+    /// thread.
     pub(crate) fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
         let timer = Handle::create(0, |timer: &Timer, _| {
             timer.thread.store(thread.bits(), Ordering::Release);
@@ -317,7 +323,8 @@ fn came_back(lead: u32) -> bool {
     }
 }
 
-/// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if this thread is not needed.
+/// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if
+/// this thread is not needed.
 fn stand_by() -> Option<u32> {
     let mut timers = TIMERS.lock();
     timers.coming = false;
@@ -455,7 +462,8 @@ pub(crate) unsafe fn let_go() {
     unsafe { TIMERS.let_go() };
 }
 
-/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the registry.
+/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
+/// registry.
 pub(crate) fn begin_child() {
     let mut timers = TIMERS.lock();
     timers.lead = 0;

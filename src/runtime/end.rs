@@ -1,9 +1,10 @@
 //! The end of a system thread, whoever started it: announced by a destructor of pthread's.
 //!
-//! A thread that is left by `pthread_exit` or cancelled ends here as well as one that returns, and so does a thread that this library did not
-//! start but has met. The destructor asks to be called again in each of the system's four rounds: in each, the values of the locals are
-//! destroyed, so that destructors of others may still set and use some; in the last, the thread's records are given back. Destructors of
-//! others that come even later, in the same round, find the thread without them.
+//! A thread that is left by `pthread_exit` or cancelled ends here as well as one that returns, and so does a
+//! thread that this library did not start but has met. The destructor asks to be called again in each of the
+//! system's four rounds: in each, the values of the locals are destroyed, so that destructors of others may
+//! still set and use some; in the last, the thread's records are given back. Destructors of others that come
+//! even later, in the same round, find the thread without them.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,8 @@ use crate::handle::Handle;
 use crate::park::waiter::Waiter;
 use crate::per_thread;
 
-/// The block's `end_rounds`: 0 is a thread that nobody announced, `ARMED` one whose end will be; from there it counts the rounds.
+/// The block's `end_rounds`: 0 is a thread that nobody announced, `ARMED` one whose end will be; from there
+/// it counts the rounds.
 const ARMED: u32 = 1;
 const LAST: u32 = ARMED + values::ROUNDS;
 

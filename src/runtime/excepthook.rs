@@ -62,7 +62,8 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
                 message.to_bytes(),
                 b"\n",
             ];
-            // One write, so that lines of several threads do not mix. Where stderr is closed, nobody wants to know.
+            // One write, so that lines of several threads do not mix. Where stderr is closed, nobody wants to
+            // know.
             let _ = std::io::stderr().lock().write_all(&parts.concat());
         }
     }

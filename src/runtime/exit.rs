@@ -1,7 +1,7 @@
 //! How the process leaves: the callbacks, then the joins, then main's values.
 //!
-//! The hook is one of `atexit`'s, registered when it is first needed: handlers that were registered later run before it, earlier ones
-//! after it.
+//! The hook is one of `atexit`'s, registered when it is first needed: handlers that were registered later run
+//! before it, earlier ones after it.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +54,8 @@ extern "C" fn hook() {
     }
 }
 
-/// Main has been left by `pthread_exit`: the process goes on until its threads have ended, and then ends well.
+/// Main has been left by `pthread_exit`: the process goes on until its threads have ended, and then ends
+/// well.
 pub(crate) fn main_has_left() {
     if HOOK.load(Ordering::Acquire) == HOOKED {
         // SAFETY: ends the process as main's return would.
@@ -74,7 +75,8 @@ pub(crate) fn at_exit(callback: Callback, arg: *mut c_void) -> Result<()> {
     Ok(())
 }
 
-/// Calls the callbacks, counts main as ended, and waits for all threads that are not daemons. False if the time ran out.
+/// Calls the callbacks, counts main as ended, and waits for all threads that are not daemons. False if the
+/// time ran out.
 pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
     let deadline = timeout.deadline();
     loop {

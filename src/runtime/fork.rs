@@ -1,6 +1,7 @@
 //! What a fork does: the library's lists are held across it, and the child begins anew with one thread.
 //!
-//! The small locks of user objects are not held: what they guard is the parent's waiters, which the child forgets (`park::fork`).
+//! The small locks of user objects are not held: what they guard is the parent's waiters, which the child
+//! forgets (`park::fork`).
 
 use super::{dispatcher, excepthook, exit, name, registry, values};
 use crate::handle::arena::ARENAS;
@@ -8,8 +9,8 @@ use crate::park;
 
 /// Run when the library is loaded.
 pub(crate) fn prepare_for_forks() {
-    // SAFETY: the handlers are functions as pthread_atfork wants them, and the library is never unloaded. Without memory for
-    // them, forks are what they would be without.
+    // SAFETY: the handlers are functions as pthread_atfork wants them, and the library is never unloaded.
+    // Without memory for them, forks are what they would be without.
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 

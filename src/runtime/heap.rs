@@ -1,5 +1,6 @@
-//! The pending timers, the earliest first: a heap in which each entry has four children, so that it is half as deep as a binary one and
-//! siblings share a cache line. Each timer knows its place, so that it can be taken out.
+//! The pending timers, the earliest first: a heap in which each entry has four children, so that it is half
+//! as deep as a binary one and siblings share a cache line. Each timer knows its place, so that it can be
+//! taken out.
 
 use core::sync::atomic::Ordering;
 

@@ -1,7 +1,7 @@
 //! Who runs here: a number for each thread and each timer, never 0 and never used again.
 //!
-//! It is kept shifted, as the word of an RLock shows its owner (`key`); `get_ident` shows it unshifted. While a timer's function runs,
-//! the key of its system thread is the timer's.
+//! It is kept shifted, as the word of an RLock shows its owner (`key`); `get_ident` shows it unshifted. While
+//! a timer's function runs, the key of its system thread is the timer's.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -16,8 +16,8 @@
 //!
 //! `flags` say what it is and what has happened; each is set once, by the one named with it, with release.
 //!
-//! The words `extra` and `outcome` serve two purposes one after the other, so that a thread fits two cache lines and a million pending
-//! timers fit the memory: see their accessors.
+//! The words `extra` and `outcome` serve two purposes one after the other, so that a thread fits two cache
+//! lines and a million pending timers fit the memory: see their accessors.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -103,7 +103,8 @@ unsafe impl Kind for Thread {
     }
 
     fn let_go(&self) {
-        // A thread that was started keeps itself until it is over: this one never was, or its argument is gone already.
+        // A thread that was started keeps itself until it is over: this one never was, or its argument is
+        // gone already.
         if self.state() == NEW {
             self.destroy_arg();
         }
@@ -218,8 +219,8 @@ impl Thread {
         }
     }
 
-    /// Before start: the size of the stack. Afterwards: the system's thread. A timer's: the timer's handle, or, the timer being gone,
-    /// its interval.
+    /// Before start: the size of the stack. Afterwards: the system's thread. A timer's: the timer's handle,
+    /// or, the timer being gone, its interval.
     pub(crate) fn extra(&self) -> usize {
         self.extra.load(Ordering::Acquire)
     }
@@ -241,7 +242,8 @@ impl Thread {
     pub(crate) fn destroy_arg(&self) {
         let destroy = self.destroy.swap(ptr::null_mut(), Ordering::AcqRel);
         if !destroy.is_null() && !self.arg().is_null() {
-            // SAFETY: `set_destroy` stored a `Destructor`; whoever set it promised that it takes the argument.
+            // SAFETY: `set_destroy` stored a `Destructor`; whoever set it promised that it takes the
+            // argument.
             unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy)(self.arg()) };
         }
     }
@@ -264,7 +266,8 @@ impl Thread {
     /// What the thread does if that is not overridden: `target(arg)`.
     ///
     /// # Safety
-    /// Target and argument go together, as whoever made the thread promised. This frame may be left by `pthread_exit`.
+    /// Target and argument go together, as whoever made the thread promised. This frame may be left by
+    /// `pthread_exit`.
     pub(crate) unsafe extern "C-unwind" fn run(&self) -> *mut c_void {
         match function(&self.target) {
             // SAFETY: `create` stored a `Target`; the caller's promise.
@@ -289,7 +292,8 @@ impl Thread {
         }
     }
 
-    /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned the slot.
+    /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned
+    /// the slot.
     pub(crate) fn join(&'static self, deadline: Deadline) -> bool {
         if self.is(MAIN | TIMER | DUMMY) {
             while self.state() != OVER {

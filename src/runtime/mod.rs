@@ -1,7 +1,8 @@
 //! Who is alive, and how the process lives with its threads.
 //!
 //! - [`identity`]: the number of whoever runs here;
-//! - [`life`]: the slot of a thread and the stations of its life; [`name`]: its names; [`system`]: the system's threads below;
+//! - [`life`]: the slot of a thread and the stations of its life; [`name`]: its names; [`system`]: the
+//!   system's threads below;
 //! - [`registry`]: all threads that are alive;
 //! - [`values`]: the values that each thread has for each local;
 //! - [`dispatcher`]: the timers, in a [`heap`];

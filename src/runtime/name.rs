@@ -1,7 +1,8 @@
 //! The names of threads: the given ones, the default ones, and what the system's tools show.
 //!
-//! Each different name that a thread has had is kept as long as the thread's slot serves it, in a list of small allocations; the current one is a
-//! pointer into that list. Readers follow the pointer without a lock; writers hold [`NAMES`].
+//! Each different name that a thread has had is kept as long as the thread's slot serves it, in a list of
+//! small allocations; the current one is a pointer into that list. Readers follow the pointer without a lock;
+//! writers hold [`NAMES`].
 
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{Ordering, fence};

@@ -1,8 +1,8 @@
 //! Who is alive: all threads that have been started and are not over, timers and dummies included.
 //!
-//! A thread stands in one of two lists. `alive`: from the moment of its start, in that order, main first. `ended`: its last destructor has begun,
-//! but nobody has seen the system's thread end. `enumerate` shows the first list; exit waits for both. Ended threads that nobody joins are
-//! looked after by the next starts.
+//! A thread stands in one of two lists. `alive`: from the moment of its start, in that order, main first.
+//! `ended`: its last destructor has begun, but nobody has seen the system's thread end. `enumerate` shows the
+//! first list; exit waits for both. Ended threads that nobody joins are looked after by the next starts.
 
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -257,8 +257,8 @@ pub(crate) fn end_main() {
     }
 }
 
-/// Waits for the end of all threads that are not daemons, but for the caller and those that do the same; then nothing can be started any
-/// more. False if the time ran out.
+/// Waits for the end of all threads that are not daemons, but for the caller and those that do the same; then
+/// nothing can be started any more. False if the time ran out.
 pub(crate) fn join_all(deadline: Deadline) -> bool {
     // The handle of the current thread, if it has one: a dummy is a daemon anyway.
     let me = per_thread::with(|mine| mine.thread.get());
@@ -313,7 +313,8 @@ pub(crate) unsafe fn let_go() {
     unsafe { REGISTRY.let_go() };
 }
 
-/// In a child of fork: the calling thread is the main one, and alone. All others are over, and leave behind what they had.
+/// In a child of fork: the calling thread is the main one, and alone. All others are over, and leave behind
+/// what they had.
 pub(crate) fn begin_child() {
     let me = per_thread::with(|mine| mine.thread.get());
     let mut registry = REGISTRY.lock();

@@ -57,7 +57,8 @@ fn round_up(stack: usize) -> usize {
     stack.checked_next_multiple_of(PAGE).unwrap_or(usize::MAX & !(PAGE - 1))
 }
 
-/// Waits for the end of a thread; its result, or `None` if the time ran out. One caller at a time, and none after a success.
+/// Waits for the end of a thread; its result, or `None` if the time ran out. One caller at a time, and none
+/// after a success.
 pub(crate) fn join(thread: usize, deadline: Deadline) -> Option<*mut c_void> {
     let mut result = ptr::null_mut();
     let mut old = 0;

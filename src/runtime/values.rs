@@ -1,8 +1,9 @@
 //! The values that each thread has for each local.
 //!
-//! A thread's values lie in a table of its own, found through its per-thread block: an open-addressed hash table keyed by the whole handle of the
-//! local, so that a hit needs no further check. The owner alone reads it without the table's guard, and alone replaces its memory; everything
-//! else, by whomever, is done under the guard. Whoever frees a local goes through the tables of all threads.
+//! A thread's values lie in a table of its own, found through its per-thread block: an open-addressed hash
+//! table keyed by the whole handle of the local, so that a hit needs no further check. The owner alone reads
+//! it without the table's guard, and alone replaces its memory; everything else, by whomever, is done under
+//! the guard. Whoever frees a local goes through the tables of all threads.
 //!
 //! # A cell
 //!
@@ -13,10 +14,11 @@
 //! | a handle | not `present`, NULL | it has none, but the local has been met here: its init has run |
 //! | `GONE` | NULL | the local was freed; a search goes on |
 //!
-//! The key is published with release after the rest; the owner's reads are of its own writes, but for `GONE` and the NULL beside it.
+//! The key is published with release after the rest; the owner's reads are of its own writes, but for `GONE`
+//! and the NULL beside it.
 //!
-//! Destructors are called outside of any guard. Each value is stamped with the round of destruction in which it was set: a round at the
-//! thread's end destroys older ones only.
+//! Destructors are called outside of any guard. Each value is stamped with the round of destruction in which
+//! it was set: a round at the thread's end destroys older ones only.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -85,7 +87,8 @@ impl Forget for Tables {
 
 impl Forget for Rest {
     fn forget(&mut self) {
-        // Only a table of a thread that the child does not have can be left in the middle of a change, and the child forgets those whole.
+        // Only a table of a thread that the child does not have can be left in the middle of a change, and
+        // the child forgets those whole.
     }
 }
 
@@ -116,11 +119,13 @@ fn slot_of(key: usize, mask: usize) -> usize {
     (key >> 6 ^ key >> 13) & mask
 }
 
-/// The calling thread's value for a local with this key, if the local has been met here. The fast path of `local_get`.
+/// The calling thread's value for a local with this key, if the local has been met here. The fast path of
+/// `local_get`.
 #[inline(always)]
 pub(crate) fn get(key: usize) -> Option<*mut c_void> {
     let table = per_thread::with(|mine| mine.locals.get()) as *const Table;
-    // SAFETY: the thread's own table lives as long as the thread; its memory is replaced by this thread alone.
+    // SAFETY: the thread's own table lives as long as the thread; its memory is replaced by this thread
+    // alone.
     let table = unsafe { table.as_ref() }?;
     let (cells, mask) = (table.cells.get(), table.mask.get());
     let mut at = slot_of(key, mask);
@@ -197,7 +202,8 @@ impl Table {
         cell.present.get().then(|| cell.value.load(Ordering::Relaxed))
     }
 
-    /// Gives this thread a value for a local that it has met; the former one is owed its destructor. `None` if the local was freed.
+    /// Gives this thread a value for a local that it has met; the former one is owed its destructor. `None`
+    /// if the local was freed.
     pub(crate) fn set(&self, key: usize, value: *mut c_void) -> Option<Owed> {
         let rest = self.guarded.lock();
         let cell = rest.find(key)?;
@@ -358,7 +364,8 @@ pub(crate) fn destroy_round() -> bool {
     }
 }
 
-/// Destroys all that the calling thread has, in as many rounds as there are. Its timers' functions end so, and main.
+/// Destroys all that the calling thread has, in as many rounds as there are. Its timers' functions end so,
+/// and main.
 pub(crate) fn destroy_all() {
     for _ in 0..ROUNDS {
         if !destroy_round() {
