@@ -29,7 +29,7 @@ use crate::handle::{Handle, Kind};
 use crate::park::guarded::{Forget, Guarded};
 use crate::park::queue::Queue;
 use crate::park::waiter::{GRANTED, REFUSED, WAITING, WOKEN, Waiter};
-use crate::runtime::{end, identity};
+use crate::runtime::{end, identity, system};
 use crate::time::{Deadline, FOREVER, Timeout};
 
 /// What the last to arrive does before anyone goes on; anything but zero is a failure.
@@ -257,7 +257,7 @@ impl Barrier {
         let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
         // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier
         // lives.
-        let failed = unsafe { action(self.arg.load(Ordering::Acquire)) } != 0;
+        let failed = system::uncancelled(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
         let mut round = self.round.lock();
         round.actor = 0;
         let disturbed = round.disturbed;

@@ -32,7 +32,7 @@ use crate::park::queue::Queue;
 use crate::park::waiter::{WAITING, Waiter};
 use crate::raw_lock::{Lockable, RawLock};
 use crate::rlock::RLock;
-use crate::runtime::end;
+use crate::runtime::{end, system};
 use crate::time::{Deadline, Timeout};
 
 /// See the module.
@@ -237,14 +237,15 @@ impl Handle<Condition> {
     pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.user_lock().claim_if_held()?;
-        if predicate().ok_or(Error::Callback)? {
+        let mut is_true = || system::uncancelled(&mut predicate).ok_or(Error::Callback);
+        if is_true()? {
             return Ok(true);
         }
         // Even without any time, others get a chance to take the lock, and the predicate is asked again.
         let deadline = timeout.deadline();
         loop {
             condition.wait(tag, deadline)?;
-            if predicate().ok_or(Error::Callback)? {
+            if is_true()? {
                 return Ok(true);
             }
             if deadline.has_passed() {

@@ -13,7 +13,7 @@ use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::runtime::life::Destructor;
 use crate::runtime::values::{self, Table};
-use crate::runtime::{exit, identity, registry};
+use crate::runtime::{exit, identity, registry, system};
 
 /// Makes the value of the thread that calls it.
 pub type Init = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
@@ -90,7 +90,7 @@ impl Handle<Local> {
         }
         if let Some(init) = local.init() {
             // SAFETY: whoever made the local promised that init takes this argument.
-            let value = unsafe { init(local.arg.load(Ordering::Acquire)) };
+            let value = system::uncancelled(|| unsafe { init(local.arg.load(Ordering::Acquire)) });
             self.put(table, value)?;
         }
         Ok((table, local))

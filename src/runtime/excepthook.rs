@@ -5,7 +5,7 @@ use core::ptr;
 use std::io::Write;
 
 use super::life::Thread;
-use super::name;
+use super::{name, system};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::park::guarded::{Forget, Guarded};
@@ -47,7 +47,9 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
     match get() {
         (Some(hook), arg) => {
             // SAFETY: whoever set the hook promised that it takes this argument.
-            unsafe { hook(thread.bits() as *mut c_void, kind.as_ptr(), message.as_ptr(), arg) };
+            system::uncancelled(|| unsafe {
+                hook(thread.bits() as *mut c_void, kind.as_ptr(), message.as_ptr(), arg);
+            });
         }
         (None, _) => {
             let (thread, _) = thread.check()?;
@@ -64,7 +66,7 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
             ];
             // One write, so that lines of several threads do not mix. Where stderr is closed, nobody wants to
             // know.
-            let _ = std::io::stderr().lock().write_all(&parts.concat());
+            let _ = system::uncancelled(|| std::io::stderr().lock().write_all(&parts.concat()));
         }
     }
     Ok(())

@@ -6,7 +6,7 @@
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{identity, registry, values};
+use super::{identity, registry, system, values};
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
 use crate::time::Timeout;
@@ -87,7 +87,7 @@ pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
         };
         let Some((callback, arg)) = next else { break };
         // SAFETY: whoever registered it promised that they go together.
-        unsafe { callback(arg as *mut c_void) };
+        system::uncancelled(|| unsafe { callback(arg as *mut c_void) });
     }
     registry::end_main();
     Ok(registry::join_all(deadline))

@@ -62,6 +62,8 @@ pub(crate) const ENDED: u32 = 64;
 pub(crate) const LEAVING: u32 = 128;
 /// Its timer is gone, but was not cancelled: `extra` is the interval. By the timer.
 pub(crate) const ORPHAN: u32 = 512;
+/// Somebody waits for its state to change. By the waiter, before it sleeps.
+const WATCHED: u32 = 1024;
 /// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
 
@@ -162,22 +164,31 @@ impl Thread {
 
     /// From one state to another, waking those who wait for that; false if it was in a third one.
     pub(crate) fn go(&self, from: u32, to: u32) -> bool {
-        let gone = self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let gone = self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Acquire).is_ok();
         if gone && to != STARTING && to != REAPING {
-            park::wake_all(&self.state);
+            self.tell_watchers();
         }
         gone
     }
 
+    /// Either the watcher's mark is seen here, or the watcher, looking after it has made the mark, sees the new state:
+    /// both are sequentially consistent.
+    fn tell_watchers(&self) {
+        if self.flags.load(Ordering::SeqCst) & WATCHED != 0 {
+            park::wake_all(&self.state);
+        }
+    }
+
     /// Its life is over, wherever it was; true for the one call that ends it.
     pub(crate) fn end(&self) -> bool {
-        let ended = self.state.swap(OVER, Ordering::AcqRel) != OVER;
-        park::wake_all(&self.state);
+        let ended = self.state.swap(OVER, Ordering::SeqCst) != OVER;
+        self.tell_watchers();
         ended
     }
 
     /// Waits until the state is another than this one. False if the time ran out.
     pub(crate) fn wait_while(&self, state: u32, deadline: Deadline) -> bool {
+        self.flags.fetch_or(WATCHED, Ordering::SeqCst);
         while self.state() == state {
             if !park::wait(&self.state, state, deadline) {
                 return self.state() != state;
@@ -244,7 +255,9 @@ impl Thread {
         if !destroy.is_null() && !self.arg().is_null() {
             // SAFETY: `set_destroy` stored a `Destructor`; whoever set it promised that it takes the
             // argument.
-            unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy)(self.arg()) };
+            let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };
+            // SAFETY: as above.
+            system::uncancelled(|| unsafe { destroy(self.arg()) });
         }
     }
 

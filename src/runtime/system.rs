@@ -57,24 +57,31 @@ fn round_up(stack: usize) -> usize {
     stack.checked_next_multiple_of(PAGE).unwrap_or(usize::MAX & !(PAGE - 1))
 }
 
+/// Runs `f` without being cancelled by `pthread_cancel`, which stays pending. No call of this library is a
+/// cancellation point, and the unwinding by which a thread is cancelled must not meet the guard of an export: so this
+/// is around what the system makes one, and around the callbacks that run inside of a call.
+pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
+    let mut former = 0;
+    // SAFETY: changes the calling thread's state alone, and changes it back below.
+    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut former) };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { pthread_setcancelstate(former, ptr::null_mut()) };
+    result
+}
+
 /// Waits for the end of a thread; its result, or `None` if the time ran out. One caller at a time, and none
 /// after a success.
 pub(crate) fn join(thread: usize, deadline: Deadline) -> Option<*mut c_void> {
     let mut result = ptr::null_mut();
-    let mut old = 0;
-    // pthread_join is a cancellation point; no call of this library is.
+    let thread = thread as libc::pthread_t;
     // SAFETY: the thread was started here and nobody has joined it yet.
-    let joined = unsafe {
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut old);
-        let joined = match deadline.timespec() {
-            None => libc::pthread_join(thread as libc::pthread_t, &mut result),
-            Some(until) => {
-                pthread_clockjoin_np(thread as libc::pthread_t, &mut result, libc::CLOCK_MONOTONIC, &until)
-            }
-        };
-        pthread_setcancelstate(old, ptr::null_mut());
-        joined
-    };
+    let joined = uncancelled(|| unsafe {
+        match deadline.timespec() {
+            None => libc::pthread_join(thread, &mut result),
+            Some(until) => pthread_clockjoin_np(thread, &mut result, libc::CLOCK_MONOTONIC, &until),
+        }
+    });
     (joined == 0).then_some(result)
 }
 
@@ -93,7 +100,8 @@ pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
             libc::prctl(libc::PR_SET_NAME, name.as_ptr());
         },
         Some(id) => {
-            let _ = std::fs::write(format!("/proc/self/task/{id}/comm"), name.to_bytes());
+            let file = format!("/proc/self/task/{id}/comm");
+            let _ = uncancelled(|| std::fs::write(file, name.to_bytes()));
         }
     }
 }

@@ -26,8 +26,8 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::collections::HashMap;
 
-use super::end;
 use super::life::Destructor;
+use super::{end, system};
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
 use crate::per_thread;
@@ -107,7 +107,7 @@ impl Owed {
             && !self.value.is_null()
         {
             // SAFETY: whoever made the local promised that its destructor takes its values.
-            unsafe { destroy(self.value) };
+            system::uncancelled(|| unsafe { destroy(self.value) });
         }
     }
 
