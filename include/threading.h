@@ -61,12 +61,12 @@ extern "C" {
  *     static bool account_init(struct account *account, threading_lock *shared)
  *     {
  *         account->balance = 0;
- *         account->lock = threading_lock_ref(shared); /* a reference of the account's own */
+ *         account->lock = threading_lock_ref(shared); // a reference of the account's own
  *         return account->lock != NULL;
  *     }
  *     static void account_end(struct account *account)
  *     {
- *         (void)threading_lock_free(account->lock); /* whoever else has one goes on */
+ *         (void)threading_lock_free(account->lock); // whoever else has one goes on
  *     }
  */
 
@@ -116,8 +116,7 @@ typedef struct threading_thread threading_thread;
 typedef struct threading_thread_list threading_thread_list;
 
 /**
- * A thread whose function runs after a delay, unless it is cancelled before. Python:
- * `threading.Timer`.
+ * A thread whose function runs after a delay, unless it is cancelled. Python: `threading.Timer`.
  */
 typedef struct threading_timer threading_timer;
 
@@ -216,7 +215,8 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  *         if (status == THREADING_TIMED_OUT)
  *             return 0;
  *         if (status != THREADING_OK) {
- *             fprintf(stderr, "%s: %s\n", threading_status_name(status), threading_last_error_message());
+ *             const char *message = threading_last_error_message();
+ *             fprintf(stderr, "%s: %s\n", threading_status_name(status), message);
  *             return -1;
  *         }
  *         return threading_lock_release(lock) == THREADING_OK ? 1 : -1;
@@ -499,7 +499,7 @@ uint32_t threading_version_number(void);
  *     {
  *         threading_thread_list *threads = threading_enumerate();
  *         for (size_t i = 0; i < threading_thread_list_len(threads); i++) {
- *             threading_thread *thread = threading_thread_list_get(threads, i); /* borrowed */
+ *             threading_thread *thread = threading_thread_list_get(threads, i); // borrowed
  *             printf("%s%s\n", threading_thread_name(thread),
  *                    thread == threading_current_thread() ? ", which prints this" : "");
  *         }
@@ -751,7 +751,7 @@ threading_status threading_report_exception(const char *type, const char *messag
  * A thread that is started and joined; if there is none, start and free get NULL and report it:
  *     static void *greet(void *name)
  *     {
- *         printf("%s says: hello %s\n", threading_thread_name(threading_current_thread()), (char *)name);
+ *         printf("hello %s\n", (char *)name);
  *         return name;
  *     }
  *     static bool greet_in_a_thread(char *name)
@@ -863,8 +863,8 @@ bool threading_thread_is_daemon(threading_thread *thread);
  * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when it is too small;
  *         THREADING_ERR_ALREADY_STARTED
  *
- * Blocks: never. Thread safety: any thread. Python: none: `threading.stack_size(bytes)` is for all
- * threads. Since 0.1.0.
+ * Blocks: never. Thread safety: any thread. Python: none (`threading.stack_size(bytes)` is for all
+ * threads). Since 0.1.0.
  */
 threading_status threading_thread_set_stack_size(threading_thread *thread, size_t bytes);
 
@@ -917,9 +917,9 @@ void *threading_thread_run(threading_thread *thread);
  *
  * \param thread the thread
  * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED, also when it has ended,
- *         and for main and dummies; THREADING_ERR_SYSTEM when the system refuses a thread;
- *         THREADING_ERR_SHUTDOWN after threading_shutdown(); THREADING_ERR_NO_MEMORY. After these last
- *         three nothing has changed, and it may be tried again
+ *         and for main and dummies; THREADING_ERR_SHUTDOWN after threading_shutdown();
+ *         THREADING_ERR_SYSTEM when the system refuses a thread, THREADING_ERR_NO_MEMORY: then nothing
+ *         has changed, and it may be tried again
  *
  * Blocks: never. Thread safety: any thread. Python: `thread.start()`. Since 0.1.0.
  */
@@ -1038,14 +1038,14 @@ void *threading_thread_arg(threading_thread *thread);
  *     {
  *         threading_timer *timer = threading_timer_new(seconds, remind, text);
  *         bool started = threading_timer_start(timer) == THREADING_OK;
- *         return threading_timer_free(timer) == THREADING_OK && started; /* it keeps itself */
+ *         return threading_timer_free(timer) == THREADING_OK && started; // it keeps itself
  *     }
  */
 
 /**
  * Makes a timer that will call function(arg) so many seconds after its start.
  *
- * Named `Thread-N` if nobody names it, and a daemon, as a thread of threading_thread_new().
+ * It gets its name and its daemon flag as a thread of threading_thread_new() does.
  *
  * \param interval in seconds, with a rule of its own: zero and below, THREADING_FOREVER included,
  *         fires at once, positive infinity never
@@ -1090,7 +1090,7 @@ threading_status threading_timer_free(threading_timer *timer);
  * \return the thread, borrowed, and valid as long as the timer's handle; NULL with
  *         THREADING_ERR_HANDLE
  *
- * Blocks: never. Thread safety: any thread. Python: none: a `Timer` is a `Thread`. Since 0.1.0.
+ * Blocks: never. Thread safety: any thread. Python: none (a `Timer` is a `Thread`). Since 0.1.0.
  */
 threading_thread *threading_timer_thread(threading_timer *timer);
 
@@ -1101,10 +1101,9 @@ threading_thread *threading_timer_thread(threading_timer *timer);
  * A timer that was cancelled before is started legally, and ends at once.
  *
  * \param timer the timer
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED; THREADING_ERR_SYSTEM when
- *         the system refuses the library a thread; THREADING_ERR_SHUTDOWN after threading_shutdown();
- *         THREADING_ERR_NO_MEMORY. After these last three nothing has changed, and it may be tried
- *         again
+ * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED; THREADING_ERR_SHUTDOWN
+ *         after threading_shutdown(); THREADING_ERR_SYSTEM when the system refuses the library a
+ *         thread, THREADING_ERR_NO_MEMORY: then nothing has changed, and it may be tried again
  *
  * Blocks: never. Thread safety: any thread. Python: `timer.start()`. Since 0.1.0.
  */
@@ -1267,7 +1266,7 @@ threading_status threading_lock_at_fork_reinit(threading_lock *lock);
  * A function that calls itself with the lock held:
  *     static threading_status dive(threading_rlock *rlock, int depth)
  *     {
- *         threading_status status = threading_rlock_acquire(rlock); /* at once if it is the caller's */
+ *         threading_status status = threading_rlock_acquire(rlock); // at once if it is the caller's
  *         if (status != THREADING_OK)
  *             return status;
  *         if (depth > 0)
@@ -1963,7 +1962,7 @@ threading_status threading_event_at_fork_reinit(threading_event *event);
  *         for (int step = 0; step < 3; step++) {
  *             size_t index;
  *             if (threading_barrier_wait(barrier, &index) != THREADING_OK)
- *                 return NULL; /* broken: somebody has given up */
+ *                 return NULL; // broken: somebody has given up
  *             if (index == 0)
  *                 printf("step %d\n", step);
  *         }

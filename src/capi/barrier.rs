@@ -17,7 +17,7 @@
 //!         for (int step = 0; step < 3; step++) {
 //!             size_t index;
 //!             if (threading_barrier_wait(barrier, &index) != THREADING_OK)
-//!                 return NULL; /* broken: somebody has given up */
+//!                 return NULL; // broken: somebody has given up
 //!             if (index == 0)
 //!                 printf("step %d\n", step);
 //!         }

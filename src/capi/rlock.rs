@@ -8,7 +8,7 @@
 //! A function that calls itself with the lock held:
 //!     static threading_status dive(threading_rlock *rlock, int depth)
 //!     {
-//!         threading_status status = threading_rlock_acquire(rlock); /* at once if it is the caller's */
+//!         threading_status status = threading_rlock_acquire(rlock); // at once if it is the caller's
 //!         if (status != THREADING_OK)
 //!             return status;
 //!         if (depth > 0)

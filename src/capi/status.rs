@@ -19,7 +19,8 @@
 //!         if (status == THREADING_TIMED_OUT)
 //!             return 0;
 //!         if (status != THREADING_OK) {
-//!             fprintf(stderr, "%s: %s\n", threading_status_name(status), threading_last_error_message());
+//!             const char *message = threading_last_error_message();
+//!             fprintf(stderr, "%s: %s\n", threading_status_name(status), message);
 //!             return -1;
 //!         }
 //!         return threading_lock_release(lock) == THREADING_OK ? 1 : -1;

@@ -15,7 +15,7 @@
 //! A thread that is started and joined; if there is none, start and free get NULL and report it:
 //!     static void *greet(void *name)
 //!     {
-//!         printf("%s says: hello %s\n", threading_thread_name(threading_current_thread()), (char *)name);
+//!         printf("hello %s\n", (char *)name);
 //!         return name;
 //!     }
 //!     static bool greet_in_a_thread(char *name)
@@ -152,8 +152,8 @@ pub extern "C" fn threading_thread_is_daemon(thread: *mut threading_thread) -> b
 /// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when it is too small;
 ///         THREADING_ERR_ALREADY_STARTED
 ///
-/// Blocks: never. Thread safety: any thread. Python: none: `threading.stack_size(bytes)` is for all
-/// threads. Since 0.1.0.
+/// Blocks: never. Thread safety: any thread. Python: none (`threading.stack_size(bytes)` is for all
+/// threads). Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_set_stack_size(
     thread: *mut threading_thread,
@@ -226,9 +226,9 @@ pub extern "C-unwind" fn threading_thread_run(thread: *mut threading_thread) -> 
 ///
 /// \param thread the thread
 /// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED, also when it has ended,
-///         and for main and dummies; THREADING_ERR_SYSTEM when the system refuses a thread;
-///         THREADING_ERR_SHUTDOWN after threading_shutdown(); THREADING_ERR_NO_MEMORY. After these last
-///         three nothing has changed, and it may be tried again
+///         and for main and dummies; THREADING_ERR_SHUTDOWN after threading_shutdown();
+///         THREADING_ERR_SYSTEM when the system refuses a thread, THREADING_ERR_NO_MEMORY: then nothing
+///         has changed, and it may be tried again
 ///
 /// Blocks: never. Thread safety: any thread. Python: `thread.start()`. Since 0.1.0.
 #[unsafe(no_mangle)]

@@ -34,7 +34,7 @@
 //!     {
 //!         threading_thread_list *threads = threading_enumerate();
 //!         for (size_t i = 0; i < threading_thread_list_len(threads); i++) {
-//!             threading_thread *thread = threading_thread_list_get(threads, i); /* borrowed */
+//!             threading_thread *thread = threading_thread_list_get(threads, i); // borrowed
 //!             printf("%s%s\n", threading_thread_name(thread),
 //!                    thread == threading_current_thread() ? ", which prints this" : "");
 //!         }

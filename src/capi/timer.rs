@@ -21,7 +21,7 @@
 //!     {
 //!         threading_timer *timer = threading_timer_new(seconds, remind, text);
 //!         bool started = threading_timer_start(timer) == THREADING_OK;
-//!         return threading_timer_free(timer) == THREADING_OK && started; /* it keeps itself */
+//!         return threading_timer_free(timer) == THREADING_OK && started; // it keeps itself
 //!     }
 
 use core::ffi::c_void;
@@ -34,7 +34,7 @@ use crate::handle::Handle;
 
 /// Makes a timer that will call function(arg) so many seconds after its start.
 ///
-/// Named `Thread-N` if nobody names it, and a daemon, as a thread of threading_thread_new().
+/// It gets its name and its daemon flag as a thread of threading_thread_new() does.
 ///
 /// \param interval in seconds, with a rule of its own: zero and below, THREADING_FOREVER included,
 ///         fires at once, positive infinity never
@@ -86,7 +86,7 @@ pub extern "C" fn threading_timer_free(timer: *mut threading_timer) -> threading
 /// \return the thread, borrowed, and valid as long as the timer's handle; NULL with
 ///         THREADING_ERR_HANDLE
 ///
-/// Blocks: never. Thread safety: any thread. Python: none: a `Timer` is a `Thread`. Since 0.1.0.
+/// Blocks: never. Thread safety: any thread. Python: none (a `Timer` is a `Thread`). Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_thread(timer: *mut threading_timer) -> *mut threading_thread {
     handle(|| object(timer).thread())
@@ -98,10 +98,9 @@ pub extern "C" fn threading_timer_thread(timer: *mut threading_timer) -> *mut th
 /// A timer that was cancelled before is started legally, and ends at once.
 ///
 /// \param timer the timer
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED; THREADING_ERR_SYSTEM when
-///         the system refuses the library a thread; THREADING_ERR_SHUTDOWN after threading_shutdown();
-///         THREADING_ERR_NO_MEMORY. After these last three nothing has changed, and it may be tried
-///         again
+/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED; THREADING_ERR_SHUTDOWN
+///         after threading_shutdown(); THREADING_ERR_SYSTEM when the system refuses the library a
+///         thread, THREADING_ERR_NO_MEMORY: then nothing has changed, and it may be tried again
 ///
 /// Blocks: never. Thread safety: any thread. Python: `timer.start()`. Since 0.1.0.
 #[unsafe(no_mangle)]

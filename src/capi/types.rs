@@ -37,12 +37,12 @@
 //!     static bool account_init(struct account *account, threading_lock *shared)
 //!     {
 //!         account->balance = 0;
-//!         account->lock = threading_lock_ref(shared); /* a reference of the account's own */
+//!         account->lock = threading_lock_ref(shared); // a reference of the account's own
 //!         return account->lock != NULL;
 //!     }
 //!     static void account_end(struct account *account)
 //!     {
-//!         (void)threading_lock_free(account->lock); /* whoever else has one goes on */
+//!         (void)threading_lock_free(account->lock); // whoever else has one goes on
 //!     }
 
 use core::ffi::{c_char, c_int, c_void};
@@ -78,8 +78,7 @@ pub struct threading_thread {
     _opaque: [u8; 0],
 }
 
-/// A thread whose function runs after a delay, unless it is cancelled before. Python:
-/// `threading.Timer`.
+/// A thread whose function runs after a delay, unless it is cancelled. Python: `threading.Timer`.
 pub struct threading_timer {
     _opaque: [u8; 0],
 }
