@@ -136,17 +136,15 @@ impl Handle<Barrier> {
 
     /// Sets the timeout of waits that name none.
     pub fn set_timeout(self, seconds: f64) -> Result<()> {
-        let (barrier, _) = self.check()?;
-        Timeout::new(seconds)?;
-        barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed);
-        Ok(())
+        self.argument(Timeout::new(seconds))?;
+        self.look(|barrier, _| barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed))
     }
 
     /// Waits until all have arrived, no longer than the default timeout. The place in which the caller
     /// arrived.
     pub fn wait(self) -> Result<usize> {
-        let (barrier, _) = self.check()?;
-        self.wait_timeout(Timeout::new(f64::from_bits(barrier.timeout.load(Ordering::Relaxed)))?)
+        let seconds = self.read(|barrier| f64::from_bits(barrier.timeout.load(Ordering::Acquire)))?;
+        self.wait_timeout(Timeout::new(seconds)?)
     }
 
     /// Waits until all have arrived; if the time runs out before that, the barrier is broken.

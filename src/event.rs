@@ -14,8 +14,13 @@
 //! | not set, n waiters | the same, n + 1 waiters | a thread about to wait | relaxed |
 //! | not set, n waiters | `SET`, no waiters, the next round if n > 0 | set, which then wakes all | release |
 //! | not set, n waiters | the same, n - 1 waiters | a waiter whose time ran out, in the round in which it came | relaxed |
-//! | `SET` | not set | clear | relaxed |
+//! | `SET` | `SET`, the same | set: written all the same | release |
+//! | `SET` | not set | clear | acquire and release |
 //! | any | | whoever finds `SET`, or another round than its own | acquire |
+//!
+//! A set that finds the flag set writes the word nevertheless, and a clear reads what it replaces with acquire. Otherwise
+//! a consumer that waits, clears and then looks could miss what a producer stored before such a set: the set would
+//! have come before the clear, but what was stored before it not yet be seen.
 //!
 //! Waiters sleep on the lower half, which shows each set that concerns them. A waiter in whose absence the
 //! round went on has been set free, even if a clear followed. So no waiter has to look at the event again,
@@ -104,27 +109,19 @@ impl Handle<Event> {
     /// Sets the flag, and lets all go on that wait for it.
     #[inline]
     pub fn set(self) -> Result<()> {
-        if self.is_set()? { Ok(()) } else { self.set_slow() }
-    }
-
-    fn set_slow(self) -> Result<()> {
         let (event, tag) = self.slot()?;
         let mut word = event.word().load(Ordering::Relaxed);
         loop {
             if word & TAG != tag {
                 return Err(Error::Handle);
             }
-            if word & SET != 0 {
-                return Ok(());
-            }
             let waiters = word & WAITERS != 0;
-            let round = if waiters { word.wrapping_add(ROUND) & ROUNDS } else { word & ROUNDS };
-            match event.word().compare_exchange_weak(
-                word,
-                tag | SET | round,
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            let set = match (word & SET != 0, waiters) {
+                (true, _) => word,
+                (false, false) => word | SET,
+                (false, true) => tag | SET | (word.wrapping_add(ROUND) & ROUNDS),
+            };
+            match event.word().compare_exchange_weak(word, set, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     if waiters {
                         park::wake_all(event.word().lower());
@@ -140,7 +137,7 @@ impl Handle<Event> {
     #[inline]
     pub fn clear(self) -> Result<()> {
         let (event, tag) = self.slot()?;
-        event.change(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::Relaxed).map(drop)
+        event.change(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::AcqRel).map(drop)
     }
 
     /// Waits until the flag is set. False if the time ran out.

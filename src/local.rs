@@ -76,34 +76,45 @@ impl Handle<Local> {
         })
     }
 
-    /// The calling thread's table, in which it has met this local: init has run.
-    fn met(self) -> Result<(&'static Table, &'static Local)> {
-        let (local, _) = self.check()?;
+    /// The calling thread's table, in which it has met this local: init has run. And the local's destructor.
+    fn met(self) -> Result<(&'static Table, Option<Destructor>)> {
+        let (init, arg, destroy) =
+            self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), local.destroy()))?;
         let known = values::get(self.bits()).is_some();
         let table = values::mine()?;
-        if known || !table.meet(self.bits(), local.destroy())? {
-            return Ok((table, local));
+        if known || !table.meet(self.bits(), destroy)? {
+            return Ok((table, destroy));
         }
+        // Whoever freed the local meanwhile may have been here before.
+        self.check().inspect_err(|_| table.part(self.bits()))?;
         if registry::is_main(identity::ident()) {
             // Main's values are destroyed when the process leaves.
             exit::need()?;
         }
-        if let Some(init) = local.init() {
+        if let Some(init) = init {
             // SAFETY: whoever made the local promised that init takes this argument.
-            let value = system::uncancelled(|| unsafe { init(local.arg.load(Ordering::Acquire)) });
+            let value = system::uncancelled(|| unsafe { init(arg) });
             self.put(table, value)?;
         }
-        Ok((table, local))
+        Ok((table, destroy))
     }
 
     /// Sets the value; what was there before is destroyed.
     fn put(self, table: &'static Table, value: *mut c_void) -> Result<()> {
         table.set(self.bits(), value).ok_or(Error::Handle)?.pay();
-        // Whoever freed the local meanwhile may have been here before the value was: then it stays the
-        // caller's.
-        self.check()
-            .map(drop)
-            .inspect_err(|_| table.take(self.bits()).into_iter().for_each(values::Owed::remit))
+        self.unless_freed(|| table.take(self.bits()))
+    }
+
+    /// Whoever has freed the local while something was set may have come too early to destroy it: then it is taken back,
+    /// and stays the caller's. Otherwise it has been destroyed, as it should.
+    fn unless_freed(self, take_back: impl FnOnce() -> Option<values::Owed>) -> Result<()> {
+        match self.check() {
+            Ok(_) => Ok(()),
+            Err(error) => take_back().map_or(Ok(()), |owed| {
+                owed.remit();
+                Err(error)
+            }),
+        }
     }
 
     /// The calling thread's value; `None` if it has none.
@@ -135,25 +146,21 @@ impl Handle<Local> {
 
     /// Sets an attribute of the calling thread's.
     pub fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
-        let (table, local) = self.met()?;
+        let (table, destroy) = self.met()?;
         let name = name.to_bytes();
-        table.set_attribute(self.bits(), name, value, local.destroy())?.ok_or(Error::Handle)?.pay();
-        // As in `put`.
-        self.check().map(drop).inspect_err(|_| {
-            let taken = table.take_attribute(self.bits(), name);
-            taken.ok().flatten().into_iter().for_each(values::Owed::remit);
-        })
+        table.set_attribute(self.bits(), name, value, destroy)?.ok_or(Error::Handle)?.pay();
+        self.unless_freed(|| table.take_attribute(self.bits(), name))
     }
 
     /// An attribute of the calling thread's; `None` if it has none of this name.
     pub fn attr(self, name: &CStr) -> Result<Option<*mut c_void>> {
         let (table, _) = self.met()?;
-        table.attribute(self.bits(), name.to_bytes())
+        Ok(table.attribute(self.bits(), name.to_bytes()))
     }
 
     /// Deletes and destroys an attribute. False if there is none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
         let (table, _) = self.met()?;
-        Ok(table.take_attribute(self.bits(), name.to_bytes())?.map(values::Owed::pay).is_some())
+        Ok(table.take_attribute(self.bits(), name.to_bytes()).map(values::Owed::pay).is_some())
     }
 }

@@ -46,6 +46,8 @@ pub fn current() -> Result<Handle<Thread>> {
     }
     let ident = identity::ident();
     let current = if registry::is_main(ident) {
+        // Its end is waited for, unless there is no memory to announce it.
+        let _ = end::arm();
         registry::main_thread()?
     } else {
         end::arm()?;
@@ -91,129 +93,114 @@ impl Handle<Thread> {
         Thread::create(inherited_daemon(), target, arg)
     }
 
-    fn thread(self) -> Result<&'static Thread> {
-        Ok(self.check()?.0)
-    }
-
-    fn unstarted(self) -> Result<&'static Thread> {
-        let thread = self.thread()?;
-        if thread.state() == NEW { Ok(thread) } else { Err(Error::AlreadyStarted) }
+    /// Sets something up that must be before the start.
+    fn set_up<R>(self, set: impl FnOnce(&'static Thread) -> R) -> Result<()> {
+        self.pinned(|thread| {
+            if thread.state() != NEW {
+                return Err(Error::AlreadyStarted);
+            }
+            set(thread);
+            Ok(())
+        })
     }
 
     /// The current name; the default one is made with the first question. The pointer stays valid as long as
     /// the handle.
     pub fn name(self) -> Result<*const c_char> {
-        name::of(self.thread()?)
+        name::of(self)
     }
 
     /// Names the thread.
     pub fn set_name(self, name: &CStr) -> Result<()> {
-        name::set(self.thread()?, name)
+        name::set(self, name)
     }
 
     /// Whether the process's end does not wait for it.
     pub fn is_daemon(self) -> Result<bool> {
-        Ok(self.thread()?.is(DAEMON))
+        self.read(|thread| thread.is(DAEMON))
     }
 
     /// Sets that; before start.
     pub fn set_daemon(self, daemon: bool) -> Result<()> {
-        self.unstarted()?.mark(DAEMON, daemon);
-        Ok(())
+        self.set_up(|thread| thread.mark(DAEMON, daemon))
     }
 
     /// Sets the size of its stack; before start. A timer's function runs on a shared stack.
     pub fn set_stack_size(self, bytes: usize) -> Result<()> {
         let bytes = self.argument(checked_stack_size(bytes))?;
-        let thread = self.unstarted()?;
-        if !thread.is(TIMER) {
-            thread.set_extra(bytes);
-        }
-        Ok(())
+        self.set_up(|thread| {
+            if !thread.is(TIMER) {
+                thread.set_extra(bytes);
+            }
+        })
     }
 
     /// Has the argument destroyed once it is not needed any more; before start.
     pub fn set_arg_destructor(self, destroy: Option<Destructor>) -> Result<()> {
-        self.unstarted()?.set_destroy(destroy);
-        Ok(())
+        self.set_up(|thread| thread.set_destroy(destroy))
     }
 
     /// Overrides what it runs; before start.
     pub fn set_run(self, run: Option<Run>) -> Result<()> {
-        self.unstarted()?.set_run(run);
-        Ok(())
+        self.set_up(|thread| thread.set_run(run))
     }
 
     /// The thread itself, to call its `run`.
     pub(crate) fn runnable(self) -> Result<&'static Thread> {
-        self.thread()
+        Ok(self.check()?.0)
     }
 
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
-        let _pin = self.pin()?;
-        let thread = self.thread()?;
-        if !thread.go(NEW, STARTING) {
-            return Err(Error::AlreadyStarted);
-        }
-        let launched = launch(thread);
-        if launched.is_err() {
-            thread.set_ident(0);
-            thread.go(STARTING, NEW);
-        }
-        launched
+        self.pinned(launch)
     }
 
     /// Waits until it has ended. False if the time ran out.
     pub fn join(self, timeout: Timeout) -> Result<bool> {
-        let _pin = self.pin()?;
-        let thread = self.thread()?;
-        if thread.is(DUMMY) {
-            return Err(Error::NotJoinable);
-        }
-        if thread.state() == NEW {
-            return Err(Error::NotStarted);
-        }
-        if thread.ident() == identity::ident() {
-            return Err(Error::JoinSelf);
-        }
-        if thread.state() == OVER {
-            return Ok(true);
-        }
-        Ok(thread.join(timeout.deadline()))
+        self.pinned(|thread| {
+            if thread.is(DUMMY) {
+                return Err(Error::NotJoinable);
+            }
+            if thread.state() == NEW {
+                return Err(Error::NotStarted);
+            }
+            if thread.ident() == identity::ident() {
+                return Err(Error::JoinSelf);
+            }
+            if thread.state() == OVER {
+                return Ok(true);
+            }
+            thread.join(timeout.deadline())
+        })
     }
 
     /// Whether it has been started and has not ended.
     pub fn is_alive(self) -> Result<bool> {
-        let _pin = self.pin()?;
-        let thread = self.thread()?;
-        Ok(thread.state() != NEW && !thread.has_ended())
+        self.pinned(|thread| Ok(thread.state() != NEW && !thread.has_ended()))
     }
 
     /// Its number, never used again; 0 before start.
     pub fn ident(self) -> Result<u64> {
-        Ok(self.thread()?.ident())
+        self.read(Thread::ident)
     }
 
     /// The kernel's number; 0 before start, and for a timer until its function runs.
     pub fn native_id(self) -> Result<u64> {
-        let _pin = self.pin()?;
-        let thread = self.thread()?;
-        thread.wait_while(STARTING, Deadline::NEVER);
-        let comes = !matches!(thread.state(), NEW | OVER) && !thread.is(MAIN | DUMMY | TIMER);
-        Ok(u64::from(if comes { thread.await_native_id() } else { thread.native_id() }))
+        self.pinned(|thread| {
+            thread.wait_while(STARTING, Deadline::NEVER);
+            let comes = !matches!(thread.state(), NEW | OVER) && !thread.is(MAIN | DUMMY | TIMER);
+            Ok(u64::from(if comes { thread.await_native_id() } else { thread.native_id() }))
+        })
     }
 
     /// What run returned; NULL before the end.
     pub fn result(self) -> Result<*mut c_void> {
-        let _pin = self.pin()?;
-        let thread = self.thread()?;
-        Ok(if thread.has_ended() { thread.result() } else { ptr::null_mut() })
+        self.pinned(|thread| Ok(if thread.has_ended() { thread.result() } else { ptr::null_mut() }))
     }
 
     /// The argument with which it was made.
     pub fn arg(self) -> Result<*mut c_void> {
-        Ok(self.thread()?.arg())
+        self.read(Thread::arg)
     }
 }
 
@@ -226,34 +213,32 @@ pub(crate) fn inherited_daemon() -> u32 {
     }
 }
 
-/// In `STARTING`: makes a system thread run it, or a timer wait for its moment.
+/// Makes a system thread run it, or a timer wait for its moment. Until it is over, it keeps itself.
 fn launch(thread: &'static Thread) -> Result<()> {
     exit::need()?;
     end::key()?;
+    // If the caller is main and leaves by pthread_exit, the process waits for the thread.
+    let _ = end::arm();
     registry::look_after_ended();
-    registry::add(thread)?;
-    thread.set_ident(identity::new_ident());
-    if !thread.is(NAMED) {
-        name::take_number(thread);
-    }
-    let launched = if thread.is(TIMER) { dispatcher::start(thread) } else { launch_system_thread(thread) };
-    launched.inspect_err(|_| registry::remove(thread))
+    let itself = thread.handle().keep()?;
+    let launched = registry::add(thread).and_then(|()| {
+        thread.set_ident(identity::new_ident());
+        if !thread.is(NAMED) {
+            name::take_number(thread);
+        }
+        let launched =
+            if thread.is(TIMER) { dispatcher::start(thread) } else { launch_system_thread(thread) };
+        launched.inspect_err(|_| registry::withdraw(thread))
+    });
+    launched.inspect_err(|_| itself.let_go())
 }
 
 fn launch_system_thread(thread: &'static Thread) -> Result<()> {
-    let itself = thread.handle().keep()?;
     let stack = if thread.extra() == 0 { stack_size() } else { thread.extra() };
-    match system::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack, false) {
-        Ok(system) => {
-            thread.set_extra(system);
-            thread.go(STARTING, ALIVE);
-            Ok(())
-        }
-        Err(error) => {
-            itself.let_go();
-            Err(error)
-        }
-    }
+    let system = system::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack, false)?;
+    thread.set_extra(system);
+    thread.go(STARTING, ALIVE);
+    Ok(())
 }
 
 /// The threads that were alive at one moment.
@@ -307,7 +292,7 @@ pub fn enumerate() -> Result<Handle<ThreadList>> {
 impl Handle<ThreadList> {
     /// How many threads it holds.
     pub fn len(self) -> Result<usize> {
-        Ok(self.check()?.0.length.load(Ordering::Acquire))
+        self.read(|list| list.length.load(Ordering::Acquire))
     }
 
     /// Whether it holds none; it never does.
@@ -317,13 +302,13 @@ impl Handle<ThreadList> {
 
     /// One of the threads, kept by the list.
     pub fn get(self, index: usize) -> Result<Handle<Thread>> {
-        let _pin = self.pin()?;
-        let (list, _) = self.check()?;
-        if index >= list.length.load(Ordering::Acquire) {
-            return Err(Error::Index);
-        }
-        let threads = list.threads.load(Ordering::Acquire) as *const usize;
-        // SAFETY: the list's memory holds so many handles as long as the list lives.
-        Ok(Handle::from_bits(unsafe { *threads.add(index) }))
+        self.pinned(|list| {
+            if index >= list.length.load(Ordering::Acquire) {
+                return Err(Error::Index);
+            }
+            let threads = list.threads.load(Ordering::Acquire) as *const usize;
+            // SAFETY: the list's memory holds so many handles as long as the list lives.
+            Ok(Handle::from_bits(unsafe { *threads.add(index) }))
+        })
     }
 }

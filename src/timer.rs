@@ -31,27 +31,22 @@ impl Handle<Timer> {
 
     /// The thread that it is, kept by the timer.
     pub fn thread(self) -> Result<Handle<Thread>> {
-        let (timer, tag) = self.slot()?;
-        let thread = timer.thread();
-        // Checked after the read: had the slot found a newer timer, its thread could have been read.
-        timer.is(tag).map(|()| thread)
+        self.read(Timer::thread)
     }
 
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
-        let _pin = self.pin()?;
-        self.thread()?.start()
+        self.pinned(|timer| timer.thread().start())
     }
 
     /// Sees to it that the function will never run. False if it has begun.
     pub fn cancel(self) -> Result<bool> {
-        let _pin = self.pin()?;
-        Ok(self.check()?.0.cancel())
+        self.pinned(|timer| Ok(timer.cancel()))
     }
 
     /// The interval in seconds, as it was given.
     pub fn interval(self) -> Result<f64> {
-        Ok(self.check()?.0.interval())
+        self.read(Timer::interval)
     }
 }
 

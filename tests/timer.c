@@ -484,7 +484,6 @@ static void frees(void)
     struct seen seen = {0};
     threading_timer *timer = new_with_destructor(0.05, count, &fired);
     threading_thread *thread;
-    int expected;
     CHECK_PTR(threading_timer_ref(timer), timer);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -505,15 +504,21 @@ static void frees(void)
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
     check_destroyed(threading_main_thread(), &fired);
 
-    /* A reference to its thread keeps that; a function that still runs has its argument. */
+    /* A reference to its thread keeps all that the timer is. */
     timer = new_with_destructor(0.02, count, &fired);
     thread = threading_thread_ref(thread_of(timer));
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    expected = 2 - atomic_load(&destroyed.calls);
+    CHECK_INT(atomic_load(&destroyed.calls), 0);
     CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
-    join(thread);
-    CHECK_INT(atomic_load(&fired), expected);
+    CHECK_PTR(join(thread), &fired);
+    CHECK_INT(atomic_load(&fired), 2);
     CHECK_INT(atomic_load(&destroyed.calls), 1);
+
+    timer = new_with_destructor(0.02, count, &fired);
+    thread = threading_thread_ref(thread_of(timer));
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    check_destroyed(threading_main_thread(), &fired);
 }
 
 /* ---------------------------------------------------------------------------------- one among many others */

@@ -198,9 +198,7 @@ impl Header {
 
     /// True if the caller has to recycle the slot.
     pub(super) fn drop_pin(&self) -> bool {
-        // A pin of the parent's, dropped by the thread that forked inside of a callback, is forgotten
-        // already.
-        let pins = self.change_pins(|pins| pins - u64::from(pins & PINS != 0));
+        let pins = self.change_pins(|pins| pins - PIN);
         pins & DEAD != 0 && self.is_unpinned(pins)
     }
 

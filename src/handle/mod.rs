@@ -16,8 +16,10 @@ pub(crate) mod arena;
 pub(crate) mod header;
 
 use core::marker::PhantomData;
+use core::sync::atomic::{Ordering, fence};
 
 use crate::error::{Error, Result};
+use crate::park::fork::epoch;
 use arena::Arena;
 use header::{GENERATION, Header, LIVE, TAG};
 
@@ -147,6 +149,21 @@ impl<T: Kind> Handle<T> {
         Self::from_bits(core::ptr::from_ref(object) as usize | object.header().generation() as usize)
     }
 
+    /// Does something with an object whose slot is held in its place meanwhile.
+    pub(crate) fn pinned<R>(self, f: impl FnOnce(&'static T) -> Result<R>) -> Result<R> {
+        let pin = self.pin()?;
+        f(pin.object)
+    }
+
+    /// Reads what does not change while the object lives. Checked after the read: had the slot found a newer object, it
+    /// could have been read from that one.
+    pub(crate) fn read<R>(self, f: impl FnOnce(&'static T) -> R) -> Result<R> {
+        let (object, tag) = self.slot()?;
+        let read = f(object);
+        fence(Ordering::Acquire);
+        if object.header().is(tag) { Ok(read) } else { Err(Error::Handle) }
+    }
+
     /// One more reference for the caller, who owns it like the one that `new` gave.
     pub fn add_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
@@ -195,7 +212,7 @@ impl<T: Kind> Handle<T> {
     pub(crate) fn pin(self) -> Result<Pin<T>> {
         let (object, tag) = self.slot()?;
         object.header().add_pin();
-        let pin = Pin(object);
+        let pin = Pin { object, epoch: epoch() };
         if object.header().is(tag) { Ok(pin) } else { Err(Error::Handle) }
     }
 
@@ -206,20 +223,24 @@ impl<T: Kind> Handle<T> {
 }
 
 /// Holds a slot in its place; see [`Handle::pin`].
-pub(crate) struct Pin<T: Kind>(&'static T);
+pub(crate) struct Pin<T: Kind> {
+    object: &'static T,
+    /// A pin of the parent's, held by the thread that forked, is forgotten already in the child.
+    epoch: u32,
+}
 
 impl<T: Kind> core::ops::Deref for Pin<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0
+        self.object
     }
 }
 
 impl<T: Kind> Drop for Pin<T> {
     fn drop(&mut self) {
-        if self.0.header().drop_pin() {
-            Handle::recycle(self.0);
+        if self.epoch == epoch() && self.object.header().drop_pin() {
+            Handle::recycle(self.object);
         }
     }
 }

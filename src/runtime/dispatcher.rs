@@ -28,7 +28,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::heap::{Entry, Heap, NOWHERE};
 use super::life::{ALIVE, CANCELLED, ORPHAN, STARTING, TIMER, Thread};
 use super::{end, identity, registry, system, values};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::park;
@@ -143,11 +143,6 @@ impl Timer {
         Ok(timer)
     }
 
-    /// Whether the timer with this tag lives here.
-    pub(crate) fn is(&self, tag: u64) -> Result<()> {
-        if self.header.is(tag) { Ok(()) } else { Err(Error::Handle) }
-    }
-
     pub(crate) fn thread(&self) -> Handle<Thread> {
         Handle::from_bits(self.thread.load(Ordering::Acquire))
     }
@@ -186,23 +181,24 @@ impl Timer {
     }
 }
 
-/// Lets a timer's thread, in `STARTING`, wait for its moment.
+/// Lets a timer's thread, in `STARTING` and keeping itself, wait for its moment.
 pub(crate) fn start(thread: &'static Thread) -> Result<()> {
+    // Until it is over, a timer keeps itself.
     let timer = keep_timer(thread)?;
     let (object, _) = timer.check()?;
-    // Until it is over, a timer keeps itself and its thread.
-    thread.handle().keep()?;
     let started = object.enter_heap(thread);
-    if !matches!(started, Ok(true)) {
-        if started.is_ok() {
-            // Cancelled before: it ends as it starts.
-            thread.go(STARTING, ALIVE);
-            registry::remove(thread);
-            thread.end();
-        }
-        thread.handle().let_go();
-        timer.let_go();
+    if started == Ok(true) {
+        return Ok(());
     }
+    if started == Ok(false) {
+        // Cancelled before: it ends as it starts.
+        thread.go(STARTING, ALIVE);
+        thread.destroy_arg();
+        registry::remove(thread);
+        thread.end();
+        thread.handle().let_go();
+    }
+    timer.let_go();
     started.map(drop)
 }
 
@@ -335,19 +331,21 @@ fn stand_by() -> Option<u32> {
         return None;
     }
     timers.standbys += 1;
+    // The function that is watched, by its number, and until when the leader may be in it.
+    let mut watch = None;
     loop {
         let seen = CALL.load(Ordering::Acquire);
-        let begun = timers.begun;
         timers.watched = timers.running;
-        let until = if timers.running {
-            Deadline::now().after(PATIENCE / (1 + u64::from(timers.stuck)))
-        } else {
-            Deadline::NEVER
+        watch = match watch {
+            _ if !timers.running => None,
+            Some((begun, until)) if begun == timers.begun => Some((begun, until)),
+            _ => Some((timers.begun, Deadline::now().after(PATIENCE / (1 + u64::from(timers.stuck))))),
         };
         drop(timers);
-        let called = park::wait(&CALL, seen, until);
+        park::wait(&CALL, seen, watch.map_or(Deadline::NEVER, |(_, until)| until));
         timers = TIMERS.lock();
-        let same_function = !called && timers.running && timers.begun == begun;
+        let same_function =
+            timers.running && watch.is_some_and(|(begun, until)| begun == timers.begun && until.has_passed());
         if same_function {
             timers.stuck += 1;
         }
@@ -441,6 +439,7 @@ pub(crate) fn left_by_exit(thread: &'static Thread) {
     let mut timers = TIMERS.lock();
     if timers.lead == per_thread::with(|mine| mine.lead.get()) {
         timers.lead = 0;
+        timers.running = false;
         // Where the system refuses a thread, the next start of a timer tries again.
         let _ = timers.ensure_leader();
     } else {
@@ -462,8 +461,7 @@ pub(crate) unsafe fn let_go() {
     unsafe { TIMERS.let_go() };
 }
 
-/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
-/// registry.
+/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the registry.
 pub(crate) fn begin_child() {
     let mut timers = TIMERS.lock();
     timers.lead = 0;
@@ -473,5 +471,18 @@ pub(crate) fn begin_child() {
     timers.coming = false;
     timers.stuck = 0;
     timers.wakes_at = Deadline::NEVER;
-    timers.heap.clear(|timer| timer.stage.store(DROPPED, Ordering::Release));
+    timers.heap.clear();
+}
+
+/// In a child of fork: the timer of this thread was started in the parent, and nobody will run it, or finish it, here.
+pub(super) fn abandon(thread: &'static Thread) {
+    let timer = Handle::<Timer>::from_bits(thread.extra());
+    if let Ok((object, _)) = timer.check() {
+        match object.stage() {
+            PENDING => object.stage.store(DROPPED, Ordering::Release),
+            BEGUN => {}
+            _ => return,
+        }
+        timer.let_go();
+    }
 }

@@ -1,8 +1,6 @@
 //! What happens to a failure that a thread could not handle.
 
 use core::ffi::{CStr, c_char, c_void};
-use core::ptr;
-use std::io::Write;
 
 use super::life::Thread;
 use super::{name, system};
@@ -52,24 +50,22 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
             });
         }
         (None, _) => {
-            let (thread, _) = thread.check()?;
+            let name = name::of(thread).unwrap_or(c"?".as_ptr());
             // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
-            let name = unsafe { CStr::from_ptr(name::of(thread).unwrap_or(ptr::from_ref(c"?").cast())) };
-            let parts: [&[u8]; 7] = [
-                b"Exception in thread ",
-                name.to_bytes(),
-                b": ",
-                kind.to_bytes(),
-                b": ",
-                message.to_bytes(),
-                b"\n",
-            ];
-            // One write, so that lines of several threads do not mix. Where stderr is closed, nobody wants to
-            // know.
-            let _ = system::uncancelled(|| std::io::stderr().lock().write_all(&parts.concat()));
+            let name = unsafe { CStr::from_ptr(name) };
+            print(&[c"Exception in thread ", name, c": ", kind, c": ", message, c"\n"]);
         }
     }
     Ok(())
+}
+
+/// One line to stderr in one call, so that lines of several threads do not mix; without memory, and without a lock that a
+/// child of fork might find held. Where stderr is closed, nobody wants to know.
+fn print(parts: &[&CStr; 7]) {
+    let parts = parts
+        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
+    // SAFETY: so many strings of these lengths, which are only read.
+    system::uncancelled(|| unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
 }
 
 /// Holds the hook across a fork.

@@ -3,7 +3,7 @@
 //! The small locks of user objects are not held: what they guard is the parent's waiters, which the child
 //! forgets (`park::fork`).
 
-use super::{dispatcher, excepthook, exit, name, registry, values};
+use super::{dispatcher, end, excepthook, exit, identity, name, registry, values};
 use crate::handle::arena::ARENAS;
 use crate::park;
 
@@ -16,6 +16,8 @@ pub(crate) fn prepare_for_forks() {
 
 /// In the order in which they may be taken inside of each other.
 extern "C" fn before() {
+    // Whoever forks goes on in the child under the number that it has here.
+    identity::ident();
     exit::hold();
     dispatcher::hold();
     values::hold();
@@ -48,4 +50,6 @@ extern "C" fn in_child() {
     values::begin_child();
     dispatcher::begin_child();
     registry::begin_child();
+    // The child's main thread may leave by pthread_exit.
+    let _ = end::arm();
 }

@@ -65,11 +65,10 @@ impl Heap {
         }
     }
 
-    /// Empties the heap, telling each timer.
-    pub(super) fn clear(&mut self, mut tell: impl FnMut(&'static Timer)) {
+    /// Takes all out.
+    pub(super) fn clear(&mut self) {
         for entry in self.entries.drain(..) {
             entry.timer.place.store(NOWHERE, Ordering::Relaxed);
-            tell(entry.timer);
         }
     }
 

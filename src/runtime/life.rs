@@ -307,25 +307,25 @@ impl Thread {
 
     /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned
     /// the slot.
-    pub(crate) fn join(&'static self, deadline: Deadline) -> bool {
+    pub(crate) fn join(&'static self, deadline: Deadline) -> Result<bool> {
         if self.is(MAIN | TIMER | DUMMY) {
             while self.state() != OVER {
                 if !self.wait_while(self.state(), deadline) {
-                    return false;
+                    return Ok(false);
                 }
             }
-            return true;
+            return Ok(true);
         }
         loop {
             match self.state() {
-                OVER => return true,
+                OVER => return Ok(true),
                 ALIVE if self.go(ALIVE, REAPING) => {
                     return self.reap(|pthread| system::join(pthread, deadline));
                 }
                 ALIVE => {}
                 state => {
                     if !self.wait_while(state, deadline) {
-                        return false;
+                        return Ok(false);
                     }
                 }
             }
@@ -337,16 +337,16 @@ impl Thread {
         match self.state() {
             OVER => true,
             ALIVE if self.is(ENDED) && !self.is(MAIN | TIMER | DUMMY) && self.go(ALIVE, REAPING) => {
-                self.reap(system::try_join)
+                self.reap(system::try_join).unwrap_or(false)
             }
             _ => false,
         }
     }
 
     /// In `REAPING`: joins the system's thread by this function, and if that succeeds, it is over.
-    fn reap(&'static self, join: impl FnOnce(usize) -> Option<*mut c_void>) -> bool {
+    fn reap(&'static self, join: impl FnOnce(usize) -> Result<Option<*mut c_void>>) -> Result<bool> {
         match join(self.extra()) {
-            Some(result) => {
+            Ok(Some(result)) => {
                 if !self.is(RETURNED) {
                     self.set_result(result);
                 }
@@ -354,12 +354,17 @@ impl Thread {
                 self.end();
                 // What the thread had of itself while it ran.
                 self.handle().let_go();
-                true
+                Ok(true)
             }
-            None => {
+            other => {
                 self.go(REAPING, ALIVE);
-                false
+                other.map(|_| false)
             }
         }
+    }
+
+    /// In a child of fork: the thread that forked is alive there, whatever others of the parent were doing with it.
+    pub(super) fn lives_on(&self) {
+        self.state.store(ALIVE, Ordering::Release);
     }
 }

@@ -9,9 +9,10 @@ use core::sync::atomic::{Ordering, fence};
 use core::{ptr, slice};
 use std::io::Write;
 
-use super::life::{DUMMY, MAIN, NAMED, TIMER, Thread};
+use super::life::{DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
 use super::system;
 use crate::error::{Error, Result};
+use crate::handle::Handle;
 use crate::park::guarded::{Forget, Guarded};
 
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
@@ -39,49 +40,51 @@ const SYSTEM_NAME: usize = 15;
 /// The longest default name, `Thread-4294967295`, and its NUL.
 const DEFAULT_NAME: usize = 18;
 
-/// A thread's current name.
-pub(crate) fn of(thread: &Thread) -> Result<*const c_char> {
-    let name = thread.name.load(Ordering::Acquire);
-    if !name.is_null() {
-        return Ok(name.cast());
+/// A thread's current name. The pointer stays valid as long as the thread.
+pub(crate) fn of(thread: Handle<Thread>) -> Result<*const c_char> {
+    let known = thread.read(|thread| thread.name.load(Ordering::Acquire))?;
+    if !known.is_null() {
+        return Ok(known.cast());
     }
-    let mut buffer = [0; DEFAULT_NAME];
-    let number = if thread.is(MAIN) { 0 } else { take_number(thread) };
-    let mut names = NAMES.lock();
-    let name = thread.name.load(Ordering::Acquire);
-    if !name.is_null() {
-        return Ok(name.cast());
-    }
-    names.keep(thread, default(thread, number, &mut buffer))
+    thread.pinned(|object| {
+        let mut names = NAMES.lock();
+        // Whoever frees the thread ends its life first, and then takes its names away under this guard.
+        thread.check()?;
+        let name = object.name.load(Ordering::Acquire);
+        if !name.is_null() {
+            return Ok(name.cast_const().cast());
+        }
+        if !object.is(MAIN) {
+            names.number(object);
+        }
+        names.keep(object, default(object, &mut [0; DEFAULT_NAME]))
+    })
 }
 
 /// Names a thread.
-pub(crate) fn set(thread: &Thread, name: &CStr) -> Result<()> {
-    if name.to_str().is_err() {
-        return Err(Error::NameEncoding);
-    }
-    NAMES.lock().keep(thread, name)?;
-    thread.mark(NAMED, true);
-    // Either this sees the number that the thread has just set, or the thread, in `show`, the name.
-    fence(Ordering::SeqCst);
-    if thread.native_id() != 0 && !thread.is(MAIN | TIMER) {
-        system::set_name(Some(thread.native_id()), shortened(name, &mut [0; SYSTEM_NAME + 1]));
-    }
-    Ok(())
+pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
+    thread.pinned(|object| {
+        if name.to_str().is_err() {
+            return Err(Error::NameEncoding);
+        }
+        let mut names = NAMES.lock();
+        thread.check()?;
+        names.keep(object, name)?;
+        drop(names);
+        object.mark(NAMED, true);
+        // Either this sees the number that the thread has just set, or the thread, in `show`, the name.
+        fence(Ordering::SeqCst);
+        let runs = object.state() != OVER && !object.is(ENDED) && object.native_id() != 0;
+        if runs && !object.is(MAIN | TIMER) {
+            system::set_name(Some(object.native_id()), shortened(name, &mut [0; SYSTEM_NAME + 1]));
+        }
+        Ok(())
+    })
 }
 
 /// The number of a thread that nobody has named, taken when it is first needed.
-pub(crate) fn take_number(thread: &Thread) -> u32 {
-    let mut names = NAMES.lock();
-    match thread.number.load(Ordering::Relaxed) {
-        0 => {
-            let number = names.next;
-            names.next = number.checked_add(1).unwrap_or(1);
-            thread.number.store(number, Ordering::Relaxed);
-            number
-        }
-        number => number,
-    }
+pub(crate) fn take_number(thread: &Thread) {
+    NAMES.lock().number(thread);
 }
 
 /// Shows the calling thread's name to the system's tools.
@@ -91,7 +94,7 @@ pub(crate) fn show(thread: &Thread) {
         let name = thread.name.load(Ordering::Acquire);
         let mut buffer = [0; DEFAULT_NAME];
         let text = if name.is_null() {
-            default(thread, thread.number.load(Ordering::Relaxed), &mut buffer)
+            default(thread, &mut buffer)
         } else {
             // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
             unsafe { CStr::from_ptr(name.cast()) }
@@ -104,10 +107,13 @@ pub(crate) fn show(thread: &Thread) {
     }
 }
 
-/// When a thread's slot is given back: its names go.
+/// When a thread's life is over: its names go.
 pub(crate) fn forget(thread: &Thread) {
-    thread.name.store(ptr::null_mut(), Ordering::Release);
-    let mut node: *mut Node = thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast();
+    let mut node: *mut Node = {
+        let _names = NAMES.lock();
+        thread.name.store(ptr::null_mut(), Ordering::Release);
+        thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast()
+    };
     while !node.is_null() {
         // SAFETY: the list's nodes come from malloc, and nobody has a handle of the thread any more.
         unsafe {
@@ -118,8 +124,10 @@ pub(crate) fn forget(thread: &Thread) {
     }
 }
 
-fn default<'a>(thread: &Thread, number: u32, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
-    if thread.is(MAIN) {
+fn default<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
+    let number = thread.number.load(Ordering::Relaxed);
+    // A thread that has forked is the main one in the child, and keeps its name.
+    if thread.is(MAIN) && number == 0 {
         return c"MainThread";
     }
     let kind = if thread.is(DUMMY) { "Dummy" } else { "Thread" };
@@ -138,6 +146,13 @@ fn shortened<'a>(name: &CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr
 }
 
 impl Names {
+    fn number(&mut self, thread: &Thread) {
+        if thread.number.load(Ordering::Relaxed) == 0 {
+            thread.number.store(self.next, Ordering::Relaxed);
+            self.next = self.next.checked_add(1).unwrap_or(1);
+        }
+    }
+
     /// Makes this the thread's current name; kept already if it has had it before.
     fn keep(&mut self, thread: &Thread, name: &CStr) -> Result<*const c_char> {
         let mut node: *mut Node = thread.names.load(Ordering::Relaxed).cast();

@@ -7,8 +7,8 @@
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use super::identity;
-use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, TIMER, Thread};
+use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, STARTING, TIMER, Thread};
+use super::{dispatcher, identity, system};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::park;
@@ -135,6 +135,19 @@ impl Registry {
         // SAFETY: the registry keeps it.
         Ok(unsafe { &*self.main })
     }
+
+    /// A dummy's first question may come so late in its thread's end that the end cannot be announced any more.
+    fn drop_ghosts(&mut self) {
+        let is_ghost = |thread: &&Thread| thread.is(DUMMY) && !system::has_thread(thread.native_id());
+        loop {
+            let ghost = self.alive.iter().find(is_ghost);
+            let Some(ghost) = ghost else { return };
+            self.alive.remove(ghost);
+            self.count -= 1;
+            ghost.end();
+            ghost.handle().let_go();
+        }
+    }
 }
 
 /// From a new handle whose reference is the caller's to an object that the library keeps.
@@ -144,19 +157,35 @@ fn kept(thread: Handle<Thread>) -> Result<&'static Thread> {
     Ok(object)
 }
 
-/// A thread begins its life; refused after the shutdown.
+/// A thread begins its life, once; refused after the shutdown. In one step with its entry, so that a fork finds it
+/// either unstarted or here.
 pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     let mut registry = REGISTRY.lock();
+    registry.main()?;
+    if thread.state() != NEW {
+        return Err(Error::AlreadyStarted);
+    }
     if registry.closed {
         return Err(Error::Shutdown);
     }
-    registry.main()?;
+    thread.go(NEW, STARTING);
     registry.alive.push_back(thread);
     registry.count += 1;
     Ok(())
 }
 
-/// A thread is over, or could not be started.
+/// A thread could not be started: nothing has changed.
+pub(crate) fn withdraw(thread: &'static Thread) {
+    let mut registry = REGISTRY.lock();
+    registry.alive.remove(thread);
+    registry.count -= 1;
+    thread.set_ident(0);
+    thread.go(STARTING, NEW);
+    drop(registry);
+    changed();
+}
+
+/// A thread is over.
 pub(crate) fn remove(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     if thread.next.get().is_null() {
@@ -234,6 +263,7 @@ pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
 pub(crate) fn count() -> Result<usize> {
     let mut registry = REGISTRY.lock();
     registry.main()?;
+    registry.drop_ghosts();
     Ok(registry.count)
 }
 
@@ -241,6 +271,7 @@ pub(crate) fn count() -> Result<usize> {
 pub(crate) fn snapshot() -> Result<Vec<usize>> {
     let mut registry = REGISTRY.lock();
     registry.main()?;
+    registry.drop_ghosts();
     let mut threads = Vec::new();
     threads.try_reserve_exact(registry.count).map_err(|_| Error::NoMemory)?;
     // One that has too many references already to take another is left out.
@@ -287,7 +318,7 @@ fn join_others(deadline: Deadline) -> bool {
             drop(registry);
             let over = ended.join(deadline);
             kept.let_go();
-            if !over {
+            if over != Ok(true) {
                 return false;
             }
         } else {
@@ -339,11 +370,16 @@ pub(crate) fn begin_child() {
     registry.count = 0;
     registry.main = ptr::null();
     if let Some(heir) = heir {
+        heir.lives_on();
+        if heir.mark(TIMER, false) {
+            dispatcher::abandon(heir);
+        }
         heir.mark(MAIN, true);
-        heir.mark(TIMER | LEAVING, false);
+        heir.mark(LEAVING, false);
         if heir.mark(DUMMY, false) {
             heir.mark(DAEMON, false);
             heir.mark(NAMED, true);
+            heir.number.store(0, Ordering::Relaxed);
             heir.name.store(ptr::null_mut(), Ordering::Release);
         }
         heir.set_native_id(identity::native_id() as u32);
@@ -354,7 +390,9 @@ pub(crate) fn begin_child() {
     drop(registry);
     while let Some(thread) = others.pop() {
         thread.set_destroy(None);
-        thread.end();
+        if thread.end() && thread.is(TIMER) {
+            dispatcher::abandon(thread);
+        }
         // The parent's main thread was nobody's to free, and its handle may be anywhere.
         if !thread.is(MAIN) {
             thread.handle().let_go();

@@ -3,6 +3,7 @@
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
+use std::io::Write;
 
 use crate::error::{Error, Result};
 use crate::time::Deadline;
@@ -70,9 +71,10 @@ pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Waits for the end of a thread; its result, or `None` if the time ran out. One caller at a time, and none
+/// Waits for the end of a thread; its result, or `None` if the time ran out. An error if it is just waiting for the
+/// caller's end. One caller at a time, and none
 /// after a success.
-pub(crate) fn join(thread: usize, deadline: Deadline) -> Option<*mut c_void> {
+pub(crate) fn join(thread: usize, deadline: Deadline) -> Result<Option<*mut c_void>> {
     let mut result = ptr::null_mut();
     let thread = thread as libc::pthread_t;
     // SAFETY: the thread was started here and nobody has joined it yet.
@@ -82,14 +84,29 @@ pub(crate) fn join(thread: usize, deadline: Deadline) -> Option<*mut c_void> {
             Some(until) => pthread_clockjoin_np(thread, &mut result, libc::CLOCK_MONOTONIC, &until),
         }
     });
-    (joined == 0).then_some(result)
+    outcome(joined, result)
+}
+
+fn outcome(joined: c_int, result: *mut c_void) -> Result<Option<*mut c_void>> {
+    match joined {
+        0 => Ok(Some(result)),
+        libc::EDEADLK => Err(Error::JoinSelf),
+        _ => Ok(None),
+    }
 }
 
 /// As `join`, but does not wait.
-pub(crate) fn try_join(thread: usize) -> Option<*mut c_void> {
+pub(crate) fn try_join(thread: usize) -> Result<Option<*mut c_void>> {
     let mut result = ptr::null_mut();
     // SAFETY: as in `join`.
-    (unsafe { libc::pthread_tryjoin_np(thread as libc::pthread_t, &mut result) } == 0).then_some(result)
+    let joined = unsafe { libc::pthread_tryjoin_np(thread as libc::pthread_t, &mut result) };
+    outcome(joined, result)
+}
+
+/// Whether a thread with this number exists in this process.
+pub(crate) fn has_thread(native_id: u32) -> bool {
+    // SAFETY: signal 0 asks only.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), native_id, 0) == 0 }
 }
 
 /// Names a thread in the system's tools: the calling one, or the one with this number.
@@ -100,8 +117,17 @@ pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
             libc::prctl(libc::PR_SET_NAME, name.as_ptr());
         },
         Some(id) => {
-            let file = format!("/proc/self/task/{id}/comm");
-            let _ = uncancelled(|| std::fs::write(file, name.to_bytes()));
+            let mut file = [0; 40];
+            let written = write!(&mut file[..39], "/proc/self/task/{id}/comm");
+            debug_assert!(written.is_ok());
+            // SAFETY: both strings end with NUL; the file is closed again.
+            uncancelled(|| unsafe {
+                let file = libc::open(file.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
+                if file >= 0 {
+                    libc::write(file, name.as_ptr().cast(), name.count_bytes());
+                    libc::close(file);
+                }
+            });
         }
     }
 }

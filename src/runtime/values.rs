@@ -60,8 +60,11 @@ struct Rest {
     cells: Vec<ValueCell>,
     used: usize,
     round: u32,
-    attributes: HashMap<(usize, Vec<u8>), Attribute>,
+    /// By local, and then by name.
+    attributes: HashMap<usize, Attributes>,
 }
+
+type Attributes = HashMap<Vec<u8>, Attribute>;
 
 struct Attribute {
     value: *mut c_void,
@@ -195,6 +198,13 @@ impl Table {
         Ok(true)
     }
 
+    /// Forgets a local that this thread has met while it was being freed.
+    pub(crate) fn part(&self, key: usize) {
+        if let Some(cell) = self.guarded.lock().find(key) {
+            cell.key.store(GONE, Ordering::Relaxed);
+        }
+    }
+
     /// This thread's value, if there is one.
     pub(crate) fn lookup(&self, key: usize) -> Option<*mut c_void> {
         let rest = self.guarded.lock();
@@ -235,22 +245,22 @@ impl Table {
         }
         rest.attributes.try_reserve(1).map_err(|_| Error::NoMemory)?;
         let round = rest.round;
-        let former = rest.attributes.insert((key, name), Attribute { value, round, destroy });
+        let attributes = rest.attributes.entry(key).or_default();
+        attributes.try_reserve(1).map_err(|_| Error::NoMemory)?;
+        let former = attributes.insert(name, Attribute { value, round, destroy });
         Ok(Some(match former {
             Some(former) if former.value != value => Owed { value: former.value, destroy },
             _ => Owed::NOTHING,
         }))
     }
 
-    pub(crate) fn attribute(&self, key: usize, name: &[u8]) -> Result<Option<*mut c_void>> {
-        let name = copied(name)?;
-        Ok(self.guarded.lock().attributes.get(&(key, name)).map(|attribute| attribute.value))
+    pub(crate) fn attribute(&self, key: usize, name: &[u8]) -> Option<*mut c_void> {
+        Some(self.guarded.lock().attributes.get(&key)?.get(name)?.value)
     }
 
-    pub(crate) fn take_attribute(&self, key: usize, name: &[u8]) -> Result<Option<Owed>> {
-        let name = copied(name)?;
-        let taken = self.guarded.lock().attributes.remove(&(key, name));
-        Ok(taken.map(|attribute| Owed { value: attribute.value, destroy: attribute.destroy }))
+    pub(crate) fn take_attribute(&self, key: usize, name: &[u8]) -> Option<Owed> {
+        let attribute = self.guarded.lock().attributes.get_mut(&key)?.remove(name)?;
+        Some(Owed { value: attribute.value, destroy: attribute.destroy })
     }
 }
 
@@ -330,11 +340,18 @@ impl Rest {
                 return Some(cell.take());
             }
         }
-        self.take_attribute_if(|_, attribute| attribute.round < round)
+        self.take_attribute(None, |attribute| attribute.round < round)
     }
 
-    fn take_attribute_if(&mut self, wanted: impl Fn(usize, &Attribute) -> bool) -> Option<Owed> {
-        let (_, attribute) = self.attributes.extract_if(|key, attribute| wanted(key.0, attribute)).next()?;
+    /// Some attribute of this local, or of any.
+    fn take_attribute(&mut self, of: Option<usize>, wanted: impl Fn(&Attribute) -> bool) -> Option<Owed> {
+        let mut locals = self.attributes.iter_mut().filter(|(key, _)| of.is_none_or(|of| of == **key));
+        let taken =
+            locals.find_map(|(_, attributes)| attributes.extract_if(|_, attribute| wanted(attribute)).next());
+        let Some((_, attribute)) = taken else {
+            self.attributes.retain(|_, attributes| !attributes.is_empty());
+            return None;
+        };
         Some(Owed { value: attribute.value, destroy: attribute.destroy })
     }
 }
@@ -401,7 +418,10 @@ pub(crate) fn give_back() {
 
 /// Destroys the values and attributes of a local that is gone, those of all threads.
 pub(crate) fn destroy_local(key: usize) {
-    while let Some(owed) = TABLES.lock().take(key) {
+    loop {
+        // Bound before it is paid: the guard must be free by then.
+        let owed = TABLES.lock().take(key);
+        let Some(owed) = owed else { break };
         owed.pay();
     }
 }
@@ -418,7 +438,7 @@ impl Tables {
                     return Some(cell.take());
                 }
             }
-            let attribute = rest.take_attribute_if(|of, _| of == key);
+            let attribute = rest.take_attribute(Some(key), |_| true);
             if attribute.is_some() {
                 return attribute;
             }
