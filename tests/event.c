@@ -363,6 +363,36 @@ static void survives_turmoil(void)
     free_event(turmoil.end);
 }
 
+/* Stores, and sets an event that may be set already; the other waits, clears, and looks. */
+struct mailbox {
+    threading_event *filled;
+    atomic_long item; /* relaxed: only the event orders it */
+};
+
+enum { ITEMS = 200000 };
+
+static void *fill(void *arg)
+{
+    struct mailbox *mailbox = arg;
+    for (long i = 1; i <= ITEMS; i++) {
+        atomic_store_explicit(&mailbox->item, i, memory_order_relaxed);
+        CHECK_STATUS(threading_event_set(mailbox->filled), THREADING_OK);
+    }
+    return NULL;
+}
+
+static void set_again_is_not_missed(void)
+{
+    struct mailbox mailbox = {.filled = new_event()};
+    threading_thread *filler = spawn(fill, &mailbox);
+    while (atomic_load_explicit(&mailbox.item, memory_order_relaxed) < ITEMS) {
+        CHECK_STATUS(threading_event_wait_timeout(mailbox.filled, 20), THREADING_OK);
+        CHECK_STATUS(threading_event_clear(mailbox.filled), THREADING_OK);
+    }
+    join(filler);
+    free_event(mailbox.filled);
+}
+
 static const struct test_case cases[] = {
     {"a new event is not set; set and clear do so, once or twice alike", set_and_clear},
     {"a wait for a set event is OK at once and leaves it set", wait_for_a_set_one},
@@ -380,6 +410,7 @@ static const struct test_case cases[] = {
     {"at_fork_reinit makes a set event as new", reinit_clears},
     {"a blocked wait is no cancellation point", no_cancel_point},
     {"what happens before set is seen after the wait that it ends", orders_memory},
+    {"a wait after clear misses nothing that was stored before a set", set_again_is_not_missed},
     {"no wait is lost among sets, clears and timeouts from all sides", survives_turmoil},
 };
 

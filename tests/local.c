@@ -374,6 +374,24 @@ static void *leave_local(void *value)
     return NULL;
 }
 
+static void uses_locals(void *value)
+{
+    threading_local **other = value, *another = local_new(NULL);
+    CHECK_STATUS(threading_local_set(another, value), THREADING_OK);
+    CHECK_STATUS(threading_local_free(another), THREADING_OK);
+    CHECK_STATUS(threading_local_free(*other), THREADING_OK);
+    *other = NULL;
+}
+
+static void locals_in_the_last_free(void)
+{
+    threading_local *local = local_new(uses_locals), *other = local_new(NULL);
+    CHECK_STATUS(threading_local_set(local, &other), THREADING_OK);
+    CHECK_STATUS(threading_local_set(other, &local), THREADING_OK);
+    CHECK_STATUS(threading_local_free(local), THREADING_OK);
+    CHECK_PTR(other, NULL);
+}
+
 static void freed_in_its_destructor(void)
 {
     threading_local *local = local_new(free_the_local), *old = local;
@@ -687,6 +705,7 @@ static const struct test_case cases[] = {
     {"the last free destroys the values of all living threads in the freeing thread", at_the_last_free},
     {"values set in destructors are destroyed too, in at most four rounds", new_values_in_destructors},
     {"a local may be freed in its own destructor", freed_in_its_destructor},
+    {"a destructor at the last free may use, make and free locals", locals_in_the_last_free},
     {"init runs once in each thread, at the first call of whatever kind", init_once_a_thread},
     {"init may use locals, and its result replaces what it set on its own", init_uses_locals},
     {"thousands of locals do not mix", many_locals},

@@ -123,6 +123,40 @@ static void names_must_be_utf8(void)
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
+/* Names a thread whose last reference another thread gives back meanwhile. */
+struct doomed {
+    _Atomic(threading_thread *) thread;
+    atomic_bool done;
+};
+
+static void *name_the_doomed(void *arg)
+{
+    struct doomed *doomed = arg;
+    while (!atomic_load(&doomed->done)) {
+        threading_thread *thread = atomic_load(&doomed->thread);
+        threading_status status = threading_thread_set_name(thread, "doomed");
+        CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
+        (void)threading_thread_name(thread); /* may be gone by now, and is not read */
+    }
+    return NULL;
+}
+
+static void named_while_freed(void)
+{
+    struct doomed doomed = {.thread = NULL};
+    threading_thread *namers[2] = {spawn(name_the_doomed, &doomed), spawn(name_the_doomed, &doomed)};
+    for (int i = 0; i < 100000; i++) {
+        threading_thread *thread = thread_new(NULL, NULL);
+        atomic_store(&doomed.thread, thread);
+        if (i % 2 == 0)
+            CHECK_STATUS(threading_thread_set_name(thread, "one of many names"), THREADING_OK);
+        CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    }
+    atomic_store(&doomed.done, true);
+    join(namers[0]);
+    join(namers[1]);
+}
+
 static void names_stay_readable(void)
 {
     enum { NAMES = 300 };
@@ -960,6 +994,7 @@ static const struct test_case cases[] = {
     {"a thread can be renamed at any time", renaming},
     {"a name that is no UTF-8 is refused and changes nothing", names_must_be_utf8},
     {"what name returned stays readable, each name kept once", names_stay_readable},
+    {"a thread may be named while it is freed", named_while_freed},
     {"the system's name follows, cut to 15 bytes at a character, but not main's", system_names},
     {"so does that of a Dummy", system_name_of_a_dummy},
     {"daemon is inherited from the creator, unless that is foreign", daemons},
