@@ -22,8 +22,8 @@ fn the_program_prints_what_the_readme_says() {
     let program = directory.join("readme");
     fs::write(&source, block(&readme, "c")).unwrap();
 
-    // Beside the tests' own directory lies the static library that cargo has built for them.
-    let library = env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("libthreading.a");
+    // Cargo has built the static library beside this test.
+    let library = env::current_exe().unwrap().with_file_name("libthreading.a");
     let compiled = Command::new(env::var_os("CC").unwrap_or("cc".into()))
         .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
         .args([&root.join("include"), &source, &library])

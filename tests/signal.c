@@ -479,8 +479,8 @@ static threading_event *handler_event;
 static threading_semaphore *handler_semaphore;
 static atomic_long released, refused;
 
-/* The threads whose handlers act. A process's signal may hit any thread, the library's own included, and a case
- * could not know when a handler there has ended. */
+/* The threads whose handlers act. A process's signal may hit any thread, the library's own included, and a
+ * case could not know when a handler there has ended. */
 static _Thread_local volatile sig_atomic_t acts;
 
 static bool cannot_call_in_handlers(void)
