@@ -15,7 +15,7 @@ pub(crate) struct PerThread {
     pub(crate) waiter: Cell<usize>,
     /// The handle of the current `Thread`, 0 if it has none yet. `runtime::identity`.
     pub(crate) thread: Cell<usize>,
-    /// The values of the locals. `local::table`.
+    /// The values of the locals. `runtime::values`.
     pub(crate) locals: Cell<usize>,
     /// The number of the last error, 0 if there is none. `capi`.
     pub(crate) error: Cell<u32>,

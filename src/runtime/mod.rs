@@ -4,7 +4,7 @@
 //! - [`life`]: the slot of a thread and the stations of its life; [`name`]: its names; [`system`]: the
 //!   system's threads below;
 //! - [`registry`]: all threads that are alive;
-//! - [`values`]: the values that each thread has for each local;
+//! - [`values`]: the values that each thread has for each local, in a [`table`];
 //! - [`dispatcher`]: the timers, in a [`heap`];
 //! - [`end`]: the end of a system thread; [`exit`]: that of the process; [`fork`]: its doubling;
 //! - [`excepthook`]: what happens to a failure that a thread could not handle.
@@ -20,6 +20,7 @@ pub(crate) mod life;
 pub(crate) mod name;
 pub(crate) mod registry;
 pub(crate) mod system;
+mod table;
 pub(crate) mod values;
 
 /// Run by the loader: forks are prepared for, and if main loads the library, its end will be announced.
