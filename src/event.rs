@@ -18,9 +18,9 @@
 //! | `SET` | not set | clear | acquire and release |
 //! | any | | whoever finds `SET`, or another round than its own | acquire |
 //!
-//! A set that finds the flag set writes the word nevertheless, and a clear reads what it replaces with acquire. Otherwise
-//! a consumer that waits, clears and then looks could miss what a producer stored before such a set: the set would
-//! have come before the clear, but what was stored before it not yet be seen.
+//! A set that finds the flag set writes the word nevertheless, and a clear reads what it replaces with
+//! acquire. Otherwise a consumer that waits, clears and then looks could miss what a producer stored before
+//! such a set: the set would have come before the clear, but what was stored before it not yet be seen.
 //!
 //! Waiters sleep on the lower half, which shows each set that concerns them. A waiter in whose absence the
 //! round went on has been set free, even if a clear followed. So no waiter has to look at the event again,

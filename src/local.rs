@@ -105,8 +105,8 @@ impl Handle<Local> {
         self.unless_freed(|| table.take(self.bits()))
     }
 
-    /// Whoever has freed the local while something was set may have come too early to destroy it: then it is taken back,
-    /// and stays the caller's. Otherwise it has been destroyed, as it should.
+    /// Whoever has freed the local while something was set may have come too early to destroy it: then it is
+    /// taken back, and stays the caller's. Otherwise it has been destroyed, as it should.
     fn unless_freed(self, take_back: impl FnOnce() -> Option<values::Owed>) -> Result<()> {
         match self.check() {
             Ok(_) => Ok(()),

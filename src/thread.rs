@@ -14,7 +14,7 @@ use crate::per_thread;
 use crate::runtime::life::{
     ALIVE, DAEMON, DUMMY, Destructor, MAIN, NAMED, NEW, OVER, Run, STARTING, TIMER, Target, Thread,
 };
-use crate::runtime::{dispatcher, end, exit, identity, name, registry, system};
+use crate::runtime::{end, exit, identity, name, pending, registry, system};
 use crate::time::{Deadline, Timeout};
 
 /// The size of new threads' stacks, 0 being the system's default.
@@ -226,8 +226,7 @@ fn launch(thread: &'static Thread) -> Result<()> {
         if !thread.is(NAMED) {
             name::take_number(thread);
         }
-        let launched =
-            if thread.is(TIMER) { dispatcher::start(thread) } else { launch_system_thread(thread) };
+        let launched = if thread.is(TIMER) { pending::start(thread) } else { launch_system_thread(thread) };
         launched.inspect_err(|_| registry::withdraw(thread))
     });
     launched.inspect_err(|_| itself.let_go())

@@ -1,15 +1,15 @@
 //! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled
 //! before.
 //!
-//! A timer *is* a thread, but costs no system thread while it waits: see `runtime::dispatcher`, which has the
+//! A timer *is* a thread, but costs no system thread while it waits: see `runtime::pending`, which has the
 //! states.
 
 use core::ffi::c_void;
 
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::runtime::dispatcher::Timer;
 use crate::runtime::life::{TIMER, Target, Thread};
+use crate::runtime::pending::Timer;
 use crate::thread;
 use crate::time;
 

@@ -12,72 +12,27 @@
 //!
 //! So ten thousand timers due at once are run by one thread, and a function that blocks delays no other. When
 //! nothing is due, all of them sleep without a limit but the leader's.
-//!
-//! # State of a timer (`Timer::stage`, under the guard)
-//!
-//! | from | to | by |
-//! |---|---|---|
-//! | `UNSTARTED` | `PENDING` | start |
-//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a fork, in the child |
-//! | `PENDING` | `BEGUN` | the leader, when it is due |
 
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::heap::{Entry, Heap, NOWHERE};
-use super::life::{ALIVE, CANCELLED, ORPHAN, STARTING, TIMER, Thread};
-use super::{end, identity, registry, system, values};
+use super::heap::{Entry, Heap};
+use super::life::{TIMER, Thread};
+use super::pending::{self, Timer};
+use super::{end, identity, system, values};
 use crate::error::Result;
-use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
+use crate::handle::Handle;
 use crate::park;
 use crate::park::guarded::{Forget, Guarded};
 use crate::per_thread;
-use crate::time::{self, Deadline};
-
-pub(crate) const UNSTARTED: u32 = 0;
-pub(crate) const PENDING: u32 = 1;
-pub(crate) const BEGUN: u32 = 2;
-pub(crate) const DROPPED: u32 = 3;
-
-/// What a timer has besides its thread: Python's `threading.Timer`.
-#[repr(C, align(64))]
-pub struct Timer {
-    header: Header,
-    /// The handle of its thread, which it keeps.
-    thread: AtomicUsize,
-    /// The interval in seconds, as bits.
-    interval: AtomicU64,
-    /// Where it lies in the heap.
-    pub(super) place: AtomicU32,
-    stage: AtomicU32,
-}
-
-// SAFETY: zero is an unstarted timer without a thread; all of it is shareable; it begins with its header.
-unsafe impl Kind for Timer {
-    const INDEX: usize = 1;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn let_go(&self) {
-        if let Ok((thread, _)) = self.thread().check() {
-            // A pending timer keeps itself: this one was not started, or is over. Somebody may keep the
-            // thread, and start it yet.
-            thread.set_extra(self.interval().to_bits() as usize);
-            thread.mark(ORPHAN, true);
-            thread.handle().let_go();
-        }
-    }
-}
+use crate::time::Deadline;
 
 /// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads
 /// are in such functions, so that many at once are found out as fast.
 const PATIENCE: u64 = 500_000;
 
-struct Timers {
+pub(super) struct Timers {
     heap: Heap,
     /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader
     /// at all.
@@ -127,135 +82,6 @@ fn ring(bell: &AtomicU32) {
     park::wake_one(bell);
 }
 
-impl Timer {
-    /// An unstarted timer, and its thread; the caller owns a reference to the timer, the timer one to the
-    /// thread.
-    pub(crate) fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
-        let timer = Handle::create(0, |timer: &Timer, _| {
-            timer.thread.store(thread.bits(), Ordering::Release);
-            timer.interval.store(interval.to_bits(), Ordering::Release);
-            timer.stage.store(UNSTARTED, Ordering::Release);
-            timer.place.store(NOWHERE, Ordering::Relaxed);
-        })?;
-        if let Ok((thread, _)) = thread.check() {
-            thread.set_extra(timer.bits());
-        }
-        Ok(timer)
-    }
-
-    pub(crate) fn thread(&self) -> Handle<Thread> {
-        Handle::from_bits(self.thread.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn interval(&self) -> f64 {
-        f64::from_bits(self.interval.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn stage(&self) -> u32 {
-        self.stage.load(Ordering::Acquire)
-    }
-
-    /// From this stage out of all; true if the caller did it.
-    fn drop_out(&self, from: u32) -> bool {
-        let mut timers = TIMERS.lock();
-        let out = self.stage() == from;
-        if out {
-            self.stage.store(DROPPED, Ordering::Release);
-            timers.heap.remove(self);
-        }
-        out
-    }
-
-    /// Sees to it that the function will never run. False if it has begun.
-    pub(crate) fn cancel(&'static self) -> bool {
-        let Ok((thread, _)) = self.thread().check() else { return true };
-        if self.drop_out(UNSTARTED) {
-            thread.mark(CANCELLED, true);
-            thread.destroy_arg();
-        } else if self.drop_out(PENDING) {
-            thread.mark(CANCELLED, true);
-            thread.destroy_arg();
-            finish(thread, self);
-        }
-        self.stage() == DROPPED
-    }
-}
-
-/// Lets a timer's thread, in `STARTING` and keeping itself, wait for its moment.
-pub(crate) fn start(thread: &'static Thread) -> Result<()> {
-    // Until it is over, a timer keeps itself.
-    let timer = keep_timer(thread)?;
-    let (object, _) = timer.check()?;
-    let started = object.enter_heap(thread);
-    if started == Ok(true) {
-        return Ok(());
-    }
-    if started == Ok(false) {
-        // Cancelled before: it ends as it starts.
-        thread.go(STARTING, ALIVE);
-        thread.destroy_arg();
-        registry::remove(thread);
-        thread.end();
-        thread.handle().let_go();
-    }
-    timer.let_go();
-    started.map(drop)
-}
-
-/// The timer of a thread, kept; made anew if only the thread has been kept.
-fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
-    loop {
-        if thread.is(ORPHAN) {
-            let timer =
-                Timer::create(thread.handle().keep()?, f64::from_bits(thread.extra() as u64))?.keep()?;
-            thread.mark(ORPHAN, false);
-            timer.free()?;
-            return Ok(timer);
-        }
-        if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).keep() {
-            return Ok(timer);
-        }
-        // The timer is just going.
-        core::hint::spin_loop();
-    }
-}
-
-impl Timer {
-    /// False if the timer was cancelled.
-    fn enter_heap(&'static self, thread: &'static Thread) -> Result<bool> {
-        let mut timers = TIMERS.lock();
-        if self.stage() != UNSTARTED || thread.is(CANCELLED) {
-            return Ok(false);
-        }
-        let mut earliest = timers.wakes_at;
-        // An infinite interval never comes: such a timer is pending, but not in the heap.
-        if let Some(interval) = time::interval(self.interval())? {
-            timers.ensure_leader()?;
-            let deadline = interval.deadline();
-            timers.heap.push(Entry { deadline, timer: self })?;
-            earliest = earliest.min(deadline);
-        }
-        // A leader that would sleep too long is told; and need not be told again of anything later than this.
-        let too_late = earliest < timers.wakes_at;
-        timers.wakes_at = earliest;
-        self.stage.store(PENDING, Ordering::Release);
-        thread.go(STARTING, ALIVE);
-        drop(timers);
-        if too_late {
-            ring(&BELL);
-        }
-        Ok(true)
-    }
-}
-
-/// A timer is over, its function having run or not: its thread ends, and what it had of itself goes.
-fn finish(thread: &'static Thread, timer: &'static Timer) {
-    registry::remove(thread);
-    thread.end();
-    thread.handle().let_go();
-    Handle::of(timer).let_go();
-}
-
 /// What the dispatcher's threads do.
 extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
     const SLACK: libc::c_ulong = 1;
@@ -292,7 +118,7 @@ fn next_due(lead: u32) -> Option<(&'static Thread, &'static Timer)> {
             && first.has_passed()
             && let Some(timer) = timers.heap.pop()
         {
-            timer.stage.store(BEGUN, Ordering::Release);
+            timer.begin();
             timers.begun += 1;
             timers.wakes_at = Deadline(0);
             timers.have_it_watched();
@@ -356,7 +182,33 @@ fn stand_by() -> Option<u32> {
     }
 }
 
+/// For whatever changes together with the heap.
+pub(super) fn with_timers<R>(change: impl FnOnce(&mut Timers) -> R) -> R {
+    change(&mut TIMERS.lock())
+}
+
+/// After a `schedule` that says so.
+pub(super) fn wake_leader() {
+    ring(&BELL);
+}
+
 impl Timers {
+    /// Has the timer's function run at its moment. True if the leader would sleep beyond it, and must be
+    /// woken when the guard is free.
+    pub(super) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
+        self.ensure_leader()?;
+        self.heap.push(Entry { deadline, timer })?;
+        // The leader need not be woken again for anything later than this.
+        let too_long = deadline < self.wakes_at;
+        self.wakes_at = self.wakes_at.min(deadline);
+        Ok(too_long)
+    }
+
+    /// Forgets the timer, if it waits for its moment.
+    pub(super) fn unschedule(&mut self, timer: &Timer) {
+        self.heap.remove(timer);
+    }
+
     /// There is a leader, or will be one in a moment.
     fn ensure_leader(&mut self) -> Result<()> {
         if self.lead != 0 {
@@ -428,7 +280,7 @@ fn leave(thread: &'static Thread, timer: &'static Timer) {
         mine.thread.set(0);
         mine.key.set(0);
     });
-    finish(thread, timer);
+    pending::finish(thread, timer);
 }
 
 /// A timer's function has been left by `pthread_exit`, and with it this system thread.
@@ -461,7 +313,8 @@ pub(crate) unsafe fn let_go() {
     unsafe { TIMERS.let_go() };
 }
 
-/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the registry.
+/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
+/// registry.
 pub(crate) fn begin_child() {
     let mut timers = TIMERS.lock();
     timers.lead = 0;
@@ -472,17 +325,4 @@ pub(crate) fn begin_child() {
     timers.stuck = 0;
     timers.wakes_at = Deadline::NEVER;
     timers.heap.clear();
-}
-
-/// In a child of fork: the timer of this thread was started in the parent, and nobody will run it, or finish it, here.
-pub(super) fn abandon(thread: &'static Thread) {
-    let timer = Handle::<Timer>::from_bits(thread.extra());
-    if let Ok((object, _)) = timer.check() {
-        match object.stage() {
-            PENDING => object.stage.store(DROPPED, Ordering::Release),
-            BEGUN => {}
-            _ => return,
-        }
-        timer.let_go();
-    }
 }

@@ -59,8 +59,8 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
     Ok(())
 }
 
-/// One line to stderr in one call, so that lines of several threads do not mix; without memory, and without a lock that a
-/// child of fork might find held. Where stderr is closed, nobody wants to know.
+/// One line to stderr in one call, so that lines of several threads do not mix; without memory, and without a
+/// lock that a child of fork might find held. Where stderr is closed, nobody wants to know.
 fn print(parts: &[&CStr; 7]) {
     let parts = parts
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });

@@ -4,7 +4,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::dispatcher::Timer;
+use super::pending::Timer;
 use crate::error::{Error, Result};
 use crate::time::Deadline;
 

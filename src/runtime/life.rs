@@ -171,8 +171,8 @@ impl Thread {
         gone
     }
 
-    /// Either the watcher's mark is seen here, or the watcher, looking after it has made the mark, sees the new state:
-    /// both are sequentially consistent.
+    /// Either the watcher's mark is seen here, or the watcher, looking after it has made the mark, sees the
+    /// new state: both are sequentially consistent.
     fn tell_watchers(&self) {
         if self.flags.load(Ordering::SeqCst) & WATCHED != 0 {
             park::wake_all(&self.state);
@@ -363,7 +363,8 @@ impl Thread {
         }
     }
 
-    /// In a child of fork: the thread that forked is alive there, whatever others of the parent were doing with it.
+    /// In a child of fork: the thread that forked is alive there, whatever others of the parent were doing
+    /// with it.
     pub(super) fn lives_on(&self) {
         self.state.store(ALIVE, Ordering::Release);
     }

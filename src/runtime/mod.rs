@@ -5,7 +5,8 @@
 //!   system's threads below;
 //! - [`registry`]: all threads that are alive;
 //! - [`values`]: the values that each thread has for each local, in a [`table`];
-//! - [`dispatcher`]: the timers, in a [`heap`];
+//! - [`pending`]: the slot of a timer and its way from start to end; [`dispatcher`]: who waits for its
+//!   moment, by a [`heap`], and runs its function;
 //! - [`end`]: the end of a system thread; [`exit`]: that of the process; [`fork`]: its doubling;
 //! - [`excepthook`]: what happens to a failure that a thread could not handle.
 
@@ -18,6 +19,7 @@ mod heap;
 pub(crate) mod identity;
 pub(crate) mod life;
 pub(crate) mod name;
+pub(crate) mod pending;
 pub(crate) mod registry;
 pub(crate) mod system;
 mod table;

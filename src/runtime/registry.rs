@@ -8,7 +8,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, STARTING, TIMER, Thread};
-use super::{dispatcher, identity, system};
+use super::{identity, pending, system};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::park;
@@ -136,7 +136,8 @@ impl Registry {
         Ok(unsafe { &*self.main })
     }
 
-    /// A dummy's first question may come so late in its thread's end that the end cannot be announced any more.
+    /// A dummy's first question may come so late in its thread's end that the end cannot be announced any
+    /// more.
     fn drop_ghosts(&mut self) {
         let is_ghost = |thread: &&Thread| thread.is(DUMMY) && !system::has_thread(thread.native_id());
         loop {
@@ -157,8 +158,8 @@ fn kept(thread: Handle<Thread>) -> Result<&'static Thread> {
     Ok(object)
 }
 
-/// A thread begins its life, once; refused after the shutdown. In one step with its entry, so that a fork finds it
-/// either unstarted or here.
+/// A thread begins its life, once; refused after the shutdown. In one step with its entry, so that a fork
+/// finds it either unstarted or here.
 pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     let mut registry = REGISTRY.lock();
     registry.main()?;
@@ -372,7 +373,7 @@ pub(crate) fn begin_child() {
     if let Some(heir) = heir {
         heir.lives_on();
         if heir.mark(TIMER, false) {
-            dispatcher::abandon(heir);
+            pending::abandon(heir);
         }
         heir.mark(MAIN, true);
         heir.mark(LEAVING, false);
@@ -391,7 +392,7 @@ pub(crate) fn begin_child() {
     while let Some(thread) = others.pop() {
         thread.set_destroy(None);
         if thread.end() && thread.is(TIMER) {
-            dispatcher::abandon(thread);
+            pending::abandon(thread);
         }
         // The parent's main thread was nobody's to free, and its handle may be anywhere.
         if !thread.is(MAIN) {

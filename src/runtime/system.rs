@@ -59,8 +59,8 @@ fn round_up(stack: usize) -> usize {
 }
 
 /// Runs `f` without being cancelled by `pthread_cancel`, which stays pending. No call of this library is a
-/// cancellation point, and the unwinding by which a thread is cancelled must not meet the guard of an export: so this
-/// is around what the system makes one, and around the callbacks that run inside of a call.
+/// cancellation point, and the unwinding by which a thread is cancelled must not meet the guard of an export:
+/// so this is around what the system makes one, and around the callbacks that run inside of a call.
 pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
     let mut former = 0;
     // SAFETY: changes the calling thread's state alone, and changes it back below.
@@ -71,9 +71,8 @@ pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Waits for the end of a thread; its result, or `None` if the time ran out. An error if it is just waiting for the
-/// caller's end. One caller at a time, and none
-/// after a success.
+/// Waits for the end of a thread; its result, or `None` if the time ran out. An error if it is just waiting
+/// for the caller's end. One caller at a time, and none after a success.
 pub(crate) fn join(thread: usize, deadline: Deadline) -> Result<Option<*mut c_void>> {
     let mut result = ptr::null_mut();
     let thread = thread as libc::pthread_t;

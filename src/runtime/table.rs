@@ -1,6 +1,6 @@
-//! The table in which one thread has its values: open-addressed, keyed by the whole handle of the local, so that a
-//! hit needs no further check. The owner alone reads it without the guard, and alone replaces its memory;
-//! everything else, by whomever, is done under the guard.
+//! The table in which one thread has its values: open-addressed, keyed by the whole handle of the local, so
+//! that a hit needs no further check. The owner alone reads it without the guard, and alone replaces its
+//! memory; everything else, by whomever, is done under the guard.
 //!
 //! # A cell
 //!
@@ -136,7 +136,8 @@ impl Table {
         let (cells, mask) = (self.cells.get(), self.mask.get());
         let mut at = slot_of(key, mask);
         loop {
-            // SAFETY: `at` is masked to the table's size; the owner, who reads, is the one who replaces its memory.
+            // SAFETY: `at` is masked to the table's size; the owner, who reads, is the one who replaces its
+            // memory.
             let cell = unsafe { &*cells.add(at) };
             match cell.key.load(Ordering::Relaxed) {
                 found if found == key => return Some(cell.value.load(Ordering::Relaxed)),

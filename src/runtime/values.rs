@@ -1,7 +1,7 @@
 //! The values that each thread has for each local.
 //!
-//! A thread's values lie in a table of its own, found through its per-thread block. Whoever frees a local goes through
-//! the tables of all threads.
+//! A thread's values lie in a table of its own, found through its per-thread block. Whoever frees a local
+//! goes through the tables of all threads.
 //!
 //! Destructors are called outside of any guard. Each value is stamped with the round of destruction in which
 //! it was set: a round at the thread's end destroys older ones only.
@@ -75,8 +75,7 @@ pub(crate) fn destroy_round() -> bool {
     loop {
         let mut at = 0;
         let mut found = false;
-        loop {
-            let Some(owed) = table.take_older(&mut at) else { break };
+        while let Some(owed) = table.take_older(&mut at) {
             found = true;
             owed.pay();
         }
