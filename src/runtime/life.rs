@@ -308,21 +308,16 @@ impl Thread {
     /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned
     /// the slot.
     pub(crate) fn join(&'static self, deadline: Deadline) -> Result<bool> {
-        if self.is(MAIN | TIMER | DUMMY) {
-            while self.state() != OVER {
-                if !self.wait_while(self.state(), deadline) {
-                    return Ok(false);
-                }
-            }
-            return Ok(true);
-        }
+        let has_system_thread = !self.is(MAIN | TIMER | DUMMY);
         loop {
             match self.state() {
                 OVER => return Ok(true),
-                ALIVE if self.go(ALIVE, REAPING) => {
-                    return self.reap(|pthread| system::join(pthread, deadline));
+                ALIVE if has_system_thread => {
+                    if self.go(ALIVE, REAPING) {
+                        return self.reap(|pthread| system::join(pthread, deadline));
+                    }
                 }
-                ALIVE => {}
+                // Waited for in the state that was looked at: had it been read anew, it could be the last.
                 state => {
                     if !self.wait_while(state, deadline) {
                         return Ok(false);
