@@ -4,15 +4,16 @@
 //!
 //! | from | to | by | ordering |
 //! |---|---|---|---|
-//! | `NEW` | `STARTING` | start; the winner alone goes on | acquire and release |
-//! | `STARTING` | `NEW` | start, when the system or the shutdown refuses | release |
+//! | `NEW` | `STARTING` | start, under the registry's guard; the winner alone goes on | acquire and release |
+//! | `STARTING` | `NEW` | start, when the system refuses, under the registry's guard | release |
 //! | `STARTING` | `ALIVE` | start, when the system's thread exists, or the timer is pending | release |
 //! | `ALIVE` | `REAPING` | whoever waits for the end of the system's thread; one at a time | acquire |
 //! | `REAPING` | `ALIVE` | the same, when its time ran out | release |
 //! | `REAPING` | `OVER` | the same, when the system's thread has ended | release |
 //! | `ALIVE` | `OVER` | a timer's end; main's, at the shutdown; a dummy's; and all but one thread's, in a child of fork | release |
 //!
-//! Joiners read `OVER` with acquire: whatever the thread did happens before.
+//! Joiners read `OVER` with acquire: whatever the thread did happens before. The changes are sequentially
+//! consistent besides, so that a change that nobody watches need not wake anybody: see `tell_watchers`.
 //!
 //! `flags` say what it is and what has happened; each is set once, by the one named with it, with release.
 //!
