@@ -50,7 +50,7 @@ impl<T: Forget> Guarded<T> {
         Guarded { word: AtomicU32::new(FREE), data: UnsafeCell::new(data) }
     }
 
-    /// Takes the lock. Held for some dozen instructions at most, never while a callback or a wait runs.
+    /// Takes the lock. Held for a moment only, never while a callback or a wait without a bound runs.
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
         let free = epoch() << STATE_BITS;

@@ -1,7 +1,8 @@
 //! Sleeping by `parking_lot_core`, for systems without a futex.
 //!
-//! What it cannot do: wake from a signal handler (its table of queues is guarded by locks), and promise that
-//! a child of fork never hangs (the table may be held by a thread that the child does not have).
+//! What it cannot do: wake from a signal handler (its table of queues is guarded by locks); go on without memory (it
+//! aborts); and promise that a child of fork neither hangs nor crashes (the table may be held by a thread that the
+//! child does not have, and its queues lead through the storage of threads that slept in the parent).
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
