@@ -2,8 +2,10 @@
 //!
 //! # State
 //!
-//! The header's word carries generation and `LIVE` alone. The line of waiters is guarded by a small lock of
-//! its own: the user's lock cannot do that, since a plain Lock may be held by anybody.
+//! The line of waiters is guarded by a small lock of its own: the user's lock cannot do that, since a plain
+//! Lock may be held by anybody. The header's word carries generation, `LIVE`, and in bit 7 `QUEUED`: somebody
+//! stands in the line. It changes under the guard only. Without it there is nobody to notify, as seen by a
+//! caller who holds the lock: whoever waits sets it before giving the lock up.
 //!
 //! A waiter is in one of three places, and moves from left to right only:
 //!
@@ -34,6 +36,8 @@ use crate::raw_lock::{Lockable, RawLock};
 use crate::rlock::RLock;
 use crate::runtime::{end, system};
 use crate::time::{Deadline, Timeout};
+
+const QUEUED: u64 = 1 << 7;
 
 /// See the module.
 #[repr(C, align(64))]
@@ -117,6 +121,16 @@ impl UserLock {
         either!(self, lock => lock.claim_if_held())
     }
 
+    /// Whether the caller may notify, for the lock of a condition that has been seen alive.
+    #[inline(always)]
+    fn is_held_by_caller(self) -> bool {
+        either!(self, lock => {
+            // SAFETY: conditions are made of good handles only.
+            let (lock, tag) = unsafe { lock.slot_once_good() };
+            lock.is_held_by_caller(tag)
+        })
+    }
+
     fn pin(self) -> Result<UserPin> {
         Ok(match self {
             UserLock::Lock(lock) => UserPin::Lock(lock.pin()?),
@@ -124,20 +138,20 @@ impl UserLock {
         })
     }
 
-    /// Gives up all levels; returns how many to take back.
+    /// Gives up all levels; returns how many there were beyond the first.
     fn release_all(self) -> Result<u64> {
         match self {
-            UserLock::Lock(lock) => lock.release().map(|()| 1),
+            UserLock::Lock(lock) => lock.release().map(|()| 0),
             UserLock::RLock(rlock) => rlock.release_all(),
         }
     }
 
     /// The caller holds the lock again, as often as before.
-    fn restore(self, count: u64) {
+    fn restore(self, deeper: u64) {
         if let UserLock::RLock(rlock) = self
             && let Ok((rlock, _)) = rlock.slot()
         {
-            rlock.set_count(count);
+            rlock.set_deeper(deeper);
         }
     }
 }
@@ -254,16 +268,27 @@ impl Handle<Condition> {
         }
     }
 
+    /// Whether the caller, who may notify, has nobody to notify. False leaves everything open.
+    #[inline(always)]
+    pub(crate) fn notify_nobody(self) -> bool {
+        self.slot().is_ok_and(|(condition, tag)| {
+            condition.header.word.load(Ordering::Acquire) == tag && condition.user_lock().is_held_by_caller()
+        })
+    }
+
     /// Chooses up to `count` waiters, the longest waiting first.
     pub fn notify(self, count: usize) -> Result<()> {
         let (condition, tag) = self.check()?;
         let lock = condition.user_lock();
         lock.claim_if_held()?;
         let mut line = condition.line.lock();
-        if count == 0 || line.is_empty() || !condition.header.is(tag) {
+        if !condition.header.is(tag) {
             return Ok(());
         }
-        lock.pin()?.raw().adopt(core::iter::from_fn(|| line.pop()).take(count));
+        if count > 0 && !line.is_empty() {
+            lock.pin()?.raw().adopt(core::iter::from_fn(|| line.pop()).take(count));
+        }
+        condition.tell(tag, &line);
         Ok(())
     }
 
@@ -286,17 +311,18 @@ impl Condition {
             }
             waiter.prepare(claim);
             line.push_back(waiter);
+            self.tell(tag, &line);
         }
-        let count = match lock.release_all() {
-            Ok(count) => count,
+        let deeper = match lock.release_all() {
+            Ok(deeper) => deeper,
             // Somebody else released the plain Lock in between.
-            Err(_) if self.leave(waiter) => return Err(Error::NotOwner),
-            Err(_) => 1,
+            Err(_) if self.leave(tag, waiter) => return Err(Error::NotOwner),
+            Err(_) => 0,
         };
         let mut state = waiter.sleep(deadline);
         let mut notified = true;
         if state == WAITING {
-            if self.leave(waiter) {
+            if self.leave(tag, waiter) {
                 notified = false;
             } else {
                 state = waiter.sleep(Deadline::NEVER);
@@ -307,18 +333,25 @@ impl Condition {
         } else {
             pin.raw().acquire_again(claim, waiter);
         }
-        lock.restore(count);
+        lock.restore(deeper);
         Ok(notified)
     }
 
     /// Takes the waiter out of the line, unless a notify has.
-    fn leave(&self, waiter: &'static Waiter) -> bool {
+    fn leave(&self, tag: u64, waiter: &'static Waiter) -> bool {
         let mut line = self.line.lock();
         let stays = waiter.state() == WAITING && !waiter.notified.get();
         if stays {
             line.remove(waiter);
+            self.tell(tag, &line);
         }
         stays
+    }
+
+    /// Shows in the word whether somebody stands in the line, the condition alive and the guard held.
+    fn tell(&self, tag: u64, line: &Queue) {
+        let queued = if line.is_empty() { 0 } else { QUEUED };
+        self.header.word.store(tag | queued, Ordering::Relaxed);
     }
 }
 

@@ -99,15 +99,23 @@ impl Handle<Event> {
     }
 
     /// Whether the flag is set.
-    #[inline]
+    #[inline(always)]
     pub fn is_set(self) -> Result<bool> {
         let (event, tag) = self.slot()?;
         let word = event.word().load(Ordering::Acquire);
         if word & TAG == tag { Ok(word & SET != 0) } else { Err(Error::Handle) }
     }
 
+    /// Sets the flag if nobody waits for it. False leaves everything open.
+    #[inline(always)]
+    pub(crate) fn set_at_once(self) -> bool {
+        let Ok((event, tag)) = self.slot() else { return false };
+        let word = event.word().load(Ordering::Relaxed);
+        word & (WAITERS | TAG) == tag
+            && event.word().compare_exchange(word, word | SET, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
     /// Sets the flag, and lets all go on that wait for it.
-    #[inline]
     pub fn set(self) -> Result<()> {
         let (event, tag) = self.slot()?;
         let mut word = event.word().load(Ordering::Relaxed);
@@ -134,7 +142,6 @@ impl Handle<Event> {
     }
 
     /// Clears the flag. Whoever was waiting when it was set goes on all the same.
-    #[inline]
     pub fn clear(self) -> Result<()> {
         let (event, tag) = self.slot()?;
         event.change(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::AcqRel).map(drop)

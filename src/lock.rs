@@ -35,6 +35,12 @@ impl Lockable for Lock {
     fn raw(&self) -> &RawLock {
         &self.raw
     }
+
+    /// Whoever took it, anybody may.
+    #[inline(always)]
+    fn is_held_by_caller(&self, tag: u64) -> bool {
+        self.raw.holder(tag).is_ok_and(|holder| holder != 0)
+    }
 }
 
 impl Handle<Lock> {
@@ -43,39 +49,55 @@ impl Handle<Lock> {
         Handle::create(0, |_, _| {})
     }
 
+    /// Takes the lock if nobody holds it and nobody stands in line. False leaves everything open.
+    #[inline(always)]
+    pub(crate) fn acquire_at_once(self) -> bool {
+        self.slot().is_ok_and(|(lock, tag)| lock.raw.acquire_fast(tag, HELD))
+    }
+
     /// Waits until the lock is free, and takes it.
     #[inline]
     pub fn acquire(self) -> Result<()> {
-        let (lock, tag) = self.slot()?;
-        if lock.raw.acquire_fast(tag, HELD) {
-            Ok(())
-        } else {
-            self.acquire_slow(HELD, Timeout::FOREVER).map(drop)
+        if self.acquire_at_once() { Ok(()) } else { self.acquire_slow(HELD, Timeout::FOREVER).map(drop) }
+    }
+
+    /// What `try_acquire` answers, where that is plain to see.
+    #[inline(always)]
+    pub(crate) fn try_at_once(self) -> Option<bool> {
+        let (lock, tag) = self.slot().ok()?;
+        // Looks first: a locked instruction that changes nothing would cost as much as one that does.
+        match lock.raw.holder(tag).ok()? {
+            0 => lock.raw.acquire_fast(tag, HELD).then_some(true),
+            _ => Some(false),
         }
     }
 
     /// Takes the lock if that is possible at once.
     #[inline]
     pub fn try_acquire(self) -> Result<bool> {
-        let (lock, tag) = self.slot()?;
-        if lock.raw.acquire_fast(tag, HELD) {
-            return Ok(true);
-        }
-        if lock.raw.holder(tag)? != 0 { Ok(false) } else { self.acquire_slow(HELD, Timeout::NONE) }
+        self.try_at_once().map_or_else(|| self.acquire_slow(HELD, Timeout::NONE), Ok)
     }
 
     /// Waits no longer than the timeout; false if it ran out.
     #[inline]
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
-        let (lock, tag) = self.slot()?;
-        if lock.raw.acquire_fast(tag, HELD) { Ok(true) } else { self.acquire_slow(HELD, timeout) }
+        if self.acquire_at_once() { Ok(true) } else { self.acquire_slow(HELD, timeout) }
+    }
+
+    /// Gives the lock back if it is held and nobody stands in line. False leaves everything open.
+    #[inline(always)]
+    pub(crate) fn release_at_once(self) -> bool {
+        self.slot().is_ok_and(|(lock, tag)| lock.raw.release_fast(tag, HELD))
     }
 
     /// Gives the lock back, whoever took it.
     #[inline]
     pub fn release(self) -> Result<()> {
+        if self.release_at_once() {
+            return Ok(());
+        }
         let (lock, tag) = self.slot()?;
-        if lock.raw.release_fast(tag, HELD) { Ok(()) } else { lock.raw.release_slow(tag, HELD) }
+        lock.raw.release_slow(tag, HELD)
     }
 
     /// Whether somebody holds it; a snapshot.

@@ -55,6 +55,28 @@ fn address() -> *const PerThread {
     threading_per_thread_block()
 }
 
+/// The calling thread's `key`, in the fewest steps.
+#[inline(always)]
+pub(crate) fn key() -> u64 {
+    const { assert!(core::mem::offset_of!(PerThread, key) == 0) };
+    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+    {
+        let key: u64;
+        // SAFETY: as in `address`; the block begins with the key.
+        unsafe {
+            core::arch::asm!(
+                "mov {key}, qword ptr [rip + threading_per_thread@GOTTPOFF]",
+                "mov {key}, qword ptr fs:[{key}]",
+                key = out(reg) key,
+                options(pure, readonly, nostack, preserves_flags),
+            )
+        };
+        key
+    }
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+    with(|mine| mine.key.get())
+}
+
 /// Runs `f` on the calling thread's block.
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {

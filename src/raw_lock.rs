@@ -82,6 +82,9 @@ impl Line {
 /// A kind of object that is a lock.
 pub(crate) trait Lockable: Kind {
     fn raw(&self) -> &RawLock;
+
+    /// Whether the caller may release it, and use a condition over it.
+    fn is_held_by_caller(&self, tag: u64) -> bool;
 }
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]
@@ -134,6 +137,12 @@ impl RawLock {
     #[inline(always)]
     pub(crate) fn release_fast(&self, tag: u64, claim: u64) -> bool {
         self.change(tag | claim, tag, Ordering::Release)
+    }
+
+    /// Whether the claim holds it.
+    #[inline(always)]
+    pub(crate) fn is_held(&self, tag: u64, claim: u64) -> bool {
+        self.word().load(Ordering::Relaxed) & !QUEUED == tag | claim
     }
 
     /// Who holds it: 0, or a claim.

@@ -1,8 +1,8 @@
 //! RLock: Python's `threading.RLock`. Its owner may take it again, and has to release it as often.
 //!
 //! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an
-//! RLock whose owner has ended stays locked and is nobody's. `count` is the owner's alone: it is written and
-//! read between acquire and release, which order it.
+//! RLock whose owner has ended stays locked and is nobody's. `deeper` is the owner's alone: it is written
+//! between acquire and release, which order it. So a nested acquire or release needs no atomic operation.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,8 @@ use crate::time::Timeout;
 #[repr(C, align(64))]
 pub struct RLock {
     raw: RawLock,
-    count: AtomicU64,
+    /// How often the owner holds it beyond the first time.
+    deeper: AtomicU64,
 }
 
 // SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
@@ -37,17 +38,22 @@ impl Lockable for RLock {
     fn raw(&self) -> &RawLock {
         &self.raw
     }
+
+    #[inline(always)]
+    fn is_held_by_caller(&self, tag: u64) -> bool {
+        identity::known_key().is_some_and(|key| self.raw.is_held(tag, key))
+    }
 }
 
 impl RLock {
     #[inline(always)]
-    fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+    fn deeper(&self) -> u64 {
+        self.deeper.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    pub(crate) fn set_count(&self, count: u64) {
-        self.count.store(count, Ordering::Relaxed);
+    pub(crate) fn set_deeper(&self, levels: u64) {
+        self.deeper.store(levels, Ordering::Relaxed);
     }
 }
 
@@ -57,18 +63,39 @@ impl Handle<RLock> {
         Handle::create(0, |_, _| {})
     }
 
-    /// Takes the lock once more if the caller owns it, or if it is free.
+    /// Takes the lock once more if the caller owns it, or if it is free and nobody stands in line. False leaves
+    /// everything open.
+    #[inline(always)]
+    pub(crate) fn acquire_at_once(self) -> bool {
+        let (Ok((rlock, tag)), Some(key)) = (self.slot(), identity::known_key()) else { return false };
+        if rlock.raw.is_held(tag, key) {
+            rlock.set_deeper(rlock.deeper() + 1);
+            return true;
+        }
+        let acquired = rlock.raw.acquire_fast(tag, key);
+        if acquired {
+            rlock.set_deeper(0);
+        }
+        acquired
+    }
+
     #[inline(always)]
     fn acquire_with(self, timeout: Timeout) -> Result<bool> {
+        if self.acquire_at_once() { Ok(true) } else { self.acquire_first(timeout) }
+    }
+
+    #[cold]
+    fn acquire_first(self, timeout: Timeout) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
         if rlock.raw.holder(tag)? == key {
-            rlock.set_count(rlock.count() + 1);
+            // The thread did not know its key at first, or release has not come here yet.
+            rlock.set_deeper(rlock.deeper() + 1);
             return Ok(true);
         }
-        let acquired = rlock.raw.acquire_fast(tag, key) || self.acquire_slow(key, timeout)?;
+        let acquired = self.acquire_slow(key, timeout)?;
         if acquired {
-            rlock.set_count(1);
+            rlock.set_deeper(0);
         }
         Ok(acquired)
     }
@@ -91,34 +118,46 @@ impl Handle<RLock> {
         self.acquire_with(timeout)
     }
 
-    /// Undoes one acquire of the caller's; the last one frees the lock.
-    #[inline]
-    pub fn release(self) -> Result<()> {
-        let (rlock, tag) = self.slot()?;
-        let key = identity::key();
-        if rlock.raw.holder(tag)? != key {
-            return Err(Error::NotOwner);
-        }
-        match rlock.count() {
-            0 | 1 => self.release_all().map(drop),
-            count => {
-                rlock.set_count(count - 1);
-                Ok(())
+    /// Undoes one acquire of the caller's, unless it is the last and somebody stands in line. False leaves
+    /// everything open.
+    #[inline(always)]
+    pub(crate) fn release_at_once(self) -> bool {
+        let (Ok((rlock, tag)), Some(key)) = (self.slot(), identity::known_key()) else { return false };
+        // Read without knowing who owns the lock; whoever does not, finds out next.
+        match rlock.deeper() {
+            0 => rlock.raw.release_fast(tag, key),
+            deeper => {
+                let owned = rlock.raw.is_held(tag, key);
+                if owned {
+                    rlock.set_deeper(deeper - 1);
+                }
+                owned
             }
         }
     }
 
-    /// Gives up all levels of the caller, who owns the lock; returns how many.
+    /// Undoes one acquire of the caller's; the last one frees the lock.
+    #[inline]
+    pub fn release(self) -> Result<()> {
+        if self.release_at_once() {
+            return Ok(());
+        }
+        let (rlock, tag) = self.slot()?;
+        let key = identity::key();
+        if rlock.raw.holder(tag)? == key { rlock.raw.release_slow(tag, key) } else { Err(Error::NotOwner) }
+    }
+
+    /// Gives up all levels of the caller, who owns the lock; returns how many there were beyond the first.
     #[inline(always)]
     pub(crate) fn release_all(self) -> Result<u64> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
-        let count = rlock.count();
-        rlock.set_count(0);
+        let deeper = rlock.deeper();
+        rlock.set_deeper(0);
         if !rlock.raw.release_fast(tag, key) {
             rlock.raw.release_slow(tag, key)?;
         }
-        Ok(count)
+        Ok(deeper)
     }
 
     /// Whether somebody holds it; a snapshot.
@@ -138,7 +177,7 @@ impl Handle<RLock> {
     /// How often the caller holds it; 0 if it does not.
     pub fn recursion_count(self) -> Result<usize> {
         let (rlock, _) = self.slot()?;
-        Ok(if self.is_owned()? { rlock.count() as usize } else { 0 })
+        Ok(if self.is_owned()? { rlock.deeper() as usize + 1 } else { 0 })
     }
 
     /// As new, for a child process.

@@ -26,7 +26,7 @@
 //!
 //! There is no queue and no lock here: release may be called from a signal handler.
 
-use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
@@ -47,14 +47,12 @@ const UNIT: u64 = 1 << 32;
 #[repr(C, align(64))]
 pub struct Semaphore {
     header: Header,
-    /// The value that a bounded one never exceeds, `UNBOUNDED` for the others; written when the semaphore is
-    /// made.
-    bound: AtomicI64,
+    /// The value that it never exceeds; this and the next are written when the semaphore is made.
+    limit: AtomicI64,
+    is_bounded: AtomicBool,
     /// Whose waiters the word counts.
     mark: Mark,
 }
-
-const UNBOUNDED: i64 = -1;
 
 // SAFETY: zero is a semaphore of value 0; all of it is shareable; it begins with its header.
 unsafe impl Kind for Semaphore {
@@ -96,39 +94,37 @@ impl Semaphore {
 impl Handle<Semaphore> {
     /// A semaphore with this value.
     pub fn new(value: i64) -> Result<Self> {
-        Self::make(value, UNBOUNDED)
+        Self::make(value, SEMAPHORE_MAX, false)
     }
 
     /// A semaphore with this value, which it never exceeds.
     pub fn new_bounded(value: i64) -> Result<Self> {
-        Self::make(value, value)
+        Self::make(value, value, true)
     }
 
-    fn make(value: i64, bound: i64) -> Result<Self> {
+    fn make(value: i64, limit: i64, is_bounded: bool) -> Result<Self> {
         match value {
             ..0 => Err(Error::SemaphoreNegative),
             0..=SEMAPHORE_MAX => Handle::create(value as u64 * UNIT, |semaphore: &Semaphore, _| {
-                semaphore.bound.store(bound, Ordering::Release);
+                semaphore.limit.store(limit, Ordering::Release);
+                semaphore.is_bounded.store(is_bounded, Ordering::Release);
             }),
             _ => Err(Error::SemaphoreOverflow),
         }
     }
 
+    /// Takes a unit if there is one. False leaves everything open.
+    #[inline(always)]
+    pub(crate) fn acquire_at_once(self) -> bool {
+        let Ok((semaphore, tag)) = self.slot() else { return false };
+        let word = semaphore.word().load(Ordering::Relaxed);
+        word & TAG == tag && word >= UNIT && semaphore.take(word, word - UNIT)
+    }
+
     /// Waits until the value is above zero, and takes one. False if the time ran out.
     #[inline]
     pub fn acquire(self, timeout: Timeout) -> Result<bool> {
-        let (semaphore, tag) = self.slot()?;
-        let word = semaphore.word().load(Ordering::Relaxed);
-        if word & TAG == tag
-            && word >= UNIT
-            && semaphore
-                .word()
-                .compare_exchange(word, word - UNIT, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok()
-        {
-            return Ok(true);
-        }
-        self.acquire_slow(timeout)
+        if self.acquire_at_once() { Ok(true) } else { self.acquire_slow(timeout) }
     }
 
     #[cold]
@@ -175,25 +171,34 @@ impl Handle<Semaphore> {
         }
     }
 
+    /// Adds one to the value if that is possible, and nobody waits. False leaves everything open.
+    #[inline(always)]
+    pub(crate) fn release_at_once(self) -> bool {
+        let Ok((semaphore, tag)) = self.slot() else { return false };
+        let word = semaphore.word().load(Ordering::Relaxed);
+        value(word) < semaphore.limit.load(Ordering::Acquire) as u64
+            && word & (TAG | WAITERS) == tag
+            && semaphore
+                .word()
+                .compare_exchange(word, word + UNIT, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+    }
+
     /// Adds `count` to the value, and lets as many waiters go on.
-    #[inline]
     pub fn release(self, count: i64) -> Result<()> {
         let (semaphore, tag) = self.slot()?;
         let mut word = semaphore.word().load(Ordering::Relaxed);
         loop {
-            let bound = semaphore.bound.load(Ordering::Acquire);
+            let limit = semaphore.limit.load(Ordering::Acquire);
+            let is_bounded = semaphore.is_bounded.load(Ordering::Acquire);
             if word & TAG != tag {
                 return Err(Error::Handle);
             }
             if count < 1 {
                 return Err(Error::ReleaseCount);
             }
-            let sum = (value(word) as i64).saturating_add(count);
-            if bound != UNBOUNDED && sum > bound {
-                return Err(Error::OverReleased);
-            }
-            if sum > SEMAPHORE_MAX {
-                return Err(Error::SemaphoreOverflow);
+            if (value(word) as i64).saturating_add(count) > limit {
+                return Err(if is_bounded { Error::OverReleased } else { Error::SemaphoreOverflow });
             }
             let more = count as u64 * UNIT;
             match semaphore.word().compare_exchange_weak(

@@ -23,9 +23,15 @@ impl Timeout {
     /// Checks a caller's seconds by the rule of all calls.
     #[inline]
     pub fn new(seconds: f64) -> Result<Timeout> {
+        if Self::is_common(seconds) { Ok(Timeout(seconds)) } else { Self::unusual(seconds) }
+    }
+
+    /// Whether the seconds are a finite timeout, and not -0.
+    #[inline(always)]
+    pub(crate) fn is_common(seconds: f64) -> bool {
         // The bits of floats that are not negative sort as integers do: one comparison for sign, NaN and
         // range.
-        if seconds.to_bits() <= TIMEOUT_MAX.to_bits() { Ok(Timeout(seconds)) } else { Self::unusual(seconds) }
+        seconds.to_bits() <= TIMEOUT_MAX.to_bits()
     }
 
     #[cold]

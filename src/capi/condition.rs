@@ -24,9 +24,9 @@
 //!         return threading_condition_release(condition) == THREADING_OK && taken;
 //!     }
 
-use super::status::{THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use super::types::{threading_condition, threading_lock, threading_predicate, threading_rlock};
-use super::{handle, object, outcome, status, value};
+use super::{handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use core::ffi::c_void;
 
@@ -298,7 +298,10 @@ pub extern "C" fn threading_condition_notify(
     condition: *mut threading_condition,
     n: i64,
 ) -> threading_status {
-    status(|| object(condition).notify(usize::try_from(n).unwrap_or(0)))
+    let condition = object(condition);
+    shortcut(condition.notify_nobody().then_some(THREADING_OK), move || {
+        status(|| condition.notify(usize::try_from(n).unwrap_or(0)))
+    })
 }
 
 /// Notifies all who wait at this moment.
@@ -311,7 +314,10 @@ pub extern "C" fn threading_condition_notify(
 /// Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_notify_all(condition: *mut threading_condition) -> threading_status {
-    status(|| object(condition).notify(usize::MAX))
+    let condition = object(condition);
+    shortcut(condition.notify_nobody().then_some(THREADING_OK), move || {
+        status(|| condition.notify(usize::MAX))
+    })
 }
 
 /// Makes the condition's lock as new: nobody holds it. For a child process, where whoever held it may

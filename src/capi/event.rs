@@ -16,9 +16,9 @@
 //!         return NULL;
 //!     }
 
-use super::status::{THREADING_TIMED_OUT, threading_status};
+use super::status::{THREADING_OK, THREADING_TIMED_OUT, threading_status};
 use super::types::threading_event;
-use super::{handle, object, outcome, status, value};
+use super::{handle, object, outcome, shortcut, status, value};
 use crate::event::Event;
 use crate::handle::Handle;
 use crate::time::Timeout;
@@ -70,7 +70,8 @@ pub extern "C" fn threading_event_free(event: *mut threading_event) -> threading
 /// 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
-    value(|| object(event).is_set())
+    let event = object(event);
+    shortcut(event.is_set().ok(), move || value(|| event.is_set()))
 }
 
 /// Sets the event, and lets all go on that wait for it. One that is set already stays so.
@@ -81,7 +82,8 @@ pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
 /// Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.set()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_status {
-    status(|| object(event).set())
+    let event = object(event);
+    shortcut(event.set_at_once().then_some(THREADING_OK), move || status(|| event.set()))
 }
 
 /// Clears the event: from now on it is waited for again. Whoever waited when it was set goes on all the
@@ -105,7 +107,10 @@ pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threadin
 /// Blocks: until the event is set. Thread safety: any thread. Python: `event.wait()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_wait(event: *mut threading_event) -> threading_status {
-    status(|| object(event).wait(Timeout::FOREVER).map(drop))
+    let event = object(event);
+    shortcut((event.is_set() == Ok(true)).then_some(THREADING_OK), move || {
+        status(|| event.wait(Timeout::FOREVER).map(drop))
+    })
 }
 
 /// Waits until the event is set, no longer than the given time.
@@ -124,9 +129,10 @@ pub extern "C" fn threading_event_wait_timeout(
     event: *mut threading_event,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || {
-        let event = object(event);
-        event.wait(event.argument(Timeout::new(seconds))?)
+    let event = object(event);
+    let short = Timeout::is_common(seconds) && event.is_set() == Ok(true);
+    shortcut(short.then_some(THREADING_OK), move || {
+        outcome(THREADING_TIMED_OUT, || event.wait(event.argument(Timeout::new(seconds))?))
     })
 }
 

@@ -28,7 +28,7 @@ use core::ffi::{c_char, c_void};
 use super::status::{THREADING_NO_VALUE, threading_status};
 use super::threading::text;
 use super::types::{threading_destructor, threading_local, threading_local_init};
-use super::{handle, object, outcome, status, value};
+use super::{handle, object, outcome, shortcut, status, value};
 use crate::Local;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -115,7 +115,8 @@ pub extern "C" fn threading_local_set(local: *mut threading_local, value: *mut c
 /// `getattr(data, "value", None)`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_get(local: *mut threading_local) -> *mut c_void {
-    value(|| object(local).get())
+    let local = object(local);
+    shortcut(local.get_at_once(), move || value(|| local.get()))
 }
 
 /// Tells the calling thread's value, and whether it has one.

@@ -14,9 +14,9 @@
 //!         return threading_lock_release(lock) == THREADING_OK;
 //!     }
 
-use super::status::{THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use super::types::threading_lock;
-use super::{handle, object, outcome, status, value};
+use super::{choose, handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::time::Timeout;
 
@@ -63,7 +63,8 @@ pub extern "C" fn threading_lock_free(lock: *mut threading_lock) -> threading_st
 /// Blocks: until the lock is free. Thread safety: any thread. Python: `lock.acquire()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading_status {
-    status(|| object(lock).acquire())
+    let lock = object(lock);
+    shortcut(lock.acquire_at_once().then_some(THREADING_OK), move || status(|| lock.acquire()))
 }
 
 /// Takes the lock if nobody holds it.
@@ -75,7 +76,10 @@ pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading
 /// Blocks: never. Thread safety: any thread. Python: `lock.acquire(blocking=False)`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_try_acquire(lock: *mut threading_lock) -> threading_status {
-    outcome(THREADING_WOULD_BLOCK, || object(lock).try_acquire())
+    let lock = object(lock);
+    shortcut(lock.try_at_once().map(|acquired| choose(acquired, THREADING_WOULD_BLOCK)), move || {
+        outcome(THREADING_WOULD_BLOCK, || lock.try_acquire())
+    })
 }
 
 /// Takes the lock, and waits for it no longer than the given time.
@@ -94,9 +98,10 @@ pub extern "C" fn threading_lock_acquire_timeout(
     lock: *mut threading_lock,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || {
-        let lock = object(lock);
-        lock.acquire_timeout(lock.argument(Timeout::new(seconds))?)
+    let lock = object(lock);
+    let short = Timeout::is_common(seconds) && lock.acquire_at_once();
+    shortcut(short.then_some(THREADING_OK), move || {
+        outcome(THREADING_TIMED_OUT, || lock.acquire_timeout(lock.argument(Timeout::new(seconds))?))
     })
 }
 
@@ -108,7 +113,8 @@ pub extern "C" fn threading_lock_acquire_timeout(
 /// Blocks: never. Thread safety: any thread. Python: `lock.release()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_release(lock: *mut threading_lock) -> threading_status {
-    status(|| object(lock).release())
+    let lock = object(lock);
+    shortcut(lock.release_at_once().then_some(THREADING_OK), move || status(|| lock.release()))
 }
 
 /// Tells whether somebody holds the lock, at this moment.

@@ -53,6 +53,23 @@ fn failed(error: Error) -> threading_status {
     error.status()
 }
 
+/// The short way of a call that is made very often, and the long way for whatever the short one leaves open.
+/// The short way is loads, comparisons and at most one atomic operation; it calls nothing and cannot panic,
+/// and so needs no guard. The long way, which has the guard, is a function of its own to which the short one
+/// jumps, so that it alone saves registers; it does not unwind.
+#[inline(always)]
+fn shortcut<R>(short: Option<R>, long: impl FnOnce() -> R) -> R {
+    #[cold]
+    #[inline(never)]
+    extern "C" fn out_of_line<R>(long: impl FnOnce() -> R) -> R {
+        long()
+    }
+    match short {
+        Some(result) => result,
+        None => out_of_line(long),
+    }
+}
+
 /// For functions that return a status and have no outcome but success.
 #[inline(always)]
 fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
@@ -66,10 +83,14 @@ fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
 #[inline(always)]
 fn outcome(otherwise: threading_status, call: impl FnOnce() -> Result<bool>) -> threading_status {
     match guard(call) {
-        Ok(true) => THREADING_OK,
-        Ok(false) => otherwise,
+        Ok(done) => choose(done, otherwise),
         Err(error) => failed(error),
     }
+}
+
+#[inline(always)]
+fn choose(done: bool, otherwise: threading_status) -> threading_status {
+    if done { THREADING_OK } else { otherwise }
 }
 
 /// For functions that return a value: NULL, 0 or false for a bad handle.

@@ -17,9 +17,9 @@
 //!         return status != THREADING_OK ? status : released;
 //!     }
 
-use super::status::{THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use super::types::threading_rlock;
-use super::{handle, object, outcome, status, value};
+use super::{handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::time::Timeout;
 
@@ -67,7 +67,8 @@ pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading
 /// `rlock.acquire()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> threading_status {
-    status(|| object(rlock).acquire())
+    let rlock = object(rlock);
+    shortcut(rlock.acquire_at_once().then_some(THREADING_OK), move || status(|| rlock.acquire()))
 }
 
 /// Takes the lock if the caller owns it already or nobody holds it.
@@ -79,7 +80,10 @@ pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> thread
 /// Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_try_acquire(rlock: *mut threading_rlock) -> threading_status {
-    outcome(THREADING_WOULD_BLOCK, || object(rlock).try_acquire())
+    let rlock = object(rlock);
+    shortcut(rlock.acquire_at_once().then_some(THREADING_OK), move || {
+        outcome(THREADING_WOULD_BLOCK, || rlock.try_acquire())
+    })
 }
 
 /// Takes the lock as threading_rlock_acquire(), and waits for it no longer than the given time.
@@ -98,9 +102,10 @@ pub extern "C" fn threading_rlock_acquire_timeout(
     rlock: *mut threading_rlock,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || {
-        let rlock = object(rlock);
-        rlock.acquire_timeout(rlock.argument(Timeout::new(seconds))?)
+    let rlock = object(rlock);
+    let short = Timeout::is_common(seconds) && rlock.acquire_at_once();
+    shortcut(short.then_some(THREADING_OK), move || {
+        outcome(THREADING_TIMED_OUT, || rlock.acquire_timeout(rlock.argument(Timeout::new(seconds))?))
     })
 }
 
@@ -113,7 +118,8 @@ pub extern "C" fn threading_rlock_acquire_timeout(
 /// Blocks: never. Thread safety: its owner. Python: `rlock.release()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_release(rlock: *mut threading_rlock) -> threading_status {
-    status(|| object(rlock).release())
+    let rlock = object(rlock);
+    shortcut(rlock.release_at_once().then_some(THREADING_OK), move || status(|| rlock.release()))
 }
 
 /// Tells whether somebody holds the lock, at this moment.

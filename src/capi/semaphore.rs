@@ -17,9 +17,9 @@
 //!         return threading_semaphore_release(connections) == THREADING_OK;
 //!     }
 
-use super::status::{THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use super::types::threading_semaphore;
-use super::{handle, object, outcome, status, value};
+use super::{handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::semaphore::Semaphore;
 use crate::time::Timeout;
@@ -86,7 +86,10 @@ pub extern "C" fn threading_semaphore_free(semaphore: *mut threading_semaphore) 
 /// Blocks: until there is one. Thread safety: any thread. Python: `semaphore.acquire()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphore) -> threading_status {
-    status(|| object(semaphore).acquire(Timeout::FOREVER).map(drop))
+    let semaphore = object(semaphore);
+    shortcut(semaphore.acquire_at_once().then_some(THREADING_OK), move || {
+        status(|| semaphore.acquire(Timeout::FOREVER).map(drop))
+    })
 }
 
 /// Takes one if there is one.
@@ -98,7 +101,10 @@ pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphor
 /// Blocks: never. Thread safety: any thread. Python: `semaphore.acquire(blocking=False)`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_try_acquire(semaphore: *mut threading_semaphore) -> threading_status {
-    outcome(THREADING_WOULD_BLOCK, || object(semaphore).acquire(Timeout::NONE))
+    let semaphore = object(semaphore);
+    shortcut(semaphore.acquire_at_once().then_some(THREADING_OK), move || {
+        outcome(THREADING_WOULD_BLOCK, || semaphore.acquire(Timeout::NONE))
+    })
 }
 
 /// Takes one, and waits for it no longer than the given time.
@@ -117,9 +123,10 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
     semaphore: *mut threading_semaphore,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || {
-        let semaphore = object(semaphore);
-        semaphore.acquire(semaphore.argument(Timeout::new(seconds))?)
+    let semaphore = object(semaphore);
+    let short = Timeout::is_common(seconds) && semaphore.acquire_at_once();
+    shortcut(short.then_some(THREADING_OK), move || {
+        outcome(THREADING_TIMED_OUT, || semaphore.acquire(semaphore.argument(Timeout::new(seconds))?))
     })
 }
 
@@ -134,7 +141,8 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
 /// 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_release(semaphore: *mut threading_semaphore) -> threading_status {
-    status(|| object(semaphore).release(1))
+    let semaphore = object(semaphore);
+    shortcut(semaphore.release_at_once().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
 }
 
 /// Gives n back, and lets as many waiters go on: all n, or after an error none.

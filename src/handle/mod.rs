@@ -105,9 +105,22 @@ impl<T: Kind> Handle<T> {
         if !arena.contains(address) || address & (size_of::<T>() - 1) != 0 {
             return Err(Error::Handle);
         }
+        // SAFETY: a range that has a committed part does not begin at address zero.
+        unsafe { core::hint::assert_unchecked(address != 0) };
         // SAFETY: the address is that of a slot in the committed part of this kind's range, which is never
         // unmapped, and in which any content is a valid T.
         Ok((unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE))
+    }
+
+    /// As `slot`, without a look at the address.
+    ///
+    /// # Safety
+    /// The handle has been good, at any time before.
+    #[inline(always)]
+    pub(crate) unsafe fn slot_once_good(self) -> (&'static T, u64) {
+        let address = self.bits & !(GENERATION as usize);
+        // SAFETY: the address is that of a slot, by the caller's promise; slots are never unmapped.
+        (unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE)
     }
 
     /// The slot of a handle that is good at this moment.

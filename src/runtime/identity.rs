@@ -24,9 +24,15 @@ pub(crate) fn new_ident() -> u64 {
 /// The caller's number, shifted.
 #[inline(always)]
 pub(crate) fn key() -> u64 {
-    match per_thread::with(|mine| mine.key.get()) {
-        0 => first_key(),
-        key => key,
+    known_key().unwrap_or_else(first_key)
+}
+
+/// The caller's number, shifted, if anybody has asked for it before.
+#[inline(always)]
+pub(crate) fn known_key() -> Option<u64> {
+    match per_thread::key() {
+        0 => None,
+        key => Some(key),
     }
 }
 
