@@ -21,12 +21,14 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
+use crate::park;
 use crate::park::guarded::{Forget, Guarded};
+use crate::park::patience::Patience;
 use crate::park::queue::Queue;
 use crate::park::waiter::{GRANTED, REFUSED, WAITING, WOKEN, Waiter};
 use crate::runtime::{end, identity, system};
@@ -40,6 +42,10 @@ pub type Action = unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int;
 pub struct Barrier {
     header: Header,
     round: Guarded<Round>,
+    patience: Patience,
+    /// On this all sleep who wait. Counted up, under the guard, whenever some are let go: a thread which all but
+    /// sleeps would have to miss 2^32 of those to oversleep its own.
+    endings: AtomicU32,
     /// These three are written when the barrier is made.
     parties: AtomicUsize,
     action: AtomicPtr<c_void>,
@@ -58,6 +64,9 @@ struct Round {
     broken: bool,
     /// Abort or reset was called while the action ran.
     disturbed: bool,
+    /// Some were let go who sleep: they are woken as soon as the guard is gone, for which they would wait at
+    /// once.
+    asleep: bool,
 }
 
 impl Forget for Round {
@@ -74,19 +83,15 @@ impl Forget for Round {
 
 impl Round {
     /// Lets all who wait go on, or not; and those on the side come forward.
-    fn end(&mut self, lot: u32) {
+    fn end(&mut self, barrier: &Barrier, lot: u32) {
         self.arrived = 0;
+        barrier.endings.fetch_add(1, Ordering::Relaxed);
         while let Some(waiter) = self.waiting.pop() {
-            waiter.release(lot).now();
+            self.asleep |= waiter.release(lot, &barrier.patience).is_owed();
         }
         while let Some(newcomer) = self.aside.pop() {
-            newcomer.release(WOKEN).now();
+            self.asleep |= newcomer.release(WOKEN, &barrier.patience).is_owed();
         }
-    }
-
-    fn break_up(&mut self) {
-        self.broken = true;
-        self.end(REFUSED);
     }
 }
 
@@ -99,23 +104,25 @@ unsafe impl Kind for Barrier {
     }
 
     fn kill(&self, tag: u64, forced: bool) -> bool {
-        let mut round = self.round.lock();
-        let blocked = !round.waiting.is_empty() || !round.aside.is_empty();
-        if blocked && !forced {
-            return false;
-        }
-        self.header.end_life(tag);
-        round.arrived = 0;
-        round.broken = false;
-        true
+        self.with(|round| {
+            let blocked = !round.waiting.is_empty() || !round.aside.is_empty();
+            if blocked && !forced {
+                return false;
+            }
+            self.header.end_life(tag);
+            round.arrived = 0;
+            round.broken = false;
+            true
+        })
     }
 }
 
-/// How a thread goes through the barrier.
+/// How a thread goes through the barrier. Whoever waits or stands aside sleeps as long as there are so many
+/// `endings`.
 enum Arrival {
-    Waits(usize),
+    Waits(usize, u32),
     Acts(usize),
-    StandsAside,
+    StandsAside(u32),
 }
 
 impl Handle<Barrier> {
@@ -154,10 +161,11 @@ impl Handle<Barrier> {
         let _pin = self.pin()?;
         loop {
             match barrier.arrive(tag, waiter)? {
-                Arrival::StandsAside => waiter.sleep(Deadline::NEVER),
+                Arrival::StandsAside(endings) => barrier.sleep(waiter, endings, Deadline::NEVER),
                 Arrival::Acts(place) => return barrier.act(tag, place),
-                Arrival::Waits(place) => {
-                    return barrier.wait_for_the_others(waiter, place, timeout.deadline());
+                Arrival::Waits(place, endings) => {
+                    let granted = barrier.wait_for_the_others(waiter, endings, timeout.deadline());
+                    return if granted { Ok(place) } else { Err(Error::BrokenBarrier) };
                 }
             };
         }
@@ -165,28 +173,21 @@ impl Handle<Barrier> {
 
     /// Empties the barrier and mends it; those who wait get `BrokenBarrier`.
     pub fn reset(self) -> Result<()> {
-        self.disturb(|round| {
-            round.broken = false;
-            if round.actor == 0 {
-                round.end(REFUSED);
-            }
-        })
+        self.disturb(false)
     }
 
     /// Breaks the barrier; those who wait get `BrokenBarrier`, and so does everybody until a reset.
     pub fn abort(self) -> Result<()> {
-        self.disturb(|round| {
-            round.broken = true;
-            if round.actor == 0 {
-                round.end(REFUSED);
-            }
-        })
+        self.disturb(true)
     }
 
-    fn disturb(self, change: impl FnOnce(&mut Round)) -> Result<()> {
-        self.look(|_, round| {
+    fn disturb(self, broken: bool) -> Result<()> {
+        self.look(|barrier, round| {
             round.disturbed = round.actor != 0;
-            change(round);
+            round.broken = broken;
+            if round.actor == 0 {
+                round.end(barrier, REFUSED);
+            }
         })
     }
 
@@ -207,42 +208,55 @@ impl Handle<Barrier> {
 
     fn look<R>(self, f: impl FnOnce(&Barrier, &mut Round) -> R) -> Result<R> {
         let (barrier, tag) = self.slot()?;
-        let mut round = barrier.round.lock();
-        if barrier.header.is(tag) { Ok(f(barrier, &mut round)) } else { Err(Error::Handle) }
+        barrier.with(|round| if barrier.header.is(tag) { Ok(f(barrier, round)) } else { Err(Error::Handle) })
     }
 }
 
 impl Barrier {
-    fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
+    /// Does something with the round under its guard, and then wakes whom that has let go.
+    fn with<R>(&self, f: impl FnOnce(&mut Round) -> R) -> R {
         let mut round = self.round.lock();
-        if !self.header.is(tag) {
-            return Err(Error::Handle);
+        let result = f(&mut round);
+        let asleep = core::mem::take(&mut round.asleep);
+        drop(round);
+        if asleep {
+            park::wake_all(&self.endings);
         }
-        if round.actor == identity::key() {
-            return Err(Error::BarrierInAction);
-        }
-        if round.actor != 0 {
-            waiter.prepare(0);
-            round.aside.push_back(waiter);
-            return Ok(Arrival::StandsAside);
-        }
-        if round.broken {
-            return Err(Error::BrokenBarrier);
-        }
-        let place = round.arrived;
-        round.arrived += 1;
-        if round.arrived < self.parties.load(Ordering::Acquire) {
-            waiter.prepare(0);
-            round.waiting.push_back(waiter);
-            return Ok(Arrival::Waits(place));
-        }
-        if self.action.load(Ordering::Acquire).is_null() {
-            round.end(GRANTED);
-        } else {
-            round.actor = identity::key();
-            round.disturbed = false;
-        }
-        Ok(Arrival::Acts(place))
+        result
+    }
+
+    fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
+        self.with(|round| {
+            if !self.header.is(tag) {
+                return Err(Error::Handle);
+            }
+            if round.actor == identity::key() {
+                return Err(Error::BarrierInAction);
+            }
+            let endings = self.endings.load(Ordering::Relaxed);
+            if round.actor != 0 {
+                waiter.prepare(0);
+                round.aside.push_back(waiter);
+                return Ok(Arrival::StandsAside(endings));
+            }
+            if round.broken {
+                return Err(Error::BrokenBarrier);
+            }
+            let place = round.arrived;
+            round.arrived += 1;
+            if round.arrived < self.parties.load(Ordering::Acquire) {
+                waiter.prepare(0);
+                round.waiting.push_back(waiter);
+                return Ok(Arrival::Waits(place, endings));
+            }
+            if self.action.load(Ordering::Acquire).is_null() {
+                round.end(self, GRANTED);
+            } else {
+                round.actor = identity::key();
+                round.disturbed = false;
+            }
+            Ok(Arrival::Acts(place))
+        })
     }
 
     /// The last to arrive calls the action, if there is one, and then lets the others go.
@@ -256,40 +270,42 @@ impl Barrier {
         // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier
         // lives.
         let failed = system::uncancelled(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
-        let mut round = self.round.lock();
-        round.actor = 0;
-        let disturbed = round.disturbed;
-        if failed {
-            round.broken = true;
-        }
-        round.end(if failed || disturbed { REFUSED } else { GRANTED });
-        if !self.header.is(tag) {
-            // Freed inside of its action: whatever the round was left in is nobody's.
-            round.broken = false;
-        }
-        match (failed, disturbed) {
-            (true, _) => Err(Error::Callback),
-            (false, true) => Err(Error::BrokenBarrier),
-            (false, false) => Ok(place),
-        }
+        self.with(|round| {
+            round.actor = 0;
+            let disturbed = round.disturbed;
+            if failed {
+                round.broken = true;
+            }
+            round.end(self, if failed || disturbed { REFUSED } else { GRANTED });
+            if !self.header.is(tag) {
+                // Freed inside of its action: whatever the round was left in is nobody's.
+                round.broken = false;
+            }
+            match (failed, disturbed) {
+                (true, _) => Err(Error::Callback),
+                (false, true) => Err(Error::BrokenBarrier),
+                (false, false) => Ok(place),
+            }
+        })
     }
 
-    fn wait_for_the_others(
-        &self,
-        waiter: &'static Waiter,
-        place: usize,
-        deadline: Deadline,
-    ) -> Result<usize> {
-        let mut lot = waiter.sleep(deadline);
+    /// False if the barrier breaks before all have come.
+    fn wait_for_the_others(&self, waiter: &'static Waiter, endings: u32, deadline: Deadline) -> bool {
+        let mut lot = self.sleep(waiter, endings, deadline);
         if lot == WAITING {
-            let mut round = self.round.lock();
-            if waiter.state() == WAITING && round.actor == 0 {
-                round.break_up();
-            }
-            drop(round);
-            lot = waiter.sleep(Deadline::NEVER);
+            self.with(|round| {
+                if waiter.state() == WAITING && round.actor == 0 {
+                    round.broken = true;
+                    round.end(self, REFUSED);
+                }
+            });
+            lot = self.sleep(waiter, endings, Deadline::NEVER);
         }
-        if lot == GRANTED { Ok(place) } else { Err(Error::BrokenBarrier) }
+        lot == GRANTED
+    }
+
+    fn sleep(&self, waiter: &'static Waiter, endings: u32, deadline: Deadline) -> u32 {
+        waiter.wait_at(&self.endings, endings, &self.patience, deadline)
     }
 }
 

@@ -139,7 +139,7 @@ impl UserLock {
     }
 
     /// Gives up all levels; returns how many there were beyond the first.
-    fn release_all(self) -> Result<u64> {
+    fn release_all(self) -> Result<u32> {
         match self {
             UserLock::Lock(lock) => lock.release().map(|()| 0),
             UserLock::RLock(rlock) => rlock.release_all(),
@@ -147,7 +147,7 @@ impl UserLock {
     }
 
     /// The caller holds the lock again, as often as before.
-    fn restore(self, deeper: u64) {
+    fn restore(self, deeper: u32) {
         if let UserLock::RLock(rlock) = self
             && let Ok((rlock, _)) = rlock.slot()
         {
@@ -319,13 +319,13 @@ impl Condition {
             Err(_) if self.leave(tag, waiter) => return Err(Error::NotOwner),
             Err(_) => 0,
         };
-        let mut state = waiter.sleep(deadline);
+        let mut state = pin.raw().wait_for_notify(waiter, deadline);
         let mut notified = true;
         if state == WAITING {
             if self.leave(tag, waiter) {
                 notified = false;
             } else {
-                state = waiter.sleep(Deadline::NEVER);
+                state = pin.raw().wait_for_notify(waiter, Deadline::NEVER);
             }
         }
         if notified {

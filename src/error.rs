@@ -56,6 +56,7 @@ errors! {
     SemaphoreOverflow = -3, "a semaphore's value can be at most THREADING_SEMAPHORE_MAX";
     ReferenceOverflow = -3, "the handle has too many references";
     WaiterOverflow = -3, "too many threads wait on the object";
+    LevelOverflow = -3, "the lock is held too often by its owner";
     NotAcquired = -4, "release of an unlocked lock";
     NotOwner = -5, "the caller does not hold the lock";
     OverReleased = -6, "semaphore released too many times";

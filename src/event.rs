@@ -37,7 +37,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::park::fork::Mark;
-use crate::park::spin::Spin;
+use crate::park::patience::Patience;
 use crate::park::{self, Half};
 use crate::time::Timeout;
 
@@ -53,6 +53,7 @@ pub struct Event {
     header: Header,
     /// Whose waiters the word counts.
     mark: Mark,
+    patience: Patience,
 }
 
 // SAFETY: zero is an event that is not set; all of it is shareable; it begins with its header.
@@ -129,6 +130,9 @@ impl Handle<Event> {
                 (false, false) => word | SET,
                 (false, true) => tag | SET | (word.wrapping_add(ROUND) & ROUNDS),
             };
+            if waiters {
+                event.patience.wakes();
+            }
             match event.word().compare_exchange_weak(word, set, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     if waiters {
@@ -158,14 +162,16 @@ impl Handle<Event> {
         if timeout.is_none() {
             return Ok(false);
         }
-        let mut spin = Spin::new();
-        while spin.again() {
-            if self.is_set()? {
-                return Ok(true);
-            }
-        }
         let (event, tag) = self.slot()?;
         let deadline = timeout.deadline();
+        let mut seen = Ok(false);
+        let look = || {
+            seen = self.is_set();
+            seen != Ok(false)
+        };
+        if event.patience.look(deadline, look) {
+            return seen;
+        }
         event.mark.enter(|| {
             let _ =
                 event.change(tag, |word| (word & WAITERS != 0).then_some(word & !WAITERS), Ordering::Relaxed);

@@ -31,12 +31,13 @@
 //! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
 //! release it any more, and they do without.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::park::guarded::{Forget, Guarded};
+use crate::park::patience::Patience;
 use crate::park::queue::Queue;
 use crate::park::spin::Spin;
 use crate::park::waiter::{GRANTED, WAITING, WOKEN, Waiter};
@@ -56,6 +57,10 @@ const UNFAIR: u64 = 500_000;
 pub(crate) struct RawLock {
     pub(crate) header: Header,
     line: Guarded<Line>,
+    /// Of those who stand in line, and of a condition's waiters, whom this lock's release wakes.
+    patience: Patience,
+    /// An RLock's own, which would not find room beside this.
+    pub(crate) deeper: AtomicU32,
 }
 
 struct Line {
@@ -196,10 +201,16 @@ impl RawLock {
             self.word().store(tag | first.claim.get() | queued, Ordering::Release);
             GRANTED
         };
-        let wake = first.release(state);
+        let wake = first.release(state, &self.patience);
         drop(line);
         wake.now();
         Some(Ok(()))
+    }
+
+    /// For a waiter of a condition over this lock, the slot pinned: waits until a notify has chosen it and a
+    /// release has woken it; `WAITING` if the time ran out.
+    pub(crate) fn wait_for_notify(&self, waiter: &'static Waiter, deadline: Deadline) -> u32 {
+        waiter.wait(&self.patience, deadline)
     }
 
     /// Waits for the lock in line, the slot pinned. `returns`: the thread was woken from the line before, and
@@ -216,7 +227,7 @@ impl RawLock {
             if let Some(acquired) = self.enter_line(claim, waiter, returns) {
                 return acquired.map(|()| true);
             }
-            let mut state = waiter.sleep(deadline);
+            let mut state = waiter.wait(&self.patience, deadline);
             if state == WAITING {
                 let mut line = self.line.lock();
                 state = waiter.state();
@@ -290,7 +301,7 @@ impl RawLock {
         };
         for waiter in notified {
             waiter.notified.set(true);
-            if held { line.push(waiter, false) } else { waiter.release(WOKEN).now() }
+            if held { line.push(waiter, false) } else { waiter.release(WOKEN, &self.patience).now() }
         }
         if line.queue.is_empty() {
             self.word().fetch_and(!QUEUED, Ordering::Relaxed);
@@ -327,7 +338,7 @@ impl RawLock {
         }
         self.header.end_life(tag);
         while let Some(waiter) = line.queue.pop() {
-            waiter.release(WOKEN).now();
+            waiter.release(WOKEN, &self.patience).now();
         }
         true
     }
@@ -347,7 +358,7 @@ impl RawLock {
             }
         }
         while let Some(waiter) = line.queue.pop() {
-            waiter.release(WOKEN).now();
+            waiter.release(WOKEN, &self.patience).now();
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! RLock whose owner has ended stays locked and is nobody's. `deeper` is the owner's alone: it is written
 //! between acquire and release, which order it. So a nested acquire or release needs no atomic operation.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
@@ -16,9 +16,8 @@ use crate::time::Timeout;
 /// See the module.
 #[repr(C, align(64))]
 pub struct RLock {
+    /// `deeper` in it is how often the owner holds it beyond the first time.
     raw: RawLock,
-    /// How often the owner holds it beyond the first time.
-    deeper: AtomicU64,
 }
 
 // SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
@@ -47,13 +46,20 @@ impl Lockable for RLock {
 
 impl RLock {
     #[inline(always)]
-    fn deeper(&self) -> u64 {
-        self.deeper.load(Ordering::Relaxed)
+    fn deeper(&self) -> u32 {
+        self.raw.deeper.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    pub(crate) fn set_deeper(&self, levels: u64) {
-        self.deeper.store(levels, Ordering::Relaxed);
+    pub(crate) fn set_deeper(&self, levels: u32) {
+        self.raw.deeper.store(levels, Ordering::Relaxed);
+    }
+
+    /// For the owner: one level more, unless there are too many.
+    #[inline(always)]
+    fn go_deeper(&self) -> bool {
+        let deeper = self.deeper().checked_add(1);
+        deeper.inspect(|&deeper| self.set_deeper(deeper)).is_some()
     }
 }
 
@@ -69,8 +75,7 @@ impl Handle<RLock> {
     pub(crate) fn acquire_at_once(self) -> bool {
         let (Ok((rlock, tag)), Some(key)) = (self.slot(), identity::known_key()) else { return false };
         if rlock.raw.is_held(tag, key) {
-            rlock.set_deeper(rlock.deeper() + 1);
-            return true;
+            return rlock.go_deeper();
         }
         let acquired = rlock.raw.acquire_fast(tag, key);
         if acquired {
@@ -89,9 +94,7 @@ impl Handle<RLock> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
         if rlock.raw.holder(tag)? == key {
-            // The thread did not know its key at first, or release has not come here yet.
-            rlock.set_deeper(rlock.deeper() + 1);
-            return Ok(true);
+            return if rlock.go_deeper() { Ok(true) } else { Err(Error::LevelOverflow) };
         }
         let acquired = self.acquire_slow(key, timeout)?;
         if acquired {
@@ -149,7 +152,7 @@ impl Handle<RLock> {
 
     /// Gives up all levels of the caller, who owns the lock; returns how many there were beyond the first.
     #[inline(always)]
-    pub(crate) fn release_all(self) -> Result<u64> {
+    pub(crate) fn release_all(self) -> Result<u32> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
         let deeper = rlock.deeper();

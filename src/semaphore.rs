@@ -32,7 +32,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::park::fork::Mark;
-use crate::park::spin::Spin;
+use crate::park::patience::Patience;
 use crate::park::{self, Half};
 use crate::time::Timeout;
 
@@ -52,6 +52,7 @@ pub struct Semaphore {
     is_bounded: AtomicBool,
     /// Whose waiters the word counts.
     mark: Mark,
+    patience: Patience,
 }
 
 // SAFETY: zero is a semaphore of value 0; all of it is shareable; it begins with its header.
@@ -130,23 +131,18 @@ impl Handle<Semaphore> {
     #[cold]
     fn acquire_slow(self, timeout: Timeout) -> Result<bool> {
         let (semaphore, tag) = self.slot()?;
-        let mut spin = Spin::new();
-        loop {
-            let word = semaphore.word().load(Ordering::Relaxed);
-            if word & TAG != tag {
-                return Err(Error::Handle);
-            }
-            if word >= UNIT {
-                if semaphore.take(word, word - UNIT) {
-                    return Ok(true);
-                }
-            } else if timeout.is_none() {
-                return Ok(false);
-            } else if !spin.again() {
-                break;
-            }
+        let mut taken = semaphore.try_take(tag);
+        if taken != Ok(false) || timeout.is_none() {
+            return taken;
         }
         let deadline = timeout.deadline();
+        let look = || {
+            taken = semaphore.try_take(tag);
+            taken != Ok(false)
+        };
+        if semaphore.patience.look(deadline, look) {
+            return taken;
+        }
         let _pin = self.pin()?;
         semaphore.forget_parents_waiters();
         if semaphore.enter(tag)? {
@@ -200,6 +196,9 @@ impl Handle<Semaphore> {
             if (value(word) as i64).saturating_add(count) > limit {
                 return Err(if is_bounded { Error::OverReleased } else { Error::SemaphoreOverflow });
             }
+            if waiters(word) > value(word) {
+                semaphore.patience.wakes();
+            }
             let more = count as u64 * UNIT;
             match semaphore.word().compare_exchange_weak(
                 word,
@@ -230,6 +229,22 @@ impl Semaphore {
     #[inline(always)]
     fn take(&self, word: u64, taken: u64) -> bool {
         self.word().compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes a unit if there is one.
+    fn try_take(&self, tag: u64) -> Result<bool> {
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word < UNIT {
+                return Ok(false);
+            }
+            if self.take(word, word - UNIT) {
+                return Ok(true);
+            }
+        }
     }
 
     /// Counts the caller as a waiter; true if there was a unit for it after all.

@@ -6,7 +6,8 @@
 //! - `linux` (the futex) and `portable` (`parking_lot_core`) are two backends of the same three functions;
 //! - `fork` counts the forks that led to this process;
 //! - `guarded` is the library's own small lock around data, and survives a fork;
-//! - `spin` says how long a thread looks before it sleeps;
+//! - `spin` says how long a thread looks for what another is about to finish, and `patience` when one that waits
+//!   looks for a while before it sleeps;
 //! - `waiter` is the record on which a thread sleeps, and `queue` a line of them.
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -22,6 +23,7 @@ mod backend;
 
 pub(crate) mod fork;
 pub(crate) mod guarded;
+pub(crate) mod patience;
 pub(crate) mod queue;
 pub(crate) mod spin;
 pub(crate) mod waiter;

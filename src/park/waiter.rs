@@ -10,7 +10,9 @@
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | `IDLE` | its thread does not wait | the thread: to `WAITING`, before it enters a queue |
-//! | `WAITING` | stands in a queue, or is being moved to another | whoever takes it out of the queue: to one of the rest, release |
+//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever takes it out of the queue: to one of the last three, release |
+//! | `LOOKING` | the same; its thread looks at this word, by leave of the object's `Patience` | the thread: back to `WAITING`. Whoever takes it out, as above, and ends the look |
+//! | `ASLEEP` | the same; its thread sleeps or is about to | the thread, whose time ran out: back to `WAITING`. Whoever takes it out, as above, and wakes it |
 //! | `WOKEN` | taken out: what it waited for may be free now | the thread reads it, acquire |
 //! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
 //! | `REFUSED` | taken out: what it waited for has failed | the thread reads it, acquire |
@@ -22,15 +24,18 @@ use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::guarded::{Forget, Guarded};
+use super::patience::{Patience, look_until, this_cpu};
 use crate::error::{Error, Result};
 use crate::per_thread;
 use crate::time::Deadline;
 
 pub(crate) const IDLE: u32 = 0;
 pub(crate) const WAITING: u32 = 1;
-pub(crate) const WOKEN: u32 = 2;
-pub(crate) const GRANTED: u32 = 3;
-pub(crate) const REFUSED: u32 = 4;
+const LOOKING: u32 = 2;
+const ASLEEP: u32 = 3;
+pub(crate) const WOKEN: u32 = 4;
+pub(crate) const GRANTED: u32 = 5;
+pub(crate) const REFUSED: u32 = 6;
 
 /// See the module.
 #[repr(C, align(64))]
@@ -42,6 +47,8 @@ pub(crate) struct Waiter {
     pub(crate) claim: Cell<u64>,
     /// Its place in a barrier's round.
     pub(crate) place: Cell<usize>,
+    /// From where it was taken out of the queue.
+    cpu: Cell<u8>,
     pub(super) next: Cell<*const Waiter>,
     pub(super) previous: Cell<*const Waiter>,
 }
@@ -82,32 +89,81 @@ impl Waiter {
         self.word.load(Ordering::Acquire)
     }
 
-    /// Sleeps until the record has been taken out of its queue. `WAITING` if the time ran out before that.
-    pub(crate) fn sleep(&self, deadline: Deadline) -> u32 {
-        loop {
-            let state = self.state();
-            if state != WAITING || !super::wait(&self.word, WAITING, deadline) {
-                return self.state();
-            }
-        }
+    /// The thread's own change of state, while it stands in a queue; the state that it finds instead if it was
+    /// taken out.
+    fn change(&self, from: u32, to: u32) -> core::result::Result<(), u32> {
+        self.word.compare_exchange(from, to, Ordering::Relaxed, Ordering::Acquire).map(drop)
     }
 
-    /// Ends the wait, for a record that its thread's caller has just taken out of a queue. The caller's last
-    /// use of the record's fields must lie before this; the wake-up itself may come when the queue's lock is
-    /// free again.
+    /// Waits until the record has been taken out of its queue, that of an object with this patience: looks
+    /// first, if that is worth it, and then sleeps. `WAITING` if the time ran out before that.
+    pub(crate) fn wait(&self, patience: &Patience, deadline: Deadline) -> u32 {
+        self.wait_at(&self.word, ASLEEP, patience, deadline)
+    }
+
+    /// As `wait`, but sleeps on a word that many share, as long as it is `expected`: whoever takes them out of
+    /// the queue changes that word, and wakes them all.
+    pub(crate) fn wait_at(
+        &self,
+        word: &AtomicU32,
+        expected: u32,
+        patience: &Patience,
+        deadline: Deadline,
+    ) -> u32 {
+        self.try_wait(word, expected, patience, deadline).err().unwrap_or(WAITING)
+    }
+
+    fn try_wait(
+        &self,
+        word: &AtomicU32,
+        expected: u32,
+        patience: &Patience,
+        deadline: Deadline,
+    ) -> core::result::Result<(), u32> {
+        if patience.begin() {
+            self.change(WAITING, LOOKING).inspect_err(|_| patience.end(true))?;
+            look_until(deadline, || self.word.load(Ordering::Relaxed) != LOOKING);
+            self.change(LOOKING, WAITING)?;
+            patience.end(false);
+        }
+        self.change(WAITING, ASLEEP)?;
+        while self.state() == ASLEEP {
+            if !super::wait(word, expected, deadline) {
+                return self.change(ASLEEP, WAITING);
+            }
+        }
+        patience.woken_from(self.cpu.get());
+        Err(self.state())
+    }
+
+    /// Ends the wait, for a record that the caller has just taken out of the queue of an object with this
+    /// patience. The caller's last use of the record's fields must lie before this; the wake-up itself may come
+    /// when the queue's lock is free again.
     #[must_use]
-    pub(crate) fn release(&self, state: u32) -> Wake<'_> {
-        self.word.store(state, Ordering::Release);
-        Wake(&self.word)
+    pub(crate) fn release(&self, state: u32, patience: &Patience) -> Wake<'_> {
+        self.cpu.set(this_cpu());
+        let was = self.word.swap(state, Ordering::Release);
+        if was == LOOKING {
+            patience.end(true);
+        }
+        Wake((was == ASLEEP).then_some(&self.word))
     }
 }
 
-/// The wake-up that is owed to a waiter. Waiting does not depend on the record's content any more.
-pub(crate) struct Wake<'a>(&'a AtomicU32);
+/// The wake-up that is owed to a waiter, if it sleeps. Waiting does not depend on the record's content any
+/// more.
+pub(crate) struct Wake<'a>(Option<&'a AtomicU32>);
 
 impl Wake<'_> {
+    /// For a waiter that sleeps on a word of many.
+    pub(crate) fn is_owed(self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn now(self) {
-        super::wake_one(self.0);
+        if let Some(word) = self.0 {
+            super::wake_one(word);
+        }
     }
 }
 
@@ -194,9 +250,10 @@ mod tests {
     #[test]
     fn a_sleep_ends_with_what_the_waker_says_or_with_its_time() {
         let waiter = Waiter::mine().unwrap();
+        let patience = Patience::new();
         waiter.prepare(0);
-        assert_eq!(waiter.sleep(Deadline::now().after(1_000_000)), WAITING);
-        waiter.release(GRANTED).now();
-        assert_eq!(waiter.sleep(Deadline::NEVER), GRANTED);
+        assert_eq!(waiter.wait(&patience, Deadline::now().after(1_000_000)), WAITING);
+        waiter.release(GRANTED, &patience).now();
+        assert_eq!(waiter.wait(&patience, Deadline::NEVER), GRANTED);
     }
 }

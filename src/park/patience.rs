@@ -1,0 +1,113 @@
+//! When a thread that waits looks for a while before it sleeps.
+//!
+//! To wake a sleeping thread on another CPU takes tens of microseconds, to be seen by one that looks a tenth of
+//! one. But if whoever will wake it needs this very CPU, or comes much later, a look is wasted time. So each
+//! object remembers how its waits have ended, and a thread looks only if
+//!
+//! - the object's last wake-up came from another CPU,
+//! - looks have not lately been in vain: each that was is followed by twice as many waits without one, and
+//! - nobody else is looking at this object: one of a herd is enough.
+//!
+//! All of this is a hint, which no correctness depends on. Only `looking` needs an atomic change: its owner
+//! alone gives it back, or whoever wakes its owner.
+
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use super::fork::epoch;
+use crate::time::Deadline;
+
+/// The longest look, in nanoseconds: less than it costs to sleep and to be woken.
+const LONGEST: u64 = 10_000;
+/// How often a thread looks between two glances at the clock.
+const GLANCE: u32 = 16;
+/// After so many looks in vain in a row, the waits without one are not doubled any more.
+const MOST_FAILURES: u8 = 6;
+
+/// See the module. Zero is an object whose waits are not known yet.
+pub(crate) struct Patience {
+    /// The CPU from which the last wake-up came, as `this_cpu` tells it; 0 if it is not known.
+    cpu: AtomicU8,
+    /// How many waits have to go by before the next look.
+    waits: AtomicU8,
+    /// How many looks in a row were in vain.
+    failures: AtomicU8,
+    /// Who looks: 0 is nobody; otherwise a thread of the process that is marked here.
+    looking: AtomicU8,
+}
+
+/// Where the calling thread runs at this moment, never 0. CPUs that share a number do no harm.
+pub(crate) fn this_cpu() -> u8 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: asks only; a plain read of memory that the kernel keeps up to date, where the C library can.
+    let cpu = unsafe { libc::sched_getcpu() };
+    #[cfg(not(target_os = "linux"))]
+    let cpu = 0;
+    (cpu % 255) as u8 + 1
+}
+
+impl Patience {
+    #[cfg(test)]
+    pub(crate) const fn new() -> Self {
+        const UNKNOWN: AtomicU8 = AtomicU8::new(0);
+        Patience { cpu: UNKNOWN, waits: UNKNOWN, failures: UNKNOWN, looking: UNKNOWN }
+    }
+
+    /// Looks until `seen`, if a look is worth it, at most until the deadline. Whether it was seen.
+    pub(crate) fn look(&self, deadline: Deadline, mut seen: impl FnMut() -> bool) -> bool {
+        if !self.begin() {
+            return false;
+        }
+        let success = look_until(deadline, &mut seen);
+        self.end(success);
+        success
+    }
+
+    /// Whether to look now, instead of going to sleep. Then an `end` is owed, by whomever.
+    pub(crate) fn begin(&self) -> bool {
+        let cpu = self.cpu.load(Ordering::Relaxed);
+        if cpu == 0 || cpu == this_cpu() || self.waits.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        // What a thread of the parent's has left here, in a child of fork, is nobody's.
+        let ours = (epoch() & 127) as u8 + 1;
+        self.looking.load(Ordering::Relaxed) != ours && self.looking.swap(ours, Ordering::Relaxed) != ours
+    }
+
+    /// The look is over.
+    pub(crate) fn end(&self, success: bool) {
+        let failures =
+            if success { 0 } else { (self.failures.load(Ordering::Relaxed) + 1).min(MOST_FAILURES) };
+        self.failures.store(failures, Ordering::Relaxed);
+        self.waits.store((1 << failures) - 1, Ordering::Relaxed);
+        self.looking.store(0, Ordering::Relaxed);
+    }
+
+    /// A wake-up goes out from here, to a thread that sleeps.
+    pub(crate) fn wakes(&self) {
+        self.woken_from(this_cpu());
+    }
+
+    /// A thread that has slept was woken from there.
+    pub(crate) fn woken_from(&self, cpu: u8) {
+        self.cpu.store(cpu, Ordering::Relaxed);
+        let waits = self.waits.load(Ordering::Relaxed);
+        self.waits.store(waits.saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+/// Looks until `seen`, for a moment, at most until the deadline. Whether it was seen.
+pub(crate) fn look_until(deadline: Deadline, mut seen: impl FnMut() -> bool) -> bool {
+    let end = deadline.min(Deadline::now().after(LONGEST));
+    loop {
+        for _ in 0..GLANCE {
+            if seen() {
+                return true;
+            }
+            spin_loop();
+        }
+        if Deadline::now() >= end {
+            return false;
+        }
+    }
+}
