@@ -93,9 +93,11 @@ impl Handle<Lock> {
     /// Gives the lock back, whoever took it.
     #[inline]
     pub fn release(self) -> Result<()> {
-        if self.release_at_once() {
-            return Ok(());
-        }
+        if self.release_at_once() { Ok(()) } else { self.release_after_all() }
+    }
+
+    /// `release`, where `release_at_once` has left it open.
+    pub(crate) fn release_after_all(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
         lock.raw.release_slow(tag, HELD)
     }

@@ -23,6 +23,8 @@ pub(crate) struct PerThread {
     pub(crate) end_rounds: Cell<u32>,
     /// Under which lead it runs timers' functions. `runtime::dispatcher`.
     pub(crate) lead: Cell<u32>,
+    /// How often it has released a lock in a hurry. `raw_lock`.
+    pub(crate) hurried: Cell<u32>,
 }
 
 const _: () = assert!(size_of::<PerThread>() == 64, "src/per_thread.c reserves 64 bytes");

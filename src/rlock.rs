@@ -142,9 +142,11 @@ impl Handle<RLock> {
     /// Undoes one acquire of the caller's; the last one frees the lock.
     #[inline]
     pub fn release(self) -> Result<()> {
-        if self.release_at_once() {
-            return Ok(());
-        }
+        if self.release_at_once() { Ok(()) } else { self.release_after_all() }
+    }
+
+    /// `release`, where `release_at_once` has left it open.
+    pub(crate) fn release_after_all(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
         if rlock.raw.holder(tag)? == key { rlock.raw.release_slow(tag, key) } else { Err(Error::NotOwner) }

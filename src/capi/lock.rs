@@ -114,7 +114,7 @@ pub extern "C" fn threading_lock_acquire_timeout(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_release(lock: *mut threading_lock) -> threading_status {
     let lock = object(lock);
-    shortcut(lock.release_at_once().then_some(THREADING_OK), move || status(|| lock.release()))
+    shortcut(lock.release_at_once().then_some(THREADING_OK), move || status(|| lock.release_after_all()))
 }
 
 /// Tells whether somebody holds the lock, at this moment.

@@ -119,7 +119,7 @@ pub extern "C" fn threading_rlock_acquire_timeout(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_release(rlock: *mut threading_rlock) -> threading_status {
     let rlock = object(rlock);
-    shortcut(rlock.release_at_once().then_some(THREADING_OK), move || status(|| rlock.release()))
+    shortcut(rlock.release_at_once().then_some(THREADING_OK), move || status(|| rlock.release_after_all()))
 }
 
 /// Tells whether somebody holds the lock, at this moment.

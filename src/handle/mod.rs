@@ -105,7 +105,7 @@ impl<T: Kind> Handle<T> {
         if !arena.contains(address) || address & (size_of::<T>() - 1) != 0 {
             return Err(Error::Handle);
         }
-        // SAFETY: a range that has a committed part does not begin at address zero.
+        // SAFETY: no range begins at address zero.
         unsafe { core::hint::assert_unchecked(address != 0) };
         // SAFETY: the address is that of a slot in the committed part of this kind's range, which is never
         // unmapped, and in which any content is a valid T.

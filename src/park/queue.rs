@@ -53,12 +53,6 @@ impl Queue {
         }
     }
 
-    /// Back to the head of the line, for one who had been first already.
-    pub(crate) fn push_front(&mut self, waiter: &'static Waiter) {
-        self.push_back(waiter);
-        self.first = waiter;
-    }
-
     /// Takes out the one that has waited longest.
     pub(crate) fn pop(&mut self) -> Option<&'static Waiter> {
         let first = self.first()?;
@@ -124,8 +118,8 @@ mod tests {
         all.iter().for_each(|waiter| queue.push_back(waiter));
         assert_eq!(places(&queue), [0, 1, 2]);
         assert_eq!(queue.pop().unwrap().place.get(), 0);
-        queue.push_front(all[0]);
-        assert_eq!(places(&queue), [0, 1, 2]);
+        queue.push_back(all[0]);
+        assert_eq!(places(&queue), [1, 2, 0]);
     }
 
     #[test]

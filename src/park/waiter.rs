@@ -43,6 +43,8 @@ pub(crate) struct Waiter {
     word: AtomicU32,
     /// A notify has chosen it: it waits for its lock alone, and frees nobody from taking care of it.
     pub(crate) notified: Cell<bool>,
+    /// It has been called to its lock, and stands in line all the same.
+    pub(crate) called: Cell<bool>,
     /// What a lock's word shows when this waiter holds it.
     pub(crate) claim: Cell<u64>,
     /// Its place in a barrier's round.
@@ -81,6 +83,11 @@ impl Waiter {
     pub(crate) fn prepare(&self, claim: u64) {
         self.notified.set(false);
         self.claim.set(claim);
+        self.word.store(WAITING, Ordering::Relaxed);
+    }
+
+    /// Waits on, for a thread that was woken but stands in its queue still.
+    pub(crate) fn resume(&self) {
         self.word.store(WAITING, Ordering::Relaxed);
     }
 
