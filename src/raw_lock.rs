@@ -61,8 +61,10 @@ const HURRIED: u32 = 64;
 /// How many threads may be on their way to the lock at once. One is enough as a rule: more would find it taken.
 const COMING: u32 = 1;
 /// As long as the first in line was notified: after a broadcast there are many, who want the lock for a moment
-/// each, and CPUs to keep from falling asleep.
-const COMING_NOTIFIED: u32 = 2;
+/// each, and CPUs that would fall asleep between one and the next, from which it takes long to be woken.
+const COMING_NOTIFIED: u32 = 32;
+/// How many are called at a time, so that those who have come share in the work of waking the others.
+const CALLS: usize = 3;
 
 /// See the module.
 #[repr(C)]
@@ -145,7 +147,7 @@ impl Line {
 
 /// Wake-ups to be made when the guard is gone: threads that woke under it would wait for it at once.
 #[derive(Default)]
-struct Wakes([Option<Wake<'static>>; COMING_NOTIFIED as usize]);
+struct Wakes([Option<Wake<'static>>; CALLS + 1]);
 
 impl Wakes {
     fn add(&mut self, wake: Wake<'static>) {
@@ -301,15 +303,18 @@ impl RawLock {
     }
 
     /// Shows in the word what the line is like, after it has changed. If somebody has to look after it and
-    /// nobody holds the lock, calls the next one.
+    /// nobody holds the lock, calls the next ones.
     fn look_after(&self, line: &mut Line, wakes: &mut Wakes) {
+        let mut calls = 0;
         loop {
             let word = self.word().load(Ordering::Relaxed);
             let flags = line.flags();
             if flags == QUEUED
                 && word & HOLDER == 0
+                && calls < CALLS
                 && let Some(waiter) = line.uncalled()
             {
+                calls += 1;
                 line.coming += 1;
                 waiter.called.set(true);
                 wakes.add(waiter.release(WOKEN, &self.patience));
