@@ -7,7 +7,6 @@
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{Ordering, fence};
 use core::{ptr, slice};
-use std::io::Write;
 
 use super::life::{DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
 use super::system;
@@ -130,14 +129,31 @@ fn default<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr 
     if thread.is(MAIN) && number == 0 {
         return c"MainThread";
     }
-    let kind = if thread.is(DUMMY) { "Dummy" } else { "Thread" };
-    let written = write!(&mut buffer[..DEFAULT_NAME - 1], "{kind}-{number}");
-    debug_assert!(written.is_ok());
-    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
+    numbered(if thread.is(DUMMY) { b"Dummy-" } else { b"Thread-" }, number, buffer)
+}
+
+/// Written by hand, since every start of a thread waits for it.
+fn numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
+    let mut at = DEFAULT_NAME - 1;
+    buffer[at] = 0;
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    at -= kind.len();
+    buffer[at..at + kind.len()].copy_from_slice(kind);
+    CStr::from_bytes_with_nul(&buffer[at..]).unwrap_or(c"")
 }
 
 /// As much of a name as the system takes, whole characters only.
-fn shortened<'a>(name: &CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
+fn shortened<'a>(name: &'a CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
+    if name.count_bytes() <= SYSTEM_NAME {
+        return name;
+    }
     let text = name.to_str().unwrap_or("");
     let end = text.floor_char_boundary(SYSTEM_NAME);
     buffer[..end].copy_from_slice(&text.as_bytes()[..end]);
@@ -207,6 +223,14 @@ pub(crate) unsafe fn let_go() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_name_ends_with_its_number() {
+        let mut buffer = [b'x'; DEFAULT_NAME];
+        assert_eq!(numbered(b"Thread-", 0, &mut buffer), c"Thread-0");
+        assert_eq!(numbered(b"Dummy-", 120, &mut buffer), c"Dummy-120");
+        assert_eq!(numbered(b"Thread-", u32::MAX, &mut buffer), c"Thread-4294967295");
+    }
 
     #[test]
     fn the_system_sees_whole_characters_only() {
