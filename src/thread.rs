@@ -95,13 +95,7 @@ impl Handle<Thread> {
 
     /// Sets something up that must be before the start.
     fn set_up<R>(self, set: impl FnOnce(&'static Thread) -> R) -> Result<()> {
-        self.pinned(|thread| {
-            if thread.state() != NEW {
-                return Err(Error::AlreadyStarted);
-            }
-            set(thread);
-            Ok(())
-        })
+        self.pinned(|thread| registry::set_up(thread, set))
     }
 
     /// The current name; the default one is made with the first question. The pointer stays valid as long as

@@ -175,6 +175,16 @@ pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     Ok(())
 }
 
+/// Sets something up that a start, which may come at this moment, must find as it was or as it is now.
+pub(crate) fn set_up<R>(thread: &'static Thread, set: impl FnOnce(&'static Thread) -> R) -> Result<()> {
+    let _no_start = REGISTRY.lock();
+    if thread.state() != NEW {
+        return Err(Error::AlreadyStarted);
+    }
+    set(thread);
+    Ok(())
+}
+
 /// A thread could not be started: nothing has changed.
 pub(crate) fn withdraw(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
