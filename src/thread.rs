@@ -14,7 +14,7 @@ use crate::per_thread;
 use crate::runtime::life::{
     ALIVE, DAEMON, DUMMY, Destructor, MAIN, NAMED, NEW, OVER, Run, STARTING, TIMER, Target, Thread,
 };
-use crate::runtime::{end, exit, identity, name, pending, registry, system};
+use crate::runtime::{end, exit, identity, name, pending, registry, stacks, system};
 use crate::time::{Deadline, Timeout};
 
 /// The size of new threads' stacks, 0 being the system's default.
@@ -227,11 +227,18 @@ fn launch(thread: &'static Thread) -> Result<()> {
 }
 
 fn launch_system_thread(thread: &'static Thread) -> Result<()> {
-    let stack = if thread.extra() == 0 { stack_size() } else { thread.extra() };
-    let system = system::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack, false)?;
-    thread.set_extra(system);
-    thread.go(STARTING, ALIVE);
-    Ok(())
+    let size = thread.extra();
+    let stack = stacks::take(if size == 0 { stack_size() } else { size })?;
+    // Before it runs: it may end before this call does.
+    thread.set_stack(stack);
+    let started = system::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack);
+    if started.is_ok() {
+        thread.go(STARTING, ALIVE);
+    } else {
+        thread.set_extra(size);
+        stacks::give_back(stack);
+    }
+    started
 }
 
 /// The threads that were alive at one moment.

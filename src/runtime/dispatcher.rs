@@ -224,7 +224,7 @@ impl Timers {
     /// A new thread is there in a moment: a leader if there is none, or else a standby.
     fn ensure_thread(&mut self) -> Result<()> {
         if !self.coming {
-            system::start(work, ptr::null_mut(), 0, true)?;
+            system::start_detached(work, ptr::null_mut())?;
             self.coming = true;
         }
         Ok(())

@@ -106,7 +106,13 @@ unsafe extern "C" fn round(_: *mut c_void) {
             per_thread::with(|mine| mine.thread.set(0));
             dummy.handle().let_go();
         }
-        Some(thread) if !thread.is(MAIN) => registry::ended(thread),
+        Some(thread) if !thread.is(MAIN) => {
+            if !thread.is(TIMER) {
+                // SAFETY: one that was started, and neither main nor a dummy nor a timer's.
+                unsafe { thread.stack() }.trim();
+            }
+            registry::ended(thread);
+        }
         _ => {}
     }
 }

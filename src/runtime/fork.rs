@@ -3,7 +3,7 @@
 //! The small locks of user objects are not held: what they guard is the parent's waiters, which the child
 //! forgets (`park::fork`).
 
-use super::{dispatcher, end, excepthook, exit, identity, name, registry, values};
+use super::{dispatcher, end, excepthook, exit, identity, name, registry, stacks, values};
 use crate::handle::arena::ARENAS;
 use crate::park;
 
@@ -18,12 +18,15 @@ pub(crate) fn prepare_for_forks() {
 extern "C" fn before() {
     // Whoever forks goes on in the child under the number that it has here.
     identity::ident();
+    // The child will not ask the loader.
+    stacks::are_executable();
     exit::hold();
     dispatcher::hold();
     values::hold();
     registry::hold();
     name::hold();
     excepthook::hold();
+    stacks::hold();
     ARENAS.iter().for_each(|arena| arena.hold());
 }
 
@@ -31,6 +34,7 @@ fn let_go() {
     // SAFETY: `before` held them, on this thread or on the one that this is a fork of.
     unsafe {
         ARENAS.iter().for_each(|arena| arena.let_go());
+        stacks::let_go();
         excepthook::let_go();
         name::let_go();
         registry::let_go();
@@ -50,6 +54,7 @@ extern "C" fn in_child() {
     values::begin_child();
     dispatcher::begin_child();
     registry::begin_child();
+    stacks::begin_child();
     // The child's main thread may leave by pthread_exit.
     let _ = end::arm();
 }

@@ -25,6 +25,7 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::stacks::{self, Stack};
 use super::{registry, system};
 use crate::error::Result;
 use crate::handle::header::Header;
@@ -231,14 +232,27 @@ impl Thread {
         }
     }
 
-    /// Before start: the size of the stack. Afterwards: the system's thread. A timer's: the timer's handle,
-    /// or, the timer being gone, its interval.
+    /// Before start: the size of the stack. Afterwards: the stack, and with it the system's thread. A timer's:
+    /// the timer's handle, or, the timer being gone, its interval.
     pub(crate) fn extra(&self) -> usize {
         self.extra.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_extra(&self, extra: usize) {
         self.extra.store(extra, Ordering::Release);
+    }
+
+    pub(crate) fn set_stack(&self, stack: &'static Stack) {
+        self.set_extra(ptr::from_ref(stack) as usize);
+    }
+
+    /// What its system thread runs on.
+    ///
+    /// # Safety
+    /// It has a system thread: it has been started, and is neither main nor a dummy nor a timer's.
+    pub(super) unsafe fn stack(&self) -> &'static Stack {
+        // SAFETY: `set_stack` stored it; records of stacks are valid for ever.
+        unsafe { &*(self.extra() as *const Stack) }
     }
 
     pub(crate) fn arg(&self) -> *mut c_void {
@@ -315,7 +329,7 @@ impl Thread {
                 OVER => return Ok(true),
                 ALIVE if has_system_thread => {
                     if self.go(ALIVE, REAPING) {
-                        return self.reap(|pthread| system::join(pthread, deadline));
+                        return self.reap(|stack| system::join(stack, deadline));
                     }
                 }
                 // Waited for in the state that was looked at: had it been read anew, it could be the last.
@@ -340,9 +354,12 @@ impl Thread {
     }
 
     /// In `REAPING`: joins the system's thread by this function, and if that succeeds, it is over.
-    fn reap(&'static self, join: impl FnOnce(usize) -> Result<Option<*mut c_void>>) -> Result<bool> {
-        match join(self.extra()) {
+    fn reap(&'static self, join: impl FnOnce(&Stack) -> Result<Option<*mut c_void>>) -> Result<bool> {
+        // SAFETY: only threads of the system's come here.
+        let stack = unsafe { self.stack() };
+        match join(stack) {
             Ok(Some(result)) => {
+                stacks::give_back(stack);
                 if !self.is(RETURNED) {
                     self.set_result(result);
                 }

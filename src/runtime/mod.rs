@@ -2,7 +2,7 @@
 //!
 //! - [`identity`]: the number of whoever runs here;
 //! - [`life`]: the slot of a thread and the stations of its life; [`name`]: its names; [`system`]: the
-//!   system's threads below;
+//!   system's threads below, and [`stacks`]: what they run on;
 //! - [`registry`]: all threads that are alive;
 //! - [`values`]: the values that each thread has for each local, in a [`table`];
 //! - [`pending`]: the slot of a timer and its way from start to end; [`dispatcher`]: who waits for its
@@ -21,6 +21,7 @@ pub(crate) mod life;
 pub(crate) mod name;
 pub(crate) mod pending;
 pub(crate) mod registry;
+pub(crate) mod stacks;
 pub(crate) mod system;
 mod table;
 pub(crate) mod values;

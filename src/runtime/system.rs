@@ -3,8 +3,10 @@
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
+use core::sync::atomic::{AtomicU8, Ordering};
 use std::io::Write;
 
+use super::stacks::Stack;
 use crate::error::{Error, Result};
 use crate::time::Deadline;
 
@@ -32,30 +34,85 @@ const PTHREAD_CANCEL_DISABLE: c_int = 1;
 /// The smallest stack that the system accepts.
 pub(crate) const MIN_STACK: usize = libc::PTHREAD_STACK_MIN;
 
-/// Starts a thread. A stack of 0 bytes is the system's default.
-pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: usize, detached: bool) -> Result<usize> {
-    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+/// Calls `f` with attributes of threads that are the system's default.
+fn with_attributes<R>(f: impl FnOnce(*mut libc::pthread_attr_t) -> R) -> Result<R> {
+    let mut attributes = MaybeUninit::uninit();
     // SAFETY: initialised here, destroyed below.
     if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
         return Err(Error::NoMemory);
     }
-    let attributes = attributes.as_mut_ptr();
-    let mut thread: libc::pthread_t = 0;
-    // SAFETY: the attributes are initialised; whoever calls promises that the routine takes the argument.
-    let started = unsafe {
-        (stack == 0 || libc::pthread_attr_setstacksize(attributes, round_up(stack)) == 0)
-            && (!detached
-                || libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) == 0)
-            && pthread_create(&mut thread, attributes, entry, arg) == 0
-    };
+    let result = f(attributes.as_mut_ptr());
     // SAFETY: initialised above.
-    unsafe { libc::pthread_attr_destroy(attributes) };
-    if started { Ok(thread as usize) } else { Err(Error::NoThread) }
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    Ok(result)
 }
 
-fn round_up(stack: usize) -> usize {
-    const PAGE: usize = 4096;
-    stack.checked_next_multiple_of(PAGE).unwrap_or(usize::MAX & !(PAGE - 1))
+/// The size of a stack of so many bytes, 0 being the system's default, and that of its guard: whole pages.
+pub(super) fn stack_layout(size: usize) -> Result<(usize, usize)> {
+    let (mut default, mut guard) = (0, 0);
+    // SAFETY: the attributes are initialised.
+    with_attributes(|attributes| unsafe {
+        libc::pthread_attr_getstacksize(attributes, &mut default);
+        libc::pthread_attr_getguardsize(attributes, &mut guard);
+    })?;
+    // SAFETY: asks only.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let whole_pages = |size: usize| size.checked_next_multiple_of(page).unwrap_or(usize::MAX / page * page);
+    Ok((whole_pages(if size == 0 { default } else { size }), whole_pages(guard.max(page))))
+}
+
+/// Whether the process may have so many addresses and no more.
+pub(super) fn limits_addresses() -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is there to write to.
+    (unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
+}
+
+/// Whether the system counts memory when it is mapped, and refuses more than it has. It is asked once.
+pub(super) fn counts_addresses() -> bool {
+    const UNKNOWN: u8 = 0;
+    const NEVER_OVERCOMMITS: u8 = b'2';
+    static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut mode = MODE.load(Ordering::Relaxed);
+    if mode == UNKNOWN {
+        mode = b'0';
+        // SAFETY: the name ends with NUL; one byte is read; the file is closed again.
+        uncancelled(|| unsafe {
+            let file =
+                libc::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file >= 0 {
+                libc::read(file, (&raw mut mode).cast(), 1);
+                libc::close(file);
+            }
+        });
+        MODE.store(mode, Ordering::Relaxed);
+    }
+    mode == NEVER_OVERCOMMITS
+}
+
+/// Starts a thread on a stack, to be joined.
+pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: &Stack) -> Result<()> {
+    // SAFETY: the attributes are initialised; the stack is the new thread's alone; whoever calls promises
+    // that the routine takes the argument.
+    let started = with_attributes(|attributes| unsafe {
+        let placed = match stack.place() {
+            Some(lowest) => libc::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size()),
+            None => libc::pthread_attr_setstacksize(attributes, stack.size()),
+        };
+        placed == 0 && pthread_create(stack.thread.as_ptr(), attributes, entry, arg) == 0
+    })?;
+    if started { Ok(()) } else { Err(Error::NoThread) }
+}
+
+/// Starts a thread that nobody joins.
+pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
+    let mut thread = 0;
+    // SAFETY: as in `start`.
+    let started = with_attributes(|attributes| unsafe {
+        libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) == 0
+            && pthread_create(&mut thread, attributes, entry, arg) == 0
+    })?;
+    if started { Ok(()) } else { Err(Error::NoThread) }
 }
 
 /// Runs `f` without being cancelled by `pthread_cancel`, which stays pending. No call of this library is a
@@ -71,11 +128,11 @@ pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Waits for the end of a thread; its result, or `None` if the time ran out. An error if it is just waiting
-/// for the caller's end. One caller at a time, and none after a success.
-pub(crate) fn join(thread: usize, deadline: Deadline) -> Result<Option<*mut c_void>> {
+/// Waits for the end of the thread on this stack; its result, or `None` if the time ran out. An error if it
+/// is just waiting for the caller's end. One caller at a time, and none after a success.
+pub(crate) fn join(stack: &Stack, deadline: Deadline) -> Result<Option<*mut c_void>> {
     let mut result = ptr::null_mut();
-    let thread = thread as libc::pthread_t;
+    let thread = stack.thread.get();
     // SAFETY: the thread was started here and nobody has joined it yet.
     let joined = uncancelled(|| unsafe {
         match deadline.timespec() {
@@ -95,10 +152,10 @@ fn outcome(joined: c_int, result: *mut c_void) -> Result<Option<*mut c_void>> {
 }
 
 /// As `join`, but does not wait.
-pub(crate) fn try_join(thread: usize) -> Result<Option<*mut c_void>> {
+pub(crate) fn try_join(stack: &Stack) -> Result<Option<*mut c_void>> {
     let mut result = ptr::null_mut();
     // SAFETY: as in `join`.
-    let joined = unsafe { libc::pthread_tryjoin_np(thread as libc::pthread_t, &mut result) };
+    let joined = unsafe { libc::pthread_tryjoin_np(stack.thread.get(), &mut result) };
     outcome(joined, result)
 }
 

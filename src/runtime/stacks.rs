@@ -1,0 +1,476 @@
+//! The stacks on which threads run, kept for the next ones.
+//!
+//! To map a stack, protect its guard page, fill its first pages and undo all that costs more than the thread
+//! itself. Pthread keeps 40 MB of stacks, which is five of the usual size; here more of them are kept:
+//!
+//! - A thread's stack is as large as was asked for, above a guard page of its own. Only a stack of the same
+//!   size serves another thread, the one that was used last first.
+//! - A stack is kept when its thread has been joined, not before: until the kernel says that the thread is
+//!   gone, it may still run there.
+//! - Each thread gives back at its end what it has used of its stack, but for [`TOP`] below its last frame.
+//!   Where the system refuses that (memory is locked), the stack is not kept. One stack at a time, of at most
+//!   [`WARM`] bytes, is kept as it is, so that threads started one after the other make no calls for that.
+//! - At most [`MOST`] stacks and [`MOST_BYTES`] of addresses are kept, or [`FEW_BYTES`] where addresses are
+//!   limited or counted; what is beyond that is unmapped, the one that was used longest ago first. So what a
+//!   burst of threads leaves in memory is a few pages for each of so many stacks.
+//! - Stacks that are kept make room for a new one where there is none.
+//! - Pthread finds the stacks itself where these would not do: small ones ([`LEAST`]), of which it keeps
+//!   enough, and for which sanitizers want to find more room; and all in a process whose stacks must be
+//!   executable.
+//!
+//! In a child of fork, the stacks of the parent's other threads are free. What they have in memory was not
+//! given back: they are unmapped, two with each stack that is given back, unless threads use them before.
+
+use core::cell::Cell;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::{ptr, slice};
+
+use super::system;
+use crate::error::{Error, Result};
+use crate::park::fork::epoch;
+use crate::park::guarded::{Forget, Guarded};
+
+/// How many stacks are kept.
+const MOST: usize = 128;
+/// How much of the address space they may take: so many of the usual size.
+const MOST_BYTES: usize = MOST * (8 << 20);
+/// How much where addresses are scarce: as much as pthread keeps.
+const FEW_BYTES: usize = 40 << 20;
+/// The smallest stack that is not pthread's.
+const LEAST: usize = 1 << 20;
+/// What a thread leaves of its stack below its last frame, as pthread does.
+const TOP: usize = 16 * 1024;
+/// The largest stack that may be kept as its thread leaves it.
+const WARM: usize = 8 << 20;
+
+/// A stack, and the system's thread that runs on it.
+#[repr(C, align(64))]
+pub(crate) struct Stack {
+    /// `system` writes and reads it.
+    pub(super) thread: Cell<libc::pthread_t>,
+    /// Where its memory begins, with the guard; 0 if it is pthread's.
+    memory: AtomicUsize,
+    guard: Cell<usize>,
+    /// Without the guard.
+    size: Cell<usize>,
+    /// Its neighbours among those that are kept, or the next of the blanks.
+    next: Cell<*const Stack>,
+    previous: Cell<*const Stack>,
+    /// A thread has it, or will have it.
+    taken: Cell<bool>,
+    /// What its thread has used is given back.
+    trimmed: AtomicBool,
+}
+
+const _: () = assert!(size_of::<Stack>() == 64);
+
+// SAFETY: the cells belong to whoever has taken the stack, or are used under the guard of all stacks.
+unsafe impl Sync for Stack {}
+
+/// The stack that is, or will be, kept as its thread leaves it. Taken by a thread at its end; given up under
+/// the guard of all stacks, when the stack is not kept any longer.
+static WARMEST: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
+
+/// All stacks.
+struct Stacks {
+    /// Those that are kept: the one used last first.
+    first: *const Stack,
+    last: *const Stack,
+    count: usize,
+    bytes: usize,
+    /// Records without a stack.
+    blanks: *const Stack,
+    /// Where the records lie: the first of each chunk is the link to the next chunk.
+    chunks: *const Stack,
+}
+
+static STACKS: Guarded<Stacks> = Guarded::new(Stacks {
+    first: ptr::null(),
+    last: ptr::null(),
+    count: 0,
+    bytes: 0,
+    blanks: ptr::null(),
+    chunks: ptr::null(),
+});
+
+// SAFETY: the records are valid for ever.
+unsafe impl Send for Stacks {}
+
+impl Forget for Stacks {
+    fn forget(&mut self) {
+        unreachable!("the stacks are held across a fork");
+    }
+}
+
+/// A stack for a new thread. A size of 0 is the system's default.
+pub(crate) fn take(size: usize) -> Result<&'static Stack> {
+    let (size, guard) = system::stack_layout(size)?;
+    let own = size >= LEAST && !are_executable();
+    let mut stacks = STACKS.lock();
+    let kept = if own { stacks.find(size, guard) } else { None };
+    if let Some(stack) = kept {
+        stacks.remove(stack);
+        stack.taken.set(true);
+        stack.trimmed.store(false, Ordering::Relaxed);
+        return Ok(stack);
+    }
+    let stack = stacks.blank()?;
+    stack.taken.set(true);
+    drop(stacks);
+    stack.size.set(size);
+    stack.guard.set(guard);
+    if own {
+        let memory = map(size, guard).or_else(|| {
+            unmap_all();
+            map(size, guard)
+        });
+        match memory {
+            // A fork at this moment finds a record with all its memory or with none.
+            Some(memory) => stack.memory.store(memory, Ordering::Release),
+            None => {
+                give_back(stack);
+                return Err(Error::NoThread);
+            }
+        }
+    }
+    Ok(stack)
+}
+
+/// The stack's thread is gone, or there was none.
+pub(crate) fn give_back(stack: &'static Stack) {
+    let own = stack.memory() != 0;
+    let keep = own && (stack.is_trimmed() || stack.is_warmest() || stack.trim_all_but(TOP));
+    let mut stacks = STACKS.lock();
+    stack.taken.set(false);
+    if keep {
+        stacks.push_front(stack);
+    } else if !own {
+        stacks.push_blank(stack);
+    }
+    let surplus = [stacks.surplus(), stacks.surplus()];
+    drop(stacks);
+    surplus.into_iter().flatten().for_each(unmap);
+    if own && !keep {
+        unmap(stack);
+    }
+}
+
+impl Stack {
+    fn memory(&self) -> usize {
+        self.memory.load(Ordering::Acquire)
+    }
+
+    fn is_trimmed(&self) -> bool {
+        self.trimmed.load(Ordering::Acquire)
+    }
+
+    /// Its lowest address; `None` if pthread is to find a stack of this size.
+    pub(super) fn place(&self) -> Option<usize> {
+        let memory = self.memory();
+        (memory != 0).then(|| memory + self.guard.get())
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size.get()
+    }
+
+    fn contains(&self, address: usize) -> bool {
+        self.place().is_some_and(|lowest| (lowest..lowest + self.size()).contains(&address))
+    }
+
+    fn is_warmest(&self) -> bool {
+        ptr::eq(WARMEST.load(Ordering::Acquire), self)
+    }
+
+    fn become_warmest(&self) -> bool {
+        let this = ptr::from_ref(self).cast_mut();
+        WARMEST.load(Ordering::Relaxed).is_null()
+            && WARMEST.compare_exchange(ptr::null_mut(), this, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// By its thread, which is about to end: gives back what it has used.
+    pub(crate) fn trim(&self) {
+        let Some(lowest) = self.place() else { return };
+        if self.size() <= WARM && self.become_warmest() {
+            return;
+        }
+        let here = here();
+        // A thread that has gone over to a stack of the user's does not know what is free on this one.
+        if self.contains(here) {
+            self.trim_all_but(lowest + self.size() - here + TOP);
+        }
+    }
+
+    /// Gives back all memory but so much at the top. False if the system refuses.
+    fn trim_all_but(&self, top: usize) -> bool {
+        let lowest = self.memory() + self.guard.get();
+        let unused = self.size().saturating_sub(top) / self.guard.get() * self.guard.get();
+        // SAFETY: the lowest pages of a stack, which nobody uses: its thread's frames are above.
+        let trimmed =
+            unused == 0 || unsafe { libc::madvise(lowest as *mut c_void, unused, libc::MADV_DONTNEED) } == 0;
+        self.trimmed.store(trimmed, Ordering::Release);
+        trimmed
+    }
+}
+
+impl Stacks {
+    fn find(&self, size: usize, guard: usize) -> Option<&'static Stack> {
+        // SAFETY: records are valid for ever, here and below.
+        if let Some(warmest) = unsafe { WARMEST.load(Ordering::Acquire).as_ref() }
+            && !warmest.taken.get()
+            && warmest.size() == size
+            && warmest.guard.get() == guard
+        {
+            return Some(warmest);
+        }
+        let mut at = self.first;
+        // SAFETY: as above.
+        while let Some(stack) = unsafe { at.as_ref() } {
+            if stack.size() == size && stack.guard.get() == guard {
+                return Some(stack);
+            }
+            at = stack.next.get();
+        }
+        None
+    }
+
+    fn push_front(&mut self, stack: &'static Stack) {
+        stack.previous.set(ptr::null());
+        stack.next.set(self.first);
+        // SAFETY: as above.
+        match unsafe { self.first.as_ref() } {
+            Some(first) => first.previous.set(stack),
+            None => self.last = stack,
+        }
+        self.first = stack;
+        self.count += 1;
+        self.bytes += stack.size();
+    }
+
+    fn push_back(&mut self, stack: &'static Stack) {
+        stack.next.set(ptr::null());
+        stack.previous.set(self.last);
+        // SAFETY: as above.
+        match unsafe { self.last.as_ref() } {
+            Some(last) => last.next.set(stack),
+            None => self.first = stack,
+        }
+        self.last = stack;
+        self.count += 1;
+        self.bytes += stack.size();
+    }
+
+    fn remove(&mut self, stack: &'static Stack) {
+        if stack.is_warmest() {
+            WARMEST.store(ptr::null_mut(), Ordering::Release);
+        }
+        let (previous, next) = (stack.previous.get(), stack.next.get());
+        // SAFETY: as above.
+        unsafe {
+            match previous.as_ref() {
+                Some(previous) => previous.next.set(next),
+                None => self.first = next,
+            }
+            match next.as_ref() {
+                Some(next) => next.previous.set(previous),
+                None => self.last = previous,
+            }
+        }
+        self.count -= 1;
+        self.bytes -= stack.size();
+    }
+
+    /// One that is not to be kept any longer.
+    fn surplus(&mut self) -> Option<&'static Stack> {
+        let bytes = if SCARCE.load(Ordering::Relaxed) { FEW_BYTES } else { MOST_BYTES };
+        // SAFETY: as above.
+        let last = unsafe { self.last.as_ref() }?;
+        if self.count <= MOST && self.bytes <= bytes && (last.is_trimmed() || last.is_warmest()) {
+            return None;
+        }
+        self.remove(last);
+        Some(last)
+    }
+
+    /// A record without a stack.
+    fn blank(&mut self) -> Result<&'static Stack> {
+        if self.blanks.is_null() {
+            self.grow()?;
+        }
+        // SAFETY: as above.
+        let blank = unsafe { &*self.blanks };
+        self.blanks = blank.next.get();
+        Ok(blank)
+    }
+
+    fn push_blank(&mut self, stack: &'static Stack) {
+        stack.next.set(self.blanks);
+        self.blanks = stack;
+    }
+
+    fn grow(&mut self) -> Result<()> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: asks for new memory, wherever there is some.
+        let chunk = unsafe {
+            libc::mmap(ptr::null_mut(), CHUNK, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+        };
+        if chunk == libc::MAP_FAILED {
+            return Err(Error::NoThread);
+        }
+        for index in (0..RECORDS).rev() {
+            // SAFETY: inside of the chunk and aligned; zero is a valid record, which no thread has.
+            let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
+            if index == 0 {
+                record.next.set(self.chunks);
+                self.chunks = record;
+            } else {
+                self.push_blank(record);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An address on the stack on which the caller runs.
+#[inline(never)]
+fn here() -> usize {
+    let here = 0_u8;
+    core::hint::black_box(&raw const here) as usize
+}
+
+const CHUNK: usize = 16 * 1024;
+const RECORDS: usize = CHUNK / size_of::<Stack>();
+
+fn map(size: usize, guard: usize) -> Option<usize> {
+    look_at_limits();
+    let length = size.checked_add(guard)?;
+    // SAFETY: asks for new memory, wherever there is some, and makes all of it but the guard accessible.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        let memory = libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
+        if memory == libc::MAP_FAILED {
+            return None;
+        }
+        if libc::mprotect(memory.byte_add(guard), size, libc::PROT_READ | libc::PROT_WRITE) != 0 {
+            libc::munmap(memory, length);
+            return None;
+        }
+        Some(memory as usize)
+    }
+}
+
+/// Unmaps a stack that nobody finds any more. A fork at this moment loses it to the child.
+fn unmap(stack: &'static Stack) {
+    // SAFETY: the stack's own memory, and nobody uses it.
+    unsafe { libc::munmap(stack.memory() as *mut c_void, stack.guard.get() + stack.size()) };
+    stack.memory.store(0, Ordering::Relaxed);
+    STACKS.lock().push_blank(stack);
+}
+
+fn unmap_all() {
+    loop {
+        let mut stacks = STACKS.lock();
+        // SAFETY: records are valid for ever.
+        let Some(last) = (unsafe { stacks.last.as_ref() }) else { return };
+        stacks.remove(last);
+        drop(stacks);
+        unmap(last);
+    }
+}
+
+/// Addresses are scarce, as far as that was known when a stack was mapped last.
+static SCARCE: AtomicBool = AtomicBool::new(false);
+
+fn look_at_limits() {
+    SCARCE.store(system::limits_addresses() || system::counts_addresses(), Ordering::Relaxed);
+}
+
+/// How many objects had been loaded when they were last looked at, and whether one of them wants executable
+/// stacks, on which the code lies that a compiler makes for nested functions.
+static LOADED: AtomicU64 = AtomicU64::new(0);
+static EXECUTABLE: AtomicBool = AtomicBool::new(false);
+
+struct Look {
+    known: u64,
+    loaded: u64,
+    executable: bool,
+}
+
+/// In a child of fork the parent's last answer holds, since a thread that is not there may hold the loader's
+/// lock for ever.
+pub(crate) fn are_executable() -> bool {
+    if epoch() == 0 {
+        let known = LOADED.load(Ordering::Acquire);
+        let mut look = Look { known, loaded: known, executable: false };
+        // SAFETY: `look_at` takes what it is given here.
+        unsafe { libc::dl_iterate_phdr(Some(look_at), (&raw mut look).cast()) };
+        if look.executable {
+            EXECUTABLE.store(true, Ordering::Relaxed);
+        }
+        if look.loaded != known {
+            LOADED.store(look.loaded, Ordering::Release);
+        }
+    }
+    EXECUTABLE.load(Ordering::Relaxed)
+}
+
+/// Called for each object; nonzero ends that.
+unsafe extern "C" fn look_at(object: *mut libc::dl_phdr_info, _: usize, look: *mut c_void) -> c_int {
+    // SAFETY: the loader describes the object and counts all; the rest is what `are_executable` gave.
+    let (object, look) = unsafe { (&*object, &mut *look.cast::<Look>()) };
+    if object.dlpi_adds == look.known || object.dlpi_phdr.is_null() {
+        return c_int::from(object.dlpi_adds == look.known);
+    }
+    look.loaded = object.dlpi_adds;
+    // SAFETY: the loader's own, and not NULL.
+    let headers = unsafe { slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()) };
+    look.executable |=
+        headers.iter().any(|header| header.p_type == libc::PT_GNU_STACK && header.p_flags & libc::PF_X != 0);
+    0
+}
+
+/// Holds the stacks across a fork.
+pub(crate) fn hold() {
+    STACKS.hold();
+}
+
+/// Gives back what `hold` took.
+///
+/// # Safety
+/// As for `Guarded::let_go`.
+pub(crate) unsafe fn let_go() {
+    // SAFETY: the caller's promise.
+    unsafe { STACKS.let_go() };
+}
+
+/// In a child of fork: no thread runs on the stacks but the one that forked.
+pub(crate) fn begin_child() {
+    // What pthread knows of the thread lies on its stack, also while it runs on one of the user's.
+    // SAFETY: asks only.
+    let mine = [here(), unsafe { libc::pthread_self() } as usize];
+    let mut stacks = STACKS.lock();
+    // SAFETY: records are valid for ever, here and below.
+    if unsafe { WARMEST.load(Ordering::Relaxed).as_ref() }.is_some_and(|warmest| warmest.taken.get()) {
+        WARMEST.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+    let mut chunk = stacks.chunks;
+    while !chunk.is_null() {
+        for index in 1..RECORDS {
+            // SAFETY: inside of the chunk.
+            let stack: &'static Stack = unsafe { &*chunk.add(index) };
+            if !stack.taken.get() || mine.iter().any(|&address| stack.contains(address)) {
+                continue;
+            }
+            stack.taken.set(false);
+            if stack.memory() == 0 {
+                stacks.push_blank(stack);
+            } else {
+                stack.trimmed.store(false, Ordering::Relaxed);
+                stacks.push_back(stack);
+            }
+        }
+        // SAFETY: as above.
+        chunk = unsafe { (*chunk).next.get() };
+    }
+}
