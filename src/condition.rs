@@ -28,10 +28,11 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind, Pin};
-use crate::lock::Lock;
+use crate::lock::{HELD, Lock};
 use crate::park::guarded::Guarded;
 use crate::park::queue::Queue;
 use crate::park::waiter::{WAITING, Waiter};
+use crate::per_thread;
 use crate::raw_lock::{Lockable, RawLock};
 use crate::rlock::RLock;
 use crate::runtime::{end, system};
@@ -119,16 +120,6 @@ impl UserLock {
 
     fn claim_if_held(self) -> Result<u64> {
         either!(self, lock => lock.claim_if_held())
-    }
-
-    /// Whether the caller may notify, for the lock of a condition that has been seen alive.
-    #[inline(always)]
-    fn is_held_by_caller(self) -> bool {
-        either!(self, lock => {
-            // SAFETY: conditions are made of good handles only.
-            let (lock, tag) = unsafe { lock.slot_once_good() };
-            lock.is_held_by_caller(tag)
-        })
     }
 
     fn pin(self) -> Result<UserPin> {
@@ -272,7 +263,7 @@ impl Handle<Condition> {
     #[inline(always)]
     pub(crate) fn notify_nobody(self) -> bool {
         self.slot().is_ok_and(|(condition, tag)| {
-            condition.header.word.load(Ordering::Acquire) == tag && condition.user_lock().is_held_by_caller()
+            condition.header.word.load(Ordering::Acquire) == tag && condition.is_held_by_caller()
         })
     }
 
@@ -299,6 +290,17 @@ impl Handle<Condition> {
 }
 
 impl Condition {
+    /// Whether the caller may notify, for a condition that has been seen alive.
+    #[inline(always)]
+    fn is_held_by_caller(&self) -> bool {
+        let claim = if self.is_reentrant.load(Ordering::Acquire) { per_thread::key() } else { HELD };
+        let lock = Handle::<Lock>::from_bits(self.lock.load(Ordering::Acquire));
+        // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with
+        // the raw lock.
+        let (lock, tag) = unsafe { lock.slot_once_good() };
+        claim != 0 && lock.raw().is_held(tag, claim)
+    }
+
     fn wait(&self, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.user_lock();
         let claim = lock.claim_if_held()?;

@@ -169,7 +169,7 @@ impl Handle<Event> {
             seen = self.is_set();
             seen != Ok(false)
         };
-        if event.patience.look(deadline, look) {
+        if event.word().load(Ordering::Relaxed) & WAITERS == 0 && event.patience.look(deadline, look) {
             return seen;
         }
         event.mark.enter(|| {

@@ -123,16 +123,16 @@ impl Handle<Local> {
         Ok(table.lookup(self.bits()))
     }
 
-    /// The calling thread's value, if the local has been met here.
+    /// The calling thread's value, if it takes one look to find it. `None` leaves everything open.
     #[inline(always)]
     pub(crate) fn get_at_once(self) -> Option<*mut c_void> {
-        values::get(self.bits())
+        values::get_at_once(self.bits())
     }
 
     /// The calling thread's value; NULL if it has none.
     #[inline]
     pub fn get(self) -> Result<*mut c_void> {
-        match self.get_at_once() {
+        match values::get(self.bits()) {
             Some(value) => Ok(value),
             None => self.lookup().map(|value| value.unwrap_or(ptr::null_mut())),
         }

@@ -35,12 +35,6 @@ impl Lockable for Lock {
     fn raw(&self) -> &RawLock {
         &self.raw
     }
-
-    /// Whoever took it, anybody may.
-    #[inline(always)]
-    fn is_held_by_caller(&self, tag: u64) -> bool {
-        self.raw.holder(tag).is_ok_and(|holder| holder != 0)
-    }
 }
 
 impl Handle<Lock> {

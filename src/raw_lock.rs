@@ -170,9 +170,6 @@ fn is_in_hurry() -> bool {
 /// A kind of object that is a lock.
 pub(crate) trait Lockable: Kind {
     fn raw(&self) -> &RawLock;
-
-    /// Whether the caller may release it, and use a condition over it.
-    fn is_held_by_caller(&self, tag: u64) -> bool;
 }
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]

@@ -37,11 +37,6 @@ impl Lockable for RLock {
     fn raw(&self) -> &RawLock {
         &self.raw
     }
-
-    #[inline(always)]
-    fn is_held_by_caller(&self, tag: u64) -> bool {
-        identity::known_key().is_some_and(|key| self.raw.is_held(tag, key))
-    }
 }
 
 impl RLock {

@@ -140,7 +140,8 @@ impl Handle<Semaphore> {
             taken = semaphore.try_take(tag);
             taken != Ok(false)
         };
-        if semaphore.patience.look(deadline, look) {
+        if semaphore.word().load(Ordering::Relaxed) & WAITERS == 0 && semaphore.patience.look(deadline, look)
+        {
             return taken;
         }
         let _pin = self.pin()?;

@@ -6,7 +6,7 @@
 //!
 //! - the object's last wake-up came from another CPU,
 //! - looks have not lately been in vain: each that was is followed by twice as many waits without one, and
-//! - nobody else is looking at this object: one of a herd is enough.
+//! - nobody else is looking at this object, nor waiting for it: the others of a herd may need this CPU.
 //!
 //! All of this is a hint, which no correctness depends on. Only `looking` needs an atomic change: its owner
 //! alone gives it back, or whoever wakes its owner.
@@ -17,14 +17,18 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use super::fork::epoch;
 use crate::time::Deadline;
 
-/// The longest look, in nanoseconds: less than it costs to sleep and to be woken.
-const LONGEST: u64 = 10_000;
+/// How long a look is, in nanoseconds: less than it costs to sleep and to be woken.
+const LOOK: u64 = 10_000;
+/// How long it is after all those failures. Two threads that wait for each other by turns are both asleep too
+/// long for any look but this one: it outlasts a wake-up, and has them both awake from then on.
+const LAST_LOOK: u64 = 60_000;
 /// How often a thread looks between two glances at the clock.
 const GLANCE: u32 = 16;
 /// After so many looks in vain in a row, the waits without one are not doubled any more.
 const MOST_FAILURES: u8 = 6;
 
 /// See the module. Zero is an object whose waits are not known yet.
+#[derive(Default)]
 pub(crate) struct Patience {
     /// The CPU from which the last wake-up came, as `this_cpu` tells it; 0 if it is not known.
     cpu: AtomicU8,
@@ -43,35 +47,32 @@ pub(crate) fn this_cpu() -> u8 {
     let cpu = unsafe { libc::sched_getcpu() };
     #[cfg(not(target_os = "linux"))]
     let cpu = 0;
-    (cpu % 255) as u8 + 1
+    cpu.rem_euclid(255) as u8 + 1
 }
 
 impl Patience {
-    #[cfg(test)]
-    pub(crate) const fn new() -> Self {
-        const UNKNOWN: AtomicU8 = AtomicU8::new(0);
-        Patience { cpu: UNKNOWN, waits: UNKNOWN, failures: UNKNOWN, looking: UNKNOWN }
-    }
-
     /// Looks until `seen`, if a look is worth it, at most until the deadline. Whether it was seen.
     pub(crate) fn look(&self, deadline: Deadline, mut seen: impl FnMut() -> bool) -> bool {
-        if !self.begin() {
-            return false;
-        }
-        let success = look_until(deadline, &mut seen);
+        let Some(until) = self.begin(deadline) else { return false };
+        let success = look_until(until, &mut seen);
         self.end(success);
         success
     }
 
-    /// Whether to look now, instead of going to sleep. Then an `end` is owed, by whomever.
-    pub(crate) fn begin(&self) -> bool {
+    /// Until when to look now, instead of going to sleep. If at all, then an `end` is owed, by whomever.
+    pub(crate) fn begin(&self, deadline: Deadline) -> Option<Deadline> {
         let cpu = self.cpu.load(Ordering::Relaxed);
         if cpu == 0 || cpu == this_cpu() || self.waits.load(Ordering::Relaxed) != 0 {
-            return false;
+            return None;
         }
         // What a thread of the parent's has left here, in a child of fork, is nobody's.
         let ours = (epoch() & 127) as u8 + 1;
-        self.looking.load(Ordering::Relaxed) != ours && self.looking.swap(ours, Ordering::Relaxed) != ours
+        if self.looking.load(Ordering::Relaxed) == ours || self.looking.swap(ours, Ordering::Relaxed) == ours
+        {
+            return None;
+        }
+        let has_failed = self.failures.load(Ordering::Relaxed) == MOST_FAILURES;
+        Some(deadline.min(Deadline::now().after(if has_failed { LAST_LOOK } else { LOOK })))
     }
 
     /// The look is over.
@@ -96,9 +97,8 @@ impl Patience {
     }
 }
 
-/// Looks until `seen`, for a moment, at most until the deadline. Whether it was seen.
-pub(crate) fn look_until(deadline: Deadline, mut seen: impl FnMut() -> bool) -> bool {
-    let end = deadline.min(Deadline::now().after(LONGEST));
+/// Looks until `seen`, or until the moment given. Whether it was seen.
+pub(crate) fn look_until(end: Deadline, mut seen: impl FnMut() -> bool) -> bool {
     loop {
         for _ in 0..GLANCE {
             if seen() {
@@ -109,5 +109,55 @@ pub(crate) fn look_until(deadline: Deadline, mut seen: impl FnMut() -> bool) -> 
         if Deadline::now() >= end {
             return false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ELSEWHERE: u8 = 0xff;
+
+    fn look(patience: &Patience) -> bool {
+        let mut looked = false;
+        let seen = patience.look(Deadline::NEVER, || {
+            looked = true;
+            false
+        });
+        assert!(!seen);
+        looked
+    }
+
+    #[test]
+    fn nobody_looks_where_nothing_is_known_or_the_waker_needs_this_cpu() {
+        let patience = Patience::default();
+        assert!(!look(&patience));
+        patience.wakes();
+        assert!(!look(&patience) || this_cpu() != patience.cpu.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn looks_in_vain_grow_rare_and_one_that_is_not_ends_that() {
+        let patience = Patience::default();
+        patience.woken_from(ELSEWHERE);
+        for failures in 1..=MOST_FAILURES + 2 {
+            assert!(look(&patience));
+            for _ in 1..1 << failures.min(MOST_FAILURES) {
+                assert!(!look(&patience));
+                patience.woken_from(ELSEWHERE);
+            }
+        }
+        assert!(patience.look(Deadline::NEVER, || true));
+        assert!(look(&patience));
+    }
+
+    #[test]
+    fn one_thread_looks_at_a_time() {
+        let patience = Patience::default();
+        patience.woken_from(ELSEWHERE);
+        assert!(patience.begin(Deadline::NEVER).is_some());
+        assert!(patience.begin(Deadline::NEVER).is_none());
+        patience.end(true);
+        assert!(patience.begin(Deadline::NEVER).is_some());
     }
 }

@@ -36,6 +36,7 @@ impl Queue {
 
     /// To the end of the line.
     pub(crate) fn push_back(&mut self, waiter: &'static Waiter) {
+        waiter.next_in_turn.set(self.is_empty());
         match self.first() {
             None => {
                 waiter.next.set(waiter);

@@ -47,6 +47,8 @@ pub(crate) struct Waiter {
     pub(crate) called: Cell<bool>,
     /// What a lock's word shows when this waiter holds it.
     pub(crate) claim: Cell<u64>,
+    /// It would be the next, as far as could be seen when it entered the queue: only such a one looks.
+    pub(crate) next_in_turn: Cell<bool>,
     /// Its place in a barrier's round.
     pub(crate) place: Cell<usize>,
     /// From where it was taken out of the queue.
@@ -127,9 +129,11 @@ impl Waiter {
         patience: &Patience,
         deadline: Deadline,
     ) -> core::result::Result<(), u32> {
-        if patience.begin() {
+        if self.next_in_turn.get()
+            && let Some(until) = patience.begin(deadline)
+        {
             self.change(WAITING, LOOKING).inspect_err(|_| patience.end(true))?;
-            look_until(deadline, || self.word.load(Ordering::Relaxed) != LOOKING);
+            look_until(until, || self.word.load(Ordering::Relaxed) != LOOKING);
             self.change(LOOKING, WAITING)?;
             patience.end(false);
         }
@@ -163,7 +167,7 @@ pub(crate) struct Wake<'a>(Option<&'a AtomicU32>);
 
 impl Wake<'_> {
     /// For a waiter that sleeps on a word of many.
-    pub(crate) fn is_owed(self) -> bool {
+    pub(crate) fn is_owed(&self) -> bool {
         self.0.is_some()
     }
 
@@ -257,7 +261,7 @@ mod tests {
     #[test]
     fn a_sleep_ends_with_what_the_waker_says_or_with_its_time() {
         let waiter = Waiter::mine().unwrap();
-        let patience = Patience::new();
+        let patience = Patience::default();
         waiter.prepare(0);
         assert_eq!(waiter.wait(&patience, Deadline::now().after(1_000_000)), WAITING);
         waiter.release(GRANTED, &patience).now();

@@ -93,8 +93,10 @@ impl Owed {
     pub(crate) fn remit(self) {}
 }
 
+/// Where the search for a key begins. Locals that were made one after the other lie side by side.
+#[inline(always)]
 fn slot_of(key: usize, mask: usize) -> usize {
-    (key >> 6 ^ key >> 13) & mask
+    (key / 64) & mask
 }
 
 impl Table {
@@ -130,8 +132,15 @@ impl Table {
         }
     }
 
-    /// The owner's value for a local with this key, if the local has been met.
+    /// The owner's value for a local with this key, if it lies where its search begins.
     #[inline(always)]
+    pub(super) fn get_at_once(&self, key: usize) -> Option<*mut c_void> {
+        // SAFETY: masked to the table's size; the owner, who reads, is the one who replaces its memory.
+        let cell = unsafe { &*self.cells.get().add(slot_of(key, self.mask.get())) };
+        (cell.key.load(Ordering::Relaxed) == key).then(|| cell.value.load(Ordering::Relaxed))
+    }
+
+    /// The owner's value for a local with this key, if the local has been met.
     pub(super) fn get(&self, key: usize) -> Option<*mut c_void> {
         let (cells, mask) = (self.cells.get(), self.mask.get());
         let mut at = slot_of(key, mask);

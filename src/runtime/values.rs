@@ -42,9 +42,13 @@ fn known() -> Option<&'static Table> {
     unsafe { table.as_ref() }
 }
 
-/// The calling thread's value for a local with this key, if the local has been met here. The fast path of
-/// `local_get`.
+/// As `get`, as far as it takes one look.
 #[inline(always)]
+pub(crate) fn get_at_once(key: usize) -> Option<*mut c_void> {
+    known()?.get_at_once(key)
+}
+
+/// The calling thread's value for a local with this key, if the local has been met here.
 pub(crate) fn get(key: usize) -> Option<*mut c_void> {
     known()?.get(key)
 }
