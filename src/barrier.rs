@@ -247,8 +247,8 @@ impl Barrier {
             if round.arrived < self.parties.load(Ordering::Acquire) {
                 waiter.prepare(0);
                 round.waiting.push_back(waiter);
-                // The others are not here yet: if there are several, they may need this CPU.
-                waiter.next_in_turn.set(round.arrived + 1 == self.parties.load(Ordering::Acquire));
+                // Of two, the other may be on another CPU; of more, some may need this one.
+                waiter.next_in_turn.set(self.parties.load(Ordering::Acquire) == 2);
                 return Ok(Arrival::Waits(place, endings));
             }
             if self.action.load(Ordering::Acquire).is_null() {
