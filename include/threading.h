@@ -1142,7 +1142,7 @@ double threading_timer_interval(threading_timer *timer);
  * A lock is held by one caller at a time; the others wait. It has no owner: any thread may release it,
  * and a thread that takes it a second time waits for itself. Who gets it next is not defined, but
  * nobody waits for ever: a newcomer may take a free lock before a thread that is just waking up,
- * though not for longer than about half a millisecond.
+ * though not for longer than about a millisecond.
  *
  * A sum that threads share (THREADING_WITH(), at the end of this file, needs no release):
  *     static bool add(threading_lock *lock, long *sum, long amount)
@@ -1311,8 +1311,9 @@ threading_status threading_rlock_free(threading_rlock *rlock);
  * Takes the lock once more if the caller owns it; otherwise waits as long as somebody holds it.
  *
  * \param rlock the lock
- * \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
- *         when the thread has never waited before and there is no memory for its record
+ * \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW
+ *         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when the thread has never
+ *         waited before and there is no memory for its record
  *
  * Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
  * `rlock.acquire()`. Since 0.1.0.

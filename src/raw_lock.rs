@@ -24,8 +24,8 @@
 //!
 //! A thread that is called stays in line until it has the lock; if a newcomer has been faster, it sleeps again
 //! where it stands. So a contended lock stays busy while the called thread wakes. But half a millisecond after
-//! the line has formed, or after the last hand-over, a release gives the lock to the first in line, whom the
-//! newcomer then has to let run: nobody waits for ever.
+//! the line has formed, or after the last hand-over, or a little later, a release gives the lock to the first in
+//! line, whom the newcomers then have to let run: nobody waits for ever.
 //!
 //! Notified waiters of a condition stand in the same line (`notified`). They do not make the lock busy when
 //! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
@@ -55,6 +55,9 @@ const HOLDER: u64 = !((1 << KEY_SHIFT) - 1);
 /// 2^`FAIR_SHIFT` nanoseconds.
 const UNFAIR: u32 = 8;
 const FAIR_SHIFT: u32 = 16;
+/// How much longer, if the first in line does not seem to wait for the holder's own CPU: then it is on its way, or
+/// another program has its CPU, and while it held the lock nobody would get on.
+const LATE: u32 = 12;
 /// How many releases a thread makes, while another is on its way to the lock, before it looks at the time.
 const HURRIED: u32 = 64;
 
@@ -119,7 +122,8 @@ impl Line {
     /// Whom to hand the lock to, if it is time.
     fn heir(&self, now: u32) -> Option<&'static Waiter> {
         let is_time = self.fair_at.wrapping_sub(now).wrapping_sub(1) >= UNFAIR;
-        self.queue.first().filter(|_| is_time)
+        let is_late = now.wrapping_sub(self.fair_at) >= LATE;
+        self.queue.first().filter(|first| is_time && (is_late || first.needs_this_cpu()))
     }
 
     /// What the word has to show.

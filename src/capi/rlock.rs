@@ -60,8 +60,9 @@ pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading
 /// Takes the lock once more if the caller owns it; otherwise waits as long as somebody holds it.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
-///         when the thread has never waited before and there is no memory for its record
+/// \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW
+///         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when the thread has never
+///         waited before and there is no memory for its record
 ///
 /// Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
 /// `rlock.acquire()`. Since 0.1.0.

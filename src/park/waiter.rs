@@ -53,6 +53,8 @@ pub(crate) struct Waiter {
     pub(crate) place: Cell<usize>,
     /// From where it was taken out of the queue.
     cpu: Cell<u8>,
+    /// Where its thread fell asleep.
+    bed: Cell<u8>,
     pub(super) next: Cell<*const Waiter>,
     pub(super) previous: Cell<*const Waiter>,
 }
@@ -86,6 +88,11 @@ impl Waiter {
         self.notified.set(false);
         self.claim.set(claim);
         self.word.store(WAITING, Ordering::Relaxed);
+    }
+
+    /// Whether its thread needs the calling thread's CPU to run, as far as can be known.
+    pub(crate) fn needs_this_cpu(&self) -> bool {
+        self.bed.get() == this_cpu()
     }
 
     /// Waits on, for a thread that was woken but stands in its queue still.
@@ -137,6 +144,7 @@ impl Waiter {
             self.change(LOOKING, WAITING)?;
             patience.end(false);
         }
+        self.bed.set(this_cpu());
         self.change(WAITING, ASLEEP)?;
         while self.state() == ASLEEP {
             if !super::wait(word, expected, deadline) {
