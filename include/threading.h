@@ -1325,7 +1325,7 @@ threading_status threading_rlock_acquire(threading_rlock *rlock);
  *
  * \param rlock the lock
  * \return THREADING_OK when the caller owns the lock; THREADING_WOULD_BLOCK when somebody else does;
- *         THREADING_ERR_HANDLE
+ *         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW as threading_rlock_acquire()
  *
  * Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
  */

@@ -219,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn it_is_not_held_more_often_than_can_be_counted() {
+        let rlock = Handle::<RLock>::new().unwrap();
+        rlock.acquire().unwrap();
+        let (object, _) = rlock.slot().unwrap();
+        object.set_deeper(u32::MAX - 1);
+        assert_eq!(rlock.try_acquire(), Ok(true));
+        assert_eq!(rlock.acquire(), Err(Error::LevelOverflow));
+        assert_eq!(rlock.recursion_count(), Ok(1 << 32));
+        rlock.release().unwrap();
+        assert_eq!(rlock.try_acquire(), Ok(true));
+        object.set_deeper(0);
+        rlock.release().unwrap();
+        assert_eq!(rlock.locked(), Ok(false));
+        rlock.free().unwrap();
+    }
+
+    #[test]
     fn an_owner_that_has_ended_owns_for_ever() {
         let rlock = Handle::<RLock>::new().unwrap();
         std::thread::spawn(move || rlock.acquire().unwrap()).join().unwrap();

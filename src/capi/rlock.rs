@@ -76,7 +76,7 @@ pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> thread
 ///
 /// \param rlock the lock
 /// \return THREADING_OK when the caller owns the lock; THREADING_WOULD_BLOCK when somebody else does;
-///         THREADING_ERR_HANDLE
+///         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW as threading_rlock_acquire()
 ///
 /// Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
 #[unsafe(no_mangle)]
