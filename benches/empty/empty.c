@@ -1,0 +1,6 @@
+#include "empty.h"
+
+void *empty_call(void *object)
+{
+    return object;
+}

@@ -1,0 +1,167 @@
+/* Clock, cores, memory, threads and quantiles. */
+#include "bench.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+void nap(double ns)
+{
+    struct timespec left = {(time_t)(ns / 1e9), (long)(ns - (double)(time_t)(ns / 1e9) * 1e9)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
+        ;
+}
+
+void await_zero(atomic_long *left)
+{
+    while (atomic_load(left) > 0)
+        nap(5e5);
+}
+
+/* The cores that this process was given. A thread that is pinned sees only its own, so they are asked for
+ * once. */
+static cpu_set_t allowed;
+
+static void __attribute__((constructor)) ask_for_cores(void)
+{
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        CPU_SET(0, &allowed);
+}
+
+int cores(void)
+{
+    return CPU_COUNT(&allowed);
+}
+
+void pin(int core)
+{
+    int cpu = -1;
+    for (int left = core; left >= 0; left--) {
+        do {
+            cpu++;
+        } while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &allowed));
+    }
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    must(pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0);
+}
+
+void unpin(void)
+{
+    must(pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed) == 0);
+}
+
+double resident_bytes(void)
+{
+    long total = 0;
+    long resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    must(statm != NULL);
+    must(fscanf(statm, "%ld %ld", &total, &resident) == 2);
+    fclose(statm);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE);
+}
+
+void *line_alloc(size_t size)
+{
+    static char *next;
+    static size_t left;
+    size = (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    if (left < size) {
+        size_t chunk = size > 1 << 20 ? size : 1 << 20;
+        next = aligned_alloc(4096, (chunk + 4095) / 4096 * 4096);
+        must(next != NULL);
+        memset(next, 0, chunk);
+        left = chunk;
+    }
+    void *memory = next;
+    next += size;
+    left -= size;
+    return memory;
+}
+
+void batches_add(struct batches *batches, double value)
+{
+    if (batches->count < BATCHES_MOST)
+        batches->values[batches->count++] = value;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+double batches_at(struct batches *batches, double part)
+{
+    must(batches->count > 0);
+    qsort(batches->values, (size_t)batches->count, sizeof *batches->values, by_value);
+    return batches->values[(int)(part * (batches->count - 1) + 0.5)];
+}
+
+double lower_quintile(struct batches *batches)
+{
+    return batches_at(batches, 0.2);
+}
+
+double upper_quintile(struct batches *batches)
+{
+    return batches_at(batches, 0.8);
+}
+
+double random_between(uint64_t *state, double low, double high)
+{
+    return low + (high - low) * ((double)(random_next(state) >> 11) / 9007199254740992.0);
+}
+
+struct crew_member {
+    pthread_t thread;
+    void (*function)(void *context, int index);
+    void *context;
+    int index;
+};
+
+struct crew {
+    int count;
+    struct crew_member members[];
+};
+
+static void *crew_run(void *arg)
+{
+    struct crew_member *member = arg;
+    member->function(member->context, member->index);
+    return NULL;
+}
+
+struct crew *crew_start(int count, void (*function)(void *context, int index), void *context)
+{
+    struct crew *crew = malloc(sizeof *crew + (size_t)count * sizeof crew->members[0]);
+    must(crew != NULL);
+    crew->count = count;
+    for (int i = 0; i < count; i++) {
+        crew->members[i] = (struct crew_member){.function = function, .context = context, .index = i};
+        must(pthread_create(&crew->members[i].thread, NULL, crew_run, &crew->members[i]) == 0);
+    }
+    return crew;
+}
+
+void crew_join(struct crew *crew)
+{
+    for (int i = 0; i < crew->count; i++)
+        must(pthread_join(crew->members[i].thread, NULL) == 0);
+    free(crew);
+}

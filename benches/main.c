@@ -1,0 +1,246 @@
+/* The benchmark: what is asked for, and the rounds. See `run` for the options. */
+#include "results.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct options {
+    int rounds;
+    int hogs;
+    const char *peers; /* names with commas; NULL: all */
+    const char *csv;
+    int prefix_count;
+    char **prefixes; /* of the rows that are wanted; none: all */
+};
+
+static noreturn void usage(const char *wrong)
+{
+    fprintf(stderr, "bench: %s; sh benches/run --help tells the options\n", wrong);
+    exit(2);
+}
+
+static int number(const char *text, int least, int most)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || value < least || value > most)
+        usage("a number is out of its range");
+    return (int)value;
+}
+
+/* ---- what is chosen ---- */
+
+/* Is the name one of the list's, which has - or _ for spaces, and small letters as it likes? */
+static bool listed(const char *name, const char *list)
+{
+    while (*list != '\0') {
+        size_t length = strcspn(list, ",");
+        bool same = length == strlen(name);
+        for (size_t i = 0; same && i < length; i++) {
+            char c = list[i] == '-' || list[i] == '_' ? ' ' : list[i];
+            char d = name[i] == '-' || name[i] == '_' ? ' ' : name[i];
+            same = strncasecmp(&c, &d, 1) == 0;
+        }
+        if (same)
+            return true;
+        list += length + (list[length] == ',');
+    }
+    return false;
+}
+
+static void choose_peers(struct results *results, const struct options *options)
+{
+    for (int i = 0; peers[i] != NULL; i++) {
+        if (peers[i]->interpreter && peers[i]->version()[0] == '\0') {
+            fprintf(stderr, "bench: there is no Python; its rows are left out\n");
+            continue;
+        }
+        if (i == 0 || options->peers == NULL || listed(peers[i]->name, options->peers))
+            results->peers[results->peer_count++] = peers[i];
+    }
+}
+
+static bool row_wanted(const struct row *row, const struct options *options)
+{
+    for (int i = 0; i < options->prefix_count; i++) {
+        if (strncmp(row->name, options->prefixes[i], strlen(options->prefixes[i])) == 0)
+            return true;
+    }
+    return options->prefix_count == 0;
+}
+
+static void choose_rows(struct results *results, const struct options *options)
+{
+    for (int t = 0; row_tables[t] != NULL; t++) {
+        for (const struct row *row = row_tables[t]; row->name != NULL; row++) {
+            if (!row_wanted(row, options))
+                continue;
+            if (row->two_cores && cores() < 2) {
+                fprintf(stderr, "bench: %s is left out: it needs two cores\n", row->name);
+                continue;
+            }
+            if (results->row_count < ROWS_MOST)
+                results->rows[results->row_count++] = row;
+        }
+    }
+    if (results->row_count == 0)
+        usage("there is no such row");
+}
+
+static void list_rows(void)
+{
+    for (int t = 0; row_tables[t] != NULL; t++) {
+        for (const struct row *row = row_tables[t]; row->name != NULL; row++)
+            printf("%-26s %-8s %s\n", row->name, row->unit, row->what);
+    }
+    for (int i = 0; peers[i] != NULL; i++)
+        printf("%s%s", i == 0 ? "\npeers: " : ", ", peers[i]->name);
+    printf("\n");
+}
+
+/* ---- busy neighbours ---- */
+
+enum { HOGS_MOST = 64 };
+static pid_t hogs[HOGS_MOST];
+
+static void start_hogs(int count)
+{
+    for (int i = 0; i < count; i++) {
+        pid_t parent = getpid();
+        hogs[i] = fork();
+        if (hogs[i] != 0)
+            continue;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pin(i % cores());
+        while (getppid() == parent) {
+            for (volatile long n = 0; n < 100000000; n++)
+                ;
+        }
+        _exit(0);
+    }
+}
+
+static void stop_hogs(int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (hogs[i] > 0) {
+            kill(hogs[i], SIGKILL);
+            waitpid(hogs[i], NULL, 0);
+        }
+    }
+}
+
+/* ---- the rounds ---- */
+
+static int rounds_of(const struct row *row, int rounds)
+{
+    return row->rounds_most > 0 && row->rounds_most < rounds ? row->rounds_most : rounds;
+}
+
+/* One line that changes on a terminal, some lines elsewhere. */
+static void show_progress(const struct results *results, int round, int rounds, int row, double began)
+{
+    static double shown;
+    double time = now();
+    bool terminal = isatty(STDERR_FILENO);
+    if (!terminal && time - shown < 10e9)
+        return;
+    shown = time;
+    fprintf(stderr, "%sround %d of %d, row %d of %d: %s (%.0f s so far)%s", terminal ? "\r\033[K" : "",
+            round + 1, rounds, row + 1, results->row_count, results->rows[row]->name, (time - began) / 1e9,
+            terminal ? "" : "\n");
+    fflush(stderr);
+}
+
+static void run(struct results *results, const struct options *options)
+{
+    double began = now();
+    start_hogs(options->hogs);
+    for (int round = 0; round < options->rounds; round++) {
+        for (int row = 0; row < results->row_count; row++) {
+            if (round >= rounds_of(results->rows[row], options->rounds))
+                continue;
+            show_progress(results, round, options->rounds, row, began);
+            process_round(results, row, round);
+        }
+    }
+    stop_hogs(options->hogs);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K");
+    fprintf(stderr, "%d rounds in %.0f s\n", options->rounds, (now() - began) / 1e9);
+}
+
+/* ---- the process that measures ---- */
+
+static int measure(const char *row_name, const char *names)
+{
+    const struct peer *chosen[PEERS_MOST];
+    int count = 0;
+    const struct row *row = row_find(row_name);
+    while (*names != '\0' && count < PEERS_MOST) {
+        size_t length = strcspn(names, ",");
+        const struct peer *peer = peer_find(names, length);
+        if (peer == NULL)
+            usage("--measure is for the benchmark's own use");
+        chosen[count++] = peer;
+        names += length + (names[length] == ',');
+    }
+    if (row == NULL || count == 0)
+        usage("--measure is for the benchmark's own use");
+    measure_row(row, chosen, count);
+    fflush(stdout);
+    /* What peers do at exit is no part of any row, and may wait for their threads. */
+    _exit(0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 4 && strcmp(argv[1], "--measure") == 0)
+        return measure(argv[2], argv[3]);
+    struct options options = {.rounds = 5};
+    static const char *const with_argument[] = {"--rounds", "--hogs", "--peers", "--csv", NULL};
+    int i;
+    for (i = 1; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+        const char *option = argv[i];
+        for (int k = 0; with_argument[k] != NULL; k++) {
+            if (strcmp(option, with_argument[k]) == 0 && ++i == argc)
+                usage("an option lacks its argument");
+        }
+        if (strcmp(option, "--rounds") == 0)
+            options.rounds = number(argv[i], 1, ROUNDS_MOST);
+        else if (strcmp(option, "--quick") == 0)
+            options.rounds = 2;
+        else if (strcmp(option, "--hogs") == 0)
+            options.hogs = number(argv[i], 0, HOGS_MOST);
+        else if (strcmp(option, "--peers") == 0)
+            options.peers = argv[i];
+        else if (strcmp(option, "--csv") == 0)
+            options.csv = argv[i];
+        else if (strcmp(option, "--list") == 0)
+            return list_rows(), 0;
+        else
+            usage("there is no such option");
+    }
+    options.prefix_count = argc - i;
+    options.prefixes = argv + i;
+
+    static struct results results;
+    choose_peers(&results, &options);
+    choose_rows(&results, &options);
+    run(&results, &options);
+    table_print(&results, stdout);
+    if (options.csv != NULL && !csv_write(&results, options.csv)) {
+        perror(options.csv);
+        return 1;
+    }
+    for (int row = 0; row < results.row_count; row++) {
+        if (results.cells[row][0].failure[0] != '\0')
+            return 1;
+    }
+    return 0;
+}

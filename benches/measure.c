@@ -1,0 +1,123 @@
+/* One round of one row: the loops of nanoseconds in batches that alternate between the peers, what takes
+ * longer one peer after the other. */
+#include "bench.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct peer *current;
+
+void report_begin(const struct peer *peer)
+{
+    current = peer;
+    printf("begin %s\n", peer->name);
+    fflush(stdout);
+}
+
+void report_value(const struct peer *peer, double value)
+{
+    printf("value %.9g %s\n", value, peer->name);
+    fflush(stdout);
+}
+
+static noreturn void report_failure(const char *what)
+{
+    printf("failure %s\n", what);
+    fflush(stdout);
+    _exit(1);
+}
+
+noreturn void must_failed(const char *what, const char *file, int line)
+{
+    char text[256];
+    snprintf(text, sizeof text, "%s: %s:%d: not so: %s", current == NULL ? "benchmark" : current->name, file,
+             line, what);
+    report_failure(text);
+}
+
+static void *sleep_forever(void *arg)
+{
+    for (;;)
+        pause();
+    return arg;
+}
+
+/* The C library takes shortcuts in a process that has never had a second thread. */
+static void have_second_thread(void)
+{
+    pthread_t thread;
+    must(pthread_create(&thread, NULL, sleep_forever, NULL) == 0);
+    must(pthread_detach(thread) == 0);
+}
+
+static double time_batch(batch *loop, void *object, long n)
+{
+    double before = now();
+    loop(object, n);
+    return now() - before;
+}
+
+struct lane {
+    batch *loop;
+    void *object;
+    long n;
+    struct batches batches;
+};
+
+/* So many that a batch takes about this long: short enough to fall between two disturbances. */
+static const double BATCH_NS = 40e3;
+enum { BATCHES = 100, LANES_MOST = 32 };
+
+static void calibrate(struct lane *lane)
+{
+    lane->n = 1;
+    double ns;
+    while ((ns = time_batch(lane->loop, lane->object, lane->n)) < BATCH_NS / 2 && lane->n < 1 << 20)
+        lane->n *= 2;
+    long n = (long)((double)lane->n * BATCH_NS / ns);
+    lane->n = n < 1 ? 1 : n;
+}
+
+static void measure_loops(const struct row *row, const struct peer *const chosen[], int count)
+{
+    static struct lane lanes[LANES_MOST];
+    must(count <= LANES_MOST);
+    for (int i = 0; i < count; i++) {
+        report_begin(chosen[i]);
+        lanes[i].loop = row_loop(row, chosen[i]);
+        lanes[i].object = row->prepare(chosen[i]);
+        calibrate(&lanes[i]);
+    }
+    for (int b = 0; b < BATCHES; b++) {
+        for (int i = 0; i < count; i++) {
+            struct lane *lane = &lanes[i];
+            current = chosen[i];
+            lane->loop(lane->object, lane->n / 16 + 1);
+            batches_add(&lane->batches, time_batch(lane->loop, lane->object, lane->n) / (double)lane->n);
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        current = chosen[i];
+        row->finish(chosen[i], lanes[i].object);
+        report_value(chosen[i], lower_quintile(&lanes[i].batches));
+    }
+}
+
+void measure_row(const struct row *row, const struct peer *const chosen[], int count)
+{
+    have_second_thread();
+    for (int i = 0; i < count; i++) {
+        if (chosen[i]->begin != NULL)
+            chosen[i]->begin();
+    }
+    if (row->measure == NULL) {
+        measure_loops(row, chosen, count);
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        report_begin(chosen[i]);
+        report_value(chosen[i], row->measure(chosen[i], row));
+    }
+}

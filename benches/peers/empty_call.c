@@ -1,0 +1,73 @@
+/* A yardstick: as many calls into a shared library as a peer needs, of a function that does nothing. */
+#include "../bench.h"
+#include "../empty/empty.h"
+
+static const char *version(void)
+{
+    return "through the PLT";
+}
+
+static void *object_new(void)
+{
+    return line_alloc(1);
+}
+
+static void object_free(void *object)
+{
+    (void)object;
+}
+
+static void one_call(void *object, long n)
+{
+    for (; n > 0; n--)
+        must(empty_call(object) == object);
+}
+
+static void two_calls(void *object, long n)
+{
+    for (; n > 0; n--) {
+        must(empty_call(object) == object);
+        must(empty_call(object) == object);
+    }
+}
+
+static void nothing(void *object)
+{
+    (void)object;
+}
+
+static void *semaphore_new(long value)
+{
+    (void)value;
+    return line_alloc(1);
+}
+
+static void *condition_new(void *lock)
+{
+    return lock;
+}
+
+const struct peer peer_empty_call = {
+    .name = "empty call",
+    .yardstick = true,
+    .version = version,
+    .lock = {.new = object_new,
+             .free = object_free,
+             .acquire = nothing,
+             .release = nothing,
+             .pair = two_calls,
+             .try_pair = two_calls,
+             .try_fails = one_call,
+             .timed_pair = two_calls},
+    .rlock =
+        {.new = object_new, .free = object_free, .acquire = nothing, .release = nothing, .pair = two_calls},
+    .condition = {.new = condition_new, .free = object_free, .notify_loop = one_call},
+    .event = {.new = object_new,
+              .free = object_free,
+              .set = nothing,
+              .is_set_loop = one_call,
+              .wait_loop = one_call,
+              .set_loop = one_call},
+    .semaphore = {.new = semaphore_new, .free = object_free, .pair = two_calls},
+    .local = {.new = object_new, .free = object_free, .get_loop = one_call},
+};

@@ -1,0 +1,520 @@
+/* Makes the table of a peer out of its functions. A peer's file defines PEER and PEER_NAME, version(), and
+ * types and inline functions for the objects that it has, each announced by a macro:
+ *
+ *   HAS_LOCK       lock        lock_new lock_free lock_acquire lock_release
+ *     HAS_LOCK_TRY             lock_try
+ *     HAS_LOCK_TIMED           lock_timed
+ *   HAS_RLOCK      rlock       rlock_new rlock_free rlock_acquire rlock_release
+ *   HAS_CONDITION  condition   condition_new(lock) condition_free condition_wait(condition, lock)
+ *                              condition_notify condition_notify_all
+ *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER likewise; see struct peer
+ *
+ * A peer whose objects are placed by the user defines BY_VALUE, and lock_init, lock_destroy, condition_init,
+ * condition_destroy instead of the _new and _free.
+ */
+#include <assert.h>
+
+#if defined(BY_VALUE) && defined(HAS_LOCK)
+static lock *lock_new(void)
+{
+    lock *l = line_alloc(sizeof *l);
+    lock_init(l);
+    return l;
+}
+
+static void lock_free(lock *l)
+{
+    lock_destroy(l);
+}
+#endif
+
+#if defined(BY_VALUE) && defined(HAS_CONDITION)
+static condition *condition_new(lock *l)
+{
+    (void)l;
+    condition *c = line_alloc(sizeof *c);
+    condition_init(c);
+    return c;
+}
+
+static void condition_free(condition *c)
+{
+    condition_destroy(c);
+}
+#endif
+
+#if defined(HAS_LOCK) && defined(HAS_CONDITION)
+#include "built.h"
+#endif
+
+/* ---- lock ---- */
+
+#ifdef HAS_LOCK
+static void *table_lock_new(void)
+{
+    return lock_new();
+}
+
+static void table_lock_free(void *object)
+{
+    lock_free(object);
+}
+
+static void table_lock_acquire(void *object)
+{
+    lock_acquire(object);
+}
+
+static void table_lock_release(void *object)
+{
+    lock_release(object);
+}
+
+static void lock_pair_loop(void *object, long n)
+{
+    lock *l = object;
+    for (; n > 0; n--) {
+        lock_acquire(l);
+        lock_release(l);
+    }
+}
+
+static void lock_cold_loop(void *object, long n)
+{
+    struct cold_link *link = *(struct cold_link **)object;
+    for (; n > 0; n--) {
+        lock *l = link->lock;
+        lock_acquire(l);
+        link = link->next;
+        lock_release(l);
+    }
+    *(struct cold_link **)object = link;
+}
+
+#ifndef YARDSTICK
+/* Some nanoseconds of work that the compiler cannot do beforehand. */
+static inline uint64_t lock_work(uint64_t x, int rounds)
+{
+    for (int i = 0; i < rounds; i++)
+        random_next(&x);
+    return x;
+}
+
+static inline void lock_section(struct contention *shared)
+{
+    shared->counter++;
+    shared->sum = lock_work(shared->sum + 1, 8);
+}
+
+static void lock_contend_loop(struct contender *self)
+{
+    struct contention *shared = self->shared;
+    lock *l = shared->lock;
+    uint64_t own = (uint64_t)(uintptr_t)self;
+    long taken = 0;
+    while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
+        lock_acquire(l);
+        lock_section(shared);
+        lock_release(l);
+        own = lock_work(own, 16);
+        atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
+    }
+    must(own != 0);
+}
+
+static void lock_contend_timed_loop(struct contender *self)
+{
+    struct contention *shared = self->shared;
+    lock *l = shared->lock;
+    uint64_t own = (uint64_t)(uintptr_t)self;
+    long taken = 0;
+    while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
+        double before = now();
+        lock_acquire(l);
+        double after = now();
+        lock_section(shared);
+        lock_release(l);
+        if (after - before > self->worst_wait)
+            self->worst_wait = after - before;
+        own = lock_work(own, 16);
+        atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
+    }
+    must(own != 0);
+}
+#endif
+#endif
+
+#ifdef HAS_LOCK_TRY
+static void lock_try_pair_loop(void *object, long n)
+{
+    lock *l = object;
+    for (; n > 0; n--) {
+        must(lock_try(l));
+        lock_release(l);
+    }
+}
+
+static void lock_try_fails_loop(void *object, long n)
+{
+    lock *l = object;
+    for (; n > 0; n--)
+        must(!lock_try(l));
+}
+#endif
+
+#ifdef HAS_LOCK_TIMED
+static void lock_timed_pair_loop(void *object, long n)
+{
+    lock *l = object;
+    for (; n > 0; n--) {
+        must(lock_timed(l, 5.0));
+        lock_release(l);
+    }
+}
+#endif
+
+/* ---- rlock ---- */
+
+#ifdef HAS_RLOCK
+static void *table_rlock_new(void)
+{
+    return rlock_new();
+}
+
+static void table_rlock_free(void *object)
+{
+    rlock_free(object);
+}
+
+static void table_rlock_acquire(void *object)
+{
+    rlock_acquire(object);
+}
+
+static void table_rlock_release(void *object)
+{
+    rlock_release(object);
+}
+
+static void rlock_pair_loop(void *object, long n)
+{
+    rlock *r = object;
+    for (; n > 0; n--) {
+        rlock_acquire(r);
+        rlock_release(r);
+    }
+}
+#endif
+
+/* ---- condition ---- */
+
+#ifdef HAS_CONDITION
+static void *table_condition_new(void *l)
+{
+    return condition_new(l);
+}
+
+static void table_condition_free(void *object)
+{
+    condition_free(object);
+}
+
+static void table_condition_wait(void *object, void *l)
+{
+    condition_wait(object, l);
+}
+
+static void table_condition_notify(void *object)
+{
+    condition_notify(object);
+}
+
+static void table_condition_notify_all(void *object)
+{
+    condition_notify_all(object);
+}
+
+static void condition_notify_loop(void *object, long n)
+{
+    condition *c = object;
+    for (; n > 0; n--)
+        condition_notify(c);
+}
+#endif
+
+/* ---- event ---- */
+
+#ifdef HAS_EVENT
+static void *table_event_new(void)
+{
+    return event_new();
+}
+
+static void table_event_free(void *object)
+{
+    event_free(object);
+}
+
+static void table_event_set(void *object)
+{
+    event_set(object);
+}
+
+static void table_event_clear(void *object)
+{
+    event_clear(object);
+}
+
+static void table_event_wait(void *object)
+{
+    event_wait(object);
+}
+
+static void event_is_set_loop(void *object, long n)
+{
+    event *e = object;
+    for (; n > 0; n--)
+        must(event_is_set(e));
+}
+
+static void event_wait_loop(void *object, long n)
+{
+    event *e = object;
+    for (; n > 0; n--)
+        event_wait(e);
+}
+
+static void event_set_loop(void *object, long n)
+{
+    event *e = object;
+    for (; n > 0; n--)
+        event_set(e);
+}
+#endif
+
+/* ---- semaphore ---- */
+
+#ifdef HAS_SEMAPHORE
+static void *table_semaphore_new(long value)
+{
+    return semaphore_new(value);
+}
+
+static void table_semaphore_free(void *object)
+{
+    semaphore_free(object);
+}
+
+static void table_semaphore_acquire(void *object)
+{
+    semaphore_acquire(object);
+}
+
+static void table_semaphore_release(void *object)
+{
+    semaphore_release(object);
+}
+
+static void semaphore_pair_loop(void *object, long n)
+{
+    semaphore *s = object;
+    for (; n > 0; n--) {
+        semaphore_release(s);
+        semaphore_acquire(s);
+    }
+}
+#endif
+
+#ifdef HAS_BUFFER
+static void *table_buffer_new(void)
+{
+    return buffer_new();
+}
+
+static void table_buffer_free(void *object)
+{
+    buffer_free(object);
+}
+
+static void table_buffer_put(void *object, unsigned long item)
+{
+    buffer_put(object, item);
+}
+
+static unsigned long table_buffer_get(void *object)
+{
+    return buffer_get(object);
+}
+#endif
+
+/* ---- barrier ---- */
+
+#ifdef HAS_BARRIER
+static void *table_barrier_new(unsigned parties)
+{
+    return barrier_new(parties);
+}
+
+static void table_barrier_free(void *object)
+{
+    barrier_free(object);
+}
+
+static void table_barrier_wait(void *object)
+{
+    barrier_wait(object);
+}
+#endif
+
+/* ---- thread, local ---- */
+
+#ifdef HAS_THREAD
+static_assert(sizeof(thread) <= sizeof(struct thread_place), "a thread fits into its place");
+
+static void table_thread_start(struct thread_place *place, void *arg)
+{
+    thread_start((thread *)place, arg);
+}
+
+static void table_thread_join(struct thread_place *place)
+{
+    thread_join((thread *)place);
+}
+#endif
+
+#ifdef HAS_LOCAL
+static void *table_local_new(void)
+{
+    local *l = local_new();
+    local_set(l, l);
+    return l;
+}
+
+static void table_local_free(void *object)
+{
+    local_free(object);
+}
+
+static void local_get_loop(void *object, long n)
+{
+    local *l = object;
+    for (; n > 0; n--)
+        must(local_get(l) == (void *)l);
+}
+#endif
+
+/* ---- timer ---- */
+
+#ifdef HAS_TIMER
+static void *table_timer_arm(double seconds, void *arg)
+{
+    return timer_arm(seconds, arg);
+}
+
+static void table_timer_cancel(void *object)
+{
+    timer_cancel(object);
+}
+
+static void table_timer_drop(void *object)
+{
+    timer_drop(object);
+}
+
+static void timer_pair_loop(void *object, long n)
+{
+    double seconds = *(double *)object;
+    for (; n > 0; n--)
+        timer_cancel(timer_arm(seconds, NULL));
+}
+#endif
+
+/* ---- the table ---- */
+
+const struct peer PEER = {
+    .name = PEER_NAME,
+    .version = version,
+#ifdef YARDSTICK
+    .yardstick = true,
+#endif
+#ifdef HAS_BEGIN
+    .begin = begin,
+#endif
+#ifdef HAS_LOCK
+    .lock =
+        {
+            .new = table_lock_new,
+            .free = table_lock_free,
+            .acquire = table_lock_acquire,
+            .release = table_lock_release,
+            .pair = lock_pair_loop,
+#ifdef HAS_LOCK_TRY
+            .try_pair = lock_try_pair_loop,
+            .try_fails = lock_try_fails_loop,
+#endif
+#ifdef HAS_LOCK_TIMED
+            .timed_pair = lock_timed_pair_loop,
+#endif
+            .cold = lock_cold_loop,
+#ifndef YARDSTICK
+            .contend = lock_contend_loop,
+            .contend_timed = lock_contend_timed_loop,
+#endif
+        },
+#endif
+#ifdef HAS_RLOCK
+    .rlock = {.new = table_rlock_new,
+              .free = table_rlock_free,
+              .acquire = table_rlock_acquire,
+              .release = table_rlock_release,
+              .pair = rlock_pair_loop},
+#endif
+#ifdef HAS_CONDITION
+    .condition = {.new = table_condition_new,
+                  .free = table_condition_free,
+                  .wait = table_condition_wait,
+                  .notify = table_condition_notify,
+                  .notify_all = table_condition_notify_all,
+                  .notify_loop = condition_notify_loop},
+#endif
+#ifdef HAS_EVENT
+    .event = {.new = table_event_new,
+              .free = table_event_free,
+              .set = table_event_set,
+              .clear = table_event_clear,
+              .wait = table_event_wait,
+              .is_set_loop = event_is_set_loop,
+              .wait_loop = event_wait_loop,
+              .set_loop = event_set_loop},
+#endif
+#ifdef HAS_SEMAPHORE
+    .semaphore = {.new = table_semaphore_new,
+                  .free = table_semaphore_free,
+                  .acquire = table_semaphore_acquire,
+                  .release = table_semaphore_release,
+                  .pair = semaphore_pair_loop},
+#endif
+#ifdef HAS_BUFFER
+    .buffer = {.new = table_buffer_new,
+               .free = table_buffer_free,
+               .put = table_buffer_put,
+               .get = table_buffer_get},
+#endif
+#ifdef HAS_BARRIER
+    .barrier = {.new = table_barrier_new, .free = table_barrier_free, .wait = table_barrier_wait},
+#endif
+#ifdef HAS_THREAD
+    .thread = {.start = table_thread_start, .join = table_thread_join},
+#endif
+#ifdef HAS_LOCAL
+    .local = {.new = table_local_new, .free = table_local_free, .get_loop = local_get_loop},
+#endif
+#ifdef HAS_TIMER
+    .timer = {.most = TIMERS_MOST,
+              .arm = table_timer_arm,
+              .cancel = table_timer_cancel,
+              .drop = table_timer_drop,
+              .serve = timer_serve,
+              .pair = timer_pair_loop},
+#endif
+};

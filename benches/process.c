@@ -1,0 +1,205 @@
+/* Measures in processes of their own, so that no row finds what another left behind, and a peer that
+ * crashes or hangs spoils only its own figure. */
+#include "results.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const double SECONDS = 15;
+
+/* What has been read of a process, and which peer it has come to. */
+struct reader {
+    struct results *results;
+    int row;
+    int peer; /* -1: it has not begun */
+    char line[512];
+    size_t length;
+    bool failed;
+};
+
+static int peer_index(const struct results *results, const char *name)
+{
+    for (int i = 0; i < results->peer_count; i++) {
+        if (strcmp(results->peers[i]->name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void note_failure(struct reader *reader, const char *what)
+{
+    reader->failed = true;
+    if (reader->peer < 0)
+        return;
+    struct cell *cell = &reader->results->cells[reader->row][reader->peer];
+    cell->count = 0;
+    snprintf(cell->failure, sizeof cell->failure, "%s", what);
+}
+
+static void take_line(struct reader *reader)
+{
+    double value;
+    int name = 0;
+    if (strncmp(reader->line, "begin ", 6) == 0) {
+        reader->peer = peer_index(reader->results, reader->line + 6);
+    } else if (sscanf(reader->line, "value %lf %n", &value, &name) == 1 && name > 0) {
+        int peer = peer_index(reader->results, reader->line + name);
+        if (peer >= 0) {
+            struct cell *cell = &reader->results->cells[reader->row][peer];
+            if (cell->count < ROUNDS_MOST)
+                cell->rounds[cell->count++] = value;
+        }
+    } else if (strncmp(reader->line, "failure ", 8) == 0) {
+        note_failure(reader, reader->line + 8);
+    } else {
+        fprintf(stderr, "%s\n", reader->line);
+    }
+}
+
+/* Reads until the process closes its end or has been silent for too long; false in the latter case.
+ * Silence is counted in short turns, so that it is not the process's fault if all of us were stopped for a
+ * while. */
+static bool read_report(struct reader *reader, int from, double seconds)
+{
+    const int turn_ms = 100;
+    int turns = 0;
+    for (;;) {
+        struct pollfd ready = {.fd = from, .events = POLLIN};
+        if (poll(&ready, 1, turn_ms) == 0) {
+            if (++turns * turn_ms > seconds * 1e3)
+                return false;
+            continue;
+        }
+        turns = 0;
+        char text[512];
+        ssize_t length = read(from, text, sizeof text);
+        if (length == 0)
+            return true;
+        if (length < 0 && errno == EINTR)
+            continue;
+        if (length < 0)
+            return true;
+        for (ssize_t i = 0; i < length; i++) {
+            if (text[i] != '\n') {
+                if (reader->length < sizeof reader->line - 1)
+                    reader->line[reader->length++] = text[i];
+                continue;
+            }
+            reader->line[reader->length] = '\0';
+            reader->length = 0;
+            take_line(reader);
+        }
+    }
+}
+
+static pid_t spawn(char *const command[], int *from)
+{
+    int ends[2];
+    if (pipe(ends) != 0)
+        return -1;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execvp(command[0], command);
+        perror(command[0]);
+        _exit(127);
+    }
+    close(ends[1]);
+    *from = ends[0];
+    return pid;
+}
+
+/* Runs the command; false if it did not measure all that it was asked for. */
+static bool measure(struct reader *reader, char *const command[])
+{
+    int from;
+    pid_t pid = spawn(command, &from);
+    if (pid < 0) {
+        note_failure(reader, strerror(errno));
+        return false;
+    }
+    const struct row *row = reader->results->rows[reader->row];
+    double seconds = row->seconds > 0 ? row->seconds : SECONDS;
+    bool silent = !read_report(reader, from, seconds);
+    if (silent) {
+        char text[64];
+        snprintf(text, sizeof text, "given up after %.0f s", seconds);
+        kill(pid, SIGKILL);
+        note_failure(reader, text);
+    }
+    close(from);
+    int status;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (status != 0 && !reader->failed) {
+        char text[64];
+        if (WIFSIGNALED(status))
+            snprintf(text, sizeof text, "ended by signal %d (%s)", WTERMSIG(status),
+                     strsignal(WTERMSIG(status)));
+        else
+            snprintf(text, sizeof text, "ended with status %d", WEXITSTATUS(status));
+        note_failure(reader, text);
+    }
+    return !reader->failed;
+}
+
+/* These peers in one process; if one of them fails, the others are tried again without it. */
+static void measure_peers(struct results *results, int row, int *chosen, int count)
+{
+    while (count > 0) {
+        char names[1024];
+        size_t length = 0;
+        int before[PEERS_MOST];
+        for (int i = 0; i < count; i++) {
+            before[i] = results->cells[row][chosen[i]].count;
+            length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", i > 0 ? "," : "",
+                                       results->peers[chosen[i]]->name);
+        }
+        struct reader reader = {.results = results, .row = row, .peer = -1};
+        char *name = (char *)results->rows[row]->name;
+        char *ours[] = {"/proc/self/exe", "--measure", name, names, NULL};
+        char *python[] = {getenv("BENCH_PYTHON"), getenv("BENCH_SCRIPT"), name, NULL};
+        if (measure(&reader, results->peers[chosen[0]]->interpreter ? python : ours) || reader.peer < 0)
+            return;
+        int left = 0;
+        for (int i = 0; i < count; i++) {
+            const struct cell *cell = &results->cells[row][chosen[i]];
+            if (cell->failure[0] == '\0' && cell->count == before[i])
+                chosen[left++] = chosen[i];
+        }
+        count = left;
+    }
+}
+
+void process_round(struct results *results, int row, int round)
+{
+    int chosen[PEERS_MOST];
+    int count = 0;
+    int interpreter = -1;
+    for (int i = 0; i < results->peer_count; i++) {
+        int peer = (i + round) % results->peer_count;
+        if (results->cells[row][peer].failure[0] != '\0' ||
+            !row_can(results->rows[row], results->peers[peer]))
+            continue;
+        if (results->peers[peer]->interpreter)
+            interpreter = peer;
+        else
+            chosen[count++] = peer;
+    }
+    if (interpreter >= 0)
+        measure_peers(results, row, &interpreter, 1);
+    if (!results->rows[row]->alone) {
+        measure_peers(results, row, chosen, count);
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        measure_peers(results, row, &chosen[i], 1);
+}

@@ -1,0 +1,62 @@
+#include "results.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int by_value(const void *a, const void *b)
+{
+    double left = *(const double *)a;
+    double right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static double cell_at(const struct cell *cell, int twice_index)
+{
+    double sorted[ROUNDS_MOST];
+    memcpy(sorted, cell->rounds, (size_t)cell->count * sizeof *sorted);
+    qsort(sorted, (size_t)cell->count, sizeof *sorted, by_value);
+    return (sorted[twice_index / 2] + sorted[(twice_index + 1) / 2]) / 2;
+}
+
+double cell_value(const struct cell *cell)
+{
+    return cell_at(cell, cell->count - 1);
+}
+
+double cell_low(const struct cell *cell)
+{
+    return cell_at(cell, 0);
+}
+
+double cell_high(const struct cell *cell)
+{
+    return cell_at(cell, 2 * (cell->count - 1));
+}
+
+double results_ratio(const struct results *results, int row, int peer)
+{
+    const struct cell *ours = &results->cells[row][0];
+    const struct cell *theirs = &results->cells[row][peer];
+    if (ours->count == 0 || theirs->count == 0)
+        return 0;
+    double our_value = cell_value(ours);
+    double their_value = cell_value(theirs);
+    if (results->rows[row]->more_is_better)
+        return their_value > 0 ? our_value / their_value : 0;
+    return our_value > 0 ? their_value / our_value : 0;
+}
+
+int results_best(const struct results *results, int row)
+{
+    int best = -1;
+    for (int i = 1; i < results->peer_count; i++) {
+        const struct cell *cell = &results->cells[row][i];
+        if (results->peers[i]->yardstick || results->peers[i]->interpreter || cell->count == 0)
+            continue;
+        if (best < 0 ||
+            (results->rows[row]->more_is_better ? cell_value(cell) > cell_value(&results->cells[row][best])
+                                                : cell_value(cell) < cell_value(&results->cells[row][best])))
+            best = i;
+    }
+    return best;
+}
