@@ -60,23 +60,42 @@ fn address() -> *const PerThread {
 /// The calling thread's `key`, in the fewest steps.
 #[inline(always)]
 pub(crate) fn key() -> u64 {
-    const { assert!(core::mem::offset_of!(PerThread, key) == 0) };
-    #[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
-    {
-        let key: u64;
-        // SAFETY: as in `address`; the block begins with the key.
-        unsafe {
-            core::arch::asm!(
-                "mov {key}, qword ptr [rip + threading_per_thread@GOTTPOFF]",
-                "mov {key}, qword ptr fs:[{key}]",
-                key = out(reg) key,
-                options(pure, readonly, nostack, preserves_flags),
-            )
-        };
-        key
-    }
-    #[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
-    with(|mine| mine.key.get())
+    word::<{ core::mem::offset_of!(PerThread, key) }>()
+}
+
+/// The calling thread's `locals`, in the fewest steps.
+#[inline(always)]
+pub(crate) fn locals() -> usize {
+    word::<{ core::mem::offset_of!(PerThread, locals) }>() as usize
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[inline(always)]
+fn word<const OFFSET: usize>() -> u64 {
+    let word: u64;
+    // SAFETY: as in `address`; at this offset of the block lies a field of so many bits.
+    unsafe {
+        core::arch::asm!(
+            "mov {word}, qword ptr [rip + threading_per_thread@GOTTPOFF]",
+            "mov {word}, qword ptr fs:[{word} + {offset}]",
+            word = out(reg) word,
+            offset = const OFFSET,
+            options(pure, readonly, nostack, preserves_flags),
+        )
+    };
+    word
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[inline(always)]
+fn word<const OFFSET: usize>() -> u64 {
+    with(|mine| {
+        if OFFSET == core::mem::offset_of!(PerThread, key) {
+            mine.key.get()
+        } else {
+            mine.locals.get() as u64
+        }
+    })
 }
 
 /// Runs `f` on the calling thread's block.

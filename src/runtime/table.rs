@@ -41,6 +41,8 @@ pub(crate) struct Table {
     /// Read by the owner without the guard.
     cells: Cell<*const ValueCell>,
     mask: Cell<usize>,
+    /// Where the last cell lies, in bytes; the mask of such places.
+    last: Cell<usize>,
     guarded: Guarded<Rest>,
     /// Its neighbours among the tables of all threads, under their guard.
     pub(super) next: Cell<*const Table>,
@@ -112,6 +114,7 @@ impl Table {
             table.write(Table {
                 cells: Cell::new(cells.as_ptr()),
                 mask: Cell::new(cells.len() - 1),
+                last: Cell::new((cells.len() - 1) * size_of::<ValueCell>()),
                 guarded: Guarded::new(Rest { cells, used: 0, round: 0, attributes: HashMap::new() }),
                 next: Cell::new(ptr::null()),
                 previous: Cell::new(ptr::null()),
@@ -135,8 +138,11 @@ impl Table {
     /// The owner's value for a local with this key, if it lies where its search begins.
     #[inline(always)]
     pub(super) fn get_at_once(&self, key: usize) -> Option<*mut c_void> {
+        // The place, in bytes: a cell is half as large as the space between two handles.
+        const { assert!(size_of::<ValueCell>() == 32) };
+        let at = key / 2 & self.last.get();
         // SAFETY: masked to the table's size; the owner, who reads, is the one who replaces its memory.
-        let cell = unsafe { &*self.cells.get().add(slot_of(key, self.mask.get())) };
+        let cell = unsafe { &*self.cells.get().byte_add(at) };
         (cell.key.load(Ordering::Relaxed) == key).then(|| cell.value.load(Ordering::Relaxed))
     }
 
@@ -188,6 +194,7 @@ impl Table {
             rest.grow()?;
             self.cells.set(rest.cells.as_ptr());
             self.mask.set(rest.cells.len() - 1);
+            self.last.set((rest.cells.len() - 1) * size_of::<ValueCell>());
         }
         rest.insert(key, destroy);
         Ok(true)

@@ -37,7 +37,7 @@ impl Forget for Tables {
 /// The calling thread's table, if it has one.
 #[inline(always)]
 fn known() -> Option<&'static Table> {
-    let table = per_thread::with(|mine| mine.locals.get()) as *const Table;
+    let table = per_thread::locals() as *const Table;
     // SAFETY: the thread's own table lives as long as the thread, and is given back by the thread.
     unsafe { table.as_ref() }
 }
