@@ -140,7 +140,7 @@ impl Table {
     pub(super) fn get_at_once(&self, key: usize) -> Option<*mut c_void> {
         // The place, in bytes: a cell is half as large as the space between two handles.
         const { assert!(size_of::<ValueCell>() == 32) };
-        let at = key / 2 & self.last.get();
+        let at = (key / 2) & self.last.get();
         // SAFETY: masked to the table's size; the owner, who reads, is the one who replaces its memory.
         let cell = unsafe { &*self.cells.get().byte_add(at) };
         (cell.key.load(Ordering::Relaxed) == key).then(|| cell.value.load(Ordering::Relaxed))
