@@ -138,11 +138,6 @@ impl Line {
         }
     }
 
-    /// Whether somebody is in it whom no notify has chosen.
-    fn is_busy(&self) -> bool {
-        self.queue.iter().any(|waiter| !waiter.notified.get())
-    }
-
     /// The first who has not been called.
     fn uncalled(&self) -> Option<&'static Waiter> {
         self.queue.iter().find(|waiter| !waiter.called.get())
@@ -461,15 +456,20 @@ impl RawLock {
         let _ = self.wait_in_line(claim, waiter, Deadline::NEVER);
     }
 
-    /// Whether threads are blocked on it that no notify has chosen.
+    /// Whether threads are blocked on it. Who was notified is not, nor who was called and finds the lock free.
     pub(crate) fn is_busy(&self) -> bool {
-        self.line.lock().is_busy()
+        self.with_line(|line, _| self.blocks(line))
+    }
+
+    fn blocks(&self, line: &Line) -> bool {
+        let is_free = self.word().load(Ordering::Relaxed) & HOLDER == 0;
+        line.queue.iter().any(|waiter| !waiter.notified.get() && !(is_free && waiter.called.get()))
     }
 
     /// `Kind::kill` of a lock.
     pub(crate) fn kill(&self, tag: u64, forced: bool) -> bool {
         self.with_line(|line, wakes| {
-            if !forced && line.is_busy() {
+            if !forced && self.blocks(line) {
                 return false;
             }
             self.header.end_life(tag);

@@ -238,6 +238,69 @@ static void release_then_free(void)
     }
 }
 
+struct latecomer {
+    threading_lock *lock;
+    threading_event *comes;
+};
+
+static void *come_late(void *arg)
+{
+    struct latecomer *latecomer = arg;
+    CHECK_STATUS(threading_event_set(latecomer->comes), THREADING_OK);
+    threading_status status = threading_lock_acquire(latecomer->lock);
+    CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
+    return NULL;
+}
+
+/* Whether the waiter has come, been woken, or been handed the lock: nobody is blocked after the release. */
+static void release_then_free_at_once(void)
+{
+    for (int i = 0; i < 300; i++) {
+        struct latecomer latecomer = {.lock = new_held_lock(), .comes = threading_event_new()};
+        CHECK(latecomer.comes != NULL);
+        threading_thread *thread = spawn(come_late, &latecomer);
+        CHECK_STATUS(threading_event_wait(latecomer.comes), THREADING_OK);
+        CHECK_STATUS(threading_sleep(i % 3 * 5e-5), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(latecomer.lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_free(latecomer.lock), THREADING_OK);
+        join(thread);
+        CHECK_STATUS(threading_event_free(latecomer.comes), THREADING_OK);
+    }
+}
+
+/* One thread takes the lock again and again; the others come by all the same. */
+struct rush {
+    threading_lock *lock;
+    atomic_bool over;
+};
+
+static void *hog(void *arg)
+{
+    struct rush *rush = arg;
+    while (!atomic_load(&rush->over)) {
+        CHECK_STATUS(threading_lock_acquire(rush->lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(rush->lock), THREADING_OK);
+    }
+    return NULL;
+}
+
+static void nobody_is_left_behind(void)
+{
+    struct rush rush = {.lock = new_lock()};
+    threading_thread *hogs[3];
+    for (size_t i = 0; i < TEST_COUNT(hogs); i++)
+        hogs[i] = spawn(hog, &rush);
+    for (int i = 0; i < 100; i++) {
+        CHECK_STATUS(threading_lock_acquire_timeout(rush.lock, TEST_LIMIT), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(rush.lock), THREADING_OK);
+    }
+    atomic_store(&rush.over, true);
+    for (size_t i = 0; i < TEST_COUNT(hogs); i++)
+        join(hogs[i]);
+    CHECK(!threading_lock_locked(rush.lock));
+    free_lock(rush.lock);
+}
+
 static void timed_out_waiters_are_gone(void)
 {
     threading_lock *lock = new_held_lock();
@@ -383,6 +446,8 @@ static const struct test_case cases[] = {
     {"a held lock may be freed", frees_while_held},
     {"freeing a lock that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
     {"a lock may be freed right after the release that wakes its waiter", release_then_free},
+    {"a lock may be freed right after a release, whoever is on the way to it", release_then_free_at_once},
+    {"threads that take the lock again and again let the others have it", nobody_is_left_behind},
     {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
     {"at_fork_reinit makes a held lock as new", reinit_unlocks},
     {"a blocked acquire is no cancellation point", no_cancel_point},
