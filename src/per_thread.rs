@@ -5,6 +5,9 @@
 
 use core::cell::Cell;
 
+/// How many kinds of objects have a spare slot in each thread.
+pub(crate) const SPARES: usize = 2;
+
 /// The block. Each field is owned by the module named beside it.
 #[repr(C, align(64))]
 pub(crate) struct PerThread {
@@ -25,6 +28,8 @@ pub(crate) struct PerThread {
     pub(crate) lead: Cell<u32>,
     /// How often it has released a lock in a hurry. `raw_lock`.
     pub(crate) hurried: Cell<u32>,
+    /// The slots that it gave back last. `handle::spare`.
+    pub(crate) spares: [Cell<usize>; SPARES],
 }
 
 const _: () = assert!(size_of::<PerThread>() == 64, "src/per_thread.c reserves 64 bytes");

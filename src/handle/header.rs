@@ -32,7 +32,7 @@
 //! | 63 `DEAD` | the object is gone, and whoever takes the count to zero gives the slot back |
 //!
 //! All changes are acquire and release: what a thread did with the slot happens before it is used again.
-//! Whoever succeeds in the change from `DEAD` alone to 0 recycles the slot, so that it is done once. A pin on
+//! Whoever succeeds in the change from `DEAD` alone to 0, or from no pin at all to 0 instead of to `DEAD`, recycles the slot, so that it is done once. A pin on
 //! a slot that has found a new object meanwhile is harmless: the pinning thread sees another tag in the word
 //! and lets go.
 
@@ -50,8 +50,10 @@ pub(crate) const LIVE: u64 = 64;
 pub(crate) const TAG: u64 = 127;
 
 const DYING: u64 = 64;
-const USER: u64 = 1 << 8;
-const KEPT: u64 = 1 << 36;
+/// One reference of a caller's.
+pub(super) const USER: u64 = 1 << 8;
+/// One of the library's own.
+pub(super) const KEPT: u64 = 1 << 36;
 const COUNT: u64 = (1 << 28) - 1;
 
 const DEAD: u64 = 1 << 63;
@@ -89,8 +91,9 @@ impl Header {
         self.word.load(Ordering::Acquire) & TAG == tag
     }
 
-    pub(super) fn begin_life(&self, generation: u64, initial: u64) {
-        self.refs.store(generation | USER, Ordering::Relaxed);
+    /// With one reference, `USER` or `KEPT`.
+    pub(super) fn begin_life(&self, generation: u64, initial: u64, refs: u64) {
+        self.refs.store(generation | refs, Ordering::Relaxed);
         self.word.store(initial | generation | LIVE, Ordering::Release);
     }
 
@@ -98,6 +101,13 @@ impl Header {
     pub(crate) fn end_life(&self, tag: u64) {
         debug_assert_eq!(self.word.load(Ordering::Relaxed) & TAG, tag);
         self.word.fetch_and(!LIVE, Ordering::AcqRel);
+    }
+
+    /// As `end_life`, for a word that nobody else changes while the object lives.
+    pub(super) fn end_constant_life(&self, tag: u64) {
+        let word = self.word.load(Ordering::Relaxed);
+        debug_assert_eq!(word & TAG, tag);
+        self.word.store(word & !LIVE, Ordering::Release);
     }
 
     /// Changes `refs` as `change` says, unless the object is not the tag's, or not alive.
@@ -204,6 +214,13 @@ impl Header {
 
     /// True if the caller has to recycle the slot.
     pub(super) fn mark_dead(&self) -> bool {
+        // Nearly always nobody is there: then the change must be made all the same, so that whoever comes
+        // later sees with his pin that the object is gone.
+        let pins = self.pins.load(Ordering::Relaxed);
+        let nobody = pins & PINS == 0 || pins & !PINS != u64::from(epoch()) << EPOCH_SHIFT;
+        if nobody && self.pins.compare_exchange(pins, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return true;
+        }
         let pins = self.change_pins(|pins| pins | DEAD);
         self.is_unpinned(pins)
     }

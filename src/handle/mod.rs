@@ -6,7 +6,7 @@
 //! read, whose first word says which generation lives there.
 //!
 //! - [`header`] is what each slot begins with: the state word, the references, the pins;
-//! - [`arena`] is where slots come from and go to.
+//! - [`arena`] is where slots come from and go to, but for one or two that each thread keeps: [`spare`].
 //!
 //! Methods of an object take the `tag` (generation and `LIVE`) along, and compare it in the same atomic
 //! operation that changes the state word, so that between the check and the use there is nothing in which the
@@ -14,6 +14,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod header;
+pub(crate) mod spare;
 
 use core::marker::PhantomData;
 use core::sync::atomic::{Ordering, fence};
@@ -21,7 +22,7 @@ use core::sync::atomic::{Ordering, fence};
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
 use arena::Arena;
-use header::{GENERATION, Header, LIVE, TAG};
+use header::{GENERATION, Header, KEPT, LIVE, TAG, USER};
 
 /// What can live behind a handle.
 ///
@@ -35,15 +36,20 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
     fn header(&self) -> &Header;
 
     /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word. Refused (false) while
-    /// threads are blocked on it, unless `forced`: then they are sent on.
+    /// threads are blocked on it, unless `forced`: then they are sent on. As it stands here, it is for kinds
+    /// whose word does not change while they live.
     fn kill(&self, tag: u64, forced: bool) -> bool {
         let _ = forced;
-        self.header().end_life(tag);
+        self.header().end_constant_life(tag);
         true
     }
 
     /// Lets go of whatever the object keeps. Called once, after `kill`; no lock is held, callbacks may run.
     fn let_go(&self) {}
+
+    /// Gives back what may be looked at as long as the slot is pinned. Called once, after `let_go`, when it is
+    /// not any more. Locks may be held; no callback may run.
+    fn clear(&self) {}
 }
 
 /// The name of an object, unchecked: any number can be one. It owns nothing.
@@ -148,12 +154,26 @@ impl<T: Kind> Handle<T> {
     /// Makes an object: `build` fills the slot, then the word appears with `initial` above its tag, and the
     /// handle is good. The caller owns one reference.
     pub(crate) fn create(initial: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        let address = Self::arena().allocate(size_of::<T>())?;
+        Self::create_with(initial, USER, build)
+    }
+
+    /// As `create`, but the reference is one of the library's own.
+    pub(crate) fn create_kept(initial: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
+        Self::create_with(initial, KEPT, build)
+    }
+
+    #[inline(always)]
+    fn create_with(initial: u64, refs: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
+        let spare = if T::INDEX < spare::SPARES { spare::take(T::INDEX) } else { None };
+        let address = match spare {
+            Some(address) => address,
+            None => Self::arena().allocate(size_of::<T>())?,
+        };
         // SAFETY: as in `slot`; the arena gives each slot to one caller.
         let object: &'static T = unsafe { &*(address as *const T) };
         let generation = object.header().generation();
         build(object, generation | LIVE);
-        object.header().begin_life(generation, initial);
+        object.header().begin_life(generation, initial, refs);
         Ok(Self::from_bits(address | generation as usize))
     }
 
@@ -230,8 +250,20 @@ impl<T: Kind> Handle<T> {
     }
 
     fn recycle(object: &'static T) {
+        object.clear();
         let used_up = object.header().next_generation();
-        Self::arena().give_back(core::ptr::from_ref(object) as usize, size_of::<T>(), used_up);
+        let address = core::ptr::from_ref(object) as usize;
+        if T::INDEX < spare::SPARES && !used_up && spare::put(T::INDEX, address) {
+            return;
+        }
+        Self::arena().give_back(address, size_of::<T>(), used_up);
+    }
+
+    /// The calling thread ends, and gives back the slot that it keeps.
+    pub(crate) fn give_back_spare() {
+        if let Some(slot) = spare::close(T::INDEX) {
+            Self::arena().give_back(slot, size_of::<T>(), false);
+        }
     }
 }
 

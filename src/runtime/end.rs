@@ -10,9 +10,10 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::life::{DUMMY, MAIN, RETURNED, TIMER, Thread};
+use super::pending::Timer;
 use super::{dispatcher, exit, identity, registry, values};
 use crate::error::{Error, Result};
-use crate::handle::Handle;
+use crate::handle::{Handle, spare};
 use crate::park::waiter::Waiter;
 use crate::per_thread;
 
@@ -51,6 +52,7 @@ pub(crate) fn arm() -> Result<()> {
         0 => {
             ask_again()?;
             per_thread::with(|mine| mine.end_rounds.set(ARMED));
+            spare::open();
             Ok(())
         }
         LAST => Err(Error::Shutdown),
@@ -97,6 +99,8 @@ unsafe extern "C" fn round(_: *mut c_void) {
         exit::main_has_left();
     }
     per_thread::with(|mine| mine.end_rounds.set(LAST));
+    Handle::<Thread>::give_back_spare();
+    Handle::<Timer>::give_back_spare();
     values::give_back();
     Waiter::give_back();
     match current() {

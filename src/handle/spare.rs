@@ -1,0 +1,63 @@
+//! The slot that a thread gave back last, kept for the object of that kind which it makes next: without the
+//! arena's guard, and warm in the thread's cache. For the kinds of which many are made and freed in turn.
+//!
+//! # State (one word a kind in the thread's block)
+//!
+//! | state | meaning | who changes it |
+//! |---|---|---|
+//! | `CLOSED` | nobody would give the slot back when the thread ends, or it has ended | `open`, when its end will be announced |
+//! | `EMPTY` | no slot is kept | `put` |
+//! | anything else | the address of the slot | `take`: to `EMPTY`. `close`, at the thread's end |
+//!
+//! All of it is the thread's own. What other threads keep in a fork is lost to the child, a slot or two for
+//! each of them.
+
+use crate::per_thread;
+
+/// The kinds with an `INDEX` below this have a spare slot in each thread.
+pub(super) const SPARES: usize = per_thread::SPARES;
+
+const CLOSED: usize = 0;
+const EMPTY: usize = 1;
+
+/// The calling thread may keep slots from now on: its end will be announced.
+pub(crate) fn open() {
+    per_thread::with(|mine| {
+        for spare in &mine.spares {
+            if spare.get() == CLOSED {
+                spare.set(EMPTY);
+            }
+        }
+    });
+}
+
+/// The slot that the calling thread keeps, if it does.
+#[inline(always)]
+pub(super) fn take(kind: usize) -> Option<usize> {
+    per_thread::with(|mine| {
+        let slot = mine.spares[kind].get();
+        (slot > EMPTY).then(|| {
+            mine.spares[kind].set(EMPTY);
+            slot
+        })
+    })
+}
+
+/// Keeps a slot; false if that cannot be.
+#[inline(always)]
+pub(super) fn put(kind: usize, slot: usize) -> bool {
+    per_thread::with(|mine| {
+        let has_room = mine.spares[kind].get() == EMPTY;
+        if has_room {
+            mine.spares[kind].set(slot);
+        }
+        has_room
+    })
+}
+
+/// As `take`, and no slot is kept any more.
+pub(super) fn close(kind: usize) -> Option<usize> {
+    let slot = take(kind);
+    per_thread::with(|mine| mine.spares[kind].set(CLOSED));
+    slot
+}
