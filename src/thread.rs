@@ -12,7 +12,7 @@ use crate::handle::{Handle, Kind};
 use crate::park;
 use crate::per_thread;
 use crate::runtime::life::{
-    ALIVE, DAEMON, DUMMY, Destructor, MAIN, NAMED, NEW, OVER, Run, STARTING, TIMER, Target, Thread,
+    ALIVE, DAEMON, DUMMY, Destructor, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Thread,
 };
 use crate::runtime::{end, exit, identity, name, pending, registry, stacks, system};
 use crate::time::{Deadline, Timeout};
@@ -209,21 +209,28 @@ pub(crate) fn inherited_daemon() -> u32 {
 
 /// Makes a system thread run it, or a timer wait for its moment. Until it is over, it keeps itself.
 fn launch(thread: &'static Thread) -> Result<()> {
+    prepare_start()?;
+    let is_timer = thread.is(TIMER);
+    let itself = thread.handle().keep()?;
+    let launched = registry::add(thread).and_then(|()| {
+        let launched = if is_timer { pending::start_by_thread(thread) } else { launch_system_thread(thread) };
+        launched.inspect_err(|_| registry::withdraw(thread))
+    });
+    if is_timer || launched.is_err() {
+        // A timer keeps itself, and its thread with that.
+        itself.let_go();
+    }
+    launched
+}
+
+/// What must have been done before anything is started.
+pub(crate) fn prepare_start() -> Result<()> {
     exit::need()?;
     end::key()?;
     // If the caller is main and leaves by pthread_exit, the process waits for the thread.
     let _ = end::arm();
     registry::look_after_ended();
-    let itself = thread.handle().keep()?;
-    let launched = registry::add(thread).and_then(|()| {
-        thread.set_ident(identity::new_ident());
-        if !thread.is(NAMED) {
-            name::take_number(thread);
-        }
-        let launched = if thread.is(TIMER) { pending::start(thread) } else { launch_system_thread(thread) };
-        launched.inspect_err(|_| registry::withdraw(thread))
-    });
-    launched.inspect_err(|_| itself.let_go())
+    Ok(())
 }
 
 fn launch_system_thread(thread: &'static Thread) -> Result<()> {

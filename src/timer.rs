@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::runtime::life::{TIMER, Target, Thread};
-use crate::runtime::pending::Timer;
+use crate::runtime::pending::{self, Timer};
 use crate::thread;
 use crate::time;
 
@@ -17,16 +17,9 @@ impl Handle<Timer> {
     /// A timer that will call `function(arg)` so many seconds after its start.
     pub fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
         time::interval(interval)?;
-        let thread = Thread::create(TIMER | thread::inherited_daemon(), function, arg)?;
-        let made = thread.keep().and_then(|thread| {
-            Timer::create(thread, interval).inspect_err(|_| {
-                // The argument stays the caller's.
-                thread.let_go();
-            })
-        });
-        // The timer keeps it now; if there is none, nobody does.
-        thread.free()?;
-        made
+        let thread = Thread::create_kept(TIMER | thread::inherited_daemon(), function, arg)?;
+        // The timer keeps it; if there is none, nobody does, and the argument stays the caller's.
+        Timer::create(thread, interval).inspect_err(|_| thread.let_go())
     }
 
     /// The thread that it is, kept by the timer.
@@ -36,12 +29,14 @@ impl Handle<Timer> {
 
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
-        self.pinned(|timer| timer.thread().start())
+        self.check()?;
+        thread::prepare_start()?;
+        pending::start(self)
     }
 
     /// Sees to it that the function will never run. False if it has begun.
     pub fn cancel(self) -> Result<bool> {
-        self.pinned(|timer| Ok(timer.cancel()))
+        pending::cancel(self)
     }
 
     /// The interval in seconds, as it was given.

@@ -20,11 +20,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::heap::{Entry, Heap};
 use super::life::{TIMER, Thread};
 use super::pending::{self, Timer};
-use super::{end, identity, system, values};
+use super::{end, identity, registry, system, values};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::park;
-use crate::park::guarded::{Forget, Guarded};
 use crate::per_thread;
 use crate::time::Deadline;
 
@@ -32,6 +31,7 @@ use crate::time::Deadline;
 /// are in such functions, so that many at once are found out as fast.
 const PATIENCE: u64 = 500_000;
 
+/// Part of the registry, under whose guard it is.
 pub(super) struct Timers {
     heap: Heap,
     /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader
@@ -53,29 +53,10 @@ pub(super) struct Timers {
     stuck: u32,
 }
 
-static TIMERS: Guarded<Timers> = Guarded::new(Timers {
-    heap: Heap::new(),
-    lead: 0,
-    leads: 0,
-    wakes_at: Deadline::NEVER,
-    begun: 0,
-    running: false,
-    watched: false,
-    standbys: 0,
-    coming: false,
-    stuck: 0,
-});
-
 /// Changes when the leader must look at the heap again; it sleeps on it.
 static BELL: AtomicU32 = AtomicU32::new(0);
 /// Changes when a standby is needed; they sleep on it.
 static CALL: AtomicU32 = AtomicU32::new(0);
-
-impl Forget for Timers {
-    fn forget(&mut self) {
-        unreachable!("the timers are held across a fork");
-    }
-}
 
 fn ring(bell: &AtomicU32) {
     bell.fetch_add(1, Ordering::Release);
@@ -89,66 +70,56 @@ extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
     system::set_name(None, c"threading-timer");
     let epoch = park::fork::epoch();
+    let native_id = identity::native_id() as u32;
     while let Some(lead) = stand_by() {
         per_thread::with(|mine| mine.lead.set(lead));
-        while let Some((thread, timer)) = next_due(lead) {
-            run(thread, timer);
+        let mut now = Deadline(0);
+        let mut over = None;
+        while let Some(timer) = next_due(lead, &mut now, over) {
+            // SAFETY: it has begun, and keeps itself until it is over.
+            run(unsafe { timer.living_thread() }, native_id);
             if park::fork::epoch() != epoch {
                 // The function has forked, and this is the child, of which it is the main thread.
                 return ptr::null_mut();
             }
-            if !came_back(lead) {
-                break;
-            }
+            over = Some(timer);
         }
     }
     ptr::null_mut()
 }
 
-/// The leader's: sleeps until a timer is due. `None` if it has been relieved.
-fn next_due(lead: u32) -> Option<(&'static Thread, &'static Timer)> {
+/// The leader's: ends the timer whose function is over, if there is one, and sleeps until the next is due, all
+/// in one step if one is. `None` if it has been relieved. The clock was last read at `now`.
+fn next_due(lead: u32, now: &mut Deadline, mut over: Option<&'static Timer>) -> Option<&'static Timer> {
     loop {
-        let mut timers = TIMERS.lock();
-        if timers.lead != lead {
-            return None;
+        let mut registry = registry::lock();
+        // SAFETY: it keeps itself until `let_go`, below.
+        let ended = over.take().map(|over| (registry.end_timer(unsafe { over.living_thread() }), over));
+        let timers = &mut registry.timers;
+        let relieved = timers.lead != lead;
+        if ended.is_some() {
+            timers.came_back(lead);
         }
         let seen = BELL.load(Ordering::Acquire);
-        let first = timers.heap.first();
-        if let Some(first) = first
-            && first.has_passed()
-            && let Some(timer) = timers.heap.pop()
-        {
-            timer.begin();
-            timers.begun += 1;
-            timers.wakes_at = Deadline(0);
-            timers.have_it_watched();
-            drop(timers);
-            let (thread, _) = timer.thread().check().ok()?;
-            return Some((thread, timer));
-        }
-        timers.wakes_at = first.unwrap_or(Deadline::NEVER);
+        let due = if relieved { None } else { timers.take_due(now) };
         let until = timers.wakes_at;
-        drop(timers);
+        drop(registry);
+        if let Some((news, over)) = ended {
+            news.tell();
+            Handle::of(over).let_go();
+        }
+        if relieved || due.is_some() {
+            return due;
+        }
         park::wait(&BELL, seen, until);
-    }
-}
-
-/// Back from a function. False if somebody else leads now.
-fn came_back(lead: u32) -> bool {
-    let mut timers = TIMERS.lock();
-    if timers.lead == lead {
-        timers.running = false;
-        true
-    } else {
-        timers.stuck -= 1;
-        false
     }
 }
 
 /// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if
 /// this thread is not needed.
 fn stand_by() -> Option<u32> {
-    let mut timers = TIMERS.lock();
+    let mut registry = registry::lock();
+    let mut timers = &mut registry.timers;
     timers.coming = false;
     if timers.lead == 0 {
         return Some(timers.take_lead());
@@ -167,9 +138,10 @@ fn stand_by() -> Option<u32> {
             Some((begun, until)) if begun == timers.begun => Some((begun, until)),
             _ => Some((timers.begun, Deadline::now().after(PATIENCE / (1 + u64::from(timers.stuck))))),
         };
-        drop(timers);
+        drop(registry);
         park::wait(&CALL, seen, watch.map_or(Deadline::NEVER, |(_, until)| until));
-        timers = TIMERS.lock();
+        registry = registry::lock();
+        timers = &mut registry.timers;
         let same_function =
             timers.running && watch.is_some_and(|(begun, until)| begun == timers.begun && until.has_passed());
         if same_function {
@@ -182,17 +154,25 @@ fn stand_by() -> Option<u32> {
     }
 }
 
-/// For whatever changes together with the heap.
-pub(super) fn with_timers<R>(change: impl FnOnce(&mut Timers) -> R) -> R {
-    change(&mut TIMERS.lock())
-}
-
 /// After a `schedule` that says so.
 pub(super) fn wake_leader() {
     ring(&BELL);
 }
 
 impl Timers {
+    pub(super) const NONE: Self = Timers {
+        heap: Heap::new(),
+        lead: 0,
+        leads: 0,
+        wakes_at: Deadline::NEVER,
+        begun: 0,
+        running: false,
+        watched: false,
+        standbys: 0,
+        coming: false,
+        stuck: 0,
+    };
+
     /// Has the timer's function run at its moment. True if the leader would sleep beyond it, and must be
     /// woken when the guard is free.
     pub(super) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
@@ -245,6 +225,38 @@ impl Timers {
         }
     }
 
+    /// The leader's: the first timer, if it is due; its function has begun. Reads the clock only if the last
+    /// reading, in `now`, does not say it already.
+    fn take_due(&mut self, now: &mut Deadline) -> Option<&'static Timer> {
+        let Some(first) = self.heap.first() else {
+            self.wakes_at = Deadline::NEVER;
+            return None;
+        };
+        if first.deadline > *now {
+            *now = Deadline::now();
+            if first.deadline > *now {
+                self.wakes_at = first.deadline;
+                return None;
+            }
+        }
+        self.heap.remove(first.timer);
+        first.timer.begin();
+        self.begun += 1;
+        self.wakes_at = Deadline(0);
+        self.have_it_watched();
+        Some(first.timer)
+    }
+
+    /// Whoever got this lead is back from a function, and has been relieved if it has not got the lead any
+    /// more.
+    fn came_back(&mut self, lead: u32) {
+        if self.lead == lead {
+            self.running = false;
+        } else {
+            self.stuck -= 1;
+        }
+    }
+
     fn take_lead(&mut self) -> u32 {
         self.leads = self.leads.wrapping_add(1).max(1);
         self.lead = self.leads;
@@ -254,11 +266,11 @@ impl Timers {
     }
 }
 
-/// Runs a timer's function as the timer's thread.
-fn run(thread: &'static Thread, timer: &'static Timer) {
+/// Runs a timer's function as the timer's thread, on the system thread with this number.
+fn run(thread: &'static Thread, native_id: u32) {
     // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
     let _ = end::arm();
-    thread.set_native_id(identity::native_id() as u32);
+    thread.set_native_id(native_id);
     identity::become_ident(thread.ident());
     per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
     // SAFETY: whoever made the timer promised that function and argument go together.
@@ -268,27 +280,36 @@ fn run(thread: &'static Thread, timer: &'static Timer) {
         return;
     }
     thread.set_result(result);
-    leave(thread, timer);
+    leave(thread);
 }
 
 /// After a timer's function: what it was and had on this system thread goes.
-fn leave(thread: &'static Thread, timer: &'static Timer) {
+fn leave(thread: &'static Thread) {
     thread.destroy_arg();
     values::destroy_all();
+    if !thread.is(TIMER) {
+        // As above: a destructor has.
+        return;
+    }
     values::give_back();
     per_thread::with(|mine| {
         mine.thread.set(0);
         mine.key.set(0);
     });
-    pending::finish(thread, timer);
 }
 
 /// A timer's function has been left by `pthread_exit`, and with it this system thread.
 pub(crate) fn left_by_exit(thread: &'static Thread) {
     let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.extra()).check() else { return };
+    let epoch = park::fork::epoch();
     thread.set_result(ptr::null_mut());
-    leave(thread, timer);
-    let mut timers = TIMERS.lock();
+    leave(thread);
+    if park::fork::epoch() != epoch {
+        return;
+    }
+    pending::finish(thread, timer);
+    let mut registry = registry::lock();
+    let timers = &mut registry.timers;
     if timers.lead == per_thread::with(|mine| mine.lead.get()) {
         timers.lead = 0;
         timers.running = false;
@@ -299,30 +320,17 @@ pub(crate) fn left_by_exit(thread: &'static Thread) {
     }
 }
 
-/// Holds the timers across a fork.
-pub(crate) fn hold() {
-    TIMERS.hold();
-}
-
-/// Gives back what `hold` took.
-///
-/// # Safety
-/// As for `Guarded::let_go`.
-pub(crate) unsafe fn let_go() {
-    // SAFETY: the caller's promise.
-    unsafe { TIMERS.let_go() };
-}
-
-/// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
-/// registry.
-pub(crate) fn begin_child() {
-    let mut timers = TIMERS.lock();
-    timers.lead = 0;
-    timers.running = false;
-    timers.watched = false;
-    timers.standbys = 0;
-    timers.coming = false;
-    timers.stuck = 0;
-    timers.wakes_at = Deadline::NEVER;
-    timers.heap.clear();
+impl Timers {
+    /// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
+    /// registry.
+    pub(super) fn begin_child(&mut self) {
+        self.lead = 0;
+        self.running = false;
+        self.watched = false;
+        self.standbys = 0;
+        self.coming = false;
+        self.stuck = 0;
+        self.wakes_at = Deadline::NEVER;
+        self.heap.clear();
+    }
 }

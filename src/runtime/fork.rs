@@ -3,7 +3,7 @@
 //! The small locks of user objects are not held: what they guard is the parent's waiters, which the child
 //! forgets (`park::fork`).
 
-use super::{dispatcher, end, excepthook, exit, identity, name, registry, stacks, values};
+use super::{end, excepthook, exit, identity, name, registry, stacks, values};
 use crate::handle::arena::ARENAS;
 use crate::park;
 
@@ -21,7 +21,6 @@ extern "C" fn before() {
     // The child will not ask the loader.
     stacks::are_executable();
     exit::hold();
-    dispatcher::hold();
     values::hold();
     registry::hold();
     name::hold();
@@ -39,7 +38,6 @@ fn let_go() {
         name::let_go();
         registry::let_go();
         values::let_go();
-        dispatcher::let_go();
         exit::let_go();
     }
 }
@@ -52,7 +50,6 @@ extern "C" fn in_child() {
     park::fork::begin_child();
     let_go();
     values::begin_child();
-    dispatcher::begin_child();
     registry::begin_child();
     stacks::begin_child();
     // The child's main thread may leave by pthread_exit.

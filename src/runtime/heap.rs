@@ -1,6 +1,11 @@
 //! The pending timers, the earliest first: a heap in which each entry has four children, so that it is half
 //! as deep as a binary one and siblings share a cache line. Each timer knows its place, so that it can be
 //! taken out.
+//!
+//! Most timers guard something that comes in time, and are cancelled soon, but are the earliest as long as
+//! they wait: each would be sifted from the end of the heap to its top, and leave a hole there. So the newest
+//! few stand beside the heap, in no order, and are sifted in when there are too many of them; who looks for
+//! the earliest looks there as well.
 
 use core::sync::atomic::Ordering;
 
@@ -9,6 +14,11 @@ use crate::error::{Error, Result};
 use crate::time::Deadline;
 
 const CHILDREN: usize = 4;
+
+/// How many stand beside the heap at most: so few that to look at all of them costs less than a cache miss.
+const YOUNG: usize = 32;
+/// In a timer's place: it is one beside the heap.
+const BESIDE: u32 = 1 << 31;
 
 /// The place of a timer that is not in the heap.
 pub(super) const NOWHERE: u32 = u32::MAX;
@@ -21,41 +31,66 @@ pub(super) struct Entry {
 
 pub(super) struct Heap {
     entries: Vec<Entry>,
+    young: Vec<Entry>,
 }
 
 impl Heap {
     pub(super) const fn new() -> Self {
-        Heap { entries: Vec::new() }
+        Heap { entries: Vec::new(), young: Vec::new() }
     }
 
     /// When the earliest is due.
-    pub(super) fn first(&self) -> Option<Deadline> {
-        self.entries.first().map(|entry| entry.deadline)
+    pub(super) fn first(&self) -> Option<Entry> {
+        let young = self.young.iter().min_by_key(|entry| entry.deadline);
+        let first = self.entries.first().into_iter().chain(young).min_by_key(|entry| entry.deadline);
+        first.copied()
     }
 
+    #[inline]
     pub(super) fn push(&mut self, entry: Entry) -> Result<()> {
-        if self.entries.len() >= NOWHERE as usize {
-            return Err(Error::NoMemory);
+        if self.young.len() == self.young.capacity() {
+            self.make_room()?;
         }
-        self.entries.try_reserve(1).map_err(|_| Error::NoMemory)?;
-        self.entries.push(entry);
-        self.rise(self.entries.len() - 1, entry);
+        entry.timer.place.store(BESIDE | self.young.len() as u32, Ordering::Relaxed);
+        self.young.push(entry);
         Ok(())
     }
 
-    /// Takes the earliest out.
-    pub(super) fn pop(&mut self) -> Option<&'static Timer> {
-        let first = self.entries.first()?.timer;
-        self.remove(first);
-        Some(first)
+    /// Makes room for one more beside the heap.
+    #[cold]
+    fn make_room(&mut self) -> Result<()> {
+        if self.young.capacity() == 0 {
+            return self.young.try_reserve_exact(YOUNG).map_err(|_| Error::NoMemory);
+        }
+        if self.entries.len() + self.young.len() >= BESIDE as usize {
+            return Err(Error::NoMemory);
+        }
+        self.entries.try_reserve(self.young.len()).map_err(|_| Error::NoMemory)?;
+        while let Some(entry) = self.young.pop() {
+            self.entries.push(entry);
+            self.rise(self.entries.len() - 1, entry);
+        }
+        Ok(())
     }
 
     /// Takes a timer out, if it is in.
+    #[inline]
     pub(super) fn remove(&mut self, timer: &Timer) {
-        let place = timer.place.swap(NOWHERE, Ordering::Relaxed) as usize;
-        if place >= self.entries.len() {
-            return;
+        let place = timer.place.load(Ordering::Relaxed);
+        timer.place.store(NOWHERE, Ordering::Relaxed);
+        if place & BESIDE == 0 {
+            self.take_out(place as usize);
+        } else if place != NOWHERE {
+            let at = (place - BESIDE) as usize;
+            self.young.swap_remove(at);
+            if let Some(moved) = self.young.get(at) {
+                moved.timer.place.store(place, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Takes the entry at this place out of the heap itself.
+    fn take_out(&mut self, place: usize) {
         let removed = self.entries.swap_remove(place);
         if let Some(&moved) = self.entries.get(place) {
             if moved.deadline < removed.deadline { self.rise(place, moved) } else { self.sink(place, moved) }
@@ -67,7 +102,7 @@ impl Heap {
 
     /// Takes all out.
     pub(super) fn clear(&mut self) {
-        for entry in self.entries.drain(..) {
+        for entry in self.entries.drain(..).chain(self.young.drain(..)) {
             entry.timer.place.store(NOWHERE, Ordering::Relaxed);
         }
     }
@@ -131,12 +166,11 @@ mod tests {
         let mut last = Deadline(0);
         let mut count = 0;
         while let Some(first) = heap.first() {
-            assert!(first >= last);
-            last = first;
-            let popped = heap.pop().unwrap();
-            assert!(
-                timers.iter().enumerate().any(|(i, entry)| i % 3 != 0 && core::ptr::eq(entry.timer, popped))
-            );
+            assert!(first.deadline >= last);
+            last = first.deadline;
+            heap.remove(first.timer);
+            let is_first = |entry: &Entry| core::ptr::eq(entry.timer, first.timer);
+            assert!(timers.iter().enumerate().any(|(i, entry)| i % 3 != 0 && is_first(entry)));
             count += 1;
         }
         assert_eq!(count, 666);

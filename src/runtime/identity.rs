@@ -21,6 +21,26 @@ pub(crate) fn new_ident() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Numbers that nobody has had, a few at a time, for one who has a guard around them.
+pub(super) struct Idents {
+    next: u64,
+    end: u64,
+}
+
+impl Idents {
+    pub(super) const NONE: Self = Idents { next: 0, end: 0 };
+
+    pub(super) fn take(&mut self) -> u64 {
+        const AT_ONCE: u64 = 64;
+        if self.next == self.end {
+            self.next = NEXT.fetch_add(AT_ONCE, Ordering::Relaxed);
+            self.end = self.next + AT_ONCE;
+        }
+        self.next += 1;
+        self.next - 1
+    }
+}
+
 /// The caller's number, shifted.
 #[inline(always)]
 pub(crate) fn key() -> u64 {

@@ -7,13 +7,16 @@
 //! | `NEW` | `STARTING` | start, under the registry's guard; the winner alone goes on | acquire and release |
 //! | `STARTING` | `NEW` | start, when the system refuses, under the registry's guard | release |
 //! | `STARTING` | `ALIVE` | start, when the system's thread exists, or the timer is pending | release |
+//! | `NEW` | `ALIVE` | a timer's own start, under the registry's guard; main and dummies, when they are made | release |
 //! | `ALIVE` | `REAPING` | whoever waits for the end of the system's thread; one at a time | acquire |
 //! | `REAPING` | `ALIVE` | the same, when its time ran out | release |
 //! | `REAPING` | `OVER` | the same, when the system's thread has ended | release |
-//! | `ALIVE` | `OVER` | a timer's end; main's, at the shutdown; a dummy's; and all but one thread's, in a child of fork | release |
+//! | `ALIVE` | `OVER` | a timer's end, under the registry's guard; main's, at the shutdown; a dummy's; and all but one thread's, in a child of fork | release |
 //!
-//! Joiners read `OVER` with acquire: whatever the thread did happens before. The changes are sequentially
-//! consistent besides, so that a change that nobody watches need not wake anybody: see `tell_watchers`.
+//! Joiners read `OVER` with acquire: whatever the thread did happens before. A change that nobody watches need
+//! not wake anybody. Watchers announce themselves under the registry's guard, so that a change under that
+//! guard (`change_guarded`) knows of them by it; the other changes are sequentially consistent for that: see
+//! `tell_watchers`.
 //!
 //! `flags` say what it is and what has happened; each is set once, by the one named with it, with release.
 //!
@@ -54,7 +57,7 @@ pub(crate) const MAIN: u32 = 2;
 pub(crate) const DUMMY: u32 = 4;
 /// The thread of a timer. From its creation.
 pub(crate) const TIMER: u32 = 8;
-/// Will not run: its timer was cancelled. By whoever did that.
+/// Will not run: its timer was cancelled before the start. By whoever did that.
 pub(crate) const CANCELLED: u32 = 16;
 /// Run has returned: `outcome` is the result. By the thread.
 pub(crate) const RETURNED: u32 = 32;
@@ -64,7 +67,7 @@ pub(crate) const ENDED: u32 = 64;
 pub(crate) const LEAVING: u32 = 128;
 /// Its timer is gone, but was not cancelled: `extra` is the interval. By the timer.
 pub(crate) const ORPHAN: u32 = 512;
-/// Somebody waits for its state to change. By the waiter, before it sleeps.
+/// Somebody waits for its state to change. By the waiter, before it sleeps, under the registry's guard.
 const WATCHED: u32 = 1024;
 /// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
@@ -112,6 +115,9 @@ unsafe impl Kind for Thread {
         if self.state() == NEW {
             self.destroy_arg();
         }
+    }
+
+    fn clear(&self) {
         super::name::forget(self);
     }
 }
@@ -124,7 +130,20 @@ fn function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
 impl Thread {
     /// A thread that has not been started; one reference is the caller's.
     pub(crate) fn create(flags: u32, target: Option<Target>, arg: *mut c_void) -> Result<Handle<Thread>> {
-        Handle::create(0, |thread: &Thread, _| {
+        Handle::create(0, Self::build(flags, target, arg))
+    }
+
+    /// As `create`, but the reference is the library's.
+    pub(crate) fn create_kept(
+        flags: u32,
+        target: Option<Target>,
+        arg: *mut c_void,
+    ) -> Result<Handle<Thread>> {
+        Handle::create_kept(0, Self::build(flags, target, arg))
+    }
+
+    fn build(flags: u32, target: Option<Target>, arg: *mut c_void) -> impl FnOnce(&'static Thread, u64) {
+        move |thread, _| {
             thread.state.store(NEW, Ordering::Relaxed);
             thread.flags.store(flags, Ordering::Relaxed);
             thread.native_id.store(0, Ordering::Relaxed);
@@ -139,7 +158,7 @@ impl Thread {
             thread.outcome.store(ptr::null_mut(), Ordering::Relaxed);
             thread.name.store(ptr::null_mut(), Ordering::Relaxed);
             thread.names.store(ptr::null_mut(), Ordering::Relaxed);
-        })
+        }
     }
 
     pub(crate) fn handle(&'static self) -> Handle<Thread> {
@@ -188,9 +207,24 @@ impl Thread {
         ended
     }
 
+    /// Changes the state under the registry's guard, where no other change of it can be. True if somebody
+    /// watches, who must be woken when the guard is free.
+    pub(super) fn change_guarded(&self, state: u32) -> bool {
+        self.state.store(state, Ordering::Release);
+        self.is(WATCHED)
+    }
+
+    /// The wake-up that `change_guarded` asked for. The state does not depend on the slot's content any more.
+    pub(super) fn wake_watchers(&self) {
+        park::wake_all(&self.state);
+    }
+
     /// Waits until the state is another than this one. False if the time ran out.
     pub(crate) fn wait_while(&self, state: u32, deadline: Deadline) -> bool {
-        self.flags.fetch_or(WATCHED, Ordering::SeqCst);
+        if self.state() != state {
+            return true;
+        }
+        registry::guarded(|| self.flags.fetch_or(WATCHED, Ordering::SeqCst));
         while self.state() == state {
             if !park::wait(&self.state, state, deadline) {
                 return self.state() != state;
@@ -264,8 +298,16 @@ impl Thread {
             .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
     }
 
+    /// Whether the argument's destructor is to be called yet. Set up before start only.
+    pub(crate) fn owes_destruction(&self) -> bool {
+        !self.destroy.load(Ordering::Acquire).is_null()
+    }
+
     /// Calls the argument's destructor, if there is one and nobody has.
     pub(crate) fn destroy_arg(&self) {
+        if !self.owes_destruction() {
+            return;
+        }
         let destroy = self.destroy.swap(ptr::null_mut(), Ordering::AcqRel);
         if !destroy.is_null() && !self.arg().is_null() {
             // SAFETY: `set_destroy` stored a `Destructor`; whoever set it promised that it takes the

@@ -2,24 +2,39 @@
 //!
 //! Each different name that a thread has had is kept as long as the thread's slot serves it, in a list of
 //! small allocations; the current one is a pointer into that list. Readers follow the pointer without a lock;
-//! writers hold [`NAMES`].
+//! writers hold [`NAMES`]. The numbers of default names are the registry's, since each start takes one.
 
 use core::ffi::{CStr, c_char, c_void};
+use core::slice;
 use core::sync::atomic::{Ordering, fence};
-use core::{ptr, slice};
 
 use super::life::{DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
-use super::system;
+use super::{registry, system};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::park::guarded::{Forget, Guarded};
 
+/// The right to change threads' names.
+struct Names;
+
+static NAMES: Guarded<Names> = Guarded::new(Names);
+
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
-struct Names {
+pub(super) struct Numbers {
     next: u32,
 }
 
-static NAMES: Guarded<Names> = Guarded::new(Names { next: 1 });
+impl Numbers {
+    pub(super) const FIRST: Self = Numbers { next: 1 };
+
+    /// Gives the thread its number, if it has none.
+    pub(super) fn give(&mut self, thread: &Thread) {
+        if thread.number.load(Ordering::Relaxed) == 0 {
+            thread.number.store(self.next, Ordering::Relaxed);
+            self.next = self.next.checked_add(1).unwrap_or(1);
+        }
+    }
+}
 
 impl Forget for Names {
     fn forget(&mut self) {
@@ -46,15 +61,14 @@ pub(crate) fn of(thread: Handle<Thread>) -> Result<*const c_char> {
         return Ok(known.cast());
     }
     thread.pinned(|object| {
+        if !object.is(MAIN) {
+            registry::give_number(object);
+        }
         let mut names = NAMES.lock();
-        // Whoever frees the thread ends its life first, and then takes its names away under this guard.
         thread.check()?;
         let name = object.name.load(Ordering::Acquire);
         if !name.is_null() {
             return Ok(name.cast_const().cast());
-        }
-        if !object.is(MAIN) {
-            names.number(object);
         }
         names.keep(object, default(object, &mut [0; DEFAULT_NAME]))
     })
@@ -81,11 +95,6 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
     })
 }
 
-/// The number of a thread that nobody has named, taken when it is first needed.
-pub(crate) fn take_number(thread: &Thread) {
-    NAMES.lock().number(thread);
-}
-
 /// Shows the calling thread's name to the system's tools.
 pub(crate) fn show(thread: &Thread) {
     fence(Ordering::SeqCst);
@@ -106,15 +115,12 @@ pub(crate) fn show(thread: &Thread) {
     }
 }
 
-/// When a thread's life is over: its names go.
+/// When a thread's life is over, and nobody looks at its slot any more: its names go. Whoever names a thread
+/// has pinned the slot.
 pub(crate) fn forget(thread: &Thread) {
-    let mut node: *mut Node = {
-        let _names = NAMES.lock();
-        thread.name.store(ptr::null_mut(), Ordering::Release);
-        thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast()
-    };
+    let mut node: *mut Node = thread.names.load(Ordering::Acquire).cast();
     while !node.is_null() {
-        // SAFETY: the list's nodes come from malloc, and nobody has a handle of the thread any more.
+        // SAFETY: the list's nodes come from malloc, and nobody looks at them any more.
         unsafe {
             let next = (*node).next;
             libc::free(node.cast());
@@ -162,13 +168,6 @@ fn shortened<'a>(name: &'a CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a C
 }
 
 impl Names {
-    fn number(&mut self, thread: &Thread) {
-        if thread.number.load(Ordering::Relaxed) == 0 {
-            thread.number.store(self.next, Ordering::Relaxed);
-            self.next = self.next.checked_add(1).unwrap_or(1);
-        }
-    }
-
     /// Makes this the thread's current name; kept already if it has had it before.
     fn keep(&mut self, thread: &Thread, name: &CStr) -> Result<*const c_char> {
         let mut node: *mut Node = thread.names.load(Ordering::Relaxed).cast();

@@ -1,23 +1,29 @@
 //! The slot of a timer, and its way from start to end. Who waits for its moment and runs its function is the
 //! dispatcher.
 //!
-//! # State (`stage`, under the dispatcher's guard)
+//! # State (`stage`, under the registry's guard)
 //!
 //! | from | to | by |
 //! |---|---|---|
 //! | `UNSTARTED` | `PENDING` | start |
 //! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a fork, in the child |
+//! | `UNSTARTED` | `DROPPED` | start, when a former timer of the thread was cancelled |
 //! | `PENDING` | `BEGUN` | the leader, when it is due |
+//!
+//! From its start until it is over, a timer keeps itself; and a timer keeps its thread, always. Whoever ends
+//! it, by cancel or after its function, has that reference to give back. So a timer that is found `PENDING`
+//! under the guard lives as long as the guard is held, and the usual ways need no other hold on it.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::heap::NOWHERE;
-use super::life::{ALIVE, CANCELLED, ORPHAN, STARTING, Thread};
+use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, Thread};
 use super::{dispatcher, registry};
 use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::time;
+use crate::park::fork::epoch;
+use crate::time::{self, Deadline};
 
 pub(crate) const UNSTARTED: u32 = 0;
 pub(crate) const PENDING: u32 = 1;
@@ -47,33 +53,43 @@ unsafe impl Kind for Timer {
 
     fn let_go(&self) {
         if let Ok((thread, _)) = self.thread().check() {
-            // A pending timer keeps itself: this one was not started, or is over. Somebody may keep the
-            // thread, and start it yet.
-            thread.set_extra(self.interval().to_bits() as usize);
-            thread.mark(ORPHAN, true);
+            // A pending timer keeps itself: this one was not started, or is over. If it was not started,
+            // somebody may keep the thread, and start it yet.
+            if thread.state() != OVER {
+                thread.set_extra(self.interval().to_bits() as usize);
+                thread.mark(ORPHAN, true);
+            }
             thread.handle().let_go();
         }
     }
 }
 
 impl Timer {
-    /// An unstarted timer, and its thread; the caller owns a reference to the timer, the timer one to the
-    /// thread.
+    /// An unstarted timer of a thread, from which it takes over a reference of the library's. The caller owns
+    /// a reference to the timer.
     pub(crate) fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
+        let (object, _) = thread.check()?;
         let timer = Handle::create(0, |timer: &Timer, _| {
             timer.thread.store(thread.bits(), Ordering::Release);
             timer.interval.store(interval.to_bits(), Ordering::Release);
             timer.stage.store(UNSTARTED, Ordering::Release);
             timer.place.store(NOWHERE, Ordering::Relaxed);
         })?;
-        if let Ok((thread, _)) = thread.check() {
-            thread.set_extra(timer.bits());
-        }
+        object.set_extra(timer.bits());
         Ok(timer)
     }
 
     pub(crate) fn thread(&self) -> Handle<Thread> {
         Handle::from_bits(self.thread.load(Ordering::Acquire))
+    }
+
+    /// The slot of its thread.
+    ///
+    /// # Safety
+    /// The timer lives.
+    pub(super) unsafe fn living_thread(&self) -> &'static Thread {
+        // SAFETY: a timer that lives has a thread, and keeps it.
+        unsafe { self.thread().slot_once_good() }.0
     }
 
     pub(crate) fn interval(&self) -> f64 {
@@ -84,60 +100,73 @@ impl Timer {
         self.stage.load(Ordering::Acquire)
     }
 
-    /// From this stage out of all; true if the caller did it.
-    fn drop_out(&self, from: u32) -> bool {
-        dispatcher::with_timers(|timers| {
-            let out = self.stage() == from;
-            if out {
-                self.stage.store(DROPPED, Ordering::Release);
-                timers.unschedule(self);
-            }
-            out
-        })
+    fn reach(&self, stage: u32) {
+        self.stage.store(stage, Ordering::Release);
     }
 
-    /// Sees to it that the function will never run. False if it has begun.
-    pub(crate) fn cancel(&'static self) -> bool {
-        let Ok((thread, _)) = self.thread().check() else { return true };
-        if self.drop_out(UNSTARTED) {
-            thread.mark(CANCELLED, true);
-            thread.destroy_arg();
-        } else if self.drop_out(PENDING) {
-            thread.mark(CANCELLED, true);
-            thread.destroy_arg();
-            finish(thread, self);
+    /// The leader has taken it out of the heap: its function begins.
+    pub(super) fn begin(&self) {
+        self.reach(BEGUN);
+    }
+
+    /// It waits for its moment from now on, unless it was cancelled before: then it ends as it starts. The
+    /// caller has kept it for that. `fresh`: its thread is `NEW`, or else in `STARTING`.
+    fn start(&'static self, fresh: bool) -> Result<()> {
+        // SAFETY: the caller keeps the timer.
+        let thread = unsafe { self.living_thread() };
+        let deadline = match time::interval(self.interval())? {
+            Some(interval) => interval.deadline(),
+            None => Deadline::NEVER,
+        };
+        let mut registry = registry::lock();
+        if fresh {
+            registry.admit(thread)?;
         }
-        self.stage() == DROPPED
+        let cancelled = self.stage() != UNSTARTED || thread.is(CANCELLED);
+        // An infinite interval never comes: such a timer is pending, but nobody waits for its moment.
+        let leader_sleeps_too_long =
+            !cancelled && deadline != Deadline::NEVER && registry.timers.schedule(deadline, self)?;
+        self.reach(if cancelled { DROPPED } else { PENDING });
+        if fresh {
+            registry.enter(thread);
+        }
+        let watched = thread.change_guarded(ALIVE);
+        drop(registry);
+        // It may be over already: only the address of the thread counts here, and slots are never unmapped.
+        if watched {
+            thread.wake_watchers();
+        }
+        if leader_sleeps_too_long {
+            dispatcher::wake_leader();
+        }
+        if cancelled {
+            destroy_and_finish(thread, self);
+        }
+        Ok(())
     }
 }
 
-/// Lets a timer's thread, in `STARTING` and keeping itself, wait for its moment.
-pub(crate) fn start(thread: &'static Thread) -> Result<()> {
-    // Until it is over, a timer keeps itself.
+/// Lets a timer wait for its moment.
+pub(crate) fn start(timer: Handle<Timer>) -> Result<()> {
+    let (object, _) = timer.keep()?.check()?;
+    object.start(true).inspect_err(|_| timer.let_go())
+}
+
+/// The same by its thread, which is in `STARTING`, and kept by the caller.
+pub(crate) fn start_by_thread(thread: &'static Thread) -> Result<()> {
     let timer = keep_timer(thread)?;
     let (object, _) = timer.check()?;
-    let started = object.become_pending(thread);
-    if started == Ok(true) {
-        return Ok(());
-    }
-    if started == Ok(false) {
-        // Cancelled before: it ends as it starts.
-        thread.go(STARTING, ALIVE);
-        thread.destroy_arg();
-        registry::remove(thread);
-        thread.end();
-        thread.handle().let_go();
-    }
-    timer.let_go();
-    started.map(drop)
+    object.start(false).inspect_err(|_| timer.let_go())
 }
 
 /// The timer of a thread, kept; made anew if only the thread has been kept.
 fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
     loop {
         if thread.is(ORPHAN) {
-            let timer =
-                Timer::create(thread.handle().keep()?, f64::from_bits(thread.extra() as u64))?.keep()?;
+            let kept = thread.handle().keep()?;
+            let timer = Timer::create(kept, f64::from_bits(thread.extra() as u64))
+                .inspect_err(|_| kept.let_go())?
+                .keep()?;
             thread.mark(ORPHAN, false);
             timer.free()?;
             return Ok(timer);
@@ -150,39 +179,59 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
     }
 }
 
-impl Timer {
-    /// False if the timer was cancelled.
-    fn become_pending(&'static self, thread: &'static Thread) -> Result<bool> {
-        let leader_sleeps_too_long = dispatcher::with_timers(|timers| {
-            if self.stage() != UNSTARTED || thread.is(CANCELLED) {
-                return Ok(None);
+/// Sees to it that the function will never run. False if it has begun.
+pub(crate) fn cancel(handle: Handle<Timer>) -> Result<bool> {
+    let mut registry = registry::lock();
+    let (timer, stage) = handle.read(|timer| (timer, timer.stage()))?;
+    match stage {
+        PENDING => {
+            timer.reach(DROPPED);
+            registry.timers.unschedule(timer);
+            // SAFETY: it has been found pending, and keeps itself until `finish`, below.
+            let thread = unsafe { timer.living_thread() };
+            if thread.owes_destruction() {
+                drop(registry);
+                destroy_and_finish(thread, timer);
+            } else {
+                let news = registry.end_timer(thread);
+                drop(registry);
+                news.tell();
+                handle.let_go();
             }
-            // An infinite interval never comes: such a timer is pending, but nobody waits for its moment.
-            let too_long = match time::interval(self.interval())? {
-                Some(interval) => timers.schedule(interval.deadline(), self)?,
-                None => false,
-            };
-            self.stage.store(PENDING, Ordering::Release);
-            thread.go(STARTING, ALIVE);
-            Ok(Some(too_long))
-        })?;
-        if leader_sleeps_too_long == Some(true) {
-            dispatcher::wake_leader();
+            Ok(true)
         }
-        Ok(leader_sleeps_too_long.is_some())
+        UNSTARTED => {
+            // Whoever frees it meanwhile, it stays until this is done.
+            handle.keep()?;
+            // SAFETY: kept.
+            let thread = unsafe { timer.living_thread() };
+            timer.reach(DROPPED);
+            thread.mark(CANCELLED, true);
+            drop(registry);
+            thread.destroy_arg();
+            handle.let_go();
+            Ok(true)
+        }
+        stage => Ok(stage == DROPPED),
     }
+}
 
-    /// The leader has taken it out of the heap: its function begins.
-    pub(super) fn begin(&self) {
-        self.stage.store(BEGUN, Ordering::Release);
+/// The end of a timer whose function will never run.
+fn destroy_and_finish(thread: &'static Thread, timer: &'static Timer) {
+    let epoch = epoch();
+    thread.destroy_arg();
+    // Where the destructor has forked, the child has abandoned the timer.
+    if epoch == self::epoch() {
+        finish(thread, timer);
     }
 }
 
 /// A timer is over, its function having run or not: its thread ends, and what it had of itself goes.
 pub(super) fn finish(thread: &'static Thread, timer: &'static Timer) {
-    registry::remove(thread);
-    thread.end();
-    thread.handle().let_go();
+    let mut registry = registry::lock();
+    let news = registry.end_timer(thread);
+    drop(registry);
+    news.tell();
     Handle::of(timer).let_go();
 }
 
@@ -191,10 +240,8 @@ pub(super) fn finish(thread: &'static Thread, timer: &'static Timer) {
 pub(super) fn abandon(thread: &'static Thread) {
     let timer = Handle::<Timer>::from_bits(thread.extra());
     if let Ok((object, _)) = timer.check() {
-        match object.stage() {
-            PENDING => object.stage.store(DROPPED, Ordering::Release),
-            BEGUN => {}
-            _ => return,
+        if object.stage() == PENDING {
+            object.reach(DROPPED);
         }
         timer.let_go();
     }

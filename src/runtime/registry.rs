@@ -3,20 +3,27 @@
 //! A thread stands in one of two lists. `alive`: from the moment of its start, in that order, main first.
 //! `ended`: its last destructor has begun, but nobody has seen the system's thread end. `enumerate` shows the
 //! first list; exit waits for both. Ended threads that nobody joins are looked after by the next starts.
+//!
+//! The guard of the lists is also that of whatever changes together with them: the pending timers, and the
+//! numbers that a start gives out. So the start of a timer is one step, and its end another.
 
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, STARTING, TIMER, Thread};
+use super::dispatcher::Timers;
+use super::identity::Idents;
+use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, OVER, STARTING, TIMER, Thread};
+use super::name::Numbers;
 use super::{identity, pending, system};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::park;
-use crate::park::guarded::{Forget, Guarded};
+use crate::park::guarded::{Forget, Guard, Guarded};
 use crate::per_thread;
 use crate::time::Deadline;
 
-struct Registry {
+/// See the module.
+pub(super) struct Registry {
     alive: List,
     ended: List,
     count: usize,
@@ -25,6 +32,11 @@ struct Registry {
     main_ident: u64,
     /// The process is past its shutdown: nothing can be started any more.
     closed: bool,
+    /// How many shutdowns look at the lists, and sleep until something changes.
+    shutdowns: u32,
+    idents: Idents,
+    numbers: Numbers,
+    pub(super) timers: Timers,
 }
 
 static REGISTRY: Guarded<Registry> = Guarded::new(Registry {
@@ -34,15 +46,17 @@ static REGISTRY: Guarded<Registry> = Guarded::new(Registry {
     main: ptr::null(),
     main_ident: identity::FIRST_THREAD,
     closed: false,
+    shutdowns: 0,
+    idents: Idents::NONE,
+    numbers: Numbers::FIRST,
+    timers: Timers::NONE,
 });
 
 /// How many threads have ended that nobody has reaped: a hint for `start`.
 static UNREAPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Changes whenever a shutdown should look again; slept on by it.
+/// Changes, under the guard, whenever a shutdown should look again; slept on by it.
 static CHANGES: AtomicU32 = AtomicU32::new(0);
-/// How many shutdowns sleep there.
-static SHUTDOWNS: AtomicU32 = AtomicU32::new(0);
 
 // SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
 unsafe impl Send for Registry {}
@@ -123,7 +137,7 @@ impl Registry {
     /// The main thread's object, made when it is first needed.
     fn main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
-            let main = kept(Thread::create(MAIN | NAMED, None, ptr::null_mut())?)?;
+            let (main, _) = Thread::create_kept(MAIN | NAMED, None, ptr::null_mut())?.check()?;
             main.set_ident(self.main_ident);
             // SAFETY: asks only. The first thread has the process's number.
             main.set_native_id(unsafe { libc::getpid() } as u32);
@@ -134,6 +148,42 @@ impl Registry {
         }
         // SAFETY: the registry keeps it.
         Ok(unsafe { &*self.main })
+    }
+
+    /// Whether a thread may begin its life: once, and not after the shutdown.
+    pub(super) fn admit(&mut self, thread: &Thread) -> Result<()> {
+        self.main()?;
+        if thread.state() != NEW {
+            return Err(Error::AlreadyStarted);
+        }
+        if self.closed { Err(Error::Shutdown) } else { Ok(()) }
+    }
+
+    /// It begins its life.
+    pub(super) fn enter(&mut self, thread: &'static Thread) {
+        thread.set_ident(self.idents.take());
+        if !thread.is(NAMED) {
+            self.numbers.give(thread);
+        }
+        self.alive.push_back(thread);
+        self.count += 1;
+    }
+
+    /// A timer's thread is over.
+    pub(super) fn end_timer(&mut self, thread: &'static Thread) -> News {
+        let watched = thread.change_guarded(OVER);
+        self.alive.remove(thread);
+        self.count -= 1;
+        News { watched: watched.then_some(thread), shutdown: self.changed() }
+    }
+
+    /// True if a shutdown waits, and must be woken when the guard is free, to look again.
+    fn changed(&self) -> bool {
+        let anybody = self.shutdowns != 0;
+        if anybody {
+            CHANGES.fetch_add(1, Ordering::Relaxed);
+        }
+        anybody
     }
 
     /// A dummy's first question may come so late in its thread's end that the end cannot be announced any
@@ -151,27 +201,48 @@ impl Registry {
     }
 }
 
-/// From a new handle whose reference is the caller's to an object that the library keeps.
-fn kept(thread: Handle<Thread>) -> Result<&'static Thread> {
-    let (object, _) = thread.keep()?.check()?;
-    thread.free()?;
-    Ok(object)
+/// Whom to wake after a change, when the guard is free.
+#[must_use]
+pub(super) struct News {
+    watched: Option<&'static Thread>,
+    shutdown: bool,
+}
+
+impl News {
+    /// The caller keeps the thread.
+    pub(super) fn tell(self) {
+        if let Some(thread) = self.watched {
+            thread.wake_watchers();
+        }
+        if self.shutdown {
+            park::wake_all(&CHANGES);
+        }
+    }
+}
+
+/// For a change of more than one thing that has this guard.
+pub(super) fn lock() -> Guard<'static, Registry> {
+    REGISTRY.lock()
+}
+
+/// For a change that those of this module must find made, or not begun.
+pub(super) fn guarded<R>(change: impl FnOnce() -> R) -> R {
+    let _guard = REGISTRY.lock();
+    change()
+}
+
+/// Gives a thread the number of its default name, if it has none.
+pub(super) fn give_number(thread: &Thread) {
+    REGISTRY.lock().numbers.give(thread);
 }
 
 /// A thread begins its life, once; refused after the shutdown. In one step with its entry, so that a fork
 /// finds it either unstarted or here.
 pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     let mut registry = REGISTRY.lock();
-    registry.main()?;
-    if thread.state() != NEW {
-        return Err(Error::AlreadyStarted);
-    }
-    if registry.closed {
-        return Err(Error::Shutdown);
-    }
+    registry.admit(thread)?;
     thread.go(NEW, STARTING);
-    registry.alive.push_back(thread);
-    registry.count += 1;
+    registry.enter(thread);
     Ok(())
 }
 
@@ -192,8 +263,9 @@ pub(crate) fn withdraw(thread: &'static Thread) {
     registry.count -= 1;
     thread.set_ident(0);
     thread.go(STARTING, NEW);
+    let shutdown = registry.changed();
     drop(registry);
-    changed();
+    News { watched: None, shutdown }.tell();
 }
 
 /// A thread is over.
@@ -209,8 +281,9 @@ pub(crate) fn remove(thread: &'static Thread) {
         registry.alive.remove(thread);
         registry.count -= 1;
     }
+    let shutdown = registry.changed();
     drop(registry);
-    changed();
+    News { watched: None, shutdown }.tell();
 }
 
 /// The system's thread of this one is in its last destructor.
@@ -221,16 +294,9 @@ pub(crate) fn ended(thread: &'static Thread) {
     registry.ended.push_back(thread);
     UNREAPED.fetch_add(1, Ordering::Relaxed);
     thread.mark(ENDED, true);
+    let shutdown = registry.changed();
     drop(registry);
-    changed();
-}
-
-/// A shutdown that waits has to look again.
-fn changed() {
-    CHANGES.fetch_add(1, Ordering::SeqCst);
-    if SHUTDOWNS.load(Ordering::SeqCst) != 0 {
-        park::wake_all(&CHANGES);
-    }
+    News { watched: None, shutdown }.tell();
 }
 
 /// Reaps a thread or two that have ended and that nobody has joined, so that they do not pile up.
@@ -260,7 +326,7 @@ pub(crate) fn is_main(ident: u64) -> bool {
 
 /// A thread that this library did not start asks who it is.
 pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
-    let dummy = kept(Thread::create(DUMMY | DAEMON, None, ptr::null_mut())?)?;
+    let (dummy, _) = Thread::create_kept(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
     dummy.set_ident(ident);
     dummy.set_native_id(identity::native_id() as u32);
     dummy.go(NEW, ALIVE);
@@ -307,18 +373,23 @@ pub(crate) fn join_all(deadline: Deadline) -> bool {
     let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     let leaving = |set| myself.map(|myself| myself.mark(LEAVING, set));
     leaving(true);
-    SHUTDOWNS.fetch_add(1, Ordering::SeqCst);
-    changed();
+    // Those that are there already have one less to wait for.
+    let shutdown = {
+        let mut registry = REGISTRY.lock();
+        registry.shutdowns += 1;
+        registry.changed()
+    };
+    News { watched: None, shutdown }.tell();
     let all = join_others(deadline);
-    SHUTDOWNS.fetch_sub(1, Ordering::SeqCst);
+    REGISTRY.lock().shutdowns -= 1;
     leaving(false);
     all
 }
 
 fn join_others(deadline: Deadline) -> bool {
     loop {
-        let seen = CHANGES.load(Ordering::SeqCst);
         let mut registry = REGISTRY.lock();
+        let seen = CHANGES.load(Ordering::Relaxed);
         if !registry.alive.iter().any(|thread| !thread.is(DAEMON | MAIN | LEAVING)) {
             let Some(ended) = registry.ended.iter().find(|thread| !thread.is(DAEMON | MAIN | LEAVING)) else {
                 registry.closed = true;
@@ -360,7 +431,8 @@ pub(crate) unsafe fn let_go() {
 pub(crate) fn begin_child() {
     let me = per_thread::with(|mine| mine.thread.get());
     let mut registry = REGISTRY.lock();
-    SHUTDOWNS.store(0, Ordering::Relaxed);
+    registry.shutdowns = 0;
+    registry.timers.begin_child();
     UNREAPED.store(0, Ordering::Relaxed);
     let mut heir = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     if heir.is_none() && registry.main_ident == identity::ident() {
@@ -382,7 +454,10 @@ pub(crate) fn begin_child() {
     registry.main = ptr::null();
     if let Some(heir) = heir {
         heir.lives_on();
-        if heir.mark(TIMER, false) {
+        if heir.mark(TIMER, false)
+            && let Ok(_itself) = heir.handle().keep()
+        {
+            // It has no timer any more that keeps it.
             pending::abandon(heir);
         }
         heir.mark(MAIN, true);
@@ -401,11 +476,13 @@ pub(crate) fn begin_child() {
     drop(registry);
     while let Some(thread) = others.pop() {
         thread.set_destroy(None);
-        if thread.end() && thread.is(TIMER) {
+        let state = thread.state();
+        thread.end();
+        if thread.is(TIMER) && state == ALIVE {
+            // Its timer keeps it, and itself.
             pending::abandon(thread);
-        }
-        // The parent's main thread was nobody's to free, and its handle may be anywhere.
-        if !thread.is(MAIN) {
+        } else if !thread.is(MAIN) {
+            // The parent's main thread was nobody's to free, and its handle may be anywhere.
             thread.handle().let_go();
         }
     }
