@@ -182,6 +182,23 @@ impl<T: Kind> Handle<T> {
         Self::from_bits(core::ptr::from_ref(object) as usize | object.header().generation() as usize)
     }
 
+    /// Has a slot brought into the cache, to be written to in a moment. Only a hint, for a slot in which any
+    /// object or none may live: nothing is read.
+    #[inline(always)]
+    pub(crate) fn bring_near(slot: &'static T) {
+        const LINE: usize = 64;
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..size_of::<T>() / LINE {
+            let address = core::ptr::from_ref(slot).addr() + line * LINE;
+            // SAFETY: a hint, which changes nothing; processors that do not know it ignore it.
+            unsafe {
+                core::arch::asm!("prefetchw byte ptr [{}]", in(reg) address, options(nostack, preserves_flags))
+            };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (slot, LINE);
+    }
+
     /// Does something with an object whose slot is held in its place meanwhile.
     pub(crate) fn pinned<R>(self, f: impl FnOnce(&'static T) -> Result<R>) -> Result<R> {
         let pin = self.pin()?;

@@ -240,6 +240,7 @@ impl Timers {
             }
         }
         self.heap.remove(first.timer);
+        self.heap.bring_next_near();
         first.timer.begin();
         self.begun += 1;
         self.wakes_at = Deadline(0);

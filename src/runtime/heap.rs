@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering;
 
 use super::pending::Timer;
 use crate::error::{Error, Result};
+use crate::handle::Handle;
 use crate::time::Deadline;
 
 const CHILDREN: usize = 4;
@@ -44,6 +45,19 @@ impl Heap {
         let young = self.young.iter().min_by_key(|entry| entry.deadline);
         let first = self.entries.first().into_iter().chain(young).min_by_key(|entry| entry.deadline);
         first.copied()
+    }
+
+    /// Brings near what the next ones will be looked at for: much has gone through the caches since they were
+    /// started, mostly by another thread.
+    #[inline]
+    pub(super) fn bring_next_near(&self) {
+        if let Some(next) = self.entries.first() {
+            // SAFETY: it is pending, under the guard that the caller has for the heap.
+            Handle::bring_near(unsafe { next.timer.living_thread() });
+        }
+        for entry in self.entries.iter().take(1 + CHILDREN).skip(1) {
+            Handle::bring_near(entry.timer);
+        }
     }
 
     #[inline]
