@@ -32,9 +32,9 @@
 //! | 63 `DEAD` | the object is gone, and whoever takes the count to zero gives the slot back |
 //!
 //! All changes are acquire and release: what a thread did with the slot happens before it is used again.
-//! Whoever succeeds in the change from `DEAD` alone to 0, or from no pin at all to 0 instead of to `DEAD`, recycles the slot, so that it is done once. A pin on
-//! a slot that has found a new object meanwhile is harmless: the pinning thread sees another tag in the word
-//! and lets go.
+//! Whoever succeeds in the change from `DEAD` alone to 0 recycles the slot, so that it is done once; where
+//! there is no pin, the end of the object changes the count to 0 at once, and recycles. A pin on a slot that
+//! has found a new object meanwhile is harmless: the pinning thread sees another tag in the word and lets go.
 
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU64, Ordering};

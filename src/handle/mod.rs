@@ -47,8 +47,8 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
     /// Lets go of whatever the object keeps. Called once, after `kill`; no lock is held, callbacks may run.
     fn let_go(&self) {}
 
-    /// Gives back what may be looked at as long as the slot is pinned. Called once, after `let_go`, when it is
-    /// not any more. Locks may be held; no callback may run.
+    /// Gives back what may be looked at as long as the slot is pinned. Called once, after `let_go`, when it
+    /// is not any more. Locks may be held; no callback may run.
     fn clear(&self) {}
 }
 
@@ -182,21 +182,19 @@ impl<T: Kind> Handle<T> {
         Self::from_bits(core::ptr::from_ref(object) as usize | object.header().generation() as usize)
     }
 
-    /// Has a slot brought into the cache, to be written to in a moment. Only a hint, for a slot in which any
+    /// Has a slot brought into the cache, to be used in a moment. Only a hint, for a slot in which any
     /// object or none may live: nothing is read.
     #[inline(always)]
     pub(crate) fn bring_near(slot: &'static T) {
-        const LINE: usize = 64;
         #[cfg(target_arch = "x86_64")]
-        for line in 0..size_of::<T>() / LINE {
-            let address = core::ptr::from_ref(slot).addr() + line * LINE;
-            // SAFETY: a hint, which changes nothing; processors that do not know it ignore it.
-            unsafe {
-                core::arch::asm!("prefetchw byte ptr [{}]", in(reg) address, options(nostack, preserves_flags))
-            };
+        for line in (0..size_of::<T>()).step_by(64) {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let address = core::ptr::from_ref(slot).cast::<i8>().wrapping_add(line);
+            // SAFETY: a hint, which every processor of this kind knows.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (slot, LINE);
+        let _ = slot;
     }
 
     /// Does something with an object whose slot is held in its place meanwhile.

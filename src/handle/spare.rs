@@ -61,3 +61,26 @@ pub(super) fn close(kind: usize) -> Option<usize> {
     per_thread::with(|mine| mine.spares[kind].set(CLOSED));
     slot
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slot_is_kept_and_only_by_a_thread_whose_end_is_announced() {
+        let of_a_new_thread = || {
+            assert!(!put(0, 64));
+            open();
+            assert_eq!(take(0), None);
+            assert!(put(0, 64));
+            assert!(!put(0, 128));
+            open();
+            assert_eq!(take(0), Some(64));
+            assert_eq!(take(0), None);
+            assert!(put(0, 128));
+            assert_eq!(close(0), Some(128));
+            assert!(!put(0, 64));
+        };
+        std::thread::spawn(of_a_new_thread).join().unwrap();
+    }
+}

@@ -88,8 +88,8 @@ extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// The leader's: ends the timer whose function is over, if there is one, and sleeps until the next is due, all
-/// in one step if one is. `None` if it has been relieved. The clock was last read at `now`.
+/// The leader's: ends the timer whose function is over, if there is one, and sleeps until the next is due;
+/// one step if one is already. `None` if it has been relieved. The clock was last read at `now`.
 fn next_due(lead: u32, now: &mut Deadline, mut over: Option<&'static Timer>) -> Option<&'static Timer> {
     loop {
         let mut registry = registry::lock();

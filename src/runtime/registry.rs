@@ -381,7 +381,10 @@ pub(crate) fn join_all(deadline: Deadline) -> bool {
     };
     News { watched: None, shutdown }.tell();
     let all = join_others(deadline);
-    REGISTRY.lock().shutdowns -= 1;
+    let mut registry = REGISTRY.lock();
+    // A signal handler may have forked meanwhile, and this be the child, which counts anew.
+    registry.shutdowns = registry.shutdowns.saturating_sub(1);
+    drop(registry);
     leaving(false);
     all
 }
