@@ -463,7 +463,8 @@ impl RawLock {
 
     fn blocks(&self, line: &Line) -> bool {
         let is_free = self.word().load(Ordering::Relaxed) & HOLDER == 0;
-        line.queue.iter().any(|waiter| !waiter.notified.get() && !(is_free && waiter.called.get()))
+        let is_chosen = |waiter: &Waiter| waiter.notified.get() || (is_free && waiter.called.get());
+        line.queue.iter().any(|waiter| !is_chosen(waiter))
     }
 
     /// `Kind::kill` of a lock.
