@@ -138,6 +138,11 @@ impl Line {
         }
     }
 
+    /// Whether somebody is in it who is still to be woken for the lock.
+    fn is_busy(&self) -> bool {
+        self.queue.iter().any(|waiter| !waiter.notified.get() && !waiter.called.get())
+    }
+
     /// The first who has not been called.
     fn uncalled(&self) -> Option<&'static Waiter> {
         self.queue.iter().find(|waiter| !waiter.called.get())
@@ -456,21 +461,15 @@ impl RawLock {
         let _ = self.wait_in_line(claim, waiter, Deadline::NEVER);
     }
 
-    /// Whether threads are blocked on it. Who was notified is not, nor who was called and finds the lock free.
+    /// Whether threads are blocked on it: such as no notify has chosen, and as have not been called.
     pub(crate) fn is_busy(&self) -> bool {
-        self.with_line(|line, _| self.blocks(line))
-    }
-
-    fn blocks(&self, line: &Line) -> bool {
-        let is_free = self.word().load(Ordering::Relaxed) & HOLDER == 0;
-        let is_chosen = |waiter: &Waiter| waiter.notified.get() || (is_free && waiter.called.get());
-        line.queue.iter().any(|waiter| !is_chosen(waiter))
+        self.line.lock().is_busy()
     }
 
     /// `Kind::kill` of a lock.
     pub(crate) fn kill(&self, tag: u64, forced: bool) -> bool {
         self.with_line(|line, wakes| {
-            if !forced && self.blocks(line) {
+            if !forced && line.is_busy() {
                 return false;
             }
             self.header.end_life(tag);
