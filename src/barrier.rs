@@ -85,13 +85,14 @@ impl Round {
     /// Lets all who wait go on, or not; and those on the side come forward.
     fn end(&mut self, barrier: &Barrier, lot: u32) {
         self.arrived = 0;
-        barrier.endings.fetch_add(1, Ordering::Relaxed);
         while let Some(waiter) = self.waiting.pop() {
             self.asleep |= waiter.release(lot, &barrier.patience).is_owed();
         }
         while let Some(newcomer) = self.aside.pop() {
             self.asleep |= newcomer.release(WOKEN, &barrier.patience).is_owed();
         }
+        // After the states: whoever is about to sleep must not find this changed, but its state not.
+        barrier.endings.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -248,7 +249,7 @@ impl Barrier {
                 waiter.prepare(0);
                 round.waiting.push_back(waiter);
                 // Of two, the other may be on another CPU; of more, some may need this one.
-                waiter.next_in_turn.set(self.parties.load(Ordering::Acquire) == 2);
+                waiter.next_in_turn.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
                 return Ok(Arrival::Waits(place, endings));
             }
             if self.action.load(Ordering::Acquire).is_null() {

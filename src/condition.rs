@@ -353,7 +353,8 @@ impl Condition {
     /// Shows in the word whether somebody stands in the line, the condition alive and the guard held.
     fn tell(&self, tag: u64, line: &Queue) {
         let queued = if line.is_empty() { 0 } else { QUEUED };
-        self.header.word.store(tag | queued, Ordering::Relaxed);
+        // Release, as the first store of the word: whoever sees this one sees what the condition is over.
+        self.header.word.store(tag | queued, Ordering::Release);
     }
 }
 

@@ -7,12 +7,14 @@
 //! | 0 to 6 | generation and `LIVE` of the slot |
 //! | 7 `SET` | the flag |
 //! | 8 to 31 | the round: counted up by a set that ends waits |
-//! | 32 to 63 | how many threads wait; none while `SET` |
+//! | 32 to 62 | how many threads wait; none while `SET` |
+//! | 63 `LOOKING` | one of them looks, and does not sleep yet |
 //!
 //! | from | to | by | ordering |
 //! |---|---|---|---|
-//! | not set, n waiters | the same, n + 1 waiters | a thread about to wait | relaxed |
-//! | not set, n waiters | `SET`, no waiters, the next round if n > 0 | set, which then wakes all | release |
+//! | not set, n waiters | the same, n + 1 waiters | a thread about to wait; with `LOOKING` if it looks first | relaxed |
+//! | not set, n waiters, `LOOKING` | the same, not `LOOKING` | the one that looked, about to sleep | relaxed |
+//! | not set, n waiters | `SET`, no waiters, the next round if n > 0 | set, which then wakes all who sleep | release |
 //! | not set, n waiters | the same, n - 1 waiters | a waiter whose time ran out, in the round in which it came | relaxed |
 //! | `SET` | `SET`, the same | set: written all the same | release |
 //! | `SET` | not set | clear | acquire and release |
@@ -37,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::park::fork::Mark;
-use crate::park::patience::Patience;
+use crate::park::patience::{Patience, look_until};
 use crate::park::{self, Half};
 use crate::time::Timeout;
 
@@ -45,6 +47,7 @@ const SET: u64 = 1 << 7;
 const ROUND: u64 = 1 << 8;
 const ROUNDS: u64 = 0xffff_ff00;
 const WAITER: u64 = 1 << 32;
+const LOOKING: u64 = 1 << 63;
 const WAITERS: u64 = u64::MAX << 32;
 
 /// See the module.
@@ -135,7 +138,7 @@ impl Handle<Event> {
             }
             match event.word().compare_exchange_weak(word, set, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
-                    if waiters {
+                    if waiters && word & WAITERS != WAITER | LOOKING {
                         park::wake_all(event.word().lower());
                     }
                     return Ok(());
@@ -164,29 +167,31 @@ impl Handle<Event> {
         }
         let (event, tag) = self.slot()?;
         let deadline = timeout.deadline();
-        let mut seen = Ok(false);
-        let look = || {
-            seen = self.is_set();
-            seen != Ok(false)
-        };
-        if event.word().load(Ordering::Relaxed) & WAITERS == 0 && event.patience.look(deadline, look) {
-            return seen;
-        }
         event.mark.enter(|| {
             let _ =
                 event.change(tag, |word| (word & WAITERS != 0).then_some(word & !WAITERS), Ordering::Relaxed);
         });
-        let Some(round) = event.enter(tag)? else { return Ok(true) };
-        loop {
-            let in_time = park::wait(event.word().lower(), (tag | round) as u32, deadline);
-            let word = event.word().load(Ordering::Acquire);
-            if word & TAG != tag || word & ROUNDS != round {
+        let look = event.patience.begin(deadline);
+        let entered = event.enter(tag, look.is_some());
+        let Ok(Some((round, looks))) = entered else {
+            look.inspect(|_| event.patience.end(true));
+            return entered.map(|_| true);
+        };
+        if let Some(until) = look {
+            let seen = looks
+                && (look_until(until, || event.has_passed(tag, round))
+                    || !event.unless_passed(tag, round, |word| word & !LOOKING));
+            event.patience.end(seen || !looks);
+            if seen {
                 return Ok(true);
             }
-            let leaving = word.wrapping_sub(WAITER);
-            if !in_time
-                && event.word().compare_exchange(word, leaving, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            {
+        }
+        loop {
+            let in_time = park::wait(event.word().lower(), (tag | round) as u32, deadline);
+            if event.has_passed(tag, round) {
+                return Ok(true);
+            }
+            if !in_time && event.unless_passed(tag, round, |word| word - WAITER) {
                 return Ok(false);
             }
         }
@@ -199,8 +204,27 @@ impl Handle<Event> {
 }
 
 impl Event {
-    /// Counts the caller as a waiter; the round for which it waits, or `None` if the flag is set.
-    fn enter(&self, tag: u64) -> Result<Option<u64>> {
+    /// Whether the wait of this round has ended.
+    #[inline]
+    fn has_passed(&self, tag: u64, round: u64) -> bool {
+        self.word().load(Ordering::Acquire) & (TAG | ROUNDS) != tag | round
+    }
+
+    /// Changes the word, unless the wait of this round has ended; then false.
+    fn unless_passed(&self, tag: u64, round: u64, to: impl Fn(u64) -> u64) -> bool {
+        let mut word = self.word().load(Ordering::Acquire);
+        while word & (TAG | ROUNDS) == tag | round {
+            match self.word().compare_exchange_weak(word, to(word), Ordering::Relaxed, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
+    }
+
+    /// Counts the caller as a waiter, who looks first if it wants to and is alone. The round for which it waits,
+    /// and whether it looks; or `None` if the flag is set.
+    fn enter(&self, tag: u64, wants_to_look: bool) -> Result<Option<(u64, bool)>> {
         let mut word = self.word().load(Ordering::Acquire);
         loop {
             if word & TAG != tag {
@@ -209,9 +233,10 @@ impl Event {
             if word & SET != 0 {
                 return Ok(None);
             }
-            match self.word().compare_exchange_weak(word, word + WAITER, Ordering::Relaxed, Ordering::Acquire)
-            {
-                Ok(_) => return Ok(Some(word & ROUNDS)),
+            let looks = wants_to_look && word & WAITERS == 0;
+            let entered = word + WAITER + if looks { LOOKING } else { 0 };
+            match self.word().compare_exchange_weak(word, entered, Ordering::Relaxed, Ordering::Acquire) {
+                Ok(_) => return Ok(Some((word & ROUNDS, looks))),
                 Err(now) => word = now,
             }
         }

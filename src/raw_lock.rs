@@ -58,8 +58,9 @@ const FAIR_SHIFT: u32 = 16;
 /// How much longer, if the first in line does not seem to wait for the holder's own CPU: then it is on its way, or
 /// another program has its CPU, and while it held the lock nobody would get on.
 const LATE: u32 = 12;
-/// How many releases a thread makes, while another is on its way to the lock, before it looks at the time.
-const HURRIED: u32 = 64;
+/// How many releases a thread makes, while another is on its way to the lock, before it looks at the time. A
+/// prime, since the releases of all its locks are counted together.
+const HURRIED: u32 = 61;
 
 /// How many threads may be on their way to the lock at once. One is enough as a rule: more would find it taken.
 const COMING: u32 = 1;
@@ -116,7 +117,8 @@ impl Line {
     }
 
     fn uncall(&mut self, waiter: &'static Waiter) {
-        self.coming -= u32::from(waiter.called.replace(false));
+        // Nobody comes in a child that has forgotten the line, but for whoever forked in a signal handler.
+        self.coming = self.coming.saturating_sub(u32::from(waiter.called.replace(false)));
     }
 
     /// Whom to hand the lock to, if it is time.
@@ -250,6 +252,11 @@ impl RawLock {
     pub(crate) fn holder(&self, tag: u64) -> Result<u64> {
         let word = self.word().load(Ordering::Relaxed);
         if word & TAG == tag { Ok(word & HOLDER) } else { Err(Error::Handle) }
+    }
+
+    /// Who held it last, for a lock that is dead.
+    pub(crate) fn last_holder(&self) -> u64 {
+        self.word().load(Ordering::Relaxed) & HOLDER
     }
 
     /// Gives the lock back. `NotAcquired` if the claim does not hold it.

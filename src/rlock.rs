@@ -29,7 +29,14 @@ unsafe impl Kind for RLock {
     }
 
     fn kill(&self, tag: u64, forced: bool) -> bool {
-        self.raw.kill(tag, forced)
+        let killed = self.raw.kill(tag, forced);
+        // Its owner may be about to write `deeper`, which must not be another lock's: so the slot is never used
+        // again.
+        let holder = self.raw.last_holder();
+        if killed && holder != 0 && holder != identity::key() {
+            self.raw.header.keep_out_of_use();
+        }
+        killed
     }
 }
 
@@ -61,7 +68,7 @@ impl RLock {
 impl Handle<RLock> {
     /// An unlocked lock.
     pub fn new() -> Result<Self> {
-        Handle::create(0, |_, _| {})
+        Handle::create(0, |rlock: &RLock, _| rlock.set_deeper(0))
     }
 
     /// Takes the lock once more if the caller owns it, or if it is free and nobody stands in line. False leaves
@@ -72,11 +79,7 @@ impl Handle<RLock> {
         if rlock.raw.is_held(tag, key) {
             return rlock.go_deeper();
         }
-        let acquired = rlock.raw.acquire_fast(tag, key);
-        if acquired {
-            rlock.set_deeper(0);
-        }
-        acquired
+        rlock.raw.acquire_fast(tag, key)
     }
 
     #[inline(always)]
@@ -91,11 +94,7 @@ impl Handle<RLock> {
         if rlock.raw.holder(tag)? == key {
             return if rlock.go_deeper() { Ok(true) } else { Err(Error::LevelOverflow) };
         }
-        let acquired = self.acquire_slow(key, timeout)?;
-        if acquired {
-            rlock.set_deeper(0);
-        }
-        Ok(acquired)
+        self.acquire_slow(key, timeout)
     }
 
     /// Waits until the lock is free or the caller's, and takes it.
@@ -183,6 +182,8 @@ impl Handle<RLock> {
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
+        rlock.raw.holder(tag)?;
+        rlock.set_deeper(0);
         rlock.raw.reinit(tag)
     }
 

@@ -6,20 +6,22 @@
 //! | bits | meaning |
 //! |---|---|
 //! | 0 to 6 | generation and `LIVE` of the slot |
-//! | 7 to 31 | how many threads have come to wait and are not back yet |
+//! | 7 to 30 | how many threads have come to wait and are not back yet |
+//! | 31 `LOOKING` | one of them looks, and does not sleep yet |
 //! | 32 to 62 | the value |
 //!
 //! | from | to | by | ordering |
 //! |---|---|---|---|
 //! | value v > 0 | value v - 1 | acquire | acquire |
-//! | value 0, n waiters | value 0, n + 1 waiters | a thread about to wait | relaxed |
+//! | value 0, n waiters | value 0, n + 1 waiters | a thread about to wait; with `LOOKING` if it looks first | relaxed |
+//! | value 0, `LOOKING` | the same, not `LOOKING` | the one that looked, about to sleep | relaxed |
 //! | value v > 0, n waiters | value v - 1, n - 1 waiters | a waiter that got its unit | acquire |
 //! | n waiters | n - 1 waiters | a waiter whose time ran out | relaxed |
 //! | value v | value v + k | release, which then wakes k at most | release |
 //!
-//! Waiters sleep on the upper half as long as the value is 0. Invariant: of the waiters, at least as many
-//! have been woken as there are units; so a release wakes only those for whom there was no unit yet. A
-//! newcomer may take a unit before the waiter that was woken for it, which then sleeps again.
+//! Waiters sleep on the upper half as long as the value is 0. Invariant: of the waiters, as many are awake as there
+//! are units, besides the one that looks, or all; so a release wakes only those for whom there was no unit yet.
+//! A newcomer may take a unit before the waiter that was woken for it, which then sleeps again.
 //!
 //! The last reference can be given back when there is a unit for each waiter: they are on their way. They
 //! find the semaphore dead, its slot pinned, and take their units all the same.
@@ -32,7 +34,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::park::fork::Mark;
-use crate::park::patience::Patience;
+use crate::park::patience::{Patience, look_until};
 use crate::park::{self, Half};
 use crate::time::Timeout;
 
@@ -40,7 +42,8 @@ use crate::time::Timeout;
 pub const SEMAPHORE_MAX: i64 = 2_147_483_647;
 
 const WAITER: u64 = 1 << 7;
-const WAITERS: u64 = 0xffff_ff80;
+const WAITERS: u64 = 0x7fff_ff80;
+const LOOKING: u64 = 1 << 31;
 const UNIT: u64 = 1 << 32;
 
 /// See the module.
@@ -84,6 +87,11 @@ fn value(word: u64) -> u64 {
 
 fn waiters(word: u64) -> u64 {
     (word & WAITERS) / WAITER
+}
+
+/// How many waiters sleep for whom there is no unit.
+fn asleep(word: u64) -> u64 {
+    waiters(word).saturating_sub(value(word) + u64::from(word & LOOKING != 0))
 }
 
 impl Semaphore {
@@ -131,23 +139,26 @@ impl Handle<Semaphore> {
     #[cold]
     fn acquire_slow(self, timeout: Timeout) -> Result<bool> {
         let (semaphore, tag) = self.slot()?;
-        let mut taken = semaphore.try_take(tag);
-        if taken != Ok(false) || timeout.is_none() {
-            return taken;
+        let taken = semaphore.try_take(tag)?;
+        if taken || timeout.is_none() {
+            return Ok(taken);
         }
         let deadline = timeout.deadline();
-        let look = || {
-            taken = semaphore.try_take(tag);
-            taken != Ok(false)
-        };
-        if semaphore.word().load(Ordering::Relaxed) & WAITERS == 0 && semaphore.patience.look(deadline, look)
-        {
-            return taken;
-        }
         let _pin = self.pin()?;
         semaphore.forget_parents_waiters();
-        if semaphore.enter(tag)? {
-            return Ok(true);
+        let look = semaphore.patience.begin(deadline);
+        let entered = semaphore.enter(tag, look.is_some());
+        let Ok(Some(looks)) = entered else {
+            look.inspect(|_| semaphore.patience.end(true));
+            return entered.map(|_| true);
+        };
+        if let Some(until) = look {
+            let taken =
+                looks && (look_until(until, || semaphore.take_looking()) || !semaphore.stop_looking());
+            semaphore.patience.end(taken || !looks);
+            if taken {
+                return Ok(true);
+            }
         }
         loop {
             let in_time = park::wait(semaphore.word().upper(), 0, deadline);
@@ -197,7 +208,7 @@ impl Handle<Semaphore> {
             if (value(word) as i64).saturating_add(count) > limit {
                 return Err(if is_bounded { Error::OverReleased } else { Error::SemaphoreOverflow });
             }
-            if waiters(word) > value(word) {
+            if asleep(word) > 0 {
                 semaphore.patience.wakes();
             }
             let more = count as u64 * UNIT;
@@ -211,9 +222,8 @@ impl Handle<Semaphore> {
                 Err(now) => word = now,
             }
         }
-        let asleep = waiters(word).saturating_sub(value(word));
-        if asleep > 0 {
-            park::wake(semaphore.word().upper(), asleep.min(count as u64) as u32);
+        if asleep(word) > 0 {
+            park::wake(semaphore.word().upper(), asleep(word).min(count as u64) as u32);
         }
         Ok(())
     }
@@ -248,8 +258,28 @@ impl Semaphore {
         }
     }
 
-    /// Counts the caller as a waiter; true if there was a unit for it after all.
-    fn enter(&self, tag: u64) -> Result<bool> {
+    /// Takes a unit for the waiter that looks, if there is one.
+    fn take_looking(&self) -> bool {
+        let word = self.word().load(Ordering::Relaxed);
+        word >= UNIT && self.take(word, word - UNIT - WAITER - LOOKING)
+    }
+
+    /// For the waiter that looks: about to sleep. False if it got a unit instead.
+    fn stop_looking(&self) -> bool {
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if self.take_looking() {
+                return false;
+            }
+            if word < UNIT && self.take(word, word - LOOKING) {
+                return true;
+            }
+        }
+    }
+
+    /// Counts the caller as a waiter, who looks first if it wants to and is alone: whether it does. `None` if there
+    /// was a unit for it after all.
+    fn enter(&self, tag: u64, wants_to_look: bool) -> Result<Option<bool>> {
         loop {
             let word = self.word().load(Ordering::Relaxed);
             if word & TAG != tag {
@@ -257,19 +287,23 @@ impl Semaphore {
             }
             if word >= UNIT {
                 if self.take(word, word - UNIT) {
-                    return Ok(true);
+                    return Ok(None);
                 }
-            } else if word & WAITERS == WAITERS {
+                continue;
+            }
+            if word & WAITERS == WAITERS {
                 return Err(Error::WaiterOverflow);
-            } else if self.take(word, word + WAITER) {
-                return Ok(false);
+            }
+            let looks = wants_to_look && word & WAITERS == 0;
+            if self.take(word, word + WAITER + if looks { LOOKING } else { 0 }) {
+                return Ok(Some(looks));
             }
         }
     }
 
     fn forget_parents_waiters(&self) {
         self.mark.enter(|| {
-            self.word().fetch_and(!WAITERS, Ordering::Relaxed);
+            self.word().fetch_and(!(WAITERS | LOOKING), Ordering::Relaxed);
         });
     }
 }

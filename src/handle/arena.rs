@@ -27,9 +27,6 @@ const COMMIT: usize = 1024 * 1024;
 const RESERVE: usize = if cfg!(target_pointer_width = "64") { 64 << 30 } else { 64 << 20 };
 const SHARE_OF_LIMIT: usize = 64;
 
-/// The base as long as there is none: half of the address space away from any address of a program.
-const NOWHERE: usize = 1 << (usize::BITS - 1);
-
 pub(crate) struct Arena {
     base: AtomicUsize,
     /// Bytes from `base` that can be read. Only grows; published with release after the memory is there.
@@ -69,7 +66,7 @@ impl Forget for Slots {
 impl Arena {
     const fn new() -> Self {
         Arena {
-            base: AtomicUsize::new(NOWHERE),
+            base: AtomicUsize::new(0),
             committed: AtomicUsize::new(0),
             slots: Guarded::new(Slots {
                 reserved: 0,
@@ -84,9 +81,10 @@ impl Arena {
     /// Whether a slot's header can be read at this address.
     #[inline(always)]
     pub(super) fn contains(&self, address: usize) -> bool {
-        // Relaxed: whoever has got a handle has got with it what came before it. For a made-up one, either of the
-        // two may be seen early; no address is near to `NOWHERE`, and memory is there before `committed` says so.
-        address.wrapping_sub(self.base.load(Ordering::Relaxed)) < self.committed.load(Ordering::Relaxed)
+        // Acquire pairs with the release in `commit`; without memory in between, as for a made-up handle, it
+        // decides nothing.
+        let committed = self.committed.load(Ordering::Acquire);
+        address.wrapping_sub(self.base.load(Ordering::Relaxed)) < committed
     }
 
     /// A slot of `size` bytes that nobody uses.

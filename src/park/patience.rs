@@ -51,14 +51,6 @@ pub(crate) fn this_cpu() -> u8 {
 }
 
 impl Patience {
-    /// Looks until `seen`, if a look is worth it, at most until the deadline. Whether it was seen.
-    pub(crate) fn look(&self, deadline: Deadline, mut seen: impl FnMut() -> bool) -> bool {
-        let Some(until) = self.begin(deadline) else { return false };
-        let success = look_until(until, &mut seen);
-        self.end(success);
-        success
-    }
-
     /// Until when to look now, instead of going to sleep. If at all, then an `end` is owed, by whomever.
     pub(crate) fn begin(&self, deadline: Deadline) -> Option<Deadline> {
         let cpu = self.cpu.load(Ordering::Relaxed);
@@ -119,13 +111,11 @@ mod tests {
     const ELSEWHERE: u8 = 0xff;
 
     fn look(patience: &Patience) -> bool {
-        let mut looked = false;
-        let seen = patience.look(Deadline::NEVER, || {
-            looked = true;
-            false
-        });
-        assert!(!seen);
-        looked
+        let Some(until) = patience.begin(Deadline::NEVER) else { return false };
+        let seen = look_until(until, || false);
+        assert!(!seen && Deadline::now() >= until);
+        patience.end(seen);
+        true
     }
 
     #[test]
@@ -147,7 +137,8 @@ mod tests {
                 patience.woken_from(ELSEWHERE);
             }
         }
-        assert!(patience.look(Deadline::NEVER, || true));
+        let until = patience.begin(Deadline::NEVER).unwrap();
+        patience.end(look_until(until, || true));
         assert!(look(&patience));
     }
 

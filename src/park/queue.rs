@@ -4,6 +4,7 @@
 //! keeps it in a `Guarded`, and each function below relies on that.
 
 use core::ptr;
+use core::sync::atomic::Ordering;
 
 use super::guarded::Forget;
 use super::waiter::Waiter;
@@ -36,7 +37,7 @@ impl Queue {
 
     /// To the end of the line.
     pub(crate) fn push_back(&mut self, waiter: &'static Waiter) {
-        waiter.next_in_turn.set(self.is_empty());
+        waiter.next_in_turn.store(self.is_empty(), Ordering::Relaxed);
         match self.first() {
             None => {
                 waiter.next.set(waiter);

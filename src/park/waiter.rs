@@ -17,11 +17,11 @@
 //! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
 //! | `REFUSED` | taken out: what it waited for has failed | the thread reads it, acquire |
 //!
-//! The other fields are guarded by the lock of the queue in which the record stands.
+//! The cells are guarded by the lock of the queue in which the record stands; the other atomics are hints.
 
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::guarded::{Forget, Guarded};
 use super::patience::{Patience, look_until, this_cpu};
@@ -48,13 +48,13 @@ pub(crate) struct Waiter {
     /// What a lock's word shows when this waiter holds it.
     pub(crate) claim: Cell<u64>,
     /// It would be the next, as far as could be seen when it entered the queue: only such a one looks.
-    pub(crate) next_in_turn: Cell<bool>,
+    pub(crate) next_in_turn: AtomicBool,
     /// Its place in a barrier's round.
     pub(crate) place: Cell<usize>,
     /// From where it was taken out of the queue.
-    cpu: Cell<u8>,
+    cpu: AtomicU8,
     /// Where its thread fell asleep.
-    bed: Cell<u8>,
+    bed: AtomicU8,
     pub(super) next: Cell<*const Waiter>,
     pub(super) previous: Cell<*const Waiter>,
 }
@@ -92,7 +92,7 @@ impl Waiter {
 
     /// Whether its thread needs the calling thread's CPU to run, as far as can be known.
     pub(crate) fn needs_this_cpu(&self) -> bool {
-        self.bed.get() == this_cpu()
+        self.bed.load(Ordering::Relaxed) == this_cpu()
     }
 
     /// Waits on, for a thread that was woken but stands in its queue still.
@@ -136,7 +136,7 @@ impl Waiter {
         patience: &Patience,
         deadline: Deadline,
     ) -> core::result::Result<(), u32> {
-        if self.next_in_turn.get()
+        if self.next_in_turn.load(Ordering::Relaxed)
             && let Some(until) = patience.begin(deadline)
         {
             self.change(WAITING, LOOKING).inspect_err(|_| patience.end(true))?;
@@ -144,14 +144,14 @@ impl Waiter {
             self.change(LOOKING, WAITING)?;
             patience.end(false);
         }
-        self.bed.set(this_cpu());
+        self.bed.store(this_cpu(), Ordering::Relaxed);
         self.change(WAITING, ASLEEP)?;
         while self.state() == ASLEEP {
             if !super::wait(word, expected, deadline) {
                 return self.change(ASLEEP, WAITING);
             }
         }
-        patience.woken_from(self.cpu.get());
+        patience.woken_from(self.cpu.load(Ordering::Relaxed));
         Err(self.state())
     }
 
@@ -160,7 +160,7 @@ impl Waiter {
     /// when the queue's lock is free again.
     #[must_use]
     pub(crate) fn release(&self, state: u32, patience: &Patience) -> Wake<'_> {
-        self.cpu.set(this_cpu());
+        self.cpu.store(this_cpu(), Ordering::Relaxed);
         let was = self.word.swap(state, Ordering::Release);
         if was == LOOKING {
             patience.end(true);
