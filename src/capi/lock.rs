@@ -3,7 +3,7 @@
 //! A lock is held by one caller at a time; the others wait. It has no owner: any thread may release it,
 //! and a thread that takes it a second time waits for itself. Who gets it next is not defined, but
 //! nobody waits for ever: a newcomer may take a free lock before a thread that is just waking up,
-//! though not for longer than about a millisecond.
+//! but every millisecond or so the lock goes to the one that has waited longest.
 //!
 //! A sum that threads share (THREADING_WITH(), at the end of this file, needs no release):
 //!     static bool add(threading_lock *lock, long *sum, long amount)
