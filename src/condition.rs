@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | this condition's line | chosen by a notify, in the order of arrival: to the lock's line | the notifier, under this guard |
 //! | | its time runs out: it waits for the lock like anybody else | itself, under this guard |
-//! | the lock's line | the lock's release wakes it, or hands the lock over to it | `raw_lock` |
+//! | the lock's line | the lock's release calls it, until it has taken the lock, or hands the lock over to it | `raw_lock` |
 //! | no line | it holds the lock and returns | itself |
 //!
 //! A notify decides under the guard, and so does a waiter whose time ran out: it is either chosen, and then

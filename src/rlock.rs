@@ -2,7 +2,8 @@
 //!
 //! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an
 //! RLock whose owner has ended stays locked and is nobody's. `deeper` is the owner's alone: it is written
-//! between acquire and release, which order it. So a nested acquire or release needs no atomic operation.
+//! between acquire and release, which order it, and is 0 whenever the lock is free. So a nested acquire or
+//! release changes one word of the owner's, and a first one none but the lock's.
 
 use core::sync::atomic::Ordering;
 

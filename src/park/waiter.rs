@@ -10,10 +10,10 @@
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | `IDLE` | its thread does not wait | the thread: to `WAITING`, before it enters a queue |
-//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever takes it out of the queue: to one of the last three, release |
-//! | `LOOKING` | the same; its thread looks at this word, by leave of the object's `Patience` | the thread: back to `WAITING`. Whoever takes it out, as above, and ends the look |
-//! | `ASLEEP` | the same; its thread sleeps or is about to | the thread, whose time ran out: back to `WAITING`. Whoever takes it out, as above, and wakes it |
-//! | `WOKEN` | taken out: what it waited for may be free now | the thread reads it, acquire |
+//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last three, release |
+//! | `LOOKING` | the same; its thread looks at this word, by leave of the object's `Patience` | the thread: back to `WAITING`. Whoever lets it go, as above, and ends the look |
+//! | `ASLEEP` | the same; its thread sleeps or is about to | the thread, whose time ran out: back to `WAITING`. Whoever lets it go, as above, and wakes it |
+//! | `WOKEN` | a lock's: called, and in line still. A barrier's: taken out, to come again | the thread reads it, acquire; at a lock that is taken, back to `WAITING`, under the guard. There, whoever hands the lock over or dissolves the line: to one of the last two |
 //! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
 //! | `REFUSED` | taken out: what it waited for has failed | the thread reads it, acquire |
 //!
@@ -111,14 +111,14 @@ impl Waiter {
         self.word.compare_exchange(from, to, Ordering::Relaxed, Ordering::Acquire).map(drop)
     }
 
-    /// Waits until the record has been taken out of its queue, that of an object with this patience: looks
-    /// first, if that is worth it, and then sleeps. `WAITING` if the time ran out before that.
+    /// Waits until the record has been let go, in the queue of an object with this patience: looks first, if that
+    /// is worth it, and then sleeps. `WAITING` if the time ran out before that.
     pub(crate) fn wait(&self, patience: &Patience, deadline: Deadline) -> u32 {
         self.wait_at(&self.word, ASLEEP, patience, deadline)
     }
 
-    /// As `wait`, but sleeps on a word that many share, as long as it is `expected`: whoever takes them out of
-    /// the queue changes that word, and wakes them all.
+    /// As `wait`, but sleeps on a word that many share, as long as it is `expected`: whoever lets them go
+    /// changes that word, and wakes them all.
     pub(crate) fn wait_at(
         &self,
         word: &AtomicU32,
@@ -155,9 +155,9 @@ impl Waiter {
         Err(self.state())
     }
 
-    /// Ends the wait, for a record that the caller has just taken out of the queue of an object with this
-    /// patience. The caller's last use of the record's fields must lie before this; the wake-up itself may come
-    /// when the queue's lock is free again.
+    /// Lets a record go, under the guard of its queue, that of an object with this patience. If it has been taken
+    /// out, the caller's last use of its cells must lie before this. The wake-up itself may come when the guard
+    /// is gone.
     #[must_use]
     pub(crate) fn release(&self, state: u32, patience: &Patience) -> Wake<'_> {
         self.cpu.store(this_cpu(), Ordering::Relaxed);
