@@ -1,0 +1,197 @@
+/* What the torture programs share: options, random numbers that a seed decides, progress, and figures.
+ *
+ *   int main(int argc, char **argv)
+ *   {
+ *       torture_begin("stress", argc, argv);
+ *       ...start threads that work while torture_goes_on()...
+ *       torture_figure("operations", operations);
+ *       return torture_end();
+ *   }
+ *
+ * A program runs for --seconds, or, if that comes first, until --count of its own operations are done, and does
+ * what --seed decides as far as the scheduler lets it. A failure prints how to repeat it. Include this header
+ * before any other. */
+#ifndef TORTURE_H
+#define TORTURE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <threading.h>
+
+/* Without a step for so long, a program hangs. */
+#define TORTURE_HANG 120.0
+
+static struct {
+    const char *name;
+    uint64_t seed;
+    double seconds; /* how long to run at most */
+    uint64_t count; /* how many operations to do at most; UINT64_MAX is no limit */
+    double began;
+    _Atomic uint64_t steps; /* operations done so far */
+    atomic_flag failing;
+    pid_t pid;
+} torture = {.seconds = 5.0, .count = UINT64_MAX, .failing = ATOMIC_FLAG_INIT};
+
+static inline double torture_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Ends the process: what went wrong, and how to see it again. From any thread, and from a forked child. */
+_Noreturn static inline void torture_fail(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+_Noreturn static inline void torture_fail(const char *file, int line, const char *format, ...)
+{
+    char what[512];
+    va_list values;
+    if (atomic_flag_test_and_set(&torture.failing))
+        for (;;) /* another thread failed first and is about to end the process */
+            pause();
+    va_start(values, format);
+    vsnprintf(what, sizeof what, format, values);
+    va_end(values);
+    fprintf(stderr, "\n%s: FAILED: %s:%d: %s\n", torture.name, file, line, what);
+    fprintf(stderr, "%s: to repeat it: %s --seconds %g --seed %" PRIu64 "\n", torture.name, torture.name,
+            torture.seconds, torture.seed);
+    _exit(1);
+}
+
+#define TORTURE_CHECK(cond) ((cond) ? (void)0 : torture_fail(__FILE__, __LINE__, "%s does not hold", #cond))
+
+static inline void torture_check_status(const char *file, int line, const char *expr, threading_status got,
+                                        threading_status expected)
+{
+    if (got != expected)
+        torture_fail(file, line, "%s is %s, expected %s", expr, threading_status_name(got),
+                     threading_status_name(expected));
+}
+
+#define TORTURE_STATUS(expr, status) torture_check_status(__FILE__, __LINE__, #expr, (expr), (status))
+
+/* Says every second how far it is, and ends the process when nothing happens any more. A foreign thread: what is
+ * tested must not keep it from its watch. */
+static inline void *torture_watch(void *unused)
+{
+    uint64_t last = 0;
+    double moved = torture_now();
+    (void)unused;
+    for (;;) {
+        struct timespec second = {.tv_sec = 1};
+        nanosleep(&second, NULL);
+        uint64_t steps = atomic_load(&torture.steps);
+        if (steps != last)
+            moved = torture_now();
+        else if (torture_now() - moved > TORTURE_HANG)
+            torture_fail(__FILE__, __LINE__, "nothing has happened for %g seconds: it hangs", TORTURE_HANG);
+        last = steps;
+        if (isatty(STDERR_FILENO) || (uint64_t)(torture_now() - torture.began) % 10 == 0)
+            fprintf(stderr, "%s: %.0f of %.0f s, %" PRIu64 " operations\n", torture.name,
+                    torture_now() - torture.began, torture.seconds, steps);
+    }
+    return NULL;
+}
+
+/* Reads --seconds, --count and --seed; without a seed, takes one from the clock. */
+static inline void torture_begin(const char *name, int argc, char **argv)
+{
+    torture.name = name;
+    torture.pid = getpid();
+    torture.began = torture_now();
+    torture.seed = (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid();
+    for (int i = 1; i < argc; i += 2) {
+        char *end = NULL;
+        if (i + 1 < argc && strcmp(argv[i], "--seconds") == 0)
+            torture.seconds = strtod(argv[i + 1], &end);
+        else if (i + 1 < argc && strcmp(argv[i], "--count") == 0)
+            torture.count = strtoull(argv[i + 1], &end, 10);
+        else if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
+            torture.seed = strtoull(argv[i + 1], &end, 10);
+        if (end == NULL || end == argv[i + 1] || *end != '\0') {
+            fprintf(stderr, "usage: %s [--seconds S] [--count N] [--seed N]\n", name);
+            exit(2);
+        }
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    printf("%s: seed %" PRIu64 "\n", name, torture.seed);
+    pthread_t watch;
+    if (pthread_create(&watch, NULL, torture_watch, NULL) == 0)
+        pthread_detach(watch);
+}
+
+/* Counts operations, of any thread. */
+static inline void torture_step(uint64_t operations)
+{
+    atomic_fetch_add_explicit(&torture.steps, operations, memory_order_relaxed);
+}
+
+static inline bool torture_goes_on(void)
+{
+    return atomic_load_explicit(&torture.steps, memory_order_relaxed) < torture.count &&
+           torture_now() - torture.began < torture.seconds;
+}
+
+/* A figure of this run, for the table that tests/torture/run prints. */
+static inline void torture_figure(const char *what, double figure)
+{
+    printf("%s: figure: %.17g %s\n", torture.name, figure, what);
+}
+
+static inline int torture_end(void)
+{
+    printf("%s: held, in %.1f s, seed %" PRIu64 "\n", torture.name, torture_now() - torture.began, torture.seed);
+    fflush(stdout);
+    return 0;
+}
+
+/* ---------------------------------------------------------------------------------------- random numbers */
+
+/* One sequence for each thread (SplitMix64). */
+struct random {
+    uint64_t state;
+};
+
+static inline uint64_t random_next(struct random *random)
+{
+    uint64_t z = random->state += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+/* The sequence of this number that the seed of the run decides. */
+static inline struct random random_of(uint64_t number)
+{
+    struct random random = {torture.seed ^ number * 0xd1342543de82ef95};
+    random_next(&random);
+    return random;
+}
+
+/* Below n, which is not 0. */
+static inline uint64_t random_below(struct random *random, uint64_t n)
+{
+    return random_next(random) % n;
+}
+
+static inline bool random_one_in(struct random *random, uint64_t n)
+{
+    return random_below(random, n) == 0;
+}
+
+#endif
