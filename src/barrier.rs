@@ -19,9 +19,9 @@
 //! the next round. Waiters learn their lot from whoever takes them out of the line, and do not look at the
 //! barrier again: whoever was let go may find it freed.
 
+use crate::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::{c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;

@@ -23,7 +23,7 @@
 //! Once chosen, a waiter does not look at the condition any more, which may be freed. The lock's slot stays
 //! pinned as long as it waits.
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;

@@ -33,7 +33,7 @@
 //! would have to pass, each with a thread that sleeps and wakes, while one waiter is on its way, for it to
 //! miss its own.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};

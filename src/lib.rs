@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod atomic;
 mod barrier;
 pub mod capi;
 mod condition;

@@ -4,9 +4,9 @@
 //! The values lie in the threads' tables: see `runtime::values`. The local itself is what its makers gave,
 //! and does not change.
 
+use crate::atomic::{AtomicPtr, Ordering};
 use core::ffi::{CStr, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;

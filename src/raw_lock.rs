@@ -31,7 +31,7 @@
 //! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
 //! release it any more, and they do without.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};

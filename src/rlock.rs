@@ -5,7 +5,7 @@
 //! between acquire and release, which order it, and is 0 whenever the lock is free. So a nested acquire or
 //! release changes one word of the owner's, and a first one none but the lock's.
 
-use core::sync::atomic::Ordering;
+use crate::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;

@@ -28,7 +28,7 @@
 //!
 //! There is no queue and no lock here: release may be called from a signal handler.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use crate::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};

@@ -2,9 +2,9 @@
 //!
 //! States and orderings: `runtime::life`.
 
+use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;

@@ -7,8 +7,8 @@
 //! no object) while its addresses stay out of use, until the whole range has been through. So a stale handle
 //! meets another generation, or nothing, even after billions of newer objects.
 
+use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::header::Header;
 use crate::error::{Error, Result};

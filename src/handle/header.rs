@@ -36,8 +36,8 @@
 //! there is no pin, the end of the object changes the count to 0 at once, and recycles. A pin on a slot that
 //! has found a new object meanwhile is harmless: the pinning thread sees another tag in the word and lets go.
 
-use core::hint::spin_loop;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::atomic::spin_loop;
+use crate::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;

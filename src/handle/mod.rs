@@ -16,8 +16,8 @@ pub(crate) mod arena;
 pub(crate) mod header;
 pub(crate) mod spare;
 
+use crate::atomic::{Ordering, fence};
 use core::marker::PhantomData;
-use core::sync::atomic::{Ordering, fence};
 
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;

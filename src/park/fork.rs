@@ -4,7 +4,7 @@
 //! the child counts this number up, and whatever remembers waiters remembers the number too: what was noted
 //! under another number belongs to the parent and is forgotten when it is next looked at.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering};
 
 use super::guarded::{Forget, Guarded};
 

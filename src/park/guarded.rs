@@ -17,9 +17,9 @@
 //! The word is never reset from outside: a slot that is used again keeps its guard, so that a thread with a
 //! stale handle that still stands here finds the guard in order, and then the object gone.
 
+use crate::atomic::{AtomicU32, Ordering};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::fork::epoch;
 use super::spin::Spin;

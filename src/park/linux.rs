@@ -1,7 +1,7 @@
 //! Sleeping by futex.
 
+use crate::atomic::AtomicU32;
 use core::ptr;
-use core::sync::atomic::AtomicU32;
 
 use crate::time::Deadline;
 

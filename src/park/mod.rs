@@ -10,7 +10,7 @@
 //!   looks for a while before it sleeps;
 //! - `waiter` is the record on which a thread sleeps, and `queue` a line of them.
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use crate::atomic::{AtomicU32, AtomicU64};
 
 use crate::time::Deadline;
 
@@ -79,7 +79,7 @@ fn half(word: &AtomicU64, index: usize) -> &AtomicU32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::sync::atomic::Ordering::SeqCst;
+    use crate::atomic::Ordering::SeqCst;
 
     #[test]
     fn a_word_that_has_changed_is_not_waited_for() {

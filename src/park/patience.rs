@@ -11,8 +11,8 @@
 //! All of this is a hint, which no correctness depends on. Only `looking` needs an atomic change: its owner
 //! alone gives it back, or whoever wakes its owner.
 
-use core::hint::spin_loop;
-use core::sync::atomic::{AtomicU8, Ordering};
+use crate::atomic::spin_loop;
+use crate::atomic::{AtomicU8, Ordering};
 
 use super::fork::epoch;
 use crate::time::Deadline;

@@ -4,7 +4,7 @@
 //! aborts); and promise that a child of fork neither hangs nor crashes (the table may be held by a thread that the
 //! child does not have, and its queues lead through the storage of threads that slept in the parent).
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot_core::{DEFAULT_PARK_TOKEN, DEFAULT_UNPARK_TOKEN, FilterOp, ParkResult};

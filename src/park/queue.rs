@@ -3,8 +3,8 @@
 //! A circular list through the waiters' records: the queue itself is one pointer. It has no lock; its owner
 //! keeps it in a `Guarded`, and each function below relies on that.
 
+use crate::atomic::Ordering;
 use core::ptr;
-use core::sync::atomic::Ordering;
 
 use super::guarded::Forget;
 use super::waiter::Waiter;

@@ -17,7 +17,7 @@ impl Spin {
             return false;
         }
         for _ in 0..1 << self.0 {
-            core::hint::spin_loop();
+            crate::atomic::spin_loop();
         }
         self.0 += 1;
         true

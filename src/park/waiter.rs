@@ -19,9 +19,9 @@
 //!
 //! The cells are guarded by the lock of the queue in which the record stands; the other atomics are hints.
 
+use crate::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::guarded::{Forget, Guarded};
 use super::patience::{Patience, look_until, this_cpu};

@@ -13,9 +13,9 @@
 //! So ten thousand timers due at once are run by one thread, and a function that blocks delays no other. When
 //! nothing is due, all of them sleep without a limit but the leader's.
 
+use crate::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::heap::{Entry, Heap};
 use super::life::{TIMER, Thread};

@@ -6,8 +6,8 @@
 //! still set and use some; in the last, the thread's records are given back. Destructors of others that come
 //! even later, in the same round, find the thread without them.
 
+use crate::atomic::{AtomicU64, Ordering};
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::life::{DUMMY, MAIN, RETURNED, TIMER, Thread};
 use super::pending::Timer;

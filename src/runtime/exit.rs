@@ -3,8 +3,8 @@
 //! The hook is one of `atexit`'s, registered when it is first needed: handlers that were registered later run
 //! before it, earlier ones after it.
 
+use crate::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{identity, registry, system, values};
 use crate::error::{Error, Result};

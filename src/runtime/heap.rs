@@ -7,7 +7,7 @@
 //! few stand beside the heap, in no order, and are sifted in when there are too many of them; who looks for
 //! the earliest looks there as well.
 
-use core::sync::atomic::Ordering;
+use crate::atomic::Ordering;
 
 use super::pending::Timer;
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 //! It is kept shifted, as the word of an RLock shows its owner (`key`); `get_ident` shows it unshifted. While
 //! a timer's function runs, the key of its system thread is the timer's.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU64, Ordering};
 
 use crate::park::fork::epoch;
 use crate::per_thread;

@@ -23,10 +23,10 @@
 //! The words `extra` and `outcome` serve two purposes one after the other, so that a thread fits two cache
 //! lines and a million pending timers fit the memory: see their accessors.
 
+use crate::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::stacks::{self, Stack};
 use super::{registry, system};

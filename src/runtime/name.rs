@@ -4,9 +4,9 @@
 //! small allocations; the current one is a pointer into that list. Readers follow the pointer without a lock;
 //! writers hold [`NAMES`]. The numbers of default names are the registry's, since each start takes one.
 
+use crate::atomic::{Ordering, fence};
 use core::ffi::{CStr, c_char, c_void};
 use core::slice;
-use core::sync::atomic::{Ordering, fence};
 
 use super::life::{DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
 use super::{registry, system};

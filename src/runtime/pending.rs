@@ -14,7 +14,7 @@
 //! it, by cancel or after its function, has that reference to give back. So a timer that is found `PENDING`
 //! under the guard lives as long as the guard is held, and the usual ways need no other hold on it.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::heap::NOWHERE;
 use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, Thread};
@@ -175,7 +175,7 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
             return Ok(timer);
         }
         // The timer is just going.
-        core::hint::spin_loop();
+        crate::atomic::spin_loop();
     }
 }
 

@@ -7,8 +7,8 @@
 //! The guard of the lists is also that of whatever changes together with them: the pending timers, and the
 //! numbers that a start gives out. So the start of a timer is one step, and its end another.
 
+use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::dispatcher::Timers;
 use super::identity::Idents;

@@ -21,9 +21,9 @@
 //! In a child of fork, the stacks of the parent's other threads are free. What they have in memory was not
 //! given back: they are unmapped, two with each stack that is given back, unless threads use them before.
 
+use crate::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use core::{ptr, slice};
 
 use super::system;

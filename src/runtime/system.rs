@@ -1,9 +1,9 @@
 //! Threads as the system has them: started and joined through libc's pthread.
 
+use crate::atomic::{AtomicU8, Ordering};
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicU8, Ordering};
 use std::io::Write;
 
 use super::stacks::Stack;

@@ -14,10 +14,10 @@
 //! The key is published with release after the rest; the owner's reads are of its own writes, but for `GONE`
 //! and the NULL beside it.
 
+use crate::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::collections::HashMap;
 
 use super::life::Destructor;
