@@ -9,6 +9,9 @@ mod event;
 mod handle;
 mod local;
 mod lock;
+#[cfg(model)]
+#[path = "../tests/models/runtime/mod.rs"]
+pub mod model;
 mod park;
 mod per_thread;
 mod raw_lock;

@@ -35,12 +35,18 @@ pub(crate) struct PerThread {
 const _: () = assert!(size_of::<PerThread>() == 64, "src/per_thread.c reserves 64 bytes");
 
 // Where inline assembly knows a shorter way, only the tests take this one.
-#[cfg(any(test, not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))))]
+#[cfg(all(
+    not(model),
+    any(test, not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))
+))]
 unsafe extern "C" {
     safe fn threading_per_thread_block() -> *const PerThread;
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[cfg(model)]
+use crate::model::thread::block as address;
+
+#[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
 #[inline(always)]
 fn address() -> *const PerThread {
     let block: *const PerThread;
@@ -56,7 +62,7 @@ fn address() -> *const PerThread {
     block
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[cfg(all(not(model), not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))))]
 #[inline(always)]
 fn address() -> *const PerThread {
     threading_per_thread_block()
@@ -74,7 +80,7 @@ pub(crate) fn locals() -> usize {
     word::<{ core::mem::offset_of!(PerThread, locals) }>() as usize
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
 #[inline(always)]
 fn word<const OFFSET: usize>() -> u64 {
     let word: u64;
@@ -91,7 +97,7 @@ fn word<const OFFSET: usize>() -> u64 {
     word
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[cfg(not(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
 #[inline(always)]
 fn word<const OFFSET: usize>() -> u64 {
     with(|mine| {

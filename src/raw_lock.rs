@@ -60,7 +60,7 @@ const FAIR_SHIFT: u32 = 16;
 const LATE: u32 = 12;
 /// How many releases a thread makes, while another is on its way to the lock, before it looks at the time. A
 /// prime, since the releases of all its locks are counted together.
-const HURRIED: u32 = 61;
+const HURRIED: u32 = if cfg!(model) { 2 } else { 61 };
 
 /// How many threads may be on their way to the lock at once. One is enough as a rule: more would find it taken.
 const COMING: u32 = 1;

@@ -73,6 +73,12 @@ pub(crate) struct Deadline(pub(crate) u64);
 impl Deadline {
     pub(crate) const NEVER: Deadline = Deadline(u64::MAX);
 
+    #[cfg(model)]
+    pub(crate) fn now() -> Deadline {
+        crate::model::futex::now()
+    }
+
+    #[cfg(not(model))]
     pub(crate) fn now() -> Deadline {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a timespec to write to; the monotonic clock always exists.

@@ -7,7 +7,10 @@
 //! no object) while its addresses stay out of use, until the whole range has been through. So a stale handle
 //! meets another generation, or nothing, even after billions of newer objects.
 
-use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
+// Not the ones of `crate::atomic`: what is committed is no part of any object's protocol, and each call looks at it.
+use core::sync::atomic::AtomicUsize;
+
+use crate::atomic::{AtomicU32, Ordering};
 use core::ptr;
 
 use super::header::Header;
@@ -63,19 +66,13 @@ impl Forget for Slots {
     }
 }
 
+impl Slots {
+    const NONE: Self = Slots { reserved: 0, free: ptr::null(), fresh: 0, fresh_end: 0, next_block: 0 };
+}
+
 impl Arena {
     const fn new() -> Self {
-        Arena {
-            base: AtomicUsize::new(0),
-            committed: AtomicUsize::new(0),
-            slots: Guarded::new(Slots {
-                reserved: 0,
-                free: ptr::null(),
-                fresh: 0,
-                fresh_end: 0,
-                next_block: 0,
-            }),
-        }
+        Arena { base: AtomicUsize::new(0), committed: AtomicUsize::new(0), slots: Guarded::new(Slots::NONE) }
     }
 
     /// Whether a slot's header can be read at this address.
@@ -190,6 +187,19 @@ impl Arena {
     pub(crate) unsafe fn let_go(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.slots.let_go() };
+    }
+}
+
+/// Before each run of a model: all slots are as they were when nobody had used any.
+#[cfg(model)]
+pub(crate) fn reset() {
+    for arena in &ARENAS {
+        let mut slots = arena.slots.lock();
+        let used = slots.next_block;
+        *slots = Slots { reserved: slots.reserved, ..Slots::NONE };
+        drop(slots);
+        // SAFETY: committed, and zero is what fresh memory holds.
+        unsafe { ptr::write_bytes(arena.base.load(Ordering::Relaxed) as *mut u8, 0, used) };
     }
 }
 

@@ -57,6 +57,8 @@ impl<T: Forget> Guarded<T> {
         if self.word.compare_exchange(free, free | HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_slow(free);
         }
+        #[cfg(model)]
+        crate::model::cell::touch(self.data.get());
         Guard { guarded: self }
     }
 

@@ -14,12 +14,14 @@ use crate::atomic::{AtomicU32, AtomicU64};
 
 use crate::time::Deadline;
 
-#[cfg(all(target_os = "linux", not(feature = "portable")))]
+#[cfg(all(not(model), target_os = "linux", not(feature = "portable")))]
 #[path = "linux.rs"]
 mod backend;
-#[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
+#[cfg(all(not(model), not(all(target_os = "linux", not(feature = "portable")))))]
 #[path = "portable.rs"]
 mod backend;
+#[cfg(model)]
+use crate::model::futex as backend;
 
 pub(crate) mod fork;
 pub(crate) mod guarded;

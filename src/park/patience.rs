@@ -23,7 +23,7 @@ const LOOK: u64 = 10_000;
 /// long for any look but this one: it outlasts a wake-up, and has them both awake from then on.
 const LAST_LOOK: u64 = 60_000;
 /// How often a thread looks between two glances at the clock.
-const GLANCE: u32 = 16;
+const GLANCE: u32 = if cfg!(model) { 1 } else { 16 };
 /// After so many looks in vain in a row, the waits without one are not doubled any more.
 const MOST_FAILURES: u8 = 6;
 
@@ -42,10 +42,12 @@ pub(crate) struct Patience {
 
 /// Where the calling thread runs at this moment, never 0. CPUs that share a number do no harm.
 pub(crate) fn this_cpu() -> u8 {
-    #[cfg(target_os = "linux")]
+    #[cfg(model)]
+    let cpu = crate::model::thread::cpu();
+    #[cfg(all(not(model), target_os = "linux"))]
     // SAFETY: asks only; a plain read of memory that the kernel keeps up to date, where the C library can.
     let cpu = unsafe { libc::sched_getcpu() };
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(all(not(model), not(target_os = "linux")))]
     let cpu = 0;
     cpu.rem_euclid(255) as u8 + 1
 }
@@ -54,6 +56,8 @@ impl Patience {
     /// Until when to look now, instead of going to sleep. If at all, then an `end` is owed, by whomever.
     pub(crate) fn begin(&self, deadline: Deadline) -> Option<Deadline> {
         let cpu = self.cpu.load(Ordering::Relaxed);
+        #[cfg(model)]
+        let cpu = if cpu == 0 && crate::model::looks() { u8::MAX } else { cpu };
         if cpu == 0 || cpu == this_cpu() || self.waits.load(Ordering::Relaxed) != 0 {
             return None;
         }
@@ -98,7 +102,8 @@ pub(crate) fn look_until(end: Deadline, mut seen: impl FnMut() -> bool) -> bool 
             }
             spin_loop();
         }
-        if Deadline::now() >= end {
+        // Under a model checker, time passes only where the model says so.
+        if cfg!(model) || Deadline::now() >= end {
             return false;
         }
     }

@@ -37,6 +37,10 @@ pub(crate) fn need() -> Result<()> {
     if HOOK.load(Ordering::Acquire) == HOOKED {
         return Ok(());
     }
+    if cfg!(model) {
+        // The process is the checker's.
+        return Ok(());
+    }
     let _once = EXIT.lock();
     // SAFETY: `hook` is a function as atexit wants it, and the library is never unloaded.
     if HOOK.load(Ordering::Acquire) == NOT_YET && unsafe { libc::atexit(hook) } != 0 {

@@ -37,3 +37,10 @@ extern "C" fn load() {
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
 static LOAD: extern "C" fn() = load;
+
+/// Before each run of a model: nobody is alive.
+#[cfg(model)]
+pub(crate) fn reset() {
+    registry::reset();
+    values::reset();
+}

@@ -39,18 +39,7 @@ pub(super) struct Registry {
     pub(super) timers: Timers,
 }
 
-static REGISTRY: Guarded<Registry> = Guarded::new(Registry {
-    alive: List { first: ptr::null() },
-    ended: List { first: ptr::null() },
-    count: 0,
-    main: ptr::null(),
-    main_ident: identity::FIRST_THREAD,
-    closed: false,
-    shutdowns: 0,
-    idents: Idents::NONE,
-    numbers: Numbers::FIRST,
-    timers: Timers::NONE,
-});
+static REGISTRY: Guarded<Registry> = Guarded::new(Registry::NEW);
 
 /// How many threads have ended that nobody has reaped: a hint for `start`.
 static UNREAPED: AtomicUsize = AtomicUsize::new(0);
@@ -134,6 +123,19 @@ impl List {
 }
 
 impl Registry {
+    const NEW: Self = Registry {
+        alive: List { first: ptr::null() },
+        ended: List { first: ptr::null() },
+        count: 0,
+        main: ptr::null(),
+        main_ident: identity::FIRST_THREAD,
+        closed: false,
+        shutdowns: 0,
+        idents: Idents::NONE,
+        numbers: Numbers::FIRST,
+        timers: Timers::NONE,
+    };
+
     /// The main thread's object, made when it is first needed.
     fn main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
@@ -413,6 +415,12 @@ fn join_others(deadline: Deadline) -> bool {
             }
         }
     }
+}
+
+/// Before each run of a model.
+#[cfg(model)]
+pub(super) fn reset() {
+    *REGISTRY.lock() = Registry::NEW;
 }
 
 /// Holds the registry across a fork.

@@ -105,6 +105,14 @@ pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: &Stack) -> Result<()>
 }
 
 /// Starts a thread that nobody joins.
+#[cfg(model)]
+pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
+    crate::model::thread::start(entry, arg);
+    Ok(())
+}
+
+/// Starts a thread that nobody joins.
+#[cfg(not(model))]
 pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
     let mut thread = 0;
     // SAFETY: as in `start`.

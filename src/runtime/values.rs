@@ -148,6 +148,12 @@ impl Tables {
     }
 }
 
+/// Before each run of a model.
+#[cfg(model)]
+pub(super) fn reset() {
+    TABLES.lock().first = ptr::null();
+}
+
 /// Holds the tables across a fork.
 pub(crate) fn hold() {
     TABLES.hold();

@@ -1,0 +1,123 @@
+//! Models of the barrier.
+
+use core::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::Arc;
+
+use threading::model::cell::Plain;
+use threading::model::{Model, fly, spawn};
+use threading::{Barrier, Error, Handle, Timeout};
+
+fn barrier(parties: usize) -> Handle<Barrier> {
+    Handle::<Barrier>::new(parties, None, ptr::null_mut()).unwrap()
+}
+
+fn all_go_on(parties: usize, rounds: usize) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let barrier = barrier(parties);
+        let data: Arc<Vec<_>> = Arc::new((0..parties).map(|_| Plain::new(0)).collect());
+        let party = move |data: &[Plain<usize>], me: usize| {
+            (0..rounds)
+                .map(|round| {
+                    data[(me + round) % parties].with(|data| *data += 1);
+                    barrier.wait().unwrap()
+                })
+                .collect::<Vec<_>>()
+        };
+        let others: Vec<_> = (1..parties)
+            .map(|me| {
+                let data = data.clone();
+                spawn(move || party(&data, me))
+            })
+            .collect();
+        let mut places = vec![party(&data, 0)];
+        places.extend(others.into_iter().map(|other| other.join().unwrap()));
+        for round in 0..rounds {
+            let mut round: Vec<_> = places.iter().map(|places| places[round]).collect();
+            round.sort_unstable();
+            assert_eq!(round, (0..parties).collect::<Vec<_>>());
+        }
+        barrier.free().unwrap();
+    }
+}
+
+#[test]
+fn each_round_ends_when_all_have_come() {
+    Model::new("barrier: each round ends when all have come").preemptions(2).check(all_go_on(2, 2));
+}
+
+#[test]
+fn also_for_three() {
+    Model::new("barrier: also for three").preemptions(1).check(all_go_on(3, 1));
+}
+
+#[test]
+fn also_with_a_look() {
+    Model::new("barrier: also with a look").looking().preemptions(2).check(all_go_on(2, 2));
+}
+
+#[test]
+fn a_time_that_runs_out_breaks_it_for_all_or_for_nobody() {
+    Model::new("barrier: a time that runs out breaks it for all or for nobody").preemptions(2).check(|| {
+        let barrier = barrier(2);
+        let late = spawn(move || barrier.wait_timeout(Timeout::new(1e-3).unwrap()));
+        let clock = spawn(|| fly());
+        let mine = barrier.wait();
+        clock.join().unwrap();
+        let late = late.join().unwrap();
+        match (mine, late) {
+            (Ok(a), Ok(b)) => assert_eq!(a + b, 1),
+            (a, b) => assert_eq!((a, b), (Err(Error::BrokenBarrier), Err(Error::BrokenBarrier))),
+        }
+        assert_eq!(barrier.broken(), Ok(mine.is_err()));
+        barrier.free().unwrap();
+    });
+}
+
+#[test]
+fn an_abort_lets_nobody_wait() {
+    Model::new("barrier: an abort lets nobody wait").preemptions(2).check(|| {
+        let barrier = barrier(2);
+        let waiter = spawn(move || barrier.wait());
+        barrier.abort().unwrap();
+        assert_eq!(waiter.join().unwrap(), Err(Error::BrokenBarrier));
+        barrier.reset().unwrap();
+        assert_eq!(barrier.n_waiting(), Ok(0));
+        barrier.free().unwrap();
+    });
+}
+
+unsafe extern "C-unwind" fn act(arg: *mut c_void) -> c_int {
+    // SAFETY: the models give such data, which outlives the barrier.
+    unsafe { &*arg.cast::<Plain<u32>>() }.with(|data| *data += 1);
+    0
+}
+
+#[test]
+fn the_action_runs_once_before_anybody_goes_on() {
+    Model::new("barrier: the action runs once before anybody goes on").preemptions(2).check(|| {
+        let done = Arc::new(Plain::new(0));
+        let arg = Arc::as_ptr(&done).cast_mut().cast();
+        let barrier = Handle::<Barrier>::new(2, Some(act), arg).unwrap();
+        let other = spawn(move || barrier.wait().unwrap());
+        let mine = barrier.wait().unwrap();
+        let other = other.join().unwrap();
+        assert_eq!(mine + other, 1);
+        done.with(|done| assert_eq!(*done, 1));
+        barrier.free().unwrap();
+    });
+}
+
+#[test]
+fn whoever_was_let_go_may_free_it() {
+    Model::new("barrier: whoever was let go may free it").preemptions(2).check(|| {
+        let barrier = barrier(2);
+        let other = spawn(move || barrier.wait());
+        barrier.wait().unwrap();
+        barrier.free().unwrap();
+        let newer = self::barrier(1);
+        assert!(other.join().unwrap().is_ok());
+        assert_eq!(newer.wait(), Ok(0));
+        newer.free().unwrap();
+    });
+}

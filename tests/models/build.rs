@@ -1,0 +1,11 @@
+//! Tells the library's sources that a model checker compiles them, and which.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-cfg=model");
+    for engine in ["loom", "shuttle"] {
+        if std::env::var_os(format!("CARGO_FEATURE_{}", engine.to_uppercase())).is_some() {
+            println!("cargo:rustc-cfg=model=\"{engine}\"");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Models of the condition: deferred notifies, time-outs, and the way back to the lock.
+
+use std::sync::Arc;
+
+use threading::model::cell::Plain;
+use threading::model::{Model, fly, spawn};
+use threading::{Condition, Error, Handle, Lock, Timeout};
+
+fn condition() -> Handle<Condition> {
+    Handle::<Condition>::new().unwrap()
+}
+
+fn a_millisecond() -> Timeout {
+    Timeout::new(1e-3).unwrap()
+}
+
+fn a_predicate_comes_true(condition: Handle<Condition>) {
+    let data = Arc::new(Plain::new(0));
+    let waiter = {
+        let data = data.clone();
+        spawn(move || {
+            condition.acquire().unwrap();
+            let is_one = || Some(data.with(|data| *data == 1));
+            assert_eq!(condition.wait_for(Timeout::FOREVER, is_one), Ok(true));
+            condition.release().unwrap();
+        })
+    };
+    condition.acquire().unwrap();
+    data.with(|data| *data = 1);
+    condition.notify(1).unwrap();
+    condition.release().unwrap();
+    waiter.join().unwrap();
+    condition.free().unwrap();
+}
+
+#[test]
+fn a_notify_ends_the_wait() {
+    Model::new("condition: a notify ends the wait").check(|| a_predicate_comes_true(condition()));
+}
+
+#[test]
+fn over_a_lock_too() {
+    Model::new("condition: over a lock too").check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        a_predicate_comes_true(Handle::<Condition>::new_with_lock(lock).unwrap());
+        lock.free().unwrap();
+    });
+}
+
+/// Two threads wait, the first for a millisecond only, while the time passes and one notify comes; and then, if the
+/// first has taken it, another.
+fn one_notify_for_two() {
+    let condition = condition();
+    let waiting = Arc::new(Plain::new((0, false)));
+    let wait = move |waiting: &Plain<(u32, bool)>, timeout: Timeout| {
+        condition.acquire().unwrap();
+        let is_over = waiting.with(|(count, over)| {
+            *count += 1;
+            *over
+        });
+        let notified = !is_over && condition.wait(timeout).unwrap();
+        condition.release().unwrap();
+        notified
+    };
+    let late = {
+        let waiting = waiting.clone();
+        spawn(move || wait(&waiting, a_millisecond()))
+    };
+    let patient = {
+        let waiting = waiting.clone();
+        spawn(move || wait(&waiting, Timeout::FOREVER))
+    };
+    let clock = spawn(|| fly());
+    condition.acquire().unwrap();
+    let both = waiting.with(|(count, over)| {
+        *over = *count < 2;
+        *count == 2
+    });
+    let notified = if both { condition.notify(1) } else { condition.notify(usize::MAX) };
+    notified.unwrap();
+    condition.release().unwrap();
+    clock.join().unwrap();
+    if late.join().unwrap() && both {
+        condition.acquire().unwrap();
+        condition.notify(1).unwrap();
+        condition.release().unwrap();
+    }
+    assert!(patient.join().unwrap() || !both);
+    condition.free().unwrap();
+}
+
+#[test]
+fn no_notify_is_lost_to_a_waiter_whose_time_runs_out() {
+    Model::new("condition: no notify is lost to a waiter whose time runs out")
+        .preemptions(1)
+        .check(one_notify_for_two);
+}
+
+#[test]
+fn a_time_out_and_a_notify_agree() {
+    Model::new("condition: a time-out and a notify agree").preemptions(2).check(|| {
+        let condition = condition();
+        let waiting = Arc::new(Plain::new(false));
+        let waiter = {
+            let waiting = waiting.clone();
+            spawn(move || {
+                condition.acquire().unwrap();
+                waiting.with(|waiting| *waiting = true);
+                let notified = condition.wait(a_millisecond()).unwrap();
+                waiting.with(|waiting| *waiting = false);
+                condition.release().unwrap();
+                notified
+            })
+        };
+        let clock = spawn(|| fly());
+        condition.acquire().unwrap();
+        condition.notify(1).unwrap();
+        condition.release().unwrap();
+        clock.join().unwrap();
+        waiter.join().unwrap();
+        waiting.with(|waiting| assert!(!*waiting));
+        condition.free().unwrap();
+    });
+}
+
+#[test]
+fn its_notifier_may_free_it() {
+    Model::new("condition: its notifier may free it").preemptions(2).check(|| {
+        let condition = condition();
+        let waiting = Arc::new(Plain::new((false, false)));
+        let waiter = {
+            let waiting = waiting.clone();
+            spawn(move || {
+                condition.acquire().unwrap();
+                let is_over = waiting.with(|(waits, is_over)| {
+                    *waits = true;
+                    *is_over
+                });
+                if is_over {
+                    return condition.release().unwrap();
+                }
+                assert_eq!(condition.wait(Timeout::FOREVER), Ok(true));
+            })
+        };
+        condition.acquire().unwrap();
+        let waits = waiting.with(|(waits, is_over)| {
+            *is_over = true;
+            *waits
+        });
+        condition.notify(usize::MAX).unwrap();
+        condition.release().unwrap();
+        if waits {
+            condition.free().unwrap();
+        }
+        waiter.join().unwrap();
+        assert_eq!(condition.free(), if waits { Err(Error::Handle) } else { Ok(()) });
+    });
+}
+
+#[test]
+fn all_who_wait_come_back_one_by_one() {
+    Model::new("condition: all who wait come back one by one").preemptions(1).check(|| {
+        let condition = condition();
+        let data = Arc::new(Plain::new((false, 0)));
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let data = data.clone();
+                spawn(move || {
+                    condition.acquire().unwrap();
+                    let may_go = || Some(data.with(|(go, _)| *go));
+                    assert_eq!(condition.wait_for(Timeout::FOREVER, may_go), Ok(true));
+                    data.with(|(_, back)| *back += 1);
+                    condition.release().unwrap();
+                })
+            })
+            .collect();
+        condition.acquire().unwrap();
+        data.with(|(go, _)| *go = true);
+        condition.notify(usize::MAX).unwrap();
+        condition.release().unwrap();
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        data.with(|(_, back)| assert_eq!(*back, 2));
+        condition.free().unwrap();
+    });
+}

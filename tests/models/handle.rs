@@ -1,0 +1,94 @@
+//! Models of the handles: the end of an object beside its use, and its slot's next life.
+
+use threading::model::{Model, spawn};
+use threading::{Error, Event, Handle, Lock, Semaphore, Timeout};
+
+#[test]
+fn of_two_frees_one_ends_it() {
+    Model::new("handle: of two frees one ends it").check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        let other = spawn(move || lock.free());
+        let results = [lock.free(), other.join().unwrap()];
+        assert!(results.contains(&Ok(())) && results.contains(&Err(Error::Handle)));
+        // The slot was given back once: two newer objects do not meet in it.
+        let newer = [Handle::<Lock>::new().unwrap(), Handle::<Lock>::new().unwrap()];
+        assert_ne!(newer[0].bits() & !63, newer[1].bits() & !63);
+        newer.into_iter().for_each(|lock| lock.free().unwrap());
+    });
+}
+
+#[test]
+fn a_reference_keeps_it_or_comes_too_late() {
+    Model::new("handle: a reference keeps it, or comes too late").check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        let other = spawn(move || match lock.add_ref() {
+            Ok(kept) => {
+                kept.acquire().unwrap();
+                kept.release().unwrap();
+                kept.free().unwrap();
+            }
+            Err(error) => assert_eq!(error, Error::Handle),
+        });
+        lock.free().unwrap();
+        other.join().unwrap();
+        assert_eq!(lock.free(), Err(Error::Handle));
+    });
+}
+
+#[test]
+fn a_stale_handle_never_reaches_the_newer_object() {
+    Model::new("handle: a stale handle never reaches the newer object").check(|| {
+        let stale = Handle::<Lock>::new().unwrap();
+        let other = spawn(move || {
+            let acquired = stale.try_acquire();
+            assert!(acquired == Ok(true) || acquired == Err(Error::Handle));
+            let released = stale.release();
+            // It may be gone before the release.
+            assert!(released == Err(Error::Handle) || (released == Ok(()) && acquired.is_ok()));
+        });
+        let freed = stale.free();
+        assert_eq!(freed, Ok(()));
+        let newer = Handle::<Lock>::new().unwrap();
+        assert_eq!(newer.locked(), Ok(false));
+        newer.acquire().unwrap();
+        other.join().unwrap();
+        assert_eq!(newer.locked(), Ok(true));
+        newer.free().unwrap();
+    });
+}
+
+#[test]
+fn who_still_looks_at_a_slot_keeps_it_from_being_used_again() {
+    Model::new("handle: who still looks at a slot keeps it from being used again").preemptions(2).check(
+        || {
+            let semaphore = Handle::<Semaphore>::new(0).unwrap();
+            let waiter = spawn(move || semaphore.acquire(Timeout::FOREVER));
+            semaphore.release(1).unwrap();
+            semaphore.free().unwrap();
+            let newer = [Handle::<Semaphore>::new(1).unwrap(), Handle::<Semaphore>::new(1).unwrap()];
+            let waited = waiter.join().unwrap();
+            assert!(waited == Ok(true) || waited == Err(Error::Handle));
+            newer.into_iter().for_each(|newer| {
+                assert_eq!(newer.value(), Ok(1));
+                newer.free().unwrap();
+            });
+        },
+    );
+}
+
+#[test]
+fn what_threads_wait_for_is_busy() {
+    Model::new("handle: what threads wait for is busy").check(|| {
+        let event = Handle::<Event>::new().unwrap();
+        let waiter = spawn(move || event.wait(Timeout::FOREVER));
+        let freed = event.free();
+        if freed == Ok(()) {
+            assert_eq!(waiter.join().unwrap(), Err(Error::Handle));
+        } else {
+            assert_eq!(freed, Err(Error::Busy));
+            event.set().unwrap();
+            event.free().unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(true));
+        }
+    });
+}

@@ -1,0 +1,175 @@
+//! Models of the lock: exclusion, the line of those who wait, the hand-over, time-outs, and its end.
+
+use std::sync::Arc;
+
+use threading::model::cell::Plain;
+use threading::model::{Model, advance, fly, spawn};
+use threading::{Error, Handle, Lock, Timeout};
+
+fn lock() -> Handle<Lock> {
+    Handle::<Lock>::new().unwrap()
+}
+
+fn a_millisecond() -> Timeout {
+    Timeout::new(1e-3).unwrap()
+}
+
+/// Threads that all want the lock, so many times each.
+fn turns(threads: usize, times: u32) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        let turns = move |data: &Plain<u32>| {
+            for _ in 0..times {
+                lock.acquire().unwrap();
+                data.with(|data| *data += 1);
+                lock.release().unwrap();
+            }
+        };
+        let others: Vec<_> = (1..threads)
+            .map(|_| {
+                let data = data.clone();
+                spawn(move || turns(&data))
+            })
+            .collect();
+        turns(&data);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        data.with(|data| assert_eq!(*data, threads as u32 * times));
+        assert_eq!(lock.locked(), Ok(false));
+        lock.free().unwrap();
+    }
+}
+
+#[test]
+fn one_of_two_holds_it() {
+    Model::new("lock: one of two holds it").check(turns(2, 2));
+}
+
+#[test]
+fn one_of_three_holds_it() {
+    Model::new("lock: one of three holds it").preemptions(2).check(turns(3, 1));
+}
+
+#[test]
+fn also_with_a_look() {
+    Model::new("lock: also with a look").looking().preemptions(2).check(turns(2, 2));
+}
+
+#[test]
+fn it_is_handed_over_in_time() {
+    Model::new("lock: it is handed over in time").preemptions(2).check(|| {
+        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        lock.acquire().unwrap();
+        let other = {
+            let data = data.clone();
+            spawn(move || {
+                lock.acquire().unwrap();
+                data.with(|data| *data += 1);
+                lock.release().unwrap();
+            })
+        };
+        data.with(|data| *data += 1);
+        // Whoever waits since before this is the heir.
+        advance(3_000_000);
+        lock.release().unwrap();
+        lock.acquire().unwrap();
+        data.with(|data| *data += 1);
+        lock.release().unwrap();
+        other.join().unwrap();
+        data.with(|data| assert_eq!(*data, 3));
+        lock.free().unwrap();
+    });
+}
+
+#[test]
+fn a_time_that_runs_out_leaves_the_line_in_order() {
+    Model::new("lock: a time that runs out leaves the line in order").preemptions(2).check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let late = spawn(move || {
+            let acquired = lock.acquire_timeout(a_millisecond()).unwrap();
+            if acquired {
+                lock.release().unwrap();
+            }
+        });
+        let patient = spawn(move || {
+            lock.acquire().unwrap();
+            lock.release().unwrap();
+        });
+        fly();
+        lock.release().unwrap();
+        late.join().unwrap();
+        patient.join().unwrap();
+        assert_eq!(lock.try_acquire(), Ok(true));
+        lock.free().unwrap();
+    });
+}
+
+#[test]
+fn a_try_takes_it_or_leaves_it() {
+    Model::new("lock: a try takes it or leaves it").check(|| {
+        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        let other = {
+            let data = data.clone();
+            spawn(move || {
+                if lock.try_acquire().unwrap() {
+                    data.with(|data| *data += 1);
+                    lock.release().unwrap();
+                }
+            })
+        };
+        lock.acquire().unwrap();
+        data.with(|data| *data += 1);
+        lock.release().unwrap();
+        other.join().unwrap();
+        lock.free().unwrap();
+    });
+}
+
+#[test]
+fn a_release_and_a_free_beside_a_waiter_leave_it_nothing_to_wait_for() {
+    Model::new("lock: a release and a free beside a waiter leave it nothing to wait for")
+        .preemptions(2)
+        .check(|| {
+            let lock = lock();
+            lock.acquire().unwrap();
+            let waiter = spawn(move || lock.acquire());
+            lock.release().unwrap();
+            let freed = lock.free();
+            let newer = self::lock();
+            let waited = waiter.join().unwrap();
+            assert!(waited == Ok(()) || waited == Err(Error::Handle));
+            // A lock that was not called for the waiter yet is one on which it is blocked.
+            assert!(freed == Ok(()) || (freed == Err(Error::Busy) && waited == Ok(())));
+            assert_eq!(newer.locked(), Ok(false));
+            newer.free().unwrap();
+            if freed.is_err() {
+                lock.free().unwrap();
+            }
+        });
+}
+
+#[test]
+fn of_two_releases_one_finds_it_free() {
+    Model::new("lock: of two releases one finds it free").check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let other = spawn(move || lock.release());
+        let results = [lock.release(), other.join().unwrap()];
+        assert!(results.contains(&Ok(())) && results.contains(&Err(Error::NotAcquired)));
+        assert_eq!(lock.locked(), Ok(false));
+        lock.free().unwrap();
+    });
+}
+
+#[test]
+fn made_as_new_it_lets_its_waiters_try_again() {
+    Model::new("lock: made as new, it lets its waiters try again").preemptions(2).check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let waiter = spawn(move || lock.acquire());
+        lock.at_fork_reinit().unwrap();
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        lock.release().unwrap();
+        lock.free().unwrap();
+    });
+}

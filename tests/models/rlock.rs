@@ -1,0 +1,76 @@
+//! Models of the re-entrant lock.
+
+use std::sync::Arc;
+
+use threading::model::cell::Plain;
+use threading::model::{Model, spawn};
+use threading::{Error, Handle, RLock};
+
+fn rlock() -> Handle<RLock> {
+    Handle::<RLock>::new().unwrap()
+}
+
+#[test]
+fn its_owner_holds_it_until_the_last_release() {
+    Model::new("rlock: its owner holds it until the last release").check(|| {
+        let (rlock, data) = (rlock(), Arc::new(Plain::new(0)));
+        let turn = move |data: &Plain<u32>| {
+            rlock.acquire().unwrap();
+            rlock.acquire().unwrap();
+            data.with(|data| *data += 1);
+            rlock.release().unwrap();
+            assert_eq!(rlock.recursion_count(), Ok(1));
+            data.with(|data| *data += 1);
+            rlock.release().unwrap();
+        };
+        let other = {
+            let data = data.clone();
+            spawn(move || turn(&data))
+        };
+        turn(&data);
+        other.join().unwrap();
+        data.with(|data| assert_eq!(*data, 4));
+        assert_eq!(rlock.locked(), Ok(false));
+        rlock.free().unwrap();
+    });
+}
+
+#[test]
+fn nobody_but_its_owner_releases_it() {
+    Model::new("rlock: nobody but its owner releases it").check(|| {
+        let rlock = rlock();
+        rlock.acquire().unwrap();
+        let other = spawn(move || {
+            assert_eq!(rlock.release(), Err(Error::NotOwner));
+            if rlock.try_acquire().unwrap() {
+                rlock.release().unwrap();
+            }
+        });
+        rlock.release().unwrap();
+        other.join().unwrap();
+        assert_eq!(rlock.locked(), Ok(false));
+        rlock.free().unwrap();
+    });
+}
+
+#[test]
+fn freed_while_held_it_leaves_the_next_one_alone() {
+    Model::new("rlock: freed while held, it leaves the next one alone").check(|| {
+        let rlock = rlock();
+        let owner = spawn(move || {
+            let held = rlock.acquire();
+            if held.is_ok() {
+                let _ = rlock.acquire();
+                let _ = rlock.release();
+                let _ = rlock.release();
+            }
+        });
+        rlock.free().unwrap();
+        let newer = self::rlock();
+        newer.acquire().unwrap();
+        owner.join().unwrap();
+        assert_eq!(newer.recursion_count(), Ok(1));
+        newer.release().unwrap();
+        newer.free().unwrap();
+    });
+}

@@ -1,0 +1,117 @@
+//! Where threads sleep under a model checker, and the clock that ends their waits.
+//!
+//! A thread that waits compares the word and lies down in one step, as in the kernel. Time passes when the model
+//! says so (`advance`), which may be at any point of what the others do.
+
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::engine::{self, Bucket, Parked};
+use crate::atomic::AtomicU32;
+use crate::time::Deadline;
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    Asleep,
+    Woken,
+    Late,
+}
+
+struct Sleeper {
+    address: usize,
+    deadline: Deadline,
+    thread: Parked,
+    state: Rc<Cell<State>>,
+}
+
+const BEGINNING: u64 = 1_000_000_000;
+
+thread_local! {
+    static SLEEPERS: RefCell<Vec<Sleeper>> = const { RefCell::new(Vec::new()) };
+    static NOW: Cell<u64> = const { Cell::new(BEGINNING) };
+    /// How much time passes with each look at the clock.
+    static SPEED: Cell<u64> = const { Cell::new(0) };
+}
+
+pub(super) fn reset() {
+    SLEEPERS.with_borrow_mut(Vec::clear);
+    NOW.set(BEGINNING);
+    SPEED.set(0);
+    engine::forget_run();
+}
+
+/// The model's time.
+pub(crate) fn now() -> Deadline {
+    NOW.set(NOW.get() + SPEED.get());
+    Deadline(NOW.get())
+}
+
+/// Time passes, in nanoseconds; waits whose time has run out end.
+pub fn advance(nanoseconds: u64) {
+    engine::step();
+    NOW.set(NOW.get() + nanoseconds);
+    let late = |sleeper: &Sleeper| sleeper.deadline.has_passed();
+    wake_those(late, usize::MAX, State::Late);
+}
+
+/// From now on time flies: all waits with a limit end, also those that have not begun.
+pub fn fly() {
+    const FAST: u64 = 1_000_000_000;
+    SPEED.set(FAST);
+    advance(FAST);
+}
+
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    let address = word.as_ptr() as usize;
+    let state = Rc::new(Cell::new(State::Asleep));
+    let early = Bucket::of(address).during(|| {
+        if load(word) != expected {
+            return Some(true);
+        }
+        if deadline.has_passed() {
+            return Some(false);
+        }
+        let (_, thread) = engine::current();
+        let state = state.clone();
+        SLEEPERS.with_borrow_mut(|all| all.push(Sleeper { address, deadline, thread, state }));
+        None
+    });
+    if let Some(result) = early {
+        return result;
+    }
+    while state.get() == State::Asleep {
+        engine::park();
+    }
+    state.get() == State::Woken
+}
+
+pub(crate) fn wake(word: &AtomicU32, count: u32) {
+    let address = word.as_ptr() as usize;
+    Bucket::of(address)
+        .during(|| wake_those(|sleeper| sleeper.address == address, count as usize, State::Woken));
+}
+
+fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) {
+    let woken: Vec<Sleeper> = SLEEPERS.with_borrow_mut(|all| {
+        let mut left = count;
+        all.extract_if(.., |sleeper| {
+            let chosen = left > 0 && which(sleeper);
+            left -= usize::from(chosen);
+            chosen
+        })
+        .collect()
+    });
+    woken.iter().for_each(|sleeper| sleeper.state.set(state));
+    woken.iter().for_each(|sleeper| sleeper.thread.unpark());
+}
+
+#[cfg(model = "loom")]
+fn load(word: &AtomicU32) -> u32 {
+    engine::load_half(word.as_ptr() as usize)
+}
+
+#[cfg(not(model = "loom"))]
+fn load(word: &AtomicU32) -> u32 {
+    // SAFETY: the word lives; threads of a model run one at a time.
+    unsafe { *word.as_ptr() }
+}

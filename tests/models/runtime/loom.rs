@@ -1,0 +1,245 @@
+//! loom's part.
+//!
+//! Each of the library's atomics has one of loom's, found by its address, from the first access in a run on. loom
+//! demands that an atomic is made before any thread can know of it; which there will be is learned on the way: an
+//! access to an unknown one, when there are other threads, ends the run, and all begins anew with that one known.
+
+use core::cell::RefCell;
+use core::sync::atomic as machine;
+use core::sync::atomic::Ordering;
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use loom::sync::atomic as modelled;
+
+use super::{Model, is_running, setting};
+use crate::model::thread;
+
+pub use loom::thread::JoinHandle;
+pub(in crate::model) type Id = loom::thread::ThreadId;
+pub(in crate::model) use loom::sync::atomic::AtomicU64 as Number;
+pub(in crate::model) type Parked = loom::thread::Thread;
+
+/// What loom keeps for an address: an atomic of some width, or data that one thread at a time may touch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum What {
+    U8,
+    U32,
+    U64,
+    Data,
+}
+
+enum Kept {
+    U8(Announced<modelled::AtomicU8>),
+    U32(Announced<modelled::AtomicU32>),
+    U64(Announced<modelled::AtomicU64>),
+    Data(loom::cell::UnsafeCell<()>),
+}
+
+/// An atomic whose accesses are announced first. To find which of them may come in another order, loom compares each
+/// with the last one alone: a thread that loads and then changes a word hides from it that others had loaded that
+/// word before. So there is a change, of another word and without any order of its own, before each access.
+struct Announced<T> {
+    shadow: modelled::AtomicU8,
+    word: T,
+}
+
+impl<T> Announced<T> {
+    fn new(word: T) -> Self {
+        Announced { shadow: modelled::AtomicU8::new(0), word }
+    }
+
+    fn access(&self) -> &T {
+        self.shadow.store(0, Ordering::Relaxed);
+        &self.word
+    }
+}
+
+type Place = (usize, What);
+
+/// All that have been met in any run.
+static KNOWN: Mutex<BTreeSet<Place>> = Mutex::new(BTreeSet::new());
+
+thread_local! {
+    /// Those of this run. Boxed, so that they stay where they are.
+    static KEPT: RefCell<HashMap<Place, Box<Kept>>> = RefCell::new(HashMap::new());
+    static BUCKETS: RefCell<HashMap<usize, Arc<loom::sync::Mutex<()>>>> = RefCell::new(HashMap::new());
+}
+
+/// The payload with which a run ends that has met an unknown atomic.
+struct Learned;
+
+fn known() -> std::sync::MutexGuard<'static, BTreeSet<Place>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn make((address, what): Place) -> Kept {
+    // SAFETY: the place of an atomic of this width in the library's memory, which is never unmapped.
+    unsafe {
+        match what {
+            What::U8 => Kept::U8(Announced::new(modelled::AtomicU8::new(*(address as *const u8)))),
+            What::U32 => Kept::U32(Announced::new(modelled::AtomicU32::new(*(address as *const u32)))),
+            What::U64 => Kept::U64(Announced::new(modelled::AtomicU64::new(*(address as *const u64)))),
+            What::Data => Kept::Data(loom::cell::UnsafeCell::new(())),
+        }
+    }
+}
+
+/// What loom keeps for this place, during this run.
+fn kept(place: Place) -> &'static Kept {
+    let found = KEPT.with_borrow(|kept| kept.get(&place).map(|kept| &raw const **kept));
+    let found = found.unwrap_or_else(|| {
+        known().insert(place);
+        if thread::has_others() {
+            resume_unwind(Box::new(Learned));
+        }
+        let new = Box::new(make(place));
+        KEPT.with_borrow_mut(|kept| &raw const **kept.entry(place).or_insert(new))
+    });
+    // SAFETY: boxed, and dropped when the next run begins.
+    unsafe { &*found }
+}
+
+/// Finds loom's word for the machine's.
+pub(in crate::model) trait Word {
+    type Modelled: 'static;
+
+    fn of(&self) -> &'static Self::Modelled;
+}
+
+macro_rules! word {
+    ($name:ident, $what:ident) => {
+        impl Word for machine::$name {
+            type Modelled = modelled::$name;
+
+            fn of(&self) -> &'static modelled::$name {
+                match kept((self.as_ptr() as usize, What::$what)) {
+                    Kept::$what(word) => word.access(),
+                    _ => unreachable!(),
+                }
+            }
+        }
+    };
+}
+
+word!(AtomicU8, U8);
+word!(AtomicU32, U32);
+word!(AtomicU64, U64);
+
+/// The value at this address, which may be half of a word of 64 bits.
+pub(in crate::model) fn load_half(address: usize) -> u32 {
+    let whole = address & !7;
+    if known().contains(&(whole, What::U64)) {
+        let Kept::U64(word) = kept((whole, What::U64)) else { unreachable!() };
+        let word = word.access().load(Ordering::Relaxed);
+        let upper = (address == whole) == cfg!(target_endian = "big");
+        return if upper { (word >> 32) as u32 } else { word as u32 };
+    }
+    let Kept::U32(word) = kept((address, What::U32)) else { unreachable!() };
+    word.access().load(Ordering::Relaxed)
+}
+
+/// The caller alone touches the data at this address, until the next who does so has heard of it.
+pub(in crate::model) fn touch(address: usize) {
+    if is_running() {
+        let Kept::Data(data) = kept((address, What::Data)) else { unreachable!() };
+        data.with_mut(|_| ());
+    }
+}
+
+/// Data of a model's own.
+pub(in crate::model) struct CheckedCell(loom::cell::UnsafeCell<()>);
+
+impl CheckedCell {
+    pub(in crate::model) fn new() -> Self {
+        CheckedCell(loom::cell::UnsafeCell::new(()))
+    }
+
+    pub(in crate::model) fn during<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.0.with_mut(|_| ());
+        f()
+    }
+}
+
+/// Is no step: loom looks after that itself.
+pub(in crate::model) fn step() {}
+
+pub(super) fn yield_now() {
+    loom::thread::yield_now();
+}
+
+pub(super) fn fence(ordering: Ordering) {
+    modelled::fence(ordering);
+}
+
+pub(in crate::model) fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    loom::thread::Builder::new().stack_size(1 << 16).spawn(f).unwrap()
+}
+
+pub(in crate::model) fn current() -> (Id, Parked) {
+    let current = loom::thread::current();
+    (current.id(), current)
+}
+
+pub(in crate::model) fn park() {
+    loom::thread::park();
+}
+
+/// The kernel's lock around those who sleep at one address.
+pub(in crate::model) struct Bucket(Arc<loom::sync::Mutex<()>>);
+
+impl Bucket {
+    pub(in crate::model) fn of(address: usize) -> Self {
+        Bucket(BUCKETS.with_borrow_mut(|buckets| buckets.entry(address).or_default().clone()))
+    }
+
+    pub(in crate::model) fn during<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _locked = self.0.lock().unwrap();
+        f()
+    }
+}
+
+/// On the first thread of a run, while there is no other.
+pub(super) fn begin_run() {
+    for &place in known().iter() {
+        if !KEPT.with_borrow(|kept| kept.contains_key(&place)) {
+            let new = Box::new(make(place));
+            KEPT.with_borrow_mut(|kept| kept.insert(place, new));
+        }
+    }
+}
+
+pub(in crate::model) fn forget_run() {
+    KEPT.with_borrow_mut(HashMap::clear);
+    BUCKETS.with_borrow_mut(HashMap::clear);
+}
+
+pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u64 {
+    let run = Arc::new(run);
+    loop {
+        let runs = Arc::new(machine::AtomicU64::new(0));
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(setting("MODEL_PREEMPTIONS", model.preemptions as u64) as usize);
+        builder.max_branches = 100_000;
+        builder.checkpoint_interval = 1000;
+        builder.max_duration = Some(Duration::from_secs(setting("MODEL_SECONDS", 3600)));
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            let (run, runs) = (run.clone(), runs.clone());
+            builder.check(move || {
+                runs.fetch_add(1, Ordering::Relaxed);
+                run();
+            });
+        }));
+        super::RUNS.set(false);
+        match checked {
+            Ok(()) => return runs.load(Ordering::Relaxed),
+            Err(payload) if payload.is::<Learned>() => {}
+            Err(payload) => {
+                println!("{}: broken in run {}", model.name, runs.load(Ordering::Relaxed));
+                resume_unwind(payload);
+            }
+        }
+    }
+}

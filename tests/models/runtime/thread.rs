@@ -1,0 +1,97 @@
+//! The threads of a model: the block that the library keeps for each, and the record on which it sleeps.
+
+use core::cell::{Cell, RefCell, UnsafeCell};
+use core::ffi::c_void;
+use std::collections::HashMap;
+
+use super::engine;
+use crate::park::waiter::Waiter;
+use crate::per_thread::PerThread;
+
+pub use super::engine::JoinHandle;
+
+/// How many threads a model may have.
+const MOST: usize = 64;
+
+/// Their records, at the same addresses in each run.
+struct Records(UnsafeCell<[u8; MOST * size_of::<Waiter>()]>);
+
+// SAFETY: only one model runs at a time, on one thread of the system's.
+unsafe impl Sync for Records {}
+
+#[repr(align(64))]
+struct Aligned(Records);
+
+static RECORDS: Aligned = Aligned(Records(UnsafeCell::new([0; MOST * size_of::<Waiter>()])));
+
+struct Block {
+    number: usize,
+    content: Box<PerThread>,
+}
+
+thread_local! {
+    static BLOCKS: RefCell<HashMap<engine::Id, Block>> = RefCell::new(HashMap::new());
+    static SPAWNED: Cell<usize> = const { Cell::new(0) };
+}
+
+pub(super) fn reset() {
+    BLOCKS.with_borrow_mut(HashMap::clear);
+    SPAWNED.set(0);
+    // SAFETY: as above; zero is a valid record.
+    unsafe { (*RECORDS.0.0.get()).fill(0) };
+}
+
+/// Whether the first thread has started others.
+#[cfg_attr(not(model = "loom"), expect(dead_code, reason = "loom alone has to know"))]
+pub(super) fn has_others() -> bool {
+    SPAWNED.get() > 0
+}
+
+fn with_block<R>(f: impl FnOnce(&Block) -> R) -> R {
+    let (id, _) = engine::current();
+    BLOCKS.with_borrow_mut(|blocks| {
+        let number = blocks.len();
+        f(blocks.entry(id).or_insert_with(|| {
+            assert!(number < MOST, "a model with too many threads");
+            // SAFETY: zero is the right initial value of every field.
+            let content: Box<PerThread> = Box::new(unsafe { core::mem::zeroed() });
+            content.waiter.set(RECORDS.0.0.get() as usize + number * size_of::<Waiter>());
+            Block { number, content }
+        }))
+    })
+}
+
+/// The calling thread's block.
+pub(crate) fn block() -> *const PerThread {
+    if engine::is_running() {
+        return with_block(|block| &raw const *block.content);
+    }
+    thread_local! {
+        // SAFETY: as above.
+        static OUTSIDE: Box<PerThread> = Box::new(unsafe { core::mem::zeroed() });
+    }
+    OUTSIDE.with(|block| &raw const **block)
+}
+
+/// Each thread has a CPU of its own.
+pub(crate) fn cpu() -> i32 {
+    if engine::is_running() { with_block(|block| block.number as i32) } else { 0 }
+}
+
+/// Starts a thread of the model, whose end the library hears of like that of any other.
+pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    SPAWNED.set(SPAWNED.get() + 1);
+    engine::spawn(move || {
+        let result = f();
+        crate::runtime::end::announce();
+        result
+    })
+}
+
+/// Starts a thread of the library's own.
+pub(crate) fn start(entry: extern "C-unwind" fn(*mut c_void) -> *mut c_void, arg: *mut c_void) {
+    let arg = arg as usize;
+    drop(spawn(move || {
+        entry(arg as *mut c_void);
+    }));
+}
