@@ -64,8 +64,7 @@ pub(crate) fn arm() -> Result<()> {
 #[cfg(model)]
 pub(crate) fn announce() {
     while (ARMED..LAST).contains(&per_thread::with(|mine| mine.end_rounds.get())) {
-        // SAFETY: the argument means nothing.
-        unsafe { round(core::ptr::null_mut()) };
+        next_round();
     }
 }
 
@@ -86,6 +85,10 @@ pub(crate) fn waiter() -> Result<&'static Waiter> {
 }
 
 unsafe extern "C" fn round(_: *mut c_void) {
+    next_round();
+}
+
+fn next_round() {
     let rounds = per_thread::with(|mine| {
         mine.end_rounds.set(mine.end_rounds.get() + 1);
         mine.end_rounds.get()

@@ -35,12 +35,12 @@ fn a_predicate_comes_true(condition: Handle<Condition>) {
 
 #[test]
 fn a_notify_ends_the_wait() {
-    Model::new("condition: a notify ends the wait").check(|| a_predicate_comes_true(condition()));
+    Model::new("condition: a notify ends the wait").preemptions(2).check(|| a_predicate_comes_true(condition()));
 }
 
 #[test]
 fn over_a_lock_too() {
-    Model::new("condition: over a lock too").check(|| {
+    Model::new("condition: over a lock too").preemptions(2).check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         a_predicate_comes_true(Handle::<Condition>::new_with_lock(lock).unwrap());
         lock.free().unwrap();
@@ -98,7 +98,7 @@ fn no_notify_is_lost_to_a_waiter_whose_time_runs_out() {
 
 #[test]
 fn a_time_out_and_a_notify_agree() {
-    Model::new("condition: a time-out and a notify agree").preemptions(2).check(|| {
+    Model::new("condition: a time-out and a notify agree").preemptions(1).check(|| {
         let condition = condition();
         let waiting = Arc::new(Plain::new(false));
         let waiter = {

@@ -42,7 +42,7 @@ fn so_does_one_that_looks() {
 
 #[test]
 fn it_excludes() {
-    Model::new("semaphore: one unit excludes").preemptions(2).check(|| {
+    Model::new("semaphore: one unit excludes").preemptions(1).check(|| {
         let (semaphore, data) = (semaphore(1), Arc::new(Plain::new(0)));
         let turn = move |data: &Plain<u32>| {
             assert_eq!(semaphore.acquire(Timeout::FOREVER), Ok(true));
@@ -119,7 +119,7 @@ fn also_when_one_looks() {
 
 #[test]
 fn a_time_out_does_not_take_the_unit_of_another_along() {
-    Model::new("semaphore: a time-out does not take the unit of another along").preemptions(2).check(|| {
+    Model::new("semaphore: a time-out does not take the unit of another along").preemptions(1).check(|| {
         let semaphore = semaphore(0);
         let late = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
         let patient = spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap());
@@ -147,12 +147,15 @@ fn is_freed_by_its_releaser() {
 
 #[test]
 fn its_releaser_may_free_it() {
-    Model::new("semaphore: its releaser may free it").check(is_freed_by_its_releaser);
+    Model::new("semaphore: its releaser may free it").preemptions(2).check(is_freed_by_its_releaser);
 }
 
 #[test]
 fn also_beside_one_that_looks() {
-    Model::new("semaphore: also beside one that looks").looking().check(is_freed_by_its_releaser);
+    Model::new("semaphore: also beside one that looks")
+        .looking()
+        .preemptions(2)
+        .check(is_freed_by_its_releaser);
 }
 
 #[test]

@@ -128,17 +128,18 @@ word!(AtomicU8, U8);
 word!(AtomicU32, U32);
 word!(AtomicU64, U64);
 
-/// The value at this address, which may be half of a word of 64 bits.
+/// The value at this address, which may be half of a word of 64 bits, as the kernel sees it: what was done before it
+/// was written is seen, too, by whoever hears that it was not the expected one.
 pub(in crate::model) fn load_half(address: usize) -> u32 {
     let whole = address & !7;
     if known().contains(&(whole, What::U64)) {
         let Kept::U64(word) = kept((whole, What::U64)) else { unreachable!() };
-        let word = word.access().load(Ordering::Relaxed);
+        let word = word.access().load(Ordering::Acquire);
         let upper = (address == whole) == cfg!(target_endian = "big");
         return if upper { (word >> 32) as u32 } else { word as u32 };
     }
     let Kept::U32(word) = kept((address, What::U32)) else { unreachable!() };
-    word.access().load(Ordering::Relaxed)
+    word.access().load(Ordering::Acquire)
 }
 
 /// The caller alone touches the data at this address, until the next who does so has heard of it.
