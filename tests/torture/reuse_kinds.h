@@ -1,0 +1,361 @@
+/* The ten kinds of handles: how an object is made that bears a mark, seen to be untouched and freed, and what can be
+ * called with a handle of it. (tests/handle.c calls each function there is; these are such as would change another
+ * object, or tell of it. None of them would wait long if it did.) */
+#ifndef REUSE_KINDS_H
+#define REUSE_KINDS_H
+
+#include "torture.h"
+
+/* The answer of a function without a status. */
+static inline threading_status answer(bool good)
+{
+    return good ? THREADING_OK : threading_last_error();
+}
+
+static inline void made(const void *object)
+{
+    TORTURE_CHECK(object != NULL);
+}
+
+/* ---------------------------------------------------------------------------------------------------- thread */
+
+static inline void *thread_make(unsigned mark)
+{
+    threading_thread *thread = threading_thread_new(NULL, (void *)(uintptr_t)mark);
+    char name[] = {'u', 'n', 't', 'o', 'u', 'c', 'h', 'e', 'd', (char)('0' + mark), '\0'};
+    made(thread);
+    TORTURE_STATUS(threading_thread_set_daemon(thread, mark % 2), THREADING_OK);
+    TORTURE_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
+    return thread;
+}
+
+static inline void thread_end(void *h, unsigned mark)
+{
+    TORTURE_CHECK(threading_thread_arg(h) == (void *)(uintptr_t)mark && threading_thread_ident(h) == 0);
+    TORTURE_CHECK(threading_thread_is_daemon(h) == (mark % 2 == 1));
+    TORTURE_CHECK(threading_thread_name(h)[9] == (char)('0' + mark));
+    TORTURE_STATUS(threading_thread_free(h), THREADING_OK);
+}
+
+static inline threading_status thread_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_thread_free(h);
+    case 1: return answer(threading_thread_ref(h) != NULL);
+    case 2: return threading_thread_set_name(h, "touched");
+    case 3: return threading_thread_set_daemon(h, 1);
+    case 4: return threading_thread_start(h);
+    case 5: return threading_thread_join_timeout(h, 0);
+    case 6: return threading_thread_set_arg_destructor(h, NULL);
+    case 7: return answer(threading_thread_name(h) != NULL);
+    default: return answer(threading_thread_ident(h) != 0);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------ list of threads */
+
+static inline void *list_make(unsigned mark)
+{
+    threading_thread_list *list = threading_enumerate();
+    (void)mark;
+    made(list);
+    return list;
+}
+
+static inline void list_end(void *h, unsigned mark)
+{
+    (void)mark;
+    TORTURE_CHECK(threading_thread_list_len(h) >= 1);
+    TORTURE_CHECK(threading_thread_list_get(h, 0) == threading_main_thread());
+    TORTURE_STATUS(threading_thread_list_free(h), THREADING_OK);
+}
+
+static inline threading_status list_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_thread_list_free(h);
+    case 1: return answer(threading_thread_list_len(h) != 0);
+    default: return answer(threading_thread_list_get(h, 0) != NULL);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------- timer */
+
+static inline void *timer_make(unsigned mark)
+{
+    threading_timer *timer = threading_timer_new(1000 + mark, NULL, NULL);
+    made(timer);
+    if (mark % 2 == 1)
+        TORTURE_STATUS(threading_timer_start(timer), THREADING_OK);
+    return timer;
+}
+
+static inline void timer_end(void *h, unsigned mark)
+{
+    threading_thread *thread = threading_timer_thread(h);
+    TORTURE_CHECK(threading_timer_interval(h) == 1000 + mark);
+    TORTURE_CHECK(threading_thread_is_alive(thread) == (mark % 2 == 1));
+    TORTURE_STATUS(threading_timer_cancel(h), THREADING_OK);
+    TORTURE_STATUS(threading_timer_free(h), THREADING_OK);
+}
+
+static inline threading_status timer_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_timer_free(h);
+    case 1: return answer(threading_timer_ref(h) != NULL);
+    case 2: return threading_timer_start(h);
+    case 3: return threading_timer_cancel(h);
+    case 4: return answer(threading_timer_thread(h) != NULL);
+    default: return answer(threading_timer_interval(h) != 0);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- lock and rlock */
+
+static inline void *lock_make(unsigned mark)
+{
+    threading_lock *lock = threading_lock_new();
+    made(lock);
+    if (mark % 2 == 1)
+        TORTURE_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    return lock;
+}
+
+static inline void lock_end(void *h, unsigned mark)
+{
+    TORTURE_CHECK(threading_lock_locked(h) == (mark % 2 == 1));
+    TORTURE_STATUS(threading_lock_free(h), THREADING_OK);
+}
+
+static inline threading_status lock_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_lock_free(h);
+    case 1: return answer(threading_lock_ref(h) != NULL);
+    case 2: return threading_lock_acquire_timeout(h, 0.01);
+    case 3: return threading_lock_try_acquire(h);
+    case 4: return threading_lock_release(h);
+    case 5: return threading_lock_at_fork_reinit(h);
+    case 6: return answer(threading_condition_new_with_lock(h) != NULL);
+    default: return answer(threading_lock_locked(h));
+    }
+}
+
+static inline void *rlock_make(unsigned mark)
+{
+    threading_rlock *rlock = threading_rlock_new();
+    made(rlock);
+    for (unsigned i = 0; i < mark % 4; i++)
+        TORTURE_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+    return rlock;
+}
+
+static inline void rlock_end(void *h, unsigned mark)
+{
+    TORTURE_CHECK(threading_rlock_recursion_count(h) == mark % 4);
+    TORTURE_CHECK(threading_rlock_locked(h) == (mark % 4 > 0));
+    TORTURE_STATUS(threading_rlock_free(h), THREADING_OK);
+}
+
+static inline threading_status rlock_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_rlock_free(h);
+    case 1: return answer(threading_rlock_ref(h) != NULL);
+    case 2: return threading_rlock_acquire_timeout(h, 0.01);
+    case 3: return threading_rlock_try_acquire(h);
+    case 4: return threading_rlock_release(h);
+    case 5: return threading_rlock_at_fork_reinit(h);
+    case 6: return answer(threading_condition_new_with_rlock(h) != NULL);
+    case 7: return answer(threading_rlock_is_owned(h));
+    default: return answer(threading_rlock_locked(h));
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- condition */
+
+static inline void *condition_make(unsigned mark)
+{
+    threading_condition *condition = threading_condition_new();
+    made(condition);
+    if (mark % 2 == 1)
+        TORTURE_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    return condition;
+}
+
+static inline void condition_end(void *h, unsigned mark)
+{
+    TORTURE_CHECK(threading_condition_is_owned(h) == (mark % 2 == 1));
+    TORTURE_CHECK(threading_condition_locked(h) == (mark % 2 == 1));
+    TORTURE_STATUS(threading_condition_free(h), THREADING_OK);
+}
+
+static inline threading_status condition_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_condition_free(h);
+    case 1: return answer(threading_condition_ref(h) != NULL);
+    case 2: return threading_condition_acquire_timeout(h, 0.01);
+    case 3: return threading_condition_release(h);
+    case 4: return threading_condition_wait_timeout(h, 0.01);
+    case 5: return threading_condition_notify(h, 1);
+    case 6: return threading_condition_notify_all(h);
+    case 7: return threading_condition_at_fork_reinit(h);
+    default: return answer(threading_condition_locked(h));
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- semaphore */
+
+static inline void *semaphore_make(unsigned mark)
+{
+    threading_semaphore *semaphore =
+        mark % 2 == 1 ? threading_semaphore_new_bounded(mark) : threading_semaphore_new(mark);
+    made(semaphore);
+    return semaphore;
+}
+
+static inline void semaphore_end(void *h, unsigned mark)
+{
+    TORTURE_CHECK(threading_semaphore_value(h) == mark);
+    TORTURE_STATUS(threading_semaphore_release(h), mark % 2 == 1 ? THREADING_ERR_OVER_RELEASED : THREADING_OK);
+    TORTURE_STATUS(threading_semaphore_free(h), THREADING_OK);
+}
+
+static inline threading_status semaphore_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_semaphore_free(h);
+    case 1: return answer(threading_semaphore_ref(h) != NULL);
+    case 2: return threading_semaphore_acquire_timeout(h, 0.01);
+    case 3: return threading_semaphore_try_acquire(h);
+    case 4: return threading_semaphore_release(h);
+    case 5: return threading_semaphore_release_n(h, 2);
+    default: return answer(threading_semaphore_value(h) != 0);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------- event */
+
+static inline void *event_make(unsigned mark)
+{
+    threading_event *event = threading_event_new();
+    made(event);
+    if (mark % 2 == 1)
+        TORTURE_STATUS(threading_event_set(event), THREADING_OK);
+    return event;
+}
+
+static inline void event_end(void *h, unsigned mark)
+{
+    TORTURE_CHECK(threading_event_is_set(h) == (mark % 2 == 1));
+    TORTURE_STATUS(threading_event_free(h), THREADING_OK);
+}
+
+static inline threading_status event_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_event_free(h);
+    case 1: return answer(threading_event_ref(h) != NULL);
+    case 2: return threading_event_wait_timeout(h, 0.01);
+    case 3: return threading_event_set(h);
+    case 4: return threading_event_clear(h);
+    case 5: return threading_event_at_fork_reinit(h);
+    default: return answer(threading_event_is_set(h));
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------- barrier */
+
+static inline void *barrier_make(unsigned mark)
+{
+    threading_barrier *barrier = threading_barrier_new(2 + mark, NULL, NULL);
+    made(barrier);
+    if (mark % 2 == 1)
+        TORTURE_STATUS(threading_barrier_abort(barrier), THREADING_OK);
+    return barrier;
+}
+
+static inline void barrier_end(void *h, unsigned mark)
+{
+    TORTURE_CHECK(threading_barrier_parties(h) == 2 + mark && threading_barrier_n_waiting(h) == 0);
+    TORTURE_CHECK(threading_barrier_broken(h) == (mark % 2 == 1));
+    TORTURE_STATUS(threading_barrier_free(h), THREADING_OK);
+}
+
+static inline threading_status barrier_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_barrier_free(h);
+    case 1: return answer(threading_barrier_ref(h) != NULL);
+    case 2: return threading_barrier_wait_timeout(h, 0.01, NULL);
+    case 3: return threading_barrier_set_timeout(h, 0.01);
+    case 4: return threading_barrier_reset(h);
+    case 5: return threading_barrier_abort(h);
+    case 6: return answer(threading_barrier_parties(h) != 0);
+    default: return answer(threading_barrier_broken(h));
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------- local */
+
+static inline void *local_make(unsigned mark)
+{
+    threading_local *local = threading_local_new(NULL);
+    made(local);
+    TORTURE_STATUS(threading_local_set(local, local), THREADING_OK);
+    if (mark % 2 == 1)
+        TORTURE_STATUS(threading_local_set_attr(local, "odd", local), THREADING_OK);
+    return local;
+}
+
+static inline void local_end(void *h, unsigned mark)
+{
+    void *value = NULL;
+    TORTURE_CHECK(threading_local_get(h) == h);
+    TORTURE_STATUS(threading_local_get_attr(h, "odd", &value), mark % 2 == 1 ? THREADING_OK : THREADING_NO_VALUE);
+    TORTURE_CHECK(value == (mark % 2 == 1 ? h : NULL));
+    TORTURE_STATUS(threading_local_free(h), THREADING_OK);
+}
+
+static inline threading_status local_call(void *h, unsigned which)
+{
+    switch (which) {
+    case 0: return threading_local_free(h);
+    case 1: return answer(threading_local_ref(h) != NULL);
+    case 2: return threading_local_set(h, NULL);
+    case 3: return threading_local_lookup(h, NULL);
+    case 4: return threading_local_del(h);
+    case 5: return threading_local_set_attr(h, "odd", NULL);
+    case 6: return threading_local_del_attr(h, "odd");
+    default: return answer(threading_local_get(h) != NULL);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------------- all */
+
+enum { MARKS = 8 };
+
+static const struct kind {
+    const char *name;
+    void *(*make)(unsigned mark);
+    void (*end)(void *handle, unsigned mark);
+    threading_status (*call)(void *handle, unsigned which);
+    unsigned calls;
+} kinds[] = {
+    {"threads", thread_make, thread_end, thread_call, 9},
+    {"lists of threads", list_make, list_end, list_call, 3},
+    {"timers", timer_make, timer_end, timer_call, 6},
+    {"locks", lock_make, lock_end, lock_call, 8},
+    {"rlocks", rlock_make, rlock_end, rlock_call, 9},
+    {"conditions", condition_make, condition_end, condition_call, 9},
+    {"semaphores", semaphore_make, semaphore_end, semaphore_call, 7},
+    {"events", event_make, event_end, event_call, 7},
+    {"barriers", barrier_make, barrier_end, barrier_call, 8},
+    {"locals", local_make, local_end, local_call, 8},
+};
+
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+#endif
