@@ -1,0 +1,347 @@
+/* Waits amid the storm: a timed one lasts as long as it should, an untimed one ends by its cause alone. */
+#ifndef STORM_WAITS_H
+#define STORM_WAITS_H
+
+#include "storm.h"
+
+/* All objects that one pair of threads needs: one that waits, and one that ends its waits. */
+struct pair {
+    const struct family *family;
+    threading_lock *lock;
+    threading_rlock *rlock;
+    threading_condition *condition;
+    threading_semaphore *semaphore;
+    threading_event *event, *end;
+    threading_barrier *barrier;
+    threading_thread *joined;
+    _Atomic uint64_t ready, about, caused, done; /* numbers of waits */
+};
+
+struct family {
+    const char *name;
+    threading_status (*timed)(struct pair *, double seconds); /* what nobody ends */
+    threading_status runs_out;
+    threading_status (*untimed)(struct pair *);
+    void (*prepare)(struct pair *); /* by the one that will end the wait; may be NULL */
+    void (*end)(struct pair *);
+};
+
+/* Whether this wait's cause has come: asked before the end is made, and after the wait. */
+static inline void cause(struct pair *pair)
+{
+    atomic_store(&pair->caused, atomic_load(&pair->ready));
+}
+
+static inline bool is_caused(struct pair *pair)
+{
+    return atomic_load(&pair->caused) == atomic_load(&pair->ready);
+}
+
+/* -------------------------------------------------------------------------------------------- lock and rlock */
+
+static inline threading_status lock_timed(struct pair *p, double seconds)
+{
+    return threading_lock_acquire_timeout(p->lock, seconds);
+}
+
+static inline threading_status lock_untimed(struct pair *p)
+{
+    threading_status status = threading_lock_acquire(p->lock);
+    TORTURE_CHECK(is_caused(p));
+    TORTURE_STATUS(threading_lock_release(p->lock), THREADING_OK);
+    return status;
+}
+
+static inline void lock_prepare(struct pair *p)
+{
+    TORTURE_STATUS(threading_lock_acquire(p->lock), THREADING_OK);
+}
+
+static inline void lock_end(struct pair *p)
+{
+    cause(p);
+    TORTURE_STATUS(threading_lock_release(p->lock), THREADING_OK);
+}
+
+static inline threading_status rlock_timed(struct pair *p, double seconds)
+{
+    return threading_rlock_acquire_timeout(p->rlock, seconds);
+}
+
+static inline threading_status rlock_untimed(struct pair *p)
+{
+    threading_status status = threading_rlock_acquire(p->rlock);
+    TORTURE_CHECK(is_caused(p));
+    TORTURE_STATUS(threading_rlock_release(p->rlock), THREADING_OK);
+    return status;
+}
+
+static inline void rlock_prepare(struct pair *p)
+{
+    TORTURE_STATUS(threading_rlock_acquire(p->rlock), THREADING_OK);
+}
+
+static inline void rlock_end(struct pair *p)
+{
+    cause(p);
+    TORTURE_STATUS(threading_rlock_release(p->rlock), THREADING_OK);
+}
+
+/* ------------------------------------------------------------------------------------------------- condition */
+
+static inline threading_status condition_timed(struct pair *p, double seconds)
+{
+    TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
+    threading_status status = threading_condition_wait_timeout(p->condition, seconds);
+    TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
+    return status;
+}
+
+static inline threading_status condition_untimed(struct pair *p)
+{
+    TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
+    atomic_store(&p->about, atomic_load(&p->ready)); /* in line before the lock is free again */
+    threading_status status = threading_condition_wait(p->condition);
+    TORTURE_CHECK(is_caused(p));
+    TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
+    return status;
+}
+
+static inline int never(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static inline int pair_is_caused(void *arg)
+{
+    struct pair *p = arg;
+    atomic_store(&p->about, atomic_load(&p->ready));
+    return is_caused(p);
+}
+
+static inline threading_status wait_for_timed(struct pair *p, double seconds)
+{
+    TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
+    threading_status status = threading_condition_wait_for_timeout(p->condition, never, NULL, seconds);
+    TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
+    return status;
+}
+
+static inline threading_status wait_for_untimed(struct pair *p)
+{
+    TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
+    threading_status status = threading_condition_wait_for(p->condition, pair_is_caused, p);
+    TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
+    return status;
+}
+
+static inline void condition_end(struct pair *p)
+{
+    TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
+    cause(p);
+    TORTURE_STATUS(threading_condition_notify(p->condition, 1), THREADING_OK);
+    TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
+}
+
+/* --------------------------------------------------------------------------------- semaphore, event, barrier */
+
+static inline threading_status semaphore_timed(struct pair *p, double seconds)
+{
+    return threading_semaphore_acquire_timeout(p->semaphore, seconds);
+}
+
+static inline threading_status semaphore_untimed(struct pair *p)
+{
+    return threading_semaphore_acquire(p->semaphore);
+}
+
+static inline void semaphore_end(struct pair *p)
+{
+    cause(p);
+    TORTURE_STATUS(threading_semaphore_release(p->semaphore), THREADING_OK);
+}
+
+static inline threading_status event_timed(struct pair *p, double seconds)
+{
+    return threading_event_wait_timeout(p->event, seconds);
+}
+
+static inline threading_status event_untimed(struct pair *p)
+{
+    return threading_event_wait(p->event);
+}
+
+static inline void event_prepare(struct pair *p)
+{
+    TORTURE_STATUS(threading_event_clear(p->event), THREADING_OK);
+}
+
+static inline void event_end(struct pair *p)
+{
+    cause(p);
+    TORTURE_STATUS(threading_event_set(p->event), THREADING_OK);
+}
+
+static inline threading_status barrier_timed(struct pair *p, double seconds)
+{
+    threading_status status = threading_barrier_wait_timeout(p->barrier, seconds, NULL);
+    TORTURE_STATUS(threading_barrier_reset(p->barrier), THREADING_OK);
+    return status;
+}
+
+static inline threading_status barrier_untimed(struct pair *p)
+{
+    return threading_barrier_wait(p->barrier, NULL);
+}
+
+static inline void barrier_end(struct pair *p)
+{
+    cause(p);
+    TORTURE_STATUS(threading_barrier_wait(p->barrier, NULL), THREADING_OK);
+}
+
+/* ------------------------------------------------------------------------------ join of threads and of timers */
+
+static inline void *live_until_the_end(void *arg)
+{
+    struct pair *p = arg;
+    TORTURE_STATUS(threading_event_wait(p->end), THREADING_OK);
+    cause(p);
+    return p;
+}
+
+static inline threading_status join_timed(struct pair *p, double seconds)
+{
+    return threading_thread_join_timeout(p->joined, seconds);
+}
+
+static inline threading_status join_untimed(struct pair *p)
+{
+    threading_status status = threading_thread_join(p->joined);
+    TORTURE_CHECK(threading_thread_result(p->joined) == p);
+    TORTURE_STATUS(threading_thread_free(p->joined), THREADING_OK);
+    return status;
+}
+
+static inline void join_prepare(struct pair *p)
+{
+    TORTURE_STATUS(threading_event_clear(p->end), THREADING_OK);
+    p->joined = threading_thread_new(live_until_the_end, p);
+    TORTURE_STATUS(threading_thread_start(p->joined), THREADING_OK);
+}
+
+static inline void timer_prepare(struct pair *p)
+{
+    TORTURE_STATUS(threading_event_clear(p->end), THREADING_OK);
+    threading_timer *timer = threading_timer_new(1e-3, live_until_the_end, p);
+    p->joined = threading_thread_ref(threading_timer_thread(timer));
+    TORTURE_STATUS(threading_timer_start(timer), THREADING_OK);
+    TORTURE_STATUS(threading_timer_free(timer), THREADING_OK);
+}
+
+static inline void join_end(struct pair *p)
+{
+    TORTURE_STATUS(threading_event_set(p->end), THREADING_OK);
+}
+
+static inline threading_status sleep_timed(struct pair *p, double seconds)
+{
+    (void)p;
+    return threading_sleep(seconds);
+}
+
+static const struct family families[] = {
+    {"lock", lock_timed, THREADING_TIMED_OUT, lock_untimed, lock_prepare, lock_end},
+    {"rlock", rlock_timed, THREADING_TIMED_OUT, rlock_untimed, rlock_prepare, rlock_end},
+    {"condition", condition_timed, THREADING_TIMED_OUT, condition_untimed, NULL, condition_end},
+    {"wait_for", wait_for_timed, THREADING_TIMED_OUT, wait_for_untimed, NULL, condition_end},
+    {"semaphore", semaphore_timed, THREADING_TIMED_OUT, semaphore_untimed, NULL, semaphore_end},
+    {"event", event_timed, THREADING_TIMED_OUT, event_untimed, event_prepare, event_end},
+    {"barrier", barrier_timed, THREADING_ERR_BROKEN_BARRIER, barrier_untimed, NULL, barrier_end},
+    {"join", join_timed, THREADING_TIMED_OUT, join_untimed, join_prepare, join_end},
+    {"join of a timer", join_timed, THREADING_TIMED_OUT, join_untimed, timer_prepare, join_end},
+    {"sleep", sleep_timed, THREADING_OK, NULL, NULL, NULL},
+};
+
+enum { FAMILIES = sizeof families / sizeof families[0], UNTIMED = FAMILIES - 1 };
+
+/* --------------------------------------------------------------------------------------------------- threads */
+
+static inline void pair_begin(struct pair *p, const struct family *family)
+{
+    *p = (struct pair){.family = family};
+    p->lock = threading_lock_new();
+    p->rlock = threading_rlock_new();
+    p->condition = threading_condition_new();
+    p->semaphore = threading_semaphore_new(0);
+    p->event = threading_event_new();
+    p->end = threading_event_new();
+    p->barrier = threading_barrier_new(2, NULL, NULL);
+    TORTURE_CHECK(p->lock && p->rlock && p->condition && p->semaphore && p->event && p->end && p->barrier);
+}
+
+static inline void pair_end(struct pair *p)
+{
+    TORTURE_STATUS(threading_lock_free(p->lock), THREADING_OK);
+    TORTURE_STATUS(threading_rlock_free(p->rlock), THREADING_OK);
+    TORTURE_STATUS(threading_condition_free(p->condition), THREADING_OK);
+    TORTURE_STATUS(threading_semaphore_free(p->semaphore), THREADING_OK);
+    TORTURE_STATUS(threading_event_free(p->event), THREADING_OK);
+    TORTURE_STATUS(threading_event_free(p->end), THREADING_OK);
+    TORTURE_STATUS(threading_barrier_free(p->barrier), THREADING_OK);
+}
+
+/* Another thread holds what the timed wait is for, as long as this lasts. */
+static inline void timed_worker(struct worker *worker)
+{
+    struct pair *p = (struct pair *)worker->shared + worker->number;
+    while (scene_goes_on(worker->scene)) {
+        double seconds = random_one_in(&worker->random, 2) ? random_timeout(&worker->random)
+                                                           : (double)random_below(&worker->random, 60000) / 1e6;
+        double began = torture_now();
+        threading_status status = p->family->timed(p, seconds);
+        double lasted = torture_now() - began;
+        if (status != p->family->runs_out || lasted < seconds || lasted > seconds + STRESS_LIMIT)
+            torture_fail(__FILE__, __LINE__, "%s for %.9f s lasted %.9f s and is %s", p->family->name, seconds, lasted,
+                         threading_status_name(status));
+        worker_step(worker);
+    }
+}
+
+/* Two workers for each pair: the even one waits, the odd one ends the waits. */
+static inline void untimed_worker(struct worker *worker)
+{
+    struct pair *p = (struct pair *)worker->shared + worker->number / 2;
+    bool waits = worker->number % 2 == 0;
+    for (uint64_t n = 1;; n++) {
+        if (waits) {
+            while (atomic_load(&p->ready) < n)
+                nap(20e-6);
+            if (atomic_load(&p->ready) == UINT64_MAX)
+                return;
+            if (p->family->untimed != condition_untimed && p->family->untimed != wait_for_untimed)
+                atomic_store(&p->about, n);
+            threading_status status = p->family->untimed(p);
+            if (status != THREADING_OK || !is_caused(p))
+                torture_fail(__FILE__, __LINE__, "%s is %s, %s its cause", p->family->name,
+                             threading_status_name(status), is_caused(p) ? "after" : "before");
+            atomic_store(&p->done, n);
+            worker_step(worker);
+        } else {
+            if (!scene_goes_on(worker->scene)) {
+                atomic_store(&p->ready, UINT64_MAX);
+                return;
+            }
+            if (p->family->prepare != NULL)
+                p->family->prepare(p);
+            atomic_store(&p->ready, n);
+            AWAIT(&p->about, n);
+            nap((double)random_below(&worker->random, 5000) / 1e6);
+            p->family->end(p);
+            AWAIT(&p->done, n);
+        }
+    }
+}
+
+#endif
