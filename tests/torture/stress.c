@@ -18,6 +18,7 @@ static struct {
     uint64_t operations;
 } scenes[] = {
     {"acquisitions of a lock and an rlock", scene_locks, 0},
+    {"turns with a lock that is released once", scene_turns, 0},
     {"takes from a pool of units", scene_pool, 0},
     {"waits for a unit, each with its release", scene_units, 0},
     {"items through a queue of conditions", scene_queue, 0},

@@ -98,7 +98,9 @@ static inline void await(const char *file, int line, const char *what, _Atomic u
             return;
         if (now > number || torture_now() > end)
             torture_fail(file, line, "%s is %" PRIu64 ", and should have come to %" PRIu64, what, now, number);
-        if (turn < 100)
+        if (turn < 50)
+            spin(20);
+        else if (turn < 100)
             sched_yield();
         else
             nap(20e-6);

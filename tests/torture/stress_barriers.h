@@ -72,20 +72,24 @@ static inline void scene_generations(struct scene *scene)
 
 /* ------------------------------------------------------------------------------------------ disturbed rounds */
 
-/* Each worker waits once a round, while one of them has little time, or the action fails, or the scene's thread
- * resets the barrier, or breaks it. A reset that sends some away leaves too few: then the barrier is broken too. */
+/* Each worker waits once a round, while one of them has little time, or the action fails or disturbs it, or the
+ * scene's thread resets the barrier, or breaks it. A reset that sends some away leaves too few: then the barrier is broken too. */
 struct disturbed {
     threading_barrier *barrier;
     unsigned parties;
-    enum { NOTHING, ABORT, RESET_AND_ABORT, TIMEOUT, ACTION, DISTURBANCES } disturbance;
+    enum { NOTHING, ABORT, RESET_AND_ABORT, TIMEOUT, ACTION_FAILS, ACTION_ABORTS, ACTION_RESETS, DISTURBANCES } disturbance;
     _Atomic uint64_t passed, broken, failed, indices;
 };
 
 static inline int disturbed_action(void *arg)
 {
     struct disturbed *d = arg;
-    spin(200);
-    return d->disturbance == ACTION;
+    spin(2000);
+    if (d->disturbance == ACTION_ABORTS)
+        TORTURE_STATUS(threading_barrier_abort(d->barrier), THREADING_OK);
+    if (d->disturbance == ACTION_RESETS)
+        TORTURE_STATUS(threading_barrier_reset(d->barrier), THREADING_OK);
+    return d->disturbance == ACTION_FAILS;
 }
 
 static inline void disturbed_prepare(struct scene *scene, void *shared)
@@ -137,7 +141,7 @@ static inline void disturbed_settle(struct scene *scene, void *shared)
 {
     struct disturbed *d = shared;
     bool all_passed = d->passed == d->parties && d->broken + d->failed == 0;
-    bool all_broken = d->passed == 0 && d->failed <= (d->disturbance == ACTION);
+    bool all_broken = d->passed == 0 && d->failed <= (d->disturbance == ACTION_FAILS);
     TORTURE_CHECK(d->passed + d->broken + d->failed == d->parties);
     TORTURE_CHECK(all_passed || (all_broken && d->disturbance != NOTHING));
     TORTURE_CHECK(!all_passed || d->indices == all_of(d->parties));

@@ -8,8 +8,8 @@
 
 /* -------------------------------------------------------------------------- a set, and perhaps a clear at once */
 
-/* The patient ones wait without a limit, and are asleep when the set comes; the time of the hasty ones runs out
- * about then. */
+/* The patient ones wait without a limit, the time of the hasty ones runs out. Either the patient ones are asleep when
+ * the set comes, which then may be cleared at once, or nobody knows what they are about, and it stays set. */
 struct sets {
     _Atomic(threading_event *) event;
     unsigned workers, patient;
@@ -23,7 +23,7 @@ static inline void sets_prepare(struct scene *scene, void *shared)
     struct sets *sets = shared;
     if (sets->event == NULL)
         sets->event = threading_event_new();
-    sets->patient = 1 + (unsigned)random_below(&scene->random, sets->workers);
+    sets->patient = (unsigned)random_below(&scene->random, sets->workers + 1);
     for (unsigned i = 0; i < CREW; i++)
         atomic_store(&sets->asleep[i], 0);
     sets->done = 0;
@@ -33,6 +33,7 @@ static inline void sets_prepare(struct scene *scene, void *shared)
 static inline void sets_once(struct worker *worker, void *shared)
 {
     struct sets *sets = shared;
+    spin(random_below(&worker->random, 2000));
     if (worker->number < sets->patient) {
         atomic_store(&sets->asleep[worker->number], syscall(SYS_gettid));
         if (random_one_in(&worker->random, 2))
@@ -65,6 +66,14 @@ static inline void sets_drive(struct scene *scene, void *shared)
 {
     struct sets *sets = shared;
     double end = torture_now() + STRESS_LIMIT;
+    if (sets->patient == 0)
+        return; /* all of them give up */
+    if (random_one_in(&scene->random, 2)) {
+        spin(random_below(&scene->random, 20000));
+        TORTURE_STATUS(threading_event_set(sets->event), THREADING_OK);
+        AWAIT(&sets->done, sets->patient);
+        return;
+    }
     for (unsigned i = 0; i < sets->patient; i++)
         for (long tid; (tid = atomic_load(&sets->asleep[i])) == 0 || !is_asleep(tid); sched_yield())
             TORTURE_CHECK(torture_now() < end && atomic_load(&sets->done) == 0);
@@ -87,8 +96,12 @@ static inline void sets_drive(struct scene *scene, void *shared)
 static inline void sets_settle(struct scene *scene, void *shared)
 {
     struct sets *sets = shared;
-    (void)scene;
-    TORTURE_STATUS(threading_event_clear(sets->event), THREADING_OK);
+    if (random_one_in(&scene->random, 4)) { /* nobody waits, whichever way they left */
+        TORTURE_STATUS(threading_event_free(sets->event), THREADING_OK);
+        sets->event = NULL;
+    } else {
+        TORTURE_STATUS(threading_event_clear(sets->event), THREADING_OK);
+    }
 }
 
 static inline void scene_sets(struct scene *scene)
@@ -112,6 +125,7 @@ static inline void scene_sets(struct scene *scene)
  * also when the flag was set already. */
 struct posts {
     unsigned producers;
+    bool hurried; /* nobody pauses, and all are on the same few lines of memory */
     atomic_uint producing;
     struct desk {
         threading_event *event;
@@ -127,11 +141,14 @@ static inline void posts_produce(struct worker *worker, struct posts *posts)
     while (scene_goes_on(worker->scene)) {
         unsigned to = (unsigned)random_below(&worker->random, posts->consumers);
         struct desk *desk = &posts->desks[to];
-        atomic_store_explicit(&desk->posted[me], ++number[to], memory_order_relaxed);
-        TORTURE_STATUS(threading_event_set(desk->event), THREADING_OK);
-        if (random_one_in(&worker->random, 4))
+        for (uint64_t burst = 1 + random_below(&worker->random, 3); burst > 0; burst--) {
+            atomic_store_explicit(&desk->posted[me], ++number[to], memory_order_relaxed);
+            TORTURE_STATUS(threading_event_set(desk->event), THREADING_OK);
+            spin(random_below(&worker->random, 30));
+        }
+        if (posts->hurried || random_one_in(&worker->random, 4))
             AWAIT(&desk->seen[me], number[to]);
-        else if (random_one_in(&worker->random, 4))
+        else
             pause_somehow(&worker->random);
         worker_step(worker);
     }
@@ -150,7 +167,8 @@ static inline void posts_consume(struct worker *worker, struct posts *posts)
         TORTURE_STATUS(threading_event_clear(desk->event), THREADING_OK);
         for (unsigned i = 0; i < posts->producers; i++)
             atomic_store(&desk->seen[i], atomic_load_explicit(&desk->posted[i], memory_order_relaxed));
-        pause_somehow(&worker->random);
+        if (!posts->hurried)
+            pause_somehow(&worker->random);
         worker_step(worker);
     }
 }
@@ -166,14 +184,16 @@ static inline void posts_worker(struct worker *worker)
 
 static inline void scene_posts(struct scene *scene)
 {
-    struct posts posts = {.consumers = 1 + (unsigned)random_below(&scene->random, scene->threads / 2)};
-    posts.producers = scene->threads - posts.consumers;
+    struct posts posts = {.hurried = random_one_in(&scene->random, 2)};
+    unsigned threads = posts.hurried ? 2 : scene->threads;
+    posts.consumers = 1 + (unsigned)random_below(&scene->random, threads / 2);
+    posts.producers = threads - posts.consumers;
     posts.producing = posts.producers;
     posts.desks = calloc(posts.consumers, sizeof *posts.desks);
     TORTURE_CHECK(posts.desks != NULL);
     for (unsigned i = 0; i < posts.consumers; i++)
         posts.desks[i].event = threading_event_new();
-    crew_run(scene, scene->threads, posts_worker, &posts);
+    crew_run(scene, threads, posts_worker, &posts);
     for (unsigned i = 0; i < posts.consumers; i++)
         TORTURE_STATUS(threading_event_free(posts.desks[i].event), THREADING_OK);
     free(posts.desks);

@@ -160,7 +160,7 @@ static inline void scene_timers(struct scene *scene)
 
 /* ---------------------------------------------------------------------------------------------------- locals */
 
-enum { LOCALS = 3, VALUES = 24 };
+enum { LOCALS = 3, VALUES = 100 };
 
 struct locals {
     threading_local *locals[LOCALS];
@@ -241,7 +241,7 @@ static inline void locals_worker(struct worker *worker)
             TORTURE_CHECK(status == THREADING_OK || status == THREADING_NO_VALUE || status == THREADING_ERR_HANDLE);
             break;
         }
-        if (random_one_in(random, 40)) { /* while others use it */
+        if (random_one_in(random, 150)) { /* while others use it */
             frees_a_local = true;
             status = threading_local_free(local);
             frees_a_local = false;
@@ -249,7 +249,8 @@ static inline void locals_worker(struct worker *worker)
             if (status == THREADING_OK)
                 latest[which] = NULL;
         }
-        pause_somehow(random);
+        if (random_one_in(random, 40))
+            pause_somehow(random);
     }
     worker_step(worker);
 }

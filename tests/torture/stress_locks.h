@@ -84,6 +84,101 @@ static inline void scene_locks(struct scene *scene)
     TORTURE_STATUS(threading_rlock_free(locks.rlock), THREADING_OK);
 }
 
+/* ------------------------------------------------------------------------- a release ends a wait, by and by all */
+
+/* The scene's thread holds the lock while the workers come, and releases it once: that must do for all, whoever gives
+ * up at that moment. Nobody comes later whose release would make good for a lost call. */
+struct turns {
+    threading_lock *lock;
+    threading_rlock *rlock;
+    bool reentrant;
+    unsigned workers, patient;
+    _Atomic uint64_t done;
+};
+
+static inline void turns_acquire(struct turns *turns)
+{
+    if (turns->reentrant)
+        TORTURE_STATUS(threading_rlock_acquire(turns->rlock), THREADING_OK);
+    else
+        TORTURE_STATUS(threading_lock_acquire(turns->lock), THREADING_OK);
+}
+
+static inline void turns_release(struct turns *turns)
+{
+    if (turns->reentrant)
+        TORTURE_STATUS(threading_rlock_release(turns->rlock), THREADING_OK);
+    else
+        TORTURE_STATUS(threading_lock_release(turns->lock), THREADING_OK);
+}
+
+static inline bool turns_acquire_timeout(struct turns *turns, double seconds)
+{
+    double began = torture_now();
+    if (turns->reentrant)
+        return RAN(threading_rlock_acquire_timeout(turns->rlock, seconds), began, seconds);
+    return RAN(threading_lock_acquire_timeout(turns->lock, seconds), began, seconds);
+}
+
+static inline void turns_prepare(struct scene *scene, void *shared)
+{
+    struct turns *turns = shared;
+    turns->reentrant = random_one_in(&scene->random, 2);
+    turns->patient = 1 + (unsigned)random_below(&scene->random, turns->workers);
+    turns->done = 0;
+    turns_acquire(turns);
+}
+
+static inline void turns_once(struct worker *worker, void *shared)
+{
+    struct turns *turns = shared;
+    for (unsigned i = 0; i < 3; i++) {
+        spin(random_below(&worker->random, 1000));
+        if (worker->number < turns->patient)
+            turns_acquire(turns);
+        else if (!turns_acquire_timeout(turns, random_timeout(&worker->random) / 10))
+            continue;
+        spin(random_below(&worker->random, 1000));
+        turns_release(turns);
+    }
+    atomic_fetch_add(&turns->done, 1);
+}
+
+static inline void turns_drive(struct scene *scene, void *shared)
+{
+    struct turns *turns = shared;
+    if (random_one_in(&scene->random, 2))
+        nap(random_timeout(&scene->random) / 10);
+    else
+        spin(random_below(&scene->random, 20000));
+    turns_release(turns);
+    AWAIT(&turns->done, turns->workers);
+}
+
+/* Nobody is left in line, nor thought to be. */
+static inline void turns_settle(struct scene *scene, void *shared)
+{
+    struct turns *turns = shared;
+    TORTURE_CHECK(!threading_lock_locked(turns->lock) && !threading_rlock_locked(turns->rlock));
+    if (random_one_in(&scene->random, 8)) {
+        TORTURE_STATUS(threading_lock_free(turns->lock), THREADING_OK);
+        TORTURE_STATUS(threading_rlock_free(turns->rlock), THREADING_OK);
+        turns->lock = threading_lock_new();
+        turns->rlock = threading_rlock_new();
+    }
+}
+
+static inline void scene_turns(struct scene *scene)
+{
+    struct turns turns = {.lock = threading_lock_new(), .rlock = threading_rlock_new(), .workers = scene->threads};
+    struct rounds rounds = {
+        .shared = &turns, .prepare = turns_prepare, .once = turns_once,
+        .drive = turns_drive, .settle = turns_settle};
+    rounds_run(scene, scene->threads, &rounds);
+    TORTURE_STATUS(threading_lock_free(turns.lock), THREADING_OK);
+    TORTURE_STATUS(threading_rlock_free(turns.rlock), THREADING_OK);
+}
+
 /* ---------------------------------------------------------------------------------------- a pool of few units */
 
 struct pool {
