@@ -24,6 +24,7 @@ static struct {
     {"items through a queue of conditions", scene_queue, 0},
     {"waits for a notify, each with its notify", scene_notifies, 0},
     {"waits for a set", scene_sets, 0},
+    {"laps around an event", scene_laps, 0},
     {"posts to consumers that wait, clear and look", scene_posts, 0},
     {"rounds of a barrier, by its parties", scene_generations, 0},
     {"disturbed rounds of a barrier, by its parties", scene_disturbed, 0},

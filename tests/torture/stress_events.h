@@ -118,6 +118,49 @@ static inline void scene_sets(struct scene *scene)
     free(sets);
 }
 
+/* ------------------------------------------------------------------------------------------ lap after lap, at once */
+
+/* One sets, all others wait and say so, it clears, and so on without a rest: some look for the set, some sleep, and
+ * some are about to. */
+struct laps {
+    threading_event *event;
+    unsigned waiters;
+    _Atomic uint64_t lap, done;
+    bool over; /* published by the lap */
+};
+
+static inline void laps_worker(struct worker *worker)
+{
+    struct laps *laps = worker->shared;
+    bool sets = worker->number == 0;
+    for (uint64_t lap = 0; !laps->over; lap++) {
+        if (sets) {
+            spin(random_below(&worker->random, 4000));
+            TORTURE_STATUS(threading_event_set(laps->event), THREADING_OK);
+            AWAIT(&laps->done, laps->waiters);
+            TORTURE_STATUS(threading_event_clear(laps->event), THREADING_OK);
+            atomic_store(&laps->done, 0);
+            laps->over = !scene_goes_on(worker->scene);
+            atomic_store(&laps->lap, lap + 1);
+        } else {
+            TORTURE_STATUS(threading_event_wait(laps->event), THREADING_OK);
+            atomic_fetch_add(&laps->done, 1);
+            while (atomic_load(&laps->lap) == lap)
+                sched_yield();
+        }
+        worker_step(worker);
+    }
+}
+
+static inline void scene_laps(struct scene *scene)
+{
+    struct laps laps = {.event = threading_event_new()};
+    unsigned threads = 2 + (unsigned)random_below(&scene->random, 3);
+    laps.waiters = threads - 1;
+    crew_run(scene, threads, laps_worker, &laps);
+    TORTURE_STATUS(threading_event_free(laps.event), THREADING_OK);
+}
+
 /* --------------------------------------------------------------------------------- consumers that clear and look */
 
 /* Producers post numbers and set the event; each waits now and then until its number has been seen. The numbers
