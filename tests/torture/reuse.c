@@ -138,11 +138,10 @@ struct level {
  * in use (two for a condition, which makes an rlock, and for a timer, which is a thread). With the pages of the program
  * itself that are touched late, one thread may have left a quarter of a megabyte: a quarter of a byte for each of a
  * million objects. What threads free in another order than they have made it leaves a slot here and there in an older
- * block: with so few threads at once, no more than a megabyte and a half for all kinds, or some hundred bytes for each of
- * many thousand threads. What malloc has given out comes back to the byte, but for what the threads' caches and the C
+ * block: with so few threads at once, eight such blocks for all kinds. What malloc has given out comes back to the byte, but for what the threads' caches and the C
  * library itself hold; mappings do not depend on the number of objects at all. */
 static const struct level by_one_thread = {256 * 1024, 4096, 2};
-static const struct level by_many_threads = {1536 * 1024, 16384, 4};
+static const struct level by_many_threads = {512 * 1024, 16384, 4};
 
 /* A small file of the system's, without the help of stdio and malloc. Counts its lines; the text's beginning is left in
  * `begin`. */

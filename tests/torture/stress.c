@@ -135,7 +135,7 @@ int main(int argc, char **argv)
     TORTURE_CHECK(sched_getaffinity(0, sizeof all_cpus, &all_cpus) == 0);
     struct random random = random_of(0);
     size_t alive = threading_active_count();
-    do {
+    do { /* whole passes: however slow the tool under which this runs, every scene has its turn */
         one_by_one(&random);
         all_have_ended(alive);
         all_at_once(&random);

@@ -17,13 +17,13 @@ enum { CREW = 64 }; /* threads of a scene at most */
 struct scene {
     struct random random;
     unsigned threads; /* how many it should use */
-    double until;
-    uint64_t enough; /* operations of the run, at which this slice ends */
+    double until;    /* when it ends */
+    uint64_t enough; /* operations of the run at which it ends, if that comes first */
 };
 
 static inline bool scene_goes_on(const struct scene *scene)
 {
-    return torture_goes_on() && torture_now() < scene->until &&
+    return torture_now() < scene->until &&
            atomic_load_explicit(&torture.steps, memory_order_relaxed) < scene->enough;
 }
 

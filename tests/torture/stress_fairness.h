@@ -5,9 +5,9 @@
 #include "stress.h"
 
 /* Nobody may wait so long. A contended lock is handed to the one that has waited longest about every millisecond,
- * so that with 64 threads it takes a tenth of a second; the rest is for busy machines and slow tools. Without any
- * hand-over some threads do not get a lock at all which another holds all the time but for some nanoseconds. */
-#define STARVED 15.0
+ * so that with 64 threads it takes a tenth of a second; the rest is for busy machines and slow tools. A lock that forgets who
+ * has waited longest lets some threads wait for ever. */
+#define STARVED 30.0
 
 /* How often each thread must have had the lock before its wait is taken for typical. */
 enum { TURNS = 4 };
