@@ -71,9 +71,17 @@ static struct scene slice(struct random *random, unsigned at_once)
     return scene;
 }
 
+/* The first pass is a whole one: however slow the tool under which this runs, every scene has its turn. */
+static bool passes_whole = true;
+
+static bool goes_on(void)
+{
+    return passes_whole || torture_goes_on();
+}
+
 static void one_by_one(struct random *random)
 {
-    for (unsigned i = 0; i < SCENES; i++) {
+    for (unsigned i = 0; i < SCENES && goes_on(); i++) {
         uint64_t before = atomic_load(&torture.steps);
         choose_cpus(random);
         struct scene scene = slice(random, 1);
@@ -109,7 +117,7 @@ static void all_at_once(struct random *random)
 
 static void measure_waits(struct random *random)
 {
-    for (unsigned i = 0; i < CROWDS; i++) {
+    for (unsigned i = 0; i < CROWDS && goes_on(); i++) {
         choose_cpus(random);
         struct scene scene = slice(random, 1);
         scene.threads = crowds[i];
@@ -135,12 +143,14 @@ int main(int argc, char **argv)
     TORTURE_CHECK(sched_getaffinity(0, sizeof all_cpus, &all_cpus) == 0);
     struct random random = random_of(0);
     size_t alive = threading_active_count();
-    do { /* whole passes: however slow the tool under which this runs, every scene has its turn */
+    do {
         one_by_one(&random);
         all_have_ended(alive);
-        all_at_once(&random);
+        if (goes_on())
+            all_at_once(&random);
         all_have_ended(alive);
         measure_waits(&random);
+        passes_whole = false;
     } while (torture_goes_on());
     torture_figure("operations", (double)atomic_load(&torture.steps));
     for (unsigned i = 0; i < SCENES; i++)

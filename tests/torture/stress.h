@@ -21,6 +21,7 @@ struct scene {
     uint64_t enough; /* operations of the run at which it ends, if that comes first */
 };
 
+/* Asked after the work, not before it: where threads are slow to start, each does something all the same. */
 static inline bool scene_goes_on(const struct scene *scene)
 {
     return torture_now() < scene->until &&
@@ -238,13 +239,13 @@ static inline void rounds_run(struct scene *scene, unsigned count, struct rounds
     TORTURE_CHECK(crew != NULL && pthread_barrier_init(&rounds->gate, NULL, count + 1) == 0);
     rounds->over = false;
     crew_start(crew, scene, count, rounds_worker, rounds);
-    while (scene_goes_on(scene)) {
+    do {
         rounds->prepare(scene, rounds->shared);
         pthread_barrier_wait(&rounds->gate);
         rounds->drive(scene, rounds->shared);
         pthread_barrier_wait(&rounds->gate);
         rounds->settle(scene, rounds->shared);
-    }
+    } while (scene_goes_on(scene));
     rounds->over = true;
     pthread_barrier_wait(&rounds->gate);
     crew_join(crew);

@@ -181,7 +181,7 @@ static inline void posts_produce(struct worker *worker, struct posts *posts)
 {
     unsigned me = worker->number;
     uint64_t number[CREW] = {0};
-    while (scene_goes_on(worker->scene)) {
+    do {
         unsigned to = (unsigned)random_below(&worker->random, posts->consumers);
         struct desk *desk = &posts->desks[to];
         for (uint64_t burst = 1 + random_below(&worker->random, 3); burst > 0; burst--) {
@@ -194,7 +194,7 @@ static inline void posts_produce(struct worker *worker, struct posts *posts)
         else
             pause_somehow(&worker->random);
         worker_step(worker);
-    }
+    } while (scene_goes_on(worker->scene));
     for (unsigned to = 0; to < posts->consumers; to++)
         AWAIT(&posts->desks[to].seen[me], number[to]);
     if (atomic_fetch_sub(&posts->producing, 1) == 1)
@@ -227,7 +227,7 @@ static inline void posts_worker(struct worker *worker)
 
 static inline void scene_posts(struct scene *scene)
 {
-    struct posts posts = {.hurried = random_one_in(&scene->random, 2)};
+    struct posts posts = {.hurried = !random_one_in(&scene->random, 3)};
     unsigned threads = posts.hurried ? 2 : scene->threads;
     posts.consumers = 1 + (unsigned)random_below(&scene->random, threads / 2);
     posts.producers = threads - posts.consumers;

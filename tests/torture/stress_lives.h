@@ -129,14 +129,18 @@ static inline void life_make(struct worker *worker, struct board *board, bool is
 
 static inline void threads_worker(struct worker *worker)
 {
-    for (; scene_goes_on(worker->scene); worker_step(worker))
+    do {
         life_make(worker, worker->shared, false);
+        worker_step(worker);
+    } while (scene_goes_on(worker->scene));
 }
 
 static inline void timers_worker(struct worker *worker)
 {
-    for (; scene_goes_on(worker->scene); worker_step(worker))
+    do {
         life_make(worker, worker->shared, true);
+        worker_step(worker);
+    } while (scene_goes_on(worker->scene));
 }
 
 static inline void lives_run(struct scene *scene, void (*body)(struct worker *))
@@ -259,7 +263,7 @@ static inline void scene_locals(struct scene *scene)
 {
     struct values *values = malloc(sizeof *values);
     TORTURE_CHECK(values != NULL);
-    while (scene_goes_on(scene)) {
+    do {
         struct locals locals = {.created = 0};
         values->locals = &locals;
         for (unsigned i = 0; i < LOCALS; i++)
@@ -271,7 +275,7 @@ static inline void scene_locals(struct scene *scene)
             TORTURE_CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
         }
         TORTURE_CHECK(locals.created == locals.destroyed);
-    }
+    } while (scene_goes_on(scene));
     free(values);
 }
 

@@ -47,7 +47,7 @@ static inline void locks_worker(struct worker *worker)
     struct locks *locks = worker->shared;
     struct random *random = &worker->random;
     uint64_t locked = 0, rlocked = 0;
-    while (scene_goes_on(worker->scene)) {
+    do {
         if (lock_acquire_somehow(locks->lock, random)) {
             uint64_t count = locks->lock_count;
             hold_for_a_moment(random);
@@ -68,7 +68,7 @@ static inline void locks_worker(struct worker *worker)
         }
         pause_somehow(random);
         worker_step(worker);
-    }
+    } while (scene_goes_on(worker->scene));
     atomic_fetch_add(&locks->locked, locked);
     atomic_fetch_add(&locks->rlocked, rlocked);
 }
@@ -192,7 +192,7 @@ static inline void pool_worker(struct worker *worker)
 {
     struct pool *pool = worker->shared;
     struct random *random = &worker->random;
-    while (scene_goes_on(worker->scene)) {
+    do {
         int64_t mine = 0;
         if (semaphore_acquire_somehow(pool->semaphore, random))
             mine++;
@@ -216,7 +216,7 @@ static inline void pool_worker(struct worker *worker)
             TORTURE_STATUS(threading_semaphore_release(pool->semaphore), THREADING_OK);
         pause_somehow(random);
         worker_step(worker);
-    }
+    } while (scene_goes_on(worker->scene));
 }
 
 static inline void scene_pool(struct scene *scene)
