@@ -133,13 +133,14 @@ struct level {
 
 /* How far a level may rise.
  *
- * Objects lie in blocks of 64 KiB for each kind, in which every slot serves 63 objects; then the block is given back to
- * the system. So at either measurement one block may be anywhere between empty and full: 64 KiB for each kind that was
- * in use (two for a condition, which makes an rlock, and for a timer, which is a thread). With the pages of the program
- * itself that are touched late, one thread may have left a quarter of a megabyte: a quarter of a byte for each of a
- * million objects. What threads free in another order than they have made it leaves a slot here and there in an older
- * block: with so few threads at once, eight such blocks for all kinds. What malloc has given out comes back to the byte, but for what the threads' caches and the C
- * library itself hold; mappings do not depend on the number of objects at all. */
+ * Objects lie in blocks of 64 KiB for each kind, in which every slot serves 63 objects; then the block is given
+ * back to the system. So at either measurement one block may be anywhere between empty and full: 64 KiB for each
+ * kind that was in use (two for a condition, which makes an rlock, and for a timer, which is a thread). With the
+ * pages of the program itself that are touched late, one thread may have left a quarter of a megabyte: a quarter
+ * of a byte for each of a million objects. What threads free in another order than they have made it leaves a slot
+ * here and there in an older block: with so few threads at once, eight such blocks for all kinds. What malloc has
+ * given out comes back to the byte, but for what the threads' caches and the C library itself hold; mappings do
+ * not depend on the number of objects at all. */
 static const struct level by_one_thread = {256 * 1024, 4096, 2};
 static const struct level by_many_threads = {512 * 1024, 16384, 4};
 

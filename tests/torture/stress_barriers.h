@@ -75,11 +75,21 @@ static inline void scene_generations(struct scene *scene)
 /* ------------------------------------------------------------------------------------------ disturbed rounds */
 
 /* Each worker waits once a round, while one of them has little time, or the action fails or disturbs it, or the
- * scene's thread resets the barrier, or breaks it. A reset that sends some away leaves too few: then the barrier is broken too. */
+ * scene's thread resets the barrier, or breaks it. A reset that sends some away leaves too few: then the barrier is
+ * broken too. */
 struct disturbed {
     threading_barrier *barrier;
     unsigned parties;
-    enum { NOTHING, ABORT, RESET_AND_ABORT, TIMEOUT, ACTION_FAILS, ACTION_ABORTS, ACTION_RESETS, DISTURBANCES } disturbance;
+    enum {
+        NOTHING,
+        ABORT,
+        RESET_AND_ABORT,
+        TIMEOUT,
+        ACTION_FAILS,
+        ACTION_ABORTS,
+        ACTION_RESETS,
+        DISTURBANCES
+    } disturbance;
     _Atomic uint64_t passed, broken, failed, indices;
 };
 

@@ -4,9 +4,9 @@
 
 #include "stress.h"
 
-/* Nobody may wait so long. A contended lock is handed to the one that has waited longest about every millisecond,
- * so that with 64 threads it takes a tenth of a second; the rest is for busy machines and slow tools. A lock that forgets who
- * has waited longest lets some threads wait for ever. */
+/* Nobody may wait so long. A contended lock is handed to the one that has waited longest about every
+ * millisecond, so that with 64 threads it takes a tenth of a second; the rest is for busy machines and slow
+ * tools. A lock that forgets who has waited longest lets some threads wait for ever. */
 #define STARVED 30.0
 
 /* How often each thread must have had the lock before its wait is taken for typical. */
