@@ -696,6 +696,24 @@ static void thread_end_meets_free(void)
     }
 }
 
+/* What free and freed places in a thread's table are marked with must not be taken for a local. */
+static void no_handle_among_values(void)
+{
+    threading_local *locals[64];
+    int value;
+    for (size_t i = 0; i < TEST_COUNT(locals); i++) {
+        locals[i] = threading_local_new(NULL);
+        CHECK_STATUS(threading_local_set(locals[i], &value), THREADING_OK);
+        for (uintptr_t bits = 0; bits < 256; bits++)
+            CHECK_REFUSED(threading_local_get((threading_local *)bits), THREADING_ERR_HANDLE);
+    }
+    for (size_t i = 0; i < TEST_COUNT(locals); i++) {
+        CHECK_STATUS(threading_local_free(locals[i]), THREADING_OK);
+        for (uintptr_t bits = 0; bits < 256; bits++)
+            CHECK_REFUSED(threading_local_get((threading_local *)bits), THREADING_ERR_HANDLE);
+    }
+}
+
 static const struct test_case cases[] = {
     {"each thread has a value of its own, and NULL is one", values},
     {"attributes are apart from the value and from each other", attributes},
@@ -709,6 +727,7 @@ static const struct test_case cases[] = {
     {"init runs once in each thread, at the first call of whatever kind", init_once_a_thread},
     {"init may use locals, and its result replaces what it set on its own", init_uses_locals},
     {"thousands of locals do not mix", many_locals},
+    {"a get of NULL or garbage is refused in a thread that has values, or had some", no_handle_among_values},
     {"thousands of attributes do not mix", many_attributes},
     {"a new local is empty whatever an older one held", new_locals_are_empty},
     {"a value is destroyed once when its thread ends while the local is freed", thread_end_meets_free},

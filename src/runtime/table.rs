@@ -27,6 +27,12 @@ use crate::park::guarded::{Forget, Guarded};
 
 const GONE: usize = 1;
 
+/// Whether a caller's number may be looked for: a free cell and one that is gone have keys, too.
+#[inline(always)]
+fn is_handle(key: usize) -> bool {
+    key > GONE
+}
+
 struct ValueCell {
     key: AtomicUsize,
     value: AtomicPtr<c_void>,
@@ -143,11 +149,15 @@ impl Table {
         let at = (key / 2) & self.last.get();
         // SAFETY: masked to the table's size; the owner, who reads, is the one who replaces its memory.
         let cell = unsafe { &*self.cells.get().byte_add(at) };
-        (cell.key.load(Ordering::Relaxed) == key).then(|| cell.value.load(Ordering::Relaxed))
+        let found = cell.key.load(Ordering::Relaxed) == key && is_handle(key);
+        found.then(|| cell.value.load(Ordering::Relaxed))
     }
 
     /// The owner's value for a local with this key, if the local has been met.
     pub(super) fn get(&self, key: usize) -> Option<*mut c_void> {
+        if !is_handle(key) {
+            return None;
+        }
         let (cells, mask) = (self.cells.get(), self.mask.get());
         let mut at = slot_of(key, mask);
         loop {
