@@ -1,0 +1,405 @@
+/* What is known of the objects, and so of what each call must answer.
+ *
+ * An actor makes calls, one after the other, in a thread of its own. It knows to the last detail the objects that it
+ * alone uses: what a call on one of them must answer is exact. Of objects that all actors use it knows a set of
+ * answers, and of those that another actor may free meanwhile one answer more. A bad handle must be refused by
+ * whichever function gets it. After every call the last error is compared too. */
+#ifndef MISUSE_MODEL_H
+#define MISUSE_MODEL_H
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+
+enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRIER, LOCAL, KINDS };
+
+#define PLACES 5        /* how many objects of a kind an actor has at most */
+#define STALE 16        /* how many freed handles of a kind it remembers */
+#define PUBLISHED 64    /* how many freed handles of a kind all remember */
+#define CHURNED_PLACES 3
+#define ATTRIBUTES 3
+#define FUNCTIONS_MOST 256 /* more than there are */
+
+/* How far a thread, or a timer, has come. */
+enum stage {
+    FRESH,
+    PENDING, /* a timer whose moment never comes */
+    GATED,   /* started, and kept from ending by its errand */
+    LEAVING, /* started, and about to end, or at its end */
+    OVER
+};
+
+struct errand;
+struct token;
+
+/* An object that one actor alone uses, or what an actor knows of a common one. */
+struct object {
+    void *handle;  /* NULL: there is none in this place */
+    unsigned refs; /* the actor's own */
+    unsigned kept; /* by other objects of the actor's: a lock by conditions, a thread by its timer */
+
+    size_t levels; /* how often a lock or an rlock is held */
+
+    struct object *over; /* a condition's lock, or `hidden` */
+    struct object *hidden;
+    bool over_rlock;
+
+    int64_t value, limit; /* a semaphore's; an event's value is 1 when it is set */
+    bool bounded;
+
+    size_t parties; /* a barrier's */
+    double patience;
+    bool broken, has_action;
+    struct actor *actor; /* who uses it, for callbacks */
+    uint8_t deed; /* what the action is to do */
+    bool acting;
+
+    bool destroys; /* a local's, or a thread's destructor is there */
+    bool has_init, met, has_value, has_attribute[ATTRIBUTES];
+    void *value_set, *attribute[ATTRIBUTES];
+
+    bool is_timer, is_foreign; /* a thread's; foreign: the actor's own thread, or main */
+    enum stage stage;
+    bool cancelled, daemon, has_target, too_big;
+    bool was_tried; /* to start: for a moment it was enumerated */
+    uint8_t override;
+    bool owes;          /* its argument is to be destroyed */
+    unsigned destroyed; /* how often that must have been */
+    uint64_t ident;
+    double interval;
+    const char *name, *given; /* what `_name` told, and what must be its text; NULL if that is not known */
+    struct errand *errand;
+    struct object *partner; /* the timer's thread, the thread's timer */
+
+    size_t length; /* a list's */
+};
+
+/* What several actors share. */
+struct world {
+    void *common[KINDS];                                /* objects that live as long as the world; some NULL */
+    _Atomic(void *) churned[KINDS][CHURNED_PLACES];     /* objects that are replaced all the time */
+    _Atomic(void *) published[KINDS][PUBLISHED];        /* handles that are stale for ever */
+    atomic_uint next_published[KINDS];
+    bool alone;  /* one actor only */
+    bool closed; /* past the shutdown */
+};
+
+enum whose { BAD, OWN, COMMON, CHURNED };
+
+struct choice {
+    void *handle;
+    struct object *object; /* of OWN and COMMON */
+    enum whose whose;
+};
+
+struct function;
+
+struct actor {
+    struct bytes bytes;
+    struct world *world;
+    const struct function *function; /* the call that is being made */
+    struct choice choice;            /* on this */
+    bool only_bad;                   /* the call is to get a bad handle */
+    struct object own[KINDS][PLACES];
+    struct object common[KINDS];
+    struct object itself; /* the thread that the actor is, once it has asked for it */
+    bool is_started;      /* the library has started that thread */
+    bool is_main;
+    void *stale[KINDS][STALE];
+    unsigned next_stale[KINDS];
+    threading_status error; /* the last error, and its message */
+    const char *message;
+    void *on_stack; /* an address there */
+    uint64_t calls, bad_calls;
+    unsigned nesting;           /* how many callbacks are running that make calls */
+    uint32_t made[FUNCTIONS_MOST]; /* by function: how often it has been called */
+};
+
+/* The actor that the calling thread is, for callbacks; NULL in threads that are no actors. */
+static _Thread_local struct actor *here;
+
+/* --------------------------------------------------------------------------------------------------- wrong answers */
+
+/* Ends the process; whoever includes this says how. */
+_Noreturn static void wrong(const char *file, int line, const char *what);
+
+/* By the table of functions. */
+static const char *function_name(const struct function *function);
+
+_Noreturn static inline void wrong_answer(const struct actor *a, const char *file, int line, const char *what)
+{
+    static const char *const whose[] = {"a bad", "an own", "a common", "a churned"};
+    char text[400];
+    snprintf(text, sizeof text, "%s, call %llu of its thread, of %s handle (%p): %s", function_name(a->function),
+             (unsigned long long)a->calls, whose[a->choice.whose], a->choice.handle, what);
+    wrong(file, line, text);
+}
+
+/* What a call answered, against the model. */
+#define EXPECT(a, cond) ((cond) ? (void)0 : wrong_answer((a), __FILE__, __LINE__, #cond " does not hold"))
+/* The same where no call of an actor is being made. */
+#define HOLDS(cond) ((cond) ? (void)0 : wrong(__FILE__, __LINE__, #cond " does not hold"))
+
+/* --------------------------------------------------------------------------------------------------- the last error */
+
+/* After a call that ended in this error, or, with THREADING_OK, in none: then an earlier error is still there. */
+static inline void expect_last_error(struct actor *a, threading_status error)
+{
+    threading_status last = threading_last_error();
+    const char *message = threading_last_error_message();
+    a->calls++;
+    if (error < 0) {
+        EXPECT(a, last == error);
+        EXPECT(a, message != NULL && message[0] != '\0');
+        a->error = last;
+        a->message = message;
+    } else {
+        EXPECT(a, last == a->error);
+        EXPECT(a, message == a->message || strcmp(message, a->message) == 0);
+    }
+}
+
+static inline void forget_error(struct actor *a)
+{
+    threading_clear_last_error();
+    a->error = THREADING_OK;
+    a->message = "";
+}
+
+static inline void expect_status(struct actor *a, threading_status got, statuses allowed)
+{
+    if (!is_one_of(got, allowed)) {
+        char what[160];
+        threading_status expected = 4;
+        while (!is_one_of(expected, allowed) && expected > -17)
+            expected--;
+        snprintf(what, sizeof what, "it is %s, expected %s%s", threading_status_name(got),
+                 threading_status_name(expected), allowed == ONE(expected) ? "" : " or another");
+        wrong_answer(a, __FILE__, __LINE__, what);
+    }
+    expect_last_error(a, got);
+}
+
+/* A function with a status: `wrong` are the errors of its arguments, `own` and `common` what an object whose state
+ * is known, or is not, must answer to good ones. True if it is a success. */
+static inline bool expect(struct actor *a, threading_status got, statuses bad_arguments, statuses own,
+                          statuses common)
+{
+    enum whose whose = a->choice.whose;
+    statuses allowed = whose == BAD               ? ONE(THREADING_ERR_HANDLE)
+                       : bad_arguments != NONE ? bad_arguments
+                       : whose == OWN          ? own
+                                               : common;
+    if (whose == CHURNED)
+        allowed |= ONE(THREADING_ERR_HANDLE);
+    expect_status(a, got, allowed);
+    return got == THREADING_OK;
+}
+
+/* A function without a status: true if what it told is an answer, and not a refusal. */
+static inline bool expect_answer(struct actor *a, bool is_bad_answer, statuses bad_arguments)
+{
+    enum whose whose = a->choice.whose;
+    statuses errors = whose == BAD ? ONE(THREADING_ERR_HANDLE) : bad_arguments;
+    if (whose == CHURNED && is_bad_answer) {
+        /* The error was cleared before the call. */
+        threading_status last = threading_last_error();
+        EXPECT(a, last == THREADING_OK || last == THREADING_ERR_HANDLE || is_one_of(last, errors));
+        expect_last_error(a, last);
+        return last == THREADING_OK;
+    }
+    if (errors == NONE) {
+        expect_last_error(a, THREADING_OK);
+        return true;
+    }
+    EXPECT(a, is_bad_answer);
+    EXPECT(a, is_one_of(threading_last_error(), errors));
+    expect_last_error(a, threading_last_error());
+    return false;
+}
+
+/* ------------------------------------------------------------------------------------------------------- handles */
+
+/* A handle that no object will ever have again. */
+static inline void publish_stale(struct actor *a, enum kind kind, void *handle)
+{
+    unsigned at = atomic_fetch_add_explicit(&a->world->next_published[kind], 1, memory_order_relaxed);
+    a->stale[kind][a->next_stale[kind]++ % STALE] = handle;
+    atomic_store_explicit(&a->world->published[kind][at % PUBLISHED], handle, memory_order_relaxed);
+}
+
+static inline struct object *any_own(struct actor *a, enum kind kind)
+{
+    unsigned first = next_byte(&a->bytes);
+    for (unsigned i = 0; i < PLACES; i++) {
+        struct object *object = &a->own[kind][(first + i) % PLACES];
+        if (object->handle != NULL)
+            return object;
+    }
+    return NULL;
+}
+
+static inline struct object *empty_place(struct actor *a, enum kind kind)
+{
+    for (unsigned i = 0; i < PLACES; i++)
+        if (a->own[kind][i].handle == NULL)
+            return &a->own[kind][i];
+    return NULL;
+}
+
+static inline void *bad_handle(struct actor *a, enum kind kind)
+{
+    static char heap_like[64];
+    struct bytes *bytes = &a->bytes;
+    struct object *object;
+    uint8_t byte = next_byte(bytes);
+    uintptr_t bits;
+    switch (byte % 12) {
+    case 0:
+        return NULL;
+    case 1:
+    case 2:
+    case 3:
+        return a->stale[kind][byte / 12 % STALE];
+    case 4:
+    case 5:
+        return atomic_load_explicit(&a->world->published[kind][next_byte(bytes) % PUBLISHED],
+                                    memory_order_relaxed);
+    case 6:
+    case 7: { /* of another kind; a stale one of that kind too */
+        enum kind other = (enum kind)((kind + 1 + byte / 12 % (KINDS - 1)) % KINDS);
+        object = any_own(a, other);
+        return object != NULL ? object->handle : a->stale[other][0];
+    }
+    case 8: /* a living one with another generation */
+    case 9: /* its neighbours, of generation 0, which none has */
+        object = any_own(a, kind);
+        if (object == NULL)
+            return NULL;
+        bits = (uintptr_t)object->handle;
+        if (byte % 12 == 8)
+            return (void *)(bits ^ (1 + byte / 12 % 63));
+        return (void *)((bits & ~(uintptr_t)63) + 64 * (uintptr_t)(next_byte(bytes) - 128));
+    case 10:
+        bits = (uintptr_t)next_bits(bytes);
+        return (void *)(byte & 64 ? bits : byte & 128 ? bits >> 17 : bits & 0xffff);
+    default:
+        switch (byte / 12 % 6) {
+        case 0:
+            return a->on_stack;
+        case 1:
+            return a; /* static, or the heap */
+        case 2:
+            return (char *)a + 1;
+        case 3:
+            return heap_like;
+        case 4:
+            return (void *)(uintptr_t)&memcpy;
+        default:
+            return (void *)(uintptr_t)&threading_lock_free;
+        }
+    }
+}
+
+/* On which object the next call is made. */
+static inline struct choice choose(struct actor *a, enum kind kind)
+{
+    struct choice choice = {NULL, NULL, BAD};
+    uint8_t byte = a->only_bad ? 255 : next_byte(&a->bytes);
+    if (byte < 160) {
+        choice.object = any_own(a, kind);
+        choice.whose = OWN;
+        if (kind == THREAD && byte < 16 && a->itself.handle != NULL && !a->world->closed)
+            choice.object = &a->itself;
+    } else if (byte < 176 && a->world->common[kind] != NULL) {
+        choice.object = &a->common[kind];
+        choice.whose = COMMON;
+    } else if (byte < 200 && !a->world->alone) {
+        choice.handle = atomic_load(&a->world->churned[kind][byte % CHURNED_PLACES]);
+        choice.whose = choice.handle != NULL ? CHURNED : BAD;
+        forget_error(a);
+    }
+    if (choice.object != NULL) {
+        choice.handle = choice.object->handle;
+    } else if (choice.whose != CHURNED) {
+        choice.whose = BAD;
+        choice.handle = bad_handle(a, kind);
+        a->bad_calls++;
+    }
+    return a->choice = choice;
+}
+
+/* In a call's function: the handle as `h`, what is known of the object as `o`, NULL if nothing is, and whether that
+ * is all there is to know. */
+#define CHOOSE(a, kind, type)                                                                                \
+    struct choice choice = choose((a), (kind));                                                              \
+    threading_##type *h = choice.handle;                                                                     \
+    struct object *o = choice.object;                                                                        \
+    bool own = choice.whose == OWN;                                                                          \
+    (void)h, (void)o, (void)own
+
+/* A new object, with one reference of the actor's. */
+static inline struct object *begin_life(struct actor *a, struct object *place, void *handle)
+{
+    EXPECT(a, handle != NULL);
+    expect_last_error(a, THREADING_OK);
+    *place = (struct object){.handle = handle, .refs = 1};
+    return place;
+}
+
+/* The object is gone, if nobody keeps it. */
+static inline void review(struct actor *a, enum kind kind, struct object *object)
+{
+    if (object->refs > 0 || object->kept > 0)
+        return;
+    publish_stale(a, kind, object->handle);
+    *object = (struct object){.handle = NULL};
+}
+
+/* The calls that take a reference and give it back. A common object's last reference is not the actor's, and a
+ * churned one's is its owner's. */
+#define REF_CALL(KIND, type)                                                                                 \
+    static bool call_##type##_ref(struct actor *a)                                                           \
+    {                                                                                                        \
+        CHOOSE(a, KIND, type);                                                                               \
+        threading_##type *got = threading_##type##_ref(h);                                                   \
+        if (!expect_answer(a, got == NULL, NONE))                                                            \
+            return true;                                                                                     \
+        EXPECT(a, got == h);                                                                                 \
+        if (o != NULL)                                                                                       \
+            o->refs++;                                                                                       \
+        else                                                                                                 \
+            free_##type(h);                                                                                  \
+        return true;                                                                                         \
+    }
+#define FREE_CALL(KIND, type)                                                                                \
+    static bool call_##type##_free(struct actor *a)                                                          \
+    {                                                                                                        \
+        CHOOSE(a, KIND, type);                                                                               \
+        if (choice.whose == CHURNED || (choice.whose == COMMON && o->refs == 0))                             \
+            return false;                                                                                    \
+        statuses known = o != NULL && o->refs == 0 ? ONE(THREADING_ERR_HANDLE) : ONE(THREADING_OK);          \
+        if (expect(a, threading_##type##_free(h), NONE, known, known)) {                                     \
+            o->refs--;                                                                                       \
+            if (own)                                                                                         \
+                review(a, KIND, o);                                                                          \
+        }                                                                                                    \
+        return true;                                                                                         \
+    }
+/* A reference of one's own to an object that others may be blocked on, for a moment. */
+#define FREE_AT_LAST(type)                                                                                   \
+    static inline void free_##type(void *handle)                                                             \
+    {                                                                                                        \
+        threading_status status;                                                                             \
+        do                                                                                                   \
+            status = threading_##type##_free(handle);                                                        \
+        while (status == THREADING_ERR_BUSY);                                                                \
+        HOLDS(status == THREADING_OK);                                                                       \
+        if (here != NULL)                                                                                    \
+            forget_error(here);                                                                              \
+    }
+
+#endif
