@@ -217,8 +217,8 @@ static bool call_thread_set_name(struct actor *a)
 {
     CHOOSE(a, THREAD, thread);
     struct name name = next_name(&a->bytes);
-    if (choice.whose == COMMON)
-        return false;
+    if (choice.whose == COMMON || (own && o->is_foreign && a->is_main))
+        return false; /* main keeps its name, for the actors after this one */
     statuses error = name.is_utf8 ? NONE : ONE(THREADING_ERR_VALUE);
     if (expect(a, threading_thread_set_name(h, name.text), error, ONE(THREADING_OK), ONE(THREADING_OK)) && own)
         o->given = name.text;
