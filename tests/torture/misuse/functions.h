@@ -87,12 +87,13 @@ static inline void *new_churned(enum kind kind)
     }
 }
 
+static void (*const free_kind[])(void *) = {
+    [THREAD] = free_thread,       [TIMER] = free_timer,         [LOCK] = free_lock,   [RLOCK] = free_rlock,
+    [CONDITION] = free_condition, [SEMAPHORE] = free_semaphore, [EVENT] = free_event, [BARRIER] = free_barrier,
+    [LOCAL] = free_local};
+
 static inline void free_churned(enum kind kind, void *handle)
 {
-    static void (*const free_kind[])(void *) = {
-        [THREAD] = free_thread,       [TIMER] = free_timer,         [LOCK] = free_lock,   [RLOCK] = free_rlock,
-        [CONDITION] = free_condition, [SEMAPHORE] = free_semaphore, [EVENT] = free_event, [BARRIER] = free_barrier,
-        [LOCAL] = free_local};
     if (handle == NULL)
         return;
     if (kind == LIST) {
@@ -111,6 +112,42 @@ static inline void churn(struct actor *a)
     void *made = new_churned(kind);
     HOLDS(made != NULL);
     free_churned(kind, atomic_exchange(&a->world->churned[kind][next_byte(&a->bytes) % CHURNED_PLACES], made));
+}
+
+#define REFS_IN_A_ROW 100
+
+#define REF_AS_ANY(type)                                                                                     \
+    static void *ref_##type(void *handle)                                                                    \
+    {                                                                                                        \
+        return threading_##type##_ref(handle);                                                               \
+    }
+REF_AS_ANY(thread)
+REF_AS_ANY(timer)
+REF_AS_ANY(lock)
+REF_AS_ANY(rlock)
+REF_AS_ANY(condition)
+REF_AS_ANY(semaphore)
+REF_AS_ANY(event)
+REF_AS_ANY(barrier)
+REF_AS_ANY(local)
+
+/* Takes references and gives them back at full speed, so that one meets the moment in which the owner gives back the
+ * last. What is then got is good until it is given back, or it was not got. */
+static inline void ref_in_a_row(struct actor *a)
+{
+    static void *(*const ref_kind[])(void *) = {
+        [THREAD] = ref_thread,       [TIMER] = ref_timer,         [LOCK] = ref_lock,   [RLOCK] = ref_rlock,
+        [CONDITION] = ref_condition, [SEMAPHORE] = ref_semaphore, [EVENT] = ref_event, [BARRIER] = ref_barrier,
+        [LOCAL] = ref_local};
+    enum kind kind = (enum kind)(next_byte(&a->bytes) % KINDS);
+    _Atomic(void *) *place = &a->world->churned[kind][next_byte(&a->bytes) % CHURNED_PLACES];
+    for (int i = 0; kind != LIST && i < REFS_IN_A_ROW; i++) {
+        void *handle = atomic_load(place), *got = ref_kind[kind](handle);
+        HOLDS(got == handle || (got == NULL && threading_last_error() == THREADING_ERR_HANDLE));
+        if (got != NULL)
+            free_kind[kind](got);
+    }
+    forget_error(a);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- calls */
@@ -157,6 +194,8 @@ static inline void step(struct actor *a)
 {
     if (!a->world->alone && one_in(&a->bytes, 40))
         churn(a);
+    if (!a->world->alone && one_in(&a->bytes, 100))
+        ref_in_a_row(a);
     /* Others wait for it after a wait on the condition. */
     if (a->common[RLOCK].levels > 0 && one_in(&a->bytes, 8))
         release_common(a);
