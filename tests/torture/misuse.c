@@ -139,13 +139,31 @@ static void round_of_calls(void)
                      (uint64_t)atomic_load(&tokens_made), (uint64_t)atomic_load(&tokens_destroyed));
 }
 
-/* What malloc has given and not got back. A few blocks lie in caches of threads. */
-static size_t memory_in_use(void)
+/* What may not grow from round to round. */
+struct memory {
+    size_t in_use;   /* what malloc has given and not got back; a few blocks lie in caches of threads */
+    size_t resident; /* and the places of objects, which malloc does not know */
+};
+
+#define SLACK_IN_USE (128 * 1024 + MOST_EXITS * 2 * sizeof(void *))
+#define SLACK_RESIDENT (64 * 1024 * 1024)
+
+static struct memory memory_now(void)
 {
-    return mallinfo2().uordblks;
+    struct memory memory = {.in_use = mallinfo2().uordblks};
+    FILE *statm = fopen("/proc/self/statm", "r");
+    TORTURE_CHECK(statm != NULL && fscanf(statm, "%*u %zu", &memory.resident) == 1);
+    fclose(statm);
+    memory.resident *= (size_t)sysconf(_SC_PAGESIZE);
+    return memory;
 }
 
-#define MEMORY_SLACK (512 * 1024)
+static void compare_memory(struct memory before, struct memory now)
+{
+    if (now.in_use > before.in_use + SLACK_IN_USE || now.resident > before.resident + SLACK_RESIDENT)
+        torture_fail(__FILE__, __LINE__, "%zu bytes are in use and %zu resident; after the first rounds it was %zu and %zu",
+                     now.in_use, now.resident, before.in_use, before.resident);
+}
 
 /* -------------------------------------------------------------------------------------------------------- the end */
 
@@ -224,15 +242,14 @@ int main(int argc, char **argv)
         return interpret_file(argv[2]);
     torture_begin("misuse", argc, argv);
     compare_with_header();
-    size_t memory = 0, covered = 0;
+    struct memory first = {0, 0}, now = {0, 0};
+    size_t covered = 0;
     for (int round = 0; round == 0 || torture_goes_on(); round++) {
         round_of_calls();
-        /* After two, all that is made once has been made. */
-        if (round == 2)
-            memory = memory_in_use();
-        if (round > 2 && memory_in_use() > memory + MEMORY_SLACK + MOST_EXITS * 2 * sizeof(void *))
-            torture_fail(__FILE__, __LINE__, "%zu bytes are in use, %zu more than after the first rounds",
-                         memory_in_use(), memory_in_use() - memory);
+        now = memory_now();
+        if (round <= 2) /* by then, all that is made once has been made */
+            first = now;
+        compare_memory(first, now);
     }
     shut_down();
     for (size_t i = 0; i < COUNT(functions); i++) {
@@ -244,5 +261,6 @@ int main(int argc, char **argv)
     torture_figure("calls with bad handles", (double)all_bad_calls);
     torture_figure("threads", WORKERS);
     torture_figure("functions called", (double)covered);
+    torture_figure("bytes more in use than after the first rounds", (double)now.in_use - (double)first.in_use);
     return torture_end();
 }

@@ -3,7 +3,7 @@
 #ifndef MISUSE_FAVOURS_H
 #define MISUSE_FAVOURS_H
 
-#include "model.h"
+#include "handles.h"
 
 struct favour {
     void (*deed)(struct favour *favour);

@@ -2,7 +2,7 @@
 #ifndef MISUSE_FUNCTIONS_H
 #define MISUSE_FUNCTIONS_H
 
-#include "locks.h"
+#include "conditions.h"
 #include "meetings.h"
 #include "module.h"
 
@@ -161,7 +161,6 @@ static inline void call_any(struct actor *a)
     a->made[function - functions] += function->call(a);
 }
 
-/* In a callback: now and then, one more call, which must not change what the outer one answers. */
 static bool nested(struct actor *a)
 {
     if (a->nesting >= 2 || !bytes_left(&a->bytes) || !one_in(&a->bytes, 4))

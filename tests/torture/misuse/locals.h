@@ -2,9 +2,7 @@
 #ifndef MISUSE_LOCALS_H
 #define MISUSE_LOCALS_H
 
-#include "model.h"
-
-static bool nested(struct actor *a);
+#include "handles.h"
 
 FREE_AT_LAST(local)
 REF_CALL(LOCAL, local)

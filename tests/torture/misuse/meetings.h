@@ -4,8 +4,6 @@
 
 #include "favours.h"
 
-static bool nested(struct actor *a);
-
 FREE_AT_LAST(semaphore)
 FREE_AT_LAST(event)
 FREE_AT_LAST(barrier)

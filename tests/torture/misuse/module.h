@@ -2,7 +2,7 @@
 #ifndef MISUSE_MODULE_H
 #define MISUSE_MODULE_H
 
-#include "threads.h"
+#include "timers.h"
 
 /* For a call on nothing. */
 static inline void on_nothing(struct actor *a)
