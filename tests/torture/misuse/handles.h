@@ -33,7 +33,7 @@ static inline struct object *empty_place(struct actor *a, enum kind kind)
 
 static inline void *bad_handle(struct actor *a, enum kind kind)
 {
-    static char heap_like[64];
+    static char at_rest[64];
     struct bytes *bytes = &a->bytes;
     struct object *object;
     uint8_t byte = next_byte(bytes);
@@ -76,7 +76,7 @@ static inline void *bad_handle(struct actor *a, enum kind kind)
         case 2:
             return (char *)a + 1;
         case 3:
-            return heap_like;
+            return at_rest;
         case 4:
             return (void *)(uintptr_t)&memcpy;
         default:

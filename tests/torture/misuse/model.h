@@ -57,7 +57,7 @@ struct object {
     uint8_t deed; /* what the action is to do */
     bool acting;
 
-    bool destroys; /* a local's, or a thread's destructor is there */
+    bool destroys; /* a local has a destructor */
     bool has_init, met, has_value, has_attribute[ATTRIBUTES];
     void *value_set, *attribute[ATTRIBUTES];
 
@@ -70,7 +70,7 @@ struct object {
     unsigned destroyed; /* how often that must have been */
     uint64_t ident;
     double interval;
-    const char *name, *given; /* what `_name` told, and what must be its text; NULL if that is not known */
+    const char *given; /* what a thread's name must read; NULL if nobody has given or asked for one */
     struct errand *errand;
     struct object *partner; /* the timer's thread, the thread's timer */
 
