@@ -259,7 +259,7 @@ static inline void end_conditions(struct actor *a)
     GIVE_BACK(CONDITION, condition);
 }
 
-/* The values of a common local are left to the thread's end, or, by who goes on, deleted. */
+/* The values in a common local are left to the thread's end. */
 static inline void end_locals(struct actor *a)
 {
     for (unsigned i = 0; i < PLACES; i++) {
