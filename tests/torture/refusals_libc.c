@@ -1,0 +1,348 @@
+/* Takes the place of what the library asks of libc and the system, and refuses it when that is wanted. Only
+ * calls that come from the library's own code are looked at: neither callbacks nor libc itself are refused
+ * anything. */
+#include "refusals.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---------------------------------------------------------------------------------------- who, and how often */
+
+static _Thread_local bool armed;
+static atomic_bool everybody_armed;
+static enum refusing refusing;
+static long which;
+static atomic_long calls, made;
+static _Atomic uint64_t chance;
+static const char *_Atomic last;
+
+static uintptr_t code_begin, code_end; /* the library's */
+
+static int find_code(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    (void)size, (void)arg;
+    if (strstr(object->dlpi_name, "libthreading.so") == NULL)
+        return 0;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &object->dlpi_phdr[i];
+        if (header->p_type == PT_LOAD && (header->p_flags & PF_X) != 0) {
+            code_begin = object->dlpi_addr + header->p_vaddr;
+            code_end = code_begin + header->p_memsz;
+        }
+    }
+    return 1;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    dl_iterate_phdr(find_code, NULL);
+}
+
+static bool from_library(const void *caller)
+{
+    return (uintptr_t)caller - code_begin < code_end - code_begin;
+}
+
+static bool refuse(const char *what, const void *caller, int error)
+{
+    if ((!armed && !atomic_load(&everybody_armed)) || !from_library(caller))
+        return false;
+    long call = atomic_fetch_add(&calls, 1) + 1;
+    bool refused = (refusing == ONCE && call == which) || (refusing == FROM_THEN && call >= which);
+    if (refusing == NOW_AND_THEN) {
+        uint64_t z = atomic_fetch_add(&chance, 0x9e3779b97f4a7c15);
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+        refused = (z ^ (z >> 31)) % (uint64_t)which == 0;
+    }
+    if (refused) {
+        atomic_fetch_add(&made, 1);
+        atomic_store(&last, what);
+        errno = error;
+    }
+    return refused;
+}
+
+#define REFUSE(error) refuse(__func__, __builtin_return_address(0), (error))
+
+void refusals_arm(enum refusing how, long n, uint64_t seed, bool everybody)
+{
+    refusing = how;
+    which = n;
+    atomic_store(&chance, seed);
+    atomic_store(&calls, 0);
+    atomic_store(&made, 0);
+    armed = true;
+    atomic_store(&everybody_armed, everybody);
+}
+
+long refusals_disarm(void)
+{
+    armed = false;
+    atomic_store(&everybody_armed, false);
+    return atomic_load(&calls);
+}
+
+long refusals_made(void)
+{
+    return atomic_load(&made);
+}
+
+const char *refusals_last(void)
+{
+    const char *what = atomic_load(&last);
+    return what != NULL ? what : "nothing";
+}
+
+/* --------------------------------------------------------------------------------------------- memory blocks */
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *old);
+
+/* The blocks that the library has, in no order. */
+enum { BLOCKS = 1 << 14 };
+static void *_Atomic blocks[BLOCKS];
+static atomic_long block_count;
+
+static size_t place_of(const void *block)
+{
+    return ((uintptr_t)block >> 4) % BLOCKS;
+}
+
+static void *note_block(void *block, const void *caller)
+{
+    if (block == NULL || !from_library(caller))
+        return block;
+    for (size_t i = place_of(block);; i = (i + 1) % BLOCKS) {
+        void *none = NULL;
+        if (atomic_compare_exchange_strong(&blocks[i], &none, block))
+            break;
+    }
+    atomic_fetch_add(&block_count, 1);
+    return block;
+}
+
+static void forget_block(void *block)
+{
+    if (block == NULL || atomic_load(&block_count) == 0)
+        return;
+    for (size_t n = 0, i = place_of(block); n < 64; n++, i = (i + 1) % BLOCKS) {
+        void *it = block;
+        if (atomic_compare_exchange_strong(&blocks[i], &it, NULL)) {
+            atomic_fetch_sub(&block_count, 1);
+            return;
+        }
+    }
+}
+
+long refusals_blocks(void)
+{
+    return atomic_load(&block_count);
+}
+
+void *malloc(size_t size)
+{
+    return REFUSE(ENOMEM) ? NULL : note_block(__libc_malloc(size), __builtin_return_address(0));
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return REFUSE(ENOMEM) ? NULL : note_block(__libc_calloc(count, size), __builtin_return_address(0));
+}
+
+void *realloc(void *old, size_t size)
+{
+    if (REFUSE(ENOMEM))
+        return NULL;
+    void *block = __libc_realloc(old, size);
+    if (block != NULL)
+        forget_block(old);
+    return note_block(block, __builtin_return_address(0));
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    return REFUSE(ENOMEM) ? NULL : note_block(__libc_memalign(alignment, size), __builtin_return_address(0));
+}
+
+int posix_memalign(void **block, size_t alignment, size_t size)
+{
+    void *memory =
+        REFUSE(ENOMEM) ? NULL : note_block(__libc_memalign(alignment, size), __builtin_return_address(0));
+    if (memory == NULL)
+        return ENOMEM;
+    *block = memory;
+    return 0;
+}
+
+void free(void *block)
+{
+    forget_block(block);
+    __libc_free(block);
+}
+
+/* -------------------------------------------------------------------------------------------------- mappings */
+
+/* Where objects lie: as large a range for each kind as nothing else of the library's. */
+enum { RANGE = 1 << 20, BLOCK = 64 * 1024, RANGES = 64 };
+static struct range {
+    uintptr_t begin;
+    size_t size;
+} ranges[RANGES];
+static atomic_int range_count;
+static atomic_long mapped;
+
+static void *map(void *at, size_t size, int protection, int flags, int fd, off_t offset, const void *caller)
+{
+    void *memory = (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+    if (memory == MAP_FAILED || !from_library(caller) || (flags & MAP_FIXED) != 0)
+        return memory;
+    if ((flags & MAP_NORESERVE) != 0 && size > RANGE) {
+        int i = atomic_fetch_add(&range_count, 1);
+        if (i < RANGES)
+            ranges[i] = (struct range){((uintptr_t)memory + BLOCK - 1) / BLOCK * BLOCK, size};
+    } else {
+        atomic_fetch_add(&mapped, (long)size);
+    }
+    return memory;
+}
+
+size_t refusals_offset(const void *handle)
+{
+    for (int i = 0; i < atomic_load(&range_count); i++)
+        if ((uintptr_t)handle - ranges[i].begin < ranges[i].size)
+            return ((uintptr_t)handle - ranges[i].begin) / 64 * 64; /* without the generation */
+    return SIZE_MAX;
+}
+
+long refusals_mapped(void)
+{
+    return atomic_load(&mapped);
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (REFUSE(ENOMEM))
+        return MAP_FAILED;
+    return map(at, size, protection, flags, fd, offset, __builtin_return_address(0));
+}
+
+void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t offset)
+{
+    if (REFUSE(ENOMEM))
+        return MAP_FAILED;
+    return map(at, size, protection, flags, fd, offset, __builtin_return_address(0));
+}
+
+int munmap(void *at, size_t size)
+{
+    if (from_library(__builtin_return_address(0)))
+        atomic_fetch_sub(&mapped, (long)size);
+    return (int)syscall(SYS_munmap, at, size);
+}
+
+int mprotect(void *at, size_t size, int protection)
+{
+    return REFUSE(ENOMEM) ? -1 : (int)syscall(SYS_mprotect, at, size, protection);
+}
+
+int madvise(void *at, size_t size, int advice)
+{
+    return REFUSE(EAGAIN) ? -1 : (int)syscall(SYS_madvise, at, size, advice);
+}
+
+/* ------------------------------------------------------------------------------- threads, and all the others */
+
+/* The function that would be there without this program is called, unless it is refused. */
+#define REFUSABLE(name, parameters, arguments, refusal)                                                      \
+    int name parameters                                                                                      \
+    {                                                                                                        \
+        static int(*real) parameters;                                                                        \
+        void *symbol;                                                                                        \
+        if (REFUSE(EAGAIN))                                                                                  \
+            return refusal;                                                                                  \
+        if (real == NULL) {                                                                                  \
+            symbol = dlsym(RTLD_NEXT, #name);                                                                \
+            memcpy(&real, &symbol, sizeof real);                                                             \
+        }                                                                                                    \
+        return real arguments;                                                                               \
+    }
+
+REFUSABLE(pthread_create,
+          (pthread_t * restrict thread, const pthread_attr_t *restrict attributes, void *(*entry)(void *),
+           void *restrict arg),
+          (thread, attributes, entry, arg), EAGAIN)
+REFUSABLE(pthread_key_create, (pthread_key_t * key, void (*destructor)(void *)), (key, destructor), EAGAIN)
+REFUSABLE(pthread_setspecific, (pthread_key_t key, const void *value), (key, value), ENOMEM)
+REFUSABLE(pthread_attr_init, (pthread_attr_t * attributes), (attributes), ENOMEM)
+REFUSABLE(pthread_attr_setstack, (pthread_attr_t * attributes, void *stack, size_t size),
+          (attributes, stack, size), EINVAL)
+REFUSABLE(pthread_attr_setstacksize, (pthread_attr_t * attributes, size_t size), (attributes, size), EINVAL)
+REFUSABLE(pthread_attr_setdetachstate, (pthread_attr_t * attributes, int state), (attributes, state), EINVAL)
+
+/* What `atexit` comes to in a shared library. */
+int __cxa_atexit(void (*function)(void *), void *arg, void *object);
+REFUSABLE(__cxa_atexit, (void (*function)(void *), void *arg, void *object), (function, arg, object), -1)
+
+int getrlimit(__rlimit_resource_t resource, struct rlimit *limits)
+{
+    return REFUSE(EINVAL) ? -1 : (int)syscall(SYS_prlimit64, 0, resource, NULL, limits);
+}
+
+int prctl(int option, ...)
+{
+    unsigned long a[4];
+    va_list values;
+    va_start(values, option);
+    for (int i = 0; i < 4; i++)
+        a[i] = va_arg(values, unsigned long);
+    va_end(values);
+    return REFUSE(EPERM) ? -1 : (int)syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+}
+
+int open(const char *path, int flags, ...)
+{
+    va_list values;
+    va_start(values, flags);
+    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(values, mode_t) : 0;
+    va_end(values);
+    return REFUSE(EMFILE) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    va_list values;
+    va_start(values, flags);
+    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(values, mode_t) : 0;
+    va_end(values);
+    return REFUSE(EMFILE) ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+ssize_t read(int fd, void *buffer, size_t size)
+{
+    return REFUSE(EIO) ? -1 : syscall(SYS_read, fd, buffer, size);
+}
+
+ssize_t write(int fd, const void *buffer, size_t size)
+{
+    return REFUSE(EIO) ? -1 : syscall(SYS_write, fd, buffer, size);
+}
+
+ssize_t getrandom(void *buffer, size_t size, unsigned flags)
+{
+    return REFUSE(ENOSYS) ? -1 : syscall(SYS_getrandom, buffer, size, flags);
+}
