@@ -412,7 +412,8 @@ static void prepare_used(void)
             OK(threading_thread_join(thread));
         OK(threading_thread_free(thread));
     }
-    while (threading_active_count() > 1 + (threading_current_thread() != threading_main_thread()))
+    size_t rest = threading_current_thread() == threading_main_thread() ? 1 : 2;
+    while (threading_active_count() > rest)
         usleep(50);
     count_alive();
     prepare_thread();
