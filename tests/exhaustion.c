@@ -318,6 +318,39 @@ static void objects_run_out(void)
         SKIP("the size of the process is not known here");
 }
 
+/* A thread that asks who it is where there is room for one more thread but not for main's object as well: the
+ * room is not lost. */
+static void *ask_where_room_is_scarce(void *arg)
+{
+    enum { SIZE = 128, SLOTS = 16 * (65536 / SIZE - 1) }; /* threads in a megabyte, which is taken at once */
+    static threading_thread *threads[SLOTS];
+    size_t count = 0;
+    for (; count < SLOTS - 1; count++)
+        CHECK((threads[count] = threading_thread_new(NULL, NULL)) != NULL);
+    const uintptr_t first = (uintptr_t)threads[0];
+    limit(RLIMIT_AS, 0);
+    CHECK_REFUSED(threading_current_thread(), THREADING_ERR_NO_MEMORY);
+    limit(RLIMIT_AS, RLIM_INFINITY);
+    while (count > 0)
+        CHECK_STATUS(threading_thread_free(threads[--count]), THREADING_OK);
+    for (CHECK(threading_main_thread() != NULL); count < SLOTS - 1; count++) {
+        CHECK((threads[count] = threading_thread_new(NULL, NULL)) != NULL);
+        CHECK((uintptr_t)threads[count] / 65536 - first / 65536 < 16);
+    }
+    return arg;
+}
+
+static void ask_with_scarce_room(void)
+{
+    join_foreign(spawn_foreign(ask_where_room_is_scarce, NULL));
+    use_everything();
+}
+
+static void room_for_a_dummy_is_scarce(void)
+{
+    in_child(ask_with_scarce_room);
+}
+
 /* One thing grows until that is refused: a thread's names, a local's attributes, a thread's locals. */
 static void until_nothing_grows(void)
 {
@@ -700,6 +733,7 @@ static const struct test_case cases[] = {
     {"so is one, of a timer too, when the system has no more threads", threads_run_out},
     {"objects are made until memory is out, and again when some is back", objects_run_out},
     {"so names and a local's attributes grow", growth_runs_out},
+    {"a foreign thread without room to become a Dummy takes none", room_for_a_dummy_is_scarce},
     {"_new without memory is NO_MEMORY", scarce_new_case},
     {"a name without memory is NO_MEMORY and the old one stays", scarce_names_case},
     {"a start without memory changes nothing and may be tried again", scarce_start_case},

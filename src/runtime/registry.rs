@@ -328,12 +328,13 @@ pub(crate) fn is_main(ident: u64) -> bool {
 
 /// A thread that this library did not start asks who it is.
 pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
+    let mut registry = REGISTRY.lock();
+    // First what may be refused: a dummy that is not entered here would be nobody's.
+    registry.main()?;
     let (dummy, _) = Thread::create_kept(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
     dummy.set_ident(ident);
     dummy.set_native_id(identity::native_id() as u32);
     dummy.go(NEW, ALIVE);
-    let mut registry = REGISTRY.lock();
-    registry.main()?;
     registry.alive.push_back(dummy);
     registry.count += 1;
     Ok(dummy.handle())
