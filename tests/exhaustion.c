@@ -464,6 +464,20 @@ void free(void *old)
 {
     __libc_free(old);
 }
+
+/* What atexit comes to in a shared library. */
+int __cxa_atexit(void (*function)(void *), void *arg, void *object);
+int __cxa_atexit(void (*function)(void *), void *arg, void *object)
+{
+    static int (*real)(void (*)(void *), void *, void *);
+    if (refuse())
+        return -1;
+    if (real == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "__cxa_atexit");
+        memcpy(&real, &symbol, sizeof real);
+    }
+    return real(function, arg, object);
+}
 #else
 #define HAVE_SCARCE_MEMORY 0
 #endif
@@ -541,6 +555,8 @@ static void scarce_start(long allocations)
 /* What takes something away, or just looks, may not need memory. */
 static void scarce_end(long allocations)
 {
+    enum { MANY = 300 }; /* so many that their memory shrinks as they are cancelled */
+    static threading_timer *many[MANY];
     void *value = NULL;
     threading_local *local = threading_local_new(count_destroyed);
     threading_event *event = threading_event_new();
@@ -548,6 +564,8 @@ static void scarce_end(long allocations)
     threading_timer *timer = timer_new(3600, return_arg, event);
     CHECK(event != NULL && local != NULL);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    for (int i = 0; i < MANY; i++)
+        CHECK_STATUS(threading_timer_start(many[i] = timer_new(3600, return_arg, event)), THREADING_OK);
     CHECK_STATUS(threading_local_set(local, event), THREADING_OK);
     CHECK_STATUS(threading_local_set_attr(local, "name", event), THREADING_OK);
     allowed = allocations;

@@ -110,7 +110,18 @@ impl Heap {
             if moved.deadline < removed.deadline { self.rise(place, moved) } else { self.sink(place, moved) }
         }
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
-            self.entries.shrink_to(self.entries.capacity() / 2);
+            self.shrink();
+        }
+    }
+
+    /// Gives half of the memory back. That takes some, for a moment: where there is none, nothing is given
+    /// back.
+    #[cold]
+    fn shrink(&mut self) {
+        let mut smaller = Vec::new();
+        if smaller.try_reserve_exact(self.entries.capacity() / 2).is_ok() {
+            smaller.append(&mut self.entries);
+            self.entries = smaller;
         }
     }
 
