@@ -89,7 +89,7 @@ impl Handle<Local> {
         self.check().inspect_err(|_| table.part(self.bits()))?;
         if registry::is_main(identity::ident()) {
             // Main's values are destroyed when the process leaves.
-            exit::need()?;
+            exit::need().inspect_err(|_| table.part(self.bits()))?;
         }
         if let Some(init) = init {
             // SAFETY: whoever made the local promised that init takes this argument.

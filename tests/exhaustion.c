@@ -2,6 +2,7 @@
  * works again afterwards. Each case runs in a child process of its own. */
 #include "test.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
 #include <sys/resource.h>
@@ -574,6 +575,10 @@ static void scarce_end(long allocations)
     CHECK_PTR(value, event);
     CHECK_STATUS(threading_local_del_attr(local, "name"), THREADING_OK);
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
+    for (int i = 0; i < MANY; i++) {
+        CHECK_STATUS(threading_timer_cancel(many[i]), THREADING_OK);
+        CHECK_STATUS(threading_timer_free(many[i]), THREADING_OK);
+    }
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -611,6 +616,23 @@ static void scarce_init(long allocations)
     if (!was_refused(threading_local_lookup(local, &value), THREADING_OK))
         CHECK_PTR(value, &value);
     CHECK_PTR(threading_local_get(local), &value);
+    CHECK_STATUS(threading_local_free(local), THREADING_OK);
+}
+
+/* Main's values are destroyed at exit, which has to be prepared for. */
+static void scarce_init_in_main(void)
+{
+    void *value = NULL;
+    threading_local *local = threading_local_new_with_init(return_arg, &value, NULL);
+    long allocations = 0;
+    CHECK(local != NULL);
+    for (bool refused = true; refused;) {
+        CHECK(allocations < 1000);
+        allowed = allocations++;
+        refused = was_refused(threading_local_lookup(local, &value), THREADING_OK);
+    }
+    CHECK(allocations > 1);
+    CHECK_PTR(value, &value);
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
 }
 
@@ -746,6 +768,13 @@ SCARCE(scarce_enumerate)
 SCARCE(scarce_waits)
 SCARCE(scarce_atexit)
 
+static void init_in_main_case(void)
+{
+    if (!HAVE_SCARCE_MEMORY)
+        SKIP("malloc cannot be replaced here");
+    in_child(scarce_init_in_main);
+}
+
 static const struct test_case cases[] = {
     {"a start without room for a stack is refused and may be tried again", stacks_run_out},
     {"so is one, of a timer too, when the system has no more threads", threads_run_out},
@@ -758,6 +787,7 @@ static const struct test_case cases[] = {
     {"cancel, join, set, free, and an attribute's get and del need no memory", scarce_end_case},
     {"a local's value or attribute without memory is NO_MEMORY and not there", scarce_local_case},
     {"a local's init without memory is tried again", scarce_init_case},
+    {"so it is in main, also when its exit cannot be prepared for", init_in_main_case},
     {"a foreign thread without memory becomes a Dummy later", scarce_current_case},
     {"enumerate without memory is NO_MEMORY", scarce_enumerate_case},
     {"waits without memory end as ever or are NO_MEMORY, nothing changed", scarce_waits_case},
