@@ -46,9 +46,9 @@ _Noreturn void refusals_fail(const char *file, int line, const char *format, ...
     va_start(values, format);
     vsnprintf(what, sizeof what, format, values);
     va_end(values);
-    torture_fail(file, line, "%s, while %s by %s with %s of %ld (%ld of %ld calls refused, %s last)", what,
+    torture_fail(file, line, "%s, in \"%s\" by %s, %s %ld, %ld of %ld calls refused, %s last", what,
                  scenario->name, (const char *[]){"main", "a foreign thread", "a worker", "a child"}[run.caller],
-                 (const char *[]){"a refusal", "the refusal", "refusals from that", "one refusal"}[run.refusing],
+                 (const char *[]){"nothing refused", "refused number", "refused from", "refused one in"}[run.refusing],
                  run.n, refusals_made(), calls, refusals_last());
 }
 
@@ -196,6 +196,9 @@ static void see(const char *functions)
     }
 }
 
+/* The threads that run timers keep a slot or two at times; what leaks at each try is more. */
+enum { SPARE = 3 * 128 };
+
 static void compare(const struct report *got, const struct report *unrefused)
 {
     made += got->made;
@@ -204,7 +207,7 @@ static void compare(const struct report *got, const struct report *unrefused)
     if (got->mapped > unrefused->mapped)
         refusals_fail(__FILE__, __LINE__, "%ld bytes of mappings leak", got->mapped - unrefused->mapped);
     for (size_t kind = 0; kind < KINDS; kind++)
-        if (got->slots[kind] > unrefused->slots[kind])
+        if (got->slots[kind] > unrefused->slots[kind] + SPARE)
             refusals_fail(__FILE__, __LINE__, "objects of kind %zu leak: %zu instead of %zu bytes are used", kind,
                           got->slots[kind], unrefused->slots[kind]);
 }
@@ -212,36 +215,46 @@ static void compare(const struct report *got, const struct report *unrefused)
 /* Each scenario by each caller, with nothing refused. */
 static struct report (*unrefused)[CALLERS];
 
-static bool count_calls(void)
+static bool refuse_each(size_t index, enum refusing how, long calls)
 {
-    for (size_t i = 0; i < scenario_count; i++)
-        for (run.caller = 0; run.caller < CALLERS; run.caller++) {
-            if (!torture_goes_on())
-                return false;
-            run.refusing = NOTHING;
-            unrefused[i][run.caller] = run_process(i);
-            see(scenarios[i].functions);
-        }
+    run.refusing = how;
+    for (run.n = 1; run.n <= calls; run.n++) {
+        if (!torture_goes_on())
+            return false;
+        struct report got = run_process(index);
+        if (got.made == 0 && !scenarios[index].everybody)
+            refusals_fail(__FILE__, __LINE__, "what was there to be refused is not any more");
+        compare(&got, &unrefused[index][run.caller]);
+    }
     return true;
 }
 
-static bool refuse_each(enum refusing how)
+/* Each scenario by each caller, in an order that the seed decides. */
+static bool refuse_all(void)
 {
-    for (size_t i = 0; i < scenario_count; i++)
-        for (run.caller = 0; run.caller < CALLERS; run.caller++) {
-            run.refusing = how;
-            /* What threads of their own ask for may come to a few more, or less, from run to run. */
-            long calls = unrefused[i][run.caller].calls + (scenarios[i].everybody ? 4 : 0);
-            for (run.n = 1; run.n <= calls; run.n++) {
-                if (!torture_goes_on())
-                    return false;
-                struct report got = run_process(i);
-                if (got.made == 0 && !scenarios[i].everybody)
-                    refusals_fail(__FILE__, __LINE__, "what was there to be refused is not any more");
-                compare(&got, &unrefused[i][run.caller]);
-            }
-        }
-    return true;
+    size_t pairs = scenario_count * CALLERS, *order = calloc(pairs, sizeof *order);
+    struct random random = random_of(0);
+    bool all = true;
+    TORTURE_CHECK(order != NULL);
+    for (size_t i = 0; i < pairs; i++) {
+        size_t j = random_below(&random, i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+    for (size_t i = 0; i < pairs && (all = torture_goes_on()); i++) {
+        size_t index = order[i] / CALLERS;
+        run.caller = (int)(order[i] % CALLERS);
+        run.refusing = NOTHING;
+        struct report *nothing = &unrefused[index][run.caller];
+        *nothing = run_process(index);
+        see(scenarios[index].functions);
+        /* What threads of their own ask for may come to a few more, or less, from run to run. */
+        long calls = nothing->calls + (scenarios[index].everybody ? 4 : 0);
+        if (!(all = refuse_each(index, ONCE, calls) && refuse_each(index, FROM_THEN, calls)))
+            break;
+    }
+    free(order);
+    return all;
 }
 
 static void refuse_by_chance(void)
@@ -270,7 +283,7 @@ int main(int argc, char **argv)
     }
     unrefused = calloc(scenario_count, sizeof *unrefused);
     TORTURE_CHECK(unrefused != NULL);
-    if (count_calls() && refuse_each(ONCE) && refuse_each(FROM_THEN)) {
+    if (refuse_all()) {
         printf("refusals: each call was refused once, in %.1f s\n", torture_now() - torture.began);
         refuse_by_chance();
     }

@@ -2,6 +2,7 @@
  * which must need nothing. */
 #include "refusals.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
@@ -402,19 +403,37 @@ static void prepare_sized(void)
     OK(threading_thread_set_stack_size(object, (size_t)scenario->parameter));
 }
 
+/* Waits until the system has so many threads of this process left. */
+static void wait_for_tasks(size_t rest)
+{
+    for (size_t count = SIZE_MAX; count > rest;) {
+        DIR *tasks = opendir("/proc/self/task");
+        CHECK(tasks != NULL);
+        count = 0;
+        for (const struct dirent *task; (task = readdir(tasks)) != NULL;)
+            count += task->d_name[0] != '.';
+        CHECK(closedir(tasks) == 0);
+        usleep(100);
+    }
+}
+
 /* With stacks and the like at hand; some of those that have ended nobody has joined yet. */
 static void prepare_used(void)
 {
-    for (int i = 0; i < 4; i++) {
-        threading_thread *thread = make(THREAD);
-        OK(threading_thread_start(thread));
-        if (i < scenario->parameter)
-            OK(threading_thread_join(thread));
-        OK(threading_thread_free(thread));
+    threading_thread *threads[4];
+    event = make(EVENT);
+    for (size_t i = 0; i < COUNT(threads); i++) {
+        OK(made(threads[i] = threading_thread_new(wait_for, event)));
+        OK(threading_thread_start(threads[i]));
     }
-    size_t rest = threading_current_thread() == threading_main_thread() ? 1 : 2;
-    while (threading_active_count() > rest)
-        usleep(50);
+    OK(threading_event_set(event));
+    for (int i = 0; i < (int)COUNT(threads); i++) {
+        if (i < scenario->parameter)
+            OK(threading_thread_join(threads[i]));
+        OK(threading_thread_free(threads[i]));
+    }
+    wait_for_tasks(threading_current_thread() == threading_main_thread() ? 1 : 2);
+    OK(threading_event_free(event));
     count_alive();
     prepare_thread();
 }
