@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -478,6 +479,21 @@ int __cxa_atexit(void (*function)(void *), void *arg, void *object)
         memcpy(&real, &symbol, sizeof real);
     }
     return real(function, arg, object);
+}
+
+/* Random numbers, and where they come from otherwise. */
+ssize_t getrandom(void *buffer, size_t size, unsigned flags)
+{
+    return refuse() ? -1 : syscall(SYS_getrandom, buffer, size, flags);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    va_list values;
+    va_start(values, flags);
+    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(values, mode_t) : 0;
+    va_end(values);
+    return refuse() ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 #else
 #define HAVE_SCARCE_MEMORY 0

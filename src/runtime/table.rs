@@ -17,8 +17,10 @@
 use crate::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::c_void;
+use core::hash::{BuildHasher, Hasher};
 use core::ptr;
 use std::collections::HashMap;
+use std::hash::DefaultHasher;
 
 use super::life::Destructor;
 use super::system;
@@ -60,10 +62,26 @@ struct Rest {
     used: usize,
     round: u32,
     /// By local, and then by name.
-    attributes: HashMap<usize, Attributes>,
+    attributes: HashMap<usize, Attributes, Seed>,
 }
 
-type Attributes = HashMap<Vec<u8>, Attribute>;
+type Attributes = HashMap<Vec<u8>, Attribute, Seed>;
+
+/// What hashes begin with: an address, which whoever would choose names that collide does not know. Random
+/// numbers the system may refuse.
+#[derive(Default)]
+struct Seed;
+
+impl BuildHasher for Seed {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        static SOMEWHERE: u8 = 0;
+        let mut hasher = DefaultHasher::new();
+        hasher.write_usize(&raw const SOMEWHERE as usize);
+        hasher
+    }
+}
 
 struct Attribute {
     value: *mut c_void,
@@ -121,7 +139,7 @@ impl Table {
                 cells: Cell::new(cells.as_ptr()),
                 mask: Cell::new(cells.len() - 1),
                 last: Cell::new((cells.len() - 1) * size_of::<ValueCell>()),
-                guarded: Guarded::new(Rest { cells, used: 0, round: 0, attributes: HashMap::new() }),
+                guarded: Guarded::new(Rest { cells, used: 0, round: 0, attributes: HashMap::default() }),
                 next: Cell::new(ptr::null()),
                 previous: Cell::new(ptr::null()),
             });
