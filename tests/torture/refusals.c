@@ -113,7 +113,7 @@ static int run_here(size_t index, int argc, char **argv)
         if (child == 0)
             break; /* goes on as main does */
         CHECK(waitpid(child, &status, 0) == child);
-        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+        _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
     }
     default:
         break;
