@@ -245,6 +245,21 @@ static int callbacks(void)
     return 0;
 }
 
+static void exit_callback(void *line)
+{
+    say(line);
+    exit(8);
+}
+
+static int exit_in_a_callback(void)
+{
+    CHECK_INT(atexit(early), 0);
+    start_worker(work, 0);
+    CHECK_STATUS(threading_atexit(callback, "first"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(exit_callback, "second"), THREADING_OK);
+    return 0;
+}
+
 static threading_local *local_with_value(void)
 {
     threading_local *local = threading_local_new(say_destroyed);
@@ -503,6 +518,8 @@ static const struct scenario scenarios[] = {
      "late\ncallback\nearly\n", 0},
     {"callbacks run last first, with main alive and before the joins", callbacks, 0,
      "third\nsecond\nstarted in a callback\nfirst\nworker done\n", 0},
+    {"exit in a callback goes on with the next, and waits", exit_in_a_callback, 8,
+     "second\nfirst\nworker done\nearly\n", 0},
     {"main's locals are destroyed after the joins", locals_of_main, 0,
      "late\nworker done\nvalue destroyed\nearly\n", 0},
     {"a first attribute in main brings the hook", attribute_of_main, 0, "late\nvalue destroyed\nearly\n", 0},

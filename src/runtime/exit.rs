@@ -51,6 +51,12 @@ pub(crate) fn need() -> Result<()> {
 }
 
 extern "C" fn hook() {
+    if !registry::is_closed() {
+        // A callback that calls exit, and another thread that does so meanwhile, finds the hook again, and waits
+        // as well. Where that is refused, it goes on without.
+        // SAFETY: as in `need`.
+        unsafe { libc::atexit(hook) };
+    }
     // Without a limit, it cannot fail.
     let _ = shutdown(Timeout::FOREVER);
     if registry::is_main(identity::ident()) {

@@ -368,6 +368,11 @@ pub(crate) fn end_main() {
     }
 }
 
+/// Whether all threads that are not daemons have been waited for.
+pub(crate) fn is_closed() -> bool {
+    REGISTRY.lock().closed
+}
+
 /// Waits for the end of all threads that are not daemons, but for the caller and those that do the same; then
 /// nothing can be started any more. False if the time ran out.
 pub(crate) fn join_all(deadline: Deadline) -> bool {
