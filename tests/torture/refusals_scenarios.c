@@ -1149,6 +1149,7 @@ static void prepare_all(void)
     semaphore = make(SEMAPHORE);
     barrier = threading_barrier_new(1, no_action, NULL);
     OK(made(barrier));
+    OK(threading_barrier_wait(barrier, NULL)); /* the thread has waited before */
     prepare_running();
     unstarted_thread = make(THREAD);
     over = make(THREAD);
