@@ -160,13 +160,13 @@ static struct report run_process(size_t index)
     struct pollfd ended = {.fd = fds[0], .events = POLLIN};
     for (double until = torture_now() + TORTURE_HANG / 2; poll(&ended, 1, 1000) <= 0;)
         if (torture_now() > until) {
-            kill(pid, SIGABRT);
+            kill(pid, SIGKILL);
             refusals_fail(__FILE__, __LINE__, "it hangs");
         }
     ssize_t size = read(fds[0], &got, sizeof got);
     for (double until = torture_now() + TORTURE_HANG / 2; waitpid(pid, &status, WNOHANG) != pid; usleep(100))
         if (torture_now() > until) {
-            kill(pid, SIGABRT);
+            kill(pid, SIGKILL);
             refusals_fail(__FILE__, __LINE__, "its exit hangs");
         }
     close(fds[0]);
@@ -227,9 +227,11 @@ static bool refuse_each(size_t index, enum refusing how, long calls)
     return true;
 }
 
-/* Each scenario by each caller, in an order that the seed decides. */
+/* Each scenario by each caller, in an order that the seed decides. To see one again: REFUSALS_ONLY is a part of
+ * its name. */
 static bool refuse_all(void)
 {
+    const char *only = getenv("REFUSALS_ONLY");
     size_t pairs = scenario_count * CALLERS, *order = calloc(pairs, sizeof *order);
     struct random random = random_of(0);
     bool all = true;
@@ -241,6 +243,8 @@ static bool refuse_all(void)
     }
     for (size_t i = 0; i < pairs && (all = torture_goes_on()); i++) {
         size_t index = order[i] / CALLERS;
+        if (only != NULL && strstr(scenarios[index].name, only) == NULL)
+            continue;
         run.caller = (int)(order[i] % CALLERS);
         run.refusing = NOTHING;
         struct report *nothing = &unrefused[index][run.caller];
@@ -257,9 +261,12 @@ static bool refuse_all(void)
 
 static void refuse_by_chance(void)
 {
+    const char *only = getenv("REFUSALS_ONLY");
     struct random random = random_of(1);
     while (torture_goes_on()) {
         size_t i = random_below(&random, scenario_count);
+        if (only != NULL && strstr(scenarios[i].name, only) == NULL)
+            continue;
         run.caller = (int)random_below(&random, CALLERS);
         run.refusing = NOW_AND_THEN;
         run.n = 2 + (long)random_below(&random, 6);

@@ -113,8 +113,8 @@ void *__libc_realloc(void *old, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *old);
 
-/* The blocks that the library has, in no order. */
-enum { BLOCKS = 1 << 14 };
+/* The blocks that the library has, each near its place. Where there is no room, it is not looked after. */
+enum { BLOCKS = 1 << 14, NEAR = 64 };
 static void *_Atomic blocks[BLOCKS];
 static atomic_long block_count;
 
@@ -127,12 +127,13 @@ static void *note_block(void *block, const void *caller)
 {
     if (block == NULL || !from_library(caller))
         return block;
-    for (size_t i = place_of(block);; i = (i + 1) % BLOCKS) {
+    for (size_t n = 0, i = place_of(block); n < NEAR; n++, i = (i + 1) % BLOCKS) {
         void *none = NULL;
-        if (atomic_compare_exchange_strong(&blocks[i], &none, block))
+        if (atomic_compare_exchange_strong(&blocks[i], &none, block)) {
+            atomic_fetch_add(&block_count, 1);
             break;
+        }
     }
-    atomic_fetch_add(&block_count, 1);
     return block;
 }
 
@@ -140,7 +141,7 @@ static void forget_block(void *block)
 {
     if (block == NULL || atomic_load(&block_count) == 0)
         return;
-    for (size_t n = 0, i = place_of(block); n < 64; n++, i = (i + 1) % BLOCKS) {
+    for (size_t n = 0, i = place_of(block); n < NEAR; n++, i = (i + 1) % BLOCKS) {
         void *it = block;
         if (atomic_compare_exchange_strong(&blocks[i], &it, NULL)) {
             atomic_fetch_sub(&block_count, 1);
