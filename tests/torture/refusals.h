@@ -1,5 +1,6 @@
-/* What the parts of the refusals program share: refusals_libc.c refuses what the library asks of the system,
- * refusals_scenarios.c has the calls during which it does so, refusals.c goes through them. */
+/* What the parts of the refusals program share: refusals_libc.c refuses what the library asks of the system;
+ * refusals_objects.c, _threads.c, _locals.c, _waits.c and _others.c have the calls during which it does so;
+ * refusals.c goes through them. */
 #ifndef REFUSALS_H
 #define REFUSALS_H
 
@@ -36,7 +37,7 @@ long refusals_mapped(void);
 /* Where the memory of an object lies in its kind's range: the same in each process. */
 size_t refusals_offset(const void *handle);
 
-/* ---- refusals_scenarios.c ---- */
+/* ---- the scenarios ---- */
 
 enum { NO_MEMORY = 1, SYSTEM = 2 };
 
@@ -53,8 +54,10 @@ struct scenario {
     bool last;      /* the process is past its shutdown then */
 };
 
-extern const struct scenario scenarios[];
-extern const size_t scenario_count;
+extern const struct scenario object_scenarios[], thread_scenarios[], local_scenarios[], wait_scenarios[],
+    other_scenarios[];
+extern const size_t object_scenarios_count, thread_scenarios_count, local_scenarios_count, wait_scenarios_count,
+    other_scenarios_count;
 
 /* That which runs in this process, for functions that serve several. */
 extern const struct scenario *scenario;

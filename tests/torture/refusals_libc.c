@@ -293,7 +293,8 @@ REFUSABLE(pthread_attr_init, (pthread_attr_t * attributes), (attributes), ENOMEM
 REFUSABLE(pthread_attr_setstack, (pthread_attr_t * attributes, void *stack, size_t size),
           (attributes, stack, size), EINVAL)
 REFUSABLE(pthread_attr_setstacksize, (pthread_attr_t * attributes, size_t size), (attributes, size), EINVAL)
-REFUSABLE(pthread_attr_setdetachstate, (pthread_attr_t * attributes, int state), (attributes, state), EINVAL)
+REFUSABLE(pthread_attr_setdetachstate, (pthread_attr_t * attributes, int state),
+          (attributes, state), EINVAL)
 
 /* What `atexit` comes to in a shared library. */
 int __cxa_atexit(void (*function)(void *), void *arg, void *object);
