@@ -250,6 +250,7 @@ static void settle(void)
 struct forker {
     struct random random;
     struct objects own;
+    threading_local *at_end; /* its values' destructor forks */
     bool holds;
     threading_thread *self; /* NULL: a foreign thread that has not asked */
     char name[32];
@@ -574,8 +575,8 @@ static void fork_in_hook(threading_thread *thread, const char *type, const char 
 
 static void *leave_value(void *arg)
 {
-    threading_local *local = threading_local_new(fork_in_destructor);
-    OK(threading_local_set(local, arg));
+    struct forker *forker = arg;
+    OK(threading_local_set(forker->at_end, arg));
     return arg;
 }
 
@@ -645,10 +646,12 @@ static void fork_somewhere(struct forker *forker)
         /* The thread's last act: its argument's destructor, or that of a value. */
         bool argument = random_one_in(&forker->random, 2);
         threading_thread *thread = threading_thread_new(argument ? return_arg : leave_value, forker);
+        forker->at_end = threading_local_new(fork_in_destructor);
         if (argument)
             OK(threading_thread_set_arg_destructor(thread, fork_in_destructor));
         start(thread);
         join(thread, forker);
+        OK(threading_local_free(forker->at_end));
         break;
     }
     case 10:
