@@ -1,6 +1,8 @@
 /* Refusals while a thread waits for the first time. */
 #include "refusals_scenarios.h"
 
+#include <stdio.h>
+
 static pthread_t helper;
 static bool helped;
 static atomic_bool waited;
@@ -12,10 +14,25 @@ static void prepare_wait(void)
         OK(threading_lock_acquire(object));
 }
 
-/* What the call waits for comes a little later, from a thread that is refused nothing. */
+/* The caller, once it is about to wait. */
+static atomic_int caller;
+
+static bool sleeps(int task)
+{
+    char path[64], state = '?';
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", task);
+    FILE *stat = fopen(path, "r");
+    CHECK(stat != NULL);
+    CHECK(fscanf(stat, "%*d (%*[^)]) %c", &state) == 1);
+    CHECK(fclose(stat) == 0);
+    return state == 'S';
+}
+
+/* What the call waits for comes when it waits, from a thread that is refused nothing. */
 static void *let_go(void *arg)
 {
-    usleep(3000);
+    while (atomic_load(&caller) == 0 || !sleeps(atomic_load(&caller)))
+        usleep(300);
     switch (scenario->parameter) {
     case LOCK:
         OK(threading_lock_release(object));
@@ -68,6 +85,7 @@ static void prepare_late(void)
 /* The unit that the semaphore has comes first. */
 static threading_status call_wait(void)
 {
+    atomic_store(&caller, (int)gettid());
     switch (scenario->parameter) {
     case LOCK:
         return threading_lock_acquire(object);
