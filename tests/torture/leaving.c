@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -109,8 +110,23 @@ static void linger(uint64_t most)
 
 static threading_event *gate; /* opened by a handler: what waits for it, the process has to wait for */
 
+/* The last that a thread does: in the last round of its destructors, after the library's. */
+static pthread_key_t key;
+
+static void end_late(void *round)
+{
+    if ((uintptr_t)round < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        pthread_setspecific(key, (void *)((uintptr_t)round + 1));
+        return;
+    }
+    linger(500);
+    say('k');
+}
+
 static void *work_of(void *gated, int thread_ends)
 {
+    if (thread_ends)
+        TORTURE_CHECK(pthread_setspecific(key, (void *)1) == 0);
     if (gated != NULL)
         OK(threading_event_wait(gate));
     linger(1500);
@@ -316,6 +332,7 @@ static void *shut_down(void *arg)
 
 static void bring_company(void)
 {
+    TORTURE_CHECK(pthread_key_create(&key, end_late) == 0);
     gate = threading_event_new();
     lock = threading_lock_new();
     rlock = threading_rlock_new();
@@ -474,6 +491,8 @@ static const char *wrong(const struct plan *expected, const char *said, int stat
         return "the order of handlers and statics";
     if (count(said, 'w') != work)
         return "how many threads and timers were waited for";
+    if (count(said, 'k') != work - expected->timers || !in_order(said, 'k', 'l') || !in_order(said, 'k', 'O'))
+        return "that the destructors of threads were waited for";
     if (count(said, 'j') != expected->joiner)
         return "how often main was joined";
     bool by_main = way == RETURN || way == EXIT || way == EXIT_IN_HANDLER || way == EXIT_IN_CALLBACK ||
