@@ -64,10 +64,11 @@ fn version_symbols() {
 
 /// The names of all functions in src/capi/ that C sees.
 fn exported() -> Vec<String> {
-    println!("cargo:rerun-if-changed=src/capi");
     let mut names = Vec::new();
     for file in fs::read_dir("src/capi").unwrap() {
-        let source = fs::read_to_string(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        println!("cargo:rerun-if-changed={}", path.display()); // a new one changes mod.rs too
+        let source = fs::read_to_string(path).unwrap();
         for exported in source.split("#[unsafe(no_mangle)]").skip(1) {
             let (_, function) = exported.split_once(" fn ").expect("a function follows");
             names.push(function.split('(').next().unwrap().to_owned());
