@@ -17,6 +17,7 @@ mod per_thread;
 mod raw_lock;
 mod rlock;
 mod runtime;
+mod rust;
 mod semaphore;
 mod thread;
 mod time;
@@ -34,6 +35,10 @@ pub use runtime::excepthook::ExceptHook;
 pub use runtime::exit::Callback;
 pub use runtime::life::{Destructor, Run, Target, Thread};
 pub use runtime::pending::Timer;
+pub use rust::{
+    ActionBarrier, Held, Owned, ThreadLocal, active_count, atexit, main_thread, report_exception,
+    reset_excepthook, set_excepthook, shutdown,
+};
 pub use semaphore::{SEMAPHORE_MAX, Semaphore};
 pub use thread::{ThreadList, current, enumerate, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
