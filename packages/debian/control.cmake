@@ -8,7 +8,7 @@ set(threading_control "${CPACK_TEMPORARY_DIRECTORY}/control")
 file(WRITE "${threading_control}/debian/control"
     "Source: libthreading\n\nPackage: ${CPACK_THREADING_RUNTIME}\nArchitecture: any\n")
 file(WRITE "${threading_control}/triggers" "activate-noawait ldconfig\n")
-# Programs need a library at least as new as the one in which the last of their functions was added.
+# Programs need a library at least as new as the one that they were linked with.
 file(WRITE "${threading_control}/shlibs"
     "libthreading ${CPACK_PACKAGE_VERSION_MAJOR} ${CPACK_THREADING_RUNTIME} (>= ${CPACK_PACKAGE_VERSION})\n")
 execute_process(
