@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Runs the 21 programs of the article over threading_c, and checks them by the checks of their C twins.
+
+    python3 article.py FOLDER [NAME...]
+
+FOLDER holds the programs as the article has them, in Python 2: threading_simple.py and so on. One line of each is
+changed, `import threading`, into `import threading_c as threading`; and, since this is Python 3, `print x` into
+a call of print. What they print must pass the checks of tests/examples.py, once it is put as Python 2 or C put it.
+"""
+
+import pathlib
+import re
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[2] / "tests"))
+
+import examples  # noqa: E402
+
+# What Python 3 prints, and what Python 2 or the twin in C does.
+RENAMED = [
+    (re.compile(r"\((Thread-\d+) \(\w+\)\)"), lambda match: f"({match[1]:<10})"),  # in a log's column of ten
+    (re.compile(r"^(Thread-\d+) \(\w+\)"), r"\1"),
+    (re.compile(r"joining (Thread-\d+) \(\w+\)"), r"joining \1"),
+    (re.compile(r"<__main__\.MyLocal object at "), "<threading_local at "),
+    (re.compile(r"^Second try: True"), "Second try: 1"),
+]
+
+
+def converted(program):
+    program, imports = re.subn(r"^import threading$", "import threading_c as threading", program, flags=re.MULTILINE)
+    if imports != 1:
+        raise SystemExit(f"imports threading {imports} times")
+    # In one piece, since Python 3 prints the end of a line by itself, and another thread may come between.
+    return re.sub(r"^(\s*)print (.*)$", r'\1print(" ".join(map(str, (\2,))) + "\\n", end="")', program, flags=re.MULTILINE)
+
+
+class Run(examples.Run):
+    """A run that prints what Python 2 would."""
+
+    def _read(self, pipe, lines):
+        super()._read(pipe, lines)
+        for pattern, replacement in RENAMED:
+            lines[:] = [line._replace(text=pattern.sub(replacement, line.text)) for line in lines]
+
+
+def main():
+    folder, *names = sys.argv[1:]
+    failed = 0
+    with tempfile.TemporaryDirectory() as directory:
+        for name, check in examples.CHECKS.items():
+            if names and name not in names:
+                continue
+            program = pathlib.Path(directory, f"{name}.py")
+            program.write_text(converted(pathlib.Path(folder, f"{name}.py").read_text()))
+            for attempt in range(examples.RUNS):
+                run = Run(["env", f"PYTHONPATH={HERE}", sys.executable, program], examples.LIMIT)
+                try:
+                    examples.expect(run.status == 0, f"it ended with {run.status}")
+                    check(run)
+                    result = "ok"
+                    break
+                except examples.Wrong as error:
+                    result = f"FAILED: {error}\n{run.transcript()}"
+                    if not isinstance(error, examples.WrongByTime):
+                        break
+            failed += result != "ok"
+            print(f"{name}: {result}", flush=True)
+    sys.exit(failed != 0)
+
+
+if __name__ == "__main__":
+    main()

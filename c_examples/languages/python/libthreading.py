@@ -1,0 +1,123 @@
+"""libthreading for ctypes: each function of threading.h, with the types that the header gives it.
+
+Nothing of the ABI is written down here: threading.h is read when this module is imported. The library is found by
+the loader under its soname, so LD_LIBRARY_PATH, ldconfig and the like decide where.
+
+    python3 libthreading.py        prints the header's declarations without comments and macros, for other languages
+"""
+
+import ctypes
+import os
+import pathlib
+import re
+import types
+
+SONAME = "libthreading.so.0"
+
+# Where threading.h may lie: where one says, in the source tree, or where it was installed.
+_HEADERS = [
+    os.environ.get("THREADING_HEADER", ""),
+    pathlib.Path(__file__).resolve().parents[3] / "include/threading.h",
+    "/usr/local/include/threading.h",
+    "/usr/include/threading.h",
+]
+
+_TYPES = {
+    "bool": ctypes.c_bool,
+    "char *": ctypes.c_char_p,
+    "double": ctypes.c_double,
+    "int": ctypes.c_int,
+    "int32_t": ctypes.c_int32,
+    "int64_t": ctypes.c_int64,
+    "size_t": ctypes.c_size_t,
+    "size_t *": ctypes.POINTER(ctypes.c_size_t),
+    "uint32_t": ctypes.c_uint32,
+    "uint64_t": ctypes.c_uint64,
+    "void": None,
+    "void *": ctypes.c_void_p,
+    "void **": ctypes.POINTER(ctypes.c_void_p),
+}
+
+
+def header():
+    """The text of threading.h."""
+    for path in filter(os.path.isfile, _HEADERS):
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    raise FileNotFoundError("there is no threading.h where it is installed; THREADING_HEADER may name it")
+
+
+def declarations(text):
+    """The typedefs and prototypes, each on a line: the header without comments, macros and inline functions."""
+    text = text[:text.index("#if !defined(__cplusplus)")]  # what THREADING_WITH needs comes last
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    text = re.sub(r'^#.*$|^extern "C" {$', "", text, flags=re.MULTILINE)
+    return [" ".join(declaration.split()) + ";" for declaration in text.split(";")[:-1]]
+
+
+def constants(text):
+    """The numbers that the header defines, by their names."""
+    found = re.findall(r"^#define (THREADING_\w+) \(?(-?[\d.]+)\)?$", text, flags=re.MULTILINE)
+    return {name: float(number) if "." in number else int(number) for name, number in found}
+
+
+def _type(text):
+    """The ctypes type of a C type, a parameter's name after it left out."""
+    words = re.fullmatch(r"(?:const )?(\w+) ?(\*{0,2})\w*", text.strip())
+    name = " ".join(filter(None, words.groups()))
+    if name in _TYPES:
+        return _TYPES[name]
+    if words[2] == "*" and words[1].startswith("threading_"):
+        return ctypes.c_void_p  # a handle: a number, or None for NULL
+    raise TypeError(f"unknown type in threading.h: {text}")
+
+
+def _signature(result, parameters):
+    parameters = [] if parameters == "void" else parameters.split(", ")
+    return [_type(result), *map(_type, parameters)]
+
+
+def _read(text):
+    """The signatures of the functions by their names; on the way _TYPES learns the types."""
+    functions = {}
+    for line in declarations(text):
+        if re.match(r"typedef struct ", line):
+            continue
+        callback = re.fullmatch(r"typedef (.+?)\(\*(\w+)\)\((.*)\);", line)
+        alias = re.fullmatch(r"typedef (\w+) (\w+);", line)
+        if callback:
+            _TYPES[callback[2]] = ctypes.CFUNCTYPE(*_signature(callback[1], callback[3]))
+        elif alias:
+            _TYPES[alias[2]] = _TYPES[alias[1]]
+        else:
+            result, name, parameters = re.fullmatch(r"(.+?)(threading_\w+)\((.*)\);", line).groups()
+            functions[name] = _signature(result, parameters)
+    return functions
+
+
+_text = header()
+_functions = _read(_text)
+globals().update(constants(_text))
+callbacks = types.SimpleNamespace(  # callbacks.threading_target, ...
+    **{name: kind for name, kind in _TYPES.items() if name.startswith("threading_") and name != "threading_status"})
+
+
+def load(loader):
+    """All functions, through a loader of ctypes.
+
+    CDLL gives up the interpreter's lock during a call: for whatever may block. PyDLL keeps it: for whatever never
+    blocks, which is several times faster so.
+    """
+    library = loader(SONAME)
+    for name, (result, *parameters) in _functions.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = parameters
+    return library
+
+
+if __name__ == "__main__":
+    for name, number in constants(_text).items():
+        if isinstance(number, int):
+            print(f"enum {{ {name} = {number} }};")
+    print(*declarations(_text), sep="\n")

@@ -1,0 +1,385 @@
+"""The locks of threading_c: Python's classes over the library's objects, and how Python waits for them."""
+
+import _thread
+import ctypes
+import operator
+import threading
+import time
+
+import libthreading
+
+TIMEOUT_MAX = libthreading.THREADING_TIMEOUT_MAX
+BrokenBarrierError = threading.BrokenBarrierError  # the same class, so that either except clause catches it
+
+QUICK = libthreading.load(ctypes.PyDLL)  # for calls that never block
+SLOW = libthreading.load(ctypes.CDLL)  # for those that may: other threads run meanwhile
+
+OK = libthreading.THREADING_OK
+TIMED_OUT = libthreading.THREADING_TIMED_OUT
+
+# Python runs signal handlers between two steps of the main thread, so that must not be away for longer than this.
+SLICE = 0.1
+
+_ERRORS = {
+    libthreading.THREADING_ERR_VALUE: (ValueError, "an argument is out of its range"),
+    libthreading.THREADING_ERR_OVERFLOW: (OverflowError, "timestamp out of range for platform time_t"),
+    libthreading.THREADING_ERR_NOT_ACQUIRED: (RuntimeError, "release unlocked lock"),
+    libthreading.THREADING_ERR_NOT_OWNER: (RuntimeError, "cannot release un-acquired lock"),
+    libthreading.THREADING_ERR_OVER_RELEASED: (ValueError, "Semaphore released too many times"),
+    libthreading.THREADING_ERR_ALREADY_STARTED: (RuntimeError, "threads can only be started once"),
+    libthreading.THREADING_ERR_NOT_STARTED: (RuntimeError, "cannot join thread before it is started"),
+    libthreading.THREADING_ERR_DEADLOCK: (RuntimeError, "cannot join current thread"),
+    libthreading.THREADING_ERR_NOT_JOINABLE: (RuntimeError, "cannot join a dummy thread"),
+    libthreading.THREADING_ERR_NO_MEMORY: (MemoryError,),
+    libthreading.THREADING_ERR_SYSTEM: (RuntimeError, "can't start new thread"),
+    libthreading.THREADING_ERR_SHUTDOWN: (RuntimeError, "can't create new thread at interpreter shutdown"),
+    libthreading.THREADING_ERR_BROKEN_BARRIER: (BrokenBarrierError,),
+}
+
+
+def check(status, text=None):
+    """Raises what Python raises where the library has an error, and tells whether it was OK."""
+    if status >= 0:
+        return status == OK
+    kind, *texts = _ERRORS.get(status, (SystemError, QUICK.threading_last_error_message().decode()))
+    raise kind(*([text] if text else texts))
+
+
+def made(handle):
+    """The handle of an object that was just made."""
+    if handle is None:
+        check(QUICK.threading_last_error())
+    return handle
+
+
+def seconds(timeout):
+    """The library's timeout for Python's, where None means for ever, and a negative one not at all."""
+    if timeout is None:
+        return libthreading.THREADING_FOREVER
+    if timeout > TIMEOUT_MAX:  # infinity too
+        check(libthreading.THREADING_ERR_OVERFLOW)
+    if timeout != timeout:
+        raise ValueError("Invalid value NaN (not a number)")
+    return max(float(timeout), 0.0)
+
+
+def hears_signals():
+    return _thread.get_ident() == threading.main_thread().ident
+
+
+def wait(function, handle, timeout, came=None):
+    """Calls function(handle, timeout), in slices where signals are heard. `came` may end it between two of them."""
+    if not hears_signals():
+        return function(handle, timeout)
+    deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
+    while True:
+        left = max(deadline - time.monotonic(), 0.0)
+        status = function(handle, min(left, SLICE))
+        if status != TIMED_OUT or left <= SLICE:
+            return status
+        if came is not None and came():
+            return OK
+
+
+class _Object:
+    """Something that has a handle, which it gives back at its end."""
+
+    _handle = None
+
+    def __init_subclass__(cls, kind=None):
+        """Gives the class its functions of the library: _quick["release"] is threading_<kind>_release."""
+        if kind is not None:
+            cls._quick = _Functions(QUICK, f"threading_{kind}_")
+            cls._slow = _Functions(SLOW, f"threading_{kind}_")
+
+    def __del__(self):
+        if self._handle is not None:
+            self._quick.free(self._handle)
+
+    def _describe(self, state):
+        return f"<threading_c.{type(self).__qualname__} at {id(self):#x}: {state}>"
+
+
+class _Functions:
+    """The library's functions for one kind of object, without what their names begin with."""
+
+    def __init__(self, library, prefix):
+        self._library, self._prefix = library, prefix
+
+    def __getattr__(self, name):
+        function = getattr(self._library, self._prefix + name)
+        setattr(self, name, function)
+        return function
+
+
+class _Acquirable(_Object):
+    """What Lock and RLock have in common."""
+
+    def __init__(self):
+        self._handle = made(self._quick.new())
+
+    def acquire(self, blocking=True, timeout=-1):
+        if timeout == -1:
+            timeout = libthreading.THREADING_FOREVER
+        elif not blocking:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        elif timeout < 0:
+            raise ValueError("timeout value must be a non-negative number")
+        else:
+            timeout = seconds(timeout)
+        if check(self._quick.try_acquire(self._handle)):
+            return True
+        return bool(blocking) and check(wait(self._slow.acquire_timeout, self._handle, timeout))
+
+    def release(self):
+        check(self._quick.release(self._handle))
+
+    def locked(self):
+        return self._quick.locked(self._handle)
+
+    def _at_fork_reinit(self):
+        check(self._quick.at_fork_reinit(self._handle))
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *_):
+        self.release()
+
+    def __repr__(self):
+        state = "locked" if self.locked() else "unlocked"
+        return f"<{state} threading_c.{type(self).__qualname__} object at {id(self):#x}>"
+
+
+class Lock(_Acquirable, kind="lock"):
+    pass
+
+
+class RLock(_Acquirable, kind="rlock"):
+    def _is_owned(self):
+        return self._quick.is_owned(self._handle)
+
+    def _recursion_count(self):
+        return self._quick.recursion_count(self._handle)
+
+    def _release_save(self):
+        """Releases all levels. With the next one, what a Condition of Python's own needs of its lock."""
+        count = self._recursion_count()
+        for _ in range(max(count, 1)):
+            self.release()
+        return count
+
+    def _acquire_restore(self, count):
+        for _ in range(count):
+            self.acquire()
+
+
+class Condition(_Object, kind="condition"):
+    def __init__(self, lock=None):
+        if lock is None:
+            lock = RLock()
+        if isinstance(lock, RLock):
+            make = self._quick.new_with_rlock
+        elif isinstance(lock, Lock):
+            make = self._quick.new_with_lock
+        else:
+            raise TypeError("the lock must be a Lock or an RLock of threading_c")
+        self._handle = made(make(lock._handle))
+        self._lock = lock
+        for name in ("acquire", "release", "locked", "_recursion_count", "_release_save", "_acquire_restore"):
+            if hasattr(lock, name):
+                setattr(self, name, getattr(lock, name))
+
+    def __enter__(self):
+        return self._lock.__enter__()
+
+    def __exit__(self, *args):
+        return self._lock.__exit__(*args)
+
+    def __repr__(self):
+        return self._describe(self._lock)
+
+    def _is_owned(self):
+        return self._quick.is_owned(self._handle)
+
+    def _at_fork_reinit(self):
+        check(self._quick.at_fork_reinit(self._handle))
+
+    def wait(self, timeout=None):
+        # Between two slices the lock is held, so that no notify is missed.
+        return check(wait(self._slow.wait_timeout, self._handle, seconds(timeout)), "cannot wait on un-acquired lock")
+
+    def wait_for(self, predicate, timeout=None):
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not (result := predicate()):
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+        return result
+
+    def notify(self, n=1):
+        check(self._quick.notify(self._handle, min(n, 2**31)), "cannot notify on un-acquired lock")
+
+    def notify_all(self):
+        check(self._quick.notify_all(self._handle), "cannot notify on un-acquired lock")
+
+    notifyAll = notify_all
+
+
+class Semaphore(_Object, kind="semaphore"):
+    def __init__(self, value=1):
+        if value < 0:
+            raise ValueError("semaphore initial value must be >= 0")
+        self._handle = made(self._make(self._count(value)))
+
+    def _make(self, value):
+        return self._quick.new(value)
+
+    @staticmethod
+    def _count(number):
+        if number > libthreading.THREADING_SEMAPHORE_MAX:
+            raise OverflowError(f"a semaphore counts to {libthreading.THREADING_SEMAPHORE_MAX}")
+        return operator.index(number)
+
+    def acquire(self, blocking=True, timeout=None):
+        if not blocking and timeout is not None:
+            raise ValueError("can't specify timeout for non-blocking acquire")
+        if check(self._quick.try_acquire(self._handle)):
+            return True
+        return bool(blocking) and check(wait(self._slow.acquire_timeout, self._handle, seconds(timeout)))
+
+    __enter__ = acquire
+
+    def release(self, n=1):
+        if n < 1:
+            raise ValueError("n must be one or more")
+        check(self._quick.release_n(self._handle, self._count(n)))
+
+    def __exit__(self, *_):
+        self.release()
+
+    @property
+    def _value(self):
+        return self._quick.value(self._handle)
+
+    def __repr__(self):
+        return self._describe(f"value={self._value}")
+
+
+class BoundedSemaphore(Semaphore):
+    def _make(self, value):
+        self._initial_value = value
+        return self._quick.new_bounded(value)
+
+    def __repr__(self):
+        return self._describe(f"value={self._value}/{self._initial_value}")
+
+
+class Event(_Object, kind="event"):
+    def __init__(self):
+        self._handle = made(self._quick.new())
+        self._sets = 0
+
+    def is_set(self):
+        return self._quick.is_set(self._handle)
+
+    isSet = is_set
+
+    def set(self):
+        self._sets += 1
+        check(self._quick.set(self._handle))
+
+    def clear(self):
+        check(self._quick.clear(self._handle))
+
+    def wait(self, timeout=None):
+        before = self._sets  # a set and a clear between two slices count too
+        return check(wait(self._slow.wait_timeout, self._handle, seconds(timeout), lambda: self._sets != before))
+
+    def _at_fork_reinit(self):
+        check(self._quick.at_fork_reinit(self._handle))
+
+    def __repr__(self):
+        return self._describe("set" if self.is_set() else "unset")
+
+
+class Barrier(_Object, kind="barrier"):
+    def __init__(self, parties, action=None, timeout=None):
+        if parties < 1:
+            raise ValueError("parties must be > 0")
+        self._failures = failures = []
+
+        def act(_):
+            try:
+                action()
+                return 0
+            except BaseException as error:
+                failures.append(error)
+                return -1
+
+        # The library calls it as long as the barrier lives: so does this reference.
+        kind = libthreading.callbacks.threading_action
+        self._action = kind() if action is None else kind(act)
+        self._handle = made(self._quick.new(operator.index(parties), self._action, None))
+        check(self._quick.set_timeout(self._handle, seconds(timeout)))
+        self._timeout = timeout
+
+    def wait(self, timeout=None):
+        timeout = seconds(self._timeout if timeout is None else timeout)
+        if not hears_signals():
+            return self._wait(timeout)
+        # A wait at a barrier cannot be sliced, since a time that runs out breaks it. So another thread arrives in
+        # the stead of this one, which waits for it and hears signals. An exception, such as that of Ctrl-C, aborts.
+        result = []
+        done = Event()
+
+        def arrive():
+            try:
+                result.append((self._wait(timeout), None))
+            except BaseException as error:
+                result.append((None, error))
+            done.set()
+
+        _thread.start_new_thread(arrive, ())
+        try:
+            done.wait()
+        except BaseException:
+            self.abort()
+            raise
+        index, error = result.pop()
+        if error is not None:
+            raise error
+        return index
+
+    def _wait(self, timeout):
+        index = ctypes.c_size_t()
+        status = self._slow.wait_timeout(self._handle, timeout, index)
+        if status == libthreading.THREADING_ERR_CALLBACK:
+            raise self._failures.pop()
+        if status == libthreading.THREADING_ERR_DEADLOCK:
+            raise RuntimeError("a barrier's action cannot wait at it")
+        check(status)
+        return index.value
+
+    def reset(self):
+        check(self._quick.reset(self._handle))
+
+    def abort(self):
+        check(self._quick.abort(self._handle))
+
+    @property
+    def parties(self):
+        return self._quick.parties(self._handle)
+
+    @property
+    def n_waiting(self):
+        return self._quick.n_waiting(self._handle)
+
+    @property
+    def broken(self):
+        return self._quick.broken(self._handle)
+
+    def __repr__(self):
+        state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
+        return self._describe(state)
