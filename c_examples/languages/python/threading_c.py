@@ -6,6 +6,7 @@ differs from Python's own module is in README.md beside this folder.
 
 import _thread
 import atexit
+import ctypes
 import logging
 import os
 import sys
@@ -33,7 +34,7 @@ _here = _thread._local()  # .thread: the thread of this module that is running
 @libthreading.callbacks.threading_target
 def _begin(_):
     """What each thread and each timer calls: one function for all, so that nothing has to be kept alive for it."""
-    _kept.pop(QUICK.threading_current_thread())._begin()
+    _kept[QUICK.threading_current_thread()]._begin()
 
 
 class Thread:
@@ -77,13 +78,14 @@ class Thread:
     def _start(self):
         _kept.setdefault(self._handle, self)
         status = SLOW.threading_thread_start(self._handle)
-        if not self.is_alive():  # refused, cancelled before, or over already
+        if self._has_begun.is_set() or not self.is_alive():  # started before, refused, or cancelled before the start
             _kept.pop(self._handle, None)
         check(status)
 
     def _begin(self):
         _here.thread = self
         self._has_begun.set()
+        _kept.pop(self._handle, None)
         try:
             self.run()
         except BaseException:
@@ -366,8 +368,15 @@ def _name_records(make):
 
 def _shutdown():
     """Waits for the threads and timers that are no daemons, while Python is whole; the library's own exit does not."""
-    while SLOW.threading_shutdown_timeout(0.1) == TIMED_OUT:
-        pass  # here Python hears signals
+    try:
+        while SLOW.threading_shutdown_timeout(0.1) == TIMED_OUT:
+            pass  # here Python hears signals
+    except BaseException:
+        # Ctrl-C leaves the threads behind, as in Python. The library would wait for them when the process ends, since
+        # only Python has given them up: so it has to end before the library hears of it.
+        process = ctypes.CDLL(None)
+        process.on_exit(process._exit, None)
+        raise
 
 
 def _drop_daemons():

@@ -1,0 +1,73 @@
+'use strict';
+// The example for Node: two threads, a lock, an event with a timeout, a timer.
+//
+// A callback from another thread does not run in that thread: koffi hands it to the one that runs JavaScript, and the
+// other waits. So nothing here may block while a callback is awaited: what waits goes by lib.wait.
+
+const fs = require('node:fs');
+const koffi = require('koffi');
+const lib = require('./libthreading.js').load(fs.readFileSync(process.env.THREADING_DECLARATIONS, 'utf8'));
+
+let total = 0;
+
+function checked(result) {
+    if (result === null || result < 0)
+        throw new Error(lib.threading_last_error_message());
+    return result;
+}
+
+// As long as the library may call them, callbacks stay registered. Both threads run this in JavaScript's, in turn, so
+// that the lock is free when it is acquired here; it keeps out what does not run in JavaScript.
+const add = koffi.register((lock) => {
+    for (let i = 0; i < 1000; i++) {
+        checked(lib.threading_lock_acquire(lock));
+        total++;
+        checked(lib.threading_lock_release(lock));
+    }
+    return null;
+}, 'threading_target');
+const ring = koffi.register((event) => {
+    console.log('alarm rings');
+    checked(lib.threading_event_set(event));
+    return null;
+}, 'threading_target');
+
+async function main() {
+    const lock = checked(lib.threading_lock_new());
+    const event = checked(lib.threading_event_new());
+
+    if (checked(await lib.wait.threading_event_wait_timeout(event, 0.05)) === lib.THREADING_TIMED_OUT)
+        console.log('the event is not set yet');
+
+    const threads = [];
+    for (let i = 1; i <= 2; i++) {
+        const thread = checked(lib.threading_thread_new(add, lock));
+        checked(lib.threading_thread_set_name(thread, `adder-${i}`));
+        checked(lib.threading_thread_start(thread));
+        threads.push(thread);
+    }
+    for (const thread of threads)
+        checked(await lib.wait.threading_thread_join(thread));
+    console.log(`${threads.map((thread) => lib.threading_thread_name(thread)).join(' and ')} have added ${total}`);
+
+    if (lib.threading_lock_release(lock) < 0)
+        console.log(`refused: ${lib.threading_status_name(lib.threading_last_error())}, ` +
+            lib.threading_last_error_message());
+
+    const timer = checked(lib.threading_timer_new(0.1, ring, event));
+    checked(lib.threading_thread_set_name(lib.threading_timer_thread(timer), 'alarm'));
+    checked(lib.threading_timer_start(timer));
+    if (checked(await lib.wait.threading_event_wait_timeout(event, 10)) === lib.THREADING_OK)
+        console.log('the event is set');
+    checked(await lib.wait.threading_thread_join(lib.threading_timer_thread(timer)));
+
+    for (const thread of threads)
+        checked(lib.threading_thread_free(thread));
+    checked(lib.threading_timer_free(timer));
+    checked(lib.threading_event_free(event));
+    checked(lib.threading_lock_free(lock));
+    koffi.unregister(add);
+    koffi.unregister(ring);
+}
+
+main();

@@ -1,0 +1,34 @@
+'use strict';
+// libthreading for koffi: each function of threading.h, as the declarations say that the header gives it.
+//
+// load(declarations) returns an object that has a function for each: lib.threading_lock_new() and so on, and with
+// `await lib.wait.threading_lock_acquire(lock)` the same, called on a thread of Node's, so that JavaScript goes on.
+
+const koffi = require('koffi');
+const util = require('node:util');
+
+const SONAME = 'libthreading.so.0';
+
+function load(declarations) {
+    const library = koffi.load(SONAME);
+    const lib = {wait: {}};
+    for (const line of declarations.split('\n')) {
+        let match;
+        if ((match = line.match(/^enum { (\w+) = (-?\d+) };$/)))
+            lib[match[1]] = Number(match[2]);
+        else if ((match = line.match(/^typedef struct (\w+) /)))
+            koffi.opaque(match[1]);
+        else if ((match = line.match(/^typedef (.+)\(\*(\w+)\)(\(.*\));$/)))
+            koffi.alias(match[2], koffi.pointer(koffi.proto(`${match[1]} ${match[2]}_function${match[3]}`)));
+        else if ((match = line.match(/^typedef (\w+) (\w+);$/)))
+            koffi.alias(match[2], match[1]);
+        else if ((match = line.match(/(threading_\w+)\(/))) {
+            const call = library.func(line.replace(/;$/, ''));
+            lib[match[1]] = call;
+            lib.wait[match[1]] = util.promisify(call.async);
+        }
+    }
+    return lib;
+}
+
+module.exports = {load};

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""The example by cffi, which reads the declarations of threading.h itself."""
+
+import cffi
+
+import libthreading
+
+ffi = cffi.FFI()
+ffi.cdef("\n".join(libthreading.declarations(libthreading.header())))
+lib = ffi.dlopen(libthreading.SONAME)
+total = 0
+
+
+def checked(result):
+    """A status that is no error, or a handle that is not NULL."""
+    if result == ffi.NULL if isinstance(result, ffi.CData) else result < 0:
+        raise RuntimeError(text(lib.threading_last_error_message()))
+    return result
+
+
+def text(string):
+    return ffi.string(string).decode()
+
+
+# As long as the library may call them, these must be referred to: here by the module.
+@ffi.callback("threading_target")
+def add(lock):
+    global total
+    for _ in range(1000):
+        checked(lib.threading_lock_acquire(lock))
+        total += 1
+        checked(lib.threading_lock_release(lock))
+    return ffi.NULL
+
+
+@ffi.callback("threading_target")
+def ring(event):
+    print(text(lib.threading_thread_name(lib.threading_current_thread())), "rings")
+    checked(lib.threading_event_set(event))
+    return ffi.NULL
+
+
+lock = checked(lib.threading_lock_new())
+event = checked(lib.threading_event_new())
+
+if checked(lib.threading_event_wait_timeout(event, 0.05)) == libthreading.THREADING_TIMED_OUT:
+    print("the event is not set yet")
+
+threads = [checked(lib.threading_thread_new(add, lock)) for _ in range(2)]
+for number, thread in enumerate(threads, 1):
+    checked(lib.threading_thread_set_name(thread, f"adder-{number}".encode()))
+    checked(lib.threading_thread_start(thread))
+for thread in threads:
+    checked(lib.threading_thread_join(thread))
+print(" and ".join(text(lib.threading_thread_name(thread)) for thread in threads), "have added", total)
+
+if lib.threading_lock_release(lock) < 0:
+    status = text(lib.threading_status_name(lib.threading_last_error()))
+    print(f"refused: {status}, {text(lib.threading_last_error_message())}")
+
+timer = checked(lib.threading_timer_new(0.1, ring, event))
+checked(lib.threading_thread_set_name(lib.threading_timer_thread(timer), b"alarm"))
+checked(lib.threading_timer_start(timer))
+if checked(lib.threading_event_wait_timeout(event, 10)) == libthreading.THREADING_OK:
+    print("the event is set")
+checked(lib.threading_thread_join(lib.threading_timer_thread(timer)))
+
+for thread in threads:
+    checked(lib.threading_thread_free(thread))
+checked(lib.threading_timer_free(timer))
+checked(lib.threading_event_free(event))
+checked(lib.threading_lock_free(lock))
