@@ -7,7 +7,7 @@ import com.sun.jna.Native;
 import com.sun.jna.Pointer;
 
 public class Example {
-    /** What the example needs of threading.h. A size_t or a pointer is a Pointer, a bool a byte, a status an int. */
+    /** What the example needs of threading.h. A handle is a Pointer, a status an int. */
     public interface Threading extends Library {
         int OK = 0;
         int TIMED_OUT = 1;
@@ -42,6 +42,7 @@ public class Example {
         String threading_status_name(int status);
         int threading_last_error();
         String threading_last_error_message();
+        int threading_shutdown();
     }
 
     static final Threading LIB = Native.load("libthreading.so.0", Threading.class);
@@ -77,6 +78,8 @@ public class Example {
     }
 
     public static void main(String[] args) {
+        // Waits for threads and timers while they can still call Java; later, the end of the process would.
+        Runtime.getRuntime().addShutdownHook(new Thread(LIB::threading_shutdown));
         // The Java thread that JNA makes of a foreign one: a daemon, so that the virtual machine does not wait for it.
         for (Threading.Target target : new Threading.Target[] {ADD, RING}) {
             Native.setCallbackThreadInitializer(target, new CallbackThreadInitializer(true));

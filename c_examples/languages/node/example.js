@@ -10,9 +10,12 @@ const lib = require('./libthreading.js').load(fs.readFileSync(process.env.THREAD
 
 let total = 0;
 
+// The last error is the calling thread's: after lib.wait, another's. So a status is told by its own sentence.
 function checked(result) {
-    if (result === null || result < 0)
+    if (result === null)
         throw new Error(lib.threading_last_error_message());
+    if (result < 0)
+        throw new Error(lib.threading_status_message(result));
     return result;
 }
 
@@ -66,6 +69,8 @@ async function main() {
     checked(lib.threading_timer_free(timer));
     checked(lib.threading_event_free(event));
     checked(lib.threading_lock_free(lock));
+
+    checked(await lib.wait.threading_shutdown()); // later, callbacks would find no JavaScript any more
     koffi.unregister(add);
     koffi.unregister(ring);
 }

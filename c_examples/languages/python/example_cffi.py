@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The example by cffi, which reads the declarations of threading.h itself."""
 
+import atexit
+
 import cffi
 
 import libthreading
@@ -8,12 +10,13 @@ import libthreading
 ffi = cffi.FFI()
 ffi.cdef("\n".join(libthreading.declarations(libthreading.header())))
 lib = ffi.dlopen(libthreading.SONAME)
+atexit.register(lib.threading_shutdown)  # waits for threads and timers while they can still call Python
 total = 0
 
 
 def checked(result):
     """A status that is no error, or a handle that is not NULL."""
-    if result == ffi.NULL if isinstance(result, ffi.CData) else result < 0:
+    if (result == ffi.NULL) if isinstance(result, ffi.CData) else (result < 0):
         raise RuntimeError(text(lib.threading_last_error_message()))
     return result
 

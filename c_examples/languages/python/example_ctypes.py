@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 """The example by ctypes: two threads, a lock, an event with a timeout, a timer."""
 
+import atexit
 import ctypes
 
 import libthreading
 
 lib = libthreading.load(ctypes.CDLL)
+atexit.register(lib.threading_shutdown)  # waits for threads and timers while they can still call Python
 total = 0
 
 
-def checked(status):
-    """A status that is no error, and for a handle that it is none of NULL's."""
-    if status is None or status < 0:
+def checked(result):
+    """A status that is no error, or a handle that is not NULL."""
+    if result is None or result < 0:
         raise RuntimeError(lib.threading_last_error_message().decode())
-    return status
+    return result
 
 
 def name_of(thread):
