@@ -4,16 +4,15 @@
     python3 test_threading_c.py [-v] [NAME...]
 """
 
-import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import unittest
 import unittest.mock
-import weakref
 
 import threading_c
 from test import lock_tests, test_threading_local
@@ -65,6 +64,313 @@ class BarrierTests(lock_tests.BarrierTests):
 
 class LocalTests(unittest.TestCase, test_threading_local.BaseLocalTest):
     _local = threading_c.local
+
+
+class ThreadTests(unittest.TestCase):
+    def test_run_in_a_subclass(self):
+        class Doubled(threading_c.Thread):
+            def run(self):
+                super().run()
+                found.append((threading_c.current_thread() is self, self.ident, threading_c.get_ident()))
+
+        found = []
+        thread = Doubled(target=lambda *args, **kwargs: found.append((args, kwargs)), args=(1, 2), kwargs={"a": "A"})
+        self.assertRegex(repr(thread), r"<Doubled\(Thread-\d+ \(<lambda>\), initial\)>")
+        self.assertIsNone(thread.ident)
+        thread.start()
+        thread.join()
+        self.assertEqual(found, [((1, 2), {"a": "A"}), (True, thread.ident, thread.ident)])
+        self.assertNotIn(thread, threading_c.enumerate())
+        self.assertFalse(thread.is_alive())
+
+    def test_errors(self):
+        thread = threading_c.Thread()
+        for call, text in [(thread.join, "cannot join thread before it is started"),
+                           (threading_c.current_thread().join, "cannot join current thread"),
+                           (threading_c.main_thread().start, "threads can only be started once")]:
+            self.assertRaisesRegex(RuntimeError, text, call)
+        thread.start()
+        self.assertRaisesRegex(RuntimeError, "threads can only be started once", thread.start)
+        with self.assertRaisesRegex(RuntimeError, "cannot set daemon status of active thread"):
+            thread.daemon = True
+        thread.join()
+        self.assertRaisesRegex(RuntimeError, "threads can only be started once", thread.start)
+
+        class Uninitialized(threading_c.Thread):
+            def __init__(self):
+                pass
+        self.assertRaisesRegex(RuntimeError, r"thread.__init__\(\) not called", Uninitialized().start)
+
+    def test_names_and_daemons_as_in_python(self):
+        class Callable:
+            def __call__(self):
+                pass
+        ours, theirs = (
+            [module.Thread(target=target, name=name, daemon=daemon) for target, name, daemon in
+             [(print, None, None), (Callable(), None, True), (None, "name", False), (None, 5, None)]]
+            + [module.Timer(1, print)] for module in (threading_c, threading))
+        for our, their in zip(ours, theirs):
+            numberless = [thread.name if thread.name in ("name", "5") else thread.name.partition(" ")[2]
+                          for thread in (our, their)]
+            self.assertEqual(*numberless)
+            self.assertEqual(our.daemon, their.daemon)
+        inherited = []
+        daemon = threading_c.Thread(target=lambda: inherited.append(threading_c.Thread().daemon), daemon=True)
+        daemon.start()
+        daemon.join()
+        self.assertEqual(inherited, [True])
+
+    def test_a_foreign_thread_is_a_dummy(self):
+        found = []
+
+        def foreign():
+            dummy = threading_c.current_thread()
+            found.extend([dummy, dummy is threading_c.current_thread(), dummy in threading_c.enumerate()])
+
+        thread = threading.Thread(target=foreign)
+        thread.start()
+        thread.join()
+        dummy, same, enumerated = found
+        self.assertRegex(dummy.name, r"Dummy-\d+")
+        self.assertTrue(same and enumerated and dummy.daemon)
+        self.assertRaisesRegex(RuntimeError, "cannot join a dummy thread", dummy.join)
+
+    def test_excepthook(self):
+        def fail():
+            raise ValueError("bug")
+
+        with unittest.mock.patch.object(threading_c, "excepthook") as hook:
+            thread = threading_c.Thread(target=fail)
+            thread.start()
+            thread.join()
+        arguments = hook.call_args[0][0]
+        self.assertEqual((arguments.exc_type, str(arguments.exc_value), arguments.thread),
+                         (ValueError, "bug", thread))
+        thread = threading_c.Thread(target=sys.exit)
+        thread.start()
+        thread.join()
+
+    def test_stack_size(self):
+        before = threading_c.stack_size(256 * 1024)
+        self.assertEqual(threading_c.stack_size(before), 256 * 1024)
+        self.assertRaises(ValueError, threading_c.stack_size, -1)
+        self.assertRaises(ValueError, threading_c.stack_size, 1)
+
+    def test_other_threads_run_while_one_waits(self):
+        event = threading_c.Event()
+        setter = threading_c.Thread(target=event.set)
+        setter.start()
+        self.assertTrue(event.wait(60))
+        setter.join()
+
+
+class TimerTests(unittest.TestCase):
+    def test_fires_in_its_own_thread(self):
+        found = []
+        timer = threading_c.Timer(0.05, lambda *args: found.append((args, threading_c.current_thread())), (1,))
+        began = time.monotonic()
+        timer.start()
+        timer.join()
+        self.assertGreaterEqual(time.monotonic() - began, 0.05)
+        self.assertEqual(found, [((1,), timer)])
+        self.assertTrue(timer.finished.is_set())
+
+    def test_cancel(self):
+        fired = []
+        pending, before = (threading_c.Timer(3600, fired.append, (1,)) for _ in range(2))
+        pending.start()
+        self.assertIn(pending, threading_c.enumerate())
+        pending.cancel()
+        pending.join()
+        before.cancel()
+        before.start()
+        before.join()
+        self.assertEqual(fired, [])
+        self.assertNotIn(pending, threading_c.enumerate())
+
+    def test_many_cost_no_thread(self):
+        def threads_of_the_system():
+            return len(os.listdir("/proc/self/task"))
+
+        before = threads_of_the_system()
+        timers = [threading_c.Timer(3600, print) for _ in range(1000)]
+        for timer in timers:
+            timer.start()
+        self.assertLessEqual(threads_of_the_system(), before + 4)
+        self.assertGreater(threading_c.active_count(), 1000)
+        for timer in timers:
+            timer.cancel()
+
+
+class LocalEndTests(unittest.TestCase):
+    def test_values_end_with_their_thread(self):
+        class Value:
+            def __del__(self):
+                ended.append(True)
+
+        ended = []
+        data = threading_c.local()
+        for kind in (threading_c.Thread, lambda target: threading_c.Timer(0, target)):
+            thread = kind(target=lambda: setattr(data, "value", Value()))
+            thread.start()
+            thread.join()
+            self.assertFalse(hasattr(data, "value"))
+            self.assertTrue(ended.pop())
+
+    def test_property_and_slot_of_a_subclass(self):
+        class Data(threading_c.local):
+            __slots__ = ("shared",)
+
+            @property
+            def double(self):
+                return self.value * 2
+
+        data = Data()
+        data.value, data.shared = 2, 3
+        found = []
+
+        def look():
+            data.value = 5
+            found.append((data.double, data.shared))
+        thread = threading_c.Thread(target=look)
+        thread.start()
+        thread.join()
+        self.assertEqual(found, [(10, 3)])
+        self.assertEqual((data.double, data.__dict__), (4, {"value": 2}))
+
+
+class ProcessTests(unittest.TestCase):
+    """What happens at exit, by Ctrl-C and after fork, in a process of its own."""
+
+    def python(self, program, interrupted=False):
+        """Runs it, and tells what it prints and its status. It is interrupted when it has said that it waits."""
+        program = "import atexit, os, sys, time\nimport threading_c as threading\n" + textwrap.dedent(program)
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, cwd=os.path.dirname(os.path.abspath(__file__)))
+        with process:
+            said = ""
+            if interrupted:
+                said = process.stdout.readline()
+                self.assertEqual(said, "waits\n")
+                time.sleep(0.3)
+                process.send_signal(signal.SIGINT)
+            try:
+                out, err = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return out.split("\n")[:-1], err, process.returncode
+
+    def test_exit_waits_for_threads_and_timers_and_then_calls_atexit(self):
+        out, err, status = self.python("""
+            atexit.register(print, "atexit")
+            def work():
+                threading.main_thread().join()
+                print("main is over")
+                threading.Timer(0.05, print, ("timer of a worker",)).start()
+            threading.Thread(target=work).start()
+            timer = threading.Timer(0.3, print, ("timer",))
+            timer.start()
+            threading.Thread(target=lambda: (timer.join(), time.sleep(0.1), print("worker"))).start()
+            sys.exit(5)
+            """)
+        self.assertEqual((err, status), ("", 5))
+        self.assertCountEqual(out, ["main is over", "timer of a worker", "timer", "worker", "atexit"])
+        self.assertEqual(out[-1], "atexit")
+        self.assertLess(out.index("timer"), out.index("worker"))
+
+    def test_daemons_are_left_behind_whatever_they_do(self):
+        for _ in range(5):
+            out, err, status = self.python("""
+                event, lock, data = threading.Event(), threading.Lock(), threading.local()
+                lock.acquire()
+                def loop(function, *args):
+                    data.value = object()
+                    while True:
+                        function(*args)
+                for args in (sum, [1]), (time.sleep, 0.001), (event.wait,), (event.wait, 0.001), (lock.acquire,):
+                    threading.Thread(target=loop, args=args, daemon=True).start()
+                    timer = threading.Timer(0, loop, args)
+                    timer.daemon = True
+                    timer.start()
+                for i in range(100):
+                    timer = threading.Timer(0.03 + i / 2000, sum, ((),))
+                    timer.daemon = True
+                    timer.start()
+                time.sleep(0.05)
+                print("main")
+                """)
+            self.assertEqual((out, err, status), (["main"], "", 0))
+
+    def test_ctrl_c_ends_every_wait(self):
+        for wait in ("threading.Event().wait()", "threading.Event().wait(3600)", "held.acquire()",
+                     "held.acquire(timeout=3600)", "threading.Semaphore(0).acquire()", "threading.Barrier(2).wait()",
+                     "condition.wait()", "condition.wait_for(lambda: False)", "sleeper.join()", "sleeper.join(3600)"):
+            with self.subTest(wait):
+                out, err, status = self.python(f"""
+                    held, condition = threading.Lock(), threading.Condition()
+                    held.acquire()
+                    condition.acquire()
+                    sleeper = threading.Thread(target=time.sleep, args=(3600,), daemon=True)
+                    sleeper.start()
+                    try:
+                        print("waits", flush=True)
+                        {wait}
+                        print("it ended by itself")
+                    except KeyboardInterrupt:
+                        print("interrupted")
+                    """, interrupted=True)
+                self.assertEqual((out, err, status), (["interrupted"], "", 0))
+
+    def test_ctrl_c_at_exit_leaves_the_threads_behind(self):
+        out, err, status = self.python("""
+            atexit.register(print, "atexit")
+            threading.Thread(target=time.sleep, args=(3600,)).start()
+            threading.Thread(target=threading.Event().wait).start()
+            threading.Timer(3600, print).start()
+            import threading as pythons
+            pythons._register_atexit(print, "waits", flush=True)
+            """, interrupted=True)
+        self.assertEqual((out, status), (["atexit"], 0))
+        self.assertIn("KeyboardInterrupt", err)
+
+    def test_fork_in_a_thread(self):
+        out, err, status = self.python("""
+            import warnings
+            warnings.simplefilter("ignore")  # of forking with threads
+            threading.Thread(target=time.sleep, args=(0.2,), name="other").start()
+            def fork():
+                child = os.fork()
+                if child == 0:
+                    thread = threading.Thread(target=lambda: print("new", flush=True))
+                    thread.start()
+                    thread.join()
+                    print([thread.name for thread in threading.enumerate()], threading.main_thread().name, flush=True)
+                    os._exit(3)
+                print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+            threading.Thread(target=fork, name="forker").start()
+            """)
+        self.assertEqual((out, err, status), (["new", "['forker'] forker", "3"], "", 0))
+
+    def test_logging_names_the_threads(self):
+        out, err, status = self.python("""
+            import logging, threading as pythons
+            logging.basicConfig(format="%(threadName)s: %(message)s", stream=sys.stdout)
+            def log():
+                logging.error("%s", threading.current_thread().name)
+            for thread in (threading.Thread(target=log, name="ours"), threading.Timer(0, log)):
+                thread.start()
+                thread.join()
+            thread = pythons.Thread(target=logging.error, args=("Python's own",), name="theirs")
+            thread.start()
+            thread.join()
+            logging.error("MainThread")
+            """)
+        names = [line.split(": ") for line in out]
+        self.assertEqual((err, status), ("", 0))
+        self.assertEqual(names[0], ["ours", "ours"])
+        self.assertEqual(*names[1])
+        self.assertEqual(names[2:], [["theirs", "Python's own"], ["MainThread", "MainThread"]])
 
 
 if __name__ == "__main__":

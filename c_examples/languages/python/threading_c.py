@@ -368,19 +368,13 @@ def _name_records(make):
 
 def _shutdown():
     """Waits for the threads and timers that are no daemons, while Python is whole; the library's own exit does not."""
-    try:
-        while SLOW.threading_shutdown_timeout(0.1) == TIMED_OUT:
-            pass  # here Python hears signals
-    except BaseException:
-        # Ctrl-C leaves the threads behind, as in Python. The library would wait for them when the process ends, since
-        # only Python has given them up: so it has to end before the library hears of it.
-        process = ctypes.CDLL(None)
-        process.on_exit(process._exit, None)
-        raise
+    while SLOW.threading_shutdown_timeout(0.1) == TIMED_OUT:
+        pass  # here Python hears signals
+    _here.is_over = True
 
 
-def _drop_daemons():
-    """After this Python ends, and nobody may call it any more. Daemons that are in it are stopped by Python."""
+def _leave():
+    """After this Python ends, and nobody may call it any more. Threads that are in it are stopped by Python."""
     def not_begun():
         return [thread for thread in list(_kept.values()) if not isinstance(thread, _Adopted)]
 
@@ -389,6 +383,11 @@ def _drop_daemons():
             thread.cancel()
     while not_begun():
         SLOW.threading_sleep(0.001)
+    if not hasattr(_here, "is_over"):
+        # Ctrl-C has ended the wait for the others. The library would begin it anew when the process ends, for threads
+        # that Python has stopped: so the process has to end before the library hears of it.
+        process = ctypes.CDLL(None)
+        process.on_exit(process._exit, None)
 
 
 def _after_fork():
@@ -401,5 +400,5 @@ def _after_fork():
 _MainThread(QUICK.threading_main_thread())
 _name_records(logging.getLogRecordFactory())
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_drop_daemons)
+atexit.register(_leave)
 threading._register_atexit(_shutdown)
