@@ -16,8 +16,8 @@ import weakref
 import libthreading
 from threading import ExceptHookArgs, excepthook  # noqa: F401
 from threading_c_locks import (
-    OK, QUICK, SLOW, TIMED_OUT, TIMEOUT_MAX, BoundedSemaphore, BrokenBarrierError, Barrier, Condition, Event, Lock,
-    RLock, Semaphore, check, made, seconds, wait)
+    OK, QUICK, SLICE, SLOW, TIMED_OUT, TIMEOUT_MAX, Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event,
+    Lock, RLock, Semaphore, check, made, seconds, wait)
 
 __all__ = ["get_ident", "active_count", "Condition", "current_thread", "enumerate", "main_thread", "TIMEOUT_MAX",
            "Event", "Lock", "RLock", "Semaphore", "BoundedSemaphore", "Thread", "Barrier", "BrokenBarrierError",
@@ -28,7 +28,8 @@ __excepthook__ = excepthook
 
 _kept = {}  # by handle: main, foreign threads, and threads that were started and have not begun
 _known = weakref.WeakValueDictionary()  # by handle: every thread that was made, as long as somebody has it
-_here = _thread._local()  # .thread: the thread of this module that is running
+_here = _thread._local()  # .thread: the thread of this module that is running; .leaving: see _Leaving
+_is_over = False  # have all that are no daemons been waited for?
 
 
 @libthreading.callbacks.threading_target
@@ -368,9 +369,10 @@ def _name_records(make):
 
 def _shutdown():
     """Waits for the threads and timers that are no daemons, while Python is whole; the library's own exit does not."""
-    while SLOW.threading_shutdown_timeout(0.1) == TIMED_OUT:
+    global _is_over
+    while SLOW.threading_shutdown_timeout(SLICE) == TIMED_OUT:
         pass  # here Python hears signals
-    _here.is_over = True
+    _is_over = True
 
 
 def _leave():
@@ -383,7 +385,7 @@ def _leave():
             thread.cancel()
     while not_begun():
         SLOW.threading_sleep(0.001)
-    if not hasattr(_here, "is_over"):
+    if not _is_over:
         # Ctrl-C has ended the wait for the others. The library would begin it anew when the process ends, for threads
         # that Python has stopped: so the process has to end before the library hears of it.
         process = ctypes.CDLL(None)
