@@ -8,6 +8,7 @@ changed, `import threading`, into `import threading_c as threading`; and, since 
 a call of print. What they print must pass the checks of tests/examples.py, once it is put as Python 2 or C put it.
 """
 
+import os
 import pathlib
 import re
 import sys
@@ -47,26 +48,20 @@ class Run(examples.Run):
 
 def main():
     folder, *names = sys.argv[1:]
+    examples.Run = Run
+    os.environ["PYTHONPATH"] = str(HERE)
+    watch = examples.Watch()
+    watch.start()
     failed = 0
     with tempfile.TemporaryDirectory() as directory:
-        for name, check in examples.CHECKS.items():
-            if names and name not in names:
-                continue
+        for name in names or examples.CHECKS:
             program = pathlib.Path(directory, f"{name}.py")
-            program.write_text(converted(pathlib.Path(folder, f"{name}.py").read_text()))
-            for attempt in range(examples.RUNS):
-                run = Run(["env", f"PYTHONPATH={HERE}", sys.executable, program], examples.LIMIT)
-                try:
-                    examples.expect(run.status == 0, f"it ended with {run.status}")
-                    check(run)
-                    result = "ok"
-                    break
-                except examples.Wrong as error:
-                    result = f"FAILED: {error}\n{run.transcript()}"
-                    if not isinstance(error, examples.WrongByTime):
-                        break
-            failed += result != "ok"
-            print(f"{name}: {result}", flush=True)
+            text = pathlib.Path(folder, f"{name}.py").read_text(encoding="utf-8")
+            program.write_text(f"#!{sys.executable}\n{converted(text)}", encoding="utf-8")
+            program.chmod(0o755)
+            wrong, seconds = examples.judge(name, program, False, watch)
+            print(f"{name}: FAILED: {wrong}" if wrong else f"{name}: ok, {seconds:.1f} s", flush=True)
+            failed += wrong is not None
     sys.exit(failed != 0)
 
 
