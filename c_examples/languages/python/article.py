@@ -34,11 +34,12 @@ def converted(program):
     if imports != 1:
         raise SystemExit(f"imports threading {imports} times")
     # In one piece, since Python 3 prints the end of a line by itself, and another thread may come between.
-    return re.sub(r"^(\s*)print (.*)$", r'\1print(" ".join(map(str, (\2,))) + "\\n", end="")', program, flags=re.MULTILINE)
+    call = r'\1print(" ".join(map(str, (\2,))) + "\\n", end="")'
+    return re.sub(r"^(\s*)print (.*)$", call, program, flags=re.MULTILINE)
 
 
 class Run(examples.Run):
-    """A run that prints what Python 2 would."""
+    """A run that prints what Python 2 or the twin in C would. main() puts it in the place of the other."""
 
     def _read(self, pipe, lines):
         super()._read(pipe, lines)
