@@ -1,6 +1,10 @@
 /*
  * threading.h - Python's threading module for C.
  *
+ * Threads with names, daemon threads, timers that can be cancelled, locks, re-entrant locks, conditions,
+ * semaphores, events, barriers and thread-local data. Every call says what happened, misuse is answered
+ * with an error and does not crash, and every wait can have a limit.
+ *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Generated from src/capi/; do not edit. UPDATE_HEADER=1 cargo test --test header writes it anew.
@@ -31,6 +35,8 @@ extern "C" {
  *
  * Handles and callbacks
  *
+ * How objects are named, and the functions that the library calls.
+ *
  * An object is named by a handle: a pointer to an opaque type. The rules are the same for all of them.
  *
  * Ownership. A `_new` function returns a handle that the caller owns, or NULL. `_ref` takes one more
@@ -54,14 +60,15 @@ extern "C" {
  * false, and sets the last error. So the result of `_new` may be passed on unchecked: the next call
  * reports that there is none.
  *
- * Checks come in this order: the handle, the arguments (also when the call need not wait), the state.
+ * Checks. They come in this order: the handle, the arguments (also when the call need not wait), the
+ * state.
  *
- * Callbacks are called while no lock of the library is held, so they may call any function. A target
- * or a timer's function may be left by pthread_exit, and a target may be cancelled by pthread_cancel
- * (deferred); the thread still ends properly. No other callback may be left so, and no C++ or foreign
- * exception may enter the library. What an object keeps a callback and its argument for, it may call
- * until it is freed. A NULL target, timer function, action or destructor means that there is nothing
- * to call; a NULL predicate, init or exit callback is THREADING_ERR_VALUE.
+ * Callbacks. They are called while no lock of the library is held, so they may call any function. A
+ * target or a timer's function may be left by pthread_exit, and a target may be cancelled by
+ * pthread_cancel (deferred); the thread still ends properly. No other callback may be left so, and no
+ * C++ or foreign exception may enter the library. What an object keeps a callback and its argument
+ * for, it may call until it is freed. A NULL target, timer function, action or destructor means that
+ * there is nothing to call; a NULL predicate, init or exit callback is THREADING_ERR_VALUE.
  *
  * Two owners of one lock:
  *     struct account { threading_lock *lock; long balance; };
@@ -203,12 +210,14 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  *
  * Status and errors
  *
+ * What a call answers, and what went wrong.
+ *
  * A function that has no other result returns a threading_status: 0 is success; above 0 is an outcome
  * that is no error; below 0 is an error, after which, unless it is said otherwise, nothing has
  * changed. The numbers are never reused.
  *
- * Each thread has a last error, as with errno: it describes the thread's latest call that ended in an
- * error, be that a negative status or the bad answer of a function without status. Outcomes and
+ * The last error. Each thread has one, as with errno: it describes the thread's latest call that ended
+ * in an error, be that a negative status or the bad answer of a function without status. Outcomes and
  * successes leave it alone. "NULL with THREADING_ERR_X" below means that the function returns NULL,
  * and that the last error is X.
  *
@@ -399,8 +408,10 @@ void threading_clear_last_error(void);
  *
  * Library
  *
- * Time is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout, and
- * is checked also when the call need not wait:
+ * Time, memory order, and the version of the library.
+ *
+ * Time. It is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout,
+ * and is checked also when the call need not wait:
  *
  * THREADING_FOREVER (-1.0) and positive infinity wait without a limit; 0 tries once; other negative
  * numbers and NaN are THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX are
@@ -411,10 +422,10 @@ void threading_clear_last_error(void);
  * waiting is possible there is a family: `x` blocks, `x_timeout` waits so long at most, and `try_x`,
  * where Python has `blocking=False`, never blocks.
  *
- * Memory. What a thread wrote before one of these, another sees after its counterpart: start of a
- * thread before its run; the end of its run before a join returns; a release before the next acquire;
- * a set before the wait that it ends; a notify before the wait that it ends; each arrival at a barrier
- * before any of that round's waits returns.
+ * Memory order. What a thread wrote before one of these, another sees after its counterpart: start of
+ * a thread before its run; the end of its run before a join returns; a release before the next
+ * acquire; a set before the wait that it ends; a notify before the wait that it ends; each arrival at
+ * a barrier before any of that round's waits returns.
  *
  * A limit, or none:
  *     static bool came(threading_event *event, bool patient)
@@ -474,10 +485,10 @@ uint32_t threading_version_number(void);
  *
  * Who is there, who calls, how the process leaves.
  *
- * Threads that this library did not start. They may use everything. One becomes a thread here, a
- * daemon named `Dummy-N`, when it first asks who it is (threading_current_thread()), not by using a
- * lock or creating a thread; it is dropped when it ends. The first thread of the process is the main
- * thread, `MainThread`, whichever thread loaded the library.
+ * Foreign threads. Those that this library did not start may use everything. One becomes a thread
+ * here, a daemon named `Dummy-N`, when it first asks who it is (threading_current_thread()), not by
+ * using a lock or creating a thread; it is dropped when it ends. The first thread of the process is
+ * the main thread, `MainThread`, whichever thread loaded the library.
  *
  * Exit. Returning from `main`, and exit(), wait for all non-daemon threads, pending non-daemon timers
  * included; daemons are left behind. In this order: the callbacks of threading_atexit(), the last one
@@ -500,6 +511,11 @@ uint32_t threading_version_number(void);
  * of the forking thread is still its own; but threads that were blocked on them are gone, and no
  * notify, count or BUSY concerns them. The `_at_fork_reinit` functions make a lock, a condition's lock
  * or an event as new.
+ *
+ * Signals. No wait ends early or late by one. threading_event_set(), threading_event_clear(),
+ * threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
+ * called in a signal handler, on systems where threads sleep by futex (Linux, unless the library was
+ * built with its portable backend).
  *
  * Who is alive:
  *     static void print_threads(void)
@@ -1151,7 +1167,7 @@ double threading_timer_interval(threading_timer *timer);
  * nobody waits for ever: a newcomer may take a free lock before a thread that is just waking up,
  * but every millisecond or so the lock goes to the one that has waited longest.
  *
- * A sum that threads share (THREADING_WITH(), at the end of this file, needs no release):
+ * A sum that threads share (a block under THREADING_WITH() releases by itself):
  *     static bool add(threading_lock *lock, long *sum, long amount)
  *     {
  *         if (threading_lock_acquire(lock) != THREADING_OK)
@@ -2318,18 +2334,21 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
  *
  * With
  *
- * THREADING_WITH(x) { ... } acquires a lock, rlock, condition or semaphore, runs the block, and releases it
- * however the block is left: at its end, by return, by goto, and by break and continue, which leave the block and
- * not a loop around it. It may be nested. If the acquire fails, the block is skipped, and
- * threading_last_error() says why. Python: `with x:`.
+ * A block that holds a lock, and releases it however the block is left.
  *
- *     THREADING_WITH(lock) {
- *         if (queue_is_empty())
- *             return NULL;
- *         item = queue_take();
+ * It is left at its end, by return, by goto, and by break and continue, which leave the block and not a
+ * loop around it. Blocks may be nested. They need C11 and the cleanup attribute of GCC and Clang; in C++,
+ * std::lock_guard does this.
+ *
+ * An item, or NULL if there is none, or if the lock cannot be had:
+ *     static void *take(threading_lock *lock, void **items, size_t *count)
+ *     {
+ *         THREADING_WITH(lock) {
+ *             if (*count > 0)
+ *                 return items[--*count];
+ *         }
+ *         return NULL;
  *     }
- *
- * It needs C11 and the cleanup attribute of GCC and Clang. In C++, std::lock_guard does this.
  */
 
 #if !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && defined(__GNUC__)
@@ -2395,6 +2414,15 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
         (void)guard->release(guard->held);
 }
 
+/**
+ * Acquires x, runs the block that follows, and releases x.
+ *
+ * If the acquire fails, the block is skipped, and threading_last_error() says why.
+ *
+ * \param x a threading_lock, threading_rlock, threading_condition or threading_semaphore
+ *
+ * Blocks: until x is acquired. Thread safety: any thread. Python: `with x:`. Since 0.1.0.
+ */
 #define THREADING_WITH(x) THREADING_WITH_NAMED_(x, __COUNTER__)
 #define THREADING_WITH_NAMED_(x, number) THREADING_WITH_GUARDED_(x, number)
 #define THREADING_WITH_GUARDED_(x, number)                                                                   \

@@ -1,7 +1,9 @@
 //! Library
 //!
-//! Time is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout, and
-//! is checked also when the call need not wait:
+//! Time, memory order, and the version of the library.
+//!
+//! Time. It is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout,
+//! and is checked also when the call need not wait:
 //!
 //! THREADING_FOREVER (-1.0) and positive infinity wait without a limit; 0 tries once; other negative
 //! numbers and NaN are THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX are
@@ -12,10 +14,10 @@
 //! waiting is possible there is a family: `x` blocks, `x_timeout` waits so long at most, and `try_x`,
 //! where Python has `blocking=False`, never blocks.
 //!
-//! Memory. What a thread wrote before one of these, another sees after its counterpart: start of a
-//! thread before its run; the end of its run before a join returns; a release before the next acquire;
-//! a set before the wait that it ends; a notify before the wait that it ends; each arrival at a barrier
-//! before any of that round's waits returns.
+//! Memory order. What a thread wrote before one of these, another sees after its counterpart: start of
+//! a thread before its run; the end of its run before a join returns; a release before the next
+//! acquire; a set before the wait that it ends; a notify before the wait that it ends; each arrival at
+//! a barrier before any of that round's waits returns.
 //!
 //! A limit, or none:
 //!     static bool came(threading_event *event, bool patient)

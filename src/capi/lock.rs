@@ -5,7 +5,7 @@
 //! nobody waits for ever: a newcomer may take a free lock before a thread that is just waking up,
 //! but every millisecond or so the lock goes to the one that has waited longest.
 //!
-//! A sum that threads share (THREADING_WITH(), at the end of this file, needs no release):
+//! A sum that threads share (a block under THREADING_WITH() releases by itself):
 //!     static bool add(threading_lock *lock, long *sum, long amount)
 //!     {
 //!         if (threading_lock_acquire(lock) != THREADING_OK)

@@ -1,11 +1,13 @@
 //! Status and errors
 //!
+//! What a call answers, and what went wrong.
+//!
 //! A function that has no other result returns a threading_status: 0 is success; above 0 is an outcome
 //! that is no error; below 0 is an error, after which, unless it is said otherwise, nothing has
 //! changed. The numbers are never reused.
 //!
-//! Each thread has a last error, as with errno: it describes the thread's latest call that ended in an
-//! error, be that a negative status or the bad answer of a function without status. Outcomes and
+//! The last error. Each thread has one, as with errno: it describes the thread's latest call that ended
+//! in an error, be that a negative status or the bad answer of a function without status. Outcomes and
 //! successes leave it alone. "NULL with THREADING_ERR_X" below means that the function returns NULL,
 //! and that the last error is X.
 //!

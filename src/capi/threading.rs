@@ -2,10 +2,10 @@
 //!
 //! Who is there, who calls, how the process leaves.
 //!
-//! Threads that this library did not start. They may use everything. One becomes a thread here, a
-//! daemon named `Dummy-N`, when it first asks who it is (threading_current_thread()), not by using a
-//! lock or creating a thread; it is dropped when it ends. The first thread of the process is the main
-//! thread, `MainThread`, whichever thread loaded the library.
+//! Foreign threads. Those that this library did not start may use everything. One becomes a thread
+//! here, a daemon named `Dummy-N`, when it first asks who it is (threading_current_thread()), not by
+//! using a lock or creating a thread; it is dropped when it ends. The first thread of the process is
+//! the main thread, `MainThread`, whichever thread loaded the library.
 //!
 //! Exit. Returning from `main`, and exit(), wait for all non-daemon threads, pending non-daemon timers
 //! included; daemons are left behind. In this order: the callbacks of threading_atexit(), the last one
@@ -28,6 +28,11 @@
 //! of the forking thread is still its own; but threads that were blocked on them are gone, and no
 //! notify, count or BUSY concerns them. The `_at_fork_reinit` functions make a lock, a condition's lock
 //! or an event as new.
+//!
+//! Signals. No wait ends early or late by one. threading_event_set(), threading_event_clear(),
+//! threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
+//! called in a signal handler, on systems where threads sleep by futex (Linux, unless the library was
+//! built with its portable backend).
 //!
 //! Who is alive:
 //!     static void print_threads(void)

@@ -1,5 +1,7 @@
 //! Handles and callbacks
 //!
+//! How objects are named, and the functions that the library calls.
+//!
 //! An object is named by a handle: a pointer to an opaque type. The rules are the same for all of them.
 //!
 //! Ownership. A `_new` function returns a handle that the caller owns, or NULL. `_ref` takes one more
@@ -23,14 +25,15 @@
 //! false, and sets the last error. So the result of `_new` may be passed on unchecked: the next call
 //! reports that there is none.
 //!
-//! Checks come in this order: the handle, the arguments (also when the call need not wait), the state.
+//! Checks. They come in this order: the handle, the arguments (also when the call need not wait), the
+//! state.
 //!
-//! Callbacks are called while no lock of the library is held, so they may call any function. A target
-//! or a timer's function may be left by pthread_exit, and a target may be cancelled by pthread_cancel
-//! (deferred); the thread still ends properly. No other callback may be left so, and no C++ or foreign
-//! exception may enter the library. What an object keeps a callback and its argument for, it may call
-//! until it is freed. A NULL target, timer function, action or destructor means that there is nothing
-//! to call; a NULL predicate, init or exit callback is THREADING_ERR_VALUE.
+//! Callbacks. They are called while no lock of the library is held, so they may call any function. A
+//! target or a timer's function may be left by pthread_exit, and a target may be cancelled by
+//! pthread_cancel (deferred); the thread still ends properly. No other callback may be left so, and no
+//! C++ or foreign exception may enter the library. What an object keeps a callback and its argument
+//! for, it may call until it is freed. A NULL target, timer function, action or destructor means that
+//! there is nothing to call; a NULL predicate, init or exit callback is THREADING_ERR_VALUE.
 //!
 //! Two owners of one lock:
 //!     struct account { threading_lock *lock; long balance; };
