@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+"""Writes the manual pages of threading.h: one for each of its sections, one that gives the overview, and for every
+other name a link to the page that tells of it.
+
+    man.py include/threading.h OUTPUT_DIR
+"""
+
+import datetime
+import os
+import pathlib
+import re
+import sys
+import textwrap
+
+import header as headers
+
+WIDTH = 78
+CODE = str.maketrans({"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"})
+PROSE = str.maketrans({"\\": "\\e", "^": "\\(ha", "~": "\\(ti"})
+
+
+def bold(code):
+    return f"\\fB{code.translate(CODE)}\\fP"
+
+
+def italic(code):
+    return f"\\fI{code.translate(CODE)}\\fP"
+
+
+def inline(text):
+    """Prose, in which code, names with () and constants are bold."""
+    parts = re.split(r"(`[^`]+`|\b\w+\(\)|\bTHREADING_\w+\b)", text)
+    for at, part in enumerate(parts):
+        if at % 2 == 0:
+            parts[at] = re.sub(r"(?<![\w])-(?=\d)|(?<=\d )-(?= \d)", r"\\-", part.translate(PROSE))
+        elif part.startswith("`"):
+            parts[at] = bold(part[1:-1])
+        elif part.endswith("()"):
+            parts[at] = bold(part[:-2]) + "()"
+        else:
+            parts[at] = bold(part)
+    return "".join(parts)
+
+
+def safe(line):
+    """A line that is not taken for a request."""
+    return "\\&" + line if line.startswith((".", "'")) else line
+
+
+class Page:
+    """The lines of a page."""
+
+    def __init__(self, name, section, header, date):
+        self.lines = ['.\\" Generated from threading.h.',
+                      f'.TH {name} {section} {date} "libthreading {header.version}" "libthreading manual"',
+                      ".nh", ".ad l"]
+
+    def head(self, title):
+        self.lines.append(f".SH {title.upper()}")
+
+    def subhead(self, title):
+        self.lines.append(f".SS {title}")
+
+    def prose(self, text):
+        """Text that is marked up already."""
+        wrapped = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+        self.lines += [safe(line) for line in wrapped]
+
+    def paragraphs(self, texts, request):
+        """Each after the first begins with the request."""
+        for at, text in enumerate(texts):
+            if at:
+                self.lines.append(request)
+            self.prose(inline(text))
+
+    def tagged(self, tag, *texts):
+        """Paragraphs that hang under a tag."""
+        self.lines += [".TP", safe(tag)]
+        self.paragraphs(texts, ".IP")
+
+    def nested(self, pairs):
+        """A tagged list inside of a tagged paragraph."""
+        self.lines.append(".RS")
+        for tag, text in pairs:
+            self.tagged(tag, text)
+        self.lines.append(".RE")
+
+    def code(self, code):
+        self.lines += [".PP", ".RS 4", ".nf"]
+        self.lines += [safe(line.translate(CODE)) for line in code.split("\n")]
+        self.lines += [".fi", ".RE"]
+
+    def text(self):
+        return "\n".join(self.lines) + "\n"
+
+
+def prototype(item):
+    """A declaration in the synopsis: what the reader writes is bold, what a parameter is called italic."""
+    if item.kind == "macro":
+        name, parameter = re.match(r"#define (\w+)\((\w+)\)", item.declaration).groups()
+        return [f"{bold(name + '(')}{italic(parameter)}{bold(') {')} ... {bold('}')}"]
+    if item.kind in ("constant", "type"):
+        return [bold(item.declaration)]
+    if item.kind == "callback":
+        before, parameters = re.fullmatch(r"(typedef .*\(\*\w+\)\()(.*)\);", item.declaration).groups()
+        pieces = [re.fullmatch(r"(.*?)(\w+)", part.strip()).groups() for part in parameters.split(",")]
+    else:
+        pieces = item.parameters
+        before = item.declaration[:item.declaration.index("(", item.declaration.index(item.name)) + 1]
+    lines, column = [bold(before)], len(before)
+    for at, (kind, name) in enumerate(pieces):
+        ending = ");" if at == len(pieces) - 1 else ","
+        length = len(kind + name + ending) + 1
+        if at and column + length > WIDTH:
+            indent = min(len(before), WIDTH - max(len(k + n) + 2 for k, n in pieces))
+            lines.append(" " * indent)
+            column = indent
+        elif at:
+            lines[-1] += " "
+        lines[-1] += bold(kind) + (italic(name) if name else "") + bold(ending)
+        column += length
+    return lines
+
+
+def synopsis(page, section):
+    page.head("Synopsis")
+    page.lines += [".nf", bold("#include <threading.h>")]
+    before = None
+    for item in section.items:
+        if item in section.of_kind("constant") and section.title == "Status and errors":
+            continue  # they are listed below
+        if before is None or item.kind != before or item.kind == "callback":
+            page.lines.append(".PP")
+        page.lines += prototype(item)
+        before = item.kind
+    page.lines.append(".fi")
+
+
+def call(item):
+    """A function as it is called."""
+    if item.kind in ("constant", "type"):
+        return bold(item.name)
+    if item.kind == "macro":
+        return f"{bold(item.name)}({italic(item.params[0][0])})"
+    return f"{bold(item.name)}({', '.join(italic(name) for name, _ in item.params)})"
+
+
+def describe(page, item):
+    texts = list(item.text)
+    if item.safety:
+        texts.append(f"The caller sees to it that {item.safety}")
+    page.tagged(call(item), *texts)
+    telling = [(italic(name), full(text)) for name, text in item.params if not re.fullmatch(r"the \w+", text)]
+    if telling:
+        page.nested(telling)
+    if item.blocks and item.blocks != "never":
+        page.lines.append(".IP")
+        page.prose(inline(f"Blocks: {item.blocks}."))
+
+
+def full(text):
+    """A fragment as a sentence."""
+    return text[0].upper() + text[1:] + "."
+
+
+def return_value(page, functions):
+    page.head("Return value")
+    for item in functions:
+        if item.returns:
+            page.tagged(bold(item.name) + ("()" if item.kind == "function" else ""), full(item.returns))
+    void = [inline(item.name + "()") for item in functions if not item.returns and item.kind == "function"]
+    if void:
+        page.lines.append(".PP")
+        page.prose(f"{' and '.join(void)} return{'s' if len(void) == 1 else ''} nothing.")
+
+
+def errors(page, section, header):
+    """The statuses but for success that are named on the page, with who gives them."""
+    functions = section.of_kind("function", "macro")
+    named = [(status, [item for item in functions if re.search(rf"\b{status.name}\b", item.returns)])
+             for status in header.statuses if status.name != "THREADING_OK"]
+    named = [(status, givers) for status, givers in named if givers]
+    if not named:
+        return
+    page.head("Errors")
+    page.prose(inline("A status below zero is an error, one above zero an outcome that is none. Besides these, any call "
+                      "may give THREADING_ERR_INTERNAL. threading_last_error_message() tells more."))
+    for status, givers in named:
+        page.tagged(f"{bold(status.name)} ({status.value.strip('()').translate(CODE)})", status.summary)
+        page.lines.append(".IP")
+        page.prose("From " + ", ".join(bold(item.name) + "()" for item in givers) + ".")
+
+
+def notes(page, functions):
+    page.head("Notes")
+    page.subhead("Thread safety")
+    groups = {}
+    for item in functions:
+        groups.setdefault(item.threads, []).append(bold(item.name) + "()")
+    usual = max(groups, key=lambda text: len(groups[text]))
+    for text, names in groups.items():
+        if text != usual:
+            page.lines += [".TP", full(text) if "`" not in text else inline(full(text))]
+            page.prose(", ".join(names))
+    if len(groups) > 1:
+        page.lines += [".TP", "The others:"]
+    page.prose(inline(full(usual)))
+    python = [(item, item.python) for item in functions if item.python != "none"]
+    if python:
+        page.subhead("Python")
+        for item, text in python:
+            page.tagged(bold(item.name) + "()", text)
+    page.subhead("History")
+    versions = {}
+    for item in functions:
+        versions.setdefault(item.since, []).append(bold(item.name) + "()")
+    if len(versions) == 1:
+        page.prose(f"Since libthreading {next(iter(versions))}.")
+    else:
+        for version, names in versions.items():
+            page.lines += [".TP", version]
+            page.prose(", ".join(names))
+
+
+def see_also(page, section, header):
+    texts = [text for item in section.items for text in item.texts]
+    texts += [paragraph.text for paragraph in section.text]
+    texts += [section.snippet.shows, section.snippet.code]
+    names = set(re.findall(r"\b(?:threading|THREADING)_\w+\b", " ".join(texts)))
+    pages = {"threading_status"} | {found.page for name in names if (found := header.page_of(name))}
+    page.head("See also")
+    links = [f"{bold(name)}(3)" for name in sorted(pages - {section.page})] + [f"{bold('threading')}(7)"]
+    page.prose(", ".join(links))
+
+
+def name_line(page, names, summary):
+    page.head("Name")
+    page.prose(", ".join(names) + " \\- " + inline(summary[0].lower() + summary[1:].rstrip(".")))
+
+
+def example(page, snippet):
+    page.head("Example")
+    page.prose(inline(snippet.shows + ":"))
+    page.code(snippet.code)
+
+
+def section_page(section, header, date):
+    page = Page(section.page, 3, header, date)
+    functions = section.of_kind("function", "macro")
+    name_line(page, dict.fromkeys([section.page, *(item.name for item in section.items)]), section.summary)
+    synopsis(page, section)
+    page.head("Description")
+    texts = [section.summary] if section.general else [paragraph.text for paragraph in section.text]
+    page.paragraphs(texts, ".PP")
+    if section.general:
+        page.lines.append(".PP")
+        page.prose(f"The rules that go with them are in {bold('threading')}(7).")
+    for item in section.items:
+        if item.kind != "type":
+            describe_any(page, item)
+    with_returns = section.of_kind("callback", "function", "macro")
+    if any(item.returns for item in with_returns):
+        return_value(page, with_returns)
+    errors(page, section, header)
+    example(page, section.snippet)
+    if functions:
+        notes(page, functions)
+    see_also(page, section, header)
+    return page.text()
+
+
+def describe_any(page, item):
+    if item.kind == "constant":
+        page.tagged(f"{bold(item.name)} ({item.value.strip('()').translate(CODE)})", *item.text)
+    else:
+        describe(page, item)
+
+
+def overview(header, date):
+    page = Page("threading", 7, header, date)
+    page.head("Name")
+    page.prose("threading \\- " + header.title.split(" - ", 1)[1])
+    page.head("Synopsis")
+    page.lines += [".nf", bold("#include <threading.h>"), ".PP",
+                   bold("cc program.c $(pkg-config --cflags --libs threading)"), ".fi"]
+    page.head("Description")
+    page.paragraphs(header.introduction, ".PP")
+    for section in header.sections:
+        page.tagged(f"{bold(section.page)}(3)", section.summary)
+    for section in header.sections:
+        if section.general:
+            general(page, section)
+    page.head("See also")
+    page.prose(", ".join(f"{bold(section.page)}(3)" for section in sorted(header.sections, key=lambda one: one.page))
+               + ", " + f"{bold('pthreads')}(7)")
+    return page.text()
+
+
+def general(page, section):
+    """A section whose rules hold for all functions, as a part of the overview."""
+    page.head(section.title)
+    begun = False
+    for paragraph in section.text:
+        if paragraph.heading:
+            page.subhead(paragraph.heading)
+        elif begun:
+            page.lines.append(".PP")
+        page.prose(inline(paragraph.text))
+        begun = True
+    if section.title == "Status and errors":
+        page.subhead("The statuses")
+        for item in section.of_kind("constant"):
+            describe_any(page, item)
+    page.subhead("Example")
+    page.prose(inline(section.snippet.shows + ":"))
+    page.code(section.snippet.code)
+
+
+def pages(header, date):
+    """All pages, as pairs of file name and text."""
+    yield "threading.7", overview(header, date)
+    for section in header.sections:
+        yield f"{section.page}.3", section_page(section, header, date)
+        for item in section.items:
+            if item.name != section.page:
+                yield f"{item.name}.3", f".so man3/{section.page}.3\n"
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    source, output = map(pathlib.Path, sys.argv[1:])
+    moment = int(os.environ.get("SOURCE_DATE_EPOCH", source.stat().st_mtime))
+    date = datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).date().isoformat()
+    for name, text in pages(headers.read(source), date):
+        directory = output / f"man{name[-1]}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
