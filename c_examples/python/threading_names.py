@@ -1,0 +1,36 @@
+"""Naming threads, and asking for the name of the thread that runs."""
+
+import sys
+import time
+from threading import Thread, current_thread
+
+
+def my_name():
+    return current_thread().name
+
+
+def worker():
+    print(my_name(), "Starting")
+    time.sleep(2)
+    print(my_name(), "Exiting")
+
+
+def my_service():
+    print(my_name(), "Starting")
+    time.sleep(3)
+    print(my_name(), "Exiting")
+
+
+def main():
+    sys.stdout.reconfigure(line_buffering=True)
+
+    t = Thread(target=my_service, name="my_service")
+    w = Thread(target=worker, name="worker")
+    w2 = Thread(target=worker)  # keeps its default name
+
+    w.start()
+    w2.start()
+    t.start()
+
+
+main()

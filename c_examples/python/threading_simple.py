@@ -1,0 +1,15 @@
+"""Five threads that run the same function."""
+
+from threading import Thread
+
+
+def worker():
+    print("Worker")
+
+
+def main():
+    for _ in range(5):
+        Thread(target=worker).start()
+
+
+main()

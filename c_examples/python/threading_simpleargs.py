@@ -1,0 +1,15 @@
+"""An argument for each thread, which tells it what to work on."""
+
+from threading import Thread
+
+
+def worker(number):
+    print(f"Worker: {number}")
+
+
+def main():
+    for i in range(5):
+        Thread(target=worker, args=(i,)).start()
+
+
+main()
