@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the built examples and checks what they print.
+"""Runs the built examples, or their Python twins, and checks what they print.
 
     tests/examples.py [--programs DIR] [--valgrind] [NAME...]
+    tests/examples.py --python [NAME...]
 
 Threads take turns as they like, so a check does not compare with one text. It says which lines must be there (each
 as often as it must, and no other), which orders must hold, and before which second a line cannot come. No line can
@@ -90,7 +91,8 @@ class Run:
     def _read(self, pipe, lines):
         with pipe:
             for raw in pipe:
-                lines.append(Line(time.monotonic() - self.started, raw.decode("utf-8", "backslashreplace")))
+                text = plain_names(raw.decode("utf-8", "backslashreplace"))
+                lines.append(Line(time.monotonic() - self.started, text))
 
     def transcript(self):
         both = [(line, "stdout") for line in self.out] + [(line, "stderr") for line in self.err]
@@ -106,6 +108,12 @@ class Run:
         """The log of a program that writes nothing else."""
         expect(not self.out, "it wrote to stdout")
         return Log(whole(self.err), pattern)
+
+
+def plain_names(text):
+    """The line with Thread-1 for Thread-1 (worker), as Python calls it since 3.10."""
+    text = re.sub(r"\((Thread-\d+) \(\w+\)\)", lambda match: f"({match[1]:<10})", text)
+    return re.sub(r"(Thread-\d+) \(\w+\)", r"\1", text)
 
 
 class Log:
@@ -469,10 +477,10 @@ def threading_local_defaults(run):
 
 
 def judge(name, program, valgrind, watch):
-    """Runs one program. What is wrong with it, or None, and how long it took."""
+    """Runs one program, given as a command. What is wrong with it, or None, and how long it took."""
     for attempt in range(1, RUNS + 1):
         with tempfile.NamedTemporaryFile() as report:
-            command, limit = [str(program)], LIMIT
+            command, limit = program, LIMIT
             if valgrind:
                 command = ["valgrind", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
                            "--show-leak-kinds=definite", "--quiet", f"--log-file={report.name}"] + command
@@ -500,6 +508,7 @@ def main():
     parser = argparse.ArgumentParser(description="Runs the built examples and checks what they print.")
     parser.add_argument("--programs", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "c_examples",
                         help="where the built programs are (default: %(default)s)")
+    parser.add_argument("--python", action="store_true", help="run the twins in Python, with this Python")
     parser.add_argument("--valgrind", action="store_true", help="run each under valgrind, which must find nothing")
     parser.add_argument("names", metavar="NAME", nargs="*", help="the programs to check (default: all)")
     arguments = parser.parse_args()
@@ -507,19 +516,25 @@ def main():
     unknown = [name for name in arguments.names if name not in CHECKS]
     if unknown:
         parser.error(f"no such example: {', '.join(unknown)}")
+    if arguments.python and arguments.valgrind:
+        parser.error("--valgrind is for the programs in C")
     names = arguments.names or list(CHECKS)
     programs = arguments.programs.resolve()
+    twins = ROOT / "c_examples" / "python"
+
+    def command(name):
+        return [sys.executable, str(twins / f"{name}.py")] if arguments.python else [str(programs / name)]
 
     failed = 0
-    for source in sorted((ROOT / "c_examples").glob("threading_*.c")):
+    for source in sorted([*(ROOT / "c_examples").glob("threading_*.c"), *twins.glob("*.py")]):
         if source.stem not in CHECKS:
-            print(f"FAIL {source.stem}: has no check", flush=True)
+            print(f"FAIL {source.name}: has no check", flush=True)
             failed += 1
 
     watch = Watch()
     watch.start()
     with concurrent.futures.ThreadPoolExecutor(max_workers=4 if arguments.valgrind else 8) as pool:
-        jobs = [pool.submit(judge, name, programs / name, arguments.valgrind, watch) for name in names]
+        jobs = [pool.submit(judge, name, command(name), arguments.valgrind, watch) for name in names]
         for name, job in zip(names, jobs):
             wrong, seconds = job.result()
             failed += wrong is not None
