@@ -10,15 +10,15 @@ def my_name():
 
 
 def worker():
-    print(my_name(), "Starting")
+    print(f"{my_name()} Starting\n", end="")
     time.sleep(2)
-    print(my_name(), "Exiting")
+    print(f"{my_name()} Exiting\n", end="")
 
 
 def my_service():
-    print(my_name(), "Starting")
+    print(f"{my_name()} Starting\n", end="")
     time.sleep(3)
-    print(my_name(), "Exiting")
+    print(f"{my_name()} Exiting\n", end="")
 
 
 def main():

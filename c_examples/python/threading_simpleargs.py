@@ -4,7 +4,7 @@ from threading import Thread
 
 
 def worker(number):
-    print(f"Worker: {number}")
+    print(f"Worker: {number}\n", end="")
 
 
 def main():
