@@ -75,6 +75,11 @@ class Item:
                                                         for part in inside.split(",")]
 
     @property
+    def telling_params(self):
+        """The parameters of which more is said than what they are called."""
+        return [(name, text) for name, text in self.params if not re.fullmatch(r"the \w+", text)]
+
+    @property
     def texts(self):
         """Everything that is said about it."""
         return [*self.text, *(text for _, text in self.params), self.returns, self.blocks]

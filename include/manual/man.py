@@ -29,7 +29,7 @@ def italic(code):
 
 def inline(text):
     """Prose, in which code, names with () and constants are bold."""
-    parts = re.split(r"(`[^`]+`|\b\w+\(\)|\bTHREADING_\w+\b)", text)
+    parts = re.split(r"(`[^`]+`|\b\w+\(\)|\b(?:threading|THREADING)_\w+\b)", text)
     for at, part in enumerate(parts):
         if at % 2 == 0:
             parts[at] = re.sub(r"(?<![\w])-(?=\d)|(?<=\d )-(?= \d)", r"\\-", part.translate(PROSE))
@@ -150,9 +150,8 @@ def describe(page, item):
     if item.safety:
         texts.append(f"The caller sees to it that {item.safety}")
     page.tagged(call(item), *texts)
-    telling = [(italic(name), full(text)) for name, text in item.params if not re.fullmatch(r"the \w+", text)]
-    if telling:
-        page.nested(telling)
+    if item.telling_params:
+        page.nested([(italic(name), full(text)) for name, text in item.telling_params])
     if item.blocks and item.blocks != "never":
         page.lines.append(".IP")
         page.prose(inline(f"Blocks: {item.blocks}."))

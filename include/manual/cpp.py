@@ -1,0 +1,174 @@
+"""Reads threading.hpp, the C++ header, if there is one, for a page of the reference.
+
+Its comments have the form of those of threading.h, with "Throws:" besides. A comment in front of a class begins what
+follows up to the next one at the same depth.
+"""
+
+import dataclasses
+import html
+import re
+
+import header as headers
+import highlight
+import markdown
+
+LABELS = ("Throws", "Blocks", "Thread safety", "Python", "Since")
+
+
+@dataclasses.dataclass
+class Entity:
+    """A class, a function or whatever else has a comment."""
+
+    name: str
+    anchor: str
+    declaration: str
+    texts: list
+    params: list
+    returns: str
+    facts: list  # of pairs: label, text
+    owner: str  # the class that it is a member of
+    base: str  # the class whose members it has too
+    values: list  # of an enum, pairs of name and text
+
+
+@dataclasses.dataclass
+class Heading:
+    title: str
+
+
+class Cpp:
+    def __init__(self, introduction, parts):
+        self.introduction = introduction
+        self.parts = parts
+
+    def index(self):
+        """What can be searched, as triples of name, anchor and summary."""
+        return [(f"{part.owner}::{part.name}" if part.owner else part.name, part.anchor,
+                 headers.sentence(part.texts[0])[0] if part.texts else "")
+                for part in self.parts if isinstance(part, Entity)]
+
+    def body(self, site):
+        """The page."""
+        shown = ["<h1>C++</h1>", f'<p class="lead">{site.prose(self.introduction[0])}</p>']
+        for block in self.introduction[1:]:
+            shown.append(f'<pre class="code"><code>{highlight.code(block, "cpp", site.link)}</code></pre>'
+                         if "\n" in block else f"<p>{site.prose(block)}</p>")
+        for part in self.parts:
+            if isinstance(part, Heading):
+                shown.append(f'<h2 id="{markdown.slug(part.title)}">{part.title}</h2>')
+            else:
+                shown.append(entity(part, site))
+        return "\n".join(shown)
+
+
+def entity(part, site):
+    kind = "function member" if part.owner else "function"
+    shown = [f'<section class="{kind}" id="{part.anchor}"><h3><a href="#{part.anchor}">{html.escape(part.name)}</a></h3>',
+             f'<pre class="prototype"><code>{highlight.code(part.declaration, "cpp", site.link)}</code></pre>']
+    shown += [f"<p>{site.prose(text)}</p>" for text in part.texts]
+    if part.base:
+        shown.append(f'<p>It has all that <a href="#{part.base}"><code>{part.base}</code></a> has.</p>')
+    rows = [f"<dt><code>{name}</code></dt><dd>{site.prose(text)}</dd>" for name, text in part.params + part.values]
+    if rows:
+        shown.append(f'<h4>{"Values" if part.values else "Parameters"}</h4><dl class="params">{"".join(rows)}</dl>')
+    if part.returns:
+        shown.append(f"<h4>Returns</h4><p>{site.prose(part.returns)}</p>")
+    if part.facts:
+        shown.append('<dl class="facts">' + "".join(f"<div><dt>{label}</dt><dd>{site.prose(text)}</dd></div>"
+                                                    for label, text in part.facts) + "</dl>")
+    return "\n".join(shown) + "</section>"
+
+
+def read(path):
+    """The header as a Cpp, or None if there is none."""
+    if not path.is_file():
+        return None
+    source = path.read_text(encoding="utf-8")
+    comments = list(re.finditer(r"^( *)/\*(.*?)\*/\n?", source, re.M | re.S))
+    introduction = [block for block in blocks(plain(comments[0][2])) if not block.startswith("SPDX")]
+    parts, used, owner = [], {}, ""
+    for comment in comments[1:]:
+        if comment[2].startswith("*"):
+            part = read_entity(comment, source, owner)
+            owner = part.owner or part.name
+            used[part.anchor] = used.get(part.anchor, 0) + 1
+            if used[part.anchor] > 1:
+                part.anchor += f"-{used[part.anchor]}"
+            parts.append(part)
+        elif re.match(r"\n *\* -{20,}\n", comment[2]):
+            title = blocks(plain(comment[2]))[1]
+            parts.append(Heading(title))
+    return Cpp(introduction, parts)
+
+
+def plain(comment):
+    """A comment without what makes it one."""
+    return re.sub(r"(?m)^ *\* ?", "", comment).strip("\n ")
+
+
+def blocks(text):
+    """Paragraphs in one line each, and code as it is."""
+    found = []
+    for block in re.split(r"\n\s*\n(?! {4})", text):
+        shows, indented, code = block.partition("\n\n    ")
+        found.append(" ".join(shows.split()) if not shows.startswith("    ") else dedent(shows))
+        if indented:
+            found.append(dedent("    " + code))
+    return found
+
+
+def dedent(code):
+    return "\n".join(line[4:] for line in code.split("\n")) + "\n"
+
+
+def read_entity(comment, source, owner):
+    declaration, base, body = declared(source, comment.end())
+    owner = owner if comment[1] else ""
+    name = name_of(declaration)
+    texts, params, returns, facts = [], [], "", []
+    for paragraph in re.split(r"\n\s*\n|\n(?=\\)", plain(comment[2][1:])):
+        text = " ".join(paragraph.split())
+        if text.startswith("\\param "):
+            params.append(tuple(text.split(maxsplit=2)[1:]))
+        elif text.startswith("\\return "):
+            returns = text.removeprefix("\\return ")
+        elif re.match(rf"({'|'.join(LABELS)}): ", text):
+            split = re.split(rf"(?:^|(?<=\. ))({'|'.join(LABELS)}): ", text)
+            facts = [(label, said.strip().rstrip(".")) for label, said in zip(split[1::2], split[2::2])]
+        elif text:
+            texts.append(text)
+    values = []
+    if "enum" in declaration:
+        values = [(value, " ".join(said.split())) for value, said in
+                  re.findall(r"(\w+)(?: = [^,/]*)?,? /\*\*< (.*?) \*/", body, re.S)]
+    anchor = re.sub(r"\W+", "-", f"{owner}-{name}").strip("-")
+    return Entity(name, anchor, declaration, texts, params, returns, facts, owner, base, values)
+
+
+def declared(source, begin):
+    """The declaration that begins here, up to its body, its bases or its initializers; its base; and the body."""
+    depth, at = 0, begin
+    while source[at] not in "{;" or depth:
+        depth += source[at] in "("
+        depth -= source[at] in ")"
+        at += 1
+    text = " ".join(source[begin:at].split())
+    base = re.search(r" : public (?:detail::)?(\w+)(?!\w*::)", text)
+    text = re.split(r"(?<=[\w)>]) : (?!int\b)", text)[0]
+    return text, base[1] if base else "", source[at:source.find("\n};", at)]
+
+
+def name_of(declaration):
+    """What a declaration declares."""
+    rest = declaration
+    while rest.startswith("template"):
+        depth, at = 0, rest.index("<")
+        while True:
+            depth += {"<": 1, ">": -1}.get(rest[at], 0)
+            at += 1
+            if not depth:
+                break
+        rest = rest[at:].strip()
+    match = (re.match(r"(?:enum )?(?:class|struct) ([\w:]+)", rest) or re.match(r"using (\w+)", rest)
+             or re.search(r"(operator ?[^\s(]+|~?\w+)\(", rest) or re.search(r"(\w+)(?: =.*)?$", rest))
+    return match[1] if match else rest

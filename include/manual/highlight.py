@@ -1,0 +1,69 @@
+"""Colours code: HTML in which comments, strings, keywords and numbers are marked."""
+
+import html
+import re
+
+C = {
+    "comment": r"/\*.*?\*/|//[^\n]*",
+    "string": r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?<=#include )<[^>\n]+>',
+    "directive": r"^[ \t]*#[ \t]*\w+",
+    "number": r"\b0x[0-9a-fA-F]+\w*|\b\d[\d.]*(?:[eE][+-]?\d+)?\w*",
+    "word": r"\w+",
+}
+C_KEYWORDS = """auto bool break case char const continue default do double else enum extern false float for goto if inline
+int int32_t int64_t intptr_t long NULL return short signed size_t sizeof static struct switch true typedef uint32_t
+uint64_t union unsigned void volatile while _Generic _Thread_local""".split()
+CPP_KEYWORDS = C_KEYWORDS + """class constexpr delete explicit final friend namespace new noexcept nullptr operator
+override private protected public template this throw try catch typename using virtual enum auto""".split()
+PYTHON = {
+    "comment": r"#[^\n]*",
+    "string": r'[fr]?"""(?:.|\n)*?"""|[fr]?"(?:\\.|[^"\\\n])*"|[fr]?\'(?:\\.|[^\'\\\n])*\'',
+    "number": r"\b\d[\d.]*\b",
+    "word": r"\w+",
+}
+PYTHON_KEYWORDS = """and as assert break class continue def del elif else except False finally for from global if import in
+is lambda None nonlocal not or pass raise return True try while with yield""".split()
+SHELL = {"comment": r"(?<!\S)#[^\n]*", "string": r'"(?:\\.|[^"\\])*"|\'[^\']*\'', "word": r"[\w./-]+"}
+
+LANGUAGES = {
+    "c": (C, C_KEYWORDS),
+    "cpp": (C, CPP_KEYWORDS),
+    "python": (PYTHON, PYTHON_KEYWORDS),
+    "sh": (SHELL, []),
+    "cmake": (SHELL, []),
+    "text": ({}, []),
+}
+
+
+def code(source, language, link=lambda name: None):
+    """The code as HTML. `link` tells where a name is explained, or None."""
+    patterns, keywords = LANGUAGES[language]
+    if not patterns:
+        return html.escape(source, quote=False)
+    scanner = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in patterns.items()), re.M | re.S)
+    found, at = [], 0
+    for match in scanner.finditer(source):
+        found.append(html.escape(source[at:match.start()], quote=False))
+        found.append(token(match.lastgroup, match[0], keywords, link))
+        at = match.end()
+    return "".join(found) + html.escape(source[at:], quote=False)
+
+
+def token(kind, text, keywords, link):
+    shown = html.escape(text, quote=False)
+    if kind == "word":
+        target = link(text)
+        if target:
+            return f'<a href="{target}">{shown}</a>'
+        return f'<b>{shown}</b>' if text in keywords else shown
+    # A mark ends with its line, so that lines can be taken apart.
+    return "\n".join(f'<span class="{kind}">{line}</span>' if line else "" for line in shown.split("\n"))
+
+
+def lines(source, language, link=lambda name: None):
+    """The same, each line by itself: what does not fit goes on below, a little further in than it began."""
+    shown = []
+    for plain, coloured in zip(source.split("\n"), code(source, language, link).split("\n")):
+        indent = len(plain) - len(plain.lstrip())
+        shown.append(f'<span class="line" style="--in:{indent}">{coloured or " "}\n</span>')
+    return "".join(shown)

@@ -1,0 +1,99 @@
+"""Turns Markdown into HTML, as far as this project's own files use it; what they do not use is an error.
+
+Headings, paragraphs, lists, tables, fenced code; in a line, code, bold text, links and pictures.
+"""
+
+import html
+import re
+
+import highlight
+
+
+class Unknown(Exception):
+    """A form that is not known here."""
+
+
+class Document:
+    """Renders one file. `url` says where a link leads, `link` where a name in code is explained."""
+
+    def __init__(self, url, link):
+        self.url = url
+        self.link = link
+
+    def render(self, text):
+        blocks, lines = [], text.split("\n")
+        while lines:
+            if not lines[0].strip():
+                lines.pop(0)
+            elif lines[0].startswith("```"):
+                blocks.append(self.fence(lines))
+            elif lines[0].startswith("#"):
+                blocks.append(self.heading(lines.pop(0)))
+            elif lines[0].startswith("- "):
+                blocks.append(self.items(lines, "- ", "ul"))
+            elif re.match(r"\d+\. ", lines[0]):
+                blocks.append(self.items(lines, r"\d+\. ", "ol"))
+            elif lines[0].startswith("|"):
+                blocks.append(self.table(lines))
+            elif re.match(r"\* |> | {4}|<", lines[0]):
+                raise Unknown(lines[0])
+            else:
+                blocks.append(f"<p>{self.inline(' '.join(take(lines, stop=r'```|#|- |[|]')))}</p>")
+        return "\n".join(blocks)
+
+    def fence(self, lines):
+        language = lines.pop(0)[3:].strip() or "text"
+        end = lines.index("```")
+        body = "\n".join(lines[:end])
+        del lines[:end + 1]
+        return f'<pre class="code"><code>{highlight.code(body, language, self.link)}</code></pre>'
+
+    def heading(self, line):
+        marks, title = line.split(" ", 1)
+        return f'<h{len(marks)} id="{slug(title)}">{self.inline(title)}</h{len(marks)}>'
+
+    def items(self, lines, mark, tag):
+        found = []
+        while lines and re.match(mark, lines[0]):
+            text = re.sub(mark, "", " ".join(take(lines, stop=mark)), count=1)
+            found.append(f"<li>{self.inline(text)}</li>")
+        return f"<{tag}>{''.join(found)}</{tag}>"
+
+    def table(self, lines):
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in take(lines, stop="(?![|])")]
+        if len({len(row) for row in rows}) != 1:
+            raise Unknown(f"a table with rows of different length: {rows[0]}")
+
+        def row(cells, tag):
+            return "<tr>" + "".join(f"<{tag}>{self.inline(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        head = f"<thead>{row(rows[0], 'th')}</thead>"
+        return f'<div class="table"><table>{head}<tbody>{"".join(row(cells, "td") for cells in rows[2:])}</tbody></table></div>'
+
+    def inline(self, text):
+        parts = re.split(r"(`[^`]+`|!?\[[^\]]*\]\([^)]*\)|\*\*[^*]+\*\*)", text)
+        for at, part in enumerate(parts):
+            if at % 2 == 0:
+                parts[at] = html.escape(part, quote=False)
+            elif part.startswith("`"):
+                parts[at] = f"<code>{highlight.code(part[1:-1], 'c', self.link)}</code>"
+            elif part.startswith("**"):
+                parts[at] = f"<strong>{self.inline(part[2:-2])}</strong>"
+            else:
+                picture, shown, target = re.fullmatch(r"(!?)\[([^\]]*)\]\(([^)]*)\)", part).groups()
+                target = html.escape(self.url(target))
+                parts[at] = (f'<img src="{target}" alt="{html.escape(shown)}">' if picture
+                             else f'<a href="{target}">{self.inline(shown)}</a>')
+        return "".join(parts)
+
+
+def take(lines, stop):
+    """Takes the first line, and those after it up to an empty one or one that begins with what stops it."""
+    taken = [lines.pop(0)]
+    while lines and lines[0].strip() and not re.match(stop, lines[0]):
+        taken.append(lines.pop(0).strip())
+    return taken
+
+
+def slug(title):
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")

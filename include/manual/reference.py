@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Writes the reference in HTML: a page for each section of threading.h, the README as the main page, the examples
+beside their twins in Python, and an index that can be searched. The pages need no server.
+
+    reference.py PROJECT_DIR OUTPUT_DIR
+
+A link that leads nowhere, and whatever else is not understood, is an error.
+"""
+
+import html
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+import cpp
+import header as headers
+import highlight
+import markdown
+
+HERE = pathlib.Path(__file__).resolve().parent
+# The project's files that are pages here, and those that are copied.
+PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
+         "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples/": "from-python.html"}
+COPIES = ("benches/results.svg", "benches/results.csv")
+HELPERS = ("check.h", "logging.h", "random.h")
+
+
+class Site:
+    """The pages, and what they have in common."""
+
+    def __init__(self, project, output):
+        self.project = project
+        self.output = output
+        self.header = headers.read(project / "include" / "threading.h")
+        self.cpp = cpp.read(project / "include" / "threading.hpp")
+        self.last = None  # the section of the name that was linked last, for names such as _join
+
+    # ---- links ----
+
+    def link(self, name):
+        """Where a name of the header is explained, or None."""
+        section = self.header.page_of(name)
+        if section is None:
+            return None
+        self.last = section
+        whole = name == section.page and not any(item.name == name and item.kind == "function" for item in section.items)
+        return f"{section.page}.html" + ("" if whole else f"#{name}")
+
+    def link_short(self, name):
+        """The same, also for a name whose beginning is that of the name before."""
+        if name.startswith("_") and self.last:
+            for whole in (self.last.page + name, "threading" + name, "THREADING" + name):
+                if self.header.page_of(whole):
+                    return self.link(whole)
+        return self.link(name)
+
+    def url(self, target):
+        """Where a link in one of the project's own texts leads."""
+        path, mark, part = target.partition("#")
+        if re.match(r"https?:", target) or not path:
+            return target
+        path = path.removeprefix("./")
+        if path in PAGES or path + "/" in PAGES:
+            return PAGES.get(path) or PAGES[path + "/"] + mark + part
+        if path in COPIES:
+            return pathlib.PurePosixPath(path).name
+        raise markdown.Unknown(f"a link to {target}")
+
+    def prose(self, text):
+        """A text of the header."""
+        parts = re.split(r"(`[^`]+`|\b\w+\(\)|\bthreading_\w+\.c\b|\b(?:threading|THREADING)_\w+\b)", text)
+        for at, part in enumerate(parts):
+            if at % 2 == 0:
+                parts[at] = html.escape(part, quote=False)
+            elif part.endswith(".c"):
+                parts[at] = f'<a href="from-python.html#{part[:-2]}"><code>{part}</code></a>'
+            else:
+                parts[at] = f"<code>{self.code(part.strip('`'))}</code>"
+        return "".join(parts)
+
+    def code(self, source, language="c"):
+        return highlight.code(source, language, self.link)
+
+    # ---- the parts of a page ----
+
+    def navigation(self, current):
+        objects = [section for section in self.header.sections if not section.general]
+        rules = [section for section in self.header.sections if section.general]
+        groups = [
+            ("", [("index.html", "Overview"), ("from-python.html", "From Python")]),
+            ("Objects", [(f"{section.page}.html", section.title) for section in objects]),
+            ("Rules and functions", [(f"{section.page}.html", section.title) for section in rules]),
+            ("More", ([("cpp.html", "C++")] if self.cpp else []) + [
+                ("names.html", "All names"), ("header.html", "threading.h"), ("contributing.html", "Contributing"),
+                ("changelog.html", "Changelog"), ("license.html", "License")]),
+        ]
+        shown = []
+        for title, links in groups:
+            shown.append(f"<h2>{title}</h2>" if title else "")
+            shown.append("<ul>" + "".join(
+                f'<li><a href="{target}"{" aria-current=page" if target == current else ""}>{text}</a></li>'
+                for target, text in links) + "</ul>")
+        return "".join(shown)
+
+    def write(self, name, title, body, kind=""):
+        template = (HERE / "page.html").read_text(encoding="utf-8")
+        page = (template.replace("@TITLE@", html.escape(title if title == "libthreading" else f"{title} · libthreading")).replace("@KIND@", kind)
+                .replace("@VERSION@", self.header.version).replace("@NAVIGATION@", self.navigation(name))
+                .replace("@BODY@", body))
+        (self.output / name).write_text(page, encoding="utf-8")
+
+    def snippet(self, snippet):
+        return (f'<figure><figcaption>{self.prose(snippet.shows)}</figcaption>'
+                f'<pre class="code"><code>{self.code(snippet.code)}</code></pre></figure>')
+
+    # ---- the pages ----
+
+    def section(self, section):
+        python = re.findall(r"Python: (.+)\.$", section.type.text[-1]) if section.type else []
+        body = [f"<h1>{section.title}</h1>", f'<p class="lead">{self.prose(section.summary)}</p>']
+        if python:
+            body.append(f'<p class="python">In Python: {self.prose(python[0])}</p>')
+        for paragraph in section.text:
+            if paragraph.heading:
+                body.append(f'<h3 id="{markdown.slug(paragraph.heading)}">{paragraph.heading}</h3>')
+            body.append(f"<p>{self.prose(paragraph.text)}</p>")
+        body.append(self.snippet(section.snippet))
+        body += self.constants(section)
+        called = section.of_kind("callback", "function", "macro")
+        if called:
+            title = {"callback": "Callbacks", "function": "Functions", "macro": "The macro"}[called[0].kind]
+            body.append(f'<h2 id="functions">{title}</h2>' + (self.summary(called) if len(called) > 1 else ""))
+            body += [self.function(item) for item in called]
+        self.write(f"{section.page}.html", section.title, "\n".join(body))
+
+    def constants(self, section):
+        rows = [f'<tr id="{item.name}"><td><code>{item.name}</code></td><td class="number">'
+                f'{html.escape(item.value.strip("()"))}</td><td>{self.prose(" ".join(item.text))}</td></tr>'
+                for item in section.of_kind("constant")]
+        types = [f'<tr id="{item.name}"><td><code>{item.name}</code></td><td colspan="2">{self.prose(" ".join(item.text))}'
+                 f"</td></tr>" for item in section.of_kind("type") if item.name != section.page or section.general]
+        if not rows and not types:
+            return []
+        title = "Statuses" if section.title == "Status and errors" else "Types" if not rows else "Constants"
+        return [f'<h2 id="constants">{title}</h2><div class="table"><table class="names"><tbody>'
+                f'{"".join(types + rows)}</tbody></table></div>']
+
+    def summary(self, items):
+        return '<div class="table"><table class="names"><tbody>' + "".join(
+            f'<tr><td><a href="#{item.name}"><code>{item.name}</code></a></td><td>{self.prose(item.summary)}</td></tr>'
+            for item in items) + "</tbody></table></div>"
+
+    def function(self, item):
+        if item.kind == "macro":
+            shown = re.match(r"#define (\w+\(\w+\))", item.declaration)[1] + " { ... }"
+        else:
+            shown = broken(item.declaration)
+        parts = [f'<section class="function" id="{item.name}"><h3><a href="#{item.name}">{item.name}</a></h3>',
+                 f'<pre class="prototype"><code>{highlight.code(shown, "c", self.link_others(item.name))}</code></pre>']
+        parts += [f"<p>{self.prose(text)}</p>" for text in item.text]
+        if item.safety:
+            parts.append(f"<p>The caller sees to it that {self.prose(item.safety)}</p>")
+        rows = [f"<dt><code>{name}</code></dt><dd>{self.prose(text)}</dd>" for name, text in item.telling_params]
+        if rows:
+            parts.append(f'<h4>Parameters</h4><dl class="params">{"".join(rows)}</dl>')
+        if item.returns:
+            results = re.split(r"; (?![^(]*\))", item.returns)
+            parts.append("<h4>Returns</h4>" + (f"<p>{self.prose(results[0])}</p>" if len(results) == 1 else
+                         "<ul>" + "".join(f"<li>{self.prose(result)}</li>" for result in results) + "</ul>"))
+        if item.since:
+            facts = (("Blocks", item.blocks), ("Thread safety", item.threads),
+                     ("Python", item.python if item.python != "none" else "–"), ("Since", item.since))
+            parts.append('<dl class="facts">' + "".join(
+                f"<div><dt>{name}</dt><dd>{self.prose(text)}</dd></div>" for name, text in facts) + "</dl>")
+        return "\n".join(parts) + "</section>"
+
+    def link_others(self, name):
+        return lambda other: self.link(other) if other != name else None
+
+    def from_python(self):
+        examples = self.project / "c_examples"
+        order = re.search(r"set\(threading_examples\s+(.*?)\)", (examples / "CMakeLists.txt").read_text(), re.S)[1].split()
+        body = ["<h1>From Python</h1>",
+                '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>: each in '
+                "Python and, beside it, in C. They do the same, and a test sees to it.</p>",
+                "<p>The Python is today’s, and this project’s own; where a text speaks of Python’s original, it means "
+                "that of the article, which is for Python 2.</p>"
+                '<p>The programs in C write <code>check(...)</code> around a call that may fail, and use a small logger; '
+                'both are <a href="#helpers">at the end of this page</a>. Which function is which has '
+                '<a href="index.html#from-python-to-c">a table of its own</a>.</p>']
+        pairs, contents = [], []
+        for name in order:
+            shows, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
+            python = split_python((examples / "python" / f"{name}.py").read_text(encoding="utf-8"))
+            title = name.removeprefix("threading_").replace("_", " ")
+            contents.append(f'<li><a href="#{name}">{title}</a></li>')
+            pairs.append(
+                f'<section class="pair" id="{name}"><h2><a href="#{name}">{self.prose(shows.rstrip("."))}</a></h2>'
+                f'<div class="columns">'
+                f'<figure><figcaption>{name}.py</figcaption><pre class="code"><code>'
+                f'{highlight.lines(python, "python")}</code></pre></figure>'
+                f'<figure><figcaption>{name}.c</figcaption><pre class="code"><code>'
+                f'{highlight.lines(c, "c", self.link)}</code></pre></figure></div>'
+                + "".join(f"<p>{self.prose(paragraph)}</p>" for paragraph in text) + "</section>")
+        helpers = "".join(
+            f'<details><summary>{name}</summary><pre class="code"><code>'
+            f'{highlight.lines((examples / name).read_text(encoding="utf-8").rstrip(), "c", self.link)}</code></pre></details>'
+            for name in HELPERS)
+        body += [f'<ol class="contents">{"".join(contents)}</ol>', *pairs,
+                 f'<h2 id="helpers">What the programs in C share</h2>{helpers}']
+        self.write("from-python.html", "From Python", "\n".join(body), "wide")
+
+    def names(self):
+        rows = []
+        for item in sorted(self.header.items, key=lambda item: item.name.lower()):
+            python = item.python if item.python not in ("", "none") else ""
+            rows.append(f'<tr><td><a href="{self.link(item.name)}"><code>{item.name}</code></a></td>'
+                        f"<td>{self.prose(item.summary)}</td><td>{self.prose(python)}</td></tr>")
+        self.write("names.html", "All names",
+                   '<h1>All names</h1><div class="table"><table class="names"><thead><tr><th>Name</th><th></th>'
+                   f'<th>Python</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
+
+    def text_pages(self):
+        for name, title in (("README.md", "libthreading"), ("CONTRIBUTING.md", "Contributing"),
+                            ("CHANGELOG.md", "Changelog")):
+            document = markdown.Document(self.url, self.link_short)
+            self.write(PAGES[name], title, document.render((self.project / name).read_text(encoding="utf-8")), "text")
+        license = html.escape((self.project / "LICENSE").read_text(encoding="utf-8"))
+        self.write("license.html", "License", f'<h1>License</h1><pre class="plain">{license}</pre>')
+        source = (self.project / "include" / "threading.h").read_text(encoding="utf-8")
+        self.write("header.html", "threading.h",
+                   f'<h1>threading.h</h1><pre class="code"><code>{self.code(source)}</code></pre>')
+
+    def index(self):
+        """What can be searched: name, where it is, what it does, and Python's name for it."""
+        entries = [(item.name, self.link(item.name), item.summary, item.python if item.python != "none" else "")
+                   for item in self.header.items]
+        entries += [(section.title, f"{section.page}.html", section.summary, "") for section in self.header.sections]
+        entries += [(paragraph.heading, f"{section.page}.html#{markdown.slug(paragraph.heading)}",
+                     headers.sentence(paragraph.text)[0], "")
+                    for section in self.header.sections for paragraph in section.text if paragraph.heading]
+        entries += [(f"threading::{name}", f"cpp.html#{anchor}", summary, "")
+                    for name, anchor, summary in (self.cpp.index() if self.cpp else [])]
+        plain = [[part.replace("`", "") for part in entry] for entry in entries]
+        (self.output / "index.js").write_text(f"const INDEX = {json.dumps(plain, ensure_ascii=False)};\n", encoding="utf-8")
+
+    def make(self):
+        shutil.rmtree(self.output, ignore_errors=True)
+        self.output.mkdir(parents=True)
+        for section in self.header.sections:
+            self.section(section)
+        self.text_pages()
+        self.from_python()
+        self.names()
+        self.index()
+        if self.cpp:
+            self.write("cpp.html", "C++", self.cpp.body(self))
+        for name in COPIES:
+            shutil.copy(self.project / name, self.output)
+        for name in ("style.css", "search.js"):
+            shutil.copy(HERE / name, self.output)
+        check_links(self.output)
+
+
+def broken(declaration):
+    """A declaration, one parameter a line if it is long."""
+    if len(declaration) <= 84:
+        return declaration
+    at = declaration.rindex("(") + 1
+    return declaration[:at] + "\n    " + declaration[at:].replace(", ", ",\n    ")
+
+
+def split_c(source):
+    """What a program shows, what is said about it, and its code."""
+    comment, code = re.fullmatch(r"/\* Shows: (.*?) \*/\n(.*)", source.replace("\n */\n", " */\n", 1), re.S).groups()
+    shows, *text = headers.unwrap(re.sub(r"(?m)^ \* ?", "", comment).split("\n"))
+    return shows[0].upper() + shows[1:], text, code.strip()
+
+
+def split_python(source):
+    return re.fullmatch(r'""".*?"""\n(.*)', source, re.S)[1].strip()
+
+
+def check_links(output):
+    """Every link leads somewhere."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in output.glob("*.html")}
+    marks = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in texts.items()}
+    missing = set()
+    for name, text in texts.items():
+        for target in re.findall(r'\b(?:href|src)="([^"]+)"', text):
+            path, _, mark = html.unescape(target).partition("#")
+            if re.match(r"https?:", target):
+                continue
+            if path and not (output / path).is_file() or mark and mark not in marks.get(path or name, ()):
+                missing.add(f"{name}: {target}")
+        doubled = [mark for mark in marks[name] if text.count(f'id="{mark}"') > 1]
+        missing.update(f"{name}: twice: {mark}" for mark in doubled)
+    if missing:
+        sys.exit("reference.py: links that lead nowhere:\n  " + "\n  ".join(sorted(missing)))
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    Site(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])).make()
+
+
+if __name__ == "__main__":
+    main()

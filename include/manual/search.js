@@ -1,0 +1,89 @@
+// Search in INDEX (index.js): entries of name, address, what it does, Python's name. And the menu of narrow screens.
+"use strict";
+
+const input = document.querySelector(".search input");
+const results = document.querySelector(".results");
+const MOST = 12;
+
+// How well an entry fits: 0 does not; what begins with a word counts more than what contains it, the name most.
+function fitness([name, , does, python], words) {
+    let sum = 0;
+    for (const word of words) {
+        const at = name.toLowerCase().indexOf(word);
+        const begins = at === 0 || (at > 0 && /[_:.]/.test(name[at - 1]));
+        const fit = at >= 0 ? (begins ? 40 : 20) + (name.length === at + word.length ? 10 : 0)
+            : python.toLowerCase().includes(word) ? 15
+            : does.toLowerCase().includes(word) ? 5 : 0;
+        if (fit === 0) {
+            return 0;
+        }
+        sum += fit;
+    }
+    return sum - name.length / 100;
+}
+
+function row([name, address, does, python]) {
+    const item = document.createElement("li");
+    const link = item.appendChild(document.createElement("a"));
+    link.href = address;
+    link.appendChild(document.createElement("code")).textContent = name;
+    link.appendChild(document.createElement("span")).textContent = does + (python ? " Python: " + python : "");
+    return item;
+}
+
+function show() {
+    const words = input.value.toLowerCase().split(/[\s()]+/).filter(Boolean);
+    const found = INDEX.map(entry => [fitness(entry, words), entry]).filter(([fit]) => words.length && fit > 0);
+    found.sort(([a], [b]) => b - a);
+    results.replaceChildren(...found.slice(0, MOST).map(([, entry]) => row(entry)));
+    if (words.length && !found.length) {
+        results.appendChild(document.createElement("li")).textContent = "nothing found";
+    }
+    results.hidden = !words.length;
+    select(0);
+}
+
+function select(to) {
+    const links = [...results.querySelectorAll("a")];
+    links.forEach((link, at) => link.classList.toggle("selected", at === to));
+    links[to]?.scrollIntoView({ block: "nearest" });
+}
+
+input.addEventListener("input", show);
+input.addEventListener("focus", show);
+input.addEventListener("keydown", event => {
+    const links = [...results.querySelectorAll("a")];
+    const at = links.findIndex(link => link.classList.contains("selected"));
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+        event.preventDefault();
+        select((at + (event.key === "ArrowDown" ? 1 : links.length - 1)) % Math.max(links.length, 1));
+    } else if (event.key === "Enter" && links[at]) {
+        results.hidden = true;
+        location.href = links[at].href;
+    } else if (event.key === "Escape") {
+        input.blur();
+        results.hidden = true;
+    }
+});
+document.addEventListener("keydown", event => {
+    if (event.key === "/" && document.activeElement !== input && !event.ctrlKey && !event.metaKey) {
+        event.preventDefault();
+        input.select();
+    }
+});
+document.addEventListener("click", event => {
+    if (!event.target.closest(".search") || event.target.closest(".results a")) {
+        results.hidden = true;
+    }
+});
+
+const menu = document.querySelector(".menu");
+menu.addEventListener("click", () => {
+    menu.setAttribute("aria-expanded", String(document.body.classList.toggle("menu-open")));
+});
+// A query in the address, as in index.html?q=join, is a search.
+const query = new URLSearchParams(location.search).get("q");
+if (query) {
+    input.value = query;
+    show();
+}
