@@ -4,7 +4,7 @@ from threading import Thread
 
 
 def worker():
-    print("Worker\n", end="")  # whole lines: print writes what ends a line by itself
+    print("Worker\n", end="")  # print("Worker") may tear
 
 
 def main():
