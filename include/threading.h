@@ -218,11 +218,11 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  *
  * The last error. Each thread has one, as with errno: it describes the thread's latest call that ended
  * in an error, be that a negative status or the bad answer of a function without status. Outcomes and
- * successes leave it alone. "NULL with THREADING_ERR_X" below means that the function returns NULL,
- * and that the last error is X.
+ * successes leave it alone. "NULL with THREADING_ERR_X" means that the function returns NULL, and that
+ * the last error is X.
  *
- * The functions below name each status that they give. Besides those, any may give
- * THREADING_ERR_INTERNAL, a defect of this library.
+ * Each function names the statuses that it gives. Besides those, any may give THREADING_ERR_INTERNAL,
+ * a defect of this library.
  *
  * An outcome and an error:
  *     static int use(threading_lock *lock)
@@ -406,9 +406,9 @@ void threading_clear_last_error(void);
 /*
  * ----------------------------------------------------------------------------------------------------
  *
- * Library
+ * Time, memory order, version
  *
- * Time, memory order, and the version of the library.
+ * How long a wait is, what a thread sees of what others did, and which library is loaded.
  *
  * Time. It is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout,
  * and is checked also when the call need not wait:
@@ -472,7 +472,7 @@ const char *threading_version(void);
 /**
  * Tells the version of the library that is loaded, as a number.
  *
- * \return major << 16 | minor << 8 | patch: 0x000100 for version 0.1.0
+ * \return `major << 16 | minor << 8 | patch`: 0x000100 for version 0.1.0
  *
  * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
  */

@@ -1,6 +1,6 @@
-//! Library
+//! Time, memory order, version
 //!
-//! Time, memory order, and the version of the library.
+//! How long a wait is, what a thread sees of what others did, and which library is loaded.
 //!
 //! Time. It is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout,
 //! and is checked also when the call need not wait:
@@ -55,7 +55,7 @@ pub extern "C" fn threading_version() -> *const c_char {
 
 /// Tells the version of the library that is loaded, as a number.
 ///
-/// \return major << 16 | minor << 8 | patch: 0x000100 for version 0.1.0
+/// \return `major << 16 | minor << 8 | patch`: 0x000100 for version 0.1.0
 ///
 /// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]

@@ -8,11 +8,11 @@
 //!
 //! The last error. Each thread has one, as with errno: it describes the thread's latest call that ended
 //! in an error, be that a negative status or the bad answer of a function without status. Outcomes and
-//! successes leave it alone. "NULL with THREADING_ERR_X" below means that the function returns NULL,
-//! and that the last error is X.
+//! successes leave it alone. "NULL with THREADING_ERR_X" means that the function returns NULL, and that
+//! the last error is X.
 //!
-//! The functions below name each status that they give. Besides those, any may give
-//! THREADING_ERR_INTERNAL, a defect of this library.
+//! Each function names the statuses that it gives. Besides those, any may give THREADING_ERR_INTERNAL,
+//! a defect of this library.
 //!
 //! An outcome and an error:
 //!     static int use(threading_lock *lock)
