@@ -131,7 +131,7 @@ def read_entity(comment, source, owner):
         if text.startswith("\\param "):
             params.append(tuple(text.split(maxsplit=2)[1:]))
         elif text.startswith("\\return "):
-            returns = text.removeprefix("\\return ")
+            returns = text[len("\\return "):]
         elif re.match(rf"({'|'.join(LABELS)}): ", text):
             split = re.split(rf"(?:^|(?<=\. ))({'|'.join(LABELS)}): ", text)
             facts = [(label, said.strip().rstrip(".")) for label, said in zip(split[1::2], split[2::2])]

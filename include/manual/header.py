@@ -18,7 +18,7 @@ import re
 GENERAL = {
     "Handles and callbacks": "threading_callbacks",
     "Status and errors": "threading_status",
-    "Library": "threading_version",
+    "Time, memory order, version": "threading_version",
     "The module's functions": "threading_module",
 }
 WITH = {"With": "THREADING_WITH"}
@@ -116,7 +116,7 @@ class Header:
 
     @property
     def statuses(self):
-        return [item for section in self.sections if section.title == "Status and errors"
+        return [item for section in self.sections if section.page == "threading_status"
                 for item in section.of_kind("constant")]
 
     def page_of(self, name):
@@ -155,11 +155,11 @@ def item(comment, declaration):
         for part in re.split(r"\n(?=\\|# )", paragraph):
             text = " ".join(part.split())
             if text.startswith("# Safety"):
-                found.safety = text.removeprefix("# Safety").strip()
+                found.safety = text[len("# Safety"):].strip()
             elif text.startswith("\\param "):
                 found.params.append(tuple(text.split(maxsplit=2)[1:]))
             elif text.startswith("\\return "):
-                found.returns = text.removeprefix("\\return ")
+                found.returns = text[len("\\return "):]
             elif tail(text):
                 found.blocks, found.threads, found.python, found.since = tail(text)
             elif text.startswith(("\\", "# ", "Blocks:")):
@@ -249,7 +249,7 @@ def settle(header, begin):
     """Gives each section the type that it is about, and its summary."""
     types = {found.name: found for found in header.items if found.kind == "type"}
     for one in header.sections:
-        if one.title == "Library":
+        if one.page == "threading_version":
             one.items = begin + one.items
         one.type = types.get(one.page) if not one.general else None
         if one.type:
@@ -263,6 +263,6 @@ def settle(header, begin):
     for one in header.sections:
         if one.type:
             one.items.insert(0, one.type)
-        if one.title == "The module's functions":
+        if one.page == "threading_module":
             one.items = lists + one.items
     first.items = [found for found in first.items if found.kind != "type"]

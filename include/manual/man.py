@@ -127,7 +127,7 @@ def synopsis(page, section):
     page.lines += [".nf", bold("#include <threading.h>")]
     before = None
     for item in section.items:
-        if item in section.of_kind("constant") and section.title == "Status and errors":
+        if item in section.of_kind("constant") and section.page == "threading_status":
             continue  # they are listed below
         if before is None or item.kind != before or item.kind == "callback":
             page.lines.append(".PP")
@@ -249,7 +249,9 @@ def section_page(section, header, date):
     name_line(page, dict.fromkeys([section.page, *(item.name for item in section.items)]), section.summary)
     synopsis(page, section)
     page.head("Description")
-    texts = [section.summary] if section.general else [paragraph.text for paragraph in section.text]
+    texts = [] if section.general else [paragraph.text for paragraph in section.text]
+    if not section.type:
+        texts.insert(0, section.summary)
     page.paragraphs(texts, ".PP")
     if section.general:
         page.lines.append(".PP")
@@ -306,7 +308,7 @@ def general(page, section):
             page.lines.append(".PP")
         page.prose(inline(paragraph.text))
         begun = True
-    if section.title == "Status and errors":
+    if section.page == "threading_status":
         page.subhead("The statuses")
         for item in section.of_kind("constant"):
             describe_any(page, item)
@@ -331,7 +333,11 @@ def main():
     source, output = map(pathlib.Path, sys.argv[1:])
     moment = int(os.environ.get("SOURCE_DATE_EPOCH", source.stat().st_mtime))
     date = datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).date().isoformat()
-    for name, text in pages(headers.read(source), date):
+    try:
+        header = headers.read(source)
+    except headers.Malformed as error:
+        sys.exit(f"man.py: {error}")
+    for name, text in pages(header, date):
         directory = output / f"man{name[-1]}"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ class Unknown(Exception):
 
 
 class Document:
-    """Renders one file. `url` says where a link leads, `link` where a name in code is explained."""
+    """Renders one file. `url` says where a link leads, or None, `link` where a name in code is explained."""
 
     def __init__(self, url, link):
         self.url = url
@@ -81,9 +81,13 @@ class Document:
                 parts[at] = f"<strong>{self.inline(part[2:-2])}</strong>"
             else:
                 picture, shown, target = re.fullmatch(r"(!?)\[([^\]]*)\]\(([^)]*)\)", part).groups()
-                target = html.escape(self.url(target))
-                parts[at] = (f'<img src="{target}" alt="{html.escape(shown)}">' if picture
-                             else f'<a href="{target}">{self.inline(shown)}</a>')
+                url = self.url(target)
+                if picture:
+                    parts[at] = f'<img src="{html.escape(url)}" alt="{html.escape(shown)}">'
+                elif url is None:
+                    parts[at] = self.inline(shown)
+                else:
+                    parts[at] = f'<a href="{html.escape(url)}">{self.inline(shown)}</a>'
         return "".join(parts)
 
 

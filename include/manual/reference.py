@@ -20,10 +20,9 @@ import highlight
 import markdown
 
 HERE = pathlib.Path(__file__).resolve().parent
-# The project's files that are pages here, and those that are copied.
+# The project's files that are pages here; others that a text leads to are copied.
 PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
          "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples/": "from-python.html"}
-COPIES = ("benches/results.svg", "benches/results.csv")
 HELPERS = ("check.h", "logging.h", "random.h")
 
 
@@ -57,16 +56,21 @@ class Site:
         return self.link(name)
 
     def url(self, target):
-        """Where a link in one of the project's own texts leads."""
+        """Where a link in one of the project's own texts leads; None if it is a folder, which is no page."""
         path, mark, part = target.partition("#")
         if re.match(r"https?:", target) or not path:
             return target
-        path = path.removeprefix("./")
-        if path in PAGES or path + "/" in PAGES:
-            return PAGES.get(path) or PAGES[path + "/"] + mark + part
-        if path in COPIES:
-            return pathlib.PurePosixPath(path).name
-        raise markdown.Unknown(f"a link to {target}")
+        page = PAGES.get(path) or PAGES.get(path + "/") or ("cpp.html" if self.cpp and path == "include/threading.hpp" else "")
+        if page:
+            return page + mark + part
+        if (self.project / path).is_dir():
+            return None
+        if not (self.project / path).is_file():
+            raise markdown.Unknown(f"a link to {target}, which is not there")
+        name = f"files/{path}"
+        (self.output / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.project / path, self.output / name)
+        return name
 
     def prose(self, text):
         """A text of the header."""
@@ -143,7 +147,7 @@ class Site:
                  f"</td></tr>" for item in section.of_kind("type") if item.name != section.page or section.general]
         if not rows and not types:
             return []
-        title = "Statuses" if section.title == "Status and errors" else "Types" if not rows else "Constants"
+        title = "Statuses" if section.page == "threading_status" else "Types" if not rows else "Constants"
         return [f'<h2 id="constants">{title}</h2><div class="table"><table class="names"><tbody>'
                 f'{"".join(types + rows)}</tbody></table></div>']
 
@@ -194,7 +198,7 @@ class Site:
         for name in order:
             shows, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
             python = split_python((examples / "python" / f"{name}.py").read_text(encoding="utf-8"))
-            title = name.removeprefix("threading_").replace("_", " ")
+            title = name.split("_", 1)[1].replace("_", " ")
             contents.append(f'<li><a href="#{name}">{title}</a></li>')
             pairs.append(
                 f'<section class="pair" id="{name}"><h2><a href="#{name}">{self.prose(shows.rstrip("."))}</a></h2>'
@@ -257,8 +261,6 @@ class Site:
         self.index()
         if self.cpp:
             self.write("cpp.html", "C++", self.cpp.body(self))
-        for name in COPIES:
-            shutil.copy(self.project / name, self.output)
         for name in ("style.css", "search.js"):
             shutil.copy(HERE / name, self.output)
         check_links(self.output)
@@ -304,7 +306,10 @@ def check_links(output):
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    Site(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])).make()
+    try:
+        Site(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])).make()
+    except (headers.Malformed, markdown.Unknown) as error:
+        sys.exit(f"reference.py: {error}")
 
 
 if __name__ == "__main__":
