@@ -22,7 +22,8 @@ import markdown
 HERE = pathlib.Path(__file__).resolve().parent
 # The project's files that are pages here; others that a text leads to are copied.
 PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
-         "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples/": "from-python.html"}
+         "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples/": "from-python.html",
+         "c_examples/python/": "from-python.html"}
 HELPERS = ("check.h", "logging.h", "random.h")
 
 
