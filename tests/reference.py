@@ -80,6 +80,20 @@ def check_functions(pages):
             expect(dense(sentence).strip(".") in shown, f"{name}: does not say: {' '.join(sentence.split())}")
 
 
+def check_cpp(pages):
+    """What the C++ header says of each thing is on its page, if there is such a header."""
+    path = ROOT / "include" / "threading.hpp"
+    if not path.is_file():
+        expect("cpp.html" not in pages, "a page about a header that is not there")
+        return
+    comments = re.findall(r"/\*\*(?!<)(.*?)\*/", path.read_text(encoding="utf-8"), re.S)
+    shown = dense(pages["cpp.html"].text)
+    for comment in comments:
+        said = re.split(r"\n\s*\n|\n(?=\\)", re.sub(r"\n *\* ?", "\n", comment).strip())[0].replace("`", "")
+        if not said.startswith("\\"):
+            expect(dense(said) in shown, f"cpp.html does not say: {' '.join(said.split())}")
+
+
 def check_examples(page):
     """Every program is there in C and in Python."""
     text = dense(page.text)
@@ -116,6 +130,7 @@ def main():
         expect(needed in pages, f"there is no {needed}")
     if not wrong:
         check_functions(pages)
+        check_cpp(pages)
         check_examples(pages["from-python.html"])
         check_index(site, pages)
     for what in wrong:

@@ -64,7 +64,7 @@ class Cpp:
 def entity(part, site):
     kind = "function member" if part.owner else "function"
     shown = [f'<section class="{kind}" id="{part.anchor}"><h3><a href="#{part.anchor}">{html.escape(part.name)}</a></h3>',
-             f'<pre class="prototype"><code>{highlight.code(part.declaration, "cpp", site.link)}</code></pre>']
+             f'<pre class="prototype"><code>{highlight.code(laid_out(part.declaration), "cpp", site.link)}</code></pre>']
     shown += [f"<p>{site.prose(text)}</p>" for text in part.texts]
     if part.base:
         shown.append(f'<p>It has all that <a href="#{part.base}"><code>{part.base}</code></a> has.</p>')
@@ -158,17 +158,40 @@ def declared(source, begin):
     return text, base[1] if base else "", source[at:source.find("\n};", at)]
 
 
+def pieces(declaration, separator, opening="(<", closing=")>"):
+    """The parts of a declaration between separators that are in no brackets."""
+    depth, found = 0, [""]
+    for at, letter in enumerate(declaration):
+        depth += (letter in opening) - (letter in closing and declaration[at - 1:at] != "-")
+        found[-1] += letter
+        if letter == separator and depth == 0:
+            found.append("")
+    return [part.strip() for part in found if part.strip()]
+
+
+def without_template(declaration):
+    """What a template's parameters are, if it is one, and the rest."""
+    if not declaration.startswith("template"):
+        return "", declaration
+    parameters = pieces(declaration[len("template"):], ">")[0]
+    return f"template {parameters}", declaration[len("template") + 1 + len(parameters):].strip()
+
+
+def laid_out(declaration, width=88):
+    """A declaration in lines of a readable length."""
+    template, rest = without_template(declaration)
+    if len(rest) > width and ")" in rest:
+        begin, end = rest.index("("), rest.rindex(")")
+        rest = rest[:begin + 1] + "\n    " + "\n    ".join(pieces(rest[begin + 1:end], ",")) + rest[end:]
+    if len(template) > width:
+        begin = template.index("<")
+        template = template[:begin + 1] + "\n    " + "\n    ".join(pieces(template[begin + 1:-1], ",")) + ">"
+    return f"{template}\n{rest}" if template else rest
+
+
 def name_of(declaration):
     """What a declaration declares."""
-    rest = declaration
-    while rest.startswith("template"):
-        depth, at = 0, rest.index("<")
-        while True:
-            depth += {"<": 1, ">": -1}.get(rest[at], 0)
-            at += 1
-            if not depth:
-                break
-        rest = rest[at:].strip()
+    rest = without_template(declaration)[1]
     match = (re.match(r"(?:enum )?(?:class|struct) ([\w:]+)", rest) or re.match(r"using (\w+)", rest)
              or re.search(r"(operator ?[^\s(]+|~?\w+)\(", rest) or re.search(r"(\w+)(?: =.*)?$", rest))
     return match[1] if match else rest
