@@ -90,6 +90,7 @@ def check_cpp(pages):
     shown = dense(pages["cpp.html"].text)
     for comment in comments:
         said = re.split(r"\n\s*\n|\n(?=\\)", re.sub(r"\n *\* ?", "\n", comment).strip())[0].replace("`", "")
+        said = said.removeprefix("Blocks: ").rstrip(".")
         if not said.startswith("\\"):
             expect(dense(said) in shown, f"cpp.html does not say: {' '.join(said.split())}")
 
