@@ -29,9 +29,10 @@ FUNCTIONS = {match[2]: " ".join(match[0].split())
              for match in re.finditer(r"^(\w[\w *]*?)\b(threading_\w+)\([^;{]*?\);", HEADER, re.M | re.S)}
 CALLBACKS = {match[1]: " ".join(match[0].split())
              for match in re.finditer(r"^typedef [^;]*?\(\*(threading_\w+)\)\([^;]*\);", HEADER, re.M)}
-STATUSES = dict(re.findall(r"^#define (THREADING_(?:OK|TIMED_OUT|WOULD_BLOCK|NO_VALUE|TOO_LATE|ERR_\w+)) \(?(-?\d+)\)?$",
-                           HEADER, re.M))
-OTHERS = re.findall(r"^typedef struct (\w+) \w+;|^#define (THREADING_(?:VERSION\w*|FOREVER|\w+_MAX|WITH)\b)", HEADER, re.M)
+STATUSES = dict(re.findall(r"^#define (THREADING_(?:OK|TIMED_OUT|WOULD_BLOCK|NO_VALUE|TOO_LATE|ERR_\w+)) "
+                           r"\(?(-?\d+)\)?$", HEADER, re.M))
+OTHERS = re.findall(r"^typedef struct (\w+) \w+;|^#define (THREADING_(?:VERSION\w*|FOREVER|\w+_MAX|WITH)\b)",
+                    HEADER, re.M)
 SNIPPETS = [re.sub(r"^ \*     ", "", match[1], flags=re.M)
             for match in re.finditer(r"^ \* [^\n]*:\n((?: \*     [^\n]*\n)+)", HEADER, re.M)]
 
@@ -47,7 +48,7 @@ def run(*command, **options):
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=ENVIRONMENT, **options)
 
 
-# Many systems let a hyphen pass for a minus, and a curly quote for a straight one. Here, code has to be written as code.
+# Many systems let a hyphen pass for a minus, and a curly quote for a straight one. Here code has to be code.
 STRICT = ".char - \\[hy]\n.char ' \\[cq]\n.char ` \\[oq]\n"
 
 

@@ -50,7 +50,7 @@ class Page(html.parser.HTMLParser):
             self.parts[attributes["id"]] = ""
 
     def handle_endtag(self, tag):
-        expect(self.open and self.open[-1][0] == tag, f"{self.name}: </{tag}> in {self.open[-1:]}, line {self.getpos()[0]}")
+        expect(self.open and self.open[-1][0] == tag, f"{self.name}:{self.getpos()[0]}: </{tag}> in {self.open[-1:]}")
         if self.open:
             self.open.pop()
 
@@ -75,7 +75,8 @@ def check_functions(pages):
         expect(dense(declaration) in shown, f"{name}: not declared as in the header")
         said = re.sub(r"\n ?\* ?", "\n", comment)
         said = re.sub(r"\\param \w+ the \w+\n", "", said)
-        said = re.sub(r"\\param \w+|\\return|Blocks:|Thread safety:|Python: none\.|Python:|Since|# Safety|`", "\n", said)
+        said = re.sub(r"\\param \w+|\\return|Blocks:|Thread safety:|Python: none\.|Python:|Since|# Safety|`",
+                      "\n", said)
         for sentence in re.split(r"[.;](?=\s)|\n\s*\n|\n(?=\n)", said):
             expect(dense(sentence).strip(".") in shown, f"{name}: does not say: {' '.join(sentence.split())}")
 

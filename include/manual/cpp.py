@@ -51,8 +51,8 @@ class Cpp:
         """The page."""
         shown = ["<h1>C++</h1>", f'<p class="lead">{site.prose(self.introduction[0])}</p>']
         for block in self.introduction[1:]:
-            shown.append(f'<pre class="code"><code>{highlight.code(block, "cpp", site.link)}</code></pre>'
-                         if "\n" in block else f"<p>{site.prose(block)}</p>")
+            shown.append(highlight.listing(highlight.code(block, "cpp", site.link)) if "\n" in block
+                         else f"<p>{site.prose(block)}</p>")
         for part in self.parts:
             if isinstance(part, Heading):
                 shown.append(f'<h2 id="{markdown.slug(part.title)}">{part.title}</h2>')
@@ -63,8 +63,10 @@ class Cpp:
 
 def entity(part, site):
     kind = "function member" if part.owner else "function"
-    shown = [f'<section class="{kind}" id="{part.anchor}"><h3><a href="#{part.anchor}">{html.escape(part.name)}</a></h3>',
-             f'<pre class="prototype"><code>{highlight.code(laid_out(part.declaration), "cpp", site.link)}</code></pre>']
+    declaration = highlight.code(laid_out(part.declaration), "cpp", site.link)
+    shown = [f'<section class="{kind}" id="{part.anchor}">',
+             f'<h3><a href="#{part.anchor}">{html.escape(part.name)}</a></h3>',
+             f'<pre class="prototype"><code>{declaration}</code></pre>']
     shown += [f"<p>{site.prose(text)}</p>" for text in part.texts]
     if part.base:
         shown.append(f'<p>It has all that <a href="#{part.base}"><code>{part.base}</code></a> has.</p>')

@@ -11,6 +11,7 @@ lost on the way into a manual page:
 """
 
 import dataclasses
+import itertools
 import pathlib
 import re
 
@@ -229,7 +230,8 @@ def read(path):
     source = pathlib.Path(path).read_text(encoding="utf-8")
     preamble = unwrap(re.match(r"/\*\n(.*?)\*/", source, re.S)[1].replace(" *", "").split("\n"))
     version = re.search(r'#define THREADING_VERSION "(.+)"', source)[1]
-    header = Header(version, preamble[0].rstrip("."), preamble[1:preamble.index("SPDX-License-Identifier: MIT OR Apache-2.0")], [])
+    introduction = itertools.takewhile(lambda text: not text.startswith("SPDX"), preamble[1:])
+    header = Header(version, preamble[0].rstrip("."), list(introduction), [])
     begin = []  # what is declared before the first section
     for match in re.finditer(r"/\*(.*?)\*/\n?", source, re.S):
         comment = match[1]

@@ -10,9 +10,9 @@ C = {
     "number": r"\b0x[0-9a-fA-F]+\w*|\b\d[\d.]*(?:[eE][+-]?\d+)?\w*",
     "word": r"\w+",
 }
-C_KEYWORDS = """auto bool break case char const continue default do double else enum extern false float for goto if inline
-int int32_t int64_t intptr_t long NULL return short signed size_t sizeof static struct switch true typedef uint32_t
-uint64_t union unsigned void volatile while _Generic _Thread_local""".split()
+C_KEYWORDS = """auto bool break case char const continue default do double else enum extern false float for goto if
+inline int int32_t int64_t intptr_t long NULL return short signed size_t sizeof static struct switch true typedef
+uint32_t uint64_t union unsigned void volatile while _Generic _Thread_local""".split()
 CPP_KEYWORDS = C_KEYWORDS + """class constexpr delete explicit final friend namespace new noexcept nullptr operator
 override private protected public template this throw try catch typename using virtual enum auto""".split()
 PYTHON = {
@@ -21,8 +21,8 @@ PYTHON = {
     "number": r"\b\d[\d.]*\b",
     "word": r"\w+",
 }
-PYTHON_KEYWORDS = """and as assert break class continue def del elif else except False finally for from global if import in
-is lambda None nonlocal not or pass raise return True try while with yield""".split()
+PYTHON_KEYWORDS = """and as assert break class continue def del elif else except False finally for from global if import
+in is lambda None nonlocal not or pass raise return True try while with yield""".split()
 SHELL = {"comment": r"(?<!\S)#[^\n]*", "string": r'"(?:\\.|[^"\\])*"|\'[^\']*\'', "word": r"[\w./-]+"}
 
 LANGUAGES = {
@@ -58,6 +58,11 @@ def token(kind, text, keywords, link):
         return f'<b>{shown}</b>' if text in keywords else shown
     # A mark ends with its line, so that lines can be taken apart.
     return "\n".join(f'<span class="{kind}">{line}</span>' if line else "" for line in shown.split("\n"))
+
+
+def listing(coloured):
+    """Code as a block of its own."""
+    return f'<pre class="code"><code>{coloured}</code></pre>'
 
 
 def lines(source, language, link=lambda name: None):

@@ -182,8 +182,8 @@ def errors(page, section, header):
     if not named:
         return
     page.head("Errors")
-    page.prose(inline("A status below zero is an error, one above zero an outcome that is none. Besides these, any call "
-                      "may give THREADING_ERR_INTERNAL. threading_last_error_message() tells more."))
+    page.prose(inline("A status below zero is an error, one above zero an outcome that is none. Besides these, any "
+                      "call may give THREADING_ERR_INTERNAL. threading_last_error_message() tells more."))
     for status, givers in named:
         page.tagged(f"{bold(status.name)} ({status.value.strip('()').translate(CODE)})", status.summary)
         page.lines.append(".IP")

@@ -46,7 +46,7 @@ class Document:
         end = lines.index("```")
         body = "\n".join(lines[:end])
         del lines[:end + 1]
-        return f'<pre class="code"><code>{highlight.code(body, language, self.link)}</code></pre>'
+        return highlight.listing(highlight.code(body, language, self.link))
 
     def heading(self, line):
         marks, title = line.split(" ", 1)
@@ -68,7 +68,8 @@ class Document:
             return "<tr>" + "".join(f"<{tag}>{self.inline(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         head = f"<thead>{row(rows[0], 'th')}</thead>"
-        return f'<div class="table"><table>{head}<tbody>{"".join(row(cells, "td") for cells in rows[2:])}</tbody></table></div>'
+        body = "".join(row(cells, "td") for cells in rows[2:])
+        return f'<div class="table"><table>{head}<tbody>{body}</tbody></table></div>'
 
     def inline(self, text):
         parts = re.split(r"(`[^`]+`|!?\[[^\]]*\]\([^)]*\)|\*\*[^*]+\*\*)", text)

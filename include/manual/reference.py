@@ -45,8 +45,8 @@ class Site:
         if section is None:
             return None
         self.last = section
-        whole = name == section.page and not any(item.name == name and item.kind == "function" for item in section.items)
-        return f"{section.page}.html" + ("" if whole else f"#{name}")
+        functions = [item.name for item in section.of_kind("function")]
+        return f"{section.page}.html" + (f"#{name}" if name != section.page or name in functions else "")
 
     def link_short(self, name):
         """The same, also for a name whose beginning is that of the name before."""
@@ -61,7 +61,9 @@ class Site:
         path, mark, part = target.partition("#")
         if re.match(r"https?:", target) or not path:
             return target
-        page = PAGES.get(path) or PAGES.get(path + "/") or ("cpp.html" if self.cpp and path == "include/threading.hpp" else "")
+        if self.cpp and path == "include/threading.hpp":
+            return "cpp.html"
+        page = PAGES.get(path) or PAGES.get(path + "/")
         if page:
             return page + mark + part
         if (self.project / path).is_dir():
@@ -111,14 +113,13 @@ class Site:
 
     def write(self, name, title, body, kind=""):
         template = (HERE / "page.html").read_text(encoding="utf-8")
-        page = (template.replace("@TITLE@", html.escape(title if title == "libthreading" else f"{title} · libthreading")).replace("@KIND@", kind)
-                .replace("@VERSION@", self.header.version).replace("@NAVIGATION@", self.navigation(name))
-                .replace("@BODY@", body))
+        full = html.escape(title if title == "libthreading" else f"{title} · libthreading")
+        page = (template.replace("@TITLE@", full).replace("@KIND@", kind).replace("@VERSION@", self.header.version)
+                .replace("@NAVIGATION@", self.navigation(name)).replace("@BODY@", body))
         (self.output / name).write_text(page, encoding="utf-8")
 
     def snippet(self, snippet):
-        return (f'<figure><figcaption>{self.prose(snippet.shows)}</figcaption>'
-                f'<pre class="code"><code>{self.code(snippet.code)}</code></pre></figure>')
+        return figure(self.prose(snippet.shows), self.code(snippet.code))
 
     # ---- the pages ----
 
@@ -144,8 +145,9 @@ class Site:
         rows = [f'<tr id="{item.name}"><td><code>{item.name}</code></td><td class="number">'
                 f'{html.escape(item.value.strip("()"))}</td><td>{self.prose(" ".join(item.text))}</td></tr>'
                 for item in section.of_kind("constant")]
-        types = [f'<tr id="{item.name}"><td><code>{item.name}</code></td><td colspan="2">{self.prose(" ".join(item.text))}'
-                 f"</td></tr>" for item in section.of_kind("type") if item.name != section.page or section.general]
+        types = [f'<tr id="{item.name}"><td><code>{item.name}</code></td><td colspan="2">'
+                 f'{self.prose(" ".join(item.text))}</td></tr>' for item in section.of_kind("type")
+                 if item.name != section.page or section.general]
         if not rows and not types:
             return []
         title = "Statuses" if section.page == "threading_status" else "Types" if not rows else "Constants"
@@ -186,14 +188,15 @@ class Site:
 
     def from_python(self):
         examples = self.project / "c_examples"
-        order = re.search(r"set\(threading_examples\s+(.*?)\)", (examples / "CMakeLists.txt").read_text(), re.S)[1].split()
+        build = (examples / "CMakeLists.txt").read_text(encoding="utf-8")
+        order = re.search(r"set\(threading_examples\s+(.*?)\)", build, re.S)[1].split()
         body = ["<h1>From Python</h1>",
-                '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>: each in '
-                "Python and, beside it, in C. They do the same, and a test sees to it.</p>",
-                "<p>The Python is today’s, and this project’s own; where a text speaks of Python’s original, it means "
-                "that of the article, which is for Python 2.</p>"
-                '<p>The programs in C write <code>check(...)</code> around a call that may fail, and use a small logger; '
-                'both are <a href="#helpers">at the end of this page</a>. Which function is which has '
+                '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>: each '
+                "in Python and, beside it, in C. They do the same, and a test sees to it.</p>",
+                "<p>The Python is today’s, and this project’s own; where a text speaks of Python’s original, it "
+                "means that of the article, which is for Python 2.</p>"
+                "<p>The programs in C write <code>check(...)</code> around a call that may fail, and use a small "
+                'logger; both are <a href="#helpers">at the end of this page</a>. Which function is which has '
                 '<a href="index.html#from-python-to-c">a table of its own</a>.</p>']
         pairs, contents = [], []
         for name in order:
@@ -203,16 +206,14 @@ class Site:
             contents.append(f'<li><a href="#{name}">{title}</a></li>')
             pairs.append(
                 f'<section class="pair" id="{name}"><h2><a href="#{name}">{self.prose(shows.rstrip("."))}</a></h2>'
-                f'<div class="columns">'
-                f'<figure><figcaption>{name}.py</figcaption><pre class="code"><code>'
-                f'{highlight.lines(python, "python")}</code></pre></figure>'
-                f'<figure><figcaption>{name}.c</figcaption><pre class="code"><code>'
-                f'{highlight.lines(c, "c", self.link)}</code></pre></figure></div>'
+                f'<div class="columns">{figure(f"{name}.py", highlight.lines(python, "python"))}'
+                f'{figure(f"{name}.c", highlight.lines(c, "c", self.link))}</div>'
                 + "".join(f"<p>{self.prose(paragraph)}</p>" for paragraph in text) + "</section>")
-        helpers = "".join(
-            f'<details><summary>{name}</summary><pre class="code"><code>'
-            f'{highlight.lines((examples / name).read_text(encoding="utf-8").rstrip(), "c", self.link)}</code></pre></details>'
-            for name in HELPERS)
+        helpers = ""
+        for name in HELPERS:
+            source = (examples / name).read_text(encoding="utf-8").rstrip()
+            listing = highlight.listing(highlight.lines(source, "c", self.link))
+            helpers += f"<details><summary>{name}</summary>{listing}</details>"
         body += [f'<ol class="contents">{"".join(contents)}</ol>', *pairs,
                  f'<h2 id="helpers">What the programs in C share</h2>{helpers}']
         self.write("from-python.html", "From Python", "\n".join(body), "wide")
@@ -236,7 +237,7 @@ class Site:
         self.write("license.html", "License", f'<h1>License</h1><pre class="plain">{license}</pre>')
         source = (self.project / "include" / "threading.h").read_text(encoding="utf-8")
         self.write("header.html", "threading.h",
-                   f'<h1>threading.h</h1><pre class="code"><code>{self.code(source)}</code></pre>')
+                   f"<h1>threading.h</h1>{highlight.listing(self.code(source))}")
 
     def index(self):
         """What can be searched: name, where it is, what it does, and Python's name for it."""
@@ -249,7 +250,8 @@ class Site:
         entries += [(f"threading::{name}", f"cpp.html#{anchor}", summary, "")
                     for name, anchor, summary in (self.cpp.index() if self.cpp else [])]
         plain = [[part.replace("`", "") for part in entry] for entry in entries]
-        (self.output / "index.js").write_text(f"const INDEX = {json.dumps(plain, ensure_ascii=False)};\n", encoding="utf-8")
+        index = json.dumps(plain, ensure_ascii=False)
+        (self.output / "index.js").write_text(f"const INDEX = {index};\n", encoding="utf-8")
 
     def make(self):
         shutil.rmtree(self.output, ignore_errors=True)
@@ -265,6 +267,10 @@ class Site:
         for name in ("style.css", "search.js"):
             shutil.copy(HERE / name, self.output)
         check_links(self.output)
+
+
+def figure(caption, coloured):
+    return f"<figure><figcaption>{caption}</figcaption>{highlight.listing(coloured)}</figure>"
 
 
 def broken(declaration):
