@@ -277,7 +277,7 @@ enum { FORK_FILLERS = 60 };
 /* In a child whose parent has as many threads: their stacks serve here. */
 static void fill_in_child(void)
 {
-    size_t addresses, addresses_then, resident;
+    size_t addresses = 0, addresses_then = 0, resident = 0;
     bool known = process_size(&addresses, &resident);
     for (int round = 0; round < 3; round++) {
         begin_burst(&second, FORK_FILLERS, &fork_size, 1, 64 * KIB);
