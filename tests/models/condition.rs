@@ -35,7 +35,9 @@ fn a_predicate_comes_true(condition: Handle<Condition>) {
 
 #[test]
 fn a_notify_ends_the_wait() {
-    Model::new("condition: a notify ends the wait").preemptions(2).check(|| a_predicate_comes_true(condition()));
+    Model::new("condition: a notify ends the wait")
+        .preemptions(2)
+        .check(|| a_predicate_comes_true(condition()));
 }
 
 #[test]

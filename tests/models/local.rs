@@ -1,0 +1,101 @@
+//! Models of the local: its end against that of a thread. For shuttle: the tables of values are memory of the heap.
+#![cfg(model = "shuttle")]
+
+use core::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use threading::model::{Model, spawn};
+use threading::{Error, Handle, Local};
+
+unsafe extern "C-unwind" fn count(value: *mut c_void) {
+    // SAFETY: the models give a counter, which outlives the local.
+    unsafe { &*value.cast::<AtomicU32>() }.fetch_add(1, SeqCst);
+}
+
+fn local() -> Handle<Local> {
+    Handle::<Local>::new(Some(count)).unwrap()
+}
+
+fn value(counter: &Arc<AtomicU32>) -> *mut c_void {
+    Arc::as_ptr(counter).cast_mut().cast()
+}
+
+#[test]
+fn each_value_is_destroyed_once() {
+    Model::new("local: each value is destroyed once, by its thread's end or the local's").check(|| {
+        let local = local();
+        let destroyed = Arc::new(AtomicU32::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let destroyed = destroyed.clone();
+                spawn(move || match local.set(value(&destroyed)) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        assert_eq!(error, Error::Handle);
+                        false
+                    }
+                })
+            })
+            .collect();
+        local.free().unwrap();
+        let set = threads.into_iter().map(|thread| u32::from(thread.join().unwrap())).sum::<u32>();
+        // A value whose set was refused stays its owner's; one that was set is destroyed, by whomever.
+        assert_eq!(destroyed.load(SeqCst), set);
+    });
+}
+
+#[test]
+fn so_is_each_attribute() {
+    Model::new("local: so is each attribute").check(|| {
+        let local = local();
+        let destroyed = Arc::new(AtomicU32::new(0));
+        let thread = {
+            let destroyed = destroyed.clone();
+            spawn(move || {
+                let set = local.set_attr(c"a", value(&destroyed)).is_ok();
+                u32::from(set) + u32::from(local.set_attr(c"b", value(&destroyed)).is_ok())
+            })
+        };
+        local.free().unwrap();
+        let set = thread.join().unwrap();
+        assert_eq!(destroyed.load(SeqCst), set);
+    });
+}
+
+#[test]
+fn a_replaced_value_is_destroyed_by_who_replaces_it() {
+    Model::new("local: a replaced value is destroyed once, too").check(|| {
+        let local = local();
+        let destroyed: Vec<_> = (0..2).map(|_| Arc::new(AtomicU32::new(0))).collect();
+        let thread = {
+            let destroyed = destroyed.clone();
+            spawn(move || {
+                destroyed.iter().map(|counter| local.set(value(counter)).is_ok()).collect::<Vec<_>>()
+            })
+        };
+        local.free().unwrap();
+        let set = thread.join().unwrap();
+        for (destroyed, set) in destroyed.iter().zip(set) {
+            assert_eq!(destroyed.load(SeqCst), u32::from(set));
+        }
+    });
+}
+
+#[test]
+fn the_next_local_in_the_slot_has_no_value() {
+    Model::new("local: the next one in its slot has no value").check(|| {
+        let local = local();
+        let destroyed = Arc::new(AtomicU32::new(0));
+        let thread = {
+            let destroyed = destroyed.clone();
+            spawn(move || local.set(value(&destroyed)).is_ok())
+        };
+        local.free().unwrap();
+        let newer = self::local();
+        assert_eq!(newer.lookup(), Ok(None));
+        let set = thread.join().unwrap();
+        assert_eq!(destroyed.load(SeqCst), u32::from(set));
+        newer.free().unwrap();
+    });
+}
