@@ -1,0 +1,47 @@
+// Shows: a thread of one's own kind that takes several arguments and owns them.
+//
+// They are the members of the object that the thread calls. In C they would be a struct on the heap with a
+// destructor; here the thread owns the object, whatever it is made of.
+#include <map>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <threading.hpp>
+
+#include "logging.hpp"
+
+class MyThreadWithArgs {
+public:
+    MyThreadWithArgs(int number, std::map<std::string, std::string> options)
+        : number_(number), options_(std::move(options))
+    {
+    }
+
+    void operator()() const
+    {
+        std::ostringstream options;
+        const char *comma = "";
+        for (const auto &[key, value] : options_) {
+            options << comma << '\'' << key << "': '" << value << '\'';
+            comma = ", ";
+        }
+        logging::debug("running with (", number_, ",) and {", options.str(), "}");
+    }
+
+private:
+    int number_;
+    std::map<std::string, std::string> options_;
+};
+
+int main()
+{
+    logging::basic_config("(%(threadName)-10s) %(message)s");
+
+    std::vector<threading::Thread> threads;
+    for (int i = 0; i < 5; i++) {
+        std::map<std::string, std::string> options = {{"a", "A"}, {"b", "B"}};
+        threads.emplace_back(MyThreadWithArgs(i, std::move(options))).start();
+    }
+}
