@@ -4,6 +4,8 @@
     tests/examples.py [--programs DIR] [--valgrind] [NAME...]
     tests/examples.py --python [NAME...]
 
+The C++ twins, cpp/NAME, print what their C programs print, and are checked like these.
+
 Threads take turns as they like, so a check does not compare with one text. It says which lines must be there (each
 as often as it must, and no other), which orders must hold, and before which second a line cannot come. No line can
 come too late; a program that has not ended after its time limit counts as hung.
@@ -493,7 +495,7 @@ def judge(name, program, valgrind, watch):
         try:
             expect(run.status is not None, f"has not ended after {limit:.0f} s")
             expect(run.status == 0, f"ended with status {run.status}\n{found}".rstrip())
-            CHECKS[name](run)
+            CHECKS[name.rpartition("/")[2]](run)
         except WrongByTime as wrong:
             if attempt < RUNS and watch.stood_still_since(run.started):
                 continue
@@ -513,22 +515,24 @@ def main():
     parser.add_argument("names", metavar="NAME", nargs="*", help="the programs to check (default: all)")
     arguments = parser.parse_args()
 
-    unknown = [name for name in arguments.names if name not in CHECKS]
+    sources = ROOT / "c_examples"
+    cpp = [f"cpp/{source.stem}" for source in sorted(sources.glob("cpp/threading_*.cpp"))]
+    known = list(CHECKS) + ([] if arguments.python else cpp)
+    unknown = [name for name in arguments.names if name not in known]
     if unknown:
         parser.error(f"no such example: {', '.join(unknown)}")
     if arguments.python and arguments.valgrind:
-        parser.error("--valgrind is for the programs in C")
-    names = arguments.names or list(CHECKS)
+        parser.error("--valgrind is for the programs in C and C++")
+    names = arguments.names or known
     programs = arguments.programs.resolve()
-    twins = ROOT / "c_examples" / "python"
 
     def command(name):
-        return [sys.executable, str(twins / f"{name}.py")] if arguments.python else [str(programs / name)]
+        return [sys.executable, str(sources / "python" / f"{name}.py")] if arguments.python else [str(programs / name)]
 
     failed = 0
-    for source in sorted([*(ROOT / "c_examples").glob("threading_*.c"), *twins.glob("*.py")]):
+    for source in sorted([*sources.glob("threading_*.c"), *sources.glob("cpp/threading_*"), *sources.glob("python/*.py")]):
         if source.stem not in CHECKS:
-            print(f"FAIL {source.name}: has no check", flush=True)
+            print(f"FAIL {source.relative_to(sources)}: has no check", flush=True)
             failed += 1
 
     watch = Watch()
