@@ -58,6 +58,7 @@ impl Model {
             super::reset();
             checker::begin_run();
             program();
+            super::futex::close();
             drop(running);
         });
         println!("{}: {} runs", self.name, runs);

@@ -31,12 +31,18 @@ thread_local! {
     static NOW: Cell<u64> = const { Cell::new(BEGINNING) };
     /// How much time passes with each look at the clock.
     static SPEED: Cell<u64> = const { Cell::new(0) };
+    /// The run is over: nobody sleeps any more.
+    static CLOSED: Cell<bool> = const { Cell::new(false) };
 }
+
+/// The payload with which a thread ends that would sleep beyond the end of the run.
+pub(super) struct Closed;
 
 pub(super) fn reset() {
     SLEEPERS.with_borrow_mut(Vec::clear);
     NOW.set(BEGINNING);
     SPEED.set(0);
+    CLOSED.set(false);
     engine::forget_run();
 }
 
@@ -61,12 +67,21 @@ pub fn fly() {
     advance(FAST);
 }
 
+/// The run is over: the library's own threads, which would sleep for ever, end.
+pub(super) fn close() {
+    CLOSED.set(true);
+    wake_those(|_| true, usize::MAX, State::Woken);
+}
+
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     let address = word.as_ptr() as usize;
     let state = Rc::new(Cell::new(State::Asleep));
     let early = Bucket::of(address).during(|| {
         if load(word) != expected {
             return Some(true);
+        }
+        if CLOSED.get() {
+            return None;
         }
         if deadline.has_passed() {
             return Some(false);
@@ -79,8 +94,11 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     if let Some(result) = early {
         return result;
     }
-    while state.get() == State::Asleep {
+    while state.get() == State::Asleep && !CLOSED.get() {
         engine::park();
+    }
+    if CLOSED.get() {
+        std::panic::resume_unwind(Box::new(Closed));
     }
     state.get() == State::Woken
 }

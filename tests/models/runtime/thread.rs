@@ -3,8 +3,9 @@
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::ffi::c_void;
 use std::collections::HashMap;
+use std::panic::{catch_unwind, resume_unwind};
 
-use super::engine;
+use super::{engine, futex};
 use crate::park::waiter::Waiter;
 use crate::per_thread::PerThread;
 
@@ -88,10 +89,12 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
     })
 }
 
-/// Starts a thread of the library's own.
+/// Starts a thread of the library's own, which ends with the run.
 pub(crate) fn start(entry: extern "C-unwind" fn(*mut c_void) -> *mut c_void, arg: *mut c_void) {
     let arg = arg as usize;
-    drop(spawn(move || {
-        entry(arg as *mut c_void);
+    let ended = move || catch_unwind(|| entry(arg as *mut c_void)).map(|_| ());
+    drop(engine::spawn(move || match ended() {
+        Err(payload) if !payload.is::<futex::Closed>() => resume_unwind(payload),
+        _ => {}
     }));
 }
