@@ -1,14 +1,15 @@
-//! Compiles the one C file and sets how the shared library is linked.
+//! Compiles the C files and sets how the shared library is linked.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
 fn main() {
+    const FILES: [&str; 2] = ["src/per_thread.c", "src/detector.c"];
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=src/per_thread.c");
+    FILES.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
     cc::Build::new()
-        .file("src/per_thread.c")
+        .files(FILES)
         .std("c11")
         .warnings(true)
         .extra_warnings(true)

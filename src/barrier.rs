@@ -23,6 +23,7 @@ use crate::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
+use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -122,7 +123,7 @@ unsafe impl Kind for Barrier {
 /// `endings`.
 enum Arrival {
     Waits(usize, u32),
-    Acts(usize),
+    Acts(usize, u32),
     StandsAside(u32),
 }
 
@@ -163,9 +164,10 @@ impl Handle<Barrier> {
         loop {
             match barrier.arrive(tag, waiter)? {
                 Arrival::StandsAside(endings) => barrier.sleep(waiter, endings, Deadline::NEVER),
-                Arrival::Acts(place) => return barrier.act(tag, place),
+                Arrival::Acts(place, endings) => return barrier.act(tag, place, endings),
                 Arrival::Waits(place, endings) => {
                     let granted = barrier.wait_for_the_others(waiter, endings, timeout.deadline());
+                    happens_after(barrier.gate(endings));
                     return if granted { Ok(place) } else { Err(Error::BrokenBarrier) };
                 }
             };
@@ -184,6 +186,7 @@ impl Handle<Barrier> {
 
     fn disturb(self, broken: bool) -> Result<()> {
         self.look(|barrier, round| {
+            happens_before(barrier.gate(barrier.endings.load(Ordering::Relaxed)));
             round.disturbed = round.actor != 0;
             round.broken = broken;
             if round.actor == 0 {
@@ -226,6 +229,12 @@ impl Barrier {
         result
     }
 
+    /// By what a round is announced that ends so many others: not by what the next one is, to which the
+    /// fastest of this one may come while others still return.
+    fn gate(&self, endings: u32) -> &AtomicPtr<c_void> {
+        if endings.is_multiple_of(2) { &self.action } else { &self.arg }
+    }
+
     fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
         self.with(|round| {
             if !self.header.is(tag) {
@@ -245,6 +254,7 @@ impl Barrier {
             }
             let place = round.arrived;
             round.arrived += 1;
+            happens_before(self.gate(endings));
             if round.arrived < self.parties.load(Ordering::Acquire) {
                 waiter.prepare(0);
                 round.waiting.push_back(waiter);
@@ -258,12 +268,13 @@ impl Barrier {
                 round.actor = identity::key();
                 round.disturbed = false;
             }
-            Ok(Arrival::Acts(place))
+            Ok(Arrival::Acts(place, endings))
         })
     }
 
     /// The last to arrive calls the action, if there is one, and then lets the others go.
-    fn act(&self, tag: u64, place: usize) -> Result<usize> {
+    fn act(&self, tag: u64, place: usize, endings: u32) -> Result<usize> {
+        happens_after(self.gate(endings));
         let action = self.action.load(Ordering::Acquire);
         if action.is_null() {
             return Ok(place);
@@ -272,7 +283,8 @@ impl Barrier {
         let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
         // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier
         // lives.
-        let failed = system::uncancelled(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
+        let failed = system::callback(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
+        happens_before(self.gate(endings));
         self.with(|round| {
             round.actor = 0;
             let disturbed = round.disturbed;

@@ -25,6 +25,7 @@
 
 use crate::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind, Pin};
@@ -242,7 +243,7 @@ impl Handle<Condition> {
     pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.user_lock().claim_if_held()?;
-        let mut is_true = || system::uncancelled(&mut predicate).ok_or(Error::Callback);
+        let mut is_true = || system::callback(&mut predicate).ok_or(Error::Callback);
         if is_true()? {
             return Ok(true);
         }
@@ -262,7 +263,7 @@ impl Handle<Condition> {
     /// Whether the caller, who may notify, has nobody to notify. False leaves everything open.
     #[inline(always)]
     pub(crate) fn notify_nobody(self) -> bool {
-        self.slot().is_ok_and(|(condition, tag)| {
+        self.slot_at_once().is_some_and(|(condition, tag)| {
             condition.header.word.load(Ordering::Acquire) == tag && condition.is_held_by_caller()
         })
     }
@@ -277,6 +278,7 @@ impl Handle<Condition> {
             return Ok(());
         }
         if count > 0 && !line.is_empty() {
+            happens_before(condition);
             lock.pin()?.raw().adopt(core::iter::from_fn(|| line.pop()).take(count));
         }
         condition.tell(tag, &line);
@@ -334,6 +336,10 @@ impl Condition {
             pin.raw().acquire_notified(claim, waiter, state);
         } else {
             pin.raw().acquire_again(claim, waiter);
+        }
+        either!(lock, lock => lock.announce_again());
+        if notified {
+            happens_after(self);
         }
         lock.restore(deeper);
         Ok(notified)

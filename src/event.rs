@@ -35,6 +35,7 @@
 
 use crate::atomic::{AtomicU64, Ordering};
 
+use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
@@ -102,18 +103,32 @@ impl Handle<Event> {
         Handle::create(0, |_, _| {})
     }
 
+    /// Whether the flag is set. `None` leaves everything open.
+    #[inline(always)]
+    pub(crate) fn is_set_at_once(self) -> Option<bool> {
+        let (event, tag) = self.slot_at_once()?;
+        let word = event.word().load(Ordering::Acquire);
+        (word & TAG == tag).then_some(word & SET != 0)
+    }
+
     /// Whether the flag is set.
     #[inline(always)]
     pub fn is_set(self) -> Result<bool> {
         let (event, tag) = self.slot()?;
         let word = event.word().load(Ordering::Acquire);
-        if word & TAG == tag { Ok(word & SET != 0) } else { Err(Error::Handle) }
+        if word & TAG != tag {
+            return Err(Error::Handle);
+        }
+        if word & SET != 0 {
+            happens_after(event);
+        }
+        Ok(word & SET != 0)
     }
 
     /// Sets the flag if nobody waits for it. False leaves everything open.
     #[inline(always)]
     pub(crate) fn set_at_once(self) -> bool {
-        let Ok((event, tag)) = self.slot() else { return false };
+        let Some((event, tag)) = self.slot_at_once() else { return false };
         let word = event.word().load(Ordering::Relaxed);
         word & (WAITERS | TAG) == tag
             && event.word().compare_exchange(word, word | SET, Ordering::Release, Ordering::Relaxed).is_ok()
@@ -122,6 +137,7 @@ impl Handle<Event> {
     /// Sets the flag, and lets all go on that wait for it.
     pub fn set(self) -> Result<()> {
         let (event, tag) = self.slot()?;
+        happens_before(event);
         let mut word = event.word().load(Ordering::Relaxed);
         loop {
             if word & TAG != tag {
@@ -151,13 +167,23 @@ impl Handle<Event> {
     /// Clears the flag. Whoever was waiting when it was set goes on all the same.
     pub fn clear(self) -> Result<()> {
         let (event, tag) = self.slot()?;
-        event.change(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::AcqRel).map(drop)
+        if event.change(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::AcqRel)? {
+            happens_after(event);
+        }
+        Ok(())
     }
 
     /// Waits until the flag is set. False if the time ran out.
     #[inline]
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
-        Ok(self.is_set()? || self.wait_slow(timeout)?)
+        if self.is_set()? {
+            return Ok(true);
+        }
+        let set = self.wait_slow(timeout)?;
+        if set {
+            happens_after(self.slot()?.0);
+        }
+        Ok(set)
     }
 
     #[cold]

@@ -4,6 +4,7 @@ mod atomic;
 mod barrier;
 pub mod capi;
 mod condition;
+mod detector;
 mod error;
 mod event;
 mod handle;

@@ -8,6 +8,7 @@ use crate::atomic::{AtomicPtr, Ordering};
 use core::ffi::{CStr, c_void};
 use core::ptr;
 
+use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -36,6 +37,7 @@ unsafe impl Kind for Local {
     }
 
     fn let_go(&self) {
+        happens_after(self);
         // The life has ended, the generation has not changed yet: the handle is still the key.
         values::destroy_local(ptr::from_ref(self) as usize | self.header.generation() as usize);
     }
@@ -93,7 +95,7 @@ impl Handle<Local> {
         }
         if let Some(init) = init {
             // SAFETY: whoever made the local promised that init takes this argument.
-            let value = system::uncancelled(|| unsafe { init(arg) });
+            let value = system::callback(|| unsafe { init(arg) });
             self.put(table, value)?;
         }
         Ok((table, destroy))
@@ -101,6 +103,7 @@ impl Handle<Local> {
 
     /// Sets the value; what was there before is destroyed.
     fn put(self, table: &'static Table, value: *mut c_void) -> Result<()> {
+        happens_before(self.slot()?.0);
         table.set(self.bits(), value).ok_or(Error::Handle)?.pay();
         self.unless_freed(|| table.take(self.bits()))
     }
@@ -154,6 +157,7 @@ impl Handle<Local> {
     pub fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
         let (table, destroy) = self.met()?;
         let name = name.to_bytes();
+        happens_before(self.slot()?.0);
         table.set_attribute(self.bits(), name, value, destroy)?.ok_or(Error::Handle)?.pay();
         self.unless_freed(|| table.take_attribute(self.bits(), name))
     }

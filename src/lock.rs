@@ -2,6 +2,8 @@
 //!
 //! States and orderings: `raw_lock`. A held Lock shows `HELD` as its holder.
 
+use crate::atomic::AtomicU32;
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -27,7 +29,17 @@ unsafe impl Kind for Lock {
     }
 
     fn kill(&self, tag: u64, forced: bool) -> bool {
-        self.raw.kill(tag, forced)
+        let killed = self.raw.kill(tag, forced);
+        if detector::watches() && killed && self.raw.last_holder() != 0 {
+            detector::lock_given(self, self.taker());
+        }
+        killed
+    }
+
+    fn clear(&self) {
+        if detector::watches() {
+            detector::lock_gone(self);
+        }
     }
 }
 
@@ -35,30 +47,34 @@ impl Lockable for Lock {
     fn raw(&self) -> &RawLock {
         &self.raw
     }
+
+    fn taker(&self) -> Option<&AtomicU32> {
+        Some(&self.raw.deeper)
+    }
 }
 
 impl Handle<Lock> {
     /// An unlocked lock.
     pub fn new() -> Result<Self> {
-        Handle::create(0, |_, _| {})
+        Handle::create(0, |_, _| {}).map(Handle::made)
     }
 
     /// Takes the lock if nobody holds it and nobody stands in line. False leaves everything open.
     #[inline(always)]
     pub(crate) fn acquire_at_once(self) -> bool {
-        self.slot().is_ok_and(|(lock, tag)| lock.raw.acquire_fast(tag, HELD))
+        self.slot_at_once().is_some_and(|(lock, tag)| lock.raw.acquire_fast(tag, HELD))
     }
 
     /// Waits until the lock is free, and takes it.
     #[inline]
     pub fn acquire(self) -> Result<()> {
-        if self.acquire_at_once() { Ok(()) } else { self.acquire_slow(HELD, Timeout::FOREVER).map(drop) }
+        self.acquire_timeout(Timeout::FOREVER).map(drop)
     }
 
     /// What `try_acquire` answers, where that is plain to see.
     #[inline(always)]
     pub(crate) fn try_at_once(self) -> Option<bool> {
-        let (lock, tag) = self.slot().ok()?;
+        let (lock, tag) = self.slot_at_once()?;
         // Looks first: a locked instruction that changes nothing would cost as much as one that does.
         match lock.raw.holder(tag).ok()? {
             0 => lock.raw.acquire_fast(tag, HELD).then_some(true),
@@ -69,19 +85,23 @@ impl Handle<Lock> {
     /// Takes the lock if that is possible at once.
     #[inline]
     pub fn try_acquire(self) -> Result<bool> {
-        self.try_at_once().map_or_else(|| self.acquire_slow(HELD, Timeout::NONE), Ok)
+        self.announced(Timeout::NONE, || {
+            self.try_at_once().map_or_else(|| self.acquire_slow(HELD, Timeout::NONE), Ok)
+        })
     }
 
     /// Waits no longer than the timeout; false if it ran out.
     #[inline]
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
-        if self.acquire_at_once() { Ok(true) } else { self.acquire_slow(HELD, timeout) }
+        self.announced(timeout, || {
+            if self.acquire_at_once() { Ok(true) } else { self.acquire_slow(HELD, timeout) }
+        })
     }
 
     /// Gives the lock back if it is held and nobody stands in line. False leaves everything open.
     #[inline(always)]
     pub(crate) fn release_at_once(self) -> bool {
-        self.slot().is_ok_and(|(lock, tag)| lock.raw.release_fast(tag, HELD))
+        self.slot_at_once().is_some_and(|(lock, tag)| lock.raw.release_fast(tag, HELD))
     }
 
     /// Gives the lock back, whoever took it.
@@ -93,6 +113,9 @@ impl Handle<Lock> {
     /// `release`, where `release_at_once` has left it open.
     pub(crate) fn release_after_all(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
+        if detector::watches() && lock.raw.is_held(tag, HELD) {
+            detector::lock_given(lock, lock.taker());
+        }
         lock.raw.release_slow(tag, HELD)
     }
 
@@ -106,6 +129,9 @@ impl Handle<Lock> {
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
+        if detector::watches() && lock.raw.is_held(tag, HELD) {
+            detector::lock_given(lock, lock.taker());
+        }
         lock.raw.reinit(tag)
     }
 

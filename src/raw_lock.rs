@@ -33,6 +33,7 @@
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
@@ -77,7 +78,7 @@ pub(crate) struct RawLock {
     line: Guarded<Line>,
     /// Of those who stand in line, and of a condition's waiters, whom this lock's release wakes.
     patience: Patience,
-    /// An RLock's own, which would not find room beside this.
+    /// An RLock's own, which would not find room beside this. A Lock's is for race detectors.
     pub(crate) deeper: AtomicU32,
 }
 
@@ -176,10 +177,49 @@ fn is_in_hurry() -> bool {
 /// A kind of object that is a lock.
 pub(crate) trait Lockable: Kind {
     fn raw(&self) -> &RawLock;
+
+    /// Where a lock that anybody may release remembers who took it, while a race detector watches.
+    fn taker(&self) -> Option<&AtomicU32>;
 }
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]
 impl<T: Lockable> Handle<T> {
+    /// A lock has been made: `lock_gone` is owed.
+    pub(crate) fn made(self) -> Self {
+        if detector::watches()
+            && let Ok((lock, _)) = self.slot()
+        {
+            detector::lock_made(lock);
+        }
+        self
+    }
+
+    /// Takes the lock, which the caller does not hold, by this means, and announces it.
+    #[inline(always)]
+    pub(crate) fn announced(self, timeout: Timeout, take: impl FnOnce() -> Result<bool>) -> Result<bool> {
+        if !detector::watches() {
+            return take();
+        }
+        let (lock, _) = self.check()?;
+        if timeout == Timeout::FOREVER {
+            detector::lock_wanted(lock);
+        }
+        let taken = take()?;
+        if taken {
+            detector::lock_taken(lock, timeout == Timeout::FOREVER, lock.taker());
+        }
+        Ok(taken)
+    }
+
+    /// Announces that the caller has the lock again after a wait.
+    pub(crate) fn announce_again(self) {
+        if detector::watches()
+            && let Ok((lock, _)) = self.check()
+        {
+            detector::lock_taken(lock, true, lock.taker());
+        }
+    }
+
     /// Takes the lock, for whoever did not get it at once. False if the time ran out.
     #[cold]
     pub(crate) fn acquire_slow(self, claim: u64, timeout: Timeout) -> Result<bool> {

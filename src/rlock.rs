@@ -5,8 +5,9 @@
 //! between acquire and release, which order it, and is 0 whenever the lock is free. So a nested acquire or
 //! release changes one word of the owner's, and a first one none but the lock's.
 
-use crate::atomic::Ordering;
+use crate::atomic::{AtomicU32, Ordering};
 
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -37,13 +38,26 @@ unsafe impl Kind for RLock {
         if killed && holder != 0 && holder != identity::key() {
             self.raw.header.keep_out_of_use();
         }
+        if detector::watches() && killed && holder == identity::key() {
+            detector::lock_given(self, self.taker());
+        }
         killed
+    }
+
+    fn clear(&self) {
+        if detector::watches() {
+            detector::lock_gone(self);
+        }
     }
 }
 
 impl Lockable for RLock {
     fn raw(&self) -> &RawLock {
         &self.raw
+    }
+
+    fn taker(&self) -> Option<&AtomicU32> {
+        None
     }
 }
 
@@ -64,19 +78,28 @@ impl RLock {
         let deeper = self.deeper().checked_add(1);
         deeper.inspect(|&deeper| self.set_deeper(deeper)).is_some()
     }
+
+    /// For the owner, about to give the lock back.
+    #[inline]
+    fn announce_release(&self) {
+        if detector::watches() {
+            detector::lock_given(self, self.taker());
+        }
+    }
 }
 
 impl Handle<RLock> {
     /// An unlocked lock.
     pub fn new() -> Result<Self> {
-        Handle::create(0, |rlock: &RLock, _| rlock.set_deeper(0))
+        Handle::create(0, |rlock: &RLock, _| rlock.set_deeper(0)).map(Handle::made)
     }
 
     /// Takes the lock once more if the caller owns it, or if it is free and nobody stands in line. False leaves
     /// everything open.
     #[inline(always)]
     pub(crate) fn acquire_at_once(self) -> bool {
-        let (Ok((rlock, tag)), Some(key)) = (self.slot(), identity::known_key()) else { return false };
+        let Some((rlock, tag)) = self.slot_at_once() else { return false };
+        let Some(key) = identity::known_key() else { return false };
         if rlock.raw.is_held(tag, key) {
             return rlock.go_deeper();
         }
@@ -85,7 +108,9 @@ impl Handle<RLock> {
 
     #[inline(always)]
     fn acquire_with(self, timeout: Timeout) -> Result<bool> {
-        if self.acquire_at_once() { Ok(true) } else { self.acquire_first(timeout) }
+        let acquire = || if self.acquire_at_once() { Ok(true) } else { self.acquire_first(timeout) };
+        // What its owner holds already, it takes without an announcement, and gives back so.
+        if detector::watches() && !self.is_owned()? { self.announced(timeout, acquire) } else { acquire() }
     }
 
     #[cold]
@@ -120,7 +145,8 @@ impl Handle<RLock> {
     /// everything open.
     #[inline(always)]
     pub(crate) fn release_at_once(self) -> bool {
-        let (Ok((rlock, tag)), Some(key)) = (self.slot(), identity::known_key()) else { return false };
+        let Some((rlock, tag)) = self.slot_at_once() else { return false };
+        let Some(key) = identity::known_key() else { return false };
         // Read without knowing who owns the lock; whoever does not, finds out next.
         match rlock.deeper() {
             0 => rlock.raw.release_fast(tag, key),
@@ -144,7 +170,20 @@ impl Handle<RLock> {
     pub(crate) fn release_after_all(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
-        if rlock.raw.holder(tag)? == key { rlock.raw.release_slow(tag, key) } else { Err(Error::NotOwner) }
+        if rlock.raw.holder(tag)? != key {
+            return Err(Error::NotOwner);
+        }
+        match rlock.deeper() {
+            0 => {
+                rlock.announce_release();
+                rlock.raw.release_slow(tag, key)
+            }
+            // Left open by a race detector alone.
+            deeper => {
+                rlock.set_deeper(deeper - 1);
+                Ok(())
+            }
+        }
     }
 
     /// Gives up all levels of the caller, who owns the lock; returns how many there were beyond the first.
@@ -153,6 +192,7 @@ impl Handle<RLock> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
         let deeper = rlock.deeper();
+        rlock.announce_release();
         rlock.set_deeper(0);
         if !rlock.raw.release_fast(tag, key) {
             rlock.raw.release_slow(tag, key)?;
@@ -183,7 +223,9 @@ impl Handle<RLock> {
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
-        rlock.raw.holder(tag)?;
+        if rlock.raw.holder(tag)? == identity::key() {
+            rlock.announce_release();
+        }
         rlock.set_deeper(0);
         rlock.raw.reinit(tag)
     }

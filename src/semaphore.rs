@@ -30,6 +30,7 @@
 
 use crate::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
@@ -125,7 +126,7 @@ impl Handle<Semaphore> {
     /// Takes a unit if there is one. False leaves everything open.
     #[inline(always)]
     pub(crate) fn acquire_at_once(self) -> bool {
-        let Ok((semaphore, tag)) = self.slot() else { return false };
+        let Some((semaphore, tag)) = self.slot_at_once() else { return false };
         let word = semaphore.word().load(Ordering::Relaxed);
         word & TAG == tag && word >= UNIT && semaphore.take(word, word - UNIT)
     }
@@ -133,7 +134,11 @@ impl Handle<Semaphore> {
     /// Waits until the value is above zero, and takes one. False if the time ran out.
     #[inline]
     pub fn acquire(self, timeout: Timeout) -> Result<bool> {
-        if self.acquire_at_once() { Ok(true) } else { self.acquire_slow(timeout) }
+        let acquired = self.acquire_at_once() || self.acquire_slow(timeout)?;
+        if acquired {
+            happens_after(self.slot()?.0);
+        }
+        Ok(acquired)
     }
 
     #[cold]
@@ -182,7 +187,7 @@ impl Handle<Semaphore> {
     /// Adds one to the value if that is possible, and nobody waits. False leaves everything open.
     #[inline(always)]
     pub(crate) fn release_at_once(self) -> bool {
-        let Ok((semaphore, tag)) = self.slot() else { return false };
+        let Some((semaphore, tag)) = self.slot_at_once() else { return false };
         let word = semaphore.word().load(Ordering::Relaxed);
         value(word) < semaphore.limit.load(Ordering::Acquire) as u64
             && word & (TAG | WAITERS) == tag
@@ -195,6 +200,7 @@ impl Handle<Semaphore> {
     /// Adds `count` to the value, and lets as many waiters go on.
     pub fn release(self, count: i64) -> Result<()> {
         let (semaphore, tag) = self.slot()?;
+        happens_before(semaphore);
         let mut word = semaphore.word().load(Ordering::Relaxed);
         loop {
             let limit = semaphore.limit.load(Ordering::Acquire);

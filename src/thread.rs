@@ -6,6 +6,7 @@ use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
+use crate::detector::unseen;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -18,6 +19,7 @@ use crate::runtime::{end, exit, identity, name, pending, registry, stacks, syste
 use crate::time::{Deadline, Timeout};
 
 /// The size of new threads' stacks, 0 being the system's default.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
 /// The smallest stack that is accepted, like Python's.
@@ -70,11 +72,13 @@ pub fn sleep(timeout: Timeout) {
 extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
     // SAFETY: `launch` gave a thread that keeps itself as long as its system thread runs.
     let thread: &'static Thread = unsafe { &*thread.cast() };
-    begin(thread);
+    unseen(|| begin(thread));
     // SAFETY: whoever made the thread promised that target and argument go together.
     let result = unsafe { thread.run_or_override() };
-    thread.set_result(result);
-    thread.destroy_arg();
+    unseen(|| {
+        thread.set_result(result);
+        thread.destroy_arg();
+    });
     result
 }
 
@@ -161,7 +165,7 @@ impl Handle<Thread> {
             if thread.ident() == identity::ident() {
                 return Err(Error::JoinSelf);
             }
-            if thread.state() == OVER {
+            if thread.is_over() {
                 return Ok(true);
             }
             thread.join(timeout.deadline())

@@ -71,7 +71,7 @@ pub extern "C" fn threading_event_free(event: *mut threading_event) -> threading
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
     let event = object(event);
-    shortcut(event.is_set().ok(), move || value(|| event.is_set()))
+    shortcut(event.is_set_at_once(), move || value(|| event.is_set()))
 }
 
 /// Sets the event, and lets all go on that wait for it. One that is set already stays so.
@@ -108,7 +108,7 @@ pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threadin
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_wait(event: *mut threading_event) -> threading_status {
     let event = object(event);
-    shortcut((event.is_set() == Ok(true)).then_some(THREADING_OK), move || {
+    shortcut((event.is_set_at_once() == Some(true)).then_some(THREADING_OK), move || {
         status(|| event.wait(Timeout::FOREVER).map(drop))
     })
 }
@@ -130,7 +130,7 @@ pub extern "C" fn threading_event_wait_timeout(
     seconds: f64,
 ) -> threading_status {
     let event = object(event);
-    let short = Timeout::is_common(seconds) && event.is_set() == Ok(true);
+    let short = Timeout::is_common(seconds) && event.is_set_at_once() == Some(true);
     shortcut(short.then_some(THREADING_OK), move || {
         outcome(THREADING_TIMED_OUT, || event.wait(event.argument(Timeout::new(seconds))?))
     })

@@ -8,6 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::per_thread;
@@ -44,7 +45,7 @@ fn pointer<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
 /// The one guard under which every export runs: a defect of ours stays ours.
 #[inline(always)]
 fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::Internal))
+    detector::unseen(|| catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::Internal)))
 }
 
 #[cold]
@@ -56,7 +57,8 @@ fn failed(error: Error) -> threading_status {
 /// The short way of a call that is made very often, and the long way for whatever the short one leaves open.
 /// The short way is loads, comparisons and at most one atomic operation; it calls nothing and cannot panic,
 /// and so needs no guard. The long way, which has the guard, is a function of its own to which the short one
-/// jumps, so that it alone saves registers; it does not unwind.
+/// jumps, so that it alone saves registers; it does not unwind. While a race detector watches, `slot_at_once` finds
+/// nothing, and so all goes the long way, where it is announced.
 #[inline(always)]
 fn shortcut<R>(short: Option<R>, long: impl FnOnce() -> R) -> R {
     #[cold]

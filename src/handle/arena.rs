@@ -14,6 +14,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use core::ptr;
 
 use super::header::Header;
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
 
@@ -21,6 +22,7 @@ use crate::park::guarded::{Forget, Guarded};
 pub(crate) const KINDS: usize = 10;
 
 /// The arenas, by `Kind::INDEX`.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 pub(crate) static ARENAS: [Arena; KINDS] = [const { Arena::new() }; KINDS];
 
 const BLOCK: usize = 64 * 1024;
@@ -34,6 +36,8 @@ pub(crate) struct Arena {
     base: AtomicUsize,
     /// Bytes from `base` that can be read. Only grows; published with release after the memory is there.
     committed: AtomicUsize,
+    /// The same for the short ways; 0 while a race detector watches.
+    committed_at_once: AtomicUsize,
     slots: Guarded<Slots>,
 }
 
@@ -72,7 +76,12 @@ impl Slots {
 
 impl Arena {
     const fn new() -> Self {
-        Arena { base: AtomicUsize::new(0), committed: AtomicUsize::new(0), slots: Guarded::new(Slots::NONE) }
+        Arena {
+            base: AtomicUsize::new(0),
+            committed: AtomicUsize::new(0),
+            committed_at_once: AtomicUsize::new(0),
+            slots: Guarded::new(Slots::NONE),
+        }
     }
 
     /// Whether a slot's header can be read at this address.
@@ -81,6 +90,13 @@ impl Arena {
         // Acquire pairs with the release in `commit`; without memory in between, as for a made-up handle, it
         // decides nothing.
         let committed = self.committed.load(Ordering::Acquire);
+        address.wrapping_sub(self.base.load(Ordering::Relaxed)) < committed
+    }
+
+    /// As `contains`, for the short ways, which announce nothing: false while a race detector watches.
+    #[inline(always)]
+    pub(super) fn contains_at_once(&self, address: usize) -> bool {
+        let committed = self.committed_at_once.load(Ordering::Acquire);
         address.wrapping_sub(self.base.load(Ordering::Relaxed)) < committed
     }
 
@@ -171,7 +187,11 @@ impl Arena {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         map((base + offset) as *mut libc::c_void, COMMIT, protection, libc::MAP_FIXED)
             .ok_or(Error::NoMemory)?;
+        detector::leave_alone((base + offset) as *const u8, COMMIT);
         self.committed.store(offset + COMMIT, Ordering::Release);
+        if !detector::watches() {
+            self.committed_at_once.store(offset + COMMIT, Ordering::Release);
+        }
         Ok(())
     }
 

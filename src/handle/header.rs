@@ -85,6 +85,11 @@ impl Header {
         (self.word.load(Ordering::Relaxed) & GENERATION).max(1)
     }
 
+    /// By what race detectors are told who gave a reference back.
+    pub(super) fn refs(&self) -> &AtomicU64 {
+        &self.refs
+    }
+
     /// Whether the object with this tag lives here now.
     #[inline]
     pub(crate) fn is(&self, tag: u64) -> bool {

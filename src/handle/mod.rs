@@ -19,6 +19,7 @@ pub(crate) mod spare;
 use crate::atomic::{Ordering, fence};
 use core::marker::PhantomData;
 
+use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
 use arena::Arena;
@@ -105,10 +106,21 @@ impl<T: Kind> Handle<T> {
     /// uses the slot compares the tag in the operation that changes the word.
     #[inline(always)]
     pub(crate) fn slot(self) -> Result<(&'static T, u64)> {
+        self.slot_in(Arena::contains)
+    }
+
+    /// As `slot`, for the short ways: none while a race detector watches, from which they would hide what they do.
+    #[inline(always)]
+    pub(crate) fn slot_at_once(self) -> Option<(&'static T, u64)> {
+        self.slot_in(Arena::contains_at_once).ok()
+    }
+
+    #[inline(always)]
+    fn slot_in(self, contains: impl FnOnce(&Arena, usize) -> bool) -> Result<(&'static T, u64)> {
         const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() >= 64) };
         let address = self.bits & !(GENERATION as usize);
         let arena = Self::arena();
-        if !arena.contains(address) || address & (size_of::<T>() - 1) != 0 {
+        if !contains(arena, address) || address & (size_of::<T>() - 1) != 0 {
             return Err(Error::Handle);
         }
         // SAFETY: no range begins at address zero.
@@ -223,6 +235,7 @@ impl<T: Kind> Handle<T> {
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
         let (object, tag) = self.slot()?;
+        happens_before(object.header().refs());
         if object.header().drop_user(tag)? { Self::end(object, tag, false) } else { Ok(()) }
     }
 
@@ -235,10 +248,11 @@ impl<T: Kind> Handle<T> {
 
     /// Gives one of the library's references back. The last one ends the object's life.
     pub(crate) fn let_go(self) {
-        if let Ok((object, tag)) = self.slot()
-            && object.header().drop_kept(tag)
-        {
-            let _ = Self::end(object, tag, true);
+        if let Ok((object, tag)) = self.slot() {
+            happens_before(object.header().refs());
+            if object.header().drop_kept(tag) {
+                let _ = Self::end(object, tag, true);
+            }
         }
     }
 
@@ -248,6 +262,7 @@ impl<T: Kind> Handle<T> {
             return Err(Error::Busy);
         }
         object.header().bury(tag);
+        happens_after(object.header().refs());
         object.let_go();
         if object.header().mark_dead() {
             Self::recycle(object);

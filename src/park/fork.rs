@@ -9,6 +9,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use super::guarded::{Forget, Guarded};
 
 /// Written by the child alone, while it has one thread: no ordering is needed.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 /// The number of forks up to this process.

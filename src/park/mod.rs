@@ -12,6 +12,7 @@
 
 use crate::atomic::{AtomicU32, AtomicU64};
 
+use crate::detector;
 use crate::time::Deadline;
 
 #[cfg(all(not(model), target_os = "linux", not(feature = "portable")))]
@@ -33,7 +34,20 @@ pub(crate) mod waiter;
 /// Sleeps as long as `word` is `expected`, until woken or until the deadline. False only if the time ran out.
 #[inline]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    if detector::delays_signals() {
+        return wait_in_slices(word, expected, deadline);
+    }
     backend::wait(word, expected, deadline)
+}
+
+/// As `wait`, where signals are handled between two slices only.
+#[cold]
+fn wait_in_slices(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    const SLICE: u64 = 100_000_000;
+    let until = deadline.min(Deadline::now().after(SLICE));
+    let woken = backend::wait(word, expected, until);
+    detector::let_signals_in();
+    woken || until != deadline
 }
 
 /// Wakes one thread that sleeps on `word`.

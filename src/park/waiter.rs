@@ -25,6 +25,7 @@ use core::ptr;
 
 use super::guarded::{Forget, Guarded};
 use super::patience::{Patience, look_until, this_cpu};
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::per_thread;
 use crate::time::Deadline;
@@ -193,6 +194,7 @@ struct Pool {
 
 const CHUNK: usize = 16 * 1024;
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static FREE_WAITERS: Guarded<Pool> = Guarded::new(Pool { free: ptr::null() });
 
 // SAFETY: the pool owns the records it holds.
@@ -241,6 +243,7 @@ impl Pool {
         if chunk == libc::MAP_FAILED {
             return Err(Error::NoMemory);
         }
+        detector::leave_alone(chunk, CHUNK);
         for offset in (0..CHUNK).step_by(size_of::<Waiter>()).rev() {
             // SAFETY: inside the chunk and aligned; zero is a valid record (IDLE, in no queue).
             self.put(unsafe { chunk.byte_add(offset) } as *const Waiter);

@@ -21,6 +21,7 @@ use super::heap::{Entry, Heap};
 use super::life::{TIMER, Thread};
 use super::pending::{self, Timer};
 use super::{end, identity, registry, system, values};
+use crate::detector::{happens_after, seen, unseen};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::park;
@@ -54,8 +55,10 @@ pub(super) struct Timers {
 }
 
 /// Changes when the leader must look at the heap again; it sleeps on it.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static BELL: AtomicU32 = AtomicU32::new(0);
 /// Changes when a standby is needed; they sleep on it.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static CALL: AtomicU32 = AtomicU32::new(0);
 
 fn ring(bell: &AtomicU32) {
@@ -65,6 +68,11 @@ fn ring(bell: &AtomicU32) {
 
 /// What the dispatcher's threads do.
 extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
+    unseen(lead_and_stand_by);
+    ptr::null_mut()
+}
+
+fn lead_and_stand_by() {
     const SLACK: libc::c_ulong = 1;
     // SAFETY: sets how late the kernel may wake this thread: as little as it can.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
@@ -80,12 +88,11 @@ extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
             run(unsafe { timer.living_thread() }, native_id);
             if park::fork::epoch() != epoch {
                 // The function has forked, and this is the child, of which it is the main thread.
-                return ptr::null_mut();
+                return;
             }
             over = Some(timer);
         }
     }
-    ptr::null_mut()
 }
 
 /// The leader's: ends the timer whose function is over, if there is one, and sleeps until the next is due;
@@ -274,8 +281,9 @@ fn run(thread: &'static Thread, native_id: u32) {
     thread.set_native_id(native_id);
     identity::become_ident(thread.ident());
     per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
+    happens_after(thread);
     // SAFETY: whoever made the timer promised that function and argument go together.
-    let result = unsafe { thread.run_or_override() };
+    let result = seen(|| unsafe { thread.run_or_override() });
     if !thread.is(TIMER) {
         // The function has forked: in the child its thread is the main one.
         return;

@@ -12,6 +12,7 @@ use core::ffi::c_void;
 use super::life::{DUMMY, MAIN, RETURNED, TIMER, Thread};
 use super::pending::Timer;
 use super::{dispatcher, exit, identity, registry, values};
+use crate::detector::{retire, seen, unseen};
 use crate::error::{Error, Result};
 use crate::handle::{Handle, spare};
 use crate::park::waiter::Waiter;
@@ -23,6 +24,7 @@ const ARMED: u32 = 1;
 const LAST: u32 = ARMED + values::ROUNDS;
 
 /// The key, one above libc's number; 0 as long as there is none.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static KEY: AtomicU64 = AtomicU64::new(0);
 
 /// The key, made when it is first needed.
@@ -64,7 +66,7 @@ pub(crate) fn arm() -> Result<()> {
 #[cfg(model)]
 pub(crate) fn announce() {
     while (ARMED..LAST).contains(&per_thread::with(|mine| mine.end_rounds.get())) {
-        next_round();
+        end_round();
     }
 }
 
@@ -85,14 +87,17 @@ pub(crate) fn waiter() -> Result<&'static Waiter> {
 }
 
 unsafe extern "C" fn round(_: *mut c_void) {
-    next_round();
+    unseen(end_round);
 }
 
-fn next_round() {
+fn end_round() {
     let rounds = per_thread::with(|mine| {
         mine.end_rounds.set(mine.end_rounds.get() + 1);
         mine.end_rounds.get()
     });
+    if rounds == LAST {
+        retire();
+    }
     if let Some(thread) = current()
         && !thread.is(MAIN | DUMMY | RETURNED)
     {
@@ -111,7 +116,7 @@ fn next_round() {
     }
     if is_main {
         // Main's values are destroyed by the exit, after it has waited for the others.
-        exit::main_has_left();
+        seen(exit::main_has_left);
     }
     per_thread::with(|mine| mine.end_rounds.set(LAST));
     Handle::<Thread>::give_back_spare();

@@ -4,6 +4,7 @@ use core::ffi::{CStr, c_char, c_void};
 
 use super::life::Thread;
 use super::{name, system};
+use crate::detector::{happens_after, happens_before};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::park::guarded::{Forget, Guarded};
@@ -21,6 +22,7 @@ struct Hook {
     arg: usize,
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static HOOK: Guarded<Hook> = Guarded::new(Hook { hook: None, arg: 0 });
 
 impl Forget for Hook {
@@ -31,12 +33,14 @@ impl Forget for Hook {
 
 /// Sets the hook; `None` is the default.
 pub(crate) fn set(hook: Option<ExceptHook>, arg: *mut c_void) {
+    happens_before(&HOOK);
     *HOOK.lock() = Hook { hook, arg: arg as usize };
 }
 
 /// The hook and its argument.
 pub(crate) fn get() -> (Option<ExceptHook>, *mut c_void) {
     let hook = HOOK.lock();
+    happens_after(&HOOK);
     (hook.hook, hook.arg as *mut c_void)
 }
 
@@ -45,7 +49,7 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
     match get() {
         (Some(hook), arg) => {
             // SAFETY: whoever set the hook promised that it takes this argument.
-            system::uncancelled(|| unsafe {
+            system::callback(|| unsafe {
                 hook(thread.bits() as *mut c_void, kind.as_ptr(), message.as_ptr(), arg);
             });
         }

@@ -7,6 +7,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
 use super::{identity, registry, system, values};
+use crate::detector::{happens_after, happens_before, unseen};
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
 use crate::time::Timeout;
@@ -19,6 +20,7 @@ struct Exit {
     begun: bool,
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static EXIT: Guarded<Exit> = Guarded::new(Exit { callbacks: Vec::new(), begun: false });
 
 impl Forget for Exit {
@@ -28,6 +30,7 @@ impl Forget for Exit {
 }
 
 /// `NOT_YET`, or `HOOKED` for ever.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static HOOK: AtomicU32 = AtomicU32::new(NOT_YET);
 const NOT_YET: u32 = 0;
 const HOOKED: u32 = 1;
@@ -51,17 +54,19 @@ pub(crate) fn need() -> Result<()> {
 }
 
 extern "C" fn hook() {
-    if !registry::is_closed() {
-        // A callback that calls exit, and another thread that does so meanwhile, finds the hook again, and waits
-        // as well. Where that is refused, it goes on without.
-        // SAFETY: as in `need`.
-        unsafe { libc::atexit(hook) };
-    }
-    // Without a limit, it cannot fail.
-    let _ = shutdown(Timeout::FOREVER);
-    if registry::is_main(identity::ident()) {
-        values::destroy_all();
-    }
+    unseen(|| {
+        if !registry::is_closed() {
+            // A callback that calls exit, and another thread that does so meanwhile, finds the hook again, and waits
+            // as well. Where that is refused, it goes on without.
+            // SAFETY: as in `need`.
+            unsafe { libc::atexit(hook) };
+        }
+        // Without a limit, it cannot fail.
+        let _ = shutdown(Timeout::FOREVER);
+        if registry::is_main(identity::ident()) {
+            values::destroy_all();
+        }
+    });
 }
 
 /// Main has been left by `pthread_exit`: the process goes on until its threads have ended, and then ends
@@ -81,6 +86,7 @@ pub(crate) fn at_exit(callback: Callback, arg: *mut c_void) -> Result<()> {
         return Err(Error::Shutdown);
     }
     exit.callbacks.try_reserve(1).map_err(|_| Error::NoMemory)?;
+    happens_before(&EXIT);
     exit.callbacks.push((callback, arg as usize));
     Ok(())
 }
@@ -96,8 +102,9 @@ pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
             exit.callbacks.pop()
         };
         let Some((callback, arg)) = next else { break };
+        happens_after(&EXIT);
         // SAFETY: whoever registered it promised that they go together.
-        system::uncancelled(|| unsafe { callback(arg as *mut c_void) });
+        system::callback(|| unsafe { callback(arg as *mut c_void) });
     }
     registry::end_main();
     Ok(registry::join_all(deadline))

@@ -14,6 +14,7 @@ pub(crate) const KEY_SHIFT: u32 = 9;
 /// The process's first thread has a number of its own, whenever it is first asked.
 pub(crate) const FIRST_THREAD: u64 = 1;
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static NEXT: AtomicU64 = AtomicU64::new(FIRST_THREAD + 1);
 
 /// A number that nobody has had.

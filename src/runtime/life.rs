@@ -30,6 +30,7 @@ use core::ptr;
 
 use super::stacks::{self, Stack};
 use super::{registry, system};
+use crate::detector::{self, happens_after, happens_before};
 use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -202,6 +203,7 @@ impl Thread {
 
     /// Its life is over, wherever it was; true for the one call that ends it.
     pub(crate) fn end(&self) -> bool {
+        happens_before(self);
         let ended = self.state.swap(OVER, Ordering::SeqCst) != OVER;
         self.tell_watchers();
         ended
@@ -210,6 +212,7 @@ impl Thread {
     /// Changes the state under the registry's guard, where no other change of it can be. True if somebody
     /// watches, who must be woken when the guard is free.
     pub(super) fn change_guarded(&self, state: u32) -> bool {
+        happens_before(self);
         self.state.store(state, Ordering::Release);
         self.is(WATCHED)
     }
@@ -314,7 +317,7 @@ impl Thread {
             // argument.
             let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };
             // SAFETY: as above.
-            system::uncancelled(|| unsafe { destroy(self.arg()) });
+            system::callback(|| unsafe { destroy(self.arg()) });
         }
     }
 
@@ -367,11 +370,13 @@ impl Thread {
     pub(crate) fn join(&'static self, deadline: Deadline) -> Result<bool> {
         let has_system_thread = !self.is(MAIN | TIMER | DUMMY);
         loop {
+            if self.is_over() {
+                return Ok(true);
+            }
             match self.state() {
-                OVER => return Ok(true),
                 ALIVE if has_system_thread => {
                     if self.go(ALIVE, REAPING) {
-                        return self.reap(|stack| system::join(stack, deadline));
+                        return self.reap(|stack| self.join_system_thread(stack, deadline));
                     }
                 }
                 // Waited for in the state that was looked at: had it been read anew, it could be the last.
@@ -386,13 +391,45 @@ impl Thread {
 
     /// Whether the thread has ended; does not wait.
     pub(crate) fn has_ended(&'static self) -> bool {
-        match self.state() {
-            OVER => true,
-            ALIVE if self.is(ENDED) && !self.is(MAIN | TIMER | DUMMY) && self.go(ALIVE, REAPING) => {
-                self.reap(system::try_join).unwrap_or(false)
-            }
-            _ => false,
+        let may_reap = self.state() == ALIVE && self.is(ENDED) && !self.is(MAIN | TIMER | DUMMY);
+        if may_reap && self.go(ALIVE, REAPING) {
+            return self.reap(|stack| self.try_join_system_thread(stack)).unwrap_or(false);
         }
+        self.is_over()
+    }
+
+    /// Whether its life is over; whatever it did happens before.
+    pub(crate) fn is_over(&self) -> bool {
+        let over = self.state() == OVER;
+        if over {
+            happens_after(self);
+        }
+        over
+    }
+
+    /// Race detectors see a thread end in `pthread_join` alone, which knows no time limit: before their eyes it is
+    /// called when the thread is gone.
+    fn join_system_thread(&self, stack: &Stack, deadline: Deadline) -> Result<Option<*mut c_void>> {
+        if detector::watches() && deadline != Deadline::NEVER {
+            const NAP: u64 = 1_000_000;
+            let native_id = self.await_native_id();
+            let nobody = AtomicU32::new(0);
+            while system::has_thread(native_id) {
+                if deadline.has_passed() {
+                    return Ok(None);
+                }
+                park::wait(&nobody, 0, deadline.min(Deadline::now().after(NAP)));
+            }
+            return system::join(stack, Deadline::NEVER);
+        }
+        system::join(stack, deadline)
+    }
+
+    fn try_join_system_thread(&self, stack: &Stack) -> Result<Option<*mut c_void>> {
+        if detector::watches() {
+            return self.join_system_thread(stack, Deadline::now());
+        }
+        system::try_join(stack)
     }
 
     /// In `REAPING`: joins the system's thread by this function, and if that succeeds, it is over.

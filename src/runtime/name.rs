@@ -10,6 +10,7 @@ use core::slice;
 
 use super::life::{DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
 use super::{registry, system};
+use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::park::guarded::{Forget, Guarded};
@@ -17,6 +18,7 @@ use crate::park::guarded::{Forget, Guarded};
 /// The right to change threads' names.
 struct Names;
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static NAMES: Guarded<Names> = Guarded::new(Names);
 
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
@@ -193,7 +195,7 @@ impl Names {
         let bytes = name.to_bytes_with_nul();
         // SAFETY: malloc's memory is aligned for a Node; all that is written lies inside of it.
         unsafe {
-            let node: *mut Node = libc::malloc(size_of::<Node>() + bytes.len()).cast();
+            let node: *mut Node = malloc(size_of::<Node>() + bytes.len()).cast();
             if node.is_null() {
                 return Err(Error::NoMemory);
             }

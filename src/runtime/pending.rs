@@ -19,6 +19,7 @@ use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::heap::NOWHERE;
 use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, Thread};
 use super::{dispatcher, registry};
+use crate::detector::happens_after;
 use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -189,6 +190,7 @@ pub(crate) fn cancel(handle: Handle<Timer>) -> Result<bool> {
             registry.timers.unschedule(timer);
             // SAFETY: it has been found pending, and keeps itself until `finish`, below.
             let thread = unsafe { timer.living_thread() };
+            happens_after(thread);
             if thread.owes_destruction() {
                 drop(registry);
                 destroy_and_finish(thread, timer);

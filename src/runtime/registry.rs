@@ -15,6 +15,7 @@ use super::identity::Idents;
 use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, OVER, STARTING, TIMER, Thread};
 use super::name::Numbers;
 use super::{identity, pending, system};
+use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::park;
@@ -39,12 +40,15 @@ pub(super) struct Registry {
     pub(super) timers: Timers,
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static REGISTRY: Guarded<Registry> = Guarded::new(Registry::NEW);
 
 /// How many threads have ended that nobody has reaped: a hint for `start`.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static UNREAPED: AtomicUsize = AtomicUsize::new(0);
 
 /// Changes, under the guard, whenever a shutdown should look again; slept on by it.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static CHANGES: AtomicU32 = AtomicU32::new(0);
 
 // SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
@@ -181,6 +185,7 @@ impl Registry {
 
     /// True if a shutdown waits, and must be woken when the guard is free, to look again.
     fn changed(&self) -> bool {
+        happens_before(&CHANGES);
         let anybody = self.shutdowns != 0;
         if anybody {
             CHANGES.fetch_add(1, Ordering::Relaxed);
@@ -402,8 +407,11 @@ fn join_others(deadline: Deadline) -> bool {
         let mut registry = REGISTRY.lock();
         let seen = CHANGES.load(Ordering::Relaxed);
         if !registry.alive.iter().any(|thread| !thread.is(DAEMON | MAIN | LEAVING)) {
-            let Some(ended) = registry.ended.iter().find(|thread| !thread.is(DAEMON | MAIN | LEAVING)) else {
+            // A race detector calls a leak what has ended and was not joined.
+            let nobody_joins = if detector::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
+            let Some(ended) = registry.ended.iter().find(|thread| !thread.is(nobody_joins)) else {
                 registry.closed = true;
+                happens_after(&CHANGES);
                 return true;
             };
             // In its last destructor: not long any more.

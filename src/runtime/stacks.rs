@@ -16,7 +16,7 @@
 //! - Stacks that are kept make room for a new one where there is none.
 //! - Pthread finds the stacks itself where these would not do: small ones ([`LEAST`]), of which it keeps
 //!   enough, and for which sanitizers want to find more room; and all in a process whose stacks must be
-//!   executable.
+//!   executable, or which a race detector watches, to which each thread's stack is new memory.
 //!
 //! In a child of fork, the stacks of the parent's other threads are free. What they have in memory was not
 //! given back: they are unmapped, two with each stack that is given back, unless threads use them before.
@@ -27,6 +27,7 @@ use core::ffi::{c_int, c_void};
 use core::{ptr, slice};
 
 use super::system;
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
 use crate::park::guarded::{Forget, Guarded};
@@ -70,6 +71,7 @@ unsafe impl Sync for Stack {}
 
 /// The stack that is, or will be, kept as its thread leaves it. Taken by a thread at its end; given up under
 /// the guard of all stacks, when the stack is not kept any longer.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static WARMEST: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
 
 /// All stacks.
@@ -85,6 +87,7 @@ struct Stacks {
     chunks: *const Stack,
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static STACKS: Guarded<Stacks> = Guarded::new(Stacks {
     first: ptr::null(),
     last: ptr::null(),
@@ -106,7 +109,7 @@ impl Forget for Stacks {
 /// A stack for a new thread. A size of 0 is the system's default.
 pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     let (size, guard) = system::stack_layout(size)?;
-    let own = size >= LEAST && !are_executable();
+    let own = size >= LEAST && !are_executable() && !detector::watches();
     let mut stacks = STACKS.lock();
     let kept = if own { stacks.find(size, guard) } else { None };
     if let Some(stack) = kept {
@@ -318,6 +321,7 @@ impl Stacks {
         if chunk == libc::MAP_FAILED {
             return Err(Error::NoThread);
         }
+        detector::leave_alone(chunk, CHUNK);
         for index in (0..RECORDS).rev() {
             // SAFETY: inside of the chunk and aligned; zero is a valid record, which no thread has.
             let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
@@ -380,6 +384,7 @@ fn unmap_all() {
 }
 
 /// Addresses are scarce, as far as that was known when a stack was mapped last.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static SCARCE: AtomicBool = AtomicBool::new(false);
 
 fn look_at_limits() {
@@ -388,7 +393,9 @@ fn look_at_limits() {
 
 /// How many objects had been loaded when they were last looked at, and whether one of them wants executable
 /// stacks, on which the code lies that a compiler makes for nested functions.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static LOADED: AtomicU64 = AtomicU64::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static EXECUTABLE: AtomicBool = AtomicBool::new(false);
 
 struct Look {

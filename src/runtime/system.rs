@@ -7,6 +7,7 @@ use core::ptr;
 use std::io::Write;
 
 use super::stacks::Stack;
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::time::Deadline;
 
@@ -72,6 +73,7 @@ pub(super) fn limits_addresses() -> bool {
 pub(super) fn counts_addresses() -> bool {
     const UNKNOWN: u8 = 0;
     const NEVER_OVERCOMMITS: u8 = b'2';
+    #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
     static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
     let mut mode = MODE.load(Ordering::Relaxed);
     if mode == UNKNOWN {
@@ -99,7 +101,7 @@ pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: &Stack) -> Result<()>
             Some(lowest) => libc::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size()),
             None => libc::pthread_attr_setstacksize(attributes, stack.size()),
         };
-        placed == 0 && pthread_create(stack.thread.as_ptr(), attributes, entry, arg) == 0
+        placed == 0 && detector::seen(|| pthread_create(stack.thread.as_ptr(), attributes, entry, arg)) == 0
     })?;
     if started { Ok(()) } else { Err(Error::NoThread) }
 }
@@ -118,7 +120,7 @@ pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
     // SAFETY: as in `start`.
     let started = with_attributes(|attributes| unsafe {
         libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) == 0
-            && pthread_create(&mut thread, attributes, entry, arg) == 0
+            && detector::seen(|| pthread_create(&mut thread, attributes, entry, arg)) == 0
     })?;
     if started { Ok(()) } else { Err(Error::NoThread) }
 }
@@ -136,6 +138,11 @@ pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Runs a callback inside of a call: uncancelled, and before the eyes of race detectors.
+pub(crate) fn callback<R>(f: impl FnOnce() -> R) -> R {
+    uncancelled(|| detector::seen(f))
+}
+
 /// Waits for the end of the thread on this stack; its result, or `None` if the time ran out. An error if it
 /// is just waiting for the caller's end. One caller at a time, and none after a success.
 pub(crate) fn join(stack: &Stack, deadline: Deadline) -> Result<Option<*mut c_void>> {
@@ -144,7 +151,7 @@ pub(crate) fn join(stack: &Stack, deadline: Deadline) -> Result<Option<*mut c_vo
     // SAFETY: the thread was started here and nobody has joined it yet.
     let joined = uncancelled(|| unsafe {
         match deadline.timespec() {
-            None => libc::pthread_join(thread, &mut result),
+            None => detector::seen(|| libc::pthread_join(thread, &mut result)),
             Some(until) => pthread_clockjoin_np(thread, &mut result, libc::CLOCK_MONOTONIC, &until),
         }
     });

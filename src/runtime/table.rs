@@ -24,6 +24,7 @@ use std::hash::DefaultHasher;
 
 use super::life::Destructor;
 use super::system;
+use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
 
@@ -111,7 +112,7 @@ impl Owed {
             && !self.value.is_null()
         {
             // SAFETY: whoever made the local promised that its destructor takes its values.
-            system::uncancelled(|| unsafe { destroy(self.value) });
+            system::callback(|| unsafe { destroy(self.value) });
         }
     }
 
@@ -131,7 +132,7 @@ impl Table {
         let cells = Rest::cells(8)?;
         // SAFETY: malloc's memory is aligned for a Table and large enough, and written before it is used.
         unsafe {
-            let table: *mut Table = libc::malloc(size_of::<Table>()).cast();
+            let table: *mut Table = malloc(size_of::<Table>()).cast();
             if table.is_null() {
                 return Err(Error::NoMemory);
             }

@@ -23,6 +23,7 @@ struct Tables {
     first: *const Table,
 }
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static TABLES: Guarded<Tables> = Guarded::new(Tables { first: ptr::null() });
 
 // SAFETY: tables are reached under the guard, and leave the list before their memory is given back.

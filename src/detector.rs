@@ -1,0 +1,337 @@
+//! Race detectors: whether one watches this process, and what it has to be told.
+//!
+//! ThreadSanitizer, Helgrind and DRD know which access happens before which from what they see of pthread. Of
+//! this library they see nothing that they could understand, so it tells them. How to speak to them is
+//! `detector.c`'s, and what to say is said where it happens, in the objects' files: never in the short ways of
+//! `capi`, which are not taken while a detector watches.
+//!
+//! # State
+//!
+//! | `FOUND` | meaning | who changes it |
+//! |---|---|---|
+//! | `UNKNOWN` | nobody has looked; counts as watched | to one of the others, once: `look`, at the load or before the first announcement |
+//! | `NONE` | nobody watches | |
+//! | anything else | the tools that watch, as bits | |
+//!
+//! # Rules
+//!
+//! - Whatever `api.md` orders is announced: `happens_before` by the one side, ahead of the change of state that
+//!   lets the other side go on, and `happens_after` by the other, behind it. The address that both name is that
+//!   of an object or of a static of the library's. It is never forgotten, also when the slot serves another
+//!   object: an order too many may hide a race, one too few would invent one.
+//! - The library's own locks are not announced: they would order what the user did not.
+//! - So the tools must not look at the library's own memory. Valgrind's tools are told of that memory
+//!   (`leave_alone`): slots, records, statics (`OWN`), and whatever comes from Rust's allocator. For
+//!   ThreadSanitizer, which sees it only where libc is called, all that the library does is hidden (`unseen`) but
+//!   for what it calls of the user's, and for the starts and joins of threads (`seen`).
+//! - Locks are announced to ThreadSanitizer as such, for the order in which they are taken.
+//!
+//! # Locks that others release
+//!
+//! Any thread may release a Lock, but only the thread that took it can tell ThreadSanitizer that it does not hold it
+//! any more. So each Lock remembers who took it, and another one that releases it leaves a note, which that
+//! thread works off when it next takes or releases a lock.
+
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::alloc::{GlobalAlloc, Layout, System};
+
+use crate::park::guarded::{Forget, Guarded};
+
+unsafe extern "C" {
+    fn threading_detector_find() -> u32;
+    fn threading_detector_happens_before(address: *mut c_void);
+    fn threading_detector_happens_after(address: *mut c_void);
+    fn threading_detector_leave_alone(start: *mut c_void, bytes: usize);
+    fn threading_detector_enter();
+    fn threading_detector_leave();
+    fn threading_detector_leave_all() -> u32;
+    fn threading_detector_enter_again(hidden: u32);
+    fn threading_detector_retire();
+    fn threading_detector_thread() -> u32;
+    fn threading_detector_lock_made(lock: *mut c_void);
+    fn threading_detector_lock_gone(lock: *mut c_void);
+    fn threading_detector_lock_wanted(lock: *mut c_void);
+    fn threading_detector_lock_taken(lock: *mut c_void, waited: c_int);
+    fn threading_detector_lock_given(lock: *mut c_void);
+}
+
+const NONE: u32 = 0;
+const THREAD_SANITIZER: u32 = 1;
+const UNKNOWN: u32 = u32::MAX;
+
+/// Not an atomic of the models': they are watched by nobody.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static FOUND: AtomicU32 = AtomicU32::new(UNKNOWN);
+
+/// Whether a tool watches: one comparison, and false nearly always.
+#[inline(always)]
+pub(crate) fn watches() -> bool {
+    cfg!(not(model)) && FOUND.load(Ordering::Relaxed) != NONE
+}
+
+/// The tools that watch, which are looked for if nobody has.
+#[cold]
+fn found() -> u32 {
+    match FOUND.load(Ordering::Relaxed) {
+        UNKNOWN => look(),
+        found => found,
+    }
+}
+
+/// Looks for the tools. By the loader, before the process has other threads.
+pub(crate) fn look() -> u32 {
+    // SAFETY: asks only.
+    let found = unsafe { threading_detector_find() };
+    FOUND.store(found, Ordering::Relaxed);
+    #[cfg(target_os = "linux")]
+    {
+        unsafe extern "C" {
+            // Where the linker puts the statics that are marked so.
+            static __start_threading_own: u8;
+            static __stop_threading_own: u8;
+        }
+        let (start, end) = (&raw const __start_threading_own, &raw const __stop_threading_own);
+        leave_alone(start, end as usize - start as usize);
+    }
+    found
+}
+
+fn pointer<T: ?Sized>(to: &T) -> *mut c_void {
+    core::ptr::from_ref(to).cast_mut().cast()
+}
+
+/// What the caller has done happens before what follows a later `happens_after` of this address.
+#[inline(always)]
+pub(crate) fn happens_before<T>(address: &T) {
+    if watches() && found() != NONE {
+        // SAFETY: the address is only a name.
+        unsafe { threading_detector_happens_before(pointer(address)) };
+    }
+}
+
+/// The other side of `happens_before`.
+#[inline(always)]
+pub(crate) fn happens_after<T>(address: &T) {
+    if watches() && found() != NONE {
+        // SAFETY: as above.
+        unsafe { threading_detector_happens_after(pointer(address)) };
+    }
+}
+
+/// This memory is the library's own, until it is given back to the system.
+#[inline]
+pub(crate) fn leave_alone<T: ?Sized>(start: *const T, bytes: usize) {
+    if watches() && found() != NONE {
+        // SAFETY: the range is the library's; nothing is read or written.
+        unsafe { threading_detector_leave_alone(start.cast::<c_void>().cast_mut(), bytes) };
+    }
+}
+
+/// What `f` reads and writes is the library's own. Not for what `pthread_exit` may leave, but within `seen`.
+#[inline(always)]
+pub(crate) fn unseen<R>(f: impl FnOnce() -> R) -> R {
+    let watched = watches() && found() != NONE;
+    if watched {
+        // SAFETY: given back below.
+        unsafe { threading_detector_enter() };
+    }
+    let result = f();
+    if watched {
+        // SAFETY: as above.
+        unsafe { threading_detector_leave() };
+    }
+    result
+}
+
+/// Inside of what is unseen: `f` is the user's, or a call of pthread's from which the tools learn.
+#[inline(always)]
+pub(crate) fn seen<R>(f: impl FnOnce() -> R) -> R {
+    if !watches() || found() == NONE {
+        return f();
+    }
+    // SAFETY: undone below. If `f` is left by `pthread_exit`, so is what was unseen.
+    let hidden = unsafe { threading_detector_leave_all() };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { threading_detector_enter_again(hidden) };
+    result
+}
+
+/// The calling thread is in the last round of pthread's destructors, in which ThreadSanitizer has left it already, and
+/// announces nothing any more.
+pub(crate) fn retire() {
+    if watches() {
+        // SAFETY: changes what is the calling thread's.
+        unsafe { threading_detector_retire() };
+    }
+}
+
+/// Whether signals are handled late: by ThreadSanitizer, when the thread next passes one of its functions.
+#[inline(always)]
+pub(crate) fn delays_signals() -> bool {
+    watches() && found() & THREAD_SANITIZER != 0 && found() != UNKNOWN
+}
+
+/// Lets the handlers of signals run that have come meanwhile.
+#[cold]
+pub(crate) fn let_signals_in() {
+    // SAFETY: sleeps for a moment; a function of libc's that ThreadSanitizer replaces.
+    seen(|| unsafe { libc::usleep(1) });
+}
+
+/// A lock's object has been made.
+#[cold]
+pub(crate) fn lock_made<T>(lock: &T) {
+    // SAFETY: as for all locks: the address is only a name.
+    unsafe { threading_detector_lock_made(pointer(lock)) };
+}
+
+/// A lock's object is gone.
+#[cold]
+pub(crate) fn lock_gone<T>(lock: &T) {
+    // SAFETY: as above.
+    unsafe { threading_detector_lock_gone(pointer(lock)) };
+}
+
+/// The calling thread is about to wait for a lock, or to take it.
+#[cold]
+pub(crate) fn lock_wanted<T>(lock: &T) {
+    settle();
+    // SAFETY: as above.
+    unsafe { threading_detector_lock_wanted(pointer(lock)) };
+}
+
+/// The calling thread has taken a lock. `waited`: it would have waited for ever. `taker` is where the lock remembers
+/// who took it, if anybody may release it.
+#[cold]
+pub(crate) fn lock_taken<T>(lock: &T, waited: bool, taker: Option<&AtomicTaker>) {
+    if let Some(taker) = taker {
+        // SAFETY: asks only.
+        let me = unsafe { threading_detector_thread() };
+        // Two that released it at once may have mistaken each other's turns.
+        leave_note(lock, taker.swap(me, Ordering::Relaxed));
+    }
+    settle();
+    // SAFETY: as above.
+    unsafe { threading_detector_lock_taken(pointer(lock), waited.into()) };
+    happens_after(lock);
+}
+
+/// The calling thread is about to release a lock.
+#[cold]
+pub(crate) fn lock_given<T>(lock: &T, taker: Option<&AtomicTaker>) {
+    happens_before(lock);
+    settle();
+    match taker {
+        Some(taker) => {
+            leave_note(lock, taker.swap(NOBODY, Ordering::Relaxed));
+            settle();
+        }
+        // SAFETY: as above.
+        None => unsafe { threading_detector_lock_given(pointer(lock)) },
+    }
+}
+
+/// Where a Lock remembers the thread that took it, by a number that no other thread has.
+pub(crate) type AtomicTaker = crate::atomic::AtomicU32;
+
+const NOBODY: u32 = 0;
+
+/// The notes: who took a lock that another has released, and where the lock lies.
+struct Notes(Vec<(u32, usize)>);
+
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static NOTES: Guarded<Notes> = Guarded::new(Notes(Vec::new()));
+/// How many there are: a hint.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+impl Forget for Notes {
+    fn forget(&mut self) {
+        // Whoever took a lock in the parent is not here, but for the one that forked: for it an order may be seen
+        // that was not.
+        core::mem::take(&mut self.0).leak();
+        COUNT.store(0, Ordering::Relaxed);
+    }
+}
+
+fn leave_note<T>(lock: &T, taker: u32) {
+    if taker == NOBODY {
+        return;
+    }
+    let mut notes = NOTES.lock();
+    // Without memory for it, an order may be seen that was not.
+    if notes.0.try_reserve(1).is_ok() {
+        notes.0.push((taker, pointer(lock) as usize));
+        COUNT.store(notes.0.len(), Ordering::Relaxed);
+    }
+}
+
+/// Works off what others have left for the calling thread.
+fn settle() {
+    if COUNT.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    // SAFETY: asks only.
+    let me = unsafe { threading_detector_thread() };
+    let mut notes = NOTES.lock();
+    notes.0.retain(|&(taker, lock)| {
+        if taker == me {
+            // SAFETY: as above; this thread took the lock.
+            unsafe { threading_detector_lock_given(lock as *mut c_void) };
+        }
+        taker != me
+    });
+    COUNT.store(notes.0.len(), Ordering::Relaxed);
+}
+
+/// The system's allocator, whose memory the tools are told to leave alone.
+struct OwnHeap;
+
+#[global_allocator]
+static HEAP: OwnHeap = OwnHeap;
+
+// SAFETY: the system's allocator does it all.
+unsafe impl GlobalAlloc for OwnHeap {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promise, here and below.
+        own(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        own(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        own(unsafe { System.realloc(memory, layout, size) }, size)
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[inline]
+fn own(memory: *mut u8, bytes: usize) -> *mut u8 {
+    if !memory.is_null() {
+        leave_alone(memory, bytes);
+    }
+    memory
+}
+
+/// Memory of libc's heap, for what the library's threads share.
+///
+/// # Safety
+/// That of libc's function.
+pub(crate) unsafe fn malloc(bytes: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    own(unsafe { libc::malloc(bytes) }.cast(), bytes).cast()
+}
