@@ -202,7 +202,10 @@ impl Handle<Barrier> {
 
     /// How many have arrived; a snapshot.
     pub fn n_waiting(self) -> Result<usize> {
-        self.look(|_, round| round.arrived)
+        self.look(|barrier, round| {
+            happens_after(barrier.gate(barrier.endings.load(Ordering::Relaxed)));
+            round.arrived
+        })
     }
 
     /// Whether the barrier is broken; a snapshot.

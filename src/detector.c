@@ -6,8 +6,11 @@
  * without effect is a request. The numbers and the sequence are Valgrind's ABI, which its headers document and
  * does not change; written out, since those headers are not on every machine.
  */
+#define _POSIX_C_SOURCE 200809L
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
@@ -22,6 +25,7 @@ HIDDEN void threading_detector_enter(void);
 HIDDEN void threading_detector_leave(void);
 HIDDEN unsigned threading_detector_leave_all(void);
 HIDDEN void threading_detector_enter_again(unsigned depth);
+HIDDEN void threading_detector_let_signals_in(void);
 HIDDEN void threading_detector_retire(void);
 HIDDEN uint32_t threading_detector_thread(void);
 HIDDEN void threading_detector_lock_made(void *lock);
@@ -168,6 +172,20 @@ void threading_detector_leave_alone(void *start, size_t bytes)
 }
 
 /* ------------------------------------------------------------------------------- for ThreadSanitizer alone */
+
+/* ThreadSanitizer runs a signal's handler when the thread next passes one of its functions: here. */
+void threading_detector_let_signals_in(void)
+{
+    if (has_tsan()) {
+        const struct timespec moment = {.tv_nsec = 1};
+        unsigned hidden = threading_detector_leave_all();
+        int cancellable;
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
+        nanosleep(&moment, NULL);
+        pthread_setcancelstate(cancellable, NULL);
+        threading_detector_enter_again(hidden);
+    }
+}
 
 void threading_detector_retire(void)
 {

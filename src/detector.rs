@@ -47,6 +47,7 @@ unsafe extern "C" {
     fn threading_detector_leave();
     fn threading_detector_leave_all() -> u32;
     fn threading_detector_enter_again(hidden: u32);
+    fn threading_detector_let_signals_in();
     fn threading_detector_retire();
     fn threading_detector_thread() -> u32;
     fn threading_detector_lock_made(lock: *mut c_void);
@@ -167,17 +168,23 @@ pub(crate) fn retire() {
     }
 }
 
+/// How much of a new thread's stack a tool needs for itself: ThreadSanitizer, the better part of a megabyte.
+#[inline]
+pub(crate) fn share_of_stack() -> usize {
+    if watches() && found() & THREAD_SANITIZER != 0 { 1 << 20 } else { 0 }
+}
+
 /// Whether signals are handled late: by ThreadSanitizer, when the thread next passes one of its functions.
 #[inline(always)]
 pub(crate) fn delays_signals() -> bool {
-    watches() && found() & THREAD_SANITIZER != 0 && found() != UNKNOWN
+    watches() && found() & THREAD_SANITIZER != 0
 }
 
 /// Lets the handlers of signals run that have come meanwhile.
 #[cold]
 pub(crate) fn let_signals_in() {
-    // SAFETY: sleeps for a moment; a function of libc's that ThreadSanitizer replaces.
-    seen(|| unsafe { libc::usleep(1) });
+    // SAFETY: sleeps for a moment.
+    unsafe { threading_detector_let_signals_in() };
 }
 
 /// A lock's object has been made.

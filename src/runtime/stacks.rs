@@ -109,6 +109,7 @@ impl Forget for Stacks {
 /// A stack for a new thread. A size of 0 is the system's default.
 pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     let (size, guard) = system::stack_layout(size)?;
+    let size = size.saturating_add(detector::share_of_stack());
     let own = size >= LEAST && !are_executable() && !detector::watches();
     let mut stacks = STACKS.lock();
     let kept = if own { stacks.find(size, guard) } else { None };
