@@ -87,10 +87,6 @@ pub(crate) fn waiter() -> Result<&'static Waiter> {
 }
 
 unsafe extern "C" fn round(_: *mut c_void) {
-    unseen(end_round);
-}
-
-fn end_round() {
     let rounds = per_thread::with(|mine| {
         mine.end_rounds.set(mine.end_rounds.get() + 1);
         mine.end_rounds.get()
@@ -98,6 +94,10 @@ fn end_round() {
     if rounds == LAST {
         retire();
     }
+    unseen(|| end_round(rounds));
+}
+
+fn end_round(rounds: u32) {
     if let Some(thread) = current()
         && !thread.is(MAIN | DUMMY | RETURNED)
     {
