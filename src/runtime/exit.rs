@@ -7,7 +7,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
 use super::{identity, registry, system, values};
-use crate::detector::{happens_after, happens_before, unseen};
+use crate::detector::{self, happens_after, happens_before, unseen};
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
 use crate::time::Timeout;
@@ -65,6 +65,9 @@ extern "C" fn hook() {
         let _ = shutdown(Timeout::FOREVER);
         if registry::is_main(identity::ident()) {
             values::destroy_all();
+        }
+        if detector::watches() {
+            registry::leave_behind();
         }
     });
 }

@@ -455,6 +455,14 @@ impl Thread {
         }
     }
 
+    /// Nobody will join its system thread any more: the process ends.
+    pub(super) fn leave_behind(&'static self) {
+        if self.go(ALIVE, REAPING) {
+            // SAFETY: only threads of the system's come here.
+            system::detach(unsafe { self.stack() });
+        }
+    }
+
     /// In a child of fork: the thread that forked is alive there, whatever others of the parent were doing
     /// with it.
     pub(super) fn lives_on(&self) {

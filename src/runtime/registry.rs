@@ -405,6 +405,13 @@ pub(crate) fn join_all(deadline: Deadline) -> bool {
     all
 }
 
+/// The process leaves its daemons behind. Those that end before it does are no leaks, as a race detector is told.
+pub(super) fn leave_behind() {
+    let registry = REGISTRY.lock();
+    let left = registry.alive.iter().chain(registry.ended.iter());
+    left.filter(|thread| !thread.is(MAIN | DUMMY | TIMER)).for_each(Thread::leave_behind);
+}
+
 fn join_others(deadline: Deadline) -> bool {
     loop {
         let mut registry = REGISTRY.lock();

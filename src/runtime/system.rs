@@ -174,6 +174,12 @@ pub(crate) fn try_join(stack: &Stack) -> Result<Option<*mut c_void>> {
     outcome(joined, result)
 }
 
+/// Nobody will join the thread on this stack.
+pub(super) fn detach(stack: &Stack) {
+    // SAFETY: as in `join`.
+    unsafe { libc::pthread_detach(stack.thread.get()) };
+}
+
 /// Whether a thread with this number exists in this process.
 pub(crate) fn has_thread(native_id: u32) -> bool {
     // SAFETY: signal 0 asks only.

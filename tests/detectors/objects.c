@@ -175,16 +175,17 @@ static void join_first_with_timeout(void)
     OK(threading_thread_join_timeout(first, 60));
 }
 
-static void *join_in_thread(void *arg)
+static void *join_in_thread(void *thread)
 {
-    join_first();
-    return arg;
+    OK(threading_thread_join(thread));
+    OK(threading_thread_free(thread));
+    return NULL;
 }
 
 /* Another joins it, and this one sees that it is over. */
 static void see_it_over(void)
 {
-    threading_thread *joiner = threading_thread_new(join_in_thread, NULL);
+    threading_thread *joiner = threading_thread_new(join_in_thread, threading_thread_ref(first));
     demand(joiner != NULL, "new");
     OK(threading_thread_start(joiner));
     OK(threading_thread_free(joiner));
