@@ -367,7 +367,7 @@ static void *take_units(void *arg)
     for (;;) {
         long unit;
         CHECK_STATUS(threading_semaphore_acquire(stream->semaphore), THREADING_OK);
-        unit = atomic_fetch_add_explicit(&stream->taken, 1, memory_order_relaxed);
+        unit = atomic_fetch_add_explicit(&stream->taken, 1, memory_order_acq_rel);
         if (unit >= stream->total)
             return NULL;
         CHECK_INT(stream->written[unit], 1);
