@@ -21,6 +21,7 @@ HIDDEN unsigned threading_detector_find(void);
 HIDDEN void threading_detector_happens_before(void *address);
 HIDDEN void threading_detector_happens_after(void *address);
 HIDDEN void threading_detector_leave_alone(void *start, size_t bytes);
+HIDDEN void threading_detector_holds_pointers(void *start, size_t bytes);
 HIDDEN void threading_detector_enter(void);
 HIDDEN void threading_detector_leave(void);
 HIDDEN unsigned threading_detector_leave_all(void);
@@ -77,16 +78,18 @@ static uintptr_t request(uintptr_t otherwise, uintptr_t number, uintptr_t a, uin
 /* ------------------------------------------------------------------------------------------- ThreadSanitizer */
 
 #if defined(__ELF__)
-#define TSAN(name) __attribute__((weak)) name
-extern void TSAN(__tsan_acquire)(void *address);
-extern void TSAN(__tsan_release)(void *address);
-extern void TSAN(__tsan_mutex_create)(void *mutex, unsigned flags);
-extern void TSAN(__tsan_mutex_destroy)(void *mutex, unsigned flags);
-extern void TSAN(__tsan_mutex_pre_lock)(void *mutex, unsigned flags);
-extern void TSAN(__tsan_mutex_post_lock)(void *mutex, unsigned flags, int recursion);
-extern int TSAN(__tsan_mutex_pre_unlock)(void *mutex, unsigned flags);
-extern void TSAN(__tsan_mutex_post_unlock)(void *mutex, unsigned flags);
+#define WEAK(name) __attribute__((weak)) name
+extern void WEAK(__tsan_acquire)(void *address);
+extern void WEAK(__tsan_release)(void *address);
+extern void WEAK(__tsan_mutex_create)(void *mutex, unsigned flags);
+extern void WEAK(__tsan_mutex_destroy)(void *mutex, unsigned flags);
+extern void WEAK(__tsan_mutex_pre_lock)(void *mutex, unsigned flags);
+extern void WEAK(__tsan_mutex_post_lock)(void *mutex, unsigned flags, int recursion);
+extern int WEAK(__tsan_mutex_pre_unlock)(void *mutex, unsigned flags);
+extern void WEAK(__tsan_mutex_post_unlock)(void *mutex, unsigned flags);
+extern void WEAK(__lsan_register_root_region)(const void *start, size_t bytes);
 #else
+static void (*const __lsan_register_root_region)(const void *, size_t);
 static void (*const __tsan_acquire)(void *), (*const __tsan_release)(void *);
 static void (*const __tsan_mutex_create)(void *, unsigned), (*const __tsan_mutex_destroy)(void *, unsigned);
 static void (*const __tsan_mutex_pre_lock)(void *, unsigned);
@@ -169,6 +172,13 @@ void threading_detector_leave_alone(void *start, size_t bytes)
         request(0, HG_MAKE_UNTRACKED, (uintptr_t)start, bytes, 0);
     if (tools & DRD)
         request(0, DR_START_SUPPRESSION, (uintptr_t)start, bytes, 0);
+}
+
+/* For LeakSanitizer, which looks for pointers in what comes from the heap, but not in what was mapped. */
+void threading_detector_holds_pointers(void *start, size_t bytes)
+{
+    if (__lsan_register_root_region != NULL)
+        __lsan_register_root_region(start, bytes);
 }
 
 /* ------------------------------------------------------------------------------- for ThreadSanitizer alone */

@@ -43,6 +43,7 @@ unsafe extern "C" {
     fn threading_detector_happens_before(address: *mut c_void);
     fn threading_detector_happens_after(address: *mut c_void);
     fn threading_detector_leave_alone(start: *mut c_void, bytes: usize);
+    fn threading_detector_holds_pointers(start: *mut c_void, bytes: usize);
     fn threading_detector_enter();
     fn threading_detector_leave();
     fn threading_detector_leave_all() -> u32;
@@ -127,6 +128,13 @@ pub(crate) fn leave_alone<T: ?Sized>(start: *const T, bytes: usize) {
         // SAFETY: the range is the library's; nothing is read or written.
         unsafe { threading_detector_leave_alone(start.cast::<c_void>().cast_mut(), bytes) };
     }
+}
+
+/// In this memory, which is not of the heap, lie pointers to what is: no leaks, to LeakSanitizer. Asked for whatever
+/// watches, but seldom.
+pub(crate) fn holds_pointers(start: usize, bytes: usize) {
+    // SAFETY: the range is mapped for good.
+    unsafe { threading_detector_holds_pointers(start as *mut c_void, bytes) };
 }
 
 /// What `f` reads and writes is the library's own. Not for what `pthread_exit` may leave, but within `seen`.

@@ -188,6 +188,7 @@ impl Arena {
         map((base + offset) as *mut libc::c_void, COMMIT, protection, libc::MAP_FIXED)
             .ok_or(Error::NoMemory)?;
         detector::leave_alone((base + offset) as *const u8, COMMIT);
+        detector::holds_pointers(base + offset, COMMIT);
         self.committed.store(offset + COMMIT, Ordering::Release);
         if !detector::watches() {
             self.committed_at_once.store(offset + COMMIT, Ordering::Release);
