@@ -37,6 +37,11 @@ HIDDEN void threading_detector_lock_given(void *lock);
 
 static unsigned tools;
 
+#if defined(__linux__)
+/* Where the linker puts the library's statics, which are marked for that. Hidden: they are no exports. */
+extern HIDDEN char __start_threading_own[], __stop_threading_own[];
+#endif
+
 /* ------------------------------------------------------------------------------------------ Valgrind */
 
 enum {
@@ -141,6 +146,9 @@ unsigned threading_detector_find(void)
     if (request(0, DR_GET_THREAD_ID, 0, 0, 0) != 0)
         found |= DRD;
     tools = found;
+#if defined(__linux__)
+    threading_detector_leave_alone(__start_threading_own, (size_t)(__stop_threading_own - __start_threading_own));
+#endif
     return found;
 }
 

@@ -86,16 +86,6 @@ pub(crate) fn look() -> u32 {
     // SAFETY: asks only.
     let found = unsafe { threading_detector_find() };
     FOUND.store(found, Ordering::Relaxed);
-    #[cfg(target_os = "linux")]
-    {
-        unsafe extern "C" {
-            // Where the linker puts the statics that are marked so.
-            static __start_threading_own: u8;
-            static __stop_threading_own: u8;
-        }
-        let (start, end) = (&raw const __start_threading_own, &raw const __stop_threading_own);
-        leave_alone(start, end as usize - start as usize);
-    }
     found
 }
 
