@@ -34,6 +34,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+#[cfg(c_library)]
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use crate::park::guarded::{Forget, Guarded};
@@ -292,12 +293,16 @@ fn settle() {
 }
 
 /// The system's allocator, whose memory the tools are told to leave alone.
+#[cfg(c_library)]
 struct OwnHeap;
 
+/// Not in the rlib: which allocator a Rust program has is its own to say.
+#[cfg(c_library)]
 #[global_allocator]
 static HEAP: OwnHeap = OwnHeap;
 
 // SAFETY: the system's allocator does it all.
+#[cfg(c_library)]
 unsafe impl GlobalAlloc for OwnHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
