@@ -67,7 +67,7 @@ pub(crate) fn arm() -> Result<()> {
 #[cfg(model)]
 pub(crate) fn announce() {
     while (ARMED..LAST).contains(&per_thread::with(|mine| mine.end_rounds.get())) {
-        end_round();
+        begin_round();
     }
 }
 
@@ -88,6 +88,10 @@ pub(crate) fn waiter() -> Result<&'static Waiter> {
 }
 
 unsafe extern "C" fn round(_: *mut c_void) {
+    begin_round();
+}
+
+fn begin_round() {
     let rounds = per_thread::with(|mine| {
         mine.end_rounds.set(mine.end_rounds.get() + 1);
         mine.end_rounds.get()

@@ -185,3 +185,26 @@ fn all_who_wait_come_back_one_by_one() {
         condition.free().unwrap();
     });
 }
+
+#[test]
+fn a_waiter_holds_it_as_often_as_before() {
+    Model::new("condition: a waiter holds it as often as before").preemptions(1).check(|| {
+        let condition = condition();
+        let waiter = spawn(move || {
+            condition.acquire().unwrap();
+            condition.acquire().unwrap();
+            let notified = condition.wait(a_millisecond()).unwrap();
+            condition.release().unwrap();
+            assert_eq!(condition.is_owned(), Ok(true));
+            condition.release().unwrap();
+            notified
+        });
+        condition.acquire().unwrap();
+        condition.notify(1).unwrap();
+        condition.release().unwrap();
+        fly();
+        waiter.join().unwrap();
+        assert_eq!(condition.locked(), Ok(false));
+        condition.free().unwrap();
+    });
+}

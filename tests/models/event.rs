@@ -134,6 +134,17 @@ fn nor_does_a_look() {
 }
 
 #[test]
+fn who_gave_up_is_counted_no_more() {
+    Model::new("event: who gave up is counted no more").check(|| {
+        let event = event();
+        let waiter = spawn(move || event.wait(milliseconds(1)).unwrap());
+        fly();
+        assert!(!waiter.join().unwrap());
+        event.free().unwrap();
+    });
+}
+
+#[test]
 fn a_time_out_does_not_take_another_waiter_along() {
     Model::new("event: a time-out does not take another waiter along").preemptions(2).check(|| {
         let event = event();

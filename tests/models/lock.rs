@@ -54,30 +54,48 @@ fn also_with_a_look() {
     Model::new("lock: also with a look").looking().preemptions(2).check(turns(2, 2));
 }
 
-#[test]
-fn it_is_handed_over_in_time() {
-    Model::new("lock: it is handed over in time").preemptions(2).check(|| {
+/// A thread that waits for the lock long enough to be its heir, so many times.
+fn handed_over(times: u32) -> impl Fn() + Send + Sync + 'static {
+    move || {
         let (lock, data) = (lock(), Arc::new(Plain::new(0)));
         lock.acquire().unwrap();
         let other = {
             let data = data.clone();
             spawn(move || {
-                lock.acquire().unwrap();
-                data.with(|data| *data += 1);
-                lock.release().unwrap();
+                for _ in 0..times {
+                    lock.acquire().unwrap();
+                    data.with(|data| *data += 1);
+                    lock.release().unwrap();
+                }
             })
         };
-        data.with(|data| *data += 1);
-        // Whoever waits since before this is the heir.
-        advance(3_000_000);
-        lock.release().unwrap();
-        lock.acquire().unwrap();
-        data.with(|data| *data += 1);
+        for _ in 0..times {
+            data.with(|data| *data += 1);
+            // Whoever waits since before this is the heir.
+            advance(3_000_000);
+            lock.release().unwrap();
+            lock.acquire().unwrap();
+        }
         lock.release().unwrap();
         other.join().unwrap();
-        data.with(|data| assert_eq!(*data, 3));
+        data.with(|data| assert_eq!(*data, 2 * times));
         lock.free().unwrap();
-    });
+    }
+}
+
+#[test]
+fn it_is_handed_over_in_time() {
+    Model::new("lock: it is handed over in time").preemptions(2).check(handed_over(1));
+}
+
+#[test]
+fn again_and_again() {
+    Model::new("lock: it is handed over again and again").preemptions(1).check(handed_over(2));
+}
+
+#[test]
+fn also_to_one_that_looks() {
+    Model::new("lock: it is handed over to one that looks").looking().preemptions(2).check(handed_over(1));
 }
 
 #[test]

@@ -171,3 +171,15 @@ fn a_bounded_one_is_never_above_its_limit() {
         semaphore.free().unwrap();
     });
 }
+
+#[test]
+fn two_units_at_once_wake_two() {
+    Model::new("semaphore: two units at once wake two").preemptions(1).check(|| {
+        let semaphore = semaphore(0);
+        let waiters: Vec<_> =
+            (0..2).map(|_| spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap())).collect();
+        semaphore.release(2).unwrap();
+        waiters.into_iter().for_each(|waiter| assert!(waiter.join().unwrap()));
+        semaphore.free().unwrap();
+    });
+}

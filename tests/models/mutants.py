@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Plants defects in a copy of the library, one at a time, and sees that a model finds each.
+
+    tests/models/mutants.py [PART OF A NAME...]
+
+A mutant is a text of a source file that is replaced by another. A model has found it when it fails, or does not end.
+Run by tests/models/run --mutants, which says where everything is built.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "mutants"
+LIMIT = 180  # seconds; without a mutant, each of these models ends well before
+
+# name: (file, text, replacement, checker, model's file, part of the model's name)
+MUTANTS = {
+    "event: set wakes nobody": (
+        "event.rs", "park::wake_all(event.word().lower());", "",
+        "loom", "event", "a_waiter_sees"),
+    "event: set is relaxed": (
+        "event.rs", "compare_exchange_weak(word, set, Ordering::Release,", "compare_exchange_weak(word, set, Ordering::Relaxed,",
+        "loom", "event", "a_waiter_sees"),
+    "event: is_set is relaxed": (
+        "event.rs", "let word = event.word().load(Ordering::Acquire);\n        if word & TAG != tag {\n            return Err(Error::Handle);\n        }\n        if word & SET != 0",
+        "let word = event.word().load(Ordering::Relaxed);\n        if word & TAG != tag {\n            return Err(Error::Handle);\n        }\n        if word & SET != 0",
+        "loom", "event", "one_that_asks"),
+    "event: a set that is set already is not written": (
+        "event.rs", "(true, _) => word,", "(true, _) => return Ok(()),",
+        "loom", "event", "who_waits_clears"),
+    "event: the round is not counted": (
+        "event.rs", "tag | SET | (word.wrapping_add(ROUND) & ROUNDS)", "tag | SET | (word & ROUNDS)",
+        "loom", "event", "a_set_that_is_cleared"),
+    "event: a waiter whose time ran out stays counted": (
+        "event.rs", "event.unless_passed(tag, round, |word| word - WAITER)", "event.unless_passed(tag, round, |word| word)",
+        "loom", "event", "who_gave_up"),
+    "event: a looker does not say that it sleeps": (
+        "event.rs", "event.unless_passed(tag, round, |word| word & !LOOKING)", "event.unless_passed(tag, round, |word| word)",
+        "loom", "event", "so_does_one_that_looks"),
+    "semaphore: release wakes nobody": (
+        "semaphore.rs", "park::wake(semaphore.word().upper(),", "let _ = (semaphore.word().upper(),",
+        "loom", "semaphore", "who_gets_a_unit"),
+    "semaphore: release wakes one only": (
+        "semaphore.rs", "asleep(word).min(count as u64) as u32", "1",
+        "shuttle", "semaphore", "two_units_at_once"),
+    "semaphore: a unit is taken relaxed": (
+        "semaphore.rs", "compare_exchange(word, taken, Ordering::Acquire,", "compare_exchange(word, taken, Ordering::Relaxed,",
+        "loom", "semaphore", "who_gets_a_unit"),
+    "semaphore: release is relaxed": (
+        "semaphore.rs", "                word + more,\n                Ordering::Release,",
+        "                word + more,\n                Ordering::Relaxed,",
+        "loom", "semaphore", "who_gets_a_unit"),
+    "semaphore: a waiter whose time ran out stays counted": (
+        "semaphore.rs", "!in_time && semaphore.take(word, word - WAITER)", "!in_time && semaphore.take(word, word)",
+        "shuttle", "semaphore", "a_time_out_does_not"),
+    "lock: it is taken relaxed": (
+        "raw_lock.rs", "compare_exchange(tag, tag | claim, Ordering::Acquire,", "compare_exchange(tag, tag | claim, Ordering::Relaxed,",
+        "loom", "lock", "one_of_two"),
+    "lock: it is released relaxed": (
+        "raw_lock.rs", "compare_exchange(tag | claim, tag, Ordering::Release,", "compare_exchange(tag | claim, tag, Ordering::Relaxed,",
+        "loom", "lock", "one_of_two"),
+    "lock: a release does not look after the line": (
+        "raw_lock.rs", "            self.look_after(line, wakes);\n            true\n", "            true\n",
+        "loom", "lock", "it_is_handed_over"),
+    "lock: the heir stays in line": (
+        "raw_lock.rs", "                line.remove(heir);\n", "",
+        "shuttle", "lock", "again_and_again"),
+    "lock: a waiter whose time ran out stays in line": (
+        "raw_lock.rs", "if took || is_late {\n                    line.remove(waiter);", "if took {\n                    line.remove(waiter);",
+        "shuttle", "lock", "a_time_that_runs_out"),
+    "waiter: it is woken before its state is stored": (
+        "park/waiter.rs", "let was = self.word.swap(state, Ordering::Release);",
+        "let was = self.word.load(Ordering::Relaxed);\n        Wake((was == ASLEEP).then_some(&self.word)).now();\n"
+        "        self.word.store(state, Ordering::Release);\n        let was = if was == ASLEEP { WAITING } else { was };",
+        "shuttle", "lock", "one_of_three"),
+    "guarded: it is given back relaxed": (
+        "park/guarded.rs", "self.word.swap(free, Ordering::Release)", "self.word.swap(free, Ordering::Relaxed)",
+        "loom", "lock", "one_of_two"),
+    "guarded: who has slept forgets the others": (
+        "park/guarded.rs", "                taken = SLEEPERS;\n", "",
+        "shuttle", "barrier", "also_for_three"),
+    "condition: a notify is dropped": (
+        "condition.rs", "core::iter::from_fn(|| line.pop()).take(count)", "core::iter::from_fn(|| line.pop()).take(count).skip(1)",
+        "shuttle", "condition", "a_notify_ends"),
+    "condition: who was chosen leaves as if it were late": (
+        "condition.rs", "waiter.state() == WAITING && !waiter.notified.get()", "waiter.state() == WAITING",
+        "shuttle", "condition", "no_notify_is_lost"),
+    "condition: a late waiter stays in line": (
+        "condition.rs", "            line.remove(waiter);\n            self.tell(tag, &line);\n", "            self.tell(tag, &line);\n",
+        "shuttle", "condition", "no_notify_is_lost"),
+    "condition: the levels of its lock are forgotten": (
+        "condition.rs", "        lock.restore(deeper);\n", "",
+        "shuttle", "condition", "a_waiter_holds_it"),
+    "barrier: the last one does not say that the round has ended": (
+        "barrier.rs", "        barrier.endings.fetch_add(1, Ordering::Release);\n", "",
+        "shuttle", "barrier", "each_round"),
+    "barrier: a time that runs out breaks a round that has ended": (
+        "barrier.rs", "if waiter.state() == WAITING && round.actor == 0", "if round.actor == 0",
+        "shuttle", "barrier", "a_time_that_runs_out"),
+    "handle: two frees both decide": (
+        "handle/header.rs", "            if refs & DYING != 0 {", "            if refs & DYING == u64::MAX {",
+        "loom", "handle", "of_two_frees"),
+    "handle: a slot is used again in spite of a pin": (
+        "handle/header.rs", "let nobody = pins & PINS == 0 ||", "let nobody = true ||",
+        "shuttle", "handle", "who_still_looks"),
+    "handle: a stale handle passes": (
+        "raw_lock.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            if word & HOLDER != claim",
+        "            let word = self.word().load(Ordering::Relaxed);\n            if word & HOLDER != claim",
+        "loom", "handle", "a_stale_handle"),
+    "rlock: the slot of one that is freed while held is used again": (
+        "rlock.rs", "self.raw.header.keep_out_of_use();", "",
+        "loom", "rlock", "freed_while_held"),
+    "timer: a cancelled one stays scheduled": (
+        "runtime/pending.rs", "            registry.timers.unschedule(timer);\n", "",
+        "shuttle", "timer", "it_fires_or"),
+    "timer: cancel does not see that it has begun": (
+        "runtime/pending.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
+        "shuttle", "timer", "it_fires_or"),
+    "timer: nobody relieves a leader that is stuck": (
+        "runtime/dispatcher.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
+        "shuttle", "timer", "a_function_that_blocks"),
+    "local: what was set beside the local's end is not taken back": (
+        "local.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
+        "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
+        "shuttle", "local", "each_value"),
+}
+
+
+def plant(source, text, replacement):
+    """The source tree with the mutant in it."""
+    shutil.rmtree(BUILD / "src", ignore_errors=True)
+    shutil.copytree(ROOT / "src", BUILD / "src")
+    shutil.copy(ROOT / "README.md", BUILD)
+    models = BUILD / "tests" / "models"
+    shutil.rmtree(models, ignore_errors=True)
+    shutil.copytree(ROOT / "tests" / "models", models, ignore=shutil.ignore_patterns("target"))
+    path = BUILD / "src" / source
+    code = path.read_text()
+    if code.count(text) != 1:
+        raise SystemExit(f"mutants.py: src/{source} has this {code.count(text)} times, not once:\n{text}")
+    path.write_text(code.replace(text, replacement))
+    return models
+
+
+def judge(source, text, replacement, checker, model, test):
+    """How the mutant was found; None if it was not."""
+    models = plant(source, text, replacement)
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(BUILD / "target"), RUST_BACKTRACE="0", RUSTFLAGS="-A warnings")
+    cargo = ["cargo", "test", "--quiet", "--locked", "--features", checker, "--test", model]
+    built = subprocess.run([*cargo, "--no-run"], cwd=models, env=environment, capture_output=True, text=True)
+    if built.returncode != 0:
+        raise SystemExit(f"mutants.py: the mutant does not compile:\n{built.stderr}")
+    began = time.monotonic()
+    try:
+        run = subprocess.run([*cargo, test], cwd=models, env=environment, timeout=LIMIT, capture_output=True, text=True)
+    except subprocess.TimeoutExpired:
+        return "it does not end"
+    if "running 0 tests" in run.stdout or f"{test}" not in run.stdout and run.returncode == 0 and "1 passed" not in run.stdout:
+        raise SystemExit(f"mutants.py: no model is named {test}")
+    return None if run.returncode == 0 else f"in {time.monotonic() - began:.1f} s"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", metavar="PART", nargs="*", help="only mutants with this in their name")
+    arguments = parser.parse_args()
+    chosen = [name for name in MUTANTS if not arguments.parts or any(part in name for part in arguments.parts)]
+    missed = 0
+    for name in chosen:
+        how = judge(*MUTANTS[name])
+        missed += how is None
+        print(f"{'MISSED' if how is None else 'found '} {name}: {MUTANTS[name][3]}"
+              + ("" if how is None else f", {how}"), flush=True)
+    print(f"mutants: {len(chosen) - missed} of {len(chosen)} found")
+    return 1 if missed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
