@@ -211,6 +211,33 @@ static void cancelled_before_start(void)
     CHECK_INT(atomic_load(&destroyed.calls), 1);
 }
 
+static void destroyed_once(void)
+{
+    int arg;
+    for (int starts = 0; starts < 2; starts++) {
+        threading_timer *timer = new_with_destructor(0, return_arg, &arg);
+        CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+        CHECK_STATUS(threading_thread_set_arg_destructor(thread_of(timer), destroy), THREADING_OK);
+        if (starts) {
+            CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+            CHECK_STATUS(threading_thread_join(thread_of(timer)), THREADING_OK);
+        }
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+        CHECK_INT(atomic_load(&destroyed.calls), 1);
+
+        /* The cancel has nothing to call: the argument is still there. */
+        timer = timer_new(0, return_arg, &arg);
+        atomic_store(&destroyed.calls, 0);
+        CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+        CHECK_STATUS(threading_thread_set_arg_destructor(thread_of(timer), destroy), THREADING_OK);
+        if (starts)
+            CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+        CHECK_INT(atomic_load(&destroyed.calls), starts);
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+        check_destroyed(threading_main_thread(), &arg);
+    }
+}
+
 static void cancelled_while_pending(void)
 {
     atomic_int fired = 0;
@@ -732,6 +759,7 @@ static const struct test_case cases[] = {
     {"timers run in the order of their deadlines", order_of_deadlines},
     {"an interval of 0 or less is at once, infinity never, NaN and too much are refused", at_once_or_never},
     {"a timer cancelled before its start ends at once when started", cancelled_before_start},
+    {"the argument is destroyed once, whatever is set after a cancel", destroyed_once},
     {"cancel of a pending timer ends it, again and again", cancelled_while_pending},
     {"cancel is TOO_LATE once the function has begun, and does not wait", cancelled_too_late},
     {"cancel and the deadline agree who was first", cancelled_in_time_or_not},

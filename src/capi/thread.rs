@@ -166,7 +166,10 @@ pub extern "C" fn threading_thread_set_stack_size(
 ///
 /// The destructor is called with the argument, unless that is NULL, exactly once: in the thread after
 /// its run, before a join returns; or by the call that makes sure that it will never run, which is the
-/// last `_free` of an unstarted thread, or a timer's cancel. A start that fails calls nothing.
+/// last `_free` of an unstarted thread, or a timer's cancel. A start that fails calls nothing. Where a
+/// cancel has destroyed the argument of an unstarted timer, a destructor that is set afterwards is never
+/// called; one that is set after a cancel that had none to call, is called at the start or the last
+/// `_free`.
 ///
 /// \param thread the thread
 /// \param destroy what to call; NULL calls nothing

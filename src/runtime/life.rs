@@ -70,6 +70,8 @@ pub(crate) const LEAVING: u32 = 128;
 pub(crate) const ORPHAN: u32 = 512;
 /// Somebody waits for its state to change. By the waiter, before it sleeps, under the registry's guard.
 const WATCHED: u32 = 1024;
+/// Its argument has been destroyed, which is done once, whatever destructors are set. By whoever does it.
+const DESTROYED: u32 = 2048;
 /// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
 
@@ -303,7 +305,7 @@ impl Thread {
 
     /// Whether the argument's destructor is to be called yet. Set up before start only.
     pub(crate) fn owes_destruction(&self) -> bool {
-        !self.destroy.load(Ordering::Acquire).is_null()
+        !self.destroy.load(Ordering::Acquire).is_null() && !self.is(DESTROYED)
     }
 
     /// Calls the argument's destructor, if there is one and nobody has.
@@ -312,7 +314,7 @@ impl Thread {
             return;
         }
         let destroy = self.destroy.swap(ptr::null_mut(), Ordering::AcqRel);
-        if !destroy.is_null() && !self.arg().is_null() {
+        if !destroy.is_null() && !self.arg().is_null() && !self.mark(DESTROYED, true) {
             // SAFETY: `set_destroy` stored a `Destructor`; whoever set it promised that it takes the
             // argument.
             let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };

@@ -87,7 +87,7 @@ static bool call_thread_set_arg_destructor(struct actor *a)
 {
     CHOOSE(a, THREAD, thread);
     bool owes = one_in(&a->bytes, 2) && own && !may_be_listed(a, o);
-    SETTING(arg_destructor, owes ? destroy_errand : NULL, NONE, o->owes = owes)
+    SETTING(arg_destructor, owes ? destroy_errand : NULL, NONE, o->owes = owes && o->destroyed == 0)
 }
 
 static bool call_thread_set_run(struct actor *a)
