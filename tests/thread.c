@@ -62,6 +62,28 @@ static void the_first_name(void)
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
+static void refused_starts_take_no_number(void)
+{
+    threading_thread *seen = thread_new(NULL, NULL), *refused = thread_new(NULL, NULL), *next = thread_new(NULL, NULL);
+    long first = number_of(seen);
+    CHECK_STATUS(threading_thread_set_stack_size(seen, SIZE_MAX / 2), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_stack_size(refused, SIZE_MAX / 2), THREADING_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK_STATUS(threading_thread_start(refused), THREADING_ERR_SYSTEM);
+        CHECK_STATUS(threading_thread_start(seen), THREADING_ERR_SYSTEM);
+    }
+    CHECK_STATUS(threading_thread_start(next), THREADING_OK);
+    CHECK_INT(number_of(next), first + 1);
+    CHECK_INT(number_of(refused), first + 2);
+    CHECK_STATUS(threading_thread_start(refused), THREADING_ERR_SYSTEM);
+    CHECK_INT(number_of(refused), first + 2);
+    CHECK_INT(number_of(seen), first);
+    CHECK_STATUS(threading_thread_join(next), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(next), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(refused), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(seen), THREADING_OK);
+}
+
 static void numbers_are_taken_late(void)
 {
     threading_thread *asked_last = thread_new(NULL, NULL), *started = thread_new(NULL, NULL);
@@ -989,6 +1011,7 @@ static void never_joined(void)
 
 static const struct test_case cases[] = {
     {"the first unnamed thread of a process is Thread-1", the_first_name},
+    {"a start that is refused takes no number, unless somebody has seen it", refused_starts_take_no_number},
     {"a number is taken when the name is asked for or the thread starts, and none if it is named",
      numbers_are_taken_late},
     {"a thread can be renamed at any time", renaming},

@@ -72,6 +72,8 @@ pub(crate) const ORPHAN: u32 = 512;
 const WATCHED: u32 = 1024;
 /// Its argument has been destroyed, which is done once, whatever destructors are set. By whoever does it.
 const DESTROYED: u32 = 2048;
+/// Somebody has asked for the number of its default name. By whoever does, under the registry's guard.
+pub(super) const ASKED: u32 = 4096;
 /// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
 

@@ -8,7 +8,7 @@ use crate::atomic::{Ordering, fence};
 use core::ffi::{CStr, c_char, c_void};
 use core::slice;
 
-use super::life::{DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
+use super::life::{ASKED, DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
 use super::{registry, system};
 use crate::detector::malloc;
 use crate::error::{Error, Result};
@@ -33,8 +33,22 @@ impl Numbers {
     pub(super) fn give(&mut self, thread: &Thread) {
         if thread.number.load(Ordering::Relaxed) == 0 {
             thread.number.store(self.next, Ordering::Relaxed);
-            self.next = self.next.checked_add(1).unwrap_or(1);
+            self.next = Self::after(self.next);
         }
+    }
+
+    /// A start was refused: the thread's number is the next one again, if nobody has seen it. Where a later one
+    /// has been given meanwhile, the thread keeps its own, so that no other gets it.
+    pub(super) fn take_back(&mut self, thread: &Thread) {
+        let number = thread.number.load(Ordering::Relaxed);
+        if number != 0 && !thread.is(ASKED) && Self::after(number) == self.next {
+            thread.number.store(0, Ordering::Relaxed);
+            self.next = number;
+        }
+    }
+
+    fn after(number: u32) -> u32 {
+        number.checked_add(1).unwrap_or(1)
     }
 }
 

@@ -12,7 +12,9 @@ use core::ptr;
 
 use super::dispatcher::Timers;
 use super::identity::Idents;
-use super::life::{ALIVE, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, OVER, STARTING, TIMER, Thread};
+use super::life::{
+    ALIVE, ASKED, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, OVER, STARTING, TIMER, Thread,
+};
 use super::name::Numbers;
 use super::{identity, pending, system};
 use crate::detector::{self, happens_after, happens_before};
@@ -238,9 +240,11 @@ pub(super) fn guarded<R>(change: impl FnOnce() -> R) -> R {
     change()
 }
 
-/// Gives a thread the number of its default name, if it has none.
+/// Gives a thread the number of its default name, if it has none. It is seen, and not taken back any more.
 pub(super) fn give_number(thread: &Thread) {
-    REGISTRY.lock().numbers.give(thread);
+    let mut registry = REGISTRY.lock();
+    thread.mark(ASKED, true);
+    registry.numbers.give(thread);
 }
 
 /// A thread begins its life, once; refused after the shutdown. In one step with its entry, so that a fork
@@ -268,6 +272,7 @@ pub(crate) fn withdraw(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     registry.alive.remove(thread);
     registry.count -= 1;
+    registry.numbers.take_back(thread);
     thread.set_ident(0);
     thread.go(STARTING, NEW);
     let shutdown = registry.changed();
