@@ -452,6 +452,79 @@ static int shutdown_by_several(void)
 
 /* ------------------------------------------------------------------------------------------------ daemons */
 
+static void *join_main(void *arg)
+{
+    CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
+    say("main has ended");
+    return arg;
+}
+
+static void slow_callback(void *begun)
+{
+    say("callback");
+    CHECK_STATUS(threading_event_set(begun), THREADING_OK);
+    nap(0.1);
+    say("callback done");
+}
+
+static int shutdown_beside_a_callback(void)
+{
+    threading_event *begun = event_new();
+    start_worker(join_main, 0);
+    CHECK_STATUS(threading_atexit(slow_callback, begun), THREADING_OK);
+    start_worker(shut_down, 0);
+    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    CHECK_STATUS(threading_shutdown_timeout(0.01), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    say("shut down");
+    return 0;
+}
+
+/* Alone in the child, whoever waits for the callbacks in the parent. */
+static void fork_callback(void *begun)
+{
+    int status;
+    slow_callback(begun);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK_STATUS(threading_shutdown(), THREADING_OK);
+        say("child done");
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    say("shut down in the callback");
+}
+
+static int shutdown_beside_a_callback_that_leaves(void)
+{
+    threading_event *begun = event_new();
+    CHECK_STATUS(threading_atexit(callback, "another callback"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(fork_callback, begun), THREADING_OK);
+    start_worker(shut_down, 0);
+    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    exit(2);
+}
+
+/* The child of a thread that does not call the callbacks is not left waiting for them. */
+static int fork_beside_a_callback(void)
+{
+    threading_event *begun = event_new();
+    int status;
+    CHECK_STATUS(threading_atexit(slow_callback, begun), THREADING_OK);
+    start_worker(shut_down, 0);
+    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
+        _exit(5);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 static threading_lock *lock;
 static threading_condition *condition;
 static threading_semaphore *semaphore;
@@ -536,6 +609,13 @@ static const struct scenario scenarios[] = {
     {"shutdown in a worker waits for others, not for itself", shutdown_by_a_worker, 0,
      "worker done\nshut down\nnothing starts\n", 0},
     {"threads in shutdown do not wait for each other", shutdown_by_several, 0, "worker done\nshut down\n", 0},
+    {"shutdown waits for the callbacks that another thread calls, within its time", shutdown_beside_a_callback, 0,
+     "callback\ncallback done\nmain has ended\nshut down\n", 0},
+    {"a callback may fork, and shut down itself beside a thread that waits for it",
+     shutdown_beside_a_callback_that_leaves, 2,
+     "callback\ncallback done\nanother callback\nchild done\nanother callback\nshut down in the callback\n", 0},
+    {"the child of a fork does not wait for callbacks that the parent calls", fork_beside_a_callback, 5,
+     "callback\ncallback done\n", 0},
     {"daemons in the middle of anything do not disturb exit", hammering_daemons, 9, "", 30},
 };
 

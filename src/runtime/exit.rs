@@ -9,8 +9,9 @@ use core::ffi::c_void;
 use super::{identity, registry, system, values};
 use crate::detector::{self, happens_after, happens_before, unseen};
 use crate::error::{Error, Result};
+use crate::park;
 use crate::park::guarded::{Forget, Guarded};
-use crate::time::Timeout;
+use crate::time::{Deadline, Timeout};
 
 /// Called once, when the process leaves.
 pub type Callback = unsafe extern "C-unwind" fn(arg: *mut c_void);
@@ -18,10 +19,16 @@ pub type Callback = unsafe extern "C-unwind" fn(arg: *mut c_void);
 struct Exit {
     callbacks: Vec<(Callback, usize)>,
     begun: bool,
+    /// The number of the thread that calls them, 0 if none does.
+    caller: u64,
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static EXIT: Guarded<Exit> = Guarded::new(Exit { callbacks: Vec::new(), begun: false });
+static EXIT: Guarded<Exit> = Guarded::new(Exit { callbacks: Vec::new(), begun: false, caller: 0 });
+
+/// Changes, under the guard, when a thread has called the callbacks; slept on by others that leave.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static CALLED: AtomicU32 = AtomicU32::new(0);
 
 impl Forget for Exit {
     fn forget(&mut self) {
@@ -98,19 +105,66 @@ pub(crate) fn at_exit(callback: Callback, arg: *mut c_void) -> Result<()> {
 /// time ran out.
 pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
     let deadline = timeout.deadline();
+    Ok(registry::leaving(|| {
+        call_back(deadline) && {
+            registry::end_main();
+            registry::join_others(deadline)
+        }
+    }))
+}
+
+/// Calls the callbacks, or waits until the thread that does so has called all of them. False if the time ran
+/// out. A callback that leaves itself does not wait: it goes on with those that are left.
+fn call_back(deadline: Deadline) -> bool {
+    let me = identity::ident();
     loop {
-        let next = {
-            let mut exit = EXIT.lock();
-            exit.begun = true;
-            exit.callbacks.pop()
-        };
-        let Some((callback, arg)) = next else { break };
+        let mut exit = EXIT.lock();
+        exit.begun = true;
+        let seen = CALLED.load(Ordering::Relaxed);
+        if exit.caller == me {
+            drop(exit);
+            call_all();
+            return true;
+        }
+        if exit.caller == 0 {
+            exit.caller = me;
+            drop(exit);
+            call_all();
+            EXIT.lock().end_of_calls();
+            park::wake_all(&CALLED);
+            return true;
+        }
+        drop(exit);
+        if !park::wait(&CALLED, seen, deadline) {
+            return false;
+        }
+    }
+}
+
+fn call_all() {
+    loop {
+        // Bound before it is called: the guard must be free by then.
+        let next = EXIT.lock().callbacks.pop();
+        let Some((callback, arg)) = next else { return };
         happens_after(&EXIT);
         // SAFETY: whoever registered it promised that they go together.
         system::callback(|| unsafe { callback(arg as *mut c_void) });
     }
-    registry::end_main();
-    Ok(registry::join_all(deadline))
+}
+
+impl Exit {
+    fn end_of_calls(&mut self) {
+        self.caller = 0;
+        CALLED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// In a child of fork: if another thread was calling the callbacks, it is not there to go on.
+pub(crate) fn begin_child() {
+    let mut exit = EXIT.lock();
+    if exit.caller != identity::ident() {
+        exit.end_of_calls();
+    }
 }
 
 /// Holds the callbacks across a fork.

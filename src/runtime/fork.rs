@@ -49,6 +49,7 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     park::fork::begin_child();
     let_go();
+    exit::begin_child();
     values::begin_child();
     registry::begin_child();
     stacks::begin_child();

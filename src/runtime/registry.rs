@@ -386,14 +386,12 @@ pub(crate) fn is_closed() -> bool {
     REGISTRY.lock().closed
 }
 
-/// Waits for the end of all threads that are not daemons, but for the caller and those that do the same; then
-/// nothing can be started any more. False if the time ran out.
-pub(crate) fn join_all(deadline: Deadline) -> bool {
+/// Does something on the way out, by exit or shutdown, in which nobody else on that way waits for the caller.
+pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     // The handle of the current thread, if it has one: a dummy is a daemon anyway.
     let me = per_thread::with(|mine| mine.thread.get());
     let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    let leaving = |set| myself.map(|myself| myself.mark(LEAVING, set));
-    leaving(true);
+    let again = myself.is_some_and(|myself| myself.mark(LEAVING, true));
     // Those that are there already have one less to wait for.
     let shutdown = {
         let mut registry = REGISTRY.lock();
@@ -401,13 +399,16 @@ pub(crate) fn join_all(deadline: Deadline) -> bool {
         registry.changed()
     };
     News { watched: None, shutdown }.tell();
-    let all = join_others(deadline);
+    let result = f();
     let mut registry = REGISTRY.lock();
-    // A signal handler may have forked meanwhile, and this be the child, which counts anew.
+    // A callback or a signal handler may have forked meanwhile, and this be the child, which counts anew.
     registry.shutdowns = registry.shutdowns.saturating_sub(1);
     drop(registry);
-    leaving(false);
-    all
+    // Not before the outermost one is done, where a callback of its leaves too.
+    if let Some(myself) = myself.filter(|_| !again) {
+        myself.mark(LEAVING, false);
+    }
+    result
 }
 
 /// The process leaves its daemons behind. Those that end before it does are no leaks, as a race detector is told.
@@ -417,7 +418,9 @@ pub(super) fn leave_behind() {
     left.filter(|thread| !thread.is(MAIN | DUMMY | TIMER)).for_each(Thread::leave_behind);
 }
 
-fn join_others(deadline: Deadline) -> bool {
+/// Waits for the end of all threads that are not daemons, but for those that are leaving; then nothing can be
+/// started any more. False if the time ran out.
+pub(crate) fn join_others(deadline: Deadline) -> bool {
     loop {
         let mut registry = REGISTRY.lock();
         let seen = CHANGES.load(Ordering::Relaxed);

@@ -503,8 +503,7 @@ static const char *wrong(const struct plan *expected, const char *said, int stat
         return "that something ended after the joins that should have before";
     if (!in_order(said, 'j', 'O'))
         return "when main's joiner went on";
-    /* Two that leave together share the callbacks, and one of them may be in its last while the other goes on. */
-    if (way != SHUTDOWN_IN_WORKER && !in_order(said, 'c', 'j'))
+    if (!in_order(said, 'c', 'j'))
         return "the order of callbacks and main's joiner";
     if (way != SHUTDOWN && way != SHUTDOWN_IN_WORKER && !in_order(said, 'n', 'c'))
         return "the order of handlers and callbacks";
