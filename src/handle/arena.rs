@@ -172,7 +172,7 @@ impl Arena {
         // Where even that is refused, less will have to do.
         while size >= COMMIT {
             size &= !(COMMIT - 1);
-            if let Some(start) = map(ptr::null_mut(), size + BLOCK, libc::PROT_NONE, libc::MAP_NORESERVE) {
+            if let Some(start) = map(size + BLOCK, libc::PROT_NONE, libc::MAP_NORESERVE) {
                 self.base.store(start.next_multiple_of(BLOCK), Ordering::Relaxed);
                 slots.reserved = size;
                 return Ok(());
@@ -183,10 +183,22 @@ impl Arena {
     }
 
     fn commit(&self, base: usize, offset: usize) -> Result<()> {
-        // Mapped anew rather than made accessible: that is what a limit of the address space is asked about.
+        // Made accessible where it is: to map it anew would unmap it first, and a refusal then could leave a hole
+        // in the range, which others' memory might fill. The system counts what becomes writable as it would count
+        // a new mapping, but does not look at the limit of the address space, in which the range was counted when
+        // it was reserved. A limit that has been set, or reached, since then is to refuse new objects all the
+        // same: so it is asked about a page.
+        let page = map(1, libc::PROT_NONE, 0).ok_or(Error::NoMemory)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        map((base + offset) as *mut libc::c_void, COMMIT, protection, libc::MAP_FIXED)
-            .ok_or(Error::NoMemory)?;
+        // SAFETY: the page was mapped above, and nobody knows it; the rest lies in a range that this arena has
+        // reserved and not used.
+        let refused = unsafe {
+            libc::munmap(page as *mut libc::c_void, 1);
+            libc::mprotect((base + offset) as *mut libc::c_void, COMMIT, protection) != 0
+        };
+        if refused {
+            return Err(Error::NoMemory);
+        }
         detector::leave_alone((base + offset) as *const u8, COMMIT);
         detector::holds_pointers(base + offset, COMMIT);
         self.committed.store(offset + COMMIT, Ordering::Release);
@@ -224,10 +236,9 @@ pub(crate) fn reset() {
     }
 }
 
-fn map(at: *mut libc::c_void, size: usize, protection: i32, flags: i32) -> Option<usize> {
-    // SAFETY: either the system chooses the place, or it lies in a range that this arena has reserved and not
-    // used.
-    let start =
-        unsafe { libc::mmap(at, size, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags, -1, 0) };
+fn map(size: usize, protection: i32, flags: i32) -> Option<usize> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+    // SAFETY: asks for new memory, wherever there is some.
+    let start = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start as usize)
 }
