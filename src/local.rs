@@ -3,14 +3,26 @@
 //!
 //! The values lie in the threads' tables: see `runtime::values`. The local itself is what its makers gave,
 //! and does not change.
+//!
+//! # State
+//!
+//! | word | meaning | who changes it, with which ordering |
+//! |---|---|---|
+//! | generation and `LIVE` | it lives | the last free: to `CLOSING`, release |
+//! | generation and `CLOSING` | it is gone, but threads may still find their values at the first look | whoever meets it so, the last free at the latest: to the generation alone, release, under the guard of all tables, where nobody finds such a value by then |
+//! | generation | it is gone, and nobody finds a value | |
+//!
+//! The first look, a thread's own, sees no more of the local than its cell, and asks for no word. So nobody is told
+//! that the handle is bad before all those cells are closed; whoever frees it need not be there for that, as in a
+//! child of fork.
 
-use crate::atomic::{AtomicPtr, Ordering};
+use crate::atomic::{AtomicPtr, Ordering, fence};
 use core::ffi::{CStr, c_void};
 use core::ptr;
 
 use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
-use crate::handle::header::Header;
+use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Kind};
 use crate::runtime::life::Destructor;
 use crate::runtime::values::{self, Table};
@@ -18,6 +30,9 @@ use crate::runtime::{exit, identity, registry, system};
 
 /// Makes the value of the thread that calls it.
 pub type Init = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
+
+/// See the module.
+const CLOSING: u64 = 1 << 7;
 
 /// See the module.
 #[repr(C, align(64))]
@@ -36,10 +51,30 @@ unsafe impl Kind for Local {
         &self.header
     }
 
+    fn kill(&self, tag: u64, _: bool) -> bool {
+        self.header.word.store((tag & GENERATION) | CLOSING, Ordering::Release);
+        true
+    }
+
+    fn refused(&self, tag: u64) {
+        let gone = tag & GENERATION;
+        // Whoever has seen that there is no reference left sees this word.
+        fence(Ordering::Acquire);
+        if self.header.word.load(Ordering::Acquire) == gone | CLOSING {
+            values::close_local(
+                ptr::from_ref(self) as usize | gone as usize,
+                || self.header.word.load(Ordering::Relaxed) == gone | CLOSING,
+                || self.header.word.store(gone, Ordering::Release),
+            );
+        }
+    }
+
     fn let_go(&self) {
         happens_after(self);
         // The life has ended, the generation has not changed yet: the handle is still the key.
-        values::destroy_local(ptr::from_ref(self) as usize | self.header.generation() as usize);
+        let generation = self.header.generation();
+        self.refused(generation);
+        values::destroy_local(ptr::from_ref(self) as usize | generation as usize);
     }
 }
 
@@ -104,8 +139,21 @@ impl Handle<Local> {
     /// Sets the value; what was there before is destroyed.
     fn put(self, table: &'static Table, value: *mut c_void) -> Result<()> {
         happens_before(self.slot()?.0);
-        table.set(self.bits(), value).ok_or(Error::Handle)?.pay();
+        table.set(self.bits(), value).ok_or_else(|| self.refusal())?.pay();
         self.unless_freed(|| table.take(self.bits()))
+    }
+
+    /// A table does not know the local any more that it has met.
+    fn refusal(self) -> Error {
+        self.check().err().unwrap_or(Error::Handle)
+    }
+
+    /// What was looked for and not found was not there, unless whoever has freed the local meanwhile has it.
+    fn found<V>(self, sought: Option<V>) -> Result<Option<V>> {
+        if sought.is_none() {
+            self.check()?;
+        }
+        Ok(sought)
     }
 
     /// Whoever has freed the local while something was set may have come too early to destroy it: then it is
@@ -123,7 +171,7 @@ impl Handle<Local> {
     /// The calling thread's value; `None` if it has none.
     pub fn lookup(self) -> Result<Option<*mut c_void>> {
         let (table, _) = self.met()?;
-        Ok(table.lookup(self.bits()))
+        self.found(table.lookup(self.bits()))
     }
 
     /// The calling thread's value, if it takes one look to find it. `None` leaves everything open.
@@ -150,7 +198,7 @@ impl Handle<Local> {
     /// Deletes and destroys the calling thread's value. False if it has none.
     pub fn del(self) -> Result<bool> {
         let (table, _) = self.met()?;
-        Ok(table.take(self.bits()).map(values::Owed::pay).is_some())
+        Ok(self.found(table.take(self.bits()))?.map(values::Owed::pay).is_some())
     }
 
     /// Sets an attribute of the calling thread's.
@@ -158,19 +206,19 @@ impl Handle<Local> {
         let (table, destroy) = self.met()?;
         let name = name.to_bytes();
         happens_before(self.slot()?.0);
-        table.set_attribute(self.bits(), name, value, destroy)?.ok_or(Error::Handle)?.pay();
+        table.set_attribute(self.bits(), name, value, destroy)?.ok_or_else(|| self.refusal())?.pay();
         self.unless_freed(|| table.take_attribute(self.bits(), name))
     }
 
     /// An attribute of the calling thread's; `None` if it has none of this name.
     pub fn attr(self, name: &CStr) -> Result<Option<*mut c_void>> {
         let (table, _) = self.met()?;
-        Ok(table.attribute(self.bits(), name.to_bytes()))
+        self.found(table.attribute(self.bits(), name.to_bytes()))
     }
 
     /// Deletes and destroys an attribute. False if there is none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
         let (table, _) = self.met()?;
-        Ok(table.take_attribute(self.bits(), name.to_bytes()).map(values::Owed::pay).is_some())
+        Ok(self.found(table.take_attribute(self.bits(), name.to_bytes()))?.map(values::Owed::pay).is_some())
     }
 }

@@ -312,6 +312,50 @@ static void at_the_last_free(void)
     CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
 }
 
+static struct {
+    threading_local *local;
+    threading_event *begun; /* a destructor of the last free runs */
+    threading_semaphore *looked;
+} freeing;
+
+static void wait_for_the_others(void *value)
+{
+    (void)value;
+    CHECK_STATUS(threading_event_set(freeing.begun), THREADING_OK);
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(threading_semaphore_acquire_timeout(freeing.looked, TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release_n(freeing.looked, 2), THREADING_OK);
+}
+
+static void *look_while_it_is_freed(void *barrier)
+{
+    CHECK_STATUS(threading_local_set(freeing.local, &one), THREADING_OK);
+    CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(freeing.begun, TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_local_set(freeing.local, &two), THREADING_ERR_HANDLE);
+    CHECK_REFUSED(threading_local_get(freeing.local), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_semaphore_release(freeing.looked), THREADING_OK);
+    return NULL;
+}
+
+static void gone_while_it_is_freed(void)
+{
+    threading_barrier *barrier = threading_barrier_new(3, NULL, NULL);
+    threading_thread *threads[2];
+    freeing.local = local_new(wait_for_the_others);
+    CHECK(barrier != NULL && (freeing.begun = threading_event_new()) != NULL);
+    CHECK((freeing.looked = threading_semaphore_new(0)) != NULL);
+    for (int i = 0; i < 2; i++)
+        threads[i] = spawn(look_while_it_is_freed, barrier);
+    CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL), THREADING_OK);
+    local_free(freeing.local);
+    for (int i = 0; i < 2; i++)
+        join(threads[i]);
+    CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
+    CHECK_STATUS(threading_event_free(freeing.begun), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(freeing.looked), THREADING_OK);
+}
+
 /* A value that names its successor: its destructor sets that, in the same local or in the other. */
 struct link {
     threading_local *local;
@@ -721,6 +765,7 @@ static const struct test_case cases[] = {
     {"a destructor finds the new value in place", new_value_in_place_first},
     {"a thread's values are destroyed in it before join returns, foreign threads included", at_thread_end},
     {"the last free destroys the values of all living threads in the freeing thread", at_the_last_free},
+    {"no thread finds its value any more while the last free destroys those of others", gone_while_it_is_freed},
     {"values set in destructors are destroyed too, in at most four rounds", new_values_in_destructors},
     {"a local may be freed in its own destructor", freed_in_its_destructor},
     {"a destructor at the last free may use, make and free locals", locals_in_the_last_free},

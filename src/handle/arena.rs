@@ -29,7 +29,7 @@ const BLOCK: usize = 64 * 1024;
 const COMMIT: usize = 1024 * 1024;
 
 /// As much as anybody could need; a process whose address space is limited gets a 64th of the limit.
-const RESERVE: usize = if cfg!(target_pointer_width = "64") { 64 << 30 } else { 64 << 20 };
+pub(crate) const RESERVE: usize = if cfg!(target_pointer_width = "64") { 64 << 30 } else { 64 << 20 };
 const SHARE_OF_LIMIT: usize = 64;
 
 pub(crate) struct Arena {

@@ -45,6 +45,12 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
         true
     }
 
+    /// Somebody is told that the handle is bad. A kind whose life leaves traces of the object in the threads has
+    /// them gone by then.
+    fn refused(&self, tag: u64) {
+        let _ = tag;
+    }
+
     /// Lets go of whatever the object keeps. Called once, after `kill`; no lock is held, callbacks may run.
     fn let_go(&self) {}
 
@@ -145,7 +151,14 @@ impl<T: Kind> Handle<T> {
     #[inline]
     pub(crate) fn check(self) -> Result<(&'static T, u64)> {
         let (object, tag) = self.slot()?;
-        if object.header().is(tag) { Ok((object, tag)) } else { Err(Error::Handle) }
+        if object.header().is(tag) { Ok((object, tag)) } else { Err(Self::refusal_of(object, tag)) }
+    }
+
+    /// What a caller gets for a handle that is not good any more.
+    #[cold]
+    fn refusal_of(object: &'static T, tag: u64) -> Error {
+        object.refused(tag);
+        Error::Handle
     }
 
     /// An argument that has been looked at before the handle: if both are wrong, the handle's error is the
@@ -221,13 +234,13 @@ impl<T: Kind> Handle<T> {
         let (object, tag) = self.slot()?;
         let read = f(object);
         fence(Ordering::Acquire);
-        if object.header().is(tag) { Ok(read) } else { Err(Error::Handle) }
+        if object.header().is(tag) { Ok(read) } else { Err(Self::refusal_of(object, tag)) }
     }
 
     /// One more reference for the caller, who owns it like the one that `new` gave.
     pub fn add_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
-        object.header().add_user(tag)?;
+        object.header().add_user(tag).inspect_err(|_| object.refused(tag))?;
         Ok(self)
     }
 
@@ -236,7 +249,8 @@ impl<T: Kind> Handle<T> {
     pub fn free(self) -> Result<()> {
         let (object, tag) = self.slot()?;
         happens_before(object.header().refs());
-        if object.header().drop_user(tag)? { Self::end(object, tag, false) } else { Ok(()) }
+        let last = object.header().drop_user(tag).inspect_err(|_| object.refused(tag))?;
+        if last { Self::end(object, tag, false) } else { Ok(()) }
     }
 
     /// A reference of the library's own.

@@ -9,7 +9,8 @@
 //! | 0 | | free; ends a search |
 //! | a handle | `present` | this thread has a value |
 //! | a handle | not `present`, NULL | it has none, but the local has been met here: its init has run |
-//! | `GONE` | NULL | the local was freed; a search goes on |
+//! | `GONE` | `present` | the local was freed, and the value is still to be destroyed: `round` tells whose it was |
+//! | `GONE` | not `present`, NULL | the local was freed; a search goes on |
 //!
 //! The key is published with release after the rest; the owner's reads are of its own writes, but for `GONE`
 //! and the NULL beside it.
@@ -120,6 +121,13 @@ impl Owed {
     pub(crate) fn remit(self) {}
 }
 
+/// The slot of a local, instead of its handle: while values of one that was freed are still to be destroyed, the
+/// slot serves no other.
+fn owner_of(key: usize) -> u32 {
+    const { assert!(crate::handle::arena::RESERVE / 64 <= u32::MAX as usize) };
+    (key / 64) as u32
+}
+
 /// Where the search for a key begins. Locals that were made one after the other lie side by side.
 #[inline(always)]
 fn slot_of(key: usize, mask: usize) -> usize {
@@ -201,16 +209,19 @@ impl Table {
         self.guarded.lock().take_older(at)
     }
 
-    /// Something of a local that is gone.
+    /// The owner finds no value any more of a local that is gone.
+    pub(super) fn close(&self, key: usize) {
+        if let Some(cell) = self.guarded.lock().find(key) {
+            cell.round.set(owner_of(key));
+            cell.key.store(GONE, Ordering::Relaxed);
+        }
+    }
+
+    /// Something of a local that is gone, and closed.
     pub(super) fn take_gone(&self, key: usize) -> Option<Owed> {
         let mut rest = self.guarded.lock();
-        if let Some(cell) = rest.find(key) {
-            cell.key.store(GONE, Ordering::Relaxed);
-            if cell.present.get() {
-                return Some(cell.take());
-            }
-        }
-        rest.take_attribute(Some(key), |_| true)
+        let closed = rest.find_closed(key).map(ValueCell::take);
+        closed.or_else(|| rest.take_attribute(Some(key), |_| true))
     }
 
     /// Notes that this thread has met the local; true if it had not before. The owner's.
@@ -225,7 +236,8 @@ impl Table {
             self.mask.set(rest.cells.len() - 1);
             self.last.set((rest.cells.len() - 1) * size_of::<ValueCell>());
         }
-        rest.insert(key, destroy);
+        let begin = slot_of(key, rest.cells.len() - 1);
+        rest.insert(begin, key, destroy);
         Ok(true)
     }
 
@@ -303,6 +315,11 @@ fn copied(name: &[u8]) -> Result<Vec<u8>> {
 }
 
 impl ValueCell {
+    /// Whether it is more than a cell through which a search goes on. Under the guard.
+    fn is_used(&self) -> bool {
+        self.key.load(Ordering::Relaxed) > GONE || self.present.get()
+    }
+
     fn take(&self) -> Owed {
         self.present.set(false);
         Owed { value: self.value.swap(ptr::null_mut(), Ordering::Relaxed), destroy: self.destroy.get() }
@@ -335,10 +352,24 @@ impl Rest {
         }
     }
 
-    /// There is room, and the key is not there.
-    fn insert(&mut self, key: usize, destroy: Option<Destructor>) -> usize {
+    /// Where the value of a local lies that is closed, and still to be destroyed.
+    fn find_closed(&self, key: usize) -> Option<&ValueCell> {
         let mask = self.cells.len() - 1;
         let mut at = slot_of(key, mask);
+        loop {
+            let cell = &self.cells[at];
+            match cell.key.load(Ordering::Relaxed) {
+                GONE if cell.present.get() && cell.round.get() == owner_of(key) => return Some(cell),
+                0 => return None,
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    /// There is room, and the key is not there. The search for it begins at `begin`.
+    fn insert(&mut self, begin: usize, key: usize, destroy: Option<Destructor>) -> usize {
+        let mask = self.cells.len() - 1;
+        let mut at = begin;
         while self.cells[at].key.load(Ordering::Relaxed) != 0 {
             at = (at + 1) & mask;
         }
@@ -350,11 +381,13 @@ impl Rest {
 
     /// Makes room, and leaves those behind that are gone.
     fn grow(&mut self) -> Result<()> {
-        let living = self.cells.iter().filter(|cell| cell.key.load(Ordering::Relaxed) > GONE).count();
+        let living = self.cells.iter().filter(|cell| cell.is_used()).count();
         let former = core::mem::replace(&mut self.cells, Self::cells((living + 1).next_power_of_two() * 2)?);
         self.used = 0;
-        for cell in former.iter().filter(|cell| cell.key.load(Ordering::Relaxed) > GONE) {
-            let at = self.insert(cell.key.load(Ordering::Relaxed), cell.destroy.get());
+        for cell in former.iter().filter(|cell| cell.is_used()) {
+            let key = cell.key.load(Ordering::Relaxed);
+            let whose = if key == GONE { cell.round.get() as usize } else { key / 64 };
+            let at = self.insert(whose & (self.cells.len() - 1), key, cell.destroy.get());
             self.cells[at].present.set(cell.present.get());
             self.cells[at].round.set(cell.round.get());
             self.cells[at].value.store(cell.value.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -367,7 +400,8 @@ impl Rest {
         let round = self.round;
         while let Some(cell) = self.cells.get(*at) {
             *at += 1;
-            if cell.present.get() && cell.round.get() < round {
+            let closed = cell.key.load(Ordering::Relaxed) == GONE;
+            if cell.present.get() && (closed || cell.round.get() < round) {
                 return Some(cell.take());
             }
         }

@@ -124,7 +124,17 @@ pub(crate) fn give_back() {
     unsafe { Table::unmake(table) };
 }
 
-/// Destroys the values and attributes of a local that is gone, those of all threads.
+/// Closes a local that is gone: no thread finds its value any more. Done once, under the guard, so that whoever
+/// comes second waits.
+pub(crate) fn close_local(key: usize, is_open: impl FnOnce() -> bool, closed: impl FnOnce()) {
+    let tables = TABLES.lock();
+    if is_open() {
+        tables.iter().for_each(|table| table.close(key));
+        closed();
+    }
+}
+
+/// Destroys the values and attributes of a local that is gone and closed, those of all threads.
 pub(crate) fn destroy_local(key: usize) {
     loop {
         // Bound before it is paid: the guard must be free by then.
@@ -135,17 +145,19 @@ pub(crate) fn destroy_local(key: usize) {
 }
 
 impl Tables {
-    fn take(&self, key: usize) -> Option<Owed> {
-        let mut at = self.first;
+    fn iter(&self) -> impl Iterator<Item = &Table> {
         // SAFETY: tables in the list are valid.
-        while let Some(table) = unsafe { at.as_ref() } {
-            let owed = table.take_gone(key);
-            if owed.is_some() {
-                return owed;
-            }
-            at = table.next.get();
-        }
-        None
+        let mut at = unsafe { self.first.as_ref() };
+        core::iter::from_fn(move || {
+            let table = at?;
+            // SAFETY: as above.
+            at = unsafe { table.next.get().as_ref() };
+            Some(table)
+        })
+    }
+
+    fn take(&self, key: usize) -> Option<Owed> {
+        self.iter().find_map(|table| table.take_gone(key))
     }
 }
 
