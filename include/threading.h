@@ -674,6 +674,9 @@ threading_status threading_sleep(double seconds);
  *
  * Blocks: never. Thread safety: any thread. Python: `threading._register_atexit(callback, arg)`. Since
  * 0.1.0.
+ *
+ * # Safety
+ * The callbacks take their arguments.
  */
 threading_status threading_atexit(threading_callback callback, void *arg);
 
@@ -718,6 +721,9 @@ threading_status threading_shutdown_timeout(double seconds);
  * \param arg the hook's last argument
  *
  * Blocks: never. Thread safety: any thread. Python: `threading.excepthook = hook`. Since 0.1.0.
+ *
+ * # Safety
+ * The callbacks take their arguments.
  */
 void threading_set_excepthook(threading_excepthook hook, void *arg);
 
@@ -799,6 +805,9 @@ threading_status threading_report_exception(const char *type, const char *messag
  *
  * Blocks: never. Thread safety: any thread. Python: `threading.Thread(target=target, args=(arg,))`.
  * Since 0.1.0.
+ *
+ * # Safety
+ * The callbacks take their arguments.
  */
 threading_thread *threading_thread_new(threading_target target, void *arg);
 
@@ -906,6 +915,9 @@ threading_status threading_thread_set_stack_size(threading_thread *thread, size_
  * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
  *
  * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ *
+ * # Safety
+ * It takes the thread's argument.
  */
 threading_status threading_thread_set_arg_destructor(threading_thread *thread, threading_destructor destroy);
 
@@ -918,6 +930,9 @@ threading_status threading_thread_set_arg_destructor(threading_thread *thread, t
  * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
  *
  * Blocks: never. Thread safety: any thread. Python: a subclass with its own `run()`. Since 0.1.0.
+ *
+ * # Safety
+ * It takes the thread's argument.
  */
 threading_status threading_thread_set_run(threading_thread *thread, threading_run run);
 
@@ -1082,6 +1097,9 @@ void *threading_thread_arg(threading_thread *thread);
  *
  * Blocks: never. Thread safety: any thread. Python:
  * `threading.Timer(interval, function, args=(arg,))`. Since 0.1.0.
+ *
+ * # Safety
+ * The callbacks take their arguments.
  */
 threading_timer *threading_timer_new(double interval, threading_target function, void *arg);
 
@@ -2007,6 +2025,9 @@ threading_status threading_event_at_fork_reinit(threading_event *event);
  *         THREADING_ERR_NO_MEMORY
  *
  * Blocks: never. Thread safety: any thread. Python: `threading.Barrier(parties, action)`. Since 0.1.0.
+ *
+ * # Safety
+ * The callbacks take their arguments.
  */
 threading_barrier *threading_barrier_new(size_t parties, threading_action action, void *arg);
 
@@ -2183,6 +2204,9 @@ bool threading_barrier_broken(threading_barrier *barrier);
  * \return the local, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
  *
  * Blocks: never. Thread safety: any thread. Python: `threading.local()`. Since 0.1.0.
+ *
+ * # Safety
+ * The destructor takes whatever is set.
  */
 threading_local *threading_local_new(threading_destructor destroy);
 
@@ -2200,6 +2224,9 @@ threading_local *threading_local_new(threading_destructor destroy);
  *
  * Blocks: never. Thread safety: any thread. Python: a subclass of `threading.local` with its own
  * `__init__()`. Since 0.1.0.
+ *
+ * # Safety
+ * The callbacks take their arguments.
  */
 threading_local *threading_local_new_with_init(threading_local_init init,
                                                void *arg,
@@ -2238,6 +2265,9 @@ threading_status threading_local_free(threading_local *local);
  *
  * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
  * `data.value = value`. Since 0.1.0.
+ *
+ * # Safety
+ * The value is what the destructor takes.
  */
 threading_status threading_local_set(threading_local *local, void *value);
 

@@ -128,8 +128,12 @@ enum Arrival {
 }
 
 impl Handle<Barrier> {
-    /// A barrier for so many parties, whose last one calls the action.
-    pub fn new(parties: usize, action: Option<Action>, arg: *mut c_void) -> Result<Self> {
+    /// A barrier for so many parties, whose last one calls the action. The safe way is
+    /// [`ActionBarrier`](crate::ActionBarrier).
+    ///
+    /// # Safety
+    /// `arg` is what the action takes, in whichever thread, as long as the barrier lives.
+    pub unsafe fn new(parties: usize, action: Option<Action>, arg: *mut c_void) -> Result<Self> {
         if parties == 0 {
             return Err(Error::NoParties);
         }
@@ -333,7 +337,8 @@ mod tests {
     use std::thread;
 
     fn barrier(parties: usize) -> Handle<Barrier> {
-        Handle::<Barrier>::new(parties, None, ptr::null_mut()).unwrap()
+        // SAFETY: there is no action.
+        unsafe { Handle::<Barrier>::new(parties, None, ptr::null_mut()) }.unwrap()
     }
 
     #[test]
@@ -372,7 +377,8 @@ mod tests {
             0
         }
         let mut bits = 0usize;
-        let barrier = Handle::<Barrier>::new(1, Some(action), (&raw mut bits).cast()).unwrap();
+        // SAFETY: the bits live as long as the barrier.
+        let barrier = unsafe { Handle::<Barrier>::new(1, Some(action), (&raw mut bits).cast()) }.unwrap();
         bits = barrier.bits();
         assert_ne!(bits, 0);
         assert_eq!(barrier.wait(), Err(Error::BrokenBarrier));

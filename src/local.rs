@@ -93,13 +93,20 @@ impl Local {
 }
 
 impl Handle<Local> {
-    /// A local without values. The destructor gets those that are not needed any more.
-    pub fn new(destroy: Option<Destructor>) -> Result<Self> {
+    /// A local without values. The destructor gets those that are not needed any more. The safe way is
+    /// [`ThreadLocal`](crate::ThreadLocal).
+    ///
+    /// # Safety
+    /// The destructor takes, in any thread, whatever will be set.
+    pub unsafe fn new(destroy: Option<Destructor>) -> Result<Self> {
         Self::make(None, ptr::null_mut(), destroy)
     }
 
     /// A local whose value `init(arg)` makes in each thread, at the first call there.
-    pub fn new_with_init(init: Init, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
+    ///
+    /// # Safety
+    /// As for `new`; and `arg` is what `init` takes, in any thread, as long as the local lives.
+    pub unsafe fn new_with_init(init: Init, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
         Self::make(Some(init), arg, destroy)
     }
 
@@ -190,7 +197,10 @@ impl Handle<Local> {
     }
 
     /// Sets the calling thread's value; the former one is destroyed, unless it is the same.
-    pub fn set(self, value: *mut c_void) -> Result<()> {
+    ///
+    /// # Safety
+    /// The value is what the local's destructor takes, in any thread.
+    pub unsafe fn set(self, value: *mut c_void) -> Result<()> {
         let (table, _) = self.met()?;
         self.put(table, value)
     }
@@ -202,7 +212,10 @@ impl Handle<Local> {
     }
 
     /// Sets an attribute of the calling thread's.
-    pub fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
+    ///
+    /// # Safety
+    /// As for `set`.
+    pub unsafe fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
         let (table, destroy) = self.met()?;
         let name = name.to_bytes();
         happens_before(self.slot()?.0);

@@ -1,6 +1,9 @@
 //! What Rust programs have beside the objects' methods: closures where C has a function and an argument, owners
 //! that give their references back, and guards that release what they hold.
 //!
+//! These are the safe way: what takes a function of C's and an argument, as `Handle::<Thread>::new` does, is unsafe,
+//! since nothing but a promise says that they go together.
+//!
 //! A closure that panics is reported to the excepthook of the thread that ran it, as `panic: MESSAGE`; the panic
 //! goes no further. No closure is ever run with a lock of the library held.
 
@@ -97,10 +100,23 @@ impl Handle<Thread> {
     /// ```
     pub fn from_fn<F: FnOnce() + Send + 'static>(closure: F) -> Result<Self> {
         let arg = Once::leak(closure);
-        let thread = Self::new(Some(Once::<F>::call), arg);
-        let owned = thread.and_then(|thread| owning(thread, thread, Once::<F>::destroy));
+        // SAFETY: `leak` made the argument for these two, and the closure may be sent.
+        let owned = unsafe {
+            let thread = Self::new(Some(Once::<F>::call), arg);
+            thread.and_then(|thread| owning(thread, thread, Once::<F>::destroy))
+        };
         // SAFETY: nobody has got it.
         owned.inspect_err(|_| unsafe { Once::<F>::destroy(arg) })
+    }
+}
+
+impl Handle<Thread> {
+    /// The current name; the default one is made with the first question.
+    pub fn name(self) -> Result<String> {
+        self.pinned(|_| {
+            // SAFETY: a thread's names end with NUL and are kept as long as its slot serves it, which is pinned.
+            Ok(unsafe { CStr::from_ptr(self.name_pointer()?) }.to_string_lossy().into_owned())
+        })
     }
 }
 
@@ -109,16 +125,27 @@ impl Handle<Timer> {
     /// dropped.
     pub fn from_fn<F: FnOnce() + Send + 'static>(interval: f64, closure: F) -> Result<Self> {
         let arg = Once::leak(closure);
-        let timer = Self::new(interval, Some(Once::<F>::call), arg);
-        let owned = timer.and_then(|timer| owning(timer, timer.thread()?, Once::<F>::destroy));
+        // SAFETY: as for a thread.
+        let owned = unsafe {
+            let timer = Self::new(interval, Some(Once::<F>::call), arg);
+            timer.and_then(|timer| owning(timer, timer.thread()?, Once::<F>::destroy))
+        };
         // SAFETY: nobody has got it.
         owned.inspect_err(|_| unsafe { Once::<F>::destroy(arg) })
     }
 }
 
 /// A new object whose thread destroys its argument; the object goes if that cannot be.
-fn owning<T: Kind>(new: Handle<T>, thread: Handle<Thread>, destroy: crate::Destructor) -> Result<Handle<T>> {
-    match thread.set_arg_destructor(Some(destroy)) {
+///
+/// # Safety
+/// `destroy` takes the argument.
+unsafe fn owning<T: Kind>(
+    new: Handle<T>,
+    thread: Handle<Thread>,
+    destroy: crate::Destructor,
+) -> Result<Handle<T>> {
+    // SAFETY: the caller's promise.
+    match unsafe { thread.set_arg_destructor(Some(destroy)) } {
         Ok(()) => Ok(new),
         Err(error) => {
             let _ = new.free();
@@ -192,10 +219,9 @@ impl<F: Fn() + Send + Sync + 'static> ActionBarrier<F> {
         }
         let action = Arc::new(action);
         let arg = Arc::as_ptr(&action).cast_mut().cast();
-        Ok(ActionBarrier {
-            barrier: Owned(Handle::<Barrier>::new(parties, Some(call::<F>), arg)?),
-            _action: action,
-        })
+        // SAFETY: the action outlives the barrier, as is said above, and may be called by any thread.
+        let barrier = unsafe { Handle::<Barrier>::new(parties, Some(call::<F>), arg)? };
+        Ok(ActionBarrier { barrier: Owned(barrier), _action: action })
     }
 }
 
@@ -254,7 +280,9 @@ unsafe impl<T: Send> Sync for ThreadLocal<T> {}
 impl<T: Send + 'static> ThreadLocal<T> {
     /// Without values.
     pub fn new() -> Result<Self> {
-        Ok(ThreadLocal { local: Owned(Handle::<Local>::new(Some(Self::destroy))?), _init: None })
+        // SAFETY: all that is ever set is from `Arc::into_raw`.
+        let local = unsafe { Handle::<Local>::new(Some(Self::destroy))? };
+        Ok(ThreadLocal { local: Owned(local), _init: None })
     }
 
     /// The closure makes each thread's value, at its first call here. If it panics, the thread has none.
@@ -266,7 +294,8 @@ impl<T: Send + 'static> ThreadLocal<T> {
         }
         let init: Arc<Init<T>> = Arc::new(Box::new(init));
         let arg = Arc::as_ptr(&init).cast_mut().cast();
-        let local = Handle::<Local>::new_with_init(call::<T>, arg, Some(Self::destroy))?;
+        // SAFETY: as in `new`; the init outlives the local, and may be called by any thread.
+        let local = unsafe { Handle::<Local>::new_with_init(call::<T>, arg, Some(Self::destroy))? };
         Ok(ThreadLocal { local: Owned(local), _init: Some(init) })
     }
 
@@ -291,8 +320,8 @@ impl<T: Send + 'static> ThreadLocal<T> {
     /// Sets the calling thread's value; the former one is dropped.
     pub fn set(&self, value: T) -> Result<()> {
         let value = Arc::into_raw(Arc::new(value)).cast_mut().cast();
-        // SAFETY: refused, it is still ours.
-        self.local.set(value).inspect_err(|_| unsafe { Self::destroy(value) })
+        // SAFETY: it is what `destroy` takes; refused, it is still ours.
+        unsafe { self.local.set(value).inspect_err(|_| Self::destroy(value)) }
     }
 
     /// Drops the calling thread's value. False if it has none.

@@ -92,8 +92,11 @@ fn begin(thread: &'static Thread) {
 }
 
 impl Handle<Thread> {
-    /// A thread that will call `target(arg)`.
-    pub fn new(target: Option<Target>, arg: *mut c_void) -> Result<Self> {
+    /// A thread that will call `target(arg)`. The safe way is [`Handle::<Thread>::from_fn`].
+    ///
+    /// # Safety
+    /// `arg` is what `target` takes, in another thread, whenever the thread is started.
+    pub unsafe fn new(target: Option<Target>, arg: *mut c_void) -> Result<Self> {
         Thread::create(inherited_daemon(), target, arg)
     }
 
@@ -104,7 +107,7 @@ impl Handle<Thread> {
 
     /// The current name; the default one is made with the first question. The pointer stays valid as long as
     /// the handle.
-    pub fn name(self) -> Result<*const c_char> {
+    pub(crate) fn name_pointer(self) -> Result<*const c_char> {
         name::of(self)
     }
 
@@ -134,12 +137,18 @@ impl Handle<Thread> {
     }
 
     /// Has the argument destroyed once it is not needed any more; before start.
-    pub fn set_arg_destructor(self, destroy: Option<Destructor>) -> Result<()> {
+    ///
+    /// # Safety
+    /// `destroy` takes the thread's argument, in any thread, which nobody else uses once the thread has ended.
+    pub unsafe fn set_arg_destructor(self, destroy: Option<Destructor>) -> Result<()> {
         self.set_up(|thread| thread.set_destroy(destroy))
     }
 
     /// Overrides what it runs; before start.
-    pub fn set_run(self, run: Option<Run>) -> Result<()> {
+    ///
+    /// # Safety
+    /// `run` takes the thread's argument, in another thread.
+    pub unsafe fn set_run(self, run: Option<Run>) -> Result<()> {
         self.set_up(|thread| thread.set_run(run))
     }
 

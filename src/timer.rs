@@ -14,8 +14,12 @@ use crate::thread;
 use crate::time;
 
 impl Handle<Timer> {
-    /// A timer that will call `function(arg)` so many seconds after its start.
-    pub fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
+    /// A timer that will call `function(arg)` so many seconds after its start. The safe way is
+    /// [`Handle::<Timer>::from_fn`].
+    ///
+    /// # Safety
+    /// `arg` is what `function` takes, in another thread, whenever the timer is due.
+    pub unsafe fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
         time::interval(interval)?;
         let thread = Thread::create_kept(TIMER | thread::inherited_daemon(), function, arg)?;
         // The timer keeps it; if there is none, nobody does, and the argument stays the caller's.
@@ -61,8 +65,9 @@ mod tests {
     fn it_fires_once_or_not_at_all() {
         let fired = AtomicU32::new(0);
         let arg = (&raw const fired).cast_mut().cast();
-        let soon = Handle::<Timer>::new(0.01, Some(count), arg).unwrap();
-        let never = Handle::<Timer>::new(f64::INFINITY, Some(count), arg).unwrap();
+        // SAFETY: the counter lives until both are over.
+        let [soon, never] = [0.01, f64::INFINITY]
+            .map(|after| unsafe { Handle::<Timer>::new(after, Some(count), arg) }.unwrap());
         soon.start().unwrap();
         never.start().unwrap();
         assert_eq!(soon.thread().unwrap().join(Timeout::FOREVER), Ok(true));

@@ -17,10 +17,8 @@ fn failures() -> (MutexGuard<'static, ()>, Arc<Mutex<Vec<String>>>) {
     let failures = Arc::new(Mutex::new(Vec::new()));
     let hook = failures.clone();
     threading::set_excepthook(move |thread, kind, message| {
-        // SAFETY: a thread's name lives as long as the thread.
-        let name = unsafe { CStr::from_ptr(thread.name().unwrap()) };
-        let text = [name, kind, message].map(|text| text.to_string_lossy());
-        hook.lock().unwrap().push(text.join(": "));
+        let [kind, message] = [kind, message].map(CStr::to_string_lossy);
+        hook.lock().unwrap().push(format!("{}: {kind}: {message}", thread.name().unwrap()));
     });
     (turn, failures)
 }

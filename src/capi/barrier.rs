@@ -43,13 +43,17 @@ use crate::time::Timeout;
 ///         THREADING_ERR_NO_MEMORY
 ///
 /// Blocks: never. Thread safety: any thread. Python: `threading.Barrier(parties, action)`. Since 0.1.0.
+///
+/// # Safety
+/// The callbacks take their arguments.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_barrier_new(
+pub unsafe extern "C" fn threading_barrier_new(
     parties: usize,
     action: threading_action,
     arg: *mut c_void,
 ) -> *mut threading_barrier {
-    handle(|| Handle::<Barrier>::new(parties, action, arg))
+    // SAFETY: the caller's promise.
+    handle(|| unsafe { Handle::<Barrier>::new(parties, action, arg) })
 }
 
 /// Takes one more reference to a barrier.

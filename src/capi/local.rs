@@ -39,9 +39,13 @@ use crate::handle::Handle;
 /// \return the local, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
 ///
 /// Blocks: never. Thread safety: any thread. Python: `threading.local()`. Since 0.1.0.
+///
+/// # Safety
+/// The destructor takes whatever is set.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_local_new(destroy: threading_destructor) -> *mut threading_local {
-    handle(|| Handle::<Local>::new(destroy))
+pub unsafe extern "C" fn threading_local_new(destroy: threading_destructor) -> *mut threading_local {
+    // SAFETY: the caller's promise.
+    handle(|| unsafe { Handle::<Local>::new(destroy) })
 }
 
 /// Makes a local whose value init(arg) makes in each thread.
@@ -57,13 +61,17 @@ pub extern "C" fn threading_local_new(destroy: threading_destructor) -> *mut thr
 ///
 /// Blocks: never. Thread safety: any thread. Python: a subclass of `threading.local` with its own
 /// `__init__()`. Since 0.1.0.
+///
+/// # Safety
+/// The callbacks take their arguments.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_local_new_with_init(
+pub unsafe extern "C" fn threading_local_new_with_init(
     init: threading_local_init,
     arg: *mut c_void,
     destroy: threading_destructor,
 ) -> *mut threading_local {
-    handle(|| Handle::<Local>::new_with_init(init.ok_or(Error::NoCallback)?, arg, destroy))
+    // SAFETY: the caller's promise.
+    handle(|| unsafe { Handle::<Local>::new_with_init(init.ok_or(Error::NoCallback)?, arg, destroy) })
 }
 
 /// Takes one more reference to a local.
@@ -100,9 +108,16 @@ pub extern "C" fn threading_local_free(local: *mut threading_local) -> threading
 ///
 /// Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
 /// `data.value = value`. Since 0.1.0.
+///
+/// # Safety
+/// The value is what the destructor takes.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_local_set(local: *mut threading_local, value: *mut c_void) -> threading_status {
-    status(|| object(local).set(value))
+pub unsafe extern "C" fn threading_local_set(
+    local: *mut threading_local,
+    value: *mut c_void,
+) -> threading_status {
+    // SAFETY: the caller's promise.
+    status(|| unsafe { object(local).set(value) })
 }
 
 /// Tells the calling thread's value: the fast way.
@@ -176,7 +191,7 @@ pub unsafe extern "C" fn threading_local_set_attr(
     status(|| {
         let local = object(local);
         // SAFETY: the caller's promise.
-        local.set_attr(local.argument(unsafe { text(name) })?, value)
+        unsafe { local.set_attr(local.argument(text(name))?, value) }
     })
 }
 

@@ -48,9 +48,16 @@ use crate::{Run, Thread};
 ///
 /// Blocks: never. Thread safety: any thread. Python: `threading.Thread(target=target, args=(arg,))`.
 /// Since 0.1.0.
+///
+/// # Safety
+/// The callbacks take their arguments.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_thread_new(target: threading_target, arg: *mut c_void) -> *mut threading_thread {
-    handle(|| Handle::<Thread>::new(target, arg))
+pub unsafe extern "C" fn threading_thread_new(
+    target: threading_target,
+    arg: *mut c_void,
+) -> *mut threading_thread {
+    // SAFETY: the caller's promise.
+    handle(|| unsafe { Handle::<Thread>::new(target, arg) })
 }
 
 /// Takes one more reference to a thread.
@@ -113,7 +120,7 @@ pub unsafe extern "C" fn threading_thread_set_name(
 /// Blocks: never. Thread safety: any thread. Python: `thread.name`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_name(thread: *mut threading_thread) -> *const c_char {
-    value(|| object(thread).name())
+    value(|| object(thread).name_pointer())
 }
 
 /// Makes a thread a daemon, or not. Before start only.
@@ -176,12 +183,16 @@ pub extern "C" fn threading_thread_set_stack_size(
 /// \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
 ///
 /// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+///
+/// # Safety
+/// It takes the thread's argument.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_thread_set_arg_destructor(
+pub unsafe extern "C" fn threading_thread_set_arg_destructor(
     thread: *mut threading_thread,
     destroy: threading_destructor,
 ) -> threading_status {
-    status(|| object(thread).set_arg_destructor(destroy))
+    // SAFETY: the caller's promise.
+    status(|| unsafe { object(thread).set_arg_destructor(destroy) })
 }
 
 /// Overrides what a thread runs. Before start only.
@@ -192,14 +203,18 @@ pub extern "C" fn threading_thread_set_arg_destructor(
 /// \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
 ///
 /// Blocks: never. Thread safety: any thread. Python: a subclass with its own `run()`. Since 0.1.0.
+///
+/// # Safety
+/// It takes the thread's argument.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_thread_set_run(
+pub unsafe extern "C" fn threading_thread_set_run(
     thread: *mut threading_thread,
     run: threading_run,
 ) -> threading_status {
     // SAFETY: both are functions of the same arguments, but for how they call the thread's pointer.
     let run = unsafe { core::mem::transmute::<threading_run, Option<Run>>(run) };
-    status(|| object(thread).set_run(run))
+    // SAFETY: the caller's promise.
+    status(|| unsafe { object(thread).set_run(run) })
 }
 
 /// Calls target(arg), which is what a thread does if its run is not overridden.

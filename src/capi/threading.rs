@@ -214,8 +214,14 @@ pub extern "C" fn threading_sleep(seconds: f64) -> threading_status {
 ///
 /// Blocks: never. Thread safety: any thread. Python: `threading._register_atexit(callback, arg)`. Since
 /// 0.1.0.
+///
+/// # Safety
+/// The callbacks take their arguments.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_atexit(callback: threading_callback, arg: *mut c_void) -> threading_status {
+pub unsafe extern "C" fn threading_atexit(
+    callback: threading_callback,
+    arg: *mut c_void,
+) -> threading_status {
     status(|| exit::at_exit(callback.ok_or(Error::NoCallback)?, arg))
 }
 
@@ -261,8 +267,11 @@ pub extern "C-unwind" fn threading_shutdown_timeout(seconds: f64) -> threading_s
 /// \param arg the hook's last argument
 ///
 /// Blocks: never. Thread safety: any thread. Python: `threading.excepthook = hook`. Since 0.1.0.
+///
+/// # Safety
+/// The callbacks take their arguments.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_set_excepthook(hook: threading_excepthook, arg: *mut c_void) {
+pub unsafe extern "C" fn threading_set_excepthook(hook: threading_excepthook, arg: *mut c_void) {
     let _ = guard(|| {
         // SAFETY: both are functions of the same arguments, but for how they call the thread's pointer.
         let hook = unsafe { core::mem::transmute::<threading_excepthook, Option<ExceptHook>>(hook) };

@@ -45,13 +45,17 @@ use crate::handle::Handle;
 ///
 /// Blocks: never. Thread safety: any thread. Python:
 /// `threading.Timer(interval, function, args=(arg,))`. Since 0.1.0.
+///
+/// # Safety
+/// The callbacks take their arguments.
 #[unsafe(no_mangle)]
-pub extern "C" fn threading_timer_new(
+pub unsafe extern "C" fn threading_timer_new(
     interval: f64,
     function: threading_target,
     arg: *mut c_void,
 ) -> *mut threading_timer {
-    handle(|| Handle::<Timer>::new(interval, function, arg))
+    // SAFETY: the caller's promise.
+    handle(|| unsafe { Handle::<Timer>::new(interval, function, arg) })
 }
 
 /// Takes one more reference to a timer.

@@ -93,9 +93,9 @@ impl<T> Handle<T> {
     /// No handle at all.
     pub const NULL: Self = Self::from_bits(0);
 
-    /// Any number, handle or not.
+    /// Any number, handle or not. Not for Rust programs, whose objects live as long as what owns their handles.
     #[inline(always)]
-    pub const fn from_bits(bits: usize) -> Self {
+    pub(crate) const fn from_bits(bits: usize) -> Self {
         Handle { bits, kind: PhantomData }
     }
 

@@ -9,7 +9,8 @@ use threading::model::{Model, fly, spawn};
 use threading::{Barrier, Error, Handle, Timeout};
 
 fn barrier(parties: usize) -> Handle<Barrier> {
-    Handle::<Barrier>::new(parties, None, ptr::null_mut()).unwrap()
+    // SAFETY: there is no action.
+    unsafe { Handle::<Barrier>::new(parties, None, ptr::null_mut()) }.unwrap()
 }
 
 fn all_go_on(parties: usize, rounds: usize) -> impl Fn() + Send + Sync + 'static {
@@ -98,7 +99,8 @@ fn the_action_runs_once_before_anybody_goes_on() {
     Model::new("barrier: the action runs once before anybody goes on").preemptions(2).check(|| {
         let done = Arc::new(Plain::new(0));
         let arg = Arc::as_ptr(&done).cast_mut().cast();
-        let barrier = Handle::<Barrier>::new(2, Some(act), arg).unwrap();
+        // SAFETY: what the action takes outlives the barrier.
+        let barrier = unsafe { Handle::<Barrier>::new(2, Some(act), arg) }.unwrap();
         let other = spawn(move || barrier.wait().unwrap());
         let mine = barrier.wait().unwrap();
         let other = other.join().unwrap();
