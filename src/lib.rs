@@ -4,6 +4,10 @@ mod atomic;
 mod barrier;
 pub mod capi;
 mod condition;
+#[cfg(not(fault))]
+mod defect;
+#[cfg(fault)]
+pub mod defect;
 mod detector;
 mod error;
 mod event;

@@ -6,6 +6,7 @@ use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
+use crate::defect::{Place, contain, inject};
 use crate::detector::unseen;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
@@ -72,17 +73,25 @@ pub fn sleep(timeout: Timeout) {
 extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
     // SAFETY: `launch` gave a thread that keeps itself as long as its system thread runs.
     let thread: &'static Thread = unsafe { &*thread.cast() };
-    unseen(|| begin(thread));
+    unseen(|| {
+        if contain(|| begin(thread)).is_none() {
+            // Others wait for what it says of itself.
+            contain(|| begin(thread));
+        }
+    });
     // SAFETY: whoever made the thread promised that target and argument go together.
     let result = unsafe { thread.run_or_override() };
     unseen(|| {
-        thread.set_result(result);
-        thread.destroy_arg();
+        contain(|| {
+            thread.set_result(result);
+            thread.destroy_arg();
+        })
     });
     result
 }
 
 fn begin(thread: &'static Thread) {
+    inject(Place::Entry);
     identity::become_ident(thread.ident());
     per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
     thread.set_native_id(identity::native_id() as u32);

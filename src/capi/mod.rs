@@ -6,8 +6,7 @@
 
 #![expect(non_camel_case_types, reason = "the names of C")]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use crate::defect::{self, Place};
 use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -33,6 +32,10 @@ use types::Opaque;
 /// The object that C names by this pointer, whatever it is.
 #[inline(always)]
 fn object<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
+    #[cfg(fault)]
+    if defect::fault::is_armed() {
+        return Handle::NULL;
+    }
     Handle::from_bits(handle.addr())
 }
 
@@ -45,7 +48,11 @@ fn pointer<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
 /// The one guard under which every export runs: a defect of ours stays ours.
 #[inline(always)]
 fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
-    detector::unseen(|| catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Error::Internal)))
+    let guarded = || {
+        defect::inject(Place::Call);
+        call()
+    };
+    detector::unseen(|| defect::contain(guarded).unwrap_or(Err(Error::Internal)))
 }
 
 #[cold]

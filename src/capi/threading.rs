@@ -50,7 +50,7 @@ use core::ffi::{CStr, c_char, c_void};
 
 use super::status::{THREADING_TIMED_OUT, threading_status};
 use super::types::{threading_callback, threading_excepthook, threading_thread, threading_thread_list};
-use super::{guard, handle, object, outcome, status, value};
+use super::{failed, guard, handle, object, outcome, status, value};
 use crate::error::{Error, Result};
 use crate::runtime::{excepthook, exit, identity, registry};
 use crate::time::Timeout;
@@ -272,7 +272,7 @@ pub extern "C-unwind" fn threading_shutdown_timeout(seconds: f64) -> threading_s
 /// The callbacks take their arguments.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_set_excepthook(hook: threading_excepthook, arg: *mut c_void) {
-    let _ = guard(|| {
+    status(|| {
         // SAFETY: both are functions of the same arguments, but for how they call the thread's pointer.
         let hook = unsafe { core::mem::transmute::<threading_excepthook, Option<ExceptHook>>(hook) };
         excepthook::set(hook, arg);
@@ -300,7 +300,12 @@ pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> thre
         Ok(hook)
     });
     // SAFETY: as in `threading_set_excepthook`.
-    unsafe { core::mem::transmute::<Option<ExceptHook>, threading_excepthook>(hook.unwrap_or(None)) }
+    unsafe {
+        core::mem::transmute::<Option<ExceptHook>, threading_excepthook>(hook.unwrap_or_else(|error| {
+            failed(error);
+            None
+        }))
+    }
 }
 
 /// Tells the excepthook of something that the calling thread could not handle.

@@ -59,7 +59,9 @@ impl<T: Forget> Guarded<T> {
         }
         #[cfg(model)]
         crate::model::cell::touch(self.data.get());
-        Guard { guarded: self }
+        let guard = Guard { guarded: self };
+        crate::defect::inject(crate::defect::Place::Locked);
+        guard
     }
 
     #[cold]

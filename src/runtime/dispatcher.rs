@@ -21,6 +21,7 @@ use super::heap::{Entry, Heap};
 use super::life::{TIMER, Thread};
 use super::pending::{self, Timer};
 use super::{end, identity, registry, system, values};
+use crate::defect::{Place, contain, inject};
 use crate::detector::{happens_after, seen, unseen};
 use crate::error::Result;
 use crate::handle::Handle;
@@ -79,11 +80,17 @@ fn lead_and_stand_by() {
     system::set_name(None, c"threading-timer");
     let epoch = park::fork::epoch();
     let native_id = identity::native_id() as u32;
-    while let Some(lead) = stand_by() {
+    // After a defect the part goes on where it was; the functions run outside of what is contained, since they may
+    // leave by pthread_exit.
+    loop {
+        let Some(part) = contain(stand_by) else { continue };
+        let Some(lead) = part else { break };
         per_thread::with(|mine| mine.lead.set(lead));
         let mut now = Deadline(0);
         let mut over = None;
-        while let Some(timer) = next_due(lead, &mut now, over) {
+        loop {
+            let Some(due) = contain(|| next_due(lead, &mut now, &mut over)) else { continue };
+            let Some(timer) = due else { break };
             // SAFETY: it has begun, and keeps itself until it is over.
             run(unsafe { timer.living_thread() }, native_id);
             if park::fork::epoch() != epoch {
@@ -97,8 +104,9 @@ fn lead_and_stand_by() {
 
 /// The leader's: ends the timer whose function is over, if there is one, and sleeps until the next is due;
 /// one step if one is already. `None` if it has been relieved. The clock was last read at `now`.
-fn next_due(lead: u32, now: &mut Deadline, mut over: Option<&'static Timer>) -> Option<&'static Timer> {
+fn next_due(lead: u32, now: &mut Deadline, over: &mut Option<&'static Timer>) -> Option<&'static Timer> {
     loop {
+        inject(Place::Dispatcher);
         let mut registry = registry::lock();
         // SAFETY: it keeps itself until `let_go`, below.
         let ended = over.take().map(|over| (registry.end_timer(unsafe { over.living_thread() }), over));
@@ -276,20 +284,24 @@ impl Timers {
 
 /// Runs a timer's function as the timer's thread, on the system thread with this number.
 fn run(thread: &'static Thread, native_id: u32) {
-    // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
-    let _ = end::arm();
-    thread.set_native_id(native_id);
-    identity::become_ident(thread.ident());
-    per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
-    happens_after(thread);
+    contain(|| {
+        // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
+        let _ = end::arm();
+        thread.set_native_id(native_id);
+        identity::become_ident(thread.ident());
+        per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
+        happens_after(thread);
+    });
     // SAFETY: whoever made the timer promised that function and argument go together.
     let result = seen(|| unsafe { thread.run_or_override() });
     if !thread.is(TIMER) {
         // The function has forked: in the child its thread is the main one.
         return;
     }
-    thread.set_result(result);
-    leave(thread);
+    contain(|| {
+        thread.set_result(result);
+        leave(thread);
+    });
 }
 
 /// After a timer's function: what it was and had on this system thread goes.

@@ -12,6 +12,7 @@ use core::ffi::c_void;
 use super::life::{DUMMY, MAIN, RETURNED, TIMER, Thread};
 use super::pending::Timer;
 use super::{dispatcher, exit, identity, registry, values};
+use crate::defect::{Place, contain, inject};
 use crate::detector::{retire, seen, unseen, watches};
 use crate::error::{Error, Result};
 use crate::handle::{Handle, spare};
@@ -102,16 +103,20 @@ fn begin_round() {
     unseen(|| end_round(rounds));
 }
 
+/// One round, in parts: a defect in one of them must not keep the end itself from being told.
 fn end_round(rounds: u32) {
-    if let Some(thread) = current()
-        && !thread.is(MAIN | DUMMY | RETURNED)
-    {
-        if thread.is(TIMER) {
-            dispatcher::left_by_exit(thread);
-        } else {
-            thread.destroy_arg();
+    contain(|| {
+        inject(Place::End);
+        if let Some(thread) = current()
+            && !thread.is(MAIN | DUMMY | RETURNED)
+        {
+            if thread.is(TIMER) {
+                dispatcher::left_by_exit(thread);
+            } else {
+                thread.destroy_arg();
+            }
         }
-    }
+    });
     let is_main = registry::is_main(identity::ident());
     // In the last round, ThreadSanitizer has left the thread, and code that it has instrumented cannot run there:
     // before a detector's eyes, the last two rounds are one.
@@ -121,7 +126,10 @@ fn end_round(rounds: u32) {
         _ => 1,
     };
     for _ in 0..if is_main { 0 } else { destructions } {
-        values::destroy_round();
+        contain(|| {
+            inject(Place::End);
+            values::destroy_round();
+        });
     }
     if rounds < LAST && ask_again().is_ok() {
         return;
@@ -131,10 +139,17 @@ fn end_round(rounds: u32) {
         seen(exit::main_has_left);
     }
     per_thread::with(|mine| mine.end_rounds.set(LAST));
-    Handle::<Thread>::give_back_spare();
-    Handle::<Timer>::give_back_spare();
-    values::give_back();
-    Waiter::give_back();
+    contain(|| {
+        inject(Place::End);
+        Handle::<Thread>::give_back_spare();
+        Handle::<Timer>::give_back_spare();
+        values::give_back();
+        Waiter::give_back();
+    });
+    contain(tell_end);
+}
+
+fn tell_end() {
     match current() {
         Some(dummy) if dummy.is(DUMMY) => {
             registry::remove(dummy);

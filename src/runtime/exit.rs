@@ -7,6 +7,7 @@ use crate::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
 use super::{identity, registry, system, values};
+use crate::defect::{Place, contain, inject};
 use crate::detector::{self, happens_after, happens_before, unseen};
 use crate::error::{Error, Result};
 use crate::park;
@@ -68,13 +69,16 @@ extern "C" fn hook() {
             // SAFETY: as in `need`.
             unsafe { libc::atexit(hook) };
         }
+        contain(|| inject(Place::Exit));
         // Without a limit, it cannot fail.
-        let _ = shutdown(Timeout::FOREVER);
-        if registry::is_main(identity::ident()) {
-            values::destroy_all();
-        }
+        let _ = contain(|| shutdown(Timeout::FOREVER));
+        contain(|| {
+            if registry::is_main(identity::ident()) {
+                values::destroy_all();
+            }
+        });
         if detector::watches() {
-            registry::leave_behind();
+            contain(registry::leave_behind);
         }
     });
 }

@@ -4,6 +4,7 @@
 //! forgets (`park::fork`).
 
 use super::{end, excepthook, exit, identity, name, registry, stacks, values};
+use crate::defect::{Place, contain, inject};
 use crate::handle::arena::ARENAS;
 use crate::park;
 
@@ -16,10 +17,14 @@ pub(crate) fn prepare_for_forks() {
 
 /// In the order in which they may be taken inside of each other.
 extern "C" fn before() {
-    // Whoever forks goes on in the child under the number that it has here.
-    identity::ident();
-    // The child will not ask the loader.
-    stacks::are_executable();
+    contain(|| {
+        inject(Place::Fork);
+        // Whoever forks goes on in the child under the number that it has here.
+        identity::ident();
+        // The child will not ask the loader.
+        stacks::are_executable();
+    });
+    // To take them and to give them back is all that cannot be contained: the child has all of them or none.
     exit::hold();
     values::hold();
     registry::hold();
@@ -49,10 +54,11 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     park::fork::begin_child();
     let_go();
-    exit::begin_child();
-    values::begin_child();
-    registry::begin_child();
-    stacks::begin_child();
+    contain(|| inject(Place::Fork));
+    contain(exit::begin_child);
+    contain(values::begin_child);
+    contain(registry::begin_child);
+    contain(stacks::begin_child);
     // The child's main thread may leave by pthread_exit.
-    let _ = end::arm();
+    let _ = contain(end::arm);
 }

@@ -26,15 +26,18 @@ pub(crate) mod system;
 mod table;
 pub(crate) mod values;
 
+use crate::defect::contain;
 use crate::detector;
 
 /// Run by the loader: forks are prepared for, and if main loads the library, its end will be announced.
 extern "C" fn load() {
-    detector::look();
-    fork::prepare_for_forks();
-    if identity::is_first_thread() {
-        let _ = end::arm();
-    }
+    contain(|| {
+        detector::look();
+        fork::prepare_for_forks();
+        if identity::is_first_thread() {
+            let _ = end::arm();
+        }
+    });
 }
 
 #[used]

@@ -1,0 +1,107 @@
+//! Defects of ours: a panic of the library's own code ends where it is caught. It becomes an error of the call in which
+//! it came; in a thread of the library's, or in a call of libc's, it is reported, and what comes next goes on.
+//!
+//! The panic's message, with its place in the source, is printed by Rust's panic hook; the line that says whose defect
+//! it is follows it.
+//!
+//! Functions without a guard cannot panic: they look into a table of constants, or at the calling thread's last error.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Does something of the library's own; `None` if that panics. No callback may leave through it, by `pthread_exit` or
+/// otherwise.
+#[inline(always)]
+pub(crate) fn contain<R>(step: impl FnOnce() -> R) -> Option<R> {
+    if cfg!(model) {
+        // A panic is how the checkers fail.
+        return Some(step());
+    }
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(result) => Some(result),
+        Err(_) => {
+            report();
+            None
+        }
+    }
+}
+
+#[cold]
+fn report() {
+    const LINE: &[u8] = b"libthreading: this was a defect of the library, caught at its boundary\n";
+    // SAFETY: so many bytes, which are only read. Where stderr is closed, nobody wants to know.
+    unsafe { libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len()) };
+}
+
+/// Where a test can have the library panic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Place {
+    /// At the beginning of a call.
+    Call = 1,
+    /// With one of the small locks held.
+    Locked,
+    /// Where a thread begins.
+    Entry,
+    /// In the timers' thread, between two functions.
+    Dispatcher,
+    /// In each part of a thread's end.
+    End,
+    /// In the handlers of a fork.
+    Fork,
+    /// In the handler of the process's exit.
+    Exit,
+}
+
+/// Panics, if a test wants it.
+#[cfg(not(fault))]
+#[inline(always)]
+pub(crate) fn inject(_: Place) {}
+
+#[cfg(fault)]
+pub(crate) use fault::inject;
+
+/// The faults of tests/panics.rs: compiled with `--cfg fault` only.
+#[cfg(fault)]
+pub mod fault {
+    pub use super::Place;
+    use core::cell::Cell;
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    thread_local! {
+        static ARMED: Cell<Option<Place>> = const { Cell::new(None) };
+    }
+    static ANYWHERE: AtomicU32 = AtomicU32::new(0);
+    static FIRED: AtomicU32 = AtomicU32::new(0);
+
+    /// Has the calling thread panic at its next time at this place.
+    pub fn arm(place: Place) {
+        ARMED.set(Some(place));
+    }
+
+    /// Has whichever thread comes to this place first panic there.
+    pub fn arm_anybody(place: Place) {
+        ANYWHERE.store(place as u32, Ordering::SeqCst);
+    }
+
+    /// How often a panic has come since this was last asked.
+    pub fn fired() -> u32 {
+        FIRED.swap(0, Ordering::SeqCst)
+    }
+
+    /// Whether the calling thread's next call is to panic: it takes no short way past the guard.
+    pub(crate) fn is_armed() -> bool {
+        ARMED.get() == Some(Place::Call)
+    }
+
+    #[track_caller]
+    pub(crate) fn inject(place: Place) {
+        let mine = ARMED.get() == Some(place);
+        let anybody =
+            || ANYWHERE.compare_exchange(place as u32, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if mine || anybody() {
+            ARMED.set(None);
+            FIRED.fetch_add(1, Ordering::SeqCst);
+            panic!("a fault at {place:?}, for the test");
+        }
+    }
+}
