@@ -7,7 +7,7 @@
 #![cfg(fault)]
 
 use core::ffi::{c_int, c_void};
-use core::ptr::{null, null_mut};
+use core::ptr::null_mut;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -203,7 +203,7 @@ fn each_export_answers_a_panic_with_an_error() {
     assert!(!threading_version().is_null() && threading_version_number() != 0);
     assert!(!threading_status_name(0).is_null() && !threading_status_message(0).is_null());
     threading_clear_last_error();
-    assert!(threading_last_error() == THREADING_OK && threading_last_error_message() != null());
+    assert!(threading_last_error() == THREADING_OK && !threading_last_error_message().is_null());
     assert_eq!(fault::fired(), 0);
     assert_eq!(threading_lock_acquire(lock), THREADING_ERR_INTERNAL);
     assert_eq!(fault::fired(), 1);
