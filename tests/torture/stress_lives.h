@@ -223,8 +223,7 @@ static inline void locals_worker(struct worker *worker)
             atomic_fetch_add(&locals->created, 1);
             status = threading_local_set(local, value);
             value_given(value, status);
-            if (status == THREADING_OK)
-                latest[which] = value;
+            latest[which] = status == THREADING_OK ? value : NULL; /* once refused, it is gone for all */
             break;
         case 2:
             atomic_fetch_add(&locals->created, 1);
@@ -239,8 +238,7 @@ static inline void locals_worker(struct worker *worker)
                 status = threading_local_del_attr(local, name);
             } else {
                 status = threading_local_del(local);
-                if (status != THREADING_ERR_HANDLE)
-                    latest[which] = NULL;
+                latest[which] = NULL;
             }
             TORTURE_CHECK(status == THREADING_OK || status == THREADING_NO_VALUE || status == THREADING_ERR_HANDLE);
             break;
