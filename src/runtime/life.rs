@@ -374,10 +374,8 @@ impl Thread {
     pub(crate) fn join(&'static self, deadline: Deadline) -> Result<bool> {
         let has_system_thread = !self.is(MAIN | TIMER | DUMMY);
         loop {
-            if self.is_over() {
-                return Ok(true);
-            }
             match self.state() {
+                OVER => return Ok(self.is_over()),
                 ALIVE if has_system_thread => {
                     if self.go(ALIVE, REAPING) {
                         return self.reap(|stack| self.join_system_thread(stack, deadline));

@@ -14,7 +14,8 @@ unsafe extern "C-unwind" fn count(value: *mut c_void) {
 }
 
 fn local() -> Handle<Local> {
-    Handle::<Local>::new(Some(count)).unwrap()
+    // SAFETY: all values are counters, which outlive the local.
+    unsafe { Handle::<Local>::new(Some(count)) }.unwrap()
 }
 
 fn value(counter: &Arc<AtomicU32>) -> *mut c_void {
@@ -29,7 +30,7 @@ fn each_value_is_destroyed_once() {
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let destroyed = destroyed.clone();
-                spawn(move || match local.set(value(&destroyed)) {
+                spawn(move || match unsafe { local.set(value(&destroyed)) } {
                     Ok(()) => true,
                     Err(error) => {
                         assert_eq!(error, Error::Handle);
@@ -53,8 +54,8 @@ fn so_is_each_attribute() {
         let thread = {
             let destroyed = destroyed.clone();
             spawn(move || {
-                let set = local.set_attr(c"a", value(&destroyed)).is_ok();
-                u32::from(set) + u32::from(local.set_attr(c"b", value(&destroyed)).is_ok())
+                let set = unsafe { local.set_attr(c"a", value(&destroyed)) }.is_ok();
+                u32::from(set) + u32::from(unsafe { local.set_attr(c"b", value(&destroyed)) }.is_ok())
             })
         };
         local.free().unwrap();
@@ -71,7 +72,10 @@ fn a_replaced_value_is_destroyed_by_who_replaces_it() {
         let thread = {
             let destroyed = destroyed.clone();
             spawn(move || {
-                destroyed.iter().map(|counter| local.set(value(counter)).is_ok()).collect::<Vec<_>>()
+                destroyed
+                    .iter()
+                    .map(|counter| unsafe { local.set(value(counter)) }.is_ok())
+                    .collect::<Vec<_>>()
             })
         };
         local.free().unwrap();
@@ -89,7 +93,7 @@ fn the_next_local_in_the_slot_has_no_value() {
         let destroyed = Arc::new(AtomicU32::new(0));
         let thread = {
             let destroyed = destroyed.clone();
-            spawn(move || local.set(value(&destroyed)).is_ok())
+            spawn(move || unsafe { local.set(value(&destroyed)) }.is_ok())
         };
         local.free().unwrap();
         let newer = self::local();

@@ -29,9 +29,12 @@ unsafe extern "C-unwind" fn destroy(arg: *mut c_void) {
 
 fn timer(fate: &Arc<Fate>, milliseconds: u32) -> Handle<Timer> {
     let arg = Arc::as_ptr(fate).cast_mut().cast();
-    let timer = Handle::<Timer>::new(f64::from(milliseconds) / 1e3, Some(run), arg).unwrap();
-    timer.thread().unwrap().set_arg_destructor(Some(destroy)).unwrap();
-    timer
+    // SAFETY: both take a fate, which outlives the timer.
+    unsafe {
+        let timer = Handle::<Timer>::new(f64::from(milliseconds) / 1e3, Some(run), arg).unwrap();
+        timer.thread().unwrap().set_arg_destructor(Some(destroy)).unwrap();
+        timer
+    }
 }
 
 fn join(timer: Handle<Timer>) {
@@ -118,13 +121,14 @@ fn each_of_several_has_its_moment() {
 }
 
 unsafe extern "C-unwind" fn wait(arg: *mut c_void) -> *mut c_void {
-    let event = Handle::<Event>::from_bits(arg as usize);
-    assert_eq!(event.wait(Timeout::FOREVER), Ok(true));
+    // SAFETY: the model gives an event's handle, which outlives the timer.
+    assert_eq!(unsafe { *arg.cast::<Handle<Event>>() }.wait(Timeout::FOREVER), Ok(true));
     arg
 }
 
 unsafe extern "C-unwind" fn set(arg: *mut c_void) -> *mut c_void {
-    Handle::<Event>::from_bits(arg as usize).set().unwrap();
+    // SAFETY: as above.
+    unsafe { *arg.cast::<Handle<Event>>() }.set().unwrap();
     arg
 }
 
@@ -132,9 +136,14 @@ unsafe extern "C-unwind" fn set(arg: *mut c_void) -> *mut c_void {
 fn a_function_that_blocks_delays_no_other() {
     Model::new("timer: a function that blocks delays no other").check(|| {
         let event = Handle::<Event>::new().unwrap();
-        let arg = event.bits() as *mut c_void;
-        let blocked = Handle::<Timer>::new(0.0, Some(wait), arg).unwrap();
-        let other = Handle::<Timer>::new(1e-3, Some(set), arg).unwrap();
+        let arg = (&raw const event).cast_mut().cast();
+        // SAFETY: both take an event's handle, which outlives the timers.
+        let (blocked, other) = unsafe {
+            (
+                Handle::<Timer>::new(0.0, Some(wait), arg).unwrap(),
+                Handle::<Timer>::new(1e-3, Some(set), arg).unwrap(),
+            )
+        };
         blocked.start().unwrap();
         other.start().unwrap();
         fly();
