@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loom::sync::atomic as modelled;
 
@@ -222,10 +222,13 @@ pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u6
     loop {
         let runs = Arc::new(machine::AtomicU64::new(0));
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(setting("MODEL_PREEMPTIONS", model.preemptions as u64) as usize);
+        let preemptions = setting("MODEL_PREEMPTIONS", model.preemptions as u64) as usize;
+        builder.preemption_bound = Some(preemptions);
         builder.max_branches = 100_000;
-        builder.checkpoint_interval = 1000;
-        builder.max_duration = Some(Duration::from_secs(setting("MODEL_SECONDS", 3600)));
+        builder.checkpoint_interval = 100;
+        let limit = Duration::from_secs(setting("MODEL_SECONDS", 3600));
+        builder.max_duration = Some(limit);
+        let began = Instant::now();
         let checked = catch_unwind(AssertUnwindSafe(|| {
             let (run, runs) = (run.clone(), runs.clone());
             builder.check(move || {
@@ -235,7 +238,11 @@ pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u6
         }));
         super::RUNS.set(false);
         match checked {
-            Ok(()) => return runs.load(Ordering::Relaxed),
+            Ok(()) => {
+                let whole = if began.elapsed() < limit { "all" } else { "as many as time allows" };
+                println!("{}: {whole} with {preemptions} preemptions", model.name);
+                return runs.load(Ordering::Relaxed);
+            }
             Err(payload) if payload.is::<Learned>() => {}
             Err(payload) => {
                 println!("{}: broken in run {}", model.name, runs.load(Ordering::Relaxed));
