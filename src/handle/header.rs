@@ -16,12 +16,15 @@
 //! |---|---|
 //! | 0 to 5 | the generation |
 //! | 6 `DYING` | the last reference has been given back, and it is being decided whether that is allowed |
-//! | 8 to 35 | the callers' references |
+//! | 7 `LAST_KEPT` | while `DYING`: that reference was the library's |
+//! | 8 to 35 | the callers' references; while `DYING`, 8 to 37 are the epoch of the fork to which the decider belongs |
 //! | 36 to 63 | the library's own references |
 //!
 //! Alive as long as either count is above zero. From (1, 0) or (0, 1) the last one goes to `DYING` (acquire
 //! and release); from there back (`revive`, release) or on to zero (`bury`, release). Whoever meets `DYING`
-//! waits for the decision, which takes no lock that is held across a wait or a callback of the caller's.
+//! waits for the decision, which takes no lock that is held across a wait or a callback of the caller's; but in a
+//! child of fork that does not have the decider, whoever comes first decides by whether the object lives (acquire
+//! and release).
 //!
 //! # `pins`: who still looks at the slot
 //!
@@ -50,6 +53,8 @@ pub(crate) const LIVE: u64 = 64;
 pub(crate) const TAG: u64 = 127;
 
 const DYING: u64 = 64;
+const LAST_KEPT: u64 = 128;
+const DECIDER_SHIFT: u32 = 8;
 /// One reference of a caller's.
 pub(super) const USER: u64 = 1 << 8;
 /// One of the library's own.
@@ -77,6 +82,16 @@ fn users(refs: u64) -> u64 {
 
 fn kept(refs: u64) -> u64 {
     refs / KEPT
+}
+
+/// The last reference is being given back, by a thread of this process.
+fn dying(refs: u64) -> u64 {
+    refs & GENERATION | DYING | u64::from(epoch()) << DECIDER_SHIFT
+}
+
+/// It was not given back.
+fn undecided(refs: u64) -> u64 {
+    refs & GENERATION | if refs & LAST_KEPT == 0 { USER } else { KEPT }
 }
 
 impl Header {
@@ -124,6 +139,7 @@ impl Header {
             }
             if refs & DYING != 0 {
                 spin_loop();
+                self.decide_for_the_lost(refs);
                 refs = self.refs.load(Ordering::Relaxed);
                 continue;
             }
@@ -136,6 +152,16 @@ impl Header {
                 Err(now) => refs = now,
             }
         }
+    }
+
+    /// If the decider stayed behind in a parent process: without it, the object has its last reference still, or is gone.
+    fn decide_for_the_lost(&self, refs: u64) {
+        if (refs >> DECIDER_SHIFT) as u32 == epoch() {
+            return;
+        }
+        let generation = refs & GENERATION;
+        let decided = if self.is(generation | LIVE) { undecided(refs) } else { generation };
+        let _ = self.refs.compare_exchange(refs, decided, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     pub(super) fn add_user(&self, tag: u64) -> Result<()> {
@@ -160,7 +186,7 @@ impl Header {
     pub(super) fn drop_user(&self, tag: u64) -> Result<bool> {
         let refs = self.change_refs(tag, |refs| match (users(refs), kept(refs)) {
             (0, _) => Err(Error::Handle),
-            (1, 0) => Ok(refs | DYING),
+            (1, 0) => Ok(dying(refs)),
             _ => Ok(refs - USER),
         })?;
         Ok(refs & DYING != 0)
@@ -170,7 +196,7 @@ impl Header {
     pub(super) fn drop_kept(&self, tag: u64) -> bool {
         let refs = self.change_refs(tag, |refs| match (users(refs), kept(refs)) {
             (_, 0) => Err(Error::Internal),
-            (0, 1) => Ok(refs | DYING),
+            (0, 1) => Ok(dying(refs) | LAST_KEPT),
             _ => Ok(refs - KEPT),
         });
         debug_assert!(refs.is_ok());
@@ -179,8 +205,9 @@ impl Header {
 
     /// The object was busy: its last reference stays with whoever wanted to give it back.
     pub(super) fn revive(&self, tag: u64) {
-        debug_assert_eq!(self.refs.load(Ordering::Relaxed) & GENERATION, tag & GENERATION);
-        self.refs.fetch_and(!DYING, Ordering::Release);
+        let refs = self.refs.load(Ordering::Relaxed);
+        debug_assert_eq!(refs & GENERATION, tag & GENERATION);
+        self.refs.store(undecided(refs), Ordering::Release);
     }
 
     pub(super) fn bury(&self, tag: u64) {
@@ -190,7 +217,7 @@ impl Header {
     /// Whether nothing but one reference of the library's keeps it; a snapshot.
     pub(crate) fn is_kept_once(&self) -> bool {
         let refs = self.refs.load(Ordering::Relaxed);
-        users(refs) == 0 && kept(refs) == 1
+        refs & DYING == 0 && users(refs) == 0 && kept(refs) == 1
     }
 
     fn change_pins(&self, change: impl Fn(u64) -> u64) -> u64 {
@@ -248,5 +275,46 @@ impl Header {
         self.refs.store(generation + 1, Ordering::Relaxed);
         self.word.store(generation + 1, Ordering::Release);
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAG_OF_FIRST: u64 = 1 | LIVE;
+
+    /// As a child of fork finds it whose parent had another thread in the midst of the last free.
+    fn left_undecided(last: u64) -> Header {
+        let header = Header {
+            word: AtomicU64::new(0),
+            refs: AtomicU64::new(0),
+            pins: AtomicU64::new(0),
+            next_free: AtomicU64::new(0),
+        };
+        header.begin_life(1, 0, last);
+        let was_last = if last == USER {
+            header.drop_user(TAG_OF_FIRST).unwrap()
+        } else {
+            header.drop_kept(TAG_OF_FIRST)
+        };
+        assert!(was_last);
+        let elsewhere = header.refs.load(Ordering::Relaxed) ^ 1 << DECIDER_SHIFT;
+        header.refs.store(elsewhere, Ordering::Relaxed);
+        header
+    }
+
+    #[test]
+    fn what_the_parent_was_about_to_decide_is_decided_in_the_child() {
+        let header = left_undecided(USER);
+        header.add_user(TAG_OF_FIRST).unwrap();
+        assert_eq!(users(header.refs.load(Ordering::Relaxed)), 2);
+        let header = left_undecided(KEPT);
+        header.add_user(TAG_OF_FIRST).unwrap();
+        assert_eq!(kept(header.refs.load(Ordering::Relaxed)), 1);
+        let header = left_undecided(USER);
+        header.end_life(TAG_OF_FIRST);
+        assert_eq!(header.add_user(TAG_OF_FIRST), Err(Error::Handle));
+        assert_eq!(header.drop_user(TAG_OF_FIRST), Err(Error::Handle));
     }
 }
