@@ -110,7 +110,7 @@ static void one_party_waits_for_nobody(void)
 
 static void index_in_order_of_arrival(void)
 {
-    static const double seconds[] = {NAN, THREADING_FOREVER, INFINITY, THREADING_TIMEOUT_MAX, TEST_LIMIT};
+    const double seconds[] = {NAN, THREADING_FOREVER, INFINITY, THREADING_TIMEOUT_MAX, TEST_LIMIT};
     threading_barrier *b = new_barrier(6, NULL, NULL);
     struct party parties[5];
     for (size_t round = 0; round < TEST_COUNT(seconds); round++) {
@@ -563,7 +563,7 @@ static void *march_along(void *arg)
 {
     struct march *march = arg;
     int place = atomic_fetch_add(&march->places, 1);
-    for (long step = 1; step <= 10000; step++) {
+    for (long step = 1; step <= test_many(10000); step++) {
         size_t index = NO_INDEX;
         march->steps[place] = step;
         CHECK_STATUS(threading_barrier_wait(march->barrier, &index), THREADING_OK);
@@ -586,9 +586,9 @@ static void rounds_stay_apart(void)
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         join(threads[i]);
     join_foreign(foreign);
-    CHECK_INT(march.actions, 10000);
+    CHECK_INT(march.actions, test_many(10000));
     for (size_t i = 0; i < TEST_COUNT(march.indices); i++)
-        CHECK_INT(march.indices[i], 10000);
+        CHECK_INT(march.indices[i], test_many(10000));
     free_barrier(march.barrier);
 }
 

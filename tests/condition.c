@@ -528,7 +528,7 @@ static threading_status wait_for_level(void *arg)
 
 static void wait_for_goes_on_until_true(void)
 {
-    static const double seconds[] = {THREADING_FOREVER, TEST_LIMIT};
+    const double seconds[] = {THREADING_FOREVER, TEST_LIMIT};
     for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
         struct level level = {.condition = new_condition(), .seconds = seconds[i]};
         struct call call;

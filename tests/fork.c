@@ -814,7 +814,7 @@ static void check_old_and_new(void *arg)
 
 static void *fork_often(void *arg)
 {
-    for (int i = 0; i < 150; i++)
+    for (int i = 0; i < test_many(150); i++)
         in_child(check_old_and_new, arg);
     return arg;
 }

@@ -341,7 +341,7 @@ static void one_slot_reused_without_end(void)
 {
     threading_lock *stale = threading_lock_new(), *kept[1000];
     CHECK_STATUS(threading_lock_free(stale), THREADING_OK);
-    for (int i = 0; i < 300000; i++) {
+    for (int i = 0; i < test_many(300000); i++) {
         threading_lock *lock = threading_lock_new();
         CHECK(lock != NULL && lock != stale);
         CHECK(threading_lock_try_acquire(stale) == THREADING_ERR_HANDLE);
@@ -421,7 +421,7 @@ static void works_as_long_as_kept(void)
 
 static void *count_up_and_down(void *object)
 {
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < test_many(20000); i++) {
         CHECK_PTR(threading_event_ref(object), object);
         CHECK_STATUS(threading_event_free(object), THREADING_OK);
     }

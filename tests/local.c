@@ -606,6 +606,12 @@ static void init_uses_locals(void)
 
 enum { MANY = 5000 };
 
+/* An even number, so that half of them is one. */
+static size_t many_of_them(void)
+{
+    return (size_t)test_many(MANY) / 2 * 2;
+}
+
 static threading_local *many[MANY];
 static char cells[MANY + 1];
 static atomic_int count_destroyed;
@@ -619,11 +625,11 @@ static void count_one(void *value)
 static void *use_many_locals(void *arg)
 {
     size_t shift = arg != NULL;
-    for (size_t i = 0; i < MANY; i++) {
+    for (size_t i = 0; i < many_of_them(); i++) {
         CHECK_PTR(threading_local_get(many[i]), NULL);
         CHECK_STATUS(threading_local_set(many[i], &cells[i + shift]), THREADING_OK);
     }
-    for (size_t i = 0; i < MANY; i++)
+    for (size_t i = 0; i < many_of_them(); i++)
         CHECK_PTR(threading_local_get(many[i]), &cells[i + shift]);
     return NULL;
 }
@@ -631,30 +637,30 @@ static void *use_many_locals(void *arg)
 static void many_locals(void)
 {
     threading_thread *thread;
-    for (size_t i = 0; i < MANY; i++)
+    for (size_t i = 0; i < many_of_them(); i++)
         many[i] = local_new(count_one);
     atomic_store(&count_destroyed, 0);
     thread = spawn(use_many_locals, many);
     use_many_locals(NULL);
     join(thread);
-    CHECK_INT(atomic_load(&count_destroyed), MANY);
+    CHECK_INT(atomic_load(&count_destroyed), many_of_them());
     join_foreign(spawn_foreign(use_many_locals, many));
-    CHECK_INT(atomic_load(&count_destroyed), 2 * MANY);
-    for (size_t i = 0; i < MANY; i++) {
+    CHECK_INT(atomic_load(&count_destroyed), 2 * many_of_them());
+    for (size_t i = 0; i < many_of_them(); i++) {
         CHECK_PTR(threading_local_get(many[i]), &cells[i]);
         local_free(many[i]);
     }
-    CHECK_INT(atomic_load(&count_destroyed), 3 * MANY);
+    CHECK_INT(atomic_load(&count_destroyed), 3 * many_of_them());
 }
 
 static void *use_many_attributes(void *local)
 {
     char name[32];
-    for (size_t i = 0; i < MANY; i++) {
+    for (size_t i = 0; i < many_of_them(); i++) {
         snprintf(name, sizeof name, "attribute %zu", i);
         CHECK_STATUS(threading_local_set_attr(local, name, &cells[i]), THREADING_OK);
     }
-    for (size_t i = 0; i < MANY; i++) {
+    for (size_t i = 0; i < many_of_them(); i++) {
         void *value = NULL;
         snprintf(name, sizeof name, "attribute %zu", i);
         CHECK_STATUS(threading_local_get_attr(local, name, &value), THREADING_OK);
@@ -662,14 +668,14 @@ static void *use_many_attributes(void *local)
         if (i % 2 == 1)
             CHECK_STATUS(threading_local_del_attr(local, name), THREADING_OK);
     }
-    for (size_t i = 0; i < MANY; i += 999) {
+    for (size_t i = 0; i < many_of_them(); i += 999) {
         snprintf(name, sizeof name, "attribute %zu", i);
         if (i % 2 == 1)
             no_attr(local, name);
         else
             has_attr(local, name, &cells[i]);
     }
-    CHECK_INT(atomic_load(&count_destroyed), MANY / 2);
+    CHECK_INT(atomic_load(&count_destroyed), many_of_them() / 2);
     return NULL;
 }
 
@@ -678,16 +684,16 @@ static void many_attributes(void)
     threading_local *local = local_new(count_one);
     atomic_store(&count_destroyed, 0);
     join(spawn(use_many_attributes, local));
-    CHECK_INT(atomic_load(&count_destroyed), MANY);
+    CHECK_INT(atomic_load(&count_destroyed), many_of_them());
     atomic_store(&count_destroyed, 0);
     use_many_attributes(local);
     local_free(local);
-    CHECK_INT(atomic_load(&count_destroyed), MANY);
+    CHECK_INT(atomic_load(&count_destroyed), many_of_them());
 }
 
 static void new_locals_are_empty(void)
 {
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < test_many(20000); i++) {
         threading_local *local = local_new(NULL);
         CHECK_PTR(threading_local_get(local), NULL);
         CHECK_STATUS(threading_local_lookup(local, NULL), THREADING_NO_VALUE);
@@ -719,7 +725,7 @@ static bool all_are_ready(void *arg)
 static void thread_end_meets_free(void)
 {
     int threads = 4;
-    for (int round = 0; round < 300; round++) {
+    for (int round = 0; round < test_many(300); round++) {
         threading_local *local = local_new(count_one);
         threading_thread *ours[2];
         pthread_t foreign[2];

@@ -37,7 +37,7 @@ struct waiter {
     threading_event *event, *end;
     threading_barrier *barrier;
     threading_thread *other, *thread;
-    pthread_t system_thread;
+    _Atomic pthread_t system_thread;
     test_blocker blocker;
     atomic_int ready, done, may_end;
 };
@@ -578,7 +578,7 @@ static void event_calls_interrupted(void)
     handle(SIGALRM, toggle_in_handler, 0);
     handled = 0;
     alarms(50);
-    while (handled < 2000) {
+    while (handled < test_many(2000)) {
         threading_status status;
         CHECK_STATUS(threading_event_set(handler_event), THREADING_OK);
         status = threading_event_wait_timeout(handler_event, 0.000001);
@@ -623,7 +623,7 @@ static void releases_in_handlers(threading_semaphore *semaphore, long limit)
     for (int i = 0; i < 3; i++)
         threads[i] = spawn(take_units, &taken);
     alarms(100);
-    for (double end = now() + TEST_LIMIT; atomic_load(&released) + atomic_load(&refused) < 5000;) {
+    for (double end = now() + TEST_LIMIT; atomic_load(&released) + atomic_load(&refused) < test_many(5000);) {
         CHECK(now() < end);
         CHECK_INT(raise(SIGUSR1), 0);
         if (threading_semaphore_try_acquire(semaphore) == THREADING_OK)

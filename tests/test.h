@@ -31,8 +31,22 @@
 
 #include <threading.h>
 
+/* How many times longer everything takes than on a machine of its own: what runs the tests under a tool that is slow
+ * says so in TEST_SLOWNESS. */
+static inline int test_slowness(void)
+{
+    const char *slowness = getenv("TEST_SLOWNESS");
+    return slowness == NULL || atoi(slowness) < 1 ? 1 : atoi(slowness);
+}
+
+/* So many of something whose number tells nothing but how hard a test tries; fewer where all is slow. */
+static inline int test_many(int many)
+{
+    return many < test_slowness() ? 1 : many / test_slowness();
+}
+
 /* No state that a test waits for may take longer than this. */
-#define TEST_LIMIT 20.0
+#define TEST_LIMIT (20.0 * test_slowness())
 
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -167,7 +167,7 @@ static void named_while_freed(void)
 {
     struct doomed doomed = {.thread = NULL};
     threading_thread *namers[2] = {spawn(name_the_doomed, &doomed), spawn(name_the_doomed, &doomed)};
-    for (int i = 0; i < 100000; i++) {
+    for (int i = 0; i < test_many(100000); i++) {
         threading_thread *thread = thread_new(NULL, NULL);
         atomic_store(&doomed.thread, thread);
         if (i % 2 == 0)
@@ -725,7 +725,7 @@ static void *join_blocking(void *arg)
 
 static void many_joiners(void)
 {
-    static const double timeouts[] = {THREADING_FOREVER, TEST_LIMIT, INFINITY, THREADING_TIMEOUT_MAX};
+    const double timeouts[] = {THREADING_FOREVER, TEST_LIMIT, INFINITY, THREADING_TIMEOUT_MAX};
     threading_event *event = event_new();
     threading_thread *thread = spawn(wait_for_event, event), *ours[4];
     struct joiner joiners[8] = {{0}};
@@ -864,7 +864,7 @@ static void *exit_in_run(threading_thread *self, void *arg)
     pthread_exit(arg);
 }
 
-static pthread_t cancelled;
+static _Atomic pthread_t cancelled;
 
 static void *wait_for_cancel(void *arg)
 {
@@ -972,7 +972,7 @@ static void *reply(void *arg)
 static void ordered_memory(void)
 {
     struct parcel parcel;
-    for (int round = 0; round < 2000; round++) {
+    for (int round = 0; round < test_many(2000); round++) {
         threading_thread *thread = thread_new(reply, &parcel);
         for (int i = 0; i < 64; i++)
             parcel.before[i] = round + i;
@@ -995,16 +995,16 @@ static void *finish(void *semaphore)
 
 static void never_joined(void)
 {
-    enum { THREADS = 4000 };
+    int threads = test_many(4000);
     threading_semaphore *semaphore = threading_semaphore_new(200);
     CHECK(semaphore != NULL);
     atomic_store(&finished, 0);
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < threads; i++) {
         CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
         CHECK_STATUS(threading_thread_free(spawn(finish, semaphore)), THREADING_OK);
     }
     wait_until(main_is_alone, NULL);
-    CHECK_INT(atomic_load(&finished), THREADS);
+    CHECK_INT(atomic_load(&finished), threads);
     CHECK_INT(threading_semaphore_value(semaphore), 200);
     CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }

@@ -339,7 +339,7 @@ static void enumerate_order(void)
 
 static void alive_from_start_to_join(void)
 {
-    for (int round = 0; round < 1000; round++) {
+    for (int round = 0; round < test_many(1000); round++) {
         threading_thread *thread = threading_thread_new(NULL, NULL);
         CHECK(thread != NULL);
         CHECK_INT(threading_active_count(), 1);
@@ -375,7 +375,8 @@ static void idents(void)
 {
     enum { IDENTS = 1500 };
     static uint64_t all[IDENTS + 1];
-    for (int i = 0; i < IDENTS; i += 3) {
+    int threads = test_many(IDENTS / 3) * 3;
+    for (int i = 0; i < threads; i += 3) {
         threading_timer *timer = threading_timer_new(0, tell_ident, &all[i + 2]);
         CHECK(timer != NULL);
         join(spawn(tell_ident, &all[i]));
@@ -384,9 +385,9 @@ static void idents(void)
         CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
         CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
     }
-    all[IDENTS] = threading_get_ident();
-    qsort(all, IDENTS + 1, sizeof all[0], compare_idents);
-    for (int i = 0; i < IDENTS; i++)
+    all[threads] = threading_get_ident();
+    qsort(all, (size_t)threads + 1, sizeof all[0], compare_idents);
+    for (int i = 0; i < threads; i++)
         CHECK(all[i] != all[i + 1]);
 }
 

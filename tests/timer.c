@@ -306,7 +306,7 @@ static void count_destroyed(void *value)
 static void cancelled_in_time_or_not(void)
 {
     int in_time = 0, late = 0;
-    for (int round = 0; round < 3000; round++) {
+    for (int round = 0; round < test_many(3000); round++) {
         atomic_int fired = 0;
         threading_timer *timer = timer_new(round % 100 * 1e-6, count, &fired);
         threading_status status;
@@ -320,7 +320,7 @@ static void cancelled_in_time_or_not(void)
         CHECK_INT(atomic_load(&destroyed.calls), 1);
         *(status == THREADING_OK ? &in_time : &late) += 1;
     }
-    CHECK_INT(in_time + late, 3000);
+    CHECK_INT(in_time + late, test_many(3000));
 }
 
 /* --------------------------------------------------------------------------------------------- its thread */
@@ -567,15 +567,16 @@ static void many_pending(void)
 {
     enum { TIMERS = 10000 };
     static threading_timer *timers[TIMERS];
+    int many = test_many(TIMERS);
     atomic_int fired = 0;
     size_t before = tasks(); /* 1 in a fresh process */
-    for (int i = 0; i < TIMERS; i++)
+    for (int i = 0; i < many; i++)
         timers[i] = timer_start(60 + i % 977, count, &fired);
     CHECK(tasks() <= before + 3);
-    CHECK_INT(threading_active_count(), TIMERS + 1);
-    for (int i = 0; i < TIMERS; i++) {
-        CHECK_STATUS(threading_timer_cancel(timers[i * 7919 % TIMERS]), THREADING_OK);
-        join_and_free(timers[i * 7919 % TIMERS]);
+    CHECK_INT(threading_active_count(), many + 1);
+    for (int i = 0; i < many; i++) {
+        CHECK_STATUS(threading_timer_cancel(timers[i * 7919 % many]), THREADING_OK);
+        join_and_free(timers[i * 7919 % many]);
     }
     CHECK_INT(threading_active_count(), 1);
     CHECK_INT(atomic_load(&fired), 0);
@@ -585,13 +586,14 @@ static void many_at_once(void)
 {
     enum { TIMERS = 1000 };
     static threading_timer *timers[TIMERS];
+    int many = test_many(TIMERS);
     static atomic_int fired[TIMERS];
-    for (int i = 0; i < TIMERS; i++)
+    for (int i = 0; i < many; i++)
         timers[i] = timer_start(0.05, count, &fired[i]);
-    for (int i = 0; i < TIMERS; i++)
+    for (int i = 0; i < many; i++)
         CHECK_PTR(join_and_free(timers[i]), &fired[i]);
     nap(0.02);
-    for (int i = 0; i < TIMERS; i++)
+    for (int i = 0; i < many; i++)
         CHECK_INT(atomic_load(&fired[i]), 1);
 }
 

@@ -350,7 +350,7 @@ struct counter {
 static void *count(void *arg)
 {
     struct counter *counter = arg;
-    for (int i = 0; i < 25000; i++) {
+    for (int i = 0; i < test_many(25000); i++) {
         THREADING_WITH(counter->lock) {
             counter->value++;
             if (i % 2 == 0)
@@ -368,7 +368,7 @@ static void waits_for_its_turn(void)
         threads[i] = spawn(count, &counter);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         join(threads[i]);
-    CHECK_INT(counter.value, 100000);
+    CHECK_INT(counter.value, 4 * test_many(25000));
     CHECK_STATUS(threading_lock_free(counter.lock), THREADING_OK);
 }
 
