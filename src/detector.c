@@ -22,10 +22,10 @@ HIDDEN void threading_detector_happens_before(void *address);
 HIDDEN void threading_detector_happens_after(void *address);
 HIDDEN void threading_detector_leave_alone(void *start, size_t bytes);
 HIDDEN void threading_detector_holds_pointers(void *start, size_t bytes);
-HIDDEN void threading_detector_enter(void);
-HIDDEN void threading_detector_leave(void);
-HIDDEN unsigned threading_detector_leave_all(void);
-HIDDEN void threading_detector_enter_again(unsigned depth);
+HIDDEN unsigned threading_detector_enter(void);
+HIDDEN void threading_detector_leave(unsigned outside);
+HIDDEN unsigned threading_detector_show(void);
+HIDDEN void threading_detector_hide_again(unsigned was_hidden);
 HIDDEN void threading_detector_let_signals_in(void);
 HIDDEN void threading_detector_retire(void);
 HIDDEN uint32_t threading_detector_thread(void);
@@ -105,8 +105,8 @@ static void (*const __tsan_mutex_post_unlock)(void *, unsigned);
 
 enum { READ_LOCK = 1 << 3, TRY_LOCK = 1 << 4, TRY_LOCK_FAILED = 1 << 5, NOT_STATIC = 1 << 8 };
 
-/* How many calls of the library the thread is in whose accesses are its own. */
-static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned depth;
+/* The thread is in a call of the library, whose accesses are its own. */
+static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned hidden;
 
 /* ThreadSanitizer has taken its leave of the thread, which must not call it any more. */
 static __attribute__((tls_model("initial-exec"))) _Thread_local _Bool retired;
@@ -116,20 +116,9 @@ static _Bool has_tsan(void)
     return (tools & THREAD_SANITIZER) && !retired;
 }
 
-/* Stands for the library, where ThreadSanitizer wants a lock. */
+/* Stands for the library, where ThreadSanitizer wants a lock. What a lock does until it has been taken, it takes for
+ * the lock's own: here, for one that is tried and not taken. */
 static char library;
-
-/* What a lock does until it has been taken, ThreadSanitizer takes for the lock's own: here, for one that is
- * tried and not taken. */
-static void hide(void)
-{
-    __tsan_mutex_pre_lock(&library, TRY_LOCK);
-}
-
-static void show(void)
-{
-    __tsan_mutex_post_lock(&library, TRY_LOCK | TRY_LOCK_FAILED, 0);
-}
 
 /* ------------------------------------------------------------------------------------------------------ both */
 
@@ -157,9 +146,9 @@ void threading_detector_happens_before(void *address)
     if (tools & (HELGRIND | DRD))
         request(0, HAPPENS_BEFORE, (uintptr_t)address, 0, 0);
     if (has_tsan()) {
-        unsigned hidden = threading_detector_leave_all();
+        unsigned was_hidden = threading_detector_show();
         __tsan_release(address);
-        threading_detector_enter_again(hidden);
+        threading_detector_hide_again(was_hidden);
     }
 }
 
@@ -168,9 +157,9 @@ void threading_detector_happens_after(void *address)
     if (tools & (HELGRIND | DRD))
         request(0, HAPPENS_AFTER, (uintptr_t)address, 0, 0);
     if (has_tsan()) {
-        unsigned hidden = threading_detector_leave_all();
+        unsigned was_hidden = threading_detector_show();
         __tsan_acquire(address);
-        threading_detector_enter_again(hidden);
+        threading_detector_hide_again(was_hidden);
     }
 }
 
@@ -196,50 +185,52 @@ void threading_detector_let_signals_in(void)
 {
     if (has_tsan()) {
         const struct timespec moment = {.tv_nsec = 1};
-        unsigned hidden = threading_detector_leave_all();
+        unsigned was_hidden = threading_detector_show();
         int cancellable;
         pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellable);
         nanosleep(&moment, NULL);
         pthread_setcancelstate(cancellable, NULL);
-        threading_detector_enter_again(hidden);
+        threading_detector_hide_again(was_hidden);
     }
 }
 
 void threading_detector_retire(void)
 {
-    threading_detector_leave_all();
+    threading_detector_show();
     retired = 1;
 }
 
-void threading_detector_enter(void)
+/* The handler of a signal that comes in the midst of a call is not within it, for ThreadSanitizer. */
+unsigned threading_detector_enter(void)
 {
-    if (has_tsan()) {
-        hide();
-        depth++;
-    }
+    unsigned outside = hidden;
+    hidden = 0;
+    threading_detector_hide_again(1);
+    return outside;
 }
 
-void threading_detector_leave(void)
+void threading_detector_leave(unsigned outside)
 {
     /* A child of fork, or a thread that was left by pthread_exit on the way, has left already. */
-    if (has_tsan() && depth > 0) {
-        depth--;
-        show();
+    threading_detector_show();
+    hidden = outside;
+}
+
+unsigned threading_detector_show(void)
+{
+    unsigned was_hidden = hidden;
+    if (hidden && has_tsan())
+        __tsan_mutex_post_lock(&library, TRY_LOCK | TRY_LOCK_FAILED, 0);
+    hidden = 0;
+    return was_hidden;
+}
+
+void threading_detector_hide_again(unsigned was_hidden)
+{
+    if (was_hidden && has_tsan()) {
+        __tsan_mutex_pre_lock(&library, TRY_LOCK);
+        hidden = 1;
     }
-}
-
-unsigned threading_detector_leave_all(void)
-{
-    unsigned hidden = depth;
-    while (depth > 0)
-        threading_detector_leave();
-    return hidden;
-}
-
-void threading_detector_enter_again(unsigned hidden)
-{
-    while (hidden-- > 0)
-        threading_detector_enter();
 }
 
 uint32_t threading_detector_thread(void)
@@ -271,30 +262,30 @@ void threading_detector_lock_gone(void *lock)
 void threading_detector_lock_wanted(void *lock)
 {
     if (has_tsan()) {
-        unsigned hidden = threading_detector_leave_all();
+        unsigned was_hidden = threading_detector_show();
         __tsan_mutex_pre_lock(lock, READ_LOCK);
         __tsan_mutex_post_lock(lock, READ_LOCK | TRY_LOCK_FAILED, 0);
-        threading_detector_enter_again(hidden);
+        threading_detector_hide_again(was_hidden);
     }
 }
 
 void threading_detector_lock_taken(void *lock, int waited)
 {
     if (has_tsan()) {
-        unsigned hidden = threading_detector_leave_all();
+        unsigned was_hidden = threading_detector_show();
         unsigned flags = READ_LOCK | (waited ? 0 : TRY_LOCK);
         __tsan_mutex_pre_lock(lock, flags);
         __tsan_mutex_post_lock(lock, flags, 1);
-        threading_detector_enter_again(hidden);
+        threading_detector_hide_again(was_hidden);
     }
 }
 
 void threading_detector_lock_given(void *lock)
 {
     if (has_tsan()) {
-        unsigned hidden = threading_detector_leave_all();
+        unsigned was_hidden = threading_detector_show();
         __tsan_mutex_pre_unlock(lock, READ_LOCK);
         __tsan_mutex_post_unlock(lock, READ_LOCK);
-        threading_detector_enter_again(hidden);
+        threading_detector_hide_again(was_hidden);
     }
 }

@@ -45,10 +45,10 @@ unsafe extern "C" {
     fn threading_detector_happens_after(address: *mut c_void);
     fn threading_detector_leave_alone(start: *mut c_void, bytes: usize);
     fn threading_detector_holds_pointers(start: *mut c_void, bytes: usize);
-    fn threading_detector_enter();
-    fn threading_detector_leave();
-    fn threading_detector_leave_all() -> u32;
-    fn threading_detector_enter_again(hidden: u32);
+    fn threading_detector_enter() -> u32;
+    fn threading_detector_leave(outside: u32);
+    fn threading_detector_show() -> u32;
+    fn threading_detector_hide_again(hidden: u32);
     fn threading_detector_let_signals_in();
     fn threading_detector_retire();
     fn threading_detector_thread() -> u32;
@@ -131,16 +131,14 @@ pub(crate) fn holds_pointers(start: usize, bytes: usize) {
 /// What `f` reads and writes is the library's own. Not for what `pthread_exit` may leave, but within `seen`.
 #[inline(always)]
 pub(crate) fn unseen<R>(f: impl FnOnce() -> R) -> R {
-    let watched = watches() && found() != NONE;
-    if watched {
-        // SAFETY: given back below.
-        unsafe { threading_detector_enter() };
+    if !watches() || found() == NONE {
+        return f();
     }
+    // SAFETY: given back below.
+    let outside = unsafe { threading_detector_enter() };
     let result = f();
-    if watched {
-        // SAFETY: as above.
-        unsafe { threading_detector_leave() };
-    }
+    // SAFETY: as above.
+    unsafe { threading_detector_leave(outside) };
     result
 }
 
@@ -151,10 +149,10 @@ pub(crate) fn seen<R>(f: impl FnOnce() -> R) -> R {
         return f();
     }
     // SAFETY: undone below. If `f` is left by `pthread_exit`, so is what was unseen.
-    let hidden = unsafe { threading_detector_leave_all() };
+    let hidden = unsafe { threading_detector_show() };
     let result = f();
     // SAFETY: as above.
-    unsafe { threading_detector_enter_again(hidden) };
+    unsafe { threading_detector_hide_again(hidden) };
     result
 }
 
@@ -196,8 +194,12 @@ pub(crate) fn lock_made<T>(lock: &T) {
 /// A lock's object is gone.
 #[cold]
 pub(crate) fn lock_gone<T>(lock: &T) {
-    // SAFETY: as above.
-    unsafe { threading_detector_lock_gone(pointer(lock)) };
+    // Who has still to give it back must find it.
+    let notes = NOTES.lock();
+    if !notes.0.iter().any(|&(_, noted)| noted == pointer(lock) as usize) {
+        // SAFETY: as above.
+        unsafe { threading_detector_lock_gone(pointer(lock)) };
+    }
 }
 
 /// The calling thread is about to wait for a lock, or to take it.

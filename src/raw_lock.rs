@@ -207,6 +207,10 @@ impl<T: Lockable> Handle<T> {
         let taken = take()?;
         if taken {
             detector::lock_taken(lock, timeout == Timeout::FOREVER, lock.taker());
+            // Freed meanwhile: nobody will give it back.
+            if self.check().is_err() {
+                detector::lock_given(lock, lock.taker());
+            }
         }
         Ok(taken)
     }
