@@ -131,14 +131,14 @@ pub(crate) fn holds_pointers(start: usize, bytes: usize) {
 /// What `f` reads and writes is the library's own. Not for what `pthread_exit` may leave, but within `seen`.
 #[inline(always)]
 pub(crate) fn unseen<R>(f: impl FnOnce() -> R) -> R {
-    if !watches() || found() == NONE {
-        return f();
-    }
+    let watched = watches() && found() != NONE;
     // SAFETY: given back below.
-    let outside = unsafe { threading_detector_enter() };
+    let outside = if watched { unsafe { threading_detector_enter() } } else { 0 };
     let result = f();
-    // SAFETY: as above.
-    unsafe { threading_detector_leave(outside) };
+    if watched {
+        // SAFETY: as above.
+        unsafe { threading_detector_leave(outside) };
+    }
     result
 }
 
@@ -180,7 +180,7 @@ pub(crate) fn delays_signals() -> bool {
 /// Lets the handlers of signals run that have come meanwhile.
 #[cold]
 pub(crate) fn let_signals_in() {
-    // SAFETY: sleeps for a moment.
+    // SAFETY: runs what may run whenever a signal comes.
     unsafe { threading_detector_let_signals_in() };
 }
 
