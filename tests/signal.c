@@ -18,10 +18,11 @@ static void handle(int number, void (*handler)(int), int flags)
     CHECK_INT(sigaction(number, &action, NULL), 0);
 }
 
-/* Sends the process a SIGALRM every so many microseconds, or no more with 0. */
+/* Sends the process a SIGALRM every so many microseconds, or no more with 0. Not so often that it does nothing else. */
 static void alarms(int microseconds)
 {
-    struct itimerval interval = {{0, microseconds}, {0, microseconds}};
+    const int period = microseconds * test_slowness();
+    struct itimerval interval = {{0, period}, {0, period}};
     CHECK_INT(setitimer(ITIMER_REAL, &interval, NULL), 0);
 }
 
