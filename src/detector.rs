@@ -194,6 +194,7 @@ pub(crate) fn lock_made<T>(lock: &T) {
 /// A lock's object is gone.
 #[cold]
 pub(crate) fn lock_gone<T>(lock: &T) {
+    settle();
     // Who has still to give it back must find it.
     let notes = NOTES.lock();
     if !notes.0.iter().any(|&(_, noted)| noted == pointer(lock) as usize) {
