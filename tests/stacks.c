@@ -6,6 +6,13 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#if defined(__has_feature) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#elif __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1 };
 #else
@@ -146,7 +153,7 @@ static struct burst first, second;
 static void used_again(void)
 {
     const size_t sizes[] = {0, 2 * MIB, MIB, 256 * KIB, MIB + 12 * KIB, 3 * MIB + 1};
-    for (size_t round = 0; round < 12; round++) {
+    for (size_t round = 0; round < (size_t)test_many(12); round++) {
         /* Two bursts that overlap, of few and of all sizes. */
         begin_burst(&first, 30, sizes + round % 4, 1 + round % 3, 4 * MIB);
         begin_burst(&second, 18, sizes, TEST_COUNT(sizes), 4 * MIB);
