@@ -160,6 +160,12 @@ pub(crate) fn seen<R>(f: impl FnOnce() -> R) -> R {
 /// announces nothing any more.
 pub(crate) fn retire() {
     if watches() {
+        // SAFETY: asks only.
+        let me = unsafe { threading_detector_thread() };
+        let mut notes = NOTES.lock();
+        notes.takers.retain(|&taker| taker != me);
+        notes.left.retain(|&(taker, _)| taker != me);
+        drop(notes);
         // SAFETY: changes what is the calling thread's.
         unsafe { threading_detector_retire() };
     }
@@ -197,7 +203,7 @@ pub(crate) fn lock_gone<T>(lock: &T) {
     settle();
     // Who has still to give it back must find it.
     let notes = NOTES.lock();
-    if !notes.0.iter().any(|&(_, noted)| noted == pointer(lock) as usize) {
+    if !notes.left.iter().any(|&(_, noted)| noted == pointer(lock) as usize) {
         // SAFETY: as above.
         unsafe { threading_detector_lock_gone(pointer(lock)) };
     }
@@ -218,6 +224,7 @@ pub(crate) fn lock_taken<T>(lock: &T, waited: bool, taker: Option<&AtomicTaker>)
     if let Some(taker) = taker {
         // SAFETY: asks only.
         let me = unsafe { threading_detector_thread() };
+        join_takers(me);
         // Two that released it at once may have mistaken each other's turns.
         leave_note(lock, taker.swap(me, Ordering::Relaxed));
     }
@@ -247,11 +254,15 @@ pub(crate) type AtomicTaker = crate::atomic::AtomicU32;
 
 const NOBODY: u32 = 0;
 
-/// The notes: who took a lock that another has released, and where the lock lies.
-struct Notes(Vec<(u32, usize)>);
+struct Notes {
+    /// Who took a lock that another has released, and where the lock lies.
+    left: Vec<(u32, usize)>,
+    /// Who has ever taken a lock and has not ended: the others read no notes.
+    takers: Vec<u32>,
+}
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static NOTES: Guarded<Notes> = Guarded::new(Notes(Vec::new()));
+static NOTES: Guarded<Notes> = Guarded::new(Notes { left: Vec::new(), takers: Vec::new() });
 /// How many there are: a hint.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -260,8 +271,16 @@ impl Forget for Notes {
     fn forget(&mut self) {
         // Whoever took a lock in the parent is not here, but for the one that forked: for it an order may be seen
         // that was not.
-        core::mem::take(&mut self.0).leak();
+        core::mem::take(&mut self.left).leak();
+        core::mem::take(&mut self.takers).leak();
         COUNT.store(0, Ordering::Relaxed);
+    }
+}
+
+fn join_takers(me: u32) {
+    let mut notes = NOTES.lock();
+    if !notes.takers.contains(&me) && notes.takers.try_reserve(1).is_ok() {
+        notes.takers.push(me);
     }
 }
 
@@ -271,9 +290,9 @@ fn leave_note<T>(lock: &T, taker: u32) {
     }
     let mut notes = NOTES.lock();
     // Without memory for it, an order may be seen that was not.
-    if notes.0.try_reserve(1).is_ok() {
-        notes.0.push((taker, pointer(lock) as usize));
-        COUNT.store(notes.0.len(), Ordering::Relaxed);
+    if notes.takers.contains(&taker) && notes.left.try_reserve(1).is_ok() {
+        notes.left.push((taker, pointer(lock) as usize));
+        COUNT.store(notes.left.len(), Ordering::Relaxed);
     }
 }
 
@@ -285,14 +304,14 @@ fn settle() {
     // SAFETY: asks only.
     let me = unsafe { threading_detector_thread() };
     let mut notes = NOTES.lock();
-    notes.0.retain(|&(taker, lock)| {
+    notes.left.retain(|&(taker, lock)| {
         if taker == me {
             // SAFETY: as above; this thread took the lock.
             unsafe { threading_detector_lock_given(lock as *mut c_void) };
         }
         taker != me
     });
-    COUNT.store(notes.0.len(), Ordering::Relaxed);
+    COUNT.store(notes.left.len(), Ordering::Relaxed);
 }
 
 /// The system's allocator, whose memory the tools are told to leave alone.
