@@ -924,8 +924,12 @@ static bool main_is_alone(void *arg)
 
 static void free_of_a_running_thread(void)
 {
-    struct freed freed = {event_new(), 0};
-    threading_thread *thread = spawn(outlive_handle, &freed);
+    /* Nobody joins the thread: no other variable may come to lie there. */
+    static struct freed freed;
+    threading_thread *thread;
+    freed.event = event_new();
+    atomic_store(&freed.ended, 0);
+    thread = spawn(outlive_handle, &freed);
     CHECK_STATUS_KEEPS_ERROR(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
     /* The thread keeps its own object, and so the handle works. */
