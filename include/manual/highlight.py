@@ -23,12 +23,22 @@ PYTHON = {
 }
 PYTHON_KEYWORDS = """and as assert break class continue def del elif else except False finally for from global if import
 in is lambda None nonlocal not or pass raise return True try while with yield""".split()
+# A quote is a lifetime's as often as a character's: only strings are marked.
+RUST = {
+    "comment": r"//[^\n]*|/\*.*?\*/",
+    "string": r'\b[bc]?"(?:\\.|[^"\\])*"|"(?:\\.|[^"\\])*"',
+    "number": r"\b\d[\d._]*\w*",
+    "word": r"\w+",
+}
+RUST_KEYWORDS = """as break const continue else enum extern false fn for if impl in let loop match mod move mut pub ref
+return self Self static struct trait true type unsafe use where while""".split()
 SHELL = {"comment": r"(?<!\S)#[^\n]*", "string": r'"(?:\\.|[^"\\])*"|\'[^\']*\'', "word": r"[\w./-]+"}
 
 LANGUAGES = {
     "c": (C, C_KEYWORDS),
     "cpp": (C, CPP_KEYWORDS),
     "python": (PYTHON, PYTHON_KEYWORDS),
+    "rust": (RUST, RUST_KEYWORDS),
     "sh": (SHELL, []),
     "cmake": (SHELL, []),
     "text": ({}, []),
