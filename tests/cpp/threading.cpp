@@ -133,7 +133,9 @@ static void exit_waits()
     CHECK_EQUAL(pipe(ends), 0);
     CHECK_EQUAL(status_of_child([&] {
         static const int out = ends[1];
-        static threading::Event leaving;
+        // Never destroyed: a static that is newer than the library's exit hook, which is the parent's here, would be
+        // gone before the callbacks.
+        static threading::Event &leaving = *new threading::Event;
         threading_set_excepthook(
             [](threading_thread *, const char *, const char *message, void *) { CHECK(write(out, message, 1) == 1); },
             nullptr);
