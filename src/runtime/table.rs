@@ -6,11 +6,14 @@
 //!
 //! | key | value | meaning |
 //! |---|---|---|
-//! | 0 | | free; ends a search |
+//! | `FREE` | | free; ends a search |
 //! | a handle | `present` | this thread has a value |
 //! | a handle | not `present`, NULL | it has none, but the local has been met here: its init has run |
 //! | `GONE` | `present` | the local was freed, and the value is still to be destroyed: `round` tells whose it was |
 //! | `GONE` | not `present`, NULL | the local was freed; a search goes on |
+//!
+//! In the first cell the two marks are numbers of their own. So no cell holds a mark whose own search would begin
+//! there, and the first look takes no mark for a local, whatever it is asked for.
 //!
 //! The key is published with release after the rest; the owner's reads are of its own writes, but for `GONE`
 //! and the NULL beside it.
@@ -29,12 +32,22 @@ use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
 
+const FREE: usize = 0;
 const GONE: usize = 1;
+/// What the first cell adds to a mark: the search for it would begin at the second.
+const FIRST: usize = 64;
 
-/// Whether a caller's number may be looked for: a free cell and one that is gone have keys, too.
-#[inline(always)]
+/// Whether a caller's number may be looked for: it is none of the marks.
 fn is_handle(key: usize) -> bool {
-    key > GONE
+    key > GONE + FIRST
+}
+
+fn is_free(key: usize) -> bool {
+    key & !FIRST == FREE
+}
+
+fn is_gone(key: usize) -> bool {
+    key & !FIRST == GONE
 }
 
 struct ValueCell {
@@ -176,8 +189,7 @@ impl Table {
         let at = (key / 2) & self.last.get();
         // SAFETY: masked to the table's size; the owner, who reads, is the one who replaces its memory.
         let cell = unsafe { &*self.cells.get().byte_add(at) };
-        let found = cell.key.load(Ordering::Relaxed) == key && is_handle(key);
-        found.then(|| cell.value.load(Ordering::Relaxed))
+        (cell.key.load(Ordering::Relaxed) == key).then(|| cell.value.load(Ordering::Relaxed))
     }
 
     /// The owner's value for a local with this key, if the local has been met.
@@ -193,7 +205,7 @@ impl Table {
             let cell = unsafe { &*cells.add(at) };
             match cell.key.load(Ordering::Relaxed) {
                 found if found == key => return Some(cell.value.load(Ordering::Relaxed)),
-                0 => return None,
+                found if is_free(found) => return None,
                 _ => at = (at + 1) & mask,
             }
         }
@@ -211,9 +223,10 @@ impl Table {
 
     /// The owner finds no value any more of a local that is gone.
     pub(super) fn close(&self, key: usize) {
-        if let Some(cell) = self.guarded.lock().find(key) {
+        let rest = self.guarded.lock();
+        if let Some(cell) = rest.find(key) {
             cell.round.set(owner_of(key));
-            cell.key.store(GONE, Ordering::Relaxed);
+            rest.mark_gone(cell);
         }
     }
 
@@ -243,8 +256,9 @@ impl Table {
 
     /// Forgets a local that this thread has met while it was being freed.
     pub(crate) fn part(&self, key: usize) {
-        if let Some(cell) = self.guarded.lock().find(key) {
-            cell.key.store(GONE, Ordering::Relaxed);
+        let rest = self.guarded.lock();
+        if let Some(cell) = rest.find(key) {
+            rest.mark_gone(cell);
         }
     }
 
@@ -317,7 +331,7 @@ fn copied(name: &[u8]) -> Result<Vec<u8>> {
 impl ValueCell {
     /// Whether it is more than a cell through which a search goes on. Under the guard.
     fn is_used(&self) -> bool {
-        self.key.load(Ordering::Relaxed) > GONE || self.present.get()
+        is_handle(self.key.load(Ordering::Relaxed)) || self.present.get()
     }
 
     fn take(&self) -> Owed {
@@ -330,8 +344,8 @@ impl Rest {
     fn cells(count: usize) -> Result<Vec<ValueCell>> {
         let mut cells = Vec::new();
         cells.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
-        cells.extend((0..count).map(|_| ValueCell {
-            key: AtomicUsize::new(0),
+        cells.extend((0..count).map(|at| ValueCell {
+            key: AtomicUsize::new(if at == 0 { FREE + FIRST } else { FREE }),
             value: AtomicPtr::new(ptr::null_mut()),
             present: Cell::new(false),
             round: Cell::new(0),
@@ -340,13 +354,18 @@ impl Rest {
         Ok(cells)
     }
 
+    fn mark_gone(&self, cell: &ValueCell) {
+        let first = ptr::eq(cell, &raw const self.cells[0]);
+        cell.key.store(if first { GONE + FIRST } else { GONE }, Ordering::Relaxed);
+    }
+
     fn find(&self, key: usize) -> Option<&ValueCell> {
         let mask = self.cells.len() - 1;
         let mut at = slot_of(key, mask);
         loop {
             match self.cells[at].key.load(Ordering::Relaxed) {
                 found if found == key => return Some(&self.cells[at]),
-                0 => return None,
+                found if is_free(found) => return None,
                 _ => at = (at + 1) & mask,
             }
         }
@@ -359,8 +378,10 @@ impl Rest {
         loop {
             let cell = &self.cells[at];
             match cell.key.load(Ordering::Relaxed) {
-                GONE if cell.present.get() && cell.round.get() == owner_of(key) => return Some(cell),
-                0 => return None,
+                found if is_gone(found) && cell.present.get() && cell.round.get() == owner_of(key) => {
+                    return Some(cell);
+                }
+                found if is_free(found) => return None,
                 _ => at = (at + 1) & mask,
             }
         }
@@ -370,7 +391,7 @@ impl Rest {
     fn insert(&mut self, begin: usize, key: usize, destroy: Option<Destructor>) -> usize {
         let mask = self.cells.len() - 1;
         let mut at = begin;
-        while self.cells[at].key.load(Ordering::Relaxed) != 0 {
+        while !is_free(self.cells[at].key.load(Ordering::Relaxed)) {
             at = (at + 1) & mask;
         }
         self.cells[at].destroy.set(destroy);
@@ -386,8 +407,12 @@ impl Rest {
         self.used = 0;
         for cell in former.iter().filter(|cell| cell.is_used()) {
             let key = cell.key.load(Ordering::Relaxed);
-            let whose = if key == GONE { cell.round.get() as usize } else { key / 64 };
+            let gone = is_gone(key);
+            let whose = if gone { cell.round.get() as usize } else { key / 64 };
             let at = self.insert(whose & (self.cells.len() - 1), key, cell.destroy.get());
+            if gone {
+                self.mark_gone(&self.cells[at]);
+            }
             self.cells[at].present.set(cell.present.get());
             self.cells[at].round.set(cell.round.get());
             self.cells[at].value.store(cell.value.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -400,7 +425,7 @@ impl Rest {
         let round = self.round;
         while let Some(cell) = self.cells.get(*at) {
             *at += 1;
-            let closed = cell.key.load(Ordering::Relaxed) == GONE;
+            let closed = is_gone(cell.key.load(Ordering::Relaxed));
             if cell.present.get() && (closed || cell.round.get() < round) {
                 return Some(cell.take());
             }
