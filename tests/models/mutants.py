@@ -180,7 +180,7 @@ def main():
         missed += how is None
         print(f"{'MISSED' if how is None else 'found '} {name}: {MUTANTS[name][3]}"
               + ("" if how is None else f", {how}"), flush=True)
-    print(f"mutants: {len(chosen) - missed} of {len(chosen)} found")
+    print(f"mutants: figure: {len(chosen) - missed} of {len(chosen)} planted defects found")
     return 1 if missed or not chosen else 0
 
 
