@@ -62,7 +62,7 @@ fn a_time_that_runs_out_breaks_it_for_all_or_for_nobody() {
     Model::new("barrier: a time that runs out breaks it for all or for nobody").preemptions(2).check(|| {
         let barrier = barrier(2);
         let late = spawn(move || barrier.wait_timeout(Timeout::new(1e-3).unwrap()));
-        let clock = spawn(|| fly());
+        let clock = spawn(fly);
         let mine = barrier.wait();
         clock.join().unwrap();
         let late = late.join().unwrap();

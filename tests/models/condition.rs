@@ -72,7 +72,7 @@ fn one_notify_for_two() {
         let waiting = waiting.clone();
         spawn(move || wait(&waiting, Timeout::FOREVER))
     };
-    let clock = spawn(|| fly());
+    let clock = spawn(fly);
     condition.acquire().unwrap();
     let both = waiting.with(|(count, over)| {
         *over = *count < 2;
@@ -114,7 +114,7 @@ fn a_time_out_and_a_notify_agree() {
                 notified
             })
         };
-        let clock = spawn(|| fly());
+        let clock = spawn(fly);
         condition.acquire().unwrap();
         condition.notify(1).unwrap();
         condition.release().unwrap();

@@ -114,7 +114,7 @@ fn also_beside_one_that_looks() {
 fn times_out_or_not() {
     let event = event();
     let waiter = spawn(move || event.wait(milliseconds(1)).unwrap());
-    let clock = spawn(|| fly());
+    let clock = spawn(fly);
     event.set().unwrap();
     waiter.join().unwrap();
     clock.join().unwrap();

@@ -1,12 +1,12 @@
 //! Models of the local: its end against that of a thread. For shuttle: the tables of values are memory of the heap.
 #![cfg(model = "shuttle")]
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use threading::model::{Model, spawn};
-use threading::{Error, Handle, Local};
+use threading::{Error, Handle, Local, Result};
 
 unsafe extern "C-unwind" fn count(value: *mut c_void) {
     // SAFETY: the models give a counter, which outlives the local.
@@ -22,6 +22,16 @@ fn value(counter: &Arc<AtomicU32>) -> *mut c_void {
     Arc::as_ptr(counter).cast_mut().cast()
 }
 
+fn set(local: Handle<Local>, counter: &Arc<AtomicU32>) -> Result {
+    // SAFETY: a counter, as the local's destructor takes it.
+    unsafe { local.set(value(counter)) }
+}
+
+fn set_attr(local: Handle<Local>, name: &CStr, counter: &Arc<AtomicU32>) -> Result {
+    // SAFETY: as above.
+    unsafe { local.set_attr(name, value(counter)) }
+}
+
 #[test]
 fn each_value_is_destroyed_once() {
     Model::new("local: each value is destroyed once, by its thread's end or the local's").check(|| {
@@ -30,7 +40,7 @@ fn each_value_is_destroyed_once() {
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let destroyed = destroyed.clone();
-                spawn(move || match unsafe { local.set(value(&destroyed)) } {
+                spawn(move || match set(local, &destroyed) {
                     Ok(()) => true,
                     Err(error) => {
                         assert_eq!(error, Error::Handle);
@@ -54,8 +64,8 @@ fn so_is_each_attribute() {
         let thread = {
             let destroyed = destroyed.clone();
             spawn(move || {
-                let set = unsafe { local.set_attr(c"a", value(&destroyed)) }.is_ok();
-                u32::from(set) + u32::from(unsafe { local.set_attr(c"b", value(&destroyed)) }.is_ok())
+                let set = set_attr(local, c"a", &destroyed).is_ok();
+                u32::from(set) + u32::from(set_attr(local, c"b", &destroyed).is_ok())
             })
         };
         local.free().unwrap();
@@ -71,12 +81,7 @@ fn a_replaced_value_is_destroyed_by_who_replaces_it() {
         let destroyed: Vec<_> = (0..2).map(|_| Arc::new(AtomicU32::new(0))).collect();
         let thread = {
             let destroyed = destroyed.clone();
-            spawn(move || {
-                destroyed
-                    .iter()
-                    .map(|counter| unsafe { local.set(value(counter)) }.is_ok())
-                    .collect::<Vec<_>>()
-            })
+            spawn(move || destroyed.iter().map(|counter| set(local, counter).is_ok()).collect::<Vec<_>>())
         };
         local.free().unwrap();
         let set = thread.join().unwrap();
@@ -93,7 +98,7 @@ fn the_next_local_in_the_slot_has_no_value() {
         let destroyed = Arc::new(AtomicU32::new(0));
         let thread = {
             let destroyed = destroyed.clone();
-            spawn(move || unsafe { local.set(value(&destroyed)) }.is_ok())
+            spawn(move || set(local, &destroyed).is_ok())
         };
         local.free().unwrap();
         let newer = self::local();
