@@ -496,10 +496,11 @@ uint32_t threading_version_number(void);
  * library started are joined, those started meanwhile included, but for the caller and for threads
  * that are themselves in exit() or shutdown. exit() in a worker does not wait for itself; `_exit` and
  * `quick_exit` do not wait at all. pthread_exit() in `main` waits likewise, and then the process ends
- * with status 0, whatever daemons still run. All this is done by a handler of atexit(), registered
- * when it is first needed (the first start, threading_atexit(), a local's value in main): handlers
- * registered later run before the joins, earlier ones after them. Main's locals are destroyed after
- * the joins.
+ * with status 0, whatever daemons still run; but where `main` never called this library, nobody sees
+ * it leave, and daemons, or a timer that has ever been started, keep the process. All this is done by
+ * a handler of atexit(), registered when it is first needed (the first start, threading_atexit(), a
+ * local's value in main): handlers registered later run before the joins, earlier ones after them.
+ * Main's locals are destroyed after the joins.
  *
  * Fork. The child has one thread: the one that forked, with the same handle, name, daemon flag and
  * ident, and a new native id. It is the child's main thread, and alone in threading_enumerate(); one
@@ -665,7 +666,8 @@ threading_status threading_sleep(double seconds);
  * Has a function called when the process leaves, before its threads are waited for.
  *
  * The last one that was registered is called first. Each is called once, even if the shutdown has to
- * be called again. A child of fork inherits them.
+ * be called again; one that calls exit() ends there, and the process goes on with the next. A child of
+ * fork inherits them.
  *
  * \param callback what to call
  * \param arg its argument
