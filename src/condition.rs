@@ -36,7 +36,7 @@ use crate::park::waiter::{WAITING, Waiter};
 use crate::per_thread;
 use crate::raw_lock::{Lockable, RawLock};
 use crate::rlock::RLock;
-use crate::runtime::{end, system};
+use crate::runtime::{end, levels, system};
 use crate::time::{Deadline, Timeout};
 
 const QUEUED: u64 = 1 << 7;
@@ -140,10 +140,8 @@ impl UserLock {
 
     /// The caller holds the lock again, as often as before.
     fn restore(self, deeper: u32) {
-        if let UserLock::RLock(rlock) = self
-            && let Ok((rlock, _)) = rlock.slot()
-        {
-            rlock.set_deeper(deeper);
+        if let UserLock::RLock(rlock) = self {
+            levels::set(rlock.bits(), deeper);
         }
     }
 }

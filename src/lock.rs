@@ -2,8 +2,7 @@
 //!
 //! States and orderings: `raw_lock`. A held Lock shows `HELD` as its holder.
 
-use crate::atomic::AtomicU32;
-use crate::detector;
+use crate::detector::{self, AtomicTaker};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -48,8 +47,8 @@ impl Lockable for Lock {
         &self.raw
     }
 
-    fn taker(&self) -> Option<&AtomicU32> {
-        Some(&self.raw.deeper)
+    fn taker(&self) -> Option<&AtomicTaker> {
+        Some(&self.raw.taker)
     }
 }
 

@@ -8,7 +8,7 @@
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
-HIDDEN __attribute__((tls_model("initial-exec"))) _Thread_local _Alignas(64) unsigned char threading_per_thread[64];
+HIDDEN __attribute__((tls_model("initial-exec"))) _Thread_local _Alignas(64) unsigned char threading_per_thread[128];
 
 HIDDEN void *threading_per_thread_block(void);
 void *threading_per_thread_block(void)

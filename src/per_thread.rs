@@ -1,4 +1,4 @@
-//! What the library keeps for each system thread: one block of 64 bytes in static thread-local storage.
+//! What the library keeps for each system thread: one block of 128 bytes in static thread-local storage.
 //!
 //! Zero is the right initial value of every field. A block belongs to its thread alone; what other threads
 //! may touch (a waiter, a table of locals) lives elsewhere and is only pointed to from here.
@@ -22,17 +22,23 @@ pub(crate) struct PerThread {
     pub(crate) locals: Cell<usize>,
     /// The number of the last error, 0 if there is none. `capi`.
     pub(crate) error: Cell<u32>,
+    /// How often it has released a lock in a hurry. `raw_lock`.
+    pub(crate) hurried: Cell<u32>,
+    /// The RLock that it holds more than once. `runtime::levels`, as the next two.
+    pub(crate) nested: Cell<usize>,
+    /// Other such ones.
+    pub(crate) levels: Cell<usize>,
+    /// How often it holds the first one beyond the first time.
+    pub(crate) deeper: Cell<u32>,
     /// How often the thread's end has been announced. `runtime::end`.
     pub(crate) end_rounds: Cell<u32>,
     /// Under which lead it runs timers' functions. `runtime::dispatcher`.
     pub(crate) lead: Cell<u32>,
-    /// How often it has released a lock in a hurry. `raw_lock`.
-    pub(crate) hurried: Cell<u32>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) spares: [Cell<usize>; SPARES],
 }
 
-const _: () = assert!(size_of::<PerThread>() == 64, "src/per_thread.c reserves 64 bytes");
+const _: () = assert!(size_of::<PerThread>() == 128, "src/per_thread.c reserves 128 bytes");
 
 // Where inline assembly knows a shorter way, only the tests take this one.
 #[cfg(all(

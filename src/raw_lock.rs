@@ -31,9 +31,9 @@
 //! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
 //! release it any more, and they do without.
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU64, Ordering};
 
-use crate::detector;
+use crate::detector::{self, AtomicTaker};
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
@@ -78,8 +78,8 @@ pub(crate) struct RawLock {
     line: Guarded<Line>,
     /// Of those who stand in line, and of a condition's waiters, whom this lock's release wakes.
     patience: Patience,
-    /// An RLock's own, which would not find room beside this. A Lock's is for race detectors.
-    pub(crate) deeper: AtomicU32,
+    /// A Lock's own, which would not find room beside this.
+    pub(crate) taker: AtomicTaker,
 }
 
 struct Line {
@@ -179,7 +179,7 @@ pub(crate) trait Lockable: Kind {
     fn raw(&self) -> &RawLock;
 
     /// Where a lock that anybody may release remembers who took it, while a race detector watches.
-    fn taker(&self) -> Option<&AtomicU32>;
+    fn taker(&self) -> Option<&AtomicTaker>;
 }
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]

@@ -1,24 +1,21 @@
 //! RLock: Python's `threading.RLock`. Its owner may take it again, and has to release it as often.
 //!
 //! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an
-//! RLock whose owner has ended stays locked and is nobody's. `deeper` is the owner's alone: it is written
-//! between acquire and release, which order it, and is 0 whenever the lock is free. So a nested acquire or
-//! release changes one word of the owner's, and a first one none but the lock's.
+//! RLock whose owner has ended stays locked and is nobody's. How often the owner holds it beyond the first time,
+//! it keeps itself: `runtime::levels`. So a nested acquire or release changes one word of the owner's, and a first
+//! one none but the lock's.
 
-use crate::atomic::{AtomicU32, Ordering};
-
-use crate::detector;
+use crate::detector::{self, AtomicTaker};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::raw_lock::{Lockable, RawLock};
-use crate::runtime::identity;
+use crate::runtime::{identity, levels};
 use crate::time::Timeout;
 
 /// See the module.
 #[repr(C, align(64))]
 pub struct RLock {
-    /// `deeper` in it is how often the owner holds it beyond the first time.
     raw: RawLock,
 }
 
@@ -32,13 +29,7 @@ unsafe impl Kind for RLock {
 
     fn kill(&self, tag: u64, forced: bool) -> bool {
         let killed = self.raw.kill(tag, forced);
-        // Its owner may be about to write `deeper`, which must not be another lock's: so the slot is never used
-        // again.
-        let holder = self.raw.last_holder();
-        if killed && holder != 0 && holder != identity::key() {
-            self.raw.header.keep_out_of_use();
-        }
-        if detector::watches() && killed && holder == identity::key() {
+        if detector::watches() && killed && self.raw.last_holder() == identity::key() {
             detector::lock_given(self, self.taker());
         }
         killed
@@ -56,29 +47,12 @@ impl Lockable for RLock {
         &self.raw
     }
 
-    fn taker(&self) -> Option<&AtomicU32> {
+    fn taker(&self) -> Option<&AtomicTaker> {
         None
     }
 }
 
 impl RLock {
-    #[inline(always)]
-    fn deeper(&self) -> u32 {
-        self.raw.deeper.load(Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    pub(crate) fn set_deeper(&self, levels: u32) {
-        self.raw.deeper.store(levels, Ordering::Relaxed);
-    }
-
-    /// For the owner: one level more, unless there are too many.
-    #[inline(always)]
-    fn go_deeper(&self) -> bool {
-        let deeper = self.deeper().checked_add(1);
-        deeper.inspect(|&deeper| self.set_deeper(deeper)).is_some()
-    }
-
     /// For the owner, about to give the lock back.
     #[inline]
     fn announce_release(&self) {
@@ -91,7 +65,7 @@ impl RLock {
 impl Handle<RLock> {
     /// An unlocked lock.
     pub fn new() -> Result<Self> {
-        Handle::create(0, |rlock: &RLock, _| rlock.set_deeper(0)).map(Handle::made)
+        Handle::create(0, |_, _| {}).map(Handle::made)
     }
 
     /// Takes the lock once more if the caller owns it, or if it is free and nobody stands in line. False leaves
@@ -101,9 +75,13 @@ impl Handle<RLock> {
         let Some((rlock, tag)) = self.slot_at_once() else { return false };
         let Some(key) = identity::known_key() else { return false };
         if rlock.raw.is_held(tag, key) {
-            return rlock.go_deeper();
+            return levels::go_deeper_at_once(self.bits());
         }
-        rlock.raw.acquire_fast(tag, key)
+        let taken = rlock.raw.acquire_fast(tag, key);
+        if taken {
+            levels::begin(self.bits());
+        }
+        taken
     }
 
     #[inline(always)]
@@ -118,9 +96,14 @@ impl Handle<RLock> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
         if rlock.raw.holder(tag)? == key {
-            return if rlock.go_deeper() { Ok(true) } else { Err(Error::LevelOverflow) };
+            let is_mine = |other| Handle::<RLock>::from_bits(other).is_owned() == Ok(true);
+            return levels::go_deeper(self.bits(), is_mine).map(|()| true);
         }
-        self.acquire_slow(key, timeout)
+        let taken = self.acquire_slow(key, timeout)?;
+        if taken {
+            levels::begin(self.bits());
+        }
+        Ok(taken)
     }
 
     /// Waits until the lock is free or the caller's, and takes it.
@@ -147,16 +130,14 @@ impl Handle<RLock> {
     pub(crate) fn release_at_once(self) -> bool {
         let Some((rlock, tag)) = self.slot_at_once() else { return false };
         let Some(key) = identity::known_key() else { return false };
-        // Read without knowing who owns the lock; whoever does not, finds out next.
-        match rlock.deeper() {
-            0 => rlock.raw.release_fast(tag, key),
-            deeper => {
-                let owned = rlock.raw.is_held(tag, key);
-                if owned {
-                    rlock.set_deeper(deeper - 1);
-                }
-                owned
+        // Asked without knowing who owns the lock; whoever does not, finds out next.
+        match levels::at_once(self.bits()) {
+            Some(0) => rlock.raw.release_fast(tag, key),
+            Some(deeper) if rlock.raw.is_held(tag, key) => {
+                levels::set_at_once(deeper - 1);
+                true
             }
+            _ => false,
         }
     }
 
@@ -173,14 +154,13 @@ impl Handle<RLock> {
         if rlock.raw.holder(tag)? != key {
             return Err(Error::NotOwner);
         }
-        match rlock.deeper() {
+        match levels::of(self.bits()) {
             0 => {
                 rlock.announce_release();
                 rlock.raw.release_slow(tag, key)
             }
-            // Left open by a race detector alone.
             deeper => {
-                rlock.set_deeper(deeper - 1);
+                levels::set(self.bits(), deeper - 1);
                 Ok(())
             }
         }
@@ -191,9 +171,9 @@ impl Handle<RLock> {
     pub(crate) fn release_all(self) -> Result<u32> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
-        let deeper = rlock.deeper();
+        let deeper = levels::of(self.bits());
         rlock.announce_release();
-        rlock.set_deeper(0);
+        levels::set(self.bits(), 0);
         if !rlock.raw.release_fast(tag, key) {
             rlock.raw.release_slow(tag, key)?;
         }
@@ -216,8 +196,7 @@ impl Handle<RLock> {
 
     /// How often the caller holds it; 0 if it does not.
     pub fn recursion_count(self) -> Result<usize> {
-        let (rlock, _) = self.slot()?;
-        Ok(if self.is_owned()? { rlock.deeper() as usize + 1 } else { 0 })
+        Ok(if self.is_owned()? { levels::of(self.bits()) as usize + 1 } else { 0 })
     }
 
     /// As new, for a child process.
@@ -226,7 +205,6 @@ impl Handle<RLock> {
         if rlock.raw.holder(tag)? == identity::key() {
             rlock.announce_release();
         }
-        rlock.set_deeper(0);
         rlock.raw.reinit(tag)
     }
 
@@ -266,14 +244,53 @@ mod tests {
     fn it_is_not_held_more_often_than_can_be_counted() {
         let rlock = Handle::<RLock>::new().unwrap();
         rlock.acquire().unwrap();
-        let (object, _) = rlock.slot().unwrap();
-        object.set_deeper(u32::MAX - 1);
+        rlock.acquire().unwrap();
+        levels::set(rlock.bits(), u32::MAX - 1);
         assert_eq!(rlock.try_acquire(), Ok(true));
         assert_eq!(rlock.acquire(), Err(Error::LevelOverflow));
         assert_eq!(rlock.recursion_count(), Ok(1 << 32));
         rlock.release().unwrap();
         assert_eq!(rlock.try_acquire(), Ok(true));
-        object.set_deeper(0);
+        levels::set(rlock.bits(), 0);
+        rlock.release().unwrap();
+        assert_eq!(rlock.locked(), Ok(false));
+        rlock.free().unwrap();
+    }
+
+    #[test]
+    fn each_of_many_is_counted_apart() {
+        let rlocks: [_; 5] = core::array::from_fn(|_| Handle::<RLock>::new().unwrap());
+        for turn in 0..5 {
+            for rlock in &rlocks[turn..] {
+                rlock.acquire().unwrap();
+            }
+        }
+        let counts = || rlocks.map(|rlock| rlock.recursion_count().unwrap_or_default());
+        assert_eq!(counts(), [1, 2, 3, 4, 5]);
+        std::thread::spawn(move || rlocks[3].free()).join().unwrap().unwrap();
+        let newer = Handle::<RLock>::new().unwrap();
+        newer.acquire().unwrap();
+        newer.acquire().unwrap();
+        assert_eq!(counts(), [1, 2, 3, 0, 5]);
+        assert_eq!(newer.recursion_count(), Ok(2));
+        for rlock in [rlocks[4], rlocks[1], rlocks[2], rlocks[0], newer] {
+            while rlock.is_owned().unwrap() {
+                rlock.release().unwrap();
+            }
+            rlock.free().unwrap();
+        }
+        levels::give_back();
+    }
+
+    #[test]
+    fn made_as_new_by_another_thread_it_is_held_once_again() {
+        let rlock = Handle::<RLock>::new().unwrap();
+        for _ in 0..3 {
+            rlock.acquire().unwrap();
+        }
+        std::thread::spawn(move || rlock.at_fork_reinit()).join().unwrap().unwrap();
+        rlock.acquire().unwrap();
+        assert_eq!(rlock.recursion_count(), Ok(1));
         rlock.release().unwrap();
         assert_eq!(rlock.locked(), Ok(false));
         rlock.free().unwrap();
@@ -286,6 +303,10 @@ mod tests {
         for _ in 0..20 {
             std::thread::spawn(move || assert_eq!(rlock.try_acquire(), Ok(false))).join().unwrap();
         }
+        let (object, _) = rlock.slot().unwrap();
+        let generation = object.header().generation();
         rlock.free().unwrap();
+        // The slot is there for the next one.
+        assert_ne!(object.header().generation(), generation);
     }
 }

@@ -238,11 +238,6 @@ impl Header {
         self.change_pins(|pins| pins + PIN);
     }
 
-    /// For ever: whoever may still write here could not be told from the next object's own.
-    pub(crate) fn keep_out_of_use(&self) {
-        self.add_pin();
-    }
-
     /// True if the caller has to recycle the slot.
     pub(super) fn drop_pin(&self) -> bool {
         let pins = self.change_pins(|pins| pins - PIN);

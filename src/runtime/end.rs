@@ -11,7 +11,7 @@ use core::ffi::c_void;
 
 use super::life::{DUMMY, MAIN, RETURNED, TIMER, Thread};
 use super::pending::Timer;
-use super::{dispatcher, exit, identity, registry, values};
+use super::{dispatcher, exit, identity, levels, registry, values};
 use crate::defect::{Place, contain, inject};
 use crate::detector::{retire, seen, unseen, watches};
 use crate::error::{Error, Result};
@@ -146,6 +146,7 @@ fn end_round(rounds: u32) {
         Handle::<Thread>::give_back_spare();
         Handle::<Timer>::give_back_spare();
         values::give_back();
+        levels::give_back();
         Waiter::give_back();
     });
     contain(tell_end);

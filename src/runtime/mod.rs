@@ -1,6 +1,6 @@
 //! Who is alive, and how the process lives with its threads.
 //!
-//! - [`identity`]: the number of whoever runs here;
+//! - [`identity`]: the number of whoever runs here; [`levels`]: how often it holds RLocks;
 //! - [`life`]: the slot of a thread and the stations of its life; [`name`]: its names; [`system`]: the
 //!   system's threads below, and [`stacks`]: what they run on;
 //! - [`registry`]: all threads that are alive;
@@ -17,6 +17,7 @@ pub(crate) mod exit;
 pub(crate) mod fork;
 mod heap;
 pub(crate) mod identity;
+pub(crate) mod levels;
 pub(crate) mod life;
 pub(crate) mod name;
 pub(crate) mod pending;

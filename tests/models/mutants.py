@@ -113,9 +113,9 @@ MUTANTS = {
         "raw_lock.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            if word & HOLDER != claim",
         "            let word = self.word().load(Ordering::Relaxed);\n            if word & HOLDER != claim",
         "loom", "handle", "a_stale_handle"),
-    "rlock: the slot of one that is freed while held is used again": (
-        "rlock.rs", "self.raw.header.keep_out_of_use();", "",
-        "loom", "rlock", "freed_while_held"),
+    "rlock: what was counted before another thread made it as new is counted on": (
+        "rlock.rs", "        if taken {\n            levels::begin(self.bits());\n        }\n        taken\n", "        taken\n",
+        "loom", "rlock", "made_as_new"),
     "timer: a cancelled one stays scheduled": (
         "runtime/pending.rs", "            registry.timers.unschedule(timer);\n", "",
         "shuttle", "timer", "it_fires_or"),

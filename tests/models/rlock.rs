@@ -74,3 +74,23 @@ fn freed_while_held_it_leaves_the_next_one_alone() {
         newer.free().unwrap();
     });
 }
+
+#[test]
+fn made_as_new_by_another_it_is_held_once_again() {
+    Model::new("rlock: made as new by another thread, it is held once again").check(|| {
+        let rlock = rlock();
+        rlock.acquire().unwrap();
+        rlock.acquire().unwrap();
+        let other = spawn(move || rlock.at_fork_reinit().unwrap());
+        let again = rlock.acquire();
+        other.join().unwrap();
+        assert_eq!(again, Ok(()));
+        if rlock.recursion_count() == Ok(0) {
+            rlock.acquire().unwrap();
+        }
+        assert_eq!(rlock.recursion_count(), Ok(1));
+        rlock.release().unwrap();
+        assert_eq!(rlock.locked(), Ok(false));
+        rlock.free().unwrap();
+    });
+}
