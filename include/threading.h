@@ -1358,8 +1358,9 @@ threading_status threading_rlock_free(threading_rlock *rlock);
  *
  * \param rlock the lock
  * \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW
- *         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when the thread has never
- *         waited before and there is no memory for its record
+ *         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when there is no memory
+ *         for the record of a thread that has never waited before, or for the count of one that holds
+ *         another RLock more than once
  *
  * Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
  * `rlock.acquire()`. Since 0.1.0.
@@ -1371,7 +1372,8 @@ threading_status threading_rlock_acquire(threading_rlock *rlock);
  *
  * \param rlock the lock
  * \return THREADING_OK when the caller owns the lock; THREADING_WOULD_BLOCK when somebody else does;
- *         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW as threading_rlock_acquire()
+ *         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
+ *         threading_rlock_acquire()
  *
  * Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
  */
@@ -1534,8 +1536,8 @@ threading_status threading_condition_free(threading_condition *condition);
  * Acquires the condition's lock, as threading_lock_acquire() or threading_rlock_acquire().
  *
  * \param condition the condition
- * \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
- *         when the thread has never waited before and there is no memory for its record
+ * \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW,
+ *         THREADING_ERR_NO_MEMORY as threading_rlock_acquire()
  *
  * Blocks: until the lock is free, or an RLock is the caller's. Thread safety: any thread. Python:
  * `condition.acquire()`. Since 0.1.0.
@@ -1547,7 +1549,8 @@ threading_status threading_condition_acquire(threading_condition *condition);
  *
  * \param condition the condition
  * \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when it is taken;
- *         THREADING_ERR_HANDLE
+ *         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
+ *         threading_rlock_acquire()
  *
  * Blocks: never. Thread safety: any thread. Python: `condition.acquire(blocking=False)`. Since 0.1.0.
  */

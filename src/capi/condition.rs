@@ -100,8 +100,8 @@ pub extern "C" fn threading_condition_free(condition: *mut threading_condition) 
 /// Acquires the condition's lock, as threading_lock_acquire() or threading_rlock_acquire().
 ///
 /// \param condition the condition
-/// \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
-///         when the thread has never waited before and there is no memory for its record
+/// \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW,
+///         THREADING_ERR_NO_MEMORY as threading_rlock_acquire()
 ///
 /// Blocks: until the lock is free, or an RLock is the caller's. Thread safety: any thread. Python:
 /// `condition.acquire()`. Since 0.1.0.
@@ -114,7 +114,8 @@ pub extern "C" fn threading_condition_acquire(condition: *mut threading_conditio
 ///
 /// \param condition the condition
 /// \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when it is taken;
-///         THREADING_ERR_HANDLE
+///         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
+///         threading_rlock_acquire()
 ///
 /// Blocks: never. Thread safety: any thread. Python: `condition.acquire(blocking=False)`. Since 0.1.0.
 #[unsafe(no_mangle)]

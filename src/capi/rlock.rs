@@ -61,8 +61,9 @@ pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading
 ///
 /// \param rlock the lock
 /// \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW
-///         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when the thread has never
-///         waited before and there is no memory for its record
+///         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when there is no memory
+///         for the record of a thread that has never waited before, or for the count of one that holds
+///         another RLock more than once
 ///
 /// Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
 /// `rlock.acquire()`. Since 0.1.0.
@@ -76,7 +77,8 @@ pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> thread
 ///
 /// \param rlock the lock
 /// \return THREADING_OK when the caller owns the lock; THREADING_WOULD_BLOCK when somebody else does;
-///         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW as threading_rlock_acquire()
+///         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
+///         threading_rlock_acquire()
 ///
 /// Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
 #[unsafe(no_mangle)]

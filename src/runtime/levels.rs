@@ -127,8 +127,8 @@ fn begin_to_count(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
             mine.nested.set(rlock);
             return Ok(());
         }
-        // Where the end cannot be announced, what is noted is lost: no reason to refuse.
-        let _ = end::arm();
+        // Where the end cannot be announced, nobody would give the level back.
+        end::arm().map_err(|_| Error::NoMemory)?;
         let next = Cell::new(mine.levels.get() as *mut Level);
         // SAFETY: malloc's memory is aligned for a Level and large enough.
         let level = unsafe {

@@ -402,6 +402,41 @@ void use_everything(void)
     give_back(LOCK, a_lock);
 }
 
+/* ----------------------------------------------------------------------------------------------- RLocks taken twice */
+
+static threading_rlock *outer, *inner;
+
+static void take_outer_twice(void)
+{
+    outer = make(RLOCK);
+    inner = make(RLOCK);
+    OK(threading_rlock_acquire(outer));
+    OK(threading_rlock_acquire(outer));
+    OK(threading_rlock_acquire(inner));
+}
+
+static threading_status call_take_inner_again(void)
+{
+    return scenario->parameter == 0 ? threading_rlock_try_acquire(inner) : threading_rlock_acquire(inner);
+}
+
+static void inner_taken_once(void)
+{
+    CHECK(threading_rlock_recursion_count(inner) == 1);
+}
+
+static void done_take_inner_again(void)
+{
+    threading_rlock *both[] = {outer, inner};
+    for (size_t i = 0; i < COUNT(both); i++) {
+        CHECK(threading_rlock_recursion_count(both[i]) == 2);
+        OK(threading_rlock_release(both[i]));
+        OK(threading_rlock_release(both[i]));
+        CHECK(!threading_rlock_locked(both[i]));
+        give_back(RLOCK, both[i]);
+    }
+}
+
 /* --------------------------------------------------------------------------------------------------- the table */
 
 #define MAKES(calls, kind)                                                                               \
@@ -448,6 +483,11 @@ const struct scenario object_scenarios[] = {
      not_reported, done_report, 0, false, false},
     {"a failure printed", "report_exception", hide_errors, call_report, NO_MEMORY | SYSTEM, NULL, show_errors,
      0, false, false},
+
+    {"a second rlock tried twice", "rlock_try_acquire", take_outer_twice, call_take_inner_again, NO_MEMORY,
+     inner_taken_once, done_take_inner_again, 0, false, false},
+    {"a second rlock taken twice", "rlock_acquire", take_outer_twice, call_take_inner_again, NO_MEMORY,
+     inner_taken_once, done_take_inner_again, 1, false, false},
 
     {"a default name", "thread_name", prepare_thread, call_name, NO_MEMORY, NULL, done_name, 0, false, false},
     {"a new name", "thread_set_name", prepare_named, call_set_name, NO_MEMORY, same_name, done_set_name, 0,
