@@ -14,7 +14,7 @@ use crate::handle::{Handle, Kind};
 use crate::park;
 use crate::per_thread;
 use crate::runtime::life::{
-    ALIVE, DAEMON, DUMMY, Destructor, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Thread,
+    ALIVE, DAEMON, DUMMY, Destructor, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
 };
 use crate::runtime::{end, exit, identity, name, pending, registry, stacks, system};
 use crate::time::{Deadline, Timeout};
@@ -161,9 +161,9 @@ impl Handle<Thread> {
         self.set_up(|thread| thread.set_run(run))
     }
 
-    /// The thread itself, to call its `run`.
-    pub(crate) fn runnable(self) -> Result<&'static Thread> {
-        Ok(self.check()?.0)
+    /// What it does if that is not overridden, to be called elsewhere.
+    pub(crate) fn task(self) -> Result<Task> {
+        self.read(Thread::task)
     }
 
     /// Starts it, once.

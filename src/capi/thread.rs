@@ -230,9 +230,9 @@ pub unsafe extern "C" fn threading_thread_set_run(
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_thread_run(thread: *mut threading_thread) -> *mut c_void {
     // The target may leave by pthread_exit, which no guard lets through: it is called outside of it.
-    match guard(|| object(thread).runnable()) {
+    match guard(|| object(thread).task()) {
         // SAFETY: whoever made the thread promised that target and argument go together.
-        Ok(thread) => unsafe { thread.run() },
+        Ok(task) => unsafe { task.run() },
         Err(error) => value(|| Err(error)),
     }
 }

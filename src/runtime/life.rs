@@ -127,6 +127,26 @@ unsafe impl Kind for Thread {
     }
 }
 
+/// A target and its argument, apart from the thread that has them, which may be gone when it is called.
+#[repr(C)]
+pub(crate) struct Task {
+    target: Option<Target>,
+    arg: *mut c_void,
+}
+
+impl Task {
+    /// # Safety
+    /// Target and argument go together, as whoever made the thread promised. This frame may be left by
+    /// `pthread_exit`.
+    pub(crate) unsafe extern "C-unwind" fn run(self) -> *mut c_void {
+        match self.target {
+            // SAFETY: the caller's promise.
+            Some(target) => unsafe { target(self.arg) },
+            None => ptr::null_mut(),
+        }
+    }
+}
+
 fn function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
     let function = word.load(Ordering::Acquire);
     (!function.is_null()).then_some(function)
@@ -340,23 +360,18 @@ impl Thread {
         self.mark(RETURNED, true);
     }
 
-    /// What the thread does if that is not overridden: `target(arg)`.
-    ///
-    /// # Safety
-    /// Target and argument go together, as whoever made the thread promised. This frame may be left by
-    /// `pthread_exit`.
-    pub(crate) unsafe extern "C-unwind" fn run(&self) -> *mut c_void {
-        match function(&self.target) {
-            // SAFETY: `create` stored a `Target`; the caller's promise.
-            Some(target) => unsafe { core::mem::transmute::<*mut c_void, Target>(target)(self.arg()) },
-            None => ptr::null_mut(),
-        }
+    /// What the thread does if that is not overridden.
+    pub(crate) fn task(&self) -> Task {
+        // SAFETY: `create` stored a `Target`.
+        let target = function(&self.target)
+            .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) });
+        Task { target, arg: self.arg() }
     }
 
     /// Runs the override, or else the target.
     ///
     /// # Safety
-    /// As for `run`; called once, by the thread itself.
+    /// As for `Task::run`; called once, by the thread itself.
     pub(crate) unsafe extern "C-unwind" fn run_or_override(&'static self) -> *mut c_void {
         match function(&self.outcome) {
             Some(run) => {
@@ -365,7 +380,7 @@ impl Thread {
                 unsafe { core::mem::transmute::<*mut c_void, Run>(run)(this, self.arg()) }
             }
             // SAFETY: the caller's promise.
-            None => unsafe { self.run() },
+            None => unsafe { self.task().run() },
         }
     }
 

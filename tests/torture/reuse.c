@@ -181,22 +181,12 @@ static struct level level_now(void)
     return level;
 }
 
-/* Tools that keep books on memory, or keep it aside, have levels of their own. */
-static bool has_levels(void)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return false;
-#else
-    return getenv("LD_PRELOAD") == NULL || strstr(getenv("LD_PRELOAD"), "vgpreload") == NULL;
-#endif
-}
-
 static double most_resident, most_malloced;
 
 static void returns_to(struct level before, struct level after, struct level tolerance, const char *what)
 {
     long resident = after.resident - before.resident, malloced = after.malloced - before.malloced;
-    if (!has_levels())
+    if (!torture_has_levels())
         return;
     if ((double)resident > most_resident)
         most_resident = (double)resident;

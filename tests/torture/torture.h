@@ -53,6 +53,17 @@ static inline double torture_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Whether what the process has in memory says something: tools that keep books on memory, or keep it aside, have levels
+ * of their own. */
+static inline bool torture_has_levels(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return false;
+#else
+    return getenv("LD_PRELOAD") == NULL || strstr(getenv("LD_PRELOAD"), "vgpreload") == NULL;
+#endif
+}
+
 /* Ends the process: what went wrong, and how to see it again. From any thread, and from a forked child. */
 _Noreturn static inline void torture_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
