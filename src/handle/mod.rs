@@ -287,7 +287,8 @@ impl<T: Kind> Handle<T> {
     /// Keeps the slot from being used again while the caller, who is about to block, may still look at it.
     /// The object itself may end.
     pub(crate) fn pin(self) -> Result<Pin<T>> {
-        let (object, tag) = self.slot()?;
+        // A slot without an object is not written to: its memory may have gone back to the system.
+        let (object, tag) = self.check()?;
         object.header().add_pin();
         let pin = Pin { object, epoch: epoch() };
         if object.header().is(tag) { Ok(pin) } else { Err(Error::Handle) }
