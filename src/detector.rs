@@ -26,11 +26,11 @@
 //!   for what it calls of the user's, and for the starts and joins of threads (`seen`).
 //! - Locks are announced to ThreadSanitizer as such, for the order in which they are taken.
 //!
-//! # Locks that others release
+//! # Locks that others give back
 //!
-//! Any thread may release a Lock, but only the thread that took it can tell ThreadSanitizer that it does not hold it
-//! any more. So each Lock remembers who took it, and another one that releases it leaves a note, which that
-//! thread works off when it next takes or releases a lock.
+//! Any thread may release a Lock, free a lock that is held, or make it as new; but only the thread that took it can
+//! tell ThreadSanitizer that it does not hold it any more. So each lock remembers who took it, and another one that
+//! gives it back leaves a note, which that thread works off when it next takes or releases a lock.
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -218,38 +218,29 @@ pub(crate) fn lock_wanted<T>(lock: &T) {
 }
 
 /// The calling thread has taken a lock. `waited`: it would have waited for ever. `taker` is where the lock remembers
-/// who took it, if anybody may release it.
+/// who took it.
 #[cold]
-pub(crate) fn lock_taken<T>(lock: &T, waited: bool, taker: Option<&AtomicTaker>) {
-    if let Some(taker) = taker {
-        // SAFETY: asks only.
-        let me = unsafe { threading_detector_thread() };
-        join_takers(me);
-        // Two that released it at once may have mistaken each other's turns.
-        leave_note(lock, taker.swap(me, Ordering::Relaxed));
-    }
+pub(crate) fn lock_taken<T>(lock: &T, waited: bool, taker: &AtomicTaker) {
+    // SAFETY: asks only.
+    let me = unsafe { threading_detector_thread() };
+    join_takers(me);
+    // Two that released it at once may have mistaken each other's turns.
+    leave_note(lock, taker.swap(me, Ordering::Relaxed));
     settle();
     // SAFETY: as above.
     unsafe { threading_detector_lock_taken(pointer(lock), waited.into()) };
     happens_after(lock);
 }
 
-/// The calling thread is about to release a lock.
+/// A lock is about to be given back, by the calling thread, whoever took it.
 #[cold]
-pub(crate) fn lock_given<T>(lock: &T, taker: Option<&AtomicTaker>) {
+pub(crate) fn lock_given<T>(lock: &T, taker: &AtomicTaker) {
     happens_before(lock);
+    leave_note(lock, taker.swap(NOBODY, Ordering::Relaxed));
     settle();
-    match taker {
-        Some(taker) => {
-            leave_note(lock, taker.swap(NOBODY, Ordering::Relaxed));
-            settle();
-        }
-        // SAFETY: as above.
-        None => unsafe { threading_detector_lock_given(pointer(lock)) },
-    }
 }
 
-/// Where a Lock remembers the thread that took it, by a number that no other thread has.
+/// Where a lock remembers the thread that took it, by a number that no other thread has.
 pub(crate) type AtomicTaker = crate::atomic::AtomicU32;
 
 const NOBODY: u32 = 0;

@@ -2,7 +2,7 @@
 //!
 //! States and orderings: `raw_lock`. A held Lock shows `HELD` as its holder.
 
-use crate::detector::{self, AtomicTaker};
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -30,7 +30,7 @@ unsafe impl Kind for Lock {
     fn kill(&self, tag: u64, forced: bool) -> bool {
         let killed = self.raw.kill(tag, forced);
         if detector::watches() && killed && self.raw.last_holder() != 0 {
-            detector::lock_given(self, self.taker());
+            self.announce_given();
         }
         killed
     }
@@ -45,10 +45,6 @@ unsafe impl Kind for Lock {
 impl Lockable for Lock {
     fn raw(&self) -> &RawLock {
         &self.raw
-    }
-
-    fn taker(&self) -> Option<&AtomicTaker> {
-        Some(&self.raw.taker)
     }
 }
 
@@ -113,7 +109,7 @@ impl Handle<Lock> {
     pub(crate) fn release_after_all(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
         if detector::watches() && lock.raw.is_held(tag, HELD) {
-            detector::lock_given(lock, lock.taker());
+            lock.announce_given();
         }
         lock.raw.release_slow(tag, HELD)
     }
@@ -129,7 +125,7 @@ impl Handle<Lock> {
     pub fn at_fork_reinit(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
         if detector::watches() && lock.raw.is_held(tag, HELD) {
-            detector::lock_given(lock, lock.taker());
+            lock.announce_given();
         }
         lock.raw.reinit(tag)
     }

@@ -24,11 +24,11 @@ pub(crate) struct PerThread {
     pub(crate) error: Cell<u32>,
     /// How often it has released a lock in a hurry. `raw_lock`.
     pub(crate) hurried: Cell<u32>,
-    /// The RLock that it holds more than once. `runtime::levels`, as the next two.
+    /// The RLock whose levels are counted here. `runtime::levels`, as the next two.
     pub(crate) nested: Cell<usize>,
-    /// Other such ones.
+    /// Others that are counted.
     pub(crate) levels: Cell<usize>,
-    /// How often it holds the first one beyond the first time.
+    /// How often it holds `nested` beyond the first time.
     pub(crate) deeper: Cell<u32>,
     /// How often the thread's end has been announced. `runtime::end`.
     pub(crate) end_rounds: Cell<u32>,

@@ -78,8 +78,8 @@ pub(crate) struct RawLock {
     line: Guarded<Line>,
     /// Of those who stand in line, and of a condition's waiters, whom this lock's release wakes.
     patience: Patience,
-    /// A Lock's own, which would not find room beside this.
-    pub(crate) taker: AtomicTaker,
+    /// Who took it, while a race detector watches.
+    taker: AtomicTaker,
 }
 
 struct Line {
@@ -178,8 +178,10 @@ fn is_in_hurry() -> bool {
 pub(crate) trait Lockable: Kind {
     fn raw(&self) -> &RawLock;
 
-    /// Where a lock that anybody may release remembers who took it, while a race detector watches.
-    fn taker(&self) -> Option<&AtomicTaker>;
+    /// To race detectors: the lock is about to be given back, by whomever.
+    fn announce_given(&self) {
+        detector::lock_given(self, &self.raw().taker);
+    }
 }
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]
@@ -206,10 +208,10 @@ impl<T: Lockable> Handle<T> {
         }
         let taken = take()?;
         if taken {
-            detector::lock_taken(lock, timeout == Timeout::FOREVER, lock.taker());
+            detector::lock_taken(lock, timeout == Timeout::FOREVER, &lock.raw().taker);
             // Freed meanwhile: nobody will give it back.
             if self.check().is_err() {
-                detector::lock_given(lock, lock.taker());
+                lock.announce_given();
             }
         }
         Ok(taken)
@@ -220,7 +222,7 @@ impl<T: Lockable> Handle<T> {
         if detector::watches()
             && let Ok((lock, _)) = self.check()
         {
-            detector::lock_taken(lock, true, lock.taker());
+            detector::lock_taken(lock, true, &lock.raw().taker);
         }
     }
 

@@ -2,10 +2,9 @@
 //!
 //! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an
 //! RLock whose owner has ended stays locked and is nobody's. How often the owner holds it beyond the first time,
-//! it keeps itself: `runtime::levels`. So a nested acquire or release changes one word of the owner's, and a first
-//! one none but the lock's.
+//! it keeps itself: `runtime::levels`. So a nested acquire or release writes to nothing but the owner's own memory.
 
-use crate::detector::{self, AtomicTaker};
+use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -29,8 +28,8 @@ unsafe impl Kind for RLock {
 
     fn kill(&self, tag: u64, forced: bool) -> bool {
         let killed = self.raw.kill(tag, forced);
-        if detector::watches() && killed && self.raw.last_holder() == identity::key() {
-            detector::lock_given(self, self.taker());
+        if detector::watches() && killed && self.raw.last_holder() != 0 {
+            self.announce_given();
         }
         killed
     }
@@ -45,20 +44,6 @@ unsafe impl Kind for RLock {
 impl Lockable for RLock {
     fn raw(&self) -> &RawLock {
         &self.raw
-    }
-
-    fn taker(&self) -> Option<&AtomicTaker> {
-        None
-    }
-}
-
-impl RLock {
-    /// For the owner, about to give the lock back.
-    #[inline]
-    fn announce_release(&self) {
-        if detector::watches() {
-            detector::lock_given(self, self.taker());
-        }
     }
 }
 
@@ -156,7 +141,10 @@ impl Handle<RLock> {
         }
         match levels::of(self.bits()) {
             0 => {
-                rlock.announce_release();
+                if detector::watches() {
+                    rlock.announce_given();
+                }
+                levels::end(self.bits());
                 rlock.raw.release_slow(tag, key)
             }
             deeper => {
@@ -172,7 +160,9 @@ impl Handle<RLock> {
         let (rlock, tag) = self.slot()?;
         let key = identity::key();
         let deeper = levels::of(self.bits());
-        rlock.announce_release();
+        if detector::watches() {
+            rlock.announce_given();
+        }
         levels::set(self.bits(), 0);
         if !rlock.raw.release_fast(tag, key) {
             rlock.raw.release_slow(tag, key)?;
@@ -202,8 +192,8 @@ impl Handle<RLock> {
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
-        if rlock.raw.holder(tag)? == identity::key() {
-            rlock.announce_release();
+        if detector::watches() && rlock.raw.holder(tag)? != 0 {
+            rlock.announce_given();
         }
         rlock.raw.reinit(tag)
     }
@@ -267,11 +257,20 @@ mod tests {
         }
         let counts = || rlocks.map(|rlock| rlock.recursion_count().unwrap_or_default());
         assert_eq!(counts(), [1, 2, 3, 4, 5]);
+        for rlock in rlocks {
+            let condition = Handle::<crate::Condition>::new_with_rlock(rlock).unwrap();
+            assert_eq!(condition.wait(Timeout::new(0.001).unwrap()), Ok(false));
+            condition.free().unwrap();
+        }
+        assert_eq!(counts(), [1, 2, 3, 4, 5]);
+        std::thread::spawn(move || rlocks[2].at_fork_reinit()).join().unwrap().unwrap();
+        rlocks[2].acquire().unwrap();
+        assert_eq!(counts(), [1, 2, 1, 4, 5]);
         std::thread::spawn(move || rlocks[3].free()).join().unwrap().unwrap();
         let newer = Handle::<RLock>::new().unwrap();
         newer.acquire().unwrap();
         newer.acquire().unwrap();
-        assert_eq!(counts(), [1, 2, 3, 0, 5]);
+        assert_eq!(counts(), [1, 2, 1, 0, 5]);
         assert_eq!(newer.recursion_count(), Ok(2));
         for rlock in [rlocks[4], rlocks[1], rlocks[2], rlocks[0], newer] {
             while rlock.is_owned().unwrap() {

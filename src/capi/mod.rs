@@ -62,7 +62,7 @@ fn failed(error: Error) -> threading_status {
 }
 
 /// The short way of a call that is made very often, and the long way for whatever the short one leaves open.
-/// The short way is loads, comparisons and at most one atomic operation; it calls nothing and cannot panic,
+/// The short way is loads and stores, comparisons and at most one atomic operation that succeeds; it cannot panic,
 /// and so needs no guard. The long way, which has the guard, is a function of its own to which the short one
 /// jumps, so that it alone saves registers; it does not unwind. While a race detector watches, `slot_at_once` finds
 /// nothing, and so all goes the long way, where it is announced.

@@ -61,9 +61,9 @@ pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading
 ///
 /// \param rlock the lock
 /// \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW
-///         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when there is no memory
-///         for the record of a thread that has never waited before, or for the count of one that holds
-///         another RLock more than once
+///         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when the thread has never
+///         waited before and there is no memory for its record, or takes the lock again, holds another
+///         RLock more than once, and there is none for the count
 ///
 /// Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
 /// `rlock.acquire()`. Since 0.1.0.

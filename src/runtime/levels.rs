@@ -7,12 +7,15 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | `nested` | the handle of the RLock that is counted in `deeper`, or 0 |
-//! | `deeper` | how often that one is held beyond the first time; at 0, its place may become another's |
-//! | `levels` | the others that are counted, a list |
+//! | `nested` | the handle of the RLock that was last given this place, or 0 |
+//! | `deeper` | how often that one is held beyond the first time; at 0, or when it is not held any more, the place may become another's |
+//! | `levels` | the others that are counted, a list; if it is not empty, one look does not tell that a lock is not counted |
 //!
 //! A count means something only as long as the lock's word says that this thread holds it. Others may end that, by
 //! freeing the lock or making it as new; so whoever takes a lock for the first time lets no earlier count stand.
+//!
+//! A wait for a condition counts 0 meanwhile, and keeps the place: nothing else of the thread runs until it has its
+//! count again.
 
 use core::cell::Cell;
 use core::ptr;
@@ -86,7 +89,7 @@ pub(crate) fn set_at_once(deeper: u32) {
     per_thread::with(|mine| mine.deeper.set(deeper));
 }
 
-/// Counts anew a lock that has been counted before, or is held no more than once.
+/// Counts anew a lock that has a place, or is held no more than once.
 pub(crate) fn set(rlock: usize, deeper: u32) {
     per_thread::with(|mine| {
         if mine.nested.get() == rlock {
@@ -99,9 +102,14 @@ pub(crate) fn set(rlock: usize, deeper: u32) {
 
 #[cold]
 fn set_other(rlock: usize, deeper: u32) {
-    if let Some(level) = find(rlock) {
-        level.deeper.set(deeper);
-    }
+    let level = find(rlock);
+    debug_assert!(level.is_some() || deeper == 0, "a lock that is held more than once has a place");
+    level.inspect(|level| level.deeper.set(deeper));
+}
+
+/// The caller gives the lock back that it holds once.
+pub(crate) fn end(rlock: usize) {
+    unmake(|level| level.rlock == rlock);
 }
 
 fn is_counted(rlock: usize) -> bool {

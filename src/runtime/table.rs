@@ -12,10 +12,10 @@
 //! | `GONE` | `present` | the local was freed, and the value is still to be destroyed: `round` tells whose it was |
 //! | `GONE` | not `present`, NULL | the local was freed; a search goes on |
 //!
-//! In the first cell the two marks are numbers of their own. So no cell holds a mark whose own search would begin
+//! In the first cell, each mark is larger by `FIRST`. So no cell holds a mark whose own search would begin
 //! there, and the first look takes no mark for a local, whatever it is asked for.
 //!
-//! The key is published with release after the rest; the owner's reads are of its own writes, but for `GONE`
+//! A new key is published with release after the rest; the owner's reads are of its own writes, but for `GONE`
 //! and the NULL beside it.
 
 use crate::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -341,7 +341,9 @@ impl ValueCell {
 }
 
 impl Rest {
+    /// Two at least: with one, the searches for all marks would begin there.
     fn cells(count: usize) -> Result<Vec<ValueCell>> {
+        debug_assert!(count >= 2 && count.is_power_of_two());
         let mut cells = Vec::new();
         cells.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
         cells.extend((0..count).map(|at| ValueCell {

@@ -116,7 +116,9 @@ struct notifies {
     threading_condition *condition;
     bool reentrant;
     unsigned workers, patient;
-    _Atomic uint64_t patient_in, hasty_in, hasty_out; /* changed under the lock */
+    _Atomic uint64_t patient_in, hasty_in, hasty_out; /* changed under the lock, as the next two */
+    uint64_t met;                                     /* so many hasty ones had come in when all were notified */
+    _Atomic uint64_t met_out;                         /* of these so many are out */
     _Atomic uint64_t patient_done, hasty_done;        /* waits that a notify ended; under the lock, too */
     _Atomic uint64_t done;                            /* both; counted first */
 };
@@ -133,7 +135,7 @@ static inline void notifies_prepare(struct scene *scene, void *shared)
         TORTURE_CHECK(n->condition != NULL);
     }
     n->patient = 1 + (unsigned)random_below(&scene->random, n->workers);
-    n->patient_in = n->hasty_in = n->hasty_out = n->patient_done = n->hasty_done = n->done = 0;
+    n->patient_in = n->hasty_in = n->hasty_out = n->met = n->met_out = n->patient_done = n->hasty_done = n->done = 0;
 }
 
 static inline void notifies_once(struct worker *worker, void *shared)
@@ -151,12 +153,14 @@ static inline void notifies_once(struct worker *worker, void *shared)
         atomic_fetch_add(&n->patient_done, 1);
     } else {
         double seconds = random_timeout(random), began = torture_now();
-        atomic_fetch_add(&n->hasty_in, 1);
+        uint64_t place = atomic_fetch_add(&n->hasty_in, 1);
         if (RAN(threading_condition_wait_timeout(n->condition, seconds), began, seconds)) {
             atomic_fetch_add(&n->done, 1);
             atomic_fetch_add(&n->hasty_done, 1);
         }
         atomic_fetch_add(&n->hasty_out, 1);
+        if (place < n->met)
+            atomic_fetch_add(&n->met_out, 1);
     }
     TORTURE_CHECK(threading_condition_is_owned(n->condition));
     for (unsigned i = 0; i < levels; i++)
@@ -182,6 +186,8 @@ static inline void notifies_drive(struct scene *scene, void *shared)
         uint64_t certain = patient_in + n->hasty_done - notified;
         bool all = random_one_in(random, 4);
         if (all) {
+            n->met = hasty_in;
+            n->met_out = n->hasty_out;
             TORTURE_STATUS(threading_condition_notify_all(n->condition), THREADING_OK);
         } else if (certain > 0) {
             uint64_t count = 1 + random_below(random, certain);
@@ -190,7 +196,7 @@ static inline void notifies_drive(struct scene *scene, void *shared)
         }
         TORTURE_STATUS(threading_condition_release(n->condition), THREADING_OK);
         if (all) { /* which of the hasty ones it met cannot be known before they are out */
-            while (atomic_load(&n->patient_done) < patient_in || atomic_load(&n->hasty_out) < hasty_in) {
+            while (atomic_load(&n->patient_done) < patient_in || atomic_load(&n->met_out) < hasty_in) {
                 TORTURE_CHECK(torture_now() < end);
                 sched_yield();
             }
