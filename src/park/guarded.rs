@@ -14,8 +14,11 @@
 //! whoever takes it first lets the data forget the parent's waiters. Data that must outlive a fork is held
 //! across it (`hold` and `let_go`).
 //!
-//! The word is never reset from outside: a slot that is used again keeps its guard, so that a thread with a
-//! stale handle that still stands here finds the guard in order, and then the object gone.
+//! A slot that is used again keeps its guard, so that a thread with a stale handle that still stands here finds the
+//! guard in order, and then the object gone. But once no slot of a block can be used again, its memory goes back to
+//! the system, and the word is 0. Who stands here then finds no object, and touches no data, also if two do so at
+//! once; but the sign of those who sleep is lost. So whoever gives the lock back and finds it free wakes all: of those
+//! who have come before and after, the last one does.
 
 use crate::atomic::{AtomicU32, Ordering};
 use core::cell::UnsafeCell;
@@ -29,6 +32,7 @@ const FREE: u32 = 0;
 const HELD: u32 = 1;
 const SLEEPERS: u32 = 2;
 const STATE_BITS: u32 = 2;
+const STATE: u32 = (1 << STATE_BITS) - 1;
 
 /// Data that has to forget threads which a fork has left behind.
 pub(crate) trait Forget {
@@ -102,8 +106,18 @@ impl<T: Forget> Guarded<T> {
     fn unlock(&self) {
         // The epoch is read anew: the lock may have been taken before a fork and given back in the child.
         let free = epoch() << STATE_BITS;
-        if self.word.swap(free, Ordering::Release) & SLEEPERS != 0 {
+        let state = self.word.swap(free, Ordering::Release) & STATE;
+        if state != HELD {
+            self.wake(state);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, state: u32) {
+        if state == SLEEPERS {
             super::wake_one(&self.word);
+        } else {
+            super::wake_all(&self.word);
         }
     }
 
@@ -178,6 +192,20 @@ mod tests {
             thread.join().unwrap();
         }
         assert_eq!(*COUNT.lock(), 80_000);
+    }
+
+    #[test]
+    fn who_sleeps_goes_on_though_the_memory_has_gone_back_to_the_system() {
+        static GONE: Guarded<u64> = Guarded::new(0);
+        let held = GONE.lock();
+        let sleepers: Vec<_> = (0..3).map(|_| std::thread::spawn(|| drop(GONE.lock()))).collect();
+        while GONE.word.load(Ordering::Relaxed) & STATE != SLEEPERS {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        GONE.word.store(0, Ordering::Relaxed);
+        drop(held);
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
     }
 
     #[test]
