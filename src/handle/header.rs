@@ -240,7 +240,8 @@ impl Header {
 
     /// True if the caller has to recycle the slot.
     pub(super) fn drop_pin(&self) -> bool {
-        let pins = self.change_pins(|pins| pins - PIN);
+        // None is left of one that came too late, if the memory has gone back to the system meanwhile.
+        let pins = self.change_pins(|pins| if pins & PINS == 0 { pins } else { pins - PIN });
         pins & DEAD != 0 && self.is_unpinned(pins)
     }
 
