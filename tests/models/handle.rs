@@ -92,3 +92,22 @@ fn what_threads_wait_for_is_busy() {
         }
     });
 }
+
+#[test]
+fn a_free_that_is_refused_takes_nothing_away() {
+    Model::new("handle: a free that is refused takes nothing away").preemptions(2).check(|| {
+        let event = Handle::<Event>::new().unwrap();
+        let waiter = spawn(move || event.wait(Timeout::FOREVER));
+        let other = spawn(move || event.add_ref().is_ok());
+        let refused = event.free() == Err(Error::Busy);
+        let kept = other.join().unwrap();
+        // It has lived all the time.
+        assert!(kept || !refused);
+        let left = usize::from(refused) + usize::from(kept);
+        if left > 0 {
+            event.set().unwrap();
+        }
+        assert_eq!(waiter.join().unwrap(), if left > 0 { Ok(true) } else { Err(Error::Handle) });
+        (0..left).for_each(|_| event.free().unwrap());
+    });
+}

@@ -104,8 +104,12 @@ MUTANTS = {
         "barrier.rs", "if waiter.state() == WAITING && round.actor == 0", "if round.actor == 0",
         "shuttle", "barrier", "a_time_that_runs_out"),
     "handle: two frees both decide": (
-        "handle/header.rs", "            if refs & DYING != 0 {", "            if refs & DYING == u64::MAX {",
+        "handle/header.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
+        "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
         "loom", "handle", "of_two_frees"),
+    "handle: nobody waits for the decision whether it may end": (
+        "handle/header.rs", "            if refs & DYING != 0 {", "            if refs & DYING == u64::MAX {",
+        "loom", "handle", "a_free_that_is_refused"),
     "handle: a slot is used again in spite of a pin": (
         "handle/header.rs", "let nobody = pins & PINS == 0 ||", "let nobody = true ||",
         "shuttle", "handle", "who_still_looks"),
