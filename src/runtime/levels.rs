@@ -44,6 +44,7 @@ pub(crate) fn at_once(rlock: usize) -> Option<u32> {
 }
 
 /// As `at_once`, in any case.
+#[inline(never)]
 pub(crate) fn of(rlock: usize) -> u32 {
     at_once(rlock).unwrap_or_else(|| find(rlock).map_or(0, |level| level.deeper.get()))
 }
@@ -90,6 +91,7 @@ pub(crate) fn set_at_once(deeper: u32) {
 }
 
 /// Counts anew a lock that has a place, or is held no more than once.
+#[inline(never)]
 pub(crate) fn set(rlock: usize, deeper: u32) {
     per_thread::with(|mine| {
         if mine.nested.get() == rlock {
@@ -101,6 +103,7 @@ pub(crate) fn set(rlock: usize, deeper: u32) {
 }
 
 #[cold]
+#[inline(never)]
 fn set_other(rlock: usize, deeper: u32) {
     let level = find(rlock);
     debug_assert!(level.is_some() || deeper == 0, "a lock that is held more than once has a place");
@@ -108,6 +111,7 @@ fn set_other(rlock: usize, deeper: u32) {
 }
 
 /// The caller gives the lock back that it holds once.
+#[inline(never)]
 pub(crate) fn end(rlock: usize) {
     unmake(|level| level.rlock == rlock);
 }
@@ -116,6 +120,8 @@ fn is_counted(rlock: usize) -> bool {
     per_thread::with(|mine| mine.nested.get() == rlock) || find(rlock).is_some()
 }
 
+#[cold]
+#[inline(never)]
 fn find(rlock: usize) -> Option<&'static Level> {
     let first = per_thread::with(|mine| mine.levels.get()) as *const Level;
     // SAFETY: levels in the list are the thread's own, and valid; the caller is done with it before one is unmade.
@@ -128,6 +134,7 @@ fn find(rlock: usize) -> Option<&'static Level> {
 }
 
 #[cold]
+#[inline(never)]
 fn begin_to_count(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
     unmake(|level| level.deeper.get() == 0 || !is_held(level.rlock));
     per_thread::with(|mine| {
