@@ -1,22 +1,51 @@
-//! Where slots come from: one range of addresses per kind, reserved when the kind is first used.
+//! Where the slots of one kind come from, and whether a number is a handle to one of them.
 //!
-//! Address space is reserved without access and costs nothing; memory is committed a megabyte at a time as
-//! slots are needed. The range is cut into blocks of 64 KiB. The first slot of a block is never an object: it
-//! counts how many of the others have used up their 63 generations. Such slots stay out of use, and when a
-//! block has nothing else left, its memory goes back to the system (it reads as zero from then on, which is
-//! no object) while its addresses stay out of use, until the whole range has been through. So a stale handle
-//! meets another generation, or nothing, even after billions of newer objects.
+//! A kind has [`blocks`](super::blocks) of 64 KiB, cut into slots. The first slot of a block is never an object: it
+//! holds the block's header.
+//!
+//! # The table
+//!
+//! A handle without its low 16 bits names a block and a generation of it: its *key*. A kind enters the keys of its
+//! blocks into a table, at a place that some of the key's bits give. So one comparison decides whether a number can be
+//! a handle of this kind; then its other bits are the address of a slot, which may be read.
+//!
+//! | place | meaning | who changes it, under the lock of the arena |
+//! |---|---|---|
+//! | `EMPTY` | ends a search | a block that is entered: to its key. Growth |
+//! | `VACANT` | a search continues | the same |
+//! | a key | a block of this kind | the block's return to the pool: to `VACANT`, or `EMPTY` if no search continues there |
+//!
+//! Keys are written and read relaxed: a thread that calls by a handle has received it after its block was entered.
+//! A key whose own place is another's is found by a search from there on. A table grows by being copied; the former
+//! one stays readable. The fast paths read the length of the table (acquire) before its address, which are published
+//! in the other order (release), so that a place lies inside of the table; if they combine an older length with a newer
+//! table, they may find no key, and then a search reads both in one word.
+//!
+//! While a race detector watches, the fast paths, which announce nothing, have a table without a key.
+//!
+//! # A block, between its slots' first use and its return
+//!
+//! | list | state | transition |
+//! |---|---|---|
+//! | `partial` | some slots are free, or were never used | `allocate` takes the first block's last freed slot, or its next unused one |
+//! | none | all slots are in use, or have no generation left | `free` of a slot that has one: to `partial` |
+//!
+//! A block without an object is returned to the pool if its slots' generations are used up, or if [`KEPT_EMPTY`] others
+//! without an object and a sixteenth of the most blocks that were ever in use are kept already.
 
-// Not the ones of `crate::atomic`: what is committed is no part of any object's protocol, and each call looks at it.
-use core::sync::atomic::AtomicUsize;
+// Not the ones of `crate::atomic`: the table is no part of any object's protocol, and each call reads it.
+use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
-use crate::atomic::{AtomicU32, Ordering};
-use core::ptr;
+use core::cell::Cell;
+use core::{ptr, slice};
 
+use super::blocks::{BLOCK, Block, GENERATION_SHIFT, POOL};
 use super::header::Header;
+use crate::atomic::Ordering;
 use crate::detector;
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
+use crate::sys::memory;
 
 /// How many kinds there are.
 pub(crate) const KINDS: usize = 10;
@@ -25,43 +54,76 @@ pub(crate) const KINDS: usize = 10;
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 pub(crate) static ARENAS: [Arena; KINDS] = [const { Arena::new() }; KINDS];
 
-const BLOCK: usize = 64 * 1024;
-const COMMIT: usize = 1024 * 1024;
+/// How many blocks without an object a kind keeps in any case.
+const KEPT_EMPTY: usize = 16;
+/// And which share of the most blocks that it ever had.
+const KEPT_SHARE: usize = 16;
 
-/// As much as anybody could need; a process whose address space is limited gets a 64th of the limit.
-pub(crate) const RESERVE: usize = if cfg!(target_pointer_width = "64") { 64 << 30 } else { 64 << 20 };
-const SHARE_OF_LIMIT: usize = 64;
+/// The bits of a handle below its key.
+const KEY_SHIFT: u32 = BLOCK.trailing_zeros();
 
+/// No key, since no block is there. The first place never holds it, where a number is searched for whose key is 0.
+const EMPTY: usize = 0;
+/// No key, since keys have fewer bits.
+const VACANT: usize = usize::MAX;
+
+/// The first table of each kind has so many places; all lie in one page.
+const FIRST_TABLE: usize = 32;
+/// Up to this size, a table rather grows than that a key has another place than its own.
+const SPARSE_TABLE: usize = 4096;
+/// Tables are aligned so that the logarithm of their size fits below their address.
+const TABLE_ALIGNMENT: usize = 64;
+
+/// The table of a kind that has no block.
+#[repr(align(64))]
+struct NoTable(AtomicUsize);
+
+static NO_TABLE: NoTable = NoTable(AtomicUsize::new(VACANT));
+
+#[repr(C, align(64))]
 pub(crate) struct Arena {
-    base: AtomicUsize,
-    /// Bytes from `base` that can be read. Only grows; published with release after the memory is there.
-    committed: AtomicUsize,
-    /// The same for the short ways; 0 while a race detector watches.
-    committed_at_once: AtomicUsize,
+    /// The table's length less one, and the table, for the fast paths.
+    mask: AtomicUsize,
+    places: AtomicPtr<AtomicUsize>,
+    /// The table and the logarithm of its length, in one word.
+    table: AtomicPtr<u8>,
     slots: Guarded<Slots>,
 }
 
-/// The first slot of a block.
+/// What the first slot of a block holds. Used under the arena's lock.
 #[repr(C, align(64))]
 struct BlockHeader {
     /// Where an object has its header: zero, so that no handle fits.
     no_object: [u64; 4],
-    in_use: AtomicU32,
-    used_up: AtomicU32,
+    /// Its neighbours in `Slots::partial`.
+    next: Cell<*const BlockHeader>,
+    previous: Cell<*const BlockHeader>,
+    /// The generation of the block.
+    generation: Cell<u16>,
+    /// How many slots are objects, or kept for one by a thread.
+    used: Cell<u16>,
+    /// The last freed slot, by its number; 0 is none.
+    free: Cell<u16>,
+    /// The next slot that was never used, by its number; beyond the last slot if there is none.
+    unused: Cell<u16>,
+    /// The generation with which unused slots begin.
+    first_generation: Cell<u8>,
+    /// One more than the highest generation that a slot has reached.
+    next_generation: Cell<u8>,
 }
+
+const _: () = assert!(size_of::<BlockHeader>() <= 64);
 
 struct Slots {
-    reserved: usize,
-    /// The slot to use next of those that were given back: the last one first, whose cache line is warm.
-    free: *const Header,
-    /// The slots of the newest block that were never used.
-    fresh: usize,
-    fresh_end: usize,
-    /// The block after the newest.
-    next_block: usize,
+    /// Blocks with a slot to use, a list.
+    partial: *const BlockHeader,
+    /// How many blocks there are, how many there were at most, and how many are without an object.
+    blocks: usize,
+    most_blocks: usize,
+    empty: usize,
 }
 
-// SAFETY: the pointer leads to slots, which are shared memory.
+// SAFETY: the pointer leads to blocks, which are shared memory.
 unsafe impl Send for Slots {}
 
 impl Forget for Slots {
@@ -70,140 +132,251 @@ impl Forget for Slots {
     }
 }
 
+impl BlockHeader {
+    /// The header of the block in which a slot lies.
+    fn of(slot: usize) -> &'static BlockHeader {
+        // SAFETY: slots lie in blocks in use, each of which begins with its header; blocks are aligned.
+        unsafe { &*((slot & !(BLOCK - 1)) as *const BlockHeader) }
+    }
+
+    fn address(&self) -> usize {
+        ptr::from_ref(self) as usize
+    }
+
+    fn key(&self) -> usize {
+        (self.address() | high_bits(self.generation.get())) >> KEY_SHIFT
+    }
+
+    fn slot(&self, number: u16, size: usize) -> &'static Header {
+        // SAFETY: the slots of a block follow its header; each begins with a header of its own, for which zero is valid.
+        unsafe { &*((self.address() + usize::from(number) * size) as *const Header) }
+    }
+
+    fn has_room(&self, size: usize) -> bool {
+        self.free.get() != 0 || usize::from(self.unused.get()) < BLOCK / size
+    }
+}
+
+/// The generation of a block where handles have it.
+fn high_bits(generation: u16) -> usize {
+    usize::from(generation).checked_shl(GENERATION_SHIFT).unwrap_or(0)
+}
+
 impl Slots {
-    const NONE: Self = Slots { reserved: 0, free: ptr::null(), fresh: 0, fresh_end: 0, next_block: 0 };
+    const NONE: Self = Slots { partial: ptr::null(), blocks: 0, most_blocks: 0, empty: 0 };
+
+    fn push(&mut self, block: &BlockHeader) {
+        block.previous.set(ptr::null());
+        block.next.set(self.partial);
+        // SAFETY: blocks in the list are in use, here and below.
+        if let Some(next) = unsafe { self.partial.as_ref() } {
+            next.previous.set(block);
+        }
+        self.partial = block;
+    }
+
+    fn remove(&mut self, block: &BlockHeader) {
+        // SAFETY: as above.
+        unsafe {
+            match block.previous.get().as_ref() {
+                Some(previous) => previous.next.set(block.next.get()),
+                None => self.partial = block.next.get(),
+            }
+            if let Some(next) = block.next.get().as_ref() {
+                next.previous.set(block.previous.get());
+            }
+        }
+    }
+
+    fn keeps_enough_empty(&self) -> bool {
+        self.empty > KEPT_EMPTY + self.most_blocks / KEPT_SHARE
+    }
 }
 
 impl Arena {
     const fn new() -> Self {
         Arena {
-            base: AtomicUsize::new(0),
-            committed: AtomicUsize::new(0),
-            committed_at_once: AtomicUsize::new(0),
+            mask: AtomicUsize::new(0),
+            places: AtomicPtr::new((&raw const NO_TABLE.0).cast_mut().cast()),
+            table: AtomicPtr::new((&raw const NO_TABLE.0).cast_mut().cast()),
             slots: Guarded::new(Slots::NONE),
         }
     }
 
-    /// Whether a slot's header can be read at this address.
+    /// Whether these are the bits of a handle to a slot of this kind, of whatever generation. False may be wrong.
     #[inline(always)]
-    pub(super) fn contains(&self, address: usize) -> bool {
-        // Acquire pairs with the release in `commit`; without memory in between, as for a made-up handle, it
-        // decides nothing.
-        let committed = self.committed.load(Ordering::Acquire);
-        address.wrapping_sub(self.base.load(Ordering::Relaxed)) < committed
+    pub(super) fn has_key_fast(&self, bits: usize) -> bool {
+        let key = bits >> KEY_SHIFT;
+        let mask = self.mask.load(Ordering::Acquire);
+        let places = self.places.load(Ordering::Relaxed);
+        // SAFETY: the table was published before its length less one, and tables never shrink.
+        let place = unsafe { &*places.add(key & mask) };
+        place.load(Ordering::Relaxed) == key
     }
 
-    /// As `contains`, for the short ways, which announce nothing: false while a race detector watches.
+    /// As `has_key_fast`, but false is right.
     #[inline(always)]
-    pub(super) fn contains_at_once(&self, address: usize) -> bool {
-        let committed = self.committed_at_once.load(Ordering::Acquire);
-        address.wrapping_sub(self.base.load(Ordering::Relaxed)) < committed
+    pub(super) fn has_key(&self, bits: usize) -> bool {
+        self.has_key_fast(bits) || self.search(bits >> KEY_SHIFT)
     }
 
-    /// A slot of `size` bytes that nobody uses.
+    #[cold]
+    #[inline(never)]
+    fn search(&self, key: usize) -> bool {
+        let places = self.places();
+        let mask = places.len() - 1;
+        (0..=mask)
+            .map(|step| places[(key + step) & mask].load(Ordering::Relaxed))
+            .take_while(|&found| found != EMPTY)
+            .any(|found| found == key)
+    }
+
+    fn places(&self) -> &'static [AtomicUsize] {
+        let table = self.table.load(Ordering::Acquire);
+        let length = 1 << (table as usize % TABLE_ALIGNMENT);
+        let places = table.map_addr(|address| address & !(TABLE_ALIGNMENT - 1)).cast::<AtomicUsize>();
+        // SAFETY: a table of this length lies there, and is never unmapped.
+        unsafe { slice::from_raw_parts(places, length) }
+    }
+
+    /// A slot of `size` bytes that is not in use.
     pub(super) fn allocate(&self, size: usize) -> Result<usize> {
         let mut slots = self.slots.lock();
-        if !slots.free.is_null() {
-            let slot = slots.free;
-            // SAFETY: slots on the free list are readable for ever.
-            slots.free = unsafe { (*slot).next_free.load(Ordering::Relaxed) } as *const Header;
-            return Ok(slot as usize);
-        }
-        if slots.fresh == slots.fresh_end {
-            let block = self.next_block(&mut slots)?;
-            slots.fresh = block + size;
-            slots.fresh_end = block + BLOCK;
-        }
-        let slot = slots.fresh;
-        slots.fresh += size;
-        Ok(slot)
-    }
-
-    /// Takes back a slot whose object is gone. `used_up`: it has no generation left.
-    pub(super) fn give_back(&self, slot: usize, size: usize, used_up: bool) {
-        let mut slots = self.slots.lock();
-        if !used_up {
-            let header = slot as *const Header;
-            // SAFETY: a slot of this arena, which nobody uses.
-            unsafe { (*header).next_free.store(slots.free as u64, Ordering::Relaxed) };
-            slots.free = header;
-            return;
-        }
-        let block = slot & !(BLOCK - 1);
-        // SAFETY: each block in use begins with its header; blocks are aligned, as the base is.
-        let header = unsafe { &*(block as *const BlockHeader) };
-        let used_up = header.used_up.fetch_add(1, Ordering::Relaxed) as usize + 1;
-        if used_up == BLOCK / size - 1 {
-            // SAFETY: no object lives in this block; who still reads there with a stale handle reads zeros,
-            // which no handle fits.
-            unsafe { libc::madvise(block as *mut libc::c_void, BLOCK, libc::MADV_DONTNEED) };
-        }
-    }
-
-    fn next_block(&self, slots: &mut Slots) -> Result<usize> {
-        if slots.reserved == 0 {
-            self.reserve(slots)?;
-        }
-        let base = self.base.load(Ordering::Relaxed);
-        for _ in 0..slots.reserved / BLOCK {
-            let offset = if slots.next_block == slots.reserved { 0 } else { slots.next_block };
-            if offset >= self.committed.load(Ordering::Relaxed) {
-                self.commit(base, offset)?;
-            }
-            slots.next_block = offset + BLOCK;
-            // SAFETY: committed above, and aligned; zero is a valid header.
-            let header = unsafe { &*((base + offset) as *const BlockHeader) };
-            if header.in_use.swap(1, Ordering::Relaxed) == 0 {
-                return Ok(base + offset);
-            }
-        }
-        Err(Error::NoMemory)
-    }
-
-    fn reserve(&self, slots: &mut Slots) -> Result<()> {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `limit` is there to write to.
-        let limited = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0
-            && limit.rlim_cur != libc::RLIM_INFINITY;
-        let mut size = RESERVE;
-        if limited {
-            size = size.min(limit.rlim_cur as usize / SHARE_OF_LIMIT);
-        }
-        // Where even that is refused, less will have to do.
-        while size >= COMMIT {
-            size &= !(COMMIT - 1);
-            if let Some(start) = map(size + BLOCK, libc::PROT_NONE, libc::MAP_NORESERVE) {
-                self.base.store(start.next_multiple_of(BLOCK), Ordering::Relaxed);
-                slots.reserved = size;
-                return Ok(());
-            }
-            size /= 4;
-        }
-        Err(Error::NoMemory)
-    }
-
-    fn commit(&self, base: usize, offset: usize) -> Result<()> {
-        // Made accessible where it is: to map it anew would unmap it first, and a refusal then could leave a hole
-        // in the range, which others' memory might fill. The system counts what becomes writable as it would count
-        // a new mapping, but does not look at the limit of the address space, in which the range was counted when
-        // it was reserved. A limit that has been set, or reached, since then is to refuse new objects all the
-        // same: so it is asked about a page.
-        let page = map(1, libc::PROT_NONE, 0).ok_or(Error::NoMemory)?;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: the page was mapped above, and nobody knows it; the rest lies in a range that this arena has
-        // reserved and not used.
-        let refused = unsafe {
-            libc::munmap(page as *mut libc::c_void, 1);
-            libc::mprotect((base + offset) as *mut libc::c_void, COMMIT, protection) != 0
+        // SAFETY: blocks in the list are in use.
+        let block = match unsafe { slots.partial.as_ref() } {
+            Some(block) => block,
+            None => self.add_block(&mut slots)?,
         };
-        if refused {
-            return Err(Error::NoMemory);
+        let number = match block.free.get() {
+            0 => {
+                let number = block.unused.get();
+                block.unused.set(number + 1);
+                block.slot(number, size).begin_first_generation(block.first_generation.get().into());
+                number
+            }
+            number => {
+                block.free.set(block.slot(number, size).low_bits() as u16);
+                number
+            }
+        };
+        let slot = block.slot(number, size);
+        slot.set_high_bits(high_bits(block.generation.get()));
+        slots.empty -= usize::from(block.used.get() == 0);
+        block.used.set(block.used.get() + 1);
+        if !block.has_room(size) {
+            slots.remove(block);
         }
-        detector::leave_alone((base + offset) as *const u8, COMMIT);
-        detector::holds_pointers(base + offset, COMMIT);
-        self.committed.store(offset + COMMIT, Ordering::Release);
+        Ok(ptr::from_ref(slot) as usize)
+    }
+
+    /// Takes back a slot without an object. `used_up`: it has no generation left.
+    pub(super) fn free(&self, slot: usize, size: usize, used_up: bool) {
+        let block = BlockHeader::of(slot);
+        let number = ((slot - block.address()) / size) as u16;
+        let mut slots = self.slots.lock();
+        let had_room = block.has_room(size);
+        let header = block.slot(number, size);
+        let next_generation = header.generation() as u8 + u8::from(used_up);
+        block.next_generation.set(block.next_generation.get().max(next_generation));
+        if !used_up {
+            header.set_low_bits(block.free.get().into());
+            block.free.set(number);
+        }
+        block.used.set(block.used.get() - 1);
+        let has_room = block.has_room(size);
+        if has_room && !had_room {
+            slots.push(block);
+        }
+        if block.used.get() == 0 {
+            slots.empty += 1;
+            if !has_room || slots.keeps_enough_empty() {
+                self.return_block(&mut slots, block, size);
+            }
+        }
+    }
+
+    /// A block more for this kind.
+    fn add_block(&self, slots: &mut Slots) -> Result<&'static BlockHeader> {
+        let Block { address, generation, slot_generation } = POOL.lock().take()?;
+        let block = BlockHeader::of(address);
+        block.generation.set(generation as u16);
+        block.unused.set(1);
+        block.first_generation.set(slot_generation as u8);
+        block.next_generation.set(slot_generation as u8);
+        if let Err(error) = self.enter(slots, block.key()) {
+            POOL.lock().put(Block { address, generation, slot_generation }, slot_generation);
+            return Err(error);
+        }
+        slots.blocks += 1;
+        slots.most_blocks = slots.most_blocks.max(slots.blocks);
+        slots.empty += 1;
+        slots.push(block);
+        Ok(block)
+    }
+
+    /// Returns a block without an object to the pool.
+    fn return_block(&self, slots: &mut Slots, block: &'static BlockHeader, size: usize) {
+        if block.has_room(size) {
+            slots.remove(block);
+        }
+        slots.blocks -= 1;
+        slots.empty -= 1;
+        vacate(self.places(), block.key());
+        let slot_generation = block.first_generation.get().into();
+        let returned =
+            Block { address: block.address(), generation: block.generation.get().into(), slot_generation };
+        let next_generation = block.next_generation.get().into();
+        POOL.lock().put(returned, next_generation);
+    }
+
+    /// Enters a key into the table, which grows if it is too full for it, or as long as it is small.
+    fn enter(&self, slots: &Slots, key: usize) -> Result<()> {
+        loop {
+            let places = self.places();
+            let crowded = (slots.blocks + 1) * 2 > places.len();
+            let collides =
+                !matches!(places[key & (places.len() - 1)].load(Ordering::Relaxed), EMPTY | VACANT);
+            let should_grow = crowded || (collides && places.len() < SPARSE_TABLE);
+            if !should_grow {
+                break;
+            }
+            if let Err(error) = self.grow((places.len() * 2).max(FIRST_TABLE)) {
+                // It does with the table that there is, if a place stays free in it.
+                if slots.blocks + 2 > places.len() {
+                    return Err(error);
+                }
+                break;
+            }
+        }
+        insert(self.places(), key);
+        Ok(())
+    }
+
+    fn grow(&self, length: usize) -> Result<()> {
+        let bytes = length * size_of::<AtomicUsize>();
+        let table = if length == FIRST_TABLE {
+            let number =
+                (ptr::from_ref(self) as usize - ptr::from_ref(&ARENAS) as usize) / size_of::<Arena>();
+            POOL.lock().first_tables(bytes * KINDS)? + number * bytes
+        } else {
+            let table = memory::map(0, bytes).ok_or(Error::NoMemory)?;
+            detector::leave_alone(table as *const u8, bytes);
+            table
+        };
+        let table = table as *mut AtomicUsize;
+        // SAFETY: new memory, aligned and of this length; zero is `EMPTY`.
+        let places = unsafe { slice::from_raw_parts(table, length) };
+        places[0].store(VACANT, Ordering::Relaxed);
+        self.places()
+            .iter()
+            .map(|place| place.load(Ordering::Relaxed))
+            .filter(|&key| key != EMPTY && key != VACANT)
+            .for_each(|key| insert(places, key));
+        self.table
+            .store(table.cast::<u8>().wrapping_add(length.trailing_zeros() as usize), Ordering::Release);
         if !detector::watches() {
-            self.committed_at_once.store(offset + COMMIT, Ordering::Release);
+            self.places.store(table, Ordering::Release);
+            self.mask.store(length - 1, Ordering::Release);
         }
         Ok(())
     }
@@ -223,22 +396,48 @@ impl Arena {
     }
 }
 
-/// Before each run of a model: all slots are as they were when nobody had used any.
+/// Enters a key that the table does not hold. A place is free.
+fn insert(places: &[AtomicUsize], key: usize) {
+    let mask = places.len() - 1;
+    let free = (0..=mask)
+        .map(|step| &places[(key + step) & mask])
+        .find(|place| matches!(place.load(Ordering::Relaxed), EMPTY | VACANT));
+    debug_assert!(free.is_some());
+    if let Some(place) = free {
+        place.store(key, Ordering::Relaxed);
+    }
+}
+
+/// Removes a key that the table holds. Its place, and vacant ones before it, become empty if no search continues there.
+fn vacate(places: &[AtomicUsize], key: usize) {
+    let mask = places.len() - 1;
+    let found =
+        (0..=mask).map(|step| (key + step) & mask).find(|&at| places[at].load(Ordering::Relaxed) == key);
+    debug_assert!(found.is_some());
+    let Some(mut at) = found else { return };
+    places[at].store(VACANT, Ordering::Relaxed);
+    if places[(at + 1) & mask].load(Ordering::Relaxed) != EMPTY {
+        return;
+    }
+    while at != 0 && places[at].load(Ordering::Relaxed) == VACANT {
+        places[at].store(EMPTY, Ordering::Relaxed);
+        at -= 1;
+    }
+}
+
+/// Before each run of a model: all slots are as they were when none had been used.
 #[cfg(model)]
 pub(crate) fn reset() {
     for arena in &ARENAS {
         let mut slots = arena.slots.lock();
-        let used = slots.next_block;
-        *slots = Slots { reserved: slots.reserved, ..Slots::NONE };
-        drop(slots);
-        // SAFETY: committed, and zero is what fresh memory holds.
-        unsafe { ptr::write_bytes(arena.base.load(Ordering::Relaxed) as *mut u8, 0, used) };
+        *slots = Slots::NONE;
+        for place in arena.places() {
+            let key = place.swap(VACANT, Ordering::Relaxed);
+            if key != EMPTY && key != VACANT {
+                let address = (key << KEY_SHIFT) & ((1 << GENERATION_SHIFT) - 1);
+                POOL.lock().put(Block { address, generation: 0, slot_generation: 1 }, 1);
+            }
+        }
     }
-}
-
-fn map(size: usize, protection: i32, flags: i32) -> Option<usize> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
-    // SAFETY: asks for new memory, wherever there is some.
-    let start = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
-    (start != libc::MAP_FAILED).then_some(start as usize)
+    POOL.lock().reset();
 }

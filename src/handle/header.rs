@@ -26,22 +26,33 @@
 //! child of fork that does not have the decider, whoever comes first decides by whether the object lives (acquire
 //! and release).
 //!
-//! # `pins`: who still looks at the slot
+//! # `pins`: which threads still use the slot
 //!
 //! | bits | meaning |
 //! |---|---|
-//! | 0 to 31 | threads of this process that are in the middle of a blocking call |
+//! | 0 to 25 | how many threads of this process are in a blocking call |
+//! | 26 to 31 | the generation of the object by whose handle they call |
 //! | 32 to 61 | the epoch of the fork that they belong to; others do not count |
-//! | 63 `DEAD` | the object is gone, and whoever takes the count to zero gives the slot back |
+//! | 63 `DEAD` | the object is gone, and the thread that takes the count to zero recycles the slot |
 //!
-//! All changes are acquire and release: what a thread did with the slot happens before it is used again.
-//! Whoever succeeds in the change from `DEAD` alone to 0 recycles the slot, so that it is done once; where
-//! there is no pin, the end of the object changes the count to 0 at once, and recycles. A pin on a slot that
-//! has found a new object meanwhile is harmless: the pinning thread sees another tag in the word and lets go.
+//! All changes are acquire and release: what a thread did with the slot happens before it is used again. The thread
+//! that changes `DEAD` without a pin to no pin recycles the slot, so that it is done once; if there is no pin, the end
+//! of the object makes this change itself. A pin by a stale handle is refused by the generation. If it comes between
+//! the end of the object and the next one's beginning, that forgets it, and its removal finds another generation.
+//!
+//! # `link`: what the arena keeps here
+//!
+//! | bits | in use | free |
+//! |---|---|---|
+//! | 48 to 63 (none, where addresses have 32 bits) | the generation of the block | |
+//! | the others | | the next free slot of the block, by its number |
+//!
+//! Written under the arena's lock, and read while the slot is in use.
 
 use crate::atomic::spin_loop;
 use crate::atomic::{AtomicU64, Ordering};
 
+use super::blocks::GENERATION_SHIFT;
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
 
@@ -63,7 +74,8 @@ const COUNT: u64 = (1 << 28) - 1;
 
 const DEAD: u64 = 1 << 63;
 const PIN: u64 = 1;
-const PINS: u64 = (1 << 32) - 1;
+const PINS: u64 = (1 << 26) - 1;
+const PINNED_SHIFT: u32 = 26;
 const EPOCH_SHIFT: u32 = 32;
 
 /// See the module.
@@ -72,9 +84,10 @@ pub(crate) struct Header {
     pub(crate) word: AtomicU64,
     refs: AtomicU64,
     pins: AtomicU64,
-    /// The next free slot, while this one is free. The arena's.
-    pub(super) next_free: AtomicU64,
+    link: AtomicU64,
 }
+
+const LOW_BITS: u64 = if usize::BITS == 64 { (1 << GENERATION_SHIFT) - 1 } else { u64::MAX };
 
 fn users(refs: u64) -> u64 {
     (refs / USER) & COUNT
@@ -82,6 +95,15 @@ fn users(refs: u64) -> u64 {
 
 fn kept(refs: u64) -> u64 {
     refs / KEPT
+}
+
+/// No thread of this process has pinned the slot of an object of this generation.
+fn unpinned(generation: u64) -> u64 {
+    u64::from(epoch()) << EPOCH_SHIFT | generation << PINNED_SHIFT
+}
+
+fn pinned_generation(pins: u64) -> u64 {
+    pins >> PINNED_SHIFT & GENERATION
 }
 
 /// The last reference is being given back, by a thread of this process.
@@ -111,8 +133,32 @@ impl Header {
         self.word.load(Ordering::Acquire) & TAG == tag
     }
 
+    /// A slot that no object has used begins with this generation.
+    pub(super) fn begin_first_generation(&self, generation: u64) {
+        self.word.store(generation, Ordering::Relaxed);
+    }
+
+    /// The block's generation, where handles have it.
+    pub(super) fn high_bits(&self) -> usize {
+        (self.link.load(Ordering::Relaxed) & !LOW_BITS) as usize
+    }
+
+    pub(super) fn set_high_bits(&self, bits: usize) {
+        self.link.store(bits as u64 & !LOW_BITS, Ordering::Relaxed);
+    }
+
+    /// The number of the next free slot.
+    pub(super) fn low_bits(&self) -> u64 {
+        self.link.load(Ordering::Relaxed) & LOW_BITS
+    }
+
+    pub(super) fn set_low_bits(&self, bits: u64) {
+        self.link.store(bits, Ordering::Relaxed);
+    }
+
     /// With one reference, `USER` or `KEPT`.
     pub(super) fn begin_life(&self, generation: u64, initial: u64, refs: u64) {
+        self.pins.store(unpinned(generation), Ordering::Relaxed);
         self.refs.store(generation | refs, Ordering::Relaxed);
         self.word.store(initial | generation | LIVE, Ordering::Release);
     }
@@ -220,46 +266,57 @@ impl Header {
         refs & DYING == 0 && users(refs) == 0 && kept(refs) == 1
     }
 
-    fn change_pins(&self, change: impl Fn(u64) -> u64) -> u64 {
-        let current = u64::from(epoch()) << EPOCH_SHIFT;
+    /// Changes the count of pins by this generation as `change` says; false if the slot serves another one.
+    fn change_pins(&self, generation: u64, change: impl Fn(u64) -> u64) -> Option<u64> {
+        let current = unpinned(generation);
         let mut pins = self.pins.load(Ordering::Relaxed);
         loop {
+            if pinned_generation(pins) != generation {
+                return None;
+            }
             // Pins of the parent's threads are forgotten.
             let counted = if pins & !DEAD & !PINS == current { pins } else { (pins & DEAD) | current };
             let changed = change(counted);
             match self.pins.compare_exchange_weak(pins, changed, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return changed,
+                Ok(_) => return Some(changed),
                 Err(now) => pins = now,
             }
         }
     }
 
-    pub(super) fn add_pin(&self) {
-        self.change_pins(|pins| pins + PIN);
+    /// False if the slot serves another generation.
+    pub(super) fn add_pin(&self, tag: u64) -> bool {
+        self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some()
     }
 
     /// True if the caller has to recycle the slot.
-    pub(super) fn drop_pin(&self) -> bool {
-        // None is left of one that came too late, if the memory has gone back to the system meanwhile.
-        let pins = self.change_pins(|pins| if pins & PINS == 0 { pins } else { pins - PIN });
-        pins & DEAD != 0 && self.is_unpinned(pins)
+    pub(super) fn drop_pin(&self, tag: u64) -> bool {
+        let generation = tag & GENERATION;
+        let unpin = |pins| if pins & PINS == 0 { pins } else { pins - PIN };
+        let pins = self.change_pins(generation, unpin);
+        pins.is_some_and(|pins| pins & DEAD != 0 && self.is_unpinned(pins, generation))
     }
 
     /// True if the caller has to recycle the slot.
-    pub(super) fn mark_dead(&self) -> bool {
-        // Nearly always nobody is there: then the change must be made all the same, so that whoever comes
-        // later sees with his pin that the object is gone.
+    pub(super) fn mark_dead(&self, tag: u64) -> bool {
+        let generation = tag & GENERATION;
+        // Nearly always there is no pin: then the change must be made all the same, so that a thread that pins later
+        // sees that the object is gone.
         let pins = self.pins.load(Ordering::Relaxed);
-        let nobody = pins & PINS == 0 || pins & !PINS != u64::from(epoch()) << EPOCH_SHIFT;
-        if nobody && self.pins.compare_exchange(pins, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        let current = unpinned(generation);
+        if (pins & PINS == 0 || pins & !PINS != current)
+            && self.pins.compare_exchange(pins, current, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
             return true;
         }
-        let pins = self.change_pins(|pins| pins | DEAD);
-        self.is_unpinned(pins)
+        let pins = self.change_pins(generation, |pins| pins | DEAD);
+        pins.is_some_and(|pins| self.is_unpinned(pins, generation))
     }
 
-    fn is_unpinned(&self, pins: u64) -> bool {
-        pins & PINS == 0 && self.pins.compare_exchange(pins, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    fn is_unpinned(&self, pins: u64, generation: u64) -> bool {
+        let unpinned = unpinned(generation);
+        pins & PINS == 0
+            && self.pins.compare_exchange(pins, unpinned, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// On to the slot's next generation; true if it was the last.
@@ -286,7 +343,7 @@ mod tests {
             word: AtomicU64::new(0),
             refs: AtomicU64::new(0),
             pins: AtomicU64::new(0),
-            next_free: AtomicU64::new(0),
+            link: AtomicU64::new(0),
         };
         header.begin_life(1, 0, last);
         let was_last = if last == USER {

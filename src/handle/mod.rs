@@ -1,18 +1,29 @@
 //! Handles: how an object is named, found, kept and given back.
 //!
-//! A handle is the address of a slot (a multiple of 64) with the slot's generation in its six low bits. Slots
-//! lie in one range of addresses per kind ([`arena`]) and are never unmapped, so that any number can be
-//! tested for being a handle: outside of the range it is none of this kind, inside of it there is a header to
-//! read, whose first word says which generation lives there.
+//! # A handle
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 5 | the generation of the slot, 1 to 63 |
+//! | 6 to 47 | the address of the slot, a multiple of 64 |
+//! | 48 to 63 | the generation of the block in which the slot lies |
+//!
+//! (Where addresses have 32 bits, so have handles, and the generation of the block is always 0.)
+//!
+//! Any number can be tested for being a handle: the bits above the low 16, the block and its generation, must be in the
+//! table of the kind; then there is a slot's header to read, whose first word contains the generation of the object
+//! that lives there.
 //!
 //! - [`header`] is what each slot begins with: the state word, the references, the pins;
-//! - [`arena`] is where slots come from and go to, but for one or two that each thread keeps: [`spare`].
+//! - [`arena`] is where the slots of a kind come from and go to, but for one or two that each thread keeps: [`spare`];
+//! - [`blocks`] is the memory of all kinds.
 //!
 //! Methods of an object take the `tag` (generation and `LIVE`) along, and compare it in the same atomic
 //! operation that changes the state word, so that between the check and the use there is nothing in which the
 //! object could vanish.
 
 pub(crate) mod arena;
+pub(crate) mod blocks;
 pub(crate) mod header;
 pub(crate) mod spare;
 
@@ -23,7 +34,11 @@ use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
 use arena::Arena;
+use blocks::GENERATION_SHIFT;
 use header::{GENERATION, Header, KEPT, LIVE, TAG, USER};
+
+/// The bits of a handle in which a slot has its address.
+const ADDRESS: usize = (usize::MAX >> (usize::BITS - GENERATION_SHIFT)) & !(GENERATION as usize);
 
 /// What can live behind a handle.
 ///
@@ -112,27 +127,26 @@ impl<T: Kind> Handle<T> {
     /// uses the slot compares the tag in the operation that changes the word.
     #[inline(always)]
     pub(crate) fn slot(self) -> Result<(&'static T, u64)> {
-        self.slot_in(Arena::contains)
+        self.slot_in(Arena::has_key)
     }
 
     /// As `slot`, for the short ways: none while a race detector watches, from which they would hide what they do.
     #[inline(always)]
     pub(crate) fn slot_at_once(self) -> Option<(&'static T, u64)> {
-        self.slot_in(Arena::contains_at_once).ok()
+        self.slot_in(Arena::has_key_fast).ok()
     }
 
     #[inline(always)]
-    fn slot_in(self, contains: impl FnOnce(&Arena, usize) -> bool) -> Result<(&'static T, u64)> {
+    fn slot_in(self, has_key: impl FnOnce(&Arena, usize) -> bool) -> Result<(&'static T, u64)> {
         const { assert!(size_of::<T>().is_power_of_two() && align_of::<T>() >= 64) };
-        let address = self.bits & !(GENERATION as usize);
-        let arena = Self::arena();
-        if !contains(arena, address) || address & (size_of::<T>() - 1) != 0 {
+        let address = self.bits & ADDRESS;
+        if !has_key(Self::arena(), self.bits) || address & (size_of::<T>() - 1) != 0 {
             return Err(Error::Handle);
         }
-        // SAFETY: no range begins at address zero.
+        // SAFETY: no block begins at address zero.
         unsafe { core::hint::assert_unchecked(address != 0) };
-        // SAFETY: the address is that of a slot in the committed part of this kind's range, which is never
-        // unmapped, and in which any content is a valid T.
+        // SAFETY: the address is that of a slot in a block of this kind, in which any content is a valid T. The block
+        // stays mapped: one whose generations are used up does so while billions of objects are created.
         Ok((unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE))
     }
 
@@ -142,8 +156,8 @@ impl<T: Kind> Handle<T> {
     /// The handle has been good, at any time before.
     #[inline(always)]
     pub(crate) unsafe fn slot_once_good(self) -> (&'static T, u64) {
-        let address = self.bits & !(GENERATION as usize);
-        // SAFETY: the address is that of a slot, by the caller's promise; slots are never unmapped.
+        let address = self.bits & ADDRESS;
+        // SAFETY: the address is that of a slot, by the caller's promise; for its block holds what `slot_in` says.
         (unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE)
     }
 
@@ -199,12 +213,14 @@ impl<T: Kind> Handle<T> {
         let generation = object.header().generation();
         build(object, generation | LIVE);
         object.header().begin_life(generation, initial, refs);
-        Ok(Self::from_bits(address | generation as usize))
+        Ok(Self::from_bits(object.header().high_bits() | address | generation as usize))
     }
 
     /// The handle of an object that is known to live.
     pub(crate) fn of(object: &'static T) -> Self {
-        Self::from_bits(core::ptr::from_ref(object) as usize | object.header().generation() as usize)
+        let header = object.header();
+        let address = core::ptr::from_ref(object) as usize;
+        Self::from_bits(header.high_bits() | address | header.generation() as usize)
     }
 
     /// Has a slot brought into the cache, to be used in a moment. Only a hint, for a slot in which any
@@ -278,7 +294,7 @@ impl<T: Kind> Handle<T> {
         object.header().bury(tag);
         happens_after(object.header().refs());
         object.let_go();
-        if object.header().mark_dead() {
+        if object.header().mark_dead(tag) {
             Self::recycle(object);
         }
         Ok(())
@@ -287,10 +303,12 @@ impl<T: Kind> Handle<T> {
     /// Keeps the slot from being used again while the caller, who is about to block, may still look at it.
     /// The object itself may end.
     pub(crate) fn pin(self) -> Result<Pin<T>> {
-        // A slot without an object is not written to: its memory may have gone back to the system.
+        // A slot without an object is not written to: its memory may have been returned to the system.
         let (object, tag) = self.check()?;
-        object.header().add_pin();
-        let pin = Pin { object, epoch: epoch() };
+        if !object.header().add_pin(tag) {
+            return Err(Error::Handle);
+        }
+        let pin = Pin { object, tag, epoch: epoch() };
         if object.header().is(tag) { Ok(pin) } else { Err(Error::Handle) }
     }
 
@@ -301,13 +319,13 @@ impl<T: Kind> Handle<T> {
         if T::INDEX < spare::SPARES && !used_up && spare::put(T::INDEX, address) {
             return;
         }
-        Self::arena().give_back(address, size_of::<T>(), used_up);
+        Self::arena().free(address, size_of::<T>(), used_up);
     }
 
     /// The calling thread ends, and gives back the slot that it keeps.
     pub(crate) fn give_back_spare() {
         if let Some(slot) = spare::close(T::INDEX) {
-            Self::arena().give_back(slot, size_of::<T>(), false);
+            Self::arena().free(slot, size_of::<T>(), false);
         }
     }
 }
@@ -315,6 +333,7 @@ impl<T: Kind> Handle<T> {
 /// Holds a slot in its place; see [`Handle::pin`].
 pub(crate) struct Pin<T: Kind> {
     object: &'static T,
+    tag: u64,
     /// A pin of the parent's, held by the thread that forked, is forgotten already in the child.
     epoch: u32,
 }
@@ -329,7 +348,7 @@ impl<T: Kind> core::ops::Deref for Pin<T> {
 
 impl<T: Kind> Drop for Pin<T> {
     fn drop(&mut self) {
-        if self.epoch == epoch() && self.object.header().drop_pin() {
+        if self.epoch == epoch() && self.object.header().drop_pin(self.tag) {
             Handle::recycle(self.object);
         }
     }

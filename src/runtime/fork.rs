@@ -6,6 +6,7 @@
 use super::{end, excepthook, exit, identity, name, registry, stacks, values};
 use crate::defect::{Place, contain, inject};
 use crate::handle::arena::ARENAS;
+use crate::handle::blocks::POOL;
 use crate::park;
 
 /// Run when the library is loaded.
@@ -32,11 +33,13 @@ extern "C" fn before() {
     excepthook::hold();
     stacks::hold();
     ARENAS.iter().for_each(|arena| arena.hold());
+    POOL.hold();
 }
 
 fn let_go() {
     // SAFETY: `before` held them, on this thread or on the one that this is a fork of.
     unsafe {
+        POOL.let_go();
         ARENAS.iter().for_each(|arena| arena.let_go());
         stacks::let_go();
         excepthook::let_go();

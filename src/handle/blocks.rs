@@ -1,0 +1,308 @@
+//! Blocks: the memory in which slots lie, for all kinds of objects.
+//!
+//! A block is 64 KiB of zeroed memory at a multiple of its size. Blocks are mapped as they are needed, wherever the
+//! system has room, and are never unmapped while a thread may still read one by a stale handle. A block that a kind
+//! does not need any more returns its memory to the system, keeps its addresses, and later serves any kind.
+//!
+//! So that no handle is valid twice, each block has a generation, which every handle to its slots contains, and a
+//! first generation for its slots, one more than any of them has reached:
+//!
+//! | after a block has been returned | its next generation | first generation of its slots |
+//! |---|---|---|
+//! | each slot has a generation left | the same | one more than the highest that a slot has used |
+//! | a slot has used its last generation | one more | 1 |
+//! | the same, in the block's last generation | none: its addresses are never used again | |
+//!
+//! The oldest of the returned blocks is used first, and while there are few of them, a new one is mapped instead
+//! ([`QUARANTINE`]). A thread that has found a slot by a stale handle and is preempted before it uses the slot compares
+//! the slot's generation next; that repeats only after 63 uses of every block in the quarantine.
+
+use crate::detector;
+use crate::error::{Error, Result};
+use crate::park::guarded::{Forget, Guarded};
+use crate::sys::memory::{self, PageVec};
+
+/// The size of a block, and what its address is a multiple of.
+pub(super) const BLOCK: usize = 64 * 1024;
+
+/// How many bits of a handle the generation of its block has: those that no address uses.
+pub(super) const GENERATION_BITS: u32 = if cfg!(target_pointer_width = "64") { 16 } else { 0 };
+/// Where they begin.
+pub(super) const GENERATION_SHIFT: u32 = usize::BITS - GENERATION_BITS;
+
+/// How many returned blocks the pool holds before it uses the oldest of them again.
+const QUARANTINE: usize = if cfg!(model) { 0 } else { 64 };
+/// The same where the pages are locked, so that returned blocks occupy memory.
+const QUARANTINE_LOCKED: usize = 8;
+/// The most blocks that are mapped together: an eighth of those that exist, within this limit.
+const MAX_CHUNK: usize = 64;
+/// How many exhausted blocks stay mapped, for threads that have found a slot in one of them by a stale handle.
+const EXHAUSTED: usize = 16;
+
+/// A block that no kind uses, and what its slots begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) address: usize,
+    pub(super) generation: usize,
+    /// The generation with which its slots begin.
+    pub(super) slot_generation: u64,
+}
+
+/// All blocks that no kind uses.
+pub(crate) struct Pool {
+    /// Mapped blocks that have not been used yet: from the first to before the second.
+    unused: (usize, usize),
+    /// Where the last chunk begins; the next one is to lie below it.
+    last_chunk: usize,
+    /// How many blocks are mapped, in use or not.
+    mapped: usize,
+    /// The returned blocks, a queue: they enter at the end of `newer` and leave at the end of `older`.
+    newer: PageVec<Block>,
+    older: PageVec<Block>,
+    /// Exhausted blocks that are still mapped, the oldest at `next_exhausted`; 0 is none.
+    exhausted: [usize; EXHAUSTED],
+    next_exhausted: usize,
+    /// The addresses of exhausted blocks that have been unmapped. The system may offer them again.
+    unmapped: PageVec<usize>,
+    /// Whether the system last refused to take a block's memory.
+    locked: bool,
+    /// The page in which the kinds have their first tables; 0 as long as it is not needed.
+    first_tables: usize,
+}
+
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+pub(crate) static POOL: Guarded<Pool> = Guarded::new(Pool::new());
+
+impl Forget for Pool {
+    fn forget(&mut self) {
+        unreachable!("the pool is held across a fork");
+    }
+}
+
+impl Pool {
+    const fn new() -> Self {
+        Pool {
+            unused: (0, 0),
+            last_chunk: 0,
+            mapped: 0,
+            newer: PageVec::new(),
+            older: PageVec::new(),
+            exhausted: [0; EXHAUSTED],
+            next_exhausted: 0,
+            unmapped: PageVec::new(),
+            locked: false,
+            first_tables: 0,
+        }
+    }
+
+    /// Memory for the first tables of all kinds.
+    pub(super) fn first_tables(&mut self, bytes: usize) -> Result<usize> {
+        if self.first_tables == 0 {
+            self.first_tables = memory::map(0, bytes).ok_or(Error::NoMemory)?;
+            detector::leave_alone(self.first_tables as *const u8, bytes);
+        }
+        Ok(self.first_tables)
+    }
+
+    /// A block of zeroed memory.
+    pub(super) fn take(&mut self) -> Result<Block> {
+        let returned = self.newer.as_slice().len() + self.older.as_slice().len();
+        let quarantine = if self.locked { QUARANTINE_LOCKED } else { QUARANTINE };
+        if returned > quarantine {
+            return self.oldest().ok_or(Error::Internal);
+        }
+        if self.unused.0 == self.unused.1
+            && let Err(error) = self.map_chunk()
+        {
+            return self.oldest().ok_or(error);
+        }
+        let address = self.unused.0;
+        self.unused.0 += BLOCK;
+        Ok(Block { address, generation: 0, slot_generation: 1 })
+    }
+
+    fn oldest(&mut self) -> Option<Block> {
+        if self.older.as_slice().is_empty() {
+            while let Some(block) = self.newer.pop() {
+                self.older.push(block);
+            }
+        }
+        self.older.pop()
+    }
+
+    /// Returns a block that `take` returned. `next_slot_generation` is one more than any of its slots has reached.
+    pub(super) fn put(&mut self, block: Block, next_slot_generation: u64) {
+        self.clear(block.address);
+        let mut next = Block { slot_generation: next_slot_generation, ..block };
+        if next_slot_generation > super::header::GENERATION {
+            next.slot_generation = 1;
+            next.generation += 1;
+            if next.generation >> GENERATION_BITS != 0 {
+                if GENERATION_BITS != 0 {
+                    self.retire(block.address);
+                    return;
+                }
+                next.generation = 0;
+            }
+        }
+        self.newer.push(next);
+    }
+
+    /// Lets the block's memory read as zero.
+    fn clear(&mut self, address: usize) {
+        // SAFETY: no object lives in this block; threads that still read there by stale handles may find zeros, to
+        // which no handle fits.
+        self.locked = !unsafe { memory::discard(address, BLOCK) };
+        if self.locked {
+            for word in (address..address + BLOCK).step_by(8) {
+                // SAFETY: as above, and aligned.
+                unsafe { &*(word as *const crate::atomic::AtomicU64) }
+                    .store(0, crate::atomic::Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The block has no generation left.
+    fn retire(&mut self, address: usize) {
+        let oldest = core::mem::replace(&mut self.exhausted[self.next_exhausted], address);
+        self.next_exhausted = (self.next_exhausted + 1) % EXHAUSTED;
+        if oldest != 0 {
+            self.unmapped.push(oldest);
+            self.mapped -= 1;
+            // SAFETY: billions of objects have been created since the block was in use last.
+            unsafe { memory::unmap(oldest, BLOCK) };
+        }
+    }
+
+    /// Maps new blocks, of which none is in use or has been exhausted.
+    fn map_chunk(&mut self) -> Result<()> {
+        let count = (self.mapped / 8).clamp(1, MAX_CHUNK);
+        self.map_blocks(count).or_else(|_| self.map_blocks(1))
+    }
+
+    fn map_blocks(&mut self, count: usize) -> Result<()> {
+        // Each block can be returned and can be exhausted; neither may fail then.
+        let most = self.mapped + count;
+        self.newer.reserve(most)?;
+        self.older.reserve(most)?;
+        self.unmapped.reserve(self.unmapped.as_slice().len() + most)?;
+        let bytes = count * BLOCK;
+        let mut refused = [0; 8];
+        let mut start = None;
+        for refused in &mut refused {
+            let Some(offered) = memory::map_aligned(self.last_chunk.saturating_sub(bytes), bytes, BLOCK)
+            else {
+                break;
+            };
+            if self.may_use(offered, bytes) {
+                start = Some(offered);
+                break;
+            }
+            // Kept until others have been offered, or the system would offer it again.
+            *refused = offered;
+            self.last_chunk = offered;
+        }
+        for refused in refused.into_iter().filter(|&refused| refused != 0) {
+            // SAFETY: mapped above, and not used.
+            unsafe { memory::unmap(refused, bytes) };
+        }
+        let start = start.ok_or(Error::NoMemory)?;
+        self.last_chunk = start;
+        self.unused = (start, start + bytes);
+        self.mapped = most;
+        detector::leave_alone(start as *const u8, bytes);
+        detector::holds_pointers(start, bytes);
+        Ok(())
+    }
+
+    /// Whether a handle can hold these addresses, and none of them is that of an exhausted block.
+    fn may_use(&self, start: usize, bytes: usize) -> bool {
+        let end = start + bytes;
+        let fits = (end as u64 - 1) >> GENERATION_SHIFT == 0;
+        fits && !self.unmapped.as_slice().iter().any(|unmapped| (start..end).contains(unmapped))
+    }
+
+    /// Before each run of a model: as if no block had been used.
+    #[cfg(model)]
+    pub(super) fn reset(&mut self) {
+        let mut blocks = Vec::new();
+        while let Some(block) = self.oldest() {
+            blocks.push(block.address);
+        }
+        blocks.sort_unstable();
+        for address in blocks {
+            self.newer.push(Block { address, generation: 0, slot_generation: 1 });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::header::GENERATION;
+    use super::*;
+
+    /// Takes a block and returns it, as if all generations of its slots had been used.
+    fn use_up(pool: &mut Pool) -> Block {
+        let block = pool.take().unwrap();
+        pool.put(block, GENERATION + 1);
+        block
+    }
+
+    #[test]
+    fn a_returned_block_reads_as_zero_and_waits_in_the_quarantine() {
+        let mut pool = Pool::new();
+        let first = pool.take().unwrap();
+        assert_eq!(first.address % BLOCK, 0);
+        assert_eq!((first.generation, first.slot_generation), (0, 1));
+        // SAFETY: the block's own memory.
+        unsafe { *(first.address as *mut u64) = 5 };
+        pool.put(first, 7);
+        for _ in 0..QUARANTINE {
+            assert_ne!(use_up(&mut pool).address, first.address);
+        }
+        let again = pool.take().unwrap();
+        assert_eq!(again, Block { slot_generation: 7, ..first });
+        // SAFETY: as above.
+        assert_eq!(unsafe { *(again.address as *const u64) }, 0);
+    }
+
+    #[test]
+    fn what_is_mapped_grows_with_what_is_in_use() {
+        let mut pool = Pool::new();
+        let mut most = 0;
+        for used in 1..2000 {
+            pool.take().unwrap();
+            most = pool.mapped - used;
+            assert!(most <= used / 8 + 1, "{most} blocks are mapped besides {used}");
+        }
+        assert!(most <= MAX_CHUNK);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn an_exhausted_block_is_unmapped_in_the_end_and_never_used_again() {
+        let mut pool = Pool::new();
+        let mut exhausted = Vec::new();
+        for _ in 0..EXHAUSTED + 200 {
+            let block = pool.take().unwrap();
+            assert!(!exhausted.contains(&block.address), "addresses have been used twice");
+            assert_eq!((block.generation, block.slot_generation), (0, 1));
+            let last = Block { generation: (1 << GENERATION_BITS) - 1, ..block };
+            pool.put(last, GENERATION + 1);
+            exhausted.push(block.address);
+            assert!(pool.mapped <= EXHAUSTED + MAX_CHUNK, "{} blocks are mapped", pool.mapped);
+        }
+        assert_eq!(pool.unmapped.as_slice().len(), 200);
+    }
+
+    #[test]
+    fn no_pair_of_generations_comes_twice() {
+        let mut pool = Pool::new();
+        let mut seen = std::collections::HashSet::new();
+        for round in 0..20_000_u64 {
+            let block = pool.take().unwrap();
+            assert!(seen.insert((block.address, block.generation, block.slot_generation)));
+            pool.put(block, block.slot_generation + 1 + round % 3);
+        }
+    }
+}

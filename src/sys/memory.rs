@@ -1,0 +1,156 @@
+//! Memory that comes from the system as pages.
+
+use core::ptr;
+use core::slice;
+
+use crate::error::{Error, Result};
+
+/// Maps `bytes` of zeroed memory, at `hint` if the system agrees (0: anywhere).
+pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: without MAP_FIXED, a new mapping replaces nothing.
+    let start = unsafe { libc::mmap(hint as *mut libc::c_void, bytes, protection, flags, -1, 0) };
+    (start != libc::MAP_FAILED).then_some(start as usize)
+}
+
+/// Unmaps whole pages; of none, nothing.
+///
+/// # Safety
+/// `map` returned the pages, and no thread uses them any more.
+pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
+    if bytes != 0 {
+        // SAFETY: the caller's promise.
+        unsafe { libc::munmap(start as *mut libc::c_void, bytes) };
+    }
+}
+
+/// Maps `bytes` at a multiple of `alignment`, preferably at `hint`, which is one.
+pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option<usize> {
+    let start = map(hint, bytes)?;
+    if start % alignment == 0 {
+        return Some(start);
+    }
+    // SAFETY: mapped above, and not used yet.
+    unsafe { unmap(start, bytes) };
+    let around = map(0, bytes.checked_add(alignment)?)?;
+    let start = around.next_multiple_of(alignment);
+    // SAFETY: the parts around what is returned.
+    unsafe {
+        unmap(around, start - around);
+        unmap(start + bytes, around + alignment - start);
+    }
+    Some(start)
+}
+
+/// Returns whole pages to the system: they stay mapped, and read as zero. False if the system refuses, for instance
+/// because they are locked; their content stays then.
+///
+/// # Safety
+/// `map` returned the pages, and no thread needs their content any more.
+pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { libc::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
+}
+
+/// A growing array of plain numbers in pages of its own: its owner may hold locks under which `malloc`, which may be
+/// the program's own, must not be called.
+pub(crate) struct PageVec<T> {
+    start: *mut T,
+    length: usize,
+    capacity: usize,
+}
+
+// SAFETY: it owns its elements.
+unsafe impl<T: Send> Send for PageVec<T> {}
+
+impl<T: Copy> PageVec<T> {
+    const FIRST: usize = 4096 / size_of::<T>();
+
+    pub(crate) const fn new() -> Self {
+        PageVec { start: ptr::null_mut(), length: 0, capacity: 0 }
+    }
+
+    /// Makes room for `count` elements in all, so that the next pushes up to them cannot fail.
+    pub(crate) fn reserve(&mut self, count: usize) -> Result<()> {
+        if count <= self.capacity {
+            return Ok(());
+        }
+        let capacity = count.checked_next_power_of_two().ok_or(Error::NoMemory)?.max(Self::FIRST);
+        let bytes = capacity.checked_mul(size_of::<T>()).ok_or(Error::NoMemory)?;
+        let start = map(0, bytes).ok_or(Error::NoMemory)? as *mut T;
+        let former = self.as_slice();
+        // SAFETY: the new pages have room for all elements; the former pages are used no more.
+        unsafe {
+            start.copy_from_nonoverlapping(former.as_ptr(), former.len());
+            unmap(self.start as usize, self.capacity * size_of::<T>());
+        }
+        self.start = start;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Appends an element, for which there is room.
+    pub(crate) fn push(&mut self, element: T) {
+        assert!(self.length < self.capacity, "room has been reserved");
+        // SAFETY: inside of the pages.
+        unsafe { self.start.add(self.length).write(element) };
+        self.length += 1;
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let last = *self.as_slice().last()?;
+        self.length -= 1;
+        Some(last)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[T] {
+        if self.length == 0 {
+            return &[];
+        }
+        // SAFETY: so many elements have been written.
+        unsafe { slice::from_raw_parts(self.start, self.length) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligned_memory_is_aligned_zero_and_mapped_to_its_end() {
+        const ALIGNMENT: usize = 1 << 20;
+        for hint in [0, 4096 * 123_456_789] {
+            let start = map_aligned(hint & !(ALIGNMENT - 1), 3 * ALIGNMENT, ALIGNMENT).unwrap();
+            assert_eq!(start % ALIGNMENT, 0);
+            for page in (start..start + 3 * ALIGNMENT).step_by(4096) {
+                // SAFETY: inside of the mapping.
+                unsafe {
+                    assert_eq!(*(page as *const u64), 0);
+                    *(page as *mut u64) = 1;
+                }
+            }
+            // SAFETY: mapped above, and used no more.
+            unsafe {
+                assert!(discard(start, 3 * ALIGNMENT));
+                assert_eq!(*(start as *const u64), 0);
+                unmap(start, 3 * ALIGNMENT);
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_vec_keeps_its_elements_as_it_grows() {
+        let mut numbers = PageVec::new();
+        assert!(numbers.as_slice().is_empty());
+        assert_eq!(numbers.pop(), None);
+        for number in 0..5000_u64 {
+            numbers.reserve(number as usize + 1).unwrap();
+            numbers.push(number);
+        }
+        assert!(numbers.as_slice().iter().copied().eq(0..5000));
+        assert_eq!(numbers.pop(), Some(4999));
+        assert_eq!(numbers.as_slice().len(), 4999);
+        assert_eq!(numbers.reserve(usize::MAX), Err(Error::NoMemory));
+    }
+}
