@@ -62,7 +62,7 @@ unsafe impl Kind for Local {
         fence(Ordering::Acquire);
         if self.header.word.load(Ordering::Acquire) == gone | CLOSING {
             values::close_local(
-                ptr::from_ref(self) as usize | gone as usize,
+                Handle::with_generation(self, gone).bits(),
                 || self.header.word.load(Ordering::Relaxed) == gone | CLOSING,
                 || self.header.word.store(gone, Ordering::Release),
             );
@@ -74,7 +74,7 @@ unsafe impl Kind for Local {
         // The life has ended, the generation has not changed yet: the handle is still the key.
         let generation = self.header.generation();
         self.refused(generation);
-        values::destroy_local(ptr::from_ref(self) as usize | generation as usize);
+        values::destroy_local(Handle::with_generation(self, generation).bits());
     }
 }
 

@@ -320,25 +320,26 @@ static void objects_run_out(void)
         SKIP("the size of the process is not known here");
 }
 
-/* A thread that asks who it is where there is room for one more thread but not for main's object as well: the
- * room is not lost. */
+/* A thread asks for its own object where there is room for the main thread's object alone, and then for one more: the
+ * call that failed has lost no room. */
 static void *ask_where_room_is_scarce(void *arg)
 {
-    enum { SIZE = 128, SLOTS = 16 * (65536 / SIZE - 1) }; /* threads in a megabyte, which is taken at once */
-    static threading_thread *threads[SLOTS];
+    static threading_thread *threads[MOST];
     size_t count = 0;
-    for (; count < SLOTS - 1; count++)
-        CHECK((threads[count] = threading_thread_new(NULL, NULL)) != NULL);
-    const uintptr_t first = (uintptr_t)threads[0];
+    CHECK((threads[count++] = threading_thread_new(NULL, NULL)) != NULL);
     limit(RLIMIT_AS, 0);
+    while (count < MOST && (threads[count] = threading_thread_new(NULL, NULL)) != NULL)
+        count++;
+    CHECK(count > 2 && count < MOST);
+    CHECK_STATUS(threading_thread_free(threads[--count]), THREADING_OK);
     CHECK_REFUSED(threading_current_thread(), THREADING_ERR_NO_MEMORY);
+    CHECK(threading_main_thread() != NULL);
+    CHECK_REFUSED(threading_thread_new(NULL, NULL), THREADING_ERR_NO_MEMORY);
+    CHECK_STATUS(threading_thread_free(threads[--count]), THREADING_OK);
+    CHECK(threading_current_thread() != NULL);
     limit(RLIMIT_AS, RLIM_INFINITY);
     while (count > 0)
         CHECK_STATUS(threading_thread_free(threads[--count]), THREADING_OK);
-    for (CHECK(threading_main_thread() != NULL); count < SLOTS - 1; count++) {
-        CHECK((threads[count] = threading_thread_new(NULL, NULL)) != NULL);
-        CHECK((uintptr_t)threads[count] / 65536 - first / 65536 < 16);
-    }
     return arg;
 }
 

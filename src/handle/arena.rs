@@ -102,9 +102,9 @@ struct BlockHeader {
     generation: Cell<u16>,
     /// How many slots are objects, or kept for one by a thread.
     used: Cell<u16>,
-    /// The last freed slot, by its number; 0 is none.
+    /// The last freed slot, by its distance from here in units of [`UNIT`]; 0 is none.
     free: Cell<u16>,
-    /// The next slot that was never used, by its number; beyond the last slot if there is none.
+    /// The next slot that was never used, likewise; the size of the block if there is none.
     unused: Cell<u16>,
     /// The generation with which unused slots begin.
     first_generation: Cell<u8>,
@@ -112,7 +112,10 @@ struct BlockHeader {
     next_generation: Cell<u8>,
 }
 
-const _: () = assert!(size_of::<BlockHeader>() <= 64);
+/// What the sizes of slots are multiples of.
+const UNIT: usize = 64;
+
+const _: () = assert!(size_of::<BlockHeader>() <= UNIT);
 
 struct Slots {
     /// Blocks with a slot to use, a list.
@@ -147,13 +150,13 @@ impl BlockHeader {
         (self.address() | high_bits(self.generation.get())) >> KEY_SHIFT
     }
 
-    fn slot(&self, number: u16, size: usize) -> &'static Header {
+    fn slot(&self, distance: u16) -> &'static Header {
         // SAFETY: the slots of a block follow its header; each begins with a header of its own, for which zero is valid.
-        unsafe { &*((self.address() + usize::from(number) * size) as *const Header) }
+        unsafe { &*((self.address() + usize::from(distance) * UNIT) as *const Header) }
     }
 
-    fn has_room(&self, size: usize) -> bool {
-        self.free.get() != 0 || usize::from(self.unused.get()) < BLOCK / size
+    fn has_room(&self) -> bool {
+        self.free.get() != 0 || usize::from(self.unused.get()) < BLOCK / UNIT
     }
 }
 
@@ -165,6 +168,7 @@ fn high_bits(generation: u16) -> usize {
 impl Slots {
     const NONE: Self = Slots { partial: ptr::null(), blocks: 0, most_blocks: 0, empty: 0 };
 
+    #[cold]
     fn push(&mut self, block: &BlockHeader) {
         block.previous.set(ptr::null());
         block.next.set(self.partial);
@@ -175,6 +179,7 @@ impl Slots {
         self.partial = block;
     }
 
+    #[cold]
     fn remove(&mut self, block: &BlockHeader) {
         // SAFETY: as above.
         unsafe {
@@ -245,68 +250,76 @@ impl Arena {
         // SAFETY: blocks in the list are in use.
         let block = match unsafe { slots.partial.as_ref() } {
             Some(block) => block,
-            None => self.add_block(&mut slots)?,
+            None => self.add_block(&mut slots, size)?,
         };
-        let number = match block.free.get() {
+        let distance = match block.free.get() {
             0 => {
-                let number = block.unused.get();
-                block.unused.set(number + 1);
-                block.slot(number, size).begin_first_generation(block.first_generation.get().into());
-                number
+                let unused = block.unused.get();
+                block.unused.set(unused + (size / UNIT) as u16);
+                let first = block.first_generation.get();
+                block.slot(unused).begin(first.into(), high_bits(block.generation.get()));
+                unused
             }
-            number => {
-                block.free.set(block.slot(number, size).low_bits() as u16);
-                number
+            free => {
+                block.free.set(block.slot(free).next_free());
+                free
             }
         };
-        let slot = block.slot(number, size);
-        slot.set_high_bits(high_bits(block.generation.get()));
-        slots.empty -= usize::from(block.used.get() == 0);
-        block.used.set(block.used.get() + 1);
-        if !block.has_room(size) {
+        if !block.has_room() {
             slots.remove(block);
         }
-        Ok(ptr::from_ref(slot) as usize)
+        let used = block.used.get();
+        block.used.set(used + 1);
+        slots.empty -= usize::from(used == 0);
+        Ok(ptr::from_ref(block.slot(distance)) as usize)
     }
 
     /// Takes back a slot without an object. `used_up`: it has no generation left.
-    pub(super) fn free(&self, slot: usize, size: usize, used_up: bool) {
+    pub(super) fn free(&self, slot: usize, used_up: bool) {
         let block = BlockHeader::of(slot);
-        let number = ((slot - block.address()) / size) as u16;
-        let mut slots = self.slots.lock();
-        let had_room = block.has_room(size);
-        let header = block.slot(number, size);
+        let distance = ((slot - block.address()) / UNIT) as u16;
+        let header = block.slot(distance);
         let next_generation = header.generation() as u8 + u8::from(used_up);
-        block.next_generation.set(block.next_generation.get().max(next_generation));
+        let mut slots = self.slots.lock();
+        if next_generation > block.next_generation.get() {
+            block.next_generation.set(next_generation);
+        }
         if !used_up {
-            header.set_low_bits(block.free.get().into());
-            block.free.set(number);
-        }
-        block.used.set(block.used.get() - 1);
-        let has_room = block.has_room(size);
-        if has_room && !had_room {
-            slots.push(block);
-        }
-        if block.used.get() == 0 {
-            slots.empty += 1;
-            if !has_room || slots.keeps_enough_empty() {
-                self.return_block(&mut slots, block, size);
+            if !block.has_room() {
+                slots.push(block);
             }
+            header.set_next_free(block.free.get());
+            block.free.set(distance);
+        }
+        let used = block.used.get() - 1;
+        block.used.set(used);
+        if used == 0 {
+            self.without_object(&mut slots, block);
+        }
+    }
+
+    /// The last object of a block is gone.
+    #[cold]
+    #[inline(never)]
+    fn without_object(&self, slots: &mut Slots, block: &'static BlockHeader) {
+        slots.empty += 1;
+        if !block.has_room() || slots.keeps_enough_empty() {
+            self.return_block(slots, block);
         }
     }
 
     /// A block more for this kind.
-    fn add_block(&self, slots: &mut Slots) -> Result<&'static BlockHeader> {
+    #[cold]
+    #[inline(never)]
+    fn add_block(&self, slots: &mut Slots, size: usize) -> Result<&'static BlockHeader> {
+        self.make_room(slots)?;
         let Block { address, generation, slot_generation } = POOL.lock().take()?;
         let block = BlockHeader::of(address);
         block.generation.set(generation as u16);
-        block.unused.set(1);
+        block.unused.set((size / UNIT) as u16);
         block.first_generation.set(slot_generation as u8);
         block.next_generation.set(slot_generation as u8);
-        if let Err(error) = self.enter(slots, block.key()) {
-            POOL.lock().put(Block { address, generation, slot_generation }, slot_generation);
-            return Err(error);
-        }
+        self.enter(block.key());
         slots.blocks += 1;
         slots.most_blocks = slots.most_blocks.max(slots.blocks);
         slots.empty += 1;
@@ -315,8 +328,8 @@ impl Arena {
     }
 
     /// Returns a block without an object to the pool.
-    fn return_block(&self, slots: &mut Slots, block: &'static BlockHeader, size: usize) {
-        if block.has_room(size) {
+    fn return_block(&self, slots: &mut Slots, block: &'static BlockHeader) {
+        if block.has_room() {
             slots.remove(block);
         }
         slots.blocks -= 1;
@@ -329,27 +342,31 @@ impl Arena {
         POOL.lock().put(returned, next_generation);
     }
 
-    /// Enters a key into the table, which grows if it is too full for it, or as long as it is small.
-    fn enter(&self, slots: &Slots, key: usize) -> Result<()> {
+    /// The table has room for a key more.
+    fn make_room(&self, slots: &Slots) -> Result<()> {
+        let length = self.places().len();
+        if (slots.blocks + 1) * 2 > length
+            && let Err(error) = self.grow((length * 2).max(FIRST_TABLE))
+            // It does with the table that there is, as long as a place stays free in it.
+            && slots.blocks + 2 > length
+        {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Enters a key into the table, for which there is room. As long as it is small, it grows until the key has its own
+    /// place, if the system has memory for that.
+    fn enter(&self, key: usize) {
         loop {
             let places = self.places();
-            let crowded = (slots.blocks + 1) * 2 > places.len();
-            let collides =
-                !matches!(places[key & (places.len() - 1)].load(Ordering::Relaxed), EMPTY | VACANT);
-            let should_grow = crowded || (collides && places.len() < SPARSE_TABLE);
-            if !should_grow {
-                break;
-            }
-            if let Err(error) = self.grow((places.len() * 2).max(FIRST_TABLE)) {
-                // It does with the table that there is, if a place stays free in it.
-                if slots.blocks + 2 > places.len() {
-                    return Err(error);
-                }
-                break;
+            let own = places[key & (places.len() - 1)].load(Ordering::Relaxed);
+            let is_free = matches!(own, EMPTY | VACANT);
+            if is_free || places.len() >= SPARSE_TABLE || self.grow(places.len() * 2).is_err() {
+                insert(places, key);
+                return;
             }
         }
-        insert(self.places(), key);
-        Ok(())
     }
 
     fn grow(&self, length: usize) -> Result<()> {

@@ -36,23 +36,23 @@
 //! | 63 `DEAD` | the object is gone, and the thread that takes the count to zero recycles the slot |
 //!
 //! All changes are acquire and release: what a thread did with the slot happens before it is used again. The thread
-//! that changes `DEAD` without a pin to no pin recycles the slot, so that it is done once; if there is no pin, the end
-//! of the object makes this change itself. A pin by a stale handle is refused by the generation. If it comes between
-//! the end of the object and the next one's beginning, that forgets it, and its removal finds another generation.
+//! that changes no pin and `DEAD` to no pin by the next generation recycles the slot, so that it is done once; if there
+//! is no pin, the end of the object makes this change itself. From then on, the generation refuses pins by the handle of
+//! the object.
 //!
 //! # `link`: what the arena keeps here
 //!
-//! | bits | in use | free |
-//! |---|---|---|
-//! | 48 to 63 (none, where addresses have 32 bits) | the generation of the block | |
-//! | the others | | the next free slot of the block, by its number |
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 15 | the next free slot of the block, while this one is free |
+//! | 48 to 63 | the generation of the block (not where addresses have 32 bits) |
 //!
 //! Written under the arena's lock, and read while the slot is in use.
 
 use crate::atomic::spin_loop;
 use crate::atomic::{AtomicU64, Ordering};
 
-use super::blocks::GENERATION_SHIFT;
+use super::blocks::GENERATION_BITS;
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
 
@@ -87,7 +87,7 @@ pub(crate) struct Header {
     link: AtomicU64,
 }
 
-const LOW_BITS: u64 = if usize::BITS == 64 { (1 << GENERATION_SHIFT) - 1 } else { u64::MAX };
+const HIGH_BITS: usize = !(usize::MAX >> GENERATION_BITS);
 
 fn users(refs: u64) -> u64 {
     (refs / USER) & COUNT
@@ -133,32 +133,28 @@ impl Header {
         self.word.load(Ordering::Acquire) & TAG == tag
     }
 
-    /// A slot that no object has used begins with this generation.
-    pub(super) fn begin_first_generation(&self, generation: u64) {
+    /// A slot that no object has used begins with this generation, and the block's, where handles have it.
+    pub(super) fn begin(&self, generation: u64, high_bits: usize) {
         self.word.store(generation, Ordering::Relaxed);
+        self.pins.store(unpinned(generation), Ordering::Relaxed);
+        self.link.store(high_bits as u64, Ordering::Relaxed);
     }
 
     /// The block's generation, where handles have it.
     pub(super) fn high_bits(&self) -> usize {
-        (self.link.load(Ordering::Relaxed) & !LOW_BITS) as usize
+        self.link.load(Ordering::Relaxed) as usize & HIGH_BITS
     }
 
-    pub(super) fn set_high_bits(&self, bits: usize) {
-        self.link.store(bits as u64 & !LOW_BITS, Ordering::Relaxed);
+    pub(super) fn next_free(&self) -> u16 {
+        self.link.load(Ordering::Relaxed) as u16
     }
 
-    /// The number of the next free slot.
-    pub(super) fn low_bits(&self) -> u64 {
-        self.link.load(Ordering::Relaxed) & LOW_BITS
-    }
-
-    pub(super) fn set_low_bits(&self, bits: u64) {
-        self.link.store(bits, Ordering::Relaxed);
+    pub(super) fn set_next_free(&self, distance: u16) {
+        self.link.store(self.high_bits() as u64 | u64::from(distance), Ordering::Relaxed);
     }
 
     /// With one reference, `USER` or `KEPT`.
     pub(super) fn begin_life(&self, generation: u64, initial: u64, refs: u64) {
-        self.pins.store(unpinned(generation), Ordering::Relaxed);
         self.refs.store(generation | refs, Ordering::Relaxed);
         self.word.store(initial | generation | LIVE, Ordering::Release);
     }
@@ -300,13 +296,9 @@ impl Header {
     /// True if the caller has to recycle the slot.
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
-        // Nearly always there is no pin: then the change must be made all the same, so that a thread that pins later
-        // sees that the object is gone.
         let pins = self.pins.load(Ordering::Relaxed);
-        let current = unpinned(generation);
-        if (pins & PINS == 0 || pins & !PINS != current)
-            && self.pins.compare_exchange(pins, current, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        {
+        let is_pinned = pins & PINS != 0 && pins & !PINS == unpinned(generation);
+        if !is_pinned && self.end_pins(pins, generation) {
             return true;
         }
         let pins = self.change_pins(generation, |pins| pins | DEAD);
@@ -314,9 +306,14 @@ impl Header {
     }
 
     fn is_unpinned(&self, pins: u64, generation: u64) -> bool {
-        let unpinned = unpinned(generation);
-        pins & PINS == 0
-            && self.pins.compare_exchange(pins, unpinned, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        pins & PINS == 0 && self.end_pins(pins, generation)
+    }
+
+    /// From no pin to the next generation, so that no thread can pin the slot by this one; false if the pins have
+    /// changed.
+    fn end_pins(&self, pins: u64, generation: u64) -> bool {
+        let next = unpinned((generation + 1) & GENERATION);
+        self.pins.compare_exchange(pins, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// On to the slot's next generation; true if it was the last.

@@ -213,14 +213,18 @@ impl<T: Kind> Handle<T> {
         let generation = object.header().generation();
         build(object, generation | LIVE);
         object.header().begin_life(generation, initial, refs);
-        Ok(Self::from_bits(object.header().high_bits() | address | generation as usize))
+        Ok(Self::with_generation(object, generation))
     }
 
     /// The handle of an object that is known to live.
     pub(crate) fn of(object: &'static T) -> Self {
-        let header = object.header();
+        Self::with_generation(object, object.header().generation())
+    }
+
+    /// The handle of the object that has this generation of the slot, which serves no other yet.
+    pub(crate) fn with_generation(object: &T, generation: u64) -> Self {
         let address = core::ptr::from_ref(object) as usize;
-        Self::from_bits(header.high_bits() | address | header.generation() as usize)
+        Self::from_bits(object.header().high_bits() | address | generation as usize)
     }
 
     /// Has a slot brought into the cache, to be used in a moment. Only a hint, for a slot in which any
@@ -319,13 +323,13 @@ impl<T: Kind> Handle<T> {
         if T::INDEX < spare::SPARES && !used_up && spare::put(T::INDEX, address) {
             return;
         }
-        Self::arena().free(address, size_of::<T>(), used_up);
+        Self::arena().free(address, used_up);
     }
 
     /// The calling thread ends, and gives back the slot that it keeps.
     pub(crate) fn give_back_spare() {
         if let Some(slot) = spare::close(T::INDEX) {
-            Self::arena().free(slot, size_of::<T>(), false);
+            Self::arena().free(slot, false);
         }
     }
 }

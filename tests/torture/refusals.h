@@ -34,7 +34,7 @@ const char *refusals_last(void);
 /* What the library has got and not given back. */
 long refusals_blocks(void);
 long refusals_mapped(void);
-/* Where the memory of an object lies in its kind's range: the same in each process. */
+/* Where the memory of an object lies in its block: the same in each process. */
 size_t refusals_offset(const void *handle);
 
 /* ---- the scenarios ---- */

@@ -198,36 +198,20 @@ void free(void *block)
 
 /* -------------------------------------------------------------------------------------------------- mappings */
 
-/* Where objects lie: as large a range for each kind as nothing else of the library's. */
-enum { RANGE = 1 << 20, BLOCK = 64 * 1024, RANGES = 64 };
-static struct range {
-    uintptr_t begin;
-    size_t size;
-} ranges[RANGES];
-static atomic_int range_count;
 static atomic_long mapped;
 
 static void *map(void *at, size_t size, int protection, int flags, int fd, off_t offset, const void *caller)
 {
     void *memory = (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
-    if (memory == MAP_FAILED || !from_library(caller) || (flags & MAP_FIXED) != 0)
-        return memory;
-    if ((flags & MAP_NORESERVE) != 0 && size > RANGE) {
-        int i = atomic_fetch_add(&range_count, 1);
-        if (i < RANGES)
-            ranges[i] = (struct range){((uintptr_t)memory + BLOCK - 1) / BLOCK * BLOCK, size};
-    } else {
+    if (memory != MAP_FAILED && from_library(caller) && (flags & MAP_FIXED) == 0)
         atomic_fetch_add(&mapped, (long)size);
-    }
     return memory;
 }
 
 size_t refusals_offset(const void *handle)
 {
-    for (int i = 0; i < atomic_load(&range_count); i++)
-        if ((uintptr_t)handle - ranges[i].begin < ranges[i].size)
-            return ((uintptr_t)handle - ranges[i].begin) / 64 * 64; /* without the generation */
-    return SIZE_MAX;
+    enum { BLOCK = 64 * 1024, SLOT = 64 };
+    return (uintptr_t)handle % BLOCK / SLOT * SLOT; /* without the generation */
 }
 
 long refusals_mapped(void)

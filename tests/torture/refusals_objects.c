@@ -155,7 +155,6 @@ void look_at_slots(size_t used[KINDS])
         used[kind] = 0;
         for (int i = 0; i < MANY; i++) {
             size_t offset = refusals_offset(objects[i] = make(kind));
-            CHECK(offset != SIZE_MAX);
             if (offset > used[kind])
                 used[kind] = offset;
         }
