@@ -21,7 +21,7 @@ static double share_end(double share)
 /* ------------------------------------------------------------------------------------------------ stale calls */
 
 /* Handles of all ages: those in the first half stay for ever, the others give way to newer ones. */
-enum { STALE = 8192, MAKERS = 3, CALLERS = 3, WINDOW = 8, LIFE = 3000 };
+enum { STALE = 8192, MAKERS = 3, CALLERS = 3, WINDOW = 8, LIFE = 3000, BURST = 30000 };
 
 static _Atomic(void *) stale[KINDS][STALE];
 static atomic_bool over;
@@ -58,6 +58,27 @@ static void *make_and_free(void *arg)
     for (unsigned kind = 0; kind < KINDS; kind++)
         for (unsigned i = 0; i < WINDOW; i++)
             kinds[kind].end(live[kind][i].handle, live[kind][i].mark);
+    return NULL;
+}
+
+/* Makes so many objects of a kind that most of their memory returns to the system when all of them are freed. */
+static void *make_and_free_bursts(void *arg)
+{
+    struct random random = {(uintptr_t)arg};
+    void **burst = malloc(BURST * sizeof *burst);
+    TORTURE_CHECK(burst != NULL);
+    while (!atomic_load_explicit(&over, memory_order_relaxed)) {
+        unsigned kind = (unsigned)random_below(&random, KINDS), mark = (unsigned)random_below(&random, MARKS), made = 0;
+        for (; made < BURST && !atomic_load_explicit(&over, memory_order_relaxed); made++)
+            burst[made] = kinds[kind].make(mark);
+        for (unsigned i = 0; i < made; i++) {
+            kinds[kind].end(burst[i], mark);
+            if (i % 64 == 0)
+                remember(kind, burst[i], &random);
+        }
+        torture_step(made);
+    }
+    free(burst);
     return NULL;
 }
 
@@ -102,7 +123,7 @@ static void join(threading_thread *thread)
 
 static void stale_calls_beside_reuse(struct random *random)
 {
-    threading_thread *makers[MAKERS], *callers[CALLERS];
+    threading_thread *makers[MAKERS], *callers[CALLERS], *bursts = start(make_and_free_bursts, random);
     double end = share_end(FOR_STALE_CALLS);
     for (unsigned i = 0; i < CALLERS; i++)
         callers[i] = start(call_all_the_time, random);
@@ -117,6 +138,7 @@ static void stale_calls_beside_reuse(struct random *random)
         join(makers[i]);
     for (unsigned i = 0; i < CALLERS; i++)
         join(callers[i]);
+    join(bursts);
     for (unsigned kind = 0; kind < KINDS; kind++)
         for (unsigned i = 0; i < STALE; i++)
             for (unsigned which = 0; which < kinds[kind].calls && stale[kind][i] != NULL; which++, stale_calls++)
