@@ -442,19 +442,15 @@ fn vacate(places: &[AtomicUsize], key: usize) {
     }
 }
 
-/// Before each run of a model: all slots are as they were when none had been used.
+/// Before each run of a model: all slots are as they were when none had been used. As many steps of the model in each run.
 #[cfg(model)]
 pub(crate) fn reset() {
+    let mut addresses = Vec::new();
     for arena in &ARENAS {
-        let mut slots = arena.slots.lock();
-        *slots = Slots::NONE;
-        for place in arena.places() {
-            let key = place.swap(VACANT, Ordering::Relaxed);
-            if key != EMPTY && key != VACANT {
-                let address = (key << KEY_SHIFT) & ((1 << GENERATION_SHIFT) - 1);
-                POOL.lock().put(Block { address, generation: 0, slot_generation: 1 }, 1);
-            }
-        }
+        *arena.slots.lock() = Slots::NONE;
+        let keys = arena.places().iter().map(|place| place.swap(VACANT, Ordering::Relaxed));
+        let keys = keys.filter(|&key| key != EMPTY && key != VACANT);
+        addresses.extend(keys.map(|key| (key << KEY_SHIFT) & ((1 << GENERATION_SHIFT) - 1)));
     }
-    POOL.lock().reset();
+    POOL.lock().reset(addresses);
 }

@@ -222,15 +222,15 @@ impl Pool {
         fits && !self.unmapped.as_slice().iter().any(|unmapped| (start..end).contains(unmapped))
     }
 
-    /// Before each run of a model: as if no block had been used.
+    /// Before each run of a model: as if no block had been used, neither these nor those that have been returned.
     #[cfg(model)]
-    pub(super) fn reset(&mut self) {
-        let mut blocks = Vec::new();
+    pub(super) fn reset(&mut self, mut addresses: Vec<usize>) {
+        addresses.iter().for_each(|&address| self.clear(address));
         while let Some(block) = self.oldest() {
-            blocks.push(block.address);
+            addresses.push(block.address);
         }
-        blocks.sort_unstable();
-        for address in blocks {
+        addresses.sort_unstable();
+        for address in addresses {
             self.newer.push(Block { address, generation: 0, slot_generation: 1 });
         }
     }
