@@ -111,7 +111,7 @@ MUTANTS = {
         "handle/header.rs", "            if refs & DYING != 0 {", "            if refs & DYING == u64::MAX {",
         "loom", "handle", "a_free_that_is_refused"),
     "handle: a slot is used again in spite of a pin": (
-        "handle/header.rs", "let nobody = pins & PINS == 0 ||", "let nobody = true ||",
+        "handle/header.rs", "let is_pinned = pins & PINS != 0", "let is_pinned = pins & PINS > PINS",
         "shuttle", "handle", "who_still_looks"),
     "handle: a stale handle passes": (
         "raw_lock.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            if word & HOLDER != claim",
