@@ -451,6 +451,10 @@ pub(crate) fn reset() {
         let keys = arena.places().iter().map(|place| place.swap(VACANT, Ordering::Relaxed));
         let keys = keys.filter(|&key| key != EMPTY && key != VACANT);
         addresses.extend(keys.map(|key| (key << KEY_SHIFT) & ((1 << GENERATION_SHIFT) - 1)));
+        let Arena { mask, places, table, .. } = Arena::new();
+        arena.mask.store(mask.into_inner(), Ordering::Relaxed);
+        arena.places.store(places.into_inner(), Ordering::Relaxed);
+        arena.table.store(table.into_inner(), Ordering::Relaxed);
     }
     POOL.lock().reset(addresses);
 }

@@ -77,6 +77,31 @@ fn who_still_looks_at_a_slot_keeps_it_from_being_used_again() {
 }
 
 #[test]
+fn a_pin_by_a_stale_handle_is_not_the_newer_objects() {
+    Model::new("handle: a pin by a stale handle is not the newer object's").preemptions(2).check(|| {
+        let stale = Handle::<Semaphore>::new(0).unwrap();
+        let other = spawn(move || stale.acquire(Timeout::FOREVER));
+        if stale.free() == Err(Error::Busy) {
+            stale.release(1).unwrap();
+            assert_eq!(other.join().unwrap(), Ok(true));
+            stale.free().unwrap();
+            return;
+        }
+        let newer = Handle::<Semaphore>::new(0).unwrap();
+        let waiter = spawn(move || newer.acquire(Timeout::FOREVER));
+        assert_eq!(other.join().unwrap(), Err(Error::Handle));
+        newer.release(1).unwrap();
+        newer.free().unwrap();
+        // The waiter may still use its slot: it is not this one's.
+        let newest = Handle::<Semaphore>::new(1).unwrap();
+        let waited = waiter.join().unwrap();
+        assert!(waited == Ok(true) || waited == Err(Error::Handle));
+        assert_eq!(newest.value(), Ok(1));
+        newest.free().unwrap();
+    });
+}
+
+#[test]
 fn what_threads_wait_for_is_busy() {
     Model::new("handle: what threads wait for is busy").check(|| {
         let event = Handle::<Event>::new().unwrap();

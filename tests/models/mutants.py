@@ -113,6 +113,9 @@ MUTANTS = {
     "handle: a slot is used again in spite of a pin": (
         "handle/header.rs", "let is_pinned = pins & PINS != 0", "let is_pinned = pins & PINS > PINS",
         "shuttle", "handle", "who_still_looks"),
+    "handle: a pin by a stale handle counts for the newer object": (
+        "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
+        "shuttle", "handle", "a_pin_by_a_stale_handle"),
     "handle: a stale handle passes": (
         "raw_lock.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            if word & HOLDER != claim",
         "            let word = self.word().load(Ordering::Relaxed);\n            if word & HOLDER != claim",
