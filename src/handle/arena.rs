@@ -17,6 +17,7 @@ use super::header::Header;
 use crate::detector;
 use crate::error::{Error, Result};
 use crate::park::guarded::{Forget, Guarded};
+use crate::sys;
 
 /// How many kinds there are.
 pub(crate) const KINDS: usize = 10;
@@ -136,7 +137,7 @@ impl Arena {
         if used_up == BLOCK / size - 1 {
             // SAFETY: no object lives in this block; who still reads there with a stale handle reads zeros,
             // which no handle fits.
-            unsafe { libc::madvise(block as *mut libc::c_void, BLOCK, libc::MADV_DONTNEED) };
+            unsafe { sys::madvise(block as *mut libc::c_void, BLOCK, libc::MADV_DONTNEED) };
         }
     }
 
@@ -163,7 +164,7 @@ impl Arena {
     fn reserve(&self, slots: &mut Slots) -> Result<()> {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: `limit` is there to write to.
-        let limited = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0
+        let limited = unsafe { sys::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0
             && limit.rlim_cur != libc::RLIM_INFINITY;
         let mut size = RESERVE;
         if limited {
@@ -193,8 +194,8 @@ impl Arena {
         // SAFETY: the page was mapped above, and nobody knows it; the rest lies in a range that this arena has
         // reserved and not used.
         let refused = unsafe {
-            libc::munmap(page as *mut libc::c_void, 1);
-            libc::mprotect((base + offset) as *mut libc::c_void, COMMIT, protection) != 0
+            sys::munmap(page as *mut libc::c_void, 1);
+            sys::mprotect((base + offset) as *mut libc::c_void, COMMIT, protection) != 0
         };
         if refused {
             return Err(Error::NoMemory);
@@ -239,6 +240,6 @@ pub(crate) fn reset() {
 fn map(size: usize, protection: i32, flags: i32) -> Option<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
     // SAFETY: asks for new memory, wherever there is some.
-    let start = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
+    let start = unsafe { sys::mmap(ptr::null_mut(), size, protection, flags, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start as usize)
 }
