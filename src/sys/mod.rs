@@ -12,18 +12,19 @@ use libc::{dl_phdr_info, iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t,
 /// The calling thread's `errno`.
 pub(crate) fn errno() -> c_int {
     // SAFETY: the address of the calling thread's `errno` is always valid.
-    unsafe { *libc::__errno_location() }
+    unsafe { libc::__errno_location().read_volatile() }
 }
 
 /// Runs `call` and restores the value that `errno` had before.
 #[inline]
 pub(crate) fn preserving_errno<R>(call: impl FnOnce() -> R) -> R {
+    // Volatile, since compilers take it that malloc() does not change `errno`, and leave out what restores it.
     // SAFETY: as in `errno`; `call` returns on the thread that made it.
     unsafe {
         let errno = libc::__errno_location();
-        let before = *errno;
+        let before = errno.read_volatile();
         let result = call();
-        *errno = before;
+        errno.write_volatile(before);
         result
     }
 }
