@@ -4,6 +4,10 @@
 //! fails. The functions here save `errno` around the function of libc of the same name; the rest of the library calls
 //! libc through them, unless the function cannot set `errno` (the tests below have the list). Nothing is saved around
 //! callbacks: a value that a callback leaves in `errno` on the calling thread stays there.
+#![cfg_attr(
+    any(model, feature = "portable"),
+    allow(dead_code, reason = "some are the futex backend's, and the spinning's")
+)]
 
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
