@@ -620,3 +620,115 @@ impl Drop for Rest {
         self.drop_attributes();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> &'static Shared {
+        Box::leak(Box::new(Shared { destroy: AtomicPtr::default(), cells: AtomicUsize::new(0) }))
+    }
+
+    fn cells(table: &Table) -> usize {
+        table.guarded.lock().cells.len()
+    }
+
+    fn unmake(table: &'static Table) {
+        // SAFETY: the tests alone have it.
+        unsafe { Table::unmake(ptr::from_ref(table).cast_mut()) };
+    }
+
+    fn value(of: usize) -> *mut c_void {
+        ptr::without_provenance_mut(of)
+    }
+
+    #[test]
+    fn the_table_shrinks_when_its_locals_are_freed() {
+        const MANY: usize = 100_000;
+        let (table, shared) = (Table::make().unwrap(), shared());
+        let keys = || (2..MANY + 2).map(|number| number * 64 + 1);
+        let last = (MANY + 1) * 64 + 1;
+        for key in keys() {
+            assert!(table.meet(key, shared).unwrap());
+            assert!(table.set(key, value(key)).is_some());
+        }
+        assert!(cells(table) >= MANY && cells(table) <= 4 * MANY);
+        assert_eq!(shared.cells.load(Ordering::Relaxed), MANY);
+        for key in keys().take(MANY - 1) {
+            assert!(table.close(key));
+            assert_eq!(table.get(key), None);
+            assert_eq!(table.take_gone(key).map(|owed| owed.value), Some(value(key)));
+            assert!(table.take_gone(key).is_none());
+        }
+        assert_eq!(table.get(last), Some(value(last)));
+        table.shrink();
+        assert_eq!(cells(table), LEAST);
+        assert_eq!(table.get(last), Some(value(last)));
+        assert_eq!(shared.cells.load(Ordering::Relaxed), 1);
+        table.clear();
+        assert!(shared.is_unmet());
+        unmake(table);
+    }
+
+    #[test]
+    fn locals_in_turn_need_no_more_cells() {
+        let (table, shared) = (Table::make().unwrap(), shared());
+        for generation in 1..100_000 {
+            let key = 64 * (generation % 3 + 1) + generation * 4096 * 64;
+            assert!(table.meet(key, shared).unwrap());
+            assert_eq!(table.get(key), Some(ptr::null_mut()));
+            assert!(!table.close(key));
+            assert!(cells(table) == LEAST);
+        }
+        table.clear();
+        unmake(table);
+    }
+
+    /// Keys whose low bits are all the same, as of locals that lie at the same place of their blocks.
+    #[test]
+    fn a_search_is_short_whatever_the_handles_have_in_common() {
+        const MANY: usize = 20_000;
+        for stride in [64, 64 * 1024, 1 << 20, (1 << 30) + (1 << 16), 64 + (1 << 40)] {
+            let (table, shared) = (Table::make().unwrap(), shared());
+            let keys =
+                || (1..=MANY).map(|number| number.wrapping_mul(stride) | 1).filter(|&key| is_handle(key));
+            for key in keys() {
+                assert!(table.meet(key, shared).unwrap());
+                let _ = table.set(key, value(key));
+            }
+            let rest = table.guarded.lock();
+            let mut looks = 0;
+            for key in keys() {
+                rest.search(key).until(|at| {
+                    looks += 1;
+                    rest.key(at) == key
+                });
+            }
+            drop(rest);
+            assert!(looks < 4 * MANY, "{looks} looks for {MANY} handles {stride} apart");
+            keys().for_each(|key| assert_eq!(table.get(key), Some(value(key))));
+            table.clear();
+            unmake(table);
+        }
+    }
+
+    #[test]
+    fn a_closed_value_is_found_when_the_cells_have_moved() {
+        let (table, shared) = (Table::make().unwrap(), shared());
+        let (closed, first) = (64 * 5 + 1, 64 * 8 + 1);
+        for key in [closed, first] {
+            assert!(table.meet(key, shared).unwrap());
+            let _ = table.set(key, value(key));
+            assert!(table.close(key));
+        }
+        for number in 100..1000 {
+            assert!(table.meet(number * 64 + 1, shared).unwrap());
+        }
+        for key in [closed, first] {
+            assert_eq!(table.get(key), None);
+            assert_eq!(table.take_gone(key).map(|owed| owed.value), Some(value(key)));
+        }
+        table.clear();
+        unmake(table);
+    }
+}

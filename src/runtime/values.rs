@@ -298,3 +298,47 @@ pub(crate) fn begin_child() {
         mine.visitors.set(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handle::Handle;
+    use crate::local::Local;
+    use crate::time::Deadline;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static DESTROYED: AtomicUsize = AtomicUsize::new(0);
+
+    unsafe extern "C-unwind" fn count(_: *mut c_void) {
+        DESTROYED.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As many tables as threads that do not end would have.
+    #[test]
+    fn a_free_is_linear_in_the_threads_that_have_a_value() {
+        const MANY: usize = 30_000;
+        // SAFETY: the destructor takes anything.
+        let local = unsafe { Handle::<Local>::new(Some(count)) }.unwrap();
+        let mut tables = Vec::new();
+        let own = || per_thread::with(|mine| mine.locals.take());
+        let before = own();
+        for _ in 0..MANY {
+            // SAFETY: as above.
+            unsafe {
+                local.set(ptr::dangling_mut()).unwrap();
+                local.set_attr(c"name", ptr::dangling_mut()).unwrap();
+            }
+            tables.push(own());
+        }
+        let begin = Deadline::now();
+        local.free().unwrap();
+        // Minutes, if each value were searched for from the first table.
+        assert!(Deadline::now() < begin.after(60_000_000_000));
+        assert_eq!(DESTROYED.load(Ordering::Relaxed), 2 * MANY);
+        for table in tables {
+            per_thread::with(|mine| mine.locals.set(table));
+            give_back();
+        }
+        per_thread::with(|mine| mine.locals.set(before));
+    }
+}
