@@ -126,6 +126,28 @@ mod tests {
     }
 
     #[test]
+    fn the_tests_in_c_check_errno_around_each_function() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let macros = std::fs::read_to_string(root.join("tests/keeps_errno.h")).unwrap();
+        let mut files = Vec::new();
+        sources(&root.join("src/capi"), &mut files);
+        let mut functions = 0;
+        for file in files {
+            let text = std::fs::read_to_string(file).unwrap();
+            for exported in text.split("#[unsafe(no_mangle)]").skip(1) {
+                let (_, function) = exported.split_once(" fn ").unwrap();
+                let name = function.split('(').next().unwrap();
+                assert!(
+                    macros.contains(&format!("#define {name}(...)")),
+                    "tests/keeps_errno.h leaves {name} out"
+                );
+                functions += 1;
+            }
+        }
+        assert!(functions > 100);
+    }
+
+    #[test]
     fn the_library_calls_libc_through_this_module() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut files = Vec::new();
