@@ -25,7 +25,7 @@ struct my_local {
 static void *my_local_init(void *arg)
 {
     const struct my_local *self = arg;
-    logging_debug("Initializing <threading_local at %p>", (void *)self->data);
+    logging_debug("Initializing <MyLocal object at %p>", (void *)self->data);
     return (void *)(intptr_t)self->value;
 }
 

@@ -221,6 +221,9 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  * successes leave it alone. "NULL with THREADING_ERR_X" means that the function returns NULL, and that
  * the last error is X.
  *
+ * errno is not used. No function changes it, whether it succeeds, times out or fails. A value that a
+ * callback stores in errno of the calling thread stays there.
+ *
  * Each function names the statuses that it gives. Besides those, any may give THREADING_ERR_INTERNAL,
  * a defect of this library.
  *
@@ -416,6 +419,10 @@ void threading_clear_last_error(void);
  * THREADING_FOREVER (-1.0) and positive infinity wait without a limit; 0 tries once; other negative
  * numbers and NaN are THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX are
  * THREADING_ERR_OVERFLOW. Only a timer's interval has a rule of its own.
+ *
+ * Seconds are compared and converted by their bits, and rounded up to nanoseconds. So no call raises a
+ * floating-point exception or sets an exception flag, also for a signalling NaN or a subnormal number,
+ * and none depends on the rounding mode.
  *
  * No signal shortens a wait, and no wait ends without a reason. The time that a wait needs to get its
  * lock back does not count. No blocking call is a cancellation point of pthread_cancel(). Where
@@ -2188,6 +2195,11 @@ bool threading_barrier_broken(threading_barrier *barrier);
  * exit, after the joins. The last `_free` of the local destroys the values of all threads that are
  * alive, in the freeing thread. Inside a destructor threading_current_thread() is still the dying
  * thread, and values that are set there are destroyed too, in up to four rounds.
+ *
+ * Cost. A call on a local takes constant time on average, however many locals and attributes a thread
+ * has. The end of a thread takes time linear in its values and attributes. The last `_free` takes time
+ * linear in the values that it destroys and, if other threads have used the local, in the number of
+ * threads that have used any local.
  *
  * A buffer for each thread that asks, in a local made by `threading_local_new(free)`:
  *     static char *buffer_of_mine(threading_local *local)

@@ -248,11 +248,11 @@ impl Handle<Condition> {
         // Even without any time, others get a chance to take the lock, and the predicate is asked again.
         let deadline = timeout.deadline();
         loop {
-            condition.wait(tag, deadline)?;
+            let notified = condition.wait(tag, deadline)?;
             if is_true()? {
                 return Ok(true);
             }
-            if deadline.has_passed() {
+            if !notified || deadline.has_passed() {
                 return Ok(false);
             }
         }

@@ -29,7 +29,7 @@ pub(crate) fn contain<R>(step: impl FnOnce() -> R) -> Option<R> {
 fn report() {
     const LINE: &[u8] = b"libthreading: this was a defect of the library, caught at its boundary\n";
     // SAFETY: so many bytes, which are only read. Where stderr is closed, nobody wants to know.
-    unsafe { libc::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len()) };
+    unsafe { crate::sys::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len()) };
 }
 
 /// Where a test can have the library panic.

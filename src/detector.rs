@@ -38,6 +38,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::alloc::{GlobalAlloc, Layout, System};
 
 use crate::park::guarded::{Forget, Guarded};
+use crate::sys;
 
 unsafe extern "C" {
     fn threading_detector_find() -> u32;
@@ -320,25 +321,25 @@ unsafe impl GlobalAlloc for OwnHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, here and below.
-        own(unsafe { System.alloc(layout) }, layout.size())
+        own(sys::preserving_errno(|| unsafe { System.alloc(layout) }), layout.size())
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        own(unsafe { System.alloc_zeroed(layout) }, layout.size())
+        own(sys::preserving_errno(|| unsafe { System.alloc_zeroed(layout) }), layout.size())
     }
 
     #[inline]
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
-        own(unsafe { System.realloc(memory, layout, size) }, size)
+        own(sys::preserving_errno(|| unsafe { System.realloc(memory, layout, size) }), size)
     }
 
     #[inline]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
+        sys::preserving_errno(|| unsafe { System.dealloc(memory, layout) });
     }
 }
 
@@ -356,5 +357,5 @@ fn own(memory: *mut u8, bytes: usize) -> *mut u8 {
 /// That of libc's function.
 pub(crate) unsafe fn malloc(bytes: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    own(unsafe { libc::malloc(bytes) }.cast(), bytes).cast()
+    own(unsafe { sys::malloc(bytes) }.cast(), bytes).cast()
 }

@@ -16,6 +16,8 @@
 //! that the handle is bad before all those cells are closed; whoever frees it need not be there for that, as in a
 //! child of fork.
 
+pub(crate) mod attributes;
+
 use crate::atomic::{AtomicPtr, Ordering, fence};
 use core::ffi::{CStr, c_void};
 use core::ptr;
@@ -25,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Kind};
 use crate::runtime::life::Destructor;
-use crate::runtime::values::{self, Table};
+use crate::runtime::values::{self, Left, Shared, Table};
 use crate::runtime::{exit, identity, registry, system};
 
 /// Makes the value of the thread that calls it.
@@ -40,8 +42,10 @@ pub struct Local {
     header: Header,
     init: AtomicPtr<c_void>,
     arg: AtomicPtr<c_void>,
-    destroy: AtomicPtr<c_void>,
+    shared: Shared,
 }
+
+const _: () = assert!(size_of::<Local>() == 64);
 
 // SAFETY: zero is a local without init and destructor; all of it is shareable; it begins with its header.
 unsafe impl Kind for Local {
@@ -57,32 +61,39 @@ unsafe impl Kind for Local {
     }
 
     fn refused(&self, tag: u64) {
-        let gone = tag & GENERATION;
-        // Whoever has seen that there is no reference left sees this word.
-        fence(Ordering::Acquire);
-        if self.header.word.load(Ordering::Acquire) == gone | CLOSING {
-            values::close_local(
-                Handle::with_generation(self, gone).bits(),
-                || self.header.word.load(Ordering::Relaxed) == gone | CLOSING,
-                || self.header.word.store(gone, Ordering::Release),
-            );
-        }
+        self.close(tag & GENERATION);
     }
 
     fn let_go(&self) {
         happens_after(self);
         // The life has ended, the generation has not changed yet: the handle is still the key.
         let generation = self.header.generation();
-        self.refused(generation);
-        values::destroy_local(Handle::with_generation(self, generation).bits());
+        // Another thread that was told that the handle is bad may have closed the local.
+        let left = self.close(generation).unwrap_or(Left::Any);
+        values::destroy_local(self.key(), left);
     }
 }
 
 impl Local {
-    fn destroy(&self) -> Option<Destructor> {
-        let destroy = self.destroy.load(Ordering::Acquire);
-        // SAFETY: `make` stored a `Destructor`, or NULL, which is None.
-        unsafe { core::mem::transmute::<*mut c_void, Option<Destructor>>(destroy) }
+    /// The handle, as the tables know it, until the slot is recycled.
+    fn key(&self) -> usize {
+        // SAFETY: a local lies in a slot, which stays valid.
+        Handle::of(unsafe { &*ptr::from_ref(self) }).bits()
+    }
+
+    /// Closes the local, if it is gone and not closed yet: what it leaves then.
+    fn close(&self, gone: u64) -> Option<Left> {
+        // Whoever has seen that there is no reference left sees this word.
+        fence(Ordering::Acquire);
+        if self.header.word.load(Ordering::Acquire) != gone | CLOSING {
+            return None;
+        }
+        values::close_local(
+            self.key(),
+            &self.shared,
+            || self.header.word.load(Ordering::Relaxed) == gone | CLOSING,
+            || self.header.word.store(gone, Ordering::Release),
+        )
     }
 
     fn init(&self) -> Option<Init> {
@@ -114,23 +125,19 @@ impl Handle<Local> {
         Handle::create(0, |local: &Local, _| {
             local.init.store(init.map_or(ptr::null_mut(), |init| init as *mut c_void), Ordering::Release);
             local.arg.store(arg, Ordering::Release);
-            local
-                .destroy
-                .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
+            local.shared.set_destructor(destroy);
         })
     }
 
-    /// The calling thread's table, in which it has met this local: init has run. And the local's destructor.
-    fn met(self) -> Result<(&'static Table, Option<Destructor>)> {
-        let (init, arg, destroy) =
-            self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), local.destroy()))?;
+    /// The calling thread's table, in which it has met this local: init has run.
+    fn met(self) -> Result<&'static Table> {
+        let (init, arg, shared) =
+            self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), &local.shared))?;
         let known = values::get(self.bits()).is_some();
         let table = values::mine()?;
-        if known || !table.meet(self.bits(), destroy)? {
-            return Ok((table, destroy));
+        if known || !self.meet(table, shared)? {
+            return Ok(table);
         }
-        // Whoever freed the local meanwhile may have been here before.
-        self.check().inspect_err(|_| table.part(self.bits()))?;
         if registry::is_main(identity::ident()) {
             // Main's values are destroyed when the process leaves.
             exit::need().inspect_err(|_| table.part(self.bits()))?;
@@ -140,7 +147,20 @@ impl Handle<Local> {
             let value = system::callback(|| unsafe { init(arg) });
             self.put(table, value)?;
         }
-        Ok((table, destroy))
+        Ok(table)
+    }
+
+    /// Notes in the thread's table that it has met the local. False if it had before.
+    fn meet(self, table: &Table, shared: &'static Shared) -> Result<bool> {
+        // The slot serves no other local before this cell of the table, which it counts, is known to a free of the
+        // local, or is gone again.
+        let _pin = self.pin()?;
+        let is_first = table.meet(self.bits(), shared)?;
+        if is_first {
+            // Whoever freed the local meanwhile may have been here before.
+            self.check().inspect_err(|_| table.part(self.bits()))?;
+        }
+        Ok(is_first)
     }
 
     /// Sets the value; what was there before is destroyed.
@@ -177,7 +197,7 @@ impl Handle<Local> {
 
     /// The calling thread's value; `None` if it has none.
     pub fn lookup(self) -> Result<Option<*mut c_void>> {
-        let (table, _) = self.met()?;
+        let table = self.met()?;
         self.found(table.lookup(self.bits()))
     }
 
@@ -201,13 +221,13 @@ impl Handle<Local> {
     /// # Safety
     /// The value is what the local's destructor takes, in any thread.
     pub unsafe fn set(self, value: *mut c_void) -> Result<()> {
-        let (table, _) = self.met()?;
+        let table = self.met()?;
         self.put(table, value)
     }
 
     /// Deletes and destroys the calling thread's value. False if it has none.
     pub fn del(self) -> Result<bool> {
-        let (table, _) = self.met()?;
+        let table = self.met()?;
         Ok(self.found(table.take(self.bits()))?.map(values::Owed::pay).is_some())
     }
 
@@ -216,22 +236,22 @@ impl Handle<Local> {
     /// # Safety
     /// As for `set`.
     pub unsafe fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
-        let (table, destroy) = self.met()?;
+        let table = self.met()?;
         let name = name.to_bytes();
         happens_before(self.slot()?.0);
-        table.set_attribute(self.bits(), name, value, destroy)?.ok_or_else(|| self.refusal())?.pay();
+        table.set_attribute(self.bits(), name, value)?.ok_or_else(|| self.refusal())?.pay();
         self.unless_freed(|| table.take_attribute(self.bits(), name))
     }
 
     /// An attribute of the calling thread's; `None` if it has none of this name.
     pub fn attr(self, name: &CStr) -> Result<Option<*mut c_void>> {
-        let (table, _) = self.met()?;
+        let table = self.met()?;
         self.found(table.attribute(self.bits(), name.to_bytes()))
     }
 
     /// Deletes and destroys an attribute. False if there is none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
-        let (table, _) = self.met()?;
+        let table = self.met()?;
         Ok(self.found(table.take_attribute(self.bits(), name.to_bytes()))?.map(values::Owed::pay).is_some())
     }
 }

@@ -8,22 +8,37 @@ pub const FOREVER: f64 = -1.0;
 /// The longest finite timeout, in seconds.
 pub const TIMEOUT_MAX: f64 = 9_223_372_036.0;
 
-const NANOSECONDS: f64 = 1e9;
+const INFINITY: u64 = f64::INFINITY.to_bits();
+const SIGN: u64 = 1 << 63;
 
 /// A timeout that has been checked. Reads no clock.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Timeout(f64);
+///
+/// Seconds are compared and converted by their bits, in integers, since floating-point instructions raise exceptions
+/// (an inexact result, a signalling NaN, a subnormal operand), which may end a program that has enabled them, and
+/// depend on the rounding mode and on how the caller wants subnormal numbers treated.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Timeout(u64);
+
+impl core::fmt::Debug for Timeout {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Timeout").field(&f64::from_bits(self.0)).finish()
+    }
+}
 
 impl Timeout {
     /// No limit.
-    pub const FOREVER: Timeout = Timeout(f64::INFINITY);
+    pub const FOREVER: Timeout = Timeout(INFINITY);
     /// Tries once.
-    pub const NONE: Timeout = Timeout(0.0);
+    pub const NONE: Timeout = Timeout(0);
 
     /// Checks a caller's seconds by the rule of all calls.
     #[inline]
     pub fn new(seconds: f64) -> Result<Timeout> {
-        if Self::is_common(seconds) { Ok(Timeout(seconds)) } else { Self::unusual(seconds) }
+        if Self::is_common(seconds) {
+            Ok(Timeout(seconds.to_bits()))
+        } else {
+            Self::unusual(seconds.to_bits())
+        }
     }
 
     /// Whether the seconds are a finite timeout, and not -0.
@@ -35,35 +50,47 @@ impl Timeout {
     }
 
     #[cold]
-    fn unusual(seconds: f64) -> Result<Timeout> {
-        if seconds == FOREVER || seconds == f64::INFINITY {
-            Ok(Timeout::FOREVER)
-        } else if seconds.is_nan() {
-            Err(Error::TimeoutNan)
-        } else if seconds < 0.0 {
-            Err(Error::TimeoutNegative)
-        } else if seconds == 0.0 {
-            Ok(Timeout::NONE) // -0.0
-        } else {
-            Err(Error::TimeoutOverflow)
+    fn unusual(seconds: u64) -> Result<Timeout> {
+        const MINUS_ONE: u64 = FOREVER.to_bits();
+        match seconds {
+            MINUS_ONE | INFINITY => Ok(Timeout::FOREVER),
+            SIGN => Ok(Timeout::NONE), // -0.0
+            _ if is_nan(seconds) => Err(Error::TimeoutNan),
+            _ if seconds & SIGN != 0 => Err(Error::TimeoutNegative),
+            _ => Err(Error::TimeoutOverflow),
         }
     }
 
     /// Whether the call must not wait at all.
     #[inline]
     pub(crate) fn is_none(self) -> bool {
-        self.0 == 0.0
+        self.0 == 0
     }
 
     /// The moment at which this timeout, begun now, runs out.
     pub(crate) fn deadline(self) -> Deadline {
-        if self.0 == f64::INFINITY {
-            Deadline::NEVER
-        } else {
-            // Rounded up, so that a wait is never shorter than was asked for.
-            Deadline(Deadline::now().0.saturating_add((self.0 * NANOSECONDS).ceil() as u64))
-        }
+        if self == Timeout::FOREVER { Deadline::NEVER } else { Deadline::now().after(self.nanoseconds()) }
     }
+
+    /// A finite timeout, rounded up, so that a wait is never shorter than was asked for.
+    fn nanoseconds(self) -> u64 {
+        const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+        const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
+        // The value is `mantissa` shifted right by so many bits, or more with a smaller exponent.
+        const SHIFT: u32 = FRACTION_BITS + f64::MAX_EXP as u32 - 1;
+        // Below 2^83, so that a larger shift leaves nothing but what is rounded up.
+        const MOST: u32 = 127;
+        let exponent = (self.0 >> FRACTION_BITS) as u32;
+        // The smallest exponent is that of zero and of the subnormal numbers, without the leading bit.
+        let leading = u64::from(exponent != 0) << FRACTION_BITS;
+        let mantissa = self.0 & FRACTION | leading;
+        let shift = (SHIFT - exponent.max(1)).min(MOST);
+        ((u128::from(mantissa) * 1_000_000_000 + ((1 << shift) - 1)) >> shift) as u64
+    }
+}
+
+fn is_nan(seconds: u64) -> bool {
+    seconds & !SIGN > INFINITY
 }
 
 /// A moment on the monotonic clock, in nanoseconds.
@@ -94,6 +121,13 @@ impl Deadline {
         self != Deadline::NEVER && self <= Deadline::now()
     }
 
+    /// The time from now until this moment, as the system's calls take it; `None` for `NEVER`.
+    #[cfg_attr(any(model, feature = "portable"), expect(dead_code, reason = "the futex backend takes it"))]
+    pub(crate) fn remaining(self) -> Option<libc::timespec> {
+        let remaining = || Deadline(self.0.saturating_sub(Deadline::now().0)).timespec();
+        if self == Deadline::NEVER { None } else { remaining() }
+    }
+
     /// As the system's calls take it; never for `NEVER`.
     pub(crate) fn timespec(self) -> Option<libc::timespec> {
         (self != Deadline::NEVER).then_some(libc::timespec {
@@ -105,14 +139,12 @@ impl Deadline {
 
 /// A timer's interval: like Python's, it has rules of its own. `None` never comes.
 pub(crate) fn interval(seconds: f64) -> Result<Option<Timeout>> {
-    if seconds.is_nan() {
-        Err(Error::IntervalNan)
-    } else if seconds == f64::INFINITY {
-        Ok(None)
-    } else if seconds > TIMEOUT_MAX {
-        Err(Error::IntervalOverflow)
-    } else {
-        Ok(Some(Timeout(seconds.max(0.0))))
+    match seconds.to_bits() {
+        bits if is_nan(bits) => Err(Error::IntervalNan),
+        bits if bits & SIGN != 0 => Ok(Some(Timeout::NONE)),
+        INFINITY => Ok(None),
+        bits if bits > TIMEOUT_MAX.to_bits() => Err(Error::IntervalOverflow),
+        bits => Ok(Some(Timeout(bits))),
     }
 }
 
@@ -124,8 +156,8 @@ mod tests {
     fn one_rule_for_all_timeouts() {
         assert_eq!(Timeout::new(0.0), Ok(Timeout::NONE));
         assert_eq!(Timeout::new(-0.0), Ok(Timeout::NONE));
-        assert_eq!(Timeout::new(2.5), Ok(Timeout(2.5)));
-        assert_eq!(Timeout::new(TIMEOUT_MAX), Ok(Timeout(TIMEOUT_MAX)));
+        assert_eq!(Timeout::new(2.5), Ok(Timeout(2.5_f64.to_bits())));
+        assert_eq!(Timeout::new(TIMEOUT_MAX), Ok(Timeout(TIMEOUT_MAX.to_bits())));
         assert_eq!(Timeout::new(-1.0), Ok(Timeout::FOREVER));
         assert_eq!(Timeout::new(f64::INFINITY), Ok(Timeout::FOREVER));
         assert_eq!(Timeout::new(TIMEOUT_MAX + 1.0), Err(Error::TimeoutOverflow));
@@ -144,6 +176,48 @@ mod tests {
         assert_eq!(interval(f64::INFINITY), Ok(None));
         assert_eq!(interval(f64::NAN), Err(Error::IntervalNan));
         assert_eq!(interval(TIMEOUT_MAX * 2.0), Err(Error::IntervalOverflow));
+    }
+
+    #[test]
+    fn nanoseconds_are_exact_and_rounded_up() {
+        let nanoseconds = |seconds: f64| Timeout::new(seconds).unwrap().nanoseconds();
+        let least_subnormal = f64::from_bits(1);
+        let below_one = f64::from_bits(1_f64.to_bits() - 1);
+        for (seconds, expected) in [
+            (0.0, 0),
+            (least_subnormal, 1),
+            (f64::MIN_POSITIVE, 1),
+            (1e-300, 1),
+            (1e-10, 1),
+            (1e-9, 2), // the double is a little more than a billionth
+            (0.5, 500_000_000),
+            (0.1, 100_000_001), // and this one than a tenth
+            (0.7, 700_000_000), // but this one is less
+            (below_one, 1_000_000_000),
+            (1.0, 1_000_000_000),
+            (1.0 + f64::EPSILON, 1_000_000_001),
+            (2.5, 2_500_000_000),
+            (TIMEOUT_MAX, 9_223_372_036_000_000_000),
+        ] {
+            assert_eq!(nanoseconds(seconds), expected, "{seconds:e}");
+        }
+        let before = f64::from_bits(TIMEOUT_MAX.to_bits() - 1);
+        assert!((9_223_372_035_999_998_000..9_223_372_036_000_000_000).contains(&nanoseconds(before)));
+    }
+
+    #[test]
+    fn seconds_are_judged_by_their_bits() {
+        let signalling = f64::from_bits(INFINITY + 1);
+        let negative_subnormal = f64::from_bits(SIGN + 1);
+        assert_eq!(Timeout::new(signalling), Err(Error::TimeoutNan));
+        assert_eq!(Timeout::new(negative_subnormal), Err(Error::TimeoutNegative));
+        assert_eq!(Timeout::new(f64::from_bits(TIMEOUT_MAX.to_bits() + 1)), Err(Error::TimeoutOverflow));
+        assert_eq!(Timeout::new(f64::from_bits(FOREVER.to_bits() + 1)), Err(Error::TimeoutNegative));
+        assert_eq!(interval(signalling), Err(Error::IntervalNan));
+        assert_eq!(interval(negative_subnormal), Ok(Some(Timeout::NONE)));
+        assert_eq!(interval(-0.0), Ok(Some(Timeout::NONE)));
+        assert_eq!(interval(f64::from_bits(1)), Ok(Some(Timeout(1))));
+        assert_eq!(interval(f64::from_bits(TIMEOUT_MAX.to_bits() + 1)), Err(Error::IntervalOverflow));
     }
 
     #[test]

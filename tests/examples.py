@@ -474,7 +474,7 @@ def threading_local_defaults(run):
     log = run.logged()
     expect(log.entries, "no output")
     first = log.entries[0].message
-    expect(re.fullmatch(r"Initializing <threading_local at 0x[0-9a-f]+>", first), f"first line: {first!r}")
+    expect(re.fullmatch(r"Initializing <MyLocal object at 0x[0-9a-f]+>", first), f"first line: {first!r}")
     local_values(log, [first, "value=1000"], [first, "value=1000"])
 
 

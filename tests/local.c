@@ -1,6 +1,8 @@
 /* Local: one value and any attributes a thread, init, and who destroys what when. */
 #include "test.h"
 
+#include <sys/wait.h>
+
 static threading_local *local_new(threading_destructor destructor)
 {
     threading_local *local = threading_local_new(destructor);
@@ -750,6 +752,185 @@ static void thread_end_meets_free(void)
     }
 }
 
+/* ------------------------------------------------------------------------------------------- costs that grow */
+
+enum { VERY_MANY = 100000 };
+
+static threading_local **very_many;
+
+static void *use_very_many(void *arg)
+{
+    size_t count = *(size_t *)arg;
+    for (size_t i = 0; i < count; i++) {
+        CHECK_STATUS(threading_local_set_attr(very_many[i], "name", &one), THREADING_OK);
+        CHECK_STATUS(threading_local_set(very_many[i], &two), THREADING_OK);
+    }
+    return NULL;
+}
+
+/* Each of these takes a fraction of a second; minutes, if it takes time that grows as the square of the number. */
+static void very_many_locals(void)
+{
+    size_t count = (size_t)test_many(VERY_MANY);
+    threading_thread *thread;
+    very_many = calloc(count, sizeof(threading_local *));
+    CHECK(very_many != NULL);
+    for (size_t i = 0; i < count; i++)
+        very_many[i] = local_new(count_one);
+    atomic_store(&count_destroyed, 0);
+    thread = spawn(use_very_many, &count);
+    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+    CHECK_INT(atomic_load(&count_destroyed), 2 * count);
+    join(thread);
+    use_very_many(&count);
+    for (size_t i = 0; i < count; i++)
+        local_free(very_many[i]);
+    CHECK_INT(atomic_load(&count_destroyed), 4 * count);
+    free(very_many);
+}
+
+static struct {
+    threading_local *local;
+    long attributes, generation;
+} growing;
+
+/* Sets another attribute of the same local, and one of a new local, while those of before are destroyed. */
+static void set_another(void *value)
+{
+    char name[32];
+    threading_local *local;
+    atomic_fetch_add(&count_destroyed, 1);
+    if (value != &one)
+        return;
+    snprintf(name, sizeof name, "another %ld", growing.generation++);
+    CHECK_STATUS(threading_local_set_attr(growing.local, name, &two), THREADING_OK);
+    local = local_new(NULL);
+    CHECK_STATUS(threading_local_set_attr(local, "name", &three), THREADING_OK);
+    CHECK_STATUS(threading_local_set(local, &three), THREADING_OK);
+}
+
+static void *leave_growing(void *arg)
+{
+    char name[32];
+    for (long i = 0; i < growing.attributes; i++) {
+        snprintf(name, sizeof name, "name %ld", i);
+        CHECK_STATUS(threading_local_set_attr(growing.local, name, &one), THREADING_OK);
+    }
+    return arg;
+}
+
+static void destructors_set_more(void)
+{
+    growing.local = local_new(set_another);
+    growing.attributes = test_many(20000);
+    atomic_store(&count_destroyed, 0);
+    join(spawn(leave_growing, NULL));
+    CHECK_INT(atomic_load(&count_destroyed), 2 * growing.attributes);
+    local_free(growing.local);
+}
+
+/* ------------------------------------------------------------------------------------ the last free and others */
+
+static struct {
+    threading_local *local;
+    threading_semaphore *set;
+    threading_event *end;
+    pthread_t threads[3];
+    int joined, at_one;
+    pid_t child;
+} last_free;
+
+static void *set_and_wait(void *arg)
+{
+    CHECK_STATUS(threading_local_set(last_free.local, arg), THREADING_OK);
+    CHECK_STATUS(threading_local_set_attr(last_free.local, "name", arg), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release(last_free.set), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(last_free.end, TEST_LIMIT), THREADING_OK);
+    return NULL;
+}
+
+static void begin_last_free(threading_destructor destructor)
+{
+    last_free.local = local_new(destructor);
+    last_free.joined = last_free.at_one = 0;
+    CHECK((last_free.set = threading_semaphore_new(0)) != NULL);
+    CHECK((last_free.end = threading_event_new()) != NULL);
+    atomic_store(&count_destroyed, 0);
+    for (int i = 0; i < 3; i++)
+        last_free.threads[i] = spawn_foreign(set_and_wait, &one);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(threading_semaphore_acquire_timeout(last_free.set, TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_local_set(last_free.local, &two), THREADING_OK);
+}
+
+static void end_last_free(void)
+{
+    CHECK_STATUS(threading_event_set(last_free.end), THREADING_OK);
+    for (; last_free.joined < 3; last_free.joined++)
+        join_foreign(last_free.threads[last_free.joined]);
+    CHECK_STATUS(threading_semaphore_free(last_free.set), THREADING_OK);
+    CHECK_STATUS(threading_event_free(last_free.end), THREADING_OK);
+}
+
+/* By the first of the others' values: all threads end, with their values that this free has not destroyed yet. */
+static void join_all_threads(void *value)
+{
+    if (value == &one && last_free.at_one++ == 0) {
+        CHECK_STATUS(threading_event_set(last_free.end), THREADING_OK);
+        for (; last_free.joined < 3; last_free.joined++)
+            join_foreign(last_free.threads[last_free.joined]);
+    }
+    atomic_fetch_add(&count_destroyed, 1);
+}
+
+static void *free_last(void *arg)
+{
+    local_free(last_free.local);
+    return arg;
+}
+
+static void threads_end_in_the_last_free(void)
+{
+    begin_last_free(join_all_threads);
+    CHECK_STATUS(threading_local_del(last_free.local), THREADING_OK);
+    atomic_store(&count_destroyed, 0);
+    join_foreign(spawn_foreign(free_last, NULL));
+    CHECK_INT(atomic_load(&count_destroyed), 6);
+    end_last_free();
+}
+
+/* By the first of the others' values: the process forks, and the child goes on with the free. */
+static void fork_in_the_free(void *value)
+{
+    atomic_fetch_add(&count_destroyed, 1);
+    if (value == &one && last_free.at_one++ == 0) {
+        last_free.child = fork();
+        may_change_errno();
+        if (last_free.child == 0)
+            atomic_store(&count_destroyed, 0);
+    }
+}
+
+static void forked_in_the_last_free(void)
+{
+    int status;
+    begin_last_free(fork_in_the_free);
+    local_free(last_free.local);
+    if (last_free.child == 0) {
+        /* The others' values are left alone there; of this thread's own, those that were left. */
+        threading_local *newer = local_new(NULL);
+        CHECK(atomic_load(&count_destroyed) <= 1);
+        CHECK_REFUSED(threading_local_get(last_free.local), THREADING_ERR_HANDLE);
+        CHECK_STATUS(threading_local_set(newer, &one), THREADING_OK);
+        local_free(newer);
+        _exit(0);
+    }
+    CHECK_INT(atomic_load(&count_destroyed), 7);
+    CHECK_INT(waitpid(last_free.child, &status, 0), last_free.child);
+    CHECK_INT(status, 0);
+    end_last_free();
+}
+
 /* What free and freed places in a thread's table are marked with must not be taken for a local. */
 static void no_handle_among_values(void)
 {
@@ -786,6 +967,10 @@ static const struct test_case cases[] = {
     {"thousands of attributes do not mix", many_attributes},
     {"a new local is empty whatever an older one held", new_locals_are_empty},
     {"a value is destroyed once when its thread ends while the local is freed", thread_end_meets_free},
+    {"a hundred thousand locals with attributes and values cost no more each than one", very_many_locals},
+    {"so do attributes whose destructors set others, of the same local and of new ones", destructors_set_more},
+    {"threads may end while the last free destroys their values", threads_end_in_the_last_free},
+    {"a destructor at the last free may fork, and the child destroys no other thread's values", forked_in_the_last_free},
 };
 
 TEST_MAIN(cases)

@@ -122,6 +122,8 @@ _Noreturn static inline void test_fail(const char *file, int line, const char *f
     test_go_on_afresh();
 }
 
+#include "keeps_errno.h"
+
 static inline int test_run(int argc, char **argv, const struct test_case *cases, size_t count)
 {
     int first = 1;

@@ -27,7 +27,7 @@ int main()
     logging::basic_config("(%(threadName)-10s) %(message)s");
 
     const threading::Local<int> local_data([&local_data] {
-        logging::debug("Initializing <threading_local at ", static_cast<void *>(local_data.native_handle()), ">");
+        logging::debug("Initializing <MyLocal object at ", static_cast<void *>(local_data.native_handle()), ">");
         return 1000;
     });
     show_value(local_data);

@@ -11,7 +11,7 @@ class MyLocal(local):
         self.value = value
 
     def __repr__(self):
-        return f"<threading_local at {id(self):#x}>"
+        return f"<MyLocal object at {id(self):#x}>"
 
 
 def show_value(data):

@@ -9,6 +9,10 @@
 //! numbers and NaN are THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX are
 //! THREADING_ERR_OVERFLOW. Only a timer's interval has a rule of its own.
 //!
+//! Seconds are compared and converted by their bits, and rounded up to nanoseconds. So no call raises a
+//! floating-point exception or sets an exception flag, also for a signalling NaN or a subnormal number,
+//! and none depends on the rounding mode.
+//!
 //! No signal shortens a wait, and no wait ends without a reason. The time that a wait needs to get its
 //! lock back does not count. No blocking call is a cancellation point of pthread_cancel(). Where
 //! waiting is possible there is a family: `x` blocks, `x_timeout` waits so long at most, and `try_x`,

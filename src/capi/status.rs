@@ -11,6 +11,9 @@
 //! successes leave it alone. "NULL with THREADING_ERR_X" means that the function returns NULL, and that
 //! the last error is X.
 //!
+//! errno is not used. No function changes it, whether it succeeds, times out or fails. A value that a
+//! callback stores in errno of the calling thread stays there.
+//!
 //! Each function names the statuses that it gives. Besides those, any may give THREADING_ERR_INTERNAL,
 //! a defect of this library.
 //!

@@ -46,7 +46,7 @@ pub(crate) fn this_cpu() -> u8 {
     let cpu = crate::model::thread::cpu();
     #[cfg(all(not(model), target_os = "linux"))]
     // SAFETY: asks only; a plain read of memory that the kernel keeps up to date, where the C library can.
-    let cpu = unsafe { libc::sched_getcpu() };
+    let cpu = unsafe { crate::sys::sched_getcpu() };
     #[cfg(all(not(model), not(target_os = "linux")))]
     let cpu = 0;
     cpu.rem_euclid(255) as u8 + 1

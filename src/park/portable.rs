@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot_core::{DEFAULT_PARK_TOKEN, DEFAULT_UNPARK_TOKEN, FilterOp, ParkResult};
 
+use crate::sys;
 use crate::time::Deadline;
 
 pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
@@ -17,7 +18,7 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     });
     // SAFETY: the key is the word's address, which only this library parks on; the callbacks neither panic
     // nor call back into the parking lot.
-    let result = unsafe {
+    let result = sys::preserving_errno(|| unsafe {
         parking_lot_core::park(
             word.as_ptr().addr(),
             || word.load(Ordering::SeqCst) == expected,
@@ -26,14 +27,14 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
             DEFAULT_PARK_TOKEN,
             limit.flatten(),
         )
-    };
+    });
     !matches!(result, ParkResult::TimedOut)
 }
 
 pub(super) fn wake(word: &AtomicU32, count: u32) {
     let mut left = count;
     // SAFETY: as above.
-    unsafe {
+    sys::preserving_errno(|| unsafe {
         parking_lot_core::unpark_filter(
             word.as_ptr().addr(),
             |_| match left.checked_sub(1) {
@@ -45,5 +46,5 @@ pub(super) fn wake(word: &AtomicU32, count: u32) {
             },
             |_| DEFAULT_UNPARK_TOKEN,
         )
-    };
+    });
 }

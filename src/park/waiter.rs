@@ -28,6 +28,7 @@ use super::patience::{Patience, look_until, this_cpu};
 use crate::detector;
 use crate::error::{Error, Result};
 use crate::per_thread;
+use crate::sys;
 use crate::time::Deadline;
 
 pub(crate) const IDLE: u32 = 0;
@@ -231,7 +232,7 @@ impl Pool {
     fn grow(&mut self) -> Result<()> {
         // SAFETY: asks for new memory, wherever there is some.
         let chunk = unsafe {
-            libc::mmap(
+            sys::mmap(
                 ptr::null_mut(),
                 CHUNK,
                 libc::PROT_READ | libc::PROT_WRITE,

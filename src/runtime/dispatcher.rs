@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::handle::Handle;
 use crate::park;
 use crate::per_thread;
+use crate::sys;
 use crate::time::Deadline;
 
 /// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads
@@ -76,7 +77,7 @@ extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
 fn lead_and_stand_by() {
     const SLACK: libc::c_ulong = 1;
     // SAFETY: sets how late the kernel may wake this thread: as little as it can.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
+    unsafe { sys::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
     system::set_name(None, c"threading-timer");
     let epoch = park::fork::epoch();
     let native_id = identity::native_id() as u32;
@@ -126,7 +127,10 @@ fn next_due(lead: u32, now: &mut Deadline, over: &mut Option<&'static Timer>) ->
         if relieved || due.is_some() {
             return due;
         }
-        park::wait(&BELL, seen, until);
+        if !park::wait(&BELL, seen, until) {
+            // Also if clock_gettime() has been replaced by one whose clock stands still.
+            *now = (*now).max(until);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::handle::{Handle, spare};
 use crate::park::waiter::Waiter;
 use crate::per_thread;
+use crate::sys;
 
 /// The block's `end_rounds`: 0 is a thread that nobody announced, `ARMED` one whose end will be; from there
 /// it counts the rounds.
@@ -37,14 +38,14 @@ pub(crate) fn key() -> Result<libc::pthread_key_t> {
     }
     let mut key = 0;
     // SAFETY: `round` is a destructor as pthread wants it.
-    if unsafe { libc::pthread_key_create(&mut key, Some(round)) } != 0 {
+    if unsafe { sys::pthread_key_create(&mut key, Some(round)) } != 0 {
         return Err(Error::System);
     }
     match KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Ok(key),
         Err(known) => {
             // SAFETY: made above, and used by nobody.
-            unsafe { libc::pthread_key_delete(key) };
+            unsafe { sys::pthread_key_delete(key) };
             Ok((known - 1) as libc::pthread_key_t)
         }
     }
@@ -78,7 +79,7 @@ fn ask_again() -> Result<()> {
     }
     const ANY: *const c_void = core::ptr::dangling();
     // SAFETY: the key exists; the value is only compared with NULL.
-    if unsafe { libc::pthread_setspecific(key()?, ANY) } == 0 { Ok(()) } else { Err(Error::NoMemory) }
+    if unsafe { sys::pthread_setspecific(key()?, ANY) } == 0 { Ok(()) } else { Err(Error::NoMemory) }
 }
 
 /// The record on which the calling thread sleeps; it will be given back at the thread's end.

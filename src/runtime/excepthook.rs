@@ -8,6 +8,7 @@ use crate::detector::{happens_after, happens_before};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::park::guarded::{Forget, Guarded};
+use crate::sys;
 
 /// Told of the failure: the thread's handle, what kind of thing it was, and a sentence.
 pub type ExceptHook = unsafe extern "C-unwind" fn(
@@ -69,7 +70,7 @@ fn print(parts: &[&CStr; 7]) {
     let parts = parts
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
     // SAFETY: so many strings of these lengths, which are only read.
-    system::uncancelled(|| unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
+    system::uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
 }
 
 /// Holds the hook across a fork.

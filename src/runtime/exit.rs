@@ -12,6 +12,7 @@ use crate::detector::{self, happens_after, happens_before, unseen};
 use crate::error::{Error, Result};
 use crate::park;
 use crate::park::guarded::{Forget, Guarded};
+use crate::sys;
 use crate::time::{Deadline, Timeout};
 
 /// Called once, when the process leaves.
@@ -54,7 +55,7 @@ pub(crate) fn need() -> Result<()> {
     }
     let _once = EXIT.lock();
     // SAFETY: `hook` is a function as atexit wants it, and the library is never unloaded.
-    if HOOK.load(Ordering::Acquire) == NOT_YET && unsafe { libc::atexit(hook) } != 0 {
+    if HOOK.load(Ordering::Acquire) == NOT_YET && unsafe { sys::atexit(hook) } != 0 {
         return Err(Error::NoMemory);
     }
     HOOK.store(HOOKED, Ordering::Release);
@@ -67,7 +68,7 @@ extern "C" fn hook() {
             // A callback that calls exit, and another thread that does so meanwhile, finds the hook again, and waits
             // as well. Where that is refused, it goes on without.
             // SAFETY: as in `need`.
-            unsafe { libc::atexit(hook) };
+            unsafe { sys::atexit(hook) };
         }
         contain(|| inject(Place::Exit));
         // Without a limit, it cannot fail.

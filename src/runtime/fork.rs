@@ -8,12 +8,13 @@ use crate::defect::{Place, contain, inject};
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::park;
+use crate::sys;
 
 /// Run when the library is loaded.
 pub(crate) fn prepare_for_forks() {
     // SAFETY: the handlers are functions as pthread_atfork wants them, and the library is never unloaded.
     // Without memory for them, forks are what they would be without.
-    unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    unsafe { sys::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
 }
 
 /// In the order in which they may be taken inside of each other.

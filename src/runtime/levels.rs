@@ -24,6 +24,7 @@ use super::end;
 use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::per_thread;
+use crate::sys;
 
 struct Level {
     rlock: usize,
@@ -170,7 +171,7 @@ fn unmake(needless: impl Fn(&Level) -> bool) {
             next = level.next.get();
             if needless(level) {
                 // SAFETY: as above.
-                unsafe { libc::free(this.cast()) };
+                unsafe { sys::free(this.cast()) };
             } else {
                 level.next.set(kept);
                 kept = this;

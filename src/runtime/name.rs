@@ -14,6 +14,7 @@ use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::park::guarded::{Forget, Guarded};
+use crate::sys;
 
 /// The right to change threads' names.
 struct Names;
@@ -139,7 +140,7 @@ pub(crate) fn forget(thread: &Thread) {
         // SAFETY: the list's nodes come from malloc, and nobody looks at them any more.
         unsafe {
             let next = (*node).next;
-            libc::free(node.cast());
+            sys::free(node.cast());
             node = next;
         }
     }

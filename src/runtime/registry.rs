@@ -30,6 +30,8 @@ pub(super) struct Registry {
     alive: List,
     ended: List,
     count: usize,
+    /// How many of `alive` a shutdown waits for.
+    awaited: usize,
     main: *const Thread,
     /// The number of the main thread.
     main_ident: u64,
@@ -133,6 +135,7 @@ impl Registry {
         alive: List { first: ptr::null() },
         ended: List { first: ptr::null() },
         count: 0,
+        awaited: 0,
         main: ptr::null(),
         main_ident: identity::FIRST_THREAD,
         closed: false,
@@ -175,13 +178,29 @@ impl Registry {
         }
         self.alive.push_back(thread);
         self.count += 1;
+        self.awaited += usize::from(is_awaited(thread));
+    }
+
+    /// It is not alive any more.
+    fn leave(&mut self, thread: &'static Thread) {
+        self.alive.remove(thread);
+        self.count -= 1;
+        self.awaited -= usize::from(is_awaited(thread));
+    }
+
+    /// Whether a thread is in exit or shutdown; true if it was before. Its entry counts accordingly.
+    fn set_leaving(&mut self, thread: &'static Thread, leaving: bool) -> bool {
+        let is_entered = !thread.next.get().is_null() && !thread.is(ENDED);
+        self.awaited -= usize::from(is_entered && is_awaited(thread));
+        let before = thread.mark(LEAVING, leaving);
+        self.awaited += usize::from(is_entered && is_awaited(thread));
+        before
     }
 
     /// A timer's thread is over.
     pub(super) fn end_timer(&mut self, thread: &'static Thread) -> News {
         let watched = thread.change_guarded(OVER);
-        self.alive.remove(thread);
-        self.count -= 1;
+        self.leave(thread);
         News { watched: watched.then_some(thread), shutdown: self.changed() }
     }
 
@@ -202,12 +221,16 @@ impl Registry {
         loop {
             let ghost = self.alive.iter().find(is_ghost);
             let Some(ghost) = ghost else { return };
-            self.alive.remove(ghost);
-            self.count -= 1;
+            self.leave(ghost);
             ghost.end();
             ghost.handle().let_go();
         }
     }
+}
+
+/// Whether a shutdown waits for the thread, if it is alive.
+fn is_awaited(thread: &Thread) -> bool {
+    !thread.is(DAEMON | MAIN | LEAVING)
 }
 
 /// Whom to wake after a change, when the guard is free.
@@ -270,8 +293,7 @@ pub(crate) fn set_up<R>(thread: &'static Thread, set: impl FnOnce(&'static Threa
 /// A thread could not be started: nothing has changed.
 pub(crate) fn withdraw(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
-    registry.alive.remove(thread);
-    registry.count -= 1;
+    registry.leave(thread);
     registry.numbers.take_back(thread);
     thread.set_ident(0);
     thread.go(STARTING, NEW);
@@ -290,8 +312,7 @@ pub(crate) fn remove(thread: &'static Thread) {
         registry.ended.remove(thread);
         UNREAPED.fetch_sub(1, Ordering::Relaxed);
     } else {
-        registry.alive.remove(thread);
-        registry.count -= 1;
+        registry.leave(thread);
     }
     let shutdown = registry.changed();
     drop(registry);
@@ -301,8 +322,7 @@ pub(crate) fn remove(thread: &'static Thread) {
 /// The system's thread of this one is in its last destructor.
 pub(crate) fn ended(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
-    registry.alive.remove(thread);
-    registry.count -= 1;
+    registry.leave(thread);
     registry.ended.push_back(thread);
     UNREAPED.fetch_add(1, Ordering::Relaxed);
     thread.mark(ENDED, true);
@@ -391,23 +411,23 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     // The handle of the current thread, if it has one: a dummy is a daemon anyway.
     let me = per_thread::with(|mine| mine.thread.get());
     let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    let again = myself.is_some_and(|myself| myself.mark(LEAVING, true));
     // Those that are there already have one less to wait for.
-    let shutdown = {
+    let (again, shutdown) = {
         let mut registry = REGISTRY.lock();
+        let again = myself.is_some_and(|myself| registry.set_leaving(myself, true));
         registry.shutdowns += 1;
-        registry.changed()
+        (again, registry.changed())
     };
     News { watched: None, shutdown }.tell();
     let result = f();
     let mut registry = REGISTRY.lock();
     // A callback or a signal handler may have forked meanwhile, and this be the child, which counts anew.
     registry.shutdowns = registry.shutdowns.saturating_sub(1);
-    drop(registry);
     // Not before the outermost one is done, where a callback of its leaves too.
     if let Some(myself) = myself.filter(|_| !again) {
-        myself.mark(LEAVING, false);
+        registry.set_leaving(myself, false);
     }
+    drop(registry);
     result
 }
 
@@ -424,7 +444,7 @@ pub(crate) fn join_others(deadline: Deadline) -> bool {
     loop {
         let mut registry = REGISTRY.lock();
         let seen = CHANGES.load(Ordering::Relaxed);
-        if !registry.alive.iter().any(|thread| !thread.is(DAEMON | MAIN | LEAVING)) {
+        if registry.awaited == 0 {
             // A race detector calls a leak what has ended and was not joined.
             let nobody_joins = if detector::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
             let Some(ended) = registry.ended.iter().find(|thread| !thread.is(nobody_joins)) else {
@@ -494,6 +514,7 @@ pub(crate) fn begin_child() {
         }
     }
     registry.count = 0;
+    registry.awaited = 0;
     registry.main = ptr::null();
     if let Some(heir) = heir {
         heir.lives_on();

@@ -31,6 +31,7 @@ use crate::detector;
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
 use crate::park::guarded::{Forget, Guarded};
+use crate::sys;
 
 /// How many stacks are kept.
 const MOST: usize = 128;
@@ -212,7 +213,7 @@ impl Stack {
         let unused = self.size().saturating_sub(top) / self.guard.get() * self.guard.get();
         // SAFETY: the lowest pages of a stack, which nobody uses: its thread's frames are above.
         let trimmed =
-            unused == 0 || unsafe { libc::madvise(lowest as *mut c_void, unused, libc::MADV_DONTNEED) } == 0;
+            unused == 0 || unsafe { sys::madvise(lowest as *mut c_void, unused, libc::MADV_DONTNEED) } == 0;
         self.trimmed.store(trimmed, Ordering::Release);
         trimmed
     }
@@ -317,7 +318,7 @@ impl Stacks {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: asks for new memory, wherever there is some.
         let chunk = unsafe {
-            libc::mmap(ptr::null_mut(), CHUNK, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+            sys::mmap(ptr::null_mut(), CHUNK, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
         };
         if chunk == libc::MAP_FAILED {
             return Err(Error::NoThread);
@@ -353,12 +354,12 @@ fn map(size: usize, guard: usize) -> Option<usize> {
     // SAFETY: asks for new memory, wherever there is some, and makes all of it but the guard accessible.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-        let memory = libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
+        let memory = sys::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
         if memory == libc::MAP_FAILED {
             return None;
         }
-        if libc::mprotect(memory.byte_add(guard), size, libc::PROT_READ | libc::PROT_WRITE) != 0 {
-            libc::munmap(memory, length);
+        if sys::mprotect(memory.byte_add(guard), size, libc::PROT_READ | libc::PROT_WRITE) != 0 {
+            sys::munmap(memory, length);
             return None;
         }
         Some(memory as usize)
@@ -368,7 +369,7 @@ fn map(size: usize, guard: usize) -> Option<usize> {
 /// Unmaps a stack that nobody finds any more. A fork at this moment loses it to the child.
 fn unmap(stack: &'static Stack) {
     // SAFETY: the stack's own memory, and nobody uses it.
-    unsafe { libc::munmap(stack.memory() as *mut c_void, stack.guard.get() + stack.size()) };
+    unsafe { sys::munmap(stack.memory() as *mut c_void, stack.guard.get() + stack.size()) };
     stack.memory.store(0, Ordering::Relaxed);
     STACKS.lock().push_blank(stack);
 }
@@ -412,7 +413,7 @@ pub(crate) fn are_executable() -> bool {
         let known = LOADED.load(Ordering::Acquire);
         let mut look = Look { known, loaded: known, executable: false };
         // SAFETY: `look_at` takes what it is given here.
-        unsafe { libc::dl_iterate_phdr(Some(look_at), (&raw mut look).cast()) };
+        unsafe { sys::dl_iterate_phdr(Some(look_at), (&raw mut look).cast()) };
         if look.executable {
             EXECUTABLE.store(true, Ordering::Relaxed);
         }

@@ -1,7 +1,7 @@
 //! Threads as the system has them: started and joined through libc's pthread.
 
 use crate::atomic::{AtomicU8, Ordering};
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::{CStr, c_int, c_ulong, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
 use std::io::Write;
@@ -9,6 +9,7 @@ use std::io::Write;
 use super::stacks::Stack;
 use crate::detector;
 use crate::error::{Error, Result};
+use crate::sys;
 use crate::time::Deadline;
 
 /// A start routine.
@@ -39,12 +40,12 @@ pub(crate) const MIN_STACK: usize = libc::PTHREAD_STACK_MIN;
 fn with_attributes<R>(f: impl FnOnce(*mut libc::pthread_attr_t) -> R) -> Result<R> {
     let mut attributes = MaybeUninit::uninit();
     // SAFETY: initialised here, destroyed below.
-    if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
+    if unsafe { sys::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
         return Err(Error::NoMemory);
     }
     let result = f(attributes.as_mut_ptr());
     // SAFETY: initialised above.
-    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    unsafe { sys::pthread_attr_destroy(attributes.as_mut_ptr()) };
     Ok(result)
 }
 
@@ -57,7 +58,7 @@ pub(super) fn stack_layout(size: usize) -> Result<(usize, usize)> {
         libc::pthread_attr_getguardsize(attributes, &mut guard);
     })?;
     // SAFETY: asks only.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let page = unsafe { sys::sysconf(libc::_SC_PAGESIZE) } as usize;
     let whole_pages = |size: usize| size.checked_next_multiple_of(page).unwrap_or(usize::MAX / page * page);
     Ok((whole_pages(if size == 0 { default } else { size }), whole_pages(guard.max(page))))
 }
@@ -66,7 +67,7 @@ pub(super) fn stack_layout(size: usize) -> Result<(usize, usize)> {
 pub(super) fn limits_addresses() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is there to write to.
-    (unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
+    (unsafe { sys::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
 }
 
 /// Whether the system counts memory when it is mapped, and refuses more than it has. It is asked once.
@@ -81,15 +82,29 @@ pub(super) fn counts_addresses() -> bool {
         // SAFETY: the name ends with NUL; one byte is read; the file is closed again.
         uncancelled(|| unsafe {
             let file =
-                libc::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+                sys::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             if file >= 0 {
-                libc::read(file, (&raw mut mode).cast(), 1);
-                libc::close(file);
+                sys::read(file, (&raw mut mode).cast(), 1);
+                sys::close(file);
             }
         });
         MODE.store(mode, Ordering::Relaxed);
     }
     mode == NEVER_OVERCOMMITS
+}
+
+/// pthread_create; preserves `errno`.
+///
+/// # Safety
+/// That of libc's function.
+unsafe fn create(
+    thread: *mut libc::pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    entry: Entry,
+    arg: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    sys::preserving_errno(|| unsafe { pthread_create(thread, attributes, entry, arg) })
 }
 
 /// Starts a thread on a stack, to be joined.
@@ -98,10 +113,10 @@ pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: &Stack) -> Result<()>
     // that the routine takes the argument.
     let started = with_attributes(|attributes| unsafe {
         let placed = match stack.place() {
-            Some(lowest) => libc::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size()),
+            Some(lowest) => sys::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size()),
             None => libc::pthread_attr_setstacksize(attributes, stack.size()),
         };
-        placed == 0 && detector::seen(|| pthread_create(stack.thread.as_ptr(), attributes, entry, arg)) == 0
+        placed == 0 && detector::seen(|| create(stack.thread.as_ptr(), attributes, entry, arg)) == 0
     })?;
     if started { Ok(()) } else { Err(Error::NoThread) }
 }
@@ -120,7 +135,7 @@ pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
     // SAFETY: as in `start`.
     let started = with_attributes(|attributes| unsafe {
         libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) == 0
-            && detector::seen(|| pthread_create(&mut thread, attributes, entry, arg)) == 0
+            && detector::seen(|| create(&mut thread, attributes, entry, arg)) == 0
     })?;
     if started { Ok(()) } else { Err(Error::NoThread) }
 }
@@ -151,8 +166,10 @@ pub(crate) fn join(stack: &Stack, deadline: Deadline) -> Result<Option<*mut c_vo
     // SAFETY: the thread was started here and nobody has joined it yet.
     let joined = uncancelled(|| unsafe {
         match deadline.timespec() {
-            None => detector::seen(|| libc::pthread_join(thread, &mut result)),
-            Some(until) => pthread_clockjoin_np(thread, &mut result, libc::CLOCK_MONOTONIC, &until),
+            None => detector::seen(|| sys::pthread_join(thread, &mut result)),
+            Some(until) => sys::preserving_errno(|| {
+                pthread_clockjoin_np(thread, &mut result, libc::CLOCK_MONOTONIC, &until)
+            }),
         }
     });
     outcome(joined, result)
@@ -170,20 +187,20 @@ fn outcome(joined: c_int, result: *mut c_void) -> Result<Option<*mut c_void>> {
 pub(crate) fn try_join(stack: &Stack) -> Result<Option<*mut c_void>> {
     let mut result = ptr::null_mut();
     // SAFETY: as in `join`.
-    let joined = unsafe { libc::pthread_tryjoin_np(stack.thread.get(), &mut result) };
+    let joined = unsafe { sys::pthread_tryjoin_np(stack.thread.get(), &mut result) };
     outcome(joined, result)
 }
 
 /// Nobody will join the thread on this stack.
 pub(super) fn detach(stack: &Stack) {
     // SAFETY: as in `join`.
-    unsafe { libc::pthread_detach(stack.thread.get()) };
+    unsafe { sys::pthread_detach(stack.thread.get()) };
 }
 
 /// Whether a thread with this number exists in this process.
 pub(crate) fn has_thread(native_id: u32) -> bool {
     // SAFETY: signal 0 asks only.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), native_id, 0) == 0 }
+    sys::preserving_errno(|| unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), native_id, 0) == 0 })
 }
 
 /// Names a thread in the system's tools: the calling one, or the one with this number.
@@ -191,7 +208,7 @@ pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
     match native_id {
         // SAFETY: the name ends with NUL; the system takes 15 bytes of it.
         None => unsafe {
-            libc::prctl(libc::PR_SET_NAME, name.as_ptr());
+            sys::prctl(libc::PR_SET_NAME, name.as_ptr() as c_ulong, 0, 0, 0);
         },
         Some(id) => {
             let mut file = [0; 40];
@@ -199,10 +216,10 @@ pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
             debug_assert!(written.is_ok());
             // SAFETY: both strings end with NUL; the file is closed again.
             uncancelled(|| unsafe {
-                let file = libc::open(file.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
+                let file = sys::open(file.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
                 if file >= 0 {
-                    libc::write(file, name.as_ptr().cast(), name.count_bytes());
-                    libc::close(file);
+                    sys::write(file, name.as_ptr().cast(), name.count_bytes());
+                    sys::close(file);
                 }
             });
         }

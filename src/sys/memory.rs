@@ -3,6 +3,7 @@
 use core::ptr;
 use core::slice;
 
+use super as sys;
 use crate::error::{Error, Result};
 
 /// Maps `bytes` of zeroed memory, at `hint` if the system agrees (0: anywhere).
@@ -10,7 +11,7 @@ pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: without MAP_FIXED, a new mapping replaces nothing.
-    let start = unsafe { libc::mmap(hint as *mut libc::c_void, bytes, protection, flags, -1, 0) };
+    let start = unsafe { sys::mmap(hint as *mut libc::c_void, bytes, protection, flags, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start as usize)
 }
 
@@ -21,7 +22,7 @@ pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
 pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
     if bytes != 0 {
         // SAFETY: the caller's promise.
-        unsafe { libc::munmap(start as *mut libc::c_void, bytes) };
+        unsafe { sys::munmap(start as *mut libc::c_void, bytes) };
     }
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option
 /// `map` returned the pages, and no thread needs their content any more.
 pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { libc::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
+    unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
 }
 
 /// A growing array of plain numbers in pages of its own: its owner may hold locks under which `malloc`, which may be

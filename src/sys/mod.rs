@@ -1,3 +1,181 @@
-//! What the operating system gives: no object and no lock of the library is known here.
+//! Functions of libc that leave `errno` as the caller of the library had it.
+//!
+//! Statuses report what went wrong, so no call of this library changes `errno`, whether it succeeds, times out or
+//! fails. The functions here save `errno` around the function of libc of the same name; the rest of the library calls
+//! libc through them, unless the function cannot set `errno` (the tests below have the list). Nothing is saved around
+//! callbacks: a value that a callback leaves in `errno` on the calling thread stays there.
+#![cfg_attr(
+    any(model, feature = "portable"),
+    allow(dead_code, reason = "some are the futex backend's, and the spinning's")
+)]
 
 pub(crate) mod memory;
+
+use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
+
+use libc::{dl_phdr_info, iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit};
+
+/// The calling thread's `errno`.
+pub(crate) fn errno() -> c_int {
+    // SAFETY: the address of the calling thread's `errno` is always valid.
+    unsafe { libc::__errno_location().read_volatile() }
+}
+
+/// Runs `call` and restores the value that `errno` had before.
+#[inline]
+pub(crate) fn preserving_errno<R>(call: impl FnOnce() -> R) -> R {
+    // Volatile, since compilers take it that malloc() does not change `errno`, and leave out what restores it.
+    // SAFETY: as in `errno`; `call` returns on the thread that made it.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = errno.read_volatile();
+        let result = call();
+        errno.write_volatile(before);
+        result
+    }
+}
+
+macro_rules! from_libc {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        /// The function of libc; preserves `errno`.
+        ///
+        /// # Safety
+        /// That of libc's function.
+        pub(crate) unsafe fn $name($($arg: $type),*) -> $result {
+            // SAFETY: the caller's promise.
+            preserving_errno(|| unsafe { libc::$name($($arg),*) })
+        }
+    )*};
+}
+
+type ForkHandler = Option<unsafe extern "C" fn()>;
+type KeyDestructor = Option<unsafe extern "C" fn(*mut c_void)>;
+type PhdrCallback = Option<unsafe extern "C" fn(*mut dl_phdr_info, usize, *mut c_void) -> c_int>;
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = c_int;
+
+from_libc! {
+    fn malloc(bytes: usize) -> *mut c_void;
+    fn free(memory: *mut c_void) -> ();
+    fn mmap(at: *mut c_void, bytes: usize, access: c_int, flags: c_int, file: c_int, offset: off_t) -> *mut c_void;
+    fn munmap(memory: *mut c_void, bytes: usize) -> c_int;
+    fn mprotect(memory: *mut c_void, bytes: usize, access: c_int) -> c_int;
+    fn madvise(memory: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+    fn getrlimit(resource: Resource, limit: *mut rlimit) -> c_int;
+    fn sysconf(name: c_int) -> c_long;
+    fn open(path: *const c_char, flags: c_int) -> c_int;
+    fn read(file: c_int, buffer: *mut c_void, bytes: usize) -> isize;
+    fn write(file: c_int, buffer: *const c_void, bytes: usize) -> isize;
+    fn writev(file: c_int, parts: *const iovec, count: c_int) -> isize;
+    fn close(file: c_int) -> c_int;
+    fn prctl(operation: c_int, two: c_ulong, three: c_ulong, four: c_ulong, five: c_ulong) -> c_int;
+    fn sched_getcpu() -> c_int;
+    fn atexit(handler: extern "C" fn()) -> c_int;
+    fn dl_iterate_phdr(callback: PhdrCallback, data: *mut c_void) -> c_int;
+    fn pthread_atfork(prepare: ForkHandler, parent: ForkHandler, child: ForkHandler) -> c_int;
+    fn pthread_attr_init(attributes: *mut pthread_attr_t) -> c_int;
+    fn pthread_attr_destroy(attributes: *mut pthread_attr_t) -> c_int;
+    fn pthread_attr_setstack(attributes: *mut pthread_attr_t, lowest: *mut c_void, bytes: usize) -> c_int;
+    fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    fn pthread_detach(thread: pthread_t) -> c_int;
+    fn pthread_key_create(key: *mut pthread_key_t, destructor: KeyDestructor) -> c_int;
+    fn pthread_key_delete(key: pthread_key_t) -> c_int;
+    fn pthread_setspecific(key: pthread_key_t, value: *const c_void) -> c_int;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_fails_leaves_errno_unchanged() {
+        const ODD: c_int = 9999;
+        // SAFETY: errno is this thread's; the file does not exist.
+        unsafe {
+            *libc::__errno_location() = ODD;
+            assert_eq!(open(c"/nonexistent".as_ptr(), libc::O_RDONLY), -1);
+        }
+        assert_eq!(errno(), ODD);
+    }
+
+    /// Functions that libc documents to leave `errno` alone, and those that do not return.
+    const SET_NO_ERRNO: [&str; 11] = [
+        "__errno_location",
+        "clock_gettime", // with a clock that always exists
+        "exit",
+        "getpid",
+        "gettid",
+        "pthread_attr_getguardsize",
+        "pthread_attr_getstacksize",
+        "pthread_attr_setdetachstate",
+        "pthread_attr_setstacksize",
+        "pthread_self",
+        "syscall", // each call of it is inside `preserving_errno`: checked below
+    ];
+
+    fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_tests_in_c_check_errno_around_each_function() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let macros = std::fs::read_to_string(root.join("tests/keeps_errno.h")).unwrap();
+        let mut files = Vec::new();
+        sources(&root.join("src/capi"), &mut files);
+        let mut functions = 0;
+        for file in files {
+            let text = std::fs::read_to_string(file).unwrap();
+            for exported in text.split("#[unsafe(no_mangle)]").skip(1) {
+                let (_, function) = exported.split_once(" fn ").unwrap();
+                let name = function.split('(').next().unwrap();
+                assert!(
+                    macros.contains(&format!("#define {name}(...)")),
+                    "tests/keeps_errno.h leaves {name} out"
+                );
+                functions += 1;
+            }
+        }
+        assert!(functions > 100);
+    }
+
+    #[test]
+    fn the_library_calls_libc_through_this_module() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = Vec::new();
+        sources(&root, &mut files);
+        assert!(files.len() > 40, "{files:?}");
+        for file in files.iter().filter(|file| !file.starts_with(root.join("sys"))) {
+            let text = std::fs::read_to_string(file).unwrap();
+            for call in text.split("libc::").skip(1) {
+                let name: String =
+                    call.chars().take_while(|&letter| letter.is_ascii_lowercase() || letter == '_').collect();
+                if !call[name.len()..].starts_with('(') {
+                    continue;
+                }
+                assert!(
+                    SET_NO_ERRNO.contains(&&*name),
+                    "{} calls libc::{name} and not sys::{name}, which preserves errno",
+                    file.display()
+                );
+            }
+            let syscalls = text.matches("libc::syscall(").count();
+            let preserved = text.matches("preserving_errno(").count();
+            assert!(
+                syscalls <= preserved,
+                "{} calls libc::syscall outside of preserving_errno",
+                file.display()
+            );
+        }
+    }
+}

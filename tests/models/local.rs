@@ -3,7 +3,7 @@
 
 use core::ffi::{CStr, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use threading::model::{Model, spawn};
 use threading::{Error, Handle, Local, Result};
@@ -106,5 +106,97 @@ fn the_next_local_in_the_slot_has_no_value() {
         let set = thread.join().unwrap();
         assert_eq!(destroyed.load(SeqCst), u32::from(set));
         newer.free().unwrap();
+    });
+}
+
+#[test]
+fn no_thread_finds_a_value_after_a_free() {
+    Model::new("local: no thread finds its value after a free has returned").check(|| {
+        let local = local();
+        let freed = Arc::new(AtomicBool::new(false));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let freed = freed.clone();
+                spawn(move || {
+                    let destroyed = Arc::new(AtomicU32::new(0));
+                    let set = u32::from(set(local, &destroyed).is_ok());
+                    let is_gone = freed.load(SeqCst);
+                    let found = local.get();
+                    if is_gone {
+                        assert_eq!(found, Err(Error::Handle));
+                        // Destroyed by the free, and not by the end of this thread.
+                        assert_eq!(destroyed.load(SeqCst), set);
+                    }
+                    // The end of the thread may still destroy the value.
+                    core::mem::forget(destroyed);
+                })
+            })
+            .collect();
+        local.free().unwrap();
+        freed.store(true, SeqCst);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn a_stale_handle_hides_no_value_from_the_next_free() {
+    Model::new("local: a first use of a stale handle hides no value of the next one in the slot").check(|| {
+        let local = local();
+        let [old, new] = [0, 0].map(|count| Arc::new(AtomicU32::new(count)));
+        let stale = {
+            let old = old.clone();
+            spawn(move || u32::from(set(local, &old).is_ok()))
+        };
+        local.free().unwrap();
+        let newer = self::local();
+        set(newer, &new).unwrap();
+        spawn(move || newer.free().unwrap()).join().unwrap();
+        // This thread has not ended: the free has destroyed its value.
+        assert_eq!(new.load(SeqCst), 1);
+        assert_eq!(newer.lookup(), Err(Error::Handle));
+        let set = stale.join().unwrap();
+        assert_eq!(old.load(SeqCst), set);
+    });
+}
+
+#[test]
+fn threads_end_while_a_free_is_at_their_tables() {
+    Model::new("local: threads end while a free is at their tables").check(|| {
+        let locals = [local(), local()];
+        let destroyed = Arc::new(AtomicU32::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let destroyed = destroyed.clone();
+                spawn(move || {
+                    let set = locals.map(|local| u32::from(set_attr(local, c"a", &destroyed).is_ok()));
+                    set.iter().sum::<u32>() + u32::from(self::set(locals[0], &destroyed).is_ok())
+                })
+            })
+            .collect();
+        let other = spawn(move || locals[1].free().unwrap());
+        locals[0].free().unwrap();
+        other.join().unwrap();
+        let set = threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>();
+        assert_eq!(destroyed.load(SeqCst), set);
+    });
+}
+
+#[test]
+fn cells_move_while_a_free_is_at_the_table() {
+    Model::new("local: cells move while a free is at the table").check(|| {
+        let local = local();
+        let others = [0; 7].map(|_| self::local());
+        let destroyed = Arc::new(AtomicU32::new(0));
+        let thread = {
+            let destroyed = destroyed.clone();
+            spawn(move || {
+                let set = u32::from(set(local, &destroyed).is_ok());
+                others.iter().for_each(|other| assert_eq!(other.lookup(), Ok(None)));
+                set
+            })
+        };
+        local.free().unwrap();
+        let set = thread.join().unwrap();
+        assert_eq!(destroyed.load(SeqCst), set);
     });
 }

@@ -139,6 +139,15 @@ MUTANTS = {
         "local.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
         "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
         "shuttle", "local", "each_value"),
+    "local: a free closes the first table alone": (
+        "runtime/values.rs", "        if shared.is_unmet() {\n            break;\n        }", "        if left != Left::Nothing {\n            break;\n        }",
+        "shuttle", "local", "no_thread_finds"),
+    "local: a table that meets a local is not counted": (
+        "runtime/table.rs", "        shared.cells.fetch_add(1, Ordering::Relaxed);\n", "",
+        "shuttle", "local", "no_thread_finds"),
+    "local: a value of a closed local is lost when the cells move": (
+        "runtime/table.rs", "let whose = if gone { cell.state.get() } else { key };", "let whose = if gone { continue } else { key };",
+        "shuttle", "local", "cells_move"),
 }
 
 

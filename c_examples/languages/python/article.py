@@ -24,7 +24,7 @@ RENAMED = [
     (re.compile(r"\((Thread-\d+) \(\w+\)\)"), lambda match: f"({match[1]:<10})"),  # in a log's column of ten
     (re.compile(r"^(Thread-\d+) \(\w+\)"), r"\1"),
     (re.compile(r"joining (Thread-\d+) \(\w+\)"), r"joining \1"),
-    (re.compile(r"<__main__\.MyLocal object at "), "<threading_local at "),
+    (re.compile(r"<__main__\.MyLocal object at "), "<MyLocal object at "),
     (re.compile(r"^Second try: True"), "Second try: 1"),
 ]
 
