@@ -242,6 +242,10 @@ def main(source, target):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(__doc__.strip())
+    if "-h" in sys.argv or "--help" in sys.argv:
+        print(__doc__.strip())
+        sys.exit(0)
+    if len(sys.argv) != 3 or any(argument.startswith("-") for argument in sys.argv[1:]):
+        print(__doc__.strip(), file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

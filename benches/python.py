@@ -506,4 +506,10 @@ def main(argument):
 
 
 if __name__ == "__main__":
+    if "-h" in sys.argv or "--help" in sys.argv:
+        print(__doc__.strip())
+        sys.exit(0)
+    if len(sys.argv) != 2 or sys.argv[1] not in ("--rows", *ROWS):
+        print(__doc__.strip(), file=sys.stderr)
+        sys.exit(2)
     main(sys.argv[1])

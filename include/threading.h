@@ -2464,6 +2464,25 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
         (void)guard->release(guard->held);
 }
 
+/* Each guard has a name of its own, since -Wshadow warns if nested guards have one name. Compilers that implement C2y warn
+   with -Wpedantic that __COUNTER__ is an extension of older C. Clang can be told not to; in GCC a pragma cannot stand
+   where a statement has to, so the line number makes the name. */
+#define THREADING_WITH_BEGIN_
+#define THREADING_WITH_END_
+#define THREADING_WITH_NUMBER_ __COUNTER__
+#if defined(__clang__)
+#if __has_warning("-Wc2y-extensions")
+#undef THREADING_WITH_BEGIN_
+#undef THREADING_WITH_END_
+#define THREADING_WITH_BEGIN_                                                                                \
+    _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wc2y-extensions\"")
+#define THREADING_WITH_END_ _Pragma("clang diagnostic pop")
+#endif
+#elif __GNUC__ >= 16
+#undef THREADING_WITH_NUMBER_
+#define THREADING_WITH_NUMBER_ __LINE__
+#endif
+
 /**
  * Acquires x, runs the block that follows, and releases x.
  *
@@ -2473,7 +2492,7 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
  *
  * Blocks: until x is acquired. Thread safety: any thread. Python: `with x:`. Since 0.1.0.
  */
-#define THREADING_WITH(x) THREADING_WITH_NAMED_(x, __COUNTER__)
+#define THREADING_WITH(x) THREADING_WITH_BEGIN_ THREADING_WITH_NAMED_(x, THREADING_WITH_NUMBER_) THREADING_WITH_END_
 #define THREADING_WITH_NAMED_(x, number) THREADING_WITH_GUARDED_(x, number)
 #define THREADING_WITH_GUARDED_(x, number)                                                                   \
     for (struct threading_with_guard threading_with_guard_##number                                           \

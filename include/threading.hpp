@@ -30,6 +30,10 @@
  * library: one that leaves a thread's, a timer's or an exit's function is told to the excepthook, one that
  * leaves a predicate or a barrier's action reaches whoever called. pthread_exit() and pthread_cancel() pass.
  *
+ * Without exceptions (-fno-exceptions), a call that would throw an error writes the error's message to stderr and calls
+ * abort(). Callables must not throw then. Compile either all parts of a program that include this header with
+ * exceptions, or all of them without. The header does not need RTTI (-fno-rtti).
+ *
  * Time is std::chrono's, and never shortened: it is rounded up. What is negative is zero; what exceeds
  * THREADING_TIMEOUT_MAX seconds (292 years) is that; max() and infinity wait without a limit; NaN is
  * errc::value. Waits until a moment go by the clock of that moment, also when it is set back meanwhile.
@@ -44,6 +48,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
@@ -162,6 +167,9 @@ public:
     {
     }
 
+    error(const error &) noexcept = default;
+    error &operator=(const error &) noexcept = default;
+
     /** The sentence: which argument was wrong, for example, where the code says only that one was. */
     [[nodiscard]] const char *what() const noexcept override { return message_; }
 
@@ -207,7 +215,8 @@ inline void report_exception() noexcept
     int status = 0;
     const std::unique_ptr<char, void (*)(void *)> demangled(
         abi::__cxa_demangle(type->name(), nullptr, nullptr, &status), std::free);
-    const char *name = demangled != nullptr ? demangled.get() : type->name();
+    const char *name = demangled ? demangled.get() : type->name();
+#if defined(__cpp_exceptions)
     try {
         throw;
     } catch (const std::exception &exception) {
@@ -220,25 +229,47 @@ inline void report_exception() noexcept
     } catch (...) {
         (void)threading_report_exception(name, "");
     }
+#else
+    (void)threading_report_exception(name, "");
+#endif
 }
 
 /* What the classes below are made of. Not for direct use. */
 namespace detail {
 
+/* These functions have other names in a part of a program that is compiled without exceptions, so that the linker
+   does not take the ones of another part for them. Functions that call them and are not inlined keep one name: see
+   above. */
+#if !defined(__cpp_exceptions)
+inline namespace no_exceptions {
+#endif
+
+/* Throws an error, or ends the program with the error's message. */
+[[noreturn]] inline void raise(errc code, const char *message = nullptr)
+{
+#if defined(__cpp_exceptions)
+    if (code == errc::broken_barrier)
+        throw BrokenBarrierError(code, message);
+    throw error(code, message);
+#else
+    const char *type = code == errc::broken_barrier ? "threading::BrokenBarrierError" : "threading::error";
+    (void)std::fprintf(stderr, "%s: %s\n", type, error(code, message).what());
+    std::abort();
+#endif
+}
+
 /* Throws what the status says; the calling thread's last error has the words. */
 [[noreturn]] inline void fail(threading_status status)
 {
-    const char *message = threading_last_error() == status ? threading_last_error_message() : nullptr;
-    if (status == THREADING_ERR_BROKEN_BARRIER)
-        throw BrokenBarrierError(errc::broken_barrier, message);
-    throw error(static_cast<errc>(status), message);
+    detail::raise(static_cast<errc>(status),
+                  threading_last_error() == status ? threading_last_error_message() : nullptr);
 }
 
 /* A status that is no error. */
 inline threading_status check(threading_status status)
 {
     if (status < 0)
-        fail(status);
+        detail::fail(status);
     return status;
 }
 
@@ -248,10 +279,12 @@ Handle *check(Handle *handle)
 {
     if (handle == nullptr) {
         const threading_status status = threading_last_error();
-        fail(status < 0 ? status : THREADING_ERR_HANDLE);
+        detail::fail(status < 0 ? status : THREADING_ERR_HANDLE);
     }
     return handle;
 }
+
+#if defined(__cpp_exceptions)
 
 /* What pthread_exit() and pthread_cancel() unwind with. It must go on, and libstdc++ ends the process if a
    catch (...) keeps it. To other libraries' catch clauses it is invisible. There is no object behind the reference
@@ -289,6 +322,23 @@ __attribute__((no_sanitize("undefined"))) int carrying(std::exception_ptr &failu
     }
 }
 
+#else
+
+template <class Function>
+void reporting(Function &&function)
+{
+    std::forward<Function>(function)();
+}
+
+template <class Function>
+int carrying(std::exception_ptr &, Function &&function)
+{
+    return std::forward<Function>(function)();
+}
+
+} // namespace no_exceptions
+#endif
+
 /* ---- time ---- */
 
 /* Seconds for a C function, no fewer than `time`. */
@@ -296,13 +346,13 @@ template <class Rep, class Period>
 [[nodiscard]] double to_seconds(const std::chrono::duration<Rep, Period> &time) noexcept
 {
     using duration = std::chrono::duration<Rep, Period>;
-    if (time == duration::max())
+    if (time == (duration::max)())
         return THREADING_FOREVER;
     double value = std::chrono::duration<double>(time).count();
     if (value <= 0)
         return 0;
     if (value >= THREADING_TIMEOUT_MAX)
-        return value > std::numeric_limits<double>::max() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
+        return value > (std::numeric_limits<double>::max)() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
     if constexpr (std::is_integral_v<Rep>) {
         // The double that is nearest to a fraction may be below it. fma rounds once: its sign is exact.
         const auto whole = std::chrono::duration_cast<std::chrono::seconds>(time);
@@ -324,17 +374,18 @@ template <class Rep, class Period>
 template <class Clock, class Duration>
 [[nodiscard]] double seconds_until(const std::chrono::time_point<Clock, Duration> &moment)
 {
-    using time_point = std::chrono::time_point<Clock, Duration>;
+    // Compares durations. For operators of time points, the compiler also searches the namespace of Clock.
+    const Duration time = moment.time_since_epoch();
     // What is centuries from the epoch would overflow in the clock's own units.
-    const double at = std::chrono::duration<double>(moment.time_since_epoch()).count();
-    if (moment == time_point::max())
+    const double at = std::chrono::duration<double>(time).count();
+    if (time == (Duration::max)())
         return THREADING_FOREVER;
     if (at <= -THREADING_TIMEOUT_MAX)
         return 0;
     if (at >= THREADING_TIMEOUT_MAX)
-        return at > std::numeric_limits<double>::max() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
-    const auto now = Clock::now();
-    return moment <= now ? 0 : detail::to_seconds(moment - now);
+        return at > (std::numeric_limits<double>::max)() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
+    const auto now = Clock::now().time_since_epoch();
+    return time <= now ? 0 : detail::to_seconds(time - now);
 }
 
 /* Calls `wait`, which takes seconds and tells whether it succeeded, until the moment has come by its clock. */
@@ -430,10 +481,12 @@ public:
 
     owner() noexcept = default;
     explicit owner(handle owned) noexcept : handle_(owned) {}
-    owner(owner &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+    owner(const owner &) = delete;
+    owner &operator=(const owner &) = delete;
+    owner(owner &&other) noexcept : handle_(other.release()) {}
     owner &operator=(owner &&other) noexcept
     {
-        owner former(std::exchange(handle_, std::exchange(other.handle_, nullptr)));
+        const owner former(std::exchange(handle_, other.release()));
         return *this;
     }
     ~owner()
@@ -443,6 +496,9 @@ public:
     }
 
     [[nodiscard]] handle get() const noexcept { return handle_; }
+
+    /* The caller owns the reference afterwards. */
+    [[nodiscard]] handle release() noexcept { return std::exchange(handle_, nullptr); }
 
 private:
     handle handle_ = nullptr;
@@ -465,7 +521,7 @@ public:
      * Throws: error with the calling thread's last error, if that has returned nullptr. Blocks: never. Thread safety: any
      * thread. Python: none.
      */
-    object(adopt_handle_t, native_handle_type handle) : owner_(check(handle)) {}
+    object(adopt_handle_t, native_handle_type handle) : owner_(detail::check(handle)) {}
 
     /**
      * Takes one more reference to something that C or another object keeps.
@@ -475,7 +531,7 @@ public:
      * Throws: error with errc::handle; errc::overflow (too many references). Blocks: never. Thread safety: any
      * thread. Python: a second name for the object.
      */
-    object(ref_handle_t, native_handle_type handle) : owner_(check(Calls::ref(handle))) {}
+    object(ref_handle_t, native_handle_type handle) : owner_(detail::check(Calls::ref(handle))) {}
 
     /**
      * Makes one more owner of the same thing.
@@ -506,7 +562,10 @@ public:
     }
 
     /** Tells whether they are owners of different things. Python: `a is not b`. */
-    friend bool operator!=(const object &a, const object &b) noexcept { return !(a == b); }
+    friend bool operator!=(const object &a, const object &b) noexcept
+    {
+        return a.native_handle() != b.native_handle();
+    }
 
 protected:
     object() noexcept = default;
@@ -518,7 +577,7 @@ protected:
     void reset() noexcept { owner_ = owner<Calls>(); }
 
 private:
-    owner<Calls> owner_;
+    owner<Calls> owner_{};
 };
 
 /**
@@ -540,7 +599,7 @@ public:
      * record); errc::overflow (an RLock that the caller holds 2^32 times; a semaphore for which 2^25 - 1
      * threads wait). Blocks: until it is acquired. Thread safety: any thread. Python: `x.acquire()`.
      */
-    void acquire() { check(Calls::acquire(this->native_handle())); }
+    void acquire() { detail::check(Calls::acquire(this->native_handle())); }
 
     /**
      * Acquires it if that is possible at once.
@@ -550,7 +609,10 @@ public:
      * Throws: error with errc::overflow as acquire(). Blocks: never. Thread safety: any thread. Python:
      * `x.acquire(blocking=False)`.
      */
-    [[nodiscard]] bool try_acquire() { return check(Calls::try_acquire(this->native_handle())) == THREADING_OK; }
+    [[nodiscard]] bool try_acquire()
+    {
+        return detail::check(Calls::try_acquire(this->native_handle())) == THREADING_OK;
+    }
 
     /**
      * Acquires it, and waits for it no longer than the given time.
@@ -590,7 +652,7 @@ public:
      * semaphore that has the highest value). Blocks: never. Thread safety: any thread, of an RLock its owner.
      * Python: `x.release()`.
      */
-    void release() { check(Calls::release(this->native_handle())); }
+    void release() { detail::check(Calls::release(this->native_handle())); }
 
     /** The same as acquire(), for the standard's guards. */
     void lock() { acquire(); }
@@ -625,7 +687,7 @@ public:
 private:
     bool acquire_timeout(double left)
     {
-        return check(Calls::acquire_timeout(this->native_handle(), left)) == THREADING_OK;
+        return detail::check(Calls::acquire_timeout(this->native_handle(), left)) == THREADING_OK;
     }
 };
 
@@ -643,7 +705,7 @@ struct invocation {
 
     void call()
     {
-        reporting([this] {
+        detail::reporting([this] {
             std::apply([](auto &&...all) { (void)std::invoke(std::forward<decltype(all)>(all)...); },
                        std::move(values));
         });
@@ -667,14 +729,14 @@ void check_callable(const Function &function)
 {
     if constexpr (std::is_pointer_v<Function> || std::is_member_pointer_v<Function>) {
         if (function == nullptr)
-            throw error(errc::value, "there is no function to call");
+            detail::raise(errc::value, "there is no function to call");
     }
 }
 
 template <class Function, class... Arguments>
 std::unique_ptr<invocation_of<Function, Arguments...>> make_invocation(Function &&function, Arguments &&...arguments)
 {
-    check_callable<std::decay_t<Function>>(function);
+    detail::check_callable<std::decay_t<Function>>(function);
     return std::make_unique<invocation_of<Function, Arguments...>>(std::forward<Function>(function),
                                                                    std::forward<Arguments>(arguments)...);
 }
@@ -683,8 +745,28 @@ std::unique_ptr<invocation_of<Function, Arguments...>> make_invocation(Function 
 template <class Invocation>
 void hand_over(std::unique_ptr<Invocation> &invocation, threading_thread *thread)
 {
-    check(threading_thread_set_arg_destructor(thread, Invocation::destroy));
+    detail::check(threading_thread_set_arg_destructor(thread, Invocation::destroy));
     (void)invocation.release();
+}
+
+/* C functions get a pointer to a user's type as void *. For a call with another pointer, the compiler would search
+   the namespaces of the user's types, and would have to complete these types (argument-dependent lookup). */
+template <class Invocation>
+threading_thread *make_thread(std::unique_ptr<Invocation> invocation)
+{
+    void *arg = invocation.get();
+    owner<thread_calls> thread(detail::check(threading_thread_new(Invocation::run, arg)));
+    detail::hand_over(invocation, thread.get());
+    return thread.release();
+}
+
+template <class Invocation>
+threading_timer *make_timer(double interval, std::unique_ptr<Invocation> invocation)
+{
+    void *arg = invocation.get();
+    owner<timer_calls> timer(detail::check(threading_timer_new(interval, Invocation::run, arg)));
+    detail::hand_over(invocation, threading_timer_thread(timer.get()));
+    return timer.release();
 }
 
 } // namespace detail
@@ -903,7 +985,8 @@ public:
     template <class Function, class... Arguments,
               class = std::enable_if_t<std::is_invocable_v<std::decay_t<Function>, std::decay_t<Arguments>...>>>
     explicit Thread(Function &&function, Arguments &&...arguments)
-        : Thread(detail::make_invocation(std::forward<Function>(function), std::forward<Arguments>(arguments)...))
+        : Thread(adopt_handle, detail::make_thread(detail::make_invocation(std::forward<Function>(function),
+                                                                           std::forward<Arguments>(arguments)...)))
     {
     }
 
@@ -943,16 +1026,9 @@ public:
     void detach() noexcept { reset(); }
 
 private:
-    template <class... Values>
-    explicit Thread(std::unique_ptr<detail::invocation<Values...>> invocation)
-        : ThreadBase(adopt_handle, threading_thread_new(detail::invocation<Values...>::run, invocation.get()))
-    {
-        detail::hand_over(invocation, native_handle());
-    }
-
     void wait_at_end() noexcept
     {
-        if (ident() != 0 && !daemon())
+        if (*this && ident() != 0 && !daemon())
             (void)threading_thread_join(native_handle());
     }
 };
@@ -960,9 +1036,13 @@ private:
 /**
  * A Thread whose function runs after a delay, unless it is cancelled before. Python: `threading.Timer`.
  *
- * It waits without a system thread of its own. A pending timer is alive, and enumerated; the end of a Timer
- * waits for it, as that of a Thread does, until its function has run. cancel() it before, set_daemon(true) or
- * detach() it where that is not wanted.
+ * It waits without a system thread of its own. A pending timer is alive, and enumerated.
+ *
+ * The end of a Timer: its destructor cancels the timer, as std::jthread's destructor asks its thread to stop. A pending
+ * timer never calls its function then. If the function has begun, the destructor waits until it has returned, as
+ * Thread's destructor does, unless the timer is a daemon or the function itself calls the destructor. Assignment ends
+ * the former timer likewise. detach() leaves a timer pending; the process's exit then waits until its function has run,
+ * unless the timer is a daemon. To wait for the function at the end of a scope, join() the timer there.
  */
 class Timer : public Thread {
 public:
@@ -984,8 +1064,10 @@ public:
     template <class Rep, class Period, class Function, class... Arguments,
               class = std::enable_if_t<std::is_invocable_v<std::decay_t<Function>, std::decay_t<Arguments>...>>>
     explicit Timer(const std::chrono::duration<Rep, Period> &interval, Function &&function, Arguments &&...arguments)
-        : Timer(interval_seconds(interval),
-                detail::make_invocation(std::forward<Function>(function), std::forward<Arguments>(arguments)...))
+        : Timer(adopt_handle,
+                detail::make_timer(interval_seconds(interval),
+                                   detail::make_invocation(std::forward<Function>(function),
+                                                           std::forward<Arguments>(arguments)...)))
     {
     }
 
@@ -996,8 +1078,20 @@ public:
     Timer(ref_handle_t, threading_timer *handle) : Timer(owner(detail::check(threading_timer_ref(handle)))) {}
 
     Timer(Timer &&) noexcept = default;
-    Timer &operator=(Timer &&) noexcept = default;
-    ~Timer() = default;
+
+    /** Ends the former timer as the destructor does. Blocks: as that. */
+    Timer &operator=(Timer &&other) noexcept
+    {
+        if (this != &other) {
+            cancel_at_end();
+            Thread::operator=(std::move(other));
+            timer_ = std::move(other.timer_);
+        }
+        return *this;
+    }
+
+    /** Cancels the timer. Blocks: until the function has returned, if it has begun and the timer is no daemon; see above. */
+    ~Timer() { cancel_at_end(); }
 
     /**
      * Sees to it that the function will never run. A pending timer ends by it, and its callable is destroyed
@@ -1010,7 +1104,12 @@ public:
      */
     bool cancel() { return detail::check(threading_timer_cancel(native_timer_handle())) == THREADING_OK; }
 
-    /** As Thread's: lets the timer go on, pending or not. */
+    /**
+     * Leaves the timer as it is, pending or running, and empties this object. The process's exit waits for the timer,
+     * unless it is a daemon. To be able to join it later, keep a ref().
+     *
+     * Blocks: never. Thread safety: as assignment. Python: `del timer`.
+     */
     void detach() noexcept
     {
         Thread::detach();
@@ -1039,13 +1138,6 @@ private:
 
     explicit Timer(owner &&timer) : Thread(ref_handle, threading_timer_thread(timer.get())), timer_(std::move(timer)) {}
 
-    template <class... Values>
-    explicit Timer(double interval, std::unique_ptr<detail::invocation<Values...>> invocation)
-        : Timer(adopt_handle, threading_timer_new(interval, detail::invocation<Values...>::run, invocation.get()))
-    {
-        detail::hand_over(invocation, native_handle());
-    }
-
     template <class Rep, class Period>
     static double interval_seconds(const std::chrono::duration<Rep, Period> &interval) noexcept
     {
@@ -1053,7 +1145,16 @@ private:
         return value < 0 ? std::numeric_limits<double>::infinity() : value;
     }
 
-    owner timer_;
+    // Does not wait for a timer that it has cancelled: cancel() destroys the callable, whose destructor may destroy this
+    // object. For a function that has begun, Thread's destructor or assignment waits. A timer that was moved into a Thread
+    // stays pending.
+    void cancel_at_end() noexcept
+    {
+        if (*this && ident() != 0 && threading_timer_cancel(native_timer_handle()) == THREADING_OK)
+            detach();
+    }
+
+    owner timer_{};
 };
 
 /*
@@ -1209,12 +1310,13 @@ void atexit(Function &&function, Arguments &&...arguments)
 {
     using invocation = detail::invocation_of<Function, Arguments...>;
     auto call = detail::make_invocation(std::forward<Function>(function), std::forward<Arguments>(arguments)...);
+    void *arg = call.get();
     detail::check(threading_atexit(
-        [](void *arg) {
-            const std::unique_ptr<invocation> owned(static_cast<invocation *>(arg));
+        [](void *given) {
+            const std::unique_ptr<invocation> owned(static_cast<invocation *>(given));
             owned->call();
         },
-        call.get()));
+        arg));
     (void)call.release();
 }
 
@@ -1502,8 +1604,9 @@ private:
     bool ask(Predicate &predicate, double left)
     {
         question<Predicate> asked{predicate, nullptr};
+        void *arg = std::addressof(asked);
         const threading_status status =
-            threading_condition_wait_for_timeout(native_handle(), question<Predicate>::ask, &asked, left);
+            threading_condition_wait_for_timeout(native_handle(), question<Predicate>::ask, arg, left);
         if (asked.failure != nullptr)
             std::rethrow_exception(std::move(asked.failure));
         return detail::check(status) == THREADING_OK;
@@ -1543,7 +1646,7 @@ public:
     explicit Semaphore(std::ptrdiff_t value = 1) : lockable(adopt_handle, threading_semaphore_new(value)) {}
 
     /** The highest value. */
-    [[nodiscard]] static constexpr std::ptrdiff_t max() noexcept { return THREADING_SEMAPHORE_MAX; }
+    [[nodiscard]] static constexpr std::ptrdiff_t(max)() noexcept { return THREADING_SEMAPHORE_MAX; }
 
     /**
      * Gives n back, and lets as many waiters go on: all n, or after an error none.
@@ -1680,21 +1783,28 @@ private:
 
 namespace detail {
 
-/* What a barrier calls, and all Barriers of that barrier keep. */
+/* What a barrier calls, and all Barriers of that barrier keep. The name of the class does not contain the
+   callable's type, since std::shared_ptr calls functions by argument-dependent lookup. It has no virtual
+   functions: -fsanitize=vptr reports their calls where one part of a program is compiled without RTTI. */
 struct action {
-    std::shared_ptr<action> self; // set where C code keeps the barrier, and nobody could tell when it ends
+    void (*call)(action &self);
+    std::weak_ptr<action> own{}; // to become one more owner of it
+    std::shared_ptr<action> self{}; // set if C code keeps the barrier, whose end no Barrier can see then
+
+    static int run(void *arg);
 };
 
 template <class Function>
-struct action_of : action, std::enable_shared_from_this<action_of<Function>> {
+struct action_of : action {
     Function function;
 
     template <class Given>
-    explicit action_of(Given &&given) : function(std::forward<Given>(given))
+    explicit action_of(Given &&given) : action{call_it}, function(std::forward<Given>(given))
     {
     }
 
-    static int run(void *arg);
+    static void call_it(action &self) { (void)std::invoke(static_cast<action_of &>(self).function); }
+    static void destroy(action *self) noexcept { delete static_cast<action_of *>(self); }
 };
 
 /* What left the last action that this thread has run. Its wait takes it as soon as C has returned. */
@@ -1704,13 +1814,12 @@ inline std::exception_ptr &action_failure() noexcept
     return failure;
 }
 
-template <class Function>
-int action_of<Function>::run(void *arg)
+inline int action::run(void *arg)
 {
-    return carrying(action_failure(), [arg] {
+    return detail::carrying(detail::action_failure(), [arg] {
         // The last Barrier may end inside of its own action.
-        const auto kept = static_cast<action_of *>(arg)->shared_from_this();
-        (void)std::invoke(kept->function);
+        const auto kept = static_cast<action *>(arg)->own.lock();
+        kept->call(*kept.get());
         return 0;
     });
 }
@@ -1872,16 +1981,19 @@ public:
 
 private:
     template <class Action>
-    static auto make_action(Action &&completion)
+    static std::shared_ptr<detail::action> make_action(Action &&completion)
     {
         detail::check_callable<std::decay_t<Action>>(completion);
-        return std::make_shared<detail::action_of<std::decay_t<Action>>>(std::forward<Action>(completion));
+        using made = detail::action_of<std::decay_t<Action>>;
+        detail::action *action = new made(std::forward<Action>(completion));
+        std::shared_ptr<detail::action> owned(action, made::destroy);
+        owned->own = owned;
+        return owned;
     }
 
     // The int keeps it apart from the constructor that takes a callable.
-    template <class Function>
-    Barrier(std::size_t parties, std::shared_ptr<detail::action_of<Function>> completion, int)
-        : object(adopt_handle, threading_barrier_new(parties, detail::action_of<Function>::run, completion.get())),
+    Barrier(std::size_t parties, std::shared_ptr<detail::action> completion, int)
+        : object(adopt_handle, threading_barrier_new(parties, detail::action::run, completion.get())),
           action_(std::move(completion))
     {
     }
@@ -1890,7 +2002,7 @@ private:
     {
         const native_handle_type handle = native_handle();
         object::reset();
-        if (action_ == nullptr || action_.use_count() > 1 || threading_barrier_ref(handle) == nullptr)
+        if (!action_ || action_.use_count() > 1 || threading_barrier_ref(handle) == nullptr)
             return;
         (void)threading_barrier_free(handle);
         action_->self = action_;
@@ -1910,7 +2022,7 @@ private:
         detail::check(status);
     }
 
-    std::shared_ptr<detail::action> action_;
+    std::shared_ptr<detail::action> action_{};
 };
 
 /*
@@ -1921,28 +2033,22 @@ private:
 
 namespace detail {
 
-/* What makes a local's values. */
-template <class T>
+/* What makes a local's values: without the values' type in its name and without virtual functions, as action. */
 struct factory {
-    virtual ~factory() = default;
-    virtual std::unique_ptr<T> make() = 0;
-
-protected:
-    factory() = default;
-    factory(const factory &) = delete;
-    factory &operator=(const factory &) = delete;
+    void *(*make)(factory &self);
 };
 
 template <class T, class Function>
-struct factory_of final : factory<T> {
+struct factory_of : factory {
     Function function;
 
     template <class Given>
-    explicit factory_of(Given &&given) : function(std::forward<Given>(given))
+    explicit factory_of(Given &&given) : factory{make_it}, function(std::forward<Given>(given))
     {
     }
 
-    std::unique_ptr<T> make() override { return std::unique_ptr<T>(new T(std::invoke(function))); }
+    static void *make_it(factory &self) { return new T(std::invoke(static_cast<factory_of &>(self).function)); }
+    static void destroy(factory *self) noexcept { delete static_cast<factory_of *>(self); }
 };
 
 } // namespace detail
@@ -1988,8 +2094,9 @@ public:
      * never. Thread safety: any thread. Python: a subclass of `threading.local` with its own `__init__()`.
      */
     template <class Function,
-              class = std::enable_if_t<std::is_invocable_r_v<T, std::decay_t<Function> &>
-                                       && !std::is_same_v<std::decay_t<Function>, Local>>>
+              class = std::enable_if_t<
+                  std::conjunction_v<std::negation<std::is_same<std::decay_t<Function>, Local>>,
+                                     std::is_invocable_r<T, std::decay_t<Function> &>>>>
     explicit Local(Function &&make)
         : base(adopt_handle, threading_local_new(destroy)), factory_(make_factory(std::forward<Function>(make)))
     {
@@ -2066,29 +2173,32 @@ private:
     static void destroy(void *value) noexcept { delete static_cast<T *>(value); }
 
     template <class Function>
-    static std::shared_ptr<detail::factory<T>> make_factory(Function &&make)
+    static std::shared_ptr<detail::factory> make_factory(Function &&make)
     {
         detail::check_callable<std::decay_t<Function>>(make);
-        return std::make_shared<detail::factory_of<T, std::decay_t<Function>>>(std::forward<Function>(make));
+        using made = detail::factory_of<T, std::decay_t<Function>>;
+        detail::factory *factory = new made(std::forward<Function>(make));
+        return std::shared_ptr<detail::factory>(factory, made::destroy);
     }
 
     T &make() const
     {
-        if (factory_ != nullptr)
-            return put(factory_->make());
+        if (factory_)
+            return put(std::unique_ptr<T>(static_cast<T *>(factory_->make(*factory_.get()))));
         if constexpr (std::is_default_constructible_v<T>)
             return emplace();
         else
-            throw error(errc::handle); // it was moved from: without a function there is no such local
+            detail::raise(errc::handle); // it was moved from: without a function there is no such local
     }
 
     T &put(std::unique_ptr<T> value) const
     {
-        detail::check(threading_local_set(this->native_handle(), value.get()));
+        void *given = value.get();
+        detail::check(threading_local_set(this->native_handle(), given));
         return *value.release();
     }
 
-    std::shared_ptr<detail::factory<T>> factory_;
+    std::shared_ptr<detail::factory> factory_{};
 };
 
 } // namespace threading

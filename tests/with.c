@@ -268,6 +268,39 @@ static void nests_without_braces(void)
     free_set(&set);
 }
 
+/* Macros of a program's own make it one line, wherever the blocks stand. */
+#define WITH_BOTH(a, b) THREADING_WITH(a) THREADING_WITH(b)
+
+static void several_on_one_line(void)
+{
+    struct set set = new_set();
+    int entered = 0;
+    THREADING_WITH(set.lock) { THREADING_WITH(set.rlock) { entered++; } THREADING_WITH(set.rlock) { entered++; } }
+    WITH_BOTH(set.condition, set.semaphore) WITH_BOTH(set.lock, set.rlock) {
+        entered++;
+        CHECK(all_held(&set));
+    }
+    CHECK_INT(entered, 3);
+    free_set(&set);
+}
+
+static int one_of_two(struct set *set, bool first)
+{
+    if (first)
+        THREADING_WITH(set->lock) return threading_lock_locked(set->lock) ? 1 : -1;
+    else
+        THREADING_WITH(set->semaphore) return threading_lock_locked(set->lock) ? -2 : 2;
+    return 0;
+}
+
+static void the_block_of_an_if(void)
+{
+    struct set set = new_set();
+    CHECK_INT(one_of_two(&set, true), 1);
+    CHECK_INT(one_of_two(&set, false), 2);
+    free_set(&set);
+}
+
 static threading_lock *next_lock(threading_lock *lock, int *calls)
 {
     ++*calls;
@@ -384,6 +417,8 @@ static const struct test_case cases[] = {
     {"continue leaves its block and no loop around it", left_by_continue},
     {"a loop inside the block has its own break and continue", loops_inside_the_block},
     {"blocks nest without braces", nests_without_braces},
+    {"several blocks may stand on one line", several_on_one_line},
+    {"a block may be what an if does", the_block_of_an_if},
     {"the operand is evaluated once", evaluated_once},
     {"the block is skipped if the acquire fails, and the last error says why", skipped_if_the_acquire_fails},
     {"a block that is skipped leaves the one around it as it is", skipped_inside_another},

@@ -1,8 +1,9 @@
 // Shows: functions that are called after a delay, one of which is cancelled in time.
 //
-// A Timer is a Thread: it is named, joined and enumerated as one. Its end waits until its function has run, so
-// the first timer fires after main() is done; the second has been cancelled, and its end has nothing to wait
-// for. cancel() tells by false that the function has already begun.
+// A Timer is a Thread: it is named, joined and enumerated as one. The end of a Timer cancels it if it is still
+// pending, as a scope's end should leave nothing behind that refers to it. detach() leaves the first timer pending: the
+// end of the program waits for it, and so it fires after main() is done, as in Python. cancel() tells by false that the
+// function has already begun.
 #include <chrono>
 
 #include <threading.hpp>
@@ -33,5 +34,6 @@ int main()
     threading::sleep(2s);
     logging::debug("canceling ", t2.name());
     t2.cancel();
+    t1.detach();
     logging::debug("done");
 }

@@ -14,6 +14,7 @@ import dataclasses
 import itertools
 import pathlib
 import re
+import sys
 
 # The sections that are not about one object, and the names of their pages. The overview tells what they say.
 GENERAL = {
@@ -23,6 +24,17 @@ GENERAL = {
     "The module's functions": "threading_module",
 }
 WITH = {"With": "THREADING_WITH"}
+
+
+def expect_arguments(usage, count):
+    """Ends a script that is asked for help, or has another number of arguments."""
+    arguments = sys.argv[1:]
+    if "-h" in arguments or "--help" in arguments:
+        print(usage.strip())
+        sys.exit(0)
+    if len(arguments) != count or any(argument.startswith("-") for argument in arguments):
+        print(usage.strip(), file=sys.stderr)
+        sys.exit(2)
 
 
 class Malformed(Exception):

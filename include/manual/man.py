@@ -328,8 +328,7 @@ def pages(header, date):
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
+    headers.expect_arguments(__doc__, 2)
     source, output = map(pathlib.Path, sys.argv[1:])
     moment = int(os.environ.get("SOURCE_DATE_EPOCH", source.stat().st_mtime))
     date = datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).date().isoformat()

@@ -311,8 +311,7 @@ def check_links(output):
 
 
 def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
+    headers.expect_arguments(__doc__, 2)
     try:
         Site(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])).make()
     except (headers.Malformed, markdown.Unknown) as error:

@@ -122,6 +122,7 @@ static void asks_a_predicate_of_any_kind()
     other.join();
 }
 
+#if defined(__cpp_exceptions)
 // The wait throws what the predicate throws, the lock held on all levels.
 static void hands_the_exception_on()
 {
@@ -160,6 +161,7 @@ static void hands_the_exception_on()
     CHECK(condition.is_owned());
     other.join();
 }
+#endif
 
 static void time_runs_out()
 {
@@ -195,7 +197,9 @@ static const test::Case cases[] = {
     {"a notify wakes as many as told", wakes_as_many_as_told},
     {"a wait gives up all levels", gives_all_levels_up},
     {"a predicate may be any callable", asks_a_predicate_of_any_kind},
+#if defined(__cpp_exceptions)
     {"a predicate's exception reaches the caller, the lock held", hands_the_exception_on},
+#endif
     {"no time and no moment of a wait is shortened", time_runs_out},
     {"at_fork_reinit makes its lock as new", as_new_after_reinit},
     {"std's guards take and release it", lockable::serves_the_guards<Condition>},

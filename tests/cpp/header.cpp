@@ -1,4 +1,4 @@
-// The header alone, first and twice, in two translation units of one program, which must agree on what it
+// The header alone, first and twice, in several translation units of one program, which must agree on what it
 // defines; without RTTI in the second one. And it leaves no macro behind but its guard.
 #include <threading.hpp>
 #include <threading.hpp> // NOLINT(readability-duplicate-include)
@@ -27,9 +27,15 @@ static void tells_of_exceptions_without_rtti()
     CHECK_EQUAL(hook.told().at(1), "other: Unknown: ");
 }
 
+static void macros_do_not_matter()
+{
+    CHECK(works_beside_macros());
+}
+
 static const test::Case cases[] = {
     {"two translation units share what the header defines", parts_are_one},
     {"without RTTI the excepthook is told of the type, too", tells_of_exceptions_without_rtti},
+    {"macros with common names do not matter", macros_do_not_matter},
 };
 
 TEST_MAIN(cases)

@@ -9,5 +9,6 @@ bool catches_error(void (*function)());
 threading::Local<int> &local_of_the_other();
 int read_local_of_the_other();
 void throw_in_a_thread_of_the_other();
+bool works_beside_macros();
 
 #endif

@@ -146,6 +146,7 @@ static void values_end_with_the_local()
     go.set();
 }
 
+#if defined(__cpp_exceptions)
 static void a_factory_that_throws()
 {
     bool fail = true;
@@ -161,6 +162,7 @@ static void a_factory_that_throws()
     NoDefault (*none)() = nullptr;
     CHECK_ERROR(Local<NoDefault>(none), errc::value);
 }
+#endif
 
 static void a_factory_that_uses_its_local()
 {
@@ -198,7 +200,9 @@ static const test::Case cases[] = {
     {"values may be of any type", values_of_any_type},
     {"values end with their thread, in it", values_end_with_their_thread},
     {"values end with the last owner of the local", values_end_with_the_local},
+#if defined(__cpp_exceptions)
     {"a function that throws makes no value, and is called again", a_factory_that_throws},
+#endif
     {"a function may use its local", a_factory_that_uses_its_local},
     {"several objects own one local, and its function", owners_share_the_factory},
 };

@@ -3,6 +3,9 @@
 // A program is a table of named cases; main runs all of them, or those named in argv. A failed check, in
 // whichever thread, says where and what, and ends the program: what its case leaves behind would spoil the
 // next. So does an exception that nobody expected.
+//
+// It also compiles without exceptions (-fno-exceptions). Then CHECK_ERROR runs its expression in a child process, which has
+// to end by abort() with the error's message on stderr; and there is no CHECK_THROWS.
 #ifndef TEST_HPP
 #define TEST_HPP
 
@@ -10,6 +13,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -20,6 +24,10 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace std::chrono_literals;
 
@@ -54,11 +62,15 @@ int run(int argc, char **argv, const Case (&cases)[Count])
             continue;
         std::printf("%s ... ", one.name); // before the case, so that the log of a hang tells which it was
         std::fflush(stdout);
+#if defined(__cpp_exceptions)
         try {
             one.run();
         } catch (const std::exception &exception) {
             fail(__FILE__, __LINE__, std::string("unexpected exception: ") + exception.what());
         }
+#else
+        one.run();
+#endif
         std::printf("ok\n");
         passed++;
     }
@@ -77,6 +89,34 @@ void check_equal(const char *file, int line, const char *expression, const Got &
     fail(file, line, text.str());
 }
 
+// What the call writes to stderr in a child process, which it ends by abort(); "it returned" if it does not.
+template <class Call>
+std::string last_words_of(Call call)
+{
+    int ends[2];
+    if (pipe(ends) != 0)
+        return "pipe failed";
+    const pid_t child = fork();
+    if (child == 0) {
+        const rlimit none{0, 0};
+        (void)setrlimit(RLIMIT_CORE, &none);
+        (void)dup2(ends[1], STDERR_FILENO);
+        call();
+        _exit(0);
+    }
+    (void)close(ends[1]);
+    std::string words;
+    char part[256];
+    for (ssize_t size; (size = read(ends[0], part, sizeof part)) > 0;)
+        words.append(part, static_cast<std::size_t>(size));
+    (void)close(ends[0]);
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return "fork failed";
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? words : "it returned";
+}
+
+#if defined(__cpp_exceptions)
 template <class Call>
 void check_error(const char *file, int line, const char *expression, threading::errc code, Call call)
 {
@@ -89,6 +129,16 @@ void check_error(const char *file, int line, const char *expression, threading::
     }
     fail(file, line, std::string(expression) + " does not throw");
 }
+#else
+template <class Call>
+void check_error(const char *file, int line, const char *expression, threading::errc code, Call call)
+{
+    const std::string words = last_words_of(call);
+    const std::string type = code == threading::errc::broken_barrier ? "BrokenBarrierError" : "error";
+    if (words.find("threading::" + type + ": ") != 0 || words.find('\n') != words.size() - 1)
+        fail(file, line, std::string(expression) + " does not end the program with an error: " + words);
+}
+#endif
 
 // Polls until the predicate holds.
 template <class Predicate>
@@ -155,10 +205,11 @@ private:
 #define CHECK_EQUAL(expression, expected)                                                                    \
     test::check_equal(__FILE__, __LINE__, #expression, (expression), (expected))
 
-// The expression throws a threading::error with this code.
+// The expression throws a threading::error with this code; without exceptions, it ends the program.
 #define CHECK_ERROR(expression, code)                                                                        \
     test::check_error(__FILE__, __LINE__, #expression, (code), [&] { (void)(expression); })
 
+#if defined(__cpp_exceptions)
 #define CHECK_THROWS(expression, type)                                                                       \
     do {                                                                                                     \
         bool thrown = false;                                                                                 \
@@ -170,6 +221,7 @@ private:
         if (!thrown)                                                                                         \
             test::fail(__FILE__, __LINE__, #expression " does not throw a " #type);                          \
     } while (false)
+#endif
 
 #define WAIT_UNTIL(condition)                                                                                \
     do {                                                                                                     \

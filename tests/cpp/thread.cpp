@@ -108,6 +108,7 @@ static void its_end_waits()
     thread = Thread(); // so does assignment
     CHECK(done && !thread);
 
+#if defined(__cpp_exceptions)
     try { // and an exception's way out
         done = false;
         auto other = Thread::started([&] {
@@ -118,6 +119,7 @@ static void its_end_waits()
     } catch (const std::runtime_error &) {
     }
     CHECK(done);
+#endif
 }
 
 static void its_end_leaves_daemons()
@@ -245,12 +247,15 @@ static void results_go_through_a_task()
     const auto thread = Thread::started(std::move(task), 21);
     CHECK_EQUAL(result.get(), 42);
 
+#if defined(__cpp_exceptions)
     std::packaged_task<void()> failing([] { throw std::logic_error("into the future"); });
     std::future<void> failure = failing.get_future();
     const auto other = Thread::started(std::move(failing));
     CHECK_THROWS(failure.get(), std::logic_error);
+#endif
 }
 
+#if defined(__cpp_exceptions)
 namespace {
 
 struct Custom : std::logic_error {
@@ -340,6 +345,7 @@ static void forced_unwinding_passes()
     }
     CHECK(hook.told().empty());
 }
+#endif
 
 static void thread_local_variables_end_before_a_join_returns()
 {
@@ -372,9 +378,11 @@ static const test::Case cases[] = {
     {"a ThreadRef is the same thread", knows_itself},
     {"it adopts what C made", adopts_what_c_made},
     {"a packaged_task hands over the result, or the exception", results_go_through_a_task},
+#if defined(__cpp_exceptions)
     {"an exception is told to the excepthook", exceptions_are_told},
     {"so are the library's errors, and what report_exception() is called for", exceptions_of_others_are_told},
     {"pthread_exit and pthread_cancel pass", forced_unwinding_passes},
+#endif
     {"thread_local variables end before a join returns", thread_local_variables_end_before_a_join_returns},
 };
 

@@ -125,6 +125,15 @@ static void leaves_in_order()
     }), 0);
 }
 
+static void throw_or_report()
+{
+#if defined(__cpp_exceptions)
+    throw std::runtime_error("exit");
+#else
+    (void)threading_report_exception("none", "exit");
+#endif
+}
+
 // Nobody joins: exit waits for a detached thread, and not for a daemon. It calls what atexit() was given before,
 // and an exception of that is told.
 static void exit_waits()
@@ -140,7 +149,7 @@ static void exit_waits()
             [](threading_thread *, const char *, const char *message, void *) { CHECK(write(out, message, 1) == 1); },
             nullptr);
         threading::atexit([] { leaving.set(); });
-        threading::atexit([] { throw std::runtime_error("exit"); }); // called first
+        threading::atexit(throw_or_report); // called first
         threading::Thread::started([] {
             leaving.wait();
             test::give_others_a_chance();

@@ -31,12 +31,166 @@ static void fires_after_its_interval()
     CHECK_ERROR(timer.start(), errc::already_started);
 }
 
-static void its_end_waits()
+static void its_end_cancels()
+{
+    const auto token = std::make_shared<int>(0);
+    {
+        Timer timer(1h, [token] { CHECK(false); });
+        timer.start();
+        CHECK_EQUAL(token.use_count(), 2);
+    }
+    CHECK_EQUAL(token.use_count(), 1); // destroyed uncalled
+    threading::ThreadRef kept;
+    {
+        Timer daemon(1h, [token] { CHECK(false); });
+        daemon.set_daemon(true);
+        daemon.start();
+        kept = daemon;
+    }
+    CHECK(!kept.is_alive());
+    CHECK_EQUAL(token.use_count(), 1);
+
+    Timer assigned(1h, [token] { CHECK(false); });
+    assigned.start();
+    assigned = Timer(1h, [token] { CHECK(false); });
+    CHECK_EQUAL(token.use_count(), 2);
+    CHECK(!assigned.is_alive());
+    assigned.start();
+    assigned = Timer();
+    CHECK_EQUAL(token.use_count(), 1);
+
+    std::vector<Timer> many;
+    for (int i = 0; i < 100; i++) {
+        many.emplace_back(1h, [token] { CHECK(false); });
+        many.back().start();
+    }
+    many.clear();
+    CHECK_EQUAL(token.use_count(), 1);
+}
+
+static void its_end_waits_for_a_function_that_runs()
+{
+    for (const bool assigned : {false, true}) {
+        threading::Event begun;
+        std::atomic<bool> ended{false};
+        {
+            Timer timer(0s, [&] {
+                begun.set();
+                test::give_others_a_chance();
+                ended = true;
+            });
+            timer.start();
+            begun.wait();
+            if (assigned) {
+                timer = Timer();
+                CHECK(ended);
+            }
+        }
+        CHECK(ended);
+    }
+    // But not for a daemon's.
+    threading::Event begun, go;
+    threading::ThreadRef kept;
+    {
+        Timer daemon(0s, [first = begun.ref(), last = go.ref()]() mutable {
+            first.set();
+            last.wait();
+        });
+        daemon.set_daemon(true);
+        daemon.start();
+        kept = daemon;
+        begun.wait();
+    }
+    CHECK(kept.is_alive());
+    go.set();
+    kept.join();
+}
+
+// Each timer either calls its function before its destructor returns, or never.
+static void its_end_meets_its_moment()
+{
+    std::atomic<int> inside{0};
+    int called = 0, uncalled = 0;
+    for (int i = 0; i < 300; i++) {
+        std::atomic<bool> fired{false};
+        {
+            Timer timer(std::chrono::microseconds(i % 100), [&] {
+                inside++;
+                fired = true;
+                inside--;
+            });
+            timer.start();
+            if (i % 3 != 0)
+                std::this_thread::sleep_for(std::chrono::microseconds(i % 150));
+        }
+        CHECK_EQUAL(inside.load(), 0);
+        fired ? called++ : uncalled++;
+    }
+    CHECK_EQUAL(called + uncalled, 300);
+}
+
+static void may_end_in_its_own_function()
+{
+    {
+        auto owner = std::make_unique<Timer>();
+        threading::Event ready;
+        std::atomic<bool> done{false};
+        *owner = Timer(0s, [&] {
+            ready.wait();
+            CHECK(!owner->cancel());
+            owner.reset();
+            done = true;
+        });
+        const threading::ThreadRef kept = owner->ref();
+        owner->start();
+        ready.set();
+        kept.join();
+        CHECK(done);
+    }
+    { // or be assigned to
+        Timer timer;
+        threading::Event ready;
+        timer = Timer(0s, [&] {
+            ready.wait();
+            timer = Timer();
+        });
+        const threading::ThreadRef kept = timer.ref();
+        timer.start();
+        ready.set();
+        kept.join();
+        CHECK(!timer);
+    }
+}
+
+// The callable owns its own timer. A cancel destroys both, and so does the end of the function.
+static void may_end_with_its_callable()
+{
+    for (const bool cancelled : {true, false}) {
+        auto token = std::make_shared<int>(0);
+        auto owner = std::make_shared<Timer>();
+        *owner = Timer(cancelled ? std::chrono::milliseconds(1h) : 1ms, [owner, token] {});
+        const threading::ThreadRef kept = owner->ref();
+        Timer other(threading::ref_handle, owner->native_timer_handle());
+        owner->start();
+        owner.reset();
+        if (cancelled)
+            CHECK(other.cancel());
+        kept.join();
+        CHECK_EQUAL(token.use_count(), 1);
+    }
+}
+
+// What has been moved into a Thread ends as that does.
+static void may_become_a_thread()
 {
     std::atomic<bool> fired{false};
     {
-        Timer timer(10ms, [&] { fired = true; });
-        timer.start();
+        threading::Thread thread;
+        {
+            Timer timer(10ms, [&] { fired = true; });
+            timer.start();
+            thread = std::move(timer);
+        }
     }
     CHECK(fired);
 }
@@ -114,9 +268,16 @@ static void is_let_go()
     kept.join();
     CHECK(fired);
 
-    Timer daemon(1h, [] {});
-    daemon.set_daemon(true);
-    daemon.start(); // its end does not wait
+    threading::ThreadRef pending;
+    { // a pending one stays pending
+        Timer later(20ms, [&fired] { fired = false; });
+        later.start();
+        pending = later;
+        later.detach();
+    }
+    CHECK(pending.is_alive() || !fired);
+    pending.join();
+    CHECK(!fired);
 }
 
 static void moves()
@@ -135,6 +296,7 @@ static void moves()
     CHECK_ERROR(Timer(threading::ref_handle, nullptr), errc::handle);
 }
 
+#if defined(__cpp_exceptions)
 static void exceptions_are_told()
 {
     const test::Hook hook;
@@ -144,16 +306,24 @@ static void exceptions_are_told()
     timer.join();
     CHECK_EQUAL(hook.told().at(0), "alarm: std::runtime_error: late");
 }
+#endif
 
 static const test::Case cases[] = {
     {"it fires after its interval", fires_after_its_interval},
-    {"its end waits until it has fired", its_end_waits},
+    {"its end cancels it", its_end_cancels},
+    {"its end waits for a function that runs", its_end_waits_for_a_function_that_runs},
+    {"its end at the moment at which it fires", its_end_meets_its_moment},
+    {"it may end in its own function", may_end_in_its_own_function},
+    {"it may end with its callable", may_end_with_its_callable},
+    {"it may become a Thread", may_become_a_thread},
     {"a cancelled one never fires, and lets its callable go", is_cancelled},
     {"intervals below zero fire at once, infinite ones never", intervals},
     {"it is a thread", is_a_thread},
-    {"a detached one goes on, a daemon is left", is_let_go},
+    {"detach leaves it pending or running", is_let_go},
     {"it is moved, adopted and shared", moves},
+#if defined(__cpp_exceptions)
     {"an exception is told to the excepthook", exceptions_are_told},
+#endif
 };
 
 TEST_MAIN(cases)

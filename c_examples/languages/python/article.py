@@ -48,6 +48,12 @@ class Run(examples.Run):
 
 
 def main():
+    if "-h" in sys.argv or "--help" in sys.argv:
+        print(__doc__.strip())
+        sys.exit(0)
+    if len(sys.argv) < 2 or any(argument.startswith("-") for argument in sys.argv[1:]):
+        print(__doc__.strip(), file=sys.stderr)
+        sys.exit(2)
     folder, *names = sys.argv[1:]
     examples.Run = Run
     os.environ["PYTHONPATH"] = str(HERE)

@@ -10,6 +10,7 @@ import ctypes
 import os
 import pathlib
 import re
+import sys
 import types
 
 SONAME = "libthreading.so.0"
@@ -117,6 +118,10 @@ def load(loader):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        asked = sys.argv[1:] in (["-h"], ["--help"])
+        print(__doc__.strip(), file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
     for name, number in constants(_text).items():
         if isinstance(number, int):
             print(f"enum {{ {name} = {number} }};")
