@@ -66,7 +66,8 @@ unsafe impl Send for Slots {}
 
 impl Forget for Slots {
     fn forget(&mut self) {
-        unreachable!("the arenas are held across a fork");
+        // The slots that are free are lost to the child, and those of the newest block that were never used.
+        *self = Slots { reserved: self.reserved, next_block: self.next_block, ..Slots::NONE };
     }
 }
 
@@ -220,6 +221,15 @@ impl Arena {
     pub(crate) unsafe fn let_go(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.slots.let_go() };
+    }
+
+    /// As `let_go`, in a child of fork.
+    ///
+    /// # Safety
+    /// As for `Guarded::renew`.
+    pub(crate) unsafe fn renew(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.slots.renew() };
     }
 }
 

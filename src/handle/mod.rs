@@ -22,8 +22,12 @@ use core::marker::PhantomData;
 use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
+use crate::runtime::identity;
 use arena::Arena;
 use header::{GENERATION, Header, KEPT, LIVE, TAG, USER};
+
+/// The kinds with an `INDEX` below this, threads and timers, keep themselves.
+const SELF_KEEPERS: usize = 2;
 
 /// What can live behind a handle.
 ///
@@ -49,6 +53,12 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
     /// them gone by then.
     fn refused(&self, tag: u64) {
         let _ = tag;
+    }
+
+    /// In a child of fork, before a reference is given back: an object that keeps itself as long as a thread works with
+    /// it does not do so any more if that thread is not there.
+    fn settle(handle: Handle<Self>) {
+        let _ = handle;
     }
 
     /// Lets go of whatever the object keeps. Called once, after `kill`; no lock is held, callbacks may run.
@@ -247,6 +257,9 @@ impl<T: Kind> Handle<T> {
     /// Gives one of the callers' references back. The last one ends the object's life, unless the library
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
+        if T::INDEX < SELF_KEEPERS && identity::is_child() {
+            T::settle(self);
+        }
         let (object, tag) = self.slot()?;
         happens_before(object.header().refs());
         let last = object.header().drop_user(tag).inspect_err(|_| object.refused(tag))?;
