@@ -44,32 +44,53 @@ static void *return_arg(void *arg)
     return arg;
 }
 
-/* What a function of the program finds that runs before the library's constructor has: -1 if it did not run, or the
- * status of a child that it has forked. */
+/* What came of a child that a function of the program forks which runs before the library's constructor: its status, or
+ * -1 if there was none. */
 static int early_child = -1;
+static threading_event *early_event;
+
+static void *wait_for_early_event(void *arg)
+{
+    return threading_event_wait(early_event) == THREADING_OK ? arg : NULL;
+}
+
+static int check_early_child(threading_lock *lock, threading_thread *waiter)
+{
+    threading_thread *thread = threading_thread_new(return_arg, lock);
+    if (threading_active_count() != 1 || threading_thread_is_alive(waiter))
+        return 1;
+    if (threading_thread_native_id(threading_main_thread()) != (uint64_t)getpid())
+        return 2;
+    if (!threading_lock_locked(lock) || threading_event_free(early_event) != THREADING_OK)
+        return 3;
+    if (threading_thread_start(thread) != THREADING_OK || threading_thread_join(thread) != THREADING_OK)
+        return 4;
+    return threading_thread_free(thread) == THREADING_OK && threading_thread_free(waiter) == THREADING_OK ? 0 : 5;
+}
 
 static void begin_early(void)
 {
     threading_lock *lock;
-    threading_thread *thread;
+    threading_thread *waiter;
     int status;
     pid_t pid;
-    if (pthread_atfork(prepare, parent, child) != 0 || (lock = threading_lock_new()) == NULL)
+    if (pthread_atfork(prepare, parent, child) != 0 || threading_current_thread() == NULL)
         return;
-    if (threading_lock_acquire(lock) != THREADING_OK || (pid = fork()) < 0)
+    lock = threading_lock_new();
+    early_event = threading_event_new();
+    waiter = threading_thread_new(wait_for_early_event, lock);
+    if (threading_lock_acquire(lock) != THREADING_OK || threading_thread_start(waiter) != THREADING_OK)
         return;
+    usleep(10000);
+    pid = fork();
     if (pid == 0) {
         alarm(10);
-        thread = threading_thread_new(return_arg, lock);
-        if (!threading_lock_locked(lock) || threading_thread_start(thread) != THREADING_OK ||
-            threading_thread_join(thread) != THREADING_OK || threading_active_count() != 1 ||
-            threading_get_native_id() != (uint64_t)getpid() || threading_thread_free(thread) != THREADING_OK)
-            _exit(1);
-        _exit(0);
+        _exit(check_early_child(lock, waiter));
     }
-    if (waitpid(pid, &status, 0) == pid)
+    if (threading_event_set(early_event) == THREADING_OK && threading_thread_join(waiter) == THREADING_OK &&
+        threading_lock_free(lock) == THREADING_OK && threading_event_free(early_event) == THREADING_OK &&
+        threading_thread_free(waiter) == THREADING_OK && pid > 0 && waitpid(pid, &status, 0) == pid)
         early_child = status;
-    (void)threading_lock_free(lock);
 }
 
 /* The linker calls these before all constructors, those of shared libraries included. */
@@ -633,6 +654,8 @@ static void in_child(void)
 
 static void before_the_constructor(void)
 {
+    if (sleepers_do_harm())
+        SKIP("the portable backend does not survive a fork while threads sleep");
     CHECK_INT(early_child, 0);
 }
 
