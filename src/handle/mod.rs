@@ -254,11 +254,17 @@ impl<T: Kind> Handle<T> {
         Ok(self)
     }
 
+    #[cold]
+    #[inline(never)]
+    fn settle(self) {
+        T::settle(self);
+    }
+
     /// Gives one of the callers' references back. The last one ends the object's life, unless the library
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
         if T::INDEX < SELF_KEEPERS && identity::is_child() {
-            T::settle(self);
+            Self::settle(self);
         }
         let (object, tag) = self.slot()?;
         happens_before(object.header().refs());

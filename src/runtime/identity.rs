@@ -36,7 +36,6 @@ pub(crate) fn is_child() -> bool {
 
 /// Whether the thread with this number, which it has from its start on, was started before the fork that led to this
 /// process, and does not run in it.
-#[inline(always)]
 pub(crate) fn is_left_behind(ident: u64) -> bool {
     ident < FIRST_HERE.load(Ordering::Relaxed) && ident != 0 && ident != FORKED.load(Ordering::Relaxed)
 }

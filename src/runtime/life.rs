@@ -203,8 +203,15 @@ impl Thread {
         Handle::of(self)
     }
 
+    #[inline(always)]
     pub(crate) fn state(&self) -> u32 {
         let state = self.state.load(Ordering::Acquire);
+        if identity::is_child() { self.state_in_child(state) } else { state }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn state_in_child(&self, state: u32) -> u32 {
         if state != NEW && self.is_left_behind() { OVER } else { state }
     }
 

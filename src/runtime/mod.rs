@@ -61,29 +61,35 @@ static LOAD: extern "C" fn() = load;
 /// call like any other. Nothing may unwind out of it.
 #[inline(always)]
 pub(crate) fn call<R>(work: impl FnOnce() -> R) -> R {
-    let before = if detector::concerns_calls() { Some(before_call()) } else { None };
+    let before = if detector::concerns_calls() { before_call() } else { NOTHING };
     let result = work();
-    if let Some(before) = before {
+    if before != NOTHING {
         after_call(before);
     }
     result
 }
 
+/// What `before_call` leaves to `after_call`, in one register: what `fork::resume` gets, above what
+/// `detector::after_call` gets, and a bit that tells it from this.
+const NOTHING: u64 = 0;
+const SOMETHING: u64 = 1 << 63;
+const HOLDS_SHIFT: u32 = 32;
+
 #[cold]
 #[inline(never)]
-fn before_call() -> (u8, u32) {
+fn before_call() -> u64 {
     if detector::is_unknown() {
         load();
     }
     let holds = if detector::is_in_fork() { fork::interrupt() } else { 0 };
-    (holds, detector::before_call())
+    SOMETHING | u64::from(holds) << HOLDS_SHIFT | u64::from(detector::before_call())
 }
 
 #[cold]
 #[inline(never)]
-fn after_call((holds, outside): (u8, u32)) {
-    detector::after_call(outside);
-    fork::resume(holds);
+fn after_call(before: u64) {
+    detector::after_call(before as u32);
+    fork::resume((before >> HOLDS_SHIFT) as u8);
 }
 
 /// Before each run of a model: nobody is alive.
