@@ -659,6 +659,71 @@ static void before_the_constructor(void)
     CHECK_INT(early_child, 0);
 }
 
+static void say_goodbye(void *fd)
+{
+    CHECK_INT(write(*(int *)fd, "c", 1), 1);
+}
+
+static void leave(void)
+{
+    exit(7);
+}
+
+static void exit_in_a_handler(void)
+{
+    static int fds[2];
+    char said[4];
+    int status;
+    pid_t test, pid;
+    CHECK_INT(pipe(fds), 0);
+    test = fork();
+    if (test == 0) {
+        alarm((unsigned)TEST_LIMIT);
+        CHECK_STATUS(threading_atexit(say_goodbye, &fds[1]), THREADING_OK);
+        action = leave;
+        active = CHILD;
+        pid = fork();
+        status = status_of(pid);
+        CHECK(WIFEXITED(status));
+        CHECK_INT(WEXITSTATUS(status), 7);
+        _exit(0);
+    }
+    status = status_of(test);
+    CHECK_INT(status, 0);
+    CHECK_INT(read(fds[0], said, sizeof said), 1);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* No handler runs for such a child. The process has one thread, since it is a child itself. */
+static void child_of_clone(void)
+{
+    int status;
+    pid_t test = fork();
+    if (test == 0) {
+        threading_lock *held = threading_lock_new();
+        long pid;
+        alarm((unsigned)TEST_LIMIT);
+        CHECK_STATUS(threading_lock_acquire(held), THREADING_OK);
+        pid = syscall(SYS_clone, (long)SIGCHLD, 0L, 0L, 0L, 0L);
+        if (pid == 0) {
+            alarm((unsigned)TEST_LIMIT);
+            CHECK(threading_lock_locked(held));
+            CHECK_STATUS(threading_lock_release(held), THREADING_OK);
+            objects_new();
+            start_timers();
+            acquire_contended();
+            make_and_free_objects();
+            _exit(0);
+        }
+        status = status_of((pid_t)pid);
+        CHECK_INT(status, 0);
+        _exit(0);
+    }
+    status = status_of(test);
+    CHECK_INT(status, 0);
+}
+
 /* The handlers take a mutex of the system's, which another thread holds while it makes and starts objects. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int stop;
@@ -756,6 +821,8 @@ static const struct test_case cases[] = {
     {"every function works in an older prepare handler", in_prepare},
     {"every function works in an older parent handler", in_parent},
     {"every function works in an older child handler", in_child},
+    {"exit in an older child handler is the exit of the child", exit_in_a_handler},
+    {"a child of clone works if the process had one thread", child_of_clone},
     {"an older handler waits for a mutex under which another thread uses the library", locks_of_the_system},
     {"a child costs the same with a hundred thousand pending timers", many_timers},
 };

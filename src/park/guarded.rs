@@ -9,7 +9,7 @@
 //! | `FREE` | nobody holds it | `lock`: to `HELD`, acquire |
 //! | `HELD` | somebody holds it, nobody sleeps | the holder: to `FREE`, release. A waiter: to `SLEEPERS`, acquire |
 //! | `SLEEPERS` | somebody holds it, others may sleep | the holder: to `FREE`, release, and wakes one |
-//! | `FORKING` | a thread that forks holds it, others may sleep | that thread: to `FREE`, release, and wakes all. A waiter, after `LONGEST_HOLD`: to `SLEEPERS`, acquire |
+//! | `FORKING` | a thread that forks holds it, others may sleep | that thread: to `FREE`, release, and wakes all if `SLEEPING` counts any. A waiter, after `LONGEST_HOLD`: to `SLEEPERS`, acquire |
 //!
 //! A word of another epoch, in whatever state, was left by the parent of this process: it counts as free, and
 //! whoever takes it first lets the data forget the parent's waiters. Data that must outlive a fork is held
@@ -25,7 +25,7 @@
 //! once; but the sign of those who sleep is lost. So whoever gives the lock back and finds it free wakes all: of those
 //! who have come before and after, the last one does.
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering, fence};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
@@ -42,6 +42,15 @@ const STATE: u32 = (1 << STATE_BITS) - 1;
 
 /// How long a thread waits for a lock that is held for a fork, in nanoseconds.
 const LONGEST_HOLD: u64 = 100_000_000;
+
+/// How many threads sleep on locks that are held for a fork.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static SLEEPING: AtomicU32 = AtomicU32::new(0);
+
+/// In a child of fork: none of them is there.
+pub(crate) fn begin_child() {
+    SLEEPING.store(0, Ordering::Relaxed);
+}
 
 /// Data that has to forget threads which a fork has left behind.
 pub(crate) trait Forget {
@@ -107,7 +116,11 @@ impl<T: Forget> Guarded<T> {
             } else if !spin.again() {
                 if word == free | FORKING {
                     let until = *end_of_hold.get_or_insert_with(|| Deadline::now().after(LONGEST_HOLD));
+                    SLEEPING.fetch_add(1, Ordering::Relaxed);
+                    // Either `let_go` sees the count, or this thread the lock that is free.
+                    fence(Ordering::SeqCst);
                     super::wait(&self.word, word, until);
+                    SLEEPING.fetch_sub(1, Ordering::Relaxed);
                     taken = SLEEPERS;
                     continue;
                 }
@@ -156,8 +169,11 @@ impl<T: Forget> Guarded<T> {
     /// Takes the lock across a fork. `let_go` releases it in the parent, `renew` in the child.
     pub(crate) fn hold(&self) {
         core::mem::forget(self.lock());
-        // Threads that sleep already are woken by `let_go`, as all are.
-        self.word.store((epoch() << STATE_BITS) | FORKING, Ordering::Relaxed);
+        let state = self.word.swap((epoch() << STATE_BITS) | FORKING, Ordering::Relaxed) & STATE;
+        if state == SLEEPERS {
+            // They sleep again, and are counted.
+            super::wake_all(&self.word);
+        }
     }
 
     /// Releases what `hold` took, unless another thread has taken it.
@@ -168,7 +184,10 @@ impl<T: Forget> Guarded<T> {
         let free = epoch() << STATE_BITS;
         let held = free | FORKING;
         if self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed).is_ok() {
-            super::wake_all(&self.word);
+            fence(Ordering::SeqCst);
+            if SLEEPING.load(Ordering::Relaxed) != 0 {
+                super::wake_all(&self.word);
+            }
         }
     }
 
