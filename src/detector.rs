@@ -106,7 +106,7 @@ pub(crate) fn only_this_fork(in_fork: bool) {
     FOUND.store(FOUND.load(Ordering::Relaxed) & TOOLS | if in_fork { FORK } else { 0 }, Ordering::Relaxed);
 }
 
-/// Whether no one has looked for tools yet, which is among the first things that the library does.
+/// Whether the tools have not been looked for yet: the library has not been loaded.
 pub(crate) fn is_unknown() -> bool {
     FOUND.load(Ordering::Relaxed) & TOOLS == UNKNOWN
 }
@@ -169,14 +169,14 @@ pub(crate) fn holds_pointers(start: usize, bytes: usize) {
 
 /// As `unseen`, for a whole call: the part ahead of it. For `after_call`.
 pub(crate) fn before_call() -> u32 {
-    // SAFETY: given back in `after_call`.
+    // SAFETY: `after_call` undoes it.
     if found() == NONE { NOT_WATCHED } else { unsafe { threading_detector_enter() } }
 }
 
 /// The part behind a call.
 pub(crate) fn after_call(outside: u32) {
     if outside != NOT_WATCHED {
-        // SAFETY: given in `before_call`.
+        // SAFETY: `before_call` has entered.
         unsafe { threading_detector_leave(outside) };
     }
 }

@@ -55,8 +55,8 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
         let _ = tag;
     }
 
-    /// In a child of fork, before a reference is given back: an object that keeps itself as long as a thread works with
-    /// it does not do so any more if that thread is not there.
+    /// In a child of fork, before a caller's reference is released: an object that keeps itself as long as a thread works
+    /// with it releases that reference, if the child does not have that thread.
     fn settle(handle: Handle<Self>) {
         let _ = handle;
     }

@@ -7,7 +7,7 @@
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | `FREE` | nobody holds it | `lock`: to `HELD`, acquire |
-//! | `HELD` | somebody holds it, nobody sleeps | the holder: to `FREE`, release. A waiter: to `SLEEPERS`, acquire |
+//! | `HELD` | somebody holds it, nobody sleeps | the holder: to `FREE`, release; for a fork to `FORKING`, release. A waiter: to `SLEEPERS`, acquire |
 //! | `SLEEPERS` | somebody holds it, others may sleep | the holder: to `FREE`, release, and wakes one |
 //! | `FORKING` | a thread that forks holds it, others may sleep | that thread: to `FREE`, release, and wakes all if `SLEEPING` counts any. A waiter, after `LONGEST_HOLD`: to `SLEEPERS`, acquire |
 //!
@@ -116,27 +116,30 @@ impl<T: Forget> Guarded<T> {
             } else if !spin.again() {
                 if word == free | FORKING {
                     let until = *end_of_hold.get_or_insert_with(|| Deadline::now().after(LONGEST_HOLD));
-                    SLEEPING.fetch_add(1, Ordering::Relaxed);
-                    // Either `let_go` sees the count, or this thread the lock that is free.
-                    fence(Ordering::SeqCst);
-                    super::wait(&self.word, word, until);
-                    SLEEPING.fetch_sub(1, Ordering::Relaxed);
-                    taken = SLEEPERS;
-                    continue;
-                }
-                let sleepers = free | SLEEPERS;
-                if word == sleepers
-                    || self
-                        .word
-                        .compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok()
-                {
-                    super::wait(&self.word, sleepers, Deadline::NEVER);
+                    self.wait_for_fork(word, until);
+                } else {
+                    let sleepers = free | SLEEPERS;
+                    if word == sleepers
+                        || self
+                            .word
+                            .compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed)
+                            .is_ok()
+                    {
+                        super::wait(&self.word, sleepers, Deadline::NEVER);
+                    }
                 }
                 // Others may sleep still: whoever has slept leaves the sign that wakes them.
                 taken = SLEEPERS;
             }
         }
+    }
+
+    fn wait_for_fork(&self, held: u32, until: Deadline) {
+        SLEEPING.fetch_add(1, Ordering::Relaxed);
+        // Either `let_go` sees the count, or this thread that the lock is free.
+        fence(Ordering::SeqCst);
+        super::wait(&self.word, held, until);
+        SLEEPING.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// # Safety
@@ -169,7 +172,7 @@ impl<T: Forget> Guarded<T> {
     /// Takes the lock across a fork. `let_go` releases it in the parent, `renew` in the child.
     pub(crate) fn hold(&self) {
         core::mem::forget(self.lock());
-        let state = self.word.swap((epoch() << STATE_BITS) | FORKING, Ordering::Relaxed) & STATE;
+        let state = self.word.swap((epoch() << STATE_BITS) | FORKING, Ordering::Release) & STATE;
         if state == SLEEPERS {
             // They sleep again, and are counted.
             super::wake_all(&self.word);

@@ -49,7 +49,7 @@ pub(crate) fn prepare_for_forks() {
 extern "C" fn prepare() {
     contain(|| {
         inject(Place::Fork);
-        // Whoever forks goes on in the child under the number that it has here.
+        // The calling thread has the same number in the child.
         identity::ident();
         // The child will not ask the loader.
         stacks::are_executable();
@@ -145,7 +145,7 @@ pub(crate) fn resume(holds: u8) {
 
 /// In the order in which they may be taken inside of each other.
 fn hold() {
-    // To take them and to give them back is all that cannot be contained: the child has all of them or none.
+    // A panic in here cannot be contained: the child has all of them or none.
     exit::hold();
     values::hold();
     registry::hold();

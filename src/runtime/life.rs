@@ -12,7 +12,7 @@
 //! | `REAPING` | `ALIVE` | the same, when its time ran out | release |
 //! | `REAPING` | `OVER` | the same, when the system's thread has ended | release |
 //! | `ALIVE` | `OVER` | a timer's end, under the registry's guard; main's, at the shutdown; a dummy's | release |
-//! | any but `NEW` | `OVER` | in a child of fork, whoever first frees what the parent left behind (`settle`) | release |
+//! | any but `NEW` | `OVER` | in a child of fork, the first caller that frees a thread which was left behind (`settle`) | release |
 //!
 //! In a child of fork, a thread of the parent's counts as `OVER` as long as its word says otherwise: see `state`.
 //!
@@ -220,8 +220,8 @@ impl Thread {
         identity::is_left_behind(self.ident.load(Ordering::Relaxed))
     }
 
-    /// In a child of fork: if it was left behind, what it had of itself goes. Its argument and the values of its locals
-    /// are left alone. The caller keeps it.
+    /// In a child of fork: if it was left behind, it is over, and releases the reference that it had to itself. Its
+    /// argument and the values of its locals are left alone. The caller keeps it.
     pub(super) fn settle(&'static self) {
         if !self.is_left_behind() {
             return;
@@ -237,7 +237,7 @@ impl Thread {
             // Its timer keeps it, and itself.
             pending::abandon(self);
         } else if !self.is(MAIN) {
-            // The parent's main thread was nobody's to free, and its handle may be anywhere.
+            // The parent's main thread is never freed, and any caller may have its handle.
             self.handle().let_go();
         }
     }

@@ -472,8 +472,8 @@ pub(crate) unsafe fn renew() {
     unsafe { REGISTRY.renew() };
 }
 
-/// In a child of fork: the calling thread is the main one, and alone. All others are over, and leave behind what they
-/// had: what they were is told by their numbers, and they are visited no earlier than somebody asks.
+/// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell when a
+/// caller asks (`Thread::state`): the child visits none of them here.
 pub(crate) fn begin_child() {
     let me = per_thread::with(|mine| mine.thread.get());
     let mut registry = REGISTRY.lock();

@@ -19,9 +19,9 @@
 //!   executable, or which a race detector watches, to which each thread's stack is new memory.
 //!
 //! In a child of fork, the stacks of the parent's other threads are free. The child does not visit them when it
-//! begins: each start of a thread that finds no stack, and each stack that is given back, finds a few of them by their
-//! records. What they have in memory was not given back: they are unmapped, two with each stack that is given back,
-//! unless threads use them before.
+//! begins: each start of a thread that finds no stack, and each end of one, finds a few of them by their records. What
+//! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use them
+//! before.
 
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
@@ -401,7 +401,7 @@ fn here() -> usize {
 
 const CHUNK: usize = 16 * 1024;
 const RECORDS: usize = CHUNK / size_of::<Stack>();
-/// How many records are looked at in a child of fork when a stack is given back.
+/// How many records are checked in a child of fork when a thread is joined.
 const FEW: usize = 8;
 
 fn map(size: usize, guard: usize) -> Option<usize> {
