@@ -39,6 +39,13 @@ static void child(void)
     handle(CHILD);
 }
 
+/* The portable backend's table of sleepers is full of threads that the child does not have. */
+static bool sleepers_do_harm(void)
+{
+    const char *park = getenv("THREADING_PARK");
+    return park != NULL && strcmp(park, "portable") == 0;
+}
+
 static void *return_arg(void *arg)
 {
     return arg;
@@ -74,7 +81,7 @@ static void begin_early(void)
     threading_thread *waiter;
     int status;
     pid_t pid;
-    if (pthread_atfork(prepare, parent, child) != 0 || threading_current_thread() == NULL)
+    if (pthread_atfork(prepare, parent, child) != 0 || sleepers_do_harm() || threading_current_thread() == NULL)
         return;
     lock = threading_lock_new();
     early_event = threading_event_new();
@@ -569,12 +576,6 @@ static const struct {
 };
 
 /* --------------------------------------------------------------------------------------------------- the cases */
-
-static bool sleepers_do_harm(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
-}
 
 static int status_of(pid_t pid)
 {
