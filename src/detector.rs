@@ -7,11 +7,14 @@
 //!
 //! # State
 //!
-//! | `FOUND` | meaning | who changes it |
+//! | `FOUND`, bits 0 to 7 | meaning | who changes it |
 //! |---|---|---|
 //! | `UNKNOWN` | nobody has looked; counts as watched | to one of the others, once: `look`, at the load or before the first announcement |
 //! | `NONE` | nobody watches | |
 //! | anything else | the tools that watch, as bits | |
+//!
+//! The bits above count the threads that are in a fork (`runtime::fork`). They are in this word so that a call needs
+//! one comparison to know that nothing concerns it (`concerns_calls`).
 //!
 //! # Rules
 //!
@@ -62,7 +65,10 @@ unsafe extern "C" {
 
 const NONE: u32 = 0;
 const THREAD_SANITIZER: u32 = 1;
-const UNKNOWN: u32 = u32::MAX;
+const UNKNOWN: u32 = 255;
+const TOOLS: u32 = 255;
+/// One thread in a fork.
+const FORK: u32 = 256;
 
 /// Not an atomic of the models': they are watched by nobody.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -71,13 +77,45 @@ static FOUND: AtomicU32 = AtomicU32::new(UNKNOWN);
 /// Whether a tool watches: one comparison, and false nearly always.
 #[inline(always)]
 pub(crate) fn watches() -> bool {
+    cfg!(not(model)) && FOUND.load(Ordering::Relaxed) & TOOLS != NONE
+}
+
+/// Whether a call has to look at more than its own work: for a tool that watches, for a thread that is in a fork, or
+/// since the library has not been loaded yet. One comparison, and false nearly always.
+#[inline(always)]
+pub(crate) fn concerns_calls() -> bool {
     cfg!(not(model)) && FOUND.load(Ordering::Relaxed) != NONE
+}
+
+/// Whether a thread is in a fork.
+pub(crate) fn is_in_fork() -> bool {
+    FOUND.load(Ordering::Relaxed) & !TOOLS != 0
+}
+
+/// The calling thread is in a fork from now on.
+pub(crate) fn fork_begins() {
+    FOUND.fetch_add(FORK, Ordering::Relaxed);
+}
+
+/// The calling thread is in no fork any more.
+pub(crate) fn fork_ends() {
+    FOUND.fetch_sub(FORK, Ordering::Relaxed);
+}
+
+/// In a child of fork: no thread but the calling one can be in a fork.
+pub(crate) fn only_this_fork(in_fork: bool) {
+    FOUND.store(FOUND.load(Ordering::Relaxed) & TOOLS | if in_fork { FORK } else { 0 }, Ordering::Relaxed);
+}
+
+/// Whether the tools have not been looked for yet: the library has not been loaded.
+pub(crate) fn is_unknown() -> bool {
+    FOUND.load(Ordering::Relaxed) & TOOLS == UNKNOWN
 }
 
 /// The tools that watch, which are looked for if nobody has.
 #[cold]
 fn found() -> u32 {
-    match FOUND.load(Ordering::Relaxed) {
+    match FOUND.load(Ordering::Relaxed) & TOOLS {
         UNKNOWN => look(),
         found => found,
     }
@@ -87,7 +125,8 @@ fn found() -> u32 {
 pub(crate) fn look() -> u32 {
     // SAFETY: asks only.
     let found = unsafe { threading_detector_find() };
-    FOUND.store(found, Ordering::Relaxed);
+    let set = |word: u32| Some(word & !TOOLS | found);
+    let _ = FOUND.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
     found
 }
 
@@ -128,6 +167,22 @@ pub(crate) fn holds_pointers(start: usize, bytes: usize) {
     // SAFETY: the range is mapped for good.
     unsafe { threading_detector_holds_pointers(start as *mut c_void, bytes) };
 }
+
+/// As `unseen`, for a whole call: the part ahead of it. For `after_call`.
+pub(crate) fn before_call() -> u32 {
+    // SAFETY: `after_call` undoes it.
+    if found() == NONE { NOT_WATCHED } else { unsafe { threading_detector_enter() } }
+}
+
+/// The part behind a call.
+pub(crate) fn after_call(outside: u32) {
+    if outside != NOT_WATCHED {
+        // SAFETY: `before_call` has entered.
+        unsafe { threading_detector_leave(outside) };
+    }
+}
+
+const NOT_WATCHED: u32 = u32::MAX;
 
 /// What `f` reads and writes is the library's own. Not for what `pthread_exit` may leave, but within `seen`.
 #[inline(always)]

@@ -34,6 +34,12 @@ pub(crate) struct PerThread {
     pub(crate) end_rounds: Cell<u32>,
     /// Under which lead it runs timers' functions. `runtime::dispatcher`.
     pub(crate) lead: Cell<u32>,
+    /// In how many forks it is, between the library's handlers. `runtime::fork`, as the next two.
+    pub(crate) forks: Cell<u8>,
+    /// For which of them it holds the library's lists.
+    pub(crate) fork_holds: Cell<u8>,
+    /// In which of them it has begun as the child.
+    pub(crate) forks_begun: Cell<u16>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) spares: [Cell<usize>; SPARES],
 }

@@ -7,10 +7,10 @@
 #![expect(non_camel_case_types, reason = "the names of C")]
 
 use crate::defect::{self, Place};
-use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::per_thread;
+use crate::runtime;
 
 pub mod barrier;
 pub mod condition;
@@ -52,7 +52,7 @@ fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
         defect::inject(Place::Call);
         call()
     };
-    detector::unseen(|| defect::contain(guarded).unwrap_or(Err(Error::Internal)))
+    runtime::call(|| defect::contain(guarded).unwrap_or(Err(Error::Internal)))
 }
 
 #[cold]

@@ -28,7 +28,22 @@
 //! and exit callbacks are inherited. Locks and all other objects are as they were at the fork, an RLock
 //! of the forking thread is still its own; but threads that were blocked on them are gone, and no
 //! notify, count or BUSY concerns them. The `_at_fork_reinit` functions make a lock, a condition's lock
-//! or an event as new.
+//! or an event as new. What fork() costs in the child does not depend on how many threads and timers the
+//! parent has.
+//!
+//! Fork handlers. Every function may be called in the handlers of pthread_atfork(), whether they were
+//! registered before the library was loaded or after it; a child handler finds in each case what is said
+//! above. While a prepare or parent handler runs that was registered before, other threads that start or
+//! end, create or free objects or ask for other threads wait, until the handler calls a function of this
+//! library, but no longer than 0.1 s: so a handler may also wait for such a thread by other means. A
+//! constructor may use the library, and fork, before the library's own constructor has run.
+//!
+//! Children without handlers. vfork(), posix_spawn(), _Fork() and clone() call no handlers, and the
+//! library does not learn of the child. It may call exec and _exit there, and of this library only
+//! threading_version(), threading_version_number(), threading_status_name() and
+//! threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may call
+//! every function if the process had one thread and had never started a timer; the native id of its main
+//! thread is then the parent's.
 //!
 //! Signals. No wait ends early or late by one. threading_event_set(), threading_event_clear(),
 //! threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be

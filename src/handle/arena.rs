@@ -39,7 +39,7 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize};
 use core::cell::Cell;
 use core::{ptr, slice};
 
-use super::blocks::{BLOCK, Block, GENERATION_SHIFT, POOL};
+use super::blocks::{BLOCK, Block, GENERATION_BITS, GENERATION_SHIFT, POOL};
 use super::header::Header;
 use crate::atomic::Ordering;
 use crate::detector;
@@ -124,6 +124,8 @@ struct Slots {
     blocks: usize,
     most_blocks: usize,
     empty: usize,
+    /// A thread that this process does not have was changing this, and the headers of blocks.
+    was_changing: bool,
 }
 
 // SAFETY: the pointer leads to blocks, which are shared memory.
@@ -131,7 +133,7 @@ unsafe impl Send for Slots {}
 
 impl Forget for Slots {
     fn forget(&mut self) {
-        unreachable!("the arenas are held across a fork");
+        self.was_changing = true;
     }
 }
 
@@ -166,7 +168,8 @@ fn high_bits(generation: u16) -> usize {
 }
 
 impl Slots {
-    const NONE: Self = Slots { partial: ptr::null(), blocks: 0, most_blocks: 0, empty: 0 };
+    const NONE: Self =
+        Slots { partial: ptr::null(), blocks: 0, most_blocks: 0, empty: 0, was_changing: false };
 
     #[cold]
     fn push(&mut self, block: &BlockHeader) {
@@ -411,6 +414,36 @@ impl Arena {
         // SAFETY: the caller's promise.
         unsafe { self.slots.let_go() };
     }
+
+    /// As `let_go`, in a child of fork.
+    ///
+    /// # Safety
+    /// As for `Guarded::renew`.
+    pub(crate) unsafe fn renew(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.slots.renew() };
+        let mut slots = self.slots.lock();
+        if slots.was_changing {
+            self.lose_free_slots(&mut slots);
+        }
+    }
+
+    /// All slots of the blocks that there are count as in use, whatever their lists were about to become.
+    fn lose_free_slots(&self, slots: &mut Slots) {
+        let blocks = self.blocks();
+        *slots = Slots { blocks: blocks.clone().count(), most_blocks: slots.most_blocks, ..Slots::NONE };
+        blocks.for_each(|block| {
+            block.free.set(0);
+            block.unused.set((BLOCK / UNIT) as u16);
+        });
+    }
+
+    /// The blocks of this kind, as the table has them.
+    fn blocks(&self) -> impl Iterator<Item = &'static BlockHeader> + Clone {
+        let keys = self.places().iter().map(|place| place.load(Ordering::Relaxed));
+        keys.filter(|&key| key != EMPTY && key != VACANT)
+            .map(|key| BlockHeader::of((key << KEY_SHIFT) & (usize::MAX >> GENERATION_BITS)))
+    }
 }
 
 /// Enters a key that the table does not hold. A place is free.
@@ -448,9 +481,7 @@ pub(crate) fn reset() {
     let mut addresses = Vec::new();
     for arena in &ARENAS {
         *arena.slots.lock() = Slots::NONE;
-        let keys = arena.places().iter().map(|place| place.swap(VACANT, Ordering::Relaxed));
-        let keys = keys.filter(|&key| key != EMPTY && key != VACANT);
-        addresses.extend(keys.map(|key| (key << KEY_SHIFT) & ((1 << GENERATION_SHIFT) - 1)));
+        addresses.extend(arena.blocks().map(BlockHeader::address));
         let Arena { mask, places, table, .. } = Arena::new();
         arena.mask.store(mask.into_inner(), Ordering::Relaxed);
         arena.places.store(places.into_inner(), Ordering::Relaxed);

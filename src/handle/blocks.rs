@@ -75,7 +75,8 @@ pub(crate) static POOL: Guarded<Pool> = Guarded::new(Pool::new());
 
 impl Forget for Pool {
     fn forget(&mut self) {
-        unreachable!("the pool is held across a fork");
+        // A thread that this process does not have was changing it: the blocks in it are lost to the child.
+        *self = Pool { mapped: self.mapped, last_chunk: self.last_chunk, ..Pool::new() };
     }
 }
 
@@ -122,7 +123,7 @@ impl Pool {
     }
 
     fn oldest(&mut self) -> Option<Block> {
-        if self.older.as_slice().is_empty() {
+        if self.older.as_slice().is_empty() && self.older.reserve(self.newer.as_slice().len()).is_ok() {
             while let Some(block) = self.newer.pop() {
                 self.older.push(block);
             }
@@ -145,7 +146,10 @@ impl Pool {
                 next.generation = 0;
             }
         }
-        self.newer.push(next);
+        // There is room, but after a reset in a child of fork, which may lose the block.
+        if self.newer.reserve(self.newer.as_slice().len() + 1).is_ok() {
+            self.newer.push(next);
+        }
     }
 
     /// Lets the block's memory read as zero.
@@ -166,7 +170,7 @@ impl Pool {
     fn retire(&mut self, address: usize) {
         let oldest = core::mem::replace(&mut self.exhausted[self.next_exhausted], address);
         self.next_exhausted = (self.next_exhausted + 1) % EXHAUSTED;
-        if oldest != 0 {
+        if oldest != 0 && self.unmapped.reserve(self.unmapped.as_slice().len() + 1).is_ok() {
             self.unmapped.push(oldest);
             self.mapped -= 1;
             // SAFETY: billions of objects have been created since the block was in use last.

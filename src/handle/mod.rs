@@ -33,12 +33,15 @@ use core::marker::PhantomData;
 use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::park::fork::epoch;
+use crate::runtime::identity;
 use arena::Arena;
 use blocks::GENERATION_SHIFT;
 use header::{GENERATION, Header, KEPT, LIVE, TAG, USER};
 
 /// The bits of a handle in which a slot has its address.
 const ADDRESS: usize = (usize::MAX >> (usize::BITS - GENERATION_SHIFT)) & !(GENERATION as usize);
+/// The kinds with an `INDEX` below this, threads and timers, keep themselves.
+const SELF_KEEPERS: usize = 2;
 
 /// What can live behind a handle.
 ///
@@ -64,6 +67,12 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
     /// them gone by then.
     fn refused(&self, tag: u64) {
         let _ = tag;
+    }
+
+    /// In a child of fork, before a caller's reference is released: an object that keeps itself as long as a thread works
+    /// with it releases that reference, if the child does not have that thread.
+    fn settle(handle: Handle<Self>) {
+        let _ = handle;
     }
 
     /// Lets go of whatever the object keeps. Called once, after `kill`; no lock is held, callbacks may run.
@@ -264,9 +273,18 @@ impl<T: Kind> Handle<T> {
         Ok(self)
     }
 
+    #[cold]
+    #[inline(never)]
+    fn settle(self) {
+        T::settle(self);
+    }
+
     /// Gives one of the callers' references back. The last one ends the object's life, unless the library
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
+        if T::INDEX < SELF_KEEPERS && identity::is_child() {
+            Self::settle(self);
+        }
         let (object, tag) = self.slot()?;
         happens_before(object.header().refs());
         let last = object.header().drop_user(tag).inspect_err(|_| object.refused(tag))?;

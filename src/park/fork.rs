@@ -21,6 +21,7 @@ pub(crate) fn epoch() -> u32 {
 /// In the child, before anything else of the library runs there.
 pub(crate) fn begin_child() {
     EPOCH.store((epoch() + 1) & MAX_EPOCH, Ordering::Relaxed);
+    super::guarded::begin_child();
 }
 
 /// Thirty bits, so that a lock's word can hold it.

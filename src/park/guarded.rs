@@ -7,12 +7,17 @@
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | `FREE` | nobody holds it | `lock`: to `HELD`, acquire |
-//! | `HELD` | somebody holds it, nobody sleeps | the holder: to `FREE`, release. A waiter: to `SLEEPERS`, acquire |
+//! | `HELD` | somebody holds it, nobody sleeps | the holder: to `FREE`, release; for a fork to `FORKING`, release. A waiter: to `SLEEPERS`, acquire |
 //! | `SLEEPERS` | somebody holds it, others may sleep | the holder: to `FREE`, release, and wakes one |
+//! | `FORKING` | a thread that forks holds it, others may sleep | that thread: to `FREE`, release, and wakes all if `SLEEPING` counts any. A waiter, after `LONGEST_HOLD`: to `SLEEPERS`, acquire |
 //!
 //! A word of another epoch, in whatever state, was left by the parent of this process: it counts as free, and
 //! whoever takes it first lets the data forget the parent's waiters. Data that must outlive a fork is held
-//! across it (`hold` and `let_go`).
+//! across it (`hold` and `let_go`), and the child renews the word (`renew`).
+//!
+//! Between `hold` and the fork itself, fork handlers of the program may run, which may wait for a thread that needs
+//! this lock. So that thread takes the lock after a while, as if it were free. If it is in the middle of a change
+//! when the fork comes, the child finds `HELD` or `SLEEPERS`, and resets the data (`forget`).
 //!
 //! A slot that is used again keeps its guard, so that a thread with a stale handle that still stands here finds the
 //! guard in order, and then the object gone. But once no slot of a block can be used again, its memory goes back to
@@ -20,7 +25,7 @@
 //! once; but the sign of those who sleep is lost. So whoever gives the lock back and finds it free wakes all: of those
 //! who have come before and after, the last one does.
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering, fence};
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
@@ -31,13 +36,32 @@ use crate::time::Deadline;
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 const SLEEPERS: u32 = 2;
+const FORKING: u32 = 3;
 const STATE_BITS: u32 = 2;
 const STATE: u32 = (1 << STATE_BITS) - 1;
 
+/// How long a thread waits for a lock that is held for a fork, in nanoseconds.
+const LONGEST_HOLD: u64 = 100_000_000;
+
+/// How many threads sleep on locks that are held for a fork.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static SLEEPING: AtomicU32 = AtomicU32::new(0);
+
+/// In a child of fork: none of them is there.
+pub(crate) fn begin_child() {
+    SLEEPING.store(0, Ordering::Relaxed);
+}
+
 /// Data that has to forget threads which a fork has left behind.
 pub(crate) trait Forget {
-    /// Forgets the waiters of the parent process.
+    /// Forgets the waiters of the parent process. Data that is held across forks is reset: a thread that the child
+    /// does not have was changing it.
     fn forget(&mut self);
+
+    /// As `forget`, where such a thread was in the middle of a change.
+    fn forget_change(&mut self) {
+        self.forget();
+    }
 }
 
 /// Data behind the small lock. Zero is a valid initial word.
@@ -72,34 +96,58 @@ impl<T: Forget> Guarded<T> {
     fn lock_slow(&self, free: u32) {
         let mut spin = Spin::new();
         let mut taken = HELD;
+        let mut end_of_hold = None;
         loop {
             let word = self.word.load(Ordering::Relaxed);
-            if word == free || word >> STATE_BITS != free >> STATE_BITS {
+            let is_left_behind = word >> STATE_BITS != free >> STATE_BITS;
+            let is_held_too_long = word == free | FORKING && end_of_hold.is_some_and(Deadline::has_passed);
+            if word == free || is_left_behind || is_held_too_long {
                 if self
                     .word
                     .compare_exchange(word, free | taken, Ordering::Acquire, Ordering::Relaxed)
                     .is_ok()
                 {
-                    if word != free {
+                    if is_left_behind {
                         // SAFETY: this thread has just taken the lock.
-                        unsafe { (*self.data.get()).forget() };
+                        unsafe { self.forget(word & STATE) };
                     }
                     return;
                 }
             } else if !spin.again() {
-                let sleepers = free | SLEEPERS;
-                if word == sleepers
-                    || self
-                        .word
-                        .compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed)
-                        .is_ok()
-                {
-                    super::wait(&self.word, sleepers, Deadline::NEVER);
+                if word == free | FORKING {
+                    let until = *end_of_hold.get_or_insert_with(|| Deadline::now().after(LONGEST_HOLD));
+                    self.wait_for_fork(word, until);
+                } else {
+                    let sleepers = free | SLEEPERS;
+                    if word == sleepers
+                        || self
+                            .word
+                            .compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed)
+                            .is_ok()
+                    {
+                        super::wait(&self.word, sleepers, Deadline::NEVER);
+                    }
                 }
                 // Others may sleep still: whoever has slept leaves the sign that wakes them.
                 taken = SLEEPERS;
             }
         }
+    }
+
+    fn wait_for_fork(&self, held: u32, until: Deadline) {
+        SLEEPING.fetch_add(1, Ordering::Relaxed);
+        // Either `let_go` sees the count, or this thread that the lock is free.
+        fence(Ordering::SeqCst);
+        super::wait(&self.word, held, until);
+        SLEEPING.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// # Safety
+    /// The calling thread alone has the data, as a thread of the parent left it in this state.
+    unsafe fn forget(&self, state: u32) {
+        // SAFETY: the caller's promise.
+        let data = unsafe { &mut *self.data.get() };
+        if matches!(state, HELD | SLEEPERS) { data.forget_change() } else { data.forget() }
     }
 
     #[inline]
@@ -121,18 +169,42 @@ impl<T: Forget> Guarded<T> {
         }
     }
 
-    /// Takes the lock across a fork: in the parent and in the child `let_go` gives it back, and nothing is
-    /// forgotten.
+    /// Takes the lock across a fork. `let_go` releases it in the parent, `renew` in the child.
     pub(crate) fn hold(&self) {
         core::mem::forget(self.lock());
+        let state = self.word.swap((epoch() << STATE_BITS) | FORKING, Ordering::Release) & STATE;
+        if state == SLEEPERS {
+            // They sleep again, and are counted.
+            super::wake_all(&self.word);
+        }
     }
 
-    /// Gives back what `hold` took.
+    /// Releases what `hold` took, unless another thread has taken it.
     ///
     /// # Safety
-    /// The calling thread, or the one it is a fork of, has called `hold`.
+    /// The calling thread has called `hold`.
     pub(crate) unsafe fn let_go(&self) {
-        self.unlock();
+        let free = epoch() << STATE_BITS;
+        let held = free | FORKING;
+        if self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed).is_ok() {
+            fence(Ordering::SeqCst);
+            if SLEEPING.load(Ordering::Relaxed) != 0 {
+                super::wake_all(&self.word);
+            }
+        }
+    }
+
+    /// In a child of fork: the lock is free, and the data is what it was at the fork.
+    ///
+    /// # Safety
+    /// The calling thread is the only one of the process, and does not hold the lock otherwise than by `hold`.
+    pub(crate) unsafe fn renew(&self) {
+        let state = self.word.load(Ordering::Relaxed) & STATE;
+        if matches!(state, HELD | SLEEPERS) {
+            // SAFETY: the thread that held the lock is not in this process.
+            unsafe { self.forget(state) };
+        }
+        self.word.store(epoch() << STATE_BITS, Ordering::Release);
     }
 }
 
@@ -206,6 +278,39 @@ mod tests {
         GONE.word.store(0, Ordering::Relaxed);
         drop(held);
         sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    }
+
+    #[test]
+    fn a_lock_that_is_held_for_a_fork_is_taken_after_a_while() {
+        static HELD_FOR_A_FORK: Guarded<u64> = Guarded::new(3);
+        HELD_FOR_A_FORK.hold();
+        let begin = std::time::Instant::now();
+        std::thread::spawn(|| *HELD_FOR_A_FORK.lock() += 1).join().unwrap();
+        assert!(begin.elapsed() >= std::time::Duration::from_nanos(LONGEST_HOLD));
+        // SAFETY: held above.
+        unsafe { HELD_FOR_A_FORK.let_go() };
+        assert_eq!(*HELD_FOR_A_FORK.lock(), 4);
+    }
+
+    #[test]
+    fn the_end_of_a_hold_wakes_all() {
+        static HELD_FOR_A_FORK: Guarded<u64> = Guarded::new(0);
+        HELD_FOR_A_FORK.hold();
+        let threads: Vec<_> = (0..3).map(|_| std::thread::spawn(|| *HELD_FOR_A_FORK.lock() += 1)).collect();
+        // SAFETY: held above.
+        unsafe { HELD_FOR_A_FORK.let_go() };
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(*HELD_FOR_A_FORK.lock(), 3);
+    }
+
+    #[test]
+    fn a_child_resets_only_what_a_thread_was_changing() {
+        for (state, data) in [(FREE, 5), (FORKING, 5), (HELD, 0), (SLEEPERS, 0)] {
+            let left = Guarded { word: AtomicU32::new((7 << STATE_BITS) | state), data: UnsafeCell::new(5) };
+            // SAFETY: no other thread knows the lock.
+            unsafe { left.renew() };
+            assert_eq!(*left.lock(), data);
+        }
     }
 
     #[test]

@@ -28,7 +28,8 @@ static HOOK: Guarded<Hook> = Guarded::new(Hook { hook: None, arg: 0 });
 
 impl Forget for Hook {
     fn forget(&mut self) {
-        unreachable!("the hook is held across a fork");
+        // A hook must not be called with another one's argument.
+        *self = Hook { hook: None, arg: 0 };
     }
 }
 
@@ -85,4 +86,13 @@ pub(crate) fn hold() {
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
     unsafe { HOOK.let_go() };
+}
+
+/// As `let_go`, in a child of fork.
+///
+/// # Safety
+/// As for `Guarded::renew`.
+pub(crate) unsafe fn renew() {
+    // SAFETY: the caller's promise.
+    unsafe { HOOK.renew() };
 }

@@ -8,7 +8,7 @@ use core::ffi::c_void;
 
 use super::{identity, registry, system, values};
 use crate::defect::{Place, contain, inject};
-use crate::detector::{self, happens_after, happens_before, unseen};
+use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::park;
 use crate::park::guarded::{Forget, Guarded};
@@ -34,7 +34,8 @@ static CALLED: AtomicU32 = AtomicU32::new(0);
 
 impl Forget for Exit {
     fn forget(&mut self) {
-        unreachable!("the callbacks are held across a fork");
+        // The memory of the callbacks may be in the middle of a move.
+        core::mem::forget(core::mem::take(&mut self.callbacks));
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn need() -> Result<()> {
 }
 
 extern "C" fn hook() {
-    unseen(|| {
+    super::call(|| {
         if !registry::is_closed() {
             // A callback that calls exit, and another thread that does so meanwhile, finds the hook again, and waits
             // as well. Where that is refused, it goes on without.
@@ -184,4 +185,13 @@ pub(crate) fn hold() {
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
     unsafe { EXIT.let_go() };
+}
+
+/// As `let_go`, in a child of fork.
+///
+/// # Safety
+/// As for `Guarded::renew`.
+pub(crate) unsafe fn renew() {
+    // SAFETY: the caller's promise.
+    unsafe { EXIT.renew() };
 }

@@ -1,32 +1,153 @@
-//! What a fork does: the library's lists are held across it, and the child begins anew with one thread.
+//! What a fork does: the library's lists are held across it, and the child begins with one thread and new lists.
 //!
 //! The small locks of user objects are not held: what they guard is the parent's waiters, which the child
 //! forgets (`park::fork`).
+//!
+//! # Other fork handlers
+//!
+//! The prepare handlers of a process run in the reverse order of their registration, the others in that order. So
+//! handlers that the program has registered before this library did run between `prepare` and the fork, and between
+//! the fork and `parent` or `child`: the calling thread holds the library's lists there. Each call that it makes there
+//! begins with `interrupt`, which releases the lists, so that it is a call like any other: it may wait for threads that
+//! need the lists. `resume` takes them again when the call returns. In the child, the first such call does the work of
+//! `child` before anything else.
+//!
+//! A handler may also wait for another thread without a call of this library, while that thread needs the lists: see
+//! `park::guarded`.
+//!
+//! # State (in the thread's block; all of it is the thread's own)
+//!
+//! | word | meaning |
+//! |---|---|
+//! | `forks` | how many forks the thread is in, between `prepare` and `parent` or `child`; more than one if a handler forks |
+//! | `fork_holds` | in which of them it has taken the lists, counted from 1; 0 if it does not hold them |
+//! | `forks_begun` | bit n: in the nth of them, this is the child, and the work of `child` is done |
+
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{end, excepthook, exit, identity, name, registry, stacks, values};
 use crate::defect::{Place, contain, inject};
+use crate::detector;
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::park;
+use crate::per_thread;
 use crate::sys;
 
-/// Run when the library is loaded.
+/// The process in which the lists were last held. No atomic of the models': they do not fork.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// How many forks a thread can be in; in more, the lists are not released for calls.
+const MOST: u8 = 15;
+
+/// Registers the handlers, when the library is loaded or first used.
 pub(crate) fn prepare_for_forks() {
     // SAFETY: the handlers are functions as pthread_atfork wants them, and the library is never unloaded.
     // Without memory for them, forks are what they would be without.
-    unsafe { sys::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    unsafe { sys::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
 }
 
-/// In the order in which they may be taken inside of each other.
-extern "C" fn before() {
+extern "C" fn prepare() {
     contain(|| {
         inject(Place::Fork);
-        // Whoever forks goes on in the child under the number that it has here.
+        // The calling thread has the same number in the child.
         identity::ident();
         // The child will not ask the loader.
         stacks::are_executable();
     });
-    // To take them and to give them back is all that cannot be contained: the child has all of them or none.
+    PROCESS.store(process(), Ordering::Relaxed);
+    per_thread::with(|mine| {
+        if mine.forks.get() == 0 {
+            detector::fork_begins();
+        }
+        mine.forks.set(mine.forks.get() + 1);
+        if mine.fork_holds.get() == 0 {
+            hold();
+            mine.fork_holds.set(mine.forks.get());
+        }
+    });
+}
+
+extern "C" fn parent() {
+    per_thread::with(|mine| {
+        // None if the library was loaded by a handler that came after `prepare`.
+        if mine.forks.get() != 0 {
+            if mine.fork_holds.get() == mine.forks.get() {
+                mine.fork_holds.set(0);
+                let_go();
+            }
+            leave_fork();
+        }
+    });
+}
+
+extern "C" fn child() {
+    per_thread::with(|mine| {
+        let fork = mine.forks.get();
+        let begun = mine.forks_begun.get();
+        if has_begun(begun, fork) {
+            mine.forks_begun.set(begun & !(1 << fork));
+        } else {
+            let outer = begin_child();
+            resume(outer);
+        }
+        if fork != 0 {
+            leave_fork();
+        }
+    });
+}
+
+fn leave_fork() {
+    per_thread::with(|mine| {
+        mine.forks.set(mine.forks.get() - 1);
+        if mine.forks.get() == 0 {
+            detector::fork_ends();
+        }
+    });
+}
+
+fn has_begun(begun: u16, fork: u8) -> bool {
+    fork <= MOST && begun & 1 << fork != 0
+}
+
+fn process() -> u32 {
+    // SAFETY: asks only.
+    (unsafe { libc::getpid() }) as u32
+}
+
+/// A call begins while a thread is in a fork. If that is the calling thread, it releases the lists; what it returns is
+/// for `resume`.
+pub(crate) fn interrupt() -> u8 {
+    per_thread::with(|mine| {
+        let fork = mine.forks.get();
+        if fork == 0 || fork > MOST {
+            return 0;
+        }
+        if PROCESS.load(Ordering::Relaxed) != process() && !has_begun(mine.forks_begun.get(), fork) {
+            let outer = begin_child();
+            mine.forks_begun.set(mine.forks_begun.get() | 1 << fork);
+            return outer;
+        }
+        let holds = mine.fork_holds.take();
+        if holds != 0 {
+            let_go();
+        }
+        holds
+    })
+}
+
+/// The call returns: the calling thread takes the lists again, if it has released them.
+pub(crate) fn resume(holds: u8) {
+    if holds != 0 {
+        hold();
+        per_thread::with(|mine| mine.fork_holds.set(holds));
+    }
+}
+
+/// In the order in which they may be taken inside of each other.
+fn hold() {
+    // A panic in here cannot be contained: the child has all of them or none.
     exit::hold();
     values::hold();
     registry::hold();
@@ -38,7 +159,7 @@ extern "C" fn before() {
 }
 
 fn let_go() {
-    // SAFETY: `before` held them, on this thread or on the one that this is a fork of.
+    // SAFETY: the calling thread has held them.
     unsafe {
         POOL.let_go();
         ARENAS.iter().for_each(|arena| arena.let_go());
@@ -51,13 +172,27 @@ fn let_go() {
     }
 }
 
-extern "C" fn in_parent() {
-    let_go();
-}
-
-extern "C" fn in_child() {
+/// The work of `child`. Returns the fork for which the thread held the lists, if that is an outer one, which is still to
+/// come in this process: for `resume`.
+fn begin_child() -> u8 {
     park::fork::begin_child();
-    let_go();
+    // SAFETY: the child has one thread, which is in no other call of the library.
+    unsafe {
+        exit::renew();
+        values::renew();
+        registry::renew();
+        name::renew();
+        excepthook::renew();
+        stacks::renew();
+        ARENAS.iter().for_each(|arena| arena.renew());
+        POOL.renew();
+    }
+    PROCESS.store(process(), Ordering::Relaxed);
+    let outer = per_thread::with(|mine| {
+        detector::only_this_fork(mine.forks.get() != 0);
+        let holds = mine.fork_holds.take();
+        if holds < mine.forks.get() { holds } else { 0 }
+    });
     contain(|| inject(Place::Fork));
     contain(exit::begin_child);
     contain(values::begin_child);
@@ -65,4 +200,5 @@ extern "C" fn in_child() {
     contain(stacks::begin_child);
     // The child's main thread may leave by pthread_exit.
     let _ = contain(end::arm);
+    outer
 }

@@ -2,8 +2,12 @@
 //!
 //! It is kept shifted, as the word of an RLock shows its owner (`key`); `get_ident` shows it unshifted. While
 //! a timer's function runs, the key of its system thread is the timer's.
+//!
+//! Numbers grow. So in a child of fork one comparison tells whether a thread was started in the parent
+//! (`is_left_behind`): the child visits none of them.
 
 use crate::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64 as MachineU64;
 
 use crate::park::fork::epoch;
 use crate::per_thread;
@@ -16,6 +20,31 @@ pub(crate) const FIRST_THREAD: u64 = 1;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static NEXT: AtomicU64 = AtomicU64::new(FIRST_THREAD + 1);
+
+/// In a child of fork: the first number that a thread can get there, and the number of the thread that forked. 0 in a
+/// process that is no child. Written by the child alone, while it has one thread. No atomics of the models'.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static FIRST_HERE: MachineU64 = MachineU64::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static FORKED: MachineU64 = MachineU64::new(0);
+
+/// Whether the process is a child of fork, in which threads may have been left behind.
+#[inline(always)]
+pub(crate) fn is_child() -> bool {
+    FIRST_HERE.load(Ordering::Relaxed) != 0
+}
+
+/// Whether the thread with this number, which it has from its start on, was started before the fork that led to this
+/// process, and does not run in it.
+pub(crate) fn is_left_behind(ident: u64) -> bool {
+    ident < FIRST_HERE.load(Ordering::Relaxed) && ident != 0 && ident != FORKED.load(Ordering::Relaxed)
+}
+
+/// In a child of fork: the calling thread has forked.
+pub(super) fn begin_child() {
+    FORKED.store(ident(), Ordering::Relaxed);
+    FIRST_HERE.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
+}
 
 /// A number that nobody has had.
 pub(crate) fn new_ident() -> u64 {

@@ -11,7 +11,10 @@
 //! | `ALIVE` | `REAPING` | whoever waits for the end of the system's thread; one at a time | acquire |
 //! | `REAPING` | `ALIVE` | the same, when its time ran out | release |
 //! | `REAPING` | `OVER` | the same, when the system's thread has ended | release |
-//! | `ALIVE` | `OVER` | a timer's end, under the registry's guard; main's, at the shutdown; a dummy's; and all but one thread's, in a child of fork | release |
+//! | `ALIVE` | `OVER` | a timer's end, under the registry's guard; main's, at the shutdown; a dummy's | release |
+//! | any but `NEW` | `OVER` | in a child of fork, the first caller that frees a thread which was left behind (`settle`) | release |
+//!
+//! In a child of fork, a thread of the parent's counts as `OVER` as long as its word says otherwise: see `state`.
 //!
 //! Joiners read `OVER` with acquire: whatever the thread did happens before. A change that nobody watches need
 //! not wake anybody. Watchers announce themselves under the registry's guard, so that a change under that
@@ -29,7 +32,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use super::stacks::{self, Stack};
-use super::{registry, system};
+use super::{identity, pending, registry, system};
 use crate::detector::{self, happens_after, happens_before};
 use crate::error::Result;
 use crate::handle::header::Header;
@@ -114,6 +117,16 @@ unsafe impl Kind for Thread {
         &self.header
     }
 
+    fn settle(handle: Handle<Self>) {
+        // It keeps itself.
+        if let Ok(kept) = handle.keep() {
+            if let Ok((thread, _)) = kept.check() {
+                thread.settle();
+            }
+            kept.let_go();
+        }
+    }
+
     fn let_go(&self) {
         // A thread that was started keeps itself until it is over: this one never was, or its argument is
         // gone already.
@@ -190,8 +203,43 @@ impl Thread {
         Handle::of(self)
     }
 
+    #[inline(always)]
     pub(crate) fn state(&self) -> u32 {
-        self.state.load(Ordering::Acquire)
+        let state = self.state.load(Ordering::Acquire);
+        if identity::is_child() { self.state_in_child(state) } else { state }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn state_in_child(&self, state: u32) -> u32 {
+        if state != NEW && self.is_left_behind() { OVER } else { state }
+    }
+
+    /// In a child of fork: it was started in the parent, and does not run here.
+    fn is_left_behind(&self) -> bool {
+        identity::is_left_behind(self.ident.load(Ordering::Relaxed))
+    }
+
+    /// In a child of fork: if it was left behind, it is over, and releases the reference that it had to itself. Its
+    /// argument and the values of its locals are left alone. The caller keeps it.
+    pub(super) fn settle(&'static self) {
+        if !self.is_left_behind() {
+            return;
+        }
+        let state = self.state.load(Ordering::Acquire);
+        if state == NEW || !self.end() {
+            return;
+        }
+        self.next.set(ptr::null());
+        self.previous.set(ptr::null());
+        self.set_destroy(None);
+        if self.is(TIMER) && state == ALIVE {
+            // Its timer keeps it, and itself.
+            pending::abandon(self);
+        } else if !self.is(MAIN) {
+            // The parent's main thread is never freed, and any caller may have its handle.
+            self.handle().let_go();
+        }
     }
 
     pub(crate) fn is(&self, flag: u32) -> bool {

@@ -27,12 +27,18 @@ pub(crate) mod system;
 mod table;
 pub(crate) mod values;
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use crate::defect::contain;
 use crate::detector;
 
-/// Run by the loader: forks are prepared for, and if main loads the library, its end will be announced.
+/// Run by the loader, or by the first call if a constructor of the program makes it before: forks are prepared for, and
+/// if main loads the library, its end will be announced.
 extern "C" fn load() {
     contain(|| {
+        if LOADED.swap(true, Ordering::Relaxed) {
+            return;
+        }
         detector::look();
         fork::prepare_for_forks();
         if identity::is_first_thread() {
@@ -41,9 +47,50 @@ extern "C" fn load() {
     });
 }
 
+/// No atomic of the models': they load nothing.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static LOADED: AtomicBool = AtomicBool::new(false);
+
+/// Before the constructors of a program into which the library is linked statically: fork handlers that those register
+/// are newer then, and run before the library's `prepare`. Rust's own library takes this place, too.
 #[used]
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array.00099"))]
 static LOAD: extern "C" fn() = load;
+
+/// Does the work of a call: what it reads and writes is hidden from race detectors, and in a handler of a fork it is a
+/// call like any other. Nothing may unwind out of it.
+#[inline(always)]
+pub(crate) fn call<R>(work: impl FnOnce() -> R) -> R {
+    let before = if detector::concerns_calls() { before_call() } else { NOTHING };
+    let result = work();
+    if before != NOTHING {
+        after_call(before);
+    }
+    result
+}
+
+/// What `before_call` leaves to `after_call`, in one register: what `fork::resume` gets, above what
+/// `detector::after_call` gets, and a bit that tells it from this.
+const NOTHING: u64 = 0;
+const SOMETHING: u64 = 1 << 63;
+const HOLDS_SHIFT: u32 = 32;
+
+#[cold]
+#[inline(never)]
+fn before_call() -> u64 {
+    if detector::is_unknown() {
+        load();
+    }
+    let holds = if detector::is_in_fork() { fork::interrupt() } else { 0 };
+    SOMETHING | u64::from(holds) << HOLDS_SHIFT | u64::from(detector::before_call())
+}
+
+#[cold]
+#[inline(never)]
+fn after_call(before: u64) {
+    detector::after_call(before as u32);
+    fork::resume((before >> HOLDS_SHIFT) as u8);
+}
 
 /// Before each run of a model: nobody is alive.
 #[cfg(model)]

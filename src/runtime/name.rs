@@ -55,7 +55,7 @@ impl Numbers {
 
 impl Forget for Names {
     fn forget(&mut self) {
-        unreachable!("the names are held across a fork");
+        // A name enters a thread's list with one store, and becomes the current one with another.
     }
 }
 
@@ -234,6 +234,15 @@ pub(crate) fn hold() {
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
     unsafe { NAMES.let_go() };
+}
+
+/// As `let_go`, in a child of fork.
+///
+/// # Safety
+/// As for `Guarded::renew`.
+pub(crate) unsafe fn renew() {
+    // SAFETY: the caller's promise.
+    unsafe { NAMES.renew() };
 }
 
 #[cfg(test)]

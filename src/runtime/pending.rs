@@ -18,7 +18,7 @@ use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::heap::NOWHERE;
 use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, Thread};
-use super::{dispatcher, registry};
+use super::{dispatcher, identity, registry};
 use crate::detector::happens_after;
 use crate::error::Result;
 use crate::handle::header::Header;
@@ -50,6 +50,16 @@ unsafe impl Kind for Timer {
 
     fn header(&self) -> &Header {
         &self.header
+    }
+
+    fn settle(handle: Handle<Self>) {
+        if let Ok(kept) = handle.keep() {
+            if let Ok((timer, _)) = kept.check() {
+                // SAFETY: kept.
+                unsafe { timer.living_thread() }.settle();
+            }
+            kept.let_go();
+        }
     }
 
     fn let_go(&self) {
@@ -182,6 +192,9 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
 
 /// Sees to it that the function will never run. False if it has begun.
 pub(crate) fn cancel(handle: Handle<Timer>) -> Result<bool> {
+    if identity::is_child() {
+        Timer::settle(handle);
+    }
     let mut registry = registry::lock();
     let (timer, stage) = handle.read(|timer| (timer, timer.stage()))?;
     match stage {

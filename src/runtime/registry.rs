@@ -60,7 +60,8 @@ unsafe impl Send for Registry {}
 
 impl Forget for Registry {
     fn forget(&mut self) {
-        unreachable!("the registry is held across a fork");
+        // The memory of the timers' heap may be in the middle of a move. `begin_child` resets the rest.
+        core::mem::forget(core::mem::replace(&mut self.timers, Timers::NONE));
     }
 }
 
@@ -108,13 +109,6 @@ impl List {
                 self.first = next;
             }
         }
-    }
-
-    fn pop(&mut self) -> Option<&'static Thread> {
-        // SAFETY: as above.
-        let first = unsafe { self.first.as_ref() }?;
-        self.remove(first);
-        Some(first)
     }
 
     fn iter(&self) -> impl Iterator<Item = &'static Thread> + '_ {
@@ -489,12 +483,22 @@ pub(crate) unsafe fn let_go() {
     unsafe { REGISTRY.let_go() };
 }
 
-/// In a child of fork: the calling thread is the main one, and alone. All others are over, and leave behind
-/// what they had.
+/// As `let_go`, in a child of fork.
+///
+/// # Safety
+/// As for `Guarded::renew`.
+pub(crate) unsafe fn renew() {
+    // SAFETY: the caller's promise.
+    unsafe { REGISTRY.renew() };
+}
+
+/// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell when a
+/// caller asks (`Thread::state`): the child visits none of them here.
 pub(crate) fn begin_child() {
     let me = per_thread::with(|mine| mine.thread.get());
     let mut registry = REGISTRY.lock();
     registry.shutdowns = 0;
+    registry.idents = Idents::NONE;
     registry.timers.begin_child();
     UNREAPED.store(0, Ordering::Relaxed);
     let mut heir = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
@@ -503,19 +507,12 @@ pub(crate) fn begin_child() {
         heir = unsafe { registry.main.as_ref() };
     }
     registry.main_ident = identity::ident();
-    let mut others = List { first: ptr::null() };
-    for list in [ptr::from_mut(&mut registry.alive), ptr::from_mut(&mut registry.ended)] {
-        // SAFETY: two fields of the registry, which is held.
-        let list = unsafe { &mut *list };
-        while let Some(thread) = list.pop() {
-            if heir.is_none_or(|heir| !ptr::eq(heir, thread)) {
-                others.push_back(thread);
-            }
-        }
-    }
+    registry.alive.first = ptr::null();
+    registry.ended.first = ptr::null();
     registry.count = 0;
     registry.awaited = 0;
     registry.main = ptr::null();
+    identity::begin_child();
     if let Some(heir) = heir {
         heir.lives_on();
         if heir.mark(TIMER, false)
@@ -536,18 +533,5 @@ pub(crate) fn begin_child() {
         registry.main = heir;
         registry.alive.push_back(heir);
         registry.count = 1;
-    }
-    drop(registry);
-    while let Some(thread) = others.pop() {
-        thread.set_destroy(None);
-        let state = thread.state();
-        thread.end();
-        if thread.is(TIMER) && state == ALIVE {
-            // Its timer keeps it, and itself.
-            pending::abandon(thread);
-        } else if !thread.is(MAIN) {
-            // The parent's main thread was nobody's to free, and its handle may be anywhere.
-            thread.handle().let_go();
-        }
     }
 }

@@ -18,8 +18,10 @@
 //!   enough, and for which sanitizers want to find more room; and all in a process whose stacks must be
 //!   executable, or which a race detector watches, to which each thread's stack is new memory.
 //!
-//! In a child of fork, the stacks of the parent's other threads are free. What they have in memory was not
-//! given back: they are unmapped, two with each stack that is given back, unless threads use them before.
+//! In a child of fork, the stacks of the parent's other threads are free. The child does not visit them when it
+//! begins: each start of a thread that finds no stack, and each end of one, finds a few of them by their records. What
+//! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use them
+//! before.
 
 use crate::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
@@ -63,6 +65,8 @@ pub(crate) struct Stack {
     taken: Cell<bool>,
     /// What its thread has used is given back.
     trimmed: AtomicBool,
+    /// The fork that led to the process in which it was taken.
+    epoch: Cell<u32>,
 }
 
 const _: () = assert!(size_of::<Stack>() == 64);
@@ -86,24 +90,24 @@ struct Stacks {
     blanks: *const Stack,
     /// Where the records lie: the first of each chunk is the link to the next chunk.
     chunks: *const Stack,
+    /// In a child of fork, the chunk in which stacks that were left behind are looked for, and how many of its records
+    /// have been looked at.
+    left_behind: *const Stack,
+    looked_at: usize,
+    /// Addresses on the stack of the thread that forked.
+    forked: [usize; 2],
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static STACKS: Guarded<Stacks> = Guarded::new(Stacks {
-    first: ptr::null(),
-    last: ptr::null(),
-    count: 0,
-    bytes: 0,
-    blanks: ptr::null(),
-    chunks: ptr::null(),
-});
+static STACKS: Guarded<Stacks> = Guarded::new(Stacks::NONE);
 
 // SAFETY: the records are valid for ever.
 unsafe impl Send for Stacks {}
 
 impl Forget for Stacks {
     fn forget(&mut self) {
-        unreachable!("the stacks are held across a fork");
+        // The stacks that were kept are lost to the child.
+        *self = Stacks { chunks: self.chunks, ..Stacks::NONE };
     }
 }
 
@@ -113,15 +117,20 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     let size = size.saturating_add(detector::share_of_stack());
     let own = size >= LEAST && !are_executable() && !detector::watches();
     let mut stacks = STACKS.lock();
-    let kept = if own { stacks.find(size, guard) } else { None };
+    let mut kept = if own { stacks.find(size, guard) } else { None };
+    if kept.is_none() && own && stacks.find_left_behind(RECORDS) {
+        kept = stacks.find(size, guard);
+    }
     if let Some(stack) = kept {
         stacks.remove(stack);
         stack.taken.set(true);
+        stack.epoch.set(epoch());
         stack.trimmed.store(false, Ordering::Relaxed);
         return Ok(stack);
     }
     let stack = stacks.blank()?;
     stack.taken.set(true);
+    stack.epoch.set(epoch());
     drop(stacks);
     stack.size.set(size);
     stack.guard.set(guard);
@@ -148,6 +157,7 @@ pub(crate) fn give_back(stack: &'static Stack) {
     let keep = own && (stack.is_trimmed() || stack.is_warmest() || stack.trim_all_but(TOP));
     let mut stacks = STACKS.lock();
     stack.taken.set(false);
+    stacks.find_left_behind(FEW);
     if keep {
         stacks.push_front(stack);
     } else if !own {
@@ -220,6 +230,51 @@ impl Stack {
 }
 
 impl Stacks {
+    const NONE: Self = Stacks {
+        first: ptr::null(),
+        last: ptr::null(),
+        count: 0,
+        bytes: 0,
+        blanks: ptr::null(),
+        chunks: ptr::null(),
+        left_behind: ptr::null(),
+        looked_at: 0,
+        forked: [0; 2],
+    };
+
+    /// In a child of fork: looks at the next records, so many at most, and keeps the stacks of threads that were left
+    /// behind. True if there was one.
+    fn find_left_behind(&mut self, looks: usize) -> bool {
+        let mut found = false;
+        for _ in 0..looks {
+            // SAFETY: records are valid for ever, here and below.
+            let Some(chunk) = (unsafe { self.left_behind.as_ref() }) else { break };
+            self.looked_at += 1;
+            if self.looked_at == RECORDS {
+                self.left_behind = chunk.next.get();
+                self.looked_at = 0;
+                continue;
+            }
+            // SAFETY: inside of the chunk.
+            let stack: &'static Stack = unsafe { &*self.left_behind.add(self.looked_at) };
+            if !stack.taken.get()
+                || stack.epoch.get() == epoch()
+                || self.forked.iter().any(|&address| stack.contains(address))
+            {
+                continue;
+            }
+            stack.taken.set(false);
+            if stack.memory() == 0 {
+                self.push_blank(stack);
+            } else {
+                stack.trimmed.store(false, Ordering::Relaxed);
+                self.push_back(stack);
+            }
+            found = true;
+        }
+        found
+    }
+
     fn find(&self, size: usize, guard: usize) -> Option<&'static Stack> {
         // SAFETY: records are valid for ever, here and below.
         if let Some(warmest) = unsafe { WARMEST.load(Ordering::Acquire).as_ref() }
@@ -347,6 +402,8 @@ fn here() -> usize {
 
 const CHUNK: usize = 16 * 1024;
 const RECORDS: usize = CHUNK / size_of::<Stack>();
+/// How many records are checked in a child of fork when a thread is joined.
+const FEW: usize = 8;
 
 fn map(size: usize, guard: usize) -> Option<usize> {
     look_at_limits();
@@ -453,33 +510,25 @@ pub(crate) unsafe fn let_go() {
     unsafe { STACKS.let_go() };
 }
 
+/// As `let_go`, in a child of fork.
+///
+/// # Safety
+/// As for `Guarded::renew`.
+pub(crate) unsafe fn renew() {
+    // SAFETY: the caller's promise.
+    unsafe { STACKS.renew() };
+}
+
 /// In a child of fork: no thread runs on the stacks but the one that forked.
 pub(crate) fn begin_child() {
+    let mut stacks = STACKS.lock();
     // What pthread knows of the thread lies on its stack, also while it runs on one of the user's.
     // SAFETY: asks only.
-    let mine = [here(), unsafe { libc::pthread_self() } as usize];
-    let mut stacks = STACKS.lock();
-    // SAFETY: records are valid for ever, here and below.
+    stacks.forked = [here(), unsafe { libc::pthread_self() } as usize];
+    stacks.left_behind = stacks.chunks;
+    stacks.looked_at = 0;
+    // SAFETY: records are valid for ever.
     if unsafe { WARMEST.load(Ordering::Relaxed).as_ref() }.is_some_and(|warmest| warmest.taken.get()) {
         WARMEST.store(ptr::null_mut(), Ordering::Relaxed);
-    }
-    let mut chunk = stacks.chunks;
-    while !chunk.is_null() {
-        for index in 1..RECORDS {
-            // SAFETY: inside of the chunk.
-            let stack: &'static Stack = unsafe { &*chunk.add(index) };
-            if !stack.taken.get() || mine.iter().any(|&address| stack.contains(address)) {
-                continue;
-            }
-            stack.taken.set(false);
-            if stack.memory() == 0 {
-                stacks.push_blank(stack);
-            } else {
-                stack.trimmed.store(false, Ordering::Relaxed);
-                stacks.push_back(stack);
-            }
-        }
-        // SAFETY: as above.
-        chunk = unsafe { (*chunk).next.get() };
     }
 }

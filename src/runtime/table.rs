@@ -140,8 +140,13 @@ unsafe impl Send for Rest {}
 
 impl Forget for Rest {
     fn forget(&mut self) {
-        // Only a table of a thread that the child does not have can be left in the middle of a change, and
-        // the child forgets those whole.
+        // Tables of threads that the child does not have are out of its reach.
+    }
+
+    fn forget_change(&mut self) {
+        // Another thread was freeing a local, and took an attribute of the thread that forked. The other attributes are
+        // lost with the map; the cells change by single stores.
+        self.attributes = ptr::null_mut();
     }
 }
 

@@ -33,7 +33,7 @@ unsafe impl Send for Tables {}
 
 impl Forget for Tables {
     fn forget(&mut self) {
-        unreachable!("the tables are held across a fork");
+        // `begin_child` resets the list.
     }
 }
 
@@ -285,6 +285,15 @@ pub(crate) fn hold() {
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
     unsafe { TABLES.let_go() };
+}
+
+/// As `let_go`, in a child of fork.
+///
+/// # Safety
+/// As for `Guarded::renew`.
+pub(crate) unsafe fn renew() {
+    // SAFETY: the caller's promise.
+    unsafe { TABLES.renew() };
 }
 
 /// In a child of fork: the values of the others are left alone, and out of reach.

@@ -1,7 +1,8 @@
 /* Forks: tens of thousands of them while other threads hammer every kind of object. Main forks, and so do
  * workers, timers and foreign threads, in callbacks and with locks held. In each child the forker is the main
  * thread and alone, what it held it holds, what others held is held, who waited is forgotten, and all that is
- * old and all that is new can be used. Some children fork again. No child hangs. */
+ * old and all that is new can be used. Some children fork again. Fork handlers that are older than the library's use
+ * it, too, and take a mutex under which other threads use it. No child hangs. */
 #include "torture.h"
 
 #include <errno.h>
@@ -93,6 +94,7 @@ static void join(threading_thread *thread, const void *result)
 /* --------------------------------------------------------------------------------------------- the hammering */
 
 static atomic_bool stop;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* taken by fork handlers */
 
 static void hammer_locks(struct random *random)
 {
@@ -146,7 +148,7 @@ static void *hammer(void *number)
     struct random random = random_of((uint64_t)(uintptr_t)number + 1000);
     while (!atomic_load(&stop)) {
         struct objects fresh;
-        switch (random_below(&random, 4)) {
+        switch (random_below(&random, 5)) {
         case 0:
             objects_new(&fresh, 1);
             OK(threading_local_set(fresh.local, &fresh));
@@ -157,6 +159,14 @@ static void *hammer(void *number)
             break;
         case 2:
             hammer_others(&random);
+            break;
+        case 3:
+            /* A fork's handler that waits for the mutex stands still for a while then. */
+            if (random_one_in(&random, 100)) {
+                CHECK(pthread_mutex_lock(&mutex) == 0);
+                hammer_threads(&random);
+                CHECK(pthread_mutex_unlock(&mutex) == 0);
+            }
             break;
         default:
             hammer_threads(&random);
@@ -461,6 +471,79 @@ static void check_child(struct forker *forker)
     }
     use(&forker->own, 1);
 }
+
+/* --------------------------------------------------------------------------------------------- older handlers */
+
+static void use_in_handler(int phase)
+{
+    static _Atomic uint64_t count;
+    struct random random = random_of(atomic_fetch_add(&count, 1) * 3 + (uint64_t)phase);
+    threading_thread *thread;
+    threading_timer *timer;
+    struct objects fresh;
+    if (shared == NULL)
+        return;
+    switch (random_below(&random, 12)) {
+    case 0:
+        objects_new(&fresh, 1);
+        OK(threading_local_set(fresh.local, &fresh));
+        OK(threading_barrier_wait(fresh.barrier, NULL));
+        objects_free(&fresh);
+        break;
+    case 1:
+        start(thread = threading_thread_new(return_arg, &fresh));
+        join(thread, &fresh);
+        break;
+    case 2:
+        timer = threading_timer_new(random_one_in(&random, 2) ? 0 : 3600, return_arg, &fresh);
+        OK(threading_timer_start(timer));
+        threading_timer_cancel(timer);
+        OK(threading_thread_join_timeout(threading_timer_thread(timer), LIMIT));
+        OK(threading_timer_free(timer));
+        break;
+    case 3:
+        OK(threading_thread_list_free(threading_enumerate()));
+        CHECK(threading_active_count() >= 1);
+        break;
+    case 4:
+        if (getpid() == torture.pid) { /* children may have freed it */
+            OK(threading_lock_acquire_timeout(hammered.lock, LIMIT));
+            OK(threading_lock_release(hammered.lock));
+        }
+        break;
+    case 5:
+        OK(threading_sleep(MOMENT));
+        break;
+    default:
+        break;
+    }
+}
+
+static void in_prepare(void)
+{
+    use_in_handler(0);
+    CHECK(pthread_mutex_lock(&mutex) == 0);
+}
+
+static void in_parent(void)
+{
+    CHECK(pthread_mutex_unlock(&mutex) == 0);
+    use_in_handler(1);
+}
+
+static void in_child(void)
+{
+    CHECK(pthread_mutex_unlock(&mutex) == 0);
+    use_in_handler(2);
+}
+
+static void register_early(void)
+{
+    pthread_atfork(in_prepare, in_parent, in_child);
+}
+
+/* Called before the constructor of the library. */
+__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = register_early;
 
 /* ------------------------------------------------------------------------------------------------- who forks */
 

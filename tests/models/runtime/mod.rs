@@ -10,11 +10,13 @@
 //!   a read may see; and shuttle, which tries random ones and knows one order of all accesses only;
 //! - [`futex`] is where threads sleep, and the clock that ends their waits;
 //! - [`thread`] is the block that the library keeps for each thread, and the record on which that sleeps;
+//! - [`fork`] is a lock that is held for a fork;
 //! - [`cell`] is data that must never be touched by two threads at once.
 
 pub(crate) mod atomic;
 pub mod cell;
 mod engine;
+pub mod fork;
 pub(crate) mod futex;
 pub(crate) mod thread;
 
@@ -29,4 +31,5 @@ fn reset() {
     thread::reset();
     crate::handle::arena::reset();
     crate::runtime::reset();
+    fork::reset();
 }

@@ -1,0 +1,35 @@
+//! Models of the library's small lock beside a thread that holds it for a fork.
+
+use threading::model::fork::{add, fork, sum};
+use threading::model::{Model, advance, spawn};
+
+#[test]
+fn a_waiter_is_woken_when_the_hold_ends() {
+    Model::new("fork: a waiter is woken when the hold ends").check(|| {
+        let others = [spawn(add), spawn(add)];
+        fork();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(sum(), 2);
+    });
+}
+
+#[test]
+fn two_holds_and_a_waiter_take_turns() {
+    Model::new("fork: two holds and a waiter take turns").preemptions(2).check(|| {
+        let others = [spawn(add), spawn(fork)];
+        fork();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(sum(), 1);
+    });
+}
+
+#[test]
+fn a_waiter_takes_the_lock_when_a_hold_lasts_too_long() {
+    Model::new("fork: a waiter takes the lock when a hold lasts too long").check(|| {
+        let others = [spawn(add), spawn(|| advance(1_000_000_000))];
+        fork();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        add();
+        assert_eq!(sum(), 2);
+    });
+}
