@@ -664,7 +664,8 @@ size_t threading_stack_size(void);
 /**
  * Sets the size of the stacks of threads that are started from now on.
  *
- * A size of a thread's own, by threading_thread_set_stack_size(), goes before it.
+ * A size of a thread's own, by threading_thread_set_stack_size(), goes before it. Where the program has
+ * much static thread-local storage, which lies on each stack, the stacks are larger by that.
  *
  * \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is the
  *         system's default
@@ -861,8 +862,9 @@ threading_status threading_thread_free(threading_thread *thread);
 /**
  * Names a thread, at any time.
  *
- * The name is copied. The system's tools show 15 bytes of it, cut at a character, except for main and
- * for timers, whose system names stay as they are.
+ * The name is copied. The former one is freed, unless threading_thread_name() has returned it. The
+ * system's tools show 15 bytes of the name, cut at a character, except for main and for timers, whose
+ * system names stay as they are.
  *
  * \param thread the thread
  * \param name the name, in UTF-8
@@ -915,7 +917,8 @@ bool threading_thread_is_daemon(threading_thread *thread);
  *
  * \param thread the thread
  * \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is that
- *         of threading_set_stack_size()
+ *         of threading_set_stack_size(). Where the program has much static thread-local storage, which
+ *         lies on each stack, the stack is larger by that
  * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when it is too small;
  *         THREADING_ERR_ALREADY_STARTED
  *
@@ -994,7 +997,8 @@ threading_status threading_thread_start(threading_thread *thread);
  * Waits until a thread has ended.
  *
  * It may be called any number of times, and by any number of threads. It waits for the end of the
- * system's thread: the destructors of pthread keys and of C++'s thread_local have run. Of a timer it
+ * system's thread: the destructors of pthread keys and of C++'s thread_local have run. The system's
+ * thread is detached: pthread_join() and pthread_detach() refuse it with EINVAL. Of a timer it
  * waits for the end of its function, or its cancel; of main, for the shutdown that the process's exit
  * begins with.
  *

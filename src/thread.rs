@@ -14,7 +14,7 @@ use crate::handle::{Handle, Kind};
 use crate::park;
 use crate::per_thread;
 use crate::runtime::life::{
-    ALIVE, DAEMON, DUMMY, Destructor, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
+    ALIVE, DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
 };
 use crate::runtime::{end, exit, identity, name, pending, registry, stacks, system};
 use crate::time::{Deadline, Timeout};
@@ -84,7 +84,8 @@ extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
         contain(|| {
             thread.set_result(result);
             thread.destroy_arg();
-        })
+        });
+        contain(end::announce_if_unarmed);
     });
     result
 }
@@ -93,9 +94,11 @@ fn begin(thread: &'static Thread) {
     inject(Place::Entry);
     identity::become_ident(thread.ident());
     per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
-    thread.set_native_id(identity::native_id() as u32);
-    // If that fails, the values of its locals are not destroyed; the thread ends all the same.
-    let _ = end::arm();
+    thread.tell_number_and_end();
+    if end::arm().is_err() {
+        // The values of its locals are not destroyed; its end is still noticed.
+        thread.begin_unannounced();
+    }
     name::show(thread);
 }
 
@@ -182,9 +185,6 @@ impl Handle<Thread> {
             if thread.ident() == identity::ident() {
                 return Err(Error::JoinSelf);
             }
-            if thread.is_over() {
-                return Ok(true);
-            }
             thread.join(timeout.deadline())
         })
     }
@@ -203,7 +203,7 @@ impl Handle<Thread> {
     pub fn native_id(self) -> Result<u64> {
         self.pinned(|thread| {
             thread.wait_while(STARTING, Deadline::NEVER);
-            let comes = !matches!(thread.state(), NEW | OVER) && !thread.is(MAIN | DUMMY | TIMER);
+            let comes = !matches!(thread.state(), NEW | GONE | OVER) && !thread.is(MAIN | DUMMY | TIMER);
             Ok(u64::from(if comes { thread.await_native_id() } else { thread.native_id() }))
         })
     }
@@ -250,12 +250,21 @@ pub(crate) fn prepare_start() -> Result<()> {
     end::key()?;
     // If the caller is main and leaves by pthread_exit, the process waits for the thread.
     let _ = end::arm();
-    registry::look_after_ended();
+    registry::reap_some();
     Ok(())
 }
 
 fn launch_system_thread(thread: &'static Thread) -> Result<()> {
     let size = thread.extra();
+    let started = try_system_thread(thread, size);
+    if started.is_ok() || !registry::reap_all() {
+        return started;
+    }
+    // What threads that have ended had is there again.
+    try_system_thread(thread, size)
+}
+
+fn try_system_thread(thread: &'static Thread, size: usize) -> Result<()> {
     let stack = stacks::take(if size == 0 { stack_size() } else { size })?;
     // Before it runs: it may end before this call does.
     thread.set_stack(stack);

@@ -574,8 +574,26 @@ static int hammering_daemons(void)
     return 9;
 }
 
+/* A worker in the style of older code for pthread. */
+static void *work_detached(void *arg)
+{
+    (void)pthread_detach(pthread_self());
+    return work(arg);
+}
+
+static int main_returns_beside_a_detached_worker(void)
+{
+    go = event_new();
+    start_worker(work_detached, 0);
+    CHECK_INT(atexit(let_go), 0);
+    say("main returns");
+    return 7;
+}
+
 static const struct scenario scenarios[] = {
     {"a return from main waits for threads", main_returns, 7, "main returns\nworker done\n", 0},
+    {"exit waits for a thread that detaches itself", main_returns_beside_a_detached_worker, 7,
+     "main returns\nworker done\n", 0},
     {"exit in main waits for threads", main_exits, 3, "main returns\nworker done\n", 0},
     {"exit waits for a pending timer, unless it is a daemon or cancelled", timer_pending, 0,
      "main returns\nworker done\n", 0},

@@ -203,6 +203,80 @@ static void names_stay_readable(void)
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
+/* A thread that names itself for each job: names that no caller has asked for cost nothing afterwards. */
+static void many_names(void)
+{
+    enum { NAMES = 100000, ASKED = 5000 };
+    static const char *asked[ASKED];
+    threading_thread *thread = thread_new(NULL, NULL);
+    char name[256];
+    for (int i = 0; i < test_many(NAMES); i++) {
+        snprintf(name, sizeof name, "%0200d", i);
+        CHECK_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
+    }
+    CHECK_STR(threading_thread_name(thread), name);
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < ASKED; i++) {
+            snprintf(name, sizeof name, "asked %d", i);
+            CHECK_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
+            if (round == 0)
+                asked[i] = threading_thread_name(thread);
+            CHECK_STATUS(threading_thread_set_name(thread, "between"), THREADING_OK);
+            CHECK_STR(asked[i], name);
+            CHECK_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
+            CHECK_PTR(threading_thread_name(thread), asked[i]);
+        }
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+}
+
+/* One thread is renamed by several, and asked for its name by others, all of the time. */
+static struct {
+    threading_thread *thread;
+    atomic_bool done;
+} renamed;
+
+static void *rename_all_the_time(void *arg)
+{
+    char name[64];
+    for (int i = 0; !atomic_load(&renamed.done); i++) {
+        snprintf(name, sizeof name, "%s %d", (char *)arg, i % 1000);
+        CHECK_STATUS(threading_thread_set_name(renamed.thread, name), THREADING_OK);
+    }
+    return arg;
+}
+
+static void *ask_all_the_time(void *arg)
+{
+    const char *kept[64] = {NULL};
+    char copies[64][64];
+    for (int i = 0; !atomic_load(&renamed.done); i++) {
+        int at = i % 64;
+        if (kept[at] != NULL)
+            CHECK_STR(kept[at], copies[at]);
+        kept[at] = threading_thread_name(renamed.thread);
+        snprintf(copies[at], sizeof copies[at], "%s", kept[at]);
+        CHECK(strncmp(kept[at], "one ", 4) == 0 || strncmp(kept[at], "other ", 6) == 0
+              || strncmp(kept[at], "Thread-", 7) == 0);
+    }
+    return arg;
+}
+
+static void renamed_while_asked(void)
+{
+    threading_thread *threads[4];
+    renamed.thread = thread_new(NULL, NULL);
+    atomic_store(&renamed.done, false);
+    threads[0] = spawn(rename_all_the_time, "one");
+    threads[1] = spawn(rename_all_the_time, "other");
+    threads[2] = spawn(ask_all_the_time, NULL);
+    threads[3] = spawn(ask_all_the_time, NULL);
+    nap(0.3);
+    atomic_store(&renamed.done, true);
+    for (int i = 0; i < 4; i++)
+        join(threads[i]);
+    CHECK_STATUS(threading_thread_free(renamed.thread), THREADING_OK);
+}
+
 #if !defined(__linux__)
 static const char linux_only[] = "how the system tells a thread's name is known here for Linux only";
 #else
@@ -1022,6 +1096,8 @@ static const struct test_case cases[] = {
     {"a name that is no UTF-8 is refused and changes nothing", names_must_be_utf8},
     {"what name returned stays readable, each name kept once", names_stay_readable},
     {"a thread may be named while it is freed", named_while_freed},
+    {"names that no caller has asked for do not pile up, and the others are found at any number", many_names},
+    {"a thread may be renamed by several while others ask for its name", renamed_while_asked},
     {"the system's name follows, cut to 15 bytes at a character, but not main's", system_names},
     {"so does that of a Dummy", system_name_of_a_dummy},
     {"daemon is inherited from the creator, unless that is foreign", daemons},

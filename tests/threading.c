@@ -1,6 +1,16 @@
 /* The module: version, statuses, the last error, who runs, idents, stack size, sleep, excepthook. */
 #include "test.h"
 
+#if defined(__linux__) && defined(__x86_64__)
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#endif
+
 static threading_event *event_new(void)
 {
     threading_event *event = threading_event_new();
@@ -229,6 +239,7 @@ static void dummies(void)
 
 static pthread_key_t key;
 static atomic_int keys_destroyed;
+static threading_event *late_event;
 
 static void ask_again(void *arg)
 {
@@ -255,6 +266,134 @@ static void current_in_destructors(void)
     CHECK_INT(threading_active_count(), 1);
     CHECK_INT(pthread_key_delete(key), 0);
 }
+
+/* Foreign threads that first ask who they are during their end: in one of the rounds of destructors. */
+static pthread_key_t late_key;
+
+struct late {
+    int round, asks_in;
+};
+
+static void ask_late(void *arg)
+{
+    struct late *late = arg;
+    if (++late->round == late->asks_in)
+        CHECK(threading_current_thread() != NULL);
+    if (late->round < 4)
+        CHECK_INT(pthread_setspecific(late_key, late), 0);
+}
+
+static void *end_late(void *arg)
+{
+    CHECK_INT(pthread_setspecific(late_key, arg), 0);
+    return arg;
+}
+
+static void *be_counted(void *arg)
+{
+    CHECK(threading_current_thread() != NULL);
+    CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(late_event, TEST_LIMIT), THREADING_OK);
+    return arg;
+}
+
+static bool one_is_left(void *wanted)
+{
+    return threading_active_count() == *(size_t *)wanted;
+}
+
+static void late_dummies(void)
+{
+    enum { LIVING = 40 };
+    pthread_t living[LIVING];
+    threading_semaphore *semaphore = threading_semaphore_new(0);
+    size_t wanted = 1;
+    late_event = threading_event_new();
+    CHECK(semaphore != NULL && late_event != NULL);
+    CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
+    for (int living_ones = 0; living_ones < 2; living_ones++) {
+        for (int round = 1; round <= 4; round++) {
+            struct late late = {0, round};
+            join_foreign(spawn_foreign(end_late, &late));
+            CHECK_INT(late.round, 4);
+            wait_until(one_is_left, &wanted);
+            CHECK_INT(threading_active_count(), wanted);
+        }
+        for (int i = 0; i < LIVING && living_ones == 0; i++) {
+            living[i] = spawn_foreign(be_counted, semaphore);
+            CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
+            CHECK_INT(threading_active_count(), ++wanted);
+        }
+    }
+    CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
+    for (int i = 0; i < LIVING; i++)
+        join_foreign(living[i]);
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_INT(pthread_key_delete(late_key), 0);
+    CHECK_STATUS(threading_event_free(late_event), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+}
+
+#if defined(__linux__) && defined(__x86_64__)
+/* A sandbox in which tgkill fails, by which the kernel says that a thread is gone. */
+static void refuse_tgkill(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {(unsigned short)TEST_COUNT(filter), filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(77);
+}
+
+static void *stay_the_same(void *arg)
+{
+    threading_thread *self = threading_current_thread();
+    CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(late_event, TEST_LIMIT), THREADING_OK);
+    CHECK_PTR(threading_current_thread(), self);
+    CHECK(threading_thread_name(self) != NULL && threading_thread_is_alive(self));
+    return arg;
+}
+
+static void dummies_in_a_sandbox(void)
+{
+    int status;
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        threading_semaphore *semaphore = threading_semaphore_new(0);
+        struct late late = {0, 4};
+        pthread_t foreign;
+        size_t wanted = 2;
+        late_event = threading_event_new();
+        refuse_tgkill();
+        foreign = spawn_foreign(stay_the_same, semaphore);
+        CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
+        for (int i = 0; i < 3; i++)
+            CHECK_INT(threading_active_count(), 2);
+        CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
+        join_foreign(spawn_foreign(end_late, &late));
+        wait_until(one_is_left, &wanted);
+        CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
+        join_foreign(foreign);
+        CHECK_INT(threading_active_count(), 1);
+        _exit(0);
+    }
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        SKIP("the system has no filters of system calls");
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+#else
+static void dummies_in_a_sandbox(void)
+{
+    SKIP("how the kernel is asked is known here for one machine only");
+}
+#endif
 
 /* ---------------------------------------------------------------------------------------------- enumerate */
 
@@ -539,6 +678,8 @@ static const struct test_case cases[] = {
     {"the main thread is the process's first, for every thread", main_thread_is_the_first},
     {"a foreign thread becomes a Dummy when it asks who it is, until it ends", dummies},
     {"the current thread stays the same in the destructors of pthread_key", current_in_destructors},
+    {"a thread that becomes a Dummy during its end counts no longer than it lives", late_dummies},
+    {"a Dummy is not dropped where the system does not say whether its thread lives", dummies_in_a_sandbox},
     {"enumerate lists main and then the others in the order of their start, and keeps them", enumerate_order},
     {"a thread counts from start to join", alive_from_start_to_join},
     {"idents are never 0 and never reused, native ids are the kernel's", idents},

@@ -87,8 +87,9 @@ pub extern "C" fn threading_thread_free(thread: *mut threading_thread) -> thread
 
 /// Names a thread, at any time.
 ///
-/// The name is copied. The system's tools show 15 bytes of it, cut at a character, except for main and
-/// for timers, whose system names stay as they are.
+/// The name is copied. The former one is freed, unless threading_thread_name() has returned it. The
+/// system's tools show 15 bytes of the name, cut at a character, except for main and for timers, whose
+/// system names stay as they are.
 ///
 /// \param thread the thread
 /// \param name the name, in UTF-8
@@ -155,7 +156,8 @@ pub extern "C" fn threading_thread_is_daemon(thread: *mut threading_thread) -> b
 ///
 /// \param thread the thread
 /// \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is that
-///         of threading_set_stack_size()
+///         of threading_set_stack_size(). Where the program has much static thread-local storage, which
+///         lies on each stack, the stack is larger by that
 /// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when it is too small;
 ///         THREADING_ERR_ALREADY_STARTED
 ///
@@ -257,7 +259,8 @@ pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threa
 /// Waits until a thread has ended.
 ///
 /// It may be called any number of times, and by any number of threads. It waits for the end of the
-/// system's thread: the destructors of pthread keys and of C++'s thread_local have run. Of a timer it
+/// system's thread: the destructors of pthread keys and of C++'s thread_local have run. The system's
+/// thread is detached: pthread_join() and pthread_detach() refuse it with EINVAL. Of a timer it
 /// waits for the end of its function, or its cancel; of main, for the shutdown that the process's exit
 /// begins with.
 ///

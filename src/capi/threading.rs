@@ -195,7 +195,8 @@ pub extern "C" fn threading_stack_size() -> usize {
 
 /// Sets the size of the stacks of threads that are started from now on.
 ///
-/// A size of a thread's own, by threading_thread_set_stack_size(), goes before it.
+/// A size of a thread's own, by threading_thread_set_stack_size(), goes before it. Where the program has
+/// much static thread-local storage, which lies on each stack, the stacks are larger by that.
 ///
 /// \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is the
 ///         system's default

@@ -101,6 +101,9 @@ fn begin_round() {
     if rounds == LAST {
         retire();
     }
+    if rounds == ARMED + 1 {
+        unseen(|| contain(note_end_of_dummy));
+    }
     unseen(|| end_round(rounds));
 }
 
@@ -153,6 +156,13 @@ fn end_round(rounds: u32) {
     contain(tell_end);
 }
 
+/// The first round of a dummy. If it has become one in the midst of its end, the last round may never come.
+fn note_end_of_dummy() {
+    if let Some(dummy) = current().filter(|thread| thread.is(DUMMY)) {
+        registry::dummy_ends(dummy);
+    }
+}
+
 fn tell_end() {
     match current() {
         Some(dummy) if dummy.is(DUMMY) => {
@@ -162,13 +172,25 @@ fn tell_end() {
             dummy.handle().let_go();
         }
         Some(thread) if !thread.is(MAIN) => {
-            if !thread.is(TIMER) {
-                // SAFETY: one that was started, and neither main nor a dummy nor a timer's.
-                unsafe { thread.stack() }.trim();
+            if thread.is(TIMER) {
+                registry::ended(thread, 0);
+                return;
             }
-            registry::ended(thread);
+            // SAFETY: one that was started, and neither main nor a dummy nor a timer's.
+            let stack = unsafe { thread.stack() };
+            stack.trim();
+            registry::ended(thread, stack.kept_size());
+            thread.begin_exit();
         }
         _ => {}
+    }
+}
+
+/// The calling thread has returned from its run. If its end could not be announced when it began, it is announced
+/// now, or told here and now.
+pub(crate) fn announce_if_unarmed() {
+    if per_thread::with(|mine| mine.end_rounds.get()) == 0 && arm().is_err() {
+        tell_end();
     }
 }
 

@@ -2,24 +2,52 @@
 //!
 //! # State (`state`, slept on by those who join)
 //!
+//! The three low bits are the station:
+//!
 //! | from | to | by | ordering |
 //! |---|---|---|---|
 //! | `NEW` | `STARTING` | start, under the registry's guard; the winner alone goes on | acquire and release |
 //! | `STARTING` | `NEW` | start, when the system refuses, under the registry's guard | release |
 //! | `STARTING` | `ALIVE` | start, when the system's thread exists, or the timer is pending | release |
 //! | `NEW` | `ALIVE` | a timer's own start, under the registry's guard; main and dummies, when they are made | release |
-//! | `ALIVE` | `REAPING` | whoever waits for the end of the system's thread; one at a time | acquire |
-//! | `REAPING` | `ALIVE` | the same, when its time ran out | release |
-//! | `REAPING` | `OVER` | the same, when the system's thread has ended | release |
+//! | `STARTING`, `ALIVE` | `EXITING` | the thread in its last destructor | acquire and release |
+//! | `EXITING`, and `STARTING` or `ALIVE` if the end was not announced | `GONE`, which is 0 | the kernel, when the thread has run its last instruction; it wakes one sleeper | as a system call |
+//! | `STARTING`, `ALIVE` | `JOINABLE` | the thread in its last destructor, where the kernel does not clear the word; at its begin, if its end cannot be announced either | acquire and release |
+//! | `JOINABLE` | `POLLING` | a caller that asks whether the thread is gone; no caller waits in this state | acquire and release |
+//! | `POLLING` | `JOINABLE` | the same caller, when the thread is not gone | release |
+//! | `POLLING` | `OVER` | the same caller, when it is | release |
+//! | `GONE` | `OVER` | a caller that reclaims the stack and the entry; one succeeds | acquire and release |
+//! | `ALIVE`, `JOINABLE` | `POLLING` | the process's exit before a race detector's eyes, for good | acquire and release |
 //! | `ALIVE` | `OVER` | a timer's end, under the registry's guard; main's, at the shutdown; a dummy's | release |
 //! | any but `NEW` | `OVER` | in a child of fork, the first caller that frees a thread which was left behind (`settle`) | release |
 //!
 //! In a child of fork, a thread of the parent's counts as `OVER` as long as its word says otherwise: see `state`.
 //!
-//! Joiners read `OVER` with acquire: whatever the thread did happens before. A change that nobody watches need
-//! not wake anybody. Watchers announce themselves under the registry's guard, so that a change under that
-//! guard (`change_guarded`) knows of them by it; the other changes are sequentially consistent for that: see
-//! `tell_watchers`.
+//! A thread has ended when its word is `GONE` or `OVER`: every caller reads that for itself, and none waits for
+//! another one. The caller that changes `GONE` to `OVER` then releases the stack, the
+//! entry in the registry and the thread's reference to itself.
+//!
+//! The kernel clears the word of threads that have a stack of this library's; they ask for it when they begin, and are
+//! detached for pthread. Before a race detector's eyes, which see the end of a thread in `pthread_join` only, and where
+//! the kernel refuses that, a thread becomes `JOINABLE` instead, and its joiners ask in pauses of [`SHORTEST_PAUSE`] to
+//! [`LONGEST_PAUSE`] from its last destructor on.
+//!
+//! Above the station, for threads with a system thread:
+//!
+//! | bit | meaning | who sets it |
+//! |---|---|---|
+//! | `JOINED` | a caller sleeps, or has slept, until the thread is gone | the first joiner |
+//! | `SEVERAL` | another one, too | the others, before they sleep |
+//!
+//! The kernel wakes one sleeper only. So a caller sleeps without pauses as long as the thread is not `EXITING`, or
+//! as long as it is the only one. With the change to `EXITING` the thread wakes all if there are several, and who
+//! comes later wakes the first: from then on all of them sleep in pauses, and the one that the kernel wakes wakes
+//! the others.
+//!
+//! Joiners read `GONE` and `OVER` with acquire: whatever the thread did happens before. A change that no thread watches
+//! wakes none. A caller that waits for another change, or for the end of main or a timer, sets `WATCHED` under the
+//! registry's guard, so that a change under that guard (`change_guarded`) knows of it; the other changes
+//! are sequentially consistent for that: see `tell_watchers`.
 //!
 //! `flags` say what it is and what has happened; each is set once, by the one named with it, with release.
 //!
@@ -32,12 +60,14 @@ use core::ffi::c_void;
 use core::ptr;
 
 use super::stacks::{self, Stack};
+use super::system::Joined;
 use super::{identity, pending, registry, system};
 use crate::detector::{self, happens_after, happens_before};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::park;
+use crate::per_thread;
 use crate::time::Deadline;
 
 /// What a thread or a timer runs.
@@ -47,11 +77,26 @@ pub type Run = unsafe extern "C-unwind" fn(thread: *mut c_void, arg: *mut c_void
 /// Releases an argument or a value.
 pub type Destructor = unsafe extern "C-unwind" fn(value: *mut c_void);
 
-pub(crate) const NEW: u32 = 0;
-pub(crate) const STARTING: u32 = 1;
-pub(crate) const ALIVE: u32 = 2;
-pub(crate) const REAPING: u32 = 3;
-pub(crate) const OVER: u32 = 4;
+/// Written by the kernel.
+pub(crate) const GONE: u32 = 0;
+pub(crate) const NEW: u32 = 1;
+pub(crate) const STARTING: u32 = 2;
+pub(crate) const ALIVE: u32 = 3;
+pub(crate) const EXITING: u32 = 4;
+pub(crate) const JOINABLE: u32 = 5;
+const POLLING: u32 = 6;
+pub(crate) const OVER: u32 = 7;
+/// The bits of the station.
+const STATION: u32 = 7;
+/// A caller sleeps, or has slept, until the thread is gone.
+const JOINED: u32 = 8;
+/// Another one, too.
+const SEVERAL: u32 = 16;
+
+/// How long a joiner sleeps before it looks again, where it may not be woken, in nanoseconds: the first time, and at
+/// most.
+const SHORTEST_PAUSE: u64 = 50_000;
+const LONGEST_PAUSE: u64 = 5_000_000;
 
 /// Does not keep the process from ending. Set up before start.
 pub(crate) const DAEMON: u32 = 1;
@@ -77,6 +122,10 @@ const WATCHED: u32 = 1024;
 const DESTROYED: u32 = 2048;
 /// Somebody has asked for the number of its default name. By whoever does, under the registry's guard.
 pub(super) const ASKED: u32 = 4096;
+/// The kernel does not clear its state when it is gone. By the thread, at its begin.
+const UNTOLD: u32 = 16384;
+/// A dummy whose thread has begun to end. By the thread, under the registry's guard.
+pub(super) const ENDING: u32 = 8192;
 /// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
 
@@ -203,9 +252,10 @@ impl Thread {
         Handle::of(self)
     }
 
+    /// The station.
     #[inline(always)]
     pub(crate) fn state(&self) -> u32 {
-        let state = self.state.load(Ordering::Acquire);
+        let state = self.state.load(Ordering::Acquire) & STATION;
         if identity::is_child() { self.state_in_child(state) } else { state }
     }
 
@@ -226,7 +276,7 @@ impl Thread {
         if !self.is_left_behind() {
             return;
         }
-        let state = self.state.load(Ordering::Acquire);
+        let state = self.state.load(Ordering::Acquire) & STATION;
         if state == NEW || !self.end() {
             return;
         }
@@ -256,13 +306,34 @@ impl Thread {
         before & flag != 0
     }
 
+    /// Changes the station as `change` says, unless that is `None`; the former word then.
+    fn change(&self, change: impl Fn(u32) -> Option<u32>) -> Option<u32> {
+        let mut word = self.state.load(Ordering::Acquire);
+        loop {
+            let changed = word & !STATION | change(word & STATION)?;
+            match self.state.compare_exchange_weak(word, changed, Ordering::SeqCst, Ordering::Acquire) {
+                Ok(_) => return Some(word),
+                Err(now) => word = now,
+            }
+        }
+    }
+
     /// From one state to another, waking those who wait for that; false if it was in a third one.
     pub(crate) fn go(&self, from: u32, to: u32) -> bool {
-        let gone = self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::Acquire).is_ok();
-        if gone && to != STARTING && to != REAPING {
+        let former = self.change(|station| (station == from).then_some(to));
+        if former.is_some() && to != STARTING {
             self.tell_watchers();
         }
-        gone
+        former.is_some()
+    }
+
+    /// A start was refused, after which the thread can be started again. Under the registry's guard.
+    pub(super) fn go_back_to_new(&self) {
+        let word = self.state.swap(NEW, Ordering::SeqCst);
+        self.tell_watchers();
+        if word & JOINED != 0 {
+            self.wake_joiners();
+        }
     }
 
     /// Either the watcher's mark is seen here, or the watcher, looking after it has made the mark, sees the
@@ -276,7 +347,7 @@ impl Thread {
     /// Its life is over, wherever it was; true for the one call that ends it.
     pub(crate) fn end(&self) -> bool {
         happens_before(self);
-        let ended = self.state.swap(OVER, Ordering::SeqCst) != OVER;
+        let ended = self.state.swap(OVER, Ordering::SeqCst) & STATION != OVER;
         self.tell_watchers();
         ended
     }
@@ -300,12 +371,15 @@ impl Thread {
             return true;
         }
         registry::guarded(|| self.flags.fetch_or(WATCHED, Ordering::SeqCst));
-        while self.state() == state {
-            if !park::wait(&self.state, state, deadline) {
+        loop {
+            let word = self.state.load(Ordering::Acquire);
+            if word & STATION != state {
+                return true;
+            }
+            if !park::wait(&self.state, word, deadline) {
                 return self.state() != state;
             }
         }
-        true
     }
 
     pub(crate) fn ident(&self) -> u64 {
@@ -362,6 +436,12 @@ impl Thread {
     pub(super) unsafe fn stack(&self) -> &'static Stack {
         // SAFETY: `set_stack` stored it; records of stacks are valid for ever.
         unsafe { &*(self.extra() as *const Stack) }
+    }
+
+    /// Of a thread that has ended: the size of its stack, as `Stack::kept_size` says; 0 for others.
+    pub(super) fn ended_stack_size(&self) -> usize {
+        // SAFETY: a thread with a system thread that has ended had a stack.
+        if self.has_system_thread() { unsafe { self.stack() }.kept_size() } else { 0 }
     }
 
     pub(crate) fn arg(&self) -> *mut c_void {
@@ -432,18 +512,23 @@ impl Thread {
         }
     }
 
+    /// Whether it has a system thread of its own, once it has been started.
+    pub(super) fn has_system_thread(&self) -> bool {
+        !self.is(MAIN | TIMER | DUMMY)
+    }
+
     /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned
     /// the slot.
     pub(crate) fn join(&'static self, deadline: Deadline) -> Result<bool> {
-        let has_system_thread = !self.is(MAIN | TIMER | DUMMY);
+        if self.state() == OVER {
+            return Ok(self.is_over());
+        }
+        if self.has_system_thread() {
+            return self.join_system_thread(deadline);
+        }
         loop {
             match self.state() {
                 OVER => return Ok(self.is_over()),
-                ALIVE if has_system_thread => {
-                    if self.go(ALIVE, REAPING) {
-                        return self.reap(|stack| self.join_system_thread(stack, deadline));
-                    }
-                }
                 // Waited for in the state that was looked at: had it been read anew, it could be the last.
                 state => {
                     if !self.wait_while(state, deadline) {
@@ -454,75 +539,209 @@ impl Thread {
         }
     }
 
+    fn join_system_thread(&'static self, deadline: Deadline) -> Result<bool> {
+        let _joins = if deadline == Deadline::NEVER { Joins::begin(self)? } else { Joins(None) };
+        let mut pause = Pause(SHORTEST_PAUSE);
+        let (mut is_first, mut are_several) = (false, false);
+        loop {
+            let word = self.state.load(Ordering::Acquire);
+            match word & STATION {
+                GONE | OVER => {
+                    if are_several {
+                        self.wake_joiners();
+                    }
+                    if word & STATION == GONE {
+                        self.reclaim_if_gone();
+                    }
+                    return Ok(self.is_over());
+                }
+                NEW => return Err(Error::NotStarted),
+                JOINABLE if self.poll()? => continue,
+                POLLING if self.seems_gone() => return Ok(true),
+                _ => {}
+            }
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+            let station = word & STATION;
+            if matches!(station, JOINABLE | POLLING) {
+                self.sleep_until_gone(word, pause.next(deadline));
+                continue;
+            }
+            let mark = if is_first || word & JOINED == 0 { JOINED } else { SEVERAL };
+            let marked = word | mark;
+            if marked != word {
+                if self.state.compare_exchange(word, marked, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+                    continue;
+                }
+                is_first |= mark == JOINED;
+                if mark == SEVERAL && station == EXITING {
+                    // The first one sleeps without pauses, and the kernel may wake the calling thread instead of it.
+                    self.wake_joiners();
+                }
+            }
+            are_several = marked & SEVERAL != 0;
+            let in_pauses = station == EXITING && are_several;
+            self.sleep_until_gone(marked, if in_pauses { pause.next(deadline) } else { deadline });
+        }
+    }
+
+    /// Sleeps as long as the word of a thread with a system thread is this one.
+    fn sleep_until_gone(&self, word: u32, until: Deadline) {
+        // Race detectors let signals in between two slices of a wait; before their eyes the kernel clears no word.
+        if detector::watches() {
+            park::wait(&self.state, word, until);
+        } else {
+            system::wait_shared(&self.state, word, until);
+        }
+    }
+
+    fn wake_joiners(&self) {
+        if detector::watches() {
+            park::wake_all(&self.state);
+        } else {
+            system::wake_shared(&self.state);
+        }
+    }
+
+    /// By the thread itself, at its begin: has the kernel clear the word at its end, if the thread has a stack of this
+    /// library's.
+    pub(crate) fn tell_number_and_end(&self) {
+        // SAFETY: only threads with a system thread come here.
+        let is_ours = unsafe { self.stack() }.place().is_some();
+        let mut id = if is_ours { system::tell_end_to(&self.state) } else { 0 };
+        if id == 0 {
+            self.mark(UNTOLD, true);
+            id = identity::native_id() as u32;
+        }
+        self.set_native_id(id);
+    }
+
+    /// By the thread itself, in its last destructor, after its entry has moved to the list of those that have ended.
+    pub(super) fn begin_exit(&'static self) {
+        // SAFETY: only threads with a system thread come here.
+        let stack = unsafe { self.stack() };
+        stack.joins.store(ptr::null_mut(), Ordering::Relaxed);
+        if stack.place().is_some() && !self.is(RETURNED) {
+            self.set_result(system::exit_value());
+        }
+        self.leave_alive(if self.is(UNTOLD) { JOINABLE } else { EXITING });
+    }
+
+    /// By the thread itself, at its begin: its end will not be announced.
+    pub(crate) fn begin_unannounced(&self) {
+        if self.is(UNTOLD) {
+            self.leave_alive(JOINABLE);
+        }
+    }
+
+    fn leave_alive(&self, to: u32) {
+        let former = self.change(|station| matches!(station, STARTING | ALIVE).then_some(to));
+        if let Some(word) = former {
+            if word & SEVERAL != 0 || to == JOINABLE && word & JOINED != 0 {
+                self.wake_joiners();
+            }
+            self.tell_watchers();
+        }
+    }
+
     /// Whether the thread has ended; does not wait.
     pub(crate) fn has_ended(&'static self) -> bool {
-        let may_reap = self.state() == ALIVE && self.is(ENDED) && !self.is(MAIN | TIMER | DUMMY);
-        if may_reap && self.go(ALIVE, REAPING) {
-            return self.reap(|stack| self.try_join_system_thread(stack)).unwrap_or(false);
+        match self.state() {
+            GONE | OVER => self.is_over(),
+            JOINABLE => self.poll().unwrap_or(false),
+            POLLING => self.seems_gone(),
+            _ => false,
         }
-        self.is_over()
     }
 
     /// Whether its life is over; whatever it did happens before.
     pub(crate) fn is_over(&self) -> bool {
-        let over = self.state() == OVER;
+        let over = matches!(self.state(), GONE | OVER);
         if over {
             happens_after(self);
         }
         over
     }
 
+    /// While another caller asks pthread: whether the thread is gone, and its result known.
+    fn seems_gone(&self) -> bool {
+        !detector::watches()
+            && self.is(RETURNED)
+            && self.native_id() != 0
+            && !system::has_thread(self.native_id())
+    }
+
+    /// Asks pthread whether a thread that is `JOINABLE` is gone, and if so, reclaims what it had. False if it is
+    /// not, or if another caller asks.
+    pub(super) fn poll(&'static self) -> Result<bool> {
+        let claimed = self.change(|station| (station == JOINABLE).then_some(POLLING));
+        if claimed.is_none() {
+            return Ok(self.is_over());
+        }
+        // SAFETY: only threads with a system thread come here.
+        let stack = unsafe { self.stack() };
+        let result = match self.try_join_system_thread(stack) {
+            Joined::Ended(result) => result,
+            Joined::Gone => ptr::null_mut(),
+            Joined::NotYet => {
+                self.change(|station| (station == POLLING).then_some(JOINABLE));
+                return Ok(false);
+            }
+        };
+        if !self.is(RETURNED) {
+            self.set_result(result);
+        }
+        registry::remove(self);
+        let had_joiners = self.state.load(Ordering::Relaxed) & JOINED != 0;
+        self.end();
+        if had_joiners {
+            self.wake_joiners();
+        }
+        stacks::give_back(stack);
+        // What the thread had of itself while it ran.
+        self.handle().let_go();
+        Ok(true)
+    }
+
     /// Race detectors see a thread end in `pthread_join` alone, which knows no time limit: before their eyes it is
     /// called when the thread is gone.
-    fn join_system_thread(&self, stack: &Stack, deadline: Deadline) -> Result<Option<*mut c_void>> {
-        if detector::watches() && deadline != Deadline::NEVER {
-            const NAP: u64 = 1_000_000;
-            let native_id = self.await_native_id();
-            let nobody = AtomicU32::new(0);
-            while system::has_thread(native_id) {
-                if deadline.has_passed() {
-                    return Ok(None);
-                }
-                park::wait(&nobody, 0, deadline.min(Deadline::now().after(NAP)));
-            }
-            return system::join(stack, Deadline::NEVER);
+    fn try_join_system_thread(&self, stack: &Stack) -> Joined {
+        // It has had a number since it began; a thread whose end is not announced may be about to get it.
+        let id = self.native_id();
+        if id == 0 || system::has_thread(id) {
+            Joined::NotYet
+        } else if stack.place().is_some() {
+            Joined::Gone
+        } else {
+            system::join(stack)
         }
-        system::join(stack, deadline)
     }
 
-    fn try_join_system_thread(&self, stack: &Stack) -> Result<Option<*mut c_void>> {
-        if detector::watches() {
-            return self.join_system_thread(stack, Deadline::now());
-        }
-        system::try_join(stack)
+    /// The kernel says that the thread is gone: true for the one call that releases what it had.
+    pub(super) fn claim_if_gone(&self) -> bool {
+        self.state.compare_exchange(GONE, OVER, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// In `REAPING`: joins the system's thread by this function, and if that succeeds, it is over.
-    fn reap(&'static self, join: impl FnOnce(&Stack) -> Result<Option<*mut c_void>>) -> Result<bool> {
-        // SAFETY: only threads of the system's come here.
-        let stack = unsafe { self.stack() };
-        match join(stack) {
-            Ok(Some(result)) => {
-                stacks::give_back(stack);
-                if !self.is(RETURNED) {
-                    self.set_result(result);
-                }
-                registry::remove(self);
-                self.end();
-                // What the thread had of itself while it ran.
-                self.handle().let_go();
-                Ok(true)
-            }
-            other => {
-                self.go(REAPING, ALIVE);
-                other.map(|_| false)
-            }
+    fn reclaim_if_gone(&'static self) {
+        if self.claim_if_gone() {
+            registry::remove(self);
+            self.give_up_stack();
         }
+    }
+
+    /// After `claim_if_gone` succeeded, and its entry in the registry is gone.
+    pub(super) fn give_up_stack(&'static self) {
+        // SAFETY: only threads with a system thread come here.
+        stacks::give_back(unsafe { self.stack() });
+        // What the thread had of itself while it ran.
+        self.handle().let_go();
     }
 
     /// Nobody will join its system thread any more: the process ends.
     pub(super) fn leave_behind(&'static self) {
-        if self.go(ALIVE, REAPING) {
+        let claimed = self.change(|station| matches!(station, ALIVE | JOINABLE).then_some(POLLING));
+        if claimed.is_some() {
             // SAFETY: only threads of the system's come here.
             system::detach(unsafe { self.stack() });
         }
@@ -532,5 +751,60 @@ impl Thread {
     /// with it.
     pub(super) fn lives_on(&self) {
         self.state.store(ALIVE, Ordering::Release);
+    }
+}
+
+/// How long a joiner sleeps before it looks again.
+struct Pause(u64);
+
+impl Pause {
+    /// The end of the next pause, which is longer than the one before.
+    fn next(&mut self, deadline: Deadline) -> Deadline {
+        let until = Deadline::now().after(self.0);
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        deadline.min(until)
+    }
+}
+
+/// The calling thread waits, without a limit, for the end of another one.
+struct Joins(Option<&'static Stack>);
+
+impl Joins {
+    /// An error if that one waits, without a limit, for the end of the calling thread.
+    fn begin(joined: &'static Thread) -> Result<Self> {
+        let me = Handle::<Thread>::from_bits(per_thread::with(|mine| mine.thread.get()));
+        let Some((me, _)) = me.check().ok().filter(|(me, _)| me.has_system_thread()) else {
+            return Ok(Joins(None));
+        };
+        // SAFETY: the calling thread, which has been started, and has a system thread.
+        let joins = Joins(Some(unsafe { me.stack() }));
+        joins.set(joined);
+        if joined.joins(me) { Err(Error::JoinSelf) } else { Ok(joins) }
+    }
+
+    fn set(&self, joined: *const Thread) {
+        if let Some(stack) = self.0 {
+            // Of two threads that join each other, one at least sees the other's mark.
+            stack.joins.store(joined.cast_mut(), Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Joins {
+    fn drop(&mut self) {
+        self.set(ptr::null());
+    }
+}
+
+impl Thread {
+    /// Whether this thread waits, without a limit, for the end of the other one.
+    fn joins(&self, other: &Thread) -> bool {
+        if self.state() != ALIVE {
+            return false;
+        }
+        // SAFETY: a thread that is alive and has a system thread has a stack; records of stacks are never unmapped.
+        let joined = unsafe { self.stack() }.joins.load(Ordering::SeqCst);
+        // The record may serve another thread by now.
+        ptr::eq(joined, other) && self.state() == ALIVE
     }
 }

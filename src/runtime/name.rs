@@ -1,26 +1,47 @@
 //! The names of threads: the given ones, the default ones, and what the system's tools show.
 //!
-//! Each different name that a thread has had is kept as long as the thread's slot serves it, in a list of
-//! small allocations; the current one is a pointer into that list. Readers follow the pointer without a lock;
-//! writers hold [`NAMES`]. The numbers of default names are the registry's, since each start takes one.
+//! A thread's current name is a small allocation. Each name whose pointer a caller has asked for is kept as long as
+//! the thread's slot serves it, once; the others are freed by the next rename.
+//!
+//! # State (`Thread::name`)
+//!
+//! | state | meaning | who changes it, with which ordering |
+//! |---|---|---|
+//! | 0 | the default name | `replace`: to a name, release. The first question: to the default name, `TOLD`, release |
+//! | a name | no caller has its pointer | `of`: to the same with `TOLD`, acquire and release. `replace`: to another name, acquire and release; then the old one is freed |
+//! | a name with `TOLD` | a caller has its pointer | `replace`: to another name, acquire and release; the old one is in `Thread::names` then |
+//!
+//! `of` compares pointers and does not look into a name, so that it needs no lock. Who changes names, or looks into
+//! one without having asked for it, holds a lock that is shared by few threads only ([`NAMES`]); no memory is asked
+//! for and no call of the system's is made under it. `Thread::names` is a hash table of the names that are kept
+//! besides the current one, changed under that lock. The numbers of default names are the registry's, since each
+//! start takes one.
 
 use crate::atomic::{Ordering, fence};
 use core::ffi::{CStr, c_char, c_void};
-use core::slice;
+use core::{ptr, slice};
 
-use super::life::{ASKED, DUMMY, ENDED, MAIN, NAMED, OVER, TIMER, Thread};
+use super::life::{ASKED, DUMMY, ENDED, GONE, MAIN, NAMED, OVER, TIMER, Thread};
 use super::{registry, system};
 use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::park::guarded::{Forget, Guarded};
+use crate::park::guarded::{Forget, Guard, Guarded};
+use crate::per_thread;
 use crate::sys;
 
-/// The right to change threads' names.
+/// The right to change the names of some threads.
 struct Names;
 
+/// How many locks threads share.
+const LOCKS: usize = 64;
+
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static NAMES: Guarded<Names> = Guarded::new(Names);
+static NAMES: [Guarded<Names>; LOCKS] = [const { Guarded::new(Names) }; LOCKS];
+
+fn lock(thread: &Thread) -> Guard<'static, Names> {
+    NAMES[ptr::from_ref(thread) as usize / size_of::<Thread>() % LOCKS].lock()
+}
 
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
 pub(super) struct Numbers {
@@ -59,11 +80,28 @@ impl Forget for Names {
     }
 }
 
-/// One name in a thread's list; the text and its NUL follow.
+/// One name; the text and its NUL follow.
 #[repr(C)]
 struct Node {
+    /// The next one in the same bucket of the table.
     next: *mut Node,
+    hash: u64,
     text: [c_char; 0],
+}
+
+/// In `Thread::name`, beside the pointer to a node.
+const TOLD: usize = 1;
+
+fn node_of(name: *mut c_void) -> *mut Node {
+    name.map_addr(|address| address & !TOLD).cast()
+}
+
+fn is_told(name: *mut c_void) -> bool {
+    name.addr() & TOLD != 0
+}
+
+fn told(name: *mut c_void) -> *mut c_void {
+    name.map_addr(|address| address | TOLD)
 }
 
 /// What fits a name in the system's tools, without the NUL.
@@ -73,21 +111,42 @@ const DEFAULT_NAME: usize = 18;
 
 /// A thread's current name. The pointer stays valid as long as the thread.
 pub(crate) fn of(thread: Handle<Thread>) -> Result<*const c_char> {
+    // What a caller has asked for before does not change while the thread lives.
     let known = thread.read(|thread| thread.name.load(Ordering::Acquire))?;
-    if !known.is_null() {
-        return Ok(known.cast());
+    if is_told(known) {
+        return Ok(text_of(node_of(known)));
     }
     thread.pinned(|object| {
-        if !object.is(MAIN) {
-            registry::give_number(object);
+        let mut made = Owned::NONE;
+        loop {
+            let name = object.name.load(Ordering::Acquire);
+            if is_told(name) {
+                return Ok(text_of(node_of(name)));
+            }
+            let asked = if name.is_null() {
+                if made.0.is_null() {
+                    if !object.is(MAIN) {
+                        registry::give_number(object);
+                    }
+                    made = Owned::make(default(object, &mut [0; DEFAULT_NAME]))?;
+                }
+                made.0.cast()
+            } else {
+                name
+            };
+            // In the lock: the default name of a dummy becomes another one in a child of fork.
+            let names = lock(object);
+            thread.check()?;
+            let exchanged =
+                object.name.compare_exchange(name, told(asked), Ordering::AcqRel, Ordering::Relaxed);
+            drop(names);
+            if exchanged.is_ok() {
+                if name.is_null() {
+                    core::mem::forget(made);
+                }
+                return Ok(text_of(node_of(asked)));
+            }
         }
-        let mut names = NAMES.lock();
-        thread.check()?;
-        let name = object.name.load(Ordering::Acquire);
-        if !name.is_null() {
-            return Ok(name.cast_const().cast());
-        }
-        names.keep(object, default(object, &mut [0; DEFAULT_NAME]))
     })
 }
 
@@ -97,36 +156,79 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
         if name.to_str().is_err() {
             return Err(Error::NameEncoding);
         }
-        let mut names = NAMES.lock();
-        thread.check()?;
-        names.keep(object, name)?;
-        drop(names);
+        replace(thread, object, name)?;
         object.mark(NAMED, true);
         // Either this sees the number that the thread has just set, or the thread, in `show`, the name.
         fence(Ordering::SeqCst);
-        let runs = object.state() != OVER && !object.is(ENDED) && object.native_id() != 0;
+        let runs = !matches!(object.state(), GONE | OVER) && !object.is(ENDED) && object.native_id() != 0;
         if runs && !object.is(MAIN | TIMER) {
-            system::set_name(Some(object.native_id()), shortened(name, &mut [0; SYSTEM_NAME + 1]));
+            let is_caller = per_thread::with(|mine| mine.thread.get()) == thread.bits();
+            let native_id = if is_caller { None } else { Some(object.native_id()) };
+            system::set_name(native_id, shortened(name, &mut [0; SYSTEM_NAME + 1]));
         }
         Ok(())
     })
+}
+
+fn replace(thread: Handle<Thread>, object: &Thread, name: &CStr) -> Result<()> {
+    let made = Owned::make(name)?;
+    let mut table = Table::NONE;
+    loop {
+        let mut names = lock(object);
+        thread.check()?;
+        let replaced = names.replace(object, made.0, &mut table);
+        // What is freed, is freed when the lock is.
+        drop(names);
+        match replaced {
+            Replaced::Unchanged => return Ok(()),
+            Replaced::By { former, takes_new } => {
+                if takes_new {
+                    core::mem::forget(made);
+                }
+                drop(former);
+                return Ok(());
+            }
+            Replaced::NeedsTable(buckets) => table = Table::make(buckets)?,
+        }
+    }
+}
+
+/// In a child of fork: a dummy that has become the main thread has its default name.
+pub(super) fn begin_anew(thread: &Thread) {
+    let mut names = lock(thread);
+    let name = thread.name.swap(ptr::null_mut(), Ordering::AcqRel);
+    if is_told(name) {
+        // Without memory for the table the name is lost, and stays readable.
+        if thread.names.load(Ordering::Relaxed).is_null()
+            && let Ok(mut table) = Table::make(Table::FEWEST)
+        {
+            table.move_to(thread);
+        }
+        names.keep(thread, node_of(name));
+    } else {
+        drop(Owned(node_of(name)));
+    }
 }
 
 /// Shows the calling thread's name to the system's tools.
 pub(crate) fn show(thread: &Thread) {
     fence(Ordering::SeqCst);
     loop {
-        let name = thread.name.load(Ordering::Acquire);
         let mut buffer = [0; DEFAULT_NAME];
+        let mut short = [0; SYSTEM_NAME + 1];
+        let names = lock(thread);
+        let name = thread.name.load(Ordering::Acquire);
         let text = if name.is_null() {
             default(thread, &mut buffer)
         } else {
-            // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
-            unsafe { CStr::from_ptr(name.cast()) }
+            // SAFETY: a current name is not freed while the lock is held, and ends with NUL.
+            unsafe { CStr::from_ptr(text_of(node_of(name))) }
         };
-        system::set_name(None, shortened(text, &mut [0; SYSTEM_NAME + 1]));
-        // Whoever renamed it meanwhile may have come first with the system: once more, then.
-        if thread.name.load(Ordering::Acquire) == name {
+        let text = shortened_copy(text, &mut short);
+        drop(names);
+        system::set_name(None, text);
+        // A caller that renamed it in between may have come first with the system: once more, then.
+        if node_of(thread.name.load(Ordering::Acquire)) == node_of(name) {
             return;
         }
     }
@@ -135,15 +237,8 @@ pub(crate) fn show(thread: &Thread) {
 /// When a thread's life is over, and nobody looks at its slot any more: its names go. Whoever names a thread
 /// has pinned the slot.
 pub(crate) fn forget(thread: &Thread) {
-    let mut node: *mut Node = thread.names.load(Ordering::Acquire).cast();
-    while !node.is_null() {
-        // SAFETY: the list's nodes come from malloc, and nobody looks at them any more.
-        unsafe {
-            let next = (*node).next;
-            sys::free(node.cast());
-            node = next;
-        }
-    }
+    drop(Owned(node_of(thread.name.swap(ptr::null_mut(), Ordering::AcqRel))));
+    drop(Table(thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
 }
 
 fn default<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
@@ -184,29 +279,26 @@ fn shortened<'a>(name: &'a CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a C
     CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
 }
 
-impl Names {
-    /// Makes this the thread's current name; kept already if it has had it before.
-    fn keep(&mut self, thread: &Thread, name: &CStr) -> Result<*const c_char> {
-        let mut node: *mut Node = thread.names.load(Ordering::Relaxed).cast();
-        // SAFETY: the list's nodes are valid as long as the thread, and only changed under this guard.
-        while let Some(kept) = unsafe { node.as_ref() } {
-            // SAFETY: each text ends with NUL.
-            if unsafe { CStr::from_ptr(kept.text.as_ptr()) } == name {
-                break;
-            }
-            node = kept.next;
-        }
-        if node.is_null() {
-            node = Self::make(name, thread.names.load(Ordering::Relaxed).cast())?;
-            thread.names.store(node.cast(), Ordering::Relaxed);
-        }
-        // SAFETY: the text lies inside of the node's allocation.
-        let text = unsafe { (&raw const (*node).text).cast::<c_char>() };
-        thread.name.store(text.cast_mut().cast::<c_void>(), Ordering::Release);
-        Ok(text)
-    }
+/// As `shortened`, always into the buffer.
+fn shortened_copy<'a>(name: &CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
+    let length = shortened(name, &mut [0; SYSTEM_NAME + 1]).count_bytes();
+    buffer[..length].copy_from_slice(&name.to_bytes()[..length]);
+    buffer[length] = 0;
+    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
+}
 
-    fn make(name: &CStr, next: *mut Node) -> Result<*mut Node> {
+fn text_of(node: *mut Node) -> *const c_char {
+    // The text lies inside of the node's allocation.
+    node.cast::<c_char>().wrapping_byte_add(core::mem::offset_of!(Node, text)).cast_const()
+}
+
+/// A node that is freed when it is dropped; NULL is none.
+struct Owned(*mut Node);
+
+impl Owned {
+    const NONE: Self = Owned(ptr::null_mut());
+
+    fn make(name: &CStr) -> Result<Self> {
         let bytes = name.to_bytes_with_nul();
         // SAFETY: malloc's memory is aligned for a Node; all that is written lies inside of it.
         unsafe {
@@ -214,17 +306,219 @@ impl Names {
             if node.is_null() {
                 return Err(Error::NoMemory);
             }
-            (*node).next = next;
+            (*node).next = ptr::null_mut();
+            (*node).hash = hash_of(bytes);
             let text = slice::from_raw_parts_mut((&raw mut (*node).text).cast::<u8>(), bytes.len());
             text.copy_from_slice(bytes);
-            Ok(node)
+            Ok(Owned(node))
+        }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: it comes from malloc, or is NULL, and no caller has its pointer.
+        unsafe { sys::free(self.0.cast()) };
+    }
+}
+
+/// FNV-1a.
+fn hash_of(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The names of a thread that are kept besides the current one. The buckets follow.
+#[repr(C)]
+struct TableHead {
+    /// The number of buckets, a power of two.
+    buckets: usize,
+    count: usize,
+    first: [*mut Node; 0],
+}
+
+/// A table that is freed when it is dropped, with the names in it; NULL is none.
+struct Table(*mut TableHead);
+
+impl Table {
+    const NONE: Self = Table(ptr::null_mut());
+    const FEWEST: usize = 4;
+
+    fn make(buckets: usize) -> Result<Self> {
+        let bytes = buckets
+            .checked_mul(size_of::<*mut Node>())
+            .and_then(|bytes| bytes.checked_add(size_of::<TableHead>()))
+            .ok_or(Error::NoMemory)?;
+        // SAFETY: malloc's memory is aligned for the head; zero is a bucket without a name.
+        unsafe {
+            let head: *mut TableHead = malloc(bytes).cast();
+            if head.is_null() {
+                return Err(Error::NoMemory);
+            }
+            head.cast::<u8>().write_bytes(0, bytes);
+            (*head).buckets = buckets;
+            Ok(Table(head))
+        }
+    }
+
+    fn of(thread: &Thread) -> *mut TableHead {
+        thread.names.load(Ordering::Relaxed).cast()
+    }
+
+    /// The thread has this table from now on; what it had before takes its place here, without the names in it.
+    fn move_to(&mut self, thread: &Thread) {
+        let former = thread.names.swap(self.0.cast(), Ordering::Relaxed).cast::<TableHead>();
+        let new = core::mem::replace(&mut self.0, former);
+        // SAFETY: the tables and their nodes are changed under the lock only.
+        unsafe {
+            if let Some(former) = former.as_mut() {
+                for index in 0..former.buckets {
+                    let mut node = core::mem::replace(&mut *bucket(former, index), ptr::null_mut());
+                    while !node.is_null() {
+                        let next = (*node).next;
+                        insert(new, node);
+                        node = next;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // SAFETY: the nodes and the table come from malloc, and no thread reads them any more.
+        unsafe {
+            if let Some(head) = self.0.as_mut() {
+                for index in 0..head.buckets {
+                    let mut node = *bucket(head, index);
+                    while !node.is_null() {
+                        let next = (*node).next;
+                        sys::free(node.cast());
+                        node = next;
+                    }
+                }
+            }
+            sys::free(self.0.cast());
+        }
+    }
+}
+
+/// # Safety
+/// The table is valid, and has a bucket with this index modulo the number of its buckets.
+unsafe fn bucket(table: *mut TableHead, index: usize) -> *mut *mut Node {
+    // SAFETY: the caller's promise; the number of buckets is a power of two.
+    unsafe {
+        let index = index & ((*table).buckets - 1);
+        (&raw mut (*table).first).cast::<*mut Node>().add(index)
+    }
+}
+
+/// # Safety
+/// The table and the node are valid, the node is in no table, and no other thread changes them.
+unsafe fn insert(table: *mut TableHead, node: *mut Node) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let bucket = bucket(table, (*node).hash as usize);
+        (*node).next = *bucket;
+        *bucket = node;
+        (*table).count += 1;
+    }
+}
+
+/// # Safety
+/// The nodes are valid.
+unsafe fn are_equal(one: *mut Node, other: *mut Node) -> bool {
+    // SAFETY: the caller's promise; each text ends with NUL.
+    unsafe { (*one).hash == (*other).hash && libc::strcmp(text_of(one), text_of(other)) == 0 }
+}
+
+/// Where the pointer to a name like this one lies in a table.
+///
+/// # Safety
+/// The table, if it is not NULL, and the node are valid, and no other thread changes them.
+unsafe fn find(table: *mut TableHead, like: *mut Node) -> Option<*mut *mut Node> {
+    if table.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut place = bucket(table, (*like).hash as usize);
+        while !(*place).is_null() {
+            if are_equal(*place, like) {
+                return Some(place);
+            }
+            place = &raw mut (**place).next;
+        }
+    }
+    None
+}
+
+/// What has become of a new name, by `Names::replace`.
+enum Replaced {
+    /// The thread has this name already.
+    Unchanged,
+    /// The thread has it. The former one, if it is not kept, is to be freed; so is the new one, unless the thread has
+    /// taken it: it had one like it.
+    By { former: Owned, takes_new: bool },
+    /// The caller has to bring a table with so many buckets.
+    NeedsTable(usize),
+}
+
+impl Names {
+    /// Sets the thread's name.
+    fn replace(&mut self, thread: &Thread, new: *mut Node, spare: &mut Table) -> Replaced {
+        // SAFETY: names and tables are valid while this lock is held, and changed by its holder only, but for `TOLD`.
+        unsafe {
+            let buckets = |table: *mut TableHead| table.as_ref().map_or(0, |table| table.buckets);
+            if buckets(spare.0) > buckets(Table::of(thread)) {
+                spare.move_to(thread);
+            }
+            let mut current = thread.name.load(Ordering::Acquire);
+            if !current.is_null() && are_equal(node_of(current), new) {
+                return Replaced::Unchanged;
+            }
+            let table = Table::of(thread);
+            let place = find(table, new);
+            let kept = place.map_or(ptr::null_mut(), |place| *place);
+            loop {
+                if is_told(current) && table.as_ref().is_none_or(|table| table.count >= table.buckets) {
+                    return Replaced::NeedsTable((2 * buckets(table)).max(Table::FEWEST));
+                }
+                let wanted = if kept.is_null() { new.cast() } else { told(kept.cast()) };
+                match thread.name.compare_exchange(current, wanted, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => break,
+                    // A caller has asked for it just now.
+                    Err(now) => current = now,
+                }
+            }
+            if let Some(place) = place {
+                *place = (*kept).next;
+                (*table).count -= 1;
+            }
+            let mut former = node_of(current);
+            if is_told(current) {
+                insert(table, former);
+                former = ptr::null_mut();
+            }
+            Replaced::By { former: Owned(former), takes_new: kept.is_null() }
+        }
+    }
+
+    /// Keeps a name that is not the current one any more. Without a table it is lost, and stays readable.
+    fn keep(&mut self, thread: &Thread, node: *mut Node) {
+        let table = Table::of(thread);
+        if !table.is_null() {
+            // SAFETY: as above; the name is in no table.
+            unsafe { insert(table, node) };
         }
     }
 }
 
 /// Holds the names across a fork.
 pub(crate) fn hold() {
-    NAMES.hold();
+    NAMES.iter().for_each(Guarded::hold);
 }
 
 /// Gives back what `hold` took.
@@ -232,8 +526,10 @@ pub(crate) fn hold() {
 /// # Safety
 /// As for `Guarded::let_go`.
 pub(crate) unsafe fn let_go() {
-    // SAFETY: the caller's promise.
-    unsafe { NAMES.let_go() };
+    for names in &NAMES {
+        // SAFETY: the caller's promise.
+        unsafe { names.let_go() };
+    }
 }
 
 /// As `let_go`, in a child of fork.
@@ -242,7 +538,7 @@ pub(crate) unsafe fn let_go() {
 /// As for `Guarded::renew`.
 pub(crate) unsafe fn renew() {
     // SAFETY: the caller's promise.
-    unsafe { NAMES.renew() };
+    NAMES.iter().for_each(|names| unsafe { names.renew() });
 }
 
 #[cfg(test)]

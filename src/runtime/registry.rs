@@ -1,22 +1,39 @@
 //! Who is alive: all threads that have been started and are not over, timers and dummies included.
 //!
 //! A thread stands in one of two lists. `alive`: from the moment of its start, in that order, main first.
-//! `ended`: its last destructor has begun, but nobody has seen the system's thread end. `enumerate` shows the
-//! first list; exit waits for both. Ended threads that nobody joins are looked after by the next starts.
+//! `ended`: its last destructor has begun, but its stack and its entry have not been reclaimed. `enumerate` shows the
+//! first list; exit waits for both.
+//!
+//! # Ended threads that no one joins
+//!
+//! Each start reclaims one or two that are gone. Each thread does the same at its end, if more stacks are mapped than are to
+//! be kept: those of threads in `ended` count among the kept ones, and make room for each other there. A thread is
+//! looked at in turn, so that one whose end is slow holds up none of the others. If the stacks of threads that are slow to end are too many, the *reaper* is started: a thread that looks at all of them time and
+//! again, in pauses of [`REAPER_PAUSE`] and more, until there are few enough.
+//!
+//! # Dummies
+//!
+//! A dummy leaves the list by the destructor that announces its thread's end. One whose thread first asked who it is
+//! in the midst of its end may not be announced any more: a *ghost*. It is recognized by the kernel's number of the
+//! thread. `count` and `snapshot` look at all dummies whose end has begun (`ENDING`), and at [`LOOKS`] other entries
+//! in turn.
 //!
 //! The guard of the lists is also that of whatever changes together with them: the pending timers, and the
 //! numbers that a start gives out. So the start of a timer is one step, and its end another.
 
-use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::ffi::c_void;
 use core::ptr;
 
 use super::dispatcher::Timers;
 use super::identity::Idents;
 use super::life::{
-    ALIVE, ASKED, DAEMON, DUMMY, ENDED, LEAVING, MAIN, NAMED, NEW, OVER, STARTING, TIMER, Thread,
+    ALIVE, ASKED, DAEMON, DUMMY, ENDED, ENDING, GONE, JOINABLE, LEAVING, MAIN, NAMED, NEW, OVER, STARTING,
+    TIMER, Thread,
 };
 use super::name::Numbers;
-use super::{identity, pending, system};
+use super::{identity, name, pending, stacks, system};
+use crate::defect::contain;
 use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -32,9 +49,13 @@ pub(super) struct Registry {
     count: usize,
     /// How many of `alive` a shutdown waits for.
     awaited: usize,
+    /// The entry of `alive` at which the next search for ghosts begins.
+    looked_at: *const Thread,
+    /// How many dummies are `ENDING`.
+    ending_dummies: usize,
+    /// The reaper runs.
+    reaped: bool,
     main: *const Thread,
-    /// The number of the main thread.
-    main_ident: u64,
     /// The process is past its shutdown: nothing can be started any more.
     closed: bool,
     /// How many shutdowns look at the lists, and sleep until something changes.
@@ -47,13 +68,17 @@ pub(super) struct Registry {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static REGISTRY: Guarded<Registry> = Guarded::new(Registry::NEW);
 
-/// How many threads have ended that nobody has reaped: a hint for `start`.
+/// How many threads are in the list of those that have ended: a hint for `start`. Changed under the guard.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static UNREAPED: AtomicUsize = AtomicUsize::new(0);
 
 /// Changes, under the guard, whenever a shutdown should look again; slept on by it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static CHANGES: AtomicU32 = AtomicU32::new(0);
+
+/// The number of the main thread; another one in a child of fork.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static MAIN_IDENT: AtomicU64 = AtomicU64::new(identity::FIRST_THREAD);
 
 // SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
 unsafe impl Send for Registry {}
@@ -111,6 +136,14 @@ impl List {
         }
     }
 
+    /// The first one, which becomes the last one.
+    fn rotate(&mut self) -> Option<&'static Thread> {
+        // SAFETY: as above.
+        let first = unsafe { self.first.as_ref() }?;
+        self.first = first.next.get();
+        Some(first)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &'static Thread> + '_ {
         // SAFETY: as above.
         let mut at = unsafe { self.first.as_ref() };
@@ -130,8 +163,10 @@ impl Registry {
         ended: List { first: ptr::null() },
         count: 0,
         awaited: 0,
+        looked_at: ptr::null(),
+        ending_dummies: 0,
+        reaped: false,
         main: ptr::null(),
-        main_ident: identity::FIRST_THREAD,
         closed: false,
         shutdowns: 0,
         idents: Idents::NONE,
@@ -143,7 +178,7 @@ impl Registry {
     fn main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
             let (main, _) = Thread::create_kept(MAIN | NAMED, None, ptr::null_mut())?.check()?;
-            main.set_ident(self.main_ident);
+            main.set_ident(MAIN_IDENT.load(Ordering::Relaxed));
             // SAFETY: asks only. The first thread has the process's number.
             main.set_native_id(unsafe { libc::getpid() } as u32);
             main.go(NEW, ALIVE);
@@ -177,8 +212,14 @@ impl Registry {
 
     /// It is not alive any more.
     fn leave(&mut self, thread: &'static Thread) {
+        if ptr::eq(self.looked_at, thread) {
+            self.looked_at = thread.next.get();
+        }
         self.alive.remove(thread);
         self.count -= 1;
+        if thread.is(DUMMY) && thread.is(ENDING) {
+            self.ending_dummies -= 1;
+        }
         self.awaited -= usize::from(is_awaited(thread));
     }
 
@@ -211,13 +252,76 @@ impl Registry {
     /// A dummy's first question may come so late in its thread's end that the end cannot be announced any
     /// more.
     fn drop_ghosts(&mut self) {
-        let is_ghost = |thread: &&Thread| thread.is(DUMMY) && !system::has_thread(thread.native_id());
-        loop {
-            let ghost = self.alive.iter().find(is_ghost);
-            let Some(ghost) = ghost else { return };
-            self.leave(ghost);
-            ghost.end();
-            ghost.handle().let_go();
+        if self.ending_dummies > 0 {
+            loop {
+                let is_ending_ghost = |thread: &&Thread| thread.is(ENDING) && is_ghost(thread);
+                let Some(ghost) = self.alive.iter().find(is_ending_ghost) else { break };
+                self.drop_ghost(ghost);
+            }
+        }
+        for _ in 0..LOOKS.min(self.count) {
+            // SAFETY: threads in the list are valid; `leave` moves the place on.
+            let place = unsafe { self.looked_at.as_ref().or(self.alive.first.as_ref()) };
+            let Some(thread) = place else { return };
+            self.looked_at = thread.next.get();
+            if is_ghost(thread) {
+                self.drop_ghost(thread);
+            }
+        }
+    }
+
+    fn drop_ghost(&mut self, ghost: &'static Thread) {
+        self.leave(ghost);
+        ghost.end();
+        ghost.handle().let_go();
+    }
+
+    /// Looks at the thread that has ended and was not looked at the longest; removes it from the list if the kernel
+    /// says that it is gone.
+    fn look_at_ended(&mut self) -> Option<Ended> {
+        let thread = self.ended.rotate()?;
+        match thread.state() {
+            GONE if thread.claim_if_gone() => {
+                self.leave_ended(thread);
+                Some(Ended::Gone(thread))
+            }
+            // Kept while the guard is free. One that has too many references already waits for its joiner.
+            JOINABLE => Some(thread.handle().keep().map_or(Ended::NotYet, |_| Ended::Joinable(thread))),
+            _ => Some(Ended::NotYet),
+        }
+    }
+
+    /// It leaves the list of those that have ended.
+    fn leave_ended(&mut self, thread: &'static Thread) {
+        self.ended.remove(thread);
+        UNREAPED.store(UNREAPED.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        stacks::no_longer_ended(thread.ended_stack_size());
+    }
+}
+
+/// What `look_at_ended` has found.
+enum Ended {
+    /// It is gone, and the caller releases what it had.
+    Gone(&'static Thread),
+    /// Pthread has to be asked; kept by the caller.
+    Joinable(&'static Thread),
+    NotYet,
+}
+
+impl Ended {
+    /// When the guard is free. True if the thread's stack has been released.
+    fn reclaim(self) -> bool {
+        match self {
+            Ended::Gone(thread) => {
+                thread.give_up_stack();
+                true
+            }
+            Ended::Joinable(thread) => {
+                let reclaimed = thread.poll().unwrap_or(false);
+                thread.handle().let_go();
+                reclaimed
+            }
+            Ended::NotYet => false,
         }
     }
 }
@@ -226,6 +330,13 @@ impl Registry {
 fn is_awaited(thread: &Thread) -> bool {
     !thread.is(DAEMON | MAIN | LEAVING)
 }
+
+fn is_ghost(thread: &Thread) -> bool {
+    thread.is(DUMMY) && !system::has_thread(thread.native_id())
+}
+
+/// How many entries a search for ghosts looks at, besides those that are known to end.
+const LOOKS: usize = 16;
 
 /// Whom to wake after a change, when the guard is free.
 #[must_use]
@@ -290,7 +401,7 @@ pub(crate) fn withdraw(thread: &'static Thread) {
     registry.leave(thread);
     registry.numbers.take_back(thread);
     thread.set_ident(0);
-    thread.go(STARTING, NEW);
+    thread.go_back_to_new();
     let shutdown = registry.changed();
     drop(registry);
     News { watched: None, shutdown }.tell();
@@ -303,8 +414,7 @@ pub(crate) fn remove(thread: &'static Thread) {
         return;
     }
     if thread.is(ENDED) {
-        registry.ended.remove(thread);
-        UNREAPED.fetch_sub(1, Ordering::Relaxed);
+        registry.leave_ended(thread);
     } else {
         registry.leave(thread);
     }
@@ -313,35 +423,110 @@ pub(crate) fn remove(thread: &'static Thread) {
     News { watched: None, shutdown }.tell();
 }
 
-/// The system's thread of this one is in its last destructor.
-pub(crate) fn ended(thread: &'static Thread) {
+/// A dummy's thread has begun to end.
+pub(super) fn dummy_ends(dummy: &'static Thread) {
+    let mut registry = REGISTRY.lock();
+    if !dummy.next.get().is_null() && !dummy.mark(ENDING, true) {
+        registry.ending_dummies += 1;
+    }
+}
+
+/// The system's thread of this one is in its last destructor. Its stack is of this size, 0 if it is not to be counted.
+pub(crate) fn ended(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
     registry.leave(thread);
     registry.ended.push_back(thread);
-    UNREAPED.fetch_add(1, Ordering::Relaxed);
+    UNREAPED.store(UNREAPED.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     thread.mark(ENDED, true);
+    stacks::has_ended(stack_size);
     let shutdown = registry.changed();
     drop(registry);
     News { watched: None, shutdown }.tell();
+    if stacks::are_too_many() {
+        make_room();
+    }
+}
+
+/// More stacks are mapped than are to be kept.
+#[cold]
+fn make_room() {
+    for _ in 0..AT_ONCE {
+        reap_one();
+    }
+    stacks::unmap_surplus();
+    if stacks::too_many_have_ended() {
+        start_reaper();
+    }
+}
+
+/// How many ended threads a start, or another thread at its end, looks at.
+const AT_ONCE: usize = 2;
+/// The reaper's first pause, and its longest, in nanoseconds.
+const REAPER_PAUSE: u64 = 1_000_000;
+const LONGEST_REAPER_PAUSE: u64 = 250_000_000;
+
+/// False if the list of ended threads is empty.
+fn reap_one() -> bool {
+    let found = REGISTRY.lock().look_at_ended();
+    found.is_some_and(|found| {
+        found.reclaim();
+        true
+    })
 }
 
 /// Reaps a thread or two that have ended and that nobody has joined, so that they do not pile up.
-pub(crate) fn look_after_ended() {
-    const AT_ONCE: usize = 2;
+pub(crate) fn reap_some() {
     // What a thread has done would happen before all that the caller does, in the eyes of a race detector: there
     // as many as it can count may pile up.
     let may_wait = if detector::watches() { 1000 } else { 0 };
     for _ in 0..AT_ONCE {
-        if UNREAPED.load(Ordering::Relaxed) <= may_wait {
+        if UNREAPED.load(Ordering::Relaxed) <= may_wait || !reap_one() {
             return;
         }
-        let registry = REGISTRY.lock();
-        let Some(thread) = registry.ended.iter().next() else { return };
-        let Ok(kept) = thread.handle().keep() else { return };
-        drop(registry);
-        thread.has_ended();
-        kept.let_go();
     }
+}
+
+/// Reaps all threads that have ended and are gone. True if there were any.
+pub(crate) fn reap_all() -> bool {
+    let mut any = false;
+    for _ in 0..UNREAPED.load(Ordering::Relaxed) {
+        let found = REGISTRY.lock().look_at_ended();
+        let Some(found) = found else { break };
+        any |= found.reclaim();
+    }
+    any
+}
+
+/// If the thread cannot be created, the next thread that ends tries again.
+fn start_reaper() {
+    if cfg!(model) || detector::watches() {
+        return;
+    }
+    let mut registry = REGISTRY.lock();
+    let starts = !core::mem::replace(&mut registry.reaped, true);
+    drop(registry);
+    if starts && system::start_helper(reap_in_pauses).is_err() {
+        REGISTRY.lock().reaped = false;
+    }
+}
+
+extern "C-unwind" fn reap_in_pauses(_: *mut c_void) -> *mut c_void {
+    system::set_name(None, c"threading-reap");
+    let mut pause = REAPER_PAUSE;
+    while contain(reap_as_long_as_needed) != Some(false) {
+        let never_changes = AtomicU32::new(0);
+        park::wait(&never_changes, 0, Deadline::now().after(pause));
+        pause = (2 * pause).min(LONGEST_REAPER_PAUSE);
+    }
+    ptr::null_mut()
+}
+
+/// False if the reaper is not needed any more.
+fn reap_as_long_as_needed() -> bool {
+    reap_all();
+    let mut registry = REGISTRY.lock();
+    registry.reaped = stacks::too_many_have_ended();
+    registry.reaped
 }
 
 pub(crate) fn main_thread() -> Result<Handle<Thread>> {
@@ -350,7 +535,7 @@ pub(crate) fn main_thread() -> Result<Handle<Thread>> {
 
 /// Whether the caller is the main thread, by its number.
 pub(crate) fn is_main(ident: u64) -> bool {
-    REGISTRY.lock().main_ident == ident
+    MAIN_IDENT.load(Ordering::Acquire) == ident
 }
 
 /// A thread that this library did not start asks who it is.
@@ -441,7 +626,9 @@ pub(crate) fn join_others(deadline: Deadline) -> bool {
         if registry.awaited == 0 {
             // A race detector calls a leak what has ended and was not joined.
             let nobody_joins = if detector::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
-            let Some(ended) = registry.ended.iter().find(|thread| !thread.is(nobody_joins)) else {
+            // One that is over is about to leave the list.
+            let is_joined = |thread: &&Thread| !thread.is(nobody_joins) && thread.state() != OVER;
+            let Some(ended) = registry.ended.iter().find(is_joined) else {
                 registry.closed = true;
                 happens_after(&CHANGES);
                 return true;
@@ -501,12 +688,15 @@ pub(crate) fn begin_child() {
     registry.idents = Idents::NONE;
     registry.timers.begin_child();
     UNREAPED.store(0, Ordering::Relaxed);
+    registry.looked_at = ptr::null();
+    registry.ending_dummies = 0;
+    registry.reaped = false;
     let mut heir = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    if heir.is_none() && registry.main_ident == identity::ident() {
+    if heir.is_none() && is_main(identity::ident()) {
         // SAFETY: the registry keeps it.
         heir = unsafe { registry.main.as_ref() };
     }
-    registry.main_ident = identity::ident();
+    MAIN_IDENT.store(identity::ident(), Ordering::Release);
     registry.alive.first = ptr::null();
     registry.ended.first = ptr::null();
     registry.count = 0;
@@ -527,7 +717,7 @@ pub(crate) fn begin_child() {
             heir.mark(DAEMON, false);
             heir.mark(NAMED, true);
             heir.number.store(0, Ordering::Relaxed);
-            heir.name.store(ptr::null_mut(), Ordering::Release);
+            name::begin_anew(heir);
         }
         heir.set_native_id(identity::native_id() as u32);
         registry.main = heir;

@@ -12,11 +12,14 @@
 //!   [`WARM`] bytes, is kept as it is, so that threads started one after the other make no calls for that.
 //! - At most [`MOST`] stacks and [`MOST_BYTES`] of addresses are kept, or [`FEW_BYTES`] where addresses are
 //!   limited or counted; what is beyond that is unmapped, the one that was used longest ago first. So what a
-//!   burst of threads leaves in memory is a few pages for each of so many stacks.
+//!   burst of threads leaves in memory is a few pages for each of so many stacks. The stacks of threads that have
+//!   ended, and which no call has reclaimed yet, count among them.
 //! - Stacks that are kept make room for a new one where there is none.
-//! - Pthread finds the stacks itself where these would not do: small ones ([`LEAST`]), of which it keeps
-//!   enough, and for which sanitizers want to find more room; and all in a process whose stacks must be
-//!   executable, or which a race detector watches, to which each thread's stack is new memory.
+//! - Where the process's stacks must be executable, these are, and those that are not serve no new thread.
+//! - Static thread-local storage lies on each thread's stack. Where there is much of it, a stack is larger by that
+//!   than was asked for (`system::stack_layout`).
+//! - Pthread finds the stacks itself in a process that a race detector watches, to which each thread's stack is new
+//!   memory.
 //!
 //! In a child of fork, the stacks of the parent's other threads are free. The child does not visit them when it
 //! begins: each start of a thread that finds no stack, and each end of one, finds a few of them by their records. What
@@ -28,6 +31,7 @@ use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::{ptr, slice};
 
+use super::life::Thread;
 use super::system;
 use crate::detector;
 use crate::error::{Error, Result};
@@ -41,8 +45,6 @@ const MOST: usize = 128;
 const MOST_BYTES: usize = MOST * (8 << 20);
 /// How much where addresses are scarce: as much as pthread keeps.
 const FEW_BYTES: usize = 40 << 20;
-/// The smallest stack that is not pthread's.
-const LEAST: usize = 1 << 20;
 /// What a thread leaves of its stack below its last frame, as pthread does.
 const TOP: usize = 16 * 1024;
 /// The largest stack that may be kept as its thread leaves it.
@@ -55,12 +57,16 @@ pub(crate) struct Stack {
     pub(super) thread: Cell<libc::pthread_t>,
     /// Where its memory begins, with the guard; 0 if it is pthread's.
     memory: AtomicUsize,
-    guard: Cell<usize>,
     /// Without the guard.
     size: Cell<usize>,
+    /// The thread for whose end the thread on this stack waits without a limit. `life`.
+    pub(super) joins: AtomicPtr<Thread>,
     /// Its neighbours among those that are kept, or the next of the blanks.
     next: Cell<*const Stack>,
     previous: Cell<*const Stack>,
+    /// The size of the guard.
+    guard: Cell<u32>,
+    is_executable: Cell<bool>,
     /// A thread has it, or will have it.
     taken: Cell<bool>,
     /// What its thread has used is given back.
@@ -84,8 +90,6 @@ struct Stacks {
     /// Those that are kept: the one used last first.
     first: *const Stack,
     last: *const Stack,
-    count: usize,
-    bytes: usize,
     /// Records without a stack.
     blanks: *const Stack,
     /// Where the records lie: the first of each chunk is the link to the next chunk.
@@ -101,6 +105,84 @@ struct Stacks {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static STACKS: Guarded<Stacks> = Guarded::new(Stacks::NONE);
 
+/// How many stacks are kept, and how large they are together. Changed under the guard of all stacks.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// The same of the stacks of threads that have ended and have not been reclaimed. Changed under the registry's guard.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static ENDED: AtomicUsize = AtomicUsize::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static ENDED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// The same of the stacks that threads have, the ended ones included. Changed under the guard of all stacks.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Changes of a count that is changed under one guard only: not one locked operation for each.
+fn add(count: &AtomicUsize, number: usize) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
+}
+
+fn subtract(count: &AtomicUsize, number: usize) {
+    count.store(count.load(Ordering::Relaxed).wrapping_sub(number), Ordering::Relaxed);
+}
+
+/// A thread on a stack of this size is in its last destructor; 0 is not counted.
+pub(super) fn has_ended(size: usize) {
+    if size != 0 {
+        add(&ENDED, 1);
+        add(&ENDED_BYTES, size);
+    }
+}
+
+/// The stack of a thread that was told to `has_ended` is about to be released.
+pub(super) fn no_longer_ended(size: usize) {
+    if size != 0 {
+        subtract(&ENDED, 1);
+        subtract(&ENDED_BYTES, size);
+    }
+}
+
+fn most_bytes() -> usize {
+    if SCARCE.load(Ordering::Relaxed) { FEW_BYTES } else { MOST_BYTES }
+}
+
+/// How many stacks may be kept, and how large they may be, while threads run: each of those makes room for another
+/// one at its end, so that in the end there are no more than are to be kept.
+fn most_while_running(most: usize, taken: &AtomicUsize, ended: usize) -> usize {
+    most + taken.load(Ordering::Relaxed).saturating_sub(ended).min(most)
+}
+
+fn are_more_than_most(kept: usize, kept_bytes: usize) -> bool {
+    let (ended, ended_bytes) = (ENDED.load(Ordering::Relaxed), ENDED_BYTES.load(Ordering::Relaxed));
+    kept + ended > most_while_running(MOST, &TAKEN, ended)
+        || kept_bytes + ended_bytes > most_while_running(most_bytes(), &TAKEN_BYTES, ended_bytes)
+}
+
+/// Whether the stacks that are kept and those of ended threads are more together than are to be kept.
+pub(super) fn are_too_many() -> bool {
+    are_more_than_most(KEPT.load(Ordering::Relaxed), KEPT_BYTES.load(Ordering::Relaxed))
+}
+
+/// Whether those of ended threads alone are.
+pub(super) fn too_many_have_ended() -> bool {
+    are_more_than_most(0, 0)
+}
+
+/// Unmaps some of the stacks that are kept, if they are too many.
+pub(super) fn unmap_surplus() {
+    const AT_ONCE: usize = 4;
+    for _ in 0..AT_ONCE {
+        let surplus = if are_too_many() { STACKS.lock().pop_last() } else { None };
+        let Some(stack) = surplus else { return };
+        unmap(stack);
+    }
+}
+
 // SAFETY: the records are valid for ever.
 unsafe impl Send for Stacks {}
 
@@ -115,17 +197,20 @@ impl Forget for Stacks {
 pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     let (size, guard) = system::stack_layout(size)?;
     let size = size.saturating_add(detector::share_of_stack());
-    let own = size >= LEAST && !are_executable() && !detector::watches();
+    let executable = are_executable();
+    let guard = u32::try_from(guard).map_err(|_| Error::NoThread)?;
+    let own = !detector::watches();
     let mut stacks = STACKS.lock();
-    let mut kept = if own { stacks.find(size, guard) } else { None };
+    let mut kept = if own { stacks.find(size, guard, executable) } else { None };
     if kept.is_none() && own && stacks.find_left_behind(RECORDS) {
-        kept = stacks.find(size, guard);
+        kept = stacks.find(size, guard, executable);
     }
     if let Some(stack) = kept {
         stacks.remove(stack);
         stack.taken.set(true);
         stack.epoch.set(epoch());
         stack.trimmed.store(false, Ordering::Relaxed);
+        count_taken(stack);
         return Ok(stack);
     }
     let stack = stacks.blank()?;
@@ -134,14 +219,19 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     drop(stacks);
     stack.size.set(size);
     stack.guard.set(guard);
+    stack.is_executable.set(executable);
     if own {
-        let memory = map(size, guard).or_else(|| {
+        let memory = map(size, guard as usize, executable).or_else(|| {
             unmap_all();
-            map(size, guard)
+            map(size, guard as usize, executable)
         });
         match memory {
             // A fork at this moment finds a record with all its memory or with none.
-            Some(memory) => stack.memory.store(memory, Ordering::Release),
+            Some(memory) => {
+                stack.memory.store(memory, Ordering::Release);
+                let _stacks = STACKS.lock();
+                count_taken(stack);
+            }
             None => {
                 give_back(stack);
                 return Err(Error::NoThread);
@@ -151,12 +241,21 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     Ok(stack)
 }
 
+fn count_taken(stack: &Stack) {
+    add(&TAKEN, 1);
+    add(&TAKEN_BYTES, stack.size());
+}
+
 /// The stack's thread is gone, or there was none.
 pub(crate) fn give_back(stack: &'static Stack) {
     let own = stack.memory() != 0;
     let keep = own && (stack.is_trimmed() || stack.is_warmest() || stack.trim_all_but(TOP));
     let mut stacks = STACKS.lock();
     stack.taken.set(false);
+    if own {
+        subtract(&TAKEN, 1);
+        subtract(&TAKEN_BYTES, stack.size());
+    }
     stacks.find_left_behind(FEW);
     if keep {
         stacks.push_front(stack);
@@ -183,11 +282,24 @@ impl Stack {
     /// Its lowest address; `None` if pthread is to find a stack of this size.
     pub(super) fn place(&self) -> Option<usize> {
         let memory = self.memory();
-        (memory != 0).then(|| memory + self.guard.get())
+        (memory != 0).then(|| memory + self.guard())
     }
 
     pub(super) fn size(&self) -> usize {
         self.size.get()
+    }
+
+    /// Its size, if it is one that is kept when its thread has ended; 0 if it is pthread's.
+    pub(super) fn kept_size(&self) -> usize {
+        if self.memory() == 0 { 0 } else { self.size() }
+    }
+
+    fn guard(&self) -> usize {
+        self.guard.get() as usize
+    }
+
+    fn is_as(&self, size: usize, guard: u32, executable: bool) -> bool {
+        self.size() == size && self.guard.get() == guard && self.is_executable.get() == executable
     }
 
     fn contains(&self, address: usize) -> bool {
@@ -219,8 +331,8 @@ impl Stack {
 
     /// Gives back all memory but so much at the top. False if the system refuses.
     fn trim_all_but(&self, top: usize) -> bool {
-        let lowest = self.memory() + self.guard.get();
-        let unused = self.size().saturating_sub(top) / self.guard.get() * self.guard.get();
+        let lowest = self.memory() + self.guard();
+        let unused = self.size().saturating_sub(top) / self.guard() * self.guard();
         // SAFETY: the lowest pages of a stack, which nobody uses: its thread's frames are above.
         let trimmed =
             unused == 0 || unsafe { sys::madvise(lowest as *mut c_void, unused, libc::MADV_DONTNEED) } == 0;
@@ -233,8 +345,6 @@ impl Stacks {
     const NONE: Self = Stacks {
         first: ptr::null(),
         last: ptr::null(),
-        count: 0,
-        bytes: 0,
         blanks: ptr::null(),
         chunks: ptr::null(),
         left_behind: ptr::null(),
@@ -275,19 +385,18 @@ impl Stacks {
         found
     }
 
-    fn find(&self, size: usize, guard: usize) -> Option<&'static Stack> {
+    fn find(&self, size: usize, guard: u32, executable: bool) -> Option<&'static Stack> {
         // SAFETY: records are valid for ever, here and below.
         if let Some(warmest) = unsafe { WARMEST.load(Ordering::Acquire).as_ref() }
             && !warmest.taken.get()
-            && warmest.size() == size
-            && warmest.guard.get() == guard
+            && warmest.is_as(size, guard, executable)
         {
             return Some(warmest);
         }
         let mut at = self.first;
         // SAFETY: as above.
         while let Some(stack) = unsafe { at.as_ref() } {
-            if stack.size() == size && stack.guard.get() == guard {
+            if stack.is_as(size, guard, executable) {
                 return Some(stack);
             }
             at = stack.next.get();
@@ -304,8 +413,7 @@ impl Stacks {
             None => self.last = stack,
         }
         self.first = stack;
-        self.count += 1;
-        self.bytes += stack.size();
+        Self::count(stack);
     }
 
     fn push_back(&mut self, stack: &'static Stack) {
@@ -317,8 +425,12 @@ impl Stacks {
             None => self.first = stack,
         }
         self.last = stack;
-        self.count += 1;
-        self.bytes += stack.size();
+        Self::count(stack);
+    }
+
+    fn count(stack: &Stack) {
+        add(&KEPT, 1);
+        add(&KEPT_BYTES, stack.size());
     }
 
     fn remove(&mut self, stack: &'static Stack) {
@@ -337,18 +449,24 @@ impl Stacks {
                 None => self.last = previous,
             }
         }
-        self.count -= 1;
-        self.bytes -= stack.size();
+        subtract(&KEPT, 1);
+        subtract(&KEPT_BYTES, stack.size());
     }
 
     /// One that is not to be kept any longer.
     fn surplus(&mut self) -> Option<&'static Stack> {
-        let bytes = if SCARCE.load(Ordering::Relaxed) { FEW_BYTES } else { MOST_BYTES };
         // SAFETY: as above.
         let last = unsafe { self.last.as_ref() }?;
-        if self.count <= MOST && self.bytes <= bytes && (last.is_trimmed() || last.is_warmest()) {
+        let few = KEPT.load(Ordering::Relaxed) <= MOST && KEPT_BYTES.load(Ordering::Relaxed) <= most_bytes();
+        if few && (last.is_trimmed() || last.is_warmest()) && !are_too_many() {
             return None;
         }
+        self.pop_last()
+    }
+
+    fn pop_last(&mut self) -> Option<&'static Stack> {
+        // SAFETY: as above.
+        let last = unsafe { self.last.as_ref() }?;
         self.remove(last);
         Some(last)
     }
@@ -405,7 +523,7 @@ const RECORDS: usize = CHUNK / size_of::<Stack>();
 /// How many records are checked in a child of fork when a thread is joined.
 const FEW: usize = 8;
 
-fn map(size: usize, guard: usize) -> Option<usize> {
+fn map(size: usize, guard: usize, executable: bool) -> Option<usize> {
     look_at_limits();
     let length = size.checked_add(guard)?;
     // SAFETY: asks for new memory, wherever there is some, and makes all of it but the guard accessible.
@@ -415,7 +533,9 @@ fn map(size: usize, guard: usize) -> Option<usize> {
         if memory == libc::MAP_FAILED {
             return None;
         }
-        if sys::mprotect(memory.byte_add(guard), size, libc::PROT_READ | libc::PROT_WRITE) != 0 {
+        let execute = if executable { libc::PROT_EXEC } else { 0 };
+        let protection = libc::PROT_READ | libc::PROT_WRITE | execute;
+        if sys::mprotect(memory.byte_add(guard), size, protection) != 0 {
             sys::munmap(memory, length);
             return None;
         }
@@ -426,18 +546,15 @@ fn map(size: usize, guard: usize) -> Option<usize> {
 /// Unmaps a stack that nobody finds any more. A fork at this moment loses it to the child.
 fn unmap(stack: &'static Stack) {
     // SAFETY: the stack's own memory, and nobody uses it.
-    unsafe { sys::munmap(stack.memory() as *mut c_void, stack.guard.get() + stack.size()) };
+    unsafe { sys::munmap(stack.memory() as *mut c_void, stack.guard() + stack.size()) };
     stack.memory.store(0, Ordering::Relaxed);
     STACKS.lock().push_blank(stack);
 }
 
 fn unmap_all() {
     loop {
-        let mut stacks = STACKS.lock();
-        // SAFETY: records are valid for ever.
-        let Some(last) = (unsafe { stacks.last.as_ref() }) else { return };
-        stacks.remove(last);
-        drop(stacks);
+        let last = STACKS.lock().pop_last();
+        let Some(last) = last else { return };
         unmap(last);
     }
 }
@@ -527,6 +644,9 @@ pub(crate) fn begin_child() {
     stacks.forked = [here(), unsafe { libc::pthread_self() } as usize];
     stacks.left_behind = stacks.chunks;
     stacks.looked_at = 0;
+    for count in [&ENDED, &ENDED_BYTES, &TAKEN, &TAKEN_BYTES] {
+        count.store(0, Ordering::Relaxed);
+    }
     // SAFETY: records are valid for ever.
     if unsafe { WARMEST.load(Ordering::Relaxed).as_ref() }.is_some_and(|warmest| warmest.taken.get()) {
         WARMEST.store(ptr::null_mut(), Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Threads as the system has them: started and joined through libc's pthread.
 
-use crate::atomic::{AtomicU8, Ordering};
+use crate::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use core::ffi::{CStr, c_int, c_ulong, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -21,12 +21,6 @@ unsafe extern "C" {
         attributes: *const libc::pthread_attr_t,
         entry: Entry,
         arg: *mut c_void,
-    ) -> c_int;
-    fn pthread_clockjoin_np(
-        thread: libc::pthread_t,
-        result: *mut *mut c_void,
-        clock: libc::clockid_t,
-        until: *const libc::timespec,
     ) -> c_int;
     fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
 }
@@ -49,6 +43,46 @@ fn with_attributes<R>(f: impl FnOnce(*mut libc::pthread_attr_t) -> R) -> Result<
     Ok(result)
 }
 
+fn page_size() -> usize {
+    // SAFETY: asks only.
+    (unsafe { sys::sysconf(libc::_SC_PAGESIZE) }) as usize
+}
+
+/// How much a stack must be larger than was asked for. Static thread-local storage lies on it, which may be more than
+/// small stacks have; and sanitizers want to find some room besides. It is asked once, since it is the same for all
+/// threads of a process.
+fn extra_stack() -> usize {
+    const UNKNOWN: usize = usize::MAX;
+    /// What is usual besides a page.
+    const USUAL: usize = 22 * 1024;
+    const SANITIZERS: usize = 256 * 1024;
+    #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+    static EXTRA: AtomicUsize = AtomicUsize::new(UNKNOWN);
+    let known = EXTRA.load(Ordering::Relaxed);
+    if known != UNKNOWN {
+        return known;
+    }
+    type GetMinStack = unsafe extern "C" fn(*const libc::pthread_attr_t) -> usize;
+    // SAFETY: a name that ends with NUL; the function of this name has this type, and takes initialised attributes.
+    let least = unsafe {
+        let function = sys::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr());
+        if function.is_null() {
+            0
+        } else {
+            let function = core::mem::transmute::<*mut c_void, GetMinStack>(function);
+            with_attributes(|attributes| function(attributes)).unwrap_or(0)
+        }
+    };
+    let has = |name: &CStr| {
+        // SAFETY: as above.
+        !unsafe { sys::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
+    };
+    let sanitized = [c"__asan_init", c"__msan_init", c"__hwasan_init", c"__lsan_init"].into_iter().any(has);
+    let extra = if sanitized { least + SANITIZERS } else { least.saturating_sub(page_size() + USUAL) };
+    EXTRA.store(extra, Ordering::Relaxed);
+    extra
+}
+
 /// The size of a stack of so many bytes, 0 being the system's default, and that of its guard: whole pages.
 pub(super) fn stack_layout(size: usize) -> Result<(usize, usize)> {
     let (mut default, mut guard) = (0, 0);
@@ -57,10 +91,10 @@ pub(super) fn stack_layout(size: usize) -> Result<(usize, usize)> {
         libc::pthread_attr_getstacksize(attributes, &mut default);
         libc::pthread_attr_getguardsize(attributes, &mut guard);
     })?;
-    // SAFETY: asks only.
-    let page = unsafe { sys::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let page = page_size();
     let whole_pages = |size: usize| size.checked_next_multiple_of(page).unwrap_or(usize::MAX / page * page);
-    Ok((whole_pages(if size == 0 { default } else { size }), whole_pages(guard.max(page))))
+    let size = if size == 0 { default } else { size };
+    Ok((whole_pages(size.saturating_add(extra_stack())), whole_pages(guard.max(page))))
 }
 
 /// Whether the process may have so many addresses and no more.
@@ -107,13 +141,17 @@ unsafe fn create(
     sys::preserving_errno(|| unsafe { pthread_create(thread, attributes, entry, arg) })
 }
 
-/// Starts a thread on a stack, to be joined.
+/// Starts a thread on a stack. On one of this library's it is detached, so that the user may not join or detach it by
+/// pthread: its end is told by the kernel (`tell_end_to`). Otherwise it is to be joined.
 pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: &Stack) -> Result<()> {
     // SAFETY: the attributes are initialised; the stack is the new thread's alone; whoever calls promises
     // that the routine takes the argument.
     let started = with_attributes(|attributes| unsafe {
         let placed = match stack.place() {
-            Some(lowest) => sys::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size()),
+            Some(lowest) => {
+                sys::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size())
+                    | libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
+            }
             None => libc::pthread_attr_setstacksize(attributes, stack.size()),
         };
         placed == 0 && detector::seen(|| create(stack.thread.as_ptr(), attributes, entry, arg)) == 0
@@ -158,37 +196,159 @@ pub(crate) fn callback<R>(f: impl FnOnce() -> R) -> R {
     uncancelled(|| detector::seen(f))
 }
 
-/// Waits for the end of the thread on this stack; its result, or `None` if the time ran out. An error if it
-/// is just waiting for the caller's end. One caller at a time, and none after a success.
-pub(crate) fn join(stack: &Stack, deadline: Deadline) -> Result<Option<*mut c_void>> {
-    let mut result = ptr::null_mut();
-    let thread = stack.thread.get();
-    // SAFETY: the thread was started here and nobody has joined it yet.
-    let joined = uncancelled(|| unsafe {
-        match deadline.timespec() {
-            None => detector::seen(|| sys::pthread_join(thread, &mut result)),
-            Some(until) => sys::preserving_errno(|| {
-                pthread_clockjoin_np(thread, &mut result, libc::CLOCK_MONOTONIC, &until)
-            }),
+/// Starts a thread for a task of the library's own, detached and with a small stack.
+pub(super) fn start_helper(entry: Entry) -> Result<()> {
+    const STACK: usize = 128 * 1024;
+    let (size, _) = stack_layout(STACK)?;
+    // SAFETY: the attributes are initialised.
+    with_attributes(|attributes| unsafe {
+        if libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) != 0
+            || libc::pthread_attr_setstacksize(attributes, size) != 0
+        {
+            return Err(Error::NoThread);
         }
-    });
-    outcome(joined, result)
+        create_without_signals(attributes, entry).map(|_| ())
+    })?
 }
 
-fn outcome(joined: c_int, result: *mut c_void) -> Result<Option<*mut c_void>> {
-    match joined {
-        0 => Ok(Some(result)),
-        libc::EDEADLK => Err(Error::JoinSelf),
-        _ => Ok(None),
+/// Creates a thread that handles no signals, which are for the user's threads.
+///
+/// # Safety
+/// The attributes are initialised; the routine takes NULL.
+unsafe fn create_without_signals(
+    attributes: *const libc::pthread_attr_t,
+    entry: Entry,
+) -> Result<libc::pthread_t> {
+    let (mut all, mut former) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    let mut thread = 0;
+    // SAFETY: both sets are initialised before they are used; the rest is the caller's promise.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        sys::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), former.as_mut_ptr());
+        let created = create(&mut thread, attributes, entry, ptr::null_mut());
+        sys::pthread_sigmask(libc::SIG_SETMASK, former.as_ptr(), ptr::null_mut());
+        if created == 0 { Ok(thread) } else { Err(Error::NoThread) }
     }
 }
 
-/// As `join`, but does not wait.
-pub(crate) fn try_join(stack: &Stack) -> Result<Option<*mut c_void>> {
+/// What pthread says of a thread.
+pub(super) enum Joined {
+    /// It is gone, and its result was this.
+    Ended(*mut c_void),
+    /// It is gone, and pthread does not tell its result.
+    Gone,
+    NotYet,
+}
+
+/// Waits for the end of the thread on this stack, which is near. One caller at a time, and none after a success.
+pub(super) fn join(stack: &Stack) -> Joined {
     let mut result = ptr::null_mut();
-    // SAFETY: as in `join`.
-    let joined = unsafe { sys::pthread_tryjoin_np(stack.thread.get(), &mut result) };
-    outcome(joined, result)
+    // SAFETY: the thread was started here and nobody has joined it yet.
+    let joined =
+        uncancelled(|| unsafe { detector::seen(|| sys::pthread_join(stack.thread.get(), &mut result)) });
+    if joined == 0 { Joined::Ended(result) } else { Joined::Gone }
+}
+
+/// The kernel clears this word when the calling thread has run its last instruction, and wakes one sleeper. The number of
+/// the thread, or 0 if the call fails.
+///
+/// Pthread has the kernel clear a word of its own for `pthread_join`. No thread waits for that of a detached thread; and
+/// such a thread itself frees what pthread has allocated for it, if its stack is not pthread's.
+pub(crate) fn tell_end_to(word: &AtomicU32) -> u32 {
+    // SAFETY: the word outlives the thread: it is that of the thread's slot, which the thread keeps.
+    let id = sys::preserving_errno(|| unsafe { libc::syscall(libc::SYS_set_tid_address, word.as_ptr()) });
+    id.max(0) as u32
+}
+
+/// What the calling thread has given to `pthread_exit`, or `PTHREAD_CANCELED` if it is being cancelled; NULL where that
+/// is not known. By a thread in its last destructor.
+///
+/// Pthread returns the result of a thread by `pthread_join` only, which fails for a detached thread. So it is read
+/// where pthread keeps it, at a place that is found by an experiment, once in a process.
+pub(super) fn exit_value() -> *mut c_void {
+    const UNKNOWN: usize = 0;
+    #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+    static DISTANCE: AtomicUsize = AtomicUsize::new(UNKNOWN);
+    let mut distance = DISTANCE.load(Ordering::Relaxed);
+    if distance == UNKNOWN {
+        distance = find_result().unwrap_or(UNKNOWN);
+        DISTANCE.store(distance, Ordering::Relaxed);
+    }
+    if distance == UNKNOWN {
+        return ptr::null_mut();
+    }
+    // SAFETY: inside of what pthread has for the calling thread.
+    unsafe { ptr::with_exposed_provenance::<*mut c_void>(libc::pthread_self() as usize + distance).read() }
+}
+
+/// A result that lies nowhere else.
+const MARK: usize = 0x7ea4_c0de_517e_d00d_u64 as usize;
+
+extern "C-unwind" fn return_mark(_: *mut c_void) -> *mut c_void {
+    ptr::without_provenance_mut(MARK)
+}
+
+/// How far the result of a thread lies from what `pthread_self` points to there: a thread that returns a mark is joined,
+/// and its stack, above which pthread keeps what it knows of the thread, is searched for the mark.
+fn find_result() -> Option<usize> {
+    let (size, _) = stack_layout(64 * 1024).ok()?;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+    // SAFETY: new memory, unmapped below after the thread has ended; the search reads nothing else.
+    uncancelled(|| unsafe {
+        let stack = sys::mmap(ptr::null_mut(), size, protection, flags, -1, 0);
+        if stack == libc::MAP_FAILED {
+            return None;
+        }
+        let thread = with_attributes(|attributes| {
+            if sys::pthread_attr_setstack(attributes, stack, size) == 0 {
+                create_without_signals(attributes, return_mark).ok()
+            } else {
+                None
+            }
+        });
+        let thread = thread.ok().flatten();
+        let mut result = ptr::null_mut();
+        let found =
+            thread.filter(|&thread| sys::pthread_join(thread, &mut result) == 0 && result.addr() == MARK);
+        let distance = found.and_then(|thread| {
+            let (begin, end) = (thread as usize, stack as usize + size);
+            let is_mark = |at: &usize| ptr::with_exposed_provenance::<usize>(*at).read() == MARK;
+            let inside = begin > stack as usize && begin < end && begin % size_of::<usize>() == 0;
+            let mut places = (begin..end).step_by(size_of::<usize>()).filter(|at| inside && is_mark(at));
+            let place = places.next().filter(|_| places.next().is_none())?;
+            Some(place - begin)
+        });
+        sys::munmap(stack, size);
+        distance
+    })
+}
+
+/// Sleeps as long as `word` is `expected`, until woken by `wake_shared` or by the kernel at a thread's end, or until
+/// the deadline. Not of `park`, whose futexes the kernel does not know.
+pub(super) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) {
+    let until = deadline.timespec();
+    // SAFETY: the word is aligned and lives during the call; `until` is NULL or a timespec.
+    sys::preserving_errno(|| unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT_BITSET,
+            expected,
+            until.as_ref().map_or(ptr::null(), ptr::from_ref),
+            ptr::null::<u32>(),
+            libc::FUTEX_BITSET_MATCH_ANY,
+        )
+    });
+}
+
+/// Wakes all that sleep by `wait_shared` on this word.
+pub(super) fn wake_shared(word: &AtomicU32) {
+    // SAFETY: the word is only an address here.
+    sys::preserving_errno(|| unsafe {
+        let nothing = ptr::null::<u32>();
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX, nothing, nothing, 0)
+    });
 }
 
 /// Nobody will join the thread on this stack.
@@ -199,8 +359,27 @@ pub(super) fn detach(stack: &Stack) {
 
 /// Whether a thread with this number exists in this process.
 pub(crate) fn has_thread(native_id: u32) -> bool {
-    // SAFETY: signal 0 asks only.
-    sys::preserving_errno(|| unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), native_id, 0) == 0 })
+    let (asked, refused) = sys::preserving_errno(|| {
+        // SAFETY: signal 0 asks only.
+        let asked = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), native_id, 0) };
+        (asked, sys::errno())
+    });
+    // Whatever a filter of system calls says, it does not say that there is no such thread.
+    asked == 0 || refused != libc::ESRCH && is_listed(native_id)
+}
+
+/// As `has_thread`, where the kernel does not say it; true where that cannot be known.
+#[cold]
+fn is_listed(native_id: u32) -> bool {
+    let listed = |id: u32| {
+        let mut path = [0; 40];
+        let written = write!(&mut path[..39], "/proc/self/task/{id}");
+        debug_assert!(written.is_ok());
+        // SAFETY: the path ends with NUL.
+        unsafe { sys::access(path.as_ptr().cast(), libc::F_OK) == 0 }
+    };
+    // SAFETY: asks only.
+    listed(native_id) || !listed(unsafe { libc::gettid() } as u32)
 }
 
 /// Names a thread in the system's tools: the calling one, or the one with this number.

@@ -13,7 +13,7 @@ pub(crate) mod memory;
 
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
-use libc::{dl_phdr_info, iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit};
+use libc::{dl_phdr_info, iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit, sigset_t};
 
 /// The calling thread's `errno`.
 pub(crate) fn errno() -> c_int {
@@ -70,6 +70,9 @@ from_libc! {
     fn write(file: c_int, buffer: *const c_void, bytes: usize) -> isize;
     fn writev(file: c_int, parts: *const iovec, count: c_int) -> isize;
     fn close(file: c_int) -> c_int;
+    fn access(path: *const c_char, mode: c_int) -> c_int;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn pthread_sigmask(how: c_int, set: *const sigset_t, former: *mut sigset_t) -> c_int;
     fn prctl(operation: c_int, two: c_ulong, three: c_ulong, four: c_ulong, five: c_ulong) -> c_int;
     fn sched_getcpu() -> c_int;
     fn atexit(handler: extern "C" fn()) -> c_int;
@@ -79,7 +82,6 @@ from_libc! {
     fn pthread_attr_destroy(attributes: *mut pthread_attr_t) -> c_int;
     fn pthread_attr_setstack(attributes: *mut pthread_attr_t, lowest: *mut c_void, bytes: usize) -> c_int;
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
-    fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int;
     fn pthread_detach(thread: pthread_t) -> c_int;
     fn pthread_key_create(key: *mut pthread_key_t, destructor: KeyDestructor) -> c_int;
     fn pthread_key_delete(key: pthread_key_t) -> c_int;
@@ -102,7 +104,7 @@ mod tests {
     }
 
     /// Functions that libc documents to leave `errno` alone, and those that do not return.
-    const SET_NO_ERRNO: [&str; 11] = [
+    const SET_NO_ERRNO: [&str; 13] = [
         "__errno_location",
         "clock_gettime", // with a clock that always exists
         "exit",
@@ -113,6 +115,8 @@ mod tests {
         "pthread_attr_setdetachstate",
         "pthread_attr_setstacksize",
         "pthread_self",
+        "sigfillset", // of a set that is there
+        "strcmp",
         "syscall", // each call of it is inside `preserving_errno`: checked below
     ];
 

@@ -159,6 +159,7 @@ impl AtomicBool {
     }
 }
 
+#[allow(dead_code, reason = "not each model needs each operation")]
 impl AtomicUsize {
     pub(crate) const fn new(value: usize) -> Self {
         AtomicUsize(AtomicU64::new(value as u64))
