@@ -158,10 +158,11 @@ static atomic_int handled;
 
 static void handler(int number)
 {
+    int before = errno;
     (void)number;
-    errno = EINTR; /* as any call of the handler's may */
+    errno = EXDEV; /* as any call of the handler's may, which then restores it */
     atomic_fetch_add(&handled, 1);
-    errno = TEST_ERRNO;
+    errno = before;
 }
 
 static void *interrupt(void *arg)
