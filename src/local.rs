@@ -157,7 +157,7 @@ impl Handle<Local> {
         let _pin = self.pin()?;
         let is_first = table.meet(self.bits(), shared)?;
         if is_first {
-            // Whoever freed the local meanwhile may have been here before.
+            // A concurrent free of the local may have passed this table before.
             self.check().inspect_err(|_| table.part(self.bits()))?;
         }
         Ok(is_first)

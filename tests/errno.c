@@ -123,7 +123,7 @@ static void without_stderr(void)
     int kept = dup(STDERR_FILENO);
     CHECK(kept >= 0);
     close(STDERR_FILENO);
-    CHECK_STATUS(threading_report_exception("Error", "nobody reads this"), THREADING_OK);
+    CHECK_STATUS(threading_report_exception("Error", "this is not read"), THREADING_OK);
     CHECK_INT(dup2(kept, STDERR_FILENO), STDERR_FILENO);
     close(kept);
 }

@@ -205,7 +205,7 @@ impl Attribute {
         let text = name.to_bytes_with_nul();
         let (links, value, round) = (Links::default(), Cell::new(value), Cell::new(round));
         let attribute = node(text.len(), Attribute { links, group, value, hash, round, name: [] })?;
-        // SAFETY: so many bytes behind the node are its own; the pointer is that of its whole memory.
+        // SAFETY: the bytes behind the node are its own; the pointer is that of its whole memory.
         unsafe {
             let behind = (&raw mut (*attribute).name).cast::<u8>();
             ptr::copy_nonoverlapping(text.as_ptr(), behind, text.len());
@@ -219,7 +219,7 @@ impl Attribute {
     }
 }
 
-/// A node in memory of its own, with so many bytes behind it.
+/// Allocates a node with `behind` more bytes after it.
 fn node<T>(behind: usize, content: T) -> Result<*mut T> {
     let bytes = size_of::<T>().checked_add(behind).ok_or(Error::NoMemory)?;
     // SAFETY: malloc's memory is aligned for pointers and words, and large enough.
@@ -234,14 +234,14 @@ fn node<T>(behind: usize, content: T) -> Result<*mut T> {
 }
 
 /// # Safety
-/// `node` made it, and no one uses it any more.
+/// `node` allocated it, and it is not used any more.
 unsafe fn free<T>(node: &'static T) {
     // SAFETY: the caller's promise.
     unsafe { sys::free(ptr::from_ref(node).cast_mut().cast()) };
 }
 
-/// What hashes begin with: an address, which is not known to whoever would choose names that collide. Random
-/// numbers the system may refuse.
+/// Hashes begin with an address, which is not known to a program that chooses names that collide. The system may refuse
+/// random numbers.
 fn hash_of(key: usize, name: &CStr) -> u32 {
     static SOMEWHERE: u8 = 0;
     let mut hasher = DefaultHasher::new();
@@ -311,7 +311,7 @@ impl<T: Indexed> Index<T> {
         }
     }
 
-    /// Makes room for one more.
+    /// Reserves a slot for one more item.
     fn reserve(&mut self) -> Result<()> {
         if (self.count + 1) * 4 <= self.slots.len() * 3 {
             return Ok(());

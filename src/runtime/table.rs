@@ -119,7 +119,7 @@ pub(crate) struct Table {
     pub(super) previous: Cell<*const Table>,
     /// How many threads that free a local are at this table.
     pub(super) visitors: Cell<u32>,
-    /// Its owner has ended: the last visitor gives it back.
+    /// Its owner has ended: the last visitor frees it.
     pub(super) abandoned: Cell<bool>,
 }
 
@@ -580,7 +580,7 @@ impl Rest {
         Owed { value: cell.value.swap(ptr::null_mut(), Ordering::Relaxed), destroy: cell.destructor() }
     }
 
-    /// Makes room for one more, and leaves those behind that are gone.
+    /// Moves the living cells to new ones, with space for one more.
     fn make_room(&mut self) -> Result<()> {
         let size = ((self.living.get() + 1).next_power_of_two() * 2).max(LEAST);
         let former = core::mem::replace(&mut self.cells, Self::cells(size)?);
@@ -688,7 +688,7 @@ mod tests {
         unmake(table);
     }
 
-    /// Keys whose low bits are all the same, as of locals that lie at the same place of their blocks.
+    /// Keys with the same low bits, as those of locals at the same place of their blocks.
     #[test]
     fn a_search_is_short_whatever_the_handles_have_in_common() {
         const MANY: usize = 20_000;
