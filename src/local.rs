@@ -157,7 +157,7 @@ impl Handle<Local> {
         let _pin = self.pin()?;
         let is_first = table.meet(self.bits(), shared)?;
         if is_first {
-            // Whoever freed the local meanwhile may have been here before.
+            // A concurrent free of the local may have passed this table before.
             self.check().inspect_err(|_| table.part(self.bits()))?;
         }
         Ok(is_first)
@@ -237,7 +237,6 @@ impl Handle<Local> {
     /// As for `set`.
     pub unsafe fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
         let table = self.met()?;
-        let name = name.to_bytes();
         happens_before(self.slot()?.0);
         table.set_attribute(self.bits(), name, value)?.ok_or_else(|| self.refusal())?.pay();
         self.unless_freed(|| table.take_attribute(self.bits(), name))
@@ -246,12 +245,12 @@ impl Handle<Local> {
     /// An attribute of the calling thread's; `None` if it has none of this name.
     pub fn attr(self, name: &CStr) -> Result<Option<*mut c_void>> {
         let table = self.met()?;
-        self.found(table.attribute(self.bits(), name.to_bytes()))
+        self.found(table.attribute(self.bits(), name))
     }
 
     /// Deletes and destroys an attribute. False if there is none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
         let table = self.met()?;
-        Ok(self.found(table.take_attribute(self.bits(), name.to_bytes()))?.map(values::Owed::pay).is_some())
+        Ok(self.found(table.take_attribute(self.bits(), name))?.map(values::Owed::pay).is_some())
     }
 }

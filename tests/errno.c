@@ -123,7 +123,7 @@ static void without_stderr(void)
     int kept = dup(STDERR_FILENO);
     CHECK(kept >= 0);
     close(STDERR_FILENO);
-    CHECK_STATUS(threading_report_exception("Error", "nobody reads this"), THREADING_OK);
+    CHECK_STATUS(threading_report_exception("Error", "this is not read"), THREADING_OK);
     CHECK_INT(dup2(kept, STDERR_FILENO), STDERR_FILENO);
     close(kept);
 }
@@ -158,10 +158,11 @@ static atomic_int handled;
 
 static void handler(int number)
 {
+    int before = errno;
     (void)number;
-    errno = EINTR; /* as any call of the handler's may */
+    errno = EXDEV; /* as any call of the handler's may, which then restores it */
     atomic_fetch_add(&handled, 1);
-    errno = TEST_ERRNO;
+    errno = before;
 }
 
 static void *interrupt(void *arg)

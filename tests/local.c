@@ -836,7 +836,8 @@ static struct {
     threading_semaphore *set;
     threading_event *end;
     pthread_t threads[3];
-    int joined, at_one;
+    int joined;
+    atomic_int at_one;
     pid_t child;
 } last_free;
 
@@ -852,7 +853,8 @@ static void *set_and_wait(void *arg)
 static void begin_last_free(threading_destructor destructor)
 {
     last_free.local = local_new(destructor);
-    last_free.joined = last_free.at_one = 0;
+    last_free.joined = 0;
+    atomic_store(&last_free.at_one, 0);
     CHECK((last_free.set = threading_semaphore_new(0)) != NULL);
     CHECK((last_free.end = threading_event_new()) != NULL);
     atomic_store(&count_destroyed, 0);
@@ -875,7 +877,7 @@ static void end_last_free(void)
 /* By the first of the others' values: all threads end, with their values that this free has not destroyed yet. */
 static void join_all_threads(void *value)
 {
-    if (value == &one && last_free.at_one++ == 0) {
+    if (value == &one && atomic_fetch_add(&last_free.at_one, 1) == 0) {
         CHECK_STATUS(threading_event_set(last_free.end), THREADING_OK);
         for (; last_free.joined < 3; last_free.joined++)
             join_foreign(last_free.threads[last_free.joined]);
@@ -903,7 +905,7 @@ static void threads_end_in_the_last_free(void)
 static void fork_in_the_free(void *value)
 {
     atomic_fetch_add(&count_destroyed, 1);
-    if (value == &one && last_free.at_one++ == 0) {
+    if (value == &one && atomic_fetch_add(&last_free.at_one, 1) == 0) {
         last_free.child = fork();
         may_change_errno();
         if (last_free.child == 0)

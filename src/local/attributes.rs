@@ -15,9 +15,10 @@
 //! Attributes and groups are nodes in memory of their own, freed with the last reference to them; both indexes shrink.
 
 use core::cell::Cell;
-use core::ffi::c_void;
+use core::ffi::{CStr, c_char, c_void};
 use core::hash::Hasher;
-use core::{ptr, slice};
+use core::mem::offset_of;
+use core::ptr;
 use std::hash::DefaultHasher;
 
 use crate::detector::malloc;
@@ -41,12 +42,12 @@ pub(crate) struct Attributes {
 struct Attribute {
     links: Links<Attribute>,
     group: &'static Group,
-    hash: usize,
     value: Cell<*mut c_void>,
+    hash: u32,
     /// The round in which it was set.
     round: Cell<u32>,
-    /// The length of its name, which lies behind the node.
-    length: usize,
+    /// Its name, which lies behind the node.
+    name: [c_char; 0],
 }
 
 /// The attributes of one local.
@@ -63,7 +64,7 @@ impl Attributes {
     pub(crate) fn set(
         &mut self,
         key: usize,
-        name: &[u8],
+        name: &CStr,
         value: *mut c_void,
         round: u32,
         destroy: Option<Destructor>,
@@ -90,12 +91,12 @@ impl Attributes {
         Ok(None)
     }
 
-    pub(crate) fn get(&self, key: usize, name: &[u8]) -> Option<*mut c_void> {
+    pub(crate) fn get(&self, key: usize, name: &CStr) -> Option<*mut c_void> {
         self.find(hash_of(key, name), key, name).map(|attribute| attribute.value.get())
     }
 
     /// Takes an attribute out by its name.
-    pub(crate) fn take(&mut self, key: usize, name: &[u8]) -> Option<Taken> {
+    pub(crate) fn take(&mut self, key: usize, name: &CStr) -> Option<Taken> {
         let attribute = self.find(hash_of(key, name), key, name)?;
         Some(self.remove(attribute))
     }
@@ -130,8 +131,8 @@ impl Attributes {
         }
     }
 
-    fn find(&self, hash: usize, key: usize, name: &[u8]) -> Option<&'static Attribute> {
-        self.names.find(hash, |attribute| attribute.group.key == key && attribute.name() == name)
+    fn find(&self, hash: u32, key: usize, name: &CStr) -> Option<&'static Attribute> {
+        self.names.find(hash as usize, |attribute| attribute.group.key == key && attribute.name() == name)
     }
 
     fn group(&self, key: usize) -> Option<&'static Group> {
@@ -142,6 +143,8 @@ impl Attributes {
         self.groups.reserve()?;
         let links = Links::default();
         let group = node(0, Group { links, key, destroy, attributes: List::default() })?;
+        // SAFETY: made, and valid until it is freed.
+        let group: &'static Group = unsafe { &*group };
         self.current.push_back(group);
         self.groups.insert(group);
         Ok(group)
@@ -194,30 +197,30 @@ impl Drop for Attributes {
 impl Attribute {
     fn make(
         group: &'static Group,
-        hash: usize,
+        hash: u32,
         value: *mut c_void,
         round: u32,
-        name: &[u8],
+        name: &CStr,
     ) -> Result<&'static Attribute> {
-        let (value, round) = (Cell::new(value), Cell::new(round));
-        let links = Links::default();
-        let attribute = node(name.len(), Attribute { links, group, hash, value, round, length: name.len() })?;
-        // SAFETY: so many bytes behind the node are its own.
+        let text = name.to_bytes_with_nul();
+        let (links, value, round) = (Links::default(), Cell::new(value), Cell::new(round));
+        let attribute = node(text.len(), Attribute { links, group, value, hash, round, name: [] })?;
+        // SAFETY: the bytes behind the node are its own; the pointer is that of its whole memory.
         unsafe {
-            let behind = ptr::from_ref(attribute).add(1).cast_mut().cast::<u8>();
-            ptr::copy_nonoverlapping(name.as_ptr(), behind, name.len());
+            let behind = (&raw mut (*attribute).name).cast::<u8>();
+            ptr::copy_nonoverlapping(text.as_ptr(), behind, text.len());
+            Ok(&*attribute)
         }
-        Ok(attribute)
     }
 
-    fn name(&self) -> &[u8] {
-        // SAFETY: `make` has written so many bytes behind the node.
-        unsafe { slice::from_raw_parts(ptr::from_ref(self).add(1).cast::<u8>(), self.length) }
+    fn name(&self) -> &CStr {
+        // SAFETY: `make` has written a string behind the node.
+        unsafe { CStr::from_ptr(ptr::from_ref(self).cast::<c_char>().add(offset_of!(Attribute, name))) }
     }
 }
 
-/// A node in memory of its own, with so many bytes behind it.
-fn node<T>(behind: usize, content: T) -> Result<&'static T> {
+/// Allocates a node with `behind` more bytes after it.
+fn node<T>(behind: usize, content: T) -> Result<*mut T> {
     let bytes = size_of::<T>().checked_add(behind).ok_or(Error::NoMemory)?;
     // SAFETY: malloc's memory is aligned for pointers and words, and large enough.
     unsafe {
@@ -226,26 +229,26 @@ fn node<T>(behind: usize, content: T) -> Result<&'static T> {
             return Err(Error::NoMemory);
         }
         node.write(content);
-        Ok(&*node)
+        Ok(node)
     }
 }
 
 /// # Safety
-/// `node` made it, and no one uses it any more.
+/// `node` allocated it, and it is not used any more.
 unsafe fn free<T>(node: &'static T) {
     // SAFETY: the caller's promise.
     unsafe { sys::free(ptr::from_ref(node).cast_mut().cast()) };
 }
 
-/// What hashes begin with: an address, which is not known to whoever would choose names that collide. Random
-/// numbers the system may refuse.
-fn hash_of(key: usize, name: &[u8]) -> usize {
+/// Hashes begin with an address, which is not known to a program that chooses names that collide. The system may refuse
+/// random numbers.
+fn hash_of(key: usize, name: &CStr) -> u32 {
     static SOMEWHERE: u8 = 0;
     let mut hasher = DefaultHasher::new();
     hasher.write_usize(&raw const SOMEWHERE as usize);
     hasher.write_usize(key);
-    hasher.write(name);
-    hasher.finish() as usize
+    hasher.write(name.to_bytes());
+    hasher.finish() as u32
 }
 
 /// A number whose low bits depend on all bits of a handle.
@@ -262,7 +265,7 @@ trait Indexed: 'static {
 
 impl Indexed for Attribute {
     fn hash(&self) -> usize {
-        self.hash
+        self.hash as usize
     }
 }
 
@@ -308,7 +311,7 @@ impl<T: Indexed> Index<T> {
         }
     }
 
-    /// Makes room for one more.
+    /// Reserves a slot for one more item.
     fn reserve(&mut self) -> Result<()> {
         if (self.count + 1) * 4 <= self.slots.len() * 3 {
             return Ok(());
@@ -456,6 +459,7 @@ impl<T: Linked> List<T> {
 mod tests {
     use super::*;
     use std::collections::HashMap;
+    use std::ffi::CString;
 
     fn value(of: usize) -> *mut c_void {
         ptr::without_provenance_mut(of)
@@ -464,19 +468,19 @@ mod tests {
     #[test]
     fn random_operations_match_a_map() {
         let mut attributes = Attributes::default();
-        let mut expected: HashMap<(usize, String), usize> = HashMap::new();
+        let mut expected: HashMap<(usize, CString), usize> = HashMap::new();
         let mut random = 2026_u64;
         for step in 1..40_000 {
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let key = 64 * (1 + (random >> 33) as usize % 20);
-            let name = format!("name {}", (random >> 40) as usize % 30);
+            let name = CString::new(format!("name {}", (random >> 40) as usize % 30)).unwrap();
             match (random >> 60) as usize {
                 0..=5 => {
-                    let former = attributes.set(key, name.as_bytes(), value(step), 0, None).unwrap();
+                    let former = attributes.set(key, &name, value(step), 0, None).unwrap();
                     assert_eq!(former, expected.insert((key, name), step).map(value));
                 }
                 6..=9 => {
-                    let taken = attributes.take(key, name.as_bytes()).map(|(taken, _)| taken);
+                    let taken = attributes.take(key, &name).map(|(taken, _)| taken);
                     assert_eq!(taken, expected.remove(&(key, name)).map(value));
                 }
                 10 if step % 64 == 0 => {
@@ -489,10 +493,7 @@ mod tests {
                     }
                     assert!(!attributes.has_any(key) && expected.keys().all(|(other, _)| *other != key));
                 }
-                _ => assert_eq!(
-                    attributes.get(key, name.as_bytes()),
-                    expected.get(&(key, name)).copied().map(value)
-                ),
+                _ => assert_eq!(attributes.get(key, &name), expected.get(&(key, name)).copied().map(value)),
             }
         }
     }
@@ -500,15 +501,15 @@ mod tests {
     #[test]
     fn a_round_takes_what_was_set_before_it_in_that_order() {
         let mut attributes = Attributes::default();
-        for (number, name) in [b"a", b"b", b"c"].into_iter().enumerate() {
+        for (number, name) in [c"a", c"b", c"c"].into_iter().enumerate() {
             attributes.set(64, name, value(number), 0, None).unwrap();
         }
-        attributes.set(128, b"a", value(3), 0, None).unwrap();
-        attributes.set(64, b"a", value(4), 0, None).unwrap();
+        attributes.set(128, c"a", value(3), 0, None).unwrap();
+        attributes.set(64, c"a", value(4), 0, None).unwrap();
         attributes.begin_round();
         // Set in this round: not taken in it.
-        attributes.set(64, b"c", value(5), 1, None).unwrap();
-        attributes.set(192, b"a", value(6), 1, None).unwrap();
+        attributes.set(64, c"c", value(5), 1, None).unwrap();
+        attributes.set(192, c"a", value(6), 1, None).unwrap();
         let mut round = |round| {
             core::iter::from_fn(|| attributes.take_older(round).map(|(taken, _)| taken.addr()))
                 .collect::<Vec<_>>()
@@ -525,14 +526,15 @@ mod tests {
 
     #[test]
     fn the_indexes_shrink() {
+        let text = |name: usize| CString::new(name.to_string()).unwrap();
         let mut attributes = Attributes::default();
         for name in 0..10_000_usize {
-            attributes.set(64 * name + 64, &name.to_ne_bytes(), ptr::null_mut(), 0, None).unwrap();
+            attributes.set(64 * name + 64, &text(name), ptr::null_mut(), 0, None).unwrap();
         }
         for name in 0..9_990_usize {
-            attributes.take(64 * name + 64, &name.to_ne_bytes()).unwrap();
+            attributes.take(64 * name + 64, &text(name)).unwrap();
         }
         assert!(attributes.names.slots.len() <= 128 && attributes.groups.slots.len() <= 128);
-        assert_eq!(attributes.get(64 * 9_995 + 64, &9_995_usize.to_ne_bytes()), Some(ptr::null_mut()));
+        assert_eq!(attributes.get(64 * 9_995 + 64, &text(9_995)), Some(ptr::null_mut()));
     }
 }

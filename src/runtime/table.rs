@@ -22,7 +22,8 @@
 //!
 //! A search begins at the cell that the low bits of the address choose, where locals that were made one after the
 //! other lie side by side. If another key has that cell, it goes on at one that depends on all bits of the handle, and
-//! from there from cell to cell. So it takes constant time on average, whatever the handles have in common.
+//! from there in steps that do so, too (double hashing): from cell to cell, it would go through all those side by side.
+//! So it takes constant time on average, whatever the handles have in common.
 //!
 //! # Size
 //!
@@ -32,7 +33,7 @@
 
 use crate::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use core::cell::Cell;
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use core::ptr;
 
 use super::life::Destructor;
@@ -118,7 +119,7 @@ pub(crate) struct Table {
     pub(super) previous: Cell<*const Table>,
     /// How many threads that free a local are at this table.
     pub(super) visitors: Cell<u32>,
-    /// Its owner has ended: the last visitor gives it back.
+    /// Its owner has ended: the last visitor frees it.
     pub(super) abandoned: Cell<bool>,
 }
 
@@ -203,7 +204,10 @@ impl Search {
     }
 
     fn next(&mut self) -> usize {
-        let at = self.at.map_or_else(|| mixed(self.key), |at| at + 1) & self.mask;
+        let hash = mixed(self.key);
+        // Odd, so that it comes by each of the cells, whose number is a power of two.
+        let step = hash.rotate_right(usize::BITS / 2) | 1;
+        let at = self.at.map_or(hash, |at| at.wrapping_add(step)) & self.mask;
         self.at = Some(at);
         at
     }
@@ -423,7 +427,7 @@ impl Table {
     }
 
     /// As `set`, for an attribute.
-    pub(crate) fn set_attribute(&self, key: usize, name: &[u8], value: *mut c_void) -> Result<Option<Owed>> {
+    pub(crate) fn set_attribute(&self, key: usize, name: &CStr, value: *mut c_void) -> Result<Option<Owed>> {
         let mut rest = self.owners();
         let Some(destroy) = rest.find(key).map(ValueCell::destructor) else { return Ok(None) };
         let round = rest.round;
@@ -434,11 +438,11 @@ impl Table {
         }))
     }
 
-    pub(crate) fn attribute(&self, key: usize, name: &[u8]) -> Option<*mut c_void> {
+    pub(crate) fn attribute(&self, key: usize, name: &CStr) -> Option<*mut c_void> {
         self.owners().attributes()?.get(key, name)
     }
 
-    pub(crate) fn take_attribute(&self, key: usize, name: &[u8]) -> Option<Owed> {
+    pub(crate) fn take_attribute(&self, key: usize, name: &CStr) -> Option<Owed> {
         self.owners().attributes()?.take(key, name).map(Owed::from)
     }
 }
@@ -581,7 +585,7 @@ impl Rest {
         Owed { value: cell.value.swap(ptr::null_mut(), Ordering::Relaxed), destroy: cell.destructor() }
     }
 
-    /// Makes room for one more, and leaves those behind that are gone.
+    /// Moves the living cells to new ones, with space for one more.
     fn make_room(&mut self) -> Result<()> {
         let size = ((self.living.get() + 1).next_power_of_two() * 2).max(LEAST);
         let former = core::mem::replace(&mut self.cells, Self::cells(size)?);
@@ -689,7 +693,7 @@ mod tests {
         unmake(table);
     }
 
-    /// Keys whose low bits are all the same, as of locals that lie at the same place of their blocks.
+    /// Keys with the same low bits, as those of locals at the same place of their blocks.
     #[test]
     fn a_search_is_short_whatever_the_handles_have_in_common() {
         const MANY: usize = 20_000;
@@ -709,8 +713,16 @@ mod tests {
                     rest.key(at) == key
                 });
             }
-            drop(rest);
             assert!(looks < 4 * MANY, "{looks} looks for {MANY} handles {stride} apart");
+            // Also for handles that are not there.
+            for key in keys() {
+                rest.search(key.wrapping_add(MANY * stride)).until(|at| {
+                    looks += 1;
+                    is_free(rest.key(at))
+                });
+            }
+            drop(rest);
+            assert!(looks < 12 * MANY, "{looks} looks for {MANY} handles {stride} apart, and as many others");
             keys().for_each(|key| assert_eq!(table.get(key), Some(value(key))));
             table.clear();
             unmake(table);

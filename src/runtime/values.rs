@@ -107,14 +107,14 @@ pub(crate) fn destroy_all() {
 /// Gives the calling thread's table back, when it ends, or when the timer whose function it ran does.
 pub(crate) fn give_back() {
     let table = per_thread::with(|mine| mine.locals.take()) as *mut Table;
-    // SAFETY: made by `mine`, and in the list until it is given back.
+    // SAFETY: made by `mine`, and in the list until it is freed.
     let Some(ended) = (unsafe { table.as_ref() }) else { return };
     ended.clear();
     let mut tables = TABLES.lock();
     let given_back = tables.abandon(ended);
     drop(tables);
     if given_back {
-        // SAFETY: nobody finds it any more.
+        // SAFETY: it is in no list any more.
         unsafe { Table::unmake(table) };
     }
 }
@@ -129,8 +129,8 @@ pub(crate) enum Left {
     Any,
 }
 
-/// Closes a local that is gone: no thread finds its value any more. Done once, under the guard, so that whoever
-/// comes second waits; `None` for that one. Takes time linear in the number of tables, or none where the local was
+/// Closes a local that is gone: no thread finds its value any more. Done once, under the guard, so that a second
+/// thread waits; `None` for that one. Takes time linear in the number of tables, or none where the local was
 /// met in none, or in the calling thread's alone.
 pub(crate) fn close_local(
     key: usize,
@@ -237,7 +237,7 @@ impl Tables {
         })
     }
 
-    /// A visit of a table has ended. True if the table is to be given back, and is not in the list any more.
+    /// A visit of a table has ended. True if the table has been removed from the list and must be freed.
     fn leave(&mut self, table: &Table) -> bool {
         table.visitors.set(table.visitors.get() - 1);
         table.abandoned.get() && self.remove_unvisited(table)
