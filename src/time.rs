@@ -122,7 +122,6 @@ impl Deadline {
     }
 
     /// The time from now until this moment, as the system's calls take it; `None` for `NEVER`.
-    #[cfg_attr(any(model, feature = "portable"), expect(dead_code, reason = "the futex backend takes it"))]
     pub(crate) fn remaining(self) -> Option<libc::timespec> {
         let remaining = || Deadline(self.0.saturating_sub(Deadline::now().0)).timespec();
         if self == Deadline::NEVER { None } else { remaining() }

@@ -96,6 +96,7 @@ static void waits_in(enum clock clock)
     threading_semaphore *semaphore;
     threading_barrier *barrier;
     threading_timer *timer;
+    threading_thread *waiting;
     if (!sleeps_by_futex())
         SKIP("the portable backend measures time by its own clock");
     clock_gettime(CLOCK_MONOTONIC, &stopped_at);
@@ -106,6 +107,7 @@ static void waits_in(enum clock clock)
     CHECK((barrier = threading_barrier_new(2, NULL, NULL)) != NULL);
     CHECK((timer = threading_timer_new(0.05, fire, fired)) != NULL);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    waiting = spawn(wait_for, event);
     CHECK_STATUS(threading_event_wait_timeout(event, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_sleep(0.02), THREADING_OK);
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
@@ -118,7 +120,10 @@ static void waits_in(enum clock clock)
     CHECK_STATUS(threading_barrier_wait_timeout(barrier, 0.02, NULL), THREADING_ERR_BROKEN_BARRIER);
     CHECK_STATUS(threading_event_wait_timeout(fired, TEST_LIMIT), THREADING_OK);
     CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(timer), TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(waiting, 0.02), THREADING_TIMED_OUT);
     atomic_store(&clock_of_process, REAL);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    join(waiting);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     CHECK_STATUS(threading_event_free(fired), THREADING_OK);

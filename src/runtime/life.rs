@@ -542,7 +542,7 @@ impl Thread {
     fn join_system_thread(&'static self, deadline: Deadline) -> Result<bool> {
         let _joins = if deadline == Deadline::NEVER { Joins::begin(self)? } else { Joins(None) };
         let mut pause = Pause(SHORTEST_PAUSE);
-        let (mut is_first, mut are_several) = (false, false);
+        let (mut is_first, mut are_several, mut has_expired) = (false, false, false);
         loop {
             let word = self.state.load(Ordering::Acquire);
             match word & STATION {
@@ -560,12 +560,13 @@ impl Thread {
                 POLLING if self.seems_gone() => return Ok(true),
                 _ => {}
             }
-            if deadline.has_passed() {
+            if has_expired || deadline.has_passed() {
                 return Ok(false);
             }
             let station = word & STATION;
             if matches!(station, JOINABLE | POLLING) {
-                self.sleep_until_gone(word, pause.next(deadline));
+                let until = pause.next(deadline);
+                has_expired = !self.sleep_until_gone(word, until) && until == deadline;
                 continue;
             }
             let mark = if is_first || word & JOINED == 0 { JOINED } else { SEVERAL };
@@ -582,17 +583,19 @@ impl Thread {
             }
             are_several = marked & SEVERAL != 0;
             let in_pauses = station == EXITING && are_several;
-            self.sleep_until_gone(marked, if in_pauses { pause.next(deadline) } else { deadline });
+            let until = if in_pauses { pause.next(deadline) } else { deadline };
+            has_expired = !self.sleep_until_gone(marked, until) && until == deadline;
         }
     }
 
-    /// Sleeps as long as the word of a thread with a system thread is this one.
-    fn sleep_until_gone(&self, word: u32, until: Deadline) {
+    /// Sleeps as long as the word of a thread with a system thread is this one. False only if the timeout expired, also
+    /// by a clock that does not move.
+    fn sleep_until_gone(&self, word: u32, until: Deadline) -> bool {
         // Race detectors let signals in between two slices of a wait; before their eyes the kernel clears no word.
         if detector::watches() {
-            park::wait(&self.state, word, until);
+            park::wait(&self.state, word, until)
         } else {
-            system::wait_shared(&self.state, word, until);
+            system::wait_shared(&self.state, word, until)
         }
     }
 

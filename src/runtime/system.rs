@@ -325,29 +325,25 @@ fn find_result() -> Option<usize> {
 }
 
 /// Sleeps as long as `word` is `expected`, until woken by `wake_shared` or by the kernel at a thread's end, or until
-/// the deadline. Not of `park`, whose futexes the kernel does not know.
-pub(super) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) {
-    let until = deadline.timespec();
-    // SAFETY: the word is aligned and lives during the call; `until` is NULL or a timespec.
+/// the deadline. False only if the timeout expired. Not of `park`, whose futexes the kernel does not know.
+pub(super) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    let remaining = deadline.remaining();
+    let timeout = remaining.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let nothing = ptr::null::<u32>();
+    // SAFETY: the word is aligned and lives during the call; the timeout is NULL or a timespec.
     sys::preserving_errno(|| unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT_BITSET,
-            expected,
-            until.as_ref().map_or(ptr::null(), ptr::from_ref),
-            ptr::null::<u32>(),
-            libc::FUTEX_BITSET_MATCH_ANY,
-        )
-    });
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, timeout, nothing, 0_u32)
+            == 0
+            || sys::errno() != libc::ETIMEDOUT
+    })
 }
 
 /// Wakes all that sleep by `wait_shared` on this word.
 pub(super) fn wake_shared(word: &AtomicU32) {
+    let nothing = ptr::null::<u32>();
     // SAFETY: the word is only an address here.
     sys::preserving_errno(|| unsafe {
-        let nothing = ptr::null::<u32>();
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX, nothing, nothing, 0)
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX, nothing, nothing, 0_u32)
     });
 }
 
