@@ -321,15 +321,8 @@ impl Condition {
             Err(_) if self.leave(tag, waiter) => return Err(Error::NotOwner),
             Err(_) => 0,
         };
-        let mut state = pin.raw().wait_for_notify(waiter, deadline);
-        let mut notified = true;
-        if state == WAITING {
-            if self.leave(tag, waiter) {
-                notified = false;
-            } else {
-                state = pin.raw().wait_for_notify(waiter, Deadline::NEVER);
-            }
-        }
+        let state = pin.raw().wait_for_notify(waiter, deadline);
+        let notified = state != WAITING || !self.leave(tag, waiter);
         if notified {
             pin.raw().acquire_notified(claim, waiter, state);
         } else {

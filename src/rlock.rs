@@ -42,6 +42,8 @@ unsafe impl Kind for RLock {
 }
 
 impl Lockable for RLock {
+    const IS_ANYBODYS: bool = false;
+
     fn raw(&self) -> &RawLock {
         &self.raw
     }
@@ -145,7 +147,7 @@ impl Handle<RLock> {
                     rlock.announce_given();
                 }
                 levels::end(self.bits());
-                rlock.raw.release_slow(tag, key)
+                self.release_slow(key)
             }
             deeper => {
                 levels::set(self.bits(), deeper - 1);
@@ -165,7 +167,7 @@ impl Handle<RLock> {
         }
         levels::set(self.bits(), 0);
         if !rlock.raw.release_fast(tag, key) {
-            rlock.raw.release_slow(tag, key)?;
+            self.release_slow(key)?;
         }
         Ok(deeper)
     }

@@ -26,9 +26,10 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     woken == 0 || unsafe { *libc::__errno_location() } != libc::ETIMEDOUT
 }
 
-pub(super) fn wake(word: &AtomicU32, count: u32) {
+pub(super) fn wake(word: &AtomicU32, count: u32) -> bool {
     // SAFETY: the word is only an address here; a futex call never writes to it.
-    unsafe {
+    let woken = unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
     };
+    woken != 0
 }

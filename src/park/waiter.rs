@@ -10,10 +10,11 @@
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | `IDLE` | its thread does not wait | the thread: to `WAITING`, before it enters a queue |
-//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last three, release |
+//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last four, release |
 //! | `LOOKING` | the same; its thread looks at this word, by leave of the object's `Patience` | the thread: back to `WAITING`. Whoever lets it go, as above, and ends the look |
 //! | `ASLEEP` | the same; its thread sleeps or is about to | the thread, whose time ran out: back to `WAITING`. Whoever lets it go, as above, and wakes it |
-//! | `WOKEN` | a lock's: called, and in line still. A barrier's: taken out, to come again | the thread reads it, acquire; at a lock that is taken, back to `WAITING`, under the guard. There, whoever hands the lock over or dissolves the line: to one of the last two |
+//! | `WOKEN` | a lock's: called, and in line still. A barrier's: taken out, to come again | the thread reads it, acquire; at a lock that is taken, back to `WAITING`, under the guard. There, the thread that offers the lock or dissolves the line: to one of the last three |
+//! | `OFFERED` | a lock's: the lock is reserved for it, and it is in line still | the thread, under the guard: it has the lock. There, a thread that revokes the offer: back to `WOKEN`; one that releases or frees the lock: to `GRANTED` |
 //! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
 //! | `REFUSED` | taken out: what it waited for has failed | the thread reads it, acquire |
 //!
@@ -37,6 +38,7 @@ const ASLEEP: u32 = 3;
 pub(crate) const WOKEN: u32 = 4;
 pub(crate) const GRANTED: u32 = 5;
 pub(crate) const REFUSED: u32 = 6;
+pub(crate) const OFFERED: u32 = 7;
 
 /// See the module.
 #[repr(C, align(64))]
@@ -46,6 +48,8 @@ pub(crate) struct Waiter {
     pub(crate) notified: Cell<bool>,
     /// It has been called to its lock, and stands in line all the same.
     pub(crate) called: Cell<bool>,
+    /// It was called, or the lock was offered to it, and it has not come: its thread may run a signal handler.
+    pub(crate) absent: Cell<bool>,
     /// What a lock's word shows when this waiter holds it.
     pub(crate) claim: Cell<u64>,
     /// It would be the next, as far as could be seen when it entered the queue: only such a one looks.
@@ -99,6 +103,11 @@ impl Waiter {
     /// Waits on, for a thread that was woken but stands in its queue still.
     pub(crate) fn resume(&self) {
         self.word.store(WAITING, Ordering::Relaxed);
+    }
+
+    /// Takes an offer back, under the guard of its queue: the thread is awake, as one that was called.
+    pub(crate) fn revoke(&self) {
+        self.word.store(WOKEN, Ordering::Relaxed);
     }
 
     #[inline]
@@ -180,10 +189,10 @@ impl Wake<'_> {
         self.0.is_some()
     }
 
-    pub(crate) fn now(self) {
-        if let Some(word) = self.0 {
-            super::wake_one(word);
-        }
+    /// False if the thread did not sleep, though it was about to when it entered its queue: it is about to still, or
+    /// runs a signal handler.
+    pub(crate) fn now(self) -> bool {
+        self.0.is_none_or(super::wake_one)
     }
 }
 

@@ -103,13 +103,13 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     state.get() == State::Woken
 }
 
-pub(crate) fn wake(word: &AtomicU32, count: u32) {
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
     let address = word.as_ptr() as usize;
     Bucket::of(address)
-        .during(|| wake_those(|sleeper| sleeper.address == address, count as usize, State::Woken));
+        .during(|| wake_those(|sleeper| sleeper.address == address, count as usize, State::Woken))
 }
 
-fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) {
+fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) -> bool {
     let woken: Vec<Sleeper> = SLEEPERS.with_borrow_mut(|all| {
         let mut left = count;
         all.extract_if(.., |sleeper| {
@@ -121,6 +121,7 @@ fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) {
     });
     woken.iter().for_each(|sleeper| sleeper.state.set(state));
     woken.iter().for_each(|sleeper| sleeper.thread.unpark());
+    !woken.is_empty()
 }
 
 #[cfg(model = "loom")]
