@@ -39,10 +39,12 @@
 //!   handler. It counts as absent until it has come: the lock calls the next one instead, and offers it to others.
 //! - A lock that has been offered is not the waiter's before the waiter has accepted it, which it does under the guard
 //!   and stands in line until then. After a millisecond (`GRACE`), any thread that wants the lock takes it instead, and
-//!   the waiter is absent, with its place in line. Threads that begin to sleep while an offer is open sleep no longer
-//!   than that, and then look again.
-//! - All others may sleep already. So if a release has not done so for some milliseconds (`WATCH_SHIFT`), it calls the
-//!   next in line as well when it offers the lock.
+//!   the waiter is absent, with its place in line.
+//! - Threads that are called while such a waiter is absent, or begin to wait then, sleep no longer than that, and then
+//!   look again.
+//! - A waiter that did sleep comes nearly always. For the case that a signal or another program is faster, one thread is
+//!   to watch it, but only if none has been for some milliseconds (`WATCH_SHIFT`): the next in line, which the release
+//!   calls as well, or the next to come.
 //!
 //! To its thread's own signal handlers, an offered lock looks like one that another thread holds.
 //!
@@ -139,6 +141,7 @@ impl Line {
         }
         waiter.called.set(false);
         waiter.absent.set(false);
+        waiter.watches.set(false);
         self.queue.push_back(waiter);
     }
 
@@ -221,15 +224,17 @@ impl Line {
 struct Wakes([Option<(Wake<'static>, Option<&'static Waiter>)>; CALLS + 1]);
 
 impl Wakes {
-    /// Lets a waiter go, under the guard.
-    fn add(&mut self, waiter: &'static Waiter, state: u32, patience: &Patience) {
+    /// Lets a waiter go, under the guard. Whether its thread was looking, as far as could be seen.
+    fn add(&mut self, waiter: &'static Waiter, state: u32, patience: &Patience) -> bool {
         let wake = waiter.release(state, patience);
+        let was_looking = wake.was_looking();
         // Only for one that was called does another come instead.
         let called = matches!(state, WOKEN | OFFERED_TO).then_some(waiter);
         match self.0.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some((wake, called)),
             None => drop(wake.now()),
         }
+        was_looking
     }
 
     /// Makes them, and returns those who were called, but did not sleep.
@@ -429,9 +434,14 @@ impl RawLock {
             if let Some(heir) = heir {
                 line.fair_at = now.wrapping_add(UNFAIR);
                 line.call(heir);
-                wakes.add(heir, OFFERED_TO, &self.patience);
-                if line.watches(now) {
-                    self.call_next(line, wakes);
+                if wakes.add(heir, OFFERED_TO, &self.patience) {
+                    // It may run a signal handler in the midst of its look.
+                    line.miss(heir);
+                }
+                if line.watches(now)
+                    && let Some(next) = self.call_next(line, wakes)
+                {
+                    next.watches.set(true);
                 }
             }
             self.look_after(line, wakes);
@@ -446,7 +456,7 @@ impl RawLock {
             && let Some(heir) = line.offered()
         {
             line.remove(heir);
-            wakes.add(heir, GRANTED, &self.patience);
+            let _ = wakes.add(heir, GRANTED, &self.patience);
         }
     }
 
@@ -494,14 +504,21 @@ impl RawLock {
         })
     }
 
-    /// When a thread in line has to look again, the guard held: an offer may be revoked then.
-    fn look_again_at(&self, line: &Line) -> Deadline {
+    /// When a thread in line has to look again, the guard held: at the end of the grace, if the lock is offered to a
+    /// waiter that did not sleep when it was woken, or if this thread is the one to watch. `watches`: it was called
+    /// for that.
+    fn look_again_at(&self, line: &mut Line, watches: bool) -> Deadline {
         if self.word().load(Ordering::Relaxed) & HOLDER != OFFERED {
             return Deadline::NEVER;
         }
-        let now = Deadline::now();
-        let grace = line.grace((now.0 >> FAIR_SHIFT) as u32);
-        now.after(u64::from(grace) << FAIR_SHIFT)
+        let time = Deadline::now();
+        let now = (time.0 >> FAIR_SHIFT) as u32;
+        let is_unsure = line.offered().is_none_or(|heir| heir.absent.get());
+        if is_unsure || watches || line.watches(now) {
+            time.after(u64::from(line.grace(now)) << FAIR_SHIFT)
+        } else {
+            Deadline::NEVER
+        }
     }
 
     /// Does something with the line under its guard, and then wakes whom that has let go. If it calls any, the slot
@@ -527,7 +544,7 @@ impl RawLock {
             if stands_here && matches!(waiter.state(), WOKEN | OFFERED_TO) && !waiter.absent.get() {
                 line.miss(waiter);
                 if self.word().load(Ordering::Relaxed) & HOLDER == OFFERED {
-                    self.call_next(&mut line, &mut wakes);
+                    let _ = self.call_next(&mut line, &mut wakes);
                 }
             }
         }
@@ -537,11 +554,11 @@ impl RawLock {
     }
 
     /// Calls the next one, if there is any.
-    fn call_next(&self, line: &mut Line, wakes: &mut Wakes) {
-        if let Some(waiter) = line.uncalled() {
-            line.call(waiter);
-            wakes.add(waiter, WOKEN, &self.patience);
-        }
+    fn call_next(&self, line: &mut Line, wakes: &mut Wakes) -> Option<&'static Waiter> {
+        let waiter = line.uncalled()?;
+        line.call(waiter);
+        let _ = wakes.add(waiter, WOKEN, &self.patience);
+        Some(waiter)
     }
 
     /// Shows in the word what the line is like, after it has changed. If somebody has to look after it and
@@ -553,7 +570,7 @@ impl RawLock {
             let flags = line.flags();
             if flags == QUEUED && word & HOLDER == 0 && calls < CALLS {
                 calls += 1;
-                self.call_next(line, wakes);
+                let _ = self.call_next(line, wakes);
             } else if word & FLAGS == flags || self.change(word, word & !FLAGS | flags, Ordering::Relaxed) {
                 return;
             }
@@ -599,7 +616,7 @@ impl RawLock {
                 line.push(waiter);
             }
             self.look_after(line, wakes);
-            Ok((!revoked).then(|| self.look_again_at(line)))
+            Ok((!revoked).then(|| self.look_again_at(line, false)))
         })
     }
 
@@ -635,9 +652,10 @@ impl RawLock {
                 if took || is_late {
                     line.remove(waiter);
                 } else {
+                    let watches = waiter.watches.replace(false);
                     line.uncall(waiter);
                     waiter.resume();
-                    until = self.look_again_at(line);
+                    until = self.look_again_at(line, watches);
                 }
                 self.look_after(line, wakes);
                 took || is_late
@@ -688,7 +706,7 @@ impl RawLock {
     fn dissolve(&self, line: &mut Line, wakes: &mut Wakes) {
         while let Some(waiter) = line.queue.first() {
             line.remove(waiter);
-            wakes.add(waiter, REFUSED, &self.patience);
+            let _ = wakes.add(waiter, REFUSED, &self.patience);
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Waiter {
     pub(crate) called: Cell<bool>,
     /// It was called, or the lock was offered to it, and it has not come: its thread may run a signal handler.
     pub(crate) absent: Cell<bool>,
+    /// It was called to watch whether another accepts the lock.
+    pub(crate) watches: Cell<bool>,
     /// What a lock's word shows when this waiter holds it.
     pub(crate) claim: Cell<u64>,
     /// It would be the next, as far as could be seen when it entered the queue: only such a one looks.
@@ -175,24 +177,32 @@ impl Waiter {
         if was == LOOKING {
             patience.end(true);
         }
-        Wake((was == ASLEEP).then_some(&self.word))
+        Wake { asleep: (was == ASLEEP).then_some(&self.word), was_looking: was == LOOKING }
     }
 }
 
 /// The wake-up that is owed to a waiter, if it sleeps. Waiting does not depend on the record's content any
 /// more.
-pub(crate) struct Wake<'a>(Option<&'a AtomicU32>);
+pub(crate) struct Wake<'a> {
+    asleep: Option<&'a AtomicU32>,
+    was_looking: bool,
+}
 
 impl Wake<'_> {
     /// For a waiter that sleeps on a word of many.
     pub(crate) fn is_owed(&self) -> bool {
-        self.0.is_some()
+        self.asleep.is_some()
+    }
+
+    /// Whether its thread was looking at the record, and needs no wake-up.
+    pub(crate) fn was_looking(&self) -> bool {
+        self.was_looking
     }
 
     /// False if the thread did not sleep, though it was about to when it entered its queue: it is about to still, or
     /// runs a signal handler.
     pub(crate) fn now(self) -> bool {
-        self.0.is_none_or(super::wake_one)
+        self.asleep.is_none_or(super::wake_one)
     }
 }
 
