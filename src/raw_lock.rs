@@ -232,7 +232,9 @@ impl Wakes {
         let called = matches!(state, WOKEN | OFFERED_TO).then_some(waiter);
         match self.0.iter_mut().find(|place| place.is_none()) {
             Some(place) => *place = Some((wake, called)),
-            None => drop(wake.now()),
+            None => {
+                let _ = wake.now();
+            }
         }
         was_looking
     }
@@ -702,6 +704,13 @@ impl RawLock {
         });
     }
 
+    /// For waiters of a condition over this lock that nothing can notify any more.
+    pub(crate) fn refuse(&self, waiters: impl Iterator<Item = &'static Waiter>) {
+        for waiter in waiters {
+            let _ = waiter.release(REFUSED, &self.patience).now();
+        }
+    }
+
     /// Sends all away who stand in line.
     fn dissolve(&self, line: &mut Line, wakes: &mut Wakes) {
         while let Some(waiter) = line.queue.first() {
@@ -726,21 +735,22 @@ impl RawLock {
     }
 
     /// Whether threads are blocked on it: such as no notify has chosen, and as have not been called.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.line.lock().is_busy()
+    pub(crate) fn is_busy(&self, tag: u64) -> bool {
+        if self.word().load(Ordering::Relaxed) & QUEUED == 0 {
+            return false;
+        }
+        let line = self.line.lock();
+        self.header.is(tag) && line.is_busy()
     }
 
-    /// `Kind::kill` of a lock.
-    pub(crate) fn kill(&self, tag: u64, forced: bool) -> bool {
+    /// `Kind::kill` of a lock. `LIVE` may have been cleared before, without the guard: a thread that has entered the line
+    /// since is sent on here.
+    pub(crate) fn kill(&self, tag: u64) {
+        self.header.end_life(tag);
         self.with_line(|line, wakes| {
-            if !forced && line.is_busy() {
-                return false;
-            }
-            self.header.end_life(tag);
             self.grant_offered(line, wakes);
             self.dissolve(line, wakes);
-            true
-        })
+        });
     }
 
     /// As new: free. Meant for a child process, where whoever held it may not exist; threads of this process

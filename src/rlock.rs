@@ -26,12 +26,15 @@ unsafe impl Kind for RLock {
         &self.raw.header
     }
 
-    fn kill(&self, tag: u64, forced: bool) -> bool {
-        let killed = self.raw.kill(tag, forced);
-        if detector::watches() && killed && self.raw.last_holder() != 0 {
+    fn is_busy(&self, tag: u64) -> bool {
+        self.raw.is_busy(tag)
+    }
+
+    fn kill(&self, tag: u64) {
+        self.raw.kill(tag);
+        if detector::watches() && self.raw.last_holder() != 0 {
             self.announce_given();
         }
-        killed
     }
 
     fn clear(&self) {

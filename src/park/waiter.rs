@@ -10,13 +10,14 @@
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | `IDLE` | its thread does not wait | the thread: to `WAITING`, before it enters a queue |
-//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last four, release |
+//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last five, release |
 //! | `LOOKING` | the same; its thread looks at this word, by leave of the object's `Patience` | the thread: back to `WAITING`. Whoever lets it go, as above, and ends the look |
 //! | `ASLEEP` | the same; its thread sleeps or is about to | the thread, whose time ran out: back to `WAITING`. Whoever lets it go, as above, and wakes it |
 //! | `WOKEN` | a lock's: called, and in line still. A barrier's: taken out, to come again | the thread reads it, acquire; at a lock that is taken, back to `WAITING`, under the guard. There, the thread that offers the lock or dissolves the line: to one of the last three |
 //! | `OFFERED` | a lock's: the lock is reserved for it, and it is in line still | the thread, under the guard: it has the lock. There, a thread that revokes the offer: back to `WOKEN`; one that releases or frees the lock: to `GRANTED` |
 //! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
 //! | `REFUSED` | taken out: what it waited for has failed | the thread reads it, acquire |
+//! | `FREED` | a barrier's: taken out, since the barrier was freed | the thread reads it, acquire |
 //!
 //! The cells are guarded by the lock of the queue in which the record stands; the other atomics are hints.
 
@@ -39,6 +40,7 @@ pub(crate) const WOKEN: u32 = 4;
 pub(crate) const GRANTED: u32 = 5;
 pub(crate) const REFUSED: u32 = 6;
 pub(crate) const OFFERED: u32 = 7;
+pub(crate) const FREED: u32 = 8;
 
 /// See the module.
 #[repr(C, align(64))]

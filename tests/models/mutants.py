@@ -130,9 +130,30 @@ MUTANTS = {
         "handle/header.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
         "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
         "loom", "handle", "of_two_frees"),
-    "handle: nobody waits for the decision whether it may end": (
-        "handle/header.rs", "            if refs & DYING != 0 {", "            if refs & DYING == u64::MAX {",
-        "loom", "handle", "a_free_that_is_refused"),
+    "handle: a reference is given beside the last free": (
+        "handle/header.rs", "            if refs & DYING != 0 || refs < USER {", "            if refs < USER {",
+        "loom", "handle", "a_reference_keeps_it"),
+    "handle: who gets no reference still finds the object": (
+        "handle/mod.rs", "            object.end_life(tag);\n", "",
+        "loom", "handle", "a_reference_keeps_it"),
+    "handle: a thread that begins to wait beside the last free of an event is not woken": (
+        "event.rs", "        if pinned != 0 {\n            park::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            park::wake_all(self.word().lower());",
+        "loom", "handle", "what_threads_wait_for"),
+    "handle: and the slot is not kept for it": (
+        "event.rs", "            self.header.pin_more(pinned, now);\n", "",
+        "shuttle", "handle", "what_threads_wait_for"),
+    "handle: a thread that begins to wait beside the last free of a semaphore sleeps on": (
+        "semaphore.rs", "if waiters(word) > value(word) { CLOSED } else { 0 }", "if waiters(word) > u64::MAX { CLOSED } else { 0 }",
+        "loom", "handle", "so_is_a_semaphore"),
+    "handle: a thread that begins to wait beside the last free of a lock sleeps on": (
+        "raw_lock.rs", "            self.grant_offered(line, wakes);\n            self.dissolve(line, wakes);", "            self.grant_offered(line, wakes);",
+        "loom", "handle", "so_is_a_lock"),
+    "handle: a thread that begins to wait beside the last free of a condition sleeps on": (
+        "condition.rs", "core::iter::from_fn(|| self.line.lock().pop())", "core::iter::empty()",
+        "loom", "handle", "so_is_a_condition"),
+    "handle: a thread that arrives beside the last free of a barrier sleeps on": (
+        "barrier.rs", "                round.end(self, FREED);\n", "",
+        "loom", "handle", "so_is_a_barrier"),
     "handle: a slot is used again in spite of a pin": (
         "handle/header.rs", "let nobody = pins & PINS == 0 ||", "let nobody = true ||",
         "shuttle", "handle", "who_still_looks"),
