@@ -179,7 +179,8 @@ impl Header {
 
     /// Whether the last reference has been given back, by a thread of this process.
     pub(super) fn is_dying(&self, tag: u64) -> bool {
-        let refs = self.refs.load(Ordering::Relaxed);
+        // Acquire: if it shows the next generation, the word does not show this one alive any more.
+        let refs = self.refs.load(Ordering::Acquire);
         refs & (GENERATION | DYING) == tag & GENERATION | DYING && (refs >> DECIDER_SHIFT) as u32 == epoch()
     }
 
@@ -283,7 +284,7 @@ impl Header {
         if generation == GENERATION {
             return true;
         }
-        // Who sees this one, and then looks with acquire, sees what the word has shown since.
+        // Release: see `is_dying`.
         self.refs.store(generation + 1, Ordering::Release);
         self.word.store(generation + 1, Ordering::Release);
         false

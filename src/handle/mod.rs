@@ -295,7 +295,6 @@ impl<T: Kind> Handle<T> {
     /// The caller is not given a reference, and not relieved of one. If there is none left, no later call finds the object.
     #[cold]
     fn no_reference(object: &'static T, tag: u64) {
-        fence(Ordering::Acquire);
         if object.header().is_dying(tag) {
             object.end_life(tag);
         }
