@@ -64,7 +64,9 @@ unsafe impl Kind for Condition {
         // With the condition, its lock may lose its last reference: then those blocked on the lock are
         // blocked on the condition.
         let word = self.header.word.load(Ordering::Acquire);
-        word & TAG == tag && (word & QUEUED != 0 || self.user_lock().is_busy_without_us())
+        // In a child of fork, the guard tells of the parent's waiters that they are not there.
+        let has_waiters = || word & QUEUED != 0 && !self.line.lock().is_empty();
+        word & TAG == tag && (has_waiters() || self.user_lock().is_busy_without_us())
     }
 
     fn kill(&self, tag: u64) {

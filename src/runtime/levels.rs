@@ -116,7 +116,6 @@ impl Table {
         at
     }
 
-    #[expect(clippy::mut_from_ref, reason = "as above")]
     fn find(&self, rlock: usize) -> Option<&mut Level> {
         let at = self.place_of(rlock);
         Some(&mut self.places()[at]).filter(|level| level.rlock == rlock)

@@ -138,7 +138,9 @@ fn in_a_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
 
 #[test]
 fn a_waiter_in_a_handler_is_called_and_another_takes_it() {
-    Model::new("lock: a waiter in a handler is called, and another takes it").preemptions(2).check(in_a_handler(0));
+    Model::new("lock: a waiter in a handler is called, and another takes it")
+        .preemptions(2)
+        .check(in_a_handler(0));
 }
 
 #[test]
