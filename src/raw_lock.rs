@@ -618,6 +618,11 @@ impl RawLock {
                 line.push(waiter);
             }
             self.look_after(line, wakes);
+            if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {
+                // Freed beside this: `kill` may not have seen that the line is not empty.
+                line.remove(waiter);
+                return Err(Error::Handle);
+            }
             Ok((!revoked).then(|| self.look_again_at(line, false)))
         })
     }
@@ -696,10 +701,9 @@ impl RawLock {
                 waiter.notified.set(true);
                 line.push(waiter);
             }
+            self.look_after(line, wakes);
             if self.word().load(Ordering::Relaxed) & LIVE == 0 {
                 self.dissolve(line, wakes);
-            } else {
-                self.look_after(line, wakes);
             }
         });
     }
@@ -743,14 +747,16 @@ impl RawLock {
         self.header.is(tag) && line.is_busy()
     }
 
-    /// `Kind::kill` of a lock. `LIVE` may have been cleared before, without the guard: a thread that has entered the line
-    /// since is sent on here.
+    /// `Kind::kill` of a lock. The threads in line are sent on: those that have been called, and those that have entered it
+    /// beside the last free. A thread enters it by setting `QUEUED` in a word that still shows `LIVE`.
     pub(crate) fn kill(&self, tag: u64) {
         self.header.end_life(tag);
-        self.with_line(|line, wakes| {
-            self.grant_offered(line, wakes);
-            self.dissolve(line, wakes);
-        });
+        if self.word().load(Ordering::Relaxed) & QUEUED != 0 {
+            self.with_line(|line, wakes| {
+                self.grant_offered(line, wakes);
+                self.dissolve(line, wakes);
+            });
+        }
     }
 
     /// As new: free. Meant for a child process, where whoever held it may not exist; threads of this process

@@ -146,7 +146,10 @@ MUTANTS = {
         "semaphore.rs", "if waiters(word) > value(word) { CLOSED } else { 0 }", "if waiters(word) > u64::MAX { CLOSED } else { 0 }",
         "loom", "handle", "so_is_a_semaphore"),
     "handle: a thread that begins to wait beside the last free of a lock sleeps on": (
-        "raw_lock.rs", "            self.grant_offered(line, wakes);\n            self.dissolve(line, wakes);", "            self.grant_offered(line, wakes);",
+        "raw_lock.rs", "                self.grant_offered(line, wakes);\n                self.dissolve(line, wakes);", "                self.grant_offered(line, wakes);",
+        "loom", "handle", "so_is_a_lock"),
+    "handle: a thread stays in the line of a lock whose life has ended before it entered": (
+        "raw_lock.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
         "loom", "handle", "so_is_a_lock"),
     "handle: a thread that begins to wait beside the last free of a condition sleeps on": (
         "condition.rs", "core::iter::from_fn(|| self.line.lock().pop())", "core::iter::empty()",
