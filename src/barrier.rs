@@ -14,6 +14,7 @@
 //! | | broken: all are refused | the last one, if the action failed or abort was called meanwhile |
 //! | | empty again, but all are refused | the last one, if reset was called meanwhile |
 //! | broken | empty again | reset |
+//! | filling, acting | freed: threads that arrived beside the last free are sent on | the last free |
 //!
 //! While the action runs, waiters whose time runs out go on waiting for it, and newcomers stand aside until
 //! the next round. Waiters learn their lot from whoever takes them out of the line, and do not look at the
@@ -31,7 +32,7 @@ use crate::park;
 use crate::park::guarded::{Forget, Guarded};
 use crate::park::patience::Patience;
 use crate::park::queue::Queue;
-use crate::park::waiter::{GRANTED, REFUSED, WAITING, WOKEN, Waiter};
+use crate::park::waiter::{FREED, GRANTED, REFUSED, WAITING, WOKEN, Waiter};
 use crate::runtime::{end, identity, system};
 use crate::time::{Deadline, FOREVER, Timeout};
 
@@ -105,17 +106,19 @@ unsafe impl Kind for Barrier {
         &self.header
     }
 
-    fn kill(&self, tag: u64, forced: bool) -> bool {
+    fn is_busy(&self, tag: u64) -> bool {
+        self.with(|round| self.header.is(tag) && !(round.waiting.is_empty() && round.aside.is_empty()))
+    }
+
+    fn kill(&self, tag: u64) {
+        self.header.end_life(tag);
         self.with(|round| {
-            let blocked = !round.waiting.is_empty() || !round.aside.is_empty();
-            if blocked && !forced {
-                return false;
+            if !round.waiting.is_empty() || !round.aside.is_empty() {
+                round.end(self, FREED);
             }
-            self.header.end_life(tag);
             round.arrived = 0;
             round.broken = false;
-            true
-        })
+        });
     }
 }
 
@@ -170,9 +173,13 @@ impl Handle<Barrier> {
                 Arrival::StandsAside(endings) => barrier.sleep(waiter, endings, Deadline::NEVER),
                 Arrival::Acts(place, endings) => return barrier.act(tag, place, endings),
                 Arrival::Waits(place, endings) => {
-                    let granted = barrier.wait_for_the_others(waiter, endings, timeout.deadline());
+                    let lot = barrier.wait_for_the_others(waiter, endings, timeout.deadline());
                     happens_after(barrier.gate(endings));
-                    return if granted { Ok(place) } else { Err(Error::BrokenBarrier) };
+                    return match lot {
+                        GRANTED => Ok(place),
+                        FREED => Err(Error::Handle),
+                        _ => Err(Error::BrokenBarrier),
+                    };
                 }
             };
         }
@@ -311,8 +318,8 @@ impl Barrier {
         })
     }
 
-    /// False if the barrier breaks before all have come.
-    fn wait_for_the_others(&self, waiter: &'static Waiter, endings: u32, deadline: Deadline) -> bool {
+    /// `GRANTED` when all have come; something else if the barrier breaks, or is freed, before that.
+    fn wait_for_the_others(&self, waiter: &'static Waiter, endings: u32, deadline: Deadline) -> u32 {
         let mut lot = self.sleep(waiter, endings, deadline);
         if lot == WAITING {
             self.with(|round| {
@@ -323,7 +330,7 @@ impl Barrier {
             });
             lot = self.sleep(waiter, endings, Deadline::NEVER);
         }
-        lot == GRANTED
+        lot
     }
 
     fn sleep(&self, waiter: &'static Waiter, endings: u32, deadline: Deadline) -> u32 {

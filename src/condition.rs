@@ -13,6 +13,7 @@
 //! |---|---|---|
 //! | this condition's line | chosen by a notify, in the order of arrival: to the lock's line | the notifier, under this guard |
 //! | | its time runs out: it waits for the lock like anybody else | itself, under this guard |
+//! | | the condition is freed, beside which it began to wait: it waits for the lock, and fails | the last free, under this guard |
 //! | the lock's line | the lock's release calls it, until it has taken the lock, or hands the lock over to it | `raw_lock` |
 //! | no line | it holds the lock and returns | itself |
 //!
@@ -27,12 +28,12 @@ use crate::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
-use crate::handle::header::Header;
+use crate::handle::header::{Header, TAG};
 use crate::handle::{Handle, Kind, Pin};
 use crate::lock::{HELD, Lock};
 use crate::park::guarded::Guarded;
 use crate::park::queue::Queue;
-use crate::park::waiter::{WAITING, Waiter};
+use crate::park::waiter::{REFUSED, WAITING, Waiter};
 use crate::per_thread;
 use crate::raw_lock::{Lockable, RawLock};
 use crate::rlock::RLock;
@@ -59,15 +60,21 @@ unsafe impl Kind for Condition {
         &self.header
     }
 
-    fn kill(&self, tag: u64, forced: bool) -> bool {
-        let line = self.line.lock();
+    fn is_busy(&self, tag: u64) -> bool {
         // With the condition, its lock may lose its last reference: then those blocked on the lock are
         // blocked on the condition.
-        if !forced && (!line.is_empty() || self.user_lock().is_busy_without_us()) {
-            return false;
-        }
+        let word = self.header.word.load(Ordering::Acquire);
+        // In a child of fork, the guard tells of the parent's waiters that they are not there.
+        let has_waiters = || word & QUEUED != 0 && !self.line.lock().is_empty();
+        word & TAG == tag && (has_waiters() || self.user_lock().is_busy_without_us())
+    }
+
+    fn kill(&self, tag: u64) {
         self.header.end_life(tag);
-        true
+        if self.header.word.load(Ordering::Relaxed) & QUEUED != 0 {
+            // Threads that began to wait beside the last free; or, in a child of fork, those of the parent.
+            self.lock_slot().0.raw().refuse(core::iter::from_fn(|| self.line.lock().pop()));
+        }
     }
 
     fn let_go(&self) {
@@ -114,7 +121,7 @@ impl UserLock {
 
     fn is_busy_without_us(self) -> bool {
         fn is_busy<T: Lockable>(lock: Handle<T>) -> bool {
-            lock.check().is_ok_and(|(lock, _)| lock.header().is_kept_once() && lock.raw().is_busy())
+            lock.check().is_ok_and(|(lock, tag)| lock.header().is_kept_once() && lock.raw().is_busy(tag))
         }
         either!(self, lock => is_busy(lock))
     }
@@ -290,14 +297,20 @@ impl Handle<Condition> {
 }
 
 impl Condition {
+    /// The slot of its lock, whichever it is, as that of a Lock, for a condition that has been seen alive.
+    #[inline(always)]
+    fn lock_slot(&self) -> (&'static Lock, u64) {
+        let lock = Handle::<Lock>::from_bits(self.lock.load(Ordering::Acquire));
+        // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with
+        // the raw lock.
+        unsafe { lock.slot_once_good() }
+    }
+
     /// Whether the caller may notify, for a condition that has been seen alive.
     #[inline(always)]
     fn is_held_by_caller(&self) -> bool {
         let claim = if self.is_reentrant.load(Ordering::Acquire) { per_thread::key() } else { HELD };
-        let lock = Handle::<Lock>::from_bits(self.lock.load(Ordering::Acquire));
-        // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with
-        // the raw lock.
-        let (lock, tag) = unsafe { lock.slot_once_good() };
+        let (lock, tag) = self.lock_slot();
         claim != 0 && lock.raw().is_held(tag, claim)
     }
 
@@ -314,6 +327,11 @@ impl Condition {
             waiter.prepare(claim);
             line.push_back(waiter);
             self.tell(tag, &line);
+            if !self.header.is(tag) {
+                // Freed beside this call.
+                line.remove(waiter);
+                return Err(Error::Handle);
+            }
         }
         let deeper = match lock.release_all() {
             Ok(deeper) => deeper,
@@ -321,15 +339,10 @@ impl Condition {
             Err(_) if self.leave(tag, waiter) => return Err(Error::NotOwner),
             Err(_) => 0,
         };
-        let mut state = pin.raw().wait_for_notify(waiter, deadline);
-        let mut notified = true;
-        if state == WAITING {
-            if self.leave(tag, waiter) {
-                notified = false;
-            } else {
-                state = pin.raw().wait_for_notify(waiter, Deadline::NEVER);
-            }
-        }
+        let state = pin.raw().wait_for_notify(waiter, deadline);
+        let chosen = state != WAITING || !self.leave(tag, waiter);
+        let is_gone = chosen && waiter.state() == REFUSED && !waiter.notified.get();
+        let notified = chosen && !is_gone;
         if notified {
             pin.raw().acquire_notified(claim, waiter, state);
         } else {
@@ -340,7 +353,7 @@ impl Condition {
             happens_after(self);
         }
         lock.restore(deeper);
-        Ok(notified)
+        if is_gone { Err(Error::Handle) } else { Ok(notified) }
     }
 
     /// Takes the waiter out of the line, unless a notify has.
@@ -356,9 +369,16 @@ impl Condition {
 
     /// Shows in the word whether somebody stands in the line, the condition alive and the guard held.
     fn tell(&self, tag: u64, line: &Queue) {
-        let queued = if line.is_empty() { 0 } else { QUEUED };
-        // Release, as the first store of the word: whoever sees this one sees what the condition is over.
-        self.header.word.store(tag | queued, Ordering::Release);
+        let now = tag | if line.is_empty() { 0 } else { QUEUED };
+        let mut word = self.header.word.load(Ordering::Relaxed);
+        // Its life may end beside this.
+        while word & TAG == tag && word != now {
+            // Release, as the first store of the word: whoever sees this one sees what the condition is over.
+            match self.header.word.compare_exchange(word, now, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(other) => word = other,
+            }
+        }
     }
 }
 

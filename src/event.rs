@@ -18,6 +18,7 @@
 //! | not set, n waiters | the same, n - 1 waiters | a waiter whose time ran out, in the round in which it came | relaxed |
 //! | `SET` | `SET`, the same | set: written all the same | release |
 //! | `SET` | not set | clear | acquire and release |
+//! | any | not `LIVE`, the same | the last free: threads that wait yet began to beside it, and are sent on | acquire and release |
 //! | any | | whoever finds `SET`, or another round than its own | acquire |
 //!
 //! A set that finds the flag set writes the word nevertheless, and a clear reads what it replaces with
@@ -27,7 +28,8 @@
 //! Waiters sleep on the lower half, which shows each set that concerns them. A waiter in whose absence the
 //! round went on has been set free, even if a clear followed. So no waiter has to look at the event again,
 //! which may be freed as soon as set has returned; if the slot carries another tag, the event was freed after
-//! a set, since it could not be before.
+//! a set. Only a thread that began to wait beside the last free finds its own round, without `LIVE`, and the waiters
+//! still counted: that free has pinned the slot for each of them.
 //!
 //! There is no queue and no lock here: set, clear and is_set may be called from a signal handler. 2^24 rounds
 //! would have to pass, each with a thread that sleeps and wakes, while one waiter is on its way, for it to
@@ -37,7 +39,7 @@ use crate::atomic::{AtomicU64, Ordering};
 
 use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
-use crate::handle::header::{Header, LIVE, TAG};
+use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::park::fork::Mark;
 use crate::park::patience::{Patience, look_until};
@@ -68,11 +70,45 @@ unsafe impl Kind for Event {
         &self.header
     }
 
-    fn kill(&self, tag: u64, forced: bool) -> bool {
-        let blocked = |word| word & WAITERS != 0 && self.mark.is_current() && !forced;
-        self.change(tag, |word| (!blocked(word)).then_some(word & !LIVE), Ordering::AcqRel)
-            .is_ok_and(|done| done)
+    fn is_busy(&self, tag: u64) -> bool {
+        let word = self.word().load(Ordering::Relaxed);
+        word & TAG == tag && word & WAITERS != 0 && self.mark.is_current()
     }
+
+    fn kill(&self, tag: u64) {
+        if !self.mark.is_current() {
+            // The waiters of a parent process.
+            self.header.end_life_if(tag, |word| Some(word & !(LIVE | WAITERS)));
+            return;
+        }
+        let mut pinned = 0;
+        loop {
+            let without = |word| (waiters(word) == pinned).then_some(word & !LIVE);
+            if self.header.end_life_if(tag, without).is_some() {
+                break;
+            }
+            let word = self.word().load(Ordering::Relaxed);
+            let now = if word & TAG == tag { waiters(word) } else { 0 };
+            // The slot is not recycled before the caller has done its part.
+            self.header.pin_more(tag, pinned, now);
+            pinned = now;
+            if word & TAG != tag {
+                break;
+            }
+        }
+        if pinned != 0 {
+            park::wake_all(self.word().lower());
+        }
+    }
+
+    /// Threads that wait are left to `kill`.
+    fn end_life(&self, tag: u64) {
+        self.header.end_life_if(tag, |word| (word & WAITERS == 0).then_some(word & !LIVE));
+    }
+}
+
+fn waiters(word: u64) -> u64 {
+    (word & WAITERS & !LOOKING) / WAITER
 }
 
 impl Event {
@@ -209,13 +245,13 @@ impl Handle<Event> {
                     || !event.unless_passed(tag, round, |word| word & !LOOKING));
             event.patience.end(seen || !looks);
             if seen {
-                return Ok(true);
+                return event.end_of_wait(tag, round);
             }
         }
         loop {
             let in_time = park::wait(event.word().lower(), (tag | round) as u32, deadline);
             if event.has_passed(tag, round) {
-                return Ok(true);
+                return event.end_of_wait(tag, round);
             }
             if !in_time && event.unless_passed(tag, round, |word| word - WAITER) {
                 return Ok(false);
@@ -234,6 +270,16 @@ impl Event {
     #[inline]
     fn has_passed(&self, tag: u64, round: u64) -> bool {
         self.word().load(Ordering::Acquire) & (TAG | ROUNDS) != tag | round
+    }
+
+    /// How a wait of this round has ended: with the set, or because the event was freed.
+    fn end_of_wait(&'static self, tag: u64, round: u64) -> Result<bool> {
+        let word = self.word().load(Ordering::Acquire);
+        if word & (TAG | ROUNDS) != tag & GENERATION | round || waiters(word) == 0 {
+            return Ok(true);
+        }
+        drop(Handle::adopt_pin(self, tag));
+        Err(Error::Handle)
     }
 
     /// Changes the word, unless the wait of this round has ended; then false.

@@ -55,9 +55,13 @@ unsafe impl Kind for Local {
         &self.header
     }
 
-    fn kill(&self, tag: u64, _: bool) -> bool {
-        self.header.word.store((tag & GENERATION) | CLOSING, Ordering::Release);
-        true
+    fn kill(&self, tag: u64) {
+        self.end_life(tag);
+    }
+
+    fn end_life(&self, tag: u64) {
+        let closing = (tag & GENERATION) | CLOSING;
+        let _ = self.header.word.compare_exchange(tag, closing, Ordering::Release, Ordering::Relaxed);
     }
 
     fn refused(&self, tag: u64) {

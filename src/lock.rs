@@ -27,12 +27,15 @@ unsafe impl Kind for Lock {
         &self.raw.header
     }
 
-    fn kill(&self, tag: u64, forced: bool) -> bool {
-        let killed = self.raw.kill(tag, forced);
-        if detector::watches() && killed && self.raw.last_holder() != 0 {
+    fn is_busy(&self, tag: u64) -> bool {
+        self.raw.is_busy(tag)
+    }
+
+    fn kill(&self, tag: u64) {
+        self.raw.kill(tag);
+        if detector::watches() && self.raw.last_holder() != 0 {
             self.announce_given();
         }
-        killed
     }
 
     fn clear(&self) {
@@ -43,6 +46,8 @@ unsafe impl Kind for Lock {
 }
 
 impl Lockable for Lock {
+    const IS_ANYBODYS: bool = true;
+
     fn raw(&self) -> &RawLock {
         &self.raw
     }
@@ -71,9 +76,10 @@ impl Handle<Lock> {
     pub(crate) fn try_at_once(self) -> Option<bool> {
         let (lock, tag) = self.slot_at_once()?;
         // Looks first: a locked instruction that changes nothing would cost as much as one that does.
-        match lock.raw.holder(tag).ok()? {
-            0 => lock.raw.acquire_fast(tag, HELD).then_some(true),
-            _ => Some(false),
+        if lock.raw.holder(tag).ok()? >= HELD {
+            Some(false)
+        } else {
+            lock.raw.acquire_fast(tag, HELD).then_some(true)
         }
     }
 
@@ -107,11 +113,10 @@ impl Handle<Lock> {
 
     /// `release`, where `release_at_once` has left it open.
     pub(crate) fn release_after_all(self) -> Result<()> {
-        let (lock, tag) = self.slot()?;
-        if detector::watches() && lock.raw.is_held(tag, HELD) {
-            lock.announce_given();
+        if detector::watches() && self.locked()? {
+            self.slot()?.0.announce_given();
         }
-        lock.raw.release_slow(tag, HELD)
+        self.release_slow(HELD)
     }
 
     /// Whether somebody holds it; a snapshot.

@@ -26,12 +26,15 @@ unsafe impl Kind for RLock {
         &self.raw.header
     }
 
-    fn kill(&self, tag: u64, forced: bool) -> bool {
-        let killed = self.raw.kill(tag, forced);
-        if detector::watches() && killed && self.raw.last_holder() != 0 {
+    fn is_busy(&self, tag: u64) -> bool {
+        self.raw.is_busy(tag)
+    }
+
+    fn kill(&self, tag: u64) {
+        self.raw.kill(tag);
+        if detector::watches() && self.raw.last_holder() != 0 {
             self.announce_given();
         }
-        killed
     }
 
     fn clear(&self) {
@@ -42,6 +45,8 @@ unsafe impl Kind for RLock {
 }
 
 impl Lockable for RLock {
+    const IS_ANYBODYS: bool = false;
+
     fn raw(&self) -> &RawLock {
         &self.raw
     }
@@ -145,7 +150,7 @@ impl Handle<RLock> {
                     rlock.announce_given();
                 }
                 levels::end(self.bits());
-                rlock.raw.release_slow(tag, key)
+                self.release_slow(key)
             }
             deeper => {
                 levels::set(self.bits(), deeper - 1);
@@ -165,7 +170,7 @@ impl Handle<RLock> {
         }
         levels::set(self.bits(), 0);
         if !rlock.raw.release_fast(tag, key) {
-            rlock.raw.release_slow(tag, key)?;
+            self.release_slow(key)?;
         }
         Ok(deeper)
     }

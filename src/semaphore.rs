@@ -9,6 +9,7 @@
 //! | 7 to 30 | how many threads have come to wait and are not back yet |
 //! | 31 `LOOKING` | one of them looks, and does not sleep yet |
 //! | 32 to 62 | the value |
+//! | 63 `CLOSED` | freed while threads waited for whom there was no unit |
 //!
 //! | from | to | by | ordering |
 //! |---|---|---|---|
@@ -18,13 +19,15 @@
 //! | value v > 0, n waiters | value v - 1, n - 1 waiters | a waiter that got its unit | acquire |
 //! | n waiters | n - 1 waiters | a waiter whose time ran out | relaxed |
 //! | value v | value v + k | release, which then wakes k at most | release |
+//! | any | not `LIVE`; with `CLOSED` if there is not a unit for each waiter, who are then woken | the last free | acquire and release |
 //!
-//! Waiters sleep on the upper half as long as the value is 0. Invariant: of the waiters, as many are awake as there
+//! Waiters sleep on the upper half as long as it is 0. Invariant: of the waiters, as many are awake as there
 //! are units, besides the one that looks, or all; so a release wakes only those for whom there was no unit yet.
 //! A newcomer may take a unit before the waiter that was woken for it, which then sleeps again.
 //!
 //! The last reference can be given back when there is a unit for each waiter: they are on their way. They
-//! find the semaphore dead, its slot pinned, and take their units all the same.
+//! find the semaphore dead, its slot pinned, and take their units all the same. A thread that began to wait beside the
+//! last free finds no unit, and is told that the handle is bad.
 //!
 //! There is no queue and no lock here: release may be called from a signal handler.
 
@@ -46,6 +49,7 @@ const WAITER: u64 = 1 << 7;
 const WAITERS: u64 = 0x7fff_ff80;
 const LOOKING: u64 = 1 << 31;
 const UNIT: u64 = 1 << 32;
+const CLOSED: u64 = 1 << 63;
 
 /// See the module.
 #[repr(C, align(64))]
@@ -67,23 +71,26 @@ unsafe impl Kind for Semaphore {
         &self.header
     }
 
-    fn kill(&self, tag: u64, forced: bool) -> bool {
-        let mut word = self.word().load(Ordering::Relaxed);
-        loop {
-            debug_assert_eq!(word & TAG, tag);
-            if waiters(word) > value(word) && self.mark.is_current() && !forced {
-                return false;
-            }
-            match self.word().compare_exchange_weak(word, word & !LIVE, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(now) => word = now,
-            }
+    fn is_busy(&self, tag: u64) -> bool {
+        let word = self.word().load(Ordering::Relaxed);
+        word & TAG == tag && waiters(word) > value(word) && self.mark.is_current()
+    }
+
+    fn kill(&self, tag: u64) {
+        self.end_life(tag);
+    }
+
+    fn end_life(&self, tag: u64) {
+        let closed = |word| if waiters(word) > value(word) { CLOSED } else { 0 };
+        let ended = self.header.end_life_if(tag, |word| Some(word & !LIVE | closed(word)));
+        if ended.is_some_and(|word| closed(word) != 0) {
+            park::wake_all(self.word().upper());
         }
     }
 }
 
 fn value(word: u64) -> u64 {
-    word / UNIT
+    (word & !CLOSED) / UNIT
 }
 
 fn waiters(word: u64) -> u64 {
@@ -171,12 +178,12 @@ impl Handle<Semaphore> {
             if word & GENERATION != tag & GENERATION {
                 return Err(Error::Internal);
             }
-            if word >= UNIT {
+            if value(word) > 0 {
                 if semaphore.take(word, word - UNIT - WAITER) {
                     return Ok(true);
                 }
             } else if word & LIVE == 0 {
-                // A newcomer took the unit, and then the semaphore was freed.
+                // It was freed when a newcomer had taken the unit, or when this thread was about to wait.
                 return Err(Error::Handle);
             } else if !in_time && semaphore.take(word, word - WAITER) {
                 return Ok(false);
@@ -267,7 +274,7 @@ impl Semaphore {
     /// Takes a unit for the waiter that looks, if there is one.
     fn take_looking(&self) -> bool {
         let word = self.word().load(Ordering::Relaxed);
-        word >= UNIT && self.take(word, word - UNIT - WAITER - LOOKING)
+        value(word) > 0 && self.take(word, word - UNIT - WAITER - LOOKING)
     }
 
     /// For the waiter that looks: about to sleep. False if it got a unit instead.
@@ -277,7 +284,7 @@ impl Semaphore {
             if self.take_looking() {
                 return false;
             }
-            if word < UNIT && self.take(word, word - LOOKING) {
+            if value(word) == 0 && self.take(word, word - LOOKING) {
                 return true;
             }
         }

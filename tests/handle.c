@@ -484,6 +484,107 @@ static void freed_by_another_thread_meanwhile(void)
     CHECK_STATUS(threading_lock_free(traffic.lock), THREADING_OK);
 }
 
+/* -------------------------------------------------------------------------------- beside the last free */
+
+/* A thread of real-time priority asks for references, and gives them back, by handles that an ordinary thread on the same
+ * CPU is just freeing: it must not wait for that one, which does not run. */
+static struct {
+    _Atomic(threading_lock *) lock;
+    _Atomic(threading_event *) event;
+    _Atomic(threading_semaphore *) semaphore;
+    atomic_int stop;
+} going;
+
+static bool use_one_cpu(void)
+{
+#if defined(__linux__)
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return false;
+    for (int cpu = CPU_SETSIZE - 1; cpu >= 0; cpu--) {
+        if (CPU_ISSET(cpu, &allowed)) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            return pthread_setaffinity_np(pthread_self(), sizeof one, &one) == 0;
+        }
+    }
+#endif
+    return false;
+}
+
+static void *make_and_free(void *arg)
+{
+    CHECK(use_one_cpu());
+    while (!atomic_load(&going.stop)) {
+        threading_lock *lock = threading_lock_new();
+        threading_event *event = threading_event_new();
+        threading_semaphore *semaphore = threading_semaphore_new(0);
+        atomic_store(&going.lock, lock);
+        atomic_store(&going.event, event);
+        atomic_store(&going.semaphore, semaphore);
+        while (threading_lock_free(lock) != THREADING_OK)
+            ;
+        while (threading_event_free(event) != THREADING_OK)
+            ;
+        while (threading_semaphore_free(semaphore) != THREADING_OK)
+            ;
+    }
+    return arg;
+}
+
+#define REF_AND_FREE(kind)                                                                              \
+    do {                                                                                                \
+        threading_##kind *handle = atomic_load(&going.kind);                                            \
+        if (threading_##kind##_ref(handle) != NULL)                                                     \
+            CHECK_STATUS(threading_##kind##_free(handle), THREADING_OK);                                \
+        else                                                                                            \
+            CHECK_STATUS(threading_##kind##_free(handle), THREADING_ERR_HANDLE);                        \
+    } while (0)
+
+static void *ref_and_free(void *longest)
+{
+    const struct sched_param param = {.sched_priority = 1};
+    if (!use_one_cpu() || pthread_setschedparam(pthread_self(), SCHED_FIFO, &param) != 0) {
+        *(double *)longest = -1;
+        return NULL;
+    }
+    unsigned seed = 1;
+    for (double end = now() + 2; now() < end;) {
+        double begin;
+        seed = seed * 1103515245 + 12345;
+        nap((20 + seed / 65536 % 50) * 1e-6);
+        begin = now();
+        REF_AND_FREE(lock);
+        REF_AND_FREE(event);
+        REF_AND_FREE(semaphore);
+        if (now() - begin > *(double *)longest)
+            *(double *)longest = now() - begin;
+    }
+    return NULL;
+}
+
+static void a_free_that_does_not_run(void)
+{
+    double longest = 0;
+    threading_thread *ordinary, *urgent;
+    atomic_store(&going.stop, 0);
+    atomic_store(&going.lock, threading_lock_new());
+    atomic_store(&going.event, threading_event_new());
+    atomic_store(&going.semaphore, threading_semaphore_new(0));
+    CHECK_STATUS(threading_lock_free(atomic_load(&going.lock)), THREADING_OK);
+    CHECK_STATUS(threading_event_free(atomic_load(&going.event)), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(atomic_load(&going.semaphore)), THREADING_OK);
+    ordinary = spawn(make_and_free, NULL);
+    urgent = spawn(ref_and_free, &longest);
+    join(urgent);
+    atomic_store(&going.stop, 1);
+    join(ordinary);
+    if (longest < 0)
+        SKIP("this process may not use SCHED_FIFO");
+    /* The kernel stops a real-time thread that spins after 0.95 s. */
+    CHECK(longest < 0.2 * test_slowness());
+}
+
 static const struct test_case cases[] = {
     {"NULL is ERR_HANDLE for every function", null_is_refused},
     {"a live handle of another kind is ERR_HANDLE for every function", another_kind_is_refused},
@@ -496,6 +597,7 @@ static const struct test_case cases[] = {
     {"a handle works as long as something keeps its object", works_as_long_as_kept},
     {"references taken and given back by many threads add up", counts_from_many_threads},
     {"a handle that another thread frees meanwhile works or is refused", freed_by_another_thread_meanwhile},
+    {"no call waits for a thread that gives the last reference back and does not run", a_free_that_does_not_run},
 };
 
 TEST_MAIN(cases)

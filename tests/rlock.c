@@ -358,6 +358,39 @@ static void excludes(void)
     free_rlock(contest.lock);
 }
 
+/* Each call takes as long as it does with one lock. */
+static void many_held_twice(void)
+{
+    enum { MANY = 200000 };
+    const size_t many = (size_t)test_many(MANY);
+    threading_rlock **locks = malloc(many * sizeof *locks);
+    double begin;
+    CHECK(locks != NULL);
+    for (size_t i = 0; i < many; i++)
+        CHECK((locks[i] = threading_rlock_new()) != NULL);
+    begin = now();
+    for (size_t i = 0; i < many; i++) {
+        CHECK_INT(threading_rlock_acquire(locks[i]), THREADING_OK);
+        CHECK_INT(threading_rlock_acquire(locks[i]), THREADING_OK);
+    }
+    for (size_t i = 0; i < many; i += 1000)
+        CHECK_INT(threading_rlock_recursion_count(locks[i]), 2);
+    /* Each second one goes first, so that the others are found among gaps. */
+    for (size_t start = 0; start < 2; start++) {
+        for (size_t i = start; i < many; i += 2) {
+            CHECK_INT(threading_rlock_release(locks[i]), THREADING_OK);
+            CHECK_INT(threading_rlock_recursion_count(locks[i]), 1);
+            CHECK_INT(threading_rlock_release(locks[i]), THREADING_OK);
+        }
+        for (size_t i = 1; i < many; i += 1000)
+            CHECK_INT(threading_rlock_recursion_count(locks[i]), start == 0 ? 2 : 0);
+    }
+    CHECK(now() - begin < TEST_LIMIT);
+    for (size_t i = 0; i < many; i++)
+        CHECK_INT(threading_rlock_free(locks[i]), THREADING_OK);
+    free(locks);
+}
+
 static const struct test_case cases[] = {
     {"a new rlock is unlocked, acquire makes the caller its owner, release frees it", new_is_unlocked},
     {"its owner acquires an rlock again, others get it after as many releases", owner_acquires_again},
@@ -375,6 +408,7 @@ static const struct test_case cases[] = {
     {"an rlock may be freed right after the release that wakes its waiter", release_then_free},
     {"at_fork_reinit makes a held rlock as new", reinit_unlocks},
     {"threads exclude each other at every level of recursion", excludes},
+    {"200,000 RLocks held twice cost no more each than one does", many_held_twice},
 };
 
 TEST_MAIN(cases)

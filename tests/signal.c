@@ -663,6 +663,200 @@ static void semaphore_released_in_a_handler(void)
     CHECK_STATUS(threading_semaphore_free(handler_semaphore), THREADING_OK);
 }
 
+/* ------------------------------------------------------- a handler that waits for another thread */
+
+/* The first thread waits for an object and runs a signal handler, from which it returns when the second thread has had
+ * that object. */
+static struct turn {
+    threading_lock *lock;
+    threading_rlock *rlock;
+    threading_condition *condition;
+    threading_semaphore *semaphore;
+    const struct way *way;
+    test_blocker first, second;
+    _Atomic pthread_t first_thread;
+    atomic_int in_handler, second_had_it, first_had_it, is_ready;
+} turn;
+
+struct way {
+    /* Main takes the object, so that both threads wait, and gives it back. */
+    void (*take)(void);
+    void (*give)(void);
+    /* The threads' calls. */
+    void (*first)(void);
+    void (*second)(void);
+};
+
+static void wait_for_the_second(int number)
+{
+    (void)number;
+    atomic_store(&turn.in_handler, 1);
+    for (double end = now() + TEST_LIMIT; !atomic_load(&turn.second_had_it) && now() < end;)
+        nap(0.001);
+}
+
+static void take_lock(void)
+{
+    CHECK_STATUS(threading_lock_acquire(turn.lock), THREADING_OK);
+}
+
+static void take_lock_timed(void)
+{
+    CHECK_STATUS(threading_lock_acquire_timeout(turn.lock, 2 * TEST_LIMIT), THREADING_OK);
+}
+
+static void poll_lock(void)
+{
+    threading_status status;
+    while ((status = threading_lock_try_acquire(turn.lock)) == THREADING_WOULD_BLOCK)
+        nap(0.0001);
+    CHECK_INT(status, THREADING_OK);
+}
+
+static void give_lock(void)
+{
+    CHECK_STATUS(threading_lock_release(turn.lock), THREADING_OK);
+}
+
+static void take_rlock(void)
+{
+    CHECK_STATUS(threading_rlock_acquire(turn.rlock), THREADING_OK);
+}
+
+static void give_rlock(void)
+{
+    CHECK_STATUS(threading_rlock_release(turn.rlock), THREADING_OK);
+}
+
+static void take_condition(void)
+{
+    CHECK_STATUS(threading_condition_acquire(turn.condition), THREADING_OK);
+}
+
+static void give_condition(void)
+{
+    CHECK_STATUS(threading_condition_release(turn.condition), THREADING_OK);
+}
+
+/* Main has the condition's lock when it notifies the first thread, which then waits for the lock. */
+static void wait_for_a_notify(void)
+{
+    take_condition();
+    atomic_store(&turn.is_ready, 1);
+    CHECK_STATUS(threading_condition_wait(turn.condition), THREADING_OK);
+}
+
+static void notify_the_first(void)
+{
+    wait_until(is_nonzero, &turn.is_ready);
+    take_condition();
+    CHECK_STATUS(threading_condition_notify(turn.condition, 1), THREADING_OK);
+}
+
+static void take_unit(void)
+{
+    CHECK_STATUS(threading_semaphore_acquire(turn.semaphore), THREADING_OK);
+}
+
+static void give_unit(void)
+{
+    CHECK_STATUS(threading_semaphore_release(turn.semaphore), THREADING_OK);
+}
+
+static void do_nothing(void)
+{
+}
+
+static const struct way ways[] = {
+    {take_lock, give_lock, take_lock, take_lock},
+    {take_lock, give_lock, take_lock_timed, take_lock_timed},
+    {take_lock, give_lock, take_lock, poll_lock},
+    {take_rlock, give_rlock, take_rlock, take_rlock},
+    {take_condition, give_condition, take_condition, take_condition},
+    {notify_the_first, give_condition, wait_for_a_notify, take_condition},
+    {do_nothing, give_unit, take_unit, take_unit},
+};
+
+static void *go_first(void *arg)
+{
+    (void)arg;
+    atomic_store(&turn.first_thread, pthread_self());
+    about_to_block(&turn.first);
+    turn.way->first();
+    atomic_store(&turn.first_had_it, 1);
+    turn.way->give();
+    return NULL;
+}
+
+static void *go_second(void *arg)
+{
+    (void)arg;
+    about_to_block(&turn.second);
+    turn.way->second();
+    atomic_store(&turn.second_had_it, 1);
+    turn.way->give();
+    return NULL;
+}
+
+/* `held` is how long main has the object after the first thread has begun its handler; `late`: the second thread comes
+ * when main has given the object back. */
+static void one_turn(const struct way *way, double held, bool late)
+{
+    threading_thread *first, *second = NULL;
+    turn.way = way;
+    atomic_store(&turn.first, 0);
+    atomic_store(&turn.second, 0);
+    atomic_store(&turn.in_handler, 0);
+    atomic_store(&turn.first_had_it, 0);
+    atomic_store(&turn.second_had_it, 0);
+    atomic_store(&turn.is_ready, 0);
+    if (way->take != notify_the_first)
+        way->take();
+    first = spawn(go_first, NULL);
+    if (way->take == notify_the_first)
+        way->take();
+    wait_until_blocked(&turn.first);
+    CHECK_INT(pthread_kill(turn.first_thread, SIGUSR1), 0);
+    wait_until(is_nonzero, &turn.in_handler);
+    if (!late) {
+        second = spawn(go_second, NULL);
+        if (way->second != poll_lock)
+            wait_until_blocked(&turn.second);
+    }
+    if (held > 0)
+        nap(held);
+    way->give();
+    if (late)
+        second = spawn(go_second, NULL);
+    wait_until(is_nonzero, &turn.second_had_it);
+    join(second);
+    join(first);
+    CHECK_INT(turn.first_had_it, 1);
+}
+
+static void waiter_in_a_handler(void)
+{
+    handle(SIGUSR1, wait_for_the_second, SA_RESTART);
+    turn.lock = threading_lock_new();
+    turn.rlock = threading_rlock_new();
+    turn.condition = threading_condition_new();
+    turn.semaphore = threading_semaphore_new(0);
+    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
+        const bool is_semaphore = ways[i].first == take_unit;
+        for (int held = 0; held < 2; held++) {
+            for (int late = 0; late < 2; late++) {
+                one_turn(&ways[i], held * 0.01, late);
+                if (is_semaphore)
+                    take_unit();
+            }
+        }
+    }
+    CHECK_STATUS(threading_lock_free(turn.lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(turn.rlock), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(turn.condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(turn.semaphore), THREADING_OK);
+}
+
 static const struct test_case cases[] = {
     {"timed waits last as long as they should among signals", timed_waits_interrupted},
     {"so they do if the signals restart system calls", timed_waits_restarted},
@@ -674,6 +868,8 @@ static const struct test_case cases[] = {
     {"an event set in a signal handler wakes its waiters", event_set_in_a_handler},
     {"a handler may call set, clear and is_set in the midst of any call on it", event_calls_interrupted},
     {"no unit that a handler releases is lost", semaphore_released_in_a_handler},
+    {"a waiter in a signal handler that waits for another thread does not keep the object from it",
+     waiter_in_a_handler},
 };
 
 TEST_MAIN(cases)

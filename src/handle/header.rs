@@ -15,16 +15,19 @@
 //! | bits | meaning |
 //! |---|---|
 //! | 0 to 5 | the generation |
-//! | 6 `DYING` | the last reference has been given back, and it is being decided whether that is allowed |
+//! | 6 `DYING` | the last reference has been given back: the thread that did so ends the object's life |
 //! | 7 `LAST_KEPT` | while `DYING`: that reference was the library's |
-//! | 8 to 35 | the callers' references; while `DYING`, 8 to 37 are the epoch of the fork to which the decider belongs |
+//! | 8 to 35 | the callers' references; while `DYING`, 8 to 37 are the epoch of the fork to which that thread belongs |
 //! | 36 to 63 | the library's own references |
 //!
-//! Alive as long as either count is above zero. From (1, 0) or (0, 1) the last one goes to `DYING` (acquire
-//! and release); from there back (`revive`, release) or on to zero (`bury`, release). Whoever meets `DYING`
-//! waits for the decision, which takes no lock that is held across a wait or a callback of the caller's; but in a
-//! child of fork that does not have the decider, whoever comes first decides by whether the object lives (acquire
-//! and release).
+//! Alive as long as either count is above zero. From (1, 0) or (0, 1) the last one goes to `DYING` (acquire and
+//! release), and that one step decides: no thread ever waits for another here. A caller asks before it whether threads
+//! are blocked on the object, and changes nothing if they are; a thread that begins to block in between is sent on.
+//! A thread that meets `DYING` gets no reference, and sees to it that the word shows the end of the life, too, since the
+//! thread that is about to may have lost its CPU. The next generation ends `DYING`.
+//!
+//! In a child of fork that does not have that thread, the first thread that meets `DYING` changes it (acquire and
+//! release): if the word still shows the object alive, it has its last reference again, and otherwise it is gone.
 //!
 //! # `pins`: which threads still use the slot
 //!
@@ -49,7 +52,6 @@
 //!
 //! Written under the arena's lock, and read while the slot is in use.
 
-use crate::atomic::spin_loop;
 use crate::atomic::{AtomicU64, Ordering};
 
 use super::blocks::GENERATION_BITS;
@@ -159,16 +161,27 @@ impl Header {
         self.word.store(initial | generation | LIVE, Ordering::Release);
     }
 
-    /// For `kill`, when nothing but the life itself has to be decided.
+    /// Clears `LIVE`, unless that has been done.
     pub(crate) fn end_life(&self, tag: u64) {
-        debug_assert_eq!(self.word.load(Ordering::Relaxed) & TAG, tag);
-        self.word.fetch_and(!LIVE, Ordering::AcqRel);
+        self.end_life_if(tag, |word| Some(word & !LIVE));
+    }
+
+    /// Changes the word to one without `LIVE`, unless that has been done, or there is none to change it to.
+    pub(crate) fn end_life_if(&self, tag: u64, dead: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & TAG == tag {
+            match self.word.compare_exchange(word, dead(word)?, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(word),
+                Err(now) => word = now,
+            }
+        }
+        None
     }
 
     /// As `end_life`, for a word that nobody else changes while the object lives.
     pub(super) fn end_constant_life(&self, tag: u64) {
         let word = self.word.load(Ordering::Relaxed);
-        debug_assert_eq!(word & TAG, tag);
+        debug_assert_eq!(word & GENERATION, tag & GENERATION);
         self.word.store(word & !LIVE, Ordering::Release);
     }
 
@@ -179,13 +192,11 @@ impl Header {
             if refs & GENERATION != tag & GENERATION {
                 return Err(Error::Handle);
             }
-            if refs & DYING != 0 {
-                spin_loop();
-                self.decide_for_the_lost(refs);
+            if refs & DYING != 0 && self.decide_for_the_lost(refs) {
                 refs = self.refs.load(Ordering::Relaxed);
                 continue;
             }
-            if refs < USER {
+            if refs & DYING != 0 || refs < USER {
                 return Err(Error::Handle);
             }
             let changed = change(refs)?;
@@ -196,14 +207,23 @@ impl Header {
         }
     }
 
-    /// If the decider stayed behind in a parent process: without it, the object has its last reference still, or is gone.
-    fn decide_for_the_lost(&self, refs: u64) {
+    /// If the thread that was to end the object's life stayed behind in a parent process: without it, the object has its
+    /// last reference still, or is gone. False if that thread is here.
+    fn decide_for_the_lost(&self, refs: u64) -> bool {
         if (refs >> DECIDER_SHIFT) as u32 == epoch() {
-            return;
+            return false;
         }
         let generation = refs & GENERATION;
         let decided = if self.is(generation | LIVE) { undecided(refs) } else { generation };
         let _ = self.refs.compare_exchange(refs, decided, Ordering::AcqRel, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether the last reference has been given back, by a thread of this process.
+    pub(super) fn is_dying(&self, tag: u64) -> bool {
+        // Acquire: if it shows the next generation, the word does not show this one alive any more.
+        let refs = self.refs.load(Ordering::Acquire);
+        refs & (GENERATION | DYING) == tag & GENERATION | DYING && (refs >> DECIDER_SHIFT) as u32 == epoch()
     }
 
     pub(super) fn add_user(&self, tag: u64) -> Result<()> {
@@ -224,10 +244,12 @@ impl Header {
         Ok(())
     }
 
-    /// True if it was the last of all: then the object is dying, and the caller decides.
-    pub(super) fn drop_user(&self, tag: u64) -> Result<bool> {
+    /// True if it was the last of all: then the object is dying, and the caller ends its life. Not while threads are
+    /// blocked on it.
+    pub(super) fn drop_user(&self, tag: u64, is_busy: impl Fn() -> bool) -> Result<bool> {
         let refs = self.change_refs(tag, |refs| match (users(refs), kept(refs)) {
             (0, _) => Err(Error::Handle),
+            (1, 0) if is_busy() => Err(Error::Busy),
             (1, 0) => Ok(dying(refs)),
             _ => Ok(refs - USER),
         })?;
@@ -243,17 +265,6 @@ impl Header {
         });
         debug_assert!(refs.is_ok());
         refs.is_ok_and(|refs| refs & DYING != 0)
-    }
-
-    /// The object was busy: its last reference stays with whoever wanted to give it back.
-    pub(super) fn revive(&self, tag: u64) {
-        let refs = self.refs.load(Ordering::Relaxed);
-        debug_assert_eq!(refs & GENERATION, tag & GENERATION);
-        self.refs.store(undecided(refs), Ordering::Release);
-    }
-
-    pub(super) fn bury(&self, tag: u64) {
-        self.refs.store(tag & GENERATION, Ordering::Release);
     }
 
     /// Whether nothing but one reference of the library's keeps it; a snapshot.
@@ -283,6 +294,11 @@ impl Header {
     /// False if the slot serves another generation.
     pub(super) fn add_pin(&self, tag: u64) -> bool {
         self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some()
+    }
+
+    /// Changes the number of pins that the caller has set for others, which have not seen them. It keeps the slot.
+    pub(crate) fn pin_more(&self, tag: u64, from: u64, to: u64) {
+        self.change_pins(tag & GENERATION, |pins| pins + to * PIN - from * PIN);
     }
 
     /// True if the caller has to recycle the slot.
@@ -322,7 +338,8 @@ impl Header {
         if generation == GENERATION {
             return true;
         }
-        self.refs.store(generation + 1, Ordering::Relaxed);
+        // Release: see `is_dying`.
+        self.refs.store(generation + 1, Ordering::Release);
         self.word.store(generation + 1, Ordering::Release);
         false
     }
@@ -344,7 +361,7 @@ mod tests {
         };
         header.begin_life(1, 0, last);
         let was_last = if last == USER {
-            header.drop_user(TAG_OF_FIRST).unwrap()
+            header.drop_user(TAG_OF_FIRST, || false).unwrap()
         } else {
             header.drop_kept(TAG_OF_FIRST)
         };
@@ -365,6 +382,6 @@ mod tests {
         let header = left_undecided(USER);
         header.end_life(TAG_OF_FIRST);
         assert_eq!(header.add_user(TAG_OF_FIRST), Err(Error::Handle));
-        assert_eq!(header.drop_user(TAG_OF_FIRST), Err(Error::Handle));
+        assert_eq!(header.drop_user(TAG_OF_FIRST, || true), Err(Error::Handle));
     }
 }

@@ -54,13 +54,23 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
 
     fn header(&self) -> &Header;
 
-    /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word. Refused (false) while
-    /// threads are blocked on it, unless `forced`: then they are sent on. As it stands here, it is for kinds
-    /// whose word does not change while they live.
-    fn kill(&self, tag: u64, forced: bool) -> bool {
-        let _ = forced;
+    /// Whether threads are blocked on it, so that its last reference cannot be given back by a caller.
+    fn is_busy(&self, tag: u64) -> bool {
+        let _ = tag;
+        false
+    }
+
+    /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word, and sends on the threads that are
+    /// blocked on it. Called once. As it stands here, it is for kinds on which no thread blocks, and whose word does not
+    /// change while they live.
+    fn kill(&self, tag: u64) {
         self.header().end_constant_life(tag);
-        true
+    }
+
+    /// Clears `LIVE` alone, unless it is cleared; waits for no lock. Called by threads that meet the object before the one
+    /// that gave the last reference back has come to `kill`.
+    fn end_life(&self, tag: u64) {
+        self.header().end_life(tag);
     }
 
     /// Somebody is told that the handle is bad. A kind whose life leaves traces of the object in the threads has
@@ -269,7 +279,7 @@ impl<T: Kind> Handle<T> {
     /// One more reference for the caller, who owns it like the one that `new` gave.
     pub fn add_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
-        object.header().add_user(tag).inspect_err(|_| object.refused(tag))?;
+        object.header().add_user(tag).inspect_err(|_| Self::no_reference(object, tag))?;
         Ok(self)
     }
 
@@ -287,14 +297,17 @@ impl<T: Kind> Handle<T> {
         }
         let (object, tag) = self.slot()?;
         happens_before(object.header().refs());
-        let last = object.header().drop_user(tag).inspect_err(|_| object.refused(tag))?;
-        if last { Self::end(object, tag, false) } else { Ok(()) }
+        let is_busy = || object.is_busy(tag);
+        if object.header().drop_user(tag, is_busy).inspect_err(|_| Self::no_reference(object, tag))? {
+            Self::end(object, tag);
+        }
+        Ok(())
     }
 
     /// A reference of the library's own.
     pub(crate) fn keep(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
-        object.header().add_kept(tag)?;
+        object.header().add_kept(tag).inspect_err(|_| Self::no_reference(object, tag))?;
         Ok(self)
     }
 
@@ -303,23 +316,27 @@ impl<T: Kind> Handle<T> {
         if let Ok((object, tag)) = self.slot() {
             happens_before(object.header().refs());
             if object.header().drop_kept(tag) {
-                let _ = Self::end(object, tag, true);
+                Self::end(object, tag);
             }
         }
     }
 
-    fn end(object: &'static T, tag: u64, forced: bool) -> Result<()> {
-        if !object.kill(tag, forced) {
-            object.header().revive(tag);
-            return Err(Error::Busy);
-        }
-        object.header().bury(tag);
+    fn end(object: &'static T, tag: u64) {
+        object.kill(tag);
         happens_after(object.header().refs());
         object.let_go();
         if object.header().mark_dead(tag) {
             Self::recycle(object);
         }
-        Ok(())
+    }
+
+    /// The caller is not given a reference, and not relieved of one. If there is none left, no later call finds the object.
+    #[cold]
+    fn no_reference(object: &'static T, tag: u64) {
+        if object.header().is_dying(tag) {
+            object.end_life(tag);
+        }
+        object.refused(tag);
     }
 
     /// Keeps the slot from being used again while the caller, who is about to block, may still look at it.
@@ -332,6 +349,11 @@ impl<T: Kind> Handle<T> {
         }
         let pin = Pin { object, tag, epoch: epoch() };
         if object.header().is(tag) { Ok(pin) } else { Err(Error::Handle) }
+    }
+
+    /// A pin that another thread has set for the caller.
+    pub(crate) fn adopt_pin(object: &'static T, tag: u64) -> Pin<T> {
+        Pin { object, tag, epoch: epoch() }
     }
 
     fn recycle(object: &'static T) {

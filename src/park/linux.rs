@@ -29,9 +29,9 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     })
 }
 
-pub(super) fn wake(word: &AtomicU32, count: u32) {
+pub(super) fn wake(word: &AtomicU32, count: u32) -> bool {
     // SAFETY: the word is only an address here; a futex call never writes to it.
-    sys::preserving_errno(|| unsafe {
+    let woken = sys::preserving_errno(|| unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
@@ -42,4 +42,5 @@ pub(super) fn wake(word: &AtomicU32, count: u32) {
             0_u32,
         )
     });
+    woken != 0
 }

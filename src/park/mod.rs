@@ -50,10 +50,11 @@ fn wait_in_slices(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     woken || until != deadline
 }
 
-/// Wakes one thread that sleeps on `word`.
+/// Wakes one thread that sleeps on `word`. False if none sleeps there: a thread that is about to sleep sees that the
+/// word has changed, and one that runs a signal handler does not sleep.
 #[inline]
-pub(crate) fn wake_one(word: &AtomicU32) {
-    backend::wake(word, 1);
+pub(crate) fn wake_one(word: &AtomicU32) -> bool {
+    backend::wake(word, 1)
 }
 
 /// Wakes at most `count` threads that sleep on `word`.

@@ -31,10 +31,10 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     !matches!(result, ParkResult::TimedOut)
 }
 
-pub(super) fn wake(word: &AtomicU32, count: u32) {
+pub(super) fn wake(word: &AtomicU32, count: u32) -> bool {
     let mut left = count;
     // SAFETY: as above.
-    sys::preserving_errno(|| unsafe {
+    let woken = sys::preserving_errno(|| unsafe {
         parking_lot_core::unpark_filter(
             word.as_ptr().addr(),
             |_| match left.checked_sub(1) {
@@ -47,4 +47,5 @@ pub(super) fn wake(word: &AtomicU32, count: u32) {
             |_| DEFAULT_UNPARK_TOKEN,
         )
     });
+    woken.unparked_threads != 0
 }

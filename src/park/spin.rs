@@ -1,5 +1,8 @@
 //! How long a thread looks before it sleeps.
 
+use crate::atomic::AtomicU32;
+use crate::time::Deadline;
+
 /// A bounded number of looks, further and further apart: about a microsecond in all.
 pub(crate) struct Spin(u32);
 
@@ -22,5 +25,17 @@ impl Spin {
         }
         self.0 += 1;
         true
+    }
+
+    /// Lets a moment pass, for a thread that waits until another has done its next few steps, and is not woken. Sleeps
+    /// after a while: the other may need this CPU, and have a lower priority.
+    #[cold]
+    pub(crate) fn pass(&mut self) {
+        const NAP: u64 = 50_000;
+        if cfg!(model) {
+            crate::atomic::spin_loop();
+        } else if !self.again() {
+            super::wait(&AtomicU32::new(0), 0, Deadline::now().after(NAP));
+        }
     }
 }

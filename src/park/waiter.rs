@@ -10,12 +10,14 @@
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | `IDLE` | its thread does not wait | the thread: to `WAITING`, before it enters a queue |
-//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last three, release |
+//! | `WAITING` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last five, release |
 //! | `LOOKING` | the same; its thread looks at this word, by leave of the object's `Patience` | the thread: back to `WAITING`. Whoever lets it go, as above, and ends the look |
 //! | `ASLEEP` | the same; its thread sleeps or is about to | the thread, whose time ran out: back to `WAITING`. Whoever lets it go, as above, and wakes it |
-//! | `WOKEN` | a lock's: called, and in line still. A barrier's: taken out, to come again | the thread reads it, acquire; at a lock that is taken, back to `WAITING`, under the guard. There, whoever hands the lock over or dissolves the line: to one of the last two |
+//! | `WOKEN` | a lock's: called, and in line still. A barrier's: taken out, to come again | the thread reads it, acquire; at a lock that is taken, back to `WAITING`, under the guard. There, the thread that offers the lock or dissolves the line: to one of the last three |
+//! | `OFFERED` | a lock's: the lock is reserved for it, and it is in line still | the thread, under the guard: it has the lock. There, a thread that revokes the offer: back to `WOKEN`; one that releases or frees the lock: to `GRANTED` |
 //! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
 //! | `REFUSED` | taken out: what it waited for has failed | the thread reads it, acquire |
+//! | `FREED` | a barrier's: taken out, since the barrier was freed | the thread reads it, acquire |
 //!
 //! The cells are guarded by the lock of the queue in which the record stands; the other atomics are hints.
 
@@ -38,6 +40,8 @@ const ASLEEP: u32 = 3;
 pub(crate) const WOKEN: u32 = 4;
 pub(crate) const GRANTED: u32 = 5;
 pub(crate) const REFUSED: u32 = 6;
+pub(crate) const OFFERED: u32 = 7;
+pub(crate) const FREED: u32 = 8;
 
 /// See the module.
 #[repr(C, align(64))]
@@ -47,6 +51,10 @@ pub(crate) struct Waiter {
     pub(crate) notified: Cell<bool>,
     /// It has been called to its lock, and stands in line all the same.
     pub(crate) called: Cell<bool>,
+    /// It was called, or the lock was offered to it, and it has not come: its thread may run a signal handler.
+    pub(crate) absent: Cell<bool>,
+    /// It was called to watch whether another accepts the lock.
+    pub(crate) watches: Cell<bool>,
     /// What a lock's word shows when this waiter holds it.
     pub(crate) claim: Cell<u64>,
     /// It would be the next, as far as could be seen when it entered the queue: only such a one looks.
@@ -100,6 +108,11 @@ impl Waiter {
     /// Waits on, for a thread that was woken but stands in its queue still.
     pub(crate) fn resume(&self) {
         self.word.store(WAITING, Ordering::Relaxed);
+    }
+
+    /// Takes an offer back, under the guard of its queue: the thread is awake, as one that was called.
+    pub(crate) fn revoke(&self) {
+        self.word.store(WOKEN, Ordering::Relaxed);
     }
 
     #[inline]
@@ -167,24 +180,32 @@ impl Waiter {
         if was == LOOKING {
             patience.end(true);
         }
-        Wake((was == ASLEEP).then_some(&self.word))
+        Wake { asleep: (was == ASLEEP).then_some(&self.word), was_looking: was == LOOKING }
     }
 }
 
 /// The wake-up that is owed to a waiter, if it sleeps. Waiting does not depend on the record's content any
 /// more.
-pub(crate) struct Wake<'a>(Option<&'a AtomicU32>);
+pub(crate) struct Wake<'a> {
+    asleep: Option<&'a AtomicU32>,
+    was_looking: bool,
+}
 
 impl Wake<'_> {
     /// For a waiter that sleeps on a word of many.
     pub(crate) fn is_owed(&self) -> bool {
-        self.0.is_some()
+        self.asleep.is_some()
     }
 
-    pub(crate) fn now(self) {
-        if let Some(word) = self.0 {
-            super::wake_one(word);
-        }
+    /// Whether its thread was looking at the record, and needs no wake-up.
+    pub(crate) fn was_looking(&self) -> bool {
+        self.was_looking
+    }
+
+    /// False if the thread did not sleep, though it was about to when it entered its queue: it is about to still, or
+    /// runs a signal handler.
+    pub(crate) fn now(self) -> bool {
+        self.asleep.is_none_or(super::wake_one)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::park::fork::epoch;
 use crate::per_thread;
 
 /// The low bits of a lock's word that are not its holder's.
-pub(crate) const KEY_SHIFT: u32 = 9;
+pub(crate) const KEY_SHIFT: u32 = 10;
 
 /// The process's first thread has a number of its own, whenever it is first asked.
 pub(crate) const FIRST_THREAD: u64 = 1;

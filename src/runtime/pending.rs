@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::park::fork::epoch;
+use crate::park::spin::Spin;
 use crate::time::{self, Deadline};
 
 pub(crate) const UNSTARTED: u32 = 0;
@@ -172,6 +173,7 @@ pub(crate) fn start_by_thread(thread: &'static Thread) -> Result<()> {
 
 /// The timer of a thread, kept; made anew if only the thread has been kept.
 fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
+    let mut spin = Spin::new();
     loop {
         if thread.is(ORPHAN) {
             let kept = thread.handle().keep()?;
@@ -185,8 +187,8 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
         if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).keep() {
             return Ok(timer);
         }
-        // The timer is just going.
-        crate::atomic::spin_loop();
+        // The timer is just going, by another thread.
+        spin.pass();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Models of the handles: the end of an object beside its use, and its slot's next life.
 
 use threading::model::{Model, spawn};
-use threading::{Error, Event, Handle, Lock, Semaphore, Timeout};
+use threading::{Barrier, Condition, Error, Event, Handle, Lock, Semaphore, Timeout};
 
 #[test]
 fn of_two_frees_one_ends_it() {
@@ -27,7 +27,11 @@ fn a_reference_keeps_it_or_comes_too_late() {
                 kept.release().unwrap();
                 kept.free().unwrap();
             }
-            Err(error) => assert_eq!(error, Error::Handle),
+            Err(error) => {
+                assert_eq!(error, Error::Handle);
+                // From then on it is gone, though the other thread may not have come to its end yet.
+                assert_eq!(lock.locked(), Err(Error::Handle));
+            }
         });
         lock.free().unwrap();
         other.join().unwrap();
@@ -115,6 +119,117 @@ fn what_threads_wait_for_is_busy() {
             event.free().unwrap();
             assert_eq!(waiter.join().unwrap(), Ok(true));
         }
+    });
+}
+
+/// As `what_threads_wait_for_is_busy`, for the other objects.
+#[test]
+fn so_is_a_semaphore() {
+    Model::new("handle: a semaphore that a thread waits for is busy").check(|| {
+        let semaphore = Handle::<Semaphore>::new(0).unwrap();
+        let waiter = spawn(move || semaphore.acquire(Timeout::FOREVER));
+        let freed = semaphore.free();
+        if freed == Ok(()) {
+            assert_eq!(waiter.join().unwrap(), Err(Error::Handle));
+        } else {
+            assert_eq!(freed, Err(Error::Busy));
+            semaphore.release(1).unwrap();
+            semaphore.free().unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(true));
+        }
+    });
+}
+
+#[test]
+fn so_is_a_lock() {
+    Model::new("handle: a lock that a thread waits for is busy").check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        lock.acquire().unwrap();
+        let waiter = spawn(move || lock.acquire());
+        let freed = lock.free();
+        if freed == Ok(()) {
+            assert_eq!(waiter.join().unwrap(), Err(Error::Handle));
+        } else {
+            assert_eq!(freed, Err(Error::Busy));
+            lock.release().unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(()));
+            lock.free().unwrap();
+        }
+    });
+}
+
+#[test]
+fn so_is_a_condition() {
+    Model::new("handle: a condition that a thread waits for is busy").preemptions(2).check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        let condition = Handle::<Condition>::new_with_lock(lock).unwrap();
+        let waiter = spawn(move || {
+            lock.acquire().unwrap();
+            let waited = condition.wait(Timeout::FOREVER);
+            // Whatever has become of the condition, the caller has the lock.
+            assert_eq!(lock.locked(), Ok(true));
+            lock.release().unwrap();
+            waited
+        });
+        let freed = condition.free();
+        if freed == Ok(()) {
+            assert_eq!(waiter.join().unwrap(), Err(Error::Handle));
+        } else {
+            assert_eq!(freed, Err(Error::Busy));
+            lock.acquire().unwrap();
+            condition.notify(1).unwrap();
+            lock.release().unwrap();
+            condition.free().unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(true));
+        }
+        lock.free().unwrap();
+    });
+}
+
+#[test]
+fn so_is_a_barrier() {
+    Model::new("handle: a barrier that a thread waits for is busy").check(|| {
+        // SAFETY: there is no action.
+        let barrier = unsafe { Handle::<Barrier>::new(2, None, core::ptr::null_mut()) }.unwrap();
+        let waiter = spawn(move || barrier.wait());
+        let freed = barrier.free();
+        if freed == Ok(()) {
+            assert_eq!(waiter.join().unwrap(), Err(Error::Handle));
+        } else {
+            assert_eq!(freed, Err(Error::Busy));
+            barrier.abort().unwrap();
+            barrier.free().unwrap();
+            assert_eq!(waiter.join().unwrap(), Err(Error::BrokenBarrier));
+        }
+    });
+}
+
+/// A thread that asks for a reference beside the last free never waits for the one that frees, and agrees with it.
+#[test]
+fn a_reference_beside_the_last_free_of_an_event() {
+    Model::new("handle: a reference beside the last free of an event").preemptions(2).check(|| {
+        let event = Handle::<Event>::new().unwrap();
+        let waiter = spawn(move || event.wait(Timeout::FOREVER));
+        let other = spawn(move || {
+            let kept = event.add_ref();
+            if kept.is_err() {
+                assert_eq!(event.add_ref(), Err(Error::Handle));
+            }
+            kept.is_ok()
+        });
+        let freed = event.free() == Ok(());
+        let kept = other.join().unwrap();
+        if kept || !freed {
+            event.set().unwrap();
+            assert_eq!(waiter.join().unwrap(), Ok(true));
+            (0..usize::from(kept) + usize::from(!freed)).for_each(|_| event.free().unwrap());
+        } else {
+            assert_eq!(waiter.join().unwrap(), Err(Error::Handle));
+        }
+        // The slot was given back once.
+        let newer = [Handle::<Event>::new().unwrap(), Handle::<Event>::new().unwrap()];
+        assert_ne!(newer[0].bits() & !63, newer[1].bits() & !63);
+        newer.into_iter().for_each(|event| event.free().unwrap());
     });
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use threading::model::cell::Plain;
-use threading::model::{Model, advance, fly, spawn};
-use threading::{Error, Handle, Lock, Timeout};
+use threading::model::{Model, advance, fly, interrupt, spawn, yield_now};
+use threading::{Error, Event, Handle, Lock, Timeout};
 
 fn lock() -> Handle<Lock> {
     Handle::<Lock>::new().unwrap()
@@ -96,6 +96,105 @@ fn again_and_again() {
 #[test]
 fn also_to_one_that_looks() {
     Model::new("lock: it is handed over to one that looks").looking().preemptions(2).check(handed_over(1));
+}
+
+/// A waiter whose thread runs a signal handler, from which it returns when another thread has had the lock. It is
+/// called, or, after `time` has passed, the lock is offered to it.
+fn in_a_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        let event = Handle::<Event>::new().unwrap();
+        let turn = move |data: &Plain<u32>| {
+            lock.acquire().unwrap();
+            data.with(|data| *data += 1);
+            lock.release().unwrap();
+        };
+        lock.acquire().unwrap();
+        let first = {
+            let data = data.clone();
+            spawn(move || turn(&data))
+        };
+        while !interrupt(move || assert_eq!(event.wait(Timeout::FOREVER), Ok(true))) {
+            yield_now();
+        }
+        let second = {
+            let data = data.clone();
+            spawn(move || {
+                turn(&data);
+                event.set().unwrap();
+            })
+        };
+        advance(time);
+        lock.release().unwrap();
+        fly();
+        second.join().unwrap();
+        first.join().unwrap();
+        data.with(|data| assert_eq!(*data, 2));
+        assert_eq!(lock.try_acquire(), Ok(true));
+        lock.free().unwrap();
+        event.free().unwrap();
+    }
+}
+
+#[test]
+fn a_waiter_in_a_handler_is_called_and_another_takes_it() {
+    Model::new("lock: a waiter in a handler is called, and another takes it")
+        .preemptions(2)
+        .check(in_a_handler(0));
+}
+
+#[test]
+fn it_is_offered_to_a_waiter_in_a_handler_and_another_takes_it() {
+    Model::new("lock: it is offered to a waiter in a handler, and another takes it")
+        .preemptions(2)
+        .check(in_a_handler(3_000_000));
+}
+
+/// The waiter comes at the moment at which another thread revokes the offer.
+#[test]
+fn an_offer_is_accepted_or_revoked() {
+    Model::new("lock: an offer is accepted or revoked").preemptions(3).check(|| {
+        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        lock.acquire().unwrap();
+        let waiter = {
+            let data = data.clone();
+            spawn(move || {
+                lock.acquire().unwrap();
+                data.with(|data| *data += 1);
+                lock.release().unwrap();
+            })
+        };
+        data.with(|data| *data += 1);
+        advance(3_000_000);
+        lock.release().unwrap();
+        advance(3_000_000);
+        if lock.try_acquire().unwrap() {
+            data.with(|data| *data += 1);
+            lock.release().unwrap();
+        }
+        waiter.join().unwrap();
+        data.with(|data| assert!(*data == 2 || *data == 3));
+        assert_eq!(lock.try_acquire(), Ok(true));
+        lock.free().unwrap();
+    });
+}
+
+/// A lock that is offered to a waiter may be released by any thread, as one that the waiter holds.
+#[test]
+fn an_offer_ends_with_a_release_by_another_thread() {
+    Model::new("lock: an offer ends with a release by another thread").preemptions(3).check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let waiter = spawn(move || lock.acquire());
+        advance(3_000_000);
+        lock.release().unwrap();
+        let released = lock.release();
+        assert!(released == Ok(()) || released == Err(Error::NotAcquired));
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert_eq!(lock.try_acquire(), Ok(released.is_ok()));
+        lock.release().unwrap();
+        lock.free().unwrap();
+    });
 }
 
 #[test]

@@ -68,15 +68,38 @@ MUTANTS = {
     "lock: a release does not look after the line": (
         "raw_lock.rs", "            self.look_after(line, wakes);\n            true\n", "            true\n",
         "loom", "lock", "it_is_handed_over"),
-    "lock: the heir stays in line": (
-        "raw_lock.rs", "                line.remove(heir);\n", "",
+    "lock: a waiter that accepts it stays in line": (
+        "raw_lock.rs", "if took || is_late {\n                    line.remove(waiter);", "if state == OFFERED_TO {\n                } else if took || is_late {\n                    line.remove(waiter);",
         "shuttle", "lock", "again_and_again"),
+    "lock: an offer is never revoked": (
+        "raw_lock.rs", "(heir.is_some() && line.grace(fair_now()) > 0)", "heir.is_some()",
+        "shuttle", "lock", "it_is_offered_to_a_waiter"),
+    "lock: an offer that is revoked is accepted all the same": (
+        "raw_lock.rs", "            heir.revoke();\n", "            let _ = heir.release(GRANTED, &self.patience);\n",
+        "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
+    "lock: a waiter accepts an offer that it has seen, without a look under the guard": (
+        "raw_lock.rs", "            let mut took = state == WOKEN && self.barge(claim, waiter);",
+        "            if state == OFFERED_TO {\n                self.word().fetch_and(!HOLDER, Ordering::Acquire);\n                self.word().fetch_or(claim, Ordering::Acquire);\n            }\n"
+        "            let mut took = state == OFFERED_TO || (state == WOKEN && self.barge(claim, waiter));",
+        "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
+    "lock: a thread that waits beside an offer sleeps without a limit": (
+        "raw_lock.rs", "if is_unsure || watches || line.watches(now) {", "if false {",
+        "shuttle", "lock", "it_is_offered_to_a_waiter"),
+    "lock: no other waiter is called instead of one in a handler": (
+        "raw_lock.rs", "while missed.0.iter().any(Option::is_some) {", "while false && missed.0.iter().any(Option::is_some) {",
+        "shuttle", "lock", "a_waiter_in_a_handler"),
+    "lock: a waiter in a handler counts as one that comes": (
+        "raw_lock.rs", "                line.miss(waiter);\n                if self", "                if self",
+        "shuttle", "lock", "a_waiter_in_a_handler"),
+    "lock: a release by another thread leaves the offer open": (
+        "raw_lock.rs", "            self.grant_offered(line, wakes);\n            let now", "            let now",
+        "shuttle", "lock", "an_offer_ends"),
     "lock: a waiter whose time ran out stays in line": (
         "raw_lock.rs", "if took || is_late {\n                    line.remove(waiter);", "if took {\n                    line.remove(waiter);",
         "shuttle", "lock", "a_time_that_runs_out"),
     "waiter: it is woken before its state is stored": (
         "park/waiter.rs", "let was = self.word.swap(state, Ordering::Release);",
-        "let was = self.word.load(Ordering::Relaxed);\n        Wake((was == ASLEEP).then_some(&self.word)).now();\n"
+        "let was = self.word.load(Ordering::Relaxed);\n        Wake { asleep: (was == ASLEEP).then_some(&self.word), was_looking: false }.now();\n"
         "        self.word.store(state, Ordering::Release);\n        let was = if was == ASLEEP { WAITING } else { was };",
         "shuttle", "lock", "one_of_three"),
     "guarded: it is given back relaxed": (
@@ -116,9 +139,33 @@ MUTANTS = {
         "handle/header.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
         "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
         "loom", "handle", "of_two_frees"),
-    "handle: nobody waits for the decision whether it may end": (
-        "handle/header.rs", "            if refs & DYING != 0 {", "            if refs & DYING == u64::MAX {",
-        "loom", "handle", "a_free_that_is_refused"),
+    "handle: a reference is given beside the last free": (
+        "handle/header.rs", "            if refs & DYING != 0 || refs < USER {", "            if refs < USER {",
+        "loom", "handle", "a_reference_keeps_it"),
+    "handle: who gets no reference still finds the object": (
+        "handle/mod.rs", "            object.end_life(tag);\n", "",
+        "loom", "handle", "a_reference_keeps_it"),
+    "handle: a thread that begins to wait beside the last free of an event is not woken": (
+        "event.rs", "        if pinned != 0 {\n            park::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            park::wake_all(self.word().lower());",
+        "loom", "handle", "what_threads_wait_for"),
+    "handle: and the slot is not kept for it": (
+        "event.rs", "            self.header.pin_more(pinned, now);\n", "",
+        "shuttle", "handle", "what_threads_wait_for"),
+    "handle: a thread that begins to wait beside the last free of a semaphore sleeps on": (
+        "semaphore.rs", "if waiters(word) > value(word) { CLOSED } else { 0 }", "if waiters(word) > u64::MAX { CLOSED } else { 0 }",
+        "loom", "handle", "so_is_a_semaphore"),
+    "handle: a thread that begins to wait beside the last free of a lock sleeps on": (
+        "raw_lock.rs", "                self.grant_offered(line, wakes);\n                self.dissolve(line, wakes);", "                self.grant_offered(line, wakes);",
+        "loom", "handle", "so_is_a_lock"),
+    "handle: a thread stays in the line of a lock whose life has ended before it entered": (
+        "raw_lock.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
+        "loom", "handle", "so_is_a_lock"),
+    "handle: a thread that begins to wait beside the last free of a condition sleeps on": (
+        "condition.rs", "core::iter::from_fn(|| self.line.lock().pop())", "core::iter::empty()",
+        "loom", "handle", "so_is_a_condition"),
+    "handle: a thread that arrives beside the last free of a barrier sleeps on": (
+        "barrier.rs", "                round.end(self, FREED);\n", "",
+        "loom", "handle", "so_is_a_barrier"),
     "handle: a slot is used again in spite of a pin": (
         "handle/header.rs", "let is_pinned = pins & PINS != 0", "let is_pinned = pins & PINS > PINS",
         "shuttle", "handle", "who_still_looks"),
@@ -126,8 +173,8 @@ MUTANTS = {
         "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),
     "handle: a stale handle passes": (
-        "raw_lock.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            if word & HOLDER != claim",
-        "            let word = self.word().load(Ordering::Relaxed);\n            if word & HOLDER != claim",
+        "raw_lock.rs", "            let word = lock.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let holder",
+        "            let word = lock.word().load(Ordering::Relaxed);\n            let holder",
         "loom", "handle", "a_stale_handle"),
     "rlock: what was counted before another thread made it as new is counted on": (
         "rlock.rs", "        if taken {\n            levels::begin(self.bits());\n        }\n        taken\n", "        taken\n",

@@ -15,13 +15,17 @@ enum State {
     Asleep,
     Woken,
     Late,
+    Interrupted,
 }
+
+type Handler = Box<dyn FnOnce()>;
 
 struct Sleeper {
     address: usize,
     deadline: Deadline,
     thread: Parked,
     state: Rc<Cell<State>>,
+    handler: Rc<RefCell<Option<Handler>>>,
 }
 
 const BEGINNING: u64 = 1_000_000_000;
@@ -67,6 +71,19 @@ pub fn fly() {
     advance(FAST);
 }
 
+/// Interrupts the thread that has slept longest: it runs the handler and then looks at its word again. Until then, it
+/// does not sleep, and cannot be woken. False if no thread sleeps.
+pub fn interrupt(handler: impl FnOnce() + 'static) -> bool {
+    engine::step();
+    let interrupted = SLEEPERS.with_borrow_mut(|all| (!all.is_empty()).then(|| all.remove(0)));
+    interrupted.is_some_and(|sleeper| {
+        sleeper.handler.replace(Some(Box::new(handler)));
+        sleeper.state.set(State::Interrupted);
+        sleeper.thread.unpark();
+        true
+    })
+}
+
 /// The run is over: the library's own threads, which would sleep for ever, end.
 pub(super) fn close() {
     CLOSED.set(true);
@@ -76,6 +93,7 @@ pub(super) fn close() {
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     let address = word.as_ptr() as usize;
     let state = Rc::new(Cell::new(State::Asleep));
+    let handler = Rc::new(RefCell::new(None::<Handler>));
     let early = Bucket::of(address).during(|| {
         if load(word) != expected {
             return Some(true);
@@ -87,8 +105,8 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
             return Some(false);
         }
         let (_, thread) = engine::current();
-        let state = state.clone();
-        SLEEPERS.with_borrow_mut(|all| all.push(Sleeper { address, deadline, thread, state }));
+        let (state, handler) = (state.clone(), handler.clone());
+        SLEEPERS.with_borrow_mut(|all| all.push(Sleeper { address, deadline, thread, state, handler }));
         None
     });
     if let Some(result) = early {
@@ -100,16 +118,19 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     if CLOSED.get() {
         std::panic::resume_unwind(Box::new(Closed));
     }
-    state.get() == State::Woken
+    if let Some(handler) = handler.take() {
+        handler();
+    }
+    state.get() != State::Late
 }
 
-pub(crate) fn wake(word: &AtomicU32, count: u32) {
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
     let address = word.as_ptr() as usize;
     Bucket::of(address)
-        .during(|| wake_those(|sleeper| sleeper.address == address, count as usize, State::Woken));
+        .during(|| wake_those(|sleeper| sleeper.address == address, count as usize, State::Woken))
 }
 
-fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) {
+fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) -> bool {
     let woken: Vec<Sleeper> = SLEEPERS.with_borrow_mut(|all| {
         let mut left = count;
         all.extract_if(.., |sleeper| {
@@ -121,6 +142,7 @@ fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) {
     });
     woken.iter().for_each(|sleeper| sleeper.state.set(state));
     woken.iter().for_each(|sleeper| sleeper.thread.unpark());
+    !woken.is_empty()
 }
 
 #[cfg(model = "loom")]
