@@ -24,6 +24,7 @@ mod rlock;
 mod runtime;
 mod rust;
 mod semaphore;
+mod sys;
 mod thread;
 mod time;
 mod timer;

@@ -34,6 +34,8 @@ pub(crate) struct PerThread {
     pub(crate) end_rounds: Cell<u32>,
     /// Under which lead it runs timers' functions. `runtime::dispatcher`.
     pub(crate) lead: Cell<u32>,
+    /// The timers that it is ending, the last one first: a list of `pending::Ending`. `runtime::pending`.
+    pub(crate) endings: Cell<usize>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) spares: [Cell<usize>; SPARES],
 }

@@ -171,7 +171,7 @@ impl Handle<Thread> {
         self.pinned(launch)
     }
 
-    /// Waits until it has ended. False if the time ran out.
+    /// Waits until it has ended. Returns false if the timeout expires.
     pub fn join(self, timeout: Timeout) -> Result<bool> {
         self.pinned(|thread| {
             if thread.is(DUMMY) {
@@ -185,6 +185,9 @@ impl Handle<Thread> {
             }
             if thread.is_over() {
                 return Ok(true);
+            }
+            if thread.is(TIMER) && pending::ends_here(thread) {
+                return Err(Error::JoinSelf);
             }
             thread.join(timeout.deadline())
         })

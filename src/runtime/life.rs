@@ -29,7 +29,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use super::stacks::{self, Stack};
-use super::{registry, system};
+use super::{dispatcher, registry, system};
 use crate::detector::{self, happens_after, happens_before};
 use crate::error::Result;
 use crate::handle::header::Header;
@@ -241,6 +241,11 @@ impl Thread {
         self.is(WATCHED)
     }
 
+    /// Whether a thread waits for its state to change.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is(WATCHED)
+    }
+
     /// The wake-up that `change_guarded` asked for. The state does not depend on the slot's content any more.
     pub(super) fn wake_watchers(&self) {
         park::wake_all(&self.state);
@@ -253,7 +258,8 @@ impl Thread {
         }
         registry::guarded(|| self.flags.fetch_or(WATCHED, Ordering::SeqCst));
         while self.state() == state {
-            if !park::wait(&self.state, state, deadline) {
+            let until = if self.is(TIMER) { dispatcher::attend(deadline) } else { deadline };
+            if !park::wait(&self.state, state, until) && until == deadline {
                 return self.state() != state;
             }
         }
@@ -280,6 +286,11 @@ impl Thread {
         if self.native_id.swap(id, Ordering::AcqRel) == AWAITED {
             park::wake_all(&self.native_id);
         }
+    }
+
+    /// As `set_native_id`, for a timer's thread, whose number no thread waits for.
+    pub(super) fn set_native_id_unawaited(&self, id: u32) {
+        self.native_id.store(id, Ordering::Release);
     }
 
     /// The kernel's number of a thread that has been started, and will have one in a moment.

@@ -29,11 +29,14 @@ pub(crate) mod values;
 
 use crate::defect::contain;
 use crate::detector;
+use crate::sys::thread_state;
 
-/// Run by the loader: forks are prepared for, and if main loads the library, its end will be announced.
+/// Run by the loader: forks are prepared for, the state of the main thread is recorded for the timers' functions, and
+/// if main loads the library, its end will be announced.
 extern "C" fn load() {
     contain(|| {
         detector::look();
+        thread_state::record();
         fork::prepare_for_forks();
         if identity::is_first_thread() {
             let _ = end::arm();
