@@ -91,6 +91,19 @@ pub(super) struct Timers {
     untold: bool,
     /// The system did not let the leader have the state that functions are to begin in.
     unclean: bool,
+    /// A thread that can have it is on its way, to take the lead.
+    replacement: bool,
+}
+
+/// What a new thread was started for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// A part that has no thread.
+    Part,
+    /// To replace an unclean leader.
+    Replacement,
+    /// It has arrived before.
+    None,
 }
 
 /// Changes when the leader must look at the heap again; it sleeps on it.
@@ -114,23 +127,23 @@ fn ring(bell: &AtomicU32) {
 }
 
 /// What the dispatcher's threads do.
-extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
-    unseen(lead_and_stand_by);
+extern "C-unwind" fn work(arrival: *mut c_void) -> *mut c_void {
+    let arrival = if arrival.is_null() { Arrival::Part } else { Arrival::Replacement };
+    unseen(|| lead_and_stand_by(arrival));
     ptr::null_mut()
 }
 
-fn lead_and_stand_by() {
+fn lead_and_stand_by(mut arrival: Arrival) {
     const SLACK: libc::c_ulong = 1;
     // SAFETY: sets how late the kernel may wake this thread: as little as it can.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
     let mut state = ThreadState::begin();
     let epoch = park::fork::epoch();
     let native_id = identity::native_id() as u32;
-    let mut arrives = true;
     // After a defect the part goes on where it was; the functions run outside of what is contained, since they may
     // leave by pthread_exit.
     loop {
-        let Some(part) = contain(|| stand_by(&mut arrives, state.is_clean)) else { continue };
+        let Some(part) = contain(|| stand_by(&mut arrival, state.is_clean)) else { continue };
         let Some(lead) = part else { break };
         per_thread::with(|mine| mine.lead.set(lead));
         let mut now = Deadline(0);
@@ -221,12 +234,18 @@ pub(super) fn attend(deadline: Deadline) -> Deadline {
 }
 
 /// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if
-/// this thread is not needed. The thread `arrives` when it calls this for the first time.
-fn stand_by(arrives: &mut bool, is_clean: bool) -> Option<u32> {
+/// this thread is not needed.
+fn stand_by(arrival: &mut Arrival, is_clean: bool) -> Option<u32> {
     let mut registry = registry::lock();
     let mut timers = &mut registry.timers;
-    if core::mem::take(arrives) {
-        timers.coming = false;
+    match core::mem::replace(arrival, Arrival::None) {
+        Arrival::Part => timers.coming = false,
+        Arrival::Replacement => {
+            timers.replacement = false;
+            // The leader has waited for it.
+            ring(&BELL);
+        }
+        Arrival::None => {}
     }
     if timers.may_lead(is_clean) {
         return Some(timers.take_lead(is_clean));
@@ -290,6 +309,7 @@ impl Timers {
         unwatched: false,
         untold: false,
         unclean: false,
+        replacement: false,
     };
 
     /// Has the timer's function run at its moment. True if the leader would sleep beyond it, and must be
@@ -329,8 +349,12 @@ impl Timers {
         if is_asked {
             self.pause_before_next();
         }
-        if is_asked || self.unclean && thread_state::can_be_inherited() {
+        if is_asked {
             let _ = self.ensure_thread();
+        }
+        if self.unclean && !self.replacement && thread_state::can_be_inherited() {
+            const NOT_NULL: *mut c_void = ptr::dangling_mut();
+            self.replacement = system::start_detached(work, NOT_NULL).is_ok();
         }
     }
 
@@ -434,6 +458,11 @@ impl Timers {
                 return None;
             }
         }
+        if self.unclean && self.replacement {
+            // The new thread takes the lead, and wakes this one.
+            self.wakes_at = Deadline::NEVER;
+            return None;
+        }
         if !self.have_it_watched() {
             return None;
         }
@@ -461,13 +490,13 @@ impl Timers {
         if is_clean {
             self.lead == 0 || self.unclean
         } else {
-            self.lead == 0 && self.standbys == 0 && !self.coming
+            self.lead == 0 && self.standbys == 0 && !self.coming && !self.replacement
         }
     }
 
     /// An unclean thread is no standby of a clean leader, which can start a clean one.
     fn is_better_without(&self, is_clean: bool) -> bool {
-        !is_clean && (!self.unclean || self.coming)
+        !is_clean && (!self.unclean || self.replacement)
     }
 
     fn take_lead(&mut self, is_clean: bool) -> u32 {
@@ -519,6 +548,7 @@ fn run(thread: &'static Thread, native_id: u32) -> Reach {
         per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
         happens_after(thread);
     });
+    thread_state::clear_errno();
     let stopwatch = Stopwatch::start();
     // SAFETY: whoever made the timer promised that function and argument go together.
     let result = seen(|| unsafe { thread.run_or_override() });
@@ -613,6 +643,10 @@ impl Timers {
         self.standbys = 0;
         self.coming = false;
         self.stuck = 0;
+        self.unclean = false;
+        self.replacement = false;
+        self.refused_since = Deadline(0);
+        self.no_longer_unwatched();
         self.wakes_at = Deadline::NEVER;
         self.heap.clear();
     }

@@ -7,13 +7,13 @@
 //! |---|---|---|
 //! | signal mask | that of the main thread when the library was loaded | after each function that could make a system call |
 //! | scheduling policy, priority, nice value | the same | after each function that could change them |
-//! | CPU affinity | the same | the same |
-//! | alternate signal stack | that with which the system thread began: none | the same |
-//! | name of the system thread | [`NAME`] | the same |
+//! | CPU affinity | the same | as the policy |
+//! | alternate signal stack | that with which the system thread began: none | as the signal mask |
+//! | name of the system thread | [`NAME`] | as the policy |
 //! | floating-point environment | the default | after each function |
-//! | locale of the thread | the global one | the same |
-//! | cancellation | enabled and deferred | the same |
-//! | `errno` | 0 | the same |
+//! | locale of the thread | the global one | after each function |
+//! | cancellation | enabled and deferred | after each function |
+//! | `errno` | 0 | before each function |
 //!
 //! # How the library knows that a function has made no system call
 //!
@@ -273,9 +273,9 @@ fn cycles() -> u64 {
 pub(crate) enum Reach {
     /// Nothing in the kernel.
     Nothing,
-    /// The signal mask.
-    Mask,
-    /// All of it.
+    /// The signal mask and the signal stack.
+    Signals,
+    /// Also the name, the CPUs and the scheduling.
     All,
 }
 
@@ -303,7 +303,7 @@ impl Stopwatch {
             if taken < call / 4 {
                 Reach::Nothing
             } else if taken < call * 2 {
-                Reach::Mask
+                Reach::Signals
             } else {
                 Reach::All
             }
@@ -342,8 +342,8 @@ impl ThreadState {
         if cfg!(model) || reach == Reach::Nothing {
             return;
         }
+        self.restore_signal_stack();
         if reach == Reach::All {
-            self.restore_signal_stack();
             restore_name();
             self.is_clean = restore_cpus() & restore_scheduling();
         }
@@ -413,6 +413,10 @@ fn restore_scheduling() -> bool {
     if current.is_like(&found) {
         return true;
     }
+    // libc may remember what a function has set through it.
+    let parameters = libc::sched_param { sched_priority: found.priority as c_int };
+    // SAFETY: changes the calling thread alone; what the system does not allow changes nothing.
+    unsafe { libc::pthread_setschedparam(libc::pthread_self(), found.policy as c_int, &parameters) };
     let wanted =
         Scheduling { flags: current.flags & RESET_ON_FORK, size: size_of::<Scheduling>() as u32, ..found };
     // SAFETY: `wanted` says its size.
@@ -431,9 +435,15 @@ pub(crate) fn restore_libc_state() {
         pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, ptr::null_mut());
         pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, ptr::null_mut());
         libc::uselocale(GLOBAL_LOCALE);
-        *libc::__errno_location() = 0;
     }
     restore_floating_point();
+}
+
+/// As each function finds it, whatever the library has called before.
+#[inline(always)]
+pub(crate) fn clear_errno() {
+    // SAFETY: the calling thread's own.
+    unsafe { *libc::__errno_location() = 0 };
 }
 
 #[cfg(target_arch = "x86_64")]
