@@ -365,9 +365,14 @@ static void first_by_a_nice_ordinary_user(void)
 
 static void *be_cancelled_late(void *arg)
 {
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_cancel(pthread_self());
     return arg;
+}
+
+static void *be_cancelled_while_disabled(void *arg)
+{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    return be_cancelled_late(arg);
 }
 
 static void *pass_cancellation_point(void *arg)
@@ -380,7 +385,7 @@ static void *pass_cancellation_point(void *arg)
 static void cancelled_late(void)
 {
     for (int i = 0; i < test_many(50); i++) {
-        threading_timer *late = timer_start(0, be_cancelled_late, &late);
+        threading_timer *late = timer_start(0, i % 2 ? be_cancelled_late : be_cancelled_while_disabled, &late);
         threading_timer *next = timer_start(0, pass_cancellation_point, &next);
         CHECK_PTR(join_timer(late), &late);
         CHECK_PTR(join_timer(next), &next);

@@ -257,15 +257,21 @@ pub(crate) fn can_be_inherited() -> bool {
     }
 }
 
-/// The number of cycles of the shortest change of a signal mask so far.
+/// The number of cycles of the shortest change of a signal mask so far; 0 as long as none was measured.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static SHORTEST_CALL: AtomicU32 = AtomicU32::new(u32::MAX);
+static SHORTEST_CALL: AtomicU32 = AtomicU32::new(0);
 
-#[cfg(all(target_arch = "x86_64", not(model)))]
+/// Whether the processor counts cycles at the same rate everywhere, in a register that each thread can read.
+const COUNTS_CYCLES: bool = cfg!(all(target_arch = "x86_64", not(model)));
+
 #[inline(always)]
 fn cycles() -> u64 {
+    #[cfg(target_arch = "x86_64")]
     // SAFETY: each processor of this kind has the counter.
-    unsafe { core::arch::x86_64::_rdtsc() }
+    let cycles = unsafe { core::arch::x86_64::_rdtsc() };
+    #[cfg(not(target_arch = "x86_64"))]
+    let cycles = 0;
+    cycles
 }
 
 /// What a function can have changed, by the time that it took.
@@ -281,35 +287,29 @@ pub(crate) enum Reach {
 
 /// Measures how long a function takes.
 pub(crate) struct Stopwatch {
-    #[cfg(all(target_arch = "x86_64", not(model)))]
-    begun: u64,
+    started: u64,
 }
 
 impl Stopwatch {
     #[inline(always)]
     pub(crate) fn start() -> Stopwatch {
-        Stopwatch {
-            #[cfg(all(target_arch = "x86_64", not(model)))]
-            begun: cycles(),
-        }
+        Stopwatch { started: if COUNTS_CYCLES { cycles() } else { 0 } }
     }
 
     #[inline(always)]
     pub(crate) fn reach(self) -> Reach {
-        #[cfg(all(target_arch = "x86_64", not(model)))]
-        {
-            let taken = cycles().wrapping_sub(self.begun);
-            let call = u64::from(SHORTEST_CALL.load(Ordering::Relaxed));
-            if taken < call / 4 {
-                Reach::Nothing
-            } else if taken < call * 2 {
-                Reach::Signals
-            } else {
-                Reach::All
-            }
+        if !COUNTS_CYCLES {
+            return Reach::All;
         }
-        #[cfg(not(all(target_arch = "x86_64", not(model))))]
-        Reach::All
+        let taken = cycles().wrapping_sub(self.started);
+        let call = u64::from(SHORTEST_CALL.load(Ordering::Relaxed));
+        if taken < call / 4 {
+            Reach::Nothing
+        } else if taken < call * 2 {
+            Reach::Signals
+        } else {
+            Reach::All
+        }
     }
 }
 
@@ -373,15 +373,14 @@ fn signal_stack() -> Option<libc::stack_t> {
 
 fn restore_mask() {
     let Some(found) = baseline() else { return };
-    #[cfg(all(target_arch = "x86_64", not(model)))]
-    let begun = cycles();
+    let stopwatch = Stopwatch::start();
     // SAFETY: changes the calling thread's mask alone.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &found.mask, ptr::null_mut()) };
-    #[cfg(all(target_arch = "x86_64", not(model)))]
-    {
-        let taken = u32::try_from(cycles().wrapping_sub(begun)).unwrap_or(u32::MAX);
-        if taken < SHORTEST_CALL.load(Ordering::Relaxed) {
-            SHORTEST_CALL.fetch_min(taken, Ordering::Relaxed);
+    if COUNTS_CYCLES {
+        let taken = u32::try_from(cycles().wrapping_sub(stopwatch.started)).unwrap_or(u32::MAX);
+        let shortest = SHORTEST_CALL.load(Ordering::Relaxed);
+        if shortest == 0 || taken < shortest {
+            let _ = SHORTEST_CALL.compare_exchange(shortest, taken, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
