@@ -363,6 +363,34 @@ static void first_by_a_nice_ordinary_user(void)
     in_child(nice_first_without_privileges);
 }
 
+static atomic_int begins_to_change;
+
+static void *change_in_the_end(void *arg)
+{
+    if (atomic_load(&begins_to_change))
+        change_all(NULL);
+    else
+        syscall(SYS_gettid);
+    return arg;
+}
+
+/* A function that has changed nothing for so long that it is trusted. */
+static void after_a_long_time(void)
+{
+    enum { TIMERS = 600 };
+    static threading_timer *timers[TIMERS];
+    for (int round = 0; round < 4; round++) {
+        atomic_store(&begins_to_change, round % 2);
+        double due = now() + 0.02;
+        for (int i = 0; i < TIMERS; i++)
+            timers[i] = timer_start(due - now(), change_in_the_end, &found);
+        for (int i = 0; i < TIMERS; i++)
+            CHECK_PTR(join_timer(timers[i]), &found);
+        CHECK_PTR(join_timer(timer_start(0.01, check_state, &found)), &found);
+    }
+    in_a_row();
+}
+
 static void *be_cancelled_late(void *arg)
 {
     pthread_cancel(pthread_self());
@@ -401,6 +429,7 @@ static const struct test_case cases[] = {
     {"what a function that blocked changes does not reach the next", by_a_function_that_blocks},
     {"nor does it where the system does not let a thread take it back", by_an_ordinary_user},
     {"a first timer that a nice thread starts does not make later ones nice", first_by_a_nice_ordinary_user},
+    {"a function that begins late to change something is found out", after_a_long_time},
     {"a cancellation that a function does not meet does not end the next", cancelled_late},
 };
 

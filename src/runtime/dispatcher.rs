@@ -47,7 +47,7 @@ use crate::error::Result;
 use crate::handle::Handle;
 use crate::park;
 use crate::per_thread;
-use crate::sys::thread_state::{self, Reach, Stopwatch, ThreadState};
+use crate::sys::thread_state::{self, Stopwatch, ThreadState};
 use crate::time::Deadline;
 
 /// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads
@@ -148,13 +148,12 @@ fn lead_and_stand_by(mut arrival: Arrival) {
         per_thread::with(|mine| mine.lead.set(lead));
         let mut now = Deadline(0);
         let mut over = None;
-        let mut reach = Reach::Nothing;
         loop {
-            let next = || next_due(lead, &mut now, &mut over, &mut reach, &mut state);
+            let next = || next_due(lead, &mut now, &mut over, &mut state);
             let Some(due) = contain(next) else { continue };
             let Some(timer) = due else { break };
             // SAFETY: it has begun, and keeps itself until it is over.
-            reach = run(unsafe { timer.living_thread() }, native_id);
+            run(unsafe { timer.living_thread() }, native_id, &mut state);
             if park::fork::epoch() != epoch {
                 // The function has forked, and this is the child, of which it is the main thread.
                 return;
@@ -171,7 +170,6 @@ fn next_due(
     lead: u32,
     now: &mut Deadline,
     over: &mut Option<&'static Timer>,
-    reach: &mut Reach,
     state: &mut ThreadState,
 ) -> Option<&'static Timer> {
     loop {
@@ -184,9 +182,8 @@ fn next_due(
         if ended.is_some() {
             timers.came_back(lead);
         }
-        let restore = *reach != Reach::Nothing;
         let seen = BELL.load(Ordering::Acquire);
-        let due = if relieved || restore { None } else { timers.take_due(now) };
+        let due = if relieved || state.must_be_restored() { None } else { timers.take_due(now) };
         let until = timers.wakes_at;
         let untold = core::mem::take(&mut timers.untold);
         drop(registry);
@@ -194,9 +191,9 @@ fn next_due(
             news.tell();
             Handle::of(over).let_go();
         }
-        if restore {
+        if due.is_none() && state.is_noted() {
             let was_clean = state.is_clean;
-            state.restore_kernel_state(core::mem::replace(reach, Reach::Nothing));
+            state.restore_kernel_state();
             if was_clean && !state.is_clean {
                 registry::lock().timers.step_down(lead);
             }
@@ -537,9 +534,8 @@ impl Timers {
     }
 }
 
-/// Runs a timer's function as the timer's thread, on the system thread with this number. Returns what it may have
-/// changed in the kernel.
-fn run(thread: &'static Thread, native_id: u32) -> Reach {
+/// Runs a timer's function as the timer's thread, on the system thread with this number.
+fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     contain(|| {
         // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
         let _ = end::arm();
@@ -548,14 +544,15 @@ fn run(thread: &'static Thread, native_id: u32) -> Reach {
         per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
         happens_after(thread);
     });
+    let function = thread.function_address();
     thread_state::clear_errno();
     let stopwatch = Stopwatch::start();
     // SAFETY: whoever made the timer promised that function and argument go together.
     let result = seen(|| unsafe { thread.run_or_override() });
-    let reach = stopwatch.reach();
+    let stopped = stopwatch.stop();
     if !thread.is(TIMER) {
         // The function has forked: in the child its thread is the main one.
-        return Reach::Nothing;
+        return;
     }
     thread_state::restore_libc_state();
     contain(|| thread.set_result(result));
@@ -565,14 +562,15 @@ fn run(thread: &'static Thread, native_id: u32) -> Reach {
     // SAFETY: nothing waits to be dropped in this frame.
     seen(|| unsafe { pthread_testcancel() });
     let calls_destructors = thread.owes_destruction() || per_thread::with(|mine| mine.locals.get()) != 0;
-    contain(|| leave(thread));
-    if !calls_destructors {
-        return reach;
+    if calls_destructors {
+        state.distrust();
+    } else if let Some(stopped) = stopped {
+        state.note(function, stopped);
     }
-    if thread.is(TIMER) {
+    contain(|| leave(thread));
+    if calls_destructors && thread.is(TIMER) {
         thread_state::restore_libc_state();
     }
-    Reach::All
 }
 
 /// After a timer's function: what it was and had on this system thread goes.

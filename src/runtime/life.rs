@@ -379,6 +379,11 @@ impl Thread {
         Task { target, arg: self.arg() }
     }
 
+    /// Where the code lies that `run_or_override` calls; 0 if there is none.
+    pub(super) fn function_address(&self) -> usize {
+        function(&self.outcome).or_else(|| function(&self.target)).map_or(0, |code| code.addr())
+    }
+
     /// Runs the override, or else the target.
     ///
     /// # Safety

@@ -1,28 +1,29 @@
 //! The state in which each timer's function begins.
 //!
 //! Functions of many timers run one after the other in the same system threads. What the system and libc keep for a
-//! thread and a function can change is put back after each function:
+//! thread and a function can change is put back after it:
 //!
-//! | state | value | put back |
-//! |---|---|---|
-//! | signal mask | that of the main thread when the library was loaded | after each function that could make a system call |
-//! | scheduling policy, priority, nice value | the same | after each function that could change them |
-//! | CPU affinity | the same | as the policy |
-//! | alternate signal stack | that with which the system thread began: none | as the signal mask |
-//! | name of the system thread | [`NAME`] | as the policy |
-//! | floating-point environment | the default | after each function |
-//! | locale of the thread | the global one | after each function |
-//! | cancellation | enabled and deferred | after each function |
-//! | `errno` | 0 | before each function |
+//! | state | value |
+//! |---|---|
+//! | signal mask | that of the main thread when the library was loaded |
+//! | scheduling policy, priority, nice value | those of the main thread when the library was loaded |
+//! | CPU affinity | that of the main thread when the library was loaded |
+//! | alternate signal stack | that with which the system thread began: none |
+//! | name of the system thread | [`NAME`] |
+//! | floating-point environment | the default |
+//! | locale of the thread | the global one |
+//! | cancellation | enabled and deferred |
+//! | `errno` | 0 |
 //!
-//! # How the library knows that a function has made no system call
+//! The last four are put back after each function. The others are the kernel's, and to look at them all takes longer
+//! than the rest of what the library does for a timer. So it looks
 //!
-//! A system call costs as much as all else that the library does for one timer, and one call alone does not show
-//! all of this state. So each function is timed by the processor's counter of cycles. A function that has taken less
-//! than a quarter of the shortest change of a signal mask that was ever measured in this process
-//! ([`SHORTEST_CALL`]) has changed no mask and nothing else in the kernel: its state is not looked at. The calls that
-//! change the rest have more to do: a function that has taken less than two such calls has not made them. Where the
-//! processor has no such counter, each function is followed by the calls.
+//! - not at all after a function that has taken less than a quarter of the shortest system call of this kind that was
+//!   ever measured in this process (`SHORTEST_CALL`, in cycles): such a function has made none;
+//! - after each function that it does not trust, and before the thread sleeps;
+//! - after a function that it trusts when [`SHARE`] times as long has passed as the last look took. It trusts a function
+//!   that it has looked after [`PROOF`] times, and that has never changed anything. A function that changes the state
+//!   for the first time after so many times is found out by the next look, and is never trusted again.
 
 use core::ffi::{CStr, c_int, c_long};
 use core::mem::MaybeUninit;
@@ -274,16 +275,10 @@ fn cycles() -> u64 {
     cycles
 }
 
-/// What a function can have changed, by the time that it took.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
-    /// Nothing in the kernel.
-    Nothing,
-    /// The signal mask and the signal stack.
-    Signals,
-    /// Also the name, the CPUs and the scheduling.
-    All,
-}
+/// How many times a function has to be looked after before it is trusted.
+const PROOF: u32 = 128;
+/// The part of the time that looking after trusted functions may take is one of so many.
+const SHARE: u64 = 20;
 
 /// Measures how long a function takes.
 pub(crate) struct Stopwatch {
@@ -296,21 +291,34 @@ impl Stopwatch {
         Stopwatch { started: if COUNTS_CYCLES { cycles() } else { 0 } }
     }
 
+    /// When the function has ended: `None` if it was too short for a system call.
     #[inline(always)]
-    pub(crate) fn reach(self) -> Reach {
+    pub(crate) fn stop(self) -> Option<Stopped> {
         if !COUNTS_CYCLES {
-            return Reach::All;
+            return Some(Stopped { at: 0 });
         }
-        let taken = cycles().wrapping_sub(self.started);
-        let call = u64::from(SHORTEST_CALL.load(Ordering::Relaxed));
-        if taken < call / 4 {
-            Reach::Nothing
-        } else if taken < call * 2 {
-            Reach::Signals
-        } else {
-            Reach::All
-        }
+        let at = cycles();
+        let shortest = u64::from(SHORTEST_CALL.load(Ordering::Relaxed));
+        (at.wrapping_sub(self.started) >= shortest / 4).then_some(Stopped { at })
     }
+}
+
+/// A function that could have made a system call has ended.
+pub(crate) struct Stopped {
+    at: u64,
+}
+
+/// What is known of a function, by its address.
+#[derive(Clone, Copy)]
+struct Known {
+    function: usize,
+    /// How many looks have found nothing changed, up to `PROOF`, or `NEVER`.
+    proofs: u32,
+}
+
+impl Known {
+    const NEVER: u32 = u32::MAX;
+    const NOTHING: Known = Known { function: 0, proofs: 0 };
 }
 
 /// The state of a system thread that runs timers' functions.
@@ -319,39 +327,134 @@ pub(crate) struct ThreadState {
     signal_stack: Option<libc::stack_t>,
     /// The system allows all that the baseline asks for.
     pub(crate) is_clean: bool,
+    /// The last function, and how many have ended since the last look.
+    last: usize,
+    functions: u32,
+    /// When the last of them ended, when the last look did, and how long that took, in cycles.
+    ended: u64,
+    looked_at: u64,
+    look_took: u64,
+    known: [Known; ThreadState::MOST_KNOWN],
 }
 
 impl ThreadState {
+    const MOST_KNOWN: usize = 32;
+
     /// Puts the calling thread, which has just begun, into the state that each function finds.
     pub(crate) fn begin() -> ThreadState {
-        let mut state = ThreadState { signal_stack: signal_stack(), is_clean: true };
+        let mut state = ThreadState {
+            signal_stack: signal_stack(),
+            is_clean: true,
+            last: 0,
+            functions: 0,
+            ended: 0,
+            looked_at: 0,
+            look_took: 0,
+            known: [Known::NOTHING; ThreadState::MOST_KNOWN],
+        };
         if cfg!(model) {
             return state;
         }
         restore_libc_state();
-        state.restore_kernel_state(Reach::All);
-        // The counter may have been slow while the processor was.
+        state.restore_kernel_state();
+        // The first calls are not the shortest.
         for _ in 0..32 {
             restore_mask();
         }
         state
     }
 
-    /// Puts back what a function with this reach may have changed in the kernel.
-    pub(crate) fn restore_kernel_state(&mut self, reach: Reach) {
-        if cfg!(model) || reach == Reach::Nothing {
-            return;
-        }
-        self.restore_signal_stack();
-        if reach == Reach::All {
-            restore_name();
-            self.is_clean = restore_cpus() & restore_scheduling();
-        }
-        restore_mask();
+    /// Notes that a function has ended that could have made a system call.
+    pub(crate) fn note(&mut self, function: usize, stopped: Stopped) {
+        self.last = function;
+        self.functions += 1;
+        self.ended = stopped.at;
     }
 
-    fn restore_signal_stack(&self) {
-        let (Some(wanted), Some(current)) = (&self.signal_stack, signal_stack()) else { return };
+    /// Notes that destructors are called, of which nothing is known.
+    pub(crate) fn distrust(&mut self) {
+        const UNKNOWN: usize = 0;
+        self.note(UNKNOWN, Stopped { at: self.ended });
+    }
+
+    /// Whether the kernel's state is to be looked at before the thread sleeps.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.functions != 0
+    }
+
+    /// Whether it is to be looked at before the next function begins.
+    pub(crate) fn must_be_restored(&self) -> bool {
+        if self.functions == 0 {
+            return false;
+        }
+        let known = &self.known[Self::index(self.last)];
+        let is_trusted = known.function == self.last && known.proofs == PROOF;
+        let is_soon = if COUNTS_CYCLES {
+            self.ended.wrapping_sub(self.looked_at) < self.look_took * SHARE
+        } else {
+            self.functions < SHARE as u32
+        };
+        !(is_trusted && is_soon)
+    }
+
+    /// Functions are often aligned to 16 bytes.
+    fn index(function: usize) -> usize {
+        (function >> 4 ^ function >> 9) % Self::MOST_KNOWN
+    }
+
+    /// Looks at the kernel's state, and puts back what functions have changed there.
+    pub(crate) fn restore_kernel_state(&mut self) {
+        let functions = core::mem::take(&mut self.functions);
+        if cfg!(model) {
+            return;
+        }
+        let stopwatch = Stopwatch::start();
+        let (same_cpus, clean_cpus) = restore_cpus();
+        let (same_scheduling, clean_scheduling) = restore_scheduling();
+        self.is_clean = clean_cpus && clean_scheduling;
+        let same =
+            self.restore_signal_stack() & restore_name() & same_cpus & same_scheduling & restore_mask();
+        if COUNTS_CYCLES {
+            self.looked_at = cycles();
+            self.look_took = self.looked_at.wrapping_sub(stopwatch.started);
+        }
+        match functions {
+            0 => {}
+            1 => self.learn(same),
+            _ if same => {}
+            _ => {
+                // It may have been any of them.
+                self.known
+                    .iter_mut()
+                    .filter(|known| known.proofs != Known::NEVER)
+                    .for_each(|known| known.proofs = 0);
+                self.learn(false);
+            }
+        }
+    }
+
+    /// The last function has changed nothing, or something.
+    fn learn(&mut self, same: bool) {
+        if self.last == 0 {
+            return;
+        }
+        let known = &mut self.known[Self::index(self.last)];
+        if known.function != self.last {
+            if same && known.proofs == Known::NEVER {
+                return;
+            }
+            *known = Known { function: self.last, proofs: 0 };
+        }
+        if !same {
+            known.proofs = Known::NEVER;
+        } else if known.proofs < PROOF {
+            known.proofs += 1;
+        }
+    }
+
+    /// Whether it was the same, here and below.
+    fn restore_signal_stack(&self) -> bool {
+        let (Some(wanted), Some(current)) = (&self.signal_stack, signal_stack()) else { return true };
         let is_like = if wanted.ss_flags & libc::SS_DISABLE != 0 {
             current.ss_flags & libc::SS_DISABLE != 0
         } else {
@@ -362,6 +465,7 @@ impl ThreadState {
             // SAFETY: none, or that which the thread has had from its beginning.
             unsafe { libc::sigaltstack(wanted, ptr::null_mut()) };
         }
+        is_like
     }
 }
 
@@ -371,11 +475,12 @@ fn signal_stack() -> Option<libc::stack_t> {
     unsafe { (libc::sigaltstack(ptr::null(), stack.as_mut_ptr()) == 0).then(|| stack.assume_init()) }
 }
 
-fn restore_mask() {
-    let Some(found) = baseline() else { return };
+fn restore_mask() -> bool {
+    let Some(found) = baseline() else { return true };
+    let mut former = found.mask;
     let stopwatch = Stopwatch::start();
     // SAFETY: changes the calling thread's mask alone.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &found.mask, ptr::null_mut()) };
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &found.mask, &mut former) };
     if COUNTS_CYCLES {
         let taken = u32::try_from(cycles().wrapping_sub(stopwatch.started)).unwrap_or(u32::MAX);
         let shortest = SHORTEST_CALL.load(Ordering::Relaxed);
@@ -383,34 +488,47 @@ fn restore_mask() {
             let _ = SHORTEST_CALL.compare_exchange(shortest, taken, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
+    bits(&former) == bits(&found.mask)
 }
 
-fn restore_name() {
+/// The signals up to 64, of which the kernel has told.
+fn bits(mask: &libc::sigset_t) -> u64 {
+    const { assert!(size_of::<libc::sigset_t>() >= size_of::<u64>()) };
+    // SAFETY: the set begins with so many bits.
+    unsafe { ptr::from_ref(mask).cast::<u64>().read_unaligned() }
+}
+
+fn restore_name() -> bool {
     const ROOM: usize = 16;
     let mut name = [0_u8; ROOM];
     // SAFETY: the kernel writes 16 bytes, NUL included.
     let read = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } == 0;
-    if !read || CStr::from_bytes_until_nul(&name) != Ok(NAME) {
+    let same = read && CStr::from_bytes_until_nul(&name) == Ok(NAME);
+    if !same {
         system::set_name(None, NAME);
     }
+    same
 }
 
-/// False if the system does not allow it.
-fn restore_cpus() -> bool {
-    let Some(wanted) = baseline().and_then(|found| found.cpus.as_ref()) else { return true };
-    let Some(current) = Cpus::of(0) else { return true };
+/// Whether they were the same, and whether they are now: the system may not allow it.
+fn restore_cpus() -> (bool, bool) {
+    let Some(wanted) = baseline().and_then(|found| found.cpus.as_ref()) else { return (true, true) };
+    let Some(current) = Cpus::of(0) else { return (true, true) };
+    if wanted.is_like(&current) {
+        return (true, true);
+    }
     // SAFETY: the set has so many bytes.
-    wanted.is_like(&current)
-        || unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, wanted.bytes, wanted.words.as_ptr()) } == 0
+    let error = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, wanted.bytes, wanted.words.as_ptr()) };
+    (false, error == 0)
 }
 
-/// False if the system does not allow it: an ordinary user's thread does not get a lower nice value.
-fn restore_scheduling() -> bool {
+/// As `restore_cpus`: an ordinary user's thread does not get a lower nice value.
+fn restore_scheduling() -> (bool, bool) {
     const RESET_ON_FORK: u64 = 1;
-    let Some(found) = baseline().and_then(|found| found.scheduling) else { return true };
-    let Some(current) = Scheduling::of(0) else { return true };
+    let Some(found) = baseline().and_then(|found| found.scheduling) else { return (true, true) };
+    let Some(current) = Scheduling::of(0) else { return (true, true) };
     if current.is_like(&found) {
-        return true;
+        return (true, true);
     }
     // libc may remember what a function has set through it.
     let parameters = libc::sched_param { sched_priority: found.priority as c_int };
@@ -419,7 +537,9 @@ fn restore_scheduling() -> bool {
     let wanted =
         Scheduling { flags: current.flags & RESET_ON_FORK, size: size_of::<Scheduling>() as u32, ..found };
     // SAFETY: `wanted` says its size.
-    (unsafe { libc::syscall(libc::SYS_sched_setattr, 0 as c_long, &raw const wanted, 0 as c_long) }) == 0
+    let error =
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0 as c_long, &raw const wanted, 0 as c_long) };
+    (false, error == 0)
 }
 
 /// Puts back what a function may have changed in libc and in the processor. Called as soon as it has ended, since what
@@ -539,7 +659,7 @@ mod tests {
                 libc::CPU_SET(first.unwrap(), &mut one);
                 libc::sched_setaffinity(0, size_of_val(&one), &one);
             }
-            state.restore_kernel_state(Reach::All);
+            state.restore_kernel_state();
             // SAFETY: asks only.
             let blocked = |signal| unsafe { libc::sigismember(&own_mask(), signal) };
             // SAFETY: as above.
