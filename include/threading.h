@@ -1085,9 +1085,9 @@ void *threading_thread_arg(threading_thread *thread);
  * ordinary user's thread its nice value, another thread runs the next function. All else that the system
  * keeps for a thread, such as its capabilities or its timer slack, is shared with later functions.
  *
- * A function begins only while another system thread can take over if it blocks. Where the system refuses that
- * thread, functions are late by up to a second, in which the library asks for it again; after that they run, and
- * one that blocks delays the others until the system gives a thread.
+ * A function begins only while another system thread can take over if it blocks. If that thread cannot be
+ * created, functions are late by up to a second, during which the library retries; after that they run, and one
+ * that blocks delays the others until a thread can be created.
  *
  * A call in a while:
  *     static void *remind(void *text)

@@ -291,7 +291,7 @@ static bool is_set(void *event)
     return threading_event_is_set(event);
 }
 
-/* The system gives the timers one thread and refuses all others for a while: a function blocks until another
+/* The timers get one thread, and no other can be created for a while: a function blocks until another
  * timer's runs. Main makes no call of the library in that time. */
 static void refuse_second_thread(double seconds)
 {
@@ -382,7 +382,7 @@ static void *exit_thread(void *arg)
     pthread_exit(arg);
 }
 
-/* The timers' thread is left, and its successor is refused. */
+/* The timers' thread is left, and its successor cannot be created. */
 static void until_a_successor_comes(void)
 {
     threading_event *event = threading_event_new();
@@ -401,7 +401,7 @@ static void until_a_successor_comes(void)
     use_everything();
 }
 
-/* Several block, each of which needs one more; every second one is refused. */
+/* Several block, each of which needs one more thread; few can be created at a time. */
 static void until_many_threads_come(void)
 {
     enum { BLOCKED = 8 };

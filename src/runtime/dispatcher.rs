@@ -16,15 +16,15 @@
 //! # A function begins only while a standby can watch it
 //!
 //! So each function that blocks is relieved, and the thread that relieves it first finds a standby of its own.
-//! Where the system refuses a thread for that:
+//! Where no thread can be created for that:
 //!
 //! | state (under the registry's guard) | begins | what happens | ends |
 //! |---|---|---|---|
-//! | `refused_since` is set | a thread is refused while a timer is due and there is no standby | the leader begins no function, and asks for a thread again after `FIRST_PAUSE`, twice as long, and so on up to `LONGEST_PAUSE` | a standby is there |
+//! | `refused_since` is set | no thread can be created while a timer is due and there is no standby | the leader begins no function, and asks for a thread again after `FIRST_PAUSE`, twice as long, and so on up to `LONGEST_PAUSE` | a standby is there |
 //! | `unwatched` | `GRACE` after `refused_since` | functions run without a standby; each asks for a thread first, but not before `retry_at` | a standby is there, or no timer is due |
 //! | `UNWATCHED` is 1 | with `unwatched` | each start and cancel of a timer asks for a thread, and so do, every `LONGEST_PAUSE`, threads that wait for the end of a timer or of all timers: the leader, which may be in a function that blocks, cannot | with `unwatched` |
 //!
-//! A leader that is left by `pthread_exit`, where the system refuses its successor, stays until it has one, as long
+//! A leader that is left by `pthread_exit`, where its successor cannot be created, stays until it can, as long
 //! as timers are pending. No state is looked at periodically when no timer is due.
 //!
 //! # Each function begins in the same state
@@ -394,7 +394,7 @@ impl Timers {
         true
     }
 
-    /// There is no standby, and the system refuses one: whether a function may begin all the same.
+    /// There is no standby, and none can be created: whether a function may begin without one.
     #[cold]
     fn may_be_unwatched(&mut self) -> bool {
         let now = Deadline::now();
@@ -482,7 +482,7 @@ impl Timers {
         }
     }
 
-    /// Whether the thread takes the lead at once: there is no leader, or an unclean one.
+    /// Whether the thread takes the lead without a wait: there is no leader, or an unclean one.
     fn may_lead(&self, is_clean: bool) -> bool {
         if is_clean {
             self.lead == 0 || self.unclean
@@ -611,7 +611,7 @@ pub(crate) fn left_by_exit(thread: &'static Thread) {
     }
 }
 
-/// The lead is free. Where the system refuses a thread, this one, which is ending, stays and asks again, as long as
+/// The lead is free. Where no thread can be created, this one, which is ending, stays and asks again, as long as
 /// timers are pending; the start of a timer asks as well.
 fn find_successor() {
     let mut pause = FIRST_PAUSE;

@@ -6,7 +6,7 @@
 //! | from | to | by |
 //! |---|---|---|
 //! | `UNSTARTED` | `PENDING` | start |
-//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a fork, in the child |
+//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a pending one also by a fork, in the child |
 //! | `UNSTARTED` | `DROPPED` | start, when a former timer of the thread was cancelled |
 //! | `PENDING` | `BEGUN` | the leader, when it is due |
 //!

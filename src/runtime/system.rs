@@ -115,7 +115,7 @@ pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
     Ok(())
 }
 
-/// Starts a thread that nobody joins. It begins with all signals blocked, and, where the system allows that, with the
+/// Starts a detached thread. It begins with all signals blocked, and, where the system allows that, with the
 /// scheduling and the CPUs of the main thread, whatever those of the calling thread are.
 #[cfg(not(model))]
 pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {

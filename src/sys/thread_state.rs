@@ -18,12 +18,12 @@
 //! The last four are put back after each function. The others are the kernel's, and to look at them all takes longer
 //! than the rest of what the library does for a timer. So it looks
 //!
-//! - not at all after a function that has taken less than a quarter of the shortest system call of this kind that was
+//! - not at all after a function that took less than a quarter of the shortest system call of this kind that was
 //!   ever measured in this process (`SHORTEST_CALL`, in cycles): such a function has made none;
 //! - after each function that it does not trust, and before the thread sleeps;
-//! - after a function that it trusts when [`SHARE`] times as long has passed as the last look took. It trusts a function
-//!   that it has looked after [`PROOF`] times, and that has never changed anything. A function that changes the state
-//!   for the first time after so many times is found out by the next look, and is never trusted again.
+//! - after a function that it trusts when [`SHARE`] times as long has passed as the last check took. It trusts a function
+//!   that it has checked [`PROOF`] times, and that has never changed anything. A function that changes the state
+//!   for the first time after that is found by the next check, and is never trusted again.
 
 use core::ffi::{CStr, c_int, c_long};
 use core::mem::MaybeUninit;
@@ -95,7 +95,7 @@ impl Cpus {
         let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, room, words.as_mut_ptr()) };
         let bytes = usize::try_from(written).ok().filter(|&bytes| bytes != 0)?;
         let mut cpus = Cpus { words: [0; Cpus::WORDS], bytes };
-        // SAFETY: so many bytes have been written; the source and the target do not overlap.
+        // SAFETY: the kernel has written `bytes` bytes; the source and the target do not overlap.
         unsafe {
             ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), cpus.words.as_mut_ptr().cast(), bytes);
         }
@@ -183,7 +183,7 @@ fn mask_of_main() -> libc::sigset_t {
     let mut blocked = 0;
     system::uncancelled(|| {
         let mut text = [0_u8; 4096];
-        // SAFETY: the name ends with NUL; so many bytes are read at most; the file is closed again.
+        // SAFETY: the name ends with NUL; at most the length of `text` is read; the file is closed again.
         let length = unsafe {
             let file = libc::open(c"/proc/self/status".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             if file < 0 {
@@ -197,7 +197,7 @@ fn mask_of_main() -> libc::sigset_t {
         blocked = signals_blocked(text).unwrap_or(0);
     });
     let mut mask = MaybeUninit::zeroed();
-    // SAFETY: initialised here; libc refuses to add the signals that it keeps for itself.
+    // SAFETY: initialised here; libc does not add the signals that it keeps for itself.
     unsafe {
         libc::sigemptyset(mask.as_mut_ptr());
         for signal in (1..=64).filter(|signal| blocked & 1_u64 << (signal - 1) != 0) {
@@ -227,7 +227,7 @@ pub(crate) unsafe fn request(attributes: *mut libc::pthread_attr_t) -> bool {
     if let (Some(cpus), Some(own)) = (&found.cpus, Cpus::of(0))
         && !own.is_like(cpus)
     {
-        // SAFETY: the caller's promise; the set has so many bytes.
+        // SAFETY: the caller's promise; the set is as long as it says.
         any |=
             unsafe { libc::pthread_attr_setaffinity_np(attributes, cpus.bytes, cpus.words.as_ptr().cast()) }
                 == 0;
@@ -275,9 +275,9 @@ fn cycles() -> u64 {
     cycles
 }
 
-/// How many times a function has to be looked after before it is trusted.
+/// How many checks have to find nothing changed before a function is trusted.
 const PROOF: u32 = 128;
-/// The part of the time that looking after trusted functions may take is one of so many.
+/// Checks of trusted functions take one part in `SHARE` of the time at most.
 const SHARE: u64 = 20;
 
 /// Measures how long a function takes.
@@ -312,7 +312,7 @@ pub(crate) struct Stopped {
 #[derive(Clone, Copy)]
 struct Known {
     function: usize,
-    /// How many looks have found nothing changed, up to `PROOF`, or `NEVER`.
+    /// How many checks have found nothing changed, up to `PROOF`, or `NEVER`.
     proofs: u32,
 }
 
@@ -517,7 +517,7 @@ fn restore_cpus() -> (bool, bool) {
     if wanted.is_like(&current) {
         return (true, true);
     }
-    // SAFETY: the set has so many bytes.
+    // SAFETY: the set is as long as it says.
     let error = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, wanted.bytes, wanted.words.as_ptr()) };
     (false, error == 0)
 }
