@@ -93,6 +93,9 @@ pub(super) struct Timers {
     unclean: bool,
     /// A thread that can have it is on its way, to take the lead.
     replacement: bool,
+    /// The lead as long as it is neither `unwatched` nor `unclean`, and no other number: a start compares it with
+    /// `lead`, and has no more to look at.
+    settled: u32,
 }
 
 /// What a new thread was started for.
@@ -105,6 +108,9 @@ enum Arrival {
     /// It has arrived before.
     None,
 }
+
+/// In `Timers::settled`, no lead's number.
+const NOT_SETTLED: u32 = u32::MAX;
 
 /// Changes when the leader must look at the heap again; it sleeps on it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -226,7 +232,7 @@ pub(super) fn attend(deadline: Deadline) -> Deadline {
         return deadline;
     }
     let timers = &mut registry::lock().timers;
-    timers.attend();
+    timers.ask_again();
     if timers.unwatched { deadline.min(Deadline::now().after(LONGEST_PAUSE)) } else { deadline }
 }
 
@@ -307,13 +313,16 @@ impl Timers {
         untold: false,
         unclean: false,
         replacement: false,
+        settled: NOT_SETTLED,
     };
 
     /// Has the timer's function run at its moment. True if the leader would sleep beyond it, and must be
     /// woken when the guard is free.
     pub(super) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
-        self.ensure_leader()?;
-        self.attend();
+        if self.settled != self.lead {
+            self.ensure_leader()?;
+            self.ask_again();
+        }
         self.heap.push(Entry { deadline, timer })?;
         // The leader need not be woken again for anything later than this.
         let too_long = deadline < self.wakes_at;
@@ -324,29 +333,21 @@ impl Timers {
     /// Forgets the timer, if it waits for its moment.
     pub(super) fn unschedule(&mut self, timer: &Timer) {
         self.heap.remove(timer);
-        self.attend();
-    }
-
-    /// Asks for a thread where one was refused, or where the leader is unclean and the calling thread can start one
-    /// that is not.
-    #[inline]
-    fn attend(&mut self) {
-        if self.unwatched || self.unclean {
+        if self.settled != self.lead {
             self.ask_again();
         }
     }
 
+    /// Asks for a thread where one was refused, or where the leader is unclean and the calling thread can start one
+    /// that is not.
     #[cold]
     fn ask_again(&mut self) {
         if self.lead == 0 {
             self.no_longer_unwatched();
             return;
         }
-        let is_asked = self.unwatched && self.retry_at.has_passed();
-        if is_asked {
+        if self.unwatched && self.retry_at.has_passed() {
             self.pause_before_next();
-        }
-        if is_asked {
             let _ = self.ensure_thread();
         }
         if self.unclean && !self.replacement && thread_state::can_be_inherited() {
@@ -356,6 +357,7 @@ impl Timers {
     }
 
     /// There is a leader, or will be one in a moment.
+    #[cold]
     fn ensure_leader(&mut self) -> Result<()> {
         if self.lead != 0 {
             Ok(())
@@ -411,6 +413,7 @@ impl Timers {
         }
         if !self.unwatched {
             self.unwatched = true;
+            self.settled = NOT_SETTLED;
             self.untold = true;
             UNWATCHED.store(1, Ordering::Release);
         }
@@ -437,6 +440,13 @@ impl Timers {
             self.unwatched = false;
             UNWATCHED.store(0, Ordering::Release);
         }
+        self.settle();
+    }
+
+    /// To be called when `lead`, `unwatched` or `unclean` has changed.
+    fn settle(&mut self) {
+        let is_settled = self.lead != 0 && !self.unwatched && !self.unclean;
+        self.settled = if is_settled { self.lead } else { NOT_SETTLED };
     }
 
     /// The leader's: the first timer, if it is due and its function may begin, which it then has. Reads the clock
@@ -505,11 +515,13 @@ impl Timers {
             ring(&BELL);
             ring(&CALL);
         }
-        self.leads = self.leads.wrapping_add(1).max(1);
+        self.leads = (self.leads + 1) % NOT_SETTLED;
+        self.leads = self.leads.max(1);
         self.lead = self.leads;
         self.running = false;
         self.watched = false;
         self.unclean = !is_clean;
+        self.settle();
         self.lead
     }
 
@@ -523,6 +535,7 @@ impl Timers {
             let _ = self.ensure_leader();
         } else {
             self.unclean = true;
+            self.settle();
         }
     }
 
@@ -546,7 +559,7 @@ fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     });
     let function = thread.function_address();
     thread_state::clear_errno();
-    let stopwatch = Stopwatch::start();
+    let stopwatch = if state.trusts(function) { Stopwatch::stopped() } else { Stopwatch::start() };
     // SAFETY: whoever made the timer promised that function and argument go together.
     let result = seen(|| unsafe { thread.run_or_override() });
     let stopped = stopwatch.stop();

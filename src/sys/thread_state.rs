@@ -276,9 +276,9 @@ fn cycles() -> u64 {
 }
 
 /// How many checks have to find nothing changed before a function is trusted.
-const PROOF: u32 = 128;
+const PROOF: u32 = 64;
 /// Checks of trusted functions take one part in `SHARE` of the time at most.
-const SHARE: u64 = 20;
+const SHARE: u64 = 32;
 
 /// Measures how long a function takes.
 pub(crate) struct Stopwatch {
@@ -289,6 +289,12 @@ impl Stopwatch {
     #[inline(always)]
     pub(crate) fn start() -> Stopwatch {
         Stopwatch { started: if COUNTS_CYCLES { cycles() } else { 0 } }
+    }
+
+    /// For a function whose time does not matter: it counts as long enough for a system call.
+    #[inline(always)]
+    pub(crate) fn stopped() -> Stopwatch {
+        Stopwatch { started: 0 }
     }
 
     /// When the function has ended: `None` if it was too short for a system call.
@@ -387,14 +393,19 @@ impl ThreadState {
         if self.functions == 0 {
             return false;
         }
-        let known = &self.known[Self::index(self.last)];
-        let is_trusted = known.function == self.last && known.proofs == PROOF;
         let is_soon = if COUNTS_CYCLES {
             self.ended.wrapping_sub(self.looked_at) < self.look_took * SHARE
         } else {
             self.functions < SHARE as u32
         };
-        !(is_trusted && is_soon)
+        !(is_soon && self.trusts(self.last))
+    }
+
+    /// Whether the function has been checked often enough.
+    #[inline]
+    pub(crate) fn trusts(&self, function: usize) -> bool {
+        let known = &self.known[Self::index(function)];
+        known.function == function && known.proofs == PROOF
     }
 
     /// Functions are often aligned to 16 bytes.
