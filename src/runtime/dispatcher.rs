@@ -60,31 +60,30 @@ const GRACE: u64 = 1_000_000_000;
 const FIRST_PAUSE: u64 = 1_000_000;
 const LONGEST_PAUSE: u64 = 64_000_000;
 
-/// Part of the registry, under whose guard it is.
+/// Part of the registry, under whose guard it is. What each start and cancel uses comes first.
+#[repr(C)]
 pub(super) struct Timers {
-    heap: Heap,
     /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader
     /// at all.
     lead: u32,
-    leads: u32,
+    /// The lead as long as it is neither `unwatched` nor `unclean`, and no other number: a start compares it with
+    /// `lead`, and has no more to look at.
+    settled: u32,
     /// When the leader will wake by itself.
     wakes_at: Deadline,
+    heap: Heap,
     /// How many functions have begun; the standby on watch compares.
     begun: u64,
+    leads: u32,
+    standbys: u32,
+    /// How many threads are in functions from which they have been relieved.
+    stuck: u32,
     /// The leader is in a function.
     running: bool,
     /// A standby keeps watch.
     watched: bool,
-    standbys: u32,
     /// A new thread is on its way to its part.
     coming: bool,
-    /// How many threads are in functions from which they have been relieved.
-    stuck: u32,
-    /// Since when the system has refused a standby; 0 if there is one, or none was needed.
-    refused_since: Deadline,
-    /// When to ask for one again, and how long to wait after that.
-    retry_at: Deadline,
-    pause: u64,
     /// Functions run though there is no standby.
     unwatched: bool,
     /// Those that wait for timers do not know of that yet.
@@ -93,9 +92,11 @@ pub(super) struct Timers {
     unclean: bool,
     /// A thread that can have it is on its way, to take the lead.
     replacement: bool,
-    /// The lead as long as it is neither `unwatched` nor `unclean`, and no other number: a start compares it with
-    /// `lead`, and has no more to look at.
-    settled: u32,
+    /// Since when the system has refused a standby; 0 if there is one, or none was needed.
+    refused_since: Deadline,
+    /// When to ask for one again, and how long to wait after that.
+    retry_at: Deadline,
+    pause: u64,
 }
 
 /// What a new thread was started for.
