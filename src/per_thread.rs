@@ -40,6 +40,8 @@ pub(crate) struct PerThread {
     pub(crate) fork_holds: Cell<u8>,
     /// In which of them it has begun as the child.
     pub(crate) forks_begun: Cell<u16>,
+    /// The timers that it is ending, the last one first: a list of `pending::Ending`. `runtime::pending`.
+    pub(crate) endings: Cell<usize>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) spares: [Cell<usize>; SPARES],
 }

@@ -173,7 +173,7 @@ impl Handle<Thread> {
         self.pinned(launch)
     }
 
-    /// Waits until it has ended. False if the time ran out.
+    /// Waits until it has ended. Returns false if the timeout expires.
     pub fn join(self, timeout: Timeout) -> Result<bool> {
         self.pinned(|thread| {
             if thread.is(DUMMY) {
@@ -183,6 +183,9 @@ impl Handle<Thread> {
                 return Err(Error::NotStarted);
             }
             if thread.ident() == identity::ident() {
+                return Err(Error::JoinSelf);
+            }
+            if thread.is(TIMER) && !thread.is_over() && pending::ends_here(thread) {
                 return Err(Error::JoinSelf);
             }
             thread.join(timeout.deadline())

@@ -245,6 +245,220 @@ static void threads_run_out(void)
         SKIP("the number of threads cannot be limited here");
 }
 
+/* How many more times the system gives a thread; -1 is without a limit. */
+static atomic_int threads_left = -1;
+static atomic_int threads_refused;
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define HAVE_SCARCE_THREADS 1
+
+/* This takes the place of the system's for the library too. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *arg)
+{
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    int left = atomic_load(&threads_left);
+    while (left > 0 && !atomic_compare_exchange_weak(&threads_left, &left, left - 1))
+        continue;
+    if (left == 0) {
+        atomic_fetch_add(&threads_refused, 1);
+        return EAGAIN;
+    }
+    if (real == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "pthread_create");
+        memcpy(&real, &symbol, sizeof real);
+    }
+    return real(thread, attributes, start, arg);
+}
+#else
+#define HAVE_SCARCE_THREADS 0
+#endif
+
+static void *set_event(void *event)
+{
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    return event;
+}
+
+static threading_timer *timer_start(double interval, threading_target function, void *arg)
+{
+    threading_timer *timer = timer_new(interval, function, arg);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    return timer;
+}
+
+static bool is_set(void *event)
+{
+    return threading_event_is_set(event);
+}
+
+/* The timers get one thread, and no other can be created for a while: a function blocks until another
+ * timer's runs. Main makes no call of the library in that time. */
+static void refuse_second_thread(double seconds)
+{
+    threading_event *event = threading_event_new();
+    CHECK(event != NULL);
+    atomic_store(&threads_left, 1);
+    threading_timer *blocked = timer_start(0.01, wait_for_event, event);
+    threading_timer *other = timer_start(0.02, set_event, event);
+    nap(seconds);
+    CHECK(atomic_load(&threads_refused) > 0);
+    CHECK(!is_set(event));
+    atomic_store(&threads_left, -1);
+    nap(0.5);
+    wait_until(is_set, event);
+    CHECK_PTR(join_and_free(other), event);
+    CHECK_PTR(join_and_free(blocked), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    use_everything();
+}
+
+static void until_threads_come_back(void)
+{
+    refuse_second_thread(0.3);
+}
+
+/* Functions run without a thread that watches them by then. A joiner asks for one. */
+static void until_threads_come_back_late(void)
+{
+    threading_event *event = threading_event_new();
+    CHECK(event != NULL);
+    atomic_store(&threads_left, 2);
+    threading_timer *blocked = timer_start(0.01, wait_for_event, event);
+    threading_timer *later = timer_start(0.02, wait_for_event, event);
+    threading_timer *other = timer_start(0.03, set_event, event);
+    nap(1.6);
+    CHECK(!is_set(event));
+    atomic_store(&threads_left, -1);
+    CHECK_PTR(join_and_free(other), event);
+    CHECK_PTR(join_and_free(later), event);
+    CHECK_PTR(join_and_free(blocked), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    use_everything();
+}
+
+static void *join_timer(void *timer)
+{
+    return join_and_free(timer);
+}
+
+/* The joiner sleeps already when functions begin to run without one. */
+static void until_threads_come_back_to_a_joiner(void)
+{
+    threading_event *event = threading_event_new();
+    CHECK(event != NULL);
+    pthread_t joiner;
+    threading_timer *blocked = timer_new(0.1, wait_for_event, event), *other = timer_new(0.12, set_event, event);
+    CHECK_STATUS(threading_timer_start(timer_start(3600, NULL, NULL)), THREADING_ERR_ALREADY_STARTED);
+    CHECK_STATUS(threading_timer_start(blocked), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(other), THREADING_OK);
+    joiner = spawn_foreign(join_timer, blocked);
+    atomic_store(&threads_left, 0);
+    nap(1.7);
+    CHECK(!is_set(event));
+    atomic_store(&threads_left, -1);
+    nap(0.5);
+    CHECK_PTR(join_foreign(joiner), event);
+    CHECK_PTR(join_and_free(other), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    _exit(0); /* a pending timer is left */
+}
+
+/* Nor do timers wait longer than that for what the system never gives. */
+static void with_one_thread(void)
+{
+    enum { TIMERS = 50 };
+    threading_timer *timers[TIMERS];
+    atomic_store(&threads_left, 1);
+    for (int i = 0; i < TIMERS; i++)
+        timers[i] = timer_start(0.001 * i, return_arg, &timers[i]);
+    for (int i = 0; i < TIMERS; i++)
+        CHECK_PTR(join_and_free(timers[i]), &timers[i]);
+    atomic_store(&threads_left, -1);
+    use_everything();
+}
+
+static void *exit_thread(void *arg)
+{
+    pthread_exit(arg);
+}
+
+/* The timers' thread is left, and its successor cannot be created. */
+static void until_a_successor_comes(void)
+{
+    threading_event *event = threading_event_new();
+    CHECK(event != NULL);
+    atomic_store(&threads_left, 1);
+    threading_timer *left = timer_start(0.01, exit_thread, event);
+    threading_timer *other = timer_start(0.02, set_event, event);
+    CHECK_PTR(join_and_free(left), NULL);
+    nap(0.2);
+    CHECK(!is_set(event));
+    atomic_store(&threads_left, -1);
+    nap(0.5);
+    wait_until(is_set, event);
+    CHECK_PTR(join_and_free(other), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    use_everything();
+}
+
+/* Several block, each of which needs one more thread; few can be created at a time. */
+static void until_many_threads_come(void)
+{
+    enum { BLOCKED = 8 };
+    threading_event *event = threading_event_new();
+    threading_timer *blocked[BLOCKED];
+    CHECK(event != NULL);
+    atomic_store(&threads_left, 1);
+    for (int i = 0; i < BLOCKED; i++)
+        blocked[i] = timer_start(0.001 * i, wait_for_event, event);
+    threading_timer *other = timer_start(0.05, set_event, event);
+    while (!is_set(event)) {
+        nap(0.02);
+        CHECK(atomic_load(&threads_refused) < 100000);
+        atomic_store(&threads_left, 1);
+    }
+    atomic_store(&threads_left, -1);
+    CHECK_PTR(join_and_free(other), event);
+    for (int i = 0; i < BLOCKED; i++)
+        CHECK_PTR(join_and_free(blocked[i]), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    use_everything();
+}
+
+/* Nothing is due: no thread asks for anything. */
+static void until_nothing_is_due(void)
+{
+    atomic_store(&threads_left, 1);
+    threading_timer *pending = timer_start(3600, return_arg, &pending);
+    threading_timer *soon = timer_start(0.001, return_arg, &soon);
+    CHECK_PTR(join_and_free(soon), &soon);
+    nap(0.1);
+    int refused = atomic_load(&threads_refused);
+    CHECK(refused > 0);
+    nap(0.5);
+    CHECK_INT(atomic_load(&threads_refused), refused);
+    CHECK_STATUS(threading_timer_cancel(pending), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(pending), THREADING_OK);
+    atomic_store(&threads_left, -1);
+    use_everything();
+}
+
+#define SCARCE_THREADS(child)                                                                                \
+    static void child##_case(void)                                                                           \
+    {                                                                                                        \
+        if (!HAVE_SCARCE_THREADS)                                                                            \
+            SKIP("pthread_create cannot be replaced here");                                                  \
+        in_child(child);                                                                                     \
+    }
+
+SCARCE_THREADS(until_threads_come_back)
+SCARCE_THREADS(until_threads_come_back_late)
+SCARCE_THREADS(until_threads_come_back_to_a_joiner)
+SCARCE_THREADS(with_one_thread)
+SCARCE_THREADS(until_a_successor_comes)
+SCARCE_THREADS(until_many_threads_come)
+SCARCE_THREADS(until_nothing_is_due)
+
 /* ------------------------------------------------------------------------------------------------- memory */
 
 #define KIND(kind, arguments)                                                                                \
@@ -795,6 +1009,15 @@ static void init_in_main_case(void)
 static const struct test_case cases[] = {
     {"a start without room for a stack is refused and may be tried again", stacks_run_out},
     {"so is one, of a timer too, when the system has no more threads", threads_run_out},
+    {"a second thread that was refused once does not stall timers behind a function that blocks",
+     until_threads_come_back_case},
+    {"a joiner asks for a thread that was refused for long", until_threads_come_back_late_case},
+    {"so does a joiner that sleeps already", until_threads_come_back_to_a_joiner_case},
+    {"timers run where the system gives them one thread", with_one_thread_case},
+    {"a timers' thread that is left by pthread_exit has a successor when the system gives one",
+     until_a_successor_comes_case},
+    {"each of many functions that block has its thread in the end", until_many_threads_come_case},
+    {"nothing asks for a refused thread when no timer is due", until_nothing_is_due_case},
     {"objects are made until memory is out, and again when some is back", objects_run_out},
     {"so names and a local's attributes grow", growth_runs_out},
     {"a foreign thread without room to become a Dummy takes none", room_for_a_dummy_is_scarce},

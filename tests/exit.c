@@ -46,6 +46,11 @@ static void *work(void *arg)
     return arg;
 }
 
+static void *no_work(void *arg)
+{
+    return arg;
+}
+
 static void *sleep_forever(void *arg)
 {
     CHECK_STATUS(threading_sleep(arg == NULL ? THREADING_FOREVER : INFINITY), THREADING_OK);
@@ -180,6 +185,209 @@ static int exit_in_a_timer(void)
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 0;
 }
+
+/* -------------------------------------------------------------------------------- in an argument's destructor */
+
+static void exit_in_destructor(void *arg)
+{
+    (void)arg;
+    say("destructor exits");
+    exit(5);
+}
+
+static threading_timer *timer_with_destructor(double interval, threading_target function,
+                                              threading_destructor destroy)
+{
+    threading_timer *timer = threading_timer_new(interval, function, &go);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), destroy), THREADING_OK);
+    return timer;
+}
+
+static threading_timer *pending_with_destructor(threading_destructor destroy)
+{
+    threading_timer *timer = timer_with_destructor(3600, no_work, destroy);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    return timer;
+}
+
+static int exit_in_a_destructor_by_cancel(void)
+{
+    start_worker_let_go_at_exit();
+    threading_timer_cancel(pending_with_destructor(exit_in_destructor));
+    return 1;
+}
+
+static void *cancel(void *timer)
+{
+    threading_timer_cancel(timer);
+    return NULL;
+}
+
+static int exit_in_a_destructor_in_a_worker(void)
+{
+    start_worker_let_go_at_exit();
+    CHECK_STATUS(threading_thread_join(spawn(cancel, pending_with_destructor(exit_in_destructor))), THREADING_OK);
+    return 1;
+}
+
+static int exit_in_a_destructor_in_a_foreign_thread(void)
+{
+    start_worker_let_go_at_exit();
+    join_foreign(spawn_foreign(cancel, pending_with_destructor(exit_in_destructor)));
+    return 1;
+}
+
+static int exit_in_a_destructor_by_start(void)
+{
+    threading_timer *timer = threading_timer_new(3600, no_work, &go);
+    start_worker_let_go_at_exit();
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), exit_in_destructor),
+                 THREADING_OK);
+    threading_timer_start(timer);
+    return 1;
+}
+
+static int exit_in_a_destructor_by_start_of_the_thread(void)
+{
+    threading_timer *timer = threading_timer_new(3600, no_work, &go);
+    start_worker_let_go_at_exit();
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), exit_in_destructor),
+                 THREADING_OK);
+    threading_thread_start(threading_timer_thread(timer));
+    return 1;
+}
+
+static int exit_in_a_destructor_by_free(void)
+{
+    start_worker_let_go_at_exit();
+    threading_timer_free(timer_with_destructor(3600, no_work, exit_in_destructor));
+    return 1;
+}
+
+static int exit_in_a_destructor_after_the_function(void)
+{
+    start_worker_let_go_at_exit();
+    CHECK_STATUS(threading_timer_start(timer_with_destructor(0, no_work, exit_in_destructor)), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 1;
+}
+
+static threading_timer *inner;
+
+static void cancel_inner(void *arg)
+{
+    (void)arg;
+    say("outer destructor");
+    threading_timer_cancel(inner);
+}
+
+static int exit_in_a_destructor_in_another(void)
+{
+    start_worker_let_go_at_exit();
+    inner = pending_with_destructor(exit_in_destructor);
+    threading_timer_cancel(pending_with_destructor(cancel_inner));
+    return 1;
+}
+
+static int exit_in_two_destructors(void)
+{
+    start_worker(work, 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(threading_thread_start(threading_thread_new(
+                         cancel, pending_with_destructor(exit_in_destructor))), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 1;
+}
+
+static void *join_timer(void *timer)
+{
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
+    say("timer ended");
+    return NULL;
+}
+
+static int exit_beside_a_joiner(void)
+{
+    threading_timer *timer = pending_with_destructor(exit_in_destructor);
+    spawn(join_timer, timer);
+    nap(0.05); /* so that it joins */
+    threading_timer_cancel(timer);
+    return 1;
+}
+
+static int exit_in_a_function_beside_a_joiner(void)
+{
+    threading_timer *timer = start_timer(0.1, exit_there, 0);
+    spawn(join_timer, timer);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 1;
+}
+
+static threading_timer *ending;
+
+static void join_in_destructor(void *arg)
+{
+    (void)arg;
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(ending)), THREADING_ERR_DEADLOCK);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(ending), 0.01), THREADING_ERR_DEADLOCK);
+    CHECK(threading_thread_is_alive(threading_timer_thread(ending)));
+    say("no join in the destructor");
+}
+
+static void shut_down_in_destructor(void *arg)
+{
+    (void)arg;
+    CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
+    CHECK(threading_thread_is_alive(threading_timer_thread(ending)));
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    say("shut down in the destructor");
+}
+
+static void time_out_in_destructor(void *arg)
+{
+    (void)arg;
+    CHECK_STATUS(threading_shutdown_timeout(0.01), THREADING_TIMED_OUT);
+    let_go();
+}
+
+static void fork_in_destructor(void *arg)
+{
+    (void)arg;
+    int status;
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        say("child exits");
+        exit(6);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 6);
+}
+
+static int other_calls_in_a_destructor(void)
+{
+    static const threading_destructor destroy[] = {join_in_destructor, fork_in_destructor,
+                                                   time_out_in_destructor, shut_down_in_destructor};
+    threading_timer *timers[TEST_COUNT(destroy)];
+    go = event_new();
+    for (size_t i = 0; i < TEST_COUNT(destroy); i++)
+        timers[i] = pending_with_destructor(destroy[i]);
+    start_worker(work, 0);
+    for (size_t i = 0; i < TEST_COUNT(destroy); i++) {
+        ending = timers[i];
+        CHECK_STATUS(threading_timer_cancel(ending), THREADING_OK);
+        CHECK_STATUS(threading_thread_join(threading_timer_thread(ending)), THREADING_OK);
+        CHECK(!threading_thread_is_alive(threading_timer_thread(ending)));
+    }
+    return 0;
+}
+
+/* -------------------------------------------------------------------------------------------------- other ends */
 
 static int ends_by__exit(void)
 {
@@ -529,11 +737,6 @@ static threading_lock *lock;
 static threading_condition *condition;
 static threading_semaphore *semaphore;
 
-static void *no_work(void *arg)
-{
-    return arg;
-}
-
 /* Never ends; whatever it is in the middle of at exit must do no harm. */
 static void *hammer(void *arg)
 {
@@ -601,6 +804,31 @@ static const struct scenario scenarios[] = {
     {"exit in a worker waits for others, not for itself", exit_in_a_worker, 5, "exit\nworker done\n", 0},
     {"exit in a daemon waits for others, not for itself", exit_in_a_daemon, 5, "exit\nworker done\n", 0},
     {"exit in a timer waits for others, not for itself", exit_in_a_timer, 5, "exit\nworker done\n", 0},
+    {"exit in the destructor that a cancel calls does not wait for that timer", exit_in_a_destructor_by_cancel, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that a worker's cancel calls", exit_in_a_destructor_in_a_worker, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that a foreign thread's cancel calls",
+     exit_in_a_destructor_in_a_foreign_thread, 5, "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that the start of a cancelled timer calls", exit_in_a_destructor_by_start, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that the start of its thread calls",
+     exit_in_a_destructor_by_start_of_the_thread, 5, "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that the last free calls", exit_in_a_destructor_by_free, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor after a timer's function", exit_in_a_destructor_after_the_function, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in a destructor that another destructor's cancel calls", exit_in_a_destructor_in_another, 5,
+     "outer destructor\ndestructor exits\nworker done\n", 0},
+    {"exit in the destructors of two timers waits for neither", exit_in_two_destructors, 5,
+     "destructor exits\ndestructor exits\nworker done\n", 0},
+    {"a joiner of the timer whose destructor exits returns", exit_beside_a_joiner, 5,
+     "destructor exits\ntimer ended\n", 0},
+    {"a joiner of the timer whose function exits returns", exit_in_a_function_beside_a_joiner, 5,
+     "exit\ntimer ended\n", 0},
+    {"join is DEADLOCK in the destructor that a cancel calls; fork and shutdown there do not wait for the timer",
+     other_calls_in_a_destructor, 0,
+     "no join in the destructor\nchild exits\nworker done\nshut down in the destructor\n", 0},
     {"_exit waits for nobody", ends_by__exit, 4, "", 0},
     {"quick_exit waits for nobody", ends_by_quick_exit, 6, "", 0},
     {"handlers registered after the first start run before the joins, earlier ones after", handlers, 0,

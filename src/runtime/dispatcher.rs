@@ -12,13 +12,33 @@
 //!
 //! So ten thousand timers due at once are run by one thread, and a function that blocks delays no other. When
 //! nothing is due, all of them sleep without a limit but the leader's.
+//!
+//! # A function begins only while a standby can watch it
+//!
+//! So each function that blocks is relieved, and the thread that relieves it first finds a standby of its own.
+//! Where no thread can be created for that:
+//!
+//! | state (under the registry's guard) | begins | what happens | ends |
+//! |---|---|---|---|
+//! | `refused_since` is set | no thread can be created while a timer is due and there is no standby | the leader begins no function, and asks for a thread again after `FIRST_PAUSE`, twice as long, and so on up to `LONGEST_PAUSE` | a standby is there |
+//! | `unwatched` | `GRACE` after `refused_since` | functions run without a standby; each asks for a thread first, but not before `retry_at` | a standby is there, or no timer is due |
+//! | `UNWATCHED` is 1 | with `unwatched` | each start and cancel of a timer asks for a thread, and so do, every `LONGEST_PAUSE`, threads that wait for the end of a timer or of all timers: the leader, which may be in a function that blocks, cannot | with `unwatched` |
+//!
+//! A leader that is left by `pthread_exit`, where its successor cannot be created, stays until it can, as long
+//! as timers are pending. No state is looked at periodically when no timer is due.
+//!
+//! # Each function begins in the same state
+//!
+//! `sys::thread_state` has the table. What a function has changed in the kernel is put back after its end has been
+//! announced. A thread whose state the system does not put back is *unclean*: as a leader it steps down if there is
+//! another thread, and the next start by a clean thread starts one.
 
 use crate::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 use core::ptr;
 
 use super::heap::{Entry, Heap};
-use super::life::{TIMER, Thread};
+use super::life::{RETURNED, TIMER, Thread};
 use super::pending::{self, Timer};
 use super::{end, identity, registry, system, values};
 use crate::defect::{Place, contain, inject};
@@ -28,33 +48,71 @@ use crate::handle::Handle;
 use crate::park;
 use crate::per_thread;
 use crate::sys;
+use crate::sys::thread_state::{self, Stopwatch, ThreadState};
 use crate::time::Deadline;
 
 /// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads
 /// are in such functions, so that many at once are found out as fast.
 const PATIENCE: u64 = 500_000;
 
-/// Part of the registry, under whose guard it is.
+/// How long the leader asks for a standby before it runs functions without one, in nanoseconds.
+const GRACE: u64 = 1_000_000_000;
+/// How long it waits before it asks again, in nanoseconds.
+const FIRST_PAUSE: u64 = 1_000_000;
+const LONGEST_PAUSE: u64 = 64_000_000;
+
+/// Part of the registry, under whose guard it is. What each start and cancel uses comes first.
+#[repr(C)]
 pub(super) struct Timers {
-    heap: Heap,
     /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader
     /// at all.
     lead: u32,
-    leads: u32,
+    /// The lead as long as it is neither `unwatched` nor `unclean`, and no other number: a start compares it with
+    /// `lead`, and has no more to look at.
+    settled: u32,
     /// When the leader will wake by itself.
     wakes_at: Deadline,
+    heap: Heap,
     /// How many functions have begun; the standby on watch compares.
     begun: u64,
+    leads: u32,
+    standbys: u32,
+    /// How many threads are in functions from which they have been relieved.
+    stuck: u32,
     /// The leader is in a function.
     running: bool,
     /// A standby keeps watch.
     watched: bool,
-    standbys: u32,
     /// A new thread is on its way to its part.
     coming: bool,
-    /// How many threads are in functions from which they have been relieved.
-    stuck: u32,
+    /// Functions run though there is no standby.
+    unwatched: bool,
+    /// Those that wait for timers do not know of that yet.
+    untold: bool,
+    /// The system did not let the leader have the state that functions are to begin in.
+    unclean: bool,
+    /// A thread that can have it is on its way, to take the lead.
+    replacement: bool,
+    /// Since when the system has refused a standby; 0 if there is one, or none was needed.
+    refused_since: Deadline,
+    /// When to ask for one again, and how long to wait after that.
+    retry_at: Deadline,
+    pause: u64,
 }
+
+/// What a new thread was started for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// A part that has no thread.
+    Part,
+    /// To replace an unclean leader.
+    Replacement,
+    /// It has arrived before.
+    None,
+}
+
+/// In `Timers::settled`, no lead's number.
+const NOT_SETTLED: u32 = u32::MAX;
 
 /// Changes when the leader must look at the heap again; it sleeps on it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -62,6 +120,14 @@ static BELL: AtomicU32 = AtomicU32::new(0);
 /// Changes when a standby is needed; they sleep on it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static CALL: AtomicU32 = AtomicU32::new(0);
+/// `Timers::unwatched` as 0 or 1, for those that do not have the guard.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static UNWATCHED: AtomicU32 = AtomicU32::new(0);
+
+unsafe extern "C-unwind" {
+    #[cfg(not(model))]
+    fn pthread_testcancel();
+}
 
 fn ring(bell: &AtomicU32) {
     bell.fetch_add(1, Ordering::Release);
@@ -69,31 +135,33 @@ fn ring(bell: &AtomicU32) {
 }
 
 /// What the dispatcher's threads do.
-extern "C-unwind" fn work(_: *mut c_void) -> *mut c_void {
-    unseen(lead_and_stand_by);
+extern "C-unwind" fn work(arrival: *mut c_void) -> *mut c_void {
+    let arrival = if arrival.is_null() { Arrival::Part } else { Arrival::Replacement };
+    unseen(|| lead_and_stand_by(arrival));
     ptr::null_mut()
 }
 
-fn lead_and_stand_by() {
+fn lead_and_stand_by(mut arrival: Arrival) {
     const SLACK: libc::c_ulong = 1;
     // SAFETY: sets how late the kernel may wake this thread: as little as it can.
     unsafe { sys::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
-    system::set_name(None, c"threading-timer");
+    let mut state = ThreadState::begin();
     let epoch = park::fork::epoch();
     let native_id = identity::native_id() as u32;
     // After a defect the part goes on where it was; the functions run outside of what is contained, since they may
     // leave by pthread_exit.
     loop {
-        let Some(part) = contain(stand_by) else { continue };
+        let Some(part) = contain(|| stand_by(&mut arrival, state.is_clean)) else { continue };
         let Some(lead) = part else { break };
         per_thread::with(|mine| mine.lead.set(lead));
         let mut now = Deadline(0);
         let mut over = None;
         loop {
-            let Some(due) = contain(|| next_due(lead, &mut now, &mut over)) else { continue };
+            let next = || next_due(lead, &mut now, &mut over, &mut state);
+            let Some(due) = contain(next) else { continue };
             let Some(timer) = due else { break };
             // SAFETY: it has begun, and keeps itself until it is over.
-            run(unsafe { timer.living_thread() }, native_id);
+            run(unsafe { timer.living_thread() }, native_id, &mut state);
             if park::fork::epoch() != epoch {
                 // The function has forked, and this is the child, of which it is the main thread.
                 return;
@@ -103,9 +171,15 @@ fn lead_and_stand_by() {
     }
 }
 
-/// The leader's: ends the timer whose function is over, if there is one, and sleeps until the next is due;
-/// one step if one is already. `None` if it has been relieved. The clock was last read at `now`.
-fn next_due(lead: u32, now: &mut Deadline, over: &mut Option<&'static Timer>) -> Option<&'static Timer> {
+/// The leader's: ends the timer whose function is over, if there is one, puts back what the function may have changed
+/// in the kernel, and sleeps until the next is due; one step if one is already. `None` if it leads no longer. The
+/// clock was last read at `now`.
+fn next_due(
+    lead: u32,
+    now: &mut Deadline,
+    over: &mut Option<&'static Timer>,
+    state: &mut ThreadState,
+) -> Option<&'static Timer> {
     loop {
         inject(Place::Dispatcher);
         let mut registry = registry::lock();
@@ -117,12 +191,24 @@ fn next_due(lead: u32, now: &mut Deadline, over: &mut Option<&'static Timer>) ->
             timers.came_back(lead);
         }
         let seen = BELL.load(Ordering::Acquire);
-        let due = if relieved { None } else { timers.take_due(now) };
+        let due = if relieved || state.must_be_restored() { None } else { timers.take_due(now) };
         let until = timers.wakes_at;
+        let untold = core::mem::take(&mut timers.untold);
         drop(registry);
         if let Some((news, over)) = ended {
             news.tell();
             Handle::of(over).let_go();
+        }
+        if due.is_none() && state.is_noted() {
+            let was_clean = state.is_clean;
+            state.restore_kernel_state();
+            if was_clean && !state.is_clean {
+                registry::lock().timers.step_down(lead);
+            }
+            continue;
+        }
+        if untold {
+            tell_of_unwatched();
         }
         if relieved || due.is_some() {
             return due;
@@ -134,19 +220,49 @@ fn next_due(lead: u32, now: &mut Deadline, over: &mut Option<&'static Timer>) ->
     }
 }
 
+/// Wakes the threads that wait for timers, so that they ask for a standby. One that was about to sleep, and did not
+/// see `UNWATCHED`, sleeps by the second time.
+#[cold]
+fn tell_of_unwatched() {
+    registry::wake_those_that_wait_for_timers();
+    park::wait(&AtomicU32::new(0), 0, Deadline::now().after(FIRST_PAUSE));
+    registry::wake_those_that_wait_for_timers();
+}
+
+/// For a thread that waits for timers: asks for a standby if functions run without one. Returns until when it may
+/// sleep, to call this again.
+#[inline]
+pub(super) fn attend(deadline: Deadline) -> Deadline {
+    if UNWATCHED.load(Ordering::Acquire) == 0 {
+        return deadline;
+    }
+    let timers = &mut registry::lock().timers;
+    timers.ask_again();
+    if timers.unwatched { deadline.min(Deadline::now().after(LONGEST_PAUSE)) } else { deadline }
+}
+
 /// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if
 /// this thread is not needed.
-fn stand_by() -> Option<u32> {
+fn stand_by(arrival: &mut Arrival, is_clean: bool) -> Option<u32> {
     let mut registry = registry::lock();
     let mut timers = &mut registry.timers;
-    timers.coming = false;
-    if timers.lead == 0 {
-        return Some(timers.take_lead());
+    match core::mem::replace(arrival, Arrival::None) {
+        Arrival::Part => timers.coming = false,
+        Arrival::Replacement => {
+            timers.replacement = false;
+            // The leader has waited for it.
+            ring(&BELL);
+        }
+        Arrival::None => {}
     }
-    if timers.standbys > 0 {
+    if timers.may_lead(is_clean) {
+        return Some(timers.take_lead(is_clean));
+    }
+    if timers.standbys > 0 || timers.is_better_without(is_clean) {
         return None;
     }
     timers.standbys += 1;
+    timers.have_a_standby();
     // The function that is watched, by its number, and until when the leader may be in it.
     let mut watch = None;
     loop {
@@ -168,7 +284,12 @@ fn stand_by() -> Option<u32> {
         }
         if same_function || timers.lead == 0 {
             timers.standbys -= 1;
-            return Some(timers.take_lead());
+            return Some(timers.take_lead(is_clean));
+        }
+        if timers.is_better_without(is_clean) && !timers.running {
+            timers.standbys -= 1;
+            timers.watched = false;
+            return None;
         }
     }
 }
@@ -190,12 +311,23 @@ impl Timers {
         standbys: 0,
         coming: false,
         stuck: 0,
+        refused_since: Deadline(0),
+        retry_at: Deadline(0),
+        pause: 0,
+        unwatched: false,
+        untold: false,
+        unclean: false,
+        replacement: false,
+        settled: NOT_SETTLED,
     };
 
     /// Has the timer's function run at its moment. True if the leader would sleep beyond it, and must be
     /// woken when the guard is free.
     pub(super) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
-        self.ensure_leader()?;
+        if self.settled != self.lead {
+            self.ensure_leader()?;
+            self.ask_again();
+        }
         self.heap.push(Entry { deadline, timer })?;
         // The leader need not be woken again for anything later than this.
         let too_long = deadline < self.wakes_at;
@@ -206,9 +338,31 @@ impl Timers {
     /// Forgets the timer, if it waits for its moment.
     pub(super) fn unschedule(&mut self, timer: &Timer) {
         self.heap.remove(timer);
+        if self.settled != self.lead {
+            self.ask_again();
+        }
+    }
+
+    /// Asks for a thread where one was refused, or where the leader is unclean and the calling thread can start one
+    /// that is not.
+    #[cold]
+    fn ask_again(&mut self) {
+        if self.lead == 0 {
+            self.no_longer_unwatched();
+            return;
+        }
+        if self.unwatched && self.retry_at.has_passed() {
+            self.pause_before_next();
+            let _ = self.ensure_thread();
+        }
+        if self.unclean && !self.replacement && thread_state::can_be_inherited() {
+            const NOT_NULL: *mut c_void = ptr::dangling_mut();
+            self.replacement = system::start_detached(work, NOT_NULL).is_ok();
+        }
     }
 
     /// There is a leader, or will be one in a moment.
+    #[cold]
     fn ensure_leader(&mut self) -> Result<()> {
         if self.lead != 0 {
             Ok(())
@@ -223,47 +377,113 @@ impl Timers {
     /// A new thread is there in a moment: a leader if there is none, or else a standby.
     fn ensure_thread(&mut self) -> Result<()> {
         if !self.coming {
+            thread_state::record();
             system::start_detached(work, ptr::null_mut())?;
             self.coming = true;
         }
         Ok(())
     }
 
-    /// The leader is about to run a function: a standby keeps watch meanwhile.
-    fn have_it_watched(&mut self) {
-        self.running = true;
+    /// The leader wants to run a function: whether it may. A standby keeps watch then, but where none is to be had
+    /// for long.
+    fn have_it_watched(&mut self) -> bool {
         if self.watched {
-            return;
+            return true;
         }
         if self.standbys > 0 {
             ring(&CALL);
-            self.watched = true;
+        } else if self.coming || self.retry_at.has_passed() && self.ensure_thread().is_ok() {
+            self.have_a_standby();
         } else {
-            // Where the system refuses the thread, other timers wait for this function.
-            self.watched = self.ensure_thread().is_ok();
+            return self.may_be_unwatched();
+        }
+        self.watched = true;
+        true
+    }
+
+    /// There is no standby, and none can be created: whether a function may begin without one.
+    #[cold]
+    fn may_be_unwatched(&mut self) -> bool {
+        let now = Deadline::now();
+        if self.refused_since == Deadline(0) {
+            self.refused_since = now;
+            self.pause = 0;
+        }
+        if self.retry_at <= now {
+            self.pause_before_next();
+        }
+        if now < self.refused_since.after(GRACE) {
+            self.wakes_at = self.retry_at;
+            return false;
+        }
+        if !self.unwatched {
+            self.unwatched = true;
+            self.settled = NOT_SETTLED;
+            self.untold = true;
+            UNWATCHED.store(1, Ordering::Release);
+        }
+        true
+    }
+
+    fn pause_before_next(&mut self) {
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.retry_at = Deadline::now().after(self.pause);
+    }
+
+    /// A standby is there, or on its way.
+    fn have_a_standby(&mut self) {
+        if self.refused_since != Deadline(0) {
+            self.refused_since = Deadline(0);
+            self.retry_at = Deadline(0);
+            self.no_longer_unwatched();
+            ring(&BELL);
         }
     }
 
-    /// The leader's: the first timer, if it is due; its function has begun. Reads the clock only if the last
-    /// reading, in `now`, does not say it already.
+    fn no_longer_unwatched(&mut self) {
+        if self.unwatched {
+            self.unwatched = false;
+            UNWATCHED.store(0, Ordering::Release);
+        }
+        self.settle();
+    }
+
+    /// To be called when `lead`, `unwatched` or `unclean` has changed.
+    fn settle(&mut self) {
+        let is_settled = self.lead != 0 && !self.unwatched && !self.unclean;
+        self.settled = if is_settled { self.lead } else { NOT_SETTLED };
+    }
+
+    /// The leader's: the first timer, if it is due and its function may begin, which it then has. Reads the clock
+    /// only if the last reading, in `now`, does not say it already.
     fn take_due(&mut self, now: &mut Deadline) -> Option<&'static Timer> {
         let Some(first) = self.heap.first() else {
             self.wakes_at = Deadline::NEVER;
+            self.no_longer_unwatched();
             return None;
         };
         if first.deadline > *now {
             *now = Deadline::now();
             if first.deadline > *now {
                 self.wakes_at = first.deadline;
+                self.no_longer_unwatched();
                 return None;
             }
+        }
+        if self.unclean && self.replacement {
+            // The new thread takes the lead, and wakes this one.
+            self.wakes_at = Deadline::NEVER;
+            return None;
+        }
+        if !self.have_it_watched() {
+            return None;
         }
         self.heap.remove(first.timer);
         self.heap.bring_next_near();
         first.timer.begin();
+        self.running = true;
         self.begun += 1;
         self.wakes_at = Deadline(0);
-        self.have_it_watched();
         Some(first.timer)
     }
 
@@ -277,35 +497,98 @@ impl Timers {
         }
     }
 
-    fn take_lead(&mut self) -> u32 {
-        self.leads = self.leads.wrapping_add(1).max(1);
+    /// Whether the thread takes the lead without a wait: there is no leader, or an unclean one.
+    fn may_lead(&self, is_clean: bool) -> bool {
+        if is_clean {
+            self.lead == 0 || self.unclean
+        } else {
+            self.lead == 0 && self.standbys == 0 && !self.coming && !self.replacement
+        }
+    }
+
+    /// An unclean thread is no standby of a clean leader, which can start a clean one.
+    fn is_better_without(&self, is_clean: bool) -> bool {
+        !is_clean && (!self.unclean || self.replacement)
+    }
+
+    fn take_lead(&mut self, is_clean: bool) -> u32 {
+        if self.lead != 0 && is_clean && self.unclean {
+            // The unclean leader finds itself relieved, and its standby not needed.
+            if self.running {
+                self.stuck += 1;
+            }
+            ring(&BELL);
+            ring(&CALL);
+        }
+        self.leads = (self.leads + 1) % NOT_SETTLED;
+        self.leads = self.leads.max(1);
         self.lead = self.leads;
         self.running = false;
         self.watched = false;
+        self.unclean = !is_clean;
+        self.settle();
         self.lead
+    }
+
+    /// A leader that has become unclean: another thread takes the lead, if there is one.
+    fn step_down(&mut self, lead: u32) {
+        if self.lead != lead {
+            return;
+        }
+        if self.standbys > 0 || self.coming {
+            self.no_leader();
+            let _ = self.ensure_leader();
+        } else {
+            self.unclean = true;
+            self.settle();
+        }
+    }
+
+    fn no_leader(&mut self) {
+        self.lead = 0;
+        self.running = false;
+        self.unclean = false;
+        self.no_longer_unwatched();
     }
 }
 
 /// Runs a timer's function as the timer's thread, on the system thread with this number.
-fn run(thread: &'static Thread, native_id: u32) {
+fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     contain(|| {
         // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
         let _ = end::arm();
-        thread.set_native_id(native_id);
+        thread.set_native_id_unawaited(native_id);
         identity::become_ident(thread.ident());
         per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
         happens_after(thread);
     });
+    let function = thread.function_address();
+    thread_state::clear_errno();
+    let stopwatch = if state.trusts(function) { Stopwatch::stopped() } else { Stopwatch::start() };
     // SAFETY: whoever made the timer promised that function and argument go together.
     let result = seen(|| unsafe { thread.run_or_override() });
+    let stopped = stopwatch.stop();
     if !thread.is(TIMER) {
         // The function has forked: in the child its thread is the main one.
         return;
     }
-    contain(|| {
-        thread.set_result(result);
-        leave(thread);
-    });
+    thread_state::restore_libc_state();
+    contain(|| thread.set_result(result));
+    // A cancellation that came too late for this function must not end the next one: this thread ends instead, as one
+    // that the function has left by pthread_exit does.
+    #[cfg(not(model))]
+    // SAFETY: nothing waits to be dropped in this frame.
+    seen(|| unsafe { pthread_testcancel() });
+    let calls_destructors = thread.owes_destruction() || per_thread::with(|mine| mine.locals.get()) != 0;
+    if calls_destructors {
+        state.distrust();
+    } else if let Some(stopped) = stopped {
+        state.note(function, stopped);
+    }
+    contain(|| leave(thread));
+    if calls_destructors && thread.is(TIMER) {
+        thread_state::restore_libc_state();
+    }
 }
 
 /// After a timer's function: what it was and had on this system thread goes.
@@ -323,11 +606,13 @@ fn leave(thread: &'static Thread) {
     });
 }
 
-/// A timer's function has been left by `pthread_exit`, and with it this system thread.
+/// A timer's function has been left by `pthread_exit`, or cancelled, and with it this system thread.
 pub(crate) fn left_by_exit(thread: &'static Thread) {
     let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.extra()).check() else { return };
     let epoch = park::fork::epoch();
-    thread.set_result(ptr::null_mut());
+    if !thread.is(RETURNED) {
+        thread.set_result(ptr::null_mut());
+    }
     leave(thread);
     if park::fork::epoch() != epoch {
         return;
@@ -336,12 +621,31 @@ pub(crate) fn left_by_exit(thread: &'static Thread) {
     let mut registry = registry::lock();
     let timers = &mut registry.timers;
     if timers.lead == per_thread::with(|mine| mine.lead.get()) {
-        timers.lead = 0;
-        timers.running = false;
-        // Where the system refuses a thread, the next start of a timer tries again.
-        let _ = timers.ensure_leader();
+        timers.no_leader();
+        drop(registry);
+        find_successor();
     } else {
         timers.stuck -= 1;
+    }
+}
+
+/// The lead is free. Where no thread can be created, this one, which is ending, stays and asks again, as long as
+/// timers are pending; the start of a timer asks as well.
+fn find_successor() {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut registry = registry::lock();
+        let timers = &mut registry.timers;
+        if timers.ensure_leader().is_ok() {
+            return;
+        }
+        let Some(first) = timers.heap.first() else { return };
+        let until = first.deadline.max(Deadline::now().after(pause));
+        timers.wakes_at = until;
+        let seen = BELL.load(Ordering::Acquire);
+        drop(registry);
+        park::wait(&BELL, seen, until);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -355,6 +659,10 @@ impl Timers {
         self.standbys = 0;
         self.coming = false;
         self.stuck = 0;
+        self.unclean = false;
+        self.replacement = false;
+        self.refused_since = Deadline(0);
+        self.no_longer_unwatched();
         self.wakes_at = Deadline::NEVER;
         self.heap.clear();
     }

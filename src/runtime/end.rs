@@ -111,14 +111,11 @@ fn begin_round() {
 fn end_round(rounds: u32) {
     contain(|| {
         inject(Place::End);
-        if let Some(thread) = current()
-            && !thread.is(MAIN | DUMMY | RETURNED)
-        {
-            if thread.is(TIMER) {
-                dispatcher::left_by_exit(thread);
-            } else {
-                thread.destroy_arg();
-            }
+        match current() {
+            // The system thread is a timer's no more when the timer has ended.
+            Some(timer) if timer.is(TIMER) && !timer.is(MAIN) => dispatcher::left_by_exit(timer),
+            Some(thread) if !thread.is(MAIN | DUMMY | RETURNED) => thread.destroy_arg(),
+            _ => {}
         }
     });
     let is_main = registry::is_main(identity::ident());

@@ -6,7 +6,7 @@
 use crate::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
-use super::{identity, registry, system, values};
+use super::{identity, pending, registry, system, values};
 use crate::defect::{Place, contain, inject};
 use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
@@ -73,7 +73,14 @@ extern "C" fn hook() {
         }
         contain(|| inject(Place::Exit));
         // Without a limit, it cannot fail.
-        let _ = contain(|| shutdown(Timeout::FOREVER));
+        let _ = contain(|| {
+            registry::leaving(|| {
+                call_back(Deadline::NEVER);
+                registry::end_main();
+                pending::end_for_good();
+                registry::join_others(Deadline::NEVER)
+            })
+        });
         contain(|| {
             if registry::is_main(identity::ident()) {
                 values::destroy_all();

@@ -61,7 +61,7 @@ use core::ptr;
 
 use super::stacks::{self, Stack};
 use super::system::Joined;
-use super::{identity, pending, registry, system};
+use super::{dispatcher, identity, pending, registry, system};
 use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
@@ -360,6 +360,11 @@ impl Thread {
         self.is(WATCHED)
     }
 
+    /// Whether a thread waits for its state to change.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is(WATCHED)
+    }
+
     /// The wake-up that `change_guarded` asked for. The state does not depend on the slot's content any more.
     pub(super) fn wake_watchers(&self) {
         park::wake_all(&self.state);
@@ -376,7 +381,8 @@ impl Thread {
             if word & STATION != state {
                 return true;
             }
-            if !park::wait(&self.state, word, deadline) {
+            let until = if self.is(TIMER) { dispatcher::attend(deadline) } else { deadline };
+            if !park::wait(&self.state, word, until) && until == deadline {
                 return self.state() != state;
             }
         }
@@ -402,6 +408,11 @@ impl Thread {
         if self.native_id.swap(id, Ordering::AcqRel) == AWAITED {
             park::wake_all(&self.native_id);
         }
+    }
+
+    /// As `set_native_id`, for a timer's thread, whose number no thread waits for.
+    pub(super) fn set_native_id_unawaited(&self, id: u32) {
+        self.native_id.store(id, Ordering::Release);
     }
 
     /// The kernel's number of a thread that has been started, and will have one in a moment.
@@ -494,6 +505,11 @@ impl Thread {
         let target = function(&self.target)
             .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) });
         Task { target, arg: self.arg() }
+    }
+
+    /// Where the code lies that `run_or_override` calls; 0 if there is none.
+    pub(super) fn function_address(&self) -> usize {
+        function(&self.outcome).or_else(|| function(&self.target)).map_or(0, |code| code.addr())
     }
 
     /// Runs the override, or else the target.

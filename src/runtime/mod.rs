@@ -31,8 +31,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::defect::contain;
 use crate::detector;
+use crate::sys::{self, thread_state};
 
-/// Run by the loader, or by the first call if a constructor of the program makes it before: forks are prepared for, and
+/// Run by the loader, or by the first call if a constructor of the program makes it before: forks are prepared for, the
+/// state of the main thread is recorded for the timers' functions, and
 /// if main loads the library, its end will be announced.
 extern "C" fn load() {
     contain(|| {
@@ -40,6 +42,7 @@ extern "C" fn load() {
             return;
         }
         detector::look();
+        sys::preserving_errno(thread_state::record);
         fork::prepare_for_forks();
         if identity::is_first_thread() {
             let _ = end::arm();

@@ -6,18 +6,23 @@
 //! | from | to | by |
 //! |---|---|---|
 //! | `UNSTARTED` | `PENDING` | start |
-//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a fork, in the child |
+//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a pending one also by a fork, in the child |
 //! | `UNSTARTED` | `DROPPED` | start, when a former timer of the thread was cancelled |
 //! | `PENDING` | `BEGUN` | the leader, when it is due |
 //!
 //! From its start until it is over, a timer keeps itself; and a timer keeps its thread, always. Whoever ends
 //! it, by cancel or after its function, has that reference to give back. So a timer that is found `PENDING`
 //! under the guard lives as long as the guard is held, and the usual ways need no other hold on it.
+//!
+//! A timer that will not run ends when the destructor of its argument has returned. The thread that calls the
+//! destructor, in a cancel or a start, keeps the timer in a list of its own ([`Ending`]): no other thread can end it.
+//! So where the destructor leaves the process or shuts the library down, these timers are not waited for, and a join
+//! of theirs there is a deadlock.
 
 use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::heap::NOWHERE;
-use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, Thread};
+use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, TIMER, Thread};
 use super::{dispatcher, identity, registry};
 use crate::detector::happens_after;
 use crate::error::Result;
@@ -25,7 +30,9 @@ use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::park::fork::epoch;
 use crate::park::spin::Spin;
+use crate::per_thread;
 use crate::time::{self, Deadline};
+use core::cell::Cell;
 
 pub(crate) const UNSTARTED: u32 = 0;
 pub(crate) const PENDING: u32 = 1;
@@ -236,11 +243,92 @@ pub(crate) fn cancel(handle: Handle<Timer>) -> Result<bool> {
 /// The end of a timer whose function will never run.
 fn destroy_and_finish(thread: &'static Thread, timer: &'static Timer) {
     let epoch = epoch();
-    thread.destroy_arg();
+    Ending::of(thread, || thread.destroy_arg());
     // Where the destructor has forked, the child has abandoned the timer.
     if epoch == self::epoch() {
         finish(thread, timer);
     }
+}
+
+/// A timer whose argument's destructor the calling thread is in, and which it will end after that. It lies on the stack
+/// of that thread.
+pub(super) struct Ending {
+    thread: Handle<Thread>,
+    /// The outermost exit or shutdown, by an address on the stack, in which it is not waited for.
+    leaving: Cell<usize>,
+    next: *const Ending,
+}
+
+impl Ending {
+    /// Calls the destructor. No unwinding leaves it: a callback returns.
+    fn of(thread: &'static Thread, destroy: impl FnOnce()) {
+        let next = per_thread::with(|mine| mine.endings.get());
+        let ending = Ending { thread: thread.handle(), leaving: Cell::new(0), next: next as *const Ending };
+        per_thread::with(|mine| mine.endings.set(core::ptr::from_ref(&ending) as usize));
+        destroy();
+        per_thread::with(|mine| mine.endings.set(next));
+    }
+
+    /// Those of the calling thread.
+    fn each(mut f: impl FnMut(&Ending)) {
+        let mut at = per_thread::with(|mine| mine.endings.get()) as *const Ending;
+        // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
+        while let Some(ending) = unsafe { at.as_ref() } {
+            f(ending);
+            at = ending.next;
+        }
+    }
+
+    /// The thread, unless the timer has gone: a child of fork has abandoned it.
+    fn living(&self) -> Option<&'static Thread> {
+        self.thread.check().ok().map(|(thread, _)| thread)
+    }
+}
+
+/// Whether the calling thread is in the destructor of this timer's argument, and no other thread can end the timer.
+pub(crate) fn ends_here(thread: &'static Thread) -> bool {
+    let mut found = false;
+    Ending::each(|ending| found |= ending.living().is_some_and(|ended| core::ptr::eq(ended, thread)));
+    found
+}
+
+/// The calling thread begins an exit or a shutdown, which has this name: those who wait for all others do not wait for
+/// the timers that it is ending.
+pub(super) fn leave_endings(name: usize) {
+    Ending::each(|ending| {
+        if ending.leaving.get() == 0 {
+            ending.leaving.set(name);
+            if let Some(thread) = ending.living() {
+                registry::set_leaving(thread, true);
+            }
+        }
+    });
+}
+
+/// The shutdown with this name returns.
+pub(super) fn return_to_endings(name: usize) {
+    Ending::each(|ending| {
+        if ending.leaving.get() == name {
+            ending.leaving.set(0);
+            if let Some(thread) = ending.living() {
+                registry::set_leaving(thread, false);
+            }
+        }
+    });
+}
+
+/// The calling thread is in `exit`, which does not return: the timers that it alone can end, the one whose function it
+/// runs among them, count as ended for those that wait for them.
+pub(super) fn end_for_good() {
+    let me = per_thread::with(|mine| mine.thread.get());
+    let own = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
+    let end = |thread: &'static Thread| {
+        if thread.is(TIMER) {
+            registry::end_timer_for_good(thread);
+        }
+    };
+    own.into_iter().for_each(end);
+    Ending::each(|ending| ending.living().into_iter().for_each(end));
 }
 
 /// A timer is over, its function having run or not: its thread ends, and what it had of itself goes.

@@ -32,7 +32,7 @@ use super::life::{
     TIMER, Thread,
 };
 use super::name::Numbers;
-use super::{identity, name, pending, stacks, system};
+use super::{dispatcher, identity, name, pending, stacks, system};
 use crate::defect::contain;
 use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
@@ -357,6 +357,16 @@ impl News {
     }
 }
 
+/// Wakes the threads that wait for the end of a timer, and those in a shutdown, so that they look again.
+pub(super) fn wake_those_that_wait_for_timers() {
+    let registry = REGISTRY.lock();
+    let watched = registry.alive.iter().filter(|thread| thread.is(TIMER) && thread.is_watched());
+    watched.for_each(Thread::wake_watchers);
+    let shutdown = registry.changed();
+    drop(registry);
+    News { watched: None, shutdown }.tell();
+}
+
 /// For a change of more than one thing that has this guard.
 pub(super) fn lock() -> Guard<'static, Registry> {
     REGISTRY.lock()
@@ -580,9 +590,25 @@ pub(crate) fn end_main() {
     }
 }
 
+/// A timer counts as ended though the thread that would end it, which is in exit, does not come to that.
+pub(super) fn end_timer_for_good(thread: &'static Thread) {
+    let mut registry = REGISTRY.lock();
+    if thread.state() != ALIVE {
+        return;
+    }
+    let news = registry.end_timer(thread);
+    drop(registry);
+    news.tell();
+}
+
 /// Whether all threads that are not daemons have been waited for.
 pub(crate) fn is_closed() -> bool {
     REGISTRY.lock().closed
+}
+
+/// Sets whether exits and shutdowns do not wait for the thread.
+pub(super) fn set_leaving(thread: &'static Thread, leaving: bool) {
+    REGISTRY.lock().set_leaving(thread, leaving);
 }
 
 /// Does something on the way out, by exit or shutdown, in which nobody else on that way waits for the caller.
@@ -590,6 +616,10 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     // The handle of the current thread, if it has one: a dummy is a daemon anyway.
     let me = per_thread::with(|mine| mine.thread.get());
     let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
+    // This frame is the name of what leaves here.
+    let frame = 0_u8;
+    let name = &raw const frame as usize;
+    pending::leave_endings(name);
     // Those that are there already have one less to wait for.
     let (again, shutdown) = {
         let mut registry = REGISTRY.lock();
@@ -599,6 +629,7 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     };
     News { watched: None, shutdown }.tell();
     let result = f();
+    pending::return_to_endings(name);
     let mut registry = REGISTRY.lock();
     // A callback or a signal handler may have forked meanwhile, and this be the child, which counts anew.
     registry.shutdowns = registry.shutdowns.saturating_sub(1);
@@ -643,7 +674,8 @@ pub(crate) fn join_others(deadline: Deadline) -> bool {
             }
         } else {
             drop(registry);
-            if !park::wait(&CHANGES, seen, deadline) {
+            let until = dispatcher::attend(deadline);
+            if !park::wait(&CHANGES, seen, until) && until == deadline {
                 return false;
             }
         }

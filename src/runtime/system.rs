@@ -10,6 +10,8 @@ use super::stacks::Stack;
 use crate::detector;
 use crate::error::{Error, Result};
 use crate::sys;
+#[cfg(not(model))]
+use crate::sys::thread_state;
 use crate::time::Deadline;
 
 /// A start routine.
@@ -166,16 +168,47 @@ pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
     Ok(())
 }
 
-/// Starts a thread that nobody joins.
+/// Starts a detached thread. It begins with all signals blocked, and, where the system allows that, with the
+/// scheduling and the CPUs of the main thread, whatever those of the calling thread are.
 #[cfg(not(model))]
 pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
-    let mut thread = 0;
-    // SAFETY: as in `start`.
-    let started = with_attributes(|attributes| unsafe {
-        libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) == 0
-            && detector::seen(|| create(&mut thread, attributes, entry, arg)) == 0
+    let start = |with_requests: bool| {
+        let (mut thread, mut requested) = (0, false);
+        // SAFETY: as in `start`.
+        let error = with_attributes(|attributes| unsafe {
+            match libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) {
+                0 => {
+                    requested = with_requests && sys::preserving_errno(|| thread_state::request(attributes));
+                    detector::seen(|| create(&mut thread, attributes, entry, arg))
+                }
+                error => error,
+            }
+        })?;
+        Ok((error, requested))
+    };
+    let error = without_signals(|| match start(true)? {
+        (0, _) => Ok(0),
+        // Not permitted, or none of these CPUs is there any more: the new thread itself does what it can.
+        (error, true) if error != libc::EAGAIN => Ok(start(false)?.0),
+        (error, _) => Ok(error),
     })?;
-    if started { Ok(()) } else { Err(Error::NoThread) }
+    if error == 0 { Ok(()) } else { Err(Error::NoThread) }
+}
+
+/// Runs `f` with all signals blocked that can be.
+fn without_signals<R>(f: impl FnOnce() -> R) -> R {
+    let (mut all, mut former) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: initialised here; changes the calling thread's mask alone.
+    let blocked = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        sys::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), former.as_mut_ptr()) == 0
+    };
+    let result = f();
+    if blocked {
+        // SAFETY: written above.
+        unsafe { sys::pthread_sigmask(libc::SIG_SETMASK, former.as_ptr(), ptr::null_mut()) };
+    }
+    result
 }
 
 /// Runs `f` without being cancelled by `pthread_cancel`, which stays pending. No call of this library is a
@@ -219,16 +252,10 @@ unsafe fn create_without_signals(
     attributes: *const libc::pthread_attr_t,
     entry: Entry,
 ) -> Result<libc::pthread_t> {
-    let (mut all, mut former) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     let mut thread = 0;
-    // SAFETY: both sets are initialised before they are used; the rest is the caller's promise.
-    unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        sys::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), former.as_mut_ptr());
-        let created = create(&mut thread, attributes, entry, ptr::null_mut());
-        sys::pthread_sigmask(libc::SIG_SETMASK, former.as_ptr(), ptr::null_mut());
-        if created == 0 { Ok(thread) } else { Err(Error::NoThread) }
-    }
+    // SAFETY: the caller's promise.
+    let created = without_signals(|| unsafe { create(&mut thread, attributes, entry, ptr::null_mut()) });
+    if created == 0 { Ok(thread) } else { Err(Error::NoThread) }
 }
 
 /// What pthread says of a thread.

@@ -10,6 +10,7 @@
 )]
 
 pub(crate) mod memory;
+pub(crate) mod thread_state;
 
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 

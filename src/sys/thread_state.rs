@@ -1,0 +1,685 @@
+//! The state in which each timer's function begins.
+//!
+//! Functions of many timers run one after the other in the same system threads. What the system and libc keep for a
+//! thread and a function can change is put back after it:
+//!
+//! | state | value |
+//! |---|---|
+//! | signal mask | that of the main thread when the library was loaded |
+//! | scheduling policy, priority, nice value | those of the main thread when the library was loaded |
+//! | CPU affinity | that of the main thread when the library was loaded |
+//! | alternate signal stack | that with which the system thread began: none |
+//! | name of the system thread | [`NAME`] |
+//! | floating-point environment | the default |
+//! | locale of the thread | the global one |
+//! | cancellation | enabled and deferred |
+//! | `errno` | 0 |
+//!
+//! The last four are put back after each function. The others are the kernel's, and to look at them all takes longer
+//! than the rest of what the library does for a timer. So it looks
+//!
+//! - not at all after a function that took less than a quarter of the shortest system call of this kind that was
+//!   ever measured in this process (`SHORTEST_CALL`, in cycles): such a function has made none;
+//! - after each function that it does not trust, and before the thread sleeps;
+//! - after a function that it trusts when [`SHARE`] times as long has passed as the last check took. It trusts a function
+//!   that it has checked [`PROOF`] times, and that has never changed anything. A function that changes the state
+//!   for the first time after that is found by the next check, and is never trusted again.
+
+use core::ffi::{CStr, c_int, c_long};
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use crate::atomic::{AtomicU32, Ordering};
+use crate::runtime::identity;
+use crate::runtime::system;
+
+/// The name of the system threads that run timers' functions.
+pub(crate) const NAME: &CStr = c"threading-timer";
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+    fn pthread_setcanceltype(kind: c_int, old: *mut c_int) -> c_int;
+}
+
+const PTHREAD_CANCEL_ENABLE: c_int = 0;
+const PTHREAD_CANCEL_DEFERRED: c_int = 0;
+/// `LC_GLOBAL_LOCALE`.
+const GLOBAL_LOCALE: libc::locale_t = ptr::without_provenance_mut(usize::MAX);
+
+/// `struct sched_attr` in its first version.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Scheduling {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+impl Scheduling {
+    fn is_like(&self, other: &Scheduling) -> bool {
+        (self.policy, self.nice, self.priority) == (other.policy, other.nice, other.priority)
+    }
+
+    /// Of the thread with this number, 0 being the calling one.
+    fn of(thread: libc::pid_t) -> Option<Scheduling> {
+        let mut scheduling = Scheduling::default();
+        let size = size_of::<Scheduling>();
+        // SAFETY: `scheduling` has room for `size` bytes.
+        let read = unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut scheduling, size, 0) };
+        (read == 0).then_some(scheduling)
+    }
+}
+
+/// A set of CPUs, as the kernel writes it.
+#[derive(Clone, Copy)]
+struct Cpus {
+    words: [usize; Cpus::WORDS],
+    /// How many bytes of it the kernel has written.
+    bytes: usize,
+}
+
+impl Cpus {
+    const MOST_CPUS: usize = 4096;
+    const WORDS: usize = Cpus::MOST_CPUS / usize::BITS as usize;
+
+    /// Those of the thread with this number, 0 being the calling one.
+    fn of(thread: libc::pid_t) -> Option<Cpus> {
+        let mut words = MaybeUninit::<[usize; Cpus::WORDS]>::uninit();
+        let room = size_of_val(&words);
+        // SAFETY: `words` has this room.
+        let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, room, words.as_mut_ptr()) };
+        let bytes = usize::try_from(written).ok().filter(|&bytes| bytes != 0)?;
+        let mut cpus = Cpus { words: [0; Cpus::WORDS], bytes };
+        // SAFETY: the kernel has written `bytes` bytes; the source and the target do not overlap.
+        unsafe {
+            ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), cpus.words.as_mut_ptr().cast(), bytes);
+        }
+        Some(cpus)
+    }
+
+    fn is_like(&self, other: &Cpus) -> bool {
+        let words = self.bytes.div_ceil(size_of::<usize>());
+        self.words[..words] == other.words[..words]
+    }
+}
+
+/// What the library has found in the main thread.
+struct Found {
+    mask: libc::sigset_t,
+    scheduling: Option<Scheduling>,
+    cpus: Option<Cpus>,
+}
+
+/// `state` is `NOT_YET`, `BEING_FOUND` while one thread fills `found`, or `KNOWN` from then on.
+struct Baseline {
+    state: AtomicU32,
+    found: core::cell::UnsafeCell<Found>,
+}
+
+const NOT_YET: u32 = 0;
+const BEING_FOUND: u32 = 1;
+const KNOWN: u32 = 2;
+
+// SAFETY: `found` is written by the one thread that changed `state` to `BEING_FOUND`, and read in `KNOWN` only.
+unsafe impl Sync for Baseline {}
+
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static BASELINE: Baseline = Baseline {
+    state: AtomicU32::new(NOT_YET),
+    found: core::cell::UnsafeCell::new(Found {
+        // SAFETY: a set of bits, none of which is set.
+        mask: unsafe { MaybeUninit::zeroed().assume_init() },
+        scheduling: None,
+        cpus: None,
+    }),
+};
+
+fn baseline() -> Option<&'static Found> {
+    if cfg!(model) || BASELINE.state.load(Ordering::Acquire) != KNOWN {
+        return None;
+    }
+    // SAFETY: it does not change any more.
+    Some(unsafe { &*BASELINE.found.get() })
+}
+
+/// Reads the state of the main thread, once: when the library is loaded, or else when the first timer is started.
+pub(crate) fn record() {
+    if cfg!(model)
+        || BASELINE
+            .state
+            .compare_exchange(NOT_YET, BEING_FOUND, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+    {
+        return;
+    }
+    let is_main = identity::is_first_thread();
+    // SAFETY: asks only.
+    let thread = if is_main { 0 } else { unsafe { libc::getpid() } };
+    // SAFETY: this thread alone has changed the state to `BEING_FOUND`.
+    let found = unsafe { &mut *BASELINE.found.get() };
+    found.mask = if is_main { own_mask() } else { mask_of_main() };
+    found.scheduling = Scheduling::of(thread);
+    found.cpus = Cpus::of(thread);
+    BASELINE.state.store(KNOWN, Ordering::Release);
+}
+
+fn own_mask() -> libc::sigset_t {
+    let mut mask = MaybeUninit::zeroed();
+    // SAFETY: asks only; zero is an empty set.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), mask.as_mut_ptr());
+        mask.assume_init()
+    }
+}
+
+/// The mask of the main thread, which is another one than the calling thread. Where `/proc` does not show it, none is
+/// blocked.
+fn mask_of_main() -> libc::sigset_t {
+    let mut blocked = 0;
+    system::uncancelled(|| {
+        let mut text = [0_u8; 4096];
+        // SAFETY: the name ends with NUL; at most the length of `text` is read; the file is closed again.
+        let length = unsafe {
+            let file = libc::open(c"/proc/self/status".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file < 0 {
+                return;
+            }
+            let length = libc::read(file, text.as_mut_ptr().cast(), text.len());
+            libc::close(file);
+            length
+        };
+        let text = &text[..usize::try_from(length).unwrap_or(0)];
+        blocked = signals_blocked(text).unwrap_or(0);
+    });
+    let mut mask = MaybeUninit::zeroed();
+    // SAFETY: initialised here; libc does not add the signals that it keeps for itself.
+    unsafe {
+        libc::sigemptyset(mask.as_mut_ptr());
+        for signal in (1..=64).filter(|signal| blocked & 1_u64 << (signal - 1) != 0) {
+            libc::sigaddset(mask.as_mut_ptr(), signal);
+        }
+        mask.assume_init()
+    }
+}
+
+/// The line `SigBlk` of a file `status` of `/proc`: the signals from 1 on, as bits.
+fn signals_blocked(status: &[u8]) -> Option<u64> {
+    let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"SigBlk:"))?;
+    let digits = core::str::from_utf8(line).ok()?.trim();
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// Sets the scheduling policy and the CPUs of the main thread in the attributes of a new thread, where those of the
+/// calling thread are others: a thread that a pinned one of a higher priority starts must not wait for the CPU of its
+/// creator. Returns whether any attribute was set.
+///
+/// # Safety
+/// The attributes are initialised.
+#[cfg(not(model))]
+pub(crate) unsafe fn request(attributes: *mut libc::pthread_attr_t) -> bool {
+    let Some(found) = baseline() else { return false };
+    let mut any = false;
+    if let (Some(cpus), Some(own)) = (&found.cpus, Cpus::of(0))
+        && !own.is_like(cpus)
+    {
+        // SAFETY: the caller's promise; the set is as long as it says.
+        any |=
+            unsafe { libc::pthread_attr_setaffinity_np(attributes, cpus.bytes, cpus.words.as_ptr().cast()) }
+                == 0;
+    }
+    if let (Some(scheduling), Some(own)) = (found.scheduling, Scheduling::of(0))
+        && !own.is_like(&scheduling)
+    {
+        // A policy that pthread does not know is set by the thread itself.
+        let is_real_time = matches!(scheduling.policy as c_int, libc::SCHED_FIFO | libc::SCHED_RR);
+        let policy = if is_real_time { scheduling.policy as c_int } else { libc::SCHED_OTHER };
+        let priority = if is_real_time { scheduling.priority as c_int } else { 0 };
+        let parameters = libc::sched_param { sched_priority: priority };
+        // SAFETY: the caller's promise.
+        any |= unsafe {
+            libc::pthread_attr_setschedpolicy(attributes, policy) == 0
+                && libc::pthread_attr_setschedparam(attributes, &parameters) == 0
+                && libc::pthread_attr_setinheritsched(attributes, libc::PTHREAD_EXPLICIT_SCHED) == 0
+        };
+    }
+    any
+}
+
+/// Whether a thread that the calling one starts can have the scheduling of the main thread.
+pub(crate) fn can_be_inherited() -> bool {
+    match baseline().map(|found| found.scheduling) {
+        Some(Some(wanted)) => Scheduling::of(0).is_some_and(|own| own.is_like(&wanted)),
+        _ => true,
+    }
+}
+
+/// The number of cycles of the shortest change of a signal mask so far; 0 as long as none was measured.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static SHORTEST_CALL: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the processor counts cycles at the same rate everywhere, in a register that each thread can read.
+const COUNTS_CYCLES: bool = cfg!(all(target_arch = "x86_64", not(model)));
+
+#[inline(always)]
+fn cycles() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: each processor of this kind has the counter.
+    let cycles = unsafe { core::arch::x86_64::_rdtsc() };
+    #[cfg(not(target_arch = "x86_64"))]
+    let cycles = 0;
+    cycles
+}
+
+/// How many checks have to find nothing changed before a function is trusted.
+const PROOF: u32 = 64;
+/// Checks of trusted functions take one part in `SHARE` of the time at most.
+const SHARE: u64 = 32;
+
+/// Measures how long a function takes.
+pub(crate) struct Stopwatch {
+    started: u64,
+}
+
+impl Stopwatch {
+    #[inline(always)]
+    pub(crate) fn start() -> Stopwatch {
+        Stopwatch { started: if COUNTS_CYCLES { cycles() } else { 0 } }
+    }
+
+    /// For a function whose time does not matter: it counts as long enough for a system call.
+    #[inline(always)]
+    pub(crate) fn stopped() -> Stopwatch {
+        Stopwatch { started: 0 }
+    }
+
+    /// When the function has ended: `None` if it was too short for a system call.
+    #[inline(always)]
+    pub(crate) fn stop(self) -> Option<Stopped> {
+        if !COUNTS_CYCLES {
+            return Some(Stopped { at: 0 });
+        }
+        let at = cycles();
+        let shortest = u64::from(SHORTEST_CALL.load(Ordering::Relaxed));
+        (at.wrapping_sub(self.started) >= shortest / 4).then_some(Stopped { at })
+    }
+}
+
+/// A function that could have made a system call has ended.
+pub(crate) struct Stopped {
+    at: u64,
+}
+
+/// What is known of a function, by its address.
+#[derive(Clone, Copy)]
+struct Known {
+    function: usize,
+    /// How many checks have found nothing changed, up to `PROOF`, or `NEVER`.
+    proofs: u32,
+}
+
+impl Known {
+    const NEVER: u32 = u32::MAX;
+    const NOTHING: Known = Known { function: 0, proofs: 0 };
+}
+
+/// The state of a system thread that runs timers' functions.
+pub(crate) struct ThreadState {
+    /// The alternate signal stack with which the thread began: a sanitizer gives it one.
+    signal_stack: Option<libc::stack_t>,
+    /// The system allows all that the baseline asks for.
+    pub(crate) is_clean: bool,
+    /// The last function, and how many have ended since the last look.
+    last: usize,
+    functions: u32,
+    /// When the last of them ended, when the last look did, and how long that took, in cycles.
+    ended: u64,
+    looked_at: u64,
+    look_took: u64,
+    known: [Known; ThreadState::MOST_KNOWN],
+}
+
+impl ThreadState {
+    const MOST_KNOWN: usize = 32;
+
+    /// Puts the calling thread, which has just begun, into the state that each function finds.
+    pub(crate) fn begin() -> ThreadState {
+        let mut state = ThreadState {
+            signal_stack: signal_stack(),
+            is_clean: true,
+            last: 0,
+            functions: 0,
+            ended: 0,
+            looked_at: 0,
+            look_took: 0,
+            known: [Known::NOTHING; ThreadState::MOST_KNOWN],
+        };
+        if cfg!(model) {
+            return state;
+        }
+        restore_libc_state();
+        state.restore_kernel_state();
+        // The first calls are not the shortest.
+        for _ in 0..32 {
+            restore_mask();
+        }
+        state
+    }
+
+    /// Notes that a function has ended that could have made a system call.
+    pub(crate) fn note(&mut self, function: usize, stopped: Stopped) {
+        self.last = function;
+        self.functions += 1;
+        self.ended = stopped.at;
+    }
+
+    /// Notes that destructors are called, of which nothing is known.
+    pub(crate) fn distrust(&mut self) {
+        const UNKNOWN: usize = 0;
+        self.note(UNKNOWN, Stopped { at: self.ended });
+    }
+
+    /// Whether the kernel's state is to be looked at before the thread sleeps.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.functions != 0
+    }
+
+    /// Whether it is to be looked at before the next function begins.
+    pub(crate) fn must_be_restored(&self) -> bool {
+        if self.functions == 0 {
+            return false;
+        }
+        let is_soon = if COUNTS_CYCLES {
+            self.ended.wrapping_sub(self.looked_at) < self.look_took * SHARE
+        } else {
+            self.functions < SHARE as u32
+        };
+        !(is_soon && self.trusts(self.last))
+    }
+
+    /// Whether the function has been checked often enough.
+    #[inline]
+    pub(crate) fn trusts(&self, function: usize) -> bool {
+        let known = &self.known[Self::index(function)];
+        known.function == function && known.proofs == PROOF
+    }
+
+    /// Functions are often aligned to 16 bytes.
+    fn index(function: usize) -> usize {
+        (function >> 4 ^ function >> 9) % Self::MOST_KNOWN
+    }
+
+    /// Looks at the kernel's state, and puts back what functions have changed there.
+    pub(crate) fn restore_kernel_state(&mut self) {
+        let functions = core::mem::take(&mut self.functions);
+        if cfg!(model) {
+            return;
+        }
+        let stopwatch = Stopwatch::start();
+        let (same_cpus, clean_cpus) = restore_cpus();
+        let (same_scheduling, clean_scheduling) = restore_scheduling();
+        self.is_clean = clean_cpus && clean_scheduling;
+        let same =
+            self.restore_signal_stack() & restore_name() & same_cpus & same_scheduling & restore_mask();
+        if COUNTS_CYCLES {
+            self.looked_at = cycles();
+            self.look_took = self.looked_at.wrapping_sub(stopwatch.started);
+        }
+        match functions {
+            0 => {}
+            1 => self.learn(same),
+            _ if same => {}
+            _ => {
+                // It may have been any of them.
+                self.known
+                    .iter_mut()
+                    .filter(|known| known.proofs != Known::NEVER)
+                    .for_each(|known| known.proofs = 0);
+                self.learn(false);
+            }
+        }
+    }
+
+    /// The last function has changed nothing, or something.
+    fn learn(&mut self, same: bool) {
+        if self.last == 0 {
+            return;
+        }
+        let known = &mut self.known[Self::index(self.last)];
+        if known.function != self.last {
+            if same && known.proofs == Known::NEVER {
+                return;
+            }
+            *known = Known { function: self.last, proofs: 0 };
+        }
+        if !same {
+            known.proofs = Known::NEVER;
+        } else if known.proofs < PROOF {
+            known.proofs += 1;
+        }
+    }
+
+    /// Whether it was the same, here and below.
+    fn restore_signal_stack(&self) -> bool {
+        let (Some(wanted), Some(current)) = (&self.signal_stack, signal_stack()) else { return true };
+        let is_like = if wanted.ss_flags & libc::SS_DISABLE != 0 {
+            current.ss_flags & libc::SS_DISABLE != 0
+        } else {
+            (wanted.ss_sp, wanted.ss_size, wanted.ss_flags)
+                == (current.ss_sp, current.ss_size, current.ss_flags)
+        };
+        if !is_like {
+            // SAFETY: none, or that which the thread has had from its beginning.
+            unsafe { libc::sigaltstack(wanted, ptr::null_mut()) };
+        }
+        is_like
+    }
+}
+
+fn signal_stack() -> Option<libc::stack_t> {
+    let mut stack = MaybeUninit::uninit();
+    // SAFETY: asks only; written if it succeeds.
+    unsafe { (libc::sigaltstack(ptr::null(), stack.as_mut_ptr()) == 0).then(|| stack.assume_init()) }
+}
+
+fn restore_mask() -> bool {
+    let Some(found) = baseline() else { return true };
+    let mut former = found.mask;
+    let stopwatch = Stopwatch::start();
+    // SAFETY: changes the calling thread's mask alone.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &found.mask, &mut former) };
+    if COUNTS_CYCLES {
+        let taken = u32::try_from(cycles().wrapping_sub(stopwatch.started)).unwrap_or(u32::MAX);
+        let shortest = SHORTEST_CALL.load(Ordering::Relaxed);
+        if shortest == 0 || taken < shortest {
+            let _ = SHORTEST_CALL.compare_exchange(shortest, taken, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+    bits(&former) == bits(&found.mask)
+}
+
+/// The signals up to 64, of which the kernel has told.
+fn bits(mask: &libc::sigset_t) -> u64 {
+    const { assert!(size_of::<libc::sigset_t>() >= size_of::<u64>()) };
+    // SAFETY: the set begins with so many bits.
+    unsafe { ptr::from_ref(mask).cast::<u64>().read_unaligned() }
+}
+
+fn restore_name() -> bool {
+    const ROOM: usize = 16;
+    let mut name = [0_u8; ROOM];
+    // SAFETY: the kernel writes 16 bytes, NUL included.
+    let read = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } == 0;
+    let same = read && CStr::from_bytes_until_nul(&name) == Ok(NAME);
+    if !same {
+        system::set_name(None, NAME);
+    }
+    same
+}
+
+/// Whether they were the same, and whether they are now: the system may not allow it.
+fn restore_cpus() -> (bool, bool) {
+    let Some(wanted) = baseline().and_then(|found| found.cpus.as_ref()) else { return (true, true) };
+    let Some(current) = Cpus::of(0) else { return (true, true) };
+    if wanted.is_like(&current) {
+        return (true, true);
+    }
+    // SAFETY: the set is as long as it says.
+    let error = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, wanted.bytes, wanted.words.as_ptr()) };
+    (false, error == 0)
+}
+
+/// As `restore_cpus`: an ordinary user's thread does not get a lower nice value.
+fn restore_scheduling() -> (bool, bool) {
+    const RESET_ON_FORK: u64 = 1;
+    let Some(found) = baseline().and_then(|found| found.scheduling) else { return (true, true) };
+    let Some(current) = Scheduling::of(0) else { return (true, true) };
+    if current.is_like(&found) {
+        return (true, true);
+    }
+    // libc may remember what a function has set through it.
+    let parameters = libc::sched_param { sched_priority: found.priority as c_int };
+    // SAFETY: changes the calling thread alone; what the system does not allow changes nothing.
+    unsafe { libc::pthread_setschedparam(libc::pthread_self(), found.policy as c_int, &parameters) };
+    let wanted =
+        Scheduling { flags: current.flags & RESET_ON_FORK, size: size_of::<Scheduling>() as u32, ..found };
+    // SAFETY: `wanted` says its size.
+    let error =
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0 as c_long, &raw const wanted, 0 as c_long) };
+    (false, error == 0)
+}
+
+/// Puts back what a function may have changed in libc and in the processor. Called as soon as it has ended, since what
+/// comes next must not be cancelled.
+#[inline]
+pub(crate) fn restore_libc_state() {
+    if cfg!(model) {
+        return;
+    }
+    // SAFETY: each changes the calling thread's own state.
+    unsafe {
+        pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, ptr::null_mut());
+        pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, ptr::null_mut());
+        libc::uselocale(GLOBAL_LOCALE);
+    }
+    restore_floating_point();
+}
+
+/// As each function finds it, whatever the library has called before.
+#[inline(always)]
+pub(crate) fn clear_errno() {
+    // SAFETY: the calling thread's own.
+    unsafe { *libc::__errno_location() = 0 };
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn restore_floating_point() {
+    const MXCSR: u32 = 0x1f80;
+    const X87: u16 = 0x37f;
+    const EXCEPTIONS: u16 = 0x7f;
+    let (mut mxcsr, mut control) = (0_u32, 0_u16);
+    let status: u16;
+    // SAFETY: reads the registers into these variables.
+    unsafe {
+        core::arch::asm!(
+            "stmxcsr [{mxcsr}]",
+            "fnstcw [{control}]",
+            "fnstsw ax",
+            mxcsr = in(reg) &mut mxcsr,
+            control = in(reg) &mut control,
+            out("ax") status,
+            options(nostack, preserves_flags),
+        );
+    }
+    if mxcsr != MXCSR {
+        let default = MXCSR;
+        // SAFETY: the value with which each program begins.
+        unsafe {
+            core::arch::asm!("ldmxcsr [{}]", in(reg) &default, options(nostack, readonly, preserves_flags))
+        };
+    }
+    if control != X87 || status & EXCEPTIONS != 0 {
+        // SAFETY: no value is in the x87 registers between two calls.
+        unsafe {
+            core::arch::asm!(
+                "fninit",
+                out("st(0)") _, out("st(1)") _, out("st(2)") _, out("st(3)") _,
+                out("st(4)") _, out("st(5)") _, out("st(6)") _, out("st(7)") _,
+                options(nomem, nostack),
+            );
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+fn restore_floating_point() {
+    // SAFETY: the values with which each program begins.
+    unsafe { core::arch::asm!("msr fpcr, xzr", "msr fpsr, xzr", options(nomem, nostack)) };
+}
+
+#[cfg(any(target_arch = "riscv64", target_arch = "riscv32"))]
+#[inline(always)]
+fn restore_floating_point() {
+    // SAFETY: the value with which each program begins.
+    unsafe { core::arch::asm!("csrw fcsr, zero", options(nomem, nostack)) };
+}
+
+/// The default environment of others is known to libm alone, without which programs may be linked.
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64",
+    target_arch = "riscv32"
+)))]
+#[inline(always)]
+fn restore_floating_point() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocked_signals_are_read_from_a_status_file() {
+        let status =
+            b"Name:\tx\nSigPnd:\t0000000000000000\nSigBlk:\t0000000000004001\nSigIgn:\t0000000000000002\n";
+        assert_eq!(signals_blocked(status), Some(1 << (libc::SIGTERM - 1) | 1));
+        assert_eq!(signals_blocked(b"SigBlk:\tno number\n"), None);
+        assert_eq!(signals_blocked(b""), None);
+    }
+
+    #[test]
+    fn mask_and_cpus_are_put_back() {
+        record();
+        std::thread::spawn(|| {
+            let mut state = ThreadState::begin();
+            let mut full = MaybeUninit::uninit();
+            // SAFETY: changes this thread's state alone.
+            unsafe {
+                libc::sigfillset(full.as_mut_ptr());
+                libc::pthread_sigmask(libc::SIG_SETMASK, full.as_ptr(), ptr::null_mut());
+                let mut one: libc::cpu_set_t = core::mem::zeroed();
+                let first = (0..1024).find(|&cpu| {
+                    libc::CPU_ISSET(cpu, &*(baseline().unwrap().cpus.unwrap().words.as_ptr().cast()))
+                });
+                libc::CPU_SET(first.unwrap(), &mut one);
+                libc::sched_setaffinity(0, size_of_val(&one), &one);
+            }
+            state.restore_kernel_state();
+            // SAFETY: asks only.
+            let blocked = |signal| unsafe { libc::sigismember(&own_mask(), signal) };
+            // SAFETY: as above.
+            let expected = |signal| unsafe { libc::sigismember(&baseline().unwrap().mask, signal) };
+            assert!((1..32).all(|signal| blocked(signal) == expected(signal)));
+            assert!(Cpus::of(0).unwrap().is_like(&baseline().unwrap().cpus.unwrap()));
+            assert!(state.is_clean);
+        })
+        .join()
+        .unwrap();
+    }
+}
