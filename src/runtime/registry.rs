@@ -225,7 +225,8 @@ impl Registry {
 
     /// Whether a thread is in exit or shutdown; true if it was before. Its entry counts accordingly.
     fn set_leaving(&mut self, thread: &'static Thread, leaving: bool) -> bool {
-        let is_entered = !thread.next.get().is_null() && !thread.is(ENDED);
+        // In a child of fork, one that was left behind still points to its former neighbours.
+        let is_entered = !thread.next.get().is_null() && !thread.is(ENDED) && thread.state() != OVER;
         self.awaited -= usize::from(is_entered && is_awaited(thread));
         let before = thread.mark(LEAVING, leaving);
         self.awaited += usize::from(is_entered && is_awaited(thread));
