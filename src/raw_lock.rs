@@ -146,6 +146,12 @@ fn be_alert(now: u32) {
     LAST_MISSED.store(now.max(1), Ordering::Relaxed);
 }
 
+/// Before each run of a model.
+#[cfg(model)]
+pub(crate) fn reset() {
+    LAST_MISSED.store(0, Ordering::Relaxed);
+}
+
 /// Now, for `Line::fair_at`.
 fn fair_now() -> u32 {
     (Deadline::now().0 >> FAIR_SHIFT) as u32

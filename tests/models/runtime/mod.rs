@@ -29,4 +29,5 @@ fn reset() {
     thread::reset();
     crate::handle::arena::reset();
     crate::runtime::reset();
+    crate::raw_lock::reset();
 }
