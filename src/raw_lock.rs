@@ -44,7 +44,7 @@
 //!   look again.
 //! - A waiter that did sleep comes nearly always. For the case that a signal or another program is faster, one thread is
 //!   to watch it, but only if none has been for some milliseconds (`WATCH_SHIFT`): the next in line, which the release
-//!   calls as well, or the next to come.
+//!   calls as well, or the next to come. While waiters do not come, all of these watch every offer (`ALERT`).
 //!
 //! To its thread's own signal handlers, an offered lock looks like one that another thread holds.
 //!
@@ -52,7 +52,7 @@
 //! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
 //! release it any more, and they do without.
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::detector::{self, AtomicTaker};
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ use crate::park::guarded::{Forget, Guarded};
 use crate::park::patience::Patience;
 use crate::park::queue::Queue;
 use crate::park::spin::Spin;
-use crate::park::waiter::{GRANTED, OFFERED as OFFERED_TO, REFUSED, WOKEN, Waiter, Wake};
+use crate::park::waiter::{GRANTED, OFFERED as OFFERED_TO, REFUSED, WAITING, WOKEN, Waiter, Wake};
 use crate::per_thread;
 use crate::runtime::end;
 use crate::runtime::identity::KEY_SHIFT;
@@ -88,6 +88,8 @@ const GRACE: u32 = 16;
 /// How often an offer has the next in line called as well, to watch whether it is accepted: once in 2^`WATCH_SHIFT`
 /// of the same units, eight milliseconds.
 const WATCH_SHIFT: u32 = 7;
+/// For how long every offer is watched after a waiter has not come, in the same units: eight seconds.
+const ALERT: u32 = 1 << 17;
 /// How many releases a thread makes, while another is on its way to the lock, before it looks at the time. A
 /// prime, since the releases of all its locks are counted together.
 const HURRIED: u32 = if cfg!(model) { 2 } else { 61 };
@@ -127,6 +129,27 @@ impl Forget for Line {
         self.queue.forget();
         self.coming = 0;
     }
+}
+
+/// When a waiter of any lock was last found not to come; 0 if none was.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+static LAST_MISSED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether waiters of this process have lately not come: then there are handlers that run for long, and the next waiter
+/// may not come either, nor the one that would have watched it.
+fn is_alert(now: u32) -> bool {
+    let last = LAST_MISSED.load(Ordering::Relaxed);
+    last != 0 && now.wrapping_sub(last) < ALERT
+}
+
+fn be_alert(now: u32) {
+    LAST_MISSED.store(now.max(1), Ordering::Relaxed);
+}
+
+/// Before each run of a model.
+#[cfg(model)]
+pub(crate) fn reset() {
+    LAST_MISSED.store(0, Ordering::Relaxed);
 }
 
 /// Now, for `Line::fair_at`.
@@ -175,8 +198,14 @@ impl Line {
     fn heir(&self, now: u32) -> Option<&'static Waiter> {
         let is_time = self.fair_at.wrapping_sub(now).wrapping_sub(1) >= UNFAIR;
         let is_late = now.wrapping_sub(self.fair_at) >= LATE;
-        let mut others = self.queue.iter().filter(|waiter| !waiter.absent.get());
-        if is_time { others.next().filter(|first| is_late || first.needs_this_cpu()) } else { None }
+        let first = self.queue.first().filter(|_| is_time)?;
+        let first = if first.absent.get() {
+            be_alert(now);
+            self.queue.iter().find(|waiter| !waiter.absent.get())?
+        } else {
+            first
+        };
+        (is_late || first.needs_this_cpu()).then_some(first)
     }
 
     /// The waiter to which the lock is offered. None in a child of fork that has forgotten the line.
@@ -193,8 +222,8 @@ impl Line {
 
     /// Whether an offer has the next in line called as well.
     fn watches(&mut self, now: u32) -> bool {
-        let now = (now >> WATCH_SHIFT) as u16;
-        core::mem::replace(&mut self.watched, now) != now
+        let time = (now >> WATCH_SHIFT) as u16;
+        core::mem::replace(&mut self.watched, time) != time || is_alert(now)
     }
 
     /// What the word has to show.
@@ -482,11 +511,12 @@ impl RawLock {
         if self.word().load(Ordering::Relaxed) & HOLDER != OFFERED {
             return false;
         }
-        let heir = line.offered();
-        if (heir.is_some() && line.grace(fair_now()) > 0) || !self.take_offered(claim) {
+        let (heir, now) = (line.offered(), fair_now());
+        if (heir.is_some() && line.grace(now) > 0) || !self.take_offered(claim) {
             return false;
         }
         if let Some(heir) = heir {
+            be_alert(now);
             line.miss(heir);
             heir.called.set(false);
             heir.revoke();
@@ -592,8 +622,9 @@ impl RawLock {
                 Some(until) => until,
                 None => return Ok(true),
             };
-            let state = waiter.wait(&self.patience, deadline.min(until));
-            if let Some(acquired) = self.stay_in_line(claim, waiter, state, deadline) {
+            let until = deadline.min(until);
+            let state = waiter.wait(&self.patience, until);
+            if let Some(acquired) = self.stay_in_line(claim, waiter, state, until, deadline) {
                 return Ok(acquired);
             }
         }
@@ -627,13 +658,14 @@ impl RawLock {
         })
     }
 
-    /// For a waiter in line that has stopped waiting in this state: waits on until it has the lock (true) or its
-    /// time has run out (false). `None` if the line has been dissolved.
+    /// For a waiter in line that has stopped waiting in this state, at `waited_until` at the latest: waits on until it has
+    /// the lock (true) or its timeout has expired (false). `None` if the line has been dissolved.
     fn stay_in_line(
         &self,
         claim: u64,
         waiter: &'static Waiter,
         mut state: u32,
+        mut waited_until: Deadline,
         deadline: Deadline,
     ) -> Option<bool> {
         loop {
@@ -644,7 +676,9 @@ impl RawLock {
             }
             // A called one takes the lock if it comes free soon.
             let mut took = state == WOKEN && self.barge(claim, waiter);
-            let is_late = !took && state != OFFERED_TO && deadline.has_passed();
+            // By the kernel's clock, too: a replaced one may stand still.
+            let has_expired = state == WAITING && waited_until == deadline || deadline.has_passed();
+            let is_late = !took && state != OFFERED_TO && has_expired;
             let mut until = Deadline::NEVER;
             let left = self.with_line(|line, wakes| {
                 state = waiter.state();
@@ -671,7 +705,8 @@ impl RawLock {
                 return Some(took);
             }
             if state != GRANTED && state != REFUSED {
-                state = waiter.wait(&self.patience, deadline.min(until));
+                waited_until = deadline.min(until);
+                state = waiter.wait(&self.patience, waited_until);
             }
         }
     }
@@ -726,7 +761,7 @@ impl RawLock {
     /// For a notified waiter, the slot pinned: waits until it has the lock again. Its state was `state` when
     /// it woke. Without a time limit.
     pub(crate) fn acquire_notified(&self, claim: u64, waiter: &'static Waiter, state: u32) {
-        if self.stay_in_line(claim, waiter, state, Deadline::NEVER).is_none() {
+        if self.stay_in_line(claim, waiter, state, Deadline(0), Deadline::NEVER).is_none() {
             self.acquire_again(claim, waiter);
         }
     }

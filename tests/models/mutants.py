@@ -72,7 +72,7 @@ MUTANTS = {
         "raw_lock.rs", "if took || is_late {\n                    line.remove(waiter);", "if state == OFFERED_TO {\n                } else if took || is_late {\n                    line.remove(waiter);",
         "shuttle", "lock", "again_and_again"),
     "lock: an offer is never revoked": (
-        "raw_lock.rs", "(heir.is_some() && line.grace(fair_now()) > 0)", "heir.is_some()",
+        "raw_lock.rs", "(heir.is_some() && line.grace(now) > 0)", "heir.is_some()",
         "shuttle", "lock", "it_is_offered_to_a_waiter"),
     "lock: an offer that is revoked is accepted all the same": (
         "raw_lock.rs", "            heir.revoke();\n", "            let _ = heir.release(GRANTED, &self.patience);\n",
@@ -140,7 +140,7 @@ MUTANTS = {
         "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
         "loom", "handle", "of_two_frees"),
     "handle: a reference is given beside the last free": (
-        "handle/header.rs", "            if refs & DYING != 0 || refs < USER {", "            if refs < USER {",
+        "handle/header.rs", "            if refs & DYING != 0 || refs < USER {", "            if refs & DYING == 0 && refs < USER {",
         "loom", "handle", "a_reference_keeps_it"),
     "handle: who gets no reference still finds the object": (
         "handle/mod.rs", "            object.end_life(tag);\n", "",

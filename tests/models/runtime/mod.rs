@@ -32,4 +32,5 @@ fn reset() {
     crate::handle::arena::reset();
     crate::runtime::reset();
     fork::reset();
+    crate::raw_lock::reset();
 }
