@@ -140,23 +140,25 @@ fn no_thread_finds_a_value_after_a_free() {
 
 #[test]
 fn a_stale_handle_hides_no_value_from_the_next_free() {
-    Model::new("local: a first use of a stale handle hides no value of the next one in the slot").check(|| {
-        let local = local();
-        let [old, new] = [0, 0].map(|count| Arc::new(AtomicU32::new(count)));
-        let stale = {
-            let old = old.clone();
-            spawn(move || u32::from(set(local, &old).is_ok()))
-        };
-        local.free().unwrap();
-        let newer = self::local();
-        set(newer, &new).unwrap();
-        spawn(move || newer.free().unwrap()).join().unwrap();
-        // This thread has not ended: the free has destroyed its value.
-        assert_eq!(new.load(SeqCst), 1);
-        assert_eq!(newer.lookup(), Err(Error::Handle));
-        let set = stale.join().unwrap();
-        assert_eq!(old.load(SeqCst), set);
-    });
+    Model::new("local: a first use of a stale handle hides no value of the next one in the slot").check(
+        || {
+            let local = local();
+            let [old, new] = [0, 0].map(|count| Arc::new(AtomicU32::new(count)));
+            let stale = {
+                let old = old.clone();
+                spawn(move || u32::from(set(local, &old).is_ok()))
+            };
+            local.free().unwrap();
+            let newer = self::local();
+            set(newer, &new).unwrap();
+            spawn(move || newer.free().unwrap()).join().unwrap();
+            // This thread has not ended: the free has destroyed its value.
+            assert_eq!(new.load(SeqCst), 1);
+            assert_eq!(newer.lookup(), Err(Error::Handle));
+            let set = stale.join().unwrap();
+            assert_eq!(old.load(SeqCst), set);
+        },
+    );
 }
 
 #[test]
