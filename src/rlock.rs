@@ -67,9 +67,13 @@ impl Handle<RLock> {
         if rlock.raw.is_held(tag, key) {
             return levels::go_deeper_at_once(self.bits());
         }
+        // Looked at before, so that nothing is called after the lock has been taken.
+        if !levels::may_begin_at_once(self.bits()) {
+            return false;
+        }
         let taken = rlock.raw.acquire_fast(tag, key);
         if taken {
-            levels::begin(self.bits());
+            levels::begin_at_once(self.bits());
         }
         taken
     }

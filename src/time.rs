@@ -106,6 +106,7 @@ impl Deadline {
     }
 
     #[cfg(not(model))]
+    #[inline(always)]
     pub(crate) fn now() -> Deadline {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a timespec to write to; the monotonic clock always exists.

@@ -225,7 +225,7 @@ impl Arena {
     /// As `has_key_fast`, but false is right.
     #[inline(always)]
     pub(super) fn has_key(&self, bits: usize) -> bool {
-        self.has_key_fast(bits) || self.search(bits >> KEY_SHIFT)
+        self.has_key_fast(bits) || (bits != 0 && self.search(bits >> KEY_SHIFT))
     }
 
     #[cold]

@@ -235,6 +235,7 @@ impl Header {
         Ok(())
     }
 
+    #[inline(always)]
     pub(super) fn add_kept(&self, tag: u64) -> Result<()> {
         let full = |refs| kept(refs) == COUNT;
         self.change_refs(
@@ -310,6 +311,7 @@ impl Header {
     }
 
     /// True if the caller has to recycle the slot.
+    #[inline(always)]
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
         let pins = self.pins.load(Ordering::Relaxed);
@@ -327,12 +329,14 @@ impl Header {
 
     /// From no pin to the next generation, so that no thread can pin the slot by this one; false if the pins have
     /// changed.
+    #[inline(always)]
     fn end_pins(&self, pins: u64, generation: u64) -> bool {
         let next = unpinned((generation + 1) & GENERATION);
         self.pins.compare_exchange(pins, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// On to the slot's next generation; true if it was the last.
+    #[inline(always)]
     pub(super) fn next_generation(&self) -> bool {
         let generation = self.generation();
         if generation == GENERATION {

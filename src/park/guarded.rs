@@ -94,52 +94,10 @@ impl<T: Forget> Guarded<T> {
 
     #[cold]
     fn lock_slow(&self, free: u32) {
-        let mut spin = Spin::new();
-        let mut taken = HELD;
-        let mut end_of_hold = None;
-        loop {
-            let word = self.word.load(Ordering::Relaxed);
-            let is_left_behind = word >> STATE_BITS != free >> STATE_BITS;
-            let is_held_too_long = word == free | FORKING && end_of_hold.is_some_and(Deadline::has_passed);
-            if word == free || is_left_behind || is_held_too_long {
-                if self
-                    .word
-                    .compare_exchange(word, free | taken, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-                {
-                    if is_left_behind {
-                        // SAFETY: this thread has just taken the lock.
-                        unsafe { self.forget(word & STATE) };
-                    }
-                    return;
-                }
-            } else if !spin.again() {
-                if word == free | FORKING {
-                    let until = *end_of_hold.get_or_insert_with(|| Deadline::now().after(LONGEST_HOLD));
-                    self.wait_for_fork(word, until);
-                } else {
-                    let sleepers = free | SLEEPERS;
-                    if word == sleepers
-                        || self
-                            .word
-                            .compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed)
-                            .is_ok()
-                    {
-                        super::wait(&self.word, sleepers, Deadline::NEVER);
-                    }
-                }
-                // Others may sleep still: whoever has slept leaves the sign that wakes them.
-                taken = SLEEPERS;
-            }
+        if let Some(left) = lock_word(&self.word, free) {
+            // SAFETY: this thread has just taken the lock.
+            unsafe { self.forget(left) };
         }
-    }
-
-    fn wait_for_fork(&self, held: u32, until: Deadline) {
-        SLEEPING.fetch_add(1, Ordering::Relaxed);
-        // Either `let_go` sees the count, or this thread that the lock is free.
-        fence(Ordering::SeqCst);
-        super::wait(&self.word, held, until);
-        SLEEPING.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// # Safety
@@ -156,27 +114,14 @@ impl<T: Forget> Guarded<T> {
         let free = epoch() << STATE_BITS;
         let state = self.word.swap(free, Ordering::Release) & STATE;
         if state != HELD {
-            self.wake(state);
-        }
-    }
-
-    #[cold]
-    fn wake(&self, state: u32) {
-        if state == SLEEPERS {
-            super::wake_one(&self.word);
-        } else {
-            super::wake_all(&self.word);
+            wake_word(&self.word, state);
         }
     }
 
     /// Takes the lock across a fork. `let_go` releases it in the parent, `renew` in the child.
     pub(crate) fn hold(&self) {
         core::mem::forget(self.lock());
-        let state = self.word.swap((epoch() << STATE_BITS) | FORKING, Ordering::Release) & STATE;
-        if state == SLEEPERS {
-            // They sleep again, and are counted.
-            super::wake_all(&self.word);
-        }
+        hold_word(&self.word);
     }
 
     /// Releases what `hold` took, unless another thread has taken it.
@@ -184,14 +129,7 @@ impl<T: Forget> Guarded<T> {
     /// # Safety
     /// The calling thread has called `hold`.
     pub(crate) unsafe fn let_go(&self) {
-        let free = epoch() << STATE_BITS;
-        let held = free | FORKING;
-        if self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed).is_ok() {
-            fence(Ordering::SeqCst);
-            if SLEEPING.load(Ordering::Relaxed) != 0 {
-                super::wake_all(&self.word);
-            }
-        }
+        release_held_word(&self.word);
     }
 
     /// In a child of fork: the lock is free, and the data is what it was at the fork.
@@ -205,6 +143,80 @@ impl<T: Forget> Guarded<T> {
             unsafe { self.forget(state) };
         }
         self.word.store(epoch() << STATE_BITS, Ordering::Release);
+    }
+}
+
+// What does not depend on the data, once for all of them.
+
+/// Takes a lock that is not free. The state in which a thread of a parent process left it, if one did.
+#[inline(never)]
+fn lock_word(lock: &AtomicU32, free: u32) -> Option<u32> {
+    let mut spin = Spin::new();
+    let mut taken = HELD;
+    let mut end_of_hold = None;
+    loop {
+        let word = lock.load(Ordering::Relaxed);
+        let is_left_behind = word >> STATE_BITS != free >> STATE_BITS;
+        let is_held_too_long = word == free | FORKING && end_of_hold.is_some_and(Deadline::has_passed);
+        if word == free || is_left_behind || is_held_too_long {
+            if lock.compare_exchange(word, free | taken, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                return is_left_behind.then_some(word & STATE);
+            }
+        } else if !spin.again() {
+            if word == free | FORKING {
+                let until = *end_of_hold.get_or_insert_with(|| Deadline::now().after(LONGEST_HOLD));
+                wait_for_fork(lock, word, until);
+            } else {
+                let sleepers = free | SLEEPERS;
+                if word == sleepers
+                    || lock.compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                {
+                    super::wait(lock, sleepers, Deadline::NEVER);
+                }
+            }
+            // Others may sleep still: a thread that has slept leaves the sign that wakes them.
+            taken = SLEEPERS;
+        }
+    }
+}
+
+fn wait_for_fork(lock: &AtomicU32, held: u32, until: Deadline) {
+    SLEEPING.fetch_add(1, Ordering::Relaxed);
+    // Either `let_go` sees the count, or this thread that the lock is free.
+    fence(Ordering::SeqCst);
+    super::wait(lock, held, until);
+    SLEEPING.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// After a release of a lock in this state, which is not `HELD`.
+#[cold]
+#[inline(never)]
+fn wake_word(lock: &AtomicU32, state: u32) {
+    if state == SLEEPERS {
+        super::wake_one(lock);
+    } else {
+        super::wake_all(lock);
+    }
+}
+
+/// From now on, the lock that the calling thread has taken is held for a fork.
+#[inline(never)]
+fn hold_word(lock: &AtomicU32) {
+    let state = lock.swap((epoch() << STATE_BITS) | FORKING, Ordering::Release) & STATE;
+    if state == SLEEPERS {
+        // They sleep again, and are counted.
+        super::wake_all(lock);
+    }
+}
+
+#[inline(never)]
+fn release_held_word(lock: &AtomicU32) {
+    let free = epoch() << STATE_BITS;
+    if lock.compare_exchange(free | FORKING, free, Ordering::Release, Ordering::Relaxed).is_ok() {
+        fence(Ordering::SeqCst);
+        if SLEEPING.load(Ordering::Relaxed) != 0 {
+            super::wake_all(lock);
+        }
     }
 }
 

@@ -201,8 +201,23 @@ pub(crate) fn go_deeper(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result
     Ok(())
 }
 
-/// The caller has taken the lock for the first time.
+/// Whether `begin_at_once` is enough when the caller takes the lock for the first time.
 #[inline(always)]
+pub(crate) fn may_begin_at_once(rlock: usize) -> bool {
+    per_thread::with(|mine| mine.nested.get() == rlock || mine.levels.get() == 0)
+}
+
+/// As `begin`, where `may_begin_at_once`.
+#[inline(always)]
+pub(crate) fn begin_at_once(rlock: usize) {
+    per_thread::with(|mine| {
+        if mine.nested.get() == rlock {
+            mine.deeper.set(0);
+        }
+    });
+}
+
+/// The caller has taken the lock for the first time.
 pub(crate) fn begin(rlock: usize) {
     per_thread::with(|mine| {
         if mine.nested.get() == rlock {

@@ -354,6 +354,7 @@ impl Thread {
 
     /// Changes the state under the registry's guard, where no other change of it can be. True if somebody
     /// watches, who must be woken when the guard is free.
+    #[inline(always)]
     pub(super) fn change_guarded(&self, state: u32) -> bool {
         happens_before(self);
         self.state.store(state, Ordering::Release);

@@ -237,8 +237,13 @@ pub(crate) fn show(thread: &Thread) {
 /// When a thread's life is over, and nobody looks at its slot any more: its names go. Whoever names a thread
 /// has pinned the slot.
 pub(crate) fn forget(thread: &Thread) {
-    drop(Owned(node_of(thread.name.swap(ptr::null_mut(), Ordering::AcqRel))));
-    drop(Table(thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
+    // Most threads have none: no locked operation for those.
+    if !thread.name.load(Ordering::Acquire).is_null() {
+        drop(Owned(node_of(thread.name.swap(ptr::null_mut(), Ordering::AcqRel))));
+    }
+    if !thread.names.load(Ordering::Acquire).is_null() {
+        drop(Table(thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
+    }
 }
 
 fn default<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {

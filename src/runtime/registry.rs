@@ -96,6 +96,7 @@ struct List {
 }
 
 impl List {
+    #[inline(always)]
     fn push_back(&mut self, thread: &'static Thread) {
         // SAFETY: threads in the list are valid, here and below.
         match unsafe { self.first.as_ref() } {
@@ -120,6 +121,7 @@ impl List {
         self.first = thread;
     }
 
+    #[inline(always)]
     fn remove(&mut self, thread: &'static Thread) {
         let (previous, next) = (thread.previous.replace(ptr::null()), thread.next.replace(ptr::null()));
         if ptr::eq(next, thread) {
@@ -175,6 +177,7 @@ impl Registry {
     };
 
     /// The main thread's object, made when it is first needed.
+    #[inline(always)]
     fn main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
             let (main, _) = Thread::create_kept(MAIN | NAMED, None, ptr::null_mut())?.check()?;
@@ -191,6 +194,7 @@ impl Registry {
     }
 
     /// Whether a thread may begin its life: once, and not after the shutdown.
+    #[inline(always)]
     pub(super) fn admit(&mut self, thread: &Thread) -> Result<()> {
         self.main()?;
         if thread.state() != NEW {
@@ -200,6 +204,7 @@ impl Registry {
     }
 
     /// It begins its life.
+    #[inline(always)]
     pub(super) fn enter(&mut self, thread: &'static Thread) {
         thread.set_ident(self.idents.take());
         if !thread.is(NAMED) {
@@ -211,6 +216,7 @@ impl Registry {
     }
 
     /// It is not alive any more.
+    #[inline(always)]
     fn leave(&mut self, thread: &'static Thread) {
         if ptr::eq(self.looked_at, thread) {
             self.looked_at = thread.next.get();
@@ -241,6 +247,7 @@ impl Registry {
     }
 
     /// True if a shutdown waits, and must be woken when the guard is free, to look again.
+    #[inline(always)]
     fn changed(&self) -> bool {
         happens_before(&CHANGES);
         let anybody = self.shutdowns != 0;
@@ -369,6 +376,7 @@ pub(super) fn wake_those_that_wait_for_timers() {
 }
 
 /// For a change of more than one thing that has this guard.
+#[inline(always)]
 pub(super) fn lock() -> Guard<'static, Registry> {
     REGISTRY.lock()
 }

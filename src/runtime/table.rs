@@ -300,6 +300,7 @@ impl Table {
     }
 
     /// The guard, taken by the owner, who then makes a table smaller that has become too large.
+    #[inline(always)]
     fn owners(&self) -> Guard<'_, Rest> {
         let mut rest = self.guarded.lock();
         if rest.is_too_large() {
@@ -522,10 +523,12 @@ impl Rest {
         Search::new(key, self.cells.len() - 1)
     }
 
+    #[inline(always)]
     fn key(&self, at: usize) -> usize {
         self.cells[at].key.load(Ordering::Relaxed)
     }
 
+    #[inline(always)]
     fn find(&self, key: usize) -> Option<&ValueCell> {
         let at = self.search(key).until(|at| self.key(at) == key || is_free(self.key(at)));
         Some(&self.cells[at]).filter(|_| self.key(at) == key)

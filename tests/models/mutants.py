@@ -106,16 +106,16 @@ MUTANTS = {
         "park/guarded.rs", "self.word.swap(free, Ordering::Release)", "self.word.swap(free, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
     "guarded: who has slept forgets the others": (
-        "park/guarded.rs", "                taken = SLEEPERS;\n", "",
+        "park/guarded.rs", "            taken = SLEEPERS;\n", "",
         "shuttle", "barrier", "also_for_three"),
     "guarded: the end of a hold for a fork does not look for sleepers": (
         "park/guarded.rs", "if SLEEPING.load(Ordering::Relaxed) != 0 {", "if false {",
         "loom", "fork", "a_waiter_is_woken"),
     "guarded: a sleeper beside a hold may be missed": (
-        "park/guarded.rs", "            fence(Ordering::SeqCst);\n            if SLEEPING", "            if SLEEPING",
+        "park/guarded.rs", "        fence(Ordering::SeqCst);\n        if SLEEPING", "        if SLEEPING",
         "loom", "fork", "a_waiter_is_woken"),
     "guarded: a hold leaves those asleep who came before": (
-        "park/guarded.rs", "            // They sleep again, and are counted.\n            super::wake_all(&self.word);\n", "",
+        "park/guarded.rs", "        // They sleep again, and are counted.\n        super::wake_all(lock);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
     "condition: a notify is dropped": (
         "condition.rs", "core::iter::from_fn(|| line.pop()).take(count)", "core::iter::from_fn(|| line.pop()).take(count).skip(1)",
