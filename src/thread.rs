@@ -19,10 +19,6 @@ use crate::runtime::life::{
 use crate::runtime::{end, exit, identity, name, pending, registry, stacks, system};
 use crate::time::{Deadline, Timeout};
 
-/// The size of new threads' stacks, 0 being the system's default.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
-
 /// The smallest stack that is accepted, like Python's.
 const MIN_STACK: usize = if system::MIN_STACK > 32 * 1024 { system::MIN_STACK } else { 32 * 1024 };
 
@@ -32,12 +28,12 @@ fn checked_stack_size(bytes: usize) -> Result<usize> {
 
 /// The size of new threads' stacks.
 pub fn stack_size() -> usize {
-    STACK_SIZE.load(Ordering::Relaxed)
+    system::STACK_SIZE.load(Ordering::Relaxed)
 }
 
 /// Sets the size of new threads' stacks.
 pub fn set_stack_size(bytes: usize) -> Result<()> {
-    STACK_SIZE.store(checked_stack_size(bytes)?, Ordering::Relaxed);
+    system::STACK_SIZE.store(checked_stack_size(bytes)?, Ordering::Relaxed);
     Ok(())
 }
 

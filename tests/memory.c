@@ -278,6 +278,11 @@ static void lock_memory(void)
             make(kind);
     for (int i = 0; i < THREADS; i++)
         run_thread(STACK);
+    CHECK_STATUS(threading_set_stack_size(STACK), THREADING_OK);
+    threading_timer *timer = threading_timer_new(0, return_arg, NULL);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
     for (int i = 0; i < 200000; i++)
         CHECK_STATUS(threading_lock_free(make(0)), THREADING_OK);
     void *memory = malloc(MEBI);
@@ -299,7 +304,7 @@ static const struct test_case cases[] = {
     {"one object of each kind takes at most 64 MiB of addresses", first_objects_are_small},
     {"at most a tenth of the memory of a million objects stays after they are freed", memory_returns_to_the_system},
     {"objects and threads can be created after the process limits its addresses", addresses_may_be_limited_later},
-    {"objects and threads can be created where memory is locked and limited to 8 MiB", memory_may_be_locked},
+    {"objects, threads and timers can be created where memory is locked and limited to 8 MiB", memory_may_be_locked},
 };
 
 TEST_MAIN(cases)

@@ -193,7 +193,7 @@ pub extern "C" fn threading_stack_size() -> usize {
     value(|| Ok(thread::stack_size()))
 }
 
-/// Sets the size of the stacks of threads that are started from now on.
+/// Sets the size of the stacks of threads that are started from now on, also of those that run timers' functions.
 ///
 /// A size of a thread's own, by threading_thread_set_stack_size(), goes before it. Where the program has
 /// much static thread-local storage, which lies on each stack, the stacks are larger by that.

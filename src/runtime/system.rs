@@ -29,6 +29,11 @@ unsafe extern "C" {
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
+/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is the
+/// system's default.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
+
 /// The smallest stack that the system accepts.
 pub(crate) const MIN_STACK: usize = libc::PTHREAD_STACK_MIN;
 
@@ -172,11 +177,14 @@ pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
 /// scheduling and the CPUs of the main thread, whatever those of the calling thread are.
 #[cfg(not(model))]
 pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
+    let (size, _) = stack_layout(STACK_SIZE.load(Ordering::Relaxed))?;
     let start = |with_requests: bool| {
         let (mut thread, mut requested) = (0, false);
         // SAFETY: as in `start`.
         let error = with_attributes(|attributes| unsafe {
-            match libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) {
+            let set = libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
+                | libc::pthread_attr_setstacksize(attributes, size);
+            match set {
                 0 => {
                     requested = with_requests && sys::preserving_errno(|| thread_state::request(attributes));
                     detector::seen(|| create(&mut thread, attributes, entry, arg))
