@@ -269,7 +269,10 @@ impl Handle<Condition> {
     #[inline(always)]
     pub(crate) fn notify_nobody(self) -> bool {
         self.slot_at_once().is_some_and(|(condition, tag)| {
-            condition.header.word.load(Ordering::Acquire) == tag && condition.is_held_by_caller()
+            // What is read before the check has been this condition's.
+            let lock = Handle::<Lock>::from_bits(condition.lock.load(Ordering::Acquire));
+            let is_reentrant = condition.is_reentrant.load(Ordering::Acquire);
+            condition.header.word.load(Ordering::Acquire) == tag && is_held_by_caller(lock, is_reentrant)
         })
     }
 
@@ -304,14 +307,6 @@ impl Condition {
         // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with
         // the raw lock.
         unsafe { lock.slot_once_good() }
-    }
-
-    /// Whether the caller may notify, for a condition that has been seen alive.
-    #[inline(always)]
-    fn is_held_by_caller(&self) -> bool {
-        let claim = if self.is_reentrant.load(Ordering::Acquire) { per_thread::key() } else { HELD };
-        let (lock, tag) = self.lock_slot();
-        claim != 0 && lock.raw().is_held(tag, claim)
     }
 
     fn wait(&self, tag: u64, deadline: Deadline) -> Result<bool> {
@@ -380,6 +375,16 @@ impl Condition {
             }
         }
     }
+}
+
+/// Whether the caller may notify a condition over this lock, which has been seen alive.
+#[inline(always)]
+fn is_held_by_caller(lock: Handle<Lock>, is_reentrant: bool) -> bool {
+    let claim = if is_reentrant { per_thread::key() } else { HELD };
+    // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with the raw
+    // lock.
+    let (lock, tag) = unsafe { lock.slot_once_good() };
+    claim != 0 && lock.raw().is_held(tag, claim)
 }
 
 #[cfg(test)]

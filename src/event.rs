@@ -76,11 +76,11 @@ unsafe impl Kind for Event {
     }
 
     fn kill(&self, tag: u64) {
-        if !self.mark.is_current() {
-            // The waiters of a parent process.
-            self.header.end_life_if(tag, |word| Some(word & !(LIVE | WAITERS)));
-            return;
-        }
+        // The waiters of a parent process do not count.
+        self.mark.enter(|| {
+            let forget = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
+            let _ = self.change(tag, forget, Ordering::Relaxed);
+        });
         let mut pinned = 0;
         loop {
             let without = |word| (waiters(word) == pinned).then_some(word & !LIVE);
@@ -216,8 +216,9 @@ impl Handle<Event> {
             return Ok(true);
         }
         let set = self.wait_slow(timeout)?;
-        if set {
-            happens_after(self.slot()?.0);
+        // It may have been freed since, and its block returned.
+        if set && let Ok((event, _)) = self.slot() {
+            happens_after(event);
         }
         Ok(set)
     }

@@ -42,6 +42,8 @@ pub(crate) struct PerThread {
     pub(crate) forks_begun: Cell<u16>,
     /// The timers that it is ending, the last one first: a list of `pending::Ending`. `runtime::pending`.
     pub(crate) endings: Cell<usize>,
+    /// The threads for whose end it waits, the innermost first: a list of `life::Joining`. `runtime::life`.
+    pub(crate) joining: Cell<usize>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) spares: [Cell<usize>; SPARES],
 }

@@ -142,8 +142,9 @@ impl Handle<Semaphore> {
     #[inline]
     pub fn acquire(self, timeout: Timeout) -> Result<bool> {
         let acquired = self.acquire_at_once() || self.acquire_slow(timeout)?;
-        if acquired {
-            happens_after(self.slot()?.0);
+        // It may have been freed since, and its block returned.
+        if acquired && let Ok((semaphore, _)) = self.slot() {
+            happens_after(semaphore);
         }
         Ok(acquired)
     }

@@ -219,6 +219,22 @@ static void set_then_free(void)
     }
 }
 
+/* When the last slot of a block is used up, its memory returns to the system: no waiter reads there any more. */
+static void set_then_free_while_blocks_return(void)
+{
+    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects */
+    for (int i = 0; i < OBJECTS; i++)
+        CHECK_STATUS(threading_event_free(new_event()), THREADING_OK);
+    for (int i = 0; i < ROUNDS; i++) {
+        threading_event *event = new_event();
+        struct call call;
+        call_blocked(&call, wait_event, event);
+        CHECK_STATUS(threading_event_set(event), THREADING_OK);
+        CHECK_STATUS(threading_event_free(event), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+    }
+}
+
 /* The waiter of an event frees it, the setter does not know when: neither may touch what is gone. */
 static void *set_once(void *event)
 {
@@ -406,6 +422,7 @@ static const struct test_case cases[] = {
     {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
     {"freeing an event that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
     {"an event may be freed right after the set that wakes its waiters", set_then_free},
+    {"so it may when its memory returns to the system", set_then_free_while_blocks_return},
     {"a woken waiter may free the event while set has not returned", freed_by_the_woken},
     {"at_fork_reinit makes a set event as new", reinit_clears},
     {"a blocked wait is no cancellation point", no_cancel_point},

@@ -328,6 +328,32 @@ static int exit_in_a_function_beside_a_joiner(void)
     return 1;
 }
 
+static void nothing_to_do(void *arg)
+{
+    (void)arg;
+}
+
+static void end_this_thread_once(void)
+{
+    static bool has_ended;
+    say("handler");
+    if (!has_ended) {
+        has_ended = true;
+        pthread_exit(NULL);
+    }
+}
+
+/* The exit of a timer's function is left by pthread_exit in a handler that runs before the library's. */
+static int exit_in_a_function_that_ends_by_a_handler(void)
+{
+    CHECK_STATUS(threading_atexit(nothing_to_do, NULL), THREADING_OK);
+    CHECK_INT(atexit(end_this_thread_once), 0);
+    threading_timer *timer = start_timer(0.05, exit_there, 0);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(timer), TEST_LIMIT), THREADING_OK);
+    nap(0.1);
+    return 1;
+}
+
 static threading_timer *ending;
 
 static void join_in_destructor(void *arg)
@@ -829,6 +855,8 @@ static const struct scenario scenarios[] = {
     {"join is DEADLOCK in the destructor that a cancel calls; fork and shutdown there do not wait for the timer",
      other_calls_in_a_destructor, 0,
      "no join in the destructor\nchild exits\nworker done\nshut down in the destructor\n", 0},
+    {"a timer whose function exits may be left by pthread_exit in a handler", exit_in_a_function_that_ends_by_a_handler,
+     1, "exit\nhandler\n", 0},
     {"_exit waits for nobody", ends_by__exit, 4, "", 0},
     {"quick_exit waits for nobody", ends_by_quick_exit, 6, "", 0},
     {"handlers registered after the first start run before the joins, earlier ones after", handlers, 0,

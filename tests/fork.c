@@ -865,6 +865,128 @@ static void children_of_children(void)
     objects_free(&objects);
 }
 
+/* ------------------------------------------------------------------------------------- forks in odd places */
+
+static pid_t forked = -1;
+
+static void *nap_a_little(void *arg)
+{
+    nap(0.05);
+    return arg;
+}
+
+/* A callback of the shutdown forks, and the child, which is in the shutdown as well, starts a thread. */
+static void fork_and_start(void *arg)
+{
+    forked = fork();
+    CHECK(forked >= 0);
+    if (forked == 0)
+        CHECK_STATUS(threading_thread_start(threading_thread_new(nap_a_little, arg)), THREADING_OK);
+}
+
+static void check_fork_in_a_shutdown(void *arg)
+{
+    CHECK_STATUS(threading_atexit(fork_and_start, arg), THREADING_OK);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    if (forked == 0)
+        _exit(7);
+    CHECK_INT(exit_status(forked), 7);
+}
+
+static void fork_in_a_shutdown(void)
+{
+    in_child(check_fork_in_a_shutdown, NULL);
+}
+
+static void fork_in_handler(int signal)
+{
+    (void)signal;
+    forked = fork();
+}
+
+static void *interrupt(void *thread)
+{
+    nap(0.05);
+    CHECK_INT(pthread_kill(*(pthread_t *)thread, SIGUSR1), 0);
+    nap(0.2);
+    return NULL;
+}
+
+/* A signal handler forks while its thread waits for the end of another one, which the child does not have. */
+static void fork_in_a_join_of(threading_thread *joined, pthread_t *me)
+{
+    struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
+    pthread_t other;
+    forked = -1;
+    CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
+    CHECK_INT(pthread_create(&other, NULL, interrupt, me), 0);
+    CHECK_STATUS(threading_thread_join(joined), THREADING_OK);
+    if (forked == 0)
+        _exit(7);
+    CHECK_INT(pthread_join(other, NULL), 0);
+    CHECK_INT(exit_status(forked), 7);
+}
+
+static void *wait_a_little(void *arg)
+{
+    nap(0.25);
+    return arg;
+}
+
+static void fork_in_a_join(void)
+{
+    pthread_t me = pthread_self();
+    threading_thread *thread = threading_thread_new(wait_a_little, NULL);
+    threading_timer *timer = threading_timer_new(0.3, return_arg, NULL);
+    CHECK(thread != NULL && timer != NULL);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    fork_in_a_join_of(thread, &me);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    fork_in_a_join_of(threading_timer_thread(timer), &me);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+}
+
+static void *join_thread(void *thread)
+{
+    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+    return NULL;
+}
+
+static threading_thread *start_daemon(threading_target target, void *arg)
+{
+    threading_thread *thread = threading_thread_new(target, arg);
+    CHECK(thread != NULL);
+    CHECK_STATUS(threading_thread_set_daemon(thread, 1), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    return thread;
+}
+
+/* The stack of a thread of the parent's, which was joining another one, serves a new thread in the child. */
+static void check_new_joins(void *joined)
+{
+    threading_thread *threads[3];
+    CHECK_STATUS(threading_thread_free(joined), THREADING_OK);
+    for (int i = 0; i < 3; i++) {
+        threads[i] = start_daemon(nap_a_little, NULL);
+        CHECK_STATUS(threading_thread_join(start_daemon(join_thread, threads[i])), THREADING_OK);
+    }
+}
+
+static void stacks_of_joiners(void)
+{
+    threading_event *event = event_new();
+    threading_thread *joined = start_daemon(wait_for_event, event);
+    threading_thread *joiner = start_daemon(join_thread, joined);
+    nap(0.05);
+    in_child(check_new_joins, joined);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(joiner), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(joiner), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(joined), THREADING_OK);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
 /* The portable backend's table of sleepers is full of threads that the child does not have. */
 static bool sleepers_do_harm(void)
 {
@@ -885,6 +1007,8 @@ AMONG_SLEEPERS(others_end)
 AMONG_SLEEPERS(waiters_are_forgotten)
 AMONG_SLEEPERS(children_of_children)
 AMONG_SLEEPERS(forks_among_busy_threads)
+AMONG_SLEEPERS(fork_in_a_join)
+AMONG_SLEEPERS(stacks_of_joiners)
 
 static const struct test_case cases[] = {
     {"the forking thread is the child's main thread, and alone", forkers_case},
@@ -894,6 +1018,9 @@ static const struct test_case cases[] = {
     {"the parent's waiters are forgotten", waiters_are_forgotten_case},
     {"a child's exit runs the callbacks and waits for its threads", exit_of_the_child},
     {"children of children work as well", children_of_children_case},
+    {"a child that an exit callback forks waits in the shutdown for the threads that it starts", fork_in_a_shutdown},
+    {"a join ends in the child that a signal handler forks meanwhile", fork_in_a_join_case},
+    {"threads on the stacks of the parent's joiners can be joined", stacks_of_joiners_case},
     {"hundreds of forks among busy threads leave working children", forks_among_busy_threads_case},
 };
 

@@ -305,6 +305,22 @@ static void release_then_free(void)
     }
 }
 
+/* When the last slot of a block is used up, its memory returns to the system: no waiter reads there any more. */
+static void release_then_free_while_blocks_return(void)
+{
+    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects */
+    for (int i = 0; i < OBJECTS; i++)
+        CHECK_STATUS(threading_semaphore_free(new_semaphore(0)), THREADING_OK);
+    for (int i = 0; i < ROUNDS; i++) {
+        threading_semaphore *semaphore = new_semaphore(0);
+        struct call call;
+        call_blocked(&call, acquire, semaphore);
+        CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+    }
+}
+
 /* Threads take and give back units by all calls; `inside` counts those that have one. */
 struct pool {
     threading_semaphore *semaphore;
@@ -411,6 +427,7 @@ static const struct test_case cases[] = {
     {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
     {"freeing a semaphore that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
     {"a semaphore may be freed right after the release that wakes its waiters", release_then_free},
+    {"so it may when its memory returns to the system", release_then_free_while_blocks_return},
     {"never more threads than its value have a unit", never_more_than_its_value},
     {"every unit released arrives once, with what was written before", all_units_arrive},
 };

@@ -663,6 +663,7 @@ impl Timers {
         self.replacement = false;
         self.refused_since = Deadline(0);
         self.no_longer_unwatched();
+        UNWATCHED.store(0, Ordering::Relaxed);
         self.wakes_at = Deadline::NEVER;
         self.heap.clear();
     }

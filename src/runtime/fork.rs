@@ -25,7 +25,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{end, excepthook, exit, identity, name, registry, stacks, values};
+use super::{end, excepthook, exit, identity, life, name, registry, stacks, values};
 use crate::defect::{Place, contain, inject};
 use crate::detector;
 use crate::handle::arena::ARENAS;
@@ -197,6 +197,7 @@ fn begin_child() -> u8 {
     contain(exit::begin_child);
     contain(values::begin_child);
     contain(registry::begin_child);
+    contain(life::end_joined);
     contain(stacks::begin_child);
     // The child's main thread may leave by pthread_exit.
     let _ = contain(end::arm);

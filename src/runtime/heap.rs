@@ -92,9 +92,13 @@ impl Heap {
     pub(super) fn remove(&mut self, timer: &Timer) {
         let place = timer.place.load(Ordering::Relaxed);
         timer.place.store(NOWHERE, Ordering::Relaxed);
+        let is_there = |entry: &Entry| core::ptr::eq(entry.timer, timer);
+        // In a child of fork, the place may be one in the parent's heap.
         if place & BESIDE == 0 {
-            self.take_out(place as usize);
-        } else if place != NOWHERE {
+            if self.entries.get(place as usize).is_some_and(is_there) {
+                self.take_out(place as usize);
+            }
+        } else if self.young.get((place - BESIDE) as usize).is_some_and(is_there) {
             let at = (place - BESIDE) as usize;
             self.young.swap_remove(at);
             if let Some(moved) = self.young.get(at) {

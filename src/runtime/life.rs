@@ -255,8 +255,13 @@ impl Thread {
     /// The station.
     #[inline(always)]
     pub(crate) fn state(&self) -> u32 {
-        let state = self.state.load(Ordering::Acquire) & STATION;
-        if identity::is_child() { self.state_in_child(state) } else { state }
+        self.station_of(self.state.load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn station_of(&self, word: u32) -> u32 {
+        let station = word & STATION;
+        if identity::is_child() { self.state_in_child(station) } else { station }
     }
 
     #[cold]
@@ -379,7 +384,7 @@ impl Thread {
         registry::guarded(|| self.flags.fetch_or(WATCHED, Ordering::SeqCst));
         loop {
             let word = self.state.load(Ordering::Acquire);
-            if word & STATION != state {
+            if self.station_of(word) != state {
                 return true;
             }
             let until = if self.is(TIMER) { dispatcher::attend(deadline) } else { deadline };
@@ -540,16 +545,24 @@ impl Thread {
         if self.state() == OVER {
             return Ok(self.is_over());
         }
-        if self.has_system_thread() {
-            return self.join_system_thread(deadline);
-        }
+        Joining::of(self, || {
+            if self.has_system_thread() {
+                self.join_system_thread(deadline)
+            } else {
+                Ok(self.join_other(deadline))
+            }
+        })
+    }
+
+    /// Of main, or a timer.
+    fn join_other(&self, deadline: Deadline) -> bool {
         loop {
             match self.state() {
-                OVER => return Ok(self.is_over()),
+                OVER => return self.is_over(),
                 // Waited for in the state that was looked at: had it been read anew, it could be the last.
                 state => {
                     if !self.wait_while(state, deadline) {
-                        return Ok(false);
+                        return false;
                     }
                 }
             }
@@ -562,12 +575,13 @@ impl Thread {
         let (mut is_first, mut are_several, mut has_expired) = (false, false, false);
         loop {
             let word = self.state.load(Ordering::Acquire);
-            match word & STATION {
+            let station = self.station_of(word);
+            match station {
                 GONE | OVER => {
                     if are_several {
                         self.wake_joiners();
                     }
-                    if word & STATION == GONE {
+                    if station == GONE {
                         self.reclaim_if_gone();
                     }
                     return Ok(self.is_over());
@@ -580,7 +594,6 @@ impl Thread {
             if has_expired || deadline.has_passed() {
                 return Ok(false);
             }
-            let station = word & STATION;
             if matches!(station, JOINABLE | POLLING) {
                 let until = pause.next(deadline);
                 has_expired = !self.sleep_until_gone(word, until) && until == deadline;
@@ -771,6 +784,35 @@ impl Thread {
     /// with it.
     pub(super) fn lives_on(&self) {
         self.state.store(ALIVE, Ordering::Release);
+    }
+}
+
+/// A thread for whose end the calling thread waits. It lies on the stack of the waiting thread.
+struct Joining {
+    thread: &'static Thread,
+    outer: usize,
+}
+
+impl Joining {
+    /// Runs the wait. No unwinding leaves it.
+    fn of<R>(thread: &'static Thread, wait: impl FnOnce() -> R) -> R {
+        let outer = per_thread::with(|mine| mine.joining.get());
+        let joining = Joining { thread, outer };
+        per_thread::with(|mine| mine.joining.set(ptr::from_ref(&joining) as usize));
+        let result = wait();
+        per_thread::with(|mine| mine.joining.set(outer));
+        result
+    }
+}
+
+/// In a child of fork: if a signal handler has forked while the calling thread was waiting for the end of threads, those
+/// that were left behind are over, so that the waits end.
+pub(super) fn end_joined() {
+    let mut at = per_thread::with(|mine| mine.joining.get()) as *const Joining;
+    // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
+    while let Some(joining) = unsafe { at.as_ref() } {
+        joining.thread.settle();
+        at = joining.outer as *const Joining;
     }
 }
 

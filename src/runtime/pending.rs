@@ -25,7 +25,7 @@ use super::heap::NOWHERE;
 use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, TIMER, Thread};
 use super::{dispatcher, identity, registry};
 use crate::detector::happens_after;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::park::fork::epoch;
@@ -180,6 +180,9 @@ pub(crate) fn start_by_thread(thread: &'static Thread) -> Result<()> {
 
 /// The timer of a thread, kept; made anew if only the thread has been kept.
 fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
+    /// Longer than another thread needs for that, in nanoseconds.
+    const GOING: u64 = 1_000_000_000;
+    let begin = Deadline::now();
     let mut spin = Spin::new();
     loop {
         if thread.is(ORPHAN) {
@@ -194,7 +197,10 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
         if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).keep() {
             return Ok(timer);
         }
-        // The timer is just going, by another thread.
+        // The timer is just going, by another thread, which a child of fork may not have.
+        if identity::is_child() && begin.after(GOING).has_passed() {
+            return Err(Error::Handle);
+        }
         spin.pass();
     }
 }

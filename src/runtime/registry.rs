@@ -241,6 +241,10 @@ impl Registry {
 
     /// A timer's thread is over.
     pub(super) fn end_timer(&mut self, thread: &'static Thread) -> News {
+        if thread.next.get().is_null() {
+            // An exit has ended it, and a handler of that exit ends the thread.
+            return News { watched: None, shutdown: false };
+        }
         let watched = thread.change_guarded(OVER);
         self.leave(thread);
         News { watched: watched.then_some(thread), shutdown: self.changed() }
@@ -725,7 +729,7 @@ pub(crate) unsafe fn renew() {
 pub(crate) fn begin_child() {
     let me = per_thread::with(|mine| mine.thread.get());
     let mut registry = REGISTRY.lock();
-    registry.shutdowns = 0;
+    // Not `shutdowns`: the calling thread may be in one, and a count that is too high costs a wake-up for each change.
     registry.idents = Idents::NONE;
     registry.timers.begin_child();
     UNREAPED.store(0, Ordering::Relaxed);

@@ -190,6 +190,9 @@ impl Forget for Stacks {
     fn forget(&mut self) {
         // The stacks that were kept are lost to the child.
         *self = Stacks { chunks: self.chunks, ..Stacks::NONE };
+        KEPT.store(0, Ordering::Relaxed);
+        KEPT_BYTES.store(0, Ordering::Relaxed);
+        WARMEST.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
 
@@ -208,6 +211,7 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     if let Some(stack) = kept {
         stacks.remove(stack);
         stack.taken.set(true);
+        stack.joins.store(ptr::null_mut(), Ordering::Relaxed);
         stack.epoch.set(epoch());
         stack.trimmed.store(false, Ordering::Relaxed);
         count_taken(stack);
@@ -215,6 +219,7 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     }
     let stack = stacks.blank()?;
     stack.taken.set(true);
+    stack.joins.store(ptr::null_mut(), Ordering::Relaxed);
     stack.epoch.set(epoch());
     drop(stacks);
     stack.size.set(size);

@@ -149,7 +149,7 @@ MUTANTS = {
         "event.rs", "        if pinned != 0 {\n            park::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            park::wake_all(self.word().lower());",
         "loom", "handle", "what_threads_wait_for"),
     "handle: and the slot is not kept for it": (
-        "event.rs", "            self.header.pin_more(pinned, now);\n", "",
+        "event.rs", "            self.header.pin_more(tag, pinned, now);\n", "",
         "shuttle", "handle", "what_threads_wait_for"),
     "handle: a thread that begins to wait beside the last free of a semaphore sleeps on": (
         "semaphore.rs", "if waiters(word) > value(word) { CLOSED } else { 0 }", "if waiters(word) > u64::MAX { CLOSED } else { 0 }",
@@ -177,7 +177,7 @@ MUTANTS = {
         "            let word = lock.word().load(Ordering::Relaxed);\n            let holder",
         "loom", "handle", "a_stale_handle"),
     "rlock: what was counted before another thread made it as new is counted on": (
-        "rlock.rs", "        if taken {\n            levels::begin(self.bits());\n        }\n        taken\n", "        taken\n",
+        "rlock.rs", "        if taken {\n            levels::begin_at_once(self.bits());\n        }\n        taken\n", "        taken\n",
         "loom", "rlock", "made_as_new"),
     "timer: a cancelled one stays scheduled": (
         "runtime/pending.rs", "            registry.timers.unschedule(timer);\n", "",
@@ -189,7 +189,7 @@ MUTANTS = {
         "runtime/dispatcher.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: a join waits for the state that it finds, also if that is the last": (
-        "runtime/life.rs", "                OVER => return Ok(self.is_over()),\n", "",
+        "runtime/life.rs", "                OVER => return self.is_over(),\n", "",
         "shuttle", "timer", "it_is_started"),
     "local: what was set beside the local's end is not taken back": (
         "local.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
