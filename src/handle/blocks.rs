@@ -191,26 +191,7 @@ impl Pool {
         self.older.reserve(most)?;
         self.unmapped.reserve(self.unmapped.as_slice().len() + most)?;
         let bytes = count * BLOCK;
-        let mut refused = [0; 8];
-        let mut start = None;
-        for refused in &mut refused {
-            let Some(offered) = memory::map_aligned(self.last_chunk.saturating_sub(bytes), bytes, BLOCK)
-            else {
-                break;
-            };
-            if self.may_use(offered, bytes) {
-                start = Some(offered);
-                break;
-            }
-            // Kept until others have been offered, or the system would offer it again.
-            *refused = offered;
-            self.last_chunk = offered;
-        }
-        for refused in refused.into_iter().filter(|&refused| refused != 0) {
-            // SAFETY: mapped above, and not used.
-            unsafe { memory::unmap(refused, bytes) };
-        }
-        let start = start.ok_or(Error::NoMemory)?;
+        let start = self.map_usable(bytes).ok_or(Error::NoMemory)?;
         self.last_chunk = start;
         self.unused = (start, start + bytes);
         self.mapped = most;
@@ -219,11 +200,32 @@ impl Pool {
         Ok(())
     }
 
-    /// Whether a handle can hold these addresses, and none of them is that of an exhausted block.
-    fn may_use(&self, start: usize, bytes: usize) -> bool {
-        let end = start + bytes;
-        let fits = (end as u64 - 1) >> GENERATION_SHIFT == 0;
-        fits && !self.unmapped.as_slice().iter().any(|unmapped| (start..end).contains(unmapped))
+    /// Maps addresses that a handle can hold, and of which none is that of an exhausted block.
+    fn map_usable(&mut self, bytes: usize) -> Option<usize> {
+        /// In `unmapped`: mapped again, so that the system does not offer it once more.
+        const HELD: usize = 1;
+        let mut usable = None;
+        while let Some(offered) = memory::map_aligned(self.last_chunk.saturating_sub(bytes), bytes, BLOCK) {
+            let end = offered + bytes;
+            let fits = (end as u64 - 1) >> GENERATION_SHIFT == 0;
+            let mut exhausted = self.unmapped.as_mut_slice().iter_mut();
+            match exhausted.find(|unmapped| (offered..end).contains(unmapped)) {
+                None if fits => usable = Some(offered),
+                Some(unmapped) if bytes == BLOCK => {
+                    *unmapped |= HELD;
+                    continue;
+                }
+                // SAFETY: mapped above, and not used.
+                _ => unsafe { memory::unmap(offered, bytes) },
+            }
+            break;
+        }
+        for unmapped in self.unmapped.as_mut_slice().iter_mut().filter(|unmapped| **unmapped & HELD != 0) {
+            *unmapped &= !HELD;
+            // SAFETY: mapped above, and not used.
+            unsafe { memory::unmap(*unmapped, BLOCK) };
+        }
+        usable
     }
 
     /// Before each run of a model: as if no block had been used, neither these nor those that have been returned.

@@ -105,6 +105,14 @@ impl<T: Copy> PageVec<T> {
         Some(last)
     }
 
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        if self.length == 0 {
+            return &mut [];
+        }
+        // SAFETY: so many elements have been written.
+        unsafe { slice::from_raw_parts_mut(self.start, self.length) }
+    }
+
     pub(crate) fn as_slice(&self) -> &[T] {
         if self.length == 0 {
             return &[];
