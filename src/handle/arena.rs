@@ -225,7 +225,9 @@ impl Arena {
     /// As `has_key_fast`, but false is right.
     #[inline(always)]
     pub(super) fn has_key(&self, bits: usize) -> bool {
-        self.has_key_fast(bits) || (bits != 0 && self.search(bits >> KEY_SHIFT))
+        // The first slot of a block is no object: what locks an object before it reads its word must not get there.
+        let is_first = bits & (BLOCK - UNIT) == 0;
+        !is_first && (self.has_key_fast(bits) || self.search(bits >> KEY_SHIFT))
     }
 
     #[cold]
