@@ -236,6 +236,7 @@ impl Pool {
             addresses.push(block.address);
         }
         addresses.sort_unstable();
+        self.newer.reserve(addresses.len()).unwrap();
         for address in addresses {
             self.newer.push(Block { address, generation: 0, slot_generation: 1 });
         }
