@@ -91,9 +91,11 @@ impl<T: Copy> PageVec<T> {
         Ok(())
     }
 
-    /// Appends an element, for which there is room.
+    /// Appends an element, for which there is room; without, it is lost if the system has no memory.
     pub(crate) fn push(&mut self, element: T) {
-        assert!(self.length < self.capacity, "room has been reserved");
+        if self.reserve(self.length + 1).is_err() {
+            return;
+        }
         // SAFETY: inside of the pages.
         unsafe { self.start.add(self.length).write(element) };
         self.length += 1;
