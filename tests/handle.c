@@ -585,11 +585,35 @@ static void a_free_that_does_not_run(void)
     CHECK(longest < 0.2 * test_slowness());
 }
 
+/* Made-up handles to what lies where the memory of objects begins: no function changes anything there. */
+static void begin_of_memory_is_refused(void)
+{
+    enum { MANY = 4000, BLOCK = 65536 };
+    static void *objects[MANY];
+    for (enum kind kind = 0; kind < KINDS; kind++) {
+        if (kind == LIST)
+            continue;
+        for (int i = 0; i < MANY; i++)
+            objects[i] = objects_of[kind].new();
+        for (int i = 0; i < MANY; i += 2)
+            CHECK_STATUS(objects_of[kind].free(objects[i]), THREADING_OK);
+        for (int i = 1; i < MANY; i += 500)
+            for (uintptr_t generation = 0; generation < 64; generation += 21)
+                refused_by_all(kind, (void *)((uintptr_t)objects[i] / BLOCK * BLOCK + generation),
+                               "the begin of memory");
+        for (int i = 0; i < MANY; i += 2)
+            objects[i] = objects_of[kind].new();
+        for (int i = 0; i < MANY; i++)
+            CHECK_STATUS(objects_of[kind].free(objects[i]), THREADING_OK);
+    }
+}
+
 static const struct test_case cases[] = {
     {"NULL is ERR_HANDLE for every function", null_is_refused},
     {"a live handle of another kind is ERR_HANDLE for every function", another_kind_is_refused},
     {"what is no handle at all is ERR_HANDLE for every function", garbage_is_refused},
     {"an address in or beside an object is ERR_HANDLE for every function", beside_a_handle_is_refused},
+    {"an address where the memory of objects begins is ERR_HANDLE for every function", begin_of_memory_is_refused},
     {"each reference is given back once, one too many is ERR_HANDLE", each_reference_is_given_back_once},
     {"a freed handle is refused though newer objects of all kinds came", stale_stays_refused},
     {"a freed handle is refused after hundreds of thousands of newer ones", one_slot_reused_without_end},
