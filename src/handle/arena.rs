@@ -484,6 +484,10 @@ pub(crate) fn reset() {
     for arena in &ARENAS {
         *arena.slots.lock() = Slots::NONE;
         addresses.extend(arena.blocks().map(BlockHeader::address));
+        // The memory of a first table serves the next run.
+        for place in arena.places().iter().filter(|place| place.load(Ordering::Relaxed) != EMPTY) {
+            place.store(EMPTY, Ordering::Relaxed);
+        }
         let Arena { mask, places, table, .. } = Arena::new();
         arena.mask.store(mask.into_inner(), Ordering::Relaxed);
         arena.places.store(places.into_inner(), Ordering::Relaxed);

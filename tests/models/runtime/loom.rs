@@ -4,7 +4,7 @@
 //! demands that an atomic is made before any thread can know of it; which there will be is learned on the way: an
 //! access to an unknown one, when there are other threads, ends the run, and all begins anew with that one known.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::sync::atomic as machine;
 use core::sync::atomic::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -44,15 +44,18 @@ enum Kept {
 struct Announced<T> {
     shadow: modelled::AtomicU8,
     word: T,
+    /// Whether this run has used it. In another run, an object of another kind may have been there.
+    used: Cell<bool>,
 }
 
 impl<T> Announced<T> {
     fn new(word: T) -> Self {
-        Announced { shadow: modelled::AtomicU8::new(0), word }
+        Announced { shadow: modelled::AtomicU8::new(0), word, used: Cell::new(false) }
     }
 
     fn access(&self) -> &T {
         self.shadow.store(0, Ordering::Relaxed);
+        self.used.set(true);
         &self.word
     }
 }
@@ -132,8 +135,11 @@ word!(AtomicU64, U64);
 /// was written is seen, too, by whoever hears that it was not the expected one.
 pub(in crate::model) fn load_half(address: usize) -> u32 {
     let whole = address & !7;
-    if known().contains(&(whole, What::U64)) {
-        let Kept::U64(word) = kept((whole, What::U64)) else { unreachable!() };
+    let is_known = known().contains(&(whole, What::U64));
+    if is_known
+        && let Kept::U64(word) = kept((whole, What::U64))
+        && word.used.get()
+    {
         let word = word.access().load(Ordering::Acquire);
         let upper = (address == whole) == cfg!(target_endian = "big");
         return if upper { (word >> 32) as u32 } else { word as u32 };
