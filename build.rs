@@ -12,15 +12,10 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 fn main() {
-    const FILES: [&str; 2] = ["src/per_thread.c", "src/detector.c"];
+    const FILES: [&str; 2] = ["src/sys/tls.c", "src/sys/annotate.c"];
     println!("cargo:rerun-if-changed=build.rs");
     FILES.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
-    cc::Build::new()
-        .files(FILES)
-        .std("c11")
-        .warnings(true)
-        .extra_warnings(true)
-        .compile("threading_per_thread");
+    cc::Build::new().files(FILES).std("c11").warnings(true).extra_warnings(true).compile("threading_sys");
 
     // tests/header.rs looks for the compilers of this machine.
     println!("cargo:rustc-env=HOST_TRIPLE={}", variable("HOST"));

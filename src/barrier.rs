@@ -20,20 +20,22 @@
 //! the next round. Waiters learn their lot from whoever takes them out of the line, and do not look at the
 //! barrier again: whoever was let go may find it freed.
 
-use crate::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
-use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::park;
-use crate::park::guarded::{Forget, Guarded};
-use crate::park::patience::Patience;
-use crate::park::queue::Queue;
-use crate::park::waiter::{FREED, GRANTED, REFUSED, WAITING, WOKEN, Waiter};
-use crate::runtime::{end, identity, system};
+use crate::runtime::thread_exit;
+use crate::sync::adaptive_spin::Patience;
+use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::wait_queue::Queue;
+use crate::sync::waiter::{FREED, GRANTED, REFUSED, WAITING, WOKEN, Waiter};
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::futex;
+use crate::sys::pthread;
+use crate::thread::ident;
 use crate::time::{Deadline, FOREVER, Timeout};
 
 /// What the last to arrive does before anyone goes on; anything but zero is a failure.
@@ -76,7 +78,7 @@ impl Forget for Round {
         self.waiting.forget();
         self.aside.forget();
         // An action that forks goes on in the child.
-        if self.actor != identity::key() {
+        if self.actor != ident::key() {
             self.actor = 0;
             self.arrived = 0;
         }
@@ -166,7 +168,7 @@ impl Handle<Barrier> {
     /// Waits until all have arrived; if the time runs out before that, the barrier is broken.
     pub fn wait_timeout(self, timeout: Timeout) -> Result<usize> {
         let (barrier, tag) = self.check()?;
-        let waiter = end::waiter()?;
+        let waiter = thread_exit::waiter()?;
         let _pin = self.pin()?;
         loop {
             match barrier.arrive(tag, waiter)? {
@@ -238,7 +240,7 @@ impl Barrier {
         let asleep = core::mem::take(&mut round.asleep);
         drop(round);
         if asleep {
-            park::wake_all(&self.endings);
+            futex::wake_all(&self.endings);
         }
         result
     }
@@ -254,7 +256,7 @@ impl Barrier {
             if !self.header.is(tag) {
                 return Err(Error::Handle);
             }
-            if round.actor == identity::key() {
+            if round.actor == ident::key() {
                 return Err(Error::BarrierInAction);
             }
             let endings = self.endings.load(Ordering::Relaxed);
@@ -279,7 +281,7 @@ impl Barrier {
             if self.action.load(Ordering::Acquire).is_null() {
                 round.end(self, GRANTED);
             } else {
-                round.actor = identity::key();
+                round.actor = ident::key();
                 round.disturbed = false;
             }
             Ok(Arrival::Acts(place, endings))
@@ -297,7 +299,7 @@ impl Barrier {
         let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
         // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier
         // lives.
-        let failed = system::callback(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
+        let failed = pthread::callback(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
         happens_before(self.gate(endings));
         self.with(|round| {
             round.actor = 0;

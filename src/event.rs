@@ -35,15 +35,16 @@
 //! would have to pass, each with a thread that sleeps and wakes, while one waiter is on its way, for it to
 //! miss its own.
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU64, Ordering};
 
-use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
-use crate::park::fork::Mark;
-use crate::park::patience::{Patience, look_until};
-use crate::park::{self, Half};
+use crate::sync::adaptive_spin::{Patience, look_until};
+use crate::sync::fork_epoch::Mark;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::futex;
+use crate::sys::futex::Half;
 use crate::time::Timeout;
 
 const SET: u64 = 1 << 7;
@@ -97,7 +98,7 @@ unsafe impl Kind for Event {
             }
         }
         if pinned != 0 {
-            park::wake_all(self.word().lower());
+            futex::wake_all(self.word().lower());
         }
     }
 
@@ -191,7 +192,7 @@ impl Handle<Event> {
             match event.word().compare_exchange_weak(word, set, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     if waiters && word & WAITERS != WAITER | LOOKING {
-                        park::wake_all(event.word().lower());
+                        futex::wake_all(event.word().lower());
                     }
                     return Ok(());
                 }
@@ -250,7 +251,7 @@ impl Handle<Event> {
             }
         }
         loop {
-            let in_time = park::wait(event.word().lower(), (tag | round) as u32, deadline);
+            let in_time = futex::wait(event.word().lower(), (tag | round) as u32, deadline);
             if event.has_passed(tag, round) {
                 return event.end_of_wait(tag, round);
             }

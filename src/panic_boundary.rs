@@ -63,7 +63,7 @@ pub(crate) use fault::inject;
 /// The faults of tests/panics.rs: compiled with `--cfg fault` only.
 #[cfg(fault)]
 pub mod fault {
-    pub use super::Place;
+    pub use crate::panic_boundary::Place;
     use core::cell::Cell;
     use core::sync::atomic::{AtomicU32, Ordering};
 

@@ -31,15 +31,16 @@
 //!
 //! There is no queue and no lock here: release may be called from a signal handler.
 
-use crate::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
-use crate::park::fork::Mark;
-use crate::park::patience::{Patience, look_until};
-use crate::park::{self, Half};
+use crate::sync::adaptive_spin::{Patience, look_until};
+use crate::sync::fork_epoch::Mark;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::futex;
+use crate::sys::futex::Half;
 use crate::time::Timeout;
 
 /// The highest value of a semaphore.
@@ -84,7 +85,7 @@ unsafe impl Kind for Semaphore {
         let closed = |word| if waiters(word) > value(word) { CLOSED } else { 0 };
         let ended = self.header.end_life_if(tag, |word| Some(word & !LIVE | closed(word)));
         if ended.is_some_and(|word| closed(word) != 0) {
-            park::wake_all(self.word().upper());
+            futex::wake_all(self.word().upper());
         }
     }
 }
@@ -174,7 +175,7 @@ impl Handle<Semaphore> {
             }
         }
         loop {
-            let in_time = park::wait(semaphore.word().upper(), 0, deadline);
+            let in_time = futex::wait(semaphore.word().upper(), 0, deadline);
             let word = semaphore.word().load(Ordering::Relaxed);
             if word & GENERATION != tag & GENERATION {
                 return Err(Error::Internal);
@@ -237,7 +238,7 @@ impl Handle<Semaphore> {
             }
         }
         if asleep(word) > 0 {
-            park::wake(semaphore.word().upper(), asleep(word).min(count as u64) as u32);
+            futex::wake(semaphore.word().upper(), asleep(word).min(count as u64) as u32);
         }
         Ok(())
     }

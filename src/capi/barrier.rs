@@ -24,9 +24,9 @@
 //!         return barrier;
 //!     }
 
-use super::status::threading_status;
-use super::types::{threading_action, threading_barrier};
-use super::{handle, object, status, value};
+use crate::capi::status::threading_status;
+use crate::capi::types::{threading_action, threading_barrier};
+use crate::capi::{handle, object, status, value};
 use crate::handle::Handle;
 use core::ffi::c_void;
 

@@ -24,14 +24,14 @@
 //!         return threading_condition_release(condition) == THREADING_OK && taken;
 //!     }
 
-use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
-use super::types::{threading_condition, threading_lock, threading_predicate, threading_rlock};
-use super::{handle, object, outcome, shortcut, status, value};
+use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use crate::capi::types::{threading_condition, threading_lock, threading_predicate, threading_rlock};
+use crate::capi::{handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use core::ffi::c_void;
 
-use crate::condition::Condition;
 use crate::error::{Error, Result};
+use crate::lock::condition::Condition;
 use crate::time::Timeout;
 
 /// Makes a condition over a re-entrant lock of its own.

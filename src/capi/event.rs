@@ -16,9 +16,9 @@
 //!         return NULL;
 //!     }
 
-use super::status::{THREADING_OK, THREADING_TIMED_OUT, threading_status};
-use super::types::threading_event;
-use super::{handle, object, outcome, shortcut, status, value};
+use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, threading_status};
+use crate::capi::types::threading_event;
+use crate::capi::{handle, object, outcome, shortcut, status, value};
 use crate::event::Event;
 use crate::handle::Handle;
 use crate::time::Timeout;

@@ -30,11 +30,11 @@
 
 use core::ffi::{c_char, c_void};
 
-use super::status::{THREADING_NO_VALUE, threading_status};
-use super::threading::text;
-use super::types::{threading_destructor, threading_local, threading_local_init};
-use super::{handle, object, outcome, shortcut, status, value};
 use crate::Local;
+use crate::capi::status::{THREADING_NO_VALUE, threading_status};
+use crate::capi::threading::text;
+use crate::capi::types::{threading_destructor, threading_local, threading_local_init};
+use crate::capi::{handle, object, outcome, shortcut, status, value};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 

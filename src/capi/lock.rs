@@ -14,9 +14,9 @@
 //!         return threading_lock_release(lock) == THREADING_OK;
 //!     }
 
-use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
-use super::types::threading_lock;
-use super::{choose, handle, object, outcome, shortcut, status, value};
+use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use crate::capi::types::threading_lock;
+use crate::capi::{choose, handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::time::Timeout;
 

@@ -6,11 +6,12 @@
 
 #![expect(non_camel_case_types, reason = "the names of C")]
 
-use crate::defect::{self, Place};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::per_thread;
+use crate::panic_boundary;
+use crate::panic_boundary::Place;
 use crate::runtime;
+use crate::sys::tls;
 
 pub mod barrier;
 pub mod condition;
@@ -33,7 +34,7 @@ use types::Opaque;
 #[inline(always)]
 fn object<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
     #[cfg(fault)]
-    if defect::fault::is_armed() {
+    if panic_boundary::fault::is_armed() {
         return Handle::NULL;
     }
     Handle::from_bits(handle.addr())
@@ -49,15 +50,15 @@ fn pointer<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
 #[inline(always)]
 fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
     let guarded = || {
-        defect::inject(Place::Call);
+        panic_boundary::inject(Place::Call);
         call()
     };
-    runtime::call(|| defect::contain(guarded).unwrap_or(Err(Error::Internal)))
+    runtime::call(|| panic_boundary::contain(guarded).unwrap_or(Err(Error::Internal)))
 }
 
 #[cold]
 fn failed(error: Error) -> threading_status {
-    per_thread::with(|mine| mine.error.set(error.number()));
+    tls::with(|mine| mine.error.set(error.number()));
     error.status()
 }
 

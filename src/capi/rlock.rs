@@ -17,9 +17,9 @@
 //!         return status != THREADING_OK ? status : released;
 //!     }
 
-use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
-use super::types::threading_rlock;
-use super::{handle, object, outcome, shortcut, status, value};
+use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use crate::capi::types::threading_rlock;
+use crate::capi::{handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::time::Timeout;
 

@@ -17,9 +17,9 @@
 //!         return threading_semaphore_release(connections) == THREADING_OK;
 //!     }
 
-use super::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
-use super::types::threading_semaphore;
-use super::{handle, object, outcome, shortcut, status, value};
+use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
+use crate::capi::types::threading_semaphore;
+use crate::capi::{handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::semaphore::Semaphore;
 use crate::time::Timeout;

@@ -34,7 +34,7 @@
 use core::ffi::{CStr, c_char};
 
 use crate::error::Error;
-use crate::per_thread;
+use crate::sys::tls;
 
 /// What a function answers.
 pub type threading_status = i32;
@@ -145,7 +145,7 @@ pub extern "C" fn threading_status_message(status: i32) -> *const c_char {
 }
 
 fn last_error() -> Option<Error> {
-    Error::from_number(per_thread::with(|mine| mine.error.get()))
+    Error::from_number(tls::with(|mine| mine.error.get()))
 }
 
 /// Tells the status of the calling thread's latest call that ended in an error.
@@ -177,13 +177,13 @@ pub extern "C" fn threading_last_error_message() -> *const c_char {
 /// Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_clear_last_error() {
-    per_thread::with(|mine| mine.error.set(0));
+    tls::with(|mine| mine.error.set(0));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::failed;
     use super::*;
+    use crate::capi::failed;
 
     #[test]
     fn the_last_error_stays_until_the_next_or_until_it_is_cleared() {

@@ -28,10 +28,10 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use super::status::{THREADING_TIMED_OUT, threading_status};
-use super::threading::text;
-use super::types::{threading_destructor, threading_run, threading_target, threading_thread};
-use super::{guard, handle, object, outcome, status, value};
+use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
+use crate::capi::threading::text;
+use crate::capi::types::{threading_destructor, threading_run, threading_target, threading_thread};
+use crate::capi::{guard, handle, object, outcome, status, value};
 use crate::handle::Handle;
 use crate::time::Timeout;
 use crate::{Run, Thread};

@@ -64,11 +64,12 @@
 
 use core::ffi::{CStr, c_char, c_void};
 
-use super::status::{THREADING_TIMED_OUT, threading_status};
-use super::types::{threading_callback, threading_excepthook, threading_thread, threading_thread_list};
-use super::{failed, guard, handle, object, outcome, status, value};
+use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
+use crate::capi::types::{threading_callback, threading_excepthook, threading_thread, threading_thread_list};
+use crate::capi::{failed, guard, handle, object, outcome, status, value};
 use crate::error::{Error, Result};
-use crate::runtime::{excepthook, exit, identity, registry};
+use crate::runtime::process_exit;
+use crate::thread::{excepthook, ident, registry};
 use crate::time::Timeout;
 use crate::{ExceptHook, thread};
 
@@ -170,7 +171,7 @@ pub extern "C" fn threading_thread_list_free(list: *mut threading_thread_list) -
 /// Blocks: never. Thread safety: any thread. Python: `threading.get_ident()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_get_ident() -> u64 {
-    value(|| Ok(identity::ident()))
+    value(|| Ok(ident::ident()))
 }
 
 /// Tells the kernel's number of the system thread that calls.
@@ -180,7 +181,7 @@ pub extern "C" fn threading_get_ident() -> u64 {
 /// Blocks: never. Thread safety: any thread. Python: `threading.get_native_id()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_get_native_id() -> u64 {
-    value(|| Ok(identity::native_id()))
+    value(|| Ok(ident::native_id()))
 }
 
 /// Tells the size of the stacks of threads that are started from now on. Reading it does not reset it.
@@ -240,7 +241,7 @@ pub unsafe extern "C" fn threading_atexit(
     callback: threading_callback,
     arg: *mut c_void,
 ) -> threading_status {
-    status(|| exit::at_exit(callback.ok_or(Error::NoCallback)?, arg))
+    status(|| process_exit::at_exit(callback.ok_or(Error::NoCallback)?, arg))
 }
 
 /// Does now what exit() does first: calls the callbacks, counts main as ended, and joins all non-daemon
@@ -256,7 +257,7 @@ pub unsafe extern "C" fn threading_atexit(
 /// thread. Python: `threading._shutdown()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_shutdown() -> threading_status {
-    status(|| exit::shutdown(Timeout::FOREVER).map(drop))
+    status(|| process_exit::shutdown(Timeout::FOREVER).map(drop))
 }
 
 /// Does as threading_shutdown(), and waits for the threads no longer than the given time.
@@ -273,7 +274,7 @@ pub extern "C-unwind" fn threading_shutdown() -> threading_status {
 /// Thread safety: any thread. Python: none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_shutdown_timeout(seconds: f64) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || exit::shutdown(Timeout::new(seconds)?))
+    outcome(THREADING_TIMED_OUT, || process_exit::shutdown(Timeout::new(seconds)?))
 }
 
 /// Sets who is told of failures that threads could not handle.

@@ -43,10 +43,10 @@
 
 use core::ffi::c_void;
 
-use super::status::{THREADING_TOO_LATE, threading_status};
-use super::types::{threading_target, threading_thread, threading_timer};
-use super::{handle, object, outcome, status, value};
 use crate::Timer;
+use crate::capi::status::{THREADING_TOO_LATE, threading_status};
+use crate::capi::types::{threading_target, threading_thread, threading_timer};
+use crate::capi::{handle, object, outcome, status, value};
 use crate::handle::Handle;
 
 /// Makes a timer that will call function(arg) so many seconds after its start.

@@ -1,6 +1,6 @@
 //! Where the slots of one kind come from, and whether a number is a handle to one of them.
 //!
-//! A kind has [`blocks`](super::blocks) of 64 KiB, cut into slots. The first slot of a block is never an object: it
+//! A kind has [`blocks`](crate::handle::blocks) of 64 KiB, cut into slots. The first slot of a block is never an object: it
 //! holds the block's header.
 //!
 //! # The table
@@ -33,18 +33,18 @@
 //! A block without an object is returned to the pool if its slots' generations are used up, or if [`KEPT_EMPTY`] others
 //! without an object and a sixteenth of the most blocks that were ever in use are kept already.
 
-// Not the ones of `crate::atomic`: the table is no part of any object's protocol, and each call reads it.
+// Not the ones of `crate::sys::atomic`: the table is no part of any object's protocol, and each call reads it.
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use core::cell::Cell;
 use core::{ptr, slice};
 
-use super::blocks::{BLOCK, Block, GENERATION_BITS, GENERATION_SHIFT, POOL};
-use super::header::Header;
-use crate::atomic::Ordering;
-use crate::detector;
 use crate::error::{Error, Result};
-use crate::park::guarded::{Forget, Guarded};
+use crate::handle::blocks::{BLOCK, Block, GENERATION_BITS, GENERATION_SHIFT, POOL};
+use crate::handle::header::Header;
+use crate::sync::mutex::{Forget, Guarded};
+use crate::sys::annotate;
+use crate::sys::atomic::Ordering;
 use crate::sys::memory;
 
 /// How many kinds there are.
@@ -382,7 +382,7 @@ impl Arena {
             POOL.lock().first_tables(bytes * KINDS)? + number * bytes
         } else {
             let table = memory::map(0, bytes).ok_or(Error::NoMemory)?;
-            detector::leave_alone(table as *const u8, bytes);
+            annotate::leave_alone(table as *const u8, bytes);
             table
         };
         let table = table as *mut AtomicUsize;
@@ -396,7 +396,7 @@ impl Arena {
             .for_each(|key| insert(places, key));
         self.table
             .store(table.cast::<u8>().wrapping_add(length.trailing_zeros() as usize), Ordering::Release);
-        if !detector::watches() {
+        if !annotate::watches() {
             self.places.store(table, Ordering::Release);
             self.mask.store(length - 1, Ordering::Release);
         }

@@ -17,10 +17,11 @@
 //! ([`QUARANTINE`]). A thread that has found a slot by a stale handle and is preempted before it uses the slot compares
 //! the slot's generation next; that repeats only after 63 uses of every block in the quarantine.
 
-use crate::detector;
 use crate::error::{Error, Result};
-use crate::park::guarded::{Forget, Guarded};
-use crate::sys::memory::{self, PageVec};
+use crate::sync::mutex::{Forget, Guarded};
+use crate::sys::annotate;
+use crate::sys::memory;
+use crate::sys::memory::PageVec;
 
 /// The size of a block, and what its address is a multiple of.
 pub(super) const BLOCK: usize = 64 * 1024;
@@ -100,7 +101,7 @@ impl Pool {
     pub(super) fn first_tables(&mut self, bytes: usize) -> Result<usize> {
         if self.first_tables == 0 {
             self.first_tables = memory::map(0, bytes).ok_or(Error::NoMemory)?;
-            detector::leave_alone(self.first_tables as *const u8, bytes);
+            annotate::leave_alone(self.first_tables as *const u8, bytes);
         }
         Ok(self.first_tables)
     }
@@ -135,7 +136,7 @@ impl Pool {
     pub(super) fn put(&mut self, block: Block, next_slot_generation: u64) {
         self.clear(block.address);
         let mut next = Block { slot_generation: next_slot_generation, ..block };
-        if next_slot_generation > super::header::GENERATION {
+        if next_slot_generation > crate::handle::header::GENERATION {
             next.slot_generation = 1;
             next.generation += 1;
             if next.generation >> GENERATION_BITS != 0 {
@@ -160,8 +161,8 @@ impl Pool {
         if self.locked {
             for word in (address..address + BLOCK).step_by(8) {
                 // SAFETY: as above, and aligned.
-                unsafe { &*(word as *const crate::atomic::AtomicU64) }
-                    .store(0, crate::atomic::Ordering::Relaxed);
+                unsafe { &*(word as *const crate::sys::atomic::AtomicU64) }
+                    .store(0, crate::sys::atomic::Ordering::Relaxed);
             }
         }
     }
@@ -195,8 +196,8 @@ impl Pool {
         self.last_chunk = start;
         self.unused = (start, start + bytes);
         self.mapped = most;
-        detector::leave_alone(start as *const u8, bytes);
-        detector::holds_pointers(start, bytes);
+        annotate::leave_alone(start as *const u8, bytes);
+        annotate::holds_pointers(start, bytes);
         Ok(())
     }
 
@@ -245,8 +246,8 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::GENERATION;
     use super::*;
+    use crate::handle::header::GENERATION;
 
     /// Takes a block and returns it, as if all generations of its slots had been used.
     fn use_up(pool: &mut Pool) -> Block {

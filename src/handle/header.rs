@@ -52,11 +52,11 @@
 //!
 //! Written under the arena's lock, and read while the slot is in use.
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU64, Ordering};
 
-use super::blocks::GENERATION_BITS;
 use crate::error::{Error, Result};
-use crate::park::fork::epoch;
+use crate::handle::blocks::GENERATION_BITS;
+use crate::sync::fork_epoch::epoch;
 
 /// The bits of the generation, in the word, in `refs` and in a handle.
 pub(crate) const GENERATION: u64 = 63;

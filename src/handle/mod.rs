@@ -25,15 +25,15 @@
 pub(crate) mod arena;
 pub(crate) mod blocks;
 pub(crate) mod header;
-pub(crate) mod spare;
+pub(crate) mod slot_cache;
 
-use crate::atomic::{Ordering, fence};
+use crate::sys::atomic::{Ordering, fence};
 use core::marker::PhantomData;
 
-use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
-use crate::park::fork::epoch;
-use crate::runtime::identity;
+use crate::sync::fork_epoch::epoch;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::thread::ident;
 use arena::Arena;
 use blocks::GENERATION_SHIFT;
 use header::{GENERATION, Header, KEPT, LIVE, TAG, USER};
@@ -222,7 +222,7 @@ impl<T: Kind> Handle<T> {
 
     #[inline(always)]
     fn create_with(initial: u64, refs: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        let spare = if T::INDEX < spare::SPARES { spare::take(T::INDEX) } else { None };
+        let spare = if T::INDEX < slot_cache::SPARES { slot_cache::take(T::INDEX) } else { None };
         let address = match spare {
             Some(address) => address,
             None => Self::arena().allocate(size_of::<T>())?,
@@ -292,7 +292,7 @@ impl<T: Kind> Handle<T> {
     /// Gives one of the callers' references back. The last one ends the object's life, unless the library
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
-        if T::INDEX < SELF_KEEPERS && identity::is_child() {
+        if T::INDEX < SELF_KEEPERS && ident::is_child() {
             Self::settle(self);
         }
         let (object, tag) = self.slot()?;
@@ -360,7 +360,7 @@ impl<T: Kind> Handle<T> {
         object.clear();
         let used_up = object.header().next_generation();
         let address = core::ptr::from_ref(object) as usize;
-        if T::INDEX < spare::SPARES && !used_up && spare::put(T::INDEX, address) {
+        if T::INDEX < slot_cache::SPARES && !used_up && slot_cache::put(T::INDEX, address) {
             return;
         }
         Self::arena().free(address, used_up);
@@ -368,7 +368,7 @@ impl<T: Kind> Handle<T> {
 
     /// The calling thread ends, and gives back the slot that it keeps.
     pub(crate) fn give_back_spare() {
-        if let Some(slot) = spare::close(T::INDEX) {
+        if let Some(slot) = slot_cache::close(T::INDEX) {
             Self::arena().free(slot, false);
         }
     }

@@ -12,17 +12,17 @@
 //! All of it is the thread's own. What other threads keep in a fork is lost to the child, a slot or two for
 //! each of them.
 
-use crate::per_thread;
+use crate::sys::tls;
 
 /// The kinds with an `INDEX` below this have a spare slot in each thread.
-pub(super) const SPARES: usize = per_thread::SPARES;
+pub(crate) const SPARES: usize = tls::SPARES;
 
 const CLOSED: usize = 0;
 const EMPTY: usize = 1;
 
 /// The calling thread may keep slots from now on: its end will be announced.
 pub(crate) fn open() {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         for spare in &mine.spares {
             if spare.get() == CLOSED {
                 spare.set(EMPTY);
@@ -33,8 +33,8 @@ pub(crate) fn open() {
 
 /// The slot that the calling thread keeps, if it does.
 #[inline(always)]
-pub(super) fn take(kind: usize) -> Option<usize> {
-    per_thread::with(|mine| {
+pub(crate) fn take(kind: usize) -> Option<usize> {
+    tls::with(|mine| {
         let slot = mine.spares[kind].get();
         (slot > EMPTY).then(|| {
             mine.spares[kind].set(EMPTY);
@@ -45,8 +45,8 @@ pub(super) fn take(kind: usize) -> Option<usize> {
 
 /// Keeps a slot; false if that cannot be.
 #[inline(always)]
-pub(super) fn put(kind: usize, slot: usize) -> bool {
-    per_thread::with(|mine| {
+pub(crate) fn put(kind: usize, slot: usize) -> bool {
+    tls::with(|mine| {
         let has_room = mine.spares[kind].get() == EMPTY;
         if has_room {
             mine.spares[kind].set(slot);
@@ -56,9 +56,9 @@ pub(super) fn put(kind: usize, slot: usize) -> bool {
 }
 
 /// As `take`, and no slot is kept any more.
-pub(super) fn close(kind: usize) -> Option<usize> {
+pub(crate) fn close(kind: usize) -> Option<usize> {
     let slot = take(kind);
-    per_thread::with(|mine| mine.spares[kind].set(CLOSED));
+    tls::with(|mine| mine.spares[kind].set(CLOSED));
     slot
 }
 

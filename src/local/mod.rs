@@ -1,7 +1,7 @@
 //! Local: Python's `threading.local`. Data of which each thread has its own: one value, and any number of
 //! named attributes.
 //!
-//! The values lie in the threads' tables: see `runtime::values`. The local itself is what its makers gave,
+//! The values lie in the threads' tables: see `local::tables`. The local itself is what its makers gave,
 //! and does not change.
 //!
 //! # State
@@ -17,18 +17,22 @@
 //! child of fork.
 
 pub(crate) mod attributes;
+pub(crate) mod table;
+pub(crate) mod tables;
 
-use crate::atomic::{AtomicPtr, Ordering, fence};
+use crate::sys::atomic::{AtomicPtr, Ordering, fence};
 use core::ffi::{CStr, c_void};
 use core::ptr;
 
-use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Kind};
-use crate::runtime::life::Destructor;
-use crate::runtime::values::{self, Left, Shared, Table};
-use crate::runtime::{exit, identity, registry, system};
+use crate::local::tables::{Left, Shared, Table};
+use crate::runtime::process_exit;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::pthread;
+use crate::thread::object::Destructor;
+use crate::thread::{ident, registry};
 
 /// Makes the value of the thread that calls it.
 pub type Init = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
@@ -74,7 +78,7 @@ unsafe impl Kind for Local {
         let generation = self.header.generation();
         // Another thread that was told that the handle is bad may have closed the local.
         let left = self.close(generation).unwrap_or(Left::Any);
-        values::destroy_local(self.key(), left);
+        tables::destroy_local(self.key(), left);
     }
 }
 
@@ -92,7 +96,7 @@ impl Local {
         if self.header.word.load(Ordering::Acquire) != gone | CLOSING {
             return None;
         }
-        values::close_local(
+        tables::close_local(
             self.key(),
             &self.shared,
             || self.header.word.load(Ordering::Relaxed) == gone | CLOSING,
@@ -137,18 +141,18 @@ impl Handle<Local> {
     fn met(self) -> Result<&'static Table> {
         let (init, arg, shared) =
             self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), &local.shared))?;
-        let known = values::get(self.bits()).is_some();
-        let table = values::mine()?;
+        let known = tables::get(self.bits()).is_some();
+        let table = tables::mine()?;
         if known || !self.meet(table, shared)? {
             return Ok(table);
         }
-        if registry::is_main(identity::ident()) {
+        if registry::is_main(ident::ident()) {
             // Main's values are destroyed when the process leaves.
-            exit::need().inspect_err(|_| table.part(self.bits()))?;
+            process_exit::need().inspect_err(|_| table.part(self.bits()))?;
         }
         if let Some(init) = init {
             // SAFETY: whoever made the local promised that init takes this argument.
-            let value = system::callback(|| unsafe { init(arg) });
+            let value = pthread::callback(|| unsafe { init(arg) });
             self.put(table, value)?;
         }
         Ok(table)
@@ -189,7 +193,7 @@ impl Handle<Local> {
 
     /// Whoever has freed the local while something was set may have come too early to destroy it: then it is
     /// taken back, and stays the caller's. Otherwise it has been destroyed, as it should.
-    fn unless_freed(self, take_back: impl FnOnce() -> Option<values::Owed>) -> Result<()> {
+    fn unless_freed(self, take_back: impl FnOnce() -> Option<tables::Owed>) -> Result<()> {
         match self.check() {
             Ok(_) => Ok(()),
             Err(error) => take_back().map_or(Ok(()), |owed| {
@@ -208,13 +212,13 @@ impl Handle<Local> {
     /// The calling thread's value, if it takes one look to find it. `None` leaves everything open.
     #[inline(always)]
     pub(crate) fn get_at_once(self) -> Option<*mut c_void> {
-        values::get_at_once(self.bits())
+        tables::get_at_once(self.bits())
     }
 
     /// The calling thread's value; NULL if it has none.
     #[inline]
     pub fn get(self) -> Result<*mut c_void> {
-        match values::get(self.bits()) {
+        match tables::get(self.bits()) {
             Some(value) => Ok(value),
             None => self.lookup().map(|value| value.unwrap_or(ptr::null_mut())),
         }
@@ -232,7 +236,7 @@ impl Handle<Local> {
     /// Deletes and destroys the calling thread's value. False if it has none.
     pub fn del(self) -> Result<bool> {
         let table = self.met()?;
-        Ok(self.found(table.take(self.bits()))?.map(values::Owed::pay).is_some())
+        Ok(self.found(table.take(self.bits()))?.map(tables::Owed::pay).is_some())
     }
 
     /// Sets an attribute of the calling thread's.
@@ -255,6 +259,6 @@ impl Handle<Local> {
     /// Deletes and destroys an attribute. False if there is none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
         let table = self.met()?;
-        Ok(self.found(table.take_attribute(self.bits(), name))?.map(values::Owed::pay).is_some())
+        Ok(self.found(table.take_attribute(self.bits(), name))?.map(tables::Owed::pay).is_some())
     }
 }

@@ -31,18 +31,18 @@
 //! a size between two and four times what is needed; so does the owner when less than an eighth is. Each change of the
 //! size comes after a number of calls that is proportional to it.
 
-use crate::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::sys::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use core::cell::Cell;
 use core::ffi::{CStr, c_void};
 use core::ptr;
 
-use super::life::Destructor;
-use super::system;
-use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::local::attributes::{Attributes, Taken, mixed};
-use crate::park::guarded::{Forget, Guard, Guarded};
+use crate::sync::mutex::{Forget, Guard, Guarded};
 use crate::sys;
+use crate::sys::annotate::malloc;
+use crate::sys::pthread;
+use crate::thread::object::Destructor;
 
 const FREE: usize = 0;
 const GONE: usize = 1;
@@ -85,7 +85,7 @@ impl Shared {
     }
 
     /// Whether no table has met the local. Asked when its life has ended: a thread that meets it later finds that.
-    pub(super) fn is_unmet(&self) -> bool {
+    pub(crate) fn is_unmet(&self) -> bool {
         // Pairs with the fence in `meet`: either this sees its cell counted, or the thread there sees the end.
         fence(Ordering::SeqCst);
         self.cells.load(Ordering::Relaxed) == 0
@@ -115,12 +115,12 @@ pub(crate) struct Table {
     last: Cell<usize>,
     guarded: Guarded<Rest>,
     /// Its neighbours among the tables of all threads, under their guard, as the next two.
-    pub(super) next: Cell<*const Table>,
-    pub(super) previous: Cell<*const Table>,
+    pub(crate) next: Cell<*const Table>,
+    pub(crate) previous: Cell<*const Table>,
     /// How many threads that free a local are at this table.
-    pub(super) visitors: Cell<u32>,
+    pub(crate) visitors: Cell<u32>,
     /// Its owner has ended: the last visitor frees it.
-    pub(super) abandoned: Cell<bool>,
+    pub(crate) abandoned: Cell<bool>,
 }
 
 struct Rest {
@@ -172,7 +172,7 @@ impl Owed {
             && !self.value.is_null()
         {
             // SAFETY: whoever made the local promised that its destructor takes its values.
-            system::callback(|| unsafe { destroy(self.value) });
+            pthread::callback(|| unsafe { destroy(self.value) });
         }
     }
 
@@ -224,7 +224,7 @@ impl Search {
 
 impl Table {
     /// An empty table, in memory of its own.
-    pub(super) fn make() -> Result<&'static Table> {
+    pub(crate) fn make() -> Result<&'static Table> {
         let cells = Rest::cells(LEAST)?;
         // SAFETY: malloc's memory is aligned for a Table and large enough, and written before it is used.
         unsafe {
@@ -259,7 +259,7 @@ impl Table {
     ///
     /// # Safety
     /// `make` made it, and nobody finds it any more.
-    pub(super) unsafe fn unmake(table: *mut Table) {
+    pub(crate) unsafe fn unmake(table: *mut Table) {
         // SAFETY: the caller's promise.
         unsafe {
             ptr::drop_in_place(table);
@@ -276,7 +276,7 @@ impl Table {
 
     /// The owner's value for a local with this key, if it lies where its search begins.
     #[inline(always)]
-    pub(super) fn get_at_once(&self, key: usize) -> Option<*mut c_void> {
+    pub(crate) fn get_at_once(&self, key: usize) -> Option<*mut c_void> {
         // The place, in bytes: handles are 64 apart, and cells not so far.
         let at = (key / (64 / CELL)) & self.last.get();
         // SAFETY: masked to the table's size; the owner, who reads, is the one who replaces its memory.
@@ -285,7 +285,7 @@ impl Table {
     }
 
     /// The owner's value for a local with this key, if the local has been met.
-    pub(super) fn get(&self, key: usize) -> Option<*mut c_void> {
+    pub(crate) fn get(&self, key: usize) -> Option<*mut c_void> {
         if !is_handle(key) {
             return None;
         }
@@ -310,7 +310,7 @@ impl Table {
     }
 
     /// By the owner: makes a table smaller that others have left too large by freeing locals.
-    pub(super) fn shrink(&self) {
+    pub(crate) fn shrink(&self) {
         drop(self.owners());
     }
 
@@ -323,7 +323,7 @@ impl Table {
     }
 
     /// A new round of destruction begins.
-    pub(super) fn begin_round(&self) {
+    pub(crate) fn begin_round(&self) {
         let mut rest = self.owners();
         rest.round += 1;
         if let Some(attributes) = rest.attributes() {
@@ -332,12 +332,12 @@ impl Table {
     }
 
     /// Something that was set before this round; the search for values goes on where it stopped.
-    pub(super) fn take_older(&self, at: &mut usize) -> Option<Owed> {
+    pub(crate) fn take_older(&self, at: &mut usize) -> Option<Owed> {
         self.guarded.lock().take_older(at)
     }
 
     /// The owner finds no value any more of a local that is gone. True if it leaves something to be destroyed here.
-    pub(super) fn close(&self, key: usize) -> bool {
+    pub(crate) fn close(&self, key: usize) -> bool {
         let mut rest = self.guarded.lock();
         let Some(cell) = rest.find(key) else { return false };
         let has_value = cell.has_value();
@@ -346,7 +346,7 @@ impl Table {
     }
 
     /// Something of a local that is gone, and closed.
-    pub(super) fn take_gone(&self, key: usize) -> Option<Owed> {
+    pub(crate) fn take_gone(&self, key: usize) -> Option<Owed> {
         let mut rest = self.guarded.lock();
         match rest.find_closed(key) {
             Some(cell) => Some(rest.take(cell)),
@@ -356,7 +356,7 @@ impl Table {
 
     /// The owner ends, or the timer whose function it ran: nothing is found here any more, and what is left is
     /// forgotten.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut rest = self.guarded.lock();
         for cell in &rest.cells {
             if is_handle(cell.key.load(Ordering::Relaxed)) {

@@ -10,12 +10,12 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use super::end;
-pub(crate) use super::table::{Owed, Shared, Table};
 use crate::error::Result;
-use crate::park::fork::epoch;
-use crate::park::guarded::{Forget, Guarded};
-use crate::per_thread;
+pub(crate) use crate::local::table::{Owed, Shared, Table};
+use crate::runtime::thread_exit;
+use crate::sync::fork_epoch::epoch;
+use crate::sync::mutex::{Forget, Guarded};
+use crate::sys::tls;
 
 /// How many rounds of destruction a thread's end has; what is set after them is forgotten.
 pub(crate) const ROUNDS: u32 = 4;
@@ -40,7 +40,7 @@ impl Forget for Tables {
 /// The calling thread's table, if it has one.
 #[inline(always)]
 fn known() -> Option<&'static Table> {
-    let table = per_thread::locals() as *const Table;
+    let table = tls::locals() as *const Table;
     // SAFETY: the thread's own table lives as long as the thread, and is given back by the thread.
     unsafe { table.as_ref() }
 }
@@ -61,7 +61,7 @@ pub(crate) fn mine() -> Result<&'static Table> {
     if let Some(table) = known() {
         return Ok(table);
     }
-    end::arm()?;
+    thread_exit::arm()?;
     let table = Table::make()?;
     let mut tables = TABLES.lock();
     table.next.set(tables.first);
@@ -70,7 +70,7 @@ pub(crate) fn mine() -> Result<&'static Table> {
         first.previous.set(table);
     }
     tables.first = table;
-    per_thread::with(|mine| mine.locals.set(ptr::from_ref(table) as usize));
+    tls::with(|mine| mine.locals.set(ptr::from_ref(table) as usize));
     Ok(table)
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn destroy_all() {
 
 /// Gives the calling thread's table back, when it ends, or when the timer whose function it ran does.
 pub(crate) fn give_back() {
-    let table = per_thread::with(|mine| mine.locals.take()) as *mut Table;
+    let table = tls::with(|mine| mine.locals.take()) as *mut Table;
     // SAFETY: made by `mine`, and in the list until it is freed.
     let Some(ended) = (unsafe { table.as_ref() }) else { return };
     ended.clear();
@@ -269,7 +269,7 @@ impl Tables {
 
 /// Before each run of a model.
 #[cfg(model)]
-pub(super) fn reset() {
+pub(crate) fn reset() {
     TABLES.lock().first = ptr::null();
 }
 
@@ -329,7 +329,7 @@ mod tests {
         // SAFETY: the destructor takes anything.
         let local = unsafe { Handle::<Local>::new(Some(count)) }.unwrap();
         let mut tables = Vec::new();
-        let own = || per_thread::with(|mine| mine.locals.take());
+        let own = || tls::with(|mine| mine.locals.take());
         let before = own();
         for _ in 0..MANY {
             // SAFETY: as above.
@@ -345,9 +345,9 @@ mod tests {
         assert!(Deadline::now() < begin.after(60_000_000_000));
         assert_eq!(DESTROYED.load(Ordering::Relaxed), 2 * MANY);
         for table in tables {
-            per_thread::with(|mine| mine.locals.set(table));
+            tls::with(|mine| mine.locals.set(table));
             give_back();
         }
-        per_thread::with(|mine| mine.locals.set(before));
+        tls::with(|mine| mine.locals.set(before));
     }
 }

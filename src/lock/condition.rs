@@ -24,20 +24,22 @@
 //! Once chosen, a waiter does not look at the condition any more, which may be freed. The lock's slot stays
 //! pinned as long as it waits.
 
-use crate::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::detector::{happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
 use crate::handle::{Handle, Kind, Pin};
-use crate::lock::{HELD, Lock};
-use crate::park::guarded::Guarded;
-use crate::park::queue::Queue;
-use crate::park::waiter::{REFUSED, WAITING, Waiter};
-use crate::per_thread;
-use crate::raw_lock::{Lockable, RawLock};
-use crate::rlock::RLock;
-use crate::runtime::{end, levels, system};
+use crate::lock::lock::{HELD, Lock};
+use crate::lock::raw::{Lockable, RawLock};
+use crate::lock::recursion;
+use crate::lock::rlock::RLock;
+use crate::runtime::thread_exit;
+use crate::sync::mutex::Guarded;
+use crate::sync::wait_queue::Queue;
+use crate::sync::waiter::{REFUSED, WAITING, Waiter};
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::pthread;
+use crate::sys::tls;
 use crate::time::{Deadline, Timeout};
 
 const QUEUED: u64 = 1 << 7;
@@ -148,7 +150,7 @@ impl UserLock {
     /// The caller holds the lock again, as often as before.
     fn restore(self, deeper: u32) {
         if let UserLock::RLock(rlock) = self {
-            levels::set(rlock.bits(), deeper);
+            recursion::set(rlock.bits(), deeper);
         }
     }
 }
@@ -248,7 +250,7 @@ impl Handle<Condition> {
     pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.user_lock().claim_if_held()?;
-        let mut is_true = || system::callback(&mut predicate).ok_or(Error::Callback);
+        let mut is_true = || pthread::callback(&mut predicate).ok_or(Error::Callback);
         if is_true()? {
             return Ok(true);
         }
@@ -312,7 +314,7 @@ impl Condition {
     fn wait(&self, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.user_lock();
         let claim = lock.claim_if_held()?;
-        let waiter = end::waiter()?;
+        let waiter = thread_exit::waiter()?;
         let pin = lock.pin()?;
         {
             let mut line = self.line.lock();
@@ -380,7 +382,7 @@ impl Condition {
 /// Whether the caller may notify a condition over this lock, which has been seen alive.
 #[inline(always)]
 fn is_held_by_caller(lock: Handle<Lock>, is_reentrant: bool) -> bool {
-    let claim = if is_reentrant { per_thread::key() } else { HELD };
+    let claim = if is_reentrant { tls::key() } else { HELD };
     // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with the raw
     // lock.
     let (lock, tag) = unsafe { lock.slot_once_good() };

@@ -2,12 +2,12 @@
 //!
 //! States and orderings: `raw_lock`. A held Lock shows `HELD` as its holder.
 
-use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::raw_lock::{Lockable, RawLock};
-use crate::runtime::identity::KEY_SHIFT;
+use crate::lock::raw::{Lockable, RawLock};
+use crate::sys::annotate;
+use crate::thread::ident::KEY_SHIFT;
 use crate::time::Timeout;
 
 /// What the word of any held Lock shows.
@@ -33,14 +33,14 @@ unsafe impl Kind for Lock {
 
     fn kill(&self, tag: u64) {
         self.raw.kill(tag);
-        if detector::watches() && self.raw.last_holder() != 0 {
+        if annotate::watches() && self.raw.last_holder() != 0 {
             self.announce_given();
         }
     }
 
     fn clear(&self) {
-        if detector::watches() {
-            detector::lock_gone(self);
+        if annotate::watches() {
+            annotate::lock_gone(self);
         }
     }
 }
@@ -113,7 +113,7 @@ impl Handle<Lock> {
 
     /// `release`, where `release_at_once` has left it open.
     pub(crate) fn release_after_all(self) -> Result<()> {
-        if detector::watches() && self.locked()? {
+        if annotate::watches() && self.locked()? {
             self.slot()?.0.announce_given();
         }
         self.release_slow(HELD)
@@ -129,7 +129,7 @@ impl Handle<Lock> {
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
-        if detector::watches() && lock.raw.is_held(tag, HELD) {
+        if annotate::watches() && lock.raw.is_held(tag, HELD) {
             lock.announce_given();
         }
         lock.raw.reinit(tag)

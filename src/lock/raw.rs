@@ -52,20 +52,21 @@
 //! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
 //! release it any more, and they do without.
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::detector::{self, AtomicTaker};
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
-use crate::park::guarded::{Forget, Guarded};
-use crate::park::patience::Patience;
-use crate::park::queue::Queue;
-use crate::park::spin::Spin;
-use crate::park::waiter::{GRANTED, OFFERED as OFFERED_TO, REFUSED, WAITING, WOKEN, Waiter, Wake};
-use crate::per_thread;
-use crate::runtime::end;
-use crate::runtime::identity::KEY_SHIFT;
+use crate::runtime::thread_exit;
+use crate::sync::adaptive_spin::Patience;
+use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::spin_wait::Spin;
+use crate::sync::wait_queue::Queue;
+use crate::sync::waiter::{GRANTED, OFFERED as OFFERED_TO, REFUSED, WAITING, WOKEN, Waiter, Wake};
+use crate::sys::annotate;
+use crate::sys::annotate::AtomicTaker;
+use crate::sys::tls;
+use crate::thread::ident::KEY_SHIFT;
 use crate::time::{Deadline, Timeout};
 
 const QUEUED: u64 = 1 << 7;
@@ -280,7 +281,7 @@ struct Missed([Option<&'static Waiter>; CALLS + 1]);
 /// Whether the calling thread releases without a look at the time: now and then it does look, so that the lock
 /// is handed over in time even if whoever was called is long in coming.
 fn is_in_hurry() -> bool {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         mine.hurried.set(mine.hurried.get().wrapping_add(1));
         mine.hurried.get() % HURRIED != 0
     })
@@ -295,7 +296,7 @@ pub(crate) trait Lockable: Kind {
 
     /// To race detectors: the lock is about to be given back, by whomever.
     fn announce_given(&self) {
-        detector::lock_given(self, &self.raw().taker);
+        annotate::lock_given(self, &self.raw().taker);
     }
 }
 
@@ -303,10 +304,10 @@ pub(crate) trait Lockable: Kind {
 impl<T: Lockable> Handle<T> {
     /// A lock has been made: `lock_gone` is owed.
     pub(crate) fn made(self) -> Self {
-        if detector::watches()
+        if annotate::watches()
             && let Ok((lock, _)) = self.slot()
         {
-            detector::lock_made(lock);
+            annotate::lock_made(lock);
         }
         self
     }
@@ -314,16 +315,16 @@ impl<T: Lockable> Handle<T> {
     /// Takes the lock, which the caller does not hold, by this means, and announces it.
     #[inline(always)]
     pub(crate) fn announced(self, timeout: Timeout, take: impl FnOnce() -> Result<bool>) -> Result<bool> {
-        if !detector::watches() {
+        if !annotate::watches() {
             return take();
         }
         let (lock, _) = self.check()?;
         if timeout == Timeout::FOREVER {
-            detector::lock_wanted(lock);
+            annotate::lock_wanted(lock);
         }
         let taken = take()?;
         if taken {
-            detector::lock_taken(lock, timeout == Timeout::FOREVER, &lock.raw().taker);
+            annotate::lock_taken(lock, timeout == Timeout::FOREVER, &lock.raw().taker);
             // Freed meanwhile: nobody will give it back.
             if self.check().is_err() {
                 lock.announce_given();
@@ -334,10 +335,10 @@ impl<T: Lockable> Handle<T> {
 
     /// Announces that the caller has the lock again after a wait.
     pub(crate) fn announce_again(self) {
-        if detector::watches()
+        if annotate::watches()
             && let Ok((lock, _)) = self.check()
         {
-            detector::lock_taken(lock, true, &lock.raw().taker);
+            annotate::lock_taken(lock, true, &lock.raw().taker);
         }
     }
 
@@ -362,7 +363,7 @@ impl<T: Lockable> Handle<T> {
                 break;
             }
         }
-        let waiter = end::waiter()?;
+        let waiter = thread_exit::waiter()?;
         let _pin = self.pin()?;
         lock.wait_in_line(claim, waiter, timeout.deadline())
     }

@@ -23,11 +23,11 @@
 
 use core::ptr;
 
-use super::end;
-use crate::detector::malloc;
 use crate::error::{Error, Result};
-use crate::per_thread;
+use crate::runtime::thread_exit;
 use crate::sys;
+use crate::sys::annotate::malloc;
+use crate::sys::tls;
 
 #[derive(Clone, Copy)]
 struct Level {
@@ -55,13 +55,13 @@ impl Table {
 
     /// The calling thread's, if it has one.
     fn mine() -> Option<Table> {
-        let table = Table(per_thread::with(|mine| mine.levels.get()) as *mut Head);
+        let table = Table(tls::with(|mine| mine.levels.get()) as *mut Head);
         (!table.0.is_null()).then_some(table)
     }
 
     /// Has the calling thread use this table, or none, instead of the one it has.
     fn become_mine(self) {
-        let former = per_thread::with(|mine| mine.levels.replace(self.0 as usize));
+        let former = tls::with(|mine| mine.levels.replace(self.0 as usize));
         Table(former as *mut Head).free();
     }
 
@@ -163,7 +163,7 @@ impl Table {
 /// How often the caller, who owns it, holds the lock beyond the first time. `None` leaves it open.
 #[inline(always)]
 pub(crate) fn at_once(rlock: usize) -> Option<u32> {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         if mine.nested.get() == rlock {
             Some(mine.deeper.get())
         } else {
@@ -181,7 +181,7 @@ pub(crate) fn of(rlock: usize) -> u32 {
 /// One level more for the caller, who owns the lock. False leaves it open.
 #[inline(always)]
 pub(crate) fn go_deeper_at_once(rlock: usize) -> bool {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         let deeper = mine.deeper.get();
         let possible = mine.nested.get() == rlock && deeper < u32::MAX;
         if possible {
@@ -204,13 +204,13 @@ pub(crate) fn go_deeper(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result
 /// Whether `begin_at_once` is enough when the caller takes the lock for the first time.
 #[inline(always)]
 pub(crate) fn may_begin_at_once(rlock: usize) -> bool {
-    per_thread::with(|mine| mine.nested.get() == rlock || mine.levels.get() == 0)
+    tls::with(|mine| mine.nested.get() == rlock || mine.levels.get() == 0)
 }
 
 /// As `begin`, where `may_begin_at_once`.
 #[inline(always)]
 pub(crate) fn begin_at_once(rlock: usize) {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         if mine.nested.get() == rlock {
             mine.deeper.set(0);
         }
@@ -219,7 +219,7 @@ pub(crate) fn begin_at_once(rlock: usize) {
 
 /// The caller has taken the lock for the first time.
 pub(crate) fn begin(rlock: usize) {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         if mine.nested.get() == rlock {
             mine.deeper.set(0);
         } else if mine.levels.get() != 0 {
@@ -231,13 +231,13 @@ pub(crate) fn begin(rlock: usize) {
 /// Counts anew the lock of which `at_once` has just said that the caller holds it more than once.
 #[inline(always)]
 pub(crate) fn set_at_once(deeper: u32) {
-    per_thread::with(|mine| mine.deeper.set(deeper));
+    tls::with(|mine| mine.deeper.set(deeper));
 }
 
 /// Counts anew a lock that has a place, or is held no more than once.
 #[inline(never)]
 pub(crate) fn set(rlock: usize, deeper: u32) {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         if mine.nested.get() == rlock {
             mine.deeper.set(deeper);
         } else {
@@ -269,7 +269,7 @@ pub(crate) fn end(rlock: usize) {
 }
 
 fn is_counted(rlock: usize) -> bool {
-    per_thread::with(|mine| mine.nested.get() == rlock) || find(rlock).is_some()
+    tls::with(|mine| mine.nested.get() == rlock) || find(rlock).is_some()
 }
 
 #[cold]
@@ -281,7 +281,7 @@ fn find(rlock: usize) -> Option<Level> {
 #[cold]
 #[inline(never)]
 fn begin_to_count(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
-    let has_place = per_thread::with(|mine| {
+    let has_place = tls::with(|mine| {
         let has_place = mine.deeper.get() == 0 || !is_held(mine.nested.get());
         if has_place {
             mine.nested.set(rlock);
@@ -294,7 +294,7 @@ fn begin_to_count(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
     let former = Table::mine();
     if former.is_none() {
         // Where the end cannot be announced, nobody would give the table back.
-        end::arm().map_err(|_| Error::NoMemory)?;
+        thread_exit::arm().map_err(|_| Error::NoMemory)?;
     }
     let level = Level { rlock, deeper: 0 };
     match former {
@@ -369,6 +369,6 @@ mod tests {
             end(rlock * 64);
         }
         assert!(Table::mine().is_none());
-        begin(per_thread::with(|mine| mine.nested.get()));
+        begin(tls::with(|mine| mine.nested.get()));
     }
 }

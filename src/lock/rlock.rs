@@ -2,14 +2,15 @@
 //!
 //! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an
 //! RLock whose owner has ended stays locked and is nobody's. How often the owner holds it beyond the first time,
-//! it keeps itself: `runtime::levels`. So a nested acquire or release writes to nothing but the owner's own memory.
+//! it keeps itself: `lock::recursion`. So a nested acquire or release writes to nothing but the owner's own memory.
 
-use crate::detector;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::raw_lock::{Lockable, RawLock};
-use crate::runtime::{identity, levels};
+use crate::lock::raw::{Lockable, RawLock};
+use crate::lock::recursion;
+use crate::sys::annotate;
+use crate::thread::ident;
 use crate::time::Timeout;
 
 /// See the module.
@@ -32,14 +33,14 @@ unsafe impl Kind for RLock {
 
     fn kill(&self, tag: u64) {
         self.raw.kill(tag);
-        if detector::watches() && self.raw.last_holder() != 0 {
+        if annotate::watches() && self.raw.last_holder() != 0 {
             self.announce_given();
         }
     }
 
     fn clear(&self) {
-        if detector::watches() {
-            detector::lock_gone(self);
+        if annotate::watches() {
+            annotate::lock_gone(self);
         }
     }
 }
@@ -63,17 +64,17 @@ impl Handle<RLock> {
     #[inline(always)]
     pub(crate) fn acquire_at_once(self) -> bool {
         let Some((rlock, tag)) = self.slot_at_once() else { return false };
-        let Some(key) = identity::known_key() else { return false };
+        let Some(key) = ident::known_key() else { return false };
         if rlock.raw.is_held(tag, key) {
-            return levels::go_deeper_at_once(self.bits());
+            return recursion::go_deeper_at_once(self.bits());
         }
         // Looked at before, so that nothing is called after the lock has been taken.
-        if !levels::may_begin_at_once(self.bits()) {
+        if !recursion::may_begin_at_once(self.bits()) {
             return false;
         }
         let taken = rlock.raw.acquire_fast(tag, key);
         if taken {
-            levels::begin_at_once(self.bits());
+            recursion::begin_at_once(self.bits());
         }
         taken
     }
@@ -82,20 +83,20 @@ impl Handle<RLock> {
     fn acquire_with(self, timeout: Timeout) -> Result<bool> {
         let acquire = || if self.acquire_at_once() { Ok(true) } else { self.acquire_first(timeout) };
         // What its owner holds already, it takes without an announcement, and gives back so.
-        if detector::watches() && !self.is_owned()? { self.announced(timeout, acquire) } else { acquire() }
+        if annotate::watches() && !self.is_owned()? { self.announced(timeout, acquire) } else { acquire() }
     }
 
     #[cold]
     fn acquire_first(self, timeout: Timeout) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        let key = identity::key();
+        let key = ident::key();
         if rlock.raw.holder(tag)? == key {
             let is_mine = |other| Handle::<RLock>::from_bits(other).is_owned() == Ok(true);
-            return levels::go_deeper(self.bits(), is_mine).map(|()| true);
+            return recursion::go_deeper(self.bits(), is_mine).map(|()| true);
         }
         let taken = self.acquire_slow(key, timeout)?;
         if taken {
-            levels::begin(self.bits());
+            recursion::begin(self.bits());
         }
         Ok(taken)
     }
@@ -123,12 +124,12 @@ impl Handle<RLock> {
     #[inline(always)]
     pub(crate) fn release_at_once(self) -> bool {
         let Some((rlock, tag)) = self.slot_at_once() else { return false };
-        let Some(key) = identity::known_key() else { return false };
+        let Some(key) = ident::known_key() else { return false };
         // Asked without knowing who owns the lock; whoever does not, finds out next.
-        match levels::at_once(self.bits()) {
+        match recursion::at_once(self.bits()) {
             Some(0) => rlock.raw.release_fast(tag, key),
             Some(deeper) if rlock.raw.is_held(tag, key) => {
-                levels::set_at_once(deeper - 1);
+                recursion::set_at_once(deeper - 1);
                 true
             }
             _ => false,
@@ -144,20 +145,20 @@ impl Handle<RLock> {
     /// `release`, where `release_at_once` has left it open.
     pub(crate) fn release_after_all(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
-        let key = identity::key();
+        let key = ident::key();
         if rlock.raw.holder(tag)? != key {
             return Err(Error::NotOwner);
         }
-        match levels::of(self.bits()) {
+        match recursion::of(self.bits()) {
             0 => {
-                if detector::watches() {
+                if annotate::watches() {
                     rlock.announce_given();
                 }
-                levels::end(self.bits());
+                recursion::end(self.bits());
                 self.release_slow(key)
             }
             deeper => {
-                levels::set(self.bits(), deeper - 1);
+                recursion::set(self.bits(), deeper - 1);
                 Ok(())
             }
         }
@@ -167,12 +168,12 @@ impl Handle<RLock> {
     #[inline(always)]
     pub(crate) fn release_all(self) -> Result<u32> {
         let (rlock, tag) = self.slot()?;
-        let key = identity::key();
-        let deeper = levels::of(self.bits());
-        if detector::watches() {
+        let key = ident::key();
+        let deeper = recursion::of(self.bits());
+        if annotate::watches() {
             rlock.announce_given();
         }
-        levels::set(self.bits(), 0);
+        recursion::set(self.bits(), 0);
         if !rlock.raw.release_fast(tag, key) {
             self.release_slow(key)?;
         }
@@ -190,18 +191,18 @@ impl Handle<RLock> {
     #[inline]
     pub fn is_owned(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        Ok(rlock.raw.holder(tag)? == identity::key())
+        Ok(rlock.raw.holder(tag)? == ident::key())
     }
 
     /// How often the caller holds it; 0 if it does not.
     pub fn recursion_count(self) -> Result<usize> {
-        Ok(if self.is_owned()? { levels::of(self.bits()) as usize + 1 } else { 0 })
+        Ok(if self.is_owned()? { recursion::of(self.bits()) as usize + 1 } else { 0 })
     }
 
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
-        if detector::watches() && rlock.raw.holder(tag)? != 0 {
+        if annotate::watches() && rlock.raw.holder(tag)? != 0 {
             rlock.announce_given();
         }
         rlock.raw.reinit(tag)
@@ -209,7 +210,7 @@ impl Handle<RLock> {
 
     /// For a condition: what the word shows when the caller holds the lock.
     pub(crate) fn claim_if_held(self) -> Result<u64> {
-        if self.is_owned()? { Ok(identity::key()) } else { Err(Error::NotOwner) }
+        if self.is_owned()? { Ok(ident::key()) } else { Err(Error::NotOwner) }
     }
 }
 
@@ -244,13 +245,13 @@ mod tests {
         let rlock = Handle::<RLock>::new().unwrap();
         rlock.acquire().unwrap();
         rlock.acquire().unwrap();
-        levels::set(rlock.bits(), u32::MAX - 1);
+        recursion::set(rlock.bits(), u32::MAX - 1);
         assert_eq!(rlock.try_acquire(), Ok(true));
         assert_eq!(rlock.acquire(), Err(Error::LevelOverflow));
         assert_eq!(rlock.recursion_count(), Ok(1 << 32));
         rlock.release().unwrap();
         assert_eq!(rlock.try_acquire(), Ok(true));
-        levels::set(rlock.bits(), 0);
+        recursion::set(rlock.bits(), 0);
         rlock.release().unwrap();
         assert_eq!(rlock.locked(), Ok(false));
         rlock.free().unwrap();
@@ -287,7 +288,7 @@ mod tests {
             }
             rlock.free().unwrap();
         }
-        levels::give_back();
+        recursion::give_back();
     }
 
     #[test]

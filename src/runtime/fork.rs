@@ -1,7 +1,7 @@
 //! What a fork does: the library's lists are held across it, and the child begins with one thread and new lists.
 //!
 //! The small locks of user objects are not held: what they guard is the parent's waiters, which the child
-//! forgets (`park::fork`).
+//! forgets (`futex::fork`).
 //!
 //! # Other fork handlers
 //!
@@ -13,7 +13,7 @@
 //! `child` before anything else.
 //!
 //! A handler may also wait for another thread without a call of this library, while that thread needs the lists: see
-//! `park::guarded`.
+//! `futex::guarded`.
 //!
 //! # State (in the thread's block; all of it is the thread's own)
 //!
@@ -25,14 +25,16 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{end, excepthook, exit, identity, life, name, registry, stacks, values};
-use crate::defect::{Place, contain, inject};
-use crate::detector;
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
-use crate::park;
-use crate::per_thread;
+use crate::local::tables;
+use crate::panic_boundary::{Place, contain, inject};
+use crate::runtime::{process_exit, thread_exit};
+use crate::sync::fork_epoch;
 use crate::sys;
+use crate::sys::annotate;
+use crate::sys::tls;
+use crate::thread::{excepthook, ident, names, object as thread_object, registry, stack_cache};
 
 /// The process in which the lists were last held. No atomic of the models': they do not fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -52,14 +54,14 @@ extern "C" fn prepare() {
     contain(|| {
         inject(Place::Fork);
         // The calling thread has the same number in the child.
-        identity::ident();
+        ident::ident();
         // The child will not ask the loader.
-        stacks::are_executable();
+        stack_cache::are_executable();
     });
     PROCESS.store(process(), Ordering::Relaxed);
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         if mine.forks.get() == 0 {
-            detector::fork_begins();
+            annotate::fork_begins();
         }
         mine.forks.set(mine.forks.get() + 1);
         if mine.fork_holds.get() == 0 {
@@ -70,7 +72,7 @@ extern "C" fn prepare() {
 }
 
 extern "C" fn parent() {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         // None if the library was loaded by a handler that came after `prepare`.
         if mine.forks.get() != 0 {
             if mine.fork_holds.get() == mine.forks.get() {
@@ -83,7 +85,7 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         let fork = mine.forks.get();
         let begun = mine.forks_begun.get();
         if has_begun(begun, fork) {
@@ -99,10 +101,10 @@ extern "C" fn child() {
 }
 
 fn leave_fork() {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         mine.forks.set(mine.forks.get() - 1);
         if mine.forks.get() == 0 {
-            detector::fork_ends();
+            annotate::fork_ends();
         }
     });
 }
@@ -119,7 +121,7 @@ fn process() -> u32 {
 /// A call begins while a thread is in a fork. If that is the calling thread, it releases the lists; what it returns is
 /// for `resume`.
 pub(crate) fn interrupt() -> u8 {
-    per_thread::with(|mine| {
+    tls::with(|mine| {
         let fork = mine.forks.get();
         if fork == 0 || fork > MOST {
             return 0;
@@ -141,19 +143,19 @@ pub(crate) fn interrupt() -> u8 {
 pub(crate) fn resume(holds: u8) {
     if holds != 0 {
         hold();
-        per_thread::with(|mine| mine.fork_holds.set(holds));
+        tls::with(|mine| mine.fork_holds.set(holds));
     }
 }
 
 /// In the order in which they may be taken inside of each other.
 fn hold() {
     // A panic in here cannot be contained: the child has all of them or none.
-    exit::hold();
-    values::hold();
+    process_exit::hold();
+    tables::hold();
     registry::hold();
-    name::hold();
+    names::hold();
     excepthook::hold();
-    stacks::hold();
+    stack_cache::hold();
     ARENAS.iter().for_each(|arena| arena.hold());
     POOL.hold();
 }
@@ -163,43 +165,43 @@ fn let_go() {
     unsafe {
         POOL.let_go();
         ARENAS.iter().for_each(|arena| arena.let_go());
-        stacks::let_go();
+        stack_cache::let_go();
         excepthook::let_go();
-        name::let_go();
+        names::let_go();
         registry::let_go();
-        values::let_go();
-        exit::let_go();
+        tables::let_go();
+        process_exit::let_go();
     }
 }
 
 /// The work of `child`. Returns the fork for which the thread held the lists, if that is an outer one, which is still to
 /// come in this process: for `resume`.
 fn begin_child() -> u8 {
-    park::fork::begin_child();
+    fork_epoch::begin_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
     unsafe {
-        exit::renew();
-        values::renew();
+        process_exit::renew();
+        tables::renew();
         registry::renew();
-        name::renew();
+        names::renew();
         excepthook::renew();
-        stacks::renew();
+        stack_cache::renew();
         ARENAS.iter().for_each(|arena| arena.renew());
         POOL.renew();
     }
     PROCESS.store(process(), Ordering::Relaxed);
-    let outer = per_thread::with(|mine| {
-        detector::only_this_fork(mine.forks.get() != 0);
+    let outer = tls::with(|mine| {
+        annotate::only_this_fork(mine.forks.get() != 0);
         let holds = mine.fork_holds.take();
         if holds < mine.forks.get() { holds } else { 0 }
     });
     contain(|| inject(Place::Fork));
-    contain(exit::begin_child);
-    contain(values::begin_child);
+    contain(process_exit::begin_child);
+    contain(tables::begin_child);
     contain(registry::begin_child);
-    contain(life::end_joined);
-    contain(stacks::begin_child);
+    contain(thread_object::end_joined);
+    contain(stack_cache::begin_child);
     // The child's main thread may leave by pthread_exit.
-    let _ = contain(end::arm);
+    let _ = contain(thread_exit::arm);
     outer
 }

@@ -10,28 +10,17 @@
 //! - [`end`]: the end of a system thread; [`exit`]: that of the process; [`fork`]: its doubling;
 //! - [`excepthook`]: what happens to a failure that a thread could not handle.
 
-pub(crate) mod dispatcher;
-pub(crate) mod end;
-pub(crate) mod excepthook;
-pub(crate) mod exit;
 pub(crate) mod fork;
-mod heap;
-pub(crate) mod identity;
-pub(crate) mod levels;
-pub(crate) mod life;
-pub(crate) mod name;
-pub(crate) mod pending;
-pub(crate) mod registry;
-pub(crate) mod stacks;
-pub(crate) mod system;
-mod table;
-pub(crate) mod values;
+pub(crate) mod process_exit;
+pub(crate) mod thread_exit;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::defect::contain;
-use crate::detector;
-use crate::sys::{self, thread_state};
+use crate::panic_boundary::contain;
+use crate::sys;
+use crate::sys::annotate;
+use crate::sys::thread_state;
+use crate::thread::ident;
 
 /// Run by the loader, or by the first call if a constructor of the program makes it before: forks are prepared for, the
 /// state of the main thread is recorded for the timers' functions, and
@@ -41,11 +30,11 @@ extern "C" fn load() {
         if LOADED.swap(true, Ordering::Relaxed) {
             return;
         }
-        detector::look();
+        annotate::look();
         sys::preserving_errno(thread_state::record);
         fork::prepare_for_forks();
-        if identity::is_first_thread() {
-            let _ = end::arm();
+        if ident::is_first_thread() {
+            let _ = thread_exit::arm();
         }
     });
 }
@@ -64,7 +53,7 @@ static LOAD: extern "C" fn() = load;
 /// call like any other. Nothing may unwind out of it.
 #[inline(always)]
 pub(crate) fn call<R>(work: impl FnOnce() -> R) -> R {
-    let before = if detector::concerns_calls() { before_call() } else { NOTHING };
+    let before = if annotate::concerns_calls() { before_call() } else { NOTHING };
     let result = work();
     if before != NOTHING {
         after_call(before);
@@ -73,7 +62,7 @@ pub(crate) fn call<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// What `before_call` leaves to `after_call`, in one register: what `fork::resume` gets, above what
-/// `detector::after_call` gets, and a bit that tells it from this.
+/// `annotate::after_call` gets, and a bit that tells it from this.
 const NOTHING: u64 = 0;
 const SOMETHING: u64 = 1 << 63;
 const HOLDS_SHIFT: u32 = 32;
@@ -81,23 +70,16 @@ const HOLDS_SHIFT: u32 = 32;
 #[cold]
 #[inline(never)]
 fn before_call() -> u64 {
-    if detector::is_unknown() {
+    if annotate::is_unknown() {
         load();
     }
-    let holds = if detector::is_in_fork() { fork::interrupt() } else { 0 };
-    SOMETHING | u64::from(holds) << HOLDS_SHIFT | u64::from(detector::before_call())
+    let holds = if annotate::is_in_fork() { fork::interrupt() } else { 0 };
+    SOMETHING | u64::from(holds) << HOLDS_SHIFT | u64::from(annotate::before_call())
 }
 
 #[cold]
 #[inline(never)]
 fn after_call(before: u64) {
-    detector::after_call(before as u32);
+    annotate::after_call(before as u32);
     fork::resume((before >> HOLDS_SHIFT) as u8);
-}
-
-/// Before each run of a model: nobody is alive.
-#[cfg(model)]
-pub(crate) fn reset() {
-    registry::reset();
-    values::reset();
 }

@@ -3,17 +3,21 @@
 //! The hook is one of `atexit`'s, registered when it is first needed: handlers that were registered later run
 //! before it, earlier ones after it.
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
-use super::{identity, pending, registry, system, values};
-use crate::defect::{Place, contain, inject};
-use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
-use crate::park;
-use crate::park::guarded::{Forget, Guarded};
+use crate::local::tables;
+use crate::panic_boundary::{Place, contain, inject};
+use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
+use crate::sys::annotate;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::futex;
+use crate::sys::pthread;
+use crate::thread::{ident, registry};
 use crate::time::{Deadline, Timeout};
+use crate::timer::object as timer_object;
 
 /// Called once, when the process leaves.
 pub type Callback = unsafe extern "C-unwind" fn(arg: *mut c_void);
@@ -64,7 +68,7 @@ pub(crate) fn need() -> Result<()> {
 }
 
 extern "C" fn hook() {
-    super::call(|| {
+    crate::runtime::call(|| {
         if !registry::is_closed() {
             // A callback that calls exit, and another thread that does so meanwhile, finds the hook again, and waits
             // as well. Where that is refused, it goes on without.
@@ -77,16 +81,16 @@ extern "C" fn hook() {
             registry::leaving(|| {
                 call_back(Deadline::NEVER);
                 registry::end_main();
-                pending::end_for_good();
+                timer_object::end_for_good();
                 registry::join_others(Deadline::NEVER)
             })
         });
         contain(|| {
-            if registry::is_main(identity::ident()) {
-                values::destroy_all();
+            if registry::is_main(ident::ident()) {
+                tables::destroy_all();
             }
         });
-        if detector::watches() {
+        if annotate::watches() {
             contain(registry::leave_behind);
         }
     });
@@ -129,7 +133,7 @@ pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
 /// Calls the callbacks, or waits until the thread that does so has called all of them. False if the time ran
 /// out. A callback that leaves itself does not wait: it goes on with those that are left.
 fn call_back(deadline: Deadline) -> bool {
-    let me = identity::ident();
+    let me = ident::ident();
     loop {
         let mut exit = EXIT.lock();
         exit.begun = true;
@@ -144,11 +148,11 @@ fn call_back(deadline: Deadline) -> bool {
             drop(exit);
             call_all();
             EXIT.lock().end_of_calls();
-            park::wake_all(&CALLED);
+            futex::wake_all(&CALLED);
             return true;
         }
         drop(exit);
-        if !park::wait(&CALLED, seen, deadline) {
+        if !futex::wait(&CALLED, seen, deadline) {
             return false;
         }
     }
@@ -161,7 +165,7 @@ fn call_all() {
         let Some((callback, arg)) = next else { return };
         happens_after(&EXIT);
         // SAFETY: whoever registered it promised that they go together.
-        system::callback(|| unsafe { callback(arg as *mut c_void) });
+        pthread::callback(|| unsafe { callback(arg as *mut c_void) });
     }
 }
 
@@ -175,7 +179,7 @@ impl Exit {
 /// In a child of fork: if another thread was calling the callbacks, it is not there to go on.
 pub(crate) fn begin_child() {
     let mut exit = EXIT.lock();
-    if exit.caller != identity::ident() {
+    if exit.caller != ident::ident() {
         exit.end_of_calls();
     }
 }

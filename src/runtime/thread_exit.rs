@@ -6,24 +6,28 @@
 //! still set and use some; in the last, the thread's records are given back. Destructors of others that come
 //! even later, in the same round, find the thread without them.
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU64, Ordering};
 use core::ffi::c_void;
 
-use super::life::{DUMMY, MAIN, RETURNED, TIMER, Thread};
-use super::pending::Timer;
-use super::{dispatcher, exit, identity, levels, registry, values};
-use crate::defect::{Place, contain, inject};
-use crate::detector::{retire, seen, unseen, watches};
 use crate::error::{Error, Result};
-use crate::handle::{Handle, spare};
-use crate::park::waiter::Waiter;
-use crate::per_thread;
+use crate::handle::{Handle, slot_cache};
+use crate::local::tables;
+use crate::lock::recursion;
+use crate::panic_boundary::{Place, contain, inject};
+use crate::runtime::process_exit;
+use crate::sync::waiter::Waiter;
 use crate::sys;
+use crate::sys::annotate::{retire, seen, unseen, watches};
+use crate::sys::tls;
+use crate::thread::object::{DUMMY, MAIN, RETURNED, TIMER, Thread};
+use crate::thread::{ident, registry};
+use crate::timer::object::Timer;
+use crate::timer::worker;
 
 /// The block's `end_rounds`: 0 is a thread that nobody announced, `ARMED` one whose end will be; from there
 /// it counts the rounds.
 const ARMED: u32 = 1;
-const LAST: u32 = ARMED + values::ROUNDS;
+const LAST: u32 = ARMED + tables::ROUNDS;
 const NEXT_TO_LAST: u32 = LAST - 1;
 
 /// The key, one above libc's number; 0 as long as there is none.
@@ -53,11 +57,11 @@ pub(crate) fn key() -> Result<libc::pthread_key_t> {
 
 /// Sees to it that the calling thread's end is announced.
 pub(crate) fn arm() -> Result<()> {
-    match per_thread::with(|mine| mine.end_rounds.get()) {
+    match tls::with(|mine| mine.end_rounds.get()) {
         0 => {
             ask_again()?;
-            per_thread::with(|mine| mine.end_rounds.set(ARMED));
-            spare::open();
+            tls::with(|mine| mine.end_rounds.set(ARMED));
+            slot_cache::open();
             Ok(())
         }
         LAST => Err(Error::Shutdown),
@@ -68,7 +72,7 @@ pub(crate) fn arm() -> Result<()> {
 /// A thread of a model ends, of which the system knows nothing.
 #[cfg(model)]
 pub(crate) fn announce() {
-    while (ARMED..LAST).contains(&per_thread::with(|mine| mine.end_rounds.get())) {
+    while (ARMED..LAST).contains(&tls::with(|mine| mine.end_rounds.get())) {
         begin_round();
     }
 }
@@ -94,7 +98,7 @@ unsafe extern "C" fn round(_: *mut c_void) {
 }
 
 fn begin_round() {
-    let rounds = per_thread::with(|mine| {
+    let rounds = tls::with(|mine| {
         mine.end_rounds.set(mine.end_rounds.get() + 1);
         mine.end_rounds.get()
     });
@@ -113,12 +117,12 @@ fn end_round(rounds: u32) {
         inject(Place::End);
         match current() {
             // The system thread is a timer's no more when the timer has ended.
-            Some(timer) if timer.is(TIMER) && !timer.is(MAIN) => dispatcher::left_by_exit(timer),
+            Some(timer) if timer.is(TIMER) && !timer.is(MAIN) => worker::left_by_exit(timer),
             Some(thread) if !thread.is(MAIN | DUMMY | RETURNED) => thread.destroy_arg(),
             _ => {}
         }
     });
-    let is_main = registry::is_main(identity::ident());
+    let is_main = registry::is_main(ident::ident());
     // In the last round, ThreadSanitizer has left the thread, and code that it has instrumented cannot run there:
     // before a detector's eyes, the last two rounds are one.
     let destructions = match rounds {
@@ -129,7 +133,7 @@ fn end_round(rounds: u32) {
     for _ in 0..if is_main { 0 } else { destructions } {
         contain(|| {
             inject(Place::End);
-            values::destroy_round();
+            tables::destroy_round();
         });
     }
     // So is main's last round, which in a child of fork may be a thread that ThreadSanitizer leaves.
@@ -139,15 +143,15 @@ fn end_round(rounds: u32) {
     }
     if is_main {
         // Main's values are destroyed by the exit, after it has waited for the others.
-        seen(exit::main_has_left);
+        seen(process_exit::main_has_left);
     }
-    per_thread::with(|mine| mine.end_rounds.set(LAST));
+    tls::with(|mine| mine.end_rounds.set(LAST));
     contain(|| {
         inject(Place::End);
         Handle::<Thread>::give_back_spare();
         Handle::<Timer>::give_back_spare();
-        values::give_back();
-        levels::give_back();
+        tables::give_back();
+        recursion::give_back();
         Waiter::give_back();
     });
     contain(tell_end);
@@ -165,7 +169,7 @@ fn tell_end() {
         Some(dummy) if dummy.is(DUMMY) => {
             registry::remove(dummy);
             dummy.end();
-            per_thread::with(|mine| mine.thread.set(0));
+            tls::with(|mine| mine.thread.set(0));
             dummy.handle().let_go();
         }
         Some(thread) if !thread.is(MAIN) => {
@@ -186,13 +190,13 @@ fn tell_end() {
 /// The calling thread has returned from its run. If its end could not be announced when it began, it is announced
 /// now, or told here and now.
 pub(crate) fn announce_if_unarmed() {
-    if per_thread::with(|mine| mine.end_rounds.get()) == 0 && arm().is_err() {
+    if tls::with(|mine| mine.end_rounds.get()) == 0 && arm().is_err() {
         tell_end();
     }
 }
 
 /// The thread that runs here, as far as the library knows it.
 fn current() -> Option<&'static Thread> {
-    let handle = Handle::<Thread>::from_bits(per_thread::with(|mine| mine.thread.get()));
+    let handle = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
     handle.check().ok().map(|(thread, _)| thread)
 }

@@ -16,10 +16,11 @@ use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::atomic::{AtomicBool, Ordering};
 use crate::error::Result;
 use crate::handle::{Handle, Kind};
-use crate::runtime::{excepthook, exit, registry};
+use crate::runtime::process_exit;
+use crate::sys::atomic::{AtomicBool, Ordering};
+use crate::thread::{excepthook, registry};
 use crate::time::Timeout;
 use crate::{Barrier, Condition, Local, Lock, RLock, Semaphore, Thread, Timer, thread};
 
@@ -36,7 +37,7 @@ pub fn active_count() -> Result<usize> {
 /// What the end of the process does: calls the functions given to [`atexit`], and joins all threads that are no
 /// daemons. False if the time ran out.
 pub fn shutdown(timeout: Timeout) -> Result<bool> {
-    exit::shutdown(timeout)
+    process_exit::shutdown(timeout)
 }
 
 /// Runs a closure, and reports its panic.
@@ -165,7 +166,7 @@ pub fn atexit<F: FnOnce() + Send + 'static>(closure: F) -> Result<()> {
     }
     let arg = Once::leak(closure);
     // SAFETY: refused, nobody has got it.
-    exit::at_exit(call::<F>, arg).inspect_err(|_| unsafe { Once::<F>::destroy(arg) })
+    process_exit::at_exit(call::<F>, arg).inspect_err(|_| unsafe { Once::<F>::destroy(arg) })
 }
 
 /// Has the closure told of failures that threads could not handle: the thread, what kind of failure it was, and a

@@ -11,10 +11,10 @@
 //! All of this is a hint, which no correctness depends on. Only `looking` needs an atomic change: its owner
 //! alone gives it back, or whoever wakes its owner.
 
-use crate::atomic::spin_loop;
-use crate::atomic::{AtomicU8, Ordering};
+use crate::sys::atomic::spin_loop;
+use crate::sys::atomic::{AtomicU8, Ordering};
 
-use super::fork::epoch;
+use crate::sync::fork_epoch::epoch;
 use crate::time::Deadline;
 
 /// How long a look is, in nanoseconds: less than it costs to sleep and to be woken.

@@ -4,9 +4,9 @@
 //! the child counts this number up, and whatever remembers waiters remembers the number too: what was noted
 //! under another number belongs to the parent and is forgotten when it is next looked at.
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicU32, Ordering};
 
-use super::guarded::{Forget, Guarded};
+use crate::sync::mutex::{Forget, Guarded};
 
 /// Written by the child alone, while it has one thread: no ordering is needed.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -21,7 +21,7 @@ pub(crate) fn epoch() -> u32 {
 /// In the child, before anything else of the library runs there.
 pub(crate) fn begin_child() {
     EPOCH.store((epoch() + 1) & MAX_EPOCH, Ordering::Relaxed);
-    super::guarded::begin_child();
+    crate::sync::mutex::begin_child();
 }
 
 /// Thirty bits, so that a lock's word can hold it.

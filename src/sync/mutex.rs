@@ -25,12 +25,13 @@
 //! once; but the sign of those who sleep is lost. So whoever gives the lock back and finds it free wakes all: of those
 //! who have come before and after, the last one does.
 
-use crate::atomic::{AtomicU32, Ordering, fence};
+use crate::sys::atomic::{AtomicU32, Ordering, fence};
+use crate::sys::futex;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 
-use super::fork::epoch;
-use super::spin::Spin;
+use crate::sync::fork_epoch::epoch;
+use crate::sync::spin_wait::Spin;
 use crate::time::Deadline;
 
 const FREE: u32 = 0;
@@ -88,7 +89,7 @@ impl<T: Forget> Guarded<T> {
         #[cfg(model)]
         crate::model::cell::touch(self.data.get());
         let guard = Guard { guarded: self };
-        crate::defect::inject(crate::defect::Place::Locked);
+        crate::panic_boundary::inject(crate::panic_boundary::Place::Locked);
         guard
     }
 
@@ -171,7 +172,7 @@ fn lock_word(lock: &AtomicU32, free: u32) -> Option<u32> {
                 if word == sleepers
                     || lock.compare_exchange(word, sleepers, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 {
-                    super::wait(lock, sleepers, Deadline::NEVER);
+                    futex::wait(lock, sleepers, Deadline::NEVER);
                 }
             }
             // Others may sleep still: a thread that has slept leaves the sign that wakes them.
@@ -184,7 +185,7 @@ fn wait_for_fork(lock: &AtomicU32, held: u32, until: Deadline) {
     SLEEPING.fetch_add(1, Ordering::Relaxed);
     // Either `let_go` sees the count, or this thread that the lock is free.
     fence(Ordering::SeqCst);
-    super::wait(lock, held, until);
+    futex::wait(lock, held, until);
     SLEEPING.fetch_sub(1, Ordering::Relaxed);
 }
 
@@ -193,9 +194,9 @@ fn wait_for_fork(lock: &AtomicU32, held: u32, until: Deadline) {
 #[inline(never)]
 fn wake_word(lock: &AtomicU32, state: u32) {
     if state == SLEEPERS {
-        super::wake_one(lock);
+        futex::wake_one(lock);
     } else {
-        super::wake_all(lock);
+        futex::wake_all(lock);
     }
 }
 
@@ -205,7 +206,7 @@ fn hold_word(lock: &AtomicU32) {
     let state = lock.swap((epoch() << STATE_BITS) | FORKING, Ordering::Release) & STATE;
     if state == SLEEPERS {
         // They sleep again, and are counted.
-        super::wake_all(lock);
+        futex::wake_all(lock);
     }
 }
 
@@ -215,7 +216,7 @@ fn release_held_word(lock: &AtomicU32) {
     if lock.compare_exchange(free | FORKING, free, Ordering::Release, Ordering::Relaxed).is_ok() {
         fence(Ordering::SeqCst);
         if SLEEPING.load(Ordering::Relaxed) != 0 {
-            super::wake_all(lock);
+            futex::wake_all(lock);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How long a thread looks before it sleeps.
 
-use crate::atomic::AtomicU32;
+use crate::sys::atomic::AtomicU32;
+use crate::sys::futex;
 use crate::time::Deadline;
 
 /// A bounded number of looks, further and further apart: about a microsecond in all.
@@ -21,7 +22,7 @@ impl Spin {
             return false;
         }
         for _ in 0..1 << self.0 {
-            crate::atomic::spin_loop();
+            crate::sys::atomic::spin_loop();
         }
         self.0 += 1;
         true
@@ -33,9 +34,9 @@ impl Spin {
     pub(crate) fn pass(&mut self) {
         const NAP: u64 = 50_000;
         if cfg!(model) {
-            crate::atomic::spin_loop();
+            crate::sys::atomic::spin_loop();
         } else if !self.again() {
-            super::wait(&AtomicU32::new(0), 0, Deadline::now().after(NAP));
+            futex::wait(&AtomicU32::new(0), 0, Deadline::now().after(NAP));
         }
     }
 }

@@ -3,11 +3,11 @@
 //! A circular list through the waiters' records: the queue itself is one pointer. It has no lock; its owner
 //! keeps it in a `Guarded`, and each function below relies on that.
 
-use crate::atomic::Ordering;
+use crate::sys::atomic::Ordering;
 use core::ptr;
 
-use super::guarded::Forget;
-use super::waiter::Waiter;
+use crate::sync::mutex::Forget;
+use crate::sync::waiter::Waiter;
 
 /// See the module. Zero is an empty queue.
 pub(crate) struct Queue {

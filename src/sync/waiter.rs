@@ -21,16 +21,17 @@
 //!
 //! The cells are guarded by the lock of the queue in which the record stands; the other atomics are hints.
 
-use crate::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use crate::sys::futex;
 use core::cell::Cell;
 use core::ptr;
 
-use super::guarded::{Forget, Guarded};
-use super::patience::{Patience, look_until, this_cpu};
-use crate::detector;
 use crate::error::{Error, Result};
-use crate::per_thread;
+use crate::sync::adaptive_spin::{Patience, look_until, this_cpu};
+use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
+use crate::sys::annotate;
+use crate::sys::tls;
 use crate::time::Deadline;
 
 pub(crate) const IDLE: u32 = 0;
@@ -65,8 +66,8 @@ pub(crate) struct Waiter {
     cpu: AtomicU8,
     /// Where its thread fell asleep.
     bed: AtomicU8,
-    pub(super) next: Cell<*const Waiter>,
-    pub(super) previous: Cell<*const Waiter>,
+    pub(crate) next: Cell<*const Waiter>,
+    pub(crate) previous: Cell<*const Waiter>,
 }
 
 // SAFETY: the cells are used by the owner while the record is idle, and under the lock of its queue while it
@@ -76,7 +77,7 @@ unsafe impl Sync for Waiter {}
 impl Waiter {
     /// The calling thread's record; made when it first has to wait.
     pub(crate) fn mine() -> Result<&'static Waiter> {
-        per_thread::with(|mine| {
+        tls::with(|mine| {
             if mine.waiter.get() == 0 {
                 mine.waiter.set(FREE_WAITERS.lock().take()? as usize);
             }
@@ -87,7 +88,7 @@ impl Waiter {
 
     /// Gives the calling thread's record back, when the thread ends.
     pub(crate) fn give_back() {
-        let waiter = per_thread::with(|mine| mine.waiter.take()) as *const Waiter;
+        let waiter = tls::with(|mine| mine.waiter.take()) as *const Waiter;
         if !waiter.is_null() {
             FREE_WAITERS.lock().put(waiter);
         }
@@ -162,7 +163,7 @@ impl Waiter {
         self.bed.store(this_cpu(), Ordering::Relaxed);
         self.change(WAITING, ASLEEP)?;
         while self.state() == ASLEEP {
-            if !super::wait(word, expected, deadline) {
+            if !futex::wait(word, expected, deadline) {
                 return self.change(ASLEEP, WAITING);
             }
         }
@@ -205,7 +206,7 @@ impl Wake<'_> {
     /// False if the thread did not sleep, though it was about to when it entered its queue: it is about to still, or
     /// runs a signal handler.
     pub(crate) fn now(self) -> bool {
-        self.asleep.is_none_or(super::wake_one)
+        self.asleep.is_none_or(futex::wake_one)
     }
 }
 
@@ -265,7 +266,7 @@ impl Pool {
         if chunk == libc::MAP_FAILED {
             return Err(Error::NoMemory);
         }
-        detector::leave_alone(chunk, CHUNK);
+        annotate::leave_alone(chunk, CHUNK);
         for offset in (0..CHUNK).step_by(size_of::<Waiter>()).rev() {
             // SAFETY: inside the chunk and aligned; zero is a valid record (IDLE, in no queue).
             self.put(unsafe { chunk.byte_add(offset) } as *const Waiter);

@@ -40,7 +40,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 #[cfg(c_library)]
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use crate::park::guarded::{Forget, Guarded};
+use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 
 unsafe extern "C" {
@@ -297,7 +297,7 @@ pub(crate) fn lock_given<T>(lock: &T, taker: &AtomicTaker) {
 }
 
 /// Where a lock remembers the thread that took it, by a number that no other thread has.
-pub(crate) type AtomicTaker = crate::atomic::AtomicU32;
+pub(crate) type AtomicTaker = crate::sys::atomic::AtomicU32;
 
 const NOBODY: u32 = 0;
 

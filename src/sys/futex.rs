@@ -10,31 +10,24 @@
 //!   looks for a while before it sleeps;
 //! - `waiter` is the record on which a thread sleeps, and `queue` a line of them.
 
-use crate::atomic::{AtomicU32, AtomicU64};
+use crate::sys::atomic::{AtomicU32, AtomicU64};
 
-use crate::detector;
+use crate::sys::annotate;
 use crate::time::Deadline;
 
 #[cfg(all(not(model), target_os = "linux", not(feature = "portable")))]
-#[path = "linux.rs"]
+#[path = "futex_linux.rs"]
 mod backend;
 #[cfg(all(not(model), not(all(target_os = "linux", not(feature = "portable")))))]
-#[path = "portable.rs"]
+#[path = "futex_portable.rs"]
 mod backend;
 #[cfg(model)]
 use crate::model::futex as backend;
 
-pub(crate) mod fork;
-pub(crate) mod guarded;
-pub(crate) mod patience;
-pub(crate) mod queue;
-pub(crate) mod spin;
-pub(crate) mod waiter;
-
 /// Sleeps as long as `word` is `expected`, until woken or until the deadline. False only if the time ran out.
 #[inline]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
-    if detector::delays_signals() {
+    if annotate::delays_signals() {
         return wait_in_slices(word, expected, deadline);
     }
     backend::wait(word, expected, deadline)
@@ -46,7 +39,7 @@ fn wait_in_slices(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     const SLICE: u64 = 100_000_000;
     let until = deadline.min(Deadline::now().after(SLICE));
     let woken = backend::wait(word, expected, until);
-    detector::let_signals_in();
+    annotate::let_signals_in();
     woken || until != deadline
 }
 
@@ -96,7 +89,7 @@ fn half(word: &AtomicU64, index: usize) -> &AtomicU32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::atomic::Ordering::SeqCst;
+    use crate::sys::atomic::Ordering::SeqCst;
 
     #[test]
     fn a_word_that_has_changed_is_not_waited_for() {

@@ -1,6 +1,6 @@
 //! Sleeping by futex.
 
-use crate::atomic::AtomicU32;
+use crate::sys::atomic::AtomicU32;
 use core::ptr;
 
 use crate::sys;
@@ -9,7 +9,7 @@ use crate::time::Deadline;
 // Both calls pass all six arguments of the system call, as every interposer of syscall() expects that reads those that
 // it does not need.
 
-pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     // The kernel gets the time that is left, and not the deadline: a preloaded library may have replaced clock_gettime()
     // by one whose clock is not the kernel's (libfaketime does).
     let remaining = deadline.remaining();
@@ -29,7 +29,7 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     })
 }
 
-pub(super) fn wake(word: &AtomicU32, count: u32) -> bool {
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
     // SAFETY: the word is only an address here; a futex call never writes to it.
     let woken = sys::preserving_errno(|| unsafe {
         libc::syscall(

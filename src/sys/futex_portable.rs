@@ -4,7 +4,7 @@
 //! aborts); and promise that a child of fork neither hangs nor crashes (the table may be held by a thread that the
 //! child does not have, and its queues lead through the storage of threads that slept in the parent).
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot_core::{DEFAULT_PARK_TOKEN, DEFAULT_UNPARK_TOKEN, FilterOp, ParkResult};
@@ -12,7 +12,7 @@ use parking_lot_core::{DEFAULT_PARK_TOKEN, DEFAULT_UNPARK_TOKEN, FilterOp, ParkR
 use crate::sys;
 use crate::time::Deadline;
 
-pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     let limit = (deadline != Deadline::NEVER).then(|| {
         Instant::now().checked_add(Duration::from_nanos(deadline.0.saturating_sub(Deadline::now().0)))
     });
@@ -31,7 +31,7 @@ pub(super) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     !matches!(result, ParkResult::TimedOut)
 }
 
-pub(super) fn wake(word: &AtomicU32, count: u32) -> bool {
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
     let mut left = count;
     // SAFETY: as above.
     let woken = sys::preserving_errno(|| unsafe {

@@ -9,8 +9,13 @@
     allow(dead_code, reason = "some are the futex backend's, and the spinning's")
 )]
 
+pub(crate) mod annotate;
+pub(crate) mod atomic;
+pub(crate) mod futex;
 pub(crate) mod memory;
+pub(crate) mod pthread;
 pub(crate) mod thread_state;
+pub(crate) mod tls;
 
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 

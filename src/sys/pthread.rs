@@ -1,17 +1,17 @@
 //! Threads as the system has them: started and joined through libc's pthread.
 
-use crate::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use core::ffi::{CStr, c_int, c_ulong, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
 use std::io::Write;
 
-use super::stacks::Stack;
-use crate::detector;
 use crate::error::{Error, Result};
 use crate::sys;
+use crate::sys::annotate;
 #[cfg(not(model))]
 use crate::sys::thread_state;
+use crate::thread::stack_cache::Stack;
 use crate::time::Deadline;
 
 /// A start routine.
@@ -91,7 +91,7 @@ fn extra_stack() -> usize {
 }
 
 /// The size of a stack of so many bytes, 0 being the system's default, and that of its guard: whole pages.
-pub(super) fn stack_layout(size: usize) -> Result<(usize, usize)> {
+pub(crate) fn stack_layout(size: usize) -> Result<(usize, usize)> {
     let (mut default, mut guard) = (0, 0);
     // SAFETY: the attributes are initialised.
     with_attributes(|attributes| unsafe {
@@ -105,14 +105,14 @@ pub(super) fn stack_layout(size: usize) -> Result<(usize, usize)> {
 }
 
 /// Whether the process may have so many addresses and no more.
-pub(super) fn limits_addresses() -> bool {
+pub(crate) fn limits_addresses() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is there to write to.
     (unsafe { sys::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
 }
 
 /// Whether the system counts memory when it is mapped, and refuses more than it has. It is asked once.
-pub(super) fn counts_addresses() -> bool {
+pub(crate) fn counts_addresses() -> bool {
     const UNKNOWN: u8 = 0;
     const NEVER_OVERCOMMITS: u8 = b'2';
     #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -161,7 +161,7 @@ pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: &Stack) -> Result<()>
             }
             None => libc::pthread_attr_setstacksize(attributes, stack.size()),
         };
-        placed == 0 && detector::seen(|| create(stack.thread.as_ptr(), attributes, entry, arg)) == 0
+        placed == 0 && annotate::seen(|| create(stack.thread.as_ptr(), attributes, entry, arg)) == 0
     })?;
     if started { Ok(()) } else { Err(Error::NoThread) }
 }
@@ -187,7 +187,7 @@ pub(crate) fn start_detached(entry: Entry, arg: *mut c_void) -> Result<()> {
             match set {
                 0 => {
                     requested = with_requests && sys::preserving_errno(|| thread_state::request(attributes));
-                    detector::seen(|| create(&mut thread, attributes, entry, arg))
+                    annotate::seen(|| create(&mut thread, attributes, entry, arg))
                 }
                 error => error,
             }
@@ -234,11 +234,11 @@ pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
 
 /// Runs a callback inside of a call: uncancelled, and before the eyes of race detectors.
 pub(crate) fn callback<R>(f: impl FnOnce() -> R) -> R {
-    uncancelled(|| detector::seen(f))
+    uncancelled(|| annotate::seen(f))
 }
 
 /// Starts a thread for a task of the library's own, detached and with a small stack.
-pub(super) fn start_helper(entry: Entry) -> Result<()> {
+pub(crate) fn start_helper(entry: Entry) -> Result<()> {
     const STACK: usize = 128 * 1024;
     let (size, _) = stack_layout(STACK)?;
     // SAFETY: the attributes are initialised.
@@ -267,7 +267,7 @@ unsafe fn create_without_signals(
 }
 
 /// What pthread says of a thread.
-pub(super) enum Joined {
+pub(crate) enum Joined {
     /// It is gone, and its result was this.
     Ended(*mut c_void),
     /// It is gone, and pthread does not tell its result.
@@ -276,11 +276,11 @@ pub(super) enum Joined {
 }
 
 /// Waits for the end of the thread on this stack, which is near. One caller at a time, and none after a success.
-pub(super) fn join(stack: &Stack) -> Joined {
+pub(crate) fn join(stack: &Stack) -> Joined {
     let mut result = ptr::null_mut();
     // SAFETY: the thread was started here and nobody has joined it yet.
     let joined =
-        uncancelled(|| unsafe { detector::seen(|| sys::pthread_join(stack.thread.get(), &mut result)) });
+        uncancelled(|| unsafe { annotate::seen(|| sys::pthread_join(stack.thread.get(), &mut result)) });
     if joined == 0 { Joined::Ended(result) } else { Joined::Gone }
 }
 
@@ -300,7 +300,7 @@ pub(crate) fn tell_end_to(word: &AtomicU32) -> u32 {
 ///
 /// Pthread returns the result of a thread by `pthread_join` only, which fails for a detached thread. So it is read
 /// where pthread keeps it, at a place that is found by an experiment, once in a process.
-pub(super) fn exit_value() -> *mut c_void {
+pub(crate) fn exit_value() -> *mut c_void {
     const UNKNOWN: usize = 0;
     #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
     static DISTANCE: AtomicUsize = AtomicUsize::new(UNKNOWN);
@@ -361,7 +361,7 @@ fn find_result() -> Option<usize> {
 
 /// Sleeps as long as `word` is `expected`, until woken by `wake_shared` or by the kernel at a thread's end, or until
 /// the deadline. False only if the timeout expired. Not of `park`, whose futexes the kernel does not know.
-pub(super) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     let remaining = deadline.remaining();
     let timeout = remaining.as_ref().map_or(ptr::null(), ptr::from_ref);
     let nothing = ptr::null::<u32>();
@@ -374,7 +374,7 @@ pub(super) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -
 }
 
 /// Wakes all that sleep by `wait_shared` on this word.
-pub(super) fn wake_shared(word: &AtomicU32) {
+pub(crate) fn wake_shared(word: &AtomicU32) {
     let nothing = ptr::null::<u32>();
     // SAFETY: the word is only an address here.
     sys::preserving_errno(|| unsafe {
@@ -383,7 +383,7 @@ pub(super) fn wake_shared(word: &AtomicU32) {
 }
 
 /// Nobody will join the thread on this stack.
-pub(super) fn detach(stack: &Stack) {
+pub(crate) fn detach(stack: &Stack) {
     // SAFETY: as in `join`.
     unsafe { sys::pthread_detach(stack.thread.get()) };
 }

@@ -12,27 +12,27 @@ pub(crate) const SPARES: usize = 2;
 #[repr(C, align(64))]
 pub(crate) struct PerThread {
     /// The identity of whoever runs here (a thread, or a timer while its function runs), shifted as a lock's
-    /// word holds it; 0 as long as nobody asked. `runtime::identity`.
+    /// word holds it; 0 as long as nobody asked. `thread::ident`.
     pub(crate) key: Cell<u64>,
-    /// The record on which this thread sleeps. `park::waiter`.
+    /// The record on which this thread sleeps. `futex::waiter`.
     pub(crate) waiter: Cell<usize>,
-    /// The handle of the current `Thread`, 0 if it has none yet. `runtime::identity`.
+    /// The handle of the current `Thread`, 0 if it has none yet. `thread::ident`.
     pub(crate) thread: Cell<usize>,
-    /// The values of the locals. `runtime::values`.
+    /// The values of the locals. `local::tables`.
     pub(crate) locals: Cell<usize>,
     /// The number of the last error, 0 if there is none. `capi`.
     pub(crate) error: Cell<u32>,
     /// How often it has released a lock in a hurry. `raw_lock`.
     pub(crate) hurried: Cell<u32>,
-    /// The RLock whose levels are counted here. `runtime::levels`, as the next two.
+    /// The RLock whose levels are counted here. `lock::recursion`, as the next two.
     pub(crate) nested: Cell<usize>,
     /// Others that are counted.
     pub(crate) levels: Cell<usize>,
     /// How often it holds `nested` beyond the first time.
     pub(crate) deeper: Cell<u32>,
-    /// How often the thread's end has been announced. `runtime::end`.
+    /// How often the thread's end has been announced. `runtime::thread_exit`.
     pub(crate) end_rounds: Cell<u32>,
-    /// Under which lead it runs timers' functions. `runtime::dispatcher`.
+    /// Under which lead it runs timers' functions. `timer::worker`.
     pub(crate) lead: Cell<u32>,
     /// In how many forks it is, between the library's handlers. `runtime::fork`, as the next two.
     pub(crate) forks: Cell<u8>,
@@ -40,9 +40,9 @@ pub(crate) struct PerThread {
     pub(crate) fork_holds: Cell<u8>,
     /// In which of them it has begun as the child.
     pub(crate) forks_begun: Cell<u16>,
-    /// The timers that it is ending, the last one first: a list of `pending::Ending`. `runtime::pending`.
+    /// The timers that it is ending, the last one first: a list of `timer_object::Ending`. `timer::object`.
     pub(crate) endings: Cell<usize>,
-    /// The threads for whose end it waits, the innermost first: a list of `life::Joining`. `runtime::life`.
+    /// The threads for whose end it waits, the innermost first: a list of `thread_object::Joining`. `thread::object`.
     pub(crate) joining: Cell<usize>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) spares: [Cell<usize>; SPARES],

@@ -2,13 +2,14 @@
 
 use core::ffi::{CStr, c_char, c_void};
 
-use super::life::Thread;
-use super::{name, system};
-use crate::detector::{happens_after, happens_before};
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::park::guarded::{Forget, Guarded};
+use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::pthread;
+use crate::thread::names;
+use crate::thread::object::Thread;
 
 /// Told of the failure: the thread's handle, what kind of thing it was, and a sentence.
 pub type ExceptHook = unsafe extern "C-unwind" fn(
@@ -51,12 +52,12 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
     match get() {
         (Some(hook), arg) => {
             // SAFETY: whoever set the hook promised that it takes this argument.
-            system::callback(|| unsafe {
+            pthread::callback(|| unsafe {
                 hook(thread.bits() as *mut c_void, kind.as_ptr(), message.as_ptr(), arg);
             });
         }
         (None, _) => {
-            let name = name::of(thread).unwrap_or(c"?".as_ptr());
+            let name = names::of(thread).unwrap_or(c"?".as_ptr());
             // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
             let name = unsafe { CStr::from_ptr(name) };
             print(&[c"Exception in thread ", name, c": ", kind, c": ", message, c"\n"]);
@@ -71,7 +72,7 @@ fn print(parts: &[&CStr; 7]) {
     let parts = parts
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
     // SAFETY: so many strings of these lengths, which are only read.
-    system::uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
+    pthread::uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
 }
 
 /// Holds the hook across a fork.

@@ -6,11 +6,11 @@
 //! Numbers grow. So in a child of fork one comparison tells whether a thread was started in the parent
 //! (`is_left_behind`): the child visits none of them.
 
-use crate::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU64, Ordering};
 use core::sync::atomic::AtomicU64 as MachineU64;
 
-use crate::park::fork::epoch;
-use crate::per_thread;
+use crate::sync::fork_epoch::epoch;
+use crate::sys::tls;
 
 /// The low bits of a lock's word that are not its holder's.
 pub(crate) const KEY_SHIFT: u32 = 10;
@@ -41,7 +41,7 @@ pub(crate) fn is_left_behind(ident: u64) -> bool {
 }
 
 /// In a child of fork: the calling thread has forked.
-pub(super) fn begin_child() {
+pub(crate) fn begin_child() {
     FORKED.store(ident(), Ordering::Relaxed);
     FIRST_HERE.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
 }
@@ -52,15 +52,15 @@ pub(crate) fn new_ident() -> u64 {
 }
 
 /// Numbers that nobody has had, a few at a time, for one who has a guard around them.
-pub(super) struct Idents {
+pub(crate) struct Idents {
     next: u64,
     end: u64,
 }
 
 impl Idents {
-    pub(super) const NONE: Self = Idents { next: 0, end: 0 };
+    pub(crate) const NONE: Self = Idents { next: 0, end: 0 };
 
-    pub(super) fn take(&mut self) -> u64 {
+    pub(crate) fn take(&mut self) -> u64 {
         const AT_ONCE: u64 = 64;
         if self.next == self.end {
             self.next = NEXT.fetch_add(AT_ONCE, Ordering::Relaxed);
@@ -80,7 +80,7 @@ pub(crate) fn key() -> u64 {
 /// The caller's number, shifted, if anybody has asked for it before.
 #[inline(always)]
 pub(crate) fn known_key() -> Option<u64> {
-    match per_thread::key() {
+    match tls::key() {
         0 => None,
         key => Some(key),
     }
@@ -101,7 +101,7 @@ fn first_key() -> u64 {
 
 /// From now on, whoever runs on this system thread has this number; returns the former one.
 pub(crate) fn become_ident(ident: u64) -> u64 {
-    per_thread::with(|mine| mine.key.replace(ident << KEY_SHIFT)) >> KEY_SHIFT
+    tls::with(|mine| mine.key.replace(ident << KEY_SHIFT)) >> KEY_SHIFT
 }
 
 /// Whether the calling thread is the one with which the process began.

@@ -1,26 +1,35 @@
 //! Thread: Python's `threading.Thread`, and the functions of the module that are about threads.
 //!
-//! States and orderings: `runtime::life`.
+//! States and orderings: `thread::object`.
 
-use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
+pub(crate) mod excepthook;
+pub(crate) mod ident;
+pub(crate) mod names;
+pub(crate) mod object;
+pub(crate) mod registry;
+pub(crate) mod stack_cache;
+
+use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
-use crate::defect::{Place, contain, inject};
-use crate::detector::unseen;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::park;
-use crate::per_thread;
-use crate::runtime::life::{
+use crate::panic_boundary::{Place, contain, inject};
+use crate::runtime::{process_exit, thread_exit};
+use crate::sys::annotate::unseen;
+use crate::sys::futex;
+use crate::sys::pthread;
+use crate::sys::tls;
+use crate::thread::object::{
     ALIVE, DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
 };
-use crate::runtime::{end, exit, identity, name, pending, registry, stacks, system};
 use crate::time::{Deadline, Timeout};
+use crate::timer::object as timer_object;
 
 /// The smallest stack that is accepted, like Python's.
-const MIN_STACK: usize = if system::MIN_STACK > 32 * 1024 { system::MIN_STACK } else { 32 * 1024 };
+const MIN_STACK: usize = if pthread::MIN_STACK > 32 * 1024 { pthread::MIN_STACK } else { 32 * 1024 };
 
 fn checked_stack_size(bytes: usize) -> Result<usize> {
     if bytes == 0 || bytes >= MIN_STACK { Ok(bytes) } else { Err(Error::StackSize) }
@@ -28,31 +37,31 @@ fn checked_stack_size(bytes: usize) -> Result<usize> {
 
 /// The size of new threads' stacks.
 pub fn stack_size() -> usize {
-    system::STACK_SIZE.load(Ordering::Relaxed)
+    pthread::STACK_SIZE.load(Ordering::Relaxed)
 }
 
 /// Sets the size of new threads' stacks.
 pub fn set_stack_size(bytes: usize) -> Result<()> {
-    system::STACK_SIZE.store(checked_stack_size(bytes)?, Ordering::Relaxed);
+    pthread::STACK_SIZE.store(checked_stack_size(bytes)?, Ordering::Relaxed);
     Ok(())
 }
 
 /// The thread that calls; one that this library did not start becomes a dummy with its first question.
 pub fn current() -> Result<Handle<Thread>> {
-    let known = per_thread::with(|mine| mine.thread.get());
+    let known = tls::with(|mine| mine.thread.get());
     if known != 0 {
         return Ok(Handle::from_bits(known));
     }
-    let ident = identity::ident();
+    let ident = ident::ident();
     let current = if registry::is_main(ident) {
         // Its end is waited for, unless there is no memory to announce it.
-        let _ = end::arm();
+        let _ = thread_exit::arm();
         registry::main_thread()?
     } else {
-        end::arm()?;
+        thread_exit::arm()?;
         registry::add_dummy(ident)?
     };
-    per_thread::with(|mine| mine.thread.set(current.bits()));
+    tls::with(|mine| mine.thread.set(current.bits()));
     Ok(current)
 }
 
@@ -61,7 +70,7 @@ pub fn sleep(timeout: Timeout) {
     let deadline = timeout.deadline();
     let nobody = AtomicU32::new(0);
     // A wait ends early for no reason, or returns false: then the time has passed, whatever the clock says.
-    while !deadline.has_passed() && park::wait(&nobody, 0, deadline) {}
+    while !deadline.has_passed() && futex::wait(&nobody, 0, deadline) {}
 }
 
 /// What a started thread runs. Its frame may be left by `pthread_exit`: nothing in it waits to be dropped.
@@ -81,21 +90,21 @@ extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
             thread.set_result(result);
             thread.destroy_arg();
         });
-        contain(end::announce_if_unarmed);
+        contain(thread_exit::announce_if_unarmed);
     });
     result
 }
 
 fn begin(thread: &'static Thread) {
     inject(Place::Entry);
-    identity::become_ident(thread.ident());
-    per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
+    ident::become_ident(thread.ident());
+    tls::with(|mine| mine.thread.set(thread.handle().bits()));
     thread.tell_number_and_end();
-    if end::arm().is_err() {
+    if thread_exit::arm().is_err() {
         // The values of its locals are not destroyed; its end is still noticed.
         thread.begin_unannounced();
     }
-    name::show(thread);
+    names::show(thread);
 }
 
 impl Handle<Thread> {
@@ -115,12 +124,12 @@ impl Handle<Thread> {
     /// The current name; the default one is made with the first question. The pointer stays valid as long as
     /// the handle.
     pub(crate) fn name_pointer(self) -> Result<*const c_char> {
-        name::of(self)
+        names::of(self)
     }
 
     /// Names the thread.
     pub fn set_name(self, name: &CStr) -> Result<()> {
-        name::set(self, name)
+        names::set(self, name)
     }
 
     /// Whether the process's end does not wait for it.
@@ -178,10 +187,10 @@ impl Handle<Thread> {
             if thread.state() == NEW {
                 return Err(Error::NotStarted);
             }
-            if thread.ident() == identity::ident() {
+            if thread.ident() == ident::ident() {
                 return Err(Error::JoinSelf);
             }
-            if thread.is(TIMER) && !thread.is_over() && pending::ends_here(thread) {
+            if thread.is(TIMER) && !thread.is_over() && timer_object::ends_here(thread) {
                 return Err(Error::JoinSelf);
             }
             thread.join(timeout.deadline())
@@ -220,7 +229,7 @@ impl Handle<Thread> {
 
 /// A thread is a daemon if its creator is one; a creator that this library did not start does not count.
 pub(crate) fn inherited_daemon() -> u32 {
-    let creator = Handle::<Thread>::from_bits(per_thread::with(|mine| mine.thread.get()));
+    let creator = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
     match creator.check() {
         Ok((creator, _)) if creator.is(DAEMON) && !creator.is(DUMMY) => DAEMON,
         _ => 0,
@@ -233,7 +242,8 @@ fn launch(thread: &'static Thread) -> Result<()> {
     let is_timer = thread.is(TIMER);
     let itself = thread.handle().keep()?;
     let launched = registry::add(thread).and_then(|()| {
-        let launched = if is_timer { pending::start_by_thread(thread) } else { launch_system_thread(thread) };
+        let launched =
+            if is_timer { timer_object::start_by_thread(thread) } else { launch_system_thread(thread) };
         launched.inspect_err(|_| registry::withdraw(thread))
     });
     if is_timer || launched.is_err() {
@@ -245,10 +255,10 @@ fn launch(thread: &'static Thread) -> Result<()> {
 
 /// What must have been done before anything is started.
 pub(crate) fn prepare_start() -> Result<()> {
-    exit::need()?;
-    end::key()?;
+    process_exit::need()?;
+    thread_exit::key()?;
     // If the caller is main and leaves by pthread_exit, the process waits for the thread.
-    let _ = end::arm();
+    let _ = thread_exit::arm();
     registry::reap_some();
     Ok(())
 }
@@ -264,15 +274,15 @@ fn launch_system_thread(thread: &'static Thread) -> Result<()> {
 }
 
 fn try_system_thread(thread: &'static Thread, size: usize) -> Result<()> {
-    let stack = stacks::take(if size == 0 { stack_size() } else { size })?;
+    let stack = stack_cache::take(if size == 0 { stack_size() } else { size })?;
     // Before it runs: it may end before this call does.
     thread.set_stack(stack);
-    let started = system::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack);
+    let started = pthread::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack);
     if started.is_ok() {
         thread.go(STARTING, ALIVE);
     } else {
         thread.set_extra(size);
-        stacks::give_back(stack);
+        stack_cache::give_back(stack);
     }
     started
 }

@@ -17,18 +17,19 @@
 //! besides the current one, changed under that lock. The numbers of default names are the registry's, since each
 //! start takes one.
 
-use crate::atomic::{Ordering, fence};
+use crate::sys::atomic::{Ordering, fence};
 use core::ffi::{CStr, c_char, c_void};
 use core::{ptr, slice};
 
-use super::life::{ASKED, DUMMY, ENDED, GONE, MAIN, NAMED, OVER, TIMER, Thread};
-use super::{registry, system};
-use crate::detector::malloc;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::park::guarded::{Forget, Guard, Guarded};
-use crate::per_thread;
+use crate::sync::mutex::{Forget, Guard, Guarded};
 use crate::sys;
+use crate::sys::annotate::malloc;
+use crate::sys::pthread;
+use crate::sys::tls;
+use crate::thread::object::{ASKED, DUMMY, ENDED, GONE, MAIN, NAMED, OVER, TIMER, Thread};
+use crate::thread::registry;
 
 /// The right to change the names of some threads.
 struct Names;
@@ -44,15 +45,15 @@ fn lock(thread: &Thread) -> Guard<'static, Names> {
 }
 
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     next: u32,
 }
 
 impl Numbers {
-    pub(super) const FIRST: Self = Numbers { next: 1 };
+    pub(crate) const FIRST: Self = Numbers { next: 1 };
 
     /// Gives the thread its number, if it has none.
-    pub(super) fn give(&mut self, thread: &Thread) {
+    pub(crate) fn give(&mut self, thread: &Thread) {
         if thread.number.load(Ordering::Relaxed) == 0 {
             thread.number.store(self.next, Ordering::Relaxed);
             self.next = Self::after(self.next);
@@ -61,7 +62,7 @@ impl Numbers {
 
     /// A start was refused: the thread's number is the next one again, if nobody has seen it. Where a later one
     /// has been given meanwhile, the thread keeps its own, so that no other gets it.
-    pub(super) fn take_back(&mut self, thread: &Thread) {
+    pub(crate) fn take_back(&mut self, thread: &Thread) {
         let number = thread.number.load(Ordering::Relaxed);
         if number != 0 && !thread.is(ASKED) && Self::after(number) == self.next {
             thread.number.store(0, Ordering::Relaxed);
@@ -162,9 +163,9 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
         fence(Ordering::SeqCst);
         let runs = !matches!(object.state(), GONE | OVER) && !object.is(ENDED) && object.native_id() != 0;
         if runs && !object.is(MAIN | TIMER) {
-            let is_caller = per_thread::with(|mine| mine.thread.get()) == thread.bits();
+            let is_caller = tls::with(|mine| mine.thread.get()) == thread.bits();
             let native_id = if is_caller { None } else { Some(object.native_id()) };
-            system::set_name(native_id, shortened(name, &mut [0; SYSTEM_NAME + 1]));
+            pthread::set_name(native_id, shortened(name, &mut [0; SYSTEM_NAME + 1]));
         }
         Ok(())
     })
@@ -194,7 +195,7 @@ fn replace(thread: Handle<Thread>, object: &Thread, name: &CStr) -> Result<()> {
 }
 
 /// In a child of fork: a dummy that has become the main thread has its default name.
-pub(super) fn begin_anew(thread: &Thread) {
+pub(crate) fn begin_anew(thread: &Thread) {
     let mut names = lock(thread);
     let name = thread.name.swap(ptr::null_mut(), Ordering::AcqRel);
     if is_told(name) {
@@ -226,7 +227,7 @@ pub(crate) fn show(thread: &Thread) {
         };
         let text = shortened_copy(text, &mut short);
         drop(names);
-        system::set_name(None, text);
+        pthread::set_name(None, text);
         // A caller that renamed it in between may have come first with the system: once more, then.
         if node_of(thread.name.load(Ordering::Acquire)) == node_of(name) {
             return;

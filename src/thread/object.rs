@@ -54,21 +54,25 @@
 //! The words `extra` and `outcome` serve two purposes one after the other, so that a thread fits two cache
 //! lines and a million pending timers fit the memory: see their accessors.
 
-use crate::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
-use super::stacks::{self, Stack};
-use super::system::Joined;
-use super::{dispatcher, identity, pending, registry, system};
-use crate::detector::{self, happens_after, happens_before};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::park;
-use crate::per_thread;
+use crate::sys::annotate;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::futex;
+use crate::sys::pthread;
+use crate::sys::pthread::Joined;
+use crate::sys::tls;
+use crate::thread::stack_cache;
+use crate::thread::stack_cache::Stack;
+use crate::thread::{ident, registry};
 use crate::time::Deadline;
+use crate::timer::{object as timer_object, worker};
 
 /// What a thread or a timer runs.
 pub type Target = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
@@ -121,11 +125,11 @@ const WATCHED: u32 = 1024;
 /// Its argument has been destroyed, which is done once, whatever destructors are set. By whoever does it.
 const DESTROYED: u32 = 2048;
 /// Somebody has asked for the number of its default name. By whoever does, under the registry's guard.
-pub(super) const ASKED: u32 = 4096;
+pub(crate) const ASKED: u32 = 4096;
 /// The kernel does not clear its state when it is gone. By the thread, at its begin.
 const UNTOLD: u32 = 16384;
 /// A dummy whose thread has begun to end. By the thread, under the registry's guard.
-pub(super) const ENDING: u32 = 8192;
+pub(crate) const ENDING: u32 = 8192;
 /// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
 
@@ -148,8 +152,8 @@ pub struct Thread {
     destroy: AtomicPtr<c_void>,
     outcome: AtomicPtr<c_void>,
     /// Its neighbours in one of the registry's lists, under the registry's guard.
-    pub(super) next: Cell<*const Thread>,
-    pub(super) previous: Cell<*const Thread>,
+    pub(crate) next: Cell<*const Thread>,
+    pub(crate) previous: Cell<*const Thread>,
     /// The current name, and all names that it has had. `name`.
     pub(crate) name: AtomicPtr<c_void>,
     pub(crate) names: AtomicPtr<c_void>,
@@ -185,7 +189,7 @@ unsafe impl Kind for Thread {
     }
 
     fn clear(&self) {
-        super::name::forget(self);
+        crate::thread::names::forget(self);
     }
 }
 
@@ -261,7 +265,7 @@ impl Thread {
     #[inline(always)]
     fn station_of(&self, word: u32) -> u32 {
         let station = word & STATION;
-        if identity::is_child() { self.state_in_child(station) } else { station }
+        if ident::is_child() { self.state_in_child(station) } else { station }
     }
 
     #[cold]
@@ -272,12 +276,12 @@ impl Thread {
 
     /// In a child of fork: it was started in the parent, and does not run here.
     fn is_left_behind(&self) -> bool {
-        identity::is_left_behind(self.ident.load(Ordering::Relaxed))
+        ident::is_left_behind(self.ident.load(Ordering::Relaxed))
     }
 
     /// In a child of fork: if it was left behind, it is over, and releases the reference that it had to itself. Its
     /// argument and the values of its locals are left alone. The caller keeps it.
-    pub(super) fn settle(&'static self) {
+    pub(crate) fn settle(&'static self) {
         if !self.is_left_behind() {
             return;
         }
@@ -290,7 +294,7 @@ impl Thread {
         self.set_destroy(None);
         if self.is(TIMER) && state == ALIVE {
             // Its timer keeps it, and itself.
-            pending::abandon(self);
+            timer_object::abandon(self);
         } else if !self.is(MAIN) {
             // The parent's main thread is never freed, and any caller may have its handle.
             self.handle().let_go();
@@ -333,7 +337,7 @@ impl Thread {
     }
 
     /// A start was refused, after which the thread can be started again. Under the registry's guard.
-    pub(super) fn go_back_to_new(&self) {
+    pub(crate) fn go_back_to_new(&self) {
         let word = self.state.swap(NEW, Ordering::SeqCst);
         self.tell_watchers();
         if word & JOINED != 0 {
@@ -345,7 +349,7 @@ impl Thread {
     /// new state: both are sequentially consistent.
     fn tell_watchers(&self) {
         if self.flags.load(Ordering::SeqCst) & WATCHED != 0 {
-            park::wake_all(&self.state);
+            futex::wake_all(&self.state);
         }
     }
 
@@ -360,20 +364,20 @@ impl Thread {
     /// Changes the state under the registry's guard, where no other change of it can be. True if somebody
     /// watches, who must be woken when the guard is free.
     #[inline(always)]
-    pub(super) fn change_guarded(&self, state: u32) -> bool {
+    pub(crate) fn change_guarded(&self, state: u32) -> bool {
         happens_before(self);
         self.state.store(state, Ordering::Release);
         self.is(WATCHED)
     }
 
     /// Whether a thread waits for its state to change.
-    pub(super) fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.is(WATCHED)
     }
 
     /// The wake-up that `change_guarded` asked for. The state does not depend on the slot's content any more.
-    pub(super) fn wake_watchers(&self) {
-        park::wake_all(&self.state);
+    pub(crate) fn wake_watchers(&self) {
+        futex::wake_all(&self.state);
     }
 
     /// Waits until the state is another than this one. False if the time ran out.
@@ -387,8 +391,8 @@ impl Thread {
             if self.station_of(word) != state {
                 return true;
             }
-            let until = if self.is(TIMER) { dispatcher::attend(deadline) } else { deadline };
-            if !park::wait(&self.state, word, until) && until == deadline {
+            let until = if self.is(TIMER) { worker::attend(deadline) } else { deadline };
+            if !futex::wait(&self.state, word, until) && until == deadline {
                 return self.state() != state;
             }
         }
@@ -412,12 +416,12 @@ impl Thread {
 
     pub(crate) fn set_native_id(&self, id: u32) {
         if self.native_id.swap(id, Ordering::AcqRel) == AWAITED {
-            park::wake_all(&self.native_id);
+            futex::wake_all(&self.native_id);
         }
     }
 
     /// As `set_native_id`, for a timer's thread, whose number no thread waits for.
-    pub(super) fn set_native_id_unawaited(&self, id: u32) {
+    pub(crate) fn set_native_id_unawaited(&self, id: u32) {
         self.native_id.store(id, Ordering::Release);
     }
 
@@ -426,7 +430,7 @@ impl Thread {
         loop {
             match self.native_id.load(Ordering::Acquire) {
                 0 => drop(self.native_id.compare_exchange(0, AWAITED, Ordering::AcqRel, Ordering::Acquire)),
-                AWAITED => drop(park::wait(&self.native_id, AWAITED, Deadline::NEVER)),
+                AWAITED => drop(futex::wait(&self.native_id, AWAITED, Deadline::NEVER)),
                 id => return id,
             }
         }
@@ -450,13 +454,13 @@ impl Thread {
     ///
     /// # Safety
     /// It has a system thread: it has been started, and is neither main nor a dummy nor a timer's.
-    pub(super) unsafe fn stack(&self) -> &'static Stack {
+    pub(crate) unsafe fn stack(&self) -> &'static Stack {
         // SAFETY: `set_stack` stored it; records of stacks are valid for ever.
         unsafe { &*(self.extra() as *const Stack) }
     }
 
     /// Of a thread that has ended: the size of its stack, as `Stack::kept_size` says; 0 for others.
-    pub(super) fn ended_stack_size(&self) -> usize {
+    pub(crate) fn ended_stack_size(&self) -> usize {
         // SAFETY: a thread with a system thread that has ended had a stack.
         if self.has_system_thread() { unsafe { self.stack() }.kept_size() } else { 0 }
     }
@@ -486,7 +490,7 @@ impl Thread {
             // argument.
             let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };
             // SAFETY: as above.
-            system::callback(|| unsafe { destroy(self.arg()) });
+            pthread::callback(|| unsafe { destroy(self.arg()) });
         }
     }
 
@@ -514,7 +518,7 @@ impl Thread {
     }
 
     /// Where the code lies that `run_or_override` calls; 0 if there is none.
-    pub(super) fn function_address(&self) -> usize {
+    pub(crate) fn function_address(&self) -> usize {
         function(&self.outcome).or_else(|| function(&self.target)).map_or(0, |code| code.addr())
     }
 
@@ -535,7 +539,7 @@ impl Thread {
     }
 
     /// Whether it has a system thread of its own, once it has been started.
-    pub(super) fn has_system_thread(&self) -> bool {
+    pub(crate) fn has_system_thread(&self) -> bool {
         !self.is(MAIN | TIMER | DUMMY)
     }
 
@@ -622,18 +626,18 @@ impl Thread {
     /// by a clock that does not move.
     fn sleep_until_gone(&self, word: u32, until: Deadline) -> bool {
         // Race detectors let signals in between two slices of a wait; before their eyes the kernel clears no word.
-        if detector::watches() {
-            park::wait(&self.state, word, until)
+        if annotate::watches() {
+            futex::wait(&self.state, word, until)
         } else {
-            system::wait_shared(&self.state, word, until)
+            pthread::wait_shared(&self.state, word, until)
         }
     }
 
     fn wake_joiners(&self) {
-        if detector::watches() {
-            park::wake_all(&self.state);
+        if annotate::watches() {
+            futex::wake_all(&self.state);
         } else {
-            system::wake_shared(&self.state);
+            pthread::wake_shared(&self.state);
         }
     }
 
@@ -642,21 +646,21 @@ impl Thread {
     pub(crate) fn tell_number_and_end(&self) {
         // SAFETY: only threads with a system thread come here.
         let is_ours = unsafe { self.stack() }.place().is_some();
-        let mut id = if is_ours { system::tell_end_to(&self.state) } else { 0 };
+        let mut id = if is_ours { pthread::tell_end_to(&self.state) } else { 0 };
         if id == 0 {
             self.mark(UNTOLD, true);
-            id = identity::native_id() as u32;
+            id = ident::native_id() as u32;
         }
         self.set_native_id(id);
     }
 
     /// By the thread itself, in its last destructor, after its entry has moved to the list of those that have ended.
-    pub(super) fn begin_exit(&'static self) {
+    pub(crate) fn begin_exit(&'static self) {
         // SAFETY: only threads with a system thread come here.
         let stack = unsafe { self.stack() };
         stack.joins.store(ptr::null_mut(), Ordering::Relaxed);
         if stack.place().is_some() && !self.is(RETURNED) {
-            self.set_result(system::exit_value());
+            self.set_result(pthread::exit_value());
         }
         self.leave_alive(if self.is(UNTOLD) { JOINABLE } else { EXITING });
     }
@@ -699,15 +703,15 @@ impl Thread {
 
     /// While another caller asks pthread: whether the thread is gone, and its result known.
     fn seems_gone(&self) -> bool {
-        !detector::watches()
+        !annotate::watches()
             && self.is(RETURNED)
             && self.native_id() != 0
-            && !system::has_thread(self.native_id())
+            && !pthread::has_thread(self.native_id())
     }
 
     /// Asks pthread whether a thread that is `JOINABLE` is gone, and if so, reclaims what it had. False if it is
     /// not, or if another caller asks.
-    pub(super) fn poll(&'static self) -> Result<bool> {
+    pub(crate) fn poll(&'static self) -> Result<bool> {
         let claimed = self.change(|station| (station == JOINABLE).then_some(POLLING));
         if claimed.is_none() {
             return Ok(self.is_over());
@@ -731,7 +735,7 @@ impl Thread {
         if had_joiners {
             self.wake_joiners();
         }
-        stacks::give_back(stack);
+        stack_cache::give_back(stack);
         // What the thread had of itself while it ran.
         self.handle().let_go();
         Ok(true)
@@ -742,17 +746,17 @@ impl Thread {
     fn try_join_system_thread(&self, stack: &Stack) -> Joined {
         // It has had a number since it began; a thread whose end is not announced may be about to get it.
         let id = self.native_id();
-        if id == 0 || system::has_thread(id) {
+        if id == 0 || pthread::has_thread(id) {
             Joined::NotYet
         } else if stack.place().is_some() {
             Joined::Gone
         } else {
-            system::join(stack)
+            pthread::join(stack)
         }
     }
 
     /// The kernel says that the thread is gone: true for the one call that releases what it had.
-    pub(super) fn claim_if_gone(&self) -> bool {
+    pub(crate) fn claim_if_gone(&self) -> bool {
         self.state.compare_exchange(GONE, OVER, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
@@ -764,25 +768,25 @@ impl Thread {
     }
 
     /// After `claim_if_gone` succeeded, and its entry in the registry is gone.
-    pub(super) fn give_up_stack(&'static self) {
+    pub(crate) fn give_up_stack(&'static self) {
         // SAFETY: only threads with a system thread come here.
-        stacks::give_back(unsafe { self.stack() });
+        stack_cache::give_back(unsafe { self.stack() });
         // What the thread had of itself while it ran.
         self.handle().let_go();
     }
 
     /// Nobody will join its system thread any more: the process ends.
-    pub(super) fn leave_behind(&'static self) {
+    pub(crate) fn leave_behind(&'static self) {
         let claimed = self.change(|station| matches!(station, ALIVE | JOINABLE).then_some(POLLING));
         if claimed.is_some() {
             // SAFETY: only threads of the system's come here.
-            system::detach(unsafe { self.stack() });
+            pthread::detach(unsafe { self.stack() });
         }
     }
 
     /// In a child of fork: the thread that forked is alive there, whatever others of the parent were doing
     /// with it.
-    pub(super) fn lives_on(&self) {
+    pub(crate) fn lives_on(&self) {
         self.state.store(ALIVE, Ordering::Release);
     }
 }
@@ -796,19 +800,19 @@ struct Joining {
 impl Joining {
     /// Runs the wait. No unwinding leaves it.
     fn of<R>(thread: &'static Thread, wait: impl FnOnce() -> R) -> R {
-        let outer = per_thread::with(|mine| mine.joining.get());
+        let outer = tls::with(|mine| mine.joining.get());
         let joining = Joining { thread, outer };
-        per_thread::with(|mine| mine.joining.set(ptr::from_ref(&joining) as usize));
+        tls::with(|mine| mine.joining.set(ptr::from_ref(&joining) as usize));
         let result = wait();
-        per_thread::with(|mine| mine.joining.set(outer));
+        tls::with(|mine| mine.joining.set(outer));
         result
     }
 }
 
 /// In a child of fork: if a signal handler has forked while the calling thread was waiting for the end of threads, those
 /// that were left behind are over, so that the waits end.
-pub(super) fn end_joined() {
-    let mut at = per_thread::with(|mine| mine.joining.get()) as *const Joining;
+pub(crate) fn end_joined() {
+    let mut at = tls::with(|mine| mine.joining.get()) as *const Joining;
     // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
     while let Some(joining) = unsafe { at.as_ref() } {
         joining.thread.settle();
@@ -834,7 +838,7 @@ struct Joins(Option<&'static Stack>);
 impl Joins {
     /// An error if that one waits, without a limit, for the end of the calling thread.
     fn begin(joined: &'static Thread) -> Result<Self> {
-        let me = Handle::<Thread>::from_bits(per_thread::with(|mine| mine.thread.get()));
+        let me = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
         let Some((me, _)) = me.check().ok().filter(|(me, _)| me.has_system_thread()) else {
             return Ok(Joins(None));
         };

@@ -21,29 +21,32 @@
 //! The guard of the lists is also that of whatever changes together with them: the pending timers, and the
 //! numbers that a start gives out. So the start of a timer is one step, and its end another.
 
-use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::c_void;
 use core::ptr;
 
-use super::dispatcher::Timers;
-use super::identity::Idents;
-use super::life::{
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::panic_boundary::contain;
+use crate::sync::mutex::{Forget, Guard, Guarded};
+use crate::sys::annotate;
+use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::futex;
+use crate::sys::pthread;
+use crate::sys::tls;
+use crate::thread::ident::Idents;
+use crate::thread::names::Numbers;
+use crate::thread::object::{
     ALIVE, ASKED, DAEMON, DUMMY, ENDED, ENDING, GONE, JOINABLE, LEAVING, MAIN, NAMED, NEW, OVER, STARTING,
     TIMER, Thread,
 };
-use super::name::Numbers;
-use super::{dispatcher, identity, name, pending, stacks, system};
-use crate::defect::contain;
-use crate::detector::{self, happens_after, happens_before};
-use crate::error::{Error, Result};
-use crate::handle::Handle;
-use crate::park;
-use crate::park::guarded::{Forget, Guard, Guarded};
-use crate::per_thread;
+use crate::thread::{ident, names, stack_cache};
 use crate::time::Deadline;
+use crate::timer::worker::Timers;
+use crate::timer::{object as timer_object, worker};
 
 /// See the module.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     alive: List,
     ended: List,
     count: usize,
@@ -62,7 +65,7 @@ pub(super) struct Registry {
     shutdowns: u32,
     idents: Idents,
     numbers: Numbers,
-    pub(super) timers: Timers,
+    pub(crate) timers: Timers,
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -78,7 +81,7 @@ static CHANGES: AtomicU32 = AtomicU32::new(0);
 
 /// The number of the main thread; another one in a child of fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static MAIN_IDENT: AtomicU64 = AtomicU64::new(identity::FIRST_THREAD);
+static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::FIRST_THREAD);
 
 // SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
 unsafe impl Send for Registry {}
@@ -195,7 +198,7 @@ impl Registry {
 
     /// Whether a thread may begin its life: once, and not after the shutdown.
     #[inline(always)]
-    pub(super) fn admit(&mut self, thread: &Thread) -> Result<()> {
+    pub(crate) fn admit(&mut self, thread: &Thread) -> Result<()> {
         self.main()?;
         if thread.state() != NEW {
             return Err(Error::AlreadyStarted);
@@ -205,7 +208,7 @@ impl Registry {
 
     /// It begins its life.
     #[inline(always)]
-    pub(super) fn enter(&mut self, thread: &'static Thread) {
+    pub(crate) fn enter(&mut self, thread: &'static Thread) {
         thread.set_ident(self.idents.take());
         if !thread.is(NAMED) {
             self.numbers.give(thread);
@@ -240,7 +243,7 @@ impl Registry {
     }
 
     /// A timer's thread is over.
-    pub(super) fn end_timer(&mut self, thread: &'static Thread) -> News {
+    pub(crate) fn end_timer(&mut self, thread: &'static Thread) -> News {
         if thread.next.get().is_null() {
             // An exit has ended it, and a handler of that exit ends the thread.
             return News { watched: None, shutdown: false };
@@ -307,7 +310,7 @@ impl Registry {
     fn leave_ended(&mut self, thread: &'static Thread) {
         self.ended.remove(thread);
         UNREAPED.store(UNREAPED.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-        stacks::no_longer_ended(thread.ended_stack_size());
+        stack_cache::no_longer_ended(thread.ended_stack_size());
     }
 }
 
@@ -344,7 +347,7 @@ fn is_awaited(thread: &Thread) -> bool {
 }
 
 fn is_ghost(thread: &Thread) -> bool {
-    thread.is(DUMMY) && !system::has_thread(thread.native_id())
+    thread.is(DUMMY) && !pthread::has_thread(thread.native_id())
 }
 
 /// How many entries a search for ghosts looks at, besides those that are known to end.
@@ -352,25 +355,25 @@ const LOOKS: usize = 16;
 
 /// Whom to wake after a change, when the guard is free.
 #[must_use]
-pub(super) struct News {
+pub(crate) struct News {
     watched: Option<&'static Thread>,
     shutdown: bool,
 }
 
 impl News {
     /// The caller keeps the thread.
-    pub(super) fn tell(self) {
+    pub(crate) fn tell(self) {
         if let Some(thread) = self.watched {
             thread.wake_watchers();
         }
         if self.shutdown {
-            park::wake_all(&CHANGES);
+            futex::wake_all(&CHANGES);
         }
     }
 }
 
 /// Wakes the threads that wait for the end of a timer, and those in a shutdown, so that they look again.
-pub(super) fn wake_those_that_wait_for_timers() {
+pub(crate) fn wake_those_that_wait_for_timers() {
     let registry = REGISTRY.lock();
     let watched = registry.alive.iter().filter(|thread| thread.is(TIMER) && thread.is_watched());
     watched.for_each(Thread::wake_watchers);
@@ -381,18 +384,18 @@ pub(super) fn wake_those_that_wait_for_timers() {
 
 /// For a change of more than one thing that has this guard.
 #[inline(always)]
-pub(super) fn lock() -> Guard<'static, Registry> {
+pub(crate) fn lock() -> Guard<'static, Registry> {
     REGISTRY.lock()
 }
 
 /// For a change that those of this module must find made, or not begun.
-pub(super) fn guarded<R>(change: impl FnOnce() -> R) -> R {
+pub(crate) fn guarded<R>(change: impl FnOnce() -> R) -> R {
     let _guard = REGISTRY.lock();
     change()
 }
 
 /// Gives a thread the number of its default name, if it has none. It is seen, and not taken back any more.
-pub(super) fn give_number(thread: &Thread) {
+pub(crate) fn give_number(thread: &Thread) {
     let mut registry = REGISTRY.lock();
     thread.mark(ASKED, true);
     registry.numbers.give(thread);
@@ -447,7 +450,7 @@ pub(crate) fn remove(thread: &'static Thread) {
 }
 
 /// A dummy's thread has begun to end.
-pub(super) fn dummy_ends(dummy: &'static Thread) {
+pub(crate) fn dummy_ends(dummy: &'static Thread) {
     let mut registry = REGISTRY.lock();
     if !dummy.next.get().is_null() && !dummy.mark(ENDING, true) {
         registry.ending_dummies += 1;
@@ -461,11 +464,11 @@ pub(crate) fn ended(thread: &'static Thread, stack_size: usize) {
     registry.ended.push_back(thread);
     UNREAPED.store(UNREAPED.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     thread.mark(ENDED, true);
-    stacks::has_ended(stack_size);
+    stack_cache::has_ended(stack_size);
     let shutdown = registry.changed();
     drop(registry);
     News { watched: None, shutdown }.tell();
-    if stacks::are_too_many() {
+    if stack_cache::are_too_many() {
         make_room();
     }
 }
@@ -476,8 +479,8 @@ fn make_room() {
     for _ in 0..AT_ONCE {
         reap_one();
     }
-    stacks::unmap_surplus();
-    if stacks::too_many_have_ended() {
+    stack_cache::unmap_surplus();
+    if stack_cache::too_many_have_ended() {
         start_reaper();
     }
 }
@@ -501,7 +504,7 @@ fn reap_one() -> bool {
 pub(crate) fn reap_some() {
     // What a thread has done would happen before all that the caller does, in the eyes of a race detector: there
     // as many as it can count may pile up.
-    let may_wait = if detector::watches() { 1000 } else { 0 };
+    let may_wait = if annotate::watches() { 1000 } else { 0 };
     for _ in 0..AT_ONCE {
         if UNREAPED.load(Ordering::Relaxed) <= may_wait || !reap_one() {
             return;
@@ -522,23 +525,23 @@ pub(crate) fn reap_all() -> bool {
 
 /// If the thread cannot be created, the next thread that ends tries again.
 fn start_reaper() {
-    if cfg!(model) || detector::watches() {
+    if cfg!(model) || annotate::watches() {
         return;
     }
     let mut registry = REGISTRY.lock();
     let starts = !core::mem::replace(&mut registry.reaped, true);
     drop(registry);
-    if starts && system::start_helper(reap_in_pauses).is_err() {
+    if starts && pthread::start_helper(reap_in_pauses).is_err() {
         REGISTRY.lock().reaped = false;
     }
 }
 
 extern "C-unwind" fn reap_in_pauses(_: *mut c_void) -> *mut c_void {
-    system::set_name(None, c"threading-reap");
+    pthread::set_name(None, c"threading-reap");
     let mut pause = REAPER_PAUSE;
     while contain(reap_as_long_as_needed) != Some(false) {
         let never_changes = AtomicU32::new(0);
-        park::wait(&never_changes, 0, Deadline::now().after(pause));
+        futex::wait(&never_changes, 0, Deadline::now().after(pause));
         pause = (2 * pause).min(LONGEST_REAPER_PAUSE);
     }
     ptr::null_mut()
@@ -548,7 +551,7 @@ extern "C-unwind" fn reap_in_pauses(_: *mut c_void) -> *mut c_void {
 fn reap_as_long_as_needed() -> bool {
     reap_all();
     let mut registry = REGISTRY.lock();
-    registry.reaped = stacks::too_many_have_ended();
+    registry.reaped = stack_cache::too_many_have_ended();
     registry.reaped
 }
 
@@ -568,7 +571,7 @@ pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
     registry.main()?;
     let (dummy, _) = Thread::create_kept(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
     dummy.set_ident(ident);
-    dummy.set_native_id(identity::native_id() as u32);
+    dummy.set_native_id(ident::native_id() as u32);
     dummy.go(NEW, ALIVE);
     registry.alive.push_back(dummy);
     registry.count += 1;
@@ -604,7 +607,7 @@ pub(crate) fn end_main() {
 }
 
 /// A timer counts as ended though the thread that would end it, which is in exit, does not come to that.
-pub(super) fn end_timer_for_good(thread: &'static Thread) {
+pub(crate) fn end_timer_for_good(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     if thread.state() != ALIVE {
         return;
@@ -620,19 +623,19 @@ pub(crate) fn is_closed() -> bool {
 }
 
 /// Sets whether exits and shutdowns do not wait for the thread.
-pub(super) fn set_leaving(thread: &'static Thread, leaving: bool) {
+pub(crate) fn set_leaving(thread: &'static Thread, leaving: bool) {
     REGISTRY.lock().set_leaving(thread, leaving);
 }
 
 /// Does something on the way out, by exit or shutdown, in which nobody else on that way waits for the caller.
 pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     // The handle of the current thread, if it has one: a dummy is a daemon anyway.
-    let me = per_thread::with(|mine| mine.thread.get());
+    let me = tls::with(|mine| mine.thread.get());
     let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     // This frame is the name of what leaves here.
     let frame = 0_u8;
     let name = &raw const frame as usize;
-    pending::leave_endings(name);
+    timer_object::leave_endings(name);
     // Those that are there already have one less to wait for.
     let (again, shutdown) = {
         let mut registry = REGISTRY.lock();
@@ -642,7 +645,7 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     };
     News { watched: None, shutdown }.tell();
     let result = f();
-    pending::return_to_endings(name);
+    timer_object::return_to_endings(name);
     let mut registry = REGISTRY.lock();
     // A callback or a signal handler may have forked meanwhile, and this be the child, which counts anew.
     registry.shutdowns = registry.shutdowns.saturating_sub(1);
@@ -655,7 +658,7 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// The process leaves its daemons behind. Those that end before it does are no leaks, as a race detector is told.
-pub(super) fn leave_behind() {
+pub(crate) fn leave_behind() {
     let registry = REGISTRY.lock();
     let left = registry.alive.iter().chain(registry.ended.iter());
     left.filter(|thread| !thread.is(MAIN | DUMMY | TIMER)).for_each(Thread::leave_behind);
@@ -669,7 +672,7 @@ pub(crate) fn join_others(deadline: Deadline) -> bool {
         let seen = CHANGES.load(Ordering::Relaxed);
         if registry.awaited == 0 {
             // A race detector calls a leak what has ended and was not joined.
-            let nobody_joins = if detector::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
+            let nobody_joins = if annotate::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
             // One that is over is about to leave the list.
             let is_joined = |thread: &&Thread| !thread.is(nobody_joins) && thread.state() != OVER;
             let Some(ended) = registry.ended.iter().find(is_joined) else {
@@ -687,8 +690,8 @@ pub(crate) fn join_others(deadline: Deadline) -> bool {
             }
         } else {
             drop(registry);
-            let until = dispatcher::attend(deadline);
-            if !park::wait(&CHANGES, seen, until) && until == deadline {
+            let until = worker::attend(deadline);
+            if !futex::wait(&CHANGES, seen, until) && until == deadline {
                 return false;
             }
         }
@@ -697,7 +700,7 @@ pub(crate) fn join_others(deadline: Deadline) -> bool {
 
 /// Before each run of a model.
 #[cfg(model)]
-pub(super) fn reset() {
+pub(crate) fn reset() {
     *REGISTRY.lock() = Registry::NEW;
 }
 
@@ -727,7 +730,7 @@ pub(crate) unsafe fn renew() {
 /// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell when a
 /// caller asks (`Thread::state`): the child visits none of them here.
 pub(crate) fn begin_child() {
-    let me = per_thread::with(|mine| mine.thread.get());
+    let me = tls::with(|mine| mine.thread.get());
     let mut registry = REGISTRY.lock();
     // Not `shutdowns`: the calling thread may be in one, and a count that is too high costs a wake-up for each change.
     registry.idents = Idents::NONE;
@@ -737,24 +740,24 @@ pub(crate) fn begin_child() {
     registry.ending_dummies = 0;
     registry.reaped = false;
     let mut heir = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    if heir.is_none() && is_main(identity::ident()) {
+    if heir.is_none() && is_main(ident::ident()) {
         // SAFETY: the registry keeps it.
         heir = unsafe { registry.main.as_ref() };
     }
-    MAIN_IDENT.store(identity::ident(), Ordering::Release);
+    MAIN_IDENT.store(ident::ident(), Ordering::Release);
     registry.alive.first = ptr::null();
     registry.ended.first = ptr::null();
     registry.count = 0;
     registry.awaited = 0;
     registry.main = ptr::null();
-    identity::begin_child();
+    ident::begin_child();
     if let Some(heir) = heir {
         heir.lives_on();
         if heir.mark(TIMER, false)
             && let Ok(_itself) = heir.handle().keep()
         {
             // It has no timer any more that keeps it.
-            pending::abandon(heir);
+            timer_object::abandon(heir);
         }
         heir.mark(MAIN, true);
         heir.mark(LEAVING, false);
@@ -762,9 +765,9 @@ pub(crate) fn begin_child() {
             heir.mark(DAEMON, false);
             heir.mark(NAMED, true);
             heir.number.store(0, Ordering::Relaxed);
-            name::begin_anew(heir);
+            names::begin_anew(heir);
         }
-        heir.set_native_id(identity::native_id() as u32);
+        heir.set_native_id(ident::native_id() as u32);
         registry.main = heir;
         registry.alive.push_back(heir);
         registry.count = 1;

@@ -17,7 +17,7 @@
 //! - Stacks that are kept make room for a new one where there is none.
 //! - Where the process's stacks must be executable, these are, and those that are not serve no new thread.
 //! - Static thread-local storage lies on each thread's stack. Where there is much of it, a stack is larger by that
-//!   than was asked for (`system::stack_layout`).
+//!   than was asked for (`pthread::stack_layout`).
 //! - Pthread finds the stacks itself in a process that a race detector watches, to which each thread's stack is new
 //!   memory.
 //!
@@ -26,18 +26,18 @@
 //! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use them
 //! before.
 
-use crate::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::{c_int, c_void};
 use core::{ptr, slice};
 
-use super::life::Thread;
-use super::system;
-use crate::detector;
 use crate::error::{Error, Result};
-use crate::park::fork::epoch;
-use crate::park::guarded::{Forget, Guarded};
+use crate::sync::fork_epoch::epoch;
+use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
+use crate::sys::annotate;
+use crate::sys::pthread;
+use crate::thread::object::Thread;
 
 /// How many stacks are kept.
 const MOST: usize = 128;
@@ -54,13 +54,13 @@ const WARM: usize = 8 << 20;
 #[repr(C, align(64))]
 pub(crate) struct Stack {
     /// `system` writes and reads it.
-    pub(super) thread: Cell<libc::pthread_t>,
+    pub(crate) thread: Cell<libc::pthread_t>,
     /// Where its memory begins, with the guard; 0 if it is pthread's.
     memory: AtomicUsize,
     /// Without the guard.
     size: Cell<usize>,
     /// The thread for whose end the thread on this stack waits without a limit. `life`.
-    pub(super) joins: AtomicPtr<Thread>,
+    pub(crate) joins: AtomicPtr<Thread>,
     /// Its neighbours among those that are kept, or the next of the blanks.
     next: Cell<*const Stack>,
     previous: Cell<*const Stack>,
@@ -132,7 +132,7 @@ fn subtract(count: &AtomicUsize, number: usize) {
 }
 
 /// A thread on a stack of this size is in its last destructor; 0 is not counted.
-pub(super) fn has_ended(size: usize) {
+pub(crate) fn has_ended(size: usize) {
     if size != 0 {
         add(&ENDED, 1);
         add(&ENDED_BYTES, size);
@@ -140,7 +140,7 @@ pub(super) fn has_ended(size: usize) {
 }
 
 /// The stack of a thread that was told to `has_ended` is about to be released.
-pub(super) fn no_longer_ended(size: usize) {
+pub(crate) fn no_longer_ended(size: usize) {
     if size != 0 {
         subtract(&ENDED, 1);
         subtract(&ENDED_BYTES, size);
@@ -164,17 +164,17 @@ fn are_more_than_most(kept: usize, kept_bytes: usize) -> bool {
 }
 
 /// Whether the stacks that are kept and those of ended threads are more together than are to be kept.
-pub(super) fn are_too_many() -> bool {
+pub(crate) fn are_too_many() -> bool {
     are_more_than_most(KEPT.load(Ordering::Relaxed), KEPT_BYTES.load(Ordering::Relaxed))
 }
 
 /// Whether those of ended threads alone are.
-pub(super) fn too_many_have_ended() -> bool {
+pub(crate) fn too_many_have_ended() -> bool {
     are_more_than_most(0, 0)
 }
 
 /// Unmaps some of the stacks that are kept, if they are too many.
-pub(super) fn unmap_surplus() {
+pub(crate) fn unmap_surplus() {
     const AT_ONCE: usize = 4;
     for _ in 0..AT_ONCE {
         let surplus = if are_too_many() { STACKS.lock().pop_last() } else { None };
@@ -198,11 +198,11 @@ impl Forget for Stacks {
 
 /// A stack for a new thread. A size of 0 is the system's default.
 pub(crate) fn take(size: usize) -> Result<&'static Stack> {
-    let (size, guard) = system::stack_layout(size)?;
-    let size = size.saturating_add(detector::share_of_stack());
+    let (size, guard) = pthread::stack_layout(size)?;
+    let size = size.saturating_add(annotate::share_of_stack());
     let executable = are_executable();
     let guard = u32::try_from(guard).map_err(|_| Error::NoThread)?;
-    let own = !detector::watches();
+    let own = !annotate::watches();
     let mut stacks = STACKS.lock();
     let mut kept = if own { stacks.find(size, guard, executable) } else { None };
     if kept.is_none() && own && stacks.find_left_behind(RECORDS) {
@@ -285,17 +285,17 @@ impl Stack {
     }
 
     /// Its lowest address; `None` if pthread is to find a stack of this size.
-    pub(super) fn place(&self) -> Option<usize> {
+    pub(crate) fn place(&self) -> Option<usize> {
         let memory = self.memory();
         (memory != 0).then(|| memory + self.guard())
     }
 
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size.get()
     }
 
     /// Its size, if it is one that is kept when its thread has ended; 0 if it is pthread's.
-    pub(super) fn kept_size(&self) -> usize {
+    pub(crate) fn kept_size(&self) -> usize {
         if self.memory() == 0 { 0 } else { self.size() }
     }
 
@@ -501,7 +501,7 @@ impl Stacks {
         if chunk == libc::MAP_FAILED {
             return Err(Error::NoThread);
         }
-        detector::leave_alone(chunk, CHUNK);
+        annotate::leave_alone(chunk, CHUNK);
         for index in (0..RECORDS).rev() {
             // SAFETY: inside of the chunk and aligned; zero is a valid record, which no thread has.
             let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
@@ -569,7 +569,7 @@ fn unmap_all() {
 static SCARCE: AtomicBool = AtomicBool::new(false);
 
 fn look_at_limits() {
-    SCARCE.store(system::limits_addresses() || system::counts_addresses(), Ordering::Relaxed);
+    SCARCE.store(pthread::limits_addresses() || pthread::counts_addresses(), Ordering::Relaxed);
 }
 
 /// How many objects had been loaded when they were last looked at, and whether one of them wants executable

@@ -7,12 +7,12 @@
 //! few stand beside the heap, in no order, and are sifted in when there are too many of them; who looks for
 //! the earliest looks there as well.
 
-use crate::atomic::Ordering;
+use crate::sys::atomic::Ordering;
 
-use super::pending::Timer;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::time::Deadline;
+use crate::timer::object::Timer;
 
 const CHILDREN: usize = 4;
 
@@ -22,26 +22,26 @@ const YOUNG: usize = 32;
 const BESIDE: u32 = 1 << 31;
 
 /// The place of a timer that is not in the heap.
-pub(super) const NOWHERE: u32 = u32::MAX;
+pub(crate) const NOWHERE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
-pub(super) struct Entry {
-    pub(super) deadline: Deadline,
-    pub(super) timer: &'static Timer,
+pub(crate) struct Entry {
+    pub(crate) deadline: Deadline,
+    pub(crate) timer: &'static Timer,
 }
 
-pub(super) struct Heap {
+pub(crate) struct Heap {
     entries: Vec<Entry>,
     young: Vec<Entry>,
 }
 
 impl Heap {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Heap { entries: Vec::new(), young: Vec::new() }
     }
 
     /// When the earliest is due.
-    pub(super) fn first(&self) -> Option<Entry> {
+    pub(crate) fn first(&self) -> Option<Entry> {
         let young = self.young.iter().min_by_key(|entry| entry.deadline);
         let first = self.entries.first().into_iter().chain(young).min_by_key(|entry| entry.deadline);
         first.copied()
@@ -50,7 +50,7 @@ impl Heap {
     /// Brings near what the next ones will be looked at for: much has gone through the caches since they were
     /// started, mostly by another thread.
     #[inline]
-    pub(super) fn bring_next_near(&self) {
+    pub(crate) fn bring_next_near(&self) {
         if let Some(next) = self.entries.first() {
             // SAFETY: it is pending, under the guard that the caller has for the heap.
             Handle::bring_near(unsafe { next.timer.living_thread() });
@@ -61,7 +61,7 @@ impl Heap {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry) -> Result<()> {
+    pub(crate) fn push(&mut self, entry: Entry) -> Result<()> {
         if self.young.len() == self.young.capacity() {
             self.make_room()?;
         }
@@ -89,7 +89,7 @@ impl Heap {
 
     /// Takes a timer out, if it is in.
     #[inline]
-    pub(super) fn remove(&mut self, timer: &Timer) {
+    pub(crate) fn remove(&mut self, timer: &Timer) {
         let place = timer.place.load(Ordering::Relaxed);
         timer.place.store(NOWHERE, Ordering::Relaxed);
         let is_there = |entry: &Entry| core::ptr::eq(entry.timer, timer);
@@ -130,7 +130,7 @@ impl Heap {
     }
 
     /// Takes all out, in a child of fork: timers of the parent keep a place that is not looked at any more.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         const { assert!(!core::mem::needs_drop::<Entry>(), "to drop them would take as long as there are many") };
         self.entries.clear();
         self.young.clear();

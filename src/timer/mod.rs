@@ -1,17 +1,22 @@
 //! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled
 //! before.
 //!
-//! A timer *is* a thread, but costs no system thread while it waits: see `runtime::pending`, which has the
+//! A timer *is* a thread, but costs no system thread while it waits: see `timer::object`, which has the
 //! states.
+
+pub(crate) mod heap;
+pub(crate) mod object;
+pub(crate) mod worker;
 
 use core::ffi::c_void;
 
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::runtime::life::{TIMER, Target, Thread};
-use crate::runtime::pending::{self, Timer};
 use crate::thread;
+use crate::thread::object::{TIMER, Target, Thread};
 use crate::time;
+use crate::timer::object as timer_object;
+use crate::timer::object::Timer;
 
 impl Handle<Timer> {
     /// A timer that will call `function(arg)` so many seconds after its start. The safe way is
@@ -35,12 +40,12 @@ impl Handle<Timer> {
     pub fn start(self) -> Result<()> {
         self.check()?;
         thread::prepare_start()?;
-        pending::start(self)
+        timer_object::start(self)
     }
 
     /// Sees to it that the function will never run. False if it has begun.
     pub fn cancel(self) -> Result<bool> {
-        pending::cancel(self)
+        timer_object::cancel(self)
     }
 
     /// The interval in seconds, as it was given.

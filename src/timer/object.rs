@@ -19,19 +19,21 @@
 //! So where the destructor leaves the process or shuts the library down, these timers are not waited for, and a join
 //! of theirs there is a deadlock.
 
-use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use super::heap::NOWHERE;
-use super::life::{ALIVE, CANCELLED, ORPHAN, OVER, TIMER, Thread};
-use super::{dispatcher, identity, registry};
-use crate::detector::happens_after;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::park::fork::epoch;
-use crate::park::spin::Spin;
-use crate::per_thread;
-use crate::time::{self, Deadline};
+use crate::sync::fork_epoch::epoch;
+use crate::sync::spin_wait::Spin;
+use crate::sys::annotate::happens_after;
+use crate::sys::tls;
+use crate::thread::object::{ALIVE, CANCELLED, ORPHAN, OVER, TIMER, Thread};
+use crate::thread::{ident, registry};
+use crate::time;
+use crate::time::Deadline;
+use crate::timer::heap::NOWHERE;
+use crate::timer::worker;
 use core::cell::Cell;
 
 pub(crate) const UNSTARTED: u32 = 0;
@@ -48,7 +50,7 @@ pub struct Timer {
     /// The interval in seconds, as bits.
     interval: AtomicU64,
     /// Where it lies in the heap.
-    pub(super) place: AtomicU32,
+    pub(crate) place: AtomicU32,
     stage: AtomicU32,
 }
 
@@ -106,7 +108,7 @@ impl Timer {
     ///
     /// # Safety
     /// The timer lives.
-    pub(super) unsafe fn living_thread(&self) -> &'static Thread {
+    pub(crate) unsafe fn living_thread(&self) -> &'static Thread {
         // SAFETY: a timer that lives has a thread, and keeps it.
         unsafe { self.thread().slot_once_good() }.0
     }
@@ -124,7 +126,7 @@ impl Timer {
     }
 
     /// The leader has taken it out of the heap: its function begins.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.reach(BEGUN);
     }
 
@@ -156,7 +158,7 @@ impl Timer {
             thread.wake_watchers();
         }
         if leader_sleeps_too_long {
-            dispatcher::wake_leader();
+            worker::wake_leader();
         }
         if cancelled {
             destroy_and_finish(thread, self);
@@ -198,7 +200,7 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
             return Ok(timer);
         }
         // The timer is just going, by another thread, which a child of fork may not have.
-        if identity::is_child() && begin.after(GOING).has_passed() {
+        if ident::is_child() && begin.after(GOING).has_passed() {
             return Err(Error::Handle);
         }
         spin.pass();
@@ -207,7 +209,7 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
 
 /// Sees to it that the function will never run. False if it has begun.
 pub(crate) fn cancel(handle: Handle<Timer>) -> Result<bool> {
-    if identity::is_child() {
+    if ident::is_child() {
         Timer::settle(handle);
     }
     let mut registry = registry::lock();
@@ -258,7 +260,7 @@ fn destroy_and_finish(thread: &'static Thread, timer: &'static Timer) {
 
 /// A timer whose argument's destructor the calling thread is in, and which it will end after that. It lies on the stack
 /// of that thread.
-pub(super) struct Ending {
+pub(crate) struct Ending {
     thread: Handle<Thread>,
     /// The outermost exit or shutdown, by an address on the stack, in which it is not waited for.
     leaving: Cell<usize>,
@@ -268,16 +270,16 @@ pub(super) struct Ending {
 impl Ending {
     /// Calls the destructor. No unwinding leaves it: a callback returns.
     fn of(thread: &'static Thread, destroy: impl FnOnce()) {
-        let next = per_thread::with(|mine| mine.endings.get());
+        let next = tls::with(|mine| mine.endings.get());
         let ending = Ending { thread: thread.handle(), leaving: Cell::new(0), next: next as *const Ending };
-        per_thread::with(|mine| mine.endings.set(core::ptr::from_ref(&ending) as usize));
+        tls::with(|mine| mine.endings.set(core::ptr::from_ref(&ending) as usize));
         destroy();
-        per_thread::with(|mine| mine.endings.set(next));
+        tls::with(|mine| mine.endings.set(next));
     }
 
     /// Those of the calling thread.
     fn each(mut f: impl FnMut(&Ending)) {
-        let mut at = per_thread::with(|mine| mine.endings.get()) as *const Ending;
+        let mut at = tls::with(|mine| mine.endings.get()) as *const Ending;
         // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
         while let Some(ending) = unsafe { at.as_ref() } {
             f(ending);
@@ -300,7 +302,7 @@ pub(crate) fn ends_here(thread: &'static Thread) -> bool {
 
 /// The calling thread begins an exit or a shutdown, which has this name: those who wait for all others do not wait for
 /// the timers that it is ending.
-pub(super) fn leave_endings(name: usize) {
+pub(crate) fn leave_endings(name: usize) {
     Ending::each(|ending| {
         if ending.leaving.get() == 0 {
             ending.leaving.set(name);
@@ -312,7 +314,7 @@ pub(super) fn leave_endings(name: usize) {
 }
 
 /// The shutdown with this name returns.
-pub(super) fn return_to_endings(name: usize) {
+pub(crate) fn return_to_endings(name: usize) {
     Ending::each(|ending| {
         if ending.leaving.get() == name {
             ending.leaving.set(0);
@@ -325,8 +327,8 @@ pub(super) fn return_to_endings(name: usize) {
 
 /// The calling thread is in `exit`, which does not return: the timers that it alone can end, the one whose function it
 /// runs among them, count as ended for those that wait for them.
-pub(super) fn end_for_good() {
-    let me = per_thread::with(|mine| mine.thread.get());
+pub(crate) fn end_for_good() {
+    let me = tls::with(|mine| mine.thread.get());
     let own = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     let end = |thread: &'static Thread| {
         if thread.is(TIMER) {
@@ -338,7 +340,7 @@ pub(super) fn end_for_good() {
 }
 
 /// A timer is over, its function having run or not: its thread ends, and what it had of itself goes.
-pub(super) fn finish(thread: &'static Thread, timer: &'static Timer) {
+pub(crate) fn finish(thread: &'static Thread, timer: &'static Timer) {
     let mut registry = registry::lock();
     let news = registry.end_timer(thread);
     drop(registry);
@@ -348,7 +350,7 @@ pub(super) fn finish(thread: &'static Thread, timer: &'static Timer) {
 
 /// In a child of fork: the timer of this thread was started in the parent, and nobody will run it, or finish
 /// it, here.
-pub(super) fn abandon(thread: &'static Thread) {
+pub(crate) fn abandon(thread: &'static Thread) {
     let timer = Handle::<Timer>::from_bits(thread.extra());
     if let Ok((object, _)) = timer.check() {
         if object.stage() == PENDING {

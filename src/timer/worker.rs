@@ -33,23 +33,29 @@
 //! announced. A thread whose state the system does not put back is *unclean*: as a leader it steps down if there is
 //! another thread, and the next start by a clean thread starts one.
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::sync::fork_epoch;
+use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 use core::ptr;
 
-use super::heap::{Entry, Heap};
-use super::life::{RETURNED, TIMER, Thread};
-use super::pending::{self, Timer};
-use super::{end, identity, registry, system, values};
-use crate::defect::{Place, contain, inject};
-use crate::detector::{happens_after, seen, unseen};
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::park;
-use crate::per_thread;
+use crate::local::tables;
+use crate::panic_boundary::{Place, contain, inject};
+use crate::runtime::thread_exit;
 use crate::sys;
-use crate::sys::thread_state::{self, Stopwatch, ThreadState};
+use crate::sys::annotate::{happens_after, seen, unseen};
+use crate::sys::futex;
+use crate::sys::pthread;
+use crate::sys::thread_state;
+use crate::sys::thread_state::{Stopwatch, ThreadState};
+use crate::sys::tls;
+use crate::thread::object::{RETURNED, TIMER, Thread};
+use crate::thread::{ident, registry};
 use crate::time::Deadline;
+use crate::timer::heap::{Entry, Heap};
+use crate::timer::object as timer_object;
+use crate::timer::object::Timer;
 
 /// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads
 /// are in such functions, so that many at once are found out as fast.
@@ -63,7 +69,7 @@ const LONGEST_PAUSE: u64 = 64_000_000;
 
 /// Part of the registry, under whose guard it is. What each start and cancel uses comes first.
 #[repr(C)]
-pub(super) struct Timers {
+pub(crate) struct Timers {
     /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader
     /// at all.
     lead: u32,
@@ -131,7 +137,7 @@ unsafe extern "C-unwind" {
 
 fn ring(bell: &AtomicU32) {
     bell.fetch_add(1, Ordering::Release);
-    park::wake_one(bell);
+    futex::wake_one(bell);
 }
 
 /// What the dispatcher's threads do.
@@ -146,14 +152,14 @@ fn lead_and_stand_by(mut arrival: Arrival) {
     // SAFETY: sets how late the kernel may wake this thread: as little as it can.
     unsafe { sys::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
     let mut state = ThreadState::begin();
-    let epoch = park::fork::epoch();
-    let native_id = identity::native_id() as u32;
+    let epoch = fork_epoch::epoch();
+    let native_id = ident::native_id() as u32;
     // After a defect the part goes on where it was; the functions run outside of what is contained, since they may
     // leave by pthread_exit.
     loop {
         let Some(part) = contain(|| stand_by(&mut arrival, state.is_clean)) else { continue };
         let Some(lead) = part else { break };
-        per_thread::with(|mine| mine.lead.set(lead));
+        tls::with(|mine| mine.lead.set(lead));
         let mut now = Deadline(0);
         let mut over = None;
         loop {
@@ -162,7 +168,7 @@ fn lead_and_stand_by(mut arrival: Arrival) {
             let Some(timer) = due else { break };
             // SAFETY: it has begun, and keeps itself until it is over.
             run(unsafe { timer.living_thread() }, native_id, &mut state);
-            if park::fork::epoch() != epoch {
+            if fork_epoch::epoch() != epoch {
                 // The function has forked, and this is the child, of which it is the main thread.
                 return;
             }
@@ -213,7 +219,7 @@ fn next_due(
         if relieved || due.is_some() {
             return due;
         }
-        if !park::wait(&BELL, seen, until) {
+        if !futex::wait(&BELL, seen, until) {
             // Also if clock_gettime() has been replaced by one whose clock stands still.
             *now = (*now).max(until);
         }
@@ -225,14 +231,14 @@ fn next_due(
 #[cold]
 fn tell_of_unwatched() {
     registry::wake_those_that_wait_for_timers();
-    park::wait(&AtomicU32::new(0), 0, Deadline::now().after(FIRST_PAUSE));
+    futex::wait(&AtomicU32::new(0), 0, Deadline::now().after(FIRST_PAUSE));
     registry::wake_those_that_wait_for_timers();
 }
 
 /// For a thread that waits for timers: asks for a standby if functions run without one. Returns until when it may
 /// sleep, to call this again.
 #[inline]
-pub(super) fn attend(deadline: Deadline) -> Deadline {
+pub(crate) fn attend(deadline: Deadline) -> Deadline {
     if UNWATCHED.load(Ordering::Acquire) == 0 {
         return deadline;
     }
@@ -274,7 +280,7 @@ fn stand_by(arrival: &mut Arrival, is_clean: bool) -> Option<u32> {
             _ => Some((timers.begun, Deadline::now().after(PATIENCE / (1 + u64::from(timers.stuck))))),
         };
         drop(registry);
-        park::wait(&CALL, seen, watch.map_or(Deadline::NEVER, |(_, until)| until));
+        futex::wait(&CALL, seen, watch.map_or(Deadline::NEVER, |(_, until)| until));
         registry = registry::lock();
         timers = &mut registry.timers;
         let same_function =
@@ -295,12 +301,12 @@ fn stand_by(arrival: &mut Arrival, is_clean: bool) -> Option<u32> {
 }
 
 /// After a `schedule` that says so.
-pub(super) fn wake_leader() {
+pub(crate) fn wake_leader() {
     ring(&BELL);
 }
 
 impl Timers {
-    pub(super) const NONE: Self = Timers {
+    pub(crate) const NONE: Self = Timers {
         heap: Heap::new(),
         lead: 0,
         leads: 0,
@@ -323,7 +329,7 @@ impl Timers {
 
     /// Has the timer's function run at its moment. True if the leader would sleep beyond it, and must be
     /// woken when the guard is free.
-    pub(super) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
+    pub(crate) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
         if self.settled != self.lead {
             self.ensure_leader()?;
             self.ask_again();
@@ -336,7 +342,7 @@ impl Timers {
     }
 
     /// Forgets the timer, if it waits for its moment.
-    pub(super) fn unschedule(&mut self, timer: &Timer) {
+    pub(crate) fn unschedule(&mut self, timer: &Timer) {
         self.heap.remove(timer);
         if self.settled != self.lead {
             self.ask_again();
@@ -357,7 +363,7 @@ impl Timers {
         }
         if self.unclean && !self.replacement && thread_state::can_be_inherited() {
             const NOT_NULL: *mut c_void = ptr::dangling_mut();
-            self.replacement = system::start_detached(work, NOT_NULL).is_ok();
+            self.replacement = pthread::start_detached(work, NOT_NULL).is_ok();
         }
     }
 
@@ -378,7 +384,7 @@ impl Timers {
     fn ensure_thread(&mut self) -> Result<()> {
         if !self.coming {
             thread_state::record();
-            system::start_detached(work, ptr::null_mut())?;
+            pthread::start_detached(work, ptr::null_mut())?;
             self.coming = true;
         }
         Ok(())
@@ -556,10 +562,10 @@ impl Timers {
 fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     contain(|| {
         // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
-        let _ = end::arm();
+        let _ = thread_exit::arm();
         thread.set_native_id_unawaited(native_id);
-        identity::become_ident(thread.ident());
-        per_thread::with(|mine| mine.thread.set(thread.handle().bits()));
+        ident::become_ident(thread.ident());
+        tls::with(|mine| mine.thread.set(thread.handle().bits()));
         happens_after(thread);
     });
     let function = thread.function_address();
@@ -579,7 +585,7 @@ fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     #[cfg(not(model))]
     // SAFETY: nothing waits to be dropped in this frame.
     seen(|| unsafe { pthread_testcancel() });
-    let calls_destructors = thread.owes_destruction() || per_thread::with(|mine| mine.locals.get()) != 0;
+    let calls_destructors = thread.owes_destruction() || tls::with(|mine| mine.locals.get()) != 0;
     if calls_destructors {
         state.distrust();
     } else if let Some(stopped) = stopped {
@@ -594,13 +600,13 @@ fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
 /// After a timer's function: what it was and had on this system thread goes.
 fn leave(thread: &'static Thread) {
     thread.destroy_arg();
-    values::destroy_all();
+    tables::destroy_all();
     if !thread.is(TIMER) {
         // As above: a destructor has.
         return;
     }
-    values::give_back();
-    per_thread::with(|mine| {
+    tables::give_back();
+    tls::with(|mine| {
         mine.thread.set(0);
         mine.key.set(0);
     });
@@ -609,18 +615,18 @@ fn leave(thread: &'static Thread) {
 /// A timer's function has been left by `pthread_exit`, or cancelled, and with it this system thread.
 pub(crate) fn left_by_exit(thread: &'static Thread) {
     let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.extra()).check() else { return };
-    let epoch = park::fork::epoch();
+    let epoch = fork_epoch::epoch();
     if !thread.is(RETURNED) {
         thread.set_result(ptr::null_mut());
     }
     leave(thread);
-    if park::fork::epoch() != epoch {
+    if fork_epoch::epoch() != epoch {
         return;
     }
-    pending::finish(thread, timer);
+    timer_object::finish(thread, timer);
     let mut registry = registry::lock();
     let timers = &mut registry.timers;
-    if timers.lead == per_thread::with(|mine| mine.lead.get()) {
+    if timers.lead == tls::with(|mine| mine.lead.get()) {
         timers.no_leader();
         drop(registry);
         find_successor();
@@ -644,7 +650,7 @@ fn find_successor() {
         timers.wakes_at = until;
         let seen = BELL.load(Ordering::Acquire);
         drop(registry);
-        park::wait(&BELL, seen, until);
+        futex::wait(&BELL, seen, until);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -652,7 +658,7 @@ fn find_successor() {
 impl Timers {
     /// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
     /// registry.
-    pub(super) fn begin_child(&mut self) {
+    pub(crate) fn begin_child(&mut self) {
         self.lead = 0;
         self.running = false;
         self.watched = false;

@@ -22,7 +22,7 @@ LIMIT = 180  # seconds; without a mutant, each of these models ends well before
 # name: (file, text, replacement, checker, model's file, part of the model's name)
 MUTANTS = {
     "event: set wakes nobody": (
-        "event.rs", "park::wake_all(event.word().lower());", "",
+        "event.rs", "futex::wake_all(event.word().lower());", "",
         "loom", "event", "a_waiter_sees"),
     "event: set is relaxed": (
         "event.rs", "compare_exchange_weak(word, set, Ordering::Release,", "compare_exchange_weak(word, set, Ordering::Relaxed,",
@@ -44,7 +44,7 @@ MUTANTS = {
         "event.rs", "event.unless_passed(tag, round, |word| word & !LOOKING)", "event.unless_passed(tag, round, |word| word)",
         "loom", "event", "so_does_one_that_looks"),
     "semaphore: release wakes nobody": (
-        "semaphore.rs", "park::wake(semaphore.word().upper(),", "let _ = (semaphore.word().upper(),",
+        "semaphore.rs", "futex::wake(semaphore.word().upper(),", "let _ = (semaphore.word().upper(),",
         "loom", "semaphore", "who_gets_a_unit"),
     "semaphore: release wakes one only": (
         "semaphore.rs", "asleep(word).min(count as u64) as u32", "1",
@@ -60,74 +60,74 @@ MUTANTS = {
         "semaphore.rs", "!in_time && semaphore.take(word, word - WAITER)", "!in_time && semaphore.take(word, word)",
         "shuttle", "semaphore", "a_time_out_does_not"),
     "lock: it is taken relaxed": (
-        "raw_lock.rs", "compare_exchange(tag, tag | claim, Ordering::Acquire,", "compare_exchange(tag, tag | claim, Ordering::Relaxed,",
+        "lock/raw.rs", "compare_exchange(tag, tag | claim, Ordering::Acquire,", "compare_exchange(tag, tag | claim, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: it is released relaxed": (
-        "raw_lock.rs", "compare_exchange(tag | claim, tag, Ordering::Release,", "compare_exchange(tag | claim, tag, Ordering::Relaxed,",
+        "lock/raw.rs", "compare_exchange(tag | claim, tag, Ordering::Release,", "compare_exchange(tag | claim, tag, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: a release does not look after the line": (
-        "raw_lock.rs", "            self.look_after(line, wakes);\n            true\n", "            true\n",
+        "lock/raw.rs", "            self.look_after(line, wakes);\n            true\n", "            true\n",
         "loom", "lock", "it_is_handed_over"),
     "lock: a waiter that accepts it stays in line": (
-        "raw_lock.rs", "if took || is_late {\n                    line.remove(waiter);", "if state == OFFERED_TO {\n                } else if took || is_late {\n                    line.remove(waiter);",
+        "lock/raw.rs", "if took || is_late {\n                    line.remove(waiter);", "if state == OFFERED_TO {\n                } else if took || is_late {\n                    line.remove(waiter);",
         "shuttle", "lock", "again_and_again"),
     "lock: an offer is never revoked": (
-        "raw_lock.rs", "(heir.is_some() && line.grace(now) > 0)", "heir.is_some()",
+        "lock/raw.rs", "(heir.is_some() && line.grace(now) > 0)", "heir.is_some()",
         "shuttle", "lock", "it_is_offered_to_a_waiter"),
     "lock: an offer that is revoked is accepted all the same": (
-        "raw_lock.rs", "            heir.revoke();\n", "            let _ = heir.release(GRANTED, &self.patience);\n",
+        "lock/raw.rs", "            heir.revoke();\n", "            let _ = heir.release(GRANTED, &self.patience);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a waiter accepts an offer that it has seen, without a look under the guard": (
-        "raw_lock.rs", "            let mut took = state == WOKEN && self.barge(claim, waiter);",
+        "lock/raw.rs", "            let mut took = state == WOKEN && self.barge(claim, waiter);",
         "            if state == OFFERED_TO {\n                self.word().fetch_and(!HOLDER, Ordering::Acquire);\n                self.word().fetch_or(claim, Ordering::Acquire);\n            }\n"
         "            let mut took = state == OFFERED_TO || (state == WOKEN && self.barge(claim, waiter));",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a thread that waits beside an offer sleeps without a limit": (
-        "raw_lock.rs", "if is_unsure || watches || line.watches(now) {", "if false {",
+        "lock/raw.rs", "if is_unsure || watches || line.watches(now) {", "if false {",
         "shuttle", "lock", "it_is_offered_to_a_waiter"),
     "lock: no other waiter is called instead of one in a handler": (
-        "raw_lock.rs", "while missed.0.iter().any(Option::is_some) {", "while false && missed.0.iter().any(Option::is_some) {",
+        "lock/raw.rs", "while missed.0.iter().any(Option::is_some) {", "while false && missed.0.iter().any(Option::is_some) {",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a waiter in a handler counts as one that comes": (
-        "raw_lock.rs", "                line.miss(waiter);\n                if self", "                if self",
+        "lock/raw.rs", "                line.miss(waiter);\n                if self", "                if self",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a release by another thread leaves the offer open": (
-        "raw_lock.rs", "            self.grant_offered(line, wakes);\n            let now", "            let now",
+        "lock/raw.rs", "            self.grant_offered(line, wakes);\n            let now", "            let now",
         "shuttle", "lock", "an_offer_ends"),
     "lock: a waiter whose time ran out stays in line": (
-        "raw_lock.rs", "if took || is_late {\n                    line.remove(waiter);", "if took {\n                    line.remove(waiter);",
+        "lock/raw.rs", "if took || is_late {\n                    line.remove(waiter);", "if took {\n                    line.remove(waiter);",
         "shuttle", "lock", "a_time_that_runs_out"),
     "waiter: it is woken before its state is stored": (
-        "park/waiter.rs", "let was = self.word.swap(state, Ordering::Release);",
+        "sync/waiter.rs", "let was = self.word.swap(state, Ordering::Release);",
         "let was = self.word.load(Ordering::Relaxed);\n        Wake { asleep: (was == ASLEEP).then_some(&self.word), was_looking: false }.now();\n"
         "        self.word.store(state, Ordering::Release);\n        let was = if was == ASLEEP { WAITING } else { was };",
         "shuttle", "lock", "one_of_three"),
     "guarded: it is given back relaxed": (
-        "park/guarded.rs", "self.word.swap(free, Ordering::Release)", "self.word.swap(free, Ordering::Relaxed)",
+        "sync/mutex.rs", "self.word.swap(free, Ordering::Release)", "self.word.swap(free, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
     "guarded: who has slept forgets the others": (
-        "park/guarded.rs", "            taken = SLEEPERS;\n", "",
+        "sync/mutex.rs", "            taken = SLEEPERS;\n", "",
         "shuttle", "barrier", "also_for_three"),
     "guarded: the end of a hold for a fork does not look for sleepers": (
-        "park/guarded.rs", "if SLEEPING.load(Ordering::Relaxed) != 0 {", "if false {",
+        "sync/mutex.rs", "if SLEEPING.load(Ordering::Relaxed) != 0 {", "if false {",
         "loom", "fork", "a_waiter_is_woken"),
     "guarded: a sleeper beside a hold may be missed": (
-        "park/guarded.rs", "        fence(Ordering::SeqCst);\n        if SLEEPING", "        if SLEEPING",
+        "sync/mutex.rs", "        fence(Ordering::SeqCst);\n        if SLEEPING", "        if SLEEPING",
         "loom", "fork", "a_waiter_is_woken"),
     "guarded: a hold leaves those asleep who came before": (
-        "park/guarded.rs", "        // They sleep again, and are counted.\n        super::wake_all(lock);\n", "",
+        "sync/mutex.rs", "        // They sleep again, and are counted.\n        futex::wake_all(lock);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
     "condition: a notify is dropped": (
-        "condition.rs", "core::iter::from_fn(|| line.pop()).take(count)", "core::iter::from_fn(|| line.pop()).take(count).skip(1)",
+        "lock/condition.rs", "core::iter::from_fn(|| line.pop()).take(count)", "core::iter::from_fn(|| line.pop()).take(count).skip(1)",
         "shuttle", "condition", "a_notify_ends"),
     "condition: who was chosen leaves as if it were late": (
-        "condition.rs", "waiter.state() == WAITING && !waiter.notified.get()", "waiter.state() == WAITING",
+        "lock/condition.rs", "waiter.state() == WAITING && !waiter.notified.get()", "waiter.state() == WAITING",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: a late waiter stays in line": (
-        "condition.rs", "            line.remove(waiter);\n            self.tell(tag, &line);\n", "            self.tell(tag, &line);\n",
+        "lock/condition.rs", "            line.remove(waiter);\n            self.tell(tag, &line);\n", "            self.tell(tag, &line);\n",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: the levels of its lock are forgotten": (
-        "condition.rs", "        lock.restore(deeper);\n", "",
+        "lock/condition.rs", "        lock.restore(deeper);\n", "",
         "shuttle", "condition", "a_waiter_holds_it"),
     "barrier: the last one does not say that the round has ended": (
         "barrier.rs", "        barrier.endings.fetch_add(1, Ordering::Release);\n", "",
@@ -146,7 +146,7 @@ MUTANTS = {
         "handle/mod.rs", "            object.end_life(tag);\n", "",
         "loom", "handle", "a_reference_keeps_it"),
     "handle: a thread that begins to wait beside the last free of an event is not woken": (
-        "event.rs", "        if pinned != 0 {\n            park::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            park::wake_all(self.word().lower());",
+        "event.rs", "        if pinned != 0 {\n            futex::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            futex::wake_all(self.word().lower());",
         "loom", "handle", "what_threads_wait_for"),
     "handle: and the slot is not kept for it": (
         "event.rs", "            self.header.pin_more(tag, pinned, now);\n", "",
@@ -155,13 +155,13 @@ MUTANTS = {
         "semaphore.rs", "if waiters(word) > value(word) { CLOSED } else { 0 }", "if waiters(word) > u64::MAX { CLOSED } else { 0 }",
         "loom", "handle", "so_is_a_semaphore"),
     "handle: a thread that begins to wait beside the last free of a lock sleeps on": (
-        "raw_lock.rs", "                self.grant_offered(line, wakes);\n                self.dissolve(line, wakes);", "                self.grant_offered(line, wakes);",
+        "lock/raw.rs", "                self.grant_offered(line, wakes);\n                self.dissolve(line, wakes);", "                self.grant_offered(line, wakes);",
         "loom", "handle", "so_is_a_lock"),
     "handle: a thread stays in the line of a lock whose life has ended before it entered": (
-        "raw_lock.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
+        "lock/raw.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
         "loom", "handle", "so_is_a_lock"),
     "handle: a thread that begins to wait beside the last free of a condition sleeps on": (
-        "condition.rs", "core::iter::from_fn(|| self.line.lock().pop())", "core::iter::empty()",
+        "lock/condition.rs", "core::iter::from_fn(|| self.line.lock().pop())", "core::iter::empty()",
         "loom", "handle", "so_is_a_condition"),
     "handle: a thread that arrives beside the last free of a barrier sleeps on": (
         "barrier.rs", "                round.end(self, FREED);\n", "",
@@ -173,36 +173,36 @@ MUTANTS = {
         "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),
     "handle: a stale handle passes": (
-        "raw_lock.rs", "            let word = lock.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let holder",
+        "lock/raw.rs", "            let word = lock.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let holder",
         "            let word = lock.word().load(Ordering::Relaxed);\n            let holder",
         "loom", "handle", "a_stale_handle"),
     "rlock: what was counted before another thread made it as new is counted on": (
-        "rlock.rs", "        if taken {\n            levels::begin_at_once(self.bits());\n        }\n        taken\n", "        taken\n",
+        "lock/rlock.rs", "        if taken {\n            recursion::begin_at_once(self.bits());\n        }\n        taken\n", "        taken\n",
         "loom", "rlock", "made_as_new"),
     "timer: a cancelled one stays scheduled": (
-        "runtime/pending.rs", "            registry.timers.unschedule(timer);\n", "",
+        "timer/object.rs", "            registry.timers.unschedule(timer);\n", "",
         "shuttle", "timer", "it_fires_or"),
     "timer: cancel does not see that it has begun": (
-        "runtime/pending.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
+        "timer/object.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
         "shuttle", "timer", "it_fires_or"),
     "timer: nobody relieves a leader that is stuck": (
-        "runtime/dispatcher.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
+        "timer/worker.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: a join waits for the state that it finds, also if that is the last": (
-        "runtime/life.rs", "                OVER => return self.is_over(),\n", "",
+        "thread/object.rs", "                OVER => return self.is_over(),\n", "",
         "shuttle", "timer", "it_is_started"),
     "local: what was set beside the local's end is not taken back": (
-        "local.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
+        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
         "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
         "shuttle", "local", "each_value"),
     "local: a free closes the first table alone": (
-        "runtime/values.rs", "        if shared.is_unmet() {\n            break;\n        }", "        if left != Left::Nothing {\n            break;\n        }",
+        "local/tables.rs", "        if shared.is_unmet() {\n            break;\n        }", "        if left != Left::Nothing {\n            break;\n        }",
         "shuttle", "local", "no_thread_finds"),
     "local: a table that meets a local is not counted": (
-        "runtime/table.rs", "        shared.cells.fetch_add(1, Ordering::Relaxed);\n", "",
+        "local/table.rs", "        shared.cells.fetch_add(1, Ordering::Relaxed);\n", "",
         "shuttle", "local", "no_thread_finds"),
     "local: a value of a closed local is lost when the cells move": (
-        "runtime/table.rs", "let whose = if gone { cell.state.get() } else { key };", "let whose = if gone { continue } else { key };",
+        "local/table.rs", "let whose = if gone { cell.state.get() } else { key };", "let whose = if gone { continue } else { key };",
         "shuttle", "local", "cells_move"),
 }
 

@@ -3,7 +3,7 @@
 use core::cell::UnsafeCell;
 
 use super::engine::{self, CheckedCell};
-use crate::atomic::Ordering;
+use crate::sys::atomic::Ordering;
 
 /// A value of a model's own. Its uses must be ordered by what is being checked; otherwise the model fails.
 pub struct Plain<T> {

@@ -1,7 +1,7 @@
 //! A small lock of the library's that a thread holds for a fork. The fork itself is not modelled: to the other threads it
 //! is a moment in which the lock is held.
 
-use crate::park::guarded::{Forget, Guarded};
+use crate::sync::mutex::{Forget, Guarded};
 
 struct Count(u32);
 

@@ -7,7 +7,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::engine::{self, Bucket, Parked};
-use crate::atomic::AtomicU32;
+use crate::sys::atomic::AtomicU32;
 use crate::time::Deadline;
 
 #[derive(Clone, Copy, PartialEq)]

@@ -30,7 +30,8 @@ fn reset() {
     futex::reset();
     thread::reset();
     crate::handle::arena::reset();
-    crate::runtime::reset();
+    crate::thread::registry::reset();
+    crate::local::tables::reset();
     fork::reset();
-    crate::raw_lock::reset();
+    crate::lock::raw::reset();
 }

@@ -11,7 +11,7 @@ use super::{Model, is_running, setting};
 
 pub use shuttle::thread::JoinHandle;
 pub(in crate::model) type Id = shuttle::thread::ThreadId;
-pub(in crate::model) use crate::atomic::AtomicU64 as Number;
+pub(in crate::model) use crate::sys::atomic::AtomicU64 as Number;
 pub(in crate::model) type Parked = shuttle::thread::Thread;
 
 /// Another thread may go on here. shuttle decides at its own atomics: one that means nothing.

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::panic::{catch_unwind, resume_unwind};
 
 use super::{engine, futex};
-use crate::park::waiter::Waiter;
-use crate::per_thread::PerThread;
+use crate::sync::waiter::Waiter;
+use crate::sys::tls::PerThread;
 
 pub use super::engine::JoinHandle;
 
@@ -84,7 +84,7 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
     SPAWNED.set(SPAWNED.get() + 1);
     engine::spawn(move || {
         let result = f();
-        crate::runtime::end::announce();
+        crate::runtime::thread_exit::announce();
         result
     })
 }

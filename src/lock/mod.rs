@@ -1,0 +1,12 @@
+//! The locks.
+//!
+//! - [`raw`] is what a Lock and an RLock have in common: the state word, the wait queue and the hand-off;
+//! - [`lock`] is the Lock, [`rlock`] the RLock, and [`recursion`] an owner's recursion counts;
+//! - [`condition`] is the condition over a Lock or an RLock.
+
+pub(crate) mod condition;
+#[expect(clippy::module_inception, reason = "the folder is about all locks, and this file about Lock")]
+pub(crate) mod lock;
+pub(crate) mod raw;
+pub(crate) mod recursion;
+pub(crate) mod rlock;
