@@ -15,6 +15,7 @@ mod panic_boundary;
 #[cfg(fault)]
 pub mod panic_boundary;
 mod runtime;
+#[path = "rust_api/closures.rs"]
 mod rust_api;
 mod semaphore;
 mod sync;
