@@ -1,0 +1,32 @@
+//! What the Rust API has beyond the methods of [`Handle`](crate::Handle): constructors that return owned handles,
+//! guards, and closures where the C API takes a function and an argument.
+//!
+//! | file | has |
+//! |---|---|
+//! | `owned` | `OwnedHandle`, and the constructors that take no closure |
+//! | `guards` | `LockGuard`, and the methods that return one |
+//! | `closures` | what turns a closure into the function and the argument that the C API takes |
+//! | `thread` | threads and timers |
+//! | `barrier` | barriers, with and without an action |
+//! | `thread_local` | `ThreadLocal`, and the local below it |
+//! | `process` | exit callbacks, shutdown, the excepthook |
+//!
+//! The constructors of [`Handle`](crate::Handle) that take a C function and its argument are unsafe, because only the
+//! caller knows that the two go together. Here, the type of the closure ties them. A closure that panics is reported to
+//! the excepthook as a failure of the thread that ran it, and the panic ends there. No closure runs while a lock of the
+//! library is held.
+
+mod barrier;
+mod closures;
+mod guards;
+mod owned;
+mod process;
+mod thread;
+mod thread_local;
+
+pub use barrier::ActionBarrier;
+pub use guards::LockGuard;
+pub use owned::OwnedHandle;
+pub use process::{atexit, report_exception, reset_excepthook, set_excepthook, shutdown};
+pub use thread::{active_count, enumerate, main_thread};
+pub use thread_local::ThreadLocal;
