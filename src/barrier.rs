@@ -41,7 +41,29 @@ use crate::time::{Deadline, FOREVER, Timeout};
 /// What the last to arrive does before anyone goes on; anything but zero is a failure.
 pub type Action = unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int;
 
-/// See the module.
+/// A barrier at which a fixed number of threads wait for each other. Python: `threading.Barrier`.
+///
+/// When the last one arrives, all waits return, and the barrier can be used again. A timeout or an abort breaks it:
+/// waits return [`Error::BrokenBarrier`] until a reset. [`ActionBarrier`](crate::ActionBarrier) runs a closure before
+/// the waits return.
+///
+/// ```
+/// use threading::{Barrier, Thread, Timeout};
+///
+/// let barrier = Barrier::new(2)?;
+/// let other = {
+///     let barrier = barrier.clone();
+///     Thread::new(move || { barrier.wait().unwrap(); })?
+/// };
+/// other.start()?;
+/// let arrival = barrier.wait()?;
+/// assert!(arrival < 2);
+/// other.join(Timeout::FOREVER)?;
+///
+/// barrier.abort()?;
+/// assert_eq!(barrier.wait(), Err(threading::Error::BrokenBarrier));
+/// # Ok::<(), threading::Error>(())
+/// ```
 #[repr(C, align(128))]
 pub struct Barrier {
     header: Header,

@@ -10,7 +10,19 @@ pub type Result<T = ()> = core::result::Result<T, Error>;
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $message:literal;)*) => {
-        /// Why a call failed. After an error, unless it is said otherwise, nothing has changed.
+        /// Why a call failed. After an error nothing has changed, unless the call's documentation says otherwise.
+        ///
+        /// Several errors can have the same [`status`](Error::status), which is that of the C API; they differ in their
+        /// [`message`](Error::message). Outcomes that are expected, such as a timeout, are not errors.
+        ///
+        /// ```
+        /// use threading::{Error, Semaphore};
+        ///
+        /// let error = Semaphore::new(-1).unwrap_err();
+        /// assert_eq!(error, Error::SemaphoreNegative);
+        /// assert_eq!(error.to_string(), "a semaphore's initial value must be >= 0");
+        /// assert_eq!(error.status(), Error::TimeoutNan.status());
+        /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         #[non_exhaustive]

@@ -54,7 +54,25 @@ const WAITER: u64 = 1 << 32;
 const LOOKING: u64 = 1 << 63;
 const WAITERS: u64 = u64::MAX << 32;
 
-/// See the module.
+/// A flag that threads wait for. Python: `threading.Event`.
+///
+/// `set` ends all waits that have begun, even if `clear` follows immediately. `set`, `clear` and `is_set` may be called
+/// from a signal handler.
+///
+/// ```
+/// use threading::{Event, Thread, Timeout};
+///
+/// let ready = Event::new()?;
+/// assert!(!ready.wait(Timeout::new(0.01)?)?);
+/// let setter = {
+///     let ready = ready.clone();
+///     Thread::new(move || ready.set().unwrap())?
+/// };
+/// setter.start()?;
+/// assert!(ready.wait(Timeout::FOREVER)?);
+/// assert_eq!(ready.is_set(), Ok(true));
+/// # Ok::<(), threading::Error>(())
+/// ```
 #[repr(C, align(64))]
 pub struct Event {
     header: Header,

@@ -1,4 +1,101 @@
-#![doc = include_str!("../README.md")]
+//! Python's `threading` module: threads, timers, locks, conditions, semaphores, events, barriers and thread-local
+//! values, with Python's names and semantics.
+//!
+//! This crate is the implementation of libthreading, a shared library for C, and its API for Rust. Rust and C code in
+//! one process share the same threads, locks and exit. Where Python has a rule, it holds here: daemon threads, timers
+//! that can be cancelled and joined, an end of the process that waits for its threads, an excepthook. Misuse, such as
+//! the release of an [`RLock`] by the wrong thread, returns an [`Error`] and has no other effect.
+//!
+//! ```
+//! use threading::{Event, Lock, Result, Thread, Timeout, Timer};
+//!
+//! fn main() -> Result {
+//!     let ready = Event::new()?;
+//!     let lock = Lock::new()?;
+//!     let worker = {
+//!         let (ready, lock) = (ready.clone(), lock.clone());
+//!         Thread::new(move || {
+//!             if ready.wait(Timeout::FOREVER) == Ok(true) {
+//!                 let _guard = lock.lock();
+//!                 println!("ready");
+//!             }
+//!         })?
+//!     };
+//!     worker.set_name(c"worker")?;
+//!     worker.start()?;
+//!     let alarm = Timer::new(0.1, move || ready.set().unwrap())?;
+//!     alarm.start()?;
+//!     assert!(worker.join(Timeout::new(5.0)?)?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Python's names
+//!
+//! | Python | Rust |
+//! |---|---|
+//! | `Thread(target=f)` | [`Thread::new`] |
+//! | `thread.start()`, `join()` | [`start`](Handle::<Thread>::start), [`join`](Handle::<Thread>::join) |
+//! | `Timer(seconds, f)`, `cancel` | [`Timer::new`], [`cancel`](Handle::<Timer>::cancel) |
+//! | `Lock()`, `RLock()` | [`Lock::new`], [`RLock::new`] |
+//! | `with lock:` | `let _guard = lock.lock()?`: a [`LockGuard`] |
+//! | `lock.acquire()` | [`acquire`](Handle::<Lock>::acquire) |
+//! | `lock.acquire(blocking=False)` | [`try_acquire`](Handle::<Lock>::try_acquire) |
+//! | `lock.acquire(timeout=seconds)` | [`acquire_timeout`](Handle::<Lock>::acquire_timeout) |
+//! | `Condition()` | [`Condition::new`] |
+//! | `Condition(lock)` | [`Condition::new_with_lock`], [`Condition::new_with_rlock`] |
+//! | `condition.wait_for(predicate)` | [`wait_for`](Handle::<Condition>::wait_for) |
+//! | `condition.notify(n)`, `notify_all()` | [`notify(n)`](Handle::<Condition>::notify), `notify(usize::MAX)` |
+//! | `Semaphore(n)`, `BoundedSemaphore(n)` | [`Semaphore::new`], [`Semaphore::new_bounded`] |
+//! | `Event()` | [`Event::new`] |
+//! | `Barrier(n)`, `Barrier(n, action)` | [`Barrier::new`], [`ActionBarrier::new`] |
+//! | `local()` | [`ThreadLocal`] |
+//! | `current_thread()`, `main_thread()` | [`current`], [`main_thread`] |
+//! | `enumerate()`, `active_count()` | [`enumerate`], [`active_count`] |
+//! | `excepthook` | [`set_excepthook`], [`report_exception`] |
+//! | `time.sleep(s)` | [`sleep`] |
+//! | `stack_size(n)` | [`set_stack_size`], [`stack_size`] |
+//! | a timeout in seconds; `None` | [`Timeout::new`]; [`Timeout::FOREVER`] |
+//!
+//! # Handles
+//!
+//! A constructor returns an [`OwnedHandle`], which owns a reference to the object, like an [`Arc`](std::sync::Arc): a
+//! clone owns one more, and a drop releases it. Below it is the [`Handle`], which has the methods of the object. A
+//! handle can be copied and owns nothing; each call checks it, and returns [`Error::Handle`] if the object has been
+//! freed. The functions that return a plain handle, such as [`current`] and [`main_thread`], keep the reference;
+//! [`try_clone_to_owned`](Handle::try_clone_to_owned) returns one for the caller.
+//!
+//! # Errors
+//!
+//! Each call that can fail returns a [`Result`]. An outcome that the caller has to expect is a value: `Ok(false)`
+//! after a timeout, `Ok(None)` from [`try_lock`](Handle::<Lock>::try_lock). An [`Error`] reports misuse, a broken
+//! barrier, a closure that failed, or a lack of memory or threads. There is no poisoning: a panic releases the guards
+//! that it passes.
+//!
+//! ```
+//! use threading::{Error, RLock};
+//!
+//! let rlock = RLock::new()?;
+//! assert_eq!(rlock.release(), Err(Error::NotOwner));
+//! assert_eq!(Error::NotOwner.to_string(), "the caller does not hold the lock");
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Closures
+//!
+//! A thread, a timer, a barrier, a thread-local, an exit callback and the excepthook take closures. A closure that
+//! panics is reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr.
+//! The closure of a thread or a timer is dropped when it has run, or when it no longer can; that of a barrier or a
+//! thread-local, with the object. An excepthook is never dropped, since threads may still run it when another one
+//! replaces it. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
+//!
+//! # The end of threads and of the process
+//!
+//! When `main` returns or the process calls `exit`, the closures given to [`atexit`] run, the last one first. Then
+//! the process waits for all threads that are not daemons, pending timers included.
+//! [`set_daemon`](Handle::<Thread>::set_daemon) excludes a thread from that; a new thread is a daemon if its creator
+//! is one. [`shutdown`] does the same earlier, and with a timeout. A thread that another library or [`std::thread`]
+//! has started can use everything: its [`current`] thread is a dummy, which is a daemon and cannot be joined.
 
 mod barrier;
 pub mod capi;
@@ -33,12 +130,17 @@ pub use lock::lock::Lock;
 pub use lock::rlock::RLock;
 pub use runtime::process_exit::Callback;
 pub use rust_api::{
-    ActionBarrier, Held, Owned, ThreadLocal, active_count, atexit, main_thread, report_exception,
-    reset_excepthook, set_excepthook, shutdown,
+    ActionBarrier, LockGuard, OwnedHandle, ThreadLocal, active_count, atexit, enumerate, main_thread,
+    report_exception, reset_excepthook, set_excepthook, shutdown,
 };
 pub use semaphore::{SEMAPHORE_MAX, Semaphore};
 pub use thread::excepthook::ExceptHook;
 pub use thread::object::{Destructor, Run, Target, Thread};
-pub use thread::{ThreadList, current, enumerate, set_stack_size, sleep, stack_size};
+pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;
+
+/// The Rust programs in README.md are tested as those of this documentation are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -52,7 +52,25 @@ const LOOKING: u64 = 1 << 31;
 const UNIT: u64 = 1 << 32;
 const CLOSED: u64 = 1 << 63;
 
-/// See the module.
+/// A counter of permits. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
+///
+/// `acquire` takes one, and blocks while there is none. `release` adds some; any thread may call it, and so may a signal
+/// handler. A bounded semaphore returns an error if a release would raise it above its initial value.
+///
+/// ```
+/// use threading::{Error, Semaphore, Timeout};
+///
+/// let connections = Semaphore::new_bounded(2)?;
+/// {
+///     let _permit = connections.acquire_guard()?;
+///     assert_eq!(connections.value(), Ok(1));
+///     assert!(connections.acquire(Timeout::new(0.01)?)?);
+///     assert!(!connections.acquire(Timeout::new(0.01)?)?);
+///     connections.release(1)?;
+/// }
+/// assert_eq!(connections.release(1), Err(Error::OverReleased));
+/// # Ok::<(), Error>(())
+/// ```
 #[repr(C, align(64))]
 pub struct Semaphore {
     header: Header,

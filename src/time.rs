@@ -11,11 +11,23 @@ pub const TIMEOUT_MAX: f64 = 9_223_372_036.0;
 const INFINITY: u64 = f64::INFINITY.to_bits();
 const SIGN: u64 = 1 << 63;
 
-/// A timeout that has been checked. Reads no clock.
+/// How long a call may block: a number of seconds that has been checked.
 ///
-/// Seconds are compared and converted by their bits, in integers, since floating-point instructions raise exceptions
-/// (an inexact result, a signalling NaN, a subnormal operand), which may end a program that has enabled them, and
-/// depend on the rounding mode and on how the caller wants subnormal numbers treated.
+/// A wait that ends by its timeout returns `Ok(false)`, or `Ok(None)` where it would return a guard.
+///
+/// ```
+/// use threading::{Error, Timeout};
+///
+/// let timeout = Timeout::new(0.5)?;
+/// assert_eq!(Timeout::new(threading::FOREVER), Ok(Timeout::FOREVER));
+/// assert_eq!(Timeout::new(f64::NAN), Err(Error::TimeoutNan));
+/// assert_eq!(Timeout::new(-2.0), Err(Error::TimeoutNegative));
+/// assert_eq!(Timeout::new(1e300), Err(Error::TimeoutOverflow));
+/// # Ok::<(), Error>(())
+/// ```
+// Seconds are compared and converted by their bits, in integers, since floating-point instructions raise exceptions
+// (an inexact result, a signalling NaN, a subnormal operand), which may end a program that has enabled them, and
+// depend on the rounding mode and on how the caller wants subnormal numbers treated.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Timeout(u64);
 

@@ -1,4 +1,4 @@
-//! The safe Rust API: what closures do and who drops them, panics, owners and guards.
+//! The Rust API: constructors and owned handles, guards, closures (what they do, who drops them, panics), and errors.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use threading::{
-    ActionBarrier, Condition, Error, Handle, Lock, Owned, RLock, Result, Semaphore, Thread, ThreadLocal,
-    Timeout, Timer,
+    ActionBarrier, Barrier, Condition, Error, Event, Handle, Local, Lock, OwnedHandle, RLock, Result,
+    Semaphore, Thread, ThreadLocal, Timeout, Timer,
 };
 
-/// The hook is the process's, so tests that look at it take turns; and they start with this one.
+fn seconds(seconds: f64) -> Timeout {
+    Timeout::new(seconds).expect("a valid timeout")
+}
+
+/// Collects what the excepthook gets. The hook belongs to the process, so the tests that set it run one at a time; each
+/// of them calls this first.
 fn failures() -> (MutexGuard<'static, ()>, Arc<Mutex<Vec<String>>>) {
     static TURN: Mutex<()> = Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,13 +44,74 @@ fn counter() -> (Arc<AtomicUsize>, impl Fn() -> usize) {
 }
 
 #[test]
+fn each_type_has_a_constructor_and_the_methods_of_its_handle() -> Result {
+    let lock = Lock::new()?;
+    assert_eq!((lock.acquire(), lock.try_acquire(), lock.locked()), (Ok(()), Ok(false), Ok(true)));
+    assert_eq!(lock.acquire_timeout(seconds(0.001)), Ok(false));
+    assert_eq!((lock.release(), lock.release()), (Ok(()), Err(Error::NotAcquired)));
+
+    let rlock = RLock::new()?;
+    assert_eq!((rlock.acquire(), rlock.try_acquire(), rlock.recursion_count()), (Ok(()), Ok(true), Ok(2)));
+    assert_eq!((rlock.release(), rlock.release(), rlock.release()), (Ok(()), Ok(()), Err(Error::NotOwner)));
+
+    let condition = Condition::new()?;
+    assert_eq!(
+        (condition.notify(1), condition.wait(seconds(0.0))),
+        (Err(Error::NotOwner), Err(Error::NotOwner))
+    );
+    assert_eq!((condition.acquire(), condition.wait(seconds(0.001))), (Ok(()), Ok(false)));
+    assert_eq!(condition.wait_for(seconds(0.001), || Some(true)), Ok(true));
+    assert_eq!(condition.wait_for(seconds(0.001), || None), Err(Error::Callback));
+    assert_eq!(condition.release(), Ok(()));
+
+    let semaphore = Semaphore::new(1)?;
+    assert_eq!(
+        (semaphore.acquire(Timeout::FOREVER), semaphore.acquire(seconds(0.001))),
+        (Ok(true), Ok(false))
+    );
+    assert_eq!((semaphore.release(2), semaphore.value()), (Ok(()), Ok(2)));
+    assert_eq!(Semaphore::new(-1).err(), Some(Error::SemaphoreNegative));
+    assert_eq!(Semaphore::new_bounded(1)?.release(1), Err(Error::OverReleased));
+
+    let event = Event::new()?;
+    assert_eq!((event.wait(seconds(0.001)), event.set(), event.is_set()), (Ok(false), Ok(()), Ok(true)));
+    assert_eq!((event.wait(Timeout::FOREVER), event.clear(), event.is_set()), (Ok(true), Ok(()), Ok(false)));
+
+    assert_eq!(Barrier::new(0).err(), Some(Error::NoParties));
+    let barrier = Barrier::new(1)?;
+    assert_eq!((barrier.wait(), barrier.parties()), (Ok(0), Ok(1)));
+    assert_eq!((barrier.abort(), barrier.wait()), (Ok(()), Err(Error::BrokenBarrier)));
+
+    // SAFETY: there is no destructor.
+    let local = unsafe { Local::new(None)? };
+    assert_eq!((local.lookup(), local.attr(c"none"), local.del()), (Ok(None), Ok(None), Ok(false)));
+    Ok(())
+}
+
+#[test]
+fn conditions_share_the_lock_that_they_are_created_with() -> Result {
+    let lock = Lock::new()?;
+    let (not_empty, not_full) = (Condition::new_with_lock(&lock)?, Condition::new_with_lock(&lock)?);
+    let guard = not_empty.lock()?;
+    assert_eq!((not_full.locked(), lock.locked()), (Ok(true), Ok(true)));
+    drop(guard);
+    let bare = *lock;
+    drop(lock);
+    assert_eq!(bare.locked(), Ok(false), "the conditions hold references to their lock");
+    drop((not_empty, not_full));
+    assert_eq!(bare.locked(), Err(Error::Handle));
+    assert_eq!(Condition::new_with_rlock(&Handle::NULL).err(), Some(Error::Handle));
+    Ok(())
+}
+
+#[test]
 fn a_thread_runs_its_closure_once_and_drops_it_before_join_returns() -> Result {
     let ((count, dropped), (ran, runs)) = (counter(), counter());
     let value = Dropped(count);
-    let thread = Owned(Handle::<Thread>::from_fn(move || {
+    let thread = Thread::new(move || {
         let _value = &value;
         ran.fetch_add(1, Ordering::SeqCst);
-    })?);
+    })?;
     assert_eq!((runs(), dropped()), (0, 0));
     thread.start()?;
     assert_eq!(thread.join(Timeout::FOREVER), Ok(true));
@@ -55,17 +121,17 @@ fn a_thread_runs_its_closure_once_and_drops_it_before_join_returns() -> Result {
 }
 
 #[test]
-fn what_never_runs_is_dropped() -> Result {
+fn a_closure_that_never_runs_is_dropped_once() -> Result {
     let (count, dropped) = counter();
     let (first, second, third) = (Dropped(count.clone()), Dropped(count.clone()), Dropped(count));
-    drop(Owned(Handle::<Thread>::from_fn(move || drop(first))?));
+    drop(Thread::new(move || drop(first))?);
     assert_eq!(dropped(), 1);
-    let timer = Owned(Handle::<Timer>::from_fn(f64::INFINITY, move || drop(second))?);
+    let timer = Timer::new(f64::INFINITY, move || drop(second))?;
     timer.start()?;
     assert_eq!(timer.cancel(), Ok(true));
     assert_eq!(timer.thread()?.join(Timeout::FOREVER), Ok(true));
     assert_eq!(dropped(), 2);
-    assert_eq!(Handle::<Timer>::from_fn(f64::NAN, move || drop(third)).err(), Some(Error::IntervalNan));
+    assert_eq!(Timer::new(f64::NAN, move || drop(third)).err(), Some(Error::IntervalNan));
     assert_eq!(dropped(), 3);
     Ok(())
 }
@@ -73,9 +139,9 @@ fn what_never_runs_is_dropped() -> Result {
 #[test]
 fn a_timer_runs_its_closure() -> Result {
     let (ran, runs) = counter();
-    let timer = Owned(Handle::<Timer>::from_fn(0.01, move || {
+    let timer = Timer::new(0.01, move || {
         ran.fetch_add(1, Ordering::SeqCst);
-    })?);
+    })?;
     timer.start()?;
     timer.thread()?.join(Timeout::FOREVER)?;
     assert_eq!(runs(), 1);
@@ -84,11 +150,11 @@ fn a_timer_runs_its_closure() -> Result {
 }
 
 #[test]
-fn a_panic_goes_to_the_excepthook_and_no_further() -> Result {
+fn a_panic_in_a_thread_or_timer_goes_to_the_excepthook() -> Result {
     let (_turn, failures) = failures();
-    let thread = Owned(Handle::<Thread>::from_fn(|| panic!("number {}", 7))?);
+    let thread = Thread::new(|| panic!("number {}", 7))?;
     thread.set_name(c"unlucky")?;
-    let timer = Owned(Handle::<Timer>::from_fn(0.0, || panic!("too soon"))?);
+    let timer = Timer::new(0.0, || panic!("too soon"))?;
     timer.thread()?.set_name(c"clock")?;
     thread.start()?;
     thread.join(Timeout::FOREVER)?;
@@ -100,7 +166,7 @@ fn a_panic_goes_to_the_excepthook_and_no_further() -> Result {
 }
 
 #[test]
-fn a_hook_that_panics_stops_there() -> Result {
+fn a_panic_in_the_excepthook_is_caught() -> Result {
     let (_turn, _) = failures();
     threading::set_excepthook(|_, _, _| panic!("the hook fails too"));
     threading::report_exception(c"kind", c"message")?;
@@ -143,7 +209,7 @@ fn each_thread_has_a_value_of_its_own() -> Result {
     local.set(Dropped(count.clone()))?;
     let first = local.get()?.unwrap();
     local.set(Dropped(count.clone()))?;
-    assert_eq!(dropped(), 0, "the first one is still looked at");
+    assert_eq!(dropped(), 0, "`first` holds a reference to it");
     drop(first);
     assert_eq!(dropped(), 1);
     std::thread::scope(|scope| {
@@ -162,20 +228,20 @@ fn each_thread_has_a_value_of_its_own() -> Result {
 }
 
 #[test]
-fn init_makes_the_value_of_each_thread() -> Result {
-    let (made, makes) = counter();
-    let local = ThreadLocal::with_init(move || Cell::new(made.fetch_add(1, Ordering::SeqCst)))?;
+fn the_init_closure_creates_the_value_of_each_thread() -> Result {
+    let (created, creations) = counter();
+    let local = ThreadLocal::with_init(move || Cell::new(created.fetch_add(1, Ordering::SeqCst)))?;
     local.get()?.unwrap().set(10);
     assert_eq!(local.get()?.unwrap().get(), 10);
     std::thread::scope(|scope| {
         scope.spawn(|| assert_eq!(local.get().unwrap().unwrap().get(), 1)).join().unwrap()
     });
-    assert_eq!(makes(), 2);
+    assert_eq!(creations(), 2);
     Ok(())
 }
 
 #[test]
-fn an_init_that_panics_leaves_no_value() -> Result {
+fn a_thread_whose_init_closure_panics_has_no_value() -> Result {
     let (_turn, failures) = failures();
     let local = ThreadLocal::<u32>::with_init(|| panic!("none"))?;
     assert_eq!(local.get()?, None);
@@ -187,46 +253,200 @@ fn an_init_that_panics_leaves_no_value() -> Result {
 }
 
 #[test]
-fn an_owner_gives_its_reference_back() -> Result {
-    let owned = Owned(Handle::<Lock>::new()?);
-    let handle = *owned;
-    let clone = owned.clone();
-    drop(owned);
-    assert_eq!(handle.locked(), Ok(false));
-    drop(clone);
-    assert_eq!(handle.locked(), Err(Error::Handle));
+fn a_closure_that_panics_is_dropped_once() -> Result {
+    let (_turn, failures) = failures();
+    let (count, dropped) = counter();
+    let value = Dropped(count);
+    let thread = Thread::new(move || {
+        let _value = &value;
+        panic!("after its start");
+    })?;
+    thread.start()?;
+    thread.join(Timeout::FOREVER)?;
+    assert_eq!(dropped(), 1);
+    drop(thread);
+    assert_eq!((dropped(), failures.lock().unwrap().len()), (1, 1));
+    threading::reset_excepthook();
     Ok(())
 }
 
 #[test]
-fn a_guard_releases_however_the_block_is_left() -> Result {
-    let lock = Owned(Handle::<Lock>::new()?);
-    let rlock = Owned(Handle::<RLock>::new()?);
-    let condition = Owned(Handle::<Condition>::new_with_rlock(*rlock)?);
-    let semaphore = Owned(Handle::<Semaphore>::new_bounded(1)?);
-    let left = std::panic::catch_unwind(|| {
-        let _held = (
-            lock.hold().unwrap(),
-            rlock.hold().unwrap(),
-            condition.hold().unwrap(),
-            semaphore.hold().unwrap(),
+fn a_panic_in_the_drop_of_a_closure_goes_to_the_excepthook() -> Result {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
+    let (_turn, failures) = failures();
+    let panics = Panics;
+    drop(Thread::new(move || std::mem::forget(panics))?);
+    let failures = failures.lock().unwrap();
+    assert!(failures.len() == 1 && failures[0].ends_with(": panic: in drop"), "{failures:?}");
+    threading::reset_excepthook();
+    Ok(())
+}
+
+#[test]
+fn actions_and_init_closures_are_dropped_with_their_object() -> Result {
+    let (count, dropped) = counter();
+    let (first, second) = (Dropped(count.clone()), Dropped(count));
+    let barrier = ActionBarrier::new(1, move || {
+        let _first = &first;
+    })?;
+    let local = ThreadLocal::with_init(move || {
+        let _second = &second;
+    })?;
+    assert_eq!((barrier.wait(), local.get()?.is_some(), dropped()), (Ok(0), true, 0));
+    drop(barrier);
+    assert_eq!(dropped(), 1);
+    drop(local);
+    assert_eq!(dropped(), 2);
+    Ok(())
+}
+
+#[test]
+fn an_object_lives_until_its_last_owner_is_dropped() -> Result {
+    let lock = Lock::new()?;
+    let bare = *lock;
+    let (clone, second) = (lock.clone(), bare.try_clone_to_owned()?);
+    assert!(lock == clone && clone == second.try_clone()?);
+    drop((lock, second));
+    assert_eq!(bare.locked(), Ok(false));
+    assert_eq!(clone.free(), Ok(()));
+    assert_eq!(bare.locked(), Err(Error::Handle));
+    assert_eq!(bare.try_clone_to_owned().err(), Some(Error::Handle));
+    Ok(())
+}
+
+#[test]
+fn a_reference_passes_between_an_owned_and_a_plain_handle() -> Result {
+    let handle = Event::new()?.into_handle();
+    assert_eq!(handle.is_set(), Ok(false));
+    let owned = OwnedHandle::from_handle(handle);
+    drop(owned);
+    assert_eq!(handle.is_set(), Err(Error::Handle));
+    Ok(())
+}
+
+#[test]
+fn a_second_free_finds_no_object() -> Result {
+    let lock = Lock::new()?;
+    let bare = *lock;
+    assert_eq!((bare.free(), bare.free()), (Ok(()), Err(Error::Handle)));
+    assert_eq!(lock.clone().locked(), Err(Error::Handle));
+    let newer = Lock::new()?;
+    drop(lock);
+    assert_eq!(newer.locked(), Ok(false), "the drop of a stale owner does not free a newer object");
+    Ok(())
+}
+
+#[test]
+fn an_object_on_which_threads_are_blocked_is_not_freed() -> Result {
+    let barrier = Barrier::new(2)?;
+    let bare = *barrier;
+    let waiter = std::thread::spawn(move || bare.wait());
+    while bare.n_waiting()? == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(barrier.free(), Err(Error::Busy));
+    assert_eq!((bare.wait(), waiter.join().unwrap()), (Ok(1), Ok(0)));
+    assert_eq!(bare.free(), Ok(()));
+    Ok(())
+}
+
+#[test]
+fn a_panic_releases_the_guards_that_it_passes() -> Result {
+    let lock = Lock::new()?;
+    let rlock = RLock::new()?;
+    let condition = Condition::new_with_rlock(&rlock)?;
+    let semaphore = Semaphore::new_bounded(1)?;
+    let result = std::panic::catch_unwind(|| {
+        let _guards = (
+            lock.lock().unwrap(),
+            rlock.lock().unwrap(),
+            condition.lock().unwrap(),
+            semaphore.acquire_guard().unwrap(),
         );
         assert_eq!((lock.locked(), rlock.recursion_count(), semaphore.value()), (Ok(true), Ok(2), Ok(0)));
         panic!("leaves the block");
     });
-    assert!(left.is_err());
+    assert!(result.is_err());
     assert_eq!((lock.locked(), rlock.recursion_count(), semaphore.value()), (Ok(false), Ok(0), Ok(1)));
     let gone = *lock;
     drop(lock);
-    assert_eq!(gone.hold().err(), Some(Error::Handle));
+    assert_eq!(gone.lock().err(), Some(Error::Handle));
     Ok(())
 }
 
 #[test]
-fn the_functions_of_the_module() -> Result {
-    let thread = Owned(Handle::<Thread>::from_fn(|| ())?);
-    assert!(threading::active_count()? >= 1);
+fn a_guard_exists_only_where_the_lock_was_acquired() -> Result {
+    let lock = Lock::new()?;
+    let guard = lock.try_lock()?.expect("the lock is free");
+    assert!(lock.try_lock()?.is_none());
+    assert!(lock.lock_timeout(seconds(0.001))?.is_none());
+    assert_eq!(lock.locked(), Ok(true), "an attempt that failed has released nothing");
+    drop(guard);
+    assert!(lock.lock_timeout(Timeout::FOREVER)?.is_some());
+    assert_eq!(lock.locked(), Ok(false));
+
+    // The program has released it: the guard ignores the error.
+    let guard = lock.lock()?;
+    lock.release()?;
+    drop(guard);
+    assert_eq!(lock.locked(), Ok(false));
+    Ok(())
+}
+
+#[test]
+fn a_wait_of_a_condition_releases_the_lock_of_the_guard() -> Result {
+    let condition = Condition::new()?;
+    let guard = condition.lock()?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _guard = condition.lock().unwrap();
+            condition.notify(1).unwrap();
+        });
+        assert_eq!(condition.wait(Timeout::FOREVER), Ok(true));
+    });
+    assert_eq!(condition.is_owned(), Ok(true));
+    drop(guard);
+    assert_eq!(condition.locked(), Ok(false));
+    Ok(())
+}
+
+#[test]
+fn a_thread_is_enumerated_from_its_start_to_its_end() -> Result {
+    let may_end = Event::new()?;
+    let thread = {
+        let may_end = may_end.clone();
+        Thread::new(move || assert_eq!(may_end.wait(Timeout::FOREVER), Ok(true)))?
+    };
+    assert!(!threading::enumerate()?.contains(&thread));
+    thread.start()?;
+    let alive = threading::enumerate()?;
+    assert_eq!(*alive[0], threading::main_thread()?);
+    assert!(alive.contains(&thread));
+    assert!(threading::active_count()? >= 2);
+    may_end.set()?;
+    thread.join(Timeout::FOREVER)?;
+    assert!(!threading::enumerate()?.contains(&thread));
+    Ok(())
+}
+
+#[test]
+fn threads_know_themselves_and_the_main_thread() -> Result {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = Thread::new(move || {
+        let current = threading::current();
+        sender.send((current, current.and_then(|current| current.join(Timeout::FOREVER)))).unwrap();
+    })?;
+    thread.start()?;
+    assert_eq!(receiver.recv().unwrap(), (Ok(*thread), Err(Error::JoinSelf)));
     assert_ne!(threading::main_thread()?, *thread);
     assert_eq!(threading::main_thread()?.is_daemon(), Ok(false));
+    assert_eq!(thread.join(Timeout::FOREVER), Ok(true));
+    let foreign = std::thread::spawn(|| threading::current()?.join(Timeout::FOREVER));
+    assert_eq!(foreign.join().unwrap(), Err(Error::NotJoinable));
     Ok(())
 }

@@ -50,7 +50,8 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use crate::{Barrier, Condition, Event, Local, Lock, RLock, Semaphore, Thread, ThreadList, Timer};
+use crate::thread::ThreadList;
+use crate::{Barrier, Condition, Event, Local, Lock, RLock, Semaphore, Thread, Timer};
 
 /// A handle type and what lies behind it.
 pub(super) trait Opaque {

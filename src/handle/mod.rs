@@ -93,9 +93,25 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
     fn clear(&self) {}
 }
 
-/// The name of an object, unchecked: any number can be one. It owns nothing.
+/// A copyable name of an object, which owns no reference. An [`OwnedHandle`](crate::OwnedHandle) owns one.
 ///
-/// Every method checks the handle first and answers a bad one with [`Error::Handle`].
+/// It has the methods of the object, under the names of the C API. Each of them checks the handle first: if the object
+/// has been freed, the call returns [`Error::Handle`], even if another object now uses the memory. The constructors of
+/// a handle return a reference that the caller releases with [`free`](Handle::free); those of [`Lock`](crate::Lock) and
+/// the other types return an owned handle.
+///
+/// ```
+/// use threading::{Error, Handle, Lock};
+///
+/// let handle: Handle<Lock> = Handle::<Lock>::new()?;
+/// let copy = handle;
+/// handle.acquire()?;
+/// copy.release()?;
+/// handle.free()?;
+/// assert_eq!(copy.acquire(), Err(Error::Handle));
+/// assert_eq!(Handle::<Lock>::NULL.acquire(), Err(Error::Handle));
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Handle<T> {
     bits: usize,
     kind: PhantomData<fn() -> T>,

@@ -40,7 +40,36 @@ pub type Init = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
 /// See the module.
 const CLOSING: u64 = 1 << 7;
 
-/// See the module.
+/// A pointer for each thread, and further ones by name: its attributes. Python: `threading.local`.
+///
+/// Rust programs use [`ThreadLocal`](crate::ThreadLocal), which has values of a type. A `Local` is for pointers that
+/// cross to C, and for attributes. Its destructor gets each value that is replaced, deleted, or left when its thread
+/// ends or the local is freed.
+///
+/// ```
+/// use core::ffi::c_void;
+/// use threading::Local;
+///
+/// unsafe extern "C-unwind" fn destroy(value: *mut c_void) {
+///     // SAFETY: each value is from `Box::into_raw`.
+///     drop(unsafe { Box::from_raw(value.cast::<u32>()) });
+/// }
+///
+/// // SAFETY: `destroy` takes what is set below.
+/// let local = unsafe { Local::new(Some(destroy))? };
+/// let boxed = |number: u32| Box::into_raw(Box::new(number)).cast();
+/// // SAFETY: as above.
+/// unsafe {
+///     local.set(boxed(1))?;
+///     local.set_attr(c"color", boxed(2))?;
+/// }
+/// assert_eq!(local.attr(c"size"), Ok(None));
+/// assert_eq!(local.del_attr(c"color"), Ok(true));
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| assert_eq!(local.lookup(), Ok(None)));
+/// });
+/// # Ok::<(), threading::Error>(())
+/// ```
 #[repr(C, align(64))]
 pub struct Local {
     header: Header,

@@ -44,7 +44,36 @@ use crate::time::{Deadline, Timeout};
 
 const QUEUED: u64 = 1 << 7;
 
-/// See the module.
+/// A condition variable together with its lock. Python: `threading.Condition`.
+///
+/// `wait` releases the lock, blocks until `notify` chooses the calling thread, and acquires the lock again. No wait
+/// returns without a notify or its timeout, and no notify is lost. `notify` chooses waiters in the order of their
+/// arrival. The lock is an [`RLock`](crate::RLock) of the condition's own, or one that the program passes to
+/// [`Condition::new_with_lock`](crate::Condition::new_with_lock), so that several conditions can share it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use threading::{Condition, Thread, Timeout};
+///
+/// let condition = Condition::new()?;
+/// let ready = Arc::new(AtomicBool::new(false));
+/// let worker = {
+///     let (condition, ready) = (condition.clone(), ready.clone());
+///     Thread::new(move || {
+///         let _guard = condition.lock().unwrap();
+///         ready.store(true, Ordering::Relaxed);
+///         condition.notify(1).unwrap();
+///     })?
+/// };
+/// let guard = condition.lock()?;
+/// worker.start()?;
+/// // The predicate runs with the lock held. `None` from it would end the wait with an error.
+/// assert!(condition.wait_for(Timeout::FOREVER, || Some(ready.load(Ordering::Relaxed)))?);
+/// drop(guard);
+/// assert!(worker.join(Timeout::FOREVER)?);
+/// # Ok::<(), threading::Error>(())
+/// ```
 #[repr(C, align(64))]
 pub struct Condition {
     header: Header,

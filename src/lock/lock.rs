@@ -13,7 +13,28 @@ use crate::time::Timeout;
 /// What the word of any held Lock shows.
 pub(crate) const HELD: u64 = 1 << KEY_SHIFT;
 
-/// See the module.
+/// A lock that one thread at a time can hold. Python: `threading.Lock`.
+///
+/// Like Python's, it has no owner: any thread may release it, and the thread that holds it blocks if it acquires it
+/// again. [`RLock`](crate::RLock) has an owner. Under contention, the lock goes about every millisecond to the thread
+/// that has waited longest. It contains no value; what it protects is up to the program.
+///
+/// ```
+/// use threading::{Error, Lock, Timeout};
+///
+/// let lock = Lock::new()?;
+/// {
+///     let _guard = lock.lock()?;
+///     assert!(lock.try_lock()?.is_none());
+///     assert!(lock.lock_timeout(Timeout::new(0.01)?)?.is_none());
+/// }
+///
+/// // The guard has released it. The same without a guard, by the names of the C API:
+/// lock.acquire()?;
+/// lock.release()?;
+/// assert_eq!(lock.release(), Err(Error::NotAcquired));
+/// # Ok::<(), Error>(())
+/// ```
 #[repr(C, align(64))]
 pub struct Lock {
     raw: RawLock,

@@ -13,7 +13,25 @@ use crate::sys::annotate;
 use crate::thread::ident;
 use crate::time::Timeout;
 
-/// See the module.
+/// A lock that the thread that holds it can acquire again. Python: `threading.RLock`.
+///
+/// Its owner has to release it as often as it has acquired it; another thread cannot release it. If its owner ends
+/// without releasing it, it stays locked.
+///
+/// ```
+/// use threading::{Error, RLock};
+///
+/// let rlock = RLock::new()?;
+/// let outer = rlock.lock()?;
+/// let inner = rlock.lock()?;
+/// assert_eq!(rlock.recursion_count(), Ok(2));
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| assert_eq!(rlock.release(), Err(Error::NotOwner)));
+/// });
+/// drop((inner, outer));
+/// assert_eq!(rlock.locked(), Ok(false));
+/// # Ok::<(), Error>(())
+/// ```
 #[repr(C, align(64))]
 pub struct RLock {
     raw: RawLock,

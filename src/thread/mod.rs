@@ -108,7 +108,7 @@ fn begin(thread: &'static Thread) {
 }
 
 impl Handle<Thread> {
-    /// A thread that will call `target(arg)`. The safe way is [`Handle::<Thread>::from_fn`].
+    /// A thread that will call `target(arg)`. The safe way is [`Thread::new`].
     ///
     /// # Safety
     /// `arg` is what `target` takes, in another thread, whenever the thread is started.

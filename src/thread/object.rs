@@ -136,7 +136,24 @@ pub(crate) const NAMED: u32 = 256;
 /// Somebody waits for the native id.
 const AWAITED: u32 = u32::MAX;
 
-/// A thread of control: Python's `threading.Thread`.
+/// A thread. Python: `threading.Thread`.
+///
+/// It is created with a closure and started once. It has a name, and is a daemon if its creator is one. The end of the
+/// process waits for the threads that are not daemons. Releasing the handle of a running thread does not stop it.
+///
+/// ```
+/// use threading::{Error, Thread, Timeout};
+///
+/// let thread = Thread::new(|| println!("{}", threading::current().unwrap().name().unwrap()))?;
+/// thread.set_name(c"worker")?;
+/// thread.set_daemon(true)?;
+/// assert_eq!(thread.join(Timeout::FOREVER), Err(Error::NotStarted));
+/// thread.start()?;
+/// assert!(thread.join(Timeout::new(5.0)?)?);
+/// assert_eq!(thread.is_alive(), Ok(false));
+/// assert_eq!(thread.start(), Err(Error::AlreadyStarted));
+/// # Ok::<(), Error>(())
+/// ```
 #[repr(C, align(128))]
 pub struct Thread {
     header: Header,

@@ -20,7 +20,7 @@ use crate::timer::object::Timer;
 
 impl Handle<Timer> {
     /// A timer that will call `function(arg)` so many seconds after its start. The safe way is
-    /// [`Handle::<Timer>::from_fn`].
+    /// [`Timer::new`].
     ///
     /// # Safety
     /// `arg` is what `function` takes, in another thread, whenever the timer is due.

@@ -41,7 +41,21 @@ pub(crate) const PENDING: u32 = 1;
 pub(crate) const BEGUN: u32 = 2;
 pub(crate) const DROPPED: u32 = 3;
 
-/// What a timer has besides its thread: Python's `threading.Timer`.
+/// A thread that runs a closure after a delay, unless it is cancelled before. Python: `threading.Timer`.
+///
+/// Its [`thread`](Handle::<Timer>::thread) can be named, joined and enumerated, but exists in the system only while
+/// the closure runs: pending timers all wait in one system thread. The end of the process waits for a pending timer,
+/// unless its thread is a daemon. Releasing the handle of a pending timer does not cancel it.
+///
+/// ```
+/// use threading::{Timeout, Timer};
+///
+/// let timeout = Timer::new(60.0, || println!("no answer"))?;
+/// timeout.start()?;
+/// assert_eq!(timeout.cancel(), Ok(true));
+/// assert!(timeout.thread()?.join(Timeout::FOREVER)?);
+/// # Ok::<(), threading::Error>(())
+/// ```
 #[repr(C, align(64))]
 pub struct Timer {
     header: Header,

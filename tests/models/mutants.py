@@ -211,7 +211,6 @@ def plant(source, text, replacement):
     """The source tree with the mutant in it."""
     shutil.rmtree(BUILD / "src", ignore_errors=True)
     shutil.copytree(ROOT / "src", BUILD / "src")
-    shutil.copy(ROOT / "README.md", BUILD)
     models = BUILD / "tests" / "models"
     shutil.rmtree(models, ignore_errors=True)
     shutil.copytree(ROOT / "tests" / "models", models, ignore=shutil.ignore_patterns("target"))

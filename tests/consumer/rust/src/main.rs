@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use threading::{Handle, Lock, Owned, Result, Thread, Timeout};
+use threading::{Lock, Result, Thread, Timeout};
 
 fn main() -> Result {
-    let lock = Owned(Handle::<Lock>::new()?);
+    let lock = Lock::new()?;
     let count = Arc::new(AtomicU32::new(0));
     let thread = {
         let (lock, count) = (lock.clone(), count.clone());
-        Owned(Handle::<Thread>::from_fn(move || {
-            let _held = lock.hold();
+        Thread::new(move || {
+            let _guard = lock.lock();
             count.fetch_add(1, Ordering::Relaxed);
-        })?)
+        })?
     };
     thread.start()?;
     assert!(thread.join(Timeout::FOREVER)?);
@@ -22,9 +22,9 @@ fn main() -> Result {
 
     threading::atexit(|| println!("first given, last called"))?;
     threading::atexit(|| println!("last given, first called"))?;
-    let straggler = Owned(Handle::<Thread>::from_fn(|| {
+    let straggler = Thread::new(|| {
         threading::sleep(Timeout::new(0.2).expect("a fifth of a second"));
         println!("waited for");
-    })?);
+    })?;
     straggler.start()
 }

@@ -1,0 +1,114 @@
+//! Threads and timers that run closures, and the functions of the module that return threads.
+
+use core::ffi::{CStr, c_void};
+
+use super::closures::OnceClosure;
+use super::owned::OwnedHandle;
+use crate::error::Result;
+use crate::handle::{Handle, Kind};
+use crate::thread;
+use crate::thread::object::{Destructor, Thread};
+use crate::thread::registry;
+use crate::timer::object::Timer;
+
+impl Thread {
+    /// Creates a thread that will run the closure once it is started. The closure is dropped before a join returns,
+    /// or with the last reference to a thread that was never started. Python: `Thread(target=closure)`.
+    ///
+    /// ```
+    /// use threading::{Thread, Timeout};
+    ///
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let thread = Thread::new(move || sender.send(42).unwrap())?;
+    /// thread.start()?;
+    /// assert_eq!(receiver.recv(), Ok(42));
+    /// assert!(thread.join(Timeout::FOREVER)?);
+    /// # Ok::<(), threading::Error>(())
+    /// ```
+    pub fn new<F: FnOnce() + Send + 'static>(target: F) -> Result<OwnedHandle<Thread>> {
+        let arg = OnceClosure::leak(target);
+        // SAFETY: both functions take what `leak` returned, in any thread, since the closure is `Send`.
+        unsafe {
+            let created = Handle::<Thread>::new(Some(OnceClosure::<F>::call), arg);
+            with_arg_destructor(created, Ok, OnceClosure::<F>::destroy, arg)
+        }
+    }
+}
+
+impl Timer {
+    /// Creates a timer that will run the closure `interval` seconds after its start. If the timer is cancelled, the
+    /// closure is dropped. Python: `Timer(interval, closure)`.
+    ///
+    /// ```
+    /// use threading::{Timeout, Timer};
+    ///
+    /// let timer = Timer::new(0.01, || println!("the timer fires"))?;
+    /// timer.start()?;
+    /// assert!(timer.thread()?.join(Timeout::FOREVER)?);
+    /// # Ok::<(), threading::Error>(())
+    /// ```
+    pub fn new<F: FnOnce() + Send + 'static>(interval: f64, function: F) -> Result<OwnedHandle<Timer>> {
+        let arg = OnceClosure::leak(function);
+        // SAFETY: as in `Thread::new`.
+        unsafe {
+            let created = Handle::<Timer>::new(interval, Some(OnceClosure::<F>::call), arg);
+            with_arg_destructor(created, Handle::<Timer>::thread, OnceClosure::<F>::destroy, arg)
+        }
+    }
+}
+
+/// Makes the thread of a new object destroy its argument. After an error there is no object, and `arg` is destroyed.
+///
+/// # Safety
+/// `created` was created with `arg`, which `destroy` takes in any thread.
+unsafe fn with_arg_destructor<T: Kind>(
+    created: Result<Handle<T>>,
+    thread: impl Fn(Handle<T>) -> Result<Handle<Thread>>,
+    destroy: Destructor,
+    arg: *mut c_void,
+) -> Result<OwnedHandle<T>> {
+    let owned = created.map(OwnedHandle::from_handle).and_then(|owned| {
+        // SAFETY: the caller guarantees it.
+        unsafe { thread(*owned)?.set_arg_destructor(Some(destroy))? };
+        Ok(owned)
+    });
+    // SAFETY: after an error, the object has been freed without a destructor.
+    owned.inspect_err(|_| unsafe { destroy(arg) })
+}
+
+impl Handle<Thread> {
+    /// Returns the name of the thread: `Thread-N` unless the program has named it.
+    pub fn name(self) -> Result<String> {
+        self.pinned(|_| {
+            // SAFETY: a thread's names end with NUL and are kept as long as its slot serves it, which is pinned.
+            Ok(unsafe { CStr::from_ptr(self.name_pointer()?) }.to_string_lossy().into_owned())
+        })
+    }
+}
+
+/// Returns the main thread. The caller does not own the handle, which is valid until the process ends.
+///
+/// ```
+/// assert_eq!(threading::main_thread()?.name()?, "MainThread");
+/// # Ok::<(), threading::Error>(())
+/// ```
+pub fn main_thread() -> Result<Handle<Thread>> {
+    registry::main_thread()
+}
+
+/// Returns how many threads are alive. A snapshot.
+pub fn active_count() -> Result<usize> {
+    registry::count()
+}
+
+/// Returns the threads that are alive: the main thread, then the others in the order in which they started. A snapshot.
+///
+/// ```
+/// let names: Vec<String> = threading::enumerate()?.iter().flat_map(|thread| thread.name()).collect();
+/// assert_eq!(names[0], "MainThread");
+/// # Ok::<(), threading::Error>(())
+/// ```
+pub fn enumerate() -> Result<Vec<OwnedHandle<Thread>>> {
+    let list = OwnedHandle::from_handle(thread::enumerate()?);
+    (0..list.len()?).map(|index| list.get(index)?.try_clone_to_owned()).collect()
+}
