@@ -277,7 +277,8 @@ fn try_system_thread(thread: &'static Thread, size: usize) -> Result<()> {
     let stack = stack_cache::take(if size == 0 { stack_size() } else { size })?;
     // Before it runs: it may end before this call does.
     thread.set_stack(stack);
-    let started = pthread::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack);
+    let started =
+        pthread::start(entry, ptr::from_ref(thread).cast_mut().cast(), &stack.spec(), &stack.thread);
     if started.is_ok() {
         thread.go(STARTING, ALIVE);
     } else {

@@ -751,7 +751,7 @@ impl Thread {
         } else if stack.place().is_some() {
             Joined::Gone
         } else {
-            pthread::join(stack)
+            pthread::join(stack.thread.get())
         }
     }
 
@@ -780,7 +780,7 @@ impl Thread {
         let claimed = self.change(|station| matches!(station, ALIVE | JOINABLE).then_some(POLLING));
         if claimed.is_some() {
             // SAFETY: only threads of the system's come here.
-            pthread::detach(unsafe { self.stack() });
+            pthread::detach(unsafe { self.stack() }.thread.get());
         }
     }
 
@@ -851,7 +851,7 @@ impl Joins {
     fn set(&self, joined: *const Thread) {
         if let Some(stack) = self.0 {
             // Of two threads that join each other, one at least sees the other's mark.
-            stack.joins.store(joined.cast_mut(), Ordering::SeqCst);
+            stack.joins.store(joined.cast_mut().cast(), Ordering::SeqCst);
         }
     }
 }
@@ -871,6 +871,6 @@ impl Thread {
         // SAFETY: a thread that is alive and has a system thread has a stack; records of stacks are never unmapped.
         let joined = unsafe { self.stack() }.joins.load(Ordering::SeqCst);
         // The record may serve another thread by now.
-        ptr::eq(joined, other) && self.state() == ALIVE
+        ptr::eq(joined.cast(), other) && self.state() == ALIVE
     }
 }

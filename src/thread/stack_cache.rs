@@ -26,18 +26,20 @@
 //! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use them
 //! before.
 
-use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::cell::Cell;
-use core::ffi::{c_int, c_void};
-use core::{ptr, slice};
+use core::ffi::c_void;
+use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::epoch;
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 use crate::sys::annotate;
+use crate::sys::exec_stack;
+use crate::sys::memory;
 use crate::sys::pthread;
-use crate::thread::object::Thread;
+use crate::sys::pthread::StackSpec;
 
 /// How many stacks are kept.
 const MOST: usize = 128;
@@ -53,14 +55,14 @@ const WARM: usize = 8 << 20;
 /// A stack, and the system's thread that runs on it.
 #[repr(C, align(64))]
 pub(crate) struct Stack {
-    /// `system` writes and reads it.
+    /// Written by `pthread::start`.
     pub(crate) thread: Cell<libc::pthread_t>,
     /// Where its memory begins, with the guard; 0 if it is pthread's.
     memory: AtomicUsize,
     /// Without the guard.
     size: Cell<usize>,
-    /// The thread for whose end the thread on this stack waits without a limit. `life`.
-    pub(crate) joins: AtomicPtr<Thread>,
+    /// The `Thread` for whose end the thread on this stack waits without a limit. `thread::join`.
+    pub(crate) joins: AtomicPtr<c_void>,
     /// Its neighbours among those that are kept, or the next of the blanks.
     next: Cell<*const Stack>,
     previous: Cell<*const Stack>,
@@ -292,6 +294,10 @@ impl Stack {
 
     pub(crate) fn size(&self) -> usize {
         self.size.get()
+    }
+
+    pub(crate) fn spec(&self) -> StackSpec {
+        StackSpec { base: self.place(), size: self.size() }
     }
 
     /// Its size, if it is one that is kept when its thread has ended; 0 if it is pthread's.
@@ -569,53 +575,16 @@ fn unmap_all() {
 static SCARCE: AtomicBool = AtomicBool::new(false);
 
 fn look_at_limits() {
-    SCARCE.store(pthread::limits_addresses() || pthread::counts_addresses(), Ordering::Relaxed);
+    SCARCE.store(memory::limits_addresses() || memory::counts_addresses(), Ordering::Relaxed);
 }
 
-/// How many objects had been loaded when they were last looked at, and whether one of them wants executable
-/// stacks, on which the code lies that a compiler makes for nested functions.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static LOADED: AtomicU64 = AtomicU64::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static EXECUTABLE: AtomicBool = AtomicBool::new(false);
-
-struct Look {
-    known: u64,
-    loaded: u64,
-    executable: bool,
-}
-
-/// In a child of fork the parent's last answer holds, since a thread that is not there may hold the loader's
-/// lock for ever.
+/// Whether the process's stacks must be executable. In a child of fork the parent's last answer holds, since a thread
+/// that is not there may hold the loader's lock.
 pub(crate) fn are_executable() -> bool {
     if epoch() == 0 {
-        let known = LOADED.load(Ordering::Acquire);
-        let mut look = Look { known, loaded: known, executable: false };
-        // SAFETY: `look_at` takes what it is given here.
-        unsafe { sys::dl_iterate_phdr(Some(look_at), (&raw mut look).cast()) };
-        if look.executable {
-            EXECUTABLE.store(true, Ordering::Relaxed);
-        }
-        if look.loaded != known {
-            LOADED.store(look.loaded, Ordering::Release);
-        }
+        exec_stack::look();
     }
-    EXECUTABLE.load(Ordering::Relaxed)
-}
-
-/// Called for each object; nonzero ends that.
-unsafe extern "C" fn look_at(object: *mut libc::dl_phdr_info, _: usize, look: *mut c_void) -> c_int {
-    // SAFETY: the loader describes the object and counts all; the rest is what `are_executable` gave.
-    let (object, look) = unsafe { (&*object, &mut *look.cast::<Look>()) };
-    if object.dlpi_adds == look.known || object.dlpi_phdr.is_null() {
-        return c_int::from(object.dlpi_adds == look.known);
-    }
-    look.loaded = object.dlpi_adds;
-    // SAFETY: the loader's own, and not NULL.
-    let headers = unsafe { slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()) };
-    look.executable |=
-        headers.iter().any(|header| header.p_type == libc::PT_GNU_STACK && header.p_flags & libc::PF_X != 0);
-    0
+    exec_stack::is_wanted()
 }
 
 /// Holds the stacks across a fork.
