@@ -5,6 +5,7 @@
 pub(crate) mod excepthook;
 pub(crate) mod ident;
 pub(crate) mod names;
+pub(crate) mod naming;
 pub(crate) mod object;
 pub(crate) mod registry;
 pub(crate) mod stack_cache;
@@ -104,7 +105,7 @@ fn begin(thread: &'static Thread) {
         // The values of its locals are not destroyed; its end is still noticed.
         thread.begin_unannounced();
     }
-    names::show(thread);
+    naming::show(thread);
 }
 
 impl Handle<Thread> {
@@ -124,12 +125,12 @@ impl Handle<Thread> {
     /// The current name; the default one is made with the first question. The pointer stays valid as long as
     /// the handle.
     pub(crate) fn name_pointer(self) -> Result<*const c_char> {
-        names::of(self)
+        naming::of(self)
     }
 
     /// Names the thread.
     pub fn set_name(self, name: &CStr) -> Result<()> {
-        names::set(self, name)
+        naming::set(self, name)
     }
 
     /// Whether the process's end does not wait for it.

@@ -68,6 +68,8 @@ use crate::sys::futex;
 use crate::sys::pthread;
 use crate::sys::pthread::Joined;
 use crate::sys::tls;
+use crate::thread::names;
+use crate::thread::names::NameList;
 use crate::thread::stack_cache;
 use crate::thread::stack_cache::Stack;
 use crate::thread::{ident, registry};
@@ -143,7 +145,7 @@ pub struct Thread {
     state: AtomicU32,
     flags: AtomicU32,
     native_id: AtomicU32,
-    /// N of its default name, 0 as long as it has none. `name`.
+    /// N of its default name, 0 as long as it has none. `thread::naming`.
     pub(crate) number: AtomicU32,
     ident: AtomicU64,
     extra: AtomicUsize,
@@ -154,10 +156,10 @@ pub struct Thread {
     /// Its neighbours in one of the registry's lists, under the registry's guard.
     pub(crate) next: Cell<*const Thread>,
     pub(crate) previous: Cell<*const Thread>,
-    /// The current name, and all names that it has had. `name`.
-    pub(crate) name: AtomicPtr<c_void>,
-    pub(crate) names: AtomicPtr<c_void>,
+    pub(crate) names: NameList,
 }
+
+const _: () = assert!(size_of::<Thread>() == names::SLOT);
 
 // SAFETY: the cells are used under the registry's guard.
 unsafe impl Sync for Thread {}
@@ -189,7 +191,7 @@ unsafe impl Kind for Thread {
     }
 
     fn clear(&self) {
-        crate::thread::names::forget(self);
+        self.names.forget();
     }
 }
 
@@ -247,8 +249,7 @@ impl Thread {
             thread.arg.store(arg, Ordering::Relaxed);
             thread.destroy.store(ptr::null_mut(), Ordering::Relaxed);
             thread.outcome.store(ptr::null_mut(), Ordering::Relaxed);
-            thread.name.store(ptr::null_mut(), Ordering::Relaxed);
-            thread.names.store(ptr::null_mut(), Ordering::Relaxed);
+            thread.names.begin();
         }
     }
 

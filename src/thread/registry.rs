@@ -40,7 +40,7 @@ use crate::thread::object::{
     ALIVE, ASKED, DAEMON, DUMMY, ENDED, ENDING, GONE, JOINABLE, LEAVING, MAIN, NAMED, NEW, OVER, STARTING,
     TIMER, Thread,
 };
-use crate::thread::{ident, names, stack_cache};
+use crate::thread::{ident, stack_cache};
 use crate::time::Deadline;
 use crate::timer::worker::Timers;
 use crate::timer::{object as timer_object, worker};
@@ -211,7 +211,7 @@ impl Registry {
     pub(crate) fn enter(&mut self, thread: &'static Thread) {
         thread.set_ident(self.idents.take());
         if !thread.is(NAMED) {
-            self.numbers.give(thread);
+            self.numbers.give(&thread.number);
         }
         self.alive.push_back(thread);
         self.count += 1;
@@ -398,7 +398,7 @@ pub(crate) fn guarded<R>(change: impl FnOnce() -> R) -> R {
 pub(crate) fn give_number(thread: &Thread) {
     let mut registry = REGISTRY.lock();
     thread.mark(ASKED, true);
-    registry.numbers.give(thread);
+    registry.numbers.give(&thread.number);
 }
 
 /// A thread begins its life, once; refused after the shutdown. In one step with its entry, so that a fork
@@ -425,7 +425,7 @@ pub(crate) fn set_up<R>(thread: &'static Thread, set: impl FnOnce(&'static Threa
 pub(crate) fn withdraw(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     registry.leave(thread);
-    registry.numbers.take_back(thread);
+    registry.numbers.take_back(&thread.number, thread.is(ASKED));
     thread.set_ident(0);
     thread.go_back_to_new();
     let shutdown = registry.changed();
@@ -765,7 +765,7 @@ pub(crate) fn begin_child() {
             heir.mark(DAEMON, false);
             heir.mark(NAMED, true);
             heir.number.store(0, Ordering::Relaxed);
-            names::begin_anew(heir);
+            heir.names.begin_anew();
         }
         heir.set_native_id(ident::native_id() as u32);
         registry.main = heir;
