@@ -17,7 +17,7 @@ use crate::sys::futex;
 use crate::sys::pthread;
 use crate::thread::{ident, registry};
 use crate::time::{Deadline, Timeout};
-use crate::timer::object as timer_object;
+use crate::timer::ending;
 
 /// Called once, when the process leaves.
 pub type Callback = unsafe extern "C-unwind" fn(arg: *mut c_void);
@@ -81,7 +81,7 @@ extern "C" fn hook() {
             registry::leaving(|| {
                 call_back(Deadline::NEVER);
                 registry::end_main();
-                timer_object::end_for_good();
+                ending::end_for_good();
                 registry::join_others(Deadline::NEVER)
             })
         });

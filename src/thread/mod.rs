@@ -27,7 +27,7 @@ use crate::thread::object::{
     ALIVE, DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
 };
 use crate::time::{Deadline, Timeout};
-use crate::timer::object as timer_object;
+use crate::timer::{ending, start as timer_start};
 
 /// The smallest stack that is accepted, like Python's.
 const MIN_STACK: usize = if pthread::MIN_STACK > 32 * 1024 { pthread::MIN_STACK } else { 32 * 1024 };
@@ -191,7 +191,7 @@ impl Handle<Thread> {
             if thread.ident() == ident::ident() {
                 return Err(Error::JoinSelf);
             }
-            if thread.is(TIMER) && !thread.is_over() && timer_object::ends_here(thread) {
+            if thread.is(TIMER) && !thread.is_over() && ending::ends_here(thread) {
                 return Err(Error::JoinSelf);
             }
             thread.join(timeout.deadline())
@@ -244,7 +244,7 @@ fn launch(thread: &'static Thread) -> Result<()> {
     let itself = thread.handle().keep()?;
     let launched = registry::add(thread).and_then(|()| {
         let launched =
-            if is_timer { timer_object::start_by_thread(thread) } else { launch_system_thread(thread) };
+            if is_timer { timer_start::start_by_thread(thread) } else { launch_system_thread(thread) };
         launched.inspect_err(|_| registry::withdraw(thread))
     });
     if is_timer || launched.is_err() {

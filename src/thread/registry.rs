@@ -42,8 +42,8 @@ use crate::thread::object::{
 };
 use crate::thread::{ident, stack_cache};
 use crate::time::Deadline;
-use crate::timer::worker::Timers;
-use crate::timer::{object as timer_object, worker};
+use crate::timer::queue::Timers;
+use crate::timer::{ending, object as timer_object, worker};
 
 /// See the module.
 pub(crate) struct Registry {
@@ -635,7 +635,7 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     // This frame is the name of what leaves here.
     let frame = 0_u8;
     let name = &raw const frame as usize;
-    timer_object::leave_endings(name);
+    ending::leave_endings(name);
     // Those that are there already have one less to wait for.
     let (again, shutdown) = {
         let mut registry = REGISTRY.lock();
@@ -645,7 +645,7 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     };
     News { watched: None, shutdown }.tell();
     let result = f();
-    timer_object::return_to_endings(name);
+    ending::return_to_endings(name);
     let mut registry = REGISTRY.lock();
     // A callback or a signal handler may have forked meanwhile, and this be the child, which counts anew.
     registry.shutdowns = registry.shutdowns.saturating_sub(1);

@@ -4,19 +4,23 @@
 //! A timer *is* a thread, but costs no system thread while it waits: see `timer::object`, which has the
 //! states.
 
+pub(crate) mod ending;
 pub(crate) mod heap;
 pub(crate) mod object;
+pub(crate) mod queue;
+pub(crate) mod start;
 pub(crate) mod worker;
 
 use core::ffi::c_void;
 
 use crate::error::Result;
-use crate::handle::Handle;
+use crate::handle::{Handle, Kind};
+use crate::sys::annotate::happens_after;
 use crate::thread;
-use crate::thread::object::{TIMER, Target, Thread};
+use crate::thread::object::{CANCELLED, TIMER, Target, Thread};
+use crate::thread::{ident, registry};
 use crate::time;
-use crate::timer::object as timer_object;
-use crate::timer::object::Timer;
+use crate::timer::object::{DROPPED, PENDING, Timer, UNSTARTED};
 
 impl Handle<Timer> {
     /// A timer that will call `function(arg)` so many seconds after its start. The safe way is
@@ -40,12 +44,48 @@ impl Handle<Timer> {
     pub fn start(self) -> Result<()> {
         self.check()?;
         thread::prepare_start()?;
-        timer_object::start(self)
+        start::start(self)
     }
 
     /// Sees to it that the function will never run. False if it has begun.
     pub fn cancel(self) -> Result<bool> {
-        timer_object::cancel(self)
+        if ident::is_child() {
+            Timer::settle(self);
+        }
+        let mut registry = registry::lock();
+        let (timer, stage) = self.read(|timer| (timer, timer.stage()))?;
+        match stage {
+            PENDING => {
+                timer.reach(DROPPED);
+                registry.timers.unschedule(timer);
+                // SAFETY: it has been found pending, and keeps itself until `finish`, below.
+                let thread = unsafe { timer.living_thread() };
+                happens_after(thread);
+                if thread.owes_destruction() {
+                    drop(registry);
+                    ending::destroy_and_finish(thread, timer);
+                } else {
+                    let news = registry.end_timer(thread);
+                    drop(registry);
+                    news.tell();
+                    self.let_go();
+                }
+                Ok(true)
+            }
+            UNSTARTED => {
+                // Whoever frees it meanwhile, it stays until this is done.
+                self.keep()?;
+                // SAFETY: kept.
+                let thread = unsafe { timer.living_thread() };
+                timer.reach(DROPPED);
+                thread.mark(CANCELLED, true);
+                drop(registry);
+                thread.destroy_arg();
+                self.let_go();
+                Ok(true)
+            }
+            stage => Ok(stage == DROPPED),
+        }
     }
 
     /// The interval in seconds, as it was given.

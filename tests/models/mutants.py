@@ -180,10 +180,10 @@ MUTANTS = {
         "lock/rlock.rs", "        if taken {\n            recursion::begin_at_once(self.bits());\n        }\n        taken\n", "        taken\n",
         "loom", "rlock", "made_as_new"),
     "timer: a cancelled one stays scheduled": (
-        "timer/object.rs", "            registry.timers.unschedule(timer);\n", "",
+        "timer/mod.rs", "                registry.timers.unschedule(timer);\n", "",
         "shuttle", "timer", "it_fires_or"),
     "timer: cancel does not see that it has begun": (
-        "timer/object.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
+        "timer/mod.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
         "shuttle", "timer", "it_fires_or"),
     "timer: nobody relieves a leader that is stuck": (
         "timer/worker.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
