@@ -38,7 +38,8 @@ pub use rust_api::{
 };
 pub use semaphore::{SEMAPHORE_MAX, Semaphore};
 pub use thread::excepthook::ExceptHook;
+pub use thread::list::{ThreadList, enumerate};
 pub use thread::object::{Destructor, Run, Target, Thread};
-pub use thread::{ThreadList, current, enumerate, set_stack_size, sleep, stack_size};
+pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;

@@ -4,13 +4,6 @@
 //! `ended`: its last destructor has begun, but its stack and its entry have not been reclaimed. `enumerate` shows the
 //! first list; exit waits for both.
 //!
-//! # Ended threads that no one joins
-//!
-//! Each start reclaims one or two that are gone. Each thread does the same at its end, if more stacks are mapped than are to
-//! be kept: those of threads in `ended` count among the kept ones, and make room for each other there. A thread is
-//! looked at in turn, so that one whose end is slow holds up none of the others. If the stacks of threads that are slow to end are too many, the *reaper* is started: a thread that looks at all of them time and
-//! again, in pauses of [`REAPER_PAUSE`] and more, until there are few enough.
-//!
 //! # Dummies
 //!
 //! A dummy leaves the list by the destructor that announces its thread's end. One whose thread first asked who it is
@@ -22,12 +15,10 @@
 //! numbers that a start gives out. So the start of a timer is one step, and its end another.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use core::ffi::c_void;
 use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::panic_boundary::contain;
 use crate::sync::mutex::{Forget, Guard, Guarded};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
@@ -42,8 +33,8 @@ use crate::thread::object::{
 };
 use crate::thread::{ident, stack_cache};
 use crate::time::Deadline;
+use crate::timer::object as timer_object;
 use crate::timer::queue::Timers;
-use crate::timer::{ending, object as timer_object, worker};
 
 /// See the module.
 pub(crate) struct Registry {
@@ -315,30 +306,12 @@ impl Registry {
 }
 
 /// What `look_at_ended` has found.
-enum Ended {
+pub(super) enum Ended {
     /// It is gone, and the caller releases what it had.
     Gone(&'static Thread),
     /// Pthread has to be asked; kept by the caller.
     Joinable(&'static Thread),
     NotYet,
-}
-
-impl Ended {
-    /// When the guard is free. True if the thread's stack has been released.
-    fn reclaim(self) -> bool {
-        match self {
-            Ended::Gone(thread) => {
-                thread.give_up_stack();
-                true
-            }
-            Ended::Joinable(thread) => {
-                let reclaimed = thread.poll().unwrap_or(false);
-                thread.handle().let_go();
-                reclaimed
-            }
-            Ended::NotYet => false,
-        }
-    }
 }
 
 /// Whether a shutdown waits for the thread, if it is alive.
@@ -458,7 +431,7 @@ pub(crate) fn dummy_ends(dummy: &'static Thread) {
 }
 
 /// The system's thread of this one is in its last destructor. Its stack is of this size, 0 if it is not to be counted.
-pub(crate) fn ended(thread: &'static Thread, stack_size: usize) {
+pub(super) fn ended(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
     registry.leave(thread);
     registry.ended.push_back(thread);
@@ -468,88 +441,30 @@ pub(crate) fn ended(thread: &'static Thread, stack_size: usize) {
     let shutdown = registry.changed();
     drop(registry);
     News { watched: None, shutdown }.tell();
-    if stack_cache::are_too_many() {
-        make_room();
-    }
 }
 
-/// More stacks are mapped than are to be kept.
-#[cold]
-fn make_room() {
-    for _ in 0..AT_ONCE {
-        reap_one();
-    }
-    stack_cache::unmap_surplus();
-    if stack_cache::too_many_have_ended() {
-        start_reaper();
-    }
+/// How many threads are in the list of those that have ended.
+pub(super) fn unreaped() -> usize {
+    UNREAPED.load(Ordering::Relaxed)
 }
 
-/// How many ended threads a start, or another thread at its end, looks at.
-const AT_ONCE: usize = 2;
-/// The reaper's first pause, and its longest, in nanoseconds.
-const REAPER_PAUSE: u64 = 1_000_000;
-const LONGEST_REAPER_PAUSE: u64 = 250_000_000;
-
-/// False if the list of ended threads is empty.
-fn reap_one() -> bool {
-    let found = REGISTRY.lock().look_at_ended();
-    found.is_some_and(|found| {
-        found.reclaim();
-        true
-    })
+/// `Registry::look_at_ended`.
+pub(super) fn look_at_ended() -> Option<Ended> {
+    REGISTRY.lock().look_at_ended()
 }
 
-/// Reaps a thread or two that have ended and that nobody has joined, so that they do not pile up.
-pub(crate) fn reap_some() {
-    // What a thread has done would happen before all that the caller does, in the eyes of a race detector: there
-    // as many as it can count may pile up.
-    let may_wait = if annotate::watches() { 1000 } else { 0 };
-    for _ in 0..AT_ONCE {
-        if UNREAPED.load(Ordering::Relaxed) <= may_wait || !reap_one() {
-            return;
-        }
-    }
+/// The reaper is wanted: true if it does not run, and the caller has to start it.
+pub(super) fn begin_reaper() -> bool {
+    !core::mem::replace(&mut REGISTRY.lock().reaped, true)
 }
 
-/// Reaps all threads that have ended and are gone. True if there were any.
-pub(crate) fn reap_all() -> bool {
-    let mut any = false;
-    for _ in 0..UNREAPED.load(Ordering::Relaxed) {
-        let found = REGISTRY.lock().look_at_ended();
-        let Some(found) = found else { break };
-        any |= found.reclaim();
-    }
-    any
+/// The reaper could not be started.
+pub(super) fn no_reaper() {
+    REGISTRY.lock().reaped = false;
 }
 
-/// If the thread cannot be created, the next thread that ends tries again.
-fn start_reaper() {
-    if cfg!(model) || annotate::watches() {
-        return;
-    }
-    let mut registry = REGISTRY.lock();
-    let starts = !core::mem::replace(&mut registry.reaped, true);
-    drop(registry);
-    if starts && pthread::start_helper(reap_in_pauses).is_err() {
-        REGISTRY.lock().reaped = false;
-    }
-}
-
-extern "C-unwind" fn reap_in_pauses(_: *mut c_void) -> *mut c_void {
-    pthread::set_name(None, c"threading-reap");
-    let mut pause = REAPER_PAUSE;
-    while contain(reap_as_long_as_needed) != Some(false) {
-        let never_changes = AtomicU32::new(0);
-        futex::wait(&never_changes, 0, Deadline::now().after(pause));
-        pause = (2 * pause).min(LONGEST_REAPER_PAUSE);
-    }
-    ptr::null_mut()
-}
-
-/// False if the reaper is not needed any more.
-fn reap_as_long_as_needed() -> bool {
-    reap_all();
+/// The reaper ends, unless too many threads have ended: whether it goes on.
+pub(super) fn keep_reaper() -> bool {
     let mut registry = REGISTRY.lock();
     registry.reaped = stack_cache::too_many_have_ended();
     registry.reaped
@@ -627,75 +542,70 @@ pub(crate) fn set_leaving(thread: &'static Thread, leaving: bool) {
     REGISTRY.lock().set_leaving(thread, leaving);
 }
 
-/// Does something on the way out, by exit or shutdown, in which nobody else on that way waits for the caller.
-pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
-    // The handle of the current thread, if it has one: a dummy is a daemon anyway.
-    let me = tls::with(|mine| mine.thread.get());
-    let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    // This frame is the name of what leaves here.
-    let frame = 0_u8;
-    let name = &raw const frame as usize;
-    ending::leave_endings(name);
-    // Those that are there already have one less to wait for.
-    let (again, shutdown) = {
-        let mut registry = REGISTRY.lock();
-        let again = myself.is_some_and(|myself| registry.set_leaving(myself, true));
-        registry.shutdowns += 1;
-        (again, registry.changed())
-    };
+/// An exit or shutdown begins, in which the calling thread, if it has an object, is not waited for. True if it was in one
+/// before.
+pub(super) fn begin_shutdown(myself: Option<&'static Thread>) -> bool {
+    let mut registry = REGISTRY.lock();
+    let again = myself.is_some_and(|myself| registry.set_leaving(myself, true));
+    registry.shutdowns += 1;
+    let shutdown = registry.changed();
+    drop(registry);
     News { watched: None, shutdown }.tell();
-    let result = f();
-    ending::return_to_endings(name);
+    again
+}
+
+/// It returns, and this thread is waited for again.
+pub(super) fn end_shutdown(myself: Option<&'static Thread>) {
     let mut registry = REGISTRY.lock();
     // A callback or a signal handler may have forked meanwhile, and this be the child, which counts anew.
     registry.shutdowns = registry.shutdowns.saturating_sub(1);
-    // Not before the outermost one is done, where a callback of its leaves too.
-    if let Some(myself) = myself.filter(|_| !again) {
+    if let Some(myself) = myself {
         registry.set_leaving(myself, false);
     }
-    drop(registry);
-    result
 }
 
-/// The process leaves its daemons behind. Those that end before it does are no leaks, as a race detector is told.
-pub(crate) fn leave_behind() {
-    let registry = REGISTRY.lock();
-    let left = registry.alive.iter().chain(registry.ended.iter());
-    left.filter(|thread| !thread.is(MAIN | DUMMY | TIMER)).for_each(Thread::leave_behind);
+/// What a shutdown has to wait for.
+pub(super) enum Left {
+    Nothing,
+    /// A thread in its last destructor, kept for the caller.
+    Ended(&'static Thread),
+    /// Threads that are alive: for a change of what `CHANGES` was.
+    Alive(u32),
 }
 
-/// Waits for the end of all threads that are not daemons, but for those that are leaving; then nothing can be
-/// started any more. False if the time ran out.
-pub(crate) fn join_others(deadline: Deadline) -> bool {
+/// Nothing can be started any more if a shutdown has nothing to wait for.
+pub(super) fn close() -> Left {
     loop {
         let mut registry = REGISTRY.lock();
         let seen = CHANGES.load(Ordering::Relaxed);
-        if registry.awaited == 0 {
-            // A race detector calls a leak what has ended and was not joined.
-            let nobody_joins = if annotate::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
-            // One that is over is about to leave the list.
-            let is_joined = |thread: &&Thread| !thread.is(nobody_joins) && thread.state() != OVER;
-            let Some(ended) = registry.ended.iter().find(is_joined) else {
-                registry.closed = true;
-                happens_after(&CHANGES);
-                return true;
-            };
-            // In its last destructor: not long any more.
-            let Ok(kept) = ended.handle().keep() else { continue };
-            drop(registry);
-            let over = ended.join(deadline);
-            kept.let_go();
-            if over != Ok(true) {
-                return false;
-            }
-        } else {
-            drop(registry);
-            let until = worker::attend(deadline);
-            if !futex::wait(&CHANGES, seen, until) && until == deadline {
-                return false;
-            }
+        if registry.awaited != 0 {
+            return Left::Alive(seen);
+        }
+        // A race detector calls a leak what has ended and was not joined.
+        let nobody_joins = if annotate::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
+        // One that is over is about to leave the list.
+        let is_joined = |thread: &&Thread| !thread.is(nobody_joins) && thread.state() != OVER;
+        let Some(ended) = registry.ended.iter().find(is_joined) else {
+            registry.closed = true;
+            happens_after(&CHANGES);
+            return Left::Nothing;
+        };
+        if ended.handle().keep().is_ok() {
+            return Left::Ended(ended);
         }
     }
+}
+
+/// Waits until a shutdown should look again. False only if the timeout expired.
+pub(super) fn wait_for_change(seen: u32, deadline: Deadline) -> bool {
+    futex::wait(&CHANGES, seen, deadline)
+}
+
+/// Calls `f` for each thread that has a system thread of its own.
+pub(super) fn for_each_system_thread(f: impl FnMut(&'static Thread)) {
+    let registry = REGISTRY.lock();
+    let all = registry.alive.iter().chain(registry.ended.iter());
+    all.filter(|thread| thread.has_system_thread()).for_each(f);
 }
 
 /// Before each run of a model.

@@ -16,8 +16,8 @@ use core::ffi::c_void;
 use crate::error::Result;
 use crate::handle::{Handle, Kind};
 use crate::sys::annotate::happens_after;
-use crate::thread;
 use crate::thread::object::{CANCELLED, TIMER, Target, Thread};
+use crate::thread::start::{inherited_daemon, prepare_start};
 use crate::thread::{ident, registry};
 use crate::time;
 use crate::timer::object::{DROPPED, PENDING, Timer, UNSTARTED};
@@ -30,7 +30,7 @@ impl Handle<Timer> {
     /// `arg` is what `function` takes, in another thread, whenever the timer is due.
     pub unsafe fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
         time::interval(interval)?;
-        let thread = Thread::create_kept(TIMER | thread::inherited_daemon(), function, arg)?;
+        let thread = Thread::create_kept(TIMER | inherited_daemon(), function, arg)?;
         // The timer keeps it; if there is none, nobody does, and the argument stays the caller's.
         Timer::create(thread, interval).inspect_err(|_| thread.let_go())
     }
@@ -43,7 +43,7 @@ impl Handle<Timer> {
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
         self.check()?;
-        thread::prepare_start()?;
+        prepare_start()?;
         start::start(self)
     }
 

@@ -189,7 +189,7 @@ MUTANTS = {
         "timer/worker.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: a join waits for the state that it finds, also if that is the last": (
-        "thread/object.rs", "                OVER => return self.is_over(),\n", "",
+        "thread/join.rs", "                OVER => return self.is_over(),\n", "",
         "shuttle", "timer", "it_is_started"),
     "local: what was set beside the local's end is not taken back": (
         "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
