@@ -106,7 +106,7 @@ pub extern "C" fn threading_main_thread() -> *mut threading_thread {
 /// Blocks: never. Thread safety: any thread. Python: `threading.active_count()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_active_count() -> usize {
-    value(registry::count)
+    value(list::count)
 }
 
 /// Lists the threads that are alive: main, then the others in the order of their start.

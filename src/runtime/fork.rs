@@ -34,7 +34,7 @@ use crate::sync::fork_epoch;
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::tls;
-use crate::thread::{excepthook, ident, join, names, registry, stack_cache};
+use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_cache};
 
 /// The process in which the lists were last held. No atomic of the models': they do not fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -198,7 +198,7 @@ fn begin_child() -> u8 {
     contain(|| inject(Place::Fork));
     contain(process_exit::begin_child);
     contain(tables::begin_child);
-    contain(registry::begin_child);
+    contain(fork_child::begin);
     contain(join::end_joined);
     contain(stack_cache::begin_child);
     // The child's main thread may leave by pthread_exit.

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::handle::{Handle, Kind};
 use crate::runtime::process_exit;
 use crate::sys::atomic::{AtomicBool, Ordering};
-use crate::thread::{excepthook, registry};
+use crate::thread::{excepthook, list, registry};
 use crate::time::Timeout;
 use crate::{Barrier, Condition, Local, Lock, RLock, Semaphore, Thread, Timer, thread};
 
@@ -31,7 +31,7 @@ pub fn main_thread() -> Result<Handle<Thread>> {
 
 /// How many threads are alive: what [`crate::enumerate`] would list.
 pub fn active_count() -> Result<usize> {
-    registry::count()
+    list::count()
 }
 
 /// What the end of the process does: calls the functions given to [`atexit`], and joins all threads that are no

@@ -1,5 +1,5 @@
-//! What handles need to know of threads. It is above the timers, since a thread that a child of fork has left behind
-//! releases its timer.
+//! What handles need to know of threads: the implementation of `Kind`. It is above `timer::object`, since a thread that
+//! is left behind in a child of fork releases its timer.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;

@@ -40,9 +40,29 @@ unsafe impl Kind for ThreadList {
     }
 }
 
+/// How many threads are alive.
+pub(crate) fn count() -> Result<usize> {
+    let mut registry = registry::lock();
+    registry.main()?;
+    registry.drop_ghosts();
+    Ok(registry.count)
+}
+
+/// The handles of all that are alive, each kept for the caller.
+fn snapshot() -> Result<Vec<usize>> {
+    let mut registry = registry::lock();
+    registry.main()?;
+    registry.drop_ghosts();
+    let mut threads = Vec::new();
+    threads.try_reserve_exact(registry.count).map_err(|_| Error::NoMemory)?;
+    // One that has too many references already to take another is left out.
+    threads.extend(registry.alive.iter().filter_map(|thread| thread.handle().keep().ok()).map(Handle::bits));
+    Ok(threads)
+}
+
 /// All that are alive: main, then the others in the order of their start.
 pub fn enumerate() -> Result<Handle<ThreadList>> {
-    let threads = registry::snapshot()?;
+    let threads = snapshot()?;
     let mut kept = Some(threads);
     let list = Handle::create(0, |list: &ThreadList, _| {
         let mut threads = core::mem::ManuallyDrop::new(kept.take().unwrap_or_default());

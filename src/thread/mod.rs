@@ -2,10 +2,13 @@
 //!
 //! States and orderings: `thread::object`.
 
+pub(crate) mod dummies;
 pub(crate) mod excepthook;
+pub(crate) mod fork_child;
 pub(crate) mod ident;
 pub(crate) mod join;
 mod kind;
+mod links;
 pub(crate) mod list;
 pub(crate) mod names;
 pub(crate) mod naming;
@@ -14,6 +17,7 @@ pub(crate) mod reaper;
 pub(crate) mod registry;
 pub(crate) mod shutdown;
 pub(crate) mod stack_cache;
+mod stack_count;
 pub(crate) mod start;
 
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -63,7 +67,7 @@ pub fn current() -> Result<Handle<Thread>> {
         registry::main_thread()?
     } else {
         thread_exit::arm()?;
-        registry::add_dummy(ident)?
+        dummies::add_dummy(ident)?
     };
     tls::with(|mine| mine.thread.set(current.bits()));
     Ok(current)

@@ -1,9 +1,10 @@
-//! What reclaims threads that have ended and that no one joins.
+//! What reclaims the stacks of threads that have ended and that no thread has joined.
 //!
-//! Each start reclaims one or two that are gone. Each thread does the same at its end, if more stacks are mapped than are to
-//! be kept: those of threads in `ended` count among the kept ones, and make room for each other there. A thread is
-//! looked at in turn, so that one whose end is slow holds up none of the others. If the stacks of threads that are slow to end are too many, the *reaper* is started: a thread that looks at all of them time and
-//! again, in pauses of [`REAPER_PAUSE`] and more, until there are few enough.
+//! Each start reclaims one or two that are gone. Each thread does the same at its end, if more stacks are mapped than are
+//! to be kept: those of threads in the registry's list `ended` count among the kept ones, and make room for each other
+//! there. A thread is looked at in turn, so that one whose end is slow holds up none of the others. If the stacks of
+//! threads that are slow to end are too many, the *reaper* is started: a thread that looks at all of them again and again,
+//! in pauses of [`REAPER_PAUSE`] and more, until there are few enough.
 
 use crate::sys::atomic::AtomicU32;
 use core::ffi::c_void;
@@ -15,7 +16,7 @@ use crate::sys::futex;
 use crate::sys::pthread;
 use crate::thread::object::Thread;
 use crate::thread::registry::Ended;
-use crate::thread::{registry, stack_cache};
+use crate::thread::{registry, stack_cache, stack_count};
 use crate::time::Deadline;
 
 impl Ended {
@@ -39,7 +40,7 @@ impl Ended {
 /// The system's thread of this one is in its last destructor. Its stack is of this size, 0 if it is not to be counted.
 pub(crate) fn ended(thread: &'static Thread, stack_size: usize) {
     registry::ended(thread, stack_size);
-    if stack_cache::are_too_many() {
+    if stack_count::are_too_many() {
         make_room();
     }
 }
@@ -51,7 +52,7 @@ fn make_room() {
         reap_one();
     }
     stack_cache::unmap_surplus();
-    if stack_cache::too_many_have_ended() {
+    if stack_count::too_many_have_ended() {
         start_reaper();
     }
 }
@@ -64,8 +65,7 @@ const LONGEST_REAPER_PAUSE: u64 = 250_000_000;
 
 /// False if the list of ended threads is empty.
 fn reap_one() -> bool {
-    let found = registry::look_at_ended();
-    found.is_some_and(|found| {
+    registry::look_at_ended().is_some_and(|found| {
         found.reclaim();
         true
     })
@@ -87,8 +87,7 @@ pub(crate) fn reap_some() {
 pub(crate) fn reap_all() -> bool {
     let mut any = false;
     for _ in 0..registry::unreaped() {
-        let found = registry::look_at_ended();
-        let Some(found) = found else { break };
+        let Some(found) = registry::look_at_ended() else { break };
         any |= found.reclaim();
     }
     any

@@ -2,14 +2,8 @@
 //!
 //! A thread stands in one of two lists. `alive`: from the moment of its start, in that order, main first.
 //! `ended`: its last destructor has begun, but its stack and its entry have not been reclaimed. `enumerate` shows the
-//! first list; exit waits for both.
-//!
-//! # Dummies
-//!
-//! A dummy leaves the list by the destructor that announces its thread's end. One whose thread first asked who it is
-//! in the midst of its end may not be announced any more: a *ghost*. It is recognized by the kernel's number of the
-//! thread. `count` and `snapshot` look at all dummies whose end has begun (`ENDING`), and at [`LOOKS`] other entries
-//! in turn.
+//! first list; exit waits for both. What follows from the lists is above: `thread::reaper` reclaims what has ended,
+//! `thread::shutdown` waits for all that are alive, `thread::dummies` finds dummies that have gone.
 //!
 //! The guard of the lists is also that of whatever changes together with them: the pending timers, and the
 //! numbers that a start gives out. So the start of a timer is one step, and its end another.
@@ -23,38 +17,36 @@ use crate::sync::mutex::{Forget, Guard, Guarded};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
-use crate::sys::pthread;
-use crate::sys::tls;
 use crate::thread::ident::Idents;
+use crate::thread::links::List;
 use crate::thread::names::Numbers;
 use crate::thread::object::{
     ALIVE, ASKED, DAEMON, DUMMY, ENDED, ENDING, GONE, JOINABLE, LEAVING, MAIN, NAMED, NEW, OVER, STARTING,
     TIMER, Thread,
 };
-use crate::thread::{ident, stack_cache};
+use crate::thread::{ident, stack_count};
 use crate::time::Deadline;
-use crate::timer::object as timer_object;
 use crate::timer::queue::Timers;
 
 /// See the module.
 pub(crate) struct Registry {
-    alive: List,
-    ended: List,
-    count: usize,
+    pub(super) alive: List,
+    pub(super) ended: List,
+    pub(super) count: usize,
     /// How many of `alive` a shutdown waits for.
-    awaited: usize,
+    pub(super) awaited: usize,
     /// The entry of `alive` at which the next search for ghosts begins.
-    looked_at: *const Thread,
+    pub(super) looked_at: *const Thread,
     /// How many dummies are `ENDING`.
-    ending_dummies: usize,
+    pub(super) ending_dummies: usize,
     /// The reaper runs.
-    reaped: bool,
-    main: *const Thread,
+    pub(super) reaped: bool,
+    pub(super) main: *const Thread,
     /// The process is past its shutdown: nothing can be started any more.
     closed: bool,
     /// How many shutdowns look at the lists, and sleep until something changes.
     shutdowns: u32,
-    idents: Idents,
+    pub(super) idents: Idents,
     numbers: Numbers,
     pub(crate) timers: Timers,
 }
@@ -64,7 +56,7 @@ static REGISTRY: Guarded<Registry> = Guarded::new(Registry::NEW);
 
 /// How many threads are in the list of those that have ended: a hint for `start`. Changed under the guard.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static UNREAPED: AtomicUsize = AtomicUsize::new(0);
+pub(super) static UNREAPED: AtomicUsize = AtomicUsize::new(0);
 
 /// Changes, under the guard, whenever a shutdown should look again; slept on by it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -72,91 +64,22 @@ static CHANGES: AtomicU32 = AtomicU32::new(0);
 
 /// The number of the main thread; another one in a child of fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::FIRST_THREAD);
+pub(super) static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::FIRST_THREAD);
 
 // SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
 unsafe impl Send for Registry {}
 
 impl Forget for Registry {
     fn forget(&mut self) {
-        // The memory of the timers' heap may be in the middle of a move. `begin_child` resets the rest.
+        // The memory of the timers' heap may be in the middle of a move. `fork_child::begin` resets the rest.
         core::mem::forget(core::mem::replace(&mut self.timers, Timers::NONE));
-    }
-}
-
-/// A circular list through `Thread::next` and `previous`.
-struct List {
-    first: *const Thread,
-}
-
-impl List {
-    #[inline(always)]
-    fn push_back(&mut self, thread: &'static Thread) {
-        // SAFETY: threads in the list are valid, here and below.
-        match unsafe { self.first.as_ref() } {
-            None => {
-                thread.next.set(thread);
-                thread.previous.set(thread);
-                self.first = thread;
-            }
-            Some(first) => {
-                let last = first.previous.get();
-                thread.next.set(first);
-                thread.previous.set(last);
-                // SAFETY: as above.
-                unsafe { (*last).next.set(thread) };
-                first.previous.set(thread);
-            }
-        }
-    }
-
-    fn push_front(&mut self, thread: &'static Thread) {
-        self.push_back(thread);
-        self.first = thread;
-    }
-
-    #[inline(always)]
-    fn remove(&mut self, thread: &'static Thread) {
-        let (previous, next) = (thread.previous.replace(ptr::null()), thread.next.replace(ptr::null()));
-        if ptr::eq(next, thread) {
-            self.first = ptr::null();
-        } else {
-            // SAFETY: as above.
-            unsafe {
-                (*previous).next.set(next);
-                (*next).previous.set(previous);
-            }
-            if ptr::eq(self.first, thread) {
-                self.first = next;
-            }
-        }
-    }
-
-    /// The first one, which becomes the last one.
-    fn rotate(&mut self) -> Option<&'static Thread> {
-        // SAFETY: as above.
-        let first = unsafe { self.first.as_ref() }?;
-        self.first = first.next.get();
-        Some(first)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &'static Thread> + '_ {
-        // SAFETY: as above.
-        let mut at = unsafe { self.first.as_ref() };
-        core::iter::from_fn(move || {
-            let thread = at?;
-            let next = thread.next.get();
-            // SAFETY: as above.
-            at = if ptr::eq(next, self.first) { None } else { unsafe { next.as_ref() } };
-            Some(thread)
-        })
     }
 }
 
 impl Registry {
     const NEW: Self = Registry {
-        alive: List { first: ptr::null() },
-        ended: List { first: ptr::null() },
+        alive: List::EMPTY,
+        ended: List::EMPTY,
         count: 0,
         awaited: 0,
         looked_at: ptr::null(),
@@ -172,7 +95,7 @@ impl Registry {
 
     /// The main thread's object, made when it is first needed.
     #[inline(always)]
-    fn main(&mut self) -> Result<&'static Thread> {
+    pub(super) fn main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
             let (main, _) = Thread::create_kept(MAIN | NAMED, None, ptr::null_mut())?.check()?;
             main.set_ident(MAIN_IDENT.load(Ordering::Relaxed));
@@ -211,7 +134,7 @@ impl Registry {
 
     /// It is not alive any more.
     #[inline(always)]
-    fn leave(&mut self, thread: &'static Thread) {
+    pub(super) fn leave(&mut self, thread: &'static Thread) {
         if ptr::eq(self.looked_at, thread) {
             self.looked_at = thread.next.get();
         }
@@ -255,33 +178,6 @@ impl Registry {
         anybody
     }
 
-    /// A dummy's first question may come so late in its thread's end that the end cannot be announced any
-    /// more.
-    fn drop_ghosts(&mut self) {
-        if self.ending_dummies > 0 {
-            loop {
-                let is_ending_ghost = |thread: &&Thread| thread.is(ENDING) && is_ghost(thread);
-                let Some(ghost) = self.alive.iter().find(is_ending_ghost) else { break };
-                self.drop_ghost(ghost);
-            }
-        }
-        for _ in 0..LOOKS.min(self.count) {
-            // SAFETY: threads in the list are valid; `leave` moves the place on.
-            let place = unsafe { self.looked_at.as_ref().or(self.alive.first.as_ref()) };
-            let Some(thread) = place else { return };
-            self.looked_at = thread.next.get();
-            if is_ghost(thread) {
-                self.drop_ghost(thread);
-            }
-        }
-    }
-
-    fn drop_ghost(&mut self, ghost: &'static Thread) {
-        self.leave(ghost);
-        ghost.end();
-        ghost.handle().let_go();
-    }
-
     /// Looks at the thread that has ended and was not looked at the longest; removes it from the list if the kernel
     /// says that it is gone.
     fn look_at_ended(&mut self) -> Option<Ended> {
@@ -301,7 +197,7 @@ impl Registry {
     fn leave_ended(&mut self, thread: &'static Thread) {
         self.ended.remove(thread);
         UNREAPED.store(UNREAPED.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-        stack_cache::no_longer_ended(thread.ended_stack_size());
+        stack_count::no_longer_ended(thread.ended_stack_size());
     }
 }
 
@@ -318,13 +214,6 @@ pub(super) enum Ended {
 fn is_awaited(thread: &Thread) -> bool {
     !thread.is(DAEMON | MAIN | LEAVING)
 }
-
-fn is_ghost(thread: &Thread) -> bool {
-    thread.is(DUMMY) && !pthread::has_thread(thread.native_id())
-}
-
-/// How many entries a search for ghosts looks at, besides those that are known to end.
-const LOOKS: usize = 16;
 
 /// Whom to wake after a change, when the guard is free.
 #[must_use]
@@ -422,14 +311,6 @@ pub(crate) fn remove(thread: &'static Thread) {
     News { watched: None, shutdown }.tell();
 }
 
-/// A dummy's thread has begun to end.
-pub(crate) fn dummy_ends(dummy: &'static Thread) {
-    let mut registry = REGISTRY.lock();
-    if !dummy.next.get().is_null() && !dummy.mark(ENDING, true) {
-        registry.ending_dummies += 1;
-    }
-}
-
 /// The system's thread of this one is in its last destructor. Its stack is of this size, 0 if it is not to be counted.
 pub(super) fn ended(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
@@ -437,7 +318,7 @@ pub(super) fn ended(thread: &'static Thread, stack_size: usize) {
     registry.ended.push_back(thread);
     UNREAPED.store(UNREAPED.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     thread.mark(ENDED, true);
-    stack_cache::has_ended(stack_size);
+    stack_count::has_ended(stack_size);
     let shutdown = registry.changed();
     drop(registry);
     News { watched: None, shutdown }.tell();
@@ -466,7 +347,7 @@ pub(super) fn no_reaper() {
 /// The reaper ends, unless too many threads have ended: whether it goes on.
 pub(super) fn keep_reaper() -> bool {
     let mut registry = REGISTRY.lock();
-    registry.reaped = stack_cache::too_many_have_ended();
+    registry.reaped = stack_count::too_many_have_ended();
     registry.reaped
 }
 
@@ -477,39 +358,6 @@ pub(crate) fn main_thread() -> Result<Handle<Thread>> {
 /// Whether the caller is the main thread, by its number.
 pub(crate) fn is_main(ident: u64) -> bool {
     MAIN_IDENT.load(Ordering::Acquire) == ident
-}
-
-/// A thread that this library did not start asks who it is.
-pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
-    let mut registry = REGISTRY.lock();
-    // First what may be refused: a dummy that is not entered here would be nobody's.
-    registry.main()?;
-    let (dummy, _) = Thread::create_kept(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
-    dummy.set_ident(ident);
-    dummy.set_native_id(ident::native_id() as u32);
-    dummy.go(NEW, ALIVE);
-    registry.alive.push_back(dummy);
-    registry.count += 1;
-    Ok(dummy.handle())
-}
-
-pub(crate) fn count() -> Result<usize> {
-    let mut registry = REGISTRY.lock();
-    registry.main()?;
-    registry.drop_ghosts();
-    Ok(registry.count)
-}
-
-/// The handles of all that are alive, each kept for the caller.
-pub(crate) fn snapshot() -> Result<Vec<usize>> {
-    let mut registry = REGISTRY.lock();
-    registry.main()?;
-    registry.drop_ghosts();
-    let mut threads = Vec::new();
-    threads.try_reserve_exact(registry.count).map_err(|_| Error::NoMemory)?;
-    // One that has too many references already to take another is left out.
-    threads.extend(registry.alive.iter().filter_map(|thread| thread.handle().keep().ok()).map(Handle::bits));
-    Ok(threads)
 }
 
 /// The main thread counts as ended.
@@ -635,51 +483,4 @@ pub(crate) unsafe fn let_go() {
 pub(crate) unsafe fn renew() {
     // SAFETY: the caller's promise.
     unsafe { REGISTRY.renew() };
-}
-
-/// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell when a
-/// caller asks (`Thread::state`): the child visits none of them here.
-pub(crate) fn begin_child() {
-    let me = tls::with(|mine| mine.thread.get());
-    let mut registry = REGISTRY.lock();
-    // Not `shutdowns`: the calling thread may be in one, and a count that is too high costs a wake-up for each change.
-    registry.idents = Idents::NONE;
-    registry.timers.begin_child();
-    UNREAPED.store(0, Ordering::Relaxed);
-    registry.looked_at = ptr::null();
-    registry.ending_dummies = 0;
-    registry.reaped = false;
-    let mut heir = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    if heir.is_none() && is_main(ident::ident()) {
-        // SAFETY: the registry keeps it.
-        heir = unsafe { registry.main.as_ref() };
-    }
-    MAIN_IDENT.store(ident::ident(), Ordering::Release);
-    registry.alive.first = ptr::null();
-    registry.ended.first = ptr::null();
-    registry.count = 0;
-    registry.awaited = 0;
-    registry.main = ptr::null();
-    ident::begin_child();
-    if let Some(heir) = heir {
-        heir.lives_on();
-        if heir.mark(TIMER, false)
-            && let Ok(_itself) = heir.handle().keep()
-        {
-            // It has no timer any more that keeps it.
-            timer_object::abandon(heir);
-        }
-        heir.mark(MAIN, true);
-        heir.mark(LEAVING, false);
-        if heir.mark(DUMMY, false) {
-            heir.mark(DAEMON, false);
-            heir.mark(NAMED, true);
-            heir.number.store(0, Ordering::Relaxed);
-            heir.names.begin_anew();
-        }
-        heir.set_native_id(ident::native_id() as u32);
-        registry.main = heir;
-        registry.alive.push_back(heir);
-        registry.count = 1;
-    }
 }
