@@ -29,8 +29,8 @@ unsafe extern "C" {
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
-/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is the
-/// system's default.
+/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is
+/// the system's default.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
@@ -125,8 +125,9 @@ pub(crate) struct StackSpec {
 }
 
 /// Starts a thread on a stack. On one of this library's it is detached, so that the user may not join or detach it by
-/// pthread: its end is told by the kernel (`tell_end_to`). Otherwise it is to be joined, by what pthread writes to `id`: it does
-/// so before the thread runs, which may end, and be joined by another thread, before this function returns.
+/// pthread: its end is told by the kernel (`tell_end_to`). Otherwise it is to be joined, by what pthread writes to
+/// `id`: it does so before the thread runs, which may end, and be joined by another thread, before this function
+/// returns.
 pub(crate) fn start(
     entry: Entry,
     arg: *mut c_void,
@@ -265,11 +266,11 @@ pub(crate) fn join(thread: libc::pthread_t) -> Joined {
     if joined == 0 { Joined::Ended(result) } else { Joined::Gone }
 }
 
-/// The kernel clears this word when the calling thread has run its last instruction, and wakes one sleeper. The number of
-/// the thread, or 0 if the call fails.
+/// The kernel clears this word when the calling thread has run its last instruction, and wakes one sleeper. The number
+/// of the thread, or 0 if the call fails.
 ///
-/// Pthread has the kernel clear a word of its own for `pthread_join`. No thread waits for that of a detached thread; and
-/// such a thread itself frees what pthread has allocated for it, if its stack is not pthread's.
+/// Pthread has the kernel clear a word of its own for `pthread_join`. No thread waits for that of a detached thread;
+/// and such a thread itself frees what pthread has allocated for it, if its stack is not pthread's.
 pub(crate) fn tell_end_to(word: &AtomicU32) -> u32 {
     // SAFETY: the word outlives the thread: it is that of the thread's slot, which the thread keeps.
     let id = sys::preserving_errno(|| unsafe { libc::syscall(libc::SYS_set_tid_address, word.as_ptr()) });
@@ -304,8 +305,8 @@ extern "C-unwind" fn return_mark(_: *mut c_void) -> *mut c_void {
     ptr::without_provenance_mut(MARK)
 }
 
-/// How far the result of a thread lies from what `pthread_self` points to there: a thread that returns a mark is joined,
-/// and its stack, above which pthread keeps what it knows of the thread, is searched for the mark.
+/// How far the result of a thread lies from what `pthread_self` points to there: a thread that returns a mark is
+/// joined, and its stack, above which pthread keeps what it knows of the thread, is searched for the mark.
 fn find_result() -> Option<usize> {
     let (size, _) = stack_layout(64 * 1024).ok()?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;

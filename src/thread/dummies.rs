@@ -2,8 +2,8 @@
 //!
 //! A dummy leaves the list by the destructor that announces its thread's end. One whose thread first asked who it is
 //! in the midst of its end may not be announced any more: a *ghost*. It is recognized by the kernel's number of the
-//! thread. `list::count` and `list::enumerate` look at all dummies whose end has begun (`ENDING`), and at [`LOOKS`] other entries
-//! in turn.
+//! thread. `list::count` and `list::enumerate` look at all dummies whose end has begun (`ENDING`), and at [`LOOKS`]
+//! other entries in turn.
 
 use core::ptr;
 

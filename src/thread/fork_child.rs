@@ -12,8 +12,8 @@ use crate::thread::registry::{MAIN_IDENT, UNREAPED};
 use crate::thread::{ident, registry};
 use crate::timer::object as timer_object;
 
-/// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell when a
-/// caller asks (`Thread::state`): the child visits none of them here.
+/// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell
+/// when a caller asks (`Thread::state`): the child visits none of them here.
 pub(crate) fn begin() {
     let me = tls::with(|mine| mine.thread.get());
     let mut registry = registry::lock();

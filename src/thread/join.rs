@@ -1,5 +1,5 @@
-//! What waits for a change of a thread's state or for its end, and what reclaims its stack and its entry then. The states
-//! are those of `thread::object`.
+//! What waits for a change of a thread's state or for its end, and what reclaims its stack and its entry then. The
+//! states are those of `thread::object`.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
@@ -251,8 +251,8 @@ impl Joining {
     }
 }
 
-/// In a child of fork: if a signal handler has forked while the calling thread was waiting for the end of threads, those
-/// that were left behind are over, so that the waits end.
+/// In a child of fork: if a signal handler has forked while the calling thread was waiting for the end of threads,
+/// those that were left behind are over, so that the waits end.
 pub(crate) fn end_joined() {
     let mut at = tls::with(|mine| mine.joining.get()) as *const Joining;
     // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.

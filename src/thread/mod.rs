@@ -1,6 +1,12 @@
 //! Thread: Python's `threading.Thread`, and the functions of the module that are about threads.
 //!
-//! States and orderings: `thread::object`.
+//! This file has the calls on a thread. From below:
+//!
+//! - `ident`: the number of each thread; `names`: what stores names; `stack_cache`, `stack_count`: what threads run on;
+//!   `object`: the slot of a thread, with its states and orderings; `kind`: what handles need to know of it;
+//! - `registry`: the lists of all threads, made of `links`;
+//! - `join`, `reaper`, `shutdown`: what waits for the end of threads, and reclaims what they had; `start`; `naming`:
+//!   what a thread is called; `dummies`; `list`: `enumerate`; `excepthook`; `fork_child`: what a fork leaves of all that.
 
 pub(crate) mod dummies;
 pub(crate) mod excepthook;

@@ -137,8 +137,8 @@ impl NameList {
         }
     }
 
-    /// Sets the current name. An error without memory, or if the thread does not live any more, which `lives` tells under
-    /// the lock.
+    /// Sets the current name. An error without memory, or if the thread does not live any more, which `lives` tells
+    /// under the lock.
     pub(super) fn set(&self, name: &CStr, lives: impl Fn() -> Result<()>) -> Result<()> {
         let made = Owned::make(name)?;
         let mut table = Table::NONE;

@@ -1,5 +1,5 @@
-//! What runs: the slot of a thread, and the stations of its life. `thread::join` has what waits for its end, and reclaims
-//! what it had.
+//! What runs: the slot of a thread, and the stations of its life. `thread::join` has what waits for its end, and
+//! reclaims what it had.
 //!
 //! # State (`state`, slept on by those who join)
 //!
@@ -30,8 +30,8 @@
 //!
 //! The kernel clears the word of threads that have a stack of this library's; they ask for it when they begin, and are
 //! detached for pthread. Before a race detector's eyes, which see the end of a thread in `pthread_join` only, and where
-//! the kernel refuses that, a thread becomes `JOINABLE` instead, and its joiners ask in pauses (`thread::join`) from its
-//! last destructor on.
+//! the kernel refuses that, a thread becomes `JOINABLE` instead, and its joiners ask in pauses (`thread::join`) from
+//! its last destructor on.
 //!
 //! Above the station, for threads with a system thread:
 //!

@@ -1,10 +1,10 @@
 //! What reclaims the stacks of threads that have ended and that no thread has joined.
 //!
-//! Each start reclaims one or two that are gone. Each thread does the same at its end, if more stacks are mapped than are
-//! to be kept: those of threads in the registry's list `ended` count among the kept ones, and make room for each other
-//! there. A thread is looked at in turn, so that one whose end is slow holds up none of the others. If the stacks of
-//! threads that are slow to end are too many, the *reaper* is started: a thread that looks at all of them again and again,
-//! in pauses of [`REAPER_PAUSE`] and more, until there are few enough.
+//! Each start reclaims one or two that are gone. Each thread does the same at its end, if more stacks are mapped than
+//! are to be kept: those of threads in the registry's list `ended` count among the kept ones, and make room for each
+//! other there. A thread is looked at in turn, so that one whose end is slow holds up none of the others. If the stacks
+//! of threads that are slow to end are too many, the *reaper* is started: a thread that looks at all of them again and
+//! again, in pauses of [`REAPER_PAUSE`] and more, until there are few enough.
 
 use crate::sys::atomic::AtomicU32;
 use core::ffi::c_void;

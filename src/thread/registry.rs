@@ -390,8 +390,8 @@ pub(crate) fn set_leaving(thread: &'static Thread, leaving: bool) {
     REGISTRY.lock().set_leaving(thread, leaving);
 }
 
-/// An exit or shutdown begins, in which the calling thread, if it has an object, is not waited for. True if it was in one
-/// before.
+/// An exit or shutdown begins, in which the calling thread, if it has an object, is not waited for. True if it was in
+/// one before.
 pub(super) fn begin_shutdown(myself: Option<&'static Thread>) -> bool {
     let mut registry = REGISTRY.lock();
     let again = myself.is_some_and(|myself| registry.set_leaving(myself, true));

@@ -23,8 +23,8 @@
 //!
 //! In a child of fork, the stacks of the parent's other threads are free. The child does not visit them when it
 //! begins: each start of a thread that finds no stack, and each end of one, finds a few of them by their records. What
-//! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use them
-//! before.
+//! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use
+//! them before.
 
 use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::cell::Cell;

@@ -1,8 +1,11 @@
 //! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled
 //! before.
 //!
-//! A timer *is* a thread, but costs no system thread while it waits: see `timer::object`, which has the
-//! states.
+//! A timer *is* a thread, but costs no system thread while it waits. This file has the calls on a timer. From below:
+//!
+//! - `object`: the slot of a timer, with its states; `heap`: the pending timers; `queue`: these, and what the threads
+//!   that run their functions know of each other, all of it part of the registry;
+//! - `ending`: the end of a timer; `worker`: the threads that run functions; `start`.
 
 pub(crate) mod ending;
 pub(crate) mod heap;
