@@ -69,7 +69,7 @@ use crate::capi::types::{threading_callback, threading_excepthook, threading_thr
 use crate::capi::{failed, guard, handle, object, outcome, status, value};
 use crate::error::{Error, Result};
 use crate::runtime::process_exit;
-use crate::thread::{excepthook, ident, registry};
+use crate::thread::{excepthook, ident, list, registry};
 use crate::time::Timeout;
 use crate::{ExceptHook, thread};
 
@@ -106,7 +106,7 @@ pub extern "C" fn threading_main_thread() -> *mut threading_thread {
 /// Blocks: never. Thread safety: any thread. Python: `threading.active_count()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_active_count() -> usize {
-    value(registry::count)
+    value(list::count)
 }
 
 /// Lists the threads that are alive: main, then the others in the order of their start.
@@ -121,7 +121,7 @@ pub extern "C" fn threading_active_count() -> usize {
 /// Blocks: never. Thread safety: any thread. Python: `threading.enumerate()`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_enumerate() -> *mut threading_thread_list {
-    handle(thread::enumerate)
+    handle(list::enumerate)
 }
 
 /// Tells how many threads a list holds.

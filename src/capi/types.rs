@@ -50,7 +50,7 @@
 
 use core::ffi::{c_char, c_int, c_void};
 
-use crate::thread::ThreadList;
+use crate::thread::list::ThreadList;
 use crate::{Barrier, Condition, Event, Local, Lock, RLock, Semaphore, Thread, Timer};
 
 /// A handle type and what lies behind it.

@@ -34,7 +34,7 @@ use crate::sync::fork_epoch;
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::tls;
-use crate::thread::{excepthook, ident, names, object as thread_object, registry, stack_cache};
+use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_cache};
 
 /// The process in which the lists were last held. No atomic of the models': they do not fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -198,8 +198,8 @@ fn begin_child() -> u8 {
     contain(|| inject(Place::Fork));
     contain(process_exit::begin_child);
     contain(tables::begin_child);
-    contain(registry::begin_child);
-    contain(thread_object::end_joined);
+    contain(fork_child::begin);
+    contain(join::end_joined);
     contain(stack_cache::begin_child);
     // The child's main thread may leave by pthread_exit.
     let _ = contain(thread_exit::arm);

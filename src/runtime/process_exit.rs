@@ -15,9 +15,9 @@ use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
-use crate::thread::{ident, registry};
+use crate::thread::{ident, registry, shutdown};
 use crate::time::{Deadline, Timeout};
-use crate::timer::object as timer_object;
+use crate::timer::ending;
 
 /// Called once, when the process leaves.
 pub type Callback = unsafe extern "C-unwind" fn(arg: *mut c_void);
@@ -78,11 +78,11 @@ extern "C" fn hook() {
         contain(|| inject(Place::Exit));
         // Without a limit, it cannot fail.
         let _ = contain(|| {
-            registry::leaving(|| {
+            shutdown::leaving(|| {
                 call_back(Deadline::NEVER);
                 registry::end_main();
-                timer_object::end_for_good();
-                registry::join_others(Deadline::NEVER)
+                ending::end_for_good();
+                shutdown::join_others(Deadline::NEVER)
             })
         });
         contain(|| {
@@ -91,7 +91,7 @@ extern "C" fn hook() {
             }
         });
         if annotate::watches() {
-            contain(registry::leave_behind);
+            contain(shutdown::leave_behind);
         }
     });
 }
@@ -122,10 +122,10 @@ pub(crate) fn at_exit(callback: Callback, arg: *mut c_void) -> Result<()> {
 /// time ran out.
 pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
     let deadline = timeout.deadline();
-    Ok(registry::leaving(|| {
+    Ok(shutdown::leaving(|| {
         call_back(deadline) && {
             registry::end_main();
-            registry::join_others(deadline)
+            shutdown::join_others(deadline)
         }
     }))
 }

@@ -20,7 +20,7 @@ use crate::sys;
 use crate::sys::annotate::{retire, seen, unseen, watches};
 use crate::sys::tls;
 use crate::thread::object::{DUMMY, MAIN, RETURNED, TIMER, Thread};
-use crate::thread::{ident, registry};
+use crate::thread::{dummies, ident, reaper, registry};
 use crate::timer::object::Timer;
 use crate::timer::worker;
 
@@ -160,7 +160,7 @@ fn end_round(rounds: u32) {
 /// The first round of a dummy. If it has become one in the midst of its end, the last round may never come.
 fn note_end_of_dummy() {
     if let Some(dummy) = current().filter(|thread| thread.is(DUMMY)) {
-        registry::dummy_ends(dummy);
+        dummies::dummy_ends(dummy);
     }
 }
 
@@ -174,13 +174,13 @@ fn tell_end() {
         }
         Some(thread) if !thread.is(MAIN) => {
             if thread.is(TIMER) {
-                registry::ended(thread, 0);
+                reaper::ended(thread, 0);
                 return;
             }
             // SAFETY: one that was started, and neither main nor a dummy nor a timer's.
             let stack = unsafe { thread.stack() };
             stack.trim();
-            registry::ended(thread, stack.kept_size());
+            reaper::ended(thread, stack.kept_size());
             thread.begin_exit();
         }
         _ => {}

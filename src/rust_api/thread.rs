@@ -6,9 +6,8 @@ use super::closures::OnceClosure;
 use super::owned::OwnedHandle;
 use crate::error::Result;
 use crate::handle::{Handle, Kind};
-use crate::thread;
 use crate::thread::object::{Destructor, Thread};
-use crate::thread::registry;
+use crate::thread::{list, registry};
 use crate::timer::object::Timer;
 
 impl Thread {
@@ -98,7 +97,7 @@ pub fn main_thread() -> Result<Handle<Thread>> {
 
 /// Returns how many threads are alive. A snapshot.
 pub fn active_count() -> Result<usize> {
-    registry::count()
+    list::count()
 }
 
 /// Returns the threads that are alive: the main thread, then the others in the order in which they started. A snapshot.
@@ -109,6 +108,6 @@ pub fn active_count() -> Result<usize> {
 /// # Ok::<(), threading::Error>(())
 /// ```
 pub fn enumerate() -> Result<Vec<OwnedHandle<Thread>>> {
-    let list = OwnedHandle::from_handle(thread::enumerate()?);
+    let list = OwnedHandle::from_handle(list::enumerate()?);
     (0..list.len()?).map(|index| list.get(index)?.try_clone_to_owned()).collect()
 }

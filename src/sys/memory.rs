@@ -1,10 +1,12 @@
-//! Memory that comes from the system as pages.
+//! Memory that comes from the system as pages, and how much of it there may be.
 
+use crate::sys::atomic::{AtomicU8, Ordering};
 use core::ptr;
 use core::slice;
 
 use super as sys;
 use crate::error::{Error, Result};
+use crate::sys::pthread::uncancelled;
 
 /// Maps `bytes` of zeroed memory, at `hint` if the system agrees (0: anywhere).
 pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
@@ -52,6 +54,36 @@ pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option
 pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
     // SAFETY: the caller's promise.
     unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
+}
+
+/// Whether the process may have so many addresses and no more.
+pub(crate) fn limits_addresses() -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is there to write to.
+    (unsafe { sys::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
+}
+
+/// Whether the system counts memory when it is mapped, and refuses more than it has. It is asked once.
+pub(crate) fn counts_addresses() -> bool {
+    const UNKNOWN: u8 = 0;
+    const NEVER_OVERCOMMITS: u8 = b'2';
+    #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+    static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut mode = MODE.load(Ordering::Relaxed);
+    if mode == UNKNOWN {
+        mode = b'0';
+        // SAFETY: the name ends with NUL; one byte is read; the file is closed again.
+        uncancelled(|| unsafe {
+            let file =
+                sys::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file >= 0 {
+                sys::read(file, (&raw mut mode).cast(), 1);
+                sys::close(file);
+            }
+        });
+        MODE.store(mode, Ordering::Relaxed);
+    }
+    mode == NEVER_OVERCOMMITS
 }
 
 /// A growing array of plain numbers in pages of its own: its owner may hold locks under which `malloc`, which may be

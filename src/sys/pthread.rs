@@ -1,6 +1,7 @@
 //! Threads as the system has them: started and joined through libc's pthread.
 
-use crate::sys::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::cell::Cell;
 use core::ffi::{CStr, c_int, c_ulong, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -11,7 +12,6 @@ use crate::sys;
 use crate::sys::annotate;
 #[cfg(not(model))]
 use crate::sys::thread_state;
-use crate::thread::stack_cache::Stack;
 use crate::time::Deadline;
 
 /// A start routine.
@@ -29,8 +29,8 @@ unsafe extern "C" {
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
-/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is the
-/// system's default.
+/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is
+/// the system's default.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
@@ -104,36 +104,6 @@ pub(crate) fn stack_layout(size: usize) -> Result<(usize, usize)> {
     Ok((whole_pages(size.saturating_add(extra_stack())), whole_pages(guard.max(page))))
 }
 
-/// Whether the process may have so many addresses and no more.
-pub(crate) fn limits_addresses() -> bool {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is there to write to.
-    (unsafe { sys::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
-}
-
-/// Whether the system counts memory when it is mapped, and refuses more than it has. It is asked once.
-pub(crate) fn counts_addresses() -> bool {
-    const UNKNOWN: u8 = 0;
-    const NEVER_OVERCOMMITS: u8 = b'2';
-    #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-    static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
-    let mut mode = MODE.load(Ordering::Relaxed);
-    if mode == UNKNOWN {
-        mode = b'0';
-        // SAFETY: the name ends with NUL; one byte is read; the file is closed again.
-        uncancelled(|| unsafe {
-            let file =
-                sys::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-            if file >= 0 {
-                sys::read(file, (&raw mut mode).cast(), 1);
-                sys::close(file);
-            }
-        });
-        MODE.store(mode, Ordering::Relaxed);
-    }
-    mode == NEVER_OVERCOMMITS
-}
-
 /// pthread_create; preserves `errno`.
 ///
 /// # Safety
@@ -148,20 +118,33 @@ unsafe fn create(
     sys::preserving_errno(|| unsafe { pthread_create(thread, attributes, entry, arg) })
 }
 
+/// The stack of a new thread: its lowest address, or `None` if pthread is to map one, and its size.
+pub(crate) struct StackSpec {
+    pub(crate) base: Option<usize>,
+    pub(crate) size: usize,
+}
+
 /// Starts a thread on a stack. On one of this library's it is detached, so that the user may not join or detach it by
-/// pthread: its end is told by the kernel (`tell_end_to`). Otherwise it is to be joined.
-pub(crate) fn start(entry: Entry, arg: *mut c_void, stack: &Stack) -> Result<()> {
+/// pthread: its end is told by the kernel (`tell_end_to`). Otherwise it is to be joined, by what pthread writes to
+/// `id`: it does so before the thread runs, which may end, and be joined by another thread, before this function
+/// returns.
+pub(crate) fn start(
+    entry: Entry,
+    arg: *mut c_void,
+    stack: &StackSpec,
+    id: &Cell<libc::pthread_t>,
+) -> Result<()> {
     // SAFETY: the attributes are initialised; the stack is the new thread's alone; whoever calls promises
     // that the routine takes the argument.
     let started = with_attributes(|attributes| unsafe {
-        let placed = match stack.place() {
+        let placed = match stack.base {
             Some(lowest) => {
-                sys::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size())
+                sys::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size)
                     | libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
             }
-            None => libc::pthread_attr_setstacksize(attributes, stack.size()),
+            None => libc::pthread_attr_setstacksize(attributes, stack.size),
         };
-        placed == 0 && annotate::seen(|| create(stack.thread.as_ptr(), attributes, entry, arg)) == 0
+        placed == 0 && annotate::seen(|| create(id.as_ptr(), attributes, entry, arg)) == 0
     })?;
     if started { Ok(()) } else { Err(Error::NoThread) }
 }
@@ -275,20 +258,19 @@ pub(crate) enum Joined {
     NotYet,
 }
 
-/// Waits for the end of the thread on this stack, which is near. One caller at a time, and none after a success.
-pub(crate) fn join(stack: &Stack) -> Joined {
+/// Waits for the end of a thread, which is near. One caller at a time, and none after a success.
+pub(crate) fn join(thread: libc::pthread_t) -> Joined {
     let mut result = ptr::null_mut();
     // SAFETY: the thread was started here and nobody has joined it yet.
-    let joined =
-        uncancelled(|| unsafe { annotate::seen(|| sys::pthread_join(stack.thread.get(), &mut result)) });
+    let joined = uncancelled(|| unsafe { annotate::seen(|| sys::pthread_join(thread, &mut result)) });
     if joined == 0 { Joined::Ended(result) } else { Joined::Gone }
 }
 
-/// The kernel clears this word when the calling thread has run its last instruction, and wakes one sleeper. The number of
-/// the thread, or 0 if the call fails.
+/// The kernel clears this word when the calling thread has run its last instruction, and wakes one sleeper. The number
+/// of the thread, or 0 if the call fails.
 ///
-/// Pthread has the kernel clear a word of its own for `pthread_join`. No thread waits for that of a detached thread; and
-/// such a thread itself frees what pthread has allocated for it, if its stack is not pthread's.
+/// Pthread has the kernel clear a word of its own for `pthread_join`. No thread waits for that of a detached thread;
+/// and such a thread itself frees what pthread has allocated for it, if its stack is not pthread's.
 pub(crate) fn tell_end_to(word: &AtomicU32) -> u32 {
     // SAFETY: the word outlives the thread: it is that of the thread's slot, which the thread keeps.
     let id = sys::preserving_errno(|| unsafe { libc::syscall(libc::SYS_set_tid_address, word.as_ptr()) });
@@ -323,8 +305,8 @@ extern "C-unwind" fn return_mark(_: *mut c_void) -> *mut c_void {
     ptr::without_provenance_mut(MARK)
 }
 
-/// How far the result of a thread lies from what `pthread_self` points to there: a thread that returns a mark is joined,
-/// and its stack, above which pthread keeps what it knows of the thread, is searched for the mark.
+/// How far the result of a thread lies from what `pthread_self` points to there: a thread that returns a mark is
+/// joined, and its stack, above which pthread keeps what it knows of the thread, is searched for the mark.
 fn find_result() -> Option<usize> {
     let (size, _) = stack_layout(64 * 1024).ok()?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -382,10 +364,10 @@ pub(crate) fn wake_shared(word: &AtomicU32) {
     });
 }
 
-/// Nobody will join the thread on this stack.
-pub(crate) fn detach(stack: &Stack) {
+/// No thread will join this one.
+pub(crate) fn detach(thread: libc::pthread_t) {
     // SAFETY: as in `join`.
-    unsafe { sys::pthread_detach(stack.thread.get()) };
+    unsafe { sys::pthread_detach(thread) };
 }
 
 /// Whether a thread with this number exists in this process.

@@ -40,9 +40,9 @@ pub(crate) struct PerThread {
     pub(crate) fork_holds: Cell<u8>,
     /// In which of them it has begun as the child.
     pub(crate) forks_begun: Cell<u16>,
-    /// The timers that it is ending, the last one first: a list of `timer_object::Ending`. `timer::object`.
+    /// The timers that it is ending, the last one first: a list of `Ending`. `timer::ending`.
     pub(crate) endings: Cell<usize>,
-    /// The threads for whose end it waits, the innermost first: a list of `thread_object::Joining`. `thread::object`.
+    /// The threads for whose end it waits, the innermost first: a list of `Joining`. `thread::join`.
     pub(crate) joining: Cell<usize>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) spares: [Cell<usize>; SPARES],

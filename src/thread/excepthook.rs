@@ -8,7 +8,7 @@ use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::pthread;
-use crate::thread::names;
+use crate::thread::naming;
 use crate::thread::object::Thread;
 
 /// Told of the failure: the thread's handle, what kind of thing it was, and a sentence.
@@ -57,7 +57,7 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
             });
         }
         (None, _) => {
-            let name = names::of(thread).unwrap_or(c"?".as_ptr());
+            let name = naming::of(thread).unwrap_or(c"?".as_ptr());
             // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
             let name = unsafe { CStr::from_ptr(name) };
             print(&[c"Exception in thread ", name, c": ", kind, c": ", message, c"\n"]);

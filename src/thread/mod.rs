@@ -1,32 +1,46 @@
 //! Thread: Python's `threading.Thread`, and the functions of the module that are about threads.
 //!
-//! States and orderings: `thread::object`.
+//! This file has the calls on a thread. From below:
+//!
+//! - `ident`: the number of each thread; `names`: what stores names; `stack_cache`, `stack_count`: what threads run on;
+//!   `object`: the slot of a thread, with its states and orderings; `kind`: what handles need to know of it;
+//! - `registry`: the lists of all threads, made of `links`;
+//! - `join`, `reaper`, `shutdown`: what waits for the end of threads, and reclaims what they had; `start`; `naming`:
+//!   what a thread is called; `dummies`; `list`: `enumerate`; `excepthook`; `fork_child`: what a fork leaves of all that.
 
+pub(crate) mod dummies;
 pub(crate) mod excepthook;
+pub(crate) mod fork_child;
 pub(crate) mod ident;
+pub(crate) mod join;
+mod kind;
+mod links;
+pub(crate) mod list;
 pub(crate) mod names;
+pub(crate) mod naming;
 pub(crate) mod object;
+pub(crate) mod reaper;
 pub(crate) mod registry;
+pub(crate) mod shutdown;
 pub(crate) mod stack_cache;
+mod stack_count;
+pub(crate) mod start;
 
-use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
-use crate::panic_boundary::{Place, contain, inject};
-use crate::runtime::{process_exit, thread_exit};
-use crate::sys::annotate::unseen;
+use crate::handle::Handle;
+use crate::runtime::thread_exit;
 use crate::sys::futex;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::object::{
-    ALIVE, DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
+    DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
 };
 use crate::time::{Deadline, Timeout};
-use crate::timer::object as timer_object;
+use crate::timer::ending;
 
 /// The smallest stack that is accepted, like Python's.
 const MIN_STACK: usize = if pthread::MIN_STACK > 32 * 1024 { pthread::MIN_STACK } else { 32 * 1024 };
@@ -59,7 +73,7 @@ pub fn current() -> Result<Handle<Thread>> {
         registry::main_thread()?
     } else {
         thread_exit::arm()?;
-        registry::add_dummy(ident)?
+        dummies::add_dummy(ident)?
     };
     tls::with(|mine| mine.thread.set(current.bits()));
     Ok(current)
@@ -73,47 +87,13 @@ pub fn sleep(timeout: Timeout) {
     while !deadline.has_passed() && futex::wait(&nobody, 0, deadline) {}
 }
 
-/// What a started thread runs. Its frame may be left by `pthread_exit`: nothing in it waits to be dropped.
-extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
-    // SAFETY: `launch` gave a thread that keeps itself as long as its system thread runs.
-    let thread: &'static Thread = unsafe { &*thread.cast() };
-    unseen(|| {
-        if contain(|| begin(thread)).is_none() {
-            // Others wait for what it says of itself.
-            contain(|| begin(thread));
-        }
-    });
-    // SAFETY: whoever made the thread promised that target and argument go together.
-    let result = unsafe { thread.run_or_override() };
-    unseen(|| {
-        contain(|| {
-            thread.set_result(result);
-            thread.destroy_arg();
-        });
-        contain(thread_exit::announce_if_unarmed);
-    });
-    result
-}
-
-fn begin(thread: &'static Thread) {
-    inject(Place::Entry);
-    ident::become_ident(thread.ident());
-    tls::with(|mine| mine.thread.set(thread.handle().bits()));
-    thread.tell_number_and_end();
-    if thread_exit::arm().is_err() {
-        // The values of its locals are not destroyed; its end is still noticed.
-        thread.begin_unannounced();
-    }
-    names::show(thread);
-}
-
 impl Handle<Thread> {
     /// A thread that will call `target(arg)`. The safe way is [`Thread::new`].
     ///
     /// # Safety
     /// `arg` is what `target` takes, in another thread, whenever the thread is started.
     pub unsafe fn new(target: Option<Target>, arg: *mut c_void) -> Result<Self> {
-        Thread::create(inherited_daemon(), target, arg)
+        Thread::create(start::inherited_daemon(), target, arg)
     }
 
     /// Sets something up that must be before the start.
@@ -124,12 +104,12 @@ impl Handle<Thread> {
     /// The current name; the default one is made with the first question. The pointer stays valid as long as
     /// the handle.
     pub(crate) fn name_pointer(self) -> Result<*const c_char> {
-        names::of(self)
+        naming::of(self)
     }
 
     /// Names the thread.
     pub fn set_name(self, name: &CStr) -> Result<()> {
-        names::set(self, name)
+        naming::set(self, name)
     }
 
     /// Whether the process's end does not wait for it.
@@ -175,7 +155,7 @@ impl Handle<Thread> {
 
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
-        self.pinned(launch)
+        self.pinned(start::launch)
     }
 
     /// Waits until it has ended. Returns false if the timeout expires.
@@ -190,7 +170,7 @@ impl Handle<Thread> {
             if thread.ident() == ident::ident() {
                 return Err(Error::JoinSelf);
             }
-            if thread.is(TIMER) && !thread.is_over() && timer_object::ends_here(thread) {
+            if thread.is(TIMER) && !thread.is_over() && ending::ends_here(thread) {
                 return Err(Error::JoinSelf);
             }
             thread.join(timeout.deadline())
@@ -224,137 +204,5 @@ impl Handle<Thread> {
     /// The argument with which it was made.
     pub fn arg(self) -> Result<*mut c_void> {
         self.read(Thread::arg)
-    }
-}
-
-/// A thread is a daemon if its creator is one; a creator that this library did not start does not count.
-pub(crate) fn inherited_daemon() -> u32 {
-    let creator = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
-    match creator.check() {
-        Ok((creator, _)) if creator.is(DAEMON) && !creator.is(DUMMY) => DAEMON,
-        _ => 0,
-    }
-}
-
-/// Makes a system thread run it, or a timer wait for its moment. Until it is over, it keeps itself.
-fn launch(thread: &'static Thread) -> Result<()> {
-    prepare_start()?;
-    let is_timer = thread.is(TIMER);
-    let itself = thread.handle().keep()?;
-    let launched = registry::add(thread).and_then(|()| {
-        let launched =
-            if is_timer { timer_object::start_by_thread(thread) } else { launch_system_thread(thread) };
-        launched.inspect_err(|_| registry::withdraw(thread))
-    });
-    if is_timer || launched.is_err() {
-        // A timer keeps itself, and its thread with that.
-        itself.let_go();
-    }
-    launched
-}
-
-/// What must have been done before anything is started.
-pub(crate) fn prepare_start() -> Result<()> {
-    process_exit::need()?;
-    thread_exit::key()?;
-    // If the caller is main and leaves by pthread_exit, the process waits for the thread.
-    let _ = thread_exit::arm();
-    registry::reap_some();
-    Ok(())
-}
-
-fn launch_system_thread(thread: &'static Thread) -> Result<()> {
-    let size = thread.extra();
-    let started = try_system_thread(thread, size);
-    if started.is_ok() || !registry::reap_all() {
-        return started;
-    }
-    // What threads that have ended had is there again.
-    try_system_thread(thread, size)
-}
-
-fn try_system_thread(thread: &'static Thread, size: usize) -> Result<()> {
-    let stack = stack_cache::take(if size == 0 { stack_size() } else { size })?;
-    // Before it runs: it may end before this call does.
-    thread.set_stack(stack);
-    let started = pthread::start(entry, ptr::from_ref(thread).cast_mut().cast(), stack);
-    if started.is_ok() {
-        thread.go(STARTING, ALIVE);
-    } else {
-        thread.set_extra(size);
-        stack_cache::give_back(stack);
-    }
-    started
-}
-
-/// The threads that were alive at one moment.
-#[repr(C, align(64))]
-pub struct ThreadList {
-    header: Header,
-    /// A vector's parts: the handles, each of which the list keeps.
-    threads: AtomicUsize,
-    length: AtomicUsize,
-    capacity: AtomicUsize,
-}
-
-// SAFETY: zero is a list of nothing; all of it is shareable; it begins with its header.
-unsafe impl Kind for ThreadList {
-    const INDEX: usize = 9;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn let_go(&self) {
-        let threads = self.threads.load(Ordering::Acquire) as *mut usize;
-        // SAFETY: the parts that `enumerate` took from a vector; nobody finds the list any more.
-        let threads = unsafe {
-            Vec::from_raw_parts(
-                threads,
-                self.length.load(Ordering::Acquire),
-                self.capacity.load(Ordering::Acquire),
-            )
-        };
-        threads.into_iter().for_each(|thread| Handle::<Thread>::from_bits(thread).let_go());
-    }
-}
-
-/// All that are alive: main, then the others in the order of their start.
-pub fn enumerate() -> Result<Handle<ThreadList>> {
-    let threads = registry::snapshot()?;
-    let mut kept = Some(threads);
-    let list = Handle::create(0, |list: &ThreadList, _| {
-        let mut threads = core::mem::ManuallyDrop::new(kept.take().unwrap_or_default());
-        list.threads.store(threads.as_mut_ptr() as usize, Ordering::Release);
-        list.length.store(threads.len(), Ordering::Release);
-        list.capacity.store(threads.capacity(), Ordering::Release);
-    });
-    for thread in kept.into_iter().flatten() {
-        Handle::<Thread>::from_bits(thread).let_go();
-    }
-    list
-}
-
-impl Handle<ThreadList> {
-    /// How many threads it holds.
-    pub fn len(self) -> Result<usize> {
-        self.read(|list| list.length.load(Ordering::Acquire))
-    }
-
-    /// Whether it holds none; it never does.
-    pub fn is_empty(self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
-    /// One of the threads, kept by the list.
-    pub fn get(self, index: usize) -> Result<Handle<Thread>> {
-        self.pinned(|list| {
-            if index >= list.length.load(Ordering::Acquire) {
-                return Err(Error::Index);
-            }
-            let threads = list.threads.load(Ordering::Acquire) as *const usize;
-            // SAFETY: the list's memory holds so many handles as long as the list lives.
-            Ok(Handle::from_bits(unsafe { *threads.add(index) }))
-        })
     }
 }

@@ -1,35 +1,31 @@
-//! The names of threads: the given ones, the default ones, and what the system's tools show.
+//! What stores the names of a thread, and counts the numbers of default names. What a thread is called by default, and
+//! what the calls on names mean, is in `thread::naming`.
 //!
 //! A thread's current name is a small allocation. Each name whose pointer a caller has asked for is kept as long as
 //! the thread's slot serves it, once; the others are freed by the next rename.
 //!
-//! # State (`Thread::name`)
+//! # State (`NameList::current`)
 //!
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
-//! | 0 | the default name | `replace`: to a name, release. The first question: to the default name, `TOLD`, release |
-//! | a name | no caller has its pointer | `of`: to the same with `TOLD`, acquire and release. `replace`: to another name, acquire and release; then the old one is freed |
-//! | a name with `TOLD` | a caller has its pointer | `replace`: to another name, acquire and release; the old one is in `Thread::names` then |
+//! | 0 | the default name | `set`: to a name, release. The first question: to the default name, `TOLD`, release |
+//! | a name | no caller has its pointer | `tell`: to the same with `TOLD`, acquire and release. `set`: to another name, acquire and release; then the old one is freed |
+//! | a name with `TOLD` | a caller has its pointer | `set`: to another name, acquire and release; the old one is in `NameList::kept` then |
 //!
-//! `of` compares pointers and does not look into a name, so that it needs no lock. Who changes names, or looks into
+//! `tell` compares pointers and does not look into a name, so that it needs no lock. Who changes names, or looks into
 //! one without having asked for it, holds a lock that is shared by few threads only ([`NAMES`]); no memory is asked
-//! for and no call of the system's is made under it. `Thread::names` is a hash table of the names that are kept
+//! for and no call of the system's is made under it. `NameList::kept` is a hash table of the names that are kept
 //! besides the current one, changed under that lock. The numbers of default names are the registry's, since each
 //! start takes one.
 
-use crate::sys::atomic::{Ordering, fence};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::{ptr, slice};
 
 use crate::error::{Error, Result};
-use crate::handle::Handle;
 use crate::sync::mutex::{Forget, Guard, Guarded};
 use crate::sys;
 use crate::sys::annotate::malloc;
-use crate::sys::pthread;
-use crate::sys::tls;
-use crate::thread::object::{ASKED, DUMMY, ENDED, GONE, MAIN, NAMED, OVER, TIMER, Thread};
-use crate::thread::registry;
 
 /// The right to change the names of some threads.
 struct Names;
@@ -40,10 +36,6 @@ const LOCKS: usize = 64;
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static NAMES: [Guarded<Names>; LOCKS] = [const { Guarded::new(Names) }; LOCKS];
 
-fn lock(thread: &Thread) -> Guard<'static, Names> {
-    NAMES[ptr::from_ref(thread) as usize / size_of::<Thread>() % LOCKS].lock()
-}
-
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
 pub(crate) struct Numbers {
     next: u32,
@@ -52,21 +44,21 @@ pub(crate) struct Numbers {
 impl Numbers {
     pub(crate) const FIRST: Self = Numbers { next: 1 };
 
-    /// Gives the thread its number, if it has none.
-    pub(crate) fn give(&mut self, thread: &Thread) {
-        if thread.number.load(Ordering::Relaxed) == 0 {
-            thread.number.store(self.next, Ordering::Relaxed);
+    /// Gives a thread its number, if it has none.
+    pub(crate) fn give(&mut self, number: &AtomicU32) {
+        if number.load(Ordering::Relaxed) == 0 {
+            number.store(self.next, Ordering::Relaxed);
             self.next = Self::after(self.next);
         }
     }
 
     /// A start was refused: the thread's number is the next one again, if nobody has seen it. Where a later one
     /// has been given meanwhile, the thread keeps its own, so that no other gets it.
-    pub(crate) fn take_back(&mut self, thread: &Thread) {
-        let number = thread.number.load(Ordering::Relaxed);
-        if number != 0 && !thread.is(ASKED) && Self::after(number) == self.next {
-            thread.number.store(0, Ordering::Relaxed);
-            self.next = number;
+    pub(crate) fn take_back(&mut self, number: &AtomicU32, is_seen: bool) {
+        let given = number.load(Ordering::Relaxed);
+        if given != 0 && !is_seen && Self::after(given) == self.next {
+            number.store(0, Ordering::Relaxed);
+            self.next = given;
         }
     }
 
@@ -81,16 +73,149 @@ impl Forget for Names {
     }
 }
 
+/// The size of the slots in which the lists lie: neighbours have different locks.
+pub(crate) const SLOT: usize = 128;
+
+/// The current name of a thread, and all names that it has had and that a caller knows.
+#[repr(C)]
+pub(crate) struct NameList {
+    current: AtomicPtr<c_void>,
+    kept: AtomicPtr<c_void>,
+}
+
+impl NameList {
+    /// Of a new thread: the default name.
+    pub(crate) fn begin(&self) {
+        self.current.store(ptr::null_mut(), Ordering::Relaxed);
+        self.kept.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> Guard<'static, Names> {
+        NAMES[ptr::from_ref(self) as usize / SLOT % LOCKS].lock()
+    }
+
+    /// The current name, if a caller has asked for it before: it does not change while the thread lives.
+    #[inline(always)]
+    pub(super) fn known(&self) -> Option<*const c_char> {
+        let known = self.current.load(Ordering::Acquire);
+        is_told(known).then(|| text_of(node_of(known)))
+    }
+
+    /// The current name, which is kept from now on; the default one is made if there is none. An error if the default
+    /// name cannot be made, or if the thread does not live any more, which `lives` tells under the lock.
+    pub(super) fn tell(
+        &self,
+        make_default: impl Fn() -> Result<Owned>,
+        lives: impl Fn() -> Result<()>,
+    ) -> Result<*const c_char> {
+        let mut made = Owned::NONE;
+        loop {
+            let name = self.current.load(Ordering::Acquire);
+            if is_told(name) {
+                return Ok(text_of(node_of(name)));
+            }
+            let asked = if name.is_null() {
+                if made.0.is_null() {
+                    made = make_default()?;
+                }
+                made.0.cast()
+            } else {
+                name
+            };
+            // In the lock: the default name of a dummy becomes another one in a child of fork.
+            let names = self.lock();
+            lives()?;
+            let exchanged =
+                self.current.compare_exchange(name, told(asked), Ordering::AcqRel, Ordering::Relaxed);
+            drop(names);
+            if exchanged.is_ok() {
+                if name.is_null() {
+                    core::mem::forget(made);
+                }
+                return Ok(text_of(node_of(asked)));
+            }
+        }
+    }
+
+    /// Sets the current name. An error without memory, or if the thread does not live any more, which `lives` tells
+    /// under the lock.
+    pub(super) fn set(&self, name: &CStr, lives: impl Fn() -> Result<()>) -> Result<()> {
+        let made = Owned::make(name)?;
+        let mut table = Table::NONE;
+        loop {
+            let mut names = self.lock();
+            lives()?;
+            let replaced = names.replace(self, made.0, &mut table);
+            // What is freed, is freed when the lock is.
+            drop(names);
+            match replaced {
+                Replaced::Unchanged => return Ok(()),
+                Replaced::By { former, takes_new } => {
+                    if takes_new {
+                        core::mem::forget(made);
+                    }
+                    drop(former);
+                    return Ok(());
+                }
+                Replaced::NeedsTable(buckets) => table = Table::make(buckets)?,
+            }
+        }
+    }
+
+    /// What tells the current name from other ones as long as it is the current one; NULL for the default name.
+    pub(super) fn current(&self) -> *mut Node {
+        node_of(self.current.load(Ordering::Acquire))
+    }
+
+    /// Looks at the text of the current name, or at `None` for the default name; also returns what `current` does.
+    pub(super) fn look<R>(&self, f: impl FnOnce(Option<&CStr>) -> R) -> (R, *mut Node) {
+        let _names = self.lock();
+        let name = self.current();
+        // SAFETY: a current name is not freed while the lock is held, and ends with NUL.
+        let text = (!name.is_null()).then(|| unsafe { CStr::from_ptr(text_of(name)) });
+        (f(text), name)
+    }
+
+    /// In a child of fork: a dummy that has become the main thread has its default name.
+    pub(crate) fn begin_anew(&self) {
+        let mut names = self.lock();
+        let name = self.current.swap(ptr::null_mut(), Ordering::AcqRel);
+        if is_told(name) {
+            // Without memory for the table the name is lost, and stays readable.
+            if self.kept.load(Ordering::Relaxed).is_null()
+                && let Ok(mut table) = Table::make(Table::FEWEST)
+            {
+                table.move_to(self);
+            }
+            names.keep(self, node_of(name));
+        } else {
+            drop(Owned(node_of(name)));
+        }
+    }
+
+    /// When a thread's life is over, and no other thread looks at its slot any more: its names are freed. A thread that
+    /// names another one has pinned the slot.
+    pub(crate) fn forget(&self) {
+        // Most threads have none: no locked operation for those.
+        if !self.current.load(Ordering::Acquire).is_null() {
+            drop(Owned(node_of(self.current.swap(ptr::null_mut(), Ordering::AcqRel))));
+        }
+        if !self.kept.load(Ordering::Acquire).is_null() {
+            drop(Table(self.kept.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
+        }
+    }
+}
+
 /// One name; the text and its NUL follow.
 #[repr(C)]
-struct Node {
+pub(super) struct Node {
     /// The next one in the same bucket of the table.
     next: *mut Node,
     hash: u64,
     text: [c_char; 0],
 }
 
-/// In `Thread::name`, beside the pointer to a node.
+/// In `NameList::current`, beside the pointer to a node.
 const TOLD: usize = 1;
 
 fn node_of(name: *mut c_void) -> *mut Node {
@@ -105,206 +230,18 @@ fn told(name: *mut c_void) -> *mut c_void {
     name.map_addr(|address| address | TOLD)
 }
 
-/// What fits a name in the system's tools, without the NUL.
-const SYSTEM_NAME: usize = 15;
-/// The longest default name, `Thread-4294967295`, and its NUL.
-const DEFAULT_NAME: usize = 18;
-
-/// A thread's current name. The pointer stays valid as long as the thread.
-pub(crate) fn of(thread: Handle<Thread>) -> Result<*const c_char> {
-    // What a caller has asked for before does not change while the thread lives.
-    let known = thread.read(|thread| thread.name.load(Ordering::Acquire))?;
-    if is_told(known) {
-        return Ok(text_of(node_of(known)));
-    }
-    thread.pinned(|object| {
-        let mut made = Owned::NONE;
-        loop {
-            let name = object.name.load(Ordering::Acquire);
-            if is_told(name) {
-                return Ok(text_of(node_of(name)));
-            }
-            let asked = if name.is_null() {
-                if made.0.is_null() {
-                    if !object.is(MAIN) {
-                        registry::give_number(object);
-                    }
-                    made = Owned::make(default(object, &mut [0; DEFAULT_NAME]))?;
-                }
-                made.0.cast()
-            } else {
-                name
-            };
-            // In the lock: the default name of a dummy becomes another one in a child of fork.
-            let names = lock(object);
-            thread.check()?;
-            let exchanged =
-                object.name.compare_exchange(name, told(asked), Ordering::AcqRel, Ordering::Relaxed);
-            drop(names);
-            if exchanged.is_ok() {
-                if name.is_null() {
-                    core::mem::forget(made);
-                }
-                return Ok(text_of(node_of(asked)));
-            }
-        }
-    })
-}
-
-/// Names a thread.
-pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
-    thread.pinned(|object| {
-        if name.to_str().is_err() {
-            return Err(Error::NameEncoding);
-        }
-        replace(thread, object, name)?;
-        object.mark(NAMED, true);
-        // Either this sees the number that the thread has just set, or the thread, in `show`, the name.
-        fence(Ordering::SeqCst);
-        let runs = !matches!(object.state(), GONE | OVER) && !object.is(ENDED) && object.native_id() != 0;
-        if runs && !object.is(MAIN | TIMER) {
-            let is_caller = tls::with(|mine| mine.thread.get()) == thread.bits();
-            let native_id = if is_caller { None } else { Some(object.native_id()) };
-            pthread::set_name(native_id, shortened(name, &mut [0; SYSTEM_NAME + 1]));
-        }
-        Ok(())
-    })
-}
-
-fn replace(thread: Handle<Thread>, object: &Thread, name: &CStr) -> Result<()> {
-    let made = Owned::make(name)?;
-    let mut table = Table::NONE;
-    loop {
-        let mut names = lock(object);
-        thread.check()?;
-        let replaced = names.replace(object, made.0, &mut table);
-        // What is freed, is freed when the lock is.
-        drop(names);
-        match replaced {
-            Replaced::Unchanged => return Ok(()),
-            Replaced::By { former, takes_new } => {
-                if takes_new {
-                    core::mem::forget(made);
-                }
-                drop(former);
-                return Ok(());
-            }
-            Replaced::NeedsTable(buckets) => table = Table::make(buckets)?,
-        }
-    }
-}
-
-/// In a child of fork: a dummy that has become the main thread has its default name.
-pub(crate) fn begin_anew(thread: &Thread) {
-    let mut names = lock(thread);
-    let name = thread.name.swap(ptr::null_mut(), Ordering::AcqRel);
-    if is_told(name) {
-        // Without memory for the table the name is lost, and stays readable.
-        if thread.names.load(Ordering::Relaxed).is_null()
-            && let Ok(mut table) = Table::make(Table::FEWEST)
-        {
-            table.move_to(thread);
-        }
-        names.keep(thread, node_of(name));
-    } else {
-        drop(Owned(node_of(name)));
-    }
-}
-
-/// Shows the calling thread's name to the system's tools.
-pub(crate) fn show(thread: &Thread) {
-    fence(Ordering::SeqCst);
-    loop {
-        let mut buffer = [0; DEFAULT_NAME];
-        let mut short = [0; SYSTEM_NAME + 1];
-        let names = lock(thread);
-        let name = thread.name.load(Ordering::Acquire);
-        let text = if name.is_null() {
-            default(thread, &mut buffer)
-        } else {
-            // SAFETY: a current name is not freed while the lock is held, and ends with NUL.
-            unsafe { CStr::from_ptr(text_of(node_of(name))) }
-        };
-        let text = shortened_copy(text, &mut short);
-        drop(names);
-        pthread::set_name(None, text);
-        // A caller that renamed it in between may have come first with the system: once more, then.
-        if node_of(thread.name.load(Ordering::Acquire)) == node_of(name) {
-            return;
-        }
-    }
-}
-
-/// When a thread's life is over, and nobody looks at its slot any more: its names go. Whoever names a thread
-/// has pinned the slot.
-pub(crate) fn forget(thread: &Thread) {
-    // Most threads have none: no locked operation for those.
-    if !thread.name.load(Ordering::Acquire).is_null() {
-        drop(Owned(node_of(thread.name.swap(ptr::null_mut(), Ordering::AcqRel))));
-    }
-    if !thread.names.load(Ordering::Acquire).is_null() {
-        drop(Table(thread.names.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
-    }
-}
-
-fn default<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
-    let number = thread.number.load(Ordering::Relaxed);
-    // A thread that has forked is the main one in the child, and keeps its name.
-    if thread.is(MAIN) && number == 0 {
-        return c"MainThread";
-    }
-    numbered(if thread.is(DUMMY) { b"Dummy-" } else { b"Thread-" }, number, buffer)
-}
-
-/// Written by hand, since every start of a thread waits for it.
-fn numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
-    let mut at = DEFAULT_NAME - 1;
-    buffer[at] = 0;
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    at -= kind.len();
-    buffer[at..at + kind.len()].copy_from_slice(kind);
-    CStr::from_bytes_with_nul(&buffer[at..]).unwrap_or(c"")
-}
-
-/// As much of a name as the system takes, whole characters only.
-fn shortened<'a>(name: &'a CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
-    if name.count_bytes() <= SYSTEM_NAME {
-        return name;
-    }
-    let text = name.to_str().unwrap_or("");
-    let end = text.floor_char_boundary(SYSTEM_NAME);
-    buffer[..end].copy_from_slice(&text.as_bytes()[..end]);
-    buffer[end] = 0;
-    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
-}
-
-/// As `shortened`, always into the buffer.
-fn shortened_copy<'a>(name: &CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
-    let length = shortened(name, &mut [0; SYSTEM_NAME + 1]).count_bytes();
-    buffer[..length].copy_from_slice(&name.to_bytes()[..length]);
-    buffer[length] = 0;
-    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
-}
-
 fn text_of(node: *mut Node) -> *const c_char {
     // The text lies inside of the node's allocation.
     node.cast::<c_char>().wrapping_byte_add(core::mem::offset_of!(Node, text)).cast_const()
 }
 
 /// A node that is freed when it is dropped; NULL is none.
-struct Owned(*mut Node);
+pub(super) struct Owned(*mut Node);
 
 impl Owned {
     const NONE: Self = Owned(ptr::null_mut());
 
-    fn make(name: &CStr) -> Result<Self> {
+    pub(super) fn make(name: &CStr) -> Result<Self> {
         let bytes = name.to_bytes_with_nul();
         // SAFETY: malloc's memory is aligned for a Node; all that is written lies inside of it.
         unsafe {
@@ -368,13 +305,13 @@ impl Table {
         }
     }
 
-    fn of(thread: &Thread) -> *mut TableHead {
-        thread.names.load(Ordering::Relaxed).cast()
+    fn of(list: &NameList) -> *mut TableHead {
+        list.kept.load(Ordering::Relaxed).cast()
     }
 
-    /// The thread has this table from now on; what it had before takes its place here, without the names in it.
-    fn move_to(&mut self, thread: &Thread) {
-        let former = thread.names.swap(self.0.cast(), Ordering::Relaxed).cast::<TableHead>();
+    /// The list has this table from now on; what it had before takes its place here, without the names in it.
+    fn move_to(&mut self, list: &NameList) {
+        let former = list.kept.swap(self.0.cast(), Ordering::Relaxed).cast::<TableHead>();
         let new = core::mem::replace(&mut self.0, former);
         // SAFETY: the tables and their nodes are changed under the lock only.
         unsafe {
@@ -474,18 +411,18 @@ enum Replaced {
 
 impl Names {
     /// Sets the thread's name.
-    fn replace(&mut self, thread: &Thread, new: *mut Node, spare: &mut Table) -> Replaced {
+    fn replace(&mut self, list: &NameList, new: *mut Node, spare: &mut Table) -> Replaced {
         // SAFETY: names and tables are valid while this lock is held, and changed by its holder only, but for `TOLD`.
         unsafe {
             let buckets = |table: *mut TableHead| table.as_ref().map_or(0, |table| table.buckets);
-            if buckets(spare.0) > buckets(Table::of(thread)) {
-                spare.move_to(thread);
+            if buckets(spare.0) > buckets(Table::of(list)) {
+                spare.move_to(list);
             }
-            let mut current = thread.name.load(Ordering::Acquire);
+            let mut current = list.current.load(Ordering::Acquire);
             if !current.is_null() && are_equal(node_of(current), new) {
                 return Replaced::Unchanged;
             }
-            let table = Table::of(thread);
+            let table = Table::of(list);
             let place = find(table, new);
             let kept = place.map_or(ptr::null_mut(), |place| *place);
             loop {
@@ -493,7 +430,7 @@ impl Names {
                     return Replaced::NeedsTable((2 * buckets(table)).max(Table::FEWEST));
                 }
                 let wanted = if kept.is_null() { new.cast() } else { told(kept.cast()) };
-                match thread.name.compare_exchange(current, wanted, Ordering::AcqRel, Ordering::Acquire) {
+                match list.current.compare_exchange(current, wanted, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => break,
                     // A caller has asked for it just now.
                     Err(now) => current = now,
@@ -513,8 +450,8 @@ impl Names {
     }
 
     /// Keeps a name that is not the current one any more. Without a table it is lost, and stays readable.
-    fn keep(&mut self, thread: &Thread, node: *mut Node) {
-        let table = Table::of(thread);
+    fn keep(&mut self, list: &NameList, node: *mut Node) {
+        let table = Table::of(list);
         if !table.is_null() {
             // SAFETY: as above; the name is in no table.
             unsafe { insert(table, node) };
@@ -545,26 +482,4 @@ pub(crate) unsafe fn let_go() {
 pub(crate) unsafe fn renew() {
     // SAFETY: the caller's promise.
     NAMES.iter().for_each(|names| unsafe { names.renew() });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_default_name_ends_with_its_number() {
-        let mut buffer = [b'x'; DEFAULT_NAME];
-        assert_eq!(numbered(b"Thread-", 0, &mut buffer), c"Thread-0");
-        assert_eq!(numbered(b"Dummy-", 120, &mut buffer), c"Dummy-120");
-        assert_eq!(numbered(b"Thread-", u32::MAX, &mut buffer), c"Thread-4294967295");
-    }
-
-    #[test]
-    fn the_system_sees_whole_characters_only() {
-        let mut buffer = [0; SYSTEM_NAME + 1];
-        assert_eq!(shortened(c"short", &mut buffer), c"short");
-        assert_eq!(shortened(c"123456789012345", &mut buffer), c"123456789012345");
-        assert_eq!(shortened(c"1234567890123456", &mut buffer), c"123456789012345");
-        assert_eq!(shortened(c"12345678901234\xc3\xa9", &mut buffer), c"12345678901234");
-    }
 }

@@ -1,4 +1,5 @@
-//! What runs: the slot of a thread, and the stations of its life.
+//! What runs: the slot of a thread, and the stations of its life. `thread::join` has what waits for its end, and
+//! reclaims what it had.
 //!
 //! # State (`state`, slept on by those who join)
 //!
@@ -29,8 +30,8 @@
 //!
 //! The kernel clears the word of threads that have a stack of this library's; they ask for it when they begin, and are
 //! detached for pthread. Before a race detector's eyes, which see the end of a thread in `pthread_join` only, and where
-//! the kernel refuses that, a thread becomes `JOINABLE` instead, and its joiners ask in pauses of [`SHORTEST_PAUSE`] to
-//! [`LONGEST_PAUSE`] from its last destructor on.
+//! the kernel refuses that, a thread becomes `JOINABLE` instead, and its joiners ask in pauses (`thread::join`) from
+//! its last destructor on.
 //!
 //! Above the station, for threads with a system thread:
 //!
@@ -59,20 +60,18 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::handle::Handle;
 use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
-use crate::sys::pthread::Joined;
-use crate::sys::tls;
-use crate::thread::stack_cache;
+use crate::thread::ident;
+use crate::thread::names;
+use crate::thread::names::NameList;
 use crate::thread::stack_cache::Stack;
-use crate::thread::{ident, registry};
 use crate::time::Deadline;
-use crate::timer::{object as timer_object, worker};
 
 /// What a thread or a timer runs.
 pub type Target = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
@@ -88,19 +87,14 @@ pub(crate) const STARTING: u32 = 2;
 pub(crate) const ALIVE: u32 = 3;
 pub(crate) const EXITING: u32 = 4;
 pub(crate) const JOINABLE: u32 = 5;
-const POLLING: u32 = 6;
+pub(super) const POLLING: u32 = 6;
 pub(crate) const OVER: u32 = 7;
 /// The bits of the station.
-const STATION: u32 = 7;
+pub(super) const STATION: u32 = 7;
 /// A caller sleeps, or has slept, until the thread is gone.
-const JOINED: u32 = 8;
+pub(super) const JOINED: u32 = 8;
 /// Another one, too.
-const SEVERAL: u32 = 16;
-
-/// How long a joiner sleeps before it looks again, where it may not be woken, in nanoseconds: the first time, and at
-/// most.
-const SHORTEST_PAUSE: u64 = 50_000;
-const LONGEST_PAUSE: u64 = 5_000_000;
+pub(super) const SEVERAL: u32 = 16;
 
 /// Does not keep the process from ending. Set up before start.
 pub(crate) const DAEMON: u32 = 1;
@@ -121,7 +115,7 @@ pub(crate) const LEAVING: u32 = 128;
 /// Its timer is gone, but was not cancelled: `extra` is the interval. By the timer.
 pub(crate) const ORPHAN: u32 = 512;
 /// Somebody waits for its state to change. By the waiter, before it sleeps, under the registry's guard.
-const WATCHED: u32 = 1024;
+pub(super) const WATCHED: u32 = 1024;
 /// Its argument has been destroyed, which is done once, whatever destructors are set. By whoever does it.
 const DESTROYED: u32 = 2048;
 /// Somebody has asked for the number of its default name. By whoever does, under the registry's guard.
@@ -156,13 +150,13 @@ const AWAITED: u32 = u32::MAX;
 /// ```
 #[repr(C, align(128))]
 pub struct Thread {
-    header: Header,
-    state: AtomicU32,
-    flags: AtomicU32,
+    pub(super) header: Header,
+    pub(super) state: AtomicU32,
+    pub(super) flags: AtomicU32,
     native_id: AtomicU32,
-    /// N of its default name, 0 as long as it has none. `name`.
+    /// N of its default name, 0 as long as it has none. `thread::naming`.
     pub(crate) number: AtomicU32,
-    ident: AtomicU64,
+    pub(super) ident: AtomicU64,
     extra: AtomicUsize,
     target: AtomicPtr<c_void>,
     arg: AtomicPtr<c_void>,
@@ -171,44 +165,13 @@ pub struct Thread {
     /// Its neighbours in one of the registry's lists, under the registry's guard.
     pub(crate) next: Cell<*const Thread>,
     pub(crate) previous: Cell<*const Thread>,
-    /// The current name, and all names that it has had. `name`.
-    pub(crate) name: AtomicPtr<c_void>,
-    pub(crate) names: AtomicPtr<c_void>,
+    pub(crate) names: NameList,
 }
+
+const _: () = assert!(size_of::<Thread>() == names::SLOT);
 
 // SAFETY: the cells are used under the registry's guard.
 unsafe impl Sync for Thread {}
-
-// SAFETY: zero is a new thread without anything to run; all of it is shareable; it begins with its header.
-unsafe impl Kind for Thread {
-    const INDEX: usize = 0;
-
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn settle(handle: Handle<Self>) {
-        // It keeps itself.
-        if let Ok(kept) = handle.keep() {
-            if let Ok((thread, _)) = kept.check() {
-                thread.settle();
-            }
-            kept.let_go();
-        }
-    }
-
-    fn let_go(&self) {
-        // A thread that was started keeps itself until it is over: this one never was, or its argument is
-        // gone already.
-        if self.state() == NEW {
-            self.destroy_arg();
-        }
-    }
-
-    fn clear(&self) {
-        crate::thread::names::forget(self);
-    }
-}
 
 /// A target and its argument, apart from the thread that has them, which may be gone when it is called.
 #[repr(C)]
@@ -264,8 +227,7 @@ impl Thread {
             thread.arg.store(arg, Ordering::Relaxed);
             thread.destroy.store(ptr::null_mut(), Ordering::Relaxed);
             thread.outcome.store(ptr::null_mut(), Ordering::Relaxed);
-            thread.name.store(ptr::null_mut(), Ordering::Relaxed);
-            thread.names.store(ptr::null_mut(), Ordering::Relaxed);
+            thread.names.begin();
         }
     }
 
@@ -280,7 +242,7 @@ impl Thread {
     }
 
     #[inline(always)]
-    fn station_of(&self, word: u32) -> u32 {
+    pub(super) fn station_of(&self, word: u32) -> u32 {
         let station = word & STATION;
         if ident::is_child() { self.state_in_child(station) } else { station }
     }
@@ -292,30 +254,8 @@ impl Thread {
     }
 
     /// In a child of fork: it was started in the parent, and does not run here.
-    fn is_left_behind(&self) -> bool {
+    pub(super) fn is_left_behind(&self) -> bool {
         ident::is_left_behind(self.ident.load(Ordering::Relaxed))
-    }
-
-    /// In a child of fork: if it was left behind, it is over, and releases the reference that it had to itself. Its
-    /// argument and the values of its locals are left alone. The caller keeps it.
-    pub(crate) fn settle(&'static self) {
-        if !self.is_left_behind() {
-            return;
-        }
-        let state = self.state.load(Ordering::Acquire) & STATION;
-        if state == NEW || !self.end() {
-            return;
-        }
-        self.next.set(ptr::null());
-        self.previous.set(ptr::null());
-        self.set_destroy(None);
-        if self.is(TIMER) && state == ALIVE {
-            // Its timer keeps it, and itself.
-            timer_object::abandon(self);
-        } else if !self.is(MAIN) {
-            // The parent's main thread is never freed, and any caller may have its handle.
-            self.handle().let_go();
-        }
     }
 
     pub(crate) fn is(&self, flag: u32) -> bool {
@@ -333,7 +273,7 @@ impl Thread {
     }
 
     /// Changes the station as `change` says, unless that is `None`; the former word then.
-    fn change(&self, change: impl Fn(u32) -> Option<u32>) -> Option<u32> {
+    pub(super) fn change(&self, change: impl Fn(u32) -> Option<u32>) -> Option<u32> {
         let mut word = self.state.load(Ordering::Acquire);
         loop {
             let changed = word & !STATION | change(word & STATION)?;
@@ -395,24 +335,6 @@ impl Thread {
     /// The wake-up that `change_guarded` asked for. The state does not depend on the slot's content any more.
     pub(crate) fn wake_watchers(&self) {
         futex::wake_all(&self.state);
-    }
-
-    /// Waits until the state is another than this one. False if the time ran out.
-    pub(crate) fn wait_while(&self, state: u32, deadline: Deadline) -> bool {
-        if self.state() != state {
-            return true;
-        }
-        registry::guarded(|| self.flags.fetch_or(WATCHED, Ordering::SeqCst));
-        loop {
-            let word = self.state.load(Ordering::Acquire);
-            if self.station_of(word) != state {
-                return true;
-            }
-            let until = if self.is(TIMER) { worker::attend(deadline) } else { deadline };
-            if !futex::wait(&self.state, word, until) && until == deadline {
-                return self.state() != state;
-            }
-        }
     }
 
     pub(crate) fn ident(&self) -> u64 {
@@ -560,97 +482,7 @@ impl Thread {
         !self.is(MAIN | TIMER | DUMMY)
     }
 
-    /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned
-    /// the slot.
-    pub(crate) fn join(&'static self, deadline: Deadline) -> Result<bool> {
-        if self.state() == OVER {
-            return Ok(self.is_over());
-        }
-        Joining::of(self, || {
-            if self.has_system_thread() {
-                self.join_system_thread(deadline)
-            } else {
-                Ok(self.join_other(deadline))
-            }
-        })
-    }
-
-    /// Of main, or a timer.
-    fn join_other(&self, deadline: Deadline) -> bool {
-        loop {
-            match self.state() {
-                OVER => return self.is_over(),
-                // Waited for in the state that was looked at: had it been read anew, it could be the last.
-                state => {
-                    if !self.wait_while(state, deadline) {
-                        return false;
-                    }
-                }
-            }
-        }
-    }
-
-    fn join_system_thread(&'static self, deadline: Deadline) -> Result<bool> {
-        let _joins = if deadline == Deadline::NEVER { Joins::begin(self)? } else { Joins(None) };
-        let mut pause = Pause(SHORTEST_PAUSE);
-        let (mut is_first, mut are_several, mut has_expired) = (false, false, false);
-        loop {
-            let word = self.state.load(Ordering::Acquire);
-            let station = self.station_of(word);
-            match station {
-                GONE | OVER => {
-                    if are_several {
-                        self.wake_joiners();
-                    }
-                    if station == GONE {
-                        self.reclaim_if_gone();
-                    }
-                    return Ok(self.is_over());
-                }
-                NEW => return Err(Error::NotStarted),
-                JOINABLE if self.poll()? => continue,
-                POLLING if self.seems_gone() => return Ok(true),
-                _ => {}
-            }
-            if has_expired || deadline.has_passed() {
-                return Ok(false);
-            }
-            if matches!(station, JOINABLE | POLLING) {
-                let until = pause.next(deadline);
-                has_expired = !self.sleep_until_gone(word, until) && until == deadline;
-                continue;
-            }
-            let mark = if is_first || word & JOINED == 0 { JOINED } else { SEVERAL };
-            let marked = word | mark;
-            if marked != word {
-                if self.state.compare_exchange(word, marked, Ordering::SeqCst, Ordering::Relaxed).is_err() {
-                    continue;
-                }
-                is_first |= mark == JOINED;
-                if mark == SEVERAL && station == EXITING {
-                    // The first one sleeps without pauses, and the kernel may wake the calling thread instead of it.
-                    self.wake_joiners();
-                }
-            }
-            are_several = marked & SEVERAL != 0;
-            let in_pauses = station == EXITING && are_several;
-            let until = if in_pauses { pause.next(deadline) } else { deadline };
-            has_expired = !self.sleep_until_gone(marked, until) && until == deadline;
-        }
-    }
-
-    /// Sleeps as long as the word of a thread with a system thread is this one. False only if the timeout expired, also
-    /// by a clock that does not move.
-    fn sleep_until_gone(&self, word: u32, until: Deadline) -> bool {
-        // Race detectors let signals in between two slices of a wait; before their eyes the kernel clears no word.
-        if annotate::watches() {
-            futex::wait(&self.state, word, until)
-        } else {
-            pthread::wait_shared(&self.state, word, until)
-        }
-    }
-
-    fn wake_joiners(&self) {
+    pub(super) fn wake_joiners(&self) {
         if annotate::watches() {
             futex::wake_all(&self.state);
         } else {
@@ -699,16 +531,6 @@ impl Thread {
         }
     }
 
-    /// Whether the thread has ended; does not wait.
-    pub(crate) fn has_ended(&'static self) -> bool {
-        match self.state() {
-            GONE | OVER => self.is_over(),
-            JOINABLE => self.poll().unwrap_or(false),
-            POLLING => self.seems_gone(),
-            _ => false,
-        }
-    }
-
     /// Whether its life is over; whatever it did happens before.
     pub(crate) fn is_over(&self) -> bool {
         let over = matches!(self.state(), GONE | OVER);
@@ -718,176 +540,14 @@ impl Thread {
         over
     }
 
-    /// While another caller asks pthread: whether the thread is gone, and its result known.
-    fn seems_gone(&self) -> bool {
-        !annotate::watches()
-            && self.is(RETURNED)
-            && self.native_id() != 0
-            && !pthread::has_thread(self.native_id())
-    }
-
-    /// Asks pthread whether a thread that is `JOINABLE` is gone, and if so, reclaims what it had. False if it is
-    /// not, or if another caller asks.
-    pub(crate) fn poll(&'static self) -> Result<bool> {
-        let claimed = self.change(|station| (station == JOINABLE).then_some(POLLING));
-        if claimed.is_none() {
-            return Ok(self.is_over());
-        }
-        // SAFETY: only threads with a system thread come here.
-        let stack = unsafe { self.stack() };
-        let result = match self.try_join_system_thread(stack) {
-            Joined::Ended(result) => result,
-            Joined::Gone => ptr::null_mut(),
-            Joined::NotYet => {
-                self.change(|station| (station == POLLING).then_some(JOINABLE));
-                return Ok(false);
-            }
-        };
-        if !self.is(RETURNED) {
-            self.set_result(result);
-        }
-        registry::remove(self);
-        let had_joiners = self.state.load(Ordering::Relaxed) & JOINED != 0;
-        self.end();
-        if had_joiners {
-            self.wake_joiners();
-        }
-        stack_cache::give_back(stack);
-        // What the thread had of itself while it ran.
-        self.handle().let_go();
-        Ok(true)
-    }
-
-    /// Race detectors see a thread end in `pthread_join` alone, which knows no time limit: before their eyes it is
-    /// called when the thread is gone.
-    fn try_join_system_thread(&self, stack: &Stack) -> Joined {
-        // It has had a number since it began; a thread whose end is not announced may be about to get it.
-        let id = self.native_id();
-        if id == 0 || pthread::has_thread(id) {
-            Joined::NotYet
-        } else if stack.place().is_some() {
-            Joined::Gone
-        } else {
-            pthread::join(stack)
-        }
-    }
-
     /// The kernel says that the thread is gone: true for the one call that releases what it had.
     pub(crate) fn claim_if_gone(&self) -> bool {
         self.state.compare_exchange(GONE, OVER, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-    }
-
-    fn reclaim_if_gone(&'static self) {
-        if self.claim_if_gone() {
-            registry::remove(self);
-            self.give_up_stack();
-        }
-    }
-
-    /// After `claim_if_gone` succeeded, and its entry in the registry is gone.
-    pub(crate) fn give_up_stack(&'static self) {
-        // SAFETY: only threads with a system thread come here.
-        stack_cache::give_back(unsafe { self.stack() });
-        // What the thread had of itself while it ran.
-        self.handle().let_go();
-    }
-
-    /// Nobody will join its system thread any more: the process ends.
-    pub(crate) fn leave_behind(&'static self) {
-        let claimed = self.change(|station| matches!(station, ALIVE | JOINABLE).then_some(POLLING));
-        if claimed.is_some() {
-            // SAFETY: only threads of the system's come here.
-            pthread::detach(unsafe { self.stack() });
-        }
     }
 
     /// In a child of fork: the thread that forked is alive there, whatever others of the parent were doing
     /// with it.
     pub(crate) fn lives_on(&self) {
         self.state.store(ALIVE, Ordering::Release);
-    }
-}
-
-/// A thread for whose end the calling thread waits. It lies on the stack of the waiting thread.
-struct Joining {
-    thread: &'static Thread,
-    outer: usize,
-}
-
-impl Joining {
-    /// Runs the wait. No unwinding leaves it.
-    fn of<R>(thread: &'static Thread, wait: impl FnOnce() -> R) -> R {
-        let outer = tls::with(|mine| mine.joining.get());
-        let joining = Joining { thread, outer };
-        tls::with(|mine| mine.joining.set(ptr::from_ref(&joining) as usize));
-        let result = wait();
-        tls::with(|mine| mine.joining.set(outer));
-        result
-    }
-}
-
-/// In a child of fork: if a signal handler has forked while the calling thread was waiting for the end of threads, those
-/// that were left behind are over, so that the waits end.
-pub(crate) fn end_joined() {
-    let mut at = tls::with(|mine| mine.joining.get()) as *const Joining;
-    // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
-    while let Some(joining) = unsafe { at.as_ref() } {
-        joining.thread.settle();
-        at = joining.outer as *const Joining;
-    }
-}
-
-/// How long a joiner sleeps before it looks again.
-struct Pause(u64);
-
-impl Pause {
-    /// The end of the next pause, which is longer than the one before.
-    fn next(&mut self, deadline: Deadline) -> Deadline {
-        let until = Deadline::now().after(self.0);
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-        deadline.min(until)
-    }
-}
-
-/// The calling thread waits, without a limit, for the end of another one.
-struct Joins(Option<&'static Stack>);
-
-impl Joins {
-    /// An error if that one waits, without a limit, for the end of the calling thread.
-    fn begin(joined: &'static Thread) -> Result<Self> {
-        let me = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
-        let Some((me, _)) = me.check().ok().filter(|(me, _)| me.has_system_thread()) else {
-            return Ok(Joins(None));
-        };
-        // SAFETY: the calling thread, which has been started, and has a system thread.
-        let joins = Joins(Some(unsafe { me.stack() }));
-        joins.set(joined);
-        if joined.joins(me) { Err(Error::JoinSelf) } else { Ok(joins) }
-    }
-
-    fn set(&self, joined: *const Thread) {
-        if let Some(stack) = self.0 {
-            // Of two threads that join each other, one at least sees the other's mark.
-            stack.joins.store(joined.cast_mut(), Ordering::SeqCst);
-        }
-    }
-}
-
-impl Drop for Joins {
-    fn drop(&mut self) {
-        self.set(ptr::null());
-    }
-}
-
-impl Thread {
-    /// Whether this thread waits, without a limit, for the end of the other one.
-    fn joins(&self, other: &Thread) -> bool {
-        if self.state() != ALIVE {
-            return false;
-        }
-        // SAFETY: a thread that is alive and has a system thread has a stack; records of stacks are never unmapped.
-        let joined = unsafe { self.stack() }.joins.load(Ordering::SeqCst);
-        // The record may serve another thread by now.
-        ptr::eq(joined, other) && self.state() == ALIVE
     }
 }

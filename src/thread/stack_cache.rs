@@ -10,7 +10,7 @@
 //! - Each thread gives back at its end what it has used of its stack, but for [`TOP`] below its last frame.
 //!   Where the system refuses that (memory is locked), the stack is not kept. One stack at a time, of at most
 //!   [`WARM`] bytes, is kept as it is, so that threads started one after the other make no calls for that.
-//! - At most [`MOST`] stacks and [`MOST_BYTES`] of addresses are kept, or [`FEW_BYTES`] where addresses are
+//! - At most `MOST` stacks and `MOST_BYTES` of addresses are kept, or `FEW_BYTES` where addresses are
 //!   limited or counted; what is beyond that is unmapped, the one that was used longest ago first. So what a
 //!   burst of threads leaves in memory is a few pages for each of so many stacks. The stacks of threads that have
 //!   ended, and which no call has reclaimed yet, count among them.
@@ -23,28 +23,24 @@
 //!
 //! In a child of fork, the stacks of the parent's other threads are free. The child does not visit them when it
 //! begins: each start of a thread that finds no stack, and each end of one, finds a few of them by their records. What
-//! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use them
-//! before.
+//! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use
+//! them before.
 
-use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::cell::Cell;
-use core::ffi::{c_int, c_void};
-use core::{ptr, slice};
+use core::ffi::c_void;
+use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::epoch;
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 use crate::sys::annotate;
+use crate::sys::exec_stack;
 use crate::sys::pthread;
-use crate::thread::object::Thread;
+use crate::sys::pthread::StackSpec;
+use crate::thread::stack_count;
 
-/// How many stacks are kept.
-const MOST: usize = 128;
-/// How much of the address space they may take: so many of the usual size.
-const MOST_BYTES: usize = MOST * (8 << 20);
-/// How much where addresses are scarce: as much as pthread keeps.
-const FEW_BYTES: usize = 40 << 20;
 /// What a thread leaves of its stack below its last frame, as pthread does.
 const TOP: usize = 16 * 1024;
 /// The largest stack that may be kept as its thread leaves it.
@@ -53,14 +49,14 @@ const WARM: usize = 8 << 20;
 /// A stack, and the system's thread that runs on it.
 #[repr(C, align(64))]
 pub(crate) struct Stack {
-    /// `system` writes and reads it.
+    /// Written by `pthread::start`.
     pub(crate) thread: Cell<libc::pthread_t>,
     /// Where its memory begins, with the guard; 0 if it is pthread's.
     memory: AtomicUsize,
     /// Without the guard.
     size: Cell<usize>,
-    /// The thread for whose end the thread on this stack waits without a limit. `life`.
-    pub(crate) joins: AtomicPtr<Thread>,
+    /// The `Thread` for whose end the thread on this stack waits without a limit. `thread::join`.
+    pub(crate) joins: AtomicPtr<c_void>,
     /// Its neighbours among those that are kept, or the next of the blanks.
     next: Cell<*const Stack>,
     previous: Cell<*const Stack>,
@@ -105,79 +101,11 @@ struct Stacks {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static STACKS: Guarded<Stacks> = Guarded::new(Stacks::NONE);
 
-/// How many stacks are kept, and how large they are together. Changed under the guard of all stacks.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static KEPT: AtomicUsize = AtomicUsize::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
-/// The same of the stacks of threads that have ended and have not been reclaimed. Changed under the registry's guard.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static ENDED: AtomicUsize = AtomicUsize::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static ENDED_BYTES: AtomicUsize = AtomicUsize::new(0);
-
-/// The same of the stacks that threads have, the ended ones included. Changed under the guard of all stacks.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
-
-/// Changes of a count that is changed under one guard only: not one locked operation for each.
-fn add(count: &AtomicUsize, number: usize) {
-    count.store(count.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
-}
-
-fn subtract(count: &AtomicUsize, number: usize) {
-    count.store(count.load(Ordering::Relaxed).wrapping_sub(number), Ordering::Relaxed);
-}
-
-/// A thread on a stack of this size is in its last destructor; 0 is not counted.
-pub(crate) fn has_ended(size: usize) {
-    if size != 0 {
-        add(&ENDED, 1);
-        add(&ENDED_BYTES, size);
-    }
-}
-
-/// The stack of a thread that was told to `has_ended` is about to be released.
-pub(crate) fn no_longer_ended(size: usize) {
-    if size != 0 {
-        subtract(&ENDED, 1);
-        subtract(&ENDED_BYTES, size);
-    }
-}
-
-fn most_bytes() -> usize {
-    if SCARCE.load(Ordering::Relaxed) { FEW_BYTES } else { MOST_BYTES }
-}
-
-/// How many stacks may be kept, and how large they may be, while threads run: each of those makes room for another
-/// one at its end, so that in the end there are no more than are to be kept.
-fn most_while_running(most: usize, taken: &AtomicUsize, ended: usize) -> usize {
-    most + taken.load(Ordering::Relaxed).saturating_sub(ended).min(most)
-}
-
-fn are_more_than_most(kept: usize, kept_bytes: usize) -> bool {
-    let (ended, ended_bytes) = (ENDED.load(Ordering::Relaxed), ENDED_BYTES.load(Ordering::Relaxed));
-    kept + ended > most_while_running(MOST, &TAKEN, ended)
-        || kept_bytes + ended_bytes > most_while_running(most_bytes(), &TAKEN_BYTES, ended_bytes)
-}
-
-/// Whether the stacks that are kept and those of ended threads are more together than are to be kept.
-pub(crate) fn are_too_many() -> bool {
-    are_more_than_most(KEPT.load(Ordering::Relaxed), KEPT_BYTES.load(Ordering::Relaxed))
-}
-
-/// Whether those of ended threads alone are.
-pub(crate) fn too_many_have_ended() -> bool {
-    are_more_than_most(0, 0)
-}
-
 /// Unmaps some of the stacks that are kept, if they are too many.
 pub(crate) fn unmap_surplus() {
     const AT_ONCE: usize = 4;
     for _ in 0..AT_ONCE {
-        let surplus = if are_too_many() { STACKS.lock().pop_last() } else { None };
+        let surplus = if stack_count::are_too_many() { STACKS.lock().pop_last() } else { None };
         let Some(stack) = surplus else { return };
         unmap(stack);
     }
@@ -190,8 +118,7 @@ impl Forget for Stacks {
     fn forget(&mut self) {
         // The stacks that were kept are lost to the child.
         *self = Stacks { chunks: self.chunks, ..Stacks::NONE };
-        KEPT.store(0, Ordering::Relaxed);
-        KEPT_BYTES.store(0, Ordering::Relaxed);
+        stack_count::keep_none();
         WARMEST.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
@@ -214,7 +141,7 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
         stack.joins.store(ptr::null_mut(), Ordering::Relaxed);
         stack.epoch.set(epoch());
         stack.trimmed.store(false, Ordering::Relaxed);
-        count_taken(stack);
+        stack_count::taken(stack.size());
         return Ok(stack);
     }
     let stack = stacks.blank()?;
@@ -235,7 +162,7 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
             Some(memory) => {
                 stack.memory.store(memory, Ordering::Release);
                 let _stacks = STACKS.lock();
-                count_taken(stack);
+                stack_count::taken(stack.size());
             }
             None => {
                 give_back(stack);
@@ -246,11 +173,6 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     Ok(stack)
 }
 
-fn count_taken(stack: &Stack) {
-    add(&TAKEN, 1);
-    add(&TAKEN_BYTES, stack.size());
-}
-
 /// The stack's thread is gone, or there was none.
 pub(crate) fn give_back(stack: &'static Stack) {
     let own = stack.memory() != 0;
@@ -258,8 +180,7 @@ pub(crate) fn give_back(stack: &'static Stack) {
     let mut stacks = STACKS.lock();
     stack.taken.set(false);
     if own {
-        subtract(&TAKEN, 1);
-        subtract(&TAKEN_BYTES, stack.size());
+        stack_count::given_back(stack.size());
     }
     stacks.find_left_behind(FEW);
     if keep {
@@ -292,6 +213,10 @@ impl Stack {
 
     pub(crate) fn size(&self) -> usize {
         self.size.get()
+    }
+
+    pub(crate) fn spec(&self) -> StackSpec {
+        StackSpec { base: self.place(), size: self.size() }
     }
 
     /// Its size, if it is one that is kept when its thread has ended; 0 if it is pthread's.
@@ -418,7 +343,7 @@ impl Stacks {
             None => self.last = stack,
         }
         self.first = stack;
-        Self::count(stack);
+        stack_count::kept(stack.size());
     }
 
     fn push_back(&mut self, stack: &'static Stack) {
@@ -430,12 +355,7 @@ impl Stacks {
             None => self.first = stack,
         }
         self.last = stack;
-        Self::count(stack);
-    }
-
-    fn count(stack: &Stack) {
-        add(&KEPT, 1);
-        add(&KEPT_BYTES, stack.size());
+        stack_count::kept(stack.size());
     }
 
     fn remove(&mut self, stack: &'static Stack) {
@@ -454,16 +374,15 @@ impl Stacks {
                 None => self.last = previous,
             }
         }
-        subtract(&KEPT, 1);
-        subtract(&KEPT_BYTES, stack.size());
+        stack_count::no_longer_kept(stack.size());
     }
 
     /// One that is not to be kept any longer.
     fn surplus(&mut self) -> Option<&'static Stack> {
         // SAFETY: as above.
         let last = unsafe { self.last.as_ref() }?;
-        let few = KEPT.load(Ordering::Relaxed) <= MOST && KEPT_BYTES.load(Ordering::Relaxed) <= most_bytes();
-        if few && (last.is_trimmed() || last.is_warmest()) && !are_too_many() {
+        let are_few = stack_count::are_few();
+        if are_few && (last.is_trimmed() || last.is_warmest()) && !stack_count::are_too_many() {
             return None;
         }
         self.pop_last()
@@ -529,7 +448,7 @@ const RECORDS: usize = CHUNK / size_of::<Stack>();
 const FEW: usize = 8;
 
 fn map(size: usize, guard: usize, executable: bool) -> Option<usize> {
-    look_at_limits();
+    stack_count::look_at_limits();
     let length = size.checked_add(guard)?;
     // SAFETY: asks for new memory, wherever there is some, and makes all of it but the guard accessible.
     unsafe {
@@ -564,58 +483,13 @@ fn unmap_all() {
     }
 }
 
-/// Addresses are scarce, as far as that was known when a stack was mapped last.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static SCARCE: AtomicBool = AtomicBool::new(false);
-
-fn look_at_limits() {
-    SCARCE.store(pthread::limits_addresses() || pthread::counts_addresses(), Ordering::Relaxed);
-}
-
-/// How many objects had been loaded when they were last looked at, and whether one of them wants executable
-/// stacks, on which the code lies that a compiler makes for nested functions.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static LOADED: AtomicU64 = AtomicU64::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static EXECUTABLE: AtomicBool = AtomicBool::new(false);
-
-struct Look {
-    known: u64,
-    loaded: u64,
-    executable: bool,
-}
-
-/// In a child of fork the parent's last answer holds, since a thread that is not there may hold the loader's
-/// lock for ever.
+/// Whether the process's stacks must be executable. In a child of fork the parent's last answer holds, since a thread
+/// that is not there may hold the loader's lock.
 pub(crate) fn are_executable() -> bool {
     if epoch() == 0 {
-        let known = LOADED.load(Ordering::Acquire);
-        let mut look = Look { known, loaded: known, executable: false };
-        // SAFETY: `look_at` takes what it is given here.
-        unsafe { sys::dl_iterate_phdr(Some(look_at), (&raw mut look).cast()) };
-        if look.executable {
-            EXECUTABLE.store(true, Ordering::Relaxed);
-        }
-        if look.loaded != known {
-            LOADED.store(look.loaded, Ordering::Release);
-        }
+        exec_stack::look();
     }
-    EXECUTABLE.load(Ordering::Relaxed)
-}
-
-/// Called for each object; nonzero ends that.
-unsafe extern "C" fn look_at(object: *mut libc::dl_phdr_info, _: usize, look: *mut c_void) -> c_int {
-    // SAFETY: the loader describes the object and counts all; the rest is what `are_executable` gave.
-    let (object, look) = unsafe { (&*object, &mut *look.cast::<Look>()) };
-    if object.dlpi_adds == look.known || object.dlpi_phdr.is_null() {
-        return c_int::from(object.dlpi_adds == look.known);
-    }
-    look.loaded = object.dlpi_adds;
-    // SAFETY: the loader's own, and not NULL.
-    let headers = unsafe { slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()) };
-    look.executable |=
-        headers.iter().any(|header| header.p_type == libc::PT_GNU_STACK && header.p_flags & libc::PF_X != 0);
-    0
+    exec_stack::is_wanted()
 }
 
 /// Holds the stacks across a fork.
@@ -649,9 +523,7 @@ pub(crate) fn begin_child() {
     stacks.forked = [here(), unsafe { libc::pthread_self() } as usize];
     stacks.left_behind = stacks.chunks;
     stacks.looked_at = 0;
-    for count in [&ENDED, &ENDED_BYTES, &TAKEN, &TAKEN_BYTES] {
-        count.store(0, Ordering::Relaxed);
-    }
+    stack_count::begin_child();
     // SAFETY: records are valid for ever.
     if unsafe { WARMEST.load(Ordering::Relaxed).as_ref() }.is_some_and(|warmest| warmest.taken.get()) {
         WARMEST.store(ptr::null_mut(), Ordering::Relaxed);

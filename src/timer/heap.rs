@@ -12,7 +12,7 @@ use crate::sys::atomic::Ordering;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::time::Deadline;
-use crate::timer::object::Timer;
+use crate::timer::object::{NOWHERE, Timer};
 
 const CHILDREN: usize = 4;
 
@@ -20,9 +20,6 @@ const CHILDREN: usize = 4;
 const YOUNG: usize = 32;
 /// In a timer's place: it is one beside the heap.
 const BESIDE: u32 = 1 << 31;
-
-/// The place of a timer that is not in the heap.
-pub(crate) const NOWHERE: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {

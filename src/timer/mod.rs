@@ -1,22 +1,29 @@
 //! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled
 //! before.
 //!
-//! A timer *is* a thread, but costs no system thread while it waits: see `timer::object`, which has the
-//! states.
+//! A timer *is* a thread, but costs no system thread while it waits. This file has the calls on a timer. From below:
+//!
+//! - `object`: the slot of a timer, with its states; `heap`: the pending timers; `queue`: these, and what the threads
+//!   that run their functions know of each other, all of it part of the registry;
+//! - `ending`: the end of a timer; `worker`: the threads that run functions; `start`.
 
+pub(crate) mod ending;
 pub(crate) mod heap;
 pub(crate) mod object;
+pub(crate) mod queue;
+pub(crate) mod start;
 pub(crate) mod worker;
 
 use core::ffi::c_void;
 
 use crate::error::Result;
-use crate::handle::Handle;
-use crate::thread;
-use crate::thread::object::{TIMER, Target, Thread};
+use crate::handle::{Handle, Kind};
+use crate::sys::annotate::happens_after;
+use crate::thread::object::{CANCELLED, TIMER, Target, Thread};
+use crate::thread::start::{inherited_daemon, prepare_start};
+use crate::thread::{ident, registry};
 use crate::time;
-use crate::timer::object as timer_object;
-use crate::timer::object::Timer;
+use crate::timer::object::{DROPPED, PENDING, Timer, UNSTARTED};
 
 impl Handle<Timer> {
     /// A timer that will call `function(arg)` so many seconds after its start. The safe way is
@@ -26,7 +33,7 @@ impl Handle<Timer> {
     /// `arg` is what `function` takes, in another thread, whenever the timer is due.
     pub unsafe fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
         time::interval(interval)?;
-        let thread = Thread::create_kept(TIMER | thread::inherited_daemon(), function, arg)?;
+        let thread = Thread::create_kept(TIMER | inherited_daemon(), function, arg)?;
         // The timer keeps it; if there is none, nobody does, and the argument stays the caller's.
         Timer::create(thread, interval).inspect_err(|_| thread.let_go())
     }
@@ -39,13 +46,49 @@ impl Handle<Timer> {
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
         self.check()?;
-        thread::prepare_start()?;
-        timer_object::start(self)
+        prepare_start()?;
+        start::start(self)
     }
 
     /// Sees to it that the function will never run. False if it has begun.
     pub fn cancel(self) -> Result<bool> {
-        timer_object::cancel(self)
+        if ident::is_child() {
+            Timer::settle(self);
+        }
+        let mut registry = registry::lock();
+        let (timer, stage) = self.read(|timer| (timer, timer.stage()))?;
+        match stage {
+            PENDING => {
+                timer.reach(DROPPED);
+                registry.timers.unschedule(timer);
+                // SAFETY: it has been found pending, and keeps itself until `finish`, below.
+                let thread = unsafe { timer.living_thread() };
+                happens_after(thread);
+                if thread.owes_destruction() {
+                    drop(registry);
+                    ending::destroy_and_finish(thread, timer);
+                } else {
+                    let news = registry.end_timer(thread);
+                    drop(registry);
+                    news.tell();
+                    self.let_go();
+                }
+                Ok(true)
+            }
+            UNSTARTED => {
+                // Whoever frees it meanwhile, it stays until this is done.
+                self.keep()?;
+                // SAFETY: kept.
+                let thread = unsafe { timer.living_thread() };
+                timer.reach(DROPPED);
+                thread.mark(CANCELLED, true);
+                drop(registry);
+                thread.destroy_arg();
+                self.let_go();
+                Ok(true)
+            }
+            stage => Ok(stage == DROPPED),
+        }
     }
 
     /// The interval in seconds, as it was given.

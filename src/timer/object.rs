@@ -1,5 +1,6 @@
-//! The slot of a timer, and its way from start to end. Who waits for its moment and runs its function is the
-//! dispatcher.
+//! The slot of a timer, and its way from start to end. Starts are in `timer::start`, cancels in `Handle<Timer>`, the
+//! end of either kind in `timer::ending`, and the threads that wait for the moments and run the functions in
+//! `timer::worker`.
 //!
 //! # State (`stage`, under the registry's guard)
 //!
@@ -13,33 +14,21 @@
 //! From its start until it is over, a timer keeps itself; and a timer keeps its thread, always. Whoever ends
 //! it, by cancel or after its function, has that reference to give back. So a timer that is found `PENDING`
 //! under the guard lives as long as the guard is held, and the usual ways need no other hold on it.
-//!
-//! A timer that will not run ends when the destructor of its argument has returned. The thread that calls the
-//! destructor, in a cancel or a start, keeps the timer in a list of its own ([`Ending`]): no other thread can end it.
-//! So where the destructor leaves the process or shuts the library down, these timers are not waited for, and a join
-//! of theirs there is a deadlock.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::sync::fork_epoch::epoch;
-use crate::sync::spin_wait::Spin;
-use crate::sys::annotate::happens_after;
-use crate::sys::tls;
-use crate::thread::object::{ALIVE, CANCELLED, ORPHAN, OVER, TIMER, Thread};
-use crate::thread::{ident, registry};
-use crate::time;
-use crate::time::Deadline;
-use crate::timer::heap::NOWHERE;
-use crate::timer::worker;
-use core::cell::Cell;
+use crate::thread::object::{ORPHAN, OVER, Thread};
 
 pub(crate) const UNSTARTED: u32 = 0;
 pub(crate) const PENDING: u32 = 1;
 pub(crate) const BEGUN: u32 = 2;
 pub(crate) const DROPPED: u32 = 3;
+
+/// The place of a timer that is not in the heap.
+pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// A thread that runs a closure after a delay, unless it is cancelled before. Python: `threading.Timer`.
 ///
@@ -79,8 +68,8 @@ unsafe impl Kind for Timer {
     fn settle(handle: Handle<Self>) {
         if let Ok(kept) = handle.keep() {
             if let Ok((timer, _)) = kept.check() {
-                // SAFETY: kept.
-                unsafe { timer.living_thread() }.settle();
+                // By the trait, since a thread in turn settles its timer: `thread::kind`.
+                <Thread as Kind>::settle(timer.thread());
             }
             kept.let_go();
         }
@@ -135,7 +124,7 @@ impl Timer {
         self.stage.load(Ordering::Acquire)
     }
 
-    fn reach(&self, stage: u32) {
+    pub(super) fn reach(&self, stage: u32) {
         self.stage.store(stage, Ordering::Release);
     }
 
@@ -143,223 +132,6 @@ impl Timer {
     pub(crate) fn begin(&self) {
         self.reach(BEGUN);
     }
-
-    /// It waits for its moment from now on, unless it was cancelled before: then it ends as it starts. The
-    /// caller has kept it for that. `fresh`: its thread is `NEW`, or else in `STARTING`.
-    fn start(&'static self, fresh: bool) -> Result<()> {
-        // SAFETY: the caller keeps the timer.
-        let thread = unsafe { self.living_thread() };
-        let deadline = match time::interval(self.interval())? {
-            Some(interval) => interval.deadline(),
-            None => Deadline::NEVER,
-        };
-        let mut registry = registry::lock();
-        if fresh {
-            registry.admit(thread)?;
-        }
-        let cancelled = self.stage() != UNSTARTED || thread.is(CANCELLED);
-        // An infinite interval never comes: such a timer is pending, but nobody waits for its moment.
-        let leader_sleeps_too_long =
-            !cancelled && deadline != Deadline::NEVER && registry.timers.schedule(deadline, self)?;
-        self.reach(if cancelled { DROPPED } else { PENDING });
-        if fresh {
-            registry.enter(thread);
-        }
-        let watched = thread.change_guarded(ALIVE);
-        drop(registry);
-        // It may be over already: only the address of the thread counts here, and slots are never unmapped.
-        if watched {
-            thread.wake_watchers();
-        }
-        if leader_sleeps_too_long {
-            worker::wake_leader();
-        }
-        if cancelled {
-            destroy_and_finish(thread, self);
-        }
-        Ok(())
-    }
-}
-
-/// Lets a timer wait for its moment.
-pub(crate) fn start(timer: Handle<Timer>) -> Result<()> {
-    let (object, _) = timer.keep()?.check()?;
-    object.start(true).inspect_err(|_| timer.let_go())
-}
-
-/// The same by its thread, which is in `STARTING`, and kept by the caller.
-pub(crate) fn start_by_thread(thread: &'static Thread) -> Result<()> {
-    let timer = keep_timer(thread)?;
-    let (object, _) = timer.check()?;
-    object.start(false).inspect_err(|_| timer.let_go())
-}
-
-/// The timer of a thread, kept; made anew if only the thread has been kept.
-fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
-    /// Longer than another thread needs for that, in nanoseconds.
-    const GOING: u64 = 1_000_000_000;
-    let begin = Deadline::now();
-    let mut spin = Spin::new();
-    loop {
-        if thread.is(ORPHAN) {
-            let kept = thread.handle().keep()?;
-            let timer = Timer::create(kept, f64::from_bits(thread.extra() as u64))
-                .inspect_err(|_| kept.let_go())?
-                .keep()?;
-            thread.mark(ORPHAN, false);
-            timer.free()?;
-            return Ok(timer);
-        }
-        if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).keep() {
-            return Ok(timer);
-        }
-        // The timer is just going, by another thread, which a child of fork may not have.
-        if ident::is_child() && begin.after(GOING).has_passed() {
-            return Err(Error::Handle);
-        }
-        spin.pass();
-    }
-}
-
-/// Sees to it that the function will never run. False if it has begun.
-pub(crate) fn cancel(handle: Handle<Timer>) -> Result<bool> {
-    if ident::is_child() {
-        Timer::settle(handle);
-    }
-    let mut registry = registry::lock();
-    let (timer, stage) = handle.read(|timer| (timer, timer.stage()))?;
-    match stage {
-        PENDING => {
-            timer.reach(DROPPED);
-            registry.timers.unschedule(timer);
-            // SAFETY: it has been found pending, and keeps itself until `finish`, below.
-            let thread = unsafe { timer.living_thread() };
-            happens_after(thread);
-            if thread.owes_destruction() {
-                drop(registry);
-                destroy_and_finish(thread, timer);
-            } else {
-                let news = registry.end_timer(thread);
-                drop(registry);
-                news.tell();
-                handle.let_go();
-            }
-            Ok(true)
-        }
-        UNSTARTED => {
-            // Whoever frees it meanwhile, it stays until this is done.
-            handle.keep()?;
-            // SAFETY: kept.
-            let thread = unsafe { timer.living_thread() };
-            timer.reach(DROPPED);
-            thread.mark(CANCELLED, true);
-            drop(registry);
-            thread.destroy_arg();
-            handle.let_go();
-            Ok(true)
-        }
-        stage => Ok(stage == DROPPED),
-    }
-}
-
-/// The end of a timer whose function will never run.
-fn destroy_and_finish(thread: &'static Thread, timer: &'static Timer) {
-    let epoch = epoch();
-    Ending::of(thread, || thread.destroy_arg());
-    // Where the destructor has forked, the child has abandoned the timer.
-    if epoch == self::epoch() {
-        finish(thread, timer);
-    }
-}
-
-/// A timer whose argument's destructor the calling thread is in, and which it will end after that. It lies on the stack
-/// of that thread.
-pub(crate) struct Ending {
-    thread: Handle<Thread>,
-    /// The outermost exit or shutdown, by an address on the stack, in which it is not waited for.
-    leaving: Cell<usize>,
-    next: *const Ending,
-}
-
-impl Ending {
-    /// Calls the destructor. No unwinding leaves it: a callback returns.
-    fn of(thread: &'static Thread, destroy: impl FnOnce()) {
-        let next = tls::with(|mine| mine.endings.get());
-        let ending = Ending { thread: thread.handle(), leaving: Cell::new(0), next: next as *const Ending };
-        tls::with(|mine| mine.endings.set(core::ptr::from_ref(&ending) as usize));
-        destroy();
-        tls::with(|mine| mine.endings.set(next));
-    }
-
-    /// Those of the calling thread.
-    fn each(mut f: impl FnMut(&Ending)) {
-        let mut at = tls::with(|mine| mine.endings.get()) as *const Ending;
-        // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
-        while let Some(ending) = unsafe { at.as_ref() } {
-            f(ending);
-            at = ending.next;
-        }
-    }
-
-    /// The thread, unless the timer has gone: a child of fork has abandoned it.
-    fn living(&self) -> Option<&'static Thread> {
-        self.thread.check().ok().map(|(thread, _)| thread)
-    }
-}
-
-/// Whether the calling thread is in the destructor of this timer's argument, and no other thread can end the timer.
-pub(crate) fn ends_here(thread: &'static Thread) -> bool {
-    let mut found = false;
-    Ending::each(|ending| found |= ending.living().is_some_and(|ended| core::ptr::eq(ended, thread)));
-    found
-}
-
-/// The calling thread begins an exit or a shutdown, which has this name: those who wait for all others do not wait for
-/// the timers that it is ending.
-pub(crate) fn leave_endings(name: usize) {
-    Ending::each(|ending| {
-        if ending.leaving.get() == 0 {
-            ending.leaving.set(name);
-            if let Some(thread) = ending.living() {
-                registry::set_leaving(thread, true);
-            }
-        }
-    });
-}
-
-/// The shutdown with this name returns.
-pub(crate) fn return_to_endings(name: usize) {
-    Ending::each(|ending| {
-        if ending.leaving.get() == name {
-            ending.leaving.set(0);
-            if let Some(thread) = ending.living() {
-                registry::set_leaving(thread, false);
-            }
-        }
-    });
-}
-
-/// The calling thread is in `exit`, which does not return: the timers that it alone can end, the one whose function it
-/// runs among them, count as ended for those that wait for them.
-pub(crate) fn end_for_good() {
-    let me = tls::with(|mine| mine.thread.get());
-    let own = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    let end = |thread: &'static Thread| {
-        if thread.is(TIMER) {
-            registry::end_timer_for_good(thread);
-        }
-    };
-    own.into_iter().for_each(end);
-    Ending::each(|ending| ending.living().into_iter().for_each(end));
-}
-
-/// A timer is over, its function having run or not: its thread ends, and what it had of itself goes.
-pub(crate) fn finish(thread: &'static Thread, timer: &'static Timer) {
-    let mut registry = registry::lock();
-    let news = registry.end_timer(thread);
-    drop(registry);
-    news.tell();
-    Handle::of(timer).let_go();
 }
 
 /// In a child of fork: the timer of this thread was started in the parent, and nobody will run it, or finish

@@ -180,16 +180,16 @@ MUTANTS = {
         "lock/rlock.rs", "        if taken {\n            recursion::begin_at_once(self.bits());\n        }\n        taken\n", "        taken\n",
         "loom", "rlock", "made_as_new"),
     "timer: a cancelled one stays scheduled": (
-        "timer/object.rs", "            registry.timers.unschedule(timer);\n", "",
+        "timer/mod.rs", "                registry.timers.unschedule(timer);\n", "",
         "shuttle", "timer", "it_fires_or"),
     "timer: cancel does not see that it has begun": (
-        "timer/object.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
+        "timer/mod.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
         "shuttle", "timer", "it_fires_or"),
     "timer: nobody relieves a leader that is stuck": (
         "timer/worker.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: a join waits for the state that it finds, also if that is the last": (
-        "thread/object.rs", "                OVER => return self.is_over(),\n", "",
+        "thread/join.rs", "                OVER => return self.is_over(),\n", "",
         "shuttle", "timer", "it_is_started"),
     "local: what was set beside the local's end is not taken back": (
         "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
