@@ -1,6 +1,6 @@
 /* Every call of the library that a test makes leaves errno alone: whether it succeeds, times out or fails, contended,
  * in a signal handler, in a child of fork or without memory. test.h includes this; the names are macros from there on.
- * tests/errno.c has the calls that no other test makes in such a way.
+ * errno.c has the calls that no other test makes in such a way.
  *
  * What a callback leaves in errno, on the thread that makes the call, stays there: a callback of a test that may
  * change errno calls may_change_errno(). */

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the built examples, or their Python twins, and checks what they print.
 
-    tests/examples.py [--programs DIR] [--valgrind] [NAME...]
-    tests/examples.py --python [NAME...]
+    tests/docs/examples.py [--programs DIR] [--valgrind] [NAME...]
+    tests/docs/examples.py --python [NAME...]
 
 The C++ twins, cpp/NAME, print what their C programs print, and are checked like these.
 
@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT = 60.0
 LIMIT_VALGRIND = 180.0
 STANDSTILL = 0.25

@@ -46,7 +46,7 @@ fn banner(source: &str) -> String {
 fn section(name: &str) -> String {
     let path = root().join(format!("src/capi/{name}.rs"));
     let source = fs::read_to_string(&path).unwrap();
-    let mut config = cbindgen::Config::from_file(root().join("include/cbindgen.toml")).unwrap();
+    let mut config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
     // Also those types that no function of the same file mentions.
     config.export.include = source
         .lines()
@@ -66,13 +66,13 @@ fn section(name: &str) -> String {
 }
 
 fn generated() -> String {
-    let begin = fs::read_to_string(root().join("include/threading.h.begin")).unwrap();
-    let mut header = begin.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    let prologue = fs::read_to_string(root().join("src/capi/header/prologue.h")).unwrap();
+    let mut header = prologue.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
     for name in SECTIONS {
         header.push('\n');
         header.push_str(&section(name));
     }
-    header.push_str(&fs::read_to_string(root().join("include/threading.h.end")).unwrap());
+    header.push_str(&fs::read_to_string(root().join("src/capi/header/epilogue.h")).unwrap());
     header
 }
 

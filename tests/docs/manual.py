@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the manual pages: that everything in the header has one, and that they say what the header says.
 
-    tests/manual.py [--pages DIR]
+    tests/docs/manual.py [--pages DIR]
 
 The header is read here by a few patterns and not by the generator's own reader, which is to be checked. The pages
 are read as users read them, rendered by man; groff, mandoc and lexgrog must have nothing to say against them.
@@ -18,9 +18,9 @@ import sys
 import tempfile
 import types
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(ROOT / "include" / "manual"))
+sys.path.insert(0, str(ROOT / "tools" / "manual"))
 import man  # noqa: E402, the generator
 HEADER = (ROOT / "include" / "threading.h").read_text(encoding="utf-8")
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFOPT": ""}

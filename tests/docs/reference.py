@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the reference in HTML: that its pages are whole, hold what the header and the examples hold, and are found.
 
-    tests/reference.py [--site DIR]
+    tests/docs/reference.py [--site DIR]
 
 That no link leads nowhere the generator sees to itself. The header is read here by a pattern of its own.
 """
@@ -13,7 +13,7 @@ import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "img", "input", "br"}
 
 wrong = []

@@ -89,7 +89,7 @@ const UNGUARDED: [&str; 7] = [
 ];
 
 fn exports() -> BTreeSet<String> {
-    let header = include_str!("../include/threading.h");
+    let header = include_str!("../../include/threading.h");
     let functions =
         header.lines().filter(|line| !line.starts_with([' ', '*', '#', '/', '}']) || line.contains("(*"));
     let mut names = BTreeSet::new();
