@@ -29,12 +29,12 @@ static void come_along(void *context, int index)
     } while (++passed != atomic_load_explicit(&rounds->last, memory_order_relaxed));
 }
 
-static double measure_barrier(const struct peer *peer, const struct row *row)
+static double measure_barrier(const struct peer *peer, const struct bench_case *bench_case)
 {
     const double batch_ns = 2e6;
     enum { WARM = 20, BATCHES = 40 };
-    struct rounds rounds = {.peer = peer, .barrier = peer->barrier.new((unsigned)row->n), .last = LONG_MAX};
-    struct crew *crew = crew_start((int)row->n - 1, come_along, &rounds);
+    struct rounds rounds = {.peer = peer, .barrier = peer->barrier.new((unsigned)bench_case->n), .last = LONG_MAX};
+    struct crew *crew = crew_start((int)bench_case->n - 1, come_along, &rounds);
     long passed = pass(&rounds, 0, WARM);
     double before = now();
     passed = pass(&rounds, passed, WARM);
@@ -64,4 +64,4 @@ static bool can_wait(const struct peer *peer)
      .can = can_wait,                                                                                        \
      .measure = measure_barrier}
 
-const struct row barrier_rows[] = {BARRIER(2), BARRIER(8), BARRIER(32), {0}};
+const struct bench_case barrier_cases[] = {BARRIER(2), BARRIER(8), BARRIER(32), {0}};

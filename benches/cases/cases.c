@@ -1,46 +1,46 @@
-/* All rows, in the order of the table, and what holds for each. */
+/* All cases, in the order of the table, and what holds for each. */
 #include "../bench.h"
 
 #include <string.h>
 
-extern const struct row lock_rows[];
-extern const struct row rlock_rows[];
-extern const struct row condition_rows[];
-extern const struct row event_rows[];
-extern const struct row semaphore_rows[];
-extern const struct row barrier_rows[];
-extern const struct row thread_rows[];
-extern const struct row local_rows[];
-extern const struct row timer_rows[];
-extern const struct row idle_rows[];
+extern const struct bench_case lock_cases[];
+extern const struct bench_case rlock_cases[];
+extern const struct bench_case condition_cases[];
+extern const struct bench_case event_cases[];
+extern const struct bench_case semaphore_cases[];
+extern const struct bench_case barrier_cases[];
+extern const struct bench_case thread_cases[];
+extern const struct bench_case local_cases[];
+extern const struct bench_case timer_cases[];
+extern const struct bench_case idle_cases[];
 
-const struct row *const row_tables[] = {
-    lock_rows,   rlock_rows, condition_rows, event_rows, semaphore_rows, barrier_rows,
-    thread_rows, local_rows, timer_rows,     idle_rows,  NULL,
+const struct bench_case *const case_tables[] = {
+    lock_cases,   rlock_cases, condition_cases, event_cases, semaphore_cases, barrier_cases,
+    thread_cases, local_cases, timer_cases,     idle_cases,  NULL,
 };
 
-batch *row_loop(const struct row *row, const struct peer *peer)
+batch *case_loop(const struct bench_case *bench_case, const struct peer *peer)
 {
     batch *loop;
-    memcpy(&loop, (const char *)peer + row->loop, sizeof loop);
+    memcpy(&loop, (const char *)peer + bench_case->loop, sizeof loop);
     return loop;
 }
 
-bool row_can(const struct row *row, const struct peer *peer)
+bool case_can(const struct bench_case *bench_case, const struct peer *peer)
 {
     if (peer->interpreter)
-        return cpython_can(row->name);
-    if (row->can != NULL && !row->can(peer))
+        return cpython_can(bench_case->name);
+    if (bench_case->can != NULL && !bench_case->can(peer))
         return false;
-    return row->measure != NULL || row_loop(row, peer) != NULL;
+    return bench_case->measure != NULL || case_loop(bench_case, peer) != NULL;
 }
 
-const struct row *row_find(const char *name)
+const struct bench_case *case_find(const char *name)
 {
-    for (int t = 0; row_tables[t] != NULL; t++) {
-        for (const struct row *row = row_tables[t]; row->name != NULL; row++) {
-            if (strcmp(row->name, name) == 0)
-                return row;
+    for (int t = 0; case_tables[t] != NULL; t++) {
+        for (const struct bench_case *bench_case = case_tables[t]; bench_case->name != NULL; bench_case++) {
+            if (strcmp(bench_case->name, name) == 0)
+                return bench_case;
         }
     }
     return NULL;

@@ -23,7 +23,7 @@ static struct lonely *all_lonely;
 static void *lonely_condition(const struct peer *peer)
 {
     struct lonely *lonely = malloc(sizeof *lonely);
-    must(lonely != NULL);
+    check(lonely != NULL);
     lonely->lock = peer->lock.new();
     lonely->condition = peer->condition.new(lonely->lock);
     peer->lock.acquire(lonely->lock);
@@ -66,11 +66,11 @@ static void condition_turn(struct pingpong *game, int side)
     peer->lock.release(game->lock);
 }
 
-static double measure_pingpong(const struct peer *peer, const struct row *row)
+static double measure_pingpong(const struct peer *peer, const struct bench_case *bench_case)
 {
     struct pingpong game = {.turn = condition_turn, .peer = peer, .lock = peer->lock.new()};
     game.objects[0] = peer->condition.new(game.lock);
-    double us = pingpong_measure(&game, row->two_cores);
+    double us = pingpong_measure(&game, bench_case->two_cores);
     peer->condition.free(game.objects[0]);
     peer->lock.free(game.lock);
     return us;
@@ -104,7 +104,7 @@ static void listen(void *context, int index)
         while (audience->generation == generation)
             peer->condition.wait(audience->condition, audience->lock);
         if (++audience->woken == audience->size)
-            must(sem_post(&audience->all_woken) == 0);
+            check(sem_post(&audience->all_woken) == 0);
     }
     peer->lock.release(audience->lock);
 }
@@ -115,12 +115,12 @@ static void await_audience(struct audience *audience)
     const double moment = 2e5;
     long waiting;
     do {
-        nap(moment);
+        sleep_for(moment);
         audience->peer->lock.acquire(audience->lock);
         waiting = audience->waiting;
         audience->peer->lock.release(audience->lock);
     } while (waiting < audience->size);
-    nap(moment);
+    sleep_for(moment);
 }
 
 static double broadcast(struct audience *audience)
@@ -138,14 +138,14 @@ static double broadcast(struct audience *audience)
     return now() - before;
 }
 
-static double measure_broadcast(const struct peer *peer, const struct row *row)
+static double measure_broadcast(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct audience audience = {.peer = peer, .lock = peer->lock.new(), .size = row->n};
+    struct audience audience = {.peer = peer, .lock = peer->lock.new(), .size = bench_case->n};
     audience.condition = peer->condition.new(audience.lock);
-    must(sem_init(&audience.all_woken, 0, 0) == 0);
-    struct crew *crew = crew_start((int)row->n, listen, &audience);
+    check(sem_init(&audience.all_woken, 0, 0) == 0);
+    struct crew *crew = crew_start((int)bench_case->n, listen, &audience);
     struct batches batches = {0};
-    int rounds = row->n > 100 ? 15 : 60;
+    int rounds = bench_case->n > 100 ? 15 : 60;
     for (int i = 0; i < rounds; i++) {
         await_audience(&audience);
         double ns = broadcast(&audience);
@@ -158,7 +158,7 @@ static double measure_broadcast(const struct peer *peer, const struct row *row)
     peer->lock.release(audience.lock);
     broadcast(&audience);
     crew_join(crew);
-    must(sem_destroy(&audience.all_woken) == 0);
+    check(sem_destroy(&audience.all_woken) == 0);
     peer->condition.free(audience.condition);
     peer->lock.free(audience.lock);
     return lower_quintile(&batches) / 1e3;
@@ -172,7 +172,7 @@ static double measure_broadcast(const struct peer *peer, const struct row *row)
      .can = can_wait,                                                                                        \
      .measure = measure_broadcast}
 
-const struct row condition_rows[] = {
+const struct bench_case condition_cases[] = {
     {.name = "condition.notify",
      .unit = "ns",
      .what = "notify when nobody waits",

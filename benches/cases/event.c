@@ -13,10 +13,10 @@ static void drop_event(const struct peer *peer, void *event)
     peer->event.free(event);
 }
 
-/* Yardsticks do not wait. */
+/* Baselines do not wait. */
 static bool can_wait(const struct peer *peer)
 {
-    return peer->event.wait != NULL && !peer->yardstick;
+    return peer->event.wait != NULL && !peer->baseline;
 }
 
 static void event_turn(struct pingpong *game, int side)
@@ -32,11 +32,11 @@ static void event_turn(struct pingpong *game, int side)
         peer->event.set(other);
 }
 
-static double measure_pingpong(const struct peer *peer, const struct row *row)
+static double measure_pingpong(const struct peer *peer, const struct bench_case *bench_case)
 {
     struct pingpong game = {
         .turn = event_turn, .peer = peer, .objects = {peer->event.new(), peer->event.new()}};
-    double us = pingpong_measure(&game, row->two_cores);
+    double us = pingpong_measure(&game, bench_case->two_cores);
     peer->event.free(game.objects[0]);
     peer->event.free(game.objects[1]);
     return us;
@@ -50,7 +50,7 @@ static double measure_pingpong(const struct peer *peer, const struct row *row)
      .prepare = set_event,                                                                                   \
      .finish = drop_event}
 
-const struct row event_rows[] = {
+const struct bench_case event_cases[] = {
     LOOP("event.is-set", is_set_loop, "look whether it is set"),
     LOOP("event.wait", wait_loop, "wait when it is set"),
     LOOP("event.set", set_loop, "set when it is set"),

@@ -29,11 +29,11 @@ static void wait_for_end(void *context, int index)
 static double processor_time(void)
 {
     struct timespec t;
-    must(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0);
+    check(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static double measure_idle(const struct peer *peer, const struct row *row)
+static double measure_idle(const struct peer *peer, const struct bench_case *bench_case)
 {
     enum { TIMERS = 100 };
     void *timers[TIMERS];
@@ -47,11 +47,11 @@ static double measure_idle(const struct peer *peer, const struct row *row)
         waiters.event = peer->event.new();
         waiters.lock = peer->lock.new();
         waiters.condition = peer->condition.new(waiters.lock);
-        crew = crew_start((int)row->n, wait_for_end, &waiters);
+        crew = crew_start((int)bench_case->n, wait_for_end, &waiters);
     }
-    nap(100e6);
+    sleep_for(100e6);
     double before = processor_time();
-    nap(2e9);
+    sleep_for(2e9);
     double used = processor_time() - before;
     if (crew != NULL) {
         peer->event.set(waiters.event);
@@ -68,10 +68,10 @@ static double measure_idle(const struct peer *peer, const struct row *row)
 
 static bool can_idle(const struct peer *peer)
 {
-    return !peer->yardstick && (peer->timer.arm != NULL || peer->condition.wait != NULL);
+    return !peer->baseline && (peer->timer.arm != NULL || peer->condition.wait != NULL);
 }
 
-const struct row idle_rows[] = {
+const struct bench_case idle_cases[] = {
     {.name = "idle",
      .unit = "us",
      .what = "processor time in 2 s with 100 timers pending and 20 threads waiting",

@@ -11,7 +11,7 @@ static void drop_local(const struct peer *peer, void *local)
     peer->local.free(local);
 }
 
-const struct row local_rows[] = {
+const struct bench_case local_cases[] = {
     {.name = "local.get",
      .unit = "ns",
      .what = "the calling thread's value",

@@ -32,7 +32,7 @@ static void *hold(void *arg)
 {
     struct holder *holder = arg;
     holder->peer->lock.acquire(holder->lock);
-    must(sem_post(&holder->held) == 0);
+    check(sem_post(&holder->held) == 0);
     while (sem_wait(&holder->enough) != 0)
         ;
     holder->peer->lock.release(holder->lock);
@@ -42,11 +42,11 @@ static void *hold(void *arg)
 static void *held_lock(const struct peer *peer)
 {
     struct holder *holder = calloc(1, sizeof *holder);
-    must(holder != NULL);
+    check(holder != NULL);
     holder->peer = peer;
     holder->lock = peer->lock.new();
-    must(sem_init(&holder->held, 0, 0) == 0 && sem_init(&holder->enough, 0, 0) == 0);
-    must(pthread_create(&holder->thread, NULL, hold, holder) == 0);
+    check(sem_init(&holder->held, 0, 0) == 0 && sem_init(&holder->enough, 0, 0) == 0);
+    check(pthread_create(&holder->thread, NULL, hold, holder) == 0);
     while (sem_wait(&holder->held) != 0)
         ;
     holder->next = holders;
@@ -61,8 +61,8 @@ static void drop_held_lock(const struct peer *peer, void *lock)
         place = &(*place)->next;
     struct holder *holder = *place;
     *place = holder->next;
-    must(sem_post(&holder->enough) == 0);
-    must(pthread_join(holder->thread, NULL) == 0);
+    check(sem_post(&holder->enough) == 0);
+    check(pthread_join(holder->thread, NULL) == 0);
     peer->lock.free(lock);
     free(holder);
 }
@@ -76,11 +76,11 @@ static bool can_cold(const struct peer *peer)
 
 /* The links lie in the order in which they are walked, so that they themselves are there in time; the
  * locks do not. Since the next link is read while the lock is held, no peer can be ahead of itself. */
-static double measure_cold(const struct peer *peer, const struct row *row)
+static double measure_cold(const struct peer *peer, const struct bench_case *bench_case)
 {
-    long n = row->n;
+    long n = bench_case->n;
     struct cold_link *links = malloc((size_t)n * sizeof *links);
-    must(links != NULL);
+    check(links != NULL);
     for (long i = 0; i < n; i++)
         links[i] = (struct cold_link){.lock = peer->lock.new(), .next = &links[(i + 1) % n]};
     uint64_t random = 88172645463325252u;
@@ -125,32 +125,32 @@ static long taken_by_all(const struct contender *contenders, long n)
     return sum;
 }
 
-/* Lets row->n threads fight, and gives the upper quintile of the rates in short windows. */
-static double measure_fight(const struct peer *peer, const struct row *row, struct contender *contenders,
+/* Lets bench_case->n threads fight, and gives the upper quintile of the rates in short windows. */
+static double measure_fight(const struct peer *peer, const struct bench_case *bench_case, struct contender *contenders,
                             void (*contend)(struct contender *self), int windows)
 {
     const double window = 5e6;
     struct contention *shared = line_alloc(sizeof *shared);
     shared->lock = peer->lock.new();
-    for (long i = 0; i < row->n; i++)
+    for (long i = 0; i < bench_case->n; i++)
         contenders[i].shared = shared;
     struct fight context = {contend, shared, contenders};
     struct batches batches = {0};
-    struct crew *crew = crew_start((int)row->n, fight, &context);
-    nap(window);
+    struct crew *crew = crew_start((int)bench_case->n, fight, &context);
+    sleep_for(window);
     double before = now();
-    long taken_before = taken_by_all(contenders, row->n);
+    long taken_before = taken_by_all(contenders, bench_case->n);
     for (int i = 0; i < windows; i++) {
-        nap(window);
+        sleep_for(window);
         double after = now();
-        long taken_after = taken_by_all(contenders, row->n);
+        long taken_after = taken_by_all(contenders, bench_case->n);
         batches_add(&batches, (double)(taken_after - taken_before) / (after - before) * 1e3);
         before = after;
         taken_before = taken_after;
     }
     atomic_store(&shared->stop, true);
     crew_join(crew);
-    must(shared->counter == (uint64_t)taken_by_all(contenders, row->n));
+    check(shared->counter == (uint64_t)taken_by_all(contenders, bench_case->n));
     peer->lock.free(shared->lock);
     return upper_quintile(&batches);
 }
@@ -163,31 +163,31 @@ static bool can_contend(const struct peer *peer)
 /* In windows. The longer the look, the worse the worst: as long for all. */
 enum { SHORT_LOOK = 16, LONG_LOOK = 100 };
 
-static double measure_contended(const struct peer *peer, const struct row *row)
+static double measure_contended(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct contender *contenders = line_alloc((size_t)row->n * sizeof *contenders);
-    return measure_fight(peer, row, contenders, peer->lock.contend, SHORT_LOOK);
+    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
+    return measure_fight(peer, bench_case, contenders, peer->lock.contend, SHORT_LOOK);
 }
 
-static double measure_worst_wait(const struct peer *peer, const struct row *row)
+static double measure_worst_wait(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct contender *contenders = line_alloc((size_t)row->n * sizeof *contenders);
-    measure_fight(peer, row, contenders, peer->lock.contend_timed, LONG_LOOK);
+    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
+    measure_fight(peer, bench_case, contenders, peer->lock.contend_timed, LONG_LOOK);
     double worst = 0;
-    for (long i = 0; i < row->n; i++) {
+    for (long i = 0; i < bench_case->n; i++) {
         if (contenders[i].worst_wait > worst)
             worst = contenders[i].worst_wait;
     }
     return worst / 1e6;
 }
 
-static double measure_share(const struct peer *peer, const struct row *row)
+static double measure_share(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct contender *contenders = line_alloc((size_t)row->n * sizeof *contenders);
-    measure_fight(peer, row, contenders, peer->lock.contend, LONG_LOOK);
+    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
+    measure_fight(peer, bench_case, contenders, peer->lock.contend, LONG_LOOK);
     long least = contenders[0].taken;
     long most = contenders[0].taken;
-    for (long i = 1; i < row->n; i++) {
+    for (long i = 1; i < bench_case->n; i++) {
         if (contenders[i].taken < least)
             least = contenders[i].taken;
         if (contenders[i].taken > most)
@@ -212,7 +212,7 @@ static double measure_share(const struct peer *peer, const struct row *row)
      .can = can_contend,                                                                                     \
      .measure = measure_contended}
 
-const struct row lock_rows[] = {
+const struct bench_case lock_cases[] = {
     LOOP("lock.pair", pair, free_lock, drop_lock, "acquire and release"),
     LOOP("lock.try-pair", try_pair, free_lock, drop_lock, "acquire without waiting, and release"),
     LOOP("lock.try-fails", try_fails, held_lock, drop_held_lock,

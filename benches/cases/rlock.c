@@ -24,7 +24,7 @@ static void drop_held_rlock(const struct peer *peer, void *rlock)
     peer->rlock.free(rlock);
 }
 
-const struct row rlock_rows[] = {
+const struct bench_case rlock_cases[] = {
     {.name = "rlock.first",
      .unit = "ns",
      .what = "acquire and release",

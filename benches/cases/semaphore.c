@@ -13,7 +13,7 @@ static void drop_semaphore(const struct peer *peer, void *semaphore)
 
 static bool can_wait(const struct peer *peer)
 {
-    return peer->semaphore.acquire != NULL && !peer->yardstick;
+    return peer->semaphore.acquire != NULL && !peer->baseline;
 }
 
 static void semaphore_turn(struct pingpong *game, int side)
@@ -26,14 +26,14 @@ static void semaphore_turn(struct pingpong *game, int side)
         peer->semaphore.release(game->objects[0]);
 }
 
-static double measure_pingpong(const struct peer *peer, const struct row *row)
+static double measure_pingpong(const struct peer *peer, const struct bench_case *bench_case)
 {
     struct pingpong game = {
         .turn = semaphore_turn,
         .peer = peer,
         .objects = {peer->semaphore.new(0), peer->semaphore.new(0)},
     };
-    double us = pingpong_measure(&game, row->two_cores);
+    double us = pingpong_measure(&game, bench_case->two_cores);
     peer->semaphore.free(game.objects[0]);
     peer->semaphore.free(game.objects[1]);
     return us;
@@ -94,24 +94,24 @@ static bool can_buffer(const struct peer *peer)
     return peer->buffer.new != NULL;
 }
 
-static double measure_buffer(const struct peer *peer, const struct row *row)
+static double measure_buffer(const struct peer *peer, const struct bench_case *bench_case)
 {
     const double window = 5e6;
     enum { WINDOWS = 30 };
-    size_t size = (size_t)row->n * sizeof(struct worker);
+    size_t size = (size_t)bench_case->n * sizeof(struct worker);
     struct factory factory = {.peer = peer,
                               .buffer = peer->buffer.new(),
-                              .each = row->n,
+                              .each = bench_case->n,
                               .producers = line_alloc(size),
                               .consumers = line_alloc(size)};
-    struct crew *consumers = crew_start((int)row->n, consume, &factory);
-    struct crew *producers = crew_start((int)row->n, produce, &factory);
-    nap(window);
+    struct crew *consumers = crew_start((int)bench_case->n, consume, &factory);
+    struct crew *producers = crew_start((int)bench_case->n, produce, &factory);
+    sleep_for(window);
     struct batches batches = {0};
     double before = now();
     long passed_before = passed_all(&factory);
     for (int i = 0; i < WINDOWS; i++) {
-        nap(window);
+        sleep_for(window);
         double after = now();
         long passed_after = passed_all(&factory);
         batches_add(&batches, (double)(passed_after - passed_before) / (after - before) * 1e3);
@@ -120,21 +120,21 @@ static double measure_buffer(const struct peer *peer, const struct row *row)
     }
     atomic_store(&factory.stop, true);
     crew_join(producers);
-    for (long i = 0; i < row->n; i++)
+    for (long i = 0; i < bench_case->n; i++)
         peer->buffer.put(factory.buffer, LAST_ITEM);
     crew_join(consumers);
     unsigned long put = 0;
     unsigned long got = 0;
-    for (long i = 0; i < row->n; i++) {
+    for (long i = 0; i < bench_case->n; i++) {
         put += factory.producers[i].sum;
         got += factory.consumers[i].sum;
     }
-    must(put == got);
+    check(put == got);
     peer->buffer.free(factory.buffer);
     return upper_quintile(&batches);
 }
 
-const struct row semaphore_rows[] = {
+const struct bench_case semaphore_cases[] = {
     {.name = "semaphore.pair",
      .unit = "ns",
      .what = "release and acquire",

@@ -22,7 +22,7 @@ static bool can_start(const struct peer *peer)
     return peer->thread.start != NULL;
 }
 
-static double measure_start_join(const struct peer *peer, const struct row *row)
+static double measure_start_join(const struct peer *peer, const struct bench_case *bench_case)
 {
     enum { BATCHES = 40, BATCH = 25 };
     struct thread_place *place = line_alloc(sizeof *place);
@@ -36,22 +36,22 @@ static double measure_start_join(const struct peer *peer, const struct row *row)
         if (b > 0)
             batches_add(&batches, (now() - before) / BATCH / 1e3);
     }
-    (void)row;
+    (void)bench_case;
     return lower_quintile(&batches);
 }
 
-static double measure_burst(const struct peer *peer, const struct row *row)
+static double measure_burst(const struct peer *peer, const struct bench_case *bench_case)
 {
     enum { BURSTS = 5 };
-    struct thread_place *places = line_alloc((size_t)row->n * sizeof *places);
+    struct thread_place *places = line_alloc((size_t)bench_case->n * sizeof *places);
     struct batches batches = {0};
     for (int b = 0; b < BURSTS; b++) {
         double before = now();
-        for (long i = 0; i < row->n; i++)
+        for (long i = 0; i < bench_case->n; i++)
             peer->thread.start(&places[i], NULL);
-        for (long i = 0; i < row->n; i++)
+        for (long i = 0; i < bench_case->n; i++)
             peer->thread.join(&places[i]);
-        batches_add(&batches, (now() - before) / (double)row->n / 1e3);
+        batches_add(&batches, (now() - before) / (double)bench_case->n / 1e3);
     }
     return lower_quintile(&batches);
 }
@@ -62,8 +62,8 @@ static void park(struct parking *parking, struct thread_place *places, long n)
         parking->peer->thread.start(&places[i], parking);
     /* Until all have gone to sleep. */
     while (atomic_load(&parking->arrived) < n)
-        nap(1e6);
-    nap(50e6);
+        sleep_for(1e6);
+    sleep_for(50e6);
 }
 
 static void leave(struct parking *parking, struct thread_place *places, long n)
@@ -80,24 +80,24 @@ static bool can_park(const struct peer *peer)
     return can_start(peer) && peer->event.new != NULL;
 }
 
-static double measure_memory(const struct peer *peer, const struct row *row)
+static double measure_memory(const struct peer *peer, const struct bench_case *bench_case)
 {
     struct parking parking = {.peer = peer, .event = peer->event.new()};
-    struct thread_place *places = line_alloc((size_t)row->n * sizeof *places);
-    for (long i = 0; i < row->n; i++)
+    struct thread_place *places = line_alloc((size_t)bench_case->n * sizeof *places);
+    for (long i = 0; i < bench_case->n; i++)
         places[i] = (struct thread_place){{NULL, NULL}};
     /* What the first thread of all brings along is not counted. */
     park(&parking, places, 1);
     leave(&parking, places, 1);
     double before = resident_bytes();
-    park(&parking, places, row->n);
-    double bytes = (resident_bytes() - before) / (double)row->n;
-    leave(&parking, places, row->n);
+    park(&parking, places, bench_case->n);
+    double bytes = (resident_bytes() - before) / (double)bench_case->n;
+    leave(&parking, places, bench_case->n);
     peer->event.free(parking.event);
     return bytes;
 }
 
-const struct row thread_rows[] = {
+const struct bench_case thread_cases[] = {
     {.name = "thread.start-join",
      .unit = "us",
      .what = "start a thread that does nothing, and join it",

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /* What a timer is there for. */
-struct appointment {
+struct timer_sample {
     double due; /* ns */
     double ran;
     pid_t thread;
@@ -17,13 +17,13 @@ struct appointment {
 
 void timer_due(void *arg)
 {
-    struct appointment *appointment = arg;
-    must(appointment != NULL /* else it was to be cancelled */);
-    appointment->ran = now();
-    appointment->thread = (pid_t)syscall(SYS_gettid);
-    if (appointment->block > 0)
-        nap(appointment->block);
-    atomic_fetch_sub(appointment->left, 1);
+    struct timer_sample *sample = arg;
+    check(sample != NULL /* else it was to be cancelled */);
+    sample->ran = now();
+    sample->thread = (pid_t)syscall(SYS_gettid);
+    if (sample->block > 0)
+        sleep_for(sample->block);
+    atomic_fetch_sub(sample->left, 1);
 }
 
 static bool can_arm(const struct peer *peer)
@@ -41,7 +41,7 @@ static void **arm_many(const struct peer *peer, long n)
 {
     uint64_t random = 88172645463325252u;
     void **timers = malloc((size_t)(n + 1) * sizeof *timers);
-    must(timers != NULL);
+    check(timers != NULL);
     for (long i = 0; i < n; i++)
         timers[i] = peer->timer.arm(random_between(&random, LATER_LEAST, LATER_MOST), NULL);
     return timers;
@@ -49,12 +49,12 @@ static void **arm_many(const struct peer *peer, long n)
 
 /* ---- arm and cancel ---- */
 
-static double measure_pair(const struct peer *peer, const struct row *row)
+static double measure_pair(const struct peer *peer, const struct bench_case *bench_case)
 {
     const double batch_ns = 100e3;
     const double enough_ns = 100e6;
     double soon = SOON;
-    arm_many(peer, row->n);
+    arm_many(peer, bench_case->n);
     struct batches batches = {0};
     double began = now();
     peer->timer.pair(&soon, 50);
@@ -79,21 +79,21 @@ static void churn(const struct peer *peer, void **timers, long pending, uint64_t
     }
 }
 
-static double measure_churn(const struct peer *peer, const struct row *row)
+static double measure_churn(const struct peer *peer, const struct bench_case *bench_case)
 {
     const double batch_ns = 1e6;
     const double enough_ns = 150e6;
     uint64_t random = 362436069362436069u;
-    void **timers = arm_many(peer, row->n);
+    void **timers = arm_many(peer, bench_case->n);
     struct batches batches = {0};
     double began = now();
-    churn(peer, timers, row->n, &random, 50);
+    churn(peer, timers, bench_case->n, &random, 50);
     double before = now();
-    churn(peer, timers, row->n, &random, 50);
+    churn(peer, timers, bench_case->n, &random, 50);
     long n = (long)(batch_ns / ((now() - before) / 50)) + 1;
     while (now() - began < enough_ns || batches.count < 5) {
         before = now();
-        churn(peer, timers, row->n, &random, n);
+        churn(peer, timers, bench_case->n, &random, n);
         batches_add(&batches, (now() - before) / (double)n);
     }
     return lower_quintile(&batches);
@@ -101,35 +101,34 @@ static double measure_churn(const struct peer *peer, const struct row *row)
 
 /* ---- due ---- */
 
-/* Makes n appointments between these times from now (ns), waits until all timers have run, and forgets
- * them. */
-static struct appointment *keep_appointments(const struct peer *peer, long n, double least, double most,
-                                             double block)
+/* Arms n timers that are due between these times from now (ns), and waits until all have run. */
+static struct timer_sample *take_timer_samples(const struct peer *peer, long n, double least, double most,
+                                               double block)
 {
     static atomic_long left;
     uint64_t random = 88172645463325252u;
-    struct appointment *appointments = calloc((size_t)n, sizeof *appointments);
+    struct timer_sample *samples = calloc((size_t)n, sizeof *samples);
     void **timers = malloc((size_t)n * sizeof *timers);
-    must(appointments != NULL && timers != NULL);
+    check(samples != NULL && timers != NULL);
     atomic_store(&left, n);
     double began = now();
     for (long i = 0; i < n; i++) {
-        appointments[i].due = began + random_between(&random, least, most);
-        appointments[i].left = &left;
+        samples[i].due = began + random_between(&random, least, most);
+        samples[i].left = &left;
     }
     if (block > 0) {
-        appointments[0].due = began + least / 2;
-        appointments[0].block = block;
+        samples[0].due = began + least / 2;
+        samples[0].block = block;
     }
     for (long i = 0; i < n; i++) {
-        double wait = appointments[i].due - now();
-        timers[i] = peer->timer.arm(wait > 0 ? wait / 1e9 : 0, &appointments[i]);
+        double wait = samples[i].due - now();
+        timers[i] = peer->timer.arm(wait > 0 ? wait / 1e9 : 0, &samples[i]);
     }
     peer->timer.serve(&left);
     for (long i = 0; i < n; i++)
         peer->timer.drop(timers[i]);
     free(timers);
-    return appointments;
+    return samples;
 }
 
 /* So long before they are due that arming n takes less. */
@@ -146,13 +145,13 @@ static double time_to_arm(const struct peer *peer, long n)
     return 100e6 + 3 * each * (double)n;
 }
 
-static double measure_burst(const struct peer *peer, const struct row *row)
+static double measure_burst(const struct peer *peer, const struct bench_case *bench_case)
 {
-    double due = time_to_arm(peer, row->n);
-    struct appointment *appointments = keep_appointments(peer, row->n, due, due, 0);
+    double due = time_to_arm(peer, bench_case->n);
+    struct timer_sample *samples = take_timer_samples(peer, bench_case->n, due, due, 0);
     double last = 0;
-    for (long i = 0; i < row->n; i++) {
-        double late = appointments[i].ran - appointments[i].due;
+    for (long i = 0; i < bench_case->n; i++) {
+        double late = samples[i].ran - samples[i].due;
         if (late > last)
             last = late;
     }
@@ -161,19 +160,19 @@ static double measure_burst(const struct peer *peer, const struct row *row)
 
 static int by_thread(const void *a, const void *b)
 {
-    pid_t left = ((const struct appointment *)a)->thread;
-    pid_t right = ((const struct appointment *)b)->thread;
+    pid_t left = ((const struct timer_sample *)a)->thread;
+    pid_t right = ((const struct timer_sample *)b)->thread;
     return (left > right) - (left < right);
 }
 
-static double measure_burst_threads(const struct peer *peer, const struct row *row)
+static double measure_burst_threads(const struct peer *peer, const struct bench_case *bench_case)
 {
-    double due = time_to_arm(peer, row->n);
-    struct appointment *appointments = keep_appointments(peer, row->n, due, due, 0);
-    qsort(appointments, (size_t)row->n, sizeof *appointments, by_thread);
+    double due = time_to_arm(peer, bench_case->n);
+    struct timer_sample *samples = take_timer_samples(peer, bench_case->n, due, due, 0);
+    qsort(samples, (size_t)bench_case->n, sizeof *samples, by_thread);
     long threads = 1;
-    for (long i = 1; i < row->n; i++)
-        threads += appointments[i].thread != appointments[i - 1].thread;
+    for (long i = 1; i < bench_case->n; i++)
+        threads += samples[i].thread != samples[i - 1].thread;
     return (double)threads;
 }
 
@@ -182,30 +181,30 @@ static double measure_burst_threads(const struct peer *peer, const struct row *r
 static double lateness(const struct peer *peer, long n, double part)
 {
     double first = time_to_arm(peer, n);
-    struct appointment *appointments = keep_appointments(peer, n, first, first + 1e9, 0);
+    struct timer_sample *samples = take_timer_samples(peer, n, first, first + 1e9, 0);
     struct batches late = {0};
     for (long i = 0; i < n; i++)
-        batches_add(&late, fabs(appointments[i].ran - appointments[i].due));
+        batches_add(&late, fabs(samples[i].ran - samples[i].due));
     return batches_at(&late, part) / 1e3;
 }
 
-static double measure_late_p50(const struct peer *peer, const struct row *row)
+static double measure_late_p50(const struct peer *peer, const struct bench_case *bench_case)
 {
-    return lateness(peer, row->n, 0.5);
+    return lateness(peer, bench_case->n, 0.5);
 }
 
-static double measure_late_p99(const struct peer *peer, const struct row *row)
+static double measure_late_p99(const struct peer *peer, const struct bench_case *bench_case)
 {
-    return lateness(peer, row->n, 0.99);
+    return lateness(peer, bench_case->n, 0.99);
 }
 
-static double measure_blocked(const struct peer *peer, const struct row *row)
+static double measure_blocked(const struct peer *peer, const struct bench_case *bench_case)
 {
     const double block = 300e6;
-    struct appointment *appointments = keep_appointments(peer, row->n + 1, 50e6, 50e6 + block * 0.8, block);
+    struct timer_sample *samples = take_timer_samples(peer, bench_case->n + 1, 50e6, 50e6 + block * 0.8, block);
     double worst = 0;
-    for (long i = 1; i <= row->n; i++) {
-        double late = appointments[i].ran - appointments[i].due;
+    for (long i = 1; i <= bench_case->n; i++) {
+        double late = samples[i].ran - samples[i].due;
         if (late > worst)
             worst = late;
     }
@@ -214,20 +213,20 @@ static double measure_blocked(const struct peer *peer, const struct row *row)
 
 /* ---- memory ---- */
 
-static double measure_memory(const struct peer *peer, const struct row *row)
+static double measure_memory(const struct peer *peer, const struct bench_case *bench_case)
 {
-    long n = peer->timer.most < row->n ? peer->timer.most : row->n;
+    long n = peer->timer.most < bench_case->n ? peer->timer.most : bench_case->n;
     void **timers = malloc((size_t)n * sizeof *timers);
-    must(timers != NULL);
+    check(timers != NULL);
     for (long i = 0; i < n; i++)
         timers[i] = NULL;
     peer->timer.cancel(peer->timer.arm(SOON, NULL));
-    nap(20e6);
+    sleep_for(20e6);
     double before = resident_bytes();
     uint64_t random = 88172645463325252u;
     for (long i = 0; i < n; i++)
         timers[i] = peer->timer.arm(random_between(&random, LATER_LEAST, LATER_MOST), NULL);
-    nap(100e6);
+    sleep_for(100e6);
     return (resident_bytes() - before) / (double)n;
 }
 
@@ -251,7 +250,7 @@ static bool can_pend_1m(const struct peer *peer)
      .can = can_,                                                                                            \
      .measure = measure_}
 
-const struct row timer_rows[] = {
+const struct bench_case timer_cases[] = {
     PENDING("timer.pair.0", 0, can_arm, "arm and cancel when no others are pending", measure_pair),
     PENDING("timer.pair.10k", 10000, can_pend_10k, "arm and cancel beside 10,000 that are pending",
             measure_pair),
