@@ -39,18 +39,6 @@ static void child(void)
     handle(CHILD);
 }
 
-/* The portable backend's table of sleepers is full of threads that the child does not have. */
-static bool sleepers_do_harm(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
-}
-
-static void *return_arg(void *arg)
-{
-    return arg;
-}
-
 /* What came of a child that a function of the program forks which runs before the library's constructor: its status, or
  * -1 if there was none. */
 static int early_child = -1;
@@ -81,7 +69,7 @@ static void begin_early(void)
     threading_thread *waiter;
     int status;
     pid_t pid;
-    if (pthread_atfork(prepare, parent, child) != 0 || sleepers_do_harm() || threading_current_thread() == NULL)
+    if (pthread_atfork(prepare, parent, child) != 0 || fork_keeps_sleepers() || threading_current_thread() == NULL)
         return;
     lock = threading_lock_new();
     early_event = threading_event_new();
@@ -624,7 +612,7 @@ static void try_action(size_t at, enum phase phase)
 
 static void try_actions(enum phase phase)
 {
-    if (sleepers_do_harm())
+    if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
     for (size_t at = 0; at < TEST_COUNT(actions); at++) {
         pid_t pid = fork();
@@ -655,7 +643,7 @@ static void in_child(void)
 
 static void before_the_constructor(void)
 {
-    if (sleepers_do_harm())
+    if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
     CHECK_INT(early_child, 0);
 }
@@ -741,7 +729,7 @@ static void *use_under_mutex(void *arg)
         CHECK_PTR(join(spawn(return_arg, arg)), arg);
         make_and_free_objects();
         CHECK_INT(pthread_mutex_unlock(&mutex), 0);
-        nap(0.0001);
+        sleep_for(0.0001);
     }
     return arg;
 }
@@ -750,7 +738,7 @@ static void locks_of_the_system(void)
 {
     pthread_t thread;
     int status;
-    if (sleepers_do_harm())
+    if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
     thread = spawn_foreign(use_under_mutex, NULL);
     for (int i = 0; i < 10; i++) {

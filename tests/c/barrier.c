@@ -47,7 +47,7 @@ static void start_party(struct party *p, threading_barrier *barrier, double seco
 
 static bool still_waits(struct party *p)
 {
-    nap(0.03);
+    sleep_for(0.03);
     return !atomic_load(&p->returned);
 }
 
@@ -59,7 +59,7 @@ static void gather(struct party *parties, size_t count, threading_barrier *barri
         size_t before = threading_barrier_n_waiting(barrier);
         start_party(&parties[i], barrier, seconds);
         while (threading_barrier_n_waiting(barrier) != before + 1 && now() < end)
-            nap(0.001);
+            sleep_for(0.001);
         CHECK_INT(threading_barrier_n_waiting(barrier), before + 1);
     }
 }
@@ -277,7 +277,7 @@ static void default_timeout(void)
     /* It serves only the wait that names none. */
     gather(&party, 1, b, THREADING_FOREVER);
     while (now() < party.start + 0.2)
-        nap(0.01);
+        sleep_for(0.01);
     CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_OK);
     part(&party, THREADING_OK, 0);
     CHECK_STATUS(threading_barrier_set_timeout(b, 0), THREADING_OK);
@@ -303,7 +303,7 @@ static int outlast_the_timeout(void *arg)
     struct slow *slow = arg;
     slow->calls++;
     while (now() < slow->party.start + 0.4)
-        nap(0.01);
+        sleep_for(0.01);
     CHECK(!atomic_load(&slow->party.returned));
     return 0;
 }
@@ -316,7 +316,7 @@ static void time_that_runs_out_during_the_action(void)
         threading_status status;
         start_party(&slow.party, b, 0.3);
         while (threading_barrier_n_waiting(b) == 0 && !threading_barrier_broken(b))
-            nap(0.001);
+            sleep_for(0.001);
         status = threading_barrier_wait_timeout(b, 0.3, NULL);
         if (slow.calls > 0)
             CHECK_RESULT(status, THREADING_OK);
@@ -624,7 +624,7 @@ static void survives_turmoil(void)
     threading_thread *threads[6];
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = spawn(wait_in_turmoil, &turmoil);
-    for (double stop = now() + 1; now() < stop; nap(0.0001)) {
+    for (double stop = now() + 1; now() < stop; sleep_for(0.0001)) {
         if (atomic_load(&turmoil.broken) % 3 == 0)
             CHECK_STATUS(threading_barrier_abort(turmoil.barrier), THREADING_OK);
         CHECK_STATUS(threading_barrier_reset(turmoil.barrier), THREADING_OK);

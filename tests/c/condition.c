@@ -72,7 +72,7 @@ static void finish_waiter(struct waiter *w, threading_status status)
 
 static bool still_waits(struct waiter *w)
 {
-    nap(0.03);
+    sleep_for(0.03);
     return !atomic_load(&w->done);
 }
 
@@ -409,7 +409,7 @@ static void chosen_before_its_time_ran_out(void)
         CHECK_STATUS(threading_condition_notify(c, 1), THREADING_OK);
         notified = now();
         while (now() < first.start + 0.35)
-            nap(0.01);
+            sleep_for(0.01);
         release(c);
         join(first.thread);
         if (notified < first.start + 0.3) { /* on a busy machine it may have come too late */
@@ -451,7 +451,7 @@ static void returns_only_with_the_lock(void)
         acquire(c);
         late = atomic_load(&w.done); /* on a busy machine its time may have run out before */
         while (now() < w.start + 0.1)
-            nap(0.01);
+            sleep_for(0.01);
         CHECK(late || still_waits(&w));
         release(c);
         finish_waiter(&w, THREADING_TIMED_OUT);
@@ -537,7 +537,7 @@ static void wait_for_goes_on_until_true(void)
             /* One more answer for each notify, and none without. */
             double end = now() + TEST_LIMIT;
             while (atomic_load(&level.asked) <= level.value && now() < end)
-                nap(0.001);
+                sleep_for(0.001);
             acquire(level.condition);
             CHECK_INT(atomic_load(&level.asked), level.value + 1);
             level.value++;
@@ -560,7 +560,7 @@ static void notifies_do_not_prolong(void)
         call_start(&call, wait_for_level, &level);
         while (!atomic_load(&call.returned) && now() < start + TEST_LIMIT) {
             notify(level.condition, 1);
-            nap(0.002);
+            sleep_for(0.002);
         }
         CHECK(atomic_load(&call.returned)); /* while the notifies went on */
         CHECK_CALL(&call, THREADING_TIMED_OUT);
@@ -684,7 +684,7 @@ static threading_status wait_guarded(void *arg)
     status = threading_condition_wait(g->condition);
     CHECK_INT(threading_rlock_recursion_count(g->lock), 1);
     CHECK_INT(g->inside++, 0);
-    nap(0.001);
+    sleep_for(0.001);
     g->inside--;
     CHECK_STATUS(threading_rlock_release(g->lock), THREADING_OK);
     return status;
@@ -821,7 +821,7 @@ static void no_notify_is_lost(void)
         release(toll.condition);
     }
     while (!settled && now() < end) {
-        nap(0.001);
+        sleep_for(0.001);
         acquire(toll.condition);
         settled = toll.woken == toll.notified;
         release(toll.condition);

@@ -4,34 +4,9 @@
 
 #include <errno.h>
 
-#if defined(__has_feature) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#elif __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
-
-static void *return_arg(void *arg)
-{
-    return arg;
-}
-
 static void *exit_with_arg(void *arg)
 {
     pthread_exit(arg);
-}
-
-static threading_event *event_new(void)
-{
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
-    return event;
 }
 
 /* ------------------------------------------------------------------------------- threads that no one joins */
@@ -82,7 +57,7 @@ static void end_slowly(void *rounds)
     }
     atomic_fetch_add(&crowd.slow, 1);
     while (!atomic_load(&crowd.slow_may_end))
-        nap(0.001);
+        sleep_for(0.001);
 }
 
 static void *crowd_member(void *arg)
@@ -148,7 +123,7 @@ static bool knows_mappings(long *mappings)
     if (!crowd.are_slow)
         CHECK_INT(pthread_key_create(&crowd.key, end_slowly), 0);
     crowd.are_slow = true;
-    return !SANITIZED && process_counts(&threads, mappings);
+    return !TEST_SANITIZED && process_counts(&threads, mappings);
 }
 
 static void stacks_of_unjoined_threads(void)
@@ -233,7 +208,7 @@ static void hold(int number)
     (void)number;
     atomic_store(&held.is_held, 1);
     while (!atomic_load(&held.may_run))
-        nap(0.001);
+        sleep_for(0.001);
     errno = saved;
 }
 
@@ -278,7 +253,7 @@ static void answers_beside_a_held_joiner(threading_target leave, int others)
     held.thread = spawn(leave_on_event, &leaver);
     joiner = spawn_foreign(join_held, NULL);
     wait_until(is_nonzero, &held.joins);
-    nap(0.02); /* until it sleeps; that it does not yet, changes no result */
+    sleep_for(0.02); /* until it sleeps; that it does not yet, changes no result */
     for (int i = 0; i < others; i++)
         ours[i] = spawn(join_and_tell, &leaver);
     CHECK_INT(pthread_kill(joiner, SIGUSR1), 0);
@@ -354,7 +329,7 @@ static void joiners_of_all_kinds(void)
         for (int j = 0; j < JOINERS; j++)
             joiners[j] = spawn(j % 2 == 0 ? join_in_steps : join_once, thread);
         if (i % 3 == 0)
-            nap(0.0005);
+            sleep_for(0.0005);
         CHECK_STATUS(threading_event_set(leaver.event), THREADING_OK);
         for (int j = 0; j < JOINERS; j++)
             CHECK_PTR(join(joiners[j]), thread);
@@ -375,7 +350,7 @@ static void *join_the_other(void *arg)
     threading_thread *other;
     threading_status status;
     while ((other = atomic_load(&pair.threads[1 - me])) == NULL)
-        nap(0.0001);
+        sleep_for(0.0001);
     status = threading_thread_join(other);
     CHECK(status == THREADING_OK || status == THREADING_ERR_DEADLOCK);
     atomic_fetch_add(&pair.deadlocks, status == THREADING_ERR_DEADLOCK);
@@ -405,7 +380,7 @@ static void joined_by_each_other(void)
 static void *detach_itself(void *arg)
 {
     pthread_detach(pthread_self());
-    nap(0.005);
+    sleep_for(0.005);
     return arg;
 }
 

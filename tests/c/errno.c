@@ -170,7 +170,7 @@ static void *interrupt(void *arg)
     pthread_t thread = *(pthread_t *)arg;
     for (int i = 0; i < 50; i++) {
         pthread_kill(thread, SIGUSR1);
-        nap(0.001);
+        sleep_for(0.001);
     }
     return NULL;
 }

@@ -287,7 +287,7 @@ static void no_cancel_point(void)
     pthread_t thread = spawn_foreign(wait_and_be_cancelled, &c);
     wait_until_blocked(&c.blocker);
     CHECK_INT(pthread_cancel(thread), 0);
-    nap(0.03);
+    sleep_for(0.03);
     CHECK_INT(atomic_load(&c.got), 99);
     CHECK_STATUS(threading_event_set(c.event), THREADING_OK);
     CHECK_PTR(join_foreign(thread), PTHREAD_CANCELED);

@@ -1,52 +1,13 @@
 /* Exhaustion: what is refused when threads or memory run out, that nothing has changed then, and that all
  * works again afterwards. Each case runs in a child process of its own. */
-#include "test.h"
+#include "child.h"
+#include "kinds.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-
-enum { NOT_HERE = 77 }; /* what a child exits with that cannot make its resource scarce */
-
-/* Runs a check in a forked child; a failed one prints itself there. */
-static int in_child(void (*child)(void))
-{
-    double end = now() + TEST_LIMIT;
-    int status;
-    pid_t pid = fork(), ended;
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        child();
-        _exit(0);
-    }
-    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
-        if (now() > end) {
-            kill(pid, SIGKILL);
-            test_fail(__FILE__, __LINE__, "the child process does not end");
-        }
-        nap(0.001);
-    }
-    CHECK_INT(ended, pid);
-    if (WIFSIGNALED(status))
-        test_fail(__FILE__, __LINE__, "the child process was ended by signal %d", WTERMSIG(status));
-    if (WEXITSTATUS(status) != NOT_HERE)
-        CHECK_INT(WEXITSTATUS(status), 0);
-    return WEXITSTATUS(status);
-}
-
-static void *return_arg(void *arg)
-{
-    return arg;
-}
-
-static void *wait_for_event(void *event)
-{
-    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
-    return event;
-}
 
 static atomic_int destroyed;
 
@@ -106,7 +67,7 @@ static void limit_memory(size_t more)
     unsigned long pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
     if (file == NULL || fscanf(file, "%lu", &pages) != 1)
-        _exit(NOT_HERE);
+        _exit(CHILD_SKIPPED);
     fclose(file);
     limit(RLIMIT_AS, (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more);
 }
@@ -181,7 +142,7 @@ static void until_no_more_stacks(void)
 
 static void stacks_run_out(void)
 {
-    if (in_child(until_no_more_stacks) == NOT_HERE)
+    if (!run_in_child(until_no_more_stacks))
         SKIP("the size of the process is not known here");
 }
 
@@ -189,13 +150,13 @@ static void stacks_run_out(void)
 static void forbid_threads(void)
 {
     if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
-        _exit(NOT_HERE);
+        _exit(CHILD_SKIPPED);
     limit(RLIMIT_NPROC, 0);
 }
 
-static void *nap_a_little(void *arg)
+static void *sleep_a_little(void *arg)
 {
-    nap(0.1);
+    sleep_for(0.1);
     return arg;
 }
 
@@ -208,7 +169,7 @@ static void until_no_more_threads(void)
     pthread_t none;
     forbid_threads();
     if (pthread_create(&none, NULL, return_arg, NULL) == 0)
-        _exit(NOT_HERE);
+        _exit(CHILD_SKIPPED);
     for (int i = 0; i < 3; i++) {
         CHECK_STATUS(threading_thread_start(thread), THREADING_ERR_SYSTEM);
         check_unstarted(thread);
@@ -228,7 +189,7 @@ static void until_no_more_threads(void)
     CHECK_STATUS(threading_timer_start(pending), THREADING_OK);
     limit(RLIMIT_NPROC, 0);
     for (int i = 0; i < 8; i++) {
-        timers[i] = timer_new(0.001, i == 0 ? nap_a_little : return_arg, &timers[i]);
+        timers[i] = timer_new(0.001, i == 0 ? sleep_a_little : return_arg, &timers[i]);
         CHECK_STATUS(threading_timer_start(timers[i]), THREADING_OK);
     }
     for (int i = 0; i < 8; i++)
@@ -241,7 +202,7 @@ static void until_no_more_threads(void)
 
 static void threads_run_out(void)
 {
-    if (in_child(until_no_more_threads) == NOT_HERE)
+    if (!run_in_child(until_no_more_threads))
         SKIP("the number of threads cannot be limited here");
 }
 
@@ -249,7 +210,7 @@ static void threads_run_out(void)
 static atomic_int threads_left = -1;
 static atomic_int threads_refused;
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !TEST_SANITIZED
 #define HAVE_SCARCE_THREADS 1
 
 /* This takes the place of the system's for the library too. */
@@ -279,7 +240,7 @@ static void *set_event(void *event)
     return event;
 }
 
-static threading_timer *timer_start(double interval, threading_target function, void *arg)
+static threading_timer *timer_start_counted(double interval, threading_target function, void *arg)
 {
     threading_timer *timer = timer_new(interval, function, arg);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
@@ -298,13 +259,13 @@ static void refuse_second_thread(double seconds)
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
     atomic_store(&threads_left, 1);
-    threading_timer *blocked = timer_start(0.01, wait_for_event, event);
-    threading_timer *other = timer_start(0.02, set_event, event);
-    nap(seconds);
+    threading_timer *blocked = timer_start_counted(0.01, wait_for_event, event);
+    threading_timer *other = timer_start_counted(0.02, set_event, event);
+    sleep_for(seconds);
     CHECK(atomic_load(&threads_refused) > 0);
     CHECK(!is_set(event));
     atomic_store(&threads_left, -1);
-    nap(0.5);
+    sleep_for(0.5);
     wait_until(is_set, event);
     CHECK_PTR(join_and_free(other), event);
     CHECK_PTR(join_and_free(blocked), event);
@@ -323,10 +284,10 @@ static void until_threads_come_back_late(void)
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
     atomic_store(&threads_left, 2);
-    threading_timer *blocked = timer_start(0.01, wait_for_event, event);
-    threading_timer *later = timer_start(0.02, wait_for_event, event);
-    threading_timer *other = timer_start(0.03, set_event, event);
-    nap(1.6);
+    threading_timer *blocked = timer_start_counted(0.01, wait_for_event, event);
+    threading_timer *later = timer_start_counted(0.02, wait_for_event, event);
+    threading_timer *other = timer_start_counted(0.03, set_event, event);
+    sleep_for(1.6);
     CHECK(!is_set(event));
     atomic_store(&threads_left, -1);
     CHECK_PTR(join_and_free(other), event);
@@ -348,15 +309,15 @@ static void until_threads_come_back_to_a_joiner(void)
     CHECK(event != NULL);
     pthread_t joiner;
     threading_timer *blocked = timer_new(0.1, wait_for_event, event), *other = timer_new(0.12, set_event, event);
-    CHECK_STATUS(threading_timer_start(timer_start(3600, NULL, NULL)), THREADING_ERR_ALREADY_STARTED);
+    CHECK_STATUS(threading_timer_start(timer_start_counted(3600, NULL, NULL)), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_timer_start(blocked), THREADING_OK);
     CHECK_STATUS(threading_timer_start(other), THREADING_OK);
     joiner = spawn_foreign(join_timer, blocked);
     atomic_store(&threads_left, 0);
-    nap(1.7);
+    sleep_for(1.7);
     CHECK(!is_set(event));
     atomic_store(&threads_left, -1);
-    nap(0.5);
+    sleep_for(0.5);
     CHECK_PTR(join_foreign(joiner), event);
     CHECK_PTR(join_and_free(other), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
@@ -370,7 +331,7 @@ static void with_one_thread(void)
     threading_timer *timers[TIMERS];
     atomic_store(&threads_left, 1);
     for (int i = 0; i < TIMERS; i++)
-        timers[i] = timer_start(0.001 * i, return_arg, &timers[i]);
+        timers[i] = timer_start_counted(0.001 * i, return_arg, &timers[i]);
     for (int i = 0; i < TIMERS; i++)
         CHECK_PTR(join_and_free(timers[i]), &timers[i]);
     atomic_store(&threads_left, -1);
@@ -388,13 +349,13 @@ static void until_a_successor_comes(void)
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
     atomic_store(&threads_left, 1);
-    threading_timer *left = timer_start(0.01, exit_thread, event);
-    threading_timer *other = timer_start(0.02, set_event, event);
+    threading_timer *left = timer_start_counted(0.01, exit_thread, event);
+    threading_timer *other = timer_start_counted(0.02, set_event, event);
     CHECK_PTR(join_and_free(left), NULL);
-    nap(0.2);
+    sleep_for(0.2);
     CHECK(!is_set(event));
     atomic_store(&threads_left, -1);
-    nap(0.5);
+    sleep_for(0.5);
     wait_until(is_set, event);
     CHECK_PTR(join_and_free(other), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
@@ -410,10 +371,10 @@ static void until_many_threads_come(void)
     CHECK(event != NULL);
     atomic_store(&threads_left, 1);
     for (int i = 0; i < BLOCKED; i++)
-        blocked[i] = timer_start(0.001 * i, wait_for_event, event);
-    threading_timer *other = timer_start(0.05, set_event, event);
+        blocked[i] = timer_start_counted(0.001 * i, wait_for_event, event);
+    threading_timer *other = timer_start_counted(0.05, set_event, event);
     while (!is_set(event)) {
-        nap(0.02);
+        sleep_for(0.02);
         CHECK(atomic_load(&threads_refused) < 100000);
         atomic_store(&threads_left, 1);
     }
@@ -429,13 +390,13 @@ static void until_many_threads_come(void)
 static void until_nothing_is_due(void)
 {
     atomic_store(&threads_left, 1);
-    threading_timer *pending = timer_start(3600, return_arg, &pending);
-    threading_timer *soon = timer_start(0.001, return_arg, &soon);
+    threading_timer *pending = timer_start_counted(3600, return_arg, &pending);
+    threading_timer *soon = timer_start_counted(0.001, return_arg, &soon);
     CHECK_PTR(join_and_free(soon), &soon);
-    nap(0.1);
+    sleep_for(0.1);
     int refused = atomic_load(&threads_refused);
     CHECK(refused > 0);
-    nap(0.5);
+    sleep_for(0.5);
     CHECK_INT(atomic_load(&threads_refused), refused);
     CHECK_STATUS(threading_timer_cancel(pending), THREADING_OK);
     CHECK_STATUS(threading_timer_free(pending), THREADING_OK);
@@ -448,7 +409,7 @@ static void until_nothing_is_due(void)
     {                                                                                                        \
         if (!HAVE_SCARCE_THREADS)                                                                            \
             SKIP("pthread_create cannot be replaced here");                                                  \
-        in_child(child);                                                                                     \
+        run_in_child(child);                                                                                 \
     }
 
 SCARCE_THREADS(until_threads_come_back)
@@ -461,35 +422,6 @@ SCARCE_THREADS(until_nothing_is_due)
 
 /* ------------------------------------------------------------------------------------------------- memory */
 
-#define KIND(kind, arguments)                                                                                \
-    static void *make_##kind(void)                                                                           \
-    {                                                                                                        \
-        return threading_##kind##_new arguments;                                                             \
-    }                                                                                                        \
-    static threading_status free_##kind(void *object)                                                        \
-    {                                                                                                        \
-        return threading_##kind##_free(object);                                                              \
-    }
-
-KIND(lock, ())
-KIND(rlock, ())
-KIND(condition, ())
-KIND(semaphore, (1))
-KIND(event, ())
-KIND(barrier, (1, NULL, NULL))
-KIND(local, (NULL))
-KIND(thread, (NULL, NULL))
-KIND(timer, (0, NULL, NULL))
-
-static const struct {
-    void *(*make)(void);
-    threading_status (*free)(void *);
-} kinds[] = {
-    {make_lock, free_lock},           {make_rlock, free_rlock}, {make_condition, free_condition},
-    {make_semaphore, free_semaphore}, {make_event, free_event}, {make_barrier, free_barrier},
-    {make_local, free_local},         {make_thread, free_thread}, {make_timer, free_timer},
-};
-
 enum { MOST = 400000 };
 
 /* Each kind of object is made until it is refused, or there are very many of it. */
@@ -501,7 +433,7 @@ static void until_no_more_objects(void)
     int refusals = 0;
     CHECK(lock != NULL && local != NULL);
     CHECK_STATUS(threading_local_set(local, &lock), THREADING_OK);
-    for (size_t kind = 0; kind < TEST_COUNT(kinds); kind++) {
+    for (size_t kind = 0; kind < KINDS; kind++) {
         size_t count = 0;
         limit_memory((size_t)8 << 20);
         threading_clear_last_error();
@@ -530,7 +462,7 @@ static void until_no_more_objects(void)
 
 static void objects_run_out(void)
 {
-    if (in_child(until_no_more_objects) == NOT_HERE)
+    if (!run_in_child(until_no_more_objects))
         SKIP("the size of the process is not known here");
 }
 
@@ -565,7 +497,7 @@ static void ask_with_scarce_room(void)
 
 static void room_for_a_dummy_is_scarce(void)
 {
-    in_child(ask_with_scarce_room);
+    run_in_child(ask_with_scarce_room);
 }
 
 /* One thing grows until that is refused: a thread's names, a local's attributes, a thread's locals. */
@@ -618,7 +550,7 @@ static void until_nothing_grows(void)
 
 static void growth_runs_out(void)
 {
-    if (in_child(until_nothing_grows) == NOT_HERE)
+    if (!run_in_child(until_nothing_grows))
         SKIP("the size of the process is not known here");
 }
 
@@ -628,7 +560,7 @@ static void growth_runs_out(void)
 static _Thread_local long allowed = -1;
 static _Thread_local bool has_refused;
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !TEST_SANITIZED
 #define HAVE_SCARCE_MEMORY 1
 
 void *__libc_malloc(size_t size);
@@ -732,7 +664,7 @@ static threading_status made(const void *object)
 
 static void scarce_new(long allocations)
 {
-    for (size_t kind = 0; kind < TEST_COUNT(kinds); kind++) {
+    for (size_t kind = 0; kind < KINDS; kind++) {
         void *object;
         allowed = allocations;
         object = kinds[kind].make();
@@ -969,7 +901,7 @@ static void until_there_is_enough(void)
 static void with_scarce_memory(void (*calls)(long))
 {
     scarce_calls = calls;
-    in_child(until_there_is_enough);
+    run_in_child(until_there_is_enough);
 }
 
 static bool is_portable(void)
@@ -1003,7 +935,7 @@ static void init_in_main_case(void)
 {
     if (!HAVE_SCARCE_MEMORY)
         SKIP("malloc cannot be replaced here");
-    in_child(scarce_init_in_main);
+    run_in_child(scarce_init_in_main);
 }
 
 static const struct test_case cases[] = {

@@ -22,13 +22,6 @@ static void say(const char *line)
     CHECK(write(STDOUT_FILENO, text, (size_t)length) == length);
 }
 
-static threading_event *event_new(void)
-{
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
-    return event;
-}
-
 static threading_event *go; /* what a worker waits for, if its scenario makes it */
 
 static void let_go(void)
@@ -41,7 +34,7 @@ static void *work(void *arg)
 {
     if (go != NULL)
         CHECK_STATUS(threading_event_wait(go), THREADING_OK);
-    nap(0.1);
+    sleep_for(0.1);
     say("worker done");
     return arg;
 }
@@ -151,7 +144,7 @@ static int daemons_left_behind(void)
     CHECK_STATUS(threading_timer_free(start_timer(INFINITY, work, 1)), THREADING_OK);
     CHECK_INT(pthread_detach(spawn_foreign(foreign, &asked)), 0);
     wait_until(is_nonzero, &asked);
-    nap(0.1);
+    sleep_for(0.1);
     return 0;
 }
 
@@ -315,7 +308,7 @@ static int exit_beside_a_joiner(void)
 {
     threading_timer *timer = pending_with_destructor(exit_in_destructor);
     spawn(join_timer, timer);
-    nap(0.05); /* so that it joins */
+    sleep_for(0.05); /* so that it joins */
     threading_timer_cancel(timer);
     return 1;
 }
@@ -350,7 +343,7 @@ static int exit_in_a_function_that_ends_by_a_handler(void)
     CHECK_INT(atexit(end_this_thread_once), 0);
     threading_timer *timer = start_timer(0.05, exit_there, 0);
     CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(timer), TEST_LIMIT), THREADING_OK);
-    nap(0.1);
+    sleep_for(0.1);
     return 1;
 }
 
@@ -541,7 +534,7 @@ static int joiner_of_main(void)
 {
     start_worker(join_main_and_work, 0);
     CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
-    nap(0.05); /* so that it shows if main is not joined at all */
+    sleep_for(0.05); /* so that it shows if main is not joined at all */
     return 0;
 }
 
@@ -557,7 +550,7 @@ static int main_ends_by_pthread_exit(void)
 
 static void *work_later(void *arg)
 {
-    nap(0.05);
+    sleep_for(0.05);
     CHECK_STATUS(threading_timer_free(start_timer(0.05, work, 0)), THREADING_OK);
     return arg;
 }
@@ -565,7 +558,7 @@ static void *work_later(void *arg)
 static void *join_main_and_start(void *arg)
 {
     CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
-    nap(0.05);
+    sleep_for(0.05);
     start_worker(work_later, 0);
     return arg;
 }
@@ -697,7 +690,7 @@ static void slow_callback(void *begun)
 {
     say("callback");
     CHECK_STATUS(threading_event_set(begun), THREADING_OK);
-    nap(0.1);
+    sleep_for(0.1);
     say("callback done");
 }
 
@@ -799,7 +792,7 @@ static int hammering_daemons(void)
     CHECK(lock != NULL && condition != NULL && semaphore != NULL && local != NULL);
     for (int i = 0; i < 4; i++)
         start_worker(hammer, 1);
-    nap(0.03);
+    sleep_for(0.03);
     return 9;
 }
 

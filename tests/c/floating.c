@@ -146,7 +146,7 @@ static threading_status thread_join(double seconds, bool free)
     return threading_thread_join_timeout(objects.thread, seconds);
 }
 
-static threading_status sleep_for(double seconds, bool free)
+static threading_status module_sleep(double seconds, bool free)
 {
     threading_status status = threading_sleep(seconds);
     return !free && status == THREADING_OK ? THREADING_TIMED_OUT : status;
@@ -173,7 +173,7 @@ static const struct function {
     {"threading_barrier_wait_timeout", barrier, false},
     {"threading_barrier_set_timeout", barrier_default, false},
     {"threading_thread_join_timeout", thread_join, false},
-    {"threading_sleep", sleep_for, true},
+    {"threading_sleep", module_sleep, true},
     {"threading_shutdown_timeout", shutdown_for, false},
 };
 
@@ -252,7 +252,7 @@ static void try_all(const struct function *function, bool free)
             enter_mode(roundings[mode / 2], mode % 2 != 0);
             status = function->call(seconds, free);
             leave_mode();
-            wanted = expected(numbers[i].kind, free && (!function->waits_always || function->call == sleep_for));
+            wanted = expected(numbers[i].kind, free && (!function->waits_always || function->call == module_sleep));
             if (status != wanted)
                 test_fail(__FILE__, __LINE__, "%s of %s is %s, expected %s", function->name, numbers[i].name,
                           threading_status_name(status), threading_status_name(wanted));

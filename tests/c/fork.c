@@ -1,57 +1,7 @@
 /* Fork: what a child process finds, what has ended there, and that everything old and new works in it. */
-#include "test.h"
+#include "child.h"
 
 #include <errno.h>
-#include <sys/wait.h>
-
-/* Waits for a child, at most TEST_LIMIT seconds, and returns what it exited with. */
-static int exit_status(pid_t pid)
-{
-    double end = now() + TEST_LIMIT;
-    int status;
-    pid_t ended;
-    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
-        if (now() > end) {
-            kill(pid, SIGKILL);
-            test_fail(__FILE__, __LINE__, "the child process does not end");
-        }
-        nap(0.0005);
-    }
-    CHECK_INT(ended, pid);
-    if (WIFSIGNALED(status))
-        test_fail(__FILE__, __LINE__, "the child process was ended by signal %d", WTERMSIG(status));
-    return WEXITSTATUS(status);
-}
-
-/* Runs a check in a forked child; a failed one prints itself there. */
-static void in_child(void (*child)(void *), void *arg)
-{
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        child(arg);
-        _exit(0);
-    }
-    CHECK_INT(exit_status(pid), 0);
-}
-
-static threading_event *event_new(void)
-{
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
-    return event;
-}
-
-static void *return_arg(void *arg)
-{
-    return arg;
-}
-
-static void *wait_for_event(void *event)
-{
-    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
-    return event;
-}
 
 static long number_of(threading_thread *thread)
 {
@@ -118,7 +68,7 @@ static void *fork_here(void *arg)
 {
     struct forker forker = {threading_current_thread(), arg, threading_get_ident(), false};
     forker.daemon = threading_thread_is_daemon(forker.self);
-    in_child(check_forker_and_main, &forker);
+    run_in_child_with(check_forker_and_main, &forker);
     CHECK_INT(threading_thread_ident(forker.self), forker.ident);
     CHECK_INT(threading_get_ident(), forker.ident);
     return NULL;
@@ -127,7 +77,7 @@ static void *fork_here(void *arg)
 static void *fork_in_foreign(void *arg)
 {
     struct forker forker = {NULL, "MainThread", threading_get_ident(), false};
-    in_child(check_forker, &forker);
+    run_in_child_with(check_forker, &forker);
     return arg;
 }
 
@@ -147,7 +97,7 @@ static void forkers(void)
     CHECK(daemon != NULL && pending != NULL && timer != NULL);
     CHECK_STATUS(threading_timer_start(pending), THREADING_OK);
     CHECK_STATUS(threading_thread_set_name(forker.self, forker.name), THREADING_OK);
-    in_child(check_forker, &forker);
+    run_in_child_with(check_forker, &forker);
     CHECK_STATUS(threading_thread_set_name(forker.self, "MainThread"), THREADING_OK);
     main_of_parent = threading_thread_ref(forker.self);
     CHECK_STATUS(threading_thread_set_daemon(daemon, 1), THREADING_OK);
@@ -235,7 +185,7 @@ static void check_ended(void *arg)
     CHECK_STATUS(threading_timer_cancel(ended->never), THREADING_OK);
     CHECK_STATUS(threading_timer_cancel(ended->running), THREADING_TOO_LATE);
     CHECK_STATUS(threading_timer_cancel(ended->fired), THREADING_TOO_LATE);
-    nap(1.2); /* past the pending timer's deadline */
+    sleep_for(1.2); /* past the pending timer's deadline */
     CHECK_INT(atomic_load(&ended->calls), 2);
 
     /* Their arguments and values are left alone, the forker's own value is not. */
@@ -311,7 +261,7 @@ static void others_end(void)
     atomic_store(&destroyed, 0);
     CHECK_STATUS(threading_timer_start(ended.never), THREADING_OK);
     CHECK_STATUS(threading_timer_start(ended.pending), THREADING_OK);
-    in_child(check_ended, &ended);
+    run_in_child_with(check_ended, &ended);
 
     /* In the parent all goes on. */
     CHECK_STATUS(threading_event_set(ended.event), THREADING_OK);
@@ -349,7 +299,7 @@ static void names_count_on(void)
     threading_thread *thread = threading_thread_new(NULL, NULL);
     CHECK(thread != NULL);
     number_of(thread);
-    in_child(check_names, thread);
+    run_in_child_with(check_names, thread);
     check_names(thread);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
@@ -459,13 +409,13 @@ static void objects_stay(void)
     CHECK_STATUS(threading_event_set(objects.event), THREADING_OK);
     CHECK_STATUS(threading_barrier_abort(objects.barrier), THREADING_OK);
     CHECK_PTR(join(spawn(take_locks, &objects)), &objects);
-    in_child(check_held_by_another, &objects);
+    run_in_child_with(check_held_by_another, &objects);
     objects_free(&objects);
 
     objects_new(&objects, 2);
     take_locks(&objects);
     CHECK_STATUS(threading_rlock_acquire(objects.rlock), THREADING_OK);
-    in_child(check_held_by_forker, &objects);
+    run_in_child_with(check_held_by_forker, &objects);
     CHECK(threading_lock_locked(objects.free_lock));
     CHECK_INT(threading_rlock_recursion_count(objects.rlock), 2);
     objects_free(&objects);
@@ -615,12 +565,12 @@ static void waiters_are_forgotten(void)
     for (int i = 0; i < WAITERS; i++)
         wait_until_blocked(&waiters[i].blocker);
     wait_until_blocked(&joiner.blocker);
-    in_child(check_freed_at_once, &objects);
+    run_in_child_with(check_freed_at_once, &objects);
 
     /* With one of the condition's waiters already chosen, its lock still held. */
     CHECK_STATUS(threading_condition_acquire(objects.condition), THREADING_OK);
     CHECK_STATUS(threading_condition_notify(objects.condition, 1), THREADING_OK);
-    in_child(check_waiters_forgotten, &objects);
+    run_in_child_with(check_waiters_forgotten, &objects);
 
     /* The parent's waiters are where they were. */
     CHECK_INT(threading_barrier_n_waiting(objects.barrier), 2);
@@ -659,7 +609,7 @@ static void callback(void *arg)
 static void *work_after_callback(void *arg)
 {
     wait_for_event(callback_has_run);
-    nap(0.05);
+    sleep_for(0.05);
     say('w');
     return arg;
 }
@@ -684,7 +634,7 @@ static void *fork_and_return(void *arg)
 static void check_said(const int fds[2], pid_t pid, int status, const char *expected)
 {
     char said[8] = "";
-    CHECK_INT(exit_status(pid), status);
+    CHECK_INT(child_status(pid), status);
     CHECK_INT(read(fds[0], said, sizeof said - 1), strlen(expected));
     CHECK_STR(said, expected);
 }
@@ -815,7 +765,7 @@ static void check_old_and_new(void *arg)
 static void *fork_often(void *arg)
 {
     for (int i = 0; i < test_many(150); i++)
-        in_child(check_old_and_new, arg);
+        run_in_child_with(check_old_and_new, arg);
     return arg;
 }
 
@@ -843,14 +793,14 @@ static void forks_among_busy_threads(void)
 
 static void *fork_again(void *arg)
 {
-    in_child(check_old_and_new, arg);
+    run_in_child_with(check_old_and_new, arg);
     return arg;
 }
 
 static void check_grandchild(void *arg)
 {
     threading_thread *thread = spawn(fork_again, arg);
-    in_child(check_old_and_new, arg);
+    run_in_child_with(check_old_and_new, arg);
     CHECK_PTR(join(thread), arg);
     check_old_and_new(arg);
 }
@@ -860,8 +810,8 @@ static void children_of_children(void)
     struct objects objects;
     objects_new(&objects, 2);
     take_locks(&objects);
-    in_child(check_grandchild, &objects);
-    in_child(check_grandchild, &objects);
+    run_in_child_with(check_grandchild, &objects);
+    run_in_child_with(check_grandchild, &objects);
     objects_free(&objects);
 }
 
@@ -869,9 +819,9 @@ static void children_of_children(void)
 
 static pid_t forked = -1;
 
-static void *nap_a_little(void *arg)
+static void *sleep_a_little(void *arg)
 {
-    nap(0.05);
+    sleep_for(0.05);
     return arg;
 }
 
@@ -881,7 +831,7 @@ static void fork_and_start(void *arg)
     forked = fork();
     CHECK(forked >= 0);
     if (forked == 0)
-        CHECK_STATUS(threading_thread_start(threading_thread_new(nap_a_little, arg)), THREADING_OK);
+        CHECK_STATUS(threading_thread_start(threading_thread_new(sleep_a_little, arg)), THREADING_OK);
 }
 
 static void check_fork_in_a_shutdown(void *arg)
@@ -890,12 +840,12 @@ static void check_fork_in_a_shutdown(void *arg)
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
     if (forked == 0)
         _exit(7);
-    CHECK_INT(exit_status(forked), 7);
+    CHECK_INT(child_status(forked), 7);
 }
 
 static void fork_in_a_shutdown(void)
 {
-    in_child(check_fork_in_a_shutdown, NULL);
+    run_in_child_with(check_fork_in_a_shutdown, NULL);
 }
 
 static void fork_in_handler(int signal)
@@ -906,9 +856,9 @@ static void fork_in_handler(int signal)
 
 static void *interrupt(void *thread)
 {
-    nap(0.05);
+    sleep_for(0.05);
     CHECK_INT(pthread_kill(*(pthread_t *)thread, SIGUSR1), 0);
-    nap(0.2);
+    sleep_for(0.2);
     return NULL;
 }
 
@@ -924,12 +874,12 @@ static void fork_in_a_join_of(threading_thread *joined, pthread_t *me)
     if (forked == 0)
         _exit(7);
     CHECK_INT(pthread_join(other, NULL), 0);
-    CHECK_INT(exit_status(forked), 7);
+    CHECK_INT(child_status(forked), 7);
 }
 
 static void *wait_a_little(void *arg)
 {
-    nap(0.25);
+    sleep_for(0.25);
     return arg;
 }
 
@@ -968,7 +918,7 @@ static void check_new_joins(void *joined)
     threading_thread *threads[3];
     CHECK_STATUS(threading_thread_free(joined), THREADING_OK);
     for (int i = 0; i < 3; i++) {
-        threads[i] = start_daemon(nap_a_little, NULL);
+        threads[i] = start_daemon(sleep_a_little, NULL);
         CHECK_STATUS(threading_thread_join(start_daemon(join_thread, threads[i])), THREADING_OK);
     }
 }
@@ -978,8 +928,8 @@ static void stacks_of_joiners(void)
     threading_event *event = event_new();
     threading_thread *joined = start_daemon(wait_for_event, event);
     threading_thread *joiner = start_daemon(join_thread, joined);
-    nap(0.05);
-    in_child(check_new_joins, joined);
+    sleep_for(0.05);
+    run_in_child_with(check_new_joins, joined);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_STATUS(threading_thread_join(joiner), THREADING_OK);
     CHECK_STATUS(threading_thread_free(joiner), THREADING_OK);
@@ -987,17 +937,10 @@ static void stacks_of_joiners(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
-/* The portable backend's table of sleepers is full of threads that the child does not have. */
-static bool sleepers_do_harm(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
-}
-
 #define AMONG_SLEEPERS(check)                                                                                \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
-        if (sleepers_do_harm())                                                                              \
+        if (fork_keeps_sleepers())                                                                           \
             SKIP("the portable backend does not survive a fork while threads sleep");                        \
         check();                                                                                             \
     }

@@ -378,7 +378,7 @@ static void borrowed_handles_are_not_freed(void)
     CHECK(threading_thread_is_alive(main));
 }
 
-static void *wait_for_event(void *event)
+static void *wait_without_limit(void *event)
 {
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     return event;
@@ -393,7 +393,7 @@ static bool is_gone(void *thread)
 static void works_as_long_as_kept(void)
 {
     threading_event *event = threading_event_new();
-    threading_thread *thread = spawn(wait_for_event, event);
+    threading_thread *thread = spawn(wait_without_limit, event);
     threading_timer *timer = new_timer();
     threading_thread_list *list;
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
@@ -552,7 +552,7 @@ static void *ref_and_free(void *longest)
     for (double end = now() + 2; now() < end;) {
         double begin;
         seed = seed * 1103515245 + 12345;
-        nap((20 + seed / 65536 % 50) * 1e-6);
+        sleep_for((20 + seed / 65536 % 50) * 1e-6);
         begin = now();
         REF_AND_FREE(lock);
         REF_AND_FREE(event);

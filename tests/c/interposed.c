@@ -157,7 +157,7 @@ static void all_arguments(void)
     for (int i = 0; i < 20; i++) {
         CHECK_STATUS(threading_event_clear(event), THREADING_OK);
         thread = spawn(wait_for, event);
-        nap(0.002);
+        sleep_for(0.002);
         CHECK_STATUS(threading_event_set(event), THREADING_OK);
         join(thread);
         CHECK_STATUS(threading_event_clear(event), THREADING_OK);

@@ -1,44 +1,7 @@
 /* Lock: not owned, not recursive, released by any thread. */
-#include "test.h"
-
-static threading_lock *new_lock(void)
-{
-    threading_lock *lock = threading_lock_new();
-    CHECK(lock != NULL);
-    return lock;
-}
-
-static threading_lock *new_held_lock(void)
-{
-    threading_lock *lock = new_lock();
-    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
-    return lock;
-}
-
-static void free_lock(threading_lock *lock)
-{
-    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
-}
-
-static threading_status acquire(void *lock)
-{
-    return threading_lock_acquire(lock);
-}
-
-static threading_status acquire_infinity(void *lock)
-{
-    return threading_lock_acquire_timeout(lock, INFINITY);
-}
-
-static threading_status acquire_forever(void *lock)
-{
-    return threading_lock_acquire_timeout(lock, THREADING_FOREVER);
-}
-
-static threading_status acquire_max(void *lock)
-{
-    return threading_lock_acquire_timeout(lock, THREADING_TIMEOUT_MAX);
-}
+#define LOCKABLE lock
+#define CONTEST_TURNS 25000
+#include "lockable.h"
 
 static threading_status acquire_shortly(void *lock)
 {
@@ -106,13 +69,8 @@ static void timeout_zero_tries_once(void)
 
 static void timeout_is_not_shortened(void)
 {
-    static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
     threading_lock *lock = new_held_lock();
-    for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
-        double start = now();
-        CHECK_STATUS_KEEPS_ERROR(threading_lock_acquire_timeout(lock, seconds[i]), THREADING_TIMED_OUT);
-        CHECK_AT_LEAST(now() - start, seconds[i]);
-    }
+    check_timeouts(lock);
     free_lock(lock);
 }
 
@@ -187,7 +145,7 @@ static void one_release_admits_one(void)
         size_t returned;
         CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
         do {
-            nap(0.005);
+            sleep_for(0.005);
             returned = 0;
             for (size_t i = 0; i < TEST_COUNT(calls); i++)
                 returned += (size_t)atomic_load(&calls[i].returned);
@@ -223,19 +181,6 @@ static void busy_while_blocked(void)
     CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     free_lock(lock);
     CHECK_STATUS(threading_lock_free(lock), THREADING_ERR_HANDLE);
-}
-
-static void release_then_free(void)
-{
-    for (int i = 0; i < 20; i++) {
-        threading_lock *lock = new_held_lock();
-        struct call call;
-        call_blocked(&call, acquire, lock);
-        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
-        CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
-        CHECK_CALL(&call, THREADING_OK);
-        CHECK_REFUSED(threading_lock_locked(lock), THREADING_ERR_HANDLE);
-    }
 }
 
 struct latecomer {
@@ -350,7 +295,7 @@ static void no_cancel_point(void)
     pthread_t thread = spawn_foreign(acquire_and_be_cancelled, &c);
     wait_until_blocked(&c.blocker);
     CHECK_INT(pthread_cancel(thread), 0);
-    nap(0.03);
+    sleep_for(0.03);
     CHECK_INT(atomic_load(&c.got), 99);
     CHECK_STATUS(threading_lock_release(c.lock), THREADING_OK);
     CHECK_PTR(join_foreign(thread), PTHREAD_CANCELED);
@@ -359,44 +304,18 @@ static void no_cancel_point(void)
     free_lock(c.lock);
 }
 
-/* Each thread adds to a plain counter under the lock, which it takes by each of the three calls in turn. */
-struct contest {
-    threading_lock *lock;
-    long counter, turns;
-};
-
 static void *contend(void *arg)
 {
     struct contest *contest = arg;
     unsigned turn = 0;
-    for (long i = 0; i < contest->turns; turn++) {
-        threading_status status = turn % 3 == 0   ? threading_lock_acquire(contest->lock)
-                                  : turn % 3 == 1 ? threading_lock_try_acquire(contest->lock)
-                                                  : threading_lock_acquire_timeout(contest->lock, 1e-5);
-        if (status == THREADING_OK) {
-            contest->counter++;
-            i++;
-            CHECK_STATUS(threading_lock_release(contest->lock), THREADING_OK);
-        } else {
-            CHECK_RESULT(status, turn % 3 == 1 ? THREADING_WOULD_BLOCK : THREADING_TIMED_OUT);
-        }
+    for (long i = 0; i < CONTEST_TURNS; turn++) {
+        if (acquire_by_turns(contest->lock, turn) != THREADING_OK)
+            continue;
+        contest->counter++;
+        i++;
+        CHECK_STATUS(threading_lock_release(contest->lock), THREADING_OK);
     }
     return NULL;
-}
-
-static void excludes(void)
-{
-    struct contest contest = {.lock = new_lock(), .turns = 25000};
-    threading_thread *threads[4];
-    pthread_t foreign = spawn_foreign(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
-    join_foreign(foreign);
-    CHECK_INT(contest.counter, 5 * contest.turns);
-    CHECK(!threading_lock_locked(contest.lock));
-    free_lock(contest.lock);
 }
 
 /* What was written before a release by one thread is seen after the acquire by another. */

@@ -1,33 +1,12 @@
 /* What objects take of a process's memory and addresses, and that no handle value comes twice. */
-#include "test.h"
+#include "child.h"
+#include "kinds.h"
 
 #include <grp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 #define MEBI ((size_t)1 << 20)
-
-/* Not an exit status of a test that fails: the case cannot be run here. */
-enum { NOT_HERE = 77 };
-
-/* Runs a function in a child process, whose limits and memory are its own. */
-static int in_child(void (*run)(void))
-{
-    int status;
-    fflush(stdout);
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        run();
-        _exit(0);
-    }
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status));
-    if (WEXITSTATUS(status) != NOT_HERE)
-        CHECK_INT(WEXITSTATUS(status), 0);
-    return WEXITSTATUS(status);
-}
 
 static void limit(int resource, rlim_t most)
 {
@@ -45,7 +24,7 @@ static struct size size_now(void)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     FILE *file = fopen("/proc/self/statm", "r");
     if (file == NULL || fscanf(file, "%lu %lu", &addresses, &resident) != 2)
-        _exit(NOT_HERE);
+        _exit(CHILD_SKIPPED);
     fclose(file);
     return (struct size){addresses * page, resident * page};
 }
@@ -62,52 +41,10 @@ static void *allocate(size_t size)
 /* Tools map memory of their own, and put it where memory of the library's was. */
 static bool has_plain_memory(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return false;
-#else
-    return test_slowness() == 1;
-#endif
+    return !TEST_SANITIZED && test_slowness() == 1;
 }
 
 /* ------------------------------------------------------------------------------------------------- kinds */
-
-#define KIND(kind, arguments)                                                                                \
-    static void *make_##kind(void)                                                                           \
-    {                                                                                                        \
-        return threading_##kind##_new arguments;                                                             \
-    }                                                                                                        \
-    static threading_status free_##kind(void *object)                                                        \
-    {                                                                                                        \
-        return threading_##kind##_free(object);                                                              \
-    }
-
-KIND(lock, ())
-KIND(rlock, ())
-KIND(condition, ())
-KIND(semaphore, (1))
-KIND(event, ())
-KIND(barrier, (1, NULL, NULL))
-KIND(local, (NULL))
-KIND(thread, (NULL, NULL))
-KIND(timer, (0, NULL, NULL))
-
-static const struct {
-    const char *name;
-    void *(*make)(void);
-    threading_status (*free)(void *);
-} kinds[] = {
-    {"lock", make_lock, free_lock},
-    {"rlock", make_rlock, free_rlock},
-    {"condition", make_condition, free_condition},
-    {"semaphore", make_semaphore, free_semaphore},
-    {"event", make_event, free_event},
-    {"barrier", make_barrier, free_barrier},
-    {"local", make_local, free_local},
-    {"thread", make_thread, free_thread},
-    {"timer", make_timer, free_timer},
-};
-
-enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
 static void *make(size_t kind)
 {
@@ -115,11 +52,6 @@ static void *make(size_t kind)
     if (object == NULL)
         test_fail(__FILE__, __LINE__, "%s: %s", kinds[kind].name, threading_status_name(threading_last_error()));
     return object;
-}
-
-static void *return_arg(void *arg)
-{
-    return arg;
 }
 
 static void run_thread(size_t stack_size)
@@ -142,7 +74,7 @@ static void make_many_where_addresses_are_limited(void)
     enum { MANY = 20 * 1000 * 1000 };
     threading_lock *freed = threading_lock_new();
     if (sizeof(void *) < 8)
-        _exit(NOT_HERE);
+        _exit(CHILD_SKIPPED);
     limit(RLIMIT_AS, 1024 * MEBI);
     CHECK(freed != NULL);
     CHECK_STATUS(threading_lock_free(freed), THREADING_OK);
@@ -159,7 +91,7 @@ static void make_many_where_addresses_are_limited(void)
 
 static void handles_do_not_repeat(void)
 {
-    if (in_child(make_many_where_addresses_are_limited) == NOT_HERE)
+    if (!run_in_child(make_many_where_addresses_are_limited))
         SKIP("handles of 32 bits repeat");
 }
 
@@ -189,7 +121,7 @@ static void use_memory_of_freed_objects(void)
 
 static void stale_handles_stay_invalid(void)
 {
-    in_child(use_memory_of_freed_objects);
+    run_in_child(use_memory_of_freed_objects);
 }
 
 /* ------------------------------------------------------------------------------------------------ memory */
@@ -209,7 +141,7 @@ static void first_objects_are_small(void)
 {
     if (!has_plain_memory())
         SKIP("a tool has memory of its own here");
-    if (in_child(make_one_of_each_kind) == NOT_HERE)
+    if (!run_in_child(make_one_of_each_kind))
         SKIP("the size of the process is not known here");
 }
 
@@ -239,7 +171,7 @@ static void memory_returns_to_the_system(void)
 {
     if (!has_plain_memory())
         SKIP("a tool has memory of its own here");
-    if (in_child(make_and_free_a_million) == NOT_HERE)
+    if (!run_in_child(make_and_free_a_million))
         SKIP("the size of the process is not known here");
 }
 
@@ -260,7 +192,7 @@ static void addresses_may_be_limited_later(void)
 {
     if (!has_plain_memory())
         SKIP("a tool has memory of its own here");
-    if (in_child(limit_addresses_later) == NOT_HERE)
+    if (!run_in_child(limit_addresses_later))
         SKIP("the size of the process is not known here");
 }
 
@@ -270,9 +202,9 @@ static void lock_memory(void)
     enum { THREADS = 40, OBJECTS = 2000, STACK = 256 * 1024 };
     limit(RLIMIT_MEMLOCK, 8 * MEBI);
     if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
-        _exit(NOT_HERE);
+        _exit(CHILD_SKIPPED);
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
-        _exit(NOT_HERE);
+        _exit(CHILD_SKIPPED);
     for (size_t kind = 0; kind < KINDS; kind++)
         for (int i = 0; i < OBJECTS; i++)
             make(kind);
@@ -294,7 +226,7 @@ static void memory_may_be_locked(void)
 {
     if (!has_plain_memory())
         SKIP("a tool has memory of its own here");
-    if (in_child(lock_memory) == NOT_HERE)
+    if (!run_in_child(lock_memory))
         SKIP("the process may not lock its memory");
 }
 

@@ -1,24 +1,7 @@
 /* RLock: owned by a thread, recursive, released by its owner alone. */
-#include "test.h"
-
-static threading_rlock *new_rlock(void)
-{
-    threading_rlock *lock = threading_rlock_new();
-    CHECK(lock != NULL);
-    return lock;
-}
-
-static threading_rlock *new_held_rlock(void)
-{
-    threading_rlock *lock = new_rlock();
-    CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
-    return lock;
-}
-
-static void free_rlock(threading_rlock *lock)
-{
-    CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
-}
+#define LOCKABLE rlock
+#define CONTEST_TURNS 10000
+#include "lockable.h"
 
 /* Acquires and releases, so that the lock is free again when the thread ends. */
 static threading_status take_turn(void *lock)
@@ -27,26 +10,6 @@ static threading_status take_turn(void *lock)
     if (status == THREADING_OK)
         CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
     return status;
-}
-
-static threading_status acquire(void *lock)
-{
-    return threading_rlock_acquire(lock);
-}
-
-static threading_status acquire_infinity(void *lock)
-{
-    return threading_rlock_acquire_timeout(lock, INFINITY);
-}
-
-static threading_status acquire_forever(void *lock)
-{
-    return threading_rlock_acquire_timeout(lock, THREADING_FOREVER);
-}
-
-static threading_status acquire_max(void *lock)
-{
-    return threading_rlock_acquire_timeout(lock, THREADING_TIMEOUT_MAX);
 }
 
 static threading_status try_acquire(void *lock)
@@ -64,7 +27,7 @@ static threading_status elsewhere(threading_status (*function)(void *), threadin
 
 static void new_is_unlocked(void)
 {
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     threading_clear_last_error();
     CHECK(!threading_rlock_locked(lock));
     CHECK(!threading_rlock_is_owned(lock));
@@ -76,12 +39,12 @@ static void new_is_unlocked(void)
     CHECK_STATUS_KEEPS_ERROR(threading_rlock_release(lock), THREADING_OK);
     CHECK(!threading_rlock_locked(lock));
     CHECK(!threading_rlock_is_owned(lock));
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void owner_acquires_again(void)
 {
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     for (int i = 0; i < 30; i++) {
         CHECK_INT(threading_rlock_recursion_count(lock), i);
         CHECK_STATUS_KEEPS_ERROR(i % 3 == 0   ? threading_rlock_acquire(lock)
@@ -96,12 +59,12 @@ static void owner_acquires_again(void)
         CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
     }
     CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void recursion_is_deep(void)
 {
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     for (int i = 0; i < 100000; i++)
         CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_INT(threading_rlock_recursion_count(lock), 100000);
@@ -109,7 +72,7 @@ static void recursion_is_deep(void)
         CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
     CHECK(!threading_rlock_locked(lock));
     CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void *see_not_owner(void *lock)
@@ -126,60 +89,55 @@ static void *see_not_owner(void *lock)
 
 static void others_do_not_own_it(void)
 {
-    threading_rlock *lock = new_held_rlock();
+    threading_rlock *lock = new_held_lock();
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_PTR(join(spawn(see_not_owner, lock)), lock);
     CHECK_PTR(join_foreign(spawn_foreign(see_not_owner, lock)), lock);
     CHECK(threading_rlock_is_owned(lock));
     CHECK_INT(threading_rlock_recursion_count(lock), 2);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void release_of_unlocked(void)
 {
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
     CHECK(!threading_rlock_locked(lock));
     CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void timeout_is_not_shortened(void)
 {
-    static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
-    for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
-        double start = now();
-        CHECK_STATUS_KEEPS_ERROR(threading_rlock_acquire_timeout(lock, seconds[i]), THREADING_TIMED_OUT);
-        CHECK_AT_LEAST(now() - start, seconds[i]);
-    }
-    free_rlock(lock);
+    check_timeouts(lock);
+    free_lock(lock);
 }
 
 static void bad_timeouts(void)
 {
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
     CHECK(!threading_rlock_locked(lock));
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
     CHECK_INT(threading_rlock_recursion_count(lock), 1);
-    free_rlock(lock);
-    lock = new_rlock();
+    free_lock(lock);
+    lock = new_lock();
     CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
     CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void waits_for_ever(void)
 {
     threading_status (*const calls[])(void *) = {acquire, acquire_infinity, acquire_forever, acquire_max};
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
-        threading_rlock *lock = new_held_rlock();
+        threading_rlock *lock = new_held_lock();
         struct call call;
         CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
         call_blocked(&call, calls[i], lock);
@@ -187,7 +145,7 @@ static void waits_for_ever(void)
         CHECK(call_still_blocked(&call)); /* one level is left */
         CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
         CHECK_CALL(&call, THREADING_OK);
-        free_rlock(lock);
+        free_lock(lock);
     }
 }
 
@@ -203,7 +161,7 @@ static void *acquire_twice(void *lock)
 /* No thread after the owner's end may pass for it, were it to get the same stack or system's number. */
 static void owner_that_ended(bool foreign)
 {
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     if (foreign)
         join_foreign(spawn_foreign(acquire_twice, lock));
     else
@@ -215,7 +173,7 @@ static void owner_that_ended(bool foreign)
     see_not_owner(lock);
     CHECK_STATUS(threading_rlock_at_fork_reinit(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void library_owner_that_ended(void)
@@ -246,27 +204,27 @@ static void run_timer(threading_target function, threading_rlock *lock)
 
 static void timers_own_for_themselves(void)
 {
-    threading_rlock *lock = new_rlock();
+    threading_rlock *lock = new_lock();
     run_timer(timer_owner, lock);
     for (int i = 0; i < 20; i++)
         run_timer(see_not_owner, lock);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void frees_while_held(void)
 {
-    threading_rlock *lock = new_held_rlock();
+    threading_rlock *lock = new_held_lock();
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_rlock_free(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_HANDLE);
-    lock = new_rlock();
+    lock = new_lock();
     CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 static void busy_while_blocked(void)
 {
-    threading_rlock *lock = new_held_rlock();
+    threading_rlock *lock = new_held_lock();
     struct call call;
     CHECK_PTR(threading_rlock_ref(lock), lock);
     call_blocked(&call, take_turn, lock);
@@ -276,26 +234,13 @@ static void busy_while_blocked(void)
     CHECK(threading_rlock_is_owned(lock));
     CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
     CHECK_CALL(&call, THREADING_OK);
-    free_rlock(lock);
+    free_lock(lock);
     CHECK_STATUS(threading_rlock_free(lock), THREADING_ERR_HANDLE);
-}
-
-static void release_then_free(void)
-{
-    for (int i = 0; i < 20; i++) {
-        threading_rlock *lock = new_held_rlock();
-        struct call call;
-        call_blocked(&call, acquire, lock);
-        CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
-        CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
-        CHECK_CALL(&call, THREADING_OK);
-        CHECK_REFUSED(threading_rlock_locked(lock), THREADING_ERR_HANDLE);
-    }
 }
 
 static void reinit_unlocks(void)
 {
-    threading_rlock *lock = new_held_rlock();
+    threading_rlock *lock = new_held_lock();
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_rlock_at_fork_reinit(lock), THREADING_OK);
     CHECK(!threading_rlock_locked(lock));
@@ -304,29 +249,19 @@ static void reinit_unlocks(void)
     CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_INT(threading_rlock_recursion_count(lock), 1);
-    free_rlock(lock);
+    free_lock(lock);
 }
 
 /* Each thread adds to a plain counter at every level of its recursion, and must be alone all the way. */
-struct contest {
-    threading_rlock *lock;
-    long counter, turns;
-};
-
 static void *contend(void *arg)
 {
     struct contest *contest = arg;
     unsigned turn = 0;
-    for (long i = 0; i < contest->turns; turn++) {
-        threading_status status = turn % 3 == 0   ? threading_rlock_acquire(contest->lock)
-                                  : turn % 3 == 1 ? threading_rlock_try_acquire(contest->lock)
-                                                  : threading_rlock_acquire_timeout(contest->lock, 1e-5);
+    for (long i = 0; i < CONTEST_TURNS; turn++) {
         size_t depth = 1 + turn % 4;
         long before;
-        if (status != THREADING_OK) {
-            CHECK_RESULT(status, turn % 3 == 1 ? THREADING_WOULD_BLOCK : THREADING_TIMED_OUT);
+        if (acquire_by_turns(contest->lock, turn) != THREADING_OK)
             continue;
-        }
         before = contest->counter;
         for (size_t level = 1; level < depth; level++) {
             contest->counter++;
@@ -341,21 +276,6 @@ static void *contend(void *arg)
         CHECK_STATUS(threading_rlock_release(contest->lock), THREADING_OK);
     }
     return NULL;
-}
-
-static void excludes(void)
-{
-    struct contest contest = {.lock = new_rlock(), .turns = 10000};
-    threading_thread *threads[4];
-    pthread_t foreign = spawn_foreign(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
-    join_foreign(foreign);
-    CHECK_INT(contest.counter, 5 * contest.turns);
-    CHECK(!threading_rlock_locked(contest.lock));
-    free_rlock(contest.lock);
 }
 
 /* Each call takes as long as it does with one lock. */

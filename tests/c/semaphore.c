@@ -219,8 +219,8 @@ static void exactly_return(struct call *calls, size_t count, size_t n)
 {
     double end = now() + TEST_LIMIT;
     while (count_returned(calls, count) < n && now() < end)
-        nap(0.001);
-    nap(0.03);
+        sleep_for(0.001);
+    sleep_for(0.03);
     CHECK_INT(count_returned(calls, count), n);
 }
 

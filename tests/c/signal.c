@@ -221,7 +221,7 @@ enum { WAITS = TEST_COUNT(waits), UNTIMED = WAITS - 1 };
 
 static struct waiter waiters[WAITS];
 
-static void *wait_for_event(void *event)
+static void *wait_without_limit(void *event)
 {
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     return event;
@@ -243,7 +243,7 @@ static void waiters_start(threading_target target, size_t count)
         CHECK(w->lock && w->rlock && w->condition && w->semaphore && w->event && w->end && w->barrier);
         CHECK_STATUS(threading_lock_acquire(w->lock), THREADING_OK);
         CHECK_STATUS(threading_rlock_acquire(w->rlock), THREADING_OK);
-        w->other = spawn(wait_for_event, w->end);
+        w->other = spawn(wait_without_limit, w->end);
         w->thread = spawn(target, w);
     }
 }
@@ -283,7 +283,7 @@ static void *rage(void *arg)
         for (size_t i = 0; i < storm.targets; i++)
             CHECK_INT(pthread_kill(waiters[i].system_thread, SIGUSR1), 0);
         atomic_fetch_add(&storm.rounds, 1);
-        nap(0.0002);
+        sleep_for(0.0002);
     }
     return arg;
 }
@@ -367,7 +367,7 @@ static void storm_over_untimed_waits(int flags)
         wait_until_blocked(&waiters[i].blocker);
     storm_begin(UNTIMED);
     while (atomic_load(&storm.rounds) < 300)
-        nap(0.01);
+        sleep_for(0.01);
     for (size_t i = 0; i < UNTIMED; i++)
         CHECK_INT(atomic_load(&waiters[i].done), 0);
     for (size_t i = 0; i < UNTIMED; i++)
@@ -446,7 +446,7 @@ static void no_wait_is_a_cancel_point(void)
         wait_until_blocked(&waiters[i].blocker);
         CHECK_INT(pthread_cancel(waiters[i].system_thread), 0);
     }
-    nap(0.1);
+    sleep_for(0.1);
     for (size_t i = 0; i < UNTIMED; i++)
         CHECK(threading_thread_is_alive(waiters[i].thread));
     for (size_t i = 0; i < UNTIMED; i++)
@@ -692,7 +692,7 @@ static void wait_for_the_second(int number)
     (void)number;
     atomic_store(&turn.in_handler, 1);
     for (double end = now() + TEST_LIMIT; !atomic_load(&turn.second_had_it) && now() < end;)
-        nap(0.001);
+        sleep_for(0.001);
 }
 
 static void take_lock(void)
@@ -709,7 +709,7 @@ static void poll_lock(void)
 {
     threading_status status;
     while ((status = threading_lock_try_acquire(turn.lock)) == THREADING_WOULD_BLOCK)
-        nap(0.0001);
+        sleep_for(0.0001);
     CHECK_INT(status, THREADING_OK);
 }
 
@@ -824,7 +824,7 @@ static void one_turn(const struct way *way, double held, bool late)
             wait_until_blocked(&turn.second);
     }
     if (held > 0)
-        nap(held);
+        sleep_for(held);
     way->give();
     if (late)
         second = spawn(go_second, NULL);

@@ -1,49 +1,10 @@
 /* Stacks: that each thread has one of its own, as large as asked for and guarded, also where it has served
  * others, and that what a burst of threads had in memory is given back. */
-#include "test.h"
+#include "child.h"
 
-#include <errno.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-
-#if defined(__has_feature) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#elif __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1 };
-#else
-enum { SANITIZED = 0 };
-#endif
 
 static const size_t KIB = 1024, MIB = 1024 * 1024;
-
-/* Runs a check in a forked child; a failed one prints itself there. */
-static void in_child(void (*child)(void))
-{
-    double end = now() + TEST_LIMIT;
-    int status;
-    pid_t pid = fork(), ended;
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        child();
-        _exit(0);
-    }
-    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
-        if (now() > end) {
-            kill(pid, SIGKILL);
-            test_fail(__FILE__, __LINE__, "the child process does not end");
-        }
-        nap(0.001);
-    }
-    CHECK_INT(ended, pid);
-    if (WIFSIGNALED(status))
-        test_fail(__FILE__, __LINE__, "the child process was ended by signal %d", WTERMSIG(status));
-    CHECK_INT(WEXITSTATUS(status), 0);
-}
 
 /* The process's address space and what of it is in memory, in bytes. False if the system does not tell. */
 static bool process_size(size_t *addresses, size_t *resident)
@@ -83,7 +44,7 @@ static void check_bounds(size_t wanted)
     CHECK_INT(pthread_attr_getstack(&attributes, &base, &size), 0);
     CHECK_INT(pthread_attr_destroy(&attributes), 0);
     CHECK_AT_LEAST((double)size, (double)wanted);
-    if (!SANITIZED)
+    if (!TEST_SANITIZED)
         CHECK(&here > (char *)base && &here < (char *)base + size);
 #else
     (void)wanted;
@@ -223,9 +184,9 @@ static void overflow_a_used_stack(void)
 static void guarded(void)
 {
 #if defined(__linux__)
-    if (SANITIZED)
+    if (TEST_SANITIZED)
         SKIP("a sanitizer has stacks of its own");
-    in_child(overflow_a_used_stack);
+    run_in_child(overflow_a_used_stack);
 #else
     SKIP("where a stack ends is known here for Linux only");
 #endif
@@ -239,7 +200,7 @@ static void given_back(void)
     size_t addresses, resident, addresses_then, resident_then;
     begin_burst(&first, 1, &size, 1, used);
     end_burst(&first);
-    if (SANITIZED || !process_size(&addresses, &resident))
+    if (TEST_SANITIZED || !process_size(&addresses, &resident))
         SKIP("the size of the process is not known here");
     for (int round = 0; round < 3; round++) {
         begin_burst(&first, MOST_FILLERS, &size, 1, used);
@@ -271,9 +232,9 @@ static void start_large(void)
 
 static void make_room(void)
 {
-    if (SANITIZED)
+    if (TEST_SANITIZED)
         SKIP("a sanitizer needs more addresses");
-    in_child(start_large);
+    run_in_child(start_large);
 }
 
 /* --------------------------------------------------------------------------------------------------- fork */
@@ -288,7 +249,7 @@ static void fill_in_child(void)
     bool known = process_size(&addresses, &resident);
     for (int round = 0; round < 3; round++) {
         begin_burst(&second, FORK_FILLERS, &fork_size, 1, 64 * KIB);
-        if (known && !SANITIZED) {
+        if (known && !TEST_SANITIZED) {
             CHECK(process_size(&addresses_then, &resident));
             CHECK_AT_LEAST((double)(addresses + FORK_FILLERS / 2 * fork_size), (double)addresses_then);
         }
@@ -299,7 +260,7 @@ static void fill_in_child(void)
 static void fork_once_more(void)
 {
     fill_in_child();
-    in_child(fill_in_child);
+    run_in_child(fill_in_child);
     fill_in_child();
 }
 
@@ -325,7 +286,7 @@ static void *fork_and_look(void *arg)
     own = bytes;
     for (int i = 0; i < OWN; i++)
         bytes[i] = (unsigned char)(i % 251);
-    in_child(fork_and_check_own);
+    run_in_child(fork_and_check_own);
     check_own();
     return arg;
 }
@@ -340,9 +301,9 @@ static void fork_with_stack_in_use(void)
 static void forked(void)
 {
     begin_burst(&first, FORK_FILLERS, &fork_size, 1, MIB);
-    in_child(fork_once_more);
+    run_in_child(fork_once_more);
     fork_with_stack_in_use();
-    in_child(fork_with_stack_in_use);
+    run_in_child(fork_with_stack_in_use);
     end_burst(&first);
 }
 

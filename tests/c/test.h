@@ -31,6 +31,8 @@
 
 #include <threading.h>
 
+#include "../clock.h"
+
 /* How many times longer everything takes than on a machine of its own: what runs the tests under a tool that is slow
  * says so in TEST_SLOWNESS. */
 static inline int test_slowness(void)
@@ -47,6 +49,18 @@ static inline int test_many(int many)
 
 /* No state that a test waits for may take longer than this. */
 #define TEST_LIMIT (20.0 * test_slowness())
+
+/* Whether a sanitizer of addresses or threads watches: it maps memory of its own, and has stacks and limits of its own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#endif
+#ifndef TEST_SANITIZED
+#define TEST_SANITIZED 0
+#endif
 
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -300,22 +314,6 @@ static const struct {
 
 /* ------------------------------------------------------------------------------------------------ time */
 
-/* Seconds on the monotonic clock. */
-static inline double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static inline void nap(double seconds)
-{
-    struct timespec left = {.tv_sec = (time_t)seconds,
-                            .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    while (nanosleep(&left, &left) != 0)
-        continue;
-}
-
 /* Polls until the predicate holds, at most TEST_LIMIT seconds. */
 static inline bool test_wait_until(bool (*predicate)(void *arg), void *arg)
 {
@@ -323,7 +321,7 @@ static inline bool test_wait_until(bool (*predicate)(void *arg), void *arg)
     while (!predicate(arg)) {
         if (now() > end)
             return false;
-        nap(0.001);
+        sleep_for(0.001);
     }
     return true;
 }
@@ -367,6 +365,41 @@ static inline void *test_join(const char *file, int line, threading_thread *thre
     return result;
 }
 
+static inline void *return_arg(void *arg)
+{
+    return arg;
+}
+
+/* An event, and a target that waits for it. */
+static inline threading_event *event_new(void)
+{
+    threading_event *event = threading_event_new();
+    CHECK(event != NULL);
+    return event;
+}
+
+static inline void *wait_for_event(void *event)
+{
+    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
+    return event;
+}
+
+/* A started timer. */
+static inline threading_timer *timer_start(double interval, threading_target function, void *arg)
+{
+    threading_timer *timer = threading_timer_new(interval, function, arg);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    return timer;
+}
+
+/* With the portable backend, a child of fork has the table of the parent's sleeping threads, which it does not have. */
+static inline bool fork_keeps_sleepers(void)
+{
+    const char *park = getenv("THREADING_PARK");
+    return park != NULL && strcmp(park, "portable") == 0;
+}
+
 /* A thread that the library knows nothing of; to be given to join_foreign. */
 static inline pthread_t spawn_foreign(void *(*target)(void *), void *arg)
 {
@@ -395,8 +428,8 @@ static inline void about_to_block(test_blocker *blocker)
 #endif
 }
 
-/* Does the thread sleep in the kernel? Its count of naps so far goes to *naps. */
-static inline bool test_is_asleep(long tid, long *naps)
+/* Does the thread sleep in the kernel? How often it has slept so far goes to *sleeps. */
+static inline bool test_is_asleep(long tid, long *sleeps)
 {
     char path[64], line[128], state = '?';
     FILE *status;
@@ -406,7 +439,7 @@ static inline bool test_is_asleep(long tid, long *naps)
         return false;
     while (fgets(line, sizeof line, status) != NULL) {
         sscanf(line, "State: %c", &state);
-        sscanf(line, "voluntary_ctxt_switches: %ld", naps);
+        sscanf(line, "voluntary_ctxt_switches: %ld", sleeps);
     }
     fclose(status);
     return state == 'S';
@@ -419,19 +452,19 @@ static inline bool test_wait_until_blocked(test_blocker *blocker)
     double end = now() + TEST_LIMIT;
     long last = -1;
     for (int steady = 0; steady < 10 && now() < end;) {
-        long tid = atomic_load(blocker), naps = -1;
-        nap(0.001);
+        long tid = atomic_load(blocker), sleeps = -1;
+        sleep_for(0.001);
         if (tid == 0)
             continue;
 #if !defined(__linux__)
-        nap(0.1);
+        sleep_for(0.1);
         return true;
 #endif
-        if (test_is_asleep(tid, &naps) && naps == last)
+        if (test_is_asleep(tid, &sleeps) && sleeps == last)
             steady++;
         else
             steady = 0;
-        last = naps;
+        last = sleeps;
     }
     return now() < end;
 }
@@ -479,7 +512,7 @@ static inline void test_call_start(const char *file, int line, struct call *call
 /* Is it blocked yet? An answer that comes too early errs on the passing side. */
 static inline bool call_still_blocked(struct call *call)
 {
-    nap(0.03);
+    sleep_for(0.03);
     return !atomic_load(&call->returned);
 }
 

@@ -1,29 +1,11 @@
 /* Thread: names, daemons, stack size, arguments, run, start, join, results and references. */
 #include "test.h"
 
-static void *return_arg(void *arg)
-{
-    return arg;
-}
-
-static void *wait_for_event(void *event)
-{
-    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
-    return event;
-}
-
 static threading_thread *thread_new(threading_target target, void *arg)
 {
     threading_thread *thread = threading_thread_new(target, arg);
     CHECK(thread != NULL);
     return thread;
-}
-
-static threading_event *event_new(void)
-{
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
-    return event;
 }
 
 static void *foreign_dummy(void *arg)
@@ -270,7 +252,7 @@ static void renamed_while_asked(void)
     threads[1] = spawn(rename_all_the_time, "other");
     threads[2] = spawn(ask_all_the_time, NULL);
     threads[3] = spawn(ask_all_the_time, NULL);
-    nap(0.3);
+    sleep_for(0.3);
     atomic_store(&renamed.done, true);
     for (int i = 0; i < 4; i++)
         join(threads[i]);
@@ -516,7 +498,7 @@ static void destroy(void *value)
     atomic_store(&destroyed.by, threading_current_thread());
     atomic_store(&destroyed.value, value);
     CHECK(atomic_load(&destroyed.ran) != -1);
-    nap(0.02); /* a join that does not wait for the destructor shows */
+    sleep_for(0.02); /* a join that does not wait for the destructor shows */
     atomic_fetch_add(&destroyed.calls, 1);
 }
 
@@ -524,7 +506,7 @@ static void destroy(void *value)
 static void *slow_run(void *arg)
 {
     atomic_store(&destroyed.ran, -1);
-    nap(0.02);
+    sleep_for(0.02);
     atomic_store(&destroyed.ran, 1);
     return arg;
 }
@@ -834,7 +816,7 @@ static void end_late(void *arg)
     (void)arg;
     atomic_store(&system_end.begun, 1);
     wait_until(is_nonzero, &system_end.may_end);
-    nap(0.02); /* a join that does not wait shows */
+    sleep_for(0.02); /* a join that does not wait shows */
     atomic_store(&system_end.ended, 1);
 }
 

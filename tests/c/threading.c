@@ -11,19 +11,6 @@
 #include <sys/wait.h>
 #endif
 
-static threading_event *event_new(void)
-{
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
-    return event;
-}
-
-static void *wait_for_event(void *event)
-{
-    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
-    return event;
-}
-
 /* ----------------------------------------------------------------------------------- version and statuses */
 
 static void version(void)

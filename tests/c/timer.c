@@ -12,13 +12,6 @@ static threading_timer *timer_new(double interval, threading_target function, vo
     return timer;
 }
 
-static threading_timer *timer_start(double interval, threading_target function, void *arg)
-{
-    threading_timer *timer = timer_new(interval, function, arg);
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    return timer;
-}
-
 static threading_thread *thread_of(threading_timer *timer)
 {
     threading_thread *thread = threading_timer_thread(timer);
@@ -37,24 +30,6 @@ static void *join_and_free(threading_timer *timer)
     void *result = result_of(timer);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
     return result;
-}
-
-static threading_event *event_new(void)
-{
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
-    return event;
-}
-
-static void *wait_for_event(void *event)
-{
-    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
-    return event;
-}
-
-static void *return_arg(void *arg)
-{
-    return arg;
 }
 
 static void *count(void *arg)
@@ -166,7 +141,7 @@ static void destroy(void *value)
 {
     atomic_store(&destroyed.by, threading_current_thread());
     atomic_store(&destroyed.value, value);
-    nap(0.02); /* a join or cancel that does not wait for the destructor shows */
+    sleep_for(0.02); /* a join or cancel that does not wait for the destructor shows */
     atomic_fetch_add(&destroyed.calls, 1);
 }
 
@@ -250,7 +225,7 @@ static void cancelled_while_pending(void)
     CHECK_PTR(result_of(timer), NULL);
     CHECK(!threading_thread_is_alive(thread_of(timer)));
     CHECK_INT(position(thread_of(timer)), SIZE_MAX);
-    nap(0.4);
+    sleep_for(0.4);
     CHECK_INT(atomic_load(&fired), 0);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -592,14 +567,14 @@ static void many_at_once(void)
         timers[i] = timer_start(0.05, count, &fired[i]);
     for (int i = 0; i < many; i++)
         CHECK_PTR(join_and_free(timers[i]), &fired[i]);
-    nap(0.02);
+    sleep_for(0.02);
     for (int i = 0; i < many; i++)
         CHECK_INT(atomic_load(&fired[i]), 1);
 }
 
 static void *block(void *arg)
 {
-    nap(0.5);
+    sleep_for(0.5);
     atomic_store((atomic_int *)arg, 1);
     return NULL;
 }

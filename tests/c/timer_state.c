@@ -1,6 +1,6 @@
 /* Timer: the state in which each function begins, whatever thread started it and whatever functions before it have
  * changed: signal mask, scheduling, CPUs, floating point, locale, cancellation, name. */
-#include "test.h"
+#include "child.h"
 
 #include <errno.h>
 #include <fenv.h>
@@ -9,46 +9,6 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-
-/* Runs a check in a forked child, in which no timer has been started yet; a failed one prints itself there. */
-static void in_child(void (*child)(void))
-{
-    double end = now() + TEST_LIMIT;
-    int status;
-    pid_t pid = fork(), ended;
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        child();
-        _exit(0);
-    }
-    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
-        if (now() > end) {
-            kill(pid, SIGKILL);
-            test_fail(__FILE__, __LINE__, "the child process does not end");
-        }
-        nap(0.001);
-    }
-    CHECK_INT(ended, pid);
-    if (WIFSIGNALED(status))
-        test_fail(__FILE__, __LINE__, "the child process was ended by signal %d", WTERMSIG(status));
-    CHECK_INT(WEXITSTATUS(status), 0);
-}
-
-/* The portable backend's table of sleepers is full of threads that the child does not have. */
-static bool sleepers_do_harm(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
-}
-
-static threading_timer *timer_start(double interval, threading_target function, void *arg)
-{
-    threading_timer *timer = threading_timer_new(interval, function, arg);
-    CHECK(timer != NULL);
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    return timer;
-}
 
 static void *join_timer(threading_timer *timer)
 {
@@ -231,7 +191,7 @@ static void first_by_an_odd_thread(void)
 
 static void whatever_thread_starts_the_first(void)
 {
-    in_child(first_by_an_odd_thread);
+    run_in_child(first_by_an_odd_thread);
 }
 
 /* What main changes later is main's. */
@@ -242,7 +202,7 @@ static void first_by_a_main_that_changed(void)
 
 static void whatever_main_does_later(void)
 {
-    in_child(first_by_a_main_that_changed);
+    run_in_child(first_by_a_main_that_changed);
 }
 
 static void one_after_the_other(void)
@@ -346,9 +306,9 @@ static void without_privileges(void)
 
 static void by_an_ordinary_user(void)
 {
-    if (sleepers_do_harm())
+    if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
-    in_child(without_privileges);
+    run_in_child(without_privileges);
 }
 
 /* The first timer's thread is started by one that is nice, and cannot take that back; main's is another. */
@@ -370,9 +330,9 @@ static void nice_first_without_privileges(void)
 
 static void first_by_a_nice_ordinary_user(void)
 {
-    if (sleepers_do_harm())
+    if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
-    in_child(nice_first_without_privileges);
+    run_in_child(nice_first_without_privileges);
 }
 
 static atomic_int begins_to_change;
@@ -418,7 +378,7 @@ static void *be_cancelled_while_disabled(void *arg)
 static void *pass_cancellation_point(void *arg)
 {
     pthread_testcancel();
-    nap(0.001);
+    sleep_for(0.001);
     return arg;
 }
 
