@@ -1,9 +1,8 @@
 /* errno: no call changes it. keeps_errno.h checks that of all calls of all tests; here is what those do not try. */
-#include "test.h"
+#include "child.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 /* A destructor, an action and so on that fails by its own fault. */
 static void set_errno(void *value)
@@ -147,8 +146,7 @@ static void fork_keeps_it(void)
             _exit(0);
         }
         CHECK_INT(errno, TEST_ERRNO);
-        CHECK_INT(waitpid(child, &status, 0), child);
-        CHECK_INT(status, 0);
+        CHECK_INT(child_status(child), 0);
     }
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
     CHECK_STATUS(threading_local_free(local), THREADING_OK);

@@ -1,10 +1,8 @@
 /* Exit: what a process waits for and in which order. Each case is a scenario run as the main of a process. */
-#include "test.h"
+#include "child.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/wait.h>
 
 struct scenario {
     const char *sentence;
@@ -231,27 +229,28 @@ static int exit_in_a_destructor_in_a_foreign_thread(void)
     return 1;
 }
 
-static int exit_in_a_destructor_by_start(void)
+/* A cancelled timer whose destructor calls exit, and has not been called. */
+static threading_timer *cancelled_with_destructor(void)
 {
     threading_timer *timer = threading_timer_new(3600, no_work, &go);
-    start_worker_let_go_at_exit();
     CHECK(timer != NULL);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), exit_in_destructor),
                  THREADING_OK);
-    threading_timer_start(timer);
+    return timer;
+}
+
+static int exit_in_a_destructor_by_start(void)
+{
+    start_worker_let_go_at_exit();
+    threading_timer_start(cancelled_with_destructor());
     return 1;
 }
 
 static int exit_in_a_destructor_by_start_of_the_thread(void)
 {
-    threading_timer *timer = threading_timer_new(3600, no_work, &go);
     start_worker_let_go_at_exit();
-    CHECK(timer != NULL);
-    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
-    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), exit_in_destructor),
-                 THREADING_OK);
-    threading_thread_start(threading_timer_thread(timer));
+    threading_thread_start(threading_timer_thread(cancelled_with_destructor()));
     return 1;
 }
 
@@ -377,15 +376,13 @@ static void time_out_in_destructor(void *arg)
 static void fork_in_destructor(void *arg)
 {
     (void)arg;
-    int status;
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
         say("child exits");
         exit(6);
     }
-    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
-    CHECK_INT(WEXITSTATUS(status), 6);
+    CHECK_INT(child_status(pid), 6);
 }
 
 static int other_calls_in_a_destructor(void)
@@ -710,7 +707,6 @@ static int shutdown_beside_a_callback(void)
 /* Alone in the child, whoever waits for the callbacks in the parent. */
 static void fork_callback(void *begun)
 {
-    int status;
     slow_callback(begun);
     pid_t pid = fork();
     CHECK(pid >= 0);
@@ -719,7 +715,7 @@ static void fork_callback(void *begun)
         say("child done");
         _exit(0);
     }
-    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK_INT(child_status(pid), 0);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
     say("shut down in the callback");
 }
@@ -738,7 +734,6 @@ static int shutdown_beside_a_callback_that_leaves(void)
 static int fork_beside_a_callback(void)
 {
     threading_event *begun = event_new();
-    int status;
     CHECK_STATUS(threading_atexit(slow_callback, begun), THREADING_OK);
     start_worker(shut_down, 0);
     CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
@@ -748,8 +743,7 @@ static int fork_beside_a_callback(void)
         CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
         _exit(5);
     }
-    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
-    return WEXITSTATUS(status);
+    return child_status(pid);
 }
 
 static threading_lock *lock;

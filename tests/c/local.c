@@ -1,7 +1,6 @@
 /* Local: one value and any attributes a thread, init, and who destroys what when. */
-#include "test.h"
+#include "child.h"
 
-#include <sys/wait.h>
 
 static threading_local *local_new(threading_destructor destructor)
 {
@@ -915,7 +914,6 @@ static void fork_in_the_free(void *value)
 
 static void forked_in_the_last_free(void)
 {
-    int status;
     begin_last_free(fork_in_the_free);
     local_free(last_free.local);
     if (last_free.child == 0) {
@@ -928,8 +926,7 @@ static void forked_in_the_last_free(void)
         _exit(0);
     }
     CHECK_INT(atomic_load(&count_destroyed), 7);
-    CHECK_INT(waitpid(last_free.child, &status, 0), last_free.child);
-    CHECK_INT(status, 0);
+    CHECK_INT(child_status(last_free.child), 0);
     end_last_free();
 }
 

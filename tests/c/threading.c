@@ -1,14 +1,12 @@
 /* The module: version, statuses, the last error, who runs, idents, stack size, sleep, excepthook. */
-#include "test.h"
+#include "child.h"
 
 #if defined(__linux__) && defined(__x86_64__)
-#include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #endif
 
 /* ----------------------------------------------------------------------------------- version and statuses */
@@ -333,7 +331,7 @@ static void refuse_tgkill(void)
     };
     struct sock_fprog program = {(unsigned short)TEST_COUNT(filter), filter};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(77);
+        _exit(CHILD_SKIPPED);
 }
 
 static void *stay_the_same(void *arg)
@@ -346,34 +344,30 @@ static void *stay_the_same(void *arg)
     return arg;
 }
 
+static void keep_dummies_in_a_sandbox(void)
+{
+    threading_semaphore *semaphore = threading_semaphore_new(0);
+    struct late late = {0, 4};
+    pthread_t foreign;
+    size_t wanted = 2;
+    late_event = threading_event_new();
+    refuse_tgkill();
+    foreign = spawn_foreign(stay_the_same, semaphore);
+    CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(threading_active_count(), 2);
+    CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
+    join_foreign(spawn_foreign(end_late, &late));
+    wait_until(one_is_left, &wanted);
+    CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
+    join_foreign(foreign);
+    CHECK_INT(threading_active_count(), 1);
+}
+
 static void dummies_in_a_sandbox(void)
 {
-    int status;
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        threading_semaphore *semaphore = threading_semaphore_new(0);
-        struct late late = {0, 4};
-        pthread_t foreign;
-        size_t wanted = 2;
-        late_event = threading_event_new();
-        refuse_tgkill();
-        foreign = spawn_foreign(stay_the_same, semaphore);
-        CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
-        for (int i = 0; i < 3; i++)
-            CHECK_INT(threading_active_count(), 2);
-        CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
-        join_foreign(spawn_foreign(end_late, &late));
-        wait_until(one_is_left, &wanted);
-        CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
-        join_foreign(foreign);
-        CHECK_INT(threading_active_count(), 1);
-        _exit(0);
-    }
-    CHECK_INT(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+    if (!run_in_child(keep_dummies_in_a_sandbox))
         SKIP("the system has no filters of system calls");
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 #else
 static void dummies_in_a_sandbox(void)

@@ -5,12 +5,9 @@
  *   objects             lists the ways, one a line
  *
  * Whether a way is right must follow from the object alone: nothing else here orders the two. */
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <threading.h>
+#include "check.h"
 
 static long shared;
 
@@ -18,16 +15,6 @@ static void touch(void)
 {
     shared++;
 }
-
-static void demand(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "objects: %s: %s\n", what, threading_last_error_message());
-        exit(2);
-    }
-}
-
-#define OK(call) demand((call) == THREADING_OK, #call)
 
 static threading_event *event;
 static threading_semaphore *semaphore;
@@ -73,60 +60,60 @@ static void nothing(void)
 
 static void set_event(void)
 {
-    OK(threading_event_set(event));
+    CHECK_OK(threading_event_set(event));
 }
 
 static void release_semaphore(void)
 {
-    OK(threading_semaphore_release(semaphore));
+    CHECK_OK(threading_semaphore_release(semaphore));
 }
 
 static void release_lock(void)
 {
-    OK(threading_lock_release(lock));
+    CHECK_OK(threading_lock_release(lock));
 }
 
 static void notify(void)
 {
-    OK(threading_condition_acquire(condition));
+    CHECK_OK(threading_condition_acquire(condition));
     ready = true;
-    OK(threading_condition_notify(condition, 1));
-    OK(threading_condition_release(condition));
+    CHECK_OK(threading_condition_notify(condition, 1));
+    CHECK_OK(threading_condition_release(condition));
 }
 
 static void wait_at_barrier(void)
 {
-    OK(threading_barrier_wait(barrier, NULL));
+    CHECK_OK(threading_barrier_wait(barrier, NULL));
 }
 
 static void free_kept(void)
 {
-    OK(threading_thread_free(kept));
+    CHECK_OK(threading_thread_free(kept));
 }
 
 static void set_local(void)
 {
-    OK(threading_local_set(local, &shared));
-    OK(threading_sleep(0.5));
+    CHECK_OK(threading_local_set(local, &shared));
+    CHECK_OK(threading_sleep(0.5));
 }
 
 static void register_atexit(void)
 {
-    OK(threading_atexit(touch_value, NULL));
-    OK(threading_sleep(0.5));
+    CHECK_OK(threading_atexit(touch_value, NULL));
+    CHECK_OK(threading_sleep(0.5));
 }
 
 static void set_hook(void)
 {
     threading_set_excepthook(touch_in_hook, NULL);
-    OK(threading_sleep(0.5));
+    CHECK_OK(threading_sleep(0.5));
 }
 
 /* -------------------------------------------------------------- what the second thread, main, waits for */
 
 static void wait_for_event(void)
 {
-    OK(threading_event_wait(event));
+    CHECK_OK(threading_event_wait(event));
 }
 
 static void wait_for_event_with_timeout(void)
@@ -138,47 +125,47 @@ static void wait_for_event_with_timeout(void)
 static void poll_event(void)
 {
     while (!threading_event_is_set(event))
-        OK(threading_sleep(0.01));
+        CHECK_OK(threading_sleep(0.01));
 }
 
 static void acquire_semaphore(void)
 {
-    OK(threading_semaphore_acquire(semaphore));
+    CHECK_OK(threading_semaphore_acquire(semaphore));
 }
 
 static void acquire_lock(void)
 {
-    OK(threading_lock_acquire(lock));
+    CHECK_OK(threading_lock_acquire(lock));
 }
 
 static void try_lock(void)
 {
     while (threading_lock_try_acquire(lock) != THREADING_OK)
-        OK(threading_sleep(0.01));
+        CHECK_OK(threading_sleep(0.01));
 }
 
 static void wait_for_notify(void)
 {
-    OK(threading_condition_acquire(condition));
+    CHECK_OK(threading_condition_acquire(condition));
     while (!ready)
-        OK(threading_condition_wait(condition));
-    OK(threading_condition_release(condition));
+        CHECK_OK(threading_condition_wait(condition));
+    CHECK_OK(threading_condition_release(condition));
 }
 
 static void join_first(void)
 {
-    OK(threading_thread_join(first));
+    CHECK_OK(threading_thread_join(first));
 }
 
 static void join_first_with_timeout(void)
 {
-    OK(threading_thread_join_timeout(first, 60));
+    CHECK_OK(threading_thread_join_timeout(first, 60));
 }
 
 static void *join_in_thread(void *thread)
 {
-    OK(threading_thread_join(thread));
-    OK(threading_thread_free(thread));
+    CHECK_OK(threading_thread_join(thread));
+    CHECK_OK(threading_thread_free(thread));
     return NULL;
 }
 
@@ -186,41 +173,41 @@ static void *join_in_thread(void *thread)
 static void see_it_over(void)
 {
     threading_thread *joiner = threading_thread_new(join_in_thread, threading_thread_ref(first));
-    demand(joiner != NULL, "new");
-    OK(threading_thread_start(joiner));
-    OK(threading_thread_free(joiner));
+    CHECK(joiner != NULL);
+    CHECK_OK(threading_thread_start(joiner));
+    CHECK_OK(threading_thread_free(joiner));
     while (threading_thread_is_alive(first))
-        OK(threading_sleep(0.01));
+        CHECK_OK(threading_sleep(0.01));
 }
 
 static void see_result(void)
 {
     while (threading_thread_result(first) == NULL)
-        OK(threading_sleep(0.01));
+        CHECK_OK(threading_sleep(0.01));
 }
 
 static void join_timer(void)
 {
-    OK(threading_thread_join(threading_timer_thread(timer)));
+    CHECK_OK(threading_thread_join(threading_timer_thread(timer)));
 }
 
 static void free_local(void)
 {
-    OK(threading_sleep(0.2));
-    OK(threading_local_free(local));
+    CHECK_OK(threading_sleep(0.2));
+    CHECK_OK(threading_local_free(local));
     local = NULL;
 }
 
 static void shut_down(void)
 {
-    OK(threading_sleep(0.2));
-    OK(threading_shutdown_timeout(0));
+    CHECK_OK(threading_sleep(0.2));
+    CHECK_OK(threading_shutdown_timeout(0));
 }
 
 static void report(void)
 {
-    OK(threading_sleep(0.2));
-    OK(threading_report_exception("type", "message"));
+    CHECK_OK(threading_sleep(0.2));
+    CHECK_OK(threading_report_exception("type", "message"));
 }
 
 /* A way: what the first thread does behind its write, and the second before its own, if it is not NULL. `touches`:
@@ -259,20 +246,20 @@ static void *go_first(void *arg)
 static void take_turns(const struct way *way, bool wrong)
 {
     first = threading_thread_new(go_first, (void *)way);
-    demand(first != NULL, "new");
-    OK(threading_thread_set_daemon(first, 1));
-    OK(threading_thread_start(first));
+    CHECK(first != NULL);
+    CHECK_OK(threading_thread_set_daemon(first, 1));
+    CHECK_OK(threading_thread_start(first));
     if (wrong) {
         /* Twice: a tool may miss one of two accesses that are made in the same moment. */
         touch();
-        OK(threading_sleep(0.01));
+        CHECK_OK(threading_sleep(0.01));
         touch();
     }
     way->second();
     if (!wrong && !way->touches)
         touch();
-    OK(threading_thread_join(first));
-    OK(threading_thread_free(first));
+    CHECK_OK(threading_thread_join(first));
+    CHECK_OK(threading_thread_free(first));
 }
 
 /* ------------------------------------------------------------------------------ what has another shape */
@@ -281,10 +268,10 @@ static void *with_lock(void *wrong)
 {
     for (int i = 0; i < 100; i++) {
         if (wrong == NULL)
-            OK(threading_lock_acquire(lock));
+            CHECK_OK(threading_lock_acquire(lock));
         touch();
         if (wrong == NULL)
-            OK(threading_lock_release(lock));
+            CHECK_OK(threading_lock_release(lock));
     }
     return NULL;
 }
@@ -296,11 +283,11 @@ static void *with_rlock(void *wrong)
             touch();
             continue;
         }
-        OK(threading_rlock_acquire(rlock));
-        OK(threading_rlock_acquire(rlock));
-        OK(threading_rlock_release(rlock));
+        CHECK_OK(threading_rlock_acquire(rlock));
+        CHECK_OK(threading_rlock_acquire(rlock));
+        CHECK_OK(threading_rlock_release(rlock));
         touch();
-        OK(threading_rlock_release(rlock));
+        CHECK_OK(threading_rlock_release(rlock));
     }
     return NULL;
 }
@@ -310,14 +297,14 @@ static void *with_others(void *other)
 {
     threading_thread_list *list = threading_enumerate();
     threading_thread *thread = threading_thread_new(NULL, NULL);
-    demand(list != NULL && thread != NULL && threading_current_thread() != NULL, "others");
-    OK(threading_thread_set_name(thread, "other"));
-    OK(threading_lock_acquire(other_locks[other != NULL]));
-    demand(threading_thread_name(threading_main_thread()) != NULL, "name");
+    CHECK(list != NULL && thread != NULL && threading_current_thread() != NULL);
+    CHECK_OK(threading_thread_set_name(thread, "other"));
+    CHECK_OK(threading_lock_acquire(other_locks[other != NULL]));
+    CHECK(threading_thread_name(threading_main_thread()) != NULL);
     touch();
-    OK(threading_lock_release(other_locks[other != NULL]));
-    OK(threading_thread_free(thread));
-    OK(threading_thread_list_free(list));
+    CHECK_OK(threading_lock_release(other_locks[other != NULL]));
+    CHECK_OK(threading_thread_free(thread));
+    CHECK_OK(threading_thread_list_free(list));
     return NULL;
 }
 
@@ -326,20 +313,20 @@ static void both(threading_target target, bool wrong)
     threading_thread *threads[2];
     for (int i = 0; i < 2; i++) {
         threads[i] = threading_thread_new(target, wrong && i == 1 ? &shared : NULL);
-        demand(threads[i] != NULL, "new");
-        OK(threading_thread_start(threads[i]));
+        CHECK(threads[i] != NULL);
+        CHECK_OK(threading_thread_start(threads[i]));
     }
     for (int i = 0; i < 2; i++) {
-        OK(threading_thread_join(threads[i]));
-        OK(threading_thread_free(threads[i]));
+        CHECK_OK(threading_thread_join(threads[i]));
+        CHECK_OK(threading_thread_free(threads[i]));
     }
 }
 
 static void lock_held(bool wrong)
 {
-    OK(threading_lock_release(lock));
+    CHECK_OK(threading_lock_release(lock));
     both(with_lock, wrong);
-    OK(threading_lock_acquire(lock));
+    CHECK_OK(threading_lock_acquire(lock));
 }
 
 static void rlock_held(bool wrong)
@@ -357,17 +344,17 @@ static void start(bool wrong)
 {
     first = threading_thread_new(touch_in_thread, NULL);
     touch();
-    OK(threading_thread_start(first));
+    CHECK_OK(threading_thread_start(first));
     if (wrong)
         touch();
-    OK(threading_thread_join(first));
-    OK(threading_thread_free(first));
+    CHECK_OK(threading_thread_join(first));
+    CHECK_OK(threading_thread_free(first));
 }
 
 static void timer_start(bool wrong)
 {
     touch();
-    OK(threading_timer_start(timer));
+    CHECK_OK(threading_timer_start(timer));
     if (wrong)
         touch();
     join_timer();
@@ -375,7 +362,7 @@ static void timer_start(bool wrong)
 
 static void timer_join(bool wrong)
 {
-    OK(threading_timer_start(timer));
+    CHECK_OK(threading_timer_start(timer));
     if (wrong)
         touch();
     join_timer();
@@ -391,16 +378,16 @@ static void *arrive(void *arg)
 
 static void barrier_action(bool wrong)
 {
-    OK(threading_barrier_free(barrier));
+    CHECK_OK(threading_barrier_free(barrier));
     barrier = threading_barrier_new(2, touch_in_action, NULL);
     first = threading_thread_new(arrive, NULL);
-    OK(threading_thread_start(first));
+    CHECK_OK(threading_thread_start(first));
     if (wrong)
         touch();
     wait_at_barrier();
     touch();
-    OK(threading_thread_join(first));
-    OK(threading_thread_free(first));
+    CHECK_OK(threading_thread_join(first));
+    CHECK_OK(threading_thread_free(first));
 }
 
 static const struct shape {
@@ -429,9 +416,9 @@ static void make_all(void)
     timer = threading_timer_new(0.05, touch_in_thread, NULL);
     for (int i = 0; i < 2; i++)
         other_locks[i] = threading_lock_new();
-    OK(threading_lock_acquire(lock));
-    OK(threading_thread_set_arg_destructor(kept, touch_value));
-    demand(threading_thread_ref(kept) == kept, "ref");
+    CHECK_OK(threading_lock_acquire(lock));
+    CHECK_OK(threading_thread_set_arg_destructor(kept, touch_value));
+    CHECK(threading_thread_ref(kept) == kept);
 }
 
 int main(int argc, char **argv)

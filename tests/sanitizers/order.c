@@ -4,58 +4,45 @@
  *   order WAY right|wrong
  *   order             lists the ways, one a line */
 #include <pthread.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <threading.h>
+#include "check.h"
 
 static threading_lock *lock_a, *lock_b;
 static threading_rlock *rlock_a, *rlock_b;
 static threading_condition *condition;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static void demand(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "order: %s: %s\n", what, threading_last_error_message());
-        exit(2);
-    }
-}
-
-#define OK(call) demand((call) == THREADING_OK, #call)
-
 static void locks(bool turned)
 {
-    OK(threading_lock_acquire(turned ? lock_b : lock_a));
-    OK(threading_lock_acquire(turned ? lock_a : lock_b));
-    OK(threading_lock_release(lock_a));
-    OK(threading_lock_release(lock_b));
+    CHECK_OK(threading_lock_acquire(turned ? lock_b : lock_a));
+    CHECK_OK(threading_lock_acquire(turned ? lock_a : lock_b));
+    CHECK_OK(threading_lock_release(lock_a));
+    CHECK_OK(threading_lock_release(lock_b));
 }
 
 static void rlocks(bool turned)
 {
-    OK(threading_rlock_acquire(turned ? rlock_b : rlock_a));
-    OK(threading_rlock_acquire(turned ? rlock_a : rlock_b));
+    CHECK_OK(threading_rlock_acquire(turned ? rlock_b : rlock_a));
+    CHECK_OK(threading_rlock_acquire(turned ? rlock_a : rlock_b));
     /* Once more is in no order: the caller has it. */
-    OK(threading_rlock_acquire(rlock_a));
-    OK(threading_rlock_acquire(rlock_b));
-    OK(threading_rlock_release(rlock_b));
-    OK(threading_rlock_release(rlock_a));
-    OK(threading_rlock_release(rlock_a));
-    OK(threading_rlock_release(rlock_b));
+    CHECK_OK(threading_rlock_acquire(rlock_a));
+    CHECK_OK(threading_rlock_acquire(rlock_b));
+    CHECK_OK(threading_rlock_release(rlock_b));
+    CHECK_OK(threading_rlock_release(rlock_a));
+    CHECK_OK(threading_rlock_release(rlock_a));
+    CHECK_OK(threading_rlock_release(rlock_b));
 }
 
 static void lock_and_mutex(bool turned)
 {
     if (turned)
-        demand(pthread_mutex_lock(&mutex) == 0, "mutex");
-    OK(threading_lock_acquire(lock_a));
+        CHECK(pthread_mutex_lock(&mutex) == 0);
+    CHECK_OK(threading_lock_acquire(lock_a));
     if (!turned)
-        demand(pthread_mutex_lock(&mutex) == 0, "mutex");
-    demand(pthread_mutex_unlock(&mutex) == 0, "mutex");
-    OK(threading_lock_release(lock_a));
+        CHECK(pthread_mutex_lock(&mutex) == 0);
+    CHECK(pthread_mutex_unlock(&mutex) == 0);
+    CHECK_OK(threading_lock_release(lock_a));
 }
 
 static void with(bool turned)
@@ -69,17 +56,17 @@ static void with(bool turned)
 static void condition_and_lock(bool turned)
 {
     if (turned)
-        OK(threading_lock_acquire(lock_a));
-    OK(threading_condition_acquire(condition));
+        CHECK_OK(threading_lock_acquire(lock_a));
+    CHECK_OK(threading_condition_acquire(condition));
     if (!turned)
-        OK(threading_lock_acquire(lock_a));
-    OK(threading_lock_release(lock_a));
-    OK(threading_condition_release(condition));
+        CHECK_OK(threading_lock_acquire(lock_a));
+    CHECK_OK(threading_lock_release(lock_a));
+    CHECK_OK(threading_condition_release(condition));
 }
 
 static void *release_a(void *arg)
 {
-    OK(threading_lock_release(lock_a));
+    CHECK_OK(threading_lock_release(lock_a));
     return arg;
 }
 
@@ -89,29 +76,29 @@ static void *in_order(void *arg);
 static void released_by_another(bool turned)
 {
     threading_thread *other = threading_thread_new(release_a, NULL);
-    OK(threading_lock_acquire(turned ? lock_b : lock_a));
+    CHECK_OK(threading_lock_acquire(turned ? lock_b : lock_a));
     if (!turned) {
-        OK(threading_thread_start(other));
-        OK(threading_thread_join(other));
+        CHECK_OK(threading_thread_start(other));
+        CHECK_OK(threading_thread_join(other));
     }
-    OK(threading_lock_acquire(turned ? lock_a : lock_b));
-    OK(threading_lock_release(lock_b));
+    CHECK_OK(threading_lock_acquire(turned ? lock_a : lock_b));
+    CHECK_OK(threading_lock_release(lock_b));
     if (turned)
-        OK(threading_lock_release(lock_a));
-    OK(threading_thread_free(other));
+        CHECK_OK(threading_lock_release(lock_a));
+    CHECK_OK(threading_thread_free(other));
 }
 
 /* Who only tries waits for nobody. */
 static void tried(bool turned)
 {
-    OK(threading_lock_acquire(turned ? lock_b : lock_a));
-    OK(threading_lock_try_acquire(turned ? lock_a : lock_b));
-    OK(threading_lock_release(lock_a));
-    OK(threading_lock_release(lock_b));
-    OK(threading_rlock_acquire(turned ? rlock_b : rlock_a));
-    OK(threading_rlock_acquire_timeout(turned ? rlock_a : rlock_b, 1));
-    OK(threading_rlock_release(rlock_a));
-    OK(threading_rlock_release(rlock_b));
+    CHECK_OK(threading_lock_acquire(turned ? lock_b : lock_a));
+    CHECK_OK(threading_lock_try_acquire(turned ? lock_a : lock_b));
+    CHECK_OK(threading_lock_release(lock_a));
+    CHECK_OK(threading_lock_release(lock_b));
+    CHECK_OK(threading_rlock_acquire(turned ? rlock_b : rlock_a));
+    CHECK_OK(threading_rlock_acquire_timeout(turned ? rlock_a : rlock_b, 1));
+    CHECK_OK(threading_rlock_release(rlock_a));
+    CHECK_OK(threading_rlock_release(rlock_b));
 }
 
 /* `harmless`: also when turned. */
@@ -161,9 +148,9 @@ int main(int argc, char **argv)
                 return 3;
             turns[k] = (struct turn){&ways[i], turned};
             threading_thread *thread = threading_thread_new(in_order, &turns[k]);
-            OK(threading_thread_start(thread));
-            OK(threading_thread_join(thread));
-            OK(threading_thread_free(thread));
+            CHECK_OK(threading_thread_start(thread));
+            CHECK_OK(threading_thread_join(thread));
+            CHECK_OK(threading_thread_free(thread));
         }
     }
     return 0;
