@@ -138,7 +138,7 @@ HEADER_CHANGES = {
     "a function is new": (r"^bool threading_event_is_set\(.*\);$", r"\g<0>\nbool threading_event_is_new(int x);"),
     "a parameter is wider": (r"(threading_semaphore_new\()int64_t", r"\1__int128"),
     "a result is narrower": (r"^uint64_t (threading_get_ident)", r"uint32_t \1"),
-    "a parameter is of another type of the same size": (r"(threading_lock_release\()threading_lock", r"\1threading_rlock"),
+    "a parameter is of another type": (r"(threading_lock_release\()threading_lock", r"\1threading_rlock"),
     "a parameter is missing": (r"(threading_sleep\()double seconds", r"\1void"),
     "the type of all statuses is wider": (r"^typedef int32_t threading_status", "typedef int64_t threading_status"),
     "a callback has another parameter": (r"(\(\*threading_predicate\)\()void \*arg", r"\1long arg"),

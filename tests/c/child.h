@@ -13,8 +13,8 @@ enum { CHILD_SKIPPED = 77 };
 /* Longer than TEST_LIMIT, since a check may wait for several states. */
 #define CHILD_LIMIT (3 * TEST_LIMIT)
 
-/* Waits for a child, at most CHILD_LIMIT seconds, and returns its exit status. A failed check prints itself in the child,
- * which exits with 1 then. */
+/* Waits for a child, at most CHILD_LIMIT seconds, and returns its exit status. A failed check prints itself in the
+ * child, which exits with 1 then. */
 #define child_status(pid) test_child_status(__FILE__, __LINE__, (pid))
 
 static inline int test_child_status(const char *file, int line, pid_t pid)

@@ -50,7 +50,7 @@ static inline int test_many(int many)
 /* No state that a test waits for may take longer than this. */
 #define TEST_LIMIT (20.0 * test_slowness())
 
-/* Whether a sanitizer of addresses or threads watches: it maps memory of its own, and has stacks and limits of its own. */
+/* Whether a sanitizer of addresses or threads watches: it has mappings, stacks and limits of its own. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TEST_SANITIZED 1
 #elif defined(__has_feature)

@@ -1,4 +1,5 @@
-/* Checks of the programs here: what fails has nothing to do with what the tools look for, and ends the program with 2. */
+/* Checks of the programs here. A failed one ends the program with status 2, so that no report of a tool is mistaken
+ * for it. */
 #ifndef SANITIZERS_CHECK_H
 #define SANITIZERS_CHECK_H
 
