@@ -17,7 +17,7 @@ fn main() {
     FILES.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
     cc::Build::new().files(FILES).std("c11").warnings(true).extra_warnings(true).compile("threading_sys");
 
-    // tests/header.rs looks for the compilers of this machine.
+    // tests/docs/header.rs looks for the compilers of this machine.
     println!("cargo:rustc-env=HOST_TRIPLE={}", variable("HOST"));
 
     if variable("CARGO_CFG_TARGET_FAMILY") != "unix" || variable("CARGO_CFG_TARGET_VENDOR") == "apple" {
@@ -119,11 +119,14 @@ fn version_symbols() {
     said.for_each(|line| println!("cargo:warning={line}"));
 }
 
-/// The names of all functions in src/capi/ that C sees.
+/// The names of all functions in src/capi/*.rs that C sees.
 fn exported() -> Vec<String> {
     let mut names = Vec::new();
     for file in fs::read_dir("src/capi").unwrap() {
         let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
         println!("cargo:rerun-if-changed={}", path.display()); // a new one changes mod.rs too
         let source = fs::read_to_string(path).unwrap();
         for exported in source.split("#[unsafe(no_mangle)]").skip(1) {

@@ -1,8 +1,8 @@
-/* What the parts of the benchmark share: the table of a peer's functions, the description of a row, and
+/* What the parts of the benchmark share: the table of a peer's functions, the description of a case, and
  * helpers.
  *
- * A peer is one file in peers/, a row one entry of a table in rows/. main.c starts a process of this program
- * for each row and round, in which measure.c takes the peers in turn.
+ * A peer is one file in peers/, a case one entry of a table in cases/. main.c starts a process of this program
+ * for each case and round, in which measure.c takes the peers in turn.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -126,7 +126,7 @@ struct thread_functions {
     void (*join)(struct thread_place *place);
 };
 
-void thread_body(void *arg); /* rows/thread.c */
+void thread_body(void *arg); /* cases/thread.c */
 
 struct local_functions {
     void *(*new)(void);
@@ -144,11 +144,11 @@ struct timer_functions {
     batch *pair; /* object: a double, the seconds */
 };
 
-void timer_due(void *arg); /* rows/timer.c */
+void timer_due(void *arg); /* cases/timer.c */
 
 struct peer {
     const char *name;
-    bool yardstick;   /* shows what could be reached; not in the race */
+    bool baseline;   /* shows what could be reached; not in the race */
     bool interpreter; /* measured by python.py; not in the race either */
     const char *(*version)(void);
     void (*begin)(void); /* before anything else; may be NULL */
@@ -167,14 +167,14 @@ struct peer {
 
 extern const struct peer *const peers[]; /* ends with NULL; the first is ours */
 
-/* Whether python.py measures this row: there is an interpreter, and it has something to measure. */
-bool cpython_can(const char *row);
+/* Whether python.py measures this case: there is an interpreter, and it has something to measure. */
+bool cpython_can(const char *case_name);
 
 const struct peer *peer_find(const char *name, size_t length);
 
-/* ---- what a row is ---- */
+/* ---- what a case is ---- */
 
-struct row {
+struct bench_case {
     const char *name;
     const char *unit;
     const char *what;
@@ -192,30 +192,30 @@ struct row {
     void *(*prepare)(const struct peer *peer);
     void (*finish)(const struct peer *peer, void *object);
     /* ...or a measurement that gives the figure of one round. */
-    double (*measure)(const struct peer *peer, const struct row *row);
+    double (*measure)(const struct peer *peer, const struct bench_case *bench_case);
 };
 
-extern const struct row *const row_tables[]; /* tables end with a row without a name, the list with NULL */
+extern const struct bench_case *const case_tables[]; /* tables end with a case without a name, the list with NULL */
 
-batch *row_loop(const struct row *row, const struct peer *peer);
-bool row_can(const struct row *row, const struct peer *peer);
-const struct row *row_find(const char *name);
+batch *case_loop(const struct bench_case *bench_case, const struct peer *peer);
+bool case_can(const struct bench_case *bench_case, const struct peer *peer);
+const struct bench_case *case_find(const char *name);
 
-/* One round of a row with these peers, in this process. Tells the results by report_value(). */
-void measure_row(const struct row *row, const struct peer *const chosen[], int count);
+/* One round of a case with these peers, in this process. Tells the results by report_value(). */
+void measure_case(const struct bench_case *bench_case, const struct peer *const chosen[], int count);
 
 /* ---- helpers ---- */
 
 /* Ends the measurement with a report if what must be is not; it stays out of the way of what is measured. */
-#define must(held) (__builtin_expect(!!(held), 1) ? (void)0 : must_failed(#held, __FILE__, __LINE__))
-noreturn void must_failed(const char *what, const char *file, int line) __attribute__((cold));
+#define check(held) (__builtin_expect(!!(held), 1) ? (void)0 : check_failed(#held, __FILE__, __LINE__))
+noreturn void check_failed(const char *what, const char *file, int line) __attribute__((cold));
 
 /* What the measuring process tells its parent, one line each. */
 void report_begin(const struct peer *peer);
 void report_value(const struct peer *peer, double value);
 
 double now(void); /* ns, monotonic */
-void nap(double ns);
+void sleep_for(double ns);
 void await_zero(atomic_long *left); /* sleeps until it is */
 void pin(int core); /* the calling thread: to the n-th of the cores that the process may use */
 void unpin(void);
@@ -248,7 +248,7 @@ static inline uint64_t random_next(uint64_t *state)
 
 double random_between(uint64_t *state, double low, double high);
 
-/* System threads for the rows whose subject is not the thread; the peers' own are measured by the rows
+/* System threads for the cases whose subject is not the thread; the peers' own are measured by the cases
  * "thread". */
 struct crew;
 struct crew *crew_start(int count, void (*function)(void *context, int index), void *context);

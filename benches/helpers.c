@@ -17,7 +17,7 @@ double now(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-void nap(double ns)
+void sleep_for(double ns)
 {
     struct timespec left = {(time_t)(ns / 1e9), (long)(ns - (double)(time_t)(ns / 1e9) * 1e9)};
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
@@ -27,7 +27,7 @@ void nap(double ns)
 void await_zero(atomic_long *left)
 {
     while (atomic_load(left) > 0)
-        nap(5e5);
+        sleep_for(5e5);
 }
 
 /* The cores that this process was given. A thread that is pinned sees only its own, so they are asked for
@@ -56,12 +56,12 @@ void pin(int core)
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
-    must(pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0);
+    check(pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0);
 }
 
 void unpin(void)
 {
-    must(pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed) == 0);
+    check(pthread_setaffinity_np(pthread_self(), sizeof allowed, &allowed) == 0);
 }
 
 double resident_bytes(void)
@@ -69,8 +69,8 @@ double resident_bytes(void)
     long total = 0;
     long resident = 0;
     FILE *statm = fopen("/proc/self/statm", "r");
-    must(statm != NULL);
-    must(fscanf(statm, "%ld %ld", &total, &resident) == 2);
+    check(statm != NULL);
+    check(fscanf(statm, "%ld %ld", &total, &resident) == 2);
     fclose(statm);
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
@@ -83,7 +83,7 @@ void *line_alloc(size_t size)
     if (left < size) {
         size_t chunk = size > 1 << 20 ? size : 1 << 20;
         next = aligned_alloc(4096, (chunk + 4095) / 4096 * 4096);
-        must(next != NULL);
+        check(next != NULL);
         memset(next, 0, chunk);
         left = chunk;
     }
@@ -108,7 +108,7 @@ static int by_value(const void *a, const void *b)
 
 double batches_at(struct batches *batches, double part)
 {
-    must(batches->count > 0);
+    check(batches->count > 0);
     qsort(batches->values, (size_t)batches->count, sizeof *batches->values, by_value);
     return batches->values[(int)(part * (batches->count - 1) + 0.5)];
 }
@@ -150,11 +150,11 @@ static void *crew_run(void *arg)
 struct crew *crew_start(int count, void (*function)(void *context, int index), void *context)
 {
     struct crew *crew = malloc(sizeof *crew + (size_t)count * sizeof crew->members[0]);
-    must(crew != NULL);
+    check(crew != NULL);
     crew->count = count;
     for (int i = 0; i < count; i++) {
         crew->members[i] = (struct crew_member){.function = function, .context = context, .index = i};
-        must(pthread_create(&crew->members[i].thread, NULL, crew_run, &crew->members[i]) == 0);
+        check(pthread_create(&crew->members[i].thread, NULL, crew_run, &crew->members[i]) == 0);
     }
     return crew;
 }
@@ -162,6 +162,6 @@ struct crew *crew_start(int count, void (*function)(void *context, int index), v
 void crew_join(struct crew *crew)
 {
     for (int i = 0; i < crew->count; i++)
-        must(pthread_join(crew->members[i].thread, NULL) == 0);
+        check(pthread_join(crew->members[i].thread, NULL) == 0);
     free(crew);
 }

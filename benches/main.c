@@ -15,7 +15,7 @@ struct options {
     const char *peers; /* names with commas; NULL: all */
     const char *csv;
     int prefix_count;
-    char **prefixes; /* of the rows that are wanted; none: all */
+    char **prefixes; /* of the cases that are wanted; none: all */
 };
 
 static noreturn void usage(const char *wrong)
@@ -57,7 +57,7 @@ static void choose_peers(struct results *results, const struct options *options)
 {
     for (int i = 0; peers[i] != NULL; i++) {
         if (peers[i]->interpreter && peers[i]->version()[0] == '\0') {
-            fprintf(stderr, "bench: there is no Python; its rows are left out\n");
+            fprintf(stderr, "bench: there is no Python; its cases are left out\n");
             continue;
         }
         if (i == 0 || options->peers == NULL || listed(peers[i]->name, options->peers))
@@ -65,38 +65,38 @@ static void choose_peers(struct results *results, const struct options *options)
     }
 }
 
-static bool row_wanted(const struct row *row, const struct options *options)
+static bool case_wanted(const struct bench_case *bench_case, const struct options *options)
 {
     for (int i = 0; i < options->prefix_count; i++) {
-        if (strncmp(row->name, options->prefixes[i], strlen(options->prefixes[i])) == 0)
+        if (strncmp(bench_case->name, options->prefixes[i], strlen(options->prefixes[i])) == 0)
             return true;
     }
     return options->prefix_count == 0;
 }
 
-static void choose_rows(struct results *results, const struct options *options)
+static void choose_cases(struct results *results, const struct options *options)
 {
-    for (int t = 0; row_tables[t] != NULL; t++) {
-        for (const struct row *row = row_tables[t]; row->name != NULL; row++) {
-            if (!row_wanted(row, options))
+    for (int t = 0; case_tables[t] != NULL; t++) {
+        for (const struct bench_case *bench_case = case_tables[t]; bench_case->name != NULL; bench_case++) {
+            if (!case_wanted(bench_case, options))
                 continue;
-            if (row->two_cores && cores() < 2) {
-                fprintf(stderr, "bench: %s is left out: it needs two cores\n", row->name);
+            if (bench_case->two_cores && cores() < 2) {
+                fprintf(stderr, "bench: %s is left out: it needs two cores\n", bench_case->name);
                 continue;
             }
-            if (results->row_count < ROWS_MOST)
-                results->rows[results->row_count++] = row;
+            if (results->case_count < CASES_MOST)
+                results->cases[results->case_count++] = bench_case;
         }
     }
-    if (results->row_count == 0)
-        usage("there is no such row");
+    if (results->case_count == 0)
+        usage("there is no such case");
 }
 
-static void list_rows(void)
+static void list_cases(void)
 {
-    for (int t = 0; row_tables[t] != NULL; t++) {
-        for (const struct row *row = row_tables[t]; row->name != NULL; row++)
-            printf("%-26s %-8s %s\n", row->name, row->unit, row->what);
+    for (int t = 0; case_tables[t] != NULL; t++) {
+        for (const struct bench_case *bench_case = case_tables[t]; bench_case->name != NULL; bench_case++)
+            printf("%-26s %-8s %s\n", bench_case->name, bench_case->unit, bench_case->what);
     }
     for (int i = 0; peers[i] != NULL; i++)
         printf("%s%s", i == 0 ? "\npeers: " : ", ", peers[i]->name);
@@ -137,13 +137,13 @@ static void stop_hogs(int count)
 
 /* ---- the rounds ---- */
 
-static int rounds_of(const struct row *row, int rounds)
+static int rounds_of(const struct bench_case *bench_case, int rounds)
 {
-    return row->rounds_most > 0 && row->rounds_most < rounds ? row->rounds_most : rounds;
+    return bench_case->rounds_most > 0 && bench_case->rounds_most < rounds ? bench_case->rounds_most : rounds;
 }
 
 /* One line that changes on a terminal, some lines elsewhere. */
-static void show_progress(const struct results *results, int round, int rounds, int row, double began)
+static void show_progress(const struct results *results, int round, int rounds, int case_index, double began)
 {
     static double shown;
     double time = now();
@@ -151,9 +151,9 @@ static void show_progress(const struct results *results, int round, int rounds, 
     if (!terminal && time - shown < 10e9)
         return;
     shown = time;
-    fprintf(stderr, "%sround %d of %d, row %d of %d: %s (%.0f s so far)%s", terminal ? "\r\033[K" : "",
-            round + 1, rounds, row + 1, results->row_count, results->rows[row]->name, (time - began) / 1e9,
-            terminal ? "" : "\n");
+    fprintf(stderr, "%sround %d of %d, case %d of %d: %s (%.0f s so far)%s", terminal ? "\r\033[K" : "",
+            round + 1, rounds, case_index + 1, results->case_count, results->cases[case_index]->name,
+            (time - began) / 1e9, terminal ? "" : "\n");
     fflush(stderr);
 }
 
@@ -162,11 +162,11 @@ static void run(struct results *results, const struct options *options)
     double began = now();
     start_hogs(options->hogs);
     for (int round = 0; round < options->rounds; round++) {
-        for (int row = 0; row < results->row_count; row++) {
-            if (round >= rounds_of(results->rows[row], options->rounds))
+        for (int case_index = 0; case_index < results->case_count; case_index++) {
+            if (round >= rounds_of(results->cases[case_index], options->rounds))
                 continue;
-            show_progress(results, round, options->rounds, row, began);
-            process_round(results, row, round);
+            show_progress(results, round, options->rounds, case_index, began);
+            process_round(results, case_index, round);
         }
     }
     stop_hogs(options->hogs);
@@ -177,11 +177,11 @@ static void run(struct results *results, const struct options *options)
 
 /* ---- the process that measures ---- */
 
-static int measure(const char *row_name, const char *names)
+static int measure(const char *case_name, const char *names)
 {
     const struct peer *chosen[PEERS_MOST];
     int count = 0;
-    const struct row *row = row_find(row_name);
+    const struct bench_case *bench_case = case_find(case_name);
     while (*names != '\0' && count < PEERS_MOST) {
         size_t length = strcspn(names, ",");
         const struct peer *peer = peer_find(names, length);
@@ -190,11 +190,11 @@ static int measure(const char *row_name, const char *names)
         chosen[count++] = peer;
         names += length + (names[length] == ',');
     }
-    if (row == NULL || count == 0)
+    if (bench_case == NULL || count == 0)
         usage("--measure is for the benchmark's own use");
-    measure_row(row, chosen, count);
+    measure_case(bench_case, chosen, count);
     fflush(stdout);
-    /* What peers do at exit is no part of any row, and may wait for their threads. */
+    /* What peers do at exit is no part of any case, and may wait for their threads. */
     _exit(0);
 }
 
@@ -222,7 +222,7 @@ int main(int argc, char **argv)
         else if (strcmp(option, "--csv") == 0)
             options.csv = argv[i];
         else if (strcmp(option, "--list") == 0)
-            return list_rows(), 0;
+            return list_cases(), 0;
         else
             usage("there is no such option");
     }
@@ -231,15 +231,15 @@ int main(int argc, char **argv)
 
     static struct results results;
     choose_peers(&results, &options);
-    choose_rows(&results, &options);
+    choose_cases(&results, &options);
     run(&results, &options);
     table_print(&results, stdout);
     if (options.csv != NULL && !csv_write(&results, options.csv)) {
         perror(options.csv);
         return 1;
     }
-    for (int row = 0; row < results.row_count; row++) {
-        if (results.cells[row][0].failure[0] != '\0')
+    for (int case_index = 0; case_index < results.case_count; case_index++) {
+        if (results.cells[case_index][0].failure[0] != '\0')
             return 1;
     }
     return 0;

@@ -1,4 +1,4 @@
-/* One round of one row: the loops of nanoseconds in batches that alternate between the peers, what takes
+/* One round of one case: the loops of nanoseconds in batches that alternate between the peers, what takes
  * longer one peer after the other. */
 #include "bench.h"
 
@@ -29,7 +29,7 @@ static noreturn void report_failure(const char *what)
     _exit(1);
 }
 
-noreturn void must_failed(const char *what, const char *file, int line)
+noreturn void check_failed(const char *what, const char *file, int line)
 {
     char text[256];
     snprintf(text, sizeof text, "%s: %s:%d: not so: %s", current == NULL ? "benchmark" : current->name, file,
@@ -48,8 +48,8 @@ static void *sleep_forever(void *arg)
 static void have_second_thread(void)
 {
     pthread_t thread;
-    must(pthread_create(&thread, NULL, sleep_forever, NULL) == 0);
-    must(pthread_detach(thread) == 0);
+    check(pthread_create(&thread, NULL, sleep_forever, NULL) == 0);
+    check(pthread_detach(thread) == 0);
 }
 
 static double time_batch(batch *loop, void *object, long n)
@@ -80,14 +80,14 @@ static void calibrate(struct lane *lane)
     lane->n = n < 1 ? 1 : n;
 }
 
-static void measure_loops(const struct row *row, const struct peer *const chosen[], int count)
+static void measure_loops(const struct bench_case *bench_case, const struct peer *const chosen[], int count)
 {
     static struct lane lanes[LANES_MOST];
-    must(count <= LANES_MOST);
+    check(count <= LANES_MOST);
     for (int i = 0; i < count; i++) {
         report_begin(chosen[i]);
-        lanes[i].loop = row_loop(row, chosen[i]);
-        lanes[i].object = row->prepare(chosen[i]);
+        lanes[i].loop = case_loop(bench_case, chosen[i]);
+        lanes[i].object = bench_case->prepare(chosen[i]);
         calibrate(&lanes[i]);
     }
     for (int b = 0; b < BATCHES; b++) {
@@ -100,24 +100,24 @@ static void measure_loops(const struct row *row, const struct peer *const chosen
     }
     for (int i = 0; i < count; i++) {
         current = chosen[i];
-        row->finish(chosen[i], lanes[i].object);
+        bench_case->finish(chosen[i], lanes[i].object);
         report_value(chosen[i], lower_quintile(&lanes[i].batches));
     }
 }
 
-void measure_row(const struct row *row, const struct peer *const chosen[], int count)
+void measure_case(const struct bench_case *bench_case, const struct peer *const chosen[], int count)
 {
     have_second_thread();
     for (int i = 0; i < count; i++) {
         if (chosen[i]->begin != NULL)
             chosen[i]->begin();
     }
-    if (row->measure == NULL) {
-        measure_loops(row, chosen, count);
+    if (bench_case->measure == NULL) {
+        measure_loops(bench_case, chosen, count);
         return;
     }
     for (int i = 0; i < count; i++) {
         report_begin(chosen[i]);
-        report_value(chosen[i], row->measure(chosen[i], row));
+        report_value(chosen[i], bench_case->measure(chosen[i], bench_case));
     }
 }

@@ -1,4 +1,4 @@
-/* Measures in processes of their own, so that no row finds what another left behind, and a peer that
+/* Measures in processes of their own, so that no case finds what another left behind, and a peer that
  * crashes or hangs spoils only its own figure. */
 #include "results.h"
 
@@ -15,7 +15,7 @@ static const double SECONDS = 15;
 /* What has been read of a process, and which peer it has come to. */
 struct reader {
     struct results *results;
-    int row;
+    int case_index;
     int peer; /* -1: it has not begun */
     char line[512];
     size_t length;
@@ -36,7 +36,7 @@ static void note_failure(struct reader *reader, const char *what)
     reader->failed = true;
     if (reader->peer < 0)
         return;
-    struct cell *cell = &reader->results->cells[reader->row][reader->peer];
+    struct cell *cell = &reader->results->cells[reader->case_index][reader->peer];
     cell->count = 0;
     snprintf(cell->failure, sizeof cell->failure, "%s", what);
 }
@@ -50,7 +50,7 @@ static void take_line(struct reader *reader)
     } else if (sscanf(reader->line, "value %lf %n", &value, &name) == 1 && name > 0) {
         int peer = peer_index(reader->results, reader->line + name);
         if (peer >= 0) {
-            struct cell *cell = &reader->results->cells[reader->row][peer];
+            struct cell *cell = &reader->results->cells[reader->case_index][peer];
             if (cell->count < ROUNDS_MOST)
                 cell->rounds[cell->count++] = value;
         }
@@ -126,8 +126,8 @@ static bool measure(struct reader *reader, char *const command[])
         note_failure(reader, strerror(errno));
         return false;
     }
-    const struct row *row = reader->results->rows[reader->row];
-    double seconds = row->seconds > 0 ? row->seconds : SECONDS;
+    const struct bench_case *bench_case = reader->results->cases[reader->case_index];
+    double seconds = bench_case->seconds > 0 ? bench_case->seconds : SECONDS;
     bool silent = !read_report(reader, from, seconds);
     if (silent) {
         char text[64];
@@ -152,26 +152,26 @@ static bool measure(struct reader *reader, char *const command[])
 }
 
 /* These peers in one process; if one of them fails, the others are tried again without it. */
-static void measure_peers(struct results *results, int row, int *chosen, int count)
+static void measure_peers(struct results *results, int case_index, int *chosen, int count)
 {
     while (count > 0) {
         char names[1024];
         size_t length = 0;
         int before[PEERS_MOST];
         for (int i = 0; i < count; i++) {
-            before[i] = results->cells[row][chosen[i]].count;
+            before[i] = results->cells[case_index][chosen[i]].count;
             length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", i > 0 ? "," : "",
                                        results->peers[chosen[i]]->name);
         }
-        struct reader reader = {.results = results, .row = row, .peer = -1};
-        char *name = (char *)results->rows[row]->name;
+        struct reader reader = {.results = results, .case_index = case_index, .peer = -1};
+        char *name = (char *)results->cases[case_index]->name;
         char *ours[] = {"/proc/self/exe", "--measure", name, names, NULL};
         char *python[] = {getenv("BENCH_PYTHON"), getenv("BENCH_SCRIPT"), name, NULL};
         if (measure(&reader, results->peers[chosen[0]]->interpreter ? python : ours) || reader.peer < 0)
             return;
         int left = 0;
         for (int i = 0; i < count; i++) {
-            const struct cell *cell = &results->cells[row][chosen[i]];
+            const struct cell *cell = &results->cells[case_index][chosen[i]];
             if (cell->failure[0] == '\0' && cell->count == before[i])
                 chosen[left++] = chosen[i];
         }
@@ -179,15 +179,15 @@ static void measure_peers(struct results *results, int row, int *chosen, int cou
     }
 }
 
-void process_round(struct results *results, int row, int round)
+void process_round(struct results *results, int case_index, int round)
 {
     int chosen[PEERS_MOST];
     int count = 0;
     int interpreter = -1;
     for (int i = 0; i < results->peer_count; i++) {
         int peer = (i + round) % results->peer_count;
-        if (results->cells[row][peer].failure[0] != '\0' ||
-            !row_can(results->rows[row], results->peers[peer]))
+        if (results->cells[case_index][peer].failure[0] != '\0' ||
+            !case_can(results->cases[case_index], results->peers[peer]))
             continue;
         if (results->peers[peer]->interpreter)
             interpreter = peer;
@@ -195,11 +195,11 @@ void process_round(struct results *results, int row, int round)
             chosen[count++] = peer;
     }
     if (interpreter >= 0)
-        measure_peers(results, row, &interpreter, 1);
-    if (!results->rows[row]->alone) {
-        measure_peers(results, row, chosen, count);
+        measure_peers(results, case_index, &interpreter, 1);
+    if (!results->cases[case_index]->alone) {
+        measure_peers(results, case_index, chosen, count);
         return;
     }
     for (int i = 0; i < count; i++)
-        measure_peers(results, row, &chosen[i], 1);
+        measure_peers(results, case_index, &chosen[i], 1);
 }

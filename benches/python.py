@@ -1,7 +1,7 @@
-"""The rows of the benchmark for CPython's threading, as a Python program would write them.
+"""The cases of the benchmark for CPython's threading, as a Python program would write them.
 
-    python.py --rows     the interpreter's version and the rows that there are
-    python.py ROW        measures one, and prints what the benchmark reads: "value FIGURE CPython"
+    python.py --cases     the interpreter's version and the cases that there are
+    python.py CASE        measures one, and prints what the benchmark reads: "value FIGURE CPython"
 """
 
 import os
@@ -414,7 +414,7 @@ def timer_pair():
     return lower_quintile(values)
 
 
-def keep_appointments(n, least, most, block=0.0):
+def take_timer_samples(n, least, most, block=0.0):
     """How late, in seconds, each of n timers at random times runs; the first one's function may block."""
     late = [0.0] * n
     generator = random.Random(1)
@@ -436,11 +436,11 @@ def keep_appointments(n, least, most, block=0.0):
 
 
 def timer_late(part):
-    return at([abs(late) for late in keep_appointments(1000, 0.5, 1.5)], part) * 1e6
+    return at([abs(late) for late in take_timer_samples(1000, 0.5, 1.5)], part) * 1e6
 
 
 def timer_blocked():
-    return max(keep_appointments(21, 0.05, 0.29, 0.3)[1:]) * 1e3
+    return max(take_timer_samples(21, 0.05, 0.29, 0.3)[1:]) * 1e3
 
 
 def timer_memory():
@@ -459,7 +459,7 @@ def started(timer):
     return timer
 
 
-ROWS = {
+CASES = {
     "lock.pair": lock_pair,
     "lock.try-pair": lock_try_pair,
     "lock.try-fails": lock_try_fails,
@@ -498,18 +498,18 @@ ROWS = {
 
 
 def main(argument):
-    if argument == "--rows":
-        print(".".join(map(str, sys.version_info[:3])), *ROWS)
+    if argument == "--cases":
+        print(".".join(map(str, sys.version_info[:3])), *CASES)
         return
     print("begin", NAME, flush=True)
-    print("value", f"{ROWS[argument]():.9g}", NAME, flush=True)
+    print("value", f"{CASES[argument]():.9g}", NAME, flush=True)
 
 
 if __name__ == "__main__":
     if "-h" in sys.argv or "--help" in sys.argv:
         print(__doc__.strip())
         sys.exit(0)
-    if len(sys.argv) != 2 or sys.argv[1] not in ("--rows", *ROWS):
+    if len(sys.argv) != 2 or sys.argv[1] not in ("--cases", *CASES):
         print(__doc__.strip(), file=sys.stderr)
         sys.exit(2)
     main(sys.argv[1])

@@ -33,29 +33,29 @@ double cell_high(const struct cell *cell)
     return cell_at(cell, 2 * (cell->count - 1));
 }
 
-double results_ratio(const struct results *results, int row, int peer)
+double results_ratio(const struct results *results, int case_index, int peer)
 {
-    const struct cell *ours = &results->cells[row][0];
-    const struct cell *theirs = &results->cells[row][peer];
+    const struct cell *ours = &results->cells[case_index][0];
+    const struct cell *theirs = &results->cells[case_index][peer];
     if (ours->count == 0 || theirs->count == 0)
         return 0;
     double our_value = cell_value(ours);
     double their_value = cell_value(theirs);
-    if (results->rows[row]->more_is_better)
+    if (results->cases[case_index]->more_is_better)
         return their_value > 0 ? our_value / their_value : 0;
     return our_value > 0 ? their_value / our_value : 0;
 }
 
-int results_best(const struct results *results, int row)
+int results_best(const struct results *results, int case_index)
 {
+    bool more_is_better = results->cases[case_index]->more_is_better;
     int best = -1;
     for (int i = 1; i < results->peer_count; i++) {
-        const struct cell *cell = &results->cells[row][i];
-        if (results->peers[i]->yardstick || results->peers[i]->interpreter || cell->count == 0)
+        const struct cell *cell = &results->cells[case_index][i];
+        if (results->peers[i]->baseline || results->peers[i]->interpreter || cell->count == 0)
             continue;
-        if (best < 0 ||
-            (results->rows[row]->more_is_better ? cell_value(cell) > cell_value(&results->cells[row][best])
-                                                : cell_value(cell) < cell_value(&results->cells[row][best])))
+        double best_value = best < 0 ? 0 : cell_value(&results->cells[case_index][best]);
+        if (best < 0 || (more_is_better ? cell_value(cell) > best_value : cell_value(cell) < best_value))
             best = i;
     }
     return best;

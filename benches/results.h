@@ -1,4 +1,4 @@
-/* The figures of a run: for each row and peer one value a round; and who makes and shows them. */
+/* The figures of a run: for each case and peer one value a round; and who makes and shows them. */
 #ifndef RESULTS_H
 #define RESULTS_H
 
@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { ROUNDS_MOST = 100, PEERS_MOST = 32, ROWS_MOST = 128 };
+enum { ROUNDS_MOST = 100, PEERS_MOST = 32, CASES_MOST = 128 };
 
 struct cell {
     int count;
@@ -17,9 +17,9 @@ struct cell {
 struct results {
     int peer_count;
     const struct peer *peers[PEERS_MOST]; /* the first is ours */
-    int row_count;
-    const struct row *rows[ROWS_MOST];
-    struct cell cells[ROWS_MOST][PEERS_MOST];
+    int case_count;
+    const struct bench_case *cases[CASES_MOST];
+    struct cell cells[CASES_MOST][PEERS_MOST];
 };
 
 /* Of a cell that has a value: the median of the rounds, and the extremes. */
@@ -29,11 +29,11 @@ double cell_high(const struct cell *cell);
 
 /* How many times as good ours is as that one; above 1 ours is better, for times and for rates. 0: not
  * known. */
-double results_ratio(const struct results *results, int row, int peer);
-int results_best(const struct results *results, int row); /* the best peer in the race, or -1 */
+double results_ratio(const struct results *results, int case_index, int peer);
+int results_best(const struct results *results, int case_index); /* the best peer in the race, or -1 */
 
-/* process.c: measures one row with these peers in processes of their own. */
-void process_round(struct results *results, int row, int round);
+/* process.c: measures one case with these peers in processes of their own. */
+void process_round(struct results *results, int case_index, int round);
 
 void table_print(const struct results *results, FILE *out);
 bool csv_write(const struct results *results, const char *file);

@@ -29,39 +29,39 @@ static int find_peer(const struct results *results, const char *name)
 
 static bool peer_is_shown(const struct results *results, int peer)
 {
-    for (int row = 0; row < results->row_count; row++) {
-        if (results->cells[row][peer].count > 0 || results->cells[row][peer].failure[0] != '\0')
+    for (int case_index = 0; case_index < results->case_count; case_index++) {
+        if (results->cells[case_index][peer].count > 0 || results->cells[case_index][peer].failure[0] != '\0')
             return true;
     }
     return false;
 }
 
-static void print_ratio(const struct results *results, int row, const char *name, FILE *out)
+static void print_ratio(const struct results *results, int case_index, const char *name, FILE *out)
 {
     char text[32];
     int peer = find_peer(results, name);
-    fprintf(out, " %9s", peer < 0 ? "" : ratio(results_ratio(results, row, peer), text, sizeof text));
+    fprintf(out, " %9s", peer < 0 ? "" : ratio(results_ratio(results, case_index, peer), text, sizeof text));
 }
 
-static void print_row(const struct results *results, int row, FILE *out)
+static void print_case(const struct results *results, int case_index, FILE *out)
 {
     char text[32];
-    const struct cell *ours = &results->cells[row][0];
-    fprintf(out, "%-26s %-8s %9s", results->rows[row]->name, results->rows[row]->unit,
+    const struct cell *ours = &results->cells[case_index][0];
+    fprintf(out, "%-26s %-8s %9s", results->cases[case_index]->name, results->cases[case_index]->unit,
             ours->count > 0            ? number(cell_value(ours), text, sizeof text)
             : ours->failure[0] != '\0' ? "failed"
                                        : "-");
-    print_ratio(results, row, "pthread", out);
-    int best = results_best(results, row);
-    fprintf(out, " %9s %-12s", best < 0 ? "" : ratio(results_ratio(results, row, best), text, sizeof text),
+    print_ratio(results, case_index, "pthread", out);
+    int best = results_best(results, case_index);
+    fprintf(out, " %9s %-12s", best < 0 ? "" : ratio(results_ratio(results, case_index, best), text, sizeof text),
             best < 0 ? "" : results->peers[best]->name);
-    print_ratio(results, row, "inline limit", out);
-    print_ratio(results, row, "CPython", out);
+    print_ratio(results, case_index, "inline limit", out);
+    print_ratio(results, case_index, "CPython", out);
     fputs("  |", out);
     for (int i = 1; i < results->peer_count; i++) {
         if (!peer_is_shown(results, i))
             continue;
-        const struct cell *cell = &results->cells[row][i];
+        const struct cell *cell = &results->cells[case_index][i];
         fprintf(out, " %12s",
                 cell->count > 0            ? number(cell_value(cell), text, sizeof text)
                 : cell->failure[0] != '\0' ? "failed"
@@ -80,14 +80,14 @@ void table_print(const struct results *results, FILE *out)
             fprintf(out, " %12s", results->peers[i]->name);
     }
     fputc('\n', out);
-    for (int row = 0; row < results->row_count; row++)
-        print_row(results, row, out);
+    for (int case_index = 0; case_index < results->case_count; case_index++)
+        print_case(results, case_index, out);
     fputs("\nA ratio above 1 means that ours is better, for times and for rates.\n", out);
-    for (int row = 0; row < results->row_count; row++) {
+    for (int case_index = 0; case_index < results->case_count; case_index++) {
         for (int i = 0; i < results->peer_count; i++) {
-            if (results->cells[row][i].failure[0] != '\0')
-                fprintf(out, "FAILED: %s: %s: %s\n", results->rows[row]->name, results->peers[i]->name,
-                        results->cells[row][i].failure);
+            if (results->cells[case_index][i].failure[0] != '\0')
+                fprintf(out, "FAILED: %s: %s: %s\n", results->cases[case_index]->name, results->peers[i]->name,
+                        results->cells[case_index][i].failure);
         }
     }
 }
@@ -124,12 +124,12 @@ bool csv_write(const struct results *results, const char *file)
         return false;
     machine_describe(out, "# ", results);
     fputs("row,unit,better,peer,value,low,high\n", out);
-    for (int row = 0; row < results->row_count; row++) {
+    for (int case_index = 0; case_index < results->case_count; case_index++) {
         for (int i = 0; i < results->peer_count; i++) {
-            const struct cell *cell = &results->cells[row][i];
+            const struct cell *cell = &results->cells[case_index][i];
             if (cell->count > 0)
-                fprintf(out, "%s,%s,%s,%s,%.5g,%.5g,%.5g\n", results->rows[row]->name,
-                        results->rows[row]->unit, results->rows[row]->more_is_better ? "more" : "less",
+                fprintf(out, "%s,%s,%s,%s,%.5g,%.5g,%.5g\n", results->cases[case_index]->name,
+                        results->cases[case_index]->unit, results->cases[case_index]->more_is_better ? "more" : "less",
                         results->peers[i]->name, cell_value(cell), cell_low(cell), cell_high(cell));
         }
     }

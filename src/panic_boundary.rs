@@ -60,7 +60,7 @@ pub(crate) fn inject(_: Place) {}
 #[cfg(fault)]
 pub(crate) use fault::inject;
 
-/// The faults of tests/panics.rs: compiled with `--cfg fault` only.
+/// The faults of tests/rust/panics.rs: compiled with `--cfg fault` only.
 #[cfg(fault)]
 pub mod fault {
     pub use crate::panic_boundary::Place;

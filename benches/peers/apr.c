@@ -19,7 +19,7 @@ static const char *version(void)
 
 static inline void ok(apr_status_t status)
 {
-    must(status == APR_SUCCESS);
+    check(status == APR_SUCCESS);
 }
 
 #define HAS_BEGIN

@@ -15,7 +15,7 @@ static const char *version(void)
 
 static inline void ok(int result)
 {
-    must(result == thrd_success);
+    check(result == thrd_success);
 }
 
 #define HAS_LOCK
@@ -51,7 +51,7 @@ static inline bool lock_try(lock *l)
 static inline bool lock_timed(lock *l, double seconds)
 {
     struct timespec deadline;
-    must(timespec_get(&deadline, TIME_UTC) == TIME_UTC);
+    check(timespec_get(&deadline, TIME_UTC) == TIME_UTC);
     deadline.tv_sec += (time_t)seconds;
     return mtx_timedlock(l, &deadline) == thrd_success;
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first word is the version, the others are the rows that python.py has. */
+/* The first word is the version, the others are the cases that python.py has. */
 static const char *answer(void)
 {
     static char text[4096];
@@ -22,7 +22,7 @@ static const char *answer(void)
     if (python == NULL || script == NULL)
         return text;
     char command[4096];
-    snprintf(command, sizeof command, "'%s' '%s' --rows", python, script);
+    snprintf(command, sizeof command, "'%s' '%s' --cases", python, script);
     FILE *in = popen(command, "r");
     if (in == NULL)
         return text;
@@ -40,12 +40,12 @@ static const char *version(void)
     return text;
 }
 
-bool cpython_can(const char *row)
+bool cpython_can(const char *case_name)
 {
-    size_t length = strlen(row);
+    size_t length = strlen(case_name);
     for (const char *word = answer(); *word != '\0';) {
         size_t word_length = strcspn(word, " \n");
-        if (word_length == length && strncmp(word, row, length) == 0)
+        if (word_length == length && strncmp(word, case_name, length) == 0)
             return true;
         word += word_length;
         word += strspn(word, " \n");

@@ -113,7 +113,7 @@ static void thread_start(thread *t, void *arg)
 
 static void thread_join(thread *t)
 {
-    must(g_thread_join(*t) == NULL);
+    check(g_thread_join(*t) == NULL);
 }
 
 #define HAS_LOCAL
@@ -162,7 +162,7 @@ static timer *timer_arm(double seconds, void *arg)
 {
     timer *t = g_timeout_source_new((guint)ceil(seconds * 1e3));
     g_source_set_callback(t, due, arg, NULL);
-    must(g_source_attach(t, context) != 0);
+    check(g_source_attach(t, context) != 0);
     return t;
 }
 

@@ -18,7 +18,7 @@ typedef uv_mutex_t lock;
 
 static void lock_init(lock *l)
 {
-    must(uv_mutex_init(l) == 0);
+    check(uv_mutex_init(l) == 0);
 }
 
 static void lock_destroy(lock *l)
@@ -47,7 +47,7 @@ typedef uv_mutex_t rlock;
 static rlock *rlock_new(void)
 {
     rlock *r = line_alloc(sizeof *r);
-    must(uv_mutex_init_recursive(r) == 0);
+    check(uv_mutex_init_recursive(r) == 0);
     return r;
 }
 
@@ -71,7 +71,7 @@ typedef uv_cond_t condition;
 
 static void condition_init(condition *c)
 {
-    must(uv_cond_init(c) == 0);
+    check(uv_cond_init(c) == 0);
 }
 
 static void condition_destroy(condition *c)
@@ -100,7 +100,7 @@ typedef uv_sem_t semaphore;
 static semaphore *semaphore_new(long value)
 {
     semaphore *s = line_alloc(sizeof *s);
-    must(uv_sem_init(s, (unsigned)value) == 0);
+    check(uv_sem_init(s, (unsigned)value) == 0);
     return s;
 }
 
@@ -125,7 +125,7 @@ typedef uv_barrier_t barrier;
 static barrier *barrier_new(unsigned parties)
 {
     barrier *b = line_alloc(sizeof *b);
-    must(uv_barrier_init(b, parties) == 0);
+    check(uv_barrier_init(b, parties) == 0);
     return b;
 }
 
@@ -136,7 +136,7 @@ static void barrier_free(barrier *b)
 
 static inline void barrier_wait(barrier *b)
 {
-    must(uv_barrier_wait(b) >= 0);
+    check(uv_barrier_wait(b) >= 0);
 }
 
 #define HAS_THREAD
@@ -144,12 +144,12 @@ typedef uv_thread_t thread;
 
 static void thread_start(thread *t, void *arg)
 {
-    must(uv_thread_create(t, thread_body, arg) == 0);
+    check(uv_thread_create(t, thread_body, arg) == 0);
 }
 
 static void thread_join(thread *t)
 {
-    must(uv_thread_join(t) == 0);
+    check(uv_thread_join(t) == 0);
 }
 
 #define HAS_LOCAL
@@ -158,7 +158,7 @@ typedef uv_key_t local;
 static local *local_new(void)
 {
     local *l = line_alloc(sizeof *l);
-    must(uv_key_create(l) == 0);
+    check(uv_key_create(l) == 0);
     return l;
 }
 

@@ -13,7 +13,7 @@ static uv_loop_t loop;
 #define HAS_BEGIN
 static void begin(void)
 {
-    must(uv_loop_init(&loop) == 0);
+    check(uv_loop_init(&loop) == 0);
 }
 
 static void due(uv_timer_t *t)
@@ -29,9 +29,9 @@ static void forget(uv_handle_t *handle)
 static timer *timer_arm(double seconds, void *arg)
 {
     timer *t = malloc(sizeof *t);
-    must(t != NULL && uv_timer_init(&loop, t) == 0);
+    check(t != NULL && uv_timer_init(&loop, t) == 0);
     t->data = arg;
-    must(uv_timer_start(t, due, (uint64_t)ceil(seconds * 1e3), 0) == 0);
+    check(uv_timer_start(t, due, (uint64_t)ceil(seconds * 1e3), 0) == 0);
     return t;
 }
 
@@ -51,5 +51,5 @@ static void timer_drop(timer *t)
 static void timer_serve(atomic_long *left)
 {
     while (atomic_load(left) > 0)
-        must(uv_run(&loop, UV_RUN_ONCE) != 0 || atomic_load(left) == 0);
+        check(uv_run(&loop, UV_RUN_ONCE) != 0 || atomic_load(left) == 0);
 }

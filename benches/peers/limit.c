@@ -1,10 +1,10 @@
-/* A yardstick: what the fast paths would cost if a program wrote them itself with C11 atomics, with no
+/* A baseline: what the fast paths would cost if a program wrote them itself with C11 atomics, with no
  * call, no check and no waiting. What would have to wait spins; the benchmark lets it not come to that. */
 #include "../bench.h"
 
 #define PEER peer_limit
 #define PEER_NAME "inline limit"
-#define YARDSTICK
+#define BASELINE
 
 static const char *version(void)
 {
@@ -24,7 +24,7 @@ static lock *lock_new(void)
 
 static void lock_free(lock *l)
 {
-    must(atomic_load(&l->word) == 0);
+    check(atomic_load(&l->word) == 0);
 }
 
 static inline bool lock_try(lock *l)
@@ -46,7 +46,7 @@ static inline void lock_acquire(lock *l)
 /* An exchange, not a store: a lock that can have sleepers has to look whether there are any. */
 static inline void lock_release(lock *l)
 {
-    must(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 1);
+    check(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 1);
 }
 
 #define HAS_RLOCK
@@ -65,7 +65,7 @@ static rlock *rlock_new(void)
 
 static void rlock_free(rlock *r)
 {
-    must(r->count == 0);
+    check(r->count == 0);
 }
 
 static inline void rlock_acquire(rlock *r)

@@ -91,7 +91,7 @@ static void lock_cold_loop(void *object, long n)
     *(struct cold_link **)object = link;
 }
 
-#ifndef YARDSTICK
+#ifndef BASELINE
 /* Some nanoseconds of work that the compiler cannot do beforehand. */
 static inline uint64_t lock_work(uint64_t x, int rounds)
 {
@@ -119,7 +119,7 @@ static void lock_contend_loop(struct contender *self)
         own = lock_work(own, 16);
         atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
     }
-    must(own != 0);
+    check(own != 0);
 }
 
 static void lock_contend_timed_loop(struct contender *self)
@@ -139,7 +139,7 @@ static void lock_contend_timed_loop(struct contender *self)
         own = lock_work(own, 16);
         atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
     }
-    must(own != 0);
+    check(own != 0);
 }
 #endif
 #endif
@@ -149,7 +149,7 @@ static void lock_try_pair_loop(void *object, long n)
 {
     lock *l = object;
     for (; n > 0; n--) {
-        must(lock_try(l));
+        check(lock_try(l));
         lock_release(l);
     }
 }
@@ -158,7 +158,7 @@ static void lock_try_fails_loop(void *object, long n)
 {
     lock *l = object;
     for (; n > 0; n--)
-        must(!lock_try(l));
+        check(!lock_try(l));
 }
 #endif
 
@@ -167,7 +167,7 @@ static void lock_timed_pair_loop(void *object, long n)
 {
     lock *l = object;
     for (; n > 0; n--) {
-        must(lock_timed(l, 5.0));
+        check(lock_timed(l, 5.0));
         lock_release(l);
     }
 }
@@ -274,7 +274,7 @@ static void event_is_set_loop(void *object, long n)
 {
     event *e = object;
     for (; n > 0; n--)
-        must(event_is_set(e));
+        check(event_is_set(e));
 }
 
 static void event_wait_loop(void *object, long n)
@@ -399,7 +399,7 @@ static void local_get_loop(void *object, long n)
 {
     local *l = object;
     for (; n > 0; n--)
-        must(local_get(l) == (void *)l);
+        check(local_get(l) == (void *)l);
 }
 #endif
 
@@ -434,8 +434,8 @@ static void timer_pair_loop(void *object, long n)
 const struct peer PEER = {
     .name = PEER_NAME,
     .version = version,
-#ifdef YARDSTICK
-    .yardstick = true,
+#ifdef BASELINE
+    .baseline = true,
 #endif
 #ifdef HAS_BEGIN
     .begin = begin,
@@ -456,7 +456,7 @@ const struct peer PEER = {
             .timed_pair = lock_timed_pair_loop,
 #endif
             .cold = lock_cold_loop,
-#ifndef YARDSTICK
+#ifndef BASELINE
             .contend = lock_contend_loop,
             .contend_timed = lock_contend_timed_loop,
 #endif

@@ -13,7 +13,7 @@ static const char *version(void)
 
 static inline void ok(PRStatus status)
 {
-    must(status == PR_SUCCESS);
+    check(status == PR_SUCCESS);
 }
 
 #define HAS_BEGIN
@@ -28,7 +28,7 @@ typedef PRLock lock;
 static lock *lock_new(void)
 {
     lock *l = PR_NewLock();
-    must(l != NULL);
+    check(l != NULL);
     return l;
 }
 
@@ -53,7 +53,7 @@ typedef PRMonitor rlock;
 static rlock *rlock_new(void)
 {
     rlock *r = PR_NewMonitor();
-    must(r != NULL);
+    check(r != NULL);
     return r;
 }
 
@@ -78,7 +78,7 @@ typedef PRCondVar condition;
 static condition *condition_new(lock *l)
 {
     condition *c = PR_NewCondVar(l);
-    must(c != NULL);
+    check(c != NULL);
     return c;
 }
 
@@ -110,7 +110,7 @@ static void thread_start(thread *t, void *arg)
 {
     *t = PR_CreateThread(PR_USER_THREAD, thread_body, arg, PR_PRIORITY_NORMAL, PR_GLOBAL_THREAD,
                          PR_JOINABLE_THREAD, 0);
-    must(*t != NULL);
+    check(*t != NULL);
 }
 
 static void thread_join(thread *t)

@@ -27,22 +27,22 @@ typedef pthread_mutex_t lock;
 
 static void lock_init(lock *l)
 {
-    must(pthread_mutex_init(l, NULL) == 0);
+    check(pthread_mutex_init(l, NULL) == 0);
 }
 
 static void lock_destroy(lock *l)
 {
-    must(pthread_mutex_destroy(l) == 0);
+    check(pthread_mutex_destroy(l) == 0);
 }
 
 static inline void lock_acquire(lock *l)
 {
-    must(pthread_mutex_lock(l) == 0);
+    check(pthread_mutex_lock(l) == 0);
 }
 
 static inline void lock_release(lock *l)
 {
-    must(pthread_mutex_unlock(l) == 0);
+    check(pthread_mutex_unlock(l) == 0);
 }
 
 static inline bool lock_try(lock *l)
@@ -53,7 +53,7 @@ static inline bool lock_try(lock *l)
 static inline bool lock_timed(lock *l, double seconds)
 {
     struct timespec deadline;
-    must(clock_gettime(CLOCK_REALTIME, &deadline) == 0);
+    check(clock_gettime(CLOCK_REALTIME, &deadline) == 0);
     deadline.tv_sec += (time_t)seconds;
     return pthread_mutex_timedlock(l, &deadline) == 0;
 }
@@ -65,26 +65,26 @@ static rlock *rlock_new(void)
 {
     rlock *r = line_alloc(sizeof *r);
     pthread_mutexattr_t attributes;
-    must(pthread_mutexattr_init(&attributes) == 0);
-    must(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE) == 0);
-    must(pthread_mutex_init(r, &attributes) == 0);
-    must(pthread_mutexattr_destroy(&attributes) == 0);
+    check(pthread_mutexattr_init(&attributes) == 0);
+    check(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE) == 0);
+    check(pthread_mutex_init(r, &attributes) == 0);
+    check(pthread_mutexattr_destroy(&attributes) == 0);
     return r;
 }
 
 static void rlock_free(rlock *r)
 {
-    must(pthread_mutex_destroy(r) == 0);
+    check(pthread_mutex_destroy(r) == 0);
 }
 
 static inline void rlock_acquire(rlock *r)
 {
-    must(pthread_mutex_lock(r) == 0);
+    check(pthread_mutex_lock(r) == 0);
 }
 
 static inline void rlock_release(rlock *r)
 {
-    must(pthread_mutex_unlock(r) == 0);
+    check(pthread_mutex_unlock(r) == 0);
 }
 
 #define HAS_CONDITION
@@ -92,27 +92,27 @@ typedef pthread_cond_t condition;
 
 static void condition_init(condition *c)
 {
-    must(pthread_cond_init(c, NULL) == 0);
+    check(pthread_cond_init(c, NULL) == 0);
 }
 
 static void condition_destroy(condition *c)
 {
-    must(pthread_cond_destroy(c) == 0);
+    check(pthread_cond_destroy(c) == 0);
 }
 
 static inline void condition_wait(condition *c, lock *l)
 {
-    must(pthread_cond_wait(c, l) == 0);
+    check(pthread_cond_wait(c, l) == 0);
 }
 
 static inline void condition_notify(condition *c)
 {
-    must(pthread_cond_signal(c) == 0);
+    check(pthread_cond_signal(c) == 0);
 }
 
 static inline void condition_notify_all(condition *c)
 {
-    must(pthread_cond_broadcast(c) == 0);
+    check(pthread_cond_broadcast(c) == 0);
 }
 
 #define HAS_SEMAPHORE
@@ -121,24 +121,24 @@ typedef sem_t semaphore;
 static semaphore *semaphore_new(long value)
 {
     semaphore *s = line_alloc(sizeof *s);
-    must(sem_init(s, 0, (unsigned)value) == 0);
+    check(sem_init(s, 0, (unsigned)value) == 0);
     return s;
 }
 
 static void semaphore_free(semaphore *s)
 {
-    must(sem_destroy(s) == 0);
+    check(sem_destroy(s) == 0);
 }
 
 static inline void semaphore_acquire(semaphore *s)
 {
     while (sem_wait(s) != 0)
-        must(errno == EINTR);
+        check(errno == EINTR);
 }
 
 static inline void semaphore_release(semaphore *s)
 {
-    must(sem_post(s) == 0);
+    check(sem_post(s) == 0);
 }
 
 #define HAS_BARRIER
@@ -147,19 +147,19 @@ typedef pthread_barrier_t barrier;
 static barrier *barrier_new(unsigned parties)
 {
     barrier *b = line_alloc(sizeof *b);
-    must(pthread_barrier_init(b, NULL, parties) == 0);
+    check(pthread_barrier_init(b, NULL, parties) == 0);
     return b;
 }
 
 static void barrier_free(barrier *b)
 {
-    must(pthread_barrier_destroy(b) == 0);
+    check(pthread_barrier_destroy(b) == 0);
 }
 
 static inline void barrier_wait(barrier *b)
 {
     int result = pthread_barrier_wait(b);
-    must(result == 0 || result == PTHREAD_BARRIER_SERIAL_THREAD);
+    check(result == 0 || result == PTHREAD_BARRIER_SERIAL_THREAD);
 }
 
 #define HAS_THREAD
@@ -173,12 +173,12 @@ static void *enter(void *arg)
 
 static void thread_start(thread *t, void *arg)
 {
-    must(pthread_create(t, NULL, enter, arg) == 0);
+    check(pthread_create(t, NULL, enter, arg) == 0);
 }
 
 static void thread_join(thread *t)
 {
-    must(pthread_join(*t, NULL) == 0);
+    check(pthread_join(*t, NULL) == 0);
 }
 
 #define HAS_LOCAL
@@ -187,18 +187,18 @@ typedef pthread_key_t local;
 static local *local_new(void)
 {
     local *l = line_alloc(sizeof *l);
-    must(pthread_key_create(l, NULL) == 0);
+    check(pthread_key_create(l, NULL) == 0);
     return l;
 }
 
 static void local_free(local *l)
 {
-    must(pthread_key_delete(*l) == 0);
+    check(pthread_key_delete(*l) == 0);
 }
 
 static inline void local_set(local *l, void *value)
 {
-    must(pthread_setspecific(*l, value) == 0);
+    check(pthread_setspecific(*l, value) == 0);
 }
 
 static inline void *local_get(local *l)

@@ -24,7 +24,7 @@ typedef SDL_mutex lock;
 static lock *lock_new(void)
 {
     lock *l = SDL_CreateMutex();
-    must(l != NULL);
+    check(l != NULL);
     return l;
 }
 
@@ -35,12 +35,12 @@ static void lock_free(lock *l)
 
 static inline void lock_acquire(lock *l)
 {
-    must(SDL_LockMutex(l) == 0);
+    check(SDL_LockMutex(l) == 0);
 }
 
 static inline void lock_release(lock *l)
 {
-    must(SDL_UnlockMutex(l) == 0);
+    check(SDL_UnlockMutex(l) == 0);
 }
 
 static inline bool lock_try(lock *l)
@@ -78,7 +78,7 @@ static condition *condition_new(lock *l)
 {
     (void)l;
     condition *c = SDL_CreateCond();
-    must(c != NULL);
+    check(c != NULL);
     return c;
 }
 
@@ -89,17 +89,17 @@ static void condition_free(condition *c)
 
 static inline void condition_wait(condition *c, lock *l)
 {
-    must(SDL_CondWait(c, l) == 0);
+    check(SDL_CondWait(c, l) == 0);
 }
 
 static inline void condition_notify(condition *c)
 {
-    must(SDL_CondSignal(c) == 0);
+    check(SDL_CondSignal(c) == 0);
 }
 
 static inline void condition_notify_all(condition *c)
 {
-    must(SDL_CondBroadcast(c) == 0);
+    check(SDL_CondBroadcast(c) == 0);
 }
 
 #define HAS_SEMAPHORE
@@ -108,7 +108,7 @@ typedef SDL_sem semaphore;
 static semaphore *semaphore_new(long value)
 {
     semaphore *s = SDL_CreateSemaphore((Uint32)value);
-    must(s != NULL);
+    check(s != NULL);
     return s;
 }
 
@@ -119,12 +119,12 @@ static void semaphore_free(semaphore *s)
 
 static inline void semaphore_acquire(semaphore *s)
 {
-    must(SDL_SemWait(s) == 0);
+    check(SDL_SemWait(s) == 0);
 }
 
 static inline void semaphore_release(semaphore *s)
 {
-    must(SDL_SemPost(s) == 0);
+    check(SDL_SemPost(s) == 0);
 }
 
 #define HAS_THREAD
@@ -139,7 +139,7 @@ static int enter(void *arg)
 static void thread_start(thread *t, void *arg)
 {
     *t = SDL_CreateThread(enter, NULL, arg);
-    must(*t != NULL);
+    check(*t != NULL);
 }
 
 static void thread_join(thread *t)
@@ -154,18 +154,18 @@ static local *local_new(void)
 {
     local *l = line_alloc(sizeof *l);
     *l = SDL_TLSCreate();
-    must(*l != 0);
+    check(*l != 0);
     return l;
 }
 
 static void local_free(local *l)
 {
-    must(SDL_TLSSet(*l, NULL, NULL) == 0);
+    check(SDL_TLSSet(*l, NULL, NULL) == 0);
 }
 
 static inline void local_set(local *l, void *value)
 {
-    must(SDL_TLSSet(*l, value, NULL) == 0);
+    check(SDL_TLSSet(*l, value, NULL) == 0);
 }
 
 static inline void *local_get(local *l)
@@ -188,19 +188,19 @@ static Uint32 due(Uint32 interval, void *arg)
 #define HAS_BEGIN
 static void begin(void)
 {
-    must(SDL_InitSubSystem(SDL_INIT_TIMER) == 0);
+    check(SDL_InitSubSystem(SDL_INIT_TIMER) == 0);
 }
 
 static timer *timer_arm(double seconds, void *arg)
 {
     SDL_TimerID id = SDL_AddTimer((Uint32)ceil(seconds * 1e3), due, arg);
-    must(id != 0);
+    check(id != 0);
     return (timer *)(intptr_t)id;
 }
 
 static void timer_cancel(timer *t)
 {
-    must(SDL_RemoveTimer((SDL_TimerID)(intptr_t)t));
+    check(SDL_RemoveTimer((SDL_TimerID)(intptr_t)t));
 }
 
 /* One that has run is remembered until it is removed, which then answers no. */

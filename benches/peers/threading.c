@@ -8,7 +8,7 @@
 
 static inline void ok(threading_status status)
 {
-    must(status == THREADING_OK);
+    check(status == THREADING_OK);
 }
 
 static const char *version(void)
@@ -24,7 +24,7 @@ typedef threading_lock lock;
 static lock *lock_new(void)
 {
     lock *l = threading_lock_new();
-    must(l != NULL);
+    check(l != NULL);
     return l;
 }
 
@@ -59,7 +59,7 @@ typedef threading_rlock rlock;
 static rlock *rlock_new(void)
 {
     rlock *r = threading_rlock_new();
-    must(r != NULL);
+    check(r != NULL);
     return r;
 }
 
@@ -84,7 +84,7 @@ typedef threading_condition condition;
 static condition *condition_new(lock *l)
 {
     condition *c = threading_condition_new_with_lock(l);
-    must(c != NULL);
+    check(c != NULL);
     return c;
 }
 
@@ -115,7 +115,7 @@ typedef threading_event event;
 static event *event_new(void)
 {
     event *e = threading_event_new();
-    must(e != NULL);
+    check(e != NULL);
     return e;
 }
 
@@ -150,7 +150,7 @@ typedef threading_semaphore semaphore;
 static semaphore *semaphore_new(long value)
 {
     semaphore *s = threading_semaphore_new(value);
-    must(s != NULL);
+    check(s != NULL);
     return s;
 }
 
@@ -175,7 +175,7 @@ typedef threading_barrier barrier;
 static barrier *barrier_new(unsigned parties)
 {
     barrier *b = threading_barrier_new(parties, NULL, NULL);
-    must(b != NULL);
+    check(b != NULL);
     return b;
 }
 
@@ -202,7 +202,7 @@ static void *enter(void *arg)
 static void thread_start(thread *t, void *arg)
 {
     *t = threading_thread_new(enter, arg);
-    must(*t != NULL);
+    check(*t != NULL);
     ok(threading_thread_start(*t));
 }
 
@@ -218,7 +218,7 @@ typedef threading_local local;
 static local *local_new(void)
 {
     local *l = threading_local_new(NULL);
-    must(l != NULL);
+    check(l != NULL);
     return l;
 }
 
@@ -250,7 +250,7 @@ static void *due(void *arg)
 static timer *timer_arm(double seconds, void *arg)
 {
     timer *t = threading_timer_new(seconds, due, arg);
-    must(t != NULL);
+    check(t != NULL);
     ok(threading_timer_start(t));
     return t;
 }

@@ -27,16 +27,16 @@ static timer *timer_arm(double seconds, void *arg)
     struct sigevent event = {
         .sigev_notify = SIGEV_THREAD, .sigev_value.sival_ptr = arg, .sigev_notify_function = due};
     timer_t id;
-    must(timer_create(CLOCK_MONOTONIC, &event, &id) == 0);
+    check(timer_create(CLOCK_MONOTONIC, &event, &id) == 0);
     struct itimerspec when = {
         .it_value = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) | 1}};
-    must(timer_settime(id, 0, &when, NULL) == 0);
+    check(timer_settime(id, 0, &when, NULL) == 0);
     return id;
 }
 
 static void timer_cancel(timer *t)
 {
-    must(timer_delete(t) == 0);
+    check(timer_delete(t) == 0);
 }
 
 static void timer_drop(timer *t)

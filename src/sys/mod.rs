@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_tests_in_c_check_errno_around_each_function() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let macros = std::fs::read_to_string(root.join("tests/keeps_errno.h")).unwrap();
+        let macros = std::fs::read_to_string(root.join("tests/c/keeps_errno.h")).unwrap();
         let mut files = Vec::new();
         sources(&root.join("src/capi"), &mut files);
         let mut functions = 0;
@@ -152,7 +152,7 @@ mod tests {
                 let name = function.split('(').next().unwrap();
                 assert!(
                     macros.contains(&format!("#define {name}(...)")),
-                    "tests/keeps_errno.h leaves {name} out"
+                    "tests/c/keeps_errno.h leaves {name} out"
                 );
                 functions += 1;
             }

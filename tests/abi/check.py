@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""Compares the binary interface with the one that is recorded here.
+"""Compares the binary interface with the one that is recorded in interface.txt.
 
-    tests/abi/check.py [--library LIBTHREADING.SO]   compare; with a library, its symbols too
-    tests/abi/check.py --self-test                   see that each kind of change is noticed
-    tests/abi/check.py --update                      record the interface that include/threading.h has now
+    tests/abi/check.py [--library LIBTHREADING.SO]   compare the header; with a library, its symbols too
+    tests/abi/check.py --self-test                   check that each kind of change is found
+    tests/abi/check.py --update                      record what include/threading.h has added
 
-functions.abi holds the functions with their versions and types as abidw sees them, constants.txt the numbers. Rust's
-debugging information does not know C's types, so abidw looks at a library made from the header alone: it defines each
-function that the header declares, and does nothing. That the real library has the same symbols is compared apart.
+interface.txt has a line for each type, number and function of include/threading.h. The names of parameters and the
+version are not part of it.
 
-Whatever differs fails, an addition too: an addition is recorded with --update, and everything else breaks programs.
+A function, number or type that is missing, changed or new is an error. --update records what is new, and nothing else:
+programs depend on what is recorded, so it is neither changed nor removed while the interface has this version.
 """
 
 import argparse
-import difflib
 import os
 import pathlib
 import re
@@ -22,11 +21,9 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+ROOT = HERE.parents[1]
 HEADER = ROOT / "include" / "threading.h"
-FUNCTIONS = HERE / "functions.abi"
-CONSTANTS = HERE / "constants.txt"
-UPDATE = "if only something was added, record it: tests/abi/check.py --update"
+INTERFACE = HERE / "interface.txt"
 CC = os.environ.get("CC", "cc").split()
 
 
@@ -34,102 +31,160 @@ class Differs(Exception):
     """The interface is not the recorded one."""
 
 
-def run(*command, **options):
-    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, **options).stdout
+def run(*command):
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
-def version():
-    major, minor = re.search(r'^version = "(\d+)\.(\d+)', (ROOT / "Cargo.toml").read_text(), re.M).groups()
-    return major, f"THREADING_{major}.{minor}"
+# ---- the header ----
 
 
-def constants(header):
-    """The numbers that the header defines, as C sees them; its version is not part of the interface."""
+def numbers(header):
+    """The numbers that the header defines, as C sees them."""
     macros = run(*CC, "-std=c11", "-dM", "-E", header)
-    numbers = re.findall(r"^#define (THREADING_\w+ \(?-?[0-9.]+\)?)$", macros, re.M)
-    return sorted(line for line in numbers if not line.startswith("THREADING_VERSION"))
+    lines = re.findall(r"^#define THREADING_\w+ \(?-?[0-9.]+\)?$", macros, re.M)
+    return [line for line in lines if not line.startswith("#define THREADING_VERSION")]
 
 
-def build(header, directory):
-    """A library with the header's functions, without what they do."""
-    major, node = version()
-    text = run(*CC, "-std=c11", "-E", "-P", header)
-    # Declarations begin a line and are no types, nor the inline functions, whose bodies are in braces.
-    declared = re.findall(r"^(?!typedef|static|extern|\s)[^;{}]*?\bthreading_\w+\([^;{}]*\);", text, re.M)
-    source = directory / "interface.c"
-    bodies = "".join(f"{declaration[:-1]} {{ __builtin_trap(); }}\n" for declaration in declared)
-    source.write_text(f'#include "{header}"\n{bodies}')
-    script = directory / "interface.map"
-    script.write_text(f"{node} {{ global: threading_*; local: *; }};\n")
-    library = directory / "interface.so"
-    run(*CC, "-std=c11", "-g", "-O0", "-w", "-shared", "-fPIC", "-o", library, source,
-        f"-Wl,-soname,libthreading.so.{major}", f"-Wl,--version-script={script}")
-    return library
+def without_name(parameter):
+    return re.sub(r"(?<=[ *])\w+$", "", parameter.strip()).strip()
 
 
-def compare_functions(library):
-    found = subprocess.run(["abidiff", "--no-architecture", FUNCTIONS, library], text=True, stdout=subprocess.PIPE)
-    if found.returncode != 0:
-        raise Differs(f"the functions are not those of {FUNCTIONS.name}:\n{found.stdout}")
+def declarations(header):
+    """The types and functions that the header declares; not its inline functions, which are part of the programs."""
+    text, own = "", False
+    for line in run(*CC, "-std=c11", "-E", header).splitlines():
+        marker = re.match(r'# \d+ "(.*?)"', line)
+        if marker:
+            own = marker[1] == str(header)
+        elif own:
+            text += line + " "
+    while "{" in text:
+        text, count = re.subn(r"\{[^{}]*\}", ";", text)
+        if count == 0:
+            raise Differs("the braces of the header do not match")
+    for declaration in text.split(";"):
+        declaration = " ".join(declaration.split()).replace("_Bool", "bool")
+        function = re.fullmatch(r"(.*\bthreading_\w+\)?)\((.*)\)", declaration)
+        if declaration.startswith("static"):
+            continue
+        if function:
+            parameters = ", ".join(without_name(parameter) for parameter in function[2].split(","))
+            yield f"{function[1]}({parameters});"
+        elif declaration.startswith("typedef"):
+            yield f"{declaration};"
 
 
-def compare_lines(what, recorded, found):
-    if recorded != found:
-        difference = "\n".join(difflib.unified_diff(recorded, found, "recorded", "found", lineterm="", n=0))
-        raise Differs(f"the {what} are not the recorded ones:\n{difference}")
+def name_of(line):
+    """The name that a line of the interface is about."""
+    if line.startswith("#define "):
+        return line.split()[1]
+    return re.search(r"\w+(?=\)?(\([^()]*\))?;$)", line)[0]
 
 
-def compare_symbols(library):
-    """The real library has the recorded symbols; readelf marks a symbol's default version by @@."""
-    recorded = re.findall(r"<elf-symbol name='(\w+)' version='([\w.]+)'", FUNCTIONS.read_text())
+def interface(header):
+    """Numbers, types and functions, each in the order of the alphabet."""
+    declared = sorted(declarations(header), key=name_of)
+    types = [line for line in declared if line.startswith("typedef")]
+    functions = [line for line in declared if not line.startswith("typedef")]
+    return sorted(numbers(header)) + types + functions
+
+
+def recorded():
+    return [line for line in INTERFACE.read_text().splitlines() if line and not line.startswith("# ")]
+
+
+def differences(old, new):
+    """What is broken and what is new, as sentences."""
+    old = {name_of(line): line for line in old}
+    new = {name_of(line): line for line in new}
+    broken = [f"missing: {old[name]}" for name in old if name not in new]
+    broken += [f"changed: {old[name]}\n     to: {new[name]}" for name in old if name in new and old[name] != new[name]]
+    return broken, [f"new: {new[name]}" for name in new if name not in old]
+
+
+def check_header(header):
+    broken, new = differences(recorded(), interface(header))
+    if broken or new:
+        raise Differs("\n".join(broken + new))
+
+
+# ---- the library ----
+
+
+def recorded_symbols():
+    """The functions with the version of the interface, as readelf prints a symbol's default version."""
+    major, minor = re.search(r'^version = "(\d+)\.(\d+)', (ROOT / "Cargo.toml").read_text(), re.M).groups()
+    functions = [line for line in recorded() if not line.startswith(("#define", "typedef"))]
+    return {f"{name_of(line)}@@THREADING_{major}.{minor}" for line in functions}
+
+
+def symbols(library):
     lines = (line.split() for line in run("readelf", "--wide", "--dyn-syms", library).splitlines())
-    found = [line[7] for line in lines if len(line) == 8 and line[6] not in ("UND", "Ndx")]
-    compare_lines(f"symbols of {library}", sorted("@@".join(symbol) for symbol in recorded), sorted(found))
+    return {line[7] for line in lines if len(line) == 8 and line[6] not in ("UND", "Ndx")}
 
 
-def check(header, directory):
-    compare_lines("constants", CONSTANTS.read_text().splitlines(), constants(header))
-    compare_functions(build(header, directory))
+def check_symbols(found):
+    wanted = recorded_symbols()
+    wrong = [f"not exported: {symbol}" for symbol in sorted(wanted - found)]
+    wrong += [f"exported and not recorded: {symbol}" for symbol in sorted(found - wanted)]
+    if wrong:
+        raise Differs("\n".join(wrong))
 
 
-def update(directory):
-    CONSTANTS.write_text("".join(f"{line}\n" for line in constants(HEADER)))
-    run("abidw", "--no-architecture", "--no-show-locs", "--no-corpus-path", "--no-comp-dir-path", "--no-elf-needed",
-        "--no-parameter-names", "--type-id-style", "hash", "--out-file", FUNCTIONS, build(HEADER, directory))
-    # The compiler's name is no part of it.
-    text = re.sub(r" path='[^']*' comp-dir-path='[^']*'| path='[^']*'", "", FUNCTIONS.read_text())
-    FUNCTIONS.write_text(text)
+# ---- the test of this test ----
 
-
-CHANGES = {
-    "a function is gone": (r"^bool threading_event_is_set\(.*\);$", ""),
+HEADER_CHANGES = {
+    "a function is missing": (r"^bool threading_event_is_set\(.*\);$", ""),
     "a function is new": (r"^bool threading_event_is_set\(.*\);$", r"\g<0>\nbool threading_event_is_new(int x);"),
     "a parameter is wider": (r"(threading_semaphore_new\()int64_t", r"\1__int128"),
     "a result is narrower": (r"^uint64_t (threading_get_ident)", r"uint32_t \1"),
-    "a parameter is of another type of the same size": (r"(threading_lock_release\()threading_lock", r"\1threading_rlock"),
-    "a parameter is gone": (r"(threading_sleep\()double seconds", r"\1void"),
+    "a parameter is of another type": (r"(threading_lock_release\()threading_lock", r"\1threading_rlock"),
+    "a parameter is missing": (r"(threading_sleep\()double seconds", r"\1void"),
     "the type of all statuses is wider": (r"^typedef int32_t threading_status", "typedef int64_t threading_status"),
     "a callback has another parameter": (r"(\(\*threading_predicate\)\()void \*arg", r"\1long arg"),
-    "a number is another": (r"^(#define THREADING_ERR_BUSY \(-13)\)", r"\g<1>3)"),
-    "a number is gone": (r"^#define THREADING_SEMAPHORE_MAX.*$", ""),
+    "the number of a status is another": (r"^(#define THREADING_ERR_BUSY \(-13)\)", r"\g<1>3)"),
+    "a number is missing": (r"^#define THREADING_SEMAPHORE_MAX.*$", ""),
     "a number is new": (r"^#define THREADING_OK 0$", r"\g<0>\n#define THREADING_NEW 5"),
 }
+
+SYMBOL_CHANGES = {
+    "a symbol is missing": lambda found: found - {min(found)},
+    "a symbol is new": lambda found: found | {min(found) + "_new"},
+    "a symbol of another name is exported": lambda found: found | {"helper"},
+    "a symbol has no version": lambda found: found - {min(found)} | {min(found).split("@")[0]},
+}
+
+
+def must_differ(what, check, *arguments):
+    try:
+        check(*arguments)
+    except Differs:
+        print(f"found: {what}")
+    else:
+        raise Differs(f"not found: {what}")
 
 
 def self_test(directory):
     original = HEADER.read_text()
     changed = directory / "threading.h"
-    for what, (pattern, replacement) in CHANGES.items():
+    for what, (pattern, replacement) in HEADER_CHANGES.items():
         text, count = re.subn(pattern, replacement, original, count=1, flags=re.M)
         if count != 1 or text == original:
             raise Differs(f"the header has nothing to change for: {what}")
         changed.write_text(text)
-        try:
-            check(changed, directory)
-        except Differs:
-            print(f"noticed: {what}")
-        else:
-            raise Differs(f"not noticed: {what}")
+        must_differ(what, check_header, changed)
+    for what, change in SYMBOL_CHANGES.items():
+        must_differ(what, check_symbols, change(recorded_symbols()))
+
+
+def update():
+    found = interface(HEADER)
+    broken, new = differences(recorded(), found)
+    if broken:
+        raise Differs("\n".join(broken + ["nothing was recorded"]))
+    comment = [line for line in INTERFACE.read_text().splitlines() if line.startswith("# ")]
+    INTERFACE.write_text("".join(f"{line}\n" for line in comment + found))
+    print("\n".join(new))
 
 
 def main():
@@ -138,19 +193,19 @@ def main():
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--update", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        directory = pathlib.Path(directory)
-        try:
-            if arguments.update:
-                update(directory)
-            check(HEADER, directory)
-            if arguments.library:
-                compare_symbols(arguments.library)
-            if arguments.self_test:
-                self_test(directory)
-        except Differs as differs:
-            sys.exit(f"abi: {differs}\nabi: {UPDATE}")
-    print("abi: the interface is the recorded one")
+    try:
+        if arguments.update:
+            update()
+        check_header(HEADER)
+        if arguments.library:
+            check_symbols(symbols(arguments.library))
+        if arguments.self_test:
+            with tempfile.TemporaryDirectory() as directory:
+                self_test(pathlib.Path(directory))
+    except Differs as differs:
+        sys.exit(f"abi: the interface is not the recorded one:\n{differs}\n"
+                 "abi: if functions, types or numbers were only added, tests/abi/check.py --update records them")
+    print(f"abi: the interface is the recorded one: {len(recorded())} types, numbers and functions")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 FOLDER holds the programs as the article has them, in Python 2: threading_simple.py and so on. One line of each is
 changed, `import threading`, into `import threading_c as threading`; and, since this is Python 3, `print x` into
-a call of print. What they print must pass the checks of tests/examples.py, once it is put as Python 2 or C put it.
+a call of print. What they print must pass the checks of tests/docs/examples.py, once it is put as Python 2 or C put it.
 """
 
 import os
@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "tests"))
+sys.path.insert(0, str(HERE.parents[2] / "tests/docs"))
 
 import examples  # noqa: E402
 

@@ -1,0 +1,22 @@
+/* Thread-local data. */
+#include "../bench.h"
+
+static void *new_local(const struct peer *peer)
+{
+    return peer->local.new();
+}
+
+static void drop_local(const struct peer *peer, void *local)
+{
+    peer->local.free(local);
+}
+
+const struct bench_case local_cases[] = {
+    {.name = "local.get",
+     .unit = "ns",
+     .what = "the calling thread's value",
+     .loop = offsetof(struct peer, local.get_loop),
+     .prepare = new_local,
+     .finish = drop_local},
+    {0},
+};

@@ -1,0 +1,247 @@
+/* The lock: alone, in great number, and fought for. */
+#include "../bench.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *free_lock(const struct peer *peer)
+{
+    return peer->lock.new();
+}
+
+static void drop_lock(const struct peer *peer, void *lock)
+{
+    peer->lock.free(lock);
+}
+
+/* A lock that another thread holds; a peer may let the holder itself take it again. */
+struct holder {
+    pthread_t thread;
+    const struct peer *peer;
+    void *lock;
+    sem_t held;
+    sem_t enough;
+    struct holder *next;
+};
+
+static struct holder *holders;
+
+static void *hold(void *arg)
+{
+    struct holder *holder = arg;
+    holder->peer->lock.acquire(holder->lock);
+    check(sem_post(&holder->held) == 0);
+    while (sem_wait(&holder->enough) != 0)
+        ;
+    holder->peer->lock.release(holder->lock);
+    return NULL;
+}
+
+static void *held_lock(const struct peer *peer)
+{
+    struct holder *holder = calloc(1, sizeof *holder);
+    check(holder != NULL);
+    holder->peer = peer;
+    holder->lock = peer->lock.new();
+    check(sem_init(&holder->held, 0, 0) == 0 && sem_init(&holder->enough, 0, 0) == 0);
+    check(pthread_create(&holder->thread, NULL, hold, holder) == 0);
+    while (sem_wait(&holder->held) != 0)
+        ;
+    holder->next = holders;
+    holders = holder;
+    return holder->lock;
+}
+
+static void drop_held_lock(const struct peer *peer, void *lock)
+{
+    struct holder **place = &holders;
+    while ((*place)->lock != lock)
+        place = &(*place)->next;
+    struct holder *holder = *place;
+    *place = holder->next;
+    check(sem_post(&holder->enough) == 0);
+    check(pthread_join(holder->thread, NULL) == 0);
+    peer->lock.free(lock);
+    free(holder);
+}
+
+/* ---- many locks that are in no cache ---- */
+
+static bool can_cold(const struct peer *peer)
+{
+    return peer->lock.cold != NULL;
+}
+
+/* The links lie in the order in which they are walked, so that they themselves are there in time; the
+ * locks do not. Since the next link is read while the lock is held, no peer can be ahead of itself. */
+static double measure_cold(const struct peer *peer, const struct bench_case *bench_case)
+{
+    long n = bench_case->n;
+    struct cold_link *links = malloc((size_t)n * sizeof *links);
+    check(links != NULL);
+    for (long i = 0; i < n; i++)
+        links[i] = (struct cold_link){.lock = peer->lock.new(), .next = &links[(i + 1) % n]};
+    uint64_t random = 88172645463325252u;
+    for (long i = n - 1; i > 0; i--) {
+        long j = (long)(random_next(&random) % (uint64_t)(i + 1));
+        void *other = links[i].lock;
+        links[i].lock = links[j].lock;
+        links[j].lock = other;
+    }
+    enum { PASSES = 6, SLICE = 4096 };
+    struct batches batches = {0};
+    struct cold_link *link = links;
+    peer->lock.cold(&link, n);
+    for (long walked = 0; walked < PASSES * n; walked += SLICE) {
+        double before = now();
+        peer->lock.cold(&link, SLICE);
+        batches_add(&batches, (now() - before) / SLICE);
+    }
+    /* They are not freed: the process ends soon, and some peers take their time for so many. */
+    return lower_quintile(&batches);
+}
+
+/* ---- one lock that many want ---- */
+
+struct fight {
+    void (*contend)(struct contender *self);
+    struct contention *shared;
+    struct contender *contenders;
+};
+
+static void fight(void *context, int index)
+{
+    struct fight *fight = context;
+    fight->contend(&fight->contenders[index]);
+}
+
+static long taken_by_all(const struct contender *contenders, long n)
+{
+    long sum = 0;
+    for (long i = 0; i < n; i++)
+        sum += atomic_load_explicit(&contenders[i].taken, memory_order_relaxed);
+    return sum;
+}
+
+/* Lets bench_case->n threads fight, and gives the upper quintile of the rates in short windows. */
+static double measure_fight(const struct peer *peer, const struct bench_case *bench_case, struct contender *contenders,
+                            void (*contend)(struct contender *self), int windows)
+{
+    const double window = 5e6;
+    struct contention *shared = line_alloc(sizeof *shared);
+    shared->lock = peer->lock.new();
+    for (long i = 0; i < bench_case->n; i++)
+        contenders[i].shared = shared;
+    struct fight context = {contend, shared, contenders};
+    struct batches batches = {0};
+    struct crew *crew = crew_start((int)bench_case->n, fight, &context);
+    sleep_for(window);
+    double before = now();
+    long taken_before = taken_by_all(contenders, bench_case->n);
+    for (int i = 0; i < windows; i++) {
+        sleep_for(window);
+        double after = now();
+        long taken_after = taken_by_all(contenders, bench_case->n);
+        batches_add(&batches, (double)(taken_after - taken_before) / (after - before) * 1e3);
+        before = after;
+        taken_before = taken_after;
+    }
+    atomic_store(&shared->stop, true);
+    crew_join(crew);
+    check(shared->counter == (uint64_t)taken_by_all(contenders, bench_case->n));
+    peer->lock.free(shared->lock);
+    return upper_quintile(&batches);
+}
+
+static bool can_contend(const struct peer *peer)
+{
+    return peer->lock.contend != NULL;
+}
+
+/* In windows. The longer the look, the worse the worst: as long for all. */
+enum { SHORT_LOOK = 16, LONG_LOOK = 100 };
+
+static double measure_contended(const struct peer *peer, const struct bench_case *bench_case)
+{
+    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
+    return measure_fight(peer, bench_case, contenders, peer->lock.contend, SHORT_LOOK);
+}
+
+static double measure_worst_wait(const struct peer *peer, const struct bench_case *bench_case)
+{
+    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
+    measure_fight(peer, bench_case, contenders, peer->lock.contend_timed, LONG_LOOK);
+    double worst = 0;
+    for (long i = 0; i < bench_case->n; i++) {
+        if (contenders[i].worst_wait > worst)
+            worst = contenders[i].worst_wait;
+    }
+    return worst / 1e6;
+}
+
+static double measure_share(const struct peer *peer, const struct bench_case *bench_case)
+{
+    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
+    measure_fight(peer, bench_case, contenders, peer->lock.contend, LONG_LOOK);
+    long least = contenders[0].taken;
+    long most = contenders[0].taken;
+    for (long i = 1; i < bench_case->n; i++) {
+        if (contenders[i].taken < least)
+            least = contenders[i].taken;
+        if (contenders[i].taken > most)
+            most = contenders[i].taken;
+    }
+    return 100.0 * (double)least / (double)most;
+}
+
+#define LOOP(name_, loop_, prepare_, finish_, what_)                                                         \
+    {.name = name_,                                                                                          \
+     .unit = "ns",                                                                                           \
+     .what = what_,                                                                                          \
+     .loop = offsetof(struct peer, lock.loop_),                                                              \
+     .prepare = prepare_,                                                                                    \
+     .finish = finish_}
+#define FIGHT(threads)                                                                                       \
+    {.name = "lock.contended." #threads,                                                                     \
+     .unit = "Mops/s",                                                                                       \
+     .more_is_better = true,                                                                                 \
+     .n = threads,                                                                                           \
+     .what = #threads " threads take one lock for a few ns each",                                            \
+     .can = can_contend,                                                                                     \
+     .measure = measure_contended}
+
+const struct bench_case lock_cases[] = {
+    LOOP("lock.pair", pair, free_lock, drop_lock, "acquire and release"),
+    LOOP("lock.try-pair", try_pair, free_lock, drop_lock, "acquire without waiting, and release"),
+    LOOP("lock.try-fails", try_fails, held_lock, drop_held_lock,
+         "acquire without waiting what another holds"),
+    LOOP("lock.timed", timed_pair, free_lock, drop_lock, "acquire with a timeout, and release"),
+    {.name = "lock.cold",
+     .unit = "ns",
+     .what = "acquire and release 131072 locks in random order",
+     .n = 131072,
+     .can = can_cold,
+     .measure = measure_cold},
+    FIGHT(2),
+    FIGHT(4),
+    FIGHT(16),
+    FIGHT(64),
+    {.name = "lock.worst-wait.64",
+     .unit = "ms",
+     .what = "the longest of all waits of 64 threads for one lock",
+     .n = 64,
+     .rounds_most = 3,
+     .can = can_contend,
+     .measure = measure_worst_wait},
+    {.name = "lock.share.64",
+     .unit = "%",
+     .what = "how often the unluckiest of 64 threads gets the lock, of the luckiest",
+     .more_is_better = true,
+     .n = 64,
+     .rounds_most = 3,
+     .can = can_contend,
+     .measure = measure_share},
+    {0},
+};

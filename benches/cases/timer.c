@@ -1,0 +1,311 @@
+/* Timers that run a function once: what arming and cancelling costs, how punctual they are, what they use. */
+#include "../bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* What a timer is there for. */
+struct timer_sample {
+    double due; /* ns */
+    double ran;
+    pid_t thread;
+    double block; /* ns, that its function takes */
+    atomic_long *left;
+};
+
+void timer_due(void *arg)
+{
+    struct timer_sample *sample = arg;
+    check(sample != NULL /* else it was to be cancelled */);
+    sample->ran = now();
+    sample->thread = (pid_t)syscall(SYS_gettid);
+    if (sample->block > 0)
+        sleep_for(sample->block);
+    atomic_fetch_sub(sample->left, 1);
+}
+
+static bool can_arm(const struct peer *peer)
+{
+    return peer->timer.arm != NULL;
+}
+
+/* Timers that are pending are far away; those armed and cancelled beside them come before them, as those
+ * do that guard an answer which nearly always comes. */
+static const double SOON = 600;
+static const double LATER_LEAST = 1000;
+static const double LATER_MOST = 2000;
+
+static void **arm_many(const struct peer *peer, long n)
+{
+    uint64_t random = 88172645463325252u;
+    void **timers = malloc((size_t)(n + 1) * sizeof *timers);
+    check(timers != NULL);
+    for (long i = 0; i < n; i++)
+        timers[i] = peer->timer.arm(random_between(&random, LATER_LEAST, LATER_MOST), NULL);
+    return timers;
+}
+
+/* ---- arm and cancel ---- */
+
+static double measure_pair(const struct peer *peer, const struct bench_case *bench_case)
+{
+    const double batch_ns = 100e3;
+    const double enough_ns = 100e6;
+    double soon = SOON;
+    arm_many(peer, bench_case->n);
+    struct batches batches = {0};
+    double began = now();
+    peer->timer.pair(&soon, 50);
+    double before = now();
+    peer->timer.pair(&soon, 50);
+    long n = (long)(batch_ns / ((now() - before) / 50)) + 1;
+    while (now() - began < enough_ns || batches.count < 5) {
+        before = now();
+        peer->timer.pair(&soon, n);
+        batches_add(&batches, (now() - before) / (double)n);
+    }
+    return lower_quintile(&batches);
+}
+
+/* Cancels one at random and arms another. */
+static void churn(const struct peer *peer, void **timers, long pending, uint64_t *random, long n)
+{
+    for (long i = 0; i < n; i++) {
+        long k = (long)(random_next(random) % (uint64_t)pending);
+        peer->timer.cancel(timers[k]);
+        timers[k] = peer->timer.arm(random_between(random, LATER_LEAST, LATER_MOST), NULL);
+    }
+}
+
+static double measure_churn(const struct peer *peer, const struct bench_case *bench_case)
+{
+    const double batch_ns = 1e6;
+    const double enough_ns = 150e6;
+    uint64_t random = 362436069362436069u;
+    void **timers = arm_many(peer, bench_case->n);
+    struct batches batches = {0};
+    double began = now();
+    churn(peer, timers, bench_case->n, &random, 50);
+    double before = now();
+    churn(peer, timers, bench_case->n, &random, 50);
+    long n = (long)(batch_ns / ((now() - before) / 50)) + 1;
+    while (now() - began < enough_ns || batches.count < 5) {
+        before = now();
+        churn(peer, timers, bench_case->n, &random, n);
+        batches_add(&batches, (now() - before) / (double)n);
+    }
+    return lower_quintile(&batches);
+}
+
+/* ---- due ---- */
+
+/* Arms n timers that are due between these times from now (ns), and waits until all have run. */
+static struct timer_sample *take_timer_samples(const struct peer *peer, long n, double least, double most,
+                                               double block)
+{
+    static atomic_long left;
+    uint64_t random = 88172645463325252u;
+    struct timer_sample *samples = calloc((size_t)n, sizeof *samples);
+    void **timers = malloc((size_t)n * sizeof *timers);
+    check(samples != NULL && timers != NULL);
+    atomic_store(&left, n);
+    double began = now();
+    for (long i = 0; i < n; i++) {
+        samples[i].due = began + random_between(&random, least, most);
+        samples[i].left = &left;
+    }
+    if (block > 0) {
+        samples[0].due = began + least / 2;
+        samples[0].block = block;
+    }
+    for (long i = 0; i < n; i++) {
+        double wait = samples[i].due - now();
+        timers[i] = peer->timer.arm(wait > 0 ? wait / 1e9 : 0, &samples[i]);
+    }
+    peer->timer.serve(&left);
+    for (long i = 0; i < n; i++)
+        peer->timer.drop(timers[i]);
+    free(timers);
+    return samples;
+}
+
+/* So long before they are due that arming n takes less. */
+static double time_to_arm(const struct peer *peer, long n)
+{
+    enum { PROBE = 100 };
+    void *timers[PROBE];
+    double before = now();
+    for (int i = 0; i < PROBE; i++)
+        timers[i] = peer->timer.arm(SOON, NULL);
+    double each = (now() - before) / PROBE;
+    for (int i = 0; i < PROBE; i++)
+        peer->timer.cancel(timers[i]);
+    return 100e6 + 3 * each * (double)n;
+}
+
+static double measure_burst(const struct peer *peer, const struct bench_case *bench_case)
+{
+    double due = time_to_arm(peer, bench_case->n);
+    struct timer_sample *samples = take_timer_samples(peer, bench_case->n, due, due, 0);
+    double last = 0;
+    for (long i = 0; i < bench_case->n; i++) {
+        double late = samples[i].ran - samples[i].due;
+        if (late > last)
+            last = late;
+    }
+    return last / 1e6;
+}
+
+static int by_thread(const void *a, const void *b)
+{
+    pid_t left = ((const struct timer_sample *)a)->thread;
+    pid_t right = ((const struct timer_sample *)b)->thread;
+    return (left > right) - (left < right);
+}
+
+static double measure_burst_threads(const struct peer *peer, const struct bench_case *bench_case)
+{
+    double due = time_to_arm(peer, bench_case->n);
+    struct timer_sample *samples = take_timer_samples(peer, bench_case->n, due, due, 0);
+    qsort(samples, (size_t)bench_case->n, sizeof *samples, by_thread);
+    long threads = 1;
+    for (long i = 1; i < bench_case->n; i++)
+        threads += samples[i].thread != samples[i - 1].thread;
+    return (double)threads;
+}
+
+/* Times are random so that they hit the peer's granularity anywhere. Some peers round in a way that lets a
+ * timer run too early, which is as wrong as too late. */
+static double lateness(const struct peer *peer, long n, double part)
+{
+    double first = time_to_arm(peer, n);
+    struct timer_sample *samples = take_timer_samples(peer, n, first, first + 1e9, 0);
+    struct batches late = {0};
+    for (long i = 0; i < n; i++)
+        batches_add(&late, fabs(samples[i].ran - samples[i].due));
+    return batches_at(&late, part) / 1e3;
+}
+
+static double measure_late_p50(const struct peer *peer, const struct bench_case *bench_case)
+{
+    return lateness(peer, bench_case->n, 0.5);
+}
+
+static double measure_late_p99(const struct peer *peer, const struct bench_case *bench_case)
+{
+    return lateness(peer, bench_case->n, 0.99);
+}
+
+static double measure_blocked(const struct peer *peer, const struct bench_case *bench_case)
+{
+    const double block = 300e6;
+    struct timer_sample *samples = take_timer_samples(peer, bench_case->n + 1, 50e6, 50e6 + block * 0.8, block);
+    double worst = 0;
+    for (long i = 1; i <= bench_case->n; i++) {
+        double late = samples[i].ran - samples[i].due;
+        if (late > worst)
+            worst = late;
+    }
+    return worst / 1e6;
+}
+
+/* ---- memory ---- */
+
+static double measure_memory(const struct peer *peer, const struct bench_case *bench_case)
+{
+    long n = peer->timer.most < bench_case->n ? peer->timer.most : bench_case->n;
+    void **timers = malloc((size_t)n * sizeof *timers);
+    check(timers != NULL);
+    for (long i = 0; i < n; i++)
+        timers[i] = NULL;
+    peer->timer.cancel(peer->timer.arm(SOON, NULL));
+    sleep_for(20e6);
+    double before = resident_bytes();
+    uint64_t random = 88172645463325252u;
+    for (long i = 0; i < n; i++)
+        timers[i] = peer->timer.arm(random_between(&random, LATER_LEAST, LATER_MOST), NULL);
+    sleep_for(100e6);
+    return (resident_bytes() - before) / (double)n;
+}
+
+static bool can_pend_10k(const struct peer *peer)
+{
+    return peer->timer.most >= 10000;
+}
+
+static bool can_pend_1m(const struct peer *peer)
+{
+    return peer->timer.most >= 1000000;
+}
+
+#define PENDING(name_, n_, can_, what_, measure_)                                                            \
+    {.name = name_,                                                                                          \
+     .unit = "ns",                                                                                           \
+     .n = n_,                                                                                                \
+     .what = what_,                                                                                          \
+     .alone = true,                                                                                          \
+     .rounds_most = 3,                                                                                       \
+     .can = can_,                                                                                            \
+     .measure = measure_}
+
+const struct bench_case timer_cases[] = {
+    PENDING("timer.pair.0", 0, can_arm, "arm and cancel when no others are pending", measure_pair),
+    PENDING("timer.pair.10k", 10000, can_pend_10k, "arm and cancel beside 10,000 that are pending",
+            measure_pair),
+    PENDING("timer.pair.1M", 1000000, can_pend_1m, "arm and cancel beside a million", measure_pair),
+    PENDING("timer.churn.10k", 10000, can_pend_10k, "of 10,000, cancel one at random and arm another",
+            measure_churn),
+    PENDING("timer.churn.1M", 1000000, can_pend_1m, "of a million, cancel one at random and arm another",
+            measure_churn),
+    {.name = "timer.burst.10k",
+     .unit = "ms",
+     .what = "10,000 due at once, until all have run",
+     .n = 10000,
+     .alone = true,
+     .rounds_most = 3,
+     .can = can_pend_10k,
+     .measure = measure_burst},
+    {.name = "timer.burst-threads.10k",
+     .unit = "threads",
+     .what = "how many threads those 10,000 run in",
+     .n = 10000,
+     .alone = true,
+     .rounds_most = 1,
+     .can = can_pend_10k,
+     .measure = measure_burst_threads},
+    {.name = "timer.late.p50",
+     .unit = "us",
+     .what = "how late (or early) is the median of 1000 at random times",
+     .n = 1000,
+     .alone = true,
+     .rounds_most = 3,
+     .can = can_arm,
+     .measure = measure_late_p50},
+    {.name = "timer.late.p99",
+     .unit = "us",
+     .what = "how late is the latest but ten of them",
+     .n = 1000,
+     .alone = true,
+     .rounds_most = 3,
+     .can = can_arm,
+     .measure = measure_late_p99},
+    {.name = "timer.blocked",
+     .unit = "ms",
+     .what = "the latest of 20 while another's function takes 300 ms",
+     .n = 20,
+     .alone = true,
+     .rounds_most = 3,
+     .can = can_arm,
+     .measure = measure_blocked},
+    {.name = "timer.memory",
+     .unit = "bytes",
+     .what = "resident memory of one that is pending, of 100,000 at most",
+     .n = 100000,
+     .alone = true,
+     .rounds_most = 2,
+     .can = can_arm,
+     .measure = measure_memory},
+    {0},
+};

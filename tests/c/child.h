@@ -1,0 +1,71 @@
+/* Checks in a child process, which has limits and memory of its own. */
+#ifndef TEST_CHILD_H
+#define TEST_CHILD_H
+
+#include "test.h"
+
+#include <errno.h>
+#include <sys/wait.h>
+
+/* A child exits with this if it cannot run its check on this system. */
+enum { CHILD_SKIPPED = 77 };
+
+/* Longer than TEST_LIMIT, since a check may wait for several states. */
+#define CHILD_LIMIT (3 * TEST_LIMIT)
+
+/* Waits for a child, at most CHILD_LIMIT seconds, and returns its exit status. A failed check prints itself in the
+ * child, which exits with 1 then. */
+#define child_status(pid) test_child_status(__FILE__, __LINE__, (pid))
+
+static inline int test_child_status(const char *file, int line, pid_t pid)
+{
+    double end = now() + CHILD_LIMIT;
+    int status;
+    pid_t ended;
+    if (pid < 0)
+        test_fail(file, line, "fork failed: %s", strerror(errno));
+    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
+        if (now() > end) {
+            kill(pid, SIGKILL);
+            test_fail(file, line, "the child process does not end");
+        }
+        sleep_for(0.0005);
+    }
+    test_check_int(file, line, "waitpid", ended, pid);
+    if (WIFSIGNALED(status))
+        test_fail(file, line, "the child process was ended by signal %d", WTERMSIG(status));
+    return WEXITSTATUS(status);
+}
+
+/* Runs a check in a forked child. False if the child exits with CHILD_SKIPPED. */
+#define run_in_child(check) test_run_in_child(__FILE__, __LINE__, (check))
+
+static inline bool test_run_in_child(const char *file, int line, void (*check)(void))
+{
+    int status;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        check();
+        _exit(0);
+    }
+    status = test_child_status(file, line, pid);
+    if (status != CHILD_SKIPPED)
+        test_check_int(file, line, "the child's exit status", status, 0);
+    return status != CHILD_SKIPPED;
+}
+
+/* Runs a check with an argument in a forked child. */
+#define run_in_child_with(check, arg) test_run_in_child_with(__FILE__, __LINE__, (check), (arg))
+
+static inline void test_run_in_child_with(const char *file, int line, void (*check)(void *), void *arg)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        check(arg);
+        _exit(0);
+    }
+    test_check_int(file, line, "the child's exit status", test_child_status(file, line, pid), 0);
+}
+
+#endif

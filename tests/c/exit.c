@@ -1,0 +1,959 @@
+/* Exit: what a process waits for and in which order. Each case is a scenario run as the main of a process. */
+#include "child.h"
+
+#include <fcntl.h>
+#include <poll.h>
+
+struct scenario {
+    const char *sentence;
+    int (*main)(void);
+    int status;         /* what the process is to exit with */
+    const char *output; /* all that it is to say */
+    int times;          /* how often it is to do so, 0 being once */
+};
+
+/* Unbuffered: what _exit would drop must not be missed for another reason. */
+static void say(const char *line)
+{
+    char text[100];
+    int length = snprintf(text, sizeof text, "%s\n", line);
+    CHECK(write(STDOUT_FILENO, text, (size_t)length) == length);
+}
+
+static threading_event *go; /* what a worker waits for, if its scenario makes it */
+
+static void let_go(void)
+{
+    CHECK_STATUS(threading_event_set(go), THREADING_OK);
+}
+
+/* Slow enough that a process that does not wait for it ends first. */
+static void *work(void *arg)
+{
+    if (go != NULL)
+        CHECK_STATUS(threading_event_wait(go), THREADING_OK);
+    sleep_for(0.1);
+    say("worker done");
+    return arg;
+}
+
+static void *no_work(void *arg)
+{
+    return arg;
+}
+
+static void *sleep_forever(void *arg)
+{
+    CHECK_STATUS(threading_sleep(arg == NULL ? THREADING_FOREVER : INFINITY), THREADING_OK);
+    say("slept");
+    return NULL;
+}
+
+static void start_worker(threading_target target, int daemon)
+{
+    threading_thread *thread = threading_thread_new(target, NULL);
+    CHECK(thread != NULL);
+    CHECK_STATUS(threading_thread_set_daemon(thread, daemon), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+}
+
+static threading_timer *start_timer(double interval, threading_target function, int daemon)
+{
+    threading_timer *timer = threading_timer_new(interval, function, NULL);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_thread_set_daemon(threading_timer_thread(timer), daemon), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    return timer;
+}
+
+/* A worker that goes on when the process is about to exit: a handler registered after the first start runs
+ * before the joins. */
+static void start_worker_let_go_at_exit(void)
+{
+    go = event_new();
+    start_worker(work, 0);
+    CHECK_INT(atexit(let_go), 0);
+}
+
+static void callback(void *line)
+{
+    say(line);
+}
+
+static void early(void)
+{
+    say("early");
+}
+
+static void late(void)
+{
+    say("late");
+}
+
+static void say_destroyed(void *value)
+{
+    CHECK_PTR(threading_current_thread(), threading_main_thread());
+    say(value);
+}
+
+/* -------------------------------------------------------------------------------------- what it waits for */
+
+static int main_returns(void)
+{
+    start_worker_let_go_at_exit();
+    say("main returns");
+    return 7;
+}
+
+static int main_exits(void)
+{
+    start_worker_let_go_at_exit();
+    say("main returns");
+    exit(3);
+}
+
+static int timer_pending(void)
+{
+    threading_timer *cancelled = start_timer(3600, work, 0);
+    go = event_new();
+    CHECK_INT(atexit(let_go), 0);
+    CHECK_STATUS(threading_timer_free(start_timer(0.15, work, 0)), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(start_timer(3600, work, 1)), THREADING_OK);
+    CHECK_STATUS(threading_timer_cancel(cancelled), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(cancelled), THREADING_OK);
+    say("main returns");
+    return 0;
+}
+
+static void *foreign(void *arg)
+{
+    CHECK(threading_current_thread() != NULL);
+    atomic_store((atomic_int *)arg, 1);
+    return sleep_forever(arg);
+}
+
+static int daemons_left_behind(void)
+{
+    static atomic_int asked;
+    go = event_new();
+    start_worker(sleep_forever, 1);
+    start_worker(work, 1);
+    CHECK_STATUS(threading_timer_free(start_timer(INFINITY, work, 1)), THREADING_OK);
+    CHECK_INT(pthread_detach(spawn_foreign(foreign, &asked)), 0);
+    wait_until(is_nonzero, &asked);
+    sleep_for(0.1);
+    return 0;
+}
+
+static void *exit_there(void *arg)
+{
+    (void)arg;
+    say("exit");
+    exit(5);
+}
+
+static int exit_in_a_worker(void)
+{
+    start_worker_let_go_at_exit();
+    start_worker(exit_there, 0);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 0;
+}
+
+static int exit_in_a_daemon(void)
+{
+    start_worker_let_go_at_exit();
+    start_worker(exit_there, 1);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 0;
+}
+
+static int exit_in_a_timer(void)
+{
+    start_worker_let_go_at_exit();
+    CHECK_STATUS(threading_timer_free(start_timer(0.01, exit_there, 0)), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 0;
+}
+
+/* -------------------------------------------------------------------------------- in an argument's destructor */
+
+static void exit_in_destructor(void *arg)
+{
+    (void)arg;
+    say("destructor exits");
+    exit(5);
+}
+
+static threading_timer *timer_with_destructor(double interval, threading_target function,
+                                              threading_destructor destroy)
+{
+    threading_timer *timer = threading_timer_new(interval, function, &go);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), destroy), THREADING_OK);
+    return timer;
+}
+
+static threading_timer *pending_with_destructor(threading_destructor destroy)
+{
+    threading_timer *timer = timer_with_destructor(3600, no_work, destroy);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    return timer;
+}
+
+static int exit_in_a_destructor_by_cancel(void)
+{
+    start_worker_let_go_at_exit();
+    threading_timer_cancel(pending_with_destructor(exit_in_destructor));
+    return 1;
+}
+
+static void *cancel(void *timer)
+{
+    threading_timer_cancel(timer);
+    return NULL;
+}
+
+static int exit_in_a_destructor_in_a_worker(void)
+{
+    start_worker_let_go_at_exit();
+    CHECK_STATUS(threading_thread_join(spawn(cancel, pending_with_destructor(exit_in_destructor))), THREADING_OK);
+    return 1;
+}
+
+static int exit_in_a_destructor_in_a_foreign_thread(void)
+{
+    start_worker_let_go_at_exit();
+    join_foreign(spawn_foreign(cancel, pending_with_destructor(exit_in_destructor)));
+    return 1;
+}
+
+/* A cancelled timer whose destructor calls exit, and has not been called. */
+static threading_timer *cancelled_with_destructor(void)
+{
+    threading_timer *timer = threading_timer_new(3600, no_work, &go);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), exit_in_destructor),
+                 THREADING_OK);
+    return timer;
+}
+
+static int exit_in_a_destructor_by_start(void)
+{
+    start_worker_let_go_at_exit();
+    threading_timer_start(cancelled_with_destructor());
+    return 1;
+}
+
+static int exit_in_a_destructor_by_start_of_the_thread(void)
+{
+    start_worker_let_go_at_exit();
+    threading_thread_start(threading_timer_thread(cancelled_with_destructor()));
+    return 1;
+}
+
+static int exit_in_a_destructor_by_free(void)
+{
+    start_worker_let_go_at_exit();
+    threading_timer_free(timer_with_destructor(3600, no_work, exit_in_destructor));
+    return 1;
+}
+
+static int exit_in_a_destructor_after_the_function(void)
+{
+    start_worker_let_go_at_exit();
+    CHECK_STATUS(threading_timer_start(timer_with_destructor(0, no_work, exit_in_destructor)), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 1;
+}
+
+static threading_timer *inner;
+
+static void cancel_inner(void *arg)
+{
+    (void)arg;
+    say("outer destructor");
+    threading_timer_cancel(inner);
+}
+
+static int exit_in_a_destructor_in_another(void)
+{
+    start_worker_let_go_at_exit();
+    inner = pending_with_destructor(exit_in_destructor);
+    threading_timer_cancel(pending_with_destructor(cancel_inner));
+    return 1;
+}
+
+static int exit_in_two_destructors(void)
+{
+    start_worker(work, 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_STATUS(threading_thread_start(threading_thread_new(
+                         cancel, pending_with_destructor(exit_in_destructor))), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 1;
+}
+
+static void *join_timer(void *timer)
+{
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
+    say("timer ended");
+    return NULL;
+}
+
+static int exit_beside_a_joiner(void)
+{
+    threading_timer *timer = pending_with_destructor(exit_in_destructor);
+    spawn(join_timer, timer);
+    sleep_for(0.05); /* so that it joins */
+    threading_timer_cancel(timer);
+    return 1;
+}
+
+static int exit_in_a_function_beside_a_joiner(void)
+{
+    threading_timer *timer = start_timer(0.1, exit_there, 0);
+    spawn(join_timer, timer);
+    CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
+    return 1;
+}
+
+static void nothing_to_do(void *arg)
+{
+    (void)arg;
+}
+
+static void end_this_thread_once(void)
+{
+    static bool has_ended;
+    say("handler");
+    if (!has_ended) {
+        has_ended = true;
+        pthread_exit(NULL);
+    }
+}
+
+/* The exit of a timer's function is left by pthread_exit in a handler that runs before the library's. */
+static int exit_in_a_function_that_ends_by_a_handler(void)
+{
+    CHECK_STATUS(threading_atexit(nothing_to_do, NULL), THREADING_OK);
+    CHECK_INT(atexit(end_this_thread_once), 0);
+    threading_timer *timer = start_timer(0.05, exit_there, 0);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(timer), TEST_LIMIT), THREADING_OK);
+    sleep_for(0.1);
+    return 1;
+}
+
+static threading_timer *ending;
+
+static void join_in_destructor(void *arg)
+{
+    (void)arg;
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(ending)), THREADING_ERR_DEADLOCK);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(ending), 0.01), THREADING_ERR_DEADLOCK);
+    CHECK(threading_thread_is_alive(threading_timer_thread(ending)));
+    say("no join in the destructor");
+}
+
+static void shut_down_in_destructor(void *arg)
+{
+    (void)arg;
+    CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
+    CHECK(threading_thread_is_alive(threading_timer_thread(ending)));
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    say("shut down in the destructor");
+}
+
+static void time_out_in_destructor(void *arg)
+{
+    (void)arg;
+    CHECK_STATUS(threading_shutdown_timeout(0.01), THREADING_TIMED_OUT);
+    let_go();
+}
+
+static void fork_in_destructor(void *arg)
+{
+    (void)arg;
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        say("child exits");
+        exit(6);
+    }
+    CHECK_INT(child_status(pid), 6);
+}
+
+static int other_calls_in_a_destructor(void)
+{
+    static const threading_destructor destroy[] = {join_in_destructor, fork_in_destructor,
+                                                   time_out_in_destructor, shut_down_in_destructor};
+    threading_timer *timers[TEST_COUNT(destroy)];
+    go = event_new();
+    for (size_t i = 0; i < TEST_COUNT(destroy); i++)
+        timers[i] = pending_with_destructor(destroy[i]);
+    start_worker(work, 0);
+    for (size_t i = 0; i < TEST_COUNT(destroy); i++) {
+        ending = timers[i];
+        CHECK_STATUS(threading_timer_cancel(ending), THREADING_OK);
+        CHECK_STATUS(threading_thread_join(threading_timer_thread(ending)), THREADING_OK);
+        CHECK(!threading_thread_is_alive(threading_timer_thread(ending)));
+    }
+    return 0;
+}
+
+/* -------------------------------------------------------------------------------------------------- other ends */
+
+static int ends_by__exit(void)
+{
+    start_worker(sleep_forever, 0);
+    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    _exit(4);
+}
+
+static int ends_by_quick_exit(void)
+{
+    start_worker(sleep_forever, 0);
+    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    quick_exit(6);
+}
+
+/* ----------------------------------------------------------------------------------------- in which order */
+
+static int handlers(void)
+{
+    CHECK_INT(atexit(early), 0);
+    start_worker_let_go_at_exit();
+    CHECK_INT(atexit(late), 0);
+    return 0;
+}
+
+static int handlers_around_a_callback(void)
+{
+    CHECK_INT(atexit(early), 0);
+    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    CHECK_INT(atexit(late), 0);
+    return 0;
+}
+
+static void *say_started(void *arg)
+{
+    say("started in a callback");
+    return arg;
+}
+
+static void first_callback(void *arg)
+{
+    say(arg);
+    let_go();
+}
+
+static void second_callback(void *arg)
+{
+    CHECK_PTR(threading_current_thread(), threading_main_thread());
+    CHECK(threading_thread_is_alive(threading_main_thread()));
+    CHECK_INT(threading_active_count(), 2);
+    CHECK_STATUS(threading_atexit(callback, "too late"), THREADING_ERR_SHUTDOWN);
+    say(arg);
+    join(spawn(say_started, NULL));
+}
+
+static int callbacks(void)
+{
+    go = event_new();
+    start_worker(work, 0);
+    CHECK_STATUS(threading_atexit(first_callback, "first"), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_atexit(second_callback, "second"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(callback, "third"), THREADING_OK);
+    return 0;
+}
+
+static void exit_callback(void *line)
+{
+    say(line);
+    exit(8);
+}
+
+static int exit_in_a_callback(void)
+{
+    CHECK_INT(atexit(early), 0);
+    start_worker(work, 0);
+    CHECK_STATUS(threading_atexit(callback, "first"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(exit_callback, "second"), THREADING_OK);
+    return 0;
+}
+
+static threading_local *local_with_value(void)
+{
+    threading_local *local = threading_local_new(say_destroyed);
+    CHECK(local != NULL);
+    CHECK_STATUS(threading_local_set(local, "value destroyed"), THREADING_OK);
+    return local;
+}
+
+static threading_local *local;
+
+static void read_local(void)
+{
+    CHECK_STR(threading_local_get(local), "value destroyed");
+    say("late");
+}
+
+static int locals_of_main(void)
+{
+    CHECK_INT(atexit(early), 0);
+    local = local_with_value();
+    start_worker_let_go_at_exit();
+    CHECK_INT(atexit(read_local), 0);
+    return 0;
+}
+
+static int attribute_of_main(void)
+{
+    CHECK_INT(atexit(early), 0);
+    local = threading_local_new(say_destroyed);
+    CHECK(local != NULL);
+    CHECK_STATUS(threading_local_set_attr(local, "name", "value destroyed"), THREADING_OK);
+    CHECK_INT(atexit(late), 0);
+    return 0;
+}
+
+static void *join_main_and_work(void *arg)
+{
+    CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
+    CHECK(!threading_thread_is_alive(threading_main_thread()));
+    say("main ended");
+    return work(arg);
+}
+
+static int joiner_of_main(void)
+{
+    start_worker(join_main_and_work, 0);
+    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    sleep_for(0.05); /* so that it shows if main is not joined at all */
+    return 0;
+}
+
+static int main_ends_by_pthread_exit(void)
+{
+    CHECK_INT(atexit(early), 0);
+    local = local_with_value();
+    start_worker(sleep_forever, 1);
+    start_worker(join_main_and_work, 0);
+    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    pthread_exit("no status");
+}
+
+static void *work_later(void *arg)
+{
+    sleep_for(0.05);
+    CHECK_STATUS(threading_timer_free(start_timer(0.05, work, 0)), THREADING_OK);
+    return arg;
+}
+
+static void *join_main_and_start(void *arg)
+{
+    CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
+    sleep_for(0.05);
+    start_worker(work_later, 0);
+    return arg;
+}
+
+static int started_meanwhile(void)
+{
+    start_worker(join_main_and_start, 0);
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------------------- shutdown */
+
+static threading_thread *unstarted;
+
+static void nothing_starts(void)
+{
+    threading_timer *timer = threading_timer_new(0, NULL, NULL);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_thread_start(unstarted), THREADING_ERR_SHUTDOWN);
+    CHECK(!threading_thread_is_alive(unstarted));
+    CHECK_INT(threading_thread_ident(unstarted), 0);
+    CHECK_STATUS(threading_thread_join(unstarted), THREADING_ERR_NOT_STARTED);
+    CHECK_STATUS(threading_thread_set_daemon(unstarted, 1), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(unstarted), THREADING_ERR_SHUTDOWN);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_SHUTDOWN);
+    CHECK(!threading_thread_is_alive(threading_timer_thread(timer)));
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_atexit(callback, "too late"), THREADING_ERR_SHUTDOWN);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK_STATUS(threading_shutdown_timeout(0), THREADING_OK);
+    CHECK_STATUS(threading_shutdown_timeout(NAN), THREADING_ERR_VALUE);
+    CHECK_PTR(threading_current_thread(), threading_main_thread());
+    CHECK(!threading_thread_is_alive(threading_main_thread()));
+    say("nothing starts");
+}
+
+static void new_unstarted(void)
+{
+    unstarted = threading_thread_new(NULL, NULL);
+    CHECK(unstarted != NULL);
+}
+
+static int shutdown_by_main(void)
+{
+    go = event_new();
+    new_unstarted();
+    start_worker(work, 0);
+    start_worker(sleep_forever, 1);
+    CHECK_STATUS(threading_atexit(first_callback, "callback"), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_shutdown(), THREADING_OK);
+    say("shut down");
+    nothing_starts();
+    return 0;
+}
+
+static int shutdown_with_timeout(void)
+{
+    double begin = now();
+    go = event_new();
+    new_unstarted();
+    start_worker(work, 0);
+    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_shutdown_timeout(0.1), THREADING_TIMED_OUT);
+    CHECK_AT_LEAST(now() - begin, 0.1);
+    CHECK_STATUS(threading_shutdown_timeout(0), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_atexit(callback, "too late"), THREADING_ERR_SHUTDOWN);
+    let_go();
+    CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
+    say("shut down");
+    nothing_starts();
+    return 0;
+}
+
+static int start_after_the_joins(void)
+{
+    new_unstarted();
+    CHECK_INT(atexit(nothing_starts), 0);
+    start_worker(work, 0);
+    return 0;
+}
+
+static void *shut_down(void *arg)
+{
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    return arg;
+}
+
+static int shutdown_by_a_worker(void)
+{
+    new_unstarted();
+    start_worker(work, 0);
+    join(spawn(shut_down, NULL));
+    say("shut down");
+    nothing_starts();
+    return 0;
+}
+
+static void *meet_and_shut_down(void *barrier)
+{
+    CHECK_STATUS(threading_barrier_wait(barrier, NULL), THREADING_OK);
+    return shut_down(barrier);
+}
+
+static int shutdown_by_several(void)
+{
+    threading_barrier *barrier = threading_barrier_new(4, NULL, NULL);
+    threading_thread *threads[3];
+    CHECK(barrier != NULL);
+    start_worker(work, 0);
+    for (int i = 0; i < 3; i++)
+        threads[i] = spawn(meet_and_shut_down, barrier);
+    CHECK_PTR(meet_and_shut_down(barrier), barrier);
+    for (int i = 0; i < 3; i++)
+        CHECK_PTR(join(threads[i]), barrier);
+    say("shut down");
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------ daemons */
+
+static void *join_main(void *arg)
+{
+    CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
+    say("main has ended");
+    return arg;
+}
+
+static void slow_callback(void *begun)
+{
+    say("callback");
+    CHECK_STATUS(threading_event_set(begun), THREADING_OK);
+    sleep_for(0.1);
+    say("callback done");
+}
+
+static int shutdown_beside_a_callback(void)
+{
+    threading_event *begun = event_new();
+    start_worker(join_main, 0);
+    CHECK_STATUS(threading_atexit(slow_callback, begun), THREADING_OK);
+    start_worker(shut_down, 0);
+    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    CHECK_STATUS(threading_shutdown_timeout(0.01), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    say("shut down");
+    return 0;
+}
+
+/* Alone in the child, whoever waits for the callbacks in the parent. */
+static void fork_callback(void *begun)
+{
+    slow_callback(begun);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK_STATUS(threading_shutdown(), THREADING_OK);
+        say("child done");
+        _exit(0);
+    }
+    CHECK_INT(child_status(pid), 0);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    say("shut down in the callback");
+}
+
+static int shutdown_beside_a_callback_that_leaves(void)
+{
+    threading_event *begun = event_new();
+    CHECK_STATUS(threading_atexit(callback, "another callback"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(fork_callback, begun), THREADING_OK);
+    start_worker(shut_down, 0);
+    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    exit(2);
+}
+
+/* The child of a thread that does not call the callbacks is not left waiting for them. */
+static int fork_beside_a_callback(void)
+{
+    threading_event *begun = event_new();
+    CHECK_STATUS(threading_atexit(slow_callback, begun), THREADING_OK);
+    start_worker(shut_down, 0);
+    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
+        _exit(5);
+    }
+    return child_status(pid);
+}
+
+static threading_lock *lock;
+static threading_condition *condition;
+static threading_semaphore *semaphore;
+
+/* Never ends; whatever it is in the middle of at exit must do no harm. */
+static void *hammer(void *arg)
+{
+    while (lock != NULL) {
+        threading_thread *thread = threading_thread_new(no_work, NULL);
+        threading_timer *timer = threading_timer_new(0.001, no_work, NULL);
+        if (threading_thread_start(thread) == THREADING_OK)
+            threading_thread_join(thread);
+        threading_timer_start(timer);
+        threading_thread_free(thread);
+        threading_timer_free(timer);
+        for (int i = 0; i < 20; i++) {
+            threading_lock_acquire(lock);
+            threading_local_set(local, &thread);
+            threading_lock_release(lock);
+            threading_condition_acquire(condition);
+            threading_condition_wait_timeout(condition, 0.0001);
+            threading_condition_notify_all(condition);
+            threading_condition_release(condition);
+            threading_semaphore_release(semaphore);
+            threading_semaphore_acquire(semaphore);
+        }
+        threading_thread_list_free(threading_enumerate());
+    }
+    return arg;
+}
+
+static int hammering_daemons(void)
+{
+    lock = threading_lock_new();
+    condition = threading_condition_new();
+    semaphore = threading_semaphore_new(0);
+    local = threading_local_new(NULL);
+    CHECK(lock != NULL && condition != NULL && semaphore != NULL && local != NULL);
+    for (int i = 0; i < 4; i++)
+        start_worker(hammer, 1);
+    sleep_for(0.03);
+    return 9;
+}
+
+/* A worker in the style of older code for pthread. */
+static void *work_detached(void *arg)
+{
+    (void)pthread_detach(pthread_self());
+    return work(arg);
+}
+
+static int main_returns_beside_a_detached_worker(void)
+{
+    go = event_new();
+    start_worker(work_detached, 0);
+    CHECK_INT(atexit(let_go), 0);
+    say("main returns");
+    return 7;
+}
+
+static const struct scenario scenarios[] = {
+    {"a return from main waits for threads", main_returns, 7, "main returns\nworker done\n", 0},
+    {"exit waits for a thread that detaches itself", main_returns_beside_a_detached_worker, 7,
+     "main returns\nworker done\n", 0},
+    {"exit in main waits for threads", main_exits, 3, "main returns\nworker done\n", 0},
+    {"exit waits for a pending timer, unless it is a daemon or cancelled", timer_pending, 0,
+     "main returns\nworker done\n", 0},
+    {"daemons, foreign threads included, are left behind", daemons_left_behind, 0, "", 0},
+    {"exit in a worker waits for others, not for itself", exit_in_a_worker, 5, "exit\nworker done\n", 0},
+    {"exit in a daemon waits for others, not for itself", exit_in_a_daemon, 5, "exit\nworker done\n", 0},
+    {"exit in a timer waits for others, not for itself", exit_in_a_timer, 5, "exit\nworker done\n", 0},
+    {"exit in the destructor that a cancel calls does not wait for that timer", exit_in_a_destructor_by_cancel, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that a worker's cancel calls", exit_in_a_destructor_in_a_worker, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that a foreign thread's cancel calls",
+     exit_in_a_destructor_in_a_foreign_thread, 5, "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that the start of a cancelled timer calls", exit_in_a_destructor_by_start, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that the start of its thread calls",
+     exit_in_a_destructor_by_start_of_the_thread, 5, "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor that the last free calls", exit_in_a_destructor_by_free, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in the destructor after a timer's function", exit_in_a_destructor_after_the_function, 5,
+     "destructor exits\nworker done\n", 0},
+    {"so does exit in a destructor that another destructor's cancel calls", exit_in_a_destructor_in_another, 5,
+     "outer destructor\ndestructor exits\nworker done\n", 0},
+    {"exit in the destructors of two timers waits for neither", exit_in_two_destructors, 5,
+     "destructor exits\ndestructor exits\nworker done\n", 0},
+    {"a joiner of the timer whose destructor exits returns", exit_beside_a_joiner, 5,
+     "destructor exits\ntimer ended\n", 0},
+    {"a joiner of the timer whose function exits returns", exit_in_a_function_beside_a_joiner, 5,
+     "exit\ntimer ended\n", 0},
+    {"join is DEADLOCK in the destructor that a cancel calls; fork and shutdown there do not wait for the timer",
+     other_calls_in_a_destructor, 0,
+     "no join in the destructor\nchild exits\nworker done\nshut down in the destructor\n", 0},
+    {"a timer whose function exits may be left by pthread_exit in a handler", exit_in_a_function_that_ends_by_a_handler,
+     1, "exit\nhandler\n", 0},
+    {"_exit waits for nobody", ends_by__exit, 4, "", 0},
+    {"quick_exit waits for nobody", ends_by_quick_exit, 6, "", 0},
+    {"handlers registered after the first start run before the joins, earlier ones after", handlers, 0,
+     "late\nworker done\nearly\n", 0},
+    {"so they do around a first threading_atexit", handlers_around_a_callback, 0,
+     "late\ncallback\nearly\n", 0},
+    {"callbacks run last first, with main alive and before the joins", callbacks, 0,
+     "third\nsecond\nstarted in a callback\nfirst\nworker done\n", 0},
+    {"exit in a callback goes on with the next, and waits", exit_in_a_callback, 8,
+     "second\nfirst\nworker done\nearly\n", 0},
+    {"main's locals are destroyed after the joins", locals_of_main, 0,
+     "late\nworker done\nvalue destroyed\nearly\n", 0},
+    {"a first attribute in main brings the hook", attribute_of_main, 0, "late\nvalue destroyed\nearly\n", 0},
+    {"joiners of main go on after the callbacks and before the joins", joiner_of_main, 0,
+     "callback\nmain ended\nworker done\n", 0},
+    {"pthread_exit in main does all the same and the status is 0", main_ends_by_pthread_exit, 0,
+     "callback\nmain ended\nworker done\nvalue destroyed\nearly\n", 0},
+    {"exit waits for threads and timers started meanwhile", started_meanwhile, 0, "worker done\n", 0},
+    {"shutdown does what exit does, once", shutdown_by_main, 0,
+     "callback\nworker done\nshut down\nnothing starts\n", 0},
+    {"shutdown that timed out may be called again and repeats no callback", shutdown_with_timeout, 0,
+     "callback\nworker done\nshut down\nnothing starts\n", 0},
+    {"after the joins of exit nothing starts", start_after_the_joins, 0, "worker done\nnothing starts\n", 0},
+    {"shutdown in a worker waits for others, not for itself", shutdown_by_a_worker, 0,
+     "worker done\nshut down\nnothing starts\n", 0},
+    {"threads in shutdown do not wait for each other", shutdown_by_several, 0, "worker done\nshut down\n", 0},
+    {"shutdown waits for the callbacks that another thread calls, within its time", shutdown_beside_a_callback, 0,
+     "callback\ncallback done\nmain has ended\nshut down\n", 0},
+    {"a callback may fork, and shut down itself beside a thread that waits for it",
+     shutdown_beside_a_callback_that_leaves, 2,
+     "callback\ncallback done\nanother callback\nchild done\nanother callback\nshut down in the callback\n", 0},
+    {"the child of a fork does not wait for callbacks that the parent calls", fork_beside_a_callback, 5,
+     "callback\ncallback done\n", 0},
+    {"daemons in the middle of anything do not disturb exit", hammering_daemons, 9, "", 30},
+};
+
+/* ---------------------------------------------------------------------------------- running the scenarios */
+
+/* Reads until the process has closed its end, that is until it has ended, and returns its status. */
+static int read_until_end(int fd, pid_t pid, char *output, size_t size)
+{
+    double end = now() + TEST_LIMIT;
+    size_t length = 0;
+    int status;
+    for (;;) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        ssize_t got;
+        if (now() > end) {
+            kill(pid, SIGKILL);
+            output[length] = '\0';
+            test_fail(__FILE__, __LINE__, "the process does not end; it said \"%s\"", output);
+        }
+        if (poll(&ready, 1, 100) <= 0)
+            continue;
+        got = read(fd, output + length, size - 1 - length);
+        if (got <= 0)
+            break;
+        length += (size_t)got;
+    }
+    output[length] = '\0';
+    while (waitpid(pid, &status, 0) < 0)
+        CHECK(errno == EINTR);
+    return status;
+}
+
+static void run_scenario(const struct scenario *scenario)
+{
+    char output[4096];
+    int fds[2], status;
+    pid_t pid;
+    CHECK_INT(pipe(fds), 0);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        dup2(fds[1], STDOUT_FILENO);
+        close(fds[0]);
+        close(fds[1]);
+        execlp(test_state.argv[0], test_state.argv[0], "--scenario", scenario->sentence, (char *)NULL);
+        _exit(127);
+    }
+    close(fds[1]);
+    status = read_until_end(fds[0], pid, output, sizeof output);
+    close(fds[0]);
+    CHECK_STR(output, scenario->output);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), scenario->status);
+}
+
+static const struct scenario *find_scenario(const char *sentence)
+{
+    for (size_t i = 0; i < TEST_COUNT(scenarios); i++)
+        if (strcmp(scenarios[i].sentence, sentence) == 0)
+            return &scenarios[i];
+    return NULL;
+}
+
+static void run_case(void)
+{
+    const struct scenario *scenario = find_scenario(test_state.chosen[test_state.current]->name);
+    int times = scenario->times > 0 ? scenario->times : 1;
+    for (int i = 0; i < times; i++)
+        run_scenario(scenario);
+}
+
+int main(int argc, char **argv)
+{
+    struct test_case cases[TEST_COUNT(scenarios)];
+    if (argc == 3 && strcmp(argv[1], "--scenario") == 0)
+        return find_scenario(argv[2])->main();
+    for (size_t i = 0; i < TEST_COUNT(scenarios); i++)
+        cases[i] = (struct test_case){scenarios[i].sentence, run_case};
+    return test_run(argc, argv, cases, TEST_COUNT(cases));
+}

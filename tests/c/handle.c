@@ -1,0 +1,627 @@
+/* Handles: whatever is no live object of the right kind is refused by every function. */
+#include "test.h"
+
+#include <sys/mman.h>
+
+enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRIER, LOCAL, KINDS };
+
+static int never(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* Every function that takes a handle: S those with a status, V those with a value, once more with arguments
+ * that are bad themselves where there are any, since the handle is looked at first. */
+#define FUNCTIONS(S, V)                                                                                 \
+    V(THREAD, thread_ref, , (h))                                                                        \
+    S(THREAD, thread_free, , (h))                                                                       \
+    S(THREAD, thread_set_name, , (h, "touched"))                                                        \
+    S(THREAD, thread_set_name, _null, (h, NULL))                                                        \
+    S(THREAD, thread_set_name, _bad, (h, "\xff"))                                                       \
+    V(THREAD, thread_name, , (h))                                                                       \
+    S(THREAD, thread_set_daemon, , (h, 1))                                                              \
+    V(THREAD, thread_is_daemon, , (h))                                                                  \
+    S(THREAD, thread_set_stack_size, , (h, 1 << 20))                                                    \
+    S(THREAD, thread_set_stack_size, _bad, (h, 1))                                                      \
+    S(THREAD, thread_set_arg_destructor, , (h, NULL))                                                   \
+    S(THREAD, thread_set_run, , (h, NULL))                                                              \
+    V(THREAD, thread_run, , (h))                                                                        \
+    S(THREAD, thread_start, , (h))                                                                      \
+    S(THREAD, thread_join, , (h))                                                                       \
+    S(THREAD, thread_join_timeout, , (h, 0))                                                            \
+    S(THREAD, thread_join_timeout, _bad, (h, NAN))                                                      \
+    V(THREAD, thread_is_alive, , (h))                                                                   \
+    V(THREAD, thread_ident, , (h))                                                                      \
+    V(THREAD, thread_native_id, , (h))                                                                  \
+    V(THREAD, thread_result, , (h))                                                                     \
+    V(THREAD, thread_arg, , (h))                                                                        \
+    V(LIST, thread_list_len, , (h))                                                                     \
+    V(LIST, thread_list_get, , (h, 0))                                                                  \
+    V(LIST, thread_list_get, _bad, (h, SIZE_MAX))                                                       \
+    S(LIST, thread_list_free, , (h))                                                                    \
+    V(TIMER, timer_ref, , (h))                                                                          \
+    S(TIMER, timer_free, , (h))                                                                         \
+    V(TIMER, timer_thread, , (h))                                                                       \
+    S(TIMER, timer_start, , (h))                                                                        \
+    S(TIMER, timer_cancel, , (h))                                                                       \
+    V(TIMER, timer_interval, , (h))                                                                     \
+    V(LOCK, lock_ref, , (h))                                                                            \
+    S(LOCK, lock_free, , (h))                                                                           \
+    S(LOCK, lock_acquire, , (h))                                                                        \
+    S(LOCK, lock_try_acquire, , (h))                                                                    \
+    S(LOCK, lock_acquire_timeout, , (h, 1))                                                             \
+    S(LOCK, lock_acquire_timeout, _bad, (h, NAN))                                                       \
+    S(LOCK, lock_release, , (h))                                                                        \
+    V(LOCK, lock_locked, , (h))                                                                         \
+    S(LOCK, lock_at_fork_reinit, , (h))                                                                 \
+    V(LOCK, condition_new_with_lock, , (h))                                                             \
+    V(RLOCK, rlock_ref, , (h))                                                                          \
+    S(RLOCK, rlock_free, , (h))                                                                         \
+    S(RLOCK, rlock_acquire, , (h))                                                                      \
+    S(RLOCK, rlock_try_acquire, , (h))                                                                  \
+    S(RLOCK, rlock_acquire_timeout, , (h, 1))                                                           \
+    S(RLOCK, rlock_acquire_timeout, _bad, (h, 1e300))                                                   \
+    S(RLOCK, rlock_release, , (h))                                                                      \
+    V(RLOCK, rlock_locked, , (h))                                                                       \
+    V(RLOCK, rlock_is_owned, , (h))                                                                     \
+    V(RLOCK, rlock_recursion_count, , (h))                                                              \
+    S(RLOCK, rlock_at_fork_reinit, , (h))                                                               \
+    V(RLOCK, condition_new_with_rlock, , (h))                                                           \
+    V(CONDITION, condition_ref, , (h))                                                                  \
+    S(CONDITION, condition_free, , (h))                                                                 \
+    S(CONDITION, condition_acquire, , (h))                                                              \
+    S(CONDITION, condition_try_acquire, , (h))                                                          \
+    S(CONDITION, condition_acquire_timeout, , (h, 1))                                                   \
+    S(CONDITION, condition_acquire_timeout, _bad, (h, -2))                                              \
+    S(CONDITION, condition_release, , (h))                                                              \
+    V(CONDITION, condition_locked, , (h))                                                               \
+    V(CONDITION, condition_is_owned, , (h))                                                             \
+    S(CONDITION, condition_wait, , (h))                                                                 \
+    S(CONDITION, condition_wait_timeout, , (h, 1))                                                      \
+    S(CONDITION, condition_wait_timeout, _bad, (h, NAN))                                                \
+    S(CONDITION, condition_wait_for, , (h, never, NULL))                                                \
+    S(CONDITION, condition_wait_for, _bad, (h, NULL, NULL))                                             \
+    S(CONDITION, condition_wait_for_timeout, , (h, never, NULL, 1))                                     \
+    S(CONDITION, condition_wait_for_timeout, _null, (h, NULL, NULL, 1))                                 \
+    S(CONDITION, condition_wait_for_timeout, _bad, (h, never, NULL, NAN))                               \
+    S(CONDITION, condition_notify, , (h, 1))                                                            \
+    S(CONDITION, condition_notify_all, , (h))                                                           \
+    S(CONDITION, condition_at_fork_reinit, , (h))                                                       \
+    V(SEMAPHORE, semaphore_ref, , (h))                                                                  \
+    S(SEMAPHORE, semaphore_free, , (h))                                                                 \
+    S(SEMAPHORE, semaphore_acquire, , (h))                                                              \
+    S(SEMAPHORE, semaphore_try_acquire, , (h))                                                          \
+    S(SEMAPHORE, semaphore_acquire_timeout, , (h, 1))                                                   \
+    S(SEMAPHORE, semaphore_acquire_timeout, _bad, (h, NAN))                                             \
+    S(SEMAPHORE, semaphore_release, , (h))                                                              \
+    S(SEMAPHORE, semaphore_release_n, , (h, 2))                                                         \
+    S(SEMAPHORE, semaphore_release_n, _bad, (h, 0))                                                     \
+    V(SEMAPHORE, semaphore_value, , (h))                                                                \
+    V(EVENT, event_ref, , (h))                                                                          \
+    S(EVENT, event_free, , (h))                                                                         \
+    V(EVENT, event_is_set, , (h))                                                                       \
+    S(EVENT, event_set, , (h))                                                                          \
+    S(EVENT, event_clear, , (h))                                                                        \
+    S(EVENT, event_wait, , (h))                                                                         \
+    S(EVENT, event_wait_timeout, , (h, 1))                                                              \
+    S(EVENT, event_wait_timeout, _bad, (h, 1e300))                                                      \
+    S(EVENT, event_at_fork_reinit, , (h))                                                               \
+    V(BARRIER, barrier_ref, , (h))                                                                      \
+    S(BARRIER, barrier_free, , (h))                                                                     \
+    S(BARRIER, barrier_set_timeout, , (h, 1))                                                           \
+    S(BARRIER, barrier_set_timeout, _bad, (h, NAN))                                                     \
+    S(BARRIER, barrier_wait, , (h, NULL))                                                               \
+    S(BARRIER, barrier_wait_timeout, , (h, 1, NULL))                                                    \
+    S(BARRIER, barrier_wait_timeout, _bad, (h, -2, NULL))                                               \
+    S(BARRIER, barrier_reset, , (h))                                                                    \
+    S(BARRIER, barrier_abort, , (h))                                                                    \
+    V(BARRIER, barrier_parties, , (h))                                                                  \
+    V(BARRIER, barrier_n_waiting, , (h))                                                                \
+    V(BARRIER, barrier_broken, , (h))                                                                   \
+    V(LOCAL, local_ref, , (h))                                                                          \
+    S(LOCAL, local_free, , (h))                                                                         \
+    S(LOCAL, local_set, , (h, NULL))                                                                    \
+    V(LOCAL, local_get, , (h))                                                                          \
+    S(LOCAL, local_lookup, , (h, NULL))                                                                 \
+    S(LOCAL, local_del, , (h))                                                                          \
+    S(LOCAL, local_set_attr, , (h, "touched", NULL))                                                    \
+    S(LOCAL, local_set_attr, _bad, (h, NULL, NULL))                                                     \
+    S(LOCAL, local_get_attr, , (h, "touched", NULL))                                                    \
+    S(LOCAL, local_get_attr, _bad, (h, NULL, NULL))                                                     \
+    S(LOCAL, local_del_attr, , (h, "touched"))                                                          \
+    S(LOCAL, local_del_attr, _bad, (h, NULL))
+
+/* Each as one type: the status, or for a bad answer the last error. */
+#define STATUS_CALL(kind, function, variant, args)                                                      \
+    static threading_status call_##function##variant(void *h)                                           \
+    {                                                                                                   \
+        return threading_##function args;                                                               \
+    }
+#define VALUE_CALL(kind, function, variant, args)                                                       \
+    static threading_status call_##function##variant(void *h)                                           \
+    {                                                                                                   \
+        return threading_##function args ? THREADING_OK : threading_last_error();                       \
+    }
+FUNCTIONS(STATUS_CALL, VALUE_CALL)
+
+#define ROW(kind, function, variant, args) {"threading_" #function, kind, call_##function##variant},
+static const struct {
+    const char *name;
+    enum kind kind;
+    threading_status (*call)(void *handle);
+} functions[] = {FUNCTIONS(ROW, ROW)};
+
+static void refused_by_all(enum kind kind, void *handle, const char *what)
+{
+    for (size_t i = 0; i < TEST_COUNT(functions); i++) {
+        threading_status got;
+        if (functions[i].kind != kind)
+            continue;
+        threading_clear_last_error();
+        got = functions[i].call(handle);
+        if (got != THREADING_ERR_HANDLE || threading_last_error() != THREADING_ERR_HANDLE)
+            test_fail(__FILE__, __LINE__, "%s of %s (%p) is %s, expected THREADING_ERR_HANDLE",
+                      functions[i].name, what, handle, threading_status_name(got));
+    }
+}
+
+/* How objects of each kind come and go; a list of threads has one owner. */
+#define OBJECT(type, new)                                                                               \
+    static void *new_##type(void)                                                                       \
+    {                                                                                                   \
+        void *object = threading_##new;                                                                 \
+        CHECK(object != NULL);                                                                          \
+        return object;                                                                                  \
+    }
+#define COUNTED(type, new)                                                                              \
+    OBJECT(type, new)                                                                                   \
+    static void *ref_##type(void *object)                                                               \
+    {                                                                                                   \
+        return threading_##type##_ref(object);                                                          \
+    }
+COUNTED(thread, thread_new(NULL, NULL))
+OBJECT(list, enumerate())
+COUNTED(timer, timer_new(1000, NULL, NULL))
+COUNTED(lock, lock_new())
+COUNTED(rlock, rlock_new())
+COUNTED(condition, condition_new())
+COUNTED(semaphore, semaphore_new(3))
+COUNTED(event, event_new())
+COUNTED(barrier, barrier_new(2, NULL, NULL))
+COUNTED(local, local_new(NULL))
+
+static const struct {
+    void *(*new)(void);
+    void *(*ref)(void *object);
+    threading_status (*free)(void *object);
+} objects_of[KINDS] = {
+    [THREAD] = {new_thread, ref_thread, call_thread_free},
+    [LIST] = {new_list, NULL, call_thread_list_free},
+    [TIMER] = {new_timer, ref_timer, call_timer_free},
+    [LOCK] = {new_lock, ref_lock, call_lock_free},
+    [RLOCK] = {new_rlock, ref_rlock, call_rlock_free},
+    [CONDITION] = {new_condition, ref_condition, call_condition_free},
+    [SEMAPHORE] = {new_semaphore, ref_semaphore, call_semaphore_free},
+    [EVENT] = {new_event, ref_event, call_event_free},
+    [BARRIER] = {new_barrier, ref_barrier, call_barrier_free},
+    [LOCAL] = {new_local, ref_local, call_local_free},
+};
+
+/* One live object of each kind. Afterwards nothing may have happened to them. */
+static void new_objects(void *objects[KINDS])
+{
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        objects[kind] = objects_of[kind].new();
+    CHECK_STATUS(threading_thread_set_name(objects[THREAD], "untouched"), THREADING_OK);
+    CHECK_STATUS(threading_local_set(objects[LOCAL], objects), THREADING_OK);
+}
+
+static void free_untouched(void *objects[KINDS])
+{
+    threading_thread *timer = threading_timer_thread(objects[TIMER]);
+    CHECK_STR(threading_thread_name(objects[THREAD]), "untouched");
+    CHECK_INT(threading_thread_ident(objects[THREAD]), 0);
+    CHECK_INT(threading_thread_is_daemon(objects[THREAD]), 0);
+    CHECK_INT(threading_thread_list_len(objects[LIST]), 1);
+    CHECK_INT(threading_thread_ident(timer), 0);
+    CHECK(!threading_lock_locked(objects[LOCK]));
+    CHECK(!threading_rlock_locked(objects[RLOCK]));
+    CHECK(!threading_condition_locked(objects[CONDITION]));
+    CHECK_INT(threading_semaphore_value(objects[SEMAPHORE]), 3);
+    CHECK(!threading_event_is_set(objects[EVENT]));
+    CHECK_INT(threading_barrier_n_waiting(objects[BARRIER]), 0);
+    CHECK(!threading_barrier_broken(objects[BARRIER]));
+    CHECK_PTR(threading_local_get(objects[LOCAL]), objects);
+    CHECK_STATUS(threading_local_get_attr(objects[LOCAL], "touched", NULL), THREADING_NO_VALUE);
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        CHECK_STATUS(objects_of[kind].free(objects[kind]), THREADING_OK);
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        refused_by_all(kind, objects[kind], "a freed handle");
+}
+
+static void null_is_refused(void)
+{
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        refused_by_all(kind, NULL, "NULL");
+}
+
+static void another_kind_is_refused(void)
+{
+    void *objects[KINDS];
+    new_objects(objects);
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        for (enum kind other = 0; other < KINDS; other++)
+            if (other != kind)
+                refused_by_all(kind, objects[other], "a handle of another kind");
+    refused_by_all(TIMER, threading_timer_thread(objects[TIMER]), "the thread of a timer");
+    refused_by_all(TIMER, threading_main_thread(), "the main thread");
+    free_untouched(objects);
+}
+
+static void garbage_is_refused(void)
+{
+    static char at_rest[128];
+    char on_stack[128] = {0}, *on_heap = malloc(128);
+    char *no_access = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *objects[KINDS], *garbage[] = {
+        (void *)1, (void *)8, (void *)64, (void *)4096, (void *)-1, (void *)-8, (void *)-64,
+        (void *)(UINTPTR_MAX / 2), (void *)(UINTPTR_MAX / 2 + 1), (void *)(UINTPTR_MAX / 7 * 6),
+        at_rest, at_rest + 64, on_stack, on_stack + 1, on_heap, on_heap + 16, no_access, no_access + 64,
+        (void *)(uintptr_t)never, stdout, environ, objects, garbage,
+    };
+    CHECK(on_heap != NULL && no_access != MAP_FAILED);
+    memset(on_heap, 0xff, 128);
+    new_objects(objects);
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        for (size_t i = 0; i < TEST_COUNT(garbage); i++)
+            refused_by_all(kind, garbage[i], "garbage");
+    free_untouched(objects);
+    free(on_heap);
+    munmap(no_access, 4096);
+}
+
+static void beside_a_handle_is_refused(void)
+{
+    static const ptrdiff_t distances[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 4096, -1, -8, -16, -64};
+    void *objects[KINDS], *timer;
+    new_objects(objects);
+    /* A condition's own rlock is an object too, whose address nobody is told. */
+    CHECK_STATUS(threading_condition_free(objects[CONDITION]), THREADING_OK);
+    objects[CONDITION] = threading_condition_new_with_rlock(objects[RLOCK]);
+    timer = threading_timer_thread(objects[TIMER]);
+    for (enum kind kind = 0; kind < KINDS; kind++)
+        for (size_t i = 0; i < TEST_COUNT(distances); i++) {
+            uintptr_t beside = (uintptr_t)objects[kind] + (uintptr_t)distances[i];
+            bool lives = beside == (uintptr_t)timer || beside == (uintptr_t)threading_main_thread();
+            for (enum kind other = 0; other < KINDS; other++)
+                lives = lives || beside == (uintptr_t)objects[other];
+            if (!lives)
+                refused_by_all(kind, (void *)beside, "an address in or near an object");
+        }
+    free_untouched(objects);
+}
+
+static void each_reference_is_given_back_once(void)
+{
+    for (enum kind kind = 0; kind < KINDS; kind++) {
+        void *object = objects_of[kind].new();
+        int references = 1;
+        for (; objects_of[kind].ref != NULL && references < 1000; references++)
+            CHECK_PTR(objects_of[kind].ref(object), object);
+        for (; references > 0; references--)
+            CHECK_STATUS_KEEPS_ERROR(objects_of[kind].free(object), THREADING_OK);
+        for (int i = 0; i < 3; i++)
+            CHECK_STATUS(objects_of[kind].free(object), THREADING_ERR_HANDLE);
+        refused_by_all(kind, object, "a freed handle");
+    }
+}
+
+/* A handle must stay refused however many objects its memory has served since. */
+static void stale_stays_refused(void)
+{
+    void *stale[KINDS], *newer[KINDS];
+    for (enum kind kind = 0; kind < KINDS; kind++) {
+        stale[kind] = objects_of[kind].new();
+        CHECK_STATUS(objects_of[kind].free(stale[kind]), THREADING_OK);
+    }
+    for (int i = 0; i < 3000; i++) {
+        new_objects(newer);
+        for (enum kind kind = 0; kind < KINDS; kind++)
+            for (enum kind old = 0; old < KINDS; old++)
+                CHECK(newer[kind] != stale[old]);
+        if (i % 100 == 0)
+            for (enum kind kind = 0; kind < KINDS; kind++)
+                refused_by_all(kind, stale[kind], "a handle freed long ago");
+        free_untouched(newer);
+    }
+}
+
+static void one_slot_reused_without_end(void)
+{
+    threading_lock *stale = threading_lock_new(), *kept[1000];
+    CHECK_STATUS(threading_lock_free(stale), THREADING_OK);
+    for (int i = 0; i < test_many(300000); i++) {
+        threading_lock *lock = threading_lock_new();
+        CHECK(lock != NULL && lock != stale);
+        CHECK(threading_lock_try_acquire(stale) == THREADING_ERR_HANDLE);
+        CHECK(threading_lock_free(lock) == THREADING_OK);
+    }
+    for (size_t i = 0; i < TEST_COUNT(kept); i++)
+        CHECK((kept[i] = threading_lock_new()) != stale);
+    refused_by_all(LOCK, stale, "a handle freed long ago");
+    for (size_t i = 0; i < TEST_COUNT(kept); i++) {
+        CHECK(!threading_lock_locked(kept[i]));
+        CHECK_STATUS(threading_lock_free(kept[i]), THREADING_OK);
+    }
+}
+
+static void borrowed_handles_are_not_freed(void)
+{
+    threading_thread *main = threading_main_thread(), *thread;
+    threading_thread_list *list = threading_enumerate();
+    threading_timer *timer = new_timer();
+    CHECK_STATUS(threading_thread_free(main), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_thread_free(threading_thread_list_get(list, 0)), THREADING_ERR_HANDLE);
+    CHECK_PTR(threading_thread_list_get(list, 0), main);
+    thread = threading_timer_thread(timer);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
+    CHECK(threading_thread_name(thread) != NULL);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
+    refused_by_all(THREAD, thread, "the thread of a freed timer");
+    CHECK(threading_thread_is_alive(main));
+    /* A reference of one's own to what was borrowed. */
+    CHECK_PTR(threading_thread_ref(main), main);
+    CHECK_STATUS(threading_thread_free(main), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(main), THREADING_ERR_HANDLE);
+    CHECK(threading_thread_is_alive(main));
+}
+
+static void *wait_without_limit(void *event)
+{
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    return event;
+}
+
+static bool is_gone(void *thread)
+{
+    return threading_thread_name(thread) == NULL;
+}
+
+/* Nobody's reference, yet the handle works while something else keeps the object. */
+static void works_as_long_as_kept(void)
+{
+    threading_event *event = threading_event_new();
+    threading_thread *thread = spawn(wait_without_limit, event);
+    threading_timer *timer = new_timer();
+    threading_thread_list *list;
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
+    CHECK(threading_thread_is_alive(thread));
+    list = threading_enumerate();
+    CHECK_PTR(threading_thread_list_get(list, 1), thread);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+    CHECK_PTR(threading_thread_result(thread), event);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
+    wait_until(is_gone, thread);
+    refused_by_all(THREAD, thread, "a thread that ended");
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    thread = threading_timer_thread(timer);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_ERR_HANDLE);
+    CHECK(threading_thread_is_alive(thread));
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    wait_until(is_gone, thread);
+    refused_by_all(TIMER, timer, "a cancelled timer that nobody keeps");
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+static void *count_up_and_down(void *object)
+{
+    for (int i = 0; i < test_many(20000); i++) {
+        CHECK_PTR(threading_event_ref(object), object);
+        CHECK_STATUS(threading_event_free(object), THREADING_OK);
+    }
+    return threading_event_free(object) == THREADING_OK ? object : NULL;
+}
+
+static void counts_from_many_threads(void)
+{
+    threading_event *event = threading_event_new();
+    threading_thread *threads[5];
+    for (size_t i = 1; i < TEST_COUNT(threads); i++)
+        CHECK_PTR(threading_event_ref(event), event);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = spawn(count_up_and_down, event);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        CHECK_PTR(join(threads[i]), event);
+    refused_by_all(EVENT, event, "a freed handle");
+}
+
+/* One thread makes and frees locks, others use them, knowing nothing of that. */
+struct traffic {
+    _Atomic(threading_lock *) lock;
+    atomic_int over;
+    atomic_long used;
+};
+
+static void *use_current_lock(void *arg)
+{
+    struct traffic *traffic = arg;
+    while (!atomic_load(&traffic->over)) {
+        threading_lock *lock = atomic_load(&traffic->lock);
+        threading_status status = threading_lock_try_acquire(lock);
+        if (status == THREADING_OK) {
+            atomic_fetch_add(&traffic->used, 1);
+            status = threading_lock_release(lock);
+            CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
+        } else {
+            CHECK(status == THREADING_WOULD_BLOCK || status == THREADING_ERR_HANDLE);
+        }
+    }
+    return NULL;
+}
+
+static void freed_by_another_thread_meanwhile(void)
+{
+    struct traffic traffic = {.lock = threading_lock_new()};
+    threading_thread *threads[4];
+    int made = 0;
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = spawn(use_current_lock, &traffic);
+    for (double stop = now() + 1; now() < stop; made++) {
+        threading_lock *lock = threading_lock_new();
+        CHECK(lock != NULL);
+        CHECK_STATUS(threading_lock_free(atomic_exchange(&traffic.lock, lock)), THREADING_OK);
+    }
+    atomic_store(&traffic.over, 1);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        join(threads[i]);
+    CHECK(made > 0 && atomic_load(&traffic.used) > 0);
+    CHECK_STATUS(threading_lock_free(traffic.lock), THREADING_OK);
+}
+
+/* -------------------------------------------------------------------------------- beside the last free */
+
+/* A thread of real-time priority asks for references, and gives them back, by handles that an ordinary thread on the same
+ * CPU is just freeing: it must not wait for that one, which does not run. */
+static struct {
+    _Atomic(threading_lock *) lock;
+    _Atomic(threading_event *) event;
+    _Atomic(threading_semaphore *) semaphore;
+    atomic_int stop;
+} going;
+
+static bool use_one_cpu(void)
+{
+#if defined(__linux__)
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return false;
+    for (int cpu = CPU_SETSIZE - 1; cpu >= 0; cpu--) {
+        if (CPU_ISSET(cpu, &allowed)) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            return pthread_setaffinity_np(pthread_self(), sizeof one, &one) == 0;
+        }
+    }
+#endif
+    return false;
+}
+
+static void *make_and_free(void *arg)
+{
+    CHECK(use_one_cpu());
+    while (!atomic_load(&going.stop)) {
+        threading_lock *lock = threading_lock_new();
+        threading_event *event = threading_event_new();
+        threading_semaphore *semaphore = threading_semaphore_new(0);
+        atomic_store(&going.lock, lock);
+        atomic_store(&going.event, event);
+        atomic_store(&going.semaphore, semaphore);
+        while (threading_lock_free(lock) != THREADING_OK)
+            ;
+        while (threading_event_free(event) != THREADING_OK)
+            ;
+        while (threading_semaphore_free(semaphore) != THREADING_OK)
+            ;
+    }
+    return arg;
+}
+
+#define REF_AND_FREE(kind)                                                                              \
+    do {                                                                                                \
+        threading_##kind *handle = atomic_load(&going.kind);                                            \
+        if (threading_##kind##_ref(handle) != NULL)                                                     \
+            CHECK_STATUS(threading_##kind##_free(handle), THREADING_OK);                                \
+        else                                                                                            \
+            CHECK_STATUS(threading_##kind##_free(handle), THREADING_ERR_HANDLE);                        \
+    } while (0)
+
+static void *ref_and_free(void *longest)
+{
+    const struct sched_param param = {.sched_priority = 1};
+    if (!use_one_cpu() || pthread_setschedparam(pthread_self(), SCHED_FIFO, &param) != 0) {
+        *(double *)longest = -1;
+        return NULL;
+    }
+    unsigned seed = 1;
+    for (double end = now() + 2; now() < end;) {
+        double begin;
+        seed = seed * 1103515245 + 12345;
+        sleep_for((20 + seed / 65536 % 50) * 1e-6);
+        begin = now();
+        REF_AND_FREE(lock);
+        REF_AND_FREE(event);
+        REF_AND_FREE(semaphore);
+        if (now() - begin > *(double *)longest)
+            *(double *)longest = now() - begin;
+    }
+    return NULL;
+}
+
+static void a_free_that_does_not_run(void)
+{
+    double longest = 0;
+    threading_thread *ordinary, *urgent;
+    atomic_store(&going.stop, 0);
+    atomic_store(&going.lock, threading_lock_new());
+    atomic_store(&going.event, threading_event_new());
+    atomic_store(&going.semaphore, threading_semaphore_new(0));
+    CHECK_STATUS(threading_lock_free(atomic_load(&going.lock)), THREADING_OK);
+    CHECK_STATUS(threading_event_free(atomic_load(&going.event)), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(atomic_load(&going.semaphore)), THREADING_OK);
+    ordinary = spawn(make_and_free, NULL);
+    urgent = spawn(ref_and_free, &longest);
+    join(urgent);
+    atomic_store(&going.stop, 1);
+    join(ordinary);
+    if (longest < 0)
+        SKIP("this process may not use SCHED_FIFO");
+    /* The kernel stops a real-time thread that spins after 0.95 s. */
+    CHECK(longest < 0.2 * test_slowness());
+}
+
+/* Made-up handles to what lies where the memory of objects begins: no function changes anything there. */
+static void begin_of_memory_is_refused(void)
+{
+    enum { MANY = 4000, BLOCK = 65536 };
+    static void *objects[MANY];
+    for (enum kind kind = 0; kind < KINDS; kind++) {
+        if (kind == LIST)
+            continue;
+        for (int i = 0; i < MANY; i++)
+            objects[i] = objects_of[kind].new();
+        for (int i = 0; i < MANY; i += 2)
+            CHECK_STATUS(objects_of[kind].free(objects[i]), THREADING_OK);
+        for (int i = 1; i < MANY; i += 500)
+            for (uintptr_t generation = 0; generation < 64; generation += 21)
+                refused_by_all(kind, (void *)((uintptr_t)objects[i] / BLOCK * BLOCK + generation),
+                               "the begin of memory");
+        for (int i = 0; i < MANY; i += 2)
+            objects[i] = objects_of[kind].new();
+        for (int i = 0; i < MANY; i++)
+            CHECK_STATUS(objects_of[kind].free(objects[i]), THREADING_OK);
+    }
+}
+
+static const struct test_case cases[] = {
+    {"NULL is ERR_HANDLE for every function", null_is_refused},
+    {"a live handle of another kind is ERR_HANDLE for every function", another_kind_is_refused},
+    {"what is no handle at all is ERR_HANDLE for every function", garbage_is_refused},
+    {"an address in or beside an object is ERR_HANDLE for every function", beside_a_handle_is_refused},
+    {"an address where the memory of objects begins is ERR_HANDLE for every function", begin_of_memory_is_refused},
+    {"each reference is given back once, one too many is ERR_HANDLE", each_reference_is_given_back_once},
+    {"a freed handle is refused though newer objects of all kinds came", stale_stays_refused},
+    {"a freed handle is refused after hundreds of thousands of newer ones", one_slot_reused_without_end},
+    {"a borrowed handle cannot be freed, a reference to it can", borrowed_handles_are_not_freed},
+    {"a handle works as long as something keeps its object", works_as_long_as_kept},
+    {"references taken and given back by many threads add up", counts_from_many_threads},
+    {"a handle that another thread frees meanwhile works or is refused", freed_by_another_thread_meanwhile},
+    {"no call waits for a thread that gives the last reference back and does not run", a_free_that_does_not_run},
+};
+
+TEST_MAIN(cases)

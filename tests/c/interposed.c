@@ -1,0 +1,178 @@
+/* Functions of libc that something else has replaced, as libfaketime does: a clock that is not the kernel's, and a
+ * syscall() that reads all six arguments of a futex call. */
+#include "test.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/futex.h>
+
+enum clock { REAL, AHEAD, BEHIND, STOPPED };
+
+static _Atomic(enum clock) clock_of_process;
+static struct timespec stopped_at;
+
+/* The library finds these two before those of libc, as it would find those of a preloaded library. */
+int clock_gettime(clockid_t id, struct timespec *time)
+{
+    static int (*_Atomic real)(clockid_t, struct timespec *);
+    int (*function)(clockid_t, struct timespec *) = atomic_load(&real);
+    int result;
+    if (function == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "clock_gettime");
+        memcpy(&function, &symbol, sizeof function);
+        atomic_store(&real, function);
+    }
+    result = function(id, time);
+    if (result == 0 && id == CLOCK_MONOTONIC) {
+        enum clock clock = atomic_load(&clock_of_process);
+        time->tv_sec += clock == AHEAD ? 172800 : clock == BEHIND ? -172800 : 0;
+        if (clock == STOPPED)
+            *time = stopped_at;
+        if (time->tv_sec < 0)
+            time->tv_sec = 0;
+    }
+    return result;
+}
+
+static atomic_int futex_calls, wrong_calls;
+
+long syscall(long number, ...)
+{
+    static long (*_Atomic real)(long, ...);
+    long (*function)(long, ...) = atomic_load(&real);
+    long arguments[6];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; i++)
+        arguments[i] = va_arg(list, long);
+    va_end(list);
+    if (function == NULL) {
+        void *symbol = dlsym(RTLD_NEXT, "syscall");
+        memcpy(&function, &symbol, sizeof function);
+        atomic_store(&real, function);
+    }
+    if (number == SYS_futex) {
+        long command = arguments[1] & FUTEX_CMD_MASK;
+        atomic_fetch_add(&futex_calls, 1);
+        /* Arguments that the call does not need are 0, and not what is left in a register. */
+        if (command == FUTEX_WAKE && (arguments[3] != 0 || arguments[4] != 0 || (int)arguments[5] != 0))
+            atomic_fetch_add(&wrong_calls, 1);
+        if (command == FUTEX_WAIT && (arguments[4] != 0 || (int)arguments[5] != 0))
+            atomic_fetch_add(&wrong_calls, 1);
+    }
+    return function(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
+static bool sleeps_by_futex(void)
+{
+    const char *park = getenv("THREADING_PARK");
+    return park == NULL || strcmp(park, "portable") != 0;
+}
+
+static void *fire(void *event)
+{
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    return event;
+}
+
+static void *wait_for(void *event)
+{
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    return event;
+}
+
+static int never(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* Each kind of wait ends when its time has passed by the kernel's clock. A hang is ended by the limit of the test. */
+static void waits_in(enum clock clock)
+{
+    threading_event *event, *fired;
+    threading_lock *lock;
+    threading_condition *condition;
+    threading_semaphore *semaphore;
+    threading_barrier *barrier;
+    threading_timer *timer;
+    threading_thread *waiting;
+    if (!sleeps_by_futex())
+        SKIP("the portable backend measures time by its own clock");
+    clock_gettime(CLOCK_MONOTONIC, &stopped_at);
+    atomic_store(&clock_of_process, clock);
+    CHECK((event = threading_event_new()) != NULL && (fired = threading_event_new()) != NULL);
+    CHECK((lock = threading_lock_new()) != NULL && (condition = threading_condition_new()) != NULL);
+    CHECK((semaphore = threading_semaphore_new(0)) != NULL);
+    CHECK((barrier = threading_barrier_new(2, NULL, NULL)) != NULL);
+    CHECK((timer = threading_timer_new(0.05, fire, fired)) != NULL);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    waiting = spawn(wait_for, event);
+    CHECK_STATUS(threading_event_wait_timeout(event, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_sleep(0.02), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_wait_timeout(condition, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_condition_wait_for_timeout(condition, never, NULL, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_barrier_wait_timeout(barrier, 0.02, NULL), THREADING_ERR_BROKEN_BARRIER);
+    CHECK_STATUS(threading_event_wait_timeout(fired, TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(timer), TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(waiting, 0.02), THREADING_TIMED_OUT);
+    atomic_store(&clock_of_process, REAL);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    join(waiting);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    CHECK_STATUS(threading_event_free(fired), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
+}
+
+static void ahead(void)
+{
+    waits_in(AHEAD);
+}
+
+static void behind(void)
+{
+    waits_in(BEHIND);
+}
+
+static void stopped(void)
+{
+    waits_in(STOPPED);
+}
+
+static void all_arguments(void)
+{
+    threading_event *event = threading_event_new();
+    threading_thread *thread;
+    if (!sleeps_by_futex())
+        SKIP("this backend does not call futex itself");
+    for (int i = 0; i < 20; i++) {
+        CHECK_STATUS(threading_event_clear(event), THREADING_OK);
+        thread = spawn(wait_for, event);
+        sleep_for(0.002);
+        CHECK_STATUS(threading_event_set(event), THREADING_OK);
+        join(thread);
+        CHECK_STATUS(threading_event_clear(event), THREADING_OK);
+        CHECK_STATUS(threading_event_wait_timeout(event, 0.0005), THREADING_TIMED_OUT);
+    }
+    CHECK(atomic_load(&futex_calls) > 0);
+    CHECK_INT(atomic_load(&wrong_calls), 0);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+static const struct test_case cases[] = {
+    {"futex gets all its arguments", all_arguments},
+    {"waits end in time by a clock that is two days ahead", ahead},
+    {"waits end in time by a clock that is two days behind", behind},
+    {"waits end in time by a clock that stands still", stopped},
+};
+
+TEST_MAIN(cases)

@@ -1,0 +1,242 @@
+/* What objects take of a process's memory and addresses, and that no handle value comes twice. */
+#include "child.h"
+#include "kinds.h"
+
+#include <grp.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define MEBI ((size_t)1 << 20)
+
+static void limit(int resource, rlim_t most)
+{
+    struct rlimit limits = {most, most};
+    CHECK_INT(setrlimit(resource, &limits), 0);
+}
+
+struct size {
+    size_t addresses, resident; /* bytes */
+};
+
+static struct size size_now(void)
+{
+    unsigned long addresses = 0, resident = 0;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%lu %lu", &addresses, &resident) != 2)
+        _exit(CHILD_SKIPPED);
+    fclose(file);
+    return (struct size){addresses * page, resident * page};
+}
+
+/* Memory that is there already, so that it does not count later. */
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+    CHECK(memory != NULL);
+    memset(memory, 1, size);
+    return memory;
+}
+
+/* Tools map memory of their own, and put it where memory of the library's was. */
+static bool has_plain_memory(void)
+{
+    return !TEST_SANITIZED && test_slowness() == 1;
+}
+
+/* ------------------------------------------------------------------------------------------------- kinds */
+
+static void *make(size_t kind)
+{
+    void *object = kinds[kind].make();
+    if (object == NULL)
+        test_fail(__FILE__, __LINE__, "%s: %s", kinds[kind].name, threading_status_name(threading_last_error()));
+    return object;
+}
+
+static void run_thread(size_t stack_size)
+{
+    int arg;
+    threading_thread *thread = threading_thread_new(return_arg, &arg);
+    CHECK(thread != NULL);
+    CHECK_STATUS(threading_thread_set_stack_size(thread, stack_size), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+    CHECK_PTR(threading_thread_result(thread), &arg);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+}
+
+/* ----------------------------------------------------------------------------------------------- handles */
+
+/* With 1 GiB of addresses: longer than it took until a handle came again when addresses were reserved. */
+static void make_many_where_addresses_are_limited(void)
+{
+    enum { MANY = 20 * 1000 * 1000 };
+    threading_lock *freed = threading_lock_new();
+    if (sizeof(void *) < 8)
+        _exit(CHILD_SKIPPED);
+    limit(RLIMIT_AS, 1024 * MEBI);
+    CHECK(freed != NULL);
+    CHECK_STATUS(threading_lock_free(freed), THREADING_OK);
+    for (int i = test_many(MANY); i > 0; i--) {
+        threading_lock *lock = threading_lock_new();
+        if (lock == NULL || lock == freed)
+            test_fail(__FILE__, __LINE__, "%p after %p, with %d to go", (void *)lock, (void *)freed, i);
+        CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    }
+    CHECK_STATUS(threading_lock_try_acquire(freed), THREADING_ERR_HANDLE);
+    if (has_plain_memory())
+        CHECK(size_now().addresses < 128 * MEBI);
+}
+
+static void handles_do_not_repeat(void)
+{
+    if (!run_in_child(make_many_where_addresses_are_limited))
+        SKIP("handles of 32 bits repeat");
+}
+
+enum { CROWD = 150000 };
+
+/* The memory in which objects have been serves others, of any kind; their handles stay invalid. */
+static void use_memory_of_freed_objects(void)
+{
+    static void *freed[KINDS][CROWD / 100];
+    void **crowd = allocate(CROWD * sizeof *crowd);
+    size_t many = (size_t)test_many(CROWD);
+    for (int round = 0; round < 3; round++)
+        for (size_t kind = 0; kind < KINDS; kind++) {
+            for (size_t i = 0; i < many; i++)
+                crowd[i] = make(kind);
+            for (size_t i = 0; i < many; i++) {
+                CHECK_STATUS(kinds[kind].free(crowd[i]), THREADING_OK);
+                if (i % 100 == 0)
+                    freed[kind][i / 100] = crowd[i];
+            }
+            for (size_t old = 0; old <= kind; old++)
+                for (size_t i = 0; i < many / 100; i++)
+                    CHECK_STATUS(kinds[old].free(freed[old][i]), THREADING_ERR_HANDLE);
+        }
+    free(crowd);
+}
+
+static void stale_handles_stay_invalid(void)
+{
+    run_in_child(use_memory_of_freed_objects);
+}
+
+/* ------------------------------------------------------------------------------------------------ memory */
+
+static void make_one_of_each_kind(void)
+{
+    void *objects[KINDS];
+    struct size before = size_now();
+    for (size_t kind = 0; kind < KINDS; kind++)
+        objects[kind] = make(kind);
+    CHECK(size_now().addresses - before.addresses <= 64 * MEBI);
+    for (size_t kind = 0; kind < KINDS; kind++)
+        CHECK_STATUS(kinds[kind].free(objects[kind]), THREADING_OK);
+}
+
+static void first_objects_are_small(void)
+{
+    if (!has_plain_memory())
+        SKIP("a tool has memory of its own here");
+    if (!run_in_child(make_one_of_each_kind))
+        SKIP("the size of the process is not known here");
+}
+
+static void make_and_free_a_million(void)
+{
+    enum { MILLION = 1000000 };
+    void **objects = allocate(MILLION * sizeof *objects);
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        struct size before = size_now(), full, after;
+        for (size_t i = 0; i < MILLION; i++)
+            objects[i] = make(kind);
+        full = size_now();
+        for (size_t i = 0; i < MILLION; i++)
+            CHECK_STATUS(kinds[kind].free(objects[i]), THREADING_OK);
+        after = size_now();
+        size_t used = full.resident - before.resident, kept = after.resident - before.resident;
+        if (full.addresses - before.addresses > 2 * used)
+            test_fail(__FILE__, __LINE__, "%s: %zu MiB are in use, and %zu are mapped", kinds[kind].name, used / MEBI,
+                      (full.addresses - before.addresses) / MEBI);
+        if (kept > used / 10)
+            test_fail(__FILE__, __LINE__, "%s: %zu of %zu KiB stay", kinds[kind].name, kept / 1024, used / 1024);
+    }
+    free(objects);
+}
+
+static void memory_returns_to_the_system(void)
+{
+    if (!has_plain_memory())
+        SKIP("a tool has memory of its own here");
+    if (!run_in_child(make_and_free_a_million))
+        SKIP("the size of the process is not known here");
+}
+
+/* ------------------------------------------------------------------------------------------------ limits */
+
+static void limit_addresses_later(void)
+{
+    void *first = make(0);
+    limit(RLIMIT_AS, size_now().addresses + 64 * MEBI);
+    for (size_t kind = 0; kind < KINDS; kind++)
+        for (int i = 0; i < 1000; i++)
+            make(kind);
+    run_thread(MEBI);
+    CHECK_STATUS(threading_lock_free(first), THREADING_OK);
+}
+
+static void addresses_may_be_limited_later(void)
+{
+    if (!has_plain_memory())
+        SKIP("a tool has memory of its own here");
+    if (!run_in_child(limit_addresses_later))
+        SKIP("the size of the process is not known here");
+}
+
+/* An ordinary user may lock 8 MiB, the default of the kernel; then the pages of new memory are there from the start. */
+static void lock_memory(void)
+{
+    enum { THREADS = 40, OBJECTS = 2000, STACK = 256 * 1024 };
+    limit(RLIMIT_MEMLOCK, 8 * MEBI);
+    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+        _exit(CHILD_SKIPPED);
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+        _exit(CHILD_SKIPPED);
+    for (size_t kind = 0; kind < KINDS; kind++)
+        for (int i = 0; i < OBJECTS; i++)
+            make(kind);
+    for (int i = 0; i < THREADS; i++)
+        run_thread(STACK);
+    CHECK_STATUS(threading_set_stack_size(STACK), THREADING_OK);
+    threading_timer *timer = threading_timer_new(0, return_arg, NULL);
+    CHECK(timer != NULL);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
+    for (int i = 0; i < 200000; i++)
+        CHECK_STATUS(threading_lock_free(make(0)), THREADING_OK);
+    void *memory = malloc(MEBI);
+    CHECK(memory != NULL);
+    free(memory);
+}
+
+static void memory_may_be_locked(void)
+{
+    if (!has_plain_memory())
+        SKIP("a tool has memory of its own here");
+    if (!run_in_child(lock_memory))
+        SKIP("the process may not lock its memory");
+}
+
+static const struct test_case cases[] = {
+    {"a handle is not valid again after 20 million creations within 1 GiB of addresses", handles_do_not_repeat},
+    {"handles stay invalid when the memory of their objects serves objects of any kind", stale_handles_stay_invalid},
+    {"one object of each kind takes at most 64 MiB of addresses", first_objects_are_small},
+    {"at most a tenth of the memory of a million objects stays after they are freed", memory_returns_to_the_system},
+    {"objects and threads can be created after the process limits its addresses", addresses_may_be_limited_later},
+    {"objects, threads and timers can be created where memory is locked and limited to 8 MiB", memory_may_be_locked},
+};
+
+TEST_MAIN(cases)

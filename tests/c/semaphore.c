@@ -1,0 +1,435 @@
+/* Semaphore: a count that acquire takes from and release gives to. */
+#include "test.h"
+
+static threading_semaphore *new_semaphore(int64_t value)
+{
+    threading_semaphore *semaphore = threading_semaphore_new(value);
+    CHECK(semaphore != NULL);
+    return semaphore;
+}
+
+static threading_semaphore *new_bounded(int64_t value)
+{
+    threading_semaphore *semaphore = threading_semaphore_new_bounded(value);
+    CHECK(semaphore != NULL);
+    return semaphore;
+}
+
+static void free_semaphore(threading_semaphore *semaphore)
+{
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+}
+
+static threading_status acquire(void *semaphore)
+{
+    return threading_semaphore_acquire(semaphore);
+}
+
+static threading_status acquire_infinity(void *semaphore)
+{
+    return threading_semaphore_acquire_timeout(semaphore, INFINITY);
+}
+
+static threading_status acquire_forever(void *semaphore)
+{
+    return threading_semaphore_acquire_timeout(semaphore, THREADING_FOREVER);
+}
+
+static threading_status acquire_max(void *semaphore)
+{
+    return threading_semaphore_acquire_timeout(semaphore, THREADING_TIMEOUT_MAX);
+}
+
+static threading_status acquire_shortly(void *semaphore)
+{
+    return threading_semaphore_acquire_timeout(semaphore, 0.01);
+}
+
+static void first_value_in_range(void)
+{
+    static const int64_t good[] = {0, 1, 5, THREADING_SEMAPHORE_MAX};
+    for (size_t i = 0; i < TEST_COUNT(good); i++) {
+        threading_semaphore *plain = new_semaphore(good[i]), *bounded = new_bounded(good[i]);
+        CHECK_INT(threading_semaphore_value(plain), good[i]);
+        CHECK_INT(threading_semaphore_value(bounded), good[i]);
+        free_semaphore(plain);
+        free_semaphore(bounded);
+    }
+}
+
+static void first_value_out_of_range(void)
+{
+    CHECK_INT(THREADING_SEMAPHORE_MAX, 2147483647);
+    CHECK_REFUSED(threading_semaphore_new(-1), THREADING_ERR_VALUE);
+    CHECK_REFUSED(threading_semaphore_new(INT64_MIN), THREADING_ERR_VALUE);
+    CHECK_REFUSED(threading_semaphore_new_bounded(-1), THREADING_ERR_VALUE);
+    CHECK_REFUSED(threading_semaphore_new_bounded(INT64_MIN), THREADING_ERR_VALUE);
+    CHECK_REFUSED(threading_semaphore_new((int64_t)THREADING_SEMAPHORE_MAX + 1), THREADING_ERR_OVERFLOW);
+    CHECK_REFUSED(threading_semaphore_new(INT64_C(1) << 32), THREADING_ERR_OVERFLOW);
+    CHECK_REFUSED(threading_semaphore_new(INT64_MAX), THREADING_ERR_OVERFLOW);
+    CHECK_REFUSED(threading_semaphore_new_bounded((int64_t)THREADING_SEMAPHORE_MAX + 1),
+                  THREADING_ERR_OVERFLOW);
+    CHECK_REFUSED(threading_semaphore_new_bounded(INT64_MAX), THREADING_ERR_OVERFLOW);
+}
+
+static void counts(void)
+{
+    threading_semaphore *semaphore = new_semaphore(3);
+    CHECK_STATUS_KEEPS_ERROR(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 2);
+    CHECK_STATUS_KEEPS_ERROR(threading_semaphore_try_acquire(semaphore), THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 1);
+    CHECK_STATUS_KEEPS_ERROR(threading_semaphore_acquire_timeout(semaphore, 0), THREADING_OK);
+    threading_clear_last_error();
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    CHECK_LAST_ERROR(THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 1);
+    CHECK_STATUS_KEEPS_ERROR(threading_semaphore_release_n(semaphore, 5), THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 6);
+    free_semaphore(semaphore);
+}
+
+static void at_zero_nobody_gets_it(void)
+{
+    threading_semaphore *kinds[] = {new_semaphore(0), new_bounded(0)};
+    for (size_t i = 0; i < TEST_COUNT(kinds); i++) {
+        CHECK_STATUS_KEEPS_ERROR(threading_semaphore_try_acquire(kinds[i]), THREADING_WOULD_BLOCK);
+        CHECK_STATUS_KEEPS_ERROR(threading_semaphore_acquire_timeout(kinds[i], 0), THREADING_TIMED_OUT);
+        CHECK_STATUS(threading_semaphore_acquire_timeout(kinds[i], 5e-324), THREADING_TIMED_OUT);
+        CHECK_INT(threading_semaphore_value(kinds[i]), 0);
+        free_semaphore(kinds[i]);
+    }
+}
+
+static void timeout_is_not_shortened(void)
+{
+    static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
+    threading_semaphore *semaphore = new_semaphore(0);
+    for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
+        double start = now();
+        CHECK_STATUS_KEEPS_ERROR(threading_semaphore_acquire_timeout(semaphore, seconds[i]),
+                                 THREADING_TIMED_OUT);
+        CHECK_AT_LEAST(now() - start, seconds[i]);
+    }
+    free_semaphore(semaphore);
+}
+
+static void bad_timeouts(void)
+{
+    threading_semaphore *semaphore = new_semaphore(1);
+    CHECK_BAD_TIMEOUTS(threading_semaphore_acquire_timeout(semaphore, seconds));
+    CHECK_INT(threading_semaphore_value(semaphore), 1);
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_BAD_TIMEOUTS(threading_semaphore_acquire_timeout(semaphore, seconds));
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    free_semaphore(semaphore);
+}
+
+static void waits_for_ever(void)
+{
+    threading_status (*const calls[])(void *) = {acquire, acquire_infinity, acquire_forever, acquire_max};
+    for (size_t i = 0; i < TEST_COUNT(calls); i++) {
+        threading_semaphore *semaphore = new_semaphore(0);
+        struct call call;
+        call_blocked(&call, calls[i], semaphore);
+        CHECK(call_still_blocked(&call));
+        CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+        CHECK_INT(threading_semaphore_value(semaphore), 0);
+        free_semaphore(semaphore);
+    }
+}
+
+static void release_of_too_few(void)
+{
+    threading_semaphore *kinds[] = {new_semaphore(2), new_bounded(2)};
+    for (size_t i = 0; i < TEST_COUNT(kinds); i++) {
+        CHECK_STATUS(threading_semaphore_acquire(kinds[i]), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_release_n(kinds[i], 0), THREADING_ERR_VALUE);
+        CHECK_STATUS(threading_semaphore_release_n(kinds[i], -1), THREADING_ERR_VALUE);
+        CHECK_STATUS(threading_semaphore_release_n(kinds[i], INT64_MIN), THREADING_ERR_VALUE);
+        /* -2**32 + 1 would be 1, were it cut to 32 bits. */
+        CHECK_STATUS(threading_semaphore_release_n(kinds[i], -INT64_C(4294967295)), THREADING_ERR_VALUE);
+        CHECK_INT(threading_semaphore_value(kinds[i]), 1);
+        free_semaphore(kinds[i]);
+    }
+}
+
+static void release_past_the_maximum(void)
+{
+    threading_semaphore *semaphore = new_semaphore(THREADING_SEMAPHORE_MAX - 1);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 2), THREADING_ERR_OVERFLOW);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, THREADING_SEMAPHORE_MAX), THREADING_ERR_OVERFLOW);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, INT64_C(1) << 32), THREADING_ERR_OVERFLOW);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, INT64_MAX), THREADING_ERR_OVERFLOW);
+    CHECK_INT(threading_semaphore_value(semaphore), THREADING_SEMAPHORE_MAX - 1);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_ERR_OVERFLOW);
+    CHECK_INT(threading_semaphore_value(semaphore), THREADING_SEMAPHORE_MAX);
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), THREADING_SEMAPHORE_MAX - 1);
+    free_semaphore(semaphore);
+}
+
+static void bounded_refuses_the_whole_release(void)
+{
+    threading_semaphore *semaphore = new_bounded(4);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_ERR_OVER_RELEASED);
+    CHECK_INT(threading_semaphore_value(semaphore), 4);
+    for (int i = 0; i < 3; i++)
+        CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 4), THREADING_ERR_OVER_RELEASED);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 1000), THREADING_ERR_OVER_RELEASED);
+    CHECK_INT(threading_semaphore_value(semaphore), 1);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 3), THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 4);
+    free_semaphore(semaphore);
+    semaphore = new_bounded(0);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_ERR_OVER_RELEASED);
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    free_semaphore(semaphore);
+}
+
+static void refused_release_wakes_nobody(void)
+{
+    threading_semaphore *semaphore = new_bounded(1);
+    struct call call;
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    call_blocked(&call, acquire, semaphore);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 2), THREADING_ERR_OVER_RELEASED);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 0), THREADING_ERR_VALUE);
+    CHECK(call_still_blocked(&call));
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_CALL(&call, THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    free_semaphore(semaphore);
+}
+
+static size_t count_returned(struct call *calls, size_t count)
+{
+    size_t returned = 0;
+    for (size_t i = 0; i < count; i++)
+        returned += (size_t)atomic_load(&calls[i].returned);
+    return returned;
+}
+
+/* Waits until n of the calls have returned, then that no other does. */
+static void exactly_return(struct call *calls, size_t count, size_t n)
+{
+    double end = now() + TEST_LIMIT;
+    while (count_returned(calls, count) < n && now() < end)
+        sleep_for(0.001);
+    sleep_for(0.03);
+    CHECK_INT(count_returned(calls, count), n);
+}
+
+static void release_n_admits_n(void)
+{
+    threading_semaphore *semaphore = new_semaphore(0);
+    struct call calls[6];
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        call_blocked(&calls[i], acquire, semaphore);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    exactly_return(calls, TEST_COUNT(calls), 1);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 3), THREADING_OK);
+    exactly_return(calls, TEST_COUNT(calls), 4);
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 5), THREADING_OK);
+    exactly_return(calls, TEST_COUNT(calls), 6);
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        CHECK_CALL(&calls[i], THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 3);
+    free_semaphore(semaphore);
+}
+
+static void *foreign_release(void *semaphore)
+{
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    return NULL;
+}
+
+static void released_by_any_thread(void)
+{
+    threading_semaphore *semaphore = new_bounded(2);
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    join(spawn(foreign_release, semaphore));
+    join_foreign(spawn_foreign(foreign_release, semaphore));
+    CHECK_INT(threading_semaphore_value(semaphore), 2);
+    free_semaphore(semaphore);
+}
+
+static void timed_out_waiters_are_gone(void)
+{
+    threading_semaphore *semaphore = new_semaphore(0);
+    struct call calls[8];
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        call_start(&calls[i], acquire_shortly, semaphore);
+    for (size_t i = 0; i < TEST_COUNT(calls); i++)
+        CHECK_CALL(&calls[i], THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_INT(threading_semaphore_value(semaphore), 1);
+    CHECK_STATUS(threading_semaphore_try_acquire(semaphore), THREADING_OK);
+    free_semaphore(semaphore);
+}
+
+static void busy_while_blocked(void)
+{
+    threading_semaphore *semaphore = new_semaphore(0);
+    struct call call;
+    CHECK_PTR(threading_semaphore_ref(semaphore), semaphore);
+    call_blocked(&call, acquire, semaphore);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_ERR_BUSY);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_ERR_BUSY);
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_CALL(&call, THREADING_OK);
+    free_semaphore(semaphore);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_ERR_HANDLE);
+}
+
+static void release_then_free(void)
+{
+    for (int i = 0; i < 20; i++) {
+        threading_semaphore *semaphore = new_semaphore(0);
+        struct call calls[3];
+        for (size_t k = 0; k < TEST_COUNT(calls); k++)
+            call_blocked(&calls[k], acquire, semaphore);
+        CHECK_STATUS(threading_semaphore_release_n(semaphore, 3), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+        for (size_t k = 0; k < TEST_COUNT(calls); k++)
+            CHECK_CALL(&calls[k], THREADING_OK);
+        CHECK_REFUSED(threading_semaphore_value(semaphore), THREADING_ERR_HANDLE);
+    }
+}
+
+/* When the last slot of a block is used up, its memory returns to the system: no waiter reads there any more. */
+static void release_then_free_while_blocks_return(void)
+{
+    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects */
+    for (int i = 0; i < OBJECTS; i++)
+        CHECK_STATUS(threading_semaphore_free(new_semaphore(0)), THREADING_OK);
+    for (int i = 0; i < ROUNDS; i++) {
+        threading_semaphore *semaphore = new_semaphore(0);
+        struct call call;
+        call_blocked(&call, acquire, semaphore);
+        CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+        CHECK_CALL(&call, THREADING_OK);
+    }
+}
+
+/* Threads take and give back units by all calls; `inside` counts those that have one. */
+struct pool {
+    threading_semaphore *semaphore;
+    atomic_int inside;
+    int limit, turns;
+};
+
+static void *use_pool(void *arg)
+{
+    struct pool *pool = arg;
+    unsigned turn = 0;
+    for (int i = 0; i < pool->turns; turn++) {
+        threading_semaphore *s = pool->semaphore;
+        threading_status status = turn % 3 == 0   ? threading_semaphore_acquire(s)
+                                  : turn % 3 == 1 ? threading_semaphore_try_acquire(s)
+                                                  : threading_semaphore_acquire_timeout(s, 1e-5);
+        if (status != THREADING_OK) {
+            CHECK_RESULT(status, turn % 3 == 1 ? THREADING_WOULD_BLOCK : THREADING_TIMED_OUT);
+            continue;
+        }
+        CHECK(atomic_fetch_add(&pool->inside, 1) < pool->limit);
+        i++;
+        atomic_fetch_sub(&pool->inside, 1);
+        if (turn % 2 == 0)
+            CHECK_STATUS(threading_semaphore_release(pool->semaphore), THREADING_OK);
+        else
+            CHECK_STATUS(threading_semaphore_release_n(pool->semaphore, 1), THREADING_OK);
+    }
+    return NULL;
+}
+
+static void never_more_than_its_value(void)
+{
+    for (int limit = 1; limit <= 3; limit++) {
+        struct pool pool = {.semaphore = new_bounded(limit), .limit = limit, .turns = 10000};
+        threading_thread *threads[5];
+        pthread_t foreign = spawn_foreign(use_pool, &pool);
+        for (size_t i = 0; i < TEST_COUNT(threads); i++)
+            threads[i] = spawn(use_pool, &pool);
+        for (size_t i = 0; i < TEST_COUNT(threads); i++)
+            join(threads[i]);
+        join_foreign(foreign);
+        CHECK_INT(threading_semaphore_value(pool.semaphore), limit);
+        free_semaphore(pool.semaphore);
+    }
+}
+
+/* Units given in portions by one thread are all taken by the others, none twice; what is written before a
+ * release is seen after the acquire that takes its unit. */
+struct stream {
+    threading_semaphore *semaphore;
+    atomic_long taken;
+    long total;
+    unsigned char written[50000];
+};
+
+static void *take_units(void *arg)
+{
+    struct stream *stream = arg;
+    for (;;) {
+        long unit;
+        CHECK_STATUS(threading_semaphore_acquire(stream->semaphore), THREADING_OK);
+        unit = atomic_fetch_add_explicit(&stream->taken, 1, memory_order_acq_rel);
+        if (unit >= stream->total)
+            return NULL;
+        CHECK_INT(stream->written[unit], 1);
+    }
+}
+
+static void all_units_arrive(void)
+{
+    static struct stream stream;
+    threading_thread *threads[4];
+    stream = (struct stream){.semaphore = new_semaphore(0), .total = sizeof stream.written};
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = spawn(take_units, &stream);
+    for (long given = 0, portion = 1; given < stream.total; given += portion, portion = 1 + given % 7) {
+        if (portion > stream.total - given)
+            portion = stream.total - given;
+        memset(stream.written + given, 1, (size_t)portion);
+        CHECK_STATUS(threading_semaphore_release_n(stream.semaphore, portion), THREADING_OK);
+    }
+    CHECK_STATUS(threading_semaphore_release_n(stream.semaphore, TEST_COUNT(threads)), THREADING_OK);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        join(threads[i]);
+    CHECK_INT(threading_semaphore_value(stream.semaphore), 0);
+    free_semaphore(stream.semaphore);
+}
+
+static const struct test_case cases[] = {
+    {"a semaphore begins with any value from 0 to its maximum", first_value_in_range},
+    {"a first value below 0 is ERR_VALUE, above the maximum OVERFLOW", first_value_out_of_range},
+    {"acquire takes one, release gives one, release_n gives n", counts},
+    {"at 0 a try is WOULD_BLOCK and a timeout of 0 TIMED_OUT", at_zero_nobody_gets_it},
+    {"an acquire times out not before its time", timeout_is_not_shortened},
+    {"a bad timeout is refused, whether a unit is there or not", bad_timeouts},
+    {"acquire, FOREVER, infinity and TIMEOUT_MAX wait until the release", waits_for_ever},
+    {"a release of less than one is ERR_VALUE", release_of_too_few},
+    {"a release past the maximum is OVERFLOW and gives nothing", release_past_the_maximum},
+    {"a bounded semaphore refuses the whole release, its value unchanged", bounded_refuses_the_whole_release},
+    {"a refused release wakes nobody", refused_release_wakes_nobody},
+    {"a release of n admits n waiting threads", release_n_admits_n},
+    {"any thread may release a semaphore", released_by_any_thread},
+    {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
+    {"freeing a semaphore that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
+    {"a semaphore may be freed right after the release that wakes its waiters", release_then_free},
+    {"so it may when its memory returns to the system", release_then_free_while_blocks_return},
+    {"never more threads than its value have a unit", never_more_than_its_value},
+    {"every unit released arrives once, with what was written before", all_units_arrive},
+};
+
+TEST_MAIN(cases)

@@ -1,0 +1,875 @@
+/* Signals and cancellation: neither disturbs a wait, and what a signal handler may call. */
+#include "test.h"
+
+#include <sys/time.h>
+
+static _Thread_local volatile sig_atomic_t handled; /* signals that this thread has got */
+
+static void count_signal(int number)
+{
+    (void)number;
+    handled++;
+}
+
+static void handle(int number, void (*handler)(int), int flags)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+    sigemptyset(&action.sa_mask);
+    CHECK_INT(sigaction(number, &action, NULL), 0);
+}
+
+/* Sends the process a SIGALRM every so many microseconds, or no more with 0. Not so often that it does nothing else. */
+static void alarms(int microseconds)
+{
+    const int period = microseconds * test_slowness();
+    struct itimerval interval = {{0, period}, {0, period}};
+    CHECK_INT(setitimer(ITIMER_REAL, &interval, NULL), 0);
+}
+
+/* ------------------------------------------------------------------------------------------- ways to wait */
+
+/* A thread that waits for one of these objects; main holds both locks. */
+struct waiter {
+    const struct wait *wait;
+    threading_lock *lock;
+    threading_rlock *rlock;
+    threading_condition *condition;
+    threading_semaphore *semaphore;
+    threading_event *event, *end;
+    threading_barrier *barrier;
+    threading_thread *other, *thread;
+    _Atomic pthread_t system_thread;
+    test_blocker blocker;
+    atomic_int ready, done, may_end;
+};
+
+struct wait {
+    threading_status (*timed)(struct waiter *, double seconds);
+    threading_status runs_out;
+    threading_status (*untimed)(struct waiter *);
+    void (*end)(struct waiter *);
+};
+
+static threading_status lock_timed(struct waiter *w, double seconds)
+{
+    return threading_lock_acquire_timeout(w->lock, seconds);
+}
+
+static threading_status lock_untimed(struct waiter *w)
+{
+    return threading_lock_acquire(w->lock);
+}
+
+static void lock_end(struct waiter *w)
+{
+    CHECK_STATUS(threading_lock_release(w->lock), THREADING_OK);
+}
+
+static threading_status rlock_timed(struct waiter *w, double seconds)
+{
+    return threading_rlock_acquire_timeout(w->rlock, seconds);
+}
+
+static threading_status rlock_untimed(struct waiter *w)
+{
+    return threading_rlock_acquire(w->rlock);
+}
+
+static void rlock_end(struct waiter *w)
+{
+    CHECK_STATUS(threading_rlock_release(w->rlock), THREADING_OK);
+}
+
+static threading_status condition_timed(struct waiter *w, double seconds)
+{
+    threading_status status;
+    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
+    status = threading_condition_wait_timeout(w->condition, seconds);
+    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
+    return status;
+}
+
+static threading_status condition_untimed(struct waiter *w)
+{
+    threading_status status;
+    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
+    status = threading_condition_wait(w->condition);
+    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
+    return status;
+}
+
+static int is_never(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static threading_status wait_for_timed(struct waiter *w, double seconds)
+{
+    threading_status status;
+    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
+    status = threading_condition_wait_for_timeout(w->condition, is_never, NULL, seconds);
+    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
+    return status;
+}
+
+/* False at first and then true: a wait that ended early would show. */
+static int is_second_time(void *arg)
+{
+    return (*(int *)arg)++ > 0;
+}
+
+static threading_status wait_for_untimed(struct waiter *w)
+{
+    int times = 0;
+    threading_status status;
+    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
+    status = threading_condition_wait_for(w->condition, is_second_time, &times);
+    CHECK_INT(times, 2);
+    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
+    return status;
+}
+
+static void condition_end(struct waiter *w)
+{
+    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_notify(w->condition, 1), THREADING_OK);
+    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
+}
+
+static threading_status semaphore_timed(struct waiter *w, double seconds)
+{
+    return threading_semaphore_acquire_timeout(w->semaphore, seconds);
+}
+
+static threading_status semaphore_untimed(struct waiter *w)
+{
+    return threading_semaphore_acquire(w->semaphore);
+}
+
+static void semaphore_end(struct waiter *w)
+{
+    CHECK_STATUS(threading_semaphore_release(w->semaphore), THREADING_OK);
+}
+
+static threading_status event_timed(struct waiter *w, double seconds)
+{
+    return threading_event_wait_timeout(w->event, seconds);
+}
+
+static threading_status event_untimed(struct waiter *w)
+{
+    return threading_event_wait(w->event);
+}
+
+static void event_end(struct waiter *w)
+{
+    CHECK_STATUS(threading_event_set(w->event), THREADING_OK);
+}
+
+static threading_status barrier_timed(struct waiter *w, double seconds)
+{
+    threading_status status = threading_barrier_wait_timeout(w->barrier, seconds, NULL);
+    CHECK_STATUS(threading_barrier_reset(w->barrier), THREADING_OK);
+    return status;
+}
+
+static threading_status barrier_untimed(struct waiter *w)
+{
+    return threading_barrier_wait(w->barrier, NULL);
+}
+
+static void barrier_end(struct waiter *w)
+{
+    CHECK_STATUS(threading_barrier_wait_timeout(w->barrier, TEST_LIMIT, NULL), THREADING_OK);
+}
+
+static threading_status join_timed(struct waiter *w, double seconds)
+{
+    return threading_thread_join_timeout(w->other, seconds);
+}
+
+static threading_status join_untimed(struct waiter *w)
+{
+    return threading_thread_join(w->other);
+}
+
+static void join_end(struct waiter *w)
+{
+    CHECK_STATUS(threading_event_set(w->end), THREADING_OK);
+}
+
+static threading_status sleep_timed(struct waiter *w, double seconds)
+{
+    (void)w;
+    return threading_sleep(seconds);
+}
+
+static const struct wait waits[] = {
+    {lock_timed, THREADING_TIMED_OUT, lock_untimed, lock_end},
+    {rlock_timed, THREADING_TIMED_OUT, rlock_untimed, rlock_end},
+    {condition_timed, THREADING_TIMED_OUT, condition_untimed, condition_end},
+    {wait_for_timed, THREADING_TIMED_OUT, wait_for_untimed, condition_end},
+    {semaphore_timed, THREADING_TIMED_OUT, semaphore_untimed, semaphore_end},
+    {event_timed, THREADING_TIMED_OUT, event_untimed, event_end},
+    {barrier_timed, THREADING_ERR_BROKEN_BARRIER, barrier_untimed, barrier_end},
+    {join_timed, THREADING_TIMED_OUT, join_untimed, join_end},
+    {sleep_timed, THREADING_OK, NULL, NULL},
+};
+
+enum { WAITS = TEST_COUNT(waits), UNTIMED = WAITS - 1 };
+
+static struct waiter waiters[WAITS];
+
+static void *wait_without_limit(void *event)
+{
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    return event;
+}
+
+static void waiters_start(threading_target target, size_t count)
+{
+    memset(waiters, 0, sizeof waiters);
+    for (size_t i = 0; i < count; i++) {
+        struct waiter *w = &waiters[i];
+        w->wait = &waits[i];
+        w->lock = threading_lock_new();
+        w->rlock = threading_rlock_new();
+        w->condition = threading_condition_new();
+        w->semaphore = threading_semaphore_new(0);
+        w->event = threading_event_new();
+        w->end = threading_event_new();
+        w->barrier = threading_barrier_new(2, NULL, NULL);
+        CHECK(w->lock && w->rlock && w->condition && w->semaphore && w->event && w->end && w->barrier);
+        CHECK_STATUS(threading_lock_acquire(w->lock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_acquire(w->rlock), THREADING_OK);
+        w->other = spawn(wait_without_limit, w->end);
+        w->thread = spawn(target, w);
+    }
+}
+
+static void waiters_end(size_t count, void *result)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct waiter *w = &waiters[i];
+        CHECK_PTR(join(w->thread), result);
+        CHECK_STATUS(threading_event_set(w->end), THREADING_OK);
+        join(w->other);
+        CHECK_STATUS(threading_lock_free(w->lock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_free(w->rlock), THREADING_OK);
+        CHECK_STATUS(threading_condition_free(w->condition), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_free(w->semaphore), THREADING_OK);
+        CHECK_STATUS(threading_event_free(w->event), THREADING_OK);
+        CHECK_STATUS(threading_event_free(w->end), THREADING_OK);
+        CHECK_STATUS(threading_barrier_free(w->barrier), THREADING_OK);
+    }
+}
+
+/* ----------------------------------------------------------------------------------- signals during waits */
+
+static struct {
+    size_t targets;
+    atomic_int over, rounds;
+    pthread_t thread;
+} storm;
+
+/* Signals all waiters again and again; they live until the storm is over. */
+static void *rage(void *arg)
+{
+    sigset_t all;
+    sigfillset(&all);
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, &all, NULL), 0);
+    while (!atomic_load(&storm.over)) {
+        for (size_t i = 0; i < storm.targets; i++)
+            CHECK_INT(pthread_kill(waiters[i].system_thread, SIGUSR1), 0);
+        atomic_fetch_add(&storm.rounds, 1);
+        sleep_for(0.0002);
+    }
+    return arg;
+}
+
+static void storm_begin(size_t targets)
+{
+    for (size_t i = 0; i < targets; i++)
+        wait_until(is_nonzero, &waiters[i].ready);
+    storm.targets = targets;
+    atomic_store(&storm.over, 0);
+    atomic_store(&storm.rounds, 0);
+    storm.thread = spawn_foreign(rage, NULL);
+    alarms(500);
+}
+
+static void storm_end(void)
+{
+    alarms(0);
+    atomic_store(&storm.over, 1);
+    join_foreign(storm.thread);
+}
+
+static void *wait_timed(void *arg)
+{
+    struct waiter *w = arg;
+    w->system_thread = pthread_self();
+    atomic_store(&w->ready, 1);
+    do {
+        double begin = now();
+        CHECK_STATUS(w->wait->timed(w, 0.3), w->wait->runs_out);
+        CHECK_AT_LEAST(now() - begin, 0.3);
+    } while (handled < 10);
+    atomic_store(&w->done, 1);
+    wait_until(is_nonzero, &w->may_end);
+    return NULL;
+}
+
+static void storm_over_timed_waits(int flags)
+{
+    handle(SIGUSR1, count_signal, flags);
+    handle(SIGALRM, count_signal, flags);
+    waiters_start(wait_timed, WAITS);
+    storm_begin(WAITS);
+    for (size_t i = 0; i < WAITS; i++)
+        wait_until(is_nonzero, &waiters[i].done);
+    storm_end();
+    for (size_t i = 0; i < WAITS; i++)
+        atomic_store(&waiters[i].may_end, 1);
+    waiters_end(WAITS, NULL);
+}
+
+static void timed_waits_interrupted(void)
+{
+    storm_over_timed_waits(0);
+}
+
+static void timed_waits_restarted(void)
+{
+    storm_over_timed_waits(SA_RESTART);
+}
+
+static void *wait_untimed(void *arg)
+{
+    struct waiter *w = arg;
+    w->system_thread = pthread_self();
+    atomic_store(&w->ready, 1);
+    about_to_block(&w->blocker);
+    CHECK_STATUS(w->wait->untimed(w), THREADING_OK);
+    atomic_store(&w->done, 1);
+    wait_until(is_nonzero, &w->may_end);
+    CHECK(handled > 0);
+    return NULL;
+}
+
+static void storm_over_untimed_waits(int flags)
+{
+    handle(SIGUSR1, count_signal, flags);
+    handle(SIGALRM, count_signal, flags);
+    waiters_start(wait_untimed, UNTIMED);
+    for (size_t i = 0; i < UNTIMED; i++)
+        wait_until_blocked(&waiters[i].blocker);
+    storm_begin(UNTIMED);
+    while (atomic_load(&storm.rounds) < 300)
+        sleep_for(0.01);
+    for (size_t i = 0; i < UNTIMED; i++)
+        CHECK_INT(atomic_load(&waiters[i].done), 0);
+    for (size_t i = 0; i < UNTIMED; i++)
+        waits[i].end(&waiters[i]);
+    for (size_t i = 0; i < UNTIMED; i++)
+        wait_until(is_nonzero, &waiters[i].done);
+    storm_end();
+    for (size_t i = 0; i < UNTIMED; i++)
+        atomic_store(&waiters[i].may_end, 1);
+    waiters_end(UNTIMED, NULL);
+}
+
+static void untimed_waits_interrupted(void)
+{
+    storm_over_untimed_waits(0);
+}
+
+static void untimed_waits_restarted(void)
+{
+    storm_over_untimed_waits(SA_RESTART);
+}
+
+static void *tell_time(void *arg)
+{
+    *(double *)arg = now();
+    return arg;
+}
+
+/* Whichever thread the alarms hit, the library's own included: nothing comes early, nothing fails. */
+static void starts_and_timers(void)
+{
+    enum { ROUNDS = 200 };
+    static threading_timer *timers[ROUNDS];
+    static double due[ROUNDS], fired[ROUNDS];
+    handle(SIGALRM, count_signal, 0);
+    handled = 0;
+    alarms(300);
+    for (int i = 0; i < ROUNDS || handled < 100; i++) {
+        threading_thread *thread = spawn(tell_time, &fired[i % ROUNDS]);
+        if (i < ROUNDS) {
+            timers[i] = threading_timer_new(i * 0.001, tell_time, &fired[i]);
+            CHECK(timers[i] != NULL);
+        }
+        CHECK_PTR(join(thread), &fired[i % ROUNDS]);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        due[i] = now() + i * 0.001;
+        CHECK_STATUS(threading_timer_start(timers[i]), THREADING_OK);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        CHECK_STATUS(threading_thread_join(threading_timer_thread(timers[i])), THREADING_OK);
+        CHECK_AT_LEAST(fired[i], due[i]);
+        CHECK_STATUS(threading_timer_free(timers[i]), THREADING_OK);
+    }
+    alarms(0);
+}
+
+/* ------------------------------------------------------------------------------------------- cancellation */
+
+static void *wait_and_be_cancelled(void *arg)
+{
+    struct waiter *w = arg;
+    w->system_thread = pthread_self();
+    about_to_block(&w->blocker);
+    CHECK_STATUS(w->wait->untimed(w), THREADING_OK);
+    atomic_store(&w->done, 1);
+    for (;;)
+        pthread_testcancel();
+    return NULL;
+}
+
+static void no_wait_is_a_cancel_point(void)
+{
+    waiters_start(wait_and_be_cancelled, UNTIMED);
+    for (size_t i = 0; i < UNTIMED; i++) {
+        wait_until_blocked(&waiters[i].blocker);
+        CHECK_INT(pthread_cancel(waiters[i].system_thread), 0);
+    }
+    sleep_for(0.1);
+    for (size_t i = 0; i < UNTIMED; i++)
+        CHECK(threading_thread_is_alive(waiters[i].thread));
+    for (size_t i = 0; i < UNTIMED; i++)
+        waits[i].end(&waiters[i]);
+    for (size_t i = 0; i < UNTIMED; i++)
+        wait_until(is_nonzero, &waiters[i].done);
+    waiters_end(UNTIMED, PTHREAD_CANCELED);
+}
+
+static void *sleep_and_be_cancelled(void *arg)
+{
+    double begin = now();
+    CHECK_INT(pthread_cancel(pthread_self()), 0);
+    CHECK_STATUS(threading_sleep(0.1), THREADING_OK);
+    CHECK_AT_LEAST(now() - begin, 0.1);
+    atomic_store((atomic_int *)arg, 1);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void sleep_is_no_cancel_point(void)
+{
+    atomic_int slept = 0;
+    CHECK_PTR(join(spawn(sleep_and_be_cancelled, &slept)), PTHREAD_CANCELED);
+    CHECK_INT(atomic_load(&slept), 1);
+}
+
+/* ------------------------------------------------------------------------------------- calls in a handler */
+
+static threading_event *handler_event;
+static threading_semaphore *handler_semaphore;
+static atomic_long released, refused;
+
+/* The threads whose handlers act. A process's signal may hit any thread, the library's own included, and a
+ * case could not know when a handler there has ended. */
+static _Thread_local volatile sig_atomic_t acts;
+
+static bool cannot_call_in_handlers(void)
+{
+    const char *park = getenv("THREADING_PARK");
+    return park != NULL && strcmp(park, "portable") == 0;
+}
+
+static const char why_not[] = "the portable backend cannot wake from a signal handler";
+
+static void set_in_handler(int number)
+{
+    (void)number;
+    if (!acts)
+        return;
+    if (threading_event_set(handler_event) != THREADING_OK)
+        abort();
+    handled++;
+}
+
+static void toggle_in_handler(int number)
+{
+    (void)number;
+    if (!acts)
+        return;
+    if (threading_event_set(handler_event) != THREADING_OK || !threading_event_is_set(handler_event))
+        abort();
+    if (threading_event_clear(handler_event) != THREADING_OK || threading_event_is_set(handler_event))
+        abort();
+    handled++;
+}
+
+static void release_in_handler(int number)
+{
+    threading_status status;
+    if (!acts)
+        return;
+    status = number == SIGALRM ? threading_semaphore_release(handler_semaphore)
+                               : threading_semaphore_release_n(handler_semaphore, 3);
+    if (status == THREADING_OK)
+        atomic_fetch_add(&released, number == SIGALRM ? 1 : 3);
+    else if (status == THREADING_ERR_OVER_RELEASED)
+        atomic_fetch_add(&refused, 1);
+    else
+        abort();
+    handled++;
+}
+
+static void *wait_for_handler_event(void *arg)
+{
+    about_to_block(arg);
+    CHECK_STATUS(threading_event_wait_timeout(handler_event, TEST_LIMIT), THREADING_OK);
+    return NULL;
+}
+
+static void event_set_in_a_handler(void)
+{
+    threading_thread *threads[4];
+    test_blocker blockers[4];
+    if (cannot_call_in_handlers())
+        SKIP(why_not);
+    handler_event = threading_event_new();
+    CHECK(handler_event != NULL);
+
+    /* The handler runs in the only thread there is, in the midst of its wait. */
+    acts = 1;
+    handle(SIGALRM, set_in_handler, 0);
+    handled = 0;
+    alarms(20000);
+    CHECK_STATUS(threading_event_wait_timeout(handler_event, TEST_LIMIT), THREADING_OK);
+    CHECK(handled > 0);
+    alarms(0);
+
+    CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
+    for (int i = 0; i < 4; i++) {
+        atomic_init(&blockers[i], 0);
+        threads[i] = spawn(wait_for_handler_event, &blockers[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        wait_until_blocked(&blockers[i]);
+    CHECK_INT(raise(SIGALRM), 0);
+    for (int i = 0; i < 4; i++)
+        join(threads[i]);
+    CHECK_STATUS(threading_event_free(handler_event), THREADING_OK);
+}
+
+/* The handler comes in the midst of the same calls on the same event. */
+static void event_calls_interrupted(void)
+{
+    if (cannot_call_in_handlers())
+        SKIP(why_not);
+    handler_event = threading_event_new();
+    CHECK(handler_event != NULL);
+    acts = 1;
+    handle(SIGALRM, toggle_in_handler, 0);
+    handled = 0;
+    alarms(50);
+    while (handled < test_many(2000)) {
+        threading_status status;
+        CHECK_STATUS(threading_event_set(handler_event), THREADING_OK);
+        status = threading_event_wait_timeout(handler_event, 0.000001);
+        CHECK(status == THREADING_OK || status == THREADING_TIMED_OUT);
+        CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
+        threading_event_is_set(handler_event);
+    }
+    alarms(0);
+    acts = 0;
+    CHECK_STATUS(threading_event_set(handler_event), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(handler_event), THREADING_OK);
+    CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(handler_event, 0.01), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_event_free(handler_event), THREADING_OK);
+}
+
+static atomic_int stop;
+
+static void *take_units(void *arg)
+{
+    atomic_long *taken = arg;
+    acts = 1;
+    while (!atomic_load(&stop))
+        if (threading_semaphore_acquire_timeout(handler_semaphore, 0.001) == THREADING_OK)
+            atomic_fetch_add(taken, 1);
+    return NULL;
+}
+
+/* Every unit that a handler released was taken once or is still there, whoever the handler interrupted. */
+static void releases_in_handlers(threading_semaphore *semaphore, long limit)
+{
+    threading_thread *threads[3];
+    atomic_long taken = 0;
+    handler_semaphore = semaphore;
+    acts = 1;
+    CHECK(semaphore != NULL);
+    handle(SIGALRM, release_in_handler, 0);
+    handle(SIGUSR1, release_in_handler, SA_RESTART);
+    atomic_store(&stop, 0);
+    atomic_store(&released, threading_semaphore_value(semaphore));
+    atomic_store(&refused, 0);
+    for (int i = 0; i < 3; i++)
+        threads[i] = spawn(take_units, &taken);
+    alarms(100);
+    for (double end = now() + TEST_LIMIT; atomic_load(&released) + atomic_load(&refused) < test_many(5000);) {
+        CHECK(now() < end);
+        CHECK_INT(raise(SIGUSR1), 0);
+        if (threading_semaphore_try_acquire(semaphore) == THREADING_OK)
+            atomic_fetch_add(&taken, 1);
+        /* Counted before, so that what is taken never seems more than what was there. */
+        atomic_fetch_add(&released, 1);
+        if (threading_semaphore_release(semaphore) != THREADING_OK)
+            atomic_fetch_sub(&released, 1);
+    }
+    alarms(0);
+    acts = 0;
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 3; i++)
+        join(threads[i]);
+    CHECK_INT(threading_semaphore_value(semaphore) + atomic_load(&taken), atomic_load(&released));
+    CHECK(threading_semaphore_value(semaphore) <= limit);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+}
+
+static void semaphore_released_in_a_handler(void)
+{
+    if (cannot_call_in_handlers())
+        SKIP(why_not);
+    releases_in_handlers(threading_semaphore_new(0), THREADING_SEMAPHORE_MAX);
+    CHECK_INT(atomic_load(&refused), 0);
+    releases_in_handlers(threading_semaphore_new_bounded(5), 5);
+
+    /* The handler wakes the thread that it interrupts. */
+    handler_semaphore = threading_semaphore_new(0);
+    CHECK(handler_semaphore != NULL);
+    acts = 1;
+    alarms(20000);
+    for (int i = 0; i < 5; i++)
+        CHECK_STATUS(threading_semaphore_acquire_timeout(handler_semaphore, TEST_LIMIT), THREADING_OK);
+    alarms(0);
+    CHECK_STATUS(threading_semaphore_free(handler_semaphore), THREADING_OK);
+}
+
+/* ------------------------------------------------------- a handler that waits for another thread */
+
+/* The first thread waits for an object and runs a signal handler, from which it returns when the second thread has had
+ * that object. */
+static struct turn {
+    threading_lock *lock;
+    threading_rlock *rlock;
+    threading_condition *condition;
+    threading_semaphore *semaphore;
+    const struct way *way;
+    test_blocker first, second;
+    _Atomic pthread_t first_thread;
+    atomic_int in_handler, second_had_it, first_had_it, is_ready;
+} turn;
+
+struct way {
+    /* Main takes the object, so that both threads wait, and gives it back. */
+    void (*take)(void);
+    void (*give)(void);
+    /* The threads' calls. */
+    void (*first)(void);
+    void (*second)(void);
+};
+
+static void wait_for_the_second(int number)
+{
+    (void)number;
+    atomic_store(&turn.in_handler, 1);
+    for (double end = now() + TEST_LIMIT; !atomic_load(&turn.second_had_it) && now() < end;)
+        sleep_for(0.001);
+}
+
+static void take_lock(void)
+{
+    CHECK_STATUS(threading_lock_acquire(turn.lock), THREADING_OK);
+}
+
+static void take_lock_timed(void)
+{
+    CHECK_STATUS(threading_lock_acquire_timeout(turn.lock, 2 * TEST_LIMIT), THREADING_OK);
+}
+
+static void poll_lock(void)
+{
+    threading_status status;
+    while ((status = threading_lock_try_acquire(turn.lock)) == THREADING_WOULD_BLOCK)
+        sleep_for(0.0001);
+    CHECK_INT(status, THREADING_OK);
+}
+
+static void give_lock(void)
+{
+    CHECK_STATUS(threading_lock_release(turn.lock), THREADING_OK);
+}
+
+static void take_rlock(void)
+{
+    CHECK_STATUS(threading_rlock_acquire(turn.rlock), THREADING_OK);
+}
+
+static void give_rlock(void)
+{
+    CHECK_STATUS(threading_rlock_release(turn.rlock), THREADING_OK);
+}
+
+static void take_condition(void)
+{
+    CHECK_STATUS(threading_condition_acquire(turn.condition), THREADING_OK);
+}
+
+static void give_condition(void)
+{
+    CHECK_STATUS(threading_condition_release(turn.condition), THREADING_OK);
+}
+
+/* Main has the condition's lock when it notifies the first thread, which then waits for the lock. */
+static void wait_for_a_notify(void)
+{
+    take_condition();
+    atomic_store(&turn.is_ready, 1);
+    CHECK_STATUS(threading_condition_wait(turn.condition), THREADING_OK);
+}
+
+static void notify_the_first(void)
+{
+    wait_until(is_nonzero, &turn.is_ready);
+    take_condition();
+    CHECK_STATUS(threading_condition_notify(turn.condition, 1), THREADING_OK);
+}
+
+static void take_unit(void)
+{
+    CHECK_STATUS(threading_semaphore_acquire(turn.semaphore), THREADING_OK);
+}
+
+static void give_unit(void)
+{
+    CHECK_STATUS(threading_semaphore_release(turn.semaphore), THREADING_OK);
+}
+
+static void do_nothing(void)
+{
+}
+
+static const struct way ways[] = {
+    {take_lock, give_lock, take_lock, take_lock},
+    {take_lock, give_lock, take_lock_timed, take_lock_timed},
+    {take_lock, give_lock, take_lock, poll_lock},
+    {take_rlock, give_rlock, take_rlock, take_rlock},
+    {take_condition, give_condition, take_condition, take_condition},
+    {notify_the_first, give_condition, wait_for_a_notify, take_condition},
+    {do_nothing, give_unit, take_unit, take_unit},
+};
+
+static void *go_first(void *arg)
+{
+    (void)arg;
+    atomic_store(&turn.first_thread, pthread_self());
+    about_to_block(&turn.first);
+    turn.way->first();
+    atomic_store(&turn.first_had_it, 1);
+    turn.way->give();
+    return NULL;
+}
+
+static void *go_second(void *arg)
+{
+    (void)arg;
+    about_to_block(&turn.second);
+    turn.way->second();
+    atomic_store(&turn.second_had_it, 1);
+    turn.way->give();
+    return NULL;
+}
+
+/* `held` is how long main has the object after the first thread has begun its handler; `late`: the second thread comes
+ * when main has given the object back. */
+static void one_turn(const struct way *way, double held, bool late)
+{
+    threading_thread *first, *second = NULL;
+    turn.way = way;
+    atomic_store(&turn.first, 0);
+    atomic_store(&turn.second, 0);
+    atomic_store(&turn.in_handler, 0);
+    atomic_store(&turn.first_had_it, 0);
+    atomic_store(&turn.second_had_it, 0);
+    atomic_store(&turn.is_ready, 0);
+    if (way->take != notify_the_first)
+        way->take();
+    first = spawn(go_first, NULL);
+    if (way->take == notify_the_first)
+        way->take();
+    wait_until_blocked(&turn.first);
+    CHECK_INT(pthread_kill(turn.first_thread, SIGUSR1), 0);
+    wait_until(is_nonzero, &turn.in_handler);
+    if (!late) {
+        second = spawn(go_second, NULL);
+        if (way->second != poll_lock)
+            wait_until_blocked(&turn.second);
+    }
+    if (held > 0)
+        sleep_for(held);
+    way->give();
+    if (late)
+        second = spawn(go_second, NULL);
+    wait_until(is_nonzero, &turn.second_had_it);
+    join(second);
+    join(first);
+    CHECK_INT(turn.first_had_it, 1);
+}
+
+static void waiter_in_a_handler(void)
+{
+    handle(SIGUSR1, wait_for_the_second, SA_RESTART);
+    turn.lock = threading_lock_new();
+    turn.rlock = threading_rlock_new();
+    turn.condition = threading_condition_new();
+    turn.semaphore = threading_semaphore_new(0);
+    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
+        const bool is_semaphore = ways[i].first == take_unit;
+        for (int held = 0; held < 2; held++) {
+            for (int late = 0; late < 2; late++) {
+                one_turn(&ways[i], held * 0.01, late);
+                if (is_semaphore)
+                    take_unit();
+            }
+        }
+    }
+    CHECK_STATUS(threading_lock_free(turn.lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(turn.rlock), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(turn.condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(turn.semaphore), THREADING_OK);
+}
+
+static const struct test_case cases[] = {
+    {"timed waits last as long as they should among signals", timed_waits_interrupted},
+    {"so they do if the signals restart system calls", timed_waits_restarted},
+    {"untimed waits end by their cause alone among signals", untimed_waits_interrupted},
+    {"so they do if the signals restart them", untimed_waits_restarted},
+    {"signals make no start, join or timer fail or come early", starts_and_timers},
+    {"no wait is a point of cancellation", no_wait_is_a_cancel_point},
+    {"nor is sleep", sleep_is_no_cancel_point},
+    {"an event set in a signal handler wakes its waiters", event_set_in_a_handler},
+    {"a handler may call set, clear and is_set in the midst of any call on it", event_calls_interrupted},
+    {"no unit that a handler releases is lost", semaphore_released_in_a_handler},
+    {"a waiter in a signal handler that waits for another thread does not keep the object from it",
+     waiter_in_a_handler},
+};
+
+TEST_MAIN(cases)

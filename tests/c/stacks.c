@@ -1,0 +1,318 @@
+/* Stacks: that each thread has one of its own, as large as asked for and guarded, also where it has served
+ * others, and that what a burst of threads had in memory is given back. */
+#include "child.h"
+
+#include <sys/resource.h>
+
+static const size_t KIB = 1024, MIB = 1024 * 1024;
+
+/* The process's address space and what of it is in memory, in bytes. False if the system does not tell. */
+static bool process_size(size_t *addresses, size_t *resident)
+{
+    unsigned long pages[2];
+    FILE *file = fopen("/proc/self/statm", "r");
+    bool known = file != NULL && fscanf(file, "%lu %lu", &pages[0], &pages[1]) == 2;
+    if (file != NULL)
+        fclose(file);
+    if (known) {
+        *addresses = pages[0] * (size_t)sysconf(_SC_PAGESIZE);
+        *resident = pages[1] * (size_t)sysconf(_SC_PAGESIZE);
+    }
+    return known;
+}
+
+/* -------------------------------------------------------------------------------------- threads that fill */
+
+/* A thread that writes to its stack at every step, says so, waits, and looks for what it wrote. */
+struct filler {
+    threading_thread *thread;
+    threading_event *event;
+    atomic_int *ready;
+    size_t size; /* asked for; 0 is the default */
+    size_t used, step;
+    unsigned char mark;
+};
+
+static void check_bounds(size_t wanted)
+{
+#if defined(__linux__)
+    pthread_attr_t attributes;
+    void *base;
+    size_t size;
+    char here;
+    CHECK_INT(pthread_getattr_np(pthread_self(), &attributes), 0);
+    CHECK_INT(pthread_attr_getstack(&attributes, &base, &size), 0);
+    CHECK_INT(pthread_attr_destroy(&attributes), 0);
+    CHECK_AT_LEAST((double)size, (double)wanted);
+    if (!TEST_SANITIZED)
+        CHECK(&here > (char *)base && &here < (char *)base + size);
+#else
+    (void)wanted;
+#endif
+}
+
+static void *fill_stack(void *arg)
+{
+    struct filler *filler = arg;
+    volatile unsigned char *bytes = __builtin_alloca(filler->used);
+    for (size_t i = 0; i < filler->used; i += filler->step)
+        bytes[i] = filler->mark;
+    check_bounds(filler->size);
+    atomic_fetch_add(filler->ready, 1);
+    CHECK_STATUS(threading_event_wait_timeout(filler->event, TEST_LIMIT), THREADING_OK);
+    for (size_t i = 0; i < filler->used; i += filler->step)
+        CHECK_INT(bytes[i], filler->mark);
+    return NULL;
+}
+
+enum { MOST_FILLERS = 240 };
+
+struct burst {
+    threading_event *event;
+    atomic_int ready;
+    int count;
+    struct filler fillers[MOST_FILLERS];
+};
+
+static bool all_ready(void *arg)
+{
+    struct burst *burst = arg;
+    return atomic_load(&burst->ready) == burst->count;
+}
+
+/* Starts as many threads as there are sizes, time and again; each uses its stack but for the last 64 KiB, or
+ * so much of it. Comes back when all of them have, and wait. */
+static void begin_burst(struct burst *burst, int count, const size_t *sizes, size_t different, size_t most)
+{
+    CHECK((burst->event = threading_event_new()) != NULL);
+    atomic_store(&burst->ready, 0);
+    burst->count = count;
+    for (int i = 0; i < count; i++) {
+        struct filler *filler = &burst->fillers[i];
+        size_t size = sizes[(size_t)i % different], used = (size == 0 ? MIB : size) - 64 * KIB;
+        *filler = (struct filler){.event = burst->event, .ready = &burst->ready, .size = size};
+        filler->step = 4 * KIB;
+        filler->used = used < most ? used : most;
+        filler->mark = (unsigned char)(i + 1);
+        CHECK((filler->thread = threading_thread_new(fill_stack, filler)) != NULL);
+        CHECK_STATUS(threading_thread_set_stack_size(filler->thread, size), THREADING_OK);
+        CHECK_STATUS(threading_thread_start(filler->thread), THREADING_OK);
+    }
+    wait_until(all_ready, burst);
+}
+
+static void end_burst(struct burst *burst)
+{
+    CHECK_STATUS(threading_event_set(burst->event), THREADING_OK);
+    for (int i = 0; i < burst->count; i++)
+        join(burst->fillers[i].thread);
+    CHECK_STATUS(threading_event_free(burst->event), THREADING_OK);
+}
+
+static struct burst first, second;
+
+static void used_again(void)
+{
+    const size_t sizes[] = {0, 2 * MIB, MIB, 256 * KIB, MIB + 12 * KIB, 3 * MIB + 1};
+    for (size_t round = 0; round < (size_t)test_many(12); round++) {
+        /* Two bursts that overlap, of few and of all sizes. */
+        begin_burst(&first, 30, sizes + round % 4, 1 + round % 3, 4 * MIB);
+        begin_burst(&second, 18, sizes, TEST_COUNT(sizes), 4 * MIB);
+        end_burst(&first);
+        begin_burst(&first, 12, sizes, TEST_COUNT(sizes), 4 * MIB);
+        end_burst(&second);
+        end_burst(&first);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- the guard */
+
+#if defined(__linux__)
+static struct {
+    char *stack; /* the lowest address */
+    void *(*volatile deeper)(void *);
+    char signal_stack[64 * 1024];
+} overflow;
+
+/* Where the stack ends, no memory of anybody's begins. */
+static void on_overflow(int number, siginfo_t *info, void *context)
+{
+    const char *address = info->si_addr;
+    (void)context;
+    _exit(number == SIGSEGV && address < overflow.stack && address >= overflow.stack - 4096 ? 0 : 3);
+}
+
+static void *recur(void *arg)
+{
+    volatile char frame[512];
+    void *result;
+    frame[0] = 1;
+    result = overflow.deeper(arg);
+    return frame[0] ? result : NULL;
+}
+
+static void *overflow_stack(void *arg)
+{
+    stack_t stack = {.ss_sp = overflow.signal_stack, .ss_size = sizeof overflow.signal_stack};
+    struct sigaction action = {.sa_sigaction = on_overflow, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    pthread_attr_t attributes;
+    void *base;
+    size_t size;
+    CHECK_INT(pthread_getattr_np(pthread_self(), &attributes), 0);
+    CHECK_INT(pthread_attr_getstack(&attributes, &base, &size), 0);
+    CHECK_INT(pthread_attr_destroy(&attributes), 0);
+    overflow.stack = base;
+    CHECK_INT(sigaltstack(&stack, NULL), 0);
+    CHECK_INT(sigaction(SIGSEGV, &action, NULL), 0);
+    overflow.deeper = recur;
+    return recur(arg);
+}
+
+static void overflow_a_used_stack(void)
+{
+    const size_t size = 2 * MIB;
+    for (int i = 0; i < 3; i++) {
+        begin_burst(&first, 4, &size, 1, size);
+        end_burst(&first);
+    }
+    CHECK_STATUS(threading_set_stack_size(size), THREADING_OK);
+    join(spawn(overflow_stack, NULL));
+    _exit(2);
+}
+#endif
+
+static void guarded(void)
+{
+#if defined(__linux__)
+    if (TEST_SANITIZED)
+        SKIP("a sanitizer has stacks of its own");
+    run_in_child(overflow_a_used_stack);
+#else
+    SKIP("where a stack ends is known here for Linux only");
+#endif
+}
+
+/* ------------------------------------------------------------------------------------------- what is kept */
+
+static void given_back(void)
+{
+    const size_t size = MIB, used = 256 * KIB;
+    size_t addresses, resident, addresses_then, resident_then;
+    begin_burst(&first, 1, &size, 1, used);
+    end_burst(&first);
+    if (TEST_SANITIZED || !process_size(&addresses, &resident))
+        SKIP("the size of the process is not known here");
+    for (int round = 0; round < 3; round++) {
+        begin_burst(&first, MOST_FILLERS, &size, 1, used);
+        CHECK(process_size(&addresses_then, &resident_then));
+        CHECK_AT_LEAST((double)resident_then, (double)(resident + MOST_FILLERS * used * 9 / 10));
+        end_burst(&first);
+        /* At most 128 stacks are kept, and one of them as it was left. */
+        CHECK(process_size(&addresses_then, &resident_then));
+        CHECK_AT_LEAST((double)(resident + used + 128 * 24 * KIB + 2 * MIB), (double)resident_then);
+        CHECK_AT_LEAST((double)(addresses + 128 * (size + 64 * KIB) + 2 * MIB), (double)addresses_then);
+    }
+}
+
+static void start_large(void)
+{
+    const size_t size = 4 * MIB, large = 128 * MIB;
+    size_t addresses, resident;
+    struct rlimit limit;
+    begin_burst(&first, 60, &size, 1, 64 * KIB);
+    end_burst(&first);
+    CHECK_INT(getrlimit(RLIMIT_AS, &limit), 0);
+    if (!process_size(&addresses, &resident))
+        return;
+    limit.rlim_cur = addresses + 32 * MIB;
+    CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+    begin_burst(&first, 1, &large, 1, 64 * KIB);
+    end_burst(&first);
+}
+
+static void make_room(void)
+{
+    if (TEST_SANITIZED)
+        SKIP("a sanitizer needs more addresses");
+    run_in_child(start_large);
+}
+
+/* --------------------------------------------------------------------------------------------------- fork */
+
+static const size_t fork_size = 2 * 1024 * 1024;
+enum { FORK_FILLERS = 60 };
+
+/* In a child whose parent has as many threads: their stacks serve here. */
+static void fill_in_child(void)
+{
+    size_t addresses = 0, addresses_then = 0, resident = 0;
+    bool known = process_size(&addresses, &resident);
+    for (int round = 0; round < 3; round++) {
+        begin_burst(&second, FORK_FILLERS, &fork_size, 1, 64 * KIB);
+        if (known && !TEST_SANITIZED) {
+            CHECK(process_size(&addresses_then, &resident));
+            CHECK_AT_LEAST((double)(addresses + FORK_FILLERS / 2 * fork_size), (double)addresses_then);
+        }
+        end_burst(&second);
+    }
+}
+
+static void fork_once_more(void)
+{
+    fill_in_child();
+    run_in_child(fill_in_child);
+    fill_in_child();
+}
+
+enum { OWN = 64 * 1024 };
+static volatile unsigned char *own;
+
+static void check_own(void)
+{
+    for (int i = 0; i < OWN; i++)
+        CHECK_INT(own[i], i % 251);
+}
+
+static void fork_and_check_own(void)
+{
+    fork_once_more();
+    check_own();
+}
+
+/* Forks with its own stack in use, which no thread of the child may get. */
+static void *fork_and_look(void *arg)
+{
+    volatile unsigned char bytes[OWN];
+    own = bytes;
+    for (int i = 0; i < OWN; i++)
+        bytes[i] = (unsigned char)(i % 251);
+    run_in_child(fork_and_check_own);
+    check_own();
+    return arg;
+}
+
+static void fork_with_stack_in_use(void)
+{
+    CHECK_STATUS(threading_set_stack_size(fork_size), THREADING_OK);
+    join(spawn(fork_and_look, NULL));
+    CHECK_STATUS(threading_set_stack_size(0), THREADING_OK);
+}
+
+static void forked(void)
+{
+    begin_burst(&first, FORK_FILLERS, &fork_size, 1, MIB);
+    run_in_child(fork_once_more);
+    fork_with_stack_in_use();
+    run_in_child(fork_with_stack_in_use);
+    end_burst(&first);
+}
+
+static const struct test_case cases[] = {
+    {"each thread has a stack of its own, as large as asked for, whoever had it before", used_again},
+    {"below a stack that has been used before lies its guard", guarded},
+    {"what a burst of threads had in memory is given back, but for a little", given_back},
+    {"stacks that are kept make room for a new one", make_room},
+    {"in a child of fork the stacks of the parent's threads are free, but not the forker's", forked},
+};
+
+TEST_MAIN(cases)

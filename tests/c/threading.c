@@ -1,0 +1,674 @@
+/* The module: version, statuses, the last error, who runs, idents, stack size, sleep, excepthook. */
+#include "child.h"
+
+#if defined(__linux__) && defined(__x86_64__)
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
+
+/* ----------------------------------------------------------------------------------- version and statuses */
+
+static void version(void)
+{
+    CHECK_STR(threading_version(), THREADING_VERSION);
+    CHECK_STR(THREADING_VERSION, "0.1.0");
+    CHECK_INT(threading_version_number(), 0x000100);
+    CHECK_INT(THREADING_VERSION_MAJOR, 0);
+    CHECK_INT(THREADING_VERSION_MINOR, 1);
+    CHECK_INT(THREADING_VERSION_PATCH, 0);
+}
+
+static const struct {
+    int32_t status;
+    int32_t number;
+    const char *name;
+} statuses[] = {
+    {THREADING_OK, 0, "THREADING_OK"},
+    {THREADING_TIMED_OUT, 1, "THREADING_TIMED_OUT"},
+    {THREADING_WOULD_BLOCK, 2, "THREADING_WOULD_BLOCK"},
+    {THREADING_NO_VALUE, 3, "THREADING_NO_VALUE"},
+    {THREADING_TOO_LATE, 4, "THREADING_TOO_LATE"},
+    {THREADING_ERR_HANDLE, -1, "THREADING_ERR_HANDLE"},
+    {THREADING_ERR_VALUE, -2, "THREADING_ERR_VALUE"},
+    {THREADING_ERR_OVERFLOW, -3, "THREADING_ERR_OVERFLOW"},
+    {THREADING_ERR_NOT_ACQUIRED, -4, "THREADING_ERR_NOT_ACQUIRED"},
+    {THREADING_ERR_NOT_OWNER, -5, "THREADING_ERR_NOT_OWNER"},
+    {THREADING_ERR_OVER_RELEASED, -6, "THREADING_ERR_OVER_RELEASED"},
+    {THREADING_ERR_ALREADY_STARTED, -7, "THREADING_ERR_ALREADY_STARTED"},
+    {THREADING_ERR_NOT_STARTED, -8, "THREADING_ERR_NOT_STARTED"},
+    {THREADING_ERR_DEADLOCK, -9, "THREADING_ERR_DEADLOCK"},
+    {THREADING_ERR_NOT_JOINABLE, -10, "THREADING_ERR_NOT_JOINABLE"},
+    {THREADING_ERR_BROKEN_BARRIER, -11, "THREADING_ERR_BROKEN_BARRIER"},
+    {THREADING_ERR_CALLBACK, -12, "THREADING_ERR_CALLBACK"},
+    {THREADING_ERR_BUSY, -13, "THREADING_ERR_BUSY"},
+    {THREADING_ERR_NO_MEMORY, -14, "THREADING_ERR_NO_MEMORY"},
+    {THREADING_ERR_SYSTEM, -15, "THREADING_ERR_SYSTEM"},
+    {THREADING_ERR_SHUTDOWN, -16, "THREADING_ERR_SHUTDOWN"},
+    {THREADING_ERR_INTERNAL, -17, "THREADING_ERR_INTERNAL"},
+};
+
+static void status_words(void)
+{
+    static const int32_t others[] = {5, 6, 1000, INT32_MAX, -18, -19, -1000, INT32_MIN};
+    threading_clear_last_error();
+    for (size_t i = 0; i < TEST_COUNT(statuses); i++) {
+        CHECK_INT(statuses[i].status, statuses[i].number);
+        CHECK_STR(threading_status_name(statuses[i].number), statuses[i].name);
+        CHECK(strlen(threading_status_message(statuses[i].number)) > 0);
+        for (size_t k = 0; k < i; k++)
+            CHECK(strcmp(threading_status_message(statuses[i].number),
+                         threading_status_message(statuses[k].number)) != 0);
+    }
+    for (size_t i = 0; i < TEST_COUNT(others); i++) {
+        const char *name = threading_status_name(others[i]), *message = threading_status_message(others[i]);
+        CHECK(name != NULL && message != NULL && strlen(name) > 0 && strlen(message) > 0);
+        for (size_t k = 0; k < TEST_COUNT(statuses); k++)
+            CHECK(strcmp(name, statuses[k].name) != 0);
+    }
+    CHECK_LAST_ERROR(THREADING_OK);
+}
+
+static void *err_elsewhere(void *lock)
+{
+    CHECK_LAST_ERROR(THREADING_OK);
+    CHECK_STATUS(threading_lock_release(lock), THREADING_ERR_NOT_ACQUIRED);
+    CHECK_LAST_ERROR(THREADING_ERR_NOT_ACQUIRED);
+    return NULL;
+}
+
+static void last_error(void)
+{
+    threading_lock *lock = threading_lock_new();
+    threading_semaphore *semaphore = threading_semaphore_new(0);
+    threading_local *local = threading_local_new(NULL);
+    threading_timer *timer = threading_timer_new(0, NULL, NULL);
+    CHECK(lock != NULL && semaphore != NULL && local != NULL && timer != NULL);
+    threading_clear_last_error();
+    CHECK_LAST_ERROR(THREADING_OK);
+    CHECK_STR(threading_last_error_message(), "");
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 0), THREADING_ERR_VALUE);
+    join(spawn(err_elsewhere, lock));
+    join_foreign(spawn_foreign(err_elsewhere, lock));
+    CHECK_LAST_ERROR(THREADING_ERR_VALUE);
+
+    /* Successes and outcomes of every kind leave it alone. */
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_WOULD_BLOCK);
+    CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, 0.001), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_local_del(local), THREADING_NO_VALUE);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_TOO_LATE);
+    CHECK(threading_lock_locked(lock));
+    CHECK(!threading_thread_is_daemon(threading_main_thread()));
+    CHECK_PTR(threading_local_get(local), NULL);
+    CHECK_INT(threading_semaphore_value(semaphore), 0);
+    CHECK(threading_status_name(THREADING_ERR_BUSY) != NULL);
+    CHECK_LAST_ERROR(THREADING_ERR_VALUE);
+
+    /* The latest counts, of functions without status too. */
+    CHECK_INT(threading_thread_ident(NULL), 0);
+    CHECK_LAST_ERROR(THREADING_ERR_HANDLE);
+    CHECK_PTR(threading_timer_new(NAN, NULL, NULL), NULL);
+    CHECK_LAST_ERROR(THREADING_ERR_VALUE);
+    threading_clear_last_error();
+    CHECK_LAST_ERROR(THREADING_OK);
+
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_local_free(local), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+}
+
+/* --------------------------------------------------------------------------------------------- who is who */
+
+static void *find_main(void *arg)
+{
+    threading_thread *main_thread = threading_main_thread();
+    CHECK_STR(threading_thread_name(main_thread), "MainThread");
+    CHECK_INT(threading_thread_native_id(main_thread), getpid());
+    CHECK(main_thread != threading_current_thread());
+    CHECK(threading_thread_ident(main_thread) != threading_get_ident());
+    return main_thread == arg ? NULL : arg;
+}
+
+static void main_thread_is_the_first(void)
+{
+    threading_thread *main_thread = threading_main_thread();
+    CHECK(main_thread != NULL);
+    CHECK_PTR(threading_current_thread(), main_thread);
+    CHECK_STR(threading_thread_name(main_thread), "MainThread");
+    CHECK(!threading_thread_is_daemon(main_thread));
+    CHECK(threading_thread_is_alive(main_thread));
+    CHECK(threading_get_ident() != 0);
+    CHECK_INT(threading_thread_ident(main_thread), threading_get_ident());
+    CHECK_INT(threading_get_native_id(), getpid());
+    CHECK_INT(threading_thread_native_id(main_thread), getpid());
+    CHECK_PTR(join_foreign(spawn_foreign(find_main, main_thread)), NULL);
+    CHECK_PTR(join(spawn(find_main, main_thread)), NULL);
+}
+
+static void *use_without_asking(void *arg)
+{
+    size_t alive = threading_active_count();
+    threading_lock *lock = threading_lock_new();
+    threading_rlock *rlock = threading_rlock_new();
+    threading_thread *thread = threading_thread_new(NULL, NULL);
+    CHECK(lock != NULL && rlock != NULL && thread != NULL);
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    join(thread);
+    CHECK_INT(threading_active_count(), alive);
+    CHECK_STATUS(threading_rlock_release(rlock), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(rlock), THREADING_OK);
+    return arg;
+}
+
+static long number_of(const char *name, const char *kind)
+{
+    size_t length = strlen(kind);
+    char *end;
+    long number;
+    CHECK(name != NULL && strncmp(name, kind, length) == 0);
+    number = strtol(name + length, &end, 10);
+    CHECK(number > 0 && *end == '\0');
+    return number;
+}
+
+/* Returns a reference to its Dummy. */
+static void *be_a_dummy(void *arg)
+{
+    size_t alive = threading_active_count();
+    threading_thread *self = threading_current_thread(), *thread;
+    long number = number_of(threading_thread_name(self), "Dummy-");
+    CHECK_INT(threading_active_count(), alive + 1);
+    CHECK_PTR(threading_current_thread(), self);
+    CHECK_INT(threading_active_count(), alive + 1);
+    CHECK(threading_thread_is_daemon(self));
+    CHECK(threading_thread_is_alive(self));
+    CHECK_INT(threading_thread_ident(self), threading_get_ident());
+    CHECK_INT(threading_thread_native_id(self), threading_get_native_id());
+    CHECK_STATUS(threading_thread_start(self), THREADING_ERR_ALREADY_STARTED);
+    CHECK_STATUS(threading_thread_join(self), THREADING_ERR_NOT_JOINABLE);
+    CHECK_STATUS(threading_thread_set_daemon(self, 0), THREADING_ERR_ALREADY_STARTED);
+    thread = threading_thread_new(NULL, NULL);
+    CHECK(thread != NULL);
+    CHECK_INT(number_of(threading_thread_name(thread), "Thread-"), number + 1);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_name(self, "no longer Dummy"), THREADING_OK);
+    CHECK_STR(threading_thread_name(self), "no longer Dummy");
+    CHECK_STATUS(threading_thread_free(self), THREADING_ERR_HANDLE);
+    return arg == NULL ? self : threading_thread_ref(self);
+}
+
+static void dummies(void)
+{
+    threading_thread *dummy;
+    CHECK_PTR(join_foreign(spawn_foreign(use_without_asking, &dummy)), &dummy);
+    CHECK_INT(threading_active_count(), 1);
+    dummy = join_foreign(spawn_foreign(be_a_dummy, &dummy));
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_STR(threading_thread_name(dummy), "no longer Dummy");
+    CHECK(!threading_thread_is_alive(dummy));
+    CHECK_STATUS(threading_thread_join(dummy), THREADING_ERR_NOT_JOINABLE);
+    CHECK_STATUS(threading_thread_free(dummy), THREADING_OK);
+    dummy = join_foreign(spawn_foreign(be_a_dummy, NULL));
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_STATUS(threading_thread_join(dummy), THREADING_ERR_HANDLE);
+}
+
+static pthread_key_t key;
+static atomic_int keys_destroyed;
+static threading_event *late_event;
+
+static void ask_again(void *arg)
+{
+    CHECK_PTR(threading_current_thread(), arg);
+    CHECK(threading_thread_name(arg) != NULL);
+    CHECK_INT(threading_thread_ident(arg), threading_get_ident());
+    atomic_fetch_add(&keys_destroyed, 1);
+}
+
+static void *ask_and_leave(void *arg)
+{
+    CHECK_INT(pthread_setspecific(key, threading_current_thread()), 0);
+    return arg;
+}
+
+static void current_in_destructors(void)
+{
+    atomic_store(&keys_destroyed, 0);
+    CHECK_INT(pthread_key_create(&key, ask_again), 0);
+    join(spawn(ask_and_leave, NULL));
+    CHECK_INT(atomic_load(&keys_destroyed), 1);
+    join_foreign(spawn_foreign(ask_and_leave, NULL));
+    CHECK_INT(atomic_load(&keys_destroyed), 2);
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_INT(pthread_key_delete(key), 0);
+}
+
+/* Foreign threads that first ask who they are during their end: in one of the rounds of destructors. */
+static pthread_key_t late_key;
+
+struct late {
+    int round, asks_in;
+};
+
+static void ask_late(void *arg)
+{
+    struct late *late = arg;
+    if (++late->round == late->asks_in)
+        CHECK(threading_current_thread() != NULL);
+    if (late->round < 4)
+        CHECK_INT(pthread_setspecific(late_key, late), 0);
+}
+
+static void *end_late(void *arg)
+{
+    CHECK_INT(pthread_setspecific(late_key, arg), 0);
+    return arg;
+}
+
+static void *be_counted(void *arg)
+{
+    CHECK(threading_current_thread() != NULL);
+    CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(late_event, TEST_LIMIT), THREADING_OK);
+    return arg;
+}
+
+static bool one_is_left(void *wanted)
+{
+    return threading_active_count() == *(size_t *)wanted;
+}
+
+static void late_dummies(void)
+{
+    enum { LIVING = 40 };
+    pthread_t living[LIVING];
+    threading_semaphore *semaphore = threading_semaphore_new(0);
+    size_t wanted = 1;
+    late_event = threading_event_new();
+    CHECK(semaphore != NULL && late_event != NULL);
+    CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
+    for (int living_ones = 0; living_ones < 2; living_ones++) {
+        for (int round = 1; round <= 4; round++) {
+            struct late late = {0, round};
+            join_foreign(spawn_foreign(end_late, &late));
+            CHECK_INT(late.round, 4);
+            wait_until(one_is_left, &wanted);
+            CHECK_INT(threading_active_count(), wanted);
+        }
+        for (int i = 0; i < LIVING && living_ones == 0; i++) {
+            living[i] = spawn_foreign(be_counted, semaphore);
+            CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
+            CHECK_INT(threading_active_count(), ++wanted);
+        }
+    }
+    CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
+    for (int i = 0; i < LIVING; i++)
+        join_foreign(living[i]);
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_INT(pthread_key_delete(late_key), 0);
+    CHECK_STATUS(threading_event_free(late_event), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+}
+
+#if defined(__linux__) && defined(__x86_64__)
+/* A sandbox in which tgkill fails, by which the kernel says that a thread is gone. */
+static void refuse_tgkill(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {(unsigned short)TEST_COUNT(filter), filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(CHILD_SKIPPED);
+}
+
+static void *stay_the_same(void *arg)
+{
+    threading_thread *self = threading_current_thread();
+    CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(late_event, TEST_LIMIT), THREADING_OK);
+    CHECK_PTR(threading_current_thread(), self);
+    CHECK(threading_thread_name(self) != NULL && threading_thread_is_alive(self));
+    return arg;
+}
+
+static void keep_dummies_in_a_sandbox(void)
+{
+    threading_semaphore *semaphore = threading_semaphore_new(0);
+    struct late late = {0, 4};
+    pthread_t foreign;
+    size_t wanted = 2;
+    late_event = threading_event_new();
+    refuse_tgkill();
+    foreign = spawn_foreign(stay_the_same, semaphore);
+    CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(threading_active_count(), 2);
+    CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
+    join_foreign(spawn_foreign(end_late, &late));
+    wait_until(one_is_left, &wanted);
+    CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
+    join_foreign(foreign);
+    CHECK_INT(threading_active_count(), 1);
+}
+
+static void dummies_in_a_sandbox(void)
+{
+    if (!run_in_child(keep_dummies_in_a_sandbox))
+        SKIP("the system has no filters of system calls");
+}
+#else
+static void dummies_in_a_sandbox(void)
+{
+    SKIP("how the kernel is asked is known here for one machine only");
+}
+#endif
+
+/* ---------------------------------------------------------------------------------------------- enumerate */
+
+struct asker {
+    threading_event *event;
+    _Atomic(threading_thread *) self;
+};
+
+static void *ask_and_wait(void *arg)
+{
+    struct asker *asker = arg;
+    atomic_store(&asker->self, threading_current_thread());
+    return wait_for_event(asker->event);
+}
+
+static bool has_asked(void *arg)
+{
+    return atomic_load(&((struct asker *)arg)->self) != NULL;
+}
+
+static void enumerate_order(void)
+{
+    threading_event *event = event_new();
+    struct asker askers[2] = {{event, NULL}, {event, NULL}};
+    threading_thread *first = threading_thread_new(wait_for_event, event);
+    threading_timer *timer = threading_timer_new(3600, NULL, NULL);
+    threading_thread *second = threading_thread_new(wait_for_event, event), *expected[6];
+    threading_thread *unstarted = threading_thread_new(NULL, NULL), *ended = spawn(NULL, NULL);
+    threading_thread_list *list;
+    pthread_t foreign[2];
+    CHECK(first != NULL && second != NULL && timer != NULL && unstarted != NULL);
+    CHECK_STATUS(threading_thread_join(ended), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_daemon(second, 1), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(second), THREADING_OK);
+    foreign[0] = spawn_foreign(ask_and_wait, &askers[0]);
+    wait_until(has_asked, &askers[0]);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(first), THREADING_OK);
+    foreign[1] = spawn_foreign(ask_and_wait, &askers[1]);
+    wait_until(has_asked, &askers[1]);
+
+    expected[0] = threading_main_thread();
+    expected[1] = second;
+    expected[2] = atomic_load(&askers[0].self);
+    expected[3] = threading_timer_thread(timer);
+    expected[4] = first;
+    expected[5] = atomic_load(&askers[1].self);
+    list = threading_enumerate();
+    CHECK(list != NULL);
+    CHECK_INT(threading_thread_list_len(list), 6);
+    CHECK_INT(threading_active_count(), 6);
+    for (size_t i = 0; i < 6; i++)
+        CHECK_PTR(threading_thread_list_get(list, i), expected[i]);
+    CHECK_REFUSED(threading_thread_list_get(list, 6), THREADING_ERR_VALUE);
+    CHECK_REFUSED(threading_thread_list_get(list, SIZE_MAX), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_thread_free(unstarted), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(ended), THREADING_OK);
+
+    /* The list is a snapshot that keeps its threads. */
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    join(first);
+    join(second);
+    join_foreign(foreign[0]);
+    join_foreign(foreign[1]);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(expected[3]), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_INT(threading_thread_list_len(list), 6);
+    for (size_t i = 0; i < 6; i++) {
+        CHECK_PTR(threading_thread_list_get(list, i), expected[i]);
+        CHECK(threading_thread_name(expected[i]) != NULL);
+        CHECK_INT(threading_thread_is_alive(expected[i]), i == 0);
+    }
+    CHECK_PTR(threading_thread_result(first), event);
+    CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
+    for (size_t i = 1; i < 6; i++)
+        CHECK_STATUS(threading_thread_join(expected[i]), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_thread_list_free(list), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+static void alive_from_start_to_join(void)
+{
+    for (int round = 0; round < test_many(1000); round++) {
+        threading_thread *thread = threading_thread_new(NULL, NULL);
+        CHECK(thread != NULL);
+        CHECK_INT(threading_active_count(), 1);
+        CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+        CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+        CHECK_INT(threading_active_count(), 1);
+        CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------------- idents */
+
+static void *tell_ident(void *arg)
+{
+    uint64_t ident = threading_get_ident();
+    CHECK(ident != 0);
+    CHECK_INT(threading_get_ident(), ident);
+#if defined(__linux__)
+    CHECK_INT(threading_get_native_id(), syscall(SYS_gettid));
+#endif
+    CHECK_INT(threading_thread_ident(threading_current_thread()), ident);
+    *(uint64_t *)arg = ident;
+    return NULL;
+}
+
+static int compare_idents(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+static void idents(void)
+{
+    enum { IDENTS = 1500 };
+    static uint64_t all[IDENTS + 1];
+    int threads = test_many(IDENTS / 3) * 3;
+    for (int i = 0; i < threads; i += 3) {
+        threading_timer *timer = threading_timer_new(0, tell_ident, &all[i + 2]);
+        CHECK(timer != NULL);
+        join(spawn(tell_ident, &all[i]));
+        join_foreign(spawn_foreign(tell_ident, &all[i + 1]));
+        CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+        CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    }
+    all[threads] = threading_get_ident();
+    qsort(all, (size_t)threads + 1, sizeof all[0], compare_idents);
+    for (int i = 0; i < threads; i++)
+        CHECK(all[i] != all[i + 1]);
+}
+
+/* ---------------------------------------------------------------------------------------- stack and sleep */
+
+/* Uses all but the last 64 KiB of a stack of this size. */
+static void *use_stack(void *arg)
+{
+    size_t used = *(size_t *)arg - 65536;
+    volatile char *bytes = __builtin_alloca(used);
+    for (size_t i = 0; i < used; i += 4096)
+        bytes[i] = 1;
+    return arg;
+}
+
+static void stack_size(void)
+{
+    size_t size = (size_t)24 << 20;
+    threading_clear_last_error();
+    CHECK_INT(threading_stack_size(), 0);
+    CHECK_STATUS_KEEPS_ERROR(threading_set_stack_size(size), THREADING_OK);
+    CHECK_INT(threading_stack_size(), size);
+    CHECK_INT(threading_stack_size(), size);
+    CHECK_STATUS(threading_set_stack_size(1), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_set_stack_size(4096), THREADING_ERR_VALUE);
+    CHECK_INT(threading_stack_size(), size);
+    CHECK_PTR(join(spawn(use_stack, &size)), &size);
+    CHECK_STATUS(threading_set_stack_size(32768), THREADING_OK);
+    CHECK_STATUS(threading_set_stack_size(0), THREADING_OK);
+    CHECK_INT(threading_stack_size(), 0);
+    CHECK_PTR(join(spawn(use_without_asking, &size)), &size);
+}
+
+static void sleeping(void)
+{
+    static const double times[] = {0.1, 0.01, 1e-9, 0};
+    for (size_t i = 0; i < TEST_COUNT(times); i++) {
+        double begin = now();
+        CHECK_STATUS_KEEPS_ERROR(threading_sleep(times[i]), THREADING_OK);
+        CHECK_AT_LEAST(now() - begin, times[i]);
+    }
+    CHECK_STATUS(threading_sleep(NAN), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_sleep(-0.001), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_sleep(-INFINITY), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_sleep(9223372037.0), THREADING_ERR_OVERFLOW);
+}
+
+/* --------------------------------------------------------------------------------------------- excepthook */
+
+static struct {
+    threading_thread *thread;
+    char type[32], message[32];
+    void *arg;
+    int calls;
+} hooked;
+
+static void hook(threading_thread *thread, const char *type, const char *message, void *arg)
+{
+    CHECK_PTR(thread, threading_current_thread());
+    hooked.thread = thread;
+    snprintf(hooked.type, sizeof hooked.type, "%s", type);
+    snprintf(hooked.message, sizeof hooked.message, "%s", message);
+    hooked.arg = arg;
+    hooked.calls++;
+}
+
+static void *report(void *arg)
+{
+    CHECK_STATUS_KEEPS_ERROR(threading_report_exception("ValueError", "too odd"), THREADING_OK);
+    return arg;
+}
+
+static void *report_named(void *arg)
+{
+    CHECK_STATUS(threading_thread_set_name(threading_current_thread(), "Größe"), THREADING_OK);
+    return report(arg);
+}
+
+static void custom_hook(void)
+{
+    threading_thread *thread = threading_thread_new(report, &thread);
+    threading_timer *timer = threading_timer_new(0, report, &timer);
+    void *arg = &arg;
+    CHECK(thread != NULL && timer != NULL);
+    CHECK(threading_get_excepthook(&arg) == NULL);
+    CHECK(threading_get_excepthook(NULL) == NULL);
+    threading_set_excepthook(hook, &hooked);
+    CHECK(threading_get_excepthook(&arg) == hook);
+    CHECK(threading_get_excepthook(NULL) == hook);
+    CHECK_PTR(arg, &hooked);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+    CHECK_PTR(hooked.thread, thread);
+    CHECK_STR(hooked.type, "ValueError");
+    CHECK_STR(hooked.message, "too odd");
+    CHECK_PTR(hooked.arg, &hooked);
+    CHECK_PTR(join(thread), &thread); /* a report ends nothing */
+    report(NULL);
+    CHECK_PTR(hooked.thread, threading_main_thread());
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
+    CHECK_PTR(hooked.thread, threading_timer_thread(timer));
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    join_foreign(spawn_foreign(report, NULL));
+    CHECK_INT(hooked.calls, 4);
+    threading_set_excepthook(NULL, &hooked);
+    CHECK(threading_get_excepthook(NULL) == NULL);
+}
+
+static void default_hook(void)
+{
+    char line[256] = "";
+    FILE *file = tmpfile();
+    int saved = dup(STDERR_FILENO);
+    CHECK(file != NULL && saved >= 0);
+    fflush(stderr);
+    CHECK(dup2(fileno(file), STDERR_FILENO) >= 0);
+    threading_set_excepthook(NULL, NULL);
+    report(NULL);
+    join(spawn(report_named, NULL));
+    CHECK(dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    rewind(file);
+    CHECK(fread(line, 1, sizeof line - 1, file) > 0);
+    CHECK_STR(line, "Exception in thread MainThread: ValueError: too odd\n"
+                    "Exception in thread Größe: ValueError: too odd\n");
+    fclose(file);
+}
+
+/* --------------------------------------------------------------------------------------- atexit, shutdown */
+
+static void exit_arguments(void)
+{
+    threading_thread *thread;
+    CHECK_STATUS(threading_atexit(NULL, NULL), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_shutdown_timeout(NAN), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_shutdown_timeout(-2), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_shutdown_timeout(9223372037.0), THREADING_ERR_OVERFLOW);
+    /* None of these has shut anything down. */
+    CHECK(threading_thread_is_alive(threading_main_thread()));
+    thread = spawn(use_without_asking, &thread);
+    CHECK_PTR(join(thread), &thread);
+}
+
+static const struct test_case cases[] = {
+    {"the version is the header's", version},
+    {"every status has its number, name and message, and any other number is answered too", status_words},
+    {"the last error is the thread's own and stays until the next error or clear", last_error},
+    {"the main thread is the process's first, for every thread", main_thread_is_the_first},
+    {"a foreign thread becomes a Dummy when it asks who it is, until it ends", dummies},
+    {"the current thread stays the same in the destructors of pthread_key", current_in_destructors},
+    {"a thread that becomes a Dummy during its end counts no longer than it lives", late_dummies},
+    {"a Dummy is not dropped where the system does not say whether its thread lives", dummies_in_a_sandbox},
+    {"enumerate lists main and then the others in the order of their start, and keeps them", enumerate_order},
+    {"a thread counts from start to join", alive_from_start_to_join},
+    {"idents are never 0 and never reused, native ids are the kernel's", idents},
+    {"the stack size is read without resetting, and refused if too small", stack_size},
+    {"sleep lasts as long as it should, and checks its time", sleeping},
+    {"a hook gets the calling thread, both strings and its own argument", custom_hook},
+    {"the default hook prints one line to stderr", default_hook},
+    {"atexit and shutdown check their arguments and do nothing then", exit_arguments},
+};
+
+TEST_MAIN(cases)

@@ -1,0 +1,758 @@
+/* Timer: intervals, order, cancel, its thread, what it owns, and what one timer must not do to another. */
+#include "test.h"
+
+#if defined(__linux__)
+#include <dirent.h>
+#endif
+
+static threading_timer *timer_new(double interval, threading_target function, void *arg)
+{
+    threading_timer *timer = threading_timer_new(interval, function, arg);
+    CHECK(timer != NULL);
+    return timer;
+}
+
+static threading_thread *thread_of(threading_timer *timer)
+{
+    threading_thread *thread = threading_timer_thread(timer);
+    CHECK(thread != NULL);
+    return thread;
+}
+
+static void *result_of(threading_timer *timer)
+{
+    CHECK_STATUS(threading_thread_join_timeout(thread_of(timer), TEST_LIMIT), THREADING_OK);
+    return threading_thread_result(thread_of(timer));
+}
+
+static void *join_and_free(threading_timer *timer)
+{
+    void *result = result_of(timer);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    return result;
+}
+
+static void *count(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return arg;
+}
+
+static size_t position(threading_thread *thread)
+{
+    threading_thread_list *list = threading_enumerate();
+    size_t i = 0, length = threading_thread_list_len(list);
+    CHECK(list != NULL);
+    while (i < length && threading_thread_list_get(list, i) != thread)
+        i++;
+    CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
+    return i < length ? i : SIZE_MAX;
+}
+
+/* ---------------------------------------------------------------------------------------------- intervals */
+
+static void *tell_time(void *arg)
+{
+    *(double *)arg = now();
+    return arg;
+}
+
+static void after_the_interval(void)
+{
+    static const double intervals[] = {0.2, 0.05, 0.001, 1e-9};
+    threading_timer *timers[TEST_COUNT(intervals)];
+    double begun[TEST_COUNT(intervals)], fired[TEST_COUNT(intervals)];
+    for (size_t i = 0; i < TEST_COUNT(intervals); i++) {
+        begun[i] = now();
+        timers[i] = timer_start(intervals[i], tell_time, &fired[i]);
+        CHECK(threading_timer_interval(timers[i]) == intervals[i]);
+    }
+    for (size_t i = 0; i < TEST_COUNT(intervals); i++) {
+        CHECK_PTR(join_and_free(timers[i]), &fired[i]);
+        CHECK_AT_LEAST(fired[i] - begun[i], intervals[i]);
+    }
+}
+
+struct queued {
+    atomic_int *turn;
+    int mine;
+};
+
+static void *take_turn(void *arg)
+{
+    struct queued *queued = arg;
+    queued->mine = atomic_fetch_add(queued->turn, 1);
+    return NULL;
+}
+
+static void order_of_deadlines(void)
+{
+    static const double intervals[] = {0.65, 0.05, 0.85, 0.45, 0.25};
+    static const int expected[] = {3, 0, 4, 2, 1};
+    atomic_int turn = 0;
+    struct queued queued[TEST_COUNT(intervals)];
+    threading_timer *timers[TEST_COUNT(intervals)], *late = timer_start(3600, NULL, NULL);
+    for (size_t i = 0; i < TEST_COUNT(intervals); i++) {
+        queued[i].turn = &turn;
+        timers[i] = timer_start(intervals[i], take_turn, &queued[i]);
+    }
+    for (size_t i = 0; i < TEST_COUNT(intervals); i++)
+        join_and_free(timers[i]);
+    for (size_t i = 0; i < TEST_COUNT(intervals); i++)
+        CHECK_INT(queued[i].mine, expected[i]);
+    CHECK_STATUS(threading_timer_cancel(late), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(late), THREADING_OK);
+}
+
+static void at_once_or_never(void)
+{
+    static const double at_once[] = {0, -0.0, -1e-300, -5, THREADING_FOREVER, -INFINITY, -1e300};
+    static const double never[] = {INFINITY, THREADING_TIMEOUT_MAX};
+    atomic_int fired = 0;
+    threading_timer *timers[TEST_COUNT(never)];
+    for (size_t i = 0; i < TEST_COUNT(never); i++)
+        timers[i] = timer_start(never[i], count, &fired);
+    for (size_t i = 0; i < TEST_COUNT(at_once); i++) {
+        threading_timer *timer = timer_start(at_once[i], return_arg, &fired);
+        CHECK(threading_timer_interval(timer) == at_once[i]);
+        CHECK_PTR(join_and_free(timer), &fired);
+    }
+    for (size_t i = 0; i < TEST_COUNT(never); i++) {
+        CHECK(threading_timer_interval(timers[i]) == never[i]);
+        CHECK_STATUS(threading_thread_join_timeout(thread_of(timers[i]), 0.02), THREADING_TIMED_OUT);
+        CHECK_STATUS(threading_timer_cancel(timers[i]), THREADING_OK);
+        CHECK_PTR(join_and_free(timers[i]), NULL);
+    }
+    CHECK_INT(atomic_load(&fired), 0);
+    CHECK_REFUSED(threading_timer_new(NAN, count, &fired), THREADING_ERR_VALUE);
+    CHECK_REFUSED(threading_timer_new(9223372037.0, count, &fired), THREADING_ERR_OVERFLOW);
+    CHECK_REFUSED(threading_timer_new(1e300, count, &fired), THREADING_ERR_OVERFLOW);
+}
+
+/* ------------------------------------------------------------------------------------------------- cancel */
+
+static struct {
+    atomic_int calls;
+    _Atomic(threading_thread *) by;
+    _Atomic(void *) value;
+} destroyed;
+
+static void destroy(void *value)
+{
+    atomic_store(&destroyed.by, threading_current_thread());
+    atomic_store(&destroyed.value, value);
+    sleep_for(0.02); /* a join or cancel that does not wait for the destructor shows */
+    atomic_fetch_add(&destroyed.calls, 1);
+}
+
+static threading_timer *new_with_destructor(double interval, threading_target function, void *arg)
+{
+    threading_timer *timer = timer_new(interval, function, arg);
+    atomic_store(&destroyed.calls, 0);
+    CHECK_STATUS(threading_thread_set_arg_destructor(thread_of(timer), destroy), THREADING_OK);
+    return timer;
+}
+
+static void check_destroyed(threading_thread *by, void *value)
+{
+    CHECK_INT(atomic_load(&destroyed.calls), 1);
+    CHECK_PTR(atomic_load(&destroyed.by), by);
+    CHECK_PTR(atomic_load(&destroyed.value), value);
+}
+
+static void cancelled_before_start(void)
+{
+    atomic_int fired = 0;
+    threading_timer *timer = new_with_destructor(0, count, &fired);
+    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_OK);
+    check_destroyed(threading_main_thread(), &fired);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK(!threading_thread_is_alive(thread_of(timer)));
+    CHECK_STATUS(threading_thread_join(thread_of(timer)), THREADING_ERR_NOT_STARTED);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_PTR(result_of(timer), NULL);
+    CHECK(!threading_thread_is_alive(thread_of(timer)));
+    CHECK_INT(position(thread_of(timer)), SIZE_MAX);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_ALREADY_STARTED);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+
+    /* However long its interval, it ends at once. */
+    timer = timer_new(INFINITY, count, &fired);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread_of(timer)), THREADING_OK);
+    join_and_free(timer);
+    CHECK_INT(atomic_load(&fired), 0);
+    CHECK_INT(atomic_load(&destroyed.calls), 1);
+}
+
+static void destroyed_once(void)
+{
+    int arg;
+    for (int starts = 0; starts < 2; starts++) {
+        threading_timer *timer = new_with_destructor(0, return_arg, &arg);
+        CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+        CHECK_STATUS(threading_thread_set_arg_destructor(thread_of(timer), destroy), THREADING_OK);
+        if (starts) {
+            CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+            CHECK_STATUS(threading_thread_join(thread_of(timer)), THREADING_OK);
+        }
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+        CHECK_INT(atomic_load(&destroyed.calls), 1);
+
+        /* The cancel has nothing to call: the argument is still there. */
+        timer = timer_new(0, return_arg, &arg);
+        atomic_store(&destroyed.calls, 0);
+        CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+        CHECK_STATUS(threading_thread_set_arg_destructor(thread_of(timer), destroy), THREADING_OK);
+        if (starts)
+            CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+        CHECK_INT(atomic_load(&destroyed.calls), starts);
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+        check_destroyed(threading_main_thread(), &arg);
+    }
+}
+
+static void cancelled_while_pending(void)
+{
+    atomic_int fired = 0;
+    threading_timer *timer = new_with_destructor(0.3, count, &fired);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_INT(atomic_load(&destroyed.calls), 0);
+    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_OK);
+    check_destroyed(threading_main_thread(), &fired);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_PTR(result_of(timer), NULL);
+    CHECK(!threading_thread_is_alive(thread_of(timer)));
+    CHECK_INT(position(thread_of(timer)), SIZE_MAX);
+    sleep_for(0.4);
+    CHECK_INT(atomic_load(&fired), 0);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    check_destroyed(threading_main_thread(), &fired);
+}
+
+static void *cancel_itself(void *arg)
+{
+    threading_timer **timer = arg;
+    CHECK_STATUS(threading_timer_cancel(*timer), THREADING_TOO_LATE);
+    return arg;
+}
+
+struct busy {
+    atomic_int begun;
+    threading_event *event;
+};
+
+static void *begin_and_wait(void *arg)
+{
+    struct busy *busy = arg;
+    atomic_store(&busy->begun, 1);
+    return wait_for_event(busy->event);
+}
+
+static void cancelled_too_late(void)
+{
+    struct busy busy = {0, event_new()};
+    threading_timer *timer = new_with_destructor(0, begin_and_wait, &busy);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    wait_until(is_nonzero, &busy.begun);
+    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_TOO_LATE); /* and does not wait */
+    CHECK_INT(atomic_load(&destroyed.calls), 0);
+    CHECK_STATUS(threading_event_set(busy.event), THREADING_OK);
+    CHECK_PTR(result_of(timer), busy.event);
+    check_destroyed(thread_of(timer), &busy);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_TOO_LATE);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_event_free(busy.event), THREADING_OK);
+
+    timer = timer_new(0, cancel_itself, &timer);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_PTR(join_and_free(timer), &timer);
+}
+
+static void count_destroyed(void *value)
+{
+    (void)value;
+    atomic_fetch_add(&destroyed.calls, 1);
+}
+
+/* cancel and the deadline meet: either the one or the other, and the argument goes once. */
+static void cancelled_in_time_or_not(void)
+{
+    int in_time = 0, late = 0;
+    for (int round = 0; round < test_many(3000); round++) {
+        atomic_int fired = 0;
+        threading_timer *timer = timer_new(round % 100 * 1e-6, count, &fired);
+        threading_status status;
+        atomic_store(&destroyed.calls, 0);
+        CHECK_STATUS(threading_thread_set_arg_destructor(thread_of(timer), count_destroyed), THREADING_OK);
+        CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+        status = threading_timer_cancel(timer);
+        CHECK(status == THREADING_OK || status == THREADING_TOO_LATE);
+        join_and_free(timer);
+        CHECK_INT(atomic_load(&fired), status == THREADING_TOO_LATE);
+        CHECK_INT(atomic_load(&destroyed.calls), 1);
+        *(status == THREADING_OK ? &in_time : &late) += 1;
+    }
+    CHECK_INT(in_time + late, test_many(3000));
+}
+
+/* --------------------------------------------------------------------------------------------- its thread */
+
+static bool is_gone(void *thread)
+{
+    return threading_thread_join(thread) == THREADING_ERR_HANDLE;
+}
+
+struct seen {
+    threading_timer *timer;
+    uint64_t ident, native_id;
+    char system_name[32];
+    bool new_is_daemon;
+};
+
+static void *look_around(void *arg)
+{
+    struct seen *seen = arg;
+    threading_thread *self = threading_current_thread(), *created;
+    CHECK_PTR(self, thread_of(seen->timer));
+    CHECK_STR(threading_thread_name(self), "the timer");
+    CHECK(threading_thread_is_alive(self));
+    CHECK(position(self) != SIZE_MAX);
+    CHECK_PTR(threading_thread_result(self), NULL);
+    CHECK_STATUS(threading_thread_join(self), THREADING_ERR_DEADLOCK);
+    CHECK_STATUS(threading_thread_join_timeout(self, 0.01), THREADING_ERR_DEADLOCK);
+    CHECK_STATUS(threading_timer_start(seen->timer), THREADING_ERR_ALREADY_STARTED);
+    seen->ident = threading_get_ident();
+    seen->native_id = threading_get_native_id();
+    CHECK_INT(threading_thread_native_id(self), seen->native_id);
+    created = threading_thread_new(NULL, NULL);
+    CHECK(created != NULL);
+    seen->new_is_daemon = threading_thread_is_daemon(created);
+    CHECK_STATUS(threading_thread_free(created), THREADING_OK);
+#if defined(__linux__)
+    FILE *file = fopen("/proc/thread-self/comm", "r");
+    CHECK_INT(seen->native_id, syscall(SYS_gettid));
+    CHECK(file != NULL && fgets(seen->system_name, sizeof seen->system_name, file) != NULL);
+    fclose(file);
+#endif
+    return arg;
+}
+
+static void thread_of_a_timer(void)
+{
+    for (int daemon = 0; daemon < 2; daemon++) {
+        struct seen seen = {0};
+        threading_thread *thread;
+        uint64_t ident;
+        seen.timer = timer_new(0.1, look_around, &seen);
+        thread = thread_of(seen.timer);
+        CHECK_PTR(threading_timer_thread(seen.timer), thread);
+        CHECK(!threading_thread_is_daemon(thread));
+        CHECK_STATUS(threading_thread_set_daemon(thread, daemon), THREADING_OK);
+        CHECK_STATUS(threading_thread_set_name(thread, "the timer"), THREADING_OK);
+        CHECK_PTR(threading_thread_arg(thread), &seen);
+        CHECK_INT(threading_thread_ident(thread), 0);
+        CHECK(!threading_thread_is_alive(thread));
+        CHECK_INT(position(thread), SIZE_MAX);
+        CHECK_STATUS(threading_thread_join(thread), THREADING_ERR_NOT_STARTED);
+        CHECK_STATUS(threading_timer_start(seen.timer), THREADING_OK);
+        ident = threading_thread_ident(thread);
+        CHECK(ident != 0);
+        CHECK_STATUS(threading_thread_set_daemon(thread, !daemon), THREADING_ERR_ALREADY_STARTED);
+        CHECK_PTR(result_of(seen.timer), &seen);
+        CHECK_INT(seen.ident, ident);
+        CHECK_INT(threading_thread_ident(thread), ident);
+        CHECK_INT(threading_thread_native_id(thread), seen.native_id);
+        CHECK_INT(threading_thread_is_daemon(thread), daemon);
+        CHECK_INT(seen.new_is_daemon, daemon);
+        CHECK(strcmp(seen.system_name, "the timer\n") != 0);
+        CHECK(seen.native_id != (uint64_t)getpid());
+        CHECK(!threading_thread_is_alive(thread));
+        CHECK_STATUS(threading_timer_free(seen.timer), THREADING_OK);
+        wait_until(is_gone, thread); /* the thread that ran it may keep it a moment longer */
+    }
+}
+
+static void pending(void)
+{
+    threading_event *event = event_new();
+    threading_timer *timer = timer_new(3600, NULL, NULL);
+    threading_thread *thread = thread_of(timer), *before = spawn(wait_for_event, event), *after;
+    size_t alive = threading_active_count();
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_INT(threading_active_count(), alive + 1);
+    after = spawn(wait_for_event, event);
+    CHECK(position(before) < position(thread) && position(thread) < position(after));
+    CHECK(threading_thread_is_alive(thread));
+    threading_clear_last_error();
+    CHECK_INT(threading_thread_native_id(thread), 0);
+    CHECK_LAST_ERROR(THREADING_OK);
+    CHECK(threading_thread_ident(thread) != 0);
+    CHECK_STATUS(threading_thread_join_timeout(thread, 0.05), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+    CHECK_INT(position(thread), SIZE_MAX);
+    CHECK_INT(threading_active_count(), alive + 1);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    join(before);
+    join(after);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+}
+
+static void *new_timer_is_daemon(void *arg)
+{
+    threading_timer *timer = timer_new(0, NULL, NULL);
+    bool daemon = threading_thread_is_daemon(thread_of(timer));
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    return daemon ? arg : NULL;
+}
+
+static void settings(void)
+{
+    threading_thread *creator = threading_thread_new(new_timer_is_daemon, &creator), *named;
+    threading_timer *first = timer_new(0, NULL, NULL), *second = timer_new(0, NULL, NULL);
+    long number, next;
+    CHECK_STATUS(threading_thread_set_daemon(creator, 1), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(creator), THREADING_OK);
+    CHECK_PTR(join(creator), &creator);
+    CHECK_PTR(join_foreign(spawn_foreign(new_timer_is_daemon, &creator)), NULL);
+
+    CHECK_INT(sscanf(threading_thread_name(thread_of(second)), "Thread-%ld", &number), 1);
+    named = threading_thread_new(NULL, NULL);
+    CHECK(named != NULL);
+    CHECK_INT(sscanf(threading_thread_name(named), "Thread-%ld", &next), 1);
+    CHECK_INT(next, number + 1);
+    CHECK_STATUS(threading_timer_start(first), THREADING_OK);
+    CHECK_INT(sscanf(threading_thread_name(thread_of(first)), "Thread-%ld", &next), 1);
+    CHECK_INT(next, number + 2);
+    CHECK_STATUS(threading_thread_free(named), THREADING_OK);
+    join_and_free(first);
+    CHECK_STATUS(threading_timer_free(second), THREADING_OK);
+}
+
+static void *overridden(threading_thread *self, void *arg)
+{
+    struct queued *queued = arg;
+    CHECK_PTR(self, threading_current_thread());
+    CHECK_PTR(threading_thread_run(self), NULL);
+    return queued->turn;
+}
+
+static void starts(void)
+{
+    atomic_int turn = 7;
+    struct queued queued = {&turn, 0};
+    double begin = now();
+    threading_timer *timer = timer_new(0.05, take_turn, &queued);
+    CHECK_STATUS(threading_thread_set_run(thread_of(timer), overridden), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread_of(timer)), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_ALREADY_STARTED);
+    CHECK_STATUS(threading_thread_start(thread_of(timer)), THREADING_ERR_ALREADY_STARTED);
+    CHECK_PTR(result_of(timer), &turn);
+    CHECK_AT_LEAST(now() - begin, 0.05);
+    CHECK_INT(queued.mine, 7);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_ALREADY_STARTED);
+    CHECK_STATUS(threading_thread_set_run(thread_of(timer), NULL), THREADING_ERR_ALREADY_STARTED);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_PTR(join_and_free(timer_start(0, NULL, &turn)), NULL);
+}
+
+/* --------------------------------------------------------------------------------------------- references */
+
+static void *free_itself(void *arg)
+{
+    struct seen *seen = arg;
+    threading_thread *self = thread_of(seen->timer);
+    CHECK_STATUS(threading_timer_free(seen->timer), THREADING_OK);
+    CHECK_PTR(threading_current_thread(), self);
+    CHECK(threading_thread_is_alive(self));
+    CHECK_STATUS(threading_timer_free(seen->timer), THREADING_ERR_HANDLE);
+    CHECK_STR(threading_thread_name(self), "unowned");
+    return NULL;
+}
+
+static bool main_is_alone(void *arg)
+{
+    (void)arg;
+    return threading_active_count() == 1;
+}
+
+static void frees(void)
+{
+    atomic_int fired = 0;
+    struct seen seen = {0};
+    threading_timer *timer = new_with_destructor(0.05, count, &fired);
+    threading_thread *thread;
+    CHECK_PTR(threading_timer_ref(timer), timer);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_ERR_HANDLE);
+    wait_until(is_nonzero, &destroyed.calls);
+    wait_until(main_is_alone, NULL);
+    CHECK_INT(atomic_load(&fired), 1);
+
+    timer = seen.timer = new_with_destructor(0.02, free_itself, &seen);
+    CHECK_STATUS(threading_thread_set_name(thread_of(timer), "unowned"), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    wait_until(is_nonzero, &destroyed.calls);
+    wait_until(main_is_alone, NULL);
+    CHECK_STATUS(threading_timer_cancel(timer), THREADING_ERR_HANDLE);
+
+    timer = new_with_destructor(0.02, count, &fired);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    check_destroyed(threading_main_thread(), &fired);
+
+    /* A reference to its thread keeps all that the timer is. */
+    timer = new_with_destructor(0.02, count, &fired);
+    thread = threading_thread_ref(thread_of(timer));
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_INT(atomic_load(&destroyed.calls), 0);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    CHECK_PTR(join(thread), &fired);
+    CHECK_INT(atomic_load(&fired), 2);
+    CHECK_INT(atomic_load(&destroyed.calls), 1);
+
+    timer = new_with_destructor(0.02, count, &fired);
+    thread = threading_thread_ref(thread_of(timer));
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    check_destroyed(threading_main_thread(), &fired);
+}
+
+/* ---------------------------------------------------------------------------------- one among many others */
+
+static size_t tasks(void)
+{
+    size_t count = 0;
+#if defined(__linux__)
+    DIR *directory = opendir("/proc/self/task");
+    CHECK(directory != NULL);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(directory);
+#endif
+    return count;
+}
+
+static void many_pending(void)
+{
+    enum { TIMERS = 10000 };
+    static threading_timer *timers[TIMERS];
+    int many = test_many(TIMERS);
+    atomic_int fired = 0;
+    size_t before = tasks(); /* 1 in a fresh process */
+    for (int i = 0; i < many; i++)
+        timers[i] = timer_start(60 + i % 977, count, &fired);
+    CHECK(tasks() <= before + 3);
+    CHECK_INT(threading_active_count(), many + 1);
+    for (int i = 0; i < many; i++) {
+        CHECK_STATUS(threading_timer_cancel(timers[i * 7919 % many]), THREADING_OK);
+        join_and_free(timers[i * 7919 % many]);
+    }
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_INT(atomic_load(&fired), 0);
+}
+
+static void many_at_once(void)
+{
+    enum { TIMERS = 1000 };
+    static threading_timer *timers[TIMERS];
+    int many = test_many(TIMERS);
+    static atomic_int fired[TIMERS];
+    for (int i = 0; i < many; i++)
+        timers[i] = timer_start(0.05, count, &fired[i]);
+    for (int i = 0; i < many; i++)
+        CHECK_PTR(join_and_free(timers[i]), &fired[i]);
+    sleep_for(0.02);
+    for (int i = 0; i < many; i++)
+        CHECK_INT(atomic_load(&fired[i]), 1);
+}
+
+static void *block(void *arg)
+{
+    sleep_for(0.5);
+    atomic_store((atomic_int *)arg, 1);
+    return NULL;
+}
+
+/* The worst lateness of twenty timers due while another's function blocks. */
+static double worst_lateness(void)
+{
+    enum { TIMERS = 20 };
+    threading_timer *blocking, *timers[TIMERS];
+    double due[TIMERS], fired[TIMERS], worst = 0;
+    atomic_int unblocked = 0;
+    blocking = timer_start(0, block, &unblocked);
+    for (int i = 0; i < TIMERS; i++) {
+        due[i] = now() + i * 0.01;
+        timers[i] = timer_start(i * 0.01, tell_time, &fired[i]);
+    }
+    for (int i = 0; i < TIMERS; i++) {
+        join_and_free(timers[i]);
+        if (fired[i] - due[i] > worst)
+            worst = fired[i] - due[i];
+    }
+    join_and_free(blocking);
+    CHECK_INT(atomic_load(&unblocked), 1);
+    return worst;
+}
+
+static void not_delayed(void)
+{
+    /* A timer that waited for the other's function would be 0.3 s late at the least. A busy machine may delay
+     * them as much, but hardly each time. */
+    int tries = 0;
+    while (worst_lateness() > 0.3)
+        CHECK(++tries < 8);
+}
+
+static void many_blocked(void)
+{
+    /* None of the ten can end before the last, which is due after all of them. */
+    enum { TIMERS = 10 };
+    struct busy busy[TIMERS];
+    threading_event *event = event_new();
+    threading_timer *timers[TIMERS];
+    for (int i = 0; i < TIMERS; i++) {
+        atomic_init(&busy[i].begun, 0);
+        busy[i].event = event;
+        timers[i] = timer_start(0, begin_and_wait, &busy[i]);
+    }
+    for (int i = 0; i < TIMERS; i++)
+        wait_until(is_nonzero, &busy[i].begun);
+    CHECK_PTR(join_and_free(timer_start(0.01, return_arg, event)), event);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    for (int i = 0; i < TIMERS; i++)
+        CHECK_PTR(join_and_free(timers[i]), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+}
+
+static atomic_int chain;
+
+static void *next_of_chain(void *arg)
+{
+    if (atomic_fetch_add(&chain, 1) < 99)
+        CHECK_STATUS(threading_timer_free(timer_start(0.001, next_of_chain, arg)), THREADING_OK);
+    return arg;
+}
+
+static void timers_start_timers(void)
+{
+    atomic_store(&chain, 0);
+    CHECK_STATUS(threading_timer_free(timer_start(0.001, next_of_chain, NULL)), THREADING_OK);
+    wait_until(main_is_alone, NULL);
+    CHECK_INT(atomic_load(&chain), 100);
+}
+
+/* ------------------------------------------------------------------------------------------- what it owns */
+
+static void *keep_rlock(void *rlock)
+{
+    CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+    CHECK(threading_rlock_is_owned(rlock));
+    return rlock;
+}
+
+static void *find_rlock_taken(void *rlock)
+{
+    CHECK(threading_rlock_locked(rlock));
+    CHECK(!threading_rlock_is_owned(rlock));
+    CHECK_INT(threading_rlock_recursion_count(rlock), 0);
+    CHECK_STATUS(threading_rlock_try_acquire(rlock), THREADING_WOULD_BLOCK);
+    CHECK_STATUS(threading_rlock_release(rlock), THREADING_ERR_NOT_OWNER);
+    return rlock;
+}
+
+static void owns_for_itself(void)
+{
+    threading_rlock *rlock = threading_rlock_new();
+    CHECK(rlock != NULL);
+    CHECK_PTR(join_and_free(timer_start(0, keep_rlock, rlock)), rlock);
+    for (int i = 0; i < 20; i++)
+        CHECK_PTR(join_and_free(timer_start(0, find_rlock_taken, rlock)), rlock);
+    find_rlock_taken(rlock);
+    CHECK_STATUS(threading_rlock_free(rlock), THREADING_OK);
+}
+
+static void *set_locals(void *local)
+{
+    void *value;
+    CHECK_STATUS(threading_local_lookup(local, &value), THREADING_NO_VALUE);
+    CHECK_STATUS(threading_local_get_attr(local, "name", &value), THREADING_NO_VALUE);
+    CHECK_STATUS(threading_local_set(local, &destroyed), THREADING_OK);
+    CHECK_STATUS(threading_local_set_attr(local, "name", &destroyed), THREADING_OK);
+    return local;
+}
+
+static void *set_locals_and_exit(void *local)
+{
+    pthread_exit(set_locals(local));
+}
+
+static void locals_end_with_it(void)
+{
+    threading_local *local = threading_local_new(destroy);
+    CHECK(local != NULL);
+    for (int i = 0; i < 6; i++) {
+        threading_timer *timer = timer_start(0, i % 3 == 1 ? set_locals_and_exit : set_locals, local);
+        atomic_store(&destroyed.calls, 0);
+        CHECK_PTR(result_of(timer), i % 3 == 1 ? NULL : (void *)local);
+        CHECK_INT(atomic_load(&destroyed.calls), 2);
+        CHECK_PTR(atomic_load(&destroyed.by), thread_of(timer));
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    }
+    CHECK_STATUS(threading_local_free(local), THREADING_OK);
+    CHECK_INT(atomic_load(&destroyed.calls), 2);
+}
+
+static void *exit_at_once(void *arg)
+{
+    pthread_exit(arg);
+}
+
+static void left_by_pthread_exit(void)
+{
+    for (int i = 0; i < 50; i++) {
+        threading_timer *timer = new_with_destructor(0, exit_at_once, &timer);
+        threading_timer *other = timer_start(0.001, return_arg, &other);
+        CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+        CHECK_PTR(result_of(timer), NULL);
+        check_destroyed(thread_of(timer), &timer);
+        CHECK(!threading_thread_is_alive(thread_of(timer)));
+        CHECK_INT(position(thread_of(timer)), SIZE_MAX);
+        CHECK_STATUS(threading_timer_cancel(timer), THREADING_TOO_LATE);
+        CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+        CHECK_PTR(join_and_free(other), &other);
+    }
+}
+
+static const struct test_case cases[] = {
+    {"a timer runs after its interval, not before", after_the_interval},
+    {"timers run in the order of their deadlines", order_of_deadlines},
+    {"an interval of 0 or less is at once, infinity never, NaN and too much are refused", at_once_or_never},
+    {"a timer cancelled before its start ends at once when started", cancelled_before_start},
+    {"the argument is destroyed once, whatever is set after a cancel", destroyed_once},
+    {"cancel of a pending timer ends it, again and again", cancelled_while_pending},
+    {"cancel is TOO_LATE once the function has begun, and does not wait", cancelled_too_late},
+    {"cancel and the deadline agree who was first", cancelled_in_time_or_not},
+    {"a timer's thread is current in its function, with its name, ident and daemon flag", thread_of_a_timer},
+    {"a pending timer is alive, enumerated in its place and without native id", pending},
+    {"daemon and name are as a thread's", settings},
+    {"a timer starts once, also by its thread, and runs its override", starts},
+    {"a started timer keeps itself, and may be freed in its own function", frees},
+    {"ten thousand pending timers cost at most four system threads", many_pending},
+    {"a thousand timers due at once run once each", many_at_once},
+    {"a function that blocks does not delay twenty others", not_delayed},
+    {"any number of functions may block at once", many_blocked},
+    {"a timer's function may start timers", timers_start_timers},
+    {"each timer owns an rlock for itself", owns_for_itself},
+    {"a timer's locals end with it", locals_end_with_it},
+    {"pthread_exit in a function makes the result NULL and harms no other timer", left_by_pthread_exit},
+};
+
+TEST_MAIN(cases)

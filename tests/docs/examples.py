@@ -1,0 +1,553 @@
+#!/usr/bin/env python3
+"""Runs the built examples, or their Python twins, and checks what they print.
+
+    tests/docs/examples.py [--programs DIR] [--valgrind] [NAME...]
+    tests/docs/examples.py --python [NAME...]
+
+The C++ twins, cpp/NAME, print what their C programs print, and are checked like these.
+
+Threads take turns as they like, so a check does not compare with one text. It says which lines must be there (each
+as often as it must, and no other), which orders must hold, and before which second a line cannot come. No line can
+come too late; a program that has not ended after its time limit counts as hung.
+
+Where an order only follows from sleeps of different length, a machine that stands still for a second can turn it
+round. A check says so by `by_time`. If that fails, and the watch has seen this machine stand still meanwhile, the
+program is run again; if the machine kept its time, the program is wrong.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import datetime
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIMIT = 60.0
+LIMIT_VALGRIND = 180.0
+STANDSTILL = 0.25
+RUNS = 3
+
+CHECKS = {}
+
+
+class Wrong(Exception):
+    """The program has printed what it must not, or not printed what it must."""
+
+
+class WrongByTime(Wrong):
+    """The same, but a machine that stood still would be an excuse."""
+
+
+class Watch(threading.Thread):
+    """Notices when this machine stands still, by sleeping briefly and looking how long it took."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.standstills = []
+
+    def run(self):
+        before = time.monotonic()
+        while True:
+            time.sleep(0.02)
+            now = time.monotonic()
+            if now - before > STANDSTILL:
+                self.standstills.append(now)
+            before = now
+
+    def stood_still_since(self, moment):
+        return any(end >= moment for end in self.standstills)
+
+
+# Line: one line of a stream. Entry: one line of the log. `at` is in seconds since the program was started.
+Line = collections.namedtuple("Line", "at text")
+Entry = collections.namedtuple("Entry", "at name message")
+
+
+class Run:
+    """One run of a program: its lines on stdout and on stderr, its status and how long it took."""
+
+    def __init__(self, command, limit):
+        self.out, self.err = [], []
+        self.started = time.monotonic()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        readers = [threading.Thread(target=self._read, args=pair, daemon=True)
+                   for pair in ((process.stdout, self.out), (process.stderr, self.err))]
+        for reader in readers:
+            reader.start()
+        try:
+            self.status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.status = None
+            process.kill()
+            process.wait()
+        for reader in readers:
+            reader.join(10)  # it ends with the program, unless somebody has inherited the pipe
+        self.seconds = time.monotonic() - self.started
+
+    def _read(self, pipe, lines):
+        with pipe:
+            for raw in pipe:
+                text = plain_names(raw.decode("utf-8", "backslashreplace"))
+                lines.append(Line(time.monotonic() - self.started, text))
+
+    def transcript(self):
+        both = [(line, "stdout") for line in self.out] + [(line, "stderr") for line in self.err]
+        return "".join(f"    {line.at:7.3f} {stream}: {line.text.rstrip(chr(10))}\n"
+                       for line, stream in sorted(both, key=lambda pair: pair[0].at))
+
+    def printed(self):
+        """The lines on stdout of a program that uses it alone."""
+        expect(not self.err, "it wrote to stderr")
+        return whole(self.out)
+
+    def logged(self, pattern="({name:<10}) {message}"):
+        """The log of a program that writes nothing else."""
+        expect(not self.out, "it wrote to stdout")
+        return Log(whole(self.err), pattern)
+
+
+def plain_names(text):
+    """The line with Thread-1 for Thread-1 (worker), as Python calls it since 3.10."""
+    text = re.sub(r"\((Thread-\d+) \(\w+\)\)", lambda match: f"({match[1]:<10})", text)
+    return re.sub(r"(Thread-\d+) \(\w+\)", r"\1", text)
+
+
+class Log:
+    """The entries of a log, in their order."""
+
+    def __init__(self, lines, pattern):
+        stamped = pattern.startswith("{stamp}")
+        self.entries = []
+        for at, text in lines:
+            rest = text
+            if stamped:
+                expect(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", text), f"no date and time: {text!r}")
+                stamp = datetime.datetime.strptime(text[:23], "%Y-%m-%d %H:%M:%S,%f")
+                expect(abs(datetime.datetime.now() - stamp) < datetime.timedelta(minutes=5),
+                       f"not the time of day: {text!r}")
+                rest = text[24:]
+            match = re.fullmatch(r"(?:\[\w+\] )?\((\S+) *\) (.*)", rest)
+            expect(match, f"not a line of the log: {text!r}")
+            name, message = match.groups()
+            form = pattern.format(stamp=text[:23], name=name, message=message)
+            expect(text == form, f"{text!r} should have the form {form!r}")
+            self.entries.append(Entry(at, name, message))
+
+    def of(self, name):
+        """The messages of one thread, in their order."""
+        return [entry.message for entry in self.entries if entry.name == name]
+
+    def names(self, *expected):
+        """All the threads that have logged are these."""
+        found = {entry.name for entry in self.entries}
+        expect(found <= set(expected), f"unknown threads: {sorted(found - set(expected))}")
+
+    def place(self, name, message):
+        """Where this entry is, which must be there once."""
+        places = [i for i, entry in enumerate(self.entries) if (entry.name, entry.message) == (name, message)]
+        expect(len(places) == 1, f"{len(places)} times instead of once: ({name}) {message}")
+        return places[0]
+
+    def not_before(self, seconds, name, message):
+        """The last such entry came after so many seconds."""
+        times = [entry.at for entry in self.entries if (entry.name, entry.message) == (name, message)]
+        expect(times, f"missing: ({name}) {message}")
+        expect(times[-1] >= seconds, f"({name}) {message}: came after {times[-1]:.3f} s, not {seconds} s")
+
+
+def expect(truth, what):
+    if not truth:
+        raise Wrong(what)
+
+
+def by_time(truth, what):
+    if not truth:
+        raise WrongByTime(what)
+
+
+def whole(lines):
+    """The same lines without their ends, which must be there."""
+    for line in lines:
+        expect(line.text.endswith("\n"), f"torn line: {line.text!r}")
+    return [Line(line.at, line.text[:-1]) for line in lines]
+
+
+def same(found, wanted, whose="all"):
+    """The same lines in the same order."""
+    expect(list(found) == list(wanted), f"lines of {whose}: {list(found)}, not {list(wanted)}")
+
+
+def same_unordered(found, wanted):
+    """The same lines, each as often, in any order."""
+    found, wanted = collections.Counter(found), collections.Counter(wanted)
+    expect(found == wanted, f"missing {dict(wanted - found)}, too many {dict(found - wanted)}")
+
+
+def numbers(pattern, text):
+    match = re.fullmatch(pattern, text)
+    expect(match, f"{text!r} should be like {pattern!r}")
+    return [float(group) for group in match.groups()]
+
+
+def check(function):
+    """Makes the function the check of the example whose name it has."""
+    CHECKS[function.__name__] = function
+    return function
+
+
+@check
+def threading_simple(run):
+    same([line.text for line in run.printed()], ["Worker"] * 5)
+
+
+@check
+def threading_simpleargs(run):
+    same_unordered([line.text for line in run.printed()], [f"Worker: {i}" for i in range(5)])
+
+
+def named_threads(log):
+    log.names("worker", "Thread-1", "my_service")
+    starts, ends = [], []
+    for name, seconds in (("worker", 2), ("Thread-1", 2), ("my_service", 3)):
+        same(log.of(name), ["Starting", "Exiting"], name)
+        log.not_before(seconds, name, "Exiting")
+        starts.append(log.place(name, "Starting"))
+        ends.append(log.place(name, "Exiting"))
+    by_time(max(starts) < min(ends), "a thread exits before all have started")
+    by_time(max(ends) == ends[-1], "my_service is not the last to exit")
+
+
+@check
+def threading_names(run):
+    lines = run.printed()
+    for line in lines:
+        expect(re.fullmatch(r"\S+ \S+", line.text), f"not a name and a word: {line.text!r}")
+    pairs = [Line(line.at, "({:<10}) {}".format(*line.text.split())) for line in lines]
+    named_threads(Log(pairs, "({name:<10}) {message}"))
+
+
+@check
+def threading_names_log(run):
+    named_threads(run.logged("[DEBUG] ({name:<10}) {message}"))
+
+
+@check
+def threading_daemon(run):
+    log = run.logged()
+    log.names("daemon", "non-daemon")
+    if log.of("daemon") == ["Starting", "Exiting"]:
+        by_time(False, "the daemon was waited for")
+    same([entry[1:] for entry in log.entries],
+         [("daemon", "Starting"), ("non-daemon", "Starting"), ("non-daemon", "Exiting")])
+
+
+@check
+def threading_daemon_join(run):
+    log = run.logged()
+    log.names("daemon", "non-daemon")
+    same(log.of("daemon"), ["Starting", "Exiting"], "daemon")
+    same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
+    log.not_before(2, "daemon", "Exiting")
+    by_time(log.place("daemon", "Exiting") == 3, "the daemon's exit is not the last line")
+
+
+@check
+def threading_daemon_join_timeout(run):
+    out = whole(run.out)
+    log = Log(whole(run.err), "({name:<10}) {message}")
+    log.names("daemon", "non-daemon")
+    same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
+    by_time([line.text for line in out] != ["d.isAlive() False"], "the daemon was not alive after a second")
+    same([line.text for line in out], ["d.isAlive() True"], "stdout")
+    expect(out[0].at >= 1, "the join has not waited for a second")
+    if log.of("daemon") in ([], ["Starting", "Exiting"]):
+        by_time(False, "the daemon has not just started when the program ends")
+    same(log.of("daemon"), ["Starting"], "daemon")
+
+
+@check
+def threading_enumerate(run):
+    log = run.logged()
+    workers = ["Thread-1", "Thread-2", "Thread-3"]
+    log.names("MainThread", *workers)
+    by_time(log.of("MainThread") == [f"joining {name}" for name in workers],
+            f"lines of MainThread: {log.of('MainThread')}")  # a worker that has ended is not enumerated
+    pauses = {}
+    for name in workers:
+        lines = log.of(name)
+        expect(len(lines) == 2, f"lines of {name}: {lines}")
+        [pauses[name]] = numbers(r"sleeping ([1-5])", lines[0])
+        same(lines[1:], ["ending"], name)
+        log.not_before(pauses[name], name, "ending")
+    for joined, following in zip(workers, workers[1:]):
+        expect(log.place(joined, "ending") < log.place("MainThread", f"joining {following}"),
+               f"the join of {joined} returned before its end")
+    for shorter in workers:
+        for longer in workers:
+            if pauses[shorter] < pauses[longer]:
+                by_time(log.place(shorter, "ending") < log.place(longer, "ending"),
+                        f"{shorter} slept less than {longer} and ended later")
+
+
+@check
+def threading_subclass(run):
+    log = run.logged()
+    same_unordered([entry[1:] for entry in log.entries], [(f"Thread-{i}", "running") for i in range(1, 6)])
+
+
+@check
+def threading_subclass_args(run):
+    log = run.logged()
+    same_unordered([entry[1:] for entry in log.entries],
+                   [(f"Thread-{i + 1}", f"running with ({i},) and {{'a': 'A', 'b': 'B'}}") for i in range(5)])
+
+
+@check
+def threading_timer(run):
+    log = run.logged()
+    log.names("MainThread", "t1", "t2")
+    same(log.of("MainThread"),
+         ["starting timers", "waiting before canceling t2", "canceling t2", "done"], "MainThread")
+    same(log.of("t1"), ["worker running"], "t1")
+    log.not_before(2, "MainThread", "canceling t2")
+    log.not_before(3, "t1", "worker running")
+    if log.of("t2"):
+        same(log.of("t2"), ["worker running"], "t2")
+        log.not_before(3, "t2", "worker running")
+        by_time(False, "the cancelled timer fired")
+    by_time(log.place("t1", "worker running") == 4, "the timer fired before main was done")
+
+
+@check
+def threading_event(run):
+    log = run.logged()
+    log.names("MainThread", "block", "non-block")
+    same(log.of("MainThread"), ["Waiting before calling Event.set()", "Event is set"], "MainThread")
+    same(log.of("block"), ["wait_for_event starting", "event set: True"], "block")
+
+    in_vain = ["wait_for_event_timeout starting", "event set: False", "doing other work"]
+    in_time = ["wait_for_event_timeout starting", "event set: True", "processing event"]
+    lines = log.of("non-block")
+    while lines[:3] == in_vain:
+        lines = lines[3:]
+    expect(lines in ([], in_time), f"lines of non-block: {log.of('non-block')}")
+    by_time(log.of("non-block") == in_vain + in_time, "non-block has not waited twice")
+
+    log.not_before(2, "non-block", "event set: False")
+    by_time(log.place("non-block", "event set: False") < log.place("MainThread", "Event is set"),
+            "the timeout came after the event")
+    for name in ("block", "non-block"):
+        log.not_before(3, name, "event set: True")
+        expect(log.place("MainThread", "Waiting before calling Event.set()") < log.place(name, "event set: True"),
+               f"{name} found the event set before it was")
+    log.not_before(3, "MainThread", "Event is set")
+
+
+@check
+def threading_lock(run):
+    log = run.logged()
+    log.names("MainThread", "Thread-1", "Thread-2")
+    same(log.of("MainThread"), ["Waiting for worker threads", "Counter: 4"], "MainThread")
+    for name in ("Thread-1", "Thread-2"):
+        entries = [entry for entry in log.entries if entry.name == name]
+        expect(len(entries) == 7, f"lines of {name}: {log.of(name)}")
+        slept = 0.0
+        for at in (0, 3):
+            [pause] = numbers(r"Sleeping ([01]\.\d\d)", entries[at].message)
+            expect(pause <= 1, f"slept too long: {pause}")
+            slept += pause - 0.005  # what was logged may have been rounded up
+            same(log.of(name)[at + 1:at + 3], ["Waiting for lock", "Acquired lock"], name)
+            expect(entries[at + 1].at >= slept, f"{name} did not sleep as long as it said")
+        same(log.of(name)[6:], ["Done"], name)
+    expect(log.place("MainThread", "Counter: 4") == 15, "main has not waited for the workers")
+
+
+@check
+def threading_lock_noblock(run):
+    log = run.logged()
+    log.names("LockHolder", "Worker")
+    lines = log.of("Worker")
+    [tries] = numbers(r"Done after (\d+) iterations", lines[-1] if lines else "")
+    wanted, acquired = ["Starting"], 0
+    for i in range(1, int(tries) + 1):
+        acquired += f"Iteration {i}: Acquired" in lines
+        outcome = "Acquired" if f"Iteration {i}: Acquired" in lines else "Not acquired"
+        wanted += ["Trying to acquire", f"Iteration {i}: {outcome}"]
+        log.not_before(0.5 * i, "Worker", f"Iteration {i}: {outcome}")
+    same(lines, wanted + [f"Done after {int(tries)} iterations"], "Worker")
+    expect(acquired == 3, f"acquired {acquired} times instead of 3")
+    expect(lines[-2].endswith(": Acquired"), "went on after the third time")
+
+    lines = log.of("LockHolder")
+    by_time(len(lines) >= 2, "LockHolder did not run")
+    cycles = len(lines) // 2 + 1
+    same(lines, (["Starting"] + ["Holding", "Not holding"] * cycles)[:len(lines)], "LockHolder")
+
+    held, changes = False, 0
+    for entry in log.entries:
+        if entry.name == "LockHolder" and entry.message != "Starting":
+            held = entry.message == "Holding"
+            expect(entry.at >= 0.5 * changes, f"LockHolder did not sleep: {changes} changes in {entry.at:.3f} s")
+            changes += 1
+        expect(not (held and entry.message.endswith(": Acquired")), "two threads held the lock at once")
+
+
+@check
+def threading_lock_reacquire(run):
+    same([line.text for line in run.printed()], ["First try : True", "Second try: False"])
+
+
+@check
+def threading_rlock(run):
+    same([line.text for line in run.printed()], ["First try : True", "Second try: 1"])
+
+
+@check
+def threading_lock_with(run):
+    same_unordered([entry[1:] for entry in run.logged().entries],
+                   [("Thread-1", "Lock acquired via with"), ("Thread-2", "Lock acquired directly")])
+
+
+@check
+def threading_condition(run):
+    log = run.logged("{stamp} ({name:<2}) {message}")
+    log.names("c1", "c2", "p")
+    same(log.of("p"), ["Starting producer thread", "Making resource available"], "p")
+    made = log.place("p", "Making resource available")
+    for name in ("c1", "c2"):
+        same(log.of(name), ["Starting consumer thread", "Resource is available to consumer"], name)
+        expect(made < log.place(name, "Resource is available to consumer"), f"{name} has what is not made yet")
+    log.not_before(2, "c2", "Starting consumer thread")
+    log.not_before(4, "p", "Starting producer thread")
+    by_time([log.place("c1", "Starting consumer thread"), log.place("c2", "Starting consumer thread"),
+             log.place("p", "Starting producer thread")] == [0, 1, 2], "the threads started in another order")
+
+
+@check
+def threading_semaphore(run):
+    log = run.logged("{stamp} ({name:<2}) {message}")
+    workers = ["0", "1", "2", "3"]
+    log.names(*workers)
+    active, entered = [], 0
+    for at, name, message in log.entries:
+        if message == "Waiting to join the pool":
+            expect(name not in active, f"{name} waits inside the pool")
+            continue
+        if name in active:
+            active.remove(name)
+        else:
+            active.append(name)
+            entered += 1
+        expect(message == f"Running: {active}", f"({name}) {message}: should be {active}")
+        expect(len(active) <= 2, f"more than two in the pool: {active}")
+        expect(at >= 0.1 * ((entered - 1) // 2), f"{entered} have been in the pool after {at:.3f} s")
+    for name in workers:
+        expect(len(log.of(name)) == 3, f"lines of {name}: {log.of(name)}")
+        same(log.of(name)[:1], ["Waiting to join the pool"], name)
+    expect(log.entries[-1].message == "Running: []", "the pool is not empty at the end")
+    expect(log.entries[-1].at >= 0.2, "four workers, two at a time, took less than two turns")
+
+
+def local_values(log, in_main, in_worker):
+    log.names("MainThread", "Thread-1", "Thread-2")
+    same(log.of("MainThread"), in_main, "MainThread")
+    expect([entry.name for entry in log.entries[:2]] == ["MainThread"] * 2, "a worker came before main was through")
+    for name in ("Thread-1", "Thread-2"):
+        same(log.of(name)[:-1], in_worker, name)
+        [value] = numbers(r"value=(\d+)", log.of(name)[-1])
+        expect(1 <= value <= 100, f"the value of {name} is {value}")
+
+
+@check
+def threading_local(run):
+    local_values(run.logged(), ["No value yet", "value=1000"], ["No value yet"])
+
+
+@check
+def threading_local_defaults(run):
+    log = run.logged()
+    expect(log.entries, "no output")
+    first = log.entries[0].message
+    expect(re.fullmatch(r"Initializing <MyLocal object at 0x[0-9a-f]+>", first), f"first line: {first!r}")
+    local_values(log, [first, "value=1000"], [first, "value=1000"])
+
+
+def judge(name, program, valgrind, watch):
+    """Runs one program, given as a command. What is wrong with it, or None, and how long it took."""
+    for attempt in range(1, RUNS + 1):
+        with tempfile.NamedTemporaryFile() as report:
+            command, limit = program, LIMIT
+            if valgrind:
+                command = ["valgrind", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite",
+                           "--show-leak-kinds=definite", "--quiet", f"--log-file={report.name}"] + command
+                limit = LIMIT_VALGRIND
+            try:
+                run = Run(command, limit)
+            except OSError as error:
+                return f"cannot be run: {error}", 0.0
+            found = pathlib.Path(report.name).read_text(errors="replace")
+        try:
+            expect(run.status is not None, f"has not ended after {limit:.0f} s")
+            expect(run.status == 0, f"ended with status {run.status}\n{found}".rstrip())
+            CHECKS[name.rpartition("/")[2]](run)
+        except WrongByTime as wrong:
+            if attempt < RUNS and watch.stood_still_since(run.started):
+                continue
+            return f"{wrong}\n{run.transcript()}".rstrip(), run.seconds
+        except Wrong as wrong:
+            return f"{wrong}\n{run.transcript()}".rstrip(), run.seconds
+        return None, run.seconds
+    raise AssertionError("not reached")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs the built examples and checks what they print.")
+    parser.add_argument("--programs", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "c_examples",
+                        help="where the built programs are (default: %(default)s)")
+    parser.add_argument("--python", action="store_true", help="run the twins in Python, with this Python")
+    parser.add_argument("--valgrind", action="store_true", help="run each under valgrind, which must find nothing")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="the programs to check (default: all)")
+    arguments = parser.parse_args()
+
+    sources = ROOT / "c_examples"
+    cpp = [f"cpp/{source.stem}" for source in sorted(sources.glob("cpp/threading_*.cpp"))]
+    known = list(CHECKS) + ([] if arguments.python else cpp)
+    unknown = [name for name in arguments.names if name not in known]
+    if unknown:
+        parser.error(f"no such example: {', '.join(unknown)}")
+    if arguments.python and arguments.valgrind:
+        parser.error("--valgrind is for the programs in C and C++")
+    names = arguments.names or known
+    programs = arguments.programs.resolve()
+
+    def command(name):
+        return [sys.executable, str(sources / "python" / f"{name}.py")] if arguments.python else [str(programs / name)]
+
+    failed = 0
+    for source in sorted([*sources.glob("threading_*.c"), *sources.glob("cpp/threading_*"), *sources.glob("python/*.py")]):
+        if source.stem not in CHECKS:
+            print(f"FAIL {source.relative_to(sources)}: has no check", flush=True)
+            failed += 1
+
+    watch = Watch()
+    watch.start()
+    with concurrent.futures.ThreadPoolExecutor(max_workers=4 if arguments.valgrind else 8) as pool:
+        jobs = [pool.submit(judge, name, command(name), arguments.valgrind, watch) for name in names]
+        for name, job in zip(names, jobs):
+            wrong, seconds = job.result()
+            failed += wrong is not None
+            print(f"{'ok  ' if wrong is None else 'FAIL'} {name} ({seconds:.2f} s)"
+                  + ("" if wrong is None else f": {wrong}"), flush=True)
+    passed = len(names) - sum(job.result()[0] is not None for job in jobs)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

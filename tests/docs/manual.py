@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Checks the manual pages: that everything in the header has one, and that they say what the header says.
+
+    tests/docs/manual.py [--pages DIR]
+
+The header is read here by a few patterns and not by the generator's own reader, which is to be checked. The pages
+are read as users read them, rendered by man; groff, mandoc and lexgrog must have nothing to say against them.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import types
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(ROOT / "tools" / "manual"))
+import man  # noqa: E402, the generator
+HEADER = (ROOT / "include" / "threading.h").read_text(encoding="utf-8")
+ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8", "MANROFFOPT": ""}
+
+FUNCTIONS = {match[2]: " ".join(match[0].split())
+             for match in re.finditer(r"^(\w[\w *]*?)\b(threading_\w+)\([^;{]*?\);", HEADER, re.M | re.S)}
+CALLBACKS = {match[1]: " ".join(match[0].split())
+             for match in re.finditer(r"^typedef [^;]*?\(\*(threading_\w+)\)\([^;]*\);", HEADER, re.M)}
+STATUSES = dict(re.findall(r"^#define (THREADING_(?:OK|TIMED_OUT|WOULD_BLOCK|NO_VALUE|TOO_LATE|ERR_\w+)) "
+                           r"\(?(-?\d+)\)?$", HEADER, re.M))
+OTHERS = re.findall(r"^typedef struct (\w+) \w+;|^#define (THREADING_(?:VERSION\w*|FOREVER|\w+_MAX|WITH)\b)",
+                    HEADER, re.M)
+SNIPPETS = [re.sub(r"^ \*     ", "", match[1], flags=re.M)
+            for match in re.finditer(r"^ \* [^\n]*:\n((?: \*     [^\n]*\n)+)", HEADER, re.M)]
+
+wrong = []
+
+
+def expect(truth, what):
+    if not truth:
+        wrong.append(what)
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=ENVIRONMENT, **options)
+
+
+# Many systems let a hyphen pass for a minus, and a curly quote for a straight one. Here code has to be code.
+STRICT = ".char - \\[hy]\n.char ' \\[cq]\n.char ` \\[oq]\n"
+
+
+def rendered(page):
+    """What a page looks like."""
+    head, title, text = re.split(r"^(\.TH .*\n)", page.read_text(encoding="utf-8"), maxsplit=1, flags=re.M)
+    shown = run("groff", "-man", "-Tutf8", "-P-cbou", "-rLL=120n", "-rHY=0", input=head + title + STRICT + text)
+    expect(shown.returncode == 0 and not shown.stderr, f"groff {page.name}: {shown.stderr.strip()}")
+    return shown.stdout
+
+
+def names_of(page):
+    """The names and the descriptions that the database of whatis gets from a page."""
+    found = run("lexgrog", str(page))
+    expect(found.returncode == 0, f"lexgrog {page.name}: {found.stdout.strip()}")
+    return dict(re.findall(r': "(\S+) - (.+)"$', found.stdout, re.M))
+
+
+def lint(page):
+    """What the formatters have against a page."""
+    found = [run("man", "--warnings", "-P", "cat", "-l", str(page)).stderr,
+             run("groff", "-ww", "-man", "-Tutf8", "-z", str(page)).stderr,
+             run("mandoc", "-Tlint", "-W", "warning", str(page)).stdout]
+    return "".join(found).strip()
+
+
+def check_names(pages):
+    """Each name has its page, or a link to the page that tells of it. The pages that are none."""
+    files = {path.name: path for path in pages.glob("man?/*")}
+    real = {name: path for name, path in files.items() if not path.read_text().startswith(".so ")}
+    known = {name: names_of(path) for name, path in real.items()}
+    for name in [*FUNCTIONS, *CALLBACKS, *STATUSES, *("".join(pair) for pair in OTHERS), "threading_status"]:
+        path = files.get(f"{name}.3")
+        expect(path, f"{name} has no page")
+        if path and path.name not in real:
+            target = path.read_text().removeprefix(".so ").strip()
+            expect((pages / target).is_file(), f"{path.name} leads to {target}, which is not there")
+            path = pages / target
+        if path:
+            expect(name in known[path.name], f"{path.name} does not name {name}")
+    told = collections.Counter(name for names in known.values() for name in names)
+    twice = [name for name, times in told.items() if times > 1]
+    expect(not twice, f"named by two pages: {twice}")
+    return sorted(real.values()), set(files) - set(real)
+
+
+def check_links(pages, links):
+    """man finds the links, and shows what they lead to."""
+    for link in sorted(links):
+        name, section = link.rsplit(".", 1)
+        found = run("man", "-M", str(pages), "-w", section, name)
+        expect(found.returncode == 0, f"man {section} {name} finds nothing")
+    shown = run("man", "-M", str(pages), "-P", "cat", "threading_lock_acquire").stdout
+    expect("threading_lock(3)" in shown, "man threading_lock_acquire does not show threading_lock(3)")
+
+
+def check_texts(texts):
+    """What is in the pages is what is in the header, character by character but for spaces."""
+    def dense(text):
+        return re.sub(r"\s", "", text)
+
+    dense_texts = {name: dense(text) for name, text in texts.items()}
+    everything = "".join(dense_texts.values())
+    for name, declaration in {**FUNCTIONS, **CALLBACKS}.items():
+        expect(dense(declaration) in everything, f"in no synopsis: {declaration}")
+    for name in FUNCTIONS:
+        entry = [page for page, text in texts.items()
+                 if page.endswith(".3") and re.search(rf"^ {{7}}{name}\([\w, ]*\)$", text, re.M)]
+        expect(len(entry) == 1, f"{name}() is described in {entry}")
+    for name, number in STATUSES.items():
+        for page in ("threading.7", "threading_status.3"):
+            expect(re.search(rf"^ +{name} \({number}\)$", texts[page], re.M), f"{page} does not tell {name} ({number})")
+    for snippet in SNIPPETS:
+        expect(dense(snippet) in everything, f"in no example: {snippet}")
+    for name, text in texts.items():
+        for part in ("NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"):
+            expect(re.search(rf"^{part}$", text, re.M), f"{name} has no {part}")
+        expect("`" not in text, f"{name} shows marks of the source")
+        if name.endswith(".3"):
+            expect(re.search(r"^EXAMPLE$", text, re.M), f"{name} has no EXAMPLE")
+
+
+def check_escapes():
+    """What the formatter would take for requests and special characters comes out as it is."""
+    code = [".so man3/other.3", "'quoted' \"twice\"", "\\n \\fB \\&", "a-b --c -1", "`~^`", "...", "% $ # @ *[x] (co"]
+    page = man.Page("escapes", 3, types.SimpleNamespace(version="0"), "2000-01-01")
+    man.name_line(page, ["escapes"], "Escapes.")
+    page.head("Example")
+    page.prose("Code:")
+    page.code("\n".join(code))
+    page.tagged(man.bold(code[0]), "One.")
+    page.prose(man.inline(" ".join(f"`{line}`" for line in code if "`" not in line)))
+    page.prose(man.inline("... a value of -1 or \\n."))
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "escapes.3")
+        path.write_text(page.text(), encoding="utf-8")
+        expect(not lint(path), f"escapes: {lint(path)}")
+        text = rendered(path)
+    for line in code:
+        expect(re.search(rf"^ +{re.escape(line)}$", text, re.M), f"shown wrongly: {line}")
+    spaced = " ".join(text.split())
+    for wanted in (f"{code[0]} One.", " ".join(line for line in code if "`" not in line), "... a value of -1 or \\n."):
+        expect(wanted in spaced, f"shown wrongly: {wanted}")
+
+
+def check_snippets():
+    """The snippets of the header compile."""
+    expect(len(SNIPPETS) == HEADER.count(" * " + "-" * 100), f"{len(SNIPPETS)} snippets found")
+    source = "".join(f"#include <{name}.h>\n" for name in ("stdio", "stdlib", "threading")) + "\n".join(SNIPPETS)
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "snippets.c")
+        path.write_text(source, encoding="utf-8")
+        compiled = run(os.environ.get("CC", "cc"), "-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+                       "-Wno-unused-function", "-fsyntax-only", "-I", str(ROOT / "include"), str(path))
+    expect(compiled.returncode == 0, compiled.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Checks the manual pages.")
+    parser.add_argument("--pages", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "man",
+                        help="where man1, man2, ... are (default: %(default)s)")
+    pages = parser.parse_args().pages.resolve()
+    expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 8 and len(STATUSES) > 20, "the header cannot be read")
+
+    real, links = check_names(pages)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for page, said in zip(real, pool.map(lint, real)):
+            expect(not said, f"{page.name}: {said}")
+        texts = dict(zip((page.name for page in real), pool.map(rendered, real)))
+    check_links(pages, links)
+    check_texts(texts)
+    check_escapes()
+    check_snippets()
+    for what in wrong:
+        print(f"FAIL {what}")
+    print(f"{len(real)} pages and {len(links)} links: " + (f"{len(wrong)} failures" if wrong else "ok"))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
