@@ -30,7 +30,7 @@ use crate::handle::blocks::POOL;
 use crate::local::tables;
 use crate::panic_boundary::{Place, contain, inject};
 use crate::runtime::{process_exit, thread_exit};
-use crate::sync::fork_epoch;
+use crate::sync::{fork_epoch, mutex};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::tls;
@@ -178,6 +178,7 @@ fn let_go() {
 /// come in this process: for `resume`.
 fn begin_child() -> u8 {
     fork_epoch::begin_child();
+    mutex::begin_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
     unsafe {
         process_exit::renew();

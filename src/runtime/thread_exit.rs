@@ -15,9 +15,10 @@ use crate::local::tables;
 use crate::lock::recursion;
 use crate::panic_boundary::{Place, contain, inject};
 use crate::runtime::process_exit;
+use crate::sync::lock_annotations;
 use crate::sync::waiter::Waiter;
 use crate::sys;
-use crate::sys::annotate::{retire, seen, unseen, watches};
+use crate::sys::annotate::{self, seen, unseen, watches};
 use crate::sys::tls;
 use crate::thread::object::{DUMMY, MAIN, RETURNED, TIMER, Thread};
 use crate::thread::{ident, registry};
@@ -103,7 +104,10 @@ fn begin_round() {
         mine.end_rounds.get()
     });
     if rounds == LAST {
-        retire();
+        if watches() {
+            lock_annotations::forget_current();
+        }
+        annotate::retire();
     }
     if rounds == ARMED + 1 {
         unseen(|| contain(note_end_of_dummy));

@@ -11,6 +11,7 @@
 
 pub(crate) mod annotate;
 pub(crate) mod atomic;
+pub(crate) mod calling_thread;
 pub(crate) mod futex;
 pub(crate) mod memory;
 pub(crate) mod pthread;

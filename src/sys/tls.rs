@@ -48,7 +48,7 @@ pub(crate) struct PerThread {
     pub(crate) spares: [Cell<usize>; SPARES],
 }
 
-const _: () = assert!(size_of::<PerThread>() == 128, "src/per_thread.c reserves 128 bytes");
+const _: () = assert!(size_of::<PerThread>() == 128, "src/sys/tls.c reserves 128 bytes");
 
 // Where inline assembly knows a shorter way, only the tests take this one.
 #[cfg(all(

@@ -7,6 +7,7 @@ use crate::handle::Handle;
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::calling_thread::uncancelled;
 use crate::sys::pthread;
 use crate::thread::names;
 use crate::thread::object::Thread;
@@ -72,7 +73,7 @@ fn print(parts: &[&CStr; 7]) {
     let parts = parts
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
     // SAFETY: so many strings of these lengths, which are only read.
-    pthread::uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
+    uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
 }
 
 /// Holds the hook across a fork.
