@@ -57,13 +57,12 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
-use crate::runtime::thread_exit;
 use crate::sync::adaptive_spin::Patience;
 use crate::sync::lock_annotations::{self, AtomicTsanOwner};
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sync::spin_wait::Spin;
 use crate::sync::wait_queue::Queue;
-use crate::sync::waiter::{GRANTED, OFFERED as OFFERED_TO, REFUSED, WAITING, WOKEN, Waiter, Wake};
+use crate::sync::waiter::{self, GRANTED, OFFERED as OFFERED_TO, REFUSED, WAITING, WOKEN, Waiter, Wake};
 use crate::sys::annotate;
 use crate::sys::tls;
 use crate::thread::ident::KEY_SHIFT;
@@ -363,7 +362,7 @@ impl<T: Lockable> Handle<T> {
                 break;
             }
         }
-        let waiter = thread_exit::waiter()?;
+        let waiter = waiter::current()?;
         let _pin = self.pin()?;
         lock.wait_in_line(claim, waiter, timeout.deadline())
     }

@@ -1,7 +1,8 @@
 //! What happens to a failure that a thread could not handle.
 
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_void};
 
+use crate::callbacks::ExceptHook;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::sync::mutex::{Forget, Guarded};
@@ -11,14 +12,6 @@ use crate::sys::calling_thread::uncancelled;
 use crate::sys::pthread;
 use crate::thread::names;
 use crate::thread::object::Thread;
-
-/// Told of the failure: the thread's handle, what kind of thing it was, and a sentence.
-pub type ExceptHook = unsafe extern "C-unwind" fn(
-    thread: *mut c_void,
-    kind: *const c_char,
-    message: *const c_char,
-    arg: *mut c_void,
-);
 
 struct Hook {
     hook: Option<ExceptHook>,

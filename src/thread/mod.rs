@@ -2,6 +2,7 @@
 //!
 //! States and orderings: `thread::object`.
 
+pub(crate) mod deregister;
 pub(crate) mod excepthook;
 pub(crate) mod ident;
 pub(crate) mod names;
@@ -17,11 +18,13 @@ use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::panic_boundary::{Place, contain, inject};
-use crate::runtime::{process_exit, thread_exit};
+use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::unseen;
 use crate::sys::futex;
+use crate::sys::libc_hooks::{exit_key, register_exit_hook};
 use crate::sys::pthread;
 use crate::sys::tls;
+use crate::thread::deregister::deregister_if_unhooked;
 use crate::thread::object::{
     ALIVE, DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
 };
@@ -55,10 +58,10 @@ pub fn current() -> Result<Handle<Thread>> {
     let ident = ident::ident();
     let current = if registry::is_main(ident) {
         // Its end is waited for, unless there is no memory to announce it.
-        let _ = thread_exit::arm();
+        let _ = register_exit_hook();
         registry::main_thread()?
     } else {
-        thread_exit::arm()?;
+        register_exit_hook()?;
         registry::add_dummy(ident)?
     };
     tls::with(|mine| mine.thread.set(current.bits()));
@@ -90,7 +93,7 @@ extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
             thread.set_result(result);
             thread.destroy_arg();
         });
-        contain(thread_exit::announce_if_unarmed);
+        contain(deregister_if_unhooked);
     });
     result
 }
@@ -100,7 +103,7 @@ fn begin(thread: &'static Thread) {
     ident::become_ident(thread.ident());
     tls::with(|mine| mine.thread.set(thread.handle().bits()));
     thread.tell_number_and_end();
-    if thread_exit::arm().is_err() {
+    if register_exit_hook().is_err() {
         // The values of its locals are not destroyed; its end is still noticed.
         thread.begin_unannounced();
     }
@@ -255,10 +258,10 @@ fn launch(thread: &'static Thread) -> Result<()> {
 
 /// What must have been done before anything is started.
 pub(crate) fn prepare_start() -> Result<()> {
-    process_exit::need()?;
-    thread_exit::key()?;
+    ensure_atexit_registered()?;
+    exit_key()?;
     // If the caller is main and leaves by pthread_exit, the process waits for the thread.
-    let _ = thread_exit::arm();
+    let _ = register_exit_hook();
     registry::reap_some();
     Ok(())
 }

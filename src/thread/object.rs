@@ -59,6 +59,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
+pub(crate) use crate::callbacks::{Destructor, Run, Target};
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
@@ -73,13 +74,6 @@ use crate::thread::stack_cache::Stack;
 use crate::thread::{ident, registry};
 use crate::time::Deadline;
 use crate::timer::{object as timer_object, worker};
-
-/// What a thread or a timer runs.
-pub type Target = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
-/// What it runs instead, if that was overridden. The first argument is the handle.
-pub type Run = unsafe extern "C-unwind" fn(thread: *mut c_void, arg: *mut c_void) -> *mut c_void;
-/// Releases an argument or a value.
-pub type Destructor = unsafe extern "C-unwind" fn(value: *mut c_void);
 
 /// Written by the kernel.
 pub(crate) const GONE: u32 = 0;
