@@ -16,7 +16,7 @@ use threading::capi::threading::*;
 use threading::capi::types::threading_thread_list;
 use threading::capi::{barrier::*, condition::*, event::*, library::*, local::*, lock::*};
 use threading::capi::{rlock::*, semaphore::*, thread::*, timer::*};
-use threading::defect::fault::{self, Place};
+use threading::panic_boundary::fault::{self, Place};
 
 /// Faults that any thread meets are the process's: the tests take turns.
 fn turn() -> MutexGuard<'static, ()> {
