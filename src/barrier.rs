@@ -21,25 +21,22 @@
 //! barrier again: whoever was let go may find it freed.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use core::ffi::{c_int, c_void};
+use core::ffi::c_void;
 use core::ptr;
 
+use crate::callbacks::Action;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
-use crate::runtime::thread_exit;
 use crate::sync::adaptive_spin::Patience;
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sync::wait_queue::Queue;
-use crate::sync::waiter::{FREED, GRANTED, REFUSED, WAITING, WOKEN, Waiter};
+use crate::sync::waiter::{self, FREED, GRANTED, REFUSED, WAITING, WOKEN, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
 use crate::thread::ident;
 use crate::time::{Deadline, FOREVER, Timeout};
-
-/// What the last to arrive does before anyone goes on; anything but zero is a failure.
-pub type Action = unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int;
 
 /// A barrier at which a fixed number of threads wait for each other. Python: `threading.Barrier`.
 ///
@@ -190,7 +187,7 @@ impl Handle<Barrier> {
     /// Waits until all have arrived; if the time runs out before that, the barrier is broken.
     pub fn wait_timeout(self, timeout: Timeout) -> Result<usize> {
         let (barrier, tag) = self.check()?;
-        let waiter = thread_exit::waiter()?;
+        let waiter = waiter::current()?;
         let _pin = self.pin()?;
         loop {
             match barrier.arrive(tag, waiter)? {
@@ -365,6 +362,7 @@ impl Barrier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::ffi::c_int;
     use std::thread;
 
     fn barrier(parties: usize) -> Handle<Barrier> {

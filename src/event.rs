@@ -41,7 +41,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::sync::adaptive_spin::{Patience, look_until};
-use crate::sync::fork_epoch::Mark;
+use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::futex::Half;
@@ -77,7 +77,7 @@ const WAITERS: u64 = u64::MAX << 32;
 pub struct Event {
     header: Header,
     /// Whose waiters the word counts.
-    mark: Mark,
+    waiter_epoch: WaiterEpoch,
     patience: Patience,
 }
 
@@ -91,12 +91,12 @@ unsafe impl Kind for Event {
 
     fn is_busy(&self, tag: u64) -> bool {
         let word = self.word().load(Ordering::Relaxed);
-        word & TAG == tag && word & WAITERS != 0 && self.mark.is_current()
+        word & TAG == tag && word & WAITERS != 0 && self.waiter_epoch.is_current()
     }
 
     fn kill(&self, tag: u64) {
         // The waiters of a parent process do not count.
-        self.mark.enter(|| {
+        self.waiter_epoch.sync_after_fork(|| {
             let forget = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
             let _ = self.change(tag, forget, Ordering::Relaxed);
         });
@@ -249,7 +249,7 @@ impl Handle<Event> {
         }
         let (event, tag) = self.slot()?;
         let deadline = timeout.deadline();
-        event.mark.enter(|| {
+        event.waiter_epoch.sync_after_fork(|| {
             let _ =
                 event.change(tag, |word| (word & WAITERS != 0).then_some(word & !WAITERS), Ordering::Relaxed);
         });

@@ -98,6 +98,7 @@
 //! has started can use everything: its [`current`] thread is a dummy, which is a daemon and cannot be joined.
 
 mod barrier;
+mod callbacks;
 pub mod capi;
 mod error;
 mod event;
@@ -120,22 +121,21 @@ mod thread;
 mod time;
 mod timer;
 
-pub use barrier::{Action, Barrier};
+pub use barrier::Barrier;
+pub use callbacks::{Action, Callback, Destructor, ExceptHook, Init, Run, Target};
 pub use error::{Error, Result};
 pub use event::Event;
 pub use handle::Handle;
-pub use local::{Init, Local};
+pub use local::Local;
 pub use lock::condition::Condition;
 pub use lock::lock::Lock;
 pub use lock::rlock::RLock;
-pub use runtime::process_exit::Callback;
 pub use rust_api::{
     ActionBarrier, LockGuard, OwnedHandle, ThreadLocal, active_count, atexit, enumerate, main_thread,
     report_exception, reset_excepthook, set_excepthook, shutdown,
 };
 pub use semaphore::{SEMAPHORE_MAX, Semaphore};
-pub use thread::excepthook::ExceptHook;
-pub use thread::object::{Destructor, Run, Target, Thread};
+pub use thread::object::Thread;
 pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;

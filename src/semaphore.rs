@@ -37,7 +37,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
 use crate::sync::adaptive_spin::{Patience, look_until};
-use crate::sync::fork_epoch::Mark;
+use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::futex::Half;
@@ -78,7 +78,7 @@ pub struct Semaphore {
     limit: AtomicI64,
     is_bounded: AtomicBool,
     /// Whose waiters the word counts.
-    mark: Mark,
+    waiter_epoch: WaiterEpoch,
     patience: Patience,
 }
 
@@ -92,7 +92,7 @@ unsafe impl Kind for Semaphore {
 
     fn is_busy(&self, tag: u64) -> bool {
         let word = self.word().load(Ordering::Relaxed);
-        word & TAG == tag && waiters(word) > value(word) && self.mark.is_current()
+        word & TAG == tag && waiters(word) > value(word) && self.waiter_epoch.is_current()
     }
 
     fn kill(&self, tag: u64) {
@@ -335,7 +335,7 @@ impl Semaphore {
     }
 
     fn forget_parents_waiters(&self) {
-        self.mark.enter(|| {
+        self.waiter_epoch.sync_after_fork(|| {
             self.word().fetch_and(!(WAITERS | LOOKING), Ordering::Relaxed);
         });
     }

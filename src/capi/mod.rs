@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::panic_boundary;
 use crate::panic_boundary::Place;
-use crate::runtime;
+use crate::runtime::init;
 use crate::sys::tls;
 
 pub mod barrier;
@@ -53,7 +53,7 @@ fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
         panic_boundary::inject(Place::Call);
         call()
     };
-    runtime::call(|| panic_boundary::contain(guarded).unwrap_or(Err(Error::Internal)))
+    init::call(|| panic_boundary::contain(guarded).unwrap_or(Err(Error::Internal)))
 }
 
 #[cold]

@@ -40,8 +40,9 @@ use core::cell::Cell;
 use core::{ptr, slice};
 
 use crate::error::{Error, Result};
-use crate::handle::blocks::{BLOCK, Block, GENERATION_BITS, GENERATION_SHIFT, POOL};
+use crate::handle::blocks::{BLOCK, Block, POOL};
 use crate::handle::header::Header;
+use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sys::annotate;
 use crate::sys::atomic::Ordering;
@@ -164,7 +165,7 @@ impl BlockHeader {
 
 /// The generation of a block where handles have it.
 fn high_bits(generation: u16) -> usize {
-    usize::from(generation).checked_shl(GENERATION_SHIFT).unwrap_or(0)
+    usize::from(generation).checked_shl(BLOCK_GENERATION_SHIFT).unwrap_or(0)
 }
 
 impl Slots {
@@ -444,7 +445,7 @@ impl Arena {
     fn blocks(&self) -> impl Iterator<Item = &'static BlockHeader> + Clone {
         let keys = self.places().iter().map(|place| place.load(Ordering::Relaxed));
         keys.filter(|&key| key != EMPTY && key != VACANT)
-            .map(|key| BlockHeader::of((key << KEY_SHIFT) & (usize::MAX >> GENERATION_BITS)))
+            .map(|key| BlockHeader::of((key << KEY_SHIFT) & (usize::MAX >> BLOCK_GENERATION_BITS)))
     }
 }
 

@@ -18,6 +18,7 @@
 //! the slot's generation next; that repeats only after 63 uses of every block in the quarantine.
 
 use crate::error::{Error, Result};
+use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT, GENERATION};
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sys::annotate;
 use crate::sys::memory;
@@ -25,11 +26,6 @@ use crate::sys::memory::PageVec;
 
 /// The size of a block, and what its address is a multiple of.
 pub(super) const BLOCK: usize = 64 * 1024;
-
-/// How many bits of a handle the generation of its block has: those that no address uses.
-pub(super) const GENERATION_BITS: u32 = if cfg!(target_pointer_width = "64") { 16 } else { 0 };
-/// Where they begin.
-pub(super) const GENERATION_SHIFT: u32 = usize::BITS - GENERATION_BITS;
 
 /// How many returned blocks the pool holds before it uses the oldest of them again.
 const QUARANTINE: usize = if cfg!(model) { 0 } else { 64 };
@@ -136,11 +132,11 @@ impl Pool {
     pub(super) fn put(&mut self, block: Block, next_slot_generation: u64) {
         self.clear(block.address);
         let mut next = Block { slot_generation: next_slot_generation, ..block };
-        if next_slot_generation > crate::handle::header::GENERATION {
+        if next_slot_generation > GENERATION {
             next.slot_generation = 1;
             next.generation += 1;
-            if next.generation >> GENERATION_BITS != 0 {
-                if GENERATION_BITS != 0 {
+            if next.generation >> BLOCK_GENERATION_BITS != 0 {
+                if BLOCK_GENERATION_BITS != 0 {
                     self.retire(block.address);
                     return;
                 }
@@ -208,7 +204,7 @@ impl Pool {
         let mut usable = None;
         while let Some(offered) = memory::map_aligned(self.last_chunk.saturating_sub(bytes), bytes, BLOCK) {
             let end = offered + bytes;
-            let fits = (end as u64 - 1) >> GENERATION_SHIFT == 0;
+            let fits = (end as u64 - 1) >> BLOCK_GENERATION_SHIFT == 0;
             let mut exhausted = self.unmapped.as_mut_slice().iter_mut();
             match exhausted.find(|unmapped| (offered..end).contains(unmapped)) {
                 None if fits => usable = Some(offered),
@@ -247,7 +243,6 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handle::header::GENERATION;
 
     /// Takes a block and returns it, as if all generations of its slots had been used.
     fn use_up(pool: &mut Pool) -> Block {
@@ -295,7 +290,7 @@ mod tests {
             let block = pool.take().unwrap();
             assert!(!exhausted.contains(&block.address), "addresses have been used twice");
             assert_eq!((block.generation, block.slot_generation), (0, 1));
-            let last = Block { generation: (1 << GENERATION_BITS) - 1, ..block };
+            let last = Block { generation: (1 << BLOCK_GENERATION_BITS) - 1, ..block };
             pool.put(last, GENERATION + 1);
             exhausted.push(block.address);
             assert!(pool.mapped <= EXHAUSTED + MAX_CHUNK, "{} blocks are mapped", pool.mapped);

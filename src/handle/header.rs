@@ -55,11 +55,10 @@
 use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::handle::blocks::GENERATION_BITS;
+use crate::handle::layout::BLOCK_GENERATION_BITS;
+pub(crate) use crate::handle::layout::GENERATION;
 use crate::sync::fork_epoch::epoch;
 
-/// The bits of the generation, in the word, in `refs` and in a handle.
-pub(crate) const GENERATION: u64 = 63;
 /// An object lives here.
 pub(crate) const LIVE: u64 = 64;
 /// Generation and `LIVE`.
@@ -89,7 +88,7 @@ pub(crate) struct Header {
     link: AtomicU64,
 }
 
-const HIGH_BITS: usize = !(usize::MAX >> GENERATION_BITS);
+const HIGH_BITS: usize = !(usize::MAX >> BLOCK_GENERATION_BITS);
 
 fn users(refs: u64) -> u64 {
     (refs / USER) & COUNT

@@ -25,21 +25,21 @@
 pub(crate) mod arena;
 pub(crate) mod blocks;
 pub(crate) mod header;
+mod layout;
 pub(crate) mod slot_cache;
 
 use crate::sys::atomic::{Ordering, fence};
 use core::marker::PhantomData;
 
 use crate::error::{Error, Result};
-use crate::sync::fork_epoch::epoch;
+use crate::sync::fork_epoch::{epoch, is_child};
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::thread::ident;
 use arena::Arena;
-use blocks::GENERATION_SHIFT;
-use header::{GENERATION, Header, KEPT, LIVE, TAG, USER};
+use header::{Header, KEPT, LIVE, TAG, USER};
+use layout::{BLOCK_GENERATION_SHIFT, GENERATION};
 
 /// The bits of a handle in which a slot has its address.
-const ADDRESS: usize = (usize::MAX >> (usize::BITS - GENERATION_SHIFT)) & !(GENERATION as usize);
+const ADDRESS: usize = (usize::MAX >> (usize::BITS - BLOCK_GENERATION_SHIFT)) & !(GENERATION as usize);
 /// The kinds with an `INDEX` below this, threads and timers, keep themselves.
 const SELF_KEEPERS: usize = 2;
 
@@ -308,7 +308,7 @@ impl<T: Kind> Handle<T> {
     /// Gives one of the callers' references back. The last one ends the object's life, unless the library
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
-        if T::INDEX < SELF_KEEPERS && ident::is_child() {
+        if T::INDEX < SELF_KEEPERS && is_child() {
             Self::settle(self);
         }
         let (object, tag) = self.slot()?;

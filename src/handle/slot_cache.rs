@@ -5,31 +5,17 @@
 //!
 //! | state | meaning | who changes it |
 //! |---|---|---|
-//! | `CLOSED` | nobody would give the slot back when the thread ends, or it has ended | `open`, when its end will be announced |
+//! | `CLOSED` | nobody would give the slot back when the thread ends, or it has ended | `tls::open_spares`, when its exit hook is registered |
 //! | `EMPTY` | no slot is kept | `put` |
 //! | anything else | the address of the slot | `take`: to `EMPTY`. `close`, at the thread's end |
 //!
 //! All of it is the thread's own. What other threads keep in a fork is lost to the child, a slot or two for
 //! each of them.
 
-use crate::sys::tls;
+use crate::sys::tls::{self, SPARE_CLOSED as CLOSED, SPARE_EMPTY as EMPTY};
 
 /// The kinds with an `INDEX` below this have a spare slot in each thread.
 pub(crate) const SPARES: usize = tls::SPARES;
-
-const CLOSED: usize = 0;
-const EMPTY: usize = 1;
-
-/// The calling thread may keep slots from now on: its end will be announced.
-pub(crate) fn open() {
-    tls::with(|mine| {
-        for spare in &mine.spares {
-            if spare.get() == CLOSED {
-                spare.set(EMPTY);
-            }
-        }
-    });
-}
 
 /// The slot that the calling thread keeps, if it does.
 #[inline(always)]
@@ -70,11 +56,11 @@ mod tests {
     fn one_slot_is_kept_and_only_by_a_thread_whose_end_is_announced() {
         let of_a_new_thread = || {
             assert!(!put(0, 64));
-            open();
+            tls::open_spares();
             assert_eq!(take(0), None);
             assert!(put(0, 64));
             assert!(!put(0, 128));
-            open();
+            tls::open_spares();
             assert_eq!(take(0), Some(64));
             assert_eq!(take(0), None);
             assert!(put(0, 128));

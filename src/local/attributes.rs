@@ -21,10 +21,10 @@ use core::mem::offset_of;
 use core::ptr;
 use std::hash::DefaultHasher;
 
+use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::annotate::malloc;
-use crate::thread::object::Destructor;
 
 /// An attribute that has been taken out: its value, and what destroys it.
 pub(crate) type Taken = (*mut c_void, Option<Destructor>);

@@ -24,18 +24,15 @@ use crate::sys::atomic::{AtomicPtr, Ordering, fence};
 use core::ffi::{CStr, c_void};
 use core::ptr;
 
+use crate::callbacks::{Destructor, Init};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Kind};
 use crate::local::tables::{Left, Shared, Table};
-use crate::runtime::process_exit;
+use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::pthread;
-use crate::thread::object::Destructor;
 use crate::thread::{ident, registry};
-
-/// Makes the value of the thread that calls it.
-pub type Init = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
 
 /// See the module.
 const CLOSING: u64 = 1 << 7;
@@ -177,7 +174,7 @@ impl Handle<Local> {
         }
         if registry::is_main(ident::ident()) {
             // Main's values are destroyed when the process leaves.
-            process_exit::need().inspect_err(|_| table.part(self.bits()))?;
+            ensure_atexit_registered().inspect_err(|_| table.part(self.bits()))?;
         }
         if let Some(init) = init {
             // SAFETY: whoever made the local promised that init takes this argument.

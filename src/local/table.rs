@@ -36,13 +36,13 @@ use core::cell::Cell;
 use core::ffi::{CStr, c_void};
 use core::ptr;
 
+use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
 use crate::local::attributes::{Attributes, Taken, mixed};
 use crate::sync::mutex::{Forget, Guard, Guarded};
 use crate::sys;
 use crate::sys::annotate::malloc;
 use crate::sys::pthread;
-use crate::thread::object::Destructor;
 
 const FREE: usize = 0;
 const GONE: usize = 1;

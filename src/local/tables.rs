@@ -12,13 +12,10 @@ use core::ptr;
 
 use crate::error::Result;
 pub(crate) use crate::local::table::{Owed, Shared, Table};
-use crate::runtime::thread_exit;
 use crate::sync::fork_epoch::epoch;
 use crate::sync::mutex::{Forget, Guarded};
+use crate::sys::libc_hooks::{DESTRUCTOR_ROUNDS, register_exit_hook};
 use crate::sys::tls;
-
-/// How many rounds of destruction a thread's end has; what is set after them is forgotten.
-pub(crate) const ROUNDS: u32 = 4;
 
 /// The tables of all threads.
 struct Tables {
@@ -61,7 +58,7 @@ pub(crate) fn mine() -> Result<&'static Table> {
     if let Some(table) = known() {
         return Ok(table);
     }
-    thread_exit::arm()?;
+    register_exit_hook()?;
     let table = Table::make()?;
     let mut tables = TABLES.lock();
     table.next.set(tables.first);
@@ -97,7 +94,7 @@ pub(crate) fn destroy_round() -> bool {
 /// Destroys all that the calling thread has, in as many rounds as there are. Its timers' functions end so,
 /// and main.
 pub(crate) fn destroy_all() {
-    for _ in 0..ROUNDS {
+    for _ in 0..DESTRUCTOR_ROUNDS {
         if !destroy_round() {
             return;
         }

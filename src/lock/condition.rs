@@ -33,10 +33,9 @@ use crate::lock::lock::{HELD, Lock};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
 use crate::lock::rlock::RLock;
-use crate::runtime::thread_exit;
 use crate::sync::mutex::Guarded;
 use crate::sync::wait_queue::Queue;
-use crate::sync::waiter::{REFUSED, WAITING, Waiter};
+use crate::sync::waiter::{self, REFUSED, WAITING, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::pthread;
 use crate::sys::tls;
@@ -343,7 +342,7 @@ impl Condition {
     fn wait(&self, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.user_lock();
         let claim = lock.claim_if_held()?;
-        let waiter = thread_exit::waiter()?;
+        let waiter = waiter::current()?;
         let pin = lock.pin()?;
         {
             let mut line = self.line.lock();

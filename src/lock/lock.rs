@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::lock::raw::{Lockable, RawLock};
+use crate::sync::lock_annotations;
 use crate::sys::annotate;
 use crate::thread::ident::KEY_SHIFT;
 use crate::time::Timeout;
@@ -61,7 +62,7 @@ unsafe impl Kind for Lock {
 
     fn clear(&self) {
         if annotate::watches() {
-            annotate::lock_gone(self);
+            lock_annotations::mutex_destroyed(self);
         }
     }
 }

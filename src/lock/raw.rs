@@ -57,14 +57,13 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
 use crate::handle::{Handle, Kind};
-use crate::runtime::thread_exit;
 use crate::sync::adaptive_spin::Patience;
+use crate::sync::lock_annotations::{self, AtomicTsanOwner};
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sync::spin_wait::Spin;
 use crate::sync::wait_queue::Queue;
-use crate::sync::waiter::{GRANTED, OFFERED as OFFERED_TO, REFUSED, WAITING, WOKEN, Waiter, Wake};
+use crate::sync::waiter::{self, GRANTED, OFFERED as OFFERED_TO, REFUSED, WAITING, WOKEN, Waiter, Wake};
 use crate::sys::annotate;
-use crate::sys::annotate::AtomicTaker;
 use crate::sys::tls;
 use crate::thread::ident::KEY_SHIFT;
 use crate::time::{Deadline, Timeout};
@@ -111,7 +110,7 @@ pub(crate) struct RawLock {
     /// Of those who stand in line, and of a condition's waiters, whom this lock's release wakes.
     patience: Patience,
     /// Who took it, while a race detector watches.
-    taker: AtomicTaker,
+    taker: AtomicTsanOwner,
 }
 
 struct Line {
@@ -296,18 +295,18 @@ pub(crate) trait Lockable: Kind {
 
     /// To race detectors: the lock is about to be given back, by whomever.
     fn announce_given(&self) {
-        annotate::lock_given(self, &self.raw().taker);
+        lock_annotations::mutex_unlock(self, &self.raw().taker);
     }
 }
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]
 impl<T: Lockable> Handle<T> {
-    /// A lock has been made: `lock_gone` is owed.
+    /// A lock has been made: `mutex_destroyed` is owed.
     pub(crate) fn made(self) -> Self {
         if annotate::watches()
             && let Ok((lock, _)) = self.slot()
         {
-            annotate::lock_made(lock);
+            lock_annotations::mutex_created(lock);
         }
         self
     }
@@ -320,11 +319,11 @@ impl<T: Lockable> Handle<T> {
         }
         let (lock, _) = self.check()?;
         if timeout == Timeout::FOREVER {
-            annotate::lock_wanted(lock);
+            lock_annotations::mutex_pre_lock(lock);
         }
         let taken = take()?;
         if taken {
-            annotate::lock_taken(lock, timeout == Timeout::FOREVER, &lock.raw().taker);
+            lock_annotations::mutex_post_lock(lock, timeout == Timeout::FOREVER, &lock.raw().taker);
             // Freed meanwhile: nobody will give it back.
             if self.check().is_err() {
                 lock.announce_given();
@@ -338,7 +337,7 @@ impl<T: Lockable> Handle<T> {
         if annotate::watches()
             && let Ok((lock, _)) = self.check()
         {
-            annotate::lock_taken(lock, true, &lock.raw().taker);
+            lock_annotations::mutex_post_lock(lock, true, &lock.raw().taker);
         }
     }
 
@@ -363,7 +362,7 @@ impl<T: Lockable> Handle<T> {
                 break;
             }
         }
-        let waiter = thread_exit::waiter()?;
+        let waiter = waiter::current()?;
         let _pin = self.pin()?;
         lock.wait_in_line(claim, waiter, timeout.deadline())
     }

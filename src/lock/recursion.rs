@@ -24,9 +24,9 @@
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::runtime::thread_exit;
 use crate::sys;
 use crate::sys::annotate::malloc;
+use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::tls;
 
 #[derive(Clone, Copy)]
@@ -294,7 +294,7 @@ fn begin_to_count(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
     let former = Table::mine();
     if former.is_none() {
         // Where the end cannot be announced, nobody would give the table back.
-        thread_exit::arm().map_err(|_| Error::NoMemory)?;
+        register_exit_hook().map_err(|_| Error::NoMemory)?;
     }
     let level = Level { rlock, deeper: 0 };
     match former {

@@ -9,6 +9,7 @@ use crate::handle::header::Header;
 use crate::handle::{Handle, Kind};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
+use crate::sync::lock_annotations;
 use crate::sys::annotate;
 use crate::thread::ident;
 use crate::time::Timeout;
@@ -58,7 +59,7 @@ unsafe impl Kind for RLock {
 
     fn clear(&self) {
         if annotate::watches() {
-            annotate::lock_gone(self);
+            lock_annotations::mutex_destroyed(self);
         }
     }
 }

@@ -29,10 +29,11 @@ use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::local::tables;
 use crate::panic_boundary::{Place, contain, inject};
-use crate::runtime::{process_exit, thread_exit};
-use crate::sync::fork_epoch;
+use crate::runtime::process_exit;
+use crate::sync::{atexit, fork_epoch, mutex};
 use crate::sys;
 use crate::sys::annotate;
+use crate::sys::libc_hooks;
 use crate::sys::tls;
 use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_cache};
 
@@ -151,6 +152,7 @@ pub(crate) fn resume(holds: u8) {
 fn hold() {
     // A panic in here cannot be contained: the child has all of them or none.
     process_exit::hold();
+    atexit::hold();
     tables::hold();
     registry::hold();
     names::hold();
@@ -170,6 +172,7 @@ fn let_go() {
         names::let_go();
         registry::let_go();
         tables::let_go();
+        atexit::let_go();
         process_exit::let_go();
     }
 }
@@ -178,9 +181,11 @@ fn let_go() {
 /// come in this process: for `resume`.
 fn begin_child() -> u8 {
     fork_epoch::begin_child();
+    mutex::begin_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
     unsafe {
         process_exit::renew();
+        atexit::renew();
         tables::renew();
         registry::renew();
         names::renew();
@@ -202,6 +207,6 @@ fn begin_child() -> u8 {
     contain(join::end_joined);
     contain(stack_cache::begin_child);
     // The child's main thread may leave by pthread_exit.
-    let _ = contain(thread_exit::arm);
+    let _ = contain(libc_hooks::register_exit_hook);
     outer
 }

@@ -6,21 +6,20 @@
 use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
+use crate::callbacks::Callback;
 use crate::error::{Error, Result};
 use crate::local::tables;
 use crate::panic_boundary::{Place, contain, inject};
+use crate::sync::atexit::ensure_atexit_registered;
 use crate::sync::mutex::{Forget, Guarded};
-use crate::sys;
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
+use crate::sys::libc_hooks;
 use crate::sys::pthread;
 use crate::thread::{ident, registry, shutdown};
 use crate::time::{Deadline, Timeout};
 use crate::timer::ending;
-
-/// Called once, when the process leaves.
-pub type Callback = unsafe extern "C-unwind" fn(arg: *mut c_void);
 
 struct Exit {
     callbacks: Vec<(Callback, usize)>,
@@ -43,63 +42,37 @@ impl Forget for Exit {
     }
 }
 
-/// `NOT_YET`, or `HOOKED` for ever.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static HOOK: AtomicU32 = AtomicU32::new(NOT_YET);
-const NOT_YET: u32 = 0;
-const HOOKED: u32 = 1;
-
-/// From now on, the process's exit waits for its threads.
-pub(crate) fn need() -> Result<()> {
-    if HOOK.load(Ordering::Acquire) == HOOKED {
-        return Ok(());
+/// The work of the atexit handler.
+pub(crate) fn run() {
+    if !registry::is_closed() {
+        // A callback that calls exit, and another thread that does so in the meantime, finds the handler again, and
+        // waits as well. If it cannot be registered, that exit goes on without.
+        let _ = libc_hooks::register_atexit_handler();
     }
-    if cfg!(model) {
-        // The process is the checker's.
-        return Ok(());
-    }
-    let _once = EXIT.lock();
-    // SAFETY: `hook` is a function as atexit wants it, and the library is never unloaded.
-    if HOOK.load(Ordering::Acquire) == NOT_YET && unsafe { sys::atexit(hook) } != 0 {
-        return Err(Error::NoMemory);
-    }
-    HOOK.store(HOOKED, Ordering::Release);
-    Ok(())
-}
-
-extern "C" fn hook() {
-    crate::runtime::call(|| {
-        if !registry::is_closed() {
-            // A callback that calls exit, and another thread that does so meanwhile, finds the hook again, and waits
-            // as well. Where that is refused, it goes on without.
-            // SAFETY: as in `need`.
-            unsafe { sys::atexit(hook) };
-        }
-        contain(|| inject(Place::Exit));
-        // Without a limit, it cannot fail.
-        let _ = contain(|| {
-            shutdown::leaving(|| {
-                call_back(Deadline::NEVER);
-                registry::end_main();
-                ending::end_for_good();
-                shutdown::join_others(Deadline::NEVER)
-            })
-        });
-        contain(|| {
-            if registry::is_main(ident::ident()) {
-                tables::destroy_all();
-            }
-        });
-        if annotate::watches() {
-            contain(shutdown::leave_behind);
+    contain(|| inject(Place::Exit));
+    // Without a limit, it cannot fail.
+    let _ = contain(|| {
+        shutdown::leaving(|| {
+            call_back(Deadline::NEVER);
+            registry::end_main();
+            ending::end_for_good();
+            shutdown::join_others(Deadline::NEVER)
+        })
+    });
+    contain(|| {
+        if registry::is_main(ident::ident()) {
+            tables::destroy_all();
         }
     });
+    if annotate::watches() {
+        contain(shutdown::leave_behind);
+    }
 }
 
 /// Main has been left by `pthread_exit`: the process goes on until its threads have ended, and then ends
 /// well.
 pub(crate) fn main_has_left() {
-    if HOOK.load(Ordering::Acquire) == HOOKED {
+    if libc_hooks::is_atexit_registered() {
         // SAFETY: ends the process as main's return would.
         unsafe { libc::exit(libc::EXIT_SUCCESS) };
     }
@@ -107,7 +80,7 @@ pub(crate) fn main_has_left() {
 
 /// Has a callback called by the shutdown, the last one first.
 pub(crate) fn at_exit(callback: Callback, arg: *mut c_void) -> Result<()> {
-    need()?;
+    ensure_atexit_registered()?;
     let mut exit = EXIT.lock();
     if exit.begun {
         return Err(Error::Shutdown);

@@ -1,12 +1,10 @@
 //! Counts the forks that led to this process.
 //!
-//! A child has one thread; whoever was blocked in the parent is not there. Rather than to visit every object,
-//! the child counts this number up, and whatever remembers waiters remembers the number too: what was noted
-//! under another number belongs to the parent and is forgotten when it is next looked at.
+//! A child of fork has one thread; the threads that were blocked in the parent are not there. The child does not visit
+//! every object. It increments this number, and whatever keeps waiters keeps the number too: waiters that were noted
+//! under another number belong to the parent, and are forgotten when the object is next used.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
-
-use crate::sync::mutex::{Forget, Guarded};
 
 /// Written by the child alone, while it has one thread: no ordering is needed.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
@@ -18,41 +16,16 @@ pub(crate) fn epoch() -> u32 {
     EPOCH.load(Ordering::Relaxed)
 }
 
+/// Whether the process is a child of fork, in which threads may have been left behind. The models do not fork.
+#[inline(always)]
+pub(crate) fn is_child() -> bool {
+    cfg!(not(model)) && epoch() != 0
+}
+
 /// In the child, before anything else of the library runs there.
 pub(crate) fn begin_child() {
     EPOCH.store((epoch() + 1) & MAX_EPOCH, Ordering::Relaxed);
-    crate::sync::mutex::begin_child();
 }
 
 /// Thirty bits, so that a lock's word can hold it.
 pub(crate) const MAX_EPOCH: u32 = u32::MAX >> 2;
-
-/// The number that an object without a queue remembers for its count of waiters.
-pub(crate) struct Mark {
-    epoch: AtomicU32,
-    forgetting: Guarded<()>,
-}
-
-impl Forget for () {
-    fn forget(&mut self) {}
-}
-
-impl Mark {
-    /// Before a thread counts itself as a waiter: whoever comes first in this process lets the object
-    /// `forget` its count.
-    #[inline]
-    pub(crate) fn enter(&self, forget: impl FnOnce()) {
-        if !self.is_current() {
-            let _forgetting = self.forgetting.lock();
-            if !self.is_current() {
-                forget();
-                self.epoch.store(epoch(), Ordering::Release);
-            }
-        }
-    }
-
-    /// Whether the object's count of waiters is this process's own.
-    pub(crate) fn is_current(&self) -> bool {
-        self.epoch.load(Ordering::Acquire) == epoch()
-    }
-}

@@ -65,6 +65,10 @@ pub(crate) trait Forget {
     }
 }
 
+impl Forget for () {
+    fn forget(&mut self) {}
+}
+
 /// Data behind the small lock. Zero is a valid initial word.
 pub(crate) struct Guarded<T> {
     word: AtomicU32,

@@ -31,6 +31,7 @@ use crate::sync::adaptive_spin::{Patience, look_until, this_cpu};
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 use crate::sys::annotate;
+use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -74,9 +75,16 @@ pub(crate) struct Waiter {
 // is not.
 unsafe impl Sync for Waiter {}
 
+/// The record on which the calling thread waits, which the exit hook returns to the pool.
+pub(crate) fn current() -> Result<&'static Waiter> {
+    // If the hook cannot be registered, the record's 64 bytes are lost when the thread ends: no reason to fail the wait.
+    let _ = register_exit_hook();
+    Waiter::mine()
+}
+
 impl Waiter {
     /// The calling thread's record; made when it first has to wait.
-    pub(crate) fn mine() -> Result<&'static Waiter> {
+    fn mine() -> Result<&'static Waiter> {
         tls::with(|mine| {
             if mine.waiter.get() == 0 {
                 mine.waiter.set(FREE_WAITERS.lock().take()? as usize);

@@ -2,7 +2,7 @@
 //!
 //! ThreadSanitizer, Helgrind and DRD know which access happens before which from what they see of pthread. Of
 //! this library they see nothing that they could understand, so it tells them. How to speak to them is
-//! `detector.c`'s, and what to say is said where it happens, in the objects' files: never in the short ways of
+//! `annotate.c`'s, and what to say is said where it happens, in the objects' files: never in the short ways of
 //! `capi`, which are not taken while a detector watches.
 //!
 //! # State
@@ -27,20 +27,13 @@
 //!   (`leave_alone`): slots, records, statics (`OWN`), and whatever comes from Rust's allocator. For
 //!   ThreadSanitizer, which sees it only where libc is called, all that the library does is hidden (`unseen`) but
 //!   for what it calls of the user's, and for the starts and joins of threads (`seen`).
-//! - Locks are announced to ThreadSanitizer as such, for the order in which they are taken.
-//!
-//! # Locks that others give back
-//!
-//! Any thread may release a Lock, free a lock that is held, or make it as new; but only the thread that took it can
-//! tell ThreadSanitizer that it does not hold it any more. So each lock remembers who took it, and another one that
-//! gives it back leaves a note, which that thread works off when it next takes or releases a lock.
+//! - Locks are announced to ThreadSanitizer as such, for the order in which they are taken: `sync::lock_annotations`.
 
-use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicU32, Ordering};
 #[cfg(c_library)]
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 
 unsafe extern "C" {
@@ -55,12 +48,6 @@ unsafe extern "C" {
     fn threading_detector_hide_again(hidden: u32);
     fn threading_detector_let_signals_in();
     fn threading_detector_retire();
-    fn threading_detector_thread() -> u32;
-    fn threading_detector_lock_made(lock: *mut c_void);
-    fn threading_detector_lock_gone(lock: *mut c_void);
-    fn threading_detector_lock_wanted(lock: *mut c_void);
-    fn threading_detector_lock_taken(lock: *mut c_void, waited: c_int);
-    fn threading_detector_lock_given(lock: *mut c_void);
 }
 
 const NONE: u32 = 0;
@@ -216,12 +203,6 @@ pub(crate) fn seen<R>(f: impl FnOnce() -> R) -> R {
 /// announces nothing any more.
 pub(crate) fn retire() {
     if watches() {
-        // SAFETY: asks only.
-        let me = unsafe { threading_detector_thread() };
-        let mut notes = NOTES.lock();
-        notes.takers.retain(|&taker| taker != me);
-        notes.left.retain(|&(taker, _)| taker != me);
-        drop(notes);
         // SAFETY: changes what is the calling thread's.
         unsafe { threading_detector_retire() };
     }
@@ -244,121 +225,6 @@ pub(crate) fn delays_signals() -> bool {
 pub(crate) fn let_signals_in() {
     // SAFETY: runs what may run whenever a signal comes.
     unsafe { threading_detector_let_signals_in() };
-}
-
-/// A lock's object has been made.
-#[cold]
-pub(crate) fn lock_made<T>(lock: &T) {
-    // SAFETY: as for all locks: the address is only a name.
-    unsafe { threading_detector_lock_made(pointer(lock)) };
-}
-
-/// A lock's object is gone.
-#[cold]
-pub(crate) fn lock_gone<T>(lock: &T) {
-    settle();
-    // Who has still to give it back must find it.
-    let notes = NOTES.lock();
-    if !notes.left.iter().any(|&(_, noted)| noted == pointer(lock) as usize) {
-        // SAFETY: as above.
-        unsafe { threading_detector_lock_gone(pointer(lock)) };
-    }
-}
-
-/// The calling thread is about to wait for a lock, or to take it.
-#[cold]
-pub(crate) fn lock_wanted<T>(lock: &T) {
-    settle();
-    // SAFETY: as above.
-    unsafe { threading_detector_lock_wanted(pointer(lock)) };
-}
-
-/// The calling thread has taken a lock. `waited`: it would have waited for ever. `taker` is where the lock remembers
-/// who took it.
-#[cold]
-pub(crate) fn lock_taken<T>(lock: &T, waited: bool, taker: &AtomicTaker) {
-    // SAFETY: asks only.
-    let me = unsafe { threading_detector_thread() };
-    join_takers(me);
-    // Two that released it at once may have mistaken each other's turns.
-    leave_note(lock, taker.swap(me, Ordering::Relaxed));
-    settle();
-    // SAFETY: as above.
-    unsafe { threading_detector_lock_taken(pointer(lock), waited.into()) };
-    happens_after(lock);
-}
-
-/// A lock is about to be given back, by the calling thread, whoever took it.
-#[cold]
-pub(crate) fn lock_given<T>(lock: &T, taker: &AtomicTaker) {
-    happens_before(lock);
-    leave_note(lock, taker.swap(NOBODY, Ordering::Relaxed));
-    settle();
-}
-
-/// Where a lock remembers the thread that took it, by a number that no other thread has.
-pub(crate) type AtomicTaker = crate::sys::atomic::AtomicU32;
-
-const NOBODY: u32 = 0;
-
-struct Notes {
-    /// Who took a lock that another has released, and where the lock lies.
-    left: Vec<(u32, usize)>,
-    /// Who has ever taken a lock and has not ended: the others read no notes.
-    takers: Vec<u32>,
-}
-
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static NOTES: Guarded<Notes> = Guarded::new(Notes { left: Vec::new(), takers: Vec::new() });
-/// How many there are: a hint.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-impl Forget for Notes {
-    fn forget(&mut self) {
-        // Whoever took a lock in the parent is not here, but for the one that forked: for it an order may be seen
-        // that was not.
-        core::mem::take(&mut self.left).leak();
-        core::mem::take(&mut self.takers).leak();
-        COUNT.store(0, Ordering::Relaxed);
-    }
-}
-
-fn join_takers(me: u32) {
-    let mut notes = NOTES.lock();
-    if !notes.takers.contains(&me) && notes.takers.try_reserve(1).is_ok() {
-        notes.takers.push(me);
-    }
-}
-
-fn leave_note<T>(lock: &T, taker: u32) {
-    if taker == NOBODY {
-        return;
-    }
-    let mut notes = NOTES.lock();
-    // Without memory for it, an order may be seen that was not.
-    if notes.takers.contains(&taker) && notes.left.try_reserve(1).is_ok() {
-        notes.left.push((taker, pointer(lock) as usize));
-        COUNT.store(notes.left.len(), Ordering::Relaxed);
-    }
-}
-
-/// Works off what others have left for the calling thread.
-fn settle() {
-    if COUNT.load(Ordering::Relaxed) == 0 {
-        return;
-    }
-    // SAFETY: asks only.
-    let me = unsafe { threading_detector_thread() };
-    let mut notes = NOTES.lock();
-    notes.left.retain(|&(taker, lock)| {
-        if taker == me {
-            // SAFETY: as above; this thread took the lock.
-            unsafe { threading_detector_lock_given(lock as *mut c_void) };
-        }
-        taker != me
-    });
-    COUNT.store(notes.left.len(), Ordering::Relaxed);
 }
 
 /// The system's allocator, whose memory the tools are told to leave alone.

@@ -3,12 +3,7 @@
 //! A thread waits on a 32-bit word as long as it holds an expected value; another changes the word and wakes
 //! those who wait. Waits may end early for no reason, so every caller looks at its word again.
 //!
-//! - `linux` (the futex) and `portable` (`parking_lot_core`) are two backends of the same three functions;
-//! - `fork` counts the forks that led to this process;
-//! - `guarded` is the library's own small lock around data, and survives a fork;
-//! - `spin` says how long a thread looks for what another is about to finish, and `patience` when one that waits
-//!   looks for a while before it sleeps;
-//! - `waiter` is the record on which a thread sleeps, and `queue` a line of them.
+//! Two backends have the same functions: `futex_linux` (the system call) and `futex_portable` (`parking_lot_core`).
 
 use crate::sys::atomic::{AtomicU32, AtomicU64};
 

@@ -6,7 +6,7 @@ use core::slice;
 
 use super as sys;
 use crate::error::{Error, Result};
-use crate::sys::pthread::uncancelled;
+use crate::sys::calling_thread::uncancelled;
 
 /// Maps `bytes` of zeroed memory, at `hint` if the system agrees (0: anywhere).
 pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {

@@ -11,8 +11,10 @@
 
 pub(crate) mod annotate;
 pub(crate) mod atomic;
+pub(crate) mod calling_thread;
 pub(crate) mod exec_stack;
 pub(crate) mod futex;
+pub(crate) mod libc_hooks;
 pub(crate) mod memory;
 pub(crate) mod pthread;
 pub(crate) mod thread_state;

@@ -10,6 +10,7 @@ use std::io::Write;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::annotate;
+use crate::sys::calling_thread::uncancelled;
 #[cfg(not(model))]
 use crate::sys::thread_state;
 use crate::time::Deadline;
@@ -24,13 +25,10 @@ unsafe extern "C" {
         entry: Entry,
         arg: *mut c_void,
     ) -> c_int;
-    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
 }
 
-const PTHREAD_CANCEL_DISABLE: c_int = 1;
-
-/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is
-/// the system's default.
+/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is the
+/// system's default.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
@@ -199,19 +197,6 @@ fn without_signals<R>(f: impl FnOnce() -> R) -> R {
         // SAFETY: written above.
         unsafe { sys::pthread_sigmask(libc::SIG_SETMASK, former.as_ptr(), ptr::null_mut()) };
     }
-    result
-}
-
-/// Runs `f` without being cancelled by `pthread_cancel`, which stays pending. No call of this library is a
-/// cancellation point, and the unwinding by which a thread is cancelled must not meet the guard of an export:
-/// so this is around what the system makes one, and around the callbacks that run inside of a call.
-pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
-    let mut former = 0;
-    // SAFETY: changes the calling thread's state alone, and changes it back below.
-    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut former) };
-    let result = f();
-    // SAFETY: as above.
-    unsafe { pthread_setcancelstate(former, ptr::null_mut()) };
     result
 }
 

@@ -30,8 +30,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 use crate::sys::atomic::{AtomicU32, Ordering};
-use crate::sys::pthread;
-use crate::thread::ident;
+use crate::sys::calling_thread;
 
 /// The name of the system threads that run timers' functions.
 pub(crate) const NAME: &CStr = c"threading-timer";
@@ -157,7 +156,7 @@ pub(crate) fn record() {
     {
         return;
     }
-    let is_main = ident::is_first_thread();
+    let is_main = calling_thread::is_first_thread();
     // SAFETY: asks only.
     let thread = if is_main { 0 } else { unsafe { libc::getpid() } };
     // SAFETY: this thread alone has changed the state to `BEING_FOUND`.
@@ -181,7 +180,7 @@ fn own_mask() -> libc::sigset_t {
 /// blocked.
 fn mask_of_main() -> libc::sigset_t {
     let mut blocked = 0;
-    pthread::uncancelled(|| {
+    calling_thread::uncancelled(|| {
         let mut text = [0_u8; 4096];
         // SAFETY: the name ends with NUL; at most the length of `text` is read; the file is closed again.
         let length = unsafe {
@@ -516,7 +515,8 @@ fn restore_name() -> bool {
     let read = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } == 0;
     let same = read && CStr::from_bytes_until_nul(&name) == Ok(NAME);
     if !same {
-        pthread::set_name(None, NAME);
+        // SAFETY: the name ends with NUL.
+        unsafe { libc::prctl(libc::PR_SET_NAME, NAME.as_ptr()) };
     }
     same
 }

@@ -7,6 +7,9 @@ use core::cell::Cell;
 
 /// How many kinds of objects have a spare slot in each thread.
 pub(crate) const SPARES: usize = 2;
+/// The states of a spare slot's word in which it has no slot: see `handle::slot_cache`.
+pub(crate) const SPARE_CLOSED: usize = 0;
+pub(crate) const SPARE_EMPTY: usize = 1;
 
 /// The block. Each field is owned by the module named beside it.
 #[repr(C, align(64))]
@@ -30,7 +33,7 @@ pub(crate) struct PerThread {
     pub(crate) levels: Cell<usize>,
     /// How often it holds `nested` beyond the first time.
     pub(crate) deeper: Cell<u32>,
-    /// How often the thread's end has been announced. `runtime::thread_exit`.
+    /// Whether libc tells of the thread's end, and how often it has. `sys::libc_hooks`.
     pub(crate) end_rounds: Cell<u32>,
     /// Under which lead it runs timers' functions. `timer::worker`.
     pub(crate) lead: Cell<u32>,
@@ -48,7 +51,7 @@ pub(crate) struct PerThread {
     pub(crate) spares: [Cell<usize>; SPARES],
 }
 
-const _: () = assert!(size_of::<PerThread>() == 128, "src/per_thread.c reserves 128 bytes");
+const _: () = assert!(size_of::<PerThread>() == 128, "src/sys/tls.c reserves 128 bytes");
 
 // Where inline assembly knows a shorter way, only the tests take this one.
 #[cfg(all(
@@ -131,6 +134,17 @@ pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
     // SAFETY: the block lives as long as its thread, is aligned, and starts as zero, which is valid;
     // `PerThread` is not Sync, so that the reference stays on this thread.
     f(unsafe { &*address() })
+}
+
+/// The calling thread may keep slots from now on: its exit hook is registered, and will return them.
+pub(crate) fn open_spares() {
+    with(|mine| {
+        for spare in &mine.spares {
+            if spare.get() == SPARE_CLOSED {
+                spare.set(SPARE_EMPTY);
+            }
+        }
+    });
 }
 
 #[cfg(test)]

@@ -1,23 +1,17 @@
 //! What happens to a failure that a thread could not handle.
 
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_void};
 
+use crate::callbacks::ExceptHook;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::sync::mutex::{Forget, Guarded};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::calling_thread::uncancelled;
 use crate::sys::pthread;
 use crate::thread::naming;
 use crate::thread::object::Thread;
-
-/// Told of the failure: the thread's handle, what kind of thing it was, and a sentence.
-pub type ExceptHook = unsafe extern "C-unwind" fn(
-    thread: *mut c_void,
-    kind: *const c_char,
-    message: *const c_char,
-    arg: *mut c_void,
-);
 
 struct Hook {
     hook: Option<ExceptHook>,
@@ -72,7 +66,7 @@ fn print(parts: &[&CStr; 7]) {
     let parts = parts
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
     // SAFETY: so many strings of these lengths, which are only read.
-    pthread::uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
+    uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
 }
 
 /// Holds the hook across a fork.

@@ -10,6 +10,8 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 use core::sync::atomic::AtomicU64 as MachineU64;
 
 use crate::sync::fork_epoch::epoch;
+pub(crate) use crate::sync::fork_epoch::is_child;
+pub(crate) use crate::sys::calling_thread::{is_first_thread, native_id};
 use crate::sys::tls;
 
 /// The low bits of a lock's word that are not its holder's.
@@ -27,12 +29,6 @@ static NEXT: AtomicU64 = AtomicU64::new(FIRST_THREAD + 1);
 static FIRST_HERE: MachineU64 = MachineU64::new(0);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
 static FORKED: MachineU64 = MachineU64::new(0);
-
-/// Whether the process is a child of fork, in which threads may have been left behind.
-#[inline(always)]
-pub(crate) fn is_child() -> bool {
-    FIRST_HERE.load(Ordering::Relaxed) != 0
-}
 
 /// Whether the thread with this number, which it has from its start on, was started before the fork that led to this
 /// process, and does not run in it.
@@ -102,18 +98,6 @@ fn first_key() -> u64 {
 /// From now on, whoever runs on this system thread has this number; returns the former one.
 pub(crate) fn become_ident(ident: u64) -> u64 {
     tls::with(|mine| mine.key.replace(ident << KEY_SHIFT)) >> KEY_SHIFT
-}
-
-/// Whether the calling thread is the one with which the process began.
-pub(crate) fn is_first_thread() -> bool {
-    // SAFETY: asks only.
-    native_id() == unsafe { libc::getpid() } as u64
-}
-
-/// The kernel's number of the calling thread.
-pub(crate) fn native_id() -> u64 {
-    // SAFETY: asks only.
-    (unsafe { libc::gettid() }) as u64
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! - `join`, `reaper`, `shutdown`: what waits for the end of threads, and reclaims what they had; `start`; `naming`:
 //!   what a thread is called; `dummies`; `list`: `enumerate`; `excepthook`; `fork_child`: what a fork leaves of all that.
 
+pub(crate) mod deregister;
 pub(crate) mod dummies;
 pub(crate) mod excepthook;
 pub(crate) mod fork_child;
@@ -32,8 +33,8 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::runtime::thread_exit;
 use crate::sys::futex;
+use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::object::{
@@ -69,10 +70,10 @@ pub fn current() -> Result<Handle<Thread>> {
     let ident = ident::ident();
     let current = if registry::is_main(ident) {
         // Its end is waited for, unless there is no memory to announce it.
-        let _ = thread_exit::arm();
+        let _ = register_exit_hook();
         registry::main_thread()?
     } else {
-        thread_exit::arm()?;
+        register_exit_hook()?;
         dummies::add_dummy(ident)?
     };
     tls::with(|mine| mine.thread.set(current.bits()));

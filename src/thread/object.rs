@@ -60,6 +60,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
+pub(crate) use crate::callbacks::{Destructor, Run, Target};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::handle::header::Header;
@@ -72,13 +73,6 @@ use crate::thread::names;
 use crate::thread::names::NameList;
 use crate::thread::stack_cache::Stack;
 use crate::time::Deadline;
-
-/// What a thread or a timer runs.
-pub type Target = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
-/// What it runs instead, if that was overridden. The first argument is the handle.
-pub type Run = unsafe extern "C-unwind" fn(thread: *mut c_void, arg: *mut c_void) -> *mut c_void;
-/// Releases an argument or a value.
-pub type Destructor = unsafe extern "C-unwind" fn(value: *mut c_void);
 
 /// Written by the kernel.
 pub(crate) const GONE: u32 = 0;

@@ -7,10 +7,12 @@ use core::ptr;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::panic_boundary::{Place, contain, inject};
-use crate::runtime::{process_exit, thread_exit};
+use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::unseen;
+use crate::sys::libc_hooks::{exit_key, register_exit_hook};
 use crate::sys::pthread;
 use crate::sys::tls;
+use crate::thread::deregister::deregister_if_unhooked;
 use crate::thread::object::{ALIVE, DAEMON, DUMMY, STARTING, TIMER, Thread};
 use crate::thread::{ident, naming, reaper, registry, stack_cache};
 use crate::timer::start;
@@ -42,10 +44,10 @@ pub(super) fn launch(thread: &'static Thread) -> Result<()> {
 
 /// What must have been done before anything is started.
 pub(crate) fn prepare_start() -> Result<()> {
-    process_exit::need()?;
-    thread_exit::key()?;
+    ensure_atexit_registered()?;
+    exit_key()?;
     // If the caller is main and leaves by pthread_exit, the process waits for the thread.
-    let _ = thread_exit::arm();
+    let _ = register_exit_hook();
     reaper::reap_some();
     Ok(())
 }
@@ -93,7 +95,7 @@ extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
             thread.set_result(result);
             thread.destroy_arg();
         });
-        contain(thread_exit::announce_if_unarmed);
+        contain(deregister_if_unhooked);
     });
     result
 }
@@ -103,7 +105,7 @@ fn begin(thread: &'static Thread) {
     ident::become_ident(thread.ident());
     tls::with(|mine| mine.thread.set(thread.handle().bits()));
     thread.tell_number_and_end();
-    if thread_exit::arm().is_err() {
+    if register_exit_hook().is_err() {
         // The values of its locals are not destroyed; its end is still noticed.
         thread.begin_unannounced();
     }

@@ -36,10 +36,10 @@ use crate::error::Result;
 use crate::handle::Handle;
 use crate::local::tables;
 use crate::panic_boundary::{Place, contain, inject};
-use crate::runtime::thread_exit;
 use crate::sys;
 use crate::sys::annotate::{happens_after, seen, unseen};
 use crate::sys::futex;
+use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::pthread;
 use crate::sys::thread_state;
 use crate::sys::thread_state::{Stopwatch, ThreadState};
@@ -365,7 +365,7 @@ impl Timers {
 fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     contain(|| {
         // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
-        let _ = thread_exit::arm();
+        let _ = register_exit_hook();
         thread.set_native_id_unawaited(native_id);
         ident::become_ident(thread.ident());
         tls::with(|mine| mine.thread.set(thread.handle().bits()));

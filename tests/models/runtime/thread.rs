@@ -84,7 +84,7 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
     SPAWNED.set(SPAWNED.get() + 1);
     engine::spawn(move || {
         let result = f();
-        crate::runtime::thread_exit::announce();
+        crate::runtime::thread_exit::run_all_rounds_for_model();
         result
     })
 }

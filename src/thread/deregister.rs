@@ -1,0 +1,53 @@
+//! A thread that ends leaves the registry.
+
+use crate::handle::Handle;
+use crate::sys::libc_hooks::register_exit_hook;
+use crate::sys::tls;
+use crate::thread::object::{DUMMY, MAIN, TIMER, Thread};
+use crate::thread::{dummies, reaper, registry};
+
+/// The calling thread, as far as the library knows it.
+pub(crate) fn known_current() -> Option<&'static Thread> {
+    let handle = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
+    handle.check().ok().map(|(thread, _)| thread)
+}
+
+/// The first round of a dummy's destructors. If the thread has become a dummy in the middle of its end, the last round
+/// may never come.
+pub(crate) fn note_end_of_dummy() {
+    if let Some(dummy) = known_current().filter(|thread| thread.is(DUMMY)) {
+        dummies::dummy_ends(dummy);
+    }
+}
+
+/// The calling thread has ended, as far as the registry is concerned.
+pub(crate) fn deregister_current() {
+    match known_current() {
+        Some(dummy) if dummy.is(DUMMY) => {
+            registry::remove(dummy);
+            dummy.end();
+            tls::with(|mine| mine.thread.set(0));
+            dummy.handle().let_go();
+        }
+        Some(thread) if !thread.is(MAIN) => {
+            if thread.is(TIMER) {
+                reaper::ended(thread, 0);
+                return;
+            }
+            // SAFETY: one that was started, and neither main nor a dummy nor a timer's.
+            let stack = unsafe { thread.stack() };
+            stack.trim();
+            reaper::ended(thread, stack.kept_size());
+            thread.begin_exit();
+        }
+        _ => {}
+    }
+}
+
+/// The calling thread has returned from its run. If the exit hook could not be registered when it began, it is
+/// registered now; if that fails again, the thread leaves the registry here.
+pub(crate) fn deregister_if_unhooked() {
+    if tls::with(|mine| mine.end_rounds.get()) == 0 && register_exit_hook().is_err() {
+        deregister_current();
+    }
+}
