@@ -10,7 +10,7 @@
  * Generated from src/capi/; do not edit. To update it, run UPDATE_HEADER=1 cargo test --test header.
  *
  * Binary interface. A program that was linked with version 0.1.x of the library runs with every later version
- * 0.1.y. Such a version may add functions and numbers, but does not change or remove a function, the type of an
+ * 0.1.y. Such a version may add functions and constants, but does not change or remove a function, the type of an
  * argument, or the number of a status or another constant. All objects are accessed through handles, so their
  * layout is not part of the interface. Each function has the version of the interface as its symbol version
  * (threading_lock_new@@THREADING_0.1 in the ELF file). A library with another interface, which 0.2 may have while
@@ -56,8 +56,8 @@ extern "C" {
  * callback.
  *
  * Borrowed handles. Some functions return a handle that the caller does not own. Their documentation
- * calls it "borrowed" and says how long it is valid. Call `_ref` to keep the object longer; do not
- * call `_free` for a borrowed handle otherwise.
+ * calls it "borrowed" and says how long it is valid. To keep the object longer, add a reference with
+ * `_ref`; do not call `_free` without having done so.
  *
  * Invalid handles. A handle is invalid if it is NULL, if its object no longer exists (even if the
  * memory has been reused for a newer object), if its object is of another type, or if it is not a
@@ -70,13 +70,13 @@ extern "C" {
  * block), then the state of the object.
  *
  * Callbacks. The library does not hold any of its own locks while it runs a callback, so a callback
- * may call every function. A thread's target and a timer's function may call pthread_exit(), and a
+ * may call any function. A thread's target and a timer's function may call pthread_exit(), and a
  * thread's target may be cancelled by pthread_cancel() (deferred cancellation); the thread still ends
- * properly. No other callback may be left in this way, and no C++ or foreign exception may enter the
- * library. A callback that is registered with an object may be called until the object is freed, and
- * its argument must stay valid until then. A NULL target, timer function, action or destructor means
- * that no function is called; a NULL predicate, init function or exit callback fails with
- * THREADING_ERR_VALUE.
+ * properly. No other callback may end in this way, and C++ or other foreign exceptions must not enter
+ * the library. A callback that is registered with an object may be called until the object is freed,
+ * and its argument must stay valid until then. A NULL target, timer function, action or destructor
+ * means that no function is called; passing a NULL predicate, init function or exit callback fails
+ * with THREADING_ERR_VALUE.
  *
  * Two owners of one lock:
  *     struct account { threading_lock *lock; long balance; };
@@ -165,7 +165,7 @@ typedef struct threading_thread threading_thread;
 typedef struct threading_thread_list threading_thread_list;
 
 /**
- * A thread that calls a function after a delay, unless it is cancelled before.
+ * A thread that calls a function after a delay, unless it is cancelled first.
  *
  * \python `threading.Timer`
  * \since 0.1.0
@@ -187,7 +187,8 @@ typedef struct threading_timer threading_timer;
 typedef void *(*threading_target)(void *arg);
 
 /**
- * An override of a thread's run(), which is called instead of the target under the same rules.
+ * A function that overrides the run function of a thread. It is called instead of the target, under
+ * the same rules.
  *
  * \param thread the thread itself, borrowed; threading_thread_run() with it calls the target
  * \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
@@ -276,7 +277,7 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  * Status codes and error messages.
  *
  * A function that has no other result returns a threading_status: 0 is success, a positive number is
- * an outcome that is not an error, and a negative number is an error. A call that fails has changed
+ * an outcome that is not an error, and a negative number is an error. A call that fails changes
  * nothing, unless its documentation says otherwise. Status numbers are never reused. In the list of
  * statuses, Python's result or exception for the same case is given in parentheses.
  *
@@ -309,7 +310,7 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  */
 
 /**
- * The status that a call returns.
+ * A status: 0 for success, positive for an outcome that is not an error, negative for an error.
  *
  * \since 0.1.0
  * \sa threading_status_name, threading_status_message
@@ -327,7 +328,7 @@ typedef int32_t threading_status;
 #define THREADING_TIMED_OUT 1
 
 /**
- * The operation would block. Returned by the `try_` functions (`False`).
+ * The operation of a `try_` function would block (`False`).
  */
 #define THREADING_WOULD_BLOCK 2
 
@@ -519,8 +520,8 @@ void threading_clear_last_error(void);
  * of pthread_cancel(). Blocking functions come in families: `x` blocks, `x_timeout` blocks for at most
  * the given time, and `try_x`, which corresponds to Python's `blocking=False`, never blocks.
  *
- * Memory order. What a thread has written before the first of the following events is visible to a
- * thread after the second: the start of a thread and the beginning of its run; the end of a thread's
+ * Memory order. In each of the following pairs, everything that was written before the first event is
+ * visible after the second: the start of a thread and the beginning of its run; the end of a thread's
  * run and the return of a join; a release and the next acquire; the setting of an event and the return
  * of a wait that it ends; a notification and the return of the wait that it ends; each arrival at a
  * barrier and the return of every wait of that round.
@@ -591,11 +592,12 @@ uint32_t threading_version_number(void);
  *
  * Thread enumeration, the calling thread, process exit, fork and signals.
  *
- * Foreign threads. A thread that this library did not start is a foreign thread, and may call every
- * function. Its first call of threading_current_thread() or threading_report_exception() registers it
- * as a dummy thread, a daemon thread with the name `Dummy-N`; using a lock or creating a thread does
- * not. It is removed when it ends. The first thread of the process is the main thread, `MainThread`,
- * no matter which thread loaded the library.
+ * Foreign threads. A foreign thread is a thread that this library did not start, other than the main
+ * thread. It may call any function. Its first call to threading_current_thread() or
+ * threading_report_exception() registers it as a dummy thread, which is a daemon thread with the name
+ * `Dummy-N`; using a lock or creating a thread does not register it. A dummy thread is removed when it
+ * ends. The first thread of the process is the main thread, `MainThread`, no matter which thread
+ * loaded the library.
  *
  * Exit. Returning from `main` and calling exit() wait for all non-daemon threads, including pending
  * non-daemon timers; daemon threads are abandoned. First, the functions registered with
@@ -605,8 +607,9 @@ uint32_t threading_version_number(void);
  * that are themselves in exit() or threading_shutdown(). A worker thread that calls exit() therefore
  * does not wait for itself. `_exit` and `quick_exit` do not wait at all. pthread_exit() in `main`
  * waits in the same way, and the process then ends with status 0, even if daemon threads are still
- * running. The library cannot detect pthread_exit() in a `main` that has never called the library;
- * daemon threads, or a timer that was ever started, then keep the process running.
+ * running. However, the library cannot detect pthread_exit() in a `main` that has never called the
+ * library. In this case, daemon threads keep the process running, and so does a timer that has ever
+ * been started.
  *
  * Exit handler. An atexit() handler runs this sequence. The library registers it when it is first
  * needed: at the first start of a thread or timer, at the first threading_atexit(), or when the main
@@ -628,7 +631,7 @@ uint32_t threading_version_number(void);
  * lock, the lock of a condition, or an event. The cost of fork() in the child does not depend on the
  * number of threads and timers in the parent.
  *
- * Fork handlers. Every function may be called in the handlers of pthread_atfork(), whether they were
+ * Fork handlers. Any function may be called in the handlers of pthread_atfork(), whether they were
  * registered before the library was loaded or after it; a child handler finds the state described
  * above in both cases. While a prepare or parent handler runs that was registered before the library
  * was loaded, other threads block when they start or end, create or free objects, or query other
@@ -640,8 +643,8 @@ uint32_t threading_version_number(void);
  * the library does not notice the child process. The child may call exec and `_exit`, and of this
  * library only threading_version(), threading_version_number(), threading_status_name() and
  * threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may
- * call every function if the process had one thread and had never started a timer; the native ID of
- * its main thread is then that of the parent.
+ * call any function if the process had one thread and had never started a timer; the native ID of its
+ * main thread is then that of the parent.
  *
  * Signals. Signals neither shorten nor extend a wait. threading_event_set(), threading_event_clear(),
  * threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
@@ -664,9 +667,9 @@ uint32_t threading_version_number(void);
 /**
  * Returns the calling thread.
  *
- * The handle is borrowed, and valid while the calling thread runs, including its destructors of
- * thread-local data. Inside a timer's function, it is the timer's thread. The first call in a foreign
- * thread registers it as a dummy thread.
+ * The handle is borrowed, and valid while the calling thread runs, including during the destruction of
+ * its thread-local data. Inside a timer's function, it is the timer's thread. The first call in a
+ * foreign thread registers it as a dummy thread.
  *
  * \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY if there is not enough memory; NULL
  *     with THREADING_ERR_SYSTEM if the system cannot notify the library of the end of a foreign
@@ -717,7 +720,7 @@ size_t threading_active_count(void);
  * is its registration. It does not contain threads that have not been started or have ended. It is a
  * snapshot, and holds a reference to each of its threads until it is freed.
  *
- * \return the list, owned by the caller, who frees it with threading_thread_list_free(); NULL with
+ * \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with
  *     THREADING_ERR_NO_MEMORY if there is not enough memory
  *
  * \blocks never
@@ -779,7 +782,7 @@ threading_status threading_thread_list_free(threading_thread_list *list);
  * The ident is never 0 and, unlike Python's, is never reused. The call does not register a foreign
  * thread.
  *
- * \return the ident, which is the same as that from threading_thread_ident()
+ * \return the ident, as returned by threading_thread_ident() for the same thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -790,7 +793,7 @@ threading_status threading_thread_list_free(threading_thread_list *list);
 uint64_t threading_get_ident(void);
 
 /**
- * Returns the kernel's ID of the calling system thread.
+ * Returns the ID that the kernel has assigned to the calling system thread.
  *
  * \return the native ID
  *
@@ -805,7 +808,7 @@ uint64_t threading_get_native_id(void);
 /**
  * Returns the stack size of threads that are started from now on.
  *
- * Unlike Python's function, it does not reset the size.
+ * Unlike Python's function, the call does not reset the size.
  *
  * \return the size in bytes; 0 if it is the system's default
  *
@@ -854,8 +857,8 @@ threading_status threading_sleep(double seconds);
  * Registers a function to be called at process exit, before non-daemon threads are joined.
  *
  * The functions are called in reverse order of their registration, and each is called once, even if
- * the shutdown is repeated. A function that calls exit() ends there, and the exit continues with the
- * next function. The child of a fork inherits the functions.
+ * the shutdown is repeated. If a function calls exit(), it does not return, and the process continues
+ * with the next function. A child process inherits the functions.
  *
  * \param callback the function to call
  * \param arg the argument of the function
@@ -995,7 +998,7 @@ threading_status threading_report_exception(const char *type, const char *messag
  */
 
 /**
- * Creates a thread that will call `target(arg)`. It uses no system thread until it is started.
+ * Creates a thread that will call `target(arg)`. It does not use a system thread until it is started.
  *
  * Its name is `Thread-N` unless another name is set. The number is assigned when the name is first
  * queried or the thread is started; a thread that has been named before does not use a number. The
@@ -1292,8 +1295,8 @@ bool threading_thread_is_alive(threading_thread *thread);
 uint64_t threading_thread_ident(threading_thread *thread);
 
 /**
- * Returns the kernel's ID of a thread. For a timer, it is that of the system thread that runs its
- * function.
+ * Returns the ID that the kernel has assigned to a thread. For a timer, it is that of the system
+ * thread that runs its function.
  *
  * \param thread the thread
  * \return the native ID, even after the end of the thread; 0 before its start, and for a timer before
@@ -1308,7 +1311,7 @@ uint64_t threading_thread_ident(threading_thread *thread);
 uint64_t threading_thread_native_id(threading_thread *thread);
 
 /**
- * Returns the value that a thread's run returned.
+ * Returns the result of a thread, which is the value that its run function returned.
  *
  * If the thread called pthread_exit(), the result is the value that was passed to it or, for a timer,
  * NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
@@ -1345,9 +1348,9 @@ void *threading_thread_arg(threading_thread *thread);
  *
  * Timer
  *
- * A timer is a thread whose function runs after a delay, unless the timer is cancelled before. As in
- * Python, a waiting timer is alive, is listed by threading_enumerate() and keeps the process from
- * exiting, unless threading_thread_set_daemon() is used on its thread. A waiting timer does not use a
+ * A timer is a thread whose function runs after a delay, unless the timer is cancelled first. As in
+ * Python, a pending timer is alive, is listed by threading_enumerate() and keeps the process from
+ * exiting, unless threading_thread_set_daemon() is used on its thread. A pending timer does not use a
  * system thread: the functions run on a few system threads that all timers share and that are never
  * listed. A function that blocks does not delay other timers.
  *
@@ -1526,7 +1529,7 @@ double threading_timer_interval(threading_timer *timer);
  *
  * A lock is held by at most one thread at a time; other threads that acquire it wait. It has no owner:
  * any thread may release it, and a thread that acquires it again while holding it deadlocks. The order
- * in which waiting threads acquire the lock is not specified, but every wait is bounded. A running
+ * in which waiting threads acquire the lock is not specified, but no thread is starved: a running
  * thread may acquire a free lock before a thread that is being woken up, but about once per
  * millisecond the lock is handed off to the thread that has waited longest.
  *
@@ -1585,7 +1588,8 @@ threading_lock *threading_lock_ref(threading_lock *lock);
 threading_status threading_lock_free(threading_lock *lock);
 
 /**
- * Acquires a lock, blocking until it is available. A thread that already holds the lock deadlocks.
+ * Acquires a lock, blocking until it is available. If the calling thread already holds the lock, it
+ * deadlocks.
  *
  * \param lock the lock
  * \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
@@ -1890,8 +1894,8 @@ threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
  *
  * A condition variable combines a lock with a set of threads that wait for a notification. A thread
  * that waits or notifies must hold the lock: it must own an RLock, while for a plain Lock it is
- * sufficient that any thread holds it, as in Python. A wait releases the lock, an RLock completely,
- * and reacquires it before it returns, whatever the result; the recursion count of an RLock is
+ * sufficient that any thread holds it, as in Python. A wait releases the lock and reacquires it before
+ * it returns, whatever its result. An RLock is released completely, and its recursion count is
  * restored.
  *
  * Waiters are notified in the order of their arrival. A waiter that has been notified returns
@@ -1901,7 +1905,7 @@ threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
  * the lock; when the lock is released, the notified waiters continue one at a time, in no specified
  * order.
  *
- * Taking an item that another thread adds, under the same lock, before it calls threading_condition_notify():
+ * Taking an item that another thread adds under the same lock before it calls threading_condition_notify():
  *     static int is_positive(void *count)
  *     {
  *         return *(int *)count > 0;
@@ -2115,8 +2119,8 @@ bool threading_condition_is_owned(threading_condition *condition);
 threading_status threading_condition_wait(threading_condition *condition);
 
 /**
- * Atomically releases the lock of a condition and waits for a notification until the timeout expires,
- * then reacquires the lock.
+ * Atomically releases the lock of a condition and waits for a notification or until the timeout
+ * expires, then reacquires the lock.
  *
  * The time that is needed to reacquire the lock does not count towards the timeout.
  *
@@ -2124,7 +2128,7 @@ threading_status threading_condition_wait(threading_condition *condition);
  * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 only gives other
  *     threads an opportunity to acquire the lock
  * \return THREADING_OK if the calling thread has been notified; THREADING_TIMED_OUT if the timeout
- *     expired before; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
+ *     expired first; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
  *     handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
  *     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
  *
@@ -2144,10 +2148,11 @@ threading_status threading_condition_wait_timeout(threading_condition *condition
  * \param condition the condition, whose lock is held
  * \param predicate the predicate, which the calling thread evaluates with the lock held
  * \param arg the argument of the predicate, not used after the call
- * \return THREADING_OK if the predicate is true; THREADING_ERR_CALLBACK if the predicate failed, with
- *     the lock held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has
- *     not been called; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the
- *     predicate is NULL; THREADING_ERR_NO_MEMORY as in threading_condition_wait()
+ * \return THREADING_OK if the predicate is true; THREADING_ERR_CALLBACK if the predicate failed, in
+ *     which case the lock is held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the
+ *     predicate has not been called; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_VALUE if the predicate is NULL; THREADING_ERR_NO_MEMORY as in
+ *     threading_condition_wait()
  *
  * \blocks until the predicate is true, and each time until the lock is available
  * \threadsafety any thread that holds the lock
@@ -2171,8 +2176,8 @@ threading_status threading_condition_wait_for(threading_condition *condition,
  * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 gives other threads
  *     one opportunity to acquire the lock
  * \return THREADING_OK if the predicate is true; THREADING_TIMED_OUT if it is still false when the
- *     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, with the lock held;
- *     THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
+ *     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, in which case the lock is
+ *     held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
  *     called; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the predicate is
  *     NULL; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
  *     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
@@ -2190,7 +2195,7 @@ threading_status threading_condition_wait_for_timeout(threading_condition *condi
                                                       double seconds);
 
 /**
- * Notifies up to n waiters, in the order of their arrival.
+ * Notifies up to `n` waiters, in the order of their arrival.
  *
  * \param condition the condition, whose lock is held
  * \param n the maximum number of waiters to notify; zero and negative numbers notify none
@@ -2206,7 +2211,7 @@ threading_status threading_condition_wait_for_timeout(threading_condition *condi
 threading_status threading_condition_notify(threading_condition *condition, int64_t n);
 
 /**
- * Notifies all threads that currently wait.
+ * Notifies all threads that are waiting.
  *
  * \param condition the condition, whose lock is held
  * \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;
@@ -2379,7 +2384,7 @@ threading_status threading_semaphore_try_acquire(threading_semaphore *semaphore)
 threading_status threading_semaphore_acquire_timeout(threading_semaphore *semaphore, double seconds);
 
 /**
- * Increments a semaphore and wakes a waiter.
+ * Increments a semaphore and wakes one waiting thread, if there is one.
  *
  * \param semaphore the semaphore
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVER_RELEASED if
@@ -2395,7 +2400,8 @@ threading_status threading_semaphore_acquire_timeout(threading_semaphore *semaph
 threading_status threading_semaphore_release(threading_semaphore *semaphore);
 
 /**
- * Increments a semaphore by n and wakes up to n waiters. If the call fails, the value is unchanged.
+ * Increments a semaphore by `n` and wakes up to `n` waiting threads. If the call fails, the value is
+ * unchanged.
  *
  * \param semaphore the semaphore
  * \param n the number to add, at least 1
@@ -2546,7 +2552,7 @@ threading_status threading_event_clear(threading_event *event);
  * Waits until an event is set.
  *
  * \param event the event
- * \return THREADING_OK if the event is set, or was set during the call and cleared again;
+ * \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
  *     THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks until the event is set
@@ -2562,9 +2568,9 @@ threading_status threading_event_wait(threading_event *event);
  *
  * \param event the event
  * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
- * \return THREADING_OK if the event is set, or was set during the call and cleared again;
- *     THREADING_TIMED_OUT if the timeout expired before; THREADING_ERR_HANDLE if the handle is
- *     invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
+ * \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
+ *     THREADING_TIMED_OUT if the timeout expired first; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
  * \blocks until the event is set or the timeout expires
  * \threadsafety any thread
@@ -2575,7 +2581,7 @@ threading_status threading_event_wait(threading_event *event);
 threading_status threading_event_wait_timeout(threading_event *event, double seconds);
 
 /**
- * Reinitializes an event to the state that is not set.
+ * Reinitializes an event to the cleared state.
  *
  * It is meant for the child process after fork().
  *
@@ -2695,14 +2701,14 @@ threading_status threading_barrier_set_timeout(threading_barrier *barrier, doubl
  * Waits until all parties have arrived or the default timeout of the barrier expires.
  *
  * \param barrier the barrier
- * \param index where to store the calling thread's position in the order of arrival, from 0 to parties
- *     - 1, on success; may be NULL
+ * \param index where to store the calling thread's position in the order of arrival, from 0 to
+ *     `parties - 1`, on success; may be NULL
  * \return THREADING_OK if all parties have arrived and the action is done;
- *     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or if it breaks or is reset during the
- *     wait, also because of the calling thread's own timeout; THREADING_ERR_CALLBACK if the calling
- *     thread ran the action and the action failed; THREADING_ERR_DEADLOCK if the call is inside the
- *     action; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling
- *     thread's wait record, which its first blocking call allocates, cannot be allocated
+ *     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or breaks or is reset during the wait,
+ *     including if the default timeout expires; THREADING_ERR_CALLBACK if the calling thread ran the
+ *     action and the action failed; THREADING_ERR_DEADLOCK if the calling thread is inside the action;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling thread's
+ *     wait record, which its first blocking call allocates, cannot be allocated
  *
  * \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
  *     the default timeout expires
@@ -2717,18 +2723,18 @@ threading_status threading_barrier_wait(threading_barrier *barrier, size_t *inde
 /**
  * Waits until all parties have arrived or the timeout expires.
  *
- * If the timeout expires, the barrier is broken for all threads. The time in which a newly arrived
- * thread waits for the previous round's action to end does not count towards the timeout.
+ * If the timeout expires, the barrier is broken for all threads. Time that is spent waiting for the
+ * previous round's action does not count towards the timeout.
  *
  * \param barrier the barrier
  * \param seconds the timeout in seconds, used instead of the default timeout; THREADING_FOREVER waits
  *     indefinitely, 0 breaks the barrier unless the calling thread is the last to arrive
- * \param index where to store the calling thread's position in the order of arrival, from 0 to parties
- *     - 1, on success; may be NULL
- * \return THREADING_OK, THREADING_ERR_BROKEN_BARRIER (also if the timeout expired),
- *     THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as in
- *     threading_barrier_wait(); THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
- *     THREADING_ERR_OVERFLOW if `seconds` is out of range
+ * \param index where to store the calling thread's position in the order of arrival, from 0 to
+ *     `parties - 1`, on success; may be NULL
+ * \return THREADING_OK, THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as
+ *     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(),
+ *     including if the timeout expires; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
  * \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
  *     the timeout expires
@@ -2785,7 +2791,7 @@ threading_status threading_barrier_abort(threading_barrier *barrier);
 size_t threading_barrier_parties(threading_barrier *barrier);
 
 /**
- * Returns the number of threads that have currently arrived in the round. Inside the action, it is the
+ * Returns the number of threads that have arrived in the current round. Inside the action, it is the
  * number of parties.
  *
  * \param barrier the barrier
@@ -2820,9 +2826,9 @@ bool threading_barrier_broken(threading_barrier *barrier);
  *
  * Local
  *
- * A local holds separate data for each thread: one value, which is accessed by the fast path, and any
- * number of named attributes besides. Values are pointers, and NULL is a valid value. Every thread can
- * have values, including foreign threads, and each timer's function has values of its own.
+ * A local holds separate data for each thread: one value, which is fast to access, and any number of
+ * named attributes. Values are pointers, and NULL is a valid value. Every thread can have values,
+ * including foreign threads, and each timer's function has values of its own.
  *
  * A value that is no longer needed is passed to the local's destructor, unless it is NULL. The thread
  * that replaces or deletes a value destroys the previous one immediately; setting the value that is
@@ -2921,11 +2927,11 @@ threading_local *threading_local_ref(threading_local *local);
 threading_status threading_local_free(threading_local *local);
 
 /**
- * Sets the calling thread's value. The previous value is destroyed, unless it is the same.
+ * Sets the calling thread's value. The previous value is destroyed, unless it is the same pointer.
  *
  * \param local the local
- * \param value the value, which the local destroys from now on; if the call fails, it still belongs to
- *     the caller
+ * \param value the value, which the local owns from now on; if the call fails, the caller still owns
+ *     it
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if
  *     there is not enough memory; THREADING_ERR_SYSTEM if the system cannot notify the library of the
  *     thread's end; THREADING_ERR_SHUTDOWN if the thread is in its last round of destructors
@@ -2942,7 +2948,7 @@ threading_status threading_local_set(threading_local *local, void *value);
  * Returns the calling thread's value. This is the fast path.
  *
  * \param local the local
- * \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with an
+ * \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with any
  *     error of threading_local_set()
  *
  * \blocks only while the init function runs
@@ -2960,7 +2966,7 @@ void *threading_local_get(threading_local *local);
  * \param local the local
  * \param value where to store the value, if there is one; NULL to check only whether there is one
  * \return THREADING_OK if there is a value; THREADING_NO_VALUE if there is none, in which case nothing
- *     is stored; an error of threading_local_set()
+ *     is stored; any error of threading_local_set()
  *
  * \blocks only while the init function runs
  * \threadsafety any thread; each thread has its own value
@@ -2974,7 +2980,7 @@ threading_status threading_local_lookup(threading_local *local, void **value);
  * Deletes the calling thread's value and destroys it.
  *
  * \param local the local
- * \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; an error of
+ * \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; any error of
  *     threading_local_set()
  *
  * \blocks only while the init function and the destructor run
@@ -2987,13 +2993,13 @@ threading_status threading_local_del(threading_local *local);
 
 /**
  * Sets an attribute of the calling thread. The previous value of the attribute is destroyed, unless it
- * is the same.
+ * is the same pointer.
  *
  * \param local the local
  * \param name the name of the attribute, which is copied
- * \param value the value, which the local destroys from now on; if the call fails, it still belongs to
- *     the caller
- * \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; an error of threading_local_set()
+ * \param value the value, which the local owns from now on; if the call fails, the caller still owns
+ *     it
+ * \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
  *
  * \blocks only while the init function and the destructor run
  * \threadsafety any thread; each thread has its own attributes
@@ -3010,7 +3016,7 @@ threading_status threading_local_set_attr(threading_local *local, const char *na
  * \param name the name of the attribute
  * \param value where to store the value, if there is one; NULL to check only whether there is one
  * \return THREADING_OK if the attribute exists; THREADING_NO_VALUE if it does not, in which case
- *     nothing is stored; THREADING_ERR_VALUE if the name is NULL; an error of threading_local_set()
+ *     nothing is stored; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
  *
  * \blocks only while the init function runs
  * \threadsafety any thread; each thread has its own attributes
@@ -3026,7 +3032,7 @@ threading_status threading_local_get_attr(threading_local *local, const char *na
  * \param local the local
  * \param name the name of the attribute
  * \return THREADING_OK if the attribute existed; THREADING_NO_VALUE if it did not; THREADING_ERR_VALUE
- *     if the name is NULL; an error of threading_local_set()
+ *     if the name is NULL; any error of threading_local_set()
  *
  * \blocks only while the init function and the destructor run
  * \threadsafety any thread; each thread has its own attributes

@@ -123,14 +123,14 @@ pub extern "C" fn threading_barrier_set_timeout(
 /// Waits until all parties have arrived or the default timeout of the barrier expires.
 ///
 /// \param barrier the barrier
-/// \param index where to store the calling thread's position in the order of arrival, from 0 to parties
-///     - 1, on success; may be NULL
+/// \param index where to store the calling thread's position in the order of arrival, from 0 to
+///     `parties - 1`, on success; may be NULL
 /// \return THREADING_OK if all parties have arrived and the action is done;
-///     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or if it breaks or is reset during the
-///     wait, also because of the calling thread's own timeout; THREADING_ERR_CALLBACK if the calling
-///     thread ran the action and the action failed; THREADING_ERR_DEADLOCK if the call is inside the
-///     action; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling
-///     thread's wait record, which its first blocking call allocates, cannot be allocated
+///     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or breaks or is reset during the wait,
+///     including if the default timeout expires; THREADING_ERR_CALLBACK if the calling thread ran the
+///     action and the action failed; THREADING_ERR_DEADLOCK if the calling thread is inside the action;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling thread's
+///     wait record, which its first blocking call allocates, cannot be allocated
 ///
 /// \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
 ///     the default timeout expires
@@ -153,18 +153,18 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait(
 
 /// Waits until all parties have arrived or the timeout expires.
 ///
-/// If the timeout expires, the barrier is broken for all threads. The time in which a newly arrived
-/// thread waits for the previous round's action to end does not count towards the timeout.
+/// If the timeout expires, the barrier is broken for all threads. Time that is spent waiting for the
+/// previous round's action does not count towards the timeout.
 ///
 /// \param barrier the barrier
 /// \param seconds the timeout in seconds, used instead of the default timeout; THREADING_FOREVER waits
 ///     indefinitely, 0 breaks the barrier unless the calling thread is the last to arrive
-/// \param index where to store the calling thread's position in the order of arrival, from 0 to parties
-///     - 1, on success; may be NULL
-/// \return THREADING_OK, THREADING_ERR_BROKEN_BARRIER (also if the timeout expired),
-///     THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as in
-///     threading_barrier_wait(); THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
-///     THREADING_ERR_OVERFLOW if `seconds` is out of range
+/// \param index where to store the calling thread's position in the order of arrival, from 0 to
+///     `parties - 1`, on success; may be NULL
+/// \return THREADING_OK, THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as
+///     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(),
+///     including if the timeout expires; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
 /// \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
 ///     the timeout expires
@@ -250,7 +250,7 @@ pub extern "C" fn threading_barrier_parties(barrier: *mut threading_barrier) -> 
     value(|| object(barrier).parties())
 }
 
-/// Returns the number of threads that have currently arrived in the round. Inside the action, it is the
+/// Returns the number of threads that have arrived in the current round. Inside the action, it is the
 /// number of parties.
 ///
 /// \param barrier the barrier

@@ -2,8 +2,8 @@
 //!
 //! A condition variable combines a lock with a set of threads that wait for a notification. A thread
 //! that waits or notifies must hold the lock: it must own an RLock, while for a plain Lock it is
-//! sufficient that any thread holds it, as in Python. A wait releases the lock, an RLock completely,
-//! and reacquires it before it returns, whatever the result; the recursion count of an RLock is
+//! sufficient that any thread holds it, as in Python. A wait releases the lock and reacquires it before
+//! it returns, whatever its result. An RLock is released completely, and its recursion count is
 //! restored.
 //!
 //! Waiters are notified in the order of their arrival. A waiter that has been notified returns
@@ -13,7 +13,7 @@
 //! the lock; when the lock is released, the notified waiters continue one at a time, in no specified
 //! order.
 //!
-//! Taking an item that another thread adds, under the same lock, before it calls threading_condition_notify():
+//! Taking an item that another thread adds under the same lock before it calls threading_condition_notify():
 //!     static int is_positive(void *count)
 //!     {
 //!         return *(int *)count > 0;
@@ -255,8 +255,8 @@ pub extern "C" fn threading_condition_wait(condition: *mut threading_condition) 
     status(|| object(condition).wait(Timeout::FOREVER).map(drop))
 }
 
-/// Atomically releases the lock of a condition and waits for a notification until the timeout expires,
-/// then reacquires the lock.
+/// Atomically releases the lock of a condition and waits for a notification or until the timeout
+/// expires, then reacquires the lock.
 ///
 /// The time that is needed to reacquire the lock does not count towards the timeout.
 ///
@@ -264,7 +264,7 @@ pub extern "C" fn threading_condition_wait(condition: *mut threading_condition) 
 /// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 only gives other
 ///     threads an opportunity to acquire the lock
 /// \return THREADING_OK if the calling thread has been notified; THREADING_TIMED_OUT if the timeout
-///     expired before; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
+///     expired first; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
 ///     handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
 ///     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
 ///
@@ -291,10 +291,11 @@ pub extern "C" fn threading_condition_wait_timeout(
 /// \param condition the condition, whose lock is held
 /// \param predicate the predicate, which the calling thread evaluates with the lock held
 /// \param arg the argument of the predicate, not used after the call
-/// \return THREADING_OK if the predicate is true; THREADING_ERR_CALLBACK if the predicate failed, with
-///     the lock held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has
-///     not been called; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the
-///     predicate is NULL; THREADING_ERR_NO_MEMORY as in threading_condition_wait()
+/// \return THREADING_OK if the predicate is true; THREADING_ERR_CALLBACK if the predicate failed, in
+///     which case the lock is held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the
+///     predicate has not been called; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_VALUE if the predicate is NULL; THREADING_ERR_NO_MEMORY as in
+///     threading_condition_wait()
 ///
 /// \blocks until the predicate is true, and each time until the lock is available
 /// \threadsafety any thread that holds the lock
@@ -321,8 +322,8 @@ pub extern "C-unwind" fn threading_condition_wait_for(
 /// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 gives other threads
 ///     one opportunity to acquire the lock
 /// \return THREADING_OK if the predicate is true; THREADING_TIMED_OUT if it is still false when the
-///     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, with the lock held;
-///     THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
+///     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, in which case the lock is
+///     held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
 ///     called; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the predicate is
 ///     NULL; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
 ///     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
@@ -358,7 +359,7 @@ fn wait_for(
     })
 }
 
-/// Notifies up to n waiters, in the order of their arrival.
+/// Notifies up to `n` waiters, in the order of their arrival.
 ///
 /// \param condition the condition, whose lock is held
 /// \param n the maximum number of waiters to notify; zero and negative numbers notify none
@@ -381,7 +382,7 @@ pub extern "C" fn threading_condition_notify(
     })
 }
 
-/// Notifies all threads that currently wait.
+/// Notifies all threads that are waiting.
 ///
 /// \param condition the condition, whose lock is held
 /// \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;

@@ -129,7 +129,7 @@ pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threadin
 /// Waits until an event is set.
 ///
 /// \param event the event
-/// \return THREADING_OK if the event is set, or was set during the call and cleared again;
+/// \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
 ///     THREADING_ERR_HANDLE if the handle is invalid
 ///
 /// \blocks until the event is set
@@ -149,9 +149,9 @@ pub extern "C" fn threading_event_wait(event: *mut threading_event) -> threading
 ///
 /// \param event the event
 /// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
-/// \return THREADING_OK if the event is set, or was set during the call and cleared again;
-///     THREADING_TIMED_OUT if the timeout expired before; THREADING_ERR_HANDLE if the handle is
-///     invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
+/// \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
+///     THREADING_TIMED_OUT if the timeout expired first; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
 /// \blocks until the event is set or the timeout expires
 /// \threadsafety any thread
@@ -170,7 +170,7 @@ pub extern "C" fn threading_event_wait_timeout(
     })
 }
 
-/// Reinitializes an event to the state that is not set.
+/// Reinitializes an event to the cleared state.
 ///
 /// It is meant for the child process after fork().
 ///

@@ -18,8 +18,8 @@
 //! of pthread_cancel(). Blocking functions come in families: `x` blocks, `x_timeout` blocks for at most
 //! the given time, and `try_x`, which corresponds to Python's `blocking=False`, never blocks.
 //!
-//! Memory order. What a thread has written before the first of the following events is visible to a
-//! thread after the second: the start of a thread and the beginning of its run; the end of a thread's
+//! Memory order. In each of the following pairs, everything that was written before the first event is
+//! visible after the second: the start of a thread and the beginning of its run; the end of a thread's
 //! run and the return of a join; a release and the next acquire; the setting of an event and the return
 //! of a wait that it ends; a notification and the return of the wait that it ends; each arrival at a
 //! barrier and the return of every wait of that round.

@@ -1,8 +1,8 @@
 //! Local
 //!
-//! A local holds separate data for each thread: one value, which is accessed by the fast path, and any
-//! number of named attributes besides. Values are pointers, and NULL is a valid value. Every thread can
-//! have values, including foreign threads, and each timer's function has values of its own.
+//! A local holds separate data for each thread: one value, which is fast to access, and any number of
+//! named attributes. Values are pointers, and NULL is a valid value. Every thread can have values,
+//! including foreign threads, and each timer's function has values of its own.
 //!
 //! A value that is no longer needed is passed to the local's destructor, unless it is NULL. The thread
 //! that replaces or deletes a value destroys the previous one immediately; setting the value that is
@@ -124,11 +124,11 @@ pub extern "C" fn threading_local_free(local: *mut threading_local) -> threading
     status(|| object(local).free())
 }
 
-/// Sets the calling thread's value. The previous value is destroyed, unless it is the same.
+/// Sets the calling thread's value. The previous value is destroyed, unless it is the same pointer.
 ///
 /// \param local the local
-/// \param value the value, which the local destroys from now on; if the call fails, it still belongs to
-///     the caller
+/// \param value the value, which the local owns from now on; if the call fails, the caller still owns
+///     it
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if
 ///     there is not enough memory; THREADING_ERR_SYSTEM if the system cannot notify the library of the
 ///     thread's end; THREADING_ERR_SHUTDOWN if the thread is in its last round of destructors
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn threading_local_set(
 /// Returns the calling thread's value. This is the fast path.
 ///
 /// \param local the local
-/// \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with an
+/// \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with any
 ///     error of threading_local_set()
 ///
 /// \blocks only while the init function runs
@@ -173,7 +173,7 @@ pub extern "C" fn threading_local_get(local: *mut threading_local) -> *mut c_voi
 /// \param local the local
 /// \param value where to store the value, if there is one; NULL to check only whether there is one
 /// \return THREADING_OK if there is a value; THREADING_NO_VALUE if there is none, in which case nothing
-///     is stored; an error of threading_local_set()
+///     is stored; any error of threading_local_set()
 ///
 /// \blocks only while the init function runs
 /// \threadsafety any thread; each thread has its own value
@@ -195,7 +195,7 @@ pub unsafe extern "C" fn threading_local_lookup(
 /// Deletes the calling thread's value and destroys it.
 ///
 /// \param local the local
-/// \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; an error of
+/// \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; any error of
 ///     threading_local_set()
 ///
 /// \blocks only while the init function and the destructor run
@@ -209,13 +209,13 @@ pub extern "C" fn threading_local_del(local: *mut threading_local) -> threading_
 }
 
 /// Sets an attribute of the calling thread. The previous value of the attribute is destroyed, unless it
-/// is the same.
+/// is the same pointer.
 ///
 /// \param local the local
 /// \param name the name of the attribute, which is copied
-/// \param value the value, which the local destroys from now on; if the call fails, it still belongs to
-///     the caller
-/// \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; an error of threading_local_set()
+/// \param value the value, which the local owns from now on; if the call fails, the caller still owns
+///     it
+/// \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
 ///
 /// \blocks only while the init function and the destructor run
 /// \threadsafety any thread; each thread has its own attributes
@@ -244,7 +244,7 @@ pub unsafe extern "C" fn threading_local_set_attr(
 /// \param name the name of the attribute
 /// \param value where to store the value, if there is one; NULL to check only whether there is one
 /// \return THREADING_OK if the attribute exists; THREADING_NO_VALUE if it does not, in which case
-///     nothing is stored; THREADING_ERR_VALUE if the name is NULL; an error of threading_local_set()
+///     nothing is stored; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
 ///
 /// \blocks only while the init function runs
 /// \threadsafety any thread; each thread has its own attributes
@@ -272,7 +272,7 @@ pub unsafe extern "C" fn threading_local_get_attr(
 /// \param local the local
 /// \param name the name of the attribute
 /// \return THREADING_OK if the attribute existed; THREADING_NO_VALUE if it did not; THREADING_ERR_VALUE
-///     if the name is NULL; an error of threading_local_set()
+///     if the name is NULL; any error of threading_local_set()
 ///
 /// \blocks only while the init function and the destructor run
 /// \threadsafety any thread; each thread has its own attributes

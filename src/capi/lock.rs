@@ -2,7 +2,7 @@
 //!
 //! A lock is held by at most one thread at a time; other threads that acquire it wait. It has no owner:
 //! any thread may release it, and a thread that acquires it again while holding it deadlocks. The order
-//! in which waiting threads acquire the lock is not specified, but every wait is bounded. A running
+//! in which waiting threads acquire the lock is not specified, but no thread is starved: a running
 //! thread may acquire a free lock before a thread that is being woken up, but about once per
 //! millisecond the lock is handed off to the thread that has waited longest.
 //!
@@ -68,7 +68,8 @@ pub extern "C" fn threading_lock_free(lock: *mut threading_lock) -> threading_st
     status(|| object(lock).free())
 }
 
-/// Acquires a lock, blocking until it is available. A thread that already holds the lock deadlocks.
+/// Acquires a lock, blocking until it is available. If the calling thread already holds the lock, it
+/// deadlocks.
 ///
 /// \param lock the lock
 /// \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;

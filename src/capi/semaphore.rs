@@ -160,7 +160,7 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
     })
 }
 
-/// Increments a semaphore and wakes a waiter.
+/// Increments a semaphore and wakes one waiting thread, if there is one.
 ///
 /// \param semaphore the semaphore
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVER_RELEASED if
@@ -178,7 +178,8 @@ pub extern "C" fn threading_semaphore_release(semaphore: *mut threading_semaphor
     shortcut(semaphore.release_at_once().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
 }
 
-/// Increments a semaphore by n and wakes up to n waiters. If the call fails, the value is unchanged.
+/// Increments a semaphore by `n` and wakes up to `n` waiting threads. If the call fails, the value is
+/// unchanged.
 ///
 /// \param semaphore the semaphore
 /// \param n the number to add, at least 1

@@ -3,7 +3,7 @@
 //! Status codes and error messages.
 //!
 //! A function that has no other result returns a threading_status: 0 is success, a positive number is
-//! an outcome that is not an error, and a negative number is an error. A call that fails has changed
+//! an outcome that is not an error, and a negative number is an error. A call that fails changes
 //! nothing, unless its documentation says otherwise. Status numbers are never reused. In the list of
 //! statuses, Python's result or exception for the same case is given in parentheses.
 //!
@@ -39,7 +39,7 @@ use core::ffi::{CStr, c_char};
 use crate::error::{Error, nul_terminated};
 use crate::sys::tls;
 
-/// The status that a call returns.
+/// A status: 0 for success, positive for an outcome that is not an error, negative for an error.
 ///
 /// \since 0.1.0
 /// \sa threading_status_name, threading_status_message
@@ -49,7 +49,7 @@ pub type threading_status = i32;
 pub const THREADING_OK: threading_status = 0;
 /// The timeout expired (`False`).
 pub const THREADING_TIMED_OUT: threading_status = 1;
-/// The operation would block. Returned by the `try_` functions (`False`).
+/// The operation of a `try_` function would block (`False`).
 pub const THREADING_WOULD_BLOCK: threading_status = 2;
 /// The calling thread has no such value (`AttributeError`).
 pub const THREADING_NO_VALUE: threading_status = 3;

@@ -38,7 +38,7 @@ use crate::handle::Handle;
 use crate::time::Timeout;
 use crate::{Run, Thread};
 
-/// Creates a thread that will call `target(arg)`. It uses no system thread until it is started.
+/// Creates a thread that will call `target(arg)`. It does not use a system thread until it is started.
 ///
 /// Its name is `Thread-N` unless another name is set. The number is assigned when the name is first
 /// queried or the thread is started; a thread that has been named before does not use a number. The
@@ -401,8 +401,8 @@ pub extern "C" fn threading_thread_ident(thread: *mut threading_thread) -> u64 {
     value(|| object(thread).ident())
 }
 
-/// Returns the kernel's ID of a thread. For a timer, it is that of the system thread that runs its
-/// function.
+/// Returns the ID that the kernel has assigned to a thread. For a timer, it is that of the system
+/// thread that runs its function.
 ///
 /// \param thread the thread
 /// \return the native ID, even after the end of the thread; 0 before its start, and for a timer before
@@ -418,7 +418,7 @@ pub extern "C" fn threading_thread_native_id(thread: *mut threading_thread) -> u
     value(|| object(thread).native_id())
 }
 
-/// Returns the value that a thread's run returned.
+/// Returns the result of a thread, which is the value that its run function returned.
 ///
 /// If the thread called pthread_exit(), the result is the value that was passed to it or, for a timer,
 /// NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.

@@ -2,11 +2,12 @@
 //!
 //! Thread enumeration, the calling thread, process exit, fork and signals.
 //!
-//! Foreign threads. A thread that this library did not start is a foreign thread, and may call every
-//! function. Its first call of threading_current_thread() or threading_report_exception() registers it
-//! as a dummy thread, a daemon thread with the name `Dummy-N`; using a lock or creating a thread does
-//! not. It is removed when it ends. The first thread of the process is the main thread, `MainThread`,
-//! no matter which thread loaded the library.
+//! Foreign threads. A foreign thread is a thread that this library did not start, other than the main
+//! thread. It may call any function. Its first call to threading_current_thread() or
+//! threading_report_exception() registers it as a dummy thread, which is a daemon thread with the name
+//! `Dummy-N`; using a lock or creating a thread does not register it. A dummy thread is removed when it
+//! ends. The first thread of the process is the main thread, `MainThread`, no matter which thread
+//! loaded the library.
 //!
 //! Exit. Returning from `main` and calling exit() wait for all non-daemon threads, including pending
 //! non-daemon timers; daemon threads are abandoned. First, the functions registered with
@@ -16,8 +17,9 @@
 //! that are themselves in exit() or threading_shutdown(). A worker thread that calls exit() therefore
 //! does not wait for itself. `_exit` and `quick_exit` do not wait at all. pthread_exit() in `main`
 //! waits in the same way, and the process then ends with status 0, even if daemon threads are still
-//! running. The library cannot detect pthread_exit() in a `main` that has never called the library;
-//! daemon threads, or a timer that was ever started, then keep the process running.
+//! running. However, the library cannot detect pthread_exit() in a `main` that has never called the
+//! library. In this case, daemon threads keep the process running, and so does a timer that has ever
+//! been started.
 //!
 //! Exit handler. An atexit() handler runs this sequence. The library registers it when it is first
 //! needed: at the first start of a thread or timer, at the first threading_atexit(), or when the main
@@ -39,7 +41,7 @@
 //! lock, the lock of a condition, or an event. The cost of fork() in the child does not depend on the
 //! number of threads and timers in the parent.
 //!
-//! Fork handlers. Every function may be called in the handlers of pthread_atfork(), whether they were
+//! Fork handlers. Any function may be called in the handlers of pthread_atfork(), whether they were
 //! registered before the library was loaded or after it; a child handler finds the state described
 //! above in both cases. While a prepare or parent handler runs that was registered before the library
 //! was loaded, other threads block when they start or end, create or free objects, or query other
@@ -51,8 +53,8 @@
 //! the library does not notice the child process. The child may call exec and `_exit`, and of this
 //! library only threading_version(), threading_version_number(), threading_status_name() and
 //! threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may
-//! call every function if the process had one thread and had never started a timer; the native ID of
-//! its main thread is then that of the parent.
+//! call any function if the process had one thread and had never started a timer; the native ID of its
+//! main thread is then that of the parent.
 //!
 //! Signals. Signals neither shorten nor extend a wait. threading_event_set(), threading_event_clear(),
 //! threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
@@ -84,9 +86,9 @@ use crate::{ExceptHook, thread};
 
 /// Returns the calling thread.
 ///
-/// The handle is borrowed, and valid while the calling thread runs, including its destructors of
-/// thread-local data. Inside a timer's function, it is the timer's thread. The first call in a foreign
-/// thread registers it as a dummy thread.
+/// The handle is borrowed, and valid while the calling thread runs, including during the destruction of
+/// its thread-local data. Inside a timer's function, it is the timer's thread. The first call in a
+/// foreign thread registers it as a dummy thread.
 ///
 /// \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY if there is not enough memory; NULL
 ///     with THREADING_ERR_SYSTEM if the system cannot notify the library of the end of a foreign
@@ -140,7 +142,7 @@ pub extern "C" fn threading_active_count() -> usize {
 /// is its registration. It does not contain threads that have not been started or have ended. It is a
 /// snapshot, and holds a reference to each of its threads until it is freed.
 ///
-/// \return the list, owned by the caller, who frees it with threading_thread_list_free(); NULL with
+/// \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with
 ///     THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
 /// \blocks never
@@ -209,7 +211,7 @@ pub extern "C" fn threading_thread_list_free(list: *mut threading_thread_list) -
 /// The ident is never 0 and, unlike Python's, is never reused. The call does not register a foreign
 /// thread.
 ///
-/// \return the ident, which is the same as that from threading_thread_ident()
+/// \return the ident, as returned by threading_thread_ident() for the same thread
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -221,7 +223,7 @@ pub extern "C" fn threading_get_ident() -> u64 {
     value(|| Ok(ident::ident()))
 }
 
-/// Returns the kernel's ID of the calling system thread.
+/// Returns the ID that the kernel has assigned to the calling system thread.
 ///
 /// \return the native ID
 ///
@@ -237,7 +239,7 @@ pub extern "C" fn threading_get_native_id() -> u64 {
 
 /// Returns the stack size of threads that are started from now on.
 ///
-/// Unlike Python's function, it does not reset the size.
+/// Unlike Python's function, the call does not reset the size.
 ///
 /// \return the size in bytes; 0 if it is the system's default
 ///
@@ -289,8 +291,8 @@ pub extern "C" fn threading_sleep(seconds: f64) -> threading_status {
 /// Registers a function to be called at process exit, before non-daemon threads are joined.
 ///
 /// The functions are called in reverse order of their registration, and each is called once, even if
-/// the shutdown is repeated. A function that calls exit() ends there, and the exit continues with the
-/// next function. The child of a fork inherits the functions.
+/// the shutdown is repeated. If a function calls exit(), it does not return, and the process continues
+/// with the next function. A child process inherits the functions.
 ///
 /// \param callback the function to call
 /// \param arg the argument of the function

@@ -1,8 +1,8 @@
 //! Timer
 //!
-//! A timer is a thread whose function runs after a delay, unless the timer is cancelled before. As in
-//! Python, a waiting timer is alive, is listed by threading_enumerate() and keeps the process from
-//! exiting, unless threading_thread_set_daemon() is used on its thread. A waiting timer does not use a
+//! A timer is a thread whose function runs after a delay, unless the timer is cancelled first. As in
+//! Python, a pending timer is alive, is listed by threading_enumerate() and keeps the process from
+//! exiting, unless threading_thread_set_daemon() is used on its thread. A pending timer does not use a
 //! system thread: the functions run on a few system threads that all timers share and that are never
 //! listed. A function that blocks does not delay other timers.
 //!

@@ -21,8 +21,8 @@
 //! callback.
 //!
 //! Borrowed handles. Some functions return a handle that the caller does not own. Their documentation
-//! calls it "borrowed" and says how long it is valid. Call `_ref` to keep the object longer; do not
-//! call `_free` for a borrowed handle otherwise.
+//! calls it "borrowed" and says how long it is valid. To keep the object longer, add a reference with
+//! `_ref`; do not call `_free` without having done so.
 //!
 //! Invalid handles. A handle is invalid if it is NULL, if its object no longer exists (even if the
 //! memory has been reused for a newer object), if its object is of another type, or if it is not a
@@ -35,13 +35,13 @@
 //! block), then the state of the object.
 //!
 //! Callbacks. The library does not hold any of its own locks while it runs a callback, so a callback
-//! may call every function. A thread's target and a timer's function may call pthread_exit(), and a
+//! may call any function. A thread's target and a timer's function may call pthread_exit(), and a
 //! thread's target may be cancelled by pthread_cancel() (deferred cancellation); the thread still ends
-//! properly. No other callback may be left in this way, and no C++ or foreign exception may enter the
-//! library. A callback that is registered with an object may be called until the object is freed, and
-//! its argument must stay valid until then. A NULL target, timer function, action or destructor means
-//! that no function is called; a NULL predicate, init function or exit callback fails with
-//! THREADING_ERR_VALUE.
+//! properly. No other callback may end in this way, and C++ or other foreign exceptions must not enter
+//! the library. A callback that is registered with an object may be called until the object is freed,
+//! and its argument must stay valid until then. A NULL target, timer function, action or destructor
+//! means that no function is called; passing a NULL predicate, init function or exit callback fails
+//! with THREADING_ERR_VALUE.
 //!
 //! Two owners of one lock:
 //!     struct account { threading_lock *lock; long balance; };
@@ -92,7 +92,7 @@ pub struct threading_thread {
     _opaque: [u8; 0],
 }
 
-/// A thread that calls a function after a delay, unless it is cancelled before.
+/// A thread that calls a function after a delay, unless it is cancelled first.
 ///
 /// \python `threading.Timer`
 /// \since 0.1.0
@@ -176,7 +176,8 @@ pub struct threading_thread_list {
 /// \sa threading_thread_new, threading_timer_new, threading_thread_result
 pub type threading_target = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void>;
 
-/// An override of a thread's run(), which is called instead of the target under the same rules.
+/// A function that overrides the run function of a thread. It is called instead of the target, under
+/// the same rules.
 ///
 /// \param thread the thread itself, borrowed; threading_thread_run() with it calls the target
 /// \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
