@@ -200,7 +200,7 @@ def errors(page, section, header):
     for status, sources in named:
         page.tagged(f"{bold(status.name)} ({status.value.strip('()').translate(CODE)})", status.summary)
         page.lines.append(".IP")
-        page.prose("Returned by " + joined([reference(item.name) for item in sources]) + ".")
+        page.prose("Reported by " + joined([reference(item.name) for item in sources]) + ".")
 
 
 def notes(page, functions):
