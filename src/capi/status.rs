@@ -93,7 +93,8 @@ pub const THREADING_ERR_INTERNAL: threading_status = -17;
 macro_rules! table {
     ($($name:ident: $message:expr;)*) => {
         /// Every status with its name and its message.
-        const TABLE: &[(threading_status, &CStr, &CStr)] = &[$(($name, nul_terminated(concat!(stringify!($name), "\0")), $message)),*];
+        const TABLE: &[(threading_status, &CStr, &CStr)] =
+            &[$(($name, nul_terminated(concat!(stringify!($name), "\0")), $message)),*];
     };
 }
 
