@@ -1,20 +1,20 @@
 /*
  * threading.h - Python's threading module for C.
  *
- * Threads with names, daemon threads, timers that can be cancelled, locks, re-entrant locks, conditions,
- * semaphores, events, barriers and thread-local data. Every call says what happened, misuse is answered
- * with an error and does not crash, and every wait can have a limit.
+ * Threads with names, daemon threads, timers that can be cancelled, locks, reentrant locks, condition variables,
+ * semaphores, events, barriers and thread-local data. Every call reports its result, misuse is reported as an
+ * error instead of being undefined behavior, and every wait can have a timeout.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Generated from src/capi/; do not edit. UPDATE_HEADER=1 cargo test --test header writes it anew.
+ * Generated from src/capi/; do not edit. To update it, run UPDATE_HEADER=1 cargo test --test header.
  *
- * The binary interface. A program that was linked with version 0.1.x of the library runs with every later
- * 0.1.x. In these, functions and numbers are added, and nothing that is here changes or goes: no function, no type
- * of an argument, no number of a status or of another constant. All objects are behind handles, so that
- * what they are made of is not part of it. Each function carries the version of the interface (in the ELF
- * file threading_lock_new@@THREADING_0.1); a library of another interface, as 0.2 may be while the major
- * version is 0, has another one, and the system refuses to start the program with it.
+ * Binary interface. A program that was linked with version 0.1.x of the library runs with every later version
+ * 0.1.y. Such a version may add functions and constants, but does not change or remove a function, the type of an
+ * argument, or the number of a status or another constant. All objects are accessed through handles, so their
+ * layout is not part of the interface. Each function has the version of the interface as its symbol version
+ * (threading_lock_new@@THREADING_0.1 in the ELF file). A library with another interface, which 0.2 may have while
+ * the major version is 0, has another symbol version, and the dynamic linker does not start the program with it.
  */
 #ifndef THREADING_H
 #define THREADING_H
@@ -35,170 +35,234 @@ extern "C" {
  *
  * Handles and callbacks
  *
- * How objects are named, and the functions that the library calls.
+ * Object handles, reference counting, and the functions that the library calls.
  *
- * An object is named by a handle: a pointer to an opaque type. The rules are the same for all of them.
+ * An object is referred to by a handle, which is a pointer to an opaque type. The same rules apply to
+ * all types.
  *
- * Ownership. A `_new` function returns a handle that the caller owns, or NULL. `_ref` takes one more
- * reference and returns the same handle, `_free` gives one back. The object lives as long as anybody
- * keeps it, the library included: a running thread keeps itself, a started timer itself, a condition
- * its lock, a list its threads. So `_free` of a running thread only lets go of it; it never waits,
- * kills or joins. As long as the object lives, its handle works, whoever keeps it alive. A `_free` too
- * many is THREADING_ERR_HANDLE and takes nothing from anybody.
+ * Ownership. A `_new` function returns a handle that the caller owns, or NULL if it fails. A `_ref`
+ * function adds a reference and returns the same handle, and a `_free` function releases one. An
+ * object exists until all references to it are released. The library holds references of its own: a
+ * running thread and a started timer each hold a reference to themselves, a condition holds one to its
+ * lock, and a list holds one to each of its threads. Freeing the handle of a running thread therefore
+ * only releases the reference; it does not wait for the thread or stop it. A handle is valid as long
+ * as its object exists, no matter which references keep the object alive. A `_free` without a matching
+ * reference fails with THREADING_ERR_HANDLE and does not affect other references.
  *
- * Giving back. A held lock may be freed. The last reference to something that threads are blocked on
- * is refused: THREADING_ERR_BUSY, and nothing is freed. Threads that have been woken or notified
- * already do not count: threading_event_set() and then threading_event_free() is right and safe on
- * both sides. An object may be freed inside its own callback.
+ * Destruction. A lock may be freed while it is held. Releasing the last reference to an object on
+ * which threads are blocked fails with THREADING_ERR_BUSY, and nothing is freed. Threads that have
+ * already been woken or notified do not count as blocked: it is safe to call threading_event_set()
+ * followed by threading_event_free() while other threads wait. An object may be freed inside its own
+ * callback.
  *
- * Borrowed handles. Some functions return a handle that the caller does not own; they say "borrowed"
- * and how long it is valid. `_ref` it to keep it longer, and do not `_free` it without that.
+ * Borrowed handles. Some functions return a handle that the caller does not own. Their documentation
+ * calls it "borrowed" and says how long it is valid. To keep the object longer, add a reference with
+ * `_ref`; do not call `_free` without having done so.
  *
- * Bad handles. A handle that is NULL, whose object is gone (even if its memory serves a newer one), of
- * another kind, or no handle at all gets THREADING_ERR_HANDLE from every function; it never crashes
- * and never touches another object. A function that returns no status answers it with NULL, 0 or
- * false, and sets the last error. So the result of `_new` may be passed on unchecked: the next call
- * reports that there is none.
+ * Invalid handles. A handle is invalid if it is NULL, if its object no longer exists (even if the
+ * memory has been reused for a newer object), if its object is of another type, or if it is not a
+ * handle at all. Every function that is called with an invalid handle fails with THREADING_ERR_HANDLE;
+ * it does not crash and does not access another object. A function that does not return a status
+ * returns NULL, 0 or false in this case and sets the last error. The result of a `_new` function can
+ * therefore be passed on without a check: if it is NULL, the next call reports the error.
  *
- * Checks. They come in this order: the handle, the arguments (also when the call need not wait), the
- * state.
+ * Order of checks. A function checks the handle first, then its other arguments (even if it would not
+ * block), then the state of the object.
  *
- * Callbacks. They are called while no lock of the library is held, so they may call any function. A
- * target or a timer's function may be left by pthread_exit, and a target may be cancelled by
- * pthread_cancel (deferred); the thread still ends properly. No other callback may be left so, and no
- * C++ or foreign exception may enter the library. What an object keeps a callback and its argument
- * for, it may call until it is freed. A NULL target, timer function, action or destructor means that
- * there is nothing to call; a NULL predicate, init or exit callback is THREADING_ERR_VALUE.
+ * Callbacks. The library does not hold any of its own locks while it runs a callback, so a callback
+ * may call any function. A thread's target and a timer's function may call pthread_exit(), and a
+ * thread's target may be cancelled by pthread_cancel() (deferred cancellation); the thread still ends
+ * properly. No other callback may end in this way, and C++ or other foreign exceptions must not enter
+ * the library. A callback that is registered with an object may be called until the object is freed,
+ * and its argument must stay valid until then. A NULL target, timer function, action or destructor
+ * means that no function is called; passing a NULL predicate, init function or exit callback fails
+ * with THREADING_ERR_VALUE.
  *
  * Two owners of one lock:
  *     struct account { threading_lock *lock; long balance; };
  *     static bool account_init(struct account *account, threading_lock *shared)
  *     {
  *         account->balance = 0;
- *         account->lock = threading_lock_ref(shared); // a reference of the account's own
+ *         account->lock = threading_lock_ref(shared); // the account's own reference
  *         return account->lock != NULL;
  *     }
  *     static void account_end(struct account *account)
  *     {
- *         (void)threading_lock_free(account->lock); // whoever else has one goes on
+ *         (void)threading_lock_free(account->lock); // other references stay valid
  *     }
  */
 
 /**
- * A place where a number of threads wait for each other. Python: `threading.Barrier`.
+ * A synchronization point for a fixed number of threads.
+ *
+ * \python `threading.Barrier`
+ * \since 0.1.0
  */
 typedef struct threading_barrier threading_barrier;
 
 /**
- * A lock together with a line of threads that wait to be notified. Python: `threading.Condition`.
+ * A condition variable together with its lock.
+ *
+ * \python `threading.Condition`
+ * \since 0.1.0
  */
 typedef struct threading_condition threading_condition;
 
 /**
- * A flag to wait for. Python: `threading.Event`.
+ * A flag that threads can wait for.
+ *
+ * \python `threading.Event`
+ * \since 0.1.0
  */
 typedef struct threading_event threading_event;
 
 /**
- * Data of which each thread has its own. Python: `threading.local`.
+ * Thread-local data: each thread has its own value and its own named attributes.
+ *
+ * \python `threading.local`
+ * \since 0.1.0
  */
 typedef struct threading_local threading_local;
 
 /**
- * A lock that one caller holds at a time, and that any thread may release. Python: `threading.Lock`.
+ * A mutual exclusion lock, which any thread may release.
+ *
+ * \python `threading.Lock`
+ * \since 0.1.0
  */
 typedef struct threading_lock threading_lock;
 
 /**
- * A lock that its owner may take again. Python: `threading.RLock`.
+ * A reentrant lock, which its owner can acquire again.
+ *
+ * \python `threading.RLock`
+ * \since 0.1.0
  */
 typedef struct threading_rlock threading_rlock;
 
 /**
- * A counter that is never below zero. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
+ * A counting semaphore, either bounded or unbounded.
+ *
+ * \python `threading.Semaphore`, `threading.BoundedSemaphore`
+ * \since 0.1.0
  */
 typedef struct threading_semaphore threading_semaphore;
 
 /**
- * A thread of control. Python: `threading.Thread`.
+ * A thread of execution.
+ *
+ * \python `threading.Thread`
+ * \since 0.1.0
  */
 typedef struct threading_thread threading_thread;
 
 /**
- * The threads that were alive at one moment. Python: what `threading.enumerate()` returns.
+ * A snapshot of the threads that are alive.
+ *
+ * \python the result of `threading.enumerate()`
+ * \since 0.1.0
  */
 typedef struct threading_thread_list threading_thread_list;
 
 /**
- * A thread whose function runs after a delay, unless it is cancelled. Python: `threading.Timer`.
+ * A thread that calls a function after a delay, unless it is cancelled first.
+ *
+ * \python `threading.Timer`
+ * \since 0.1.0
  */
 typedef struct threading_timer threading_timer;
 
 /**
- * What a thread or a timer runs, like a start routine of pthread_create().
+ * The function of a thread or a timer, similar to the start routine of pthread_create().
  *
- * Called once, in the thread. It may be left by pthread_exit(), and a thread's, not a timer's, may be
- * cancelled.
+ * It is called once, in the thread. It may call pthread_exit(), and the target of a thread, but not
+ * the function of a timer, may be cancelled.
  *
- * \param arg what was given to threading_thread_new() or threading_timer_new()
- * \return what threading_thread_result() will tell
+ * \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
+ * \return the result of the thread, which threading_thread_result() returns
+ *
+ * \since 0.1.0
+ * \sa threading_thread_new, threading_timer_new, threading_thread_result
  */
 typedef void *(*threading_target)(void *arg);
 
 /**
- * An override of a thread's run(): called instead of the target, under the same rules.
+ * A function that overrides the run function of a thread. It is called instead of the target, under
+ * the same rules.
  *
  * \param thread the thread itself, borrowed; threading_thread_run() with it calls the target
- * \param arg what was given to threading_thread_new() or threading_timer_new()
- * \return what threading_thread_result() will tell
+ * \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
+ * \return the result of the thread, which threading_thread_result() returns
+ *
+ * \since 0.1.0
+ * \sa threading_thread_set_run, threading_thread_run
  */
 typedef void *(*threading_run)(threading_thread *thread, void *arg);
 
 /**
- * Tells whether what a condition waits for has come. Called with the condition's lock held.
+ * A test for the state that a thread waits for. It is called with the condition's lock held.
  *
- * \param arg what was given to the wait
- * \return above 0: yes; 0: no; below 0: it failed, and the wait ends with THREADING_ERR_CALLBACK
+ * \param arg the argument that was passed to the wait
+ * \return a positive number if the predicate is true; 0 if it is false; a negative number if it
+ *     failed, which ends the wait with THREADING_ERR_CALLBACK
+ *
+ * \since 0.1.0
+ * \sa threading_condition_wait_for, threading_condition_wait_for_timeout
  */
 typedef int (*threading_predicate)(void *arg);
 
 /**
- * What a barrier's last arriver does before anyone goes on.
+ * The action of a barrier, which the last thread to arrive runs before any of the threads returns.
  *
- * \param arg what was given to threading_barrier_new()
- * \return 0: done; all else: failed, and the barrier is broken
+ * \param arg the argument that was passed to threading_barrier_new()
+ * \return 0 on success; any other number on failure, which breaks the barrier
+ *
+ * \since 0.1.0
+ * \sa threading_barrier_new
  */
 typedef int (*threading_action)(void *arg);
 
 /**
- * Makes a local's value for the thread that calls it. It may use the local.
+ * A function that returns the initial value of a local for the calling thread. It may use the local.
  *
- * \param arg what was given to threading_local_new_with_init()
- * \return the value; NULL is one too
+ * \param arg the argument that was passed to threading_local_new_with_init()
+ * \return the value, which may be NULL
+ *
+ * \since 0.1.0
+ * \sa threading_local_new_with_init
  */
 typedef void *(*threading_local_init)(void *arg);
 
 /**
- * Releases an argument or a value that is not needed any more.
+ * A function that destroys an argument or a value that is no longer needed.
  *
  * \param value the argument or the value, never NULL
+ *
+ * \since 0.1.0
+ * \sa threading_thread_set_arg_destructor, threading_local_new
  */
 typedef void (*threading_destructor)(void *value);
 
 /**
- * Called once, by the thread that shuts the process down.
+ * A function that is called once at process exit, by the thread that runs the shutdown sequence.
  *
- * \param arg what was given to threading_atexit()
+ * \param arg the argument that was passed to threading_atexit()
+ *
+ * \since 0.1.0
+ * \sa threading_atexit
  */
 typedef void (*threading_callback)(void *arg);
 
 /**
- * Told of a failure that a thread could not handle.
+ * A hook that is called for an unhandled exception of a thread.
  *
  * \param thread the thread, borrowed
- * \param kind what kind of failure it was, as the name of an exception's type; valid during the call
- * \param message a sentence; valid during the call
- * \param arg what was given to threading_set_excepthook()
+ * \param kind the name of the exception's type, valid during the call
+ * \param message the message of the exception, valid during the call
+ * \param arg the argument that was passed to threading_set_excepthook()
+ *
+ * \since 0.1.0
+ * \sa threading_set_excepthook, threading_report_exception
  */
 typedef void (*threading_excepthook)(threading_thread *thread,
                                      const char *kind,
@@ -210,24 +274,27 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  *
  * Status and errors
  *
- * What a call answers, and what went wrong.
+ * Status codes and error messages.
  *
- * A function that has no other result returns a threading_status: 0 is success; above 0 is an outcome
- * that is no error; below 0 is an error, after which, unless it is said otherwise, nothing has
- * changed. The numbers are never reused.
+ * A function that has no other result returns a threading_status: 0 is success, a positive number is
+ * an outcome that is not an error, and a negative number is an error. A call that fails changes
+ * nothing, unless its documentation says otherwise. Status numbers are never reused. In the list of
+ * statuses, Python's result or exception for the same case is given in parentheses.
  *
- * The last error. Each thread has one, as with errno: it describes the thread's latest call that ended
- * in an error, be that a negative status or the bad answer of a function without status. Outcomes and
- * successes leave it alone. "NULL with THREADING_ERR_X" means that the function returns NULL, and that
- * the last error is X.
+ * Last error. Each thread has a last error, similar to errno. It describes the thread's most recent
+ * call that failed, whether the failure was reported by a negative status or by an error value such as
+ * NULL. Calls that do not fail, including those that return a positive status, leave it unchanged. In
+ * this documentation, "NULL with THREADING_ERR_X" means that the function returns NULL and sets the
+ * last error to THREADING_ERR_X.
  *
- * errno is not used. No function changes it, whether it succeeds, times out or fails. A value that a
- * callback stores in errno of the calling thread stays there.
+ * Use of errno. The library does not report errors in errno. No function changes errno, whether it
+ * succeeds, times out or fails. A value that a callback stores in errno of the calling thread is
+ * preserved.
  *
- * Each function names the statuses that it gives. Besides those, any may give THREADING_ERR_INTERNAL,
- * a defect of this library.
+ * Internal errors. The documentation of each function lists the statuses that it returns. In addition,
+ * every function may return THREADING_ERR_INTERNAL, which indicates a bug in this library.
  *
- * An outcome and an error:
+ * Distinguishing a timeout from an error:
  *     static int use(threading_lock *lock)
  *     {
  *         threading_status status = threading_lock_acquire_timeout(lock, 0.5);
@@ -243,82 +310,85 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  */
 
 /**
- * What a function answers.
+ * A status: 0 for success, positive for an outcome that is not an error, negative for an error.
+ *
+ * \since 0.1.0
+ * \sa threading_status_name, threading_status_message
  */
 typedef int32_t threading_status;
 
 /**
- * Done.
+ * Success.
  */
 #define THREADING_OK 0
 
 /**
- * The time ran out (`False`).
+ * The timeout expired (`False`).
  */
 #define THREADING_TIMED_OUT 1
 
 /**
- * A try_ call found it taken (`False`).
+ * The operation of a `try_` function would block (`False`).
  */
 #define THREADING_WOULD_BLOCK 2
 
 /**
- * This thread has no such value (`AttributeError`).
+ * The calling thread has no such value (`AttributeError`).
  */
 #define THREADING_NO_VALUE 3
 
 /**
- * The timer's function has already begun.
+ * The timer's function has already started.
  */
 #define THREADING_TOO_LATE 4
 
 /**
- * The handle is NULL, freed, of another kind, or no handle.
+ * The handle is NULL, freed, of another type, or not a handle.
  */
 #define THREADING_ERR_HANDLE (-1)
 
 /**
- * An argument is out of its range (`ValueError`).
+ * An argument is out of range (`ValueError`).
  */
 #define THREADING_ERR_VALUE (-2)
 
 /**
- * A timeout over THREADING_TIMEOUT_MAX, a count past its maximum (`OverflowError`).
+ * A timeout is above THREADING_TIMEOUT_MAX, or a count would exceed its maximum (`OverflowError`).
  */
 #define THREADING_ERR_OVERFLOW (-3)
 
 /**
- * Release of an unlocked lock (`RuntimeError`).
+ * The lock to be released is not locked (`RuntimeError`).
  */
 #define THREADING_ERR_NOT_ACQUIRED (-4)
 
 /**
- * The caller does not hold it, or nobody does (`RuntimeError`).
+ * The calling thread does not hold the lock (`RuntimeError`).
  */
 #define THREADING_ERR_NOT_OWNER (-5)
 
 /**
- * A bounded semaphore was released too many times (`ValueError`).
+ * The release would exceed the initial value of a bounded semaphore (`ValueError`).
  */
 #define THREADING_ERR_OVER_RELEASED (-6)
 
 /**
- * A thread can only be started once, and set up before that (`RuntimeError`).
+ * The thread has already been started, or is the main thread or a dummy thread (`RuntimeError`).
  */
 #define THREADING_ERR_ALREADY_STARTED (-7)
 
 /**
- * A thread cannot be joined before it is started (`RuntimeError`).
+ * The thread to be joined has not been started (`RuntimeError`).
  */
 #define THREADING_ERR_NOT_STARTED (-8)
 
 /**
- * The call could never return (`RuntimeError`).
+ * The call would never return (`RuntimeError`).
  */
 #define THREADING_ERR_DEADLOCK (-9)
 
 /**
- * A dummy thread cannot be joined (`RuntimeError`).
+ * The thread is a dummy thread, which cannot be joined (`RuntimeError`).
  */
 #define THREADING_ERR_NOT_JOINABLE (-10)
 
@@ -328,81 +398,102 @@ typedef int32_t threading_status;
 #define THREADING_ERR_BROKEN_BARRIER (-11)
 
 /**
- * The caller's own callback reported failure.
+ * The callback reported a failure.
  */
 #define THREADING_ERR_CALLBACK (-12)
 
 /**
- * Threads are blocked on it.
+ * Threads are blocked on the object.
  */
 #define THREADING_ERR_BUSY (-13)
 
 /**
- * Out of memory (`MemoryError`).
+ * There is not enough memory (`MemoryError`).
  */
 #define THREADING_ERR_NO_MEMORY (-14)
 
 /**
- * The system refused (`RuntimeError: can't start new thread`).
+ * The operating system did not provide a resource, such as a new thread (`RuntimeError`).
  */
 #define THREADING_ERR_SYSTEM (-15)
 
 /**
- * The process is past threading_shutdown().
+ * The shutdown of the process, or the exit of the calling thread, is too far advanced.
  */
 #define THREADING_ERR_SHUTDOWN (-16)
 
 /**
- * A defect of this library, caught at its boundary.
+ * An internal error of this library occurred and was contained.
  */
 #define THREADING_ERR_INTERNAL (-17)
 
 /**
- * Tells the identifier of a status, such as "THREADING_TIMED_OUT".
+ * Returns the name of a status, such as "THREADING_TIMED_OUT".
  *
- * \param status any number
- * \return a static string, "unknown status" for a number that is none
+ * \param status the status; any number is allowed
+ * \return a static string, which is "unknown status" if the number is not a status
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_status_message
  */
 const char *threading_status_name(int32_t status);
 
 /**
- * Tells what a status means, in a sentence without its full stop.
+ * Returns a message that describes a status.
  *
- * \param status any number
- * \return a static string, "a number that is no status" for one that is none
+ * \param status the status; any number is allowed
+ * \return a static string without a final period, which is "unknown status" if the number is not a
+ *     status
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_status_name, threading_last_error_message
  */
 const char *threading_status_message(int32_t status);
 
 /**
- * Tells the status of the calling thread's latest call that ended in an error.
+ * Returns the status of the calling thread's most recent call that failed.
  *
- * \return a negative status; THREADING_OK if there was none, or none since
- *         threading_clear_last_error()
+ * \return a negative status; THREADING_OK if no call has failed, or none since
+ *     threading_clear_last_error()
  *
- * Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; each thread has its own last error
+ * \python none
+ * \since 0.1.0
+ * \sa threading_last_error_message, threading_clear_last_error
  */
 threading_status threading_last_error(void);
 
 /**
- * Tells what went wrong in the calling thread's latest call that ended in an error.
+ * Returns a message that describes the calling thread's most recent call that failed.
  *
- * It may be more exact than the status's own sentence: which argument was wrong, and why.
+ * The message can be more specific than that of threading_status_message(); for example, it says which
+ * argument was invalid.
  *
- * \return a static string; "" where threading_last_error() tells THREADING_OK
+ * \return a static string, which is empty if threading_last_error() returns THREADING_OK
  *
- * Blocks: never. Thread safety: any thread; each has its own. Python: the text of the exception. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; each thread has its own last error
+ * \python the message of the exception
+ * \since 0.1.0
+ * \sa threading_last_error, threading_clear_last_error, threading_status_message
  */
 const char *threading_last_error_message(void);
 
 /**
- * Forgets the calling thread's last error: sets it to THREADING_OK and "".
+ * Resets the calling thread's last error to THREADING_OK and its message to an empty string.
  *
- * Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; each thread has its own last error
+ * \python none
+ * \since 0.1.0
+ * \sa threading_last_error, threading_last_error_message
  */
 void threading_clear_last_error(void);
 
@@ -411,44 +502,45 @@ void threading_clear_last_error(void);
  *
  * Time, memory order, version
  *
- * How long a wait is, what a thread sees of what others did, and which library is loaded.
+ * Timeouts, memory ordering, and the version of the library.
  *
- * Time. It is given in seconds, as a double, on the monotonic clock. One rule holds for every timeout,
- * and is checked also when the call need not wait:
+ * Timeouts. A timeout is a number of seconds of type double, measured by the monotonic clock. The same
+ * rule applies to all timeouts, and is checked even if the call would not block: THREADING_FOREVER
+ * (-1.0) and positive infinity wait indefinitely; 0 does not wait; other negative numbers and NaN fail
+ * with THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX fail with
+ * THREADING_ERR_OVERFLOW. Only the interval of a timer follows a rule of its own, see
+ * threading_timer_new().
  *
- * THREADING_FOREVER (-1.0) and positive infinity wait without a limit; 0 tries once; other negative
- * numbers and NaN are THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX are
- * THREADING_ERR_OVERFLOW. Only a timer's interval has a rule of its own.
+ * Floating point. Timeouts are compared and converted by their bit representation, and rounded up to
+ * nanoseconds. No call raises a floating-point exception or sets an exception flag, not even for a
+ * signaling NaN or a subnormal number, and no call depends on the rounding mode.
  *
- * Seconds are compared and converted by their bits, and rounded up to nanoseconds. So no call raises a
- * floating-point exception or sets an exception flag, also for a signalling NaN or a subnormal number,
- * and none depends on the rounding mode.
+ * Waits. Waits are not interrupted by signals and have no spurious wakeups. The time that a wait needs
+ * to reacquire its lock does not count towards the timeout. Blocking calls are not cancellation points
+ * of pthread_cancel(). Blocking functions come in families: `x` blocks, `x_timeout` blocks for at most
+ * the given time, and `try_x`, which corresponds to Python's `blocking=False`, never blocks.
  *
- * No signal shortens a wait, and no wait ends without a reason. The time that a wait needs to get its
- * lock back does not count. No blocking call is a cancellation point of pthread_cancel(). Where
- * waiting is possible there is a family: `x` blocks, `x_timeout` waits so long at most, and `try_x`,
- * where Python has `blocking=False`, never blocks.
+ * Memory order. In each of the following pairs, everything that was written before the first event is
+ * visible after the second: the start of a thread and the beginning of its run; the end of a thread's
+ * run and the return of a join; a release and the next acquire; the setting of an event and the return
+ * of a wait that it ends; a notification and the return of the wait that it ends; each arrival at a
+ * barrier and the return of every wait of that round.
  *
- * Memory order. What a thread wrote before one of these, another sees after its counterpart: start of
- * a thread before its run; the end of its run before a join returns; a release before the next
- * acquire; a set before the wait that it ends; a notify before the wait that it ends; each arrival at
- * a barrier before any of that round's waits returns.
- *
- * A limit, or none:
- *     static bool came(threading_event *event, bool patient)
+ * Waiting with or without a timeout:
+ *     static bool wait_for(threading_event *event, bool forever)
  *     {
- *         double seconds = patient ? THREADING_FOREVER : 0.25;
+ *         double seconds = forever ? THREADING_FOREVER : 0.25;
  *         return threading_event_wait_timeout(event, seconds) == THREADING_OK;
  *     }
  */
 
 /**
- * The timeout that waits without a limit.
+ * The timeout that waits indefinitely.
  */
 #define THREADING_FOREVER (-1.0)
 
 /**
- * The longest finite timeout, in seconds. Python: `threading.TIMEOUT_MAX`.
+ * The longest finite timeout, in seconds (`threading.TIMEOUT_MAX`).
  */
 #define THREADING_TIMEOUT_MAX 9223372036.0
 
@@ -468,320 +560,406 @@ void threading_clear_last_error(void);
 #define THREADING_VERSION_PATCH 0
 
 /**
- * Tells the version of the library that is loaded, which may be newer than the header.
+ * Returns the version of the library that is loaded, which may be newer than the header.
  *
- * \return a static string, "0.1.0" for version 0.1.0; THREADING_VERSION is the header's
+ * \return a static string, "0.1.0" for version 0.1.0; the version of the header is THREADING_VERSION
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_version_number
  */
 const char *threading_version(void);
 
 /**
- * Tells the version of the library that is loaded, as a number.
+ * Returns the version of the library that is loaded, as a number.
  *
- * \return `major << 16 | minor << 8 | patch`: 0x000100 for version 0.1.0
+ * \return `major << 16 | minor << 8 | patch`, which is 0x000100 for version 0.1.0
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_version
  */
 uint32_t threading_version_number(void);
 
 /*
  * ----------------------------------------------------------------------------------------------------
  *
- * The module's functions
+ * Module functions
  *
- * Who is there, who calls, how the process leaves.
+ * Thread enumeration, the calling thread, process exit, fork and signals.
  *
- * Foreign threads. Those that this library did not start may use everything. One becomes a thread
- * here, a daemon named `Dummy-N`, when it first asks who it is (threading_current_thread()), not by
- * using a lock or creating a thread; it is dropped when it ends. The first thread of the process is
- * the main thread, `MainThread`, whichever thread loaded the library.
+ * Foreign threads. A foreign thread is a thread that this library did not start, other than the main
+ * thread. It may call any function. Its first call to threading_current_thread() or
+ * threading_report_exception() registers it as a dummy thread, which is a daemon thread with the name
+ * `Dummy-N`; using a lock or creating a thread does not register it. A dummy thread is removed when it
+ * ends. The first thread of the process is the main thread, `MainThread`, no matter which thread
+ * loaded the library.
  *
- * Exit. Returning from `main`, and exit(), wait for all non-daemon threads, pending non-daemon timers
- * included; daemons are left behind. In this order: the callbacks of threading_atexit(), the last one
- * first; then main counts as ended, so that its joiners go on; then all non-daemon threads that this
- * library started are joined, those started meanwhile included, but for the caller and for threads
- * that are themselves in exit() or shutdown. exit() in a worker does not wait for itself; `_exit` and
- * `quick_exit` do not wait at all. pthread_exit() in `main` waits likewise, and then the process ends
- * with status 0, whatever daemons still run; but where `main` never called this library, nobody sees
- * it leave, and daemons, or a timer that has ever been started, keep the process. All this is done by
- * a handler of atexit(), registered when it is first needed (the first start, threading_atexit(), a
- * local's value in main): handlers registered later run before the joins, earlier ones after them.
- * Main's locals are destroyed after the joins.
+ * Exit. Returning from `main` and calling exit() wait for all non-daemon threads, including pending
+ * non-daemon timers; daemon threads are abandoned. First, the functions registered with
+ * threading_atexit() are called, the last registered one first. Then the main thread is marked as
+ * finished, so that joins of it return. Then all non-daemon threads that this library started are
+ * joined, including those that are started during the shutdown, but not the calling thread or threads
+ * that are themselves in exit() or threading_shutdown(). A worker thread that calls exit() therefore
+ * does not wait for itself. `_exit` and `quick_exit` do not wait at all. pthread_exit() in `main`
+ * waits in the same way, and the process then ends with status 0, even if daemon threads are still
+ * running. However, the library cannot detect pthread_exit() in a `main` that has never called the
+ * library. In this case, daemon threads keep the process running, and so does a timer that has ever
+ * been started.
  *
- * Fork. The child has one thread: the one that forked, with the same handle, name, daemon flag and
- * ident, and a new native id. It is the child's main thread, and alone in threading_enumerate(); one
- * that this library did not start becomes `MainThread`. Other started threads and pending timers have
- * ended there: join returns at once, start is THREADING_ERR_ALREADY_STARTED, cancel of a pending timer
- * is THREADING_OK; their argument destructors are not called, and the values of their locals are left
- * alone. Unstarted threads and timers can be started, new ones work, the numbers in names count on,
- * and exit callbacks are inherited. Locks and all other objects are as they were at the fork, an RLock
- * of the forking thread is still its own; but threads that were blocked on them are gone, and no
- * notify, count or BUSY concerns them. The `_at_fork_reinit` functions make a lock, a condition's lock
- * or an event as new. What fork() costs in the child does not depend on how many threads and timers the
- * parent has.
+ * Exit handler. An atexit() handler runs this sequence. The library registers it when it is first
+ * needed: at the first start of a thread or timer, at the first threading_atexit(), or when the main
+ * thread sets a value of a local. Handlers that are registered later run before the joins, and
+ * handlers that were registered earlier run after them. The main thread's locals are destroyed after
+ * the joins.
  *
- * Fork handlers. Every function may be called in the handlers of pthread_atfork(), whether they were
- * registered before the library was loaded or after it; a child handler finds in each case what is said
- * above. While a prepare or parent handler runs that was registered before, other threads that start or
- * end, create or free objects or ask for other threads wait, until the handler calls a function of this
- * library, but no longer than 0.1 s: so a handler may also wait for such a thread by other means. A
- * constructor may use the library, and fork, before the library's own constructor has run.
+ * Fork. The child process has one thread, the thread that called fork(), with the same handle, name,
+ * daemon flag and ident, and with a new native ID. It is the main thread of the child, and the only
+ * thread in threading_enumerate(); a foreign thread becomes `MainThread`. Other started threads and
+ * pending timers have ended in the child: joining them returns immediately, starting them fails with
+ * THREADING_ERR_ALREADY_STARTED, and cancelling a pending timer returns THREADING_OK. Their argument
+ * destructors are not called, and the values of their locals are not destroyed. Threads and timers
+ * that were not started can be started, new ones can be created, the numbering of names continues, and
+ * functions registered with threading_atexit() are inherited. Locks and all other objects keep the
+ * state that they had at the fork, and an RLock that the forking thread owned still belongs to it.
+ * Threads that were blocked on an object in the parent do not exist in the child: notifications,
+ * waiter counts and THREADING_ERR_BUSY disregard them. The `_at_fork_reinit` functions reinitialize a
+ * lock, the lock of a condition, or an event. The cost of fork() in the child does not depend on the
+ * number of threads and timers in the parent.
  *
- * Children without handlers. vfork(), posix_spawn(), _Fork() and clone() call no handlers, and the
- * library does not learn of the child. It may call exec and _exit there, and of this library only
- * threading_version(), threading_version_number(), threading_status_name() and
- * threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may call
- * every function if the process had one thread and had never started a timer; the native id of its main
- * thread is then the parent's.
+ * Fork handlers. Any function may be called in the handlers of pthread_atfork(), whether they were
+ * registered before the library was loaded or after it; a child handler finds the state described
+ * above in both cases. While a prepare or parent handler runs that was registered before the library
+ * was loaded, other threads block when they start or end, create or free objects, or query other
+ * threads. They block until the handler calls a function of this library, but for at most 0.1 s; a
+ * handler may therefore also wait for such a thread by other means. A constructor may use the library,
+ * and fork, before the library's own constructor has run.
  *
- * Signals. No wait ends early or late by one. threading_event_set(), threading_event_clear(),
+ * Children without handlers. vfork(), posix_spawn(), _Fork() and clone() do not call fork handlers, so
+ * the library does not notice the child process. The child may call exec and `_exit`, and of this
+ * library only threading_version(), threading_version_number(), threading_status_name() and
+ * threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may
+ * call any function if the process had one thread and had never started a timer; the native ID of its
+ * main thread is then that of the parent.
+ *
+ * Signals. Signals neither shorten nor extend a wait. threading_event_set(), threading_event_clear(),
  * threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
- * called in a signal handler, on systems where threads sleep by futex (Linux, unless the library was
+ * called in a signal handler on systems where threads block on futexes (Linux, unless the library was
  * built with its portable backend).
  *
- * Who is alive:
+ * Listing the threads that are alive:
  *     static void print_threads(void)
  *     {
  *         threading_thread_list *threads = threading_enumerate();
  *         for (size_t i = 0; i < threading_thread_list_len(threads); i++) {
  *             threading_thread *thread = threading_thread_list_get(threads, i); // borrowed
  *             printf("%s%s\n", threading_thread_name(thread),
- *                    thread == threading_current_thread() ? ", which prints this" : "");
+ *                    thread == threading_current_thread() ? " (the calling thread)" : "");
  *         }
  *         (void)threading_thread_list_free(threads);
  *     }
  */
 
 /**
- * Tells which thread calls.
+ * Returns the calling thread.
  *
- * The handle is borrowed, and valid while the caller runs, destructors of thread-local data included.
- * Inside a timer's function it is the timer's thread. A thread that this library did not start becomes
- * a `Dummy-N` by its first call.
+ * The handle is borrowed, and valid while the calling thread runs, including during the destruction of
+ * its thread-local data. Inside a timer's function, it is the timer's thread. The first call in a
+ * foreign thread registers it as a dummy thread.
  *
- * \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM (the system
- *         cannot announce the end of a thread that this library did not start), THREADING_ERR_SHUTDOWN
- *         (such a thread first asks in the very last of its destructors)
+ * \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY if there is not enough memory; NULL
+ *     with THREADING_ERR_SYSTEM if the system cannot notify the library of the end of a foreign
+ *     thread; NULL with THREADING_ERR_SHUTDOWN if the first call in a foreign thread is in its last
+ *     round of destructors
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.current_thread()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.current_thread()`
+ * \since 0.1.0
+ * \sa threading_main_thread, threading_get_ident, threading_enumerate
  */
 threading_thread *threading_current_thread(void);
 
 /**
- * Tells the main thread: the first of the process, or in a child of fork the one that forked.
+ * Returns the main thread: the first thread of the process or, in a child process, the thread that
+ * called fork().
  *
- * \return the thread, borrowed, and valid for ever; NULL with THREADING_ERR_NO_MEMORY
+ * \return the thread, borrowed, and valid until the process ends; NULL with THREADING_ERR_NO_MEMORY if
+ *     there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.main_thread()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.main_thread()`
+ * \since 0.1.0
+ * \sa threading_current_thread, threading_enumerate
  */
 threading_thread *threading_main_thread(void);
 
 /**
- * Tells how many threads are alive: what threading_enumerate() would list.
+ * Returns the number of threads that are alive, which are those that threading_enumerate() lists.
  *
- * \return the number; 0 with THREADING_ERR_NO_MEMORY
+ * \return the number of threads; 0 with THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.active_count()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.active_count()`
+ * \since 0.1.0
+ * \sa threading_enumerate
  */
 size_t threading_active_count(void);
 
 /**
- * Lists the threads that are alive: main, then the others in the order of their start.
+ * Creates a list of the threads that are alive: the main thread, then the others in the order of their
+ * start.
  *
- * Daemons, pending timers and dummies are listed too; a dummy's start is its first question. Threads
- * that have not been started or have ended are not. The list is a snapshot, and keeps each of its
- * threads' handles valid until it is freed.
+ * The list contains daemon threads, pending timers and dummy threads too; the start of a dummy thread
+ * is its registration. It does not contain threads that have not been started or have ended. It is a
+ * snapshot, and holds a reference to each of its threads until it is freed.
  *
- * \return the list, owned by the caller, who gives it back by threading_thread_list_free(); NULL with
- *         THREADING_ERR_NO_MEMORY
+ * \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with
+ *     THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.enumerate()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.enumerate()`
+ * \since 0.1.0
+ * \sa threading_thread_list_len, threading_thread_list_get, threading_thread_list_free,
+ *     threading_active_count
  */
 threading_thread_list *threading_enumerate(void);
 
 /**
- * Tells how many threads a list holds.
+ * Returns the number of threads in a list.
  *
  * \param list the list
- * \return the number; 0 with THREADING_ERR_HANDLE
+ * \return the number of threads; 0 with THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `len(threads)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `len(threads)`
+ * \since 0.1.0
+ * \sa threading_enumerate, threading_thread_list_get
  */
 size_t threading_thread_list_len(threading_thread_list *list);
 
 /**
- * Tells one thread of a list.
+ * Returns one thread of a list.
  *
  * \param list the list
- * \param i its place in the list, from 0
- * \return the thread, borrowed from the list, and valid as long as that; NULL with
- *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE (there are not so many)
+ * \param i the index of the thread, from 0
+ * \return the thread, borrowed, and valid as long as the list; NULL with THREADING_ERR_HANDLE if the
+ *     handle is invalid; NULL with THREADING_ERR_VALUE if `i` is out of range
  *
- * Blocks: never. Thread safety: any thread. Python: `threads[i]`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threads[i]`
+ * \since 0.1.0
+ * \sa threading_enumerate, threading_thread_list_len, threading_thread_ref
  */
 threading_thread *threading_thread_list_get(threading_thread_list *list, size_t i);
 
 /**
- * Gives a list back, and with it the list's references to its threads.
+ * Frees a list and releases its references to the threads.
  *
  * \param list the list
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_enumerate
  */
 threading_status threading_thread_list_free(threading_thread_list *list);
 
 /**
- * Tells the number of whoever calls: the thread's, or in a timer's function the timer's.
+ * Returns the ident of the calling thread or, inside a timer's function, of the timer.
  *
- * It is never 0, and unlike Python's never used again. It makes no dummy.
+ * The ident is never 0 and, unlike Python's, is never reused. The call does not register a foreign
+ * thread.
  *
- * \return the number, which threading_thread_ident() tells of the same thread
+ * \return the ident, as returned by threading_thread_ident() for the same thread
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.get_ident()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.get_ident()`
+ * \since 0.1.0
+ * \sa threading_thread_ident, threading_get_native_id, threading_current_thread
  */
 uint64_t threading_get_ident(void);
 
 /**
- * Tells the kernel's number of the system thread that calls.
+ * Returns the ID that the kernel has assigned to the calling system thread.
  *
- * \return the number
+ * \return the native ID
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.get_native_id()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.get_native_id()`
+ * \since 0.1.0
+ * \sa threading_thread_native_id, threading_get_ident
  */
 uint64_t threading_get_native_id(void);
 
 /**
- * Tells the size of the stacks of threads that are started from now on. Reading it does not reset it.
+ * Returns the stack size of threads that are started from now on.
  *
- * \return the size in bytes; 0 is the system's default
+ * Unlike Python's function, the call does not reset the size.
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.stack_size()`. Since 0.1.0.
+ * \return the size in bytes; 0 if it is the system's default
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.stack_size()`
+ * \since 0.1.0
+ * \sa threading_set_stack_size, threading_thread_set_stack_size
  */
 size_t threading_stack_size(void);
 
 /**
- * Sets the size of the stacks of threads that are started from now on, also of those that run timers' functions.
+ * Sets the stack size of threads that are started from now on, including those that run the functions
+ * of timers.
  *
- * A size of a thread's own, by threading_thread_set_stack_size(), goes before it. Where the program has
- * much static thread-local storage, which lies on each stack, the stacks are larger by that.
+ * A size that is set with threading_thread_set_stack_size() takes precedence. If the program has a
+ * large amount of static thread-local storage, which is placed on each stack, its size is added.
  *
- * \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is the
- *         system's default
- * \return THREADING_OK; THREADING_ERR_VALUE when it is too small
+ * \param bytes the size in bytes, at least 32768, or the system's minimum if that is larger; 0 selects
+ *     the system's default
+ * \return THREADING_OK; THREADING_ERR_VALUE if the size is too small
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.stack_size(bytes)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.stack_size(bytes)`
+ * \since 0.1.0
+ * \sa threading_stack_size, threading_thread_set_stack_size
  */
 threading_status threading_set_stack_size(size_t bytes);
 
 /**
- * Lets the calling thread sleep. No signal shortens it.
+ * Suspends the calling thread for the given time. Signals do not shorten it.
  *
- * \param seconds how long, in seconds; THREADING_FOREVER never returns, 0 returns at once
- * \return THREADING_OK; THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ * \param seconds the time in seconds; THREADING_FOREVER never returns, 0 returns immediately
+ * \return THREADING_OK; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
- * Blocks: for so long. Thread safety: any thread. Python: `time.sleep(seconds)`. Since 0.1.0.
+ * \blocks for the given time
+ * \threadsafety any thread
+ * \python `time.sleep(seconds)`
+ * \since 0.1.0
+ * \sa threading_event_wait_timeout, threading_timer_new
  */
 threading_status threading_sleep(double seconds);
 
 /**
- * Has a function called when the process leaves, before its threads are waited for.
+ * Registers a function to be called at process exit, before non-daemon threads are joined.
  *
- * The last one that was registered is called first. Each is called once, even if the shutdown has to
- * be called again; one that calls exit() ends there, and the process goes on with the next. A child of
- * fork inherits them.
+ * The functions are called in reverse order of their registration, and each is called once, even if
+ * the shutdown is repeated. If a function calls exit(), it does not return, and the process continues
+ * with the next function. A child process inherits the functions.
  *
- * \param callback what to call
- * \param arg its argument
- * \return THREADING_OK; THREADING_ERR_VALUE when callback is NULL; THREADING_ERR_SHUTDOWN when the
- *         shutdown has begun; THREADING_ERR_NO_MEMORY
+ * \param callback the function to call
+ * \param arg the argument of the function
+ * \return THREADING_OK; THREADING_ERR_VALUE if `callback` is NULL; THREADING_ERR_SHUTDOWN if the
+ *     shutdown has begun; THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading._register_atexit(callback, arg)`. Since
- * 0.1.0.
- *
- * # Safety
- * The callbacks take their arguments.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading._register_atexit(callback, arg)`
+ * \since 0.1.0
+ * \sa threading_shutdown
  */
 threading_status threading_atexit(threading_callback callback, void *arg);
 
 /**
- * Does now what exit() does first: calls the callbacks, counts main as ended, and joins all non-daemon
- * threads that this library started, but for the caller and those that are themselves in exit() or
- * shutdown.
+ * Runs the shutdown sequence of exit(): calls the functions registered with threading_atexit(), marks
+ * the main thread as finished, and joins all non-daemon threads that this library started.
  *
- * When it has returned, nothing can be started any more: THREADING_ERR_SHUTDOWN. It may be called
- * again.
+ * The calling thread and threads that are themselves in exit() or threading_shutdown() are not joined.
+ * After the call has returned, starting a thread fails with THREADING_ERR_SHUTDOWN. The function may
+ * be called again.
  *
  * \return THREADING_OK
  *
- * Blocks: until the last non-daemon thread has ended, and while callbacks run. Thread safety: any
- * thread. Python: `threading._shutdown()`. Since 0.1.0.
+ * \blocks until all non-daemon threads have ended, and while the registered functions run
+ * \threadsafety any thread
+ * \python `threading._shutdown()`
+ * \since 0.1.0
+ * \sa threading_shutdown_timeout, threading_atexit
  */
 threading_status threading_shutdown(void);
 
 /**
- * Does as threading_shutdown(), and waits for the threads no longer than the given time.
+ * Runs the shutdown sequence like threading_shutdown(), but waits for the threads for at most the
+ * given time.
  *
- * After THREADING_TIMED_OUT threads can still be started, and it may be called again; the callbacks
- * have been called, and are not called again.
+ * If it returns THREADING_TIMED_OUT, threads can still be started, and the function may be called
+ * again; the registered functions have been called and are not called again.
  *
- * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
- *         looks once
- * \return THREADING_OK when all have ended; THREADING_TIMED_OUT; THREADING_ERR_VALUE,
- *         THREADING_ERR_OVERFLOW, before anything is done
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+ * \return THREADING_OK if all threads have ended; THREADING_TIMED_OUT if the timeout expired;
+ *     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range, in which case
+ *     nothing has been done
  *
- * Blocks: until the last non-daemon thread has ended, or the time runs out, and while callbacks run.
- * Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks until all non-daemon threads have ended or the timeout expires, and while the registered
+ *     functions run
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_shutdown, threading_atexit
  */
 threading_status threading_shutdown_timeout(double seconds);
 
 /**
- * Sets who is told of failures that threads could not handle.
+ * Sets the hook that is called for unhandled exceptions of threads.
  *
- * The one that is replaced may still be running when this returns.
+ * The previous hook may still be running when the call returns.
  *
- * \param hook what threading_report_exception() calls; NULL is the default, which prints one line,
- *         `Exception in thread NAME: TYPE: MESSAGE`, to stderr
- * \param arg the hook's last argument
+ * \param hook the function that threading_report_exception() calls; NULL selects the default, which
+ *     prints the line `Exception in thread NAME: TYPE: MESSAGE` to stderr
+ * \param arg the last argument of the hook
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.excepthook = hook`. Since 0.1.0.
- *
- * # Safety
- * The callbacks take their arguments.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.excepthook = hook`
+ * \since 0.1.0
+ * \sa threading_get_excepthook, threading_report_exception
  */
 void threading_set_excepthook(threading_excepthook hook, void *arg);
 
 /**
- * Tells who is told of failures that threads could not handle.
+ * Returns the hook that is called for unhandled exceptions of threads.
  *
- * \param arg where to write the hook's argument; may be NULL
- * \return the hook; NULL is the default
+ * \param arg where to store the argument of the hook; may be NULL
+ * \return the hook; NULL if it is the default
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.excepthook`. Since 0.1.0.
- *
- * # Safety
- * `arg` is NULL or can be written to.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.excepthook`
+ * \since 0.1.0
+ * \sa threading_set_excepthook
  */
 threading_excepthook threading_get_excepthook(void **arg);
 
 /**
- * Tells the excepthook of something that the calling thread could not handle.
+ * Calls the hook for an unhandled exception of the calling thread.
  *
- * For targets, and for bindings of other languages. The thread goes on; as in Python, neither its
- * result nor the process's exit status changes.
+ * It is meant for targets and for bindings of other languages. The thread continues; as in Python,
+ * neither its result nor the exit status of the process changes.
  *
- * \param type what kind of failure it is, as the name of an exception's type
- * \param message a sentence
- * \return THREADING_OK when the hook was called; THREADING_ERR_VALUE when a string is NULL;
- *         THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM, THREADING_ERR_SHUTDOWN as
- *         threading_current_thread()
+ * \param type the name of the exception's type
+ * \param message the message of the exception
+ * \return THREADING_OK if the hook was called; THREADING_ERR_VALUE if a string is NULL;
+ *     THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM or THREADING_ERR_SHUTDOWN as in
+ *     threading_current_thread()
  *
- * Blocks: while the hook runs. Thread safety: any thread. Python: `threading.excepthook(args)`, which
- * Python calls by itself. Since 0.1.0.
- *
- * # Safety
- * `type` and `message` are NULL or strings.
+ * \blocks while the hook runs
+ * \threadsafety any thread
+ * \python `threading.excepthook(args)`, which Python calls by itself
+ * \since 0.1.0
+ * \sa threading_set_excepthook, threading_current_thread
  */
 threading_status threading_report_exception(const char *type, const char *message);
 
@@ -790,19 +968,21 @@ threading_status threading_report_exception(const char *type, const char *messag
  *
  * Thread
  *
- * A thread calls its target once it is started, and ends when that returns. It has a name, a number
- * that is never used again, and a result. While it runs it keeps itself alive: its handle may be freed
- * at any time.
+ * A thread calls its target when it is started, and ends when the target returns. It has a name, an
+ * ident that is never reused, and a result. A running thread holds a reference to itself, so its
+ * handle may be freed at any time.
  *
- * A thread inherits the daemon flag of its creator; if the library did not start that, it is no
- * daemon. The process does not end before all threads but the daemons have ended. What must be set up
- * before the start: daemon flag, stack size, argument destructor and the override of run; afterwards
- * that is THREADING_ERR_ALREADY_STARTED, for main and for dummies always.
+ * A thread is a daemon thread if the thread that creates it is one; a thread that is created by a
+ * foreign thread is not. The process does not exit before all non-daemon threads have ended. The
+ * daemon flag, the stack size, the argument destructor and the override of run must be set before the
+ * start. Setting them later fails with THREADING_ERR_ALREADY_STARTED, as it always does for the main
+ * thread and for dummy threads.
  *
- * The argument is passed as it is. It must live until the thread has used it: give it memory of its
- * own and a destructor (threading_thread_set_arg_destructor()), not the address of a loop's variable.
+ * The argument is passed to the target unchanged, and must stay valid as long as the thread uses it.
+ * Allocate it and set a destructor with threading_thread_set_arg_destructor(); do not pass the address
+ * of a loop variable.
  *
- * A thread that is started and joined; if there is none, start and free get NULL and report it:
+ * Starting and joining a thread; if threading_thread_new() returns NULL, the next call reports it:
  *     static void *greet(void *name)
  *     {
  *         printf("hello %s\n", (char *)name);
@@ -818,266 +998,348 @@ threading_status threading_report_exception(const char *type, const char *messag
  */
 
 /**
- * Makes a thread that will call target(arg). It costs no system thread until it is started.
+ * Creates a thread that will call `target(arg)`. It does not use a system thread until it is started.
  *
- * Its name is `Thread-N` if nobody names it; the number is taken when the name is first asked for or
- * the thread is started, so that a named one takes none. It is a daemon if its creator is one, but not
- * if the library did not start its creator.
+ * Its name is `Thread-N` unless another name is set. The number is assigned when the name is first
+ * queried or the thread is started; a thread that has been named before does not use a number. The
+ * thread is a daemon thread if the calling thread is one, but not if the calling thread is a foreign
+ * thread.
  *
- * \param target what to call; NULL calls nothing, and the thread ends at once
- * \param arg its argument, the caller's to keep valid; see threading_thread_set_arg_destructor()
- * \return the thread, owned by the caller; NULL with THREADING_ERR_NO_MEMORY, arg untouched
+ * \param target the function to call; if it is NULL, the thread ends immediately
+ * \param arg the argument of the target, which the caller keeps valid; see
+ *     threading_thread_set_arg_destructor()
+ * \return the new thread, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not
+ *     enough memory, in which case `arg` is not used
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Thread(target=target, args=(arg,))`.
- * Since 0.1.0.
- *
- * # Safety
- * The callbacks take their arguments.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Thread(target=target, args=(arg,))`
+ * \since 0.1.0
+ * \sa threading_thread_start, threading_thread_free, threading_thread_set_arg_destructor,
+ *     threading_thread_set_name, threading_thread_set_daemon
  */
 threading_thread *threading_thread_new(threading_target target, void *arg);
 
 /**
- * Takes one more reference to a thread.
+ * Adds a reference to a thread.
  *
  * \param thread the thread
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_thread_free
  */
 threading_thread *threading_thread_ref(threading_thread *thread);
 
 /**
- * Gives one reference to a thread back. One that runs goes on.
+ * Releases a reference to a thread. A running thread continues.
  *
- * The last reference to a thread that was never started calls the argument's destructor.
+ * Releasing the last reference to a thread that was never started calls the destructor of its
+ * argument.
  *
  * \param thread the thread
- * \return THREADING_OK; THREADING_ERR_HANDLE, also when all owned references have been given back
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid, or if all references of the
+ *     program have been released
  *
- * Blocks: never, but for the destructor. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks only while the destructor runs
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_thread_new, threading_thread_ref, threading_thread_join
  */
 threading_status threading_thread_free(threading_thread *thread);
 
 /**
- * Names a thread, at any time.
+ * Sets the name of a thread. The name may be changed at any time.
  *
- * The name is copied. The former one is freed, unless threading_thread_name() has returned it. The
- * system's tools show 15 bytes of the name, cut at a character, except for main and for timers, whose
- * system names stay as they are.
+ * The name is copied. The previous name is freed unless threading_thread_name() has returned it.
+ * System tools show up to 15 bytes of the name, cut at a character boundary; the system names of the
+ * main thread and of timers do not change.
  *
  * \param thread the thread
- * \param name the name, in UTF-8
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when the name is NULL or not UTF-8;
- *         THREADING_ERR_NO_MEMORY
+ * \param name the name, a string in UTF-8
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+ *     is NULL or not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `thread.name = name`. Since 0.1.0.
- *
- * # Safety
- * `name` is NULL or a string.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `thread.name = name`
+ * \since 0.1.0
+ * \sa threading_thread_name
  */
 threading_status threading_thread_set_name(threading_thread *thread, const char *name);
 
 /**
- * Tells a thread's name: the one that it was given, or else `Thread-N`, `Dummy-N` or `MainThread`.
+ * Returns the name of a thread: the name that was set, or else `Thread-N`, `Dummy-N` or `MainThread`.
  *
  * \param thread the thread
- * \return the name, valid as long as the thread's handle, even if it is renamed; NULL with
- *         THREADING_ERR_HANDLE, THREADING_ERR_NO_MEMORY
+ * \return the name, valid as long as the thread's handle, even if the thread is renamed; NULL with
+ *     THREADING_ERR_HANDLE if the handle is invalid; NULL with THREADING_ERR_NO_MEMORY if there is not
+ *     enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `thread.name`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `thread.name`
+ * \since 0.1.0
+ * \sa threading_thread_set_name
  */
 const char *threading_thread_name(threading_thread *thread);
 
 /**
- * Makes a thread a daemon, or not. Before start only.
+ * Sets or clears the daemon flag of a thread. This is possible only before the start.
  *
  * \param thread the thread
- * \param daemon 0: the process's exit waits for it; all else: it does not
- * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+ * \param daemon 0 if the process waits for the thread at exit; any other number if it does not
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+ *     if the thread has been started
  *
- * Blocks: never. Thread safety: any thread. Python: `thread.daemon = daemon`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `thread.daemon = daemon`
+ * \since 0.1.0
+ * \sa threading_thread_is_daemon, threading_shutdown
  */
 threading_status threading_thread_set_daemon(threading_thread *thread, int daemon);
 
 /**
- * Tells whether a thread is a daemon. A dummy is one, main is not.
+ * Returns whether a thread is a daemon thread. A dummy thread is one, the main thread is not.
  *
  * \param thread the thread
- * \return true if it is one; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the thread is a daemon thread, false if it is not; false with THREADING_ERR_HANDLE
+ *     if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `thread.daemon`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `thread.daemon`
+ * \since 0.1.0
+ * \sa threading_thread_set_daemon
  */
 bool threading_thread_is_daemon(threading_thread *thread);
 
 /**
- * Sets the size of a thread's stack. Before start only.
+ * Sets the stack size of a thread. This is possible only before the start.
  *
- * A timer's thread accepts it too, but its function runs on a stack that timers share.
+ * The thread of a timer accepts a size, but its function runs on a stack that timers share. If the
+ * program has a large amount of static thread-local storage, which is placed on each stack, its size
+ * is added.
  *
  * \param thread the thread
- * \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is that
- *         of threading_set_stack_size(). Where the program has much static thread-local storage, which
- *         lies on each stack, the stack is larger by that
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when it is too small;
- *         THREADING_ERR_ALREADY_STARTED
+ * \param bytes the size in bytes, at least 32768, or the system's minimum if that is larger; 0 selects
+ *     the size that is set with threading_set_stack_size()
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the size
+ *     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started
  *
- * Blocks: never. Thread safety: any thread. Python: none (`threading.stack_size(bytes)` is for all
- * threads). Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none (`threading.stack_size(bytes)` applies to all threads)
+ * \since 0.1.0
+ * \sa threading_set_stack_size, threading_stack_size
  */
 threading_status threading_thread_set_stack_size(threading_thread *thread, size_t bytes);
 
 /**
- * Has a thread's argument destroyed once it is not needed any more. Before start only.
+ * Sets the destructor of a thread's argument. This is possible only before the start.
  *
- * The destructor is called with the argument, unless that is NULL, exactly once: in the thread after
- * its run, before a join returns; or by the call that makes sure that it will never run, which is the
- * last `_free` of an unstarted thread, or a timer's cancel. A start that fails calls nothing. Where a
- * cancel has destroyed the argument of an unstarted timer, a destructor that is set afterwards is never
- * called; one that is set after a cancel that had none to call, is called at the start or the last
- * `_free`.
+ * Unless the argument is NULL, the destructor is called exactly once: either in the thread, after its
+ * run and before a join returns, or by the call that ensures that the thread will never run. That call
+ * is the last `_free` of a thread that was not started, or the cancellation of a timer. A start that
+ * fails does not call the destructor.
+ *
+ * If a cancellation has already destroyed the argument of a timer that was not started, a destructor
+ * that is set afterwards is never called. If the cancellation had no destructor to call, a destructor
+ * that is set afterwards is called at the start or at the last `_free`.
  *
  * \param thread the thread
- * \param destroy what to call; NULL calls nothing
- * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+ * \param destroy the destructor; if it is NULL, nothing is called
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+ *     if the thread has been started
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
- *
- * # Safety
- * It takes the thread's argument.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_thread_new, threading_thread_arg, threading_timer_cancel
  */
 threading_status threading_thread_set_arg_destructor(threading_thread *thread, threading_destructor destroy);
 
 /**
- * Overrides what a thread runs. Before start only.
+ * Overrides the run function of a thread. This is possible only before the start.
  *
  * \param thread the thread
- * \param run called instead of the target, with the thread and the target's argument; NULL is no
- *         override
- * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+ * \param run the function that is called instead of the target, with the thread and the target's
+ *     argument; NULL removes the override
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+ *     if the thread has been started
  *
- * Blocks: never. Thread safety: any thread. Python: a subclass with its own `run()`. Since 0.1.0.
- *
- * # Safety
- * It takes the thread's argument.
+ * \blocks never
+ * \threadsafety any thread
+ * \python a subclass with its own `run()`
+ * \since 0.1.0
+ * \sa threading_thread_run, threading_thread_new
  */
 threading_status threading_thread_set_run(threading_thread *thread, threading_run run);
 
 /**
- * Calls target(arg), which is what a thread does if its run is not overridden.
+ * Calls `target(arg)`, as a thread does whose run function is not overridden.
  *
- * For use inside an override. Elsewhere it just calls the target, in the calling thread; it starts
- * nothing.
+ * It is meant for use in an override. Elsewhere, it calls the target in the calling thread and does
+ * not start the thread.
  *
  * \param thread the thread
- * \return what the target returned; NULL if there is no target, or with THREADING_ERR_HANDLE
+ * \return the value that the target returned; NULL if there is no target; NULL with
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: as long as the target. Thread safety: any thread, as far as the target goes. Python:
- * `threading.Thread.run(thread)`. Since 0.1.0.
+ * \blocks while the target runs
+ * \threadsafety any thread, as far as the target allows it
+ * \python `threading.Thread.run(thread)`
+ * \since 0.1.0
+ * \sa threading_thread_set_run
  */
 void *threading_thread_run(threading_thread *thread);
 
 /**
- * Starts a thread, once.
+ * Starts a thread. A thread can be started only once.
  *
- * When it returns, the thread is alive and enumerated, and has its name and its ident; it need not
- * have begun to run yet. Until its end it keeps itself alive.
+ * When the call returns, the thread is alive, is listed by threading_enumerate(), and has its name and
+ * its ident, but it may not have begun to run yet. It holds a reference to itself until it ends.
  *
  * \param thread the thread
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED, also when it has ended,
- *         and for main and dummies; THREADING_ERR_SHUTDOWN after threading_shutdown();
- *         THREADING_ERR_SYSTEM when the system refuses a thread, THREADING_ERR_NO_MEMORY: then nothing
- *         has changed, and it may be tried again
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+ *     if the thread has been started, even if it has ended, and for the main thread and dummy threads;
+ *     THREADING_ERR_SHUTDOWN after threading_shutdown(); THREADING_ERR_SYSTEM if the system cannot
+ *     create a thread, or THREADING_ERR_NO_MEMORY if there is not enough memory, in which case nothing
+ *     has changed and the call may be repeated
  *
- * Blocks: never. Thread safety: any thread. Python: `thread.start()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `thread.start()`
+ * \since 0.1.0
+ * \sa threading_thread_new, threading_thread_join, threading_thread_is_alive
  */
 threading_status threading_thread_start(threading_thread *thread);
 
 /**
  * Waits until a thread has ended.
  *
- * It may be called any number of times, and by any number of threads. It waits for the end of the
- * system's thread: the destructors of pthread keys and of C++'s thread_local have run. The system's
- * thread is detached: pthread_join() and pthread_detach() refuse it with EINVAL. Of a timer it
- * waits for the end of its function, or its cancel; of main, for the shutdown that the process's exit
- * begins with.
+ * A thread may be joined any number of times, and by any number of threads. The call waits for the end
+ * of the system thread, so that destructors of pthread keys and of C++ thread_local objects have run.
+ * The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. Joining
+ * a timer waits for the end of its function or for its cancellation. Joining the main thread waits for
+ * the shutdown sequence at process exit.
  *
  * \param thread the thread
- * \return THREADING_OK when it has ended; THREADING_ERR_HANDLE; THREADING_ERR_NOT_JOINABLE for a
- *         dummy; THREADING_ERR_NOT_STARTED; THREADING_ERR_DEADLOCK when it is the caller itself
+ * \return THREADING_OK if the thread has ended; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_NOT_JOINABLE if it is a dummy thread; THREADING_ERR_NOT_STARTED if it has not been
+ *     started; THREADING_ERR_DEADLOCK if it is the calling thread
  *
- * Blocks: until the thread has ended. Thread safety: any thread but this one. Python: `thread.join()`.
- * Since 0.1.0.
+ * \blocks until the thread has ended
+ * \threadsafety any thread, except the thread to be joined
+ * \python `thread.join()`
+ * \since 0.1.0
+ * \sa threading_thread_join_timeout, threading_thread_is_alive, threading_thread_result
  */
 threading_status threading_thread_join(threading_thread *thread);
 
 /**
- * Waits until a thread has ended, no longer than the given time. Otherwise as threading_thread_join().
+ * Waits until a thread has ended or the timeout expires. Otherwise, it is like
+ * threading_thread_join().
  *
  * \param thread the thread
- * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
- *         looks once
- * \return THREADING_OK when it has ended; THREADING_TIMED_OUT; THREADING_ERR_HANDLE,
- *         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NOT_JOINABLE for a dummy;
- *         THREADING_ERR_NOT_STARTED; THREADING_ERR_DEADLOCK when it is the caller itself
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+ * \return THREADING_OK if the thread has ended; THREADING_TIMED_OUT if the timeout expired;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+ *     `seconds` is out of range; THREADING_ERR_NOT_JOINABLE if it is a dummy thread;
+ *     THREADING_ERR_NOT_STARTED if it has not been started; THREADING_ERR_DEADLOCK if it is the
+ *     calling thread
  *
- * Blocks: until the thread has ended, or the time runs out. Thread safety: any thread but this one.
- * Python: `thread.join(seconds)`, then `thread.is_alive()`. Since 0.1.0.
+ * \blocks until the thread has ended or the timeout expires
+ * \threadsafety any thread, except the thread to be joined
+ * \python `thread.join(seconds)`, then `thread.is_alive()`
+ * \since 0.1.0
+ * \sa threading_thread_join, threading_thread_is_alive, threading_thread_result
  */
 threading_status threading_thread_join_timeout(threading_thread *thread, double seconds);
 
 /**
- * Tells whether a thread has been started and has not ended. A pending timer is alive.
+ * Returns whether a thread has been started and has not ended. A pending timer is alive.
  *
  * \param thread the thread
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the thread is alive, false if it is not; false with THREADING_ERR_HANDLE if the
+ *     handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `thread.is_alive()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `thread.is_alive()`
+ * \since 0.1.0
+ * \sa threading_thread_start, threading_thread_join, threading_enumerate
  */
 bool threading_thread_is_alive(threading_thread *thread);
 
 /**
- * Tells a thread's number, which no other thread of the process ever gets.
+ * Returns the ident of a thread, a number that is never reused in the process.
  *
  * \param thread the thread
- * \return the number, also after its end; 0 before start, or with THREADING_ERR_HANDLE
+ * \return the ident, even after the end of the thread; 0 before its start; 0 with THREADING_ERR_HANDLE
+ *     if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `thread.ident`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `thread.ident`
+ * \since 0.1.0
+ * \sa threading_get_ident, threading_thread_native_id
  */
 uint64_t threading_thread_ident(threading_thread *thread);
 
 /**
- * Tells the kernel's number of a thread; of a timer, that of the system thread that runs its function.
+ * Returns the ID that the kernel has assigned to a thread. For a timer, it is that of the system
+ * thread that runs its function.
  *
  * \param thread the thread
- * \return the number, also after its end; 0 before start, for a timer before its function runs, or
- *         with THREADING_ERR_HANDLE
+ * \return the native ID, even after the end of the thread; 0 before its start, and for a timer before
+ *     its function runs; 0 with THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: right after start, until the thread has begun to run. Thread safety: any thread. Python:
- * `thread.native_id`. Since 0.1.0.
+ * \blocks until the thread has begun to run, if it has just been started
+ * \threadsafety any thread
+ * \python `thread.native_id`
+ * \since 0.1.0
+ * \sa threading_get_native_id, threading_thread_ident
  */
 uint64_t threading_thread_native_id(threading_thread *thread);
 
 /**
- * Tells what a thread's run returned, once the thread has ended.
+ * Returns the result of a thread, which is the value that its run function returned.
  *
- * After pthread_exit() it is the value given to that, or NULL for a timer; after pthread_cancel() it
- * is PTHREAD_CANCELED.
+ * If the thread called pthread_exit(), the result is the value that was passed to it or, for a timer,
+ * NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
  *
  * \param thread the thread
- * \return the result; NULL before the end, or with THREADING_ERR_HANDLE
+ * \return the result; NULL before the end of the thread; NULL with THREADING_ERR_HANDLE if the handle
+ *     is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_thread_join, threading_thread_run
  */
 void *threading_thread_result(threading_thread *thread);
 
 /**
- * Tells the argument that was given to threading_thread_new() or threading_timer_new().
+ * Returns the argument that was passed to threading_thread_new() or threading_timer_new().
  *
  * \param thread the thread
- * \return the argument, also when its destructor has been called; NULL with THREADING_ERR_HANDLE
+ * \return the argument, even after its destructor has been called; NULL with THREADING_ERR_HANDLE if
+ *     the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_thread_new, threading_thread_set_arg_destructor
  */
 void *threading_thread_arg(threading_thread *thread);
 
@@ -1086,36 +1348,41 @@ void *threading_thread_arg(threading_thread *thread);
  *
  * Timer
  *
- * A timer is a thread whose function runs after a delay, unless it is cancelled before. While it waits
- * it is alive, is enumerated and keeps the process from exiting, as Python's does;
- * threading_thread_set_daemon() on its thread lifts that. But it costs no system thread: functions run
- * on a few system threads that all timers share, and that are never enumerated. A function that blocks
- * delays no other timer.
+ * A timer is a thread whose function runs after a delay, unless the timer is cancelled first. As in
+ * Python, a pending timer is alive, is listed by threading_enumerate() and keeps the process from
+ * exiting, unless threading_thread_set_daemon() is used on its thread. A pending timer does not use a
+ * system thread: the functions run on a few system threads that all timers share and that are never
+ * listed. A function that blocks does not delay other timers.
  *
- * threading_timer_thread() is the thread that the timer is: its name, its daemon flag, join, the
- * result and the rest are that thread's. Inside of the function threading_current_thread() is the
- * timer's thread, an RLock is owned by the timer, and its locals are the timer's own, destroyed when
- * the function has returned. But `__thread` variables and the values of pthread keys are the system
- * thread's, and outlive a timer there. A timer runs once; it cannot be started again.
+ * threading_timer_thread() returns the timer's thread, on which all functions for threads work: name,
+ * daemon flag, join, result and the others. Inside the function, threading_current_thread() returns
+ * the timer's thread, an RLock is owned by the timer, and locals have values of the timer's own, which
+ * are destroyed when the function has returned. `__thread` variables and the values of pthread keys,
+ * in contrast, belong to the system thread and outlive the timer. A timer runs once and cannot be
+ * restarted.
  *
- * Every function begins in the same state, whichever thread created or started the timer. Signal mask, CPU
- * affinity, scheduling policy, priority and nice value: those of the main thread when the library was loaded.
- * Alternate signal stack: none. Name of the system thread: threading-timer. Floating-point environment: the
- * default, with no exception raised or trapped. Locale of the thread: the global one. Cancellation: enabled,
- * deferred and not requested. errno: 0. In Python a timer's thread inherits from the thread that starts it.
+ * Every function begins in the same state, no matter which thread created or started the timer. The
+ * signal mask, CPU affinity, scheduling policy, priority and nice value are those that the main thread
+ * had when the library was loaded. There is no alternate signal stack. The name of the system thread
+ * is threading-timer. The floating-point environment is the default one, with no exception raised or
+ * trapped. The thread's locale is the global one. Cancellation is enabled, deferred and not requested.
+ * errno is 0. In Python, by contrast, a timer's thread inherits its state from the thread that starts
+ * it.
  *
- * What a function, and the destructors called for it, change of this state is put back before the next
- * function begins. There is one limit: a function that has run more than a hundred times, has never changed
- * mask, affinity, scheduling, signal stack or name, and then does, is found out about 20 microseconds later,
- * if more timers are due at the same time. Where the system does not let a thread take a change back, as an
- * ordinary user's thread its nice value, another thread runs the next function. All else that the system
- * keeps for a thread, such as its capabilities or its timer slack, is shared with later functions.
+ * Changes to this state that a function makes, or the destructors that are called for it, are undone
+ * before the next function begins. There is one exception: if a function has run more than a hundred
+ * times without changing the signal mask, affinity, scheduling, signal stack or name, and then does
+ * so, the change is detected about 20 microseconds later if more timers are due at the same time. If
+ * the system does not allow a thread to undo a change, such as a change of the nice value by an
+ * unprivileged user, another thread runs the next function. All other state that the system keeps for
+ * a thread, such as its capabilities and its timer slack, is shared with later functions.
  *
- * A function begins only while another system thread can take over if it blocks. If that thread cannot be
- * created, functions are late by up to a second, during which the library retries; after that they run, and one
- * that blocks delays the others until a thread can be created.
+ * A function begins only while another system thread is available to take over if the function blocks.
+ * If that thread cannot be created, functions are delayed by up to one second, during which the
+ * library retries. After that they run, and a function that blocks delays the others until a thread
+ * can be created.
  *
- * A call in a while:
+ * Calling a function after a delay:
  *     static void *remind(void *text)
  *     {
  *         return puts(text) < 0 ? NULL : text;
@@ -1124,105 +1391,134 @@ void *threading_thread_arg(threading_thread *thread);
  *     {
  *         threading_timer *timer = threading_timer_new(seconds, remind, text);
  *         bool started = threading_timer_start(timer) == THREADING_OK;
- *         return threading_timer_free(timer) == THREADING_OK && started; // it keeps itself
+ *         return threading_timer_free(timer) == THREADING_OK && started; // the timer continues
  *     }
  */
 
 /**
- * Makes a timer that will call function(arg) so many seconds after its start.
+ * Creates a timer that will call `function(arg)` when the interval has passed after its start.
  *
- * It gets its name and its daemon flag as a thread of threading_thread_new() does.
+ * Its name and its daemon flag are set as by threading_thread_new(). The interval is not a timeout and
+ * follows its own rule: zero and negative numbers, including THREADING_FOREVER, mean that the function
+ * is called immediately after the start, and positive infinity means that it is never called.
  *
- * \param interval in seconds, with a rule of its own: zero and below, THREADING_FOREVER included,
- *         fires at once, positive infinity never
- * \param function what to call; NULL calls nothing
- * \param arg its argument, the caller's to keep valid; see threading_thread_set_arg_destructor()
- * \return the timer, owned by the caller; NULL with THREADING_ERR_VALUE (NaN), THREADING_ERR_OVERFLOW
- *         (a finite interval over THREADING_TIMEOUT_MAX), THREADING_ERR_NO_MEMORY
+ * \param interval the interval in seconds
+ * \param function the function to call; if it is NULL, nothing is called
+ * \param arg the argument of the function, which the caller keeps valid; see
+ *     threading_thread_set_arg_destructor()
+ * \return the new timer, owned by the caller; NULL with THREADING_ERR_VALUE if the interval is NaN;
+ *     NULL with THREADING_ERR_OVERFLOW if it is finite and above THREADING_TIMEOUT_MAX; NULL with
+ *     THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python:
- * `threading.Timer(interval, function, args=(arg,))`. Since 0.1.0.
- *
- * # Safety
- * The callbacks take their arguments.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Timer(interval, function, args=(arg,))`
+ * \since 0.1.0
+ * \sa threading_timer_start, threading_timer_cancel, threading_timer_thread, threading_timer_free
  */
 threading_timer *threading_timer_new(double interval, threading_target function, void *arg);
 
 /**
- * Takes one more reference to a timer.
+ * Adds a reference to a timer.
  *
  * \param timer the timer
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_timer_free
  */
 threading_timer *threading_timer_ref(threading_timer *timer);
 
 /**
- * Gives one reference to a timer back. One that was started goes on.
+ * Releases a reference to a timer. A timer that has been started continues.
  *
- * The last reference to a timer that was never started, and whose thread nobody keeps, calls the
- * argument's destructor.
+ * Releasing the last reference to a timer that was never started, and to whose thread no reference
+ * exists, calls the destructor of its argument.
  *
  * \param timer the timer
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never, but for the destructor. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks only while the destructor runs
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_timer_new, threading_timer_ref, threading_timer_cancel
  */
 threading_status threading_timer_free(threading_timer *timer);
 
 /**
- * Tells the thread that the timer is, on which every function of a thread works.
+ * Returns the thread of a timer, on which all functions for threads work.
  *
  * \param timer the timer
  * \return the thread, borrowed, and valid as long as the timer's handle; NULL with
- *         THREADING_ERR_HANDLE
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none (a `Timer` is a `Thread`). Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none (a `Timer` is a `Thread`)
+ * \since 0.1.0
+ * \sa threading_thread_join, threading_thread_set_daemon, threading_thread_set_arg_destructor
  */
 threading_thread *threading_timer_thread(threading_timer *timer);
 
 /**
- * Starts a timer, once: from now on its interval runs. threading_thread_start() of its thread does the
- * same.
+ * Starts a timer and its interval. A timer can be started only once.
  *
- * A timer that was cancelled before is started legally, and ends at once.
+ * threading_thread_start() on the timer's thread does the same. A timer that has been cancelled can be
+ * started, and ends immediately. The state in which the function begins does not depend on the thread
+ * that starts the timer.
  *
  * \param timer the timer
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED; THREADING_ERR_SHUTDOWN
- *         after threading_shutdown(); THREADING_ERR_SYSTEM when the system refuses the library a
- *         thread, THREADING_ERR_NO_MEMORY: then nothing has changed, and it may be tried again
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+ *     if the timer has been started; THREADING_ERR_SHUTDOWN after threading_shutdown();
+ *     THREADING_ERR_SYSTEM if the system cannot create a thread for the library, or
+ *     THREADING_ERR_NO_MEMORY if there is not enough memory, in which case nothing has changed and the
+ *     call may be repeated
  *
- * The state in which the function begins does not depend on the thread that starts the timer.
- *
- * Blocks: never. Thread safety: any thread. Python: `timer.start()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `timer.start()`
+ * \since 0.1.0
+ * \sa threading_timer_new, threading_timer_cancel
  */
 threading_status threading_timer_start(threading_timer *timer);
 
 /**
- * Sees to it that the function will never run. A pending timer ends by it.
+ * Cancels a timer, so that its function will never run. A pending timer ends.
  *
- * The argument's destructor is called here, and the timer ends when that has returned: to join its thread
- * in the destructor is THREADING_ERR_DEADLOCK, and exit() and threading_shutdown() do not wait for the timer
- * there. A cancel does not wait for a function that has begun: join the timer's thread for that.
+ * The calling thread calls the destructor of the argument, and the timer ends when the destructor has
+ * returned. Inside the destructor, joining the timer's thread fails with THREADING_ERR_DEADLOCK, and
+ * exit() and threading_shutdown() do not wait for the timer. The call does not wait for a function
+ * that has begun; join the timer's thread for that.
  *
  * \param timer the timer
- * \return THREADING_OK when the function will never run, by this or an earlier cancel;
- *         THREADING_TOO_LATE when it has begun or has run; THREADING_ERR_HANDLE
+ * \return THREADING_OK if the function will never run, because of this or an earlier cancellation;
+ *     THREADING_TOO_LATE if it has begun or has run; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never, but for the destructor. Thread safety: any thread, the timer's own function included.
- * Python: `timer.cancel()`. Since 0.1.0.
+ * \blocks only while the destructor runs
+ * \threadsafety any thread, including the timer's own function
+ * \python `timer.cancel()`
+ * \since 0.1.0
+ * \sa threading_timer_start, threading_timer_thread, threading_thread_join
  */
 threading_status threading_timer_cancel(threading_timer *timer);
 
 /**
- * Tells a timer's interval.
+ * Returns the interval of a timer.
  *
  * \param timer the timer
- * \return the seconds as they were given; 0 with THREADING_ERR_HANDLE
+ * \return the seconds that were passed to threading_timer_new(); 0 with THREADING_ERR_HANDLE if the
+ *     handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `timer.interval`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `timer.interval`
+ * \since 0.1.0
+ * \sa threading_timer_new
  */
 double threading_timer_interval(threading_timer *timer);
 
@@ -1231,12 +1527,13 @@ double threading_timer_interval(threading_timer *timer);
  *
  * Lock
  *
- * A lock is held by one caller at a time; the others wait. It has no owner: any thread may release it,
- * and a thread that takes it a second time waits for itself. Who gets it next is not defined, but
- * nobody waits for ever: a newcomer may take a free lock before a thread that is just waking up,
- * but every millisecond or so the lock goes to the one that has waited longest.
+ * A lock is held by at most one thread at a time; other threads that acquire it wait. It has no owner:
+ * any thread may release it, and a thread that acquires it again while holding it deadlocks. The order
+ * in which waiting threads acquire the lock is not specified, but no thread is starved: a running
+ * thread may acquire a free lock before a thread that is being woken up, but about once per
+ * millisecond the lock is handed off to the thread that has waited longest.
  *
- * A sum that threads share (a block under THREADING_WITH() releases by itself):
+ * Threads that share a sum (see THREADING_WITH() for blocks that release a lock automatically):
  *     static bool add(threading_lock *lock, long *sum, long amount)
  *     {
  *         if (threading_lock_acquire(lock) != THREADING_OK)
@@ -1247,101 +1544,144 @@ double threading_timer_interval(threading_timer *timer);
  */
 
 /**
- * Makes a lock that nobody holds.
+ * Creates an unlocked lock.
  *
- * \return the lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ * \return the new lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+ *     memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Lock()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Lock()`
+ * \since 0.1.0
+ * \sa threading_lock_free, threading_lock_acquire, threading_rlock_new
  */
 threading_lock *threading_lock_new(void);
 
 /**
- * Takes one more reference to a lock.
+ * Adds a reference to a lock.
  *
  * \param lock the lock
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_lock_free
  */
 threading_lock *threading_lock_ref(threading_lock *lock);
 
 /**
- * Gives one reference to a lock back. The last one ends the lock's life, held or not.
+ * Releases a reference to a lock. Releasing the last one destroys the lock, even if it is held.
  *
  * \param lock the lock
- * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
- *         lock; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+ *     lock; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_lock_new, threading_lock_ref
  */
 threading_status threading_lock_free(threading_lock *lock);
 
 /**
- * Takes the lock, and waits as long as somebody holds it. If that is the caller, it waits for ever.
+ * Acquires a lock, blocking until it is available. If the calling thread already holds the lock, it
+ * deadlocks.
  *
  * \param lock the lock
- * \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
- *         when the thread has never waited before and there is no memory for its record
+ * \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
+ *     allocates, cannot be allocated
  *
- * Blocks: until the lock is free. Thread safety: any thread. Python: `lock.acquire()`. Since 0.1.0.
+ * \blocks until the lock is available
+ * \threadsafety any thread
+ * \python `lock.acquire()`
+ * \since 0.1.0
+ * \sa threading_lock_try_acquire, threading_lock_acquire_timeout, threading_lock_release,
+ *     THREADING_WITH
  */
 threading_status threading_lock_acquire(threading_lock *lock);
 
 /**
- * Takes the lock if nobody holds it.
+ * Acquires a lock if it is available, without blocking.
  *
  * \param lock the lock
- * \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when somebody else, or
- *         the caller before, does; THREADING_ERR_HANDLE
+ * \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if it is held by another
+ *     thread or by the calling thread; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `lock.acquire(blocking=False)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `lock.acquire(blocking=False)`
+ * \since 0.1.0
+ * \sa threading_lock_acquire, threading_lock_acquire_timeout, threading_lock_release
  */
 threading_status threading_lock_try_acquire(threading_lock *lock);
 
 /**
- * Takes the lock, and waits for it no longer than the given time.
+ * Acquires a lock, blocking until it is available or the timeout expires.
  *
  * \param lock the lock
- * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
- *         tries once
- * \return THREADING_OK when the caller holds the lock; THREADING_TIMED_OUT when the time ran out;
- *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
- *         as threading_lock_acquire()
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+ * \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+ *     `seconds` is out of range; THREADING_ERR_NO_MEMORY if the calling thread's wait record, which
+ *     its first blocking call allocates, cannot be allocated
  *
- * Blocks: until the lock is free, or the time runs out. Thread safety: any thread. Python:
- * `lock.acquire(timeout=seconds)`. Since 0.1.0.
+ * \blocks until the lock is available or the timeout expires
+ * \threadsafety any thread
+ * \python `lock.acquire(timeout=seconds)`
+ * \since 0.1.0
+ * \sa threading_lock_acquire, threading_lock_try_acquire, threading_lock_release
  */
 threading_status threading_lock_acquire_timeout(threading_lock *lock, double seconds);
 
 /**
- * Gives the lock back, whoever took it.
+ * Releases a lock. Any thread may release it, not only the one that acquired it.
  *
  * \param lock the lock
- * \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED when nobody holds it; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED if the lock is not locked; THREADING_ERR_HANDLE if
+ *     the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `lock.release()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `lock.release()`
+ * \since 0.1.0
+ * \sa threading_lock_acquire, threading_lock_locked
  */
 threading_status threading_lock_release(threading_lock *lock);
 
 /**
- * Tells whether somebody holds the lock, at this moment.
+ * Returns whether a lock is currently locked.
  *
  * \param lock the lock
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
+ *     handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `lock.locked()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `lock.locked()`
+ * \since 0.1.0
+ * \sa threading_lock_acquire, threading_lock_release
  */
 bool threading_lock_locked(threading_lock *lock);
 
 /**
- * Makes the lock as new: nobody holds it. For a child process, where whoever held it may not exist.
+ * Reinitializes a lock to the unlocked state.
+ *
+ * It is meant for the child process after fork(), in which the thread that held the lock may not
+ * exist.
  *
  * \param lock the lock
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
- * `lock._at_fork_reinit()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; meant for the only thread of a child process
+ * \python `lock._at_fork_reinit()`
+ * \since 0.1.0
+ * \sa threading_lock_new, threading_rlock_at_fork_reinit
  */
 threading_status threading_lock_at_fork_reinit(threading_lock *lock);
 
@@ -1350,145 +1690,200 @@ threading_status threading_lock_at_fork_reinit(threading_lock *lock);
  *
  * RLock
  *
- * A re-entrant lock: its owner, the thread that holds it, may take it again at once, and has to
- * release it as often. Nobody else may release it. If its owner ends without releasing it, it stays
- * locked and belongs to nobody, never to a later thread. In a timer's function the timer is the owner,
- * not the system thread that runs it.
+ * A reentrant lock has an owner, which is the thread that holds it. The owner can acquire the lock
+ * again without blocking, and must release it as many times as it has acquired it. No other thread can
+ * release it. If the owner ends without releasing the lock, the lock stays locked and never belongs to
+ * a later thread. Inside a timer's function, the timer is the owner, not the system thread that runs
+ * the function.
  *
- * A function that calls itself with the lock held:
- *     static threading_status dive(threading_rlock *rlock, int depth)
+ * A function that calls itself while it holds the lock:
+ *     static threading_status descend(threading_rlock *rlock, int depth)
  *     {
- *         threading_status status = threading_rlock_acquire(rlock); // at once if it is the caller's
+ *         threading_status status = threading_rlock_acquire(rlock); // does not block for the owner
  *         if (status != THREADING_OK)
  *             return status;
  *         if (depth > 0)
- *             status = dive(rlock, depth - 1);
+ *             status = descend(rlock, depth - 1);
  *         threading_status released = threading_rlock_release(rlock);
  *         return status != THREADING_OK ? status : released;
  *     }
  */
 
 /**
- * Makes a re-entrant lock that nobody holds.
+ * Creates an unlocked reentrant lock.
  *
- * \return the lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ * \return the new lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+ *     memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.RLock()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.RLock()`
+ * \since 0.1.0
+ * \sa threading_rlock_free, threading_rlock_acquire, threading_lock_new
  */
 threading_rlock *threading_rlock_new(void);
 
 /**
- * Takes one more reference to a re-entrant lock. (That has nothing to do with holding it.)
+ * Adds a reference to a reentrant lock. References are independent of the recursion count.
  *
  * \param rlock the lock
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_rlock_free
  */
 threading_rlock *threading_rlock_ref(threading_rlock *rlock);
 
 /**
- * Gives one reference to a re-entrant lock back. The last one ends the lock's life, held or not.
+ * Releases a reference to a reentrant lock. Releasing the last one destroys the lock, even if it is
+ * held.
  *
  * \param rlock the lock
- * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
- *         lock; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+ *     lock; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_rlock_new, threading_rlock_ref
  */
 threading_status threading_rlock_free(threading_rlock *rlock);
 
 /**
- * Takes the lock once more if the caller owns it; otherwise waits as long as somebody holds it.
+ * Acquires a reentrant lock, blocking until it is available. If the calling thread owns the lock, the
+ * recursion count is incremented.
  *
  * \param rlock the lock
- * \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW
- *         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when the thread has never
- *         waited before and there is no memory for its record, or takes the lock again, holds another
- *         RLock more than once, and there is none for the count
+ * \return THREADING_OK if the calling thread owns the lock; THREADING_ERR_HANDLE if the handle is
+ *     invalid; THREADING_ERR_OVERFLOW if the recursion count is already 4294967296;
+ *     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
+ *     allocates, cannot be allocated, or if the calling thread acquires the lock again while it holds
+ *     another RLock more than once and there is not enough memory for the recursion count
  *
- * Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
- * `rlock.acquire()`. Since 0.1.0.
+ * \blocks until the lock is available, unless the calling thread owns it
+ * \threadsafety any thread
+ * \python `rlock.acquire()`
+ * \since 0.1.0
+ * \sa threading_rlock_try_acquire, threading_rlock_acquire_timeout, threading_rlock_release,
+ *     THREADING_WITH
  */
 threading_status threading_rlock_acquire(threading_rlock *rlock);
 
 /**
- * Takes the lock if the caller owns it already or nobody holds it.
+ * Acquires a reentrant lock if it is available or the calling thread owns it, without blocking.
  *
  * \param rlock the lock
- * \return THREADING_OK when the caller owns the lock; THREADING_WOULD_BLOCK when somebody else does;
- *         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
- *         threading_rlock_acquire()
+ * \return THREADING_OK if the calling thread owns the lock; THREADING_WOULD_BLOCK if another thread
+ *     owns it; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or
+ *     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
  *
- * Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `rlock.acquire(blocking=False)`
+ * \since 0.1.0
+ * \sa threading_rlock_acquire, threading_rlock_acquire_timeout, threading_rlock_release
  */
 threading_status threading_rlock_try_acquire(threading_rlock *rlock);
 
 /**
- * Takes the lock as threading_rlock_acquire(), and waits for it no longer than the given time.
+ * Acquires a reentrant lock like threading_rlock_acquire(), blocking until it is available or the
+ * timeout expires.
  *
  * \param rlock the lock
- * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
- *         tries once
- * \return THREADING_OK when the caller owns the lock; THREADING_TIMED_OUT when the time ran out;
- *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
- *         as threading_rlock_acquire()
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+ * \return THREADING_OK if the calling thread owns the lock; THREADING_TIMED_OUT if the timeout
+ *     expired; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
+ *     THREADING_ERR_OVERFLOW if `seconds` is out of range; THREADING_ERR_OVERFLOW or
+ *     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
  *
- * Blocks: until the lock is free or the caller's, or the time runs out. Thread safety: any thread.
- * Python: `rlock.acquire(timeout=seconds)`. Since 0.1.0.
+ * \blocks until the lock is available or the timeout expires, unless the calling thread owns it
+ * \threadsafety any thread
+ * \python `rlock.acquire(timeout=seconds)`
+ * \since 0.1.0
+ * \sa threading_rlock_acquire, threading_rlock_try_acquire, threading_rlock_release
  */
 threading_status threading_rlock_acquire_timeout(threading_rlock *rlock, double seconds);
 
 /**
- * Undoes one acquire of the caller's. The one that undoes the first lets others take the lock.
+ * Releases a reentrant lock once. If the recursion count becomes 0, the lock becomes available to
+ * other threads.
  *
  * \param rlock the lock
- * \return THREADING_OK; THREADING_ERR_NOT_OWNER when somebody else holds it, or nobody;
- *         THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_NOT_OWNER if another thread owns the lock or it is not locked;
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: its owner. Python: `rlock.release()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety the owner of the lock
+ * \python `rlock.release()`
+ * \since 0.1.0
+ * \sa threading_rlock_acquire, threading_rlock_is_owned
  */
 threading_status threading_rlock_release(threading_rlock *rlock);
 
 /**
- * Tells whether somebody holds the lock, at this moment.
+ * Returns whether a reentrant lock is currently locked.
  *
  * \param rlock the lock
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
+ *     handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `rlock.locked()` (3.14). Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `rlock.locked()` (3.14)
+ * \since 0.1.0
+ * \sa threading_rlock_is_owned, threading_rlock_acquire
  */
 bool threading_rlock_locked(threading_rlock *rlock);
 
 /**
- * Tells whether the caller holds the lock.
+ * Returns whether the calling thread owns a reentrant lock.
  *
  * \param rlock the lock
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the calling thread owns the lock, false if it does not; false with
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `rlock._is_owned()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `rlock._is_owned()`
+ * \since 0.1.0
+ * \sa threading_rlock_recursion_count, threading_rlock_locked
  */
 bool threading_rlock_is_owned(threading_rlock *rlock);
 
 /**
- * Tells how many releases the caller owes the lock.
+ * Returns the recursion count of the calling thread: the number of times that it must release the
+ * lock.
  *
  * \param rlock the lock
- * \return the number; 0 when the caller does not own it, or with THREADING_ERR_HANDLE
+ * \return the recursion count; 0 if the calling thread does not own the lock; 0 with
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `rlock._recursion_count()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `rlock._recursion_count()`
+ * \since 0.1.0
+ * \sa threading_rlock_is_owned, threading_rlock_release
  */
 size_t threading_rlock_recursion_count(threading_rlock *rlock);
 
 /**
- * Makes the lock as new: nobody holds it. For a child process, where whoever held it may not exist.
+ * Reinitializes a reentrant lock to the unlocked state.
+ *
+ * It is meant for the child process after fork(), in which the owner of the lock may not exist.
  *
  * \param rlock the lock
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
- * `rlock._at_fork_reinit()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; meant for the only thread of a child process
+ * \python `rlock._at_fork_reinit()`
+ * \since 0.1.0
+ * \sa threading_rlock_new, threading_lock_at_fork_reinit
  */
 threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
 
@@ -1497,17 +1892,20 @@ threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
  *
  * Condition
  *
- * A condition is a lock, and a line of threads that wait until another one notifies them. Whoever
- * waits or notifies holds the lock: an RLock as its owner; over a plain Lock it is enough that anybody
- * holds it, as in Python. A wait gives the lock up, an RLock on all its levels, and has it back as
- * before when it returns, however it ends.
+ * A condition variable combines a lock with a set of threads that wait for a notification. A thread
+ * that waits or notifies must hold the lock: it must own an RLock, while for a plain Lock it is
+ * sufficient that any thread holds it, as in Python. A wait releases the lock and reacquires it before
+ * it returns, whatever its result. An RLock is released completely, and its recursion count is
+ * restored.
  *
- * Waiters are notified in the order in which they came. A waiter that a notify has chosen returns
- * THREADING_OK even if its time runs out meanwhile, so no notify is lost; no wait returns without a
- * notify before its time; a notify that nobody waits for has no effect. A notify does not give up the
- * lock: waiters go on, one by one and in no defined order, when it is released.
+ * Waiters are notified in the order of their arrival. A waiter that has been notified returns
+ * THREADING_OK even if its timeout expires before it has reacquired the lock, so that no notification
+ * is lost. There are no spurious wakeups: without a notification, a wait does not return before its
+ * timeout expires. A notification has no effect if no thread waits. A notification does not release
+ * the lock; when the lock is released, the notified waiters continue one at a time, in no specified
+ * order.
  *
- * Taking what another thread puts there under the same lock, followed by threading_condition_notify():
+ * Taking an item that another thread adds under the same lock before it calls threading_condition_notify():
  *     static int is_positive(void *count)
  *     {
  *         return *(int *)count > 0;
@@ -1523,202 +1921,273 @@ threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
  */
 
 /**
- * Makes a condition over a re-entrant lock of its own.
+ * Creates a condition with a reentrant lock of its own.
  *
- * \return the condition, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ * \return the new condition, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not
+ *     enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Condition()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Condition()`
+ * \since 0.1.0
+ * \sa threading_condition_new_with_lock, threading_condition_new_with_rlock, threading_condition_free
  */
 threading_condition *threading_condition_new(void);
 
 /**
- * Makes a condition over a lock of the caller's. Several conditions may share one.
+ * Creates a condition that uses the given lock. Several conditions may share a lock.
  *
- * \param lock the lock, which the condition keeps alive; the caller's reference stays the caller's
- * \return the condition, owned by the caller; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references to the lock), THREADING_ERR_NO_MEMORY
+ * \param lock the lock, to which the condition holds a reference of its own
+ * \return the new condition, owned by the caller; NULL with THREADING_ERR_HANDLE if the handle is
+ *     invalid; NULL with THREADING_ERR_OVERFLOW if the lock has too many references; NULL with
+ *     THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Condition(lock)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Condition(lock)`
+ * \since 0.1.0
+ * \sa threading_condition_new, threading_condition_new_with_rlock, threading_lock_new
  */
 threading_condition *threading_condition_new_with_lock(threading_lock *lock);
 
 /**
- * Makes a condition over a re-entrant lock of the caller's. Several conditions may share one.
+ * Creates a condition that uses the given reentrant lock. Several conditions may share a lock.
  *
- * \param rlock the lock, which the condition keeps alive; the caller's reference stays the caller's
- * \return the condition, owned by the caller; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references to the lock), THREADING_ERR_NO_MEMORY
+ * \param rlock the lock, to which the condition holds a reference of its own
+ * \return the new condition, owned by the caller; NULL with THREADING_ERR_HANDLE if the handle is
+ *     invalid; NULL with THREADING_ERR_OVERFLOW if the lock has too many references; NULL with
+ *     THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Condition(rlock)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Condition(rlock)`
+ * \since 0.1.0
+ * \sa threading_condition_new, threading_condition_new_with_lock, threading_rlock_new
  */
 threading_condition *threading_condition_new_with_rlock(threading_rlock *rlock);
 
 /**
- * Takes one more reference to a condition.
+ * Adds a reference to a condition.
  *
  * \param condition the condition
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_condition_free
  */
 threading_condition *threading_condition_ref(threading_condition *condition);
 
 /**
- * Gives one reference to a condition back. The last one ends its life, and lets go of its lock, held
- * or not.
+ * Releases a reference to a condition. Releasing the last one destroys the condition and releases its
+ * reference to the lock, even if the lock is held.
  *
- * Waiters that have been notified do not keep it from that; they return as they should.
+ * Waiters that have been notified do not prevent this; their waits succeed.
  *
  * \param condition the condition
- * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads wait that nobody has
- *         notified, or are blocked on the lock and only the condition keeps that; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads wait that have not
+ *     been notified, or if threads are blocked on the lock and the condition holds the last reference
+ *     to it; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_condition_new, threading_condition_ref
  */
 threading_status threading_condition_free(threading_condition *condition);
 
 /**
- * Acquires the condition's lock, as threading_lock_acquire() or threading_rlock_acquire().
+ * Acquires the lock of a condition, like threading_lock_acquire() or threading_rlock_acquire().
  *
  * \param condition the condition
- * \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW,
- *         THREADING_ERR_NO_MEMORY as threading_rlock_acquire()
+ * \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
  *
- * Blocks: until the lock is free, or an RLock is the caller's. Thread safety: any thread. Python:
- * `condition.acquire()`. Since 0.1.0.
+ * \blocks until the lock is available, unless it is an RLock that the calling thread owns
+ * \threadsafety any thread
+ * \python `condition.acquire()`
+ * \since 0.1.0
+ * \sa threading_condition_try_acquire, threading_condition_acquire_timeout,
+ *     threading_condition_release, THREADING_WITH
  */
 threading_status threading_condition_acquire(threading_condition *condition);
 
 /**
- * Acquires the condition's lock if that is possible at once.
+ * Acquires the lock of a condition if that is possible without blocking.
  *
  * \param condition the condition
- * \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when it is taken;
- *         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
- *         threading_rlock_acquire()
+ * \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if the lock is not
+ *     available; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or
+ *     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
  *
- * Blocks: never. Thread safety: any thread. Python: `condition.acquire(blocking=False)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `condition.acquire(blocking=False)`
+ * \since 0.1.0
+ * \sa threading_condition_acquire, threading_condition_acquire_timeout, threading_condition_release
  */
 threading_status threading_condition_try_acquire(threading_condition *condition);
 
 /**
- * Acquires the condition's lock, and waits for it no longer than the given time.
+ * Acquires the lock of a condition, blocking until it is available or the timeout expires.
  *
  * \param condition the condition
- * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
- *         tries once
- * \return THREADING_OK when the caller holds the lock; THREADING_TIMED_OUT when the time ran out;
- *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
- *         as threading_condition_acquire()
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+ * \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+ *     `seconds` is out of range; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in
+ *     threading_condition_acquire()
  *
- * Blocks: until the lock is free, or an RLock is the caller's, or the time runs out. Thread safety:
- * any thread. Python: `condition.acquire(timeout=seconds)`. Since 0.1.0.
+ * \blocks until the lock is available or the timeout expires, unless it is an RLock that the calling
+ *     thread owns
+ * \threadsafety any thread
+ * \python `condition.acquire(timeout=seconds)`
+ * \since 0.1.0
+ * \sa threading_condition_acquire, threading_condition_try_acquire, threading_condition_release
  */
 threading_status threading_condition_acquire_timeout(threading_condition *condition, double seconds);
 
 /**
- * Releases the condition's lock, one level of an RLock.
+ * Releases the lock of a condition; an RLock is released once.
  *
  * \param condition the condition
- * \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED over a Lock that nobody holds;
- *         THREADING_ERR_NOT_OWNER over an RLock that is not the caller's; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED if the lock is a Lock that is not locked;
+ *     THREADING_ERR_NOT_OWNER if it is an RLock that the calling thread does not own;
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread; over an RLock, its owner. Python: `condition.release()`.
- * Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; if the lock is an RLock, its owner
+ * \python `condition.release()`
+ * \since 0.1.0
+ * \sa threading_condition_acquire, threading_condition_is_owned
  */
 threading_status threading_condition_release(threading_condition *condition);
 
 /**
- * Tells whether somebody holds the condition's lock, at this moment.
+ * Returns whether the lock of a condition is currently locked.
  *
  * \param condition the condition
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
+ *     handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `condition.locked()` (3.14). Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `condition.locked()` (3.14)
+ * \since 0.1.0
+ * \sa threading_condition_is_owned, threading_condition_acquire
  */
 bool threading_condition_locked(threading_condition *condition);
 
 /**
- * Tells whether the caller may wait and notify: whether it owns the RLock, or, over a plain Lock,
- * whether anybody holds that.
+ * Returns whether the calling thread may wait and notify: whether it owns the RLock or, for a plain
+ * Lock, whether any thread holds the lock.
  *
  * \param condition the condition
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the calling thread may wait and notify, false if it may not; false with
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `condition._is_owned()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `condition._is_owned()`
+ * \since 0.1.0
+ * \sa threading_condition_wait, threading_condition_notify, threading_condition_locked
  */
 bool threading_condition_is_owned(threading_condition *condition);
 
 /**
- * Gives the lock up, waits for a notify, and takes the lock again.
+ * Atomically releases the lock of a condition and waits for a notification, then reacquires the lock.
  *
- * Whoever waits for a state looks at it again afterwards: another thread may have been faster. Or use
+ * Check the awaited state again after the call, since another thread may have changed it, or use
  * threading_condition_wait_for().
  *
- * \param condition the condition, its lock held
- * \return THREADING_OK when it was notified; THREADING_ERR_NOT_OWNER when the lock is not held;
- *         THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY when the thread has never waited before and
- *         there is no memory for its record, the lock not given up
+ * \param condition the condition, whose lock is held
+ * \return THREADING_OK if the calling thread has been notified; THREADING_ERR_NOT_OWNER if the lock is
+ *     not held; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling
+ *     thread's wait record, which its first blocking call allocates, cannot be allocated, in which
+ *     case the lock has not been released
  *
- * Blocks: until it is notified, and then until the lock is free. Thread safety: any thread that holds
- * the lock. Python: `condition.wait()`. Since 0.1.0.
+ * \blocks until the calling thread is notified, and then until the lock is available
+ * \threadsafety any thread that holds the lock
+ * \python `condition.wait()`
+ * \since 0.1.0
+ * \sa threading_condition_wait_timeout, threading_condition_wait_for, threading_condition_notify
  */
 threading_status threading_condition_wait(threading_condition *condition);
 
 /**
- * Gives the lock up, waits for a notify no longer than the given time, and takes the lock again.
+ * Atomically releases the lock of a condition and waits for a notification or until the timeout
+ * expires, then reacquires the lock.
  *
- * \param condition the condition, its lock held
- * \param seconds how long to wait at most, in seconds, not counting the wait for the lock;
- *         THREADING_FOREVER waits without a limit, 0 only gives others a chance to take the lock
- * \return THREADING_OK when it was notified; THREADING_TIMED_OUT when the time ran out before that;
- *         THREADING_ERR_NOT_OWNER when the lock is not held; THREADING_ERR_HANDLE,
- *         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY as
- *         threading_condition_wait()
+ * The time that is needed to reacquire the lock does not count towards the timeout.
  *
- * Blocks: until it is notified, or the time runs out, and then until the lock is free. Thread safety:
- * any thread that holds the lock. Python: `condition.wait(seconds)`. Since 0.1.0.
+ * \param condition the condition, whose lock is held
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 only gives other
+ *     threads an opportunity to acquire the lock
+ * \return THREADING_OK if the calling thread has been notified; THREADING_TIMED_OUT if the timeout
+ *     expired first; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
+ *     handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
+ *     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
+ *
+ * \blocks until the calling thread is notified or the timeout expires, and then until the lock is
+ *     available
+ * \threadsafety any thread that holds the lock
+ * \python `condition.wait(seconds)`
+ * \since 0.1.0
+ * \sa threading_condition_wait, threading_condition_wait_for_timeout, threading_condition_notify
  */
 threading_status threading_condition_wait_timeout(threading_condition *condition, double seconds);
 
 /**
- * Waits until the predicate says yes. It is asked first of all, and after each notify.
+ * Waits until a predicate is true. The predicate is evaluated before waiting and after every
+ * notification.
  *
- * \param condition the condition, its lock held
- * \param predicate what to ask; it is called by this thread, with the lock held
- * \param arg its argument, not used after the call
- * \return THREADING_OK when the predicate said yes; THREADING_ERR_CALLBACK when it failed, the lock
- *         held; THREADING_ERR_NOT_OWNER when the lock is not held, the predicate not called;
- *         THREADING_ERR_HANDLE; THREADING_ERR_VALUE when the predicate is NULL;
- *         THREADING_ERR_NO_MEMORY as threading_condition_wait()
+ * \param condition the condition, whose lock is held
+ * \param predicate the predicate, which the calling thread evaluates with the lock held
+ * \param arg the argument of the predicate, not used after the call
+ * \return THREADING_OK if the predicate is true; THREADING_ERR_CALLBACK if the predicate failed, in
+ *     which case the lock is held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the
+ *     predicate has not been called; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_VALUE if the predicate is NULL; THREADING_ERR_NO_MEMORY as in
+ *     threading_condition_wait()
  *
- * Blocks: until the predicate says yes, and each time until the lock is free. Thread safety: any
- * thread that holds the lock. Python: `condition.wait_for(predicate)`. Since 0.1.0.
+ * \blocks until the predicate is true, and each time until the lock is available
+ * \threadsafety any thread that holds the lock
+ * \python `condition.wait_for(predicate)`
+ * \since 0.1.0
+ * \sa threading_condition_wait_for_timeout, threading_condition_wait, threading_condition_notify
  */
 threading_status threading_condition_wait_for(threading_condition *condition,
                                               threading_predicate predicate,
                                               void *arg);
 
 /**
- * Waits until the predicate says yes, no longer than the given time.
+ * Waits until a predicate is true or the timeout expires.
  *
- * It is asked first of all, after each notify, and once more when the time has run out.
+ * The predicate is evaluated before waiting, after every notification, and once more when the timeout
+ * has expired. The time that is needed to reacquire the lock does not count towards the timeout.
  *
- * \param condition the condition, its lock held
- * \param predicate what to ask; it is called by this thread, with the lock held
- * \param arg its argument, not used after the call
- * \param seconds how long to wait at most, in seconds, not counting the wait for the lock;
- *         THREADING_FOREVER waits without a limit, 0 gives others one chance to take the lock
- * \return THREADING_OK when the predicate said yes; THREADING_TIMED_OUT when it still says no;
- *         THREADING_ERR_CALLBACK when it failed, the lock held; THREADING_ERR_NOT_OWNER when the lock
- *         is not held, the predicate not called; THREADING_ERR_HANDLE; THREADING_ERR_VALUE, also when
- *         the predicate is NULL; THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY as
- *         threading_condition_wait()
+ * \param condition the condition, whose lock is held
+ * \param predicate the predicate, which the calling thread evaluates with the lock held
+ * \param arg the argument of the predicate, not used after the call
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 gives other threads
+ *     one opportunity to acquire the lock
+ * \return THREADING_OK if the predicate is true; THREADING_TIMED_OUT if it is still false when the
+ *     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, in which case the lock is
+ *     held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
+ *     called; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the predicate is
+ *     NULL; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
+ *     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
  *
- * Blocks: until the predicate says yes, or the time runs out, and each time until the lock is free.
- * Thread safety: any thread that holds the lock. Python: `condition.wait_for(predicate, seconds)`.
- * Since 0.1.0.
+ * \blocks until the predicate is true or the timeout expires, and each time until the lock is
+ *     available
+ * \threadsafety any thread that holds the lock
+ * \python `condition.wait_for(predicate, seconds)`
+ * \since 0.1.0
+ * \sa threading_condition_wait_for, threading_condition_wait_timeout, threading_condition_notify
  */
 threading_status threading_condition_wait_for_timeout(threading_condition *condition,
                                                       threading_predicate predicate,
@@ -1726,39 +2195,50 @@ threading_status threading_condition_wait_for_timeout(threading_condition *condi
                                                       double seconds);
 
 /**
- * Notifies up to n waiters, the longest waiting first.
+ * Notifies up to `n` waiters, in the order of their arrival.
  *
- * \param condition the condition, its lock held
- * \param n how many; zero and below notify nobody
- * \return THREADING_OK, also when nobody waits; THREADING_ERR_NOT_OWNER when the lock is not held;
- *         THREADING_ERR_HANDLE
+ * \param condition the condition, whose lock is held
+ * \param n the maximum number of waiters to notify; zero and negative numbers notify none
+ * \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread that holds the lock. Python: `condition.notify(n)`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread that holds the lock
+ * \python `condition.notify(n)`
+ * \since 0.1.0
+ * \sa threading_condition_notify_all, threading_condition_wait
  */
 threading_status threading_condition_notify(threading_condition *condition, int64_t n);
 
 /**
- * Notifies all who wait at this moment.
+ * Notifies all threads that are waiting.
  *
- * \param condition the condition, its lock held
- * \return THREADING_OK, also when nobody waits; THREADING_ERR_NOT_OWNER when the lock is not held;
- *         THREADING_ERR_HANDLE
+ * \param condition the condition, whose lock is held
+ * \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread that holds the lock. Python: `condition.notify_all()`.
- * Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread that holds the lock
+ * \python `condition.notify_all()`
+ * \since 0.1.0
+ * \sa threading_condition_notify, threading_condition_wait
  */
 threading_status threading_condition_notify_all(threading_condition *condition);
 
 /**
- * Makes the condition's lock as new: nobody holds it. For a child process, where whoever held it may
- * not exist.
+ * Reinitializes the lock of a condition to the unlocked state.
+ *
+ * It is meant for the child process after fork(), in which the thread that held the lock may not
+ * exist.
  *
  * \param condition the condition
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
- * `condition._at_fork_reinit()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; meant for the only thread of a child process
+ * \python `condition._at_fork_reinit()`
+ * \since 0.1.0
+ * \sa threading_condition_new, threading_lock_at_fork_reinit, threading_rlock_at_fork_reinit
  */
 threading_status threading_condition_at_fork_reinit(threading_condition *condition);
 
@@ -1767,15 +2247,16 @@ threading_status threading_condition_at_fork_reinit(threading_condition *conditi
  *
  * Semaphore
  *
- * A semaphore is a counter that is never below zero: acquire takes one and waits as long as there is
- * none, release gives some back. Any thread may release it. A bounded semaphore refuses to be released
- * above the value with which it was made. Who gets the next one is not defined: a newcomer may be
- * faster than a thread that is just waking up, which then waits on.
+ * A semaphore is a counter that is never negative. Acquiring decrements it and blocks while it is
+ * zero; releasing increments it. Any thread may release a semaphore. The value of a bounded semaphore
+ * cannot be raised above its initial value. The order in which waiting threads acquire the semaphore
+ * is not specified: a running thread may acquire it before a thread that is being woken up, which then
+ * continues to wait.
  *
- * Release may be called from a signal handler, on systems where threads sleep by futex (Linux, unless
- * the library was built with its portable backend).
+ * A semaphore may be released in a signal handler on systems where threads block on futexes (Linux,
+ * unless the library was built with its portable backend).
  *
- * No more at a time than the semaphore's value:
+ * Limiting the number of connections that are in use at the same time:
  *     static bool with_connection(threading_semaphore *connections, void (*use)(void))
  *     {
  *         if (threading_semaphore_acquire_timeout(connections, 5.0) != THREADING_OK)
@@ -1786,127 +2267,167 @@ threading_status threading_condition_at_fork_reinit(threading_condition *conditi
  */
 
 /**
- * The highest value of a semaphore.
+ * The maximum value of a semaphore.
  */
 #define THREADING_SEMAPHORE_MAX 2147483647
 
 /**
- * Makes a semaphore with this value.
+ * Creates a semaphore with an initial value.
  *
- * \param value from 0 to THREADING_SEMAPHORE_MAX
- * \return the semaphore, owned by the caller; NULL with THREADING_ERR_VALUE (below 0),
- *         THREADING_ERR_OVERFLOW (above the maximum), THREADING_ERR_NO_MEMORY
+ * \param value the initial value, from 0 to THREADING_SEMAPHORE_MAX
+ * \return the new semaphore, owned by the caller; NULL with THREADING_ERR_VALUE if the value is
+ *     negative; NULL with THREADING_ERR_OVERFLOW if it is above the maximum; NULL with
+ *     THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Semaphore(value)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Semaphore(value)`
+ * \since 0.1.0
+ * \sa threading_semaphore_new_bounded, threading_semaphore_acquire, threading_semaphore_free
  */
 threading_semaphore *threading_semaphore_new(int64_t value);
 
 /**
- * Makes a semaphore with this value, which it will never exceed.
+ * Creates a bounded semaphore, whose value cannot exceed its initial value.
  *
- * \param value from 0 to THREADING_SEMAPHORE_MAX
- * \return the semaphore, owned by the caller; NULL with THREADING_ERR_VALUE (below 0),
- *         THREADING_ERR_OVERFLOW (above the maximum), THREADING_ERR_NO_MEMORY
+ * \param value the initial value, from 0 to THREADING_SEMAPHORE_MAX
+ * \return the new semaphore, owned by the caller; NULL with THREADING_ERR_VALUE if the value is
+ *     negative; NULL with THREADING_ERR_OVERFLOW if it is above the maximum; NULL with
+ *     THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.BoundedSemaphore(value)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.BoundedSemaphore(value)`
+ * \since 0.1.0
+ * \sa threading_semaphore_new, threading_semaphore_acquire, threading_semaphore_free
  */
 threading_semaphore *threading_semaphore_new_bounded(int64_t value);
 
 /**
- * Takes one more reference to a semaphore.
+ * Adds a reference to a semaphore.
  *
  * \param semaphore the semaphore
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_semaphore_free
  */
 threading_semaphore *threading_semaphore_ref(threading_semaphore *semaphore);
 
 /**
- * Gives one reference to a semaphore back. The last one ends its life.
+ * Releases a reference to a semaphore. Releasing the last one destroys the semaphore.
  *
- * Waiters for whom something was released do not keep it from that; they return as they should.
+ * Waiters for which the semaphore has been released do not prevent this; their waits succeed.
  *
  * \param semaphore the semaphore
- * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
- *         semaphore; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+ *     semaphore; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_semaphore_new, threading_semaphore_ref
  */
 threading_status threading_semaphore_free(threading_semaphore *semaphore);
 
 /**
- * Takes one, and waits as long as there is none.
+ * Decrements a semaphore, blocking while its value is zero.
  *
  * \param semaphore the semaphore
- * \return THREADING_OK when the caller has one; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW when
- *         33554431 threads wait already
+ * \return THREADING_OK if the value has been decremented; THREADING_ERR_HANDLE if the handle is
+ *     invalid; THREADING_ERR_OVERFLOW if 33554431 threads are already waiting
  *
- * Blocks: until there is one. Thread safety: any thread. Python: `semaphore.acquire()`. Since 0.1.0.
+ * \blocks until the value is positive
+ * \threadsafety any thread
+ * \python `semaphore.acquire()`
+ * \since 0.1.0
+ * \sa threading_semaphore_try_acquire, threading_semaphore_acquire_timeout,
+ *     threading_semaphore_release, THREADING_WITH
  */
 threading_status threading_semaphore_acquire(threading_semaphore *semaphore);
 
 /**
- * Takes one if there is one.
+ * Decrements a semaphore if its value is positive, without blocking.
  *
  * \param semaphore the semaphore
- * \return THREADING_OK when the caller has one; THREADING_WOULD_BLOCK when there is none;
- *         THREADING_ERR_HANDLE
+ * \return THREADING_OK if the value has been decremented; THREADING_WOULD_BLOCK if it is zero;
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `semaphore.acquire(blocking=False)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `semaphore.acquire(blocking=False)`
+ * \since 0.1.0
+ * \sa threading_semaphore_acquire, threading_semaphore_acquire_timeout, threading_semaphore_release
  */
 threading_status threading_semaphore_try_acquire(threading_semaphore *semaphore);
 
 /**
- * Takes one, and waits for it no longer than the given time.
+ * Decrements a semaphore, blocking until its value is positive or the timeout expires.
  *
  * \param semaphore the semaphore
- * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
- *         tries once
- * \return THREADING_OK when the caller has one; THREADING_TIMED_OUT when the time ran out;
- *         THREADING_ERR_HANDLE, THREADING_ERR_VALUE; THREADING_ERR_OVERFLOW, also when 33554431
- *         threads wait already
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+ * \return THREADING_OK if the value has been decremented; THREADING_TIMED_OUT if the timeout expired;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+ *     `seconds` is out of range; THREADING_ERR_OVERFLOW if 33554431 threads are already waiting
  *
- * Blocks: until there is one, or the time runs out. Thread safety: any thread. Python:
- * `semaphore.acquire(timeout=seconds)`. Since 0.1.0.
+ * \blocks until the value is positive or the timeout expires
+ * \threadsafety any thread
+ * \python `semaphore.acquire(timeout=seconds)`
+ * \since 0.1.0
+ * \sa threading_semaphore_acquire, threading_semaphore_try_acquire, threading_semaphore_release
  */
 threading_status threading_semaphore_acquire_timeout(threading_semaphore *semaphore, double seconds);
 
 /**
- * Gives one back, and lets a waiter go on.
+ * Increments a semaphore and wakes one waiting thread, if there is one.
  *
  * \param semaphore the semaphore
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_OVER_RELEASED when that would exceed a
- *         bounded one's first value; THREADING_ERR_OVERFLOW when it would exceed
- *         THREADING_SEMAPHORE_MAX
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVER_RELEASED if
+ *     the value of a bounded semaphore would exceed its initial value; THREADING_ERR_OVERFLOW if the
+ *     value would exceed THREADING_SEMAPHORE_MAX
  *
- * Blocks: never. Thread safety: any thread, and signal handlers. Python: `semaphore.release()`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+ * \python `semaphore.release()`
+ * \since 0.1.0
+ * \sa threading_semaphore_release_n, threading_semaphore_acquire, threading_semaphore_value
  */
 threading_status threading_semaphore_release(threading_semaphore *semaphore);
 
 /**
- * Gives n back, and lets as many waiters go on: all n, or after an error none.
+ * Increments a semaphore by `n` and wakes up to `n` waiting threads. If the call fails, the value is
+ * unchanged.
  *
  * \param semaphore the semaphore
- * \param n how many, at least 1
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when n is below 1;
- *         THREADING_ERR_OVER_RELEASED when that would exceed a bounded one's first value;
- *         THREADING_ERR_OVERFLOW when it would exceed THREADING_SEMAPHORE_MAX
+ * \param n the number to add, at least 1
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if `n` is
+ *     less than 1; THREADING_ERR_OVER_RELEASED if the value of a bounded semaphore would exceed its
+ *     initial value; THREADING_ERR_OVERFLOW if the value would exceed THREADING_SEMAPHORE_MAX
  *
- * Blocks: never. Thread safety: any thread, and signal handlers. Python: `semaphore.release(n)`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+ * \python `semaphore.release(n)`
+ * \since 0.1.0
+ * \sa threading_semaphore_release, threading_semaphore_acquire, threading_semaphore_value
  */
 threading_status threading_semaphore_release_n(threading_semaphore *semaphore, int64_t n);
 
 /**
- * Tells how many could be taken, at this moment.
+ * Returns the current value of a semaphore.
  *
  * \param semaphore the semaphore
- * \return the value; 0 also with THREADING_ERR_HANDLE
+ * \return the value; 0 with THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `semaphore._value`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `semaphore._value`
+ * \since 0.1.0
+ * \sa threading_semaphore_acquire, threading_semaphore_release
  */
 int64_t threading_semaphore_value(threading_semaphore *semaphore);
 
@@ -1915,14 +2436,14 @@ int64_t threading_semaphore_value(threading_semaphore *semaphore);
  *
  * Event
  *
- * An event is a flag to wait for. Setting it lets everybody go on who waits at that moment, even if it
- * is cleared again at once, and everybody who comes later until it is cleared.
+ * An event is a flag that threads can wait for. Setting it wakes all threads that wait at that time,
+ * even if it is cleared immediately afterwards, and lets all later waits succeed until it is cleared.
  *
- * Asking, setting and clearing may be done in a signal handler, on systems where threads sleep by
- * futex (Linux, unless the library was built with its portable backend). Whoever sets an event that it
- * alone owns may free it right away.
+ * An event may be queried, set and cleared in a signal handler on systems where threads block on
+ * futexes (Linux, unless the library was built with its portable backend). A thread that holds the
+ * only reference to an event may free it immediately after setting it.
  *
- * Something to do once a second until it is set, which ends the wait at once:
+ * A task that runs once per second until the event is set:
  *     static void *tick(void *arg)
  *     {
  *         threading_event *stop = arg;
@@ -1933,106 +2454,145 @@ int64_t threading_semaphore_value(threading_semaphore *semaphore);
  */
 
 /**
- * Makes an event that is not set.
+ * Creates an event that is not set.
  *
- * \return the event, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ * \return the new event, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+ *     memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Event()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Event()`
+ * \since 0.1.0
+ * \sa threading_event_free, threading_event_set, threading_event_wait
  */
 threading_event *threading_event_new(void);
 
 /**
- * Takes one more reference to an event.
+ * Adds a reference to an event.
  *
  * \param event the event
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_event_free
  */
 threading_event *threading_event_ref(threading_event *event);
 
 /**
- * Gives one reference to an event back. The last one ends its life.
+ * Releases a reference to an event. Releasing the last one destroys the event.
  *
- * Waiters that a set has let go do not keep it from that; they return as they should.
+ * Waiters that threading_event_set() has woken do not prevent this; their waits succeed.
  *
  * \param event the event
- * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
- *         event; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+ *     event; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_event_new, threading_event_ref
  */
 threading_status threading_event_free(threading_event *event);
 
 /**
- * Tells whether the event is set, at this moment.
+ * Returns whether an event is currently set.
  *
- * What was done before the set is visible after this has told true.
+ * If it returns true, everything that was written before the event was set is visible to the calling
+ * thread.
  *
  * \param event the event
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the event is set, false if it is not; false with THREADING_ERR_HANDLE if the handle
+ *     is invalid
  *
- * Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.is_set()`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+ * \python `event.is_set()`
+ * \since 0.1.0
+ * \sa threading_event_set, threading_event_clear, threading_event_wait
  */
 bool threading_event_is_set(threading_event *event);
 
 /**
- * Sets the event, and lets all go on that wait for it. One that is set already stays so.
+ * Sets an event and wakes all threads that wait for it.
+ *
+ * Their waits succeed even if the event is cleared immediately afterwards. If the event is already
+ * set, it stays set.
  *
  * \param event the event
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.set()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+ * \python `event.set()`
+ * \since 0.1.0
+ * \sa threading_event_clear, threading_event_is_set, threading_event_wait
  */
 threading_status threading_event_set(threading_event *event);
 
 /**
- * Clears the event: from now on it is waited for again. Whoever waited when it was set goes on all the
- * same.
+ * Clears an event. Waits that were in progress when it was set still succeed.
  *
  * \param event the event
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.clear()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+ * \python `event.clear()`
+ * \since 0.1.0
+ * \sa threading_event_set, threading_event_is_set, threading_event_wait
  */
 threading_status threading_event_clear(threading_event *event);
 
 /**
- * Waits until the event is set.
+ * Waits until an event is set.
  *
  * \param event the event
- * \return THREADING_OK when it is set, or a set came meanwhile, even if a clear followed;
- *         THREADING_ERR_HANDLE
+ * \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: until the event is set. Thread safety: any thread. Python: `event.wait()`. Since 0.1.0.
+ * \blocks until the event is set
+ * \threadsafety any thread
+ * \python `event.wait()`
+ * \since 0.1.0
+ * \sa threading_event_wait_timeout, threading_event_set, threading_event_clear
  */
 threading_status threading_event_wait(threading_event *event);
 
 /**
- * Waits until the event is set, no longer than the given time.
+ * Waits until an event is set or the timeout expires.
  *
  * \param event the event
- * \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
- *         looks once
- * \return THREADING_OK when it is set, or a set came meanwhile, even if a clear followed;
- *         THREADING_TIMED_OUT when the time ran out before that; THREADING_ERR_HANDLE,
- *         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+ * \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
+ *     THREADING_TIMED_OUT if the timeout expired first; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
- * Blocks: until the event is set, or the time runs out. Thread safety: any thread. Python:
- * `event.wait(seconds)`. Since 0.1.0.
+ * \blocks until the event is set or the timeout expires
+ * \threadsafety any thread
+ * \python `event.wait(seconds)`
+ * \since 0.1.0
+ * \sa threading_event_wait, threading_event_set, threading_event_clear
  */
 threading_status threading_event_wait_timeout(threading_event *event, double seconds);
 
 /**
- * Makes the event as new: not set. For a child process.
+ * Reinitializes an event to the cleared state.
+ *
+ * It is meant for the child process after fork().
  *
  * \param event the event
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
- * `event._at_fork_reinit()`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread; meant for the only thread of a child process
+ * \python `event._at_fork_reinit()`
+ * \since 0.1.0
+ * \sa threading_event_new, threading_event_clear
  */
 threading_status threading_event_at_fork_reinit(threading_event *event);
 
@@ -2041,24 +2601,25 @@ threading_status threading_event_at_fork_reinit(threading_event *event);
  *
  * Barrier
  *
- * A barrier is a place where a fixed number of threads, its parties, wait for each other: the last to
- * arrive lets all go on, and the next round begins. If there is an action, the last one runs it before
- * anyone returns.
+ * A barrier is a synchronization point at which a fixed number of threads, its parties, wait for each
+ * other. When the last of them arrives, all continue, and the next round begins. If the barrier has an
+ * action, the last thread to arrive runs it before any of the threads returns.
  *
- * A barrier breaks when a wait's time runs out, when its action fails, or by abort: everybody in that
- * round, and everybody who comes later, gets THREADING_ERR_BROKEN_BARRIER, until it is reset. But a
- * wait whose time runs out while the action runs still succeeds, and whoever comes meanwhile waits for
- * the next round. Inside of the action, abort and reset do not deadlock: all of the round, the last
- * one included, get THREADING_ERR_BROKEN_BARRIER; a wait there is THREADING_ERR_DEADLOCK.
+ * A barrier breaks when the timeout of a wait expires, when its action fails, or when it is aborted.
+ * All waits of that round and all later waits then fail with THREADING_ERR_BROKEN_BARRIER until the
+ * barrier is reset. However, a wait whose timeout expires while the action runs still succeeds, and a
+ * thread that arrives while the action runs waits for the next round. Inside the action, abort and
+ * reset do not deadlock: all waits of the round, including that of the thread that runs the action,
+ * fail with THREADING_ERR_BROKEN_BARRIER. A wait inside the action fails with THREADING_ERR_DEADLOCK.
  *
- * In step with others; one of them, whichever came first, tells it:
+ * Working in steps with other threads, one of which prints each step:
  *     static void *walk(void *arg)
  *     {
  *         threading_barrier *barrier = arg;
  *         for (int step = 0; step < 3; step++) {
  *             size_t index;
  *             if (threading_barrier_wait(barrier, &index) != THREADING_OK)
- *                 return NULL; // broken: somebody has given up
+ *                 return NULL; // the barrier is broken
  *             if (index == 0)
  *                 printf("step %d\n", step);
  *         }
@@ -2067,155 +2628,196 @@ threading_status threading_event_at_fork_reinit(threading_event *event);
  */
 
 /**
- * Makes a barrier for so many parties.
+ * Creates a barrier for a number of parties.
  *
- * \param parties how many threads have to arrive, at least 1
- * \param action what the last to arrive does before anyone returns; NULL does nothing
- * \param arg the action's argument, to be kept valid as long as the barrier
- * \return the barrier, owned by the caller; NULL with THREADING_ERR_VALUE (no parties),
- *         THREADING_ERR_NO_MEMORY
+ * \param parties the number of threads that have to arrive, at least 1
+ * \param action the function that the last thread to arrive runs before any of the threads returns;
+ *     NULL if there is none
+ * \param arg the argument of the action, which must stay valid as long as the barrier exists
+ * \return the new barrier, owned by the caller; NULL with THREADING_ERR_VALUE if `parties` is 0; NULL
+ *     with THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.Barrier(parties, action)`. Since 0.1.0.
- *
- * # Safety
- * The callbacks take their arguments.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Barrier(parties, action)`
+ * \since 0.1.0
+ * \sa threading_barrier_wait, threading_barrier_set_timeout, threading_barrier_free
  */
 threading_barrier *threading_barrier_new(size_t parties, threading_action action, void *arg);
 
 /**
- * Takes one more reference to a barrier.
+ * Adds a reference to a barrier.
  *
  * \param barrier the barrier
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_barrier_free
  */
 threading_barrier *threading_barrier_ref(threading_barrier *barrier);
 
 /**
- * Gives one reference to a barrier back. The last one ends its life, broken or not.
+ * Releases a reference to a barrier. Releasing the last one destroys the barrier, even if it is
+ * broken.
  *
- * Waiters that have been let go do not keep it from that; they return as they should.
+ * Waiters that have been woken do not prevent this; their waits return the result of the round.
  *
  * \param barrier the barrier
- * \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
- *         barrier; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+ *     barrier; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_barrier_new, threading_barrier_ref
  */
 threading_status threading_barrier_free(threading_barrier *barrier);
 
 /**
- * Sets the default timeout: that of threading_barrier_wait(), which begins without a limit. Waits that
- * have begun keep theirs.
+ * Sets the default timeout of a barrier, which threading_barrier_wait() uses. Initially, it is
+ * THREADING_FOREVER.
+ *
+ * Waits that have begun keep their timeout.
  *
  * \param barrier the barrier
- * \param seconds how long those wait at most, in seconds; THREADING_FOREVER waits without a limit
- * \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ * \param seconds the default timeout in seconds; THREADING_FOREVER waits indefinitely
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
+ *     THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
- * Blocks: never. Thread safety: any thread. Python:
- * `threading.Barrier(parties, action, timeout=seconds)`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.Barrier(parties, action, timeout=seconds)`
+ * \since 0.1.0
+ * \sa threading_barrier_wait, threading_barrier_new
  */
 threading_status threading_barrier_set_timeout(threading_barrier *barrier, double seconds);
 
 /**
- * Waits until all parties have arrived, no longer than the barrier's default timeout.
+ * Waits until all parties have arrived or the default timeout of the barrier expires.
  *
  * \param barrier the barrier
- * \param index where to write the caller's place in the order of arrival, from 0 to parties - 1, if it
- *         succeeds; may be NULL
- * \return THREADING_OK when all have arrived and the action is done; THREADING_ERR_BROKEN_BARRIER when
- *         the barrier is broken, or breaks or is reset meanwhile, by the caller's own time too;
- *         THREADING_ERR_CALLBACK in the thread that ran the action, when that failed;
- *         THREADING_ERR_DEADLOCK inside of the action; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
- *         when the thread has never waited before and there is no memory for its record
+ * \param index where to store the calling thread's position in the order of arrival, from 0 to
+ *     `parties - 1`, on success; may be NULL
+ * \return THREADING_OK if all parties have arrived and the action is done;
+ *     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or breaks or is reset during the wait,
+ *     including if the default timeout expires; THREADING_ERR_CALLBACK if the calling thread ran the
+ *     action and the action failed; THREADING_ERR_DEADLOCK if the calling thread is inside the action;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling thread's
+ *     wait record, which its first blocking call allocates, cannot be allocated
  *
- * Blocks: until all have arrived and the action is done, or the barrier breaks, is reset, or the
- * default timeout runs out. Thread safety: any thread. Python: `barrier.wait()`. Since 0.1.0.
- *
- * # Safety
- * `index` is NULL or can be written to.
+ * \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
+ *     the default timeout expires
+ * \threadsafety any thread
+ * \python `barrier.wait()`
+ * \since 0.1.0
+ * \sa threading_barrier_wait_timeout, threading_barrier_set_timeout, threading_barrier_abort,
+ *     threading_barrier_reset
  */
 threading_status threading_barrier_wait(threading_barrier *barrier, size_t *index);
 
 /**
- * Waits until all parties have arrived, no longer than the given time.
+ * Waits until all parties have arrived or the timeout expires.
  *
- * When it runs out the barrier is broken, for the caller and for all others. The time in which
- * newcomers stand aside while the action of the round before runs does not count.
+ * If the timeout expires, the barrier is broken for all threads. Time that is spent waiting for the
+ * previous round's action does not count towards the timeout.
  *
  * \param barrier the barrier
- * \param seconds how long to wait at most, in seconds, in place of the default timeout;
- *         THREADING_FOREVER waits without a limit, 0 breaks the barrier unless the caller is the last
- *         to arrive
- * \param index where to write the caller's place in the order of arrival, from 0 to parties - 1, if it
- *         succeeds; may be NULL
- * \return THREADING_OK, THREADING_ERR_BROKEN_BARRIER (also when the time ran out),
- *         THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK, THREADING_ERR_NO_MEMORY as
- *         threading_barrier_wait(); THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+ * \param seconds the timeout in seconds, used instead of the default timeout; THREADING_FOREVER waits
+ *     indefinitely, 0 breaks the barrier unless the calling thread is the last to arrive
+ * \param index where to store the calling thread's position in the order of arrival, from 0 to
+ *     `parties - 1`, on success; may be NULL
+ * \return THREADING_OK, THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as
+ *     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(),
+ *     including if the timeout expires; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
- * Blocks: until all have arrived and the action is done, or the barrier breaks, is reset, or the time
- * runs out. Thread safety: any thread. Python: `barrier.wait(seconds)`. Since 0.1.0.
- *
- * # Safety
- * `index` is NULL or can be written to.
+ * \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
+ *     the timeout expires
+ * \threadsafety any thread
+ * \python `barrier.wait(seconds)`
+ * \since 0.1.0
+ * \sa threading_barrier_wait, threading_barrier_abort, threading_barrier_reset
  */
 threading_status threading_barrier_wait_timeout(threading_barrier *barrier, double seconds, size_t *index);
 
 /**
- * Empties the barrier, and mends it if it is broken. Threads that wait get
+ * Resets a barrier to its initial, unbroken state. Waits in progress fail with
  * THREADING_ERR_BROKEN_BARRIER.
  *
  * \param barrier the barrier
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.reset()`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread, including inside the action
+ * \python `barrier.reset()`
+ * \since 0.1.0
+ * \sa threading_barrier_abort, threading_barrier_broken, threading_barrier_wait
  */
 threading_status threading_barrier_reset(threading_barrier *barrier);
 
 /**
- * Breaks the barrier, until it is reset. Threads that wait get THREADING_ERR_BROKEN_BARRIER.
+ * Breaks a barrier until it is reset. Waits in progress fail with THREADING_ERR_BROKEN_BARRIER.
  *
  * \param barrier the barrier
- * \return THREADING_OK, also when it is broken already; THREADING_ERR_HANDLE
+ * \return THREADING_OK, even if the barrier is already broken; THREADING_ERR_HANDLE if the handle is
+ *     invalid
  *
- * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.abort()`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread, including inside the action
+ * \python `barrier.abort()`
+ * \since 0.1.0
+ * \sa threading_barrier_reset, threading_barrier_broken, threading_barrier_wait
  */
 threading_status threading_barrier_abort(threading_barrier *barrier);
 
 /**
- * Tells how many threads have to arrive.
+ * Returns the number of threads that have to arrive.
  *
  * \param barrier the barrier
- * \return the number that was given to threading_barrier_new(); 0 with THREADING_ERR_HANDLE
+ * \return the number that was passed to threading_barrier_new(); 0 with THREADING_ERR_HANDLE if the
+ *     handle is invalid
  *
- * Blocks: never. Thread safety: any thread. Python: `barrier.parties`. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `barrier.parties`
+ * \since 0.1.0
+ * \sa threading_barrier_n_waiting, threading_barrier_new
  */
 size_t threading_barrier_parties(threading_barrier *barrier);
 
 /**
- * Tells how many threads of the round have arrived, at this moment. Inside of the action it is all of
- * them.
+ * Returns the number of threads that have arrived in the current round. Inside the action, it is the
+ * number of parties.
  *
  * \param barrier the barrier
- * \return the number; 0 also when the barrier is broken, or with THREADING_ERR_HANDLE
+ * \return the number of threads; 0 if the barrier is broken; 0 with THREADING_ERR_HANDLE if the handle
+ *     is invalid
  *
- * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.n_waiting`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread, including inside the action
+ * \python `barrier.n_waiting`
+ * \since 0.1.0
+ * \sa threading_barrier_parties, threading_barrier_broken
  */
 size_t threading_barrier_n_waiting(threading_barrier *barrier);
 
 /**
- * Tells whether the barrier is broken, at this moment.
+ * Returns whether a barrier is currently broken.
  *
  * \param barrier the barrier
- * \return true if so; false if not, or with THREADING_ERR_HANDLE
+ * \return true if the barrier is broken, false if it is not; false with THREADING_ERR_HANDLE if the
+ *     handle is invalid
  *
- * Blocks: never. Thread safety: any thread, the action included. Python: `barrier.broken`. Since
- * 0.1.0.
+ * \blocks never
+ * \threadsafety any thread, including inside the action
+ * \python `barrier.broken`
+ * \since 0.1.0
+ * \sa threading_barrier_abort, threading_barrier_reset
  */
 bool threading_barrier_broken(threading_barrier *barrier);
 
@@ -2224,24 +2826,26 @@ bool threading_barrier_broken(threading_barrier *barrier);
  *
  * Local
  *
- * A local is data of which each thread has its own: one value, which is fast, and apart from that any
- * number of named attributes. Values are pointers; NULL is one too. Every thread may have some, those
- * that this library did not start included, and each timer's function has its own.
+ * A local holds separate data for each thread: one value, which is fast to access, and any number of
+ * named attributes. Values are pointers, and NULL is a valid value. Every thread can have values,
+ * including foreign threads, and each timer's function has values of its own.
  *
- * A value that is not needed any more is given to the local's destructor, unless it is NULL. One that
- * is replaced or deleted is destroyed at once, by the caller; setting the value that is there destroys
- * nothing. At a thread's end its values are destroyed in that thread, before a join returns; main's at
- * exit, after the joins. The last `_free` of the local destroys the values of all threads that are
- * alive, in the freeing thread. Inside a destructor threading_current_thread() is still the dying
- * thread, and values that are set there are destroyed too, in up to four rounds.
+ * A value that is no longer needed is passed to the local's destructor, unless it is NULL. The thread
+ * that replaces or deletes a value destroys the previous one immediately; setting the value that is
+ * already set destroys nothing. When a thread ends, its values are destroyed in that thread, before a
+ * join returns; those of the main thread are destroyed at exit, after the joins. Releasing the last
+ * reference to a local destroys the values of all threads that are alive, in the thread that releases
+ * it. Inside a destructor, threading_current_thread() still returns the thread that ends, and values
+ * that are set there are destroyed too, in up to four rounds.
  *
- * Cost. A call on a local takes constant time on average, however many locals and attributes a thread
- * has. The end of a thread takes time linear in its values and attributes. The last `_free` takes time
- * linear in the values that it destroys and, if other threads have used the local, in the number of
- * threads that have used any local.
+ * Cost. Each call on a local takes constant time on average, regardless of the number of locals and
+ * attributes of a thread. The end of a thread takes time proportional to the number of its values and
+ * attributes. Releasing the last reference takes time proportional to the number of values that it
+ * destroys and, if other threads have used the local, to the number of threads that have used any
+ * local.
  *
- * A buffer for each thread that asks, in a local made by `threading_local_new(free)`:
- *     static char *buffer_of_mine(threading_local *local)
+ * A buffer for each thread that needs one, in a local created with `threading_local_new(free)`:
+ *     static char *buffer_of_thread(threading_local *local)
  *     {
  *         char *buffer = threading_local_get(local);
  *         if (buffer != NULL || (buffer = malloc(4096)) == NULL)
@@ -2254,167 +2858,187 @@ bool threading_barrier_broken(threading_barrier *barrier);
  */
 
 /**
- * Makes a local in which no thread has a value.
+ * Creates a local in which no thread has a value.
  *
- * \param destroy what gets values and attributes that are not needed any more; NULL leaves them alone
- * \return the local, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+ * \param destroy the destructor of values and attributes; if it is NULL, they are not destroyed
+ * \return the new local, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+ *     memory
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.local()`. Since 0.1.0.
- *
- * # Safety
- * The destructor takes whatever is set.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.local()`
+ * \since 0.1.0
+ * \sa threading_local_new_with_init, threading_local_set, threading_local_set_attr,
+ *     threading_local_free
  */
 threading_local *threading_local_new(threading_destructor destroy);
 
 /**
- * Makes a local whose value init(arg) makes in each thread.
+ * Creates a local whose initial value in each thread is the result of `init(arg)`.
  *
- * It is called once in each thread, at the first call there on the local, whichever that is. It may
- * use the local: what it sets as the value is replaced by its result, attributes stay.
+ * The init function is called once in each thread, by the thread's first call on the local, whichever
+ * function that is. It may use the local: a value that it sets is replaced by its result, and
+ * attributes that it sets are kept.
  *
- * \param init what makes a value; its result, NULL too, is the value
- * \param arg its argument, to be kept valid as long as the local
- * \param destroy what gets values and attributes that are not needed any more; NULL leaves them alone
- * \return the local, owned by the caller; NULL with THREADING_ERR_VALUE (init is NULL),
- *         THREADING_ERR_NO_MEMORY
+ * \param init the function that returns the initial value, which may be NULL
+ * \param arg the argument of the init function, which must stay valid as long as the local exists
+ * \param destroy the destructor of values and attributes; if it is NULL, they are not destroyed
+ * \return the new local, owned by the caller; NULL with THREADING_ERR_VALUE if `init` is NULL; NULL
+ *     with THREADING_ERR_NO_MEMORY if there is not enough memory
  *
- * Blocks: never. Thread safety: any thread. Python: a subclass of `threading.local` with its own
- * `__init__()`. Since 0.1.0.
- *
- * # Safety
- * The callbacks take their arguments.
+ * \blocks never
+ * \threadsafety any thread
+ * \python a subclass of `threading.local` with its own `__init__()`
+ * \since 0.1.0
+ * \sa threading_local_new, threading_local_get, threading_local_free
  */
 threading_local *threading_local_new_with_init(threading_local_init init,
                                                void *arg,
                                                threading_destructor destroy);
 
 /**
- * Takes one more reference to a local.
+ * Adds a reference to a local.
  *
  * \param local the local
- * \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
- *         (too many references)
+ * \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+ *     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
  *
- * Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_local_free
  */
 threading_local *threading_local_ref(threading_local *local);
 
 /**
- * Gives one reference to a local back. The last one destroys the values of all threads that are alive,
- * here.
+ * Releases a reference to a local. Releasing the last one destroys the values of all threads that are
+ * alive, in the calling thread.
  *
  * \param local the local
- * \return THREADING_OK; THREADING_ERR_HANDLE
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
  *
- * Blocks: never, but for the destructors. Thread safety: any thread. Python: none. Since 0.1.0.
+ * \blocks only while destructors run
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_local_new, threading_local_ref
  */
 threading_status threading_local_free(threading_local *local);
 
 /**
- * Sets the calling thread's value. The one that was there before is destroyed, unless it is the same.
+ * Sets the calling thread's value. The previous value is destroyed, unless it is the same pointer.
  *
  * \param local the local
- * \param value the value, from now on the local's to destroy; after an error it stays the caller's
- * \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY; THREADING_ERR_SYSTEM when the
- *         system cannot announce the thread's end; THREADING_ERR_SHUTDOWN when the thread is in the
- *         very last of its destructors
+ * \param value the value, which the local owns from now on; if the call fails, the caller still owns
+ *     it
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if
+ *     there is not enough memory; THREADING_ERR_SYSTEM if the system cannot notify the library of the
+ *     thread's end; THREADING_ERR_SHUTDOWN if the thread is in its last round of destructors
  *
- * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
- * `data.value = value`. Since 0.1.0.
- *
- * # Safety
- * The value is what the destructor takes.
+ * \blocks only while the init function and the destructor run
+ * \threadsafety any thread; each thread has its own value
+ * \python `data.value = value`
+ * \since 0.1.0
+ * \sa threading_local_get, threading_local_lookup, threading_local_del, threading_local_set_attr
  */
 threading_status threading_local_set(threading_local *local, void *value);
 
 /**
- * Tells the calling thread's value: the fast way.
+ * Returns the calling thread's value. This is the fast path.
  *
  * \param local the local
- * \return the value, borrowed until it is replaced or deleted; NULL when that is the value or there is
- *         none, or with an error of threading_local_set()
+ * \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with any
+ *     error of threading_local_set()
  *
- * Blocks: never, but for init. Thread safety: any thread; each has its own. Python:
- * `getattr(data, "value", None)`. Since 0.1.0.
+ * \blocks only while the init function runs
+ * \threadsafety any thread; each thread has its own value
+ * \python `getattr(data, "value", None)`
+ * \since 0.1.0
+ * \sa threading_local_lookup, threading_local_set
  */
 void *threading_local_get(threading_local *local);
 
 /**
- * Tells the calling thread's value, and whether it has one.
+ * Looks up the calling thread's value. Unlike threading_local_get(), it distinguishes a NULL value
+ * from no value.
  *
  * \param local the local
- * \param value where to write it, if there is one; NULL only asks
- * \return THREADING_OK when there is one; THREADING_NO_VALUE when there is none; or an error of
- *         threading_local_set()
+ * \param value where to store the value, if there is one; NULL to check only whether there is one
+ * \return THREADING_OK if there is a value; THREADING_NO_VALUE if there is none, in which case nothing
+ *     is stored; any error of threading_local_set()
  *
- * Blocks: never, but for init. Thread safety: any thread; each has its own. Python: `data.value`.
- * Since 0.1.0.
- *
- * # Safety
- * `value` is NULL or can be written to.
+ * \blocks only while the init function runs
+ * \threadsafety any thread; each thread has its own value
+ * \python `data.value`
+ * \since 0.1.0
+ * \sa threading_local_get, threading_local_set, threading_local_get_attr
  */
 threading_status threading_local_lookup(threading_local *local, void **value);
 
 /**
- * Deletes the calling thread's value, and destroys it.
+ * Deletes the calling thread's value and destroys it.
  *
  * \param local the local
- * \return THREADING_OK when there was one; THREADING_NO_VALUE when there was none; or an error of
- *         threading_local_set()
+ * \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; any error of
+ *     threading_local_set()
  *
- * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
- * `del data.value`. Since 0.1.0.
+ * \blocks only while the init function and the destructor run
+ * \threadsafety any thread; each thread has its own value
+ * \python `del data.value`
+ * \since 0.1.0
+ * \sa threading_local_set, threading_local_del_attr
  */
 threading_status threading_local_del(threading_local *local);
 
 /**
- * Sets an attribute of the calling thread's. The one that was there before is destroyed, unless it is
- * the same.
+ * Sets an attribute of the calling thread. The previous value of the attribute is destroyed, unless it
+ * is the same pointer.
  *
  * \param local the local
- * \param name its name, which is copied
- * \param value the value, from now on the local's to destroy; after an error it stays the caller's
- * \return THREADING_OK; THREADING_ERR_VALUE when the name is NULL; or an error of
- *         threading_local_set()
+ * \param name the name of the attribute, which is copied
+ * \param value the value, which the local owns from now on; if the call fails, the caller still owns
+ *     it
+ * \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
  *
- * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
- * `data.name = value`. Since 0.1.0.
- *
- * # Safety
- * `name` is NULL or a string.
+ * \blocks only while the init function and the destructor run
+ * \threadsafety any thread; each thread has its own attributes
+ * \python `data.name = value`
+ * \since 0.1.0
+ * \sa threading_local_get_attr, threading_local_del_attr, threading_local_set
  */
 threading_status threading_local_set_attr(threading_local *local, const char *name, void *value);
 
 /**
- * Tells an attribute of the calling thread's, and whether it has it.
+ * Looks up an attribute of the calling thread.
  *
  * \param local the local
- * \param name its name
- * \param value where to write it, if there is one; NULL only asks
- * \return THREADING_OK when there is one; THREADING_NO_VALUE when there is none; THREADING_ERR_VALUE
- *         when the name is NULL; or an error of threading_local_set()
+ * \param name the name of the attribute
+ * \param value where to store the value, if there is one; NULL to check only whether there is one
+ * \return THREADING_OK if the attribute exists; THREADING_NO_VALUE if it does not, in which case
+ *     nothing is stored; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
  *
- * Blocks: never, but for init. Thread safety: any thread; each has its own. Python: `data.name`. Since
- * 0.1.0.
- *
- * # Safety
- * `name` is NULL or a string, `value` NULL or can be written to.
+ * \blocks only while the init function runs
+ * \threadsafety any thread; each thread has its own attributes
+ * \python `data.name`
+ * \since 0.1.0
+ * \sa threading_local_set_attr, threading_local_del_attr, threading_local_lookup
  */
 threading_status threading_local_get_attr(threading_local *local, const char *name, void **value);
 
 /**
- * Deletes an attribute of the calling thread's, and destroys it.
+ * Deletes an attribute of the calling thread and destroys its value.
  *
  * \param local the local
- * \param name its name
- * \return THREADING_OK when there was one; THREADING_NO_VALUE when there was none; THREADING_ERR_VALUE
- *         when the name is NULL; or an error of threading_local_set()
+ * \param name the name of the attribute
+ * \return THREADING_OK if the attribute existed; THREADING_NO_VALUE if it did not; THREADING_ERR_VALUE
+ *     if the name is NULL; any error of threading_local_set()
  *
- * Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
- * `del data.name`. Since 0.1.0.
- *
- * # Safety
- * `name` is NULL or a string.
+ * \blocks only while the init function and the destructor run
+ * \threadsafety any thread; each thread has its own attributes
+ * \python `del data.name`
+ * \since 0.1.0
+ * \sa threading_local_set_attr, threading_local_get_attr, threading_local_del
  */
 threading_status threading_local_del_attr(threading_local *local, const char *name);
 
@@ -2423,13 +3047,13 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
  *
  * With
  *
- * A block that holds a lock, and releases it however the block is left.
+ * A block that holds a lock and releases it when the block is left.
  *
- * It is left at its end, by return, by goto, and by break and continue, which leave the block and not a
- * loop around it. Blocks may be nested. They need C11 and the cleanup attribute of GCC and Clang; in C++,
- * std::lock_guard does this.
+ * The lock is released at the end of the block and when the block is left by return, goto, break or continue.
+ * break and continue leave the block, not a loop around it. Blocks may be nested. They require C11 and the
+ * cleanup attribute of GCC and Clang; use std::lock_guard in C++.
  *
- * An item, or NULL if there is none, or if the lock cannot be had:
+ * Taking an item; the result is NULL if there is none or the lock cannot be acquired:
  *     static void *take(threading_lock *lock, void **items, size_t *count)
  *     {
  *         THREADING_WITH(lock) {
@@ -2442,7 +3066,7 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
 
 #if !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && defined(__GNUC__)
 
-/** What THREADING_WITH holds, if it got it, and how that is given back. Not for direct use. */
+/** The object that a THREADING_WITH block holds, or NULL, and the function that releases it. Not for direct use. */
 struct threading_with_guard {
     void *held;
     threading_status (*release)(void *held);
@@ -2503,9 +3127,9 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
         (void)guard->release(guard->held);
 }
 
-/* Each guard has a name of its own, since -Wshadow warns if nested guards have one name. Compilers that implement C2y warn
-   with -Wpedantic that __COUNTER__ is an extension of older C. Clang can be told not to; in GCC a pragma cannot stand
-   where a statement has to, so the line number makes the name. */
+/* Each guard has a unique name, since -Wshadow warns if nested guards have the same name. Compilers that implement C2y
+   warn with -Wpedantic that __COUNTER__ is an extension of older C. A pragma disables the warning in Clang; in GCC, a
+   pragma is not allowed where a statement is required, so the line number makes the name unique. */
 #define THREADING_WITH_BEGIN_
 #define THREADING_WITH_END_
 #define THREADING_WITH_NUMBER_ __COUNTER__
@@ -2523,13 +3147,17 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
 #endif
 
 /**
- * Acquires x, runs the block that follows, and releases x.
+ * Acquires x, runs the block that follows, and releases x when the block is left.
  *
- * If the acquire fails, the block is skipped, and threading_last_error() says why.
+ * If x cannot be acquired, the block is skipped, and threading_last_error() returns the reason.
  *
  * \param x a threading_lock, threading_rlock, threading_condition or threading_semaphore
  *
- * Blocks: until x is acquired. Thread safety: any thread. Python: `with x:`. Since 0.1.0.
+ * \blocks until x is acquired
+ * \threadsafety any thread
+ * \python `with x:`
+ * \since 0.1.0
+ * \sa threading_lock_acquire, threading_rlock_acquire, threading_condition_acquire, threading_semaphore_acquire
  */
 #define THREADING_WITH(x) THREADING_WITH_BEGIN_ THREADING_WITH_NAMED_(x, THREADING_WITH_NUMBER_) THREADING_WITH_END_
 #define THREADING_WITH_NAMED_(x, number) THREADING_WITH_GUARDED_(x, number)

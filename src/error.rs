@@ -1,16 +1,16 @@
-//! What can go wrong, in one table: each error with its status in the C API and its sentence.
+//! The errors, each with its status in the C API and its message.
 //!
-//! Outcomes that are no errors (a time that ran out, a lock that was taken) are `Ok(false)` in Rust and
-//! a status above zero in C.
+//! Outcomes that are not errors, such as an expired timeout or a lock that is not available, are `Ok(false)` in Rust
+//! and positive statuses in C.
 
 use core::ffi::CStr;
 
-/// The result of everything that can fail.
+/// The result of a call that can fail.
 pub type Result<T = ()> = core::result::Result<T, Error>;
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident = $status:literal, $message:literal;)*) => {
-        /// Why a call failed. After an error nothing has changed, unless the call's documentation says otherwise.
+        /// The reason why a call failed. A call that fails has changed nothing, unless its documentation says otherwise.
         ///
         /// Several errors can have the same [`status`](Error::status), which is that of the C API; they differ in their
         /// [`message`](Error::message). Outcomes that are expected, such as a timeout, are not errors.
@@ -31,64 +31,67 @@ macro_rules! errors {
         impl Error {
             const ALL: &'static [Error] = &[$(Error::$name),*];
 
-            /// The negative `threading_status` of the C API.
+            /// Returns the negative `threading_status` of the C API.
             pub const fn status(self) -> i32 {
                 match self { $(Error::$name => $status,)* }
             }
 
-            /// A sentence without its full stop.
+            /// Returns the message, without a final period.
             pub const fn message(self) -> &'static CStr {
-                const fn text(bytes: &'static str) -> &'static CStr {
-                    match CStr::from_bytes_with_nul(bytes.as_bytes()) {
-                        Ok(text) => text,
-                        Err(_) => panic!("a message with a NUL in it"),
-                    }
-                }
-                match self { $(Error::$name => const { text(concat!($message, "\0")) },)* }
+                match self { $(Error::$name => const { nul_terminated(concat!($message, "\0")) },)* }
             }
         }
     };
 }
 
+/// Converts a string that ends in NUL, at compile time.
+pub(crate) const fn nul_terminated(bytes: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(bytes.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("the string does not end in its only NUL"),
+    }
+}
+
 errors! {
-    Handle = -1, "the handle is NULL, freed, of another kind, or no handle";
-    TimeoutNegative = -2, "a timeout must be THREADING_FOREVER or a non-negative number";
-    TimeoutNan = -2, "a timeout must be a number, not NaN";
-    IntervalNan = -2, "a timer's interval must be a number, not NaN";
-    NameEncoding = -2, "a name must be UTF-8 and not NULL";
-    StackSize = -2, "the stack size is too small for a thread";
-    SemaphoreNegative = -2, "a semaphore's initial value must be >= 0";
-    ReleaseCount = -2, "a semaphore's release needs a count of one or more";
-    NoParties = -2, "a barrier needs at least one party";
-    NoCallback = -2, "the callback must not be NULL";
-    NoOutput = -2, "the pointer for the result must not be NULL";
-    Index = -2, "the index is out of range";
-    TimeoutOverflow = -3, "a timeout must be at most THREADING_TIMEOUT_MAX";
-    IntervalOverflow = -3, "a timer's interval must be at most THREADING_TIMEOUT_MAX";
-    SemaphoreOverflow = -3, "a semaphore's value can be at most THREADING_SEMAPHORE_MAX";
-    ReferenceOverflow = -3, "the handle has too many references";
-    WaiterOverflow = -3, "too many threads wait on the object";
-    LevelOverflow = -3, "the lock is held too often by its owner";
+    Handle = -1, "invalid handle";
+    TimeoutNegative = -2, "timeout is negative and not THREADING_FOREVER";
+    TimeoutNan = -2, "timeout is NaN";
+    IntervalNan = -2, "timer interval is NaN";
+    NameEncoding = -2, "string is NULL or not valid UTF-8";
+    StackSize = -2, "stack size too small";
+    SemaphoreNegative = -2, "initial value of a semaphore must be >= 0";
+    ReleaseCount = -2, "release count of a semaphore must be one or more";
+    NoParties = -2, "number of parties of a barrier must be one or more";
+    NoCallback = -2, "callback is NULL";
+    NoOutput = -2, "pointer to the result is NULL";
+    Index = -2, "index out of range";
+    TimeoutOverflow = -3, "timeout above THREADING_TIMEOUT_MAX";
+    IntervalOverflow = -3, "timer interval above THREADING_TIMEOUT_MAX";
+    SemaphoreOverflow = -3, "semaphore value above THREADING_SEMAPHORE_MAX";
+    ReferenceOverflow = -3, "too many references to the object";
+    WaiterOverflow = -3, "too many threads wait for the object";
+    LevelOverflow = -3, "recursion count of the lock at its maximum";
     NotAcquired = -4, "release of an unlocked lock";
-    NotOwner = -5, "the caller does not hold the lock";
+    NotOwner = -5, "lock not held by the calling thread";
     OverReleased = -6, "semaphore released too many times";
-    AlreadyStarted = -7, "threads can only be started once, and set up before that";
-    NotStarted = -8, "cannot join a thread before it is started";
-    JoinSelf = -9, "cannot join the current thread";
-    BarrierInAction = -9, "cannot wait on a barrier inside its own action";
+    AlreadyStarted = -7, "thread already started";
+    NotStarted = -8, "thread not started";
+    JoinSelf = -9, "cannot join the calling thread";
+    BarrierInAction = -9, "cannot wait for a barrier inside its action";
     NotJoinable = -10, "cannot join a dummy thread";
-    BrokenBarrier = -11, "the barrier is broken";
-    Callback = -12, "the callback reported failure";
+    BrokenBarrier = -11, "broken barrier";
+    Callback = -12, "callback failed";
     Busy = -13, "threads are blocked on the object";
     NoMemory = -14, "out of memory";
-    NoThread = -15, "the system refuses to start a thread";
-    System = -15, "the system refuses what the library needs from it";
-    Shutdown = -16, "the process is past threading_shutdown";
-    Internal = -17, "a defect of this library, caught at its boundary";
+    NoThread = -15, "cannot create a system thread";
+    System = -15, "system resource unavailable";
+    Shutdown = -16, "process or thread is shutting down";
+    Internal = -17, "internal error of the library";
 }
 
 impl Error {
-    /// The error with this number in the table: how the per-thread block keeps it, 0 being none.
+    /// Returns the error with this number, which is its index in the table plus one. The per-thread block stores it; 0 is
+    /// no error.
     pub(crate) fn from_number(number: u32) -> Option<Error> {
         Self::ALL.get((number as usize).wrapping_sub(1)).copied()
     }
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_leads_back_to_its_error() {
+    fn error_number_round_trip() {
         for &error in Error::ALL {
             assert_eq!(Error::from_number(error.number()), Some(error));
             assert!((-17..=-1).contains(&error.status()));

@@ -1,23 +1,24 @@
 //! Barrier
 //!
-//! A barrier is a place where a fixed number of threads, its parties, wait for each other: the last to
-//! arrive lets all go on, and the next round begins. If there is an action, the last one runs it before
-//! anyone returns.
+//! A barrier is a synchronization point at which a fixed number of threads, its parties, wait for each
+//! other. When the last of them arrives, all continue, and the next round begins. If the barrier has an
+//! action, the last thread to arrive runs it before any of the threads returns.
 //!
-//! A barrier breaks when a wait's time runs out, when its action fails, or by abort: everybody in that
-//! round, and everybody who comes later, gets THREADING_ERR_BROKEN_BARRIER, until it is reset. But a
-//! wait whose time runs out while the action runs still succeeds, and whoever comes meanwhile waits for
-//! the next round. Inside of the action, abort and reset do not deadlock: all of the round, the last
-//! one included, get THREADING_ERR_BROKEN_BARRIER; a wait there is THREADING_ERR_DEADLOCK.
+//! A barrier breaks when the timeout of a wait expires, when its action fails, or when it is aborted.
+//! All waits of that round and all later waits then fail with THREADING_ERR_BROKEN_BARRIER until the
+//! barrier is reset. However, a wait whose timeout expires while the action runs still succeeds, and a
+//! thread that arrives while the action runs waits for the next round. Inside the action, abort and
+//! reset do not deadlock: all waits of the round, including that of the thread that runs the action,
+//! fail with THREADING_ERR_BROKEN_BARRIER. A wait inside the action fails with THREADING_ERR_DEADLOCK.
 //!
-//! In step with others; one of them, whichever came first, tells it:
+//! Working in steps with other threads, one of which prints each step:
 //!     static void *walk(void *arg)
 //!     {
 //!         threading_barrier *barrier = arg;
 //!         for (int step = 0; step < 3; step++) {
 //!             size_t index;
 //!             if (threading_barrier_wait(barrier, &index) != THREADING_OK)
-//!                 return NULL; // broken: somebody has given up
+//!                 return NULL; // the barrier is broken
 //!             if (index == 0)
 //!                 printf("step %d\n", step);
 //!         }
@@ -34,63 +35,83 @@ use crate::barrier::Barrier;
 use crate::error::Result;
 use crate::time::Timeout;
 
-/// Makes a barrier for so many parties.
+/// Creates a barrier for a number of parties.
 ///
-/// \param parties how many threads have to arrive, at least 1
-/// \param action what the last to arrive does before anyone returns; NULL does nothing
-/// \param arg the action's argument, to be kept valid as long as the barrier
-/// \return the barrier, owned by the caller; NULL with THREADING_ERR_VALUE (no parties),
-///         THREADING_ERR_NO_MEMORY
+/// \param parties the number of threads that have to arrive, at least 1
+/// \param action the function that the last thread to arrive runs before any of the threads returns;
+///     NULL if there is none
+/// \param arg the argument of the action, which must stay valid as long as the barrier exists
+/// \return the new barrier, owned by the caller; NULL with THREADING_ERR_VALUE if `parties` is 0; NULL
+///     with THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Barrier(parties, action)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Barrier(parties, action)`
+/// \since 0.1.0
+/// \sa threading_barrier_wait, threading_barrier_set_timeout, threading_barrier_free
 ///
 /// # Safety
-/// The callbacks take their arguments.
+/// `action` accepts `arg`, which stays valid as long as the barrier exists.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_barrier_new(
     parties: usize,
     action: threading_action,
     arg: *mut c_void,
 ) -> *mut threading_barrier {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     handle(|| unsafe { Handle::<Barrier>::new(parties, action, arg) })
 }
 
-/// Takes one more reference to a barrier.
+/// Adds a reference to a barrier.
 ///
 /// \param barrier the barrier
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_barrier_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_ref(barrier: *mut threading_barrier) -> *mut threading_barrier {
     handle(|| object(barrier).add_ref())
 }
 
-/// Gives one reference to a barrier back. The last one ends its life, broken or not.
+/// Releases a reference to a barrier. Releasing the last one destroys the barrier, even if it is
+/// broken.
 ///
-/// Waiters that have been let go do not keep it from that; they return as they should.
+/// Waiters that have been woken do not prevent this; their waits return the result of the round.
 ///
 /// \param barrier the barrier
-/// \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
-///         barrier; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+///     barrier; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_barrier_new, threading_barrier_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_free(barrier: *mut threading_barrier) -> threading_status {
     status(|| object(barrier).free())
 }
 
-/// Sets the default timeout: that of threading_barrier_wait(), which begins without a limit. Waits that
-/// have begun keep theirs.
+/// Sets the default timeout of a barrier, which threading_barrier_wait() uses. Initially, it is
+/// THREADING_FOREVER.
+///
+/// Waits that have begun keep their timeout.
 ///
 /// \param barrier the barrier
-/// \param seconds how long those wait at most, in seconds; THREADING_FOREVER waits without a limit
-/// \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+/// \param seconds the default timeout in seconds; THREADING_FOREVER waits indefinitely
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
+///     THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
-/// Blocks: never. Thread safety: any thread. Python:
-/// `threading.Barrier(parties, action, timeout=seconds)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Barrier(parties, action, timeout=seconds)`
+/// \since 0.1.0
+/// \sa threading_barrier_wait, threading_barrier_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_set_timeout(
     barrier: *mut threading_barrier,
@@ -99,51 +120,61 @@ pub extern "C" fn threading_barrier_set_timeout(
     status(|| object(barrier).set_timeout(seconds))
 }
 
-/// Waits until all parties have arrived, no longer than the barrier's default timeout.
+/// Waits until all parties have arrived or the default timeout of the barrier expires.
 ///
 /// \param barrier the barrier
-/// \param index where to write the caller's place in the order of arrival, from 0 to parties - 1, if it
-///         succeeds; may be NULL
-/// \return THREADING_OK when all have arrived and the action is done; THREADING_ERR_BROKEN_BARRIER when
-///         the barrier is broken, or breaks or is reset meanwhile, by the caller's own time too;
-///         THREADING_ERR_CALLBACK in the thread that ran the action, when that failed;
-///         THREADING_ERR_DEADLOCK inside of the action; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
-///         when the thread has never waited before and there is no memory for its record
+/// \param index where to store the calling thread's position in the order of arrival, from 0 to
+///     `parties - 1`, on success; may be NULL
+/// \return THREADING_OK if all parties have arrived and the action is done;
+///     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or breaks or is reset during the wait,
+///     including if the default timeout expires; THREADING_ERR_CALLBACK if the calling thread ran the
+///     action and the action failed; THREADING_ERR_DEADLOCK if the calling thread is inside the action;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling thread's
+///     wait record, which its first blocking call allocates, cannot be allocated
 ///
-/// Blocks: until all have arrived and the action is done, or the barrier breaks, is reset, or the
-/// default timeout runs out. Thread safety: any thread. Python: `barrier.wait()`. Since 0.1.0.
+/// \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
+///     the default timeout expires
+/// \threadsafety any thread
+/// \python `barrier.wait()`
+/// \since 0.1.0
+/// \sa threading_barrier_wait_timeout, threading_barrier_set_timeout, threading_barrier_abort,
+///     threading_barrier_reset
 ///
 /// # Safety
-/// `index` is NULL or can be written to.
+/// `index` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn threading_barrier_wait(
     barrier: *mut threading_barrier,
     index: *mut usize,
 ) -> threading_status {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     status(|| unsafe { tell(index, object(barrier).wait()) })
 }
 
-/// Waits until all parties have arrived, no longer than the given time.
+/// Waits until all parties have arrived or the timeout expires.
 ///
-/// When it runs out the barrier is broken, for the caller and for all others. The time in which
-/// newcomers stand aside while the action of the round before runs does not count.
+/// If the timeout expires, the barrier is broken for all threads. Time that is spent waiting for the
+/// previous round's action does not count towards the timeout.
 ///
 /// \param barrier the barrier
-/// \param seconds how long to wait at most, in seconds, in place of the default timeout;
-///         THREADING_FOREVER waits without a limit, 0 breaks the barrier unless the caller is the last
-///         to arrive
-/// \param index where to write the caller's place in the order of arrival, from 0 to parties - 1, if it
-///         succeeds; may be NULL
-/// \return THREADING_OK, THREADING_ERR_BROKEN_BARRIER (also when the time ran out),
-///         THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK, THREADING_ERR_NO_MEMORY as
-///         threading_barrier_wait(); THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+/// \param seconds the timeout in seconds, used instead of the default timeout; THREADING_FOREVER waits
+///     indefinitely, 0 breaks the barrier unless the calling thread is the last to arrive
+/// \param index where to store the calling thread's position in the order of arrival, from 0 to
+///     `parties - 1`, on success; may be NULL
+/// \return THREADING_OK, THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as
+///     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(),
+///     including if the timeout expires; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
-/// Blocks: until all have arrived and the action is done, or the barrier breaks, is reset, or the time
-/// runs out. Thread safety: any thread. Python: `barrier.wait(seconds)`. Since 0.1.0.
+/// \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
+///     the timeout expires
+/// \threadsafety any thread
+/// \python `barrier.wait(seconds)`
+/// \since 0.1.0
+/// \sa threading_barrier_wait, threading_barrier_abort, threading_barrier_reset
 ///
 /// # Safety
-/// `index` is NULL or can be written to.
+/// `index` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn threading_barrier_wait_timeout(
     barrier: *mut threading_barrier,
@@ -153,78 +184,100 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait_timeout(
     status(|| {
         let barrier = object(barrier);
         let timeout = barrier.argument(Timeout::new(seconds))?;
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { tell(index, barrier.wait_timeout(timeout)) }
     })
 }
 
+/// Stores the position of a successful wait, if `index` is not NULL.
+///
 /// # Safety
-/// `index` is NULL or can be written to.
+/// `index` is NULL or valid for a write.
 unsafe fn tell(index: *mut usize, place: Result<usize>) -> Result<()> {
     let place = place?;
     if !index.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { index.write(place) };
     }
     Ok(())
 }
 
-/// Empties the barrier, and mends it if it is broken. Threads that wait get
+/// Resets a barrier to its initial, unbroken state. Waits in progress fail with
 /// THREADING_ERR_BROKEN_BARRIER.
 ///
 /// \param barrier the barrier
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread, the action included. Python: `barrier.reset()`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread, including inside the action
+/// \python `barrier.reset()`
+/// \since 0.1.0
+/// \sa threading_barrier_abort, threading_barrier_broken, threading_barrier_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_reset(barrier: *mut threading_barrier) -> threading_status {
     status(|| object(barrier).reset())
 }
 
-/// Breaks the barrier, until it is reset. Threads that wait get THREADING_ERR_BROKEN_BARRIER.
+/// Breaks a barrier until it is reset. Waits in progress fail with THREADING_ERR_BROKEN_BARRIER.
 ///
 /// \param barrier the barrier
-/// \return THREADING_OK, also when it is broken already; THREADING_ERR_HANDLE
+/// \return THREADING_OK, even if the barrier is already broken; THREADING_ERR_HANDLE if the handle is
+///     invalid
 ///
-/// Blocks: never. Thread safety: any thread, the action included. Python: `barrier.abort()`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread, including inside the action
+/// \python `barrier.abort()`
+/// \since 0.1.0
+/// \sa threading_barrier_reset, threading_barrier_broken, threading_barrier_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_abort(barrier: *mut threading_barrier) -> threading_status {
     status(|| object(barrier).abort())
 }
 
-/// Tells how many threads have to arrive.
+/// Returns the number of threads that have to arrive.
 ///
 /// \param barrier the barrier
-/// \return the number that was given to threading_barrier_new(); 0 with THREADING_ERR_HANDLE
+/// \return the number that was passed to threading_barrier_new(); 0 with THREADING_ERR_HANDLE if the
+///     handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `barrier.parties`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `barrier.parties`
+/// \since 0.1.0
+/// \sa threading_barrier_n_waiting, threading_barrier_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_parties(barrier: *mut threading_barrier) -> usize {
     value(|| object(barrier).parties())
 }
 
-/// Tells how many threads of the round have arrived, at this moment. Inside of the action it is all of
-/// them.
+/// Returns the number of threads that have arrived in the current round. Inside the action, it is the
+/// number of parties.
 ///
 /// \param barrier the barrier
-/// \return the number; 0 also when the barrier is broken, or with THREADING_ERR_HANDLE
+/// \return the number of threads; 0 if the barrier is broken; 0 with THREADING_ERR_HANDLE if the handle
+///     is invalid
 ///
-/// Blocks: never. Thread safety: any thread, the action included. Python: `barrier.n_waiting`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread, including inside the action
+/// \python `barrier.n_waiting`
+/// \since 0.1.0
+/// \sa threading_barrier_parties, threading_barrier_broken
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_n_waiting(barrier: *mut threading_barrier) -> usize {
     value(|| object(barrier).n_waiting())
 }
 
-/// Tells whether the barrier is broken, at this moment.
+/// Returns whether a barrier is currently broken.
 ///
 /// \param barrier the barrier
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the barrier is broken, false if it is not; false with THREADING_ERR_HANDLE if the
+///     handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread, the action included. Python: `barrier.broken`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread, including inside the action
+/// \python `barrier.broken`
+/// \since 0.1.0
+/// \sa threading_barrier_abort, threading_barrier_reset
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_broken(barrier: *mut threading_barrier) -> bool {
     value(|| object(barrier).broken())

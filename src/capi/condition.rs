@@ -1,16 +1,19 @@
 //! Condition
 //!
-//! A condition is a lock, and a line of threads that wait until another one notifies them. Whoever
-//! waits or notifies holds the lock: an RLock as its owner; over a plain Lock it is enough that anybody
-//! holds it, as in Python. A wait gives the lock up, an RLock on all its levels, and has it back as
-//! before when it returns, however it ends.
+//! A condition variable combines a lock with a set of threads that wait for a notification. A thread
+//! that waits or notifies must hold the lock: it must own an RLock, while for a plain Lock it is
+//! sufficient that any thread holds it, as in Python. A wait releases the lock and reacquires it before
+//! it returns, whatever its result. An RLock is released completely, and its recursion count is
+//! restored.
 //!
-//! Waiters are notified in the order in which they came. A waiter that a notify has chosen returns
-//! THREADING_OK even if its time runs out meanwhile, so no notify is lost; no wait returns without a
-//! notify before its time; a notify that nobody waits for has no effect. A notify does not give up the
-//! lock: waiters go on, one by one and in no defined order, when it is released.
+//! Waiters are notified in the order of their arrival. A waiter that has been notified returns
+//! THREADING_OK even if its timeout expires before it has reacquired the lock, so that no notification
+//! is lost. There are no spurious wakeups: without a notification, a wait does not return before its
+//! timeout expires. A notification has no effect if no thread waits. A notification does not release
+//! the lock; when the lock is released, the notified waiters continue one at a time, in no specified
+//! order.
 //!
-//! Taking what another thread puts there under the same lock, followed by threading_condition_notify():
+//! Taking an item that another thread adds under the same lock before it calls threading_condition_notify():
 //!     static int is_positive(void *count)
 //!     {
 //!         return *(int *)count > 0;
@@ -34,35 +37,50 @@ use crate::error::{Error, Result};
 use crate::lock::condition::Condition;
 use crate::time::Timeout;
 
-/// Makes a condition over a re-entrant lock of its own.
+/// Creates a condition with a reentrant lock of its own.
 ///
-/// \return the condition, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+/// \return the new condition, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not
+///     enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Condition()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Condition()`
+/// \since 0.1.0
+/// \sa threading_condition_new_with_lock, threading_condition_new_with_rlock, threading_condition_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_new() -> *mut threading_condition {
     handle(Handle::<Condition>::new)
 }
 
-/// Makes a condition over a lock of the caller's. Several conditions may share one.
+/// Creates a condition that uses the given lock. Several conditions may share a lock.
 ///
-/// \param lock the lock, which the condition keeps alive; the caller's reference stays the caller's
-/// \return the condition, owned by the caller; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references to the lock), THREADING_ERR_NO_MEMORY
+/// \param lock the lock, to which the condition holds a reference of its own
+/// \return the new condition, owned by the caller; NULL with THREADING_ERR_HANDLE if the handle is
+///     invalid; NULL with THREADING_ERR_OVERFLOW if the lock has too many references; NULL with
+///     THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Condition(lock)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Condition(lock)`
+/// \since 0.1.0
+/// \sa threading_condition_new, threading_condition_new_with_rlock, threading_lock_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_new_with_lock(lock: *mut threading_lock) -> *mut threading_condition {
     handle(|| Handle::<Condition>::new_with_lock(object(lock)))
 }
 
-/// Makes a condition over a re-entrant lock of the caller's. Several conditions may share one.
+/// Creates a condition that uses the given reentrant lock. Several conditions may share a lock.
 ///
-/// \param rlock the lock, which the condition keeps alive; the caller's reference stays the caller's
-/// \return the condition, owned by the caller; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references to the lock), THREADING_ERR_NO_MEMORY
+/// \param rlock the lock, to which the condition holds a reference of its own
+/// \return the new condition, owned by the caller; NULL with THREADING_ERR_HANDLE if the handle is
+///     invalid; NULL with THREADING_ERR_OVERFLOW if the lock has too many references; NULL with
+///     THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Condition(rlock)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Condition(rlock)`
+/// \since 0.1.0
+/// \sa threading_condition_new, threading_condition_new_with_lock, threading_rlock_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_new_with_rlock(
     rlock: *mut threading_rlock,
@@ -70,70 +88,91 @@ pub extern "C" fn threading_condition_new_with_rlock(
     handle(|| Handle::<Condition>::new_with_rlock(object(rlock)))
 }
 
-/// Takes one more reference to a condition.
+/// Adds a reference to a condition.
 ///
 /// \param condition the condition
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_condition_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_ref(condition: *mut threading_condition) -> *mut threading_condition {
     handle(|| object(condition).add_ref())
 }
 
-/// Gives one reference to a condition back. The last one ends its life, and lets go of its lock, held
-/// or not.
+/// Releases a reference to a condition. Releasing the last one destroys the condition and releases its
+/// reference to the lock, even if the lock is held.
 ///
-/// Waiters that have been notified do not keep it from that; they return as they should.
+/// Waiters that have been notified do not prevent this; their waits succeed.
 ///
 /// \param condition the condition
-/// \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads wait that nobody has
-///         notified, or are blocked on the lock and only the condition keeps that; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads wait that have not
+///     been notified, or if threads are blocked on the lock and the condition holds the last reference
+///     to it; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_condition_new, threading_condition_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_free(condition: *mut threading_condition) -> threading_status {
     status(|| object(condition).free())
 }
 
-/// Acquires the condition's lock, as threading_lock_acquire() or threading_rlock_acquire().
+/// Acquires the lock of a condition, like threading_lock_acquire() or threading_rlock_acquire().
 ///
 /// \param condition the condition
-/// \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW,
-///         THREADING_ERR_NO_MEMORY as threading_rlock_acquire()
+/// \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
 ///
-/// Blocks: until the lock is free, or an RLock is the caller's. Thread safety: any thread. Python:
-/// `condition.acquire()`. Since 0.1.0.
+/// \blocks until the lock is available, unless it is an RLock that the calling thread owns
+/// \threadsafety any thread
+/// \python `condition.acquire()`
+/// \since 0.1.0
+/// \sa threading_condition_try_acquire, threading_condition_acquire_timeout,
+///     threading_condition_release, THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_acquire(condition: *mut threading_condition) -> threading_status {
     status(|| object(condition).acquire())
 }
 
-/// Acquires the condition's lock if that is possible at once.
+/// Acquires the lock of a condition if that is possible without blocking.
 ///
 /// \param condition the condition
-/// \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when it is taken;
-///         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
-///         threading_rlock_acquire()
+/// \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if the lock is not
+///     available; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or
+///     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
 ///
-/// Blocks: never. Thread safety: any thread. Python: `condition.acquire(blocking=False)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `condition.acquire(blocking=False)`
+/// \since 0.1.0
+/// \sa threading_condition_acquire, threading_condition_acquire_timeout, threading_condition_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_try_acquire(condition: *mut threading_condition) -> threading_status {
     outcome(THREADING_WOULD_BLOCK, || object(condition).try_acquire())
 }
 
-/// Acquires the condition's lock, and waits for it no longer than the given time.
+/// Acquires the lock of a condition, blocking until it is available or the timeout expires.
 ///
 /// \param condition the condition
-/// \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
-///         tries once
-/// \return THREADING_OK when the caller holds the lock; THREADING_TIMED_OUT when the time ran out;
-///         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
-///         as threading_condition_acquire()
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+/// \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+///     `seconds` is out of range; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in
+///     threading_condition_acquire()
 ///
-/// Blocks: until the lock is free, or an RLock is the caller's, or the time runs out. Thread safety:
-/// any thread. Python: `condition.acquire(timeout=seconds)`. Since 0.1.0.
+/// \blocks until the lock is available or the timeout expires, unless it is an RLock that the calling
+///     thread owns
+/// \threadsafety any thread
+/// \python `condition.acquire(timeout=seconds)`
+/// \since 0.1.0
+/// \sa threading_condition_acquire, threading_condition_try_acquire, threading_condition_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_acquire_timeout(
     condition: *mut threading_condition,
@@ -145,71 +184,96 @@ pub extern "C" fn threading_condition_acquire_timeout(
     })
 }
 
-/// Releases the condition's lock, one level of an RLock.
+/// Releases the lock of a condition; an RLock is released once.
 ///
 /// \param condition the condition
-/// \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED over a Lock that nobody holds;
-///         THREADING_ERR_NOT_OWNER over an RLock that is not the caller's; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED if the lock is a Lock that is not locked;
+///     THREADING_ERR_NOT_OWNER if it is an RLock that the calling thread does not own;
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread; over an RLock, its owner. Python: `condition.release()`.
-/// Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; if the lock is an RLock, its owner
+/// \python `condition.release()`
+/// \since 0.1.0
+/// \sa threading_condition_acquire, threading_condition_is_owned
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_release(condition: *mut threading_condition) -> threading_status {
     status(|| object(condition).release())
 }
 
-/// Tells whether somebody holds the condition's lock, at this moment.
+/// Returns whether the lock of a condition is currently locked.
 ///
 /// \param condition the condition
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
+///     handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `condition.locked()` (3.14). Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `condition.locked()` (3.14)
+/// \since 0.1.0
+/// \sa threading_condition_is_owned, threading_condition_acquire
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_locked(condition: *mut threading_condition) -> bool {
     value(|| object(condition).locked())
 }
 
-/// Tells whether the caller may wait and notify: whether it owns the RLock, or, over a plain Lock,
-/// whether anybody holds that.
+/// Returns whether the calling thread may wait and notify: whether it owns the RLock or, for a plain
+/// Lock, whether any thread holds the lock.
 ///
 /// \param condition the condition
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the calling thread may wait and notify, false if it may not; false with
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `condition._is_owned()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `condition._is_owned()`
+/// \since 0.1.0
+/// \sa threading_condition_wait, threading_condition_notify, threading_condition_locked
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_is_owned(condition: *mut threading_condition) -> bool {
     value(|| object(condition).is_owned())
 }
 
-/// Gives the lock up, waits for a notify, and takes the lock again.
+/// Atomically releases the lock of a condition and waits for a notification, then reacquires the lock.
 ///
-/// Whoever waits for a state looks at it again afterwards: another thread may have been faster. Or use
+/// Check the awaited state again after the call, since another thread may have changed it, or use
 /// threading_condition_wait_for().
 ///
-/// \param condition the condition, its lock held
-/// \return THREADING_OK when it was notified; THREADING_ERR_NOT_OWNER when the lock is not held;
-///         THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY when the thread has never waited before and
-///         there is no memory for its record, the lock not given up
+/// \param condition the condition, whose lock is held
+/// \return THREADING_OK if the calling thread has been notified; THREADING_ERR_NOT_OWNER if the lock is
+///     not held; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling
+///     thread's wait record, which its first blocking call allocates, cannot be allocated, in which
+///     case the lock has not been released
 ///
-/// Blocks: until it is notified, and then until the lock is free. Thread safety: any thread that holds
-/// the lock. Python: `condition.wait()`. Since 0.1.0.
+/// \blocks until the calling thread is notified, and then until the lock is available
+/// \threadsafety any thread that holds the lock
+/// \python `condition.wait()`
+/// \since 0.1.0
+/// \sa threading_condition_wait_timeout, threading_condition_wait_for, threading_condition_notify
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_wait(condition: *mut threading_condition) -> threading_status {
     status(|| object(condition).wait(Timeout::FOREVER).map(drop))
 }
 
-/// Gives the lock up, waits for a notify no longer than the given time, and takes the lock again.
+/// Atomically releases the lock of a condition and waits for a notification or until the timeout
+/// expires, then reacquires the lock.
 ///
-/// \param condition the condition, its lock held
-/// \param seconds how long to wait at most, in seconds, not counting the wait for the lock;
-///         THREADING_FOREVER waits without a limit, 0 only gives others a chance to take the lock
-/// \return THREADING_OK when it was notified; THREADING_TIMED_OUT when the time ran out before that;
-///         THREADING_ERR_NOT_OWNER when the lock is not held; THREADING_ERR_HANDLE,
-///         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY as
-///         threading_condition_wait()
+/// The time that is needed to reacquire the lock does not count towards the timeout.
 ///
-/// Blocks: until it is notified, or the time runs out, and then until the lock is free. Thread safety:
-/// any thread that holds the lock. Python: `condition.wait(seconds)`. Since 0.1.0.
+/// \param condition the condition, whose lock is held
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 only gives other
+///     threads an opportunity to acquire the lock
+/// \return THREADING_OK if the calling thread has been notified; THREADING_TIMED_OUT if the timeout
+///     expired first; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
+///     handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
+///     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
+///
+/// \blocks until the calling thread is notified or the timeout expires, and then until the lock is
+///     available
+/// \threadsafety any thread that holds the lock
+/// \python `condition.wait(seconds)`
+/// \since 0.1.0
+/// \sa threading_condition_wait, threading_condition_wait_for_timeout, threading_condition_notify
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_wait_timeout(
     condition: *mut threading_condition,
@@ -221,18 +285,23 @@ pub extern "C" fn threading_condition_wait_timeout(
     })
 }
 
-/// Waits until the predicate says yes. It is asked first of all, and after each notify.
+/// Waits until a predicate is true. The predicate is evaluated before waiting and after every
+/// notification.
 ///
-/// \param condition the condition, its lock held
-/// \param predicate what to ask; it is called by this thread, with the lock held
-/// \param arg its argument, not used after the call
-/// \return THREADING_OK when the predicate said yes; THREADING_ERR_CALLBACK when it failed, the lock
-///         held; THREADING_ERR_NOT_OWNER when the lock is not held, the predicate not called;
-///         THREADING_ERR_HANDLE; THREADING_ERR_VALUE when the predicate is NULL;
-///         THREADING_ERR_NO_MEMORY as threading_condition_wait()
+/// \param condition the condition, whose lock is held
+/// \param predicate the predicate, which the calling thread evaluates with the lock held
+/// \param arg the argument of the predicate, not used after the call
+/// \return THREADING_OK if the predicate is true; THREADING_ERR_CALLBACK if the predicate failed, in
+///     which case the lock is held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the
+///     predicate has not been called; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_VALUE if the predicate is NULL; THREADING_ERR_NO_MEMORY as in
+///     threading_condition_wait()
 ///
-/// Blocks: until the predicate says yes, and each time until the lock is free. Thread safety: any
-/// thread that holds the lock. Python: `condition.wait_for(predicate)`. Since 0.1.0.
+/// \blocks until the predicate is true, and each time until the lock is available
+/// \threadsafety any thread that holds the lock
+/// \python `condition.wait_for(predicate)`
+/// \since 0.1.0
+/// \sa threading_condition_wait_for_timeout, threading_condition_wait, threading_condition_notify
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_condition_wait_for(
     condition: *mut threading_condition,
@@ -242,24 +311,29 @@ pub extern "C-unwind" fn threading_condition_wait_for(
     status(|| wait_for(object(condition), predicate, arg, Ok(Timeout::FOREVER)).map(drop))
 }
 
-/// Waits until the predicate says yes, no longer than the given time.
+/// Waits until a predicate is true or the timeout expires.
 ///
-/// It is asked first of all, after each notify, and once more when the time has run out.
+/// The predicate is evaluated before waiting, after every notification, and once more when the timeout
+/// has expired. The time that is needed to reacquire the lock does not count towards the timeout.
 ///
-/// \param condition the condition, its lock held
-/// \param predicate what to ask; it is called by this thread, with the lock held
-/// \param arg its argument, not used after the call
-/// \param seconds how long to wait at most, in seconds, not counting the wait for the lock;
-///         THREADING_FOREVER waits without a limit, 0 gives others one chance to take the lock
-/// \return THREADING_OK when the predicate said yes; THREADING_TIMED_OUT when it still says no;
-///         THREADING_ERR_CALLBACK when it failed, the lock held; THREADING_ERR_NOT_OWNER when the lock
-///         is not held, the predicate not called; THREADING_ERR_HANDLE; THREADING_ERR_VALUE, also when
-///         the predicate is NULL; THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY as
-///         threading_condition_wait()
+/// \param condition the condition, whose lock is held
+/// \param predicate the predicate, which the calling thread evaluates with the lock held
+/// \param arg the argument of the predicate, not used after the call
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 gives other threads
+///     one opportunity to acquire the lock
+/// \return THREADING_OK if the predicate is true; THREADING_TIMED_OUT if it is still false when the
+///     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, in which case the lock is
+///     held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
+///     called; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the predicate is
+///     NULL; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
+///     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
 ///
-/// Blocks: until the predicate says yes, or the time runs out, and each time until the lock is free.
-/// Thread safety: any thread that holds the lock. Python: `condition.wait_for(predicate, seconds)`.
-/// Since 0.1.0.
+/// \blocks until the predicate is true or the timeout expires, and each time until the lock is
+///     available
+/// \threadsafety any thread that holds the lock
+/// \python `condition.wait_for(predicate, seconds)`
+/// \since 0.1.0
+/// \sa threading_condition_wait_for, threading_condition_wait_timeout, threading_condition_notify
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_condition_wait_for_timeout(
     condition: *mut threading_condition,
@@ -278,22 +352,25 @@ fn wait_for(
 ) -> Result<bool> {
     let predicate = condition.argument(predicate.ok_or(Error::NoCallback))?;
     let timeout = condition.argument(timeout)?;
-    // SAFETY: C promises that the predicate takes this argument, as long as the call lasts.
+    // SAFETY: the C caller guarantees that the predicate accepts this argument during the call.
     condition.wait_for(timeout, || match unsafe { predicate(arg) } {
         ..0 => None,
         answer => Some(answer > 0),
     })
 }
 
-/// Notifies up to n waiters, the longest waiting first.
+/// Notifies up to `n` waiters, in the order of their arrival.
 ///
-/// \param condition the condition, its lock held
-/// \param n how many; zero and below notify nobody
-/// \return THREADING_OK, also when nobody waits; THREADING_ERR_NOT_OWNER when the lock is not held;
-///         THREADING_ERR_HANDLE
+/// \param condition the condition, whose lock is held
+/// \param n the maximum number of waiters to notify; zero and negative numbers notify none
+/// \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread that holds the lock. Python: `condition.notify(n)`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread that holds the lock
+/// \python `condition.notify(n)`
+/// \since 0.1.0
+/// \sa threading_condition_notify_all, threading_condition_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_notify(
     condition: *mut threading_condition,
@@ -305,14 +382,17 @@ pub extern "C" fn threading_condition_notify(
     })
 }
 
-/// Notifies all who wait at this moment.
+/// Notifies all threads that are waiting.
 ///
-/// \param condition the condition, its lock held
-/// \return THREADING_OK, also when nobody waits; THREADING_ERR_NOT_OWNER when the lock is not held;
-///         THREADING_ERR_HANDLE
+/// \param condition the condition, whose lock is held
+/// \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread that holds the lock. Python: `condition.notify_all()`.
-/// Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread that holds the lock
+/// \python `condition.notify_all()`
+/// \since 0.1.0
+/// \sa threading_condition_notify, threading_condition_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_notify_all(condition: *mut threading_condition) -> threading_status {
     let condition = object(condition);
@@ -321,14 +401,19 @@ pub extern "C" fn threading_condition_notify_all(condition: *mut threading_condi
     })
 }
 
-/// Makes the condition's lock as new: nobody holds it. For a child process, where whoever held it may
-/// not exist.
+/// Reinitializes the lock of a condition to the unlocked state.
+///
+/// It is meant for the child process after fork(), in which the thread that held the lock may not
+/// exist.
 ///
 /// \param condition the condition
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
-/// `condition._at_fork_reinit()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; meant for the only thread of a child process
+/// \python `condition._at_fork_reinit()`
+/// \since 0.1.0
+/// \sa threading_condition_new, threading_lock_at_fork_reinit, threading_rlock_at_fork_reinit
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_at_fork_reinit(
     condition: *mut threading_condition,

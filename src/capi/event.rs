@@ -1,13 +1,13 @@
 //! Event
 //!
-//! An event is a flag to wait for. Setting it lets everybody go on who waits at that moment, even if it
-//! is cleared again at once, and everybody who comes later until it is cleared.
+//! An event is a flag that threads can wait for. Setting it wakes all threads that wait at that time,
+//! even if it is cleared immediately afterwards, and lets all later waits succeed until it is cleared.
 //!
-//! Asking, setting and clearing may be done in a signal handler, on systems where threads sleep by
-//! futex (Linux, unless the library was built with its portable backend). Whoever sets an event that it
-//! alone owns may free it right away.
+//! An event may be queried, set and cleared in a signal handler on systems where threads block on
+//! futexes (Linux, unless the library was built with its portable backend). A thread that holds the
+//! only reference to an event may free it immediately after setting it.
 //!
-//! Something to do once a second until it is set, which ends the wait at once:
+//! A task that runs once per second until the event is set:
 //!     static void *tick(void *arg)
 //!     {
 //!         threading_event *stop = arg;
@@ -23,88 +23,120 @@ use crate::event::Event;
 use crate::handle::Handle;
 use crate::time::Timeout;
 
-/// Makes an event that is not set.
+/// Creates an event that is not set.
 ///
-/// \return the event, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+/// \return the new event, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+///     memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Event()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Event()`
+/// \since 0.1.0
+/// \sa threading_event_free, threading_event_set, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_new() -> *mut threading_event {
     handle(Handle::<Event>::new)
 }
 
-/// Takes one more reference to an event.
+/// Adds a reference to an event.
 ///
 /// \param event the event
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_event_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_ref(event: *mut threading_event) -> *mut threading_event {
     handle(|| object(event).add_ref())
 }
 
-/// Gives one reference to an event back. The last one ends its life.
+/// Releases a reference to an event. Releasing the last one destroys the event.
 ///
-/// Waiters that a set has let go do not keep it from that; they return as they should.
+/// Waiters that threading_event_set() has woken do not prevent this; their waits succeed.
 ///
 /// \param event the event
-/// \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
-///         event; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+///     event; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_event_new, threading_event_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_free(event: *mut threading_event) -> threading_status {
     status(|| object(event).free())
 }
 
-/// Tells whether the event is set, at this moment.
+/// Returns whether an event is currently set.
 ///
-/// What was done before the set is visible after this has told true.
+/// If it returns true, everything that was written before the event was set is visible to the calling
+/// thread.
 ///
 /// \param event the event
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the event is set, false if it is not; false with THREADING_ERR_HANDLE if the handle
+///     is invalid
 ///
-/// Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.is_set()`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+/// \python `event.is_set()`
+/// \since 0.1.0
+/// \sa threading_event_set, threading_event_clear, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
     let event = object(event);
     shortcut(event.is_set_at_once(), move || value(|| event.is_set()))
 }
 
-/// Sets the event, and lets all go on that wait for it. One that is set already stays so.
+/// Sets an event and wakes all threads that wait for it.
+///
+/// Their waits succeed even if the event is cleared immediately afterwards. If the event is already
+/// set, it stays set.
 ///
 /// \param event the event
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.set()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+/// \python `event.set()`
+/// \since 0.1.0
+/// \sa threading_event_clear, threading_event_is_set, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_status {
     let event = object(event);
     shortcut(event.set_at_once().then_some(THREADING_OK), move || status(|| event.set()))
 }
 
-/// Clears the event: from now on it is waited for again. Whoever waited when it was set goes on all the
-/// same.
+/// Clears an event. Waits that were in progress when it was set still succeed.
 ///
 /// \param event the event
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.clear()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+/// \python `event.clear()`
+/// \since 0.1.0
+/// \sa threading_event_set, threading_event_is_set, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threading_status {
     status(|| object(event).clear())
 }
 
-/// Waits until the event is set.
+/// Waits until an event is set.
 ///
 /// \param event the event
-/// \return THREADING_OK when it is set, or a set came meanwhile, even if a clear followed;
-///         THREADING_ERR_HANDLE
+/// \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: until the event is set. Thread safety: any thread. Python: `event.wait()`. Since 0.1.0.
+/// \blocks until the event is set
+/// \threadsafety any thread
+/// \python `event.wait()`
+/// \since 0.1.0
+/// \sa threading_event_wait_timeout, threading_event_set, threading_event_clear
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_wait(event: *mut threading_event) -> threading_status {
     let event = object(event);
@@ -113,17 +145,19 @@ pub extern "C" fn threading_event_wait(event: *mut threading_event) -> threading
     })
 }
 
-/// Waits until the event is set, no longer than the given time.
+/// Waits until an event is set or the timeout expires.
 ///
 /// \param event the event
-/// \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
-///         looks once
-/// \return THREADING_OK when it is set, or a set came meanwhile, even if a clear followed;
-///         THREADING_TIMED_OUT when the time ran out before that; THREADING_ERR_HANDLE,
-///         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+/// \return THREADING_OK if the event is set or was set during the wait, even if it was cleared again;
+///     THREADING_TIMED_OUT if the timeout expired first; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
-/// Blocks: until the event is set, or the time runs out. Thread safety: any thread. Python:
-/// `event.wait(seconds)`. Since 0.1.0.
+/// \blocks until the event is set or the timeout expires
+/// \threadsafety any thread
+/// \python `event.wait(seconds)`
+/// \since 0.1.0
+/// \sa threading_event_wait, threading_event_set, threading_event_clear
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_wait_timeout(
     event: *mut threading_event,
@@ -136,13 +170,18 @@ pub extern "C" fn threading_event_wait_timeout(
     })
 }
 
-/// Makes the event as new: not set. For a child process.
+/// Reinitializes an event to the cleared state.
+///
+/// It is meant for the child process after fork().
 ///
 /// \param event the event
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
-/// `event._at_fork_reinit()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; meant for the only thread of a child process
+/// \python `event._at_fork_reinit()`
+/// \since 0.1.0
+/// \sa threading_event_new, threading_event_clear
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_at_fork_reinit(event: *mut threading_event) -> threading_status {
     status(|| object(event).at_fork_reinit())

@@ -1,23 +1,25 @@
 //! Local
 //!
-//! A local is data of which each thread has its own: one value, which is fast, and apart from that any
-//! number of named attributes. Values are pointers; NULL is one too. Every thread may have some, those
-//! that this library did not start included, and each timer's function has its own.
+//! A local holds separate data for each thread: one value, which is fast to access, and any number of
+//! named attributes. Values are pointers, and NULL is a valid value. Every thread can have values,
+//! including foreign threads, and each timer's function has values of its own.
 //!
-//! A value that is not needed any more is given to the local's destructor, unless it is NULL. One that
-//! is replaced or deleted is destroyed at once, by the caller; setting the value that is there destroys
-//! nothing. At a thread's end its values are destroyed in that thread, before a join returns; main's at
-//! exit, after the joins. The last `_free` of the local destroys the values of all threads that are
-//! alive, in the freeing thread. Inside a destructor threading_current_thread() is still the dying
-//! thread, and values that are set there are destroyed too, in up to four rounds.
+//! A value that is no longer needed is passed to the local's destructor, unless it is NULL. The thread
+//! that replaces or deletes a value destroys the previous one immediately; setting the value that is
+//! already set destroys nothing. When a thread ends, its values are destroyed in that thread, before a
+//! join returns; those of the main thread are destroyed at exit, after the joins. Releasing the last
+//! reference to a local destroys the values of all threads that are alive, in the thread that releases
+//! it. Inside a destructor, threading_current_thread() still returns the thread that ends, and values
+//! that are set there are destroyed too, in up to four rounds.
 //!
-//! Cost. A call on a local takes constant time on average, however many locals and attributes a thread
-//! has. The end of a thread takes time linear in its values and attributes. The last `_free` takes time
-//! linear in the values that it destroys and, if other threads have used the local, in the number of
-//! threads that have used any local.
+//! Cost. Each call on a local takes constant time on average, regardless of the number of locals and
+//! attributes of a thread. The end of a thread takes time proportional to the number of its values and
+//! attributes. Releasing the last reference takes time proportional to the number of values that it
+//! destroys and, if other threads have used the local, to the number of threads that have used any
+//! local.
 //!
-//! A buffer for each thread that asks, in a local made by `threading_local_new(free)`:
-//!     static char *buffer_of_mine(threading_local *local)
+//! A buffer for each thread that needs one, in a local created with `threading_local_new(free)`:
+//!     static char *buffer_of_thread(threading_local *local)
 //!     {
 //!         char *buffer = threading_local_get(local);
 //!         if (buffer != NULL || (buffer = malloc(4096)) == NULL)
@@ -38,155 +40,191 @@ use crate::capi::{handle, object, outcome, shortcut, status, value};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 
-/// Makes a local in which no thread has a value.
+/// Creates a local in which no thread has a value.
 ///
-/// \param destroy what gets values and attributes that are not needed any more; NULL leaves them alone
-/// \return the local, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+/// \param destroy the destructor of values and attributes; if it is NULL, they are not destroyed
+/// \return the new local, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+///     memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.local()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.local()`
+/// \since 0.1.0
+/// \sa threading_local_new_with_init, threading_local_set, threading_local_set_attr,
+///     threading_local_free
 ///
 /// # Safety
-/// The destructor takes whatever is set.
+/// `destroy` accepts each value that is set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_new(destroy: threading_destructor) -> *mut threading_local {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     handle(|| unsafe { Handle::<Local>::new(destroy) })
 }
 
-/// Makes a local whose value init(arg) makes in each thread.
+/// Creates a local whose initial value in each thread is the result of `init(arg)`.
 ///
-/// It is called once in each thread, at the first call there on the local, whichever that is. It may
-/// use the local: what it sets as the value is replaced by its result, attributes stay.
+/// The init function is called once in each thread, by the thread's first call on the local, whichever
+/// function that is. It may use the local: a value that it sets is replaced by its result, and
+/// attributes that it sets are kept.
 ///
-/// \param init what makes a value; its result, NULL too, is the value
-/// \param arg its argument, to be kept valid as long as the local
-/// \param destroy what gets values and attributes that are not needed any more; NULL leaves them alone
-/// \return the local, owned by the caller; NULL with THREADING_ERR_VALUE (init is NULL),
-///         THREADING_ERR_NO_MEMORY
+/// \param init the function that returns the initial value, which may be NULL
+/// \param arg the argument of the init function, which must stay valid as long as the local exists
+/// \param destroy the destructor of values and attributes; if it is NULL, they are not destroyed
+/// \return the new local, owned by the caller; NULL with THREADING_ERR_VALUE if `init` is NULL; NULL
+///     with THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: a subclass of `threading.local` with its own
-/// `__init__()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python a subclass of `threading.local` with its own `__init__()`
+/// \since 0.1.0
+/// \sa threading_local_new, threading_local_get, threading_local_free
 ///
 /// # Safety
-/// The callbacks take their arguments.
+/// `init` accepts `arg`, which stays valid as long as the local exists, and `destroy` accepts each
+/// value that is set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_new_with_init(
     init: threading_local_init,
     arg: *mut c_void,
     destroy: threading_destructor,
 ) -> *mut threading_local {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     handle(|| unsafe { Handle::<Local>::new_with_init(init.ok_or(Error::NoCallback)?, arg, destroy) })
 }
 
-/// Takes one more reference to a local.
+/// Adds a reference to a local.
 ///
 /// \param local the local
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_local_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_ref(local: *mut threading_local) -> *mut threading_local {
     handle(|| object(local).add_ref())
 }
 
-/// Gives one reference to a local back. The last one destroys the values of all threads that are alive,
-/// here.
+/// Releases a reference to a local. Releasing the last one destroys the values of all threads that are
+/// alive, in the calling thread.
 ///
 /// \param local the local
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never, but for the destructors. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks only while destructors run
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_local_new, threading_local_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_free(local: *mut threading_local) -> threading_status {
     status(|| object(local).free())
 }
 
-/// Sets the calling thread's value. The one that was there before is destroyed, unless it is the same.
+/// Sets the calling thread's value. The previous value is destroyed, unless it is the same pointer.
 ///
 /// \param local the local
-/// \param value the value, from now on the local's to destroy; after an error it stays the caller's
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY; THREADING_ERR_SYSTEM when the
-///         system cannot announce the thread's end; THREADING_ERR_SHUTDOWN when the thread is in the
-///         very last of its destructors
+/// \param value the value, which the local owns from now on; if the call fails, the caller still owns
+///     it
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if
+///     there is not enough memory; THREADING_ERR_SYSTEM if the system cannot notify the library of the
+///     thread's end; THREADING_ERR_SHUTDOWN if the thread is in its last round of destructors
 ///
-/// Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
-/// `data.value = value`. Since 0.1.0.
+/// \blocks only while the init function and the destructor run
+/// \threadsafety any thread; each thread has its own value
+/// \python `data.value = value`
+/// \since 0.1.0
+/// \sa threading_local_get, threading_local_lookup, threading_local_del, threading_local_set_attr
 ///
 /// # Safety
-/// The value is what the destructor takes.
+/// The local's destructor accepts `value`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_set(
     local: *mut threading_local,
     value: *mut c_void,
 ) -> threading_status {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     status(|| unsafe { object(local).set(value) })
 }
 
-/// Tells the calling thread's value: the fast way.
+/// Returns the calling thread's value. This is the fast path.
 ///
 /// \param local the local
-/// \return the value, borrowed until it is replaced or deleted; NULL when that is the value or there is
-///         none, or with an error of threading_local_set()
+/// \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with any
+///     error of threading_local_set()
 ///
-/// Blocks: never, but for init. Thread safety: any thread; each has its own. Python:
-/// `getattr(data, "value", None)`. Since 0.1.0.
+/// \blocks only while the init function runs
+/// \threadsafety any thread; each thread has its own value
+/// \python `getattr(data, "value", None)`
+/// \since 0.1.0
+/// \sa threading_local_lookup, threading_local_set
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_get(local: *mut threading_local) -> *mut c_void {
     let local = object(local);
     shortcut(local.get_at_once(), move || value(|| local.get()))
 }
 
-/// Tells the calling thread's value, and whether it has one.
+/// Looks up the calling thread's value. Unlike threading_local_get(), it distinguishes a NULL value
+/// from no value.
 ///
 /// \param local the local
-/// \param value where to write it, if there is one; NULL only asks
-/// \return THREADING_OK when there is one; THREADING_NO_VALUE when there is none; or an error of
-///         threading_local_set()
+/// \param value where to store the value, if there is one; NULL to check only whether there is one
+/// \return THREADING_OK if there is a value; THREADING_NO_VALUE if there is none, in which case nothing
+///     is stored; any error of threading_local_set()
 ///
-/// Blocks: never, but for init. Thread safety: any thread; each has its own. Python: `data.value`.
-/// Since 0.1.0.
+/// \blocks only while the init function runs
+/// \threadsafety any thread; each thread has its own value
+/// \python `data.value`
+/// \since 0.1.0
+/// \sa threading_local_get, threading_local_set, threading_local_get_attr
 ///
 /// # Safety
-/// `value` is NULL or can be written to.
+/// `value` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_lookup(
     local: *mut threading_local,
     value: *mut *mut c_void,
 ) -> threading_status {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     outcome(THREADING_NO_VALUE, || unsafe { tell(value, object(local).lookup()) })
 }
 
-/// Deletes the calling thread's value, and destroys it.
+/// Deletes the calling thread's value and destroys it.
 ///
 /// \param local the local
-/// \return THREADING_OK when there was one; THREADING_NO_VALUE when there was none; or an error of
-///         threading_local_set()
+/// \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; any error of
+///     threading_local_set()
 ///
-/// Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
-/// `del data.value`. Since 0.1.0.
+/// \blocks only while the init function and the destructor run
+/// \threadsafety any thread; each thread has its own value
+/// \python `del data.value`
+/// \since 0.1.0
+/// \sa threading_local_set, threading_local_del_attr
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_del(local: *mut threading_local) -> threading_status {
     outcome(THREADING_NO_VALUE, || object(local).del())
 }
 
-/// Sets an attribute of the calling thread's. The one that was there before is destroyed, unless it is
-/// the same.
+/// Sets an attribute of the calling thread. The previous value of the attribute is destroyed, unless it
+/// is the same pointer.
 ///
 /// \param local the local
-/// \param name its name, which is copied
-/// \param value the value, from now on the local's to destroy; after an error it stays the caller's
-/// \return THREADING_OK; THREADING_ERR_VALUE when the name is NULL; or an error of
-///         threading_local_set()
+/// \param name the name of the attribute, which is copied
+/// \param value the value, which the local owns from now on; if the call fails, the caller still owns
+///     it
+/// \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
 ///
-/// Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
-/// `data.name = value`. Since 0.1.0.
+/// \blocks only while the init function and the destructor run
+/// \threadsafety any thread; each thread has its own attributes
+/// \python `data.name = value`
+/// \since 0.1.0
+/// \sa threading_local_get_attr, threading_local_del_attr, threading_local_set
 ///
 /// # Safety
-/// `name` is NULL or a string.
+/// `name` is NULL or a NUL-terminated string, and the local's destructor accepts `value`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_set_attr(
     local: *mut threading_local,
@@ -195,24 +233,27 @@ pub unsafe extern "C" fn threading_local_set_attr(
 ) -> threading_status {
     status(|| {
         let local = object(local);
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { local.set_attr(local.argument(text(name))?, value) }
     })
 }
 
-/// Tells an attribute of the calling thread's, and whether it has it.
+/// Looks up an attribute of the calling thread.
 ///
 /// \param local the local
-/// \param name its name
-/// \param value where to write it, if there is one; NULL only asks
-/// \return THREADING_OK when there is one; THREADING_NO_VALUE when there is none; THREADING_ERR_VALUE
-///         when the name is NULL; or an error of threading_local_set()
+/// \param name the name of the attribute
+/// \param value where to store the value, if there is one; NULL to check only whether there is one
+/// \return THREADING_OK if the attribute exists; THREADING_NO_VALUE if it does not, in which case
+///     nothing is stored; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
 ///
-/// Blocks: never, but for init. Thread safety: any thread; each has its own. Python: `data.name`. Since
-/// 0.1.0.
+/// \blocks only while the init function runs
+/// \threadsafety any thread; each thread has its own attributes
+/// \python `data.name`
+/// \since 0.1.0
+/// \sa threading_local_set_attr, threading_local_del_attr, threading_local_lookup
 ///
 /// # Safety
-/// `name` is NULL or a string, `value` NULL or can be written to.
+/// `name` is NULL or a NUL-terminated string, and `value` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_get_attr(
     local: *mut threading_local,
@@ -221,23 +262,26 @@ pub unsafe extern "C" fn threading_local_get_attr(
 ) -> threading_status {
     outcome(THREADING_NO_VALUE, || {
         let local = object(local);
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { tell(value, local.attr(local.argument(text(name))?)) }
     })
 }
 
-/// Deletes an attribute of the calling thread's, and destroys it.
+/// Deletes an attribute of the calling thread and destroys its value.
 ///
 /// \param local the local
-/// \param name its name
-/// \return THREADING_OK when there was one; THREADING_NO_VALUE when there was none; THREADING_ERR_VALUE
-///         when the name is NULL; or an error of threading_local_set()
+/// \param name the name of the attribute
+/// \return THREADING_OK if the attribute existed; THREADING_NO_VALUE if it did not; THREADING_ERR_VALUE
+///     if the name is NULL; any error of threading_local_set()
 ///
-/// Blocks: never, but for init and the destructor. Thread safety: any thread; each has its own. Python:
-/// `del data.name`. Since 0.1.0.
+/// \blocks only while the init function and the destructor run
+/// \threadsafety any thread; each thread has its own attributes
+/// \python `del data.name`
+/// \since 0.1.0
+/// \sa threading_local_set_attr, threading_local_get_attr, threading_local_del
 ///
 /// # Safety
-/// `name` is NULL or a string.
+/// `name` is NULL or a NUL-terminated string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_del_attr(
     local: *mut threading_local,
@@ -245,19 +289,19 @@ pub unsafe extern "C" fn threading_local_del_attr(
 ) -> threading_status {
     outcome(THREADING_NO_VALUE, || {
         let local = object(local);
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         local.del_attr(local.argument(unsafe { text(name) })?)
     })
 }
 
-/// Writes what was found, if there is something, and somewhere to write it to.
+/// Stores the value that was found, if there is one and `to` is not NULL. Returns whether there is one.
 ///
 /// # Safety
-/// `to` is NULL or can be written to.
+/// `to` is NULL or valid for a write.
 unsafe fn tell(to: *mut *mut c_void, found: Result<Option<*mut c_void>>) -> Result<bool> {
     let Some(value) = found? else { return Ok(false) };
     if !to.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { to.write(value) };
     }
     Ok(true)

@@ -1,11 +1,12 @@
 //! Lock
 //!
-//! A lock is held by one caller at a time; the others wait. It has no owner: any thread may release it,
-//! and a thread that takes it a second time waits for itself. Who gets it next is not defined, but
-//! nobody waits for ever: a newcomer may take a free lock before a thread that is just waking up,
-//! but every millisecond or so the lock goes to the one that has waited longest.
+//! A lock is held by at most one thread at a time; other threads that acquire it wait. It has no owner:
+//! any thread may release it, and a thread that acquires it again while holding it deadlocks. The order
+//! in which waiting threads acquire the lock is not specified, but no thread is starved: a running
+//! thread may acquire a free lock before a thread that is being woken up, but about once per
+//! millisecond the lock is handed off to the thread that has waited longest.
 //!
-//! A sum that threads share (a block under THREADING_WITH() releases by itself):
+//! Threads that share a sum (see THREADING_WITH() for blocks that release a lock automatically):
 //!     static bool add(threading_lock *lock, long *sum, long amount)
 //!     {
 //!         if (threading_lock_acquire(lock) != THREADING_OK)
@@ -20,60 +21,84 @@ use crate::capi::{choose, handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::time::Timeout;
 
-/// Makes a lock that nobody holds.
+/// Creates an unlocked lock.
 ///
-/// \return the lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+/// \return the new lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+///     memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Lock()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Lock()`
+/// \since 0.1.0
+/// \sa threading_lock_free, threading_lock_acquire, threading_rlock_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_new() -> *mut threading_lock {
     handle(Handle::<crate::Lock>::new)
 }
 
-/// Takes one more reference to a lock.
+/// Adds a reference to a lock.
 ///
 /// \param lock the lock
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_lock_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_ref(lock: *mut threading_lock) -> *mut threading_lock {
     handle(|| object(lock).add_ref())
 }
 
-/// Gives one reference to a lock back. The last one ends the lock's life, held or not.
+/// Releases a reference to a lock. Releasing the last one destroys the lock, even if it is held.
 ///
 /// \param lock the lock
-/// \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
-///         lock; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+///     lock; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_lock_new, threading_lock_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_free(lock: *mut threading_lock) -> threading_status {
     status(|| object(lock).free())
 }
 
-/// Takes the lock, and waits as long as somebody holds it. If that is the caller, it waits for ever.
+/// Acquires a lock, blocking until it is available. If the calling thread already holds the lock, it
+/// deadlocks.
 ///
 /// \param lock the lock
-/// \return THREADING_OK when the caller holds the lock; THREADING_ERR_HANDLE; THREADING_ERR_NO_MEMORY
-///         when the thread has never waited before and there is no memory for its record
+/// \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
+///     allocates, cannot be allocated
 ///
-/// Blocks: until the lock is free. Thread safety: any thread. Python: `lock.acquire()`. Since 0.1.0.
+/// \blocks until the lock is available
+/// \threadsafety any thread
+/// \python `lock.acquire()`
+/// \since 0.1.0
+/// \sa threading_lock_try_acquire, threading_lock_acquire_timeout, threading_lock_release,
+///     THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading_status {
     let lock = object(lock);
     shortcut(lock.acquire_at_once().then_some(THREADING_OK), move || status(|| lock.acquire()))
 }
 
-/// Takes the lock if nobody holds it.
+/// Acquires a lock if it is available, without blocking.
 ///
 /// \param lock the lock
-/// \return THREADING_OK when the caller holds the lock; THREADING_WOULD_BLOCK when somebody else, or
-///         the caller before, does; THREADING_ERR_HANDLE
+/// \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if it is held by another
+///     thread or by the calling thread; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `lock.acquire(blocking=False)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `lock.acquire(blocking=False)`
+/// \since 0.1.0
+/// \sa threading_lock_acquire, threading_lock_acquire_timeout, threading_lock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_try_acquire(lock: *mut threading_lock) -> threading_status {
     let lock = object(lock);
@@ -82,17 +107,20 @@ pub extern "C" fn threading_lock_try_acquire(lock: *mut threading_lock) -> threa
     })
 }
 
-/// Takes the lock, and waits for it no longer than the given time.
+/// Acquires a lock, blocking until it is available or the timeout expires.
 ///
 /// \param lock the lock
-/// \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
-///         tries once
-/// \return THREADING_OK when the caller holds the lock; THREADING_TIMED_OUT when the time ran out;
-///         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
-///         as threading_lock_acquire()
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+/// \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+///     `seconds` is out of range; THREADING_ERR_NO_MEMORY if the calling thread's wait record, which
+///     its first blocking call allocates, cannot be allocated
 ///
-/// Blocks: until the lock is free, or the time runs out. Thread safety: any thread. Python:
-/// `lock.acquire(timeout=seconds)`. Since 0.1.0.
+/// \blocks until the lock is available or the timeout expires
+/// \threadsafety any thread
+/// \python `lock.acquire(timeout=seconds)`
+/// \since 0.1.0
+/// \sa threading_lock_acquire, threading_lock_try_acquire, threading_lock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_acquire_timeout(
     lock: *mut threading_lock,
@@ -105,36 +133,52 @@ pub extern "C" fn threading_lock_acquire_timeout(
     })
 }
 
-/// Gives the lock back, whoever took it.
+/// Releases a lock. Any thread may release it, not only the one that acquired it.
 ///
 /// \param lock the lock
-/// \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED when nobody holds it; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED if the lock is not locked; THREADING_ERR_HANDLE if
+///     the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `lock.release()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `lock.release()`
+/// \since 0.1.0
+/// \sa threading_lock_acquire, threading_lock_locked
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_release(lock: *mut threading_lock) -> threading_status {
     let lock = object(lock);
     shortcut(lock.release_at_once().then_some(THREADING_OK), move || status(|| lock.release_after_all()))
 }
 
-/// Tells whether somebody holds the lock, at this moment.
+/// Returns whether a lock is currently locked.
 ///
 /// \param lock the lock
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
+///     handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `lock.locked()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `lock.locked()`
+/// \since 0.1.0
+/// \sa threading_lock_acquire, threading_lock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_locked(lock: *mut threading_lock) -> bool {
     value(|| object(lock).locked())
 }
 
-/// Makes the lock as new: nobody holds it. For a child process, where whoever held it may not exist.
+/// Reinitializes a lock to the unlocked state.
+///
+/// It is meant for the child process after fork(), in which the thread that held the lock may not
+/// exist.
 ///
 /// \param lock the lock
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
-/// `lock._at_fork_reinit()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; meant for the only thread of a child process
+/// \python `lock._at_fork_reinit()`
+/// \since 0.1.0
+/// \sa threading_lock_new, threading_rlock_at_fork_reinit
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_at_fork_reinit(lock: *mut threading_lock) -> threading_status {
     status(|| object(lock).at_fork_reinit())

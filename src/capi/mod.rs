@@ -1,10 +1,14 @@
-//! The C API: one file per object. A function here checks nothing but its pointers, calls the object's method, and turns the result
-//! into what C gets; what the call means is the object's.
+//! The C API, one file per object type. Each function converts its arguments, calls the method of the object, which
+//! implements the operation, and converts the result for C.
 //!
-//! `include/threading.h` is generated from these files, in the order of [`types`], [`status`], [`library`], [`thread`] and so on; their
-//! comments are its text. `cargo test --test header` compares, `UPDATE_HEADER=1 cargo test --test header` writes.
+//! `include/threading.h` is generated from these files and their comments, in the order of `SECTIONS` in
+//! `tests/header.rs`. `cargo test --test header` checks that it is up to date, and
+//! `UPDATE_HEADER=1 cargo test --test header` updates it.
+//!
+//! The comment of a function consists of a first sentence, paragraphs, `\param` and `\return`, then `\blocks`,
+//! `\threadsafety`, `\python`, `\since` and `\sa`. A `# Safety` section is for Rust only and is left out of the header.
 
-#![expect(non_camel_case_types, reason = "the names of C")]
+#![expect(non_camel_case_types, reason = "names of the C API")]
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -30,7 +34,7 @@ pub mod types;
 use status::{THREADING_OK, threading_status};
 use types::Opaque;
 
-/// The object that C names by this pointer, whatever it is.
+/// Converts a pointer from C to a handle, without validating it.
 #[inline(always)]
 fn object<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
     #[cfg(fault)]
@@ -40,13 +44,13 @@ fn object<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
     Handle::from_bits(handle.addr())
 }
 
-/// What C gets for a handle.
+/// Converts a handle to a pointer for C.
 #[inline(always)]
 fn pointer<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
     core::ptr::with_exposed_provenance_mut(handle.bits())
 }
 
-/// The one guard under which every export runs: a defect of ours stays ours.
+/// Runs an exported function inside the panic boundary: a panic becomes [`Error::Internal`].
 #[inline(always)]
 fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
     let guarded = || {
@@ -62,11 +66,12 @@ fn failed(error: Error) -> threading_status {
     error.status()
 }
 
-/// The short way of a call that is made very often, and the long way for whatever the short one leaves open.
-/// The short way is loads and stores, comparisons and at most one atomic operation that succeeds; it cannot panic,
-/// and so needs no guard. The long way, which has the guard, is a function of its own to which the short one
-/// jumps, so that it alone saves registers; it does not unwind. While a race detector watches, `slot_at_once` finds
-/// nothing, and so all goes the long way, where it is announced.
+/// Combines the fast path of a frequent call with its slow path, which runs if the fast path returned `None`.
+///
+/// The fast path consists of loads, stores, comparisons and at most one atomic operation that succeeds. It cannot
+/// panic and therefore needs no panic boundary. The slow path, which has one, is a separate function to which the fast
+/// path jumps, so that only the slow path saves registers; it does not unwind. While a race detector is active,
+/// `slot_at_once` returns nothing, so that every call takes the slow path, which reports to the detector.
 #[inline(always)]
 fn shortcut<R>(short: Option<R>, long: impl FnOnce() -> R) -> R {
     #[cold]
@@ -80,7 +85,7 @@ fn shortcut<R>(short: Option<R>, long: impl FnOnce() -> R) -> R {
     }
 }
 
-/// For functions that return a status and have no outcome but success.
+/// For functions that return a status and either succeed or fail.
 #[inline(always)]
 fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
     match guard(call) {
@@ -89,7 +94,7 @@ fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
     }
 }
 
-/// For functions that return a status and have another outcome besides success.
+/// For functions that return a status and have a second outcome that is not an error.
 #[inline(always)]
 fn outcome(otherwise: threading_status, call: impl FnOnce() -> Result<bool>) -> threading_status {
     match guard(call) {
@@ -103,7 +108,7 @@ fn choose(done: bool, otherwise: threading_status) -> threading_status {
     if done { THREADING_OK } else { otherwise }
 }
 
-/// For functions that return a value: NULL, 0 or false for a bad handle.
+/// For functions that return a value: NULL, 0 or false if the call fails.
 #[inline(always)]
 fn value<R: Bad>(call: impl FnOnce() -> Result<R>) -> R {
     match guard(call) {
@@ -121,7 +126,7 @@ fn handle<O: Opaque>(call: impl FnOnce() -> Result<Handle<O::Object>>) -> *mut O
     value(|| call().map(pointer))
 }
 
-/// What a function without a status answers when it fails.
+/// The error value of a function that does not return a status.
 trait Bad {
     const BAD: Self;
 }
@@ -146,9 +151,9 @@ mod tests {
     use status::{THREADING_ERR_INTERNAL, threading_last_error};
 
     #[test]
-    fn a_defect_of_ours_becomes_an_error() {
-        assert_eq!(status(|| panic!("a defect, for the test")), THREADING_ERR_INTERNAL);
+    fn panic_becomes_internal_error() {
+        assert_eq!(status(|| panic!("panic of a test")), THREADING_ERR_INTERNAL);
         assert_eq!(threading_last_error(), THREADING_ERR_INTERNAL);
-        assert_eq!(value::<usize>(|| panic!("a defect, for the test")), 0);
+        assert_eq!(value::<usize>(|| panic!("panic of a test")), 0);
     }
 }

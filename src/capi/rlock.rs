@@ -1,18 +1,19 @@
 //! RLock
 //!
-//! A re-entrant lock: its owner, the thread that holds it, may take it again at once, and has to
-//! release it as often. Nobody else may release it. If its owner ends without releasing it, it stays
-//! locked and belongs to nobody, never to a later thread. In a timer's function the timer is the owner,
-//! not the system thread that runs it.
+//! A reentrant lock has an owner, which is the thread that holds it. The owner can acquire the lock
+//! again without blocking, and must release it as many times as it has acquired it. No other thread can
+//! release it. If the owner ends without releasing the lock, the lock stays locked and never belongs to
+//! a later thread. Inside a timer's function, the timer is the owner, not the system thread that runs
+//! the function.
 //!
-//! A function that calls itself with the lock held:
-//!     static threading_status dive(threading_rlock *rlock, int depth)
+//! A function that calls itself while it holds the lock:
+//!     static threading_status descend(threading_rlock *rlock, int depth)
 //!     {
-//!         threading_status status = threading_rlock_acquire(rlock); // at once if it is the caller's
+//!         threading_status status = threading_rlock_acquire(rlock); // does not block for the owner
 //!         if (status != THREADING_OK)
 //!             return status;
 //!         if (depth > 0)
-//!             status = dive(rlock, depth - 1);
+//!             status = descend(rlock, depth - 1);
 //!         threading_status released = threading_rlock_release(rlock);
 //!         return status != THREADING_OK ? status : released;
 //!     }
@@ -23,64 +24,88 @@ use crate::capi::{handle, object, outcome, shortcut, status, value};
 use crate::handle::Handle;
 use crate::time::Timeout;
 
-/// Makes a re-entrant lock that nobody holds.
+/// Creates an unlocked reentrant lock.
 ///
-/// \return the lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY
+/// \return the new lock, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not enough
+///     memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.RLock()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.RLock()`
+/// \since 0.1.0
+/// \sa threading_rlock_free, threading_rlock_acquire, threading_lock_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_new() -> *mut threading_rlock {
     handle(Handle::<crate::RLock>::new)
 }
 
-/// Takes one more reference to a re-entrant lock. (That has nothing to do with holding it.)
+/// Adds a reference to a reentrant lock. References are independent of the recursion count.
 ///
 /// \param rlock the lock
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_rlock_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_ref(rlock: *mut threading_rlock) -> *mut threading_rlock {
     handle(|| object(rlock).add_ref())
 }
 
-/// Gives one reference to a re-entrant lock back. The last one ends the lock's life, held or not.
+/// Releases a reference to a reentrant lock. Releasing the last one destroys the lock, even if it is
+/// held.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
-///         lock; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+///     lock; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_rlock_new, threading_rlock_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading_status {
     status(|| object(rlock).free())
 }
 
-/// Takes the lock once more if the caller owns it; otherwise waits as long as somebody holds it.
+/// Acquires a reentrant lock, blocking until it is available. If the calling thread owns the lock, the
+/// recursion count is incremented.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK when the caller owns the lock; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW
-///         when the caller holds it 4294967296 times; THREADING_ERR_NO_MEMORY when the thread has never
-///         waited before and there is no memory for its record, or takes the lock again, holds another
-///         RLock more than once, and there is none for the count
+/// \return THREADING_OK if the calling thread owns the lock; THREADING_ERR_HANDLE if the handle is
+///     invalid; THREADING_ERR_OVERFLOW if the recursion count is already 4294967296;
+///     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
+///     allocates, cannot be allocated, or if the calling thread acquires the lock again while it holds
+///     another RLock more than once and there is not enough memory for the recursion count
 ///
-/// Blocks: until the lock is free or the caller's. Thread safety: any thread. Python:
-/// `rlock.acquire()`. Since 0.1.0.
+/// \blocks until the lock is available, unless the calling thread owns it
+/// \threadsafety any thread
+/// \python `rlock.acquire()`
+/// \since 0.1.0
+/// \sa threading_rlock_try_acquire, threading_rlock_acquire_timeout, threading_rlock_release,
+///     THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> threading_status {
     let rlock = object(rlock);
     shortcut(rlock.acquire_at_once().then_some(THREADING_OK), move || status(|| rlock.acquire()))
 }
 
-/// Takes the lock if the caller owns it already or nobody holds it.
+/// Acquires a reentrant lock if it is available or the calling thread owns it, without blocking.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK when the caller owns the lock; THREADING_WOULD_BLOCK when somebody else does;
-///         THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW, THREADING_ERR_NO_MEMORY as
-///         threading_rlock_acquire()
+/// \return THREADING_OK if the calling thread owns the lock; THREADING_WOULD_BLOCK if another thread
+///     owns it; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or
+///     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
 ///
-/// Blocks: never. Thread safety: any thread. Python: `rlock.acquire(blocking=False)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `rlock.acquire(blocking=False)`
+/// \since 0.1.0
+/// \sa threading_rlock_acquire, threading_rlock_acquire_timeout, threading_rlock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_try_acquire(rlock: *mut threading_rlock) -> threading_status {
     let rlock = object(rlock);
@@ -89,17 +114,21 @@ pub extern "C" fn threading_rlock_try_acquire(rlock: *mut threading_rlock) -> th
     })
 }
 
-/// Takes the lock as threading_rlock_acquire(), and waits for it no longer than the given time.
+/// Acquires a reentrant lock like threading_rlock_acquire(), blocking until it is available or the
+/// timeout expires.
 ///
 /// \param rlock the lock
-/// \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
-///         tries once
-/// \return THREADING_OK when the caller owns the lock; THREADING_TIMED_OUT when the time ran out;
-///         THREADING_ERR_HANDLE, THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NO_MEMORY
-///         as threading_rlock_acquire()
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+/// \return THREADING_OK if the calling thread owns the lock; THREADING_TIMED_OUT if the timeout
+///     expired; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
+///     THREADING_ERR_OVERFLOW if `seconds` is out of range; THREADING_ERR_OVERFLOW or
+///     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
 ///
-/// Blocks: until the lock is free or the caller's, or the time runs out. Thread safety: any thread.
-/// Python: `rlock.acquire(timeout=seconds)`. Since 0.1.0.
+/// \blocks until the lock is available or the timeout expires, unless the calling thread owns it
+/// \threadsafety any thread
+/// \python `rlock.acquire(timeout=seconds)`
+/// \since 0.1.0
+/// \sa threading_rlock_acquire, threading_rlock_try_acquire, threading_rlock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_acquire_timeout(
     rlock: *mut threading_rlock,
@@ -112,59 +141,85 @@ pub extern "C" fn threading_rlock_acquire_timeout(
     })
 }
 
-/// Undoes one acquire of the caller's. The one that undoes the first lets others take the lock.
+/// Releases a reentrant lock once. If the recursion count becomes 0, the lock becomes available to
+/// other threads.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK; THREADING_ERR_NOT_OWNER when somebody else holds it, or nobody;
-///         THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_NOT_OWNER if another thread owns the lock or it is not locked;
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: its owner. Python: `rlock.release()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety the owner of the lock
+/// \python `rlock.release()`
+/// \since 0.1.0
+/// \sa threading_rlock_acquire, threading_rlock_is_owned
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_release(rlock: *mut threading_rlock) -> threading_status {
     let rlock = object(rlock);
     shortcut(rlock.release_at_once().then_some(THREADING_OK), move || status(|| rlock.release_after_all()))
 }
 
-/// Tells whether somebody holds the lock, at this moment.
+/// Returns whether a reentrant lock is currently locked.
 ///
 /// \param rlock the lock
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
+///     handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `rlock.locked()` (3.14). Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `rlock.locked()` (3.14)
+/// \since 0.1.0
+/// \sa threading_rlock_is_owned, threading_rlock_acquire
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_locked(rlock: *mut threading_rlock) -> bool {
     value(|| object(rlock).locked())
 }
 
-/// Tells whether the caller holds the lock.
+/// Returns whether the calling thread owns a reentrant lock.
 ///
 /// \param rlock the lock
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the calling thread owns the lock, false if it does not; false with
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `rlock._is_owned()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `rlock._is_owned()`
+/// \since 0.1.0
+/// \sa threading_rlock_recursion_count, threading_rlock_locked
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_is_owned(rlock: *mut threading_rlock) -> bool {
     value(|| object(rlock).is_owned())
 }
 
-/// Tells how many releases the caller owes the lock.
+/// Returns the recursion count of the calling thread: the number of times that it must release the
+/// lock.
 ///
 /// \param rlock the lock
-/// \return the number; 0 when the caller does not own it, or with THREADING_ERR_HANDLE
+/// \return the recursion count; 0 if the calling thread does not own the lock; 0 with
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `rlock._recursion_count()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `rlock._recursion_count()`
+/// \since 0.1.0
+/// \sa threading_rlock_is_owned, threading_rlock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_recursion_count(rlock: *mut threading_rlock) -> usize {
     value(|| object(rlock).recursion_count())
 }
 
-/// Makes the lock as new: nobody holds it. For a child process, where whoever held it may not exist.
+/// Reinitializes a reentrant lock to the unlocked state.
+///
+/// It is meant for the child process after fork(), in which the owner of the lock may not exist.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread; meant for the only one of a child of fork. Python:
-/// `rlock._at_fork_reinit()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; meant for the only thread of a child process
+/// \python `rlock._at_fork_reinit()`
+/// \since 0.1.0
+/// \sa threading_rlock_new, threading_lock_at_fork_reinit
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_at_fork_reinit(rlock: *mut threading_rlock) -> threading_status {
     status(|| object(rlock).at_fork_reinit())

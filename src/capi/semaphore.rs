@@ -1,14 +1,15 @@
 //! Semaphore
 //!
-//! A semaphore is a counter that is never below zero: acquire takes one and waits as long as there is
-//! none, release gives some back. Any thread may release it. A bounded semaphore refuses to be released
-//! above the value with which it was made. Who gets the next one is not defined: a newcomer may be
-//! faster than a thread that is just waking up, which then waits on.
+//! A semaphore is a counter that is never negative. Acquiring decrements it and blocks while it is
+//! zero; releasing increments it. Any thread may release a semaphore. The value of a bounded semaphore
+//! cannot be raised above its initial value. The order in which waiting threads acquire the semaphore
+//! is not specified: a running thread may acquire it before a thread that is being woken up, which then
+//! continues to wait.
 //!
-//! Release may be called from a signal handler, on systems where threads sleep by futex (Linux, unless
-//! the library was built with its portable backend).
+//! A semaphore may be released in a signal handler on systems where threads block on futexes (Linux,
+//! unless the library was built with its portable backend).
 //!
-//! No more at a time than the semaphore's value:
+//! Limiting the number of connections that are in use at the same time:
 //!     static bool with_connection(threading_semaphore *connections, void (*use)(void))
 //!     {
 //!         if (threading_semaphore_acquire_timeout(connections, 5.0) != THREADING_OK)
@@ -24,66 +25,89 @@ use crate::handle::Handle;
 use crate::semaphore::Semaphore;
 use crate::time::Timeout;
 
-/// The highest value of a semaphore.
+/// The maximum value of a semaphore.
 pub const THREADING_SEMAPHORE_MAX: i32 = 2147483647;
 
-/// Makes a semaphore with this value.
+/// Creates a semaphore with an initial value.
 ///
-/// \param value from 0 to THREADING_SEMAPHORE_MAX
-/// \return the semaphore, owned by the caller; NULL with THREADING_ERR_VALUE (below 0),
-///         THREADING_ERR_OVERFLOW (above the maximum), THREADING_ERR_NO_MEMORY
+/// \param value the initial value, from 0 to THREADING_SEMAPHORE_MAX
+/// \return the new semaphore, owned by the caller; NULL with THREADING_ERR_VALUE if the value is
+///     negative; NULL with THREADING_ERR_OVERFLOW if it is above the maximum; NULL with
+///     THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Semaphore(value)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Semaphore(value)`
+/// \since 0.1.0
+/// \sa threading_semaphore_new_bounded, threading_semaphore_acquire, threading_semaphore_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_new(value: i64) -> *mut threading_semaphore {
     handle(|| Handle::<Semaphore>::new(value))
 }
 
-/// Makes a semaphore with this value, which it will never exceed.
+/// Creates a bounded semaphore, whose value cannot exceed its initial value.
 ///
-/// \param value from 0 to THREADING_SEMAPHORE_MAX
-/// \return the semaphore, owned by the caller; NULL with THREADING_ERR_VALUE (below 0),
-///         THREADING_ERR_OVERFLOW (above the maximum), THREADING_ERR_NO_MEMORY
+/// \param value the initial value, from 0 to THREADING_SEMAPHORE_MAX
+/// \return the new semaphore, owned by the caller; NULL with THREADING_ERR_VALUE if the value is
+///     negative; NULL with THREADING_ERR_OVERFLOW if it is above the maximum; NULL with
+///     THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.BoundedSemaphore(value)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.BoundedSemaphore(value)`
+/// \since 0.1.0
+/// \sa threading_semaphore_new, threading_semaphore_acquire, threading_semaphore_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_new_bounded(value: i64) -> *mut threading_semaphore {
     handle(|| Handle::<Semaphore>::new_bounded(value))
 }
 
-/// Takes one more reference to a semaphore.
+/// Adds a reference to a semaphore.
 ///
 /// \param semaphore the semaphore
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_semaphore_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_ref(semaphore: *mut threading_semaphore) -> *mut threading_semaphore {
     handle(|| object(semaphore).add_ref())
 }
 
-/// Gives one reference to a semaphore back. The last one ends its life.
+/// Releases a reference to a semaphore. Releasing the last one destroys the semaphore.
 ///
-/// Waiters for whom something was released do not keep it from that; they return as they should.
+/// Waiters for which the semaphore has been released do not prevent this; their waits succeed.
 ///
 /// \param semaphore the semaphore
-/// \return THREADING_OK; THREADING_ERR_BUSY when it is the last one and threads are blocked on the
-///         semaphore; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
+///     semaphore; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_semaphore_new, threading_semaphore_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_free(semaphore: *mut threading_semaphore) -> threading_status {
     status(|| object(semaphore).free())
 }
 
-/// Takes one, and waits as long as there is none.
+/// Decrements a semaphore, blocking while its value is zero.
 ///
 /// \param semaphore the semaphore
-/// \return THREADING_OK when the caller has one; THREADING_ERR_HANDLE; THREADING_ERR_OVERFLOW when
-///         33554431 threads wait already
+/// \return THREADING_OK if the value has been decremented; THREADING_ERR_HANDLE if the handle is
+///     invalid; THREADING_ERR_OVERFLOW if 33554431 threads are already waiting
 ///
-/// Blocks: until there is one. Thread safety: any thread. Python: `semaphore.acquire()`. Since 0.1.0.
+/// \blocks until the value is positive
+/// \threadsafety any thread
+/// \python `semaphore.acquire()`
+/// \since 0.1.0
+/// \sa threading_semaphore_try_acquire, threading_semaphore_acquire_timeout,
+///     threading_semaphore_release, THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = object(semaphore);
@@ -92,13 +116,17 @@ pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphor
     })
 }
 
-/// Takes one if there is one.
+/// Decrements a semaphore if its value is positive, without blocking.
 ///
 /// \param semaphore the semaphore
-/// \return THREADING_OK when the caller has one; THREADING_WOULD_BLOCK when there is none;
-///         THREADING_ERR_HANDLE
+/// \return THREADING_OK if the value has been decremented; THREADING_WOULD_BLOCK if it is zero;
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `semaphore.acquire(blocking=False)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `semaphore.acquire(blocking=False)`
+/// \since 0.1.0
+/// \sa threading_semaphore_acquire, threading_semaphore_acquire_timeout, threading_semaphore_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_try_acquire(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = object(semaphore);
@@ -107,17 +135,19 @@ pub extern "C" fn threading_semaphore_try_acquire(semaphore: *mut threading_sema
     })
 }
 
-/// Takes one, and waits for it no longer than the given time.
+/// Decrements a semaphore, blocking until its value is positive or the timeout expires.
 ///
 /// \param semaphore the semaphore
-/// \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
-///         tries once
-/// \return THREADING_OK when the caller has one; THREADING_TIMED_OUT when the time ran out;
-///         THREADING_ERR_HANDLE, THREADING_ERR_VALUE; THREADING_ERR_OVERFLOW, also when 33554431
-///         threads wait already
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+/// \return THREADING_OK if the value has been decremented; THREADING_TIMED_OUT if the timeout expired;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+///     `seconds` is out of range; THREADING_ERR_OVERFLOW if 33554431 threads are already waiting
 ///
-/// Blocks: until there is one, or the time runs out. Thread safety: any thread. Python:
-/// `semaphore.acquire(timeout=seconds)`. Since 0.1.0.
+/// \blocks until the value is positive or the timeout expires
+/// \threadsafety any thread
+/// \python `semaphore.acquire(timeout=seconds)`
+/// \since 0.1.0
+/// \sa threading_semaphore_acquire, threading_semaphore_try_acquire, threading_semaphore_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_acquire_timeout(
     semaphore: *mut threading_semaphore,
@@ -130,31 +160,38 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
     })
 }
 
-/// Gives one back, and lets a waiter go on.
+/// Increments a semaphore and wakes one waiting thread, if there is one.
 ///
 /// \param semaphore the semaphore
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_OVER_RELEASED when that would exceed a
-///         bounded one's first value; THREADING_ERR_OVERFLOW when it would exceed
-///         THREADING_SEMAPHORE_MAX
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVER_RELEASED if
+///     the value of a bounded semaphore would exceed its initial value; THREADING_ERR_OVERFLOW if the
+///     value would exceed THREADING_SEMAPHORE_MAX
 ///
-/// Blocks: never. Thread safety: any thread, and signal handlers. Python: `semaphore.release()`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+/// \python `semaphore.release()`
+/// \since 0.1.0
+/// \sa threading_semaphore_release_n, threading_semaphore_acquire, threading_semaphore_value
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_release(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = object(semaphore);
     shortcut(semaphore.release_at_once().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
 }
 
-/// Gives n back, and lets as many waiters go on: all n, or after an error none.
+/// Increments a semaphore by `n` and wakes up to `n` waiting threads. If the call fails, the value is
+/// unchanged.
 ///
 /// \param semaphore the semaphore
-/// \param n how many, at least 1
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when n is below 1;
-///         THREADING_ERR_OVER_RELEASED when that would exceed a bounded one's first value;
-///         THREADING_ERR_OVERFLOW when it would exceed THREADING_SEMAPHORE_MAX
+/// \param n the number to add, at least 1
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if `n` is
+///     less than 1; THREADING_ERR_OVER_RELEASED if the value of a bounded semaphore would exceed its
+///     initial value; THREADING_ERR_OVERFLOW if the value would exceed THREADING_SEMAPHORE_MAX
 ///
-/// Blocks: never. Thread safety: any thread, and signal handlers. Python: `semaphore.release(n)`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+/// \python `semaphore.release(n)`
+/// \since 0.1.0
+/// \sa threading_semaphore_release, threading_semaphore_acquire, threading_semaphore_value
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_release_n(
     semaphore: *mut threading_semaphore,
@@ -163,12 +200,16 @@ pub extern "C" fn threading_semaphore_release_n(
     status(|| object(semaphore).release(n))
 }
 
-/// Tells how many could be taken, at this moment.
+/// Returns the current value of a semaphore.
 ///
 /// \param semaphore the semaphore
-/// \return the value; 0 also with THREADING_ERR_HANDLE
+/// \return the value; 0 with THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `semaphore._value`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `semaphore._value`
+/// \since 0.1.0
+/// \sa threading_semaphore_acquire, threading_semaphore_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_value(semaphore: *mut threading_semaphore) -> i64 {
     value(|| object(semaphore).value())

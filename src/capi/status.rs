@@ -1,23 +1,26 @@
 //! Status and errors
 //!
-//! What a call answers, and what went wrong.
+//! Status codes and error messages.
 //!
-//! A function that has no other result returns a threading_status: 0 is success; above 0 is an outcome
-//! that is no error; below 0 is an error, after which, unless it is said otherwise, nothing has
-//! changed. The numbers are never reused.
+//! A function that has no other result returns a threading_status: 0 is success, a positive number is
+//! an outcome that is not an error, and a negative number is an error. A call that fails changes
+//! nothing, unless its documentation says otherwise. Status numbers are never reused. In the list of
+//! statuses, Python's result or exception for the same case is given in parentheses.
 //!
-//! The last error. Each thread has one, as with errno: it describes the thread's latest call that ended
-//! in an error, be that a negative status or the bad answer of a function without status. Outcomes and
-//! successes leave it alone. "NULL with THREADING_ERR_X" means that the function returns NULL, and that
-//! the last error is X.
+//! Last error. Each thread has a last error, similar to errno. It describes the thread's most recent
+//! call that failed, whether the failure was reported by a negative status or by an error value such as
+//! NULL. Calls that do not fail, including those that return a positive status, leave it unchanged. In
+//! this documentation, "NULL with THREADING_ERR_X" means that the function returns NULL and sets the
+//! last error to THREADING_ERR_X.
 //!
-//! errno is not used. No function changes it, whether it succeeds, times out or fails. A value that a
-//! callback stores in errno of the calling thread stays there.
+//! Use of errno. The library does not report errors in errno. No function changes errno, whether it
+//! succeeds, times out or fails. A value that a callback stores in errno of the calling thread is
+//! preserved.
 //!
-//! Each function names the statuses that it gives. Besides those, any may give THREADING_ERR_INTERNAL,
-//! a defect of this library.
+//! Internal errors. The documentation of each function lists the statuses that it returns. In addition,
+//! every function may return THREADING_ERR_INTERNAL, which indicates a bug in this library.
 //!
-//! An outcome and an error:
+//! Distinguishing a timeout from an error:
 //!     static int use(threading_lock *lock)
 //!     {
 //!         threading_status status = threading_lock_acquire_timeout(lock, 0.5);
@@ -33,148 +36,172 @@
 
 use core::ffi::{CStr, c_char};
 
-use crate::error::Error;
+use crate::error::{Error, nul_terminated};
 use crate::sys::tls;
 
-/// What a function answers.
+/// A status: 0 for success, positive for an outcome that is not an error, negative for an error.
+///
+/// \since 0.1.0
+/// \sa threading_status_name, threading_status_message
 pub type threading_status = i32;
 
-/// Done.
+/// Success.
 pub const THREADING_OK: threading_status = 0;
-/// The time ran out (`False`).
+/// The timeout expired (`False`).
 pub const THREADING_TIMED_OUT: threading_status = 1;
-/// A try_ call found it taken (`False`).
+/// The operation of a `try_` function would block (`False`).
 pub const THREADING_WOULD_BLOCK: threading_status = 2;
-/// This thread has no such value (`AttributeError`).
+/// The calling thread has no such value (`AttributeError`).
 pub const THREADING_NO_VALUE: threading_status = 3;
-/// The timer's function has already begun.
+/// The timer's function has already started.
 pub const THREADING_TOO_LATE: threading_status = 4;
-/// The handle is NULL, freed, of another kind, or no handle.
+/// The handle is NULL, freed, of another type, or not a handle.
 pub const THREADING_ERR_HANDLE: threading_status = -1;
-/// An argument is out of its range (`ValueError`).
+/// An argument is out of range (`ValueError`).
 pub const THREADING_ERR_VALUE: threading_status = -2;
-/// A timeout over THREADING_TIMEOUT_MAX, a count past its maximum (`OverflowError`).
+/// A timeout is above THREADING_TIMEOUT_MAX, or a count would exceed its maximum (`OverflowError`).
 pub const THREADING_ERR_OVERFLOW: threading_status = -3;
-/// Release of an unlocked lock (`RuntimeError`).
+/// The lock to be released is not locked (`RuntimeError`).
 pub const THREADING_ERR_NOT_ACQUIRED: threading_status = -4;
-/// The caller does not hold it, or nobody does (`RuntimeError`).
+/// The calling thread does not hold the lock (`RuntimeError`).
 pub const THREADING_ERR_NOT_OWNER: threading_status = -5;
-/// A bounded semaphore was released too many times (`ValueError`).
+/// The release would exceed the initial value of a bounded semaphore (`ValueError`).
 pub const THREADING_ERR_OVER_RELEASED: threading_status = -6;
-/// A thread can only be started once, and set up before that (`RuntimeError`).
+/// The thread has already been started, or is the main thread or a dummy thread (`RuntimeError`).
 pub const THREADING_ERR_ALREADY_STARTED: threading_status = -7;
-/// A thread cannot be joined before it is started (`RuntimeError`).
+/// The thread to be joined has not been started (`RuntimeError`).
 pub const THREADING_ERR_NOT_STARTED: threading_status = -8;
-/// The call could never return (`RuntimeError`).
+/// The call would never return (`RuntimeError`).
 pub const THREADING_ERR_DEADLOCK: threading_status = -9;
-/// A dummy thread cannot be joined (`RuntimeError`).
+/// The thread is a dummy thread, which cannot be joined (`RuntimeError`).
 pub const THREADING_ERR_NOT_JOINABLE: threading_status = -10;
 /// The barrier is broken (`BrokenBarrierError`).
 pub const THREADING_ERR_BROKEN_BARRIER: threading_status = -11;
-/// The caller's own callback reported failure.
+/// The callback reported a failure.
 pub const THREADING_ERR_CALLBACK: threading_status = -12;
-/// Threads are blocked on it.
+/// Threads are blocked on the object.
 pub const THREADING_ERR_BUSY: threading_status = -13;
-/// Out of memory (`MemoryError`).
+/// There is not enough memory (`MemoryError`).
 pub const THREADING_ERR_NO_MEMORY: threading_status = -14;
-/// The system refused (`RuntimeError: can't start new thread`).
+/// The operating system did not provide a resource, such as a new thread (`RuntimeError`).
 pub const THREADING_ERR_SYSTEM: threading_status = -15;
-/// The process is past threading_shutdown().
+/// The shutdown of the process, or the exit of the calling thread, is too far advanced.
 pub const THREADING_ERR_SHUTDOWN: threading_status = -16;
-/// A defect of this library, caught at its boundary.
+/// An internal error of this library occurred and was contained.
 pub const THREADING_ERR_INTERNAL: threading_status = -17;
 
-/// Every status, with its identifier and its sentence.
-const TABLE: [(threading_status, &CStr, &CStr); 22] = [
-    (THREADING_OK, c"THREADING_OK", c"done"),
-    (THREADING_TIMED_OUT, c"THREADING_TIMED_OUT", c"the time ran out"),
-    (THREADING_WOULD_BLOCK, c"THREADING_WOULD_BLOCK", c"it is taken, and the call does not wait"),
-    (THREADING_NO_VALUE, c"THREADING_NO_VALUE", c"this thread has no such value"),
-    (THREADING_TOO_LATE, c"THREADING_TOO_LATE", c"the timer's function has already begun"),
-    (
-        THREADING_ERR_HANDLE,
-        c"THREADING_ERR_HANDLE",
-        c"the handle is NULL, freed, of another kind, or no handle",
-    ),
-    (THREADING_ERR_VALUE, c"THREADING_ERR_VALUE", c"an argument is out of its range"),
-    (THREADING_ERR_OVERFLOW, c"THREADING_ERR_OVERFLOW", c"a timeout or a count is above its maximum"),
-    (THREADING_ERR_NOT_ACQUIRED, c"THREADING_ERR_NOT_ACQUIRED", c"release of an unlocked lock"),
-    (THREADING_ERR_NOT_OWNER, c"THREADING_ERR_NOT_OWNER", c"the caller does not hold it"),
-    (THREADING_ERR_OVER_RELEASED, c"THREADING_ERR_OVER_RELEASED", c"semaphore released too many times"),
-    (
-        THREADING_ERR_ALREADY_STARTED,
-        c"THREADING_ERR_ALREADY_STARTED",
-        c"threads can only be started once, and set up before that",
-    ),
-    (THREADING_ERR_NOT_STARTED, c"THREADING_ERR_NOT_STARTED", c"cannot join a thread before it is started"),
-    (THREADING_ERR_DEADLOCK, c"THREADING_ERR_DEADLOCK", c"the call could never return"),
-    (THREADING_ERR_NOT_JOINABLE, c"THREADING_ERR_NOT_JOINABLE", c"cannot join a dummy thread"),
-    (THREADING_ERR_BROKEN_BARRIER, c"THREADING_ERR_BROKEN_BARRIER", c"the barrier is broken"),
-    (THREADING_ERR_CALLBACK, c"THREADING_ERR_CALLBACK", c"the callback reported failure"),
-    (THREADING_ERR_BUSY, c"THREADING_ERR_BUSY", c"threads are blocked on it"),
-    (THREADING_ERR_NO_MEMORY, c"THREADING_ERR_NO_MEMORY", c"out of memory"),
-    (THREADING_ERR_SYSTEM, c"THREADING_ERR_SYSTEM", c"the system refused"),
-    (THREADING_ERR_SHUTDOWN, c"THREADING_ERR_SHUTDOWN", c"the process is past threading_shutdown"),
-    (THREADING_ERR_INTERNAL, c"THREADING_ERR_INTERNAL", c"a defect of this library, caught at its boundary"),
-];
+macro_rules! table {
+    ($($name:ident: $message:expr;)*) => {
+        /// Every status with its name and its message.
+        const TABLE: &[(threading_status, &CStr, &CStr)] =
+            &[$(($name, nul_terminated(concat!(stringify!($name), "\0")), $message)),*];
+    };
+}
+
+// A status that corresponds to one error has its message; the others have one of their own.
+table! {
+    THREADING_OK: c"success";
+    THREADING_TIMED_OUT: c"timeout expired";
+    THREADING_WOULD_BLOCK: c"operation would block";
+    THREADING_NO_VALUE: c"no such value in the calling thread";
+    THREADING_TOO_LATE: c"timer function already started";
+    THREADING_ERR_HANDLE: Error::Handle.message();
+    THREADING_ERR_VALUE: c"argument out of range";
+    THREADING_ERR_OVERFLOW: c"timeout or count above its maximum";
+    THREADING_ERR_NOT_ACQUIRED: Error::NotAcquired.message();
+    THREADING_ERR_NOT_OWNER: Error::NotOwner.message();
+    THREADING_ERR_OVER_RELEASED: Error::OverReleased.message();
+    THREADING_ERR_ALREADY_STARTED: Error::AlreadyStarted.message();
+    THREADING_ERR_NOT_STARTED: Error::NotStarted.message();
+    THREADING_ERR_DEADLOCK: c"call would never return";
+    THREADING_ERR_NOT_JOINABLE: Error::NotJoinable.message();
+    THREADING_ERR_BROKEN_BARRIER: Error::BrokenBarrier.message();
+    THREADING_ERR_CALLBACK: Error::Callback.message();
+    THREADING_ERR_BUSY: Error::Busy.message();
+    THREADING_ERR_NO_MEMORY: Error::NoMemory.message();
+    THREADING_ERR_SYSTEM: Error::System.message();
+    THREADING_ERR_SHUTDOWN: Error::Shutdown.message();
+    THREADING_ERR_INTERNAL: Error::Internal.message();
+}
 
 fn known(status: i32) -> Option<&'static (threading_status, &'static CStr, &'static CStr)> {
     TABLE.iter().find(|row| row.0 == status)
 }
 
-/// Tells the identifier of a status, such as "THREADING_TIMED_OUT".
+/// Returns the name of a status, such as "THREADING_TIMED_OUT".
 ///
-/// \param status any number
-/// \return a static string, "unknown status" for a number that is none
+/// \param status the status; any number is allowed
+/// \return a static string, which is "unknown status" if the number is not a status
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_status_message
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_status_name(status: i32) -> *const c_char {
     known(status).map_or(c"unknown status", |row| row.1).as_ptr()
 }
 
-/// Tells what a status means, in a sentence without its full stop.
+/// Returns a message that describes a status.
 ///
-/// \param status any number
-/// \return a static string, "a number that is no status" for one that is none
+/// \param status the status; any number is allowed
+/// \return a static string without a final period, which is "unknown status" if the number is not a
+///     status
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_status_name, threading_last_error_message
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_status_message(status: i32) -> *const c_char {
-    known(status).map_or(c"a number that is no status", |row| row.2).as_ptr()
+    known(status).map_or(c"unknown status", |row| row.2).as_ptr()
 }
 
 fn last_error() -> Option<Error> {
     Error::from_number(tls::with(|mine| mine.error.get()))
 }
 
-/// Tells the status of the calling thread's latest call that ended in an error.
+/// Returns the status of the calling thread's most recent call that failed.
 ///
-/// \return a negative status; THREADING_OK if there was none, or none since
-///         threading_clear_last_error()
+/// \return a negative status; THREADING_OK if no call has failed, or none since
+///     threading_clear_last_error()
 ///
-/// Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; each thread has its own last error
+/// \python none
+/// \since 0.1.0
+/// \sa threading_last_error_message, threading_clear_last_error
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_last_error() -> threading_status {
     last_error().map_or(THREADING_OK, Error::status)
 }
 
-/// Tells what went wrong in the calling thread's latest call that ended in an error.
+/// Returns a message that describes the calling thread's most recent call that failed.
 ///
-/// It may be more exact than the status's own sentence: which argument was wrong, and why.
+/// The message can be more specific than that of threading_status_message(); for example, it says which
+/// argument was invalid.
 ///
-/// \return a static string; "" where threading_last_error() tells THREADING_OK
+/// \return a static string, which is empty if threading_last_error() returns THREADING_OK
 ///
-/// Blocks: never. Thread safety: any thread; each has its own. Python: the text of the exception. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; each thread has its own last error
+/// \python the message of the exception
+/// \since 0.1.0
+/// \sa threading_last_error, threading_clear_last_error, threading_status_message
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_last_error_message() -> *const c_char {
     last_error().map_or(c"", Error::message).as_ptr()
 }
 
-/// Forgets the calling thread's last error: sets it to THREADING_OK and "".
+/// Resets the calling thread's last error to THREADING_OK and its message to an empty string.
 ///
-/// Blocks: never. Thread safety: any thread; each has its own. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread; each thread has its own last error
+/// \python none
+/// \since 0.1.0
+/// \sa threading_last_error, threading_last_error_message
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_clear_last_error() {
     tls::with(|mine| mine.error.set(0));
@@ -186,7 +213,7 @@ mod tests {
     use crate::capi::failed;
 
     #[test]
-    fn the_last_error_stays_until_the_next_or_until_it_is_cleared() {
+    fn last_error_is_kept_until_cleared() {
         threading_clear_last_error();
         assert_eq!(threading_last_error(), THREADING_OK);
         assert_eq!(failed(Error::Busy), THREADING_ERR_BUSY);

@@ -1,18 +1,20 @@
 //! Thread
 //!
-//! A thread calls its target once it is started, and ends when that returns. It has a name, a number
-//! that is never used again, and a result. While it runs it keeps itself alive: its handle may be freed
-//! at any time.
+//! A thread calls its target when it is started, and ends when the target returns. It has a name, an
+//! ident that is never reused, and a result. A running thread holds a reference to itself, so its
+//! handle may be freed at any time.
 //!
-//! A thread inherits the daemon flag of its creator; if the library did not start that, it is no
-//! daemon. The process does not end before all threads but the daemons have ended. What must be set up
-//! before the start: daemon flag, stack size, argument destructor and the override of run; afterwards
-//! that is THREADING_ERR_ALREADY_STARTED, for main and for dummies always.
+//! A thread is a daemon thread if the thread that creates it is one; a thread that is created by a
+//! foreign thread is not. The process does not exit before all non-daemon threads have ended. The
+//! daemon flag, the stack size, the argument destructor and the override of run must be set before the
+//! start. Setting them later fails with THREADING_ERR_ALREADY_STARTED, as it always does for the main
+//! thread and for dummy threads.
 //!
-//! The argument is passed as it is. It must live until the thread has used it: give it memory of its
-//! own and a destructor (threading_thread_set_arg_destructor()), not the address of a loop's variable.
+//! The argument is passed to the target unchanged, and must stay valid as long as the thread uses it.
+//! Allocate it and set a destructor with threading_thread_set_arg_destructor(); do not pass the address
+//! of a loop variable.
 //!
-//! A thread that is started and joined; if there is none, start and free get NULL and report it:
+//! Starting and joining a thread; if threading_thread_new() returns NULL, the next call reports it:
 //!     static void *greet(void *name)
 //!     {
 //!         printf("hello %s\n", (char *)name);
@@ -36,70 +38,91 @@ use crate::handle::Handle;
 use crate::time::Timeout;
 use crate::{Run, Thread};
 
-/// Makes a thread that will call target(arg). It costs no system thread until it is started.
+/// Creates a thread that will call `target(arg)`. It does not use a system thread until it is started.
 ///
-/// Its name is `Thread-N` if nobody names it; the number is taken when the name is first asked for or
-/// the thread is started, so that a named one takes none. It is a daemon if its creator is one, but not
-/// if the library did not start its creator.
+/// Its name is `Thread-N` unless another name is set. The number is assigned when the name is first
+/// queried or the thread is started; a thread that has been named before does not use a number. The
+/// thread is a daemon thread if the calling thread is one, but not if the calling thread is a foreign
+/// thread.
 ///
-/// \param target what to call; NULL calls nothing, and the thread ends at once
-/// \param arg its argument, the caller's to keep valid; see threading_thread_set_arg_destructor()
-/// \return the thread, owned by the caller; NULL with THREADING_ERR_NO_MEMORY, arg untouched
+/// \param target the function to call; if it is NULL, the thread ends immediately
+/// \param arg the argument of the target, which the caller keeps valid; see
+///     threading_thread_set_arg_destructor()
+/// \return the new thread, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not
+///     enough memory, in which case `arg` is not used
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.Thread(target=target, args=(arg,))`.
-/// Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Thread(target=target, args=(arg,))`
+/// \since 0.1.0
+/// \sa threading_thread_start, threading_thread_free, threading_thread_set_arg_destructor,
+///     threading_thread_set_name, threading_thread_set_daemon
 ///
 /// # Safety
-/// The callbacks take their arguments.
+/// `target` accepts `arg`, which stays valid until the thread has used it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_thread_new(
     target: threading_target,
     arg: *mut c_void,
 ) -> *mut threading_thread {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     handle(|| unsafe { Handle::<Thread>::new(target, arg) })
 }
 
-/// Takes one more reference to a thread.
+/// Adds a reference to a thread.
 ///
 /// \param thread the thread
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_thread_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_ref(thread: *mut threading_thread) -> *mut threading_thread {
     handle(|| object(thread).add_ref())
 }
 
-/// Gives one reference to a thread back. One that runs goes on.
+/// Releases a reference to a thread. A running thread continues.
 ///
-/// The last reference to a thread that was never started calls the argument's destructor.
+/// Releasing the last reference to a thread that was never started calls the destructor of its
+/// argument.
 ///
 /// \param thread the thread
-/// \return THREADING_OK; THREADING_ERR_HANDLE, also when all owned references have been given back
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid, or if all references of the
+///     program have been released
 ///
-/// Blocks: never, but for the destructor. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks only while the destructor runs
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_thread_new, threading_thread_ref, threading_thread_join
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_free(thread: *mut threading_thread) -> threading_status {
     status(|| object(thread).free())
 }
 
-/// Names a thread, at any time.
+/// Sets the name of a thread. The name may be changed at any time.
 ///
-/// The name is copied. The former one is freed, unless threading_thread_name() has returned it. The
-/// system's tools show 15 bytes of the name, cut at a character, except for main and for timers, whose
-/// system names stay as they are.
+/// The name is copied. The previous name is freed unless threading_thread_name() has returned it.
+/// System tools show up to 15 bytes of the name, cut at a character boundary; the system names of the
+/// main thread and of timers do not change.
 ///
 /// \param thread the thread
-/// \param name the name, in UTF-8
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when the name is NULL or not UTF-8;
-///         THREADING_ERR_NO_MEMORY
+/// \param name the name, a string in UTF-8
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+///     is NULL or not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `thread.name = name`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `thread.name = name`
+/// \since 0.1.0
+/// \sa threading_thread_name
 ///
 /// # Safety
-/// `name` is NULL or a string.
+/// `name` is NULL or a NUL-terminated string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_thread_set_name(
     thread: *mut threading_thread,
@@ -107,30 +130,40 @@ pub unsafe extern "C" fn threading_thread_set_name(
 ) -> threading_status {
     status(|| {
         let thread = object(thread);
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         thread.set_name(thread.argument(unsafe { text(name) })?)
     })
 }
 
-/// Tells a thread's name: the one that it was given, or else `Thread-N`, `Dummy-N` or `MainThread`.
+/// Returns the name of a thread: the name that was set, or else `Thread-N`, `Dummy-N` or `MainThread`.
 ///
 /// \param thread the thread
-/// \return the name, valid as long as the thread's handle, even if it is renamed; NULL with
-///         THREADING_ERR_HANDLE, THREADING_ERR_NO_MEMORY
+/// \return the name, valid as long as the thread's handle, even if the thread is renamed; NULL with
+///     THREADING_ERR_HANDLE if the handle is invalid; NULL with THREADING_ERR_NO_MEMORY if there is not
+///     enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `thread.name`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `thread.name`
+/// \since 0.1.0
+/// \sa threading_thread_set_name
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_name(thread: *mut threading_thread) -> *const c_char {
     value(|| object(thread).name_pointer())
 }
 
-/// Makes a thread a daemon, or not. Before start only.
+/// Sets or clears the daemon flag of a thread. This is possible only before the start.
 ///
 /// \param thread the thread
-/// \param daemon 0: the process's exit waits for it; all else: it does not
-/// \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+/// \param daemon 0 if the process waits for the thread at exit; any other number if it does not
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+///     if the thread has been started
 ///
-/// Blocks: never. Thread safety: any thread. Python: `thread.daemon = daemon`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `thread.daemon = daemon`
+/// \since 0.1.0
+/// \sa threading_thread_is_daemon, threading_shutdown
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_set_daemon(
     thread: *mut threading_thread,
@@ -139,30 +172,39 @@ pub extern "C" fn threading_thread_set_daemon(
     status(|| object(thread).set_daemon(daemon != 0))
 }
 
-/// Tells whether a thread is a daemon. A dummy is one, main is not.
+/// Returns whether a thread is a daemon thread. A dummy thread is one, the main thread is not.
 ///
 /// \param thread the thread
-/// \return true if it is one; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the thread is a daemon thread, false if it is not; false with THREADING_ERR_HANDLE
+///     if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `thread.daemon`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `thread.daemon`
+/// \since 0.1.0
+/// \sa threading_thread_set_daemon
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_is_daemon(thread: *mut threading_thread) -> bool {
     value(|| object(thread).is_daemon())
 }
 
-/// Sets the size of a thread's stack. Before start only.
+/// Sets the stack size of a thread. This is possible only before the start.
 ///
-/// A timer's thread accepts it too, but its function runs on a stack that timers share.
+/// The thread of a timer accepts a size, but its function runs on a stack that timers share. If the
+/// program has a large amount of static thread-local storage, which is placed on each stack, its size
+/// is added.
 ///
 /// \param thread the thread
-/// \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is that
-///         of threading_set_stack_size(). Where the program has much static thread-local storage, which
-///         lies on each stack, the stack is larger by that
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_VALUE when it is too small;
-///         THREADING_ERR_ALREADY_STARTED
+/// \param bytes the size in bytes, at least 32768, or the system's minimum if that is larger; 0 selects
+///     the size that is set with threading_set_stack_size()
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the size
+///     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started
 ///
-/// Blocks: never. Thread safety: any thread. Python: none (`threading.stack_size(bytes)` is for all
-/// threads). Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none (`threading.stack_size(bytes)` applies to all threads)
+/// \since 0.1.0
+/// \sa threading_set_stack_size, threading_stack_size
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_set_stack_size(
     thread: *mut threading_thread,
@@ -171,86 +213,107 @@ pub extern "C" fn threading_thread_set_stack_size(
     status(|| object(thread).set_stack_size(bytes))
 }
 
-/// Has a thread's argument destroyed once it is not needed any more. Before start only.
+/// Sets the destructor of a thread's argument. This is possible only before the start.
 ///
-/// The destructor is called with the argument, unless that is NULL, exactly once: in the thread after
-/// its run, before a join returns; or by the call that makes sure that it will never run, which is the
-/// last `_free` of an unstarted thread, or a timer's cancel. A start that fails calls nothing. Where a
-/// cancel has destroyed the argument of an unstarted timer, a destructor that is set afterwards is never
-/// called; one that is set after a cancel that had none to call, is called at the start or the last
-/// `_free`.
+/// Unless the argument is NULL, the destructor is called exactly once: either in the thread, after its
+/// run and before a join returns, or by the call that ensures that the thread will never run. That call
+/// is the last `_free` of a thread that was not started, or the cancellation of a timer. A start that
+/// fails does not call the destructor.
+///
+/// If a cancellation has already destroyed the argument of a timer that was not started, a destructor
+/// that is set afterwards is never called. If the cancellation had no destructor to call, a destructor
+/// that is set afterwards is called at the start or at the last `_free`.
 ///
 /// \param thread the thread
-/// \param destroy what to call; NULL calls nothing
-/// \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+/// \param destroy the destructor; if it is NULL, nothing is called
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+///     if the thread has been started
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_thread_new, threading_thread_arg, threading_timer_cancel
 ///
 /// # Safety
-/// It takes the thread's argument.
+/// `destroy` accepts the thread's argument.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_thread_set_arg_destructor(
     thread: *mut threading_thread,
     destroy: threading_destructor,
 ) -> threading_status {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     status(|| unsafe { object(thread).set_arg_destructor(destroy) })
 }
 
-/// Overrides what a thread runs. Before start only.
+/// Overrides the run function of a thread. This is possible only before the start.
 ///
 /// \param thread the thread
-/// \param run called instead of the target, with the thread and the target's argument; NULL is no
-///         override
-/// \return THREADING_OK; THREADING_ERR_HANDLE, THREADING_ERR_ALREADY_STARTED
+/// \param run the function that is called instead of the target, with the thread and the target's
+///     argument; NULL removes the override
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+///     if the thread has been started
 ///
-/// Blocks: never. Thread safety: any thread. Python: a subclass with its own `run()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python a subclass with its own `run()`
+/// \since 0.1.0
+/// \sa threading_thread_run, threading_thread_new
 ///
 /// # Safety
-/// It takes the thread's argument.
+/// `run` accepts the thread's argument.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_thread_set_run(
     thread: *mut threading_thread,
     run: threading_run,
 ) -> threading_status {
-    // SAFETY: both are functions of the same arguments, but for how they call the thread's pointer.
+    // SAFETY: both function types take the same arguments; only the name of the thread's pointer type differs.
     let run = unsafe { core::mem::transmute::<threading_run, Option<Run>>(run) };
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     status(|| unsafe { object(thread).set_run(run) })
 }
 
-/// Calls target(arg), which is what a thread does if its run is not overridden.
+/// Calls `target(arg)`, as a thread does whose run function is not overridden.
 ///
-/// For use inside an override. Elsewhere it just calls the target, in the calling thread; it starts
-/// nothing.
+/// It is meant for use in an override. Elsewhere, it calls the target in the calling thread and does
+/// not start the thread.
 ///
 /// \param thread the thread
-/// \return what the target returned; NULL if there is no target, or with THREADING_ERR_HANDLE
+/// \return the value that the target returned; NULL if there is no target; NULL with
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: as long as the target. Thread safety: any thread, as far as the target goes. Python:
-/// `threading.Thread.run(thread)`. Since 0.1.0.
+/// \blocks while the target runs
+/// \threadsafety any thread, as far as the target allows it
+/// \python `threading.Thread.run(thread)`
+/// \since 0.1.0
+/// \sa threading_thread_set_run
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_thread_run(thread: *mut threading_thread) -> *mut c_void {
-    // The target may leave by pthread_exit, which no guard lets through: it is called outside of it.
+    // The target may call pthread_exit, which must not unwind through a panic boundary: it is called outside of it.
     match guard(|| object(thread).task()) {
-        // SAFETY: whoever made the thread promised that target and argument go together.
+        // SAFETY: the creator of the thread guarantees that the target accepts the argument.
         Ok(task) => unsafe { task.run() },
         Err(error) => value(|| Err(error)),
     }
 }
 
-/// Starts a thread, once.
+/// Starts a thread. A thread can be started only once.
 ///
-/// When it returns, the thread is alive and enumerated, and has its name and its ident; it need not
-/// have begun to run yet. Until its end it keeps itself alive.
+/// When the call returns, the thread is alive, is listed by threading_enumerate(), and has its name and
+/// its ident, but it may not have begun to run yet. It holds a reference to itself until it ends.
 ///
 /// \param thread the thread
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED, also when it has ended,
-///         and for main and dummies; THREADING_ERR_SHUTDOWN after threading_shutdown();
-///         THREADING_ERR_SYSTEM when the system refuses a thread, THREADING_ERR_NO_MEMORY: then nothing
-///         has changed, and it may be tried again
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+///     if the thread has been started, even if it has ended, and for the main thread and dummy threads;
+///     THREADING_ERR_SHUTDOWN after threading_shutdown(); THREADING_ERR_SYSTEM if the system cannot
+///     create a thread, or THREADING_ERR_NO_MEMORY if there is not enough memory, in which case nothing
+///     has changed and the call may be repeated
 ///
-/// Blocks: never. Thread safety: any thread. Python: `thread.start()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `thread.start()`
+/// \since 0.1.0
+/// \sa threading_thread_new, threading_thread_join, threading_thread_is_alive
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threading_status {
     status(|| object(thread).start())
@@ -258,34 +321,43 @@ pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threa
 
 /// Waits until a thread has ended.
 ///
-/// It may be called any number of times, and by any number of threads. It waits for the end of the
-/// system's thread: the destructors of pthread keys and of C++'s thread_local have run. The system's
-/// thread is detached: pthread_join() and pthread_detach() refuse it with EINVAL. Of a timer it
-/// waits for the end of its function, or its cancel; of main, for the shutdown that the process's exit
-/// begins with.
+/// A thread may be joined any number of times, and by any number of threads. The call waits for the end
+/// of the system thread, so that destructors of pthread keys and of C++ thread_local objects have run.
+/// The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. Joining
+/// a timer waits for the end of its function or for its cancellation. Joining the main thread waits for
+/// the shutdown sequence at process exit.
 ///
 /// \param thread the thread
-/// \return THREADING_OK when it has ended; THREADING_ERR_HANDLE; THREADING_ERR_NOT_JOINABLE for a
-///         dummy; THREADING_ERR_NOT_STARTED; THREADING_ERR_DEADLOCK when it is the caller itself
+/// \return THREADING_OK if the thread has ended; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_NOT_JOINABLE if it is a dummy thread; THREADING_ERR_NOT_STARTED if it has not been
+///     started; THREADING_ERR_DEADLOCK if it is the calling thread
 ///
-/// Blocks: until the thread has ended. Thread safety: any thread but this one. Python: `thread.join()`.
-/// Since 0.1.0.
+/// \blocks until the thread has ended
+/// \threadsafety any thread, except the thread to be joined
+/// \python `thread.join()`
+/// \since 0.1.0
+/// \sa threading_thread_join_timeout, threading_thread_is_alive, threading_thread_result
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_join(thread: *mut threading_thread) -> threading_status {
     status(|| object(thread).join(Timeout::FOREVER).map(drop))
 }
 
-/// Waits until a thread has ended, no longer than the given time. Otherwise as threading_thread_join().
+/// Waits until a thread has ended or the timeout expires. Otherwise, it is like
+/// threading_thread_join().
 ///
 /// \param thread the thread
-/// \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
-///         looks once
-/// \return THREADING_OK when it has ended; THREADING_TIMED_OUT; THREADING_ERR_HANDLE,
-///         THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW; THREADING_ERR_NOT_JOINABLE for a dummy;
-///         THREADING_ERR_NOT_STARTED; THREADING_ERR_DEADLOCK when it is the caller itself
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+/// \return THREADING_OK if the thread has ended; THREADING_TIMED_OUT if the timeout expired;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+///     `seconds` is out of range; THREADING_ERR_NOT_JOINABLE if it is a dummy thread;
+///     THREADING_ERR_NOT_STARTED if it has not been started; THREADING_ERR_DEADLOCK if it is the
+///     calling thread
 ///
-/// Blocks: until the thread has ended, or the time runs out. Thread safety: any thread but this one.
-/// Python: `thread.join(seconds)`, then `thread.is_alive()`. Since 0.1.0.
+/// \blocks until the thread has ended or the timeout expires
+/// \threadsafety any thread, except the thread to be joined
+/// \python `thread.join(seconds)`, then `thread.is_alive()`
+/// \since 0.1.0
+/// \sa threading_thread_join, threading_thread_is_alive, threading_thread_result
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_join_timeout(
     thread: *mut threading_thread,
@@ -297,61 +369,85 @@ pub extern "C" fn threading_thread_join_timeout(
     })
 }
 
-/// Tells whether a thread has been started and has not ended. A pending timer is alive.
+/// Returns whether a thread has been started and has not ended. A pending timer is alive.
 ///
 /// \param thread the thread
-/// \return true if so; false if not, or with THREADING_ERR_HANDLE
+/// \return true if the thread is alive, false if it is not; false with THREADING_ERR_HANDLE if the
+///     handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `thread.is_alive()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `thread.is_alive()`
+/// \since 0.1.0
+/// \sa threading_thread_start, threading_thread_join, threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_is_alive(thread: *mut threading_thread) -> bool {
     value(|| object(thread).is_alive())
 }
 
-/// Tells a thread's number, which no other thread of the process ever gets.
+/// Returns the ident of a thread, a number that is never reused in the process.
 ///
 /// \param thread the thread
-/// \return the number, also after its end; 0 before start, or with THREADING_ERR_HANDLE
+/// \return the ident, even after the end of the thread; 0 before its start; 0 with THREADING_ERR_HANDLE
+///     if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `thread.ident`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `thread.ident`
+/// \since 0.1.0
+/// \sa threading_get_ident, threading_thread_native_id
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_ident(thread: *mut threading_thread) -> u64 {
     value(|| object(thread).ident())
 }
 
-/// Tells the kernel's number of a thread; of a timer, that of the system thread that runs its function.
+/// Returns the ID that the kernel has assigned to a thread. For a timer, it is that of the system
+/// thread that runs its function.
 ///
 /// \param thread the thread
-/// \return the number, also after its end; 0 before start, for a timer before its function runs, or
-///         with THREADING_ERR_HANDLE
+/// \return the native ID, even after the end of the thread; 0 before its start, and for a timer before
+///     its function runs; 0 with THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: right after start, until the thread has begun to run. Thread safety: any thread. Python:
-/// `thread.native_id`. Since 0.1.0.
+/// \blocks until the thread has begun to run, if it has just been started
+/// \threadsafety any thread
+/// \python `thread.native_id`
+/// \since 0.1.0
+/// \sa threading_get_native_id, threading_thread_ident
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_native_id(thread: *mut threading_thread) -> u64 {
     value(|| object(thread).native_id())
 }
 
-/// Tells what a thread's run returned, once the thread has ended.
+/// Returns the result of a thread, which is the value that its run function returned.
 ///
-/// After pthread_exit() it is the value given to that, or NULL for a timer; after pthread_cancel() it
-/// is PTHREAD_CANCELED.
+/// If the thread called pthread_exit(), the result is the value that was passed to it or, for a timer,
+/// NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
 ///
 /// \param thread the thread
-/// \return the result; NULL before the end, or with THREADING_ERR_HANDLE
+/// \return the result; NULL before the end of the thread; NULL with THREADING_ERR_HANDLE if the handle
+///     is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_thread_join, threading_thread_run
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_result(thread: *mut threading_thread) -> *mut c_void {
     value(|| object(thread).result())
 }
 
-/// Tells the argument that was given to threading_thread_new() or threading_timer_new().
+/// Returns the argument that was passed to threading_thread_new() or threading_timer_new().
 ///
 /// \param thread the thread
-/// \return the argument, also when its destructor has been called; NULL with THREADING_ERR_HANDLE
+/// \return the argument, even after its destructor has been called; NULL with THREADING_ERR_HANDLE if
+///     the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_thread_new, threading_thread_set_arg_destructor
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_arg(thread: *mut threading_thread) -> *mut c_void {
     value(|| object(thread).arg())

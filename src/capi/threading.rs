@@ -1,63 +1,74 @@
-//! The module's functions
+//! Module functions
 //!
-//! Who is there, who calls, how the process leaves.
+//! Thread enumeration, the calling thread, process exit, fork and signals.
 //!
-//! Foreign threads. Those that this library did not start may use everything. One becomes a thread
-//! here, a daemon named `Dummy-N`, when it first asks who it is (threading_current_thread()), not by
-//! using a lock or creating a thread; it is dropped when it ends. The first thread of the process is
-//! the main thread, `MainThread`, whichever thread loaded the library.
+//! Foreign threads. A foreign thread is a thread that this library did not start, other than the main
+//! thread. It may call any function. Its first call to threading_current_thread() or
+//! threading_report_exception() registers it as a dummy thread, which is a daemon thread with the name
+//! `Dummy-N`; using a lock or creating a thread does not register it. A dummy thread is removed when it
+//! ends. The first thread of the process is the main thread, `MainThread`, no matter which thread
+//! loaded the library.
 //!
-//! Exit. Returning from `main`, and exit(), wait for all non-daemon threads, pending non-daemon timers
-//! included; daemons are left behind. In this order: the callbacks of threading_atexit(), the last one
-//! first; then main counts as ended, so that its joiners go on; then all non-daemon threads that this
-//! library started are joined, those started meanwhile included, but for the caller and for threads
-//! that are themselves in exit() or shutdown. exit() in a worker does not wait for itself; `_exit` and
-//! `quick_exit` do not wait at all. pthread_exit() in `main` waits likewise, and then the process ends
-//! with status 0, whatever daemons still run; but where `main` never called this library, nobody sees
-//! it leave, and daemons, or a timer that has ever been started, keep the process. All this is done by
-//! a handler of atexit(), registered when it is first needed (the first start, threading_atexit(), a
-//! local's value in main): handlers registered later run before the joins, earlier ones after them.
-//! Main's locals are destroyed after the joins.
+//! Exit. Returning from `main` and calling exit() wait for all non-daemon threads, including pending
+//! non-daemon timers; daemon threads are abandoned. First, the functions registered with
+//! threading_atexit() are called, the last registered one first. Then the main thread is marked as
+//! finished, so that joins of it return. Then all non-daemon threads that this library started are
+//! joined, including those that are started during the shutdown, but not the calling thread or threads
+//! that are themselves in exit() or threading_shutdown(). A worker thread that calls exit() therefore
+//! does not wait for itself. `_exit` and `quick_exit` do not wait at all. pthread_exit() in `main`
+//! waits in the same way, and the process then ends with status 0, even if daemon threads are still
+//! running. However, the library cannot detect pthread_exit() in a `main` that has never called the
+//! library. In this case, daemon threads keep the process running, and so does a timer that has ever
+//! been started.
 //!
-//! Fork. The child has one thread: the one that forked, with the same handle, name, daemon flag and
-//! ident, and a new native id. It is the child's main thread, and alone in threading_enumerate(); one
-//! that this library did not start becomes `MainThread`. Other started threads and pending timers have
-//! ended there: join returns at once, start is THREADING_ERR_ALREADY_STARTED, cancel of a pending timer
-//! is THREADING_OK; their argument destructors are not called, and the values of their locals are left
-//! alone. Unstarted threads and timers can be started, new ones work, the numbers in names count on,
-//! and exit callbacks are inherited. Locks and all other objects are as they were at the fork, an RLock
-//! of the forking thread is still its own; but threads that were blocked on them are gone, and no
-//! notify, count or BUSY concerns them. The `_at_fork_reinit` functions make a lock, a condition's lock
-//! or an event as new. What fork() costs in the child does not depend on how many threads and timers the
-//! parent has.
+//! Exit handler. An atexit() handler runs this sequence. The library registers it when it is first
+//! needed: at the first start of a thread or timer, at the first threading_atexit(), or when the main
+//! thread sets a value of a local. Handlers that are registered later run before the joins, and
+//! handlers that were registered earlier run after them. The main thread's locals are destroyed after
+//! the joins.
 //!
-//! Fork handlers. Every function may be called in the handlers of pthread_atfork(), whether they were
-//! registered before the library was loaded or after it; a child handler finds in each case what is said
-//! above. While a prepare or parent handler runs that was registered before, other threads that start or
-//! end, create or free objects or ask for other threads wait, until the handler calls a function of this
-//! library, but no longer than 0.1 s: so a handler may also wait for such a thread by other means. A
-//! constructor may use the library, and fork, before the library's own constructor has run.
+//! Fork. The child process has one thread, the thread that called fork(), with the same handle, name,
+//! daemon flag and ident, and with a new native ID. It is the main thread of the child, and the only
+//! thread in threading_enumerate(); a foreign thread becomes `MainThread`. Other started threads and
+//! pending timers have ended in the child: joining them returns immediately, starting them fails with
+//! THREADING_ERR_ALREADY_STARTED, and cancelling a pending timer returns THREADING_OK. Their argument
+//! destructors are not called, and the values of their locals are not destroyed. Threads and timers
+//! that were not started can be started, new ones can be created, the numbering of names continues, and
+//! functions registered with threading_atexit() are inherited. Locks and all other objects keep the
+//! state that they had at the fork, and an RLock that the forking thread owned still belongs to it.
+//! Threads that were blocked on an object in the parent do not exist in the child: notifications,
+//! waiter counts and THREADING_ERR_BUSY disregard them. The `_at_fork_reinit` functions reinitialize a
+//! lock, the lock of a condition, or an event. The cost of fork() in the child does not depend on the
+//! number of threads and timers in the parent.
 //!
-//! Children without handlers. vfork(), posix_spawn(), _Fork() and clone() call no handlers, and the
-//! library does not learn of the child. It may call exec and _exit there, and of this library only
-//! threading_version(), threading_version_number(), threading_status_name() and
-//! threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may call
-//! every function if the process had one thread and had never started a timer; the native id of its main
-//! thread is then the parent's.
+//! Fork handlers. Any function may be called in the handlers of pthread_atfork(), whether they were
+//! registered before the library was loaded or after it; a child handler finds the state described
+//! above in both cases. While a prepare or parent handler runs that was registered before the library
+//! was loaded, other threads block when they start or end, create or free objects, or query other
+//! threads. They block until the handler calls a function of this library, but for at most 0.1 s; a
+//! handler may therefore also wait for such a thread by other means. A constructor may use the library,
+//! and fork, before the library's own constructor has run.
 //!
-//! Signals. No wait ends early or late by one. threading_event_set(), threading_event_clear(),
+//! Children without handlers. vfork(), posix_spawn(), _Fork() and clone() do not call fork handlers, so
+//! the library does not notice the child process. The child may call exec and `_exit`, and of this
+//! library only threading_version(), threading_version_number(), threading_status_name() and
+//! threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may
+//! call any function if the process had one thread and had never started a timer; the native ID of its
+//! main thread is then that of the parent.
+//!
+//! Signals. Signals neither shorten nor extend a wait. threading_event_set(), threading_event_clear(),
 //! threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
-//! called in a signal handler, on systems where threads sleep by futex (Linux, unless the library was
+//! called in a signal handler on systems where threads block on futexes (Linux, unless the library was
 //! built with its portable backend).
 //!
-//! Who is alive:
+//! Listing the threads that are alive:
 //!     static void print_threads(void)
 //!     {
 //!         threading_thread_list *threads = threading_enumerate();
 //!         for (size_t i = 0; i < threading_thread_list_len(threads); i++) {
 //!             threading_thread *thread = threading_thread_list_get(threads, i); // borrowed
 //!             printf("%s%s\n", threading_thread_name(thread),
-//!                    thread == threading_current_thread() ? ", which prints this" : "");
+//!                    thread == threading_current_thread() ? " (the calling thread)" : "");
 //!         }
 //!         (void)threading_thread_list_free(threads);
 //!     }
@@ -73,76 +84,105 @@ use crate::thread::{excepthook, ident, list, registry};
 use crate::time::Timeout;
 use crate::{ExceptHook, thread};
 
-/// Tells which thread calls.
+/// Returns the calling thread.
 ///
-/// The handle is borrowed, and valid while the caller runs, destructors of thread-local data included.
-/// Inside a timer's function it is the timer's thread. A thread that this library did not start becomes
-/// a `Dummy-N` by its first call.
+/// The handle is borrowed, and valid while the calling thread runs, including during the destruction of
+/// its thread-local data. Inside a timer's function, it is the timer's thread. The first call in a
+/// foreign thread registers it as a dummy thread.
 ///
-/// \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM (the system
-///         cannot announce the end of a thread that this library did not start), THREADING_ERR_SHUTDOWN
-///         (such a thread first asks in the very last of its destructors)
+/// \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY if there is not enough memory; NULL
+///     with THREADING_ERR_SYSTEM if the system cannot notify the library of the end of a foreign
+///     thread; NULL with THREADING_ERR_SHUTDOWN if the first call in a foreign thread is in its last
+///     round of destructors
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.current_thread()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.current_thread()`
+/// \since 0.1.0
+/// \sa threading_main_thread, threading_get_ident, threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_current_thread() -> *mut threading_thread {
     handle(thread::current)
 }
 
-/// Tells the main thread: the first of the process, or in a child of fork the one that forked.
+/// Returns the main thread: the first thread of the process or, in a child process, the thread that
+/// called fork().
 ///
-/// \return the thread, borrowed, and valid for ever; NULL with THREADING_ERR_NO_MEMORY
+/// \return the thread, borrowed, and valid until the process ends; NULL with THREADING_ERR_NO_MEMORY if
+///     there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.main_thread()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.main_thread()`
+/// \since 0.1.0
+/// \sa threading_current_thread, threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_main_thread() -> *mut threading_thread {
     handle(registry::main_thread)
 }
 
-/// Tells how many threads are alive: what threading_enumerate() would list.
+/// Returns the number of threads that are alive, which are those that threading_enumerate() lists.
 ///
-/// \return the number; 0 with THREADING_ERR_NO_MEMORY
+/// \return the number of threads; 0 with THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.active_count()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.active_count()`
+/// \since 0.1.0
+/// \sa threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_active_count() -> usize {
     value(list::count)
 }
 
-/// Lists the threads that are alive: main, then the others in the order of their start.
+/// Creates a list of the threads that are alive: the main thread, then the others in the order of their
+/// start.
 ///
-/// Daemons, pending timers and dummies are listed too; a dummy's start is its first question. Threads
-/// that have not been started or have ended are not. The list is a snapshot, and keeps each of its
-/// threads' handles valid until it is freed.
+/// The list contains daemon threads, pending timers and dummy threads too; the start of a dummy thread
+/// is its registration. It does not contain threads that have not been started or have ended. It is a
+/// snapshot, and holds a reference to each of its threads until it is freed.
 ///
-/// \return the list, owned by the caller, who gives it back by threading_thread_list_free(); NULL with
-///         THREADING_ERR_NO_MEMORY
+/// \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with
+///     THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.enumerate()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.enumerate()`
+/// \since 0.1.0
+/// \sa threading_thread_list_len, threading_thread_list_get, threading_thread_list_free,
+///     threading_active_count
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_enumerate() -> *mut threading_thread_list {
     handle(list::enumerate)
 }
 
-/// Tells how many threads a list holds.
+/// Returns the number of threads in a list.
 ///
 /// \param list the list
-/// \return the number; 0 with THREADING_ERR_HANDLE
+/// \return the number of threads; 0 with THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `len(threads)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `len(threads)`
+/// \since 0.1.0
+/// \sa threading_enumerate, threading_thread_list_get
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_list_len(list: *mut threading_thread_list) -> usize {
     value(|| object(list).len())
 }
 
-/// Tells one thread of a list.
+/// Returns one thread of a list.
 ///
 /// \param list the list
-/// \param i its place in the list, from 0
-/// \return the thread, borrowed from the list, and valid as long as that; NULL with
-///         THREADING_ERR_HANDLE, THREADING_ERR_VALUE (there are not so many)
+/// \param i the index of the thread, from 0
+/// \return the thread, borrowed, and valid as long as the list; NULL with THREADING_ERR_HANDLE if the
+///     handle is invalid; NULL with THREADING_ERR_VALUE if `i` is out of range
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threads[i]`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threads[i]`
+/// \since 0.1.0
+/// \sa threading_enumerate, threading_thread_list_len, threading_thread_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_list_get(
     list: *mut threading_thread_list,
@@ -151,91 +191,122 @@ pub extern "C" fn threading_thread_list_get(
     handle(|| object(list).get(i))
 }
 
-/// Gives a list back, and with it the list's references to its threads.
+/// Frees a list and releases its references to the threads.
 ///
 /// \param list the list
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_list_free(list: *mut threading_thread_list) -> threading_status {
     status(|| object(list).free())
 }
 
-/// Tells the number of whoever calls: the thread's, or in a timer's function the timer's.
+/// Returns the ident of the calling thread or, inside a timer's function, of the timer.
 ///
-/// It is never 0, and unlike Python's never used again. It makes no dummy.
+/// The ident is never 0 and, unlike Python's, is never reused. The call does not register a foreign
+/// thread.
 ///
-/// \return the number, which threading_thread_ident() tells of the same thread
+/// \return the ident, as returned by threading_thread_ident() for the same thread
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.get_ident()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.get_ident()`
+/// \since 0.1.0
+/// \sa threading_thread_ident, threading_get_native_id, threading_current_thread
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_get_ident() -> u64 {
     value(|| Ok(ident::ident()))
 }
 
-/// Tells the kernel's number of the system thread that calls.
+/// Returns the ID that the kernel has assigned to the calling system thread.
 ///
-/// \return the number
+/// \return the native ID
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.get_native_id()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.get_native_id()`
+/// \since 0.1.0
+/// \sa threading_thread_native_id, threading_get_ident
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_get_native_id() -> u64 {
     value(|| Ok(ident::native_id()))
 }
 
-/// Tells the size of the stacks of threads that are started from now on. Reading it does not reset it.
+/// Returns the stack size of threads that are started from now on.
 ///
-/// \return the size in bytes; 0 is the system's default
+/// Unlike Python's function, the call does not reset the size.
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.stack_size()`. Since 0.1.0.
+/// \return the size in bytes; 0 if it is the system's default
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.stack_size()`
+/// \since 0.1.0
+/// \sa threading_set_stack_size, threading_thread_set_stack_size
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_stack_size() -> usize {
     value(|| Ok(thread::stack_size()))
 }
 
-/// Sets the size of the stacks of threads that are started from now on, also of those that run timers' functions.
+/// Sets the stack size of threads that are started from now on, including those that run the functions
+/// of timers.
 ///
-/// A size of a thread's own, by threading_thread_set_stack_size(), goes before it. Where the program has
-/// much static thread-local storage, which lies on each stack, the stacks are larger by that.
+/// A size that is set with threading_thread_set_stack_size() takes precedence. If the program has a
+/// large amount of static thread-local storage, which is placed on each stack, its size is added.
 ///
-/// \param bytes the size in bytes, at least 32768 or what the system needs, if that is more; 0 is the
-///         system's default
-/// \return THREADING_OK; THREADING_ERR_VALUE when it is too small
+/// \param bytes the size in bytes, at least 32768, or the system's minimum if that is larger; 0 selects
+///     the system's default
+/// \return THREADING_OK; THREADING_ERR_VALUE if the size is too small
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.stack_size(bytes)`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.stack_size(bytes)`
+/// \since 0.1.0
+/// \sa threading_stack_size, threading_thread_set_stack_size
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_set_stack_size(bytes: usize) -> threading_status {
     status(|| thread::set_stack_size(bytes))
 }
 
-/// Lets the calling thread sleep. No signal shortens it.
+/// Suspends the calling thread for the given time. Signals do not shorten it.
 ///
-/// \param seconds how long, in seconds; THREADING_FOREVER never returns, 0 returns at once
-/// \return THREADING_OK; THREADING_ERR_VALUE, THREADING_ERR_OVERFLOW
+/// \param seconds the time in seconds; THREADING_FOREVER never returns, 0 returns immediately
+/// \return THREADING_OK; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
-/// Blocks: for so long. Thread safety: any thread. Python: `time.sleep(seconds)`. Since 0.1.0.
+/// \blocks for the given time
+/// \threadsafety any thread
+/// \python `time.sleep(seconds)`
+/// \since 0.1.0
+/// \sa threading_event_wait_timeout, threading_timer_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_sleep(seconds: f64) -> threading_status {
     status(|| Timeout::new(seconds).map(thread::sleep))
 }
 
-/// Has a function called when the process leaves, before its threads are waited for.
+/// Registers a function to be called at process exit, before non-daemon threads are joined.
 ///
-/// The last one that was registered is called first. Each is called once, even if the shutdown has to
-/// be called again; one that calls exit() ends there, and the process goes on with the next. A child of
-/// fork inherits them.
+/// The functions are called in reverse order of their registration, and each is called once, even if
+/// the shutdown is repeated. If a function calls exit(), it does not return, and the process continues
+/// with the next function. A child process inherits the functions.
 ///
-/// \param callback what to call
-/// \param arg its argument
-/// \return THREADING_OK; THREADING_ERR_VALUE when callback is NULL; THREADING_ERR_SHUTDOWN when the
-///         shutdown has begun; THREADING_ERR_NO_MEMORY
+/// \param callback the function to call
+/// \param arg the argument of the function
+/// \return THREADING_OK; THREADING_ERR_VALUE if `callback` is NULL; THREADING_ERR_SHUTDOWN if the
+///     shutdown has begun; THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading._register_atexit(callback, arg)`. Since
-/// 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading._register_atexit(callback, arg)`
+/// \since 0.1.0
+/// \sa threading_shutdown
 ///
 /// # Safety
-/// The callbacks take their arguments.
+/// `callback` accepts `arg`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_atexit(
     callback: threading_callback,
@@ -244,76 +315,92 @@ pub unsafe extern "C" fn threading_atexit(
     status(|| process_exit::at_exit(callback.ok_or(Error::NoCallback)?, arg))
 }
 
-/// Does now what exit() does first: calls the callbacks, counts main as ended, and joins all non-daemon
-/// threads that this library started, but for the caller and those that are themselves in exit() or
-/// shutdown.
+/// Runs the shutdown sequence of exit(): calls the functions registered with threading_atexit(), marks
+/// the main thread as finished, and joins all non-daemon threads that this library started.
 ///
-/// When it has returned, nothing can be started any more: THREADING_ERR_SHUTDOWN. It may be called
-/// again.
+/// The calling thread and threads that are themselves in exit() or threading_shutdown() are not joined.
+/// After the call has returned, starting a thread fails with THREADING_ERR_SHUTDOWN. The function may
+/// be called again.
 ///
 /// \return THREADING_OK
 ///
-/// Blocks: until the last non-daemon thread has ended, and while callbacks run. Thread safety: any
-/// thread. Python: `threading._shutdown()`. Since 0.1.0.
+/// \blocks until all non-daemon threads have ended, and while the registered functions run
+/// \threadsafety any thread
+/// \python `threading._shutdown()`
+/// \since 0.1.0
+/// \sa threading_shutdown_timeout, threading_atexit
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_shutdown() -> threading_status {
     status(|| process_exit::shutdown(Timeout::FOREVER).map(drop))
 }
 
-/// Does as threading_shutdown(), and waits for the threads no longer than the given time.
+/// Runs the shutdown sequence like threading_shutdown(), but waits for the threads for at most the
+/// given time.
 ///
-/// After THREADING_TIMED_OUT threads can still be started, and it may be called again; the callbacks
-/// have been called, and are not called again.
+/// If it returns THREADING_TIMED_OUT, threads can still be started, and the function may be called
+/// again; the registered functions have been called and are not called again.
 ///
-/// \param seconds how long to wait at most, in seconds; THREADING_FOREVER waits without a limit, 0
-///         looks once
-/// \return THREADING_OK when all have ended; THREADING_TIMED_OUT; THREADING_ERR_VALUE,
-///         THREADING_ERR_OVERFLOW, before anything is done
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
+/// \return THREADING_OK if all threads have ended; THREADING_TIMED_OUT if the timeout expired;
+///     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range, in which case
+///     nothing has been done
 ///
-/// Blocks: until the last non-daemon thread has ended, or the time runs out, and while callbacks run.
-/// Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks until all non-daemon threads have ended or the timeout expires, and while the registered
+///     functions run
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_shutdown, threading_atexit
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_shutdown_timeout(seconds: f64) -> threading_status {
     outcome(THREADING_TIMED_OUT, || process_exit::shutdown(Timeout::new(seconds)?))
 }
 
-/// Sets who is told of failures that threads could not handle.
+/// Sets the hook that is called for unhandled exceptions of threads.
 ///
-/// The one that is replaced may still be running when this returns.
+/// The previous hook may still be running when the call returns.
 ///
-/// \param hook what threading_report_exception() calls; NULL is the default, which prints one line,
-///         `Exception in thread NAME: TYPE: MESSAGE`, to stderr
-/// \param arg the hook's last argument
+/// \param hook the function that threading_report_exception() calls; NULL selects the default, which
+///     prints the line `Exception in thread NAME: TYPE: MESSAGE` to stderr
+/// \param arg the last argument of the hook
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.excepthook = hook`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.excepthook = hook`
+/// \since 0.1.0
+/// \sa threading_get_excepthook, threading_report_exception
 ///
 /// # Safety
-/// The callbacks take their arguments.
+/// `hook` accepts `arg`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_set_excepthook(hook: threading_excepthook, arg: *mut c_void) {
     status(|| {
-        // SAFETY: both are functions of the same arguments, but for how they call the thread's pointer.
+        // SAFETY: both function types take the same arguments; only the name of the thread's pointer type differs.
         let hook = unsafe { core::mem::transmute::<threading_excepthook, Option<ExceptHook>>(hook) };
         excepthook::set(hook, arg);
         Ok(())
     });
 }
 
-/// Tells who is told of failures that threads could not handle.
+/// Returns the hook that is called for unhandled exceptions of threads.
 ///
-/// \param arg where to write the hook's argument; may be NULL
-/// \return the hook; NULL is the default
+/// \param arg where to store the argument of the hook; may be NULL
+/// \return the hook; NULL if it is the default
 ///
-/// Blocks: never. Thread safety: any thread. Python: `threading.excepthook`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.excepthook`
+/// \since 0.1.0
+/// \sa threading_set_excepthook
 ///
 /// # Safety
-/// `arg` is NULL or can be written to.
+/// `arg` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> threading_excepthook {
     let hook = guard(|| {
         let (hook, its_arg) = excepthook::get();
         if !arg.is_null() {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe { arg.write(its_arg) };
         }
         Ok(hook)
@@ -327,37 +414,40 @@ pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> thre
     }
 }
 
-/// Tells the excepthook of something that the calling thread could not handle.
+/// Calls the hook for an unhandled exception of the calling thread.
 ///
-/// For targets, and for bindings of other languages. The thread goes on; as in Python, neither its
-/// result nor the process's exit status changes.
+/// It is meant for targets and for bindings of other languages. The thread continues; as in Python,
+/// neither its result nor the exit status of the process changes.
 ///
-/// \param type what kind of failure it is, as the name of an exception's type
-/// \param message a sentence
-/// \return THREADING_OK when the hook was called; THREADING_ERR_VALUE when a string is NULL;
-///         THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM, THREADING_ERR_SHUTDOWN as
-///         threading_current_thread()
+/// \param type the name of the exception's type
+/// \param message the message of the exception
+/// \return THREADING_OK if the hook was called; THREADING_ERR_VALUE if a string is NULL;
+///     THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM or THREADING_ERR_SHUTDOWN as in
+///     threading_current_thread()
 ///
-/// Blocks: while the hook runs. Thread safety: any thread. Python: `threading.excepthook(args)`, which
-/// Python calls by itself. Since 0.1.0.
+/// \blocks while the hook runs
+/// \threadsafety any thread
+/// \python `threading.excepthook(args)`, which Python calls by itself
+/// \since 0.1.0
+/// \sa threading_set_excepthook, threading_current_thread
 ///
 /// # Safety
-/// `type` and `message` are NULL or strings.
+/// `type` and `message` are each NULL or a NUL-terminated string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn threading_report_exception(
     r#type: *const c_char,
     message: *const c_char,
 ) -> threading_status {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     status(|| unsafe { excepthook::report(thread::current()?, text(r#type)?, text(message)?) })
 }
 
 /// # Safety
-/// The pointer is NULL or a string.
+/// `pointer` is NULL or a NUL-terminated string.
 pub(super) unsafe fn text<'a>(pointer: *const c_char) -> Result<&'a CStr> {
     if pointer.is_null() {
         return Err(Error::NameEncoding);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     Ok(unsafe { CStr::from_ptr(pointer) })
 }

@@ -1,35 +1,40 @@
 //! Timer
 //!
-//! A timer is a thread whose function runs after a delay, unless it is cancelled before. While it waits
-//! it is alive, is enumerated and keeps the process from exiting, as Python's does;
-//! threading_thread_set_daemon() on its thread lifts that. But it costs no system thread: functions run
-//! on a few system threads that all timers share, and that are never enumerated. A function that blocks
-//! delays no other timer.
+//! A timer is a thread whose function runs after a delay, unless the timer is cancelled first. As in
+//! Python, a pending timer is alive, is listed by threading_enumerate() and keeps the process from
+//! exiting, unless threading_thread_set_daemon() is used on its thread. A pending timer does not use a
+//! system thread: the functions run on a few system threads that all timers share and that are never
+//! listed. A function that blocks does not delay other timers.
 //!
-//! threading_timer_thread() is the thread that the timer is: its name, its daemon flag, join, the
-//! result and the rest are that thread's. Inside of the function threading_current_thread() is the
-//! timer's thread, an RLock is owned by the timer, and its locals are the timer's own, destroyed when
-//! the function has returned. But `__thread` variables and the values of pthread keys are the system
-//! thread's, and outlive a timer there. A timer runs once; it cannot be started again.
+//! threading_timer_thread() returns the timer's thread, on which all functions for threads work: name,
+//! daemon flag, join, result and the others. Inside the function, threading_current_thread() returns
+//! the timer's thread, an RLock is owned by the timer, and locals have values of the timer's own, which
+//! are destroyed when the function has returned. `__thread` variables and the values of pthread keys,
+//! in contrast, belong to the system thread and outlive the timer. A timer runs once and cannot be
+//! restarted.
 //!
-//! Every function begins in the same state, whichever thread created or started the timer. Signal mask, CPU
-//! affinity, scheduling policy, priority and nice value: those of the main thread when the library was loaded.
-//! Alternate signal stack: none. Name of the system thread: threading-timer. Floating-point environment: the
-//! default, with no exception raised or trapped. Locale of the thread: the global one. Cancellation: enabled,
-//! deferred and not requested. errno: 0. In Python a timer's thread inherits from the thread that starts it.
+//! Every function begins in the same state, no matter which thread created or started the timer. The
+//! signal mask, CPU affinity, scheduling policy, priority and nice value are those that the main thread
+//! had when the library was loaded. There is no alternate signal stack. The name of the system thread
+//! is threading-timer. The floating-point environment is the default one, with no exception raised or
+//! trapped. The thread's locale is the global one. Cancellation is enabled, deferred and not requested.
+//! errno is 0. In Python, by contrast, a timer's thread inherits its state from the thread that starts
+//! it.
 //!
-//! What a function, and the destructors called for it, change of this state is put back before the next
-//! function begins. There is one limit: a function that has run more than a hundred times, has never changed
-//! mask, affinity, scheduling, signal stack or name, and then does, is found out about 20 microseconds later,
-//! if more timers are due at the same time. Where the system does not let a thread take a change back, as an
-//! ordinary user's thread its nice value, another thread runs the next function. All else that the system
-//! keeps for a thread, such as its capabilities or its timer slack, is shared with later functions.
+//! Changes to this state that a function makes, or the destructors that are called for it, are undone
+//! before the next function begins. There is one exception: if a function has run more than a hundred
+//! times without changing the signal mask, affinity, scheduling, signal stack or name, and then does
+//! so, the change is detected about 20 microseconds later if more timers are due at the same time. If
+//! the system does not allow a thread to undo a change, such as a change of the nice value by an
+//! unprivileged user, another thread runs the next function. All other state that the system keeps for
+//! a thread, such as its capabilities and its timer slack, is shared with later functions.
 //!
-//! A function begins only while another system thread can take over if it blocks. If that thread cannot be
-//! created, functions are late by up to a second, during which the library retries; after that they run, and one
-//! that blocks delays the others until a thread can be created.
+//! A function begins only while another system thread is available to take over if the function blocks.
+//! If that thread cannot be created, functions are delayed by up to one second, during which the
+//! library retries. After that they run, and a function that blocks delays the others until a thread
+//! can be created.
 //!
-//! A call in a while:
+//! Calling a function after a delay:
 //!     static void *remind(void *text)
 //!     {
 //!         return puts(text) < 0 ? NULL : text;
@@ -38,7 +43,7 @@
 //!     {
 //!         threading_timer *timer = threading_timer_new(seconds, remind, text);
 //!         bool started = threading_timer_start(timer) == THREADING_OK;
-//!         return threading_timer_free(timer) == THREADING_OK && started; // it keeps itself
+//!         return threading_timer_free(timer) == THREADING_OK && started; // the timer continues
 //!     }
 
 use core::ffi::c_void;
@@ -49,111 +54,143 @@ use crate::capi::types::{threading_target, threading_thread, threading_timer};
 use crate::capi::{handle, object, outcome, status, value};
 use crate::handle::Handle;
 
-/// Makes a timer that will call function(arg) so many seconds after its start.
+/// Creates a timer that will call `function(arg)` when the interval has passed after its start.
 ///
-/// It gets its name and its daemon flag as a thread of threading_thread_new() does.
+/// Its name and its daemon flag are set as by threading_thread_new(). The interval is not a timeout and
+/// follows its own rule: zero and negative numbers, including THREADING_FOREVER, mean that the function
+/// is called immediately after the start, and positive infinity means that it is never called.
 ///
-/// \param interval in seconds, with a rule of its own: zero and below, THREADING_FOREVER included,
-///         fires at once, positive infinity never
-/// \param function what to call; NULL calls nothing
-/// \param arg its argument, the caller's to keep valid; see threading_thread_set_arg_destructor()
-/// \return the timer, owned by the caller; NULL with THREADING_ERR_VALUE (NaN), THREADING_ERR_OVERFLOW
-///         (a finite interval over THREADING_TIMEOUT_MAX), THREADING_ERR_NO_MEMORY
+/// \param interval the interval in seconds
+/// \param function the function to call; if it is NULL, nothing is called
+/// \param arg the argument of the function, which the caller keeps valid; see
+///     threading_thread_set_arg_destructor()
+/// \return the new timer, owned by the caller; NULL with THREADING_ERR_VALUE if the interval is NaN;
+///     NULL with THREADING_ERR_OVERFLOW if it is finite and above THREADING_TIMEOUT_MAX; NULL with
+///     THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
-/// Blocks: never. Thread safety: any thread. Python:
-/// `threading.Timer(interval, function, args=(arg,))`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `threading.Timer(interval, function, args=(arg,))`
+/// \since 0.1.0
+/// \sa threading_timer_start, threading_timer_cancel, threading_timer_thread, threading_timer_free
 ///
 /// # Safety
-/// The callbacks take their arguments.
+/// `function` accepts `arg`, which stays valid until the timer has used it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_timer_new(
     interval: f64,
     function: threading_target,
     arg: *mut c_void,
 ) -> *mut threading_timer {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     handle(|| unsafe { Handle::<Timer>::new(interval, function, arg) })
 }
 
-/// Takes one more reference to a timer.
+/// Adds a reference to a timer.
 ///
 /// \param timer the timer
-/// \return the same handle, owned once more; NULL with THREADING_ERR_HANDLE, THREADING_ERR_OVERFLOW
-///         (too many references)
+/// \return the same handle, with one more reference owned by the caller; NULL with THREADING_ERR_HANDLE
+///     if the handle is invalid; NULL with THREADING_ERR_OVERFLOW if the object has too many references
 ///
-/// Blocks: never. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_timer_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_ref(timer: *mut threading_timer) -> *mut threading_timer {
     handle(|| object(timer).add_ref())
 }
 
-/// Gives one reference to a timer back. One that was started goes on.
+/// Releases a reference to a timer. A timer that has been started continues.
 ///
-/// The last reference to a timer that was never started, and whose thread nobody keeps, calls the
-/// argument's destructor.
+/// Releasing the last reference to a timer that was never started, and to whose thread no reference
+/// exists, calls the destructor of its argument.
 ///
 /// \param timer the timer
-/// \return THREADING_OK; THREADING_ERR_HANDLE
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never, but for the destructor. Thread safety: any thread. Python: none. Since 0.1.0.
+/// \blocks only while the destructor runs
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_timer_new, threading_timer_ref, threading_timer_cancel
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_free(timer: *mut threading_timer) -> threading_status {
     status(|| object(timer).free())
 }
 
-/// Tells the thread that the timer is, on which every function of a thread works.
+/// Returns the thread of a timer, on which all functions for threads work.
 ///
 /// \param timer the timer
 /// \return the thread, borrowed, and valid as long as the timer's handle; NULL with
-///         THREADING_ERR_HANDLE
+///     THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: none (a `Timer` is a `Thread`). Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python none (a `Timer` is a `Thread`)
+/// \since 0.1.0
+/// \sa threading_thread_join, threading_thread_set_daemon, threading_thread_set_arg_destructor
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_thread(timer: *mut threading_timer) -> *mut threading_thread {
     handle(|| object(timer).thread())
 }
 
-/// Starts a timer, once: from now on its interval runs. threading_thread_start() of its thread does the
-/// same.
+/// Starts a timer and its interval. A timer can be started only once.
 ///
-/// A timer that was cancelled before is started legally, and ends at once.
+/// threading_thread_start() on the timer's thread does the same. A timer that has been cancelled can be
+/// started, and ends immediately. The state in which the function begins does not depend on the thread
+/// that starts the timer.
 ///
 /// \param timer the timer
-/// \return THREADING_OK; THREADING_ERR_HANDLE; THREADING_ERR_ALREADY_STARTED; THREADING_ERR_SHUTDOWN
-///         after threading_shutdown(); THREADING_ERR_SYSTEM when the system refuses the library a
-///         thread, THREADING_ERR_NO_MEMORY: then nothing has changed, and it may be tried again
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
+///     if the timer has been started; THREADING_ERR_SHUTDOWN after threading_shutdown();
+///     THREADING_ERR_SYSTEM if the system cannot create a thread for the library, or
+///     THREADING_ERR_NO_MEMORY if there is not enough memory, in which case nothing has changed and the
+///     call may be repeated
 ///
-/// The state in which the function begins does not depend on the thread that starts the timer.
-///
-/// Blocks: never. Thread safety: any thread. Python: `timer.start()`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `timer.start()`
+/// \since 0.1.0
+/// \sa threading_timer_new, threading_timer_cancel
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_start(timer: *mut threading_timer) -> threading_status {
     status(|| object(timer).start())
 }
 
-/// Sees to it that the function will never run. A pending timer ends by it.
+/// Cancels a timer, so that its function will never run. A pending timer ends.
 ///
-/// The argument's destructor is called here, and the timer ends when that has returned: to join its thread
-/// in the destructor is THREADING_ERR_DEADLOCK, and exit() and threading_shutdown() do not wait for the timer
-/// there. A cancel does not wait for a function that has begun: join the timer's thread for that.
+/// The calling thread calls the destructor of the argument, and the timer ends when the destructor has
+/// returned. Inside the destructor, joining the timer's thread fails with THREADING_ERR_DEADLOCK, and
+/// exit() and threading_shutdown() do not wait for the timer. The call does not wait for a function
+/// that has begun; join the timer's thread for that.
 ///
 /// \param timer the timer
-/// \return THREADING_OK when the function will never run, by this or an earlier cancel;
-///         THREADING_TOO_LATE when it has begun or has run; THREADING_ERR_HANDLE
+/// \return THREADING_OK if the function will never run, because of this or an earlier cancellation;
+///     THREADING_TOO_LATE if it has begun or has run; THREADING_ERR_HANDLE if the handle is invalid
 ///
-/// Blocks: never, but for the destructor. Thread safety: any thread, the timer's own function included.
-/// Python: `timer.cancel()`. Since 0.1.0.
+/// \blocks only while the destructor runs
+/// \threadsafety any thread, including the timer's own function
+/// \python `timer.cancel()`
+/// \since 0.1.0
+/// \sa threading_timer_start, threading_timer_thread, threading_thread_join
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_cancel(timer: *mut threading_timer) -> threading_status {
     outcome(THREADING_TOO_LATE, || object(timer).cancel())
 }
 
-/// Tells a timer's interval.
+/// Returns the interval of a timer.
 ///
 /// \param timer the timer
-/// \return the seconds as they were given; 0 with THREADING_ERR_HANDLE
+/// \return the seconds that were passed to threading_timer_new(); 0 with THREADING_ERR_HANDLE if the
+///     handle is invalid
 ///
-/// Blocks: never. Thread safety: any thread. Python: `timer.interval`. Since 0.1.0.
+/// \blocks never
+/// \threadsafety any thread
+/// \python `timer.interval`
+/// \since 0.1.0
+/// \sa threading_timer_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_interval(timer: *mut threading_timer) -> f64 {
     value(|| object(timer).interval())

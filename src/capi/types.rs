@@ -1,51 +1,59 @@
 //! Handles and callbacks
 //!
-//! How objects are named, and the functions that the library calls.
+//! Object handles, reference counting, and the functions that the library calls.
 //!
-//! An object is named by a handle: a pointer to an opaque type. The rules are the same for all of them.
+//! An object is referred to by a handle, which is a pointer to an opaque type. The same rules apply to
+//! all types.
 //!
-//! Ownership. A `_new` function returns a handle that the caller owns, or NULL. `_ref` takes one more
-//! reference and returns the same handle, `_free` gives one back. The object lives as long as anybody
-//! keeps it, the library included: a running thread keeps itself, a started timer itself, a condition
-//! its lock, a list its threads. So `_free` of a running thread only lets go of it; it never waits,
-//! kills or joins. As long as the object lives, its handle works, whoever keeps it alive. A `_free` too
-//! many is THREADING_ERR_HANDLE and takes nothing from anybody.
+//! Ownership. A `_new` function returns a handle that the caller owns, or NULL if it fails. A `_ref`
+//! function adds a reference and returns the same handle, and a `_free` function releases one. An
+//! object exists until all references to it are released. The library holds references of its own: a
+//! running thread and a started timer each hold a reference to themselves, a condition holds one to its
+//! lock, and a list holds one to each of its threads. Freeing the handle of a running thread therefore
+//! only releases the reference; it does not wait for the thread or stop it. A handle is valid as long
+//! as its object exists, no matter which references keep the object alive. A `_free` without a matching
+//! reference fails with THREADING_ERR_HANDLE and does not affect other references.
 //!
-//! Giving back. A held lock may be freed. The last reference to something that threads are blocked on
-//! is refused: THREADING_ERR_BUSY, and nothing is freed. Threads that have been woken or notified
-//! already do not count: threading_event_set() and then threading_event_free() is right and safe on
-//! both sides. An object may be freed inside its own callback.
+//! Destruction. A lock may be freed while it is held. Releasing the last reference to an object on
+//! which threads are blocked fails with THREADING_ERR_BUSY, and nothing is freed. Threads that have
+//! already been woken or notified do not count as blocked: it is safe to call threading_event_set()
+//! followed by threading_event_free() while other threads wait. An object may be freed inside its own
+//! callback.
 //!
-//! Borrowed handles. Some functions return a handle that the caller does not own; they say "borrowed"
-//! and how long it is valid. `_ref` it to keep it longer, and do not `_free` it without that.
+//! Borrowed handles. Some functions return a handle that the caller does not own. Their documentation
+//! calls it "borrowed" and says how long it is valid. To keep the object longer, add a reference with
+//! `_ref`; do not call `_free` without having done so.
 //!
-//! Bad handles. A handle that is NULL, whose object is gone (even if its memory serves a newer one), of
-//! another kind, or no handle at all gets THREADING_ERR_HANDLE from every function; it never crashes
-//! and never touches another object. A function that returns no status answers it with NULL, 0 or
-//! false, and sets the last error. So the result of `_new` may be passed on unchecked: the next call
-//! reports that there is none.
+//! Invalid handles. A handle is invalid if it is NULL, if its object no longer exists (even if the
+//! memory has been reused for a newer object), if its object is of another type, or if it is not a
+//! handle at all. Every function that is called with an invalid handle fails with THREADING_ERR_HANDLE;
+//! it does not crash and does not access another object. A function that does not return a status
+//! returns NULL, 0 or false in this case and sets the last error. The result of a `_new` function can
+//! therefore be passed on without a check: if it is NULL, the next call reports the error.
 //!
-//! Checks. They come in this order: the handle, the arguments (also when the call need not wait), the
-//! state.
+//! Order of checks. A function checks the handle first, then its other arguments (even if it would not
+//! block), then the state of the object.
 //!
-//! Callbacks. They are called while no lock of the library is held, so they may call any function. A
-//! target or a timer's function may be left by pthread_exit, and a target may be cancelled by
-//! pthread_cancel (deferred); the thread still ends properly. No other callback may be left so, and no
-//! C++ or foreign exception may enter the library. What an object keeps a callback and its argument
-//! for, it may call until it is freed. A NULL target, timer function, action or destructor means that
-//! there is nothing to call; a NULL predicate, init or exit callback is THREADING_ERR_VALUE.
+//! Callbacks. The library does not hold any of its own locks while it runs a callback, so a callback
+//! may call any function. A thread's target and a timer's function may call pthread_exit(), and a
+//! thread's target may be cancelled by pthread_cancel() (deferred cancellation); the thread still ends
+//! properly. No other callback may end in this way, and C++ or other foreign exceptions must not enter
+//! the library. A callback that is registered with an object may be called until the object is freed,
+//! and its argument must stay valid until then. A NULL target, timer function, action or destructor
+//! means that no function is called; passing a NULL predicate, init function or exit callback fails
+//! with THREADING_ERR_VALUE.
 //!
 //! Two owners of one lock:
 //!     struct account { threading_lock *lock; long balance; };
 //!     static bool account_init(struct account *account, threading_lock *shared)
 //!     {
 //!         account->balance = 0;
-//!         account->lock = threading_lock_ref(shared); // a reference of the account's own
+//!         account->lock = threading_lock_ref(shared); // the account's own reference
 //!         return account->lock != NULL;
 //!     }
 //!     static void account_end(struct account *account)
 //!     {
-//!         (void)threading_lock_free(account->lock); // whoever else has one goes on
+//!         (void)threading_lock_free(account->lock); // other references stay valid
 //!     }
 
 use core::ffi::{c_char, c_int, c_void};
@@ -53,7 +61,7 @@ use core::ffi::{c_char, c_int, c_void};
 use crate::thread::list::ThreadList;
 use crate::{Barrier, Condition, Event, Local, Lock, RLock, Semaphore, Thread, Timer};
 
-/// A handle type and what lies behind it.
+/// A handle type of C and the type of its object.
 pub(super) trait Opaque {
     type Object;
 }
@@ -77,107 +85,163 @@ opaque! {
     threading_local => Local;
 }
 
-/// A thread of control. Python: `threading.Thread`.
+/// A thread of execution.
+///
+/// \python `threading.Thread`
+/// \since 0.1.0
 pub struct threading_thread {
     _opaque: [u8; 0],
 }
 
-/// A thread whose function runs after a delay, unless it is cancelled. Python: `threading.Timer`.
+/// A thread that calls a function after a delay, unless it is cancelled first.
+///
+/// \python `threading.Timer`
+/// \since 0.1.0
 pub struct threading_timer {
     _opaque: [u8; 0],
 }
 
-/// A lock that one caller holds at a time, and that any thread may release. Python: `threading.Lock`.
+/// A mutual exclusion lock, which any thread may release.
+///
+/// \python `threading.Lock`
+/// \since 0.1.0
 pub struct threading_lock {
     _opaque: [u8; 0],
 }
 
-/// A lock that its owner may take again. Python: `threading.RLock`.
+/// A reentrant lock, which its owner can acquire again.
+///
+/// \python `threading.RLock`
+/// \since 0.1.0
 pub struct threading_rlock {
     _opaque: [u8; 0],
 }
 
-/// A lock together with a line of threads that wait to be notified. Python: `threading.Condition`.
+/// A condition variable together with its lock.
+///
+/// \python `threading.Condition`
+/// \since 0.1.0
 pub struct threading_condition {
     _opaque: [u8; 0],
 }
 
-/// A counter that is never below zero. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
+/// A counting semaphore, either bounded or unbounded.
+///
+/// \python `threading.Semaphore`, `threading.BoundedSemaphore`
+/// \since 0.1.0
 pub struct threading_semaphore {
     _opaque: [u8; 0],
 }
 
-/// A flag to wait for. Python: `threading.Event`.
+/// A flag that threads can wait for.
+///
+/// \python `threading.Event`
+/// \since 0.1.0
 pub struct threading_event {
     _opaque: [u8; 0],
 }
 
-/// A place where a number of threads wait for each other. Python: `threading.Barrier`.
+/// A synchronization point for a fixed number of threads.
+///
+/// \python `threading.Barrier`
+/// \since 0.1.0
 pub struct threading_barrier {
     _opaque: [u8; 0],
 }
 
-/// Data of which each thread has its own. Python: `threading.local`.
+/// Thread-local data: each thread has its own value and its own named attributes.
+///
+/// \python `threading.local`
+/// \since 0.1.0
 pub struct threading_local {
     _opaque: [u8; 0],
 }
 
-/// The threads that were alive at one moment. Python: what `threading.enumerate()` returns.
+/// A snapshot of the threads that are alive.
+///
+/// \python the result of `threading.enumerate()`
+/// \since 0.1.0
 pub struct threading_thread_list {
     _opaque: [u8; 0],
 }
 
-/// What a thread or a timer runs, like a start routine of pthread_create().
+/// The function of a thread or a timer, similar to the start routine of pthread_create().
 ///
-/// Called once, in the thread. It may be left by pthread_exit(), and a thread's, not a timer's, may be
-/// cancelled.
+/// It is called once, in the thread. It may call pthread_exit(), and the target of a thread, but not
+/// the function of a timer, may be cancelled.
 ///
-/// \param arg what was given to threading_thread_new() or threading_timer_new()
-/// \return what threading_thread_result() will tell
+/// \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
+/// \return the result of the thread, which threading_thread_result() returns
+///
+/// \since 0.1.0
+/// \sa threading_thread_new, threading_timer_new, threading_thread_result
 pub type threading_target = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void>;
 
-/// An override of a thread's run(): called instead of the target, under the same rules.
+/// A function that overrides the run function of a thread. It is called instead of the target, under
+/// the same rules.
 ///
 /// \param thread the thread itself, borrowed; threading_thread_run() with it calls the target
-/// \param arg what was given to threading_thread_new() or threading_timer_new()
-/// \return what threading_thread_result() will tell
+/// \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
+/// \return the result of the thread, which threading_thread_result() returns
+///
+/// \since 0.1.0
+/// \sa threading_thread_set_run, threading_thread_run
 pub type threading_run =
     Option<unsafe extern "C-unwind" fn(thread: *mut threading_thread, arg: *mut c_void) -> *mut c_void>;
 
-/// Tells whether what a condition waits for has come. Called with the condition's lock held.
+/// A test for the state that a thread waits for. It is called with the condition's lock held.
 ///
-/// \param arg what was given to the wait
-/// \return above 0: yes; 0: no; below 0: it failed, and the wait ends with THREADING_ERR_CALLBACK
+/// \param arg the argument that was passed to the wait
+/// \return a positive number if the predicate is true; 0 if it is false; a negative number if it
+///     failed, which ends the wait with THREADING_ERR_CALLBACK
+///
+/// \since 0.1.0
+/// \sa threading_condition_wait_for, threading_condition_wait_for_timeout
 pub type threading_predicate = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int>;
 
-/// What a barrier's last arriver does before anyone goes on.
+/// The action of a barrier, which the last thread to arrive runs before any of the threads returns.
 ///
-/// \param arg what was given to threading_barrier_new()
-/// \return 0: done; all else: failed, and the barrier is broken
+/// \param arg the argument that was passed to threading_barrier_new()
+/// \return 0 on success; any other number on failure, which breaks the barrier
+///
+/// \since 0.1.0
+/// \sa threading_barrier_new
 pub type threading_action = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int>;
 
-/// Makes a local's value for the thread that calls it. It may use the local.
+/// A function that returns the initial value of a local for the calling thread. It may use the local.
 ///
-/// \param arg what was given to threading_local_new_with_init()
-/// \return the value; NULL is one too
+/// \param arg the argument that was passed to threading_local_new_with_init()
+/// \return the value, which may be NULL
+///
+/// \since 0.1.0
+/// \sa threading_local_new_with_init
 pub type threading_local_init = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void>;
 
-/// Releases an argument or a value that is not needed any more.
+/// A function that destroys an argument or a value that is no longer needed.
 ///
 /// \param value the argument or the value, never NULL
+///
+/// \since 0.1.0
+/// \sa threading_thread_set_arg_destructor, threading_local_new
 pub type threading_destructor = Option<unsafe extern "C-unwind" fn(value: *mut c_void)>;
 
-/// Called once, by the thread that shuts the process down.
+/// A function that is called once at process exit, by the thread that runs the shutdown sequence.
 ///
-/// \param arg what was given to threading_atexit()
+/// \param arg the argument that was passed to threading_atexit()
+///
+/// \since 0.1.0
+/// \sa threading_atexit
 pub type threading_callback = Option<unsafe extern "C-unwind" fn(arg: *mut c_void)>;
 
-/// Told of a failure that a thread could not handle.
+/// A hook that is called for an unhandled exception of a thread.
 ///
 /// \param thread the thread, borrowed
-/// \param kind what kind of failure it was, as the name of an exception's type; valid during the call
-/// \param message a sentence; valid during the call
-/// \param arg what was given to threading_set_excepthook()
+/// \param kind the name of the exception's type, valid during the call
+/// \param message the message of the exception, valid during the call
+/// \param arg the argument that was passed to threading_set_excepthook()
+///
+/// \since 0.1.0
+/// \sa threading_set_excepthook, threading_report_exception
 pub type threading_excepthook = Option<
     unsafe extern "C-unwind" fn(
         thread: *mut threading_thread,

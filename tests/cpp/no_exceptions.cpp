@@ -25,7 +25,7 @@ static void errors_end_the_program()
                     (void)local.get(); // NOLINT(bugprone-use-after-move): that is what is tested
                 }),
                 error + threading_status_message(THREADING_ERR_HANDLE) + "\n");
-    CHECK_EQUAL(last_words_of([] { threading::Condition().wait(); }), error + "the caller does not hold the lock\n");
+    CHECK_EQUAL(last_words_of([] { threading::Condition().wait(); }), error + "lock not held by the calling thread\n");
 }
 
 static void a_broken_barrier_has_its_name()

@@ -279,7 +279,7 @@ static void exceptions_are_told()
 {
     CHECK_EQUAL(told_of(std::out_of_range("too far")).at(0), "failing: std::out_of_range: too far");
     CHECK_EQUAL(told_of(Custom("mine")).at(0), "failing: (anonymous namespace)::Custom: mine");
-    CHECK_EQUAL(told_of(threading::error(errc::busy)).at(0), "failing: threading::error: threads are blocked on it");
+    CHECK_EQUAL(told_of(threading::error(errc::busy)).at(0), "failing: threading::error: threads are blocked on the object");
     CHECK_EQUAL(told_of(42).at(0), "failing: int: ");
     CHECK_EQUAL(told_of("a text").at(0), "failing: char const*: a text");
     const auto told = told_of(std::string("a string"));

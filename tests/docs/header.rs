@@ -1,13 +1,13 @@
-//! include/threading.h is what src/capi/ says, and compiles wherever a user may include it.
+//! Checks that include/threading.h is up to date with src/capi/, and that it compiles with all supported standards.
 //!
-//! `cargo test --test header` compares; `UPDATE_HEADER=1 cargo test --test header` writes the header anew.
+//! `UPDATE_HEADER=1 cargo test --test header` updates the header.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The files of src/capi/ in the order in which the header tells their story.
+/// The files of src/capi/ in the order of their sections in the header.
 const SECTIONS: &[&str] = &[
     "types",
     "status",
@@ -28,13 +28,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The first line of a file's comment is the title of its section, the rest its text.
+/// The comment that begins a section. The first line of the comment of its file is the title, the rest is the text.
 fn banner(source: &str) -> String {
     let mut lines = source
         .lines()
         .map_while(|line| line.strip_prefix("//!"))
         .map(|line| line.strip_prefix(' ').unwrap_or(line));
-    let title = lines.next().expect("a file of src/capi/ begins with the title of its section");
+    let title = lines.next().expect("each file of src/capi/ begins with the title of its section");
     let mut banner = format!("/*\n * {}\n *\n * {title}\n", "-".repeat(100));
     for line in lines {
         let _ = writeln!(banner, "{}", format!(" * {line}").trim_end());
@@ -43,11 +43,22 @@ fn banner(source: &str) -> String {
     banner
 }
 
+/// The declarations without the `# Safety` sections, which end the comments of unsafe functions and are for Rust only.
+fn without_safety(declarations: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = declarations;
+    while let Some((before, section)) = rest.split_once(" *\n * # Safety\n") {
+        kept.push_str(before);
+        rest = &section[section.find(" */").expect("a comment ends")..];
+    }
+    kept + rest
+}
+
 fn section(name: &str) -> String {
     let path = root().join(format!("src/capi/{name}.rs"));
     let source = fs::read_to_string(&path).unwrap();
     let mut config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
-    // Also those types that no function of the same file mentions.
+    // cbindgen omits types that no function of the same file uses, unless they are listed.
     config.export.include = source
         .lines()
         .filter_map(|line| line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub type ")))
@@ -56,7 +67,7 @@ fn section(name: &str) -> String {
     let mut declarations = Vec::new();
     cbindgen::Builder::new().with_config(config).with_src(&path).generate().unwrap().write(&mut declarations);
     let mut section = banner(&source);
-    for line in String::from_utf8(declarations).unwrap().trim().lines() {
+    for line in without_safety(&String::from_utf8(declarations).unwrap()).trim().lines() {
         match line.strip_prefix("#define ").and_then(|rest| rest.split_once(" -")) {
             Some((name, number)) => writeln!(section, "#define {name} (-{number})").unwrap(),
             None => writeln!(section, "{line}").unwrap(),
@@ -77,7 +88,7 @@ fn generated() -> String {
 }
 
 #[test]
-fn the_header_is_up_to_date() {
+fn header_is_up_to_date() {
     let path = root().join("include/threading.h");
     let generated = generated();
     if env::var_os("UPDATE_HEADER").is_some() {
@@ -88,17 +99,17 @@ fn the_header_is_up_to_date() {
         committed.lines().zip(generated.lines()).enumerate().find(|(_, (is, should))| is != should)
     {
         panic!(
-            "include/threading.h is stale from line {}:\n  is:     {is}\n  should: {should}\nMend it: UPDATE_HEADER=1 cargo test --test header",
+            "include/threading.h is stale from line {}:\n  found:    {is}\n  expected: {should}\nTo update it: UPDATE_HEADER=1 cargo test --test header",
             number + 1
         );
     }
     assert!(
         committed == generated,
-        "include/threading.h is stale. Mend it: UPDATE_HEADER=1 cargo test --test header"
+        "include/threading.h is stale. To update it: UPDATE_HEADER=1 cargo test --test header"
     );
 }
 
-/// Compiles a source that does nothing but include the header, alone and twice.
+/// Compiles a source file that includes only the header, and includes it twice.
 fn compiles(compiler: &str, standard: &str, extension: &str) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let source = directory
@@ -115,7 +126,7 @@ fn compiles(compiler: &str, standard: &str, extension: &str) {
     assert!(output.status.success(), "{compiler} {standard}:\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// THREADING_WITH, nested, on one line, and where one statement has to stand.
+/// THREADING_WITH nested, twice on one line, and where the grammar requires a single statement.
 const BLOCKS: &str = "
 #include <threading.h>
 #define BOTH(a, b) THREADING_WITH(a) THREADING_WITH(b)
@@ -132,12 +143,12 @@ int main(void)
 ";
 
 #[test]
-fn its_blocks_compile_without_a_warning() {
+fn with_blocks_compile_without_warnings() {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let source = directory.join("blocks.c");
     fs::write(&source, BLOCKS).unwrap();
     let own = compiler(false);
-    // Clang 22 is the first that counts __COUNTER__ as an extension. Those that this machine has not are left out.
+    // Clang 22 is the first version that treats __COUNTER__ as an extension. Compilers that are not installed are skipped.
     for compiler in [own.as_str(), "gcc", "clang", "clang-22", "clang-23", "gcc-16"] {
         if Command::new(compiler).arg("--version").output().is_err() {
             assert!(compiler != own, "{compiler} cannot be run");
@@ -151,8 +162,8 @@ fn its_blocks_compile_without_a_warning() {
                 .arg(&source)
                 .output()
                 .unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{compiler} {standard}:\n{said}");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{compiler} {standard}:\n{stderr}");
         }
     }
 }
@@ -165,14 +176,14 @@ fn compiler(cpp: bool) -> String {
 }
 
 #[test]
-fn it_compiles_alone_and_twice_as_c() {
+fn header_compiles_as_c() {
     for standard in ["-std=c99", "-std=c11", "-std=c17", "-std=c2x"] {
         compiles(&compiler(false), standard, "c");
     }
 }
 
 #[test]
-fn it_compiles_alone_and_twice_as_cpp() {
+fn header_compiles_as_cpp() {
     for standard in ["-std=c++11", "-std=c++17", "-std=c++20"] {
         compiles(&compiler(true), standard, "cpp");
     }

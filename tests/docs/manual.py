@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Checks the manual pages: that everything in the header has one, and that they say what the header says.
+"""Checks that every name of the header has a manual page, and that the pages contain the documentation of the header.
 
     tests/docs/manual.py [--pages DIR]
 
-The header is read here by a few patterns and not by the generator's own reader, which is to be checked. The pages
-are read as users read them, rendered by man; groff, mandoc and lexgrog must have nothing to say against them.
+The header is parsed by a few patterns here, independently of the parser of the generator, which is under test. The
+pages are checked as they are rendered for users; groff, mandoc and lexgrog must not report warnings.
 """
 
 import argparse
@@ -48,12 +48,12 @@ def run(*command, **options):
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=ENVIRONMENT, **options)
 
 
-# Many systems let a hyphen pass for a minus, and a curly quote for a straight one. Here code has to be code.
+# Many systems render a hyphen as a minus sign and a curly quote as a straight one. These requests make mistakes visible.
 STRICT = ".char - \\[hy]\n.char ' \\[cq]\n.char ` \\[oq]\n"
 
 
 def rendered(page):
-    """What a page looks like."""
+    """The text of a rendered page."""
     head, title, text = re.split(r"^(\.TH .*\n)", page.read_text(encoding="utf-8"), maxsplit=1, flags=re.M)
     shown = run("groff", "-man", "-Tutf8", "-P-cbou", "-rLL=120n", "-rHY=0", input=head + title + STRICT + text)
     expect(shown.returncode == 0 and not shown.stderr, f"groff {page.name}: {shown.stderr.strip()}")
@@ -61,14 +61,14 @@ def rendered(page):
 
 
 def names_of(page):
-    """The names and the descriptions that the database of whatis gets from a page."""
+    """The names and descriptions of a page in the whatis database."""
     found = run("lexgrog", str(page))
     expect(found.returncode == 0, f"lexgrog {page.name}: {found.stdout.strip()}")
     return dict(re.findall(r': "(\S+) - (.+)"$', found.stdout, re.M))
 
 
 def lint(page):
-    """What the formatters have against a page."""
+    """The warnings of the formatters for a page."""
     found = [run("man", "--warnings", "-P", "cat", "-l", str(page)).stderr,
              run("groff", "-ww", "-man", "-Tutf8", "-z", str(page)).stderr,
              run("mandoc", "-Tlint", "-W", "warning", str(page)).stdout]
@@ -76,7 +76,7 @@ def lint(page):
 
 
 def check_names(pages):
-    """Each name has its page, or a link to the page that tells of it. The pages that are none."""
+    """Checks that each name has a page or a link to one. Returns the pages and the links."""
     files = {path.name: path for path in pages.glob("man?/*")}
     real = {name: path for name, path in files.items() if not path.read_text().startswith(".so ")}
     known = {name: names_of(path) for name, path in real.items()}
@@ -85,18 +85,18 @@ def check_names(pages):
         expect(path, f"{name} has no page")
         if path and path.name not in real:
             target = path.read_text().removeprefix(".so ").strip()
-            expect((pages / target).is_file(), f"{path.name} leads to {target}, which is not there")
+            expect((pages / target).is_file(), f"{path.name} links to {target}, which does not exist")
             path = pages / target
         if path:
             expect(name in known[path.name], f"{path.name} does not name {name}")
-    told = collections.Counter(name for names in known.values() for name in names)
-    twice = [name for name, times in told.items() if times > 1]
+    counts = collections.Counter(name for names in known.values() for name in names)
+    twice = [name for name, count in counts.items() if count > 1]
     expect(not twice, f"named by two pages: {twice}")
     return sorted(real.values()), set(files) - set(real)
 
 
 def check_links(pages, links):
-    """man finds the links, and shows what they lead to."""
+    """Checks that man finds the links and shows their pages."""
     for link in sorted(links):
         name, section = link.rsplit(".", 1)
         found = run("man", "-M", str(pages), "-w", section, name)
@@ -106,33 +106,59 @@ def check_links(pages, links):
 
 
 def check_texts(texts):
-    """What is in the pages is what is in the header, character by character but for spaces."""
+    """Checks that the pages contain the text of the header, ignoring white space."""
     def dense(text):
         return re.sub(r"\s", "", text)
 
     dense_texts = {name: dense(text) for name, text in texts.items()}
     everything = "".join(dense_texts.values())
     for name, declaration in {**FUNCTIONS, **CALLBACKS}.items():
-        expect(dense(declaration) in everything, f"in no synopsis: {declaration}")
+        expect(dense(declaration) in everything, f"missing in the synopsis: {declaration}")
     for name in FUNCTIONS:
         entry = [page for page, text in texts.items()
                  if page.endswith(".3") and re.search(rf"^ {{7}}{name}\([\w, ]*\)$", text, re.M)]
-        expect(len(entry) == 1, f"{name}() is described in {entry}")
+        expect(len(entry) == 1, f"{name}() is described in {entry}, not in one page")
     for name, number in STATUSES.items():
         for page in ("threading.7", "threading_status.3"):
-            expect(re.search(rf"^ +{name} \({number}\)$", texts[page], re.M), f"{page} does not tell {name} ({number})")
+            expect(re.search(rf"^ +{name} \({number}\)$", texts[page], re.M), f"{page} does not list {name} ({number})")
     for snippet in SNIPPETS:
-        expect(dense(snippet) in everything, f"in no example: {snippet}")
+        expect(dense(snippet) in everything, f"missing in the examples: {snippet}")
     for name, text in texts.items():
         for part in ("NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"):
             expect(re.search(rf"^{part}$", text, re.M), f"{name} has no {part}")
-        expect("`" not in text, f"{name} shows marks of the source")
+        expect("`" not in text and not re.search(r"\\(param|return|blocks|threadsafety|python|since|sa)\b", text),
+               f"{name} contains markup of the source")
         if name.endswith(".3"):
             expect(re.search(r"^EXAMPLE$", text, re.M), f"{name} has no EXAMPLE")
 
 
+def check_tags(texts):
+    """Checks that the tags of each function are on its page, and that related functions are linked."""
+    for comment, name in re.findall(r"/\*\*((?:(?!\*/).)*)\*/\n(?!typedef|#)\w[\w *]*?\b(threading_\w+)\(", HEADER, re.S):
+        tags = dict(re.findall(r"^ \* \\(blocks|threadsafety|python|since|sa) ((?:.|\n \* {5})*)", comment, re.M))
+        tags = {tag: " ".join(re.sub(r"\n \*|`", " ", text).split()) for tag, text in tags.items()}
+        expect(list(tags) == ["blocks", "threadsafety", "python", "since", "sa"], f"{name} has the tags {list(tags)}")
+        text = next((text for page, text in texts.items()
+                     if page.endswith(".3") and re.search(rf"^ {{7}}{name}\([\w, ]*\)$", text, re.M)), "")
+        entry = re.split(rf"^ {{7}}{name}\([\w, ]*\)$", text, maxsplit=1, flags=re.M)[-1]
+        entry = re.split(r"^ {0,7}\S", entry, maxsplit=1, flags=re.M)[0]
+        dense_entry, dense_page = (re.sub(r"\s", "", part).translate({0x2010: "-", 0x2019: "'"}) for part in (entry, text))
+        if tags.get("blocks") != "never":
+            expect(re.sub(r"\s", "", f"Blocks {tags.get('blocks')}.") in dense_entry, f"{name}: \\blocks is missing")
+        related = tags.get("sa", "").split(", ")
+        see = dense_entry.rpartition("Seealso")[2]
+        expect(re.findall(r"(\w+?)(?:\(\)|(?<=WITH))(?:,|and|\.)", see) == related, f"{name}: \\sa is missing: {see}")
+        for other in related:
+            elsewhere = not re.search(rf"^ {{7}}{other}\([\w, ]*\)$", text, re.M)
+            expect(not elsewhere or f"{other}(3)" in text.rpartition("SEE ALSO")[2], f"{name}: no link to {other}(3)")
+        for tag in ("threadsafety", "python", "since"):
+            value = tags.get(tag, "")
+            expect(value == "none" or re.sub(r"\s", "", value).lower() in dense_page.lower(),
+                   f"{name}: \\{tag} is missing")
+
+
 def check_escapes():
-    """What the formatter would take for requests and special characters comes out as it is."""
+    """Checks that text which looks like requests or special characters is rendered unchanged."""
     code = [".so man3/other.3", "'quoted' \"twice\"", "\\n \\fB \\&", "a-b --c -1", "`~^`", "...", "% $ # @ *[x] (co"]
     page = man.Page("escapes", 3, types.SimpleNamespace(version="0"), "2000-01-01")
     man.name_line(page, ["escapes"], "Escapes.")
@@ -148,14 +174,14 @@ def check_escapes():
         expect(not lint(path), f"escapes: {lint(path)}")
         text = rendered(path)
     for line in code:
-        expect(re.search(rf"^ +{re.escape(line)}$", text, re.M), f"shown wrongly: {line}")
+        expect(re.search(rf"^ +{re.escape(line)}$", text, re.M), f"rendered incorrectly: {line}")
     spaced = " ".join(text.split())
     for wanted in (f"{code[0]} One.", " ".join(line for line in code if "`" not in line), "... a value of -1 or \\n."):
-        expect(wanted in spaced, f"shown wrongly: {wanted}")
+        expect(wanted in spaced, f"rendered incorrectly: {wanted}")
 
 
 def check_snippets():
-    """The snippets of the header compile."""
+    """Checks that the snippets of the header compile."""
     expect(len(SNIPPETS) == HEADER.count(" * " + "-" * 100), f"{len(SNIPPETS)} snippets found")
     source = "".join(f"#include <{name}.h>\n" for name in ("stdio", "stdlib", "threading")) + "\n".join(SNIPPETS)
     with tempfile.TemporaryDirectory() as directory:
@@ -169,9 +195,9 @@ def check_snippets():
 def main():
     parser = argparse.ArgumentParser(description="Checks the manual pages.")
     parser.add_argument("--pages", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "man",
-                        help="where man1, man2, ... are (default: %(default)s)")
+                        help="the directory that contains man3 and man7 (default: %(default)s)")
     pages = parser.parse_args().pages.resolve()
-    expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 8 and len(STATUSES) > 20, "the header cannot be read")
+    expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 8 and len(STATUSES) > 20, "the header cannot be parsed")
 
     real, links = check_names(pages)
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -180,6 +206,7 @@ def main():
         texts = dict(zip((page.name for page in real), pool.map(rendered, real)))
     check_links(pages, links)
     check_texts(texts)
+    check_tags(texts)
     check_escapes()
     check_snippets()
     for what in wrong:

@@ -1,13 +1,14 @@
-"""Reads threading.h as the manual that it is: its sections, and what each of them declares and says.
+"""Parses the documentation in threading.h: its sections, their declarations and comments.
 
-The form is that of the documentation in src/capi/, and what does not have it is an error here, so that nothing gets
-lost on the way into a manual page:
+Comments have the form that is used in src/capi/. Any other form is an error, so that no text is lost in the manual
+pages or the reference:
 
-- A section begins with a comment between whose first lines is a rule. It has a title, a sentence that sums it up, and
-  paragraphs. A first sentence of up to three words is a paragraph's heading. Indented lines are a snippet, and the
-  line before them, which ends in a colon, says what it shows.
-- What is declared has a comment of its own: a sentence, paragraphs, `\\param`, `\\return`, and a last paragraph that
-  says "Blocks: ... Thread safety: ... Python: ... Since ...". "# Safety" is what the caller has to see to.
+- A section begins with a comment whose first line is a rule. The comment contains a title, a sentence that summarizes
+  the section, and paragraphs. A first sentence of up to three words is the heading of its paragraph. Indented lines
+  are a code snippet, and the line before them, which ends with a colon, is its caption.
+- Each declaration has a comment. That of a function consists of a first sentence, paragraphs, and one of each of the
+  tags `\\param` (one for each parameter), `\\return`, `\\blocks`, `\\threadsafety`, `\\python`, `\\since` and
+  `\\sa`, in this order. A function that returns nothing has no `\\return`. `\\sa` lists names, separated by commas.
 """
 
 import dataclasses
@@ -16,18 +17,26 @@ import pathlib
 import re
 import sys
 
-# The sections that are not about one object, and the names of their pages. The overview tells what they say.
+# The sections that do not describe an object type, and the names of their pages. The overview includes their text.
 GENERAL = {
     "Handles and callbacks": "threading_callbacks",
     "Status and errors": "threading_status",
     "Time, memory order, version": "threading_version",
-    "The module's functions": "threading_module",
+    "Module functions": "threading_module",
 }
 WITH = {"With": "THREADING_WITH"}
+# The tags of each kind of declaration, in the order in which they appear.
+TAGS = {
+    "function": ("param", "return", "blocks", "threadsafety", "python", "since", "sa"),
+    "macro": ("param", "return", "blocks", "threadsafety", "python", "since", "sa"),
+    "callback": ("param", "return", "since", "sa"),
+    "type": ("python", "since", "sa"),
+    "constant": (),
+}
 
 
 def expect_arguments(usage, count):
-    """Ends a script that is asked for help, or has another number of arguments."""
+    """Exits with the usage if help was requested or the number of arguments is wrong."""
     arguments = sys.argv[1:]
     if "-h" in arguments or "--help" in arguments:
         print(usage.strip())
@@ -38,7 +47,7 @@ def expect_arguments(usage, count):
 
 
 class Malformed(Exception):
-    """The header says something in a form that is not known here."""
+    """The header contains documentation in an unknown form."""
 
 
 @dataclasses.dataclass
@@ -49,53 +58,58 @@ class Paragraph:
 
 @dataclasses.dataclass
 class Snippet:
-    shows: str
+    shows: str  # the caption
     code: str
 
 
 @dataclasses.dataclass
 class Item:
-    """One thing that the header declares."""
+    """A declaration with its documentation."""
 
     kind: str  # function, callback, macro, constant or type
     name: str
     declaration: str
-    text: list  # of str, its paragraphs
+    text: list  # of str, the paragraphs
     params: list  # of pairs: name, text
     returns: str = ""
-    safety: str = ""
     blocks: str = ""
     threads: str = ""
     python: str = ""
     since: str = ""
+    see: list = dataclasses.field(default_factory=list)  # of names
     value: str = ""  # of a constant
 
     @property
     def summary(self):
-        """Its first sentence."""
+        """The first sentence."""
         return sentence(self.text[0])[0]
 
     @property
     def result(self):
-        """What is in front of the name of a function."""
+        """The return type of a function."""
         return self.declaration[:self.declaration.index(self.name)].strip()
 
     @property
     def parameters(self):
-        """The parameters of a function, as pairs of what is before the name, and the name."""
+        """The parameters of a function, as pairs of type and name."""
         inside = self.declaration[self.declaration.index("(", self.declaration.index(self.name)) + 1:-2]
         return [("void", "")] if inside == "void" else [re.fullmatch(r"(.*?)(\w+)", part.strip()).groups()
                                                         for part in inside.split(",")]
 
     @property
-    def telling_params(self):
-        """The parameters of which more is said than what they are called."""
+    def documented_params(self):
+        """The parameters whose text is more than their name."""
         return [(name, text) for name, text in self.params if not re.fullmatch(r"the \w+", text)]
 
     @property
     def texts(self):
-        """Everything that is said about it."""
+        """All texts of the documentation."""
         return [*self.text, *(text for _, text in self.params), self.returns, self.blocks]
+
+    @property
+    def blocking(self):
+        """A sentence about blocking, or an empty string if the function never blocks."""
+        return "" if self.blocks in ("", "never") else f"Blocks {self.blocks}."
 
 
 @dataclasses.dataclass
@@ -106,7 +120,7 @@ class Section:
     text: list  # of Paragraph
     snippet: Snippet
     items: list
-    type: Item = None  # the type that it is about
+    type: Item = None  # the type that the section describes
 
     @property
     def general(self):
@@ -133,7 +147,7 @@ class Header:
                 for item in section.of_kind("constant")]
 
     def page_of(self, name):
-        """The section whose page tells of this name, or None."""
+        """The section whose page documents this name, or None."""
         for section in self.sections:
             if name == section.page or any(name == item.name for item in section.items):
                 return section
@@ -141,50 +155,46 @@ class Header:
 
 
 def unwrap(lines):
-    """The paragraphs of a text."""
+    """The paragraphs of a text, each as one line."""
     return [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", "\n".join(lines)) if paragraph.strip()]
 
 
 def sentence(text):
-    """The first sentence of a text, and the rest."""
+    """Splits a text into its first sentence and the rest."""
     match = re.match(r"(.+?[.?!])(?:\s+(?=[A-Z(`_])|$)(.*)", text)
     return (match[1], match[2]) if match else (text, "")
 
 
-def tail(text):
-    """What "Blocks: ... Since ..." says, or None if it is another paragraph."""
-    match = re.fullmatch(r"Blocks: (.+?)\. Thread safety: (.+?)\. Python: (.+?)\. Since ([0-9.]+)\.", text)
-    return match and match.groups()
-
-
 def item(comment, declaration):
-    """One declaration with its comment, or None if it is not for direct use."""
+    """The item for a declaration and its comment, or None if it is not for direct use."""
     if "Not for direct use" in comment:
         return None
     declaration = " ".join(declaration.split()).replace("( ", "(").replace(" )", ")")
     found = Item(**identity(declaration), text=[], params=[])
-    for paragraph in re.split(r"\n\s*\n", comment):
-        paragraph = paragraph.strip("\n")
-        for part in re.split(r"\n(?=\\|# )", paragraph):
-            text = " ".join(part.split())
-            if text.startswith("# Safety"):
-                found.safety = text[len("# Safety"):].strip()
-            elif text.startswith("\\param "):
-                found.params.append(tuple(text.split(maxsplit=2)[1:]))
-            elif text.startswith("\\return "):
-                found.returns = text[len("\\return "):]
-            elif tail(text):
-                found.blocks, found.threads, found.python, found.since = tail(text)
-            elif text.startswith(("\\", "# ", "Blocks:")):
-                raise Malformed(f"{found.name}: cannot read: {text}")
-            else:
-                found.text.append(text)
-    check(found)
+    tags = []
+    for paragraph in re.split(r"\n\s*\n|\n(?=\\)", comment):
+        text = " ".join(paragraph.split())
+        if not text.startswith("\\"):
+            if tags:
+                raise Malformed(f"{found.name}: text after the tags: {text}")
+            found.text.append(text)
+            continue
+        tag, _, value = text[1:].partition(" ")
+        if tag not in TAGS[found.kind] or (tag in tags and tag != "param"):
+            raise Malformed(f"{found.name}: unexpected tag: {text}")
+        tags.append(tag)
+        if tag == "param":
+            found.params.append(tuple(value.split(maxsplit=1)))
+        elif tag == "sa":
+            found.see = value.split(", ")
+        else:
+            setattr(found, {"return": "returns", "threadsafety": "threads"}.get(tag, tag), value)
+    check(found, tags)
     return found
 
 
 def identity(declaration):
-    """What kind of declaration it is, and of which name."""
+    """The kind and the name of a declaration."""
     for kind, pattern in (("type", r"typedef (?:struct )?\w+ (?P<name>\w+);"),
                           ("callback", r"typedef .*\(\*(?P<name>\w+)\)\(.*\);"),
                           ("macro", r"#define (?P<name>\w+)\(\w+\).*"),
@@ -193,28 +203,31 @@ def identity(declaration):
         match = re.fullmatch(pattern, declaration)
         if match:
             return {"kind": kind, "declaration": declaration, **match.groupdict()}
-    raise Malformed(f"cannot read this declaration: {declaration}")
+    raise Malformed(f"cannot parse this declaration: {declaration}")
 
 
-def check(found):
-    """Nothing that a reader asks for is missing."""
+def check(found, tags):
+    """Checks that the documentation of an item is complete."""
     def need(truth, what):
         if not truth:
             raise Malformed(f"{found.name}: {what}")
 
-    need(found.text and found.summary.endswith("."), "its comment does not begin with a sentence")
+    need(found.text and found.summary.endswith("."), "the comment does not begin with a sentence")
+    need(tags == sorted(tags, key=TAGS[found.kind].index), f"wrong order of tags: {tags}")
     if found.kind in ("function", "macro"):
-        need(found.since, 'no "Blocks: ... Thread safety: ... Python: ... Since ..."')
+        for tag in ("blocks", "threadsafety", "python", "since", "sa"):
+            need(tag in tags, f"no \\{tag}")
+        need(re.match(r"never$|(until|while|only while|for) ", found.blocks), f"not a form of \\blocks: {found.blocks}")
     if found.kind == "function":
         need(found.returns or found.result == "void", "no \\return")
     if found.kind in ("function", "callback"):
         names = re.findall(r"(\w+)(?=[,)])", found.declaration[found.declaration.rindex("("):])
         need([name for name, _ in found.params] == [name for name in names if name != "void"],
-             f"its \\param are not {names}")
+             f"\\param does not match the parameters {names}")
 
 
 def section(comment):
-    """A section without its items, from its comment."""
+    """The section for a comment, without its items."""
     lines = comment.split("\n")
     title = lines[2].strip()
     paragraphs, snippet = [], None
@@ -223,7 +236,7 @@ def section(comment):
         if indented:
             snippet = Snippet(shows.rstrip(":"), "\n".join(line[4:] for line in ("    " + code).split("\n")).rstrip())
             if not shows.endswith(":") or "\n" in shows:
-                raise Malformed(f"{title}: a snippet without the line that says what it shows: {shows}")
+                raise Malformed(f"{title}: a snippet without a caption: {shows}")
             continue
         text = " ".join(block.split())
         first, rest = sentence(text)
@@ -238,13 +251,13 @@ def section(comment):
 
 
 def read(path):
-    """The header as a Header."""
+    """Parses the header."""
     source = pathlib.Path(path).read_text(encoding="utf-8")
     preamble = unwrap(re.match(r"/\*\n(.*?)\*/", source, re.S)[1].replace(" *", "").split("\n"))
     version = re.search(r'#define THREADING_VERSION "(.+)"', source)[1]
     introduction = itertools.takewhile(lambda text: not text.startswith("SPDX"), preamble[1:])
     header = Header(version, preamble[0].rstrip("."), list(introduction), [])
-    begin = []  # what is declared before the first section
+    begin = []  # the items before the first section
     for match in re.finditer(r"/\*(.*?)\*/\n?", source, re.S):
         comment = match[1]
         if comment.startswith("*"):
@@ -260,7 +273,7 @@ def read(path):
 
 
 def settle(header, begin):
-    """Gives each section the type that it is about, and its summary."""
+    """Sets the type and the summary of each section, and checks the links."""
     types = {found.name: found for found in header.items if found.kind == "type"}
     for one in header.sections:
         if one.page == "threading_version":
@@ -271,7 +284,7 @@ def settle(header, begin):
         else:
             first = one.text.pop(0)
             one.summary = first.text
-    # The opaque types are declared together, before the first section that needs one.
+    # The opaque types are declared together in the first section. Move each to its own section.
     first = header.sections[0]
     lists = [found for found in first.items if found.name == "threading_thread_list"]
     for one in header.sections:
@@ -280,3 +293,8 @@ def settle(header, begin):
         if one.page == "threading_module":
             one.items = lists + one.items
     first.items = [found for found in first.items if found.kind != "type"]
+    names = {found.name for found in header.items}
+    for found in header.items:
+        wrong = [name for name in found.see if name not in names or name == found.name]
+        if wrong:
+            raise Malformed(f"{found.name}: wrong names in \\sa: {', '.join(wrong)}")

@@ -1,4 +1,4 @@
-"""Colours code: HTML in which comments, strings, keywords and numbers are marked."""
+"""Syntax highlighting: converts code to HTML with markup for comments, strings, keywords and numbers."""
 
 import html
 import re
@@ -23,7 +23,7 @@ PYTHON = {
 }
 PYTHON_KEYWORDS = """and as assert break class continue def del elif else except False finally for from global if import
 in is lambda None nonlocal not or pass raise return True try while with yield""".split()
-# A quote is a lifetime's as often as a character's: only strings are marked.
+# A single quote may begin a lifetime, so character literals are not highlighted.
 RUST = {
     "comment": r"//[^\n]*|/\*.*?\*/",
     "string": r'\b[bc]?"(?:\\.|[^"\\])*"|"(?:\\.|[^"\\])*"',
@@ -46,7 +46,7 @@ LANGUAGES = {
 
 
 def code(source, language, link=lambda name: None):
-    """The code as HTML. `link` tells where a name is explained, or None."""
+    """Converts code to HTML. `link` returns the URL of the documentation of a name, or None."""
     patterns, keywords = LANGUAGES[language]
     if not patterns:
         return html.escape(source, quote=False)
@@ -66,17 +66,17 @@ def token(kind, text, keywords, link):
         if target:
             return f'<a href="{target}">{shown}</a>'
         return f'<b>{shown}</b>' if text in keywords else shown
-    # A mark ends with its line, so that lines can be taken apart.
+    # No element spans lines, so that the result can be split into lines.
     return "\n".join(f'<span class="{kind}">{line}</span>' if line else "" for line in shown.split("\n"))
 
 
 def listing(coloured):
-    """Code as a block of its own."""
+    """A block of code."""
     return f'<pre class="code"><code>{coloured}</code></pre>'
 
 
 def lines(source, language, link=lambda name: None):
-    """The same, each line by itself: what does not fit goes on below, a little further in than it began."""
+    """Converts code line by line. Long lines wrap, with an additional indentation."""
     shown = []
     for plain, coloured in zip(source.split("\n"), code(source, language, link).split("\n")):
         indent = len(plain) - len(plain.lstrip())

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the manual pages of threading.h: one for each of its sections, one that gives the overview, and for every
-other name a link to the page that tells of it.
+"""Generates the manual pages of threading.h: a page for each section, an overview, and for every other name a link to
+the page that documents it.
 
     man.py include/threading.h OUTPUT_DIR
 """
@@ -27,14 +27,14 @@ def italic(code):
     return f"\\fI{code.translate(CODE)}\\fP"
 
 
-def inline(text):
-    """Prose, in which code, names with () and constants are bold."""
+def inline(text, parameters=()):
+    """Marks up prose: parameters are italic; other code, names with () and constants are bold."""
     parts = re.split(r"(`[^`]+`|\b\w+\(\)|\b(?:threading|THREADING)_\w+\b)", text)
     for at, part in enumerate(parts):
         if at % 2 == 0:
             parts[at] = re.sub(r"(?<![\w])-(?=\d)|(?<=\d )-(?= \d)", r"\\-", part.translate(PROSE))
         elif part.startswith("`"):
-            parts[at] = bold(part[1:-1])
+            parts[at] = italic(part[1:-1]) if part[1:-1] in parameters else bold(part[1:-1])
         elif part.endswith("()"):
             parts[at] = bold(part[:-2]) + "()"
         else:
@@ -43,12 +43,12 @@ def inline(text):
 
 
 def safe(line):
-    """A line that is not taken for a request."""
+    """Escapes a line that would be taken for a request."""
     return "\\&" + line if line.startswith((".", "'")) else line
 
 
 class Page:
-    """The lines of a page."""
+    """A page, as a list of lines."""
 
     def __init__(self, name, section, header, date):
         self.lines = ['.\\" Generated from threading.h.',
@@ -62,27 +62,27 @@ class Page:
         self.lines.append(f".SS {title}")
 
     def prose(self, text):
-        """Text that is marked up already."""
+        """Adds text that is already marked up."""
         wrapped = textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
         self.lines += [safe(line) for line in wrapped]
 
-    def paragraphs(self, texts, request):
-        """Each after the first begins with the request."""
+    def paragraphs(self, texts, request, parameters=()):
+        """Adds paragraphs, with a request before each one after the first."""
         for at, text in enumerate(texts):
             if at:
                 self.lines.append(request)
-            self.prose(inline(text))
+            self.prose(inline(text, parameters))
 
-    def tagged(self, tag, *texts):
-        """Paragraphs that hang under a tag."""
+    def tagged(self, tag, *texts, parameters=()):
+        """Adds a tag with indented paragraphs."""
         self.lines += [".TP", safe(tag)]
-        self.paragraphs(texts, ".IP")
+        self.paragraphs(texts, ".IP", parameters)
 
-    def nested(self, pairs):
-        """A tagged list inside of a tagged paragraph."""
+    def nested(self, pairs, parameters):
+        """Adds a tagged list inside a tagged paragraph."""
         self.lines.append(".RS")
         for tag, text in pairs:
-            self.tagged(tag, text)
+            self.tagged(tag, text, parameters=parameters)
         self.lines.append(".RE")
 
     def code(self, code):
@@ -95,7 +95,7 @@ class Page:
 
 
 def prototype(item):
-    """A declaration in the synopsis: what the reader writes is bold, what a parameter is called italic."""
+    """A declaration in the synopsis: the names of parameters are italic, everything else is bold."""
     if item.kind == "macro":
         name, parameter = re.match(r"#define (\w+)\((\w+)\)", item.declaration).groups()
         return [f"{bold(name + '(')}{italic(parameter)}{bold(') {')} ... {bold('}')}"]
@@ -128,7 +128,7 @@ def synopsis(page, section):
     before = None
     for item in section.items:
         if item in section.of_kind("constant") and section.page == "threading_status":
-            continue  # they are listed below
+            continue  # the description lists them
         if before is None or item.kind != before or item.kind == "callback":
             page.lines.append(".PP")
         page.lines += prototype(item)
@@ -137,7 +137,7 @@ def synopsis(page, section):
 
 
 def call(item):
-    """A function as it is called."""
+    """The form of a call."""
     if item.kind in ("constant", "type"):
         return bold(item.name)
     if item.kind == "macro":
@@ -146,19 +146,30 @@ def call(item):
 
 
 def describe(page, item):
-    texts = list(item.text)
-    if item.safety:
-        texts.append(f"The caller sees to it that {item.safety}")
-    page.tagged(call(item), *texts)
-    if item.telling_params:
-        page.nested([(italic(name), full(text)) for name, text in item.telling_params])
-    if item.blocks and item.blocks != "never":
+    names = [name for name, _ in item.params]
+    page.tagged(call(item), *item.text, parameters=names)
+    if item.documented_params:
+        page.nested([(italic(name), full(text)) for name, text in item.documented_params], names)
+    if item.blocking:
         page.lines.append(".IP")
-        page.prose(inline(f"Blocks: {item.blocks}."))
+        page.prose(inline(item.blocking, names))
+    if item.see:
+        page.lines.append(".IP")
+        page.prose(f"See also {joined([reference(name) for name in item.see])}.")
+
+
+def reference(name):
+    """A name in a list of related functions."""
+    return bold(name) + ("" if name.isupper() else "()")
+
+
+def joined(parts):
+    """A list in prose."""
+    return " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:])
 
 
 def full(text):
-    """A fragment as a sentence."""
+    """A phrase as a sentence."""
     return text[0].upper() + text[1:] + "."
 
 
@@ -166,7 +177,8 @@ def return_value(page, functions):
     page.head("Return value")
     for item in functions:
         if item.returns:
-            page.tagged(bold(item.name) + ("()" if item.kind == "function" else ""), full(item.returns))
+            page.tagged(bold(item.name) + ("()" if item.kind == "function" else ""), full(item.returns),
+                        parameters=[name for name, _ in item.params])
     void = [inline(item.name + "()") for item in functions if not item.returns and item.kind == "function"]
     if void:
         page.lines.append(".PP")
@@ -174,20 +186,21 @@ def return_value(page, functions):
 
 
 def errors(page, section, header):
-    """The statuses but for success that are named on the page, with who gives them."""
+    """The statuses other than success that the page names, with the functions that return them."""
     functions = section.of_kind("function", "macro")
     named = [(status, [item for item in functions if re.search(rf"\b{status.name}\b", item.returns)])
              for status in header.statuses if status.name != "THREADING_OK"]
-    named = [(status, givers) for status, givers in named if givers]
+    named = [(status, sources) for status, sources in named if sources]
     if not named:
         return
     page.head("Errors")
-    page.prose(inline("A status below zero is an error, one above zero an outcome that is none. Besides these, any "
-                      "call may give THREADING_ERR_INTERNAL. threading_last_error_message() tells more."))
-    for status, givers in named:
+    page.prose(inline("A negative status is an error, a positive one is an outcome that is not an error. In addition, "
+                      "every function may return THREADING_ERR_INTERNAL. threading_last_error_message() returns a "
+                      "message that describes the error."))
+    for status, sources in named:
         page.tagged(f"{bold(status.name)} ({status.value.strip('()').translate(CODE)})", status.summary)
         page.lines.append(".IP")
-        page.prose("From " + ", ".join(bold(item.name) + "()" for item in givers) + ".")
+        page.prose("Reported by " + joined([reference(item.name) for item in sources]) + ".")
 
 
 def notes(page, functions):
@@ -195,24 +208,26 @@ def notes(page, functions):
     page.subhead("Thread safety")
     groups = {}
     for item in functions:
-        groups.setdefault(item.threads, []).append(bold(item.name) + "()")
+        groups.setdefault(item.threads, []).append(reference(item.name))
     usual = max(groups, key=lambda text: len(groups[text]))
-    for text, names in groups.items():
-        if text != usual:
-            page.lines += [".TP", full(text) if "`" not in text else inline(full(text))]
-            page.prose(", ".join(names))
-    if len(groups) > 1:
-        page.lines += [".TP", "The others:"]
-    page.prose(inline(full(usual)))
+    if len(groups) == 1:
+        page.prose(inline(full(usual)))
+    else:
+        for text, names in groups.items():
+            if text != usual:
+                page.lines += [".TP", inline(full(text))]
+                page.prose(", ".join(names) + ".")
+        page.lines += [".TP", inline(full(usual))]
+        page.prose("All other functions.")
     python = [(item, item.python) for item in functions if item.python != "none"]
     if python:
         page.subhead("Python")
         for item, text in python:
-            page.tagged(bold(item.name) + "()", text)
+            page.tagged(reference(item.name), text)
     page.subhead("History")
     versions = {}
     for item in functions:
-        versions.setdefault(item.since, []).append(bold(item.name) + "()")
+        versions.setdefault(item.since, []).append(reference(item.name))
     if len(versions) == 1:
         page.prose(f"Since libthreading {next(iter(versions))}.")
     else:
@@ -222,14 +237,15 @@ def notes(page, functions):
 
 
 def see_also(page, section, header):
+    """The related functions of other pages, and the pages that the text refers to."""
     texts = [text for item in section.items for text in item.texts]
     texts += [paragraph.text for paragraph in section.text]
     texts += [section.snippet.shows, section.snippet.code]
     names = set(re.findall(r"\b(?:threading|THREADING)_\w+\b", " ".join(texts)))
-    pages = {"threading_status"} | {found.page for name in names if (found := header.page_of(name))}
+    links = {"threading_status"} | {found.page for name in names if (found := header.page_of(name))}
+    links |= {name for item in section.items for name in item.see if header.page_of(name) is not section}
     page.head("See also")
-    links = [f"{bold(name)}(3)" for name in sorted(pages - {section.page})] + [f"{bold('threading')}(7)"]
-    page.prose(", ".join(links))
+    page.prose(", ".join([f"{bold(name)}(3)" for name in sorted(links - {section.page})] + [f"{bold('threading')}(7)"]))
 
 
 def name_line(page, names, summary):
@@ -255,7 +271,7 @@ def section_page(section, header, date):
     page.paragraphs(texts, ".PP")
     if section.general:
         page.lines.append(".PP")
-        page.prose(f"The rules that go with them are in {bold('threading')}(7).")
+        page.prose(f"The rules that apply to all functions are in {bold('threading')}(7).")
     for item in section.items:
         if item.kind != "type":
             describe_any(page, item)
@@ -298,7 +314,7 @@ def overview(header, date):
 
 
 def general(page, section):
-    """A section whose rules hold for all functions, as a part of the overview."""
+    """Adds a section whose rules apply to all functions to the overview."""
     page.head(section.title)
     begun = False
     for paragraph in section.text:
@@ -318,7 +334,7 @@ def general(page, section):
 
 
 def pages(header, date):
-    """All pages, as pairs of file name and text."""
+    """Generates all pages, as pairs of file name and text."""
     yield "threading.7", overview(header, date)
     for section in header.sections:
         yield f"{section.page}.3", section_page(section, header, date)

@@ -1,6 +1,6 @@
-"""Turns Markdown into HTML, as far as this project's own files use it; what they do not use is an error.
+"""Converts the subset of Markdown that this project uses to HTML; any other markup is an error.
 
-Headings, paragraphs, lists, tables, fenced code; in a line, code, bold text, links and pictures.
+Blocks are headings, paragraphs, lists, tables and fenced code; inline markup is code, bold text, links and images.
 """
 
 import html
@@ -10,11 +10,11 @@ import highlight
 
 
 class Unknown(Exception):
-    """A form that is not known here."""
+    """Markup that is not supported."""
 
 
 class Document:
-    """Renders one file. `url` says where a link leads, or None, `link` where a name in code is explained."""
+    """Renders one file. `url` returns the URL of a link or None, `link` the URL of a name in code or None."""
 
     def __init__(self, url, link):
         self.url = url
@@ -93,7 +93,7 @@ class Document:
 
 
 def take(lines, stop):
-    """Takes the first line, and those after it up to an empty one or one that begins with what stops it."""
+    """Removes and returns the first line and the following ones up to an empty line or one that matches `stop`."""
     taken = [lines.pop(0)]
     while lines and lines[0].strip() and not re.match(stop, lines[0]):
         taken.append(lines.pop(0).strip())

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the reference in HTML: a page for each section of threading.h, the README as the main page, the examples
-beside their twins in Python, and an index that can be searched. The pages need no server.
+"""Generates the HTML reference: a page for each section of threading.h, the README as the main page, the examples
+beside their Python versions, and a search index. The pages work without a server.
 
     reference.py PROJECT_DIR OUTPUT_DIR
 
-A link that leads nowhere, and whatever else is not understood, is an error.
+Broken links and unknown markup are errors.
 """
 
 import html
@@ -20,7 +20,7 @@ import highlight
 import markdown
 
 HERE = pathlib.Path(__file__).resolve().parent
-# The project's files that are pages here; others that a text leads to are copied.
+# The files of the project that are pages of the reference. Other files that a text links to are copied.
 PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
          "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples/": "from-python.html",
          "c_examples/python/": "from-python.html"}
@@ -28,19 +28,19 @@ HELPERS = ("check.h", "logging.h", "random.h")
 
 
 class Site:
-    """The pages, and what they have in common."""
+    """Generates the pages."""
 
     def __init__(self, project, output):
         self.project = project
         self.output = output
         self.header = headers.read(project / "include" / "threading.h")
         self.cpp = cpp.read(project / "include" / "threading.hpp")
-        self.last = None  # the section of the name that was linked last, for names such as _join
+        self.last = None  # the section of the last linked name, for short names such as _join
 
     # ---- links ----
 
     def link(self, name):
-        """Where a name of the header is explained, or None."""
+        """The URL of the documentation of a name, or None."""
         section = self.header.page_of(name)
         if section is None:
             return None
@@ -49,7 +49,7 @@ class Site:
         return f"{section.page}.html" + (f"#{name}" if name != section.page or name in functions else "")
 
     def link_short(self, name):
-        """The same, also for a name whose beginning is that of the name before."""
+        """The same for a name or a suffix of a name, such as _join, which belongs to the section of the previous name."""
         if name.startswith("_") and self.last:
             for whole in (self.last.page + name, "threading" + name, "THREADING" + name):
                 if self.header.page_of(whole):
@@ -57,7 +57,7 @@ class Site:
         return self.link(name)
 
     def url(self, target):
-        """Where a link in one of the project's own texts leads; None if it is a folder, which is no page."""
+        """The URL for a link in a Markdown file; None if it is a directory without a page."""
         path, mark, part = target.partition("#")
         if re.match(r"https?:", target) or not path:
             return target
@@ -69,14 +69,14 @@ class Site:
         if (self.project / path).is_dir():
             return None
         if not (self.project / path).is_file():
-            raise markdown.Unknown(f"a link to {target}, which is not there")
+            raise markdown.Unknown(f"a link to {target}, which does not exist")
         name = f"files/{path}"
         (self.output / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.project / path, self.output / name)
         return name
 
     def prose(self, text):
-        """A text of the header."""
+        """Converts a text of the header."""
         parts = re.split(r"(`[^`]+`|\b\w+\(\)|\bthreading_\w+\.c\b|\b(?:threading|THREADING)_\w+\b)", text)
         for at, part in enumerate(parts):
             if at % 2 == 0:
@@ -124,10 +124,9 @@ class Site:
     # ---- the pages ----
 
     def section(self, section):
-        python = re.findall(r"Python: (.+)\.$", section.type.text[-1]) if section.type else []
         body = [f"<h1>{section.title}</h1>", f'<p class="lead">{self.prose(section.summary)}</p>']
-        if python:
-            body.append(f'<p class="python">In Python: {self.prose(python[0])}</p>')
+        if section.type:
+            body.append(f'<p class="python">Python: {self.prose(section.type.python)}</p>')
         for paragraph in section.text:
             if paragraph.heading:
                 body.append(f'<h3 id="{markdown.slug(paragraph.heading)}">{paragraph.heading}</h3>')
@@ -167,20 +166,17 @@ class Site:
         parts = [f'<section class="function" id="{item.name}"><h3><a href="#{item.name}">{item.name}</a></h3>',
                  f'<pre class="prototype"><code>{highlight.code(shown, "c", self.link_others(item.name))}</code></pre>']
         parts += [f"<p>{self.prose(text)}</p>" for text in item.text]
-        if item.safety:
-            parts.append(f"<p>The caller sees to it that {self.prose(item.safety)}</p>")
-        rows = [f"<dt><code>{name}</code></dt><dd>{self.prose(text)}</dd>" for name, text in item.telling_params]
+        rows = [f"<dt><code>{name}</code></dt><dd>{self.prose(text)}</dd>" for name, text in item.documented_params]
         if rows:
             parts.append(f'<h4>Parameters</h4><dl class="params">{"".join(rows)}</dl>')
         if item.returns:
             results = re.split(r"; (?![^(]*\))", item.returns)
             parts.append("<h4>Returns</h4>" + (f"<p>{self.prose(results[0])}</p>" if len(results) == 1 else
                          "<ul>" + "".join(f"<li>{self.prose(result)}</li>" for result in results) + "</ul>"))
-        if item.since:
-            facts = (("Blocks", item.blocks), ("Thread safety", item.threads),
-                     ("Python", item.python if item.python != "none" else "–"), ("Since", item.since))
-            parts.append('<dl class="facts">' + "".join(
-                f"<div><dt>{name}</dt><dd>{self.prose(text)}</dd></div>" for name, text in facts) + "</dl>")
+        facts = [("Blocks", item.blocks), ("Thread safety", item.threads), ("Python", item.python),
+                 ("Since", item.since), ("See also", ", ".join(item.see))]
+        parts.append('<dl class="facts">' + "".join(
+            f"<div><dt>{name}</dt><dd>{self.prose(text)}</dd></div>" for name, text in facts if text) + "</dl>")
         return "\n".join(parts) + "</section>"
 
     def link_others(self, name):
@@ -192,12 +188,12 @@ class Site:
         order = re.search(r"set\(threading_examples\s+(.*?)\)", build, re.S)[1].split()
         body = ["<h1>From Python</h1>",
                 '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>: each '
-                "in Python and, beside it, in C. They do the same, and a test sees to it.</p>",
-                "<p>The Python is today’s, and this project’s own; where a text speaks of Python’s original, it "
-                "means that of the article, which is for Python 2.</p>"
-                "<p>The programs in C write <code>check(...)</code> around a call that may fail, and use a small "
-                'logger; both are <a href="#helpers">at the end of this page</a>. Which function is which has '
-                '<a href="index.html#from-python-to-c">a table of its own</a>.</p>']
+                "in Python and, beside it, in C. A test checks that they do the same.</p>",
+                "<p>The Python programs were rewritten for current versions of Python; where a text mentions "
+                "Python’s original, it means the program of the article, which is for Python 2.</p>"
+                "<p>The programs in C use <code>check(...)</code> for calls that may fail, and a small "
+                'logger; both are <a href="#helpers">at the end of this page</a>. A '
+                '<a href="index.html#from-python-to-c">table</a> lists the C functions for Python’s names.</p>']
         pairs, contents = [], []
         for name in order:
             shows, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
@@ -215,7 +211,7 @@ class Site:
             listing = highlight.listing(highlight.lines(source, "c", self.link))
             helpers += f"<details><summary>{name}</summary>{listing}</details>"
         body += [f'<ol class="contents">{"".join(contents)}</ol>', *pairs,
-                 f'<h2 id="helpers">What the programs in C share</h2>{helpers}']
+                 f'<h2 id="helpers">Helpers of the programs in C</h2>{helpers}']
         self.write("from-python.html", "From Python", "\n".join(body), "wide")
 
     def names(self):
@@ -240,7 +236,7 @@ class Site:
                    f"<h1>threading.h</h1>{highlight.listing(self.code(source))}")
 
     def index(self):
-        """What can be searched: name, where it is, what it does, and Python's name for it."""
+        """Writes the search index: name, URL, summary and Python's name of each entry."""
         entries = [(item.name, self.link(item.name), item.summary, item.python if item.python != "none" else "")
                    for item in self.header.items]
         entries += [(section.title, f"{section.page}.html", section.summary, "") for section in self.header.sections]
@@ -274,7 +270,7 @@ def figure(caption, coloured):
 
 
 def broken(declaration):
-    """A declaration, one parameter a line if it is long."""
+    """A declaration, with each parameter on its own line if it is long."""
     if len(declaration) <= 84:
         return declaration
     at = declaration.rindex("(") + 1
@@ -282,7 +278,7 @@ def broken(declaration):
 
 
 def split_c(source):
-    """What a program shows, what is said about it, and its code."""
+    """Splits a program into its caption, its description and its code."""
     comment, code = re.fullmatch(r"/\* Shows: (.*?) \*/\n(.*)", source.replace("\n */\n", " */\n", 1), re.S).groups()
     shows, *text = headers.unwrap(re.sub(r"(?m)^ \* ?", "", comment).split("\n"))
     return shows[0].upper() + shows[1:], text, code.strip()
@@ -293,7 +289,7 @@ def split_python(source):
 
 
 def check_links(output):
-    """Every link leads somewhere."""
+    """Checks that no link is broken."""
     texts = {path.name: path.read_text(encoding="utf-8") for path in output.glob("*.html")}
     marks = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in texts.items()}
     missing = set()
@@ -305,9 +301,9 @@ def check_links(output):
             if path and not (output / path).is_file() or mark and mark not in marks.get(path or name, ()):
                 missing.add(f"{name}: {target}")
         doubled = [mark for mark in marks[name] if text.count(f'id="{mark}"') > 1]
-        missing.update(f"{name}: twice: {mark}" for mark in doubled)
+        missing.update(f"{name}: duplicate id: {mark}" for mark in doubled)
     if missing:
-        sys.exit("reference.py: links that lead nowhere:\n  " + "\n  ".join(sorted(missing)))
+        sys.exit("reference.py: broken links:\n  " + "\n  ".join(sorted(missing)))
 
 
 def main():

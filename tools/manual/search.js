@@ -1,11 +1,12 @@
-// Search in INDEX (index.js): entries of name, address, what it does, Python's name. And the menu of narrow screens.
+// Searches INDEX (index.js), whose entries are name, URL, summary and Python's name. Also opens the menu on narrow screens.
 "use strict";
 
 const input = document.querySelector(".search input");
 const results = document.querySelector(".results");
 const MOST = 12;
 
-// How well an entry fits: 0 does not; what begins with a word counts more than what contains it, the name most.
+// The score of an entry, 0 if it does not match. A name that begins with a word scores higher than one that contains it,
+// and a match in the name scores higher than one in the other fields.
 function fitness([name, , does, python], words) {
     let sum = 0;
     for (const word of words) {
@@ -81,7 +82,7 @@ const menu = document.querySelector(".menu");
 menu.addEventListener("click", () => {
     menu.setAttribute("aria-expanded", String(document.body.classList.toggle("menu-open")));
 });
-// A query in the address, as in index.html?q=join, is a search.
+// A query in the URL, such as index.html?q=join, starts a search.
 const query = new URLSearchParams(location.search).get("q");
 if (query) {
     input.value = query;

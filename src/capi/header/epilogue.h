@@ -4,13 +4,13 @@
  *
  * With
  *
- * A block that holds a lock, and releases it however the block is left.
+ * A block that holds a lock and releases it when the block is left.
  *
- * It is left at its end, by return, by goto, and by break and continue, which leave the block and not a
- * loop around it. Blocks may be nested. They need C11 and the cleanup attribute of GCC and Clang; in C++,
- * std::lock_guard does this.
+ * The lock is released at the end of the block and when the block is left by return, goto, break or continue.
+ * break and continue leave the block, not a loop around it. Blocks may be nested. They require C11 and the
+ * cleanup attribute of GCC and Clang; use std::lock_guard in C++.
  *
- * An item, or NULL if there is none, or if the lock cannot be had:
+ * Taking an item; the result is NULL if there is none or the lock cannot be acquired:
  *     static void *take(threading_lock *lock, void **items, size_t *count)
  *     {
  *         THREADING_WITH(lock) {
@@ -23,7 +23,7 @@
 
 #if !defined(__cplusplus) && defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L && defined(__GNUC__)
 
-/** What THREADING_WITH holds, if it got it, and how that is given back. Not for direct use. */
+/** The object that a THREADING_WITH block holds, or NULL, and the function that releases it. Not for direct use. */
 struct threading_with_guard {
     void *held;
     threading_status (*release)(void *held);
@@ -84,9 +84,9 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
         (void)guard->release(guard->held);
 }
 
-/* Each guard has a name of its own, since -Wshadow warns if nested guards have one name. Compilers that implement C2y warn
-   with -Wpedantic that __COUNTER__ is an extension of older C. Clang can be told not to; in GCC a pragma cannot stand
-   where a statement has to, so the line number makes the name. */
+/* Each guard has a unique name, since -Wshadow warns if nested guards have the same name. Compilers that implement C2y
+   warn with -Wpedantic that __COUNTER__ is an extension of older C. A pragma disables the warning in Clang; in GCC, a
+   pragma is not allowed where a statement is required, so the line number makes the name unique. */
 #define THREADING_WITH_BEGIN_
 #define THREADING_WITH_END_
 #define THREADING_WITH_NUMBER_ __COUNTER__
@@ -104,13 +104,17 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
 #endif
 
 /**
- * Acquires x, runs the block that follows, and releases x.
+ * Acquires x, runs the block that follows, and releases x when the block is left.
  *
- * If the acquire fails, the block is skipped, and threading_last_error() says why.
+ * If x cannot be acquired, the block is skipped, and threading_last_error() returns the reason.
  *
  * \param x a threading_lock, threading_rlock, threading_condition or threading_semaphore
  *
- * Blocks: until x is acquired. Thread safety: any thread. Python: `with x:`. Since 0.1.0.
+ * \blocks until x is acquired
+ * \threadsafety any thread
+ * \python `with x:`
+ * \since 0.1.0
+ * \sa threading_lock_acquire, threading_rlock_acquire, threading_condition_acquire, threading_semaphore_acquire
  */
 #define THREADING_WITH(x) THREADING_WITH_BEGIN_ THREADING_WITH_NAMED_(x, THREADING_WITH_NUMBER_) THREADING_WITH_END_
 #define THREADING_WITH_NAMED_(x, number) THREADING_WITH_GUARDED_(x, number)

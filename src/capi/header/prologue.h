@@ -1,20 +1,20 @@
 /*
  * threading.h - Python's threading module for C.
  *
- * Threads with names, daemon threads, timers that can be cancelled, locks, re-entrant locks, conditions,
- * semaphores, events, barriers and thread-local data. Every call says what happened, misuse is answered
- * with an error and does not crash, and every wait can have a limit.
+ * Threads with names, daemon threads, timers that can be cancelled, locks, reentrant locks, condition variables,
+ * semaphores, events, barriers and thread-local data. Every call reports its result, misuse is reported as an
+ * error instead of being undefined behavior, and every wait can have a timeout.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Generated from src/capi/; do not edit. UPDATE_HEADER=1 cargo test --test header writes it anew.
+ * Generated from src/capi/; do not edit. To update it, run UPDATE_HEADER=1 cargo test --test header.
  *
- * The binary interface. A program that was linked with version 0.1.x of the library runs with every later
- * 0.1.x. In these, functions and numbers are added, and nothing that is here changes or goes: no function, no type
- * of an argument, no number of a status or of another constant. All objects are behind handles, so that
- * what they are made of is not part of it. Each function carries the version of the interface (in the ELF
- * file threading_lock_new@@THREADING_0.1); a library of another interface, as 0.2 may be while the major
- * version is 0, has another one, and the system refuses to start the program with it.
+ * Binary interface. A program that was linked with version 0.1.x of the library runs with every later version
+ * 0.1.y. Such a version may add functions and constants, but does not change or remove a function, the type of an
+ * argument, or the number of a status or another constant. All objects are accessed through handles, so their
+ * layout is not part of the interface. Each function has the version of the interface as its symbol version
+ * (threading_lock_new@@THREADING_0.1 in the ELF file). A library with another interface, which 0.2 may have while
+ * the major version is 0, has another symbol version, and the dynamic linker does not start the program with it.
  */
 #ifndef THREADING_H
 #define THREADING_H

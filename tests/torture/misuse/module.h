@@ -44,7 +44,7 @@ static bool call_status_message(struct actor *a)
     int32_t number = (int32_t)next_count(&a->bytes);
     bool is_status = is_one_of(number, ~NONE);
     const char *message = threading_status_message(number);
-    return answered(a, message[0] != '\0' && is_status == (strcmp(message, "a number that is no status") != 0));
+    return answered(a, message[0] != '\0' && is_status == (strcmp(message, "unknown status") != 0));
 }
 
 static bool call_last_error(struct actor *a)
