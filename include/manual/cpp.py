@@ -1,7 +1,7 @@
 """Reads threading.hpp, the C++ header, if there is one, for a page of the reference.
 
-Its comments have the form of those of threading.h, with "Throws:" besides. A comment in front of a class begins what
-follows up to the next one at the same depth.
+Its comments have the form of those of threading.h: paragraphs, then tags. The tags are `\\param` and `\\return`, and
+those of TAGS. An indented comment documents a member of the class whose comment precedes it.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import header as headers
 import highlight
 import markdown
 
-LABELS = ("Throws", "Blocks", "Thread safety", "Python", "Since")
+TAGS = {"throws": "Throws", "threadsafety": "Thread safety", "python": "Python", "since": "Since", "sa": "See also"}
 
 
 @dataclasses.dataclass
@@ -25,7 +25,7 @@ class Entity:
     texts: list
     params: list
     returns: str
-    facts: list  # of pairs: label, text
+    facts: list  # of pairs: the label of a tag, and its text
     owner: str  # the class that it is a member of
     base: str  # the class whose members it has too
     values: list  # of an enum, pairs of name and text
@@ -134,9 +134,11 @@ def read_entity(comment, source, owner):
             params.append(tuple(text.split(maxsplit=2)[1:]))
         elif text.startswith("\\return "):
             returns = text[len("\\return "):]
-        elif re.match(rf"({'|'.join(LABELS)}): ", text):
-            split = re.split(rf"(?:^|(?<=\. ))({'|'.join(LABELS)}): ", text)
-            facts = [(label, said.strip().rstrip(".")) for label, said in zip(split[1::2], split[2::2])]
+        elif text.startswith("\\"):
+            tag, _, said = text[1:].partition(" ")
+            if tag not in TAGS or not said:
+                raise headers.Malformed(f"{name}: cannot read: {text}")
+            facts.append((TAGS[tag], said.rstrip(".")))
         elif text:
             texts.append(text)
     values = []
