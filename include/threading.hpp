@@ -943,8 +943,8 @@ public:
     void set_daemon(bool daemon) { detail::check(threading_thread_set_daemon(native_handle(), daemon ? 1 : 0)); }
 
     /**
-     * Sets the stack size of the thread. Only before start(). It has no effect on timers, which do not have their own
-     * stacks.
+     * Sets the stack size of the thread. Only before start(). It has no effect on a timer, whose function runs on a
+     * shared stack.
      *
      * \param bytes the size, at least 32768; 0 selects that of threading::set_stack_size()
      * \throws error with errc::value (too small); errc::already_started
@@ -1099,8 +1099,8 @@ public:
     ~Thread() { join_at_destruction(); }
 
     /**
-     * Makes this object empty without joining the thread, which continues. Process exit waits for it, unless it is a
-     * daemon. Keep a ref() to join the thread later.
+     * Detaches the thread: this object becomes empty, and the thread continues. Process exit waits for it, unless it is
+     * a daemon. Keep a ref() to join the thread later.
      *
      * \threadsafety As assignment. Does not block.
      * \python `del thread`
@@ -1199,8 +1199,8 @@ public:
     bool cancel() { return detail::check(threading_timer_cancel(native_timer_handle())) == THREADING_OK; }
 
     /**
-     * Makes this object empty and leaves the timer pending or running. Process exit waits for the timer, unless it is a
-     * daemon. Keep a ref() to join it later.
+     * Detaches the timer: this object becomes empty, and the timer stays pending or running. Process exit waits for it,
+     * unless it is a daemon. Keep a ref() to join the timer later.
      *
      * \threadsafety As assignment. Does not block.
      * \python `del timer`
