@@ -671,7 +671,7 @@ public:
     }
 
     /**
-     * Acquires the object, blocking until the given time point at most.
+     * Acquires the object, blocking until the given time point at the latest.
      *
      * \param time_point the end of the wait; one in the past does not block
      * \return true if the object was acquired, false if the time point was reached
@@ -873,7 +873,7 @@ public:
     }
 
     /**
-     * Waits until the thread has finished, until the given time point at most.
+     * Waits until the thread has finished, but no later than the given time point.
      *
      * \param time_point the end of the wait; one in the past does not block
      * \return true if the thread has finished, false if the time point was reached
@@ -1461,7 +1461,7 @@ inline void shutdown()
 }
 
 /**
- * Runs the steps of shutdown(), and waits for the threads for at most the given time.
+ * Runs the first steps of exit() like shutdown(), but waits for the threads for at most the given time.
  *
  * \param time the timeout; zero does not block
  * \return true if all threads have finished, false if the timeout expired, after which threads can still be started
@@ -1483,7 +1483,7 @@ bool shutdown_for(const std::chrono::duration<Rep, Period> &time)
  */
 
 /**
- * A mutual exclusion lock, which any thread may release.
+ * A mutual exclusion lock, which any thread may release. A thread that acquires a lock that it already holds deadlocks.
  *
  * acquire(), try_acquire(), release() and the similar functions are those of detail::lockable above.
  *
@@ -1728,14 +1728,14 @@ public:
         return wait_predicate(predicate, detail::to_seconds(time));
     }
 
-    /** Waits as wait_for(), until the given time point at most. */
+    /** Waits like wait_for(), but until the given time point at the latest. */
     template <class Clock, class Duration>
     [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration> &time_point)
     {
         return detail::wait_until(time_point, [this](double seconds) { return wait_timeout(seconds); });
     }
 
-    /** Waits as wait_for() with a predicate, until the given time point at most. */
+    /** Waits like wait_for() with a predicate, but until the given time point at the latest. */
     template <class Clock, class Duration, class Predicate>
     [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration> &time_point, Predicate predicate)
     {
@@ -1981,7 +1981,7 @@ public:
         return wait_timeout(detail::to_seconds(time));
     }
 
-    /** Waits as wait_for(), until the given time point at most. */
+    /** Waits like wait_for(), but until the given time point at the latest. */
     template <class Clock, class Duration>
     bool wait_until(const std::chrono::time_point<Clock, Duration> &time_point) const
     {
@@ -2158,7 +2158,7 @@ public:
         return wait_timeout(detail::to_seconds(time));
     }
 
-    /** Waits as wait_for(), with the time from now until the given time point as the timeout. */
+    /** Waits like wait_for(), with the time from now until the given time point as the timeout. */
     template <class Clock, class Duration>
     std::size_t wait_until(const std::chrono::time_point<Clock, Duration> &time_point)
     {
@@ -2309,8 +2309,8 @@ struct value_factory_impl : value_factory {
  *
  * Unlike a thread_local variable, a Local may be a data member or a local variable, and each call of a timer's function
  * has its own value. The value of a thread is destroyed in that thread when it exits, before join() returns. The main
- * thread's value is destroyed at process exit, after the non-daemon threads are joined. The values that remain when the
- * last Local for the variable is destroyed are destroyed with it. No other thread may then still use its value.
+ * thread's value is destroyed at process exit, after the non-daemon threads are joined. When the last Local for the
+ * variable is destroyed, the remaining values of all threads are destroyed with it, and no thread may still use them.
  *
  * All functions operate on the calling thread's value. They are const because they do not change what other threads
  * see.
