@@ -41,6 +41,8 @@
  *
  * Thread safety. Any number of threads may call the functions of one object concurrently, except those that change the
  * C++ object itself: move, assignment and destruction.
+ *
+ * Versions. A `\since` tag names the version that introduced a function. Functions without this tag exist since 0.1.0.
  */
 #ifndef THREADING_HPP
 #define THREADING_HPP
@@ -101,7 +103,8 @@ enum class errc : int {
  *
  * The codes compare equal to those of std::errc: errc::not_owner == std::errc::operation_not_permitted, for example.
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  */
 [[nodiscard]] inline const std::error_category &category() noexcept
 {
@@ -221,7 +224,8 @@ inline constexpr ref_handle_t ref_handle{};
  * The hook is a C function that is set by threading_set_excepthook(). A lambda without captures converts to such a
  * function.
  *
- * \threadsafety Any thread. Blocks until the hook has returned.
+ * \blocks until the hook has returned
+ * \threadsafety any thread
  * \python `threading.excepthook(args)`
  * \sa threading_report_exception, threading_set_excepthook
  */
@@ -539,7 +543,8 @@ public:
      * \param handle the return value of a `_new` or `_ref` function
      * \throws error with the calling thread's last error if the handle is nullptr
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      */
     object(adopt_handle_t, native_handle_type handle) : handle_(detail::check(handle)) {}
 
@@ -549,7 +554,8 @@ public:
      * \param handle the handle
      * \throws error with errc::handle (the handle is invalid); errc::overflow (too many references)
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python another name for the object
      */
     object(ref_handle_t, native_handle_type handle) : handle_(detail::check(Traits::ref(handle))) {}
@@ -559,7 +565,8 @@ public:
      *
      * \throws error with errc::overflow (too many references)
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python another name for the object
      */
     [[nodiscard]] Object ref() const { return Object(ref_handle, native_handle()); }
@@ -568,14 +575,16 @@ public:
      * Returns the C handle, or nullptr if the object is empty. The handle is borrowed: it is valid as long as the
      * library object exists.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      */
     [[nodiscard]] native_handle_type native_handle() const noexcept { return handle_.get(); }
 
     /**
      * Returns true unless the object is empty, which it is after it was moved from.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      */
     [[nodiscard]] explicit operator bool() const noexcept { return native_handle() != nullptr; }
 
@@ -632,7 +641,8 @@ public:
      *         allocated); errc::overflow (an RLock that the caller has acquired 2^32 times; a semaphore for which
      *         2^25 - 1 threads wait)
      *
-     * \threadsafety Any thread. Blocks until the object is acquired.
+     * \blocks until the object is acquired
+     * \threadsafety any thread
      * \python `x.acquire()`
      * \sa threading_lock_acquire, threading_rlock_acquire, threading_condition_acquire, threading_semaphore_acquire
      */
@@ -644,7 +654,8 @@ public:
      * \return true if the object was acquired, false if it is not available
      * \throws error with errc::overflow as acquire()
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `x.acquire(blocking=False)`
      * \sa threading_lock_try_acquire
      */
@@ -660,7 +671,8 @@ public:
      * \return true if the object was acquired, false if the timeout expired
      * \throws error with errc::no_memory, errc::overflow as acquire(); errc::value (NaN)
      *
-     * \threadsafety Any thread. Blocks until the object is acquired or the timeout expires.
+     * \blocks until the object is acquired or the timeout expires
+     * \threadsafety any thread
      * \python `x.acquire(timeout=time)`
      * \sa threading_lock_acquire_timeout
      */
@@ -677,7 +689,8 @@ public:
      * \return true if the object was acquired, false if the time point was reached
      * \throws as try_acquire_for()
      *
-     * \threadsafety Any thread. Blocks until the object is acquired or the time point is reached.
+     * \blocks until the object is acquired or the time point is reached
+     * \threadsafety any thread
      */
     template <class Clock, class Duration>
     [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration> &time_point)
@@ -692,7 +705,8 @@ public:
      *         not own); errc::over_released (a BoundedSemaphore at its initial value); errc::overflow (a semaphore at
      *         its maximum value)
      *
-     * \threadsafety Any thread; for an RLock, its owner. Does not block.
+     * \blocks never
+     * \threadsafety any thread; for an RLock, its owner
      * \python `x.release()`
      * \sa threading_lock_release, threading_rlock_release, threading_condition_release, threading_semaphore_release
      */
@@ -836,7 +850,8 @@ public:
      * \throws error with errc::already_started; errc::shutdown (after shutdown()); errc::system, errc::no_memory (start
      *         can be retried)
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `thread.start()`
      * \sa threading_thread_start
      */
@@ -849,7 +864,8 @@ public:
      * \throws error with errc::not_started; errc::deadlock (the thread is the caller); errc::not_joinable (a dummy
      *         thread)
      *
-     * \threadsafety Any thread except this one. Blocks until the thread has finished.
+     * \blocks until the thread has finished
+     * \threadsafety any thread except this one
      * \python `thread.join()`
      * \sa threading_thread_join
      */
@@ -862,7 +878,8 @@ public:
      * \return true if the thread has finished, false if the timeout expired
      * \throws as join(); error with errc::value (NaN)
      *
-     * \threadsafety Any thread except this one. Blocks until the thread has finished or the timeout expires.
+     * \blocks until the thread has finished or the timeout expires
+     * \threadsafety any thread except this one
      * \python `thread.join(time)`, then `not thread.is_alive()`
      * \sa threading_thread_join_timeout
      */
@@ -879,7 +896,8 @@ public:
      * \return true if the thread has finished, false if the time point was reached
      * \throws as join_for()
      *
-     * \threadsafety Any thread except this one. Blocks until the thread has finished or the time point is reached.
+     * \blocks until the thread has finished or the time point is reached
+     * \threadsafety any thread except this one
      */
     template <class Clock, class Duration>
     bool join_until(const std::chrono::time_point<Clock, Duration> &time_point) const
@@ -890,7 +908,8 @@ public:
     /**
      * Returns true if the thread has been started and has not finished.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `thread.is_alive()`
      * \sa threading_thread_is_alive
      */
@@ -901,7 +920,8 @@ public:
      *
      * \throws error with errc::no_memory; std::bad_alloc
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `thread.name`
      * \sa threading_thread_name
      */
@@ -913,7 +933,8 @@ public:
      * \param name the name in UTF-8, terminated by a zero byte
      * \throws error with errc::value (nullptr or invalid UTF-8); errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `thread.name = name`
      * \sa threading_thread_set_name
      */
@@ -925,7 +946,8 @@ public:
     /**
      * Returns true if the thread is a daemon, which process exit does not wait for.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `thread.daemon`
      * \sa threading_thread_is_daemon
      */
@@ -936,7 +958,8 @@ public:
      *
      * \throws error with errc::already_started
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `thread.daemon = daemon`
      * \sa threading_thread_set_daemon
      */
@@ -949,7 +972,8 @@ public:
      * \param bytes the size, at least 32768; 0 selects that of threading::set_stack_size()
      * \throws error with errc::value (too small); errc::already_started
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \sa threading_thread_set_stack_size
      */
     void set_stack_size(std::size_t bytes)
@@ -960,7 +984,8 @@ public:
     /**
      * Returns the thread's identifier, which is unique for the lifetime of the process, or 0 before start().
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `thread.ident`
      * \sa threading_thread_ident
      */
@@ -969,7 +994,8 @@ public:
     /**
      * Returns the kernel's thread ID, or 0 before start() and for a timer whose function has not been called.
      *
-     * \threadsafety Any thread. Immediately after start(), blocks until the thread runs.
+     * \blocks immediately after start(), until the thread runs
+     * \threadsafety any thread
      * \python `thread.native_id`
      * \sa threading_thread_native_id
      */
@@ -1006,7 +1032,8 @@ public:
      *
      * \throws error with errc::overflow (too many references)
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      */
     ThreadRef(const ThreadBase &other) : ThreadRef(other ? ThreadRef(ref_handle, other.native_handle()) : ThreadRef())
     {
@@ -1055,7 +1082,8 @@ public:
      * \throws error with errc::value (a null function pointer), errc::no_memory; std::bad_alloc; any exception thrown
      *         by copying the callable or its arguments
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Thread(target=function, args=arguments)`
      * \sa threading_thread_new
      */
@@ -1102,7 +1130,8 @@ public:
      * Detaches the thread: this object becomes empty, and the thread continues. Process exit waits for it, unless it is
      * a daemon. Keep a ref() to join the thread later.
      *
-     * \threadsafety As assignment. Does not block.
+     * \blocks never
+     * \threadsafety as assignment
      * \python `del thread`
      */
     void detach() noexcept { reset(); }
@@ -1145,7 +1174,8 @@ public:
      * \throws error with errc::value (NaN, or a null function pointer), errc::no_memory; std::bad_alloc; any exception
      *         thrown by copying the callable or its arguments
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Timer(interval, function, args=arguments)`
      * \sa threading_timer_new
      */
@@ -1191,8 +1221,8 @@ public:
      * \return true if the function will never be called because of this or an earlier call, false if it has been called
      *         already
      *
-     * \threadsafety Any thread, including from the timer's function. Does not block; use join() to wait for a running
-     *         function.
+     * \blocks never; join() waits for a running function
+     * \threadsafety any thread, including from the timer's function
      * \python `timer.cancel()`
      * \sa threading_timer_cancel
      */
@@ -1202,7 +1232,8 @@ public:
      * Detaches the timer: this object becomes empty, and the timer stays pending or running. Process exit waits for it,
      * unless it is a daemon. Keep a ref() to join the timer later.
      *
-     * \threadsafety As assignment. Does not block.
+     * \blocks never
+     * \threadsafety as assignment
      * \python `del timer`
      */
     void detach() noexcept
@@ -1214,7 +1245,8 @@ public:
     /**
      * Returns the interval in seconds: 0 if the given interval was negative, infinity if the timer never fires.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `timer.interval`
      * \sa threading_timer_interval
      */
@@ -1226,7 +1258,8 @@ public:
     /**
      * Returns the C handle of the timer, borrowed. native_handle() returns that of its thread.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      */
     [[nodiscard]] threading_timer *native_timer_handle() const noexcept { return timer_.get(); }
 
@@ -1270,7 +1303,8 @@ private:
  * \throws error with errc::no_memory, errc::system, errc::shutdown (registration during the last round of
  *         thread-specific data destructors)
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.current_thread()`
  * \sa threading_current_thread
  */
@@ -1284,7 +1318,8 @@ private:
  *
  * \throws error with errc::no_memory
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.main_thread()`
  * \sa threading_main_thread
  */
@@ -1298,7 +1333,8 @@ private:
  *
  * \throws error with errc::no_memory
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.active_count()`
  * \sa threading_active_count
  */
@@ -1316,7 +1352,8 @@ private:
  *
  * \throws error with errc::no_memory; std::bad_alloc
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.enumerate()`
  * \sa threading_enumerate
  */
@@ -1335,7 +1372,8 @@ private:
 /**
  * Returns the identifier of the calling thread or timer. It is never 0 and never reused.
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.get_ident()`
  * \sa threading_get_ident
  */
@@ -1347,7 +1385,8 @@ private:
 /**
  * Returns the kernel's thread ID of the calling OS thread.
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.get_native_id()`
  * \sa threading_get_native_id
  */
@@ -1359,7 +1398,8 @@ private:
 /**
  * Returns the stack size in bytes for threads that are started later; 0 is the system's default.
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.stack_size()`
  * \sa threading_stack_size
  */
@@ -1374,7 +1414,8 @@ private:
  * \param bytes the size, at least 32768; 0 selects the system's default
  * \throws error with errc::value (too small)
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading.stack_size(bytes)`
  * \sa threading_set_stack_size
  */
@@ -1389,7 +1430,8 @@ inline void set_stack_size(std::size_t bytes)
  * \param time the duration; zero returns immediately, max() sleeps indefinitely
  * \throws error with errc::value (NaN)
  *
- * \threadsafety Any thread. Blocks for the given time.
+ * \blocks for the given time
+ * \threadsafety any thread
  * \python `time.sleep(time)`
  * \sa threading_sleep
  */
@@ -1405,7 +1447,8 @@ void sleep(const std::chrono::duration<Rep, Period> &time)
  * \param time_point the end of the sleep; one in the past returns immediately
  * \throws error with errc::value (NaN)
  *
- * \threadsafety Any thread. Blocks until the time point is reached.
+ * \blocks until the time point is reached
+ * \threadsafety any thread
  */
 template <class Clock, class Duration>
 void sleep_until(const std::chrono::time_point<Clock, Duration> &time_point)
@@ -1427,7 +1470,8 @@ void sleep_until(const std::chrono::time_point<Clock, Duration> &time_point)
  * \throws error with errc::value (a null function pointer); errc::shutdown (shutdown has begun); errc::no_memory;
  *         std::bad_alloc
  *
- * \threadsafety Any thread. Does not block.
+ * \blocks never
+ * \threadsafety any thread
  * \python `threading._register_atexit(function, *arguments)`
  * \sa threading_atexit
  */
@@ -1451,7 +1495,8 @@ void atexit(Function &&function, Arguments &&...arguments)
  * Runs the first steps of exit(): calls the functions registered by atexit() and joins all non-daemon threads. No
  * thread can be started afterwards.
  *
- * \threadsafety Any thread. Blocks until the last non-daemon thread has finished.
+ * \blocks until the last non-daemon thread has finished
+ * \threadsafety any thread
  * \python `threading._shutdown()`
  * \sa threading_shutdown
  */
@@ -1467,7 +1512,8 @@ inline void shutdown()
  * \return true if all threads have finished, false if the timeout expired, after which threads can still be started
  * \throws error with errc::value (NaN)
  *
- * \threadsafety Any thread. Blocks until the last non-daemon thread has finished or the timeout expires.
+ * \blocks until the last non-daemon thread has finished or the timeout expires
+ * \threadsafety any thread
  * \sa threading_shutdown_timeout
  */
 template <class Rep, class Period>
@@ -1499,7 +1545,8 @@ public:
      *
      * \throws error with errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Lock()`
      * \sa threading_lock_new
      */
@@ -1508,7 +1555,8 @@ public:
     /**
      * Returns true if the lock is currently locked.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `lock.locked()`
      * \sa threading_lock_locked
      */
@@ -1518,7 +1566,8 @@ public:
      * Reinitializes the lock to unlocked. For use in a child process after fork(), where the thread that locked it may
      * not exist.
      *
-     * \threadsafety For the only thread of a child process. Does not block.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
      * \python `lock._at_fork_reinit()`
      * \sa threading_lock_at_fork_reinit
      */
@@ -1543,7 +1592,8 @@ public:
      *
      * \throws error with errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.RLock()`
      * \sa threading_rlock_new
      */
@@ -1552,7 +1602,8 @@ public:
     /**
      * Returns true if the lock is currently locked.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `rlock.locked()` (3.14)
      * \sa threading_rlock_locked
      */
@@ -1561,7 +1612,8 @@ public:
     /**
      * Returns true if the calling thread owns the lock.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `rlock._is_owned()`
      * \sa threading_rlock_is_owned
      */
@@ -1570,7 +1622,8 @@ public:
     /**
      * Returns the calling thread's recursion count, which is 0 if the thread does not own the lock.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `rlock._recursion_count()`
      * \sa threading_rlock_recursion_count
      */
@@ -1582,7 +1635,8 @@ public:
     /**
      * Reinitializes the lock to unlocked. For use in a child process after fork(), where the owner may not exist.
      *
-     * \threadsafety For the only thread of a child process. Does not block.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
      * \python `rlock._at_fork_reinit()`
      * \sa threading_rlock_at_fork_reinit
      */
@@ -1611,7 +1665,8 @@ public:
      *
      * \throws error with errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Condition()`
      * \sa threading_condition_new
      */
@@ -1622,7 +1677,8 @@ public:
      *
      * \throws error with errc::no_memory, errc::overflow (too many references to the lock)
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Condition(lock)`
      * \sa threading_condition_new_with_lock
      */
@@ -1633,7 +1689,8 @@ public:
      *
      * \throws error with errc::no_memory, errc::overflow (too many references to the lock)
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Condition(rlock)`
      * \sa threading_condition_new_with_rlock
      */
@@ -1645,7 +1702,8 @@ public:
     /**
      * Returns true if the condition's lock is currently locked.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `condition.locked()` (3.14)
      * \sa threading_condition_locked
      */
@@ -1655,7 +1713,8 @@ public:
      * Returns true if the calling thread may wait and notify: for an RLock, if the calling thread owns it; for a Lock,
      * if it is locked.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `condition._is_owned()`
      * \sa threading_condition_is_owned
      */
@@ -1668,7 +1727,8 @@ public:
      * \throws error with errc::not_owner (the lock is not held); errc::no_memory (this is the first time that the
      *         thread blocks, and its wait record cannot be allocated)
      *
-     * \threadsafety Any thread that holds the lock. Blocks until it is notified and the lock is available.
+     * \blocks until the calling thread is notified and the lock is available
+     * \threadsafety any thread that holds the lock
      * \python `condition.wait()`
      * \sa threading_condition_wait
      */
@@ -1681,7 +1741,8 @@ public:
      * \param predicate a callable without arguments; an exception thrown by it is rethrown with the lock held
      * \throws as wait(); any exception thrown by the predicate
      *
-     * \threadsafety Any thread that holds the lock. Blocks until the predicate is true.
+     * \blocks until the predicate is true
+     * \threadsafety any thread that holds the lock
      * \python `condition.wait_for(predicate)`
      * \sa threading_condition_wait_for
      */
@@ -1698,8 +1759,8 @@ public:
      * \return true if the thread was notified, false if the timeout expired
      * \throws as wait(); error with errc::value (NaN)
      *
-     * \threadsafety Any thread that holds the lock. Blocks until it is notified or the timeout expires, and the lock is
-     *         available.
+     * \blocks until the calling thread is notified or the timeout expires, and the lock is available
+     * \threadsafety any thread that holds the lock
      * \python `condition.wait(time)`
      * \sa threading_condition_wait_timeout
      */
@@ -1718,7 +1779,8 @@ public:
      * \return true if the predicate is true, false if the timeout expired and the predicate is still false
      * \throws as wait(); any exception thrown by the predicate; error with errc::value (NaN)
      *
-     * \threadsafety Any thread that holds the lock. Blocks until the predicate is true or the timeout expires.
+     * \blocks until the predicate is true or the timeout expires
+     * \threadsafety any thread that holds the lock
      * \python `condition.wait_for(predicate, time)`
      * \sa threading_condition_wait_for_timeout
      */
@@ -1749,7 +1811,8 @@ public:
      * \param n the maximum number of waiters; with zero and negative numbers the call has no effect
      * \throws error with errc::not_owner (the lock is not held)
      *
-     * \threadsafety Any thread that holds the lock. Does not block.
+     * \blocks never
+     * \threadsafety any thread that holds the lock
      * \python `condition.notify(n)`
      * \sa threading_condition_notify
      */
@@ -1763,7 +1826,8 @@ public:
      *
      * \throws error with errc::not_owner (the lock is not held)
      *
-     * \threadsafety Any thread that holds the lock. Does not block.
+     * \blocks never
+     * \threadsafety any thread that holds the lock
      * \python `condition.notify_all()`
      * \sa threading_condition_notify_all
      */
@@ -1773,7 +1837,8 @@ public:
      * Reinitializes the condition's lock to unlocked. For use in a child process after fork(), where the owner may not
      * exist.
      *
-     * \threadsafety For the only thread of a child process. Does not block.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
      * \python `condition._at_fork_reinit()`
      * \sa threading_condition_at_fork_reinit
      */
@@ -1820,8 +1885,8 @@ private:
  * A counting semaphore, with the function names of std::counting_semaphore.
  *
  * acquire(), try_acquire() and the similar functions are those of detail::lockable above. lock() and unlock() are, too:
- * a std::lock_guard decrements the semaphore and increments it again. release() may be called from a signal handler
- * (futex backend only).
+ * a std::lock_guard decrements the semaphore and increments it again. release() may be called from a signal handler,
+ * unless the library was built with its portable backend.
  *
  * \python `threading.Semaphore`
  * \sa threading_semaphore
@@ -1836,7 +1901,8 @@ public:
      * \param value the initial value, from 0 to max()
      * \throws error with errc::value (below 0), errc::overflow (above max()), errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Semaphore(value)`
      * \sa threading_semaphore_new
      */
@@ -1852,7 +1918,8 @@ public:
      * \throws error with errc::value (below 1); errc::over_released (the value of a BoundedSemaphore would exceed its
      *         initial value); errc::overflow (the value would exceed max())
      *
-     * \threadsafety Any thread; async-signal-safe (futex backend only). Does not block.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
      * \python `semaphore.release(n)`
      * \sa threading_semaphore_release_n
      */
@@ -1865,7 +1932,8 @@ public:
     /**
      * Returns the current value.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `semaphore._value`
      * \sa threading_semaphore_value
      */
@@ -1890,7 +1958,8 @@ public:
      * \param value the initial value, from 0 to max()
      * \throws error with errc::value (below 0), errc::overflow (above max()), errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.BoundedSemaphore(value)`
      * \sa threading_semaphore_new_bounded
      */
@@ -1904,8 +1973,8 @@ public:
  * A flag that threads can wait for. Unlike a std::latch, it can be cleared.
  *
  * set() wakes all threads that wait at that time, even if the event is cleared immediately afterwards. Threads that
- * wait later do not block until the event is cleared. set(), clear() and is_set() may be called from a signal handler
- * (futex backend only).
+ * wait later do not block until the event is cleared. set(), clear() and is_set() may be called from a signal handler,
+ * unless the library was built with its portable backend.
  *
  * \python `threading.Event`
  * \sa threading_event
@@ -1919,7 +1988,8 @@ public:
      *
      * \throws error with errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Event()`
      * \sa threading_event_new
      */
@@ -1928,7 +1998,8 @@ public:
     /**
      * Returns true if the event is currently set.
      *
-     * \threadsafety Any thread; async-signal-safe (futex backend only). Does not block.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
      * \python `event.is_set()`
      * \sa threading_event_is_set
      */
@@ -1937,7 +2008,8 @@ public:
     /**
      * Sets the event and wakes all threads that wait for it.
      *
-     * \threadsafety Any thread; async-signal-safe (futex backend only). Does not block.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
      * \python `event.set()`
      * \sa threading_event_set
      */
@@ -1946,7 +2018,8 @@ public:
     /**
      * Clears the event. Waits that were in progress when it was set still succeed.
      *
-     * \threadsafety Any thread; async-signal-safe (futex backend only). Does not block.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
      * \python `event.clear()`
      * \sa threading_event_clear
      */
@@ -1955,7 +2028,8 @@ public:
     /**
      * Waits until the event is set.
      *
-     * \threadsafety Any thread. Blocks until the event is set.
+     * \blocks until the event is set
+     * \threadsafety any thread
      * \python `event.wait()`
      * \sa threading_event_wait
      */
@@ -1971,7 +2045,8 @@ public:
      * \return true if the event is set or was set during the wait, false if the timeout expired
      * \throws error with errc::value (NaN)
      *
-     * \threadsafety Any thread. Blocks until the event is set or the timeout expires.
+     * \blocks until the event is set or the timeout expires
+     * \threadsafety any thread
      * \python `event.wait(time)`
      * \sa threading_event_wait_timeout
      */
@@ -1991,7 +2066,8 @@ public:
     /**
      * Reinitializes the event to not set. For use in a child process after fork().
      *
-     * \threadsafety For the only thread of a child process. Does not block.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
      * \python `event._at_fork_reinit()`
      * \sa threading_event_at_fork_reinit
      */
@@ -2072,7 +2148,8 @@ public:
      * \param parties the number of threads that have to arrive, at least 1
      * \throws error with errc::value (no parties), errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Barrier(parties)`
      * \sa threading_barrier_new
      */
@@ -2088,7 +2165,8 @@ public:
      * \param completion the action, a callable without arguments
      * \throws error with errc::value (no parties, or a null function pointer), errc::no_memory; std::bad_alloc
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Barrier(parties, completion)`
      * \sa threading_barrier_new
      */
@@ -2126,8 +2204,8 @@ public:
      *         exception thrown by it; error with errc::deadlock (called from the action), errc::no_memory (this is the
      *         first time that the thread blocks, and its wait record cannot be allocated)
      *
-     * \threadsafety Any thread. Blocks until all parties have arrived and the action has returned, or the barrier
-     *         breaks.
+     * \blocks until all parties have arrived and the action has returned, or the barrier breaks
+     * \threadsafety any thread
      * \python `barrier.wait()`
      * \sa threading_barrier_wait
      */
@@ -2148,7 +2226,8 @@ public:
      * \return as wait()
      * \throws as wait(); error with errc::value (NaN)
      *
-     * \threadsafety Any thread. Blocks as wait(), or until the timeout expires.
+     * \blocks as wait(), or until the timeout expires
+     * \threadsafety any thread
      * \python `barrier.wait(time)`
      * \sa threading_barrier_wait_timeout
      */
@@ -2171,7 +2250,8 @@ public:
      * \param time the timeout; max() waits indefinitely
      * \throws error with errc::value (NaN)
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.Barrier(parties, action, timeout=time)`
      * \sa threading_barrier_set_timeout
      */
@@ -2184,7 +2264,8 @@ public:
     /**
      * Resets the barrier to its initial, unbroken state. Threads that are waiting get a BrokenBarrierError.
      *
-     * \threadsafety Any thread, including from the action. Does not block.
+     * \blocks never
+     * \threadsafety any thread, including from the action
      * \python `barrier.reset()`
      * \sa threading_barrier_reset
      */
@@ -2193,7 +2274,8 @@ public:
     /**
      * Breaks the barrier until it is reset. Threads that are waiting get a BrokenBarrierError.
      *
-     * \threadsafety Any thread, including from the action. Does not block.
+     * \blocks never
+     * \threadsafety any thread, including from the action
      * \python `barrier.abort()`
      * \sa threading_barrier_abort
      */
@@ -2202,7 +2284,8 @@ public:
     /**
      * Returns the number of threads that have to arrive.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `barrier.parties`
      * \sa threading_barrier_parties
      */
@@ -2211,7 +2294,8 @@ public:
     /**
      * Returns the number of threads that have arrived in the current round, which is all of them while the action runs.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `barrier.n_waiting`
      * \sa threading_barrier_n_waiting
      */
@@ -2220,7 +2304,8 @@ public:
     /**
      * Returns true if the barrier is currently broken.
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `barrier.broken`
      * \sa threading_barrier_broken
      */
@@ -2332,7 +2417,8 @@ public:
      *
      * \throws error with errc::no_memory
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `threading.local()`
      * \sa threading_local_new
      */
@@ -2348,7 +2434,8 @@ public:
      *         this one, except for get(), which would call it again
      * \throws error with errc::no_memory, errc::value (a null function pointer); std::bad_alloc
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python a subclass of `threading.local` with its own `__init__()`
      * \sa threading_local_new
      */
@@ -2376,7 +2463,8 @@ public:
      *         exit hook cannot be registered), errc::shutdown (called during the thread's last round of thread-specific
      *         data destructors)
      *
-     * \threadsafety Any thread. Does not block, except in the creation of the value.
+     * \blocks only during the creation of the value
+     * \threadsafety any thread
      * \python `data.value`
      * \sa threading_local_get
      */
@@ -2397,7 +2485,8 @@ public:
      *
      * \return the value, or nullptr if the thread has none
      *
-     * \threadsafety Any thread. Does not block.
+     * \blocks never
+     * \threadsafety any thread
      * \python `getattr(data, "value", None)`
      * \sa threading_local_get
      */
@@ -2410,7 +2499,8 @@ public:
      * \return the new value
      * \throws as get(); any exception thrown by T's constructor
      *
-     * \threadsafety Any thread. Does not block, except in T's constructor and destructor.
+     * \blocks only during T's constructor and destructor
+     * \threadsafety any thread
      * \python `data.value = T(arguments)`
      * \sa threading_local_set
      */
@@ -2433,7 +2523,8 @@ public:
      * \return true if there was a value, false if there was none
      * \throws error as get()
      *
-     * \threadsafety Any thread. Does not block, except in T's destructor.
+     * \blocks only during T's destructor
+     * \threadsafety any thread
      * \python `del data.value`
      * \sa threading_local_del
      */

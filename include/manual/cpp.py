@@ -1,7 +1,7 @@
-"""Reads threading.hpp, the C++ header, if there is one, for a page of the reference.
+"""Parses the documentation in threading.hpp, the C++ header, for its page in the reference.
 
-Its comments have the form of those of threading.h: paragraphs, then tags. The tags are `\\param` and `\\return`, and
-those of TAGS. An indented comment documents a member of the class whose comment precedes it.
+The comments have the form of those in threading.h, with an additional `\\throws`. The comment of a class applies to
+the class, and the comments that follow it at a greater indentation belong to its members.
 """
 
 import dataclasses
@@ -12,12 +12,13 @@ import header as headers
 import highlight
 import markdown
 
-TAGS = {"throws": "Throws", "threadsafety": "Thread safety", "python": "Python", "since": "Since", "sa": "See also"}
+TAGS = {"throws": "Throws", "blocks": "Blocks", "threadsafety": "Thread safety", "python": "Python", "since": "Since",
+        "sa": "See also"}
 
 
 @dataclasses.dataclass
 class Entity:
-    """A class, a function or whatever else has a comment."""
+    """A class, a function or another declaration that has a comment."""
 
     name: str
     anchor: str
@@ -25,10 +26,10 @@ class Entity:
     texts: list
     params: list
     returns: str
-    facts: list  # of pairs: the label of a tag, and its text
-    owner: str  # the class that it is a member of
-    base: str  # the class whose members it has too
-    values: list  # of an enum, pairs of name and text
+    facts: list  # of pairs: label, text
+    owner: str  # the class of a member
+    base: str  # the base class
+    values: list  # of pairs: the names and texts of enumerators
 
 
 @dataclasses.dataclass
@@ -42,13 +43,13 @@ class Cpp:
         self.parts = parts
 
     def index(self):
-        """What can be searched, as triples of name, anchor and summary."""
+        """The entries of the search index, as triples of name, anchor and summary."""
         return [(f"{part.owner}::{part.name}" if part.owner else part.name, part.anchor,
                  headers.sentence(part.texts[0])[0] if part.texts else "")
                 for part in self.parts if isinstance(part, Entity)]
 
     def body(self, site):
-        """The page."""
+        """The content of the page."""
         shown = ["<h1>C++</h1>", f'<p class="lead">{site.prose(self.introduction[0])}</p>']
         for block in self.introduction[1:]:
             shown.append(highlight.listing(highlight.code(block, "cpp", site.link)) if "\n" in block
@@ -69,7 +70,7 @@ def entity(part, site):
              f'<pre class="prototype"><code>{declaration}</code></pre>']
     shown += [f"<p>{site.prose(text)}</p>" for text in part.texts]
     if part.base:
-        shown.append(f'<p>It has all that <a href="#{part.base}"><code>{part.base}</code></a> has.</p>')
+        shown.append(f'<p>It has all members of <a href="#{part.base}"><code>{part.base}</code></a>.</p>')
     rows = [f"<dt><code>{name}</code></dt><dd>{site.prose(text)}</dd>" for name, text in part.params + part.values]
     if rows:
         shown.append(f'<h4>{"Values" if part.values else "Parameters"}</h4><dl class="params">{"".join(rows)}</dl>')
@@ -82,7 +83,7 @@ def entity(part, site):
 
 
 def read(path):
-    """The header as a Cpp, or None if there is none."""
+    """Parses the header. Returns None if it does not exist."""
     if not path.is_file():
         return None
     source = path.read_text(encoding="utf-8")
@@ -104,12 +105,12 @@ def read(path):
 
 
 def plain(comment):
-    """A comment without what makes it one."""
+    """The text of a comment."""
     return re.sub(r"(?m)^ *\* ?", "", comment).strip("\n ")
 
 
 def blocks(text):
-    """Paragraphs in one line each, and code as it is."""
+    """The blocks of a text: each paragraph as one line, and code unchanged."""
     found = []
     for block in re.split(r"\n\s*\n(?! {4})", text):
         shows, indented, code = block.partition("\n\n    ")
@@ -136,9 +137,12 @@ def read_entity(comment, source, owner):
             returns = text[len("\\return "):]
         elif text.startswith("\\"):
             tag, _, said = text[1:].partition(" ")
-            if tag not in TAGS or not said:
-                raise headers.Malformed(f"{name}: cannot read: {text}")
-            facts.append((TAGS[tag], said.rstrip(".")))
+            if tag not in TAGS:
+                raise headers.Malformed(f"{name}: unexpected tag: {text}")
+            facts.append((TAGS[tag], said))
+        elif re.match(rf"({'|'.join(TAGS.values())}): ", text):
+            split = re.split(rf"(?:^|(?<=\. ))({'|'.join(TAGS.values())}): ", text)
+            facts = [(label, said.strip().rstrip(".")) for label, said in zip(split[1::2], split[2::2])]
         elif text:
             texts.append(text)
     values = []
@@ -150,7 +154,7 @@ def read_entity(comment, source, owner):
 
 
 def declared(source, begin):
-    """The declaration that begins here, up to its body, its bases or its initializers; its base; and the body."""
+    """The declaration that begins here, without its body, bases and initializers; its base; and its body."""
     depth, at = 0, begin
     while source[at] not in "{;" or depth:
         depth += source[at] in "("
@@ -163,7 +167,7 @@ def declared(source, begin):
 
 
 def pieces(declaration, separator, opening="(<", closing=")>"):
-    """The parts of a declaration between separators that are in no brackets."""
+    """Splits a declaration at separators outside of brackets."""
     depth, found = 0, [""]
     for at, letter in enumerate(declaration):
         depth += (letter in opening) - (letter in closing and declaration[at - 1:at] != "-")
@@ -174,7 +178,7 @@ def pieces(declaration, separator, opening="(<", closing=")>"):
 
 
 def without_template(declaration):
-    """What a template's parameters are, if it is one, and the rest."""
+    """Splits a declaration into the parameters of its template, if it is one, and the rest."""
     if not declaration.startswith("template"):
         return "", declaration
     parameters = pieces(declaration[len("template"):], ">")[0]
@@ -182,7 +186,7 @@ def without_template(declaration):
 
 
 def laid_out(declaration, width=88):
-    """A declaration in lines of a readable length."""
+    """Wraps a declaration to a readable width."""
     template, rest = without_template(declaration)
     if len(rest) > width and ")" in rest:
         begin, end = rest.index("("), rest.rindex(")")
@@ -194,7 +198,7 @@ def laid_out(declaration, width=88):
 
 
 def name_of(declaration):
-    """What a declaration declares."""
+    """The name that a declaration introduces."""
     rest = without_template(declaration)[1]
     match = (re.match(r"(?:enum )?(?:class|struct) ([\w:]+)", rest) or re.match(r"using (\w+)", rest)
              or re.search(r"(operator ?[^\s(]+|~?\w+)\(", rest) or re.search(r"(\w+)(?: =.*)?$", rest))

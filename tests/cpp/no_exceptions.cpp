@@ -25,7 +25,10 @@ static void error_aborts_with_its_message()
                     (void)local.get(); // NOLINT(bugprone-use-after-move): this is what the test checks
                 }),
                 error + threading_status_message(THREADING_ERR_HANDLE) + "\n");
-    CHECK_EQUAL(abort_message_of([] { threading::Condition().wait(); }), error + "the caller does not hold the lock\n");
+    threading::Condition condition;
+    CHECK_EQUAL(threading_condition_wait(condition.native_handle()), THREADING_ERR_NOT_OWNER);
+    const std::string message = threading_last_error_message();
+    CHECK_EQUAL(abort_message_of([&] { condition.wait(); }), error + message + "\n");
 }
 
 static void broken_barrier_error_has_its_type_name()
