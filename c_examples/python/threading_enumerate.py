@@ -1,4 +1,4 @@
-"""Listing all threads that are alive, to join them without keeping their handles."""
+"""Listing all threads that are alive, to join them without keeping their objects."""
 
 import logging
 import random
