@@ -1,15 +1,15 @@
-/* What the examples do about failure: say which call failed and why, and end.
+/* Error handling of the examples: print the call that failed and the error, and exit.
  *
  *     threading_lock *lock = check(threading_lock_new());
  *     check(threading_lock_acquire(lock));
  *     if (check(threading_lock_try_acquire(lock)) == THREADING_WOULD_BLOCK) ...
  *
- * A call of the library fails in one of two ways: with a status below 0 or, where it returns a pointer,
- * with NULL. check() serves both and hands on what the call returned. Outcomes above 0, such as
- * THREADING_TIMED_OUT, are answers and no failures.
+ * A library function that fails returns a negative status or, if it returns a pointer, NULL. check()
+ * handles both and returns the result of the call. Positive statuses such as THREADING_TIMED_OUT are not
+ * failures.
  *
- * Python raises an exception and prints a traceback; this is the nearest that so small a program comes
- * to it in C.
+ * In Python, the call would raise an exception and print a traceback. This is the closest equivalent for a
+ * small C program.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -23,7 +23,7 @@
     _Generic((call), threading_status: check_status, const char *: check_text, default: check_pointer)(    \
         (call), #call)
 
-/* _Exit and not exit: exit waits for the other threads, and those may be waiting for what has just failed. */
+/* Calls _Exit instead of exit, which waits for other threads that may be waiting for the failed call. */
 static inline void check_failed(const char *call)
 {
     fflush(stdout);

@@ -1,26 +1,26 @@
-/* A small logger after Python's logging module, whose lines say which thread wrote them.
+/* A small logger modelled on Python's logging module. Each line names the thread that wrote it.
  *
  *     logging_basic_config("(%(threadName)-10s) %(message)s");
  *     logging_debug("sleeping %d", pause);          prints: (Thread-1  ) sleeping 3
  *
- * The format is written as in Python and knows these fields, each with an optional width (-10s fills up to
- * ten bytes on the right, 10s on the left):
+ * The format has Python's syntax and supports these fields, each with an optional width (-10s pads to ten
+ * bytes on the right, 10s on the left):
  *
  *     %(asctime)s     local date and time with milliseconds, 2013-02-21 06:37:49,549
  *     %(levelname)s   DEBUG, INFO, WARNING or ERROR
  *     %(threadName)s  the name of the thread that logs
  *     %(message)s     the message
  *
- * Everything else in it stands for itself.
+ * Other characters are copied.
  *
- * Lines go to stderr, from any thread, and never tear: each is built in a buffer of its own and written by
- * one fwrite, which holds the stream's lock from the first byte to the last. What does not fit is cut off.
- * There is one logger and no level below which messages are dropped.
+ * Any thread can log. Lines are written to stderr as a whole: each is built in its own buffer and written by
+ * one call of fwrite, which holds the stream's lock. Lines that are too long are truncated. There is one
+ * logger, and it writes messages of all levels.
  *
- * Set the format before the first thread starts: a start hands on all that was written before it, so that
- * the threads can read the format without a lock.
+ * Set the format before the first thread starts: what a thread wrote before a start is visible to the started
+ * thread, so the threads can read the format without a lock.
  *
- * Include this header before those of the system, which would otherwise hide localtime_r.
+ * Include this header before system headers, which do not declare localtime_r otherwise.
  */
 #ifndef LOGGING_H
 #define LOGGING_H
@@ -52,23 +52,23 @@ struct logging_line {
 
 static const char *logging_format = "%(levelname)s:%(message)s";
 
-/* The format is not copied: give a string that lives as long as the program. */
+/* The format is not copied. It must live as long as the program. */
 static inline void logging_basic_config(const char *format)
 {
     logging_format = format;
 }
 
-/* A negative width fills up on the right, as with printf. */
+/* A negative width pads on the right, as in printf. */
 static inline void logging_append(struct logging_line *line, const char *text, int width)
 {
-    size_t room = sizeof line->text - line->length;
-    int length = snprintf(line->text + line->length, room, "%*s", width, text);
+    size_t space = sizeof line->text - line->length;
+    int length = snprintf(line->text + line->length, space, "%*s", width, text);
     if (length > 0) {
-        line->length += (size_t)length < room ? (size_t)length : room - 1;
+        line->length += (size_t)length < space ? (size_t)length : space - 1;
     }
 }
 
-/* Now, as local time: 2013-02-21 06:37:49,549. */
+/* Returns the current local time as 2013-02-21 06:37:49,549. */
 static inline const char *logging_asctime(char *text, size_t size)
 {
     struct timespec now = {0};
@@ -86,10 +86,10 @@ static inline const char *logging_asctime(char *text, size_t size)
 static inline const char *logging_thread_name(void)
 {
     const char *name = threading_thread_name(threading_current_thread());
-    return name != NULL ? name : "?"; /* a line without a name is better than none */
+    return name != NULL ? name : "?"; /* log the line even without a name */
 }
 
-/* Does the format go on with this field? Then steps over it. */
+/* Returns true if the format continues with this field, and advances it past the field. */
 static inline bool logging_next_is(const char **format, const char *field, int *width)
 {
     size_t length = strlen(field);
@@ -105,7 +105,7 @@ static inline bool logging_next_is(const char **format, const char *field, int *
     return true;
 }
 
-/* Writes one line. The message is put together as by printf; callers use logging_debug() and its like. */
+/* Writes a line. The message is formatted as by printf. Use logging_debug() and the similar macros instead. */
 __attribute__((format(printf, 2, 3)))
 static inline void logging_log(const char *level, const char *format, ...)
 {
@@ -133,8 +133,8 @@ static inline void logging_log(const char *level, const char *format, ...)
             logging_append(&line, (char[]){*rest++, '\0'}, 0);
         }
     }
-    line.text[line.length] = '\n'; /* in the place of the terminating zero, for which there is always room */
-    (void)fwrite(line.text, 1, line.length + 1, stderr); /* whom could a logger tell that it cannot log? */
+    line.text[line.length] = '\n'; /* replaces the terminating null byte, for which there is always space */
+    (void)fwrite(line.text, 1, line.length + 1, stderr); /* a logger cannot report its own failure */
 }
 
 #endif

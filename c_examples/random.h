@@ -1,8 +1,8 @@
-/* Random numbers for the examples, after Python's random.random() and random.randint().
+/* Random numbers for the examples, modelled on Python's random.random() and random.randint().
  *
- * Each thread has a generator of its own (splitmix64), so that no thread waits for another or repeats its
- * numbers: rand() has one hidden state for all threads and need not be safe to share. Good for a simulated
- * load, never for secrets.
+ * Each thread has its own generator (splitmix64), so threads do not wait for each other and do not repeat each
+ * other's numbers. rand() has one state for all threads and need not be thread-safe. Suitable for simulated
+ * load, not for cryptography.
  */
 #ifndef RANDOM_H
 #define RANDOM_H
@@ -17,7 +17,7 @@ static inline uint64_t random_bits(void)
     static _Thread_local uint64_t state = 0;
 
     if (state == 0) {
-        /* Threads that start within one tick of the clock still differ, by their idents. */
+        /* Threads that start within one clock tick differ by their idents. */
         struct timespec now = {0};
         (void)timespec_get(&now, TIME_UTC);
         state = ((uint64_t)now.tv_sec << 30) + (uint64_t)now.tv_nsec
@@ -30,13 +30,13 @@ static inline uint64_t random_bits(void)
     return bits ^ (bits >> 31);
 }
 
-/* A number from 0 up to, but not including, 1. */
+/* Returns a random number in [0, 1). */
 static inline double random_random(void)
 {
     return (double)(random_bits() >> 11) * 0x1.0p-53;
 }
 
-/* A whole number from low to high, both included. */
+/* Returns a random integer from low to high, inclusive. */
 static inline int random_randint(int low, int high)
 {
     return low + (int)(random_bits() % (uint64_t)(high - low + 1));

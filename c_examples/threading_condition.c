@@ -1,12 +1,13 @@
-/* Shows: a condition, by which threads wait until another has made something available.
+/* Shows: a condition, by which threads wait until another thread has made a resource available.
  *
- * A condition belongs to a lock, and the lock guards the state that is waited for. The wait gives up the
- * lock while it sleeps and has it again when it returns. A notify that nobody waits for is lost; that is
- * why the state is kept in a variable, and why the consumers look at it before they wait. (There are no
- * spurious wakeups here; the loop is for the case that another consumer was faster, which every wait should
- * be ready for.)
+ * A condition has a lock, which protects the awaited state. A wait releases the lock while it blocks and
+ * holds it again when it returns. A notification is lost if no thread waits for it. Therefore the state is
+ * stored in a variable, and the consumers check it before they wait. There are no spurious wakeups here.
+ * The loop is needed because another consumer may have changed the state before this one has reacquired
+ * the lock; every wait should use such a loop.
  *
- * Python's original has no such variable: a consumer that comes after the notify would wait for ever.
+ * The original Python program does not have this variable: a consumer that arrives after the notification
+ * would wait indefinitely.
  */
 #include "logging.h"
 
@@ -16,7 +17,7 @@
 
 #include <threading.h>
 
-/* Guarded by the condition's lock. Static, as main() returns before the threads are done. */
+/* Protected by the condition's lock. Static, because main() returns before the threads have finished. */
 static bool resource_is_available = false;
 
 static void *consumer(void *arg)
@@ -29,7 +30,7 @@ static void *consumer(void *arg)
         }
         logging_debug("Resource is available to consumer");
     }
-    check(threading_last_error()); /* says why, if the lock could not be taken */
+    check(threading_last_error()); /* fails if the lock could not be acquired */
     check(threading_condition_free(condition));
     return NULL;
 }
@@ -48,7 +49,7 @@ static void *producer(void *arg)
     return NULL;
 }
 
-/* A thread that owns a reference to the condition. */
+/* Creates a thread that owns a reference to the condition. */
 static threading_thread *thread_new(const char *name, threading_target target, threading_condition *condition)
 {
     threading_thread *thread = check(threading_thread_new(target, check(threading_condition_ref(condition))));

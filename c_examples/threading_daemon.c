@@ -1,13 +1,12 @@
-/* Shows: a daemon thread, for which the end of the program does not wait.
+/* Shows: a daemon thread, which process exit does not wait for.
  *
- * The program ends with its last thread that is no daemon, while the daemon sleeps: "Exiting" of the daemon
- * is never seen. A daemon may be cut off anywhere, so it should hold nothing that must be put in order at
- * the end.
+ * The program ends with its last non-daemon thread, while the daemon sleeps, so the daemon never prints
+ * "Exiting". A daemon can be stopped anywhere, so it should hold no resources that need cleanup.
  *
- * Python's original has no event. Its start() waits until the new thread runs; a start in C costs no such
- * wait, and this daemon could be left behind before its first word. With the event main() waits for that
- * word. Each side holds a reference to the event and gives back its own, so neither needs to know who is
- * done with it last.
+ * The original Python program has no event. In Python, start() waits until the new thread runs. In C,
+ * start does not wait, and the process could exit before the daemon prints its first line. The event makes
+ * main() wait for that line. Each side holds its own reference to the event and releases it, so neither
+ * needs to know which of them uses the event last.
  */
 #include "logging.h"
 

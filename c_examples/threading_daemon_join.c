@@ -1,10 +1,10 @@
-/* Shows: waiting for a daemon thread by joining it.
+/* Shows: joining a daemon thread.
  *
- * The end of the program does not wait for a daemon, but a join does: now the daemon gets to say "Exiting".
- * A thread may be joined any number of times and by any number of threads, also after its end; the handle
- * stays good until it is given back. (A pthread can be joined once.)
+ * Process exit does not wait for a daemon, but a join does: here the daemon prints "Exiting". A thread can
+ * be joined any number of times and by any number of threads, even after it has finished. The handle is
+ * valid until it is freed. (A pthread can be joined once.)
  *
- * Python's original sets the daemon flag by setDaemon(True), today by daemon=True.
+ * The original Python program sets the daemon flag by setDaemon(True); current programs use daemon=True.
  */
 #include "logging.h"
 

@@ -1,10 +1,11 @@
-/* Shows: a join that gives up after a second, and asking whether the thread is still alive.
+/* Shows: a join with a timeout of one second, and a check whether the thread is still alive.
  *
- * The join's status says how it ended: THREADING_OK if the thread did, THREADING_TIMED_OUT if only the time
- * did. That is an answer and no error, so check() lets it pass.
+ * The status of the join is THREADING_OK if the thread has finished, or THREADING_TIMED_OUT if the timeout
+ * expired. The latter is not an error, so check() accepts it.
  *
- * Python's join returns nothing, so that its original has to ask isAlive() (today is_alive()) afterwards;
- * this program asks, too, to print the same. The line goes to stdout and the log to stderr, as there.
+ * In Python, join() returns None, so the original program has to call isAlive() (now is_alive())
+ * afterwards. This program makes the same call to print the same output. That line is printed to stdout
+ * and the log to stderr, as in the original.
  */
 #include "logging.h"
 

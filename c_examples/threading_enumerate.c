@@ -1,11 +1,12 @@
-/* Shows: finding all threads that are alive, in order to join them without having kept their handles.
+/* Shows: listing all threads that are alive, to join them without keeping their handles.
  *
- * threading_enumerate() takes a snapshot: main first, then the others in the order of their start. The list
- * holds a reference to each thread and lends its handles; freeing the list gives them back. The calling
- * thread is in the list and must be skipped: joining oneself is THREADING_ERR_DEADLOCK. A thread has one
- * handle, so two handles can be compared with ==.
+ * threading_enumerate() takes a snapshot: the main thread first, then the others in the order in which
+ * they were started. The list holds a reference to each thread, and its handles are borrowed. Freeing the
+ * list releases the references. The calling thread is in the list and must be skipped, because a join of
+ * the calling thread fails with THREADING_ERR_DEADLOCK. A thread has one handle, so handles can be
+ * compared with ==.
  *
- * Python's original is the same, but the order of its enumerate() is left open.
+ * The original Python program does the same, but Python does not specify the order of enumerate().
  */
 #include "logging.h"
 

@@ -1,12 +1,12 @@
-/* Shows: an event, by which one thread tells others that something has happened.
+/* Shows: an event, by which one thread signals others.
  *
- * One thread waits for it for as long as it takes; the other waits two seconds at a time and does other
- * work in between. The wait's status is the answer: THREADING_OK if the event is set, THREADING_TIMED_OUT
- * if it is not yet.
+ * One thread waits for the event without a timeout. The other waits for two seconds at a time and does
+ * other work in between. The status of the wait is THREADING_OK if the event is set, or
+ * THREADING_TIMED_OUT if it is not.
  *
- * main() returns while the threads still use the event, so each of the three holds a reference and gives it
- * back when done: what Python does unseen, there as here. For the same reason the second thread's arguments
- * are static and not on main's stack.
+ * main() returns while the threads still use the event, so each of the three threads holds a reference and
+ * releases it when it has finished. Python does the same implicitly. For the same reason, the arguments of
+ * the second thread are static instead of being on the stack of main().
  */
 #include "logging.h"
 
@@ -16,7 +16,7 @@
 
 #include <threading.h>
 
-struct patience {
+struct wait_args {
     threading_event *event;
     double seconds;
 };
@@ -38,10 +38,10 @@ static void *wait_for_event(void *arg)
 
 static void *wait_for_event_timeout(void *arg)
 {
-    const struct patience *patience = arg;
-    while (!threading_event_is_set(patience->event)) {
+    const struct wait_args *args = arg;
+    while (!threading_event_is_set(args->event)) {
         logging_debug("wait_for_event_timeout starting");
-        bool is_set = check(threading_event_wait_timeout(patience->event, patience->seconds)) == THREADING_OK;
+        bool is_set = check(threading_event_wait_timeout(args->event, args->seconds)) == THREADING_OK;
         logging_debug("event set: %s", truth(is_set));
         if (is_set) {
             logging_debug("processing event");
@@ -49,7 +49,7 @@ static void *wait_for_event_timeout(void *arg)
             logging_debug("doing other work");
         }
     }
-    check(threading_event_free(patience->event));
+    check(threading_event_free(args->event));
     return NULL;
 }
 
@@ -62,9 +62,9 @@ int main(void)
     check(threading_thread_set_name(t1, "block"));
     check(threading_thread_start(t1));
 
-    static struct patience patience;
-    patience = (struct patience){.event = check(threading_event_ref(event)), .seconds = 2};
-    threading_thread *t2 = check(threading_thread_new(wait_for_event_timeout, &patience));
+    static struct wait_args args;
+    args = (struct wait_args){.event = check(threading_event_ref(event)), .seconds = 2};
+    threading_thread *t2 = check(threading_thread_new(wait_for_event_timeout, &args));
     check(threading_thread_set_name(t2, "non-block"));
     check(threading_thread_start(t2));
 

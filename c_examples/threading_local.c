@@ -1,13 +1,13 @@
-/* Shows: a variable of which each thread has a value of its own.
+/* Shows: a variable that has a separate value in each thread.
  *
- * The local is one object that all threads share, the value in it is not: what main() sets the workers do
- * not see. A thread that has set nothing gets THREADING_NO_VALUE, an answer and no error. The value is a
- * pointer, in which a small number finds room; a destructor given to threading_local_new() would free
- * bigger ones at their thread's end. A local can hold further values by name, see
- * threading_local_set_attr().
+ * All threads share one local, but not its value: the workers do not see what main() sets. In a thread
+ * that has set no value, the lookup returns THREADING_NO_VALUE, which is not an error. The value is a
+ * pointer, which can hold a small integer. For values on the heap, pass a destructor to
+ * threading_local_new(), which frees each value when its thread exits. A local can also hold named values,
+ * see threading_local_set_attr().
  *
- * Python's original finds an attribute missing (AttributeError) where this program is told so by a status.
- * As there, main() ends first, so each thread has a reference to the local and gives it back.
+ * In the original Python program, a missing value raises AttributeError. As there, main() returns first,
+ * so each thread holds a reference to the local and releases it.
  */
 #include "logging.h"
 

@@ -1,12 +1,12 @@
-/* Shows: a variable of which each thread has a value of its own, with the same value to begin with.
+/* Shows: a variable that has a separate value in each thread, with a common initial value.
  *
- * The init function runs once in each thread, at the thread's first use of the local, and what it returns
- * is the value there. So the lookup finds a value in every thread. The address in the log is that of the
- * handle: one local, three threads.
+ * The init function is called once in each thread, when the thread first uses the local, and returns the
+ * initial value for that thread. So the lookup finds a value in every thread. The address in the log is
+ * the handle: three threads use one local.
  *
- * Python's original is a subclass of local whose __init__ gets the object and the value; here both travel
- * in the argument of the init function. It must last as long as the local, hence static: main() ends before
- * the threads.
+ * The original Python program derives from local, with an __init__ that gets the object and the value.
+ * Here the argument of the init function holds both. It must live as long as the local, so it is static:
+ * main() returns before the threads have finished.
  */
 #include "logging.h"
 

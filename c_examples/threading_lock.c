@@ -1,13 +1,13 @@
-/* Shows: a lock that guards a counter which several threads change.
+/* Shows: a lock that protects a counter which several threads increment.
  *
- * Reading, adding and writing back are three steps; without the lock another thread may come in between,
- * and an increment is lost (in C it is undefined behaviour, besides). The lock lives in the struct whose
- * value it guards. main() joins the workers, so it may read the value without the lock: the end of a thread
- * happens before the return of its join.
+ * Reading, adding and writing are three steps. Without the lock, another thread may run in between, and an
+ * increment is lost (in C this is also undefined behaviour). The lock is stored in the same struct as the
+ * value that it protects. main() joins the workers, so it can read the value without the lock: the end of
+ * a thread happens before the return of its join.
  *
- * Python's original releases the lock in a finally clause, for an exception may leave increment() at any
- * line. In C a function is left where one can see it; threading_lock_with.c has a block that releases by
- * itself.
+ * The original Python program releases the lock in a finally clause, because an exception can leave
+ * increment() at any line. A C function has no hidden exits; threading_lock_with.c shows a block that
+ * releases the lock automatically.
  */
 #include "logging.h"
 

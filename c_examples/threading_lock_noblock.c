@@ -1,13 +1,13 @@
-/* Shows: trying to take a lock without waiting for it, and going on with other work if it is taken.
+/* Shows: trying to acquire a lock without blocking, and continuing with other work if it is not available.
  *
- * A call that may wait comes in three forms: acquire waits, acquire_timeout waits so long, try_acquire
- * never waits. What try_acquire answers is a status: THREADING_OK, or THREADING_WOULD_BLOCK if somebody
- * holds the lock.
+ * A call that may block has three forms: acquire waits indefinitely, acquire_timeout waits until a timeout
+ * expires, and try_acquire never waits. The status of try_acquire is THREADING_OK, or
+ * THREADING_WOULD_BLOCK if the lock is held.
  *
- * The holder is a daemon and never ends, so it is still using the lock when the program exits. It has a
- * reference of its own, which nobody gives back, and therefore the lock is never freed under its hands.
+ * The holder is a daemon that never finishes, so it still uses the lock when the program exits. It has its
+ * own reference, which is never released, so the lock is not freed while it is in use.
  *
- * Python's original writes acquire(0) for the try.
+ * The original Python program writes acquire(0) for try_acquire.
  */
 #include "logging.h"
 
@@ -68,12 +68,12 @@ int main(void)
     check(threading_thread_set_daemon(holder, true));
     check(threading_thread_start(holder));
 
-    threading_thread *trier = check(threading_thread_new(worker, check(threading_lock_ref(lock))));
-    check(threading_thread_set_name(trier, "Worker"));
-    check(threading_thread_start(trier));
+    threading_thread *worker_thread = check(threading_thread_new(worker, check(threading_lock_ref(lock))));
+    check(threading_thread_set_name(worker_thread, "Worker"));
+    check(threading_thread_start(worker_thread));
 
     check(threading_lock_free(lock));
     check(threading_thread_free(holder));
-    check(threading_thread_free(trier));
+    check(threading_thread_free(worker_thread));
     return 0;
 }

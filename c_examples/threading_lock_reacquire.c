@@ -1,10 +1,10 @@
-/* Shows: a lock cannot be taken twice, not even by the thread that holds it.
+/* Shows: a lock cannot be acquired twice, even by the thread that holds it.
  *
- * The second attempt only tries; had it waited, it would wait for ever, for itself. threading_rlock.c is
- * the same program with the lock for which this is no problem.
+ * The second call uses try_acquire; acquire would deadlock. threading_rlock.c is the same program with a
+ * reentrant lock, which can be acquired again.
  *
- * Python's original leaves the lock locked, which is legal here as well; releasing what one holds is the
- * habit to have.
+ * The original Python program does not release the lock, which is also valid here. This program releases
+ * it, which is good practice.
  */
 #include "check.h"
 

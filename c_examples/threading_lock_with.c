@@ -1,12 +1,13 @@
-/* Shows: a block that holds a lock and releases it however it is left, beside the same by hand.
+/* Shows: a block that holds a lock and releases it on every exit, compared to explicit calls.
  *
- * THREADING_WITH takes a lock, rlock, condition or semaphore, and needs GCC or Clang. The lock is released
- * on falling out of the block, by return and by goto; break and continue leave the block and not a loop
- * around it. If the lock cannot be taken, the block is skipped and the last error says why, so that is what
- * to check afterwards. (Every error ends this program, so none can be left over from an earlier call.)
+ * THREADING_WITH accepts a lock, rlock, condition or semaphore, and requires GCC or Clang. The lock is
+ * released when control leaves the block at its end, by return or by goto. break and continue leave the
+ * block, not a loop around it. If the lock cannot be acquired, the block is skipped and the last error is
+ * set, so the program checks the last error afterwards. (Every error ends this program, so the last error
+ * cannot be from an earlier call.)
  *
- * Python's original is the with statement, and try with finally. As there, main() ends first, so each
- * thread has a reference to the lock and gives it back.
+ * The original Python program uses the with statement, and try with finally. As there, main() returns
+ * first, so each thread holds a reference to the lock and releases it.
  */
 #include "logging.h"
 

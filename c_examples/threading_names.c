@@ -1,11 +1,12 @@
-/* Shows: naming threads, and asking for the name of the thread that runs.
+/* Shows: thread names, and the name of the calling thread.
  *
- * threading_current_thread() lends its handle: it is not given back, and holds as long as the thread runs.
- * Only the thread without a name of its own takes a number, therefore it is Thread-1 although it is made
- * last.
+ * The handle returned by threading_current_thread() is borrowed: it need not be freed, and it is valid as
+ * long as the thread runs. Only the thread without an explicit name is numbered, so it is Thread-1
+ * although it is created last.
  *
- * Python's original prints a name and a word in two steps, so that lines of two threads mix; here a line is
- * one printf. stdout is set to hand out each line at once, also where it leads into a pipe (python -u).
+ * The original Python program prints the name and a word separately, so the lines of two threads can mix.
+ * Here each line is printed by one call of printf. stdout is line-buffered, even if it is a pipe, as with
+ * python -u.
  */
 #include "check.h"
 

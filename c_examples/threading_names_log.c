@@ -1,10 +1,10 @@
-/* Shows: log lines that carry the name of the thread that wrote them.
+/* Shows: log lines with the name of the thread that wrote them.
  *
- * The logger asks for the name itself, so that the functions need not; logging.h beside this file is that
- * logger, in one header, with the format strings of Python's. Whole lines come out, whichever threads write
- * at once.
+ * The logger looks up the name, so the functions need not. It is the header logging.h beside this file,
+ * which supports the format strings of Python's logging module. Lines are written as a whole, even if
+ * several threads log at the same time.
  *
- * Python's original configures the level as well; logging.h writes every message.
+ * The original Python program also configures the level; logging.h writes every message.
  */
 #include "logging.h"
 

@@ -1,10 +1,10 @@
-/* Shows: a re-entrant lock, which the thread that holds it may take again.
+/* Shows: a reentrant lock, which the thread that owns it can acquire again.
  *
- * The lock counts: others can have it after as many releases as there were acquires, and only its owner may
- * release it. Of use where one function that locks calls another.
+ * The lock counts: it is unlocked after as many releases as acquires, and only its owner may release it.
+ * This is useful if a function that locks calls another one that locks.
  *
- * Python's original (2.7) prints True and then 1, as a nested acquire returned its count of one there;
- * Python 3 says True both times. This program prints what the article shows.
+ * The original Python program (2.7) prints True and then 1, because a nested acquire returned 1 there;
+ * Python 3 prints True twice. This program prints the output that the article shows.
  */
 #include "check.h"
 

@@ -1,14 +1,14 @@
-/* Shows: a semaphore that lets no more than two of four threads into a pool at a time.
+/* Shows: a semaphore that limits a pool to two of four threads at a time.
  *
- * The semaphore limits how many are inside; the pool's own lock keeps its list in order while they come and
- * go. A worker stays inside for as long as its THREADING_WITH block lasts.
+ * The semaphore limits how many threads are active. The pool's own lock protects its list, which the
+ * threads change. A worker is active for the duration of its THREADING_WITH block.
  *
- * main() returns before the workers are done, so semaphore and pool are static. They are freed by a
- * function given to atexit before the first thread is started: such a function runs after the last thread
- * has ended.
+ * main() returns before the workers have finished, so the semaphore and the pool are static. They are
+ * freed by a function that is registered by atexit before the first thread is started: such a function is
+ * called after the last thread has finished.
  *
- * Python's original keeps the pool in a class and passes both as arguments; the garbage collector frees
- * them.
+ * The original Python program has a class for the pool and passes both objects as arguments; the garbage
+ * collector frees them.
  */
 #include "logging.h"
 
@@ -20,10 +20,10 @@
 
 #include <threading.h>
 
-enum { WORKERS = 4, AT_A_TIME = 2 };
+enum { WORKERS = 4, MAX_ACTIVE = 2 };
 
 struct active_pool {
-    threading_lock *lock; /* guards the others */
+    threading_lock *lock; /* protects the other fields */
     const char *active[WORKERS];
     size_t count;
 };
@@ -31,7 +31,7 @@ struct active_pool {
 static threading_semaphore *semaphore;
 static struct active_pool pool;
 
-/* Call with the lock held. */
+/* The caller must hold the lock. */
 static void active_pool_log(const struct active_pool *self)
 {
     char names[WORKERS * sizeof "'Thread-1234', "] = "";
@@ -49,19 +49,19 @@ static void active_pool_make_active(struct active_pool *self, const char *name)
         self->active[self->count++] = name;
         active_pool_log(self);
     }
-    check(threading_last_error()); /* says why, if the lock could not be taken */
+    check(threading_last_error()); /* fails if the lock could not be acquired */
 }
 
 static void active_pool_make_inactive(struct active_pool *self, const char *name)
 {
     THREADING_WITH(self->lock) {
-        size_t at = 0;
-        while (at < self->count && strcmp(self->active[at], name) != 0) {
-            at++;
+        size_t index = 0;
+        while (index < self->count && strcmp(self->active[index], name) != 0) {
+            index++;
         }
-        if (at < self->count) {
+        if (index < self->count) {
             self->count--;
-            memmove(&self->active[at], &self->active[at + 1], (self->count - at) * sizeof *self->active);
+            memmove(&self->active[index], &self->active[index + 1], (self->count - index) * sizeof *self->active);
         }
         active_pool_log(self);
     }
@@ -92,7 +92,7 @@ int main(void)
 {
     logging_basic_config("%(asctime)s (%(threadName)-2s) %(message)s");
 
-    semaphore = check(threading_semaphore_new(AT_A_TIME));
+    semaphore = check(threading_semaphore_new(MAX_ACTIVE));
     pool.lock = check(threading_lock_new());
     if (atexit(free_all) != 0) {
         fprintf(stderr, "atexit: no room for another function\n");

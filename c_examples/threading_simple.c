@@ -1,11 +1,11 @@
 /* Shows: five threads that run the same function.
  *
- * A thread's function, its target, takes one pointer and returns one, like the start routine of a pthread.
- * Nobody joins the threads, and nobody has to: returning from main() waits for all threads that are no
- * daemons. The handle is given back as soon as the thread is started; a running thread keeps itself alive.
+ * The function of a thread, its target, takes a pointer and returns a pointer, like the start routine of a
+ * pthread. The threads need not be joined: when main() returns, process exit waits for all non-daemon
+ * threads. The handle is freed after the start; a running thread keeps itself alive.
  *
- * Python's original puts the Thread objects into a list that it never reads, so there is none here. Its
- * print may tear two lines into one another; printf writes each line whole.
+ * The original Python program appends the Thread objects to a list that it never reads, so there is no
+ * list here. Python's print may mix two lines; printf writes each line as a whole.
  */
 #include "check.h"
 

@@ -1,11 +1,11 @@
-/* Shows: an argument for each thread, which tells it what to work on.
+/* Shows: an argument for each thread.
  *
- * A target has one argument, a pointer. A number travels inside it by way of intptr_t. What must not be
- * passed is &i: all threads would share that one variable, which changes while they read it and is gone
- * when main() returns. For more than fits into a pointer see threading_subclass_args.c.
+ * A target has one argument, a pointer. An integer is passed in it through intptr_t. Do not pass &i: all
+ * threads would share this variable, which changes while they read it and no longer exists after main()
+ * has returned. For arguments that do not fit into a pointer, see threading_subclass_args.c.
  *
- * Python's original passes the tuple args=(i,), which keeps the number alive as long as the thread needs
- * it.
+ * The original Python program passes the tuple args=(i,), which keeps the number alive as long as the
+ * thread needs it.
  */
 #include "check.h"
 

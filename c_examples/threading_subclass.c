@@ -1,12 +1,12 @@
-/* Shows: a thread of one's own kind, made by overriding what it runs.
+/* Shows: a thread that overrides its run function.
  *
- * A thread calls its run function, and the default one calls the target. threading_thread_set_run()
- * replaces it; an override may still call threading_thread_run() to do what the default does. The function
- * gets the thread's own handle, Python's self. A constructor such as my_thread_new() stands for the
- * subclass.
+ * A thread calls its run function, and the default run function calls the target.
+ * threading_thread_set_run() replaces it. An override can call threading_thread_run() to run the default.
+ * The function gets the handle of the thread, which is Python's self. A constructor such as
+ * my_thread_new() represents the subclass.
  *
- * Python's original overrides the method run() in a class. What run returns is lost there; here
- * threading_thread_result() gives it to whoever joined the thread.
+ * The original Python program overrides the method run() in a class and cannot use its return value. Here
+ * threading_thread_result() returns it to a thread that has joined.
  */
 #include "logging.h"
 
@@ -24,7 +24,7 @@ static void *my_thread_run(threading_thread *self, void *arg)
 
 static threading_thread *my_thread_new(void)
 {
-    /* No target, as the override does not call one. */
+    /* There is no target, because the override does not call it. */
     threading_thread *self = check(threading_thread_new(NULL, NULL));
     check(threading_thread_set_run(self, my_thread_run));
     return self;

@@ -1,12 +1,12 @@
-/* Shows: a thread of one's own kind that takes several arguments and owns them.
+/* Shows: a thread that overrides its run function and owns several arguments.
  *
- * The arguments are a struct on the heap, one for each thread, and the thread owns it: the destructor set
- * by threading_thread_set_arg_destructor() is called exactly once, after run, or, if the thread is never
- * started, by the last free. So nobody has to remember who frees what. An initializer names the fields, as
- * keyword arguments do.
+ * The arguments are a heap-allocated struct for each thread, which the thread owns: the destructor that is
+ * set by threading_thread_set_arg_destructor() is called exactly once, after run or, if the thread is
+ * never started, by the last free. No other code has to free it. An initializer names the fields, like
+ * keyword arguments.
  *
- * Python's original redefines __init__ to keep args and kwargs, which Thread hides; here arg is handed to
- * run.
+ * The original Python program overrides __init__ to store args and kwargs, which Thread keeps private;
+ * here run gets arg.
  */
 #include "logging.h"
 
@@ -32,14 +32,14 @@ static void *my_thread_with_args_run(threading_thread *self, void *arg)
 
 static threading_thread *my_thread_with_args_new(struct arguments args)
 {
-    struct arguments *own = malloc(sizeof *own);
-    if (own == NULL) {
+    struct arguments *copy = malloc(sizeof *copy);
+    if (copy == NULL) {
         perror("malloc");
         exit(EXIT_FAILURE);
     }
-    *own = args;
+    *copy = args;
 
-    threading_thread *self = check(threading_thread_new(NULL, own));
+    threading_thread *self = check(threading_thread_new(NULL, copy));
     check(threading_thread_set_arg_destructor(self, free));
     check(threading_thread_set_run(self, my_thread_with_args_run));
     return self;

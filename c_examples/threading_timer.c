@@ -1,11 +1,11 @@
-/* Shows: functions that are called after a delay, one of which is cancelled in time.
+/* Shows: functions that are called after a delay, one of which is cancelled first.
  *
- * A timer is a thread: threading_timer_thread() lends the handle under which it is named, joined or
- * enumerated. The program's end waits for a timer that is pending, as it does for any thread that is no
- * daemon, and so the first timer fires after main() is done.
+ * A timer is a thread: threading_timer_thread() returns a borrowed handle, by which the timer can be
+ * named, joined or enumerated. Process exit waits for a pending timer as for any non-daemon thread, so the
+ * first timer fires after main() has returned.
  *
- * Python's cancel() says nothing; here THREADING_TOO_LATE tells that the function has already begun. Python
- * spends a system thread on each timer that waits, this library does not.
+ * Python's cancel() returns None. Here THREADING_TOO_LATE reports that the function has already been
+ * called. Python uses an OS thread for each pending timer; this library does not.
  */
 #include "logging.h"
 

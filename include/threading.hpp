@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A header over <threading.h>, whose functions it calls inline; what a lock, a wait or a timer does is said
- * there at length. Link as for C: pkg-config threading, or CMake's Threading::threading.
+ * A header-only layer over <threading.h>, whose functions it calls inline. The documentation of threading.h describes
+ * locks, waits and timers in detail. Link as for C: pkg-config threading, or CMake's Threading::threading.
  *
  *     threading::Lock lock;
  *     int sum = 0;
@@ -15,31 +15,34 @@
  *     adder.start();
  *     adder.join();
  *
- * Objects. Each object of a class is one owner of one thing of the library, and is moved, not copied; ref()
- * makes one more owner of the same thing, where threads have no scope in common. The thing lives as long as
- * anybody keeps it. Where the library refuses to end it, since threads are blocked on it, it lives on without
- * an owner: that is a leak, and no crash. An object that was moved from is empty: calls on it throw errc::handle,
- * and those that are noexcept answer 0 or false.
+ * Objects. Each C++ object owns one reference to a library object. It can be moved, but not copied; ref() creates
+ * another C++ object for the same library object, for threads that share no scope. The library object is destroyed with
+ * its last reference. If threads are still blocked on it then, it is leaked instead, and the waits stay valid. A
+ * moved-from object is empty: its functions throw errc::handle, and the noexcept ones return 0 or false.
  *
- * Errors are exceptions: `error`, a std::system_error with a code of `errc`. Besides those that a call names,
- * each may throw errc::handle (the object is empty) and errc::internal (a defect of the library). Outcomes
- * that are no errors are results: false when the time ran out or something was taken. After an exception
- * nothing has changed, unless it is said otherwise.
+ * Errors are exceptions of class `error`, a std::system_error with a code of type `errc`. In addition to the errors
+ * that are documented for it, each function may throw errc::handle (the object is empty) and errc::internal (a bug in
+ * the library). Outcomes that are not errors are return values, such as false for an expired timeout. A function that
+ * throws has no effect, unless its documentation says otherwise.
  *
- * Callables may be anything that std::invoke takes, and are moved in; they may throw. No exception enters the
- * library: one that leaves a thread's, a timer's or an exit's function is told to the excepthook, one that
- * leaves a predicate or a barrier's action reaches whoever called. pthread_exit() and pthread_cancel() pass.
+ * Callables may be anything that std::invoke accepts. They are moved into the library and may throw. Exceptions do not
+ * propagate through the library: an exception thrown by the function of a thread, of a timer or of atexit() is passed
+ * to the excepthook. An exception thrown by a predicate or by a barrier's action is rethrown by the function that
+ * called it. pthread_exit() and pthread_cancel() unwind normally.
  *
- * Without exceptions (-fno-exceptions), a call that would throw an error writes the error's message to stderr and calls
- * abort(). Callables must not throw then. Compile either all parts of a program that include this header with
- * exceptions, or all of them without. The header does not need RTTI (-fno-rtti).
+ * Without exceptions (-fno-exceptions), a function that would throw an error writes the error's message to stderr and
+ * calls abort(). Callables must not throw in this case. Compile all translation units of a program that include this
+ * header either with exceptions or without. The header does not need RTTI (-fno-rtti).
  *
- * Time is std::chrono's, and never shortened: it is rounded up. What is negative is zero; what exceeds
- * THREADING_TIMEOUT_MAX seconds (292 years) is that; max() and infinity wait without a limit; NaN is
- * errc::value. Waits until a moment go by the clock of that moment, also when it is set back meanwhile.
+ * Timeouts are std::chrono durations and time points. They are rounded up, so a wait is never shorter than requested.
+ * Negative durations count as zero, and durations above THREADING_TIMEOUT_MAX seconds (292 years) as that maximum. A
+ * duration or a time point of max() or infinity waits indefinitely. NaN is errc::value. A wait until a time point
+ * follows the clock of the time point, even if that clock is set back during the wait.
  *
- * Thread safety. Every call on one object may be made by any number of threads at once, but for those that
- * change the object itself: moving, assigning, destroying it.
+ * Thread safety. Any number of threads may call the functions of one object concurrently, except those that change the
+ * C++ object itself: move, assignment and destruction.
+ *
+ * Versions. A `\since` tag names the version that introduced a function. Functions without this tag exist since 0.1.0.
  */
 #ifndef THREADING_HPP
 #define THREADING_HPP
@@ -74,33 +77,34 @@ namespace threading {
  * Errors
  */
 
-/** What went wrong: the errors of threading.h under their names there, `errc::value` for THREADING_ERR_VALUE. */
+/** The error codes: those of threading.h, where `errc::value` is THREADING_ERR_VALUE, for example. */
 enum class errc : int {
-    handle = THREADING_ERR_HANDLE, /**< the object is empty, or the handle is none */
-    value = THREADING_ERR_VALUE, /**< an argument is out of its range (`ValueError`) */
-    overflow = THREADING_ERR_OVERFLOW, /**< a count past its maximum (`OverflowError`) */
+    handle = THREADING_ERR_HANDLE, /**< the object is empty, or the handle is invalid */
+    value = THREADING_ERR_VALUE, /**< an argument is out of range (`ValueError`) */
+    overflow = THREADING_ERR_OVERFLOW, /**< a count would exceed its maximum (`OverflowError`) */
     not_acquired = THREADING_ERR_NOT_ACQUIRED, /**< release of an unlocked lock (`RuntimeError`) */
-    not_owner = THREADING_ERR_NOT_OWNER, /**< the caller does not hold it (`RuntimeError`) */
+    not_owner = THREADING_ERR_NOT_OWNER, /**< the calling thread does not own the lock (`RuntimeError`) */
     over_released = THREADING_ERR_OVER_RELEASED, /**< released too many times (`ValueError`) */
-    already_started = THREADING_ERR_ALREADY_STARTED, /**< started before (`RuntimeError`) */
-    not_started = THREADING_ERR_NOT_STARTED, /**< join before start (`RuntimeError`) */
+    already_started = THREADING_ERR_ALREADY_STARTED, /**< the thread was started before (`RuntimeError`) */
+    not_started = THREADING_ERR_NOT_STARTED, /**< join of a thread that was not started (`RuntimeError`) */
     deadlock = THREADING_ERR_DEADLOCK, /**< the call could never return (`RuntimeError`) */
     not_joinable = THREADING_ERR_NOT_JOINABLE, /**< join of a dummy thread (`RuntimeError`) */
     broken_barrier = THREADING_ERR_BROKEN_BARRIER, /**< always thrown as a BrokenBarrierError */
     callback = THREADING_ERR_CALLBACK, /**< a C callback reported failure */
-    busy = THREADING_ERR_BUSY, /**< threads are blocked on it */
-    no_memory = THREADING_ERR_NO_MEMORY, /**< `MemoryError` */
-    system = THREADING_ERR_SYSTEM, /**< the system refused (`RuntimeError: can't start new thread`) */
-    shutdown = THREADING_ERR_SHUTDOWN, /**< the process is past shutdown() */
-    internal = THREADING_ERR_INTERNAL /**< a defect of the library */
+    busy = THREADING_ERR_BUSY, /**< threads are blocked on the object */
+    no_memory = THREADING_ERR_NO_MEMORY, /**< out of memory (`MemoryError`) */
+    system = THREADING_ERR_SYSTEM, /**< a system call failed (`RuntimeError: can't start new thread`) */
+    shutdown = THREADING_ERR_SHUTDOWN, /**< called after shutdown() */
+    internal = THREADING_ERR_INTERNAL /**< a bug in the library */
 };
 
 /**
- * The category of the library's error codes; its name is "threading".
+ * Returns the error category of the library, whose name is "threading".
  *
- * Codes compare with std::errc: errc::not_owner == std::errc::operation_not_permitted, for example.
+ * The codes compare equal to those of std::errc: errc::not_owner == std::errc::operation_not_permitted, for example.
  *
- * Blocks: never. Thread safety: any thread. Python: none.
+ * \blocks never
+ * \threadsafety any thread
  */
 [[nodiscard]] inline const std::error_category &category() noexcept
 {
@@ -147,19 +151,27 @@ enum class errc : int {
     return instance;
 }
 
-/** What makes a std::error_code of an errc by itself. */
+/**
+ * Returns the std::error_code for an errc. The implicit conversion from errc to std::error_code calls this function.
+ */
 [[nodiscard]] inline std::error_code make_error_code(errc code) noexcept
 {
     return {static_cast<int>(code), category()};
 }
 
-/** What the calls of this header throw. Python: `RuntimeError`, `ValueError` and their like. */
+/**
+ * The exception class of this header.
+ *
+ * \python `RuntimeError`, `ValueError`, `MemoryError` and `OverflowError`
+ */
 class error : public std::system_error {
 public:
     /**
-     * \param code what went wrong
-     * \param message a sentence that is never freed, such as threading_last_error_message(); nullptr is the
-     *         code's own
+     * Creates an error.
+     *
+     * \param code the error code
+     * \param message a message with static lifetime, such as threading_last_error_message(); nullptr selects the
+     *         message of the code
      */
     explicit error(errc code, const char *message = nullptr)
         : std::system_error(make_error_code(code)),
@@ -170,43 +182,56 @@ public:
     error(const error &) noexcept = default;
     error &operator=(const error &) noexcept = default;
 
-    /** The sentence: which argument was wrong, for example, where the code says only that one was. */
+    /**
+     * Returns the error message. It can be more specific than that of the code, and name the invalid argument, for
+     * example.
+     */
     [[nodiscard]] const char *what() const noexcept override { return message_; }
 
 private:
     const char *message_;
 };
 
-/** Thrown to all who wait at a barrier that breaks. Python: `threading.BrokenBarrierError`. */
+/**
+ * Thrown to the threads that wait at a broken barrier.
+ *
+ * \python `threading.BrokenBarrierError`
+ */
 class BrokenBarrierError : public error {
 public:
     using error::error;
 };
 
-/** Says that a constructor takes over a reference of the caller's, who does not `_free` it. */
+/** The type of adopt_handle, which selects constructors that take over the caller's reference to a handle. */
 struct adopt_handle_t {
     explicit adopt_handle_t() = default;
 };
 inline constexpr adopt_handle_t adopt_handle{};
 
-/** Says that a constructor takes one more reference; the caller's stays the caller's. */
+/**
+ * The type of ref_handle, which selects constructors that add a reference to a handle and leave the caller's unchanged.
+ */
 struct ref_handle_t {
     explicit ref_handle_t() = default;
 };
 inline constexpr ref_handle_t ref_handle{};
 
 /**
- * Tells the excepthook of the exception that is being handled: its type, demangled, and what it says, which is
- * its what(), or itself if it is a text (const char *, std::string).
+ * Passes the exception that is being handled to the excepthook: its demangled type and its message. The message is
+ * what() or, for an exception of type const char * or std::string, the string itself.
  *
- * To be called in a catch clause; elsewhere, and of an exception that is not C++'s, it is told that it is
- * unknown. The hook is a C function, set by threading_set_excepthook(); a lambda that captures nothing is one.
+ * Call it from a catch clause. Outside of one, and for exceptions of other languages, it reports an unknown exception.
+ * The hook is a C function that is set by threading_set_excepthook(). A lambda without captures converts to such a
+ * function.
  *
- * Blocks: while the hook runs. Thread safety: any thread. Python: `threading.excepthook(args)`.
+ * \blocks until the hook has returned
+ * \threadsafety any thread
+ * \python `threading.excepthook(args)`
+ * \sa threading_report_exception, threading_set_excepthook
  */
 inline void report_exception() noexcept
 {
-    // Known without RTTI as well, and of types that have no std::exception for a base.
+    // This type is also available without RTTI, and for types that are not derived from std::exception.
     const std::type_info *type = abi::__cxa_current_exception_type();
     if (type == nullptr) {
         (void)threading_report_exception("unknown exception", "");
@@ -234,18 +259,18 @@ inline void report_exception() noexcept
 #endif
 }
 
-/* What the classes below are made of. Not for direct use. */
+/* The implementation. Not for direct use. */
 namespace detail {
 
-/* These functions have other names in a part of a program that is compiled without exceptions, so that the linker
-   does not take the ones of another part for them. Functions that call them and are not inlined keep one name: see
-   above. */
+/* Translation units without exceptions use an inline namespace for these functions, so that the linker does not
+   merge them with the versions that throw. Functions that call them and are not inlined have the same name in both
+   versions; see the introduction. */
 #if !defined(__cpp_exceptions)
 inline namespace no_exceptions {
 #endif
 
-/* Throws an error, or ends the program with the error's message. */
-[[noreturn]] inline void raise(errc code, const char *message = nullptr)
+/* Throws the error, or without exceptions prints its message and calls abort(). */
+[[noreturn]] inline void throw_error(errc code, const char *message = nullptr)
 {
 #if defined(__cpp_exceptions)
     if (code == errc::broken_barrier)
@@ -258,46 +283,46 @@ inline namespace no_exceptions {
 #endif
 }
 
-/* Throws what the status says; the calling thread's last error has the words. */
-[[noreturn]] inline void fail(threading_status status)
+/* Throws the error for a status, with the calling thread's last error message if it belongs to this status. */
+[[noreturn]] inline void throw_status(threading_status status)
 {
-    detail::raise(static_cast<errc>(status),
-                  threading_last_error() == status ? threading_last_error_message() : nullptr);
+    detail::throw_error(static_cast<errc>(status),
+                        threading_last_error() == status ? threading_last_error_message() : nullptr);
 }
 
-/* A status that is no error. */
+/* Returns the status. Throws if it is an error. */
 inline threading_status check(threading_status status)
 {
     if (status < 0)
-        detail::fail(status);
+        detail::throw_status(status);
     return status;
 }
 
-/* A handle that a C function has just answered with, and that is none if it failed. */
+/* Returns the handle, which must be the return value of the preceding C call. Throws the last error if it is NULL. */
 template <class Handle>
 Handle *check(Handle *handle)
 {
     if (handle == nullptr) {
         const threading_status status = threading_last_error();
-        detail::fail(status < 0 ? status : THREADING_ERR_HANDLE);
+        detail::throw_status(status < 0 ? status : THREADING_ERR_HANDLE);
     }
     return handle;
 }
 
 #if defined(__cpp_exceptions)
 
-/* What pthread_exit() and pthread_cancel() unwind with. It must go on, and libstdc++ ends the process if a
-   catch (...) keeps it. To other libraries' catch clauses it is invisible. There is no object behind the reference
-   that catches it, of which -fsanitize=undefined would complain. */
+/* The exception type by which pthread_exit() and pthread_cancel() unwind in libstdc++. A catch (...) must rethrow it,
+   because libstdc++ terminates the process otherwise. In other C++ libraries, catch clauses do not see this unwinding.
+   The caught reference refers to no object, which -fsanitize=undefined would report. */
 #if defined(__GLIBCXX__)
 using forced_unwind = abi::__forced_unwind;
 #else
 struct forced_unwind {};
 #endif
 
-/* A C callback's way to call what may throw: nothing does that leaves it. */
+/* Calls a function that may throw from a C callback. Exceptions are passed to the excepthook. */
 template <class Function>
-__attribute__((no_sanitize("undefined"))) void reporting(Function &&function)
+__attribute__((no_sanitize("undefined"))) void call_and_report(Function &&function)
 {
     try {
         std::forward<Function>(function)();
@@ -308,16 +333,17 @@ __attribute__((no_sanitize("undefined"))) void reporting(Function &&function)
     }
 }
 
-/* The same, where the exception is carried to the other side of C. */
+/* Calls a function that may throw from a C callback. An exception is stored in `exception`, to be rethrown after the
+   C function has returned, and the result is then -1. */
 template <class Function>
-__attribute__((no_sanitize("undefined"))) int carrying(std::exception_ptr &failure, Function &&function)
+__attribute__((no_sanitize("undefined"))) int call_and_capture(std::exception_ptr &exception, Function &&function)
 {
     try {
         return std::forward<Function>(function)();
     } catch (const forced_unwind &) {
         throw;
     } catch (...) {
-        failure = std::current_exception();
+        exception = std::current_exception();
         return -1;
     }
 }
@@ -325,13 +351,13 @@ __attribute__((no_sanitize("undefined"))) int carrying(std::exception_ptr &failu
 #else
 
 template <class Function>
-void reporting(Function &&function)
+void call_and_report(Function &&function)
 {
     std::forward<Function>(function)();
 }
 
 template <class Function>
-int carrying(std::exception_ptr &, Function &&function)
+int call_and_capture(std::exception_ptr &, Function &&function)
 {
     return std::forward<Function>(function)();
 }
@@ -341,7 +367,7 @@ int carrying(std::exception_ptr &, Function &&function)
 
 /* ---- time ---- */
 
-/* Seconds for a C function, no fewer than `time`. */
+/* Returns a duration in seconds for a C function, rounded up. */
 template <class Rep, class Period>
 [[nodiscard]] double to_seconds(const std::chrono::duration<Rep, Period> &time) noexcept
 {
@@ -354,7 +380,7 @@ template <class Rep, class Period>
     if (value >= THREADING_TIMEOUT_MAX)
         return value > (std::numeric_limits<double>::max)() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
     if constexpr (std::is_integral_v<Rep>) {
-        // The double that is nearest to a fraction may be below it. fma rounds once: its sign is exact.
+        // The double that is nearest to a fraction may be less than it. fma rounds once, so its sign is exact.
         const auto whole = std::chrono::duration_cast<std::chrono::seconds>(time);
         const auto rest = time - whole;
         if (rest.count() != 0) {
@@ -370,13 +396,13 @@ template <class Rep, class Period>
     return value;
 }
 
-/* Seconds for a C function from now to `moment`, no fewer. */
+/* Returns the time until `time_point` in seconds for a C function, rounded up. */
 template <class Clock, class Duration>
-[[nodiscard]] double seconds_until(const std::chrono::time_point<Clock, Duration> &moment)
+[[nodiscard]] double seconds_until(const std::chrono::time_point<Clock, Duration> &time_point)
 {
-    // Compares durations. For operators of time points, the compiler also searches the namespace of Clock.
-    const Duration time = moment.time_since_epoch();
-    // What is centuries from the epoch would overflow in the clock's own units.
+    // Compares durations, because argument-dependent lookup of time_point operators searches the namespace of Clock.
+    const Duration time = time_point.time_since_epoch();
+    // The difference to a time point that is centuries from the epoch could overflow in the units of the clock.
     const double at = std::chrono::duration<double>(time).count();
     if (time == (Duration::max)())
         return THREADING_FOREVER;
@@ -388,34 +414,34 @@ template <class Clock, class Duration>
     return time <= now ? 0 : detail::to_seconds(time - now);
 }
 
-/* Calls `wait`, which takes seconds and tells whether it succeeded, until the moment has come by its clock. */
+/* Calls `wait` with the remaining seconds until it returns true or the clock of `time_point` has reached it. */
 template <class Clock, class Duration, class Wait>
-bool wait_until(const std::chrono::time_point<Clock, Duration> &moment, Wait wait)
+bool wait_until(const std::chrono::time_point<Clock, Duration> &time_point, Wait wait)
 {
     for (;;) {
-        if (wait(detail::seconds_until(moment)))
+        if (wait(detail::seconds_until(time_point)))
             return true;
-        if (detail::seconds_until(moment) == 0)
+        if (detail::seconds_until(time_point) == 0)
             return false;
     }
 }
 
 /* ---- handles ---- */
 
-/* The C functions of each kind of object. */
-struct thread_calls {
+/* The C functions for each type of object. */
+struct thread_traits {
     using type = threading_thread;
     static constexpr auto ref = threading_thread_ref;
     static constexpr auto free = threading_thread_free;
 };
 
-struct timer_calls {
+struct timer_traits {
     using type = threading_timer;
     static constexpr auto ref = threading_timer_ref;
     static constexpr auto free = threading_timer_free;
 };
 
-struct lock_calls {
+struct lock_traits {
     using type = threading_lock;
     static constexpr auto ref = threading_lock_ref;
     static constexpr auto free = threading_lock_free;
@@ -425,7 +451,7 @@ struct lock_calls {
     static constexpr auto release = threading_lock_release;
 };
 
-struct rlock_calls {
+struct rlock_traits {
     using type = threading_rlock;
     static constexpr auto ref = threading_rlock_ref;
     static constexpr auto free = threading_rlock_free;
@@ -435,7 +461,7 @@ struct rlock_calls {
     static constexpr auto release = threading_rlock_release;
 };
 
-struct condition_calls {
+struct condition_traits {
     using type = threading_condition;
     static constexpr auto ref = threading_condition_ref;
     static constexpr auto free = threading_condition_free;
@@ -445,7 +471,7 @@ struct condition_calls {
     static constexpr auto release = threading_condition_release;
 };
 
-struct semaphore_calls {
+struct semaphore_traits {
     using type = threading_semaphore;
     static constexpr auto ref = threading_semaphore_ref;
     static constexpr auto free = threading_semaphore_free;
@@ -455,113 +481,128 @@ struct semaphore_calls {
     static constexpr auto release = threading_semaphore_release;
 };
 
-struct event_calls {
+struct event_traits {
     using type = threading_event;
     static constexpr auto ref = threading_event_ref;
     static constexpr auto free = threading_event_free;
 };
 
-struct barrier_calls {
+struct barrier_traits {
     using type = threading_barrier;
     static constexpr auto ref = threading_barrier_ref;
     static constexpr auto free = threading_barrier_free;
 };
 
-struct local_calls {
+struct local_traits {
     using type = threading_local;
     static constexpr auto ref = threading_local_ref;
     static constexpr auto free = threading_local_free;
 };
 
-/* A reference to a handle, given back at the end. */
-template <class Calls>
-class owner {
+/* Owns a reference to a handle. */
+template <class Traits>
+class unique_handle {
 public:
-    using handle = typename Calls::type *;
+    using handle = typename Traits::type *;
 
-    owner() noexcept = default;
-    explicit owner(handle owned) noexcept : handle_(owned) {}
-    owner(const owner &) = delete;
-    owner &operator=(const owner &) = delete;
-    owner(owner &&other) noexcept : handle_(other.release()) {}
-    owner &operator=(owner &&other) noexcept
+    unique_handle() noexcept = default;
+    explicit unique_handle(handle owned) noexcept : handle_(owned) {}
+    unique_handle(const unique_handle &) = delete;
+    unique_handle &operator=(const unique_handle &) = delete;
+    unique_handle(unique_handle &&other) noexcept : handle_(other.release()) {}
+    unique_handle &operator=(unique_handle &&other) noexcept
     {
-        const owner former(std::exchange(handle_, other.release()));
+        const unique_handle previous(std::exchange(handle_, other.release()));
         return *this;
     }
-    ~owner()
+    ~unique_handle()
     {
         if (handle_ != nullptr)
-            (void)Calls::free(handle_);
+            (void)Traits::free(handle_);
     }
 
     [[nodiscard]] handle get() const noexcept { return handle_; }
 
-    /* The caller owns the reference afterwards. */
+    /* Transfers ownership of the reference to the caller. */
     [[nodiscard]] handle release() noexcept { return std::exchange(handle_, nullptr); }
 
 private:
     handle handle_ = nullptr;
 };
 
-/**
- * What the objects have in common. Object is what ref() makes.
- */
-template <class Object, class Calls>
+/** The common base class of the objects. `Object` is the derived class, which ref() returns. */
+template <class Object, class Traits>
 class object {
 public:
-    /** The type of the handle in C. */
-    using native_handle_type = typename Calls::type *;
+    /** The type of the C handle. */
+    using native_handle_type = typename Traits::type *;
 
     /**
-     * Takes over a reference to something that C has made.
+     * Takes over the caller's reference to a C object.
      *
-     * \param handle what a `_new` or `_ref` has just returned
+     * \param handle the return value of a `_new` or `_ref` function
+     * \throws error with the calling thread's last error if the handle is nullptr
      *
-     * Throws: error with the calling thread's last error, if that has returned nullptr. Blocks: never. Thread safety: any
-     * thread. Python: none.
+     * \blocks never
+     * \threadsafety any thread
      */
-    object(adopt_handle_t, native_handle_type handle) : owner_(detail::check(handle)) {}
+    object(adopt_handle_t, native_handle_type handle) : handle_(detail::check(handle)) {}
 
     /**
-     * Takes one more reference to something that C or another object keeps.
+     * Adds a reference to a C object. The caller's own reference is unchanged.
      *
-     * \param handle the handle, the caller's as before
+     * \param handle the handle
+     * \throws error with errc::handle (the handle is invalid); errc::overflow (too many references)
      *
-     * Throws: error with errc::handle; errc::overflow (too many references). Blocks: never. Thread safety: any
-     * thread. Python: a second name for the object.
+     * \blocks never
+     * \threadsafety any thread
+     * \python another name for the object
      */
-    object(ref_handle_t, native_handle_type handle) : owner_(detail::check(Calls::ref(handle))) {}
+    object(ref_handle_t, native_handle_type handle) : handle_(detail::check(Traits::ref(handle))) {}
 
     /**
-     * Makes one more owner of the same thing.
+     * Returns another C++ object that refers to the same library object.
      *
-     * Throws: error with errc::overflow (too many references). Blocks: never. Thread safety: any thread.
-     * Python: a second name for the object.
+     * \throws error with errc::overflow (too many references)
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python another name for the object
      */
     [[nodiscard]] Object ref() const { return Object(ref_handle, native_handle()); }
 
     /**
-     * Tells the handle in C, borrowed: valid as long as the thing lives; nullptr if the object is empty.
+     * Returns the C handle, or nullptr if the object is empty. The handle is borrowed: it is valid as long as the
+     * library object exists.
      *
-     * Blocks: never. Thread safety: any thread. Python: none.
+     * \blocks never
+     * \threadsafety any thread
      */
-    [[nodiscard]] native_handle_type native_handle() const noexcept { return owner_.get(); }
+    [[nodiscard]] native_handle_type native_handle() const noexcept { return handle_.get(); }
 
     /**
-     * Tells whether there is something: false of an object that was moved from.
+     * Returns true unless the object is empty, which it is after it was moved from.
      *
-     * Blocks: never. Thread safety: any thread. Python: none.
+     * \blocks never
+     * \threadsafety any thread
      */
     [[nodiscard]] explicit operator bool() const noexcept { return native_handle() != nullptr; }
 
-    /** Tells whether both are owners of the same thing. Python: `a is b`. */
+    /**
+     * Returns true if both refer to the same library object.
+     *
+     * \python `a is b`
+     */
     friend bool operator==(const object &a, const object &b) noexcept
     {
         return a.native_handle() == b.native_handle();
     }
 
-    /** Tells whether they are owners of different things. Python: `a is not b`. */
+    /**
+     * Returns true if they refer to different library objects.
+     *
+     * \python `a is not b`
+     */
     friend bool operator!=(const object &a, const object &b) noexcept
     {
         return a.native_handle() != b.native_handle();
@@ -573,55 +614,67 @@ protected:
     object &operator=(object &&) noexcept = default;
     ~object() = default;
 
-    /* Gives the reference back now, and is empty. */
-    void reset() noexcept { owner_ = owner<Calls>(); }
+    /* Releases the reference and makes the object empty. */
+    void reset() noexcept { handle_ = unique_handle<Traits>(); }
 
 private:
-    owner<Calls> owner_{};
+    unique_handle<Traits> handle_{};
 };
 
 /**
- * What can be acquired and released: a Lock, RLock, Condition (its lock) or Semaphore.
+ * The common base class of the objects that can be acquired and released: Lock, RLock, Condition (its lock) and
+ * Semaphore.
  *
- * All have Python's names, and those by which std::lock_guard, std::unique_lock, std::scoped_lock and
- * std::condition_variable_any know a lock (Lockable and TimedLockable). Python: `with x:` is
+ * Each function exists under Python's name and under that of the named requirements Lockable and TimedLockable, for
+ * std::lock_guard, std::unique_lock, std::scoped_lock and std::condition_variable_any. Python's `with x:` is
  * `std::lock_guard guard(x);`.
  */
-template <class Object, class Calls>
-class lockable : public object<Object, Calls> {
+template <class Object, class Traits>
+class lockable : public object<Object, Traits> {
 public:
-    using object<Object, Calls>::object;
+    using object<Object, Traits>::object;
 
     /**
-     * Acquires it, and waits as long as that is impossible.
+     * Acquires the object, blocking until it is available.
      *
-     * Throws: error with errc::no_memory (the thread has never waited before, and there is no memory for its
-     * record); errc::overflow (an RLock that the caller holds 2^32 times; a semaphore for which 2^25 - 1
-     * threads wait). Blocks: until it is acquired. Thread safety: any thread. Python: `x.acquire()`.
+     * \throws error with errc::no_memory (this is the first time that the thread blocks, and its wait record cannot be
+     *         allocated); errc::overflow (an RLock that the caller has acquired 2^32 times; a semaphore for which
+     *         2^25 - 1 threads wait)
+     *
+     * \blocks until the object is acquired
+     * \threadsafety any thread
+     * \python `x.acquire()`
+     * \sa threading_lock_acquire, threading_rlock_acquire, threading_condition_acquire, threading_semaphore_acquire
      */
-    void acquire() { detail::check(Calls::acquire(this->native_handle())); }
+    void acquire() { detail::check(Traits::acquire(this->native_handle())); }
 
     /**
-     * Acquires it if that is possible at once.
+     * Acquires the object if that is possible without blocking.
      *
-     * \return true when the caller has it; false when it is taken
+     * \return true if the object was acquired, false if it is not available
+     * \throws error with errc::overflow as acquire()
      *
-     * Throws: error with errc::overflow as acquire(). Blocks: never. Thread safety: any thread. Python:
-     * `x.acquire(blocking=False)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `x.acquire(blocking=False)`
+     * \sa threading_lock_try_acquire
      */
     [[nodiscard]] bool try_acquire()
     {
-        return detail::check(Calls::try_acquire(this->native_handle())) == THREADING_OK;
+        return detail::check(Traits::try_acquire(this->native_handle())) == THREADING_OK;
     }
 
     /**
-     * Acquires it, and waits for it no longer than the given time.
+     * Acquires the object, blocking for at most the given time.
      *
-     * \param time how long to wait at most; zero tries once
-     * \return true when the caller has it; false when the time ran out
+     * \param time the timeout; zero does not block
+     * \return true if the object was acquired, false if the timeout expired
+     * \throws error with errc::no_memory, errc::overflow as acquire(); errc::value (NaN)
      *
-     * Throws: error with errc::no_memory, errc::overflow as acquire(); errc::value (NaN). Blocks: until it is
-     * acquired, or the time runs out. Thread safety: any thread. Python: `x.acquire(timeout=time)`.
+     * \blocks until the object is acquired or the timeout expires
+     * \threadsafety any thread
+     * \python `x.acquire(timeout=time)`
+     * \sa threading_lock_acquire_timeout
      */
     template <class Rep, class Period>
     [[nodiscard]] bool try_acquire_for(const std::chrono::duration<Rep, Period> &time)
@@ -630,84 +683,90 @@ public:
     }
 
     /**
-     * Acquires it, and waits for it no longer than until the given moment.
+     * Acquires the object, blocking until the given time point at the latest.
      *
-     * \param moment until when to wait; one that has passed tries once
-     * \return true when the caller has it; false when the moment came before
+     * \param time_point the end of the wait; one in the past does not block
+     * \return true if the object was acquired, false if the time point was reached
+     * \throws as try_acquire_for()
      *
-     * Throws: as try_acquire_for(). Blocks: until it is acquired, or the moment comes. Thread safety: any
-     * thread. Python: none.
+     * \blocks until the object is acquired or the time point is reached
+     * \threadsafety any thread
      */
     template <class Clock, class Duration>
-    [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration> &moment)
+    [[nodiscard]] bool try_acquire_until(const std::chrono::time_point<Clock, Duration> &time_point)
     {
-        return detail::wait_until(moment, [this](double left) { return acquire_timeout(left); });
+        return detail::wait_until(time_point, [this](double seconds) { return acquire_timeout(seconds); });
     }
 
     /**
-     * Gives it back, one level of an RLock.
+     * Releases the object. An RLock is released by one recursion level.
      *
-     * Throws: error with errc::not_acquired (a Lock that nobody holds); errc::not_owner (an RLock that is not
-     * the caller's); errc::over_released (a BoundedSemaphore that has its first value); errc::overflow (a
-     * semaphore that has the highest value). Blocks: never. Thread safety: any thread, of an RLock its owner.
-     * Python: `x.release()`.
+     * \throws error with errc::not_acquired (a Lock that is not locked); errc::not_owner (an RLock that the caller does
+     *         not own); errc::over_released (a BoundedSemaphore at its initial value); errc::overflow (a semaphore at
+     *         its maximum value)
+     *
+     * \blocks never
+     * \threadsafety any thread; for an RLock, its owner
+     * \python `x.release()`
+     * \sa threading_lock_release, threading_rlock_release, threading_condition_release, threading_semaphore_release
      */
-    void release() { detail::check(Calls::release(this->native_handle())); }
+    void release() { detail::check(Traits::release(this->native_handle())); }
 
-    /** The same as acquire(), for the standard's guards. */
+    /** Calls acquire(). For the standard lock classes. */
     void lock() { acquire(); }
 
-    /** The same as try_acquire(), for the standard's guards. */
+    /** Returns try_acquire(). For the standard lock classes. */
     [[nodiscard]] bool try_lock() { return try_acquire(); }
 
-    /** The same as try_acquire_for(), for the standard's guards. */
+    /** Returns try_acquire_for(). For the standard lock classes. */
     template <class Rep, class Period>
     [[nodiscard]] bool try_lock_for(const std::chrono::duration<Rep, Period> &time)
     {
         return try_acquire_for(time);
     }
 
-    /** The same as try_acquire_until(), for the standard's guards. */
+    /** Returns try_acquire_until(). For the standard lock classes. */
     template <class Clock, class Duration>
-    [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration> &moment)
+    [[nodiscard]] bool try_lock_until(const std::chrono::time_point<Clock, Duration> &time_point)
     {
-        return try_acquire_until(moment);
+        return try_acquire_until(time_point);
     }
 
     /**
-     * The same as release(), for the standard's guards, whose destructors may not throw: an error is told to
-     * the excepthook. So a lock that was released inside of a guard's scope is heard of, and ends nothing.
+     * Releases the object as release() does, but passes an error to the excepthook instead of throwing it. The standard
+     * lock classes call unlock() in their destructors, which must not throw. A lock that was already released inside
+     * the scope of a guard is therefore reported and does not terminate the process.
      */
     void unlock() noexcept
     {
-        if (Calls::release(this->native_handle()) < 0)
+        if (Traits::release(this->native_handle()) < 0)
             (void)threading_report_exception("threading::error", threading_last_error_message());
     }
 
 private:
-    bool acquire_timeout(double left)
+    bool acquire_timeout(double seconds)
     {
-        return detail::check(Calls::acquire_timeout(this->native_handle(), left)) == THREADING_OK;
+        return detail::check(Traits::acquire_timeout(this->native_handle(), seconds)) == THREADING_OK;
     }
 };
 
-/* ---- what a thread, a timer and an exit call ---- */
+/* ---- the functions of threads, timers and atexit() ---- */
 
-/* A callable and its arguments, moved off the caller's hands. */
+/* A callable with its arguments, as decayed copies. */
 template <class... Values>
 struct invocation {
-    std::tuple<Values...> values;
+    std::tuple<Values...> callable_and_arguments;
 
-    template <class... Given>
-    explicit invocation(Given &&...given) : values(std::forward<Given>(given)...)
+    template <class... Args>
+    explicit invocation(Args &&...args) : callable_and_arguments(std::forward<Args>(args)...)
     {
     }
 
     void call()
     {
-        detail::reporting([this] {
+        detail::call_and_report([this] {
             std::apply([](auto &&...all) { (void)std::invoke(std::forward<decltype(all)>(all)...); },
-                       std::move(values));
+                       std::move(callable_and_arguments));
         });
     }
 
@@ -723,13 +782,13 @@ struct invocation {
 template <class Function, class... Arguments>
 using invocation_of = invocation<std::decay_t<Function>, std::decay_t<Arguments>...>;
 
-/* A function that is there; a null pointer to one is an argument out of its range. */
+/* Throws errc::value if the callable is a null pointer to a function or to a member. */
 template <class Function>
 void check_callable(const Function &function)
 {
     if constexpr (std::is_pointer_v<Function> || std::is_member_pointer_v<Function>) {
         if (function == nullptr)
-            detail::raise(errc::value, "there is no function to call");
+            detail::throw_error(errc::value, "the function pointer is null");
     }
 }
 
@@ -741,22 +800,22 @@ std::unique_ptr<invocation_of<Function, Arguments...>> make_invocation(Function 
                                                                    std::forward<Arguments>(arguments)...);
 }
 
-/* From now on the thread destroys its argument. */
+/* Transfers ownership of the argument to the thread, which destroys it. */
 template <class Invocation>
-void hand_over(std::unique_ptr<Invocation> &invocation, threading_thread *thread)
+void transfer_ownership(std::unique_ptr<Invocation> &invocation, threading_thread *thread)
 {
     detail::check(threading_thread_set_arg_destructor(thread, Invocation::destroy));
     (void)invocation.release();
 }
 
-/* C functions get a pointer to a user's type as void *. For a call with another pointer, the compiler would search
-   the namespaces of the user's types, and would have to complete these types (argument-dependent lookup). */
+/* C functions get a pointer to a user's type as void *. With any other pointer type, argument-dependent lookup would
+   search the namespaces of the user's types and would instantiate them. */
 template <class Invocation>
 threading_thread *make_thread(std::unique_ptr<Invocation> invocation)
 {
     void *arg = invocation.get();
-    owner<thread_calls> thread(detail::check(threading_thread_new(Invocation::run, arg)));
-    detail::hand_over(invocation, thread.get());
+    unique_handle<thread_traits> thread(detail::check(threading_thread_new(Invocation::run, arg)));
+    detail::transfer_ownership(invocation, thread.get());
     return thread.release();
 }
 
@@ -764,8 +823,8 @@ template <class Invocation>
 threading_timer *make_timer(double interval, std::unique_ptr<Invocation> invocation)
 {
     void *arg = invocation.get();
-    owner<timer_calls> timer(detail::check(threading_timer_new(interval, Invocation::run, arg)));
-    detail::hand_over(invocation, threading_timer_thread(timer.get()));
+    unique_handle<timer_traits> timer(detail::check(threading_timer_new(interval, Invocation::run, arg)));
+    detail::transfer_ownership(invocation, threading_timer_thread(timer.get()));
     return timer.release();
 }
 
@@ -779,40 +838,50 @@ threading_timer *make_timer(double interval, std::unique_ptr<Invocation> invocat
 
 class ThreadRef;
 
-/**
- * What one can ask of a thread, and do with it, whoever keeps it.
- */
-class ThreadBase : public detail::object<ThreadRef, detail::thread_calls> {
+/** The functions of a thread, common to Thread, Timer and ThreadRef. */
+class ThreadBase : public detail::object<ThreadRef, detail::thread_traits> {
 public:
     using object::object;
 
     /**
-     * Starts the thread, once. When it returns, the thread is alive and enumerated, and has its name and ident.
+     * Starts the thread. A thread can be started once. When the function returns, the thread is alive, is listed by
+     * enumerate(), and has its name and ident.
      *
-     * Throws: error with errc::already_started; errc::shutdown (after shutdown()); errc::system,
-     * errc::no_memory (it may be tried again). Blocks: never. Thread safety: any thread. Python:
-     * `thread.start()`.
+     * \throws error with errc::already_started; errc::shutdown (after shutdown()); errc::system, errc::no_memory (start
+     *         can be retried)
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `thread.start()`
+     * \sa threading_thread_start
      */
     void start() { detail::check(threading_thread_start(native_handle())); }
 
     /**
-     * Waits until the thread has ended, the destructors of its callable, of its locals and of its thread_local
-     * variables included. It may be called any number of times, and by any number of threads.
+     * Waits until the thread has finished. The destructors of its callable, its Local values and its thread_local
+     * variables have then run. A thread can be joined any number of times and by any number of threads.
      *
-     * Throws: error with errc::not_started; errc::deadlock (the thread is the caller); errc::not_joinable (a
-     * dummy thread). Blocks: until the thread has ended. Thread safety: any thread but this one. Python:
-     * `thread.join()`.
+     * \throws error with errc::not_started; errc::deadlock (the thread is the caller); errc::not_joinable (a dummy
+     *         thread)
+     *
+     * \blocks until the thread has finished
+     * \threadsafety any thread except this one
+     * \python `thread.join()`
+     * \sa threading_thread_join
      */
     void join() const { detail::check(threading_thread_join(native_handle())); }
 
     /**
-     * Waits until the thread has ended, no longer than the given time.
+     * Waits until the thread has finished, for at most the given time.
      *
-     * \param time how long to wait at most; zero looks once
-     * \return true when it has ended; false when the time ran out
+     * \param time the timeout; zero does not block
+     * \return true if the thread has finished, false if the timeout expired
+     * \throws as join(); error with errc::value (NaN)
      *
-     * Throws: as join(); error with errc::value (NaN). Blocks: until the thread has ended, or the time runs
-     * out. Thread safety: any thread but this one. Python: `thread.join(time)`, then `not thread.is_alive()`.
+     * \blocks until the thread has finished or the timeout expires
+     * \threadsafety any thread except this one
+     * \python `thread.join(time)`, then `not thread.is_alive()`
+     * \sa threading_thread_join_timeout
      */
     template <class Rep, class Period>
     bool join_for(const std::chrono::duration<Rep, Period> &time) const
@@ -821,70 +890,91 @@ public:
     }
 
     /**
-     * Waits until the thread has ended, no longer than until the given moment.
+     * Waits until the thread has finished, but no later than the given time point.
      *
-     * \param moment until when to wait; one that has passed looks once
-     * \return true when it has ended; false when the moment came before
+     * \param time_point the end of the wait; one in the past does not block
+     * \return true if the thread has finished, false if the time point was reached
+     * \throws as join_for()
      *
-     * Throws: as join_for(). Blocks: until the thread has ended, or the moment comes. Thread safety: any
-     * thread but this one. Python: none.
+     * \blocks until the thread has finished or the time point is reached
+     * \threadsafety any thread except this one
      */
     template <class Clock, class Duration>
-    bool join_until(const std::chrono::time_point<Clock, Duration> &moment) const
+    bool join_until(const std::chrono::time_point<Clock, Duration> &time_point) const
     {
-        return detail::wait_until(moment, [this](double left) { return join_timeout(left); });
+        return detail::wait_until(time_point, [this](double seconds) { return join_timeout(seconds); });
     }
 
     /**
-     * Tells whether the thread has been started and has not ended.
+     * Returns true if the thread has been started and has not finished.
      *
-     * Blocks: never. Thread safety: any thread. Python: `thread.is_alive()`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `thread.is_alive()`
+     * \sa threading_thread_is_alive
      */
     [[nodiscard]] bool is_alive() const noexcept { return threading_thread_is_alive(native_handle()); }
 
     /**
-     * Tells the thread's name: the one that it was given, or else `Thread-N`, `Dummy-N` or `MainThread`.
+     * Returns the thread's name: the name that was set or a default name, `Thread-N`, `Dummy-N` or `MainThread`.
      *
-     * Throws: error with errc::no_memory; std::bad_alloc. Blocks: never. Thread safety: any thread. Python:
-     * `thread.name`.
+     * \throws error with errc::no_memory; std::bad_alloc
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `thread.name`
+     * \sa threading_thread_name
      */
     [[nodiscard]] std::string name() const { return detail::check(threading_thread_name(native_handle())); }
 
     /**
-     * Names the thread, at any time. The system's tools show 15 bytes of it.
+     * Sets the thread's name. It can be changed at any time. System tools show its first 15 bytes.
      *
-     * \param name the name, in UTF-8, up to its first zero byte
+     * \param name the name in UTF-8, terminated by a zero byte
+     * \throws error with errc::value (nullptr or invalid UTF-8); errc::no_memory
      *
-     * Throws: error with errc::value (nullptr, or no UTF-8); errc::no_memory. Blocks: never. Thread safety:
-     * any thread. Python: `thread.name = name`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `thread.name = name`
+     * \sa threading_thread_set_name
      */
     void set_name(const char *name) { detail::check(threading_thread_set_name(native_handle(), name)); }
 
-    /** The same with a string. */
+    /** Sets the thread's name. A zero byte ends the name. */
     void set_name(const std::string &name) { set_name(name.c_str()); }
 
     /**
-     * Tells whether the thread is a daemon, for which the process's exit does not wait.
+     * Returns true if the thread is a daemon, which process exit does not wait for.
      *
-     * Blocks: never. Thread safety: any thread. Python: `thread.daemon`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `thread.daemon`
+     * \sa threading_thread_is_daemon
      */
     [[nodiscard]] bool daemon() const noexcept { return threading_thread_is_daemon(native_handle()); }
 
     /**
-     * Makes the thread a daemon, or not. Before start only. If nobody says it, it is what its creator is.
+     * Sets whether the thread is a daemon. Only before start(). The default is inherited from the creating thread.
      *
-     * Throws: error with errc::already_started. Blocks: never. Thread safety: any thread. Python:
-     * `thread.daemon = daemon`.
+     * \throws error with errc::already_started
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `thread.daemon = daemon`
+     * \sa threading_thread_set_daemon
      */
     void set_daemon(bool daemon) { detail::check(threading_thread_set_daemon(native_handle(), daemon ? 1 : 0)); }
 
     /**
-     * Sets the size of the thread's stack. Before start only; a timer has no stack of its own.
+     * Sets the stack size of the thread. Only before start(). It has no effect on a timer, whose function runs on a
+     * shared stack.
      *
-     * \param bytes the size, at least 32768; 0 is that of threading::set_stack_size()
+     * \param bytes the size, at least 32768; 0 selects that of threading::set_stack_size()
+     * \throws error with errc::value (too small); errc::already_started
      *
-     * Throws: error with errc::value (too small); errc::already_started. Blocks: never. Thread safety: any
-     * thread. Python: none.
+     * \blocks never
+     * \threadsafety any thread
+     * \sa threading_thread_set_stack_size
      */
     void set_stack_size(std::size_t bytes)
     {
@@ -892,17 +982,22 @@ public:
     }
 
     /**
-     * Tells the thread's number, which no other thread of the process ever gets; 0 before start.
+     * Returns the thread's identifier, which is unique for the lifetime of the process, or 0 before start().
      *
-     * Blocks: never. Thread safety: any thread. Python: `thread.ident`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `thread.ident`
+     * \sa threading_thread_ident
      */
     [[nodiscard]] std::uint64_t ident() const noexcept { return threading_thread_ident(native_handle()); }
 
     /**
-     * Tells the kernel's number of the thread; 0 before start, and of a timer before its function runs.
+     * Returns the kernel's thread ID, or 0 before start() and for a timer whose function has not been called.
      *
-     * Blocks: right after start, until the thread has begun. Thread safety: any thread. Python:
-     * `thread.native_id`.
+     * \blocks immediately after start(), until the thread runs
+     * \threadsafety any thread
+     * \python `thread.native_id`
+     * \sa threading_thread_native_id
      */
     [[nodiscard]] std::uint64_t native_id() const noexcept { return threading_thread_native_id(native_handle()); }
 
@@ -913,27 +1008,32 @@ protected:
     ~ThreadBase() = default;
 
 private:
-    bool join_timeout(double left) const
+    bool join_timeout(double seconds) const
     {
-        return detail::check(threading_thread_join_timeout(native_handle(), left)) == THREADING_OK;
+        return detail::check(threading_thread_join_timeout(native_handle(), seconds)) == THREADING_OK;
     }
 };
 
 /**
- * A reference to a thread that somebody else looks after: the current one, main, one of a list. It may be
- * copied, and its end joins nobody. Python: a name for a `threading.Thread`.
+ * A reference to a thread, such as the calling thread, the main thread or an element of enumerate(). It can be copied,
+ * and its destructor does not join the thread.
+ *
+ * \python a name for a `threading.Thread`
  */
 class ThreadRef : public ThreadBase {
 public:
     using ThreadBase::ThreadBase;
 
-    /** A reference to no thread. */
+    /** Creates an empty reference. Its functions throw errc::handle. */
     ThreadRef() noexcept = default;
 
     /**
-     * One more reference to the same thread, also to that of a Thread or a Timer.
+     * Creates another reference to the same thread. Thread and Timer convert to ThreadRef.
      *
-     * Throws: error with errc::overflow (too many references). Blocks: never. Thread safety: any thread.
+     * \throws error with errc::overflow (too many references)
+     *
+     * \blocks never
+     * \threadsafety any thread
      */
     ThreadRef(const ThreadBase &other) : ThreadRef(other ? ThreadRef(ref_handle, other.native_handle()) : ThreadRef())
     {
@@ -946,41 +1046,46 @@ public:
 };
 
 /**
- * A thread that calls a function. Python: `threading.Thread`.
+ * A thread that calls a function.
  *
- * It is made, set up (name, daemon flag, stack size), and then started, as in Python.
+ * As in Python, a Thread is created, configured (name, daemon flag, stack size) and then started.
  *
- * The end of a Thread: its destructor waits for the thread, as std::jthread's does, if it has been started and
- * is no daemon; a daemon, and a thread that destroys its own Thread, is let go. Python's process waits at its
- * exit for the same threads. Here the end of the scope waits, since what a callable refers to often ends there
- * too: a thread that is no daemon may refer to whatever was there before its Thread. It does not stop the
- * thread: tell it to end before, by an Event for example. Assignment ends the former thread likewise. detach()
- * lets a thread go; then it is the process's exit that waits for it. A thread that was never started ends with
- * its Thread, and its callable is destroyed uncalled.
+ * Destruction. The destructor joins the thread, as that of std::jthread does, if the thread was started and is not a
+ * daemon. It does not join a daemon thread, or the calling thread if that destroys its own Thread. Python joins the
+ * same threads at process exit. In C++ the join is at the end of the scope because objects that the callable refers to
+ * are often destroyed there: the callable of a non-daemon thread may refer to any object that was created before its
+ * Thread. The destructor does not stop the thread; use an Event, for example, to tell it to finish. Assignment joins
+ * the previous thread in the same way. After detach(), process exit waits for the thread instead. If a thread was never
+ * started, the destructor of its Thread destroys the callable without calling it.
  *
- * The callable and its arguments are copied or moved into the thread, as by std::thread (std::ref() passes a
- * reference), called once, and destroyed in the thread, before a join returns. What it returns is dropped: hand
- * over a std::packaged_task, which is a callable, where its std::future should have the result or the
- * exception. An exception that leaves the callable ends the thread, not the process: the excepthook is told,
- * as in Python. Where Python subclasses Thread and overrides run(), C++ hands over an object that can be
- * called.
+ * Callable. The callable and its arguments are copied or moved into the thread as by std::thread (std::ref() passes a
+ * reference), called once, and destroyed in the thread before join() returns. The return value is ignored: pass a
+ * std::packaged_task to get the result or the exception through a std::future. An exception thrown by the callable ends
+ * the thread, but not the process, and is passed to the excepthook, as in Python. Where Python code derives from Thread
+ * and overrides run(), C++ code passes a function object.
+ *
+ * \python `threading.Thread`
+ * \sa threading_thread
  */
 class Thread : public ThreadBase {
 public:
     using ThreadBase::ThreadBase;
 
-    /** No thread: to be assigned to. Calls on it throw errc::handle. */
+    /** Creates an empty object, which can be assigned to. Its functions throw errc::handle. */
     Thread() noexcept = default;
 
     /**
-     * Makes a thread that will call std::invoke(function, arguments...). It is not started.
+     * Creates a thread that will call std::invoke(function, arguments...). It is not started.
      *
-     * \param function what to call
-     * \param arguments what to call it with
+     * \param function the callable
+     * \param arguments its arguments
+     * \throws error with errc::value (a null function pointer), errc::no_memory; std::bad_alloc; any exception thrown
+     *         by copying the callable or its arguments
      *
-     * Throws: error with errc::value (a null pointer to a function), errc::no_memory; std::bad_alloc; what
-     * copying throws. Blocks: never. Thread safety: any thread. Python:
-     * `threading.Thread(target=function, args=arguments)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Thread(target=function, args=arguments)`
+     * \sa threading_thread_new
      */
     template <class Function, class... Arguments,
               class = std::enable_if_t<std::is_invocable_v<std::decay_t<Function>, std::decay_t<Arguments>...>>>
@@ -991,8 +1096,12 @@ public:
     }
 
     /**
-     * Makes a thread and starts it, as the constructor of std::jthread does. Otherwise as the constructor and
-     * start().
+     * Creates and starts a thread, as the constructor of std::jthread does.
+     *
+     * \param function the callable
+     * \param arguments its arguments
+     * \return the started thread
+     * \throws as the constructor and start()
      */
     template <class Function, class... Arguments>
     [[nodiscard]] static Thread started(Function &&function, Arguments &&...arguments)
@@ -1004,29 +1113,31 @@ public:
 
     Thread(Thread &&) noexcept = default;
 
-    /** Ends the former thread as the destructor does. Blocks: as that. */
+    /** Joins the previous thread as the destructor does, then takes over the other one. */
     Thread &operator=(Thread &&other) noexcept
     {
         if (this != &other) {
-            wait_at_end();
+            join_at_destruction();
             ThreadBase::operator=(std::move(other));
         }
         return *this;
     }
 
-    /** Blocks: until the thread has ended, if it has been started and is no daemon; see above. */
-    ~Thread() { wait_at_end(); }
+    /** Joins the thread if it was started and is not a daemon; see above. */
+    ~Thread() { join_at_destruction(); }
 
     /**
-     * Lets the thread go on without this object, which is empty then. The process's exit waits for it, unless
-     * it is a daemon. To be able to join it later, keep a ref().
+     * Detaches the thread: this object becomes empty, and the thread continues. Process exit waits for it, unless it is
+     * a daemon. Keep a ref() to join the thread later.
      *
-     * Blocks: never. Thread safety: as assignment. Python: `del thread`.
+     * \blocks never
+     * \threadsafety as assignment
+     * \python `del thread`
      */
     void detach() noexcept { reset(); }
 
 private:
-    void wait_at_end() noexcept
+    void join_at_destruction() noexcept
     {
         if (*this && ident() != 0 && !daemon())
             (void)threading_thread_join(native_handle());
@@ -1034,32 +1145,39 @@ private:
 };
 
 /**
- * A Thread whose function runs after a delay, unless it is cancelled before. Python: `threading.Timer`.
+ * A Thread that calls its function after a delay, unless it is cancelled first.
  *
- * It waits without a system thread of its own. A pending timer is alive, and enumerated.
+ * A pending timer does not need an OS thread. It is alive, and enumerate() lists it.
  *
- * The end of a Timer: its destructor cancels the timer, as std::jthread's destructor asks its thread to stop. A pending
- * timer never calls its function then. If the function has begun, the destructor waits until it has returned, as
- * Thread's destructor does, unless the timer is a daemon or the function itself calls the destructor. Assignment ends
- * the former timer likewise. detach() leaves a timer pending; the process's exit then waits until its function has run,
- * unless the timer is a daemon. To wait for the function at the end of a scope, join() the timer there.
+ * Destruction. The destructor cancels the timer, as that of std::jthread requests a stop. A pending timer then never
+ * calls its function. If the function is already running, the destructor waits until it has returned, as Thread's
+ * destructor does, unless the timer is a daemon or the function itself calls the destructor. Assignment cancels the
+ * previous timer in the same way. After detach(), a timer stays pending, and process exit waits until its function has
+ * returned, unless the timer is a daemon. To wait for the function at the end of a scope, call join() there.
+ *
+ * \python `threading.Timer`
+ * \sa threading_timer
  */
 class Timer : public Thread {
 public:
-    /** No timer: to be assigned to. Calls on it throw errc::handle. */
+    /** Creates an empty object, which can be assigned to. Its functions throw errc::handle. */
     Timer() noexcept = default;
 
     /**
-     * Makes a timer that will call std::invoke(function, arguments...) so long after its start. It is not
-     * started.
+     * Creates a timer that will call std::invoke(function, arguments...) when the interval after its start has elapsed.
+     * It is not started.
      *
-     * \param interval the time from start to call; zero and below calls at once, max() and infinity never
-     * \param function what to call
-     * \param arguments what to call it with
+     * \param interval the time from start() to the call; with zero and negative intervals the function is called
+     *         immediately, with max() and infinity never
+     * \param function the callable
+     * \param arguments its arguments
+     * \throws error with errc::value (NaN, or a null function pointer), errc::no_memory; std::bad_alloc; any exception
+     *         thrown by copying the callable or its arguments
      *
-     * Throws: error with errc::value (NaN, or a null pointer to a function), errc::no_memory; std::bad_alloc;
-     * what copying throws. Blocks: never. Thread safety: any thread. Python:
-     * `threading.Timer(interval, function, args=arguments)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Timer(interval, function, args=arguments)`
+     * \sa threading_timer_new
      */
     template <class Rep, class Period, class Function, class... Arguments,
               class = std::enable_if_t<std::is_invocable_v<std::decay_t<Function>, std::decay_t<Arguments>...>>>
@@ -1071,55 +1189,66 @@ public:
     {
     }
 
-    /** Takes over a reference to a timer that C has made; as the constructors of the other classes. */
-    Timer(adopt_handle_t, threading_timer *handle) : Timer(owner(detail::check(handle))) {}
+    /** Takes over the caller's reference to a C timer, as the constructors of the other classes do. */
+    Timer(adopt_handle_t, threading_timer *handle) : Timer(unique_timer(detail::check(handle))) {}
 
-    /** Takes one more reference to a timer; as the constructors of the other classes. */
-    Timer(ref_handle_t, threading_timer *handle) : Timer(owner(detail::check(threading_timer_ref(handle)))) {}
+    /** Adds a reference to a C timer, as the constructors of the other classes do. */
+    Timer(ref_handle_t, threading_timer *handle) : Timer(unique_timer(detail::check(threading_timer_ref(handle)))) {}
 
     Timer(Timer &&) noexcept = default;
 
-    /** Ends the former timer as the destructor does. Blocks: as that. */
+    /** Cancels the previous timer as the destructor does, then takes over the other one. */
     Timer &operator=(Timer &&other) noexcept
     {
         if (this != &other) {
-            cancel_at_end();
+            cancel_at_destruction();
             Thread::operator=(std::move(other));
             timer_ = std::move(other.timer_);
         }
         return *this;
     }
 
-    /** Cancels the timer. Blocks: until the function has returned, if it has begun and the timer is no daemon; see above. */
-    ~Timer() { cancel_at_end(); }
+    /**
+     * Cancels the timer. Waits until the function has returned if it is running and the timer is not a daemon; see
+     * above.
+     */
+    ~Timer() { cancel_at_destruction(); }
 
     /**
-     * Sees to it that the function will never run. A pending timer ends by it, and its callable is destroyed
-     * here.
+     * Cancels the timer. If it is pending, its function is not called, its callable is destroyed by this call, and its
+     * thread finishes.
      *
-     * \return true when the function will never run, by this or an earlier cancel; false when it has begun
+     * \return true if the function will never be called because of this or an earlier call, false if it has been called
+     *         already
      *
-     * Throws: nothing of its own. Blocks: never; join() waits for a function that has begun. Thread safety: any
-     * thread, the timer's function included. Python: `timer.cancel()`.
+     * \blocks never; join() waits for a running function
+     * \threadsafety any thread, including from the timer's function
+     * \python `timer.cancel()`
+     * \sa threading_timer_cancel
      */
     bool cancel() { return detail::check(threading_timer_cancel(native_timer_handle())) == THREADING_OK; }
 
     /**
-     * Leaves the timer as it is, pending or running, and empties this object. The process's exit waits for the timer,
-     * unless it is a daemon. To be able to join it later, keep a ref().
+     * Detaches the timer: this object becomes empty, and the timer stays pending or running. Process exit waits for it,
+     * unless it is a daemon. Keep a ref() to join the timer later.
      *
-     * Blocks: never. Thread safety: as assignment. Python: `del timer`.
+     * \blocks never
+     * \threadsafety as assignment
+     * \python `del timer`
      */
     void detach() noexcept
     {
         Thread::detach();
-        timer_ = owner();
+        timer_ = unique_timer();
     }
 
     /**
-     * Tells the interval, in seconds; 0 if it was below, infinity if it never calls.
+     * Returns the interval in seconds: 0 if the given interval was negative, infinity if the timer never fires.
      *
-     * Blocks: never. Thread safety: any thread. Python: `timer.interval`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `timer.interval`
+     * \sa threading_timer_interval
      */
     [[nodiscard]] std::chrono::duration<double> interval() const noexcept
     {
@@ -1127,16 +1256,20 @@ public:
     }
 
     /**
-     * Tells the timer's handle in C, borrowed; native_handle() is that of the thread that it is.
+     * Returns the C handle of the timer, borrowed. native_handle() returns that of its thread.
      *
-     * Blocks: never. Thread safety: any thread. Python: none.
+     * \blocks never
+     * \threadsafety any thread
      */
     [[nodiscard]] threading_timer *native_timer_handle() const noexcept { return timer_.get(); }
 
 private:
-    using owner = detail::owner<detail::timer_calls>;
+    using unique_timer = detail::unique_handle<detail::timer_traits>;
 
-    explicit Timer(owner &&timer) : Thread(ref_handle, threading_timer_thread(timer.get())), timer_(std::move(timer)) {}
+    explicit Timer(unique_timer &&timer)
+        : Thread(ref_handle, threading_timer_thread(timer.get())), timer_(std::move(timer))
+    {
+    }
 
     template <class Rep, class Period>
     static double interval_seconds(const std::chrono::duration<Rep, Period> &interval) noexcept
@@ -1145,16 +1278,16 @@ private:
         return value < 0 ? std::numeric_limits<double>::infinity() : value;
     }
 
-    // Does not wait for a timer that it has cancelled: cancel() destroys the callable, whose destructor may destroy this
-    // object. For a function that has begun, Thread's destructor or assignment waits. A timer that was moved into a Thread
-    // stays pending.
-    void cancel_at_end() noexcept
+    // Does not wait for a timer that was cancelled: cancel() destroys the callable, whose destructor may destroy this
+    // object. For a function that is already running, Thread's destructor or assignment waits. A timer that was moved
+    // into a Thread stays pending.
+    void cancel_at_destruction() noexcept
     {
         if (*this && ident() != 0 && threading_timer_cancel(native_timer_handle()) == THREADING_OK)
             detach();
     }
 
-    owner timer_{};
+    unique_timer timer_{};
 };
 
 /*
@@ -1164,11 +1297,16 @@ private:
  */
 
 /**
- * Tells which thread calls; in a timer's function it is the timer. A thread that the library did not start
- * becomes a `Dummy-N` by its first call.
+ * Returns the calling thread. In a timer's function this is the timer. If the library did not start the thread, the
+ * first call registers it as `Dummy-N`.
  *
- * Throws: error with errc::no_memory, errc::system, errc::shutdown (such a thread asks in the very last of its
- * destructors). Blocks: never. Thread safety: any thread. Python: `threading.current_thread()`.
+ * \throws error with errc::no_memory, errc::system, errc::shutdown (registration during the last round of
+ *         thread-specific data destructors)
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.current_thread()`
+ * \sa threading_current_thread
  */
 [[nodiscard]] inline ThreadRef current_thread()
 {
@@ -1176,10 +1314,14 @@ private:
 }
 
 /**
- * Tells the main thread: the first of the process, or in a child of fork the one that forked.
+ * Returns the main thread: the first thread of the process or, in a child process, the thread that called fork().
  *
- * Throws: error with errc::no_memory. Blocks: never. Thread safety: any thread. Python:
- * `threading.main_thread()`.
+ * \throws error with errc::no_memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.main_thread()`
+ * \sa threading_main_thread
  */
 [[nodiscard]] inline ThreadRef main_thread()
 {
@@ -1187,25 +1329,33 @@ private:
 }
 
 /**
- * Tells how many threads are alive: what enumerate() would list.
+ * Returns the number of threads that are alive, which is the number that enumerate() would list.
  *
- * Throws: error with errc::no_memory. Blocks: never. Thread safety: any thread. Python:
- * `threading.active_count()`.
+ * \throws error with errc::no_memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.active_count()`
+ * \sa threading_active_count
  */
 [[nodiscard]] inline std::size_t active_count()
 {
     const std::size_t count = threading_active_count();
     if (count == 0)
-        detail::fail(threading_last_error());
+        detail::throw_status(threading_last_error());
     return count;
 }
 
 /**
- * Lists the threads that are alive: main, then the others in the order of their start; daemons, pending timers
- * and dummies too.
+ * Returns the threads that are alive, including daemons, pending timers and dummy threads: the main thread first, then
+ * the others in the order in which they were started.
  *
- * Throws: error with errc::no_memory; std::bad_alloc. Blocks: never. Thread safety: any thread. Python:
- * `threading.enumerate()`.
+ * \throws error with errc::no_memory; std::bad_alloc
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.enumerate()`
+ * \sa threading_enumerate
  */
 [[nodiscard]] inline std::vector<ThreadRef> enumerate()
 {
@@ -1220,9 +1370,12 @@ private:
 }
 
 /**
- * Tells the number of the thread, or timer, that calls. It is never 0, and never used again.
+ * Returns the identifier of the calling thread or timer. It is never 0 and never reused.
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.get_ident()`.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.get_ident()`
+ * \sa threading_get_ident
  */
 [[nodiscard]] inline std::uint64_t get_ident() noexcept
 {
@@ -1230,9 +1383,12 @@ private:
 }
 
 /**
- * Tells the kernel's number of the system thread that calls.
+ * Returns the kernel's thread ID of the calling OS thread.
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.get_native_id()`.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.get_native_id()`
+ * \sa threading_get_native_id
  */
 [[nodiscard]] inline std::uint64_t get_native_id() noexcept
 {
@@ -1240,9 +1396,12 @@ private:
 }
 
 /**
- * Tells the size in bytes of the stacks of threads that are started from now on; 0 is the system's default.
+ * Returns the stack size in bytes for threads that are started later; 0 is the system's default.
  *
- * Blocks: never. Thread safety: any thread. Python: `threading.stack_size()`.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.stack_size()`
+ * \sa threading_stack_size
  */
 [[nodiscard]] inline std::size_t stack_size() noexcept
 {
@@ -1250,12 +1409,15 @@ private:
 }
 
 /**
- * Sets the size of the stacks of threads that are started from now on.
+ * Sets the stack size for threads that are started later.
  *
- * \param bytes the size, at least 32768; 0 is the system's default
+ * \param bytes the size, at least 32768; 0 selects the system's default
+ * \throws error with errc::value (too small)
  *
- * Throws: error with errc::value (too small). Blocks: never. Thread safety: any thread. Python:
- * `threading.stack_size(bytes)`.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading.stack_size(bytes)`
+ * \sa threading_set_stack_size
  */
 inline void set_stack_size(std::size_t bytes)
 {
@@ -1263,12 +1425,15 @@ inline void set_stack_size(std::size_t bytes)
 }
 
 /**
- * Lets the calling thread sleep. No signal shortens it.
+ * Suspends the calling thread for the given time. Signals do not shorten the sleep.
  *
- * \param time how long; zero returns at once, max() never
+ * \param time the duration; zero returns immediately, max() sleeps indefinitely
+ * \throws error with errc::value (NaN)
  *
- * Throws: error with errc::value (NaN). Blocks: for so long. Thread safety: any thread. Python:
- * `time.sleep(time)`.
+ * \blocks for the given time
+ * \threadsafety any thread
+ * \python `time.sleep(time)`
+ * \sa threading_sleep
  */
 template <class Rep, class Period>
 void sleep(const std::chrono::duration<Rep, Period> &time)
@@ -1277,32 +1442,38 @@ void sleep(const std::chrono::duration<Rep, Period> &time)
 }
 
 /**
- * Lets the calling thread sleep until the given moment.
+ * Suspends the calling thread until the given time point.
  *
- * \param moment until when; one that has passed returns at once
+ * \param time_point the end of the sleep; one in the past returns immediately
+ * \throws error with errc::value (NaN)
  *
- * Throws: error with errc::value (NaN). Blocks: until then. Thread safety: any thread. Python: none.
+ * \blocks until the time point is reached
+ * \threadsafety any thread
  */
 template <class Clock, class Duration>
-void sleep_until(const std::chrono::time_point<Clock, Duration> &moment)
+void sleep_until(const std::chrono::time_point<Clock, Duration> &time_point)
 {
-    (void)detail::wait_until(moment, [](double left) {
-        detail::check(threading_sleep(left));
+    (void)detail::wait_until(time_point, [](double seconds) {
+        detail::check(threading_sleep(seconds));
         return false;
     });
 }
 
 /**
- * Has a function called when the process leaves, before its threads are waited for, the last one first.
+ * Registers a function to be called at process exit, before the non-daemon threads are joined. Functions are called in
+ * reverse order of registration.
  *
- * An exception that leaves it is told to the excepthook.
+ * An exception thrown by the function is passed to the excepthook.
  *
- * \param function what to call
- * \param arguments what to call it with
+ * \param function the callable
+ * \param arguments its arguments
+ * \throws error with errc::value (a null function pointer); errc::shutdown (shutdown has begun); errc::no_memory;
+ *         std::bad_alloc
  *
- * Throws: error with errc::value (a null pointer to a function); errc::shutdown (that has begun);
- * errc::no_memory; std::bad_alloc. Blocks: never. Thread safety: any thread. Python:
- * `threading._register_atexit(function, *arguments)`.
+ * \blocks never
+ * \threadsafety any thread
+ * \python `threading._register_atexit(function, *arguments)`
+ * \sa threading_atexit
  */
 template <class Function, class... Arguments,
           class = std::enable_if_t<std::is_invocable_v<std::decay_t<Function>, std::decay_t<Arguments>...>>>
@@ -1312,8 +1483,8 @@ void atexit(Function &&function, Arguments &&...arguments)
     auto call = detail::make_invocation(std::forward<Function>(function), std::forward<Arguments>(arguments)...);
     void *arg = call.get();
     detail::check(threading_atexit(
-        [](void *given) {
-            const std::unique_ptr<invocation> owned(static_cast<invocation *>(given));
+        [](void *argument) {
+            const std::unique_ptr<invocation> owned(static_cast<invocation *>(argument));
             owned->call();
         },
         arg));
@@ -1321,11 +1492,13 @@ void atexit(Function &&function, Arguments &&...arguments)
 }
 
 /**
- * Does now what exit() does first: calls the functions of atexit(), and joins all threads that are no daemons.
- * Nothing can be started any more afterwards.
+ * Runs the first steps of exit(): calls the functions registered by atexit() and joins all non-daemon threads. No
+ * thread can be started afterwards.
  *
- * Throws: nothing of its own. Blocks: until the last thread that is no daemon has ended. Thread safety: any
- * thread. Python: `threading._shutdown()`.
+ * \blocks until the last non-daemon thread has finished
+ * \threadsafety any thread
+ * \python `threading._shutdown()`
+ * \sa threading_shutdown
  */
 inline void shutdown()
 {
@@ -1333,13 +1506,15 @@ inline void shutdown()
 }
 
 /**
- * Does as shutdown(), and waits for the threads no longer than the given time.
+ * Runs the first steps of exit() like shutdown(), but waits for the threads for at most the given time.
  *
- * \param time how long to wait at most; zero looks once
- * \return true when all have ended; false when the time ran out: threads can still be started then
+ * \param time the timeout; zero does not block
+ * \return true if all threads have finished, false if the timeout expired, after which threads can still be started
+ * \throws error with errc::value (NaN)
  *
- * Throws: error with errc::value (NaN). Blocks: until the last thread that is no daemon has ended, or the time
- * runs out. Thread safety: any thread. Python: none.
+ * \blocks until the last non-daemon thread has finished or the timeout expires
+ * \threadsafety any thread
+ * \sa threading_shutdown_timeout
  */
 template <class Rep, class Period>
 bool shutdown_for(const std::chrono::duration<Rep, Period> &time)
@@ -1354,73 +1529,103 @@ bool shutdown_for(const std::chrono::duration<Rep, Period> &time)
  */
 
 /**
- * A lock that one caller holds at a time, and that any thread may release. Python: `threading.Lock`.
+ * A mutual exclusion lock, which any thread may release. A thread that acquires a lock that it already holds deadlocks.
  *
- * acquire(), try_acquire(), release() and their like are those of detail::lockable above.
+ * acquire(), try_acquire(), release() and the similar functions are those of detail::lockable above.
+ *
+ * \python `threading.Lock`
+ * \sa threading_lock
  */
-class Lock : public detail::lockable<Lock, detail::lock_calls> {
+class Lock : public detail::lockable<Lock, detail::lock_traits> {
 public:
     using lockable::lockable;
 
     /**
-     * Makes a lock that nobody holds.
+     * Creates an unlocked lock.
      *
-     * Throws: error with errc::no_memory. Blocks: never. Thread safety: any thread. Python:
-     * `threading.Lock()`.
+     * \throws error with errc::no_memory
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Lock()`
+     * \sa threading_lock_new
      */
     Lock() : lockable(adopt_handle, threading_lock_new()) {}
 
     /**
-     * Tells whether somebody holds the lock, at this moment.
+     * Returns true if the lock is currently locked.
      *
-     * Blocks: never. Thread safety: any thread. Python: `lock.locked()`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `lock.locked()`
+     * \sa threading_lock_locked
      */
     [[nodiscard]] bool locked() const noexcept { return threading_lock_locked(native_handle()); }
 
     /**
-     * Makes the lock as new, for a child process, where whoever held it may not exist.
+     * Reinitializes the lock to unlocked. For use in a child process after fork(), where the thread that locked it may
+     * not exist.
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: meant for the only thread of a child of fork.
-     * Python: `lock._at_fork_reinit()`.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
+     * \python `lock._at_fork_reinit()`
+     * \sa threading_lock_at_fork_reinit
      */
     void at_fork_reinit() { detail::check(threading_lock_at_fork_reinit(native_handle())); }
 };
 
 /**
- * A lock that its owner may take again, and has to release as often. Python: `threading.RLock`.
+ * A reentrant lock, which its owner may acquire again. It is unlocked when the owner has released it as many times as
+ * it has acquired it.
  *
- * acquire(), try_acquire(), release() and their like are those of detail::lockable above.
+ * acquire(), try_acquire(), release() and the similar functions are those of detail::lockable above.
+ *
+ * \python `threading.RLock`
+ * \sa threading_rlock
  */
-class RLock : public detail::lockable<RLock, detail::rlock_calls> {
+class RLock : public detail::lockable<RLock, detail::rlock_traits> {
 public:
     using lockable::lockable;
 
     /**
-     * Makes a re-entrant lock that nobody holds.
+     * Creates an unlocked reentrant lock.
      *
-     * Throws: error with errc::no_memory. Blocks: never. Thread safety: any thread. Python:
-     * `threading.RLock()`.
+     * \throws error with errc::no_memory
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.RLock()`
+     * \sa threading_rlock_new
      */
     RLock() : lockable(adopt_handle, threading_rlock_new()) {}
 
     /**
-     * Tells whether somebody holds the lock, at this moment.
+     * Returns true if the lock is currently locked.
      *
-     * Blocks: never. Thread safety: any thread. Python: `rlock.locked()` (3.14).
+     * \blocks never
+     * \threadsafety any thread
+     * \python `rlock.locked()` (3.14)
+     * \sa threading_rlock_locked
      */
     [[nodiscard]] bool locked() const noexcept { return threading_rlock_locked(native_handle()); }
 
     /**
-     * Tells whether the caller holds the lock.
+     * Returns true if the calling thread owns the lock.
      *
-     * Blocks: never. Thread safety: any thread. Python: `rlock._is_owned()`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `rlock._is_owned()`
+     * \sa threading_rlock_is_owned
      */
     [[nodiscard]] bool is_owned() const noexcept { return threading_rlock_is_owned(native_handle()); }
 
     /**
-     * Tells how many releases the caller owes the lock; 0 when it is not the caller's.
+     * Returns the calling thread's recursion count, which is 0 if the thread does not own the lock.
      *
-     * Blocks: never. Thread safety: any thread. Python: `rlock._recursion_count()`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `rlock._recursion_count()`
+     * \sa threading_rlock_recursion_count
      */
     [[nodiscard]] std::size_t recursion_count() const noexcept
     {
@@ -1428,98 +1633,136 @@ public:
     }
 
     /**
-     * Makes the lock as new, for a child process, where whoever held it may not exist.
+     * Reinitializes the lock to unlocked. For use in a child process after fork(), where the owner may not exist.
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: meant for the only thread of a child of fork.
-     * Python: `rlock._at_fork_reinit()`.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
+     * \python `rlock._at_fork_reinit()`
+     * \sa threading_rlock_at_fork_reinit
      */
     void at_fork_reinit() { detail::check(threading_rlock_at_fork_reinit(native_handle())); }
 };
 
 /**
- * A lock together with a line of threads that wait to be notified. Python: `threading.Condition`.
+ * A condition variable together with its lock.
  *
- * Whoever waits or notifies holds the lock: std::lock_guard guard(condition) takes it, and no wait names the
- * guard, since the condition knows its lock. A wait gives the lock up, an RLock on all its levels, and has it
- * back when it returns or throws. Waiters are notified in the order in which they came; no wait returns without
- * a notify before its time, and no notify is lost to one whose time ran out.
+ * The calling thread must hold the lock to wait or to notify: std::lock_guard guard(condition) acquires it. The
+ * condition knows its lock, so the wait functions do not take the guard as an argument. A wait releases the lock, all
+ * recursion levels of an RLock, and holds it again when it returns or throws. Waiters are notified in FIFO order. There
+ * are no spurious wakeups, and a notification is never lost to a waiter whose timeout has expired.
  *
- * acquire(), try_acquire(), release() and their like, of the condition's lock, are those of detail::lockable.
+ * acquire(), try_acquire(), release() and the similar functions of the condition's lock are those of detail::lockable.
+ *
+ * \python `threading.Condition`
+ * \sa threading_condition
  */
-class Condition : public detail::lockable<Condition, detail::condition_calls> {
+class Condition : public detail::lockable<Condition, detail::condition_traits> {
 public:
     using lockable::lockable;
 
     /**
-     * Makes a condition over an RLock of its own.
+     * Creates a condition with its own RLock.
      *
-     * Throws: error with errc::no_memory. Blocks: never. Thread safety: any thread. Python:
-     * `threading.Condition()`.
+     * \throws error with errc::no_memory
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Condition()`
+     * \sa threading_condition_new
      */
     Condition() : lockable(adopt_handle, threading_condition_new()) {}
 
     /**
-     * Makes a condition over a lock that the condition keeps alive. Several conditions may share one.
+     * Creates a condition with an existing lock, to which it holds a reference. Conditions may share a lock.
      *
-     * Throws: error with errc::no_memory, errc::overflow (too many references to the lock). Blocks: never.
-     * Thread safety: any thread. Python: `threading.Condition(lock)`.
+     * \throws error with errc::no_memory, errc::overflow (too many references to the lock)
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Condition(lock)`
+     * \sa threading_condition_new_with_lock
      */
     explicit Condition(Lock &lock) : lockable(adopt_handle, threading_condition_new_with_lock(lock.native_handle())) {}
 
-    /** The same over an RLock. */
+    /**
+     * Creates a condition with an existing RLock, to which it holds a reference. Conditions may share a lock.
+     *
+     * \throws error with errc::no_memory, errc::overflow (too many references to the lock)
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Condition(rlock)`
+     * \sa threading_condition_new_with_rlock
+     */
     explicit Condition(RLock &rlock)
         : lockable(adopt_handle, threading_condition_new_with_rlock(rlock.native_handle()))
     {
     }
 
     /**
-     * Tells whether somebody holds the condition's lock, at this moment.
+     * Returns true if the condition's lock is currently locked.
      *
-     * Blocks: never. Thread safety: any thread. Python: `condition.locked()` (3.14).
+     * \blocks never
+     * \threadsafety any thread
+     * \python `condition.locked()` (3.14)
+     * \sa threading_condition_locked
      */
     [[nodiscard]] bool locked() const noexcept { return threading_condition_locked(native_handle()); }
 
     /**
-     * Tells whether the caller may wait and notify: whether it owns the RLock, or, over a Lock, whether anybody
-     * holds that.
+     * Returns true if the calling thread may wait and notify: for an RLock, if the calling thread owns it; for a Lock,
+     * if it is locked.
      *
-     * Blocks: never. Thread safety: any thread. Python: `condition._is_owned()`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `condition._is_owned()`
+     * \sa threading_condition_is_owned
      */
     [[nodiscard]] bool is_owned() const noexcept { return threading_condition_is_owned(native_handle()); }
 
     /**
-     * Gives the lock up, waits for a notify, and takes the lock again. Another thread may have been faster:
-     * whoever waits for a state looks again, or hands over a predicate.
+     * Atomically releases the lock and waits for a notification, then reacquires the lock. Check the awaited state
+     * again after the call, because another thread may have changed it, or pass a predicate.
      *
-     * Throws: error with errc::not_owner (the lock is not held); errc::no_memory (the thread has never waited
-     * before, and there is no memory for its record). Blocks: until it is notified, and then until the lock is
-     * free. Thread safety: any thread that holds the lock. Python: `condition.wait()`.
+     * \throws error with errc::not_owner (the lock is not held); errc::no_memory (this is the first time that the
+     *         thread blocks, and its wait record cannot be allocated)
+     *
+     * \blocks until the calling thread is notified and the lock is available
+     * \threadsafety any thread that holds the lock
+     * \python `condition.wait()`
+     * \sa threading_condition_wait
      */
     void wait() { detail::check(threading_condition_wait(native_handle())); }
 
     /**
-     * Waits until the predicate says yes. It is asked first of all, and after each notify, with the lock held.
+     * Waits until the predicate is true. The predicate is evaluated before waiting and after every notification, with
+     * the lock held.
      *
-     * \param predicate what to ask, without arguments; what it throws, this throws, the lock held
+     * \param predicate a callable without arguments; an exception thrown by it is rethrown with the lock held
+     * \throws as wait(); any exception thrown by the predicate
      *
-     * Throws: as wait(), and what the predicate throws. Blocks: until the predicate says yes. Thread safety:
-     * any thread that holds the lock. Python: `condition.wait_for(predicate)`.
+     * \blocks until the predicate is true
+     * \threadsafety any thread that holds the lock
+     * \python `condition.wait_for(predicate)`
+     * \sa threading_condition_wait_for
      */
     template <class Predicate>
     void wait(Predicate predicate)
     {
-        (void)ask(predicate, THREADING_FOREVER);
+        (void)wait_predicate(predicate, THREADING_FOREVER);
     }
 
     /**
-     * Gives the lock up, waits for a notify no longer than the given time, and takes the lock again.
+     * Atomically releases the lock and waits for a notification for at most the given time, then reacquires the lock.
      *
-     * \param time how long to wait at most, not counting the wait for the lock
-     * \return true when it was notified; false when the time ran out before
+     * \param time the timeout, which does not limit the time to reacquire the lock
+     * \return true if the thread was notified, false if the timeout expired
+     * \throws as wait(); error with errc::value (NaN)
      *
-     * Throws: as wait(); error with errc::value (NaN). Blocks: until it is notified, or the time runs out, and
-     * then until the lock is free. Thread safety: any thread that holds the lock. Python:
-     * `condition.wait(time)`.
+     * \blocks until the calling thread is notified or the timeout expires, and the lock is available
+     * \threadsafety any thread that holds the lock
+     * \python `condition.wait(time)`
+     * \sa threading_condition_wait_timeout
      */
     template <class Rep, class Period>
     [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period> &time)
@@ -1528,93 +1771,107 @@ public:
     }
 
     /**
-     * Waits until the predicate says yes, no longer than the given time, after which it is asked once more.
+     * Waits until the predicate is true, for at most the given time. The predicate is evaluated once more after the
+     * timeout.
      *
-     * \param time how long to wait at most, not counting the wait for the lock
-     * \param predicate what to ask; what it throws, this throws, the lock held
-     * \return true when the predicate said yes; false when the time ran out and it still says no
+     * \param time the timeout, which does not limit the time to reacquire the lock
+     * \param predicate a callable without arguments; an exception thrown by it is rethrown with the lock held
+     * \return true if the predicate is true, false if the timeout expired and the predicate is still false
+     * \throws as wait(); any exception thrown by the predicate; error with errc::value (NaN)
      *
-     * Throws: as wait(), and what the predicate throws; error with errc::value (NaN). Blocks: until the
-     * predicate says yes, or the time runs out. Thread safety: any thread that holds the lock. Python:
-     * `condition.wait_for(predicate, time)`.
+     * \blocks until the predicate is true or the timeout expires
+     * \threadsafety any thread that holds the lock
+     * \python `condition.wait_for(predicate, time)`
+     * \sa threading_condition_wait_for_timeout
      */
     template <class Rep, class Period, class Predicate>
     [[nodiscard]] bool wait_for(const std::chrono::duration<Rep, Period> &time, Predicate predicate)
     {
-        return ask(predicate, detail::to_seconds(time));
+        return wait_predicate(predicate, detail::to_seconds(time));
     }
 
-    /** As wait_for(), until the given moment. Python: none. */
+    /** Waits like wait_for(), but until the given time point at the latest. */
     template <class Clock, class Duration>
-    [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration> &moment)
+    [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration> &time_point)
     {
-        return detail::wait_until(moment, [this](double left) { return wait_timeout(left); });
+        return detail::wait_until(time_point, [this](double seconds) { return wait_timeout(seconds); });
     }
 
-    /** As wait_for() with a predicate, until the given moment. Python: none. */
+    /** Waits like wait_for() with a predicate, but until the given time point at the latest. */
     template <class Clock, class Duration, class Predicate>
-    [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration> &moment, Predicate predicate)
+    [[nodiscard]] bool wait_until(const std::chrono::time_point<Clock, Duration> &time_point, Predicate predicate)
     {
-        return detail::wait_until(moment, [this, &predicate](double left) { return ask(predicate, left); });
+        return detail::wait_until(time_point,
+                                  [this, &predicate](double seconds) { return wait_predicate(predicate, seconds); });
     }
 
     /**
-     * Notifies up to n waiters, the longest waiting first.
+     * Notifies up to n waiters, in FIFO order.
      *
-     * \param n how many; zero and below notify nobody
+     * \param n the maximum number of waiters; with zero and negative numbers the call has no effect
+     * \throws error with errc::not_owner (the lock is not held)
      *
-     * Throws: error with errc::not_owner (the lock is not held). Blocks: never. Thread safety: any thread that
-     * holds the lock. Python: `condition.notify(n)`.
+     * \blocks never
+     * \threadsafety any thread that holds the lock
+     * \python `condition.notify(n)`
+     * \sa threading_condition_notify
      */
     void notify(std::int64_t n = 1) { detail::check(threading_condition_notify(native_handle(), n)); }
 
-    /** The same as notify(1), by the standard's name. */
+    /** Calls notify(1). For compatibility with std::condition_variable. */
     void notify_one() { notify(); }
 
     /**
-     * Notifies all who wait at this moment.
+     * Notifies all threads that are currently waiting.
      *
-     * Throws: error with errc::not_owner (the lock is not held). Blocks: never. Thread safety: any thread that
-     * holds the lock. Python: `condition.notify_all()`.
+     * \throws error with errc::not_owner (the lock is not held)
+     *
+     * \blocks never
+     * \threadsafety any thread that holds the lock
+     * \python `condition.notify_all()`
+     * \sa threading_condition_notify_all
      */
     void notify_all() { detail::check(threading_condition_notify_all(native_handle())); }
 
     /**
-     * Makes the condition's lock as new, for a child process, where whoever held it may not exist.
+     * Reinitializes the condition's lock to unlocked. For use in a child process after fork(), where the owner may not
+     * exist.
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: meant for the only thread of a child of fork.
-     * Python: `condition._at_fork_reinit()`.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
+     * \python `condition._at_fork_reinit()`
+     * \sa threading_condition_at_fork_reinit
      */
     void at_fork_reinit() { detail::check(threading_condition_at_fork_reinit(native_handle())); }
 
 private:
     template <class Predicate>
-    struct question {
+    struct predicate_call {
         Predicate &predicate;
-        std::exception_ptr failure;
+        std::exception_ptr exception;
 
-        static int ask(void *arg)
+        static int evaluate(void *arg)
         {
-            auto &self = *static_cast<question *>(arg);
-            return detail::carrying(self.failure, [&self] { return self.predicate() ? 1 : 0; });
+            auto &self = *static_cast<predicate_call *>(arg);
+            return detail::call_and_capture(self.exception, [&self] { return self.predicate() ? 1 : 0; });
         }
     };
 
     template <class Predicate>
-    bool ask(Predicate &predicate, double left)
+    bool wait_predicate(Predicate &predicate, double seconds)
     {
-        question<Predicate> asked{predicate, nullptr};
-        void *arg = std::addressof(asked);
+        predicate_call<Predicate> call{predicate, nullptr};
+        void *arg = std::addressof(call);
         const threading_status status =
-            threading_condition_wait_for_timeout(native_handle(), question<Predicate>::ask, arg, left);
-        if (asked.failure != nullptr)
-            std::rethrow_exception(std::move(asked.failure));
+            threading_condition_wait_for_timeout(native_handle(), predicate_call<Predicate>::evaluate, arg, seconds);
+        if (call.exception != nullptr)
+            std::rethrow_exception(std::move(call.exception));
         return detail::check(status) == THREADING_OK;
     }
 
-    bool wait_timeout(double left)
+    bool wait_timeout(double seconds)
     {
-        return detail::check(threading_condition_wait_timeout(native_handle(), left)) == THREADING_OK;
+        return detail::check(threading_condition_wait_timeout(native_handle(), seconds)) == THREADING_OK;
     }
 };
 
@@ -1625,37 +1882,46 @@ private:
  */
 
 /**
- * A counter that is never below zero, with the names of std::counting_semaphore. Python:
- * `threading.Semaphore`.
+ * A counting semaphore, with the function names of std::counting_semaphore.
  *
- * acquire(), try_acquire() and their like are those of detail::lockable above, and so are lock() and unlock(),
- * by which a std::lock_guard takes one and gives it back. release() may be called from a signal handler.
+ * acquire(), try_acquire() and the similar functions are those of detail::lockable above. lock() and unlock() are, too:
+ * a std::lock_guard decrements the semaphore and increments it again. release() may be called from a signal handler,
+ * unless the library was built with its portable backend.
+ *
+ * \python `threading.Semaphore`
+ * \sa threading_semaphore
  */
-class Semaphore : public detail::lockable<Semaphore, detail::semaphore_calls> {
+class Semaphore : public detail::lockable<Semaphore, detail::semaphore_traits> {
 public:
     using lockable::lockable;
 
     /**
-     * Makes a semaphore.
+     * Creates a semaphore.
      *
-     * \param value how many can be taken at first, from 0 to max()
+     * \param value the initial value, from 0 to max()
+     * \throws error with errc::value (below 0), errc::overflow (above max()), errc::no_memory
      *
-     * Throws: error with errc::value (below 0), errc::overflow (above max()), errc::no_memory. Blocks: never.
-     * Thread safety: any thread. Python: `threading.Semaphore(value)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Semaphore(value)`
+     * \sa threading_semaphore_new
      */
     explicit Semaphore(std::ptrdiff_t value = 1) : lockable(adopt_handle, threading_semaphore_new(value)) {}
 
-    /** The highest value. */
+    /** Returns the maximum value. */
     [[nodiscard]] static constexpr std::ptrdiff_t(max)() noexcept { return THREADING_SEMAPHORE_MAX; }
 
     /**
-     * Gives n back, and lets as many waiters go on: all n, or after an error none.
+     * Increments the semaphore by n and wakes up to n waiters. If the call fails, the value is unchanged.
      *
-     * \param n how many, at least 1
+     * \param n the number to add, at least 1
+     * \throws error with errc::value (below 1); errc::over_released (the value of a BoundedSemaphore would exceed its
+     *         initial value); errc::overflow (the value would exceed max())
      *
-     * Throws: error with errc::value (below 1); errc::over_released (a BoundedSemaphore's first value would be
-     * exceeded); errc::overflow (max() would be). Blocks: never. Thread safety: any thread, and signal
-     * handlers. Python: `semaphore.release(n)`.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+     * \python `semaphore.release(n)`
+     * \sa threading_semaphore_release_n
      */
     void release(std::ptrdiff_t n = 1)
     {
@@ -1664,9 +1930,12 @@ public:
     }
 
     /**
-     * Tells how many could be taken, at this moment.
+     * Returns the current value.
      *
-     * Blocks: never. Thread safety: any thread. Python: `semaphore._value`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `semaphore._value`
+     * \sa threading_semaphore_value
      */
     [[nodiscard]] std::ptrdiff_t value() const noexcept
     {
@@ -1675,16 +1944,24 @@ public:
 };
 
 /**
- * A Semaphore that refuses to be released above its first value. Python: `threading.BoundedSemaphore`.
+ * A Semaphore whose value cannot exceed its initial value.
+ *
+ * \python `threading.BoundedSemaphore`
  */
 class BoundedSemaphore : public Semaphore {
 public:
     using Semaphore::Semaphore;
 
     /**
-     * Makes a bounded semaphore; as Semaphore's constructor.
+     * Creates a bounded semaphore.
      *
-     * Python: `threading.BoundedSemaphore(value)`.
+     * \param value the initial value, from 0 to max()
+     * \throws error with errc::value (below 0), errc::overflow (above max()), errc::no_memory
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.BoundedSemaphore(value)`
+     * \sa threading_semaphore_new_bounded
      */
     explicit BoundedSemaphore(std::ptrdiff_t value = 1)
         : Semaphore(adopt_handle, threading_semaphore_new_bounded(value))
@@ -1693,65 +1970,85 @@ public:
 };
 
 /**
- * A flag to wait for; one that can be cleared, unlike a std::latch. Python: `threading.Event`.
+ * A flag that threads can wait for. Unlike a std::latch, it can be cleared.
  *
- * Setting it lets everybody go on who waits at that moment, even if it is cleared at once, and everybody who
- * comes later until it is cleared. set(), clear() and is_set() may be called from a signal handler.
+ * set() wakes all threads that wait at that time, even if the event is cleared immediately afterwards. Threads that
+ * wait later do not block until the event is cleared. set(), clear() and is_set() may be called from a signal handler,
+ * unless the library was built with its portable backend.
+ *
+ * \python `threading.Event`
+ * \sa threading_event
  */
-class Event : public detail::object<Event, detail::event_calls> {
+class Event : public detail::object<Event, detail::event_traits> {
 public:
     using object::object;
 
     /**
-     * Makes an event that is not set.
+     * Creates an event that is not set.
      *
-     * Throws: error with errc::no_memory. Blocks: never. Thread safety: any thread. Python:
-     * `threading.Event()`.
+     * \throws error with errc::no_memory
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Event()`
+     * \sa threading_event_new
      */
     Event() : object(adopt_handle, threading_event_new()) {}
 
     /**
-     * Tells whether the event is set, at this moment.
+     * Returns true if the event is currently set.
      *
-     * Blocks: never. Thread safety: any thread, and signal handlers. Python: `event.is_set()`.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+     * \python `event.is_set()`
+     * \sa threading_event_is_set
      */
     [[nodiscard]] bool is_set() const noexcept { return threading_event_is_set(native_handle()); }
 
     /**
-     * Sets the event, and lets all go on that wait for it.
+     * Sets the event and wakes all threads that wait for it.
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: any thread, and signal handlers. Python:
-     * `event.set()`.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+     * \python `event.set()`
+     * \sa threading_event_set
      */
     void set() { detail::check(threading_event_set(native_handle())); }
 
     /**
-     * Clears the event: from now on it is waited for again.
+     * Clears the event. Waits that were in progress when it was set still succeed.
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: any thread, and signal handlers. Python:
-     * `event.clear()`.
+     * \blocks never
+     * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
+     * \python `event.clear()`
+     * \sa threading_event_clear
      */
     void clear() { detail::check(threading_event_clear(native_handle())); }
 
     /**
      * Waits until the event is set.
      *
-     * Throws: nothing of its own. Blocks: until the event is set. Thread safety: any thread. Python:
-     * `event.wait()`.
+     * \blocks until the event is set
+     * \threadsafety any thread
+     * \python `event.wait()`
+     * \sa threading_event_wait
      */
     void wait() const { detail::check(threading_event_wait(native_handle())); }
 
-    /** The same as is_set(), by the name that std::latch has for it. */
+    /** Returns is_set(). For compatibility with std::latch. */
     [[nodiscard]] bool try_wait() const noexcept { return is_set(); }
 
     /**
-     * Waits until the event is set, no longer than the given time.
+     * Waits until the event is set, for at most the given time.
      *
-     * \param time how long to wait at most; zero looks once
-     * \return true when it is set, or a set came meanwhile; false when the time ran out before
+     * \param time the timeout; zero does not block
+     * \return true if the event is set or was set during the wait, false if the timeout expired
+     * \throws error with errc::value (NaN)
      *
-     * Throws: error with errc::value (NaN). Blocks: until the event is set, or the time runs out. Thread
-     * safety: any thread. Python: `event.wait(time)`.
+     * \blocks until the event is set or the timeout expires
+     * \threadsafety any thread
+     * \python `event.wait(time)`
+     * \sa threading_event_wait_timeout
      */
     template <class Rep, class Period>
     bool wait_for(const std::chrono::duration<Rep, Period> &time) const
@@ -1759,67 +2056,73 @@ public:
         return wait_timeout(detail::to_seconds(time));
     }
 
-    /** As wait_for(), until the given moment. Python: none. */
+    /** Waits like wait_for(), but until the given time point at the latest. */
     template <class Clock, class Duration>
-    bool wait_until(const std::chrono::time_point<Clock, Duration> &moment) const
+    bool wait_until(const std::chrono::time_point<Clock, Duration> &time_point) const
     {
-        return detail::wait_until(moment, [this](double left) { return wait_timeout(left); });
+        return detail::wait_until(time_point, [this](double seconds) { return wait_timeout(seconds); });
     }
 
     /**
-     * Makes the event as new: not set. For a child process.
+     * Reinitializes the event to not set. For use in a child process after fork().
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: meant for the only thread of a child of fork.
-     * Python: `event._at_fork_reinit()`.
+     * \blocks never
+     * \threadsafety any thread; meant for the only thread of a child process
+     * \python `event._at_fork_reinit()`
+     * \sa threading_event_at_fork_reinit
      */
     void at_fork_reinit() { detail::check(threading_event_at_fork_reinit(native_handle())); }
 
 private:
-    bool wait_timeout(double left) const
+    bool wait_timeout(double seconds) const
     {
-        return detail::check(threading_event_wait_timeout(native_handle(), left)) == THREADING_OK;
+        return detail::check(threading_event_wait_timeout(native_handle(), seconds)) == THREADING_OK;
     }
 };
 
 namespace detail {
 
-/* What a barrier calls, and all Barriers of that barrier keep. The name of the class does not contain the
-   callable's type, since std::shared_ptr calls functions by argument-dependent lookup. It has no virtual
-   functions: -fsanitize=vptr reports their calls where one part of a program is compiled without RTTI. */
-struct action {
-    void (*call)(action &self);
-    std::weak_ptr<action> own{}; // to become one more owner of it
-    std::shared_ptr<action> self{}; // set if C code keeps the barrier, whose end no Barrier can see then
+/* The action of a barrier, shared by all Barrier objects of that barrier. The name of the class does not contain the
+   callable's type, because std::shared_ptr calls functions by argument-dependent lookup. The class has no virtual
+   functions, because -fsanitize=vptr reports calls to them if one translation unit is compiled without RTTI. */
+struct barrier_action {
+    void (*call)(barrier_action &self);
+    std::weak_ptr<barrier_action> weak_self{}; // keeps the action alive during a call
+    std::shared_ptr<barrier_action> leaked_self{}; // set when C code holds a reference that outlives all Barriers
 
     static int run(void *arg);
 };
 
 template <class Function>
-struct action_of : action {
+struct barrier_action_impl : barrier_action {
     Function function;
 
-    template <class Given>
-    explicit action_of(Given &&given) : action{call_it}, function(std::forward<Given>(given))
+    template <class Arg>
+    explicit barrier_action_impl(Arg &&callable) : barrier_action{call_function}, function(std::forward<Arg>(callable))
     {
     }
 
-    static void call_it(action &self) { (void)std::invoke(static_cast<action_of &>(self).function); }
-    static void destroy(action *self) noexcept { delete static_cast<action_of *>(self); }
+    static void call_function(barrier_action &self)
+    {
+        (void)std::invoke(static_cast<barrier_action_impl &>(self).function);
+    }
+    static void destroy(barrier_action *self) noexcept { delete static_cast<barrier_action_impl *>(self); }
 };
 
-/* What left the last action that this thread has run. Its wait takes it as soon as C has returned. */
-inline std::exception_ptr &action_failure() noexcept
+/* The exception thrown by the last action that the calling thread has run. The wait that ran the action takes it as
+   soon as the C function has returned. */
+inline std::exception_ptr &action_exception() noexcept
 {
-    thread_local std::exception_ptr failure;
-    return failure;
+    thread_local std::exception_ptr exception;
+    return exception;
 }
 
-inline int action::run(void *arg)
+inline int barrier_action::run(void *arg)
 {
-    return detail::carrying(detail::action_failure(), [arg] {
-        // The last Barrier may end inside of its own action.
-        const auto kept = static_cast<action *>(arg)->own.lock();
-        kept->call(*kept.get());
+    return detail::call_and_capture(detail::action_exception(), [arg] {
+        // The action may destroy the last Barrier.
+        const auto action = static_cast<barrier_action *>(arg)->weak_self.lock();
+        action->call(*action.get());
         return 0;
     });
 }
@@ -1827,37 +2130,45 @@ inline int action::run(void *arg)
 } // namespace detail
 
 /**
- * A place where a fixed number of threads, its parties, wait for each other, again and again. Python:
- * `threading.Barrier`.
+ * A cyclic barrier, at which a fixed number of threads, its parties, wait for each other.
  *
- * It breaks when a wait's time runs out, when its action throws, or by abort(): everybody in that round, and
- * everybody who comes later, gets a BrokenBarrierError, until reset().
+ * A barrier breaks when a wait times out, when its action throws, or by abort(). All threads of that round and all that
+ * arrive later get a BrokenBarrierError until reset() is called.
+ *
+ * \python `threading.Barrier`
+ * \sa threading_barrier
  */
-class Barrier : public detail::object<Barrier, detail::barrier_calls> {
+class Barrier : public detail::object<Barrier, detail::barrier_traits> {
 public:
     using object::object;
 
     /**
-     * Makes a barrier.
+     * Creates a barrier.
      *
-     * \param parties how many threads have to arrive, at least 1
+     * \param parties the number of threads that have to arrive, at least 1
+     * \throws error with errc::value (no parties), errc::no_memory
      *
-     * Throws: error with errc::value (no parties), errc::no_memory. Blocks: never. Thread safety: any thread.
-     * Python: `threading.Barrier(parties)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Barrier(parties)`
+     * \sa threading_barrier_new
      */
     explicit Barrier(std::size_t parties) : object(adopt_handle, threading_barrier_new(parties, nullptr, nullptr)) {}
 
     /**
-     * Makes a barrier with an action, which the last to arrive calls before anyone returns.
+     * Creates a barrier with an action, which the last thread to arrive calls before any thread returns.
      *
-     * The action is destroyed with the last Barrier object of this barrier; if C code still has a reference then,
-     * never. What it throws, the wait of the thread that called it throws.
+     * The action is destroyed with the last Barrier object of this barrier. If C code still holds a reference then, the
+     * action is never destroyed. An exception thrown by the action is rethrown by the wait that called it.
      *
-     * \param parties how many threads have to arrive, at least 1
-     * \param completion the action, called without arguments
+     * \param parties the number of threads that have to arrive, at least 1
+     * \param completion the action, a callable without arguments
+     * \throws error with errc::value (no parties, or a null function pointer), errc::no_memory; std::bad_alloc
      *
-     * Throws: error with errc::value (no parties, or a null pointer to a function), errc::no_memory;
-     * std::bad_alloc. Blocks: never. Thread safety: any thread. Python: `threading.Barrier(parties, completion)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Barrier(parties, completion)`
+     * \sa threading_barrier_new
      */
     template <class Action, class = std::enable_if_t<std::is_invocable_v<std::decay_t<Action> &>>>
     explicit Barrier(std::size_t parties, Action &&completion)
@@ -1869,15 +2180,15 @@ public:
     Barrier &operator=(Barrier &&other) noexcept
     {
         if (this != &other) {
-            end();
+            release_reference();
             object::operator=(std::move(other));
             action_ = std::move(other.action_);
         }
         return *this;
     }
-    ~Barrier() { end(); }
+    ~Barrier() { release_reference(); }
 
-    /** Makes one more owner of the same barrier, and of its action; as the other classes' ref(). */
+    /** Returns another Barrier that refers to the same barrier and its action, as the other classes' ref() does. */
     [[nodiscard]] Barrier ref() const
     {
         Barrier other(ref_handle, native_handle());
@@ -1886,34 +2197,39 @@ public:
     }
 
     /**
-     * Waits until all parties have arrived, no longer than the barrier's default timeout.
+     * Waits until all parties have arrived, for at most the barrier's default timeout.
      *
-     * \return the caller's place in the order of arrival, from 0 to parties - 1
+     * \return the arrival index of the calling thread, from 0 to parties - 1
+     * \throws BrokenBarrierError (also after a timeout or by reset()); in the thread that called the action, any
+     *         exception thrown by it; error with errc::deadlock (called from the action), errc::no_memory (this is the
+     *         first time that the thread blocks, and its wait record cannot be allocated)
      *
-     * Throws: BrokenBarrierError (also when the time ran out, or by reset()); what the action throws, in the
-     * thread that called it; error with errc::deadlock (inside of the action), errc::no_memory (the thread has
-     * never waited before, and there is no memory for its record). Blocks: until all have arrived and the
-     * action is done, or the barrier breaks. Thread safety: any thread. Python: `barrier.wait()`.
+     * \blocks until all parties have arrived and the action has returned, or the barrier breaks
+     * \threadsafety any thread
+     * \python `barrier.wait()`
+     * \sa threading_barrier_wait
      */
     std::size_t wait()
     {
         std::size_t index = 0;
-        finish(threading_barrier_wait(native_handle(), &index));
+        check_wait(threading_barrier_wait(native_handle(), &index));
         return index;
     }
 
-    /** The same as wait(), by the standard's name. */
+    /** Calls wait(). For compatibility with std::barrier. */
     void arrive_and_wait() { (void)wait(); }
 
     /**
-     * Waits until all parties have arrived, no longer than the given time. When it runs out, the barrier breaks
-     * for all.
+     * Waits until all parties have arrived, for at most the given time. The barrier breaks if the timeout expires.
      *
-     * \param time how long to wait at most, in place of the default timeout
+     * \param time the timeout, instead of the default timeout
      * \return as wait()
+     * \throws as wait(); error with errc::value (NaN)
      *
-     * Throws: as wait(); error with errc::value (NaN). Blocks: as wait(), or until the time runs out. Thread
-     * safety: any thread. Python: `barrier.wait(time)`.
+     * \blocks as wait(), or until the timeout expires
+     * \threadsafety any thread
+     * \python `barrier.wait(time)`
+     * \sa threading_barrier_wait_timeout
      */
     template <class Rep, class Period>
     std::size_t wait_for(const std::chrono::duration<Rep, Period> &time)
@@ -1921,20 +2237,23 @@ public:
         return wait_timeout(detail::to_seconds(time));
     }
 
-    /** As wait_for(), until the given moment, as the clock stands now. Python: none. */
+    /** Waits like wait_for(), with the time from now until the given time point as the timeout. */
     template <class Clock, class Duration>
-    std::size_t wait_until(const std::chrono::time_point<Clock, Duration> &moment)
+    std::size_t wait_until(const std::chrono::time_point<Clock, Duration> &time_point)
     {
-        return wait_timeout(detail::seconds_until(moment));
+        return wait_timeout(detail::seconds_until(time_point));
     }
 
     /**
-     * Sets the default timeout: that of wait(), which begins without a limit.
+     * Sets the default timeout, which wait() uses. Initially it is unlimited.
      *
-     * \param time how long it waits at most; max() waits without a limit
+     * \param time the timeout; max() waits indefinitely
+     * \throws error with errc::value (NaN)
      *
-     * Throws: error with errc::value (NaN). Blocks: never. Thread safety: any thread. Python:
-     * `threading.Barrier(parties, action, timeout=time)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.Barrier(parties, action, timeout=time)`
+     * \sa threading_barrier_set_timeout
      */
     template <class Rep, class Period>
     void set_timeout(const std::chrono::duration<Rep, Period> &time)
@@ -1943,86 +2262,99 @@ public:
     }
 
     /**
-     * Empties the barrier, and mends it if it is broken. Threads that wait get a BrokenBarrierError.
+     * Resets the barrier to its initial, unbroken state. Threads that are waiting get a BrokenBarrierError.
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: any thread, the action included. Python:
-     * `barrier.reset()`.
+     * \blocks never
+     * \threadsafety any thread, including from the action
+     * \python `barrier.reset()`
+     * \sa threading_barrier_reset
      */
     void reset() { detail::check(threading_barrier_reset(native_handle())); }
 
     /**
-     * Breaks the barrier, until it is reset. Threads that wait get a BrokenBarrierError.
+     * Breaks the barrier until it is reset. Threads that are waiting get a BrokenBarrierError.
      *
-     * Throws: nothing of its own. Blocks: never. Thread safety: any thread, the action included. Python:
-     * `barrier.abort()`.
+     * \blocks never
+     * \threadsafety any thread, including from the action
+     * \python `barrier.abort()`
+     * \sa threading_barrier_abort
      */
     void abort() { detail::check(threading_barrier_abort(native_handle())); }
 
     /**
-     * Tells how many threads have to arrive.
+     * Returns the number of threads that have to arrive.
      *
-     * Blocks: never. Thread safety: any thread. Python: `barrier.parties`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `barrier.parties`
+     * \sa threading_barrier_parties
      */
     [[nodiscard]] std::size_t parties() const noexcept { return threading_barrier_parties(native_handle()); }
 
     /**
-     * Tells how many threads of the round have arrived, at this moment; inside of the action all of them.
+     * Returns the number of threads that have arrived in the current round, which is all of them while the action runs.
      *
-     * Blocks: never. Thread safety: any thread. Python: `barrier.n_waiting`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `barrier.n_waiting`
+     * \sa threading_barrier_n_waiting
      */
     [[nodiscard]] std::size_t n_waiting() const noexcept { return threading_barrier_n_waiting(native_handle()); }
 
     /**
-     * Tells whether the barrier is broken, at this moment.
+     * Returns true if the barrier is currently broken.
      *
-     * Blocks: never. Thread safety: any thread. Python: `barrier.broken`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `barrier.broken`
+     * \sa threading_barrier_broken
      */
     [[nodiscard]] bool broken() const noexcept { return threading_barrier_broken(native_handle()); }
 
 private:
     template <class Action>
-    static std::shared_ptr<detail::action> make_action(Action &&completion)
+    static std::shared_ptr<detail::barrier_action> make_action(Action &&completion)
     {
         detail::check_callable<std::decay_t<Action>>(completion);
-        using made = detail::action_of<std::decay_t<Action>>;
-        detail::action *action = new made(std::forward<Action>(completion));
-        std::shared_ptr<detail::action> owned(action, made::destroy);
-        owned->own = owned;
+        using impl = detail::barrier_action_impl<std::decay_t<Action>>;
+        detail::barrier_action *action = new impl(std::forward<Action>(completion));
+        std::shared_ptr<detail::barrier_action> owned(action, impl::destroy);
+        owned->weak_self = owned;
         return owned;
     }
 
-    // The int keeps it apart from the constructor that takes a callable.
-    Barrier(std::size_t parties, std::shared_ptr<detail::action> completion, int)
-        : object(adopt_handle, threading_barrier_new(parties, detail::action::run, completion.get())),
+    // The int distinguishes it from the constructor that takes a callable.
+    Barrier(std::size_t parties, std::shared_ptr<detail::barrier_action> completion, int)
+        : object(adopt_handle, threading_barrier_new(parties, detail::barrier_action::run, completion.get())),
           action_(std::move(completion))
     {
     }
 
-    void end() noexcept
+    void release_reference() noexcept
     {
         const native_handle_type handle = native_handle();
         object::reset();
         if (!action_ || action_.use_count() > 1 || threading_barrier_ref(handle) == nullptr)
             return;
         (void)threading_barrier_free(handle);
-        action_->self = action_;
+        action_->leaked_self = action_;
     }
 
-    std::size_t wait_timeout(double left)
+    std::size_t wait_timeout(double seconds)
     {
         std::size_t index = 0;
-        finish(threading_barrier_wait_timeout(native_handle(), left, &index));
+        check_wait(threading_barrier_wait_timeout(native_handle(), seconds, &index));
         return index;
     }
 
-    static void finish(threading_status status)
+    static void check_wait(threading_status status)
     {
-        if (status == THREADING_ERR_CALLBACK && detail::action_failure() != nullptr)
-            std::rethrow_exception(std::exchange(detail::action_failure(), nullptr));
+        if (status == THREADING_ERR_CALLBACK && detail::action_exception() != nullptr)
+            std::rethrow_exception(std::exchange(detail::action_exception(), nullptr));
         detail::check(status);
     }
 
-    std::shared_ptr<detail::action> action_{};
+    std::shared_ptr<detail::barrier_action> action_{};
 };
 
 /*
@@ -2033,51 +2365,62 @@ private:
 
 namespace detail {
 
-/* What makes a local's values: without the values' type in its name and without virtual functions, as action. */
-struct factory {
-    void *(*make)(factory &self);
+/* The function that creates the values of a Local. As for barrier_action, the name does not contain the type of the
+   value, and there are no virtual functions. */
+struct value_factory {
+    void *(*make)(value_factory &self);
 };
 
 template <class T, class Function>
-struct factory_of : factory {
+struct value_factory_impl : value_factory {
     Function function;
 
-    template <class Given>
-    explicit factory_of(Given &&given) : factory{make_it}, function(std::forward<Given>(given))
+    template <class Arg>
+    explicit value_factory_impl(Arg &&callable) : value_factory{make_value}, function(std::forward<Arg>(callable))
     {
     }
 
-    static void *make_it(factory &self) { return new T(std::invoke(static_cast<factory_of &>(self).function)); }
-    static void destroy(factory *self) noexcept { delete static_cast<factory_of *>(self); }
+    static void *make_value(value_factory &self)
+    {
+        return new T(std::invoke(static_cast<value_factory_impl &>(self).function));
+    }
+    static void destroy(value_factory *self) noexcept { delete static_cast<value_factory_impl *>(self); }
 };
 
 } // namespace detail
 
 /**
- * A variable of which each thread has a value of its own, made at its first use there. Python:
- * `threading.local`, a subclass of it with `__init__()`.
+ * A variable that has a separate value in each thread. The value is created when the thread first uses the variable.
  *
- * Unlike a thread_local variable it may be a member or a local variable, and each timer's function has a value
- * of its own. Values are destroyed at their thread's end, in that thread, before a join returns; main's at
- * exit, after the joins; those that are left by the last owner of the local, when that ends, which no thread
- * must outlive that still uses its value.
+ * Unlike a thread_local variable, a Local may be a data member or a local variable, and each call of a timer's function
+ * has its own value. The value of a thread is destroyed in that thread when it exits, before join() returns. The main
+ * thread's value is destroyed at process exit, after the non-daemon threads are joined. When the last Local for the
+ * variable is destroyed, the remaining values of all threads are destroyed with it, and no thread may still use them.
  *
- * Everything is done on the calling thread's value, and const: it does not change what other threads see.
+ * All functions operate on the calling thread's value. They are const because they do not change what other threads
+ * see.
+ *
+ * \python `threading.local`, or a subclass of it with an `__init__()`
+ * \sa threading_local
  */
 template <class T>
-class Local : public detail::object<Local<T>, detail::local_calls> {
-    static_assert(std::is_object_v<T> && !std::is_array_v<T>, "a local's value is an object");
-    using base = detail::object<Local<T>, detail::local_calls>;
+class Local : public detail::object<Local<T>, detail::local_traits> {
+    static_assert(std::is_object_v<T> && !std::is_array_v<T>, "T must be an object type other than an array");
+    using base = detail::object<Local<T>, detail::local_traits>;
 
 public:
-    /** What a thread has a value of. */
+    /** The type of the values. */
     using value_type = T;
 
     /**
-     * Makes a local whose values are value-initialized: T().
+     * Creates a variable whose values are value-initialized: T().
      *
-     * Throws: error with errc::no_memory. Blocks: never. Thread safety: any thread. Python:
-     * `threading.local()`.
+     * \throws error with errc::no_memory
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \python `threading.local()`
+     * \sa threading_local_new
      */
     template <class Value = T, class = std::enable_if_t<std::is_default_constructible_v<Value>>>
     Local() : base(adopt_handle, threading_local_new(destroy))
@@ -2085,20 +2428,23 @@ public:
     }
 
     /**
-     * Makes a local whose values a function makes, called without arguments, by each thread for itself.
+     * Creates a variable whose values are created by a function, which each thread calls for its own value.
      *
-     * \param make the function; threads may call it at the same time. It may use other locals, and this one
-     *         but for get(), which would call it again
+     * \param function a callable without arguments; threads may call it concurrently. It may use other Locals, and also
+     *         this one, except for get(), which would call it again
+     * \throws error with errc::no_memory, errc::value (a null function pointer); std::bad_alloc
      *
-     * Throws: error with errc::no_memory, errc::value (a null pointer to a function); std::bad_alloc. Blocks:
-     * never. Thread safety: any thread. Python: a subclass of `threading.local` with its own `__init__()`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python a subclass of `threading.local` with its own `__init__()`
+     * \sa threading_local_new
      */
     template <class Function,
               class = std::enable_if_t<
                   std::conjunction_v<std::negation<std::is_same<std::decay_t<Function>, Local>>,
                                      std::is_invocable_r<T, std::decay_t<Function> &>>>>
-    explicit Local(Function &&make)
-        : base(adopt_handle, threading_local_new(destroy)), factory_(make_factory(std::forward<Function>(make)))
+    explicit Local(Function &&function)
+        : base(adopt_handle, threading_local_new(destroy)), factory_(make_factory(std::forward<Function>(function)))
     {
     }
 
@@ -2106,64 +2452,81 @@ public:
     Local &operator=(Local &&) noexcept = default;
     ~Local() = default;
 
-    /** Makes one more owner of the same local, and of its function; as the other classes' ref(). */
+    /** Returns another Local that refers to the same variable and its function, as the other classes' ref() does. */
     [[nodiscard]] Local ref() const { return Local(*this, detail::check(threading_local_ref(this->native_handle()))); }
 
     /**
-     * Tells the calling thread's value, which is made if there is none: the fast way.
+     * Returns the calling thread's value, and creates it if it does not exist. This is the fast path.
      *
      * \return the value, valid until it is replaced or destroyed
+     * \throws any exception thrown by the creation of the value; error with errc::no_memory, errc::system (the thread's
+     *         exit hook cannot be registered), errc::shutdown (called during the thread's last round of thread-specific
+     *         data destructors)
      *
-     * Throws: what making it throws; error with errc::no_memory, errc::system (the system cannot announce the
-     * thread's end), errc::shutdown (the thread is in the very last of its destructors). Blocks: never, but for
-     * making it. Thread safety: any thread; each has its own. Python: `data.value`.
+     * \blocks only during the creation of the value
+     * \threadsafety any thread
+     * \python `data.value`
+     * \sa threading_local_get
      */
     T &get() const
     {
         T *value = get_if();
-        return value != nullptr ? *value : make();
+        return value != nullptr ? *value : create();
     }
 
-    /** The same as get(). */
+    /** Returns get(). */
     [[nodiscard]] T &operator*() const { return get(); }
 
-    /** The same as &get(). */
+    /** Returns &get(). */
     [[nodiscard]] T *operator->() const { return std::addressof(get()); }
 
     /**
-     * Tells the calling thread's value if there is one, and makes none.
+     * Returns the calling thread's value, and does not create one.
      *
-     * \return the value; nullptr when there is none
+     * \return the value, or nullptr if the thread has none
      *
-     * Blocks: never. Thread safety: any thread; each has its own. Python: `getattr(data, "value", None)`.
+     * \blocks never
+     * \threadsafety any thread
+     * \python `getattr(data, "value", None)`
+     * \sa threading_local_get
      */
     [[nodiscard]] T *get_if() const noexcept { return static_cast<T *>(threading_local_get(this->native_handle())); }
 
     /**
-     * Makes the calling thread's value anew; a former one is destroyed.
+     * Replaces the calling thread's value by a new one. The previous value is destroyed.
      *
-     * \param arguments what T is made with
-     * \return the value
+     * \param arguments the arguments of T's constructor
+     * \return the new value
+     * \throws as get(); any exception thrown by T's constructor
      *
-     * Throws: as get(), and what T's constructor throws. Blocks: never, but for T. Thread safety: any thread;
-     * each has its own. Python: `data.value = T(arguments)`.
+     * \blocks only during T's constructor and destructor
+     * \threadsafety any thread
+     * \python `data.value = T(arguments)`
+     * \sa threading_local_set
      */
     template <class... Arguments>
     T &emplace(Arguments &&...arguments) const
     {
-        return put(std::unique_ptr<T>(new T(std::forward<Arguments>(arguments)...)));
+        return store(std::unique_ptr<T>(new T(std::forward<Arguments>(arguments)...)));
     }
 
-    /** Sets the calling thread's value; as emplace(). Python: `data.value = value`. */
+    /**
+     * Replaces the calling thread's value, as emplace().
+     *
+     * \python `data.value = value`
+     */
     void set(T value) const { (void)emplace(std::move(value)); }
 
     /**
      * Destroys the calling thread's value.
      *
-     * \return true when there was one; false when there was none
+     * \return true if there was a value, false if there was none
+     * \throws error as get()
      *
-     * Throws: error as get(). Blocks: never, but for T's destructor. Thread safety: any thread; each has its own.
-     * Python: `del data.value`.
+     * \blocks only during T's destructor
+     * \threadsafety any thread
+     * \python `del data.value`
+     * \sa threading_local_del
      */
     bool reset() const { return detail::check(threading_local_del(this->native_handle())) == THREADING_OK; }
 
@@ -2173,37 +2536,37 @@ private:
     static void destroy(void *value) noexcept { delete static_cast<T *>(value); }
 
     template <class Function>
-    static std::shared_ptr<detail::factory> make_factory(Function &&make)
+    static std::shared_ptr<detail::value_factory> make_factory(Function &&function)
     {
-        detail::check_callable<std::decay_t<Function>>(make);
-        using made = detail::factory_of<T, std::decay_t<Function>>;
-        detail::factory *factory = new made(std::forward<Function>(make));
-        return std::shared_ptr<detail::factory>(factory, made::destroy);
+        detail::check_callable<std::decay_t<Function>>(function);
+        using impl = detail::value_factory_impl<T, std::decay_t<Function>>;
+        detail::value_factory *factory = new impl(std::forward<Function>(function));
+        return std::shared_ptr<detail::value_factory>(factory, impl::destroy);
     }
 
-    T &make() const
+    T &create() const
     {
         if (factory_)
-            return put(std::unique_ptr<T>(static_cast<T *>(factory_->make(*factory_.get()))));
+            return store(std::unique_ptr<T>(static_cast<T *>(factory_->make(*factory_.get()))));
         if constexpr (std::is_default_constructible_v<T>)
             return emplace();
         else
-            detail::raise(errc::handle); // it was moved from: without a function there is no such local
+            detail::throw_error(errc::handle); // moved from: T without a default constructor requires a function
     }
 
-    T &put(std::unique_ptr<T> value) const
+    T &store(std::unique_ptr<T> value) const
     {
-        void *given = value.get();
-        detail::check(threading_local_set(this->native_handle(), given));
+        void *pointer = value.get();
+        detail::check(threading_local_set(this->native_handle(), pointer));
         return *value.release();
     }
 
-    std::shared_ptr<detail::factory> factory_{};
+    std::shared_ptr<detail::value_factory> factory_{};
 };
 
 } // namespace threading
 
-/** An errc is an error code: it converts to std::error_code. */
+/** Enables the implicit conversion from errc to std::error_code. */
 template <>
 struct std::is_error_code_enum<threading::errc> : std::true_type {};
 

@@ -1,14 +1,14 @@
-// A small logger after Python's logging module, whose lines say which thread wrote them.
+// A small logger modelled on Python's logging module. Each line names the thread that wrote it.
 //
 //     logging::basic_config("(%(threadName)-10s) %(message)s");
 //     logging::debug("sleeping ", pause);          prints: (Thread-1  ) sleeping 3
 //
-// The format is written as in Python and knows asctime, levelname, threadName and message, each with an
-// optional width: -10s fills up to ten characters on the right, 10s on the left. A message is whatever can be
-// written to a stream, one piece after the other.
+// The format has Python's syntax and supports asctime, levelname, threadName and message, each with an optional
+// width: -10s pads to ten characters on the right, 10s on the left. A message consists of any values that can be
+// written to a stream.
 //
-// Lines go to stderr, from any thread, and never tear: each is put together first and written by one fwrite.
-// Set the format before the first thread starts: a start hands on all that was written before it.
+// Any thread can log. Lines are written to stderr as a whole, each by one call of fwrite. Set the format before
+// the first thread starts: what a thread wrote before a start is visible to the started thread.
 #ifndef LOGGING_HPP
 #define LOGGING_HPP
 
@@ -27,13 +27,13 @@ namespace logging {
 
 inline const char *format = "%(levelname)s:%(message)s";
 
-// The text is not copied: give one that lives as long as the program.
+// The text is not copied. It must live as long as the program.
 inline void basic_config(const char *text)
 {
     format = text;
 }
 
-// Now, as local time: 2013-02-21 06:37:49,549.
+// Returns the current local time as 2013-02-21 06:37:49,549.
 inline std::string asctime()
 {
     using namespace std::chrono;
@@ -73,11 +73,11 @@ inline void write(const char *level, const std::string &message)
         const long width = std::strtol(rest + end + 1, &after, 10);
         line << (width < 0 ? std::left : std::right) << std::setw(std::abs(static_cast<int>(width)))
              << field(text.substr(2, end - 2), level, message);
-        rest = after; // at the s
+        rest = after; // points to the s
     }
     line << '\n';
     const std::string text = line.str();
-    (void)std::fwrite(text.data(), 1, text.size(), stderr); // whom could a logger tell that it cannot log?
+    (void)std::fwrite(text.data(), 1, text.size(), stderr); // a logger cannot report its own failure
 }
 
 template <class... Parts>

@@ -1,5 +1,5 @@
-// Random numbers for the examples, after Python's random.random() and random.randint(). Each thread has a
-// generator of its own, so that none waits for another.
+// Random numbers for the examples, modelled on Python's random.random() and random.randint(). Each thread has
+// its own generator, so the threads do not wait for each other.
 #ifndef RANDOM_HPP
 #define RANDOM_HPP
 
@@ -13,13 +13,13 @@ inline std::mt19937 &random_generator()
     return generator;
 }
 
-// A number from 0 up to, but not including, 1.
+// Returns a random number in [0, 1).
 inline double random_random()
 {
     return std::uniform_real_distribution<double>(0, 1)(random_generator());
 }
 
-// A whole number from low to high, both included.
+// Returns a random integer from low to high, inclusive.
 inline int random_randint(int low, int high)
 {
     return std::uniform_int_distribution<int>(low, high)(random_generator());

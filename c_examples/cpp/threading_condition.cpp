@@ -1,8 +1,9 @@
-// Shows: a condition, by which threads wait until another has made something available.
+// Shows: a condition, by which threads wait until another thread has made a resource available.
 //
-// A condition is its lock as well: a lock_guard of the condition takes it. The wait asks a predicate, which may
-// be any callable, with the lock held; it looks before it waits, so that a notify which came before is not
-// missed. What the predicate throws, the wait throws.
+// A condition includes its lock, which a lock_guard of the condition acquires. The wait evaluates a
+// predicate, which can be any callable, with the lock held. It evaluates the predicate before it waits, so a
+// notification that was sent earlier is not missed. An exception thrown by the predicate is rethrown by the
+// wait.
 #include <chrono>
 #include <functional>
 #include <mutex>
@@ -15,7 +16,7 @@ using namespace std::chrono_literals;
 
 struct Resource {
     threading::Condition condition;
-    bool is_available = false; // guarded by the condition's lock
+    bool is_available = false; // protected by the condition's lock
 };
 
 static void consumer(Resource &resource)

@@ -1,10 +1,11 @@
-// Shows: a daemon thread, for which the end of the program does not wait.
+// Shows: a daemon thread, which process exit does not wait for.
 //
-// The end of a Thread waits for it, unless it is a daemon. The program ends with its last thread that is no
-// daemon, while the daemon sleeps: "Exiting" of the daemon is never seen.
+// The destructor of a Thread joins it, unless it is a daemon. The program ends with its last non-daemon
+// thread, while the daemon sleeps, so the daemon never prints "Exiting".
 //
-// So a daemon must not refer to variables of main(), which are gone before it is. It has an owner of the event
-// for itself, made by ref(). Python's original has no event: its start() waits until the new thread runs.
+// A daemon must not refer to variables of main(), which are destroyed before the daemon stops. It has its own
+// Event object for the event, created by ref(). The original Python program has no event, because Python's
+// start() waits until the new thread runs.
 #include <chrono>
 
 #include <threading.hpp>

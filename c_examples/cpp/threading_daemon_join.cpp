@@ -1,7 +1,7 @@
-// Shows: waiting for a daemon thread by joining it.
+// Shows: joining a daemon thread.
 //
-// Neither the end of the program nor that of its Thread waits for a daemon, but a join does: now the daemon
-// gets to say "Exiting". A thread may be joined any number of times, also after its end.
+// Neither process exit nor the destructor of a Thread waits for a daemon, but a join does: here the daemon
+// prints "Exiting". A thread can be joined any number of times, even after it has finished.
 #include <chrono>
 
 #include <threading.hpp>

@@ -1,8 +1,8 @@
-// Shows: finding all threads that are alive, in order to join them without having kept them.
+// Shows: listing all threads that are alive, to join them without keeping their objects.
 //
-// enumerate() takes a snapshot: main first, then the others in the order of their start. It is a vector of
-// ThreadRef, whose ends wait for nobody. The calling thread is in it and must be skipped: joining oneself is
-// errc::deadlock.
+// enumerate() takes a snapshot: the main thread first, then the others in the order in which they were
+// started. It returns a vector of ThreadRef, whose destructor does not join the thread. The calling thread is
+// in the vector and must be skipped, because a join of the calling thread throws errc::deadlock.
 #include <chrono>
 
 #include <threading.hpp>
@@ -24,7 +24,7 @@ int main()
 
     for (int i = 0; i < 3; i++) {
         threading::Thread thread(worker);
-        thread.set_daemon(true); // so its Thread may end here
+        thread.set_daemon(true); // so the destructor does not join it
         thread.start();
     }
 

@@ -1,8 +1,8 @@
-// Shows: an event, by which one thread tells others that something has happened.
+// Shows: an event, by which one thread signals others.
 //
-// One thread waits for it for as long as it takes; the other waits two seconds at a time and does other work in
-// between. The event is there before the threads, and so it is there until they have ended: they may refer to
-// it, where the C twin counts references.
+// One thread waits for the event without a timeout. The other waits for two seconds at a time and does other
+// work in between. The event is created before the threads and is therefore destroyed after they have
+// finished: they can refer to it, where the C program counts references.
 #include <chrono>
 #include <functional>
 

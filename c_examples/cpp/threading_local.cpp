@@ -1,11 +1,11 @@
-// Shows: a variable of which each thread has a value of its own.
+// Shows: a variable that has a separate value in each thread.
 //
-// The local is one object that all threads share, the value in it is not: what main() sets the workers do not
-// see. get_if() tells the value if there is one; get() would make one. Values may be of any type, and are
-// destroyed at their thread's end.
+// All threads share one Local, but not its value: the workers do not see what main() sets. get_if() returns a
+// pointer to the value if there is one; get() would create one. Values can be of any type and are destroyed
+// when their thread exits.
 //
-// A thread_local variable does the same where one is enough for the whole program; a Local may be a member or a
-// local variable, as here.
+// A thread_local variable does the same if there is one for the whole program. A Local can be a data member
+// or, as here, a local variable.
 #include <functional>
 #include <vector>
 

@@ -1,7 +1,7 @@
-// Shows: a variable of which each thread has a value of its own, with the same value to begin with.
+// Shows: a variable that has a separate value in each thread, with a common initial value.
 //
-// The function given to the local makes the value, once in each thread, at that thread's first get(). The
-// address in the log is that of the local's handle: one local, three threads.
+// The function that is passed to the Local creates the value, once in each thread, when the thread first
+// calls get(). The address in the log is the handle of the Local: three threads use one Local.
 #include <functional>
 #include <vector>
 

@@ -1,8 +1,8 @@
-// Shows: a lock that guards a counter which several threads change.
+// Shows: a lock that protects a counter which several threads increment.
 //
-// The lock is a member beside what it guards. std::lock_guard takes it and gives it back however the function
-// is left. main() joins the workers, so it may read the value without the lock: the end of a thread happens
-// before the return of its join.
+// The lock is a data member beside the value that it protects. std::lock_guard acquires it, and releases it
+// on every exit of the function. main() joins the workers, so it can read the value without the lock: the end
+// of a thread happens before the return of its join.
 #include <chrono>
 #include <iomanip>
 #include <mutex>
@@ -38,7 +38,7 @@ int main()
     std::vector<threading::Thread> workers;
     for (int i = 0; i < 2; i++) {
         workers.emplace_back([&counter] {
-            for (int turn = 0; turn < 2; turn++) {
+            for (int round = 0; round < 2; round++) {
                 const std::chrono::duration<double> pause(random_random());
                 logging::debug("Sleeping ", std::fixed, std::setprecision(2), pause.count());
                 threading::sleep(pause);

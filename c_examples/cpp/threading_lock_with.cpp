@@ -1,8 +1,9 @@
-// Shows: a block that holds a lock and releases it however it is left, beside the same by hand.
+// Shows: a block that holds a lock and releases it on every exit, compared to explicit calls.
 //
-// Python's with statement is one of the standard's guards: lock_guard for one lock, unique_lock where it is
-// given back earlier or only tried, scoped_lock for several at once. They serve a Lock, RLock, Condition and
-// Semaphore. By hand, an exception between acquire and release would leave the lock locked.
+// The equivalents of Python's with statement are the standard lock classes: lock_guard for one lock,
+// unique_lock to release the lock early or to try it, and scoped_lock for several locks. They work with a
+// Lock, RLock, Condition or Semaphore. With explicit calls, an exception between acquire and release would
+// leave the lock locked.
 #include <functional>
 #include <mutex>
 

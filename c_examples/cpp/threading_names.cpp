@@ -1,7 +1,8 @@
-// Shows: naming threads, and asking for the name of the thread that runs.
+// Shows: thread names, and the name of the calling thread.
 //
-// Only the thread without a name of its own takes a number, therefore it is Thread-1 although it is made last.
-// What a thread runs may be a lambda; where several run the same with another number, a function that takes it.
+// Only the thread without an explicit name is numbered, so it is Thread-1 although it is created last. The
+// callable of a thread can be a lambda or, if several threads differ in their arguments only, a function with
+// parameters.
 #include <chrono>
 #include <iostream>
 #include <string>

@@ -1,7 +1,7 @@
-// Shows: a re-entrant lock, which the thread that holds it may take again.
+// Shows: a reentrant lock, which the thread that owns it can acquire again.
 //
-// The lock counts: others can have it after as many releases as there were acquires. A unique_lock releases it
-// if it has it, and so asks before it does.
+// The lock counts: it is unlocked after as many releases as acquires. A unique_lock releases the lock in its
+// destructor if it has acquired it.
 #include <iostream>
 #include <mutex>
 

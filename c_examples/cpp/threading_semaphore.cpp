@@ -1,7 +1,8 @@
-// Shows: a semaphore that lets no more than two of four threads into a pool at a time.
+// Shows: a semaphore that limits a pool to two of four threads at a time.
 //
-// The semaphore limits how many are inside; the pool's own lock keeps its list in order while they come and go.
-// Both are taken by a lock_guard. Semaphore and pool are there before the threads, and so they outlive them.
+// The semaphore limits how many threads are active. The pool's own lock protects its list, which the threads
+// change. A lock_guard acquires either. The semaphore and the pool are created before the threads and are
+// therefore destroyed after them.
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -40,7 +41,7 @@ private:
         logging::debug("Running: [", names, "]");
     }
 
-    threading::Lock lock_; // guards the list
+    threading::Lock lock_; // protects the list
     std::vector<std::string> active_;
 };
 

@@ -1,7 +1,7 @@
 // Shows: five threads that run the same function.
 //
-// A Thread is made and then started, as in Python. Its end waits for the thread, so the vector's end, at the
-// end of main(), waits for all five. In the C twin it is the process's exit that does.
+// As in Python, a Thread is created and then started. Its destructor joins the thread, so the destructor of
+// the vector at the end of main() waits for all five. In the C program, process exit waits for them.
 #include <iostream>
 #include <vector>
 

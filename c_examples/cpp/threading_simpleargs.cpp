@@ -1,7 +1,7 @@
-// Shows: arguments for each thread, which tell it what to work on.
+// Shows: arguments for each thread.
 //
-// They are copied or moved into the thread, which keeps them for as long as it needs them, so that no thread
-// sees the loop's variable change. In C one pointer has to hold them.
+// The arguments are copied or moved into the thread, which keeps them as long as it needs them. So no thread
+// sees the loop variable change. In C, one pointer has to hold them.
 #include <iostream>
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@
 
 static void worker(int number)
 {
-    std::cout << "Worker: " + std::to_string(number) + "\n"; // one piece, which does not tear
+    std::cout << "Worker: " + std::to_string(number) + "\n"; // a single write, so lines do not mix
 }
 
 int main()

@@ -1,8 +1,9 @@
-// Shows: a thread of one's own kind.
+// Shows: a thread that calls a function object.
 //
-// Where Python subclasses Thread and overrides run(), C++ hands a thread an object that can be called. It is
-// moved into the thread, and destroyed there after the call. (A class derived from Thread would be gone while
-// its thread still runs: destructors go from the derived class to the base, and it is the base that waits.)
+// Where Python derives from Thread and overrides run(), C++ passes a function object to the thread. It is
+// moved into the thread and destroyed there after the call. (Do not derive from Thread: the derived part
+// would be destroyed while the thread still runs, because the destructor of the base class, which joins the
+// thread, runs last.)
 #include <vector>
 
 #include <threading.hpp>

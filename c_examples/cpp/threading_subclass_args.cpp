@@ -1,7 +1,7 @@
-// Shows: a thread of one's own kind that takes several arguments and owns them.
+// Shows: a thread that calls a function object with several members.
 //
-// They are the members of the object that the thread calls. In C they would be a struct on the heap with a
-// destructor; here the thread owns the object, whatever it is made of.
+// The arguments are members of the function object. In C they are a heap-allocated struct with a destructor.
+// Here the thread owns the object, whatever its members are.
 #include <map>
 #include <sstream>
 #include <string>

@@ -1,9 +1,9 @@
-// Shows: functions that are called after a delay, one of which is cancelled in time.
+// Shows: functions that are called after a delay, one of which is cancelled first.
 //
-// A Timer is a Thread: it is named, joined and enumerated as one. The end of a Timer cancels it if it is still
-// pending, as a scope's end should leave nothing behind that refers to it. detach() leaves the first timer pending: the
-// end of the program waits for it, and so it fires after main() is done, as in Python. cancel() tells by false that the
-// function has already begun.
+// A Timer is a Thread: it can be named, joined and enumerated. The destructor of a pending Timer cancels it,
+// because its function may refer to objects of the same scope. detach() leaves the first timer pending:
+// process exit waits for it, so it fires after main() has returned, as in Python. cancel() returns false if
+// the function has already been called.
 #include <chrono>
 
 #include <threading.hpp>

@@ -1,4 +1,4 @@
-"""A condition, by which threads wait until another has made something available."""
+"""A condition, by which threads wait until another thread has made a resource available."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""A daemon thread, for which the end of the program does not wait."""
+"""A daemon thread, which process exit does not wait for."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Waiting for a daemon thread by joining it."""
+"""Joining a daemon thread."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""A join that gives up after a second, and asking whether the thread is still alive."""
+"""A join with a timeout of one second, and a check whether the thread is still alive."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Finding all threads that are alive, in order to join them without having kept them."""
+"""Listing all threads that are alive, to join them without keeping their objects."""
 
 import logging
 import random

@@ -1,4 +1,4 @@
-"""An event, by which one thread tells others that something has happened."""
+"""An event, by which one thread signals others."""
 
 import logging
 import time

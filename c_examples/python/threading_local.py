@@ -1,4 +1,4 @@
-"""A variable of which each thread has a value of its own."""
+"""A variable that has a separate value in each thread."""
 
 import logging
 import random

@@ -1,4 +1,4 @@
-"""A variable of which each thread has a value of its own, with the same value to begin with."""
+"""A variable that has a separate value in each thread, with a common initial value."""
 
 import logging
 import random

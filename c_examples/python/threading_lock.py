@@ -1,4 +1,4 @@
-"""A lock that guards a counter which several threads change."""
+"""A lock that protects a counter which several threads increment."""
 
 import logging
 import random

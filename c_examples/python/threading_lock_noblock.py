@@ -1,4 +1,4 @@
-"""Trying to take a lock without waiting for it, and going on with other work if it is taken."""
+"""Trying to acquire a lock without blocking, and continuing with other work if it is not available."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""A lock cannot be taken twice, not even by the thread that holds it."""
+"""A lock cannot be acquired twice, even by the thread that holds it."""
 
 from threading import Lock
 

@@ -1,4 +1,4 @@
-"""A block that holds a lock and releases it however the block is left, beside the same by hand."""
+"""A block that holds a lock and releases it on every exit, compared to explicit calls."""
 
 import logging
 from threading import Lock, Thread

@@ -1,4 +1,4 @@
-"""Naming threads, and asking for the name of the thread that runs."""
+"""Thread names, and the name of the calling thread."""
 
 import sys
 import time

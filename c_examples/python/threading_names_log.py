@@ -1,4 +1,4 @@
-"""Log lines that carry the name of the thread that wrote them."""
+"""Log lines with the name of the thread that wrote them."""
 
 import logging
 import time

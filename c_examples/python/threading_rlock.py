@@ -1,4 +1,4 @@
-"""A re-entrant lock, which the thread that holds it may take again."""
+"""A reentrant lock, which the thread that owns it can acquire again."""
 
 from threading import RLock
 

@@ -1,4 +1,4 @@
-"""A semaphore that lets no more than two of four threads into a pool at a time."""
+"""A semaphore that limits a pool to two of four threads at a time."""
 
 import logging
 import time

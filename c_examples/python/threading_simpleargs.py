@@ -1,4 +1,4 @@
-"""An argument for each thread, which tells it what to work on."""
+"""An argument for each thread."""
 
 from threading import Thread
 

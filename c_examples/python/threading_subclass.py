@@ -1,4 +1,4 @@
-"""A thread of one's own kind, made by overriding what it runs."""
+"""A thread that overrides its run function."""
 
 import logging
 from threading import Thread

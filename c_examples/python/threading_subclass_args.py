@@ -1,4 +1,4 @@
-"""A thread of one's own kind that takes several arguments and keeps them."""
+"""A thread that overrides its run function and owns several arguments."""
 
 import logging
 from threading import Thread

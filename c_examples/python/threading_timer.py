@@ -1,4 +1,4 @@
-"""Functions that are called after a delay, one of which is cancelled in time."""
+"""Functions that are called after a delay, one of which is cancelled first."""
 
 import logging
 import time

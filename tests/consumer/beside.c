@@ -1,4 +1,4 @@
-/* A program of two static libraries from Rust. */
+/* A program that is linked with two static libraries written in Rust. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@ bool other_catches(void);
 static void *work(void *arg)
 {
     *(uint64_t *)arg = other_sum(1000);
-    /* Unwinds through both. */
+    /* Unwinds through both libraries. */
     if (other_catches())
         pthread_exit(NULL);
     *(uint64_t *)arg = 0;

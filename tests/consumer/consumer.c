@@ -1,6 +1,6 @@
 /*
- * The smallest program that notices a broken installation: it starts a thread under a lock, and compares the
- * version in the header with the one in the library.
+ * A minimal program that detects a broken installation: it starts a thread that acquires a lock, and compares the
+ * version of the header with that of the library.
  */
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,7 @@ static void *count(void *arg)
 int main(void)
 {
     if (strcmp(threading_version(), THREADING_VERSION) != 0) {
-        fprintf(stderr, "threading.h is of %s, the library of %s\n", THREADING_VERSION, threading_version());
+        fprintf(stderr, "threading.h has version %s, the library %s\n", THREADING_VERSION, threading_version());
         return 1;
     }
     struct counter counter = {threading_lock_new(), 0};
@@ -33,9 +33,9 @@ int main(void)
         fprintf(stderr, "threading: %s\n", threading_last_error_message());
         return 1;
     }
-    int held = threading_thread_result(thread) == &counter && counter.value == 1;
+    int correct = threading_thread_result(thread) == &counter && counter.value == 1;
     threading_thread_free(thread);
     threading_lock_free(counter.lock);
-    printf("libthreading %s: %s\n", threading_version(), held ? "works" : "the thread did not count");
-    return held ? 0 : 1;
+    printf("libthreading %s: %s\n", threading_version(), correct ? "works" : "the thread did not count");
+    return correct ? 0 : 1;
 }

@@ -1,5 +1,5 @@
-// The same from C++17, by threading.hpp: a thread under a lock, and an error of the library that becomes an
-// exception.
+// The same program in C++17 with threading.hpp: a thread that acquires a lock, and an error of the library that is
+// thrown as an exception.
 #include <cstring>
 #include <iostream>
 #include <mutex>
@@ -9,7 +9,7 @@
 int main()
 {
     if (std::strcmp(threading_version(), THREADING_VERSION) != 0) {
-        std::cerr << "threading.h is of " << THREADING_VERSION << ", the library of " << threading_version() << '\n';
+        std::cerr << "threading.h has version " << THREADING_VERSION << ", the library " << threading_version() << '\n';
         return 1;
     }
     threading::Lock lock;
@@ -20,13 +20,14 @@ int main()
     });
     thread.start();
     thread.join();
-    bool refused = false;
+    bool thrown = false;
     try {
         lock.release();
     } catch (const std::system_error &error) {
-        refused = error.code() == threading::errc::not_acquired;
+        thrown = error.code() == threading::errc::not_acquired;
     }
-    const bool held = value == 1 && refused;
-    std::cout << "libthreading " << threading_version() << ": " << (held ? "works" : "the thread did not count") << '\n';
-    return held ? 0 : 1;
+    const bool correct = value == 1 && thrown;
+    std::cout << "libthreading " << threading_version() << ": " << (correct ? "works" : "the thread did not count")
+              << '\n';
+    return correct ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-/* A shared library that has a copy of libthreading in it. NAME is a or b. */
+/* A shared library that contains a copy of libthreading. NAME is a or b. */
 #include <threading.h>
 
 #define PASTE_(name, what) name##what

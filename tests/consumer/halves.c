@@ -1,4 +1,4 @@
-/* A program of two shared libraries that both have libthreading in them. */
+/* A program that is linked with two shared libraries, each of which contains a copy of libthreading. */
 int a_works(void);
 int b_works(void);
 

@@ -1,6 +1,6 @@
 /*
- * load LIBRARY VERSION: loads the library as a language's runtime does, and prints how many microseconds that took.
- * It finds a function by its name and by its name with the version, and dlclose leaves the library in its place.
+ * load LIBRARY VERSION: loads the library by dlopen and prints the duration in microseconds. Checks that a function is
+ * found with and without its symbol version, and that dlclose does not unload the library.
  */
 #define _GNU_SOURCE /* dlvsym */
 #include <dlfcn.h>
@@ -19,9 +19,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "load: %s\n", dlerror());
         return 1;
     }
-    void *named = dlsym(library, "threading_lock_new");
-    if (named == NULL || named != dlvsym(library, "threading_lock_new", argv[2])) {
-        fprintf(stderr, "load: there is no threading_lock_new of version %s\n", argv[2]);
+    void *symbol = dlsym(library, "threading_lock_new");
+    if (symbol == NULL || symbol != dlvsym(library, "threading_lock_new", argv[2])) {
+        fprintf(stderr, "load: threading_lock_new does not have version %s\n", argv[2]);
         return 1;
     }
     dlclose(library);

@@ -1,4 +1,4 @@
-//! Another static library from Rust: it allocates, formats, starts a thread, and catches a panic.
+//! Another static library written in Rust. It allocates memory, formats strings, starts a thread and catches a panic.
 
 #[unsafe(no_mangle)]
 pub extern "C" fn other_sum(n: u32) -> u64 {

@@ -1,6 +1,6 @@
 /*
- * A shared library that contains the static library, as a plugin or an interpreter's extension module does, and shows
- * nothing of it.
+ * A shared library that contains the static library and does not export its functions, like a plugin or an extension
+ * module of an interpreter.
  */
 #include <threading.h>
 

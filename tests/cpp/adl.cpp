@@ -1,6 +1,6 @@
-// Argument-dependent lookup: no template of the header calls a function so that the compiler searches the namespaces
-// of a user's types, and completes these types for it. Holder<Incomplete> cannot be completed; a pointer to it can be
-// used.
+// Argument-dependent lookup: the templates of the header call no function in a way that makes the compiler search the
+// namespaces of a user's types, for which it would instantiate these types. Holder<Incomplete> cannot be instantiated,
+// but a pointer to it can be used.
 #include "test.hpp"
 
 #include <functional>
@@ -17,7 +17,7 @@ struct Holder {
 
 using Pointer = Holder<Incomplete> *;
 
-// Its type names Holder<Incomplete>, as those of lambdas and function objects of such code do.
+// A function object whose type contains Holder<Incomplete>.
 template <class T>
 struct Callable {
     int *calls;
@@ -27,17 +27,17 @@ struct Callable {
 };
 
 template <class T>
-struct Yes {
+struct AlwaysTrue {
     bool operator()() const { return true; }
 };
 
 template <class T>
-struct Maker {
+struct Factory {
     T operator()() const { return T(); }
 };
 
 void take(Pointer) {}
-Pointer make() { return nullptr; }
+Pointer make_null() { return nullptr; }
 
 // A clock whose name contains Holder<Incomplete>.
 template <class T>
@@ -50,11 +50,11 @@ struct Clock {
     static time_point now() { return time_point(duration(5)); }
 };
 
-using Hidden = Clock<Pointer>;
+using AssociatedClock = Clock<Pointer>;
 
 } // namespace
 
-// Functions with the names of the header's own functions, which would be better matches.
+// Functions with the names of functions that the header calls. They would be better matches.
 namespace hijack {
 
 struct Function {
@@ -63,15 +63,15 @@ struct Function {
 };
 
 template <class... Arguments>
-void reporting(Arguments &&...) = delete;
+void call_and_report(Arguments &&...) = delete;
 template <class... Arguments>
-int carrying(Arguments &&...) = delete;
+int call_and_capture(Arguments &&...) = delete;
 template <class... Arguments>
 void check_callable(Arguments &&...) = delete;
 template <class... Arguments>
 void make_invocation(Arguments &&...) = delete;
 template <class... Arguments>
-void hand_over(Arguments &&...) = delete;
+void transfer_ownership(Arguments &&...) = delete;
 template <class... Arguments>
 void invoke(Arguments &&...) = delete;
 template <class... Arguments>
@@ -93,7 +93,7 @@ bool operator==(const T &, std::nullptr_t) = delete;
 
 } // namespace hijack
 
-// The handles' types are those of the global namespace.
+// The handle types are in the global namespace.
 int check(threading_thread *) = delete;
 int check(threading_timer *) = delete;
 int check(threading_lock *) = delete;
@@ -138,7 +138,7 @@ static void timers()
     plain = std::move(object);
 }
 
-static void functions_of_an_exit()
+static void atexit_functions()
 {
     static int calls = 0;
     Pointer none = nullptr;
@@ -155,9 +155,9 @@ static void locals()
     zero.set(nullptr);
     zero.emplace(nullptr);
     CHECK(zero.reset());
-    const threading::Local<Pointer> by_function(make);
+    const threading::Local<Pointer> by_function(make_null);
     CHECK(by_function.get() == nullptr);
-    threading::Local<Pointer> by_object{Maker<Pointer>()};
+    threading::Local<Pointer> by_object{Factory<Pointer>()};
     CHECK(by_object.get() == nullptr);
     threading::Local<Pointer> moved(std::move(by_object));
     by_object = std::move(moved);
@@ -175,10 +175,10 @@ static void predicates_and_actions()
 {
     threading::Condition condition;
     const std::lock_guard guard(condition);
-    condition.wait(Yes<Pointer>());
-    CHECK(condition.wait_for(1h, Yes<Pointer>()));
-    CHECK(condition.wait_until(test::steady::now(), Yes<Pointer>()));
-    CHECK(condition.wait_until(Hidden::now(), Yes<Pointer>()));
+    condition.wait(AlwaysTrue<Pointer>());
+    CHECK(condition.wait_for(1h, AlwaysTrue<Pointer>()));
+    CHECK(condition.wait_until(test::steady::now(), AlwaysTrue<Pointer>()));
+    CHECK(condition.wait_until(AssociatedClock::now(), AlwaysTrue<Pointer>()));
     int calls = 0;
     threading::Barrier barrier(1, Callable<Pointer>{&calls});
     barrier.wait();
@@ -192,28 +192,28 @@ static void predicates_and_actions()
 static void clocks()
 {
     threading::Lock lock;
-    CHECK(lock.try_acquire_until(Hidden::now()));
-    CHECK(!lock.try_lock_until(Hidden::now()));
+    CHECK(lock.try_acquire_until(AssociatedClock::now()));
+    CHECK(!lock.try_lock_until(AssociatedClock::now()));
     threading::Event event;
-    CHECK(!event.wait_until(Hidden::now()));
+    CHECK(!event.wait_until(AssociatedClock::now()));
     threading::Semaphore semaphore;
-    CHECK(semaphore.try_acquire_until(Hidden::time_point()));
-    threading::sleep_until(Hidden::now());
+    CHECK(semaphore.try_acquire_until(AssociatedClock::time_point()));
+    threading::sleep_until(AssociatedClock::now());
     threading::Barrier barrier(1);
-    barrier.wait_until(Hidden::now());
+    barrier.wait_until(AssociatedClock::now());
     threading::Thread thread([] {});
     thread.start();
-    while (!thread.join_until(Hidden::now()))
+    while (!thread.join_until(AssociatedClock::now()))
         threading::sleep(1ms);
     threading::Condition condition;
     const std::lock_guard guard(condition);
-    CHECK(!condition.wait_until(Hidden::now()));
+    CHECK(!condition.wait_until(AssociatedClock::now()));
 }
 
 static const test::Case cases[] = {
     {"threads", threads},
     {"timers", timers},
-    {"functions that the exit calls", functions_of_an_exit},
+    {"atexit functions", atexit_functions},
     {"locals", locals},
     {"predicates and actions", predicates_and_actions},
     {"clocks", clocks},

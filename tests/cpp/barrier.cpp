@@ -1,4 +1,4 @@
-// Barrier: rounds, actions of any kind, and what breaks it.
+// Barrier: rounds, actions of any type, and broken barriers.
 #include "test.hpp"
 
 #include <memory>
@@ -15,9 +15,9 @@ static_assert(noexcept(std::declval<Barrier &>().parties()) && noexcept(std::dec
               && noexcept(std::declval<Barrier &>().broken()));
 static_assert(std::is_base_of_v<threading::error, BrokenBarrierError>);
 
-static void goes_round()
+static void rounds_repeat()
 {
-    int rounds = 0; // no other thread runs while the action does
+    int rounds = 0; // not atomic: no party returns while the action runs
     Barrier barrier(3, [&rounds] { rounds++; });
     CHECK_EQUAL(barrier.parties(), 3U);
     std::atomic<std::size_t> sum{0};
@@ -38,20 +38,20 @@ static void goes_round()
     }
     threads.clear(); // joins
     CHECK_EQUAL(rounds, 20);
-    CHECK_EQUAL(sum.load(), 15U * (0 + 1 + 2)); // in each round every index once
+    CHECK_EQUAL(sum.load(), 15U * (0 + 1 + 2)); // in each round, every index once
     CHECK_EQUAL(barrier.n_waiting(), 0U);
 }
 
-static void time_breaks_it()
+static void timeout_breaks_the_barrier()
 {
     Barrier barrier(2);
-    CHECK(test::time_of([&] { CHECK_THROWS(barrier.wait_for(20ms), BrokenBarrierError); }) >= 20ms);
+    CHECK(test::duration_of([&] { CHECK_THROWS(barrier.wait_for(20ms), BrokenBarrierError); }) >= 20ms);
     CHECK(barrier.broken());
     CHECK_ERROR(barrier.wait(), errc::broken_barrier);
     barrier.reset();
     CHECK(!barrier.broken());
     barrier.set_timeout(20ms);
-    CHECK(test::time_of([&] { CHECK_THROWS(barrier.wait(), BrokenBarrierError); }) >= 20ms);
+    CHECK(test::duration_of([&] { CHECK_THROWS(barrier.wait(), BrokenBarrierError); }) >= 20ms);
     barrier.reset();
     CHECK_THROWS(barrier.wait_until(test::steady::now()), BrokenBarrierError);
     barrier.reset();
@@ -60,7 +60,7 @@ static void time_breaks_it()
     CHECK(!barrier.broken());
 }
 
-static void others_break_it()
+static void abort_and_reset_fail_the_waits()
 {
     Barrier barrier(2);
     for (const bool abort : {true, false}) {
@@ -74,7 +74,7 @@ static void others_break_it()
     CHECK_ERROR(Barrier(0), errc::value);
 }
 
-static void hands_the_exception_on()
+static void action_exception_reaches_the_last_thread()
 {
     struct Failure : std::runtime_error {
         using std::runtime_error::runtime_error;
@@ -98,7 +98,7 @@ static void hands_the_exception_on()
     CHECK_EQUAL(broken.load(), 1);
     CHECK(barrier.broken());
 
-    // One barrier inside of another's action, both of which fail.
+    // A barrier inside the action of another one. Both actions throw.
     Barrier inner(1, [] { throw 1; });
     Barrier outer(1, [&] {
         CHECK_THROWS(inner.wait(), int);
@@ -107,7 +107,7 @@ static void hands_the_exception_on()
     CHECK_THROWS(outer.wait(), std::string);
 }
 
-static void inside_of_the_action()
+static void action_uses_and_destroys_its_barrier()
 {
     Barrier *self = nullptr;
     Barrier barrier(1, [&self] {
@@ -118,7 +118,7 @@ static void inside_of_the_action()
     self = &barrier;
     CHECK_THROWS(barrier.wait(), BrokenBarrierError);
 
-    // The last Barrier ends inside of its action, which is destroyed after that.
+    // The action destroys the last Barrier. The action itself is destroyed after it has returned.
     auto gone = std::make_shared<int>(0);
     std::unique_ptr<Barrier> last;
     threading_barrier *handle = nullptr;
@@ -132,32 +132,32 @@ static void inside_of_the_action()
     CHECK_EQUAL(threading_barrier_abort(handle), THREADING_ERR_HANDLE);
 }
 
-static void calls_anything()
+static void action_may_be_any_callable()
 {
     struct Count {
-        std::unique_ptr<int> made{std::make_unique<int>(0)};
-        int operator()() { return ++*made; } // move-only, and with a result
+        std::unique_ptr<int> calls{std::make_unique<int>(0)};
+        int operator()() { return ++*calls; } // move-only, and returns a value
     };
     Count count;
-    const int *made = count.made.get();
+    const int *calls = count.calls.get();
     Barrier barrier(1, std::move(count));
     CHECK_EQUAL(barrier.wait(), 0U);
     CHECK_EQUAL(barrier.wait(), 0U);
-    CHECK_EQUAL(*made, 2);
+    CHECK_EQUAL(*calls, 2);
     void (*none)() = nullptr;
     CHECK_ERROR(Barrier(1, none), errc::value);
     Barrier moved(std::move(barrier));
-    // NOLINTBEGIN(bugprone-use-after-move): that is what is tested
+    // NOLINTBEGIN(bugprone-use-after-move): this is what the test checks
     CHECK(!barrier);
     CHECK_ERROR(barrier.wait(), errc::handle);
     CHECK_EQUAL(barrier.parties(), 0U);
     barrier = std::move(moved);
     // NOLINTEND
     CHECK_EQUAL(barrier.wait(), 0U);
-    CHECK_EQUAL(*made, 3);
+    CHECK_EQUAL(*calls, 3);
 }
 
-static void the_action_lives_as_long_as_it_is_needed()
+static void action_is_destroyed_with_the_last_barrier()
 {
     auto token = std::make_shared<int>(0);
     auto barrier = std::make_unique<Barrier>(1, [token] { ++*token; });
@@ -169,40 +169,41 @@ static void the_action_lives_as_long_as_it_is_needed()
     other = Barrier(1);
     CHECK_EQUAL(token.use_count(), 1);
 
-    // C keeps the barrier longer than any Barrier: the action stays for good. It says where, so that tools which
-    // look for leaks find it.
-    struct Stays {
-        static const Stays *&where()
+    // C code keeps the barrier longer than any Barrier object, so the action is never destroyed. It stores its address,
+    // so that leak detectors consider it reachable.
+    struct Leaked {
+        static const Leaked *&instance()
         {
-            static const Stays *place = nullptr;
-            return place;
+            static const Leaked *pointer = nullptr;
+            return pointer;
         }
         std::shared_ptr<int> calls;
         void operator()()
         {
             ++*calls;
-            where() = this;
+            instance() = this;
         }
     };
     auto calls = std::make_shared<int>(0);
-    const std::weak_ptr<int> stays = calls;
-    barrier = std::make_unique<Barrier>(1, Stays{std::move(calls)});
+    const std::weak_ptr<int> leaked = calls;
+    barrier = std::make_unique<Barrier>(1, Leaked{std::move(calls)});
     threading_barrier *handle = threading_barrier_ref(barrier->native_handle());
     barrier.reset();
-    CHECK(!stays.expired());
+    CHECK(!leaked.expired());
     CHECK_EQUAL(threading_barrier_wait(handle, nullptr), THREADING_OK);
-    CHECK_EQUAL(*Stays::where()->calls, 1);
+    CHECK_EQUAL(*Leaked::instance()->calls, 1);
     CHECK_EQUAL(threading_barrier_free(handle), THREADING_OK);
 }
 
 static const test::Case cases[] = {
-    {"rounds follow each other, the action before any return", goes_round},
-    {"a time that runs out breaks it, and is not shortened", time_breaks_it},
-    {"abort and reset break it for those who wait", others_break_it},
-    {"an action's exception reaches the thread that ran it", hands_the_exception_on},
-    {"an action may use its barrier, and end it", inside_of_the_action},
-    {"an action may be any callable", calls_anything},
-    {"the action lives as long as it may be called", the_action_lives_as_long_as_it_is_needed},
+    {"rounds repeat, and the action runs before any party returns", rounds_repeat},
+    {"a timeout breaks it, and is not shorter than given", timeout_breaks_the_barrier},
+    {"abort and reset fail the waits in progress", abort_and_reset_fail_the_waits},
+    {"an exception of the action reaches the thread that ran it", action_exception_reaches_the_last_thread},
+    {"an action may use and destroy its barrier", action_uses_and_destroys_its_barrier},
+    {"an action may be any callable", action_may_be_any_callable},
+    {"the action is destroyed with the last Barrier, unless C code keeps the barrier",
+     action_is_destroyed_with_the_last_barrier},
 };
 
 TEST_MAIN(cases)

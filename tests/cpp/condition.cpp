@@ -1,4 +1,4 @@
-// Condition: waits give the lock up and have it back, whatever a predicate does.
+// Condition: a wait releases the lock and holds it again when it returns or throws.
 #include "lockable.hpp"
 
 #include <memory>
@@ -9,20 +9,20 @@ using threading::errc;
 using threading::Lock;
 using threading::RLock;
 
-static_assert(lockable::has_the_properties<Condition>());
+static_assert(lockable::has_lockable_properties<Condition>());
 static_assert(noexcept(std::declval<Condition &>().locked()) && noexcept(std::declval<Condition &>().is_owned()));
 
-static void needs_the_lock()
+static void wait_and_notify_need_the_lock()
 {
     RLock rlock;
     Lock lock;
     Condition own, over_lock(lock), over_rlock(rlock);
     for (Condition *condition : {&own, &over_lock, &over_rlock}) {
-        bool asked = false;
+        bool evaluated = false;
         CHECK(!condition->is_owned() && !condition->locked());
         CHECK_ERROR(condition->wait(), errc::not_owner);
-        CHECK_ERROR(condition->wait([&] { return asked = true; }), errc::not_owner);
-        CHECK(!asked);
+        CHECK_ERROR(condition->wait([&] { return evaluated = true; }), errc::not_owner);
+        CHECK(!evaluated);
         CHECK_ERROR(condition->wait_for(1s), errc::not_owner);
         CHECK_ERROR(condition->notify_one(), errc::not_owner);
         CHECK_ERROR(condition->notify_all(), errc::not_owner);
@@ -35,13 +35,13 @@ static void needs_the_lock()
     CHECK(!lock.locked() && !rlock.locked());
 }
 
-static void shares_its_lock()
+static void conditions_share_a_lock()
 {
     auto lock = std::make_unique<Lock>();
     Condition not_empty(*lock), not_full(*lock);
     lock->acquire();
     CHECK(not_empty.is_owned() && not_full.is_owned());
-    lock.reset(); // the conditions keep the lock
+    lock.reset(); // the conditions keep the lock alive
     CHECK(not_empty.locked());
     not_full.release();
     CHECK(!not_empty.locked());
@@ -50,7 +50,7 @@ static void shares_its_lock()
     CHECK_ERROR(Condition(moved), errc::handle); // NOLINT(bugprone-use-after-move)
 }
 
-static void wakes_as_many_as_told()
+static void notify_wakes_n_waiters()
 {
     Condition condition;
     int waiting = 0, woken = 0;
@@ -76,7 +76,7 @@ static void wakes_as_many_as_told()
     WAIT_UNTIL(locked(woken) == 1);
     notified([&] { condition.notify(2); });
     WAIT_UNTIL(locked(woken) == 3);
-    test::give_others_a_chance();
+    test::let_others_run();
     CHECK_EQUAL(locked(woken), 3);
     notified([&] { condition.notify_all(); });
     for (auto &thread : threads)
@@ -84,7 +84,7 @@ static void wakes_as_many_as_told()
     CHECK_EQUAL(woken, 5);
 }
 
-static void gives_all_levels_up()
+static void wait_releases_all_recursion_levels()
 {
     Condition condition;
     bool ready = false;
@@ -100,9 +100,9 @@ static void gives_all_levels_up()
     other.join();
 }
 
-static void asks_a_predicate_of_any_kind()
+static void predicate_may_be_any_callable()
 {
-    struct Countdown { // move-only, with a state, and an answer that is no bool
+    struct Countdown { // move-only and stateful, and its result is not a bool
         std::unique_ptr<int> left;
         int operator()() { return *left == 0 ? 1 : ((*left)--, 0); }
     };
@@ -113,7 +113,7 @@ static void asks_a_predicate_of_any_kind()
     condition.wait(Countdown{std::make_unique<int>(0)});
     CHECK(!condition.wait_for(10ms, Countdown{std::make_unique<int>(1000)}));
 
-    // Asked at first, and after the notify.
+    // Evaluated before the wait and after the notification.
     auto other = threading::Thread::started([&] {
         const std::lock_guard notifying(condition);
         condition.notify_one();
@@ -123,8 +123,8 @@ static void asks_a_predicate_of_any_kind()
 }
 
 #if defined(__cpp_exceptions)
-// The wait throws what the predicate throws, the lock held on all levels.
-static void hands_the_exception_on()
+// The wait rethrows the exception of the predicate with all recursion levels of the lock held.
+static void predicate_exception_reaches_the_caller()
 {
     struct Failure : std::runtime_error {
         using std::runtime_error::runtime_error;
@@ -144,32 +144,32 @@ static void hands_the_exception_on()
     CHECK_THROWS(condition.wait_for(1h, []() -> bool { throw 7; }), int);
     CHECK(condition.is_owned());
 
-    // Also one that comes after a wait.
-    int asked = 0;
+    // An exception of an evaluation after a wait is rethrown, too.
+    int evaluations = 0;
     auto other = threading::Thread::started([&] {
         const std::lock_guard guard(condition);
         condition.notify_one();
     });
     CHECK_THROWS(condition.wait_until(test::steady::now() + 1h,
                                       [&]() -> bool {
-                                          if (++asked == 2)
+                                          if (++evaluations == 2)
                                               throw std::string("later");
                                           return false;
                                       }),
                  std::string);
-    CHECK_EQUAL(asked, 2);
+    CHECK_EQUAL(evaluations, 2);
     CHECK(condition.is_owned());
     other.join();
 }
 #endif
 
-static void time_runs_out()
+static void timeouts_expire()
 {
     Lock lock;
     Condition condition(lock);
     const std::lock_guard guard(condition);
-    CHECK(test::time_of([&] { CHECK(!condition.wait_for(20ms)); }) >= 20ms);
-    CHECK(test::time_of([&] { CHECK(!condition.wait_for(20ms, [] { return false; })); }) >= 20ms);
+    CHECK(test::duration_of([&] { CHECK(!condition.wait_for(20ms)); }) >= 20ms);
+    CHECK(test::duration_of([&] { CHECK(!condition.wait_for(20ms, [] { return false; })); }) >= 20ms);
     const auto steady = test::steady::now() + 20ms;
     CHECK(!condition.wait_until(steady));
     CHECK(test::steady::now() >= steady);
@@ -181,7 +181,7 @@ static void time_runs_out()
     CHECK(lock.locked());
 }
 
-static void as_new_after_reinit()
+static void at_fork_reinit_unlocks()
 {
     Condition condition;
     std::thread([&] { condition.acquire(); }).join();
@@ -192,22 +192,22 @@ static void as_new_after_reinit()
 }
 
 static const test::Case cases[] = {
-    {"waits and notifies need the lock", needs_the_lock},
-    {"conditions share a lock, and keep it", shares_its_lock},
-    {"a notify wakes as many as told", wakes_as_many_as_told},
-    {"a wait gives up all levels", gives_all_levels_up},
-    {"a predicate may be any callable", asks_a_predicate_of_any_kind},
+    {"wait and notify fail unless the lock is held", wait_and_notify_need_the_lock},
+    {"conditions share a lock and keep it alive", conditions_share_a_lock},
+    {"notify wakes the given number of waiters", notify_wakes_n_waiters},
+    {"a wait releases all recursion levels", wait_releases_all_recursion_levels},
+    {"a predicate may be any callable", predicate_may_be_any_callable},
 #if defined(__cpp_exceptions)
-    {"a predicate's exception reaches the caller, the lock held", hands_the_exception_on},
+    {"an exception of the predicate reaches the caller, with the lock held", predicate_exception_reaches_the_caller},
 #endif
-    {"no time and no moment of a wait is shortened", time_runs_out},
-    {"at_fork_reinit makes its lock as new", as_new_after_reinit},
-    {"std's guards take and release it", lockable::serves_the_guards<Condition>},
-    {"scoped_lock takes several in any order", lockable::several_at_once<Condition>},
-    {"no time and no moment of an acquire is shortened", lockable::waits_no_shorter_than_told<Condition>},
-    {"max() waits without a limit", lockable::max_waits_for_good<Condition>},
-    {"what was moved from is empty, and says so", lockable::moving_leaves_nothing<Condition>},
-    {"several objects own one condition", lockable::owners_share_it<Condition>},
+    {"no wait is shorter than its timeout", timeouts_expire},
+    {"at_fork_reinit unlocks its lock", at_fork_reinit_unlocks},
+    {"the standard guards lock and unlock it", lockable::works_with_standard_guards<Condition>},
+    {"scoped_lock locks two in either order without deadlock", lockable::scoped_lock_does_not_deadlock<Condition>},
+    {"no acquire is shorter than its timeout", lockable::waits_are_not_too_short<Condition>},
+    {"max() waits indefinitely", lockable::max_waits_indefinitely<Condition>},
+    {"a moved-from object is empty, and its functions fail", lockable::moved_from_object_is_empty<Condition>},
+    {"two objects share one condition", lockable::objects_share_one_handle<Condition>},
 };
 
 TEST_MAIN(cases)

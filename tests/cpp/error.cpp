@@ -1,4 +1,4 @@
-// error, errc, category: std::system_error's way to say what went wrong.
+// error, errc and category(), which follow std::system_error.
 #include "test.hpp"
 
 using threading::errc;
@@ -9,7 +9,7 @@ static_assert(std::is_base_of_v<std::system_error, threading::error>);
 static_assert(std::is_nothrow_copy_constructible_v<threading::error>);
 static_assert(noexcept(threading::category()) && noexcept(make_error_code(errc::value)));
 
-static void codes_are_those_of_c()
+static void codes_equal_the_c_statuses()
 {
     const std::error_code code = errc::deadlock;
     CHECK_EQUAL(code.value(), THREADING_ERR_DEADLOCK);
@@ -17,7 +17,7 @@ static void codes_are_those_of_c()
     CHECK_EQUAL(std::string(code.category().name()), "threading");
     CHECK_EQUAL(code.message(), threading_status_message(THREADING_ERR_DEADLOCK));
     CHECK(code && code == errc::deadlock && code != errc::value);
-    // All of them, and no number that is none.
+    // Every status has a message; all but one map to a generic condition.
     for (std::int32_t status = THREADING_ERR_INTERNAL; status < 0; status++) {
         const std::error_code each(status, threading::category());
         CHECK_EQUAL(each.message(), threading_status_message(status));
@@ -28,7 +28,7 @@ static void codes_are_those_of_c()
     CHECK(unknown.default_error_condition().category() == threading::category());
 }
 
-static void codes_compare_with_the_systems()
+static void codes_compare_with_std_errc()
 {
     const std::pair<errc, std::errc> pairs[] = {
         {errc::handle, std::errc::invalid_argument},
@@ -53,8 +53,8 @@ static void codes_compare_with_the_systems()
     CHECK(make_error_code(errc::no_memory) != std::errc::invalid_argument);
 }
 
-// What is thrown has the words of the call, which may be more exact than the code's.
-static void errors_say_what_the_call_said()
+// The exception has the message of the call, which may be more specific than that of the code.
+static void errors_have_the_message_of_the_call()
 {
     threading::Semaphore semaphore(1);
     try {
@@ -65,7 +65,7 @@ static void errors_say_what_the_call_said()
         CHECK(error.code() == errc::value && error.code() == std::errc::invalid_argument);
     }
     CHECK_EQUAL(std::string(threading::error(errc::busy).what()), threading_status_message(THREADING_ERR_BUSY));
-    CHECK_EQUAL(std::string(threading::error(errc::busy, "words").what()), "words");
+    CHECK_EQUAL(std::string(threading::error(errc::busy, "text").what()), "text");
     try {
         const threading::Lock lock;
         threading::Lock(threading::adopt_handle, threading_lock_ref(lock.native_handle())).release();
@@ -76,9 +76,9 @@ static void errors_say_what_the_call_said()
 }
 
 static const test::Case cases[] = {
-    {"codes are those of C", codes_are_those_of_c},
-    {"codes compare with the system's", codes_compare_with_the_systems},
-    {"errors say what the call said", errors_say_what_the_call_said},
+    {"codes equal the C statuses", codes_equal_the_c_statuses},
+    {"codes compare with std::errc", codes_compare_with_std_errc},
+    {"errors have the message of the call", errors_have_the_message_of_the_call},
 };
 
 TEST_MAIN(cases)

@@ -1,4 +1,4 @@
-// Event: set, clear, and wait for.
+// Event: set, clear and wait.
 #include "test.hpp"
 
 using threading::errc;
@@ -24,10 +24,10 @@ static void is_a_flag()
     CHECK(!event.is_set() && !event.wait_for(0s));
 }
 
-static void time_runs_out()
+static void timeouts_expire()
 {
     const Event event;
-    CHECK(test::time_of([&] { CHECK(!event.wait_for(20ms)); }) >= 20ms);
+    CHECK(test::duration_of([&] { CHECK(!event.wait_for(20ms)); }) >= 20ms);
     const auto steady = test::steady::now() + 20ms;
     CHECK(!event.wait_until(steady));
     CHECK(test::steady::now() >= steady);
@@ -35,50 +35,50 @@ static void time_runs_out()
     CHECK_ERROR(event.wait_for(std::chrono::duration<double>(NAN)), errc::value);
 }
 
-// A clock that is set back during the wait: what it tells in turn, the last for good.
-struct SetBack {
+// A clock that is set back during the wait. It returns these times in turn, then the last one repeatedly.
+struct ClockSetBack {
     using duration = std::chrono::milliseconds;
     using rep = duration::rep;
     using period = duration::period;
-    using time_point = std::chrono::time_point<SetBack, duration>;
+    using time_point = std::chrono::time_point<ClockSetBack, duration>;
     static constexpr bool is_steady = false;
-    static inline int looks = 0;
+    static inline int reads = 0;
 
     static time_point now() noexcept
     {
-        static constexpr int told[] = {0, -20, -20, 20};
-        return time_point(duration(told[looks < 3 ? looks++ : 3]));
+        static constexpr int times[] = {0, -20, -20, 20};
+        return time_point(duration(times[reads < 3 ? reads++ : 3]));
     }
 };
 
-static void goes_by_the_clock_of_the_moment()
+static void wait_until_follows_the_clock()
 {
     const Event event;
-    // 20 ms, by which its moment should have come, and 40 more as the clock then says.
-    CHECK(test::time_of([&] { CHECK(!event.wait_until(SetBack::time_point(20ms))); }) >= 60ms);
-    CHECK_EQUAL(SetBack::looks, 3);
+    // 20 ms until the time point, and 40 ms more because the clock is set back.
+    CHECK(test::duration_of([&] { CHECK(!event.wait_until(ClockSetBack::time_point(20ms))); }) >= 60ms);
+    CHECK_EQUAL(ClockSetBack::reads, 3);
 }
 
-static void lets_all_go()
+static void set_wakes_all_waiters()
 {
     Event event;
-    std::atomic<int> through{0};
+    std::atomic<int> woken{0};
     std::vector<threading::Thread> threads;
     for (int i = 0; i < 4; i++) {
         threads.push_back(threading::Thread::started([&] {
             event.wait();
             CHECK(event.wait_for(std::chrono::hours::max()));
-            through++;
+            woken++;
         }));
     }
-    test::give_others_a_chance();
-    CHECK_EQUAL(through.load(), 0);
+    test::let_others_run();
+    CHECK_EQUAL(woken.load(), 0);
     event.set();
     threads.clear();
-    CHECK_EQUAL(through.load(), 4);
+    CHECK_EQUAL(woken.load(), 4);
 }
 
-static void owners_share_it()
+static void objects_share_one_event()
 {
     Event event;
     auto waiter = threading::Thread::started([own = event.ref()] { own.wait(); });
@@ -87,7 +87,7 @@ static void owners_share_it()
     waiter.join();
     CHECK(!event.is_set());
     Event moved(std::move(event));
-    // NOLINTBEGIN(bugprone-use-after-move): that is what is tested
+    // NOLINTBEGIN(bugprone-use-after-move): this is what the test checks
     CHECK(!event.is_set());
     CHECK_ERROR(event.set(), errc::handle);
     CHECK_ERROR(event.wait(), errc::handle);
@@ -100,11 +100,11 @@ static void owners_share_it()
 }
 
 static const test::Case cases[] = {
-    {"it is a flag", is_a_flag},
-    {"no time and no moment is shortened", time_runs_out},
-    {"a wait until a moment goes by that moment's clock", goes_by_the_clock_of_the_moment},
-    {"a set lets all go on", lets_all_go},
-    {"several objects own one event", owners_share_it},
+    {"set, clear and is_set work as a flag", is_a_flag},
+    {"no wait is shorter than its timeout", timeouts_expire},
+    {"wait_until follows the clock of its time point", wait_until_follows_the_clock},
+    {"set wakes all waiters", set_wakes_all_waiters},
+    {"two objects share one event", objects_share_one_event},
 };
 
 TEST_MAIN(cases)

@@ -1,5 +1,5 @@
-// The header alone, first and twice, in several translation units of one program, which must agree on what it
-// defines; without RTTI in the second one. And it leaves no macro behind but its guard.
+// The header is self-contained, can be included twice, and can be used in several translation units of one program, of
+// which the second is compiled without RTTI. Macros with common names do not break it.
 #include <threading.hpp>
 #include <threading.hpp> // NOLINT(readability-duplicate-include)
 
@@ -9,33 +9,33 @@
 
 #include "test.hpp"
 
-static void parts_are_one()
+static void translation_units_share_definitions()
 {
-    CHECK(&threading::category() == category_of_the_other());
+    CHECK(&threading::category() == category_of_other_unit());
     CHECK(catches_error([] { threading::Lock().release(); }));
     CHECK(!catches_error([] { throw 1; }));
-    CHECK_EQUAL(local_of_the_other().get(), 5);
-    local_of_the_other().set(6);
-    CHECK_EQUAL(read_local_of_the_other(), 6);
+    CHECK_EQUAL(local_of_other_unit().get(), 5);
+    local_of_other_unit().set(6);
+    CHECK_EQUAL(read_local_of_other_unit(), 6);
 }
 
-static void tells_of_exceptions_without_rtti()
+static void exception_type_is_reported_without_rtti()
 {
-    const test::Hook hook;
-    throw_in_a_thread_of_the_other();
-    CHECK_EQUAL(hook.told().at(0), "other: std::runtime_error: from the other part");
-    CHECK_EQUAL(hook.told().at(1), "other: Unknown: ");
+    const test::ExceptHookRecorder recorder;
+    throw_in_thread_of_other_unit();
+    CHECK_EQUAL(recorder.reports().at(0), "other: std::runtime_error: from the other translation unit");
+    CHECK_EQUAL(recorder.reports().at(1), "other: Unknown: ");
 }
 
-static void macros_do_not_matter()
+static void common_macros_do_not_break_the_header()
 {
-    CHECK(works_beside_macros());
+    CHECK(works_with_common_macros());
 }
 
 static const test::Case cases[] = {
-    {"two translation units share what the header defines", parts_are_one},
-    {"without RTTI the excepthook is told of the type, too", tells_of_exceptions_without_rtti},
-    {"macros with common names do not matter", macros_do_not_matter},
+    {"two translation units share what the header defines", translation_units_share_definitions},
+    {"the excepthook receives the type also without RTTI", exception_type_is_reported_without_rtti},
+    {"macros with common names do not break the header", common_macros_do_not_break_the_header},
 };
 
 TEST_MAIN(cases)

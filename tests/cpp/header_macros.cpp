@@ -1,4 +1,4 @@
-// A translation unit of the header's test that has macros by common names, as the headers of some systems and
+// A translation unit of the header's test that defines macros with common names, as the headers of some systems and
 // libraries do.
 #include <algorithm>
 #include <chrono>
@@ -27,7 +27,7 @@
 
 #include "header.hpp"
 
-bool works_beside_macros()
+bool works_with_common_macros()
 {
     threading::Event event;
     int sum = 0;

@@ -1,13 +1,13 @@
-// The second translation unit of the header's test: threading.h first, and compiled without RTTI.
+// The second translation unit of the header's test. It includes threading.h first and is compiled without RTTI.
 #include <threading.h>
 
 #include "header.hpp"
 
 #include <stdexcept>
 
-struct Unknown {}; // no standard exception
+struct Unknown {}; // not derived from std::exception
 
-const std::error_category *category_of_the_other()
+const std::error_category *category_of_other_unit()
 {
     return &threading::category();
 }
@@ -24,23 +24,23 @@ bool catches_error(void (*function)())
     return false;
 }
 
-threading::Local<int> &local_of_the_other()
+threading::Local<int> &local_of_other_unit()
 {
     static threading::Local<int> local([] { return 5; });
     return local;
 }
 
-int read_local_of_the_other()
+int read_local_of_other_unit()
 {
-    return local_of_the_other().get();
+    return local_of_other_unit().get();
 }
 
-void throw_in_a_thread_of_the_other()
+void throw_in_thread_of_other_unit()
 {
-    for (const bool known : {true, false}) {
-        threading::Thread thread([known] {
-            if (known)
-                throw std::runtime_error("from the other part");
+    for (const bool standard : {true, false}) {
+        threading::Thread thread([standard] {
+            if (standard)
+                throw std::runtime_error("from the other translation unit");
             throw Unknown();
         });
         thread.set_name("other");

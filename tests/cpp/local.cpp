@@ -1,4 +1,4 @@
-// Local: a value of any type for each thread, made there and destroyed there.
+// Local: a value of any type for each thread, created and destroyed in that thread.
 #include "test.hpp"
 
 #include <memory>
@@ -13,10 +13,10 @@ struct NoDefault {
     int number;
 };
 
-struct Pinned { // neither copied nor moved
-    explicit Pinned(int given) : number(given) {}
-    Pinned(const Pinned &) = delete;
-    Pinned &operator=(const Pinned &) = delete;
+struct Immovable { // neither copyable nor movable
+    explicit Immovable(int given) : number(given) {}
+    Immovable(const Immovable &) = delete;
+    Immovable &operator=(const Immovable &) = delete;
     int number;
 };
 
@@ -27,11 +27,11 @@ static_assert(!std::is_constructible_v<Local<NoDefault>, int (*)(int)>);
 static_assert(std::is_same_v<decltype(std::declval<const Local<int> &>().get()), int &>);
 static_assert(noexcept(std::declval<Local<int> &>().get_if()));
 
-// Knows in which threads it was made and destroyed.
+// Counts its objects, and those that were destroyed in another thread than the one that created them.
 struct Tracked {
     static inline std::atomic<int> alive{0};
-    static inline std::atomic<int> elsewhere{0};
-    std::uint64_t maker = threading::get_ident();
+    static inline std::atomic<int> destroyed_elsewhere{0};
+    std::uint64_t creator = threading::get_ident();
     int number = 0;
 
     Tracked() { alive++; }
@@ -41,7 +41,7 @@ struct Tracked {
     ~Tracked()
     {
         alive--;
-        elsewhere += maker != threading::get_ident();
+        destroyed_elsewhere += creator != threading::get_ident();
     }
 };
 
@@ -78,12 +78,12 @@ static void values_of_any_type()
     only_moved.set(std::make_unique<int>(7));
     CHECK_EQUAL(**only_moved, 7);
 
-    const Local<Pinned> pinned([] { return Pinned(3); });
-    CHECK_EQUAL(pinned->number, 3);
-    CHECK_EQUAL(pinned.emplace(4).number, 4);
+    const Local<Immovable> immovable([] { return Immovable(3); });
+    CHECK_EQUAL(immovable->number, 3);
+    CHECK_EQUAL(immovable.emplace(4).number, 4);
 
-    std::atomic<int> made{0};
-    const Local<NoDefault> counted([&made, only = std::make_unique<int>(100)] { return NoDefault(*only + made++); });
+    std::atomic<int> count{0};
+    const Local<NoDefault> counted([&count, only = std::make_unique<int>(100)] { return NoDefault(*only + count++); });
     CHECK_EQUAL(counted->number, 100);
     CHECK_EQUAL(counted->number, 100);
     std::thread([&] { CHECK_EQUAL(counted->number, 101); }).join();
@@ -94,15 +94,15 @@ static void values_of_any_type()
     CHECK(!maybe->has_value());
 }
 
-static void values_end_with_their_thread()
+static void values_are_destroyed_in_their_thread()
 {
-    Tracked::elsewhere = 0;
+    Tracked::destroyed_elsewhere = 0;
     const Local<Tracked> local;
     threading::Thread thread([&] {
         CHECK_EQUAL(Tracked::alive.load(), 0);
         CHECK_EQUAL(local->number, 0);
         local.emplace(5);
-        CHECK_EQUAL(Tracked::alive.load(), 1); // the former one is gone
+        CHECK_EQUAL(Tracked::alive.load(), 1); // the previous value was destroyed
         CHECK_EQUAL(local->number, 5);
     });
     thread.start();
@@ -120,21 +120,21 @@ static void values_end_with_their_thread()
     timer.start();
     timer.join();
     CHECK_EQUAL(Tracked::alive.load(), 0);
-    CHECK_EQUAL(Tracked::elsewhere.load(), 0);
+    CHECK_EQUAL(Tracked::destroyed_elsewhere.load(), 0);
 }
 
-static void values_end_with_the_local()
+static void values_are_destroyed_with_the_local()
 {
-    Tracked::elsewhere = 0;
+    Tracked::destroyed_elsewhere = 0;
     auto local = std::make_unique<Local<Tracked>>();
     local->get();
-    threading::Event made, go;
+    threading::Event created, go;
     auto thread = threading::Thread::started([&] {
         local->get();
-        made.set();
+        created.set();
         go.wait();
     });
-    made.wait();
+    created.wait();
     CHECK_EQUAL(Tracked::alive.load(), 2);
     Local<Tracked> other = local->ref();
     local.reset();
@@ -142,12 +142,12 @@ static void values_end_with_the_local()
     CHECK(other.get_if() != nullptr);
     other = Local<Tracked>();
     CHECK_EQUAL(Tracked::alive.load(), 0);
-    CHECK_EQUAL(Tracked::elsewhere.load(), 1); // the thread's, destroyed here
+    CHECK_EQUAL(Tracked::destroyed_elsewhere.load(), 1); // the other thread's value, destroyed by this thread
     go.set();
 }
 
 #if defined(__cpp_exceptions)
-static void a_factory_that_throws()
+static void function_that_throws_creates_no_value()
 {
     bool fail = true;
     const Local<NoDefault> local([&] {
@@ -164,19 +164,19 @@ static void a_factory_that_throws()
 }
 #endif
 
-static void a_factory_that_uses_its_local()
+static void function_may_use_its_local()
 {
     const Local<int> *self = nullptr;
     const Local<int> local([&] {
         CHECK(self->get_if() == nullptr);
         self->set(1);
-        return 2; // replaces it
+        return 2; // replaces the value
     });
     self = &local;
     CHECK_EQUAL(*local, 2);
 }
 
-static void owners_share_the_factory()
+static void objects_share_the_function()
 {
     auto local = std::make_unique<Local<NoDefault>>([] { return NoDefault(9); });
     const Local<NoDefault> other = local->ref();
@@ -198,13 +198,13 @@ static void owners_share_the_factory()
 static const test::Case cases[] = {
     {"each thread has its own value", each_thread_has_its_own},
     {"values may be of any type", values_of_any_type},
-    {"values end with their thread, in it", values_end_with_their_thread},
-    {"values end with the last owner of the local", values_end_with_the_local},
+    {"values are destroyed in their thread when it finishes", values_are_destroyed_in_their_thread},
+    {"values are destroyed with the last object of the local", values_are_destroyed_with_the_local},
 #if defined(__cpp_exceptions)
-    {"a function that throws makes no value, and is called again", a_factory_that_throws},
+    {"a function that throws creates no value and is called again", function_that_throws_creates_no_value},
 #endif
-    {"a function may use its local", a_factory_that_uses_its_local},
-    {"several objects own one local, and its function", owners_share_the_factory},
+    {"a function may use its local", function_may_use_its_local},
+    {"two objects share one local and its function", objects_share_the_function},
 };
 
 TEST_MAIN(cases)

@@ -1,10 +1,10 @@
-// Lock: std's guards serve it, and any thread may release it.
+// Lock: works with the standard guards, and any thread may release it.
 #include "lockable.hpp"
 
 using threading::errc;
 using threading::Lock;
 
-static_assert(lockable::has_the_properties<Lock>());
+static_assert(lockable::has_lockable_properties<Lock>());
 static_assert(noexcept(std::declval<Lock &>().locked()));
 
 static void any_thread_releases()
@@ -19,7 +19,7 @@ static void any_thread_releases()
     CHECK_ERROR(lock.release(), errc::not_acquired);
 }
 
-static void adopts_what_c_made()
+static void adopts_a_c_handle()
 {
     Lock lock(threading::adopt_handle, threading_lock_new());
     lock.acquire();
@@ -29,7 +29,7 @@ static void adopts_what_c_made()
     CHECK_ERROR(threading::Semaphore(threading::adopt_handle, threading_semaphore_new(-1)), errc::value);
 }
 
-static void gives_its_reference_back()
+static void destructor_frees_the_handle()
 {
     threading_lock *handle;
     {
@@ -40,7 +40,7 @@ static void gives_its_reference_back()
     CHECK_EQUAL(threading_lock_acquire(handle), THREADING_ERR_HANDLE);
 }
 
-static void ends_while_threads_are_blocked()
+static void destructor_while_threads_are_blocked()
 {
     auto *lock = new Lock;
     threading_lock *handle = lock->native_handle();
@@ -51,8 +51,8 @@ static void ends_while_threads_are_blocked()
         (void)threading_lock_release(handle);
     });
     blocked.start();
-    test::give_others_a_chance();
-    delete lock; // refused by the library if the thread is blocked by now
+    test::let_others_run();
+    delete lock; // if the thread is already blocked, this leaks the lock
     if (threading_lock_release(handle) == THREADING_OK) {
         blocked.join();
         CHECK(acquired);
@@ -60,7 +60,7 @@ static void ends_while_threads_are_blocked()
     }
 }
 
-static void as_new_after_reinit()
+static void at_fork_reinit_unlocks()
 {
     Lock lock;
     lock.acquire();
@@ -69,19 +69,19 @@ static void as_new_after_reinit()
 }
 
 static const test::Case cases[] = {
-    {"any thread releases it, once", any_thread_releases},
-    {"std's guards take and release it", lockable::serves_the_guards<Lock>},
-    {"scoped_lock takes several in any order", lockable::several_at_once<Lock>},
-    {"no time and no moment is shortened", lockable::waits_no_shorter_than_told<Lock>},
-    {"max() waits without a limit", lockable::max_waits_for_good<Lock>},
-    {"condition_variable_any waits with it", lockable::serves_condition_variable_any<Lock>},
-    {"what was moved from is empty, and says so", lockable::moving_leaves_nothing<Lock>},
-    {"several objects own one lock", lockable::owners_share_it<Lock>},
-    {"a guard of a lock that was released is told to the excepthook", lockable::misuse_of_a_guard_is_told<Lock>},
-    {"it adopts what C made", adopts_what_c_made},
-    {"its end is that of the handle", gives_its_reference_back},
-    {"its end while threads are blocked ends nothing", ends_while_threads_are_blocked},
-    {"at_fork_reinit makes it as new", as_new_after_reinit},
+    {"any thread can release it, but only once", any_thread_releases},
+    {"the standard guards lock and unlock it", lockable::works_with_standard_guards<Lock>},
+    {"scoped_lock locks two in either order without deadlock", lockable::scoped_lock_does_not_deadlock<Lock>},
+    {"no wait is shorter than its timeout", lockable::waits_are_not_too_short<Lock>},
+    {"max() waits indefinitely", lockable::max_waits_indefinitely<Lock>},
+    {"condition_variable_any waits with it", lockable::works_with_condition_variable_any<Lock>},
+    {"a moved-from object is empty, and its functions fail", lockable::moved_from_object_is_empty<Lock>},
+    {"two objects share one lock", lockable::objects_share_one_handle<Lock>},
+    {"a guard of a lock that was released calls the excepthook", lockable::unlock_error_calls_the_excepthook<Lock>},
+    {"it adopts a C handle", adopts_a_c_handle},
+    {"the destructor frees the handle", destructor_frees_the_handle},
+    {"the destructor leaks a lock on which threads are blocked", destructor_while_threads_are_blocked},
+    {"at_fork_reinit unlocks it", at_fork_reinit_unlocks},
 };
 
 TEST_MAIN(cases)

@@ -1,4 +1,4 @@
-// What holds of all that can be locked: Lock, RLock, Condition, and a Semaphore of one.
+// The tests for all lockable classes: Lock, RLock, Condition, and Semaphore with an initial value of 1.
 #ifndef LOCKABLE_HPP
 #define LOCKABLE_HPP
 
@@ -19,7 +19,7 @@ struct is_lockable<L, std::void_t<decltype(std::declval<L &>().lock()), decltype
     : std::true_type {};
 
 template <class L>
-constexpr bool has_the_properties()
+constexpr bool has_lockable_properties()
 {
     static_assert(is_lockable<L>::value);
     static_assert(noexcept(std::declval<L &>().unlock()));
@@ -30,21 +30,21 @@ constexpr bool has_the_properties()
     return true;
 }
 
-// Can another thread take it now?
+// Returns true if another thread can acquire the lock without blocking.
 template <class L>
 bool is_free(L &lock)
 {
-    bool taken = false;
+    bool acquired = false;
     std::thread([&] {
-        taken = lock.try_lock();
-        if (taken)
+        acquired = lock.try_lock();
+        if (acquired)
             lock.unlock();
     }).join();
-    return taken;
+    return acquired;
 }
 
 template <class L>
-void serves_the_guards()
+void works_with_standard_guards()
 {
     L lock;
     {
@@ -65,7 +65,7 @@ void serves_the_guards()
 }
 
 template <class L>
-void several_at_once()
+void scoped_lock_does_not_deadlock()
 {
     L first, second;
     int sum = 0;
@@ -76,7 +76,7 @@ void several_at_once()
         }
     };
     {
-        std::thread other(add, std::ref(second), std::ref(first)); // the other way round: std::lock must not deadlock
+        std::thread other(add, std::ref(second), std::ref(first)); // the opposite order
         add(first, second);
         other.join();
     }
@@ -85,14 +85,14 @@ void several_at_once()
 }
 
 template <class L>
-void waits_no_shorter_than_told()
+void waits_are_not_too_short()
 {
     L lock;
     lock.acquire();
     std::thread([&] {
         CHECK(!lock.try_acquire());
-        CHECK(test::time_of([&] { CHECK(!lock.try_acquire_for(20ms)); }) >= 20ms);
-        CHECK(test::time_of([&] { CHECK(!lock.try_acquire_for(std::chrono::duration<double, std::milli>(0.3))); })
+        CHECK(test::duration_of([&] { CHECK(!lock.try_acquire_for(20ms)); }) >= 20ms);
+        CHECK(test::duration_of([&] { CHECK(!lock.try_acquire_for(std::chrono::duration<double, std::milli>(0.3))); })
               >= 300us);
         CHECK(!lock.try_acquire_for(-1h));
         CHECK(!lock.try_acquire_for(0s));
@@ -113,31 +113,31 @@ void waits_no_shorter_than_told()
 }
 
 template <class L>
-void max_waits_for_good()
+void max_waits_indefinitely()
 {
     L lock;
     std::atomic<int> acquired{0};
     lock.acquire();
-    std::thread by_time([&] {
+    std::thread by_duration([&] {
         CHECK(lock.try_acquire_for(std::chrono::nanoseconds::max()));
         acquired++;
         lock.release();
     });
-    std::thread by_moment([&] {
+    std::thread by_time_point([&] {
         CHECK(lock.try_acquire_until(std::chrono::system_clock::time_point::max()));
         acquired++;
         lock.release();
     });
-    test::give_others_a_chance();
+    test::let_others_run();
     CHECK_EQUAL(acquired.load(), 0);
     lock.release();
-    by_time.join();
-    by_moment.join();
+    by_duration.join();
+    by_time_point.join();
     CHECK_EQUAL(acquired.load(), 2);
 }
 
 template <class L>
-void serves_condition_variable_any()
+void works_with_condition_variable_any()
 {
     L lock;
     std::condition_variable_any condition;
@@ -155,14 +155,14 @@ void serves_condition_variable_any()
 }
 
 template <class L>
-void moving_leaves_nothing()
+void moved_from_object_is_empty()
 {
     L lock;
     const auto handle = lock.native_handle();
     CHECK(lock);
     L moved(std::move(lock));
     CHECK(moved.native_handle() == handle);
-    // NOLINTBEGIN(bugprone-use-after-move): that is what is tested
+    // NOLINTBEGIN(bugprone-use-after-move): this is what the test checks
     CHECK(!lock && lock.native_handle() == nullptr);
     CHECK_ERROR(lock.acquire(), threading::errc::handle);
     CHECK_ERROR(lock.try_lock(), threading::errc::handle);
@@ -178,14 +178,14 @@ void moving_leaves_nothing()
 }
 
 template <class L>
-void owners_share_it()
+void objects_share_one_handle()
 {
     L lock;
     L other = lock.ref();
     CHECK(lock == other && !(lock != other));
     CHECK(lock != L());
     lock.acquire();
-    lock = L(); // the former one lives on
+    lock = L(); // other still refers to the previous lock
     CHECK(!is_free(other));
     other.release();
     CHECK(is_free(other));
@@ -199,17 +199,17 @@ void owners_share_it()
 }
 
 template <class L>
-void misuse_of_a_guard_is_told()
+void unlock_error_calls_the_excepthook()
 {
-    const test::Hook hook;
+    const test::ExceptHookRecorder recorder;
     L lock;
     {
         const std::lock_guard guard(lock);
         lock.release();
     }
-    const auto told = hook.told();
-    CHECK_EQUAL(told.size(), 1U);
-    CHECK_EQUAL(told[0].find("MainThread: threading::error: "), 0U);
+    const auto reports = recorder.reports();
+    CHECK_EQUAL(reports.size(), 1U);
+    CHECK_EQUAL(reports[0].find("MainThread: threading::error: "), 0U);
     CHECK(is_free(lock));
 }
 

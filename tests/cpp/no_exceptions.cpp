@@ -1,49 +1,52 @@
-// The header without exceptions and RTTI: an error writes its message to stderr and ends the program.
+// The header without exceptions and RTTI: an error writes its message to stderr and calls abort().
 #include "test.hpp"
 
 #include <string>
 
 #if defined(__cpp_exceptions) || defined(__cpp_rtti)
-#error "this test is to be compiled with -fno-exceptions -fno-rtti"
+#error "compile this test with -fno-exceptions -fno-rtti"
 #endif
 
-using test::last_words_of;
+using test::abort_message_of;
 
-static void errors_end_the_program()
+static void error_aborts_with_its_message()
 {
     const std::string error = "threading::error: ";
-    CHECK_EQUAL(last_words_of([] { threading::Lock().release(); }), error + "release of an unlocked lock\n");
-    CHECK_EQUAL(last_words_of([] { threading::BoundedSemaphore().release(); }),
+    CHECK_EQUAL(abort_message_of([] { threading::Lock().release(); }), error + "release of an unlocked lock\n");
+    CHECK_EQUAL(abort_message_of([] { threading::BoundedSemaphore().release(); }),
                 error + "semaphore released too many times\n");
-    CHECK_EQUAL(last_words_of([] { threading::Thread(static_cast<void (*)()>(nullptr)); }),
-                error + "there is no function to call\n");
-    CHECK_EQUAL(last_words_of([] { threading::Thread().start(); }),
+    CHECK_EQUAL(abort_message_of([] { threading::Thread(static_cast<void (*)()>(nullptr)); }),
+                error + "the function pointer is null\n");
+    CHECK_EQUAL(abort_message_of([] { threading::Thread().start(); }),
                 error + threading_status_message(THREADING_ERR_HANDLE) + "\n");
-    CHECK_EQUAL(last_words_of([] {
+    CHECK_EQUAL(abort_message_of([] {
                     threading::Local<int> local([] { return 1; });
                     const threading::Local<int> taken(std::move(local));
-                    (void)local.get(); // NOLINT(bugprone-use-after-move): that is what is tested
+                    (void)local.get(); // NOLINT(bugprone-use-after-move): this is what the test checks
                 }),
                 error + threading_status_message(THREADING_ERR_HANDLE) + "\n");
-    CHECK_EQUAL(last_words_of([] { threading::Condition().wait(); }), error + "lock not held by the calling thread\n");
+    threading::Condition condition;
+    CHECK_EQUAL(threading_condition_wait(condition.native_handle()), THREADING_ERR_NOT_OWNER);
+    const std::string message = threading_last_error_message();
+    CHECK_EQUAL(abort_message_of([&] { condition.wait(); }), error + message + "\n");
 }
 
-static void a_broken_barrier_has_its_name()
+static void broken_barrier_error_has_its_type_name()
 {
     threading::Barrier barrier(2);
-    CHECK_EQUAL(last_words_of([&] { barrier.wait_for(0s); }),
+    CHECK_EQUAL(abort_message_of([&] { barrier.wait_for(0s); }),
                 std::string("threading::BrokenBarrierError: ") + threading_status_message(THREADING_ERR_BROKEN_BARRIER)
                     + "\n");
 }
 
-// In any thread: the excepthook is not called for the error.
-static void errors_of_other_threads_end_the_program()
+// The excepthook is not called for the error.
+static void error_in_another_thread_aborts()
 {
-    CHECK_EQUAL(last_words_of([] {
+    CHECK_EQUAL(abort_message_of([] {
                     threading::Thread::started([] { threading::Lock().release(); }).join();
                 }),
                 "threading::error: release of an unlocked lock\n");
-    CHECK_EQUAL(last_words_of([] {
+    CHECK_EQUAL(abort_message_of([] {
                     threading::Timer timer(0s, [] { threading::Lock().release(); });
                     timer.start();
                     timer.join();
@@ -51,20 +54,20 @@ static void errors_of_other_threads_end_the_program()
                 "threading::error: release of an unlocked lock\n");
 }
 
-static void a_guard_tells_the_excepthook()
+static void unlock_error_calls_the_excepthook()
 {
-    const test::Hook hook;
+    const test::ExceptHookRecorder recorder;
     threading::Lock lock;
     {
         const std::lock_guard guard(lock);
         lock.release();
     }
-    CHECK_EQUAL(hook.told().at(0), "MainThread: threading::error: release of an unlocked lock");
+    CHECK_EQUAL(recorder.reports().at(0), "MainThread: threading::error: release of an unlocked lock");
     threading::report_exception();
-    CHECK_EQUAL(hook.told().at(1), "MainThread: unknown exception: ");
+    CHECK_EQUAL(recorder.reports().at(1), "MainThread: unknown exception: ");
 }
 
-static void all_else_works()
+static void other_functions_work()
 {
     threading::Condition condition;
     threading::Barrier barrier(2, [] {});
@@ -85,11 +88,11 @@ static void all_else_works()
 }
 
 static const test::Case cases[] = {
-    {"an error ends the program with its message", errors_end_the_program},
-    {"that of a broken barrier has its own name", a_broken_barrier_has_its_name},
-    {"an error in another thread ends the program, too", errors_of_other_threads_end_the_program},
-    {"a guard's error is told to the excepthook", a_guard_tells_the_excepthook},
-    {"all else works", all_else_works},
+    {"an error calls abort() with its message", error_aborts_with_its_message},
+    {"the message for a broken barrier names BrokenBarrierError", broken_barrier_error_has_its_type_name},
+    {"an error in another thread calls abort(), too", error_in_another_thread_aborts},
+    {"an error in unlock() is passed to the excepthook", unlock_error_calls_the_excepthook},
+    {"functions that do not fail work", other_functions_work},
 };
 
 TEST_MAIN(cases)

@@ -1,14 +1,14 @@
-// RLock: its owner may take it again, nobody else may release it.
+// RLock: the owner may acquire it again, and only the owner may release it.
 #include "lockable.hpp"
 
 using threading::errc;
 using threading::RLock;
 
-static_assert(lockable::has_the_properties<RLock>());
+static_assert(lockable::has_lockable_properties<RLock>());
 static_assert(noexcept(std::declval<RLock &>().locked()) && noexcept(std::declval<RLock &>().is_owned())
               && noexcept(std::declval<RLock &>().recursion_count()));
 
-static void nests()
+static void owner_acquires_again()
 {
     RLock rlock;
     CHECK_EQUAL(rlock.recursion_count(), 0U);
@@ -26,7 +26,7 @@ static void nests()
     CHECK(lockable::is_free(rlock));
 }
 
-static void only_its_owner_releases()
+static void only_the_owner_releases()
 {
     RLock rlock;
     CHECK_ERROR(rlock.release(), errc::not_owner);
@@ -39,7 +39,7 @@ static void only_its_owner_releases()
     rlock.release();
 }
 
-static void as_new_after_reinit()
+static void at_fork_reinit_unlocks()
 {
     RLock rlock;
     std::thread([&] { rlock.acquire(); }).join();
@@ -50,17 +50,17 @@ static void as_new_after_reinit()
 }
 
 static const test::Case cases[] = {
-    {"its owner takes it again, and releases it as often", nests},
-    {"nobody but its owner releases it", only_its_owner_releases},
-    {"std's guards take and release it", lockable::serves_the_guards<RLock>},
-    {"scoped_lock takes several in any order", lockable::several_at_once<RLock>},
-    {"no time and no moment is shortened", lockable::waits_no_shorter_than_told<RLock>},
-    {"max() waits without a limit", lockable::max_waits_for_good<RLock>},
-    {"condition_variable_any waits with it", lockable::serves_condition_variable_any<RLock>},
-    {"what was moved from is empty, and says so", lockable::moving_leaves_nothing<RLock>},
-    {"several objects own one lock", lockable::owners_share_it<RLock>},
-    {"a guard of a lock that was released is told to the excepthook", lockable::misuse_of_a_guard_is_told<RLock>},
-    {"at_fork_reinit makes it as new", as_new_after_reinit},
+    {"the owner can acquire it again, and releases it as many times", owner_acquires_again},
+    {"only the owner can release it", only_the_owner_releases},
+    {"the standard guards lock and unlock it", lockable::works_with_standard_guards<RLock>},
+    {"scoped_lock locks two in either order without deadlock", lockable::scoped_lock_does_not_deadlock<RLock>},
+    {"no wait is shorter than its timeout", lockable::waits_are_not_too_short<RLock>},
+    {"max() waits indefinitely", lockable::max_waits_indefinitely<RLock>},
+    {"condition_variable_any waits with it", lockable::works_with_condition_variable_any<RLock>},
+    {"a moved-from object is empty, and its functions fail", lockable::moved_from_object_is_empty<RLock>},
+    {"two objects share one lock", lockable::objects_share_one_handle<RLock>},
+    {"a guard of a lock that was released calls the excepthook", lockable::unlock_error_calls_the_excepthook<RLock>},
+    {"at_fork_reinit unlocks it", at_fork_reinit_unlocks},
 };
 
 TEST_MAIN(cases)

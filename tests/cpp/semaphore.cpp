@@ -1,18 +1,18 @@
-// Semaphore, BoundedSemaphore: the names of std::counting_semaphore, and Python's.
+// Semaphore and BoundedSemaphore, by the function names of std::counting_semaphore and of Python.
 #include "lockable.hpp"
 
 using threading::BoundedSemaphore;
 using threading::errc;
 using threading::Semaphore;
 
-static_assert(lockable::has_the_properties<Semaphore>());
-static_assert(lockable::has_the_properties<BoundedSemaphore>());
+static_assert(lockable::has_lockable_properties<Semaphore>());
+static_assert(lockable::has_lockable_properties<BoundedSemaphore>());
 static_assert(std::is_base_of_v<Semaphore, BoundedSemaphore>);
 static_assert(Semaphore::max() == THREADING_SEMAPHORE_MAX);
 static_assert(!std::is_convertible_v<int, Semaphore>);
 static_assert(noexcept(std::declval<Semaphore &>().value()));
 
-static void counts()
+static void acquire_and_release_change_the_value()
 {
     Semaphore semaphore(2);
     semaphore.acquire();
@@ -28,7 +28,7 @@ static void counts()
     CHECK_EQUAL(Semaphore().value(), 1); // Python's default
 }
 
-static void refuses_wrong_counts()
+static void invalid_counts_fail()
 {
     CHECK_ERROR(Semaphore(-1), errc::value);
     CHECK_ERROR(Semaphore(Semaphore::max() + 1), errc::overflow);
@@ -40,7 +40,7 @@ static void refuses_wrong_counts()
     CHECK_EQUAL(semaphore.value(), Semaphore::max());
 }
 
-static void bounded_refuses_a_release_too_many()
+static void bounded_release_above_the_initial_value_fails()
 {
     BoundedSemaphore semaphore(2);
     CHECK_ERROR(semaphore.release(), errc::over_released);
@@ -51,18 +51,18 @@ static void bounded_refuses_a_release_too_many()
     CHECK_EQUAL(semaphore.value(), 2);
 }
 
-static void lets_so_many_in()
+static void limits_concurrent_holders()
 {
     Semaphore pool(2);
-    std::atomic<int> inside{0}, most{0};
+    std::atomic<int> inside{0}, maximum{0};
     std::vector<threading::Thread> threads;
     for (int i = 0; i < 6; i++) {
         threads.push_back(threading::Thread::started([&] {
-            for (int turn = 0; turn < 20; turn++) {
+            for (int round = 0; round < 20; round++) {
                 const std::lock_guard guard(pool); // Python's `with`
                 const int now = ++inside;
-                int seen = most;
-                while (seen < now && !most.compare_exchange_weak(seen, now)) {
+                int seen = maximum;
+                while (seen < now && !maximum.compare_exchange_weak(seen, now)) {
                 }
                 std::this_thread::yield();
                 inside--;
@@ -70,43 +70,44 @@ static void lets_so_many_in()
         }));
     }
     threads.clear(); // joins
-    CHECK(most <= 2);
+    CHECK(maximum <= 2);
     CHECK_EQUAL(pool.value(), 2);
 }
 
-static void releases_wake_waiters()
+static void release_wakes_as_many_waiters()
 {
     Semaphore semaphore(0);
-    std::atomic<int> got{0};
+    std::atomic<int> acquired{0};
     std::vector<threading::Thread> threads;
     for (int i = 0; i < 3; i++) {
         threads.push_back(threading::Thread::started([&] {
             CHECK(semaphore.try_acquire_for(test::limit));
-            got++;
+            acquired++;
         }));
     }
     semaphore.release(2);
-    WAIT_UNTIL(got == 2);
-    test::give_others_a_chance();
-    CHECK_EQUAL(got.load(), 2);
+    WAIT_UNTIL(acquired == 2);
+    test::let_others_run();
+    CHECK_EQUAL(acquired.load(), 2);
     semaphore.release();
     threads.clear();
-    CHECK_EQUAL(got.load(), 3);
+    CHECK_EQUAL(acquired.load(), 3);
 }
 
 static const test::Case cases[] = {
-    {"it counts", counts},
-    {"wrong counts are refused", refuses_wrong_counts},
-    {"a bounded one refuses a release too many, and changes nothing", bounded_refuses_a_release_too_many},
-    {"as many are inside as there are", lets_so_many_in},
-    {"a release wakes as many as it gives", releases_wake_waiters},
-    {"std's guards take one and give it back", lockable::serves_the_guards<Semaphore>},
-    {"no time and no moment is shortened", lockable::waits_no_shorter_than_told<Semaphore>},
-    {"max() waits without a limit", lockable::max_waits_for_good<BoundedSemaphore>},
-    {"what was moved from is empty, and says so", lockable::moving_leaves_nothing<Semaphore>},
-    {"several objects own one semaphore", lockable::owners_share_it<Semaphore>},
-    {"a guard of a semaphore that was released is told to the excepthook",
-     lockable::misuse_of_a_guard_is_told<BoundedSemaphore>},
+    {"acquire and release change the value", acquire_and_release_change_the_value},
+    {"invalid counts fail", invalid_counts_fail},
+    {"a release above the initial value of a bounded semaphore fails and changes nothing",
+     bounded_release_above_the_initial_value_fails},
+    {"at most as many threads hold it as its initial value", limits_concurrent_holders},
+    {"a release wakes as many waiters as it adds units", release_wakes_as_many_waiters},
+    {"the standard guards decrement and increment it", lockable::works_with_standard_guards<Semaphore>},
+    {"no wait is shorter than its timeout", lockable::waits_are_not_too_short<Semaphore>},
+    {"max() waits indefinitely", lockable::max_waits_indefinitely<BoundedSemaphore>},
+    {"a moved-from object is empty, and its functions fail", lockable::moved_from_object_is_empty<Semaphore>},
+    {"two objects share one semaphore", lockable::objects_share_one_handle<Semaphore>},
+    {"a guard of a semaphore that was released calls the excepthook",
+     lockable::unlock_error_calls_the_excepthook<BoundedSemaphore>},
 };
 
 TEST_MAIN(cases)

@@ -1,11 +1,11 @@
-// A small harness for the C++ tests of libthreading.
+// A small test harness for the C++ tests of libthreading.
 //
-// A program is a table of named cases; main runs all of them, or those named in argv. A failed check, in
-// whichever thread, says where and what, and ends the program: what its case leaves behind would spoil the
-// next. So does an exception that nobody expected.
+// A program is a table of named cases; main runs all of them, or those named in argv. A failed check in any thread
+// prints its location and the condition, and ends the program, because the state that the case leaves behind could
+// affect the next one. An unexpected exception ends the program, too.
 //
-// It also compiles without exceptions (-fno-exceptions). Then CHECK_ERROR runs its expression in a child process, which has
-// to end by abort() with the error's message on stderr; and there is no CHECK_THROWS.
+// The harness also compiles without exceptions (-fno-exceptions). Then CHECK_ERROR runs its expression in a child
+// process, which must print the error's message to stderr and call abort(), and CHECK_THROWS is not defined.
 #ifndef TEST_HPP
 #define TEST_HPP
 
@@ -35,11 +35,11 @@ namespace test {
 
 using steady = std::chrono::steady_clock;
 
-// No state that a test waits for may take longer than this.
+// The time after which a test that waits for a state fails.
 inline constexpr auto limit = 20s;
 
 struct Case {
-    const char *name; // a sentence: what holds if the case passes
+    const char *name; // a sentence that is true if the case passes
     void (*run)();
 };
 
@@ -60,7 +60,7 @@ int run(int argc, char **argv, const Case (&cases)[Count])
             chosen = chosen || std::strcmp(argv[i], one.name) == 0;
         if (!chosen)
             continue;
-        std::printf("%s ... ", one.name); // before the case, so that the log of a hang tells which it was
+        std::printf("%s ... ", one.name); // before the case, so that the log of a hang names it
         std::fflush(stdout);
 #if defined(__cpp_exceptions)
         try {
@@ -89,31 +89,31 @@ void check_equal(const char *file, int line, const char *expression, const Got &
     fail(file, line, text.str());
 }
 
-// What the call writes to stderr in a child process, which it ends by abort(); "it returned" if it does not.
+// Returns what the call writes to stderr in a child process that it ends with abort(), or "it returned".
 template <class Call>
-std::string last_words_of(Call call)
+std::string abort_message_of(Call call)
 {
-    int ends[2];
-    if (pipe(ends) != 0)
+    int pipe_ends[2];
+    if (pipe(pipe_ends) != 0)
         return "pipe failed";
     const pid_t child = fork();
     if (child == 0) {
-        const rlimit none{0, 0};
-        (void)setrlimit(RLIMIT_CORE, &none);
-        (void)dup2(ends[1], STDERR_FILENO);
+        const rlimit no_core{0, 0};
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        (void)dup2(pipe_ends[1], STDERR_FILENO);
         call();
         _exit(0);
     }
-    (void)close(ends[1]);
-    std::string words;
+    (void)close(pipe_ends[1]);
+    std::string message;
     char part[256];
-    for (ssize_t size; (size = read(ends[0], part, sizeof part)) > 0;)
-        words.append(part, static_cast<std::size_t>(size));
-    (void)close(ends[0]);
+    for (ssize_t size; (size = read(pipe_ends[0], part, sizeof part)) > 0;)
+        message.append(part, static_cast<std::size_t>(size));
+    (void)close(pipe_ends[0]);
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child)
         return "fork failed";
-    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? words : "it returned";
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT ? message : "it returned";
 }
 
 #if defined(__cpp_exceptions)
@@ -133,16 +133,16 @@ void check_error(const char *file, int line, const char *expression, threading::
 template <class Call>
 void check_error(const char *file, int line, const char *expression, threading::errc code, Call call)
 {
-    const std::string words = last_words_of(call);
+    const std::string message = abort_message_of(call);
     const std::string type = code == threading::errc::broken_barrier ? "BrokenBarrierError" : "error";
-    if (words.find("threading::" + type + ": ") != 0 || words.find('\n') != words.size() - 1)
-        fail(file, line, std::string(expression) + " does not end the program with an error: " + words);
+    if (message.find("threading::" + type + ": ") != 0 || message.find('\n') != message.size() - 1)
+        fail(file, line, std::string(expression) + " does not abort with an error message: " + message);
 }
 #endif
 
-// Polls until the predicate holds.
+// Polls until the predicate is true. Returns false if the limit expires first.
 template <class Predicate>
-bool comes_true(Predicate predicate)
+bool wait_until(Predicate predicate)
 {
     const auto end = steady::now() + limit;
     while (!predicate()) {
@@ -153,45 +153,46 @@ bool comes_true(Predicate predicate)
     return true;
 }
 
-// Long enough for a thread that should stay where it is to go on if it does not. Errs on the passing side.
-inline void give_others_a_chance()
+// Sleeps long enough for a thread that should be blocked to continue if it is not. If the sleep is too short, the
+// check passes.
+inline void let_others_run()
 {
     std::this_thread::sleep_for(30ms);
 }
 
-// How long the call took.
+// Returns the duration of the call.
 template <class Call>
-steady::duration time_of(Call call)
+steady::duration duration_of(Call call)
 {
     const auto begin = steady::now();
     call();
     return steady::now() - begin;
 }
 
-// What the excepthook was told while this lives. Calls are not expected to overlap.
-class Hook {
+// Records the calls of the excepthook during its lifetime. Two such objects must not exist at the same time.
+class ExceptHookRecorder {
 public:
-    Hook() { threading_set_excepthook(hook, this); }
-    ~Hook() { threading_set_excepthook(nullptr, nullptr); }
-    Hook(const Hook &) = delete;
-    Hook &operator=(const Hook &) = delete;
+    ExceptHookRecorder() { threading_set_excepthook(hook, this); }
+    ~ExceptHookRecorder() { threading_set_excepthook(nullptr, nullptr); }
+    ExceptHookRecorder(const ExceptHookRecorder &) = delete;
+    ExceptHookRecorder &operator=(const ExceptHookRecorder &) = delete;
 
-    std::vector<std::string> told() const
+    std::vector<std::string> reports() const
     {
         const std::lock_guard guard(mutex_);
-        return told_;
+        return reports_;
     }
 
 private:
     static void hook(threading_thread *thread, const char *type, const char *message, void *arg)
     {
-        auto &self = *static_cast<Hook *>(arg);
+        auto &self = *static_cast<ExceptHookRecorder *>(arg);
         const std::lock_guard guard(self.mutex_);
-        self.told_.push_back(std::string(threading_thread_name(thread)) + ": " + type + ": " + message);
+        self.reports_.push_back(std::string(threading_thread_name(thread)) + ": " + type + ": " + message);
     }
 
     mutable std::mutex mutex_;
-    std::vector<std::string> told_;
+    std::vector<std::string> reports_;
 };
 
 } // namespace test
@@ -205,7 +206,7 @@ private:
 #define CHECK_EQUAL(expression, expected)                                                                    \
     test::check_equal(__FILE__, __LINE__, #expression, (expression), (expected))
 
-// The expression throws a threading::error with this code; without exceptions, it ends the program.
+// Checks that the expression throws a threading::error with this code or, without exceptions, calls abort().
 #define CHECK_ERROR(expression, code)                                                                        \
     test::check_error(__FILE__, __LINE__, #expression, (code), [&] { (void)(expression); })
 
@@ -225,8 +226,8 @@ private:
 
 #define WAIT_UNTIL(condition)                                                                                \
     do {                                                                                                     \
-        if (!test::comes_true([&] { return condition; }))                                                    \
-            test::fail(__FILE__, __LINE__, #condition " did not come true");                                 \
+        if (!test::wait_until([&] { return condition; }))                                                    \
+            test::fail(__FILE__, __LINE__, #condition " did not become true");                               \
     } while (false)
 
 #define TEST_MAIN(cases)                                                                                     \

@@ -1,4 +1,4 @@
-// Thread, ThreadRef: what is called and destroyed where, how a Thread ends, and what becomes of exceptions.
+// Thread and ThreadRef: calls, destruction and exceptions of the callable, and destruction of a Thread.
 #include "test.hpp"
 
 #include <functional>
@@ -26,7 +26,7 @@ static_assert(noexcept(std::declval<Thread &>().is_alive()) && noexcept(std::dec
               && noexcept(std::declval<Thread &>().native_id()) && noexcept(std::declval<Thread &>().daemon())
               && noexcept(std::declval<Thread &>().detach()));
 
-// Tells how many of it there are, and where the last one was destroyed.
+// Counts its objects, and stores the thread in which the last one was destroyed.
 struct Token {
     static inline std::atomic<int> alive{0};
     static inline std::atomic<std::uint64_t> destroyer{0};
@@ -41,7 +41,7 @@ struct Token {
     }
 };
 
-static void calls_what_it_is_given()
+static void calls_any_callable_once()
 {
     int sum = 0;
     struct Adder {
@@ -50,7 +50,7 @@ static void calls_what_it_is_given()
     } adder{&sum};
     void (*plain)(int *) = [](int *target) { *target += 1000; };
     Thread by_reference([](int &target, const std::string &text) { target += static_cast<int>(text.size()); },
-                        std::ref(sum), "four"); // a literal becomes a string only in the thread
+                        std::ref(sum), "four"); // the literal is converted to a string in the thread
     Thread member(&Adder::add, &adder, 10);
     Thread moved([](std::unique_ptr<int> number, int &target) { target += *number; }, std::make_unique<int>(100),
                  std::ref(sum));
@@ -71,7 +71,7 @@ static void calls_what_it_is_given()
     CHECK_ERROR(Thread(none), errc::value);
 }
 
-static void destroys_the_callable_in_the_thread()
+static void callable_is_destroyed_in_the_thread()
 {
     {
         Thread thread([token = Token()](const Token &) { CHECK_EQUAL(Token::alive.load(), 2); }, Token());
@@ -81,7 +81,7 @@ static void destroys_the_callable_in_the_thread()
         CHECK_EQUAL(Token::alive.load(), 0);
         CHECK_EQUAL(Token::destroyer.load(), thread.ident());
     }
-    { // never started: nothing is called
+    { // never started: the callable is not called
         const Thread thread([token = Token()] { CHECK(false); });
         CHECK_EQUAL(Token::alive.load(), 1);
     }
@@ -89,12 +89,12 @@ static void destroys_the_callable_in_the_thread()
     CHECK_EQUAL(Token::destroyer.load(), threading::get_ident());
 }
 
-static void its_end_waits()
+static void destructor_joins()
 {
     std::atomic<bool> done{false};
     {
         auto thread = Thread::started([&] {
-            test::give_others_a_chance();
+            test::let_others_run();
             done = true;
         });
     }
@@ -102,17 +102,17 @@ static void its_end_waits()
 
     done = false;
     auto thread = Thread::started([&] {
-        test::give_others_a_chance();
+        test::let_others_run();
         done = true;
     });
-    thread = Thread(); // so does assignment
+    thread = Thread(); // assignment joins, too
     CHECK(done && !thread);
 
 #if defined(__cpp_exceptions)
-    try { // and an exception's way out
+    try { // stack unwinding joins, too
         done = false;
         auto other = Thread::started([&] {
-            test::give_others_a_chance();
+            test::let_others_run();
             done = true;
         });
         throw std::runtime_error("out");
@@ -122,19 +122,19 @@ static void its_end_waits()
 #endif
 }
 
-static void its_end_leaves_daemons()
+static void destructor_does_not_join_daemons()
 {
     Event go;
-    ThreadRef left;
+    ThreadRef daemon_ref;
     {
         Thread daemon([own = go.ref()] { own.wait(); });
         daemon.set_daemon(true);
         CHECK(daemon.daemon());
         daemon.start();
         CHECK_ERROR(daemon.set_daemon(false), errc::already_started);
-        left = daemon;
+        daemon_ref = daemon;
     }
-    CHECK(left.is_alive());
+    CHECK(daemon_ref.is_alive());
     {
         auto detached = Thread::started([own = go.ref()] { own.wait(); });
         const ThreadRef kept = detached.ref();
@@ -144,11 +144,11 @@ static void its_end_leaves_daemons()
         go.set();
         kept.join();
     }
-    left.join();
-    CHECK(!left.is_alive());
+    daemon_ref.join();
+    CHECK(!daemon_ref.is_alive());
 }
 
-static void may_destroy_its_own_thread()
+static void thread_destroys_its_own_object()
 {
     std::unique_ptr<Thread> owner;
     Event ready;
@@ -166,14 +166,14 @@ static void may_destroy_its_own_thread()
     CHECK(done);
 }
 
-static void joins_with_a_limit()
+static void join_timeouts()
 {
     Event go;
     auto thread = Thread::started([&] { go.wait(); });
-    CHECK(test::time_of([&] { CHECK(!thread.join_for(20ms)); }) >= 20ms);
-    const auto moment = std::chrono::system_clock::now() + 20ms;
-    CHECK(!thread.join_until(moment));
-    CHECK(std::chrono::system_clock::now() >= moment);
+    CHECK(test::duration_of([&] { CHECK(!thread.join_for(20ms)); }) >= 20ms);
+    const auto time_point = std::chrono::system_clock::now() + 20ms;
+    CHECK(!thread.join_until(time_point));
+    CHECK(std::chrono::system_clock::now() >= time_point);
     CHECK(!thread.join_for(0s));
     CHECK_ERROR(thread.join_for(std::chrono::duration<double>(NAN)), errc::value);
     go.set();
@@ -181,7 +181,7 @@ static void joins_with_a_limit()
     CHECK(thread.join_until(test::steady::time_point::max()));
 }
 
-static void has_names()
+static void name_and_stack_size()
 {
     Event go;
     Thread thread([&] { go.wait(); });
@@ -201,7 +201,7 @@ static void has_names()
     small.start();
 }
 
-static void knows_itself()
+static void thread_ref_is_the_same_thread()
 {
     ThreadRef inside;
     Thread thread([&] {
@@ -218,9 +218,9 @@ static void knows_itself()
     CHECK(copy == inside);
     const ThreadRef moved = std::move(inside);
     CHECK(!inside && moved == copy); // NOLINT(bugprone-use-after-move)
-    const ThreadRef nobody = inside;
-    CHECK(!nobody && nobody.ident() == 0);
-    CHECK_ERROR(nobody.name(), errc::handle);
+    const ThreadRef empty = inside;
+    CHECK(!empty && empty.ident() == 0);
+    CHECK_ERROR(empty.name(), errc::handle);
 }
 
 static void *double_it(void *number)
@@ -229,7 +229,7 @@ static void *double_it(void *number)
     return nullptr;
 }
 
-static void adopts_what_c_made()
+static void adopts_a_c_handle()
 {
     int number = 21;
     {
@@ -240,7 +240,7 @@ static void adopts_what_c_made()
     CHECK_ERROR(Thread(threading::ref_handle, nullptr), errc::handle);
 }
 
-static void results_go_through_a_task()
+static void packaged_task_returns_the_result()
 {
     std::packaged_task<int(int)> task([](int number) { return 2 * number; });
     std::future<int> result = task.get_future();
@@ -263,54 +263,56 @@ struct Custom : std::logic_error {
 };
 
 template <class Exception>
-std::vector<std::string> told_of(Exception exception)
+std::vector<std::string> reports_of(Exception exception)
 {
-    const test::Hook hook;
+    const test::ExceptHookRecorder recorder;
     Thread thread([&exception] { throw std::move(exception); });
     thread.set_name("failing");
     thread.start();
     thread.join();
-    return hook.told();
+    return recorder.reports();
 }
 
 } // namespace
 
-static void exceptions_are_told()
+static void exception_calls_the_excepthook()
 {
-    CHECK_EQUAL(told_of(std::out_of_range("too far")).at(0), "failing: std::out_of_range: too far");
-    CHECK_EQUAL(told_of(Custom("mine")).at(0), "failing: (anonymous namespace)::Custom: mine");
-    CHECK_EQUAL(told_of(threading::error(errc::busy)).at(0), "failing: threading::error: threads are blocked on the object");
-    CHECK_EQUAL(told_of(42).at(0), "failing: int: ");
-    CHECK_EQUAL(told_of("a text").at(0), "failing: char const*: a text");
-    const auto told = told_of(std::string("a string"));
-    CHECK_EQUAL(told.size(), 1U);
-    CHECK_EQUAL(told[0].substr(told[0].size() - 10), ": a string"); // the type's name is the library's
+    CHECK_EQUAL(reports_of(std::out_of_range("too far")).at(0), "failing: std::out_of_range: too far");
+    CHECK_EQUAL(reports_of(Custom("mine")).at(0), "failing: (anonymous namespace)::Custom: mine");
+    CHECK_EQUAL(reports_of(threading::error(errc::busy)).at(0),
+                std::string("failing: threading::error: ") + threading_status_message(THREADING_ERR_BUSY));
+    CHECK_EQUAL(reports_of(42).at(0), "failing: int: ");
+    CHECK_EQUAL(reports_of("a text").at(0), "failing: char const*: a text");
+    const auto reports = reports_of(std::string("a string"));
+    CHECK_EQUAL(reports.size(), 1U);
+    CHECK_EQUAL(reports[0].substr(reports[0].size() - 10), ": a string"); // the type's name varies
 }
 
-static void exceptions_of_others_are_told()
+static void library_errors_and_report_exception()
 {
-    const test::Hook hook;
+    const test::ExceptHookRecorder recorder;
     const threading::BoundedSemaphore semaphore;
     Thread thread([&] { semaphore.ref().release(); });
     thread.set_name("misuse");
     thread.start();
     thread.join();
-    CHECK_EQUAL(hook.told().at(0), "misuse: threading::error: semaphore released too many times");
+    CHECK_EQUAL(recorder.reports().at(0), "misuse: threading::error: semaphore released too many times");
 
     try {
         throw std::runtime_error("handled here");
     } catch (...) {
         threading::report_exception();
     }
-    CHECK_EQUAL(hook.told().at(1), "MainThread: std::runtime_error: handled here");
+    CHECK_EQUAL(recorder.reports().at(1), "MainThread: std::runtime_error: handled here");
     threading::report_exception();
-    CHECK_EQUAL(hook.told().at(2), "MainThread: unknown exception: ");
+    CHECK_EQUAL(recorder.reports().at(2), "MainThread: unknown exception: ");
 }
 
-// pthread_exit and pthread_cancel unwind through C++ and the library; destructors run, and nobody is told.
-static void forced_unwinding_passes()
+// pthread_exit and pthread_cancel unwind through C++ and the library: destructors run, and the excepthook is not
+// called.
+static void forced_unwinding_runs_destructors()
 {
-    const test::Hook hook;
+    const test::ExceptHookRecorder recorder;
     {
         const auto thread = Thread::started([token = Token()] {
             const Token on_the_stack;
@@ -343,17 +345,17 @@ static void forced_unwinding_passes()
         timer.join();
         CHECK_EQUAL(Token::alive.load(), 0);
     }
-    CHECK(hook.told().empty());
+    CHECK(recorder.reports().empty());
 }
 #endif
 
-static void thread_local_variables_end_before_a_join_returns()
+static void thread_local_variables_are_destroyed_before_join_returns()
 {
     struct Late {
         std::atomic<bool> *ended = nullptr;
         ~Late()
         {
-            test::give_others_a_chance();
+            test::let_others_run();
             *ended = true;
         }
     };
@@ -368,22 +370,23 @@ static void thread_local_variables_end_before_a_join_returns()
 }
 
 static const test::Case cases[] = {
-    {"it calls any callable with its arguments, once", calls_what_it_is_given},
-    {"the callable is destroyed in the thread, or with the Thread", destroys_the_callable_in_the_thread},
-    {"its end waits for the thread", its_end_waits},
-    {"its end leaves daemons, and detached threads go on", its_end_leaves_daemons},
-    {"a thread may destroy its own Thread", may_destroy_its_own_thread},
-    {"no limit of a join is shortened", joins_with_a_limit},
-    {"it has a name and a stack", has_names},
-    {"a ThreadRef is the same thread", knows_itself},
-    {"it adopts what C made", adopts_what_c_made},
-    {"a packaged_task hands over the result, or the exception", results_go_through_a_task},
+    {"it calls any callable with its arguments, once", calls_any_callable_once},
+    {"the callable is destroyed in the thread, or with an unstarted Thread", callable_is_destroyed_in_the_thread},
+    {"the destructor joins the thread", destructor_joins},
+    {"the destructor does not join daemons, and detached threads continue", destructor_does_not_join_daemons},
+    {"a thread may destroy its own Thread object", thread_destroys_its_own_object},
+    {"no join is shorter than its timeout", join_timeouts},
+    {"the name and the stack size can be set", name_and_stack_size},
+    {"a ThreadRef refers to the same thread", thread_ref_is_the_same_thread},
+    {"it adopts a C handle", adopts_a_c_handle},
+    {"a packaged_task returns the result or the exception", packaged_task_returns_the_result},
 #if defined(__cpp_exceptions)
-    {"an exception is told to the excepthook", exceptions_are_told},
-    {"so are the library's errors, and what report_exception() is called for", exceptions_of_others_are_told},
-    {"pthread_exit and pthread_cancel pass", forced_unwinding_passes},
+    {"an exception is passed to the excepthook", exception_calls_the_excepthook},
+    {"errors of the library and calls of report_exception() reach the excepthook", library_errors_and_report_exception},
+    {"pthread_exit and pthread_cancel unwind normally", forced_unwinding_runs_destructors},
 #endif
-    {"thread_local variables end before a join returns", thread_local_variables_end_before_a_join_returns},
+    {"thread_local variables are destroyed before join returns",
+     thread_local_variables_are_destroyed_before_join_returns},
 };
 
 TEST_MAIN(cases)

@@ -1,4 +1,4 @@
-// The module's functions: who is there, who calls, how the process leaves.
+// The module's functions: thread enumeration, the calling thread, and process exit.
 #include "test.hpp"
 
 #include <memory>
@@ -13,7 +13,7 @@ static_assert(noexcept(threading::get_ident()) && noexcept(threading::get_native
               && noexcept(threading::stack_size()));
 static_assert(std::is_same_v<decltype(threading::enumerate()), std::vector<threading::ThreadRef>>);
 
-static void main_is_there()
+static void main_thread_properties()
 {
     const auto main = threading::main_thread();
     CHECK(main == threading::current_thread());
@@ -24,7 +24,7 @@ static void main_is_there()
     CHECK_ERROR(main.join(), errc::deadlock);
 }
 
-static void lists_who_is_alive()
+static void enumerate_lists_live_threads()
 {
     threading::Event go;
     const threading::Thread unstarted([] {});
@@ -39,12 +39,12 @@ static void lists_who_is_alive()
     first.join();
     CHECK(second.cancel());
     first = threading::Thread();
-    CHECK(!threads[1].is_alive()); // the list keeps it
+    CHECK(!threads[1].is_alive()); // the list holds a reference
     CHECK_EQUAL(threads[1].name().find("Thread-"), 0U);
     CHECK_EQUAL(threading::active_count(), 1U);
 }
 
-static void a_foreign_thread_is_a_dummy()
+static void foreign_thread_becomes_a_dummy()
 {
     std::thread([] {
         const auto me = threading::current_thread();
@@ -55,10 +55,10 @@ static void a_foreign_thread_is_a_dummy()
     }).join();
 }
 
-static void sleeps()
+static void sleep_is_not_too_short()
 {
-    CHECK(test::time_of([] { threading::sleep(20ms); }) >= 20ms);
-    CHECK(test::time_of([] { threading::sleep(std::chrono::duration<double>(0.0101)); }) >= 10100us);
+    CHECK(test::duration_of([] { threading::sleep(20ms); }) >= 20ms);
+    CHECK(test::duration_of([] { threading::sleep(std::chrono::duration<double>(0.0101)); }) >= 10100us);
     threading::sleep(-1h);
     const auto system = std::chrono::system_clock::now() + 20ms;
     threading::sleep_until(system);
@@ -67,7 +67,7 @@ static void sleeps()
     CHECK_ERROR(threading::sleep(std::chrono::duration<double>(NAN)), errc::value);
 }
 
-static void sets_the_stack_size()
+static void stack_size_can_be_set()
 {
     const std::size_t before = threading::stack_size();
     threading::set_stack_size(1 << 20);
@@ -76,7 +76,7 @@ static void sets_the_stack_size()
     threading::set_stack_size(before);
 }
 
-// A child process that does this and leaves by exit.
+// Runs the function in a child process, which then calls exit(). Returns its wait status.
 template <class Function>
 int status_of_child(Function function)
 {
@@ -91,7 +91,7 @@ int status_of_child(Function function)
     return status;
 }
 
-static void leaves_in_order()
+static void shutdown_calls_functions_and_joins()
 {
     CHECK_EQUAL(status_of_child([] {
         static std::vector<int> order;
@@ -134,25 +134,25 @@ static void throw_or_report()
 #endif
 }
 
-// Nobody joins: exit waits for a detached thread, and not for a daemon. It calls what atexit() was given before,
-// and an exception of that is told.
-static void exit_waits()
+// exit() calls the functions registered by atexit(), passes their exceptions to the excepthook, and waits for detached
+// threads, but not for daemons.
+static void exit_waits_for_detached_threads()
 {
-    int ends[2];
-    CHECK_EQUAL(pipe(ends), 0);
+    int pipe_ends[2];
+    CHECK_EQUAL(pipe(pipe_ends), 0);
     CHECK_EQUAL(status_of_child([&] {
-        static const int out = ends[1];
-        // Never destroyed: a static that is newer than the library's exit hook, which is the parent's here, would be
-        // gone before the callbacks.
-        static threading::Event &leaving = *new threading::Event;
+        static const int out = pipe_ends[1];
+        // Never destroyed: the library's exit handler was registered by the parent process, so a static object that is
+        // created here would be destroyed before the callbacks run.
+        static threading::Event &exiting = *new threading::Event;
         threading_set_excepthook(
             [](threading_thread *, const char *, const char *message, void *) { CHECK(write(out, message, 1) == 1); },
             nullptr);
-        threading::atexit([] { leaving.set(); });
+        threading::atexit([] { exiting.set(); });
         threading::atexit(throw_or_report); // called first
         threading::Thread::started([] {
-            leaving.wait();
-            test::give_others_a_chance();
+            exiting.wait();
+            test::let_others_run();
             CHECK(write(out, "t", 1) == 1);
         }).detach();
         threading::Thread daemon([] { threading::sleep(std::chrono::hours::max()); });
@@ -160,20 +160,20 @@ static void exit_waits()
         daemon.start();
     }), 0);
     char written[3] = "";
-    CHECK_EQUAL(read(ends[0], written, 2), 2);
+    CHECK_EQUAL(read(pipe_ends[0], written, 2), 2);
     CHECK_EQUAL(std::string(written), "et");
-    close(ends[0]);
-    close(ends[1]);
+    close(pipe_ends[0]);
+    close(pipe_ends[1]);
 }
 
 static const test::Case cases[] = {
-    {"main is there", main_is_there},
-    {"enumerate lists who is alive, in the order of their start", lists_who_is_alive},
-    {"a thread of others is a dummy", a_foreign_thread_is_a_dummy},
-    {"no sleep is shortened", sleeps},
-    {"stacks have the size that is set", sets_the_stack_size},
-    {"shutdown calls the exits and joins", leaves_in_order},
-    {"exit waits for detached threads, not for daemons", exit_waits},
+    {"the main thread has its name, ident and kernel thread ID", main_thread_properties},
+    {"enumerate lists the live threads in the order of their start", enumerate_lists_live_threads},
+    {"a foreign thread becomes a dummy", foreign_thread_becomes_a_dummy},
+    {"no sleep is shorter than given", sleep_is_not_too_short},
+    {"the stack size can be set", stack_size_can_be_set},
+    {"shutdown calls the registered functions and joins", shutdown_calls_functions_and_joins},
+    {"exit waits for detached threads, but not for daemons", exit_waits_for_detached_threads},
 };
 
 TEST_MAIN(cases)

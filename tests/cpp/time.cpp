@@ -1,4 +1,4 @@
-// How a std::chrono time becomes the library's seconds: rounded up, and kept in range.
+// The conversion of std::chrono durations to seconds for the library: rounded up and clamped.
 #include "test.hpp"
 
 #include <limits>
@@ -11,7 +11,7 @@ using threading::detail::to_seconds;
 
 static_assert(noexcept(to_seconds(std::declval<const seconds &>())));
 
-static void exact_times_stay_exact()
+static void representable_durations_are_exact()
 {
     CHECK_EQUAL(to_seconds(0s), 0.0);
     CHECK_EQUAL(to_seconds(1s), 1.0);
@@ -29,9 +29,9 @@ static void exact_times_stay_exact()
 #if defined(__SIZEOF_INT128__)
 __extension__ using wide = __int128;
 
-// Is this double no less than n/den seconds? In whole numbers: it is digits / 2^shift, and as both sides are
-// about as large as digits * den, neither overflows.
-static bool covers(double value, long long n, long long den)
+// Returns true if this double is at least n/den seconds. Computed in integers: the double is digits / 2^shift. Both
+// sides are about as large as digits * den, so neither overflows.
+static bool is_at_least(double value, long long n, long long den)
 {
     int exponent = 0;
     const auto digits = static_cast<wide>(std::ldexp(std::frexp(value, &exponent), 53));
@@ -40,33 +40,33 @@ static bool covers(double value, long long n, long long den)
 }
 
 template <class Duration>
-static void never_less(long long most)
+static void check_rounding(long long limit)
 {
     std::mt19937_64 random(20260101);
     for (int i = 0; i < 20000; i++) {
-        const auto n = static_cast<long long>(random() % static_cast<unsigned long long>(most)) >> (random() % 40);
+        const auto n = static_cast<long long>(random() % static_cast<unsigned long long>(limit)) >> (random() % 40);
         const double value = to_seconds(Duration(n));
-        CHECK(covers(value, n, Duration::period::den));
-        // Nor needlessly more: at most one step of the double.
+        CHECK(is_at_least(value, n, Duration::period::den));
+        // It exceeds the duration by one unit in the last place at most.
         if (n > 0)
-            CHECK(!covers(std::nextafter(std::nextafter(value, 0.0), 0.0), n, Duration::period::den));
+            CHECK(!is_at_least(std::nextafter(std::nextafter(value, 0.0), 0.0), n, Duration::period::den));
     }
 }
 #endif
 
-static void no_time_is_shortened()
+static void durations_are_rounded_up()
 {
 #if defined(__SIZEOF_INT128__)
-    CHECK(covers(0.5, 1, 2) && covers(0.1, 1, 10) && !covers(std::nextafter(0.1, 0.0), 1, 10));
-    never_less<milliseconds>(1'000'000'000'000);
-    never_less<microseconds>(1'000'000'000'000'000);
-    never_less<nanoseconds>(1'000'000'000'000'000'000);
-    never_less<duration<long long, std::ratio<1, 3>>>(1'000'000);
-    never_less<duration<long long, std::ratio<1, 48000>>>(1'000'000'000);
+    CHECK(is_at_least(0.5, 1, 2) && is_at_least(0.1, 1, 10) && !is_at_least(std::nextafter(0.1, 0.0), 1, 10));
+    check_rounding<milliseconds>(1'000'000'000'000);
+    check_rounding<microseconds>(1'000'000'000'000'000);
+    check_rounding<nanoseconds>(1'000'000'000'000'000'000);
+    check_rounding<duration<long long, std::ratio<1, 3>>>(1'000'000);
+    check_rounding<duration<long long, std::ratio<1, 48000>>>(1'000'000'000);
 #endif
 }
 
-static void what_is_below_is_zero()
+static void negative_durations_are_zero()
 {
     CHECK_EQUAL(to_seconds(-1ns), 0.0);
     CHECK_EQUAL(to_seconds(nanoseconds::min()), 0.0);
@@ -75,7 +75,7 @@ static void what_is_below_is_zero()
     CHECK_EQUAL(to_seconds(duration<double>(-0.0)), 0.0);
 }
 
-static void what_is_above_is_the_most()
+static void large_durations_are_clamped()
 {
     CHECK_EQUAL(to_seconds(seconds(9223372037)), THREADING_TIMEOUT_MAX);
     CHECK_EQUAL(to_seconds(hours::max() - 1h), THREADING_TIMEOUT_MAX);
@@ -84,17 +84,17 @@ static void what_is_above_is_the_most()
     CHECK_EQUAL(to_seconds(seconds(9223372035)), 9223372035.0);
 }
 
-static void max_is_for_ever()
+static void max_and_infinity_are_unlimited()
 {
     CHECK_EQUAL(to_seconds(nanoseconds::max()), THREADING_FOREVER);
     CHECK_EQUAL(to_seconds(hours::max()), THREADING_FOREVER);
     CHECK_EQUAL(to_seconds(duration<int, std::milli>::max()), THREADING_FOREVER);
     CHECK_EQUAL(to_seconds(duration<double>::max()), THREADING_FOREVER);
     CHECK_EQUAL(to_seconds(duration<double>(INFINITY)), THREADING_FOREVER);
-    CHECK(std::isnan(to_seconds(duration<double>(NAN)))); // which the library refuses
+    CHECK(std::isnan(to_seconds(duration<double>(NAN)))); // with which the library fails
 }
 
-static void moments()
+static void time_points_become_remaining_seconds()
 {
     using minutes_of_system = time_point<system_clock, minutes>;
     CHECK_EQUAL(seconds_until(steady_clock::now() - 1s), 0.0);
@@ -110,12 +110,12 @@ static void moments()
 }
 
 static const test::Case cases[] = {
-    {"what a double can say stays exact", exact_times_stay_exact},
-    {"no time is shortened", no_time_is_shortened},
-    {"what is below zero is zero", what_is_below_is_zero},
-    {"what is above the most is the most", what_is_above_is_the_most},
-    {"max() and infinity are for ever", max_is_for_ever},
-    {"moments become the seconds until then", moments},
+    {"durations that a double can represent are exact", representable_durations_are_exact},
+    {"durations are rounded up", durations_are_rounded_up},
+    {"negative durations are zero", negative_durations_are_zero},
+    {"durations above the maximum are clamped", large_durations_are_clamped},
+    {"max() and infinity are unlimited", max_and_infinity_are_unlimited},
+    {"time points become the remaining seconds", time_points_become_remaining_seconds},
 };
 
 TEST_MAIN(cases)

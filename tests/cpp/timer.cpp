@@ -1,4 +1,4 @@
-// Timer: a Thread whose function runs later, or never.
+// Timer: a Thread whose function is called after an interval, unless it is cancelled.
 #include "test.hpp"
 
 #include <memory>
@@ -27,11 +27,11 @@ static void fires_after_its_interval()
     timer.join();
     CHECK(test::steady::now() - begin >= 20ms);
     CHECK_EQUAL(sum.load(), 3);
-    CHECK(!timer.cancel()); // too late
+    CHECK(!timer.cancel()); // it has already fired
     CHECK_ERROR(timer.start(), errc::already_started);
 }
 
-static void its_end_cancels()
+static void destructor_cancels()
 {
     const auto token = std::make_shared<int>(0);
     {
@@ -39,7 +39,7 @@ static void its_end_cancels()
         timer.start();
         CHECK_EQUAL(token.use_count(), 2);
     }
-    CHECK_EQUAL(token.use_count(), 1); // destroyed uncalled
+    CHECK_EQUAL(token.use_count(), 1); // destroyed without being called
     threading::ThreadRef kept;
     {
         Timer daemon(1h, [token] { CHECK(false); });
@@ -68,7 +68,7 @@ static void its_end_cancels()
     CHECK_EQUAL(token.use_count(), 1);
 }
 
-static void its_end_waits_for_a_function_that_runs()
+static void destructor_waits_for_a_running_function()
 {
     for (const bool assigned : {false, true}) {
         threading::Event begun;
@@ -76,7 +76,7 @@ static void its_end_waits_for_a_function_that_runs()
         {
             Timer timer(0s, [&] {
                 begun.set();
-                test::give_others_a_chance();
+                test::let_others_run();
                 ended = true;
             });
             timer.start();
@@ -88,7 +88,7 @@ static void its_end_waits_for_a_function_that_runs()
         }
         CHECK(ended);
     }
-    // But not for a daemon's.
+    // It does not wait for the function of a daemon.
     threading::Event begun, go;
     threading::ThreadRef kept;
     {
@@ -106,11 +106,11 @@ static void its_end_waits_for_a_function_that_runs()
     kept.join();
 }
 
-// Each timer either calls its function before its destructor returns, or never.
-static void its_end_meets_its_moment()
+// Each timer calls its function before its destructor returns, or never.
+static void destructor_at_expiration()
 {
     std::atomic<int> inside{0};
-    int called = 0, uncalled = 0;
+    int fired_count = 0, cancelled_count = 0;
     for (int i = 0; i < 300; i++) {
         std::atomic<bool> fired{false};
         {
@@ -124,12 +124,12 @@ static void its_end_meets_its_moment()
                 std::this_thread::sleep_for(std::chrono::microseconds(i % 150));
         }
         CHECK_EQUAL(inside.load(), 0);
-        fired ? called++ : uncalled++;
+        fired ? fired_count++ : cancelled_count++;
     }
-    CHECK_EQUAL(called + uncalled, 300);
+    CHECK_EQUAL(fired_count + cancelled_count, 300);
 }
 
-static void may_end_in_its_own_function()
+static void function_destroys_its_own_timer()
 {
     {
         auto owner = std::make_unique<Timer>();
@@ -147,7 +147,7 @@ static void may_end_in_its_own_function()
         kept.join();
         CHECK(done);
     }
-    { // or be assigned to
+    { // or assigns to it
         Timer timer;
         threading::Event ready;
         timer = Timer(0s, [&] {
@@ -162,8 +162,8 @@ static void may_end_in_its_own_function()
     }
 }
 
-// The callable owns its own timer. A cancel destroys both, and so does the end of the function.
-static void may_end_with_its_callable()
+// The callable owns its timer. Both are destroyed by cancel() or when the function returns.
+static void callable_owns_its_timer()
 {
     for (const bool cancelled : {true, false}) {
         auto token = std::make_shared<int>(0);
@@ -180,8 +180,8 @@ static void may_end_with_its_callable()
     }
 }
 
-// What has been moved into a Thread ends as that does.
-static void may_become_a_thread()
+// A timer that was moved into a Thread is joined instead of cancelled.
+static void moved_into_a_thread_is_joined()
 {
     std::atomic<bool> fired{false};
     {
@@ -195,7 +195,7 @@ static void may_become_a_thread()
     CHECK(fired);
 }
 
-static void is_cancelled()
+static void cancelled_timer_never_fires()
 {
     const auto token = std::make_shared<int>(0);
     Timer pending(1h, [token] { CHECK(false); });
@@ -218,7 +218,7 @@ static void is_cancelled()
     CHECK_EQUAL(token.use_count(), 1);
 }
 
-static void intervals()
+static void interval_limits()
 {
     const auto interval = [](auto time) { return Timer(time, [] {}).interval().count(); };
     CHECK_EQUAL(interval(-5s), 0.0);
@@ -233,7 +233,7 @@ static void intervals()
     CHECK(never.cancel());
 }
 
-static void is_a_thread()
+static void timer_is_a_thread()
 {
     std::string name;
     threading::ThreadRef inside;
@@ -251,7 +251,7 @@ static void is_a_thread()
     CHECK(inside.native_handle() == threading_timer_thread(timer.native_timer_handle()));
 }
 
-static void is_let_go()
+static void detached_timer_continues()
 {
     threading::Event go;
     std::atomic<bool> fired{false};
@@ -269,7 +269,7 @@ static void is_let_go()
     CHECK(fired);
 
     threading::ThreadRef pending;
-    { // a pending one stays pending
+    { // a pending timer stays pending
         Timer later(20ms, [&fired] { fired = false; });
         later.start();
         pending = later;
@@ -280,7 +280,7 @@ static void is_let_go()
     CHECK(!fired);
 }
 
-static void moves()
+static void can_be_moved_adopted_and_shared()
 {
     Timer timer(1h, [] {});
     threading_timer *handle = timer.native_timer_handle();
@@ -297,32 +297,32 @@ static void moves()
 }
 
 #if defined(__cpp_exceptions)
-static void exceptions_are_told()
+static void exception_calls_the_excepthook()
 {
-    const test::Hook hook;
+    const test::ExceptHookRecorder recorder;
     Timer timer(0s, [] { throw std::runtime_error("late"); });
     timer.set_name("alarm");
     timer.start();
     timer.join();
-    CHECK_EQUAL(hook.told().at(0), "alarm: std::runtime_error: late");
+    CHECK_EQUAL(recorder.reports().at(0), "alarm: std::runtime_error: late");
 }
 #endif
 
 static const test::Case cases[] = {
     {"it fires after its interval", fires_after_its_interval},
-    {"its end cancels it", its_end_cancels},
-    {"its end waits for a function that runs", its_end_waits_for_a_function_that_runs},
-    {"its end at the moment at which it fires", its_end_meets_its_moment},
-    {"it may end in its own function", may_end_in_its_own_function},
-    {"it may end with its callable", may_end_with_its_callable},
-    {"it may become a Thread", may_become_a_thread},
-    {"a cancelled one never fires, and lets its callable go", is_cancelled},
-    {"intervals below zero fire at once, infinite ones never", intervals},
-    {"it is a thread", is_a_thread},
-    {"detach leaves it pending or running", is_let_go},
-    {"it is moved, adopted and shared", moves},
+    {"the destructor cancels it", destructor_cancels},
+    {"the destructor waits for a running function", destructor_waits_for_a_running_function},
+    {"the destructor may run while the timer fires", destructor_at_expiration},
+    {"the function may destroy its own timer", function_destroys_its_own_timer},
+    {"the callable may own its timer", callable_owns_its_timer},
+    {"a timer that was moved into a Thread is joined", moved_into_a_thread_is_joined},
+    {"a cancelled timer never fires and destroys its callable", cancelled_timer_never_fires},
+    {"negative intervals fire immediately, infinite ones never", interval_limits},
+    {"it is a thread", timer_is_a_thread},
+    {"a detached timer stays pending or running", detached_timer_continues},
+    {"it can be moved, adopted and shared", can_be_moved_adopted_and_shared},
 #if defined(__cpp_exceptions)
-    {"an exception is told to the excepthook", exceptions_are_told},
+    {"an exception is passed to the excepthook", exception_calls_the_excepthook},
 #endif
 };
 

@@ -1,4 +1,4 @@
-// The example by JNA: two threads, a lock, an event with a timeout, a timer.
+// The example for JNA: two threads, a lock, an event with a timeout, a timer.
 
 import com.sun.jna.Callback;
 import com.sun.jna.CallbackThreadInitializer;
@@ -7,7 +7,7 @@ import com.sun.jna.Native;
 import com.sun.jna.Pointer;
 
 public class Example {
-    /** What the example needs of threading.h. A handle is a Pointer, a status an int. */
+    /** The declarations of threading.h that the example uses. A handle is a Pointer, a status an int. */
     public interface Threading extends Library {
         int OK = 0;
         int TIMED_OUT = 1;
@@ -48,7 +48,7 @@ public class Example {
     static final Threading LIB = Native.load("libthreading.so.0", Threading.class);
     static int total;
 
-    // As long as the library may call them, these must be referred to: here by the class.
+    // Callbacks must be kept alive as long as the library may call them. Here the class refers to them.
     static final Threading.Target ADD = lock -> {
         for (int i = 0; i < 1000; i++) {
             check(LIB.threading_lock_acquire(lock));
@@ -78,9 +78,9 @@ public class Example {
     }
 
     public static void main(String[] args) {
-        // Waits for threads and timers while they can still call Java; later, the end of the process would.
+        // Waits for threads and timers while they can still call Java. Process exit would wait too late.
         Runtime.getRuntime().addShutdownHook(new Thread(LIB::threading_shutdown));
-        // The Java thread that JNA makes of a foreign one: a daemon, so that the virtual machine does not wait for it.
+        // JNA attaches foreign threads as Java threads: here as daemons, which the virtual machine does not wait for.
         for (Threading.Target target : new Threading.Target[] {ADD, RING}) {
             Native.setCallbackThreadInitializer(target, new CallbackThreadInitializer(true));
         }
@@ -104,7 +104,7 @@ public class Example {
             + " have added " + total);
 
         if (LIB.threading_lock_release(lock) < 0) {
-            System.out.println("refused: " + LIB.threading_status_name(LIB.threading_last_error()) + ", "
+            System.out.println("release failed: " + LIB.threading_status_name(LIB.threading_last_error()) + ", "
                 + LIB.threading_last_error_message());
         }
 

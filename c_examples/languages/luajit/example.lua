@@ -10,11 +10,11 @@ local function text(string)
 end
 
 local function checked(result)
-    local bad = type(result) == "cdata" and result == nil or type(result) == "number" and result < 0
-    return bad and error(text(lib.threading_last_error_message()), 2) or result
+    local failed = type(result) == "cdata" and result == nil or type(result) == "number" and result < 0
+    return failed and error(text(lib.threading_last_error_message()), 2) or result
 end
 
--- What the two threads share is C memory, since their states share nothing else.
+-- The two threads share C memory, because Lua states share nothing else.
 ffi.cdef "struct sum { threading_lock *lock; int total; };"
 local lock = checked(lib.threading_lock_new())
 local event = checked(lib.threading_event_new())
@@ -39,7 +39,7 @@ if checked(lib.threading_event_wait_timeout(event, 0.05)) == lib.THREADING_TIMED
     print("the event is not set yet")
 end
 
--- One state for each thread: two threads must not run the same target at once.
+-- A separate state for each thread: two threads must not run the same target concurrently.
 local adders, names = {}, {}
 for i = 1, 2 do
     local target = threads.target(add)
@@ -56,7 +56,7 @@ print(table.concat(names, " and ") .. " have added " .. sum.total)
 
 if lib.threading_lock_release(lock) < 0 then
     local status = text(lib.threading_status_name(lib.threading_last_error()))
-    print("refused: " .. status .. ", " .. text(lib.threading_last_error_message()))
+    print("release failed: " .. status .. ", " .. text(lib.threading_last_error_message()))
 end
 io.stdout:flush()
 

@@ -1,13 +1,13 @@
--- Lua code as a target: each runs in a Lua state of its own, since one state must not run in two threads.
+-- Lua code as a target: each target has its own Lua state, because a state must not run in two threads.
 --
 --   local threads = require("threads")
---   local target = threads.target("code that gets its argument, a void *, as ...")
+--   local target = threads.target("code, which gets its argument, a void *, as ...")
 --   lib.threading_thread_new(target.call, arg)
---   target:close()        when no thread runs it any more
+--   target:close()        when no thread runs it
 --
--- The new state is made through Lua's own C API, by way of the ffi, and the code is loaded there. It ends with a
--- callback of that state, whose address is a C function: it is called in the library's thread, and that state runs
--- nowhere else. What the code has defined there stays from call to call. It shares nothing with the state that made it.
+-- The new state is created by Lua's C API through the ffi, and the code is loaded there. The state creates a callback,
+-- whose address is a C function. The library's thread calls it, and no other thread runs this state. Global variables
+-- of the code persist between calls. The state shares nothing with the state that created it.
 
 local ffi = require("ffi")
 
@@ -25,25 +25,25 @@ void lua_close(lua_State *L);
 local C = ffi.C
 local threads = {}
 
--- Where the libthreading of a state comes from: the declarations of threading.h, and the library.
+-- Declares the functions of threading.h in the calling state, and returns the library.
 function threads.load()
-    local declarations = assert(os.getenv("THREADING_DECLARATIONS"), "THREADING_DECLARATIONS names no file")
+    local declarations = assert(os.getenv("THREADING_DECLARATIONS"), "THREADING_DECLARATIONS is not set")
     local file = assert(io.open(declarations))
     ffi.cdef(file:read("*a"))
     file:close()
     return ffi.load("libthreading.so.0")
 end
 
--- The code of the new state. A callback that raises an error would be left without a value: so it is caught.
-local frame = [[
+-- The code of the new state. Errors are caught, because a callback must not raise an error.
+local template = [[
 package.path = %q
 local ffi = require("ffi")
 local lib = require("threads").load()
 local function run(...)
     %s
 end
-local function report(problem)
-    io.stderr:write(debug.traceback(problem), "\n")
+local function report(message)
+    io.stderr:write(debug.traceback(message), "\n")
 end
 callback = ffi.cast("threading_target", function(arg)
     xpcall(run, report, arg)
@@ -57,12 +57,12 @@ Target.__index = Target
 
 function threads.target(code)
     local state = C.luaL_newstate()
-    assert(state ~= nil, "no memory for a Lua state")
+    assert(state ~= nil, "out of memory for a Lua state")
     C.luaL_openlibs(state)
-    if C.luaL_loadstring(state, frame:format(package.path, code)) ~= 0 or C.lua_pcall(state, 0, 1, 0) ~= 0 then
-        local problem = ffi.string(C.lua_tolstring(state, -1, nil))
+    if C.luaL_loadstring(state, template:format(package.path, code)) ~= 0 or C.lua_pcall(state, 0, 1, 0) ~= 0 then
+        local message = ffi.string(C.lua_tolstring(state, -1, nil))
         C.lua_close(state)
-        error(problem, 2)
+        error(message, 2)
     end
     local call = ffi.cast("threading_target", C.lua_tonumber(state, -1))
     return setmetatable({state = state, call = call}, Target)

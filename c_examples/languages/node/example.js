@@ -1,8 +1,8 @@
 'use strict';
 // The example for Node: two threads, a lock, an event with a timeout, a timer.
 //
-// A callback from another thread does not run in that thread: koffi hands it to the one that runs JavaScript, and the
-// other waits. So nothing here may block while a callback is awaited: what waits goes by lib.wait.
+// A callback from another thread does not run in that thread: koffi runs it in the thread that runs JavaScript, and the
+// other thread waits. So this code must not block while it waits for a callback: it uses lib.wait for blocking calls.
 
 const fs = require('node:fs');
 const koffi = require('koffi');
@@ -10,7 +10,8 @@ const lib = require('./libthreading.js').load(fs.readFileSync(process.env.THREAD
 
 let total = 0;
 
-// The last error is the calling thread's: after lib.wait, another's. So a status is told by its own sentence.
+// The last error belongs to the calling thread, which is another thread after lib.wait. So the message is that of the
+// status.
 function checked(result) {
     if (result === null)
         throw new Error(lib.threading_last_error_message());
@@ -19,8 +20,8 @@ function checked(result) {
     return result;
 }
 
-// As long as the library may call them, callbacks stay registered. Both threads run this in JavaScript's, in turn, so
-// that the lock is free when it is acquired here; it keeps out what does not run in JavaScript.
+// Callbacks must stay registered as long as the library may call them. Both threads run this callback in the JavaScript
+// thread, one after the other, so the lock is always available here; it excludes threads outside of JavaScript.
 const add = koffi.register((lock) => {
     for (let i = 0; i < 1000; i++) {
         checked(lib.threading_lock_acquire(lock));
@@ -54,7 +55,7 @@ async function main() {
     console.log(`${threads.map((thread) => lib.threading_thread_name(thread)).join(' and ')} have added ${total}`);
 
     if (lib.threading_lock_release(lock) < 0)
-        console.log(`refused: ${lib.threading_status_name(lib.threading_last_error())}, ` +
+        console.log(`release failed: ${lib.threading_status_name(lib.threading_last_error())}, ` +
             lib.threading_last_error_message());
 
     const timer = checked(lib.threading_timer_new(0.1, ring, event));
@@ -70,7 +71,7 @@ async function main() {
     checked(lib.threading_event_free(event));
     checked(lib.threading_lock_free(lock));
 
-    checked(await lib.wait.threading_shutdown()); // later, callbacks would find no JavaScript any more
+    checked(await lib.wait.threading_shutdown()); // at process exit, callbacks could not run any more
     koffi.unregister(add);
     koffi.unregister(ring);
 }

@@ -1,8 +1,9 @@
 'use strict';
-// libthreading for koffi: each function of threading.h, as the declarations say that the header gives it.
+// libthreading for koffi: the functions of threading.h, by the declarations that libthreading.py prints.
 //
-// load(declarations) returns an object that has a function for each: lib.threading_lock_new() and so on, and with
-// `await lib.wait.threading_lock_acquire(lock)` the same, called on a thread of Node's, so that JavaScript goes on.
+// load(declarations) returns an object with a function for each: lib.threading_lock_new() and so on. The functions in
+// lib.wait, as in `await lib.wait.threading_lock_acquire(lock)`, run on a thread of Node's pool, so that JavaScript
+// continues.
 
 const koffi = require('koffi');
 const util = require('node:util');

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the 21 programs of the article over threading_c, and checks them by the checks of their C twins.
+"""Runs the 21 programs of the article with threading_c, and checks their output like that of the C programs.
 
     python3 article.py FOLDER [NAME...]
 
-FOLDER holds the programs as the article has them, in Python 2: threading_simple.py and so on. One line of each is
-changed, `import threading`, into `import threading_c as threading`; and, since this is Python 3, `print x` into
-a call of print. What they print must pass the checks of tests/docs/examples.py, once it is put as Python 2 or C put it.
+FOLDER contains the programs of the article, in Python 2: threading_simple.py and so on. Each is changed as follows:
+`import threading` becomes `import threading_c as threading` and, because this is Python 3, `print x` becomes a call of
+print. The output, converted to that of Python 2 or C, must pass the checks of tests/docs/examples.py.
 """
 
 import os
@@ -19,9 +19,9 @@ sys.path.insert(0, str(HERE.parents[2] / "tests/docs"))
 
 import examples  # noqa: E402
 
-# What Python 3 prints, and what Python 2 or the twin in C does.
+# The output of Python 3, and the corresponding output of Python 2 or of the C program.
 RENAMED = [
-    (re.compile(r"\((Thread-\d+) \(\w+\)\)"), lambda match: f"({match[1]:<10})"),  # in a log's column of ten
+    (re.compile(r"\((Thread-\d+) \(\w+\)\)"), lambda match: f"({match[1]:<10})"),  # a column of ten characters in a log
     (re.compile(r"^(Thread-\d+) \(\w+\)"), r"\1"),
     (re.compile(r"joining (Thread-\d+) \(\w+\)"), r"joining \1"),
     (re.compile(r"<__main__\.MyLocal object at "), "<MyLocal object at "),
@@ -33,13 +33,13 @@ def converted(program):
     program, imports = re.subn(r"^import threading$", "import threading_c as threading", program, flags=re.MULTILINE)
     if imports != 1:
         raise SystemExit(f"imports threading {imports} times")
-    # In one piece, since Python 3 prints the end of a line by itself, and another thread may come between.
+    # As one string, because Python 3 writes the end of a line separately, and another thread may write in between.
     call = r'\1print(" ".join(map(str, (\2,))) + "\\n", end="")'
     return re.sub(r"^(\s*)print (.*)$", call, program, flags=re.MULTILINE)
 
 
 class Run(examples.Run):
-    """A run that prints what Python 2 or the twin in C would. main() puts it in the place of the other."""
+    """A run with the output converted to that of Python 2 or of the C program. main() replaces examples.Run by it."""
 
     def _read(self, pipe, lines):
         super()._read(pipe, lines)

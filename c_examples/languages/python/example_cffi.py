@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The example by cffi, which reads the declarations of threading.h itself."""
+"""The example for cffi, which reads the declarations of threading.h itself."""
 
 import atexit
 
@@ -15,7 +15,7 @@ total = 0
 
 
 def checked(result):
-    """A status that is no error, or a handle that is not NULL."""
+    """Returns a status or a handle. Raises an exception if it is an error or NULL."""
     if (result == ffi.NULL) if isinstance(result, ffi.CData) else (result < 0):
         raise RuntimeError(text(lib.threading_last_error_message()))
     return result
@@ -25,7 +25,7 @@ def text(string):
     return ffi.string(string).decode()
 
 
-# As long as the library may call them, these must be referred to: here by the module.
+# Callbacks must be kept alive as long as the library may call them. Here the module refers to them.
 @ffi.callback("threading_target")
 def add(lock):
     global total
@@ -59,7 +59,7 @@ print(" and ".join(text(lib.threading_thread_name(thread)) for thread in threads
 
 if lib.threading_lock_release(lock) < 0:
     status = text(lib.threading_status_name(lib.threading_last_error()))
-    print(f"refused: {status}, {text(lib.threading_last_error_message())}")
+    print(f"release failed: {status}, {text(lib.threading_last_error_message())}")
 
 timer = checked(lib.threading_timer_new(0.1, ring, event))
 checked(lib.threading_thread_set_name(lib.threading_timer_thread(timer), b"alarm"))

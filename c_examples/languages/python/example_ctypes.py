@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The example by ctypes: two threads, a lock, an event with a timeout, a timer."""
+"""The example for ctypes: two threads, a lock, an event with a timeout, a timer."""
 
 import atexit
 import ctypes
@@ -12,7 +12,7 @@ total = 0
 
 
 def checked(result):
-    """A status that is no error, or a handle that is not NULL."""
+    """Returns a status or a handle. Raises an exception if it is an error or NULL."""
     if result is None or result < 0:
         raise RuntimeError(lib.threading_last_error_message().decode())
     return result
@@ -22,7 +22,7 @@ def name_of(thread):
     return lib.threading_thread_name(thread).decode()
 
 
-# As long as the library may call them, these must be referred to: here by the module.
+# Callbacks must be kept alive as long as the library may call them. Here the module refers to them.
 @libthreading.callbacks.threading_target
 def add(lock):
     global total
@@ -54,7 +54,7 @@ print(" and ".join(map(name_of, threads)), "have added", total)
 
 if lib.threading_lock_release(lock) < 0:
     status = lib.threading_status_name(lib.threading_last_error()).decode()
-    print(f"refused: {status}, {lib.threading_last_error_message().decode()}")
+    print(f"release failed: {status}, {lib.threading_last_error_message().decode()}")
 
 timer = checked(lib.threading_timer_new(0.1, ring, event))
 checked(lib.threading_thread_set_name(lib.threading_timer_thread(timer), b"alarm"))

@@ -1,7 +1,7 @@
-"""libthreading for ctypes: each function of threading.h, with the types that the header gives it.
+"""libthreading for ctypes: the functions of threading.h, with their types.
 
-Nothing of the ABI is written down here: threading.h is read when this module is imported. The library is found by
-the loader under its soname, so LD_LIBRARY_PATH, ldconfig and the like decide where.
+This module contains no copy of the ABI: it reads threading.h when it is imported. The loader finds the library by its
+soname, so LD_LIBRARY_PATH and ldconfig apply.
 
     python3 libthreading.py        prints the header's declarations without comments and macros, for other languages
 """
@@ -15,7 +15,7 @@ import types
 
 SONAME = "libthreading.so.0"
 
-# Where threading.h may lie: where one says, in the source tree, or where it was installed.
+# The paths of threading.h: an explicit one, the source tree, and the usual installations.
 _HEADERS = [
     os.environ.get("THREADING_HEADER", ""),
     pathlib.Path(__file__).resolve().parents[3] / "include/threading.h",
@@ -41,29 +41,29 @@ _TYPES = {
 
 
 def header():
-    """The text of threading.h."""
+    """Returns the text of threading.h."""
     for path in filter(os.path.isfile, _HEADERS):
         with open(path, encoding="utf-8") as file:
             return file.read()
-    raise FileNotFoundError("there is no threading.h where it is installed; THREADING_HEADER may name it")
+    raise FileNotFoundError("threading.h was not found; set THREADING_HEADER to its path")
 
 
 def declarations(text):
-    """The typedefs and prototypes, each on a line: the header without comments, macros and inline functions."""
-    text = text[:text.index("#if !defined(__cplusplus)")]  # what THREADING_WITH needs comes last
+    """Returns the typedefs and prototypes, one per line: the header without comments, macros and inline functions."""
+    text = text[:text.index("#if !defined(__cplusplus)")]  # the support for THREADING_WITH is at the end
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     text = re.sub(r'^#.*$|^extern "C" {$', "", text, flags=re.MULTILINE)
     return [" ".join(declaration.split()) + ";" for declaration in text.split(";")[:-1]]
 
 
 def constants(text):
-    """The numbers that the header defines, by their names."""
+    """Returns a dictionary of the numeric constants that the header defines."""
     found = re.findall(r"^#define (THREADING_\w+) \(?(-?[\d.]+)\)?$", text, flags=re.MULTILINE)
     return {name: float(number) if "." in number else int(number) for name, number in found}
 
 
 def _type(text):
-    """The ctypes type of a C type, a parameter's name after it left out."""
+    """Returns the ctypes type of a C type, which may be followed by the name of a parameter."""
     words = re.fullmatch(r"(?:const )?(\w+) ?(\*{0,2})\w*", text.strip())
     name = " ".join(filter(None, words.groups()))
     if name in _TYPES:
@@ -79,7 +79,7 @@ def _signature(result, parameters):
 
 
 def _read(text):
-    """The signatures of the functions by their names; on the way _TYPES learns the types."""
+    """Returns a dictionary of the function signatures, and adds the typedefs to _TYPES."""
     functions = {}
     for line in declarations(text):
         if re.match(r"typedef struct ", line):
@@ -104,10 +104,10 @@ callbacks = types.SimpleNamespace(  # callbacks.threading_target, ...
 
 
 def load(loader):
-    """All functions, through a loader of ctypes.
+    """Loads the library by a ctypes loader and declares all functions.
 
-    CDLL gives up the interpreter's lock during a call: for whatever may block. PyDLL keeps it: for whatever never
-    blocks, which is several times faster so.
+    CDLL releases the interpreter lock during a call: use it for functions that may block. PyDLL does not, which is
+    several times faster: use it for functions that never block.
     """
     library = loader(SONAME)
     for name, (result, *parameters) in _functions.items():
@@ -119,9 +119,9 @@ def load(loader):
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        asked = sys.argv[1:] in (["-h"], ["--help"])
-        print(__doc__.strip(), file=sys.stdout if asked else sys.stderr)
-        sys.exit(0 if asked else 2)
+        is_help = sys.argv[1:] in (["-h"], ["--help"])
+        print(__doc__.strip(), file=sys.stdout if is_help else sys.stderr)
+        sys.exit(0 if is_help else 2)
     for name, number in constants(_text).items():
         if isinstance(number, int):
             print(f"enum {{ {name} = {number} }};")

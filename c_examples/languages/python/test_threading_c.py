@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of threading_c: CPython's own tests of its locks and of thread-local data, from the installation, and more.
+"""Tests of threading_c: CPython's installed tests of locks and of thread-local data, and tests of the rest.
 
     python3 test_threading_c.py [-v] [NAME...]
 """
@@ -17,7 +17,7 @@ import unittest.mock
 import threading_c
 from test import lock_tests, test_threading_local
 
-# What CPython's tests say of `threading` is said of threading_c while this runs.
+# CPython's tests use threading_c in place of threading.
 for module in (lock_tests, test_threading_local):
     module.threading = threading_c
 
@@ -37,7 +37,7 @@ class RLockTests(lock_tests.RLockTests):
 class EventTests(lock_tests.EventTests):
     eventtype = threading_c.Event
 
-    @unittest.skip("looks at _cond, the lock inside of Python's Event; the library's has none")
+    @unittest.skip("accesses _cond, an internal lock of Python's Event, which this Event does not have")
     def test_at_fork_reinit(self):
         pass
 
@@ -67,7 +67,7 @@ class LocalTests(unittest.TestCase, test_threading_local.BaseLocalTest):
 
 
 class ThreadTests(unittest.TestCase):
-    def test_run_in_a_subclass(self):
+    def test_subclass_overrides_run(self):
         class Doubled(threading_c.Thread):
             def run(self):
                 super().run()
@@ -101,7 +101,7 @@ class ThreadTests(unittest.TestCase):
                 pass
         self.assertRaisesRegex(RuntimeError, r"thread.__init__\(\) not called", Uninitialized().start)
 
-    def test_names_and_daemons_as_in_python(self):
+    def test_names_and_daemons_match_python(self):
         class Callable:
             def __call__(self):
                 pass
@@ -120,7 +120,7 @@ class ThreadTests(unittest.TestCase):
         daemon.join()
         self.assertEqual(inherited, [True])
 
-    def test_a_foreign_thread_is_a_dummy(self):
+    def test_foreign_thread_becomes_a_dummy(self):
         found = []
 
         def foreign():
@@ -156,7 +156,7 @@ class ThreadTests(unittest.TestCase):
         self.assertRaises(ValueError, threading_c.stack_size, -1)
         self.assertRaises(ValueError, threading_c.stack_size, 1)
 
-    def test_other_threads_run_while_one_waits(self):
+    def test_other_threads_run_during_a_wait(self):
         event = threading_c.Event()
         setter = threading_c.Thread(target=event.set)
         setter.start()
@@ -165,7 +165,7 @@ class ThreadTests(unittest.TestCase):
 
 
 class TimerTests(unittest.TestCase):
-    def test_fires_in_its_own_thread(self):
+    def test_function_runs_in_the_timer_thread(self):
         found = []
         timer = threading_c.Timer(0.05, lambda *args: found.append((args, threading_c.current_thread())), (1,))
         began = time.monotonic()
@@ -188,22 +188,22 @@ class TimerTests(unittest.TestCase):
         self.assertEqual(fired, [])
         self.assertNotIn(pending, threading_c.enumerate())
 
-    def test_many_cost_no_thread(self):
-        def threads_of_the_system():
+    def test_pending_timers_need_no_os_threads(self):
+        def os_threads():
             return len(os.listdir("/proc/self/task"))
 
-        before = threads_of_the_system()
+        before = os_threads()
         timers = [threading_c.Timer(3600, print) for _ in range(1000)]
         for timer in timers:
             timer.start()
-        self.assertLessEqual(threads_of_the_system(), before + 4)
+        self.assertLessEqual(os_threads(), before + 4)
         self.assertGreater(threading_c.active_count(), 1000)
         for timer in timers:
             timer.cancel()
 
 
-class LocalEndTests(unittest.TestCase):
-    def test_values_end_with_their_thread(self):
+class LocalDestructionTests(unittest.TestCase):
+    def test_values_are_destroyed_with_their_thread(self):
         class Value:
             def __del__(self):
                 ended.append(True)
@@ -229,10 +229,10 @@ class LocalEndTests(unittest.TestCase):
         data.value, data.shared = 2, 3
         found = []
 
-        def look():
+        def access():
             data.value = 5
             found.append((data.double, data.shared))
-        thread = threading_c.Thread(target=look)
+        thread = threading_c.Thread(target=access)
         thread.start()
         thread.join()
         self.assertEqual(found, [(10, 3)])
@@ -240,18 +240,18 @@ class LocalEndTests(unittest.TestCase):
 
 
 class ProcessTests(unittest.TestCase):
-    """What happens at exit, by Ctrl-C and after fork, in a process of its own."""
+    """Tests of exit, Ctrl-C and fork, each in a process of its own."""
 
     def python(self, program, interrupted=False):
-        """Runs it, and tells what it prints and its status. It is interrupted when it has said that it waits."""
+        """Runs a program and returns its output and status. If interrupted, it gets SIGINT after printing "waits"."""
         program = "import atexit, os, sys, time\nimport threading_c as threading\n" + textwrap.dedent(program)
         process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True, cwd=os.path.dirname(os.path.abspath(__file__)))
         with process:
-            said = ""
+            first_line = ""
             if interrupted:
-                said = process.stdout.readline()
-                self.assertEqual(said, "waits\n")
+                first_line = process.stdout.readline()
+                self.assertEqual(first_line, "waits\n")
                 time.sleep(0.3)
                 process.send_signal(signal.SIGINT)
             try:
@@ -266,7 +266,7 @@ class ProcessTests(unittest.TestCase):
             atexit.register(print, "atexit")
             def work():
                 threading.main_thread().join()
-                print("main is over")
+                print("main has finished")
                 threading.Timer(0.05, print, ("timer of a worker",)).start()
             threading.Thread(target=work).start()
             timer = threading.Timer(0.3, print, ("timer",))
@@ -275,11 +275,11 @@ class ProcessTests(unittest.TestCase):
             sys.exit(5)
             """)
         self.assertEqual((err, status), ("", 5))
-        self.assertCountEqual(out, ["main is over", "timer of a worker", "timer", "worker", "atexit"])
+        self.assertCountEqual(out, ["main has finished", "timer of a worker", "timer", "worker", "atexit"])
         self.assertEqual(out[-1], "atexit")
         self.assertLess(out.index("timer"), out.index("worker"))
 
-    def test_daemons_are_left_behind_whatever_they_do(self):
+    def test_exit_abandons_daemons(self):
         for _ in range(5):
             out, err, status = self.python("""
                 event, lock, data = threading.Event(), threading.Lock(), threading.local()
@@ -316,13 +316,13 @@ class ProcessTests(unittest.TestCase):
                     try:
                         print("waits", flush=True)
                         {wait}
-                        print("it ended by itself")
+                        print("returned without an interrupt")
                     except KeyboardInterrupt:
                         print("interrupted")
                     """, interrupted=True)
                 self.assertEqual((out, err, status), (["interrupted"], "", 0))
 
-    def test_ctrl_c_at_exit_leaves_the_threads_behind(self):
+    def test_ctrl_c_at_exit_abandons_threads(self):
         out, err, status = self.python("""
             atexit.register(print, "atexit")
             threading.Thread(target=time.sleep, args=(3600,)).start()
@@ -352,7 +352,7 @@ class ProcessTests(unittest.TestCase):
             """)
         self.assertEqual((out, err, status), (["new", "['forker'] forker", "3"], "", 0))
 
-    def test_logging_names_the_threads(self):
+    def test_logging_uses_thread_names(self):
         out, err, status = self.python("""
             import logging, threading as pythons
             logging.basicConfig(format="%(threadName)s: %(message)s", stream=sys.stdout)

@@ -1,7 +1,7 @@
-"""Python's threading module over libthreading: `import threading_c as threading`.
+"""Python's threading module, implemented with libthreading: `import threading_c as threading`.
 
-Threads, timers and thread-local data are here, locks in threading_c_locks.py, which is a part of this module. What
-differs from Python's own module is in README.md beside this folder.
+This file contains threads, timers and thread-local data. threading_c_locks.py, which is a part of this module, contains
+the locks. README.md in the parent folder lists the differences from Python's own module.
 """
 
 import _thread
@@ -16,8 +16,8 @@ import weakref
 import libthreading
 from threading import ExceptHookArgs, excepthook  # noqa: F401
 from threading_c_locks import (
-    OK, QUICK, SLICE, SLOW, TIMED_OUT, TIMEOUT_MAX, Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event,
-    Lock, RLock, Semaphore, check, made, seconds, wait)
+    BLOCKING, FAST, OK, SLICE, TIMED_OUT, TIMEOUT_MAX, Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event,
+    Lock, RLock, Semaphore, check, checked_handle, seconds, wait)
 
 __all__ = ["get_ident", "active_count", "Condition", "current_thread", "enumerate", "main_thread", "TIMEOUT_MAX",
            "Event", "Lock", "RLock", "Semaphore", "BoundedSemaphore", "Thread", "Barrier", "BrokenBarrierError",
@@ -26,43 +26,43 @@ __all__ = ["get_ident", "active_count", "Condition", "current_thread", "enumerat
 ThreadError = RuntimeError
 __excepthook__ = excepthook
 
-_kept = {}  # by handle: main, foreign threads, and threads that were started and have not begun
-_known = weakref.WeakValueDictionary()  # by handle: every thread that was made, as long as somebody has it
-_here = _thread._local()  # .thread: the thread of this module that is running; .leaving: see _Leaving
-_is_over = False  # have all that are no daemons been waited for?
+_kept = {}  # by handle: the main thread, foreign threads, and started threads that do not run yet
+_known = weakref.WeakValueDictionary()  # by handle: all Thread objects that exist
+_current = _thread._local()  # .thread: the calling thread of this module; .cleanup: see _Cleanup
+_is_shut_down = False  # True when all non-daemon threads have been joined
 
 
 @libthreading.callbacks.threading_target
-def _begin(_):
-    """What each thread and each timer calls: one function for all, so that nothing has to be kept alive for it."""
-    _kept[QUICK.threading_current_thread()]._begin()
+def _bootstrap(_):
+    """The target of all threads and timers: a single callback, which is never garbage-collected."""
+    _kept[FAST.threading_current_thread()]._bootstrap()
 
 
 class Thread:
     _handle = None
 
     def __init__(self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None, verbose=None):
-        """As Python's. `verbose` is Python 2's and does nothing."""
+        """As in Python. `verbose` is an argument of Python 2 and is ignored."""
         assert group is None, "group argument must be None for now"
         creator = current_thread()
         self._handle = self._make()
         _known[self._handle] = self
         self._target, self._args, self._kwargs = target, args, {} if kwargs is None else kwargs
-        self._has_begun = Event()
+        self._started = Event()
         if name:
             self.name = name
         elif hasattr(target, "__name__"):
             self.name = f"{self.name} ({target.__name__})"
         else:
-            self.name  # takes its number now
+            self.name  # assigns the number
         self.daemon = creator.daemon if daemon is None else daemon
 
     def _make(self):
-        return made(QUICK.threading_thread_new(_begin, None))
+        return checked_handle(FAST.threading_thread_new(_bootstrap, None))
 
     def __del__(self):
         if self._handle is not None:
-            QUICK.threading_thread_free(self._handle)
+            FAST.threading_thread_free(self._handle)
 
     def __repr__(self):
         state = "initial" if not self.ident else "started" if self.is_alive() else "stopped"
@@ -74,65 +74,65 @@ class Thread:
         if self._handle is None:
             raise RuntimeError("thread.__init__() not called")
         self._start()
-        self._has_begun.wait()
+        self._started.wait()
 
     def _start(self):
         _kept.setdefault(self._handle, self)
-        status = SLOW.threading_thread_start(self._handle)
-        if self._has_begun.is_set() or not self.is_alive():  # started before, refused, or cancelled before the start
+        status = BLOCKING.threading_thread_start(self._handle)
+        if self._started.is_set() or not self.is_alive():  # started before, failed, or cancelled before start
             _kept.pop(self._handle, None)
         check(status)
 
-    def _begin(self):
-        _here.thread = self
-        self._has_begun.set()
+    def _bootstrap(self):
+        _current.thread = self
+        self._started.set()
         _kept.pop(self._handle, None)
         try:
             self.run()
         except BaseException:
             _report(self)
         finally:
-            del _here.thread
+            del _current.thread
 
     def run(self):
         try:
             if self._target is not None:
                 self._target(*self._args, **self._kwargs)
         finally:
-            del self._target, self._args, self._kwargs  # they may refer to this thread
+            del self._target, self._args, self._kwargs  # they may refer to this object
 
     def join(self, timeout=None):
-        check(wait(SLOW.threading_thread_join_timeout, self._handle, seconds(timeout)))
+        check(wait(BLOCKING.threading_thread_join_timeout, self._handle, seconds(timeout)))
 
     def is_alive(self):
-        return QUICK.threading_thread_is_alive(self._handle)
+        return FAST.threading_thread_is_alive(self._handle)
 
     @property
     def ident(self):
-        return QUICK.threading_thread_ident(self._handle) or None
+        return FAST.threading_thread_ident(self._handle) or None
 
     @property
     def native_id(self):
-        return QUICK.threading_thread_native_id(self._handle) or None
+        return FAST.threading_thread_native_id(self._handle) or None
 
     @property
     def name(self):
-        return QUICK.threading_thread_name(self._handle).decode()
+        return FAST.threading_thread_name(self._handle).decode()
 
     @name.setter
     def name(self, name):
-        check(QUICK.threading_thread_set_name(self._handle, str(name).encode()))
+        check(FAST.threading_thread_set_name(self._handle, str(name).encode()))
 
     @property
     def daemon(self):
-        return QUICK.threading_thread_is_daemon(self._handle)
+        return FAST.threading_thread_is_daemon(self._handle)
 
     @daemon.setter
     def daemon(self, daemon):
-        check(QUICK.threading_thread_set_daemon(self._handle, bool(daemon)),
+        check(FAST.threading_thread_set_daemon(self._handle, bool(daemon)),
               "cannot set daemon status of active thread")
 
-    # What is deprecated or gone in Python, and used by older programs.
+    # Deprecated or removed in Python, and used by older programs.
     isAlive = is_alive
 
     def getName(self):
@@ -149,7 +149,7 @@ class Thread:
 
 
 class Timer(Thread):
-    """A timer of the library: while it waits it costs no system thread."""
+    """A timer of the library, which does not need an OS thread while it is pending."""
 
     def __init__(self, interval, function, args=None, kwargs=None):
         self.interval = interval
@@ -161,18 +161,18 @@ class Timer(Thread):
 
     def _make(self):
         interval = float("inf") if self.interval is None else self.interval
-        self._timer = made(QUICK.threading_timer_new(interval, _begin, None))
-        return QUICK.threading_timer_thread(self._timer)  # borrowed: what is freed is the timer
+        self._timer = checked_handle(FAST.threading_timer_new(interval, _bootstrap, None))
+        return FAST.threading_timer_thread(self._timer)  # borrowed: __del__ frees the timer
 
     def __del__(self):
         if self._handle is not None:
-            QUICK.threading_timer_free(self._timer)
+            FAST.threading_timer_free(self._timer)
 
     def start(self):
         self._start()
 
     def cancel(self):
-        if QUICK.threading_timer_cancel(self._timer) == OK:
+        if FAST.threading_timer_cancel(self._timer) == OK:
             _kept.pop(self._handle, None)
         self.finished.set()
 
@@ -183,10 +183,10 @@ class Timer(Thread):
 
 
 class _Adopted(Thread):
-    """A thread that this module has not made: its handle is borrowed, and a reference to it is taken."""
+    """A thread that this module did not create. It adds its own reference to the handle."""
 
     def __init__(self, handle):
-        self._handle = made(QUICK.threading_thread_ref(handle))
+        self._handle = checked_handle(FAST.threading_thread_ref(handle))
         _known[handle] = _kept[handle] = self
 
     def start(self):
@@ -202,7 +202,7 @@ class _DummyThread(_Adopted):
 
 
 def _report(thread):
-    """Tells the excepthook of the exception that is being handled."""
+    """Passes the exception that is being handled to the excepthook."""
     arguments = ExceptHookArgs([*sys.exc_info(), thread])
     try:
         (excepthook or __excepthook__)(arguments)
@@ -212,9 +212,9 @@ def _report(thread):
 
 
 def current_thread():
-    thread = getattr(_here, "thread", None)
+    thread = getattr(_current, "thread", None)
     if thread is None:
-        handle = QUICK.threading_current_thread()
+        handle = FAST.threading_current_thread()
         thread = _known.get(handle)
         if thread is None:
             for old, dummy in list(_kept.items()):
@@ -225,15 +225,15 @@ def current_thread():
 
 
 def main_thread():
-    return _known[QUICK.threading_main_thread()]
+    return _known[FAST.threading_main_thread()]
 
 
 def enumerate():
-    """The threads of this module that are alive, the main one first, and those that have asked current_thread()."""
-    snapshot = made(QUICK.threading_enumerate())
-    count = QUICK.threading_thread_list_len(snapshot)
-    threads = [_known.get(QUICK.threading_thread_list_get(snapshot, i)) for i in range(count)]
-    check(QUICK.threading_thread_list_free(snapshot))
+    """Returns the live threads of this module, the main thread first, and those that have called current_thread()."""
+    snapshot = checked_handle(FAST.threading_enumerate())
+    count = FAST.threading_thread_list_len(snapshot)
+    threads = [_known.get(FAST.threading_thread_list_get(snapshot, i)) for i in range(count)]
+    check(FAST.threading_thread_list_free(snapshot))
     return [thread for thread in threads if thread is not None]
 
 
@@ -242,19 +242,19 @@ def active_count():
 
 
 def get_ident():
-    return QUICK.threading_get_ident()
+    return FAST.threading_get_ident()
 
 
 def get_native_id():
-    return QUICK.threading_get_native_id()
+    return FAST.threading_get_native_id()
 
 
 def stack_size(size=0):
-    """Tells the size of the stacks of new threads, and sets it: to the default, if none is given, as Python does."""
+    """Sets the stack size of new threads, by default to the system's, as in Python. Returns the previous size."""
     if size < 0:
         raise ValueError("size must be 0 or a positive value")
-    before = QUICK.threading_stack_size()
-    check(QUICK.threading_set_stack_size(size), f"size not valid: {size} bytes")
+    before = FAST.threading_stack_size()
+    check(FAST.threading_set_stack_size(size), f"size not valid: {size} bytes")
     return before
 
 
@@ -263,41 +263,42 @@ activeCount = active_count
 
 
 class local:
-    """Each thread has its own attributes. The library's value of a thread is a number, the key of its attributes.
+    """An object with separate attributes in each thread. The library's value is a number, the key of the attributes.
 
-    It is no pointer to them: a system thread that calls Python again and again is a new thread to Python each time,
-    and what it left behind must not be touched.
+    It is not a pointer to them, because an OS thread that calls Python repeatedly is a new thread for Python each time,
+    and the attributes of the previous one may have been freed.
     """
 
-    __slots__ = ("_handle", "_made_with", "_values", "_next", "__weakref__")
+    __slots__ = ("_handle", "_init_args", "_values", "_next", "__weakref__")
 
     def __new__(cls, /, *args, **kwargs):
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")
         self = object.__new__(cls)
-        set_here = object.__setattr__
-        set_here(self, "_handle", made(QUICK.threading_local_new(libthreading.callbacks.threading_destructor())))
-        set_here(self, "_made_with", (args, kwargs))
-        set_here(self, "_values", {})
-        set_here(self, "_next", iter(range(1, sys.maxsize)).__next__)
-        _new_values(self)  # Python calls __init__ for this thread
+        set_attribute = object.__setattr__
+        no_destructor = libthreading.callbacks.threading_destructor()
+        set_attribute(self, "_handle", checked_handle(FAST.threading_local_new(no_destructor)))
+        set_attribute(self, "_init_args", (args, kwargs))
+        set_attribute(self, "_values", {})
+        set_attribute(self, "_next", iter(range(1, sys.maxsize)).__next__)
+        _new_values(self)  # Python calls __init__ in this thread
         return self
 
     def __del__(self):
-        QUICK.threading_local_free(object.__getattribute__(self, "_handle"))
+        FAST.threading_local_free(object.__getattribute__(self, "_handle"))
 
     def __getattribute__(self, name):
         values = _values(self)
         if name == "__dict__":
             return values
-        if name in values and not _is_set_by_class(self, name):
+        if name in values and not _is_data_descriptor(self, name):
             return values[name]
         return object.__getattribute__(self, name)
 
     def __setattr__(self, name, value):
         if name == "__dict__":
             raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
-        if _is_set_by_class(self, name):
+        if _is_data_descriptor(self, name):
             object.__setattr__(self, name, value)
         else:
             _values(self)[name] = value
@@ -305,19 +306,19 @@ class local:
     def __delattr__(self, name):
         if name == "__dict__":
             raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
-        if _is_set_by_class(self, name):
+        if _is_data_descriptor(self, name):
             object.__delattr__(self, name)
-        elif _values(self).pop(name, _here) is _here:
+        elif _values(self).pop(name, _current) is _current:
             raise AttributeError(name)
 
 
-def _is_set_by_class(self, name):
-    """Is it a property or a slot?"""
+def _is_data_descriptor(self, name):
+    """Returns whether the name is a property or a slot of the class."""
     return hasattr(type(getattr(type(self), name, None)), "__set__")
 
 
-class _Leaving:
-    """What a thread leaves behind: lives in the thread's own data of Python, and ends with that."""
+class _Cleanup:
+    """Deletes the attributes of a thread. It is stored in Python's own thread-local data and is destroyed with them."""
 
     def __init__(self):
         self.values = []
@@ -330,37 +331,37 @@ class _Leaving:
 
 
 def _new_values(self):
-    """Gives the calling thread its attributes, and sees to it that they end with it."""
+    """Creates the attributes of the calling thread, and registers their deletion at its end."""
     get = object.__getattribute__
     key, values = get(self, "_next")(), {}
     get(self, "_values")[key] = values
-    check(QUICK.threading_local_set(get(self, "_handle"), key))
-    if not hasattr(_here, "leaving"):
-        _here.leaving = _Leaving()
-    _here.leaving.values.append((weakref.ref(self), key))
+    check(FAST.threading_local_set(get(self, "_handle"), key))
+    if not hasattr(_current, "cleanup"):
+        _current.cleanup = _Cleanup()
+    _current.cleanup.values.append((weakref.ref(self), key))
     return values
 
 
 def _values(self):
     get = object.__getattribute__
-    key = QUICK.threading_local_get(get(self, "_handle"))
+    key = FAST.threading_local_get(get(self, "_handle"))
     values = get(self, "_values").get(key)
     if values is None:
         values = _new_values(self)
-        args, kwargs = get(self, "_made_with")
+        args, kwargs = get(self, "_init_args")
         try:
             type(self).__init__(self, *args, **kwargs)
         except BaseException:
-            QUICK.threading_local_del(get(self, "_handle"))
+            FAST.threading_local_del(get(self, "_handle"))
             raise
     return values
 
 
-def _name_records(make):
-    """Lets logging's %(threadName)s and %(thread)d be those of this module's threads."""
+def _set_record_factory(make):
+    """Installs a record factory that sets %(threadName)s and %(thread)d for the threads of this module."""
     def make_with_name(*args, **kwargs):
         record = make(*args, **kwargs)
-        thread = getattr(_here, "thread", None)
+        thread = getattr(_current, "thread", None)
         if thread is not None and logging.logThreads:
             record.threadName, record.thread = thread.name, thread.ident
         return record
@@ -368,39 +369,39 @@ def _name_records(make):
 
 
 def _shutdown():
-    """Waits for the threads and timers that are no daemons, while Python is whole; the library's own exit does not."""
-    global _is_over
-    while SLOW.threading_shutdown_timeout(SLICE) == TIMED_OUT:
-        pass  # here Python hears signals
-    _is_over = True
+    """Waits for the non-daemon threads and timers before Python is finalized. The library's exit handler runs later."""
+    global _is_shut_down
+    while BLOCKING.threading_shutdown_timeout(SLICE) == TIMED_OUT:
+        pass  # Python handles signals here
+    _is_shut_down = True
 
 
-def _leave():
-    """After this Python ends, and nobody may call it any more. Threads that are in it are stopped by Python."""
-    def not_begun():
+def _abandon_threads():
+    """Ensures that no thread calls Python after it is finalized. Python stops the threads that are running in it."""
+    def not_running():
         return [thread for thread in list(_kept.values()) if not isinstance(thread, _Adopted)]
 
-    for thread in not_begun():
+    for thread in not_running():
         if isinstance(thread, Timer):
             thread.cancel()
-    while not_begun():
-        SLOW.threading_sleep(0.001)
-    if not _is_over:
-        # Ctrl-C has ended the wait for the others. The library would begin it anew when the process ends, for threads
-        # that Python has stopped: so the process has to end before the library hears of it.
+    while not_running():
+        BLOCKING.threading_sleep(0.001)
+    if not _is_shut_down:
+        # Ctrl-C has interrupted the wait for the other threads. The library would wait again at process exit, for
+        # threads that Python has stopped. So the process exits before the library's exit handler runs.
         process = ctypes.CDLL(None)
         process.on_exit(process._exit, None)
 
 
 def _after_fork():
-    """In a child the only thread is the one that forked."""
+    """Removes the threads that do not exist in a child process, where only the thread that called fork exists."""
     for handle, thread in list(_kept.items()):
         if not thread.is_alive():
             del _kept[handle]
 
 
-_MainThread(QUICK.threading_main_thread())
-_name_records(logging.getLogRecordFactory())
+_MainThread(FAST.threading_main_thread())
+_set_record_factory(logging.getLogRecordFactory())
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_leave)
+atexit.register(_abandon_threads)
 threading._register_atexit(_shutdown)

@@ -1,4 +1,4 @@
-"""The locks of threading_c: Python's classes over the library's objects, and how Python waits for them."""
+"""The locks of threading_c: Python's classes for the library's objects, and waits that handle signals."""
 
 import _thread
 import ctypes
@@ -9,19 +9,19 @@ import time
 import libthreading
 
 TIMEOUT_MAX = libthreading.THREADING_TIMEOUT_MAX
-BrokenBarrierError = threading.BrokenBarrierError  # the same class, so that either except clause catches it
+BrokenBarrierError = threading.BrokenBarrierError  # the same class, so that either name catches it
 
-QUICK = libthreading.load(ctypes.PyDLL)  # for calls that never block
-SLOW = libthreading.load(ctypes.CDLL)  # for those that may: other threads run meanwhile
+FAST = libthreading.load(ctypes.PyDLL)  # for functions that never block
+BLOCKING = libthreading.load(ctypes.CDLL)  # for functions that may block: other threads run during the call
 
 OK = libthreading.THREADING_OK
 TIMED_OUT = libthreading.THREADING_TIMED_OUT
 
-# Python runs signal handlers between two steps of the main thread, so that must not be away for longer than this.
+# Python runs signal handlers between two bytecodes of the main thread, so a call of the main thread must not be longer.
 SLICE = 0.1
 
 _ERRORS = {
-    libthreading.THREADING_ERR_VALUE: (ValueError, "an argument is out of its range"),
+    libthreading.THREADING_ERR_VALUE: (ValueError, "an argument is out of range"),
     libthreading.THREADING_ERR_OVERFLOW: (OverflowError, "timestamp out of range for platform time_t"),
     libthreading.THREADING_ERR_NOT_ACQUIRED: (RuntimeError, "release unlocked lock"),
     libthreading.THREADING_ERR_NOT_OWNER: (RuntimeError, "cannot release un-acquired lock"),
@@ -38,70 +38,70 @@ _ERRORS = {
 
 
 def check(status, text=None):
-    """Raises what Python raises where the library has an error, and tells whether it was OK."""
+    """Raises Python's exception for an error status. Returns whether the status is OK."""
     if status >= 0:
         return status == OK
-    kind, *texts = _ERRORS.get(status, (SystemError, QUICK.threading_last_error_message().decode()))
+    kind, *texts = _ERRORS.get(status, (SystemError, FAST.threading_last_error_message().decode()))
     raise kind(*([text] if text else texts))
 
 
-def made(handle):
-    """The handle of an object that was just made."""
+def checked_handle(handle):
+    """Returns the handle of a new object. Raises an exception if it could not be created."""
     if handle is None:
-        check(QUICK.threading_last_error())
+        check(FAST.threading_last_error())
     return handle
 
 
 def seconds(timeout):
-    """The library's timeout for Python's, where None means for ever, and a negative one not at all."""
+    """Converts a timeout of Python to one of the library. None waits indefinitely, negative numbers do not block."""
     if timeout is None:
         return libthreading.THREADING_FOREVER
-    if timeout > TIMEOUT_MAX:  # infinity too
+    if timeout > TIMEOUT_MAX:  # including infinity
         check(libthreading.THREADING_ERR_OVERFLOW)
     if timeout != timeout:
         raise ValueError("Invalid value NaN (not a number)")
     return max(float(timeout), 0.0)
 
 
-def hears_signals():
+def handles_signals():
     return _thread.get_ident() == threading.main_thread().ident
 
 
-def wait(function, handle, timeout, came=None):
-    """Calls function(handle, timeout), in slices where signals are heard. `came` may end it between two of them."""
-    if not hears_signals():
+def wait(function, handle, timeout, is_done=None):
+    """Calls function(handle, timeout), in slices in the main thread. `is_done` can end the wait between two slices."""
+    if not handles_signals():
         return function(handle, timeout)
     deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
     while True:
-        left = max(deadline - time.monotonic(), 0.0)
-        status = function(handle, min(left, SLICE))
-        if status != TIMED_OUT or left <= SLICE:
+        remaining = max(deadline - time.monotonic(), 0.0)
+        status = function(handle, min(remaining, SLICE))
+        if status != TIMED_OUT or remaining <= SLICE:
             return status
-        if came is not None and came():
+        if is_done is not None and is_done():
             return OK
 
 
 class _Object:
-    """Something that has a handle, which it gives back at its end."""
+    """The base class of objects with a handle, which is freed with the object."""
 
     _handle = None
 
     def __init_subclass__(cls, kind=None):
-        """Gives the class its functions of the library: _quick["release"] is threading_<kind>_release."""
+        """Sets the library's functions for the class: _fast.release is threading_<kind>_release."""
         if kind is not None:
-            cls._quick = _Functions(QUICK, f"threading_{kind}_")
-            cls._slow = _Functions(SLOW, f"threading_{kind}_")
+            cls._fast = _Functions(FAST, f"threading_{kind}_")
+            cls._blocking = _Functions(BLOCKING, f"threading_{kind}_")
 
     def __del__(self):
         if self._handle is not None:
-            self._quick.free(self._handle)
+            self._fast.free(self._handle)
 
     def _describe(self, state):
         return f"<threading_c.{type(self).__qualname__} at {id(self):#x}: {state}>"
 
 
 class _Functions:
-    """The library's functions for one kind of object, without what their names begin with."""
+    """The library's functions with a common prefix, by their names without it."""
 
     def __init__(self, library, prefix):
         self._library, self._prefix = library, prefix
@@ -113,10 +113,10 @@ class _Functions:
 
 
 class _Acquirable(_Object):
-    """What Lock and RLock have in common."""
+    """The base class of Lock and RLock."""
 
     def __init__(self):
-        self._handle = made(self._quick.new())
+        self._handle = checked_handle(self._fast.new())
 
     def acquire(self, blocking=True, timeout=-1):
         if timeout == -1:
@@ -127,18 +127,18 @@ class _Acquirable(_Object):
             raise ValueError("timeout value must be a non-negative number")
         else:
             timeout = seconds(timeout)
-        if check(self._quick.try_acquire(self._handle)):
+        if check(self._fast.try_acquire(self._handle)):
             return True
-        return bool(blocking) and check(wait(self._slow.acquire_timeout, self._handle, timeout))
+        return bool(blocking) and check(wait(self._blocking.acquire_timeout, self._handle, timeout))
 
     def release(self):
-        check(self._quick.release(self._handle))
+        check(self._fast.release(self._handle))
 
     def locked(self):
-        return self._quick.locked(self._handle)
+        return self._fast.locked(self._handle)
 
     def _at_fork_reinit(self):
-        check(self._quick.at_fork_reinit(self._handle))
+        check(self._fast.at_fork_reinit(self._handle))
 
     def __enter__(self):
         return self.acquire()
@@ -157,13 +157,13 @@ class Lock(_Acquirable, kind="lock"):
 
 class RLock(_Acquirable, kind="rlock"):
     def _is_owned(self):
-        return self._quick.is_owned(self._handle)
+        return self._fast.is_owned(self._handle)
 
     def _recursion_count(self):
-        return self._quick.recursion_count(self._handle)
+        return self._fast.recursion_count(self._handle)
 
     def _release_save(self):
-        """Releases all levels. With the next one, what a Condition of Python's own needs of its lock."""
+        """Releases all recursion levels. Python's own Condition calls this function and the next one of its lock."""
         count = self._recursion_count()
         for _ in range(max(count, 1)):
             self.release()
@@ -179,12 +179,12 @@ class Condition(_Object, kind="condition"):
         if lock is None:
             lock = RLock()
         if isinstance(lock, RLock):
-            make = self._quick.new_with_rlock
+            make = self._fast.new_with_rlock
         elif isinstance(lock, Lock):
-            make = self._quick.new_with_lock
+            make = self._fast.new_with_lock
         else:
             raise TypeError("the lock must be a Lock or an RLock of threading_c")
-        self._handle = made(make(lock._handle))
+        self._handle = checked_handle(make(lock._handle))
         self._lock = lock
         for name in ("acquire", "release", "locked", "_recursion_count", "_release_save", "_acquire_restore"):
             if hasattr(lock, name):
@@ -200,29 +200,30 @@ class Condition(_Object, kind="condition"):
         return self._describe(self._lock)
 
     def _is_owned(self):
-        return self._quick.is_owned(self._handle)
+        return self._fast.is_owned(self._handle)
 
     def _at_fork_reinit(self):
-        check(self._quick.at_fork_reinit(self._handle))
+        check(self._fast.at_fork_reinit(self._handle))
 
     def wait(self, timeout=None):
-        # Between two slices the lock is held, so that no notify is missed.
-        return check(wait(self._slow.wait_timeout, self._handle, seconds(timeout)), "cannot wait on un-acquired lock")
+        # Between two slices the lock is held, so no notification is missed.
+        status = wait(self._blocking.wait_timeout, self._handle, seconds(timeout))
+        return check(status, "cannot wait on un-acquired lock")
 
     def wait_for(self, predicate, timeout=None):
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (result := predicate()):
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
                 break
-            self.wait(left)
+            self.wait(remaining)
         return result
 
     def notify(self, n=1):
-        check(self._quick.notify(self._handle, min(n, 2**31)), "cannot notify on un-acquired lock")
+        check(self._fast.notify(self._handle, min(n, 2**31)), "cannot notify on un-acquired lock")
 
     def notify_all(self):
-        check(self._quick.notify_all(self._handle), "cannot notify on un-acquired lock")
+        check(self._fast.notify_all(self._handle), "cannot notify on un-acquired lock")
 
     notifyAll = notify_all
 
@@ -231,10 +232,10 @@ class Semaphore(_Object, kind="semaphore"):
     def __init__(self, value=1):
         if value < 0:
             raise ValueError("semaphore initial value must be >= 0")
-        self._handle = made(self._make(self._count(value)))
+        self._handle = checked_handle(self._make(self._count(value)))
 
     def _make(self, value):
-        return self._quick.new(value)
+        return self._fast.new(value)
 
     @staticmethod
     def _count(number):
@@ -245,23 +246,23 @@ class Semaphore(_Object, kind="semaphore"):
     def acquire(self, blocking=True, timeout=None):
         if not blocking and timeout is not None:
             raise ValueError("can't specify timeout for non-blocking acquire")
-        if check(self._quick.try_acquire(self._handle)):
+        if check(self._fast.try_acquire(self._handle)):
             return True
-        return bool(blocking) and check(wait(self._slow.acquire_timeout, self._handle, seconds(timeout)))
+        return bool(blocking) and check(wait(self._blocking.acquire_timeout, self._handle, seconds(timeout)))
 
     __enter__ = acquire
 
     def release(self, n=1):
         if n < 1:
             raise ValueError("n must be one or more")
-        check(self._quick.release_n(self._handle, self._count(n)))
+        check(self._fast.release_n(self._handle, self._count(n)))
 
     def __exit__(self, *_):
         self.release()
 
     @property
     def _value(self):
-        return self._quick.value(self._handle)
+        return self._fast.value(self._handle)
 
     def __repr__(self):
         return self._describe(f"value={self._value}")
@@ -270,7 +271,7 @@ class Semaphore(_Object, kind="semaphore"):
 class BoundedSemaphore(Semaphore):
     def _make(self, value):
         self._initial_value = value
-        return self._quick.new_bounded(value)
+        return self._fast.new_bounded(value)
 
     def __repr__(self):
         return self._describe(f"value={self._value}/{self._initial_value}")
@@ -278,27 +279,27 @@ class BoundedSemaphore(Semaphore):
 
 class Event(_Object, kind="event"):
     def __init__(self):
-        self._handle = made(self._quick.new())
+        self._handle = checked_handle(self._fast.new())
         self._sets = 0
 
     def is_set(self):
-        return self._quick.is_set(self._handle)
+        return self._fast.is_set(self._handle)
 
     isSet = is_set
 
     def set(self):
         self._sets += 1
-        check(self._quick.set(self._handle))
+        check(self._fast.set(self._handle))
 
     def clear(self):
-        check(self._quick.clear(self._handle))
+        check(self._fast.clear(self._handle))
 
     def wait(self, timeout=None):
-        before = self._sets  # a set and a clear between two slices count too
-        return check(wait(self._slow.wait_timeout, self._handle, seconds(timeout), lambda: self._sets != before))
+        before = self._sets  # the event may be set and cleared between two slices
+        return check(wait(self._blocking.wait_timeout, self._handle, seconds(timeout), lambda: self._sets != before))
 
     def _at_fork_reinit(self):
-        check(self._quick.at_fork_reinit(self._handle))
+        check(self._fast.at_fork_reinit(self._handle))
 
     def __repr__(self):
         return self._describe("set" if self.is_set() else "unset")
@@ -308,29 +309,30 @@ class Barrier(_Object, kind="barrier"):
     def __init__(self, parties, action=None, timeout=None):
         if parties < 1:
             raise ValueError("parties must be > 0")
-        self._failures = failures = []
+        self._exceptions = exceptions = []
 
-        def act(_):
+        def run_action(_):
             try:
                 action()
                 return 0
             except BaseException as error:
-                failures.append(error)
+                exceptions.append(error)
                 return -1
 
-        # The library calls it as long as the barrier lives: so does this reference.
+        # Keeps the callback alive as long as the library may call it.
         kind = libthreading.callbacks.threading_action
-        self._action = kind() if action is None else kind(act)
-        self._handle = made(self._quick.new(operator.index(parties), self._action, None))
-        check(self._quick.set_timeout(self._handle, seconds(timeout)))
+        self._action = kind() if action is None else kind(run_action)
+        self._handle = checked_handle(self._fast.new(operator.index(parties), self._action, None))
+        check(self._fast.set_timeout(self._handle, seconds(timeout)))
         self._timeout = timeout
 
     def wait(self, timeout=None):
         timeout = seconds(self._timeout if timeout is None else timeout)
-        if not hears_signals():
+        if not handles_signals():
             return self._wait(timeout)
-        # A wait at a barrier cannot be sliced, since a time that runs out breaks it. So another thread arrives in
-        # the stead of this one, which waits for it and hears signals. An exception, such as that of Ctrl-C, aborts.
+        # A wait at a barrier cannot be sliced, because a timeout breaks the barrier. So another thread arrives instead
+        # of this one, which waits for that thread and handles signals. An exception, such as that of Ctrl-C, breaks the
+        # barrier.
         result = []
         done = Event()
 
@@ -354,31 +356,31 @@ class Barrier(_Object, kind="barrier"):
 
     def _wait(self, timeout):
         index = ctypes.c_size_t()
-        status = self._slow.wait_timeout(self._handle, timeout, index)
+        status = self._blocking.wait_timeout(self._handle, timeout, index)
         if status == libthreading.THREADING_ERR_CALLBACK:
-            raise self._failures.pop()
+            raise self._exceptions.pop()
         if status == libthreading.THREADING_ERR_DEADLOCK:
             raise RuntimeError("a barrier's action cannot wait at it")
         check(status)
         return index.value
 
     def reset(self):
-        check(self._quick.reset(self._handle))
+        check(self._fast.reset(self._handle))
 
     def abort(self):
-        check(self._quick.abort(self._handle))
+        check(self._fast.abort(self._handle))
 
     @property
     def parties(self):
-        return self._quick.parties(self._handle)
+        return self._fast.parties(self._handle)
 
     @property
     def n_waiting(self):
-        return self._quick.n_waiting(self._handle)
+        return self._fast.n_waiting(self._handle)
 
     @property
     def broken(self):
-        return self._quick.broken(self._handle)
+        return self._fast.broken(self._handle)
 
     def __repr__(self):
         state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"

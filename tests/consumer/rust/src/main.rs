@@ -1,5 +1,5 @@
-//! The smallest Rust program that notices a broken crate: a thread counts under a lock, and the end of the process
-//! waits for a thread that nobody joins, after the exit callbacks, the last one first.
+//! A minimal Rust program that detects a broken crate: a thread increments a counter under a lock. Process exit calls
+//! the exit callbacks in reverse order and then waits for a thread that is not joined.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,11 +20,11 @@ fn main() -> Result {
     assert!(thread.join(Timeout::FOREVER)?);
     println!("counted {}", count.load(Ordering::Relaxed));
 
-    threading::atexit(|| println!("first given, last called"))?;
-    threading::atexit(|| println!("last given, first called"))?;
-    let straggler = Thread::new(|| {
+    threading::atexit(|| println!("registered first, called last"))?;
+    threading::atexit(|| println!("registered last, called first"))?;
+    let unjoined = Thread::new(|| {
         threading::sleep(Timeout::new(0.2).expect("a fifth of a second"));
-        println!("waited for");
+        println!("joined at exit");
     })?;
-    straggler.start()
+    unjoined.start()
 }
