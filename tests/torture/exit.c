@@ -18,7 +18,7 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
-/* leaving_statics.cpp: an object that says `letter` when it is destroyed, made at the first call. */
+/* exit_statics.cpp: an object that says `letter` when it is destroyed, made at the first call. */
 void statics_old(void (*say)(char));
 void statics_new(void (*say)(char));
 /* Uses the old one, and, if the thread ends before that does, an object of the thread's own which uses it too. */
@@ -517,7 +517,7 @@ static const char *program; /* not /proc/self/exe, which may be valgrind */
 
 static pid_t spawn(const struct plan *expected, uint64_t number, int out)
 {
-    char text[2][24], *argv[] = {"leaving", "--run", text[0], text[1], NULL};
+    char text[2][24], *argv[] = {"exit", "--run", text[0], text[1], NULL};
     posix_spawn_file_actions_t actions;
     pid_t pid;
     if (!expected->fresh)
@@ -579,17 +579,17 @@ static bool run_one(uint64_t number)
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "--run") == 0) {
-        torture.name = "leaving";
+        torture.name = "exit";
         torture.seed = strtoull(argv[3], NULL, 10);
         return run_process(strtoull(argv[2], NULL, 10));
     }
     program = argv[0];
-    torture_begin("leaving", argc, argv);
+    torture_begin("exit", argc, argv);
     for (uint64_t number = 0; torture_goes_on(); number++)
         if (run_one(number))
             return run_process(number);
     for (int way = 0; way < WAYS; way++)
-        printf("leaving: %u times %s\n", times[way], names[way]);
+        printf("exit: %u times %s\n", times[way], names[way]);
     torture_figure("processes ended", (double)processes);
     torture_figure("ways", WAYS);
     return torture_end();

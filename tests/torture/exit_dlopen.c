@@ -230,7 +230,7 @@ static bool run_one(enum way way, int status)
 int main(int argc, char **argv)
 {
     uint64_t loads = 0;
-    torture_begin("leaving_dlopen", argc, argv);
+    torture_begin("exit_dlopen", argc, argv);
     struct random random = random_of(0);
     for (unsigned i = 0; torture_goes_on(); i++) {
         enum way way = (enum way)(i % WAYS);

@@ -1,4 +1,4 @@
-// The C++ side of leaving.c: objects that are destroyed as the process or a thread ends.
+// The C++ side of exit.c: objects that are destroyed as the process or a thread ends.
 #include <cstdlib>
 #include <numeric>
 #include <vector>

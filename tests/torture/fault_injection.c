@@ -9,7 +9,7 @@
  * is refused by chance. */
 #include "torture.h"
 
-#include "refusals_scenarios.h"
+#include "fault_injection_scenarios.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,7 +103,7 @@ static void *try_until_done(void *arg)
 static int run_here(size_t index, int argc, char **argv)
 {
     pthread_t thread;
-    torture.name = "refusals";
+    torture.name = "fault_injection";
     scenario = scenario_at(index);
     if (argc != 7 || scenario == NULL)
         return 2;
@@ -157,7 +157,7 @@ extern char **environ;
 static struct report run_process(size_t index)
 {
     struct report got;
-    char numbers[5][24], *argv[] = {"refusals", "--run", numbers[0], numbers[1], numbers[2], numbers[3],
+    char numbers[5][24], *argv[] = {"fault_injection", "--run", numbers[0], numbers[1], numbers[2], numbers[3],
                                     numbers[4], NULL};
     int fds[2], status;
     pid_t pid;
@@ -256,11 +256,11 @@ static bool refuse_each(size_t index, enum refusing how, long calls)
     return true;
 }
 
-/* Each scenario by each caller, in an order that the seed decides. To see one again: REFUSALS_ONLY is a part of
+/* Each scenario by each caller, in an order that the seed decides. To see one again: FAULT_INJECTION_ONLY is a part of
  * its name. */
 static bool refuse_all(void)
 {
-    const char *only = getenv("REFUSALS_ONLY");
+    const char *only = getenv("FAULT_INJECTION_ONLY");
     size_t pairs = scenario_count * CALLERS, *order = calloc(pairs, sizeof *order);
     struct random random = random_of(0);
     bool all = true;
@@ -290,7 +290,7 @@ static bool refuse_all(void)
 
 static void refuse_by_chance(void)
 {
-    const char *only = getenv("REFUSALS_ONLY");
+    const char *only = getenv("FAULT_INJECTION_ONLY");
     struct random random = random_of(1);
     while (torture_goes_on()) {
         size_t i = random_below(&random, scenario_count);
@@ -310,9 +310,9 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[1], "--run") == 0)
         return run_here((size_t)atol(argv[2]), argc, argv);
     const char *park = getenv("THREADING_PARK");
-    torture_begin("refusals", argc, argv);
+    torture_begin("fault_injection", argc, argv);
     if (park != NULL && strcmp(park, "portable") == 0) {
-        printf("refusals: skipped: the portable backend ends the process where a wait has no memory\n");
+        printf("fault_injection: skipped: the portable backend ends the process where a wait has no memory\n");
         return torture_end();
     }
     while (scenario_at(scenario_count) != NULL)
@@ -320,10 +320,10 @@ int main(int argc, char **argv)
     unrefused = calloc(scenario_count, sizeof *unrefused);
     TORTURE_CHECK(unrefused != NULL);
     if (refuse_all()) {
-        printf("refusals: each call was refused once, in %.1f s\n", torture_now() - torture.began);
+        printf("fault_injection: each call was refused once, in %.1f s\n", torture_now() - torture.began);
         refuse_by_chance();
     }
-    torture_figure("refusals", (double)refused);
+    torture_figure("fault_injection", (double)refused);
     torture_figure("processes", (double)atomic_load(&torture.steps));
     torture_figure("scenarios", (double)scenario_count);
     torture_figure("functions", (double)seen_count);

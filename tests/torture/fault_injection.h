@@ -1,8 +1,8 @@
-/* What the parts of the refusals program share: refusals_libc.c refuses what the library asks of the system;
- * refusals_objects.c, _threads.c, _locals.c, _waits.c and _others.c have the calls during which it does so;
- * refusals.c goes through them. */
-#ifndef REFUSALS_H
-#define REFUSALS_H
+/* What the parts of the refusals program share: fault_injection_libc.c refuses what the library asks of the system;
+ * fault_injection_objects.c, _threads.c, _locals.c, _waits.c and _others.c have the calls during which it does so;
+ * fault_injection.c goes through them. */
+#ifndef FAULT_INJECTION_H
+#define FAULT_INJECTION_H
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -14,7 +14,7 @@
 
 #include <threading.h>
 
-/* ---- refusals_libc.c ---- */
+/* ---- fault_injection_libc.c ---- */
 
 enum refusing {
     NOTHING,     /* count only */
@@ -68,7 +68,7 @@ void use_everything(void);
 enum { KINDS = 10 };
 void look_at_slots(size_t used[KINDS]);
 
-/* ---- refusals.c ---- */
+/* ---- fault_injection.c ---- */
 
 _Noreturn void refusals_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -1,7 +1,7 @@
 /* Takes the place of what the library asks of libc and the system, and refuses it when that is wanted. Only
  * calls that come from the library's own code are looked at: neither callbacks nor libc itself are refused
  * anything. */
-#include "refusals.h"
+#include "fault_injection.h"
 
 #include <dlfcn.h>
 #include <errno.h>

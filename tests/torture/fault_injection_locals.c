@@ -1,5 +1,5 @@
 /* Refusals while threads get values of their own. */
-#include "refusals_scenarios.h"
+#include "fault_injection_scenarios.h"
 
 #include <stdio.h>
 

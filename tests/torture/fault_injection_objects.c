@@ -1,5 +1,5 @@
 /* Refusals while objects are made, and questions about threads are asked. */
-#include "refusals_scenarios.h"
+#include "fault_injection_scenarios.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Refusals while the process leaves or forks, and all the calls that must need nothing. */
-#include "refusals_scenarios.h"
+#include "fault_injection_scenarios.h"
 
 #include <sys/wait.h>
 

@@ -1,8 +1,8 @@
 /* What the scenarios of the refusals program share. */
-#ifndef REFUSALS_SCENARIOS_H
-#define REFUSALS_SCENARIOS_H
+#ifndef FAULT_INJECTION_SCENARIOS_H
+#define FAULT_INJECTION_SCENARIOS_H
 
-#include "refusals.h"
+#include "fault_injection.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

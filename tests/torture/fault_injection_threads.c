@@ -1,5 +1,5 @@
 /* Refusals while threads and timers start, run and end. */
-#include "refusals_scenarios.h"
+#include "fault_injection_scenarios.h"
 
 #include <dirent.h>
 #include <stdint.h>

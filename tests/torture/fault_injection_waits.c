@@ -1,5 +1,5 @@
 /* Refusals while a thread waits for the first time. */
-#include "refusals_scenarios.h"
+#include "fault_injection_scenarios.h"
 
 #include <stdio.h>
 

@@ -1,9 +1,9 @@
 /* Signals: amid a storm of them, with and without SA_RESTART, to all threads, no wait ends early or late, and what
  * handlers set and release arrives. */
-#include "storm.h"
+#include "signals.h"
 
-#include "storm_handlers.h"
-#include "storm_waits.h"
+#include "signals_handlers.h"
+#include "signals_waits.h"
 
 #include <sys/wait.h>
 
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
     static struct pair timed[FAMILIES], untimed[UNTIMED];
     static struct crew timed_crew, untimed_crew, timers_crew, handlers_crew;
     block_signals(SIG_BLOCK); /* the watch has to be left in peace */
-    torture_begin("storm", argc, argv);
+    torture_begin("signals", argc, argv);
     struct random random = random_of(0);
     struct scene scene = {.random = random_of(1), .enough = torture.count};
     double balanced = 0;

@@ -1,6 +1,6 @@
 /* The storm: signals with and without SA_RESTART to all threads of the process, thousands a second. */
-#ifndef STORM_H
-#define STORM_H
+#ifndef SIGNALS_H
+#define SIGNALS_H
 
 #include "stress.h"
 
@@ -16,7 +16,7 @@ static struct {
     _Atomic uint64_t sent, handled;
     atomic_bool over, calm;   /* calm: no signal is sent */
     atomic_uint calm_senders; /* who know that */
-    atomic_bool acts;         /* the handler acts on the objects of storm_handlers.h */
+    atomic_bool acts;         /* the handler acts on the objects of signals_handlers.h */
     _Atomic uint64_t acting;  /* handlers that are about it */
     pthread_t senders[SENDERS];
 } storm;

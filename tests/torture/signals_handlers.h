@@ -1,9 +1,9 @@
 /* Events that signal handlers set and semaphores that they release, whichever call the signal interrupts: no unit is
  * lost and none is made, no set is missed. */
-#ifndef STORM_HANDLERS_H
-#define STORM_HANDLERS_H
+#ifndef SIGNALS_HANDLERS_H
+#define SIGNALS_HANDLERS_H
 
-#include "storm.h"
+#include "signals.h"
 
 enum { BOUND = 5 };
 

@@ -1,8 +1,8 @@
 /* Waits amid the storm: a timed one lasts as long as it should, an untimed one ends by its cause alone. */
-#ifndef STORM_WAITS_H
-#define STORM_WAITS_H
+#ifndef SIGNALS_WAITS_H
+#define SIGNALS_WAITS_H
 
-#include "storm.h"
+#include "signals.h"
 
 /* All objects that one pair of threads needs: one that waits, and one that ends its waits. */
 struct pair {

@@ -4,7 +4,7 @@
  * --count is the number of objects of each kind, a million as a rule; fewer if the time does not suffice. */
 #include "torture.h"
 
-#include "reuse_kinds.h"
+#include "stale_handles_kinds.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -299,7 +299,7 @@ static void short_lived_threads(void)
 
 int main(int argc, char **argv)
 {
-    torture_begin("reuse", argc, argv);
+    torture_begin("stale_handles", argc, argv);
     struct random random = random_of(0);
     stale_calls_beside_reuse(&random);
     a_million_of_each_kind();

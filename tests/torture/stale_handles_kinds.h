@@ -1,8 +1,8 @@
 /* The ten kinds of handles: how an object is made that bears a mark, seen to be untouched and freed, and what can be
  * called with a handle of it. (tests/handle.c calls each function there is; these are such as would change another
  * object, or tell of it. None of them would wait long if it did.) */
-#ifndef REUSE_KINDS_H
-#define REUSE_KINDS_H
+#ifndef STALE_HANDLES_KINDS_H
+#define STALE_HANDLES_KINDS_H
 
 #include "torture.h"
 

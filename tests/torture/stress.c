@@ -9,7 +9,7 @@
 #include "stress_events.h"
 #include "stress_fairness.h"
 #include "stress_frees.h"
-#include "stress_lives.h"
+#include "stress_threads.h"
 #include "stress_locks.h"
 
 static struct {

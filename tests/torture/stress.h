@@ -1,4 +1,4 @@
-/* What the scenes of stress.c share, and in part storm.c: crews of threads, pauses, waits of all styles, and rounds.
+/* What the scenes of stress.c share, and in part signals.c: crews of threads, pauses, waits of all styles, and rounds.
  *
  * A scene stresses objects of its own for a slice of the run, so that any number of scenes can run at once. It
  * checks laws of conservation: what went in has come out, once. */

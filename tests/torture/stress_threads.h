@@ -1,6 +1,6 @@
 /* Threads, timers and locals: what begins ends once, and what is given away is destroyed once. */
-#ifndef STRESS_LIVES_H
-#define STRESS_LIVES_H
+#ifndef STRESS_THREADS_H
+#define STRESS_THREADS_H
 
 #include "stress.h"
 

@@ -3,7 +3,7 @@
 #define MISUSE_FUNCTIONS_H
 
 #include "conditions.h"
-#include "meetings.h"
+#include "sync_objects.h"
 #include "module.h"
 
 /* H: those that take a handle, N: the others. */

@@ -1,7 +1,7 @@
 /* What others do for an actor: a timer's function that does something after all to an object of the actor's, while
  * the actor makes a call that blocks until then. */
-#ifndef MISUSE_FAVOURS_H
-#define MISUSE_FAVOURS_H
+#ifndef MISUSE_HELPER_H
+#define MISUSE_HELPER_H
 
 #include "handles.h"
 

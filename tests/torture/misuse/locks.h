@@ -2,7 +2,7 @@
 #ifndef MISUSE_LOCKS_H
 #define MISUSE_LOCKS_H
 
-#include "favours.h"
+#include "helper.h"
 
 FREE_AT_LAST(lock)
 FREE_AT_LAST(rlock)

@@ -1,8 +1,8 @@
 /* The calls on semaphores, events and barriers. */
-#ifndef MISUSE_MEETINGS_H
-#define MISUSE_MEETINGS_H
+#ifndef MISUSE_SYNC_OBJECTS_H
+#define MISUSE_SYNC_OBJECTS_H
 
-#include "favours.h"
+#include "helper.h"
 
 FREE_AT_LAST(semaphore)
 FREE_AT_LAST(event)

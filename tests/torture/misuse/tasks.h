@@ -1,6 +1,6 @@
 /* How threads and timers live, and what they do meanwhile. */
-#ifndef MISUSE_LIFE_H
-#define MISUSE_LIFE_H
+#ifndef MISUSE_TASKS_H
+#define MISUSE_TASKS_H
 
 #include <pthread.h>
 #include <sched.h>

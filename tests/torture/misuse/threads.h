@@ -2,7 +2,7 @@
 #ifndef MISUSE_THREADS_H
 #define MISUSE_THREADS_H
 
-#include "life.h"
+#include "tasks.h"
 
 FREE_AT_LAST(thread)
 REF_CALL(THREAD, thread)
