@@ -585,7 +585,7 @@ int main(int argc, char **argv)
     }
     program = argv[0];
     torture_begin("exit", argc, argv);
-    for (uint64_t number = 0; torture_goes_on(); number++)
+    for (uint64_t number = 0; torture_running(); number++)
         if (run_one(number))
             return run_process(number);
     for (int way = 0; way < WAYS; way++)

@@ -232,7 +232,7 @@ int main(int argc, char **argv)
     uint64_t loads = 0;
     torture_begin("exit_dlopen", argc, argv);
     struct random random = random_of(0);
-    for (unsigned i = 0; torture_goes_on(); i++) {
+    for (unsigned i = 0; torture_running(); i++) {
         enum way way = (enum way)(i % WAYS);
         int status = 1 + (int)random_below(&random, 250);
         if (run_one(way, status))

@@ -248,7 +248,7 @@ static bool refuse_each(size_t index, enum refusing how, long calls)
     long step = scenario_at(index)->everybody ? 1 + calls / 16 : 1;
     run.refusing = how;
     for (run.n = 1; run.n <= calls; run.n += step) {
-        if (!torture_goes_on())
+        if (!torture_running())
             return false;
         struct report got = run_process(index);
         compare(&got, &unrefused[index][run.caller]);
@@ -270,7 +270,7 @@ static bool refuse_all(void)
         order[i] = order[j];
         order[j] = i;
     }
-    for (size_t i = 0; i < pairs && (all = torture_goes_on()); i++) {
+    for (size_t i = 0; i < pairs && (all = torture_running()); i++) {
         size_t index = order[i] / CALLERS;
         if (only != NULL && strstr(scenario_at(index)->name, only) == NULL)
             continue;
@@ -292,7 +292,7 @@ static void refuse_by_chance(void)
 {
     const char *only = getenv("FAULT_INJECTION_ONLY");
     struct random random = random_of(1);
-    while (torture_goes_on()) {
+    while (torture_running()) {
         size_t i = random_below(&random, scenario_count);
         if (only != NULL && strstr(scenario_at(i)->name, only) == NULL)
             continue;

@@ -2,6 +2,7 @@
  * calls that come from the library's own code are looked at: neither callbacks nor libc itself are refused
  * anything. */
 #include "fault_injection.h"
+#include "splitmix64.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -61,10 +62,7 @@ static bool refuse(const char *what, const void *caller, int error)
     long call = atomic_fetch_add(&calls, 1) + 1;
     bool refused = (refusing == ONCE && call == which) || (refusing == FROM_THEN && call >= which);
     if (refusing == NOW_AND_THEN) {
-        uint64_t z = atomic_fetch_add(&chance, 0x9e3779b97f4a7c15);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-        refused = (z ^ (z >> 31)) % (uint64_t)which == 0;
+        refused = splitmix64_mix(atomic_fetch_add(&chance, 1)) % (uint64_t)which == 0;
     }
     if (refused) {
         atomic_fetch_add(&made, 1);

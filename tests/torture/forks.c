@@ -752,7 +752,7 @@ static void *fork_often(void *number)
     struct forker *forker = calloc(1, sizeof *forker);
     CHECK(forker != NULL);
     forker->random = random_of((uint64_t)(uintptr_t)number);
-    while (torture_goes_on() && !is_child()) {
+    while (torture_running() && !is_child()) {
         objects_new(&forker->own, 2);
         fork_somewhere(forker);
         if (!is_child())

@@ -125,7 +125,7 @@ int main(int argc, char **argv)
     crew_start(&timers_crew, &scene, 1, timers_worker, NULL);
     crew_start(&handlers_crew, &scene, HANDLER_WORKERS, handlers_worker, NULL);
     atomic_store(&storm.acts, true);
-    while (torture_goes_on()) {
+    while (torture_running()) {
         if (FORKS)
             fork_and_shut_down(&random);
         else

@@ -129,7 +129,7 @@ static void stale_calls_beside_reuse(struct random *random)
         callers[i] = start(call_all_the_time, random);
     for (unsigned i = 0; i < MAKERS; i++)
         makers[i] = start(make_and_free, random);
-    for (unsigned i = 0; torture_goes_on() && torture_now() < end; i = (i + 1) % MAKERS) {
+    for (unsigned i = 0; torture_running() && torture_now() < end; i = (i + 1) % MAKERS) {
         join(makers[i]);
         makers[i] = start(make_and_free, random);
     }
@@ -208,7 +208,7 @@ static double most_resident, most_malloced;
 static void returns_to(struct level before, struct level after, struct level tolerance, const char *what)
 {
     long resident = after.resident - before.resident, malloced = after.malloced - before.malloced;
-    if (!torture_has_levels())
+    if (!torture_measures_memory())
         return;
     if ((double)resident > most_resident)
         most_resident = (double)resident;

@@ -76,7 +76,7 @@ static bool passes_whole = true;
 
 static bool goes_on(void)
 {
-    return passes_whole || torture_goes_on();
+    return passes_whole || torture_running();
 }
 
 static void one_by_one(struct random *random)
@@ -151,7 +151,7 @@ int main(int argc, char **argv)
         all_have_ended(alive);
         measure_waits(&random);
         passes_whole = false;
-    } while (torture_goes_on());
+    } while (torture_running());
     torture_figure("operations", (double)atomic_load(&torture.steps));
     for (unsigned i = 0; i < SCENES; i++)
         torture_figure(scenes[i].name, (double)scenes[i].operations);

@@ -1,47 +1,48 @@
-/* What others do for an actor: a timer's function that does something after all to an object of the actor's, while
- * the actor makes a call that blocks until then. */
+/* Helper threads. Before an actor makes a call that would block, it starts a timer whose function performs the
+ * action that ends the wait. */
 #ifndef MISUSE_HELPER_H
 #define MISUSE_HELPER_H
 
 #include "handles.h"
 
-struct favour {
-    void (*deed)(struct favour *favour);
+struct helper {
+    void (*action)(struct helper *helper);
     void *handle;
-    atomic_bool enough; /* what the actor waited for has come */
+    atomic_bool done; /* the actor's call has returned */
     threading_timer *timer;
 };
 
-static void *do_favour(void *arg)
+static void *run_helper(void *arg)
 {
-    struct favour *favour = arg;
-    favour->deed(favour);
+    struct helper *helper = arg;
+    helper->action(helper);
     return arg;
 }
 
-static inline void ask_favour(struct favour *favour, void (*deed)(struct favour *), void *handle)
+static inline void start_helper(struct helper *helper, void (*action)(struct helper *), void *handle)
 {
-    favour->deed = deed;
-    favour->handle = handle;
-    atomic_init(&favour->enough, false);
-    favour->timer = threading_timer_new(0, do_favour, favour);
-    HOLDS(favour->timer != NULL);
-    HOLDS(threading_timer_start(favour->timer) == THREADING_OK);
+    helper->action = action;
+    helper->handle = handle;
+    atomic_init(&helper->done, false);
+    helper->timer = threading_timer_new(0, run_helper, helper);
+    ASSERT(helper->timer != NULL);
+    ASSERT(threading_timer_start(helper->timer) == THREADING_OK);
 }
 
-/* Not before the favour has been done: the object may go then. */
-static inline void thank(struct favour *favour)
+/* Waits for the helper; until then the object must not be freed. */
+static inline void finish_helper(struct helper *helper)
 {
-    atomic_store(&favour->enough, true);
-    HOLDS(threading_thread_join(threading_timer_thread(favour->timer)) == THREADING_OK);
-    HOLDS(threading_thread_result(threading_timer_thread(favour->timer)) == favour);
-    HOLDS(threading_timer_free(favour->timer) == THREADING_OK);
+    atomic_store(&helper->done, true);
+    ASSERT(threading_thread_join(threading_timer_thread(helper->timer)) == THREADING_OK);
+    ASSERT(threading_thread_result(threading_timer_thread(helper->timer)) == helper);
+    ASSERT(threading_timer_free(helper->timer) == THREADING_OK);
 }
 
-/* Blocking is rare: it takes as long as hundreds of other calls. After the shutdown there is nobody to ask. */
-static inline bool may_ask_favour(struct actor *a)
+/* A blocking call takes as long as hundreds of other calls, so it is made rarely. After the shutdown no timer can be
+ * started. */
+static inline bool may_start_helper(struct actor *a)
 {
-    return !a->world->closed && one_in(&a->bytes, 8);
+    return !a->world->is_shut_down && one_in(&a->bytes, 8);
 }
 
 #endif

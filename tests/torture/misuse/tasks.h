@@ -1,4 +1,4 @@
-/* How threads and timers live, and what they do meanwhile. */
+/* The tasks that threads and timers run, and the model of their life cycle. */
 #ifndef MISUSE_TASKS_H
 #define MISUSE_TASKS_H
 
@@ -7,176 +7,177 @@
 
 #include "locals.h"
 
-/* ------------------------------------------------------------------------------------------------------- errands */
+/* --------------------------------------------------------------------------------------------------------- tasks */
 
-/* The argument of a thread or timer: what it does, and what has come of it. Nobody looks at it after its last
- * effect, be that `ran` or `destroyed`. */
-struct errand {
-    sem_t gate; /* not of this library: what it waits for must not depend on what is tested */
-    bool gated; /* wait for it */
-    bool exits; /* by pthread_exit */
-    threading_local *local; /* set a value there; may be NULL */
-    atomic_bool begun;
-    atomic_uint ran, destroyed;
+/* The argument of a thread or timer: what it does, and what has happened. After its last effect, which increments
+ * `runs` or `destructor_calls`, the thread does not access it any more. */
+struct task {
+    sem_t gate;             /* a POSIX semaphore, because the test must not depend on the library under test */
+    bool gated;             /* the task waits for the gate */
+    bool exits;             /* the task ends with pthread_exit() */
+    threading_local *local; /* the task sets a value in it, unless it is NULL */
+    atomic_bool started;
+    atomic_uint runs, destructor_calls;
 };
 
-/* Set while the actor itself calls threading_thread_run: there is nothing to wait for then. */
-static _Thread_local bool runs_inline;
+/* True while the actor calls threading_thread_run() itself; the task does nothing then. */
+static _Thread_local bool in_direct_run;
 
-static void do_errand(struct errand *errand)
+static void do_task(struct task *task)
 {
-    atomic_store(&errand->begun, true);
-    if (errand->gated)
-        while (sem_wait(&errand->gate) != 0)
+    atomic_store(&task->started, true);
+    if (task->gated)
+        while (sem_wait(&task->gate) != 0)
             continue;
-    if (errand->local != NULL)
-        HOLDS(threading_local_set(errand->local, new_token()) == THREADING_OK);
+    if (task->local != NULL)
+        ASSERT(threading_local_set(task->local, new_token()) == THREADING_OK);
 }
 
-static void *run_errand(void *arg)
+static void *run_task(void *arg)
 {
-    struct errand *errand = arg;
-    if (runs_inline)
+    struct task *task = arg;
+    if (in_direct_run)
         return arg;
-    do_errand(errand);
-    bool exits = errand->exits;
-    atomic_fetch_add(&errand->ran, 1);
+    do_task(task);
+    bool exits = task->exits;
+    atomic_fetch_add(&task->runs, 1);
     if (exits)
         pthread_exit(arg);
     return arg;
 }
 
-/* An override that calls what it overrides, and one that does not. */
-enum { NO_OVERRIDE, CALLS_TARGET, REPLACES, OVERRIDES };
+/* How run() is overridden: by a function that calls the target, or by one that replaces it. */
+enum { NO_OVERRIDE, CALLS_TARGET, REPLACES_TARGET, OVERRIDES };
 
 static void *call_target(threading_thread *self, void *arg)
 {
     (void)arg;
-    HOLDS(threading_current_thread() == self);
+    ASSERT(threading_current_thread() == self);
     return threading_thread_run(self);
 }
 
 static void *replace_target(threading_thread *self, void *arg)
 {
-    struct errand *errand = arg;
-    HOLDS(threading_thread_arg(self) == arg);
-    do_errand(errand);
-    atomic_fetch_add(&errand->ran, 1);
+    struct task *task = arg;
+    ASSERT(threading_thread_arg(self) == arg);
+    do_task(task);
+    atomic_fetch_add(&task->runs, 1);
     return self;
 }
 
-static void destroy_errand(void *arg)
+static void destroy_task(void *arg)
 {
-    struct errand *errand = arg;
-    if (here != NULL)
-        (void)nested(here);
-    atomic_fetch_add(&errand->destroyed, 1);
+    struct task *task = arg;
+    if (current_actor != NULL)
+        (void)nested_call(current_actor);
+    atomic_fetch_add(&task->destructor_calls, 1);
 }
 
-static inline struct errand *new_errand(struct actor *a)
+static inline struct task *new_task(struct actor *a)
 {
-    struct errand *errand = calloc(1, sizeof *errand);
-    EXPECT(a, errand != NULL && sem_init(&errand->gate, 0, 0) == 0);
-    errand->gated = one_in(&a->bytes, 2);
-    errand->exits = one_in(&a->bytes, 8);
-    errand->local = one_in(&a->bytes, 4) ? a->world->common[LOCAL] : NULL;
-    return errand;
+    struct task *task = calloc(1, sizeof *task);
+    EXPECT(a, task != NULL && sem_init(&task->gate, 0, 0) == 0);
+    task->gated = one_in(&a->bytes, 2);
+    task->exits = one_in(&a->bytes, 8);
+    task->local = one_in(&a->bytes, 4) ? a->world->shared[LOCAL] : NULL;
+    return task;
 }
 
-/* ---------------------------------------------------------------------------------------------------- their life */
+/* ------------------------------------------------------------------------------------------------ the life cycle */
 
-static inline bool runs_something(const struct object *t)
+static inline bool has_work(const struct object *t)
 {
-    return t->has_target || t->override == REPLACES;
+    return t->has_target || t->override == REPLACES_TARGET;
 }
 
-static inline void *result_of(const struct object *t)
+static inline void *expected_result(const struct object *t)
 {
     if (t->cancelled)
         return NULL;
-    if (t->override == REPLACES)
+    if (t->override == REPLACES_TARGET)
         return t->handle;
-    return t->has_target && !(t->errand->exits && t->is_timer) ? t->errand : NULL;
+    return t->has_target && !(t->task->exits && t->is_timer) ? t->task : NULL;
 }
 
-/* The destructor has been called, or will have been before the thread is over. */
-static inline void destroy_argument(struct object *t)
+/* Records that the destructor has been called, or will have been when the thread has finished. */
+static inline void record_destructor(struct object *t)
 {
-    t->destroyed += t->owes;
-    t->owes = false;
+    t->destructor_calls += t->destructor_pending;
+    t->destructor_pending = false;
 }
 
-/* It is over, and seen to be: then all has happened that had to. */
-static inline void see_end(struct actor *a, struct object *t)
+/* Records that the thread has finished, and checks that its task and the destructor have run as often as expected. */
+static inline void record_finished(struct actor *a, struct object *t)
 {
-    t->stage = OVER;
-    destroy_argument(t);
-    EXPECT(a, atomic_load(&t->errand->ran) == (runs_something(t) && !t->cancelled));
-    EXPECT(a, atomic_load(&t->errand->destroyed) == t->destroyed);
+    t->stage = FINISHED;
+    record_destructor(t);
+    EXPECT(a, atomic_load(&t->task->runs) == (has_work(t) && !t->cancelled));
+    EXPECT(a, atomic_load(&t->task->destructor_calls) == t->destructor_calls);
 }
 
-/* The same for one whose handle may be gone. */
-static inline void await_end(struct actor *a, struct object *t)
+/* Waits for a thread whose handle may have been freed, then does the same. */
+static inline void await_finished(struct actor *a, struct object *t)
 {
-    while (atomic_load(&t->errand->ran) < (runs_something(t) && !t->cancelled) ||
-           atomic_load(&t->errand->destroyed) < t->destroyed + t->owes)
+    while (atomic_load(&t->task->runs) < (has_work(t) && !t->cancelled) ||
+           atomic_load(&t->task->destructor_calls) < t->destructor_calls + t->destructor_pending)
         sched_yield();
-    see_end(a, t);
+    record_finished(a, t);
 }
 
-/* One that the system has refused to start was enumerated for a moment, and may be kept by somebody's list now: its
- * argument is destroyed whenever that is freed. */
+/* A thread that failed to start was listed for a short time. Another actor's list may still hold a reference to it,
+ * so its argument is destroyed when that list is freed. */
 static inline bool may_be_listed(const struct actor *a, const struct object *t)
 {
-    return t->was_tried && !a->world->alone;
+    return t->start_failed && !a->world->is_single;
 }
 
-/* Who is gone after a change of a thread, or of its timer. What ends by itself cannot be told to the moment: unless
- * the actor has a reference, it is forgotten, and its handle is not called stale. */
-static inline void review_thread(struct actor *a, struct object *t)
+/* Empties the records of a thread and its timer if they have been freed. The exact time at which a thread that
+ * finishes by itself is freed is unknown; unless the actor holds a reference, the record is emptied without
+ * publishing the handle as stale. */
+static inline void forget_thread_if_freed(struct actor *a, struct object *t)
 {
     struct object *timer = t->partner;
-    bool was_seen = t->stage == FRESH || (t->stage == OVER && t->cancelled);
+    bool was_observed = t->stage == NOT_STARTED || (t->stage == FINISHED && t->cancelled);
     if (t->is_foreign)
         return;
-    if (timer != NULL && timer->refs == 0 && t->stage != PENDING && t->stage != GATED) {
-        if (was_seen)
+    if (timer != NULL && timer->refs == 0 && t->stage != PENDING && t->stage != RUNNING) {
+        if (was_observed)
             publish_stale(a, TIMER, timer->handle);
         *timer = (struct object){.handle = NULL};
         t->partner = NULL;
-        t->kept = 0;
+        t->internal_refs = 0;
     }
-    if (t->refs > 0 || t->kept > 0 || t->stage == PENDING || t->stage == GATED)
+    if (t->refs > 0 || t->internal_refs > 0 || t->stage == PENDING || t->stage == RUNNING)
         return;
-    if (t->stage == LEAVING)
-        await_end(a, t);
-    if (t->stage == FRESH) {
-        destroy_argument(t);
-        EXPECT(a, atomic_load(&t->errand->destroyed) == t->destroyed);
+    if (t->stage == FINISHING)
+        await_finished(a, t);
+    if (t->stage == NOT_STARTED) {
+        record_destructor(t);
+        EXPECT(a, atomic_load(&t->task->destructor_calls) == t->destructor_calls);
         if (!may_be_listed(a, t))
             publish_stale(a, THREAD, t->handle);
     }
-    sem_destroy(&t->errand->gate);
-    free(t->errand);
+    sem_destroy(&t->task->gate);
+    free(t->task);
     *t = (struct object){.handle = NULL};
 }
 
 static inline void open_gate(struct object *t)
 {
-    t->stage = LEAVING;
-    sem_post(&t->errand->gate);
+    t->stage = FINISHING;
+    sem_post(&t->task->gate);
 }
 
-/* A name's text, if it is given; a default one's beginning. */
-static inline void expect_name(struct actor *a, struct object *t, const char *name)
+/* Checks a thread's name: the name that was set, or the form of a default name. */
+static inline void check_name(struct actor *a, struct object *t, const char *name)
 {
     EXPECT(a, name != NULL);
-    if (t->given != NULL)
-        EXPECT(a, strcmp(name, t->given) == 0);
+    if (t->name != NULL)
+        EXPECT(a, strcmp(name, t->name) == 0);
     else
         EXPECT(a, strncmp(name, "Thread-", 7) == 0 || (t->is_foreign && strncmp(name, "Dummy-", 6) == 0) ||
                       strcmp(name, "MainThread") == 0);
-    t->given = name; /* which stays valid as long as the handle */
+    t->name = name; /* the pointer stays valid as long as the handle */
 }
 
 #endif
