@@ -1,4 +1,4 @@
-// The C++ side of exit.c: objects that are destroyed as the process or a thread ends.
+// The C++ part of exit.c: objects that are destroyed when the process or a thread ends.
 #include <cstdlib>
 #include <numeric>
 #include <vector>
@@ -7,17 +7,17 @@ namespace {
 
 class Static {
 public:
-    Static(char letter, void (*say)(char)) : numbers(1000, 1), letter(letter), say(say) {}
+    Static(char letter, void (*report)(char)) : numbers(1000, 1), letter(letter), report(report) {}
 
     ~Static()
     {
         numbers.assign(numbers.size(), 0);
-        say(letter);
+        report(letter);
     }
 
     void use() const
     {
-        // Whoever comes after the destructor finds another sum.
+        // After the destructor, the sum is different.
         if (std::accumulate(numbers.begin(), numbers.end(), 0) != 1000)
             std::abort();
     }
@@ -25,37 +25,37 @@ public:
 private:
     std::vector<int> numbers;
     char letter;
-    void (*say)(char);
+    void (*report)(char);
 };
 
-Static *old_one;
+Static *old_object;
 
-struct OfThread {
-    ~OfThread() { old_one->use(); }
+struct ThreadObject {
+    ~ThreadObject() { old_object->use(); }
     int uses = 0;
 };
 
-thread_local OfThread of_thread;
+thread_local ThreadObject thread_object;
 
 } // namespace
 
 extern "C" {
 
-void statics_old(void (*say)(char))
+void statics_old(void (*report)(char))
 {
-    static Static object('O', say);
-    old_one = &object;
+    static Static object('O', report);
+    old_object = &object;
 }
 
-void statics_new(void (*say)(char))
+void statics_new(void (*report)(char))
 {
-    static Static object('N', say);
+    static Static object('N', report);
 }
 
 void statics_use(int thread_ends)
 {
     if (thread_ends)
-        of_thread.uses++;
-    old_one->use();
+        thread_object.uses++;
+    old_object->use();
 }
 }

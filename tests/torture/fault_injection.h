@@ -1,6 +1,5 @@
-/* What the parts of the refusals program share: fault_injection_libc.c refuses what the library asks of the system;
- * fault_injection_objects.c, _threads.c, _locals.c, _waits.c and _others.c have the calls during which it does so;
- * fault_injection.c goes through them. */
+/* What the parts of the fault injection program share. fault_injection.c runs the scenarios; fault_injection_libc.c
+ * makes calls of libc fail; the other files contain the scenarios. */
 #ifndef FAULT_INJECTION_H
 #define FAULT_INJECTION_H
 
@@ -16,26 +15,26 @@
 
 /* ---- fault_injection_libc.c ---- */
 
-enum refusing {
-    NOTHING,     /* count only */
-    ONCE,        /* the n-th */
-    FROM_THEN,   /* the n-th and all later ones */
-    NOW_AND_THEN /* one in n, by chance */
+enum fault_mode {
+    NO_FAULTS,    /* only count the calls */
+    FAIL_ONE,     /* call n fails */
+    FAIL_FROM,    /* call n and all later ones fail */
+    FAIL_RANDOMLY /* one in n calls fails, at random */
 };
 
-/* From now on so much is refused: to the calling thread, or to everybody. */
-void refusals_arm(enum refusing how, long n, uint64_t seed, bool everybody);
-/* Nothing is refused any more. Returns how many calls have been since `refusals_arm`. */
-long refusals_disarm(void);
-/* How many of these were refused. */
-long refusals_made(void);
-/* What was refused last. */
-const char *refusals_last(void);
-/* What the library has got and not given back. */
-long refusals_blocks(void);
-long refusals_mapped(void);
-/* Where the memory of an object lies in its block: the same in each process. */
-size_t refusals_offset(const void *handle);
+/* From now on, calls of the calling thread, or of all threads, fail. */
+void inject_faults(enum fault_mode mode, long n, uint64_t seed, bool all_threads);
+/* No call fails any more. Returns the number of calls since inject_faults(). */
+long stop_faults(void);
+/* Returns how many of them have failed. */
+long injected_faults(void);
+/* Returns the name of the function that failed last. */
+const char *last_fault(void);
+/* Return what the library has allocated or mapped and not freed. */
+long live_blocks(void);
+long mapped_bytes(void);
+/* Returns the offset of an object's slot in its block, which is the same in each process. */
+size_t slot_offset(const void *handle);
 
 /* ---- the scenarios ---- */
 
@@ -43,43 +42,42 @@ enum { NO_MEMORY = 1, SYSTEM = 2 };
 
 struct scenario {
     const char *name;
-    const char *functions; /* what `call` calls, without the prefix */
+    const char *functions; /* the functions that `call` calls, without their prefix */
     void (*prepare)(void);
-    threading_status (*call)(void); /* during this, things are refused */
-    int errors;                     /* how it may end then, if not well */
-    void (*unchanged)(void);        /* after an error */
-    void (*done)(void);             /* after a success, now or at another try: looks, and gives all back */
+    threading_status (*call)(void); /* the calls that fail are made during this */
+    int errors;                     /* errors that it may return */
+    void (*check_unchanged)(void);  /* called after an error */
+    void (*finish)(void);           /* called after a success: checks the result and frees everything */
     int parameter;
-    bool everybody; /* what is started meanwhile is refused things too */
-    bool last;      /* the process is past its shutdown then */
+    bool all_threads;  /* calls of threads that it starts fail, too */
+    bool ends_process; /* the process has been shut down afterwards */
 };
 
 extern const struct scenario object_scenarios[], thread_scenarios[], local_scenarios[], wait_scenarios[],
-    other_scenarios[];
+    process_scenarios[];
 extern const size_t object_scenarios_count, thread_scenarios_count, local_scenarios_count, wait_scenarios_count,
-    other_scenarios_count;
+    process_scenarios_count;
 
-/* That which runs in this process, for functions that serve several. */
+/* The scenario of this process, for functions that serve several scenarios. */
 extern const struct scenario *scenario;
 
-/* Goes through all kinds of objects; all is well if this goes through. */
+/* Uses all kinds of objects and checks that they work. */
 void use_everything(void);
-/* How much of the memory for objects of each kind has been touched. */
+/* Measures how much memory has been used for objects of each kind. */
 enum { KINDS = 10 };
-void look_at_slots(size_t used[KINDS]);
+void measure_slots(size_t used[KINDS]);
 
 /* ---- fault_injection.c ---- */
 
-_Noreturn void refusals_fail(const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+_Noreturn void scenario_fail(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-#define CHECK(cond) ((cond) ? (void)0 : refusals_fail(__FILE__, __LINE__, "%s does not hold", #cond))
+#define CHECK(cond) ((cond) ? (void)0 : scenario_fail(__FILE__, __LINE__, "%s does not hold", #cond))
 
 static inline void check_status(const char *file, int line, const char *expr, threading_status got,
                                 threading_status expected)
 {
     if (got != expected)
-        refusals_fail(file, line, "%s is %s, expected %s", expr, threading_status_name(got),
+        scenario_fail(file, line, "%s is %s, expected %s", expr, threading_status_name(got),
                       threading_status_name(expected));
 }
 

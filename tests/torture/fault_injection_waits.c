@@ -1,26 +1,26 @@
-/* Refusals while a thread waits for the first time. */
+/* Fault injection while a thread blocks for the first time. */
 #include "fault_injection_scenarios.h"
 
 #include <stdio.h>
 
 static pthread_t helper;
-static bool helped;
-static atomic_bool waited;
+static bool has_helper;
+static atomic_bool ready;
 
 static void prepare_wait(void)
 {
-    object = make(scenario->parameter);
+    object = create(scenario->parameter);
     if (scenario->parameter == LOCK)
         OK(threading_lock_acquire(object));
 }
 
-/* The caller, once it is about to wait. */
+/* Thread ID of the caller when it is about to wait; else 0. */
 static atomic_int caller;
 
-static bool sleeps(int task)
+static bool is_blocked(int tid)
 {
     char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", task);
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
     FILE *stat = fopen(path, "r");
     CHECK(stat != NULL);
     CHECK(fscanf(stat, "%*d (%*[^)]) %c", &state) == 1);
@@ -28,10 +28,10 @@ static bool sleeps(int task)
     return state == 'S';
 }
 
-/* What the call waits for comes when it waits, from a thread that is refused nothing. */
-static void *let_go(void *arg)
+/* Ends the caller's wait when it is blocked. Calls of this thread do not fail. */
+static void *wake_caller(void *arg)
 {
-    while (atomic_load(&caller) == 0 || !sleeps(atomic_load(&caller)))
+    while (atomic_load(&caller) == 0 || !is_blocked(atomic_load(&caller)))
         usleep(300);
     switch (scenario->parameter) {
     case LOCK:
@@ -58,31 +58,31 @@ static void *let_go(void *arg)
     return arg;
 }
 
-static void *take_and_let_go(void *arg)
+static void *acquire_and_wake_caller(void *arg)
 {
     if (scenario->parameter == RLOCK)
         OK(threading_rlock_acquire(object));
     if (scenario->parameter == CONDITION)
         OK(threading_condition_acquire(object));
     OK(threading_event_set(event));
-    return let_go(arg);
+    return wake_caller(arg);
 }
 
-static void prepare_late(void)
+static void prepare_woken(void)
 {
     prepare_wait();
-    helped = true;
+    has_helper = true;
     if (scenario->parameter == RLOCK || scenario->parameter == CONDITION) {
         event = threading_event_new();
-        CHECK(pthread_create(&helper, NULL, take_and_let_go, NULL) == 0);
+        CHECK(pthread_create(&helper, NULL, acquire_and_wake_caller, NULL) == 0);
         while (!threading_event_is_set(event))
             usleep(50);
     } else {
-        CHECK(pthread_create(&helper, NULL, let_go, NULL) == 0);
+        CHECK(pthread_create(&helper, NULL, wake_caller, NULL) == 0);
     }
 }
 
-/* The unit that the semaphore has comes first. */
+/* The semaphore has one unit, which is acquired first. */
 static threading_status call_wait(void)
 {
     atomic_store(&caller, (int)gettid());
@@ -103,7 +103,7 @@ static threading_status call_wait(void)
     }
 }
 
-static void done_wait(void)
+static void finish_wait(void)
 {
     CHECK(pthread_join(helper, NULL) == 0);
     switch (scenario->parameter) {
@@ -119,46 +119,46 @@ static void done_wait(void)
     default:
         break;
     }
-    give_back(scenario->parameter, object);
+    release_last(scenario->parameter, object);
     if (event != NULL)
-        give_back(EVENT, event);
+        release_last(EVENT, event);
 }
 
-static threading_status call_wait_briefly(void)
+static threading_status call_wait_timeout(void)
 {
     switch (scenario->parameter) {
     case LOCK:
-        return expect_timeout(threading_lock_acquire_timeout(object, MOMENT));
+        return expect_timeout(threading_lock_acquire_timeout(object, SHORT_TIMEOUT));
     case RLOCK:
-        return expect_timeout(threading_rlock_acquire_timeout(object, MOMENT));
+        return expect_timeout(threading_rlock_acquire_timeout(object, SHORT_TIMEOUT));
     case CONDITION:
-        return expect_timeout(threading_condition_acquire_timeout(object, MOMENT));
+        return expect_timeout(threading_condition_acquire_timeout(object, SHORT_TIMEOUT));
     case SEMAPHORE:
-        OK(threading_semaphore_acquire_timeout(object, MOMENT));
-        threading_status status = expect_timeout(threading_semaphore_acquire_timeout(object, MOMENT));
+        OK(threading_semaphore_acquire_timeout(object, SHORT_TIMEOUT));
+        threading_status status = expect_timeout(threading_semaphore_acquire_timeout(object, SHORT_TIMEOUT));
         OK(threading_semaphore_release(object));
         return status;
     case EVENT:
-        return expect_timeout(threading_event_wait_timeout(object, MOMENT));
+        return expect_timeout(threading_event_wait_timeout(object, SHORT_TIMEOUT));
     default: {
-        threading_status status = threading_barrier_wait_timeout(object, MOMENT, NULL);
+        threading_status status = threading_barrier_wait_timeout(object, SHORT_TIMEOUT, NULL);
         CHECK(threading_barrier_broken(object) == (status == THREADING_ERR_BROKEN_BARRIER));
         return status == THREADING_ERR_BROKEN_BARRIER ? THREADING_OK : status;
     }
     }
 }
 
-/* The holder lets go only when the caller has been. */
-static pthread_mutex_t holding = PTHREAD_MUTEX_INITIALIZER;
+/* The owner releases only after the caller has timed out. */
+static pthread_mutex_t hold_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static void *hold(void *arg)
+static void *hold_until_unlocked(void *arg)
 {
     if (scenario->parameter == RLOCK)
         OK(threading_rlock_acquire(object));
     else
         OK(threading_condition_acquire(object));
-    atomic_store(&waited, true);
-    CHECK(pthread_mutex_lock(&holding) == 0 && pthread_mutex_unlock(&holding) == 0);
+    atomic_store(&ready, true);
+    CHECK(pthread_mutex_lock(&hold_mutex) == 0 && pthread_mutex_unlock(&hold_mutex) == 0);
     if (scenario->parameter == RLOCK)
         OK(threading_rlock_release(object));
     else
@@ -170,40 +170,40 @@ static void prepare_held(void)
 {
     prepare_wait();
     if (scenario->parameter == RLOCK || scenario->parameter == CONDITION) {
-        helped = true;
-        CHECK(pthread_mutex_lock(&holding) == 0);
-        CHECK(pthread_create(&helper, NULL, hold, NULL) == 0);
-        while (!atomic_load(&waited))
+        has_helper = true;
+        CHECK(pthread_mutex_lock(&hold_mutex) == 0);
+        CHECK(pthread_create(&helper, NULL, hold_until_unlocked, NULL) == 0);
+        while (!atomic_load(&ready))
             usleep(50);
     }
 }
 
-static void done_held(void)
+static void finish_held(void)
 {
-    if (helped)
-        CHECK(pthread_mutex_unlock(&holding) == 0 && pthread_join(helper, NULL) == 0);
+    if (has_helper)
+        CHECK(pthread_mutex_unlock(&hold_mutex) == 0 && pthread_join(helper, NULL) == 0);
     if (scenario->parameter == LOCK)
         OK(threading_lock_release(object));
     if (scenario->parameter == BARRIER)
         CHECK(threading_barrier_n_waiting(object) == 0);
     if (scenario->parameter == SEMAPHORE)
         CHECK(threading_semaphore_value(object) == 1);
-    give_back(scenario->parameter, object);
+    release_last(scenario->parameter, object);
 }
 
 static void prepare_owned(void)
 {
-    object = make(CONDITION);
+    object = create(CONDITION);
     OK(threading_condition_acquire(object));
     OK(threading_condition_acquire(object));
 }
 
-static void still_owned(void)
+static void check_still_owned(void)
 {
     CHECK(threading_condition_is_owned(object));
 }
 
-static int never(void *arg)
+static int return_false(void *arg)
 {
     (void)arg;
     return 0;
@@ -211,7 +211,7 @@ static int never(void *arg)
 
 static int predicate_calls;
 
-static int at_last(void *arg)
+static int return_true_finally(void *arg)
 {
     (void)arg;
     return predicate_calls++ > 1;
@@ -219,17 +219,17 @@ static int at_last(void *arg)
 
 static threading_status call_condition_wait_timeout(void)
 {
-    return expect_timeout(threading_condition_wait_timeout(object, MOMENT));
+    return expect_timeout(threading_condition_wait_timeout(object, SHORT_TIMEOUT));
 }
 
 static threading_status call_wait_for_timeout(void)
 {
-    return expect_timeout(threading_condition_wait_for_timeout(object, never, NULL, MOMENT));
+    return expect_timeout(threading_condition_wait_for_timeout(object, return_false, NULL, SHORT_TIMEOUT));
 }
 
-static void *notify_often(void *arg)
+static void *notify_repeatedly(void *arg)
 {
-    while (!atomic_load(&waited)) {
+    while (!atomic_load(&ready)) {
         OK(threading_condition_acquire(object));
         OK(threading_condition_notify(object, 1));
         OK(threading_condition_release(object));
@@ -241,7 +241,7 @@ static void *notify_often(void *arg)
 static void prepare_notified(void)
 {
     prepare_owned();
-    CHECK(pthread_create(&helper, NULL, notify_often, NULL) == 0);
+    CHECK(pthread_create(&helper, NULL, notify_repeatedly, NULL) == 0);
 }
 
 static threading_status call_condition_wait(void)
@@ -251,33 +251,39 @@ static threading_status call_condition_wait(void)
 
 static threading_status call_wait_for(void)
 {
-    return threading_condition_wait_for(object, at_last, NULL);
+    return threading_condition_wait_for(object, return_true_finally, NULL);
 }
 
-static void done_owned(void)
+static void finish_owned(void)
 {
     OK(threading_condition_notify_all(object));
     OK(threading_condition_release(object));
     OK(threading_condition_release(object));
     STATUS(threading_condition_release(object), THREADING_ERR_NOT_OWNER);
-    give_back(CONDITION, object);
+    release_last(CONDITION, object);
 }
 
-static void done_notified(void)
+static void finish_notified(void)
 {
     OK(threading_condition_release(object));
     OK(threading_condition_release(object));
-    atomic_store(&waited, true);
+    atomic_store(&ready, true);
     CHECK(pthread_join(helper, NULL) == 0);
-    give_back(CONDITION, object);
+    release_last(CONDITION, object);
 }
 
-#define WAITS(calls, kind)                                                                               \
-    {.name = "a first wait in " calls, .functions = calls, .prepare = prepare_late,                  \
-     .call = call_wait, .errors = NO_MEMORY, .done = done_wait, .parameter = (kind)},                          \
-    {.name = "a first wait in " calls "_timeout", .functions = calls "_timeout",                     \
-     .prepare = prepare_held, .call = call_wait_briefly, .errors = NO_MEMORY, .done = done_held,             \
-     .parameter = (kind)}
+#define WAITS(calls, kind)                                                                                             \
+    {.name = "a first wait in " calls,                                                                                 \
+     .functions = calls,                                                                                               \
+     .prepare = prepare_woken,                                                                                         \
+     .call = call_wait,                                                                                                \
+     .errors = NO_MEMORY,                                                                                              \
+     .finish = finish_wait,                                                                                            \
+     .parameter = (kind)},                                                                                             \
+    {                                                                                                                  \
+        .name = "a first wait in " calls "_timeout", .functions = calls "_timeout", .prepare = prepare_held,           \
+        .call = call_wait_timeout, .errors = NO_MEMORY, .finish = finish_held, .parameter = (kind)                     \
+    }
 
 const struct scenario wait_scenarios[] = {
     WAITS("lock_acquire", LOCK),
@@ -286,14 +292,14 @@ const struct scenario wait_scenarios[] = {
     WAITS("semaphore_acquire", SEMAPHORE),
     WAITS("event_wait", EVENT),
     WAITS("barrier_wait", BARRIER),
-    {"a first wait for a notify", "condition_wait", prepare_notified, call_condition_wait, NO_MEMORY,
-     still_owned, done_notified, 0, false, false},
-    {"a first wait for a notify in vain", "condition_wait_timeout", prepare_owned, call_condition_wait_timeout,
-     NO_MEMORY, still_owned, done_owned, 0, false, false},
+    {"a first wait for a notification", "condition_wait", prepare_notified, call_condition_wait, NO_MEMORY,
+     check_still_owned, finish_notified, 0, false, false},
+    {"a first wait for a notification that times out", "condition_wait_timeout", prepare_owned,
+     call_condition_wait_timeout, NO_MEMORY, check_still_owned, finish_owned, 0, false, false},
     {"a first wait for a predicate", "condition_wait_for", prepare_notified, call_wait_for, NO_MEMORY,
-     still_owned, done_notified, 0, false, false},
-    {"a first wait for a predicate in vain", "condition_wait_for_timeout", prepare_owned,
-     call_wait_for_timeout, NO_MEMORY, still_owned, done_owned, 0, false, false},
+     check_still_owned, finish_notified, 0, false, false},
+    {"a first wait for a predicate that times out", "condition_wait_for_timeout", prepare_owned, call_wait_for_timeout,
+     NO_MEMORY, check_still_owned, finish_owned, 0, false, false},
 };
 
 const size_t wait_scenarios_count = COUNT(wait_scenarios);

@@ -1,5 +1,5 @@
-/* Signals: amid a storm of them, with and without SA_RESTART, to all threads, no wait ends early or late, and what
- * handlers set and release arrives. */
+/* Signals: while all threads continually receive signals, with and without SA_RESTART, no wait ends early or late,
+ * and what signal handlers set and release reaches the waiters. */
 #include "signals.h"
 
 #include "signals_handlers.h"
@@ -11,38 +11,38 @@
 
 enum { TIMERS = 32 };
 
-static _Atomic uint64_t timers_fired;
+static _Atomic uint64_t timers_run;
 
-static void *fire(void *arg)
+static void *run_timer(void *arg)
 {
     TORTURE_CHECK(torture_now() >= *(double *)arg);
-    atomic_fetch_add(&timers_fired, 1);
+    atomic_fetch_add(&timers_run, 1);
     return arg;
 }
 
-/* Timers of which none comes early and each once. */
+/* Starts timers; each must run once and not early. */
 static void timers_worker(struct worker *worker)
 {
     threading_timer *timers[TIMERS];
-    double due[TIMERS];
+    double earliest[TIMERS];
     (void)worker->shared;
-    while (scene_goes_on(worker->scene)) {
+    while (scenario_running(worker->scenario)) {
         for (unsigned i = 0; i < TIMERS; i++) {
             double interval = (double)random_below(&worker->random, 30000) / 1e6;
-            timers[i] = threading_timer_new(interval, fire, &due[i]);
-            due[i] = torture_now() + interval;
+            timers[i] = threading_timer_new(interval, run_timer, &earliest[i]);
+            earliest[i] = torture_now() + interval;
             TORTURE_STATUS(threading_timer_start(timers[i]), THREADING_OK);
         }
-        uint64_t lasts = 0;
+        uint64_t finished = 0;
         for (unsigned i = 0; i < TIMERS; i++) {
             threading_thread *thread = threading_timer_thread(timers[i]);
             TORTURE_STATUS(threading_thread_join(thread), THREADING_OK);
-            TORTURE_CHECK(threading_thread_result(thread) == &due[i]);
-            TORTURE_CHECK(torture_now() < due[i] + STRESS_LIMIT);
+            TORTURE_CHECK(threading_thread_result(thread) == &earliest[i]);
+            TORTURE_CHECK(torture_now() < earliest[i] + STRESS_LIMIT);
             TORTURE_STATUS(threading_timer_free(timers[i]), THREADING_OK);
-            lasts++;
+            finished++;
         }
-        TORTURE_CHECK(lasts == TIMERS);
+        TORTURE_CHECK(finished == TIMERS);
         worker_step(worker);
     }
 }
@@ -55,22 +55,22 @@ static void *wait_for_event(void *event)
     return NULL;
 }
 
-/* The sanitizers' allocators may be left locked in the child of a process with threads. */
+/* Under sanitizers, no children: their allocators may be left locked in the child of a process with threads. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FORKS false
+#define CAN_FORK false
 #else
-#define FORKS true
+#define CAN_FORK true
 #endif
 
-/* What a child does, which has a storm of its own: it must not shut down early. */
-_Noreturn static void shut_down(struct random *random)
+/* In the child, which sends signals to its own threads: shutdown must not time out early. */
+_Noreturn static void shut_down_in_child(struct random *random)
 {
     double seconds = (double)random_below(random, 100000) / 1e6;
     threading_event *event = threading_event_new();
     threading_thread *thread = threading_thread_new(wait_for_event, event);
-    atomic_store(&storm.acts, false);
-    atomic_store(&storm.calm, false);
-    storm_begin(random);
+    atomic_store(&signal_storm.handler_enabled, false);
+    atomic_store(&signal_storm.paused, false);
+    storm_start(random);
     TORTURE_STATUS(threading_thread_start(thread), THREADING_OK);
     double began = torture_now();
     TORTURE_STATUS(threading_shutdown_timeout(seconds), THREADING_TIMED_OUT);
@@ -88,77 +88,78 @@ static void fork_and_shut_down(struct random *random)
     int status = 0;
     TORTURE_CHECK(child >= 0);
     if (child == 0)
-        shut_down(random);
+        shut_down_in_child(random);
     while ((got = waitpid(child, &status, WNOHANG)) == 0 && torture_now() < end)
-        nap(0.001);
+        sleep_for(0.001);
     if (got == 0)
         kill(child, SIGKILL);
     if (got != child || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        torture_fail(__FILE__, __LINE__, "a child that shut down among signals: status %#x", (unsigned)status);
+        torture_fail(__FILE__, __LINE__, "a child that shut down while receiving signals ended with wait status %#x",
+                     (unsigned)status);
 }
 
 /* ------------------------------------------------------------------------------------------------------- all */
 
 int main(int argc, char **argv)
 {
-    static struct pair timed[FAMILIES], untimed[UNTIMED];
-    static struct crew timed_crew, untimed_crew, timers_crew, handlers_crew;
-    block_signals(SIG_BLOCK); /* the watch has to be left in peace */
+    static struct pair timed[WAIT_KINDS], untimed[UNTIMED_KINDS];
+    static struct team timed_team, untimed_team, timers_team, handlers_team;
+    block_signals(SIG_BLOCK); /* the watchdog thread must not get signals */
     torture_begin("signals", argc, argv);
     struct random random = random_of(0);
-    struct scene scene = {.random = random_of(1), .enough = torture.count};
-    double balanced = 0;
-    scene.until = torture.began + torture.seconds;
-    uint64_t balances = 0, children = 0;
-    for (unsigned i = 0; i < FAMILIES; i++) {
-        pair_begin(&timed[i], &families[i]);
+    struct scenario scenario = {.random = random_of(1), .max_steps = torture.count};
+    double last_check = 0;
+    scenario.until = torture.began + torture.seconds;
+    uint64_t checks = 0, children = 0;
+    for (unsigned i = 0; i < WAIT_KINDS; i++) {
+        pair_new(&timed[i], &wait_kinds[i]);
         TORTURE_STATUS(threading_lock_acquire(timed[i].lock), THREADING_OK);
         TORTURE_STATUS(threading_rlock_acquire(timed[i].rlock), THREADING_OK);
         join_prepare(&timed[i]);
     }
-    for (unsigned i = 0; i < UNTIMED; i++)
-        pair_begin(&untimed[i], &families[i]);
-    handlers_begin();
-    storm_begin(&random);
-    crew_start(&timed_crew, &scene, FAMILIES, timed_worker, timed);
-    crew_start(&untimed_crew, &scene, 2 * UNTIMED, untimed_worker, untimed);
-    crew_start(&timers_crew, &scene, 1, timers_worker, NULL);
-    crew_start(&handlers_crew, &scene, HANDLER_WORKERS, handlers_worker, NULL);
-    atomic_store(&storm.acts, true);
+    for (unsigned i = 0; i < UNTIMED_KINDS; i++)
+        pair_new(&untimed[i], &wait_kinds[i]);
+    handlers_start();
+    storm_start(&random);
+    team_start(&timed_team, &scenario, WAIT_KINDS, timed_worker, timed);
+    team_start(&untimed_team, &scenario, 2 * UNTIMED_KINDS, untimed_worker, untimed);
+    team_start(&timers_team, &scenario, 1, timers_worker, NULL);
+    team_start(&handlers_team, &scenario, HANDLER_WORKERS, handlers_worker, NULL);
+    atomic_store(&signal_storm.handler_enabled, true);
     while (torture_running()) {
-        if (FORKS)
+        if (CAN_FORK)
             fork_and_shut_down(&random);
         else
-            nap(0.1);
-        children += FORKS;
-        if (torture_now() - balanced > 0.3) {
-            handlers_balance();
-            balanced = torture_now();
-            balances++;
+            sleep_for(0.1);
+        children += CAN_FORK;
+        if (torture_now() - last_check > 0.3) {
+            handlers_check_totals();
+            last_check = torture_now();
+            checks++;
         }
     }
-    crew_join(&timed_crew);
-    crew_join(&untimed_crew);
-    crew_join(&timers_crew);
-    handlers_balance();
-    storm_calm();
-    handlers_end(&handlers_crew);
-    storm_end();
-    for (unsigned i = 0; i < FAMILIES; i++) {
+    team_join(&timed_team);
+    team_join(&untimed_team);
+    team_join(&timers_team);
+    handlers_check_totals();
+    storm_pause();
+    handlers_stop(&handlers_team);
+    storm_stop();
+    for (unsigned i = 0; i < WAIT_KINDS; i++) {
         join_end(&timed[i]);
         TORTURE_STATUS(join_untimed(&timed[i]), THREADING_OK);
         TORTURE_STATUS(threading_rlock_release(timed[i].rlock), THREADING_OK);
-        pair_end(&timed[i]);
+        pair_free(&timed[i]);
     }
-    for (unsigned i = 0; i < UNTIMED; i++)
-        pair_end(&untimed[i]);
+    for (unsigned i = 0; i < UNTIMED_KINDS; i++)
+        pair_free(&untimed[i]);
     torture_figure("operations", (double)atomic_load(&torture.steps));
-    torture_figure("signals handled", (double)storm.handled);
-    torture_figure("signals handled a second", (double)storm.handled / (torture_now() - torture.began));
-    torture_figure("units that handlers released, and others", (double)handlers.released);
-    torture_figure("sets by handlers", (double)handlers.posted);
-    torture_figure("timers", (double)timers_fired);
-    torture_figure("accounts balanced", (double)balances + 1);
+    torture_figure("signals handled", (double)signal_storm.handled);
+    torture_figure("signals handled per second", (double)signal_storm.handled / (torture_now() - torture.began));
+    torture_figure("units released by handlers and other threads", (double)handlers.released);
+    torture_figure("sets by handlers", (double)handlers.sets);
+    torture_figure("timers", (double)timers_run);
+    torture_figure("checks of the totals", (double)checks + 1);
     torture_figure("children that shut down", (double)children);
     return torture_end();
 }

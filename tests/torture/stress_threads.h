@@ -1,4 +1,4 @@
-/* Threads, timers and locals: what begins ends once, and what is given away is destroyed once. */
+/* Threads, timers and locals: each runs at most once, and each argument and value is destroyed exactly once. */
 #ifndef STRESS_THREADS_H
 #define STRESS_THREADS_H
 
@@ -6,160 +6,160 @@
 
 /* --------------------------------------------------------------------------------------- threads and timers */
 
-/* A thread or a timer, its own argument. Two workers have to do with it: its maker, and whoever takes it from the
- * board; the last of them judges it. */
-struct life {
+/* A thread or a timer, which gets this record as its argument. Two workers hold a reference: its creator, and the
+ * one that takes it from the exchange; the last of them checks what has happened. */
+struct job {
     threading_thread *thread;
-    threading_timer *timer; /* NULL: a plain thread */
-    double due;             /* not before that; 0 is a thread's */
+    threading_timer *timer; /* NULL for a plain thread */
+    double due;             /* earliest time to run; 0 for a thread */
     bool started;
-    atomic_uint ran, destroyed;
-    atomic_bool cancelled, too_late; /* what the cancels said */
-    _Atomic uint64_t ended;          /* run or destroyed for the last time */
+    atomic_uint runs, destroyed;
+    atomic_bool cancelled, too_late; /* the results of cancel */
+    _Atomic uint64_t ended;          /* 1 after the argument's destructor has been called */
     atomic_uint holders;
 };
 
-enum { BOARD = 16 };
+enum { EXCHANGE_SLOTS = 16 };
 
-struct board {
-    _Atomic(struct life *) places[BOARD];
+struct exchange {
+    _Atomic(struct job *) slots[EXCHANGE_SLOTS];
 };
 
-static inline void *life_run(void *arg)
+static inline void *job_run(void *arg)
 {
-    struct life *life = arg;
-    TORTURE_CHECK(torture_now() >= life->due);
-    TORTURE_CHECK(threading_current_thread() == life->thread);
-    TORTURE_CHECK(threading_thread_is_alive(life->thread));
-    atomic_fetch_add(&life->ran, 1);
-    return life;
+    struct job *job = arg;
+    TORTURE_CHECK(torture_now() >= job->due);
+    TORTURE_CHECK(threading_current_thread() == job->thread);
+    TORTURE_CHECK(threading_thread_is_alive(job->thread));
+    atomic_fetch_add(&job->runs, 1);
+    return job;
 }
 
-static inline void life_destroy(void *arg)
+static inline void job_destroy(void *arg)
 {
-    struct life *life = arg;
-    atomic_fetch_add(&life->destroyed, 1);
-    atomic_fetch_add(&life->ended, 1);
+    struct job *job = arg;
+    atomic_fetch_add(&job->destroyed, 1);
+    atomic_fetch_add(&job->ended, 1);
 }
 
-static inline void life_cancel(struct life *life)
+static inline void job_cancel(struct job *job)
 {
-    threading_status status = threading_timer_cancel(life->timer);
+    threading_status status = threading_timer_cancel(job->timer);
     TORTURE_CHECK(status == THREADING_OK || status == THREADING_TOO_LATE);
-    atomic_store(status == THREADING_OK ? &life->cancelled : &life->too_late, true);
+    atomic_store(status == THREADING_OK ? &job->cancelled : &job->too_late, true);
 }
 
-static inline void life_join(struct life *life, struct random *random)
+static inline void job_join(struct job *job, struct random *random)
 {
     while (random_one_in(random, 2)) {
         double seconds = random_timeout(random), began = torture_now();
-        if (RAN(threading_thread_join_timeout(life->thread, seconds), began, seconds))
+        if (CHECK_TIMED_WAIT(threading_thread_join_timeout(job->thread, seconds), began, seconds))
             break;
     }
-    TORTURE_STATUS(threading_thread_join(life->thread), THREADING_OK);
-    TORTURE_CHECK(!threading_thread_is_alive(life->thread));
-    TORTURE_CHECK(threading_thread_result(life->thread) == (atomic_load(&life->ran) ? life : NULL));
+    TORTURE_STATUS(threading_thread_join(job->thread), THREADING_OK);
+    TORTURE_CHECK(!threading_thread_is_alive(job->thread));
+    TORTURE_CHECK(threading_thread_result(job->thread) == (atomic_load(&job->runs) ? job : NULL));
 }
 
-/* One of the two is done with it, and gives its reference back. */
-static inline void life_leave(struct life *life)
+/* Releases the reference of one holder; the last one checks the counts. */
+static inline void job_release(struct job *job)
 {
-    if (life->timer != NULL)
-        TORTURE_STATUS(threading_timer_free(life->timer), THREADING_OK);
+    if (job->timer != NULL)
+        TORTURE_STATUS(threading_timer_free(job->timer), THREADING_OK);
     else
-        TORTURE_STATUS(threading_thread_free(life->thread), THREADING_OK);
-    if (atomic_fetch_sub(&life->holders, 1) > 1)
+        TORTURE_STATUS(threading_thread_free(job->thread), THREADING_OK);
+    if (atomic_fetch_sub(&job->holders, 1) > 1)
         return;
-    AWAIT(&life->ended, 1);
-    TORTURE_CHECK(life->destroyed == 1 && life->ran <= 1);
-    TORTURE_CHECK(!life->cancelled || !life->too_late);
-    TORTURE_CHECK((life->ran == 1) == (life->started && !life->cancelled));
-    free(life);
+    AWAIT_COUNT(&job->ended, 1);
+    TORTURE_CHECK(job->destroyed == 1 && job->runs <= 1);
+    TORTURE_CHECK(!job->cancelled || !job->too_late);
+    TORTURE_CHECK((job->runs == 1) == (job->started && !job->cancelled));
+    free(job);
 }
 
-static inline struct life *life_new(struct random *random, bool is_timer)
+static inline struct job *job_new(struct random *random, bool is_timer)
 {
     static const double intervals[] = {-1, 0, 20e-6, 300e-6, 2e-3, 3600};
-    struct life *life = calloc(1, sizeof *life);
-    TORTURE_CHECK(life != NULL);
-    life->holders = 2;
+    struct job *job = calloc(1, sizeof *job);
+    TORTURE_CHECK(job != NULL);
+    job->holders = 2;
     if (is_timer) {
         double interval = intervals[random_below(random, sizeof intervals / sizeof intervals[0])];
-        life->due = interval; /* until it is started */
-        life->timer = threading_timer_new(interval, life_run, life);
-        life->thread = threading_timer_thread(life->timer);
+        job->due = interval; /* the interval, until the timer is started */
+        job->timer = threading_timer_new(interval, job_run, job);
+        job->thread = threading_timer_thread(job->timer);
     } else {
-        life->thread = threading_thread_new(life_run, life);
+        job->thread = threading_thread_new(job_run, job);
     }
-    TORTURE_CHECK(life->thread != NULL);
-    TORTURE_STATUS(threading_thread_set_arg_destructor(life->thread, life_destroy), THREADING_OK);
-    TORTURE_STATUS(threading_thread_set_daemon(life->thread, random_one_in(random, 2)), THREADING_OK);
-    return life;
+    TORTURE_CHECK(job->thread != NULL);
+    TORTURE_STATUS(threading_thread_set_arg_destructor(job->thread, job_destroy), THREADING_OK);
+    TORTURE_STATUS(threading_thread_set_daemon(job->thread, random_one_in(random, 2)), THREADING_OK);
+    return job;
 }
 
-/* Begins a life, or not, and shows it to the others. */
-static inline void life_make(struct worker *worker, struct board *board, bool is_timer)
+/* Creates a job, starts most of them, and exchanges it for a job of another worker. */
+static inline void job_create_and_exchange(struct worker *worker, struct exchange *exchange, bool is_timer)
 {
     struct random *random = &worker->random;
-    struct life *life = life_new(random, is_timer);
-    bool never_ends = is_timer && life->due > 1;
-    life->started = !random_one_in(random, 8);
-    life->due = is_timer ? torture_now() + life->due : 0;
-    void *again = is_timer ? (void *)threading_timer_ref(life->timer) : (void *)threading_thread_ref(life->thread);
-    TORTURE_CHECK(again != NULL);
-    if (life->started && is_timer)
-        TORTURE_STATUS(threading_timer_start(life->timer), THREADING_OK);
-    else if (life->started)
-        TORTURE_STATUS(threading_thread_start(life->thread), THREADING_OK);
-    struct life *other = atomic_exchange(&board->places[random_below(random, BOARD)], life);
-    pause_somehow(random);
-    if (is_timer && (never_ends || random_one_in(random, 2)))
-        life_cancel(life);
-    if (life->started && random_one_in(random, 2))
-        life_join(life, random);
-    life_leave(life);
+    struct job *job = job_new(random, is_timer);
+    bool never_expires = is_timer && job->due > 1;
+    job->started = !random_one_in(random, 8);
+    job->due = is_timer ? torture_now() + job->due : 0;
+    void *second_ref = is_timer ? (void *)threading_timer_ref(job->timer) : (void *)threading_thread_ref(job->thread);
+    TORTURE_CHECK(second_ref != NULL);
+    if (job->started && is_timer)
+        TORTURE_STATUS(threading_timer_start(job->timer), THREADING_OK);
+    else if (job->started)
+        TORTURE_STATUS(threading_thread_start(job->thread), THREADING_OK);
+    struct job *other = atomic_exchange(&exchange->slots[random_below(random, EXCHANGE_SLOTS)], job);
+    random_pause(random);
+    if (is_timer && (never_expires || random_one_in(random, 2)))
+        job_cancel(job);
+    if (job->started && random_one_in(random, 2))
+        job_join(job, random);
+    job_release(job);
     if (other == NULL)
         return;
     if (other->timer != NULL && random_one_in(random, 2))
-        life_cancel(other);
+        job_cancel(other);
     if (other->started && random_one_in(random, 2))
-        life_join(other, random);
-    life_leave(other);
+        job_join(other, random);
+    job_release(other);
 }
 
 static inline void threads_worker(struct worker *worker)
 {
     do {
-        life_make(worker, worker->shared, false);
+        job_create_and_exchange(worker, worker->shared, false);
         worker_step(worker);
-    } while (scene_goes_on(worker->scene));
+    } while (scenario_running(worker->scenario));
 }
 
 static inline void timers_worker(struct worker *worker)
 {
     do {
-        life_make(worker, worker->shared, true);
+        job_create_and_exchange(worker, worker->shared, true);
         worker_step(worker);
-    } while (scene_goes_on(worker->scene));
+    } while (scenario_running(worker->scenario));
 }
 
-static inline void lives_run(struct scene *scene, void (*body)(struct worker *))
+static inline void run_jobs(struct scenario *scenario, void (*body)(struct worker *))
 {
-    struct board board = {.places = {NULL}};
-    crew_run(scene, scene->threads, body, &board);
-    for (unsigned i = 0; i < BOARD; i++)
-        if (board.places[i] != NULL)
-            life_leave(board.places[i]);
+    struct exchange exchange = {.slots = {NULL}};
+    team_run(scenario, scenario->threads, body, &exchange);
+    for (unsigned i = 0; i < EXCHANGE_SLOTS; i++)
+        if (exchange.slots[i] != NULL)
+            job_release(exchange.slots[i]);
 }
 
-static inline void scene_threads(struct scene *scene)
+static inline void scenario_threads(struct scenario *scenario)
 {
-    lives_run(scene, threads_worker);
+    run_jobs(scenario, threads_worker);
 }
 
-static inline void scene_timers(struct scene *scene)
+static inline void scenario_timers(struct scenario *scenario)
 {
-    lives_run(scene, timers_worker);
+    run_jobs(scenario, timers_worker);
 }
 
 /* ---------------------------------------------------------------------------------------------------- locals */
@@ -177,19 +177,20 @@ struct value {
     atomic_uint destroyed;
 };
 
-/* Values are kept until the end of their round, so that a second destruction shows. */
-static _Thread_local bool frees_a_local;
+/* True while this thread frees a local, which destroys the values of other threads. Values are not freed before the
+ * end of the round, so that a second destruction is detected. */
+static _Thread_local bool in_local_free;
 
 static inline void value_destroy(void *arg)
 {
     struct value *value = arg;
     TORTURE_CHECK(atomic_fetch_add(&value->destroyed, 1) == 0);
-    TORTURE_CHECK(frees_a_local || pthread_equal(value->owner, pthread_self()));
+    TORTURE_CHECK(in_local_free || pthread_equal(value->owner, pthread_self()));
     atomic_fetch_add(&value->locals->destroyed, 1);
 }
 
-/* What refuses a value leaves it to the caller. A local that has been freed refuses. */
-static inline void value_given(struct value *value, threading_status status)
+/* A value that could not be set still belongs to the caller. Setting fails if the local has been freed. */
+static inline void destroy_if_not_set(struct value *value, threading_status status)
 {
     if (status == THREADING_OK)
         return;
@@ -199,7 +200,7 @@ static inline void value_given(struct value *value, threading_status status)
 
 struct values {
     struct locals *locals;
-    struct value of[CREW][VALUES];
+    struct value of[MAX_TEAM][VALUES];
 };
 
 static inline void locals_worker(struct worker *worker)
@@ -208,10 +209,10 @@ static inline void locals_worker(struct worker *worker)
     struct values *values = worker->shared;
     struct locals *locals = values->locals;
     struct random *random = &worker->random;
-    struct value *latest[LOCALS] = {NULL}; /* what get answers, but for NULL once another thread has freed it */
+    struct value *current[LOCALS] = {NULL}; /* the expected value; NULL once another thread has freed the local */
     for (unsigned i = 0; i < VALUES; i++) {
-        unsigned which = (unsigned)random_below(random, LOCALS);
-        threading_local *local = locals->locals[which];
+        unsigned index = (unsigned)random_below(random, LOCALS);
+        threading_local *local = locals->locals[index];
         struct value *value = &values->of[worker->number][i];
         const char *name = names[random_below(random, 2)];
         threading_status status;
@@ -222,42 +223,43 @@ static inline void locals_worker(struct worker *worker)
         case 1:
             atomic_fetch_add(&locals->created, 1);
             status = threading_local_set(local, value);
-            value_given(value, status);
-            latest[which] = status == THREADING_OK ? value : NULL; /* once refused, it is gone for all */
+            destroy_if_not_set(value, status);
+            /* after a failure the local is gone for all threads */
+            current[index] = status == THREADING_OK ? value : NULL;
             break;
         case 2:
             atomic_fetch_add(&locals->created, 1);
-            value_given(value, threading_local_set_attr(local, name, value));
+            destroy_if_not_set(value, threading_local_set_attr(local, name, value));
             break;
         case 3:
             got = threading_local_get(local);
-            TORTURE_CHECK(got == latest[which] || got == NULL);
+            TORTURE_CHECK(got == current[index] || got == NULL);
             break;
         default:
             if (random_one_in(random, 2)) {
                 status = threading_local_del_attr(local, name);
             } else {
                 status = threading_local_del(local);
-                latest[which] = NULL;
+                current[index] = NULL;
             }
             TORTURE_CHECK(status == THREADING_OK || status == THREADING_NO_VALUE || status == THREADING_ERR_HANDLE);
             break;
         }
-        if (random_one_in(random, 150)) { /* while others use it */
-            frees_a_local = true;
+        if (random_one_in(random, 150)) { /* while other threads use it */
+            in_local_free = true;
             status = threading_local_free(local);
-            frees_a_local = false;
+            in_local_free = false;
             TORTURE_CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
             if (status == THREADING_OK)
-                latest[which] = NULL;
+                current[index] = NULL;
         }
         if (random_one_in(random, 40))
-            pause_somehow(random);
+            random_pause(random);
     }
     worker_step(worker);
 }
 
-static inline void scene_locals(struct scene *scene)
+static inline void scenario_locals(struct scenario *scenario)
 {
     struct values *values = malloc(sizeof *values);
     TORTURE_CHECK(values != NULL);
@@ -266,14 +268,14 @@ static inline void scene_locals(struct scene *scene)
         values->locals = &locals;
         for (unsigned i = 0; i < LOCALS; i++)
             locals.locals[i] = threading_local_new(value_destroy);
-        crew_run(scene, scene->threads, locals_worker, values);
+        team_run(scenario, scenario->threads, locals_worker, values);
         for (unsigned i = 0; i < LOCALS; i++) {
             TORTURE_CHECK(threading_local_get(locals.locals[i]) == NULL);
             threading_status status = threading_local_free(locals.locals[i]);
             TORTURE_CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
         }
         TORTURE_CHECK(locals.created == locals.destroyed);
-    } while (scene_goes_on(scene));
+    } while (scenario_running(scenario));
     free(values);
 }
 

@@ -115,8 +115,8 @@ static inline void *torture_watchdog(void *unused)
             torture_fail(__FILE__, __LINE__, "no progress for %g seconds", TORTURE_HANG);
         last = steps;
         if (isatty(STDERR_FILENO) || (uint64_t)(torture_now() - torture.began) % 10 == 0)
-            fprintf(stderr, "%s: %.0f of %.0f s, %" PRIu64 " operations\n", torture.name,
-                    torture_now() - torture.began, torture.seconds, steps);
+            fprintf(stderr, "%s: %.0f of %.0f s, %" PRIu64 " operations\n", torture.name, torture_now() - torture.began,
+                    torture.seconds, steps);
     }
     return NULL;
 }

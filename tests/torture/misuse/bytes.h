@@ -91,16 +91,20 @@ static inline struct seconds next_seconds(struct bytes *bytes, bool does_not_blo
     uint8_t byte = next_byte(bytes);
     unsigned which = byte / 8;
     switch (byte % 8) {
-    case 0: return (struct seconds){negative[which % COUNT(negative)], ONE(THREADING_ERR_VALUE)};
-    case 1: return (struct seconds){too_long[which % COUNT(too_long)], ONE(THREADING_ERR_OVERFLOW)};
-    case 2: return (struct seconds){which % 2 ? NAN : -NAN, ONE(THREADING_ERR_VALUE)};
+    case 0:
+        return (struct seconds){negative[which % COUNT(negative)], ONE(THREADING_ERR_VALUE)};
+    case 1:
+        return (struct seconds){too_long[which % COUNT(too_long)], ONE(THREADING_ERR_OVERFLOW)};
+    case 2:
+        return (struct seconds){which % 2 ? NAN : -NAN, ONE(THREADING_ERR_VALUE)};
     case 3:
     case 4:
     case 5:
         if (does_not_block)
             return (struct seconds){long_timeouts[which % COUNT(long_timeouts)], NONE};
         /* fall through */
-    default: return (struct seconds){short_timeouts[which % COUNT(short_timeouts)], NONE};
+    default:
+        return (struct seconds){short_timeouts[which % COUNT(short_timeouts)], NONE};
     }
 }
 

@@ -61,20 +61,29 @@ static const char *function_name(const struct function *function)
 static inline void *new_churned(enum kind kind)
 {
     switch (kind) {
-    case THREAD: return threading_thread_new(NULL, NULL);
-    case LIST: return threading_enumerate();
-    case TIMER: return threading_timer_new(INFINITY, NULL, NULL);
-    case LOCK: return threading_lock_new();
-    case RLOCK: return threading_rlock_new();
-    case CONDITION: return threading_condition_new();
-    case SEMAPHORE: return threading_semaphore_new(1);
-    case EVENT: return threading_event_new();
+    case THREAD:
+        return threading_thread_new(NULL, NULL);
+    case LIST:
+        return threading_enumerate();
+    case TIMER:
+        return threading_timer_new(INFINITY, NULL, NULL);
+    case LOCK:
+        return threading_lock_new();
+    case RLOCK:
+        return threading_rlock_new();
+    case CONDITION:
+        return threading_condition_new();
+    case SEMAPHORE:
+        return threading_semaphore_new(1);
+    case EVENT:
+        return threading_event_new();
     case BARRIER: {
         threading_barrier *barrier = threading_barrier_new(2, NULL, NULL);
         ASSERT(threading_barrier_set_timeout(barrier, 1e-6) == THREADING_OK);
         return barrier;
     }
-    default: return threading_local_new(destroy_token);
+    default:
+        return threading_local_new(destroy_token);
     }
 }
 

@@ -39,12 +39,15 @@ static inline void *invalid_handle(struct actor *a, enum kind kind)
     uint8_t byte = next_byte(bytes);
     uintptr_t bits;
     switch (byte % 12) {
-    case 0: return NULL;
+    case 0:
+        return NULL;
     case 1:
     case 2:
-    case 3: return a->stale[kind][byte / 12 % STALE];
+    case 3:
+        return a->stale[kind][byte / 12 % STALE];
     case 4:
-    case 5: return atomic_load_explicit(&a->world->published[kind][next_byte(bytes) % PUBLISHED], memory_order_relaxed);
+    case 5:
+        return atomic_load_explicit(&a->world->published[kind][next_byte(bytes) % PUBLISHED], memory_order_relaxed);
     case 6:
     case 7: { /* of another kind, or a stale handle of another kind */
         enum kind other = (enum kind)((kind + 1 + byte / 12 % (KINDS - 1)) % KINDS);
@@ -65,12 +68,18 @@ static inline void *invalid_handle(struct actor *a, enum kind kind)
         return (void *)(byte & 64 ? bits : byte & 128 ? bits >> 17 : bits & 0xffff);
     default:
         switch (byte / 12 % 6) {
-        case 0: return a->on_stack;
-        case 1: return a; /* static memory or the heap */
-        case 2: return (char *)a + 1;
-        case 3: return static_bytes;
-        case 4: return (void *)(uintptr_t)&memcpy;
-        default: return (void *)(uintptr_t)&threading_lock_free;
+        case 0:
+            return a->on_stack;
+        case 1:
+            return a; /* static memory or the heap */
+        case 2:
+            return (char *)a + 1;
+        case 3:
+            return static_bytes;
+        case 4:
+            return (void *)(uintptr_t)&memcpy;
+        default:
+            return (void *)(uintptr_t)&threading_lock_free;
         }
     }
 }

@@ -44,8 +44,8 @@ struct token;
 
 /* What an actor knows about an object of its own, or about a shared object. */
 struct object {
-    void *handle;  /* NULL: this slot is empty */
-    unsigned refs; /* references that the actor holds */
+    void *handle;           /* NULL: this slot is empty */
+    unsigned refs;          /* references that the actor holds */
     unsigned internal_refs; /* held by other objects of the actor: by conditions to a lock, by a timer to its thread */
 
     size_t recursion; /* how often this thread has acquired the lock or rlock */

@@ -213,13 +213,25 @@ static int barrier_action(void *arg)
     EXPECT(a, threading_barrier_n_waiting(o->handle) == o->parties);
     (void)nested_call(a);
     switch ((enum action)o->action) {
-    case FAIL: return -1;
-    case ABORT: EXPECT(a, threading_barrier_abort(o->handle) == THREADING_OK); break;
-    case RESET: EXPECT(a, threading_barrier_reset(o->handle) == THREADING_OK); break;
-    case ABORT_AND_FAIL: EXPECT(a, threading_barrier_abort(o->handle) == THREADING_OK); return 1;
-    case WAIT: check_status(a, threading_barrier_wait(o->handle, NULL), ONE(THREADING_ERR_DEADLOCK)); break;
-    case FREE: EXPECT(a, threading_barrier_free(o->handle) == THREADING_OK); break;
-    default: break;
+    case FAIL:
+        return -1;
+    case ABORT:
+        EXPECT(a, threading_barrier_abort(o->handle) == THREADING_OK);
+        break;
+    case RESET:
+        EXPECT(a, threading_barrier_reset(o->handle) == THREADING_OK);
+        break;
+    case ABORT_AND_FAIL:
+        EXPECT(a, threading_barrier_abort(o->handle) == THREADING_OK);
+        return 1;
+    case WAIT:
+        check_status(a, threading_barrier_wait(o->handle, NULL), ONE(THREADING_ERR_DEADLOCK));
+        break;
+    case FREE:
+        EXPECT(a, threading_barrier_free(o->handle) == THREADING_OK);
+        break;
+    default:
+        break;
     }
     return 0;
 }
@@ -272,10 +284,16 @@ static inline statuses expected_barrier_wait(struct object *o)
         return ONE(THREADING_OK);
     switch ((enum action)o->action) {
     case FAIL:
-    case ABORT_AND_FAIL: o->broken = true; return ONE(THREADING_ERR_CALLBACK);
-    case ABORT: o->broken = true; return ONE(THREADING_ERR_BROKEN_BARRIER);
-    case RESET: return ONE(THREADING_ERR_BROKEN_BARRIER);
-    default: return ONE(THREADING_OK);
+    case ABORT_AND_FAIL:
+        o->broken = true;
+        return ONE(THREADING_ERR_CALLBACK);
+    case ABORT:
+        o->broken = true;
+        return ONE(THREADING_ERR_BROKEN_BARRIER);
+    case RESET:
+        return ONE(THREADING_ERR_BROKEN_BARRIER);
+    default:
+        return ONE(THREADING_OK);
     }
 }
 

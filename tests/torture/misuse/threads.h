@@ -38,8 +38,9 @@ static bool call_thread_set_name(struct actor *a)
 {
     CHOOSE(a, THREAD, thread);
     struct name name = next_name(&a->bytes);
+    /* later actors expect the main thread's name to be unchanged */
     if (choice.origin == SHARED || (own && o->is_foreign && a->is_main))
-        return false; /* later actors expect the main thread's name to be unchanged */
+        return false;
     statuses error = name.is_utf8 ? NONE : ONE(THREADING_ERR_VALUE);
     if (check_call(a, threading_thread_set_name(h, name.text), error, ONE(THREADING_OK), ONE(THREADING_OK)) && own)
         o->name = name.text;
@@ -103,8 +104,9 @@ static bool call_thread_set_run(struct actor *a)
 static bool call_thread_run(struct actor *a)
 {
     CHOOSE(a, THREAD, thread);
+    /* its target is the actor's own function */
     if (own && o->is_foreign)
-        return false; /* its target is the actor's own function */
+        return false;
     in_direct_run = true;
     void *result = threading_thread_run(h);
     in_direct_run = false;
@@ -139,10 +141,12 @@ static inline void record_start(struct actor *a, struct object *t)
 static bool call_thread_start(struct actor *a)
 {
     CHOOSE(a, THREAD, thread);
+    /* a timer without a handle could not be cancelled */
     if (own && o->is_timer && o->partner == NULL && !o->cancelled && o->interval > 0)
-        return false; /* a timer without a handle could not be cancelled */
+        return false;
+    /* see may_be_listed() */
     if (own && o->too_big && o->destructor_pending && !a->world->is_single)
-        return false; /* see may_be_listed() */
+        return false;
     statuses expected = expected_start(a, o);
     /* Keep a reference until the ident has been read: the thread may finish immediately. */
     bool add_ref = own && expected == ONE(THREADING_OK) && o->refs == 0;

@@ -76,8 +76,9 @@ static bool call_timer_start(struct actor *a)
     CHOOSE(a, TIMER, timer);
     struct object *t = own ? o->partner : NULL;
     statuses expected = expected_start(a, t);
+    /* it may finish before its ident has been read */
     if (own && o->refs == 0 && t->refs == 0)
-        return false; /* it may finish before its ident has been read */
+        return false;
     if (check_call(a, threading_timer_start(h), NONE, expected, expected) && own)
         record_start(a, t);
     return true;
@@ -89,8 +90,9 @@ static bool call_timer_cancel(struct actor *a)
     struct object *t = own ? o->partner : NULL;
     bool may_have_started = t == NULL || t->stage == FINISHING || t->stage == RUNNING;
     statuses expected = EITHER(THREADING_OK, THREADING_TOO_LATE);
+    /* its interval is too long to expire */
     if (choice.origin == CHURNED)
-        expected = ONE(THREADING_OK); /* its interval is too long to expire */
+        expected = ONE(THREADING_OK);
     else if (t != NULL && t->stage == RUNNING && atomic_load(&t->task->started))
         expected = ONE(THREADING_TOO_LATE);
     else if (!may_have_started)
