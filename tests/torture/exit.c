@@ -587,6 +587,6 @@ int main(int argc, char **argv)
     for (int way = 0; way < WAYS; way++)
         printf("exit: %s: %u processes\n", names[way], runs[way]);
     torture_figure("processes ended", (double)processes);
-    torture_figure("ways", WAYS);
+    torture_figure("ways to end a process", WAYS);
     return torture_end();
 }

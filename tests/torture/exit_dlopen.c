@@ -232,6 +232,6 @@ int main(int argc, char **argv)
     }
     torture_figure("processes ended", (double)atomic_load(&torture.steps));
     torture_figure("loads", (double)loads);
-    torture_figure("ways", WAYS);
+    torture_figure("ways to end a process", WAYS);
     return torture_end();
 }

@@ -28,21 +28,33 @@ static bool is_blocked(int tid)
     return state == 'S';
 }
 
+/* Acquires or releases the object if it is a lock, an rlock or a condition. */
+static void acquire_if_lock(void)
+{
+    if (scenario->parameter == LOCK)
+        OK(threading_lock_acquire(object));
+    if (scenario->parameter == RLOCK)
+        OK(threading_rlock_acquire(object));
+    if (scenario->parameter == CONDITION)
+        OK(threading_condition_acquire(object));
+}
+
+static void release_if_lock(void)
+{
+    if (scenario->parameter == LOCK)
+        OK(threading_lock_release(object));
+    if (scenario->parameter == RLOCK)
+        OK(threading_rlock_release(object));
+    if (scenario->parameter == CONDITION)
+        OK(threading_condition_release(object));
+}
+
 /* Ends the caller's wait when it is blocked. Calls of this thread do not fail. */
 static void *wake_caller(void *arg)
 {
     while (atomic_load(&caller) == 0 || !is_blocked(atomic_load(&caller)))
         usleep(300);
     switch (scenario->parameter) {
-    case LOCK:
-        OK(threading_lock_release(object));
-        break;
-    case RLOCK:
-        OK(threading_rlock_release(object));
-        break;
-    case CONDITION:
-        OK(threading_condition_release(object));
-        break;
     case SEMAPHORE:
         OK(threading_semaphore_release(object));
         break;
@@ -53,17 +65,14 @@ static void *wake_caller(void *arg)
         OK(threading_barrier_wait(object, NULL));
         break;
     default:
-        CHECK(false);
+        release_if_lock();
     }
     return arg;
 }
 
 static void *acquire_and_wake_caller(void *arg)
 {
-    if (scenario->parameter == RLOCK)
-        OK(threading_rlock_acquire(object));
-    if (scenario->parameter == CONDITION)
-        OK(threading_condition_acquire(object));
+    acquire_if_lock();
     OK(threading_event_set(event));
     return wake_caller(arg);
 }
@@ -106,19 +115,7 @@ static threading_status call_wait(void)
 static void finish_wait(void)
 {
     CHECK(pthread_join(helper, NULL) == 0);
-    switch (scenario->parameter) {
-    case LOCK:
-        OK(threading_lock_release(object));
-        break;
-    case RLOCK:
-        OK(threading_rlock_release(object));
-        break;
-    case CONDITION:
-        OK(threading_condition_release(object));
-        break;
-    default:
-        break;
-    }
+    release_if_lock();
     release_last(scenario->parameter, object);
     if (event != NULL)
         release_last(EVENT, event);
@@ -153,16 +150,10 @@ static pthread_mutex_t hold_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void *hold_until_unlocked(void *arg)
 {
-    if (scenario->parameter == RLOCK)
-        OK(threading_rlock_acquire(object));
-    else
-        OK(threading_condition_acquire(object));
+    acquire_if_lock();
     atomic_store(&ready, true);
     CHECK(pthread_mutex_lock(&hold_mutex) == 0 && pthread_mutex_unlock(&hold_mutex) == 0);
-    if (scenario->parameter == RLOCK)
-        OK(threading_rlock_release(object));
-    else
-        OK(threading_condition_release(object));
+    release_if_lock();
     return arg;
 }
 

@@ -68,7 +68,7 @@ static inline void see_sets(struct worker *worker)
     }
 }
 
-/* Makes random calls on the same objects, which signals interrupt at any point. The callers do not clear `event`,
+/* Calls random functions of the same objects; signals interrupt them at any point. The callers do not clear `event`,
  * which only its one waiter may do. */
 static inline void make_random_calls(struct worker *worker)
 {

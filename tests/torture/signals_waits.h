@@ -39,53 +39,30 @@ static inline bool is_woken(struct pair *pair)
 
 /* -------------------------------------------------------------------------------------------- lock and rlock */
 
-static inline threading_status lock_timed(struct pair *p, double seconds)
-{
-    return threading_lock_acquire_timeout(p->lock, seconds);
-}
+#define DEFINE_LOCK_WAITS(kind)                                                                                        \
+    static inline threading_status kind##_timed(struct pair *p, double seconds)                                        \
+    {                                                                                                                  \
+        return threading_##kind##_acquire_timeout(p->kind, seconds);                                                   \
+    }                                                                                                                  \
+    static inline threading_status kind##_untimed(struct pair *p)                                                      \
+    {                                                                                                                  \
+        threading_status status = threading_##kind##_acquire(p->kind);                                                 \
+        TORTURE_CHECK(is_woken(p));                                                                                    \
+        TORTURE_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                             \
+        return status;                                                                                                 \
+    }                                                                                                                  \
+    static inline void kind##_prepare(struct pair *p)                                                                  \
+    {                                                                                                                  \
+        TORTURE_STATUS(threading_##kind##_acquire(p->kind), THREADING_OK);                                             \
+    }                                                                                                                  \
+    static inline void kind##_end(struct pair *p)                                                                      \
+    {                                                                                                                  \
+        record_wakeup(p);                                                                                              \
+        TORTURE_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                             \
+    }
 
-static inline threading_status lock_untimed(struct pair *p)
-{
-    threading_status status = threading_lock_acquire(p->lock);
-    TORTURE_CHECK(is_woken(p));
-    TORTURE_STATUS(threading_lock_release(p->lock), THREADING_OK);
-    return status;
-}
-
-static inline void lock_prepare(struct pair *p)
-{
-    TORTURE_STATUS(threading_lock_acquire(p->lock), THREADING_OK);
-}
-
-static inline void lock_end(struct pair *p)
-{
-    record_wakeup(p);
-    TORTURE_STATUS(threading_lock_release(p->lock), THREADING_OK);
-}
-
-static inline threading_status rlock_timed(struct pair *p, double seconds)
-{
-    return threading_rlock_acquire_timeout(p->rlock, seconds);
-}
-
-static inline threading_status rlock_untimed(struct pair *p)
-{
-    threading_status status = threading_rlock_acquire(p->rlock);
-    TORTURE_CHECK(is_woken(p));
-    TORTURE_STATUS(threading_rlock_release(p->rlock), THREADING_OK);
-    return status;
-}
-
-static inline void rlock_prepare(struct pair *p)
-{
-    TORTURE_STATUS(threading_rlock_acquire(p->rlock), THREADING_OK);
-}
-
-static inline void rlock_end(struct pair *p)
-{
-    record_wakeup(p);
-    TORTURE_STATUS(threading_rlock_release(p->rlock), THREADING_OK);
-}
+DEFINE_LOCK_WAITS(lock)
+DEFINE_LOCK_WAITS(rlock)
 
 /* ------------------------------------------------------------------------------------------------- condition */
 

@@ -347,7 +347,7 @@ static inline void end_world(struct world *world)
 #undef FREE_SHARED
 }
 
-/* Makes the calls that the bytes describe, in this thread. */
+/* Executes the calls that the bytes describe, in this thread. */
 static inline void interpret(const uint8_t *bytes, size_t size, bool is_main, struct actor *a)
 {
     struct world world = {.is_single = true};
