@@ -272,7 +272,7 @@ static bool call_barrier_set_timeout(struct actor *a)
 #define UNTOUCHED ((size_t)0x5ca1ab1e)
 
 /* Returns the expected statuses of a wait that does not block, and updates the record. */
-static inline statuses expected_barrier_wait(struct object *o)
+static inline statuses predict_barrier_wait(struct object *o)
 {
     if (o->broken)
         return ONE(THREADING_ERR_BROKEN_BARRIER);
@@ -330,7 +330,7 @@ static inline bool wait_at_barrier(struct actor *a, bool has_timeout)
     if (helper.timer != NULL)
         expected = ONE(THREADING_OK);
     else if (own && seconds.error == NONE)
-        expected = expected_barrier_wait(o);
+        expected = predict_barrier_wait(o);
     threading_status got =
         has_timeout ? threading_barrier_wait_timeout(h, seconds.value, to) : threading_barrier_wait(h, to);
     bool passed = check_call(a, got, seconds.error, expected, EITHER(THREADING_OK, THREADING_ERR_BROKEN_BARRIER));
