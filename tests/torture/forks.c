@@ -1,8 +1,8 @@
-/* Forks: tens of thousands of them while other threads hammer every kind of object. Main forks, and so do
- * workers, timers and foreign threads, in callbacks and with locks held. In each child the forker is the main
- * thread and alone, what it held it holds, what others held is held, who waited is forgotten, and all that is
- * old and all that is new can be used. Some children fork again. Fork handlers that are older than the library's use
- * it, too, and take a mutex under which other threads use it. No child hangs. */
+/* Forks: tens of thousands of them while other threads use every kind of object. Main forks, and so do workers,
+ * timers, foreign threads and callbacks, also with locks held. In each child the forking thread is the main thread
+ * and the only thread. Its locks are still held, and so are those of other threads; waiters are gone; and all
+ * objects, old and new, can be used. Some children fork again. Fork handlers registered before those of the library use
+ * the library, too, and lock a mutex that other threads hold while they use it. No child hangs. */
 #include "torture.h"
 
 #include <errno.h>
@@ -11,15 +11,15 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-static const double MOMENT = 0.0003, LIMIT = TORTURE_HANG / 3;
+static const double SHORT_TIMEOUT = 0.0003, LONG_TIMEOUT = TORTURE_HANG / 3;
 
-/* Counted for all processes together. */
+/* Counters of all processes. */
 static struct shared {
     _Atomic uint64_t forks, calls;
 } *shared;
 
 #define CHECK(cond) (atomic_fetch_add_explicit(&shared->calls, 1, memory_order_relaxed), TORTURE_CHECK(cond))
-#define STATUS(expr, status)                                                                                 \
+#define STATUS(expr, status)                                                                                           \
     (atomic_fetch_add_explicit(&shared->calls, 1, memory_order_relaxed), TORTURE_STATUS(expr, status))
 #define OK(expr) STATUS(expr, THREADING_OK)
 
@@ -35,7 +35,7 @@ struct objects {
     threading_local *local;
 };
 
-static void leave_alone(void *value)
+static void keep_value(void *value)
 {
     (void)value;
 }
@@ -48,13 +48,13 @@ static void objects_new(struct objects *objects, size_t parties)
     objects->semaphore = threading_semaphore_new(0);
     objects->event = threading_event_new();
     objects->barrier = threading_barrier_new(parties, NULL, NULL);
-    objects->local = threading_local_new(leave_alone);
+    objects->local = threading_local_new(keep_value);
     CHECK(objects->lock != NULL && objects->rlock != NULL && objects->condition != NULL);
     CHECK(objects->semaphore != NULL && objects->event != NULL && objects->barrier != NULL);
     CHECK(objects->local != NULL);
 }
 
-/* Never BUSY: nobody is blocked on them, or nobody that is there. */
+/* Never fails with BUSY: no thread is blocked on the objects, or none that exists in this process. */
 static void objects_free(struct objects *objects)
 {
     OK(threading_lock_free(objects->lock));
@@ -66,9 +66,9 @@ static void objects_free(struct objects *objects)
     OK(threading_local_free(objects->local));
 }
 
-static struct objects hammered; /* by several threads at once */
-static struct objects blocked;  /* on each of them, threads of the parent's are blocked for ever */
-static struct objects held;     /* its locks, by a thread that does nothing else */
+static struct objects busy;    /* used by several threads concurrently */
+static struct objects blocked; /* threads of the parent are blocked on each of them indefinitely */
+static struct objects held;    /* a thread of the parent holds its locks and sleeps */
 
 static threading_thread *holder, *joiner, *unstarted;
 static threading_timer *pending, *unstarted_timer;
@@ -86,50 +86,50 @@ static void start(threading_thread *thread)
 
 static void join(threading_thread *thread, const void *result)
 {
-    OK(threading_thread_join_timeout(thread, LIMIT));
+    OK(threading_thread_join_timeout(thread, LONG_TIMEOUT));
     CHECK(threading_thread_result(thread) == result);
     OK(threading_thread_free(thread));
 }
 
-/* --------------------------------------------------------------------------------------------- the hammering */
+/* -------------------------------------------------------------------------------------------------- the load */
 
 static atomic_bool stop;
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* taken by fork handlers */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* locked by the fork handlers */
 
-static void hammer_locks(struct random *random)
+static void use_busy_locks(struct random *random)
 {
-    OK(threading_lock_acquire(hammered.lock));
-    OK(threading_rlock_acquire(hammered.rlock));
-    OK(threading_rlock_acquire(hammered.rlock));
-    OK(threading_rlock_release(hammered.rlock));
-    OK(threading_rlock_release(hammered.rlock));
-    OK(threading_lock_release(hammered.lock));
-    OK(threading_condition_acquire(hammered.condition));
+    OK(threading_lock_acquire(busy.lock));
+    OK(threading_rlock_acquire(busy.rlock));
+    OK(threading_rlock_acquire(busy.rlock));
+    OK(threading_rlock_release(busy.rlock));
+    OK(threading_rlock_release(busy.rlock));
+    OK(threading_lock_release(busy.lock));
+    OK(threading_condition_acquire(busy.condition));
     if (random_one_in(random, 2))
-        threading_condition_wait_timeout(hammered.condition, MOMENT);
-    OK(threading_condition_notify(hammered.condition, 1));
-    OK(threading_condition_release(hammered.condition));
+        threading_condition_wait_timeout(busy.condition, SHORT_TIMEOUT);
+    OK(threading_condition_notify(busy.condition, 1));
+    OK(threading_condition_release(busy.condition));
 }
 
-static void hammer_others(struct random *random)
+static void use_busy_others(struct random *random)
 {
-    OK(threading_semaphore_release(hammered.semaphore));
-    OK(threading_semaphore_acquire(hammered.semaphore));
-    threading_event_wait_timeout(hammered.event, MOMENT / 2);
-    OK(threading_event_set(hammered.event));
-    OK(threading_event_clear(hammered.event));
-    if (threading_barrier_wait_timeout(hammered.barrier, MOMENT, NULL) != THREADING_OK)
-        OK(threading_barrier_reset(hammered.barrier));
-    OK(threading_local_set(hammered.local, random));
-    OK(threading_local_set_attr(hammered.local, "name", random));
-    OK(threading_local_del_attr(hammered.local, "name"));
+    OK(threading_semaphore_release(busy.semaphore));
+    OK(threading_semaphore_acquire(busy.semaphore));
+    threading_event_wait_timeout(busy.event, SHORT_TIMEOUT / 2);
+    OK(threading_event_set(busy.event));
+    OK(threading_event_clear(busy.event));
+    if (threading_barrier_wait_timeout(busy.barrier, SHORT_TIMEOUT, NULL) != THREADING_OK)
+        OK(threading_barrier_reset(busy.barrier));
+    OK(threading_local_set(busy.local, random));
+    OK(threading_local_set_attr(busy.local, "name", random));
+    OK(threading_local_del_attr(busy.local, "name"));
 }
 
-static void hammer_threads(struct random *random)
+static void use_threads(struct random *random)
 {
     char name[24];
     threading_thread *thread = threading_thread_new(return_arg, random);
-    threading_timer *timer = threading_timer_new(MOMENT / 2, return_arg, random);
+    threading_timer *timer = threading_timer_new(SHORT_TIMEOUT / 2, return_arg, random);
     CHECK(timer != NULL);
     snprintf(name, sizeof name, "name %u", (unsigned)random_below(random, 4));
     OK(threading_thread_set_name(threading_current_thread(), name));
@@ -138,12 +138,12 @@ static void hammer_threads(struct random *random)
     OK(threading_thread_list_free(threading_enumerate()));
     if (random_one_in(random, 2))
         threading_timer_cancel(timer);
-    OK(threading_thread_join_timeout(threading_timer_thread(timer), LIMIT));
+    OK(threading_thread_join_timeout(threading_timer_thread(timer), LONG_TIMEOUT));
     join(thread, random);
     OK(threading_timer_free(timer));
 }
 
-static void *hammer(void *number)
+static void *use_busy_objects(void *number)
 {
     struct random random = random_of((uint64_t)(uintptr_t)number + 1000);
     while (!atomic_load(&stop)) {
@@ -155,45 +155,45 @@ static void *hammer(void *number)
             objects_free(&fresh);
             break;
         case 1:
-            hammer_locks(&random);
+            use_busy_locks(&random);
             break;
         case 2:
-            hammer_others(&random);
+            use_busy_others(&random);
             break;
         case 3:
-            /* A fork's handler that waits for the mutex stands still for a while then. */
+            /* Rarely, because a fork handler that waits for the mutex delays the fork. */
             if (random_one_in(&random, 100)) {
                 CHECK(pthread_mutex_lock(&mutex) == 0);
-                hammer_threads(&random);
+                use_threads(&random);
                 CHECK(pthread_mutex_unlock(&mutex) == 0);
             }
             break;
         default:
-            hammer_threads(&random);
+            use_threads(&random);
         }
     }
     return number;
 }
 
-/* ------------------------------------------------------------------------------------- the holder and the waiters */
+/* ------------------------------------------------------------------------------------------------ blocked threads */
 
-static atomic_int settled;
+static atomic_int blocked_count;
 
-static void *hold(void *arg)
+static void *hold_locks(void *arg)
 {
     OK(threading_lock_acquire(held.lock));
     OK(threading_lock_acquire(blocked.lock));
     OK(threading_rlock_acquire(held.rlock));
     OK(threading_rlock_acquire(blocked.rlock));
     OK(threading_condition_acquire(held.condition));
-    atomic_fetch_add(&settled, 1);
+    atomic_fetch_add(&blocked_count, 1);
     OK(threading_sleep(THREADING_FOREVER));
     return arg;
 }
 
 static void *block(void *number)
 {
-    atomic_fetch_add(&settled, 1);
+    atomic_fetch_add(&blocked_count, 1);
     switch ((uintptr_t)number) {
     case 0:
         return threading_lock_acquire(blocked.lock) == THREADING_OK ? number : NULL;
@@ -227,14 +227,14 @@ static threading_thread *start_daemon(threading_target target, uintptr_t number)
     return thread;
 }
 
-static void settle(void)
+static void start_blocked_threads(void)
 {
     enum { BLOCKERS = 9 };
-    objects_new(&hammered, 2);
+    objects_new(&busy, 2);
     objects_new(&blocked, 3);
     objects_new(&held, 2);
-    holder = start_daemon(hold, 0);
-    while (atomic_load(&settled) < 1)
+    holder = start_daemon(hold_locks, 0);
+    while (atomic_load(&blocked_count) < 1)
         usleep(100);
     for (uintptr_t i = 0; i < BLOCKERS; i++) {
         threading_thread *thread = start_daemon(block, i);
@@ -243,7 +243,7 @@ static void settle(void)
         else
             OK(threading_thread_free(thread));
     }
-    while (atomic_load(&settled) < 1 + BLOCKERS || threading_barrier_n_waiting(blocked.barrier) < 2)
+    while (atomic_load(&blocked_count) < 1 + BLOCKERS || threading_barrier_n_waiting(blocked.barrier) < 2)
         usleep(100);
     usleep(20000);
     unstarted = threading_thread_new(return_arg, &unstarted);
@@ -256,17 +256,17 @@ static void settle(void)
 
 /* ----------------------------------------------------------------------------------------------- in the child */
 
-/* Who forks, and what it has. */
+/* A thread that forks, and its objects. */
 struct forker {
     struct random random;
     struct objects own;
-    threading_local *at_end; /* its values' destructor forks */
+    threading_local *exit_local; /* its values' destructor forks */
     bool holds;
-    threading_thread *self; /* NULL: a foreign thread that has not asked */
+    threading_thread *self; /* NULL for a foreign thread that has not called threading_current_thread() */
     char name[32];
     uint64_t ident;
     bool daemon;
-    int generation; /* how many forks led to this process */
+    int generation; /* number of forks that led to this process */
 };
 
 static void check_identity(const struct forker *forker)
@@ -290,16 +290,16 @@ static void check_identity(const struct forker *forker)
     STATUS(threading_thread_start(self), THREADING_ERR_ALREADY_STARTED);
 }
 
-static void *find_held(void *arg)
+static void *check_held(void *arg)
 {
     const struct objects *objects = arg;
     CHECK(threading_lock_locked(objects->lock) && threading_rlock_locked(objects->rlock));
     STATUS(threading_lock_try_acquire(objects->lock), THREADING_WOULD_BLOCK);
-    STATUS(threading_lock_acquire_timeout(objects->lock, MOMENT), THREADING_TIMED_OUT);
+    STATUS(threading_lock_acquire_timeout(objects->lock, SHORT_TIMEOUT), THREADING_TIMED_OUT);
     STATUS(threading_rlock_try_acquire(objects->rlock), THREADING_WOULD_BLOCK);
-    STATUS(threading_rlock_acquire_timeout(objects->rlock, MOMENT), THREADING_TIMED_OUT);
+    STATUS(threading_rlock_acquire_timeout(objects->rlock, SHORT_TIMEOUT), THREADING_TIMED_OUT);
     STATUS(threading_rlock_release(objects->rlock), THREADING_ERR_NOT_OWNER);
-    STATUS(threading_condition_acquire_timeout(objects->condition, MOMENT), THREADING_TIMED_OUT);
+    STATUS(threading_condition_acquire_timeout(objects->condition, SHORT_TIMEOUT), THREADING_TIMED_OUT);
     STATUS(threading_condition_notify(objects->condition, 1), THREADING_ERR_NOT_OWNER);
     return arg;
 }
@@ -333,14 +333,15 @@ static void *wait_for_all(void *arg)
     OK(threading_rlock_release(objects->rlock));
     OK(threading_condition_acquire(objects->condition));
     OK(threading_semaphore_release(objects->semaphore));
-    OK(threading_condition_wait_timeout(objects->condition, LIMIT));
+    OK(threading_condition_wait_timeout(objects->condition, LONG_TIMEOUT));
     OK(threading_condition_release(objects->condition));
-    OK(threading_event_wait_timeout(objects->event, LIMIT));
-    OK(threading_barrier_wait_timeout(objects->barrier, LIMIT, NULL));
+    OK(threading_event_wait_timeout(objects->event, LONG_TIMEOUT));
+    OK(threading_barrier_wait_timeout(objects->barrier, LONG_TIMEOUT, NULL));
     return arg;
 }
 
-/* Objects that nobody holds, with a barrier for two, or three: a thread or two wait for each of them. */
+/* Uses objects whose locks are free and whose barrier is for one thread more than `others`, which wait for each of
+ * them. */
 static void use(struct objects *objects, size_t others)
 {
     threading_thread *threads[2];
@@ -353,13 +354,13 @@ static void use(struct objects *objects, size_t others)
     OK(threading_lock_release(objects->lock));
     OK(threading_rlock_release(objects->rlock));
     for (size_t i = 0; i < others; i++)
-        OK(threading_semaphore_acquire_timeout(objects->semaphore, LIMIT));
+        OK(threading_semaphore_acquire_timeout(objects->semaphore, LONG_TIMEOUT));
     OK(threading_condition_acquire(objects->condition));
     OK(threading_condition_notify(objects->condition, (int64_t)others));
     OK(threading_condition_release(objects->condition));
     OK(threading_event_set(objects->event));
     CHECK(!threading_barrier_broken(objects->barrier));
-    OK(threading_barrier_wait_timeout(objects->barrier, LIMIT, NULL));
+    OK(threading_barrier_wait_timeout(objects->barrier, LONG_TIMEOUT, NULL));
     for (size_t i = 0; i < others; i++)
         join(threads[i], objects);
     CHECK(threading_barrier_n_waiting(objects->barrier) == 0);
@@ -378,7 +379,7 @@ static void use_new(void)
     objects_new(&new, 2);
     use(&new, 1);
     objects_free(&new);
-    OK(threading_thread_join_timeout(threading_timer_thread(timer), LIMIT));
+    OK(threading_thread_join_timeout(threading_timer_thread(timer), LONG_TIMEOUT));
     CHECK(threading_thread_result(threading_timer_thread(timer)) == &new);
     OK(threading_timer_free(timer));
     CHECK(threading_active_count() == 1);
@@ -403,7 +404,7 @@ static void check_ended(threading_thread *thread)
     CHECK(threading_thread_ident(thread) != 0);
 }
 
-/* What the parent had. In a child of a child it has been through this before, and is left alone. */
+/* Uses the objects of the parent. A child of a child has done this before and does not do it again. */
 static void use_old(struct forker *forker)
 {
     check_ended(holder);
@@ -412,14 +413,14 @@ static void use_old(struct forker *forker)
     OK(threading_timer_cancel(pending));
     OK(threading_timer_free(pending));
     OK(threading_thread_free(holder));
-    find_held(&held);
+    check_held(&held);
     CHECK(threading_lock_locked(blocked.lock) && threading_rlock_locked(blocked.rlock));
     CHECK(threading_semaphore_value(blocked.semaphore) == 0 && !threading_event_is_set(blocked.event));
     CHECK(threading_barrier_n_waiting(blocked.barrier) == 0 && !threading_barrier_broken(blocked.barrier));
     if (random_one_in(&forker->random, 4)) {
         objects_free(&blocked);
     } else {
-        /* The release goes to nobody, nor does the unit, nor the notify. */
+        /* No release, unit or notification goes to a waiter of the parent. */
         OK(threading_lock_release(blocked.lock));
         CHECK(!threading_lock_locked(blocked.lock));
         OK(threading_rlock_at_fork_reinit(blocked.rlock));
@@ -434,13 +435,13 @@ static void use_old(struct forker *forker)
     start(unstarted);
     join(unstarted, &unstarted);
     OK(threading_timer_start(unstarted_timer));
-    OK(threading_thread_join_timeout(threading_timer_thread(unstarted_timer), LIMIT));
+    OK(threading_thread_join_timeout(threading_timer_thread(unstarted_timer), LONG_TIMEOUT));
     CHECK(threading_thread_result(threading_timer_thread(unstarted_timer)) == &unstarted_timer);
     OK(threading_timer_free(unstarted_timer));
-    reinit(&hammered);
-    CHECK(threading_barrier_n_waiting(hammered.barrier) == 0);
-    use(&hammered, 1);
-    objects_free(&hammered);
+    reinit(&busy);
+    CHECK(threading_barrier_n_waiting(busy.barrier) == 0);
+    use(&busy, 1);
+    objects_free(&busy);
     reinit(&held);
     use(&held, 1);
     objects_free(&held);
@@ -454,9 +455,9 @@ static void check_child(struct forker *forker)
     check_identity(forker);
     CHECK(threading_local_get(forker->own.local) == forker);
     if (forker->holds) {
-        threading_thread *finder = threading_thread_new(find_held, &forker->own);
-        start(finder);
-        join(finder, &forker->own);
+        threading_thread *checker = threading_thread_new(check_held, &forker->own);
+        start(checker);
+        join(checker, &forker->own);
         release_own(forker);
     }
     if (forker->generation == 1 && random_one_in(&forker->random, 3))
@@ -467,12 +468,12 @@ static void check_child(struct forker *forker)
         forker->self = threading_current_thread();
         forker->holds = false;
         fork_here(forker);
-        return; /* that child, and this one, go on */
+        return; /* the child of this child returns, too */
     }
     use(&forker->own, 1);
 }
 
-/* --------------------------------------------------------------------------------------------- older handlers */
+/* --------------------------------------------------------------------- fork handlers older than the library's */
 
 static void use_in_handler(int phase)
 {
@@ -498,7 +499,7 @@ static void use_in_handler(int phase)
         timer = threading_timer_new(random_one_in(&random, 2) ? 0 : 3600, return_arg, &fresh);
         OK(threading_timer_start(timer));
         threading_timer_cancel(timer);
-        OK(threading_thread_join_timeout(threading_timer_thread(timer), LIMIT));
+        OK(threading_thread_join_timeout(threading_timer_thread(timer), LONG_TIMEOUT));
         OK(threading_timer_free(timer));
         break;
     case 3:
@@ -507,67 +508,67 @@ static void use_in_handler(int phase)
         break;
     case 4:
         if (getpid() == torture.pid) { /* children may have freed it */
-            OK(threading_lock_acquire_timeout(hammered.lock, LIMIT));
-            OK(threading_lock_release(hammered.lock));
+            OK(threading_lock_acquire_timeout(busy.lock, LONG_TIMEOUT));
+            OK(threading_lock_release(busy.lock));
         }
         break;
     case 5:
-        OK(threading_sleep(MOMENT));
+        OK(threading_sleep(SHORT_TIMEOUT));
         break;
     default:
         break;
     }
 }
 
-static void in_prepare(void)
+static void handle_prepare(void)
 {
     use_in_handler(0);
     CHECK(pthread_mutex_lock(&mutex) == 0);
 }
 
-static void in_parent(void)
+static void handle_parent(void)
 {
     CHECK(pthread_mutex_unlock(&mutex) == 0);
     use_in_handler(1);
 }
 
-static void in_child(void)
+static void handle_child(void)
 {
     CHECK(pthread_mutex_unlock(&mutex) == 0);
     use_in_handler(2);
 }
 
-static void register_early(void)
+static void register_handlers(void)
 {
-    pthread_atfork(in_prepare, in_parent, in_child);
+    pthread_atfork(handle_prepare, handle_parent, handle_child);
 }
 
-/* Called before the constructor of the library. */
-__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = register_early;
+/* Runs before the constructor of the library. */
+__attribute__((section(".preinit_array"), used)) static void (*const early_constructor)(void) = register_handlers;
 
-/* ------------------------------------------------------------------------------------------------- who forks */
+/* --------------------------------------------------------------------------------------------------- forking */
 
 static void wait_for_child(pid_t pid)
 {
     double end = torture_now() + TORTURE_HANG * 0.75;
     int status;
     pid_t ended;
-    for (useconds_t nap = 100; (ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR);) {
+    for (useconds_t delay = 100; (ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR);) {
         if (torture_now() > end) {
             kill(pid, SIGABRT);
             torture_fail(__FILE__, __LINE__, "the child %d hangs", (int)pid);
         }
-        usleep(nap);
-        nap = nap < 2000 ? nap * 2 : nap;
+        usleep(delay);
+        delay = delay < 2000 ? delay * 2 : delay;
     }
     CHECK(ended == pid);
     if (WIFSIGNALED(status))
-        torture_fail(__FILE__, __LINE__, "the child dies of signal %d", WTERMSIG(status));
+        torture_fail(__FILE__, __LINE__, "the child was killed by signal %d", WTERMSIG(status));
     if (WEXITSTATUS(status) != 0)
-        torture_fail(__FILE__, __LINE__, "the child exits with %d", WEXITSTATUS(status));
+        torture_fail(__FILE__, __LINE__, "the child exited with status %d", WEXITSTATUS(status));
 }
 
-/* What is left of a child to do: nothing but to end, by whatever function it is in. */
+/* In a child, every function returns as soon as possible, and the thread ends. */
 static bool is_child(void)
 {
     return getpid() != torture.pid;
@@ -598,7 +599,7 @@ static void fork_here(struct forker *forker)
         exit(0);
 }
 
-static void know_oneself(struct forker *forker)
+static void record_identity(struct forker *forker)
 {
     forker->self = threading_current_thread();
     CHECK(forker->self != NULL);
@@ -609,7 +610,7 @@ static void know_oneself(struct forker *forker)
 
 static void *fork_in_target(void *arg)
 {
-    know_oneself(arg);
+    record_identity(arg);
     fork_here(arg);
     return arg;
 }
@@ -641,9 +642,9 @@ static int fork_in_action(void *arg)
 
 static void fork_in_destructor(void *arg)
 {
-    /* In a child that leaves by exit, it may be called for what the child has. */
+    /* In a child that calls exit(), the destructor may be called for the child's value. */
     if (!is_child()) {
-        know_oneself(arg);
+        record_identity(arg);
         fork_here(arg);
     }
 }
@@ -656,20 +657,20 @@ static void fork_in_hook(threading_thread *thread, const char *type, const char 
     fork_here(forker);
 }
 
-static void *leave_value(void *arg)
+static void *set_exit_local(void *arg)
 {
     struct forker *forker = arg;
-    OK(threading_local_set(forker->at_end, arg));
+    OK(threading_local_set(forker->exit_local, arg));
     return arg;
 }
 
-/* Forks once, in one of many ways. A child that comes back from this is to end. */
-static void fork_somewhere(struct forker *forker)
+/* Forks once, in one of many contexts. Returns in the child, too, which must then end. */
+static void fork_in_random_context(struct forker *forker)
 {
     char message[24];
     forker->holds = random_one_in(&forker->random, 2);
     forker->generation = 0;
-    know_oneself(forker);
+    record_identity(forker);
     switch (random_below(&forker->random, 12)) {
     case 0:
     case 1: {
@@ -689,7 +690,7 @@ static void fork_somewhere(struct forker *forker)
         break;
     }
     case 4: {
-        threading_timer *timer = threading_timer_new(MOMENT, fork_in_target, forker);
+        threading_timer *timer = threading_timer_new(SHORT_TIMEOUT, fork_in_target, forker);
         CHECK(timer != NULL);
         OK(threading_timer_start(timer));
         OK(threading_thread_join(threading_timer_thread(timer)));
@@ -726,15 +727,15 @@ static void fork_somewhere(struct forker *forker)
         break;
     }
     case 9: {
-        /* The thread's last act: its argument's destructor, or that of a value. */
+        /* The last action of the thread: its argument's destructor, or that of a value. */
         bool argument = random_one_in(&forker->random, 2);
-        threading_thread *thread = threading_thread_new(argument ? return_arg : leave_value, forker);
-        forker->at_end = threading_local_new(fork_in_destructor);
+        threading_thread *thread = threading_thread_new(argument ? return_arg : set_exit_local, forker);
+        forker->exit_local = threading_local_new(fork_in_destructor);
         if (argument)
             OK(threading_thread_set_arg_destructor(thread, fork_in_destructor));
         start(thread);
         join(thread, forker);
-        OK(threading_local_free(forker->at_end));
+        OK(threading_local_free(forker->exit_local));
         break;
     }
     case 10:
@@ -746,15 +747,15 @@ static void fork_somewhere(struct forker *forker)
     }
 }
 
-/* Forks as long as there is time. A child that gets here has one thread, which is to end. */
-static void *fork_often(void *number)
+/* Forks until the time is over. A child that returns here has one thread, which then ends. */
+static void *fork_repeatedly(void *number)
 {
     struct forker *forker = calloc(1, sizeof *forker);
     CHECK(forker != NULL);
     forker->random = random_of((uint64_t)(uintptr_t)number);
-    while (torture_goes_on() && !is_child()) {
+    while (torture_running() && !is_child()) {
         objects_new(&forker->own, 2);
-        fork_somewhere(forker);
+        fork_in_random_context(forker);
         if (!is_child())
             objects_free(&forker->own);
     }
@@ -764,9 +765,9 @@ static void *fork_often(void *number)
 
 int main(int argc, char **argv)
 {
-    enum { HAMMERS = 3, FORKERS = 2 };
+    enum { BUSY_THREADS = 3, FORKERS = 2 };
     const char *park = getenv("THREADING_PARK");
-    threading_thread *hammers[HAMMERS], *forkers[FORKERS];
+    threading_thread *busy_threads[BUSY_THREADS], *forkers[FORKERS];
     torture_begin("forks", argc, argv);
     if (park != NULL && strcmp(park, "portable") == 0) {
         printf("forks: skipped: the portable backend does not survive a fork while threads sleep\n");
@@ -775,20 +776,20 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     TORTURE_CHECK(shared != MAP_FAILED);
     threading_set_excepthook(fork_in_hook, NULL);
-    settle();
-    for (uintptr_t i = 0; i < HAMMERS; i++)
-        start(hammers[i] = threading_thread_new(hammer, (void *)i));
+    start_blocked_threads();
+    for (uintptr_t i = 0; i < BUSY_THREADS; i++)
+        start(busy_threads[i] = threading_thread_new(use_busy_objects, (void *)i));
     for (uintptr_t i = 0; i < FORKERS; i++)
-        start(forkers[i] = threading_thread_new(fork_often, (void *)(i + 1)));
-    fork_often(NULL);
+        start(forkers[i] = threading_thread_new(fork_repeatedly, (void *)(i + 1)));
+    fork_repeatedly(NULL);
     if (is_child())
         return 0;
     for (uintptr_t i = 0; i < FORKERS; i++)
         join(forkers[i], (void *)(i + 1));
     atomic_store(&stop, true);
-    for (uintptr_t i = 0; i < HAMMERS; i++)
-        join(hammers[i], (void *)i);
-    objects_free(&hammered);
+    for (uintptr_t i = 0; i < BUSY_THREADS; i++)
+        join(busy_threads[i], (void *)i);
+    objects_free(&busy);
     torture_figure("forks", (double)atomic_load(&shared->forks));
     torture_figure("calls and checks", (double)atomic_load(&shared->calls));
     return torture_end();

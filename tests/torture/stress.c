@@ -1,7 +1,8 @@
-/* No wake-up is lost, and no waiter starves: all objects under random stress, one by one and all at once, on all CPUs
- * and on one.
+/* No wake-up is lost and no waiter starves: all objects under random stress, one scenario at a time and all
+ * concurrently, on all CPUs and on a single one.
  *
- * Each scene checks laws of conservation on objects of its own; the headers beside this file hold them by kind. */
+ * Each scenario checks invariants of objects of its own: what goes in comes out exactly once. The scenarios are in
+ * the stress_*.h headers, by kind of object. */
 #include "stress.h"
 
 #include "stress_barriers.h"
@@ -9,41 +10,41 @@
 #include "stress_events.h"
 #include "stress_fairness.h"
 #include "stress_frees.h"
-#include "stress_lives.h"
+#include "stress_threads.h"
 #include "stress_locks.h"
 
 static struct {
     const char *name;
-    void (*run)(struct scene *);
+    void (*run)(struct scenario *);
     uint64_t operations;
-} scenes[] = {
-    {"acquisitions of a lock and an rlock", scene_locks, 0},
-    {"turns with a lock that is released once", scene_turns, 0},
-    {"takes from a pool of units", scene_pool, 0},
-    {"waits for a unit, each with its release", scene_units, 0},
-    {"items through a queue of conditions", scene_queue, 0},
-    {"waits for a notify, each with its notify", scene_notifies, 0},
-    {"waits for a set", scene_sets, 0},
-    {"laps around an event", scene_laps, 0},
-    {"posts to consumers that wait, clear and look", scene_posts, 0},
-    {"rounds of a barrier, by its parties", scene_generations, 0},
-    {"disturbed rounds of a barrier, by its parties", scene_disturbed, 0},
-    {"threads", scene_threads, 0},
-    {"timers", scene_timers, 0},
-    {"threads with values of locals", scene_locals, 0},
-    {"waits beside a free", scene_frees, 0},
+} scenarios[] = {
+    {"acquisitions of a lock and an rlock", scenario_locks, 0},
+    {"acquisitions in a chain that one release starts", scenario_release_chain, 0},
+    {"acquisitions of units from a pool", scenario_pool, 0},
+    {"waits for a unit, each with one release", scenario_units, 0},
+    {"items through a queue of conditions", scenario_queue, 0},
+    {"waits for a notification, each with one notify", scenario_notifies, 0},
+    {"waits for an event to be set", scenario_sets, 0},
+    {"laps around an event", scenario_laps, 0},
+    {"posts to consumers that wait, clear and read", scenario_posts, 0},
+    {"barrier waits", scenario_generations, 0},
+    {"barrier waits with aborts, resets and timeouts", scenario_disturbed, 0},
+    {"threads", scenario_threads, 0},
+    {"timers", scenario_timers, 0},
+    {"threads that set values of locals", scenario_locals, 0},
+    {"waits that race with a free", scenario_frees, 0},
 };
 
-enum { SCENES = sizeof scenes / sizeof scenes[0] };
+enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
-static const unsigned crowds[] = {2, 16, 64}; /* for the longest wait */
-enum { CROWDS = sizeof crowds / sizeof crowds[0] };
-static double worst_waits[CROWDS];
+static const unsigned contention_levels[] = {2, 16, 64}; /* numbers of threads for which the longest wait is measured */
+enum { CONTENTION_LEVELS = sizeof contention_levels / sizeof contention_levels[0] };
+static double worst_waits[CONTENTION_LEVELS];
 
 static cpu_set_t all_cpus;
 
-/* The calling thread and those that it starts run where they like, or on one CPU, where nothing happens at the same
- * time and everything after an interruption. */
+/* The calling thread and the threads that it starts run on all CPUs or are bound to one, where threads never run in
+ * parallel but are preempted. */
 static void choose_cpus(struct random *random)
 {
     cpu_set_t cpus = all_cpus;
@@ -57,83 +58,83 @@ static void choose_cpus(struct random *random)
     TORTURE_CHECK(sched_setaffinity(0, sizeof cpus, &cpus) == 0);
 }
 
-/* A slice of the run for so many scenes at once. */
-static struct scene slice(struct random *random, unsigned at_once)
+/* Returns a scenario that runs for a fraction of the run, for `concurrent` scenarios at the same time. */
+static struct scenario new_scenario(struct random *random, unsigned concurrent)
 {
     static const unsigned sizes[] = {2, 3, 4, 8, 16, 32, 64};
     double seconds = torture.seconds / 40;
-    struct scene scene = {.random = {random_next(random)}, .enough = UINT64_MAX};
-    scene.threads = at_once == 1 ? sizes[random_below(random, sizeof sizes / sizeof sizes[0])]
-                                 : 2 + (unsigned)random_below(random, 7);
-    scene.until = torture_now() + (seconds < 0.05 ? 0.05 : seconds > 2 ? 2 : seconds);
+    struct scenario scenario = {.random = {random_next(random)}, .max_steps = UINT64_MAX};
+    scenario.threads = concurrent == 1 ? sizes[random_below(random, sizeof sizes / sizeof sizes[0])]
+                                       : 2 + (unsigned)random_below(random, 7);
+    scenario.until = torture_now() + (seconds < 0.05 ? 0.05 : seconds > 2 ? 2 : seconds);
     if (torture.count < UINT64_MAX)
-        scene.enough = atomic_load(&torture.steps) + torture.count / 40;
-    return scene;
+        scenario.max_steps = atomic_load(&torture.steps) + torture.count / 40;
+    return scenario;
 }
 
-/* The first pass is a whole one: however slow the tool under which this runs, every scene has its turn. */
-static bool passes_whole = true;
+/* The first pass is always completed, so that every scenario runs even under a slow tool. */
+static bool is_first_pass = true;
 
-static bool goes_on(void)
+static bool running(void)
 {
-    return passes_whole || torture_goes_on();
+    return is_first_pass || torture_running();
 }
 
-static void one_by_one(struct random *random)
+static void run_one_by_one(struct random *random)
 {
-    for (unsigned i = 0; i < SCENES && goes_on(); i++) {
+    for (unsigned i = 0; i < SCENARIOS && running(); i++) {
         uint64_t before = atomic_load(&torture.steps);
         choose_cpus(random);
-        struct scene scene = slice(random, 1);
-        scenes[i].run(&scene);
-        scenes[i].operations += atomic_load(&torture.steps) - before;
+        struct scenario scenario = new_scenario(random, 1);
+        scenarios[i].run(&scenario);
+        scenarios[i].operations += atomic_load(&torture.steps) - before;
     }
 }
 
-struct performance {
-    struct scene scene;
-    void (*run)(struct scene *);
+struct concurrent_run {
+    struct scenario scenario;
+    void (*run)(struct scenario *);
     pthread_t thread;
 };
 
-static void *perform(void *arg)
+static void *run_scenario(void *arg)
 {
-    struct performance *performance = arg;
-    performance->run(&performance->scene);
+    struct concurrent_run *concurrent_run = arg;
+    concurrent_run->run(&concurrent_run->scenario);
     return NULL;
 }
 
-static void all_at_once(struct random *random)
+static void run_concurrently(struct random *random)
 {
-    struct performance performances[SCENES];
+    struct concurrent_run runs[SCENARIOS];
     choose_cpus(random);
-    for (unsigned i = 0; i < SCENES; i++) {
-        performances[i] = (struct performance){.scene = slice(random, SCENES), .run = scenes[i].run};
-        TORTURE_CHECK(pthread_create(&performances[i].thread, NULL, perform, &performances[i]) == 0);
+    for (unsigned i = 0; i < SCENARIOS; i++) {
+        runs[i] = (struct concurrent_run){.scenario = new_scenario(random, SCENARIOS), .run = scenarios[i].run};
+        TORTURE_CHECK(pthread_create(&runs[i].thread, NULL, run_scenario, &runs[i]) == 0);
     }
-    for (unsigned i = 0; i < SCENES; i++)
-        TORTURE_CHECK(pthread_join(performances[i].thread, NULL) == 0);
+    for (unsigned i = 0; i < SCENARIOS; i++)
+        TORTURE_CHECK(pthread_join(runs[i].thread, NULL) == 0);
 }
 
 static void measure_waits(struct random *random)
 {
-    for (unsigned i = 0; i < CROWDS && goes_on(); i++) {
+    for (unsigned i = 0; i < CONTENTION_LEVELS && running(); i++) {
         choose_cpus(random);
-        struct scene scene = slice(random, 1);
-        scene.threads = crowds[i];
-        double worst = longest_wait(&scene, random_one_in(random, 2) ? 0 : 20000);
+        struct scenario scenario = new_scenario(random, 1);
+        scenario.threads = contention_levels[i];
+        double worst = longest_wait(&scenario, random_one_in(random, 2) ? 0 : 20000);
         if (worst > worst_waits[i])
             worst_waits[i] = worst;
     }
 }
 
-/* Every thread and timer that the scenes started is over, or about to be. */
-static void all_have_ended(size_t alive_before)
+/* Waits until all threads and timers that the scenarios started have finished. */
+static void await_all_finished(size_t alive_before)
 {
     double end = torture_now() + STRESS_LIMIT;
     while (threading_active_count() != alive_before) {
         TORTURE_CHECK(torture_now() < end);
-        nap(0.001);
+        sleep_for(0.001);
     }
 }
 
@@ -144,20 +145,20 @@ int main(int argc, char **argv)
     struct random random = random_of(0);
     size_t alive = threading_active_count();
     do {
-        one_by_one(&random);
-        all_have_ended(alive);
-        if (goes_on())
-            all_at_once(&random);
-        all_have_ended(alive);
+        run_one_by_one(&random);
+        await_all_finished(alive);
+        if (running())
+            run_concurrently(&random);
+        await_all_finished(alive);
         measure_waits(&random);
-        passes_whole = false;
-    } while (torture_goes_on());
+        is_first_pass = false;
+    } while (torture_running());
     torture_figure("operations", (double)atomic_load(&torture.steps));
-    for (unsigned i = 0; i < SCENES; i++)
-        torture_figure(scenes[i].name, (double)scenes[i].operations);
-    for (unsigned i = 0; i < CROWDS; i++) {
+    for (unsigned i = 0; i < SCENARIOS; i++)
+        torture_figure(scenarios[i].name, (double)scenarios[i].operations);
+    for (unsigned i = 0; i < CONTENTION_LEVELS; i++) {
         char what[80];
-        snprintf(what, sizeof what, "ms was the longest wait for a lock that %u threads want", crowds[i]);
+        snprintf(what, sizeof what, "ms: longest wait for a lock that %u threads contend for", contention_levels[i]);
         torture_figure(what, worst_waits[i] * 1e3);
     }
     return torture_end();

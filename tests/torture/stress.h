@@ -1,7 +1,8 @@
-/* What the scenes of stress.c share, and in part storm.c: crews of threads, pauses, waits of all styles, and rounds.
+/* What the scenarios of stress.c, and in part signals.c, share: teams of threads, random pauses and waits, and
+ * rounds.
  *
- * A scene stresses objects of its own for a slice of the run, so that any number of scenes can run at once. It
- * checks laws of conservation: what went in has come out, once. */
+ * A scenario uses objects of its own for a fraction of the run, so that any number of scenarios can run
+ * concurrently. It checks invariants: what goes in comes out exactly once. */
 #ifndef STRESS_H
 #define STRESS_H
 
@@ -9,45 +10,45 @@
 
 #include <sched.h>
 
-enum { CREW = 64 }; /* threads of a scene at most */
+enum { MAX_TEAM = 64 }; /* maximum number of threads in a scenario */
 
-/* Nothing that must happen may take longer. Only to catch what never comes: a lost wake-up. */
+/* Upper bound in seconds for everything that must happen; it is exceeded only if a wake-up is lost. */
 #define STRESS_LIMIT 60.0
 
-struct scene {
+struct scenario {
     struct random random;
-    unsigned threads; /* how many it should use */
-    double until;    /* when it ends */
-    uint64_t enough; /* operations of the run at which it ends, if that comes first */
+    unsigned threads;   /* number of threads that the scenario should use */
+    double until;       /* time at which the scenario ends */
+    uint64_t max_steps; /* the scenario also ends when the run has done this many operations */
 };
 
-/* Asked after the work, not before it: where threads are slow to start, each does something all the same. */
-static inline bool scene_goes_on(const struct scene *scene)
+/* Workers check this after a step, so that each does at least one, even if it starts late. */
+static inline bool scenario_running(const struct scenario *scenario)
 {
-    return torture_now() < scene->until &&
-           atomic_load_explicit(&torture.steps, memory_order_relaxed) < scene->enough;
+    return torture_now() < scenario->until &&
+           atomic_load_explicit(&torture.steps, memory_order_relaxed) < scenario->max_steps;
 }
 
 /* ------------------------------------------------------------------------------------- pauses and timeouts */
 
-static inline void nap(double seconds)
+static inline void sleep_for(double seconds)
 {
     struct timespec t = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
     nanosleep(&t, NULL);
 }
 
-static inline void spin(uint64_t turns)
+static inline void spin(uint64_t iterations)
 {
-    for (volatile uint64_t i = 0; i < turns; i++)
+    for (volatile uint64_t i = 0; i < iterations; i++)
         ;
 }
 
-/* Nothing as a rule, or a few moments, or the CPU, or a sleep. */
-static inline void pause_somehow(struct random *random)
+/* Usually does nothing; else spins, yields or sleeps for a short time. */
+static inline void random_pause(struct random *random)
 {
     switch (random_below(random, 16)) {
     case 0:
-        nap((double)random_below(random, 300) / 1e6);
+        sleep_for((double)random_below(random, 300) / 1e6);
         break;
     case 1:
         sched_yield();
@@ -63,19 +64,21 @@ static inline void pause_somehow(struct random *random)
     }
 }
 
-/* Zero, some nanoseconds, or milliseconds: few enough to run out in the midst of everything. */
+/* Returns a timeout between zero and a few milliseconds, short enough to expire at any point of the other threads'
+ * work. */
 static inline double random_timeout(struct random *random)
 {
-    static const double most[] = {0, 1e-6, 20e-6, 100e-6, 1e-3, 3e-3};
+    static const double max_seconds[] = {0, 1e-6, 20e-6, 100e-6, 1e-3, 3e-3};
     double fraction = (double)random_below(random, 1000) / 1000;
-    return most[random_below(random, sizeof most / sizeof most[0])] * fraction;
+    return max_seconds[random_below(random, sizeof max_seconds / sizeof max_seconds[0])] * fraction;
 }
 
-/* Did a wait that began then and may run out get what it waited for? */
-#define RAN(call, began, seconds) ran(__FILE__, __LINE__, #call, (call), (began), (seconds))
+/* Checks a wait with a timeout that began at `began`. Returns true if it succeeded, and false if it timed out, which
+ * must not be early. */
+#define CHECK_TIMED_WAIT(call, began, seconds) check_timed_wait(__FILE__, __LINE__, #call, (call), (began), (seconds))
 
-static inline bool ran(const char *file, int line, const char *call, threading_status status, double began,
-                       double seconds)
+static inline bool check_timed_wait(const char *file, int line, const char *call, threading_status status, double began,
+                                    double seconds)
 {
     double lasted = torture_now() - began;
     if (status == THREADING_OK)
@@ -87,10 +90,11 @@ static inline bool ran(const char *file, int line, const char *call, threading_s
     return false;
 }
 
-/* Waits until a count has come to a number, and not past it. What it waits for has been caused already. */
-#define AWAIT(count, number) await(__FILE__, __LINE__, #count, (count), (number))
+/* Waits until a counter reaches `number`, and fails if it exceeds it. What the counter depends on must have been
+ * triggered before. */
+#define AWAIT_COUNT(count, number) await_count(__FILE__, __LINE__, #count, (count), (number))
 
-static inline void await(const char *file, int line, const char *what, _Atomic uint64_t *count, uint64_t number)
+static inline void await_count(const char *file, int line, const char *what, _Atomic uint64_t *count, uint64_t number)
 {
     double end = torture_now() + STRESS_LIMIT;
     for (uint64_t turn = 0;; turn++) {
@@ -98,56 +102,56 @@ static inline void await(const char *file, int line, const char *what, _Atomic u
         if (now == number)
             return;
         if (now > number || torture_now() > end)
-            torture_fail(file, line, "%s is %" PRIu64 ", and should have come to %" PRIu64, what, now, number);
+            torture_fail(file, line, "%s is %" PRIu64 ", expected %" PRIu64, what, now, number);
         if (turn < 50)
             spin(20);
         else if (turn < 100)
             sched_yield();
         else
-            nap(20e-6);
+            sleep_for(20e-6);
     }
 }
 
-/* Acquires in one of all ways; whether it did. */
-#define ACQUIRE_SOMEHOW(kind)                                                                                  \
-    static inline bool kind##_acquire_somehow(threading_##kind *object, struct random *random)                \
-    {                                                                                                          \
-        threading_status status;                                                                               \
-        double seconds, began;                                                                                 \
-        switch (random_below(random, 4)) {                                                                     \
-        case 0:                                                                                                \
-            TORTURE_STATUS(threading_##kind##_acquire(object), THREADING_OK);                                  \
-            return true;                                                                                       \
-        case 1:                                                                                                \
-            TORTURE_STATUS(threading_##kind##_acquire_timeout(object, STRESS_LIMIT), THREADING_OK);            \
-            return true;                                                                                       \
-        case 2:                                                                                                \
-            status = threading_##kind##_try_acquire(object);                                                   \
-            TORTURE_CHECK(status == THREADING_OK || status == THREADING_WOULD_BLOCK);                          \
-            return status == THREADING_OK;                                                                     \
-        default:                                                                                               \
-            seconds = random_timeout(random);                                                                  \
-            began = torture_now();                                                                             \
-            return RAN(threading_##kind##_acquire_timeout(object, seconds), began, seconds);                   \
-        }                                                                                                      \
+/* Defines a function that acquires an object in a random way and returns true if it succeeded. */
+#define DEFINE_RANDOM_ACQUIRE(kind)                                                                                    \
+    static inline bool kind##_random_acquire(threading_##kind *object, struct random *random)                          \
+    {                                                                                                                  \
+        threading_status status;                                                                                       \
+        double seconds, began;                                                                                         \
+        switch (random_below(random, 4)) {                                                                             \
+        case 0:                                                                                                        \
+            TORTURE_STATUS(threading_##kind##_acquire(object), THREADING_OK);                                          \
+            return true;                                                                                               \
+        case 1:                                                                                                        \
+            TORTURE_STATUS(threading_##kind##_acquire_timeout(object, STRESS_LIMIT), THREADING_OK);                    \
+            return true;                                                                                               \
+        case 2:                                                                                                        \
+            status = threading_##kind##_try_acquire(object);                                                           \
+            TORTURE_CHECK(status == THREADING_OK || status == THREADING_WOULD_BLOCK);                                  \
+            return status == THREADING_OK;                                                                             \
+        default:                                                                                                       \
+            seconds = random_timeout(random);                                                                          \
+            began = torture_now();                                                                                     \
+            return CHECK_TIMED_WAIT(threading_##kind##_acquire_timeout(object, seconds), began, seconds);              \
+        }                                                                                                              \
     }
 
-/* ---------------------------------------------------------------------------------------------------- crews */
+/* ----------------------------------------------------------------------------------------- teams of threads */
 
 struct worker {
-    struct scene *scene;
+    struct scenario *scenario;
     void *shared;
     unsigned number;
     struct random random;
     void (*body)(struct worker *);
-    threading_thread *thread; /* NULL: a foreign thread */
+    threading_thread *thread; /* NULL for a foreign thread */
     pthread_t foreign;
     uint64_t steps;
 };
 
-struct crew {
+struct team {
     unsigned count;
-    struct worker workers[CREW];
+    struct worker workers[MAX_TEAM];
 };
 
 static inline void worker_step(struct worker *worker)
@@ -164,16 +168,16 @@ static inline void *worker_main(void *arg)
     return worker;
 }
 
-/* Threads of the library's own and foreign ones, mixed. */
-static inline void crew_start(struct crew *crew, struct scene *scene, unsigned count,
+/* Starts a random mix of threads of the library and foreign threads. */
+static inline void team_start(struct team *team, struct scenario *scenario, unsigned count,
                               void (*body)(struct worker *), void *shared)
 {
-    crew->count = count;
+    team->count = count;
     for (unsigned i = 0; i < count; i++) {
-        struct worker *worker = &crew->workers[i];
-        *worker = (struct worker){.scene = scene, .shared = shared, .number = i, .body = body};
-        worker->random.state = random_next(&scene->random);
-        if (random_one_in(&scene->random, 3)) {
+        struct worker *worker = &team->workers[i];
+        *worker = (struct worker){.scenario = scenario, .shared = shared, .number = i, .body = body};
+        worker->random.state = random_next(&scenario->random);
+        if (random_one_in(&scenario->random, 3)) {
             TORTURE_CHECK(pthread_create(&worker->foreign, NULL, worker_main, worker) == 0);
         } else {
             worker->thread = threading_thread_new(worker_main, worker);
@@ -182,10 +186,10 @@ static inline void crew_start(struct crew *crew, struct scene *scene, unsigned c
     }
 }
 
-static inline void crew_join(struct crew *crew)
+static inline void team_join(struct team *team)
 {
-    for (unsigned i = 0; i < crew->count; i++) {
-        struct worker *worker = &crew->workers[i];
+    for (unsigned i = 0; i < team->count; i++) {
+        struct worker *worker = &team->workers[i];
         if (worker->thread == NULL) {
             TORTURE_CHECK(pthread_join(worker->foreign, NULL) == 0);
         } else {
@@ -196,61 +200,61 @@ static inline void crew_join(struct crew *crew)
     }
 }
 
-static inline void crew_run(struct scene *scene, unsigned count, void (*body)(struct worker *), void *shared)
+static inline void team_run(struct scenario *scenario, unsigned count, void (*body)(struct worker *), void *shared)
 {
-    struct crew *crew = malloc(sizeof *crew);
-    TORTURE_CHECK(crew != NULL);
-    crew_start(crew, scene, count, body, shared);
-    crew_join(crew);
-    free(crew);
+    struct team *team = malloc(sizeof *team);
+    TORTURE_CHECK(team != NULL);
+    team_start(team, scenario, count, body, shared);
+    team_join(team);
+    free(team);
 }
 
 /* --------------------------------------------------------------------------------------------------- rounds */
 
-/* For laws that hold of one wait each: in every round each worker does something once, while the scene's own
- * thread, which knows how many they are, drives them. What a later wait would heal, shows. The gates between the
- * rounds are pthread's: what is tested must not order its own test. */
+/* For invariants of single waits: in every round each worker does its work once, while the scenario's own thread
+ * drives them. A lost wake-up cannot be hidden by a later one. The rounds are separated by a pthread barrier,
+ * because the test must not depend on the library under test. */
 struct rounds {
     void *shared;
-    void (*prepare)(struct scene *, void *shared); /* alone, before */
-    void (*once)(struct worker *, void *shared);
-    void (*drive)(struct scene *, void *shared);
-    void (*settle)(struct scene *, void *shared); /* alone, after */
-    pthread_barrier_t gate;
-    bool over;
+    void (*prepare)(struct scenario *, void *shared); /* before the round, without workers */
+    void (*work)(struct worker *, void *shared);
+    void (*drive)(struct scenario *, void *shared);
+    void (*finish)(struct scenario *, void *shared); /* after the round, without workers */
+    pthread_barrier_t barrier;
+    bool stop;
 };
 
 static inline void rounds_worker(struct worker *worker)
 {
     struct rounds *rounds = worker->shared;
     for (;;) {
-        pthread_barrier_wait(&rounds->gate);
-        if (rounds->over)
+        pthread_barrier_wait(&rounds->barrier);
+        if (rounds->stop)
             return;
-        rounds->once(worker, rounds->shared);
+        rounds->work(worker, rounds->shared);
         worker_step(worker);
-        pthread_barrier_wait(&rounds->gate);
+        pthread_barrier_wait(&rounds->barrier);
     }
 }
 
-static inline void rounds_run(struct scene *scene, unsigned count, struct rounds *rounds)
+static inline void rounds_run(struct scenario *scenario, unsigned count, struct rounds *rounds)
 {
-    struct crew *crew = malloc(sizeof *crew);
-    TORTURE_CHECK(crew != NULL && pthread_barrier_init(&rounds->gate, NULL, count + 1) == 0);
-    rounds->over = false;
-    crew_start(crew, scene, count, rounds_worker, rounds);
+    struct team *team = malloc(sizeof *team);
+    TORTURE_CHECK(team != NULL && pthread_barrier_init(&rounds->barrier, NULL, count + 1) == 0);
+    rounds->stop = false;
+    team_start(team, scenario, count, rounds_worker, rounds);
     do {
-        rounds->prepare(scene, rounds->shared);
-        pthread_barrier_wait(&rounds->gate);
-        rounds->drive(scene, rounds->shared);
-        pthread_barrier_wait(&rounds->gate);
-        rounds->settle(scene, rounds->shared);
-    } while (scene_goes_on(scene));
-    rounds->over = true;
-    pthread_barrier_wait(&rounds->gate);
-    crew_join(crew);
-    TORTURE_CHECK(pthread_barrier_destroy(&rounds->gate) == 0);
-    free(crew);
+        rounds->prepare(scenario, rounds->shared);
+        pthread_barrier_wait(&rounds->barrier);
+        rounds->drive(scenario, rounds->shared);
+        pthread_barrier_wait(&rounds->barrier);
+        rounds->finish(scenario, rounds->shared);
+    } while (scenario_running(scenario));
+    rounds->stop = true;
+    pthread_barrier_wait(&rounds->barrier);
+    team_join(team);
+    TORTURE_CHECK(pthread_barrier_destroy(&rounds->barrier) == 0);
+    free(team);
 }
 
 #endif

@@ -1,82 +1,84 @@
-/* The longest wait for a lock that others take again and again without a pause. */
+/* The longest wait for a lock that other threads acquire again and again without a pause. */
 #ifndef STRESS_FAIRNESS_H
 #define STRESS_FAIRNESS_H
 
 #include "stress.h"
 
-/* Nobody may wait so long. A contended lock is handed to the one that has waited longest about every
- * millisecond, so that with 64 threads it takes a tenth of a second; the rest is for busy machines and slow
- * tools. A lock that forgets who has waited longest lets some threads wait for ever. */
-#define STARVED 30.0
+/* A wait of this many seconds is starvation. A contended lock is handed off to the longest waiter about once per
+ * millisecond, so with 64 threads a wait takes up to a tenth of a second; the rest is for busy machines and slow
+ * tools. With an unfair lock some threads would wait indefinitely. */
+#define STARVATION_LIMIT 30.0
 
-/* How often each thread must have had the lock before its wait is taken for typical. */
-enum { TURNS = 4 };
+/* Number of acquisitions that each thread must have made before the measurement may end. */
+enum { MIN_ACQUISITIONS = 4 };
 
-struct hammer {
+struct contention {
     threading_lock *lock;
-    uint64_t hold; /* turns of a loop */
-    atomic_bool over;
-    struct hammered {
-        _Atomic double since; /* when its wait began; 0 while it does not wait */
-        _Atomic uint64_t turns;
-        double worst;
-    } threads[CREW];
+    uint64_t hold_iterations; /* iterations of a loop with the lock held */
+    atomic_bool stop;
+    struct contender {
+        _Atomic double waiting_since; /* start of the current wait; 0 if the thread is not waiting */
+        _Atomic uint64_t acquisitions;
+        double longest;
+    } threads[MAX_TEAM];
 };
 
-static inline void hammer_worker(struct worker *worker)
+static inline void contention_worker(struct worker *worker)
 {
-    struct hammer *hammer = worker->shared;
-    struct hammered *mine = &hammer->threads[worker->number];
-    while (!atomic_load_explicit(&hammer->over, memory_order_relaxed)) {
+    struct contention *contention = worker->shared;
+    struct contender *self = &contention->threads[worker->number];
+    while (!atomic_load_explicit(&contention->stop, memory_order_relaxed)) {
         double began = torture_now();
-        atomic_store_explicit(&mine->since, began, memory_order_relaxed);
-        TORTURE_STATUS(threading_lock_acquire(hammer->lock), THREADING_OK);
+        atomic_store_explicit(&self->waiting_since, began, memory_order_relaxed);
+        TORTURE_STATUS(threading_lock_acquire(contention->lock), THREADING_OK);
         double waited = torture_now() - began;
-        atomic_store_explicit(&mine->since, 0, memory_order_relaxed);
-        atomic_fetch_add_explicit(&mine->turns, 1, memory_order_relaxed);
-        if (waited > mine->worst)
-            mine->worst = waited;
-        spin(hammer->hold);
-        TORTURE_STATUS(threading_lock_release(hammer->lock), THREADING_OK);
+        atomic_store_explicit(&self->waiting_since, 0, memory_order_relaxed);
+        atomic_fetch_add_explicit(&self->acquisitions, 1, memory_order_relaxed);
+        if (waited > self->longest)
+            self->longest = waited;
+        spin(contention->hold_iterations);
+        TORTURE_STATUS(threading_lock_release(contention->lock), THREADING_OK);
         worker_step(worker);
     }
 }
 
-/* Whether all have had their turns; fails if one is starved. */
-static inline bool hammer_is_fair(struct hammer *hammer, unsigned threads)
+/* Returns true if all threads have made enough acquisitions; fails if one starves. */
+static inline bool all_have_acquired(struct contention *contention, unsigned threads)
 {
-    bool fair = true;
+    bool all = true;
     for (unsigned i = 0; i < threads; i++) {
-        double since = atomic_load(&hammer->threads[i].since), now = torture_now();
-        if (since != 0 && now - since > STARVED)
-            torture_fail(__FILE__, __LINE__, "one of %u threads has waited %.1f s for a lock in use, after %" PRIu64
-                         " turns: it starves", threads, now - since, atomic_load(&hammer->threads[i].turns));
-        fair = fair && atomic_load(&hammer->threads[i].turns) >= TURNS;
+        double waiting_since = atomic_load(&contention->threads[i].waiting_since), now = torture_now();
+        if (waiting_since != 0 && now - waiting_since > STARVATION_LIMIT)
+            torture_fail(__FILE__, __LINE__,
+                         "one of %u threads starves: it has waited %.1f s for a contended lock, after %" PRIu64
+                         " acquisitions",
+                         threads, now - waiting_since, atomic_load(&contention->threads[i].acquisitions));
+        all = all && atomic_load(&contention->threads[i].acquisitions) >= MIN_ACQUISITIONS;
     }
-    return fair;
+    return all;
 }
 
-/* The longest wait of any of so many threads, in seconds. */
-static inline double longest_wait(struct scene *scene, uint64_t hold)
+/* Returns the longest wait of any thread of the scenario, in seconds. */
+static inline double longest_wait(struct scenario *scenario, uint64_t hold_iterations)
 {
-    struct hammer *hammer = calloc(1, sizeof *hammer);
-    struct crew *crew = malloc(sizeof *crew);
-    double worst = 0;
-    TORTURE_CHECK(hammer != NULL && crew != NULL);
-    hammer->lock = threading_lock_new();
-    hammer->hold = hold;
-    crew_start(crew, scene, scene->threads, hammer_worker, hammer);
-    while (!hammer_is_fair(hammer, scene->threads) || scene_goes_on(scene))
-        nap(0.01);
-    atomic_store(&hammer->over, true);
-    crew_join(crew);
-    for (unsigned i = 0; i < scene->threads; i++)
-        if (hammer->threads[i].worst > worst)
-            worst = hammer->threads[i].worst;
-    TORTURE_STATUS(threading_lock_free(hammer->lock), THREADING_OK);
-    free(crew);
-    free(hammer);
-    return worst;
+    struct contention *contention = calloc(1, sizeof *contention);
+    struct team *team = malloc(sizeof *team);
+    double longest = 0;
+    TORTURE_CHECK(contention != NULL && team != NULL);
+    contention->lock = threading_lock_new();
+    contention->hold_iterations = hold_iterations;
+    team_start(team, scenario, scenario->threads, contention_worker, contention);
+    while (!all_have_acquired(contention, scenario->threads) || scenario_running(scenario))
+        sleep_for(0.01);
+    atomic_store(&contention->stop, true);
+    team_join(team);
+    for (unsigned i = 0; i < scenario->threads; i++)
+        if (contention->threads[i].longest > longest)
+            longest = contention->threads[i].longest;
+    TORTURE_STATUS(threading_lock_free(contention->lock), THREADING_OK);
+    free(team);
+    free(contention);
+    return longest;
 }
 
 #endif

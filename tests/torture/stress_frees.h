@@ -1,4 +1,4 @@
-/* The last reference given back right beside those who come to wait, or are about to leave. */
+/* The last reference is released while other threads start to wait for the object, or return from a wait. */
 #ifndef STRESS_FREES_H
 #define STRESS_FREES_H
 
@@ -6,29 +6,29 @@
 
 enum freed { FREED_LOCK, FREED_RLOCK, FREED_CONDITION, FREED_SEMAPHORE, FREED_EVENT, FREED_BARRIER, FREED_KINDS };
 
-/* In each round a new object, which the scene's thread frees while the workers wait for it or come too late. */
+/* Each round creates a new object, which the scenario's thread frees while the workers wait for it or come too late. */
 struct frees {
     enum freed kind;
     unsigned workers;
-    bool aborts; /* a barrier is broken, not passed */
+    bool aborts; /* the barrier is aborted, not passed */
     threading_lock *lock;
     threading_rlock *rlock;
     threading_condition *condition;
     threading_semaphore *semaphore;
     threading_event *event;
     threading_barrier *barrier;
-    bool was_busy; /* somebody was in line for certain */
-    bool was_gone; /* it was freed before it was set or released */
-    _Atomic uint64_t done, refused;
+    bool free_was_busy; /* a free failed with BUSY, so at least one thread was blocked */
+    bool freed_early;   /* the object was freed before the waiters were woken */
+    _Atomic uint64_t done, failed;
 };
 
-static inline void frees_prepare(struct scene *scene, void *shared)
+static inline void frees_prepare(struct scenario *scenario, void *shared)
 {
     struct frees *f = shared;
-    f->kind = (enum freed)random_below(&scene->random, FREED_KINDS);
-    f->aborts = random_one_in(&scene->random, 2);
-    f->was_busy = f->was_gone = false;
-    f->done = f->refused = 0;
+    f->kind = (enum freed)random_below(&scenario->random, FREED_KINDS);
+    f->aborts = random_one_in(&scenario->random, 2);
+    f->free_was_busy = f->freed_early = false;
+    f->done = f->failed = 0;
     f->lock = threading_lock_new();
     f->rlock = threading_rlock_new();
     f->condition = threading_condition_new();
@@ -80,7 +80,7 @@ static inline threading_status frees_wait(struct frees *f)
     return status;
 }
 
-static inline void frees_once(struct worker *worker, void *shared)
+static inline void frees_work(struct worker *worker, void *shared)
 {
     struct frees *f = shared;
     spin(random_below(&worker->random, 4000));
@@ -91,7 +91,7 @@ static inline void frees_once(struct worker *worker, void *shared)
     }
     if (f->kind != FREED_BARRIER || !f->aborts || status != THREADING_ERR_BROKEN_BARRIER)
         TORTURE_STATUS(status, THREADING_ERR_HANDLE);
-    atomic_fetch_add(&f->refused, 1);
+    atomic_fetch_add(&f->failed, 1);
 }
 
 static inline threading_status frees_free(struct frees *f)
@@ -112,9 +112,9 @@ static inline threading_status frees_free(struct frees *f)
     }
 }
 
-/* Lets those go on who wait. Whoever waits for a lock then is let go by another of them. Whether the object has been
- * freed on the way. */
-static inline bool frees_let_go(struct frees *f, struct random *random)
+/* Wakes the waiters. A waiter for a lock is woken by the release of the previous owner. Returns true if this has
+ * freed the object. */
+static inline bool frees_wake(struct frees *f, struct random *random)
 {
     switch (f->kind) {
     case FREED_LOCK:
@@ -126,8 +126,9 @@ static inline bool frees_let_go(struct frees *f, struct random *random)
     case FREED_CONDITION:
         TORTURE_STATUS(threading_condition_acquire(f->condition), THREADING_OK);
         TORTURE_STATUS(threading_condition_notify_all(f->condition), THREADING_OK);
+        /* while its lock is held */
         if (random_one_in(random, 2) && threading_condition_free(f->condition) == THREADING_OK)
-            return true; /* with its lock held */
+            return true;
         TORTURE_STATUS(threading_condition_release(f->condition), THREADING_OK);
         break;
     case FREED_SEMAPHORE:
@@ -135,7 +136,7 @@ static inline bool frees_let_go(struct frees *f, struct random *random)
         break;
     case FREED_EVENT:
         TORTURE_STATUS(threading_event_set(f->event), THREADING_OK);
-        if (random_one_in(random, 4)) { /* a newcomer may wait for it again */
+        if (random_one_in(random, 4)) { /* another thread may begin to wait after the clear */
             TORTURE_STATUS(threading_event_clear(f->event), THREADING_OK);
             spin(random_below(random, 50));
             TORTURE_STATUS(threading_event_set(f->event), THREADING_OK);
@@ -151,43 +152,43 @@ static inline bool frees_let_go(struct frees *f, struct random *random)
     return false;
 }
 
-static inline void frees_drive(struct scene *scene, void *shared)
+static inline void frees_drive(struct scenario *scenario, void *shared)
 {
     struct frees *f = shared;
-    struct random *random = &scene->random;
+    struct random *random = &scenario->random;
     threading_status status = THREADING_ERR_BUSY;
     double end = torture_now() + STRESS_LIMIT;
     spin(random_below(random, 8000));
-    if (random_one_in(random, 2)) { /* too early, unless nobody has come */
+    if (random_one_in(random, 2)) { /* BUSY if a worker is blocked already */
         status = frees_free(f);
-        f->was_gone = status == THREADING_OK;
-        f->was_busy = status == THREADING_ERR_BUSY;
-        TORTURE_CHECK(f->was_gone || f->was_busy);
+        f->freed_early = status == THREADING_OK;
+        f->free_was_busy = status == THREADING_ERR_BUSY;
+        TORTURE_CHECK(f->freed_early || f->free_was_busy);
     }
-    if (f->was_gone || frees_let_go(f, random))
+    if (f->freed_early || frees_wake(f, random))
         return;
     status = frees_free(f);
-    while (status == THREADING_ERR_BUSY && f->kind <= FREED_CONDITION) { /* others stand in line for the lock */
+    while (status == THREADING_ERR_BUSY && f->kind <= FREED_CONDITION) { /* other threads are blocked on the lock */
         TORTURE_CHECK(torture_now() < end);
         sched_yield();
-        if (f->kind == FREED_CONDITION && frees_let_go(f, random))
+        if (f->kind == FREED_CONDITION && frees_wake(f, random))
             return;
         status = frees_free(f);
     }
     TORTURE_STATUS(status, THREADING_OK);
 }
 
-static inline void frees_settle(struct scene *scene, void *shared)
+static inline void frees_finish(struct scenario *scenario, void *shared)
 {
     struct frees *f = shared;
-    bool passes_all = f->kind == FREED_BARRIER && !f->aborts;
-    (void)scene;
-    TORTURE_CHECK(f->done + f->refused == f->workers);
-    if (f->was_gone)
+    bool all_pass = f->kind == FREED_BARRIER && !f->aborts;
+    (void)scenario;
+    TORTURE_CHECK(f->done + f->failed == f->workers);
+    if (f->freed_early)
         TORTURE_CHECK(f->done == 0);
-    else if (passes_all)
-        TORTURE_CHECK(f->refused == 0);
-    else if (f->was_busy && (f->kind == FREED_SEMAPHORE || f->kind == FREED_EVENT))
+    else if (all_pass)
+        TORTURE_CHECK(f->failed == 0);
+    else if (f->free_was_busy && (f->kind == FREED_SEMAPHORE || f->kind == FREED_EVENT))
         TORTURE_CHECK(f->done > 0);
     TORTURE_STATUS(threading_lock_free(f->lock), f->kind == FREED_LOCK ? THREADING_ERR_HANDLE : THREADING_OK);
     TORTURE_STATUS(threading_rlock_free(f->rlock), f->kind == FREED_RLOCK ? THREADING_ERR_HANDLE : THREADING_OK);
@@ -196,18 +197,16 @@ static inline void frees_settle(struct scene *scene, void *shared)
     TORTURE_STATUS(threading_semaphore_free(f->semaphore),
                    f->kind == FREED_SEMAPHORE ? THREADING_ERR_HANDLE : THREADING_OK);
     TORTURE_STATUS(threading_event_free(f->event), f->kind == FREED_EVENT ? THREADING_ERR_HANDLE : THREADING_OK);
-    TORTURE_STATUS(threading_barrier_free(f->barrier),
-                   f->kind == FREED_BARRIER ? THREADING_ERR_HANDLE : THREADING_OK);
+    TORTURE_STATUS(threading_barrier_free(f->barrier), f->kind == FREED_BARRIER ? THREADING_ERR_HANDLE : THREADING_OK);
 }
 
-static inline void scene_frees(struct scene *scene)
+static inline void scenario_frees(struct scenario *scenario)
 {
-    unsigned most = scene->threads < 8 ? scene->threads : 8;
-    struct frees frees = {.workers = 1 + (unsigned)random_below(&scene->random, most)};
+    unsigned max_workers = scenario->threads < 8 ? scenario->threads : 8;
+    struct frees frees = {.workers = 1 + (unsigned)random_below(&scenario->random, max_workers)};
     struct rounds rounds = {
-        .shared = &frees, .prepare = frees_prepare, .once = frees_once,
-        .drive = frees_drive, .settle = frees_settle};
-    rounds_run(scene, frees.workers, &rounds);
+        .shared = &frees, .prepare = frees_prepare, .work = frees_work, .drive = frees_drive, .finish = frees_finish};
+    rounds_run(scenario, frees.workers, &rounds);
 }
 
 #endif

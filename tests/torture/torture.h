@@ -1,16 +1,16 @@
-/* What the torture programs share: options, random numbers that a seed decides, progress, and figures.
+/* What the torture programs share: options, seeded random numbers, progress reports and figures.
  *
  *   int main(int argc, char **argv)
  *   {
  *       torture_begin("stress", argc, argv);
- *       ...start threads that work while torture_goes_on()...
+ *       ...start threads that work while torture_running()...
  *       torture_figure("operations", operations);
  *       return torture_end();
  *   }
  *
- * A program runs for --seconds, or, if that comes first, until --count of its own operations are done, and does
- * what --seed decides as far as the scheduler lets it. A failure prints how to repeat it. Include this header
- * before any other. */
+ * A program runs for --seconds, or until it has done --count operations, whichever comes first. --seed determines
+ * its random decisions; only the scheduling differs from run to run. A failure prints the command that repeats the
+ * run. Include this header before any other. */
 #ifndef TORTURE_H
 #define TORTURE_H
 
@@ -32,16 +32,18 @@
 
 #include <threading.h>
 
-/* Without a step for so long, a program hangs. */
+#include "splitmix64.h"
+
+/* A program that completes no operation for this many seconds is considered hanging. */
 #define TORTURE_HANG 120.0
 
 static struct {
     const char *name;
     uint64_t seed;
-    double seconds; /* how long to run at most */
-    uint64_t count; /* how many operations to do at most; UINT64_MAX is no limit */
+    double seconds; /* maximum duration */
+    uint64_t count; /* maximum number of operations; UINT64_MAX for no limit */
     double began;
-    _Atomic uint64_t steps; /* operations done so far */
+    _Atomic uint64_t steps; /* completed operations */
     atomic_flag failing;
     pid_t pid;
 } torture = {.seconds = 5.0, .count = UINT64_MAX, .failing = ATOMIC_FLAG_INIT};
@@ -53,9 +55,8 @@ static inline double torture_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Whether what the process has in memory says something: tools that keep books on memory, or keep it aside, have levels
- * of their own. */
-static inline bool torture_has_levels(void)
+/* Returns false under sanitizers and Valgrind, whose own memory makes the memory usage of the process meaningless. */
+static inline bool torture_measures_memory(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return false;
@@ -64,7 +65,8 @@ static inline bool torture_has_levels(void)
 #endif
 }
 
-/* Ends the process: what went wrong, and how to see it again. From any thread, and from a forked child. */
+/* Prints the failure and how to repeat the run, and ends the process. Can be called from any thread and from a
+ * forked child. */
 _Noreturn static inline void torture_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -73,13 +75,13 @@ _Noreturn static inline void torture_fail(const char *file, int line, const char
     char what[512];
     va_list values;
     if (atomic_flag_test_and_set(&torture.failing))
-        for (;;) /* another thread failed first and is about to end the process */
+        for (;;) /* another thread has failed and is about to end the process */
             pause();
     va_start(values, format);
     vsnprintf(what, sizeof what, format, values);
     va_end(values);
     fprintf(stderr, "\n%s: FAILED: %s:%d: %s\n", torture.name, file, line, what);
-    fprintf(stderr, "%s: to repeat it: %s --seconds %g --seed %" PRIu64 "\n", torture.name, torture.name,
+    fprintf(stderr, "%s: to repeat the run: %s --seconds %g --seed %" PRIu64 "\n", torture.name, torture.name,
             torture.seconds, torture.seed);
     _exit(1);
 }
@@ -96,30 +98,30 @@ static inline void torture_check_status(const char *file, int line, const char *
 
 #define TORTURE_STATUS(expr, status) torture_check_status(__FILE__, __LINE__, #expr, (expr), (status))
 
-/* Says every second how far it is, and ends the process when nothing happens any more. A foreign thread: what is
- * tested must not keep it from its watch. */
-static inline void *torture_watch(void *unused)
+/* Prints the progress and ends the process if it hangs. Runs in a foreign thread, so that it does not depend on the
+ * library under test. */
+static inline void *torture_watchdog(void *unused)
 {
     uint64_t last = 0;
-    double moved = torture_now();
+    double last_progress = torture_now();
     (void)unused;
     for (;;) {
         struct timespec second = {.tv_sec = 1};
         nanosleep(&second, NULL);
         uint64_t steps = atomic_load(&torture.steps);
         if (steps != last)
-            moved = torture_now();
-        else if (torture_now() - moved > TORTURE_HANG)
-            torture_fail(__FILE__, __LINE__, "nothing has happened for %g seconds: it hangs", TORTURE_HANG);
+            last_progress = torture_now();
+        else if (torture_now() - last_progress > TORTURE_HANG)
+            torture_fail(__FILE__, __LINE__, "no progress for %g seconds", TORTURE_HANG);
         last = steps;
         if (isatty(STDERR_FILENO) || (uint64_t)(torture_now() - torture.began) % 10 == 0)
-            fprintf(stderr, "%s: %.0f of %.0f s, %" PRIu64 " operations\n", torture.name,
-                    torture_now() - torture.began, torture.seconds, steps);
+            fprintf(stderr, "%s: %.0f of %.0f s, %" PRIu64 " operations\n", torture.name, torture_now() - torture.began,
+                    torture.seconds, steps);
     }
     return NULL;
 }
 
-/* Reads --seconds, --count and --seed; without a seed, takes one from the clock. */
+/* Reads --seconds, --count and --seed. The default seed is derived from the clock. */
 static inline void torture_begin(const char *name, int argc, char **argv)
 {
     torture.name = name;
@@ -141,24 +143,24 @@ static inline void torture_begin(const char *name, int argc, char **argv)
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("%s: seed %" PRIu64 "\n", name, torture.seed);
-    pthread_t watch;
-    if (pthread_create(&watch, NULL, torture_watch, NULL) == 0)
-        pthread_detach(watch);
+    pthread_t watchdog;
+    if (pthread_create(&watchdog, NULL, torture_watchdog, NULL) == 0)
+        pthread_detach(watchdog);
 }
 
-/* Counts operations, of any thread. */
+/* Counts completed operations; can be called from any thread. */
 static inline void torture_step(uint64_t operations)
 {
     atomic_fetch_add_explicit(&torture.steps, operations, memory_order_relaxed);
 }
 
-static inline bool torture_goes_on(void)
+static inline bool torture_running(void)
 {
     return atomic_load_explicit(&torture.steps, memory_order_relaxed) < torture.count &&
            torture_now() - torture.began < torture.seconds;
 }
 
-/* A figure of this run, for the table that tests/torture/run prints. */
+/* Prints a figure of this run; tests/torture/run collects them. */
 static inline void torture_figure(const char *what, double figure)
 {
     printf("%s: figure: %.17g %s\n", torture.name, figure, what);
@@ -166,27 +168,24 @@ static inline void torture_figure(const char *what, double figure)
 
 static inline int torture_end(void)
 {
-    printf("%s: held, in %.1f s, seed %" PRIu64 "\n", torture.name, torture_now() - torture.began, torture.seed);
+    printf("%s: passed in %.1f s, seed %" PRIu64 "\n", torture.name, torture_now() - torture.began, torture.seed);
     fflush(stdout);
     return 0;
 }
 
 /* ---------------------------------------------------------------------------------------- random numbers */
 
-/* One sequence for each thread (SplitMix64). */
+/* A pseudorandom sequence. Each thread has its own. */
 struct random {
     uint64_t state;
 };
 
 static inline uint64_t random_next(struct random *random)
 {
-    uint64_t z = random->state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
+    return splitmix64_next(&random->state);
 }
 
-/* The sequence of this number that the seed of the run decides. */
+/* Returns sequence `number` of this run, which depends on the seed. */
 static inline struct random random_of(uint64_t number)
 {
     struct random random = {torture.seed ^ number * 0xd1342543de82ef95};
@@ -194,7 +193,7 @@ static inline struct random random_of(uint64_t number)
     return random;
 }
 
-/* Below n, which is not 0. */
+/* Returns a number less than n, which must not be 0. */
 static inline uint64_t random_below(struct random *random, uint64_t n)
 {
     return random_next(random) % n;

@@ -1,4 +1,4 @@
-/* The interpreter of the misuse torture, as a function. */
+/* The interpreter of tests/torture/misuse as a function that Rust can call. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -6,7 +6,7 @@
 
 void misuse_interpret(const uint8_t *bytes, size_t size);
 
-_Noreturn static void wrong(const char *file, int line, const char *what)
+_Noreturn static void fail(const char *file, int line, const char *what)
 {
     fprintf(stderr, "\nFAILED: %s:%d: %s\n", file, line, what);
     abort();
@@ -14,6 +14,6 @@ _Noreturn static void wrong(const char *file, int line, const char *what)
 
 void misuse_interpret(const uint8_t *bytes, size_t size)
 {
-    static struct actor actor; /* at the same address each time, as far as that can be seen */
+    static struct actor actor; /* static, so that its address is the same for each input */
     interpret(bytes, size, true, &actor);
 }

@@ -1,10 +1,10 @@
-//! Gives libFuzzer's bytes to the interpreter of the misuse torture, which makes calls of them and compares the
-//! answers with its model. A wrong answer aborts.
+//! Passes libFuzzer's input to the interpreter of tests/torture/misuse, which turns the bytes into calls and compares
+//! their results with its model. A wrong result aborts the process.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-// The interpreter calls the library as C does; nothing here names it.
+// Links the library, which only the interpreter calls, through its C interface.
 use threading as _;
 
 unsafe extern "C" {
@@ -12,6 +12,6 @@ unsafe extern "C" {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    // SAFETY: so many bytes, which are only read, during the call.
+    // SAFETY: the pointer and length describe the slice, which the interpreter reads during the call only.
     unsafe { misuse_interpret(bytes.as_ptr(), bytes.len()) }
 });

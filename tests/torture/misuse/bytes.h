@@ -1,5 +1,6 @@
-/* Where every decision comes from: a stream of bytes, which is either a file's or a fuzzer's, and then ends, or what
- * a seed decides, and then does not. And what is made of them: numbers, timeouts and names, absurd ones above all. */
+/* The source of all random decisions: a stream of bytes. It comes from a file or a fuzzer, and then it is finite, or
+ * from a pseudorandom generator with a seed, and then it is infinite. Also turns bytes into counts, timeouts and
+ * names, many of which are extreme or invalid. */
 #ifndef MISUSE_BYTES_H
 #define MISUSE_BYTES_H
 
@@ -12,34 +13,29 @@
 
 #include <threading.h>
 
+#include "../splitmix64.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct bytes {
-    const uint8_t *at, *end; /* what is left of a given stream */
-    bool seeded;             /* there is no given stream */
-    uint64_t state, pool;    /* the seed's sequence (SplitMix64), and what is left of its last number */
+    const uint8_t *at, *end; /* the unread rest of a given stream */
+    bool seeded;             /* the bytes are generated instead */
+    uint64_t state, pool;    /* the generator's state, and the unused bytes of its last number */
     unsigned in_pool;
 };
-
-static inline uint64_t mixed(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-}
 
 static inline bool bytes_left(const struct bytes *bytes)
 {
     return bytes->seeded || bytes->at < bytes->end;
 }
 
-/* The next decision; 0 when the stream is over. */
+/* Returns the next byte; 0 at the end of the stream. */
 static inline uint8_t next_byte(struct bytes *bytes)
 {
     if (!bytes->seeded)
         return bytes->at < bytes->end ? *bytes->at++ : 0;
     if (bytes->in_pool == 0) {
-        bytes->pool = mixed(bytes->state += 0x9e3779b97f4a7c15);
+        bytes->pool = splitmix64_next(&bytes->state);
         bytes->in_pool = sizeof bytes->pool;
     }
     uint8_t byte = (uint8_t)bytes->pool;
@@ -53,16 +49,17 @@ static inline bool one_in(struct bytes *bytes, unsigned n)
     return next_byte(bytes) % n == 0;
 }
 
-/* Any 64 bits, but none that a fuzzer could aim: it watches comparisons, and would find addresses. */
+/* Returns 64 random bits. They are hashed, because a fuzzer that watches comparisons could otherwise construct valid
+ * addresses. */
 static inline uint64_t next_bits(struct bytes *bytes)
 {
     uint64_t bits = 0;
     for (int i = 0; i < 4; i++)
         bits = bits << 8 | next_byte(bytes);
-    return mixed(bits + 0x9e3779b97f4a7c15);
+    return splitmix64_next(&bits);
 }
 
-/* -------------------------------------------------------------------------------------------- a set of statuses */
+/* --------------------------------------------------------------------------------------------- sets of statuses */
 
 typedef uint32_t statuses;
 
@@ -77,37 +74,37 @@ static inline bool is_one_of(threading_status status, statuses set)
 
 /* ------------------------------------------------------------------------------------------------------ timeouts */
 
-/* A timeout, and the error that it is, if it is one. */
+/* A timeout, and the errors that a function which takes it must return. */
 struct seconds {
     double value;
     statuses error;
 };
 
-/* One that is refused, or over at once; or, if the call need not wait, any. */
-static inline struct seconds next_seconds(struct bytes *bytes, bool need_not_wait)
+/* Returns an invalid or a very short timeout. If the call does not block (`does_not_block`), it may also be long. */
+static inline struct seconds next_seconds(struct bytes *bytes, bool does_not_block)
 {
-    static const double soon[] = {0, 0, 0, 0, 0, -0.0, DBL_TRUE_MIN, 1e-9, 1e-6, 5e-5};
-    static const double late[] = {THREADING_FOREVER, INFINITY, THREADING_TIMEOUT_MAX, 86400, 0.5};
-    static const double negative[] = {-INFINITY, -2, -0.5, -1.0000000000000002, -0.9999999999999999, -1e-300,
-                                      -DBL_TRUE_MIN, -1e300};
-    static const double over[] = {9223372036.000002, 9223372037, 1e10, 1e19, 1e300, DBL_MAX};
+    static const double short_timeouts[] = {0, 0, 0, 0, 0, -0.0, DBL_TRUE_MIN, 1e-9, 1e-6, 5e-5};
+    static const double long_timeouts[] = {THREADING_FOREVER, INFINITY, THREADING_TIMEOUT_MAX, 86400, 0.5};
+    static const double negative[] = {-INFINITY,           -2,      -0.5,          -1.0000000000000002,
+                                      -0.9999999999999999, -1e-300, -DBL_TRUE_MIN, -1e300};
+    static const double too_long[] = {9223372036.000002, 9223372037, 1e10, 1e19, 1e300, DBL_MAX};
     uint8_t byte = next_byte(bytes);
     unsigned which = byte / 8;
     switch (byte % 8) {
     case 0:
         return (struct seconds){negative[which % COUNT(negative)], ONE(THREADING_ERR_VALUE)};
     case 1:
-        return (struct seconds){over[which % COUNT(over)], ONE(THREADING_ERR_OVERFLOW)};
+        return (struct seconds){too_long[which % COUNT(too_long)], ONE(THREADING_ERR_OVERFLOW)};
     case 2:
         return (struct seconds){which % 2 ? NAN : -NAN, ONE(THREADING_ERR_VALUE)};
     case 3:
     case 4:
     case 5:
-        if (need_not_wait)
-            return (struct seconds){late[which % COUNT(late)], NONE};
+        if (does_not_block)
+            return (struct seconds){long_timeouts[which % COUNT(long_timeouts)], NONE};
         /* fall through */
     default:
-        return (struct seconds){soon[which % COUNT(soon)], NONE};
+        return (struct seconds){short_timeouts[which % COUNT(short_timeouts)], NONE};
     }
 }
 
@@ -115,9 +112,22 @@ static inline struct seconds next_seconds(struct bytes *bytes, bool need_not_wai
 
 static inline int64_t next_count(struct bytes *bytes)
 {
-    static const int64_t counts[] = {0, 1, 2, 3, -1, 1, 2, INT64_MIN, INT64_MAX, THREADING_SEMAPHORE_MAX,
-                                     (int64_t)THREADING_SEMAPHORE_MAX + 1, (int64_t)THREADING_SEMAPHORE_MAX - 1,
-                                     INT32_MIN, UINT32_MAX, (int64_t)1 << 32, ((int64_t)1 << 32) + 1};
+    static const int64_t counts[] = {0,
+                                     1,
+                                     2,
+                                     3,
+                                     -1,
+                                     1,
+                                     2,
+                                     INT64_MIN,
+                                     INT64_MAX,
+                                     THREADING_SEMAPHORE_MAX,
+                                     (int64_t)THREADING_SEMAPHORE_MAX + 1,
+                                     (int64_t)THREADING_SEMAPHORE_MAX - 1,
+                                     INT32_MIN,
+                                     UINT32_MAX,
+                                     (int64_t)1 << 32,
+                                     ((int64_t)1 << 32) + 1};
     uint8_t byte = next_byte(bytes);
     return byte < 240 ? counts[byte % COUNT(counts)] : (int64_t)next_bits(bytes);
 }
@@ -129,17 +139,17 @@ static inline size_t next_size(struct bytes *bytes)
     return byte < 240 ? sizes[byte % COUNT(sizes)] : (size_t)next_bits(bytes);
 }
 
-/* A string for a thread, or an attribute's name. */
+/* A thread name or an attribute name. */
 struct name {
     const char *text;
-    bool is_utf8; /* and not NULL */
+    bool is_utf8; /* valid UTF-8, and not NULL */
 };
 
 #define LONG_16 "0123456789abcdef"
-#define LONG_256                                                                                             \
-    LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16   \
-        LONG_16 LONG_16 LONG_16
-#define LONG_3072                                                                                            \
+#define LONG_256                                                                                                       \
+    LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16 LONG_16    \
+        LONG_16 LONG_16
+#define LONG_3072                                                                                                      \
     LONG_256 LONG_256 LONG_256 LONG_256 LONG_256 LONG_256 LONG_256 LONG_256 LONG_256 LONG_256 LONG_256 LONG_256
 
 static inline struct name next_name(struct bytes *bytes)

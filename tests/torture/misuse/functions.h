@@ -1,12 +1,12 @@
-/* The table of all functions, and how an actor chooses among them. */
+/* The table of all functions, and the loop in which an actor calls them. */
 #ifndef MISUSE_FUNCTIONS_H
 #define MISUSE_FUNCTIONS_H
 
 #include "conditions.h"
-#include "meetings.h"
+#include "sync_objects.h"
 #include "module.h"
 
-/* H: those that take a handle, N: the others. */
+/* H: functions that take a handle; N: the others. */
 #define FUNCTIONS(H, N)                                                                                      \
     N(version) N(version_number) N(status_name) N(status_message) N(last_error) N(last_error_message)        \
     N(clear_last_error) N(current_thread) N(main_thread) N(active_count) N(enumerate) N(get_ident)           \
@@ -40,7 +40,7 @@
 
 struct function {
     const char *name;
-    bool (*call)(struct actor *a); /* false: it was not made, as it might block for ever, or there is no place */
+    bool (*call)(struct actor *a); /* false: no call was made, because it might block forever or no slot is free */
     bool takes_handle;
 };
 
@@ -49,7 +49,7 @@ struct function {
 
 static const struct function functions[] = {FUNCTIONS(WITH_HANDLE, WITHOUT_HANDLE)};
 
-_Static_assert(COUNT(functions) <= FUNCTIONS_MOST, "each function has a counter");
+_Static_assert(COUNT(functions) <= FUNCTIONS_MAX, "each function has a counter");
 
 static const char *function_name(const struct function *function)
 {
@@ -79,7 +79,7 @@ static inline void *new_churned(enum kind kind)
         return threading_event_new();
     case BARRIER: {
         threading_barrier *barrier = threading_barrier_new(2, NULL, NULL);
-        HOLDS(threading_barrier_set_timeout(barrier, 1e-6) == THREADING_OK);
+        ASSERT(threading_barrier_set_timeout(barrier, 1e-6) == THREADING_OK);
         return barrier;
     }
     default:
@@ -88,38 +88,38 @@ static inline void *new_churned(enum kind kind)
 }
 
 static void (*const free_kind[])(void *) = {
-    [THREAD] = free_thread,       [TIMER] = free_timer,         [LOCK] = free_lock,   [RLOCK] = free_rlock,
-    [CONDITION] = free_condition, [SEMAPHORE] = free_semaphore, [EVENT] = free_event, [BARRIER] = free_barrier,
-    [LOCAL] = free_local};
+    [THREAD] = free_thread, [TIMER] = free_timer,         [LOCK] = free_lock,
+    [RLOCK] = free_rlock,   [CONDITION] = free_condition, [SEMAPHORE] = free_semaphore,
+    [EVENT] = free_event,   [BARRIER] = free_barrier,     [LOCAL] = free_local};
 
 static inline void free_churned(enum kind kind, void *handle)
 {
     if (handle == NULL)
         return;
     if (kind == LIST) {
-        HOLDS(threading_thread_list_free(handle) == THREADING_OK);
+        ASSERT(threading_thread_list_free(handle) == THREADING_OK);
         return;
     }
-    if (kind == TIMER) /* it may have been started, and its moment never comes */
-        HOLDS(threading_timer_cancel(handle) == THREADING_OK);
+    if (kind == TIMER) /* it may have been started, and its interval never expires */
+        ASSERT(threading_timer_cancel(handle) == THREADING_OK);
     free_kind[kind](handle);
 }
 
-/* Replaces one that others may be using at this moment. */
+/* Replaces a churned object, which other actors may be using. */
 static inline void churn(struct actor *a)
 {
     enum kind kind = (enum kind)(next_byte(&a->bytes) % KINDS);
     void *made = new_churned(kind);
-    HOLDS(made != NULL);
-    free_churned(kind, atomic_exchange(&a->world->churned[kind][next_byte(&a->bytes) % CHURNED_PLACES], made));
+    ASSERT(made != NULL);
+    free_churned(kind, atomic_exchange(&a->world->churned[kind][next_byte(&a->bytes) % CHURNED_SLOTS], made));
 }
 
-#define REFS_IN_A_ROW 100
+#define REFS_IN_A_LOOP 100
 
-#define REF_AS_ANY(type)                                                                                     \
-    static void *ref_##type(void *handle)                                                                    \
-    {                                                                                                        \
-        return threading_##type##_ref(handle);                                                               \
+#define REF_AS_ANY(type)                                                                                               \
+    static void *ref_##type(void *handle)                                                                              \
+    {                                                                                                                  \
+        return threading_##type##_ref(handle);                                                                         \
     }
 REF_AS_ANY(thread)
 REF_AS_ANY(timer)
@@ -131,105 +131,105 @@ REF_AS_ANY(event)
 REF_AS_ANY(barrier)
 REF_AS_ANY(local)
 
-/* Takes references and gives them back at full speed, so that one meets the moment in which the owner gives back the
- * last. What is then got is good until it is given back, or it was not got. */
-static inline void ref_in_a_row(struct actor *a)
+/* Takes and releases references in a tight loop, to race with the release of the last reference by the owner. Each
+ * call must either return a valid reference or fail. */
+static inline void ref_in_a_loop(struct actor *a)
 {
     static void *(*const ref_kind[])(void *) = {
-        [THREAD] = ref_thread,       [TIMER] = ref_timer,         [LOCK] = ref_lock,   [RLOCK] = ref_rlock,
-        [CONDITION] = ref_condition, [SEMAPHORE] = ref_semaphore, [EVENT] = ref_event, [BARRIER] = ref_barrier,
-        [LOCAL] = ref_local};
+        [THREAD] = ref_thread, [TIMER] = ref_timer,         [LOCK] = ref_lock,
+        [RLOCK] = ref_rlock,   [CONDITION] = ref_condition, [SEMAPHORE] = ref_semaphore,
+        [EVENT] = ref_event,   [BARRIER] = ref_barrier,     [LOCAL] = ref_local};
     enum kind kind = (enum kind)(next_byte(&a->bytes) % KINDS);
-    _Atomic(void *) *place = &a->world->churned[kind][next_byte(&a->bytes) % CHURNED_PLACES];
-    for (int i = 0; kind != LIST && i < REFS_IN_A_ROW; i++) {
-        void *handle = atomic_load(place), *got = ref_kind[kind](handle);
-        HOLDS(got == handle || (got == NULL && threading_last_error() == THREADING_ERR_HANDLE));
+    _Atomic(void *) *slot = &a->world->churned[kind][next_byte(&a->bytes) % CHURNED_SLOTS];
+    for (int i = 0; kind != LIST && i < REFS_IN_A_LOOP; i++) {
+        void *handle = atomic_load(slot), *got = ref_kind[kind](handle);
+        ASSERT(got == handle || (got == NULL && threading_last_error() == THREADING_ERR_HANDLE));
         if (got != NULL)
             free_kind[kind](got);
     }
-    forget_error(a);
+    clear_error(a);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- calls */
 
-static inline void call_any(struct actor *a)
+static inline void call_random_function(struct actor *a)
 {
     const struct function *function = &functions[next_byte(&a->bytes) % COUNT(functions)];
-    if (a->only_bad && !function->takes_handle)
+    if (a->only_invalid && !function->takes_handle)
         return;
     a->function = function;
-    a->made[function - functions] += function->call(a);
+    a->calls_by_function[function - functions] += function->call(a);
 }
 
-static bool nested(struct actor *a)
+static bool nested_call(struct actor *a)
 {
     if (a->nesting >= 2 || !bytes_left(&a->bytes) || !one_in(&a->bytes, 4))
         return false;
     const struct function *function = a->function;
     struct choice choice = a->choice;
-    bool only_bad = a->only_bad, is_inline = runs_inline;
-    unsigned destroyed = destroyed_now, owed = owed_now, calls = hooked;
+    bool only_invalid = a->only_invalid, was_in_direct_run = in_direct_run;
+    unsigned saved_destroyed = values_destroyed, saved_expected = expected_destroyed, saved_hook_calls = hook_calls;
     a->nesting++;
-    a->only_bad = true;
-    call_any(a);
+    a->only_invalid = true;
+    call_random_function(a);
     a->nesting--;
     a->function = function;
     a->choice = choice;
-    a->only_bad = only_bad;
-    runs_inline = is_inline;
-    destroyed_now = destroyed;
-    owed_now = owed;
-    hooked = calls;
+    a->only_invalid = only_invalid;
+    in_direct_run = was_in_direct_run;
+    values_destroyed = saved_destroyed;
+    expected_destroyed = saved_expected;
+    hook_calls = saved_hook_calls;
     return true;
 }
 
-static inline void release_common(struct actor *a)
+static inline void release_shared_rlock(struct actor *a)
 {
-    for (; a->common[RLOCK].levels > 0; a->common[RLOCK].levels--)
-        EXPECT(a, threading_rlock_release(a->common[RLOCK].handle) == THREADING_OK);
+    for (; a->shared[RLOCK].recursion > 0; a->shared[RLOCK].recursion--)
+        EXPECT(a, threading_rlock_release(a->shared[RLOCK].handle) == THREADING_OK);
 }
 
 static inline void step(struct actor *a)
 {
-    if (!a->world->alone && one_in(&a->bytes, 40))
+    if (!a->world->is_single && one_in(&a->bytes, 40))
         churn(a);
-    if (!a->world->alone && one_in(&a->bytes, 100))
-        ref_in_a_row(a);
-    /* Others wait for it after a wait on the condition. */
-    if (a->common[RLOCK].levels > 0 && one_in(&a->bytes, 8))
-        release_common(a);
-    call_any(a);
+    if (!a->world->is_single && one_in(&a->bytes, 100))
+        ref_in_a_loop(a);
+    /* Other actors need it to return from a wait on the condition. */
+    if (a->shared[RLOCK].recursion > 0 && one_in(&a->bytes, 8))
+        release_shared_rlock(a);
+    call_random_function(a);
 }
 
-/* --------------------------------------------------------------------------------------------- an actor's begin, end */
+/* ------------------------------------------------------------------------------------- an actor's beginning and end */
 
 static inline void begin_actor(struct actor *a, struct world *world)
 {
-    here = a;
+    current_actor = a;
     a->on_stack = &world;
     a->world = world;
-    forget_error(a);
+    clear_error(a);
     for (int kind = 0; kind < KINDS; kind++)
-        a->common[kind].handle = world->common[kind];
-    a->common[CONDITION].over = &a->common[RLOCK];
-    a->common[CONDITION].over_rlock = true;
-    a->common[LOCAL].destroys = true;
-    a->common[THREAD].is_foreign = true;
-    a->common[THREAD].stage = GATED;
+        a->shared[kind].handle = world->shared[kind];
+    a->shared[CONDITION].lock = &a->shared[RLOCK];
+    a->shared[CONDITION].lock_is_rlock = true;
+    a->shared[LOCAL].has_destructor = true;
+    a->shared[THREAD].is_foreign = true;
+    a->shared[THREAD].stage = RUNNING;
 }
 
-/* Gives everything back. What `free` answers is exact here too. */
-#define GIVE_BACK(KIND, type)                                                                                \
-    for (unsigned i = 0; i < PLACES; i++)                                                                    \
-        for (struct object *o = &a->own[KIND][i]; o->handle != NULL;) {                                      \
-            if (o->refs > 0) {                                                                               \
-                EXPECT(a, threading_##type##_free(o->handle) == THREADING_OK);                               \
-                o->refs--;                                                                                   \
-            }                                                                                                \
-            review(a, KIND, o);                                                                              \
-        }                                                                                                    \
-    for (; a->common[KIND].refs > 0; a->common[KIND].refs--)                                                 \
-        EXPECT(a, threading_##type##_free(a->common[KIND].handle) == THREADING_OK)
+/* Releases all references. The results of `free` are checked against the model here, too. */
+#define RELEASE_ALL(KIND, type)                                                                                        \
+    for (unsigned i = 0; i < SLOTS; i++)                                                                               \
+        for (struct object *o = &a->own[KIND][i]; o->handle != NULL;) {                                                \
+            if (o->refs > 0) {                                                                                         \
+                EXPECT(a, threading_##type##_free(o->handle) == THREADING_OK);                                         \
+                o->refs--;                                                                                             \
+            }                                                                                                          \
+            forget_if_freed(a, KIND, o);                                                                               \
+        }                                                                                                              \
+    for (; a->shared[KIND].refs > 0; a->shared[KIND].refs--)                                                           \
+    EXPECT(a, threading_##type##_free(a->shared[KIND].handle) == THREADING_OK)
 
 static inline void end_thread(struct actor *a, struct object *t)
 {
@@ -237,120 +237,120 @@ static inline void end_thread(struct actor *a, struct object *t)
     if (t->stage == PENDING) {
         EXPECT(a, threading_timer_cancel(timer->handle) == THREADING_OK);
         t->cancelled = true;
-        see_end(a, t);
-    } else if (t->stage == GATED) {
+        record_finished(a, t);
+    } else if (t->stage == RUNNING) {
         open_gate(t);
     }
     for (; timer != NULL && timer->refs > 0; timer->refs--)
         EXPECT(a, threading_timer_free(timer->handle) == THREADING_OK);
     for (; t->refs > 0; t->refs--)
         EXPECT(a, threading_thread_free(t->handle) == THREADING_OK);
-    review_thread(a, t);
+    forget_thread_if_freed(a, t);
 }
 
 static inline void end_conditions(struct actor *a)
 {
-    for (unsigned i = 0; i < PLACES; i++) {
+    for (unsigned i = 0; i < SLOTS; i++) {
         struct object *o = &a->own[CONDITION][i];
-        if (o->handle != NULL && o->hidden == NULL)
-            o->over->kept--;
-        free(o->hidden);
+        if (o->handle != NULL && o->implicit_lock == NULL)
+            o->lock->internal_refs--;
+        free(o->implicit_lock);
     }
-    GIVE_BACK(CONDITION, condition);
+    RELEASE_ALL(CONDITION, condition);
 }
 
-/* The values in a common local are left to the thread's end. */
+/* The values in the shared local are destroyed when the thread ends. */
 static inline void end_locals(struct actor *a)
 {
-    for (unsigned i = 0; i < PLACES; i++) {
+    for (unsigned i = 0; i < SLOTS; i++) {
         struct object *o = &a->own[LOCAL][i];
-        begin_owing();
-        owe(o, o->has_value ? o->value_set : NULL);
+        reset_destroyed();
+        expect_destroyed(o, o->has_value ? o->current_value : NULL);
         for (unsigned k = 0; k < ATTRIBUTES; k++)
-            owe(o, o->has_attribute[k] ? o->attribute[k] : NULL);
+            expect_destroyed(o, o->has_attribute[k] ? o->attribute[k] : NULL);
         for (; o->refs > 0; o->refs--)
             EXPECT(a, threading_local_free(o->handle) == THREADING_OK);
-        EXPECT(a, destroyed_now == owed_now);
+        EXPECT(a, values_destroyed == expected_destroyed);
         if (o->handle != NULL)
-            review(a, LOCAL, o);
+            forget_if_freed(a, LOCAL, o);
     }
-    GIVE_BACK(LOCAL, local);
+    RELEASE_ALL(LOCAL, local);
 }
 
-#define LAST_BAD_CALLS 500
+#define FINAL_INVALID_CALLS 500
 
 static inline void end_actor(struct actor *a)
 {
     a->function = NULL;
-    a->nesting = UINT32_MAX; /* no more calls from callbacks */
-    for (unsigned i = 0; i < PLACES; i++) {
+    a->nesting = UINT32_MAX; /* callbacks make no more calls */
+    for (unsigned i = 0; i < SLOTS; i++) {
         if (a->own[THREAD][i].handle != NULL)
             end_thread(a, &a->own[THREAD][i]);
         if (a->own[LIST][i].handle != NULL)
             EXPECT(a, threading_thread_list_free(a->own[LIST][i].handle) == THREADING_OK);
         a->own[LIST][i].handle = NULL;
     }
-    for (; a->itself.refs > 0; a->itself.refs--)
-        EXPECT(a, threading_thread_free(a->itself.handle) == THREADING_OK);
-    for (; a->common[THREAD].refs > 0; a->common[THREAD].refs--)
-        EXPECT(a, threading_thread_free(a->common[THREAD].handle) == THREADING_OK);
-    release_common(a);
+    for (; a->self.refs > 0; a->self.refs--)
+        EXPECT(a, threading_thread_free(a->self.handle) == THREADING_OK);
+    for (; a->shared[THREAD].refs > 0; a->shared[THREAD].refs--)
+        EXPECT(a, threading_thread_free(a->shared[THREAD].handle) == THREADING_OK);
+    release_shared_rlock(a);
     end_conditions(a);
-    GIVE_BACK(LOCK, lock);
-    GIVE_BACK(RLOCK, rlock);
-    GIVE_BACK(SEMAPHORE, semaphore);
-    GIVE_BACK(EVENT, event);
-    GIVE_BACK(BARRIER, barrier);
+    RELEASE_ALL(LOCK, lock);
+    RELEASE_ALL(RLOCK, rlock);
+    RELEASE_ALL(SEMAPHORE, semaphore);
+    RELEASE_ALL(EVENT, event);
+    RELEASE_ALL(BARRIER, barrier);
     end_locals(a);
-    /* Now all that the actor has had is stale. */
-    forget_error(a);
-    a->only_bad = true;
-    for (unsigned i = 0; a->bytes.seeded && i < LAST_BAD_CALLS; i++)
-        call_any(a);
-    here = NULL;
+    /* Now all handles of the actor are stale. */
+    clear_error(a);
+    a->only_invalid = true;
+    for (unsigned i = 0; a->bytes.seeded && i < FINAL_INVALID_CALLS; i++)
+        call_random_function(a);
+    current_actor = NULL;
 }
 
-/* Makes what all use: all but lists and timers, which are one's own. */
+/* Creates the shared objects: of all kinds but lists and timers. */
 static inline void begin_world(struct world *world)
 {
     threading_set_excepthook(hooks[0], &hook_args[0]);
-    if (world->alone)
+    if (world->is_single)
         return;
-    world->common[THREAD] = threading_main_thread();
-    world->common[LOCK] = threading_lock_new();
-    world->common[RLOCK] = threading_rlock_new();
-    world->common[CONDITION] = threading_condition_new_with_rlock(world->common[RLOCK]);
-    world->common[SEMAPHORE] = threading_semaphore_new(1);
-    world->common[EVENT] = threading_event_new();
-    world->common[BARRIER] = new_churned(BARRIER);
-    world->common[LOCAL] = threading_local_new(destroy_token);
+    world->shared[THREAD] = threading_main_thread();
+    world->shared[LOCK] = threading_lock_new();
+    world->shared[RLOCK] = threading_rlock_new();
+    world->shared[CONDITION] = threading_condition_new_with_rlock(world->shared[RLOCK]);
+    world->shared[SEMAPHORE] = threading_semaphore_new(1);
+    world->shared[EVENT] = threading_event_new();
+    world->shared[BARRIER] = new_churned(BARRIER);
+    world->shared[LOCAL] = threading_local_new(destroy_token);
 }
 
-/* When no actor is left: nobody has kept a reference, or lost one. */
+/* After all actors have ended: every object is freed with the world's reference, so no reference has leaked. */
 static inline void end_world(struct world *world)
 {
     for (int kind = 0; kind < KINDS; kind++)
-        for (unsigned i = 0; i < CHURNED_PLACES; i++)
+        for (unsigned i = 0; i < CHURNED_SLOTS; i++)
             free_churned((enum kind)kind, atomic_load(&world->churned[kind][i]));
-    if (world->alone)
+    if (world->is_single)
         return;
-#define LAST(KIND, type)                                                                                     \
-    HOLDS(threading_##type##_free(world->common[KIND]) == THREADING_OK);                                     \
-    HOLDS(threading_##type##_ref(world->common[KIND]) == NULL)
-    LAST(CONDITION, condition);
-    LAST(LOCK, lock);
-    LAST(RLOCK, rlock);
-    LAST(SEMAPHORE, semaphore);
-    LAST(EVENT, event);
-    LAST(BARRIER, barrier);
-    LAST(LOCAL, local);
-#undef LAST
+#define FREE_SHARED(KIND, type)                                                                                        \
+    ASSERT(threading_##type##_free(world->shared[KIND]) == THREADING_OK);                                              \
+    ASSERT(threading_##type##_ref(world->shared[KIND]) == NULL)
+    FREE_SHARED(CONDITION, condition);
+    FREE_SHARED(LOCK, lock);
+    FREE_SHARED(RLOCK, rlock);
+    FREE_SHARED(SEMAPHORE, semaphore);
+    FREE_SHARED(EVENT, event);
+    FREE_SHARED(BARRIER, barrier);
+    FREE_SHARED(LOCAL, local);
+#undef FREE_SHARED
 }
 
-/* Does what the bytes say, in this thread. */
+/* Executes the calls that the bytes describe, in this thread. */
 static inline void interpret(const uint8_t *bytes, size_t size, bool is_main, struct actor *a)
 {
-    struct world world = {.alone = true};
+    struct world world = {.is_single = true};
     begin_world(&world);
     *a = (struct actor){.bytes = {.at = bytes, .end = bytes + size}, .is_main = is_main};
     begin_actor(a, &world);
@@ -358,7 +358,7 @@ static inline void interpret(const uint8_t *bytes, size_t size, bool is_main, st
         step(a);
     end_actor(a);
     end_world(&world);
-    HOLDS(atomic_load(&tokens_made) == atomic_load(&tokens_destroyed));
+    ASSERT(atomic_load(&tokens_created) == atomic_load(&tokens_destroyed));
 }
 
 #endif

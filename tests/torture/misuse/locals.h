@@ -1,173 +1,173 @@
-/* The calls on locals, and the values in them, each of which must be destroyed once. */
+/* Calls on locals. Each value of a local with a destructor must be destroyed exactly once. */
 #ifndef MISUSE_LOCALS_H
 #define MISUSE_LOCALS_H
 
 #include "handles.h"
 
-FREE_AT_LAST(local)
+DEFINE_FREE_WHEN_NOT_BUSY(local)
 REF_CALL(LOCAL, local)
 
 /* -------------------------------------------------------------------------------------------------------- values */
 
-#define IN_USE UINT64_C(0x746f6b656e)
+#define TOKEN_IN_USE UINT64_C(0x746f6b656e)
 
 struct token {
     uint64_t in_use;
 };
 
-static atomic_uint_fast64_t tokens_made, tokens_destroyed;
+static atomic_uint_fast64_t tokens_created, tokens_destroyed;
 
-/* In this thread, during the call that is being made: how many values have been destroyed, and how many had to be. */
-static _Thread_local unsigned destroyed_now, owed_now;
+/* In this thread, during the current call: how many values have been destroyed, and how many should have been. */
+static _Thread_local unsigned values_destroyed, expected_destroyed;
 
 static inline struct token *new_token(void)
 {
     struct token *token = malloc(sizeof *token);
-    HOLDS(token != NULL);
-    token->in_use = IN_USE;
-    atomic_fetch_add_explicit(&tokens_made, 1, memory_order_relaxed);
+    ASSERT(token != NULL);
+    token->in_use = TOKEN_IN_USE;
+    atomic_fetch_add_explicit(&tokens_created, 1, memory_order_relaxed);
     return token;
 }
 
 static void destroy_token(void *value)
 {
     struct token *token = value;
-    HOLDS(token != NULL && token->in_use == IN_USE);
+    ASSERT(token != NULL && token->in_use == TOKEN_IN_USE);
     token->in_use = 0;
     free(token);
-    destroyed_now++;
+    values_destroyed++;
     atomic_fetch_add_explicit(&tokens_destroyed, 1, memory_order_relaxed);
-    if (here != NULL)
-        (void)nested(here);
+    if (current_actor != NULL)
+        (void)nested_call(current_actor);
 }
 
-/* A value to set: NULL, the one that is there, or a new one. */
-static inline void *next_value(struct actor *a, bool destroys, void *present)
+/* Returns a value to set: NULL, the current value, or a new one. */
+static inline void *next_value(struct actor *a, bool has_destructor, void *current)
 {
-    static char nobodys[8];
+    static char static_values[8];
     uint8_t byte = next_byte(&a->bytes);
     if (byte < 32)
         return NULL;
     if (byte < 64)
-        return present;
-    return destroys ? (void *)new_token() : nobodys + byte % 8;
+        return current;
+    return has_destructor ? (void *)new_token() : static_values + byte % 8;
 }
 
-/* The value that was not taken. */
-static inline void take_back(void *value, void *present, bool destroys)
+/* Destroys a value that could not be set. */
+static inline void destroy_unset(void *value, void *current, bool has_destructor)
 {
-    if (destroys && value != NULL && value != present)
+    if (has_destructor && value != NULL && value != current)
         destroy_token(value);
 }
 
-static inline void owe(const struct object *o, void *value)
+static inline void expect_destroyed(const struct object *o, void *value)
 {
-    owed_now += o->destroys && value != NULL;
+    expected_destroyed += o->has_destructor && value != NULL;
 }
 
-static inline void begin_owing(void)
+static inline void reset_destroyed(void)
 {
-    destroyed_now = owed_now = 0;
+    values_destroyed = expected_destroyed = 0;
 }
 
 /* -------------------------------------------------------------------------------------------------------- locals */
 
-static inline bool made_local(struct actor *a, struct object *place, threading_local *made, bool destroys,
-                              bool has_init, statuses errors)
+static inline bool record_local(struct actor *a, struct object *slot, threading_local *local, bool has_destructor,
+                                bool has_init, statuses errors)
 {
-    a->choice = (struct choice){made, NULL, OWN};
-    if (expect_answer(a, made == NULL, errors)) {
-        EXPECT(a, made != NULL);
-        *place = (struct object){
-            .handle = made, .refs = 1, .destroys = destroys, .has_init = has_init, .actor = a};
+    a->choice = (struct choice){local, NULL, OWN};
+    if (check_getter(a, local == NULL, errors)) {
+        EXPECT(a, local != NULL);
+        *slot = (struct object){
+            .handle = local, .refs = 1, .has_destructor = has_destructor, .has_init = has_init, .actor = a};
     }
     return true;
 }
 
 static bool call_local_new(struct actor *a)
 {
-    struct object *place = empty_place(a, LOCAL);
-    bool destroys = one_in(&a->bytes, 2);
-    return place != NULL &&
-           made_local(a, place, threading_local_new(destroys ? destroy_token : NULL), destroys, false, NONE);
+    struct object *slot = free_slot(a, LOCAL);
+    bool has_destructor = one_in(&a->bytes, 2);
+    return slot != NULL && record_local(a, slot, threading_local_new(has_destructor ? destroy_token : NULL),
+                                        has_destructor, false, NONE);
 }
 
-/* Makes the value of an own local; may use the local before. */
+/* The init function of an actor's own local. It may use the local itself. */
 static void *init_value(void *arg)
 {
     struct object *o = arg;
     struct actor *a = o->actor;
-    HOLDS(here == a && !o->met);
-    o->met = true;
-    (void)nested(a);
+    ASSERT(current_actor == a && !o->init_called);
+    o->init_called = true;
+    (void)nested_call(a);
     if (one_in(&a->bytes, 2)) {
-        void *value = next_value(a, o->destroys, NULL);
+        void *value = next_value(a, o->has_destructor, NULL);
         EXPECT(a, threading_local_set(o->handle, value) == THREADING_OK);
         EXPECT(a, threading_local_get(o->handle) == value);
-        owe(o, value); /* replaced by the result */
+        expect_destroyed(o, value); /* replaced by the return value */
     }
     o->has_value = true;
-    return o->value_set = next_value(a, o->destroys, NULL);
+    return o->current_value = next_value(a, o->has_destructor, NULL);
 }
 
 static bool call_local_new_with_init(struct actor *a)
 {
-    struct object *place = empty_place(a, LOCAL);
-    bool destroys = one_in(&a->bytes, 2), has_none = one_in(&a->bytes, 4);
-    if (place == NULL)
+    struct object *slot = free_slot(a, LOCAL);
+    bool has_destructor = one_in(&a->bytes, 2), has_none = one_in(&a->bytes, 4);
+    if (slot == NULL)
         return false;
-    threading_local *made =
-        threading_local_new_with_init(has_none ? NULL : init_value, place, destroys ? destroy_token : NULL);
-    return made_local(a, place, made, destroys, true, has_none ? ONE(THREADING_ERR_VALUE) : NONE);
+    threading_local *local =
+        threading_local_new_with_init(has_none ? NULL : init_value, slot, has_destructor ? destroy_token : NULL);
+    return record_local(a, slot, local, has_destructor, true, has_none ? ONE(THREADING_ERR_VALUE) : NONE);
 }
 
 static bool call_local_free(struct actor *a)
 {
     CHOOSE(a, LOCAL, local);
-    if (choice.whose == CHURNED || (choice.whose == COMMON && o->refs == 0))
+    if (choice.origin == CHURNED || (choice.origin == SHARED && o->refs == 0))
         return false;
-    begin_owing();
-    if (expect(a, threading_local_free(h), NONE, ONE(THREADING_OK), ONE(THREADING_OK)) && --o->refs == 0 && own) {
-        owe(o, o->has_value ? o->value_set : NULL);
+    reset_destroyed();
+    if (check_call(a, threading_local_free(h), NONE, ONE(THREADING_OK), ONE(THREADING_OK)) && --o->refs == 0 && own) {
+        expect_destroyed(o, o->has_value ? o->current_value : NULL);
         for (unsigned i = 0; i < ATTRIBUTES; i++)
-            owe(o, o->has_attribute[i] ? o->attribute[i] : NULL);
-        review(a, LOCAL, o);
+            expect_destroyed(o, o->has_attribute[i] ? o->attribute[i] : NULL);
+        forget_if_freed(a, LOCAL, o);
     }
-    EXPECT(a, destroyed_now == owed_now);
+    EXPECT(a, values_destroyed == expected_destroyed);
     return true;
 }
 
-/* After a call that was made with good arguments on a local of which all is known: init has run, and all has been
- * destroyed that had to be. */
-static inline void expect_met(struct actor *a, const struct object *o)
+/* After a call with valid arguments on an actor's own local: init has been called, and all values that had to be
+ * destroyed have been. */
+static inline void check_local(struct actor *a, const struct object *o)
 {
     if (o == NULL)
         return;
-    EXPECT(a, !o->has_init || o->met);
-    EXPECT(a, destroyed_now == owed_now);
+    EXPECT(a, !o->has_init || o->init_called);
+    EXPECT(a, values_destroyed == expected_destroyed);
 }
 
-static inline statuses finds(bool found)
+static inline statuses expected_lookup(bool is_set)
 {
-    return ONE(found ? THREADING_OK : THREADING_NO_VALUE);
+    return ONE(is_set ? THREADING_OK : THREADING_NO_VALUE);
 }
 
 static bool call_local_set(struct actor *a)
 {
     CHOOSE(a, LOCAL, local);
-    void *present = o != NULL && o->has_value ? o->value_set : NULL;
-    bool destroys = o == NULL || o->destroys;
-    void *value = next_value(a, destroys, present);
-    begin_owing();
+    void *current = o != NULL && o->has_value ? o->current_value : NULL;
+    bool has_destructor = o == NULL || o->has_destructor;
+    void *value = next_value(a, has_destructor, current);
+    reset_destroyed();
     threading_status got = threading_local_set(h, value);
-    if (!expect(a, got, NONE, ONE(THREADING_OK), ONE(THREADING_OK))) {
-        take_back(value, present, destroys);
+    if (!check_call(a, got, NONE, ONE(THREADING_OK), ONE(THREADING_OK))) {
+        destroy_unset(value, current, has_destructor);
     } else if (o != NULL) {
-        if (o->has_value && o->value_set != value)
-            owe(o, o->value_set);
+        if (o->has_value && o->current_value != value)
+            expect_destroyed(o, o->current_value);
         o->has_value = true;
-        o->value_set = value;
-        expect_met(a, o);
+        o->current_value = value;
+        check_local(a, o);
     }
     return true;
 }
@@ -175,11 +175,11 @@ static bool call_local_set(struct actor *a)
 static bool call_local_get(struct actor *a)
 {
     CHOOSE(a, LOCAL, local);
-    begin_owing();
+    reset_destroyed();
     void *value = threading_local_get(h);
-    if (expect_answer(a, value == NULL, NONE) && o != NULL) {
-        EXPECT(a, value == (o->has_value ? o->value_set : NULL));
-        expect_met(a, o);
+    if (check_getter(a, value == NULL, NONE) && o != NULL) {
+        EXPECT(a, value == (o->has_value ? o->current_value : NULL));
+        check_local(a, o);
     }
     return true;
 }
@@ -188,34 +188,34 @@ static bool call_local_lookup(struct actor *a)
 {
     CHOOSE(a, LOCAL, local);
     void *untouched = &choice, *value = untouched, **to = one_in(&a->bytes, 4) ? NULL : &value;
-    begin_owing();
+    reset_destroyed();
     threading_status got = threading_local_lookup(h, to);
-    statuses known = o == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE) : finds(o->has_value);
-    if (!expect(a, got, NONE, known, known) || to == NULL)
+    statuses expected = o == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE) : expected_lookup(o->has_value);
+    if (!check_call(a, got, NONE, expected, expected) || to == NULL)
         EXPECT(a, value == untouched);
     else if (o != NULL)
-        EXPECT(a, value == o->value_set);
-    expect_met(a, o);
+        EXPECT(a, value == o->current_value);
+    check_local(a, o);
     return true;
 }
 
 static bool call_local_del(struct actor *a)
 {
     CHOOSE(a, LOCAL, local);
-    begin_owing();
+    reset_destroyed();
     threading_status got = threading_local_del(h);
-    statuses known = o == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE) : finds(o->has_value);
-    if (expect(a, got, NONE, known, known) && o != NULL) {
-        owe(o, o->value_set);
+    statuses expected = o == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE) : expected_lookup(o->has_value);
+    if (check_call(a, got, NONE, expected, expected) && o != NULL) {
+        expect_destroyed(o, o->current_value);
         o->has_value = false;
     }
-    expect_met(a, o);
+    check_local(a, o);
     return true;
 }
 
 /* ---------------------------------------------------------------------------------------------------- attributes */
 
-/* One of the names that the model follows; NULL is none, and an error. */
+/* Returns one of the attribute names that the model records, or NULL, which is an error. */
 static inline const char *next_attribute(struct actor *a, unsigned *which)
 {
     static const char *const names[ATTRIBUTES] = {"", "name", "\xff" LONG_3072};
@@ -228,19 +228,19 @@ static bool call_local_set_attr(struct actor *a)
     CHOOSE(a, LOCAL, local);
     unsigned which;
     const char *name = next_attribute(a, &which);
-    void *present = o != NULL && name != NULL && o->has_attribute[which] ? o->attribute[which] : NULL;
-    bool destroys = o == NULL || o->destroys;
-    void *value = next_value(a, destroys, present);
-    begin_owing();
+    void *current = o != NULL && name != NULL && o->has_attribute[which] ? o->attribute[which] : NULL;
+    bool has_destructor = o == NULL || o->has_destructor;
+    void *value = next_value(a, has_destructor, current);
+    reset_destroyed();
     threading_status got = threading_local_set_attr(h, name, value);
-    if (!expect(a, got, name == NULL ? ONE(THREADING_ERR_VALUE) : NONE, ONE(THREADING_OK), ONE(THREADING_OK))) {
-        take_back(value, present, destroys);
+    if (!check_call(a, got, name == NULL ? ONE(THREADING_ERR_VALUE) : NONE, ONE(THREADING_OK), ONE(THREADING_OK))) {
+        destroy_unset(value, current, has_destructor);
     } else if (o != NULL) {
-        if (present != value)
-            owe(o, present);
+        if (current != value)
+            expect_destroyed(o, current);
         o->has_attribute[which] = true;
         o->attribute[which] = value;
-        expect_met(a, o);
+        check_local(a, o);
     }
     return true;
 }
@@ -251,17 +251,17 @@ static bool call_local_get_attr(struct actor *a)
     unsigned which;
     const char *name = next_attribute(a, &which);
     void *untouched = &choice, *value = untouched, **to = one_in(&a->bytes, 4) ? NULL : &value;
-    begin_owing();
+    reset_destroyed();
     threading_status got = threading_local_get_attr(h, name, to);
     statuses errors = name == NULL ? ONE(THREADING_ERR_VALUE) : NONE;
-    statuses known = o == NULL || name == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE)
-                                               : finds(o->has_attribute[which]);
-    if (!expect(a, got, errors, known, known) || to == NULL)
+    statuses expected =
+        o == NULL || name == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE) : expected_lookup(o->has_attribute[which]);
+    if (!check_call(a, got, errors, expected, expected) || to == NULL)
         EXPECT(a, value == untouched);
     else if (o != NULL)
         EXPECT(a, value == o->attribute[which]);
     if (errors == NONE)
-        expect_met(a, o);
+        check_local(a, o);
     return true;
 }
 
@@ -270,17 +270,17 @@ static bool call_local_del_attr(struct actor *a)
     CHOOSE(a, LOCAL, local);
     unsigned which;
     const char *name = next_attribute(a, &which);
-    begin_owing();
+    reset_destroyed();
     threading_status got = threading_local_del_attr(h, name);
     statuses errors = name == NULL ? ONE(THREADING_ERR_VALUE) : NONE;
-    statuses known = o == NULL || name == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE)
-                                               : finds(o->has_attribute[which]);
-    if (expect(a, got, errors, known, known) && o != NULL) {
-        owe(o, o->attribute[which]);
+    statuses expected =
+        o == NULL || name == NULL ? EITHER(THREADING_OK, THREADING_NO_VALUE) : expected_lookup(o->has_attribute[which]);
+    if (check_call(a, got, errors, expected, expected) && o != NULL) {
+        expect_destroyed(o, o->attribute[which]);
         o->has_attribute[which] = false;
     }
     if (errors == NONE)
-        expect_met(a, o);
+        check_local(a, o);
     return true;
 }
 

@@ -1,9 +1,16 @@
-/* What is known of the objects, and so of what each call must answer.
+/* The model: what an actor knows about each object, and what a call must therefore return.
  *
- * An actor makes calls, one after the other, in a thread of its own. It knows to the last detail the objects that it
- * alone uses: what a call on one of them must answer is exact. Of objects that all actors use it knows a set of
- * answers, and of those that another actor may free meanwhile one answer more. A bad handle must be refused by
- * whichever function gets it. After every call the last error is compared too. */
+ * An actor is a thread that makes random calls, one after the other. Each call is made on an object of one of four
+ * origins, which decides how exact the expectation is:
+ *
+ *   INVALID  the handle is NULL, stale, of another type or made up: the call must fail with THREADING_ERR_HANDLE.
+ *   OWN      only this actor uses the object and knows its state: exactly one result is expected.
+ *   SHARED   all actors use the object: several results are possible.
+ *   CHURNED  another actor may free the object at any time: as SHARED, or THREADING_ERR_HANDLE.
+ *
+ * So each call_FUNCTION() does the same: CHOOSE() selects an object, a function named expected_...() computes the
+ * set of possible statuses from the object's recorded state, and check_call() or check_getter() compares the result
+ * and the last error with it. Then the recorded state is updated. */
 #ifndef MISUSE_MODEL_H
 #define MISUSE_MODEL_H
 
@@ -16,83 +23,83 @@
 
 enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRIER, LOCAL, KINDS };
 
-#define PLACES 5        /* how many objects of a kind an actor has at most */
-#define STALE 16        /* how many freed handles of a kind it remembers */
-#define PUBLISHED 64    /* how many freed handles of a kind all remember */
-#define CHURNED_PLACES 3
+#define SLOTS 5      /* objects of each kind that an actor can have */
+#define STALE 16     /* freed handles of each kind that an actor remembers */
+#define PUBLISHED 64 /* freed handles of each kind that the actors exchange */
+#define CHURNED_SLOTS 3
 #define ATTRIBUTES 3
-#define FUNCTIONS_MOST 256 /* more than there are */
+#define FUNCTIONS_MAX 256 /* more than there are functions */
 
-/* How far a thread, or a timer, has come. */
+/* The life cycle of a thread or timer. */
 enum stage {
-    FRESH,
-    PENDING, /* a timer whose moment never comes */
-    GATED,   /* started, and kept from ending by its errand */
-    LEAVING, /* started, and about to end, or at its end */
-    OVER
+    NOT_STARTED,
+    PENDING,   /* a started timer whose interval is too long to expire */
+    RUNNING,   /* started, and cannot finish before its task's gate is opened */
+    FINISHING, /* started, and may have finished */
+    FINISHED
 };
 
-struct errand;
+struct task;
 struct token;
 
-/* An object that one actor alone uses, or what an actor knows of a common one. */
+/* What an actor knows about an object of its own, or about a shared object. */
 struct object {
-    void *handle;  /* NULL: there is none in this place */
-    unsigned refs; /* the actor's own */
-    unsigned kept; /* by other objects of the actor's: a lock by conditions, a thread by its timer */
+    void *handle;           /* NULL: this slot is empty */
+    unsigned refs;          /* references that the actor holds */
+    unsigned internal_refs; /* held by other objects of the actor: by conditions to a lock, by a timer to its thread */
 
-    size_t levels; /* how often a lock or an rlock is held */
+    size_t recursion; /* how often this thread has acquired the lock or rlock */
 
-    struct object *over; /* a condition's lock, or `hidden` */
-    struct object *hidden;
-    bool over_rlock;
+    struct object *lock; /* the lock of a condition */
+    struct object *implicit_lock;
+    bool lock_is_rlock;
 
-    int64_t value, limit; /* a semaphore's; an event's value is 1 when it is set */
+    int64_t value, limit; /* of a semaphore; the value of an event is 1 if it is set */
     bool bounded;
 
-    size_t parties; /* a barrier's */
-    double patience;
+    size_t parties; /* of a barrier */
+    double default_timeout;
     bool broken, has_action;
-    struct actor *actor; /* who uses it, for callbacks */
-    uint8_t deed; /* what the action is to do */
-    bool acting;
+    struct actor *actor; /* the owner, for callbacks */
+    uint8_t action;      /* an enum action: what the barrier's action does */
+    bool action_may_run;
 
-    bool destroys; /* a local has a destructor */
-    bool has_init, met, has_value, has_attribute[ATTRIBUTES];
-    void *value_set, *attribute[ATTRIBUTES];
+    bool has_destructor; /* the local has a destructor */
+    bool has_init, init_called, has_value, has_attribute[ATTRIBUTES];
+    void *current_value, *attribute[ATTRIBUTES];
 
-    bool is_timer, is_foreign; /* a thread's; foreign: the actor's own thread, or main */
+    bool is_timer, is_foreign; /* of a thread; foreign: the actor's own thread, or main */
     enum stage stage;
     bool cancelled, daemon, has_target, too_big;
-    bool was_tried; /* to start: for a moment it was enumerated */
+    bool start_failed; /* start() failed; until it did, threading_enumerate() listed the thread */
     uint8_t override;
-    bool owes;          /* its argument is to be destroyed */
-    unsigned destroyed; /* how often that must have been */
+    bool destructor_pending;   /* the argument's destructor has not been called yet */
+    unsigned destructor_calls; /* how often the destructor must have been called */
     uint64_t ident;
     double interval;
-    const char *given; /* what a thread's name must read; NULL if nobody has given or asked for one */
-    struct errand *errand;
-    struct object *partner; /* the timer's thread, the thread's timer */
+    const char *name; /* the thread's name; NULL while it has its default name and that has not been read */
+    struct task *task;
+    struct object *partner; /* the thread of a timer, the timer of a thread */
 
-    size_t length; /* a list's */
+    size_t length; /* of a list of threads */
 };
 
-/* What several actors share. */
+/* What the actors share. */
 struct world {
-    void *common[KINDS];                                /* objects that live as long as the world; some NULL */
-    _Atomic(void *) churned[KINDS][CHURNED_PLACES];     /* objects that are replaced all the time */
-    _Atomic(void *) published[KINDS][PUBLISHED];        /* handles that are stale for ever */
+    void *shared[KINDS];                           /* objects that live as long as the world; NULL for some kinds */
+    _Atomic(void *) churned[KINDS][CHURNED_SLOTS]; /* objects that the actors replace continually */
+    _Atomic(void *) published[KINDS][PUBLISHED];   /* handles of freed objects */
     atomic_uint next_published[KINDS];
-    bool alone;  /* one actor only */
-    bool closed; /* past the shutdown */
+    bool is_single;    /* there is only one actor */
+    bool is_shut_down; /* threading_shutdown() has returned */
 };
 
-enum whose { BAD, OWN, COMMON, CHURNED };
+enum origin { INVALID, OWN, SHARED, CHURNED };
 
 struct choice {
     void *handle;
-    struct object *object; /* of OWN and COMMON */
-    enum whose whose;
+    struct object *object; /* for OWN and SHARED */
+    enum origin origin;
 };
 
 struct function;
@@ -100,55 +107,56 @@ struct function;
 struct actor {
     struct bytes bytes;
     struct world *world;
-    const struct function *function; /* the call that is being made */
-    struct choice choice;            /* on this */
-    bool only_bad;                   /* the call is to get a bad handle */
-    struct object own[KINDS][PLACES];
-    struct object common[KINDS];
-    struct object itself; /* the thread that the actor is, once it has asked for it */
-    bool is_started;      /* the library has started that thread */
+    const struct function *function; /* the function that is being called */
+    struct choice choice;            /* the object it is called on */
+    bool only_invalid;               /* the next call must get an invalid handle */
+    struct object own[KINDS][SLOTS];
+    struct object shared[KINDS];
+    struct object self; /* the actor's thread, once it has called threading_current_thread() */
+    bool is_started;    /* that thread was started by the library */
     bool is_main;
     void *stale[KINDS][STALE];
     unsigned next_stale[KINDS];
-    threading_status error; /* the last error, and its message */
+    threading_status error; /* the expected last error of this thread, and its message */
     const char *message;
-    void *on_stack; /* an address there */
-    uint64_t calls, bad_calls;
-    unsigned nesting;           /* how many callbacks are running that make calls */
-    uint32_t made[FUNCTIONS_MOST]; /* by function: how often it has been called */
+    void *on_stack; /* an address on the stack, as an invalid handle */
+    uint64_t calls, invalid_calls;
+    unsigned nesting;                          /* depth of callbacks that make calls */
+    uint32_t calls_by_function[FUNCTIONS_MAX]; /* number of calls of each function */
 };
 
-/* The actor that the calling thread is, for callbacks; NULL in threads that are no actors. */
-static _Thread_local struct actor *here;
+/* The actor of the calling thread, for callbacks; NULL in threads that are not actors. */
+static _Thread_local struct actor *current_actor;
 
-/* --------------------------------------------------------------------------------------------------- wrong answers */
+/* -------------------------------------------------------------------------------------------------------- failures */
 
-/* Ends the process; whoever includes this says how. */
-_Noreturn static void wrong(const char *file, int line, const char *what);
+/* Reports a failure and ends the process. Defined by the program that includes this file. */
+_Noreturn static void fail(const char *file, int line, const char *what);
 
-/* By the table of functions: a name, and, in a callback, now and then one more call, which must not change what the
- * outer one answers. */
+/* Defined in functions.h. nested_call() makes, from a callback, one more random call now and then, which must not
+ * change the result of the outer one. */
 static const char *function_name(const struct function *function);
-static bool nested(struct actor *a);
+static bool nested_call(struct actor *a);
 
-_Noreturn static inline void wrong_answer(const struct actor *a, const char *file, int line, const char *what)
+_Noreturn static inline void fail_call(const struct actor *a, const char *file, int line, const char *what)
 {
-    static const char *const whose[] = {"a bad", "an own", "a common", "a churned"};
+    static const char *const origin[] = {"an invalid", "an own", "a shared", "a churned"};
     char text[400];
-    snprintf(text, sizeof text, "%s, call %llu of its thread, of %s handle (%p): %s", function_name(a->function),
-             (unsigned long long)a->calls, whose[a->choice.whose], a->choice.handle, what);
-    wrong(file, line, text);
+    snprintf(text, sizeof text, "%s, call %llu of its thread, on %s handle (%p): %s", function_name(a->function),
+             (unsigned long long)a->calls, origin[a->choice.origin], a->choice.handle, what);
+    fail(file, line, text);
 }
 
-/* What a call answered, against the model. */
-#define EXPECT(a, cond) ((cond) ? (void)0 : wrong_answer((a), __FILE__, __LINE__, #cond " does not hold"))
-/* The same where no call of an actor is being made. */
-#define HOLDS(cond) ((cond) ? (void)0 : wrong(__FILE__, __LINE__, #cond " does not hold"))
+/* Checks a result of the current call against the model. */
+#define EXPECT(a, cond) ((cond) ? (void)0 : fail_call((a), __FILE__, __LINE__, #cond " does not hold"))
+/* Checks a condition outside of an actor's calls. */
+#define ASSERT(cond) ((cond) ? (void)0 : fail(__FILE__, __LINE__, #cond " does not hold"))
 
 /* --------------------------------------------------------------------------------------------------- the last error */
 
-/* After a call that ended in this error, or, with THREADING_OK, in none: then an earlier error is still there. */
-static inline void expect_last_error(struct actor *a, threading_status error)
+/* Checks the last error after a call that returned `error`. A call that did not fail must leave the last error
+ * unchanged. */
+static inline void check_last_error(struct actor *a, threading_status error)
 {
     threading_status last = threading_last_error();
     const char *message = threading_last_error_message();
@@ -164,62 +172,64 @@ static inline void expect_last_error(struct actor *a, threading_status error)
     }
 }
 
-static inline void forget_error(struct actor *a)
+static inline void clear_error(struct actor *a)
 {
     threading_clear_last_error();
     a->error = THREADING_OK;
     a->message = "";
 }
 
-static inline void expect_status(struct actor *a, threading_status got, statuses allowed)
+static inline void check_status(struct actor *a, threading_status got, statuses allowed)
 {
     if (!is_one_of(got, allowed)) {
         char what[160];
         threading_status expected = 4;
         while (!is_one_of(expected, allowed) && expected > -17)
             expected--;
-        snprintf(what, sizeof what, "it is %s, expected %s%s", threading_status_name(got),
-                 threading_status_name(expected), allowed == ONE(expected) ? "" : " or another");
-        wrong_answer(a, __FILE__, __LINE__, what);
+        snprintf(what, sizeof what, "the status is %s, expected %s%s", threading_status_name(got),
+                 threading_status_name(expected), allowed == ONE(expected) ? "" : " or another one");
+        fail_call(a, __FILE__, __LINE__, what);
     }
-    expect_last_error(a, got);
+    check_last_error(a, got);
 }
 
-/* A function with a status. `bad_arguments`: the errors of its arguments; `own` and `common`: what an object of the
- * actor's, or of all, must answer to good ones. True if it is a success. */
-static inline bool expect(struct actor *a, threading_status got, statuses bad_arguments, statuses own,
-                          statuses common)
+/* Checks the status of a call. `argument_errors` are the errors expected because of the arguments, NONE if these are
+ * valid; `own` and `shared` are the expected statuses for an object of that origin. Returns true if the call
+ * succeeded. */
+static inline bool check_call(struct actor *a, threading_status got, statuses argument_errors, statuses own,
+                              statuses shared)
 {
-    enum whose whose = a->choice.whose;
-    statuses allowed = whose == BAD               ? ONE(THREADING_ERR_HANDLE)
-                       : bad_arguments != NONE ? bad_arguments
-                       : whose == OWN          ? own
-                                               : common;
-    if (whose == CHURNED)
+    enum origin origin = a->choice.origin;
+    statuses allowed = origin == INVALID         ? ONE(THREADING_ERR_HANDLE)
+                       : argument_errors != NONE ? argument_errors
+                       : origin == OWN           ? own
+                                                 : shared;
+    if (origin == CHURNED)
         allowed |= ONE(THREADING_ERR_HANDLE);
-    expect_status(a, got, allowed);
+    check_status(a, got, allowed);
     return got == THREADING_OK;
 }
 
-/* A function without a status: true if what it told is an answer, and not a refusal. */
-static inline bool expect_answer(struct actor *a, bool is_bad_answer, statuses bad_arguments)
+/* Checks a call that returns a value instead of a status. `is_error_value` is true if it returned what it returns on
+ * failure. Returns true if the call succeeded, so that the value is meaningful. */
+static inline bool check_getter(struct actor *a, bool is_error_value, statuses argument_errors)
 {
-    enum whose whose = a->choice.whose;
-    statuses errors = whose == BAD ? ONE(THREADING_ERR_HANDLE) : bad_arguments;
-    if (whose == CHURNED && is_bad_answer) {
-        /* The error was cleared before the call. */
+    enum origin origin = a->choice.origin;
+    statuses errors = origin == INVALID ? ONE(THREADING_ERR_HANDLE) : argument_errors;
+    if (origin == CHURNED && is_error_value) {
+        /* choose() has cleared the last error. */
         threading_status last = threading_last_error();
         EXPECT(a, last == THREADING_OK || last == THREADING_ERR_HANDLE || is_one_of(last, errors));
-        expect_last_error(a, last);
+        check_last_error(a, last);
         return last == THREADING_OK;
     }
     if (errors == NONE) {
-        expect_last_error(a, THREADING_OK);
+        check_last_error(a, THREADING_OK);
         return true;
     }
-    EXPECT(a, is_bad_answer);
+    EXPECT(a, is_error_value);
     EXPECT(a, is_one_of(threading_last_error(), errors));
-    expect_last_error(a, threading_last_error());
+    check_last_error(a, threading_last_error());
     return false;
 }
 

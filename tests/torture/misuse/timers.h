@@ -1,41 +1,41 @@
-/* The calls on timers, and on lists of threads. */
+/* Calls on timers and on lists of threads. */
 #ifndef MISUSE_TIMERS_H
 #define MISUSE_TIMERS_H
 
 #include "threads.h"
 
-FREE_AT_LAST(timer)
+DEFINE_FREE_WHEN_NOT_BUSY(timer)
 REF_CALL(TIMER, timer)
 
 static bool call_timer_new(struct actor *a)
 {
-    static const double intervals[] = {INFINITY, 0,    -1, -INFINITY, 1e-5,          86400, THREADING_TIMEOUT_MAX,
+    static const double intervals[] = {INFINITY, 0,    -1, -INFINITY, 1e-5,          86400,  THREADING_TIMEOUT_MAX,
                                        NAN,      1e10, 0,  INFINITY,  -DBL_TRUE_MIN, DBL_MAX};
-    struct object *place = empty_place(a, TIMER), *thread = empty_place(a, THREAD);
-    if (place == NULL || thread == NULL)
+    struct object *slot = free_slot(a, TIMER), *thread = free_slot(a, THREAD);
+    if (slot == NULL || thread == NULL)
         return false;
     double interval = intervals[next_byte(&a->bytes) % COUNT(intervals)];
     statuses errors = isnan(interval)                                            ? ONE(THREADING_ERR_VALUE)
                       : interval > THREADING_TIMEOUT_MAX && interval != INFINITY ? ONE(THREADING_ERR_OVERFLOW)
                                                                                  : NONE;
-    struct errand *errand = new_errand(a);
+    struct task *task = new_task(a);
     bool has_target = !one_in(&a->bytes, 4);
-    threading_timer *made = threading_timer_new(interval, has_target ? run_errand : NULL, errand);
-    a->choice = (struct choice){made, NULL, OWN};
-    if (!expect_answer(a, made == NULL, errors)) {
-        sem_destroy(&errand->gate);
-        free(errand);
+    threading_timer *timer = threading_timer_new(interval, has_target ? run_task : NULL, task);
+    a->choice = (struct choice){timer, NULL, OWN};
+    if (!check_getter(a, timer == NULL, errors)) {
+        sem_destroy(&task->gate);
+        free(task);
         return true;
     }
-    EXPECT(a, made != NULL);
-    *place = (struct object){.handle = made, .refs = 1, .interval = interval, .partner = thread};
-    *thread = (struct object){.handle = threading_timer_thread(made),
-                              .kept = 1,
+    EXPECT(a, timer != NULL);
+    *slot = (struct object){.handle = timer, .refs = 1, .interval = interval, .partner = thread};
+    *thread = (struct object){.handle = threading_timer_thread(timer),
+                              .internal_refs = 1,
                               .is_timer = true,
                               .interval = interval < 1e-3 ? 0 : interval,
                               .has_target = has_target,
-                              .errand = errand,
-                              .partner = place};
+                              .task = task,
+                              .partner = slot};
     EXPECT(a, thread->handle != NULL);
     return true;
 }
@@ -43,12 +43,12 @@ static bool call_timer_new(struct actor *a)
 static bool call_timer_free(struct actor *a)
 {
     CHOOSE(a, TIMER, timer);
-    if (choice.whose == CHURNED)
+    if (choice.origin == CHURNED)
         return false;
-    statuses known = ONE(own && o->refs == 0 ? THREADING_ERR_HANDLE : THREADING_OK);
-    if (expect(a, threading_timer_free(h), NONE, known, known)) {
+    statuses expected = ONE(own && o->refs == 0 ? THREADING_ERR_HANDLE : THREADING_OK);
+    if (check_call(a, threading_timer_free(h), NONE, expected, expected)) {
         o->refs--;
-        review_thread(a, o->partner);
+        forget_thread_if_freed(a, o->partner);
     }
     return true;
 }
@@ -57,7 +57,7 @@ static bool call_timer_thread(struct actor *a)
 {
     CHOOSE(a, TIMER, timer);
     threading_thread *thread = threading_timer_thread(h);
-    if (expect_answer(a, thread == NULL, NONE))
+    if (check_getter(a, thread == NULL, NONE))
         EXPECT(a, own ? thread == o->partner->handle : thread != NULL);
     return true;
 }
@@ -66,7 +66,7 @@ static bool call_timer_interval(struct actor *a)
 {
     CHOOSE(a, TIMER, timer);
     double interval = threading_timer_interval(h);
-    if (expect_answer(a, interval == 0, NONE))
+    if (check_getter(a, interval == 0, NONE))
         EXPECT(a, interval == (own ? o->interval : INFINITY));
     return true;
 }
@@ -75,11 +75,12 @@ static bool call_timer_start(struct actor *a)
 {
     CHOOSE(a, TIMER, timer);
     struct object *t = own ? o->partner : NULL;
-    statuses known = starts(a, t);
+    statuses expected = expected_start(a, t);
+    /* it may finish before its ident has been read */
     if (own && o->refs == 0 && t->refs == 0)
-        return false; /* it may be over before its ident is asked for */
-    if (expect(a, threading_timer_start(h), NONE, known, known) && own)
-        see_start(a, t);
+        return false;
+    if (check_call(a, threading_timer_start(h), NONE, expected, expected) && own)
+        record_start(a, t);
     return true;
 }
 
@@ -87,21 +88,22 @@ static bool call_timer_cancel(struct actor *a)
 {
     CHOOSE(a, TIMER, timer);
     struct object *t = own ? o->partner : NULL;
-    bool may_have_begun = t == NULL || t->stage == LEAVING || t->stage == GATED;
-    statuses known = EITHER(THREADING_OK, THREADING_TOO_LATE);
-    if (choice.whose == CHURNED)
-        known = ONE(THREADING_OK); /* its moment never comes */
-    else if (t != NULL && t->stage == GATED && atomic_load(&t->errand->begun))
-        known = ONE(THREADING_TOO_LATE);
-    else if (!may_have_begun)
-        known = ONE(t->stage == OVER && !t->cancelled ? THREADING_TOO_LATE : THREADING_OK);
-    if (!expect(a, threading_timer_cancel(h), NONE, known, known) || t == NULL || t->cancelled)
+    bool may_have_started = t == NULL || t->stage == FINISHING || t->stage == RUNNING;
+    statuses expected = EITHER(THREADING_OK, THREADING_TOO_LATE);
+    /* its interval is too long to expire */
+    if (choice.origin == CHURNED)
+        expected = ONE(THREADING_OK);
+    else if (t != NULL && t->stage == RUNNING && atomic_load(&t->task->started))
+        expected = ONE(THREADING_TOO_LATE);
+    else if (!may_have_started)
+        expected = ONE(t->stage == FINISHED && !t->cancelled ? THREADING_TOO_LATE : THREADING_OK);
+    if (!check_call(a, threading_timer_cancel(h), NONE, expected, expected) || t == NULL || t->cancelled)
         return true;
     t->cancelled = true;
-    destroy_argument(t);
-    if (t->stage != FRESH)
-        see_end(a, t);
-    review_thread(a, t);
+    record_destructor(t);
+    if (t->stage != NOT_STARTED)
+        record_finished(a, t);
+    forget_thread_if_freed(a, t);
     return true;
 }
 
@@ -109,22 +111,22 @@ static bool call_timer_cancel(struct actor *a)
 
 static bool call_enumerate(struct actor *a)
 {
-    struct object *place = empty_place(a, LIST);
-    if (place == NULL)
+    struct object *slot = free_slot(a, LIST);
+    if (slot == NULL)
         return false;
-    begin_life(a, place, threading_enumerate());
-    place->length = threading_thread_list_len(place->handle);
-    EXPECT(a, a->world->closed || place->length > 0);
-    EXPECT(a, a->world->closed || threading_thread_list_get(place->handle, 0) == threading_main_thread());
-    /* Each of the actor's that runs is there once, and none that does not. */
-    for (unsigned i = 0; i < PLACES; i++) {
+    record_new(a, slot, threading_enumerate());
+    slot->length = threading_thread_list_len(slot->handle);
+    EXPECT(a, a->world->is_shut_down || slot->length > 0);
+    EXPECT(a, a->world->is_shut_down || threading_thread_list_get(slot->handle, 0) == threading_main_thread());
+    /* Each running thread of the actor is listed once, and no other one. */
+    for (unsigned i = 0; i < SLOTS; i++) {
         struct object *t = &a->own[THREAD][i];
         unsigned found = 0;
-        if (t->handle == NULL || t->stage == LEAVING)
+        if (t->handle == NULL || t->stage == FINISHING)
             continue;
-        for (size_t k = 0; k < place->length; k++)
-            found += threading_thread_list_get(place->handle, k) == t->handle;
-        EXPECT(a, found == (t->stage == PENDING || t->stage == GATED));
+        for (size_t k = 0; k < slot->length; k++)
+            found += threading_thread_list_get(slot->handle, k) == t->handle;
+        EXPECT(a, found == (t->stage == PENDING || t->stage == RUNNING));
     }
     return true;
 }
@@ -133,7 +135,7 @@ static bool call_thread_list_len(struct actor *a)
 {
     CHOOSE(a, LIST, thread_list);
     size_t length = threading_thread_list_len(h);
-    if (expect_answer(a, length == 0, NONE))
+    if (check_getter(a, length == 0, NONE))
         EXPECT(a, own ? length == o->length : length > 0);
     return true;
 }
@@ -142,11 +144,11 @@ static bool call_thread_list_get(struct actor *a)
 {
     CHOOSE(a, LIST, thread_list);
     size_t i = next_size(&a->bytes);
-    bool is_over = own && i >= o->length;
-    if (choice.whose == CHURNED)
+    bool is_out_of_range = own && i >= o->length;
+    if (choice.origin == CHURNED)
         i = 0;
     threading_thread *thread = threading_thread_list_get(h, i);
-    if (expect_answer(a, thread == NULL, is_over ? ONE(THREADING_ERR_VALUE) : NONE) && own)
+    if (check_getter(a, thread == NULL, is_out_of_range ? ONE(THREADING_ERR_VALUE) : NONE) && own)
         EXPECT(a, thread != NULL);
     return true;
 }
@@ -154,11 +156,11 @@ static bool call_thread_list_get(struct actor *a)
 static bool call_thread_list_free(struct actor *a)
 {
     CHOOSE(a, LIST, thread_list);
-    if (choice.whose == CHURNED)
+    if (choice.origin == CHURNED)
         return false;
-    if (expect(a, threading_thread_list_free(h), NONE, ONE(THREADING_OK), NONE)) {
+    if (check_call(a, threading_thread_list_free(h), NONE, ONE(THREADING_OK), NONE)) {
         o->refs = 0;
-        review(a, LIST, o);
+        forget_if_freed(a, LIST, o);
     }
     return true;
 }

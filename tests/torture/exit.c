@@ -1,27 +1,24 @@
-/* Leaving: processes end in all ways, each many times, whatever their threads are in the middle of. None
- * crashes, none hangs, each exits with the status it was to exit with, and what it says on the way comes in
- * the order that is promised:
+/* Process exit: processes end in all ways, each many times, whatever their threads are doing. None crashes or hangs,
+ * each exits with the expected status, and its output comes in the documented order:
  *
- *   handlers of atexit and C++ statics that are newer than the library's first need, the newest first;
- *   callbacks of threading_atexit, the last first; joiners of main go on;
- *   threads and timers that are not daemons end;
- *   main's local values, if main leaves; older handlers and statics.
+ *   atexit handlers and C++ static objects that are newer than the library's handler, the newest first;
+ *   callbacks of threading_atexit(), the last one first; joins of the main thread return;
+ *   non-daemon threads and timers finish;
+ *   local values of main, if main called exit; older handlers and static objects.
  *
- * What a process does is decided by one number, so that the parent knows what to expect. */
+ * A number determines what a process does, so that the parent process knows what to expect. */
 #include "torture.h"
 
-#include <errno.h>
+#include "exit_child.h"
+
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <spawn.h>
-#include <sys/wait.h>
 
-/* leaving_statics.cpp: an object that says `letter` when it is destroyed, made at the first call. */
-void statics_old(void (*say)(char));
-void statics_new(void (*say)(char));
-/* Uses the old one, and, if the thread ends before that does, an object of the thread's own which uses it too. */
+/* In exit_statics.cpp: create, at the first call, a static object that reports its letter when it is destroyed. */
+void statics_old(void (*report)(char));
+void statics_new(void (*report)(char));
+/* Uses the old object. If `thread_ends`, also creates a thread_local object whose destructor uses it. */
 void statics_use(int thread_ends);
 
 enum way {
@@ -33,27 +30,37 @@ enum way {
     EXIT_IN_FOREIGN,
     EXIT_IN_HANDLER,
     EXIT_IN_CALLBACK,
-    EXIT_AT_ONCE, /* several threads */
+    CONCURRENT_EXITS, /* by several threads */
     PTHREAD_EXIT,
-    PTHREAD_EXIT_THEN_EXIT, /* of a worker */
+    PTHREAD_EXIT_THEN_EXIT, /* in a worker */
     SHUTDOWN,
     SHUTDOWN_IN_WORKER,
-    QUICK,
+    QUICK_EXIT,
     WAYS
 };
 
 static const char *const names[WAYS] = {
-    "return from main", "exit in main", "exit in a worker", "exit in a daemon", "exit in a timer",
-    "exit in a foreign thread", "exit in a handler", "exit in a callback", "exits at once",
-    "pthread_exit in main", "pthread_exit in main, exit in a worker", "shutdown in main",
-    "exit during a shutdown in a worker", "_exit",
+    "return from main",
+    "exit in main",
+    "exit in a worker",
+    "exit in a daemon",
+    "exit in a timer",
+    "exit in a foreign thread",
+    "exit in a handler",
+    "exit in a callback",
+    "concurrent exits",
+    "pthread_exit in main",
+    "pthread_exit in main, exit in a worker",
+    "shutdown in main",
+    "exit during a shutdown in a worker",
+    "_exit",
 };
 
 struct plan {
     enum way way;
     int status;
-    unsigned hammers, blocked, workers, timers, pending, leavers, cancelled, starters, callbacks;
-    bool joiner, foreign, value, fresh;
+    unsigned busy_daemons, blocked, workers, timers, pending, pthread_exits, cancelled, starters, callbacks;
+    bool joiner, foreign, value, spawned;
     struct random random;
 };
 
@@ -63,13 +70,13 @@ static struct plan plan_of(uint64_t number)
     struct random *random = &plan.random;
     plan.way = (enum way)random_below(random, WAYS);
     plan.status = 1 + (int)random_below(random, 250);
-    plan.fresh = random_one_in(random, 3);
-    plan.hammers = random_one_in(random, 2) ? (unsigned)random_below(random, 4) : 0;
+    plan.spawned = random_one_in(random, 3);
+    plan.busy_daemons = random_one_in(random, 2) ? (unsigned)random_below(random, 4) : 0;
     plan.blocked = random_one_in(random, 2) ? (unsigned)random_below(random, 8) : 0;
     plan.workers = (unsigned)random_below(random, 4);
     plan.timers = (unsigned)random_below(random, 4);
     plan.pending = (unsigned)random_below(random, 3);
-    plan.leavers = (unsigned)random_below(random, 2);
+    plan.pthread_exits = (unsigned)random_below(random, 2);
     plan.cancelled = (unsigned)random_below(random, 2);
     plan.starters = (unsigned)random_below(random, 2);
     plan.callbacks = (unsigned)random_below(random, 3) + (plan.way == EXIT_IN_CALLBACK);
@@ -79,10 +86,10 @@ static struct plan plan_of(uint64_t number)
     return plan;
 }
 
-/* More than one thread calls exit: the end of the process may overtake threads that were to be waited for. */
-static bool at_once(const struct plan *plan)
+/* More than one thread calls exit(): the process may end before threads that should have been waited for. */
+static bool has_concurrent_exits(const struct plan *plan)
 {
-    return plan->way == EXIT_AT_ONCE || plan->way == PTHREAD_EXIT_THEN_EXIT;
+    return plan->way == CONCURRENT_EXITS || plan->way == PTHREAD_EXIT_THEN_EXIT;
 }
 
 /* ---------------------------------------------------------------------------------------------- the process */
@@ -90,7 +97,7 @@ static bool at_once(const struct plan *plan)
 enum { OUT = 3 };
 static struct plan plan;
 
-static void say(char letter)
+static void report(char letter)
 {
     while (write(OUT, &letter, 1) != 1)
         if (errno != EINTR)
@@ -99,57 +106,57 @@ static void say(char letter)
 
 #define OK(expr) TORTURE_STATUS(expr, THREADING_OK)
 
-/* Up to so many microseconds, or none. */
-static void linger(uint64_t most)
+/* Sleeps for up to `max_us` microseconds, or not at all. */
+static void random_delay(uint64_t max_us)
 {
     static _Atomic uint64_t number;
     struct random random = {plan.random.state ^ atomic_fetch_add(&number, 0x9e3779b97f4a7c15)};
     if (!random_one_in(&random, 3))
-        usleep((useconds_t)random_below(&random, most));
+        usleep((useconds_t)random_below(&random, max_us));
 }
 
-static threading_event *gate; /* opened by a handler: what waits for it, the process has to wait for */
+static threading_event *gate; /* set by a handler; threads that wait for it must be waited for */
 
-/* The last that a thread does: in the last round of its destructors, after the library's. */
+/* The last action of a thread: in the last round of its destructors, after that of the library. */
 static pthread_key_t key;
 
-static void end_late(void *round)
+static void report_in_last_destructor(void *round)
 {
     if ((uintptr_t)round < PTHREAD_DESTRUCTOR_ITERATIONS) {
         pthread_setspecific(key, (void *)((uintptr_t)round + 1));
         return;
     }
-    linger(500);
-    say('k');
+    random_delay(500);
+    report('k');
 }
 
-static void *work_of(void *gated, int thread_ends)
+static void *finish_work(void *wait_event, int thread_ends)
 {
     if (thread_ends)
         TORTURE_CHECK(pthread_setspecific(key, (void *)1) == 0);
-    if (gated != NULL)
+    if (wait_event != NULL)
         OK(threading_event_wait(gate));
-    linger(1500);
-    if (!at_once(&plan))
+    random_delay(1500);
+    if (!has_concurrent_exits(&plan))
         statics_use(thread_ends);
-    say('w');
-    return gated;
+    report('w');
+    return wait_event;
 }
 
-static void *work(void *gated)
+static void *work(void *wait_event)
 {
-    return work_of(gated, 1);
+    return finish_work(wait_event, 1);
 }
 
-/* The system's thread of a timer goes on. */
-static void *work_of_timer(void *gated)
+/* The OS thread of a timer outlives it, so its destructors are not expected. */
+static void *work_in_timer(void *wait_event)
 {
-    return work_of(gated, 0);
+    return finish_work(wait_event, 0);
 }
 
-static void *leave_by_pthread_exit(void *gated)
+static void *work_and_pthread_exit(void *wait_event)
 {
-    pthread_exit(work(gated));
+    pthread_exit(work(wait_event));
 }
 
 static _Atomic(pthread_t *) to_cancel;
@@ -164,34 +171,35 @@ static void *wait_to_be_cancelled(void *arg)
     return arg;
 }
 
-static threading_thread *begin(threading_target target, void *arg, int daemon)
+static threading_thread *start_thread(threading_target target, void *arg, int daemon)
 {
     threading_thread *thread = threading_thread_new(target, arg);
     TORTURE_CHECK(thread != NULL);
     OK(threading_thread_set_daemon(thread, daemon));
     threading_status status = threading_thread_start(thread);
-    if (!(status == THREADING_ERR_SHUTDOWN && at_once(&plan))) /* another one's exit may have come so far */
+    if (!(status == THREADING_ERR_SHUTDOWN &&
+          has_concurrent_exits(&plan))) /* another thread's exit() may have shut the library down */
         OK(status);
     return thread;
 }
 
-static void let_go(threading_thread *thread)
+static void free_thread(threading_thread *thread)
 {
     OK(threading_thread_free(thread));
 }
 
-static void *start_another(void *arg)
+static void *start_thread_after_main(void *arg)
 {
     OK(threading_thread_join(threading_main_thread()));
-    linger(500);
-    let_go(begin(work, NULL, 0));
+    random_delay(500);
+    free_thread(start_thread(work, NULL, 0));
     return arg;
 }
 
 static void *join_main(void *arg)
 {
     OK(threading_thread_join(threading_main_thread()));
-    say('j');
+    report('j');
     return arg;
 }
 
@@ -203,23 +211,23 @@ static threading_event *event;
 static threading_barrier *barrier;
 static threading_local *local;
 
-static void *nothing(void *arg)
+static void *return_arg(void *arg)
 {
     return arg;
 }
 
-static void ignore(void *value)
+static void keep_value(void *value)
 {
     (void)value;
 }
 
-/* In the middle of anything when the process ends; starts are refused at some time. */
-static void *hammer(void *arg)
+/* Uses all kinds of objects until the process ends; at some point, starts fail. */
+static void *use_everything(void *arg)
 {
     for (;;) {
-        threading_thread *thread = threading_thread_new(nothing, NULL);
-        threading_timer *timer = threading_timer_new(0.0001, nothing, NULL);
-        threading_local *own = threading_local_new(ignore);
+        threading_thread *thread = threading_thread_new(return_arg, NULL);
+        threading_timer *timer = threading_timer_new(0.0001, return_arg, NULL);
+        threading_local *own = threading_local_new(keep_value);
         threading_local_set(own, &own);
         if (threading_thread_start(thread) == THREADING_OK)
             threading_thread_join_timeout(thread, 0.0005);
@@ -267,11 +275,11 @@ static void *block(void *number)
         break;
     case 4:
         threading_condition_acquire(condition);
-        threading_condition_wait_for(condition, (threading_predicate)NULL, NULL); /* refused */
+        threading_condition_wait_for(condition, (threading_predicate)NULL, NULL); /* fails immediately */
         threading_condition_release(condition);
         break;
     case 5:
-        for (;;) /* some other daemon lets it go, or none */
+        for (;;) /* another daemon may notify it */
             threading_condition_acquire(condition), threading_condition_wait(condition),
                 threading_condition_release(condition);
     default:
@@ -287,52 +295,52 @@ static void *foreign(void *arg)
     return arg;
 }
 
-static void destroyed(void *value)
+static void report_destroyed(void *value)
 {
     TORTURE_CHECK(threading_current_thread() == threading_main_thread());
-    say(*(char *)value);
+    report(*(char *)value);
 }
 
 static void old_handler(void)
 {
-    say('o');
+    report('o');
 }
 
 static void new_handler(void)
 {
     OK(threading_event_set(gate));
-    say('n');
+    report('n');
     if (plan.way == EXIT_IN_HANDLER)
         exit(plan.status);
 }
 
-static unsigned called;
+static unsigned callbacks_called;
 
 static void callback(void *number)
 {
-    TORTURE_CHECK(plan.callbacks - called++ == (uintptr_t)number);
-    say('c');
+    TORTURE_CHECK(plan.callbacks - callbacks_called++ == (uintptr_t)number);
+    report('c');
     if (plan.way == EXIT_IN_CALLBACK && (uintptr_t)number == 1)
         exit(plan.status);
 }
 
-static void *exit_here(void *arg)
+static void *exit_in_thread(void *arg)
 {
-    linger(1000);
+    random_delay(1000);
     exit(plan.status);
     return arg;
 }
 
-static void *shut_down(void *arg)
+static void *poll_shutdown(void *arg)
 {
     while (threading_shutdown_timeout(0.0003) == THREADING_TIMED_OUT)
         continue;
     return arg;
 }
 
-static void bring_company(void)
+static void start_threads(void)
 {
-    TORTURE_CHECK(pthread_key_create(&key, end_late) == 0);
+    TORTURE_CHECK(pthread_key_create(&key, report_in_last_destructor) == 0);
     gate = threading_event_new();
     lock = threading_lock_new();
     rlock = threading_rlock_new();
@@ -340,28 +348,28 @@ static void bring_company(void)
     semaphore = threading_semaphore_new(0);
     event = threading_event_new();
     barrier = threading_barrier_new(2, NULL, NULL);
-    local = threading_local_new(ignore);
+    local = threading_local_new(keep_value);
     for (unsigned i = 0; i < plan.workers; i++)
-        let_go(begin(work, i % 2 == 0 ? gate : NULL, 0));
-    for (unsigned i = 0; i < plan.leavers; i++)
-        let_go(begin(leave_by_pthread_exit, gate, 0));
+        free_thread(start_thread(work, i % 2 == 0 ? gate : NULL, 0));
+    for (unsigned i = 0; i < plan.pthread_exits; i++)
+        free_thread(start_thread(work_and_pthread_exit, gate, 0));
     for (unsigned i = 0; i < plan.cancelled; i++)
-        let_go(begin(wait_to_be_cancelled, NULL, 0));
+        free_thread(start_thread(wait_to_be_cancelled, NULL, 0));
     for (unsigned i = 0; i < plan.starters; i++)
-        let_go(begin(start_another, NULL, 0));
+        free_thread(start_thread(start_thread_after_main, NULL, 0));
     if (plan.joiner)
-        let_go(begin(join_main, NULL, 0));
-    for (unsigned i = 0; i < plan.hammers; i++)
-        let_go(begin(hammer, NULL, 1));
+        free_thread(start_thread(join_main, NULL, 0));
+    for (unsigned i = 0; i < plan.busy_daemons; i++)
+        free_thread(start_thread(use_everything, NULL, 1));
     for (uintptr_t i = 0; i < plan.blocked; i++)
-        let_go(begin(block, (void *)i, 1));
+        free_thread(start_thread(block, (void *)i, 1));
     for (unsigned i = 0; i < plan.timers; i++) {
-        threading_timer *timer = threading_timer_new(0.0005 * i, work_of_timer, i % 2 == 0 ? gate : NULL);
+        threading_timer *timer = threading_timer_new(0.0005 * i, work_in_timer, i % 2 == 0 ? gate : NULL);
         OK(threading_timer_start(timer));
         OK(threading_timer_free(timer));
     }
     for (unsigned i = 0; i < plan.pending; i++) {
-        threading_timer *timer = threading_timer_new(3600, work_of_timer, NULL);
+        threading_timer *timer = threading_timer_new(3600, work_in_timer, NULL);
         if (i == 0)
             OK(threading_thread_set_daemon(threading_timer_thread(timer), 1));
         OK(threading_timer_start(timer));
@@ -375,7 +383,7 @@ static void bring_company(void)
     }
 }
 
-static int leave(void)
+static int end_process(void)
 {
     static char letter = 'l';
     pthread_t thread;
@@ -388,37 +396,37 @@ static int leave(void)
     case EXIT_IN_CALLBACK:
         exit(plan.way == EXIT ? plan.status : 255);
     case EXIT_IN_WORKER:
-        let_go(begin(exit_here, NULL, 0));
+        free_thread(start_thread(exit_in_thread, NULL, 0));
         break;
     case EXIT_IN_DAEMON:
-        let_go(begin(exit_here, NULL, 1));
+        free_thread(start_thread(exit_in_thread, NULL, 1));
         break;
     case EXIT_IN_TIMER:
-        timer = threading_timer_new(0.0001, exit_here, NULL);
+        timer = threading_timer_new(0.0001, exit_in_thread, NULL);
         OK(threading_timer_start(timer));
         break;
     case EXIT_IN_FOREIGN:
-        TORTURE_CHECK(pthread_create(&thread, NULL, exit_here, NULL) == 0);
+        TORTURE_CHECK(pthread_create(&thread, NULL, exit_in_thread, NULL) == 0);
         break;
-    case EXIT_AT_ONCE:
+    case CONCURRENT_EXITS:
         for (int i = 0; i < 3; i++)
-            let_go(begin(exit_here, NULL, i % 2));
-        exit_here(NULL);
+            free_thread(start_thread(exit_in_thread, NULL, i % 2));
+        exit_in_thread(NULL);
         break;
     case PTHREAD_EXIT_THEN_EXIT:
-        let_go(begin(exit_here, NULL, 0));
+        free_thread(start_thread(exit_in_thread, NULL, 0));
         pthread_exit(&letter);
     case PTHREAD_EXIT:
         pthread_exit(&letter);
     case SHUTDOWN:
         OK(threading_event_set(gate));
-        linger(300);
+        random_delay(300);
         OK(threading_shutdown());
         TORTURE_STATUS(threading_atexit(callback, NULL), THREADING_ERR_SHUTDOWN);
         return plan.status;
     case SHUTDOWN_IN_WORKER:
-        let_go(begin(shut_down, NULL, 0));
-        linger(300);
+        free_thread(start_thread(poll_shutdown, NULL, 0));
+        random_delay(300);
         exit(plan.status);
     default:
         _exit(plan.status);
@@ -432,95 +440,96 @@ static int run_process(uint64_t number)
     static char letter = 'l';
     plan = plan_of(number);
     TORTURE_CHECK(atexit(old_handler) == 0);
-    statics_old(say);
-    bring_company();
+    statics_old(report);
+    start_threads();
     for (uintptr_t i = 1; i <= plan.callbacks; i++)
         OK(threading_atexit(callback, (void *)i));
     if (plan.value) {
-        threading_local *of_main = threading_local_new(destroyed);
+        threading_local *of_main = threading_local_new(report_destroyed);
         OK(threading_local_set(of_main, &letter));
     }
-    if (plan.workers + plan.leavers + plan.cancelled + plan.starters + plan.joiner + plan.timers == 0)
-        let_go(begin(nothing, NULL, 0)); /* the library's own handler is there in any case */
+    /* the library's own handler is registered in any case */
+    if (plan.workers + plan.pthread_exits + plan.cancelled + plan.starters + plan.joiner + plan.timers == 0)
+        free_thread(start_thread(return_arg, NULL, 0));
     TORTURE_CHECK(atexit(new_handler) == 0);
-    statics_new(say);
+    statics_new(report);
     for (unsigned i = 0; i < plan.cancelled; i++) {
         while (atomic_load(&to_cancel) == NULL)
             usleep(20);
         TORTURE_CHECK(pthread_cancel(*atomic_load(&to_cancel)) == 0);
     }
-    linger(1500);
-    return leave();
+    random_delay(1500);
+    return end_process();
 }
 
-/* ------------------------------------------------------------------------------------ what it should have said */
+/* ----------------------------------------------------------------------------------------- the expected output */
 
-static unsigned count(const char *said, char letter)
+static unsigned count(const char *output, char letter)
 {
     unsigned n = 0;
-    for (; *said != '\0'; said++)
-        n += *said == letter;
+    for (; *output != '\0'; output++)
+        n += *output == letter;
     return n;
 }
 
-/* Each `first` comes before each `then`. */
-static bool in_order(const char *said, char first, char then)
+/* Returns true if each `first` comes before each `then`. */
+static bool is_ordered(const char *output, char first, char then)
 {
-    const char *last_first = strrchr(said, first), *first_then = strchr(said, then);
+    const char *last_first = strrchr(output, first), *first_then = strchr(output, then);
     return last_first == NULL || first_then == NULL || last_first < first_then;
 }
 
-static const char *wrong(const struct plan *expected, const char *said, int status)
+static const char *find_error(const struct plan *expected, const char *output, int status)
 {
     enum way way = expected->way;
-    unsigned work = expected->workers + expected->timers + expected->leavers + expected->starters;
-    int right = way == PTHREAD_EXIT ? 0 : expected->status;
-    if (status != right && !(way == PTHREAD_EXIT_THEN_EXIT && status == 0))
-        return "the exit status";
-    if (way == QUICK)
-        return strpbrk(said, "oOnNclj") == NULL ? NULL : "that something was said by handlers";
-    /* C leaves open what comes of exits at once, and one may overtake another that waits. */
-    if (at_once(expected))
+    unsigned work = expected->workers + expected->timers + expected->pthread_exits + expected->starters;
+    int expected_status = way == PTHREAD_EXIT ? 0 : expected->status;
+    if (status != expected_status && !(way == PTHREAD_EXIT_THEN_EXIT && status == 0))
+        return "exit status";
+    if (way == QUICK_EXIT)
+        return strpbrk(output, "oOnNclj") == NULL ? NULL : "output of handlers";
+    /* Concurrent calls of exit() are undefined in C; one may overtake another that waits. */
+    if (has_concurrent_exits(expected))
         return NULL;
     for (const char *letter = "NnOo"; *letter != '\0'; letter++)
-        if (count(said, *letter) != 1)
-            return "how often handlers and statics were called";
-    if (count(said, 'c') != expected->callbacks)
-        return "how often callbacks were called";
-    if (!in_order(said, 'N', 'n') || !in_order(said, 'n', 'O') || !in_order(said, 'O', 'o'))
-        return "the order of handlers and statics";
-    if (count(said, 'w') != work)
-        return "how many threads and timers were waited for";
-    if (count(said, 'k') != work - expected->timers || !in_order(said, 'k', 'l') || !in_order(said, 'k', 'O'))
-        return "that the destructors of threads were waited for";
-    if (count(said, 'j') != expected->joiner)
-        return "how often main was joined";
+        if (count(output, *letter) != 1)
+            return "number of calls of handlers and destructors of static objects";
+    if (count(output, 'c') != expected->callbacks)
+        return "number of callbacks";
+    if (!is_ordered(output, 'N', 'n') || !is_ordered(output, 'n', 'O') || !is_ordered(output, 'O', 'o'))
+        return "order of handlers and static objects";
+    if (count(output, 'w') != work)
+        return "number of threads and timers that were waited for";
+    if (count(output, 'k') != work - expected->timers || !is_ordered(output, 'k', 'l') || !is_ordered(output, 'k', 'O'))
+        return "wait for the destructors of threads";
+    if (count(output, 'j') != expected->joiner)
+        return "number of joins of main";
     bool by_main = way == RETURN || way == EXIT || way == EXIT_IN_HANDLER || way == EXIT_IN_CALLBACK ||
                    way == PTHREAD_EXIT || way == SHUTDOWN || way == SHUTDOWN_IN_WORKER;
-    if (count(said, 'l') != (expected->value && by_main))
-        return "how often main's value was destroyed";
-    if (!in_order(said, 'w', 'l') || !in_order(said, 'w', 'O') || !in_order(said, 'l', 'O'))
-        return "that something ended after the joins that should have before";
-    if (!in_order(said, 'j', 'O'))
-        return "when main's joiner went on";
-    if (!in_order(said, 'c', 'j'))
-        return "the order of callbacks and main's joiner";
-    if (way != SHUTDOWN && way != SHUTDOWN_IN_WORKER && !in_order(said, 'n', 'c'))
-        return "the order of handlers and callbacks";
+    if (count(output, 'l') != (expected->value && by_main))
+        return "number of destroyed values of main";
+    if (!is_ordered(output, 'w', 'l') || !is_ordered(output, 'w', 'O') || !is_ordered(output, 'l', 'O'))
+        return "order of the ends of threads";
+    if (!is_ordered(output, 'j', 'O'))
+        return "order of the join of main and static objects";
+    if (!is_ordered(output, 'c', 'j'))
+        return "order of callbacks and the join of main";
+    if (way != SHUTDOWN && way != SHUTDOWN_IN_WORKER && !is_ordered(output, 'n', 'c'))
+        return "order of handlers and callbacks";
     return NULL;
 }
 
-/* ------------------------------------------------------------------------------------------ one after the other */
+/* ---------------------------------------------------------------------------------------- running the processes */
 
 extern char **environ;
-static const char *program; /* not /proc/self/exe, which may be valgrind */
+static const char *program; /* not /proc/self/exe, which is Valgrind when run under it */
 
 static pid_t spawn(const struct plan *expected, uint64_t number, int out)
 {
-    char text[2][24], *argv[] = {"leaving", "--run", text[0], text[1], NULL};
+    char text[2][24], *argv[] = {"exit", "--run", text[0], text[1], NULL};
     posix_spawn_file_actions_t actions;
     pid_t pid;
-    if (!expected->fresh)
+    if (!expected->spawned)
         return fork();
     snprintf(text[0], sizeof text[0], "%" PRIu64, number);
     snprintf(text[1], sizeof text[1], "%" PRIu64, torture.seed);
@@ -532,14 +541,13 @@ static pid_t spawn(const struct plan *expected, uint64_t number, int out)
 }
 
 static uint64_t processes;
-static unsigned times[WAYS];
+static unsigned runs[WAYS];
 
-/* True in the process itself. */
-static bool run_one(uint64_t number)
+/* Runs one process and checks it. Returns true in a forked child, which must then call run_process(). */
+static bool run_and_check(uint64_t number)
 {
     struct plan expected = plan_of(number);
-    char said[256] = "";
-    size_t size = 0;
+    char output[256] = "", description[80];
     int fds[2], status;
     TORTURE_CHECK(pipe2(fds, O_CLOEXEC) == 0);
     pid_t pid = spawn(&expected, number, fds[1]);
@@ -549,28 +557,16 @@ static bool run_one(uint64_t number)
         return true;
     }
     close(fds[1]);
-    double end = torture_now() + TORTURE_HANG / 2;
-    for (ssize_t got = 1; got != 0 && size < sizeof said - 1;) {
-        struct pollfd ready = {.fd = fds[0], .events = POLLIN};
-        if (poll(&ready, 1, 1000) > 0 && (got = read(fds[0], said + size, sizeof said - 1 - size)) > 0)
-            size += (size_t)got;
-        if (torture_now() > end) {
-            kill(pid, SIGABRT);
-            torture_fail(__FILE__, __LINE__, "process %" PRIu64 " (%s) hangs, having said \"%s\"", number,
-                         names[expected.way], said);
-        }
-    }
-    close(fds[0]);
-    while (waitpid(pid, &status, 0) < 0)
-        TORTURE_CHECK(errno == EINTR);
+    snprintf(description, sizeof description, "process %" PRIu64 " (%s)", number, names[expected.way]);
+    status = read_child(pid, fds[0], description, output, sizeof output);
     if (WIFSIGNALED(status))
-        torture_fail(__FILE__, __LINE__, "process %" PRIu64 " (%s) dies of signal %d, having said \"%s\"", number,
-                     names[expected.way], WTERMSIG(status), said);
-    const char *what = wrong(&expected, said, WEXITSTATUS(status));
-    if (what != NULL)
-        torture_fail(__FILE__, __LINE__, "process %" PRIu64 " (%s) exits with %d, having said \"%s\": wrong is %s",
-                     number, names[expected.way], WEXITSTATUS(status), said, what);
-    times[expected.way]++;
+        torture_fail(__FILE__, __LINE__, "%s was killed by signal %d, after the output \"%s\"", description,
+                     WTERMSIG(status), output);
+    const char *error = find_error(&expected, output, WEXITSTATUS(status));
+    if (error != NULL)
+        torture_fail(__FILE__, __LINE__, "%s exited with status %d, after the output \"%s\"; wrong: %s", description,
+                     WEXITSTATUS(status), output, error);
+    runs[expected.way]++;
     processes++;
     torture_step(1);
     return false;
@@ -579,18 +575,18 @@ static bool run_one(uint64_t number)
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "--run") == 0) {
-        torture.name = "leaving";
+        torture.name = "exit";
         torture.seed = strtoull(argv[3], NULL, 10);
         return run_process(strtoull(argv[2], NULL, 10));
     }
     program = argv[0];
-    torture_begin("leaving", argc, argv);
-    for (uint64_t number = 0; torture_goes_on(); number++)
-        if (run_one(number))
+    torture_begin("exit", argc, argv);
+    for (uint64_t number = 0; torture_running(); number++)
+        if (run_and_check(number))
             return run_process(number);
     for (int way = 0; way < WAYS; way++)
-        printf("leaving: %u times %s\n", times[way], names[way]);
+        printf("exit: %s: %u processes\n", names[way], runs[way]);
     torture_figure("processes ended", (double)processes);
-    torture_figure("ways", WAYS);
+    torture_figure("ways to end a process", WAYS);
     return torture_end();
 }

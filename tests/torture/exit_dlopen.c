@@ -1,33 +1,35 @@
-/* Leaving, with the library loaded by dlopen alone: by main or by another thread, closed again and loaded
- * again many times while its threads run. None of these processes crashes or hangs, and each exits with its
- * status after its threads have ended.
+/* Process exit with the library loaded by dlopen(): by main or another thread, closed and loaded again many times
+ * while its threads run. No process crashes or hangs, and each exits with its status after its threads have
+ * finished.
  *
- * One case is left out: a main thread that never met the library, loaded by another thread, and leaves by
- * pthread_exit while daemons run. Nobody tells the library of it, and the process goes on. */
+ * One case is left out: main has never called the library, another thread loaded it, and main calls pthread_exit()
+ * while daemons run. The library cannot detect this, and the process continues to run. */
 #include "torture.h"
 
+#include "exit_child.h"
+
 #include <dlfcn.h>
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/wait.h>
 
 enum way {
-    CLOSED_OFTEN,        /* by main */
-    CLOSED_AT_ONCE,      /* and by several threads */
-    LEFT_OPEN,           /* main returns */
-    LOADED_BY_ANOTHER,   /* main returns, and never met the library */
-    LEFT_BY_MAIN,        /* pthread_exit, with daemons */
-    LEFT_BY_MAIN_UNMET,  /* pthread_exit of a main that never met the library, without daemons */
+    CLOSED_REPEATEDLY,         /* by main */
+    CLOSED_CONCURRENTLY,       /* also by several threads */
+    LEFT_OPEN,                 /* main returns */
+    LOADED_BY_ANOTHER,         /* main returns and has never called the library */
+    MAIN_PTHREAD_EXIT,         /* main calls pthread_exit() while daemons run */
+    UNKNOWN_MAIN_PTHREAD_EXIT, /* main calls pthread_exit() and has never called the library; no daemons run */
     WAYS
 };
 
 static const char *const names[WAYS] = {
-    "closed often", "closed often by several", "left open", "loaded by another thread", "left by pthread_exit",
-    "left by pthread_exit of a main that never met it",
+    "closed repeatedly",
+    "closed repeatedly by several threads",
+    "left open",
+    "loaded by another thread",
+    "pthread_exit in main",
+    "pthread_exit in a main that never called the library",
 };
 
-/* What is needed of the library. */
+/* The functions of the library that are used. */
 static struct api {
     threading_thread *(*thread_new)(threading_target target, void *arg);
     threading_status (*set_daemon)(threading_thread *thread, int daemon);
@@ -60,17 +62,17 @@ static void *open_library(void)
         symbols[i] = dlsym(library, name);
         TORTURE_CHECK(symbols[i] != NULL);
     }
-    static pthread_mutex_t writing = PTHREAD_MUTEX_INITIALIZER;
-    pthread_mutex_lock(&writing);
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&mutex);
     if (api.thread_new == NULL)
         memcpy(&api, symbols, sizeof api);
-    pthread_mutex_unlock(&writing);
+    pthread_mutex_unlock(&mutex);
     return library;
 }
 
 static int out;
 
-static void say(char letter)
+static void report(char letter)
 {
     TORTURE_CHECK(write(out, &letter, 1) == 1);
 }
@@ -78,26 +80,26 @@ static void say(char letter)
 static void *work(void *arg)
 {
     usleep(1000);
-    say('w');
+    report('w');
     return arg;
 }
 
-static void *nothing(void *arg)
+static void *return_arg(void *arg)
 {
     return arg;
 }
 
-static void ignore(void *value)
+static void keep_value(void *value)
 {
     (void)value;
 }
 
-static void *hammer(void *arg)
+static void *use_library(void *arg)
 {
     threading_lock *lock = api.lock_new();
-    threading_local *local = api.local_new(ignore);
+    threading_local *local = api.local_new(keep_value);
     for (;;) {
-        threading_timer *timer = api.timer_new(0.0001, nothing, NULL);
+        threading_timer *timer = api.timer_new(0.0001, return_arg, NULL);
         api.lock_acquire(lock);
         api.local_set(local, &timer);
         api.timer_start(timer);
@@ -118,14 +120,14 @@ static void start(threading_target target, int daemon)
 static void callback(void *arg)
 {
     (void)arg;
-    say('c');
+    report('c');
 }
 
 static void use_once(void)
 {
     int value;
-    threading_thread *thread = api.thread_new(nothing, &value);
-    threading_timer *timer = api.timer_new(0, nothing, &value);
+    threading_thread *thread = api.thread_new(return_arg, &value);
+    threading_timer *timer = api.timer_new(0, return_arg, &value);
     TORTURE_CHECK(thread != NULL && timer != NULL);
     TORTURE_CHECK(api.start(thread) == 0 && api.timer_start(timer) == 0);
     TORTURE_CHECK(api.join(thread) == 0 && api.thread_free(thread) == 0 && api.timer_free(timer) == 0);
@@ -142,14 +144,14 @@ static void *open_and_close(void *times)
     return times;
 }
 
-static void *open_and_leave_behind(void *daemons)
+static void *open_and_start_threads(void *daemons)
 {
     open_library();
     TORTURE_CHECK(api.at_exit(callback, NULL) == 0);
     for (int i = 0; i < 2; i++)
         start(work, 0);
     if (daemons != NULL)
-        start(hammer, 1);
+        start(use_library, 1);
     return daemons;
 }
 
@@ -160,37 +162,36 @@ static int run_process(enum way way, int status)
     pthread_t threads[CLOSERS];
     int any = 0;
     switch (way) {
-    case CLOSED_OFTEN:
-    case CLOSED_AT_ONCE:
-        TORTURE_CHECK(dlclose((open_and_leave_behind(&any), open_library())) == 0);
-        for (int i = 0; way == CLOSED_AT_ONCE && i < CLOSERS; i++)
+    case CLOSED_REPEATEDLY:
+    case CLOSED_CONCURRENTLY:
+        TORTURE_CHECK(dlclose((open_and_start_threads(&any), open_library())) == 0);
+        for (int i = 0; way == CLOSED_CONCURRENTLY && i < CLOSERS; i++)
             TORTURE_CHECK(pthread_create(&threads[i], NULL, open_and_close, (void *)TIMES) == 0);
         open_and_close((void *)TIMES);
-        for (int i = 0; way == CLOSED_AT_ONCE && i < CLOSERS; i++)
+        for (int i = 0; way == CLOSED_CONCURRENTLY && i < CLOSERS; i++)
             TORTURE_CHECK(pthread_join(threads[i], NULL) == 0);
         return status;
     case LEFT_OPEN:
-        open_and_leave_behind(&any);
+        open_and_start_threads(&any);
         return status;
-    case LEFT_BY_MAIN:
-        open_and_leave_behind(&any);
+    case MAIN_PTHREAD_EXIT:
+        open_and_start_threads(&any);
         pthread_exit(&any);
     default:
-        TORTURE_CHECK(pthread_create(&threads[0], NULL, open_and_leave_behind,
-                                     way == LOADED_BY_ANOTHER ? &any : NULL) == 0);
+        TORTURE_CHECK(
+            pthread_create(&threads[0], NULL, open_and_start_threads, way == LOADED_BY_ANOTHER ? &any : NULL) == 0);
         TORTURE_CHECK(pthread_join(threads[0], NULL) == 0);
-        if (way == LEFT_BY_MAIN_UNMET)
+        if (way == UNKNOWN_MAIN_PTHREAD_EXIT)
             pthread_exit(&any);
         return status;
     }
 }
 
-/* What comes of the process: true in itself. */
-static bool run_one(enum way way, int status)
+/* Runs one process and checks it. Returns true in the child, which must then call run_process(). */
+static bool run_and_check(enum way way, int status)
 {
-    char said[16] = "";
-    size_t size = 0;
-    int fds[2], ended;
+    char output[16] = "", description[80];
+    int fds[2], wait_status;
     pid_t pid;
     TORTURE_CHECK(pipe(fds) == 0);
     pid = fork();
@@ -200,29 +201,19 @@ static bool run_one(enum way way, int status)
         return true;
     }
     close(fds[1]);
-    double end = torture_now() + TORTURE_HANG / 2;
-    for (ssize_t got = 1; got != 0 && size < sizeof said - 1;) {
-        struct pollfd ready = {.fd = fds[0], .events = POLLIN};
-        if (poll(&ready, 1, 1000) > 0 && (got = read(fds[0], said + size, sizeof said - 1 - size)) > 0)
-            size += (size_t)got;
-        if (torture_now() > end) {
-            kill(pid, SIGABRT);
-            torture_fail(__FILE__, __LINE__, "a process (%s) hangs, having said \"%s\"", names[way], said);
-        }
-    }
-    close(fds[0]);
-    while (waitpid(pid, &ended, 0) < 0)
-        TORTURE_CHECK(errno == EINTR);
-    bool by_exit = way != LEFT_BY_MAIN && way != LEFT_BY_MAIN_UNMET;
-    if (WIFSIGNALED(ended) || WEXITSTATUS(ended) != (by_exit ? status : 0))
-        torture_fail(__FILE__, __LINE__, "a process (%s) ends with %d, having said \"%s\"", names[way], ended, said);
+    snprintf(description, sizeof description, "a process (%s)", names[way]);
+    wait_status = read_child(pid, fds[0], description, output, sizeof output);
+    bool returns_status = way != MAIN_PTHREAD_EXIT && way != UNKNOWN_MAIN_PTHREAD_EXIT;
+    if (WIFSIGNALED(wait_status) || WEXITSTATUS(wait_status) != (returns_status ? status : 0))
+        torture_fail(__FILE__, __LINE__, "%s ended with wait status %#x, after the output \"%s\"", description,
+                     (unsigned)wait_status, output);
     unsigned workers = 0, callbacks = 0;
-    for (const char *letter = said; *letter != '\0'; letter++) {
+    for (const char *letter = output; *letter != '\0'; letter++) {
         workers += *letter == 'w';
         callbacks += *letter == 'c';
     }
     if (workers != 2 || callbacks != 1)
-        torture_fail(__FILE__, __LINE__, "a process (%s) said \"%s\"", names[way], said);
+        torture_fail(__FILE__, __LINE__, "%s wrote \"%s\"", description, output);
     torture_step(1);
     return false;
 }
@@ -230,17 +221,17 @@ static bool run_one(enum way way, int status)
 int main(int argc, char **argv)
 {
     uint64_t loads = 0;
-    torture_begin("leaving_dlopen", argc, argv);
+    torture_begin("exit_dlopen", argc, argv);
     struct random random = random_of(0);
-    for (unsigned i = 0; torture_goes_on(); i++) {
+    for (unsigned i = 0; torture_running(); i++) {
         enum way way = (enum way)(i % WAYS);
         int status = 1 + (int)random_below(&random, 250);
-        if (run_one(way, status))
+        if (run_and_check(way, status))
             return run_process(way, status);
-        loads += way == CLOSED_OFTEN ? TIMES : way == CLOSED_AT_ONCE ? TIMES * (1 + CLOSERS) : 1;
+        loads += way == CLOSED_REPEATEDLY ? TIMES : way == CLOSED_CONCURRENTLY ? TIMES * (1 + CLOSERS) : 1;
     }
     torture_figure("processes ended", (double)atomic_load(&torture.steps));
-    torture_figure("times loaded", (double)loads);
-    torture_figure("ways", WAYS);
+    torture_figure("loads", (double)loads);
+    torture_figure("ways to end a process", WAYS);
     return torture_end();
 }

@@ -1,12 +1,12 @@
-/* Waits amid the storm: a timed one lasts as long as it should, an untimed one ends by its cause alone. */
-#ifndef STORM_WAITS_H
-#define STORM_WAITS_H
+/* Waits while signals arrive: a timed wait lasts as long as its timeout, an untimed one ends only when it is woken. */
+#ifndef SIGNALS_WAITS_H
+#define SIGNALS_WAITS_H
 
-#include "storm.h"
+#include "signals.h"
 
-/* All objects that one pair of threads needs: one that waits, and one that ends its waits. */
+/* The objects of a pair of threads, one that waits and one that ends the waits. */
 struct pair {
-    const struct family *family;
+    const struct wait_kind *wait_kind;
     threading_lock *lock;
     threading_rlock *rlock;
     threading_condition *condition;
@@ -14,78 +14,55 @@ struct pair {
     threading_event *event, *end;
     threading_barrier *barrier;
     threading_thread *joined;
-    _Atomic uint64_t ready, about, caused, done; /* numbers of waits */
+    _Atomic uint64_t requested, waiting, woken, finished; /* numbers of waits */
 };
 
-struct family {
+struct wait_kind {
     const char *name;
-    threading_status (*timed)(struct pair *, double seconds); /* what nobody ends */
-    threading_status runs_out;
+    threading_status (*timed)(struct pair *, double seconds); /* a wait that no thread ends */
+    threading_status timeout_status;
     threading_status (*untimed)(struct pair *);
-    void (*prepare)(struct pair *); /* by the one that will end the wait; may be NULL */
+    void (*prepare)(struct pair *); /* called by the thread that will end the wait; may be NULL */
     void (*end)(struct pair *);
 };
 
-/* Whether this wait's cause has come: asked before the end is made, and after the wait. */
-static inline void cause(struct pair *pair)
+/* The waker records the wake-up before it makes it; the waiter checks the record after the wait. */
+static inline void record_wakeup(struct pair *pair)
 {
-    atomic_store(&pair->caused, atomic_load(&pair->ready));
+    atomic_store(&pair->woken, atomic_load(&pair->requested));
 }
 
-static inline bool is_caused(struct pair *pair)
+static inline bool is_woken(struct pair *pair)
 {
-    return atomic_load(&pair->caused) == atomic_load(&pair->ready);
+    return atomic_load(&pair->woken) == atomic_load(&pair->requested);
 }
 
 /* -------------------------------------------------------------------------------------------- lock and rlock */
 
-static inline threading_status lock_timed(struct pair *p, double seconds)
-{
-    return threading_lock_acquire_timeout(p->lock, seconds);
-}
+#define DEFINE_LOCK_WAITS(kind)                                                                                        \
+    static inline threading_status kind##_timed(struct pair *p, double seconds)                                        \
+    {                                                                                                                  \
+        return threading_##kind##_acquire_timeout(p->kind, seconds);                                                   \
+    }                                                                                                                  \
+    static inline threading_status kind##_untimed(struct pair *p)                                                      \
+    {                                                                                                                  \
+        threading_status status = threading_##kind##_acquire(p->kind);                                                 \
+        TORTURE_CHECK(is_woken(p));                                                                                    \
+        TORTURE_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                             \
+        return status;                                                                                                 \
+    }                                                                                                                  \
+    static inline void kind##_prepare(struct pair *p)                                                                  \
+    {                                                                                                                  \
+        TORTURE_STATUS(threading_##kind##_acquire(p->kind), THREADING_OK);                                             \
+    }                                                                                                                  \
+    static inline void kind##_end(struct pair *p)                                                                      \
+    {                                                                                                                  \
+        record_wakeup(p);                                                                                              \
+        TORTURE_STATUS(threading_##kind##_release(p->kind), THREADING_OK);                                             \
+    }
 
-static inline threading_status lock_untimed(struct pair *p)
-{
-    threading_status status = threading_lock_acquire(p->lock);
-    TORTURE_CHECK(is_caused(p));
-    TORTURE_STATUS(threading_lock_release(p->lock), THREADING_OK);
-    return status;
-}
-
-static inline void lock_prepare(struct pair *p)
-{
-    TORTURE_STATUS(threading_lock_acquire(p->lock), THREADING_OK);
-}
-
-static inline void lock_end(struct pair *p)
-{
-    cause(p);
-    TORTURE_STATUS(threading_lock_release(p->lock), THREADING_OK);
-}
-
-static inline threading_status rlock_timed(struct pair *p, double seconds)
-{
-    return threading_rlock_acquire_timeout(p->rlock, seconds);
-}
-
-static inline threading_status rlock_untimed(struct pair *p)
-{
-    threading_status status = threading_rlock_acquire(p->rlock);
-    TORTURE_CHECK(is_caused(p));
-    TORTURE_STATUS(threading_rlock_release(p->rlock), THREADING_OK);
-    return status;
-}
-
-static inline void rlock_prepare(struct pair *p)
-{
-    TORTURE_STATUS(threading_rlock_acquire(p->rlock), THREADING_OK);
-}
-
-static inline void rlock_end(struct pair *p)
-{
-    cause(p);
-    TORTURE_STATUS(threading_rlock_release(p->rlock), THREADING_OK);
-}
+DEFINE_LOCK_WAITS(lock)
+DEFINE_LOCK_WAITS(rlock)
 
 /* ------------------------------------------------------------------------------------------------- condition */
 
@@ -100,9 +77,9 @@ static inline threading_status condition_timed(struct pair *p, double seconds)
 static inline threading_status condition_untimed(struct pair *p)
 {
     TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
-    atomic_store(&p->about, atomic_load(&p->ready)); /* in line before the lock is free again */
+    atomic_store(&p->waiting, atomic_load(&p->requested)); /* the wait is queued before the lock is released */
     threading_status status = threading_condition_wait(p->condition);
-    TORTURE_CHECK(is_caused(p));
+    TORTURE_CHECK(is_woken(p));
     TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
     return status;
 }
@@ -113,11 +90,11 @@ static inline int never(void *arg)
     return 0;
 }
 
-static inline int pair_is_caused(void *arg)
+static inline int pair_is_woken(void *arg)
 {
     struct pair *p = arg;
-    atomic_store(&p->about, atomic_load(&p->ready));
-    return is_caused(p);
+    atomic_store(&p->waiting, atomic_load(&p->requested));
+    return is_woken(p);
 }
 
 static inline threading_status wait_for_timed(struct pair *p, double seconds)
@@ -131,7 +108,7 @@ static inline threading_status wait_for_timed(struct pair *p, double seconds)
 static inline threading_status wait_for_untimed(struct pair *p)
 {
     TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
-    threading_status status = threading_condition_wait_for(p->condition, pair_is_caused, p);
+    threading_status status = threading_condition_wait_for(p->condition, pair_is_woken, p);
     TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
     return status;
 }
@@ -139,7 +116,7 @@ static inline threading_status wait_for_untimed(struct pair *p)
 static inline void condition_end(struct pair *p)
 {
     TORTURE_STATUS(threading_condition_acquire(p->condition), THREADING_OK);
-    cause(p);
+    record_wakeup(p);
     TORTURE_STATUS(threading_condition_notify(p->condition, 1), THREADING_OK);
     TORTURE_STATUS(threading_condition_release(p->condition), THREADING_OK);
 }
@@ -158,7 +135,7 @@ static inline threading_status semaphore_untimed(struct pair *p)
 
 static inline void semaphore_end(struct pair *p)
 {
-    cause(p);
+    record_wakeup(p);
     TORTURE_STATUS(threading_semaphore_release(p->semaphore), THREADING_OK);
 }
 
@@ -179,7 +156,7 @@ static inline void event_prepare(struct pair *p)
 
 static inline void event_end(struct pair *p)
 {
-    cause(p);
+    record_wakeup(p);
     TORTURE_STATUS(threading_event_set(p->event), THREADING_OK);
 }
 
@@ -197,17 +174,17 @@ static inline threading_status barrier_untimed(struct pair *p)
 
 static inline void barrier_end(struct pair *p)
 {
-    cause(p);
+    record_wakeup(p);
     TORTURE_STATUS(threading_barrier_wait(p->barrier, NULL), THREADING_OK);
 }
 
 /* ------------------------------------------------------------------------------ join of threads and of timers */
 
-static inline void *live_until_the_end(void *arg)
+static inline void *run_until_end(void *arg)
 {
     struct pair *p = arg;
     TORTURE_STATUS(threading_event_wait(p->end), THREADING_OK);
-    cause(p);
+    record_wakeup(p);
     return p;
 }
 
@@ -227,14 +204,14 @@ static inline threading_status join_untimed(struct pair *p)
 static inline void join_prepare(struct pair *p)
 {
     TORTURE_STATUS(threading_event_clear(p->end), THREADING_OK);
-    p->joined = threading_thread_new(live_until_the_end, p);
+    p->joined = threading_thread_new(run_until_end, p);
     TORTURE_STATUS(threading_thread_start(p->joined), THREADING_OK);
 }
 
 static inline void timer_prepare(struct pair *p)
 {
     TORTURE_STATUS(threading_event_clear(p->end), THREADING_OK);
-    threading_timer *timer = threading_timer_new(1e-3, live_until_the_end, p);
+    threading_timer *timer = threading_timer_new(1e-3, run_until_end, p);
     p->joined = threading_thread_ref(threading_timer_thread(timer));
     TORTURE_STATUS(threading_timer_start(timer), THREADING_OK);
     TORTURE_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -251,7 +228,7 @@ static inline threading_status sleep_timed(struct pair *p, double seconds)
     return threading_sleep(seconds);
 }
 
-static const struct family families[] = {
+static const struct wait_kind wait_kinds[] = {
     {"lock", lock_timed, THREADING_TIMED_OUT, lock_untimed, lock_prepare, lock_end},
     {"rlock", rlock_timed, THREADING_TIMED_OUT, rlock_untimed, rlock_prepare, rlock_end},
     {"condition", condition_timed, THREADING_TIMED_OUT, condition_untimed, NULL, condition_end},
@@ -264,13 +241,13 @@ static const struct family families[] = {
     {"sleep", sleep_timed, THREADING_OK, NULL, NULL, NULL},
 };
 
-enum { FAMILIES = sizeof families / sizeof families[0], UNTIMED = FAMILIES - 1 };
+enum { WAIT_KINDS = sizeof wait_kinds / sizeof wait_kinds[0], UNTIMED_KINDS = WAIT_KINDS - 1 };
 
 /* --------------------------------------------------------------------------------------------------- threads */
 
-static inline void pair_begin(struct pair *p, const struct family *family)
+static inline void pair_new(struct pair *p, const struct wait_kind *wait_kind)
 {
-    *p = (struct pair){.family = family};
+    *p = (struct pair){.wait_kind = wait_kind};
     p->lock = threading_lock_new();
     p->rlock = threading_rlock_new();
     p->condition = threading_condition_new();
@@ -281,7 +258,7 @@ static inline void pair_begin(struct pair *p, const struct family *family)
     TORTURE_CHECK(p->lock && p->rlock && p->condition && p->semaphore && p->event && p->end && p->barrier);
 }
 
-static inline void pair_end(struct pair *p)
+static inline void pair_free(struct pair *p)
 {
     TORTURE_STATUS(threading_lock_free(p->lock), THREADING_OK);
     TORTURE_STATUS(threading_rlock_free(p->rlock), THREADING_OK);
@@ -292,19 +269,19 @@ static inline void pair_end(struct pair *p)
     TORTURE_STATUS(threading_barrier_free(p->barrier), THREADING_OK);
 }
 
-/* Another thread holds what the timed wait is for, as long as this lasts. */
+/* Waits with timeouts; no thread ends these waits. */
 static inline void timed_worker(struct worker *worker)
 {
     struct pair *p = (struct pair *)worker->shared + worker->number;
-    while (scene_goes_on(worker->scene)) {
+    while (scenario_running(worker->scenario)) {
         double seconds = random_one_in(&worker->random, 2) ? random_timeout(&worker->random)
                                                            : (double)random_below(&worker->random, 60000) / 1e6;
         double began = torture_now();
-        threading_status status = p->family->timed(p, seconds);
+        threading_status status = p->wait_kind->timed(p, seconds);
         double lasted = torture_now() - began;
-        if (status != p->family->runs_out || lasted < seconds || lasted > seconds + STRESS_LIMIT)
-            torture_fail(__FILE__, __LINE__, "%s for %.9f s lasted %.9f s and is %s", p->family->name, seconds, lasted,
-                         threading_status_name(status));
+        if (status != p->wait_kind->timeout_status || lasted < seconds || lasted > seconds + STRESS_LIMIT)
+            torture_fail(__FILE__, __LINE__, "%s with a timeout of %.9f s lasted %.9f s and returned %s",
+                         p->wait_kind->name, seconds, lasted, threading_status_name(status));
         worker_step(worker);
     }
 }
@@ -316,30 +293,30 @@ static inline void untimed_worker(struct worker *worker)
     bool waits = worker->number % 2 == 0;
     for (uint64_t n = 1;; n++) {
         if (waits) {
-            while (atomic_load(&p->ready) < n)
-                nap(20e-6);
-            if (atomic_load(&p->ready) == UINT64_MAX)
+            while (atomic_load(&p->requested) < n)
+                sleep_for(20e-6);
+            if (atomic_load(&p->requested) == UINT64_MAX)
                 return;
-            if (p->family->untimed != condition_untimed && p->family->untimed != wait_for_untimed)
-                atomic_store(&p->about, n);
-            threading_status status = p->family->untimed(p);
-            if (status != THREADING_OK || !is_caused(p))
-                torture_fail(__FILE__, __LINE__, "%s is %s, %s its cause", p->family->name,
-                             threading_status_name(status), is_caused(p) ? "after" : "before");
-            atomic_store(&p->done, n);
+            if (p->wait_kind->untimed != condition_untimed && p->wait_kind->untimed != wait_for_untimed)
+                atomic_store(&p->waiting, n);
+            threading_status status = p->wait_kind->untimed(p);
+            if (status != THREADING_OK || !is_woken(p))
+                torture_fail(__FILE__, __LINE__, "%s returned %s %s its wake-up", p->wait_kind->name,
+                             threading_status_name(status), is_woken(p) ? "after" : "before");
+            atomic_store(&p->finished, n);
             worker_step(worker);
         } else {
-            if (!scene_goes_on(worker->scene)) {
-                atomic_store(&p->ready, UINT64_MAX);
+            if (!scenario_running(worker->scenario)) {
+                atomic_store(&p->requested, UINT64_MAX);
                 return;
             }
-            if (p->family->prepare != NULL)
-                p->family->prepare(p);
-            atomic_store(&p->ready, n);
-            AWAIT(&p->about, n);
-            nap((double)random_below(&worker->random, 5000) / 1e6);
-            p->family->end(p);
-            AWAIT(&p->done, n);
+            if (p->wait_kind->prepare != NULL)
+                p->wait_kind->prepare(p);
+            atomic_store(&p->requested, n);
+            AWAIT_COUNT(&p->waiting, n);
+            sleep_for((double)random_below(&worker->random, 5000) / 1e6);
+            p->wait_kind->end(p);
+            AWAIT_COUNT(&p->finished, n);
         }
     }
 }

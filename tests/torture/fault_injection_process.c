@@ -1,9 +1,9 @@
-/* Refusals while the process leaves or forks, and all the calls that must need nothing. */
-#include "refusals_scenarios.h"
+/* Fault injection during process exit and fork, and in all calls that need no resources. */
+#include "fault_injection_scenarios.h"
 
 #include <sys/wait.h>
 
-/* ---------------------------------------------------------------------------------------------------- leaving */
+/* ----------------------------------------------------------------------------------------------- process exit */
 
 static int callbacks_called;
 
@@ -12,23 +12,23 @@ static void callback(void *arg)
     CHECK(callbacks_called++ == *(int *)arg);
 }
 
-static int order[16];
+static int indices[16];
 
 static void prepare_callbacks(void)
 {
     for (int i = 0; i < scenario->parameter; i++) {
-        order[i] = scenario->parameter - i;
-        OK(threading_atexit(callback, &order[i]));
+        indices[i] = scenario->parameter - i;
+        OK(threading_atexit(callback, &indices[i]));
     }
-    order[scenario->parameter] = 0;
+    indices[scenario->parameter] = 0;
 }
 
 static threading_status call_atexit(void)
 {
-    return threading_atexit(callback, &order[scenario->parameter]);
+    return threading_atexit(callback, &indices[scenario->parameter]);
 }
 
-static void done_atexit(void)
+static void finish_atexit(void)
 {
     OK(threading_shutdown());
     CHECK(callbacks_called == scenario->parameter + 1);
@@ -38,8 +38,8 @@ static void done_atexit(void)
 static void prepare_shutdown(void)
 {
     prepare_running();
-    order[0] = 0;
-    OK(threading_atexit(callback, &order[0]));
+    indices[0] = 0;
+    OK(threading_atexit(callback, &indices[0]));
 }
 
 static threading_status call_shutdown(void)
@@ -49,22 +49,22 @@ static threading_status call_shutdown(void)
     return threading_shutdown();
 }
 
-static void done_shutdown(void)
+static void finish_shutdown(void)
 {
     CHECK(threading_thread_result(object) == event);
-    give_back(THREAD, object);
-    give_back(EVENT, event);
+    release_last(THREAD, object);
+    release_last(EVENT, event);
     CHECK(callbacks_called == 1);
 }
 
-/* The child works, and so does the parent. */
+/* The library works in the child and in the parent. */
 static threading_status call_fork(void)
 {
     int status;
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        refusals_disarm();
+        stop_faults();
         CHECK(threading_main_thread() == threading_current_thread());
         CHECK(threading_active_count() == 1);
         use_everything();
@@ -74,9 +74,9 @@ static threading_status call_fork(void)
     return THREADING_OK;
 }
 
-/* -------------------------------------------------------------------------------------- what needs nothing */
+/* ---------------------------------------------------------------------------- calls that need no resources */
 
-static threading_thread *unstarted_thread, *over;
+static threading_thread *unstarted_thread, *finished_thread;
 static threading_condition *condition;
 static threading_semaphore *semaphore;
 static threading_barrier *barrier;
@@ -92,31 +92,31 @@ static int no_action(void *arg)
 
 static void prepare_all(void)
 {
-    lock = make(LOCK);
-    rlock = make(RLOCK);
-    condition = make(CONDITION);
-    semaphore = make(SEMAPHORE);
+    lock = create(LOCK);
+    rlock = create(RLOCK);
+    condition = create(CONDITION);
+    semaphore = create(SEMAPHORE);
     barrier = threading_barrier_new(1, no_action, NULL);
-    OK(made(barrier));
-    OK(threading_barrier_wait(barrier, NULL)); /* the thread has waited before */
+    OK(status_of(barrier));
+    OK(threading_barrier_wait(barrier, NULL)); /* allocates the thread's wait record */
     prepare_running();
-    unstarted_thread = make(THREAD);
-    over = make(THREAD);
-    OK(threading_thread_start(over));
-    OK(threading_thread_join(over));
-    timers[0] = make(TIMER);
+    unstarted_thread = create(THREAD);
+    finished_thread = create(THREAD);
+    OK(threading_thread_start(finished_thread));
+    OK(threading_thread_join(finished_thread));
+    timers[0] = create(TIMER);
     OK(threading_timer_start(timers[0]));
-    timers[1] = make(TIMER);
-    local = make(LOCAL);
+    timers[1] = create(TIMER);
+    local = create(LOCAL);
     OK(threading_local_set(local, &local));
     OK(threading_local_set_attr(local, "name", &local));
-    list = make(LIST);
+    list = create(LIST);
     CHECK(threading_current_thread() != NULL && threading_main_thread() != NULL);
 }
 
-#define LIBRARY                                                                                              \
-    "version version_number status_name status_message last_error last_error_message clear_last_error "      \
-    "current_thread main_thread active_count get_ident get_native_id stack_size set_stack_size sleep "       \
+#define LIBRARY                                                                                                        \
+    "version version_number status_name status_message last_error last_error_message clear_last_error "                \
+    "current_thread main_thread active_count get_ident get_native_id stack_size set_stack_size sleep "                 \
     "set_excepthook get_excepthook report_exception thread_list_len thread_list_get thread_list_free"
 
 static threading_status call_library(void)
@@ -133,9 +133,9 @@ static threading_status call_library(void)
     OK(threading_set_stack_size(1 << 20));
     CHECK(threading_stack_size() == 1 << 20);
     OK(threading_set_stack_size(0));
-    OK(threading_sleep(MOMENT));
-    threading_set_excepthook(hook, &hooked);
-    CHECK(threading_get_excepthook(&arg) == hook && arg == &hooked);
+    OK(threading_sleep(SHORT_TIMEOUT));
+    threading_set_excepthook(hook, &hook_calls);
+    CHECK(threading_get_excepthook(&arg) == hook && arg == &hook_calls);
     OK(threading_report_exception("Type", "message"));
     threading_set_excepthook(NULL, NULL);
     CHECK(threading_thread_list_len(list) >= 3);
@@ -144,13 +144,13 @@ static threading_status call_library(void)
     return THREADING_OK;
 }
 
-#define THREADS                                                                                              \
-    "thread_ref thread_free thread_set_daemon thread_is_daemon thread_set_stack_size "                       \
-    "thread_set_arg_destructor thread_set_run thread_run thread_join thread_join_timeout thread_is_alive "   \
-    "thread_ident thread_native_id thread_result thread_arg thread_name timer_ref timer_free timer_thread "  \
+#define THREADS                                                                                                        \
+    "thread_ref thread_free thread_set_daemon thread_is_daemon thread_set_stack_size "                                 \
+    "thread_set_arg_destructor thread_set_run thread_run thread_join thread_join_timeout thread_is_alive "             \
+    "thread_ident thread_native_id thread_result thread_arg thread_name timer_ref timer_free timer_thread "            \
     "timer_cancel timer_interval"
 
-static void *run(threading_thread *thread, void *arg)
+static void *overridden_run(threading_thread *thread, void *arg)
 {
     (void)thread;
     return arg;
@@ -164,16 +164,16 @@ static threading_status call_threads(void)
     CHECK(threading_thread_is_daemon(unstarted_thread));
     OK(threading_thread_set_stack_size(unstarted_thread, 1 << 20));
     OK(threading_thread_set_arg_destructor(unstarted_thread, count_destroyed));
-    OK(threading_thread_set_run(unstarted_thread, run));
-    CHECK(threading_thread_run(unstarted_thread) == &of_lock);
-    CHECK(threading_thread_arg(unstarted_thread) == &of_lock);
+    OK(threading_thread_set_run(unstarted_thread, overridden_run));
+    CHECK(threading_thread_run(unstarted_thread) == &thread_arg);
+    CHECK(threading_thread_arg(unstarted_thread) == &thread_arg);
     STATUS(threading_thread_join(unstarted_thread), THREADING_ERR_NOT_STARTED);
-    OK(threading_thread_join(over));
-    OK(threading_thread_join_timeout(over, MOMENT));
-    STATUS(threading_thread_join_timeout(object, MOMENT), THREADING_TIMED_OUT);
-    CHECK(!threading_thread_is_alive(over) && threading_thread_is_alive(object));
-    CHECK(threading_thread_ident(over) != 0 && threading_thread_native_id(over) != 0);
-    CHECK(threading_thread_result(over) == &of_lock && threading_thread_result(object) == NULL);
+    OK(threading_thread_join(finished_thread));
+    OK(threading_thread_join_timeout(finished_thread, SHORT_TIMEOUT));
+    STATUS(threading_thread_join_timeout(object, SHORT_TIMEOUT), THREADING_TIMED_OUT);
+    CHECK(!threading_thread_is_alive(finished_thread) && threading_thread_is_alive(object));
+    CHECK(threading_thread_ident(finished_thread) != 0 && threading_thread_native_id(finished_thread) != 0);
+    CHECK(threading_thread_result(finished_thread) == &thread_arg && threading_thread_result(object) == NULL);
     CHECK(threading_thread_name(object) == name);
     CHECK(threading_timer_ref(timers[0]) == timers[0] && threading_timer_thread(timers[0]) != NULL);
     CHECK(threading_timer_interval(timers[0]) == 3600);
@@ -183,22 +183,22 @@ static threading_status call_threads(void)
     OK(threading_timer_cancel(timers[1]));
     OK(threading_timer_free(timers[1]));
     OK(threading_thread_free(unstarted_thread));
-    CHECK(destroyed == 1);
-    OK(threading_thread_free(over));
+    CHECK(destructor_calls == 1);
+    OK(threading_thread_free(finished_thread));
     return THREADING_OK;
 }
 
-#define OBJECTS                                                                                              \
-    "lock_ref lock_free lock_acquire lock_try_acquire lock_acquire_timeout lock_release lock_locked "        \
-    "lock_at_fork_reinit rlock_ref rlock_free rlock_acquire rlock_try_acquire rlock_acquire_timeout "        \
-    "rlock_release rlock_locked rlock_is_owned rlock_recursion_count rlock_at_fork_reinit condition_ref "    \
-    "condition_free condition_acquire condition_try_acquire condition_acquire_timeout condition_release "    \
-    "condition_locked condition_is_owned condition_notify condition_notify_all condition_at_fork_reinit "    \
-    "semaphore_ref semaphore_free semaphore_acquire semaphore_try_acquire semaphore_acquire_timeout "        \
-    "semaphore_release semaphore_release_n semaphore_value event_ref event_free event_is_set event_set "     \
-    "event_clear event_wait event_wait_timeout event_at_fork_reinit barrier_ref barrier_free "               \
-    "barrier_set_timeout barrier_wait barrier_wait_timeout barrier_reset barrier_abort barrier_parties "     \
-    "barrier_n_waiting barrier_broken local_ref local_free local_set local_get local_lookup local_del "      \
+#define OBJECTS                                                                                                        \
+    "lock_ref lock_free lock_acquire lock_try_acquire lock_acquire_timeout lock_release lock_locked "                  \
+    "lock_at_fork_reinit rlock_ref rlock_free rlock_acquire rlock_try_acquire rlock_acquire_timeout "                  \
+    "rlock_release rlock_locked rlock_is_owned rlock_recursion_count rlock_at_fork_reinit condition_ref "              \
+    "condition_free condition_acquire condition_try_acquire condition_acquire_timeout condition_release "              \
+    "condition_locked condition_is_owned condition_notify condition_notify_all condition_at_fork_reinit "              \
+    "semaphore_ref semaphore_free semaphore_acquire semaphore_try_acquire semaphore_acquire_timeout "                  \
+    "semaphore_release semaphore_release_n semaphore_value event_ref event_free event_is_set event_set "               \
+    "event_clear event_wait event_wait_timeout event_at_fork_reinit barrier_ref barrier_free "                         \
+    "barrier_set_timeout barrier_wait barrier_wait_timeout barrier_reset barrier_abort barrier_parties "               \
+    "barrier_n_waiting barrier_broken local_ref local_free local_set local_get local_lookup local_del "                \
     "local_get_attr local_del_attr"
 
 static threading_status call_objects(void)
@@ -216,7 +216,7 @@ static threading_status call_objects(void)
     CHECK(threading_rlock_ref(rlock) == rlock);
     OK(threading_rlock_acquire(rlock));
     OK(threading_rlock_try_acquire(rlock));
-    OK(threading_rlock_acquire_timeout(rlock, MOMENT));
+    OK(threading_rlock_acquire_timeout(rlock, SHORT_TIMEOUT));
     CHECK(threading_rlock_locked(rlock) && threading_rlock_is_owned(rlock));
     CHECK(threading_rlock_recursion_count(rlock) == 3);
     OK(threading_rlock_release(rlock));
@@ -225,7 +225,7 @@ static threading_status call_objects(void)
     CHECK(threading_condition_ref(condition) == condition);
     OK(threading_condition_acquire(condition));
     OK(threading_condition_try_acquire(condition));
-    OK(threading_condition_acquire_timeout(condition, MOMENT));
+    OK(threading_condition_acquire_timeout(condition, SHORT_TIMEOUT));
     CHECK(threading_condition_locked(condition) && threading_condition_is_owned(condition));
     OK(threading_condition_notify(condition, 1));
     OK(threading_condition_notify_all(condition));
@@ -235,13 +235,13 @@ static threading_status call_objects(void)
     CHECK(threading_semaphore_ref(semaphore) == semaphore);
     OK(threading_semaphore_acquire(semaphore));
     STATUS(threading_semaphore_try_acquire(semaphore), THREADING_WOULD_BLOCK);
-    STATUS(threading_semaphore_acquire_timeout(semaphore, MOMENT), THREADING_TIMED_OUT);
+    STATUS(threading_semaphore_acquire_timeout(semaphore, SHORT_TIMEOUT), THREADING_TIMED_OUT);
     OK(threading_semaphore_release(semaphore));
     OK(threading_semaphore_release_n(semaphore, 2));
     CHECK(threading_semaphore_value(semaphore) == 3);
     OK(threading_semaphore_free(semaphore));
     CHECK(threading_event_ref(event) == event);
-    STATUS(threading_event_wait_timeout(event, MOMENT), THREADING_TIMED_OUT);
+    STATUS(threading_event_wait_timeout(event, SHORT_TIMEOUT), THREADING_TIMED_OUT);
     OK(threading_event_set(event));
     CHECK(threading_event_is_set(event));
     OK(threading_event_wait(event));
@@ -249,7 +249,7 @@ static threading_status call_objects(void)
     CHECK(threading_barrier_ref(barrier) == barrier);
     OK(threading_barrier_set_timeout(barrier, 5));
     OK(threading_barrier_wait(barrier, &index));
-    OK(threading_barrier_wait_timeout(barrier, MOMENT, &index));
+    OK(threading_barrier_wait_timeout(barrier, SHORT_TIMEOUT, &index));
     OK(threading_barrier_abort(barrier));
     CHECK(threading_barrier_broken(barrier));
     OK(threading_barrier_reset(barrier));
@@ -266,45 +266,46 @@ static threading_status call_objects(void)
     return THREADING_OK;
 }
 
-static void done_all(void)
+static void finish_all(void)
 {
     if (scenario->call != call_threads) {
         OK(threading_timer_cancel(timers[0]));
-        give_back(TIMER, timers[1]);
-        give_back(THREAD, unstarted_thread);
-        give_back(THREAD, over);
+        release_last(TIMER, timers[1]);
+        release_last(THREAD, unstarted_thread);
+        release_last(THREAD, finished_thread);
     }
-    give_back(TIMER, timers[0]);
+    release_last(TIMER, timers[0]);
     if (scenario->call != call_library)
-        give_back(LIST, list);
+        release_last(LIST, list);
     OK(threading_event_set(event));
     OK(threading_thread_join(object));
-    give_back(THREAD, object);
+    release_last(THREAD, object);
     if (scenario->call == call_objects) {
         OK(threading_event_clear(event));
         OK(threading_event_at_fork_reinit(event));
     }
-    give_back(EVENT, event);
-    give_back(LOCK, lock);
-    give_back(RLOCK, rlock);
-    give_back(CONDITION, condition);
-    give_back(SEMAPHORE, semaphore);
-    give_back(BARRIER, barrier);
-    give_back(LOCAL, local);
+    release_last(EVENT, event);
+    release_last(LOCK, lock);
+    release_last(RLOCK, rlock);
+    release_last(CONDITION, condition);
+    release_last(SEMAPHORE, semaphore);
+    release_last(BARRIER, barrier);
+    release_last(LOCAL, local);
 }
 
-const struct scenario other_scenarios[] = {
-    {"the first callback", "atexit", prepare_callbacks, call_atexit, NO_MEMORY, NULL, done_atexit, 0, false,
+const struct scenario process_scenarios[] = {
+    {"the first callback", "atexit", prepare_callbacks, call_atexit, NO_MEMORY, NULL, finish_atexit, 0, false, true},
+    {"the fifth callback", "atexit", prepare_callbacks, call_atexit, NO_MEMORY, NULL, finish_atexit, 4, false, true},
+    {"a shutdown", "shutdown shutdown_timeout", prepare_shutdown, call_shutdown, 0, NULL, finish_shutdown, 0, false,
      true},
-    {"the fifth callback", "atexit", prepare_callbacks, call_atexit, NO_MEMORY, NULL, done_atexit, 4, false,
-     true},
-    {"a shutdown", "shutdown shutdown_timeout", prepare_shutdown, call_shutdown, 0, NULL, done_shutdown, 0,
-     false, true},
-    {"a fork", "", nothing, call_fork, 0, NULL, NULL, 0, false, false},
+    {"a fork", "", do_nothing, call_fork, 0, NULL, NULL, 0, false, false},
 
-    {"the library needs nothing", LIBRARY, prepare_all, call_library, 0, NULL, done_all, 0, false, false},
-    {"threads need nothing", THREADS, prepare_all, call_threads, 0, NULL, done_all, 0, false, false},
-    {"objects need nothing", OBJECTS, prepare_all, call_objects, 0, NULL, done_all, 0, false, false},
+    {"functions of the library need no resources", LIBRARY, prepare_all, call_library, 0, NULL, finish_all, 0, false,
+     false},
+    {"functions of threads need no resources", THREADS, prepare_all, call_threads, 0, NULL, finish_all, 0, false,
+     false},
+    {"functions of objects need no resources", OBJECTS, prepare_all, call_objects, 0, NULL, finish_all, 0, false,
+     false},
 };
 
-const size_t other_scenarios_count = COUNT(other_scenarios);
+const size_t process_scenarios_count = COUNT(process_scenarios);
