@@ -74,9 +74,9 @@ errors! {
     NotAcquired = -4, "release of an unlocked lock";
     NotOwner = -5, "lock not held by the calling thread";
     OverReleased = -6, "semaphore released too many times";
-    AlreadyStarted = -7, "thread already started";
-    NotStarted = -8, "thread not started";
-    JoinSelf = -9, "cannot join the calling thread";
+    AlreadyStarted = -7, "threads can only be started once, and configured only before";
+    NotStarted = -8, "cannot join a thread before it is started";
+    JoinSelf = -9, "cannot join the current thread";
     BarrierInAction = -9, "cannot wait for a barrier inside its action";
     NotJoinable = -10, "cannot join a dummy thread";
     BrokenBarrier = -11, "broken barrier";
