@@ -19,7 +19,7 @@ use crate::sys::libc_hooks;
 use crate::sys::pthread;
 use crate::thread::{ident, registry, shutdown};
 use crate::time::{Deadline, Timeout};
-use crate::timer::ending;
+use crate::timer::finishing;
 
 struct Exit {
     callbacks: Vec<(Callback, usize)>,
@@ -55,7 +55,7 @@ pub(crate) fn run() {
         shutdown::leaving(|| {
             call_back(Deadline::NEVER);
             registry::end_main();
-            ending::end_for_good();
+            finishing::end_for_good();
             shutdown::join_others(Deadline::NEVER)
         })
     });

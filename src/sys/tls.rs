@@ -43,7 +43,7 @@ pub(crate) struct PerThread {
     pub(crate) fork_holds: Cell<u8>,
     /// In which of them it has begun as the child.
     pub(crate) forks_begun: Cell<u16>,
-    /// The timers that it is ending, the last one first: a list of `Ending`. `timer::ending`.
+    /// The timers that it is ending, the last one first: a list of `Ending`. `timer::finishing`.
     pub(crate) endings: Cell<usize>,
     /// The threads for whose end it waits, the innermost first: a list of `Joining`. `thread::join`.
     pub(crate) joining: Cell<usize>,

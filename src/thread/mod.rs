@@ -41,7 +41,7 @@ use crate::thread::object::{
     DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
 };
 use crate::time::{Deadline, Timeout};
-use crate::timer::ending;
+use crate::timer::finishing;
 
 /// The smallest stack that is accepted, like Python's.
 const MIN_STACK: usize = if pthread::MIN_STACK > 32 * 1024 { pthread::MIN_STACK } else { 32 * 1024 };
@@ -171,7 +171,7 @@ impl Handle<Thread> {
             if thread.ident() == ident::ident() {
                 return Err(Error::JoinSelf);
             }
-            if thread.is(TIMER) && !thread.is_over() && ending::ends_here(thread) {
+            if thread.is(TIMER) && !thread.is_over() && finishing::ends_here(thread) {
                 return Err(Error::JoinSelf);
             }
             thread.join(timeout.deadline())

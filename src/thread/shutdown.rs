@@ -6,7 +6,7 @@ use crate::thread::object::Thread;
 use crate::thread::registry;
 use crate::thread::registry::Left;
 use crate::time::Deadline;
-use crate::timer::{ending, worker};
+use crate::timer::{finishing, worker};
 
 /// Does something on the way out, by exit or shutdown, in which nobody else on that way waits for the caller.
 pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
@@ -16,11 +16,11 @@ pub(crate) fn leaving<R>(f: impl FnOnce() -> R) -> R {
     // This frame is the name of what leaves here.
     let frame = 0_u8;
     let name = &raw const frame as usize;
-    ending::leave_endings(name);
+    finishing::leave_endings(name);
     // Those that are there already have one less to wait for.
     let again = registry::begin_shutdown(myself);
     let result = f();
-    ending::return_to_endings(name);
+    finishing::return_to_endings(name);
     // Not before the outermost one is done, where a callback of its leaves too.
     registry::end_shutdown(myself.filter(|_| !again));
     result

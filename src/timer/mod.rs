@@ -7,7 +7,7 @@
 //!   that run their functions know of each other, all of it part of the registry;
 //! - `ending`: the end of a timer; `worker`: the threads that run functions; `start`.
 
-pub(crate) mod ending;
+pub(crate) mod finishing;
 pub(crate) mod heap;
 pub(crate) mod object;
 pub(crate) mod queue;
@@ -66,7 +66,7 @@ impl Handle<Timer> {
                 happens_after(thread);
                 if thread.owes_destruction() {
                     drop(registry);
-                    ending::destroy_and_finish(thread, timer);
+                    finishing::destroy_and_finish(thread, timer);
                 } else {
                     let news = registry.end_timer(thread);
                     drop(registry);

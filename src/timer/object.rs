@@ -1,5 +1,5 @@
 //! The slot of a timer, and its way from start to end. Starts are in `timer::start`, cancels in `Handle<Timer>`, the
-//! end of either kind in `timer::ending`, and the threads that wait for the moments and run the functions in
+//! end of either kind in `timer::finishing`, and the threads that wait for the moments and run the functions in
 //! `timer::worker`.
 //!
 //! # State (`stage`, under the registry's guard)

@@ -8,7 +8,7 @@ use crate::thread::{ident, registry};
 use crate::time;
 use crate::time::Deadline;
 use crate::timer::object::{DROPPED, PENDING, Timer, UNSTARTED};
-use crate::timer::{ending, queue};
+use crate::timer::{finishing, queue};
 
 impl Timer {
     /// It waits for its moment from now on, unless it was cancelled before: then it ends as it starts. The
@@ -42,7 +42,7 @@ impl Timer {
             queue::wake_leader();
         }
         if cancelled {
-            ending::destroy_and_finish(thread, self);
+            finishing::destroy_and_finish(thread, self);
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ use crate::sys::tls;
 use crate::thread::object::{RETURNED, TIMER, Thread};
 use crate::thread::{ident, registry};
 use crate::time::Deadline;
-use crate::timer::ending;
+use crate::timer::finishing;
 use crate::timer::heap::Entry;
 use crate::timer::object::Timer;
 use crate::timer::queue::{BELL, CALL, FIRST_PAUSE, LONGEST_PAUSE, Timers, UNWATCHED, ring};
@@ -426,7 +426,7 @@ pub(crate) fn left_by_exit(thread: &'static Thread) {
     if fork_epoch::epoch() != epoch {
         return;
     }
-    ending::finish(thread, timer);
+    finishing::finish(thread, timer);
     let mut registry = registry::lock();
     let timers = &mut registry.timers;
     if timers.lead == tls::with(|mine| mine.lead.get()) {
