@@ -17,7 +17,7 @@
 //! | filling, acting | freed: threads that arrived beside the last free are sent on | the last free |
 //!
 //! While the action runs, waiters whose time runs out go on waiting for it, and newcomers stand aside until
-//! the next round. Waiters learn their lot from whoever takes them out of the line, and do not look at the
+//! the next round. Waiters learn their outcome from whoever takes them out of the line, and do not look at the
 //! barrier again: whoever was let go may find it freed.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -27,11 +27,11 @@ use core::ptr;
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
-use crate::sync::adaptive_spin::Patience;
-use crate::sync::mutex::{Forget, Guarded};
-use crate::sync::wait_queue::Queue;
-use crate::sync::waiter::{self, FREED, GRANTED, REFUSED, WAITING, WOKEN, Waiter};
+use crate::handle::{Handle, Object};
+use crate::sync::adaptive_spin::AdaptiveSpin;
+use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::wait_queue::WaitQueue;
+use crate::sync::waiter::{self, ABORTED, FREED, GRANTED, QUEUED, RETRY, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
@@ -64,11 +64,11 @@ use crate::time::{Deadline, FOREVER, Timeout};
 #[repr(C, align(128))]
 pub struct Barrier {
     header: Header,
-    round: Guarded<Round>,
-    patience: Patience,
+    round: InternalMutex<Round>,
+    adaptive_spin: AdaptiveSpin,
     /// On this all sleep who wait. Counted up, under the guard, whenever some are let go: a thread which all but
     /// sleeps would have to miss 2^32 of those to oversleep its own.
-    endings: AtomicU32,
+    generation_id: AtomicU32,
     /// These three are written when the barrier is made.
     parties: AtomicUsize,
     action: AtomicPtr<c_void>,
@@ -78,27 +78,27 @@ pub struct Barrier {
 }
 
 struct Round {
-    waiting: Queue,
+    waiting: WaitQueue,
     /// Newcomers while the action runs.
-    aside: Queue,
+    next_waiting: WaitQueue,
     arrived: usize,
     /// The key of the thread that runs the action, 0 if none does.
-    actor: u64,
+    action_owner: u64,
     broken: bool,
     /// Abort or reset was called while the action ran.
-    disturbed: bool,
+    interrupted: bool,
     /// Some were let go who sleep: they are woken as soon as the guard is gone, for which they would wait at
     /// once.
-    asleep: bool,
+    wake_needed: bool,
 }
 
-impl Forget for Round {
-    fn forget(&mut self) {
-        self.waiting.forget();
-        self.aside.forget();
+impl ForkReset for Round {
+    fn reset_in_child(&mut self) {
+        self.waiting.reset_in_child();
+        self.next_waiting.reset_in_child();
         // An action that forks goes on in the child.
-        if self.actor != ident::key() {
-            self.actor = 0;
+        if self.action_owner != ident::key() {
+            self.action_owner = 0;
             self.arrived = 0;
         }
     }
@@ -106,21 +106,21 @@ impl Forget for Round {
 
 impl Round {
     /// Lets all who wait go on, or not; and those on the side come forward.
-    fn end(&mut self, barrier: &Barrier, lot: u32) {
+    fn release_waiters(&mut self, barrier: &Barrier, outcome: u32) {
         self.arrived = 0;
         while let Some(waiter) = self.waiting.pop() {
-            self.asleep |= waiter.release(lot, &barrier.patience).is_owed();
+            self.wake_needed |= waiter.complete(outcome, &barrier.adaptive_spin).is_needed();
         }
-        while let Some(newcomer) = self.aside.pop() {
-            self.asleep |= newcomer.release(WOKEN, &barrier.patience).is_owed();
+        while let Some(newcomer) = self.next_waiting.pop() {
+            self.wake_needed |= newcomer.complete(RETRY, &barrier.adaptive_spin).is_needed();
         }
         // After the states: whoever is about to sleep must not find this changed, but its state not.
-        barrier.endings.fetch_add(1, Ordering::Release);
+        barrier.generation_id.fetch_add(1, Ordering::Release);
     }
 }
 
 // SAFETY: zero is an empty round; all of it is shareable; it begins with its header.
-unsafe impl Kind for Barrier {
+unsafe impl Object for Barrier {
     const INDEX: usize = 7;
 
     fn header(&self) -> &Header {
@@ -128,14 +128,16 @@ unsafe impl Kind for Barrier {
     }
 
     fn is_busy(&self, tag: u64) -> bool {
-        self.with(|round| self.header.is(tag) && !(round.waiting.is_empty() && round.aside.is_empty()))
+        self.with_round(|round| {
+            self.header.is_live(tag) && !(round.waiting.is_empty() && round.next_waiting.is_empty())
+        })
     }
 
-    fn kill(&self, tag: u64) {
-        self.header.end_life(tag);
-        self.with(|round| {
-            if !round.waiting.is_empty() || !round.aside.is_empty() {
-                round.end(self, FREED);
+    fn invalidate(&self, tag: u64) {
+        self.header.clear_live(tag);
+        self.with_round(|round| {
+            if !round.waiting.is_empty() || !round.next_waiting.is_empty() {
+                round.release_waiters(self, FREED);
             }
             round.arrived = 0;
             round.broken = false;
@@ -144,11 +146,11 @@ unsafe impl Kind for Barrier {
 }
 
 /// How a thread goes through the barrier. Whoever waits or stands aside sleeps as long as there are so many
-/// `endings`.
+/// `generation_id`.
 enum Arrival {
-    Waits(usize, u32),
-    Acts(usize, u32),
-    StandsAside(u32),
+    Wait(usize, u32),
+    RunAction(usize, u32),
+    WaitForNextRound(u32),
 }
 
 impl Handle<Barrier> {
@@ -173,8 +175,8 @@ impl Handle<Barrier> {
 
     /// Sets the timeout of waits that name none.
     pub fn set_timeout(self, seconds: f64) -> Result<()> {
-        self.argument(Timeout::new(seconds))?;
-        self.look(|barrier, _| barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed))
+        self.or_handle_error(Timeout::new(seconds))?;
+        self.with_live_round(|barrier, _| barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed))
     }
 
     /// Waits until all have arrived, no longer than the default timeout. The place in which the caller
@@ -191,13 +193,17 @@ impl Handle<Barrier> {
         let _pin = self.pin()?;
         loop {
             match barrier.arrive(tag, waiter)? {
-                Arrival::StandsAside(endings) => barrier.sleep(waiter, endings, Deadline::NEVER),
-                Arrival::Acts(place, endings) => return barrier.act(tag, place, endings),
-                Arrival::Waits(place, endings) => {
-                    let lot = barrier.wait_for_the_others(waiter, endings, timeout.deadline());
-                    happens_after(barrier.gate(endings));
-                    return match lot {
-                        GRANTED => Ok(place),
+                Arrival::WaitForNextRound(generation_id) => {
+                    barrier.park(waiter, generation_id, Deadline::NEVER)
+                }
+                Arrival::RunAction(arrival_index, generation_id) => {
+                    return barrier.run_action(tag, arrival_index, generation_id);
+                }
+                Arrival::Wait(arrival_index, generation_id) => {
+                    let outcome = barrier.wait_for_release(waiter, generation_id, timeout.deadline());
+                    happens_after(barrier.annotation_address(generation_id));
+                    return match outcome {
+                        GRANTED => Ok(arrival_index),
                         FREED => Err(Error::Handle),
                         _ => Err(Error::BrokenBarrier),
                     };
@@ -208,154 +214,156 @@ impl Handle<Barrier> {
 
     /// Empties the barrier and mends it; those who wait get `BrokenBarrier`.
     pub fn reset(self) -> Result<()> {
-        self.disturb(false)
+        self.break_or_reset(false)
     }
 
     /// Breaks the barrier; those who wait get `BrokenBarrier`, and so does everybody until a reset.
     pub fn abort(self) -> Result<()> {
-        self.disturb(true)
+        self.break_or_reset(true)
     }
 
-    fn disturb(self, broken: bool) -> Result<()> {
-        self.look(|barrier, round| {
-            happens_before(barrier.gate(barrier.endings.load(Ordering::Relaxed)));
-            round.disturbed = round.actor != 0;
+    fn break_or_reset(self, broken: bool) -> Result<()> {
+        self.with_live_round(|barrier, round| {
+            happens_before(barrier.annotation_address(barrier.generation_id.load(Ordering::Relaxed)));
+            round.interrupted = round.action_owner != 0;
             round.broken = broken;
-            if round.actor == 0 {
-                round.end(barrier, REFUSED);
+            if round.action_owner == 0 {
+                round.release_waiters(barrier, ABORTED);
             }
         })
     }
 
     /// How many have to arrive.
     pub fn parties(self) -> Result<usize> {
-        self.look(|barrier, _| barrier.parties.load(Ordering::Acquire))
+        self.with_live_round(|barrier, _| barrier.parties.load(Ordering::Acquire))
     }
 
     /// How many have arrived; a snapshot.
     pub fn n_waiting(self) -> Result<usize> {
-        self.look(|barrier, round| {
-            happens_after(barrier.gate(barrier.endings.load(Ordering::Relaxed)));
+        self.with_live_round(|barrier, round| {
+            happens_after(barrier.annotation_address(barrier.generation_id.load(Ordering::Relaxed)));
             round.arrived
         })
     }
 
     /// Whether the barrier is broken; a snapshot.
     pub fn broken(self) -> Result<bool> {
-        self.look(|_, round| round.broken)
+        self.with_live_round(|_, round| round.broken)
     }
 
-    fn look<R>(self, f: impl FnOnce(&Barrier, &mut Round) -> R) -> Result<R> {
+    fn with_live_round<R>(self, f: impl FnOnce(&Barrier, &mut Round) -> R) -> Result<R> {
         let (barrier, tag) = self.slot()?;
-        barrier.with(|round| if barrier.header.is(tag) { Ok(f(barrier, round)) } else { Err(Error::Handle) })
+        barrier.with_round(|round| {
+            if barrier.header.is_live(tag) { Ok(f(barrier, round)) } else { Err(Error::Handle) }
+        })
     }
 }
 
 impl Barrier {
     /// Does something with the round under its guard, and then wakes whom that has let go.
-    fn with<R>(&self, f: impl FnOnce(&mut Round) -> R) -> R {
+    fn with_round<R>(&self, f: impl FnOnce(&mut Round) -> R) -> R {
         let mut round = self.round.lock();
         let result = f(&mut round);
-        let asleep = core::mem::take(&mut round.asleep);
+        let wake_needed = core::mem::take(&mut round.wake_needed);
         drop(round);
-        if asleep {
-            futex::wake_all(&self.endings);
+        if wake_needed {
+            futex::wake_all(&self.generation_id);
         }
         result
     }
 
     /// By what a round is announced that ends so many others: not by what the next one is, to which the
     /// fastest of this one may come while others still return.
-    fn gate(&self, endings: u32) -> &AtomicPtr<c_void> {
-        if endings.is_multiple_of(2) { &self.action } else { &self.arg }
+    fn annotation_address(&self, generation_id: u32) -> &AtomicPtr<c_void> {
+        if generation_id.is_multiple_of(2) { &self.action } else { &self.arg }
     }
 
     fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
-        self.with(|round| {
-            if !self.header.is(tag) {
+        self.with_round(|round| {
+            if !self.header.is_live(tag) {
                 return Err(Error::Handle);
             }
-            if round.actor == ident::key() {
+            if round.action_owner == ident::key() {
                 return Err(Error::BarrierInAction);
             }
-            let endings = self.endings.load(Ordering::Relaxed);
-            if round.actor != 0 {
-                waiter.prepare(0);
-                round.aside.push_back(waiter);
-                return Ok(Arrival::StandsAside(endings));
+            let generation_id = self.generation_id.load(Ordering::Relaxed);
+            if round.action_owner != 0 {
+                waiter.prepare_to_wait(0);
+                round.next_waiting.push_back(waiter);
+                return Ok(Arrival::WaitForNextRound(generation_id));
             }
             if round.broken {
                 return Err(Error::BrokenBarrier);
             }
-            let place = round.arrived;
+            let arrival_index = round.arrived;
             round.arrived += 1;
-            happens_before(self.gate(endings));
+            happens_before(self.annotation_address(generation_id));
             if round.arrived < self.parties.load(Ordering::Acquire) {
-                waiter.prepare(0);
+                waiter.prepare_to_wait(0);
                 round.waiting.push_back(waiter);
                 // Of two, the other may be on another CPU; of more, some may need this one.
-                waiter.next_in_turn.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
-                return Ok(Arrival::Waits(place, endings));
+                waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
+                return Ok(Arrival::Wait(arrival_index, generation_id));
             }
             if self.action.load(Ordering::Acquire).is_null() {
-                round.end(self, GRANTED);
+                round.release_waiters(self, GRANTED);
             } else {
-                round.actor = ident::key();
-                round.disturbed = false;
+                round.action_owner = ident::key();
+                round.interrupted = false;
             }
-            Ok(Arrival::Acts(place, endings))
+            Ok(Arrival::RunAction(arrival_index, generation_id))
         })
     }
 
     /// The last to arrive calls the action, if there is one, and then lets the others go.
-    fn act(&self, tag: u64, place: usize, endings: u32) -> Result<usize> {
-        happens_after(self.gate(endings));
+    fn run_action(&self, tag: u64, arrival_index: usize, generation_id: u32) -> Result<usize> {
+        happens_after(self.annotation_address(generation_id));
         let action = self.action.load(Ordering::Acquire);
         if action.is_null() {
-            return Ok(place);
+            return Ok(arrival_index);
         }
         // SAFETY: `new` stored an `Action` here; the slot is pinned, so that it is still this barrier's.
         let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
         // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier
         // lives.
-        let failed = pthread::callback(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
-        happens_before(self.gate(endings));
-        self.with(|round| {
-            round.actor = 0;
-            let disturbed = round.disturbed;
+        let failed = pthread::call_user(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
+        happens_before(self.annotation_address(generation_id));
+        self.with_round(|round| {
+            round.action_owner = 0;
+            let interrupted = round.interrupted;
             if failed {
                 round.broken = true;
             }
-            round.end(self, if failed || disturbed { REFUSED } else { GRANTED });
-            if !self.header.is(tag) {
+            round.release_waiters(self, if failed || interrupted { ABORTED } else { GRANTED });
+            if !self.header.is_live(tag) {
                 // Freed inside of its action: whatever the round was left in is nobody's.
                 round.broken = false;
             }
-            match (failed, disturbed) {
+            match (failed, interrupted) {
                 (true, _) => Err(Error::Callback),
                 (false, true) => Err(Error::BrokenBarrier),
-                (false, false) => Ok(place),
+                (false, false) => Ok(arrival_index),
             }
         })
     }
 
     /// `GRANTED` when all have come; something else if the barrier breaks, or is freed, before that.
-    fn wait_for_the_others(&self, waiter: &'static Waiter, endings: u32, deadline: Deadline) -> u32 {
-        let mut lot = self.sleep(waiter, endings, deadline);
-        if lot == WAITING {
-            self.with(|round| {
-                if waiter.state() == WAITING && round.actor == 0 {
+    fn wait_for_release(&self, waiter: &'static Waiter, generation_id: u32, deadline: Deadline) -> u32 {
+        let mut outcome = self.park(waiter, generation_id, deadline);
+        if outcome == QUEUED {
+            self.with_round(|round| {
+                if waiter.state() == QUEUED && round.action_owner == 0 {
                     round.broken = true;
-                    round.end(self, REFUSED);
+                    round.release_waiters(self, ABORTED);
                 }
             });
-            lot = self.sleep(waiter, endings, Deadline::NEVER);
+            outcome = self.park(waiter, generation_id, Deadline::NEVER);
         }
-        lot
+        outcome
     }
 
-    fn sleep(&self, waiter: &'static Waiter, endings: u32, deadline: Deadline) -> u32 {
-        waiter.wait_at(&self.endings, endings, &self.patience, deadline)
+    fn park(&self, waiter: &'static Waiter, generation_id: u32, deadline: Deadline) -> u32 {
+        waiter.wait_on(&self.generation_id, generation_id, &self.adaptive_spin, deadline)
     }
 }
 
@@ -371,19 +379,20 @@ mod tests {
     }
 
     #[test]
-    fn all_go_on_when_the_last_has_come_each_with_a_place_of_its_own() {
+    fn all_threads_return_with_distinct_arrival_indices() {
         let barrier = barrier(4);
         for _ in 0..500 {
             let threads: Vec<_> = (0..4).map(|_| thread::spawn(move || barrier.wait().unwrap())).collect();
-            let mut places: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-            places.sort_unstable();
-            assert_eq!(places, [0, 1, 2, 3]);
+            let mut arrival_indices: Vec<_> =
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            arrival_indices.sort_unstable();
+            assert_eq!(arrival_indices, [0, 1, 2, 3]);
         }
         barrier.free().unwrap();
     }
 
     #[test]
-    fn a_time_that_runs_out_breaks_it_until_reset() {
+    fn a_timeout_breaks_the_barrier_until_reset() {
         let barrier = barrier(2);
         assert_eq!(barrier.wait_timeout(Timeout::new(0.005).unwrap()), Err(Error::BrokenBarrier));
         assert_eq!(barrier.wait(), Err(Error::BrokenBarrier));
@@ -396,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn its_own_action_may_disturb_it_but_not_wait() {
+    fn its_action_may_abort_it_but_not_wait() {
         unsafe extern "C-unwind" fn action(arg: *mut c_void) -> c_int {
             // SAFETY: the test gives the address of the handle.
             let barrier = Handle::<Barrier>::from_bits(unsafe { *(arg as *const usize) });

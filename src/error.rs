@@ -70,7 +70,7 @@ errors! {
     SemaphoreOverflow = -3, "semaphore value above THREADING_SEMAPHORE_MAX";
     ReferenceOverflow = -3, "too many references to the object";
     WaiterOverflow = -3, "too many threads wait for the object";
-    LevelOverflow = -3, "recursion count of the lock at its maximum";
+    RecursionOverflow = -3, "recursion count of the lock at its maximum";
     NotAcquired = -4, "release of an unlocked lock";
     NotOwner = -5, "lock not held by the calling thread";
     OverReleased = -6, "semaphore released too many times";
@@ -92,11 +92,11 @@ errors! {
 impl Error {
     /// Returns the error with this number, which is its index in the table plus one. The per-thread block stores it; 0 is
     /// no error.
-    pub(crate) fn from_number(number: u32) -> Option<Error> {
-        Self::ALL.get((number as usize).wrapping_sub(1)).copied()
+    pub(crate) fn from_index(index: u32) -> Option<Error> {
+        Self::ALL.get((index as usize).wrapping_sub(1)).copied()
     }
 
-    pub(crate) fn number(self) -> u32 {
+    pub(crate) fn index(self) -> u32 {
         self as u32 + 1
     }
 }
@@ -116,11 +116,11 @@ mod tests {
     #[test]
     fn error_number_round_trip() {
         for &error in Error::ALL {
-            assert_eq!(Error::from_number(error.number()), Some(error));
+            assert_eq!(Error::from_index(error.index()), Some(error));
             assert!((-17..=-1).contains(&error.status()));
             assert!(!error.message().is_empty());
         }
-        assert_eq!(Error::from_number(0), None);
-        assert_eq!(Error::from_number(u32::MAX), None);
+        assert_eq!(Error::from_index(0), None);
+        assert_eq!(Error::from_index(u32::MAX), None);
     }
 }

@@ -8,12 +8,12 @@
 //! | 7 `SET` | the flag |
 //! | 8 to 31 | the round: counted up by a set that ends waits |
 //! | 32 to 62 | how many threads wait; none while `SET` |
-//! | 63 `LOOKING` | one of them looks, and does not sleep yet |
+//! | 63 `SPINNING` | one of them looks, and does not sleep yet |
 //!
 //! | from | to | by | ordering |
 //! |---|---|---|---|
-//! | not set, n waiters | the same, n + 1 waiters | a thread about to wait; with `LOOKING` if it looks first | relaxed |
-//! | not set, n waiters, `LOOKING` | the same, not `LOOKING` | the one that looked, about to sleep | relaxed |
+//! | not set, n waiters | the same, n + 1 waiters | a thread about to wait; with `SPINNING` if it looks first | relaxed |
+//! | not set, n waiters, `SPINNING` | the same, not `SPINNING` | the one that looked, about to sleep | relaxed |
 //! | not set, n waiters | `SET`, no waiters, the next round if n > 0 | set, which then wakes all who sleep | release |
 //! | not set, n waiters | the same, n - 1 waiters | a waiter whose time ran out, in the round in which it came | relaxed |
 //! | `SET` | `SET`, the same | set: written all the same | release |
@@ -39,19 +39,19 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
-use crate::handle::{Handle, Kind};
-use crate::sync::adaptive_spin::{Patience, look_until};
+use crate::handle::{Handle, Object};
+use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
-use crate::sys::futex::Half;
+use crate::sys::futex::Halves;
 use crate::time::Timeout;
 
 const SET: u64 = 1 << 7;
-const ROUND: u64 = 1 << 8;
-const ROUNDS: u64 = 0xffff_ff00;
+const SEQ_ONE: u64 = 1 << 8;
+const SEQ_MASK: u64 = 0xffff_ff00;
 const WAITER: u64 = 1 << 32;
-const LOOKING: u64 = 1 << 63;
+const SPINNING: u64 = 1 << 63;
 const WAITERS: u64 = u64::MAX << 32;
 
 /// A flag that threads wait for. Python: `threading.Event`.
@@ -78,11 +78,11 @@ pub struct Event {
     header: Header,
     /// Whose waiters the word counts.
     waiter_epoch: WaiterEpoch,
-    patience: Patience,
+    adaptive_spin: AdaptiveSpin,
 }
 
 // SAFETY: zero is an event that is not set; all of it is shareable; it begins with its header.
-unsafe impl Kind for Event {
+unsafe impl Object for Event {
     const INDEX: usize = 6;
 
     fn header(&self) -> &Header {
@@ -94,22 +94,22 @@ unsafe impl Kind for Event {
         word & TAG == tag && word & WAITERS != 0 && self.waiter_epoch.is_current()
     }
 
-    fn kill(&self, tag: u64) {
+    fn invalidate(&self, tag: u64) {
         // The waiters of a parent process do not count.
         self.waiter_epoch.sync_after_fork(|| {
-            let forget = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
-            let _ = self.change(tag, forget, Ordering::Relaxed);
+            let clear_waiters = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
+            let _ = self.update(tag, clear_waiters, Ordering::Relaxed);
         });
         let mut pinned = 0;
         loop {
             let without = |word| (waiters(word) == pinned).then_some(word & !LIVE);
-            if self.header.end_life_if(tag, without).is_some() {
+            if self.header.clear_live_if(tag, without).is_some() {
                 break;
             }
             let word = self.word().load(Ordering::Relaxed);
             let now = if word & TAG == tag { waiters(word) } else { 0 };
             // The slot is not recycled before the caller has done its part.
-            self.header.pin_more(tag, pinned, now);
+            self.header.adjust_pins(tag, pinned, now);
             pinned = now;
             if word & TAG != tag {
                 break;
@@ -120,14 +120,14 @@ unsafe impl Kind for Event {
         }
     }
 
-    /// Threads that wait are left to `kill`.
-    fn end_life(&self, tag: u64) {
-        self.header.end_life_if(tag, |word| (word & WAITERS == 0).then_some(word & !LIVE));
+    /// Threads that wait are left to `invalidate`.
+    fn clear_live(&self, tag: u64) {
+        self.header.clear_live_if(tag, |word| (word & WAITERS == 0).then_some(word & !LIVE));
     }
 }
 
 fn waiters(word: u64) -> u64 {
-    (word & WAITERS & !LOOKING) / WAITER
+    (word & WAITERS & !SPINNING) / WAITER
 }
 
 impl Event {
@@ -137,7 +137,7 @@ impl Event {
 
     /// Changes the word as long as it carries the tag; `Ok(false)` if there is nothing to change.
     #[inline(always)]
-    fn change(&self, tag: u64, to: impl Fn(u64) -> Option<u64>, ordering: Ordering) -> Result<bool> {
+    fn update(&self, tag: u64, to: impl Fn(u64) -> Option<u64>, ordering: Ordering) -> Result<bool> {
         let mut word = self.word().load(Ordering::Acquire);
         loop {
             if word & TAG != tag {
@@ -160,8 +160,8 @@ impl Handle<Event> {
 
     /// Whether the flag is set. `None` leaves everything open.
     #[inline(always)]
-    pub(crate) fn is_set_at_once(self) -> Option<bool> {
-        let (event, tag) = self.slot_at_once()?;
+    pub(crate) fn is_set_fast(self) -> Option<bool> {
+        let (event, tag) = self.slot_fast()?;
         let word = event.word().load(Ordering::Acquire);
         (word & TAG == tag).then_some(word & SET != 0)
     }
@@ -182,8 +182,8 @@ impl Handle<Event> {
 
     /// Sets the flag if nobody waits for it. False leaves everything open.
     #[inline(always)]
-    pub(crate) fn set_at_once(self) -> bool {
-        let Some((event, tag)) = self.slot_at_once() else { return false };
+    pub(crate) fn set_fast(self) -> bool {
+        let Some((event, tag)) = self.slot_fast() else { return false };
         let word = event.word().load(Ordering::Relaxed);
         word & (WAITERS | TAG) == tag
             && event.word().compare_exchange(word, word | SET, Ordering::Release, Ordering::Relaxed).is_ok()
@@ -202,14 +202,14 @@ impl Handle<Event> {
             let set = match (word & SET != 0, waiters) {
                 (true, _) => word,
                 (false, false) => word | SET,
-                (false, true) => tag | SET | (word.wrapping_add(ROUND) & ROUNDS),
+                (false, true) => tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK),
             };
             if waiters {
-                event.patience.wakes();
+                event.adaptive_spin.record_wake();
             }
             match event.word().compare_exchange_weak(word, set, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
-                    if waiters && word & WAITERS != WAITER | LOOKING {
+                    if waiters && word & WAITERS != WAITER | SPINNING {
                         futex::wake_all(event.word().lower());
                     }
                     return Ok(());
@@ -222,7 +222,7 @@ impl Handle<Event> {
     /// Clears the flag. Whoever was waiting when it was set goes on all the same.
     pub fn clear(self) -> Result<()> {
         let (event, tag) = self.slot()?;
-        if event.change(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::AcqRel)? {
+        if event.update(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::AcqRel)? {
             happens_after(event);
         }
         Ok(())
@@ -244,36 +244,36 @@ impl Handle<Event> {
 
     #[cold]
     fn wait_slow(self, timeout: Timeout) -> Result<bool> {
-        if timeout.is_none() {
+        if timeout.is_zero() {
             return Ok(false);
         }
         let (event, tag) = self.slot()?;
         let deadline = timeout.deadline();
         event.waiter_epoch.sync_after_fork(|| {
             let _ =
-                event.change(tag, |word| (word & WAITERS != 0).then_some(word & !WAITERS), Ordering::Relaxed);
+                event.update(tag, |word| (word & WAITERS != 0).then_some(word & !WAITERS), Ordering::Relaxed);
         });
-        let look = event.patience.begin(deadline);
-        let entered = event.enter(tag, look.is_some());
-        let Ok(Some((round, looks))) = entered else {
-            look.inspect(|_| event.patience.end(true));
-            return entered.map(|_| true);
+        let spin_deadline = event.adaptive_spin.try_start(deadline);
+        let registered = event.register_waiter(tag, spin_deadline.is_some());
+        let Ok(Some((seq, spins))) = registered else {
+            spin_deadline.inspect(|_| event.adaptive_spin.finish(true));
+            return registered.map(|_| true);
         };
-        if let Some(until) = look {
-            let seen = looks
-                && (look_until(until, || event.has_passed(tag, round))
-                    || !event.unless_passed(tag, round, |word| word & !LOOKING));
-            event.patience.end(seen || !looks);
-            if seen {
-                return event.end_of_wait(tag, round);
+        if let Some(until) = spin_deadline {
+            let was_set = spins
+                && (spin_until(until, || event.was_set_since(tag, seq))
+                    || !event.update_unless_set(tag, seq, |word| word & !SPINNING));
+            event.adaptive_spin.finish(was_set || !spins);
+            if was_set {
+                return event.wait_result(tag, seq);
             }
         }
         loop {
-            let in_time = futex::wait(event.word().lower(), (tag | round) as u32, deadline);
-            if event.has_passed(tag, round) {
-                return event.end_of_wait(tag, round);
+            let in_time = futex::wait(event.word().lower(), (tag | seq) as u32, deadline);
+            if event.was_set_since(tag, seq) {
+                return event.wait_result(tag, seq);
             }
-            if !in_time && event.unless_passed(tag, round, |word| word - WAITER) {
+            if !in_time && event.update_unless_set(tag, seq, |word| word - WAITER) {
                 return Ok(false);
             }
         }
@@ -288,14 +288,14 @@ impl Handle<Event> {
 impl Event {
     /// Whether the wait of this round has ended.
     #[inline]
-    fn has_passed(&self, tag: u64, round: u64) -> bool {
-        self.word().load(Ordering::Acquire) & (TAG | ROUNDS) != tag | round
+    fn was_set_since(&self, tag: u64, seq: u64) -> bool {
+        self.word().load(Ordering::Acquire) & (TAG | SEQ_MASK) != tag | seq
     }
 
     /// How a wait of this round has ended: with the set, or because the event was freed.
-    fn end_of_wait(&'static self, tag: u64, round: u64) -> Result<bool> {
+    fn wait_result(&'static self, tag: u64, seq: u64) -> Result<bool> {
         let word = self.word().load(Ordering::Acquire);
-        if word & (TAG | ROUNDS) != tag & GENERATION | round || waiters(word) == 0 {
+        if word & (TAG | SEQ_MASK) != tag & GENERATION | seq || waiters(word) == 0 {
             return Ok(true);
         }
         drop(Handle::adopt_pin(self, tag));
@@ -303,9 +303,9 @@ impl Event {
     }
 
     /// Changes the word, unless the wait of this round has ended; then false.
-    fn unless_passed(&self, tag: u64, round: u64, to: impl Fn(u64) -> u64) -> bool {
+    fn update_unless_set(&self, tag: u64, seq: u64, to: impl Fn(u64) -> u64) -> bool {
         let mut word = self.word().load(Ordering::Acquire);
-        while word & (TAG | ROUNDS) == tag | round {
+        while word & (TAG | SEQ_MASK) == tag | seq {
             match self.word().compare_exchange_weak(word, to(word), Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => return true,
                 Err(now) => word = now,
@@ -316,7 +316,7 @@ impl Event {
 
     /// Counts the caller as a waiter, who looks first if it wants to and is alone. The round for which it waits,
     /// and whether it looks; or `None` if the flag is set.
-    fn enter(&self, tag: u64, wants_to_look: bool) -> Result<Option<(u64, bool)>> {
+    fn register_waiter(&self, tag: u64, wants_to_spin: bool) -> Result<Option<(u64, bool)>> {
         let mut word = self.word().load(Ordering::Acquire);
         loop {
             if word & TAG != tag {
@@ -325,10 +325,10 @@ impl Event {
             if word & SET != 0 {
                 return Ok(None);
             }
-            let looks = wants_to_look && word & WAITERS == 0;
-            let entered = word + WAITER + if looks { LOOKING } else { 0 };
-            match self.word().compare_exchange_weak(word, entered, Ordering::Relaxed, Ordering::Acquire) {
-                Ok(_) => return Ok(Some((word & ROUNDS, looks))),
+            let spins = wants_to_spin && word & WAITERS == 0;
+            let new = word + WAITER + if spins { SPINNING } else { 0 };
+            match self.word().compare_exchange_weak(word, new, Ordering::Relaxed, Ordering::Acquire) {
+                Ok(_) => return Ok(Some((word & SEQ_MASK, spins))),
                 Err(now) => word = now,
             }
         }
@@ -341,26 +341,26 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn a_wait_ends_with_the_set() {
+    fn wait_returns_when_the_event_is_set() {
         let event = Handle::<Event>::new().unwrap();
         assert_eq!(event.wait(Timeout::new(0.005).unwrap()), Ok(false));
         let waiter = thread::spawn(move || event.wait(Timeout::FOREVER));
         event.set().unwrap();
         assert_eq!(waiter.join().unwrap(), Ok(true));
-        assert_eq!(event.wait(Timeout::NONE), Ok(true));
+        assert_eq!(event.wait(Timeout::ZERO), Ok(true));
         event.clear().unwrap();
         assert_eq!(event.is_set(), Ok(false));
         event.free().unwrap();
     }
 
     #[test]
-    fn a_set_that_is_cleared_at_once_frees_all_who_wait() {
+    fn set_followed_by_clear_releases_all_waiters() {
         let event = Handle::<Event>::new().unwrap();
         for _ in 0..200 {
             let waiters: Vec<_> =
                 (0..3).map(|_| thread::spawn(move || event.wait(Timeout::FOREVER))).collect();
-            let (event_, _) = event.check().unwrap();
-            while event_.word().load(Ordering::Relaxed) & WAITERS != 3 * WAITER {
+            let (object, _) = event.check().unwrap();
+            while object.word().load(Ordering::Relaxed) & WAITERS != 3 * WAITER {
                 thread::yield_now();
             }
             assert_eq!(event.free(), Err(Error::Busy));

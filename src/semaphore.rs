@@ -7,19 +7,19 @@
 //! |---|---|
 //! | 0 to 6 | generation and `LIVE` of the slot |
 //! | 7 to 30 | how many threads have come to wait and are not back yet |
-//! | 31 `LOOKING` | one of them looks, and does not sleep yet |
+//! | 31 `SPINNING` | one of them looks, and does not sleep yet |
 //! | 32 to 62 | the value |
-//! | 63 `CLOSED` | freed while threads waited for whom there was no unit |
+//! | 63 `FREED_WITH_WAITERS` | freed while threads waited for whom there was no unit |
 //!
 //! | from | to | by | ordering |
 //! |---|---|---|---|
 //! | value v > 0 | value v - 1 | acquire | acquire |
-//! | value 0, n waiters | value 0, n + 1 waiters | a thread about to wait; with `LOOKING` if it looks first | relaxed |
-//! | value 0, `LOOKING` | the same, not `LOOKING` | the one that looked, about to sleep | relaxed |
+//! | value 0, n waiters | value 0, n + 1 waiters | a thread about to wait; with `SPINNING` if it looks first | relaxed |
+//! | value 0, `SPINNING` | the same, not `SPINNING` | the one that looked, about to sleep | relaxed |
 //! | value v > 0, n waiters | value v - 1, n - 1 waiters | a waiter that got its unit | acquire |
 //! | n waiters | n - 1 waiters | a waiter whose time ran out | relaxed |
 //! | value v | value v + k | release, which then wakes k at most | release |
-//! | any | not `LIVE`; with `CLOSED` if there is not a unit for each waiter, who are then woken | the last free | acquire and release |
+//! | any | not `LIVE`; with `FREED_WITH_WAITERS` if there is not a unit for each waiter, who are then woken | the last free | acquire and release |
 //!
 //! Waiters sleep on the upper half as long as it is 0. Invariant: of the waiters, as many are awake as there
 //! are units, besides the one that looks, or all; so a release wakes only those for whom there was no unit yet.
@@ -35,12 +35,12 @@ use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
-use crate::handle::{Handle, Kind};
-use crate::sync::adaptive_spin::{Patience, look_until};
+use crate::handle::{Handle, Object};
+use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
-use crate::sys::futex::Half;
+use crate::sys::futex::Halves;
 use crate::time::Timeout;
 
 /// The highest value of a semaphore.
@@ -48,9 +48,9 @@ pub const SEMAPHORE_MAX: i64 = 2_147_483_647;
 
 const WAITER: u64 = 1 << 7;
 const WAITERS: u64 = 0x7fff_ff80;
-const LOOKING: u64 = 1 << 31;
-const UNIT: u64 = 1 << 32;
-const CLOSED: u64 = 1 << 63;
+const SPINNING: u64 = 1 << 31;
+const PERMIT: u64 = 1 << 32;
+const FREED_WITH_WAITERS: u64 = 1 << 63;
 
 /// A counter of permits. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
 ///
@@ -79,11 +79,11 @@ pub struct Semaphore {
     is_bounded: AtomicBool,
     /// Whose waiters the word counts.
     waiter_epoch: WaiterEpoch,
-    patience: Patience,
+    adaptive_spin: AdaptiveSpin,
 }
 
 // SAFETY: zero is a semaphore of value 0; all of it is shareable; it begins with its header.
-unsafe impl Kind for Semaphore {
+unsafe impl Object for Semaphore {
     const INDEX: usize = 5;
 
     fn header(&self) -> &Header {
@@ -95,21 +95,21 @@ unsafe impl Kind for Semaphore {
         word & TAG == tag && waiters(word) > value(word) && self.waiter_epoch.is_current()
     }
 
-    fn kill(&self, tag: u64) {
-        self.end_life(tag);
+    fn invalidate(&self, tag: u64) {
+        self.clear_live(tag);
     }
 
-    fn end_life(&self, tag: u64) {
-        let closed = |word| if waiters(word) > value(word) { CLOSED } else { 0 };
-        let ended = self.header.end_life_if(tag, |word| Some(word & !LIVE | closed(word)));
-        if ended.is_some_and(|word| closed(word) != 0) {
+    fn clear_live(&self, tag: u64) {
+        let freed_flag = |word| if waiters(word) > value(word) { FREED_WITH_WAITERS } else { 0 };
+        let cleared = self.header.clear_live_if(tag, |word| Some(word & !LIVE | freed_flag(word)));
+        if cleared.is_some_and(|word| freed_flag(word) != 0) {
             futex::wake_all(self.word().upper());
         }
     }
 }
 
 fn value(word: u64) -> u64 {
-    (word & !CLOSED) / UNIT
+    (word & !FREED_WITH_WAITERS) / PERMIT
 }
 
 fn waiters(word: u64) -> u64 {
@@ -117,8 +117,8 @@ fn waiters(word: u64) -> u64 {
 }
 
 /// How many waiters sleep for whom there is no unit.
-fn asleep(word: u64) -> u64 {
-    waiters(word).saturating_sub(value(word) + u64::from(word & LOOKING != 0))
+fn waiters_without_permit(word: u64) -> u64 {
+    waiters(word).saturating_sub(value(word) + u64::from(word & SPINNING != 0))
 }
 
 impl Semaphore {
@@ -130,18 +130,18 @@ impl Semaphore {
 impl Handle<Semaphore> {
     /// A semaphore with this value.
     pub fn new(value: i64) -> Result<Self> {
-        Self::make(value, SEMAPHORE_MAX, false)
+        Self::new_with_limit(value, SEMAPHORE_MAX, false)
     }
 
     /// A semaphore with this value, which it never exceeds.
     pub fn new_bounded(value: i64) -> Result<Self> {
-        Self::make(value, value, true)
+        Self::new_with_limit(value, value, true)
     }
 
-    fn make(value: i64, limit: i64, is_bounded: bool) -> Result<Self> {
+    fn new_with_limit(value: i64, limit: i64, is_bounded: bool) -> Result<Self> {
         match value {
             ..0 => Err(Error::SemaphoreNegative),
-            0..=SEMAPHORE_MAX => Handle::create(value as u64 * UNIT, |semaphore: &Semaphore, _| {
+            0..=SEMAPHORE_MAX => Handle::create(value as u64 * PERMIT, |semaphore: &Semaphore, _| {
                 semaphore.limit.store(limit, Ordering::Release);
                 semaphore.is_bounded.store(is_bounded, Ordering::Release);
             }),
@@ -151,16 +151,16 @@ impl Handle<Semaphore> {
 
     /// Takes a unit if there is one. False leaves everything open.
     #[inline(always)]
-    pub(crate) fn acquire_at_once(self) -> bool {
-        let Some((semaphore, tag)) = self.slot_at_once() else { return false };
+    pub(crate) fn acquire_fast(self) -> bool {
+        let Some((semaphore, tag)) = self.slot_fast() else { return false };
         let word = semaphore.word().load(Ordering::Relaxed);
-        word & TAG == tag && word >= UNIT && semaphore.take(word, word - UNIT)
+        word & TAG == tag && word >= PERMIT && semaphore.cas_acquire(word, word - PERMIT)
     }
 
     /// Waits until the value is above zero, and takes one. False if the time ran out.
     #[inline]
     pub fn acquire(self, timeout: Timeout) -> Result<bool> {
-        let acquired = self.acquire_at_once() || self.acquire_slow(timeout)?;
+        let acquired = self.acquire_fast() || self.acquire_slow(timeout)?;
         // It may have been freed since, and its block returned.
         if acquired && let Ok((semaphore, _)) = self.slot() {
             happens_after(semaphore);
@@ -171,24 +171,24 @@ impl Handle<Semaphore> {
     #[cold]
     fn acquire_slow(self, timeout: Timeout) -> Result<bool> {
         let (semaphore, tag) = self.slot()?;
-        let taken = semaphore.try_take(tag)?;
-        if taken || timeout.is_none() {
-            return Ok(taken);
+        let acquired = semaphore.try_decrement(tag)?;
+        if acquired || timeout.is_zero() {
+            return Ok(acquired);
         }
         let deadline = timeout.deadline();
         let _pin = self.pin()?;
-        semaphore.forget_parents_waiters();
-        let look = semaphore.patience.begin(deadline);
-        let entered = semaphore.enter(tag, look.is_some());
-        let Ok(Some(looks)) = entered else {
-            look.inspect(|_| semaphore.patience.end(true));
-            return entered.map(|_| true);
+        semaphore.reset_waiters_after_fork();
+        let spin_deadline = semaphore.adaptive_spin.try_start(deadline);
+        let registered = semaphore.register_waiter(tag, spin_deadline.is_some());
+        let Ok(Some(spins)) = registered else {
+            spin_deadline.inspect(|_| semaphore.adaptive_spin.finish(true));
+            return registered.map(|_| true);
         };
-        if let Some(until) = look {
-            let taken =
-                looks && (look_until(until, || semaphore.take_looking()) || !semaphore.stop_looking());
-            semaphore.patience.end(taken || !looks);
-            if taken {
+        if let Some(until) = spin_deadline {
+            let acquired = spins
+                && (spin_until(until, || semaphore.try_decrement_as_spinner()) || !semaphore.stop_spinning());
+            semaphore.adaptive_spin.finish(acquired || !spins);
+            if acquired {
                 return Ok(true);
             }
         }
@@ -199,13 +199,13 @@ impl Handle<Semaphore> {
                 return Err(Error::Internal);
             }
             if value(word) > 0 {
-                if semaphore.take(word, word - UNIT - WAITER) {
+                if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
                     return Ok(true);
                 }
             } else if word & LIVE == 0 {
                 // It was freed when a newcomer had taken the unit, or when this thread was about to wait.
                 return Err(Error::Handle);
-            } else if !in_time && semaphore.take(word, word - WAITER) {
+            } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
                 return Ok(false);
             }
         }
@@ -213,14 +213,14 @@ impl Handle<Semaphore> {
 
     /// Adds one to the value if that is possible, and nobody waits. False leaves everything open.
     #[inline(always)]
-    pub(crate) fn release_at_once(self) -> bool {
-        let Some((semaphore, tag)) = self.slot_at_once() else { return false };
+    pub(crate) fn release_fast(self) -> bool {
+        let Some((semaphore, tag)) = self.slot_fast() else { return false };
         let word = semaphore.word().load(Ordering::Relaxed);
         value(word) < semaphore.limit.load(Ordering::Acquire) as u64
             && word & (TAG | WAITERS) == tag
             && semaphore
                 .word()
-                .compare_exchange(word, word + UNIT, Ordering::Release, Ordering::Relaxed)
+                .compare_exchange(word, word + PERMIT, Ordering::Release, Ordering::Relaxed)
                 .is_ok()
     }
 
@@ -241,10 +241,10 @@ impl Handle<Semaphore> {
             if (value(word) as i64).saturating_add(count) > limit {
                 return Err(if is_bounded { Error::OverReleased } else { Error::SemaphoreOverflow });
             }
-            if asleep(word) > 0 {
-                semaphore.patience.wakes();
+            if waiters_without_permit(word) > 0 {
+                semaphore.adaptive_spin.record_wake();
             }
-            let more = count as u64 * UNIT;
+            let more = count as u64 * PERMIT;
             match semaphore.word().compare_exchange_weak(
                 word,
                 word + more,
@@ -255,8 +255,8 @@ impl Handle<Semaphore> {
                 Err(now) => word = now,
             }
         }
-        if asleep(word) > 0 {
-            futex::wake(semaphore.word().upper(), asleep(word).min(count as u64) as u32);
+        if waiters_without_permit(word) > 0 {
+            futex::wake(semaphore.word().upper(), waiters_without_permit(word).min(count as u64) as u32);
         }
         Ok(())
     }
@@ -271,40 +271,40 @@ impl Handle<Semaphore> {
 
 impl Semaphore {
     #[inline(always)]
-    fn take(&self, word: u64, taken: u64) -> bool {
-        self.word().compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    fn cas_acquire(&self, word: u64, new: u64) -> bool {
+        self.word().compare_exchange(word, new, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Takes a unit if there is one.
-    fn try_take(&self, tag: u64) -> Result<bool> {
+    fn try_decrement(&self, tag: u64) -> Result<bool> {
         loop {
             let word = self.word().load(Ordering::Relaxed);
             if word & TAG != tag {
                 return Err(Error::Handle);
             }
-            if word < UNIT {
+            if word < PERMIT {
                 return Ok(false);
             }
-            if self.take(word, word - UNIT) {
+            if self.cas_acquire(word, word - PERMIT) {
                 return Ok(true);
             }
         }
     }
 
     /// Takes a unit for the waiter that looks, if there is one.
-    fn take_looking(&self) -> bool {
+    fn try_decrement_as_spinner(&self) -> bool {
         let word = self.word().load(Ordering::Relaxed);
-        value(word) > 0 && self.take(word, word - UNIT - WAITER - LOOKING)
+        value(word) > 0 && self.cas_acquire(word, word - PERMIT - WAITER - SPINNING)
     }
 
     /// For the waiter that looks: about to sleep. False if it got a unit instead.
-    fn stop_looking(&self) -> bool {
+    fn stop_spinning(&self) -> bool {
         loop {
             let word = self.word().load(Ordering::Relaxed);
-            if self.take_looking() {
+            if self.try_decrement_as_spinner() {
                 return false;
             }
-            if value(word) == 0 && self.take(word, word - LOOKING) {
+            if value(word) == 0 && self.cas_acquire(word, word - SPINNING) {
                 return true;
             }
         }
@@ -312,14 +312,14 @@ impl Semaphore {
 
     /// Counts the caller as a waiter, who looks first if it wants to and is alone: whether it does. `None` if there
     /// was a unit for it after all.
-    fn enter(&self, tag: u64, wants_to_look: bool) -> Result<Option<bool>> {
+    fn register_waiter(&self, tag: u64, wants_to_spin: bool) -> Result<Option<bool>> {
         loop {
             let word = self.word().load(Ordering::Relaxed);
             if word & TAG != tag {
                 return Err(Error::Handle);
             }
-            if word >= UNIT {
-                if self.take(word, word - UNIT) {
+            if word >= PERMIT {
+                if self.cas_acquire(word, word - PERMIT) {
                     return Ok(None);
                 }
                 continue;
@@ -327,16 +327,16 @@ impl Semaphore {
             if word & WAITERS == WAITERS {
                 return Err(Error::WaiterOverflow);
             }
-            let looks = wants_to_look && word & WAITERS == 0;
-            if self.take(word, word + WAITER + if looks { LOOKING } else { 0 }) {
-                return Ok(Some(looks));
+            let spins = wants_to_spin && word & WAITERS == 0;
+            if self.cas_acquire(word, word + WAITER + if spins { SPINNING } else { 0 }) {
+                return Ok(Some(spins));
             }
         }
     }
 
-    fn forget_parents_waiters(&self) {
+    fn reset_waiters_after_fork(&self) {
         self.waiter_epoch.sync_after_fork(|| {
-            self.word().fetch_and(!(WAITERS | LOOKING), Ordering::Relaxed);
+            self.word().fetch_and(!(WAITERS | SPINNING), Ordering::Relaxed);
         });
     }
 }
@@ -347,12 +347,12 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn it_counts_within_its_bounds() {
+    fn the_value_stays_within_its_bounds() {
         assert_eq!(Handle::<Semaphore>::new(-1), Err(Error::SemaphoreNegative));
         assert_eq!(Handle::<Semaphore>::new(SEMAPHORE_MAX + 1), Err(Error::SemaphoreOverflow));
         let semaphore = Handle::<Semaphore>::new(1).unwrap();
-        assert_eq!(semaphore.acquire(Timeout::NONE), Ok(true));
-        assert_eq!(semaphore.acquire(Timeout::NONE), Ok(false));
+        assert_eq!(semaphore.acquire(Timeout::ZERO), Ok(true));
+        assert_eq!(semaphore.acquire(Timeout::ZERO), Ok(false));
         assert_eq!(semaphore.release(0), Err(Error::ReleaseCount));
         assert_eq!(semaphore.release(SEMAPHORE_MAX), Ok(()));
         assert_eq!(semaphore.release(1), Err(Error::SemaphoreOverflow));
@@ -368,34 +368,34 @@ mod tests {
     }
 
     #[test]
-    fn units_are_neither_lost_nor_made() {
+    fn permits_are_neither_lost_nor_duplicated() {
         let semaphore = Handle::<Semaphore>::new(0).unwrap();
-        let takers: Vec<_> = (0..3)
+        let acquirers: Vec<_> = (0..3)
             .map(|_| {
                 thread::spawn(move || {
                     (0..10_000).for_each(|_| assert_eq!(semaphore.acquire(Timeout::FOREVER), Ok(true)))
                 })
             })
             .collect();
-        for round in 0..10_000 {
-            if round % 2 == 0 {
+        for iteration in 0..10_000 {
+            if iteration % 2 == 0 {
                 semaphore.release(3).unwrap()
             } else {
                 (0..3).for_each(|_| semaphore.release(1).unwrap())
             }
         }
-        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        acquirers.into_iter().for_each(|acquirer| acquirer.join().unwrap());
         assert_eq!(semaphore.value(), Ok(0));
         semaphore.free().unwrap();
     }
 
     #[test]
-    fn it_may_be_freed_when_its_waiters_have_been_released() {
+    fn it_can_be_freed_once_its_waiters_are_released() {
         for _ in 0..500 {
             let semaphore = Handle::<Semaphore>::new(0).unwrap();
             let waiter = thread::spawn(move || semaphore.acquire(Timeout::FOREVER));
-            let (semaphore_, _) = semaphore.check().unwrap();
-            while waiters(semaphore_.word().load(Ordering::Relaxed)) == 0 {
+            let (object, _) = semaphore.check().unwrap();
+            while waiters(object.word().load(Ordering::Relaxed)) == 0 {
                 thread::yield_now();
             }
             assert_eq!(semaphore.free(), Err(Error::Busy));

@@ -9,7 +9,7 @@ pub const FOREVER: f64 = -1.0;
 pub const TIMEOUT_MAX: f64 = 9_223_372_036.0;
 
 const INFINITY: u64 = f64::INFINITY.to_bits();
-const SIGN: u64 = 1 << 63;
+const SIGN_BIT: u64 = 1 << 63;
 
 /// How long a call may block: a number of seconds that has been checked.
 ///
@@ -41,47 +41,47 @@ impl Timeout {
     /// No limit.
     pub const FOREVER: Timeout = Timeout(INFINITY);
     /// Tries once.
-    pub const NONE: Timeout = Timeout(0);
+    pub const ZERO: Timeout = Timeout(0);
 
     /// Checks a caller's seconds by the rule of all calls.
     #[inline]
     pub fn new(seconds: f64) -> Result<Timeout> {
-        if Self::is_common(seconds) {
+        if Self::is_plain_finite(seconds) {
             Ok(Timeout(seconds.to_bits()))
         } else {
-            Self::unusual(seconds.to_bits())
+            Self::from_special_bits(seconds.to_bits())
         }
     }
 
     /// Whether the seconds are a finite timeout, and not -0.
     #[inline(always)]
-    pub(crate) fn is_common(seconds: f64) -> bool {
+    pub(crate) fn is_plain_finite(seconds: f64) -> bool {
         // The bits of floats that are not negative sort as integers do: one comparison for sign, NaN and
         // range.
         seconds.to_bits() <= TIMEOUT_MAX.to_bits()
     }
 
     #[cold]
-    fn unusual(seconds: u64) -> Result<Timeout> {
+    fn from_special_bits(seconds: u64) -> Result<Timeout> {
         const MINUS_ONE: u64 = FOREVER.to_bits();
         match seconds {
             MINUS_ONE | INFINITY => Ok(Timeout::FOREVER),
-            SIGN => Ok(Timeout::NONE), // -0.0
+            SIGN_BIT => Ok(Timeout::ZERO), // -0.0
             _ if is_nan(seconds) => Err(Error::TimeoutNan),
-            _ if seconds & SIGN != 0 => Err(Error::TimeoutNegative),
+            _ if seconds & SIGN_BIT != 0 => Err(Error::TimeoutNegative),
             _ => Err(Error::TimeoutOverflow),
         }
     }
 
     /// Whether the call must not wait at all.
     #[inline]
-    pub(crate) fn is_none(self) -> bool {
+    pub(crate) fn is_zero(self) -> bool {
         self.0 == 0
     }
 
     /// The moment at which this timeout, begun now, runs out.
     pub(crate) fn deadline(self) -> Deadline {
-        if self == Timeout::FOREVER { Deadline::NEVER } else { Deadline::now().after(self.nanoseconds()) }
+        if self == Timeout::FOREVER { Deadline::NEVER } else { Deadline::now().add_ns(self.nanoseconds()) }
     }
 
     /// A finite timeout, rounded up, so that a wait is never shorter than was asked for.
@@ -91,18 +91,18 @@ impl Timeout {
         // The value is `mantissa` shifted right by so many bits, or more with a smaller exponent.
         const SHIFT: u32 = FRACTION_BITS + f64::MAX_EXP as u32 - 1;
         // Below 2^83, so that a larger shift leaves nothing but what is rounded up.
-        const MOST: u32 = 127;
+        const MAX_SHIFT: u32 = 127;
         let exponent = (self.0 >> FRACTION_BITS) as u32;
         // The smallest exponent is that of zero and of the subnormal numbers, without the leading bit.
         let leading = u64::from(exponent != 0) << FRACTION_BITS;
         let mantissa = self.0 & FRACTION | leading;
-        let shift = (SHIFT - exponent.max(1)).min(MOST);
+        let shift = (SHIFT - exponent.max(1)).min(MAX_SHIFT);
         ((u128::from(mantissa) * 1_000_000_000 + ((1 << shift) - 1)) >> shift) as u64
     }
 }
 
 fn is_nan(seconds: u64) -> bool {
-    seconds & !SIGN > INFINITY
+    seconds & !SIGN_BIT > INFINITY
 }
 
 /// A moment on the monotonic clock, in nanoseconds.
@@ -126,7 +126,7 @@ impl Deadline {
         Deadline(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
     }
 
-    pub(crate) fn after(self, nanoseconds: u64) -> Deadline {
+    pub(crate) fn add_ns(self, nanoseconds: u64) -> Deadline {
         Deadline(self.0.saturating_add(nanoseconds))
     }
 
@@ -153,7 +153,7 @@ impl Deadline {
 pub(crate) fn interval(seconds: f64) -> Result<Option<Timeout>> {
     match seconds.to_bits() {
         bits if is_nan(bits) => Err(Error::IntervalNan),
-        bits if bits & SIGN != 0 => Ok(Some(Timeout::NONE)),
+        bits if bits & SIGN_BIT != 0 => Ok(Some(Timeout::ZERO)),
         INFINITY => Ok(None),
         bits if bits > TIMEOUT_MAX.to_bits() => Err(Error::IntervalOverflow),
         bits => Ok(Some(Timeout(bits))),
@@ -166,8 +166,8 @@ mod tests {
 
     #[test]
     fn one_rule_for_all_timeouts() {
-        assert_eq!(Timeout::new(0.0), Ok(Timeout::NONE));
-        assert_eq!(Timeout::new(-0.0), Ok(Timeout::NONE));
+        assert_eq!(Timeout::new(0.0), Ok(Timeout::ZERO));
+        assert_eq!(Timeout::new(-0.0), Ok(Timeout::ZERO));
         assert_eq!(Timeout::new(2.5), Ok(Timeout(2.5_f64.to_bits())));
         assert_eq!(Timeout::new(TIMEOUT_MAX), Ok(Timeout(TIMEOUT_MAX.to_bits())));
         assert_eq!(Timeout::new(-1.0), Ok(Timeout::FOREVER));
@@ -183,8 +183,8 @@ mod tests {
 
     #[test]
     fn a_timers_interval_has_its_own_rule() {
-        assert_eq!(interval(-1.0), Ok(Some(Timeout::NONE)));
-        assert_eq!(interval(f64::NEG_INFINITY), Ok(Some(Timeout::NONE)));
+        assert_eq!(interval(-1.0), Ok(Some(Timeout::ZERO)));
+        assert_eq!(interval(f64::NEG_INFINITY), Ok(Some(Timeout::ZERO)));
         assert_eq!(interval(f64::INFINITY), Ok(None));
         assert_eq!(interval(f64::NAN), Err(Error::IntervalNan));
         assert_eq!(interval(TIMEOUT_MAX * 2.0), Err(Error::IntervalOverflow));
@@ -220,14 +220,14 @@ mod tests {
     #[test]
     fn seconds_are_judged_by_their_bits() {
         let signalling = f64::from_bits(INFINITY + 1);
-        let negative_subnormal = f64::from_bits(SIGN + 1);
+        let negative_subnormal = f64::from_bits(SIGN_BIT + 1);
         assert_eq!(Timeout::new(signalling), Err(Error::TimeoutNan));
         assert_eq!(Timeout::new(negative_subnormal), Err(Error::TimeoutNegative));
         assert_eq!(Timeout::new(f64::from_bits(TIMEOUT_MAX.to_bits() + 1)), Err(Error::TimeoutOverflow));
         assert_eq!(Timeout::new(f64::from_bits(FOREVER.to_bits() + 1)), Err(Error::TimeoutNegative));
         assert_eq!(interval(signalling), Err(Error::IntervalNan));
-        assert_eq!(interval(negative_subnormal), Ok(Some(Timeout::NONE)));
-        assert_eq!(interval(-0.0), Ok(Some(Timeout::NONE)));
+        assert_eq!(interval(negative_subnormal), Ok(Some(Timeout::ZERO)));
+        assert_eq!(interval(-0.0), Ok(Some(Timeout::ZERO)));
         assert_eq!(interval(f64::from_bits(1)), Ok(Some(Timeout(1))));
         assert_eq!(interval(f64::from_bits(TIMEOUT_MAX.to_bits() + 1)), Err(Error::IntervalOverflow));
     }

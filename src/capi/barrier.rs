@@ -183,7 +183,7 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait_timeout(
 ) -> threading_status {
     status(|| {
         let barrier = object(barrier);
-        let timeout = barrier.argument(Timeout::new(seconds))?;
+        let timeout = barrier.or_handle_error(Timeout::new(seconds))?;
         // SAFETY: guaranteed by the caller.
         unsafe { tell(index, barrier.wait_timeout(timeout)) }
     })

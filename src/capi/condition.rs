@@ -180,7 +180,7 @@ pub extern "C" fn threading_condition_acquire_timeout(
 ) -> threading_status {
     outcome(THREADING_TIMED_OUT, || {
         let condition = object(condition);
-        condition.acquire_timeout(condition.argument(Timeout::new(seconds))?)
+        condition.acquire_timeout(condition.or_handle_error(Timeout::new(seconds))?)
     })
 }
 
@@ -281,7 +281,7 @@ pub extern "C" fn threading_condition_wait_timeout(
 ) -> threading_status {
     outcome(THREADING_TIMED_OUT, || {
         let condition = object(condition);
-        condition.wait(condition.argument(Timeout::new(seconds))?)
+        condition.wait(condition.or_handle_error(Timeout::new(seconds))?)
     })
 }
 
@@ -350,8 +350,8 @@ fn wait_for(
     arg: *mut c_void,
     timeout: Result<Timeout>,
 ) -> Result<bool> {
-    let predicate = condition.argument(predicate.ok_or(Error::NoCallback))?;
-    let timeout = condition.argument(timeout)?;
+    let predicate = condition.or_handle_error(predicate.ok_or(Error::NoCallback))?;
+    let timeout = condition.or_handle_error(timeout)?;
     // SAFETY: the C caller guarantees that the predicate accepts this argument during the call.
     condition.wait_for(timeout, || match unsafe { predicate(arg) } {
         ..0 => None,
@@ -377,7 +377,7 @@ pub extern "C" fn threading_condition_notify(
     n: i64,
 ) -> threading_status {
     let condition = object(condition);
-    shortcut(condition.notify_nobody().then_some(THREADING_OK), move || {
+    shortcut(condition.notify_fast().then_some(THREADING_OK), move || {
         status(|| condition.notify(usize::try_from(n).unwrap_or(0)))
     })
 }
@@ -396,9 +396,7 @@ pub extern "C" fn threading_condition_notify(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_notify_all(condition: *mut threading_condition) -> threading_status {
     let condition = object(condition);
-    shortcut(condition.notify_nobody().then_some(THREADING_OK), move || {
-        status(|| condition.notify(usize::MAX))
-    })
+    shortcut(condition.notify_fast().then_some(THREADING_OK), move || status(|| condition.notify(usize::MAX)))
 }
 
 /// Reinitializes the lock of a condition to the unlocked state.

@@ -89,7 +89,7 @@ pub extern "C" fn threading_event_free(event: *mut threading_event) -> threading
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
     let event = object(event);
-    shortcut(event.is_set_at_once(), move || value(|| event.is_set()))
+    shortcut(event.is_set_fast(), move || value(|| event.is_set()))
 }
 
 /// Sets an event and wakes all threads that wait for it.
@@ -108,7 +108,7 @@ pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_status {
     let event = object(event);
-    shortcut(event.set_at_once().then_some(THREADING_OK), move || status(|| event.set()))
+    shortcut(event.set_fast().then_some(THREADING_OK), move || status(|| event.set()))
 }
 
 /// Clears an event. Waits that were in progress when it was set still succeed.
@@ -140,7 +140,7 @@ pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threadin
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_wait(event: *mut threading_event) -> threading_status {
     let event = object(event);
-    shortcut((event.is_set_at_once() == Some(true)).then_some(THREADING_OK), move || {
+    shortcut((event.is_set_fast() == Some(true)).then_some(THREADING_OK), move || {
         status(|| event.wait(Timeout::FOREVER).map(drop))
     })
 }
@@ -164,9 +164,9 @@ pub extern "C" fn threading_event_wait_timeout(
     seconds: f64,
 ) -> threading_status {
     let event = object(event);
-    let short = Timeout::is_common(seconds) && event.is_set_at_once() == Some(true);
+    let short = Timeout::is_plain_finite(seconds) && event.is_set_fast() == Some(true);
     shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || event.wait(event.argument(Timeout::new(seconds))?))
+        outcome(THREADING_TIMED_OUT, || event.wait(event.or_handle_error(Timeout::new(seconds))?))
     })
 }
 

@@ -234,7 +234,7 @@ pub unsafe extern "C" fn threading_local_set_attr(
     status(|| {
         let local = object(local);
         // SAFETY: guaranteed by the caller.
-        unsafe { local.set_attr(local.argument(text(name))?, value) }
+        unsafe { local.set_attr(local.or_handle_error(text(name))?, value) }
     })
 }
 
@@ -263,7 +263,7 @@ pub unsafe extern "C" fn threading_local_get_attr(
     outcome(THREADING_NO_VALUE, || {
         let local = object(local);
         // SAFETY: guaranteed by the caller.
-        unsafe { tell(value, local.attr(local.argument(text(name))?)) }
+        unsafe { tell(value, local.attr(local.or_handle_error(text(name))?)) }
     })
 }
 
@@ -290,7 +290,7 @@ pub unsafe extern "C" fn threading_local_del_attr(
     outcome(THREADING_NO_VALUE, || {
         let local = object(local);
         // SAFETY: guaranteed by the caller.
-        local.del_attr(local.argument(unsafe { text(name) })?)
+        local.del_attr(local.or_handle_error(unsafe { text(name) })?)
     })
 }
 

@@ -85,7 +85,7 @@ pub extern "C" fn threading_lock_free(lock: *mut threading_lock) -> threading_st
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading_status {
     let lock = object(lock);
-    shortcut(lock.acquire_at_once().then_some(THREADING_OK), move || status(|| lock.acquire()))
+    shortcut(lock.acquire_fast().then_some(THREADING_OK), move || status(|| lock.acquire()))
 }
 
 /// Acquires a lock if it is available, without blocking.
@@ -102,7 +102,7 @@ pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_try_acquire(lock: *mut threading_lock) -> threading_status {
     let lock = object(lock);
-    shortcut(lock.try_at_once().map(|acquired| choose(acquired, THREADING_WOULD_BLOCK)), move || {
+    shortcut(lock.try_acquire_fast().map(|acquired| choose(acquired, THREADING_WOULD_BLOCK)), move || {
         outcome(THREADING_WOULD_BLOCK, || lock.try_acquire())
     })
 }
@@ -127,9 +127,9 @@ pub extern "C" fn threading_lock_acquire_timeout(
     seconds: f64,
 ) -> threading_status {
     let lock = object(lock);
-    let short = Timeout::is_common(seconds) && lock.acquire_at_once();
+    let short = Timeout::is_plain_finite(seconds) && lock.acquire_fast();
     shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || lock.acquire_timeout(lock.argument(Timeout::new(seconds))?))
+        outcome(THREADING_TIMED_OUT, || lock.acquire_timeout(lock.or_handle_error(Timeout::new(seconds))?))
     })
 }
 
@@ -147,7 +147,7 @@ pub extern "C" fn threading_lock_acquire_timeout(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_release(lock: *mut threading_lock) -> threading_status {
     let lock = object(lock);
-    shortcut(lock.release_at_once().then_some(THREADING_OK), move || status(|| lock.release_after_all()))
+    shortcut(lock.release_fast().then_some(THREADING_OK), move || status(|| lock.release_slow()))
 }
 
 /// Returns whether a lock is currently locked.

@@ -13,7 +13,7 @@
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::panic_boundary;
-use crate::panic_boundary::Place;
+use crate::panic_boundary::FaultPoint;
 use crate::runtime::init;
 use crate::sys::tls;
 
@@ -54,15 +54,15 @@ fn pointer<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
 #[inline(always)]
 fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
     let guarded = || {
-        panic_boundary::inject(Place::Call);
+        panic_boundary::inject(FaultPoint::Call);
         call()
     };
-    init::call(|| panic_boundary::contain(guarded).unwrap_or(Err(Error::Internal)))
+    init::call(|| panic_boundary::catch_panic(guarded).unwrap_or(Err(Error::Internal)))
 }
 
 #[cold]
 fn failed(error: Error) -> threading_status {
-    tls::with(|mine| mine.error.set(error.number()));
+    tls::with(|mine| mine.error.set(error.index()));
     error.status()
 }
 
@@ -71,7 +71,7 @@ fn failed(error: Error) -> threading_status {
 /// The fast path consists of loads, stores, comparisons and at most one atomic operation that succeeds. It cannot
 /// panic and therefore needs no panic boundary. The slow path, which has one, is a separate function to which the fast
 /// path jumps, so that only the slow path saves registers; it does not unwind. While a race detector is active,
-/// `slot_at_once` returns nothing, so that every call takes the slow path, which reports to the detector.
+/// `slot_fast` returns nothing, so that every call takes the slow path, which reports to the detector.
 #[inline(always)]
 fn shortcut<R>(short: Option<R>, long: impl FnOnce() -> R) -> R {
     #[cold]

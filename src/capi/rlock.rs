@@ -91,7 +91,7 @@ pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> threading_status {
     let rlock = object(rlock);
-    shortcut(rlock.acquire_at_once().then_some(THREADING_OK), move || status(|| rlock.acquire()))
+    shortcut(rlock.acquire_fast().then_some(THREADING_OK), move || status(|| rlock.acquire()))
 }
 
 /// Acquires a reentrant lock if it is available or the calling thread owns it, without blocking.
@@ -109,7 +109,7 @@ pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> thread
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_try_acquire(rlock: *mut threading_rlock) -> threading_status {
     let rlock = object(rlock);
-    shortcut(rlock.acquire_at_once().then_some(THREADING_OK), move || {
+    shortcut(rlock.acquire_fast().then_some(THREADING_OK), move || {
         outcome(THREADING_WOULD_BLOCK, || rlock.try_acquire())
     })
 }
@@ -135,9 +135,9 @@ pub extern "C" fn threading_rlock_acquire_timeout(
     seconds: f64,
 ) -> threading_status {
     let rlock = object(rlock);
-    let short = Timeout::is_common(seconds) && rlock.acquire_at_once();
+    let short = Timeout::is_plain_finite(seconds) && rlock.acquire_fast();
     shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || rlock.acquire_timeout(rlock.argument(Timeout::new(seconds))?))
+        outcome(THREADING_TIMED_OUT, || rlock.acquire_timeout(rlock.or_handle_error(Timeout::new(seconds))?))
     })
 }
 
@@ -156,7 +156,7 @@ pub extern "C" fn threading_rlock_acquire_timeout(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_release(rlock: *mut threading_rlock) -> threading_status {
     let rlock = object(rlock);
-    shortcut(rlock.release_at_once().then_some(THREADING_OK), move || status(|| rlock.release_after_all()))
+    shortcut(rlock.release_fast().then_some(THREADING_OK), move || status(|| rlock.release_slow()))
 }
 
 /// Returns whether a reentrant lock is currently locked.

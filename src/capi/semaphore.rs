@@ -111,7 +111,7 @@ pub extern "C" fn threading_semaphore_free(semaphore: *mut threading_semaphore) 
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = object(semaphore);
-    shortcut(semaphore.acquire_at_once().then_some(THREADING_OK), move || {
+    shortcut(semaphore.acquire_fast().then_some(THREADING_OK), move || {
         status(|| semaphore.acquire(Timeout::FOREVER).map(drop))
     })
 }
@@ -130,8 +130,8 @@ pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphor
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_try_acquire(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = object(semaphore);
-    shortcut(semaphore.acquire_at_once().then_some(THREADING_OK), move || {
-        outcome(THREADING_WOULD_BLOCK, || semaphore.acquire(Timeout::NONE))
+    shortcut(semaphore.acquire_fast().then_some(THREADING_OK), move || {
+        outcome(THREADING_WOULD_BLOCK, || semaphore.acquire(Timeout::ZERO))
     })
 }
 
@@ -154,9 +154,9 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
     seconds: f64,
 ) -> threading_status {
     let semaphore = object(semaphore);
-    let short = Timeout::is_common(seconds) && semaphore.acquire_at_once();
+    let short = Timeout::is_plain_finite(seconds) && semaphore.acquire_fast();
     shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || semaphore.acquire(semaphore.argument(Timeout::new(seconds))?))
+        outcome(THREADING_TIMED_OUT, || semaphore.acquire(semaphore.or_handle_error(Timeout::new(seconds))?))
     })
 }
 
@@ -175,7 +175,7 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_release(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = object(semaphore);
-    shortcut(semaphore.release_at_once().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
+    shortcut(semaphore.release_fast().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
 }
 
 /// Increments a semaphore by `n` and wakes up to `n` waiting threads. If the call fails, the value is

@@ -160,7 +160,7 @@ pub extern "C" fn threading_status_message(status: i32) -> *const c_char {
 }
 
 fn last_error() -> Option<Error> {
-    Error::from_number(tls::with(|mine| mine.error.get()))
+    Error::from_index(tls::with(|mine| mine.error.get()))
 }
 
 /// Returns the status of the calling thread's most recent call that failed.

@@ -131,7 +131,7 @@ pub unsafe extern "C" fn threading_thread_set_name(
     status(|| {
         let thread = object(thread);
         // SAFETY: guaranteed by the caller.
-        thread.set_name(thread.argument(unsafe { text(name) })?)
+        thread.set_name(thread.or_handle_error(unsafe { text(name) })?)
     })
 }
 
@@ -365,7 +365,7 @@ pub extern "C" fn threading_thread_join_timeout(
 ) -> threading_status {
     outcome(THREADING_TIMED_OUT, || {
         let thread = object(thread);
-        thread.join(thread.argument(Timeout::new(seconds))?)
+        thread.join(thread.or_handle_error(Timeout::new(seconds))?)
     })
 }
 

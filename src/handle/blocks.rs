@@ -19,13 +19,13 @@
 
 use crate::error::{Error, Result};
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT, GENERATION};
-use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::memory;
 use crate::sys::memory::PageVec;
 
 /// The size of a block, and what its address is a multiple of.
-pub(super) const BLOCK: usize = 64 * 1024;
+pub(super) const BLOCK_SIZE: usize = 64 * 1024;
 
 /// How many returned blocks the pool holds before it uses the oldest of them again.
 const QUARANTINE: usize = if cfg!(model) { 0 } else { 64 };
@@ -34,7 +34,7 @@ const QUARANTINE_LOCKED: usize = 8;
 /// The most blocks that are mapped together: an eighth of those that exist, within this limit.
 const MAX_CHUNK: usize = 64;
 /// How many exhausted blocks stay mapped, for threads that have found a slot in one of them by a stale handle.
-const EXHAUSTED: usize = 16;
+const MAX_MAPPED_EXHAUSTED: usize = 16;
 
 /// A block that no kind uses, and what its slots begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) struct Block {
 }
 
 /// All blocks that no kind uses.
-pub(crate) struct Pool {
+pub(crate) struct BlockPool {
     /// Mapped blocks that have not been used yet: from the first to before the second.
     unused: (usize, usize),
     /// Where the last chunk begins; the next one is to lie below it.
@@ -57,69 +57,69 @@ pub(crate) struct Pool {
     newer: PageVec<Block>,
     older: PageVec<Block>,
     /// Exhausted blocks that are still mapped, the oldest at `next_exhausted`; 0 is none.
-    exhausted: [usize; EXHAUSTED],
+    exhausted: [usize; MAX_MAPPED_EXHAUSTED],
     next_exhausted: usize,
     /// The addresses of exhausted blocks that have been unmapped. The system may offer them again.
     unmapped: PageVec<usize>,
     /// Whether the system last refused to take a block's memory.
-    locked: bool,
+    pages_locked: bool,
     /// The page in which the kinds have their first tables; 0 as long as it is not needed.
-    first_tables: usize,
+    initial_tables: usize,
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-pub(crate) static POOL: Guarded<Pool> = Guarded::new(Pool::new());
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+pub(crate) static POOL: InternalMutex<BlockPool> = InternalMutex::new(BlockPool::new());
 
-impl Forget for Pool {
-    fn forget(&mut self) {
+impl ForkReset for BlockPool {
+    fn reset_in_child(&mut self) {
         // A thread that this process does not have was changing it: the blocks in it are lost to the child.
-        *self = Pool { mapped: self.mapped, last_chunk: self.last_chunk, ..Pool::new() };
+        *self = BlockPool { mapped: self.mapped, last_chunk: self.last_chunk, ..BlockPool::new() };
     }
 }
 
-impl Pool {
+impl BlockPool {
     const fn new() -> Self {
-        Pool {
+        BlockPool {
             unused: (0, 0),
             last_chunk: 0,
             mapped: 0,
             newer: PageVec::new(),
             older: PageVec::new(),
-            exhausted: [0; EXHAUSTED],
+            exhausted: [0; MAX_MAPPED_EXHAUSTED],
             next_exhausted: 0,
             unmapped: PageVec::new(),
-            locked: false,
-            first_tables: 0,
+            pages_locked: false,
+            initial_tables: 0,
         }
     }
 
     /// Memory for the first tables of all kinds.
-    pub(super) fn first_tables(&mut self, bytes: usize) -> Result<usize> {
-        if self.first_tables == 0 {
-            self.first_tables = memory::map(0, bytes).ok_or(Error::NoMemory)?;
-            annotate::leave_alone(self.first_tables as *const u8, bytes);
+    pub(super) fn initial_tables(&mut self, bytes: usize) -> Result<usize> {
+        if self.initial_tables == 0 {
+            self.initial_tables = memory::map(0, bytes).ok_or(Error::NoMemory)?;
+            annotate::mark_untracked(self.initial_tables as *const u8, bytes);
         }
-        Ok(self.first_tables)
+        Ok(self.initial_tables)
     }
 
     /// A block of zeroed memory.
-    pub(super) fn take(&mut self) -> Result<Block> {
+    pub(super) fn allocate(&mut self) -> Result<Block> {
         let returned = self.newer.as_slice().len() + self.older.as_slice().len();
-        let quarantine = if self.locked { QUARANTINE_LOCKED } else { QUARANTINE };
+        let quarantine = if self.pages_locked { QUARANTINE_LOCKED } else { QUARANTINE };
         if returned > quarantine {
-            return self.oldest().ok_or(Error::Internal);
+            return self.pop_oldest().ok_or(Error::Internal);
         }
         if self.unused.0 == self.unused.1
             && let Err(error) = self.map_chunk()
         {
-            return self.oldest().ok_or(error);
+            return self.pop_oldest().ok_or(error);
         }
         let address = self.unused.0;
-        self.unused.0 += BLOCK;
+        self.unused.0 += BLOCK_SIZE;
         Ok(Block { address, generation: 0, slot_generation: 1 })
     }
 
-    fn oldest(&mut self) -> Option<Block> {
+    fn pop_oldest(&mut self) -> Option<Block> {
         if self.older.as_slice().is_empty() && self.older.reserve(self.newer.as_slice().len()).is_ok() {
             while let Some(block) = self.newer.pop() {
                 self.older.push(block);
@@ -129,8 +129,8 @@ impl Pool {
     }
 
     /// Returns a block that `take` returned. `next_slot_generation` is one more than any of its slots has reached.
-    pub(super) fn put(&mut self, block: Block, next_slot_generation: u64) {
-        self.clear(block.address);
+    pub(super) fn free(&mut self, block: Block, next_slot_generation: u64) {
+        self.zero(block.address);
         let mut next = Block { slot_generation: next_slot_generation, ..block };
         if next_slot_generation > GENERATION {
             next.slot_generation = 1;
@@ -150,12 +150,12 @@ impl Pool {
     }
 
     /// Lets the block's memory read as zero.
-    fn clear(&mut self, address: usize) {
+    fn zero(&mut self, address: usize) {
         // SAFETY: no object lives in this block; threads that still read there by stale handles may find zeros, to
         // which no handle fits.
-        self.locked = !unsafe { memory::discard(address, BLOCK) };
-        if self.locked {
-            for word in (address..address + BLOCK).step_by(8) {
+        self.pages_locked = !unsafe { memory::discard(address, BLOCK_SIZE) };
+        if self.pages_locked {
+            for word in (address..address + BLOCK_SIZE).step_by(8) {
                 // SAFETY: as above, and aligned.
                 unsafe { &*(word as *const crate::sys::atomic::AtomicU64) }
                     .store(0, crate::sys::atomic::Ordering::Relaxed);
@@ -166,12 +166,12 @@ impl Pool {
     /// The block has no generation left.
     fn retire(&mut self, address: usize) {
         let oldest = core::mem::replace(&mut self.exhausted[self.next_exhausted], address);
-        self.next_exhausted = (self.next_exhausted + 1) % EXHAUSTED;
+        self.next_exhausted = (self.next_exhausted + 1) % MAX_MAPPED_EXHAUSTED;
         if oldest != 0 && self.unmapped.reserve(self.unmapped.as_slice().len() + 1).is_ok() {
             self.unmapped.push(oldest);
             self.mapped -= 1;
             // SAFETY: billions of objects have been created since the block was in use last.
-            unsafe { memory::unmap(oldest, BLOCK) };
+            unsafe { memory::unmap(oldest, BLOCK_SIZE) };
         }
     }
 
@@ -183,33 +183,35 @@ impl Pool {
 
     fn map_blocks(&mut self, count: usize) -> Result<()> {
         // Each block can be returned and can be exhausted; neither may fail then.
-        let most = self.mapped + count;
-        self.newer.reserve(most)?;
-        self.older.reserve(most)?;
-        self.unmapped.reserve(self.unmapped.as_slice().len() + most)?;
-        let bytes = count * BLOCK;
+        let max = self.mapped + count;
+        self.newer.reserve(max)?;
+        self.older.reserve(max)?;
+        self.unmapped.reserve(self.unmapped.as_slice().len() + max)?;
+        let bytes = count * BLOCK_SIZE;
         let start = self.map_usable(bytes).ok_or(Error::NoMemory)?;
         self.last_chunk = start;
         self.unused = (start, start + bytes);
-        self.mapped = most;
-        annotate::leave_alone(start as *const u8, bytes);
-        annotate::holds_pointers(start, bytes);
+        self.mapped = max;
+        annotate::mark_untracked(start as *const u8, bytes);
+        annotate::register_root_region(start, bytes);
         Ok(())
     }
 
     /// Maps addresses that a handle can hold, and of which none is that of an exhausted block.
     fn map_usable(&mut self, bytes: usize) -> Option<usize> {
         /// In `unmapped`: mapped again, so that the system does not offer it once more.
-        const HELD: usize = 1;
+        const REMAPPED: usize = 1;
         let mut usable = None;
-        while let Some(offered) = memory::map_aligned(self.last_chunk.saturating_sub(bytes), bytes, BLOCK) {
+        while let Some(offered) =
+            memory::map_aligned(self.last_chunk.saturating_sub(bytes), bytes, BLOCK_SIZE)
+        {
             let end = offered + bytes;
             let fits = (end as u64 - 1) >> BLOCK_GENERATION_SHIFT == 0;
             let mut exhausted = self.unmapped.as_mut_slice().iter_mut();
             match exhausted.find(|unmapped| (offered..end).contains(unmapped)) {
                 None if fits => usable = Some(offered),
-                Some(unmapped) if bytes == BLOCK => {
-                    *unmapped |= HELD;
+                Some(unmapped) if bytes == BLOCK_SIZE => {
+                    *unmapped |= REMAPPED;
                     continue;
                 }
                 // SAFETY: mapped above, and not used.
@@ -217,10 +219,11 @@ impl Pool {
             }
             break;
         }
-        for unmapped in self.unmapped.as_mut_slice().iter_mut().filter(|unmapped| **unmapped & HELD != 0) {
-            *unmapped &= !HELD;
+        for unmapped in self.unmapped.as_mut_slice().iter_mut().filter(|unmapped| **unmapped & REMAPPED != 0)
+        {
+            *unmapped &= !REMAPPED;
             // SAFETY: mapped above, and not used.
-            unsafe { memory::unmap(*unmapped, BLOCK) };
+            unsafe { memory::unmap(*unmapped, BLOCK_SIZE) };
         }
         usable
     }
@@ -228,8 +231,8 @@ impl Pool {
     /// Before each run of a model: as if no block had been used, neither these nor those that have been returned.
     #[cfg(model)]
     pub(super) fn reset(&mut self, mut addresses: Vec<usize>) {
-        addresses.iter().for_each(|&address| self.clear(address));
-        while let Some(block) = self.oldest() {
+        addresses.iter().for_each(|&address| self.zero(address));
+        while let Some(block) = self.pop_oldest() {
             addresses.push(block.address);
         }
         addresses.sort_unstable();
@@ -245,36 +248,36 @@ mod tests {
     use super::*;
 
     /// Takes a block and returns it, as if all generations of its slots had been used.
-    fn use_up(pool: &mut Pool) -> Block {
-        let block = pool.take().unwrap();
-        pool.put(block, GENERATION + 1);
+    fn exhaust_slots(pool: &mut BlockPool) -> Block {
+        let block = pool.allocate().unwrap();
+        pool.free(block, GENERATION + 1);
         block
     }
 
     #[test]
     fn a_returned_block_reads_as_zero_and_waits_in_the_quarantine() {
-        let mut pool = Pool::new();
-        let first = pool.take().unwrap();
-        assert_eq!(first.address % BLOCK, 0);
+        let mut pool = BlockPool::new();
+        let first = pool.allocate().unwrap();
+        assert_eq!(first.address % BLOCK_SIZE, 0);
         assert_eq!((first.generation, first.slot_generation), (0, 1));
         // SAFETY: the block's own memory.
         unsafe { *(first.address as *mut u64) = 5 };
-        pool.put(first, 7);
+        pool.free(first, 7);
         for _ in 0..QUARANTINE {
-            assert_ne!(use_up(&mut pool).address, first.address);
+            assert_ne!(exhaust_slots(&mut pool).address, first.address);
         }
-        let again = pool.take().unwrap();
+        let again = pool.allocate().unwrap();
         assert_eq!(again, Block { slot_generation: 7, ..first });
         // SAFETY: as above.
         assert_eq!(unsafe { *(again.address as *const u64) }, 0);
     }
 
     #[test]
-    fn what_is_mapped_grows_with_what_is_in_use() {
-        let mut pool = Pool::new();
+    fn mapped_memory_grows_with_the_blocks_in_use() {
+        let mut pool = BlockPool::new();
         let mut most = 0;
         for used in 1..2000 {
-            pool.take().unwrap();
+            pool.allocate().unwrap();
             most = pool.mapped - used;
             assert!(most <= used / 8 + 1, "{most} blocks are mapped besides {used}");
         }
@@ -283,29 +286,29 @@ mod tests {
 
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn an_exhausted_block_is_unmapped_in_the_end_and_never_used_again() {
-        let mut pool = Pool::new();
+    fn an_exhausted_block_is_eventually_unmapped_and_never_reused() {
+        let mut pool = BlockPool::new();
         let mut exhausted = Vec::new();
-        for _ in 0..EXHAUSTED + 200 {
-            let block = pool.take().unwrap();
+        for _ in 0..MAX_MAPPED_EXHAUSTED + 200 {
+            let block = pool.allocate().unwrap();
             assert!(!exhausted.contains(&block.address), "addresses have been used twice");
             assert_eq!((block.generation, block.slot_generation), (0, 1));
             let last = Block { generation: (1 << BLOCK_GENERATION_BITS) - 1, ..block };
-            pool.put(last, GENERATION + 1);
+            pool.free(last, GENERATION + 1);
             exhausted.push(block.address);
-            assert!(pool.mapped <= EXHAUSTED + MAX_CHUNK, "{} blocks are mapped", pool.mapped);
+            assert!(pool.mapped <= MAX_MAPPED_EXHAUSTED + MAX_CHUNK, "{} blocks are mapped", pool.mapped);
         }
         assert_eq!(pool.unmapped.as_slice().len(), 200);
     }
 
     #[test]
-    fn no_pair_of_generations_comes_twice() {
-        let mut pool = Pool::new();
+    fn no_pair_of_generations_is_reused() {
+        let mut pool = BlockPool::new();
         let mut seen = std::collections::HashSet::new();
-        for round in 0..20_000_u64 {
-            let block = pool.take().unwrap();
+        for iteration in 0..20_000_u64 {
+            let block = pool.allocate().unwrap();
             assert!(seen.insert((block.address, block.generation, block.slot_generation)));
-            pool.put(block, block.slot_generation + 1 + round % 3);
+            pool.free(block, block.slot_generation + 1 + iteration % 3);
         }
     }
 }

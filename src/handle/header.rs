@@ -8,7 +8,7 @@
 //! | 6 `LIVE` | an object lives here |
 //! | 7 to 63 | the object's own; its file has the table |
 //!
-//! Published with release by `begin_life`; whoever finds its tag there with acquire sees the object built.
+//! Published with release by `publish`; whoever finds its tag there with acquire sees the object built.
 //!
 //! # `refs`: who keeps it alive
 //!
@@ -16,7 +16,7 @@
 //! |---|---|
 //! | 0 to 5 | the generation |
 //! | 6 `DYING` | the last reference has been given back: the thread that did so ends the object's life |
-//! | 7 `LAST_KEPT` | while `DYING`: that reference was the library's |
+//! | 7 `LAST_WAS_INTERNAL` | while `DYING`: that reference was the library's |
 //! | 8 to 35 | the callers' references; while `DYING`, 8 to 37 are the epoch of the fork to which that thread belongs |
 //! | 36 to 63 | the library's own references |
 //!
@@ -57,7 +57,7 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::handle::layout::BLOCK_GENERATION_BITS;
 pub(crate) use crate::handle::layout::GENERATION;
-use crate::sync::fork_epoch::epoch;
+use crate::sync::fork_epoch::fork_epoch;
 
 /// An object lives here.
 pub(crate) const LIVE: u64 = 64;
@@ -65,18 +65,18 @@ pub(crate) const LIVE: u64 = 64;
 pub(crate) const TAG: u64 = 127;
 
 const DYING: u64 = 64;
-const LAST_KEPT: u64 = 128;
-const DECIDER_SHIFT: u32 = 8;
+const LAST_WAS_INTERNAL: u64 = 128;
+const DYING_EPOCH_SHIFT: u32 = 8;
 /// One reference of a caller's.
-pub(super) const USER: u64 = 1 << 8;
+pub(super) const USER_REF: u64 = 1 << 8;
 /// One of the library's own.
-pub(super) const KEPT: u64 = 1 << 36;
-const COUNT: u64 = (1 << 28) - 1;
+pub(super) const INTERNAL_REF: u64 = 1 << 36;
+const REF_COUNT_MASK: u64 = (1 << 28) - 1;
 
 const DEAD: u64 = 1 << 63;
 const PIN: u64 = 1;
-const PINS: u64 = (1 << 26) - 1;
-const PINNED_SHIFT: u32 = 26;
+const PIN_COUNT_MASK: u64 = (1 << 26) - 1;
+const PIN_GENERATION_SHIFT: u32 = 26;
 const EPOCH_SHIFT: u32 = 32;
 
 /// See the module.
@@ -90,31 +90,31 @@ pub(crate) struct Header {
 
 const HIGH_BITS: usize = !(usize::MAX >> BLOCK_GENERATION_BITS);
 
-fn users(refs: u64) -> u64 {
-    (refs / USER) & COUNT
+fn user_refs(refs: u64) -> u64 {
+    (refs / USER_REF) & REF_COUNT_MASK
 }
 
-fn kept(refs: u64) -> u64 {
-    refs / KEPT
+fn internal_refs(refs: u64) -> u64 {
+    refs / INTERNAL_REF
 }
 
 /// No thread of this process has pinned the slot of an object of this generation.
 fn unpinned(generation: u64) -> u64 {
-    u64::from(epoch()) << EPOCH_SHIFT | generation << PINNED_SHIFT
+    u64::from(fork_epoch()) << EPOCH_SHIFT | generation << PIN_GENERATION_SHIFT
 }
 
 fn pinned_generation(pins: u64) -> u64 {
-    pins >> PINNED_SHIFT & GENERATION
+    pins >> PIN_GENERATION_SHIFT & GENERATION
 }
 
 /// The last reference is being given back, by a thread of this process.
 fn dying(refs: u64) -> u64 {
-    refs & GENERATION | DYING | u64::from(epoch()) << DECIDER_SHIFT
+    refs & GENERATION | DYING | u64::from(fork_epoch()) << DYING_EPOCH_SHIFT
 }
 
 /// It was not given back.
-fn undecided(refs: u64) -> u64 {
-    refs & GENERATION | if refs & LAST_KEPT == 0 { USER } else { KEPT }
+fn undo_dying(refs: u64) -> u64 {
+    refs & GENERATION | if refs & LAST_WAS_INTERNAL == 0 { USER_REF } else { INTERNAL_REF }
 }
 
 impl Header {
@@ -130,12 +130,12 @@ impl Header {
 
     /// Whether the object with this tag lives here now.
     #[inline]
-    pub(crate) fn is(&self, tag: u64) -> bool {
+    pub(crate) fn is_live(&self, tag: u64) -> bool {
         self.word.load(Ordering::Acquire) & TAG == tag
     }
 
     /// A slot that no object has used begins with this generation, and the block's, where handles have it.
-    pub(super) fn begin(&self, generation: u64, high_bits: usize) {
+    pub(super) fn init(&self, generation: u64, high_bits: usize) {
         self.word.store(generation, Ordering::Relaxed);
         self.pins.store(unpinned(generation), Ordering::Relaxed);
         self.link.store(high_bits as u64, Ordering::Relaxed);
@@ -154,19 +154,19 @@ impl Header {
         self.link.store(self.high_bits() as u64 | u64::from(distance), Ordering::Relaxed);
     }
 
-    /// With one reference, `USER` or `KEPT`.
-    pub(super) fn begin_life(&self, generation: u64, initial: u64, refs: u64) {
+    /// With one reference, `USER_REF` or `INTERNAL_REF`.
+    pub(super) fn publish(&self, generation: u64, initial: u64, refs: u64) {
         self.refs.store(generation | refs, Ordering::Relaxed);
         self.word.store(initial | generation | LIVE, Ordering::Release);
     }
 
     /// Clears `LIVE`, unless that has been done.
-    pub(crate) fn end_life(&self, tag: u64) {
-        self.end_life_if(tag, |word| Some(word & !LIVE));
+    pub(crate) fn clear_live(&self, tag: u64) {
+        self.clear_live_if(tag, |word| Some(word & !LIVE));
     }
 
     /// Changes the word to one without `LIVE`, unless that has been done, or there is none to change it to.
-    pub(crate) fn end_life_if(&self, tag: u64, dead: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+    pub(crate) fn clear_live_if(&self, tag: u64, dead: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & TAG == tag {
             match self.word.compare_exchange(word, dead(word)?, Ordering::AcqRel, Ordering::Relaxed) {
@@ -177,8 +177,8 @@ impl Header {
         None
     }
 
-    /// As `end_life`, for a word that nobody else changes while the object lives.
-    pub(super) fn end_constant_life(&self, tag: u64) {
+    /// As `clear_live`, for a word that nobody else changes while the object lives.
+    pub(super) fn clear_live_nonatomic(&self, tag: u64) {
         let word = self.word.load(Ordering::Relaxed);
         debug_assert_eq!(word & GENERATION, tag & GENERATION);
         self.word.store(word & !LIVE, Ordering::Release);
@@ -191,11 +191,11 @@ impl Header {
             if refs & GENERATION != tag & GENERATION {
                 return Err(Error::Handle);
             }
-            if refs & DYING != 0 && self.decide_for_the_lost(refs) {
+            if refs & DYING != 0 && self.resolve_abandoned_dying(refs) {
                 refs = self.refs.load(Ordering::Relaxed);
                 continue;
             }
-            if refs & DYING != 0 || refs < USER {
+            if refs & DYING != 0 || refs < USER_REF {
                 return Err(Error::Handle);
             }
             let changed = change(refs)?;
@@ -208,13 +208,13 @@ impl Header {
 
     /// If the thread that was to end the object's life stayed behind in a parent process: without it, the object has its
     /// last reference still, or is gone. False if that thread is here.
-    fn decide_for_the_lost(&self, refs: u64) -> bool {
-        if (refs >> DECIDER_SHIFT) as u32 == epoch() {
+    fn resolve_abandoned_dying(&self, refs: u64) -> bool {
+        if (refs >> DYING_EPOCH_SHIFT) as u32 == fork_epoch() {
             return false;
         }
         let generation = refs & GENERATION;
-        let decided = if self.is(generation | LIVE) { undecided(refs) } else { generation };
-        let _ = self.refs.compare_exchange(refs, decided, Ordering::AcqRel, Ordering::Relaxed);
+        let resolved = if self.is_live(generation | LIVE) { undo_dying(refs) } else { generation };
+        let _ = self.refs.compare_exchange(refs, resolved, Ordering::AcqRel, Ordering::Relaxed);
         true
     }
 
@@ -222,55 +222,55 @@ impl Header {
     pub(super) fn is_dying(&self, tag: u64) -> bool {
         // Acquire: if it shows the next generation, the word does not show this one alive any more.
         let refs = self.refs.load(Ordering::Acquire);
-        refs & (GENERATION | DYING) == tag & GENERATION | DYING && (refs >> DECIDER_SHIFT) as u32 == epoch()
+        refs & (GENERATION | DYING) == tag & GENERATION | DYING
+            && (refs >> DYING_EPOCH_SHIFT) as u32 == fork_epoch()
     }
 
     pub(super) fn add_user(&self, tag: u64) -> Result<()> {
-        let full = |refs| users(refs) == COUNT;
+        let full = |refs| user_refs(refs) == REF_COUNT_MASK;
         self.change_refs(
             tag,
-            |refs| if full(refs) { Err(Error::ReferenceOverflow) } else { Ok(refs + USER) },
+            |refs| if full(refs) { Err(Error::ReferenceOverflow) } else { Ok(refs + USER_REF) },
         )?;
         Ok(())
     }
 
     #[inline(always)]
-    pub(super) fn add_kept(&self, tag: u64) -> Result<()> {
-        let full = |refs| kept(refs) == COUNT;
-        self.change_refs(
-            tag,
-            |refs| if full(refs) { Err(Error::ReferenceOverflow) } else { Ok(refs + KEPT) },
-        )?;
+    pub(super) fn add_internal(&self, tag: u64) -> Result<()> {
+        let full = |refs| internal_refs(refs) == REF_COUNT_MASK;
+        self.change_refs(tag, |refs| {
+            if full(refs) { Err(Error::ReferenceOverflow) } else { Ok(refs + INTERNAL_REF) }
+        })?;
         Ok(())
     }
 
     /// True if it was the last of all: then the object is dying, and the caller ends its life. Not while threads are
     /// blocked on it.
     pub(super) fn drop_user(&self, tag: u64, is_busy: impl Fn() -> bool) -> Result<bool> {
-        let refs = self.change_refs(tag, |refs| match (users(refs), kept(refs)) {
+        let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (0, _) => Err(Error::Handle),
             (1, 0) if is_busy() => Err(Error::Busy),
             (1, 0) => Ok(dying(refs)),
-            _ => Ok(refs - USER),
+            _ => Ok(refs - USER_REF),
         })?;
         Ok(refs & DYING != 0)
     }
 
     /// As `drop_user`. The library gives back what it has, so that a failure cannot be.
-    pub(super) fn drop_kept(&self, tag: u64) -> bool {
-        let refs = self.change_refs(tag, |refs| match (users(refs), kept(refs)) {
+    pub(super) fn drop_internal(&self, tag: u64) -> bool {
+        let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (_, 0) => Err(Error::Internal),
-            (0, 1) => Ok(dying(refs) | LAST_KEPT),
-            _ => Ok(refs - KEPT),
+            (0, 1) => Ok(dying(refs) | LAST_WAS_INTERNAL),
+            _ => Ok(refs - INTERNAL_REF),
         });
         debug_assert!(refs.is_ok());
         refs.is_ok_and(|refs| refs & DYING != 0)
     }
 
     /// Whether nothing but one reference of the library's keeps it; a snapshot.
-    pub(crate) fn is_kept_once(&self) -> bool {
+    pub(crate) fn has_single_internal_ref(&self) -> bool {
         let refs = self.refs.load(Ordering::Relaxed);
-        refs & DYING == 0 && users(refs) == 0 && kept(refs) == 1
+        refs & DYING == 0 && user_refs(refs) == 0 && internal_refs(refs) == 1
     }
 
     /// Changes the count of pins by this generation as `change` says; false if the slot serves another one.
@@ -282,7 +282,8 @@ impl Header {
                 return None;
             }
             // Pins of the parent's threads are forgotten.
-            let counted = if pins & !DEAD & !PINS == current { pins } else { (pins & DEAD) | current };
+            let counted =
+                if pins & !DEAD & !PIN_COUNT_MASK == current { pins } else { (pins & DEAD) | current };
             let changed = change(counted);
             match self.pins.compare_exchange_weak(pins, changed, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Some(changed),
@@ -297,16 +298,16 @@ impl Header {
     }
 
     /// Changes the number of pins that the caller has set for others, which have not seen them. It keeps the slot.
-    pub(crate) fn pin_more(&self, tag: u64, from: u64, to: u64) {
+    pub(crate) fn adjust_pins(&self, tag: u64, from: u64, to: u64) {
         self.change_pins(tag & GENERATION, |pins| pins + to * PIN - from * PIN);
     }
 
     /// True if the caller has to recycle the slot.
     pub(super) fn drop_pin(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
-        let unpin = |pins| if pins & PINS == 0 { pins } else { pins - PIN };
+        let unpin = |pins| if pins & PIN_COUNT_MASK == 0 { pins } else { pins - PIN };
         let pins = self.change_pins(generation, unpin);
-        pins.is_some_and(|pins| pins & DEAD != 0 && self.is_unpinned(pins, generation))
+        pins.is_some_and(|pins| pins & DEAD != 0 && self.claim_recycle_if_unpinned(pins, generation))
     }
 
     /// True if the caller has to recycle the slot.
@@ -314,29 +315,29 @@ impl Header {
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
         let pins = self.pins.load(Ordering::Relaxed);
-        let is_pinned = pins & PINS != 0 && pins & !PINS == unpinned(generation);
-        if !is_pinned && self.end_pins(pins, generation) {
+        let is_pinned = pins & PIN_COUNT_MASK != 0 && pins & !PIN_COUNT_MASK == unpinned(generation);
+        if !is_pinned && self.try_advance_pin_generation(pins, generation) {
             return true;
         }
         let pins = self.change_pins(generation, |pins| pins | DEAD);
-        pins.is_some_and(|pins| self.is_unpinned(pins, generation))
+        pins.is_some_and(|pins| self.claim_recycle_if_unpinned(pins, generation))
     }
 
-    fn is_unpinned(&self, pins: u64, generation: u64) -> bool {
-        pins & PINS == 0 && self.end_pins(pins, generation)
+    fn claim_recycle_if_unpinned(&self, pins: u64, generation: u64) -> bool {
+        pins & PIN_COUNT_MASK == 0 && self.try_advance_pin_generation(pins, generation)
     }
 
     /// From no pin to the next generation, so that no thread can pin the slot by this one; false if the pins have
     /// changed.
     #[inline(always)]
-    fn end_pins(&self, pins: u64, generation: u64) -> bool {
+    fn try_advance_pin_generation(&self, pins: u64, generation: u64) -> bool {
         let next = unpinned((generation + 1) & GENERATION);
         self.pins.compare_exchange(pins, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// On to the slot's next generation; true if it was the last.
     #[inline(always)]
-    pub(super) fn next_generation(&self) -> bool {
+    pub(super) fn advance_generation(&self) -> bool {
         let generation = self.generation();
         if generation == GENERATION {
             return true;
@@ -352,39 +353,39 @@ impl Header {
 mod tests {
     use super::*;
 
-    const TAG_OF_FIRST: u64 = 1 | LIVE;
+    const FIRST_TAG: u64 = 1 | LIVE;
 
     /// As a child of fork finds it whose parent had another thread in the midst of the last free.
-    fn left_undecided(last: u64) -> Header {
+    fn left_dying(last: u64) -> Header {
         let header = Header {
             word: AtomicU64::new(0),
             refs: AtomicU64::new(0),
             pins: AtomicU64::new(0),
             link: AtomicU64::new(0),
         };
-        header.begin_life(1, 0, last);
-        let was_last = if last == USER {
-            header.drop_user(TAG_OF_FIRST, || false).unwrap()
+        header.publish(1, 0, last);
+        let was_last = if last == USER_REF {
+            header.drop_user(FIRST_TAG, || false).unwrap()
         } else {
-            header.drop_kept(TAG_OF_FIRST)
+            header.drop_internal(FIRST_TAG)
         };
         assert!(was_last);
-        let elsewhere = header.refs.load(Ordering::Relaxed) ^ 1 << DECIDER_SHIFT;
-        header.refs.store(elsewhere, Ordering::Relaxed);
+        let other_epoch = header.refs.load(Ordering::Relaxed) ^ 1 << DYING_EPOCH_SHIFT;
+        header.refs.store(other_epoch, Ordering::Relaxed);
         header
     }
 
     #[test]
-    fn what_the_parent_was_about_to_decide_is_decided_in_the_child() {
-        let header = left_undecided(USER);
-        header.add_user(TAG_OF_FIRST).unwrap();
-        assert_eq!(users(header.refs.load(Ordering::Relaxed)), 2);
-        let header = left_undecided(KEPT);
-        header.add_user(TAG_OF_FIRST).unwrap();
-        assert_eq!(kept(header.refs.load(Ordering::Relaxed)), 1);
-        let header = left_undecided(USER);
-        header.end_life(TAG_OF_FIRST);
-        assert_eq!(header.add_user(TAG_OF_FIRST), Err(Error::Handle));
-        assert_eq!(header.drop_user(TAG_OF_FIRST, || true), Err(Error::Handle));
+    fn a_child_resolves_a_dying_state_left_by_the_parent() {
+        let header = left_dying(USER_REF);
+        header.add_user(FIRST_TAG).unwrap();
+        assert_eq!(user_refs(header.refs.load(Ordering::Relaxed)), 2);
+        let header = left_dying(INTERNAL_REF);
+        header.add_user(FIRST_TAG).unwrap();
+        assert_eq!(internal_refs(header.refs.load(Ordering::Relaxed)), 1);
+        let header = left_dying(USER_REF);
+        header.clear_live(FIRST_TAG);
+        assert_eq!(header.add_user(FIRST_TAG), Err(Error::Handle));
+        assert_eq!(header.drop_user(FIRST_TAG, || true), Err(Error::Handle));
     }
 }

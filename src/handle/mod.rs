@@ -32,23 +32,23 @@ use crate::sys::atomic::{Ordering, fence};
 use core::marker::PhantomData;
 
 use crate::error::{Error, Result};
-use crate::sync::fork_epoch::{epoch, is_child};
+use crate::sync::fork_epoch::{fork_epoch, is_child};
 use crate::sys::annotate::{happens_after, happens_before};
 use arena::Arena;
-use header::{Header, KEPT, LIVE, TAG, USER};
+use header::{Header, INTERNAL_REF, LIVE, TAG, USER_REF};
 use layout::{BLOCK_GENERATION_SHIFT, GENERATION};
 
 /// The bits of a handle in which a slot has its address.
 const ADDRESS: usize = (usize::MAX >> (usize::BITS - BLOCK_GENERATION_SHIFT)) & !(GENERATION as usize);
 /// The kinds with an `INDEX` below this, threads and timers, keep themselves.
-const SELF_KEEPERS: usize = 2;
+const SELF_REFERENCING_KINDS: usize = 2;
 
 /// What can live behind a handle.
 ///
 /// # Safety
 /// The type is valid when all its bytes are zero, shareable between threads in that state and in any other,
 /// at most a block large, a power of two in size, and begins with its header.
-pub(crate) unsafe trait Kind: Sized + Sync + 'static {
+pub(crate) unsafe trait Object: Sized + Sync + 'static {
     /// Its number in [`arena::ARENAS`].
     const INDEX: usize;
 
@@ -63,34 +63,34 @@ pub(crate) unsafe trait Kind: Sized + Sync + 'static {
     /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word, and sends on the threads that are
     /// blocked on it. Called once. As it stands here, it is for kinds on which no thread blocks, and whose word does not
     /// change while they live.
-    fn kill(&self, tag: u64) {
-        self.header().end_constant_life(tag);
+    fn invalidate(&self, tag: u64) {
+        self.header().clear_live_nonatomic(tag);
     }
 
     /// Clears `LIVE` alone, unless it is cleared; waits for no lock. Called by threads that meet the object before the one
-    /// that gave the last reference back has come to `kill`.
-    fn end_life(&self, tag: u64) {
-        self.header().end_life(tag);
+    /// that gave the last reference back has come to `invalidate`.
+    fn clear_live(&self, tag: u64) {
+        self.header().clear_live(tag);
     }
 
     /// Somebody is told that the handle is bad. A kind whose life leaves traces of the object in the threads has
     /// them gone by then.
-    fn refused(&self, tag: u64) {
+    fn on_stale_handle(&self, tag: u64) {
         let _ = tag;
     }
 
     /// In a child of fork, before a caller's reference is released: an object that keeps itself as long as a thread works
     /// with it releases that reference, if the child does not have that thread.
-    fn settle(handle: Handle<Self>) {
+    fn unref_after_fork(handle: Handle<Self>) {
         let _ = handle;
     }
 
-    /// Lets go of whatever the object keeps. Called once, after `kill`; no lock is held, callbacks may run.
-    fn let_go(&self) {}
+    /// Lets go of whatever the object keeps. Called once, after `invalidate`; no lock is held, callbacks may run.
+    fn dispose(&self) {}
 
     /// Gives back what may be looked at as long as the slot is pinned. Called once, after `let_go`, when it
     /// is not any more. Locks may be held; no callback may run.
-    fn clear(&self) {}
+    fn finalize(&self) {}
 }
 
 /// A copyable name of an object, which owns no reference. An [`OwnedHandle`](crate::OwnedHandle) owns one.
@@ -157,7 +157,7 @@ impl<T> Handle<T> {
 }
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]
-impl<T: Kind> Handle<T> {
+impl<T: Object> Handle<T> {
     /// The slot, if there is one, and the tag that its word must carry for this handle to be good. Whoever
     /// uses the slot compares the tag in the operation that changes the word.
     #[inline(always)]
@@ -167,7 +167,7 @@ impl<T: Kind> Handle<T> {
 
     /// As `slot`, for the short ways: none while a race detector watches, from which they would hide what they do.
     #[inline(always)]
-    pub(crate) fn slot_at_once(self) -> Option<(&'static T, u64)> {
+    pub(crate) fn slot_fast(self) -> Option<(&'static T, u64)> {
         self.slot_in(Arena::has_key_fast).ok()
     }
 
@@ -190,7 +190,7 @@ impl<T: Kind> Handle<T> {
     /// # Safety
     /// The handle has been good, at any time before.
     #[inline(always)]
-    pub(crate) unsafe fn slot_once_good(self) -> (&'static T, u64) {
+    pub(crate) unsafe fn slot_unchecked(self) -> (&'static T, u64) {
         let address = self.bits & ADDRESS;
         // SAFETY: the address is that of a slot, by the caller's promise; for its block holds what `slot_in` says.
         (unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE)
@@ -200,20 +200,20 @@ impl<T: Kind> Handle<T> {
     #[inline]
     pub(crate) fn check(self) -> Result<(&'static T, u64)> {
         let (object, tag) = self.slot()?;
-        if object.header().is(tag) { Ok((object, tag)) } else { Err(Self::refusal_of(object, tag)) }
+        if object.header().is_live(tag) { Ok((object, tag)) } else { Err(Self::stale_error(object, tag)) }
     }
 
     /// What a caller gets for a handle that is not good any more.
     #[cold]
-    fn refusal_of(object: &'static T, tag: u64) -> Error {
-        object.refused(tag);
+    fn stale_error(object: &'static T, tag: u64) -> Error {
+        object.on_stale_handle(tag);
         Error::Handle
     }
 
     /// An argument that has been looked at before the handle: if both are wrong, the handle's error is the
     /// answer.
     #[inline(always)]
-    pub(crate) fn argument<V>(self, argument: Result<V>) -> Result<V> {
+    pub(crate) fn or_handle_error<V>(self, argument: Result<V>) -> Result<V> {
         match argument {
             Ok(value) => Ok(value),
             Err(error) => self.check().and(Err(error)),
@@ -228,18 +228,21 @@ impl<T: Kind> Handle<T> {
     /// Makes an object: `build` fills the slot, then the word appears with `initial` above its tag, and the
     /// handle is good. The caller owns one reference.
     pub(crate) fn create(initial: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        Self::create_with(initial, USER, build)
+        Self::create_with(initial, USER_REF, build)
     }
 
     /// As `create`, but the reference is one of the library's own.
-    pub(crate) fn create_kept(initial: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        Self::create_with(initial, KEPT, build)
+    pub(crate) fn create_with_internal_ref(
+        initial: u64,
+        build: impl FnOnce(&'static T, u64),
+    ) -> Result<Self> {
+        Self::create_with(initial, INTERNAL_REF, build)
     }
 
     #[inline(always)]
     fn create_with(initial: u64, refs: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        let spare = if T::INDEX < slot_cache::SPARES { slot_cache::take(T::INDEX) } else { None };
-        let address = match spare {
+        let cached = if T::INDEX < slot_cache::CACHED_KINDS { slot_cache::take(T::INDEX) } else { None };
+        let address = match cached {
             Some(address) => address,
             None => Self::arena().allocate(size_of::<T>())?,
         };
@@ -247,7 +250,7 @@ impl<T: Kind> Handle<T> {
         let object: &'static T = unsafe { &*(address as *const T) };
         let generation = object.header().generation();
         build(object, generation | LIVE);
-        object.header().begin_life(generation, initial, refs);
+        object.header().publish(generation, initial, refs);
         Ok(Self::with_generation(object, generation))
     }
 
@@ -265,7 +268,7 @@ impl<T: Kind> Handle<T> {
     /// Has a slot brought into the cache, to be used in a moment. Only a hint, for a slot in which any
     /// object or none may live: nothing is read.
     #[inline(always)]
-    pub(crate) fn bring_near(slot: &'static T) {
+    pub(crate) fn prefetch(slot: &'static T) {
         #[cfg(target_arch = "x86_64")]
         for line in (0..size_of::<T>()).step_by(64) {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -278,7 +281,7 @@ impl<T: Kind> Handle<T> {
     }
 
     /// Does something with an object whose slot is held in its place meanwhile.
-    pub(crate) fn pinned<R>(self, f: impl FnOnce(&'static T) -> Result<R>) -> Result<R> {
+    pub(crate) fn with_pinned<R>(self, f: impl FnOnce(&'static T) -> Result<R>) -> Result<R> {
         let pin = self.pin()?;
         f(pin.object)
     }
@@ -289,58 +292,58 @@ impl<T: Kind> Handle<T> {
         let (object, tag) = self.slot()?;
         let read = f(object);
         fence(Ordering::Acquire);
-        if object.header().is(tag) { Ok(read) } else { Err(Self::refusal_of(object, tag)) }
+        if object.header().is_live(tag) { Ok(read) } else { Err(Self::stale_error(object, tag)) }
     }
 
     /// One more reference for the caller, who owns it like the one that `new` gave.
     pub fn add_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
-        object.header().add_user(tag).inspect_err(|_| Self::no_reference(object, tag))?;
+        object.header().add_user(tag).inspect_err(|_| Self::on_ref_failure(object, tag))?;
         Ok(self)
     }
 
     #[cold]
     #[inline(never)]
-    fn settle(self) {
-        T::settle(self);
+    fn unref_after_fork(self) {
+        T::unref_after_fork(self);
     }
 
     /// Gives one of the callers' references back. The last one ends the object's life, unless the library
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
-        if T::INDEX < SELF_KEEPERS && is_child() {
-            Self::settle(self);
+        if T::INDEX < SELF_REFERENCING_KINDS && is_child() {
+            Self::unref_after_fork(self);
         }
         let (object, tag) = self.slot()?;
         happens_before(object.header().refs());
         let is_busy = || object.is_busy(tag);
-        if object.header().drop_user(tag, is_busy).inspect_err(|_| Self::no_reference(object, tag))? {
-            Self::end(object, tag);
+        if object.header().drop_user(tag, is_busy).inspect_err(|_| Self::on_ref_failure(object, tag))? {
+            Self::destroy_object(object, tag);
         }
         Ok(())
     }
 
     /// A reference of the library's own.
-    pub(crate) fn keep(self) -> Result<Self> {
+    pub(crate) fn internal_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
-        object.header().add_kept(tag).inspect_err(|_| Self::no_reference(object, tag))?;
+        object.header().add_internal(tag).inspect_err(|_| Self::on_ref_failure(object, tag))?;
         Ok(self)
     }
 
     /// Gives one of the library's references back. The last one ends the object's life.
-    pub(crate) fn let_go(self) {
+    pub(crate) fn internal_unref(self) {
         if let Ok((object, tag)) = self.slot() {
             happens_before(object.header().refs());
-            if object.header().drop_kept(tag) {
-                Self::end(object, tag);
+            if object.header().drop_internal(tag) {
+                Self::destroy_object(object, tag);
             }
         }
     }
 
-    fn end(object: &'static T, tag: u64) {
-        object.kill(tag);
+    fn destroy_object(object: &'static T, tag: u64) {
+        object.invalidate(tag);
         happens_after(object.header().refs());
-        object.let_go();
+        object.dispose();
         if object.header().mark_dead(tag) {
             Self::recycle(object);
         }
@@ -348,11 +351,11 @@ impl<T: Kind> Handle<T> {
 
     /// The caller is not given a reference, and not relieved of one. If there is none left, no later call finds the object.
     #[cold]
-    fn no_reference(object: &'static T, tag: u64) {
+    fn on_ref_failure(object: &'static T, tag: u64) {
         if object.header().is_dying(tag) {
-            object.end_life(tag);
+            object.clear_live(tag);
         }
-        object.refused(tag);
+        object.on_stale_handle(tag);
     }
 
     /// Keeps the slot from being used again while the caller, who is about to block, may still look at it.
@@ -363,42 +366,42 @@ impl<T: Kind> Handle<T> {
         if !object.header().add_pin(tag) {
             return Err(Error::Handle);
         }
-        let pin = Pin { object, tag, epoch: epoch() };
-        if object.header().is(tag) { Ok(pin) } else { Err(Error::Handle) }
+        let pin = Pin { object, tag, epoch: fork_epoch() };
+        if object.header().is_live(tag) { Ok(pin) } else { Err(Error::Handle) }
     }
 
     /// A pin that another thread has set for the caller.
     pub(crate) fn adopt_pin(object: &'static T, tag: u64) -> Pin<T> {
-        Pin { object, tag, epoch: epoch() }
+        Pin { object, tag, epoch: fork_epoch() }
     }
 
     fn recycle(object: &'static T) {
-        object.clear();
-        let used_up = object.header().next_generation();
+        object.finalize();
+        let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
-        if T::INDEX < slot_cache::SPARES && !used_up && slot_cache::put(T::INDEX, address) {
+        if T::INDEX < slot_cache::CACHED_KINDS && !retired && slot_cache::put(T::INDEX, address) {
             return;
         }
-        Self::arena().free(address, used_up);
+        Self::arena().free(address, retired);
     }
 
     /// The calling thread ends, and gives back the slot that it keeps.
-    pub(crate) fn give_back_spare() {
-        if let Some(slot) = slot_cache::close(T::INDEX) {
+    pub(crate) fn flush_slot_cache() {
+        if let Some(slot) = slot_cache::disable(T::INDEX) {
             Self::arena().free(slot, false);
         }
     }
 }
 
 /// Holds a slot in its place; see [`Handle::pin`].
-pub(crate) struct Pin<T: Kind> {
+pub(crate) struct Pin<T: Object> {
     object: &'static T,
     tag: u64,
     /// A pin of the parent's, held by the thread that forked, is forgotten already in the child.
     epoch: u32,
 }
 
-impl<T: Kind> core::ops::Deref for Pin<T> {
+impl<T: Object> core::ops::Deref for Pin<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -406,9 +409,9 @@ impl<T: Kind> core::ops::Deref for Pin<T> {
     }
 }
 
-impl<T: Kind> Drop for Pin<T> {
+impl<T: Object> Drop for Pin<T> {
     fn drop(&mut self) {
-        if self.epoch == epoch() && self.object.header().drop_pin(self.tag) {
+        if self.epoch == fork_epoch() && self.object.header().drop_pin(self.tag) {
             Handle::recycle(self.object);
         }
     }

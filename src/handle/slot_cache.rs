@@ -5,25 +5,25 @@
 //!
 //! | state | meaning | who changes it |
 //! |---|---|---|
-//! | `CLOSED` | nobody would give the slot back when the thread ends, or it has ended | `tls::open_spares`, when its exit hook is registered |
+//! | `DISABLED` | nobody would give the slot back when the thread ends, or it has ended | `tls::open_spares`, when its exit hook is registered |
 //! | `EMPTY` | no slot is kept | `put` |
 //! | anything else | the address of the slot | `take`: to `EMPTY`. `close`, at the thread's end |
 //!
 //! All of it is the thread's own. What other threads keep in a fork is lost to the child, a slot or two for
 //! each of them.
 
-use crate::sys::tls::{self, SPARE_CLOSED as CLOSED, SPARE_EMPTY as EMPTY};
+use crate::sys::tls::{self, SPARE_CLOSED as DISABLED, SPARE_EMPTY as EMPTY};
 
 /// The kinds with an `INDEX` below this have a spare slot in each thread.
-pub(crate) const SPARES: usize = tls::SPARES;
+pub(crate) const CACHED_KINDS: usize = tls::CACHED_KINDS;
 
 /// The slot that the calling thread keeps, if it does.
 #[inline(always)]
 pub(crate) fn take(kind: usize) -> Option<usize> {
     tls::with(|mine| {
-        let slot = mine.spares[kind].get();
+        let slot = mine.slot_cache[kind].get();
         (slot > EMPTY).then(|| {
-            mine.spares[kind].set(EMPTY);
+            mine.slot_cache[kind].set(EMPTY);
             slot
         })
     })
@@ -33,18 +33,18 @@ pub(crate) fn take(kind: usize) -> Option<usize> {
 #[inline(always)]
 pub(crate) fn put(kind: usize, slot: usize) -> bool {
     tls::with(|mine| {
-        let has_room = mine.spares[kind].get() == EMPTY;
+        let has_room = mine.slot_cache[kind].get() == EMPTY;
         if has_room {
-            mine.spares[kind].set(slot);
+            mine.slot_cache[kind].set(slot);
         }
         has_room
     })
 }
 
 /// As `take`, and no slot is kept any more.
-pub(crate) fn close(kind: usize) -> Option<usize> {
+pub(crate) fn disable(kind: usize) -> Option<usize> {
     let slot = take(kind);
-    tls::with(|mine| mine.spares[kind].set(CLOSED));
+    tls::with(|mine| mine.slot_cache[kind].set(DISABLED));
     slot
 }
 
@@ -53,8 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_slot_is_kept_and_only_by_a_thread_whose_end_is_announced() {
-        let of_a_new_thread = || {
+    fn one_slot_is_cached_and_only_by_a_thread_with_a_registered_exit() {
+        let in_a_new_thread = || {
             assert!(!put(0, 64));
             tls::open_spares();
             assert_eq!(take(0), None);
@@ -64,9 +64,9 @@ mod tests {
             assert_eq!(take(0), Some(64));
             assert_eq!(take(0), None);
             assert!(put(0, 128));
-            assert_eq!(close(0), Some(128));
+            assert_eq!(disable(0), Some(128));
             assert!(!put(0, 64));
         };
-        std::thread::spawn(of_a_new_thread).join().unwrap();
+        std::thread::spawn(in_a_new_thread).join().unwrap();
     }
 }

@@ -27,7 +27,7 @@ use core::ptr;
 use crate::callbacks::{Destructor, Init};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::local::tables::{Left, Shared, Table};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::{happens_after, happens_before};
@@ -78,27 +78,27 @@ pub struct Local {
 const _: () = assert!(size_of::<Local>() == 64);
 
 // SAFETY: zero is a local without init and destructor; all of it is shareable; it begins with its header.
-unsafe impl Kind for Local {
+unsafe impl Object for Local {
     const INDEX: usize = 8;
 
     fn header(&self) -> &Header {
         &self.header
     }
 
-    fn kill(&self, tag: u64) {
-        self.end_life(tag);
+    fn invalidate(&self, tag: u64) {
+        self.clear_live(tag);
     }
 
-    fn end_life(&self, tag: u64) {
+    fn clear_live(&self, tag: u64) {
         let closing = (tag & GENERATION) | CLOSING;
         let _ = self.header.word.compare_exchange(tag, closing, Ordering::Release, Ordering::Relaxed);
     }
 
-    fn refused(&self, tag: u64) {
+    fn on_stale_handle(&self, tag: u64) {
         self.close(tag & GENERATION);
     }
 
-    fn let_go(&self) {
+    fn dispose(&self) {
         happens_after(self);
         // The life has ended, the generation has not changed yet: the handle is still the key.
         let generation = self.header.generation();
@@ -178,7 +178,7 @@ impl Handle<Local> {
         }
         if let Some(init) = init {
             // SAFETY: whoever made the local promised that init takes this argument.
-            let value = pthread::callback(|| unsafe { init(arg) });
+            let value = pthread::call_user(|| unsafe { init(arg) });
             self.put(table, value)?;
         }
         Ok(table)

@@ -39,7 +39,7 @@ use core::ptr;
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
 use crate::local::attributes::{Attributes, Taken, mixed};
-use crate::sync::mutex::{Forget, Guard, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
 use crate::sys::pthread;
@@ -113,7 +113,7 @@ pub(crate) struct Table {
     mask: Cell<usize>,
     /// Where the last cell lies, in bytes; the mask of such places.
     last: Cell<usize>,
-    guarded: Guarded<Rest>,
+    guarded: InternalMutex<Rest>,
     /// Its neighbours among the tables of all threads, under their guard, as the next two.
     pub(crate) next: Cell<*const Table>,
     pub(crate) previous: Cell<*const Table>,
@@ -139,12 +139,12 @@ struct Rest {
 // SAFETY: the pointers lead to what the table owns, or to locals' slots.
 unsafe impl Send for Rest {}
 
-impl Forget for Rest {
-    fn forget(&mut self) {
+impl ForkReset for Rest {
+    fn reset_in_child(&mut self) {
         // Tables of threads that the child does not have are out of its reach.
     }
 
-    fn forget_change(&mut self) {
+    fn reset_interrupted_change(&mut self) {
         // Another thread was freeing a local, and took an attribute of the thread that forked. The other attributes are
         // lost with the map; the cells change by single stores.
         self.attributes = ptr::null_mut();
@@ -172,7 +172,7 @@ impl Owed {
             && !self.value.is_null()
         {
             // SAFETY: whoever made the local promised that its destructor takes its values.
-            pthread::callback(|| unsafe { destroy(self.value) });
+            pthread::call_user(|| unsafe { destroy(self.value) });
         }
     }
 
@@ -244,7 +244,7 @@ impl Table {
                 cells: Cell::new(ptr::null()),
                 mask: Cell::new(0),
                 last: Cell::new(0),
-                guarded: Guarded::new(rest),
+                guarded: InternalMutex::new(rest),
                 next: Cell::new(ptr::null()),
                 previous: Cell::new(ptr::null()),
                 visitors: Cell::new(0),
@@ -301,7 +301,7 @@ impl Table {
 
     /// The guard, taken by the owner, who then makes a table smaller that has become too large.
     #[inline(always)]
-    fn owners(&self) -> Guard<'_, Rest> {
+    fn owners(&self) -> InternalMutexGuard<'_, Rest> {
         let mut rest = self.guarded.lock();
         if rest.is_too_large() {
             self.resize(&mut rest);

@@ -12,8 +12,8 @@ use core::ptr;
 
 use crate::error::Result;
 pub(crate) use crate::local::table::{Owed, Shared, Table};
-use crate::sync::fork_epoch::epoch;
-use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::libc_hooks::{DESTRUCTOR_ROUNDS, register_exit_hook};
 use crate::sys::tls;
 
@@ -22,15 +22,15 @@ struct Tables {
     first: *const Table,
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static TABLES: Guarded<Tables> = Guarded::new(Tables { first: ptr::null() });
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static TABLES: InternalMutex<Tables> = InternalMutex::new(Tables { first: ptr::null() });
 
 // SAFETY: tables are reached under the guard, and leave the list before their memory is given back.
 unsafe impl Send for Tables {}
 
-impl Forget for Tables {
-    fn forget(&mut self) {
-        // `begin_child` resets the list.
+impl ForkReset for Tables {
+    fn reset_in_child(&mut self) {
+        // `after_fork_in_child` resets the list.
     }
 }
 
@@ -169,7 +169,7 @@ pub(crate) fn destroy_local(key: usize, left: Left) {
             }
         }
         Left::Any => {
-            let mut walk = Walk { key, at: None, begun: false, epoch: epoch() };
+            let mut walk = Walk { key, at: None, begun: false, epoch: fork_epoch() };
             // Bound before it is paid: the guard must be free by then.
             while let Some(owed) = walk.next() {
                 owed.pay();
@@ -192,10 +192,10 @@ struct Walk {
 impl Walk {
     fn next(&mut self) -> Option<Owed> {
         let mut tables = TABLES.lock();
-        let is_child = self.epoch != epoch();
+        let is_child = self.epoch != fork_epoch();
         let from = self.at.take().filter(|_| !is_child);
         let mut at = if self.begun && !is_child { from } else { tables.first() };
-        (self.begun, self.epoch) = (true, epoch());
+        (self.begun, self.epoch) = (true, fork_epoch());
         let mut owed = None;
         while let Some(table) = at {
             owed = table.take_gone(self.key);
@@ -272,29 +272,29 @@ pub(crate) fn reset() {
 
 /// Holds the tables across a fork.
 pub(crate) fn hold() {
-    TABLES.hold();
+    TABLES.lock_for_fork();
 }
 
 /// Gives back what `hold` took.
 ///
 /// # Safety
-/// As for `Guarded::let_go`.
+/// As for `InternalMutex::let_go`.
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
-    unsafe { TABLES.let_go() };
+    unsafe { TABLES.unlock_after_fork() };
 }
 
 /// As `let_go`, in a child of fork.
 ///
 /// # Safety
-/// As for `Guarded::renew`.
-pub(crate) unsafe fn renew() {
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    unsafe { TABLES.renew() };
+    unsafe { TABLES.reinit_in_child() };
 }
 
 /// In a child of fork: the values of the others are left alone, and out of reach.
-pub(crate) fn begin_child() {
+pub(crate) fn after_fork_in_child() {
     let mine = known();
     TABLES.lock().first = mine.map_or(ptr::null(), ptr::from_ref);
     if let Some(mine) = mine {
@@ -339,7 +339,7 @@ mod tests {
         let begin = Deadline::now();
         local.free().unwrap();
         // Minutes, if each value were searched for from the first table.
-        assert!(Deadline::now() < begin.after(60_000_000_000));
+        assert!(Deadline::now() < begin.add_ns(60_000_000_000));
         assert_eq!(DESTROYED.load(Ordering::Relaxed), 2 * MANY);
         for table in tables {
             tls::with(|mine| mine.locals.set(table));

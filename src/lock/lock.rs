@@ -1,10 +1,10 @@
 //! Lock: Python's `threading.Lock`. Not owned by a thread, not re-entrant; any thread may release it.
 //!
-//! States and orderings: `raw_lock`. A held Lock shows `HELD` as its holder.
+//! States and orderings: `raw_lock`. A held Lock shows `ANONYMOUS_OWNER` as its owner.
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
@@ -12,7 +12,7 @@ use crate::thread::ident::KEY_SHIFT;
 use crate::time::Timeout;
 
 /// What the word of any held Lock shows.
-pub(crate) const HELD: u64 = 1 << KEY_SHIFT;
+pub(crate) const ANONYMOUS_OWNER: u64 = 1 << KEY_SHIFT;
 
 /// A lock that one thread at a time can hold. Python: `threading.Lock`.
 ///
@@ -42,7 +42,7 @@ pub struct Lock {
 }
 
 // SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
-unsafe impl Kind for Lock {
+unsafe impl Object for Lock {
     const INDEX: usize = 2;
 
     fn header(&self) -> &Header {
@@ -53,22 +53,22 @@ unsafe impl Kind for Lock {
         self.raw.is_busy(tag)
     }
 
-    fn kill(&self, tag: u64) {
-        self.raw.kill(tag);
-        if annotate::watches() && self.raw.last_holder() != 0 {
-            self.announce_given();
+    fn invalidate(&self, tag: u64) {
+        self.raw.invalidate(tag);
+        if annotate::is_active() && self.raw.last_owner() != 0 {
+            self.annotate_release();
         }
     }
 
-    fn clear(&self) {
-        if annotate::watches() {
+    fn finalize(&self) {
+        if annotate::is_active() {
             lock_annotations::mutex_destroyed(self);
         }
     }
 }
 
 impl Lockable for Lock {
-    const IS_ANYBODYS: bool = true;
+    const ANY_THREAD_MAY_RELEASE: bool = true;
 
     fn raw(&self) -> &RawLock {
         &self.raw
@@ -78,13 +78,13 @@ impl Lockable for Lock {
 impl Handle<Lock> {
     /// An unlocked lock.
     pub fn new() -> Result<Self> {
-        Handle::create(0, |_, _| {}).map(Handle::made)
+        Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
     /// Takes the lock if nobody holds it and nobody stands in line. False leaves everything open.
     #[inline(always)]
-    pub(crate) fn acquire_at_once(self) -> bool {
-        self.slot_at_once().is_some_and(|(lock, tag)| lock.raw.acquire_fast(tag, HELD))
+    pub(crate) fn acquire_fast(self) -> bool {
+        self.slot_fast().is_some_and(|(lock, tag)| lock.raw.acquire_fast(tag, ANONYMOUS_OWNER))
     }
 
     /// Waits until the lock is free, and takes it.
@@ -95,71 +95,71 @@ impl Handle<Lock> {
 
     /// What `try_acquire` answers, where that is plain to see.
     #[inline(always)]
-    pub(crate) fn try_at_once(self) -> Option<bool> {
-        let (lock, tag) = self.slot_at_once()?;
+    pub(crate) fn try_acquire_fast(self) -> Option<bool> {
+        let (lock, tag) = self.slot_fast()?;
         // Looks first: a locked instruction that changes nothing would cost as much as one that does.
-        if lock.raw.holder(tag).ok()? >= HELD {
+        if lock.raw.owner(tag).ok()? >= ANONYMOUS_OWNER {
             Some(false)
         } else {
-            lock.raw.acquire_fast(tag, HELD).then_some(true)
+            lock.raw.acquire_fast(tag, ANONYMOUS_OWNER).then_some(true)
         }
     }
 
     /// Takes the lock if that is possible at once.
     #[inline]
     pub fn try_acquire(self) -> Result<bool> {
-        self.announced(Timeout::NONE, || {
-            self.try_at_once().map_or_else(|| self.acquire_slow(HELD, Timeout::NONE), Ok)
+        self.annotate_acquire(Timeout::ZERO, || {
+            self.try_acquire_fast().map_or_else(|| self.acquire_raw_slow(ANONYMOUS_OWNER, Timeout::ZERO), Ok)
         })
     }
 
     /// Waits no longer than the timeout; false if it ran out.
     #[inline]
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
-        self.announced(timeout, || {
-            if self.acquire_at_once() { Ok(true) } else { self.acquire_slow(HELD, timeout) }
+        self.annotate_acquire(timeout, || {
+            if self.acquire_fast() { Ok(true) } else { self.acquire_raw_slow(ANONYMOUS_OWNER, timeout) }
         })
     }
 
     /// Gives the lock back if it is held and nobody stands in line. False leaves everything open.
     #[inline(always)]
-    pub(crate) fn release_at_once(self) -> bool {
-        self.slot_at_once().is_some_and(|(lock, tag)| lock.raw.release_fast(tag, HELD))
+    pub(crate) fn release_fast(self) -> bool {
+        self.slot_fast().is_some_and(|(lock, tag)| lock.raw.release_fast(tag, ANONYMOUS_OWNER))
     }
 
     /// Gives the lock back, whoever took it.
     #[inline]
     pub fn release(self) -> Result<()> {
-        if self.release_at_once() { Ok(()) } else { self.release_after_all() }
+        if self.release_fast() { Ok(()) } else { self.release_slow() }
     }
 
-    /// `release`, where `release_at_once` has left it open.
-    pub(crate) fn release_after_all(self) -> Result<()> {
-        if annotate::watches() && self.locked()? {
-            self.slot()?.0.announce_given();
+    /// `release`, where `release_fast` has left it open.
+    pub(crate) fn release_slow(self) -> Result<()> {
+        if annotate::is_active() && self.locked()? {
+            self.slot()?.0.annotate_release();
         }
-        self.release_slow(HELD)
+        self.release_raw_slow(ANONYMOUS_OWNER)
     }
 
     /// Whether somebody holds it; a snapshot.
     #[inline]
     pub fn locked(self) -> Result<bool> {
         let (lock, tag) = self.slot()?;
-        Ok(lock.raw.holder(tag)? != 0)
+        Ok(lock.raw.owner(tag)? != 0)
     }
 
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
-        if annotate::watches() && lock.raw.is_held(tag, HELD) {
-            lock.announce_given();
+        if annotate::is_active() && lock.raw.is_held_by(tag, ANONYMOUS_OWNER) {
+            lock.annotate_release();
         }
         lock.raw.reinit(tag)
     }
 
     /// For a condition: what the word shows when the caller holds the lock. A Lock is held by anybody.
-    pub(crate) fn claim_if_held(self) -> Result<u64> {
-        if self.locked()? { Ok(HELD) } else { Err(Error::NotOwner) }
+    pub(crate) fn owner_tag_if_held(self) -> Result<u64> {
+        if self.locked()? { Ok(ANONYMOUS_OWNER) } else { Err(Error::NotOwner) }
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_taken_once_and_released_by_anybody() {
+    fn a_lock_is_acquired_once_and_released_by_any_thread() {
         let lock = Handle::<Lock>::new().unwrap();
         assert_eq!(lock.release(), Err(Error::NotAcquired));
         lock.acquire().unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn it_excludes() {
+    fn mutual_exclusion() {
         let lock = Handle::<Lock>::new().unwrap();
         static mut COUNT: u64 = 0;
         let threads: Vec<_> = (0..4)
@@ -205,19 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn a_freed_lock_is_refused_however_often_its_slot_is_used_again() {
-        let gone = Handle::<Lock>::new().unwrap();
-        gone.free().unwrap();
+    fn a_stale_handle_stays_invalid_however_often_its_slot_is_reused() {
+        let stale = Handle::<Lock>::new().unwrap();
+        stale.free().unwrap();
         for _ in 0..10_000 {
             let newer = Handle::<Lock>::new().unwrap();
-            assert_ne!(newer, gone);
-            assert_eq!(gone.try_acquire(), Err(Error::Handle));
+            assert_ne!(newer, stale);
+            assert_eq!(stale.try_acquire(), Err(Error::Handle));
             newer.free().unwrap();
         }
     }
 
     #[test]
-    fn no_handle_at_all_is_refused() {
+    fn invalid_handles_are_errors() {
         let lock = Handle::<Lock>::new().unwrap();
         for wrong in [
             0,

@@ -7,9 +7,9 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | `nested` | the handle of the RLock that was last given this place, or 0 |
-//! | `deeper` | how often that one is held beyond the first time; at 0, or when it is not held any more, the place may become another's |
-//! | `levels` | the others that are counted, a hash table, or 0 if there are none; if it is not 0, one look does not tell that a lock is not counted |
+//! | `cached_rlock` | the handle of the RLock that was last given this place, or 0 |
+//! | `cached_extra_count` | how often that one is held beyond the first time; at 0, or when it is not held any more, the place may become another's |
+//! | `recursion_table` | the others that are counted, a hash table, or 0 if there are none; if it is not 0, one look does not tell that a lock is not counted |
 //!
 //! A count means something only as long as the lock's word says that this thread holds it. Others may end that, by
 //! freeing the lock or making it as new; so whoever takes a lock for the first time lets no earlier count stand. Counts
@@ -30,15 +30,15 @@ use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::tls;
 
 #[derive(Clone, Copy)]
-struct Level {
+struct RecursionEntry {
     /// 0 is a free place.
     rlock: usize,
-    deeper: u32,
+    extra_count: u32,
 }
 
 /// What a table begins with; its places lie behind it.
 #[repr(C)]
-struct Head {
+struct TableHeader {
     /// How many places there are, a power of two.
     capacity: usize,
     used: usize,
@@ -46,31 +46,31 @@ struct Head {
 
 /// A table in memory of its own, which belongs to one thread, and lives as long as this is used.
 #[derive(Clone, Copy)]
-struct Table(*mut Head);
+struct Table(*mut TableHeader);
 
-const FEWEST: usize = 4;
+const MIN_CAPACITY: usize = 4;
 
 impl Table {
     const NONE: Self = Table(ptr::null_mut());
 
     /// The calling thread's, if it has one.
-    fn mine() -> Option<Table> {
-        let table = Table(tls::with(|mine| mine.levels.get()) as *mut Head);
+    fn current() -> Option<Table> {
+        let table = Table(tls::with(|mine| mine.recursion_table.get()) as *mut TableHeader);
         (!table.0.is_null()).then_some(table)
     }
 
     /// Has the calling thread use this table, or none, instead of the one it has.
-    fn become_mine(self) {
-        let former = tls::with(|mine| mine.levels.replace(self.0 as usize));
-        Table(former as *mut Head).free();
+    fn set_current(self) {
+        let former = tls::with(|mine| mine.recursion_table.replace(self.0 as usize));
+        Table(former as *mut TableHeader).free();
     }
 
     /// An empty table.
     fn new(capacity: usize) -> Result<Table> {
-        let size = size_of::<Head>() + capacity * size_of::<Level>();
+        let size = size_of::<TableHeader>() + capacity * size_of::<RecursionEntry>();
         // SAFETY: malloc's memory is aligned for a head and its places, and large enough; zeros are free places.
         unsafe {
-            let table: *mut Head = malloc(size).cast();
+            let table: *mut TableHeader = malloc(size).cast();
             if table.is_null() {
                 return Err(Error::NoMemory);
             }
@@ -89,239 +89,240 @@ impl Table {
         clippy::mut_from_ref,
         reason = "the table is the thread's own, and no caller keeps two of these"
     )]
-    fn head(&self) -> &mut Head {
+    fn header(&self) -> &mut TableHeader {
         // SAFETY: a table that is used lives.
         unsafe { &mut *self.0 }
     }
 
     #[expect(clippy::mut_from_ref, reason = "as above")]
-    fn places(&self) -> &mut [Level] {
+    fn entries(&self) -> &mut [RecursionEntry] {
         // SAFETY: `new` has made room for so many behind the head.
         unsafe { core::slice::from_raw_parts_mut(self.0.add(1).cast(), (*self.0).capacity) }
     }
 
     /// Where the search for a lock begins.
-    fn home(&self, rlock: usize) -> usize {
+    fn home_index(&self, rlock: usize) -> usize {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        ((rlock as u64).wrapping_mul(GOLDEN) >> 32) as usize & (self.head().capacity - 1)
+        ((rlock as u64).wrapping_mul(GOLDEN) >> 32) as usize & (self.header().capacity - 1)
     }
 
     /// The place of a lock, or else the free one where it would be.
-    fn place_of(&self, rlock: usize) -> usize {
-        let mut at = self.home(rlock);
-        let last = self.head().capacity - 1;
-        let places = self.places();
+    fn find_index(&self, rlock: usize) -> usize {
+        let mut at = self.home_index(rlock);
+        let last = self.header().capacity - 1;
+        let places = self.entries();
         while places[at].rlock != rlock && places[at].rlock != 0 {
             at = (at + 1) & last;
         }
         at
     }
 
-    fn find(&self, rlock: usize) -> Option<&mut Level> {
-        let at = self.place_of(rlock);
-        Some(&mut self.places()[at]).filter(|level| level.rlock == rlock)
+    fn find(&self, rlock: usize) -> Option<&mut RecursionEntry> {
+        let at = self.find_index(rlock);
+        Some(&mut self.entries()[at]).filter(|entry| entry.rlock == rlock)
     }
 
     /// Enters a lock for which there is room, and which is not in the table.
-    fn enter(&self, level: Level) {
-        let at = self.place_of(level.rlock);
-        self.places()[at] = level;
-        self.head().used += 1;
+    fn insert(&self, entry: RecursionEntry) {
+        let at = self.find_index(entry.rlock);
+        self.entries()[at] = entry;
+        self.header().used += 1;
     }
 
     /// Takes a lock out, and moves those nearer that were pushed on by it.
     fn remove(&self, rlock: usize) {
-        let mut free = self.place_of(rlock);
-        if self.places()[free].rlock == 0 {
+        let mut free = self.find_index(rlock);
+        if self.entries()[free].rlock == 0 {
             return;
         }
-        self.head().used -= 1;
-        let last = self.head().capacity - 1;
+        self.header().used -= 1;
+        let last = self.header().capacity - 1;
         let mut at = free;
         loop {
             at = (at + 1) & last;
-            let next = self.places()[at];
+            let next = self.entries()[at];
             if next.rlock == 0 {
                 break;
             }
             // It may move unless the search for it begins behind the free place.
-            let way = at.wrapping_sub(self.home(next.rlock)) & last;
-            if way >= at.wrapping_sub(free) & last {
-                self.places()[free] = next;
+            let probe_distance = at.wrapping_sub(self.home_index(next.rlock)) & last;
+            if probe_distance >= at.wrapping_sub(free) & last {
+                self.entries()[free] = next;
                 free = at;
             }
         }
-        self.places()[free] = Level { rlock: 0, deeper: 0 };
+        self.entries()[free] = RecursionEntry { rlock: 0, extra_count: 0 };
     }
 
     /// Whether there is room for one more.
     fn has_room(&self) -> bool {
-        (self.head().used + 1) * 4 <= self.head().capacity * 3
+        (self.header().used + 1) * 4 <= self.header().capacity * 3
     }
 }
 
 /// How often the caller, who owns it, holds the lock beyond the first time. `None` leaves it open.
 #[inline(always)]
-pub(crate) fn at_once(rlock: usize) -> Option<u32> {
+pub(crate) fn count_fast(rlock: usize) -> Option<u32> {
     tls::with(|mine| {
-        if mine.nested.get() == rlock {
-            Some(mine.deeper.get())
+        if mine.cached_rlock.get() == rlock {
+            Some(mine.cached_extra_count.get())
         } else {
-            (mine.levels.get() == 0).then_some(0)
+            (mine.recursion_table.get() == 0).then_some(0)
         }
     })
 }
 
-/// As `at_once`, in any case.
+/// As `count_fast`, in any case.
 #[inline(never)]
-pub(crate) fn of(rlock: usize) -> u32 {
-    at_once(rlock).unwrap_or_else(|| find(rlock).map_or(0, |level| level.deeper))
+pub(crate) fn count(rlock: usize) -> u32 {
+    count_fast(rlock).unwrap_or_else(|| find(rlock).map_or(0, |entry| entry.extra_count))
 }
 
-/// One level more for the caller, who owns the lock. False leaves it open.
+/// One entry more for the caller, who owns the lock. False leaves it open.
 #[inline(always)]
-pub(crate) fn go_deeper_at_once(rlock: usize) -> bool {
+pub(crate) fn increment_fast(rlock: usize) -> bool {
     tls::with(|mine| {
-        let deeper = mine.deeper.get();
-        let possible = mine.nested.get() == rlock && deeper < u32::MAX;
+        let extra_count = mine.cached_extra_count.get();
+        let possible = mine.cached_rlock.get() == rlock && extra_count < u32::MAX;
         if possible {
-            mine.deeper.set(deeper + 1);
+            mine.cached_extra_count.set(extra_count + 1);
         }
         possible
     })
 }
 
-/// As `go_deeper_at_once`, in any case. `is_held` tells whether the caller holds another lock.
-pub(crate) fn go_deeper(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
-    let deeper = of(rlock).checked_add(1).ok_or(Error::LevelOverflow)?;
-    if !is_counted(rlock) {
-        begin_to_count(rlock, is_held)?;
+/// As `increment_fast`, in any case. `is_held` tells whether the caller holds another lock.
+pub(crate) fn increment(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
+    let extra_count = count(rlock).checked_add(1).ok_or(Error::RecursionOverflow)?;
+    if !is_tracked(rlock) {
+        track(rlock, is_held)?;
     }
-    set(rlock, deeper);
+    set(rlock, extra_count);
     Ok(())
 }
 
-/// Whether `begin_at_once` is enough when the caller takes the lock for the first time.
+/// Whether `reset_fast` is enough when the caller takes the lock for the first time.
 #[inline(always)]
-pub(crate) fn may_begin_at_once(rlock: usize) -> bool {
-    tls::with(|mine| mine.nested.get() == rlock || mine.levels.get() == 0)
+pub(crate) fn may_reset_fast(rlock: usize) -> bool {
+    tls::with(|mine| mine.cached_rlock.get() == rlock || mine.recursion_table.get() == 0)
 }
 
-/// As `begin`, where `may_begin_at_once`.
+/// As `begin`, where `may_reset_fast`.
 #[inline(always)]
-pub(crate) fn begin_at_once(rlock: usize) {
+pub(crate) fn reset_fast(rlock: usize) {
     tls::with(|mine| {
-        if mine.nested.get() == rlock {
-            mine.deeper.set(0);
+        if mine.cached_rlock.get() == rlock {
+            mine.cached_extra_count.set(0);
         }
     });
 }
 
 /// The caller has taken the lock for the first time.
-pub(crate) fn begin(rlock: usize) {
+pub(crate) fn reset(rlock: usize) {
     tls::with(|mine| {
-        if mine.nested.get() == rlock {
-            mine.deeper.set(0);
-        } else if mine.levels.get() != 0 {
-            set_other(rlock, 0);
+        if mine.cached_rlock.get() == rlock {
+            mine.cached_extra_count.set(0);
+        } else if mine.recursion_table.get() != 0 {
+            set_in_table(rlock, 0);
         }
     });
 }
 
-/// Counts anew the lock of which `at_once` has just said that the caller holds it more than once.
+/// Counts anew the lock of which `count_fast` has just said that the caller holds it more than once.
 #[inline(always)]
-pub(crate) fn set_at_once(deeper: u32) {
-    tls::with(|mine| mine.deeper.set(deeper));
+pub(crate) fn set_cached(extra_count: u32) {
+    tls::with(|mine| mine.cached_extra_count.set(extra_count));
 }
 
 /// Counts anew a lock that has a place, or is held no more than once.
 #[inline(never)]
-pub(crate) fn set(rlock: usize, deeper: u32) {
+pub(crate) fn set(rlock: usize, extra_count: u32) {
     tls::with(|mine| {
-        if mine.nested.get() == rlock {
-            mine.deeper.set(deeper);
+        if mine.cached_rlock.get() == rlock {
+            mine.cached_extra_count.set(extra_count);
         } else {
-            set_other(rlock, deeper);
+            set_in_table(rlock, extra_count);
         }
     });
 }
 
 #[cold]
 #[inline(never)]
-fn set_other(rlock: usize, deeper: u32) {
-    let table = Table::mine();
-    let level = table.as_ref().and_then(|table| table.find(rlock));
-    debug_assert!(level.is_some() || deeper == 0, "a lock that is held more than once has a place");
-    if let Some(level) = level {
-        level.deeper = deeper;
+fn set_in_table(rlock: usize, extra_count: u32) {
+    let table = Table::current();
+    let entry = table.as_ref().and_then(|table| table.find(rlock));
+    debug_assert!(entry.is_some() || extra_count == 0, "a lock that is held more than once has a place");
+    if let Some(entry) = entry {
+        entry.extra_count = extra_count;
     }
 }
 
 /// The caller gives the lock back that it holds once.
 #[inline(never)]
-pub(crate) fn end(rlock: usize) {
-    if let Some(table) = Table::mine() {
+pub(crate) fn untrack(rlock: usize) {
+    if let Some(table) = Table::current() {
         table.remove(rlock);
-        if table.head().used == 0 {
-            Table::NONE.become_mine();
+        if table.header().used == 0 {
+            Table::NONE.set_current();
         }
     }
 }
 
-fn is_counted(rlock: usize) -> bool {
-    tls::with(|mine| mine.nested.get() == rlock) || find(rlock).is_some()
+fn is_tracked(rlock: usize) -> bool {
+    tls::with(|mine| mine.cached_rlock.get() == rlock) || find(rlock).is_some()
 }
 
 #[cold]
 #[inline(never)]
-fn find(rlock: usize) -> Option<Level> {
-    Table::mine()?.find(rlock).copied()
+fn find(rlock: usize) -> Option<RecursionEntry> {
+    Table::current()?.find(rlock).copied()
 }
 
 #[cold]
 #[inline(never)]
-fn begin_to_count(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
+fn track(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
     let has_place = tls::with(|mine| {
-        let has_place = mine.deeper.get() == 0 || !is_held(mine.nested.get());
+        let has_place = mine.cached_extra_count.get() == 0 || !is_held(mine.cached_rlock.get());
         if has_place {
-            mine.nested.set(rlock);
+            mine.cached_rlock.set(rlock);
         }
         has_place
     });
     if has_place {
         return Ok(());
     }
-    let former = Table::mine();
+    let former = Table::current();
     if former.is_none() {
         // Where the end cannot be announced, nobody would give the table back.
         register_exit_hook().map_err(|_| Error::NoMemory)?;
     }
-    let level = Level { rlock, deeper: 0 };
+    let entry = RecursionEntry { rlock, extra_count: 0 };
     match former {
-        Some(table) if table.has_room() => table.enter(level),
+        Some(table) if table.has_room() => table.insert(entry),
         former => {
-            let table = lay_anew(former, is_held)?;
-            table.enter(level);
-            table.become_mine();
+            let table = rehash(former, is_held)?;
+            table.insert(entry);
+            table.set_current();
         }
     }
     Ok(())
 }
 
 /// A table with what still counts of a former one, and at least as much room.
-fn lay_anew(former: Option<Table>, is_held: impl Fn(usize) -> bool) -> Result<Table> {
-    let Some(former) = former else { return Table::new(FEWEST) };
-    let counts = |level: &&Level| level.rlock != 0 && level.deeper != 0 && is_held(level.rlock);
-    let places = former.places();
-    let kept = places.iter().filter(counts).count();
-    let table = Table::new(((kept + 1) * 2).next_power_of_two().max(FEWEST))?;
-    places.iter().filter(counts).take(kept).for_each(|level| table.enter(*level));
+fn rehash(former: Option<Table>, is_held: impl Fn(usize) -> bool) -> Result<Table> {
+    let Some(former) = former else { return Table::new(MIN_CAPACITY) };
+    let is_live =
+        |entry: &&RecursionEntry| entry.rlock != 0 && entry.extra_count != 0 && is_held(entry.rlock);
+    let places = former.entries();
+    let kept = places.iter().filter(is_live).count();
+    let table = Table::new(((kept + 1) * 2).next_power_of_two().max(MIN_CAPACITY))?;
+    places.iter().filter(is_live).take(kept).for_each(|entry| table.insert(*entry));
     Ok(table)
 }
 
 /// The calling thread ends.
-pub(crate) fn give_back() {
-    Table::NONE.become_mine();
+pub(crate) fn on_thread_exit() {
+    Table::NONE.set_current();
 }
 
 #[cfg(test)]
@@ -330,45 +331,45 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn the_table_holds_what_was_entered_and_not_removed() {
+    fn the_table_holds_what_was_inserted_and_not_removed() {
         let table = Table::new(64).unwrap();
         let mut model: HashMap<usize, u32> = HashMap::new();
         let mut random = 1u64;
-        for deeper in 1..100_000 {
+        for extra_count in 1..100_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let rlock = 64 + (random >> 33) as usize % 97;
             match table.find(rlock) {
-                Some(level) => {
-                    assert_eq!(model.remove(&rlock), Some(level.deeper));
+                Some(entry) => {
+                    assert_eq!(model.remove(&rlock), Some(entry.extra_count));
                     table.remove(rlock);
                 }
                 None if table.has_room() => {
-                    assert_eq!(model.insert(rlock, deeper), None);
-                    table.enter(Level { rlock, deeper });
+                    assert_eq!(model.insert(rlock, extra_count), None);
+                    table.insert(RecursionEntry { rlock, extra_count });
                 }
                 None => assert!(!model.contains_key(&rlock)),
             }
-            assert_eq!(table.head().used, model.len());
+            assert_eq!(table.header().used, model.len());
         }
-        for (rlock, deeper) in model {
-            assert_eq!(table.find(rlock).map(|level| level.deeper), Some(deeper));
+        for (rlock, extra_count) in model {
+            assert_eq!(table.find(rlock).map(|entry| entry.extra_count), Some(extra_count));
         }
         table.free();
     }
 
     #[test]
-    fn counts_that_mean_nothing_make_room() {
+    fn stale_counts_are_dropped_when_the_table_is_full() {
         let count = |rlock: usize, held: usize| {
-            go_deeper(rlock * 64, |other| other / 64 + held > rlock).unwrap();
+            increment(rlock * 64, |other| other / 64 + held > rlock).unwrap();
         };
         for rlock in 1..1000 {
             count(rlock, 3);
         }
-        assert!(Table::mine().unwrap().head().capacity <= 16);
+        assert!(Table::current().unwrap().header().capacity <= 16);
         for rlock in 1..1000 {
-            end(rlock * 64);
+            untrack(rlock * 64);
         }
-        assert!(Table::mine().is_none());
-        begin(tls::with(|mine| mine.nested.get()));
+        assert!(Table::current().is_none());
+        reset(tls::with(|mine| mine.cached_rlock.get()));
     }
 }

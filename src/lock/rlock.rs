@@ -1,12 +1,12 @@
 //! RLock: Python's `threading.RLock`. Its owner may take it again, and has to release it as often.
 //!
-//! States and orderings: `raw_lock`. The holder in the word is the owner's key, never used again, so that an
+//! States and orderings: `raw_lock`. The owner in the word is the owner's owner_tag, never used again, so that an
 //! RLock whose owner has ended stays locked and is nobody's. How often the owner holds it beyond the first time,
 //! it keeps itself: `lock::recursion`. So a nested acquire or release writes to nothing but the owner's own memory.
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
 use crate::sync::lock_annotations;
@@ -39,7 +39,7 @@ pub struct RLock {
 }
 
 // SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
-unsafe impl Kind for RLock {
+unsafe impl Object for RLock {
     const INDEX: usize = 3;
 
     fn header(&self) -> &Header {
@@ -50,22 +50,22 @@ unsafe impl Kind for RLock {
         self.raw.is_busy(tag)
     }
 
-    fn kill(&self, tag: u64) {
-        self.raw.kill(tag);
-        if annotate::watches() && self.raw.last_holder() != 0 {
-            self.announce_given();
+    fn invalidate(&self, tag: u64) {
+        self.raw.invalidate(tag);
+        if annotate::is_active() && self.raw.last_owner() != 0 {
+            self.annotate_release();
         }
     }
 
-    fn clear(&self) {
-        if annotate::watches() {
+    fn finalize(&self) {
+        if annotate::is_active() {
             lock_annotations::mutex_destroyed(self);
         }
     }
 }
 
 impl Lockable for RLock {
-    const IS_ANYBODYS: bool = false;
+    const ANY_THREAD_MAY_RELEASE: bool = false;
 
     fn raw(&self) -> &RawLock {
         &self.raw
@@ -75,80 +75,84 @@ impl Lockable for RLock {
 impl Handle<RLock> {
     /// An unlocked lock.
     pub fn new() -> Result<Self> {
-        Handle::create(0, |_, _| {}).map(Handle::made)
+        Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
     /// Takes the lock once more if the caller owns it, or if it is free and nobody stands in line. False leaves
     /// everything open.
     #[inline(always)]
-    pub(crate) fn acquire_at_once(self) -> bool {
-        let Some((rlock, tag)) = self.slot_at_once() else { return false };
-        let Some(key) = ident::known_key() else { return false };
-        if rlock.raw.is_held(tag, key) {
-            return recursion::go_deeper_at_once(self.bits());
+    pub(crate) fn acquire_fast(self) -> bool {
+        let Some((rlock, tag)) = self.slot_fast() else { return false };
+        let Some(owner_tag) = ident::known_key() else { return false };
+        if rlock.raw.is_held_by(tag, owner_tag) {
+            return recursion::increment_fast(self.bits());
         }
         // Looked at before, so that nothing is called after the lock has been taken.
-        if !recursion::may_begin_at_once(self.bits()) {
+        if !recursion::may_reset_fast(self.bits()) {
             return false;
         }
-        let taken = rlock.raw.acquire_fast(tag, key);
-        if taken {
-            recursion::begin_at_once(self.bits());
+        let acquired = rlock.raw.acquire_fast(tag, owner_tag);
+        if acquired {
+            recursion::reset_fast(self.bits());
         }
-        taken
+        acquired
     }
 
     #[inline(always)]
-    fn acquire_with(self, timeout: Timeout) -> Result<bool> {
-        let acquire = || if self.acquire_at_once() { Ok(true) } else { self.acquire_first(timeout) };
+    fn acquire_inner(self, timeout: Timeout) -> Result<bool> {
+        let acquire = || if self.acquire_fast() { Ok(true) } else { self.acquire_slow(timeout) };
         // What its owner holds already, it takes without an announcement, and gives back so.
-        if annotate::watches() && !self.is_owned()? { self.announced(timeout, acquire) } else { acquire() }
+        if annotate::is_active() && !self.is_owned()? {
+            self.annotate_acquire(timeout, acquire)
+        } else {
+            acquire()
+        }
     }
 
     #[cold]
-    fn acquire_first(self, timeout: Timeout) -> Result<bool> {
+    fn acquire_slow(self, timeout: Timeout) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        let key = ident::key();
-        if rlock.raw.holder(tag)? == key {
-            let is_mine = |other| Handle::<RLock>::from_bits(other).is_owned() == Ok(true);
-            return recursion::go_deeper(self.bits(), is_mine).map(|()| true);
+        let owner_tag = ident::key();
+        if rlock.raw.owner(tag)? == owner_tag {
+            let is_owned = |other| Handle::<RLock>::from_bits(other).is_owned() == Ok(true);
+            return recursion::increment(self.bits(), is_owned).map(|()| true);
         }
-        let taken = self.acquire_slow(key, timeout)?;
-        if taken {
-            recursion::begin(self.bits());
+        let acquired = self.acquire_raw_slow(owner_tag, timeout)?;
+        if acquired {
+            recursion::reset(self.bits());
         }
-        Ok(taken)
+        Ok(acquired)
     }
 
     /// Waits until the lock is free or the caller's, and takes it.
     #[inline]
     pub fn acquire(self) -> Result<()> {
-        self.acquire_with(Timeout::FOREVER).map(drop)
+        self.acquire_inner(Timeout::FOREVER).map(drop)
     }
 
     /// Takes the lock if that is possible at once.
     #[inline]
     pub fn try_acquire(self) -> Result<bool> {
-        self.acquire_with(Timeout::NONE)
+        self.acquire_inner(Timeout::ZERO)
     }
 
     /// Waits no longer than the timeout; false if it ran out.
     #[inline]
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
-        self.acquire_with(timeout)
+        self.acquire_inner(timeout)
     }
 
     /// Undoes one acquire of the caller's, unless it is the last and somebody stands in line. False leaves
     /// everything open.
     #[inline(always)]
-    pub(crate) fn release_at_once(self) -> bool {
-        let Some((rlock, tag)) = self.slot_at_once() else { return false };
-        let Some(key) = ident::known_key() else { return false };
+    pub(crate) fn release_fast(self) -> bool {
+        let Some((rlock, tag)) = self.slot_fast() else { return false };
+        let Some(owner_tag) = ident::known_key() else { return false };
         // Asked without knowing who owns the lock; whoever does not, finds out next.
-        match recursion::at_once(self.bits()) {
-            Some(0) => rlock.raw.release_fast(tag, key),
-            Some(deeper) if rlock.raw.is_held(tag, key) => {
-                recursion::set_at_once(deeper - 1);
+        match recursion::count_fast(self.bits()) {
+            Some(0) => rlock.raw.release_fast(tag, owner_tag),
+            Some(extra_count) if rlock.raw.is_held_by(tag, owner_tag) => {
+                recursion::set_cached(extra_count - 1);
                 true
             }
             _ => false,
@@ -158,26 +162,26 @@ impl Handle<RLock> {
     /// Undoes one acquire of the caller's; the last one frees the lock.
     #[inline]
     pub fn release(self) -> Result<()> {
-        if self.release_at_once() { Ok(()) } else { self.release_after_all() }
+        if self.release_fast() { Ok(()) } else { self.release_slow() }
     }
 
-    /// `release`, where `release_at_once` has left it open.
-    pub(crate) fn release_after_all(self) -> Result<()> {
+    /// `release`, where `release_fast` has left it open.
+    pub(crate) fn release_slow(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
-        let key = ident::key();
-        if rlock.raw.holder(tag)? != key {
+        let owner_tag = ident::key();
+        if rlock.raw.owner(tag)? != owner_tag {
             return Err(Error::NotOwner);
         }
-        match recursion::of(self.bits()) {
+        match recursion::count(self.bits()) {
             0 => {
-                if annotate::watches() {
-                    rlock.announce_given();
+                if annotate::is_active() {
+                    rlock.annotate_release();
                 }
-                recursion::end(self.bits());
-                self.release_slow(key)
+                recursion::untrack(self.bits());
+                self.release_raw_slow(owner_tag)
             }
-            deeper => {
-                recursion::set(self.bits(), deeper - 1);
+            extra_count => {
+                recursion::set(self.bits(), extra_count - 1);
                 Ok(())
             }
         }
@@ -185,50 +189,50 @@ impl Handle<RLock> {
 
     /// Gives up all levels of the caller, who owns the lock; returns how many there were beyond the first.
     #[inline(always)]
-    pub(crate) fn release_all(self) -> Result<u32> {
+    pub(crate) fn release_save(self) -> Result<u32> {
         let (rlock, tag) = self.slot()?;
-        let key = ident::key();
-        let deeper = recursion::of(self.bits());
-        if annotate::watches() {
-            rlock.announce_given();
+        let owner_tag = ident::key();
+        let extra_count = recursion::count(self.bits());
+        if annotate::is_active() {
+            rlock.annotate_release();
         }
         recursion::set(self.bits(), 0);
-        if !rlock.raw.release_fast(tag, key) {
-            self.release_slow(key)?;
+        if !rlock.raw.release_fast(tag, owner_tag) {
+            self.release_raw_slow(owner_tag)?;
         }
-        Ok(deeper)
+        Ok(extra_count)
     }
 
     /// Whether somebody holds it; a snapshot.
     #[inline]
     pub fn locked(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        Ok(rlock.raw.holder(tag)? != 0)
+        Ok(rlock.raw.owner(tag)? != 0)
     }
 
     /// Whether the caller holds it.
     #[inline]
     pub fn is_owned(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        Ok(rlock.raw.holder(tag)? == ident::key())
+        Ok(rlock.raw.owner(tag)? == ident::key())
     }
 
     /// How often the caller holds it; 0 if it does not.
     pub fn recursion_count(self) -> Result<usize> {
-        Ok(if self.is_owned()? { recursion::of(self.bits()) as usize + 1 } else { 0 })
+        Ok(if self.is_owned()? { recursion::count(self.bits()) as usize + 1 } else { 0 })
     }
 
     /// As new, for a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
-        if annotate::watches() && rlock.raw.holder(tag)? != 0 {
-            rlock.announce_given();
+        if annotate::is_active() && rlock.raw.owner(tag)? != 0 {
+            rlock.annotate_release();
         }
         rlock.raw.reinit(tag)
     }
 
     /// For a condition: what the word shows when the caller holds the lock.
-    pub(crate) fn claim_if_held(self) -> Result<u64> {
+    pub(crate) fn owner_tag_if_held(self) -> Result<u64> {
         if self.is_owned()? { Ok(ident::key()) } else { Err(Error::NotOwner) }
     }
 }
@@ -238,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_owner_takes_it_again_and_others_wait() {
+    fn the_owner_acquires_it_again_and_others_wait() {
         let rlock = Handle::<RLock>::new().unwrap();
         assert_eq!(rlock.release(), Err(Error::NotOwner));
         rlock.acquire().unwrap();
@@ -260,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_not_held_more_often_than_can_be_counted() {
+    fn overflow_of_the_recursion_count_is_an_error() {
         let rlock = Handle::<RLock>::new().unwrap();
         rlock.acquire().unwrap();
         rlock.acquire().unwrap();
         recursion::set(rlock.bits(), u32::MAX - 1);
         assert_eq!(rlock.try_acquire(), Ok(true));
-        assert_eq!(rlock.acquire(), Err(Error::LevelOverflow));
+        assert_eq!(rlock.acquire(), Err(Error::RecursionOverflow));
         assert_eq!(rlock.recursion_count(), Ok(1 << 32));
         rlock.release().unwrap();
         assert_eq!(rlock.try_acquire(), Ok(true));
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_many_is_counted_apart() {
+    fn each_of_several_rlocks_has_its_own_recursion_count() {
         let rlocks: [_; 5] = core::array::from_fn(|_| Handle::<RLock>::new().unwrap());
         for turn in 0..5 {
             for rlock in &rlocks[turn..] {
@@ -307,11 +311,11 @@ mod tests {
             }
             rlock.free().unwrap();
         }
-        recursion::give_back();
+        recursion::on_thread_exit();
     }
 
     #[test]
-    fn made_as_new_by_another_thread_it_is_held_once_again() {
+    fn after_reinit_by_another_thread_the_recursion_count_is_one() {
         let rlock = Handle::<RLock>::new().unwrap();
         for _ in 0..3 {
             rlock.acquire().unwrap();
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_has_ended_owns_for_ever() {
+    fn an_rlock_of_an_exited_thread_stays_locked() {
         let rlock = Handle::<RLock>::new().unwrap();
         std::thread::spawn(move || rlock.acquire().unwrap()).join().unwrap();
         for _ in 0..20 {

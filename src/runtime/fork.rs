@@ -20,7 +20,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | `forks` | how many forks the thread is in, between `prepare` and `parent` or `child`; more than one if a handler forks |
-//! | `fork_holds` | in which of them it has taken the lists, counted from 1; 0 if it does not hold them |
+//! | `fork_lock_depth` | in which of them it has taken the lists, counted from 1; 0 if it does not hold them |
 //! | `forks_begun` | bit n: in the nth of them, this is the child, and the work of `child` is done |
 
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -28,7 +28,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::local::tables;
-use crate::panic_boundary::{Place, contain, inject};
+use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
 use crate::sync::{atexit, fork_epoch, mutex};
 use crate::sys;
@@ -38,7 +38,7 @@ use crate::sys::tls;
 use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_cache};
 
 /// The process in which the lists were last held. No atomic of the models': they do not fork.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 /// How many forks a thread can be in; in more, the lists are not released for calls.
@@ -52,8 +52,8 @@ pub(crate) fn prepare_for_forks() {
 }
 
 extern "C" fn prepare() {
-    contain(|| {
-        inject(Place::Fork);
+    catch_panic(|| {
+        inject(FaultPoint::Fork);
         // The calling thread has the same number in the child.
         ident::ident();
         // The child will not ask the loader.
@@ -61,13 +61,13 @@ extern "C" fn prepare() {
     });
     PROCESS.store(process(), Ordering::Relaxed);
     tls::with(|mine| {
-        if mine.forks.get() == 0 {
-            annotate::fork_begins();
+        if mine.fork_depth.get() == 0 {
+            annotate::begin_fork();
         }
-        mine.forks.set(mine.forks.get() + 1);
-        if mine.fork_holds.get() == 0 {
+        mine.fork_depth.set(mine.fork_depth.get() + 1);
+        if mine.fork_lock_depth.get() == 0 {
             hold();
-            mine.fork_holds.set(mine.forks.get());
+            mine.fork_lock_depth.set(mine.fork_depth.get());
         }
     });
 }
@@ -75,9 +75,9 @@ extern "C" fn prepare() {
 extern "C" fn parent() {
     tls::with(|mine| {
         // None if the library was loaded by a handler that came after `prepare`.
-        if mine.forks.get() != 0 {
-            if mine.fork_holds.get() == mine.forks.get() {
-                mine.fork_holds.set(0);
+        if mine.fork_depth.get() != 0 {
+            if mine.fork_lock_depth.get() == mine.fork_depth.get() {
+                mine.fork_lock_depth.set(0);
                 let_go();
             }
             leave_fork();
@@ -87,12 +87,12 @@ extern "C" fn parent() {
 
 extern "C" fn child() {
     tls::with(|mine| {
-        let fork = mine.forks.get();
+        let fork = mine.fork_depth.get();
         let begun = mine.forks_begun.get();
         if has_begun(begun, fork) {
             mine.forks_begun.set(begun & !(1 << fork));
         } else {
-            let outer = begin_child();
+            let outer = after_fork_in_child();
             resume(outer);
         }
         if fork != 0 {
@@ -103,9 +103,9 @@ extern "C" fn child() {
 
 fn leave_fork() {
     tls::with(|mine| {
-        mine.forks.set(mine.forks.get() - 1);
-        if mine.forks.get() == 0 {
-            annotate::fork_ends();
+        mine.fork_depth.set(mine.fork_depth.get() - 1);
+        if mine.fork_depth.get() == 0 {
+            annotate::end_fork();
         }
     });
 }
@@ -123,16 +123,16 @@ fn process() -> u32 {
 /// for `resume`.
 pub(crate) fn interrupt() -> u8 {
     tls::with(|mine| {
-        let fork = mine.forks.get();
+        let fork = mine.fork_depth.get();
         if fork == 0 || fork > MOST {
             return 0;
         }
         if PROCESS.load(Ordering::Relaxed) != process() && !has_begun(mine.forks_begun.get(), fork) {
-            let outer = begin_child();
+            let outer = after_fork_in_child();
             mine.forks_begun.set(mine.forks_begun.get() | 1 << fork);
             return outer;
         }
-        let holds = mine.fork_holds.take();
+        let holds = mine.fork_lock_depth.take();
         if holds != 0 {
             let_go();
         }
@@ -144,7 +144,7 @@ pub(crate) fn interrupt() -> u8 {
 pub(crate) fn resume(holds: u8) {
     if holds != 0 {
         hold();
-        tls::with(|mine| mine.fork_holds.set(holds));
+        tls::with(|mine| mine.fork_lock_depth.set(holds));
     }
 }
 
@@ -158,15 +158,15 @@ fn hold() {
     names::hold();
     excepthook::hold();
     stack_cache::hold();
-    ARENAS.iter().for_each(|arena| arena.hold());
-    POOL.hold();
+    ARENAS.iter().for_each(|arena| arena.lock_for_fork());
+    POOL.lock_for_fork();
 }
 
 fn let_go() {
     // SAFETY: the calling thread has held them.
     unsafe {
-        POOL.let_go();
-        ARENAS.iter().for_each(|arena| arena.let_go());
+        POOL.unlock_after_fork();
+        ARENAS.iter().for_each(|arena| arena.unlock_after_fork());
         stack_cache::let_go();
         excepthook::let_go();
         names::let_go();
@@ -179,34 +179,34 @@ fn let_go() {
 
 /// The work of `child`. Returns the fork for which the thread held the lists, if that is an outer one, which is still to
 /// come in this process: for `resume`.
-fn begin_child() -> u8 {
-    fork_epoch::begin_child();
-    mutex::begin_child();
+fn after_fork_in_child() -> u8 {
+    fork_epoch::after_fork_in_child();
+    mutex::after_fork_in_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
     unsafe {
-        process_exit::renew();
-        atexit::renew();
-        tables::renew();
-        registry::renew();
-        names::renew();
-        excepthook::renew();
-        stack_cache::renew();
-        ARENAS.iter().for_each(|arena| arena.renew());
-        POOL.renew();
+        process_exit::reinit_in_child();
+        atexit::reinit_in_child();
+        tables::reinit_in_child();
+        registry::reinit_in_child();
+        names::reinit_in_child();
+        excepthook::reinit_in_child();
+        stack_cache::reinit_in_child();
+        ARENAS.iter().for_each(|arena| arena.reinit_in_child());
+        POOL.reinit_in_child();
     }
     PROCESS.store(process(), Ordering::Relaxed);
     let outer = tls::with(|mine| {
-        annotate::only_this_fork(mine.forks.get() != 0);
-        let holds = mine.fork_holds.take();
-        if holds < mine.forks.get() { holds } else { 0 }
+        annotate::reset_fork_count(mine.fork_depth.get() != 0);
+        let holds = mine.fork_lock_depth.take();
+        if holds < mine.fork_depth.get() { holds } else { 0 }
     });
-    contain(|| inject(Place::Fork));
-    contain(process_exit::begin_child);
-    contain(tables::begin_child);
-    contain(fork_child::begin);
-    contain(join::end_joined);
-    contain(stack_cache::begin_child);
+    catch_panic(|| inject(FaultPoint::Fork));
+    catch_panic(process_exit::after_fork_in_child);
+    catch_panic(tables::after_fork_in_child);
+    catch_panic(fork_child::begin);
+    catch_panic(join::end_joined);
+    catch_panic(stack_cache::after_fork_in_child);
     // The child's main thread may leave by pthread_exit.
-    let _ = contain(libc_hooks::register_exit_hook);
+    let _ = catch_panic(libc_hooks::register_exit_hook);
     outer
 }

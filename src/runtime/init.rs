@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::panic_boundary::contain;
+use crate::panic_boundary::catch_panic;
 use crate::runtime::{fork, process_exit, thread_exit};
 use crate::sys;
 use crate::sys::annotate;
@@ -14,13 +14,13 @@ use crate::sys::thread_state;
 /// the fork handlers are registered, and the state of the main thread is recorded for the timers' functions. If main
 /// loads the library, the hook of its end is registered.
 extern "C" fn init() {
-    contain(|| {
+    catch_panic(|| {
         if INITIALIZED.swap(true, Ordering::Relaxed) {
             return;
         }
         libc_hooks::set(thread_exit::run_destructor_round, || call(process_exit::run));
-        annotate::look();
-        sys::preserving_errno(thread_state::record);
+        annotate::detect_tools();
+        sys::preserving_errno(thread_state::record_baseline);
         fork::prepare_for_forks();
         if is_first_thread() {
             let _ = libc_hooks::register_exit_hook();
@@ -29,7 +29,7 @@ extern "C" fn init() {
 }
 
 /// No atomic of the models': they load nothing.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// Before the constructors of a program into which the library is linked statically: fork handlers that those register
@@ -42,7 +42,7 @@ static INIT: extern "C" fn() = init;
 /// call like any other. Nothing may unwind out of it.
 #[inline(always)]
 pub(crate) fn call<R>(work: impl FnOnce() -> R) -> R {
-    let before = if annotate::concerns_calls() { before_call() } else { NOTHING };
+    let before = if annotate::calls_need_hooks() { before_call() } else { NOTHING };
     let result = work();
     if before != NOTHING {
         after_call(before);
@@ -59,10 +59,10 @@ const HOLDS_SHIFT: u32 = 32;
 #[cold]
 #[inline(never)]
 fn before_call() -> u64 {
-    if annotate::is_unknown() {
+    if annotate::is_undetected() {
         init();
     }
-    let holds = if annotate::is_in_fork() { fork::interrupt() } else { 0 };
+    let holds = if annotate::any_thread_forking() { fork::interrupt() } else { 0 };
     SOMETHING | u64::from(holds) << HOLDS_SHIFT | u64::from(annotate::before_call())
 }
 

@@ -9,9 +9,9 @@ use core::ffi::c_void;
 use crate::callbacks::Callback;
 use crate::error::{Error, Result};
 use crate::local::tables;
-use crate::panic_boundary::{Place, contain, inject};
+use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
-use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -28,15 +28,16 @@ struct Exit {
     caller: u64,
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static EXIT: Guarded<Exit> = Guarded::new(Exit { callbacks: Vec::new(), begun: false, caller: 0 });
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static EXIT: InternalMutex<Exit> =
+    InternalMutex::new(Exit { callbacks: Vec::new(), begun: false, caller: 0 });
 
 /// Changes, under the guard, when a thread has called the callbacks; slept on by others that leave.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static CALLED: AtomicU32 = AtomicU32::new(0);
 
-impl Forget for Exit {
-    fn forget(&mut self) {
+impl ForkReset for Exit {
+    fn reset_in_child(&mut self) {
         // The memory of the callbacks may be in the middle of a move.
         core::mem::forget(core::mem::take(&mut self.callbacks));
     }
@@ -49,9 +50,9 @@ pub(crate) fn run() {
         // waits as well. If it cannot be registered, that exit goes on without.
         let _ = libc_hooks::register_atexit_handler();
     }
-    contain(|| inject(Place::Exit));
+    catch_panic(|| inject(FaultPoint::ProcessExit));
     // Without a limit, it cannot fail.
-    let _ = contain(|| {
+    let _ = catch_panic(|| {
         shutdown::leaving(|| {
             call_back(Deadline::NEVER);
             registry::end_main();
@@ -59,13 +60,13 @@ pub(crate) fn run() {
             shutdown::join_others(Deadline::NEVER)
         })
     });
-    contain(|| {
+    catch_panic(|| {
         if registry::is_main(ident::ident()) {
             tables::destroy_all();
         }
     });
-    if annotate::watches() {
-        contain(shutdown::leave_behind);
+    if annotate::is_active() {
+        catch_panic(shutdown::leave_behind);
     }
 }
 
@@ -138,7 +139,7 @@ fn call_all() {
         let Some((callback, arg)) = next else { return };
         happens_after(&EXIT);
         // SAFETY: whoever registered it promised that they go together.
-        pthread::callback(|| unsafe { callback(arg as *mut c_void) });
+        pthread::call_user(|| unsafe { callback(arg as *mut c_void) });
     }
 }
 
@@ -150,7 +151,7 @@ impl Exit {
 }
 
 /// In a child of fork: if another thread was calling the callbacks, it is not there to go on.
-pub(crate) fn begin_child() {
+pub(crate) fn after_fork_in_child() {
     let mut exit = EXIT.lock();
     if exit.caller != ident::ident() {
         exit.end_of_calls();
@@ -159,23 +160,23 @@ pub(crate) fn begin_child() {
 
 /// Holds the callbacks across a fork.
 pub(crate) fn hold() {
-    EXIT.hold();
+    EXIT.lock_for_fork();
 }
 
 /// Gives back what `hold` took.
 ///
 /// # Safety
-/// As for `Guarded::let_go`.
+/// As for `InternalMutex::let_go`.
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
-    unsafe { EXIT.let_go() };
+    unsafe { EXIT.unlock_after_fork() };
 }
 
 /// As `let_go`, in a child of fork.
 ///
 /// # Safety
-/// As for `Guarded::renew`.
-pub(crate) unsafe fn renew() {
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    unsafe { EXIT.renew() };
+    unsafe { EXIT.reinit_in_child() };
 }

@@ -9,11 +9,11 @@
 use crate::handle::Handle;
 use crate::local::tables;
 use crate::lock::recursion;
-use crate::panic_boundary::{Place, contain, inject};
+use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
 use crate::sync::lock_annotations;
 use crate::sync::waiter::Waiter;
-use crate::sys::annotate::{self, seen, unseen, watches};
+use crate::sys::annotate::{self, ignore_accesses, is_active, observe_accesses};
 use crate::sys::libc_hooks::{LAST, REGISTERED, rearm};
 use crate::sys::tls;
 use crate::thread::deregister::{deregister_current, known_current, note_end_of_dummy};
@@ -27,7 +27,7 @@ const NEXT_TO_LAST: u32 = LAST - 1;
 /// A thread of a model ends, of which the system knows nothing.
 #[cfg(model)]
 pub(crate) fn run_all_rounds_for_model() {
-    while (REGISTERED..LAST).contains(&tls::with(|mine| mine.end_rounds.get())) {
+    while (REGISTERED..LAST).contains(&tls::with(|mine| mine.exit_rounds.get())) {
         run_destructor_round();
     }
 }
@@ -35,25 +35,25 @@ pub(crate) fn run_all_rounds_for_model() {
 /// Called by libc in each round of the calling thread's destructors.
 pub(crate) fn run_destructor_round() {
     let rounds = tls::with(|mine| {
-        mine.end_rounds.set(mine.end_rounds.get() + 1);
-        mine.end_rounds.get()
+        mine.exit_rounds.set(mine.exit_rounds.get() + 1);
+        mine.exit_rounds.get()
     });
     if rounds == LAST {
-        if watches() {
+        if is_active() {
             lock_annotations::forget_current();
         }
-        annotate::retire();
+        annotate::thread_finished();
     }
     if rounds == REGISTERED + 1 {
-        unseen(|| contain(note_end_of_dummy));
+        ignore_accesses(|| catch_panic(note_end_of_dummy));
     }
-    unseen(|| run_round(rounds));
+    ignore_accesses(|| run_round(rounds));
 }
 
 /// One round, in parts: a defect in one of them must not keep the end itself from being told.
 fn run_round(rounds: u32) {
-    contain(|| {
-        inject(Place::End);
+    catch_panic(|| {
+        inject(FaultPoint::ThreadExit);
         match known_current() {
             // The system thread is a timer's no more when the timer has ended.
             Some(timer) if timer.is(TIMER) && !timer.is(MAIN) => worker::left_by_exit(timer),
@@ -65,33 +65,33 @@ fn run_round(rounds: u32) {
     // In the last round, ThreadSanitizer has left the thread, and code that it has instrumented cannot run there:
     // before a detector's eyes, the last two rounds are one.
     let destructions = match rounds {
-        LAST if watches() => 0,
-        NEXT_TO_LAST if watches() => 2,
+        LAST if is_active() => 0,
+        NEXT_TO_LAST if is_active() => 2,
         _ => 1,
     };
     for _ in 0..if is_main { 0 } else { destructions } {
-        contain(|| {
-            inject(Place::End);
+        catch_panic(|| {
+            inject(FaultPoint::ThreadExit);
             tables::destroy_round();
         });
     }
     // So is main's last round, which in a child of fork may be a thread that ThreadSanitizer leaves.
-    let last = if is_main && watches() { NEXT_TO_LAST } else { LAST };
+    let last = if is_main && is_active() { NEXT_TO_LAST } else { LAST };
     if rounds < last && rearm().is_ok() {
         return;
     }
     if is_main {
         // Main's values are destroyed by the exit, after it has waited for the others.
-        seen(process_exit::main_has_left);
+        observe_accesses(process_exit::main_has_left);
     }
-    tls::with(|mine| mine.end_rounds.set(LAST));
-    contain(|| {
-        inject(Place::End);
-        Handle::<Thread>::give_back_spare();
-        Handle::<Timer>::give_back_spare();
+    tls::with(|mine| mine.exit_rounds.set(LAST));
+    catch_panic(|| {
+        inject(FaultPoint::ThreadExit);
+        Handle::<Thread>::flush_slot_cache();
+        Handle::<Timer>::flush_slot_cache();
         tables::give_back();
-        recursion::give_back();
-        Waiter::give_back();
+        recursion::on_thread_exit();
+        Waiter::release_current();
     });
-    contain(deregister_current);
+    catch_panic(deregister_current);
 }

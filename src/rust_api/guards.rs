@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use crate::error::Result;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
 use crate::lock::rlock::RLock;
@@ -11,7 +11,7 @@ use crate::semaphore::Semaphore;
 use crate::time::Timeout;
 
 /// An object that a thread acquires and releases.
-pub(crate) trait Acquirable: Kind {
+pub(crate) trait Acquirable: Object {
     /// Undoes one acquire.
     fn release(handle: Handle<Self>) -> Result<()>;
 }

@@ -6,7 +6,7 @@ use core::ops::Deref;
 
 use crate::error::Result;
 use crate::event::Event;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
 use crate::lock::rlock::RLock;
@@ -42,10 +42,10 @@ use crate::semaphore::Semaphore;
 /// # Ok::<(), threading::Error>(())
 /// ```
 #[expect(private_bounds, reason = "only types of this crate can be objects")]
-pub struct OwnedHandle<T: Kind>(Handle<T>);
+pub struct OwnedHandle<T: Object>(Handle<T>);
 
 #[expect(private_bounds, reason = "only types of this crate can be objects")]
-impl<T: Kind> OwnedHandle<T> {
+impl<T: Object> OwnedHandle<T> {
     /// Takes over a reference that the caller owns: one that a constructor of [`Handle`] or [`Handle::add_ref`]
     /// returned.
     pub const fn from_handle(handle: Handle<T>) -> Self {
@@ -70,7 +70,7 @@ impl<T: Kind> OwnedHandle<T> {
 }
 
 #[expect(private_bounds, reason = "only types of this crate can be objects")]
-impl<T: Kind> Handle<T> {
+impl<T: Object> Handle<T> {
     /// Returns an owned handle with a new reference to the object.
     ///
     /// ```
@@ -83,7 +83,7 @@ impl<T: Kind> Handle<T> {
     }
 }
 
-impl<T: Kind> Deref for OwnedHandle<T> {
+impl<T: Object> Deref for OwnedHandle<T> {
     type Target = Handle<T>;
 
     fn deref(&self) -> &Handle<T> {
@@ -91,7 +91,7 @@ impl<T: Kind> Deref for OwnedHandle<T> {
     }
 }
 
-impl<T: Kind> Clone for OwnedHandle<T> {
+impl<T: Object> Clone for OwnedHandle<T> {
     /// Returns a handle that owns one more reference. If that fails, the clone is [`Handle::NULL`], with which each
     /// call returns [`Error::Handle`](crate::Error::Handle).
     fn clone(&self) -> Self {
@@ -99,22 +99,22 @@ impl<T: Kind> Clone for OwnedHandle<T> {
     }
 }
 
-impl<T: Kind> Drop for OwnedHandle<T> {
+impl<T: Object> Drop for OwnedHandle<T> {
     /// Releases the reference. If it is the last one and threads are blocked on the object, it is leaked.
     fn drop(&mut self) {
         let _ = self.0.free();
     }
 }
 
-impl<T: Kind> PartialEq for OwnedHandle<T> {
+impl<T: Object> PartialEq for OwnedHandle<T> {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0
     }
 }
 
-impl<T: Kind> Eq for OwnedHandle<T> {}
+impl<T: Object> Eq for OwnedHandle<T> {}
 
-impl<T: Kind> fmt::Debug for OwnedHandle<T> {
+impl<T: Object> fmt::Debug for OwnedHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("OwnedHandle").field(&self.0).finish()
     }

@@ -5,7 +5,7 @@ use core::ffi::{CStr, c_void};
 use super::closures::OnceClosure;
 use super::owned::OwnedHandle;
 use crate::error::Result;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::thread::object::{Destructor, Thread};
 use crate::thread::{list, registry};
 use crate::timer::object::Timer;
@@ -60,7 +60,7 @@ impl Timer {
 ///
 /// # Safety
 /// `created` was created with `arg`, which `destroy` takes in any thread.
-unsafe fn with_arg_destructor<T: Kind>(
+unsafe fn with_arg_destructor<T: Object>(
     created: Result<Handle<T>>,
     thread: impl Fn(Handle<T>) -> Result<Handle<Thread>>,
     destroy: Destructor,
@@ -78,7 +78,7 @@ unsafe fn with_arg_destructor<T: Kind>(
 impl Handle<Thread> {
     /// Returns the name of the thread: `Thread-N` unless the program has named it.
     pub fn name(self) -> Result<String> {
-        self.pinned(|_| {
+        self.with_pinned(|_| {
             // SAFETY: a thread's names end with NUL and are kept as long as its slot serves it, which is pinned.
             Ok(unsafe { CStr::from_ptr(self.name_pointer()?) }.to_string_lossy().into_owned())
         })

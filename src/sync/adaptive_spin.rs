@@ -14,34 +14,34 @@
 use crate::sys::atomic::spin_loop;
 use crate::sys::atomic::{AtomicU8, Ordering};
 
-use crate::sync::fork_epoch::epoch;
+use crate::sync::fork_epoch::fork_epoch;
 use crate::time::Deadline;
 
 /// How long a look is, in nanoseconds: less than it costs to sleep and to be woken.
-const LOOK: u64 = 10_000;
+const SPIN_NS: u64 = 10_000;
 /// How long it is after all those failures. Two threads that wait for each other by turns are both asleep too
 /// long for any look but this one: it outlasts a wake-up, and has them both awake from then on.
-const LAST_LOOK: u64 = 60_000;
+const LONG_SPIN_NS: u64 = 60_000;
 /// How often a thread looks between two glances at the clock.
-const GLANCE: u32 = if cfg!(model) { 1 } else { 16 };
+const SPINS_PER_CLOCK_READ: u32 = if cfg!(model) { 1 } else { 16 };
 /// After so many looks in vain in a row, the waits without one are not doubled any more.
-const MOST_FAILURES: u8 = 6;
+const MAX_BACKOFF_SHIFT: u8 = 6;
 
 /// See the module. Zero is an object whose waits are not known yet.
 #[derive(Default)]
-pub(crate) struct Patience {
-    /// The CPU from which the last wake-up came, as `this_cpu` tells it; 0 if it is not known.
-    cpu: AtomicU8,
+pub(crate) struct AdaptiveSpin {
+    /// The CPU from which the last wake-up came, as `current_cpu_tag` tells it; 0 if it is not known.
+    last_waker_cpu: AtomicU8,
     /// How many waits have to go by before the next look.
-    waits: AtomicU8,
+    spins_to_skip: AtomicU8,
     /// How many looks in a row were in vain.
     failures: AtomicU8,
     /// Who looks: 0 is nobody; otherwise a thread of the process that is marked here.
-    looking: AtomicU8,
+    spinner_epoch: AtomicU8,
 }
 
 /// Where the calling thread runs at this moment, never 0. CPUs that share a number do no harm.
-pub(crate) fn this_cpu() -> u8 {
+pub(crate) fn current_cpu_tag() -> u8 {
     #[cfg(model)]
     let cpu = crate::model::thread::cpu();
     #[cfg(all(not(model), target_os = "linux"))]
@@ -52,60 +52,61 @@ pub(crate) fn this_cpu() -> u8 {
     cpu.rem_euclid(255) as u8 + 1
 }
 
-impl Patience {
+impl AdaptiveSpin {
     /// Until when to look now, instead of going to sleep. If at all, then an `end` is owed, by whomever.
-    pub(crate) fn begin(&self, deadline: Deadline) -> Option<Deadline> {
-        let cpu = self.cpu.load(Ordering::Relaxed);
+    pub(crate) fn try_start(&self, deadline: Deadline) -> Option<Deadline> {
+        let cpu = self.last_waker_cpu.load(Ordering::Relaxed);
         #[cfg(model)]
-        let cpu = if cpu == 0 && crate::model::looks() { u8::MAX } else { cpu };
-        if cpu == 0 || cpu == this_cpu() || self.waits.load(Ordering::Relaxed) != 0 {
+        let cpu = if cpu == 0 && crate::model::always_spins() { u8::MAX } else { cpu };
+        if cpu == 0 || cpu == current_cpu_tag() || self.spins_to_skip.load(Ordering::Relaxed) != 0 {
             return None;
         }
         // What a thread of the parent's has left here, in a child of fork, is nobody's.
-        let ours = (epoch() & 127) as u8 + 1;
-        if self.looking.load(Ordering::Relaxed) == ours || self.looking.swap(ours, Ordering::Relaxed) == ours
+        let this_epoch = (fork_epoch() & 127) as u8 + 1;
+        if self.spinner_epoch.load(Ordering::Relaxed) == this_epoch
+            || self.spinner_epoch.swap(this_epoch, Ordering::Relaxed) == this_epoch
         {
             return None;
         }
-        let has_failed = self.failures.load(Ordering::Relaxed) == MOST_FAILURES;
-        Some(deadline.min(Deadline::now().after(if has_failed { LAST_LOOK } else { LOOK })))
+        let use_long_spin = self.failures.load(Ordering::Relaxed) == MAX_BACKOFF_SHIFT;
+        Some(deadline.min(Deadline::now().add_ns(if use_long_spin { LONG_SPIN_NS } else { SPIN_NS })))
     }
 
     /// The look is over.
-    pub(crate) fn end(&self, success: bool) {
+    pub(crate) fn finish(&self, success: bool) {
         let failures =
-            if success { 0 } else { (self.failures.load(Ordering::Relaxed) + 1).min(MOST_FAILURES) };
+            if success { 0 } else { (self.failures.load(Ordering::Relaxed) + 1).min(MAX_BACKOFF_SHIFT) };
         self.failures.store(failures, Ordering::Relaxed);
-        self.waits.store((1 << failures) - 1, Ordering::Relaxed);
-        self.looking.store(0, Ordering::Relaxed);
+        self.spins_to_skip.store((1 << failures) - 1, Ordering::Relaxed);
+        self.spinner_epoch.store(0, Ordering::Relaxed);
     }
 
     /// A wake-up goes out from here, to a thread that sleeps.
-    pub(crate) fn wakes(&self) {
-        self.woken_from(this_cpu());
+    pub(crate) fn record_wake(&self) {
+        self.record_waker_cpu(current_cpu_tag());
     }
 
     /// A thread that has slept was woken from there.
-    pub(crate) fn woken_from(&self, cpu: u8) {
-        self.cpu.store(cpu, Ordering::Relaxed);
-        let waits = self.waits.load(Ordering::Relaxed);
-        self.waits.store(waits.saturating_sub(1), Ordering::Relaxed);
+    pub(crate) fn record_waker_cpu(&self, cpu: u8) {
+        self.last_waker_cpu.store(cpu, Ordering::Relaxed);
+        let spins_to_skip = self.spins_to_skip.load(Ordering::Relaxed);
+        self.spins_to_skip.store(spins_to_skip.saturating_sub(1), Ordering::Relaxed);
     }
 }
 
 /// Looks until `seen`, or until the moment given. Whether it was seen.
-pub(crate) fn look_until(end: Deadline, mut seen: impl FnMut() -> bool) -> bool {
+pub(crate) fn spin_until(deadline: Deadline, mut condition: impl FnMut() -> bool) -> bool {
     // Many times what a look takes, for a replaced clock that stands still.
-    const MOST_CLOCK_READS: u32 = 4096;
-    for _ in 0..MOST_CLOCK_READS {
-        for _ in 0..GLANCE {
-            if seen() {
+    const MAX_CLOCK_READS: u32 = 4096;
+    for _ in 0..MAX_CLOCK_READS {
+        for _ in 0..SPINS_PER_CLOCK_READ {
+            if condition() {
                 return true;
             }
             spin_loop();
         }
         // Under a model checker, time passes only where the model says so.
-        if cfg!(model) || Deadline::now() >= end {
+        if cfg!(model) || Deadline::now() >= deadline {
             return false;
         }
     }
@@ -116,47 +117,50 @@ pub(crate) fn look_until(end: Deadline, mut seen: impl FnMut() -> bool) -> bool 
 mod tests {
     use super::*;
 
-    const ELSEWHERE: u8 = 0xff;
+    const OTHER_CPU: u8 = 0xff;
 
-    fn look(patience: &Patience) -> bool {
-        let Some(until) = patience.begin(Deadline::NEVER) else { return false };
-        let seen = look_until(until, || false);
-        assert!(!seen && Deadline::now() >= until);
-        patience.end(seen);
+    fn spin(adaptive_spin: &AdaptiveSpin) -> bool {
+        let Some(until) = adaptive_spin.try_start(Deadline::NEVER) else { return false };
+        let succeeded = spin_until(until, || false);
+        assert!(!succeeded && Deadline::now() >= until);
+        adaptive_spin.finish(succeeded);
         true
     }
 
     #[test]
-    fn nobody_looks_where_nothing_is_known_or_the_waker_needs_this_cpu() {
-        let patience = Patience::default();
-        assert!(!look(&patience));
-        patience.wakes();
-        assert!(!look(&patience) || this_cpu() != patience.cpu.load(Ordering::Relaxed));
+    fn no_spin_without_history_or_if_the_waker_ran_on_this_cpu() {
+        let adaptive_spin = AdaptiveSpin::default();
+        assert!(!spin(&adaptive_spin));
+        adaptive_spin.record_wake();
+        assert!(
+            !spin(&adaptive_spin)
+                || current_cpu_tag() != adaptive_spin.last_waker_cpu.load(Ordering::Relaxed)
+        );
     }
 
     #[test]
-    fn looks_in_vain_grow_rare_and_one_that_is_not_ends_that() {
-        let patience = Patience::default();
-        patience.woken_from(ELSEWHERE);
-        for failures in 1..=MOST_FAILURES + 2 {
-            assert!(look(&patience));
-            for _ in 1..1 << failures.min(MOST_FAILURES) {
-                assert!(!look(&patience));
-                patience.woken_from(ELSEWHERE);
+    fn failed_spins_back_off_and_a_success_resets_the_backoff() {
+        let adaptive_spin = AdaptiveSpin::default();
+        adaptive_spin.record_waker_cpu(OTHER_CPU);
+        for failures in 1..=MAX_BACKOFF_SHIFT + 2 {
+            assert!(spin(&adaptive_spin));
+            for _ in 1..1 << failures.min(MAX_BACKOFF_SHIFT) {
+                assert!(!spin(&adaptive_spin));
+                adaptive_spin.record_waker_cpu(OTHER_CPU);
             }
         }
-        let until = patience.begin(Deadline::NEVER).unwrap();
-        patience.end(look_until(until, || true));
-        assert!(look(&patience));
+        let until = adaptive_spin.try_start(Deadline::NEVER).unwrap();
+        adaptive_spin.finish(spin_until(until, || true));
+        assert!(spin(&adaptive_spin));
     }
 
     #[test]
-    fn one_thread_looks_at_a_time() {
-        let patience = Patience::default();
-        patience.woken_from(ELSEWHERE);
-        assert!(patience.begin(Deadline::NEVER).is_some());
-        assert!(patience.begin(Deadline::NEVER).is_none());
-        patience.end(true);
-        assert!(patience.begin(Deadline::NEVER).is_some());
+    fn only_one_thread_spins_at_a_time() {
+        let adaptive_spin = AdaptiveSpin::default();
+        adaptive_spin.record_waker_cpu(OTHER_CPU);
+        assert!(adaptive_spin.try_start(Deadline::NEVER).is_some());
+        assert!(adaptive_spin.try_start(Deadline::NEVER).is_none());
+        adaptive_spin.finish(true);
+        assert!(adaptive_spin.try_start(Deadline::NEVER).is_some());
     }
 }

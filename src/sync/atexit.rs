@@ -2,11 +2,11 @@
 //! locked while a handler is registered, and would stay locked in a child.
 
 use crate::error::Result;
-use crate::sync::mutex::Guarded;
+use crate::sync::mutex::InternalMutex;
 use crate::sys::libc_hooks;
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static REGISTRATION: Guarded<()> = Guarded::new(());
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static REGISTRATION: InternalMutex<()> = InternalMutex::new(());
 
 /// From now on, the exit of the process waits for its threads.
 pub(crate) fn ensure_atexit_registered() -> Result<()> {
@@ -20,23 +20,23 @@ pub(crate) fn ensure_atexit_registered() -> Result<()> {
 
 /// Holds the mutex across a fork.
 pub(crate) fn hold() {
-    REGISTRATION.hold();
+    REGISTRATION.lock_for_fork();
 }
 
 /// Releases what `hold` took.
 ///
 /// # Safety
-/// As for `Guarded::let_go`.
+/// As for `InternalMutex::let_go`.
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
-    unsafe { REGISTRATION.let_go() };
+    unsafe { REGISTRATION.unlock_after_fork() };
 }
 
 /// As `let_go`, in a child of fork.
 ///
 /// # Safety
-/// As for `Guarded::renew`.
-pub(crate) unsafe fn renew() {
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    unsafe { REGISTRATION.renew() };
+    unsafe { REGISTRATION.reinit_in_child() };
 }

@@ -7,25 +7,25 @@
 use crate::sys::atomic::{AtomicU32, Ordering};
 
 /// Written by the child alone, while it has one thread: no ordering is needed.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 /// The number of forks up to this process.
 #[inline]
-pub(crate) fn epoch() -> u32 {
+pub(crate) fn fork_epoch() -> u32 {
     EPOCH.load(Ordering::Relaxed)
 }
 
 /// Whether the process is a child of fork, in which threads may have been left behind. The models do not fork.
 #[inline(always)]
 pub(crate) fn is_child() -> bool {
-    cfg!(not(model)) && epoch() != 0
+    cfg!(not(model)) && fork_epoch() != 0
 }
 
 /// In the child, before anything else of the library runs there.
-pub(crate) fn begin_child() {
-    EPOCH.store((epoch() + 1) & MAX_EPOCH, Ordering::Relaxed);
+pub(crate) fn after_fork_in_child() {
+    EPOCH.store((fork_epoch() + 1) & EPOCH_MASK, Ordering::Relaxed);
 }
 
 /// Thirty bits, so that a lock's word can hold it.
-pub(crate) const MAX_EPOCH: u32 = u32::MAX >> 2;
+pub(crate) const EPOCH_MASK: u32 = u32::MAX >> 2;

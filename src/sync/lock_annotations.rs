@@ -10,16 +10,16 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate::{happens_after, happens_before};
 
 unsafe extern "C" {
-    safe fn threading_detector_thread() -> u32;
-    fn threading_detector_lock_made(lock: *mut c_void);
-    fn threading_detector_lock_gone(lock: *mut c_void);
-    fn threading_detector_lock_wanted(lock: *mut c_void);
-    fn threading_detector_lock_taken(lock: *mut c_void, waited: c_int);
-    fn threading_detector_lock_given(lock: *mut c_void);
+    safe fn threading_annotate_thread_id() -> u32;
+    fn threading_annotate_mutex_created(lock: *mut c_void);
+    fn threading_annotate_mutex_destroyed(lock: *mut c_void);
+    fn threading_annotate_mutex_pre_lock(lock: *mut c_void);
+    fn threading_annotate_mutex_post_lock(lock: *mut c_void, waited: c_int);
+    fn threading_annotate_mutex_unlock(lock: *mut c_void);
 }
 
 /// Where a lock remembers the thread that locked it, by ThreadSanitizer's number of that thread, which no other thread
@@ -36,7 +36,7 @@ fn address_of<T>(lock: &T) -> *mut c_void {
 #[cold]
 pub(crate) fn mutex_created<T>(lock: &T) {
     // SAFETY: as for all locks: the address is only a name.
-    unsafe { threading_detector_lock_made(address_of(lock)) };
+    unsafe { threading_annotate_mutex_created(address_of(lock)) };
 }
 
 /// A lock is being destroyed.
@@ -47,7 +47,7 @@ pub(crate) fn mutex_destroyed<T>(lock: &T) {
     let deferred = DEFERRED_UNLOCKS.lock();
     if !deferred.unlocks.iter().any(|&(_, address)| address == address_of(lock) as usize) {
         // SAFETY: as above.
-        unsafe { threading_detector_lock_gone(address_of(lock)) };
+        unsafe { threading_annotate_mutex_destroyed(address_of(lock)) };
     }
 }
 
@@ -56,20 +56,20 @@ pub(crate) fn mutex_destroyed<T>(lock: &T) {
 pub(crate) fn mutex_pre_lock<T>(lock: &T) {
     flush_deferred_unlocks();
     // SAFETY: as above.
-    unsafe { threading_detector_lock_wanted(address_of(lock)) };
+    unsafe { threading_annotate_mutex_pre_lock(address_of(lock)) };
 }
 
 /// The calling thread has taken a lock. `waited`: it would have waited without a limit. `owner` is where the lock
 /// remembers which thread locked it.
 #[cold]
 pub(crate) fn mutex_post_lock<T>(lock: &T, waited: bool, owner: &AtomicTsanOwner) {
-    let me = threading_detector_thread();
+    let me = threading_annotate_thread_id();
     register_locker(me);
     // Two threads that released it at the same time may have mistaken each other's turns.
     defer_unlock(lock, owner.swap(me, Ordering::Relaxed));
     flush_deferred_unlocks();
     // SAFETY: as above.
-    unsafe { threading_detector_lock_taken(address_of(lock), waited.into()) };
+    unsafe { threading_annotate_mutex_post_lock(address_of(lock), waited.into()) };
     happens_after(lock);
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn mutex_unlock<T>(lock: &T, owner: &AtomicTsanOwner) {
 
 /// The calling thread ends, and announces nothing any more.
 pub(crate) fn forget_current() {
-    let me = threading_detector_thread();
+    let me = threading_annotate_thread_id();
     let mut deferred = DEFERRED_UNLOCKS.lock();
     deferred.lockers.retain(|&locker| locker != me);
     deferred.unlocks.retain(|&(locker, _)| locker != me);
@@ -97,20 +97,20 @@ struct DeferredUnlocks {
     lockers: Vec<u32>,
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static DEFERRED_UNLOCKS: Guarded<DeferredUnlocks> =
-    Guarded::new(DeferredUnlocks { unlocks: Vec::new(), lockers: Vec::new() });
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static DEFERRED_UNLOCKS: InternalMutex<DeferredUnlocks> =
+    InternalMutex::new(DeferredUnlocks { unlocks: Vec::new(), lockers: Vec::new() });
 /// How many there are: a hint.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static DEFERRED_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-impl Forget for DeferredUnlocks {
-    fn forget(&mut self) {
+impl ForkReset for DeferredUnlocks {
+    fn reset_in_child(&mut self) {
         // Of the threads that locked something in the parent, the child has only the one that forked: for that one,
         // ThreadSanitizer may see an order that there was not.
         core::mem::take(&mut self.unlocks).leak();
         core::mem::take(&mut self.lockers).leak();
-        COUNT.store(0, Ordering::Relaxed);
+        DEFERRED_COUNT.store(0, Ordering::Relaxed);
     }
 }
 
@@ -129,23 +129,23 @@ fn defer_unlock<T>(lock: &T, owner: u32) {
     // Without memory for it, ThreadSanitizer may see an order that there was not.
     if deferred.lockers.contains(&owner) && deferred.unlocks.try_reserve(1).is_ok() {
         deferred.unlocks.push((owner, address_of(lock) as usize));
-        COUNT.store(deferred.unlocks.len(), Ordering::Relaxed);
+        DEFERRED_COUNT.store(deferred.unlocks.len(), Ordering::Relaxed);
     }
 }
 
 /// Announces the unlocks that other threads have deferred for the calling thread.
 fn flush_deferred_unlocks() {
-    if COUNT.load(Ordering::Relaxed) == 0 {
+    if DEFERRED_COUNT.load(Ordering::Relaxed) == 0 {
         return;
     }
-    let me = threading_detector_thread();
+    let me = threading_annotate_thread_id();
     let mut deferred = DEFERRED_UNLOCKS.lock();
     deferred.unlocks.retain(|&(locker, lock)| {
         if locker == me {
             // SAFETY: as above; this thread took the lock.
-            unsafe { threading_detector_lock_given(lock as *mut c_void) };
+            unsafe { threading_annotate_mutex_unlock(lock as *mut c_void) };
         }
         locker != me
     });
-    COUNT.store(deferred.unlocks.len(), Ordering::Relaxed);
+    DEFERRED_COUNT.store(deferred.unlocks.len(), Ordering::Relaxed);
 }

@@ -1,48 +1,48 @@
 //! A line of waiting threads, the longest waiting first.
 //!
 //! A circular list through the waiters' records: the queue itself is one pointer. It has no lock; its owner
-//! keeps it in a `Guarded`, and each function below relies on that.
+//! keeps it in a `InternalMutex`, and each function below relies on that.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
 
-use crate::sync::mutex::Forget;
+use crate::sync::mutex::ForkReset;
 use crate::sync::waiter::Waiter;
 
 /// See the module. Zero is an empty queue.
-pub(crate) struct Queue {
-    first: *const Waiter,
+pub(crate) struct WaitQueue {
+    head: *const Waiter,
 }
 
-// SAFETY: the records are shared under the lock of the `Guarded` that holds the queue.
-unsafe impl Send for Queue {}
+// SAFETY: the records are shared under the lock of the `InternalMutex` that holds the queue.
+unsafe impl Send for WaitQueue {}
 
-impl Forget for Queue {
-    fn forget(&mut self) {
-        self.first = ptr::null();
+impl ForkReset for WaitQueue {
+    fn reset_in_child(&mut self) {
+        self.head = ptr::null();
     }
 }
 
-impl Queue {
+impl WaitQueue {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_null()
+        self.head.is_null()
     }
 
     #[inline]
     pub(crate) fn first(&self) -> Option<&'static Waiter> {
         // SAFETY: records are valid for ever.
-        unsafe { self.first.as_ref() }
+        unsafe { self.head.as_ref() }
     }
 
     /// To the end of the line.
     pub(crate) fn push_back(&mut self, waiter: &'static Waiter) {
-        waiter.next_in_turn.store(self.is_empty(), Ordering::Relaxed);
+        waiter.may_spin.store(self.is_empty(), Ordering::Relaxed);
         match self.first() {
             None => {
                 waiter.next.set(waiter);
                 waiter.previous.set(waiter);
-                self.first = waiter;
+                self.head = waiter;
             }
             Some(first) => {
                 let last = first.previous.get();
@@ -66,27 +66,27 @@ impl Queue {
     pub(crate) fn remove(&mut self, waiter: &'static Waiter) {
         let (previous, next) = (waiter.previous.get(), waiter.next.get());
         if ptr::eq(next, waiter) {
-            self.first = ptr::null();
+            self.head = ptr::null();
         } else {
             // SAFETY: neighbours are in this queue, and records are valid for ever.
             unsafe {
                 (*previous).next.set(next);
                 (*next).previous.set(previous);
             }
-            if ptr::eq(self.first, waiter) {
-                self.first = next;
+            if ptr::eq(self.head, waiter) {
+                self.head = next;
             }
         }
     }
 
     /// Each of them, the longest waiting first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Waiter> + '_ {
-        let mut at = self.first();
+        let mut cursor = self.first();
         core::iter::from_fn(move || {
-            let waiter = at?;
+            let waiter = cursor?;
             let next = waiter.next.get();
             // SAFETY: neighbours are in this queue, and records are valid for ever.
-            at = if ptr::eq(next, self.first) { None } else { unsafe { next.as_ref() } };
+            cursor = if ptr::eq(next, self.head) { None } else { unsafe { next.as_ref() } };
             Some(waiter)
         })
     }
@@ -96,21 +96,21 @@ impl Queue {
 mod tests {
     use super::*;
 
-    const EMPTY: Queue = Queue { first: ptr::null() };
+    const EMPTY: WaitQueue = WaitQueue { head: ptr::null() };
 
     fn waiters(count: usize) -> Vec<&'static Waiter> {
         (0..count)
             .map(|place| {
                 // SAFETY: zero is a valid record.
                 let waiter: &'static Waiter = Box::leak(Box::new(unsafe { core::mem::zeroed() }));
-                waiter.place.set(place);
+                waiter.arrival_index.set(place);
                 waiter
             })
             .collect()
     }
 
-    fn places(queue: &Queue) -> Vec<usize> {
-        queue.iter().map(|waiter| waiter.place.get()).collect()
+    fn arrival_indices(queue: &WaitQueue) -> Vec<usize> {
+        queue.iter().map(|waiter| waiter.arrival_index.get()).collect()
     }
 
     #[test]
@@ -118,19 +118,19 @@ mod tests {
         let (mut queue, all) = (EMPTY, waiters(3));
         assert!(queue.is_empty() && queue.pop().is_none());
         all.iter().for_each(|waiter| queue.push_back(waiter));
-        assert_eq!(places(&queue), [0, 1, 2]);
-        assert_eq!(queue.pop().unwrap().place.get(), 0);
+        assert_eq!(arrival_indices(&queue), [0, 1, 2]);
+        assert_eq!(queue.pop().unwrap().arrival_index.get(), 0);
         queue.push_back(all[0]);
-        assert_eq!(places(&queue), [1, 2, 0]);
+        assert_eq!(arrival_indices(&queue), [1, 2, 0]);
     }
 
     #[test]
-    fn whoever_leaves_leaves_the_others_in_order() {
-        for gone in 0..3 {
+    fn removing_a_waiter_keeps_the_order_of_the_others() {
+        for removed in 0..3 {
             let (mut queue, all) = (EMPTY, waiters(3));
             all.iter().for_each(|waiter| queue.push_back(waiter));
-            queue.remove(all[gone]);
-            assert_eq!(places(&queue), (0..3).filter(|&place| place != gone).collect::<Vec<_>>());
+            queue.remove(all[removed]);
+            assert_eq!(arrival_indices(&queue), (0..3).filter(|&place| place != removed).collect::<Vec<_>>());
         }
     }
 }

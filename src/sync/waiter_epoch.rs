@@ -1,13 +1,13 @@
 //! The fork epoch of a count of waiters, for an object that has no queue of them.
 
-use crate::sync::fork_epoch::epoch;
-use crate::sync::mutex::Guarded;
+use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::mutex::InternalMutex;
 use crate::sys::atomic::{AtomicU32, Ordering};
 
 /// In which process the object's waiters were counted.
 pub(crate) struct WaiterEpoch {
     epoch: AtomicU32,
-    reset_mutex: Guarded<()>,
+    reset_mutex: InternalMutex<()>,
 }
 
 impl WaiterEpoch {
@@ -19,13 +19,13 @@ impl WaiterEpoch {
             let _resetting = self.reset_mutex.lock();
             if !self.is_current() {
                 reset();
-                self.epoch.store(epoch(), Ordering::Release);
+                self.epoch.store(fork_epoch(), Ordering::Release);
             }
         }
     }
 
     /// Whether the object's count of waiters is this process's own.
     pub(crate) fn is_current(&self) -> bool {
-        self.epoch.load(Ordering::Acquire) == epoch()
+        self.epoch.load(Ordering::Acquire) == fork_epoch()
     }
 }

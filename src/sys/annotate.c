@@ -12,32 +12,32 @@
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
-/* Bits of what threading_detector_find returns: tools. */
+/* Bits of what threading_annotate_detect_tools returns: tools. */
 enum { THREAD_SANITIZER = 1, HELGRIND = 2, DRD = 4 };
 
-HIDDEN unsigned threading_detector_find(void);
-HIDDEN void threading_detector_happens_before(void *address);
-HIDDEN void threading_detector_happens_after(void *address);
-HIDDEN void threading_detector_leave_alone(void *start, size_t bytes);
-HIDDEN void threading_detector_holds_pointers(void *start, size_t bytes);
-HIDDEN unsigned threading_detector_enter(void);
-HIDDEN void threading_detector_leave(unsigned outside);
-HIDDEN unsigned threading_detector_show(void);
-HIDDEN void threading_detector_hide_again(unsigned was_hidden);
-HIDDEN void threading_detector_let_signals_in(void);
-HIDDEN void threading_detector_retire(void);
-HIDDEN uint32_t threading_detector_thread(void);
-HIDDEN void threading_detector_lock_made(void *lock);
-HIDDEN void threading_detector_lock_gone(void *lock);
-HIDDEN void threading_detector_lock_wanted(void *lock);
-HIDDEN void threading_detector_lock_taken(void *lock, int waited);
-HIDDEN void threading_detector_lock_given(void *lock);
+HIDDEN unsigned threading_annotate_detect_tools(void);
+HIDDEN void threading_annotate_happens_before(void *address);
+HIDDEN void threading_annotate_happens_after(void *address);
+HIDDEN void threading_annotate_mark_untracked(void *start, size_t bytes);
+HIDDEN void threading_annotate_register_root_region(void *start, size_t bytes);
+HIDDEN unsigned threading_annotate_ignore_begin(void);
+HIDDEN void threading_annotate_ignore_end(unsigned outside);
+HIDDEN unsigned threading_annotate_observe_begin(void);
+HIDDEN void threading_annotate_observe_end(unsigned was_hidden);
+HIDDEN void threading_annotate_deliver_signals(void);
+HIDDEN void threading_annotate_thread_finished(void);
+HIDDEN uint32_t threading_annotate_thread_id(void);
+HIDDEN void threading_annotate_mutex_created(void *lock);
+HIDDEN void threading_annotate_mutex_destroyed(void *lock);
+HIDDEN void threading_annotate_mutex_pre_lock(void *lock);
+HIDDEN void threading_annotate_mutex_post_lock(void *lock, int waited);
+HIDDEN void threading_annotate_mutex_unlock(void *lock);
 
 static unsigned tools;
 
 #if defined(__linux__)
 /* Where the linker puts the library's statics, which are marked for that. Hidden: they are no exports. */
-extern HIDDEN char __start_threading_own[], __stop_threading_own[];
+extern HIDDEN char __start_threading_untracked[], __stop_threading_untracked[];
 #endif
 
 /* ------------------------------------------------------------------------------------------ Valgrind */
@@ -120,7 +120,7 @@ static char library;
 
 /* ------------------------------------------------------------------------------------------------------ both */
 
-unsigned threading_detector_find(void)
+unsigned threading_annotate_detect_tools(void)
 {
     unsigned found = 0;
     char byte = 0;
@@ -134,34 +134,34 @@ unsigned threading_detector_find(void)
         found |= DRD;
     tools = found;
 #if defined(__linux__)
-    threading_detector_leave_alone(__start_threading_own, (size_t)(__stop_threading_own - __start_threading_own));
+    threading_annotate_mark_untracked(__start_threading_untracked, (size_t)(__stop_threading_untracked - __start_threading_untracked));
 #endif
     return found;
 }
 
-void threading_detector_happens_before(void *address)
+void threading_annotate_happens_before(void *address)
 {
     if (tools & (HELGRIND | DRD))
         request(0, HAPPENS_BEFORE, (uintptr_t)address, 0, 0);
     if (has_tsan()) {
-        unsigned was_hidden = threading_detector_show();
+        unsigned was_hidden = threading_annotate_observe_begin();
         __tsan_release(address);
-        threading_detector_hide_again(was_hidden);
+        threading_annotate_observe_end(was_hidden);
     }
 }
 
-void threading_detector_happens_after(void *address)
+void threading_annotate_happens_after(void *address)
 {
     if (tools & (HELGRIND | DRD))
         request(0, HAPPENS_AFTER, (uintptr_t)address, 0, 0);
     if (has_tsan()) {
-        unsigned was_hidden = threading_detector_show();
+        unsigned was_hidden = threading_annotate_observe_begin();
         __tsan_acquire(address);
-        threading_detector_hide_again(was_hidden);
+        threading_annotate_observe_end(was_hidden);
     }
 }
 
-void threading_detector_leave_alone(void *start, size_t bytes)
+void threading_annotate_mark_untracked(void *start, size_t bytes)
 {
     if (tools & HELGRIND)
         request(0, HG_MAKE_UNTRACKED, (uintptr_t)start, bytes, 0);
@@ -170,7 +170,7 @@ void threading_detector_leave_alone(void *start, size_t bytes)
 }
 
 /* For LeakSanitizer, which looks for pointers in what comes from the heap, but not in what was mapped. */
-void threading_detector_holds_pointers(void *start, size_t bytes)
+void threading_annotate_register_root_region(void *start, size_t bytes)
 {
     if (__lsan_register_root_region != NULL)
         __lsan_register_root_region(start, bytes);
@@ -186,40 +186,40 @@ static void pass(void)
     one_of_them("");
 }
 
-void threading_detector_let_signals_in(void)
+void threading_annotate_deliver_signals(void)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_detector_show();
+        unsigned was_hidden = threading_annotate_observe_begin();
         pass();
-        threading_detector_hide_again(was_hidden);
+        threading_annotate_observe_end(was_hidden);
     }
 }
 
-void threading_detector_retire(void)
+void threading_annotate_thread_finished(void)
 {
-    threading_detector_show();
+    threading_annotate_observe_begin();
     retired = 1;
 }
 
 /* The handler of a signal that comes in the midst of a call is not within it, for ThreadSanitizer. */
-unsigned threading_detector_enter(void)
+unsigned threading_annotate_ignore_begin(void)
 {
     unsigned outside = hidden;
     hidden = 0;
-    threading_detector_hide_again(1);
+    threading_annotate_observe_end(1);
     return outside;
 }
 
-void threading_detector_leave(unsigned outside)
+void threading_annotate_ignore_end(unsigned outside)
 {
     /* A child of fork, or a thread that was left by pthread_exit on the way, has left already. */
-    threading_detector_show();
+    threading_annotate_observe_begin();
     if (has_tsan())
         pass();
     hidden = outside;
 }
 
-unsigned threading_detector_show(void)
+unsigned threading_annotate_observe_begin(void)
 {
     unsigned was_hidden = hidden;
     if (hidden && has_tsan())
@@ -228,7 +228,7 @@ unsigned threading_detector_show(void)
     return was_hidden;
 }
 
-void threading_detector_hide_again(unsigned was_hidden)
+void threading_annotate_observe_end(unsigned was_hidden)
 {
     if (was_hidden && has_tsan()) {
         __tsan_mutex_pre_lock(&library, TRY_LOCK);
@@ -236,7 +236,7 @@ void threading_detector_hide_again(unsigned was_hidden)
     }
 }
 
-uint32_t threading_detector_thread(void)
+uint32_t threading_annotate_thread_id(void)
 {
     static _Atomic uint32_t last;
     static __attribute__((tls_model("initial-exec"))) _Thread_local uint32_t number;
@@ -250,45 +250,45 @@ uint32_t threading_detector_thread(void)
  * the library does, and looks at their order all the same. What happens before what is announced apart from that.
  */
 
-void threading_detector_lock_made(void *lock)
+void threading_annotate_mutex_created(void *lock)
 {
     if (has_tsan())
         __tsan_mutex_create(lock, NOT_STATIC);
 }
 
-void threading_detector_lock_gone(void *lock)
+void threading_annotate_mutex_destroyed(void *lock)
 {
     if (has_tsan())
         __tsan_mutex_destroy(lock, 0);
 }
 
-void threading_detector_lock_wanted(void *lock)
+void threading_annotate_mutex_pre_lock(void *lock)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_detector_show();
+        unsigned was_hidden = threading_annotate_observe_begin();
         __tsan_mutex_pre_lock(lock, READ_LOCK);
         __tsan_mutex_post_lock(lock, READ_LOCK | TRY_LOCK_FAILED, 0);
-        threading_detector_hide_again(was_hidden);
+        threading_annotate_observe_end(was_hidden);
     }
 }
 
-void threading_detector_lock_taken(void *lock, int waited)
+void threading_annotate_mutex_post_lock(void *lock, int waited)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_detector_show();
+        unsigned was_hidden = threading_annotate_observe_begin();
         unsigned flags = READ_LOCK | (waited ? 0 : TRY_LOCK);
         __tsan_mutex_pre_lock(lock, flags);
         __tsan_mutex_post_lock(lock, flags, 1);
-        threading_detector_hide_again(was_hidden);
+        threading_annotate_observe_end(was_hidden);
     }
 }
 
-void threading_detector_lock_given(void *lock)
+void threading_annotate_mutex_unlock(void *lock)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_detector_show();
+        unsigned was_hidden = threading_annotate_observe_begin();
         __tsan_mutex_pre_unlock(lock, READ_LOCK);
         __tsan_mutex_post_unlock(lock, READ_LOCK);
-        threading_detector_hide_again(was_hidden);
+        threading_annotate_observe_end(was_hidden);
     }
 }

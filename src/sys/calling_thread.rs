@@ -24,7 +24,7 @@ pub(crate) fn is_first_thread() -> bool {
 /// Runs `f` without being cancelled by `pthread_cancel`, which stays pending. No call of this library is a
 /// cancellation point, and the unwinding by which a thread is cancelled must not meet the guard of an export:
 /// so this is around what the system makes one, and around the callbacks that run inside of a call.
-pub(crate) fn uncancelled<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn with_cancel_disabled<R>(f: impl FnOnce() -> R) -> R {
     let mut former = 0;
     // SAFETY: changes the calling thread's state alone, and changes it back below.
     unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut former) };

@@ -8,9 +8,9 @@ use crate::sys;
 
 /// How many objects had been loaded when they were last looked at, and whether one of them wants executable
 /// stacks, on which the code lies that a compiler makes for nested functions.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LOADED: AtomicU64 = AtomicU64::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXECUTABLE: AtomicBool = AtomicBool::new(false);
 
 struct Look {

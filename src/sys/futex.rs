@@ -22,19 +22,19 @@ use crate::model::futex as backend;
 /// Sleeps as long as `word` is `expected`, until woken or until the deadline. False only if the time ran out.
 #[inline]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
-    if annotate::delays_signals() {
-        return wait_in_slices(word, expected, deadline);
+    if annotate::defers_signals() {
+        return wait_polling_signals(word, expected, deadline);
     }
     backend::wait(word, expected, deadline)
 }
 
 /// As `wait`, where signals are handled between two slices only.
 #[cold]
-fn wait_in_slices(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
-    const SLICE: u64 = 100_000_000;
-    let until = deadline.min(Deadline::now().after(SLICE));
+fn wait_polling_signals(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    const SIGNAL_POLL_NS: u64 = 100_000_000;
+    let until = deadline.min(Deadline::now().add_ns(SIGNAL_POLL_NS));
     let woken = backend::wait(word, expected, until);
-    annotate::let_signals_in();
+    annotate::deliver_signals();
     woken || until != deadline
 }
 
@@ -58,12 +58,12 @@ pub(crate) fn wake_all(word: &AtomicU32) {
 }
 
 /// The halves of a 64-bit word, to sleep on.
-pub(crate) trait Half {
+pub(crate) trait Halves {
     fn lower(&self) -> &AtomicU32;
     fn upper(&self) -> &AtomicU32;
 }
 
-impl Half for AtomicU64 {
+impl Halves for AtomicU64 {
     #[inline]
     fn lower(&self) -> &AtomicU32 {
         half(self, cfg!(target_endian = "big").into())
@@ -87,20 +87,20 @@ mod tests {
     use crate::sys::atomic::Ordering::SeqCst;
 
     #[test]
-    fn a_word_that_has_changed_is_not_waited_for() {
+    fn wait_returns_immediately_if_the_word_has_changed() {
         assert!(wait(&AtomicU32::new(1), 0, Deadline::NEVER));
     }
 
     #[test]
-    fn a_deadline_ends_the_wait_and_not_before() {
+    fn wait_times_out_at_the_deadline_and_not_before() {
         let word = AtomicU32::new(0);
-        let deadline = Deadline::now().after(20_000_000);
+        let deadline = Deadline::now().add_ns(20_000_000);
         while wait(&word, 0, deadline) {}
         assert!(Deadline::now() >= deadline);
     }
 
     #[test]
-    fn a_wake_up_arrives() {
+    fn wake_all_wakes_a_waiting_thread() {
         static WORD: AtomicU32 = AtomicU32::new(0);
         let sleeper = std::thread::spawn(|| {
             while WORD.load(SeqCst) == 0 {

@@ -5,7 +5,7 @@
 //! pointers (`set`), when the library is loaded or first called. A hook may be registered before that. The pointers are
 //! read when libc calls the hook.
 //!
-//! # State (`end_rounds` in the thread's block, all of it the thread's own)
+//! # State (`exit_rounds` in the thread's block, all of it the thread's own)
 //!
 //! | state | meaning | who changes it |
 //! |---|---|---|
@@ -29,9 +29,9 @@ pub(crate) const REGISTERED: u32 = 1;
 pub(crate) const LAST: u32 = REGISTERED + DESTRUCTOR_ROUNDS;
 
 /// The work of the hooks: functions of type `fn()`, or NULL.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_THREAD_EXIT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_PROCESS_EXIT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Sets what is called in each round of a thread's destructors, and when the process exits.
@@ -59,7 +59,7 @@ extern "C" fn atexit_handler() {
 }
 
 /// The key, one above libc's number; 0 as long as there is none.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static KEY: AtomicU64 = AtomicU64::new(0);
 
 /// The key whose destructor tells of a thread's end, created when it is first needed.
@@ -85,10 +85,10 @@ pub(crate) fn exit_key() -> Result<libc::pthread_key_t> {
 
 /// Has libc call the destructor when the calling thread ends.
 pub(crate) fn register_exit_hook() -> Result<()> {
-    match tls::with(|mine| mine.end_rounds.get()) {
+    match tls::with(|mine| mine.exit_rounds.get()) {
         0 => {
             rearm()?;
-            tls::with(|mine| mine.end_rounds.set(REGISTERED));
+            tls::with(|mine| mine.exit_rounds.set(REGISTERED));
             tls::open_spares();
             Ok(())
         }
@@ -108,7 +108,7 @@ pub(crate) fn rearm() -> Result<()> {
 }
 
 /// Whether libc will call the handler when the process exits. Set once.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ATEXIT_REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// Whether the handler has ever been registered.

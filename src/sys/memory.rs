@@ -6,7 +6,7 @@ use core::slice;
 
 use super as sys;
 use crate::error::{Error, Result};
-use crate::sys::calling_thread::uncancelled;
+use crate::sys::calling_thread::with_cancel_disabled;
 
 /// Maps `bytes` of zeroed memory, at `hint` if the system agrees (0: anywhere).
 pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
@@ -57,23 +57,23 @@ pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
 }
 
 /// Whether the process may have so many addresses and no more.
-pub(crate) fn limits_addresses() -> bool {
+pub(crate) fn has_address_space_limit() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is there to write to.
     (unsafe { sys::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
 }
 
 /// Whether the system counts memory when it is mapped, and refuses more than it has. It is asked once.
-pub(crate) fn counts_addresses() -> bool {
+pub(crate) fn has_strict_overcommit() -> bool {
     const UNKNOWN: u8 = 0;
     const NEVER_OVERCOMMITS: u8 = b'2';
-    #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+    #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
     static MODE: AtomicU8 = AtomicU8::new(UNKNOWN);
     let mut mode = MODE.load(Ordering::Relaxed);
     if mode == UNKNOWN {
         mode = b'0';
         // SAFETY: the name ends with NUL; one byte is read; the file is closed again.
-        uncancelled(|| unsafe {
+        with_cancel_disabled(|| unsafe {
             let file =
                 sys::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             if file >= 0 {
@@ -98,7 +98,7 @@ pub(crate) struct PageVec<T> {
 unsafe impl<T: Send> Send for PageVec<T> {}
 
 impl<T: Copy> PageVec<T> {
-    const FIRST: usize = 4096 / size_of::<T>();
+    const MIN_CAPACITY: usize = 4096 / size_of::<T>();
 
     pub(crate) const fn new() -> Self {
         PageVec { start: ptr::null_mut(), length: 0, capacity: 0 }
@@ -109,7 +109,7 @@ impl<T: Copy> PageVec<T> {
         if count <= self.capacity {
             return Ok(());
         }
-        let capacity = count.checked_next_power_of_two().ok_or(Error::NoMemory)?.max(Self::FIRST);
+        let capacity = count.checked_next_power_of_two().ok_or(Error::NoMemory)?.max(Self::MIN_CAPACITY);
         let bytes = capacity.checked_mul(size_of::<T>()).ok_or(Error::NoMemory)?;
         let start = map(0, bytes).ok_or(Error::NoMemory)? as *mut T;
         let former = self.as_slice();

@@ -19,10 +19,10 @@
 //! than the rest of what the library does for a timer. So it looks
 //!
 //! - not at all after a function that took less than a quarter of the shortest system call of this kind that was
-//!   ever measured in this process (`SHORTEST_CALL`, in cycles): such a function has made none;
+//!   ever measured in this process (`SHORTEST_SYSCALL_CYCLES`, in cycles): such a function has made none;
 //! - after each function that it does not trust, and before the thread sleeps;
-//! - after a function that it trusts when [`SHARE`] times as long has passed as the last check took. It trusts a function
-//!   that it has checked [`PROOF`] times, and that has never changed anything. A function that changes the state
+//! - after a function that it is_trusted when [`CHECK_TIME_DIVISOR`] times as long has passed as the last check took. It is_trusted a function
+//!   that it has checked [`CHECKS_UNTIL_TRUSTED`] times, and that has never changed anything. A function that changes the state
 //!   for the first time after that is found by the next check, and is never trusted again.
 
 use core::ffi::{CStr, c_int, c_long};
@@ -48,7 +48,7 @@ const GLOBAL_LOCALE: libc::locale_t = ptr::without_provenance_mut(usize::MAX);
 /// `struct sched_attr` in its first version.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Scheduling {
+struct SchedAttr {
     size: u32,
     policy: u32,
     flags: u64,
@@ -59,15 +59,15 @@ struct Scheduling {
     period: u64,
 }
 
-impl Scheduling {
-    fn is_like(&self, other: &Scheduling) -> bool {
+impl SchedAttr {
+    fn equals(&self, other: &SchedAttr) -> bool {
         (self.policy, self.nice, self.priority) == (other.policy, other.nice, other.priority)
     }
 
     /// Of the thread with this number, 0 being the calling one.
-    fn of(thread: libc::pid_t) -> Option<Scheduling> {
-        let mut scheduling = Scheduling::default();
-        let size = size_of::<Scheduling>();
+    fn of(thread: libc::pid_t) -> Option<SchedAttr> {
+        let mut scheduling = SchedAttr::default();
+        let size = size_of::<SchedAttr>();
         // SAFETY: `scheduling` has room for `size` bytes.
         let read = unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut scheduling, size, 0) };
         (read == 0).then_some(scheduling)
@@ -76,24 +76,24 @@ impl Scheduling {
 
 /// A set of CPUs, as the kernel writes it.
 #[derive(Clone, Copy)]
-struct Cpus {
-    words: [usize; Cpus::WORDS],
+struct CpuSet {
+    words: [usize; CpuSet::WORDS],
     /// How many bytes of it the kernel has written.
     bytes: usize,
 }
 
-impl Cpus {
-    const MOST_CPUS: usize = 4096;
-    const WORDS: usize = Cpus::MOST_CPUS / usize::BITS as usize;
+impl CpuSet {
+    const MAX_CPUS: usize = 4096;
+    const WORDS: usize = CpuSet::MAX_CPUS / usize::BITS as usize;
 
     /// Those of the thread with this number, 0 being the calling one.
-    fn of(thread: libc::pid_t) -> Option<Cpus> {
-        let mut words = MaybeUninit::<[usize; Cpus::WORDS]>::uninit();
+    fn of(thread: libc::pid_t) -> Option<CpuSet> {
+        let mut words = MaybeUninit::<[usize; CpuSet::WORDS]>::uninit();
         let room = size_of_val(&words);
         // SAFETY: `words` has this room.
         let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, room, words.as_mut_ptr()) };
         let bytes = usize::try_from(written).ok().filter(|&bytes| bytes != 0)?;
-        let mut cpus = Cpus { words: [0; Cpus::WORDS], bytes };
+        let mut cpus = CpuSet { words: [0; CpuSet::WORDS], bytes };
         // SAFETY: the kernel has written `bytes` bytes; the source and the target do not overlap.
         unsafe {
             ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), cpus.words.as_mut_ptr().cast(), bytes);
@@ -101,36 +101,36 @@ impl Cpus {
         Some(cpus)
     }
 
-    fn is_like(&self, other: &Cpus) -> bool {
+    fn equals(&self, other: &CpuSet) -> bool {
         let words = self.bytes.div_ceil(size_of::<usize>());
         self.words[..words] == other.words[..words]
     }
 }
 
 /// What the library has found in the main thread.
-struct Found {
+struct MainThreadState {
     mask: libc::sigset_t,
-    scheduling: Option<Scheduling>,
-    cpus: Option<Cpus>,
+    scheduling: Option<SchedAttr>,
+    cpus: Option<CpuSet>,
 }
 
-/// `state` is `NOT_YET`, `BEING_FOUND` while one thread fills `found`, or `KNOWN` from then on.
+/// `state` is `INCOMPLETE`, `RUNNING` while one thread fills `found`, or `COMPLETE` from then on.
 struct Baseline {
     state: AtomicU32,
-    found: core::cell::UnsafeCell<Found>,
+    found: core::cell::UnsafeCell<MainThreadState>,
 }
 
-const NOT_YET: u32 = 0;
-const BEING_FOUND: u32 = 1;
-const KNOWN: u32 = 2;
+const INCOMPLETE: u32 = 0;
+const RUNNING: u32 = 1;
+const COMPLETE: u32 = 2;
 
-// SAFETY: `found` is written by the one thread that changed `state` to `BEING_FOUND`, and read in `KNOWN` only.
+// SAFETY: `found` is written by the one thread that changed `state` to `RUNNING`, and read in `COMPLETE` only.
 unsafe impl Sync for Baseline {}
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static BASELINE: Baseline = Baseline {
-    state: AtomicU32::new(NOT_YET),
-    found: core::cell::UnsafeCell::new(Found {
+    state: AtomicU32::new(INCOMPLETE),
+    found: core::cell::UnsafeCell::new(MainThreadState {
         // SAFETY: a set of bits, none of which is set.
         mask: unsafe { MaybeUninit::zeroed().assume_init() },
         scheduling: None,
@@ -138,8 +138,8 @@ static BASELINE: Baseline = Baseline {
     }),
 };
 
-fn baseline() -> Option<&'static Found> {
-    if cfg!(model) || BASELINE.state.load(Ordering::Acquire) != KNOWN {
+fn baseline() -> Option<&'static MainThreadState> {
+    if cfg!(model) || BASELINE.state.load(Ordering::Acquire) != COMPLETE {
         return None;
     }
     // SAFETY: it does not change any more.
@@ -147,27 +147,24 @@ fn baseline() -> Option<&'static Found> {
 }
 
 /// Reads the state of the main thread, once: when the library is loaded, or else when the first timer is started.
-pub(crate) fn record() {
+pub(crate) fn record_baseline() {
     if cfg!(model)
-        || BASELINE
-            .state
-            .compare_exchange(NOT_YET, BEING_FOUND, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
+        || BASELINE.state.compare_exchange(INCOMPLETE, RUNNING, Ordering::Acquire, Ordering::Relaxed).is_err()
     {
         return;
     }
     let is_main = calling_thread::is_first_thread();
     // SAFETY: asks only.
     let thread = if is_main { 0 } else { unsafe { libc::getpid() } };
-    // SAFETY: this thread alone has changed the state to `BEING_FOUND`.
+    // SAFETY: this thread alone has changed the state to `RUNNING`.
     let found = unsafe { &mut *BASELINE.found.get() };
-    found.mask = if is_main { own_mask() } else { mask_of_main() };
-    found.scheduling = Scheduling::of(thread);
-    found.cpus = Cpus::of(thread);
-    BASELINE.state.store(KNOWN, Ordering::Release);
+    found.mask = if is_main { current_mask() } else { main_thread_mask() };
+    found.scheduling = SchedAttr::of(thread);
+    found.cpus = CpuSet::of(thread);
+    BASELINE.state.store(COMPLETE, Ordering::Release);
 }
 
-fn own_mask() -> libc::sigset_t {
+fn current_mask() -> libc::sigset_t {
     let mut mask = MaybeUninit::zeroed();
     // SAFETY: asks only; zero is an empty set.
     unsafe {
@@ -178,9 +175,9 @@ fn own_mask() -> libc::sigset_t {
 
 /// The mask of the main thread, which is another one than the calling thread. Where `/proc` does not show it, none is
 /// blocked.
-fn mask_of_main() -> libc::sigset_t {
+fn main_thread_mask() -> libc::sigset_t {
     let mut blocked = 0;
-    calling_thread::uncancelled(|| {
+    calling_thread::with_cancel_disabled(|| {
         let mut text = [0_u8; 4096];
         // SAFETY: the name ends with NUL; at most the length of `text` is read; the file is closed again.
         let length = unsafe {
@@ -193,7 +190,7 @@ fn mask_of_main() -> libc::sigset_t {
             length
         };
         let text = &text[..usize::try_from(length).unwrap_or(0)];
-        blocked = signals_blocked(text).unwrap_or(0);
+        blocked = parse_blocked_signals(text).unwrap_or(0);
     });
     let mut mask = MaybeUninit::zeroed();
     // SAFETY: initialised here; libc does not add the signals that it keeps for itself.
@@ -207,7 +204,7 @@ fn mask_of_main() -> libc::sigset_t {
 }
 
 /// The line `SigBlk` of a file `status` of `/proc`: the signals from 1 on, as bits.
-fn signals_blocked(status: &[u8]) -> Option<u64> {
+fn parse_blocked_signals(status: &[u8]) -> Option<u64> {
     let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"SigBlk:"))?;
     let digits = core::str::from_utf8(line).ok()?.trim();
     u64::from_str_radix(digits, 16).ok()
@@ -220,19 +217,19 @@ fn signals_blocked(status: &[u8]) -> Option<u64> {
 /// # Safety
 /// The attributes are initialised.
 #[cfg(not(model))]
-pub(crate) unsafe fn request(attributes: *mut libc::pthread_attr_t) -> bool {
+pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) -> bool {
     let Some(found) = baseline() else { return false };
-    let mut any = false;
-    if let (Some(cpus), Some(own)) = (&found.cpus, Cpus::of(0))
-        && !own.is_like(cpus)
+    let mut is_set = false;
+    if let (Some(cpus), Some(own)) = (&found.cpus, CpuSet::of(0))
+        && !own.equals(cpus)
     {
         // SAFETY: the caller's promise; the set is as long as it says.
-        any |=
+        is_set |=
             unsafe { libc::pthread_attr_setaffinity_np(attributes, cpus.bytes, cpus.words.as_ptr().cast()) }
                 == 0;
     }
-    if let (Some(scheduling), Some(own)) = (found.scheduling, Scheduling::of(0))
-        && !own.is_like(&scheduling)
+    if let (Some(scheduling), Some(own)) = (found.scheduling, SchedAttr::of(0))
+        && !own.equals(&scheduling)
     {
         // A policy that pthread does not know is set by the thread itself.
         let is_real_time = matches!(scheduling.policy as c_int, libc::SCHED_FIFO | libc::SCHED_RR);
@@ -240,29 +237,29 @@ pub(crate) unsafe fn request(attributes: *mut libc::pthread_attr_t) -> bool {
         let priority = if is_real_time { scheduling.priority as c_int } else { 0 };
         let parameters = libc::sched_param { sched_priority: priority };
         // SAFETY: the caller's promise.
-        any |= unsafe {
+        is_set |= unsafe {
             libc::pthread_attr_setschedpolicy(attributes, policy) == 0
                 && libc::pthread_attr_setschedparam(attributes, &parameters) == 0
                 && libc::pthread_attr_setinheritsched(attributes, libc::PTHREAD_EXPLICIT_SCHED) == 0
         };
     }
-    any
+    is_set
 }
 
 /// Whether a thread that the calling one starts can have the scheduling of the main thread.
-pub(crate) fn can_be_inherited() -> bool {
+pub(crate) fn can_inherit_scheduling() -> bool {
     match baseline().map(|found| found.scheduling) {
-        Some(Some(wanted)) => Scheduling::of(0).is_some_and(|own| own.is_like(&wanted)),
+        Some(Some(wanted)) => SchedAttr::of(0).is_some_and(|own| own.equals(&wanted)),
         _ => true,
     }
 }
 
 /// The number of cycles of the shortest change of a signal mask so far; 0 as long as none was measured.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static SHORTEST_CALL: AtomicU32 = AtomicU32::new(0);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static SHORTEST_SYSCALL_CYCLES: AtomicU32 = AtomicU32::new(0);
 
 /// Whether the processor counts cycles at the same rate everywhere, in a register that each thread can read.
-const COUNTS_CYCLES: bool = cfg!(all(target_arch = "x86_64", not(model)));
+const HAS_CYCLE_COUNTER: bool = cfg!(all(target_arch = "x86_64", not(model)));
 
 #[inline(always)]
 fn cycles() -> u64 {
@@ -275,9 +272,9 @@ fn cycles() -> u64 {
 }
 
 /// How many checks have to find nothing changed before a function is trusted.
-const PROOF: u32 = 64;
-/// Checks of trusted functions take one part in `SHARE` of the time at most.
-const SHARE: u64 = 32;
+const CHECKS_UNTIL_TRUSTED: u32 = 64;
+/// Checks of trusted functions take one part in `CHECK_TIME_DIVISOR` of the time at most.
+const CHECK_TIME_DIVISOR: u64 = 32;
 
 /// Measures how long a function takes.
 pub(crate) struct Stopwatch {
@@ -287,43 +284,43 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     #[inline(always)]
     pub(crate) fn start() -> Stopwatch {
-        Stopwatch { started: if COUNTS_CYCLES { cycles() } else { 0 } }
+        Stopwatch { started: if HAS_CYCLE_COUNTER { cycles() } else { 0 } }
     }
 
     /// For a function whose time does not matter: it counts as long enough for a system call.
     #[inline(always)]
-    pub(crate) fn stopped() -> Stopwatch {
+    pub(crate) fn unmeasured() -> Stopwatch {
         Stopwatch { started: 0 }
     }
 
     /// When the function has ended: `None` if it was too short for a system call.
     #[inline(always)]
-    pub(crate) fn stop(self) -> Option<Stopped> {
-        if !COUNTS_CYCLES {
-            return Some(Stopped { at: 0 });
+    pub(crate) fn stop(self) -> Option<StopTime> {
+        if !HAS_CYCLE_COUNTER {
+            return Some(StopTime { cycles: 0 });
         }
         let at = cycles();
-        let shortest = u64::from(SHORTEST_CALL.load(Ordering::Relaxed));
-        (at.wrapping_sub(self.started) >= shortest / 4).then_some(Stopped { at })
+        let shortest = u64::from(SHORTEST_SYSCALL_CYCLES.load(Ordering::Relaxed));
+        (at.wrapping_sub(self.started) >= shortest / 4).then_some(StopTime { cycles: at })
     }
 }
 
 /// A function that could have made a system call has ended.
-pub(crate) struct Stopped {
-    at: u64,
+pub(crate) struct StopTime {
+    cycles: u64,
 }
 
 /// What is known of a function, by its address.
 #[derive(Clone, Copy)]
-struct Known {
+struct FunctionRecord {
     function: usize,
-    /// How many checks have found nothing changed, up to `PROOF`, or `NEVER`.
-    proofs: u32,
+    /// How many checks have found nothing changed, up to `CHECKS_UNTIL_TRUSTED`, or `NEVER_TRUSTED`.
+    clean_checks: u32,
 }
 
-impl Known {
-    const NEVER: u32 = u32::MAX;
-    const NOTHING: Known = Known { function: 0, proofs: 0 };
+impl FunctionRecord {
+    const NEVER_TRUSTED: u32 = u32::MAX;
+    const EMPTY: FunctionRecord = FunctionRecord { function: 0, clean_checks: 0 };
 }
 
 /// The state of a system thread that runs timers' functions.
@@ -333,29 +330,29 @@ pub(crate) struct ThreadState {
     /// The system allows all that the baseline asks for.
     pub(crate) is_clean: bool,
     /// The last function, and how many have ended since the last look.
-    last: usize,
-    functions: u32,
+    last_function: usize,
+    unchecked: u32,
     /// When the last of them ended, when the last look did, and how long that took, in cycles.
-    ended: u64,
-    looked_at: u64,
-    look_took: u64,
-    known: [Known; ThreadState::MOST_KNOWN],
+    last_end: u64,
+    checked_at: u64,
+    check_duration: u64,
+    records: [FunctionRecord; ThreadState::MAX_RECORDS],
 }
 
 impl ThreadState {
-    const MOST_KNOWN: usize = 32;
+    const MAX_RECORDS: usize = 32;
 
     /// Puts the calling thread, which has just begun, into the state that each function finds.
-    pub(crate) fn begin() -> ThreadState {
+    pub(crate) fn init_current() -> ThreadState {
         let mut state = ThreadState {
             signal_stack: signal_stack(),
             is_clean: true,
-            last: 0,
-            functions: 0,
-            ended: 0,
-            looked_at: 0,
-            look_took: 0,
-            known: [Known::NOTHING; ThreadState::MOST_KNOWN],
+            last_function: 0,
+            unchecked: 0,
+            last_end: 0,
+            checked_at: 0,
+            check_duration: 0,
+            records: [FunctionRecord::EMPTY; ThreadState::MAX_RECORDS],
         };
         if cfg!(model) {
             return state;
@@ -370,51 +367,51 @@ impl ThreadState {
     }
 
     /// Notes that a function has ended that could have made a system call.
-    pub(crate) fn note(&mut self, function: usize, stopped: Stopped) {
-        self.last = function;
-        self.functions += 1;
-        self.ended = stopped.at;
+    pub(crate) fn note_function_end(&mut self, function: usize, stopped: StopTime) {
+        self.last_function = function;
+        self.unchecked += 1;
+        self.last_end = stopped.cycles;
     }
 
     /// Notes that destructors are called, of which nothing is known.
-    pub(crate) fn distrust(&mut self) {
+    pub(crate) fn note_untrusted(&mut self) {
         const UNKNOWN: usize = 0;
-        self.note(UNKNOWN, Stopped { at: self.ended });
+        self.note_function_end(UNKNOWN, StopTime { cycles: self.last_end });
     }
 
     /// Whether the kernel's state is to be looked at before the thread sleeps.
-    pub(crate) fn is_noted(&self) -> bool {
-        self.functions != 0
+    pub(crate) fn has_unchecked_functions(&self) -> bool {
+        self.unchecked != 0
     }
 
     /// Whether it is to be looked at before the next function begins.
-    pub(crate) fn must_be_restored(&self) -> bool {
-        if self.functions == 0 {
+    pub(crate) fn needs_check(&self) -> bool {
+        if self.unchecked == 0 {
             return false;
         }
-        let is_soon = if COUNTS_CYCLES {
-            self.ended.wrapping_sub(self.looked_at) < self.look_took * SHARE
+        let is_soon = if HAS_CYCLE_COUNTER {
+            self.last_end.wrapping_sub(self.checked_at) < self.check_duration * CHECK_TIME_DIVISOR
         } else {
-            self.functions < SHARE as u32
+            self.unchecked < CHECK_TIME_DIVISOR as u32
         };
-        !(is_soon && self.trusts(self.last))
+        !(is_soon && self.is_trusted(self.last_function))
     }
 
     /// Whether the function has been checked often enough.
     #[inline]
-    pub(crate) fn trusts(&self, function: usize) -> bool {
-        let known = &self.known[Self::index(function)];
-        known.function == function && known.proofs == PROOF
+    pub(crate) fn is_trusted(&self, function: usize) -> bool {
+        let known = &self.records[Self::index(function)];
+        known.function == function && known.clean_checks == CHECKS_UNTIL_TRUSTED
     }
 
     /// Functions are often aligned to 16 bytes.
     fn index(function: usize) -> usize {
-        (function >> 4 ^ function >> 9) % Self::MOST_KNOWN
+        (function >> 4 ^ function >> 9) % Self::MAX_RECORDS
     }
 
     /// Looks at the kernel's state, and puts back what functions have changed there.
     pub(crate) fn restore_kernel_state(&mut self) {
-        let functions = core::mem::take(&mut self.functions);
+        let functions = core::mem::take(&mut self.unchecked);
         if cfg!(model) {
             return;
         }
@@ -424,58 +421,58 @@ impl ThreadState {
         self.is_clean = clean_cpus && clean_scheduling;
         let same =
             self.restore_signal_stack() & restore_name() & same_cpus & same_scheduling & restore_mask();
-        if COUNTS_CYCLES {
-            self.looked_at = cycles();
-            self.look_took = self.looked_at.wrapping_sub(stopwatch.started);
+        if HAS_CYCLE_COUNTER {
+            self.checked_at = cycles();
+            self.check_duration = self.checked_at.wrapping_sub(stopwatch.started);
         }
         match functions {
             0 => {}
-            1 => self.learn(same),
+            1 => self.record_check(same),
             _ if same => {}
             _ => {
                 // It may have been any of them.
-                self.known
+                self.records
                     .iter_mut()
-                    .filter(|known| known.proofs != Known::NEVER)
-                    .for_each(|known| known.proofs = 0);
-                self.learn(false);
+                    .filter(|known| known.clean_checks != FunctionRecord::NEVER_TRUSTED)
+                    .for_each(|known| known.clean_checks = 0);
+                self.record_check(false);
             }
         }
     }
 
     /// The last function has changed nothing, or something.
-    fn learn(&mut self, same: bool) {
-        if self.last == 0 {
+    fn record_check(&mut self, same: bool) {
+        if self.last_function == 0 {
             return;
         }
-        let known = &mut self.known[Self::index(self.last)];
-        if known.function != self.last {
-            if same && known.proofs == Known::NEVER {
+        let known = &mut self.records[Self::index(self.last_function)];
+        if known.function != self.last_function {
+            if same && known.clean_checks == FunctionRecord::NEVER_TRUSTED {
                 return;
             }
-            *known = Known { function: self.last, proofs: 0 };
+            *known = FunctionRecord { function: self.last_function, clean_checks: 0 };
         }
         if !same {
-            known.proofs = Known::NEVER;
-        } else if known.proofs < PROOF {
-            known.proofs += 1;
+            known.clean_checks = FunctionRecord::NEVER_TRUSTED;
+        } else if known.clean_checks < CHECKS_UNTIL_TRUSTED {
+            known.clean_checks += 1;
         }
     }
 
     /// Whether it was the same, here and below.
     fn restore_signal_stack(&self) -> bool {
         let (Some(wanted), Some(current)) = (&self.signal_stack, signal_stack()) else { return true };
-        let is_like = if wanted.ss_flags & libc::SS_DISABLE != 0 {
+        let equals = if wanted.ss_flags & libc::SS_DISABLE != 0 {
             current.ss_flags & libc::SS_DISABLE != 0
         } else {
             (wanted.ss_sp, wanted.ss_size, wanted.ss_flags)
                 == (current.ss_sp, current.ss_size, current.ss_flags)
         };
-        if !is_like {
+        if !equals {
             // SAFETY: none, or that which the thread has had from its beginning.
             unsafe { libc::sigaltstack(wanted, ptr::null_mut()) };
         }
-        is_like
+        equals
     }
 }
 
@@ -491,11 +488,16 @@ fn restore_mask() -> bool {
     let stopwatch = Stopwatch::start();
     // SAFETY: changes the calling thread's mask alone.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &found.mask, &mut former) };
-    if COUNTS_CYCLES {
+    if HAS_CYCLE_COUNTER {
         let taken = u32::try_from(cycles().wrapping_sub(stopwatch.started)).unwrap_or(u32::MAX);
-        let shortest = SHORTEST_CALL.load(Ordering::Relaxed);
+        let shortest = SHORTEST_SYSCALL_CYCLES.load(Ordering::Relaxed);
         if shortest == 0 || taken < shortest {
-            let _ = SHORTEST_CALL.compare_exchange(shortest, taken, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = SHORTEST_SYSCALL_CYCLES.compare_exchange(
+                shortest,
+                taken,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
     }
     bits(&former) == bits(&found.mask)
@@ -524,8 +526,8 @@ fn restore_name() -> bool {
 /// Whether they were the same, and whether they are now: the system may not allow it.
 fn restore_cpus() -> (bool, bool) {
     let Some(wanted) = baseline().and_then(|found| found.cpus.as_ref()) else { return (true, true) };
-    let Some(current) = Cpus::of(0) else { return (true, true) };
-    if wanted.is_like(&current) {
+    let Some(current) = CpuSet::of(0) else { return (true, true) };
+    if wanted.equals(&current) {
         return (true, true);
     }
     // SAFETY: the set is as long as it says.
@@ -537,8 +539,8 @@ fn restore_cpus() -> (bool, bool) {
 fn restore_scheduling() -> (bool, bool) {
     const RESET_ON_FORK: u64 = 1;
     let Some(found) = baseline().and_then(|found| found.scheduling) else { return (true, true) };
-    let Some(current) = Scheduling::of(0) else { return (true, true) };
-    if current.is_like(&found) {
+    let Some(current) = SchedAttr::of(0) else { return (true, true) };
+    if current.equals(&found) {
         return (true, true);
     }
     // libc may remember what a function has set through it.
@@ -546,7 +548,7 @@ fn restore_scheduling() -> (bool, bool) {
     // SAFETY: changes the calling thread alone; what the system does not allow changes nothing.
     unsafe { libc::pthread_setschedparam(libc::pthread_self(), found.policy as c_int, &parameters) };
     let wanted =
-        Scheduling { flags: current.flags & RESET_ON_FORK, size: size_of::<Scheduling>() as u32, ..found };
+        SchedAttr { flags: current.flags & RESET_ON_FORK, size: size_of::<SchedAttr>() as u32, ..found };
     // SAFETY: `wanted` says its size.
     let error =
         unsafe { libc::syscall(libc::SYS_sched_setattr, 0 as c_long, &raw const wanted, 0 as c_long) };
@@ -648,16 +650,16 @@ mod tests {
     fn blocked_signals_are_read_from_a_status_file() {
         let status =
             b"Name:\tx\nSigPnd:\t0000000000000000\nSigBlk:\t0000000000004001\nSigIgn:\t0000000000000002\n";
-        assert_eq!(signals_blocked(status), Some(1 << (libc::SIGTERM - 1) | 1));
-        assert_eq!(signals_blocked(b"SigBlk:\tno number\n"), None);
-        assert_eq!(signals_blocked(b""), None);
+        assert_eq!(parse_blocked_signals(status), Some(1 << (libc::SIGTERM - 1) | 1));
+        assert_eq!(parse_blocked_signals(b"SigBlk:\tno number\n"), None);
+        assert_eq!(parse_blocked_signals(b""), None);
     }
 
     #[test]
-    fn mask_and_cpus_are_put_back() {
-        record();
+    fn mask_and_cpus_are_restored() {
+        record_baseline();
         std::thread::spawn(|| {
-            let mut state = ThreadState::begin();
+            let mut state = ThreadState::init_current();
             let mut full = MaybeUninit::uninit();
             // SAFETY: changes this thread's state alone.
             unsafe {
@@ -672,11 +674,11 @@ mod tests {
             }
             state.restore_kernel_state();
             // SAFETY: asks only.
-            let blocked = |signal| unsafe { libc::sigismember(&own_mask(), signal) };
+            let blocked = |signal| unsafe { libc::sigismember(&current_mask(), signal) };
             // SAFETY: as above.
             let expected = |signal| unsafe { libc::sigismember(&baseline().unwrap().mask, signal) };
             assert!((1..32).all(|signal| blocked(signal) == expected(signal)));
-            assert!(Cpus::of(0).unwrap().is_like(&baseline().unwrap().cpus.unwrap()));
+            assert!(CpuSet::of(0).unwrap().equals(&baseline().unwrap().cpus.unwrap()));
             assert!(state.is_clean);
         })
         .join()

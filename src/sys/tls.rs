@@ -6,7 +6,7 @@
 use core::cell::Cell;
 
 /// How many kinds of objects have a spare slot in each thread.
-pub(crate) const SPARES: usize = 2;
+pub(crate) const CACHED_KINDS: usize = 2;
 /// The states of a spare slot's word in which it has no slot: see `handle::slot_cache`.
 pub(crate) const SPARE_CLOSED: usize = 0;
 pub(crate) const SPARE_EMPTY: usize = 1;
@@ -16,7 +16,7 @@ pub(crate) const SPARE_EMPTY: usize = 1;
 pub(crate) struct PerThread {
     /// The identity of whoever runs here (a thread, or a timer while its function runs), shifted as a lock's
     /// word holds it; 0 as long as nobody asked. `thread::ident`.
-    pub(crate) key: Cell<u64>,
+    pub(crate) owner_tag: Cell<u64>,
     /// The record on which this thread sleeps. `futex::waiter`.
     pub(crate) waiter: Cell<usize>,
     /// The handle of the current `Thread`, 0 if it has none yet. `thread::ident`.
@@ -26,29 +26,29 @@ pub(crate) struct PerThread {
     /// The number of the last error, 0 if there is none. `capi`.
     pub(crate) error: Cell<u32>,
     /// How often it has released a lock in a hurry. `raw_lock`.
-    pub(crate) hurried: Cell<u32>,
+    pub(crate) contended_releases: Cell<u32>,
     /// The RLock whose levels are counted here. `lock::recursion`, as the next two.
-    pub(crate) nested: Cell<usize>,
+    pub(crate) cached_rlock: Cell<usize>,
     /// Others that are counted.
-    pub(crate) levels: Cell<usize>,
-    /// How often it holds `nested` beyond the first time.
-    pub(crate) deeper: Cell<u32>,
+    pub(crate) recursion_table: Cell<usize>,
+    /// How often it holds `cached_rlock` beyond the first time.
+    pub(crate) cached_extra_count: Cell<u32>,
     /// Whether libc tells of the thread's end, and how often it has. `sys::libc_hooks`.
-    pub(crate) end_rounds: Cell<u32>,
+    pub(crate) exit_rounds: Cell<u32>,
     /// Under which lead it runs timers' functions. `timer::worker`.
-    pub(crate) lead: Cell<u32>,
+    pub(crate) timer_leader_term: Cell<u32>,
     /// In how many forks it is, between the library's handlers. `runtime::fork`, as the next two.
-    pub(crate) forks: Cell<u8>,
+    pub(crate) fork_depth: Cell<u8>,
     /// For which of them it holds the library's lists.
-    pub(crate) fork_holds: Cell<u8>,
+    pub(crate) fork_lock_depth: Cell<u8>,
     /// In which of them it has begun as the child.
     pub(crate) forks_begun: Cell<u16>,
     /// The timers that it is ending, the last one first: a list of `Ending`. `timer::finishing`.
-    pub(crate) endings: Cell<usize>,
+    pub(crate) ending_timers: Cell<usize>,
     /// The threads for whose end it waits, the innermost first: a list of `Joining`. `thread::join`.
     pub(crate) joining: Cell<usize>,
     /// The slots that it gave back last. `handle::spare`.
-    pub(crate) spares: [Cell<usize>; SPARES],
+    pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
 }
 
 const _: () = assert!(size_of::<PerThread>() == 128, "src/sys/tls.c reserves 128 bytes");
@@ -63,11 +63,11 @@ unsafe extern "C" {
 }
 
 #[cfg(model)]
-use crate::model::thread::block as address;
+use crate::model::thread::block as block_ptr;
 
 #[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
 #[inline(always)]
-fn address() -> *const PerThread {
+fn block_ptr() -> *const PerThread {
     let block: *const PerThread;
     // SAFETY: reads the thread pointer and the constant offset of the block from it (initial-exec model).
     unsafe {
@@ -83,27 +83,27 @@ fn address() -> *const PerThread {
 
 #[cfg(all(not(model), not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))))]
 #[inline(always)]
-fn address() -> *const PerThread {
+fn block_ptr() -> *const PerThread {
     threading_per_thread_block()
 }
 
 /// The calling thread's `key`, in the fewest steps.
 #[inline(always)]
-pub(crate) fn key() -> u64 {
-    word::<{ core::mem::offset_of!(PerThread, key) }>()
+pub(crate) fn owner_tag() -> u64 {
+    read_field::<{ core::mem::offset_of!(PerThread, owner_tag) }>()
 }
 
 /// The calling thread's `locals`, in the fewest steps.
 #[inline(always)]
 pub(crate) fn locals() -> usize {
-    word::<{ core::mem::offset_of!(PerThread, locals) }>() as usize
+    read_field::<{ core::mem::offset_of!(PerThread, locals) }>() as usize
 }
 
 #[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
 #[inline(always)]
-fn word<const OFFSET: usize>() -> u64 {
+fn read_field<const OFFSET: usize>() -> u64 {
     let word: u64;
-    // SAFETY: as in `address`; at this offset of the block lies a field of so many bits.
+    // SAFETY: as in `block_ptr`; at this offset of the block lies a field of so many bits.
     unsafe {
         core::arch::asm!(
             "mov {word}, qword ptr [rip + threading_per_thread@GOTTPOFF]",
@@ -118,10 +118,10 @@ fn word<const OFFSET: usize>() -> u64 {
 
 #[cfg(not(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
 #[inline(always)]
-fn word<const OFFSET: usize>() -> u64 {
+fn read_field<const OFFSET: usize>() -> u64 {
     with(|mine| {
-        if OFFSET == core::mem::offset_of!(PerThread, key) {
-            mine.key.get()
+        if OFFSET == core::mem::offset_of!(PerThread, owner_tag) {
+            mine.owner_tag.get()
         } else {
             mine.locals.get() as u64
         }
@@ -133,13 +133,13 @@ fn word<const OFFSET: usize>() -> u64 {
 pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
     // SAFETY: the block lives as long as its thread, is aligned, and starts as zero, which is valid;
     // `PerThread` is not Sync, so that the reference stays on this thread.
-    f(unsafe { &*address() })
+    f(unsafe { &*block_ptr() })
 }
 
 /// The calling thread may keep slots from now on: its exit hook is registered, and will return them.
 pub(crate) fn open_spares() {
     with(|mine| {
-        for spare in &mine.spares {
+        for spare in &mine.slot_cache {
             if spare.get() == SPARE_CLOSED {
                 spare.set(SPARE_EMPTY);
             }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn each_thread_has_a_block_of_its_own() {
-        assert_eq!(address(), threading_per_thread_block());
+        assert_eq!(block_ptr(), threading_per_thread_block());
         with(|mine| mine.error.set(7));
         std::thread::spawn(|| with(|other| assert_eq!(other.error.get(), 0))).join().unwrap();
         with(|mine| assert_eq!(mine.error.replace(0), 7));

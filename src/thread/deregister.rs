@@ -27,7 +27,7 @@ pub(crate) fn deregister_current() {
             registry::remove(dummy);
             dummy.end();
             tls::with(|mine| mine.thread.set(0));
-            dummy.handle().let_go();
+            dummy.handle().internal_unref();
         }
         Some(thread) if !thread.is(MAIN) => {
             if thread.is(TIMER) {
@@ -47,7 +47,7 @@ pub(crate) fn deregister_current() {
 /// The calling thread has returned from its run. If the exit hook could not be registered when it began, it is
 /// registered now; if that fails again, the thread leaves the registry here.
 pub(crate) fn deregister_if_unhooked() {
-    if tls::with(|mine| mine.end_rounds.get()) == 0 && register_exit_hook().is_err() {
+    if tls::with(|mine| mine.exit_rounds.get()) == 0 && register_exit_hook().is_err() {
         deregister_current();
     }
 }

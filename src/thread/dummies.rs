@@ -39,12 +39,12 @@ impl Registry {
     fn drop_ghost(&mut self, ghost: &'static Thread) {
         self.leave(ghost);
         ghost.end();
-        ghost.handle().let_go();
+        ghost.handle().internal_unref();
     }
 }
 
 fn is_ghost(thread: &Thread) -> bool {
-    thread.is(DUMMY) && !pthread::has_thread(thread.native_id())
+    thread.is(DUMMY) && !pthread::thread_exists(thread.native_id())
 }
 
 /// How many entries a search for ghosts looks at, besides those that are known to end.
@@ -55,7 +55,7 @@ pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
     let mut registry = registry::lock();
     // First what may be refused: a dummy that is not entered here would be nobody's.
     registry.main()?;
-    let (dummy, _) = Thread::create_kept(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
+    let (dummy, _) = Thread::create_with_internal_ref(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
     dummy.set_ident(ident);
     dummy.set_native_id(ident::native_id() as u32);
     dummy.go(NEW, ALIVE);

@@ -5,10 +5,10 @@ use core::ffi::{CStr, c_void};
 use crate::callbacks::ExceptHook;
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys;
 use crate::sys::annotate::{happens_after, happens_before};
-use crate::sys::calling_thread::uncancelled;
+use crate::sys::calling_thread::with_cancel_disabled;
 use crate::sys::pthread;
 use crate::thread::naming;
 use crate::thread::object::Thread;
@@ -18,11 +18,11 @@ struct Hook {
     arg: usize,
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static HOOK: Guarded<Hook> = Guarded::new(Hook { hook: None, arg: 0 });
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static HOOK: InternalMutex<Hook> = InternalMutex::new(Hook { hook: None, arg: 0 });
 
-impl Forget for Hook {
-    fn forget(&mut self) {
+impl ForkReset for Hook {
+    fn reset_in_child(&mut self) {
         // A hook must not be called with another one's argument.
         *self = Hook { hook: None, arg: 0 };
     }
@@ -46,7 +46,7 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
     match get() {
         (Some(hook), arg) => {
             // SAFETY: whoever set the hook promised that it takes this argument.
-            pthread::callback(|| unsafe {
+            pthread::call_user(|| unsafe {
                 hook(thread.bits() as *mut c_void, kind.as_ptr(), message.as_ptr(), arg);
             });
         }
@@ -66,28 +66,28 @@ fn print(parts: &[&CStr; 7]) {
     let parts = parts
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
     // SAFETY: so many strings of these lengths, which are only read.
-    uncancelled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
+    with_cancel_disabled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
 }
 
 /// Holds the hook across a fork.
 pub(crate) fn hold() {
-    HOOK.hold();
+    HOOK.lock_for_fork();
 }
 
 /// Gives back what `hold` took.
 ///
 /// # Safety
-/// As for `Guarded::let_go`.
+/// As for `InternalMutex::let_go`.
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
-    unsafe { HOOK.let_go() };
+    unsafe { HOOK.unlock_after_fork() };
 }
 
 /// As `let_go`, in a child of fork.
 ///
 /// # Safety
-/// As for `Guarded::renew`.
-pub(crate) unsafe fn renew() {
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    unsafe { HOOK.renew() };
+    unsafe { HOOK.reinit_in_child() };
 }

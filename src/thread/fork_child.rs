@@ -19,7 +19,7 @@ pub(crate) fn begin() {
     let mut registry = registry::lock();
     // Not `shutdowns`: the calling thread may be in one, and a count that is too high costs a wake-up for each change.
     registry.idents = Idents::NONE;
-    registry.timers.begin_child();
+    registry.timers.after_fork_in_child();
     UNREAPED.store(0, Ordering::Relaxed);
     registry.looked_at = ptr::null();
     registry.ending_dummies = 0;
@@ -35,11 +35,11 @@ pub(crate) fn begin() {
     registry.count = 0;
     registry.awaited = 0;
     registry.main = ptr::null();
-    ident::begin_child();
+    ident::after_fork_in_child();
     if let Some(heir) = heir {
         heir.lives_on();
         if heir.mark(TIMER, false)
-            && let Ok(_itself) = heir.handle().keep()
+            && let Ok(_itself) = heir.handle().internal_ref()
         {
             // It has no timer any more that keeps it.
             timer_object::abandon(heir);

@@ -9,25 +9,25 @@
 use crate::sys::atomic::{AtomicU64, Ordering};
 use core::sync::atomic::AtomicU64 as MachineU64;
 
-use crate::sync::fork_epoch::epoch;
+use crate::sync::fork_epoch::fork_epoch;
 pub(crate) use crate::sync::fork_epoch::is_child;
 pub(crate) use crate::sys::calling_thread::{is_first_thread, native_id};
 use crate::sys::tls;
 
-/// The low bits of a lock's word that are not its holder's.
+/// The low bits of a lock's word that are not its owner's.
 pub(crate) const KEY_SHIFT: u32 = 10;
 
 /// The process's first thread has a number of its own, whenever it is first asked.
 pub(crate) const FIRST_THREAD: u64 = 1;
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static NEXT: AtomicU64 = AtomicU64::new(FIRST_THREAD + 1);
 
 /// In a child of fork: the first number that a thread can get there, and the number of the thread that forked. 0 in a
 /// process that is no child. Written by the child alone, while it has one thread. No atomics of the models'.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FIRST_HERE: MachineU64 = MachineU64::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FORKED: MachineU64 = MachineU64::new(0);
 
 /// Whether the thread with this number, which it has from its start on, was started before the fork that led to this
@@ -37,7 +37,7 @@ pub(crate) fn is_left_behind(ident: u64) -> bool {
 }
 
 /// In a child of fork: the calling thread has forked.
-pub(crate) fn begin_child() {
+pub(crate) fn after_fork_in_child() {
     FORKED.store(ident(), Ordering::Relaxed);
     FIRST_HERE.store(NEXT.load(Ordering::Relaxed), Ordering::Relaxed);
 }
@@ -76,7 +76,7 @@ pub(crate) fn key() -> u64 {
 /// The caller's number, shifted, if anybody has asked for it before.
 #[inline(always)]
 pub(crate) fn known_key() -> Option<u64> {
-    match tls::key() {
+    match tls::owner_tag() {
         0 => None,
         key => Some(key),
     }
@@ -90,14 +90,14 @@ pub(crate) fn ident() -> u64 {
 #[cold]
 fn first_key() -> u64 {
     // In a child of fork, the number of the first thread stays that of the parent's.
-    let ident = if epoch() == 0 && is_first_thread() { FIRST_THREAD } else { new_ident() };
+    let ident = if fork_epoch() == 0 && is_first_thread() { FIRST_THREAD } else { new_ident() };
     become_ident(ident);
     ident << KEY_SHIFT
 }
 
 /// From now on, whoever runs on this system thread has this number; returns the former one.
 pub(crate) fn become_ident(ident: u64) -> u64 {
-    tls::with(|mine| mine.key.replace(ident << KEY_SHIFT)) >> KEY_SHIFT
+    tls::with(|mine| mine.owner_tag.replace(ident << KEY_SHIFT)) >> KEY_SHIFT
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::handle::Handle;
 use crate::sys::annotate;
 use crate::sys::futex;
 use crate::sys::pthread;
-use crate::sys::pthread::Joined;
+use crate::sys::pthread::JoinOutcome;
 use crate::sys::tls;
 use crate::thread::object::{
     ALIVE, EXITING, GONE, JOINABLE, JOINED, NEW, OVER, POLLING, RETURNED, SEVERAL, TIMER, Thread, WATCHED,
@@ -126,7 +126,7 @@ impl Thread {
     /// by a clock that does not move.
     fn sleep_until_gone(&self, word: u32, until: Deadline) -> bool {
         // Race detectors let signals in between two slices of a wait; before their eyes the kernel clears no word.
-        if annotate::watches() {
+        if annotate::is_active() {
             futex::wait(&self.state, word, until)
         } else {
             pthread::wait_shared(&self.state, word, until)
@@ -145,10 +145,10 @@ impl Thread {
 
     /// While another caller asks pthread: whether the thread is gone, and its result known.
     fn seems_gone(&self) -> bool {
-        !annotate::watches()
+        !annotate::is_active()
             && self.is(RETURNED)
             && self.native_id() != 0
-            && !pthread::has_thread(self.native_id())
+            && !pthread::thread_exists(self.native_id())
     }
 
     /// Asks pthread whether a thread that is `JOINABLE` is gone, and if so, reclaims what it had. False if it is
@@ -161,9 +161,9 @@ impl Thread {
         // SAFETY: only threads with a system thread come here.
         let stack = unsafe { self.stack() };
         let result = match self.try_join_system_thread(stack) {
-            Joined::Ended(result) => result,
-            Joined::Gone => ptr::null_mut(),
-            Joined::NotYet => {
+            JoinOutcome::Exited(result) => result,
+            JoinOutcome::ExitedUnknown => ptr::null_mut(),
+            JoinOutcome::StillRunning => {
                 self.change(|station| (station == POLLING).then_some(JOINABLE));
                 return Ok(false);
             }
@@ -179,19 +179,19 @@ impl Thread {
         }
         stack_cache::give_back(stack);
         // What the thread had of itself while it ran.
-        self.handle().let_go();
+        self.handle().internal_unref();
         Ok(true)
     }
 
     /// Race detectors see a thread end in `pthread_join` alone, which knows no time limit: before their eyes it is
     /// called when the thread is gone.
-    fn try_join_system_thread(&self, stack: &Stack) -> Joined {
+    fn try_join_system_thread(&self, stack: &Stack) -> JoinOutcome {
         // It has had a number since it began; a thread whose end is not announced may be about to get it.
         let id = self.native_id();
-        if id == 0 || pthread::has_thread(id) {
-            Joined::NotYet
+        if id == 0 || pthread::thread_exists(id) {
+            JoinOutcome::StillRunning
         } else if stack.place().is_some() {
-            Joined::Gone
+            JoinOutcome::ExitedUnknown
         } else {
             pthread::join(stack.thread.get())
         }
@@ -209,7 +209,7 @@ impl Thread {
         // SAFETY: only threads with a system thread come here.
         stack_cache::give_back(unsafe { self.stack() });
         // What the thread had of itself while it ran.
-        self.handle().let_go();
+        self.handle().internal_unref();
     }
 
     /// Nobody will join its system thread any more: the process ends.
@@ -268,7 +268,7 @@ struct Pause(u64);
 impl Pause {
     /// The end of the next pause, which is longer than the one before.
     fn next(&mut self, deadline: Deadline) -> Deadline {
-        let until = Deadline::now().after(self.0);
+        let until = Deadline::now().add_ns(self.0);
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
         deadline.min(until)
     }

@@ -1,33 +1,33 @@
-//! What handles need to know of threads: the implementation of `Kind`. It is above `timer::object`, since a thread that
+//! What handles need to know of threads: the implementation of `Object`. It is above `timer::object`, since a thread that
 //! is left behind in a child of fork releases its timer.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::thread::object::{ALIVE, MAIN, NEW, STATION, TIMER, Thread};
 use crate::timer::object as timer_object;
 
 // SAFETY: zero is a new thread without anything to run; all of it is shareable; it begins with its header.
-unsafe impl Kind for Thread {
+unsafe impl Object for Thread {
     const INDEX: usize = 0;
 
     fn header(&self) -> &Header {
         &self.header
     }
 
-    fn settle(handle: Handle<Self>) {
+    fn unref_after_fork(handle: Handle<Self>) {
         // It keeps itself.
-        if let Ok(kept) = handle.keep() {
+        if let Ok(kept) = handle.internal_ref() {
             if let Ok((thread, _)) = kept.check() {
                 thread.settle();
             }
-            kept.let_go();
+            kept.internal_unref();
         }
     }
 
-    fn let_go(&self) {
+    fn dispose(&self) {
         // A thread that was started keeps itself until it is over: this one never was, or its argument is
         // gone already.
         if self.state() == NEW {
@@ -35,7 +35,7 @@ unsafe impl Kind for Thread {
         }
     }
 
-    fn clear(&self) {
+    fn finalize(&self) {
         self.names.forget();
     }
 }
@@ -59,7 +59,7 @@ impl Thread {
             timer_object::abandon(self);
         } else if !self.is(MAIN) {
             // The parent's main thread is never freed, and any caller may have its handle.
-            self.handle().let_go();
+            self.handle().internal_unref();
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::sys::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
@@ -19,14 +19,14 @@ pub struct ThreadList {
 }
 
 // SAFETY: zero is a list of nothing; all of it is shareable; it begins with its header.
-unsafe impl Kind for ThreadList {
+unsafe impl Object for ThreadList {
     const INDEX: usize = 9;
 
     fn header(&self) -> &Header {
         &self.header
     }
 
-    fn let_go(&self) {
+    fn dispose(&self) {
         let threads = self.threads.load(Ordering::Acquire) as *mut usize;
         // SAFETY: the parts that `enumerate` took from a vector; nobody finds the list any more.
         let threads = unsafe {
@@ -36,7 +36,7 @@ unsafe impl Kind for ThreadList {
                 self.capacity.load(Ordering::Acquire),
             )
         };
-        threads.into_iter().for_each(|thread| Handle::<Thread>::from_bits(thread).let_go());
+        threads.into_iter().for_each(|thread| Handle::<Thread>::from_bits(thread).internal_unref());
     }
 }
 
@@ -56,7 +56,9 @@ fn snapshot() -> Result<Vec<usize>> {
     let mut threads = Vec::new();
     threads.try_reserve_exact(registry.count).map_err(|_| Error::NoMemory)?;
     // One that has too many references already to take another is left out.
-    threads.extend(registry.alive.iter().filter_map(|thread| thread.handle().keep().ok()).map(Handle::bits));
+    threads.extend(
+        registry.alive.iter().filter_map(|thread| thread.handle().internal_ref().ok()).map(Handle::bits),
+    );
     Ok(threads)
 }
 
@@ -71,7 +73,7 @@ pub fn enumerate() -> Result<Handle<ThreadList>> {
         list.capacity.store(threads.capacity(), Ordering::Release);
     });
     for thread in kept.into_iter().flatten() {
-        Handle::<Thread>::from_bits(thread).let_go();
+        Handle::<Thread>::from_bits(thread).internal_unref();
     }
     list
 }
@@ -89,7 +91,7 @@ impl Handle<ThreadList> {
 
     /// One of the threads, kept by the list.
     pub fn get(self, index: usize) -> Result<Handle<Thread>> {
-        self.pinned(|list| {
+        self.with_pinned(|list| {
             if index >= list.length.load(Ordering::Acquire) {
                 return Err(Error::Index);
             }

@@ -99,7 +99,7 @@ impl Handle<Thread> {
 
     /// Sets something up that must be before the start.
     fn set_up<R>(self, set: impl FnOnce(&'static Thread) -> R) -> Result<()> {
-        self.pinned(|thread| registry::set_up(thread, set))
+        self.with_pinned(|thread| registry::set_up(thread, set))
     }
 
     /// The current name; the default one is made with the first question. The pointer stays valid as long as
@@ -125,7 +125,7 @@ impl Handle<Thread> {
 
     /// Sets the size of its stack; before start. A timer's function runs on a shared stack.
     pub fn set_stack_size(self, bytes: usize) -> Result<()> {
-        let bytes = self.argument(checked_stack_size(bytes))?;
+        let bytes = self.or_handle_error(checked_stack_size(bytes))?;
         self.set_up(|thread| {
             if !thread.is(TIMER) {
                 thread.set_extra(bytes);
@@ -156,12 +156,12 @@ impl Handle<Thread> {
 
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
-        self.pinned(start::launch)
+        self.with_pinned(start::launch)
     }
 
     /// Waits until it has ended. Returns false if the timeout expires.
     pub fn join(self, timeout: Timeout) -> Result<bool> {
-        self.pinned(|thread| {
+        self.with_pinned(|thread| {
             if thread.is(DUMMY) {
                 return Err(Error::NotJoinable);
             }
@@ -180,7 +180,7 @@ impl Handle<Thread> {
 
     /// Whether it has been started and has not ended.
     pub fn is_alive(self) -> Result<bool> {
-        self.pinned(|thread| Ok(thread.state() != NEW && !thread.has_ended()))
+        self.with_pinned(|thread| Ok(thread.state() != NEW && !thread.has_ended()))
     }
 
     /// Its number, never used again; 0 before start.
@@ -190,7 +190,7 @@ impl Handle<Thread> {
 
     /// The kernel's number; 0 before start, and for a timer until its function runs.
     pub fn native_id(self) -> Result<u64> {
-        self.pinned(|thread| {
+        self.with_pinned(|thread| {
             thread.wait_while(STARTING, Deadline::NEVER);
             let comes = !matches!(thread.state(), NEW | GONE | OVER) && !thread.is(MAIN | DUMMY | TIMER);
             Ok(u64::from(if comes { thread.await_native_id() } else { thread.native_id() }))
@@ -199,7 +199,7 @@ impl Handle<Thread> {
 
     /// What run returned; NULL before the end.
     pub fn result(self) -> Result<*mut c_void> {
-        self.pinned(|thread| Ok(if thread.has_ended() { thread.result() } else { ptr::null_mut() }))
+        self.with_pinned(|thread| Ok(if thread.has_ended() { thread.result() } else { ptr::null_mut() }))
     }
 
     /// The argument with which it was made.

@@ -23,7 +23,7 @@ use core::ffi::{CStr, c_char, c_void};
 use core::{ptr, slice};
 
 use crate::error::{Error, Result};
-use crate::sync::mutex::{Forget, Guard, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
 
@@ -33,8 +33,8 @@ struct Names;
 /// How many locks threads share.
 const LOCKS: usize = 64;
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static NAMES: [Guarded<Names>; LOCKS] = [const { Guarded::new(Names) }; LOCKS];
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static NAMES: [InternalMutex<Names>; LOCKS] = [const { InternalMutex::new(Names) }; LOCKS];
 
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
 pub(crate) struct Numbers {
@@ -67,8 +67,8 @@ impl Numbers {
     }
 }
 
-impl Forget for Names {
-    fn forget(&mut self) {
+impl ForkReset for Names {
+    fn reset_in_child(&mut self) {
         // A name enters a thread's list with one store, and becomes the current one with another.
     }
 }
@@ -90,7 +90,7 @@ impl NameList {
         self.kept.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
-    fn lock(&self) -> Guard<'static, Names> {
+    fn lock(&self) -> InternalMutexGuard<'static, Names> {
         NAMES[ptr::from_ref(self) as usize / SLOT % LOCKS].lock()
     }
 
@@ -412,7 +412,7 @@ enum Replaced {
 impl Names {
     /// Sets the thread's name.
     fn replace(&mut self, list: &NameList, new: *mut Node, spare: &mut Table) -> Replaced {
-        // SAFETY: names and tables are valid while this lock is held, and changed by its holder only, but for `TOLD`.
+        // SAFETY: names and tables are valid while this lock is held, and changed by its owner only, but for `TOLD`.
         unsafe {
             let buckets = |table: *mut TableHead| table.as_ref().map_or(0, |table| table.buckets);
             if buckets(spare.0) > buckets(Table::of(list)) {
@@ -461,25 +461,25 @@ impl Names {
 
 /// Holds the names across a fork.
 pub(crate) fn hold() {
-    NAMES.iter().for_each(Guarded::hold);
+    NAMES.iter().for_each(InternalMutex::lock_for_fork);
 }
 
 /// Gives back what `hold` took.
 ///
 /// # Safety
-/// As for `Guarded::let_go`.
+/// As for `InternalMutex::let_go`.
 pub(crate) unsafe fn let_go() {
     for names in &NAMES {
         // SAFETY: the caller's promise.
-        unsafe { names.let_go() };
+        unsafe { names.unlock_after_fork() };
     }
 }
 
 /// As `let_go`, in a child of fork.
 ///
 /// # Safety
-/// As for `Guarded::renew`.
-pub(crate) unsafe fn renew() {
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    NAMES.iter().for_each(|names| unsafe { names.renew() });
+    NAMES.iter().for_each(|names| unsafe { names.reinit_in_child() });
 }

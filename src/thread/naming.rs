@@ -23,7 +23,7 @@ pub(crate) fn of(thread: Handle<Thread>) -> Result<*const c_char> {
     if let Some(known) = thread.read(|thread| thread.names.known())? {
         return Ok(known);
     }
-    thread.pinned(|object| {
+    thread.with_pinned(|object| {
         let make_default = || {
             if !object.is(MAIN) {
                 registry::give_number(object);
@@ -36,7 +36,7 @@ pub(crate) fn of(thread: Handle<Thread>) -> Result<*const c_char> {
 
 /// Names a thread.
 pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
-    thread.pinned(|object| {
+    thread.with_pinned(|object| {
         if name.to_str().is_err() {
             return Err(Error::NameEncoding);
         }

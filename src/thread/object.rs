@@ -199,12 +199,12 @@ impl Thread {
     }
 
     /// As `create`, but the reference is the library's.
-    pub(crate) fn create_kept(
+    pub(crate) fn create_with_internal_ref(
         flags: u32,
         target: Option<Target>,
         arg: *mut c_void,
     ) -> Result<Handle<Thread>> {
-        Handle::create_kept(0, Self::build(flags, target, arg))
+        Handle::create_with_internal_ref(0, Self::build(flags, target, arg))
     }
 
     fn build(flags: u32, target: Option<Target>, arg: *mut c_void) -> impl FnOnce(&'static Thread, u64) {
@@ -423,7 +423,7 @@ impl Thread {
             // argument.
             let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };
             // SAFETY: as above.
-            pthread::callback(|| unsafe { destroy(self.arg()) });
+            pthread::call_user(|| unsafe { destroy(self.arg()) });
         }
     }
 
@@ -477,7 +477,7 @@ impl Thread {
     }
 
     pub(super) fn wake_joiners(&self) {
-        if annotate::watches() {
+        if annotate::is_active() {
             futex::wake_all(&self.state);
         } else {
             pthread::wake_shared(&self.state);
@@ -489,7 +489,7 @@ impl Thread {
     pub(crate) fn tell_number_and_end(&self) {
         // SAFETY: only threads with a system thread come here.
         let is_ours = unsafe { self.stack() }.place().is_some();
-        let mut id = if is_ours { pthread::tell_end_to(&self.state) } else { 0 };
+        let mut id = if is_ours { pthread::set_tid_address(&self.state) } else { 0 };
         if id == 0 {
             self.mark(UNTOLD, true);
             id = ident::native_id() as u32;

@@ -10,7 +10,7 @@ use crate::sys::atomic::AtomicU32;
 use core::ffi::c_void;
 use core::ptr;
 
-use crate::panic_boundary::contain;
+use crate::panic_boundary::catch_panic;
 use crate::sys::annotate;
 use crate::sys::futex;
 use crate::sys::pthread;
@@ -29,7 +29,7 @@ impl Ended {
             }
             Ended::Joinable(thread) => {
                 let reclaimed = thread.poll().unwrap_or(false);
-                thread.handle().let_go();
+                thread.handle().internal_unref();
                 reclaimed
             }
             Ended::NotYet => false,
@@ -75,7 +75,7 @@ fn reap_one() -> bool {
 pub(crate) fn reap_some() {
     // What a thread has done would happen before all that the caller does, in the eyes of a race detector: there
     // as many as it can count may pile up.
-    let may_wait = if annotate::watches() { 1000 } else { 0 };
+    let may_wait = if annotate::is_active() { 1000 } else { 0 };
     for _ in 0..AT_ONCE {
         if registry::unreaped() <= may_wait || !reap_one() {
             return;
@@ -95,7 +95,7 @@ pub(crate) fn reap_all() -> bool {
 
 /// If the thread cannot be created, the next thread that ends tries again.
 fn start_reaper() {
-    if cfg!(model) || annotate::watches() {
+    if cfg!(model) || annotate::is_active() {
         return;
     }
     if registry::begin_reaper() && pthread::start_helper(reap_in_pauses).is_err() {
@@ -106,9 +106,9 @@ fn start_reaper() {
 extern "C-unwind" fn reap_in_pauses(_: *mut c_void) -> *mut c_void {
     pthread::set_name(None, c"threading-reap");
     let mut pause = REAPER_PAUSE;
-    while contain(reap_as_long_as_needed) != Some(false) {
+    while catch_panic(reap_as_long_as_needed) != Some(false) {
         let never_changes = AtomicU32::new(0);
-        futex::wait(&never_changes, 0, Deadline::now().after(pause));
+        futex::wait(&never_changes, 0, Deadline::now().add_ns(pause));
         pause = (2 * pause).min(LONGEST_REAPER_PAUSE);
     }
     ptr::null_mut()

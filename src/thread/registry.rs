@@ -13,7 +13,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::sync::mutex::{Forget, Guard, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -51,26 +51,26 @@ pub(crate) struct Registry {
     pub(crate) timers: Timers,
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static REGISTRY: Guarded<Registry> = Guarded::new(Registry::NEW);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::NEW);
 
 /// How many threads are in the list of those that have ended: a hint for `start`. Changed under the guard.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static UNREAPED: AtomicUsize = AtomicUsize::new(0);
 
 /// Changes, under the guard, whenever a shutdown should look again; slept on by it.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static CHANGES: AtomicU32 = AtomicU32::new(0);
 
 /// The number of the main thread; another one in a child of fork.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::FIRST_THREAD);
 
 // SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
 unsafe impl Send for Registry {}
 
-impl Forget for Registry {
-    fn forget(&mut self) {
+impl ForkReset for Registry {
+    fn reset_in_child(&mut self) {
         // The memory of the timers' heap may be in the middle of a move. `fork_child::begin` resets the rest.
         core::mem::forget(core::mem::replace(&mut self.timers, Timers::NONE));
     }
@@ -97,7 +97,7 @@ impl Registry {
     #[inline(always)]
     pub(super) fn main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
-            let (main, _) = Thread::create_kept(MAIN | NAMED, None, ptr::null_mut())?.check()?;
+            let (main, _) = Thread::create_with_internal_ref(MAIN | NAMED, None, ptr::null_mut())?.check()?;
             main.set_ident(MAIN_IDENT.load(Ordering::Relaxed));
             // SAFETY: asks only. The first thread has the process's number.
             main.set_native_id(unsafe { libc::getpid() } as u32);
@@ -188,7 +188,9 @@ impl Registry {
                 Some(Ended::Gone(thread))
             }
             // Kept while the guard is free. One that has too many references already waits for its joiner.
-            JOINABLE => Some(thread.handle().keep().map_or(Ended::NotYet, |_| Ended::Joinable(thread))),
+            JOINABLE => {
+                Some(thread.handle().internal_ref().map_or(Ended::NotYet, |_| Ended::Joinable(thread)))
+            }
             _ => Some(Ended::NotYet),
         }
     }
@@ -246,7 +248,7 @@ pub(crate) fn wake_those_that_wait_for_timers() {
 
 /// For a change of more than one thing that has this guard.
 #[inline(always)]
-pub(crate) fn lock() -> Guard<'static, Registry> {
+pub(crate) fn lock() -> InternalMutexGuard<'static, Registry> {
     REGISTRY.lock()
 }
 
@@ -430,7 +432,7 @@ pub(super) fn close() -> Left {
             return Left::Alive(seen);
         }
         // A race detector calls a leak what has ended and was not joined.
-        let nobody_joins = if annotate::watches() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
+        let nobody_joins = if annotate::is_active() { MAIN | LEAVING } else { DAEMON | MAIN | LEAVING };
         // One that is over is about to leave the list.
         let is_joined = |thread: &&Thread| !thread.is(nobody_joins) && thread.state() != OVER;
         let Some(ended) = registry.ended.iter().find(is_joined) else {
@@ -438,7 +440,7 @@ pub(super) fn close() -> Left {
             happens_after(&CHANGES);
             return Left::Nothing;
         };
-        if ended.handle().keep().is_ok() {
+        if ended.handle().internal_ref().is_ok() {
             return Left::Ended(ended);
         }
     }
@@ -464,23 +466,23 @@ pub(crate) fn reset() {
 
 /// Holds the registry across a fork.
 pub(crate) fn hold() {
-    REGISTRY.hold();
+    REGISTRY.lock_for_fork();
 }
 
 /// Gives back what `hold` took.
 ///
 /// # Safety
-/// As for `Guarded::let_go`.
+/// As for `InternalMutex::let_go`.
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
-    unsafe { REGISTRY.let_go() };
+    unsafe { REGISTRY.unlock_after_fork() };
 }
 
 /// As `let_go`, in a child of fork.
 ///
 /// # Safety
-/// As for `Guarded::renew`.
-pub(crate) unsafe fn renew() {
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    unsafe { REGISTRY.renew() };
+    unsafe { REGISTRY.reinit_in_child() };
 }

@@ -40,7 +40,7 @@ pub(crate) fn join_others(deadline: Deadline) -> bool {
             Left::Ended(ended) => {
                 // In its last destructor: not long any more.
                 let over = ended.join(deadline);
-                ended.handle().let_go();
+                ended.handle().internal_unref();
                 if over != Ok(true) {
                     return false;
                 }

@@ -32,8 +32,8 @@ use core::ffi::c_void;
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::sync::fork_epoch::epoch;
-use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::exec_stack;
@@ -78,7 +78,7 @@ unsafe impl Sync for Stack {}
 
 /// The stack that is, or will be, kept as its thread leaves it. Taken by a thread at its end; given up under
 /// the guard of all stacks, when the stack is not kept any longer.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static WARMEST: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
 
 /// All stacks.
@@ -98,8 +98,8 @@ struct Stacks {
     forked: [usize; 2],
 }
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
-static STACKS: Guarded<Stacks> = Guarded::new(Stacks::NONE);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static STACKS: InternalMutex<Stacks> = InternalMutex::new(Stacks::NONE);
 
 /// Unmaps some of the stacks that are kept, if they are too many.
 pub(crate) fn unmap_surplus() {
@@ -114,8 +114,8 @@ pub(crate) fn unmap_surplus() {
 // SAFETY: the records are valid for ever.
 unsafe impl Send for Stacks {}
 
-impl Forget for Stacks {
-    fn forget(&mut self) {
+impl ForkReset for Stacks {
+    fn reset_in_child(&mut self) {
         // The stacks that were kept are lost to the child.
         *self = Stacks { chunks: self.chunks, ..Stacks::NONE };
         stack_count::keep_none();
@@ -126,10 +126,10 @@ impl Forget for Stacks {
 /// A stack for a new thread. A size of 0 is the system's default.
 pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     let (size, guard) = pthread::stack_layout(size)?;
-    let size = size.saturating_add(annotate::share_of_stack());
+    let size = size.saturating_add(annotate::tool_stack_size());
     let executable = are_executable();
     let guard = u32::try_from(guard).map_err(|_| Error::NoThread)?;
-    let own = !annotate::watches();
+    let own = !annotate::is_active();
     let mut stacks = STACKS.lock();
     let mut kept = if own { stacks.find(size, guard, executable) } else { None };
     if kept.is_none() && own && stacks.find_left_behind(RECORDS) {
@@ -139,7 +139,7 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
         stacks.remove(stack);
         stack.taken.set(true);
         stack.joins.store(ptr::null_mut(), Ordering::Relaxed);
-        stack.epoch.set(epoch());
+        stack.epoch.set(fork_epoch());
         stack.trimmed.store(false, Ordering::Relaxed);
         stack_count::taken(stack.size());
         return Ok(stack);
@@ -147,7 +147,7 @@ pub(crate) fn take(size: usize) -> Result<&'static Stack> {
     let stack = stacks.blank()?;
     stack.taken.set(true);
     stack.joins.store(ptr::null_mut(), Ordering::Relaxed);
-    stack.epoch.set(epoch());
+    stack.epoch.set(fork_epoch());
     drop(stacks);
     stack.size.set(size);
     stack.guard.set(guard);
@@ -298,7 +298,7 @@ impl Stacks {
             // SAFETY: inside of the chunk.
             let stack: &'static Stack = unsafe { &*self.left_behind.add(self.looked_at) };
             if !stack.taken.get()
-                || stack.epoch.get() == epoch()
+                || stack.epoch.get() == fork_epoch()
                 || self.forked.iter().any(|&address| stack.contains(address))
             {
                 continue;
@@ -420,7 +420,7 @@ impl Stacks {
         if chunk == libc::MAP_FAILED {
             return Err(Error::NoThread);
         }
-        annotate::leave_alone(chunk, CHUNK);
+        annotate::mark_untracked(chunk, CHUNK);
         for index in (0..RECORDS).rev() {
             // SAFETY: inside of the chunk and aligned; zero is a valid record, which no thread has.
             let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
@@ -486,7 +486,7 @@ fn unmap_all() {
 /// Whether the process's stacks must be executable. In a child of fork the parent's last answer holds, since a thread
 /// that is not there may hold the loader's lock.
 pub(crate) fn are_executable() -> bool {
-    if epoch() == 0 {
+    if fork_epoch() == 0 {
         exec_stack::look();
     }
     exec_stack::is_wanted()
@@ -494,36 +494,36 @@ pub(crate) fn are_executable() -> bool {
 
 /// Holds the stacks across a fork.
 pub(crate) fn hold() {
-    STACKS.hold();
+    STACKS.lock_for_fork();
 }
 
 /// Gives back what `hold` took.
 ///
 /// # Safety
-/// As for `Guarded::let_go`.
+/// As for `InternalMutex::let_go`.
 pub(crate) unsafe fn let_go() {
     // SAFETY: the caller's promise.
-    unsafe { STACKS.let_go() };
+    unsafe { STACKS.unlock_after_fork() };
 }
 
 /// As `let_go`, in a child of fork.
 ///
 /// # Safety
-/// As for `Guarded::renew`.
-pub(crate) unsafe fn renew() {
+/// As for `InternalMutex::reinit_in_child`.
+pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    unsafe { STACKS.renew() };
+    unsafe { STACKS.reinit_in_child() };
 }
 
 /// In a child of fork: no thread runs on the stacks but the one that forked.
-pub(crate) fn begin_child() {
+pub(crate) fn after_fork_in_child() {
     let mut stacks = STACKS.lock();
     // What pthread knows of the thread lies on its stack, also while it runs on one of the user's.
     // SAFETY: asks only.
     stacks.forked = [here(), unsafe { libc::pthread_self() } as usize];
     stacks.left_behind = stacks.chunks;
     stacks.looked_at = 0;
-    stack_count::begin_child();
+    stack_count::after_fork_in_child();
     // SAFETY: records are valid for ever.
     if unsafe { WARMEST.load(Ordering::Relaxed).as_ref() }.is_some_and(|warmest| warmest.taken.get()) {
         WARMEST.store(ptr::null_mut(), Ordering::Relaxed);

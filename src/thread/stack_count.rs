@@ -12,20 +12,20 @@ const MOST_BYTES: usize = MOST * (8 << 20);
 const FEW_BYTES: usize = 40 << 20;
 
 /// How many stacks are kept, and how large they are together. Changed under the guard of all stacks.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static KEPT: AtomicUsize = AtomicUsize::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
 /// The same of the stacks of threads that have ended and have not been reclaimed. Changed under the registry's guard.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ENDED: AtomicUsize = AtomicUsize::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ENDED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// The same of the stacks that threads have, the ended ones included. Changed under the guard of all stacks.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Changes of a count that is changed under one guard only: not one locked operation for each.
@@ -67,7 +67,7 @@ pub(super) fn keep_none() {
 }
 
 /// In a child of fork: no thread is there but one, whose stack is not counted.
-pub(super) fn begin_child() {
+pub(super) fn after_fork_in_child() {
     for count in [&ENDED, &ENDED_BYTES, &TAKEN, &TAKEN_BYTES] {
         count.store(0, Ordering::Relaxed);
     }
@@ -121,9 +121,9 @@ pub(super) fn too_many_have_ended() -> bool {
 }
 
 /// Addresses are scarce, as far as that was known when a stack was mapped last.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SCARCE: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn look_at_limits() {
-    SCARCE.store(memory::limits_addresses() || memory::counts_addresses(), Ordering::Relaxed);
+    SCARCE.store(memory::has_address_space_limit() || memory::has_strict_overcommit(), Ordering::Relaxed);
 }

@@ -6,9 +6,9 @@ use core::ptr;
 
 use crate::error::Result;
 use crate::handle::Handle;
-use crate::panic_boundary::{Place, contain, inject};
+use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
-use crate::sys::annotate::unseen;
+use crate::sys::annotate::ignore_accesses;
 use crate::sys::libc_hooks::{exit_key, register_exit_hook};
 use crate::sys::pthread;
 use crate::sys::tls;
@@ -30,14 +30,14 @@ pub(crate) fn inherited_daemon() -> u32 {
 pub(super) fn launch(thread: &'static Thread) -> Result<()> {
     prepare_start()?;
     let is_timer = thread.is(TIMER);
-    let itself = thread.handle().keep()?;
+    let itself = thread.handle().internal_ref()?;
     let launched = registry::add(thread).and_then(|()| {
         let launched = if is_timer { start::start_by_thread(thread) } else { launch_system_thread(thread) };
         launched.inspect_err(|_| registry::withdraw(thread))
     });
     if is_timer || launched.is_err() {
         // A timer keeps itself, and its thread with that.
-        itself.let_go();
+        itself.internal_unref();
     }
     launched
 }
@@ -82,26 +82,26 @@ fn try_system_thread(thread: &'static Thread, size: usize) -> Result<()> {
 extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
     // SAFETY: `launch` gave a thread that keeps itself as long as its system thread runs.
     let thread: &'static Thread = unsafe { &*thread.cast() };
-    unseen(|| {
-        if contain(|| begin(thread)).is_none() {
+    ignore_accesses(|| {
+        if catch_panic(|| begin(thread)).is_none() {
             // Others wait for what it says of itself.
-            contain(|| begin(thread));
+            catch_panic(|| begin(thread));
         }
     });
     // SAFETY: whoever made the thread promised that target and argument go together.
     let result = unsafe { thread.run_or_override() };
-    unseen(|| {
-        contain(|| {
+    ignore_accesses(|| {
+        catch_panic(|| {
             thread.set_result(result);
             thread.destroy_arg();
         });
-        contain(deregister_if_unhooked);
+        catch_panic(deregister_if_unhooked);
     });
     result
 }
 
 fn begin(thread: &'static Thread) {
-    inject(Place::Entry);
+    inject(FaultPoint::ThreadStart);
     ident::become_ident(thread.ident());
     tls::with(|mine| mine.thread.set(thread.handle().bits()));
     thread.tell_number_and_end();

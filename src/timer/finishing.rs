@@ -8,7 +8,7 @@
 use core::cell::Cell;
 
 use crate::handle::Handle;
-use crate::sync::fork_epoch::epoch;
+use crate::sync::fork_epoch::fork_epoch;
 use crate::sys::tls;
 use crate::thread::object::{TIMER, Thread};
 use crate::thread::registry;
@@ -16,10 +16,10 @@ use crate::timer::object::Timer;
 
 /// The end of a timer whose function will never run.
 pub(super) fn destroy_and_finish(thread: &'static Thread, timer: &'static Timer) {
-    let epoch = epoch();
+    let epoch = fork_epoch();
     Ending::of(thread, || thread.destroy_arg());
     // Where the destructor has forked, the child has abandoned the timer.
-    if epoch == self::epoch() {
+    if epoch == self::fork_epoch() {
         finish(thread, timer);
     }
 }
@@ -36,16 +36,16 @@ struct Ending {
 impl Ending {
     /// Calls the destructor. No unwinding leaves it: a callback returns.
     fn of(thread: &'static Thread, destroy: impl FnOnce()) {
-        let next = tls::with(|mine| mine.endings.get());
+        let next = tls::with(|mine| mine.ending_timers.get());
         let ending = Ending { thread: thread.handle(), leaving: Cell::new(0), next: next as *const Ending };
-        tls::with(|mine| mine.endings.set(core::ptr::from_ref(&ending) as usize));
+        tls::with(|mine| mine.ending_timers.set(core::ptr::from_ref(&ending) as usize));
         destroy();
-        tls::with(|mine| mine.endings.set(next));
+        tls::with(|mine| mine.ending_timers.set(next));
     }
 
     /// Those of the calling thread.
     fn each(mut f: impl FnMut(&Ending)) {
-        let mut at = tls::with(|mine| mine.endings.get()) as *const Ending;
+        let mut at = tls::with(|mine| mine.ending_timers.get()) as *const Ending;
         // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
         while let Some(ending) = unsafe { at.as_ref() } {
             f(ending);
@@ -111,5 +111,5 @@ pub(crate) fn finish(thread: &'static Thread, timer: &'static Timer) {
     let news = registry.end_timer(thread);
     drop(registry);
     news.tell();
-    Handle::of(timer).let_go();
+    Handle::of(timer).internal_unref();
 }

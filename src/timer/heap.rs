@@ -50,10 +50,10 @@ impl Heap {
     pub(crate) fn bring_next_near(&self) {
         if let Some(next) = self.entries.first() {
             // SAFETY: it is pending, under the guard that the caller has for the heap.
-            Handle::bring_near(unsafe { next.timer.living_thread() });
+            Handle::prefetch(unsafe { next.timer.living_thread() });
         }
         for entry in self.entries.iter().take(1 + CHILDREN).skip(1) {
-            Handle::bring_near(entry.timer);
+            Handle::prefetch(entry.timer);
         }
     }
 

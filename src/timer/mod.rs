@@ -17,7 +17,7 @@ pub(crate) mod worker;
 use core::ffi::c_void;
 
 use crate::error::Result;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::sys::annotate::happens_after;
 use crate::thread::object::{CANCELLED, TIMER, Target, Thread};
 use crate::thread::start::{inherited_daemon, prepare_start};
@@ -33,9 +33,9 @@ impl Handle<Timer> {
     /// `arg` is what `function` takes, in another thread, whenever the timer is due.
     pub unsafe fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
         time::interval(interval)?;
-        let thread = Thread::create_kept(TIMER | inherited_daemon(), function, arg)?;
+        let thread = Thread::create_with_internal_ref(TIMER | inherited_daemon(), function, arg)?;
         // The timer keeps it; if there is none, nobody does, and the argument stays the caller's.
-        Timer::create(thread, interval).inspect_err(|_| thread.let_go())
+        Timer::create(thread, interval).inspect_err(|_| thread.internal_unref())
     }
 
     /// The thread that it is, kept by the timer.
@@ -53,7 +53,7 @@ impl Handle<Timer> {
     /// Sees to it that the function will never run. False if it has begun.
     pub fn cancel(self) -> Result<bool> {
         if ident::is_child() {
-            Timer::settle(self);
+            Timer::unref_after_fork(self);
         }
         let mut registry = registry::lock();
         let (timer, stage) = self.read(|timer| (timer, timer.stage()))?;
@@ -71,20 +71,20 @@ impl Handle<Timer> {
                     let news = registry.end_timer(thread);
                     drop(registry);
                     news.tell();
-                    self.let_go();
+                    self.internal_unref();
                 }
                 Ok(true)
             }
             UNSTARTED => {
                 // Whoever frees it meanwhile, it stays until this is done.
-                self.keep()?;
+                self.internal_ref()?;
                 // SAFETY: kept.
                 let thread = unsafe { timer.living_thread() };
                 timer.reach(DROPPED);
                 thread.mark(CANCELLED, true);
                 drop(registry);
                 thread.destroy_arg();
-                self.let_go();
+                self.internal_unref();
                 Ok(true)
             }
             stage => Ok(stage == DROPPED),

@@ -19,7 +19,7 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::Result;
 use crate::handle::header::Header;
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Object};
 use crate::thread::object::{ORPHAN, OVER, Thread};
 
 pub(crate) const UNSTARTED: u32 = 0;
@@ -58,24 +58,24 @@ pub struct Timer {
 }
 
 // SAFETY: zero is an unstarted timer without a thread; all of it is shareable; it begins with its header.
-unsafe impl Kind for Timer {
+unsafe impl Object for Timer {
     const INDEX: usize = 1;
 
     fn header(&self) -> &Header {
         &self.header
     }
 
-    fn settle(handle: Handle<Self>) {
-        if let Ok(kept) = handle.keep() {
+    fn unref_after_fork(handle: Handle<Self>) {
+        if let Ok(kept) = handle.internal_ref() {
             if let Ok((timer, _)) = kept.check() {
                 // By the trait, since a thread in turn settles its timer: `thread::kind`.
-                <Thread as Kind>::settle(timer.thread());
+                <Thread as Object>::unref_after_fork(timer.thread());
             }
-            kept.let_go();
+            kept.internal_unref();
         }
     }
 
-    fn let_go(&self) {
+    fn dispose(&self) {
         if let Ok((thread, _)) = self.thread().check() {
             // A pending timer keeps itself: this one was not started, or is over. If it was not started,
             // somebody may keep the thread, and start it yet.
@@ -83,7 +83,7 @@ unsafe impl Kind for Timer {
                 thread.set_extra(self.interval().to_bits() as usize);
                 thread.mark(ORPHAN, true);
             }
-            thread.handle().let_go();
+            thread.handle().internal_unref();
         }
     }
 }
@@ -113,7 +113,7 @@ impl Timer {
     /// The timer lives.
     pub(crate) unsafe fn living_thread(&self) -> &'static Thread {
         // SAFETY: a timer that lives has a thread, and keeps it.
-        unsafe { self.thread().slot_once_good() }.0
+        unsafe { self.thread().slot_unchecked() }.0
     }
 
     pub(crate) fn interval(&self) -> f64 {
@@ -142,6 +142,6 @@ pub(crate) fn abandon(thread: &'static Thread) {
         if object.stage() == PENDING {
             object.reach(DROPPED);
         }
-        timer.let_go();
+        timer.internal_unref();
     }
 }

@@ -64,13 +64,13 @@ pub(crate) struct Timers {
 pub(super) const NOT_SETTLED: u32 = u32::MAX;
 
 /// Changes when the leader must look at the heap again; it sleeps on it.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static BELL: AtomicU32 = AtomicU32::new(0);
 /// Changes when a standby is needed; they sleep on it.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static CALL: AtomicU32 = AtomicU32::new(0);
 /// `Timers::unwatched` as 0 or 1, for those that do not have the guard.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_own"))]
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static UNWATCHED: AtomicU32 = AtomicU32::new(0);
 
 pub(super) fn ring(bell: &AtomicU32) {
@@ -116,7 +116,7 @@ impl Timers {
         if self.retry_at <= now {
             self.pause_before_next();
         }
-        if now < self.refused_since.after(GRACE) {
+        if now < self.refused_since.add_ns(GRACE) {
             self.wakes_at = self.retry_at;
             return false;
         }
@@ -131,7 +131,7 @@ impl Timers {
 
     pub(super) fn pause_before_next(&mut self) {
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.retry_at = Deadline::now().after(self.pause);
+        self.retry_at = Deadline::now().add_ns(self.pause);
     }
 
     /// A standby is there, or on its way.
@@ -210,7 +210,7 @@ impl Timers {
 
     /// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
     /// registry.
-    pub(crate) fn begin_child(&mut self) {
+    pub(crate) fn after_fork_in_child(&mut self) {
         self.lead = 0;
         self.running = false;
         self.watched = false;

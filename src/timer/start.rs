@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::sync::spin_wait::Spin;
+use crate::sync::spin_wait::SpinWait;
 use crate::thread::object::{ALIVE, CANCELLED, ORPHAN, Thread};
 use crate::thread::{ident, registry};
 use crate::time;
@@ -50,15 +50,15 @@ impl Timer {
 
 /// Lets a timer wait for its moment.
 pub(crate) fn start(timer: Handle<Timer>) -> Result<()> {
-    let (object, _) = timer.keep()?.check()?;
-    object.start(true).inspect_err(|_| timer.let_go())
+    let (object, _) = timer.internal_ref()?.check()?;
+    object.start(true).inspect_err(|_| timer.internal_unref())
 }
 
 /// The same by its thread, which is in `STARTING`, and kept by the caller.
 pub(crate) fn start_by_thread(thread: &'static Thread) -> Result<()> {
     let timer = keep_timer(thread)?;
     let (object, _) = timer.check()?;
-    object.start(false).inspect_err(|_| timer.let_go())
+    object.start(false).inspect_err(|_| timer.internal_unref())
 }
 
 /// The timer of a thread, kept; made anew if only the thread has been kept.
@@ -66,24 +66,24 @@ fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
     /// Longer than another thread needs for that, in nanoseconds.
     const GOING: u64 = 1_000_000_000;
     let begin = Deadline::now();
-    let mut spin = Spin::new();
+    let mut spin = SpinWait::new();
     loop {
         if thread.is(ORPHAN) {
-            let kept = thread.handle().keep()?;
+            let kept = thread.handle().internal_ref()?;
             let timer = Timer::create(kept, f64::from_bits(thread.extra() as u64))
-                .inspect_err(|_| kept.let_go())?
-                .keep()?;
+                .inspect_err(|_| kept.internal_unref())?
+                .internal_ref()?;
             thread.mark(ORPHAN, false);
             timer.free()?;
             return Ok(timer);
         }
-        if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).keep() {
+        if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).internal_ref() {
             return Ok(timer);
         }
         // The timer is just going, by another thread, which a child of fork may not have.
-        if ident::is_child() && begin.after(GOING).has_passed() {
+        if ident::is_child() && begin.add_ns(GOING).has_passed() {
             return Err(Error::Handle);
         }
-        spin.pass();
+        spin.spin_or_sleep();
     }
 }

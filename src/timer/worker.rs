@@ -35,9 +35,9 @@ use core::ptr;
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::local::tables;
-use crate::panic_boundary::{Place, contain, inject};
+use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sys;
-use crate::sys::annotate::{happens_after, seen, unseen};
+use crate::sys::annotate::{happens_after, ignore_accesses, observe_accesses};
 use crate::sys::futex;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::pthread;
@@ -75,7 +75,7 @@ unsafe extern "C-unwind" {
 /// What the dispatcher's threads do.
 extern "C-unwind" fn work(arrival: *mut c_void) -> *mut c_void {
     let arrival = if arrival.is_null() { Arrival::Part } else { Arrival::Replacement };
-    unseen(|| lead_and_stand_by(arrival));
+    ignore_accesses(|| lead_and_stand_by(arrival));
     ptr::null_mut()
 }
 
@@ -83,24 +83,24 @@ fn lead_and_stand_by(mut arrival: Arrival) {
     const SLACK: libc::c_ulong = 1;
     // SAFETY: sets how late the kernel may wake this thread: as little as it can.
     unsafe { sys::prctl(libc::PR_SET_TIMERSLACK, SLACK, 0, 0, 0) };
-    let mut state = ThreadState::begin();
-    let epoch = fork_epoch::epoch();
+    let mut state = ThreadState::init_current();
+    let epoch = fork_epoch::fork_epoch();
     let native_id = ident::native_id() as u32;
     // After a defect the part goes on where it was; the functions run outside of what is contained, since they may
     // leave by pthread_exit.
     loop {
-        let Some(part) = contain(|| stand_by(&mut arrival, state.is_clean)) else { continue };
+        let Some(part) = catch_panic(|| stand_by(&mut arrival, state.is_clean)) else { continue };
         let Some(lead) = part else { break };
-        tls::with(|mine| mine.lead.set(lead));
+        tls::with(|mine| mine.timer_leader_term.set(lead));
         let mut now = Deadline(0);
         let mut over = None;
         loop {
             let next = || next_due(lead, &mut now, &mut over, &mut state);
-            let Some(due) = contain(next) else { continue };
+            let Some(due) = catch_panic(next) else { continue };
             let Some(timer) = due else { break };
             // SAFETY: it has begun, and keeps itself until it is over.
             run(unsafe { timer.living_thread() }, native_id, &mut state);
-            if fork_epoch::epoch() != epoch {
+            if fork_epoch::fork_epoch() != epoch {
                 // The function has forked, and this is the child, of which it is the main thread.
                 return;
             }
@@ -119,7 +119,7 @@ fn next_due(
     state: &mut ThreadState,
 ) -> Option<&'static Timer> {
     loop {
-        inject(Place::Dispatcher);
+        inject(FaultPoint::TimerWorker);
         let mut registry = registry::lock();
         // SAFETY: it keeps itself until `let_go`, below.
         let ended = over.take().map(|over| (registry.end_timer(unsafe { over.living_thread() }), over));
@@ -129,15 +129,15 @@ fn next_due(
             timers.came_back(lead);
         }
         let seen = BELL.load(Ordering::Acquire);
-        let due = if relieved || state.must_be_restored() { None } else { timers.take_due(now) };
+        let due = if relieved || state.needs_check() { None } else { timers.take_due(now) };
         let until = timers.wakes_at;
         let untold = core::mem::take(&mut timers.untold);
         drop(registry);
         if let Some((news, over)) = ended {
             news.tell();
-            Handle::of(over).let_go();
+            Handle::of(over).internal_unref();
         }
-        if due.is_none() && state.is_noted() {
+        if due.is_none() && state.has_unchecked_functions() {
             let was_clean = state.is_clean;
             state.restore_kernel_state();
             if was_clean && !state.is_clean {
@@ -163,7 +163,7 @@ fn next_due(
 #[cold]
 fn tell_of_unwatched() {
     registry::wake_those_that_wait_for_timers();
-    futex::wait(&AtomicU32::new(0), 0, Deadline::now().after(FIRST_PAUSE));
+    futex::wait(&AtomicU32::new(0), 0, Deadline::now().add_ns(FIRST_PAUSE));
     registry::wake_those_that_wait_for_timers();
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn attend(deadline: Deadline) -> Deadline {
     }
     let timers = &mut registry::lock().timers;
     timers.ask_again();
-    if timers.unwatched { deadline.min(Deadline::now().after(LONGEST_PAUSE)) } else { deadline }
+    if timers.unwatched { deadline.min(Deadline::now().add_ns(LONGEST_PAUSE)) } else { deadline }
 }
 
 /// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if
@@ -209,7 +209,7 @@ fn stand_by(arrival: &mut Arrival, is_clean: bool) -> Option<u32> {
         watch = match watch {
             _ if !timers.running => None,
             Some((begun, until)) if begun == timers.begun => Some((begun, until)),
-            _ => Some((timers.begun, Deadline::now().after(PATIENCE / (1 + u64::from(timers.stuck))))),
+            _ => Some((timers.begun, Deadline::now().add_ns(PATIENCE / (1 + u64::from(timers.stuck))))),
         };
         drop(registry);
         futex::wait(&CALL, seen, watch.map_or(Deadline::NEVER, |(_, until)| until));
@@ -267,7 +267,7 @@ impl Timers {
             self.pause_before_next();
             let _ = self.ensure_thread();
         }
-        if self.unclean && !self.replacement && thread_state::can_be_inherited() {
+        if self.unclean && !self.replacement && thread_state::can_inherit_scheduling() {
             const NOT_NULL: *mut c_void = ptr::dangling_mut();
             self.replacement = pthread::start_detached(work, NOT_NULL).is_ok();
         }
@@ -289,7 +289,7 @@ impl Timers {
     /// A new thread is there in a moment: a leader if there is none, or else a standby.
     fn ensure_thread(&mut self) -> Result<()> {
         if !self.coming {
-            thread_state::record();
+            thread_state::record_baseline();
             pthread::start_detached(work, ptr::null_mut())?;
             self.coming = true;
         }
@@ -363,7 +363,7 @@ impl Timers {
 
 /// Runs a timer's function as the timer's thread, on the system thread with this number.
 fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
-    contain(|| {
+    catch_panic(|| {
         // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
         let _ = register_exit_hook();
         thread.set_native_id_unawaited(native_id);
@@ -373,28 +373,28 @@ fn run(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     });
     let function = thread.function_address();
     thread_state::clear_errno();
-    let stopwatch = if state.trusts(function) { Stopwatch::stopped() } else { Stopwatch::start() };
+    let stopwatch = if state.is_trusted(function) { Stopwatch::unmeasured() } else { Stopwatch::start() };
     // SAFETY: whoever made the timer promised that function and argument go together.
-    let result = seen(|| unsafe { thread.run_or_override() });
+    let result = observe_accesses(|| unsafe { thread.run_or_override() });
     let stopped = stopwatch.stop();
     if !thread.is(TIMER) {
         // The function has forked: in the child its thread is the main one.
         return;
     }
     thread_state::restore_libc_state();
-    contain(|| thread.set_result(result));
+    catch_panic(|| thread.set_result(result));
     // A cancellation that came too late for this function must not end the next one: this thread ends instead, as one
     // that the function has left by pthread_exit does.
     #[cfg(not(model))]
     // SAFETY: nothing waits to be dropped in this frame.
-    seen(|| unsafe { pthread_testcancel() });
+    observe_accesses(|| unsafe { pthread_testcancel() });
     let calls_destructors = thread.owes_destruction() || tls::with(|mine| mine.locals.get()) != 0;
     if calls_destructors {
-        state.distrust();
+        state.note_untrusted();
     } else if let Some(stopped) = stopped {
-        state.note(function, stopped);
+        state.note_function_end(function, stopped);
     }
-    contain(|| leave(thread));
+    catch_panic(|| leave(thread));
     if calls_destructors && thread.is(TIMER) {
         thread_state::restore_libc_state();
     }
@@ -411,25 +411,25 @@ fn leave(thread: &'static Thread) {
     tables::give_back();
     tls::with(|mine| {
         mine.thread.set(0);
-        mine.key.set(0);
+        mine.owner_tag.set(0);
     });
 }
 
 /// A timer's function has been left by `pthread_exit`, or cancelled, and with it this system thread.
 pub(crate) fn left_by_exit(thread: &'static Thread) {
     let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.extra()).check() else { return };
-    let epoch = fork_epoch::epoch();
+    let epoch = fork_epoch::fork_epoch();
     if !thread.is(RETURNED) {
         thread.set_result(ptr::null_mut());
     }
     leave(thread);
-    if fork_epoch::epoch() != epoch {
+    if fork_epoch::fork_epoch() != epoch {
         return;
     }
     finishing::finish(thread, timer);
     let mut registry = registry::lock();
     let timers = &mut registry.timers;
-    if timers.lead == tls::with(|mine| mine.lead.get()) {
+    if timers.lead == tls::with(|mine| mine.timer_leader_term.get()) {
         timers.no_leader();
         drop(registry);
         find_successor();
@@ -449,7 +449,7 @@ fn find_successor() {
             return;
         }
         let Some(first) = timers.heap.first() else { return };
-        let until = first.deadline.max(Deadline::now().after(pause));
+        let until = first.deadline.max(Deadline::now().add_ns(pause));
         timers.wakes_at = until;
         let seen = BELL.load(Ordering::Acquire);
         drop(registry);

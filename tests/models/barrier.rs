@@ -54,7 +54,7 @@ fn also_for_three() {
 
 #[test]
 fn also_with_a_look() {
-    Model::new("barrier: also with a look").looking().preemptions(2).check(all_go_on(2, 2));
+    Model::new("barrier: also with a look").spinning().preemptions(2).check(all_go_on(2, 2));
 }
 
 #[test]

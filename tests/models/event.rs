@@ -36,7 +36,7 @@ fn a_waiter_sees_what_was_before_the_set() {
 
 #[test]
 fn so_does_one_that_looks() {
-    Model::new("event: so does one that looks").looking().check(sees_what_was_before_the_set);
+    Model::new("event: so does one that looks").spinning().check(sees_what_was_before_the_set);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_set_that_is_cleared_at_once_frees_who_waits() {
 
 #[test]
 fn and_one_that_looks() {
-    Model::new("event: and one that looks").looking().check(frees_who_waits_even_if_cleared);
+    Model::new("event: and one that looks").spinning().check(frees_who_waits_even_if_cleared);
 }
 
 fn is_freed_by_its_setter() {
@@ -108,7 +108,7 @@ fn its_setter_may_free_it() {
 
 #[test]
 fn also_beside_one_that_looks() {
-    Model::new("event: also beside one that looks").looking().check(is_freed_by_its_setter);
+    Model::new("event: also beside one that looks").spinning().check(is_freed_by_its_setter);
 }
 
 fn times_out_or_not() {
@@ -130,7 +130,7 @@ fn a_time_that_runs_out_leaves_nobody_behind() {
 
 #[test]
 fn nor_does_a_look() {
-    Model::new("event: nor does a look").looking().check(times_out_or_not);
+    Model::new("event: nor does a look").spinning().check(times_out_or_not);
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn one_of_three_holds_it() {
 
 #[test]
 fn also_with_a_look() {
-    Model::new("lock: also with a look").looking().preemptions(2).check(turns(2, 2));
+    Model::new("lock: also with a look").spinning().preemptions(2).check(turns(2, 2));
 }
 
 /// A thread that waits for the lock long enough to be its heir, so many times.
@@ -95,7 +95,7 @@ fn again_and_again() {
 
 #[test]
 fn also_to_one_that_looks() {
-    Model::new("lock: it is handed over to one that looks").looking().preemptions(2).check(handed_over(1));
+    Model::new("lock: it is handed over to one that looks").spinning().preemptions(2).check(handed_over(1));
 }
 
 /// A waiter whose thread runs a signal handler, from which it returns when another thread has had the lock. It is

@@ -35,19 +35,19 @@ MUTANTS = {
         "event.rs", "(true, _) => word,", "(true, _) => return Ok(()),",
         "loom", "event", "who_waits_clears"),
     "event: the round is not counted": (
-        "event.rs", "tag | SET | (word.wrapping_add(ROUND) & ROUNDS)", "tag | SET | (word & ROUNDS)",
+        "event.rs", "tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK)", "tag | SET | (word & SEQ_MASK)",
         "loom", "event", "a_set_that_is_cleared"),
     "event: a waiter whose time ran out stays counted": (
-        "event.rs", "event.unless_passed(tag, round, |word| word - WAITER)", "event.unless_passed(tag, round, |word| word)",
+        "event.rs", "event.update_unless_set(tag, round, |word| word - WAITER)", "event.update_unless_set(tag, round, |word| word)",
         "loom", "event", "who_gave_up"),
     "event: a looker does not say that it sleeps": (
-        "event.rs", "event.unless_passed(tag, round, |word| word & !LOOKING)", "event.unless_passed(tag, round, |word| word)",
+        "event.rs", "event.update_unless_set(tag, round, |word| word & !SPINNING)", "event.update_unless_set(tag, round, |word| word)",
         "loom", "event", "so_does_one_that_looks"),
     "semaphore: release wakes nobody": (
         "semaphore.rs", "futex::wake(semaphore.word().upper(),", "let _ = (semaphore.word().upper(),",
         "loom", "semaphore", "who_gets_a_unit"),
     "semaphore: release wakes one only": (
-        "semaphore.rs", "asleep(word).min(count as u64) as u32", "1",
+        "semaphore.rs", "waiters_without_permit(word).min(count as u64) as u32", "1",
         "shuttle", "semaphore", "two_units_at_once"),
     "semaphore: a unit is taken relaxed": (
         "semaphore.rs", "compare_exchange(word, taken, Ordering::Acquire,", "compare_exchange(word, taken, Ordering::Relaxed,",
@@ -60,124 +60,124 @@ MUTANTS = {
         "semaphore.rs", "!in_time && semaphore.take(word, word - WAITER)", "!in_time && semaphore.take(word, word)",
         "shuttle", "semaphore", "a_time_out_does_not"),
     "lock: it is taken relaxed": (
-        "lock/raw.rs", "compare_exchange(tag, tag | claim, Ordering::Acquire,", "compare_exchange(tag, tag | claim, Ordering::Relaxed,",
+        "lock/raw.rs", "compare_exchange(tag, tag | owner_tag, Ordering::Acquire,", "compare_exchange(tag, tag | owner_tag, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: it is released relaxed": (
-        "lock/raw.rs", "compare_exchange(tag | claim, tag, Ordering::Release,", "compare_exchange(tag | claim, tag, Ordering::Relaxed,",
+        "lock/raw.rs", "compare_exchange(tag | owner_tag, tag, Ordering::Release,", "compare_exchange(tag | owner_tag, tag, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: a release does not look after the line": (
-        "lock/raw.rs", "            self.look_after(line, wakes);\n            true\n", "            true\n",
+        "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
         "loom", "lock", "it_is_handed_over"),
     "lock: a waiter that accepts it stays in line": (
-        "lock/raw.rs", "if took || is_late {\n                    line.remove(waiter);", "if state == OFFERED_TO {\n                } else if took || is_late {\n                    line.remove(waiter);",
+        "lock/raw.rs", "if acquired || is_late {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || is_late {\n                    queue.remove(waiter);",
         "shuttle", "lock", "again_and_again"),
     "lock: an offer is never revoked": (
-        "lock/raw.rs", "(heir.is_some() && line.grace(now) > 0)", "heir.is_some()",
+        "lock/raw.rs", "(handoff_target.is_some() && queue.grace(now) > 0)", "handoff_target.is_some()",
         "shuttle", "lock", "it_is_offered_to_a_waiter"),
     "lock: an offer that is revoked is accepted all the same": (
-        "lock/raw.rs", "            heir.revoke();\n", "            let _ = heir.release(GRANTED, &self.patience);\n",
+        "lock/raw.rs", "            handoff_target.revoke();\n", "            let _ = handoff_target.release(GRANTED, &self.adaptive_spin);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a waiter accepts an offer that it has seen, without a look under the guard": (
-        "lock/raw.rs", "            let mut took = state == WOKEN && self.barge(claim, waiter);",
-        "            if state == OFFERED_TO {\n                self.word().fetch_and(!HOLDER, Ordering::Acquire);\n                self.word().fetch_or(claim, Ordering::Acquire);\n            }\n"
-        "            let mut took = state == OFFERED_TO || (state == WOKEN && self.barge(claim, waiter));",
+        "lock/raw.rs", "            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);",
+        "            if state == OFFERED_TO {\n                self.word().fetch_and(!OWNER_MASK, Ordering::Acquire);\n                self.word().fetch_or(owner_tag, Ordering::Acquire);\n            }\n"
+        "            let mut took = state == OFFERED_TO || (state == RETRY && self.try_barge(owner_tag, waiter));",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a thread that waits beside an offer sleeps without a limit": (
-        "lock/raw.rs", "if is_unsure || watches || line.watches(now) {", "if false {",
+        "lock/raw.rs", "if is_unresponsive || watches || queue.watches(now) {", "if false {",
         "shuttle", "lock", "it_is_offered_to_a_waiter"),
     "lock: no other waiter is called instead of one in a handler": (
-        "lock/raw.rs", "while missed.0.iter().any(Option::is_some) {", "while false && missed.0.iter().any(Option::is_some) {",
+        "lock/raw.rs", "while unresponsive_waiters.0.iter().any(Option::is_some) {", "while false && unresponsive_waiters.0.iter().any(Option::is_some) {",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a waiter in a handler counts as one that comes": (
-        "lock/raw.rs", "                line.miss(waiter);\n                if self", "                if self",
+        "lock/raw.rs", "                queue.mark_unresponsive(waiter);\n                if self", "                if self",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a release by another thread leaves the offer open": (
-        "lock/raw.rs", "            self.grant_offered(line, wakes);\n            let now", "            let now",
+        "lock/raw.rs", "            self.grant_offered(queue, wake_queue);\n            let now", "            let now",
         "shuttle", "lock", "an_offer_ends"),
     "lock: a waiter whose time ran out stays in line": (
-        "lock/raw.rs", "if took || is_late {\n                    line.remove(waiter);", "if took {\n                    line.remove(waiter);",
+        "lock/raw.rs", "if acquired || is_late {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
         "shuttle", "lock", "a_time_that_runs_out"),
     "waiter: it is woken before its state is stored": (
         "sync/waiter.rs", "let was = self.word.swap(state, Ordering::Release);",
-        "let was = self.word.load(Ordering::Relaxed);\n        Wake { asleep: (was == ASLEEP).then_some(&self.word), was_looking: false }.now();\n"
-        "        self.word.store(state, Ordering::Release);\n        let was = if was == ASLEEP { WAITING } else { was };",
+        "let was = self.word.load(Ordering::Relaxed);\n        Wake { asleep: (was == PARKED).then_some(&self.word), was_spinning: false }.now();\n"
+        "        self.word.store(state, Ordering::Release);\n        let was = if was == PARKED { QUEUED } else { was };",
         "shuttle", "lock", "one_of_three"),
     "guarded: it is given back relaxed": (
         "sync/mutex.rs", "self.word.swap(free, Ordering::Release)", "self.word.swap(free, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
     "guarded: who has slept forgets the others": (
-        "sync/mutex.rs", "            taken = SLEEPERS;\n", "",
+        "sync/mutex.rs", "            taken = CONTENDED;\n", "",
         "shuttle", "barrier", "also_for_three"),
     "guarded: the end of a hold for a fork does not look for sleepers": (
-        "sync/mutex.rs", "if SLEEPING.load(Ordering::Relaxed) != 0 {", "if false {",
+        "sync/mutex.rs", "if FORK_WAITERS.load(Ordering::Relaxed) != 0 {", "if false {",
         "loom", "fork", "a_waiter_is_woken"),
     "guarded: a sleeper beside a hold may be missed": (
-        "sync/mutex.rs", "        fence(Ordering::SeqCst);\n        if SLEEPING", "        if SLEEPING",
+        "sync/mutex.rs", "        fence(Ordering::SeqCst);\n        if FORK_WAITERS", "        if FORK_WAITERS",
         "loom", "fork", "a_waiter_is_woken"),
     "guarded: a hold leaves those asleep who came before": (
         "sync/mutex.rs", "        // They sleep again, and are counted.\n        futex::wake_all(lock);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
     "condition: a notify is dropped": (
-        "lock/condition.rs", "core::iter::from_fn(|| line.pop()).take(count)", "core::iter::from_fn(|| line.pop()).take(count).skip(1)",
+        "lock/condition.rs", "core::iter::from_fn(|| queue.pop()).take(count)", "core::iter::from_fn(|| queue.pop()).take(count).skip(1)",
         "shuttle", "condition", "a_notify_ends"),
     "condition: who was chosen leaves as if it were late": (
-        "lock/condition.rs", "waiter.state() == WAITING && !waiter.notified.get()", "waiter.state() == WAITING",
+        "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.get()", "waiter.state() == QUEUED",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: a late waiter stays in line": (
-        "lock/condition.rs", "            line.remove(waiter);\n            self.tell(tag, &line);\n", "            self.tell(tag, &line);\n",
+        "lock/condition.rs", "            queue.remove(waiter);\n            self.tell(tag, &queue);\n", "            self.tell(tag, &queue);\n",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: the levels of its lock are forgotten": (
-        "lock/condition.rs", "        lock.restore(deeper);\n", "",
+        "lock/condition.rs", "        lock.restore_recursion(extra_count);\n", "",
         "shuttle", "condition", "a_waiter_holds_it"),
     "barrier: the last one does not say that the round has ended": (
-        "barrier.rs", "        barrier.endings.fetch_add(1, Ordering::Release);\n", "",
+        "barrier.rs", "        barrier.generation_id.fetch_add(1, Ordering::Release);\n", "",
         "shuttle", "barrier", "each_round"),
     "barrier: a time that runs out breaks a round that has ended": (
-        "barrier.rs", "if waiter.state() == WAITING && round.actor == 0", "if round.actor == 0",
+        "barrier.rs", "if waiter.state() == QUEUED && round.action_owner == 0", "if round.action_owner == 0",
         "shuttle", "barrier", "a_time_that_runs_out"),
     "handle: two frees both decide": (
         "handle/header.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
         "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
         "loom", "handle", "of_two_frees"),
     "handle: a reference is given beside the last free": (
-        "handle/header.rs", "            if refs & DYING != 0 || refs < USER {", "            if refs & DYING == 0 && refs < USER {",
+        "handle/header.rs", "            if refs & DYING != 0 || refs < USER_REF {", "            if refs & DYING == 0 && refs < USER_REF {",
         "loom", "handle", "a_reference_keeps_it"),
     "handle: who gets no reference still finds the object": (
-        "handle/mod.rs", "            object.end_life(tag);\n", "",
+        "handle/mod.rs", "            object.clear_live(tag);\n", "",
         "loom", "handle", "a_reference_keeps_it"),
     "handle: a thread that begins to wait beside the last free of an event is not woken": (
         "event.rs", "        if pinned != 0 {\n            futex::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            futex::wake_all(self.word().lower());",
         "loom", "handle", "what_threads_wait_for"),
     "handle: and the slot is not kept for it": (
-        "event.rs", "            self.header.pin_more(tag, pinned, now);\n", "",
+        "event.rs", "            self.header.adjust_pins(tag, pinned, now);\n", "",
         "shuttle", "handle", "what_threads_wait_for"),
     "handle: a thread that begins to wait beside the last free of a semaphore sleeps on": (
-        "semaphore.rs", "if waiters(word) > value(word) { CLOSED } else { 0 }", "if waiters(word) > u64::MAX { CLOSED } else { 0 }",
+        "semaphore.rs", "if waiters(word) > value(word) { FREED_WITH_WAITERS } else { 0 }", "if waiters(word) > u64::MAX { FREED_WITH_WAITERS } else { 0 }",
         "loom", "handle", "so_is_a_semaphore"),
     "handle: a thread that begins to wait beside the last free of a lock sleeps on": (
-        "lock/raw.rs", "                self.grant_offered(line, wakes);\n                self.dissolve(line, wakes);", "                self.grant_offered(line, wakes);",
+        "lock/raw.rs", "                self.grant_offered(queue, wake_queue);\n                self.abort_waiters(queue, wake_queue);", "                self.grant_offered(queue, wake_queue);",
         "loom", "handle", "so_is_a_lock"),
     "handle: a thread stays in the line of a lock whose life has ended before it entered": (
         "lock/raw.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
         "loom", "handle", "so_is_a_lock"),
     "handle: a thread that begins to wait beside the last free of a condition sleeps on": (
-        "lock/condition.rs", "core::iter::from_fn(|| self.line.lock().pop())", "core::iter::empty()",
+        "lock/condition.rs", "core::iter::from_fn(|| self.queue.lock().pop())", "core::iter::empty()",
         "loom", "handle", "so_is_a_condition"),
     "handle: a thread that arrives beside the last free of a barrier sleeps on": (
         "barrier.rs", "                round.end(self, FREED);\n", "",
         "loom", "handle", "so_is_a_barrier"),
     "handle: a slot is used again in spite of a pin": (
-        "handle/header.rs", "let is_pinned = pins & PINS != 0", "let is_pinned = pins & PINS > PINS",
+        "handle/header.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
         "shuttle", "handle", "who_still_looks"),
     "handle: a pin by a stale handle counts for the newer object": (
         "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),
     "handle: a stale handle passes": (
-        "lock/raw.rs", "            let word = lock.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let holder",
-        "            let word = lock.word().load(Ordering::Relaxed);\n            let holder",
+        "lock/raw.rs", "            let word = lock.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let owner",
+        "            let word = lock.word().load(Ordering::Relaxed);\n            let owner",
         "loom", "handle", "a_stale_handle"),
     "rlock: what was counted before another thread made it as new is counted on": (
-        "lock/rlock.rs", "        if taken {\n            recursion::begin_at_once(self.bits());\n        }\n        taken\n", "        taken\n",
+        "lock/rlock.rs", "        if taken {\n            recursion::reset_fast(self.bits());\n        }\n        taken\n", "        taken\n",
         "loom", "rlock", "made_as_new"),
     "timer: a cancelled one stays scheduled": (
         "timer/mod.rs", "                registry.timers.unschedule(timer);\n", "",

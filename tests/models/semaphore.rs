@@ -37,7 +37,7 @@ fn who_gets_a_unit_sees_what_was_before_its_release() {
 
 #[test]
 fn so_does_one_that_looks() {
-    Model::new("semaphore: so does one that looks").looking().check(unit_carries_what_was_before);
+    Model::new("semaphore: so does one that looks").spinning().check(unit_carries_what_was_before);
 }
 
 #[test]
@@ -63,9 +63,9 @@ fn it_excludes() {
     });
 }
 
-fn units_are_kept(wants_to_look: bool) {
+fn units_are_kept(wants_to_spin: bool) {
     let model = Model::new("semaphore: units are neither lost nor made when times run out").preemptions(2);
-    let model = if wants_to_look { model.looking() } else { model };
+    let model = if wants_to_spin { model.spinning() } else { model };
     model.check(|| {
         let semaphore = semaphore(0);
         let late = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
@@ -91,13 +91,13 @@ fn nor_after_a_look() {
 fn wakes_as_many_as_there_are_units(looks: bool) {
     let model =
         Model::new("semaphore: each unit goes to a waiter, though newcomers take some").preemptions(2);
-    let model = if looks { model.looking() } else { model };
+    let model = if looks { model.spinning() } else { model };
     model.check(|| {
         let semaphore = semaphore(0);
         let waiters: Vec<_> =
             (0..2).map(|_| spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap())).collect();
         semaphore.release(1).unwrap();
-        if semaphore.acquire(Timeout::NONE).unwrap() {
+        if semaphore.acquire(Timeout::ZERO).unwrap() {
             semaphore.release(1).unwrap();
         }
         semaphore.release(1).unwrap();
@@ -153,7 +153,7 @@ fn its_releaser_may_free_it() {
 #[test]
 fn also_beside_one_that_looks() {
     Model::new("semaphore: also beside one that looks")
-        .looking()
+        .spinning()
         .preemptions(2)
         .check(is_freed_by_its_releaser);
 }
@@ -162,7 +162,7 @@ fn also_beside_one_that_looks() {
 fn a_bounded_one_is_never_above_its_limit() {
     Model::new("semaphore: a bounded one is never above its limit").check(|| {
         let semaphore = Handle::<Semaphore>::new_bounded(1).unwrap();
-        assert_eq!(semaphore.acquire(Timeout::NONE), Ok(true));
+        assert_eq!(semaphore.acquire(Timeout::ZERO), Ok(true));
         let other = spawn(move || semaphore.release(1));
         let results = [semaphore.release(1), other.join().unwrap()];
         assert_eq!(results.iter().filter(|result| **result == Ok(())).count(), 1);

@@ -16,7 +16,7 @@ use threading::capi::threading::*;
 use threading::capi::types::threading_thread_list;
 use threading::capi::{barrier::*, condition::*, event::*, library::*, local::*, lock::*};
 use threading::capi::{rlock::*, semaphore::*, thread::*, timer::*};
-use threading::panic_boundary::fault::{self, Place};
+use threading::panic_boundary::fault::{self, FaultPoint};
 
 /// Faults that any thread meets are the process's: the tests take turns.
 fn turn() -> MutexGuard<'static, ()> {
@@ -107,12 +107,12 @@ fn exports() -> BTreeSet<String> {
 macro_rules! fail {
     ($($name:ident($($arg:expr),*))*) => { [$({
         threading_clear_last_error();
-        fault::arm(Place::Call);
+        fault::arm(FaultPoint::Call);
         #[allow(unused_unsafe, reason = "some are safe to call")]
         // SAFETY: valid arguments, and the call ends before it uses them.
         let answer = unsafe { $name($($arg),*) };
         assert!(answer.is_bad(), "{}", stringify!($name));
-        assert_eq!(fault::fired(), 1, "{} has not met the fault", stringify!($name));
+        assert_eq!(fault::take_fired_count(), 1, "{} has not met the fault", stringify!($name));
         assert_eq!(threading_last_error(), THREADING_ERR_INTERNAL, "{}", stringify!($name));
         stringify!($name).to_owned()
     }),*] };
@@ -199,14 +199,14 @@ fn each_export_answers_a_panic_with_an_error() {
     }
     .into();
 
-    fault::arm(Place::Call);
+    fault::arm(FaultPoint::Call);
     assert!(!threading_version().is_null() && threading_version_number() != 0);
     assert!(!threading_status_name(0).is_null() && !threading_status_message(0).is_null());
     threading_clear_last_error();
     assert!(threading_last_error() == THREADING_OK && !threading_last_error_message().is_null());
-    assert_eq!(fault::fired(), 0);
+    assert_eq!(fault::take_fired_count(), 0);
     assert_eq!(threading_lock_acquire(lock), THREADING_ERR_INTERNAL);
-    assert_eq!(fault::fired(), 1);
+    assert_eq!(fault::take_fired_count(), 1);
     called.extend(UNGUARDED.map(str::to_owned));
     assert_eq!(called, exports());
     assert_eq!(called.len(), 130);
@@ -248,11 +248,11 @@ fn a_panic_with_a_small_lock_held_leaves_it_free() {
     // SAFETY: no callback takes anything.
     let barrier = unsafe { threading_barrier_new(2, None, null_mut()) };
     for _ in 0..3 {
-        fault::arm(Place::Locked);
+        fault::arm(FaultPoint::Locked);
         assert_eq!(threading_barrier_reset(barrier), THREADING_ERR_INTERNAL);
-        fault::arm(Place::Locked);
+        fault::arm(FaultPoint::Locked);
         assert_eq!(threading_active_count(), 0);
-        assert_eq!((threading_barrier_reset(barrier), fault::fired()), (THREADING_OK, 2));
+        assert_eq!((threading_barrier_reset(barrier), fault::take_fired_count()), (THREADING_OK, 2));
         assert!(threading_active_count() > 0);
     }
     assert_eq!(threading_barrier_free(barrier), THREADING_OK);
@@ -261,16 +261,18 @@ fn a_panic_with_a_small_lock_held_leaves_it_free() {
 #[test]
 fn threads_whose_beginning_or_end_panics_end_all_the_same() {
     let _turn = turn();
-    for place in [Place::Entry, Place::End, Place::Entry, Place::End] {
+    for place in
+        [FaultPoint::ThreadStart, FaultPoint::ThreadExit, FaultPoint::ThreadStart, FaultPoint::ThreadExit]
+    {
         let mut count = 0_u32;
         let arg: *mut c_void = (&raw mut count).cast();
         // SAFETY: the target takes anything.
         let thread = unsafe { threading_thread_new(Some(target), arg) };
-        fault::arm_anybody(place);
+        fault::arm_any_thread(place);
         assert_eq!(threading_thread_start(thread), THREADING_OK);
         assert_ne!(threading_thread_native_id(thread), 0);
         assert_eq!(threading_thread_join(thread), THREADING_OK);
-        assert_eq!((threading_thread_result(thread), fault::fired()), (arg, 1));
+        assert_eq!((threading_thread_result(thread), fault::take_fired_count()), (arg, 1));
         assert!(!threading_thread_is_alive(thread));
         assert_eq!(threading_thread_free(thread), THREADING_OK);
     }
@@ -286,12 +288,12 @@ fn timers_run_on_when_their_thread_panics() {
             assert_eq!(threading_timer_start(timer), THREADING_OK);
             timer
         };
-        fault::arm_anybody(Place::Dispatcher);
+        fault::arm_any_thread(FaultPoint::TimerWorker);
         for timer in [timer(0.0), timer(0.001), timer(0.01)] {
             assert_eq!(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
             assert_eq!(threading_timer_free(timer), THREADING_OK);
         }
-        assert_eq!(fault::fired(), 1);
+        assert_eq!(fault::take_fired_count(), 1);
     }
 }
 
@@ -305,7 +307,9 @@ unsafe extern "C" {
 #[test]
 fn forks_and_exits_panic_and_go_on() {
     let _turn = turn();
-    for (place, armed_in_child) in [(Place::Fork, false), (Place::Fork, true), (Place::Exit, true)] {
+    for (place, armed_in_child) in
+        [(FaultPoint::Fork, false), (FaultPoint::Fork, true), (FaultPoint::ProcessExit, true)]
+    {
         if !armed_in_child {
             fault::arm(place);
         }
@@ -317,7 +321,7 @@ fn forks_and_exits_panic_and_go_on() {
                 if armed_in_child {
                     fault::arm(place);
                 }
-                if place == Place::Fork && armed_in_child {
+                if place == FaultPoint::Fork && armed_in_child {
                     let (grandchild, mut status) = (fork(), 0);
                     if grandchild > 0 {
                         waitpid(grandchild, &mut status, 0);
@@ -332,6 +336,6 @@ fn forks_and_exits_panic_and_go_on() {
             let mut status = -1;
             assert_eq!((waitpid(pid, &mut status, 0), status), (pid, 0));
         }
-        assert_eq!(fault::fired(), u32::from(!armed_in_child));
+        assert_eq!(fault::take_fired_count(), u32::from(!armed_in_child));
     }
 }

@@ -29,7 +29,7 @@ impl<T> Plain<T> {
     }
 }
 
-/// The holder of one of the library's small locks touches what that guards.
+/// The owner of one of the library's small locks touches what that guards.
 pub(crate) fn touch<T>(data: *const T) {
     engine::touch(data as usize);
 }

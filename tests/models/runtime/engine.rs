@@ -19,14 +19,14 @@ pub(super) fn is_running() -> bool {
 }
 
 /// Whether threads look before they sleep, though nobody has been woken yet.
-pub(crate) fn looks() -> bool {
+pub(crate) fn always_spins() -> bool {
     is_running() && LOOKS.get()
 }
 
 /// A program of a few threads, to be run in many interleavings.
 pub struct Model {
     name: &'static str,
-    looks: bool,
+    spins: bool,
     #[cfg_attr(not(model = "loom"), expect(dead_code, reason = "shuttle has no such bound"))]
     preemptions: usize,
 }
@@ -34,12 +34,12 @@ pub struct Model {
 impl Model {
     /// A model that is a property, said in a sentence.
     pub fn new(name: &'static str) -> Self {
-        Model { name, looks: false, preemptions: 3 }
+        Model { name, spins: false, preemptions: 3 }
     }
 
     /// Threads look for a moment before they sleep, as they do when wake-ups come from another CPU.
-    pub fn looking(self) -> Self {
-        Model { looks: true, ..self }
+    pub fn spinning(self) -> Self {
+        Model { spins: true, ..self }
     }
 
     /// How often loom takes the CPU from a thread that could go on, in one run. All bugs that are known to need
@@ -51,7 +51,7 @@ impl Model {
     /// Runs it in as many interleavings as the checker finds, or is told to try.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) {
         let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let looks = self.looks;
+        let looks = self.spins;
         let runs = checker::check(&self, move || {
             let running = Running::begin();
             LOOKS.set(looks);

@@ -1,14 +1,14 @@
 //! A small lock of the library's that a thread holds for a fork. The fork itself is not modelled: to the other threads it
 //! is a moment in which the lock is held.
 
-use crate::sync::mutex::{Forget, Guarded};
+use crate::sync::mutex::{ForkReset, InternalMutex};
 
 struct Count(u32);
 
-static COUNT: Guarded<Count> = Guarded::new(Count(0));
+static COUNT: InternalMutex<Count> = InternalMutex::new(Count(0));
 
-impl Forget for Count {
-    fn forget(&mut self) {}
+impl ForkReset for Count {
+    fn reset_in_child(&mut self) {}
 }
 
 pub(super) fn reset() {
@@ -27,8 +27,8 @@ pub fn sum() -> u32 {
 
 /// Holds the lock as the handlers of a fork do.
 pub fn fork() {
-    COUNT.hold();
+    COUNT.lock_for_fork();
     super::yield_now();
     // SAFETY: held above.
-    unsafe { COUNT.let_go() };
+    unsafe { COUNT.unlock_after_fork() };
 }

@@ -20,7 +20,7 @@ pub mod fork;
 pub(crate) mod futex;
 pub(crate) mod thread;
 
-pub(crate) use engine::looks;
+pub(crate) use engine::always_spins;
 pub use engine::{Model, yield_now};
 pub use futex::{advance, fly, interrupt};
 pub use thread::{JoinHandle, spawn};
