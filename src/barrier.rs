@@ -97,7 +97,7 @@ impl ForkReset for Round {
         self.waiting.reset_in_child();
         self.next_waiting.reset_in_child();
         // An action that forks goes on in the child.
-        if self.action_owner != ident::key() {
+        if self.action_owner != ident::owner_tag() {
             self.action_owner = 0;
             self.arrived = 0;
         }
@@ -283,7 +283,7 @@ impl Barrier {
             if !self.header.is_live(tag) {
                 return Err(Error::Handle);
             }
-            if round.action_owner == ident::key() {
+            if round.action_owner == ident::owner_tag() {
                 return Err(Error::BarrierInAction);
             }
             let generation_id = self.generation_id.load(Ordering::Relaxed);
@@ -308,7 +308,7 @@ impl Barrier {
             if self.action.load(Ordering::Acquire).is_null() {
                 round.release_waiters(self, GRANTED);
             } else {
-                round.action_owner = ident::key();
+                round.action_owner = ident::owner_tag();
                 round.interrupted = false;
             }
             Ok(Arrival::RunAction(arrival_index, generation_id))

@@ -27,7 +27,7 @@
 
 use crate::capi::status::threading_status;
 use crate::capi::types::{threading_action, threading_barrier};
-use crate::capi::{handle, object, status, value};
+use crate::capi::{from_ptr, handle_or_null, status, value_or_default};
 use crate::handle::Handle;
 use core::ffi::c_void;
 
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn threading_barrier_new(
     arg: *mut c_void,
 ) -> *mut threading_barrier {
     // SAFETY: guaranteed by the caller.
-    handle(|| unsafe { Handle::<Barrier>::new(parties, action, arg) })
+    handle_or_null(|| unsafe { Handle::<Barrier>::new(parties, action, arg) })
 }
 
 /// Adds a reference to a barrier.
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn threading_barrier_new(
 /// \sa threading_barrier_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_ref(barrier: *mut threading_barrier) -> *mut threading_barrier {
-    handle(|| object(barrier).add_ref())
+    handle_or_null(|| from_ptr(barrier).add_ref())
 }
 
 /// Releases a reference to a barrier. Releasing the last one destroys the barrier, even if it is
@@ -94,7 +94,7 @@ pub extern "C" fn threading_barrier_ref(barrier: *mut threading_barrier) -> *mut
 /// \sa threading_barrier_new, threading_barrier_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_free(barrier: *mut threading_barrier) -> threading_status {
-    status(|| object(barrier).free())
+    status(|| from_ptr(barrier).free())
 }
 
 /// Sets the default timeout of a barrier, which threading_barrier_wait() uses. Initially, it is
@@ -117,7 +117,7 @@ pub extern "C" fn threading_barrier_set_timeout(
     barrier: *mut threading_barrier,
     seconds: f64,
 ) -> threading_status {
-    status(|| object(barrier).set_timeout(seconds))
+    status(|| from_ptr(barrier).set_timeout(seconds))
 }
 
 /// Waits until all parties have arrived or the default timeout of the barrier expires.
@@ -148,7 +148,7 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait(
     index: *mut usize,
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
-    status(|| unsafe { tell(index, object(barrier).wait()) })
+    status(|| unsafe { write_out(index, from_ptr(barrier).wait()) })
 }
 
 /// Waits until all parties have arrived or the timeout expires.
@@ -182,10 +182,10 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait_timeout(
     index: *mut usize,
 ) -> threading_status {
     status(|| {
-        let barrier = object(barrier);
+        let barrier = from_ptr(barrier);
         let timeout = barrier.or_handle_error(Timeout::new(seconds))?;
         // SAFETY: guaranteed by the caller.
-        unsafe { tell(index, barrier.wait_timeout(timeout)) }
+        unsafe { write_out(index, barrier.wait_timeout(timeout)) }
     })
 }
 
@@ -193,8 +193,8 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait_timeout(
 ///
 /// # Safety
 /// `index` is NULL or valid for a write.
-unsafe fn tell(index: *mut usize, place: Result<usize>) -> Result<()> {
-    let place = place?;
+unsafe fn write_out(index: *mut usize, arrival_index: Result<usize>) -> Result<()> {
+    let place = arrival_index?;
     if !index.is_null() {
         // SAFETY: guaranteed by the caller.
         unsafe { index.write(place) };
@@ -215,7 +215,7 @@ unsafe fn tell(index: *mut usize, place: Result<usize>) -> Result<()> {
 /// \sa threading_barrier_abort, threading_barrier_broken, threading_barrier_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_reset(barrier: *mut threading_barrier) -> threading_status {
-    status(|| object(barrier).reset())
+    status(|| from_ptr(barrier).reset())
 }
 
 /// Breaks a barrier until it is reset. Waits in progress fail with THREADING_ERR_BROKEN_BARRIER.
@@ -231,7 +231,7 @@ pub extern "C" fn threading_barrier_reset(barrier: *mut threading_barrier) -> th
 /// \sa threading_barrier_reset, threading_barrier_broken, threading_barrier_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_abort(barrier: *mut threading_barrier) -> threading_status {
-    status(|| object(barrier).abort())
+    status(|| from_ptr(barrier).abort())
 }
 
 /// Returns the number of threads that have to arrive.
@@ -247,7 +247,7 @@ pub extern "C" fn threading_barrier_abort(barrier: *mut threading_barrier) -> th
 /// \sa threading_barrier_n_waiting, threading_barrier_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_parties(barrier: *mut threading_barrier) -> usize {
-    value(|| object(barrier).parties())
+    value_or_default(|| from_ptr(barrier).parties())
 }
 
 /// Returns the number of threads that have arrived in the current round. Inside the action, it is the
@@ -264,7 +264,7 @@ pub extern "C" fn threading_barrier_parties(barrier: *mut threading_barrier) -> 
 /// \sa threading_barrier_parties, threading_barrier_broken
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_n_waiting(barrier: *mut threading_barrier) -> usize {
-    value(|| object(barrier).n_waiting())
+    value_or_default(|| from_ptr(barrier).n_waiting())
 }
 
 /// Returns whether a barrier is currently broken.
@@ -280,5 +280,5 @@ pub extern "C" fn threading_barrier_n_waiting(barrier: *mut threading_barrier) -
 /// \sa threading_barrier_abort, threading_barrier_reset
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_broken(barrier: *mut threading_barrier) -> bool {
-    value(|| object(barrier).broken())
+    value_or_default(|| from_ptr(barrier).broken())
 }

@@ -29,7 +29,7 @@
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::{threading_condition, threading_lock, threading_predicate, threading_rlock};
-use crate::capi::{handle, object, outcome, shortcut, status, value};
+use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::handle::Handle;
 use core::ffi::c_void;
 
@@ -49,7 +49,7 @@ use crate::time::Timeout;
 /// \sa threading_condition_new_with_lock, threading_condition_new_with_rlock, threading_condition_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_new() -> *mut threading_condition {
-    handle(Handle::<Condition>::new)
+    handle_or_null(Handle::<Condition>::new)
 }
 
 /// Creates a condition that uses the given lock. Several conditions may share a lock.
@@ -66,7 +66,7 @@ pub extern "C" fn threading_condition_new() -> *mut threading_condition {
 /// \sa threading_condition_new, threading_condition_new_with_rlock, threading_lock_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_new_with_lock(lock: *mut threading_lock) -> *mut threading_condition {
-    handle(|| Handle::<Condition>::new_with_lock(object(lock)))
+    handle_or_null(|| Handle::<Condition>::new_with_lock(from_ptr(lock)))
 }
 
 /// Creates a condition that uses the given reentrant lock. Several conditions may share a lock.
@@ -85,7 +85,7 @@ pub extern "C" fn threading_condition_new_with_lock(lock: *mut threading_lock) -
 pub extern "C" fn threading_condition_new_with_rlock(
     rlock: *mut threading_rlock,
 ) -> *mut threading_condition {
-    handle(|| Handle::<Condition>::new_with_rlock(object(rlock)))
+    handle_or_null(|| Handle::<Condition>::new_with_rlock(from_ptr(rlock)))
 }
 
 /// Adds a reference to a condition.
@@ -101,7 +101,7 @@ pub extern "C" fn threading_condition_new_with_rlock(
 /// \sa threading_condition_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_ref(condition: *mut threading_condition) -> *mut threading_condition {
-    handle(|| object(condition).add_ref())
+    handle_or_null(|| from_ptr(condition).add_ref())
 }
 
 /// Releases a reference to a condition. Releasing the last one destroys the condition and releases its
@@ -121,7 +121,7 @@ pub extern "C" fn threading_condition_ref(condition: *mut threading_condition) -
 /// \sa threading_condition_new, threading_condition_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_free(condition: *mut threading_condition) -> threading_status {
-    status(|| object(condition).free())
+    status(|| from_ptr(condition).free())
 }
 
 /// Acquires the lock of a condition, like threading_lock_acquire() or threading_rlock_acquire().
@@ -138,7 +138,7 @@ pub extern "C" fn threading_condition_free(condition: *mut threading_condition) 
 ///     threading_condition_release, THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_acquire(condition: *mut threading_condition) -> threading_status {
-    status(|| object(condition).acquire())
+    status(|| from_ptr(condition).acquire())
 }
 
 /// Acquires the lock of a condition if that is possible without blocking.
@@ -155,7 +155,7 @@ pub extern "C" fn threading_condition_acquire(condition: *mut threading_conditio
 /// \sa threading_condition_acquire, threading_condition_acquire_timeout, threading_condition_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_try_acquire(condition: *mut threading_condition) -> threading_status {
-    outcome(THREADING_WOULD_BLOCK, || object(condition).try_acquire())
+    status_or(THREADING_WOULD_BLOCK, || from_ptr(condition).try_acquire())
 }
 
 /// Acquires the lock of a condition, blocking until it is available or the timeout expires.
@@ -178,8 +178,8 @@ pub extern "C" fn threading_condition_acquire_timeout(
     condition: *mut threading_condition,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || {
-        let condition = object(condition);
+    status_or(THREADING_TIMED_OUT, || {
+        let condition = from_ptr(condition);
         condition.acquire_timeout(condition.or_handle_error(Timeout::new(seconds))?)
     })
 }
@@ -198,7 +198,7 @@ pub extern "C" fn threading_condition_acquire_timeout(
 /// \sa threading_condition_acquire, threading_condition_is_owned
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_release(condition: *mut threading_condition) -> threading_status {
-    status(|| object(condition).release())
+    status(|| from_ptr(condition).release())
 }
 
 /// Returns whether the lock of a condition is currently locked.
@@ -214,7 +214,7 @@ pub extern "C" fn threading_condition_release(condition: *mut threading_conditio
 /// \sa threading_condition_is_owned, threading_condition_acquire
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_locked(condition: *mut threading_condition) -> bool {
-    value(|| object(condition).locked())
+    value_or_default(|| from_ptr(condition).locked())
 }
 
 /// Returns whether the calling thread may wait and notify: whether it owns the RLock or, for a plain
@@ -231,7 +231,7 @@ pub extern "C" fn threading_condition_locked(condition: *mut threading_condition
 /// \sa threading_condition_wait, threading_condition_notify, threading_condition_locked
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_is_owned(condition: *mut threading_condition) -> bool {
-    value(|| object(condition).is_owned())
+    value_or_default(|| from_ptr(condition).is_owned())
 }
 
 /// Atomically releases the lock of a condition and waits for a notification, then reacquires the lock.
@@ -252,7 +252,7 @@ pub extern "C" fn threading_condition_is_owned(condition: *mut threading_conditi
 /// \sa threading_condition_wait_timeout, threading_condition_wait_for, threading_condition_notify
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_wait(condition: *mut threading_condition) -> threading_status {
-    status(|| object(condition).wait(Timeout::FOREVER).map(drop))
+    status(|| from_ptr(condition).wait(Timeout::FOREVER).map(drop))
 }
 
 /// Atomically releases the lock of a condition and waits for a notification or until the timeout
@@ -279,8 +279,8 @@ pub extern "C" fn threading_condition_wait_timeout(
     condition: *mut threading_condition,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || {
-        let condition = object(condition);
+    status_or(THREADING_TIMED_OUT, || {
+        let condition = from_ptr(condition);
         condition.wait(condition.or_handle_error(Timeout::new(seconds))?)
     })
 }
@@ -308,7 +308,7 @@ pub extern "C-unwind" fn threading_condition_wait_for(
     predicate: threading_predicate,
     arg: *mut c_void,
 ) -> threading_status {
-    status(|| wait_for(object(condition), predicate, arg, Ok(Timeout::FOREVER)).map(drop))
+    status(|| wait_for(from_ptr(condition), predicate, arg, Ok(Timeout::FOREVER)).map(drop))
 }
 
 /// Waits until a predicate is true or the timeout expires.
@@ -341,7 +341,7 @@ pub extern "C-unwind" fn threading_condition_wait_for_timeout(
     arg: *mut c_void,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || wait_for(object(condition), predicate, arg, Timeout::new(seconds)))
+    status_or(THREADING_TIMED_OUT, || wait_for(from_ptr(condition), predicate, arg, Timeout::new(seconds)))
 }
 
 fn wait_for(
@@ -376,8 +376,8 @@ pub extern "C" fn threading_condition_notify(
     condition: *mut threading_condition,
     n: i64,
 ) -> threading_status {
-    let condition = object(condition);
-    shortcut(condition.notify_fast().then_some(THREADING_OK), move || {
+    let condition = from_ptr(condition);
+    fast_path_or(condition.notify_fast().then_some(THREADING_OK), move || {
         status(|| condition.notify(usize::try_from(n).unwrap_or(0)))
     })
 }
@@ -395,8 +395,10 @@ pub extern "C" fn threading_condition_notify(
 /// \sa threading_condition_notify, threading_condition_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_condition_notify_all(condition: *mut threading_condition) -> threading_status {
-    let condition = object(condition);
-    shortcut(condition.notify_fast().then_some(THREADING_OK), move || status(|| condition.notify(usize::MAX)))
+    let condition = from_ptr(condition);
+    fast_path_or(condition.notify_fast().then_some(THREADING_OK), move || {
+        status(|| condition.notify(usize::MAX))
+    })
 }
 
 /// Reinitializes the lock of a condition to the unlocked state.
@@ -416,5 +418,5 @@ pub extern "C" fn threading_condition_notify_all(condition: *mut threading_condi
 pub extern "C" fn threading_condition_at_fork_reinit(
     condition: *mut threading_condition,
 ) -> threading_status {
-    status(|| object(condition).at_fork_reinit())
+    status(|| from_ptr(condition).at_fork_reinit())
 }

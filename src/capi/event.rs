@@ -18,7 +18,7 @@
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, threading_status};
 use crate::capi::types::threading_event;
-use crate::capi::{handle, object, outcome, shortcut, status, value};
+use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::event::Event;
 use crate::handle::Handle;
 use crate::time::Timeout;
@@ -35,7 +35,7 @@ use crate::time::Timeout;
 /// \sa threading_event_free, threading_event_set, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_new() -> *mut threading_event {
-    handle(Handle::<Event>::new)
+    handle_or_null(Handle::<Event>::new)
 }
 
 /// Adds a reference to an event.
@@ -51,7 +51,7 @@ pub extern "C" fn threading_event_new() -> *mut threading_event {
 /// \sa threading_event_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_ref(event: *mut threading_event) -> *mut threading_event {
-    handle(|| object(event).add_ref())
+    handle_or_null(|| from_ptr(event).add_ref())
 }
 
 /// Releases a reference to an event. Releasing the last one destroys the event.
@@ -69,7 +69,7 @@ pub extern "C" fn threading_event_ref(event: *mut threading_event) -> *mut threa
 /// \sa threading_event_new, threading_event_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_free(event: *mut threading_event) -> threading_status {
-    status(|| object(event).free())
+    status(|| from_ptr(event).free())
 }
 
 /// Returns whether an event is currently set.
@@ -88,8 +88,8 @@ pub extern "C" fn threading_event_free(event: *mut threading_event) -> threading
 /// \sa threading_event_set, threading_event_clear, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
-    let event = object(event);
-    shortcut(event.is_set_fast(), move || value(|| event.is_set()))
+    let event = from_ptr(event);
+    fast_path_or(event.is_set_fast(), move || value_or_default(|| event.is_set()))
 }
 
 /// Sets an event and wakes all threads that wait for it.
@@ -107,8 +107,8 @@ pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
 /// \sa threading_event_clear, threading_event_is_set, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_status {
-    let event = object(event);
-    shortcut(event.set_fast().then_some(THREADING_OK), move || status(|| event.set()))
+    let event = from_ptr(event);
+    fast_path_or(event.set_fast().then_some(THREADING_OK), move || status(|| event.set()))
 }
 
 /// Clears an event. Waits that were in progress when it was set still succeed.
@@ -123,7 +123,7 @@ pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_
 /// \sa threading_event_set, threading_event_is_set, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threading_status {
-    status(|| object(event).clear())
+    status(|| from_ptr(event).clear())
 }
 
 /// Waits until an event is set.
@@ -139,8 +139,8 @@ pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threadin
 /// \sa threading_event_wait_timeout, threading_event_set, threading_event_clear
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_wait(event: *mut threading_event) -> threading_status {
-    let event = object(event);
-    shortcut((event.is_set_fast() == Some(true)).then_some(THREADING_OK), move || {
+    let event = from_ptr(event);
+    fast_path_or((event.is_set_fast() == Some(true)).then_some(THREADING_OK), move || {
         status(|| event.wait(Timeout::FOREVER).map(drop))
     })
 }
@@ -163,10 +163,10 @@ pub extern "C" fn threading_event_wait_timeout(
     event: *mut threading_event,
     seconds: f64,
 ) -> threading_status {
-    let event = object(event);
-    let short = Timeout::is_plain_finite(seconds) && event.is_set_fast() == Some(true);
-    shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || event.wait(event.or_handle_error(Timeout::new(seconds))?))
+    let event = from_ptr(event);
+    let fast = Timeout::is_plain_finite(seconds) && event.is_set_fast() == Some(true);
+    fast_path_or(fast.then_some(THREADING_OK), move || {
+        status_or(THREADING_TIMED_OUT, || event.wait(event.or_handle_error(Timeout::new(seconds))?))
     })
 }
 
@@ -184,5 +184,5 @@ pub extern "C" fn threading_event_wait_timeout(
 /// \sa threading_event_new, threading_event_clear
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_at_fork_reinit(event: *mut threading_event) -> threading_status {
-    status(|| object(event).at_fork_reinit())
+    status(|| from_ptr(event).at_fork_reinit())
 }

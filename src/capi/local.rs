@@ -34,9 +34,9 @@ use core::ffi::{c_char, c_void};
 
 use crate::Local;
 use crate::capi::status::{THREADING_NO_VALUE, threading_status};
-use crate::capi::threading::text;
+use crate::capi::threading::cstr_arg;
 use crate::capi::types::{threading_destructor, threading_local, threading_local_init};
-use crate::capi::{handle, object, outcome, shortcut, status, value};
+use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 
@@ -58,7 +58,7 @@ use crate::handle::Handle;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_local_new(destroy: threading_destructor) -> *mut threading_local {
     // SAFETY: guaranteed by the caller.
-    handle(|| unsafe { Handle::<Local>::new(destroy) })
+    handle_or_null(|| unsafe { Handle::<Local>::new(destroy) })
 }
 
 /// Creates a local whose initial value in each thread is the result of `init(arg)`.
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn threading_local_new_with_init(
     destroy: threading_destructor,
 ) -> *mut threading_local {
     // SAFETY: guaranteed by the caller.
-    handle(|| unsafe { Handle::<Local>::new_with_init(init.ok_or(Error::NoCallback)?, arg, destroy) })
+    handle_or_null(|| unsafe { Handle::<Local>::new_with_init(init.ok_or(Error::NoCallback)?, arg, destroy) })
 }
 
 /// Adds a reference to a local.
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn threading_local_new_with_init(
 /// \sa threading_local_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_ref(local: *mut threading_local) -> *mut threading_local {
-    handle(|| object(local).add_ref())
+    handle_or_null(|| from_ptr(local).add_ref())
 }
 
 /// Releases a reference to a local. Releasing the last one destroys the values of all threads that are
@@ -121,7 +121,7 @@ pub extern "C" fn threading_local_ref(local: *mut threading_local) -> *mut threa
 /// \sa threading_local_new, threading_local_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_free(local: *mut threading_local) -> threading_status {
-    status(|| object(local).free())
+    status(|| from_ptr(local).free())
 }
 
 /// Sets the calling thread's value. The previous value is destroyed, unless it is the same pointer.
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn threading_local_set(
     value: *mut c_void,
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
-    status(|| unsafe { object(local).set(value) })
+    status(|| unsafe { from_ptr(local).set(value) })
 }
 
 /// Returns the calling thread's value. This is the fast path.
@@ -163,8 +163,8 @@ pub unsafe extern "C" fn threading_local_set(
 /// \sa threading_local_lookup, threading_local_set
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_get(local: *mut threading_local) -> *mut c_void {
-    let local = object(local);
-    shortcut(local.get_at_once(), move || value(|| local.get()))
+    let local = from_ptr(local);
+    fast_path_or(local.get_fast(), move || value_or_default(|| local.get()))
 }
 
 /// Looks up the calling thread's value. Unlike threading_local_get(), it distinguishes a NULL value
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn threading_local_lookup(
     value: *mut *mut c_void,
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
-    outcome(THREADING_NO_VALUE, || unsafe { tell(value, object(local).lookup()) })
+    status_or(THREADING_NO_VALUE, || unsafe { write_out(value, from_ptr(local).lookup()) })
 }
 
 /// Deletes the calling thread's value and destroys it.
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn threading_local_lookup(
 /// \sa threading_local_set, threading_local_del_attr
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_local_del(local: *mut threading_local) -> threading_status {
-    outcome(THREADING_NO_VALUE, || object(local).del())
+    status_or(THREADING_NO_VALUE, || from_ptr(local).del())
 }
 
 /// Sets an attribute of the calling thread. The previous value of the attribute is destroyed, unless it
@@ -232,9 +232,9 @@ pub unsafe extern "C" fn threading_local_set_attr(
     value: *mut c_void,
 ) -> threading_status {
     status(|| {
-        let local = object(local);
+        let local = from_ptr(local);
         // SAFETY: guaranteed by the caller.
-        unsafe { local.set_attr(local.or_handle_error(text(name))?, value) }
+        unsafe { local.set_attr(local.or_handle_error(cstr_arg(name))?, value) }
     })
 }
 
@@ -260,10 +260,10 @@ pub unsafe extern "C" fn threading_local_get_attr(
     name: *const c_char,
     value: *mut *mut c_void,
 ) -> threading_status {
-    outcome(THREADING_NO_VALUE, || {
-        let local = object(local);
+    status_or(THREADING_NO_VALUE, || {
+        let local = from_ptr(local);
         // SAFETY: guaranteed by the caller.
-        unsafe { tell(value, local.attr(local.or_handle_error(text(name))?)) }
+        unsafe { write_out(value, local.attr(local.or_handle_error(cstr_arg(name))?)) }
     })
 }
 
@@ -287,10 +287,10 @@ pub unsafe extern "C" fn threading_local_del_attr(
     local: *mut threading_local,
     name: *const c_char,
 ) -> threading_status {
-    outcome(THREADING_NO_VALUE, || {
-        let local = object(local);
+    status_or(THREADING_NO_VALUE, || {
+        let local = from_ptr(local);
         // SAFETY: guaranteed by the caller.
-        local.del_attr(local.or_handle_error(unsafe { text(name) })?)
+        local.del_attr(local.or_handle_error(unsafe { cstr_arg(name) })?)
     })
 }
 
@@ -298,7 +298,7 @@ pub unsafe extern "C" fn threading_local_del_attr(
 ///
 /// # Safety
 /// `to` is NULL or valid for a write.
-unsafe fn tell(to: *mut *mut c_void, found: Result<Option<*mut c_void>>) -> Result<bool> {
+unsafe fn write_out(to: *mut *mut c_void, found: Result<Option<*mut c_void>>) -> Result<bool> {
     let Some(value) = found? else { return Ok(false) };
     if !to.is_null() {
         // SAFETY: guaranteed by the caller.

@@ -17,7 +17,9 @@
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::threading_lock;
-use crate::capi::{choose, handle, object, outcome, shortcut, status, value};
+use crate::capi::{
+    fast_path_or, from_ptr, handle_or_null, ok_or_status, status, status_or, value_or_default,
+};
 use crate::handle::Handle;
 use crate::time::Timeout;
 
@@ -33,7 +35,7 @@ use crate::time::Timeout;
 /// \sa threading_lock_free, threading_lock_acquire, threading_rlock_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_new() -> *mut threading_lock {
-    handle(Handle::<crate::Lock>::new)
+    handle_or_null(Handle::<crate::Lock>::new)
 }
 
 /// Adds a reference to a lock.
@@ -49,7 +51,7 @@ pub extern "C" fn threading_lock_new() -> *mut threading_lock {
 /// \sa threading_lock_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_ref(lock: *mut threading_lock) -> *mut threading_lock {
-    handle(|| object(lock).add_ref())
+    handle_or_null(|| from_ptr(lock).add_ref())
 }
 
 /// Releases a reference to a lock. Releasing the last one destroys the lock, even if it is held.
@@ -65,7 +67,7 @@ pub extern "C" fn threading_lock_ref(lock: *mut threading_lock) -> *mut threadin
 /// \sa threading_lock_new, threading_lock_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_free(lock: *mut threading_lock) -> threading_status {
-    status(|| object(lock).free())
+    status(|| from_ptr(lock).free())
 }
 
 /// Acquires a lock, blocking until it is available. If the calling thread already holds the lock, it
@@ -84,8 +86,8 @@ pub extern "C" fn threading_lock_free(lock: *mut threading_lock) -> threading_st
 ///     THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading_status {
-    let lock = object(lock);
-    shortcut(lock.acquire_fast().then_some(THREADING_OK), move || status(|| lock.acquire()))
+    let lock = from_ptr(lock);
+    fast_path_or(lock.acquire_fast().then_some(THREADING_OK), move || status(|| lock.acquire()))
 }
 
 /// Acquires a lock if it is available, without blocking.
@@ -101,10 +103,11 @@ pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading
 /// \sa threading_lock_acquire, threading_lock_acquire_timeout, threading_lock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_try_acquire(lock: *mut threading_lock) -> threading_status {
-    let lock = object(lock);
-    shortcut(lock.try_acquire_fast().map(|acquired| choose(acquired, THREADING_WOULD_BLOCK)), move || {
-        outcome(THREADING_WOULD_BLOCK, || lock.try_acquire())
-    })
+    let lock = from_ptr(lock);
+    fast_path_or(
+        lock.try_acquire_fast().map(|acquired| ok_or_status(acquired, THREADING_WOULD_BLOCK)),
+        move || status_or(THREADING_WOULD_BLOCK, || lock.try_acquire()),
+    )
 }
 
 /// Acquires a lock, blocking until it is available or the timeout expires.
@@ -126,10 +129,10 @@ pub extern "C" fn threading_lock_acquire_timeout(
     lock: *mut threading_lock,
     seconds: f64,
 ) -> threading_status {
-    let lock = object(lock);
-    let short = Timeout::is_plain_finite(seconds) && lock.acquire_fast();
-    shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || lock.acquire_timeout(lock.or_handle_error(Timeout::new(seconds))?))
+    let lock = from_ptr(lock);
+    let fast = Timeout::is_plain_finite(seconds) && lock.acquire_fast();
+    fast_path_or(fast.then_some(THREADING_OK), move || {
+        status_or(THREADING_TIMED_OUT, || lock.acquire_timeout(lock.or_handle_error(Timeout::new(seconds))?))
     })
 }
 
@@ -146,8 +149,8 @@ pub extern "C" fn threading_lock_acquire_timeout(
 /// \sa threading_lock_acquire, threading_lock_locked
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_release(lock: *mut threading_lock) -> threading_status {
-    let lock = object(lock);
-    shortcut(lock.release_fast().then_some(THREADING_OK), move || status(|| lock.release_slow()))
+    let lock = from_ptr(lock);
+    fast_path_or(lock.release_fast().then_some(THREADING_OK), move || status(|| lock.release_slow()))
 }
 
 /// Returns whether a lock is currently locked.
@@ -163,7 +166,7 @@ pub extern "C" fn threading_lock_release(lock: *mut threading_lock) -> threading
 /// \sa threading_lock_acquire, threading_lock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_locked(lock: *mut threading_lock) -> bool {
-    value(|| object(lock).locked())
+    value_or_default(|| from_ptr(lock).locked())
 }
 
 /// Reinitializes a lock to the unlocked state.
@@ -181,5 +184,5 @@ pub extern "C" fn threading_lock_locked(lock: *mut threading_lock) -> bool {
 /// \sa threading_lock_new, threading_rlock_at_fork_reinit
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_at_fork_reinit(lock: *mut threading_lock) -> threading_status {
-    status(|| object(lock).at_fork_reinit())
+    status(|| from_ptr(lock).at_fork_reinit())
 }

@@ -36,7 +36,7 @@ use types::Opaque;
 
 /// Converts a pointer from C to a handle, without validating it.
 #[inline(always)]
-fn object<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
+fn from_ptr<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
     #[cfg(fault)]
     if panic_boundary::fault::is_armed() {
         return Handle::NULL;
@@ -46,22 +46,22 @@ fn object<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
 
 /// Converts a handle to a pointer for C.
 #[inline(always)]
-fn pointer<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
+fn into_ptr<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
     core::ptr::with_exposed_provenance_mut(handle.bits())
 }
 
 /// Runs an exported function inside the panic boundary: a panic becomes [`Error::Internal`].
 #[inline(always)]
-fn guard<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
-    let guarded = || {
+fn ffi_panic_boundary<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
+    let body = || {
         panic_boundary::inject(FaultPoint::Call);
         call()
     };
-    init::call(|| panic_boundary::catch_panic(guarded).unwrap_or(Err(Error::Internal)))
+    init::api_call(|| panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal)))
 }
 
 #[cold]
-fn failed(error: Error) -> threading_status {
+fn set_last_error(error: Error) -> threading_status {
     tls::with(|mine| mine.error.set(error.index()));
     error.status()
 }
@@ -73,13 +73,13 @@ fn failed(error: Error) -> threading_status {
 /// path jumps, so that only the slow path saves registers; it does not unwind. While a race detector is active,
 /// `slot_fast` returns nothing, so that every call takes the slow path, which reports to the detector.
 #[inline(always)]
-fn shortcut<R>(short: Option<R>, long: impl FnOnce() -> R) -> R {
+fn fast_path_or<R>(fast: Option<R>, long: impl FnOnce() -> R) -> R {
     #[cold]
     #[inline(never)]
     extern "C" fn out_of_line<R>(long: impl FnOnce() -> R) -> R {
         long()
     }
-    match short {
+    match fast {
         Some(result) => result,
         None => out_of_line(long),
     }
@@ -88,61 +88,61 @@ fn shortcut<R>(short: Option<R>, long: impl FnOnce() -> R) -> R {
 /// For functions that return a status and either succeed or fail.
 #[inline(always)]
 fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
-    match guard(call) {
+    match ffi_panic_boundary(call) {
         Ok(()) => THREADING_OK,
-        Err(error) => failed(error),
+        Err(error) => set_last_error(error),
     }
 }
 
 /// For functions that return a status and have a second outcome that is not an error.
 #[inline(always)]
-fn outcome(otherwise: threading_status, call: impl FnOnce() -> Result<bool>) -> threading_status {
-    match guard(call) {
-        Ok(done) => choose(done, otherwise),
-        Err(error) => failed(error),
+fn status_or(otherwise: threading_status, call: impl FnOnce() -> Result<bool>) -> threading_status {
+    match ffi_panic_boundary(call) {
+        Ok(done) => ok_or_status(done, otherwise),
+        Err(error) => set_last_error(error),
     }
 }
 
 #[inline(always)]
-fn choose(done: bool, otherwise: threading_status) -> threading_status {
+fn ok_or_status(done: bool, otherwise: threading_status) -> threading_status {
     if done { THREADING_OK } else { otherwise }
 }
 
 /// For functions that return a value: NULL, 0 or false if the call fails.
 #[inline(always)]
-fn value<R: Bad>(call: impl FnOnce() -> Result<R>) -> R {
-    match guard(call) {
+fn value_or_default<R: ErrorValue>(call: impl FnOnce() -> Result<R>) -> R {
+    match ffi_panic_boundary(call) {
         Ok(value) => value,
         Err(error) => {
-            failed(error);
-            R::BAD
+            set_last_error(error);
+            R::ERROR_VALUE
         }
     }
 }
 
 /// For functions that return a handle.
 #[inline(always)]
-fn handle<O: Opaque>(call: impl FnOnce() -> Result<Handle<O::Object>>) -> *mut O {
-    value(|| call().map(pointer))
+fn handle_or_null<O: Opaque>(call: impl FnOnce() -> Result<Handle<O::Object>>) -> *mut O {
+    value_or_default(|| call().map(into_ptr))
 }
 
 /// The error value of a function that does not return a status.
-trait Bad {
-    const BAD: Self;
+trait ErrorValue {
+    const ERROR_VALUE: Self;
 }
 
-macro_rules! bad {
-    ($($type:ty = $bad:expr),*) => { $(impl Bad for $type { const BAD: Self = $bad; })* };
+macro_rules! error_values {
+    ($($type:ty = $bad:expr),*) => { $(impl ErrorValue for $type { const ERROR_VALUE: Self = $bad; })* };
 }
 
-bad!(bool = false, u64 = 0, i64 = 0, usize = 0, f64 = 0.0);
+error_values!(bool = false, u64 = 0, i64 = 0, usize = 0, f64 = 0.0);
 
-impl<T> Bad for *mut T {
-    const BAD: Self = core::ptr::null_mut();
+impl<T> ErrorValue for *mut T {
+    const ERROR_VALUE: Self = core::ptr::null_mut();
 }
 
-impl<T> Bad for *const T {
-    const BAD: Self = core::ptr::null();
+impl<T> ErrorValue for *const T {
+    const ERROR_VALUE: Self = core::ptr::null();
 }
 
 #[cfg(test)]
@@ -154,6 +154,6 @@ mod tests {
     fn panic_becomes_internal_error() {
         assert_eq!(status(|| panic!("panic of a test")), THREADING_ERR_INTERNAL);
         assert_eq!(threading_last_error(), THREADING_ERR_INTERNAL);
-        assert_eq!(value::<usize>(|| panic!("panic of a test")), 0);
+        assert_eq!(value_or_default::<usize>(|| panic!("panic of a test")), 0);
     }
 }

@@ -20,7 +20,7 @@
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::threading_rlock;
-use crate::capi::{handle, object, outcome, shortcut, status, value};
+use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::handle::Handle;
 use crate::time::Timeout;
 
@@ -36,7 +36,7 @@ use crate::time::Timeout;
 /// \sa threading_rlock_free, threading_rlock_acquire, threading_lock_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_new() -> *mut threading_rlock {
-    handle(Handle::<crate::RLock>::new)
+    handle_or_null(Handle::<crate::RLock>::new)
 }
 
 /// Adds a reference to a reentrant lock. References are independent of the recursion count.
@@ -52,7 +52,7 @@ pub extern "C" fn threading_rlock_new() -> *mut threading_rlock {
 /// \sa threading_rlock_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_ref(rlock: *mut threading_rlock) -> *mut threading_rlock {
-    handle(|| object(rlock).add_ref())
+    handle_or_null(|| from_ptr(rlock).add_ref())
 }
 
 /// Releases a reference to a reentrant lock. Releasing the last one destroys the lock, even if it is
@@ -69,7 +69,7 @@ pub extern "C" fn threading_rlock_ref(rlock: *mut threading_rlock) -> *mut threa
 /// \sa threading_rlock_new, threading_rlock_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading_status {
-    status(|| object(rlock).free())
+    status(|| from_ptr(rlock).free())
 }
 
 /// Acquires a reentrant lock, blocking until it is available. If the calling thread owns the lock, the
@@ -90,8 +90,8 @@ pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading
 ///     THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> threading_status {
-    let rlock = object(rlock);
-    shortcut(rlock.acquire_fast().then_some(THREADING_OK), move || status(|| rlock.acquire()))
+    let rlock = from_ptr(rlock);
+    fast_path_or(rlock.acquire_fast().then_some(THREADING_OK), move || status(|| rlock.acquire()))
 }
 
 /// Acquires a reentrant lock if it is available or the calling thread owns it, without blocking.
@@ -108,9 +108,9 @@ pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> thread
 /// \sa threading_rlock_acquire, threading_rlock_acquire_timeout, threading_rlock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_try_acquire(rlock: *mut threading_rlock) -> threading_status {
-    let rlock = object(rlock);
-    shortcut(rlock.acquire_fast().then_some(THREADING_OK), move || {
-        outcome(THREADING_WOULD_BLOCK, || rlock.try_acquire())
+    let rlock = from_ptr(rlock);
+    fast_path_or(rlock.acquire_fast().then_some(THREADING_OK), move || {
+        status_or(THREADING_WOULD_BLOCK, || rlock.try_acquire())
     })
 }
 
@@ -134,10 +134,12 @@ pub extern "C" fn threading_rlock_acquire_timeout(
     rlock: *mut threading_rlock,
     seconds: f64,
 ) -> threading_status {
-    let rlock = object(rlock);
-    let short = Timeout::is_plain_finite(seconds) && rlock.acquire_fast();
-    shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || rlock.acquire_timeout(rlock.or_handle_error(Timeout::new(seconds))?))
+    let rlock = from_ptr(rlock);
+    let fast = Timeout::is_plain_finite(seconds) && rlock.acquire_fast();
+    fast_path_or(fast.then_some(THREADING_OK), move || {
+        status_or(THREADING_TIMED_OUT, || {
+            rlock.acquire_timeout(rlock.or_handle_error(Timeout::new(seconds))?)
+        })
     })
 }
 
@@ -155,8 +157,8 @@ pub extern "C" fn threading_rlock_acquire_timeout(
 /// \sa threading_rlock_acquire, threading_rlock_is_owned
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_release(rlock: *mut threading_rlock) -> threading_status {
-    let rlock = object(rlock);
-    shortcut(rlock.release_fast().then_some(THREADING_OK), move || status(|| rlock.release_slow()))
+    let rlock = from_ptr(rlock);
+    fast_path_or(rlock.release_fast().then_some(THREADING_OK), move || status(|| rlock.release_slow()))
 }
 
 /// Returns whether a reentrant lock is currently locked.
@@ -172,7 +174,7 @@ pub extern "C" fn threading_rlock_release(rlock: *mut threading_rlock) -> thread
 /// \sa threading_rlock_is_owned, threading_rlock_acquire
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_locked(rlock: *mut threading_rlock) -> bool {
-    value(|| object(rlock).locked())
+    value_or_default(|| from_ptr(rlock).locked())
 }
 
 /// Returns whether the calling thread owns a reentrant lock.
@@ -188,7 +190,7 @@ pub extern "C" fn threading_rlock_locked(rlock: *mut threading_rlock) -> bool {
 /// \sa threading_rlock_recursion_count, threading_rlock_locked
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_is_owned(rlock: *mut threading_rlock) -> bool {
-    value(|| object(rlock).is_owned())
+    value_or_default(|| from_ptr(rlock).is_owned())
 }
 
 /// Returns the recursion count of the calling thread: the number of times that it must release the
@@ -205,7 +207,7 @@ pub extern "C" fn threading_rlock_is_owned(rlock: *mut threading_rlock) -> bool 
 /// \sa threading_rlock_is_owned, threading_rlock_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_recursion_count(rlock: *mut threading_rlock) -> usize {
-    value(|| object(rlock).recursion_count())
+    value_or_default(|| from_ptr(rlock).recursion_count())
 }
 
 /// Reinitializes a reentrant lock to the unlocked state.
@@ -222,5 +224,5 @@ pub extern "C" fn threading_rlock_recursion_count(rlock: *mut threading_rlock) -
 /// \sa threading_rlock_new, threading_lock_at_fork_reinit
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_at_fork_reinit(rlock: *mut threading_rlock) -> threading_status {
-    status(|| object(rlock).at_fork_reinit())
+    status(|| from_ptr(rlock).at_fork_reinit())
 }

@@ -20,7 +20,7 @@
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::threading_semaphore;
-use crate::capi::{handle, object, outcome, shortcut, status, value};
+use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::handle::Handle;
 use crate::semaphore::Semaphore;
 use crate::time::Timeout;
@@ -42,7 +42,7 @@ pub const THREADING_SEMAPHORE_MAX: i32 = 2147483647;
 /// \sa threading_semaphore_new_bounded, threading_semaphore_acquire, threading_semaphore_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_new(value: i64) -> *mut threading_semaphore {
-    handle(|| Handle::<Semaphore>::new(value))
+    handle_or_null(|| Handle::<Semaphore>::new(value))
 }
 
 /// Creates a bounded semaphore, whose value cannot exceed its initial value.
@@ -59,7 +59,7 @@ pub extern "C" fn threading_semaphore_new(value: i64) -> *mut threading_semaphor
 /// \sa threading_semaphore_new, threading_semaphore_acquire, threading_semaphore_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_new_bounded(value: i64) -> *mut threading_semaphore {
-    handle(|| Handle::<Semaphore>::new_bounded(value))
+    handle_or_null(|| Handle::<Semaphore>::new_bounded(value))
 }
 
 /// Adds a reference to a semaphore.
@@ -75,7 +75,7 @@ pub extern "C" fn threading_semaphore_new_bounded(value: i64) -> *mut threading_
 /// \sa threading_semaphore_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_ref(semaphore: *mut threading_semaphore) -> *mut threading_semaphore {
-    handle(|| object(semaphore).add_ref())
+    handle_or_null(|| from_ptr(semaphore).add_ref())
 }
 
 /// Releases a reference to a semaphore. Releasing the last one destroys the semaphore.
@@ -93,7 +93,7 @@ pub extern "C" fn threading_semaphore_ref(semaphore: *mut threading_semaphore) -
 /// \sa threading_semaphore_new, threading_semaphore_ref
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_free(semaphore: *mut threading_semaphore) -> threading_status {
-    status(|| object(semaphore).free())
+    status(|| from_ptr(semaphore).free())
 }
 
 /// Decrements a semaphore, blocking while its value is zero.
@@ -110,8 +110,8 @@ pub extern "C" fn threading_semaphore_free(semaphore: *mut threading_semaphore) 
 ///     threading_semaphore_release, THREADING_WITH
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphore) -> threading_status {
-    let semaphore = object(semaphore);
-    shortcut(semaphore.acquire_fast().then_some(THREADING_OK), move || {
+    let semaphore = from_ptr(semaphore);
+    fast_path_or(semaphore.acquire_fast().then_some(THREADING_OK), move || {
         status(|| semaphore.acquire(Timeout::FOREVER).map(drop))
     })
 }
@@ -129,9 +129,9 @@ pub extern "C" fn threading_semaphore_acquire(semaphore: *mut threading_semaphor
 /// \sa threading_semaphore_acquire, threading_semaphore_acquire_timeout, threading_semaphore_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_try_acquire(semaphore: *mut threading_semaphore) -> threading_status {
-    let semaphore = object(semaphore);
-    shortcut(semaphore.acquire_fast().then_some(THREADING_OK), move || {
-        outcome(THREADING_WOULD_BLOCK, || semaphore.acquire(Timeout::ZERO))
+    let semaphore = from_ptr(semaphore);
+    fast_path_or(semaphore.acquire_fast().then_some(THREADING_OK), move || {
+        status_or(THREADING_WOULD_BLOCK, || semaphore.acquire(Timeout::ZERO))
     })
 }
 
@@ -153,10 +153,12 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
     semaphore: *mut threading_semaphore,
     seconds: f64,
 ) -> threading_status {
-    let semaphore = object(semaphore);
-    let short = Timeout::is_plain_finite(seconds) && semaphore.acquire_fast();
-    shortcut(short.then_some(THREADING_OK), move || {
-        outcome(THREADING_TIMED_OUT, || semaphore.acquire(semaphore.or_handle_error(Timeout::new(seconds))?))
+    let semaphore = from_ptr(semaphore);
+    let fast = Timeout::is_plain_finite(seconds) && semaphore.acquire_fast();
+    fast_path_or(fast.then_some(THREADING_OK), move || {
+        status_or(THREADING_TIMED_OUT, || {
+            semaphore.acquire(semaphore.or_handle_error(Timeout::new(seconds))?)
+        })
     })
 }
 
@@ -174,8 +176,8 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
 /// \sa threading_semaphore_release_n, threading_semaphore_acquire, threading_semaphore_value
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_release(semaphore: *mut threading_semaphore) -> threading_status {
-    let semaphore = object(semaphore);
-    shortcut(semaphore.release_fast().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
+    let semaphore = from_ptr(semaphore);
+    fast_path_or(semaphore.release_fast().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
 }
 
 /// Increments a semaphore by `n` and wakes up to `n` waiting threads. If the call fails, the value is
@@ -197,7 +199,7 @@ pub extern "C" fn threading_semaphore_release_n(
     semaphore: *mut threading_semaphore,
     n: i64,
 ) -> threading_status {
-    status(|| object(semaphore).release(n))
+    status(|| from_ptr(semaphore).release(n))
 }
 
 /// Returns the current value of a semaphore.
@@ -212,5 +214,5 @@ pub extern "C" fn threading_semaphore_release_n(
 /// \sa threading_semaphore_acquire, threading_semaphore_release
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_value(semaphore: *mut threading_semaphore) -> i64 {
-    value(|| object(semaphore).value())
+    value_or_default(|| from_ptr(semaphore).value())
 }

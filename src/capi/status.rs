@@ -93,7 +93,7 @@ pub const THREADING_ERR_INTERNAL: threading_status = -17;
 macro_rules! table {
     ($($name:ident: $message:expr;)*) => {
         /// Every status with its name and its message.
-        const TABLE: &[(threading_status, &CStr, &CStr)] =
+        const STATUSES: &[(threading_status, &CStr, &CStr)] =
             &[$(($name, nul_terminated(concat!(stringify!($name), "\0")), $message)),*];
     };
 }
@@ -124,8 +124,8 @@ table! {
     THREADING_ERR_INTERNAL: Error::Internal.message();
 }
 
-fn known(status: i32) -> Option<&'static (threading_status, &'static CStr, &'static CStr)> {
-    TABLE.iter().find(|row| row.0 == status)
+fn find_status(status: i32) -> Option<&'static (threading_status, &'static CStr, &'static CStr)> {
+    STATUSES.iter().find(|row| row.0 == status)
 }
 
 /// Returns the name of a status, such as "THREADING_TIMED_OUT".
@@ -140,7 +140,7 @@ fn known(status: i32) -> Option<&'static (threading_status, &'static CStr, &'sta
 /// \sa threading_status_message
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_status_name(status: i32) -> *const c_char {
-    known(status).map_or(c"unknown status", |row| row.1).as_ptr()
+    find_status(status).map_or(c"unknown status", |row| row.1).as_ptr()
 }
 
 /// Returns a message that describes a status.
@@ -156,7 +156,7 @@ pub extern "C" fn threading_status_name(status: i32) -> *const c_char {
 /// \sa threading_status_name, threading_last_error_message
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_status_message(status: i32) -> *const c_char {
-    known(status).map_or(c"unknown status", |row| row.2).as_ptr()
+    find_status(status).map_or(c"unknown status", |row| row.2).as_ptr()
 }
 
 fn last_error() -> Option<Error> {
@@ -210,13 +210,13 @@ pub extern "C" fn threading_clear_last_error() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capi::failed;
+    use crate::capi::set_last_error;
 
     #[test]
     fn last_error_is_kept_until_cleared() {
         threading_clear_last_error();
         assert_eq!(threading_last_error(), THREADING_OK);
-        assert_eq!(failed(Error::Busy), THREADING_ERR_BUSY);
+        assert_eq!(set_last_error(Error::Busy), THREADING_ERR_BUSY);
         assert_eq!(threading_last_error(), THREADING_ERR_BUSY);
         threading_clear_last_error();
         assert_eq!(threading_last_error(), THREADING_OK);

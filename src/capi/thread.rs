@@ -31,9 +31,9 @@
 use core::ffi::{c_char, c_int, c_void};
 
 use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
-use crate::capi::threading::text;
+use crate::capi::threading::cstr_arg;
 use crate::capi::types::{threading_destructor, threading_run, threading_target, threading_thread};
-use crate::capi::{guard, handle, object, outcome, status, value};
+use crate::capi::{ffi_panic_boundary, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::handle::Handle;
 use crate::time::Timeout;
 use crate::{Run, Thread};
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn threading_thread_new(
     arg: *mut c_void,
 ) -> *mut threading_thread {
     // SAFETY: guaranteed by the caller.
-    handle(|| unsafe { Handle::<Thread>::new(target, arg) })
+    handle_or_null(|| unsafe { Handle::<Thread>::new(target, arg) })
 }
 
 /// Adds a reference to a thread.
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn threading_thread_new(
 /// \sa threading_thread_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_ref(thread: *mut threading_thread) -> *mut threading_thread {
-    handle(|| object(thread).add_ref())
+    handle_or_null(|| from_ptr(thread).add_ref())
 }
 
 /// Releases a reference to a thread. A running thread continues.
@@ -101,7 +101,7 @@ pub extern "C" fn threading_thread_ref(thread: *mut threading_thread) -> *mut th
 /// \sa threading_thread_new, threading_thread_ref, threading_thread_join
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_free(thread: *mut threading_thread) -> threading_status {
-    status(|| object(thread).free())
+    status(|| from_ptr(thread).free())
 }
 
 /// Sets the name of a thread. The name may be changed at any time.
@@ -129,9 +129,9 @@ pub unsafe extern "C" fn threading_thread_set_name(
     name: *const c_char,
 ) -> threading_status {
     status(|| {
-        let thread = object(thread);
+        let thread = from_ptr(thread);
         // SAFETY: guaranteed by the caller.
-        thread.set_name(thread.or_handle_error(unsafe { text(name) })?)
+        thread.set_name(thread.or_handle_error(unsafe { cstr_arg(name) })?)
     })
 }
 
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn threading_thread_set_name(
 /// \sa threading_thread_set_name
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_name(thread: *mut threading_thread) -> *const c_char {
-    value(|| object(thread).name_pointer())
+    value_or_default(|| from_ptr(thread).name_pointer())
 }
 
 /// Sets or clears the daemon flag of a thread. This is possible only before the start.
@@ -169,7 +169,7 @@ pub extern "C" fn threading_thread_set_daemon(
     thread: *mut threading_thread,
     daemon: c_int,
 ) -> threading_status {
-    status(|| object(thread).set_daemon(daemon != 0))
+    status(|| from_ptr(thread).set_daemon(daemon != 0))
 }
 
 /// Returns whether a thread is a daemon thread. A dummy thread is one, the main thread is not.
@@ -185,7 +185,7 @@ pub extern "C" fn threading_thread_set_daemon(
 /// \sa threading_thread_set_daemon
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_is_daemon(thread: *mut threading_thread) -> bool {
-    value(|| object(thread).is_daemon())
+    value_or_default(|| from_ptr(thread).is_daemon())
 }
 
 /// Sets the stack size of a thread. This is possible only before the start.
@@ -210,7 +210,7 @@ pub extern "C" fn threading_thread_set_stack_size(
     thread: *mut threading_thread,
     bytes: usize,
 ) -> threading_status {
-    status(|| object(thread).set_stack_size(bytes))
+    status(|| from_ptr(thread).set_stack_size(bytes))
 }
 
 /// Sets the destructor of a thread's argument. This is possible only before the start.
@@ -243,7 +243,7 @@ pub unsafe extern "C" fn threading_thread_set_arg_destructor(
     destroy: threading_destructor,
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
-    status(|| unsafe { object(thread).set_arg_destructor(destroy) })
+    status(|| unsafe { from_ptr(thread).set_arg_destructor(destroy) })
 }
 
 /// Overrides the run function of a thread. This is possible only before the start.
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn threading_thread_set_run(
     // SAFETY: both function types take the same arguments; only the name of the thread's pointer type differs.
     let run = unsafe { core::mem::transmute::<threading_run, Option<Run>>(run) };
     // SAFETY: guaranteed by the caller.
-    status(|| unsafe { object(thread).set_run(run) })
+    status(|| unsafe { from_ptr(thread).set_run(run) })
 }
 
 /// Calls `target(arg)`, as a thread does whose run function is not overridden.
@@ -290,10 +290,10 @@ pub unsafe extern "C" fn threading_thread_set_run(
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_thread_run(thread: *mut threading_thread) -> *mut c_void {
     // The target may call pthread_exit, which must not unwind through a panic boundary: it is called outside of it.
-    match guard(|| object(thread).task()) {
+    match ffi_panic_boundary(|| from_ptr(thread).target_call()) {
         // SAFETY: the creator of the thread guarantees that the target accepts the argument.
-        Ok(task) => unsafe { task.run() },
-        Err(error) => value(|| Err(error)),
+        Ok(call) => unsafe { call.run() },
+        Err(error) => value_or_default(|| Err(error)),
     }
 }
 
@@ -316,15 +316,15 @@ pub extern "C-unwind" fn threading_thread_run(thread: *mut threading_thread) -> 
 /// \sa threading_thread_new, threading_thread_join, threading_thread_is_alive
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threading_status {
-    status(|| object(thread).start())
+    status(|| from_ptr(thread).start())
 }
 
 /// Waits until a thread has ended.
 ///
 /// A thread may be joined any number of times, and by any number of threads. The call waits for the end
 /// of the system thread, so that destructors of pthread keys and of C++ thread_local objects have run.
-/// The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. Joining
-/// a timer waits for the end of its function or for its cancellation. Joining the main thread waits for
+/// The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. ActiveJoin
+/// a timer waits for the end of its function or for its cancellation. ActiveJoin the main thread waits for
 /// the shutdown sequence at process exit.
 ///
 /// \param thread the thread
@@ -339,7 +339,7 @@ pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threa
 /// \sa threading_thread_join_timeout, threading_thread_is_alive, threading_thread_result
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_join(thread: *mut threading_thread) -> threading_status {
-    status(|| object(thread).join(Timeout::FOREVER).map(drop))
+    status(|| from_ptr(thread).join(Timeout::FOREVER).map(drop))
 }
 
 /// Waits until a thread has ended or the timeout expires. Otherwise, it is like
@@ -363,8 +363,8 @@ pub extern "C" fn threading_thread_join_timeout(
     thread: *mut threading_thread,
     seconds: f64,
 ) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || {
-        let thread = object(thread);
+    status_or(THREADING_TIMED_OUT, || {
+        let thread = from_ptr(thread);
         thread.join(thread.or_handle_error(Timeout::new(seconds))?)
     })
 }
@@ -382,7 +382,7 @@ pub extern "C" fn threading_thread_join_timeout(
 /// \sa threading_thread_start, threading_thread_join, threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_is_alive(thread: *mut threading_thread) -> bool {
-    value(|| object(thread).is_alive())
+    value_or_default(|| from_ptr(thread).is_alive())
 }
 
 /// Returns the ident of a thread, a number that is never reused in the process.
@@ -398,7 +398,7 @@ pub extern "C" fn threading_thread_is_alive(thread: *mut threading_thread) -> bo
 /// \sa threading_get_ident, threading_thread_native_id
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_ident(thread: *mut threading_thread) -> u64 {
-    value(|| object(thread).ident())
+    value_or_default(|| from_ptr(thread).ident())
 }
 
 /// Returns the ID that the kernel has assigned to a thread. For a timer, it is that of the system
@@ -415,7 +415,7 @@ pub extern "C" fn threading_thread_ident(thread: *mut threading_thread) -> u64 {
 /// \sa threading_get_native_id, threading_thread_ident
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_native_id(thread: *mut threading_thread) -> u64 {
-    value(|| object(thread).native_id())
+    value_or_default(|| from_ptr(thread).native_id())
 }
 
 /// Returns the result of a thread, which is the value that its run function returned.
@@ -434,7 +434,7 @@ pub extern "C" fn threading_thread_native_id(thread: *mut threading_thread) -> u
 /// \sa threading_thread_join, threading_thread_run
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_result(thread: *mut threading_thread) -> *mut c_void {
-    value(|| object(thread).result())
+    value_or_default(|| from_ptr(thread).result())
 }
 
 /// Returns the argument that was passed to threading_thread_new() or threading_timer_new().
@@ -450,5 +450,5 @@ pub extern "C" fn threading_thread_result(thread: *mut threading_thread) -> *mut
 /// \sa threading_thread_new, threading_thread_set_arg_destructor
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_arg(thread: *mut threading_thread) -> *mut c_void {
-    value(|| object(thread).arg())
+    value_or_default(|| from_ptr(thread).arg())
 }

@@ -77,7 +77,9 @@ use core::ffi::{CStr, c_char, c_void};
 
 use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
 use crate::capi::types::{threading_callback, threading_excepthook, threading_thread, threading_thread_list};
-use crate::capi::{failed, guard, handle, object, outcome, status, value};
+use crate::capi::{
+    ffi_panic_boundary, from_ptr, handle_or_null, set_last_error, status, status_or, value_or_default,
+};
 use crate::error::{Error, Result};
 use crate::runtime::process_exit;
 use crate::thread::{excepthook, ident, list, registry};
@@ -102,7 +104,7 @@ use crate::{ExceptHook, thread};
 /// \sa threading_main_thread, threading_get_ident, threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_current_thread() -> *mut threading_thread {
-    handle(thread::current)
+    handle_or_null(thread::current)
 }
 
 /// Returns the main thread: the first thread of the process or, in a child process, the thread that
@@ -118,7 +120,7 @@ pub extern "C" fn threading_current_thread() -> *mut threading_thread {
 /// \sa threading_current_thread, threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_main_thread() -> *mut threading_thread {
-    handle(registry::main_thread)
+    handle_or_null(registry::main_thread)
 }
 
 /// Returns the number of threads that are alive, which are those that threading_enumerate() lists.
@@ -132,7 +134,7 @@ pub extern "C" fn threading_main_thread() -> *mut threading_thread {
 /// \sa threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_active_count() -> usize {
-    value(list::count)
+    value_or_default(list::active_count)
 }
 
 /// Creates a list of the threads that are alive: the main thread, then the others in the order of their
@@ -153,7 +155,7 @@ pub extern "C" fn threading_active_count() -> usize {
 ///     threading_active_count
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_enumerate() -> *mut threading_thread_list {
-    handle(list::enumerate)
+    handle_or_null(list::enumerate)
 }
 
 /// Returns the number of threads in a list.
@@ -168,7 +170,7 @@ pub extern "C" fn threading_enumerate() -> *mut threading_thread_list {
 /// \sa threading_enumerate, threading_thread_list_get
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_list_len(list: *mut threading_thread_list) -> usize {
-    value(|| object(list).len())
+    value_or_default(|| from_ptr(list).len())
 }
 
 /// Returns one thread of a list.
@@ -188,7 +190,7 @@ pub extern "C" fn threading_thread_list_get(
     list: *mut threading_thread_list,
     i: usize,
 ) -> *mut threading_thread {
-    handle(|| object(list).get(i))
+    handle_or_null(|| from_ptr(list).get(i))
 }
 
 /// Frees a list and releases its references to the threads.
@@ -203,7 +205,7 @@ pub extern "C" fn threading_thread_list_get(
 /// \sa threading_enumerate
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_list_free(list: *mut threading_thread_list) -> threading_status {
-    status(|| object(list).free())
+    status(|| from_ptr(list).free())
 }
 
 /// Returns the ident of the calling thread or, inside a timer's function, of the timer.
@@ -220,7 +222,7 @@ pub extern "C" fn threading_thread_list_free(list: *mut threading_thread_list) -
 /// \sa threading_thread_ident, threading_get_native_id, threading_current_thread
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_get_ident() -> u64 {
-    value(|| Ok(ident::ident()))
+    value_or_default(|| Ok(ident::ident()))
 }
 
 /// Returns the ID that the kernel has assigned to the calling system thread.
@@ -234,7 +236,7 @@ pub extern "C" fn threading_get_ident() -> u64 {
 /// \sa threading_thread_native_id, threading_get_ident
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_get_native_id() -> u64 {
-    value(|| Ok(ident::native_id()))
+    value_or_default(|| Ok(ident::native_id()))
 }
 
 /// Returns the stack size of threads that are started from now on.
@@ -250,7 +252,7 @@ pub extern "C" fn threading_get_native_id() -> u64 {
 /// \sa threading_set_stack_size, threading_thread_set_stack_size
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_stack_size() -> usize {
-    value(|| Ok(thread::stack_size()))
+    value_or_default(|| Ok(thread::stack_size()))
 }
 
 /// Sets the stack size of threads that are started from now on, including those that run the functions
@@ -312,7 +314,7 @@ pub unsafe extern "C" fn threading_atexit(
     callback: threading_callback,
     arg: *mut c_void,
 ) -> threading_status {
-    status(|| process_exit::at_exit(callback.ok_or(Error::NoCallback)?, arg))
+    status(|| process_exit::register_callback(callback.ok_or(Error::NoCallback)?, arg))
 }
 
 /// Runs the shutdown sequence of exit(): calls the functions registered with threading_atexit(), marks
@@ -353,7 +355,7 @@ pub extern "C-unwind" fn threading_shutdown() -> threading_status {
 /// \sa threading_shutdown, threading_atexit
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn threading_shutdown_timeout(seconds: f64) -> threading_status {
-    outcome(THREADING_TIMED_OUT, || process_exit::shutdown(Timeout::new(seconds)?))
+    status_or(THREADING_TIMED_OUT, || process_exit::shutdown(Timeout::new(seconds)?))
 }
 
 /// Sets the hook that is called for unhandled exceptions of threads.
@@ -397,7 +399,7 @@ pub unsafe extern "C" fn threading_set_excepthook(hook: threading_excepthook, ar
 /// `arg` is NULL or valid for a write.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> threading_excepthook {
-    let hook = guard(|| {
+    let hook = ffi_panic_boundary(|| {
         let (hook, its_arg) = excepthook::get();
         if !arg.is_null() {
             // SAFETY: guaranteed by the caller.
@@ -408,7 +410,7 @@ pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> thre
     // SAFETY: as in `threading_set_excepthook`.
     unsafe {
         core::mem::transmute::<Option<ExceptHook>, threading_excepthook>(hook.unwrap_or_else(|error| {
-            failed(error);
+            set_last_error(error);
             None
         }))
     }
@@ -439,12 +441,12 @@ pub unsafe extern "C-unwind" fn threading_report_exception(
     message: *const c_char,
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
-    status(|| unsafe { excepthook::report(thread::current()?, text(r#type)?, text(message)?) })
+    status(|| unsafe { excepthook::report(thread::current()?, cstr_arg(r#type)?, cstr_arg(message)?) })
 }
 
 /// # Safety
 /// `pointer` is NULL or a NUL-terminated string.
-pub(super) unsafe fn text<'a>(pointer: *const c_char) -> Result<&'a CStr> {
+pub(super) unsafe fn cstr_arg<'a>(pointer: *const c_char) -> Result<&'a CStr> {
     if pointer.is_null() {
         return Err(Error::NameEncoding);
     }

@@ -51,7 +51,7 @@ use core::ffi::c_void;
 use crate::Timer;
 use crate::capi::status::{THREADING_TOO_LATE, threading_status};
 use crate::capi::types::{threading_target, threading_thread, threading_timer};
-use crate::capi::{handle, object, outcome, status, value};
+use crate::capi::{from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::handle::Handle;
 
 /// Creates a timer that will call `function(arg)` when the interval has passed after its start.
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn threading_timer_new(
     arg: *mut c_void,
 ) -> *mut threading_timer {
     // SAFETY: guaranteed by the caller.
-    handle(|| unsafe { Handle::<Timer>::new(interval, function, arg) })
+    handle_or_null(|| unsafe { Handle::<Timer>::new(interval, function, arg) })
 }
 
 /// Adds a reference to a timer.
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn threading_timer_new(
 /// \sa threading_timer_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_ref(timer: *mut threading_timer) -> *mut threading_timer {
-    handle(|| object(timer).add_ref())
+    handle_or_null(|| from_ptr(timer).add_ref())
 }
 
 /// Releases a reference to a timer. A timer that has been started continues.
@@ -117,7 +117,7 @@ pub extern "C" fn threading_timer_ref(timer: *mut threading_timer) -> *mut threa
 /// \sa threading_timer_new, threading_timer_ref, threading_timer_cancel
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_free(timer: *mut threading_timer) -> threading_status {
-    status(|| object(timer).free())
+    status(|| from_ptr(timer).free())
 }
 
 /// Returns the thread of a timer, on which all functions for threads work.
@@ -133,7 +133,7 @@ pub extern "C" fn threading_timer_free(timer: *mut threading_timer) -> threading
 /// \sa threading_thread_join, threading_thread_set_daemon, threading_thread_set_arg_destructor
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_thread(timer: *mut threading_timer) -> *mut threading_thread {
-    handle(|| object(timer).thread())
+    handle_or_null(|| from_ptr(timer).thread())
 }
 
 /// Starts a timer and its interval. A timer can be started only once.
@@ -156,7 +156,7 @@ pub extern "C" fn threading_timer_thread(timer: *mut threading_timer) -> *mut th
 /// \sa threading_timer_new, threading_timer_cancel
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_start(timer: *mut threading_timer) -> threading_status {
-    status(|| object(timer).start())
+    status(|| from_ptr(timer).start())
 }
 
 /// Cancels a timer, so that its function will never run. A pending timer ends.
@@ -177,7 +177,7 @@ pub extern "C" fn threading_timer_start(timer: *mut threading_timer) -> threadin
 /// \sa threading_timer_start, threading_timer_thread, threading_thread_join
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_cancel(timer: *mut threading_timer) -> threading_status {
-    outcome(THREADING_TOO_LATE, || object(timer).cancel())
+    status_or(THREADING_TOO_LATE, || from_ptr(timer).cancel())
 }
 
 /// Returns the interval of a timer.
@@ -193,5 +193,5 @@ pub extern "C" fn threading_timer_cancel(timer: *mut threading_timer) -> threadi
 /// \sa threading_timer_new
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_timer_interval(timer: *mut threading_timer) -> f64 {
-    value(|| object(timer).interval())
+    value_or_default(|| from_ptr(timer).interval())
 }

@@ -27,7 +27,7 @@ use crate::sys;
 use crate::sys::annotate::malloc;
 
 /// An attribute that has been taken out: its value, and what destroys it.
-pub(crate) type Taken = (*mut c_void, Option<Destructor>);
+pub(crate) type RemovedAttribute = (*mut c_void, Option<Destructor>);
 
 /// See the module.
 #[derive(Default)]
@@ -81,7 +81,7 @@ impl Attributes {
             Some(group) => group,
             None => self.make_group(key, destroy)?,
         };
-        let made = Attribute::make(group, hash, value, round, name);
+        let made = Attribute::try_new(group, hash, value, round, name);
         let Ok(attribute) = made else {
             self.drop_if_empty(group);
             return made.map(|_| None);
@@ -96,7 +96,7 @@ impl Attributes {
     }
 
     /// Takes an attribute out by its name.
-    pub(crate) fn take(&mut self, key: usize, name: &CStr) -> Option<Taken> {
+    pub(crate) fn take(&mut self, key: usize, name: &CStr) -> Option<RemovedAttribute> {
         let attribute = self.find(hash_of(key, name), key, name)?;
         Some(self.remove(attribute))
     }
@@ -107,7 +107,7 @@ impl Attributes {
     }
 
     /// Takes out one attribute of the local, the one that was set first.
-    pub(crate) fn take_any(&mut self, key: usize) -> Option<Taken> {
+    pub(crate) fn take_first(&mut self, key: usize) -> Option<RemovedAttribute> {
         let attribute = self.group(key)?.attributes.first()?;
         Some(self.remove(attribute))
     }
@@ -118,7 +118,7 @@ impl Attributes {
     }
 
     /// Takes out one attribute that was set before this round, if there is one.
-    pub(crate) fn take_older(&mut self, round: u32) -> Option<Taken> {
+    pub(crate) fn take_older(&mut self, round: u32) -> Option<RemovedAttribute> {
         loop {
             let group = self.older.first()?;
             match group.attributes.first() {
@@ -136,13 +136,13 @@ impl Attributes {
     }
 
     fn group(&self, key: usize) -> Option<&'static Group> {
-        self.groups.find(mixed(key), |group| group.key == key)
+        self.groups.find(hash_of_handle(key), |group| group.key == key)
     }
 
     fn make_group(&mut self, key: usize, destroy: Option<Destructor>) -> Result<&'static Group> {
         self.groups.reserve()?;
         let links = Links::default();
-        let group = node(0, Group { links, key, destroy, attributes: List::default() })?;
+        let group = allocate_node(0, Group { links, key, destroy, attributes: List::default() })?;
         // SAFETY: made, and valid until it is freed.
         let group: &'static Group = unsafe { &*group };
         self.current.push_back(group);
@@ -150,7 +150,7 @@ impl Attributes {
         Ok(group)
     }
 
-    fn remove(&mut self, attribute: &'static Attribute) -> Taken {
+    fn remove(&mut self, attribute: &'static Attribute) -> RemovedAttribute {
         let (group, value) = (attribute.group, attribute.value.get());
         let taken = (value, group.destroy);
         self.names.remove(attribute);
@@ -195,7 +195,7 @@ impl Drop for Attributes {
 }
 
 impl Attribute {
-    fn make(
+    fn try_new(
         group: &'static Group,
         hash: u32,
         value: *mut c_void,
@@ -204,7 +204,7 @@ impl Attribute {
     ) -> Result<&'static Attribute> {
         let text = name.to_bytes_with_nul();
         let (links, value, round) = (Links::default(), Cell::new(value), Cell::new(round));
-        let attribute = node(text.len(), Attribute { links, group, value, hash, round, name: [] })?;
+        let attribute = allocate_node(text.len(), Attribute { links, group, value, hash, round, name: [] })?;
         // SAFETY: the bytes behind the node are its own; the pointer is that of its whole memory.
         unsafe {
             let behind = (&raw mut (*attribute).name).cast::<u8>();
@@ -220,8 +220,8 @@ impl Attribute {
 }
 
 /// Allocates a node with `behind` more bytes after it.
-fn node<T>(behind: usize, content: T) -> Result<*mut T> {
-    let bytes = size_of::<T>().checked_add(behind).ok_or(Error::NoMemory)?;
+fn allocate_node<T>(trailing_bytes: usize, content: T) -> Result<*mut T> {
+    let bytes = size_of::<T>().checked_add(trailing_bytes).ok_or(Error::NoMemory)?;
     // SAFETY: malloc's memory is aligned for pointers and words, and large enough.
     unsafe {
         let node: *mut T = malloc(bytes).cast();
@@ -243,16 +243,16 @@ unsafe fn free<T>(node: &'static T) {
 /// Hashes begin with an address, which is not known to a program that chooses names that collide. The system may refuse
 /// random numbers.
 fn hash_of(key: usize, name: &CStr) -> u32 {
-    static SOMEWHERE: u8 = 0;
+    static SEED: u8 = 0;
     let mut hasher = DefaultHasher::new();
-    hasher.write_usize(&raw const SOMEWHERE as usize);
+    hasher.write_usize(&raw const SEED as usize);
     hasher.write_usize(key);
     hasher.write(name.to_bytes());
     hasher.finish() as u32
 }
 
 /// A number whose low bits depend on all bits of a handle.
-pub(crate) fn mixed(key: usize) -> usize {
+pub(crate) fn hash_of_handle(key: usize) -> usize {
     let key = key as u64;
     let product = (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (product ^ product >> 32) as usize
@@ -271,7 +271,7 @@ impl Indexed for Attribute {
 
 impl Indexed for Group {
     fn hash(&self) -> usize {
-        mixed(self.key)
+        hash_of_handle(self.key)
     }
 }
 
@@ -288,7 +288,7 @@ impl<T> Default for Index<T> {
 }
 
 impl<T: Indexed> Index<T> {
-    const LEAST: usize = 8;
+    const MIN_SLOTS: usize = 8;
 
     fn mask(&self) -> usize {
         self.slots.len().wrapping_sub(1)
@@ -316,7 +316,7 @@ impl<T: Indexed> Index<T> {
         if (self.count + 1) * 4 <= self.slots.len() * 3 {
             return Ok(());
         }
-        self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::LEAST))
+        self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS))
     }
 
     fn resize(&mut self, size: usize) -> Result<()> {
@@ -326,13 +326,13 @@ impl<T: Indexed> Index<T> {
         for item in core::mem::replace(&mut self.slots, slots) {
             // SAFETY: as in `item`.
             if let Some(item) = unsafe { item.as_ref() } {
-                self.place(item);
+                self.probe_insert(item);
             }
         }
         Ok(())
     }
 
-    fn place(&mut self, item: &'static T) {
+    fn probe_insert(&mut self, item: &'static T) {
         let mask = self.mask();
         let mut slot = item.hash() & mask;
         while !self.slots[slot].is_null() {
@@ -343,7 +343,7 @@ impl<T: Indexed> Index<T> {
 
     /// There is room, and the item is not there.
     fn insert(&mut self, item: &'static T) {
-        self.place(item);
+        self.probe_insert(item);
         self.count += 1;
     }
 
@@ -366,9 +366,9 @@ impl<T: Indexed> Index<T> {
         }
         self.slots[hole] = ptr::null();
         self.count -= 1;
-        if self.slots.len() > Self::LEAST && self.count * 8 < self.slots.len() {
+        if self.slots.len() > Self::MIN_SLOTS && self.count * 8 < self.slots.len() {
             // Without memory for a smaller one, it stays as large as it is.
-            let _ = self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::LEAST));
+            let _ = self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS));
         }
     }
 }
@@ -484,7 +484,7 @@ mod tests {
                     assert_eq!(taken, expected.remove(&(key, name)).map(value));
                 }
                 10 if step % 64 == 0 => {
-                    while let Some((taken, _)) = attributes.take_any(key) {
+                    while let Some((taken, _)) = attributes.take_first(key) {
                         let (found, _) =
                             expected.iter().find(|(_, expected)| value(**expected) == taken).unwrap();
                         let found = found.clone();
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_takes_what_was_set_before_it_in_that_order() {
+    fn a_round_takes_earlier_attributes_in_insertion_order() {
         let mut attributes = Attributes::default();
         for (number, name) in [c"a", c"b", c"c"].into_iter().enumerate() {
             attributes.set(64, name, value(number), 0, None).unwrap();

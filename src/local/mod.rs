@@ -28,7 +28,7 @@ use crate::callbacks::{Destructor, Init};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Object};
-use crate::local::tables::{Left, Shared, Table};
+use crate::local::tables::{Leftover, LocalShared, Table};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::pthread;
@@ -72,7 +72,7 @@ pub struct Local {
     header: Header,
     init: AtomicPtr<c_void>,
     arg: AtomicPtr<c_void>,
-    shared: Shared,
+    shared: LocalShared,
 }
 
 const _: () = assert!(size_of::<Local>() == 64);
@@ -103,7 +103,7 @@ unsafe impl Object for Local {
         // The life has ended, the generation has not changed yet: the handle is still the key.
         let generation = self.header.generation();
         // Another thread that was told that the handle is bad may have closed the local.
-        let left = self.close(generation).unwrap_or(Left::Any);
+        let left = self.close(generation).unwrap_or(Leftover::Any);
         tables::destroy_local(self.key(), left);
     }
 }
@@ -116,7 +116,7 @@ impl Local {
     }
 
     /// Closes the local, if it is gone and not closed yet: what it leaves then.
-    fn close(&self, gone: u64) -> Option<Left> {
+    fn close(&self, gone: u64) -> Option<Leftover> {
         // Whoever has seen that there is no reference left sees this word.
         fence(Ordering::Acquire);
         if self.header.word.load(Ordering::Acquire) != gone | CLOSING {
@@ -144,7 +144,7 @@ impl Handle<Local> {
     /// # Safety
     /// The destructor takes, in any thread, whatever will be set.
     pub unsafe fn new(destroy: Option<Destructor>) -> Result<Self> {
-        Self::make(None, ptr::null_mut(), destroy)
+        Self::create_local(None, ptr::null_mut(), destroy)
     }
 
     /// A local whose value `init(arg)` makes in each thread, at the first call there.
@@ -152,10 +152,10 @@ impl Handle<Local> {
     /// # Safety
     /// As for `new`; and `arg` is what `init` takes, in any thread, as long as the local lives.
     pub unsafe fn new_with_init(init: Init, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
-        Self::make(Some(init), arg, destroy)
+        Self::create_local(Some(init), arg, destroy)
     }
 
-    fn make(init: Option<Init>, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
+    fn create_local(init: Option<Init>, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
         Handle::create(0, |local: &Local, _| {
             local.init.store(init.map_or(ptr::null_mut(), |init| init as *mut c_void), Ordering::Release);
             local.arg.store(arg, Ordering::Release);
@@ -164,53 +164,53 @@ impl Handle<Local> {
     }
 
     /// The calling thread's table, in which it has met this local: init has run.
-    fn met(self) -> Result<&'static Table> {
+    fn ensure_cell(self) -> Result<&'static Table> {
         let (init, arg, shared) =
             self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), &local.shared))?;
         let known = tables::get(self.bits()).is_some();
-        let table = tables::mine()?;
-        if known || !self.meet(table, shared)? {
+        let table = tables::current_or_create()?;
+        if known || !self.add_cell(table, shared)? {
             return Ok(table);
         }
         if registry::is_main(ident::ident()) {
             // Main's values are destroyed when the process leaves.
-            ensure_atexit_registered().inspect_err(|_| table.part(self.bits()))?;
+            ensure_atexit_registered().inspect_err(|_| table.remove_cell(self.bits()))?;
         }
         if let Some(init) = init {
             // SAFETY: whoever made the local promised that init takes this argument.
             let value = pthread::call_user(|| unsafe { init(arg) });
-            self.put(table, value)?;
+            self.store_value(table, value)?;
         }
         Ok(table)
     }
 
     /// Notes in the thread's table that it has met the local. False if it had before.
-    fn meet(self, table: &Table, shared: &'static Shared) -> Result<bool> {
+    fn add_cell(self, table: &Table, shared: &'static LocalShared) -> Result<bool> {
         // The slot serves no other local before this cell of the table, which it counts, is known to a free of the
         // local, or is gone again.
         let _pin = self.pin()?;
-        let is_first = table.meet(self.bits(), shared)?;
+        let is_first = table.add_cell(self.bits(), shared)?;
         if is_first {
             // A concurrent free of the local may have passed this table before.
-            self.check().inspect_err(|_| table.part(self.bits()))?;
+            self.check().inspect_err(|_| table.remove_cell(self.bits()))?;
         }
         Ok(is_first)
     }
 
     /// Sets the value; what was there before is destroyed.
-    fn put(self, table: &'static Table, value: *mut c_void) -> Result<()> {
+    fn store_value(self, table: &'static Table, value: *mut c_void) -> Result<()> {
         happens_before(self.slot()?.0);
-        table.set(self.bits(), value).ok_or_else(|| self.refusal())?.pay();
-        self.unless_freed(|| table.take(self.bits()))
+        table.set(self.bits(), value).ok_or_else(|| self.freed_error())?.run();
+        self.undo_if_freed(|| table.take(self.bits()))
     }
 
     /// A table does not know the local any more that it has met.
-    fn refusal(self) -> Error {
+    fn freed_error(self) -> Error {
         self.check().err().unwrap_or(Error::Handle)
     }
 
     /// What was looked for and not found was not there, unless whoever has freed the local meanwhile has it.
-    fn found<V>(self, sought: Option<V>) -> Result<Option<V>> {
+    fn check_if_absent<V>(self, sought: Option<V>) -> Result<Option<V>> {
         if sought.is_none() {
             self.check()?;
         }
@@ -219,11 +219,11 @@ impl Handle<Local> {
 
     /// Whoever has freed the local while something was set may have come too early to destroy it: then it is
     /// taken back, and stays the caller's. Otherwise it has been destroyed, as it should.
-    fn unless_freed(self, take_back: impl FnOnce() -> Option<tables::Owed>) -> Result<()> {
+    fn undo_if_freed(self, take_back: impl FnOnce() -> Option<tables::PendingDestroy>) -> Result<()> {
         match self.check() {
             Ok(_) => Ok(()),
-            Err(error) => take_back().map_or(Ok(()), |owed| {
-                owed.remit();
+            Err(error) => take_back().map_or(Ok(()), |pending| {
+                pending.forgo();
                 Err(error)
             }),
         }
@@ -231,14 +231,14 @@ impl Handle<Local> {
 
     /// The calling thread's value; `None` if it has none.
     pub fn lookup(self) -> Result<Option<*mut c_void>> {
-        let table = self.met()?;
-        self.found(table.lookup(self.bits()))
+        let table = self.ensure_cell()?;
+        self.check_if_absent(table.lookup(self.bits()))
     }
 
     /// The calling thread's value, if it takes one look to find it. `None` leaves everything open.
     #[inline(always)]
-    pub(crate) fn get_at_once(self) -> Option<*mut c_void> {
-        tables::get_at_once(self.bits())
+    pub(crate) fn get_fast(self) -> Option<*mut c_void> {
+        tables::get_fast(self.bits())
     }
 
     /// The calling thread's value; NULL if it has none.
@@ -255,14 +255,14 @@ impl Handle<Local> {
     /// # Safety
     /// The value is what the local's destructor takes, in any thread.
     pub unsafe fn set(self, value: *mut c_void) -> Result<()> {
-        let table = self.met()?;
-        self.put(table, value)
+        let table = self.ensure_cell()?;
+        self.store_value(table, value)
     }
 
     /// Deletes and destroys the calling thread's value. False if it has none.
     pub fn del(self) -> Result<bool> {
-        let table = self.met()?;
-        Ok(self.found(table.take(self.bits()))?.map(tables::Owed::pay).is_some())
+        let table = self.ensure_cell()?;
+        Ok(self.check_if_absent(table.take(self.bits()))?.map(tables::PendingDestroy::run).is_some())
     }
 
     /// Sets an attribute of the calling thread's.
@@ -270,21 +270,24 @@ impl Handle<Local> {
     /// # Safety
     /// As for `set`.
     pub unsafe fn set_attr(self, name: &CStr, value: *mut c_void) -> Result<()> {
-        let table = self.met()?;
+        let table = self.ensure_cell()?;
         happens_before(self.slot()?.0);
-        table.set_attribute(self.bits(), name, value)?.ok_or_else(|| self.refusal())?.pay();
-        self.unless_freed(|| table.take_attribute(self.bits(), name))
+        table.set_attribute(self.bits(), name, value)?.ok_or_else(|| self.freed_error())?.run();
+        self.undo_if_freed(|| table.take_attribute(self.bits(), name))
     }
 
     /// An attribute of the calling thread's; `None` if it has none of this name.
     pub fn attr(self, name: &CStr) -> Result<Option<*mut c_void>> {
-        let table = self.met()?;
-        self.found(table.attribute(self.bits(), name))
+        let table = self.ensure_cell()?;
+        self.check_if_absent(table.attribute(self.bits(), name))
     }
 
     /// Deletes and destroys an attribute. False if there is none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
-        let table = self.met()?;
-        Ok(self.found(table.take_attribute(self.bits(), name))?.map(tables::Owed::pay).is_some())
+        let table = self.ensure_cell()?;
+        Ok(self
+            .check_if_absent(table.take_attribute(self.bits(), name))?
+            .map(tables::PendingDestroy::run)
+            .is_some())
     }
 }

@@ -11,7 +11,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use crate::error::Result;
-pub(crate) use crate::local::table::{Owed, Shared, Table};
+pub(crate) use crate::local::table::{LocalShared, PendingDestroy, Table};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::libc_hooks::{DESTRUCTOR_ROUNDS, register_exit_hook};
@@ -36,7 +36,7 @@ impl ForkReset for Tables {
 
 /// The calling thread's table, if it has one.
 #[inline(always)]
-fn known() -> Option<&'static Table> {
+fn current() -> Option<&'static Table> {
     let table = tls::locals() as *const Table;
     // SAFETY: the thread's own table lives as long as the thread, and is given back by the thread.
     unsafe { table.as_ref() }
@@ -44,22 +44,22 @@ fn known() -> Option<&'static Table> {
 
 /// As `get`, as far as it takes one look.
 #[inline(always)]
-pub(crate) fn get_at_once(key: usize) -> Option<*mut c_void> {
-    known()?.get_at_once(key)
+pub(crate) fn get_fast(key: usize) -> Option<*mut c_void> {
+    current()?.get_fast(key)
 }
 
 /// The calling thread's value for a local with this key, if the local has been met here.
 pub(crate) fn get(key: usize) -> Option<*mut c_void> {
-    known()?.get(key)
+    current()?.get(key)
 }
 
 /// The calling thread's table, made if need be.
-pub(crate) fn mine() -> Result<&'static Table> {
-    if let Some(table) = known() {
+pub(crate) fn current_or_create() -> Result<&'static Table> {
+    if let Some(table) = current() {
         return Ok(table);
     }
     register_exit_hook()?;
-    let table = Table::make()?;
+    let table = Table::try_new()?;
     let mut tables = TABLES.lock();
     table.next.set(tables.first);
     // SAFETY: tables in the list are valid.
@@ -73,15 +73,15 @@ pub(crate) fn mine() -> Result<&'static Table> {
 
 /// Destroys what the calling thread has, but for what is set meanwhile. False if there was nothing.
 pub(crate) fn destroy_round() -> bool {
-    let Some(table) = known() else { return false };
+    let Some(table) = current() else { return false };
     table.begin_round();
     let mut any = false;
     loop {
         let mut at = 0;
         let mut found = false;
-        while let Some(owed) = table.take_older(&mut at) {
+        while let Some(pending) = table.take_older(&mut at) {
             found = true;
-            owed.pay();
+            pending.run();
         }
         // A destructor that meets new locals may have moved the cells under the search.
         if !found {
@@ -102,23 +102,23 @@ pub(crate) fn destroy_all() {
 }
 
 /// Gives the calling thread's table back, when it ends, or when the timer whose function it ran does.
-pub(crate) fn give_back() {
+pub(crate) fn free_current() {
     let table = tls::with(|mine| mine.locals.take()) as *mut Table;
     // SAFETY: made by `mine`, and in the list until it is freed.
     let Some(ended) = (unsafe { table.as_ref() }) else { return };
     ended.clear();
     let mut tables = TABLES.lock();
-    let given_back = tables.abandon(ended);
+    let must_free = tables.release_by_owner(ended);
     drop(tables);
-    if given_back {
+    if must_free {
         // SAFETY: it is in no list any more.
-        unsafe { Table::unmake(table) };
+        unsafe { Table::free(table) };
     }
 }
 
 /// What a local leaves to be destroyed when it has been closed.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Left {
+pub(crate) enum Leftover {
     Nothing,
     /// Values of the calling thread.
     Own,
@@ -131,75 +131,75 @@ pub(crate) enum Left {
 /// met in none, or in the calling thread's alone.
 pub(crate) fn close_local(
     key: usize,
-    shared: &Shared,
-    is_open: impl FnOnce() -> bool,
-    closed: impl FnOnce(),
-) -> Option<Left> {
+    shared: &LocalShared,
+    is_closing: impl FnOnce() -> bool,
+    set_closed: impl FnOnce(),
+) -> Option<Leftover> {
     let tables = TABLES.lock();
-    if !is_open() {
+    if !is_closing() {
         return None;
     }
-    let mut left = Left::Nothing;
-    let mine = known().filter(|_| !shared.is_unmet());
-    if mine.is_some_and(|mine| mine.close(key)) {
-        left = Left::Own;
+    let mut left = Leftover::Nothing;
+    let mine = current().filter(|_| !shared.has_no_cells());
+    if mine.is_some_and(|mine| mine.tombstone(key)) {
+        left = Leftover::Own;
     }
     // A table that is made from now on belongs to a thread that finds the local gone.
     for table in tables.iter() {
-        if shared.is_unmet() {
+        if shared.has_no_cells() {
             break;
         }
-        if table.close(key) {
-            left = Left::Any;
+        if table.tombstone(key) {
+            left = Leftover::Any;
         }
     }
-    closed();
+    set_closed();
     drop(tables);
     mine.inspect(|mine| mine.shrink());
     Some(left)
 }
 
 /// Destroys the values and attributes of a local that is gone and closed, those of all threads or the calling one's.
-pub(crate) fn destroy_local(key: usize, left: Left) {
+pub(crate) fn destroy_local(key: usize, left: Leftover) {
     match left {
-        Left::Nothing => {}
-        Left::Own => {
-            while let Some(owed) = known().and_then(|mine| mine.take_gone(key)) {
-                owed.pay();
+        Leftover::Nothing => {}
+        Leftover::Own => {
+            while let Some(pending) = current().and_then(|mine| mine.take_freed(key)) {
+                pending.run();
             }
         }
-        Left::Any => {
-            let mut walk = Walk { key, at: None, begun: false, epoch: fork_epoch() };
+        Leftover::Any => {
+            let mut cursor = DestroyCursor { key, at: None, started: false, epoch: fork_epoch() };
             // Bound before it is paid: the guard must be free by then.
-            while let Some(owed) = walk.next() {
-                owed.pay();
+            while let Some(pending) = cursor.next() {
+                pending.run();
             }
         }
     }
-    known().inspect(|mine| mine.shrink());
+    current().inspect(|mine| mine.shrink());
 }
 
 /// The way of a thread that destroys the values of a local, from table to table. While a destructor runs, no guard is
-/// held; the table where the walk stands then stays in the list, even if its owner ends.
-struct Walk {
+/// held; the table where the cursor stands then stays in the list, even if its owner ends.
+struct DestroyCursor {
     key: usize,
     at: Option<&'static Table>,
-    begun: bool,
+    started: bool,
     /// The number of forks when it last went on: in a child, where the destructor has forked, it knows no table.
     epoch: u32,
 }
 
-impl Walk {
-    fn next(&mut self) -> Option<Owed> {
+impl DestroyCursor {
+    fn next(&mut self) -> Option<PendingDestroy> {
         let mut tables = TABLES.lock();
         let is_child = self.epoch != fork_epoch();
         let from = self.at.take().filter(|_| !is_child);
-        let mut at = if self.begun && !is_child { from } else { tables.first() };
-        (self.begun, self.epoch) = (true, fork_epoch());
-        let mut owed = None;
+        let mut at = if self.started && !is_child { from } else { tables.first() };
+        (self.started, self.epoch) = (true, fork_epoch());
+        let mut pending = None;
         while let Some(table) = at {
-            owed = table.take_gone(self.key);
-            if owed.is_some() {
+            pending = table.take_freed(self.key);
+            if pending.is_some() {
                 table.visitors.set(table.visitors.get() + 1);
                 break;
             }
@@ -207,13 +207,13 @@ impl Walk {
             at = unsafe { table.next.get().as_ref() };
         }
         self.at = at;
-        let given_up = from.filter(|from| tables.leave(from));
+        let to_free = from.filter(|from| tables.end_visit(from));
         drop(tables);
-        if let Some(table) = given_up {
+        if let Some(table) = to_free {
             // SAFETY: its owner has ended, and it is in no list any more.
-            unsafe { Table::unmake(ptr::from_ref(table).cast_mut()) };
+            unsafe { Table::free(ptr::from_ref(table).cast_mut()) };
         }
-        owed
+        pending
     }
 }
 
@@ -235,18 +235,18 @@ impl Tables {
     }
 
     /// A visit of a table has ended. True if the table has been removed from the list and must be freed.
-    fn leave(&mut self, table: &Table) -> bool {
+    fn end_visit(&mut self, table: &Table) -> bool {
         table.visitors.set(table.visitors.get() - 1);
-        table.abandoned.get() && self.remove_unvisited(table)
+        table.owner_exited.get() && self.try_remove(table)
     }
 
     /// The owner of a table has ended. As `leave`.
-    fn abandon(&mut self, table: &Table) -> bool {
-        table.abandoned.set(true);
-        self.remove_unvisited(table)
+    fn release_by_owner(&mut self, table: &Table) -> bool {
+        table.owner_exited.set(true);
+        self.try_remove(table)
     }
 
-    fn remove_unvisited(&mut self, table: &Table) -> bool {
+    fn try_remove(&mut self, table: &Table) -> bool {
         if table.visitors.get() > 0 {
             return false;
         }
@@ -271,7 +271,7 @@ pub(crate) fn reset() {
 }
 
 /// Holds the tables across a fork.
-pub(crate) fn hold() {
+pub(crate) fn lock_for_fork() {
     TABLES.lock_for_fork();
 }
 
@@ -279,7 +279,7 @@ pub(crate) fn hold() {
 ///
 /// # Safety
 /// As for `InternalMutex::let_go`.
-pub(crate) unsafe fn let_go() {
+pub(crate) unsafe fn unlock_after_fork() {
     // SAFETY: the caller's promise.
     unsafe { TABLES.unlock_after_fork() };
 }
@@ -295,7 +295,7 @@ pub(crate) unsafe fn reinit_in_child() {
 
 /// In a child of fork: the values of the others are left alone, and out of reach.
 pub(crate) fn after_fork_in_child() {
-    let mine = known();
+    let mine = current();
     TABLES.lock().first = mine.map_or(ptr::null(), ptr::from_ref);
     if let Some(mine) = mine {
         mine.next.set(ptr::null());
@@ -321,7 +321,7 @@ mod tests {
 
     /// As many tables as threads that do not end would have.
     #[test]
-    fn a_free_is_linear_in_the_threads_that_have_a_value() {
+    fn freeing_a_local_is_linear_in_its_values() {
         const MANY: usize = 30_000;
         // SAFETY: the destructor takes anything.
         let local = unsafe { Handle::<Local>::new(Some(count)) }.unwrap();
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(DESTROYED.load(Ordering::Relaxed), 2 * MANY);
         for table in tables {
             tls::with(|mine| mine.locals.set(table));
-            give_back();
+            free_current();
         }
         tls::with(|mine| mine.locals.set(before));
     }

@@ -8,11 +8,11 @@ use crate::handle::{Handle, Object};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
-use crate::thread::ident::KEY_SHIFT;
+use crate::thread::ident::OWNER_SHIFT;
 use crate::time::Timeout;
 
 /// What the word of any held Lock shows.
-pub(crate) const ANONYMOUS_OWNER: u64 = 1 << KEY_SHIFT;
+pub(crate) const ANONYMOUS_OWNER: u64 = 1 << OWNER_SHIFT;
 
 /// A lock that one thread at a time can hold. Python: `threading.Lock`.
 ///

@@ -65,7 +65,7 @@ use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, PendingWake, QUEUED, RETRY, Waiter};
 use crate::sys::annotate;
 use crate::sys::tls;
-use crate::thread::ident::KEY_SHIFT;
+use crate::thread::ident::OWNER_SHIFT;
 use crate::time::{Deadline, Timeout};
 
 const HAS_WAITERS: u64 = 1 << 7;
@@ -74,7 +74,7 @@ const FLAGS: u64 = HAS_WAITERS | DESIGNATED_WAKER;
 /// What the word shows as the owner while the lock is reserved: less than any owner_tag.
 const HANDOFF_PENDING: u64 = 1 << 9;
 const OWNER_MASK: u64 = !(HANDOFF_PENDING - 1);
-const _: () = assert!(HANDOFF_PENDING < 1 << KEY_SHIFT);
+const _: () = assert!(HANDOFF_PENDING < 1 << OWNER_SHIFT);
 
 /// How long a lock stays with whoever comes first before it is handed over: half a millisecond, in units of
 /// 2^`TICK_SHIFT` nanoseconds.

@@ -83,7 +83,7 @@ impl Handle<RLock> {
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };
-        let Some(owner_tag) = ident::known_key() else { return false };
+        let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
         if rlock.raw.is_held_by(tag, owner_tag) {
             return recursion::increment_fast(self.bits());
         }
@@ -112,7 +112,7 @@ impl Handle<RLock> {
     #[cold]
     fn acquire_slow(self, timeout: Timeout) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        let owner_tag = ident::key();
+        let owner_tag = ident::owner_tag();
         if rlock.raw.owner(tag)? == owner_tag {
             let is_owned = |other| Handle::<RLock>::from_bits(other).is_owned() == Ok(true);
             return recursion::increment(self.bits(), is_owned).map(|()| true);
@@ -147,7 +147,7 @@ impl Handle<RLock> {
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };
-        let Some(owner_tag) = ident::known_key() else { return false };
+        let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
         // Asked without knowing who owns the lock; whoever does not, finds out next.
         match recursion::count_fast(self.bits()) {
             Some(0) => rlock.raw.release_fast(tag, owner_tag),
@@ -168,7 +168,7 @@ impl Handle<RLock> {
     /// `release`, where `release_fast` has left it open.
     pub(crate) fn release_slow(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
-        let owner_tag = ident::key();
+        let owner_tag = ident::owner_tag();
         if rlock.raw.owner(tag)? != owner_tag {
             return Err(Error::NotOwner);
         }
@@ -191,7 +191,7 @@ impl Handle<RLock> {
     #[inline(always)]
     pub(crate) fn release_save(self) -> Result<u32> {
         let (rlock, tag) = self.slot()?;
-        let owner_tag = ident::key();
+        let owner_tag = ident::owner_tag();
         let extra_count = recursion::count(self.bits());
         if annotate::is_active() {
             rlock.annotate_release();
@@ -214,7 +214,7 @@ impl Handle<RLock> {
     #[inline]
     pub fn is_owned(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
-        Ok(rlock.raw.owner(tag)? == ident::key())
+        Ok(rlock.raw.owner(tag)? == ident::owner_tag())
     }
 
     /// How often the caller holds it; 0 if it does not.
@@ -233,7 +233,7 @@ impl Handle<RLock> {
 
     /// For a condition: what the word shows when the caller holds the lock.
     pub(crate) fn owner_tag_if_held(self) -> Result<u64> {
-        if self.is_owned()? { Ok(ident::key()) } else { Err(Error::NotOwner) }
+        if self.is_owned()? { Ok(ident::owner_tag()) } else { Err(Error::NotOwner) }
     }
 }
 

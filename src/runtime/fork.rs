@@ -8,8 +8,8 @@
 //! The prepare handlers of a process run in the reverse order of their registration, the others in that order. So
 //! handlers that the program has registered before this library did run between `prepare` and the fork, and between
 //! the fork and `parent` or `child`: the calling thread holds the library's lists there. Each call that it makes there
-//! begins with `interrupt`, which releases the lists, so that it is a call like any other: it may wait for threads that
-//! need the lists. `resume` takes them again when the call returns. In the child, the first such call does the work of
+//! begins with `begin_call_in_fork`, which releases the lists, so that it is a call like any other: it may wait for threads that
+//! need the lists. `end_call_in_fork` takes them again when the call returns. In the child, the first such call does the work of
 //! `child` before anything else.
 //!
 //! A handler may also wait for another thread without a call of this library, while that thread needs the lists: see
@@ -21,7 +21,7 @@
 //! |---|---|
 //! | `forks` | how many forks the thread is in, between `prepare` and `parent` or `child`; more than one if a handler forks |
 //! | `fork_lock_depth` | in which of them it has taken the lists, counted from 1; 0 if it does not hold them |
-//! | `forks_begun` | bit n: in the nth of them, this is the child, and the work of `child` is done |
+//! | `forks_child_reset` | bit n: in the nth of them, this is the child, and the work of `child` is done |
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,13 +39,13 @@ use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_
 
 /// The process in which the lists were last held. No atomic of the models': they do not fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static PROCESS: AtomicU32 = AtomicU32::new(0);
+static LOCKED_IN_PID: AtomicU32 = AtomicU32::new(0);
 
 /// How many forks a thread can be in; in more, the lists are not released for calls.
-const MOST: u8 = 15;
+const MAX_NESTED_FORKS: u8 = 15;
 
 /// Registers the handlers, when the library is loaded or first used.
-pub(crate) fn prepare_for_forks() {
+pub(crate) fn install_atfork_handlers() {
     // SAFETY: the handlers are functions as pthread_atfork wants them, and the library is never unloaded.
     // Without memory for them, forks are what they would be without.
     unsafe { sys::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
@@ -57,16 +57,16 @@ extern "C" fn prepare() {
         // The calling thread has the same number in the child.
         ident::ident();
         // The child will not ask the loader.
-        stack_cache::are_executable();
+        stack_cache::exec_stack_required();
     });
-    PROCESS.store(process(), Ordering::Relaxed);
+    LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
     tls::with(|mine| {
         if mine.fork_depth.get() == 0 {
             annotate::begin_fork();
         }
         mine.fork_depth.set(mine.fork_depth.get() + 1);
         if mine.fork_lock_depth.get() == 0 {
-            hold();
+            lock_all();
             mine.fork_lock_depth.set(mine.fork_depth.get());
         }
     });
@@ -78,7 +78,7 @@ extern "C" fn parent() {
         if mine.fork_depth.get() != 0 {
             if mine.fork_lock_depth.get() == mine.fork_depth.get() {
                 mine.fork_lock_depth.set(0);
-                let_go();
+                unlock_all();
             }
             leave_fork();
         }
@@ -88,12 +88,12 @@ extern "C" fn parent() {
 extern "C" fn child() {
     tls::with(|mine| {
         let fork = mine.fork_depth.get();
-        let begun = mine.forks_begun.get();
-        if has_begun(begun, fork) {
-            mine.forks_begun.set(begun & !(1 << fork));
+        let begun = mine.forks_child_reset.get();
+        if is_child_reset(begun, fork) {
+            mine.forks_child_reset.set(begun & !(1 << fork));
         } else {
             let outer = after_fork_in_child();
-            resume(outer);
+            end_call_in_fork(outer);
         }
         if fork != 0 {
             leave_fork();
@@ -110,75 +110,77 @@ fn leave_fork() {
     });
 }
 
-fn has_begun(begun: u16, fork: u8) -> bool {
-    fork <= MOST && begun & 1 << fork != 0
+fn is_child_reset(begun: u16, fork: u8) -> bool {
+    fork <= MAX_NESTED_FORKS && begun & 1 << fork != 0
 }
 
-fn process() -> u32 {
+fn pid() -> u32 {
     // SAFETY: asks only.
     (unsafe { libc::getpid() }) as u32
 }
 
 /// A call begins while a thread is in a fork. If that is the calling thread, it releases the lists; what it returns is
-/// for `resume`.
-pub(crate) fn interrupt() -> u8 {
+/// for `end_call_in_fork`.
+pub(crate) fn begin_call_in_fork() -> u8 {
     tls::with(|mine| {
         let fork = mine.fork_depth.get();
-        if fork == 0 || fork > MOST {
+        if fork == 0 || fork > MAX_NESTED_FORKS {
             return 0;
         }
-        if PROCESS.load(Ordering::Relaxed) != process() && !has_begun(mine.forks_begun.get(), fork) {
+        if LOCKED_IN_PID.load(Ordering::Relaxed) != pid()
+            && !is_child_reset(mine.forks_child_reset.get(), fork)
+        {
             let outer = after_fork_in_child();
-            mine.forks_begun.set(mine.forks_begun.get() | 1 << fork);
+            mine.forks_child_reset.set(mine.forks_child_reset.get() | 1 << fork);
             return outer;
         }
-        let holds = mine.fork_lock_depth.take();
-        if holds != 0 {
-            let_go();
+        let lock_level = mine.fork_lock_depth.take();
+        if lock_level != 0 {
+            unlock_all();
         }
-        holds
+        lock_level
     })
 }
 
 /// The call returns: the calling thread takes the lists again, if it has released them.
-pub(crate) fn resume(holds: u8) {
-    if holds != 0 {
-        hold();
-        tls::with(|mine| mine.fork_lock_depth.set(holds));
+pub(crate) fn end_call_in_fork(lock_level: u8) {
+    if lock_level != 0 {
+        lock_all();
+        tls::with(|mine| mine.fork_lock_depth.set(lock_level));
     }
 }
 
 /// In the order in which they may be taken inside of each other.
-fn hold() {
+fn lock_all() {
     // A panic in here cannot be contained: the child has all of them or none.
-    process_exit::hold();
+    process_exit::lock_for_fork();
     atexit::hold();
-    tables::hold();
-    registry::hold();
-    names::hold();
-    excepthook::hold();
-    stack_cache::hold();
+    tables::lock_for_fork();
+    registry::lock_for_fork();
+    names::lock_for_fork();
+    excepthook::lock_for_fork();
+    stack_cache::lock_for_fork();
     ARENAS.iter().for_each(|arena| arena.lock_for_fork());
     POOL.lock_for_fork();
 }
 
-fn let_go() {
+fn unlock_all() {
     // SAFETY: the calling thread has held them.
     unsafe {
         POOL.unlock_after_fork();
         ARENAS.iter().for_each(|arena| arena.unlock_after_fork());
-        stack_cache::let_go();
-        excepthook::let_go();
-        names::let_go();
-        registry::let_go();
-        tables::let_go();
+        stack_cache::unlock_after_fork();
+        excepthook::unlock_after_fork();
+        names::unlock_after_fork();
+        registry::unlock_after_fork();
+        tables::unlock_after_fork();
         atexit::let_go();
-        process_exit::let_go();
+        process_exit::unlock_after_fork();
     }
 }
 
 /// The work of `child`. Returns the fork for which the thread held the lists, if that is an outer one, which is still to
-/// come in this process: for `resume`.
+/// come in this process: for `end_call_in_fork`.
 fn after_fork_in_child() -> u8 {
     fork_epoch::after_fork_in_child();
     mutex::after_fork_in_child();
@@ -194,17 +196,17 @@ fn after_fork_in_child() -> u8 {
         ARENAS.iter().for_each(|arena| arena.reinit_in_child());
         POOL.reinit_in_child();
     }
-    PROCESS.store(process(), Ordering::Relaxed);
+    LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
     let outer = tls::with(|mine| {
         annotate::reset_fork_count(mine.fork_depth.get() != 0);
-        let holds = mine.fork_lock_depth.take();
-        if holds < mine.fork_depth.get() { holds } else { 0 }
+        let lock_level = mine.fork_lock_depth.take();
+        if lock_level < mine.fork_depth.get() { lock_level } else { 0 }
     });
     catch_panic(|| inject(FaultPoint::Fork));
     catch_panic(process_exit::after_fork_in_child);
     catch_panic(tables::after_fork_in_child);
     catch_panic(fork_child::begin);
-    catch_panic(join::end_joined);
+    catch_panic(join::finish_joins_after_fork);
     catch_panic(stack_cache::after_fork_in_child);
     // The child's main thread may leave by pthread_exit.
     let _ = catch_panic(libc_hooks::register_exit_hook);

@@ -6,7 +6,7 @@ use crate::panic_boundary::catch_panic;
 use crate::runtime::{fork, process_exit, thread_exit};
 use crate::sys;
 use crate::sys::annotate;
-use crate::sys::calling_thread::is_first_thread;
+use crate::sys::calling_thread::is_initial_thread;
 use crate::sys::libc_hooks;
 use crate::sys::thread_state;
 
@@ -18,11 +18,11 @@ extern "C" fn init() {
         if INITIALIZED.swap(true, Ordering::Relaxed) {
             return;
         }
-        libc_hooks::set(thread_exit::run_destructor_round, || call(process_exit::run));
+        libc_hooks::set(thread_exit::run_destructor_round, || api_call(process_exit::run));
         annotate::detect_tools();
         sys::preserving_errno(thread_state::record_baseline);
-        fork::prepare_for_forks();
-        if is_first_thread() {
+        fork::install_atfork_handlers();
+        if is_initial_thread() {
             let _ = libc_hooks::register_exit_hook();
         }
     });
@@ -41,20 +41,20 @@ static INIT: extern "C" fn() = init;
 /// Does the work of a call: what it reads and writes is hidden from race detectors, and in a handler of a fork it is a
 /// call like any other. Nothing may unwind out of it.
 #[inline(always)]
-pub(crate) fn call<R>(work: impl FnOnce() -> R) -> R {
-    let before = if annotate::calls_need_hooks() { before_call() } else { NOTHING };
+pub(crate) fn api_call<R>(work: impl FnOnce() -> R) -> R {
+    let before = if annotate::calls_need_hooks() { before_call() } else { NO_STATE };
     let result = work();
-    if before != NOTHING {
+    if before != NO_STATE {
         after_call(before);
     }
     result
 }
 
-/// What `before_call` leaves to `after_call`, in one register: what `fork::resume` gets, above what
+/// What `before_call` leaves to `after_call`, in one register: what `fork::end_call_in_fork` gets, above what
 /// `annotate::after_call` gets, and a bit that tells it from this.
-const NOTHING: u64 = 0;
-const SOMETHING: u64 = 1 << 63;
-const HOLDS_SHIFT: u32 = 32;
+const NO_STATE: u64 = 0;
+const HAS_STATE: u64 = 1 << 63;
+const LOCK_LEVEL_SHIFT: u32 = 32;
 
 #[cold]
 #[inline(never)]
@@ -62,13 +62,13 @@ fn before_call() -> u64 {
     if annotate::is_undetected() {
         init();
     }
-    let holds = if annotate::any_thread_forking() { fork::interrupt() } else { 0 };
-    SOMETHING | u64::from(holds) << HOLDS_SHIFT | u64::from(annotate::before_call())
+    let lock_level = if annotate::any_thread_forking() { fork::begin_call_in_fork() } else { 0 };
+    HAS_STATE | u64::from(lock_level) << LOCK_LEVEL_SHIFT | u64::from(annotate::before_call())
 }
 
 #[cold]
 #[inline(never)]
 fn after_call(before: u64) {
     annotate::after_call(before as u32);
-    fork::resume((before >> HOLDS_SHIFT) as u8);
+    fork::end_call_in_fork((before >> LOCK_LEVEL_SHIFT) as u8);
 }

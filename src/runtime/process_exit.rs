@@ -23,18 +23,18 @@ use crate::timer::finishing;
 
 struct Exit {
     callbacks: Vec<(Callback, usize)>,
-    begun: bool,
+    started: bool,
     /// The number of the thread that calls them, 0 if none does.
-    caller: u64,
+    runner: u64,
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXIT: InternalMutex<Exit> =
-    InternalMutex::new(Exit { callbacks: Vec::new(), begun: false, caller: 0 });
+    InternalMutex::new(Exit { callbacks: Vec::new(), started: false, runner: 0 });
 
 /// Changes, under the guard, when a thread has called the callbacks; slept on by others that leave.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static CALLED: AtomicU32 = AtomicU32::new(0);
+static CALLBACKS_SEQ: AtomicU32 = AtomicU32::new(0);
 
 impl ForkReset for Exit {
     fn reset_in_child(&mut self) {
@@ -45,7 +45,7 @@ impl ForkReset for Exit {
 
 /// The work of the atexit handler.
 pub(crate) fn run() {
-    if !registry::is_closed() {
+    if !registry::is_shut_down() {
         // A callback that calls exit, and another thread that does so in the meantime, finds the handler again, and
         // waits as well. If it cannot be registered, that exit goes on without.
         let _ = libc_hooks::register_atexit_handler();
@@ -53,11 +53,11 @@ pub(crate) fn run() {
     catch_panic(|| inject(FaultPoint::ProcessExit));
     // Without a limit, it cannot fail.
     let _ = catch_panic(|| {
-        shutdown::leaving(|| {
-            call_back(Deadline::NEVER);
-            registry::end_main();
-            finishing::end_for_good();
-            shutdown::join_others(Deadline::NEVER)
+        shutdown::with_shutdown_flag(|| {
+            run_callbacks_or_wait(Deadline::NEVER);
+            registry::set_main_done();
+            finishing::finish_own_timers_at_exit();
+            shutdown::join_non_daemons(Deadline::NEVER)
         })
     });
     catch_panic(|| {
@@ -66,13 +66,13 @@ pub(crate) fn run() {
         }
     });
     if annotate::is_active() {
-        catch_panic(shutdown::leave_behind);
+        catch_panic(shutdown::detach_remaining);
     }
 }
 
 /// Main has been left by `pthread_exit`: the process goes on until its threads have ended, and then ends
 /// well.
-pub(crate) fn main_has_left() {
+pub(crate) fn exit_after_main_pthread_exit() {
     if libc_hooks::is_atexit_registered() {
         // SAFETY: ends the process as main's return would.
         unsafe { libc::exit(libc::EXIT_SUCCESS) };
@@ -80,10 +80,10 @@ pub(crate) fn main_has_left() {
 }
 
 /// Has a callback called by the shutdown, the last one first.
-pub(crate) fn at_exit(callback: Callback, arg: *mut c_void) -> Result<()> {
+pub(crate) fn register_callback(callback: Callback, arg: *mut c_void) -> Result<()> {
     ensure_atexit_registered()?;
     let mut exit = EXIT.lock();
-    if exit.begun {
+    if exit.started {
         return Err(Error::Shutdown);
     }
     exit.callbacks.try_reserve(1).map_err(|_| Error::NoMemory)?;
@@ -96,43 +96,43 @@ pub(crate) fn at_exit(callback: Callback, arg: *mut c_void) -> Result<()> {
 /// time ran out.
 pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
     let deadline = timeout.deadline();
-    Ok(shutdown::leaving(|| {
-        call_back(deadline) && {
-            registry::end_main();
-            shutdown::join_others(deadline)
+    Ok(shutdown::with_shutdown_flag(|| {
+        run_callbacks_or_wait(deadline) && {
+            registry::set_main_done();
+            shutdown::join_non_daemons(deadline)
         }
     }))
 }
 
 /// Calls the callbacks, or waits until the thread that does so has called all of them. False if the time ran
 /// out. A callback that leaves itself does not wait: it goes on with those that are left.
-fn call_back(deadline: Deadline) -> bool {
+fn run_callbacks_or_wait(deadline: Deadline) -> bool {
     let me = ident::ident();
     loop {
         let mut exit = EXIT.lock();
-        exit.begun = true;
-        let seen = CALLED.load(Ordering::Relaxed);
-        if exit.caller == me {
+        exit.started = true;
+        let seen = CALLBACKS_SEQ.load(Ordering::Relaxed);
+        if exit.runner == me {
             drop(exit);
-            call_all();
+            run_all_callbacks();
             return true;
         }
-        if exit.caller == 0 {
-            exit.caller = me;
+        if exit.runner == 0 {
+            exit.runner = me;
             drop(exit);
-            call_all();
-            EXIT.lock().end_of_calls();
-            futex::wake_all(&CALLED);
+            run_all_callbacks();
+            EXIT.lock().finish_run();
+            futex::wake_all(&CALLBACKS_SEQ);
             return true;
         }
         drop(exit);
-        if !futex::wait(&CALLED, seen, deadline) {
+        if !futex::wait(&CALLBACKS_SEQ, seen, deadline) {
             return false;
         }
     }
 }
 
-fn call_all() {
+fn run_all_callbacks() {
     loop {
         // Bound before it is called: the guard must be free by then.
         let next = EXIT.lock().callbacks.pop();
@@ -144,22 +144,22 @@ fn call_all() {
 }
 
 impl Exit {
-    fn end_of_calls(&mut self) {
-        self.caller = 0;
-        CALLED.fetch_add(1, Ordering::Relaxed);
+    fn finish_run(&mut self) {
+        self.runner = 0;
+        CALLBACKS_SEQ.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// In a child of fork: if another thread was calling the callbacks, it is not there to go on.
 pub(crate) fn after_fork_in_child() {
     let mut exit = EXIT.lock();
-    if exit.caller != ident::ident() {
-        exit.end_of_calls();
+    if exit.runner != ident::ident() {
+        exit.finish_run();
     }
 }
 
 /// Holds the callbacks across a fork.
-pub(crate) fn hold() {
+pub(crate) fn lock_for_fork() {
     EXIT.lock_for_fork();
 }
 
@@ -167,7 +167,7 @@ pub(crate) fn hold() {
 ///
 /// # Safety
 /// As for `InternalMutex::let_go`.
-pub(crate) unsafe fn let_go() {
+pub(crate) unsafe fn unlock_after_fork() {
     // SAFETY: the caller's promise.
     unsafe { EXIT.unlock_after_fork() };
 }

@@ -14,20 +14,20 @@ use crate::runtime::process_exit;
 use crate::sync::lock_annotations;
 use crate::sync::waiter::Waiter;
 use crate::sys::annotate::{self, ignore_accesses, is_active, observe_accesses};
-use crate::sys::libc_hooks::{LAST, REGISTERED, rearm};
+use crate::sys::libc_hooks::{LAST_ROUND, REGISTERED, rearm};
 use crate::sys::tls;
-use crate::thread::deregister::{deregister_current, known_current, note_end_of_dummy};
-use crate::thread::object::{DUMMY, MAIN, RETURNED, TIMER, Thread};
+use crate::thread::deregister::{deregister_current, known_current, mark_current_dummy_exiting};
+use crate::thread::object::{DUMMY, HAS_RESULT, MAIN, TIMER, Thread};
 use crate::thread::{ident, registry};
 use crate::timer::object::Timer;
 use crate::timer::worker;
 
-const NEXT_TO_LAST: u32 = LAST - 1;
+const NEXT_TO_LAST_ROUND: u32 = LAST_ROUND - 1;
 
 /// A thread of a model ends, of which the system knows nothing.
 #[cfg(model)]
 pub(crate) fn run_all_rounds_for_model() {
-    while (REGISTERED..LAST).contains(&tls::with(|mine| mine.exit_rounds.get())) {
+    while (REGISTERED..LAST_ROUND).contains(&tls::with(|mine| mine.exit_rounds.get())) {
         run_destructor_round();
     }
 }
@@ -38,14 +38,14 @@ pub(crate) fn run_destructor_round() {
         mine.exit_rounds.set(mine.exit_rounds.get() + 1);
         mine.exit_rounds.get()
     });
-    if rounds == LAST {
+    if rounds == LAST_ROUND {
         if is_active() {
             lock_annotations::forget_current();
         }
         annotate::thread_finished();
     }
     if rounds == REGISTERED + 1 {
-        ignore_accesses(|| catch_panic(note_end_of_dummy));
+        ignore_accesses(|| catch_panic(mark_current_dummy_exiting));
     }
     ignore_accesses(|| run_round(rounds));
 }
@@ -56,8 +56,8 @@ fn run_round(rounds: u32) {
         inject(FaultPoint::ThreadExit);
         match known_current() {
             // The system thread is a timer's no more when the timer has ended.
-            Some(timer) if timer.is(TIMER) && !timer.is(MAIN) => worker::left_by_exit(timer),
-            Some(thread) if !thread.is(MAIN | DUMMY | RETURNED) => thread.destroy_arg(),
+            Some(timer) if timer.has_flag(TIMER) && !timer.has_flag(MAIN) => worker::on_pthread_exit(timer),
+            Some(thread) if !thread.has_flag(MAIN | DUMMY | HAS_RESULT) => thread.destroy_arg(),
             _ => {}
         }
     });
@@ -65,8 +65,8 @@ fn run_round(rounds: u32) {
     // In the last round, ThreadSanitizer has left the thread, and code that it has instrumented cannot run there:
     // before a detector's eyes, the last two rounds are one.
     let destructions = match rounds {
-        LAST if is_active() => 0,
-        NEXT_TO_LAST if is_active() => 2,
+        LAST_ROUND if is_active() => 0,
+        NEXT_TO_LAST_ROUND if is_active() => 2,
         _ => 1,
     };
     for _ in 0..if is_main { 0 } else { destructions } {
@@ -76,20 +76,20 @@ fn run_round(rounds: u32) {
         });
     }
     // So is main's last round, which in a child of fork may be a thread that ThreadSanitizer leaves.
-    let last = if is_main && is_active() { NEXT_TO_LAST } else { LAST };
+    let last = if is_main && is_active() { NEXT_TO_LAST_ROUND } else { LAST_ROUND };
     if rounds < last && rearm().is_ok() {
         return;
     }
     if is_main {
         // Main's values are destroyed by the exit, after it has waited for the others.
-        observe_accesses(process_exit::main_has_left);
+        observe_accesses(process_exit::exit_after_main_pthread_exit);
     }
-    tls::with(|mine| mine.exit_rounds.set(LAST));
+    tls::with(|mine| mine.exit_rounds.set(LAST_ROUND));
     catch_panic(|| {
         inject(FaultPoint::ThreadExit);
         Handle::<Thread>::flush_slot_cache();
         Handle::<Timer>::flush_slot_cache();
-        tables::give_back();
+        tables::free_current();
         recursion::on_thread_exit();
         Waiter::release_current();
     });

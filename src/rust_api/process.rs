@@ -30,7 +30,7 @@ pub fn atexit<F: FnOnce() + Send + 'static>(closure: F) -> Result<()> {
     }
     let arg = OnceClosure::leak(closure);
     // SAFETY: after an error, the library has not kept the argument.
-    process_exit::at_exit(call::<F>, arg).inspect_err(|_| unsafe { OnceClosure::<F>::destroy(arg) })
+    process_exit::register_callback(call::<F>, arg).inspect_err(|_| unsafe { OnceClosure::<F>::destroy(arg) })
 }
 
 /// Calls the closures given to [`atexit`], and waits until all threads that are not daemons have ended, pending timers

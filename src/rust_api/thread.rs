@@ -97,7 +97,7 @@ pub fn main_thread() -> Result<Handle<Thread>> {
 
 /// Returns how many threads are alive. A snapshot.
 pub fn active_count() -> Result<usize> {
-    list::count()
+    list::active_count()
 }
 
 /// Returns the threads that are alive: the main thread, then the others in the order in which they started. A snapshot.

@@ -16,7 +16,7 @@ pub(crate) fn native_id() -> u64 {
 }
 
 /// Whether the calling thread is the one with which the process began.
-pub(crate) fn is_first_thread() -> bool {
+pub(crate) fn is_initial_thread() -> bool {
     // SAFETY: asks only.
     native_id() == unsafe { libc::getpid() } as u64
 }

@@ -11,8 +11,8 @@
 //! |---|---|---|
 //! | 0 | no hook is registered for the thread's end | `register_exit_hook`: to `REGISTERED` |
 //! | `REGISTERED` | libc will call the destructor | `runtime::thread_exit`, with each call: to the next number |
-//! | up to `LAST` - 1 | so many rounds of destructors after `REGISTERED` have begun | the same; to `LAST` if libc will not call again |
-//! | `LAST` | the last round has begun: the thread gets no new records | |
+//! | up to `LAST_ROUND` - 1 | so many rounds of destructors after `REGISTERED` have started | the same; to `LAST_ROUND` if libc will not call again |
+//! | `LAST_ROUND` | the last round has started: the thread gets no new records | |
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicPtr};
@@ -26,7 +26,7 @@ use crate::sys::tls;
 /// (`PTHREAD_DESTRUCTOR_ITERATIONS`). What they set in the last round is forgotten.
 pub(crate) const DESTRUCTOR_ROUNDS: u32 = 4;
 pub(crate) const REGISTERED: u32 = 1;
-pub(crate) const LAST: u32 = REGISTERED + DESTRUCTOR_ROUNDS;
+pub(crate) const LAST_ROUND: u32 = REGISTERED + DESTRUCTOR_ROUNDS;
 
 /// The work of the hooks: functions of type `fn()`, or NULL.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -60,11 +60,11 @@ extern "C" fn atexit_handler() {
 
 /// The key, one above libc's number; 0 as long as there is none.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static KEY: AtomicU64 = AtomicU64::new(0);
+static EXIT_KEY: AtomicU64 = AtomicU64::new(0);
 
 /// The key whose destructor tells of a thread's end, created when it is first needed.
 pub(crate) fn exit_key() -> Result<libc::pthread_key_t> {
-    let known = KEY.load(Ordering::Acquire);
+    let known = EXIT_KEY.load(Ordering::Acquire);
     if known != 0 {
         return Ok((known - 1) as libc::pthread_key_t);
     }
@@ -73,7 +73,7 @@ pub(crate) fn exit_key() -> Result<libc::pthread_key_t> {
     if unsafe { sys::pthread_key_create(&mut key, Some(tsd_destructor)) } != 0 {
         return Err(Error::System);
     }
-    match KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire) {
+    match EXIT_KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Ok(key),
         Err(known) => {
             // SAFETY: created above; no other thread has seen it.
@@ -92,7 +92,7 @@ pub(crate) fn register_exit_hook() -> Result<()> {
             tls::open_spares();
             Ok(())
         }
-        LAST => Err(Error::Shutdown),
+        LAST_ROUND => Err(Error::Shutdown),
         _ => Ok(()),
     }
 }
@@ -102,9 +102,13 @@ pub(crate) fn rearm() -> Result<()> {
     if cfg!(model) {
         return Ok(());
     }
-    const ANY: *const c_void = core::ptr::dangling();
+    const NOT_NULL: *const c_void = core::ptr::dangling();
     // SAFETY: the key exists; the value is only compared with NULL.
-    if unsafe { sys::pthread_setspecific(exit_key()?, ANY) } == 0 { Ok(()) } else { Err(Error::NoMemory) }
+    if unsafe { sys::pthread_setspecific(exit_key()?, NOT_NULL) } == 0 {
+        Ok(())
+    } else {
+        Err(Error::NoMemory)
+    }
 }
 
 /// Whether libc will call the handler when the process exits. Set once.

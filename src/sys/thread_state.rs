@@ -153,7 +153,7 @@ pub(crate) fn record_baseline() {
     {
         return;
     }
-    let is_main = calling_thread::is_first_thread();
+    let is_main = calling_thread::is_initial_thread();
     // SAFETY: asks only.
     let thread = if is_main { 0 } else { unsafe { libc::getpid() } };
     // SAFETY: this thread alone has changed the state to `RUNNING`.

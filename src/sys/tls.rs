@@ -42,11 +42,11 @@ pub(crate) struct PerThread {
     /// For which of them it holds the library's lists.
     pub(crate) fork_lock_depth: Cell<u8>,
     /// In which of them it has begun as the child.
-    pub(crate) forks_begun: Cell<u16>,
-    /// The timers that it is ending, the last one first: a list of `Ending`. `timer::finishing`.
-    pub(crate) ending_timers: Cell<usize>,
-    /// The threads for whose end it waits, the innermost first: a list of `Joining`. `thread::join`.
-    pub(crate) joining: Cell<usize>,
+    pub(crate) forks_child_reset: Cell<u16>,
+    /// The timers that it is ending, the last one first: a list of `FinishingTimer`. `timer::finishing`.
+    pub(crate) finishing_timers: Cell<usize>,
+    /// The threads for whose end it waits, the innermost first: a list of `ActiveJoin`. `thread::join`.
+    pub(crate) active_joins: Cell<usize>,
     /// The slots that it gave back last. `handle::spare`.
     pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
 }

@@ -14,30 +14,30 @@ pub(crate) fn known_current() -> Option<&'static Thread> {
 
 /// The first round of a dummy's destructors. If the thread has become a dummy in the middle of its end, the last round
 /// may never come.
-pub(crate) fn note_end_of_dummy() {
-    if let Some(dummy) = known_current().filter(|thread| thread.is(DUMMY)) {
-        dummies::dummy_ends(dummy);
+pub(crate) fn mark_current_dummy_exiting() {
+    if let Some(dummy) = known_current().filter(|thread| thread.has_flag(DUMMY)) {
+        dummies::mark_dummy_exiting(dummy);
     }
 }
 
 /// The calling thread has ended, as far as the registry is concerned.
 pub(crate) fn deregister_current() {
     match known_current() {
-        Some(dummy) if dummy.is(DUMMY) => {
+        Some(dummy) if dummy.has_flag(DUMMY) => {
             registry::remove(dummy);
-            dummy.end();
+            dummy.set_done();
             tls::with(|mine| mine.thread.set(0));
             dummy.handle().internal_unref();
         }
-        Some(thread) if !thread.is(MAIN) => {
-            if thread.is(TIMER) {
+        Some(thread) if !thread.has_flag(MAIN) => {
+            if thread.has_flag(TIMER) {
                 reaper::ended(thread, 0);
                 return;
             }
             // SAFETY: one that was started, and neither main nor a dummy nor a timer's.
             let stack = unsafe { thread.stack() };
             stack.trim();
-            reaper::ended(thread, stack.kept_size());
+            reaper::ended(thread, stack.cacheable_size());
             thread.begin_exit();
         }
         _ => {}

@@ -51,7 +51,7 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
             });
         }
         (None, _) => {
-            let name = naming::of(thread).unwrap_or(c"?".as_ptr());
+            let name = naming::get_or_create(thread).unwrap_or(c"?".as_ptr());
             // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
             let name = unsafe { CStr::from_ptr(name) };
             print(&[c"Exception in thread ", name, c": ", kind, c": ", message, c"\n"]);
@@ -70,7 +70,7 @@ fn print(parts: &[&CStr; 7]) {
 }
 
 /// Holds the hook across a fork.
-pub(crate) fn hold() {
+pub(crate) fn lock_for_fork() {
     HOOK.lock_for_fork();
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn hold() {
 ///
 /// # Safety
 /// As for `InternalMutex::let_go`.
-pub(crate) unsafe fn let_go() {
+pub(crate) unsafe fn unlock_after_fork() {
     // SAFETY: the caller's promise.
     unsafe { HOOK.unlock_after_fork() };
 }

@@ -5,10 +5,10 @@ use core::ptr;
 
 use crate::handle::Handle;
 use crate::sys::tls;
-use crate::thread::ident::Idents;
+use crate::thread::ident::IdentBlock;
 use crate::thread::links::List;
-use crate::thread::object::{DAEMON, DUMMY, LEAVING, MAIN, NAMED, TIMER, Thread};
-use crate::thread::registry::{MAIN_IDENT, UNREAPED};
+use crate::thread::object::{DAEMON, DUMMY, IN_SHUTDOWN, MAIN, NAMED, TIMER, Thread};
+use crate::thread::registry::{MAIN_IDENT, ZOMBIE_COUNT};
 use crate::thread::{ident, registry};
 use crate::timer::object as timer_object;
 
@@ -18,43 +18,43 @@ pub(crate) fn begin() {
     let me = tls::with(|mine| mine.thread.get());
     let mut registry = registry::lock();
     // Not `shutdowns`: the calling thread may be in one, and a count that is too high costs a wake-up for each change.
-    registry.idents = Idents::NONE;
+    registry.ident_block = IdentBlock::EMPTY;
     registry.timers.after_fork_in_child();
-    UNREAPED.store(0, Ordering::Relaxed);
-    registry.looked_at = ptr::null();
-    registry.ending_dummies = 0;
-    registry.reaped = false;
-    let mut heir = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    if heir.is_none() && registry::is_main(ident::ident()) {
+    ZOMBIE_COUNT.store(0, Ordering::Relaxed);
+    registry.next_dummy_check = ptr::null();
+    registry.exiting_dummies = 0;
+    registry.has_reaper = false;
+    let mut forking_thread = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
+    if forking_thread.is_none() && registry::is_main(ident::ident()) {
         // SAFETY: the registry keeps it.
-        heir = unsafe { registry.main.as_ref() };
+        forking_thread = unsafe { registry.main.as_ref() };
     }
     MAIN_IDENT.store(ident::ident(), Ordering::Release);
     registry.alive = List::EMPTY;
-    registry.ended = List::EMPTY;
-    registry.count = 0;
-    registry.awaited = 0;
+    registry.zombies = List::EMPTY;
+    registry.alive_count = 0;
+    registry.awaited_count = 0;
     registry.main = ptr::null();
     ident::after_fork_in_child();
-    if let Some(heir) = heir {
-        heir.lives_on();
-        if heir.mark(TIMER, false)
-            && let Ok(_itself) = heir.handle().internal_ref()
+    if let Some(forking_thread) = forking_thread {
+        forking_thread.set_running_after_fork();
+        if forking_thread.set_flag(TIMER, false)
+            && let Ok(_itself) = forking_thread.handle().internal_ref()
         {
             // It has no timer any more that keeps it.
-            timer_object::abandon(heir);
+            timer_object::discard_after_fork(forking_thread);
         }
-        heir.mark(MAIN, true);
-        heir.mark(LEAVING, false);
-        if heir.mark(DUMMY, false) {
-            heir.mark(DAEMON, false);
-            heir.mark(NAMED, true);
-            heir.number.store(0, Ordering::Relaxed);
-            heir.names.begin_anew();
+        forking_thread.set_flag(MAIN, true);
+        forking_thread.set_flag(IN_SHUTDOWN, false);
+        if forking_thread.set_flag(DUMMY, false) {
+            forking_thread.set_flag(DAEMON, false);
+            forking_thread.set_flag(NAMED, true);
+            forking_thread.name_number.store(0, Ordering::Relaxed);
+            forking_thread.names.reset_to_default();
         }
-        heir.set_native_id(ident::native_id() as u32);
-        registry.main = heir;
-        registry.alive.push_back(heir);
-        registry.count = 1;
+        forking_thread.set_native_id(ident::native_id() as u32);
+        registry.main = forking_thread;
+        registry.alive.push_back(forking_thread);
+        registry.alive_count = 1;
     }
 }

@@ -41,20 +41,20 @@ unsafe impl Object for ThreadList {
 }
 
 /// How many threads are alive.
-pub(crate) fn count() -> Result<usize> {
+pub(crate) fn active_count() -> Result<usize> {
     let mut registry = registry::lock();
-    registry.main()?;
-    registry.drop_ghosts();
-    Ok(registry.count)
+    registry.get_or_create_main()?;
+    registry.remove_dead_dummies();
+    Ok(registry.alive_count)
 }
 
 /// The handles of all that are alive, each kept for the caller.
 fn snapshot() -> Result<Vec<usize>> {
     let mut registry = registry::lock();
-    registry.main()?;
-    registry.drop_ghosts();
+    registry.get_or_create_main()?;
+    registry.remove_dead_dummies();
     let mut threads = Vec::new();
-    threads.try_reserve_exact(registry.count).map_err(|_| Error::NoMemory)?;
+    threads.try_reserve_exact(registry.alive_count).map_err(|_| Error::NoMemory)?;
     // One that has too many references already to take another is left out.
     threads.extend(
         registry.alive.iter().filter_map(|thread| thread.handle().internal_ref().ok()).map(Handle::bits),
@@ -65,14 +65,14 @@ fn snapshot() -> Result<Vec<usize>> {
 /// All that are alive: main, then the others in the order of their start.
 pub fn enumerate() -> Result<Handle<ThreadList>> {
     let threads = snapshot()?;
-    let mut kept = Some(threads);
+    let mut handles = Some(threads);
     let list = Handle::create(0, |list: &ThreadList, _| {
-        let mut threads = core::mem::ManuallyDrop::new(kept.take().unwrap_or_default());
+        let mut threads = core::mem::ManuallyDrop::new(handles.take().unwrap_or_default());
         list.threads.store(threads.as_mut_ptr() as usize, Ordering::Release);
         list.length.store(threads.len(), Ordering::Release);
         list.capacity.store(threads.capacity(), Ordering::Release);
     });
-    for thread in kept.into_iter().flatten() {
+    for thread in handles.into_iter().flatten() {
         Handle::<Thread>::from_bits(thread).internal_unref();
     }
     list

@@ -38,7 +38,8 @@ use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::object::{
-    DAEMON, DUMMY, Destructor, GONE, MAIN, NEW, OVER, Run, STARTING, TIMER, Target, Task, Thread,
+    DAEMON, DONE, DUMMY, Destructor, MAIN, NOT_STARTED, Run, STARTING, TERMINATED, TIMER, Target, TargetCall,
+    Thread,
 };
 use crate::time::{Deadline, Timeout};
 use crate::timer::finishing;
@@ -83,9 +84,9 @@ pub fn current() -> Result<Handle<Thread>> {
 /// Lets the calling thread sleep.
 pub fn sleep(timeout: Timeout) {
     let deadline = timeout.deadline();
-    let nobody = AtomicU32::new(0);
+    let never_woken = AtomicU32::new(0);
     // A wait ends early for no reason, or returns false: then the time has passed, whatever the clock says.
-    while !deadline.has_passed() && futex::wait(&nobody, 0, deadline) {}
+    while !deadline.has_passed() && futex::wait(&never_woken, 0, deadline) {}
 }
 
 impl Handle<Thread> {
@@ -98,14 +99,14 @@ impl Handle<Thread> {
     }
 
     /// Sets something up that must be before the start.
-    fn set_up<R>(self, set: impl FnOnce(&'static Thread) -> R) -> Result<()> {
-        self.with_pinned(|thread| registry::set_up(thread, set))
+    fn configure_unstarted<R>(self, set: impl FnOnce(&'static Thread) -> R) -> Result<()> {
+        self.with_pinned(|thread| registry::configure_unstarted(thread, set))
     }
 
     /// The current name; the default one is made with the first question. The pointer stays valid as long as
     /// the handle.
     pub(crate) fn name_pointer(self) -> Result<*const c_char> {
-        naming::of(self)
+        naming::get_or_create(self)
     }
 
     /// Names the thread.
@@ -115,20 +116,20 @@ impl Handle<Thread> {
 
     /// Whether the process's end does not wait for it.
     pub fn is_daemon(self) -> Result<bool> {
-        self.read(|thread| thread.is(DAEMON))
+        self.read(|thread| thread.has_flag(DAEMON))
     }
 
     /// Sets that; before start.
     pub fn set_daemon(self, daemon: bool) -> Result<()> {
-        self.set_up(|thread| thread.mark(DAEMON, daemon))
+        self.configure_unstarted(|thread| thread.set_flag(DAEMON, daemon))
     }
 
     /// Sets the size of its stack; before start. A timer's function runs on a shared stack.
     pub fn set_stack_size(self, bytes: usize) -> Result<()> {
         let bytes = self.or_handle_error(checked_stack_size(bytes))?;
-        self.set_up(|thread| {
-            if !thread.is(TIMER) {
-                thread.set_extra(bytes);
+        self.configure_unstarted(|thread| {
+            if !thread.has_flag(TIMER) {
+                thread.set_aux(bytes);
             }
         })
     }
@@ -138,7 +139,7 @@ impl Handle<Thread> {
     /// # Safety
     /// `destroy` takes the thread's argument, in any thread, which nobody else uses once the thread has ended.
     pub unsafe fn set_arg_destructor(self, destroy: Option<Destructor>) -> Result<()> {
-        self.set_up(|thread| thread.set_destroy(destroy))
+        self.configure_unstarted(|thread| thread.set_arg_destructor_ptr(destroy))
     }
 
     /// Overrides what it runs; before start.
@@ -146,32 +147,35 @@ impl Handle<Thread> {
     /// # Safety
     /// `run` takes the thread's argument, in another thread.
     pub unsafe fn set_run(self, run: Option<Run>) -> Result<()> {
-        self.set_up(|thread| thread.set_run(run))
+        self.configure_unstarted(|thread| thread.set_run(run))
     }
 
     /// What it does if that is not overridden, to be called elsewhere.
-    pub(crate) fn task(self) -> Result<Task> {
-        self.read(Thread::task)
+    pub(crate) fn target_call(self) -> Result<TargetCall> {
+        self.read(Thread::target_call)
     }
 
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
-        self.with_pinned(start::launch)
+        self.with_pinned(start::start_thread)
     }
 
     /// Waits until it has ended. Returns false if the timeout expires.
     pub fn join(self, timeout: Timeout) -> Result<bool> {
         self.with_pinned(|thread| {
-            if thread.is(DUMMY) {
+            if thread.has_flag(DUMMY) {
                 return Err(Error::NotJoinable);
             }
-            if thread.state() == NEW {
+            if thread.state() == NOT_STARTED {
                 return Err(Error::NotStarted);
             }
             if thread.ident() == ident::ident() {
                 return Err(Error::JoinSelf);
             }
-            if thread.is(TIMER) && !thread.is_over() && finishing::ends_here(thread) {
+            if thread.has_flag(TIMER)
+                && !thread.is_done()
+                && finishing::is_finishing_on_current_thread(thread)
+            {
                 return Err(Error::JoinSelf);
             }
             thread.join(timeout.deadline())
@@ -180,7 +184,7 @@ impl Handle<Thread> {
 
     /// Whether it has been started and has not ended.
     pub fn is_alive(self) -> Result<bool> {
-        self.with_pinned(|thread| Ok(thread.state() != NEW && !thread.has_ended()))
+        self.with_pinned(|thread| Ok(thread.state() != NOT_STARTED && !thread.poll_done()))
     }
 
     /// Its number, never used again; 0 before start.
@@ -192,14 +196,15 @@ impl Handle<Thread> {
     pub fn native_id(self) -> Result<u64> {
         self.with_pinned(|thread| {
             thread.wait_while(STARTING, Deadline::NEVER);
-            let comes = !matches!(thread.state(), NEW | GONE | OVER) && !thread.is(MAIN | DUMMY | TIMER);
-            Ok(u64::from(if comes { thread.await_native_id() } else { thread.native_id() }))
+            let will_have_native_id = !matches!(thread.state(), NOT_STARTED | TERMINATED | DONE)
+                && !thread.has_flag(MAIN | DUMMY | TIMER);
+            Ok(u64::from(if will_have_native_id { thread.await_native_id() } else { thread.native_id() }))
         })
     }
 
     /// What run returned; NULL before the end.
     pub fn result(self) -> Result<*mut c_void> {
-        self.with_pinned(|thread| Ok(if thread.has_ended() { thread.result() } else { ptr::null_mut() }))
+        self.with_pinned(|thread| Ok(if thread.poll_done() { thread.result() } else { ptr::null_mut() }))
     }
 
     /// The argument with which it was made.

@@ -8,12 +8,12 @@
 //!
 //! | state | meaning | who changes it, with which ordering |
 //! |---|---|---|
-//! | 0 | the default name | `set`: to a name, release. The first question: to the default name, `TOLD`, release |
-//! | a name | no caller has its pointer | `tell`: to the same with `TOLD`, acquire and release. `set`: to another name, acquire and release; then the old one is freed |
-//! | a name with `TOLD` | a caller has its pointer | `set`: to another name, acquire and release; the old one is in `NameList::kept` then |
+//! | 0 | the default name | `set`: to a name, release. The first question: to the default name, `EXPOSED`, release |
+//! | a name | no caller has its pointer | `tell`: to the same with `EXPOSED`, acquire and release. `set`: to another name, acquire and release; then the old one is freed |
+//! | a name with `EXPOSED` | a caller has its pointer | `set`: to another name, acquire and release; the old one is in `NameList::kept` then |
 //!
 //! `tell` compares pointers and does not look into a name, so that it needs no lock. Who changes names, or looks into
-//! one without having asked for it, holds a lock that is shared by few threads only ([`NAMES`]); no memory is asked
+//! one without having asked for it, holds a lock that is shared by few threads only ([`NAME_LOCKS`]); no memory is asked
 //! for and no call of the system's is made under it. `NameList::kept` is a hash table of the names that are kept
 //! besides the current one, changed under that lock. The numbers of default names are the registry's, since each
 //! start takes one.
@@ -28,46 +28,47 @@ use crate::sys;
 use crate::sys::annotate::malloc;
 
 /// The right to change the names of some threads.
-struct Names;
+struct NameAccess;
 
 /// How many locks threads share.
-const LOCKS: usize = 64;
+const LOCK_COUNT: usize = 64;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static NAMES: [InternalMutex<Names>; LOCKS] = [const { InternalMutex::new(Names) }; LOCKS];
+static NAME_LOCKS: [InternalMutex<NameAccess>; LOCK_COUNT] =
+    [const { InternalMutex::new(NameAccess) }; LOCK_COUNT];
 
 /// The number of the next thread that nobody has named; shared by threads, timers and dummies.
-pub(crate) struct Numbers {
+pub(crate) struct NameCounter {
     next: u32,
 }
 
-impl Numbers {
-    pub(crate) const FIRST: Self = Numbers { next: 1 };
+impl NameCounter {
+    pub(crate) const INITIAL: Self = NameCounter { next: 1 };
 
     /// Gives a thread its number, if it has none.
-    pub(crate) fn give(&mut self, number: &AtomicU32) {
+    pub(crate) fn assign(&mut self, number: &AtomicU32) {
         if number.load(Ordering::Relaxed) == 0 {
             number.store(self.next, Ordering::Relaxed);
-            self.next = Self::after(self.next);
+            self.next = Self::successor(self.next);
         }
     }
 
     /// A start was refused: the thread's number is the next one again, if nobody has seen it. Where a later one
     /// has been given meanwhile, the thread keeps its own, so that no other gets it.
-    pub(crate) fn take_back(&mut self, number: &AtomicU32, is_seen: bool) {
+    pub(crate) fn unassign(&mut self, number: &AtomicU32, is_seen: bool) {
         let given = number.load(Ordering::Relaxed);
-        if given != 0 && !is_seen && Self::after(given) == self.next {
+        if given != 0 && !is_seen && Self::successor(given) == self.next {
             number.store(0, Ordering::Relaxed);
             self.next = given;
         }
     }
 
-    fn after(number: u32) -> u32 {
+    fn successor(number: u32) -> u32 {
         number.checked_add(1).unwrap_or(1)
     }
 }
 
-impl ForkReset for Names {
+impl ForkReset for NameAccess {
     fn reset_in_child(&mut self) {
         // A name enters a thread's list with one store, and becomes the current one with another.
     }
@@ -90,35 +91,35 @@ impl NameList {
         self.kept.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
-    fn lock(&self) -> InternalMutexGuard<'static, Names> {
-        NAMES[ptr::from_ref(self) as usize / SLOT % LOCKS].lock()
+    fn lock(&self) -> InternalMutexGuard<'static, NameAccess> {
+        NAME_LOCKS[ptr::from_ref(self) as usize / SLOT % LOCK_COUNT].lock()
     }
 
     /// The current name, if a caller has asked for it before: it does not change while the thread lives.
     #[inline(always)]
     pub(super) fn known(&self) -> Option<*const c_char> {
         let known = self.current.load(Ordering::Acquire);
-        is_told(known).then(|| text_of(node_of(known)))
+        is_exposed(known).then(|| text_of(node_of(known)))
     }
 
     /// The current name, which is kept from now on; the default one is made if there is none. An error if the default
     /// name cannot be made, or if the thread does not live any more, which `lives` tells under the lock.
     pub(super) fn tell(
         &self,
-        make_default: impl Fn() -> Result<Owned>,
+        make_default: impl Fn() -> Result<OwnedName>,
         lives: impl Fn() -> Result<()>,
     ) -> Result<*const c_char> {
-        let mut made = Owned::NONE;
+        let mut new_name = OwnedName::NULL;
         loop {
             let name = self.current.load(Ordering::Acquire);
-            if is_told(name) {
+            if is_exposed(name) {
                 return Ok(text_of(node_of(name)));
             }
-            let asked = if name.is_null() {
-                if made.0.is_null() {
-                    made = make_default()?;
+            let to_expose = if name.is_null() {
+                if new_name.0.is_null() {
+                    new_name = make_default()?;
                 }
-                made.0.cast()
+                new_name.0.cast()
             } else {
                 name
             };
@@ -126,13 +127,13 @@ impl NameList {
             let names = self.lock();
             lives()?;
             let exchanged =
-                self.current.compare_exchange(name, told(asked), Ordering::AcqRel, Ordering::Relaxed);
+                self.current.compare_exchange(name, exposed(to_expose), Ordering::AcqRel, Ordering::Relaxed);
             drop(names);
             if exchanged.is_ok() {
                 if name.is_null() {
-                    core::mem::forget(made);
+                    core::mem::forget(new_name);
                 }
-                return Ok(text_of(node_of(asked)));
+                return Ok(text_of(node_of(to_expose)));
             }
         }
     }
@@ -140,24 +141,24 @@ impl NameList {
     /// Sets the current name. An error without memory, or if the thread does not live any more, which `lives` tells
     /// under the lock.
     pub(super) fn set(&self, name: &CStr, lives: impl Fn() -> Result<()>) -> Result<()> {
-        let made = Owned::make(name)?;
-        let mut table = Table::NONE;
+        let new_name = OwnedName::try_new(name)?;
+        let mut table = NameTable::NULL;
         loop {
             let mut names = self.lock();
             lives()?;
-            let replaced = names.replace(self, made.0, &mut table);
+            let replaced = names.replace(self, new_name.0, &mut table);
             // What is freed, is freed when the lock is.
             drop(names);
             match replaced {
-                Replaced::Unchanged => return Ok(()),
-                Replaced::By { former, takes_new } => {
-                    if takes_new {
-                        core::mem::forget(made);
+                ReplaceResult::Unchanged => return Ok(()),
+                ReplaceResult::Replaced { former, uses_new } => {
+                    if uses_new {
+                        core::mem::forget(new_name);
                     }
                     drop(former);
                     return Ok(());
                 }
-                Replaced::NeedsTable(buckets) => table = Table::make(buckets)?,
+                ReplaceResult::NeedsTable(bucket_count) => table = NameTable::try_new(bucket_count)?,
             }
         }
     }
@@ -177,19 +178,19 @@ impl NameList {
     }
 
     /// In a child of fork: a dummy that has become the main thread has its default name.
-    pub(crate) fn begin_anew(&self) {
+    pub(crate) fn reset_to_default(&self) {
         let mut names = self.lock();
         let name = self.current.swap(ptr::null_mut(), Ordering::AcqRel);
-        if is_told(name) {
+        if is_exposed(name) {
             // Without memory for the table the name is lost, and stays readable.
             if self.kept.load(Ordering::Relaxed).is_null()
-                && let Ok(mut table) = Table::make(Table::FEWEST)
+                && let Ok(mut table) = NameTable::try_new(NameTable::MIN_BUCKETS)
             {
-                table.move_to(self);
+                table.swap_into(self);
             }
             names.keep(self, node_of(name));
         } else {
-            drop(Owned(node_of(name)));
+            drop(OwnedName(node_of(name)));
         }
     }
 
@@ -198,10 +199,10 @@ impl NameList {
     pub(crate) fn forget(&self) {
         // Most threads have none: no locked operation for those.
         if !self.current.load(Ordering::Acquire).is_null() {
-            drop(Owned(node_of(self.current.swap(ptr::null_mut(), Ordering::AcqRel))));
+            drop(OwnedName(node_of(self.current.swap(ptr::null_mut(), Ordering::AcqRel))));
         }
         if !self.kept.load(Ordering::Acquire).is_null() {
-            drop(Table(self.kept.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
+            drop(NameTable(self.kept.swap(ptr::null_mut(), Ordering::AcqRel).cast()));
         }
     }
 }
@@ -216,18 +217,18 @@ pub(super) struct Node {
 }
 
 /// In `NameList::current`, beside the pointer to a node.
-const TOLD: usize = 1;
+const EXPOSED: usize = 1;
 
 fn node_of(name: *mut c_void) -> *mut Node {
-    name.map_addr(|address| address & !TOLD).cast()
+    name.map_addr(|address| address & !EXPOSED).cast()
 }
 
-fn is_told(name: *mut c_void) -> bool {
-    name.addr() & TOLD != 0
+fn is_exposed(name: *mut c_void) -> bool {
+    name.addr() & EXPOSED != 0
 }
 
-fn told(name: *mut c_void) -> *mut c_void {
-    name.map_addr(|address| address | TOLD)
+fn exposed(name: *mut c_void) -> *mut c_void {
+    name.map_addr(|address| address | EXPOSED)
 }
 
 fn text_of(node: *mut Node) -> *const c_char {
@@ -236,12 +237,12 @@ fn text_of(node: *mut Node) -> *const c_char {
 }
 
 /// A node that is freed when it is dropped; NULL is none.
-pub(super) struct Owned(*mut Node);
+pub(super) struct OwnedName(*mut Node);
 
-impl Owned {
-    const NONE: Self = Owned(ptr::null_mut());
+impl OwnedName {
+    const NULL: Self = OwnedName(ptr::null_mut());
 
-    pub(super) fn make(name: &CStr) -> Result<Self> {
+    pub(super) fn try_new(name: &CStr) -> Result<Self> {
         let bytes = name.to_bytes_with_nul();
         // SAFETY: malloc's memory is aligned for a Node; all that is written lies inside of it.
         unsafe {
@@ -253,12 +254,12 @@ impl Owned {
             (*node).hash = hash_of(bytes);
             let text = slice::from_raw_parts_mut((&raw mut (*node).text).cast::<u8>(), bytes.len());
             text.copy_from_slice(bytes);
-            Ok(Owned(node))
+            Ok(OwnedName(node))
         }
     }
 }
 
-impl Drop for Owned {
+impl Drop for OwnedName {
     fn drop(&mut self) {
         // SAFETY: it comes from malloc, or is NULL, and no caller has its pointer.
         unsafe { sys::free(self.0.cast()) };
@@ -272,51 +273,51 @@ fn hash_of(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The names of a thread that are kept besides the current one. The buckets follow.
+/// The names of a thread that are kept besides the current one. The bucket_count follow.
 #[repr(C)]
-struct TableHead {
-    /// The number of buckets, a power of two.
-    buckets: usize,
+struct NameTableHeader {
+    /// The number of bucket_count, a power of two.
+    bucket_count: usize,
     count: usize,
-    first: [*mut Node; 0],
+    buckets: [*mut Node; 0],
 }
 
 /// A table that is freed when it is dropped, with the names in it; NULL is none.
-struct Table(*mut TableHead);
+struct NameTable(*mut NameTableHeader);
 
-impl Table {
-    const NONE: Self = Table(ptr::null_mut());
-    const FEWEST: usize = 4;
+impl NameTable {
+    const NULL: Self = NameTable(ptr::null_mut());
+    const MIN_BUCKETS: usize = 4;
 
-    fn make(buckets: usize) -> Result<Self> {
-        let bytes = buckets
+    fn try_new(bucket_count: usize) -> Result<Self> {
+        let bytes = bucket_count
             .checked_mul(size_of::<*mut Node>())
-            .and_then(|bytes| bytes.checked_add(size_of::<TableHead>()))
+            .and_then(|bytes| bytes.checked_add(size_of::<NameTableHeader>()))
             .ok_or(Error::NoMemory)?;
         // SAFETY: malloc's memory is aligned for the head; zero is a bucket without a name.
         unsafe {
-            let head: *mut TableHead = malloc(bytes).cast();
+            let head: *mut NameTableHeader = malloc(bytes).cast();
             if head.is_null() {
                 return Err(Error::NoMemory);
             }
             head.cast::<u8>().write_bytes(0, bytes);
-            (*head).buckets = buckets;
-            Ok(Table(head))
+            (*head).bucket_count = bucket_count;
+            Ok(NameTable(head))
         }
     }
 
-    fn of(list: &NameList) -> *mut TableHead {
+    fn of(list: &NameList) -> *mut NameTableHeader {
         list.kept.load(Ordering::Relaxed).cast()
     }
 
-    /// The list has this table from now on; what it had before takes its place here, without the names in it.
-    fn move_to(&mut self, list: &NameList) {
-        let former = list.kept.swap(self.0.cast(), Ordering::Relaxed).cast::<TableHead>();
+    /// The list has this table from now on; what it had before takes its link here, without the names in it.
+    fn swap_into(&mut self, list: &NameList) {
+        let former = list.kept.swap(self.0.cast(), Ordering::Relaxed).cast::<NameTableHeader>();
         let new = core::mem::replace(&mut self.0, former);
         // SAFETY: the tables and their nodes are changed under the lock only.
         unsafe {
             if let Some(former) = former.as_mut() {
-                for index in 0..former.buckets {
+                for index in 0..former.bucket_count {
                     let mut node = core::mem::replace(&mut *bucket(former, index), ptr::null_mut());
                     while !node.is_null() {
                         let next = (*node).next;
@@ -329,12 +330,12 @@ impl Table {
     }
 }
 
-impl Drop for Table {
+impl Drop for NameTable {
     fn drop(&mut self) {
         // SAFETY: the nodes and the table come from malloc, and no thread reads them any more.
         unsafe {
             if let Some(head) = self.0.as_mut() {
-                for index in 0..head.buckets {
+                for index in 0..head.bucket_count {
                     let mut node = *bucket(head, index);
                     while !node.is_null() {
                         let next = (*node).next;
@@ -349,18 +350,18 @@ impl Drop for Table {
 }
 
 /// # Safety
-/// The table is valid, and has a bucket with this index modulo the number of its buckets.
-unsafe fn bucket(table: *mut TableHead, index: usize) -> *mut *mut Node {
-    // SAFETY: the caller's promise; the number of buckets is a power of two.
+/// The table is valid, and has a bucket with this index modulo the number of its bucket_count.
+unsafe fn bucket(table: *mut NameTableHeader, index: usize) -> *mut *mut Node {
+    // SAFETY: the caller's promise; the number of bucket_count is a power of two.
     unsafe {
-        let index = index & ((*table).buckets - 1);
-        (&raw mut (*table).first).cast::<*mut Node>().add(index)
+        let index = index & ((*table).bucket_count - 1);
+        (&raw mut (*table).buckets).cast::<*mut Node>().add(index)
     }
 }
 
 /// # Safety
 /// The table and the node are valid, the node is in no table, and no other thread changes them.
-unsafe fn insert(table: *mut TableHead, node: *mut Node) {
+unsafe fn insert(table: *mut NameTableHeader, node: *mut Node) {
     // SAFETY: the caller's promise.
     unsafe {
         let bucket = bucket(table, (*node).hash as usize);
@@ -381,77 +382,79 @@ unsafe fn are_equal(one: *mut Node, other: *mut Node) -> bool {
 ///
 /// # Safety
 /// The table, if it is not NULL, and the node are valid, and no other thread changes them.
-unsafe fn find(table: *mut TableHead, like: *mut Node) -> Option<*mut *mut Node> {
+unsafe fn find(table: *mut NameTableHeader, like: *mut Node) -> Option<*mut *mut Node> {
     if table.is_null() {
         return None;
     }
     // SAFETY: the caller's promise.
     unsafe {
-        let mut place = bucket(table, (*like).hash as usize);
-        while !(*place).is_null() {
-            if are_equal(*place, like) {
-                return Some(place);
+        let mut link = bucket(table, (*like).hash as usize);
+        while !(*link).is_null() {
+            if are_equal(*link, like) {
+                return Some(link);
             }
-            place = &raw mut (**place).next;
+            link = &raw mut (**link).next;
         }
     }
     None
 }
 
-/// What has become of a new name, by `Names::replace`.
-enum Replaced {
+/// What has become of a new name, by `NameAccess::replace`.
+enum ReplaceResult {
     /// The thread has this name already.
     Unchanged,
     /// The thread has it. The former one, if it is not kept, is to be freed; so is the new one, unless the thread has
     /// taken it: it had one like it.
-    By { former: Owned, takes_new: bool },
-    /// The caller has to bring a table with so many buckets.
+    Replaced { former: OwnedName, uses_new: bool },
+    /// The caller has to bring a table with so many bucket_count.
     NeedsTable(usize),
 }
 
-impl Names {
+impl NameAccess {
     /// Sets the thread's name.
-    fn replace(&mut self, list: &NameList, new: *mut Node, spare: &mut Table) -> Replaced {
-        // SAFETY: names and tables are valid while this lock is held, and changed by its owner only, but for `TOLD`.
+    fn replace(&mut self, list: &NameList, new: *mut Node, spare: &mut NameTable) -> ReplaceResult {
+        // SAFETY: names and tables are valid while this lock is held, and changed by its owner only, but for `EXPOSED`.
         unsafe {
-            let buckets = |table: *mut TableHead| table.as_ref().map_or(0, |table| table.buckets);
-            if buckets(spare.0) > buckets(Table::of(list)) {
-                spare.move_to(list);
+            let bucket_count =
+                |table: *mut NameTableHeader| table.as_ref().map_or(0, |table| table.bucket_count);
+            if bucket_count(spare.0) > bucket_count(NameTable::of(list)) {
+                spare.swap_into(list);
             }
             let mut current = list.current.load(Ordering::Acquire);
             if !current.is_null() && are_equal(node_of(current), new) {
-                return Replaced::Unchanged;
+                return ReplaceResult::Unchanged;
             }
-            let table = Table::of(list);
-            let place = find(table, new);
-            let kept = place.map_or(ptr::null_mut(), |place| *place);
+            let table = NameTable::of(list);
+            let link = find(table, new);
+            let kept = link.map_or(ptr::null_mut(), |link| *link);
             loop {
-                if is_told(current) && table.as_ref().is_none_or(|table| table.count >= table.buckets) {
-                    return Replaced::NeedsTable((2 * buckets(table)).max(Table::FEWEST));
+                if is_exposed(current) && table.as_ref().is_none_or(|table| table.count >= table.bucket_count)
+                {
+                    return ReplaceResult::NeedsTable((2 * bucket_count(table)).max(NameTable::MIN_BUCKETS));
                 }
-                let wanted = if kept.is_null() { new.cast() } else { told(kept.cast()) };
+                let wanted = if kept.is_null() { new.cast() } else { exposed(kept.cast()) };
                 match list.current.compare_exchange(current, wanted, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => break,
                     // A caller has asked for it just now.
                     Err(now) => current = now,
                 }
             }
-            if let Some(place) = place {
-                *place = (*kept).next;
+            if let Some(link) = link {
+                *link = (*kept).next;
                 (*table).count -= 1;
             }
             let mut former = node_of(current);
-            if is_told(current) {
+            if is_exposed(current) {
                 insert(table, former);
                 former = ptr::null_mut();
             }
-            Replaced::By { former: Owned(former), takes_new: kept.is_null() }
+            ReplaceResult::Replaced { former: OwnedName(former), uses_new: kept.is_null() }
         }
     }
 
     /// Keeps a name that is not the current one any more. Without a table it is lost, and stays readable.
     fn keep(&mut self, list: &NameList, node: *mut Node) {
-        let table = Table::of(list);
+        let table = NameTable::of(list);
         if !table.is_null() {
             // SAFETY: as above; the name is in no table.
             unsafe { insert(table, node) };
@@ -460,16 +463,16 @@ impl Names {
 }
 
 /// Holds the names across a fork.
-pub(crate) fn hold() {
-    NAMES.iter().for_each(InternalMutex::lock_for_fork);
+pub(crate) fn lock_for_fork() {
+    NAME_LOCKS.iter().for_each(InternalMutex::lock_for_fork);
 }
 
 /// Gives back what `hold` took.
 ///
 /// # Safety
 /// As for `InternalMutex::let_go`.
-pub(crate) unsafe fn let_go() {
-    for names in &NAMES {
+pub(crate) unsafe fn unlock_after_fork() {
+    for names in &NAME_LOCKS {
         // SAFETY: the caller's promise.
         unsafe { names.unlock_after_fork() };
     }
@@ -481,5 +484,5 @@ pub(crate) unsafe fn let_go() {
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: the caller's promise.
-    NAMES.iter().for_each(|names| unsafe { names.reinit_in_child() });
+    NAME_LOCKS.iter().for_each(|names| unsafe { names.reinit_in_child() });
 }

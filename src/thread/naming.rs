@@ -8,61 +8,63 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sys::pthread;
 use crate::sys::tls;
-use crate::thread::names::Owned;
-use crate::thread::object::{DUMMY, ENDED, GONE, MAIN, NAMED, OVER, TIMER, Thread};
+use crate::thread::names::OwnedName;
+use crate::thread::object::{DONE, DUMMY, MAIN, NAMED, TERMINATED, TIMER, Thread, ZOMBIE};
 use crate::thread::registry;
 
 /// What fits a name in the system's tools, without the NUL.
-const SYSTEM_NAME: usize = 15;
+const MAX_COMM_LEN: usize = 15;
 /// The longest default name, `Thread-4294967295`, and its NUL.
-const DEFAULT_NAME: usize = 18;
+const DEFAULT_NAME_SIZE: usize = 18;
 
 /// A thread's current name. The pointer stays valid as long as the thread.
-pub(crate) fn of(thread: Handle<Thread>) -> Result<*const c_char> {
+pub(crate) fn get_or_create(thread: Handle<Thread>) -> Result<*const c_char> {
     // What a caller has asked for before does not change while the thread lives.
     if let Some(known) = thread.read(|thread| thread.names.known())? {
         return Ok(known);
     }
     thread.with_pinned(|object| {
         let make_default = || {
-            if !object.is(MAIN) {
-                registry::give_number(object);
+            if !object.has_flag(MAIN) {
+                registry::assign_name_number(object);
             }
-            Owned::make(default(object, &mut [0; DEFAULT_NAME]))
+            OwnedName::try_new(default_name(object, &mut [0; DEFAULT_NAME_SIZE]))
         };
         object.names.tell(make_default, || thread.check().map(drop))
     })
 }
 
-/// Names a thread.
+/// NameAccess a thread.
 pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
     thread.with_pinned(|object| {
         if name.to_str().is_err() {
             return Err(Error::NameEncoding);
         }
         object.names.set(name, || thread.check().map(drop))?;
-        object.mark(NAMED, true);
+        object.set_flag(NAMED, true);
         // Either this sees the number that the thread has just set, or the thread, in `show`, the name.
         fence(Ordering::SeqCst);
-        let runs = !matches!(object.state(), GONE | OVER) && !object.is(ENDED) && object.native_id() != 0;
-        if runs && !object.is(MAIN | TIMER) {
+        let is_running = !matches!(object.state(), TERMINATED | DONE)
+            && !object.has_flag(ZOMBIE)
+            && object.native_id() != 0;
+        if is_running && !object.has_flag(MAIN | TIMER) {
             let is_caller = tls::with(|mine| mine.thread.get()) == thread.bits();
             let native_id = if is_caller { None } else { Some(object.native_id()) };
-            pthread::set_name(native_id, shortened(name, &mut [0; SYSTEM_NAME + 1]));
+            pthread::set_name(native_id, truncated(name, &mut [0; MAX_COMM_LEN + 1]));
         }
         Ok(())
     })
 }
 
 /// Shows the calling thread's name to the system's tools.
-pub(crate) fn show(thread: &Thread) {
+pub(crate) fn apply_to_os(thread: &Thread) {
     fence(Ordering::SeqCst);
     loop {
-        let mut buffer = [0; DEFAULT_NAME];
-        let mut short = [0; SYSTEM_NAME + 1];
+        let mut buffer = [0; DEFAULT_NAME_SIZE];
+        let mut short = [0; MAX_COMM_LEN + 1];
         let (text, shown) = thread.names.look(|name| {
-            let name = name.unwrap_or_else(|| default(thread, &mut buffer));
-            shortened_copy(name, &mut short)
+            let name = name.unwrap_or_else(|| default_name(thread, &mut buffer));
+            truncated_copy(name, &mut short)
         });
         pthread::set_name(None, text);
         // A caller that renamed it in between may have come first with the system: once more, then.
@@ -72,18 +74,18 @@ pub(crate) fn show(thread: &Thread) {
     }
 }
 
-fn default<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
-    let number = thread.number.load(Ordering::Relaxed);
+fn default_name<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
+    let number = thread.name_number.load(Ordering::Relaxed);
     // A thread that has forked is the main one in the child, and keeps its name.
-    if thread.is(MAIN) && number == 0 {
+    if thread.has_flag(MAIN) && number == 0 {
         return c"MainThread";
     }
-    numbered(if thread.is(DUMMY) { b"Dummy-" } else { b"Thread-" }, number, buffer)
+    format_numbered(if thread.has_flag(DUMMY) { b"Dummy-" } else { b"Thread-" }, number, buffer)
 }
 
 /// Written by hand, since every start of a thread waits for it.
-fn numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME]) -> &'a CStr {
-    let mut at = DEFAULT_NAME - 1;
+fn format_numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
+    let mut at = DEFAULT_NAME_SIZE - 1;
     buffer[at] = 0;
     loop {
         at -= 1;
@@ -99,20 +101,20 @@ fn numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME]
 }
 
 /// As much of a name as the system takes, whole characters only.
-fn shortened<'a>(name: &'a CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
-    if name.count_bytes() <= SYSTEM_NAME {
+fn truncated<'a>(name: &'a CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a CStr {
+    if name.count_bytes() <= MAX_COMM_LEN {
         return name;
     }
     let text = name.to_str().unwrap_or("");
-    let end = text.floor_char_boundary(SYSTEM_NAME);
+    let end = text.floor_char_boundary(MAX_COMM_LEN);
     buffer[..end].copy_from_slice(&text.as_bytes()[..end]);
     buffer[end] = 0;
     CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
 }
 
-/// As `shortened`, always into the buffer.
-fn shortened_copy<'a>(name: &CStr, buffer: &'a mut [u8; SYSTEM_NAME + 1]) -> &'a CStr {
-    let length = shortened(name, &mut [0; SYSTEM_NAME + 1]).count_bytes();
+/// As `truncated`, always into the buffer.
+fn truncated_copy<'a>(name: &CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a CStr {
+    let length = truncated(name, &mut [0; MAX_COMM_LEN + 1]).count_bytes();
     buffer[..length].copy_from_slice(&name.to_bytes()[..length]);
     buffer[length] = 0;
     CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
@@ -124,18 +126,18 @@ mod tests {
 
     #[test]
     fn a_default_name_ends_with_its_number() {
-        let mut buffer = [b'x'; DEFAULT_NAME];
-        assert_eq!(numbered(b"Thread-", 0, &mut buffer), c"Thread-0");
-        assert_eq!(numbered(b"Dummy-", 120, &mut buffer), c"Dummy-120");
-        assert_eq!(numbered(b"Thread-", u32::MAX, &mut buffer), c"Thread-4294967295");
+        let mut buffer = [b'x'; DEFAULT_NAME_SIZE];
+        assert_eq!(format_numbered(b"Thread-", 0, &mut buffer), c"Thread-0");
+        assert_eq!(format_numbered(b"Dummy-", 120, &mut buffer), c"Dummy-120");
+        assert_eq!(format_numbered(b"Thread-", u32::MAX, &mut buffer), c"Thread-4294967295");
     }
 
     #[test]
-    fn the_system_sees_whole_characters_only() {
-        let mut buffer = [0; SYSTEM_NAME + 1];
-        assert_eq!(shortened(c"short", &mut buffer), c"short");
-        assert_eq!(shortened(c"123456789012345", &mut buffer), c"123456789012345");
-        assert_eq!(shortened(c"1234567890123456", &mut buffer), c"123456789012345");
-        assert_eq!(shortened(c"12345678901234\xc3\xa9", &mut buffer), c"12345678901234");
+    fn names_are_truncated_at_character_boundaries() {
+        let mut buffer = [0; MAX_COMM_LEN + 1];
+        assert_eq!(truncated(c"short", &mut buffer), c"short");
+        assert_eq!(truncated(c"123456789012345", &mut buffer), c"123456789012345");
+        assert_eq!(truncated(c"1234567890123456", &mut buffer), c"123456789012345");
+        assert_eq!(truncated(c"12345678901234\xc3\xa9", &mut buffer), c"12345678901234");
     }
 }

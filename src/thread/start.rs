@@ -13,7 +13,7 @@ use crate::sys::libc_hooks::{exit_key, register_exit_hook};
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::deregister::deregister_if_unhooked;
-use crate::thread::object::{ALIVE, DAEMON, DUMMY, STARTING, TIMER, Thread};
+use crate::thread::object::{DAEMON, DUMMY, RUNNING, STARTING, TIMER, Thread};
 use crate::thread::{ident, naming, reaper, registry, stack_cache};
 use crate::timer::start;
 
@@ -21,75 +21,75 @@ use crate::timer::start;
 pub(crate) fn inherited_daemon() -> u32 {
     let creator = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
     match creator.check() {
-        Ok((creator, _)) if creator.is(DAEMON) && !creator.is(DUMMY) => DAEMON,
+        Ok((creator, _)) if creator.has_flag(DAEMON) && !creator.has_flag(DUMMY) => DAEMON,
         _ => 0,
     }
 }
 
 /// Makes a system thread run it, or a timer wait for its moment. Until it is over, it keeps itself.
-pub(super) fn launch(thread: &'static Thread) -> Result<()> {
-    prepare_start()?;
-    let is_timer = thread.is(TIMER);
-    let itself = thread.handle().internal_ref()?;
-    let launched = registry::add(thread).and_then(|()| {
-        let launched = if is_timer { start::start_by_thread(thread) } else { launch_system_thread(thread) };
-        launched.inspect_err(|_| registry::withdraw(thread))
+pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
+    init_runtime_for_start()?;
+    let is_timer = thread.has_flag(TIMER);
+    let self_ref = thread.handle().internal_ref()?;
+    let started = registry::add(thread).and_then(|()| {
+        let started = if is_timer { start::start_from_thread(thread) } else { start_os_thread(thread) };
+        started.inspect_err(|_| registry::rollback_start(thread))
     });
-    if is_timer || launched.is_err() {
+    if is_timer || started.is_err() {
         // A timer keeps itself, and its thread with that.
-        itself.internal_unref();
+        self_ref.internal_unref();
     }
-    launched
+    started
 }
 
 /// What must have been done before anything is started.
-pub(crate) fn prepare_start() -> Result<()> {
+pub(crate) fn init_runtime_for_start() -> Result<()> {
     ensure_atexit_registered()?;
     exit_key()?;
     // If the caller is main and leaves by pthread_exit, the process waits for the thread.
     let _ = register_exit_hook();
-    reaper::reap_some();
+    reaper::try_reap_some();
     Ok(())
 }
 
-fn launch_system_thread(thread: &'static Thread) -> Result<()> {
-    let size = thread.extra();
-    let started = try_system_thread(thread, size);
+fn start_os_thread(thread: &'static Thread) -> Result<()> {
+    let size = thread.aux();
+    let started = try_start_os_thread(thread, size);
     if started.is_ok() || !reaper::reap_all() {
         return started;
     }
     // What threads that have ended had is there again.
-    try_system_thread(thread, size)
+    try_start_os_thread(thread, size)
 }
 
-fn try_system_thread(thread: &'static Thread, size: usize) -> Result<()> {
+fn try_start_os_thread(thread: &'static Thread, size: usize) -> Result<()> {
     let stack =
-        stack_cache::take(if size == 0 { pthread::STACK_SIZE.load(Ordering::Relaxed) } else { size })?;
+        stack_cache::allocate(if size == 0 { pthread::STACK_SIZE.load(Ordering::Relaxed) } else { size })?;
     // Before it runs: it may end before this call does.
     thread.set_stack(stack);
     let started =
-        pthread::start(entry, ptr::from_ref(thread).cast_mut().cast(), &stack.spec(), &stack.thread);
+        pthread::start(bootstrap, ptr::from_ref(thread).cast_mut().cast(), &stack.spec(), &stack.thread);
     if started.is_ok() {
-        thread.go(STARTING, ALIVE);
+        thread.transition(STARTING, RUNNING);
     } else {
-        thread.set_extra(size);
-        stack_cache::give_back(stack);
+        thread.set_aux(size);
+        stack_cache::deallocate(stack);
     }
     started
 }
 
 /// What a started thread runs. Its frame may be left by `pthread_exit`: nothing in it waits to be dropped.
-extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
-    // SAFETY: `launch` gave a thread that keeps itself as long as its system thread runs.
+extern "C-unwind" fn bootstrap(thread: *mut c_void) -> *mut c_void {
+    // SAFETY: `start_thread` gave a thread that keeps itself as long as its system thread runs.
     let thread: &'static Thread = unsafe { &*thread.cast() };
     ignore_accesses(|| {
-        if catch_panic(|| begin(thread)).is_none() {
+        if catch_panic(|| bootstrap_inner(thread)).is_none() {
             // Others wait for what it says of itself.
-            catch_panic(|| begin(thread));
+            catch_panic(|| bootstrap_inner(thread));
         }
     });
     // SAFETY: whoever made the thread promised that target and argument go together.
-    let result = unsafe { thread.run_or_override() };
+    let result = unsafe { thread.run_override_or_target() };
     ignore_accesses(|| {
         catch_panic(|| {
             thread.set_result(result);
@@ -100,14 +100,14 @@ extern "C-unwind" fn entry(thread: *mut c_void) -> *mut c_void {
     result
 }
 
-fn begin(thread: &'static Thread) {
+fn bootstrap_inner(thread: &'static Thread) {
     inject(FaultPoint::ThreadStart);
-    ident::become_ident(thread.ident());
+    ident::set_current_ident(thread.ident());
     tls::with(|mine| mine.thread.set(thread.handle().bits()));
-    thread.tell_number_and_end();
+    thread.register_with_kernel();
     if register_exit_hook().is_err() {
         // The values of its locals are not destroyed; its end is still noticed.
-        thread.begin_unannounced();
+        thread.start_without_exit_hook();
     }
-    naming::show(thread);
+    naming::apply_to_os(thread);
 }

@@ -19,11 +19,11 @@ use core::ffi::c_void;
 use crate::error::Result;
 use crate::handle::{Handle, Object};
 use crate::sys::annotate::happens_after;
-use crate::thread::object::{CANCELLED, TIMER, Target, Thread};
-use crate::thread::start::{inherited_daemon, prepare_start};
+use crate::thread::object::{TIMER, TIMER_CANCELLED, Target, Thread};
+use crate::thread::start::{inherited_daemon, init_runtime_for_start};
 use crate::thread::{ident, registry};
 use crate::time;
-use crate::timer::object::{DROPPED, PENDING, Timer, UNSTARTED};
+use crate::timer::object::{CANCELLED, NOT_STARTED, PENDING, Timer};
 
 impl Handle<Timer> {
     /// A timer that will call `function(arg)` so many seconds after its start. The safe way is
@@ -46,7 +46,7 @@ impl Handle<Timer> {
     /// Starts it, once.
     pub fn start(self) -> Result<()> {
         self.check()?;
-        prepare_start()?;
+        init_runtime_for_start()?;
         start::start(self)
     }
 
@@ -56,38 +56,38 @@ impl Handle<Timer> {
             Timer::unref_after_fork(self);
         }
         let mut registry = registry::lock();
-        let (timer, stage) = self.read(|timer| (timer, timer.stage()))?;
-        match stage {
+        let (timer, state) = self.read(|timer| (timer, timer.state()))?;
+        match state {
             PENDING => {
-                timer.reach(DROPPED);
+                timer.set_state(CANCELLED);
                 registry.timers.unschedule(timer);
                 // SAFETY: it has been found pending, and keeps itself until `finish`, below.
-                let thread = unsafe { timer.living_thread() };
+                let thread = unsafe { timer.thread_unchecked() };
                 happens_after(thread);
-                if thread.owes_destruction() {
+                if thread.has_pending_arg_destructor() {
                     drop(registry);
-                    finishing::destroy_and_finish(thread, timer);
+                    finishing::destroy_arg_and_finish(thread, timer);
                 } else {
-                    let news = registry.end_timer(thread);
+                    let deferred = registry.finish_timer(thread);
                     drop(registry);
-                    news.tell();
+                    deferred.wake();
                     self.internal_unref();
                 }
                 Ok(true)
             }
-            UNSTARTED => {
+            NOT_STARTED => {
                 // Whoever frees it meanwhile, it stays until this is done.
                 self.internal_ref()?;
                 // SAFETY: kept.
-                let thread = unsafe { timer.living_thread() };
-                timer.reach(DROPPED);
-                thread.mark(CANCELLED, true);
+                let thread = unsafe { timer.thread_unchecked() };
+                timer.set_state(CANCELLED);
+                thread.set_flag(TIMER_CANCELLED, true);
                 drop(registry);
                 thread.destroy_arg();
                 self.internal_unref();
                 Ok(true)
             }
-            stage => Ok(stage == DROPPED),
+            state => Ok(state == CANCELLED),
         }
     }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fires_once_or_not_at_all() {
+    fn a_timer_fires_once_or_never() {
         let fired = AtomicU32::new(0);
         let arg = (&raw const fired).cast_mut().cast();
         // SAFETY: the counter lives until both are over.

@@ -2,14 +2,14 @@
 //! end of either kind in `timer::finishing`, and the threads that wait for the moments and run the functions in
 //! `timer::worker`.
 //!
-//! # State (`stage`, under the registry's guard)
+//! # State (`state`, under the registry's guard)
 //!
 //! | from | to | by |
 //! |---|---|---|
-//! | `UNSTARTED` | `PENDING` | start |
-//! | `UNSTARTED`, `PENDING` | `DROPPED` | cancel; a pending one also by a fork, in the child |
-//! | `UNSTARTED` | `DROPPED` | start, when a former timer of the thread was cancelled |
-//! | `PENDING` | `BEGUN` | the leader, when it is due |
+//! | `NOT_STARTED` | `PENDING` | start |
+//! | `NOT_STARTED`, `PENDING` | `CANCELLED` | cancel; a pending one also by a fork, in the child |
+//! | `NOT_STARTED` | `CANCELLED` | start, when a former timer of the thread was cancelled |
+//! | `PENDING` | `FIRED` | the leader, when it is due |
 //!
 //! From its start until it is over, a timer keeps itself; and a timer keeps its thread, always. Whoever ends
 //! it, by cancel or after its function, has that reference to give back. So a timer that is found `PENDING`
@@ -20,15 +20,15 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Object};
-use crate::thread::object::{ORPHAN, OVER, Thread};
+use crate::thread::object::{DONE, TIMER_FREED, Thread};
 
-pub(crate) const UNSTARTED: u32 = 0;
+pub(crate) const NOT_STARTED: u32 = 0;
 pub(crate) const PENDING: u32 = 1;
-pub(crate) const BEGUN: u32 = 2;
-pub(crate) const DROPPED: u32 = 3;
+pub(crate) const FIRED: u32 = 2;
+pub(crate) const CANCELLED: u32 = 3;
 
-/// The place of a timer that is not in the heap.
-pub(crate) const NOWHERE: u32 = u32::MAX;
+/// The heap_index of a timer that is not in the heap.
+pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
 
 /// A thread that runs a closure after a delay, unless it is cancelled before. Python: `threading.Timer`.
 ///
@@ -53,8 +53,8 @@ pub struct Timer {
     /// The interval in seconds, as bits.
     interval: AtomicU64,
     /// Where it lies in the heap.
-    pub(crate) place: AtomicU32,
-    stage: AtomicU32,
+    pub(crate) heap_index: AtomicU32,
+    state: AtomicU32,
 }
 
 // SAFETY: zero is an unstarted timer without a thread; all of it is shareable; it begins with its header.
@@ -79,9 +79,9 @@ unsafe impl Object for Timer {
         if let Ok((thread, _)) = self.thread().check() {
             // A pending timer keeps itself: this one was not started, or is over. If it was not started,
             // somebody may keep the thread, and start it yet.
-            if thread.state() != OVER {
-                thread.set_extra(self.interval().to_bits() as usize);
-                thread.mark(ORPHAN, true);
+            if thread.state() != DONE {
+                thread.set_aux(self.interval().to_bits() as usize);
+                thread.set_flag(TIMER_FREED, true);
             }
             thread.handle().internal_unref();
         }
@@ -96,10 +96,10 @@ impl Timer {
         let timer = Handle::create(0, |timer: &Timer, _| {
             timer.thread.store(thread.bits(), Ordering::Release);
             timer.interval.store(interval.to_bits(), Ordering::Release);
-            timer.stage.store(UNSTARTED, Ordering::Release);
-            timer.place.store(NOWHERE, Ordering::Relaxed);
+            timer.state.store(NOT_STARTED, Ordering::Release);
+            timer.heap_index.store(NOT_IN_HEAP, Ordering::Relaxed);
         })?;
-        object.set_extra(timer.bits());
+        object.set_aux(timer.bits());
         Ok(timer)
     }
 
@@ -111,7 +111,7 @@ impl Timer {
     ///
     /// # Safety
     /// The timer lives.
-    pub(crate) unsafe fn living_thread(&self) -> &'static Thread {
+    pub(crate) unsafe fn thread_unchecked(&self) -> &'static Thread {
         // SAFETY: a timer that lives has a thread, and keeps it.
         unsafe { self.thread().slot_unchecked() }.0
     }
@@ -120,27 +120,27 @@ impl Timer {
         f64::from_bits(self.interval.load(Ordering::Acquire))
     }
 
-    pub(crate) fn stage(&self) -> u32 {
-        self.stage.load(Ordering::Acquire)
+    pub(crate) fn state(&self) -> u32 {
+        self.state.load(Ordering::Acquire)
     }
 
-    pub(super) fn reach(&self, stage: u32) {
-        self.stage.store(stage, Ordering::Release);
+    pub(super) fn set_state(&self, state: u32) {
+        self.state.store(state, Ordering::Release);
     }
 
     /// The leader has taken it out of the heap: its function begins.
-    pub(crate) fn begin(&self) {
-        self.reach(BEGUN);
+    pub(crate) fn set_fired(&self) {
+        self.set_state(FIRED);
     }
 }
 
 /// In a child of fork: the timer of this thread was started in the parent, and nobody will run it, or finish
 /// it, here.
-pub(crate) fn abandon(thread: &'static Thread) {
-    let timer = Handle::<Timer>::from_bits(thread.extra());
+pub(crate) fn discard_after_fork(thread: &'static Thread) {
+    let timer = Handle::<Timer>::from_bits(thread.aux());
     if let Ok((object, _)) = timer.check() {
-        if object.stage() == PENDING {
-            object.reach(DROPPED);
+        if object.state() == PENDING {
+            object.set_state(CANCELLED);
         }
         timer.internal_unref();
     }

@@ -3,46 +3,46 @@
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sync::spin_wait::SpinWait;
-use crate::thread::object::{ALIVE, CANCELLED, ORPHAN, Thread};
+use crate::thread::object::{RUNNING, TIMER_CANCELLED, TIMER_FREED, Thread};
 use crate::thread::{ident, registry};
 use crate::time;
 use crate::time::Deadline;
-use crate::timer::object::{DROPPED, PENDING, Timer, UNSTARTED};
+use crate::timer::object::{CANCELLED, NOT_STARTED, PENDING, Timer};
 use crate::timer::{finishing, queue};
 
 impl Timer {
     /// It waits for its moment from now on, unless it was cancelled before: then it ends as it starts. The
-    /// caller has kept it for that. `fresh`: its thread is `NEW`, or else in `STARTING`.
-    fn start(&'static self, fresh: bool) -> Result<()> {
+    /// caller has kept it for that. `must_register`: its thread is `NOT_STARTED`, or else in `STARTING`.
+    fn start(&'static self, must_register: bool) -> Result<()> {
         // SAFETY: the caller keeps the timer.
-        let thread = unsafe { self.living_thread() };
+        let thread = unsafe { self.thread_unchecked() };
         let deadline = match time::interval(self.interval())? {
             Some(interval) => interval.deadline(),
             None => Deadline::NEVER,
         };
         let mut registry = registry::lock();
-        if fresh {
-            registry.admit(thread)?;
+        if must_register {
+            registry.check_startable(thread)?;
         }
-        let cancelled = self.stage() != UNSTARTED || thread.is(CANCELLED);
+        let cancelled = self.state() != NOT_STARTED || thread.has_flag(TIMER_CANCELLED);
         // An infinite interval never comes: such a timer is pending, but nobody waits for its moment.
-        let leader_sleeps_too_long =
+        let must_wake_leader =
             !cancelled && deadline != Deadline::NEVER && registry.timers.schedule(deadline, self)?;
-        self.reach(if cancelled { DROPPED } else { PENDING });
-        if fresh {
-            registry.enter(thread);
+        self.set_state(if cancelled { CANCELLED } else { PENDING });
+        if must_register {
+            registry.insert(thread);
         }
-        let watched = thread.change_guarded(ALIVE);
+        let has_waiters = thread.set_state_locked(RUNNING);
         drop(registry);
         // It may be over already: only the address of the thread counts here, and slots are never unmapped.
-        if watched {
-            thread.wake_watchers();
+        if has_waiters {
+            thread.wake_state_waiters();
         }
-        if leader_sleeps_too_long {
+        if must_wake_leader {
             queue::wake_leader();
         }
         if cancelled {
-            finishing::destroy_and_finish(thread, self);
+            finishing::destroy_arg_and_finish(thread, self);
         }
         Ok(())
     }
@@ -55,33 +55,33 @@ pub(crate) fn start(timer: Handle<Timer>) -> Result<()> {
 }
 
 /// The same by its thread, which is in `STARTING`, and kept by the caller.
-pub(crate) fn start_by_thread(thread: &'static Thread) -> Result<()> {
-    let timer = keep_timer(thread)?;
+pub(crate) fn start_from_thread(thread: &'static Thread) -> Result<()> {
+    let timer = ref_or_recreate_timer(thread)?;
     let (object, _) = timer.check()?;
     object.start(false).inspect_err(|_| timer.internal_unref())
 }
 
 /// The timer of a thread, kept; made anew if only the thread has been kept.
-fn keep_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
+fn ref_or_recreate_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
     /// Longer than another thread needs for that, in nanoseconds.
-    const GOING: u64 = 1_000_000_000;
-    let begin = Deadline::now();
+    const MAX_TEARDOWN_NS: u64 = 1_000_000_000;
+    let started_at = Deadline::now();
     let mut spin = SpinWait::new();
     loop {
-        if thread.is(ORPHAN) {
+        if thread.has_flag(TIMER_FREED) {
             let kept = thread.handle().internal_ref()?;
-            let timer = Timer::create(kept, f64::from_bits(thread.extra() as u64))
+            let timer = Timer::create(kept, f64::from_bits(thread.aux() as u64))
                 .inspect_err(|_| kept.internal_unref())?
                 .internal_ref()?;
-            thread.mark(ORPHAN, false);
+            thread.set_flag(TIMER_FREED, false);
             timer.free()?;
             return Ok(timer);
         }
-        if let Ok(timer) = Handle::<Timer>::from_bits(thread.extra()).internal_ref() {
+        if let Ok(timer) = Handle::<Timer>::from_bits(thread.aux()).internal_ref() {
             return Ok(timer);
         }
         // The timer is just going, by another thread, which a child of fork may not have.
-        if ident::is_child() && begin.add_ns(GOING).has_passed() {
+        if ident::is_child() && started_at.add_ns(MAX_TEARDOWN_NS).has_passed() {
             return Err(Error::Handle);
         }
         spin.spin_or_sleep();

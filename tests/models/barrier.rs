@@ -4,8 +4,8 @@ use core::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
 
-use threading::model::cell::Plain;
-use threading::model::{Model, fly, spawn};
+use threading::model::cell::RaceCell;
+use threading::model::{Model, expire_all_timeouts, spawn};
 use threading::{Barrier, Error, Handle, Timeout};
 
 fn barrier(parties: usize) -> Handle<Barrier> {
@@ -13,11 +13,11 @@ fn barrier(parties: usize) -> Handle<Barrier> {
     unsafe { Handle::<Barrier>::new(parties, None, ptr::null_mut()) }.unwrap()
 }
 
-fn all_go_on(parties: usize, rounds: usize) -> impl Fn() + Send + Sync + 'static {
+fn all_parties_return(parties: usize, rounds: usize) -> impl Fn() + Send + Sync + 'static {
     move || {
         let barrier = barrier(parties);
-        let data: Arc<Vec<_>> = Arc::new((0..parties).map(|_| Plain::new(0)).collect());
-        let party = move |data: &[Plain<usize>], me: usize| {
+        let data: Arc<Vec<_>> = Arc::new((0..parties).map(|_| RaceCell::new(0)).collect());
+        let party = move |data: &[RaceCell<usize>], me: usize| {
             (0..rounds)
                 .map(|round| {
                     data[(me + round) % parties].with(|data| *data += 1);
@@ -31,10 +31,11 @@ fn all_go_on(parties: usize, rounds: usize) -> impl Fn() + Send + Sync + 'static
                 spawn(move || party(&data, me))
             })
             .collect();
-        let mut places = vec![party(&data, 0)];
-        places.extend(others.into_iter().map(|other| other.join().unwrap()));
+        let mut arrival_indices = vec![party(&data, 0)];
+        arrival_indices.extend(others.into_iter().map(|other| other.join().unwrap()));
         for round in 0..rounds {
-            let mut round: Vec<_> = places.iter().map(|places| places[round]).collect();
+            let mut round: Vec<_> =
+                arrival_indices.iter().map(|arrival_indices| arrival_indices[round]).collect();
             round.sort_unstable();
             assert_eq!(round, (0..parties).collect::<Vec<_>>());
         }
@@ -43,30 +44,30 @@ fn all_go_on(parties: usize, rounds: usize) -> impl Fn() + Send + Sync + 'static
 }
 
 #[test]
-fn each_round_ends_when_all_have_come() {
-    Model::new("barrier: each round ends when all have come").preemptions(2).check(all_go_on(2, 2));
+fn a_round_ends_when_all_parties_have_arrived() {
+    Model::new("barrier: each round ends when all have come").preemptions(2).check(all_parties_return(2, 2));
 }
 
 #[test]
-fn also_for_three() {
-    Model::new("barrier: also for three").preemptions(1).check(all_go_on(3, 1));
+fn a_round_ends_for_three_parties() {
+    Model::new("barrier: also for three").preemptions(1).check(all_parties_return(3, 1));
 }
 
 #[test]
-fn also_with_a_look() {
-    Model::new("barrier: also with a look").spinning().preemptions(2).check(all_go_on(2, 2));
+fn a_round_ends_while_waiters_spin() {
+    Model::new("barrier: also with a look").spinning().preemptions(2).check(all_parties_return(2, 2));
 }
 
 #[test]
-fn a_time_that_runs_out_breaks_it_for_all_or_for_nobody() {
+fn a_timeout_breaks_the_barrier_for_all_or_for_none() {
     Model::new("barrier: a time that runs out breaks it for all or for nobody").preemptions(2).check(|| {
         let barrier = barrier(2);
-        let late = spawn(move || barrier.wait_timeout(Timeout::new(1e-3).unwrap()));
-        let clock = spawn(fly);
+        let timed_waiter = spawn(move || barrier.wait_timeout(Timeout::new(1e-3).unwrap()));
+        let clock = spawn(expire_all_timeouts);
         let mine = barrier.wait();
         clock.join().unwrap();
-        let late = late.join().unwrap();
-        match (mine, late) {
+        let timed_waiter = timed_waiter.join().unwrap();
+        match (mine, timed_waiter) {
             (Ok(a), Ok(b)) => assert_eq!(a + b, 1),
             (a, b) => assert_eq!((a, b), (Err(Error::BrokenBarrier), Err(Error::BrokenBarrier))),
         }
@@ -76,7 +77,7 @@ fn a_time_that_runs_out_breaks_it_for_all_or_for_nobody() {
 }
 
 #[test]
-fn an_abort_lets_nobody_wait() {
+fn abort_wakes_all_waiters() {
     Model::new("barrier: an abort lets nobody wait").preemptions(2).check(|| {
         let barrier = barrier(2);
         let waiter = spawn(move || barrier.wait());
@@ -88,19 +89,19 @@ fn an_abort_lets_nobody_wait() {
     });
 }
 
-unsafe extern "C-unwind" fn act(arg: *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn count_action(arg: *mut c_void) -> c_int {
     // SAFETY: the models give such data, which outlives the barrier.
-    unsafe { &*arg.cast::<Plain<u32>>() }.with(|data| *data += 1);
+    unsafe { &*arg.cast::<RaceCell<u32>>() }.with(|data| *data += 1);
     0
 }
 
 #[test]
-fn the_action_runs_once_before_anybody_goes_on() {
+fn the_action_runs_once_before_any_wait_returns() {
     Model::new("barrier: the action runs once before anybody goes on").preemptions(2).check(|| {
-        let done = Arc::new(Plain::new(0));
+        let done = Arc::new(RaceCell::new(0));
         let arg = Arc::as_ptr(&done).cast_mut().cast();
         // SAFETY: what the action takes outlives the barrier.
-        let barrier = unsafe { Handle::<Barrier>::new(2, Some(act), arg) }.unwrap();
+        let barrier = unsafe { Handle::<Barrier>::new(2, Some(count_action), arg) }.unwrap();
         let other = spawn(move || barrier.wait().unwrap());
         let mine = barrier.wait().unwrap();
         let other = other.join().unwrap();
@@ -111,7 +112,7 @@ fn the_action_runs_once_before_anybody_goes_on() {
 }
 
 #[test]
-fn whoever_was_let_go_may_free_it() {
+fn a_released_party_may_free_the_barrier() {
     Model::new("barrier: whoever was let go may free it").preemptions(2).check(|| {
         let barrier = barrier(2);
         let other = spawn(move || barrier.wait());

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use threading::model::cell::Plain;
-use threading::model::{Model, fly, spawn};
+use threading::model::cell::RaceCell;
+use threading::model::{Model, expire_all_timeouts, spawn};
 use threading::{Condition, Error, Handle, Lock, Timeout};
 
 fn condition() -> Handle<Condition> {
@@ -15,7 +15,7 @@ fn a_millisecond() -> Timeout {
 }
 
 fn a_predicate_comes_true(condition: Handle<Condition>) {
-    let data = Arc::new(Plain::new(0));
+    let data = Arc::new(RaceCell::new(0));
     let waiter = {
         let data = data.clone();
         spawn(move || {
@@ -34,14 +34,14 @@ fn a_predicate_comes_true(condition: Handle<Condition>) {
 }
 
 #[test]
-fn a_notify_ends_the_wait() {
+fn notify_ends_a_wait() {
     Model::new("condition: a notify ends the wait")
         .preemptions(2)
         .check(|| a_predicate_comes_true(condition()));
 }
 
 #[test]
-fn over_a_lock_too() {
+fn a_condition_works_with_a_plain_lock() {
     Model::new("condition: over a lock too").preemptions(2).check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         a_predicate_comes_true(Handle::<Condition>::new_with_lock(lock).unwrap());
@@ -53,8 +53,8 @@ fn over_a_lock_too() {
 /// first has taken it, another.
 fn one_notify_for_two() {
     let condition = condition();
-    let waiting = Arc::new(Plain::new((0, false)));
-    let wait = move |waiting: &Plain<(u32, bool)>, timeout: Timeout| {
+    let waiting = Arc::new(RaceCell::new((0, false)));
+    let wait = move |waiting: &RaceCell<(u32, bool)>, timeout: Timeout| {
         condition.acquire().unwrap();
         let is_over = waiting.with(|(count, over)| {
             *count += 1;
@@ -64,15 +64,15 @@ fn one_notify_for_two() {
         condition.release().unwrap();
         notified
     };
-    let late = {
+    let timed_waiter = {
         let waiting = waiting.clone();
         spawn(move || wait(&waiting, a_millisecond()))
     };
-    let patient = {
+    let untimed_waiter = {
         let waiting = waiting.clone();
         spawn(move || wait(&waiting, Timeout::FOREVER))
     };
-    let clock = spawn(fly);
+    let clock = spawn(expire_all_timeouts);
     condition.acquire().unwrap();
     let both = waiting.with(|(count, over)| {
         *over = *count < 2;
@@ -82,27 +82,27 @@ fn one_notify_for_two() {
     notified.unwrap();
     condition.release().unwrap();
     clock.join().unwrap();
-    if late.join().unwrap() && both {
+    if timed_waiter.join().unwrap() && both {
         condition.acquire().unwrap();
         condition.notify(1).unwrap();
         condition.release().unwrap();
     }
-    assert!(patient.join().unwrap() || !both);
+    assert!(untimed_waiter.join().unwrap() || !both);
     condition.free().unwrap();
 }
 
 #[test]
-fn no_notify_is_lost_to_a_waiter_whose_time_runs_out() {
+fn no_notify_is_lost_to_a_waiter_that_times_out() {
     Model::new("condition: no notify is lost to a waiter whose time runs out")
         .preemptions(1)
         .check(one_notify_for_two);
 }
 
 #[test]
-fn a_time_out_and_a_notify_agree() {
+fn a_timeout_and_a_notify_agree() {
     Model::new("condition: a time-out and a notify agree").preemptions(1).check(|| {
         let condition = condition();
-        let waiting = Arc::new(Plain::new(false));
+        let waiting = Arc::new(RaceCell::new(false));
         let waiter = {
             let waiting = waiting.clone();
             spawn(move || {
@@ -114,7 +114,7 @@ fn a_time_out_and_a_notify_agree() {
                 notified
             })
         };
-        let clock = spawn(fly);
+        let clock = spawn(expire_all_timeouts);
         condition.acquire().unwrap();
         condition.notify(1).unwrap();
         condition.release().unwrap();
@@ -126,10 +126,10 @@ fn a_time_out_and_a_notify_agree() {
 }
 
 #[test]
-fn its_notifier_may_free_it() {
+fn the_notifier_may_free_the_condition() {
     Model::new("condition: its notifier may free it").preemptions(2).check(|| {
         let condition = condition();
-        let waiting = Arc::new(Plain::new((false, false)));
+        let waiting = Arc::new(RaceCell::new((false, false)));
         let waiter = {
             let waiting = waiting.clone();
             spawn(move || {
@@ -160,10 +160,10 @@ fn its_notifier_may_free_it() {
 }
 
 #[test]
-fn all_who_wait_come_back_one_by_one() {
+fn notify_all_wakes_waiters_one_at_a_time() {
     Model::new("condition: all who wait come back one by one").preemptions(1).check(|| {
         let condition = condition();
-        let data = Arc::new(Plain::new((false, 0)));
+        let data = Arc::new(RaceCell::new((false, 0)));
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let data = data.clone();
@@ -187,7 +187,7 @@ fn all_who_wait_come_back_one_by_one() {
 }
 
 #[test]
-fn a_waiter_holds_it_as_often_as_before() {
+fn a_waiter_restores_its_recursion_count() {
     Model::new("condition: a waiter holds it as often as before").preemptions(1).check(|| {
         let condition = condition();
         let waiter = spawn(move || {
@@ -202,7 +202,7 @@ fn a_waiter_holds_it_as_often_as_before() {
         condition.acquire().unwrap();
         condition.notify(1).unwrap();
         condition.release().unwrap();
-        fly();
+        expire_all_timeouts();
         waiter.join().unwrap();
         assert_eq!(condition.locked(), Ok(false));
         condition.free().unwrap();

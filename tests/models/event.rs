@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use threading::model::cell::{Plain, Relaxed};
-use threading::model::{Model, fly, spawn};
+use threading::model::cell::{RaceCell, RelaxedCell};
+use threading::model::{Model, expire_all_timeouts, spawn};
 use threading::{Error, Event, Handle, Timeout};
 
 fn event() -> Handle<Event> {
@@ -14,8 +14,8 @@ fn milliseconds(count: u32) -> Timeout {
     Timeout::new(f64::from(count) / 1e3).unwrap()
 }
 
-fn sees_what_was_before_the_set() {
-    let (event, data) = (event(), Arc::new(Plain::new(0)));
+fn sees_writes_made_before_set() {
+    let (event, data) = (event(), Arc::new(RaceCell::new(0)));
     let waiter = {
         let data = data.clone();
         spawn(move || {
@@ -30,19 +30,19 @@ fn sees_what_was_before_the_set() {
 }
 
 #[test]
-fn a_waiter_sees_what_was_before_the_set() {
-    Model::new("event: a waiter sees what was before the set").check(sees_what_was_before_the_set);
+fn a_waiter_sees_writes_made_before_set() {
+    Model::new("event: a waiter sees what was before the set").check(sees_writes_made_before_set);
 }
 
 #[test]
-fn so_does_one_that_looks() {
-    Model::new("event: so does one that looks").spinning().check(sees_what_was_before_the_set);
+fn a_spinning_waiter_sees_writes_made_before_set() {
+    Model::new("event: so does one that looks").spinning().check(sees_writes_made_before_set);
 }
 
 #[test]
-fn one_that_asks_sees_it_too() {
+fn is_set_sees_writes_made_before_set() {
     Model::new("event: one that asks sees what was before the set").check(|| {
-        let (event, data) = (event(), Arc::new(Plain::new(0)));
+        let (event, data) = (event(), Arc::new(RaceCell::new(0)));
         let setter = {
             let data = data.clone();
             spawn(move || {
@@ -58,7 +58,7 @@ fn one_that_asks_sees_it_too() {
     });
 }
 
-fn frees_who_waits_even_if_cleared() {
+fn wakes_waiters_even_if_cleared() {
     let event = event();
     // Whoever comes after the clear waits until its time runs out.
     let waiter = spawn(move || event.wait(milliseconds(1)));
@@ -68,7 +68,7 @@ fn frees_who_waits_even_if_cleared() {
         event.set().unwrap();
         event.clear().unwrap();
     }
-    fly();
+    expire_all_timeouts();
     let waited = waiter.join().unwrap();
     if blocked {
         assert_eq!(waited, Ok(true));
@@ -80,13 +80,13 @@ fn frees_who_waits_even_if_cleared() {
 }
 
 #[test]
-fn a_set_that_is_cleared_at_once_frees_who_waits() {
-    Model::new("event: a set that is cleared at once frees who waits").check(frees_who_waits_even_if_cleared);
+fn set_then_clear_wakes_waiters() {
+    Model::new("event: a set that is cleared at once frees who waits").check(wakes_waiters_even_if_cleared);
 }
 
 #[test]
-fn and_one_that_looks() {
-    Model::new("event: and one that looks").spinning().check(frees_who_waits_even_if_cleared);
+fn a_spinning_waiter_is_woken_by_set_and_clear() {
+    Model::new("event: and one that looks").spinning().check(wakes_waiters_even_if_cleared);
 }
 
 fn is_freed_by_its_setter() {
@@ -102,19 +102,19 @@ fn is_freed_by_its_setter() {
 }
 
 #[test]
-fn its_setter_may_free_it() {
+fn the_setter_may_free_the_event() {
     Model::new("event: its setter may free it").check(is_freed_by_its_setter);
 }
 
 #[test]
-fn also_beside_one_that_looks() {
+fn the_setter_may_free_the_event_of_a_spinning_waiter() {
     Model::new("event: also beside one that looks").spinning().check(is_freed_by_its_setter);
 }
 
 fn times_out_or_not() {
     let event = event();
     let waiter = spawn(move || event.wait(milliseconds(1)).unwrap());
-    let clock = spawn(fly);
+    let clock = spawn(expire_all_timeouts);
     event.set().unwrap();
     waiter.join().unwrap();
     clock.join().unwrap();
@@ -124,44 +124,44 @@ fn times_out_or_not() {
 }
 
 #[test]
-fn a_time_that_runs_out_leaves_nobody_behind() {
+fn a_timed_out_wait_leaves_no_waiter_counted() {
     Model::new("event: a time that runs out leaves nobody behind").check(times_out_or_not);
 }
 
 #[test]
-fn nor_does_a_look() {
+fn a_spinning_wait_leaves_no_waiter_counted() {
     Model::new("event: nor does a look").spinning().check(times_out_or_not);
 }
 
 #[test]
-fn who_gave_up_is_counted_no_more() {
+fn a_waiter_that_timed_out_is_not_counted() {
     Model::new("event: who gave up is counted no more").check(|| {
         let event = event();
         let waiter = spawn(move || event.wait(milliseconds(1)).unwrap());
-        fly();
+        expire_all_timeouts();
         assert!(!waiter.join().unwrap());
         event.free().unwrap();
     });
 }
 
 #[test]
-fn a_time_out_does_not_take_another_waiter_along() {
+fn a_timeout_does_not_wake_another_waiter() {
     Model::new("event: a time-out does not take another waiter along").preemptions(2).check(|| {
         let event = event();
-        let late = spawn(move || event.wait(milliseconds(1)).unwrap());
-        let patient = spawn(move || event.wait(Timeout::FOREVER).unwrap());
-        fly();
+        let timed_waiter = spawn(move || event.wait(milliseconds(1)).unwrap());
+        let untimed_waiter = spawn(move || event.wait(Timeout::FOREVER).unwrap());
+        expire_all_timeouts();
         event.set().unwrap();
-        late.join().unwrap();
-        assert!(patient.join().unwrap());
+        timed_waiter.join().unwrap();
+        assert!(untimed_waiter.join().unwrap());
         event.free().unwrap();
     });
 }
 
 #[test]
-fn who_waits_clears_and_then_looks_misses_nothing() {
+fn wait_clear_check_misses_no_set() {
     Model::new("event: who waits, clears and then looks misses nothing").check(|| {
-        let (event, produced) = (event(), Arc::new(Relaxed::new(0)));
+        let (event, produced) = (event(), Arc::new(RelaxedCell::new(0)));
         let producer = {
             let produced = produced.clone();
             spawn(move || {

@@ -4,7 +4,7 @@ use threading::model::fork::{add, fork, sum};
 use threading::model::{Model, advance, spawn};
 
 #[test]
-fn a_waiter_is_woken_when_the_hold_ends() {
+fn a_waiter_is_woken_when_the_fork_lock_is_released() {
     Model::new("fork: a waiter is woken when the hold ends").check(|| {
         let others = [spawn(add), spawn(add)];
         fork();
@@ -14,7 +14,7 @@ fn a_waiter_is_woken_when_the_hold_ends() {
 }
 
 #[test]
-fn two_holds_and_a_waiter_take_turns() {
+fn two_fork_locks_and_a_waiter_take_turns() {
     Model::new("fork: two holds and a waiter take turns").preemptions(2).check(|| {
         let others = [spawn(add), spawn(fork)];
         fork();
@@ -24,7 +24,7 @@ fn two_holds_and_a_waiter_take_turns() {
 }
 
 #[test]
-fn a_waiter_takes_the_lock_when_a_hold_lasts_too_long() {
+fn a_waiter_takes_the_lock_after_the_fork_timeout() {
     Model::new("fork: a waiter takes the lock when a hold lasts too long").check(|| {
         let others = [spawn(add), spawn(|| advance(1_000_000_000))];
         fork();

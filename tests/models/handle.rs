@@ -4,7 +4,7 @@ use threading::model::{Model, spawn};
 use threading::{Barrier, Condition, Error, Event, Handle, Lock, Semaphore, Timeout};
 
 #[test]
-fn of_two_frees_one_ends_it() {
+fn one_of_two_frees_destroys_the_object() {
     Model::new("handle: of two frees one ends it").check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         let other = spawn(move || lock.free());
@@ -18,7 +18,7 @@ fn of_two_frees_one_ends_it() {
 }
 
 #[test]
-fn a_reference_keeps_it_or_comes_too_late() {
+fn a_reference_keeps_the_object_or_fails() {
     Model::new("handle: a reference keeps it, or comes too late").check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         let other = spawn(move || match lock.add_ref() {
@@ -62,7 +62,7 @@ fn a_stale_handle_never_reaches_the_newer_object() {
 }
 
 #[test]
-fn who_still_looks_at_a_slot_keeps_it_from_being_used_again() {
+fn a_pinned_slot_is_not_reused() {
     Model::new("handle: who still looks at a slot keeps it from being used again").preemptions(2).check(
         || {
             let semaphore = Handle::<Semaphore>::new(0).unwrap();
@@ -81,7 +81,7 @@ fn who_still_looks_at_a_slot_keeps_it_from_being_used_again() {
 }
 
 #[test]
-fn a_pin_by_a_stale_handle_is_not_the_newer_objects() {
+fn a_pin_by_a_stale_handle_does_not_pin_the_newer_object() {
     Model::new("handle: a pin by a stale handle is not the newer object's").preemptions(2).check(|| {
         let stale = Handle::<Semaphore>::new(0).unwrap();
         let other = spawn(move || stale.acquire(Timeout::FOREVER));
@@ -106,7 +106,7 @@ fn a_pin_by_a_stale_handle_is_not_the_newer_objects() {
 }
 
 #[test]
-fn what_threads_wait_for_is_busy() {
+fn an_event_with_waiters_is_busy() {
     Model::new("handle: what threads wait for is busy").check(|| {
         let event = Handle::<Event>::new().unwrap();
         let waiter = spawn(move || event.wait(Timeout::FOREVER));
@@ -122,9 +122,9 @@ fn what_threads_wait_for_is_busy() {
     });
 }
 
-/// As `what_threads_wait_for_is_busy`, for the other objects.
+/// As `an_event_with_waiters_is_busy`, for the other objects.
 #[test]
-fn so_is_a_semaphore() {
+fn a_semaphore_with_waiters_is_busy() {
     Model::new("handle: a semaphore that a thread waits for is busy").check(|| {
         let semaphore = Handle::<Semaphore>::new(0).unwrap();
         let waiter = spawn(move || semaphore.acquire(Timeout::FOREVER));
@@ -141,7 +141,7 @@ fn so_is_a_semaphore() {
 }
 
 #[test]
-fn so_is_a_lock() {
+fn a_lock_with_waiters_is_busy() {
     Model::new("handle: a lock that a thread waits for is busy").check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         lock.acquire().unwrap();
@@ -159,7 +159,7 @@ fn so_is_a_lock() {
 }
 
 #[test]
-fn so_is_a_condition() {
+fn a_condition_with_waiters_is_busy() {
     Model::new("handle: a condition that a thread waits for is busy").preemptions(2).check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         let condition = Handle::<Condition>::new_with_lock(lock).unwrap();
@@ -187,7 +187,7 @@ fn so_is_a_condition() {
 }
 
 #[test]
-fn so_is_a_barrier() {
+fn a_barrier_with_waiters_is_busy() {
     Model::new("handle: a barrier that a thread waits for is busy").check(|| {
         // SAFETY: there is no action.
         let barrier = unsafe { Handle::<Barrier>::new(2, None, core::ptr::null_mut()) }.unwrap();
@@ -234,7 +234,7 @@ fn a_reference_beside_the_last_free_of_an_event() {
 }
 
 #[test]
-fn a_free_that_is_refused_takes_nothing_away() {
+fn a_failed_free_changes_nothing() {
     Model::new("handle: a free that is refused takes nothing away").preemptions(2).check(|| {
         let event = Handle::<Event>::new().unwrap();
         let waiter = spawn(move || event.wait(Timeout::FOREVER));

@@ -57,7 +57,7 @@ fn each_value_is_destroyed_once() {
 }
 
 #[test]
-fn so_is_each_attribute() {
+fn each_attribute_is_destroyed_once() {
     Model::new("local: so is each attribute").check(|| {
         let local = local();
         let destroyed = Arc::new(AtomicU32::new(0));
@@ -75,7 +75,7 @@ fn so_is_each_attribute() {
 }
 
 #[test]
-fn a_replaced_value_is_destroyed_by_who_replaces_it() {
+fn a_replaced_value_is_destroyed_once() {
     Model::new("local: a replaced value is destroyed once, too").check(|| {
         let local = local();
         let destroyed: Vec<_> = (0..2).map(|_| Arc::new(AtomicU32::new(0))).collect();
@@ -162,7 +162,7 @@ fn a_stale_handle_hides_no_value_from_the_next_free() {
 }
 
 #[test]
-fn threads_end_while_a_free_is_at_their_tables() {
+fn threads_exit_while_a_free_visits_their_tables() {
     Model::new("local: threads end while a free is at their tables").check(|| {
         let locals = [local(), local()];
         let destroyed = Arc::new(AtomicU32::new(0));
@@ -184,7 +184,7 @@ fn threads_end_while_a_free_is_at_their_tables() {
 }
 
 #[test]
-fn cells_move_while_a_free_is_at_the_table() {
+fn cells_move_while_a_free_visits_the_table() {
     Model::new("local: cells move while a free is at the table").check(|| {
         let local = local();
         let others = [0; 7].map(|_| self::local());

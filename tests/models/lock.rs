@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use threading::model::cell::Plain;
-use threading::model::{Model, advance, fly, interrupt, spawn, yield_now};
+use threading::model::cell::RaceCell;
+use threading::model::{Model, advance, expire_all_timeouts, interrupt, spawn, yield_now};
 use threading::{Error, Event, Handle, Lock, Timeout};
 
 fn lock() -> Handle<Lock> {
@@ -17,8 +17,8 @@ fn a_millisecond() -> Timeout {
 /// Threads that all want the lock, so many times each.
 fn turns(threads: usize, times: u32) -> impl Fn() + Send + Sync + 'static {
     move || {
-        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
-        let turns = move |data: &Plain<u32>| {
+        let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
+        let turns = move |data: &RaceCell<u32>| {
             for _ in 0..times {
                 lock.acquire().unwrap();
                 data.with(|data| *data += 1);
@@ -40,24 +40,24 @@ fn turns(threads: usize, times: u32) -> impl Fn() + Send + Sync + 'static {
 }
 
 #[test]
-fn one_of_two_holds_it() {
+fn one_of_two_threads_holds_the_lock() {
     Model::new("lock: one of two holds it").check(turns(2, 2));
 }
 
 #[test]
-fn one_of_three_holds_it() {
+fn one_of_three_threads_holds_the_lock() {
     Model::new("lock: one of three holds it").preemptions(2).check(turns(3, 1));
 }
 
 #[test]
-fn also_with_a_look() {
+fn spinning_threads_exclude_each_other() {
     Model::new("lock: also with a look").spinning().preemptions(2).check(turns(2, 2));
 }
 
 /// A thread that waits for the lock long enough to be its heir, so many times.
-fn handed_over(times: u32) -> impl Fn() + Send + Sync + 'static {
+fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
     move || {
-        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
         lock.acquire().unwrap();
         let other = {
             let data = data.clone();
@@ -84,27 +84,27 @@ fn handed_over(times: u32) -> impl Fn() + Send + Sync + 'static {
 }
 
 #[test]
-fn it_is_handed_over_in_time() {
-    Model::new("lock: it is handed over in time").preemptions(2).check(handed_over(1));
+fn the_lock_is_handed_off_in_time() {
+    Model::new("lock: it is handed over in time").preemptions(2).check(handed_off(1));
 }
 
 #[test]
-fn again_and_again() {
-    Model::new("lock: it is handed over again and again").preemptions(1).check(handed_over(2));
+fn handoff_repeats() {
+    Model::new("lock: it is handed over again and again").preemptions(1).check(handed_off(2));
 }
 
 #[test]
-fn also_to_one_that_looks() {
-    Model::new("lock: it is handed over to one that looks").spinning().preemptions(2).check(handed_over(1));
+fn handoff_to_a_spinning_waiter() {
+    Model::new("lock: it is handed over to one that looks").spinning().preemptions(2).check(handed_off(1));
 }
 
 /// A waiter whose thread runs a signal handler, from which it returns when another thread has had the lock. It is
 /// called, or, after `time` has passed, the lock is offered to it.
-fn in_a_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
+fn waiter_in_signal_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
     move || {
-        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
         let event = Handle::<Event>::new().unwrap();
-        let turn = move |data: &Plain<u32>| {
+        let turn = move |data: &RaceCell<u32>| {
             lock.acquire().unwrap();
             data.with(|data| *data += 1);
             lock.release().unwrap();
@@ -126,7 +126,7 @@ fn in_a_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
         };
         advance(time);
         lock.release().unwrap();
-        fly();
+        expire_all_timeouts();
         second.join().unwrap();
         first.join().unwrap();
         data.with(|data| assert_eq!(*data, 2));
@@ -137,24 +137,24 @@ fn in_a_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
 }
 
 #[test]
-fn a_waiter_in_a_handler_is_called_and_another_takes_it() {
+fn a_waiter_in_a_handler_is_woken_and_another_acquires() {
     Model::new("lock: a waiter in a handler is called, and another takes it")
         .preemptions(2)
-        .check(in_a_handler(0));
+        .check(waiter_in_signal_handler(0));
 }
 
 #[test]
-fn it_is_offered_to_a_waiter_in_a_handler_and_another_takes_it() {
+fn the_lock_is_offered_to_a_waiter_in_a_handler_and_another_acquires() {
     Model::new("lock: it is offered to a waiter in a handler, and another takes it")
         .preemptions(2)
-        .check(in_a_handler(3_000_000));
+        .check(waiter_in_signal_handler(3_000_000));
 }
 
 /// The waiter comes at the moment at which another thread revokes the offer.
 #[test]
 fn an_offer_is_accepted_or_revoked() {
     Model::new("lock: an offer is accepted or revoked").preemptions(3).check(|| {
-        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
         lock.acquire().unwrap();
         let waiter = {
             let data = data.clone();
@@ -198,33 +198,33 @@ fn an_offer_ends_with_a_release_by_another_thread() {
 }
 
 #[test]
-fn a_time_that_runs_out_leaves_the_line_in_order() {
+fn a_timeout_keeps_the_queue_in_order() {
     Model::new("lock: a time that runs out leaves the line in order").preemptions(2).check(|| {
         let lock = lock();
         lock.acquire().unwrap();
-        let late = spawn(move || {
+        let timed_waiter = spawn(move || {
             let acquired = lock.acquire_timeout(a_millisecond()).unwrap();
             if acquired {
                 lock.release().unwrap();
             }
         });
-        let patient = spawn(move || {
+        let untimed_waiter = spawn(move || {
             lock.acquire().unwrap();
             lock.release().unwrap();
         });
-        fly();
+        expire_all_timeouts();
         lock.release().unwrap();
-        late.join().unwrap();
-        patient.join().unwrap();
+        timed_waiter.join().unwrap();
+        untimed_waiter.join().unwrap();
         assert_eq!(lock.try_acquire(), Ok(true));
         lock.free().unwrap();
     });
 }
 
 #[test]
-fn a_try_takes_it_or_leaves_it() {
+fn try_acquire_succeeds_or_fails() {
     Model::new("lock: a try takes it or leaves it").check(|| {
-        let (lock, data) = (lock(), Arc::new(Plain::new(0)));
+        let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
         let other = {
             let data = data.clone();
             spawn(move || {
@@ -243,7 +243,7 @@ fn a_try_takes_it_or_leaves_it() {
 }
 
 #[test]
-fn a_release_and_a_free_beside_a_waiter_leave_it_nothing_to_wait_for() {
+fn release_and_free_let_a_waiter_return() {
     Model::new("lock: a release and a free beside a waiter leave it nothing to wait for")
         .preemptions(2)
         .check(|| {
@@ -266,7 +266,7 @@ fn a_release_and_a_free_beside_a_waiter_leave_it_nothing_to_wait_for() {
 }
 
 #[test]
-fn of_two_releases_one_finds_it_free() {
+fn two_releases_succeed_once() {
     Model::new("lock: of two releases one finds it free").check(|| {
         let lock = lock();
         lock.acquire().unwrap();
@@ -279,7 +279,7 @@ fn of_two_releases_one_finds_it_free() {
 }
 
 #[test]
-fn made_as_new_it_lets_its_waiters_try_again() {
+fn reinit_lets_waiters_retry() {
     Model::new("lock: made as new, it lets its waiters try again").preemptions(2).check(|| {
         let lock = lock();
         lock.acquire().unwrap();

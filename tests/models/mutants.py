@@ -30,35 +30,35 @@ MUTANTS = {
     "event: is_set is relaxed": (
         "event.rs", "let word = event.word().load(Ordering::Acquire);\n        if word & TAG != tag {\n            return Err(Error::Handle);\n        }\n        if word & SET != 0",
         "let word = event.word().load(Ordering::Relaxed);\n        if word & TAG != tag {\n            return Err(Error::Handle);\n        }\n        if word & SET != 0",
-        "loom", "event", "one_that_asks"),
+        "loom", "event", "is_set_sees"),
     "event: a set that is set already is not written": (
         "event.rs", "(true, _) => word,", "(true, _) => return Ok(()),",
-        "loom", "event", "who_waits_clears"),
+        "loom", "event", "wait_clear_check"),
     "event: the round is not counted": (
         "event.rs", "tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK)", "tag | SET | (word & SEQ_MASK)",
-        "loom", "event", "a_set_that_is_cleared"),
+        "loom", "event", "set_then_clear"),
     "event: a waiter whose time ran out stays counted": (
         "event.rs", "event.update_unless_set(tag, round, |word| word - WAITER)", "event.update_unless_set(tag, round, |word| word)",
-        "loom", "event", "who_gave_up"),
+        "loom", "event", "a_waiter_that_timed_out"),
     "event: a looker does not say that it sleeps": (
         "event.rs", "event.update_unless_set(tag, round, |word| word & !SPINNING)", "event.update_unless_set(tag, round, |word| word)",
-        "loom", "event", "so_does_one_that_looks"),
+        "loom", "event", "a_spinning_waiter_sees"),
     "semaphore: release wakes nobody": (
         "semaphore.rs", "futex::wake(semaphore.word().upper(),", "let _ = (semaphore.word().upper(),",
-        "loom", "semaphore", "who_gets_a_unit"),
+        "loom", "semaphore", "acquire_sees"),
     "semaphore: release wakes one only": (
         "semaphore.rs", "waiters_without_permit(word).min(count as u64) as u32", "1",
-        "shuttle", "semaphore", "two_units_at_once"),
+        "shuttle", "semaphore", "releasing_two"),
     "semaphore: a unit is taken relaxed": (
         "semaphore.rs", "compare_exchange(word, taken, Ordering::Acquire,", "compare_exchange(word, taken, Ordering::Relaxed,",
-        "loom", "semaphore", "who_gets_a_unit"),
+        "loom", "semaphore", "acquire_sees"),
     "semaphore: release is relaxed": (
         "semaphore.rs", "                word + more,\n                Ordering::Release,",
         "                word + more,\n                Ordering::Relaxed,",
-        "loom", "semaphore", "who_gets_a_unit"),
+        "loom", "semaphore", "acquire_sees"),
     "semaphore: a waiter whose time ran out stays counted": (
         "semaphore.rs", "!in_time && semaphore.take(word, word - WAITER)", "!in_time && semaphore.take(word, word)",
-        "shuttle", "semaphore", "a_time_out_does_not"),
+        "shuttle", "semaphore", "a_timeout_does_not"),
     "lock: it is taken relaxed": (
         "lock/raw.rs", "compare_exchange(tag, tag | owner_tag, Ordering::Acquire,", "compare_exchange(tag, tag | owner_tag, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
@@ -67,13 +67,13 @@ MUTANTS = {
         "loom", "lock", "one_of_two"),
     "lock: a release does not look after the line": (
         "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
-        "loom", "lock", "it_is_handed_over"),
+        "loom", "lock", "the_lock_is_handed_off"),
     "lock: a waiter that accepts it stays in line": (
         "lock/raw.rs", "if acquired || is_late {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || is_late {\n                    queue.remove(waiter);",
-        "shuttle", "lock", "again_and_again"),
+        "shuttle", "lock", "handoff_repeats"),
     "lock: an offer is never revoked": (
         "lock/raw.rs", "(handoff_target.is_some() && queue.grace(now) > 0)", "handoff_target.is_some()",
-        "shuttle", "lock", "it_is_offered_to_a_waiter"),
+        "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: an offer that is revoked is accepted all the same": (
         "lock/raw.rs", "            handoff_target.revoke();\n", "            let _ = handoff_target.release(GRANTED, &self.adaptive_spin);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
@@ -84,7 +84,7 @@ MUTANTS = {
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a thread that waits beside an offer sleeps without a limit": (
         "lock/raw.rs", "if is_unresponsive || watches || queue.watches(now) {", "if false {",
-        "shuttle", "lock", "it_is_offered_to_a_waiter"),
+        "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: no other waiter is called instead of one in a handler": (
         "lock/raw.rs", "while unresponsive_waiters.0.iter().any(Option::is_some) {", "while false && unresponsive_waiters.0.iter().any(Option::is_some) {",
         "shuttle", "lock", "a_waiter_in_a_handler"),
@@ -96,7 +96,7 @@ MUTANTS = {
         "shuttle", "lock", "an_offer_ends"),
     "lock: a waiter whose time ran out stays in line": (
         "lock/raw.rs", "if acquired || is_late {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
-        "shuttle", "lock", "a_time_that_runs_out"),
+        "shuttle", "lock", "a_timeout"),
     "waiter: it is woken before its state is stored": (
         "sync/waiter.rs", "let was = self.word.swap(state, Ordering::Release);",
         "let was = self.word.load(Ordering::Relaxed);\n        Wake { asleep: (was == PARKED).then_some(&self.word), was_spinning: false }.now();\n"
@@ -107,7 +107,7 @@ MUTANTS = {
         "loom", "lock", "one_of_two"),
     "guarded: who has slept forgets the others": (
         "sync/mutex.rs", "            taken = CONTENDED;\n", "",
-        "shuttle", "barrier", "also_for_three"),
+        "shuttle", "barrier", "a_round_ends_for_three_parties"),
     "guarded: the end of a hold for a fork does not look for sleepers": (
         "sync/mutex.rs", "if FORK_WAITERS.load(Ordering::Relaxed) != 0 {", "if false {",
         "loom", "fork", "a_waiter_is_woken"),
@@ -119,7 +119,7 @@ MUTANTS = {
         "loom", "fork", "a_waiter_is_woken"),
     "condition: a notify is dropped": (
         "lock/condition.rs", "core::iter::from_fn(|| queue.pop()).take(count)", "core::iter::from_fn(|| queue.pop()).take(count).skip(1)",
-        "shuttle", "condition", "a_notify_ends"),
+        "shuttle", "condition", "notify_ends"),
     "condition: who was chosen leaves as if it were late": (
         "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.get()", "waiter.state() == QUEUED",
         "shuttle", "condition", "no_notify_is_lost"),
@@ -128,47 +128,47 @@ MUTANTS = {
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: the levels of its lock are forgotten": (
         "lock/condition.rs", "        lock.restore_recursion(extra_count);\n", "",
-        "shuttle", "condition", "a_waiter_holds_it"),
+        "shuttle", "condition", "a_waiter_restores"),
     "barrier: the last one does not say that the round has ended": (
         "barrier.rs", "        barrier.generation_id.fetch_add(1, Ordering::Release);\n", "",
-        "shuttle", "barrier", "each_round"),
+        "shuttle", "barrier", "a_round_ends_when"),
     "barrier: a time that runs out breaks a round that has ended": (
         "barrier.rs", "if waiter.state() == QUEUED && round.action_owner == 0", "if round.action_owner == 0",
-        "shuttle", "barrier", "a_time_that_runs_out"),
+        "shuttle", "barrier", "a_timeout"),
     "handle: two frees both decide": (
         "handle/header.rs", "match self.refs.compare_exchange_weak(refs, changed, Ordering::AcqRel, Ordering::Relaxed) {",
         "match { self.refs.store(changed, Ordering::Release); Ok::<u64, u64>(refs) } {",
         "loom", "handle", "of_two_frees"),
     "handle: a reference is given beside the last free": (
         "handle/header.rs", "            if refs & DYING != 0 || refs < USER_REF {", "            if refs & DYING == 0 && refs < USER_REF {",
-        "loom", "handle", "a_reference_keeps_it"),
+        "loom", "handle", "a_reference_keeps"),
     "handle: who gets no reference still finds the object": (
         "handle/mod.rs", "            object.clear_live(tag);\n", "",
-        "loom", "handle", "a_reference_keeps_it"),
+        "loom", "handle", "a_reference_keeps"),
     "handle: a thread that begins to wait beside the last free of an event is not woken": (
         "event.rs", "        if pinned != 0 {\n            futex::wake_all(self.word().lower());", "        if pinned == u64::MAX {\n            futex::wake_all(self.word().lower());",
-        "loom", "handle", "what_threads_wait_for"),
+        "loom", "handle", "an_event_with_waiters"),
     "handle: and the slot is not kept for it": (
         "event.rs", "            self.header.adjust_pins(tag, pinned, now);\n", "",
-        "shuttle", "handle", "what_threads_wait_for"),
+        "shuttle", "handle", "an_event_with_waiters"),
     "handle: a thread that begins to wait beside the last free of a semaphore sleeps on": (
         "semaphore.rs", "if waiters(word) > value(word) { FREED_WITH_WAITERS } else { 0 }", "if waiters(word) > u64::MAX { FREED_WITH_WAITERS } else { 0 }",
-        "loom", "handle", "so_is_a_semaphore"),
+        "loom", "handle", "a_semaphore_with_waiters_is_busy"),
     "handle: a thread that begins to wait beside the last free of a lock sleeps on": (
         "lock/raw.rs", "                self.grant_offered(queue, wake_queue);\n                self.abort_waiters(queue, wake_queue);", "                self.grant_offered(queue, wake_queue);",
-        "loom", "handle", "so_is_a_lock"),
+        "loom", "handle", "a_lock_with_waiters_is_busy"),
     "handle: a thread stays in the line of a lock whose life has ended before it entered": (
         "lock/raw.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
-        "loom", "handle", "so_is_a_lock"),
+        "loom", "handle", "a_lock_with_waiters_is_busy"),
     "handle: a thread that begins to wait beside the last free of a condition sleeps on": (
         "lock/condition.rs", "core::iter::from_fn(|| self.queue.lock().pop())", "core::iter::empty()",
-        "loom", "handle", "so_is_a_condition"),
+        "loom", "handle", "a_condition_with_waiters_is_busy"),
     "handle: a thread that arrives beside the last free of a barrier sleeps on": (
         "barrier.rs", "                round.end(self, FREED);\n", "",
-        "loom", "handle", "so_is_a_barrier"),
+        "loom", "handle", "a_barrier_with_waiters_is_busy"),
     "handle: a slot is used again in spite of a pin": (
         "handle/header.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
-        "shuttle", "handle", "who_still_looks"),
+        "shuttle", "handle", "a_pinned_slot"),
     "handle: a pin by a stale handle counts for the newer object": (
         "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),
@@ -178,31 +178,31 @@ MUTANTS = {
         "loom", "handle", "a_stale_handle"),
     "rlock: what was counted before another thread made it as new is counted on": (
         "lock/rlock.rs", "        if taken {\n            recursion::reset_fast(self.bits());\n        }\n        taken\n", "        taken\n",
-        "loom", "rlock", "made_as_new"),
+        "loom", "rlock", "reinit_by_another"),
     "timer: a cancelled one stays scheduled": (
         "timer/mod.rs", "                registry.timers.unschedule(timer);\n", "",
-        "shuttle", "timer", "it_fires_or"),
+        "shuttle", "timer", "a_timer_fires_or"),
     "timer: cancel does not see that it has begun": (
-        "timer/mod.rs", "stage => Ok(stage == DROPPED),", "_ => Ok(true),",
-        "shuttle", "timer", "it_fires_or"),
+        "timer/mod.rs", "state => Ok(state == CANCELLED),", "_ => Ok(true),",
+        "shuttle", "timer", "a_timer_fires_or"),
     "timer: nobody relieves a leader that is stuck": (
-        "timer/worker.rs", "if same_function || timers.lead == 0 {", "if timers.lead == 0 {",
+        "timer/worker.rs", "if same_function || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: a join waits for the state that it finds, also if that is the last": (
-        "thread/join.rs", "                OVER => return self.is_over(),\n", "",
-        "shuttle", "timer", "it_is_started"),
+        "thread/join.rs", "                DONE => return self.is_done(),\n", "",
+        "shuttle", "timer", "a_timer_starts"),
     "local: what was set beside the local's end is not taken back": (
-        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |owed| {\n                owed.remit();\n                Err(error)\n            }),",
+        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |pending| {\n                pending.forgo();\n                Err(error)\n            }),",
         "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
         "shuttle", "local", "each_value"),
     "local: a free closes the first table alone": (
-        "local/tables.rs", "        if shared.is_unmet() {\n            break;\n        }", "        if left != Left::Nothing {\n            break;\n        }",
+        "local/tables.rs", "        if shared.has_no_cells() {\n            break;\n        }", "        if left != Leftover::Nothing {\n            break;\n        }",
         "shuttle", "local", "no_thread_finds"),
     "local: a table that meets a local is not counted": (
-        "local/table.rs", "        shared.cells.fetch_add(1, Ordering::Relaxed);\n", "",
+        "local/table.rs", "        shared.cell_count.fetch_add(1, Ordering::Relaxed);\n", "",
         "shuttle", "local", "no_thread_finds"),
     "local: a value of a closed local is lost when the cells move": (
-        "local/table.rs", "let whose = if gone { cell.state.get() } else { key };", "let whose = if gone { continue } else { key };",
+        "local/table.rs", "let owner_key = if gone { cell.state.get() } else { key };", "let owner_key = if gone { continue } else { key };",
         "shuttle", "local", "cells_move"),
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use threading::model::cell::Plain;
+use threading::model::cell::RaceCell;
 use threading::model::{Model, spawn};
 use threading::{Error, Handle, RLock};
 
@@ -11,10 +11,10 @@ fn rlock() -> Handle<RLock> {
 }
 
 #[test]
-fn its_owner_holds_it_until_the_last_release() {
+fn the_owner_holds_the_lock_until_the_last_release() {
     Model::new("rlock: its owner holds it until the last release").check(|| {
-        let (rlock, data) = (rlock(), Arc::new(Plain::new(0)));
-        let turn = move |data: &Plain<u32>| {
+        let (rlock, data) = (rlock(), Arc::new(RaceCell::new(0)));
+        let turn = move |data: &RaceCell<u32>| {
             rlock.acquire().unwrap();
             rlock.acquire().unwrap();
             data.with(|data| *data += 1);
@@ -36,7 +36,7 @@ fn its_owner_holds_it_until_the_last_release() {
 }
 
 #[test]
-fn nobody_but_its_owner_releases_it() {
+fn only_the_owner_releases_the_lock() {
     Model::new("rlock: nobody but its owner releases it").check(|| {
         let rlock = rlock();
         rlock.acquire().unwrap();
@@ -54,7 +54,7 @@ fn nobody_but_its_owner_releases_it() {
 }
 
 #[test]
-fn freed_while_held_it_leaves_the_next_one_alone() {
+fn freeing_a_held_lock_does_not_affect_the_next_one() {
     Model::new("rlock: freed while held, it leaves the next one alone").check(|| {
         let rlock = rlock();
         let owner = spawn(move || {
@@ -76,7 +76,7 @@ fn freed_while_held_it_leaves_the_next_one_alone() {
 }
 
 #[test]
-fn made_as_new_by_another_it_is_held_once_again() {
+fn reinit_by_another_thread_resets_the_count() {
     Model::new("rlock: made as new by another thread, it is held once again").check(|| {
         let rlock = rlock();
         rlock.acquire().unwrap();

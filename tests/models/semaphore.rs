@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use threading::model::cell::Plain;
-use threading::model::{Model, fly, spawn};
+use threading::model::cell::RaceCell;
+use threading::model::{Model, expire_all_timeouts, spawn};
 use threading::{Error, Handle, Semaphore, Timeout};
 
 fn semaphore(value: i64) -> Handle<Semaphore> {
@@ -14,8 +14,8 @@ fn a_millisecond() -> Timeout {
     Timeout::new(1e-3).unwrap()
 }
 
-fn unit_carries_what_was_before() {
-    let (semaphore, data) = (semaphore(0), Arc::new(Plain::new(0)));
+fn acquire_sees_prior_writes() {
+    let (semaphore, data) = (semaphore(0), Arc::new(RaceCell::new(0)));
     let taker = {
         let data = data.clone();
         spawn(move || {
@@ -30,21 +30,21 @@ fn unit_carries_what_was_before() {
 }
 
 #[test]
-fn who_gets_a_unit_sees_what_was_before_its_release() {
+fn acquire_sees_writes_made_before_release() {
     Model::new("semaphore: who gets a unit sees what was before its release")
-        .check(unit_carries_what_was_before);
+        .check(acquire_sees_prior_writes);
 }
 
 #[test]
-fn so_does_one_that_looks() {
-    Model::new("semaphore: so does one that looks").spinning().check(unit_carries_what_was_before);
+fn a_spinning_waiter_sees_writes_made_before_release() {
+    Model::new("semaphore: so does one that looks").spinning().check(acquire_sees_prior_writes);
 }
 
 #[test]
-fn it_excludes() {
+fn one_unit_excludes() {
     Model::new("semaphore: one unit excludes").preemptions(1).check(|| {
-        let (semaphore, data) = (semaphore(1), Arc::new(Plain::new(0)));
-        let turn = move |data: &Plain<u32>| {
+        let (semaphore, data) = (semaphore(1), Arc::new(RaceCell::new(0)));
+        let turn = move |data: &RaceCell<u32>| {
             assert_eq!(semaphore.acquire(Timeout::FOREVER), Ok(true));
             data.with(|data| *data += 1);
             semaphore.release(1).unwrap();
@@ -68,30 +68,30 @@ fn units_are_kept(wants_to_spin: bool) {
     let model = if wants_to_spin { model.spinning() } else { model };
     model.check(|| {
         let semaphore = semaphore(0);
-        let late = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
+        let timed_waiter = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
         let releaser = spawn(move || semaphore.release(1).unwrap());
-        fly();
+        expire_all_timeouts();
         releaser.join().unwrap();
-        let taken = i64::from(late.join().unwrap());
+        let taken = i64::from(timed_waiter.join().unwrap());
         assert_eq!(semaphore.value(), Ok(1 - taken));
         semaphore.free().unwrap();
     });
 }
 
 #[test]
-fn units_are_neither_lost_nor_made_when_times_run_out() {
+fn timeouts_neither_lose_nor_create_units() {
     units_are_kept(false);
 }
 
 #[test]
-fn nor_after_a_look() {
+fn timeouts_after_spinning_neither_lose_nor_create_units() {
     units_are_kept(true);
 }
 
-fn wakes_as_many_as_there_are_units(looks: bool) {
+fn wakes_one_waiter_per_unit(spins: bool) {
     let model =
         Model::new("semaphore: each unit goes to a waiter, though newcomers take some").preemptions(2);
-    let model = if looks { model.spinning() } else { model };
+    let model = if spins { model.spinning() } else { model };
     model.check(|| {
         let semaphore = semaphore(0);
         let waiters: Vec<_> =
@@ -108,27 +108,27 @@ fn wakes_as_many_as_there_are_units(looks: bool) {
 }
 
 #[test]
-fn each_unit_goes_to_a_waiter() {
-    wakes_as_many_as_there_are_units(false);
+fn each_release_wakes_a_waiter() {
+    wakes_one_waiter_per_unit(false);
 }
 
 #[test]
-fn also_when_one_looks() {
-    wakes_as_many_as_there_are_units(true);
+fn each_release_wakes_a_spinning_waiter() {
+    wakes_one_waiter_per_unit(true);
 }
 
 #[test]
-fn a_time_out_does_not_take_the_unit_of_another_along() {
+fn a_timeout_does_not_take_another_waiters_unit() {
     Model::new("semaphore: a time-out does not take the unit of another along").preemptions(1).check(|| {
         let semaphore = semaphore(0);
-        let late = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
-        let patient = spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap());
-        fly();
+        let timed_waiter = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
+        let untimed_waiter = spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap());
+        expire_all_timeouts();
         semaphore.release(1).unwrap();
-        if late.join().unwrap() {
+        if timed_waiter.join().unwrap() {
             semaphore.release(1).unwrap();
         }
-        assert!(patient.join().unwrap());
+        assert!(untimed_waiter.join().unwrap());
         semaphore.free().unwrap();
     });
 }
@@ -146,12 +146,12 @@ fn is_freed_by_its_releaser() {
 }
 
 #[test]
-fn its_releaser_may_free_it() {
+fn the_releaser_may_free_the_semaphore() {
     Model::new("semaphore: its releaser may free it").preemptions(2).check(is_freed_by_its_releaser);
 }
 
 #[test]
-fn also_beside_one_that_looks() {
+fn the_releaser_may_free_the_semaphore_of_a_spinning_waiter() {
     Model::new("semaphore: also beside one that looks")
         .spinning()
         .preemptions(2)
@@ -159,7 +159,7 @@ fn also_beside_one_that_looks() {
 }
 
 #[test]
-fn a_bounded_one_is_never_above_its_limit() {
+fn a_bounded_semaphore_never_exceeds_its_limit() {
     Model::new("semaphore: a bounded one is never above its limit").check(|| {
         let semaphore = Handle::<Semaphore>::new_bounded(1).unwrap();
         assert_eq!(semaphore.acquire(Timeout::ZERO), Ok(true));
@@ -173,7 +173,7 @@ fn a_bounded_one_is_never_above_its_limit() {
 }
 
 #[test]
-fn two_units_at_once_wake_two() {
+fn releasing_two_wakes_two() {
     Model::new("semaphore: two units at once wake two").preemptions(1).check(|| {
         let semaphore = semaphore(0);
         let waiters: Vec<_> =

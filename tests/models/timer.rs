@@ -6,30 +6,30 @@ use core::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-use threading::model::{Model, advance, fly, spawn};
+use threading::model::{Model, advance, expire_all_timeouts, spawn};
 use threading::{Error, Event, Handle, Timeout, Timer};
 
 /// What happened to a timer.
 #[derive(Default)]
-struct Fate {
+struct CallCounts {
     ran: AtomicU32,
     destroyed: AtomicU32,
 }
 
 unsafe extern "C-unwind" fn run(arg: *mut c_void) -> *mut c_void {
-    // SAFETY: the models give a fate, which outlives the timer.
-    unsafe { &*arg.cast::<Fate>() }.ran.fetch_add(1, SeqCst);
+    // SAFETY: the models give a counts, which outlives the timer.
+    unsafe { &*arg.cast::<CallCounts>() }.ran.fetch_add(1, SeqCst);
     arg
 }
 
 unsafe extern "C-unwind" fn destroy(arg: *mut c_void) {
     // SAFETY: as above.
-    unsafe { &*arg.cast::<Fate>() }.destroyed.fetch_add(1, SeqCst);
+    unsafe { &*arg.cast::<CallCounts>() }.destroyed.fetch_add(1, SeqCst);
 }
 
-fn timer(fate: &Arc<Fate>, milliseconds: u32) -> Handle<Timer> {
-    let arg = Arc::as_ptr(fate).cast_mut().cast();
-    // SAFETY: both take a fate, which outlives the timer.
+fn timer(counts: &Arc<CallCounts>, milliseconds: u32) -> Handle<Timer> {
+    let arg = Arc::as_ptr(counts).cast_mut().cast();
+    // SAFETY: both take a counts, which outlives the timer.
     unsafe {
         let timer = Handle::<Timer>::new(f64::from(milliseconds) / 1e3, Some(run), arg).unwrap();
         timer.thread().unwrap().set_arg_destructor(Some(destroy)).unwrap();
@@ -42,80 +42,81 @@ fn join(timer: Handle<Timer>) {
 }
 
 #[test]
-fn it_fires_or_is_cancelled() {
+fn a_timer_fires_or_is_cancelled() {
     Model::new("timer: it fires or is cancelled").check(|| {
-        let fate = Arc::new(Fate::default());
-        let timer = timer(&fate, 1);
+        let counts = Arc::new(CallCounts::default());
+        let timer = timer(&counts, 1);
         timer.start().unwrap();
         let clock = spawn(|| advance(2_000_000));
         let cancelled = timer.cancel().unwrap();
         join(timer);
         clock.join().unwrap();
-        assert_eq!(fate.ran.load(SeqCst), u32::from(!cancelled));
-        assert_eq!(fate.destroyed.load(SeqCst), 1);
+        assert_eq!(counts.ran.load(SeqCst), u32::from(!cancelled));
+        assert_eq!(counts.destroyed.load(SeqCst), 1);
         timer.free().unwrap();
     });
 }
 
 #[test]
-fn of_two_cancels_neither_is_mistaken() {
+fn two_cancels_agree() {
     Model::new("timer: of two cancels neither is mistaken").check(|| {
-        let fate = Arc::new(Fate::default());
-        let timer = timer(&fate, 1);
+        let counts = Arc::new(CallCounts::default());
+        let timer = timer(&counts, 1);
         timer.start().unwrap();
         let other = spawn(move || timer.cancel().unwrap());
-        fly();
+        expire_all_timeouts();
         let cancelled = timer.cancel().unwrap();
         assert_eq!(cancelled, other.join().unwrap());
         join(timer);
-        assert_eq!(fate.ran.load(SeqCst), u32::from(!cancelled));
-        assert_eq!(fate.destroyed.load(SeqCst), 1);
+        assert_eq!(counts.ran.load(SeqCst), u32::from(!cancelled));
+        assert_eq!(counts.destroyed.load(SeqCst), 1);
         timer.free().unwrap();
     });
 }
 
 #[test]
-fn it_is_started_once() {
+fn a_timer_starts_once() {
     Model::new("timer: it is started once").check(|| {
-        let fate = Arc::new(Fate::default());
-        let timer = timer(&fate, 0);
+        let counts = Arc::new(CallCounts::default());
+        let timer = timer(&counts, 0);
         let other = spawn(move || timer.start());
         let started = [timer.start(), other.join().unwrap()];
         assert!(started.contains(&Ok(())) && started.contains(&Err(Error::AlreadyStarted)));
         join(timer);
-        assert_eq!((fate.ran.load(SeqCst), fate.destroyed.load(SeqCst)), (1, 1));
+        assert_eq!((counts.ran.load(SeqCst), counts.destroyed.load(SeqCst)), (1, 1));
         timer.free().unwrap();
     });
 }
 
 #[test]
-fn a_start_beside_a_cancel_leaves_it_over_once() {
+fn a_start_beside_a_cancel_finishes_once() {
     Model::new("timer: a start beside a cancel leaves it over, once").check(|| {
-        let fate = Arc::new(Fate::default());
-        let timer = timer(&fate, 0);
+        let counts = Arc::new(CallCounts::default());
+        let timer = timer(&counts, 0);
         let other = spawn(move || timer.cancel().unwrap());
         timer.start().unwrap();
         let cancelled = other.join().unwrap();
         join(timer);
-        assert_eq!(fate.ran.load(SeqCst), u32::from(!cancelled));
-        assert_eq!(fate.destroyed.load(SeqCst), 1);
+        assert_eq!(counts.ran.load(SeqCst), u32::from(!cancelled));
+        assert_eq!(counts.destroyed.load(SeqCst), 1);
         timer.free().unwrap();
     });
 }
 
 #[test]
-fn each_of_several_has_its_moment() {
+fn each_of_several_timers_fires() {
     Model::new("timer: each of several has its moment").check(|| {
-        let fates: Vec<_> = (0..3).map(|_| Arc::new(Fate::default())).collect();
-        let timers: Vec<_> = fates.iter().zip([3, 1, 2]).map(|(fate, due)| timer(fate, due)).collect();
+        let all_counts: Vec<_> = (0..3).map(|_| Arc::new(CallCounts::default())).collect();
+        let timers: Vec<_> =
+            all_counts.iter().zip([3, 1, 2]).map(|(counts, due)| timer(counts, due)).collect();
         let clock = spawn(|| {
             advance(1_500_000);
-            fly();
+            expire_all_timeouts();
         });
         timers.iter().for_each(|timer| timer.start().unwrap());
         timers.iter().for_each(|timer| join(*timer));
         clock.join().unwrap();
-        fates.iter().for_each(|fate| assert_eq!(fate.ran.load(SeqCst), 1));
+        all_counts.iter().for_each(|counts| assert_eq!(counts.ran.load(SeqCst), 1));
         timers.iter().for_each(|timer| timer.free().unwrap());
     });
 }
@@ -146,7 +147,7 @@ fn a_function_that_blocks_delays_no_other() {
         };
         blocked.start().unwrap();
         other.start().unwrap();
-        fly();
+        expire_all_timeouts();
         join(blocked);
         join(other);
         [blocked, other].into_iter().for_each(|timer| timer.free().unwrap());
@@ -155,17 +156,17 @@ fn a_function_that_blocks_delays_no_other() {
 }
 
 #[test]
-fn freed_while_it_waits_it_fires_all_the_same() {
+fn a_freed_pending_timer_still_fires() {
     Model::new("timer: freed while it waits, it fires all the same").check(|| {
-        let fate = Arc::new(Fate::default());
-        let timer = timer(&fate, 1);
+        let counts = Arc::new(CallCounts::default());
+        let timer = timer(&counts, 1);
         let thread = timer.thread().unwrap().add_ref().unwrap();
         timer.start().unwrap();
-        let clock = spawn(fly);
+        let clock = spawn(expire_all_timeouts);
         timer.free().unwrap();
         assert_eq!(thread.join(Timeout::FOREVER), Ok(true));
         clock.join().unwrap();
-        assert_eq!((fate.ran.load(SeqCst), fate.destroyed.load(SeqCst)), (1, 1));
+        assert_eq!((counts.ran.load(SeqCst), counts.destroyed.load(SeqCst)), (1, 1));
         thread.free().unwrap();
     });
 }

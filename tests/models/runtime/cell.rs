@@ -6,26 +6,26 @@ use super::engine::{self, CheckedCell};
 use crate::sys::atomic::Ordering;
 
 /// A value of a model's own. Its uses must be ordered by what is being checked; otherwise the model fails.
-pub struct Plain<T> {
+pub struct RaceCell<T> {
     checked: CheckedCell,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: the threads of a model run one at a time.
-unsafe impl<T> Send for Plain<T> {}
+unsafe impl<T> Send for RaceCell<T> {}
 // SAFETY: as above.
-unsafe impl<T> Sync for Plain<T> {}
+unsafe impl<T> Sync for RaceCell<T> {}
 
-impl<T> Plain<T> {
+impl<T> RaceCell<T> {
     /// A value, made before the threads that use it.
     pub fn new(value: T) -> Self {
-        Plain { checked: CheckedCell::new(), value: UnsafeCell::new(value) }
+        RaceCell { checked: CheckedCell::new(), value: UnsafeCell::new(value) }
     }
 
     /// Uses the value.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         // SAFETY: as above; `f` is the model's, and not called inside of itself.
-        self.checked.during(|| f(unsafe { &mut *self.value.get() }))
+        self.checked.with_exclusive(|| f(unsafe { &mut *self.value.get() }))
     }
 }
 
@@ -35,12 +35,12 @@ pub(crate) fn touch<T>(data: *const T) {
 }
 
 /// A number that threads share without any order of their own.
-pub struct Relaxed(engine::Number);
+pub struct RelaxedCell(engine::SharedU64);
 
-impl Relaxed {
+impl RelaxedCell {
     /// A number, made before the threads that use it.
     pub fn new(value: u64) -> Self {
-        Relaxed(engine::Number::new(value))
+        RelaxedCell(engine::SharedU64::new(value))
     }
 
     /// The number, or one that it has been.

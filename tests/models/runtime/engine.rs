@@ -9,18 +9,18 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// A model runs on this thread of the system's.
-    static RUNS: Cell<bool> = const { Cell::new(false) };
-    static LOOKS: Cell<bool> = const { Cell::new(false) };
+    static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
+    static SPINS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether accesses are steps of a model. Not while it fails: then they only have to do no harm.
 pub(super) fn is_running() -> bool {
-    RUNS.get() && !std::thread::panicking()
+    IS_RUNNING.get() && !std::thread::panicking()
 }
 
 /// Whether threads look before they sleep, though nobody has been woken yet.
 pub(crate) fn always_spins() -> bool {
-    is_running() && LOOKS.get()
+    is_running() && SPINS.get()
 }
 
 /// A program of a few threads, to be run in many interleavings.
@@ -51,32 +51,32 @@ impl Model {
     /// Runs it in as many interleavings as the checker finds, or is told to try.
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) {
         let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let looks = self.spins;
+        let spins = self.spins;
         let runs = checker::check(&self, move || {
-            let running = Running::begin();
-            LOOKS.set(looks);
+            let running = RunGuard::begin();
+            SPINS.set(spins);
             super::reset();
             checker::begin_run();
             program();
-            super::futex::close();
+            super::futex::end_run();
             drop(running);
         });
         println!("{}: {} runs", self.name, runs);
     }
 }
 
-struct Running;
+struct RunGuard;
 
-impl Running {
+impl RunGuard {
     fn begin() -> Self {
-        RUNS.set(true);
-        Running
+        IS_RUNNING.set(true);
+        RunGuard
     }
 }
 
-impl Drop for Running {
+impl Drop for RunGuard {
     fn drop(&mut self) {
-        RUNS.set(false);
+        IS_RUNNING.set(false);
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) fn fence(ordering: Ordering) {
 
 pub use checker::JoinHandle;
 pub(super) use checker::{
-    Bucket, CheckedCell, Id, Number, Parked, current, forget_run, park, spawn, step, touch,
+    Bucket, CheckedCell, Id, Parked, SharedU64, clear_run, current, park, spawn, step, touch,
 };
 
 #[cfg(model = "loom")]

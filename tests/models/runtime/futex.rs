@@ -14,7 +14,7 @@ use crate::time::Deadline;
 enum State {
     Asleep,
     Woken,
-    Late,
+    TimedOut,
     Interrupted,
 }
 
@@ -28,31 +28,31 @@ struct Sleeper {
     handler: Rc<RefCell<Option<Handler>>>,
 }
 
-const BEGINNING: u64 = 1_000_000_000;
+const START_TIME: u64 = 1_000_000_000;
 
 thread_local! {
     static SLEEPERS: RefCell<Vec<Sleeper>> = const { RefCell::new(Vec::new()) };
-    static NOW: Cell<u64> = const { Cell::new(BEGINNING) };
+    static NOW: Cell<u64> = const { Cell::new(START_TIME) };
     /// How much time passes with each look at the clock.
-    static SPEED: Cell<u64> = const { Cell::new(0) };
+    static TIME_STEP: Cell<u64> = const { Cell::new(0) };
     /// The run is over: nobody sleeps any more.
-    static CLOSED: Cell<bool> = const { Cell::new(false) };
+    static RUN_ENDED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The payload with which a thread ends that would sleep beyond the end of the run.
-pub(super) struct Closed;
+pub(super) struct EndOfRun;
 
 pub(super) fn reset() {
     SLEEPERS.with_borrow_mut(Vec::clear);
-    NOW.set(BEGINNING);
-    SPEED.set(0);
-    CLOSED.set(false);
-    engine::forget_run();
+    NOW.set(START_TIME);
+    TIME_STEP.set(0);
+    RUN_ENDED.set(false);
+    engine::clear_run();
 }
 
 /// The model's time.
 pub(crate) fn now() -> Deadline {
-    NOW.set(NOW.get() + SPEED.get());
+    NOW.set(NOW.get() + TIME_STEP.get());
     Deadline(NOW.get())
 }
 
@@ -61,13 +61,13 @@ pub fn advance(nanoseconds: u64) {
     engine::step();
     NOW.set(NOW.get() + nanoseconds);
     let late = |sleeper: &Sleeper| sleeper.deadline.has_passed();
-    wake_those(late, usize::MAX, State::Late);
+    wake_matching(late, usize::MAX, State::TimedOut);
 }
 
 /// From now on time flies: all waits with a limit end, also those that have not begun.
-pub fn fly() {
+pub fn expire_all_timeouts() {
     const FAST: u64 = 1_000_000_000;
-    SPEED.set(FAST);
+    TIME_STEP.set(FAST);
     advance(FAST);
 }
 
@@ -85,20 +85,20 @@ pub fn interrupt(handler: impl FnOnce() + 'static) -> bool {
 }
 
 /// The run is over: the library's own threads, which would sleep for ever, end.
-pub(super) fn close() {
-    CLOSED.set(true);
-    wake_those(|_| true, usize::MAX, State::Woken);
+pub(super) fn end_run() {
+    RUN_ENDED.set(true);
+    wake_matching(|_| true, usize::MAX, State::Woken);
 }
 
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     let address = word.as_ptr() as usize;
     let state = Rc::new(Cell::new(State::Asleep));
     let handler = Rc::new(RefCell::new(None::<Handler>));
-    let early = Bucket::of(address).during(|| {
+    let early = Bucket::of(address).with_exclusive(|| {
         if load(word) != expected {
             return Some(true);
         }
-        if CLOSED.get() {
+        if RUN_ENDED.get() {
             return None;
         }
         if deadline.has_passed() {
@@ -112,29 +112,29 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     if let Some(result) = early {
         return result;
     }
-    while state.get() == State::Asleep && !CLOSED.get() {
+    while state.get() == State::Asleep && !RUN_ENDED.get() {
         engine::park();
     }
-    if CLOSED.get() {
-        std::panic::resume_unwind(Box::new(Closed));
+    if RUN_ENDED.get() {
+        std::panic::resume_unwind(Box::new(EndOfRun));
     }
     if let Some(handler) = handler.take() {
         handler();
     }
-    state.get() != State::Late
+    state.get() != State::TimedOut
 }
 
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
     let address = word.as_ptr() as usize;
     Bucket::of(address)
-        .during(|| wake_those(|sleeper| sleeper.address == address, count as usize, State::Woken))
+        .with_exclusive(|| wake_matching(|sleeper| sleeper.address == address, count as usize, State::Woken))
 }
 
-fn wake_those(which: impl Fn(&Sleeper) -> bool, count: usize, state: State) -> bool {
+fn wake_matching(matches: impl Fn(&Sleeper) -> bool, count: usize, state: State) -> bool {
     let woken: Vec<Sleeper> = SLEEPERS.with_borrow_mut(|all| {
         let mut left = count;
         all.extract_if(.., |sleeper| {
-            let chosen = left > 0 && which(sleeper);
+            let chosen = left > 0 && matches(sleeper);
             left -= usize::from(chosen);
             chosen
         })

@@ -19,38 +19,38 @@ use crate::model::thread;
 
 pub use loom::thread::JoinHandle;
 pub(in crate::model) type Id = loom::thread::ThreadId;
-pub(in crate::model) use loom::sync::atomic::AtomicU64 as Number;
+pub(in crate::model) use loom::sync::atomic::AtomicU64 as SharedU64;
 pub(in crate::model) type Parked = loom::thread::Thread;
 
 /// What loom keeps for an address: an atomic of some width, or data that one thread at a time may touch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum What {
+enum LocationKind {
     U8,
     U32,
     U64,
     Data,
 }
 
-enum Kept {
-    U8(Announced<modelled::AtomicU8>),
-    U32(Announced<modelled::AtomicU32>),
-    U64(Announced<modelled::AtomicU64>),
+enum LoomObject {
+    U8(ShadowedAtomic<modelled::AtomicU8>),
+    U32(ShadowedAtomic<modelled::AtomicU32>),
+    U64(ShadowedAtomic<modelled::AtomicU64>),
     Data(loom::cell::UnsafeCell<()>),
 }
 
 /// An atomic whose accesses are announced first. To find which of them may come in another order, loom compares each
 /// with the last one alone: a thread that loads and then changes a word hides from it that others had loaded that
 /// word before. So there is a change, of another word and without any order of its own, before each access.
-struct Announced<T> {
+struct ShadowedAtomic<T> {
     shadow: modelled::AtomicU8,
     word: T,
     /// Whether this run has used it. In another run, an object of another kind may have been there.
     used: Cell<bool>,
 }
 
-impl<T> Announced<T> {
+impl<T> ShadowedAtomic<T> {
     fn new(word: T) -> Self {
-        Announced { shadow: modelled::AtomicU8::new(0), word, used: Cell::new(false) }
+        ShadowedAtomic { shadow: modelled::AtomicU8::new(0), word, used: Cell::new(false) }
     }
 
     fn access(&self) -> &T {
@@ -60,46 +60,52 @@ impl<T> Announced<T> {
     }
 }
 
-type Place = (usize, What);
+type Location = (usize, LocationKind);
 
 /// All that have been met in any run.
-static KNOWN: Mutex<BTreeSet<Place>> = Mutex::new(BTreeSet::new());
+static KNOWN_LOCATIONS: Mutex<BTreeSet<Location>> = Mutex::new(BTreeSet::new());
 
 thread_local! {
     /// Those of this run. Boxed, so that they stay where they are.
-    static KEPT: RefCell<HashMap<Place, Box<Kept>>> = RefCell::new(HashMap::new());
+    static LOOM_OBJECTS: RefCell<HashMap<Location, Box<LoomObject>>> = RefCell::new(HashMap::new());
     static BUCKETS: RefCell<HashMap<usize, Arc<loom::sync::Mutex<()>>>> = RefCell::new(HashMap::new());
 }
 
 /// The payload with which a run ends that has met an unknown atomic.
-struct Learned;
+struct NewLocationFound;
 
-fn known() -> std::sync::MutexGuard<'static, BTreeSet<Place>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn known_locations() -> std::sync::MutexGuard<'static, BTreeSet<Location>> {
+    KNOWN_LOCATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn make((address, what): Place) -> Kept {
-    // SAFETY: the place of an atomic of this width in the library's memory, which is never unmapped.
+fn create_object((address, what): Location) -> LoomObject {
+    // SAFETY: the location of an atomic of this width in the library's memory, which is never unmapped.
     unsafe {
         match what {
-            What::U8 => Kept::U8(Announced::new(modelled::AtomicU8::new(*(address as *const u8)))),
-            What::U32 => Kept::U32(Announced::new(modelled::AtomicU32::new(*(address as *const u32)))),
-            What::U64 => Kept::U64(Announced::new(modelled::AtomicU64::new(*(address as *const u64)))),
-            What::Data => Kept::Data(loom::cell::UnsafeCell::new(())),
+            LocationKind::U8 => {
+                LoomObject::U8(ShadowedAtomic::new(modelled::AtomicU8::new(*(address as *const u8))))
+            }
+            LocationKind::U32 => {
+                LoomObject::U32(ShadowedAtomic::new(modelled::AtomicU32::new(*(address as *const u32))))
+            }
+            LocationKind::U64 => {
+                LoomObject::U64(ShadowedAtomic::new(modelled::AtomicU64::new(*(address as *const u64))))
+            }
+            LocationKind::Data => LoomObject::Data(loom::cell::UnsafeCell::new(())),
         }
     }
 }
 
-/// What loom keeps for this place, during this run.
-fn kept(place: Place) -> &'static Kept {
-    let found = KEPT.with_borrow(|kept| kept.get(&place).map(|kept| &raw const **kept));
+/// What loom keeps for this location, during this run.
+fn object_at(location: Location) -> &'static LoomObject {
+    let found = LOOM_OBJECTS.with_borrow(|kept| kept.get(&location).map(|kept| &raw const **kept));
     let found = found.unwrap_or_else(|| {
-        known().insert(place);
+        known_locations().insert(location);
         if thread::has_others() {
-            resume_unwind(Box::new(Learned));
+            resume_unwind(Box::new(NewLocationFound));
         }
-        let new = Box::new(make(place));
-        KEPT.with_borrow_mut(|kept| &raw const **kept.entry(place).or_insert(new))
+        let new = Box::new(create_object(location));
+        LOOM_OBJECTS.with_borrow_mut(|kept| &raw const **kept.entry(location).or_insert(new))
     });
     // SAFETY: boxed, and dropped when the next run begins.
     unsafe { &*found }
@@ -118,8 +124,8 @@ macro_rules! word {
             type Modelled = modelled::$name;
 
             fn of(&self) -> &'static modelled::$name {
-                match kept((self.as_ptr() as usize, What::$what)) {
-                    Kept::$what(word) => word.access(),
+                match object_at((self.as_ptr() as usize, LocationKind::$what)) {
+                    LoomObject::$what(word) => word.access(),
                     _ => unreachable!(),
                 }
             }
@@ -135,23 +141,23 @@ word!(AtomicU64, U64);
 /// was written is seen, too, by whoever hears that it was not the expected one.
 pub(in crate::model) fn load_half(address: usize) -> u32 {
     let whole = address & !7;
-    let is_known = known().contains(&(whole, What::U64));
+    let is_known = known_locations().contains(&(whole, LocationKind::U64));
     if is_known
-        && let Kept::U64(word) = kept((whole, What::U64))
+        && let LoomObject::U64(word) = object_at((whole, LocationKind::U64))
         && word.used.get()
     {
         let word = word.access().load(Ordering::Acquire);
         let upper = (address == whole) == cfg!(target_endian = "big");
         return if upper { (word >> 32) as u32 } else { word as u32 };
     }
-    let Kept::U32(word) = kept((address, What::U32)) else { unreachable!() };
+    let LoomObject::U32(word) = object_at((address, LocationKind::U32)) else { unreachable!() };
     word.access().load(Ordering::Acquire)
 }
 
 /// The caller alone touches the data at this address, until the next who does so has heard of it.
 pub(in crate::model) fn touch(address: usize) {
     if is_running() {
-        let Kept::Data(data) = kept((address, What::Data)) else { unreachable!() };
+        let LoomObject::Data(data) = object_at((address, LocationKind::Data)) else { unreachable!() };
         data.with_mut(|_| ());
     }
 }
@@ -164,7 +170,7 @@ impl CheckedCell {
         CheckedCell(loom::cell::UnsafeCell::new(()))
     }
 
-    pub(in crate::model) fn during<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(in crate::model) fn with_exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
         self.0.with_mut(|_| ());
         f()
     }
@@ -202,7 +208,7 @@ impl Bucket {
         Bucket(BUCKETS.with_borrow_mut(|buckets| buckets.entry(address).or_default().clone()))
     }
 
-    pub(in crate::model) fn during<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(in crate::model) fn with_exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
         let _locked = self.0.lock().unwrap();
         f()
     }
@@ -210,16 +216,16 @@ impl Bucket {
 
 /// On the first thread of a run, while there is no other.
 pub(super) fn begin_run() {
-    for &place in known().iter() {
-        if !KEPT.with_borrow(|kept| kept.contains_key(&place)) {
-            let new = Box::new(make(place));
-            KEPT.with_borrow_mut(|kept| kept.insert(place, new));
+    for &location in known_locations().iter() {
+        if !LOOM_OBJECTS.with_borrow(|kept| kept.contains_key(&location)) {
+            let new = Box::new(create_object(location));
+            LOOM_OBJECTS.with_borrow_mut(|kept| kept.insert(location, new));
         }
     }
 }
 
-pub(in crate::model) fn forget_run() {
-    KEPT.with_borrow_mut(HashMap::clear);
+pub(in crate::model) fn clear_run() {
+    LOOM_OBJECTS.with_borrow_mut(HashMap::clear);
     BUCKETS.with_borrow_mut(HashMap::clear);
 }
 
@@ -242,14 +248,14 @@ pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u6
                 run();
             });
         }));
-        super::RUNS.set(false);
+        super::IS_RUNNING.set(false);
         match checked {
             Ok(()) => {
                 let whole = if began.elapsed() < limit { "all" } else { "as many as time allows" };
                 println!("{}: {whole} with {preemptions} preemptions", model.name);
                 return runs.load(Ordering::Relaxed);
             }
-            Err(payload) if payload.is::<Learned>() => {}
+            Err(payload) if payload.is::<NewLocationFound>() => {}
             Err(payload) => {
                 println!("{}: broken in run {}", model.name, runs.load(Ordering::Relaxed));
                 resume_unwind(payload);

@@ -22,7 +22,7 @@ pub(crate) mod thread;
 
 pub(crate) use engine::always_spins;
 pub use engine::{Model, yield_now};
-pub use futex::{advance, fly, interrupt};
+pub use futex::{advance, expire_all_timeouts, interrupt};
 pub use thread::{JoinHandle, spawn};
 
 /// Before each run of a model, on its first thread, while there is no other.

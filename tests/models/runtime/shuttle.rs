@@ -11,7 +11,7 @@ use super::{Model, is_running, setting};
 
 pub use shuttle::thread::JoinHandle;
 pub(in crate::model) type Id = shuttle::thread::ThreadId;
-pub(in crate::model) use crate::sys::atomic::AtomicU64 as Number;
+pub(in crate::model) use crate::sys::atomic::AtomicU64 as SharedU64;
 pub(in crate::model) type Parked = shuttle::thread::Thread;
 
 /// Another thread may go on here. shuttle decides at its own atomics: one that means nothing.
@@ -54,7 +54,7 @@ impl CheckedCell {
         CheckedCell(Cell::new(false))
     }
 
-    pub(in crate::model) fn during<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(in crate::model) fn with_exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
         assert!(!self.0.replace(true), "two threads are where one may be at a time");
         step();
         let result = f();
@@ -71,7 +71,7 @@ impl Bucket {
         Bucket
     }
 
-    pub(in crate::model) fn during<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(in crate::model) fn with_exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
         step();
         f()
     }
@@ -79,7 +79,7 @@ impl Bucket {
 
 pub(super) fn begin_run() {}
 
-pub(in crate::model) fn forget_run() {}
+pub(in crate::model) fn clear_run() {}
 
 pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u64 {
     let (run, runs) = (Arc::new(run), Arc::new(AtomicU64::new(0)));

@@ -12,26 +12,27 @@ use crate::sys::tls::PerThread;
 pub use super::engine::JoinHandle;
 
 /// How many threads a model may have.
-const MOST: usize = 64;
+const MAX_THREADS: usize = 64;
 
 /// Their records, at the same addresses in each run.
-struct Records(UnsafeCell<[u8; MOST * size_of::<Waiter>()]>);
+struct WaiterRecords(UnsafeCell<[u8; MAX_THREADS * size_of::<Waiter>()]>);
 
 // SAFETY: only one model runs at a time, on one thread of the system's.
-unsafe impl Sync for Records {}
+unsafe impl Sync for WaiterRecords {}
 
 #[repr(align(64))]
-struct Aligned(Records);
+struct Aligned(WaiterRecords);
 
-static RECORDS: Aligned = Aligned(Records(UnsafeCell::new([0; MOST * size_of::<Waiter>()])));
+static WAITER_RECORDS: Aligned =
+    Aligned(WaiterRecords(UnsafeCell::new([0; MAX_THREADS * size_of::<Waiter>()])));
 
-struct Block {
+struct ThreadBlock {
     number: usize,
     content: Box<PerThread>,
 }
 
 thread_local! {
-    static BLOCKS: RefCell<HashMap<engine::Id, Block>> = RefCell::new(HashMap::new());
+    static BLOCKS: RefCell<HashMap<engine::Id, ThreadBlock>> = RefCell::new(HashMap::new());
     static SPAWNED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -39,7 +40,7 @@ pub(super) fn reset() {
     BLOCKS.with_borrow_mut(HashMap::clear);
     SPAWNED.set(0);
     // SAFETY: as above; zero is a valid record.
-    unsafe { (*RECORDS.0.0.get()).fill(0) };
+    unsafe { (*WAITER_RECORDS.0.0.get()).fill(0) };
 }
 
 /// Whether the first thread has started others.
@@ -48,16 +49,16 @@ pub(super) fn has_others() -> bool {
     SPAWNED.get() > 0
 }
 
-fn with_block<R>(f: impl FnOnce(&Block) -> R) -> R {
+fn with_block<R>(f: impl FnOnce(&ThreadBlock) -> R) -> R {
     let (id, _) = engine::current();
     BLOCKS.with_borrow_mut(|blocks| {
         let number = blocks.len();
         f(blocks.entry(id).or_insert_with(|| {
-            assert!(number < MOST, "a model with too many threads");
+            assert!(number < MAX_THREADS, "a model with too many threads");
             // SAFETY: zero is the right initial value of every field.
             let content: Box<PerThread> = Box::new(unsafe { core::mem::zeroed() });
-            content.waiter.set(RECORDS.0.0.get() as usize + number * size_of::<Waiter>());
-            Block { number, content }
+            content.waiter.set(WAITER_RECORDS.0.0.get() as usize + number * size_of::<Waiter>());
+            ThreadBlock { number, content }
         }))
     })
 }
@@ -94,7 +95,7 @@ pub(crate) fn start(entry: extern "C-unwind" fn(*mut c_void) -> *mut c_void, arg
     let arg = arg as usize;
     let ended = move || catch_unwind(|| entry(arg as *mut c_void)).map(|_| ());
     drop(engine::spawn(move || match ended() {
-        Err(payload) if !payload.is::<futex::Closed>() => resume_unwind(payload),
+        Err(payload) if !payload.is::<futex::EndOfRun>() => resume_unwind(payload),
         _ => {}
     }));
 }
