@@ -323,8 +323,8 @@ pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threa
 ///
 /// A thread may be joined any number of times, and by any number of threads. The call waits for the end
 /// of the system thread, so that destructors of pthread keys and of C++ thread_local objects have run.
-/// The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. ActiveJoin
-/// a timer waits for the end of its function or for its cancellation. ActiveJoin the main thread waits for
+/// The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. Joining
+/// a timer waits for the end of its function or for its cancellation. Joining the main thread waits for
 /// the shutdown sequence at process exit.
 ///
 /// \param thread the thread

@@ -141,7 +141,7 @@ pub extern "C" fn threading_active_count() -> usize {
 /// start.
 ///
 /// The list contains daemon threads, pending timers and dummy threads too; the start of a dummy thread
-/// is its registration. It does not catch_panic threads that have not been started or have ended. It is a
+/// is its registration. It does not contain threads that have not been started or have ended. It is a
 /// snapshot, and holds a reference to each of its threads until it is freed.
 ///
 /// \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with

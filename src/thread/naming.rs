@@ -34,7 +34,7 @@ pub(crate) fn get_or_create(thread: Handle<Thread>) -> Result<*const c_char> {
     })
 }
 
-/// NameAccess a thread.
+/// Names a thread.
 pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
     thread.with_pinned(|object| {
         if name.to_str().is_err() {

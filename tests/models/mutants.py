@@ -38,10 +38,10 @@ MUTANTS = {
         "event.rs", "tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK)", "tag | SET | (word & SEQ_MASK)",
         "loom", "event", "set_then_clear"),
     "event: a waiter whose time ran out stays counted": (
-        "event.rs", "event.update_unless_set(tag, round, |word| word - WAITER)", "event.update_unless_set(tag, round, |word| word)",
+        "event.rs", "event.update_unless_set(tag, seq, |word| word - WAITER)", "event.update_unless_set(tag, seq, |word| word)",
         "loom", "event", "a_waiter_that_timed_out"),
     "event: a looker does not say that it sleeps": (
-        "event.rs", "event.update_unless_set(tag, round, |word| word & !SPINNING)", "event.update_unless_set(tag, round, |word| word)",
+        "event.rs", "event.update_unless_set(tag, seq, |word| word & !SPINNING)", "event.update_unless_set(tag, seq, |word| word)",
         "loom", "event", "a_spinning_waiter_sees"),
     "semaphore: release wakes nobody": (
         "semaphore.rs", "futex::wake(semaphore.word().upper(),", "let _ = (semaphore.word().upper(),",
@@ -50,14 +50,14 @@ MUTANTS = {
         "semaphore.rs", "waiters_without_permit(word).min(count as u64) as u32", "1",
         "shuttle", "semaphore", "releasing_two"),
     "semaphore: a unit is taken relaxed": (
-        "semaphore.rs", "compare_exchange(word, taken, Ordering::Acquire,", "compare_exchange(word, taken, Ordering::Relaxed,",
+        "semaphore.rs", "compare_exchange(word, new, Ordering::Acquire,", "compare_exchange(word, new, Ordering::Relaxed,",
         "loom", "semaphore", "acquire_sees"),
     "semaphore: release is relaxed": (
         "semaphore.rs", "                word + more,\n                Ordering::Release,",
         "                word + more,\n                Ordering::Relaxed,",
         "loom", "semaphore", "acquire_sees"),
     "semaphore: a waiter whose time ran out stays counted": (
-        "semaphore.rs", "!in_time && semaphore.take(word, word - WAITER)", "!in_time && semaphore.take(word, word)",
+        "semaphore.rs", "!in_time && semaphore.cas_acquire(word, word - WAITER)", "!in_time && semaphore.cas_acquire(word, word)",
         "shuttle", "semaphore", "a_timeout_does_not"),
     "lock: it is taken relaxed": (
         "lock/raw.rs", "compare_exchange(tag, tag | owner_tag, Ordering::Acquire,", "compare_exchange(tag, tag | owner_tag, Ordering::Relaxed,",
@@ -69,21 +69,21 @@ MUTANTS = {
         "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
         "loom", "lock", "the_lock_is_handed_off"),
     "lock: a waiter that accepts it stays in line": (
-        "lock/raw.rs", "if acquired || is_late {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || is_late {\n                    queue.remove(waiter);",
+        "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || has_timed_out {\n                    queue.remove(waiter);",
         "shuttle", "lock", "handoff_repeats"),
     "lock: an offer is never revoked": (
-        "lock/raw.rs", "(handoff_target.is_some() && queue.grace(now) > 0)", "handoff_target.is_some()",
+        "lock/raw.rs", "(handoff_target.is_some() && queue.offer_time_left(now) > 0)", "handoff_target.is_some()",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: an offer that is revoked is accepted all the same": (
-        "lock/raw.rs", "            handoff_target.revoke();\n", "            let _ = handoff_target.release(GRANTED, &self.adaptive_spin);\n",
+        "lock/raw.rs", "            handoff_target.revoke_offer();\n", "            let _ = handoff_target.complete(GRANTED, &self.adaptive_spin);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a waiter accepts an offer that it has seen, without a look under the guard": (
         "lock/raw.rs", "            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);",
-        "            if state == OFFERED_TO {\n                self.word().fetch_and(!OWNER_MASK, Ordering::Acquire);\n                self.word().fetch_or(owner_tag, Ordering::Acquire);\n            }\n"
-        "            let mut took = state == OFFERED_TO || (state == RETRY && self.try_barge(owner_tag, waiter));",
+        "            if state == OFFERED {\n                self.word().fetch_and(!OWNER_MASK, Ordering::Acquire);\n                self.word().fetch_or(owner_tag, Ordering::Acquire);\n            }\n"
+        "            let mut acquired = state == OFFERED || (state == RETRY && self.try_barge(owner_tag, waiter));",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a thread that waits beside an offer sleeps without a limit": (
-        "lock/raw.rs", "if is_unresponsive || watches || queue.watches(now) {", "if false {",
+        "lock/raw.rs", "if is_unresponsive || is_watcher || queue.try_start_watch(now) {", "if false {",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: no other waiter is called instead of one in a handler": (
         "lock/raw.rs", "while unresponsive_waiters.0.iter().any(Option::is_some) {", "while false && unresponsive_waiters.0.iter().any(Option::is_some) {",
@@ -95,18 +95,18 @@ MUTANTS = {
         "lock/raw.rs", "            self.grant_offered(queue, wake_queue);\n            let now", "            let now",
         "shuttle", "lock", "an_offer_ends"),
     "lock: a waiter whose time ran out stays in line": (
-        "lock/raw.rs", "if acquired || is_late {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
+        "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
         "shuttle", "lock", "a_timeout"),
     "waiter: it is woken before its state is stored": (
-        "sync/waiter.rs", "let was = self.word.swap(state, Ordering::Release);",
-        "let was = self.word.load(Ordering::Relaxed);\n        Wake { asleep: (was == PARKED).then_some(&self.word), was_spinning: false }.now();\n"
-        "        self.word.store(state, Ordering::Release);\n        let was = if was == PARKED { QUEUED } else { was };",
+        "sync/waiter.rs", "let previous_state = self.state.swap(state, Ordering::Release);",
+        "let previous_state = self.state.load(Ordering::Relaxed);\n        PendingWake { parked: (previous_state == PARKED).then_some(&self.state), was_spinning: false }.wake();\n"
+        "        self.state.store(state, Ordering::Release);\n        let previous_state = if previous_state == PARKED { QUEUED } else { previous_state };",
         "shuttle", "lock", "one_of_three"),
     "guarded: it is given back relaxed": (
-        "sync/mutex.rs", "self.word.swap(free, Ordering::Release)", "self.word.swap(free, Ordering::Relaxed)",
+        "sync/mutex.rs", "self.word.swap(unlocked, Ordering::Release)", "self.word.swap(unlocked, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
     "guarded: who has slept forgets the others": (
-        "sync/mutex.rs", "            taken = CONTENDED;\n", "",
+        "sync/mutex.rs", "            new_state = CONTENDED;\n", "",
         "shuttle", "barrier", "a_round_ends_for_three_parties"),
     "guarded: the end of a hold for a fork does not look for sleepers": (
         "sync/mutex.rs", "if FORK_WAITERS.load(Ordering::Relaxed) != 0 {", "if false {",
@@ -124,7 +124,7 @@ MUTANTS = {
         "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.get()", "waiter.state() == QUEUED",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: a late waiter stays in line": (
-        "lock/condition.rs", "            queue.remove(waiter);\n            self.tell(tag, &queue);\n", "            self.tell(tag, &queue);\n",
+        "lock/condition.rs", "            queue.remove(waiter);\n            self.publish_has_waiters(tag, &queue);\n", "            self.publish_has_waiters(tag, &queue);\n",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: the levels of its lock are forgotten": (
         "lock/condition.rs", "        lock.restore_recursion(extra_count);\n", "",
@@ -164,7 +164,7 @@ MUTANTS = {
         "lock/condition.rs", "core::iter::from_fn(|| self.queue.lock().pop())", "core::iter::empty()",
         "loom", "handle", "a_condition_with_waiters_is_busy"),
     "handle: a thread that arrives beside the last free of a barrier sleeps on": (
-        "barrier.rs", "                round.end(self, FREED);\n", "",
+        "barrier.rs", "                round.release_waiters(self, FREED);\n", "",
         "loom", "handle", "a_barrier_with_waiters_is_busy"),
     "handle: a slot is used again in spite of a pin": (
         "handle/header.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
@@ -177,7 +177,7 @@ MUTANTS = {
         "            let word = lock.word().load(Ordering::Relaxed);\n            let owner",
         "loom", "handle", "a_stale_handle"),
     "rlock: what was counted before another thread made it as new is counted on": (
-        "lock/rlock.rs", "        if taken {\n            recursion::reset_fast(self.bits());\n        }\n        taken\n", "        taken\n",
+        "lock/rlock.rs", "        if acquired {\n            recursion::reset_fast(self.bits());\n        }\n        acquired\n", "        acquired\n",
         "loom", "rlock", "reinit_by_another"),
     "timer: a cancelled one stays scheduled": (
         "timer/mod.rs", "                registry.timers.unschedule(timer);\n", "",
