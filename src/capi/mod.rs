@@ -62,7 +62,7 @@ fn ffi_panic_boundary<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
 
 #[cold]
 fn set_last_error(error: Error) -> threading_status {
-    tls::with(|mine| mine.error.set(error.index()));
+    tls::with(|block| block.error.set(error.index()));
     error.status()
 }
 

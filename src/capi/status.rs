@@ -160,7 +160,7 @@ pub extern "C" fn threading_status_message(status: i32) -> *const c_char {
 }
 
 fn last_error() -> Option<Error> {
-    Error::from_index(tls::with(|mine| mine.error.get()))
+    Error::from_index(tls::with(|block| block.error.get()))
 }
 
 /// Returns the status of the calling thread's most recent call that failed.
@@ -204,7 +204,7 @@ pub extern "C" fn threading_last_error_message() -> *const c_char {
 /// \sa threading_last_error, threading_last_error_message
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_clear_last_error() {
-    tls::with(|mine| mine.error.set(0));
+    tls::with(|block| block.error.set(0));
 }
 
 #[cfg(test)]

@@ -20,10 +20,10 @@ pub(crate) const CACHED_KINDS: usize = tls::CACHED_KINDS;
 /// The slot that the calling thread keeps, if it does.
 #[inline(always)]
 pub(crate) fn take(kind: usize) -> Option<usize> {
-    tls::with(|mine| {
-        let slot = mine.slot_cache[kind].get();
+    tls::with(|block| {
+        let slot = block.slot_cache[kind].get();
         (slot > EMPTY).then(|| {
-            mine.slot_cache[kind].set(EMPTY);
+            block.slot_cache[kind].set(EMPTY);
             slot
         })
     })
@@ -32,10 +32,10 @@ pub(crate) fn take(kind: usize) -> Option<usize> {
 /// Keeps a slot; false if that cannot be.
 #[inline(always)]
 pub(crate) fn put(kind: usize, slot: usize) -> bool {
-    tls::with(|mine| {
-        let has_room = mine.slot_cache[kind].get() == EMPTY;
+    tls::with(|block| {
+        let has_room = block.slot_cache[kind].get() == EMPTY;
         if has_room {
-            mine.slot_cache[kind].set(slot);
+            block.slot_cache[kind].set(slot);
         }
         has_room
     })
@@ -44,7 +44,7 @@ pub(crate) fn put(kind: usize, slot: usize) -> bool {
 /// As `take`, and no slot is kept any more.
 pub(crate) fn disable(kind: usize) -> Option<usize> {
     let slot = take(kind);
-    tls::with(|mine| mine.slot_cache[kind].set(DISABLED));
+    tls::with(|block| block.slot_cache[kind].set(DISABLED));
     slot
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn current_or_create() -> Result<&'static Table> {
         first.previous.set(table);
     }
     tables.first = table;
-    tls::with(|mine| mine.locals.set(ptr::from_ref(table) as usize));
+    tls::with(|block| block.locals.set(ptr::from_ref(table) as usize));
     Ok(table)
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn destroy_all() {
 
 /// Gives the calling thread's table back, when it ends, or when the timer whose function it ran does.
 pub(crate) fn free_current() {
-    let table = tls::with(|mine| mine.locals.take()) as *mut Table;
+    let table = tls::with(|block| block.locals.take()) as *mut Table;
     // SAFETY: made by `mine`, and in the list until it is freed.
     let Some(ended) = (unsafe { table.as_ref() }) else { return };
     ended.clear();
@@ -141,7 +141,7 @@ pub(crate) fn close_local(
     }
     let mut left = Leftover::Nothing;
     let mine = current().filter(|_| !shared.has_no_cells());
-    if mine.is_some_and(|mine| mine.tombstone(key)) {
+    if block.is_some_and(|block| block.tombstone(key)) {
         left = Leftover::Own;
     }
     // A table that is made from now on belongs to a thread that finds the local gone.
@@ -155,7 +155,7 @@ pub(crate) fn close_local(
     }
     set_closed();
     drop(tables);
-    mine.inspect(|mine| mine.shrink());
+    block.inspect(|block| block.shrink());
     Some(left)
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn destroy_local(key: usize, left: Leftover) {
     match left {
         Leftover::Nothing => {}
         Leftover::Own => {
-            while let Some(pending) = current().and_then(|mine| mine.take_freed(key)) {
+            while let Some(pending) = current().and_then(|block| block.take_freed(key)) {
                 pending.run();
             }
         }
@@ -176,7 +176,7 @@ pub(crate) fn destroy_local(key: usize, left: Leftover) {
             }
         }
     }
-    current().inspect(|mine| mine.shrink());
+    current().inspect(|block| block.shrink());
 }
 
 /// The way of a thread that destroys the values of a local, from table to table. While a destructor runs, no guard is
@@ -296,12 +296,12 @@ pub(crate) unsafe fn reinit_in_child() {
 /// In a child of fork: the values of the others are left alone, and out of reach.
 pub(crate) fn after_fork_in_child() {
     let mine = current();
-    TABLES.lock().first = mine.map_or(ptr::null(), ptr::from_ref);
+    TABLES.lock().first = block.map_or(ptr::null(), ptr::from_ref);
     if let Some(mine) = mine {
-        mine.next.set(ptr::null());
-        mine.previous.set(ptr::null());
+        block.next.set(ptr::null());
+        block.previous.set(ptr::null());
         // Neither its own walks, which know that they are in a child, nor those of the parent's other threads.
-        mine.visitors.set(0);
+        block.visitors.set(0);
     }
 }
 
@@ -326,7 +326,7 @@ mod tests {
         // SAFETY: the destructor takes anything.
         let local = unsafe { Handle::<Local>::new(Some(count)) }.unwrap();
         let mut tables = Vec::new();
-        let own = || tls::with(|mine| mine.locals.take());
+        let own = || tls::with(|block| block.locals.take());
         let before = own();
         for _ in 0..MANY {
             // SAFETY: as above.
@@ -342,9 +342,9 @@ mod tests {
         assert!(Deadline::now() < begin.add_ns(60_000_000_000));
         assert_eq!(DESTROYED.load(Ordering::Relaxed), 2 * MANY);
         for table in tables {
-            tls::with(|mine| mine.locals.set(table));
+            tls::with(|block| block.locals.set(table));
             free_current();
         }
-        tls::with(|mine| mine.locals.set(before));
+        tls::with(|block| block.locals.set(before));
     }
 }

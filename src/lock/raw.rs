@@ -283,9 +283,9 @@ struct UnresponsiveWaiters([Option<&'static Waiter>; MAX_WAKES_PER_RELEASE + 1])
 /// Whether the calling thread releases without a look at the time: now and then it does look, so that the lock
 /// is handed over in time even if whoever was called is long in coming.
 fn next_release_skips_fairness_check() -> bool {
-    tls::with(|mine| {
-        mine.contended_releases.set(mine.contended_releases.get().wrapping_add(1));
-        mine.contended_releases.get() % FAIRNESS_CHECK_PERIOD != 0
+    tls::with(|block| {
+        block.contended_releases.set(block.contended_releases.get().wrapping_add(1));
+        block.contended_releases.get() % FAIRNESS_CHECK_PERIOD != 0
     })
 }
 

@@ -55,13 +55,13 @@ impl Table {
 
     /// The calling thread's, if it has one.
     fn current() -> Option<Table> {
-        let table = Table(tls::with(|mine| mine.recursion_table.get()) as *mut TableHeader);
+        let table = Table(tls::with(|block| block.recursion_table.get()) as *mut TableHeader);
         (!table.0.is_null()).then_some(table)
     }
 
     /// Has the calling thread use this table, or none, instead of the one it has.
     fn set_current(self) {
-        let former = tls::with(|mine| mine.recursion_table.replace(self.0 as usize));
+        let former = tls::with(|block| block.recursion_table.replace(self.0 as usize));
         Table(former as *mut TableHeader).free();
     }
 
@@ -163,11 +163,11 @@ impl Table {
 /// How often the caller, who owns it, holds the lock beyond the first time. `None` leaves it open.
 #[inline(always)]
 pub(crate) fn count_fast(rlock: usize) -> Option<u32> {
-    tls::with(|mine| {
-        if mine.cached_rlock.get() == rlock {
-            Some(mine.cached_extra_count.get())
+    tls::with(|block| {
+        if block.cached_rlock.get() == rlock {
+            Some(block.cached_extra_count.get())
         } else {
-            (mine.recursion_table.get() == 0).then_some(0)
+            (block.recursion_table.get() == 0).then_some(0)
         }
     })
 }
@@ -181,11 +181,11 @@ pub(crate) fn count(rlock: usize) -> u32 {
 /// One entry more for the caller, who owns the lock. False leaves it open.
 #[inline(always)]
 pub(crate) fn increment_fast(rlock: usize) -> bool {
-    tls::with(|mine| {
-        let extra_count = mine.cached_extra_count.get();
-        let possible = mine.cached_rlock.get() == rlock && extra_count < u32::MAX;
+    tls::with(|block| {
+        let extra_count = block.cached_extra_count.get();
+        let possible = block.cached_rlock.get() == rlock && extra_count < u32::MAX;
         if possible {
-            mine.cached_extra_count.set(extra_count + 1);
+            block.cached_extra_count.set(extra_count + 1);
         }
         possible
     })
@@ -204,25 +204,25 @@ pub(crate) fn increment(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result
 /// Whether `reset_fast` is enough when the caller takes the lock for the first time.
 #[inline(always)]
 pub(crate) fn may_reset_fast(rlock: usize) -> bool {
-    tls::with(|mine| mine.cached_rlock.get() == rlock || mine.recursion_table.get() == 0)
+    tls::with(|block| block.cached_rlock.get() == rlock || block.recursion_table.get() == 0)
 }
 
 /// As `begin`, where `may_reset_fast`.
 #[inline(always)]
 pub(crate) fn reset_fast(rlock: usize) {
-    tls::with(|mine| {
-        if mine.cached_rlock.get() == rlock {
-            mine.cached_extra_count.set(0);
+    tls::with(|block| {
+        if block.cached_rlock.get() == rlock {
+            block.cached_extra_count.set(0);
         }
     });
 }
 
 /// The caller has taken the lock for the first time.
 pub(crate) fn reset(rlock: usize) {
-    tls::with(|mine| {
-        if mine.cached_rlock.get() == rlock {
-            mine.cached_extra_count.set(0);
-        } else if mine.recursion_table.get() != 0 {
+    tls::with(|block| {
+        if block.cached_rlock.get() == rlock {
+            block.cached_extra_count.set(0);
+        } else if block.recursion_table.get() != 0 {
             set_in_table(rlock, 0);
         }
     });
@@ -231,15 +231,15 @@ pub(crate) fn reset(rlock: usize) {
 /// Counts anew the lock of which `count_fast` has just said that the caller holds it more than once.
 #[inline(always)]
 pub(crate) fn set_cached(extra_count: u32) {
-    tls::with(|mine| mine.cached_extra_count.set(extra_count));
+    tls::with(|block| block.cached_extra_count.set(extra_count));
 }
 
 /// Counts anew a lock that has a place, or is held no more than once.
 #[inline(never)]
 pub(crate) fn set(rlock: usize, extra_count: u32) {
-    tls::with(|mine| {
-        if mine.cached_rlock.get() == rlock {
-            mine.cached_extra_count.set(extra_count);
+    tls::with(|block| {
+        if block.cached_rlock.get() == rlock {
+            block.cached_extra_count.set(extra_count);
         } else {
             set_in_table(rlock, extra_count);
         }
@@ -269,7 +269,7 @@ pub(crate) fn untrack(rlock: usize) {
 }
 
 fn is_tracked(rlock: usize) -> bool {
-    tls::with(|mine| mine.cached_rlock.get() == rlock) || find(rlock).is_some()
+    tls::with(|block| block.cached_rlock.get() == rlock) || find(rlock).is_some()
 }
 
 #[cold]
@@ -281,10 +281,10 @@ fn find(rlock: usize) -> Option<RecursionEntry> {
 #[cold]
 #[inline(never)]
 fn track(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
-    let has_place = tls::with(|mine| {
-        let has_place = mine.cached_extra_count.get() == 0 || !is_held(mine.cached_rlock.get());
+    let has_place = tls::with(|block| {
+        let has_place = block.cached_extra_count.get() == 0 || !is_held(block.cached_rlock.get());
         if has_place {
-            mine.cached_rlock.set(rlock);
+            block.cached_rlock.set(rlock);
         }
         has_place
     });
@@ -370,6 +370,6 @@ mod tests {
             untrack(rlock * 64);
         }
         assert!(Table::current().is_none());
-        reset(tls::with(|mine| mine.cached_rlock.get()));
+        reset(tls::with(|block| block.cached_rlock.get()));
     }
 }

@@ -60,24 +60,24 @@ extern "C" fn prepare() {
         stack_cache::exec_stack_required();
     });
     LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
-    tls::with(|mine| {
-        if mine.fork_depth.get() == 0 {
+    tls::with(|block| {
+        if block.fork_depth.get() == 0 {
             annotate::begin_fork();
         }
-        mine.fork_depth.set(mine.fork_depth.get() + 1);
-        if mine.fork_lock_depth.get() == 0 {
+        block.fork_depth.set(block.fork_depth.get() + 1);
+        if block.fork_lock_depth.get() == 0 {
             lock_all();
-            mine.fork_lock_depth.set(mine.fork_depth.get());
+            block.fork_lock_depth.set(block.fork_depth.get());
         }
     });
 }
 
 extern "C" fn parent() {
-    tls::with(|mine| {
+    tls::with(|block| {
         // None if the library was loaded by a handler that came after `prepare`.
-        if mine.fork_depth.get() != 0 {
-            if mine.fork_lock_depth.get() == mine.fork_depth.get() {
-                mine.fork_lock_depth.set(0);
+        if block.fork_depth.get() != 0 {
+            if block.fork_lock_depth.get() == block.fork_depth.get() {
+                block.fork_lock_depth.set(0);
                 unlock_all();
             }
             leave_fork();
@@ -86,11 +86,11 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
-    tls::with(|mine| {
-        let fork = mine.fork_depth.get();
-        let begun = mine.forks_child_reset.get();
+    tls::with(|block| {
+        let fork = block.fork_depth.get();
+        let begun = block.forks_child_reset.get();
         if is_child_reset(begun, fork) {
-            mine.forks_child_reset.set(begun & !(1 << fork));
+            block.forks_child_reset.set(begun & !(1 << fork));
         } else {
             let outer = after_fork_in_child();
             end_call_in_fork(outer);
@@ -102,9 +102,9 @@ extern "C" fn child() {
 }
 
 fn leave_fork() {
-    tls::with(|mine| {
-        mine.fork_depth.set(mine.fork_depth.get() - 1);
-        if mine.fork_depth.get() == 0 {
+    tls::with(|block| {
+        block.fork_depth.set(block.fork_depth.get() - 1);
+        if block.fork_depth.get() == 0 {
             annotate::end_fork();
         }
     });
@@ -122,19 +122,19 @@ fn pid() -> u32 {
 /// A call begins while a thread is in a fork. If that is the calling thread, it releases the lists; what it returns is
 /// for `end_call_in_fork`.
 pub(crate) fn begin_call_in_fork() -> u8 {
-    tls::with(|mine| {
-        let fork = mine.fork_depth.get();
+    tls::with(|block| {
+        let fork = block.fork_depth.get();
         if fork == 0 || fork > MAX_NESTED_FORKS {
             return 0;
         }
         if LOCKED_IN_PID.load(Ordering::Relaxed) != pid()
-            && !is_child_reset(mine.forks_child_reset.get(), fork)
+            && !is_child_reset(block.forks_child_reset.get(), fork)
         {
             let outer = after_fork_in_child();
-            mine.forks_child_reset.set(mine.forks_child_reset.get() | 1 << fork);
+            block.forks_child_reset.set(block.forks_child_reset.get() | 1 << fork);
             return outer;
         }
-        let lock_level = mine.fork_lock_depth.take();
+        let lock_level = block.fork_lock_depth.take();
         if lock_level != 0 {
             unlock_all();
         }
@@ -146,7 +146,7 @@ pub(crate) fn begin_call_in_fork() -> u8 {
 pub(crate) fn end_call_in_fork(lock_level: u8) {
     if lock_level != 0 {
         lock_all();
-        tls::with(|mine| mine.fork_lock_depth.set(lock_level));
+        tls::with(|block| block.fork_lock_depth.set(lock_level));
     }
 }
 
@@ -197,10 +197,10 @@ fn after_fork_in_child() -> u8 {
         POOL.reinit_in_child();
     }
     LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
-    let outer = tls::with(|mine| {
-        annotate::reset_fork_count(mine.fork_depth.get() != 0);
-        let lock_level = mine.fork_lock_depth.take();
-        if lock_level < mine.fork_depth.get() { lock_level } else { 0 }
+    let outer = tls::with(|block| {
+        annotate::reset_fork_count(block.fork_depth.get() != 0);
+        let lock_level = block.fork_lock_depth.take();
+        if lock_level < block.fork_depth.get() { lock_level } else { 0 }
     });
     catch_panic(|| inject(FaultPoint::Fork));
     catch_panic(process_exit::after_fork_in_child);

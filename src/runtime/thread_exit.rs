@@ -27,16 +27,16 @@ const NEXT_TO_LAST_ROUND: u32 = LAST_ROUND - 1;
 /// A thread of a model ends, of which the system knows nothing.
 #[cfg(model)]
 pub(crate) fn run_all_rounds_for_model() {
-    while (REGISTERED..LAST_ROUND).contains(&tls::with(|mine| mine.exit_rounds.get())) {
+    while (REGISTERED..LAST_ROUND).contains(&tls::with(|block| block.exit_rounds.get())) {
         run_destructor_round();
     }
 }
 
 /// Called by libc in each round of the calling thread's destructors.
 pub(crate) fn run_destructor_round() {
-    let rounds = tls::with(|mine| {
-        mine.exit_rounds.set(mine.exit_rounds.get() + 1);
-        mine.exit_rounds.get()
+    let rounds = tls::with(|block| {
+        block.exit_rounds.set(block.exit_rounds.get() + 1);
+        block.exit_rounds.get()
     });
     if rounds == LAST_ROUND {
         if is_active() {
@@ -84,7 +84,7 @@ fn run_round(rounds: u32) {
         // Main's values are destroyed by the exit, after it has waited for the others.
         observe_accesses(process_exit::exit_after_main_pthread_exit);
     }
-    tls::with(|mine| mine.exit_rounds.set(LAST_ROUND));
+    tls::with(|block| block.exit_rounds.set(LAST_ROUND));
     catch_panic(|| {
         inject(FaultPoint::ThreadExit);
         Handle::<Thread>::flush_slot_cache();

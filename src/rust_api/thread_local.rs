@@ -49,8 +49,8 @@ impl Local {
 /// let calls = ThreadLocal::with_init(|| Cell::new(0))?;
 /// let count = || -> threading::Result<u32> {
 ///     let mine = calls.get()?.expect("the closure has created it");
-///     mine.set(mine.get() + 1);
-///     Ok(mine.get())
+///     block.set(block.get() + 1);
+///     Ok(block.get())
 /// };
 /// assert_eq!((count()?, count()?), (1, 2));
 /// std::thread::scope(|scope| {

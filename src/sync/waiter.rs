@@ -85,18 +85,18 @@ pub(crate) fn current() -> Result<&'static Waiter> {
 impl Waiter {
     /// The calling thread's record; made when it first has to wait.
     fn mine() -> Result<&'static Waiter> {
-        tls::with(|mine| {
-            if mine.waiter.get() == 0 {
-                mine.waiter.set(WAITER_POOL.lock().pop()? as usize);
+        tls::with(|block| {
+            if block.waiter.get() == 0 {
+                block.waiter.set(WAITER_POOL.lock().pop()? as usize);
             }
             // SAFETY: a record's memory is never given back, and this one is the calling thread's.
-            Ok(unsafe { &*(mine.waiter.get() as *const Waiter) })
+            Ok(unsafe { &*(block.waiter.get() as *const Waiter) })
         })
     }
 
     /// Gives the calling thread's record back, when the thread ends.
     pub(crate) fn release_current() {
-        let waiter = tls::with(|mine| mine.waiter.take()) as *const Waiter;
+        let waiter = tls::with(|block| block.waiter.take()) as *const Waiter;
         if !waiter.is_null() {
             WAITER_POOL.lock().push(waiter);
         }

@@ -85,10 +85,10 @@ pub(crate) fn exit_key() -> Result<libc::pthread_key_t> {
 
 /// Has libc call the destructor when the calling thread ends.
 pub(crate) fn register_exit_hook() -> Result<()> {
-    match tls::with(|mine| mine.exit_rounds.get()) {
+    match tls::with(|block| block.exit_rounds.get()) {
         0 => {
             rearm()?;
-            tls::with(|mine| mine.exit_rounds.set(REGISTERED));
+            tls::with(|block| block.exit_rounds.set(REGISTERED));
             tls::open_spares();
             Ok(())
         }

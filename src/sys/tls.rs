@@ -119,11 +119,11 @@ fn read_field<const OFFSET: usize>() -> u64 {
 #[cfg(not(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
 #[inline(always)]
 fn read_field<const OFFSET: usize>() -> u64 {
-    with(|mine| {
+    with(|block| {
         if OFFSET == core::mem::offset_of!(PerThread, owner_tag) {
-            mine.owner_tag.get()
+            block.owner_tag.get()
         } else {
-            mine.locals.get() as u64
+            block.locals.get() as u64
         }
     })
 }
@@ -138,8 +138,8 @@ pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
 
 /// The calling thread may keep slots from now on: its exit hook is registered, and will return them.
 pub(crate) fn open_spares() {
-    with(|mine| {
-        for spare in &mine.slot_cache {
+    with(|block| {
+        for spare in &block.slot_cache {
             if spare.get() == SPARE_CLOSED {
                 spare.set(SPARE_EMPTY);
             }
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn each_thread_has_a_block_of_its_own() {
         assert_eq!(block_ptr(), threading_per_thread_block());
-        with(|mine| mine.error.set(7));
+        with(|block| block.error.set(7));
         std::thread::spawn(|| with(|other| assert_eq!(other.error.get(), 0))).join().unwrap();
-        with(|mine| assert_eq!(mine.error.replace(0), 7));
+        with(|block| assert_eq!(block.error.replace(0), 7));
     }
 }

@@ -8,7 +8,7 @@ use crate::thread::{dummies, reaper, registry};
 
 /// The calling thread, as far as the library knows it.
 pub(crate) fn known_current() -> Option<&'static Thread> {
-    let handle = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
+    let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
     handle.check().ok().map(|(thread, _)| thread)
 }
 
@@ -26,7 +26,7 @@ pub(crate) fn deregister_current() {
         Some(dummy) if dummy.has_flag(DUMMY) => {
             registry::remove(dummy);
             dummy.set_done();
-            tls::with(|mine| mine.thread.set(0));
+            tls::with(|block| block.thread.set(0));
             dummy.handle().internal_unref();
         }
         Some(thread) if !thread.has_flag(MAIN) => {
@@ -47,7 +47,7 @@ pub(crate) fn deregister_current() {
 /// The calling thread has returned from its run. If the exit hook could not be registered when it began, it is
 /// registered now; if that fails again, the thread leaves the registry here.
 pub(crate) fn deregister_if_unhooked() {
-    if tls::with(|mine| mine.exit_rounds.get()) == 0 && register_exit_hook().is_err() {
+    if tls::with(|block| block.exit_rounds.get()) == 0 && register_exit_hook().is_err() {
         deregister_current();
     }
 }

@@ -15,7 +15,7 @@ use crate::timer::object as timer_object;
 /// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell
 /// when a caller asks (`Thread::state`): the child visits none of them here.
 pub(crate) fn begin() {
-    let me = tls::with(|mine| mine.thread.get());
+    let me = tls::with(|block| block.thread.get());
     let mut registry = registry::lock();
     // Not `shutdowns`: the calling thread may be in one, and a count that is too high costs a wake-up for each change.
     registry.ident_block = IdentBlock::EMPTY;

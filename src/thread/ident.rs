@@ -99,7 +99,7 @@ fn assign_owner_tag() -> u64 {
 
 /// From now on, whoever runs on this system thread has this number; returns the former one.
 pub(crate) fn set_current_ident(ident: u64) -> u64 {
-    tls::with(|mine| mine.owner_tag.replace(ident << OWNER_SHIFT)) >> OWNER_SHIFT
+    tls::with(|block| block.owner_tag.replace(ident << OWNER_SHIFT)) >> OWNER_SHIFT
 }
 
 #[cfg(test)]

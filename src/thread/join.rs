@@ -246,11 +246,11 @@ struct ActiveJoin {
 impl ActiveJoin {
     /// Runs the wait. No unwinding leaves it.
     fn track<R>(thread: &'static Thread, wait: impl FnOnce() -> R) -> R {
-        let outer = tls::with(|mine| mine.active_joins.get());
+        let outer = tls::with(|block| block.active_joins.get());
         let joining = ActiveJoin { thread, outer };
-        tls::with(|mine| mine.active_joins.set(ptr::from_ref(&joining) as usize));
+        tls::with(|block| block.active_joins.set(ptr::from_ref(&joining) as usize));
         let result = wait();
-        tls::with(|mine| mine.active_joins.set(outer));
+        tls::with(|block| block.active_joins.set(outer));
         result
     }
 }
@@ -258,7 +258,7 @@ impl ActiveJoin {
 /// In a child of fork: if a signal handler has forked while the calling thread was waiting for the end of threads,
 /// those that were left behind are over, so that the waits end.
 pub(crate) fn finish_joins_after_fork() {
-    let mut at = tls::with(|mine| mine.active_joins.get()) as *const ActiveJoin;
+    let mut at = tls::with(|block| block.active_joins.get()) as *const ActiveJoin;
     // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
     while let Some(joining) = unsafe { at.as_ref() } {
         joining.thread.finish_if_only_in_parent();
@@ -284,7 +284,7 @@ struct UnboundedJoin(Option<&'static Stack>);
 impl UnboundedJoin {
     /// An error if that one waits, without a limit, for the end of the calling thread.
     fn register(joined: &'static Thread) -> Result<Self> {
-        let me = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
+        let me = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
         let Some((me, _)) = me.check().ok().filter(|(me, _)| me.has_os_thread()) else {
             return Ok(UnboundedJoin(None));
         };

@@ -64,7 +64,7 @@ pub fn set_stack_size(bytes: usize) -> Result<()> {
 
 /// The thread that calls; one that this library did not start becomes a dummy with its first question.
 pub fn current() -> Result<Handle<Thread>> {
-    let known = tls::with(|mine| mine.thread.get());
+    let known = tls::with(|block| block.thread.get());
     if known != 0 {
         return Ok(Handle::from_bits(known));
     }
@@ -77,7 +77,7 @@ pub fn current() -> Result<Handle<Thread>> {
         register_exit_hook()?;
         dummies::add_dummy(ident)?
     };
-    tls::with(|mine| mine.thread.set(current.bits()));
+    tls::with(|block| block.thread.set(current.bits()));
     Ok(current)
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
             && !object.has_flag(ZOMBIE)
             && object.native_id() != 0;
         if is_running && !object.has_flag(MAIN | TIMER) {
-            let is_caller = tls::with(|mine| mine.thread.get()) == thread.bits();
+            let is_caller = tls::with(|block| block.thread.get()) == thread.bits();
             let native_id = if is_caller { None } else { Some(object.native_id()) };
             pthread::set_name(native_id, truncated(name, &mut [0; MAX_COMM_LEN + 1]));
         }

@@ -11,7 +11,7 @@ use crate::timer::{finishing, worker};
 /// Does something on the way out, by exit or shutdown, in which nobody else on that way waits for the caller.
 pub(crate) fn with_shutdown_flag<R>(f: impl FnOnce() -> R) -> R {
     // The handle of the current thread, if it has one: a dummy is a daemon anyway.
-    let me = tls::with(|mine| mine.thread.get());
+    let me = tls::with(|block| block.thread.get());
     let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     // This frame is the name of what leaves here.
     let frame = 0_u8;

@@ -19,7 +19,7 @@ use crate::timer::start;
 
 /// A thread is a daemon if its creator is one; a creator that this library did not start does not count.
 pub(crate) fn inherited_daemon() -> u32 {
-    let creator = Handle::<Thread>::from_bits(tls::with(|mine| mine.thread.get()));
+    let creator = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
     match creator.check() {
         Ok((creator, _)) if creator.has_flag(DAEMON) && !creator.has_flag(DUMMY) => DAEMON,
         _ => 0,
@@ -103,7 +103,7 @@ extern "C-unwind" fn bootstrap(thread: *mut c_void) -> *mut c_void {
 fn bootstrap_inner(thread: &'static Thread) {
     inject(FaultPoint::ThreadStart);
     ident::set_current_ident(thread.ident());
-    tls::with(|mine| mine.thread.set(thread.handle().bits()));
+    tls::with(|block| block.thread.set(thread.handle().bits()));
     thread.register_with_kernel();
     if register_exit_hook().is_err() {
         // The values of its locals are not destroyed; its end is still noticed.

@@ -36,20 +36,20 @@ struct FinishingTimer {
 impl FinishingTimer {
     /// Calls the destructor. No unwinding leaves it: a callback returns.
     fn track(thread: &'static Thread, destroy: impl FnOnce()) {
-        let next = tls::with(|mine| mine.finishing_timers.get());
+        let next = tls::with(|block| block.finishing_timers.get());
         let ending = FinishingTimer {
             thread: thread.handle(),
             shutdown_id: Cell::new(0),
             next: next as *const FinishingTimer,
         };
-        tls::with(|mine| mine.finishing_timers.set(core::ptr::from_ref(&ending) as usize));
+        tls::with(|block| block.finishing_timers.set(core::ptr::from_ref(&ending) as usize));
         destroy();
-        tls::with(|mine| mine.finishing_timers.set(next));
+        tls::with(|block| block.finishing_timers.set(next));
     }
 
     /// Those of the calling thread.
     fn for_each(mut f: impl FnMut(&FinishingTimer)) {
-        let mut at = tls::with(|mine| mine.finishing_timers.get()) as *const FinishingTimer;
+        let mut at = tls::with(|block| block.finishing_timers.get()) as *const FinishingTimer;
         // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
         while let Some(ending) = unsafe { at.as_ref() } {
             f(ending);
@@ -100,7 +100,7 @@ pub(crate) fn include_finishing_in_shutdown(shutdown_id: usize) {
 /// The calling thread is in `exit`, which does not return: the timers that it alone can end, the one whose function it
 /// runs among them, count as ended for those that wait for them.
 pub(crate) fn finish_own_timers_at_exit() {
-    let me = tls::with(|mine| mine.thread.get());
+    let me = tls::with(|block| block.thread.get());
     let own = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     let finish_if_timer = |thread: &'static Thread| {
         if thread.has_flag(TIMER) {

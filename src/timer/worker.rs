@@ -93,7 +93,7 @@ fn lead_and_follow(mut reason: SpawnReason) {
     loop {
         let Some(part) = catch_panic(|| follow(&mut reason, state.is_clean)) else { continue };
         let Some(lead) = part else { break };
-        tls::with(|mine| mine.timer_leader_term.set(lead));
+        tls::with(|block| block.timer_leader_term.set(lead));
         let mut now = Deadline(0);
         let mut finished = None;
         loop {
@@ -374,7 +374,7 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
         let _ = register_exit_hook();
         thread.set_native_id_without_wake(native_id);
         ident::set_current_ident(thread.ident());
-        tls::with(|mine| mine.thread.set(thread.handle().bits()));
+        tls::with(|block| block.thread.set(thread.handle().bits()));
         happens_after(thread);
     });
     let function = thread.function_address();
@@ -394,7 +394,7 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     #[cfg(not(model))]
     // SAFETY: nothing waits to be dropped in this frame.
     observe_accesses(|| unsafe { pthread_testcancel() });
-    let calls_destructors = thread.has_pending_arg_destructor() || tls::with(|mine| mine.locals.get()) != 0;
+    let calls_destructors = thread.has_pending_arg_destructor() || tls::with(|block| block.locals.get()) != 0;
     if calls_destructors {
         state.note_untrusted();
     } else if let Some(stopped) = stopped {
@@ -415,9 +415,9 @@ fn finish_callback(thread: &'static Thread) {
         return;
     }
     tables::free_current();
-    tls::with(|mine| {
-        mine.thread.set(0);
-        mine.owner_tag.set(0);
+    tls::with(|block| {
+        block.thread.set(0);
+        block.owner_tag.set(0);
     });
 }
 
@@ -435,7 +435,7 @@ pub(crate) fn on_pthread_exit(thread: &'static Thread) {
     finishing::finish(thread, timer);
     let mut registry = registry::lock();
     let timers = &mut registry.timers;
-    if timers.leader_term == tls::with(|mine| mine.timer_leader_term.get()) {
+    if timers.leader_term == tls::with(|block| block.timer_leader_term.get()) {
         timers.clear_leader();
         drop(registry);
         ensure_successor();
