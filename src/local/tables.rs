@@ -104,7 +104,7 @@ pub(crate) fn destroy_all() {
 /// Gives the calling thread's table back, when it ends, or when the timer whose function it ran does.
 pub(crate) fn free_current() {
     let table = tls::with(|block| block.locals.take()) as *mut Table;
-    // SAFETY: made by `mine`, and in the list until it is freed.
+    // SAFETY: created by `current_or_create`, and in the list until it is freed.
     let Some(ended) = (unsafe { table.as_ref() }) else { return };
     ended.clear();
     let mut tables = TABLES.lock();
@@ -140,8 +140,8 @@ pub(crate) fn close_local(
         return None;
     }
     let mut left = Leftover::Nothing;
-    let mine = current().filter(|_| !shared.has_no_cells());
-    if block.is_some_and(|block| block.tombstone(key)) {
+    let own_table = current().filter(|_| !shared.has_no_cells());
+    if own_table.is_some_and(|table| table.tombstone(key)) {
         left = Leftover::Own;
     }
     // A table that is made from now on belongs to a thread that finds the local gone.
@@ -155,7 +155,7 @@ pub(crate) fn close_local(
     }
     set_closed();
     drop(tables);
-    block.inspect(|block| block.shrink());
+    own_table.inspect(|table| table.shrink());
     Some(left)
 }
 
@@ -295,13 +295,13 @@ pub(crate) unsafe fn reinit_in_child() {
 
 /// In a child of fork: the values of the others are left alone, and out of reach.
 pub(crate) fn after_fork_in_child() {
-    let mine = current();
-    TABLES.lock().first = block.map_or(ptr::null(), ptr::from_ref);
-    if let Some(mine) = mine {
-        block.next.set(ptr::null());
-        block.previous.set(ptr::null());
+    let own_table = current();
+    TABLES.lock().first = own_table.map_or(ptr::null(), ptr::from_ref);
+    if let Some(table) = own_table {
+        table.next.set(ptr::null());
+        table.previous.set(ptr::null());
         // Neither its own walks, which know that they are in a child, nor those of the parent's other threads.
-        block.visitors.set(0);
+        table.visitors.set(0);
     }
 }
 
