@@ -71,7 +71,7 @@ fn a_timeout_breaks_the_barrier_for_all_or_for_none() {
             (Ok(a), Ok(b)) => assert_eq!(a + b, 1),
             (a, b) => assert_eq!((a, b), (Err(Error::BrokenBarrier), Err(Error::BrokenBarrier))),
         }
-        assert_eq!(barrier.broken(), Ok(block.is_err()));
+        assert_eq!(barrier.broken(), Ok(mine.is_err()));
         barrier.free().unwrap();
     });
 }
