@@ -62,7 +62,7 @@ static threading_status acquire_by_turns(lockable *lock, unsigned turn)
     return status;
 }
 
-/* The calling thread gets TIMED_OUT from this lock, and never before its time. */
+/* The calling thread cannot acquire this lock: each acquire is TIMED_OUT, and not before its timeout. */
 static void check_timeouts(lockable *lock)
 {
     static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
@@ -86,7 +86,7 @@ static void release_then_free(void)
     }
 }
 
-/* Each thread adds to a plain counter under the lock. */
+/* Each thread increments a plain counter while it holds the lock. */
 struct contest {
     lockable *lock;
     long counter;
