@@ -94,7 +94,7 @@ static void fork_early(void)
  * libraries. */
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = fork_early;
 
-/* ----------------------------------------------------------------------------------- objects that the actions use */
+/* ------------------------------------------------------------------------------ objects that the actions use */
 
 static threading_lock *lock, *busy_lock;
 static threading_rlock *rlock;
@@ -180,7 +180,7 @@ static void objects_new(void)
     CHECK(list != NULL);
 }
 
-/* -------------------------------------------------------------------------------------------------- the actions */
+/* ----------------------------------------------------------------------------------------------- the actions */
 
 static bool is_child; /* whether the action runs in the child */
 
@@ -566,7 +566,7 @@ static const struct {
     {"free objects", free_objects},
 };
 
-/* --------------------------------------------------------------------------------------------------- the cases */
+/* ------------------------------------------------------------------------------------------------- the cases */
 
 static int status_of(pid_t pid)
 {
@@ -763,8 +763,8 @@ static void handler_waits_for_a_mutex(void)
     join_foreign(thread);
 }
 
-/* The minimum CPU time that a child has used when fork returns in it. Most of it is that of the library's child handler:
- * the parent copies the memory. */
+/* The minimum CPU time that a child has used when fork returns in it. The library's child handler uses most of it,
+ * because the parent copies the memory. */
 static double child_handler_time(void)
 {
     double best = 1e9;

@@ -660,7 +660,8 @@ static const struct test_case cases[] = {
     {"a free right after the call that wakes the waiters is OK, and the waits return", free_after_wake},
     {"a free in the barrier's own action is OK, and the wait returns", free_in_the_action},
     {"a blocked wait is not a cancellation point", is_no_cancellation_point},
-    {"a thread sees in each of 10,000 generations all that was written before it, and one action", generations_do_not_mix},
+    {"a thread sees in each of 10,000 generations all that was written before it, and one action",
+     generations_do_not_mix},
     {"every wait returns among concurrent aborts, resets and timeouts", every_wait_returns},
 };
 

@@ -1,4 +1,5 @@
-/* Exit: what a process waits for and in which order. Each case is a scenario run as the main of a process. */
+/* Process exit: what exit waits for, and in which order it runs handlers and callbacks. Each case is a scenario: the main
+ * function of a process. */
 #include "child.h"
 
 #include <fcntl.h>
@@ -7,27 +8,27 @@
 struct scenario {
     const char *sentence;
     int (*main)(void);
-    int status;         /* what the process is to exit with */
-    const char *output; /* all that it is to say */
-    int times;          /* how often it is to do so, 0 being once */
+    int status;         /* the expected exit status */
+    const char *output; /* the expected output */
+    int times;          /* how often the scenario runs; 0 is once */
 };
 
-/* Unbuffered: what _exit would drop must not be missed for another reason. */
-static void say(const char *line)
+/* Unbuffered: _exit does not flush stdio, so buffered output would be lost. */
+static void print_line(const char *line)
 {
     char text[100];
     int length = snprintf(text, sizeof text, "%s\n", line);
     CHECK(write(STDOUT_FILENO, text, (size_t)length) == length);
 }
 
-static threading_event *go; /* what a worker waits for, if its scenario makes it */
+static threading_event *go; /* workers wait for it, if the scenario creates it */
 
 static void let_go(void)
 {
     CHECK_STATUS(threading_event_set(go), THREADING_OK);
 }
 
-/* Slow enough that a process that does not wait for it ends first. */
+/* Slow enough that a process that does not wait for the worker exits first. */
 static void *work(void *arg)
 {
     if (go != NULL)
@@ -67,8 +68,8 @@ static threading_timer *start_timer(double interval, threading_target function, 
     return timer;
 }
 
-/* A worker that goes on when the process is about to exit: a handler registered after the first start runs
- * before the joins. */
+/* Starts a worker that continues when exit has begun: a handler that is registered after the first start runs before the
+ * joins. */
 static void start_worker_let_go_at_exit(void)
 {
     go = event_new();
@@ -97,7 +98,7 @@ static void say_destroyed(void *value)
     say(value);
 }
 
-/* -------------------------------------------------------------------------------------- what it waits for */
+/* -------------------------------------------------------------------------------------- what exit waits for */
 
 static int main_returns(void)
 {
@@ -229,7 +230,8 @@ static int exit_in_a_destructor_in_a_foreign_thread(void)
     return 1;
 }
 
-/* A cancelled timer whose destructor calls exit, and has not been called. */
+/* Returns a cancelled timer whose argument's destructor calls exit. The destructor is set after the cancel and has not
+ * been called. */
 static threading_timer *cancelled_with_destructor(void)
 {
     threading_timer *timer = threading_timer_new(3600, no_work, &go);
@@ -307,7 +309,7 @@ static int exit_beside_a_joiner(void)
 {
     threading_timer *timer = pending_with_destructor(exit_in_destructor);
     spawn(join_timer, timer);
-    sleep_for(0.05); /* so that it joins */
+    sleep_for(0.05); /* for the joiner to block */
     threading_timer_cancel(timer);
     return 1;
 }
@@ -335,7 +337,7 @@ static void end_this_thread_once(void)
     }
 }
 
-/* The exit of a timer's function is left by pthread_exit in a handler that runs before the library's. */
+/* A timer's function calls exit, and an atexit handler that runs before the library's calls pthread_exit. */
 static int exit_in_a_function_that_ends_by_a_handler(void)
 {
     CHECK_STATUS(threading_atexit(nothing_to_do, NULL), THREADING_OK);
@@ -403,7 +405,7 @@ static int other_calls_in_a_destructor(void)
     return 0;
 }
 
-/* -------------------------------------------------------------------------------------------------- other ends */
+/* -------------------------------------------------------------------------------------------------- _exit and quick_exit */
 
 static int ends_by__exit(void)
 {
@@ -419,7 +421,7 @@ static int ends_by_quick_exit(void)
     quick_exit(6);
 }
 
-/* ----------------------------------------------------------------------------------------- in which order */
+/* ----------------------------------------------------------------------------------------- order */
 
 static int handlers(void)
 {
@@ -531,7 +533,7 @@ static int joiner_of_main(void)
 {
     start_worker(join_main_and_work, 0);
     CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
-    sleep_for(0.05); /* so that it shows if main is not joined at all */
+    sleep_for(0.05); /* for the worker to block in its join */
     return 0;
 }
 
@@ -704,7 +706,7 @@ static int shutdown_beside_a_callback(void)
     return 0;
 }
 
-/* Alone in the child, whoever waits for the callbacks in the parent. */
+/* In the parent another thread waits for the callbacks. The child has only the thread that runs them. */
 static void fork_callback(void *begun)
 {
     slow_callback(begun);
@@ -730,7 +732,7 @@ static int shutdown_beside_a_callback_that_leaves(void)
     exit(2);
 }
 
-/* The child of a thread that does not call the callbacks is not left waiting for them. */
+/* The forking thread does not run the callbacks, and its child must not wait for them. */
 static int fork_beside_a_callback(void)
 {
     threading_event *begun = event_new();
@@ -750,7 +752,7 @@ static threading_lock *lock;
 static threading_condition *condition;
 static threading_semaphore *semaphore;
 
-/* Never ends; whatever it is in the middle of at exit must do no harm. */
+/* Never returns. Exit must succeed whichever call it interrupts. */
 static void *hammer(void *arg)
 {
     while (lock != NULL) {
@@ -790,7 +792,7 @@ static int hammering_daemons(void)
     return 9;
 }
 
-/* A worker in the style of older code for pthread. */
+/* A worker that detaches itself through pthread. */
 static void *work_detached(void *arg)
 {
     (void)pthread_detach(pthread_self());
@@ -807,82 +809,82 @@ static int main_returns_beside_a_detached_worker(void)
 }
 
 static const struct scenario scenarios[] = {
-    {"a return from main waits for threads", main_returns, 7, "main returns\nworker done\n", 0},
-    {"exit waits for a thread that detaches itself", main_returns_beside_a_detached_worker, 7,
+    {"a return from main waits for non-daemon threads", main_returns, 7, "main returns\nworker done\n", 0},
+    {"a return from main waits for a thread that has detached itself", main_returns_beside_a_detached_worker, 7,
      "main returns\nworker done\n", 0},
-    {"exit in main waits for threads", main_exits, 3, "main returns\nworker done\n", 0},
-    {"exit waits for a pending timer, unless it is a daemon or cancelled", timer_pending, 0,
+    {"exit in main waits for non-daemon threads", main_exits, 3, "main returns\nworker done\n", 0},
+    {"a return from main waits for a pending timer, unless it is a daemon or cancelled", timer_pending, 0,
      "main returns\nworker done\n", 0},
-    {"daemons, foreign threads included, are left behind", daemons_left_behind, 0, "", 0},
-    {"exit in a worker waits for others, not for itself", exit_in_a_worker, 5, "exit\nworker done\n", 0},
-    {"exit in a daemon waits for others, not for itself", exit_in_a_daemon, 5, "exit\nworker done\n", 0},
-    {"exit in a timer waits for others, not for itself", exit_in_a_timer, 5, "exit\nworker done\n", 0},
-    {"exit in the destructor that a cancel calls does not wait for that timer", exit_in_a_destructor_by_cancel, 5,
+    {"a return from main does not wait for daemons and foreign threads", daemons_left_behind, 0, "", 0},
+    {"exit in a worker waits for other threads, not for itself", exit_in_a_worker, 5, "exit\nworker done\n", 0},
+    {"exit in a daemon waits for other threads, not for itself", exit_in_a_daemon, 5, "exit\nworker done\n", 0},
+    {"exit in a timer's function waits for other threads, not for itself", exit_in_a_timer, 5, "exit\nworker done\n", 0},
+    {"exit in a destructor that a timer's cancel calls does not wait for that timer", exit_in_a_destructor_by_cancel, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that a worker's cancel calls", exit_in_a_destructor_in_a_worker, 5,
+    {"exit in a destructor that a cancel in a worker calls does not wait for that timer", exit_in_a_destructor_in_a_worker, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that a foreign thread's cancel calls",
+    {"exit in a destructor that a cancel in a foreign thread calls does not wait for that timer",
      exit_in_a_destructor_in_a_foreign_thread, 5, "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that the start of a cancelled timer calls", exit_in_a_destructor_by_start, 5,
+    {"exit in a destructor that the start of a cancelled timer calls does not wait for that timer", exit_in_a_destructor_by_start, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that the start of its thread calls",
+    {"exit in a destructor that the start of a cancelled timer's thread calls does not wait for that timer",
      exit_in_a_destructor_by_start_of_the_thread, 5, "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that the last free calls", exit_in_a_destructor_by_free, 5,
+    {"exit in a destructor that a timer's last free calls does not wait for that timer", exit_in_a_destructor_by_free, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor after a timer's function", exit_in_a_destructor_after_the_function, 5,
+    {"exit in a destructor that runs after a timer's function does not wait for that timer", exit_in_a_destructor_after_the_function, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in a destructor that another destructor's cancel calls", exit_in_a_destructor_in_another, 5,
+    {"exit in a destructor that a cancel in another destructor calls waits for neither timer", exit_in_a_destructor_in_another, 5,
      "outer destructor\ndestructor exits\nworker done\n", 0},
-    {"exit in the destructors of two timers waits for neither", exit_in_two_destructors, 5,
+    {"exit in the destructors of two timers waits for neither timer", exit_in_two_destructors, 5,
      "destructor exits\ndestructor exits\nworker done\n", 0},
-    {"a joiner of the timer whose destructor exits returns", exit_beside_a_joiner, 5,
+    {"a join of a timer returns when the timer's destructor calls exit", exit_beside_a_joiner, 5,
      "destructor exits\ntimer ended\n", 0},
-    {"a joiner of the timer whose function exits returns", exit_in_a_function_beside_a_joiner, 5,
+    {"a join of a timer returns when the timer's function calls exit", exit_in_a_function_beside_a_joiner, 5,
      "exit\ntimer ended\n", 0},
-    {"join is DEADLOCK in the destructor that a cancel calls; fork and shutdown there do not wait for the timer",
+    {"a join in a timer's destructor is ERR_DEADLOCK, and fork, exit and shutdown there do not wait for that timer",
      other_calls_in_a_destructor, 0,
      "no join in the destructor\nchild exits\nworker done\nshut down in the destructor\n", 0},
-    {"a timer whose function exits may be left by pthread_exit in a handler", exit_in_a_function_that_ends_by_a_handler,
+    {"pthread_exit in a handler of an exit in a timer's function ends that thread only", exit_in_a_function_that_ends_by_a_handler,
      1, "exit\nhandler\n", 0},
-    {"_exit waits for nobody", ends_by__exit, 4, "", 0},
-    {"quick_exit waits for nobody", ends_by_quick_exit, 6, "", 0},
-    {"handlers registered after the first start run before the joins, earlier ones after", handlers, 0,
+    {"_exit waits for no thread and runs no callbacks", ends_by__exit, 4, "", 0},
+    {"quick_exit waits for no thread and runs no callbacks", ends_by_quick_exit, 6, "", 0},
+    {"handlers run before the joins if registered after the first start, else after the joins", handlers, 0,
      "late\nworker done\nearly\n", 0},
-    {"so they do around a first threading_atexit", handlers_around_a_callback, 0,
+    {"handlers run before the callbacks if registered after the first threading_atexit, else after them", handlers_around_a_callback, 0,
      "late\ncallback\nearly\n", 0},
-    {"callbacks run last first, with main alive and before the joins", callbacks, 0,
+    {"callbacks run in reverse order, before the joins and with the main thread alive", callbacks, 0,
      "third\nsecond\nstarted in a callback\nfirst\nworker done\n", 0},
-    {"exit in a callback goes on with the next, and waits", exit_in_a_callback, 8,
+    {"exit in a callback runs the remaining callbacks and waits for non-daemon threads", exit_in_a_callback, 8,
      "second\nfirst\nworker done\nearly\n", 0},
-    {"main's locals are destroyed after the joins", locals_of_main, 0,
+    {"the main thread's values are destroyed after the joins", locals_of_main, 0,
      "late\nworker done\nvalue destroyed\nearly\n", 0},
-    {"a first attribute in main brings the hook", attribute_of_main, 0, "late\nvalue destroyed\nearly\n", 0},
-    {"joiners of main go on after the callbacks and before the joins", joiner_of_main, 0,
+    {"the main thread's attributes are destroyed after later handlers and before earlier ones", attribute_of_main, 0, "late\nvalue destroyed\nearly\n", 0},
+    {"a join of the main thread returns after the callbacks and before the joins", joiner_of_main, 0,
      "callback\nmain ended\nworker done\n", 0},
-    {"pthread_exit in main does all the same and the status is 0", main_ends_by_pthread_exit, 0,
+    {"pthread_exit in main does what exit does, with status 0", main_ends_by_pthread_exit, 0,
      "callback\nmain ended\nworker done\nvalue destroyed\nearly\n", 0},
-    {"exit waits for threads and timers started meanwhile", started_meanwhile, 0, "worker done\n", 0},
-    {"shutdown does what exit does, once", shutdown_by_main, 0,
+    {"a return from main waits for threads and timers that start while it waits", started_meanwhile, 0, "worker done\n", 0},
+    {"shutdown runs the callbacks and waits for threads, and exit does not repeat that", shutdown_by_main, 0,
      "callback\nworker done\nshut down\nnothing starts\n", 0},
-    {"shutdown that timed out may be called again and repeats no callback", shutdown_with_timeout, 0,
+    {"a shutdown after one that timed out is OK and repeats no callback", shutdown_with_timeout, 0,
      "callback\nworker done\nshut down\nnothing starts\n", 0},
-    {"after the joins of exit nothing starts", start_after_the_joins, 0, "worker done\nnothing starts\n", 0},
-    {"shutdown in a worker waits for others, not for itself", shutdown_by_a_worker, 0,
+    {"a start in a handler after the joins is ERR_SHUTDOWN", start_after_the_joins, 0, "worker done\nnothing starts\n", 0},
+    {"shutdown in a worker waits for other threads, not for itself", shutdown_by_a_worker, 0,
      "worker done\nshut down\nnothing starts\n", 0},
-    {"threads in shutdown do not wait for each other", shutdown_by_several, 0, "worker done\nshut down\n", 0},
-    {"shutdown waits for the callbacks that another thread calls, within its time", shutdown_beside_a_callback, 0,
+    {"concurrent shutdowns do not wait for each other's threads", shutdown_by_several, 0, "worker done\nshut down\n", 0},
+    {"shutdown waits for callbacks that another thread runs, until its timeout", shutdown_beside_a_callback, 0,
      "callback\ncallback done\nmain has ended\nshut down\n", 0},
-    {"a callback may fork, and shut down itself beside a thread that waits for it",
+    {"fork and shutdown in a callback are OK while another thread waits for the callbacks",
      shutdown_beside_a_callback_that_leaves, 2,
      "callback\ncallback done\nanother callback\nchild done\nanother callback\nshut down in the callback\n", 0},
-    {"the child of a fork does not wait for callbacks that the parent calls", fork_beside_a_callback, 5,
+    {"shutdown in a child does not wait for callbacks that another thread of the parent runs", fork_beside_a_callback, 5,
      "callback\ncallback done\n", 0},
-    {"daemons in the middle of anything do not disturb exit", hammering_daemons, 9, "", 30},
+    {"a return from main succeeds whatever daemons are doing", hammering_daemons, 9, "", 30},
 };
 
 /* ---------------------------------------------------------------------------------- running the scenarios */
 
-/* Reads until the process has closed its end, that is until it has ended, and returns its status. */
+/* Reads the output until the process closes its end of the pipe, which it does at its exit. Returns its wait status. */
 static int read_until_end(int fd, pid_t pid, char *output, size_t size)
 {
     double end = now() + TEST_LIMIT;
@@ -894,7 +896,7 @@ static int read_until_end(int fd, pid_t pid, char *output, size_t size)
         if (now() > end) {
             kill(pid, SIGKILL);
             output[length] = '\0';
-            test_fail(__FILE__, __LINE__, "the process does not end; it said \"%s\"", output);
+            test_fail(__FILE__, __LINE__, "the process does not exit; its output is \"%s\"", output);
         }
         if (poll(&ready, 1, 100) <= 0)
             continue;
