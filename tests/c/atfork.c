@@ -2,7 +2,7 @@
  *
  * fork() runs prepare handlers in reverse order of registration, and parent and child handlers in order. These handlers
  * therefore run after the library's prepare handler and before its parent and child handlers. */
-#include "test.h"
+#include "destructors.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -106,14 +106,7 @@ static threading_local *local;
 static threading_thread *worker, *unstarted, *done;
 static threading_timer *pending, *unstarted_timer, *fired;
 static threading_thread_list *list;
-static atomic_int destroyed;
 static test_blocker at_barrier, at_condition;
-
-static void count_destroyed(void *value)
-{
-    (void)value;
-    atomic_fetch_add(&destroyed, 1);
-}
 
 static void *wait_for_go(void *arg)
 {

@@ -580,10 +580,8 @@ static void generations_do_not_mix(void)
     pthread_t foreign;
     generations.barrier = new_barrier(5, count_generation, &generations);
     foreign = spawn_foreign(pass_generations, &generations);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(pass_generations, &generations);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    spawn_all(threads, pass_generations, &generations);
+    join_all(threads);
     join_foreign(foreign);
     CHECK_INT(generations.actions, test_many(10000));
     for (size_t i = 0; i < TEST_COUNT(generations.indices); i++)
@@ -621,8 +619,7 @@ static void every_wait_returns(void)
 {
     struct stress stress = {.barrier = new_barrier(3, NULL, NULL)};
     threading_thread *threads[6];
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(wait_under_stress, &stress);
+    spawn_all(threads, wait_under_stress, &stress);
     for (double stop = now() + 1; now() < stop; sleep_for(0.0001)) {
         if (atomic_load(&stress.broken) % 3 == 0)
             CHECK_STATUS(threading_barrier_abort(stress.barrier), THREADING_OK);
@@ -630,8 +627,7 @@ static void every_wait_returns(void)
     }
     atomic_store(&stress.over, 1);
     CHECK_STATUS(threading_barrier_abort(stress.barrier), THREADING_OK);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    join_all(threads);
     CHECK(atomic_load(&stress.passed) > 0);
     CHECK(atomic_load(&stress.broken) > 0);
     CHECK_STATUS(threading_barrier_reset(stress.barrier), THREADING_OK);

@@ -831,8 +831,7 @@ static void no_notify_is_lost(void)
     counts.over = true;
     CHECK_STATUS(threading_condition_notify_all(counts.condition), THREADING_OK);
     release(counts.condition);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    join_all(threads);
     free_condition(counts.condition);
 }
 
@@ -892,8 +891,7 @@ static void bounded_buffer(void)
     pthread_t foreign = spawn_foreign(get_items, &b);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = spawn(i % 2 == 0 ? put_items : get_items, &b);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    join_all(threads);
     join_foreign(foreign);
     CHECK_INT(b.got, b.last);
     CHECK_INT(b.sum, (int64_t)b.last * (b.last + 1) / 2);

@@ -232,10 +232,8 @@ static void contended(void)
     CHECK((shared.condition = threading_condition_new()) != NULL);
     CHECK((shared.semaphore = threading_semaphore_new(1)) != NULL);
     CHECK((shared.barrier = threading_barrier_new(THREADS, NULL, NULL)) != NULL);
-    for (int i = 0; i < THREADS; i++)
-        threads[i] = spawn(use_all, NULL);
-    for (int i = 0; i < THREADS; i++)
-        join(threads[i]);
+    spawn_all(threads, use_all, NULL);
+    join_all(threads);
     CHECK_STATUS(threading_lock_free(shared.lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_free(shared.rlock), THREADING_OK);
     CHECK_STATUS(threading_condition_free(shared.condition), THREADING_OK);

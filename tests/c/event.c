@@ -365,16 +365,12 @@ static void every_wait_returns(void)
 {
     struct stress stress = {.event = new_event(), .end = new_event()};
     threading_thread *setters[3], *waiters[4];
-    for (size_t i = 0; i < TEST_COUNT(waiters); i++)
-        waiters[i] = spawn(wait_under_stress, &stress);
-    for (size_t i = 0; i < TEST_COUNT(setters); i++)
-        setters[i] = spawn(set_and_clear_often, &stress);
-    for (size_t i = 0; i < TEST_COUNT(setters); i++)
-        join(setters[i]);
+    spawn_all(waiters, wait_under_stress, &stress);
+    spawn_all(setters, set_and_clear_often, &stress);
+    join_all(setters);
     CHECK_STATUS(threading_event_set(stress.end), THREADING_OK);
     CHECK_STATUS(threading_event_set(stress.event), THREADING_OK);
-    for (size_t i = 0; i < TEST_COUNT(waiters); i++)
-        join(waiters[i]);
+    join_all(waiters);
     CHECK(atomic_load(&stress.released) > 0);
     free_event(stress.event);
     free_event(stress.end);

@@ -1,6 +1,7 @@
 /* Exhaustion: calls that fail because no thread can be created or no memory allocated change nothing, and succeed when
  * the resource is available again. Each case runs in its own child process. */
 #include "child.h"
+#include "destructors.h"
 #include "kinds.h"
 
 #include <dlfcn.h>
@@ -8,41 +9,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/resource.h>
-
-static atomic_int destroyed;
-
-static void count_destroyed(void *value)
-{
-    (void)value;
-    atomic_fetch_add(&destroyed, 1);
-}
-
-static threading_thread *thread_new(threading_target target, void *arg)
-{
-    threading_thread *thread = threading_thread_new(target, arg);
-    CHECK(thread != NULL);
-    CHECK_STATUS(threading_thread_set_arg_destructor(thread, count_destroyed), THREADING_OK);
-    return thread;
-}
-
-static threading_timer *timer_new(double interval, threading_target function, void *arg)
-{
-    threading_timer *timer = threading_timer_new(interval, function, arg);
-    CHECK(timer != NULL);
-    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), count_destroyed),
-                 THREADING_OK);
-    return timer;
-}
-
-static void *join_and_free(threading_timer *timer)
-{
-    threading_thread *thread = threading_timer_thread(timer);
-    void *result;
-    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    result = threading_thread_result(thread);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    return result;
-}
 
 static void check_unstarted(threading_thread *thread)
 {
@@ -87,7 +53,7 @@ static void use_everything(void)
     CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.001), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_local_set_attr(local, "name", lock), THREADING_OK);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_PTR(join_and_free(timer), &lock);
+    CHECK_PTR(join_timer_and_free(timer), &lock);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_PTR(join(thread), event);
     CHECK_INT(threading_active_count(), 1);
@@ -109,7 +75,7 @@ static void start_until_no_more_stacks(void)
     limit_memory((size_t)160 << 20);
     CHECK_STATUS(threading_set_stack_size((size_t)16 << 20), THREADING_OK);
     while (failed == NULL) {
-        threading_thread *thread = thread_new(wait_for_event, event);
+        threading_thread *thread = counted_thread_new(wait_for_event, event);
         threading_status status = threading_thread_start(thread);
         CHECK(started < STACKS);
         if (status == THREADING_OK) {
@@ -119,7 +85,7 @@ static void start_until_no_more_stacks(void)
         CHECK_RESULT(status, THREADING_ERR_SYSTEM);
         CHECK_LAST_ERROR(THREADING_ERR_SYSTEM);
         CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
-        failed = thread_new(return_arg, &arg);
+        failed = counted_thread_new(return_arg, &arg);
     }
     CHECK(started > 0);
     CHECK_INT(atomic_load(&destroyed), 1);
@@ -163,8 +129,9 @@ static void *sleep_briefly(void *arg)
 static void start_without_threads(void)
 {
     int arg;
-    threading_thread *thread = thread_new(return_arg, &arg);
-    threading_timer *timer = timer_new(0, return_arg, &arg), *pending = timer_new(3600, return_arg, NULL);
+    threading_thread *thread = counted_thread_new(return_arg, &arg);
+    threading_timer *timer = counted_timer_new(0, return_arg, &arg);
+    threading_timer *pending = counted_timer_new(3600, return_arg, NULL);
     threading_timer *timers[8];
     pthread_t none;
     forbid_threads();
@@ -182,18 +149,18 @@ static void start_without_threads(void)
     CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
     CHECK_PTR(join(thread), &arg);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_PTR(join_and_free(timer), &arg);
+    CHECK_PTR(join_timer_and_free(timer), &arg);
     CHECK_INT(atomic_load(&destroyed), 2);
 
     /* The timers have one thread and cannot create a second: due timers wait for each other, but all run. */
     CHECK_STATUS(threading_timer_start(pending), THREADING_OK);
     limit(RLIMIT_NPROC, 0);
     for (int i = 0; i < 8; i++) {
-        timers[i] = timer_new(0.001, i == 0 ? sleep_briefly : return_arg, &timers[i]);
+        timers[i] = counted_timer_new(0.001, i == 0 ? sleep_briefly : return_arg, &timers[i]);
         CHECK_STATUS(threading_timer_start(timers[i]), THREADING_OK);
     }
     for (int i = 0; i < 8; i++)
-        CHECK_PTR(join_and_free(timers[i]), &timers[i]);
+        CHECK_PTR(join_timer_and_free(timers[i]), &timers[i]);
     limit(RLIMIT_NPROC, RLIM_INFINITY);
     CHECK_STATUS(threading_timer_cancel(pending), THREADING_OK);
     CHECK_STATUS(threading_timer_free(pending), THREADING_OK);
@@ -240,9 +207,9 @@ static void *set_event(void *event)
     return event;
 }
 
-static threading_timer *timer_start_counted(double interval, threading_target function, void *arg)
+static threading_timer *counted_timer_start(double interval, threading_target function, void *arg)
 {
-    threading_timer *timer = timer_new(interval, function, arg);
+    threading_timer *timer = counted_timer_new(interval, function, arg);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     return timer;
 }
@@ -259,16 +226,16 @@ static void block_without_second_thread(double seconds)
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
     atomic_store(&threads_left, 1);
-    threading_timer *blocked = timer_start_counted(0.01, wait_for_event, event);
-    threading_timer *setter = timer_start_counted(0.02, set_event, event);
+    threading_timer *blocked = counted_timer_start(0.01, wait_for_event, event);
+    threading_timer *setter = counted_timer_start(0.02, set_event, event);
     sleep_for(seconds);
     CHECK(atomic_load(&thread_failures) > 0);
     CHECK(!is_set(event));
     atomic_store(&threads_left, -1);
     sleep_for(0.5);
     wait_until(is_set, event);
-    CHECK_PTR(join_and_free(setter), event);
-    CHECK_PTR(join_and_free(blocked), event);
+    CHECK_PTR(join_timer_and_free(setter), event);
+    CHECK_PTR(join_timer_and_free(blocked), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     use_everything();
 }
@@ -285,22 +252,22 @@ static void join_creates_missing_thread(void)
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
     atomic_store(&threads_left, 2);
-    threading_timer *blocked = timer_start_counted(0.01, wait_for_event, event);
-    threading_timer *later = timer_start_counted(0.02, wait_for_event, event);
-    threading_timer *setter = timer_start_counted(0.03, set_event, event);
+    threading_timer *blocked = counted_timer_start(0.01, wait_for_event, event);
+    threading_timer *later = counted_timer_start(0.02, wait_for_event, event);
+    threading_timer *setter = counted_timer_start(0.03, set_event, event);
     sleep_for(1.6);
     CHECK(!is_set(event));
     atomic_store(&threads_left, -1);
-    CHECK_PTR(join_and_free(setter), event);
-    CHECK_PTR(join_and_free(later), event);
-    CHECK_PTR(join_and_free(blocked), event);
+    CHECK_PTR(join_timer_and_free(setter), event);
+    CHECK_PTR(join_timer_and_free(later), event);
+    CHECK_PTR(join_timer_and_free(blocked), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     use_everything();
 }
 
 static void *join_timer(void *timer)
 {
-    return join_and_free(timer);
+    return join_timer_and_free(timer);
 }
 
 /* The joiner is blocked already when the timers begin to run functions without a follower. */
@@ -309,8 +276,9 @@ static void blocked_join_creates_missing_thread(void)
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
     pthread_t joiner;
-    threading_timer *blocked = timer_new(0.1, wait_for_event, event), *setter = timer_new(0.12, set_event, event);
-    CHECK_STATUS(threading_timer_start(timer_start_counted(3600, NULL, NULL)), THREADING_ERR_ALREADY_STARTED);
+    threading_timer *blocked = counted_timer_new(0.1, wait_for_event, event);
+    threading_timer *setter = counted_timer_new(0.12, set_event, event);
+    CHECK_STATUS(threading_timer_start(counted_timer_start(3600, NULL, NULL)), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_timer_start(blocked), THREADING_OK);
     CHECK_STATUS(threading_timer_start(setter), THREADING_OK);
     joiner = spawn_foreign(join_timer, blocked);
@@ -320,7 +288,7 @@ static void blocked_join_creates_missing_thread(void)
     atomic_store(&threads_left, -1);
     sleep_for(0.5);
     CHECK_PTR(join_foreign(joiner), event);
-    CHECK_PTR(join_and_free(setter), event);
+    CHECK_PTR(join_timer_and_free(setter), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     _exit(0); /* not exit(), which would wait for the pending timer */
 }
@@ -332,9 +300,9 @@ static void only_one_thread(void)
     threading_timer *timers[TIMERS];
     atomic_store(&threads_left, 1);
     for (int i = 0; i < TIMERS; i++)
-        timers[i] = timer_start_counted(0.001 * i, return_arg, &timers[i]);
+        timers[i] = counted_timer_start(0.001 * i, return_arg, &timers[i]);
     for (int i = 0; i < TIMERS; i++)
-        CHECK_PTR(join_and_free(timers[i]), &timers[i]);
+        CHECK_PTR(join_timer_and_free(timers[i]), &timers[i]);
     atomic_store(&threads_left, -1);
     use_everything();
 }
@@ -350,15 +318,15 @@ static void replacement_of_an_exited_thread(void)
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
     atomic_store(&threads_left, 1);
-    threading_timer *exiting = timer_start_counted(0.01, exit_thread, event);
-    threading_timer *setter = timer_start_counted(0.02, set_event, event);
-    CHECK_PTR(join_and_free(exiting), NULL);
+    threading_timer *exiting = counted_timer_start(0.01, exit_thread, event);
+    threading_timer *setter = counted_timer_start(0.02, set_event, event);
+    CHECK_PTR(join_timer_and_free(exiting), NULL);
     sleep_for(0.2);
     CHECK(!is_set(event));
     atomic_store(&threads_left, -1);
     sleep_for(0.5);
     wait_until(is_set, event);
-    CHECK_PTR(join_and_free(setter), event);
+    CHECK_PTR(join_timer_and_free(setter), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     use_everything();
 }
@@ -372,17 +340,17 @@ static void threads_one_at_a_time(void)
     CHECK(event != NULL);
     atomic_store(&threads_left, 1);
     for (int i = 0; i < BLOCKED; i++)
-        blocked[i] = timer_start_counted(0.001 * i, wait_for_event, event);
-    threading_timer *setter = timer_start_counted(0.05, set_event, event);
+        blocked[i] = counted_timer_start(0.001 * i, wait_for_event, event);
+    threading_timer *setter = counted_timer_start(0.05, set_event, event);
     while (!is_set(event)) {
         sleep_for(0.02);
         CHECK(atomic_load(&thread_failures) < 100000);
         atomic_store(&threads_left, 1);
     }
     atomic_store(&threads_left, -1);
-    CHECK_PTR(join_and_free(setter), event);
+    CHECK_PTR(join_timer_and_free(setter), event);
     for (int i = 0; i < BLOCKED; i++)
-        CHECK_PTR(join_and_free(blocked[i]), event);
+        CHECK_PTR(join_timer_and_free(blocked[i]), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
     use_everything();
 }
@@ -391,9 +359,9 @@ static void threads_one_at_a_time(void)
 static void no_thread_while_no_timer_is_due(void)
 {
     atomic_store(&threads_left, 1);
-    threading_timer *pending = timer_start_counted(3600, return_arg, &pending);
-    threading_timer *soon = timer_start_counted(0.001, return_arg, &soon);
-    CHECK_PTR(join_and_free(soon), &soon);
+    threading_timer *pending = counted_timer_start(3600, return_arg, &pending);
+    threading_timer *soon = counted_timer_start(0.001, return_arg, &soon);
+    CHECK_PTR(join_timer_and_free(soon), &soon);
     sleep_for(0.1);
     int before = atomic_load(&thread_failures);
     CHECK(before > 0);
@@ -507,7 +475,7 @@ static void store_until_no_memory(void)
     enum { LOCALS = 1000 };
     static threading_local *locals[LOCALS];
     static char name[60000];
-    threading_thread *thread = thread_new(NULL, NULL);
+    threading_thread *thread = counted_thread_new(NULL, NULL);
     threading_local *local = threading_local_new(NULL);
     threading_status status = THREADING_OK;
     const char *last;
@@ -676,7 +644,7 @@ static void scarce_new(long allocations)
 
 static void scarce_names(long allocations)
 {
-    threading_thread *thread = thread_new(NULL, NULL);
+    threading_thread *thread = counted_thread_new(NULL, NULL);
     const char *name;
     allowed = allocations;
     name = threading_thread_name(thread);
@@ -694,8 +662,8 @@ static void scarce_names(long allocations)
 static void scarce_start(long allocations)
 {
     int arg;
-    threading_thread *thread = thread_new(return_arg, &arg);
-    threading_timer *timer = timer_new(0, return_arg, &arg);
+    threading_thread *thread = counted_thread_new(return_arg, &arg);
+    threading_timer *timer = counted_timer_new(0, return_arg, &arg);
     threading_status status;
     int before = atomic_load(&destroyed);
     allowed = allocations;
@@ -713,7 +681,7 @@ static void scarce_start(long allocations)
         check_unstarted(threading_timer_thread(timer));
         CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     }
-    CHECK_PTR(join_and_free(timer), &arg);
+    CHECK_PTR(join_timer_and_free(timer), &arg);
     CHECK_INT(atomic_load(&destroyed), before + 2);
 }
 
@@ -726,11 +694,11 @@ static void scarce_removal(long allocations)
     threading_local *local = threading_local_new(count_destroyed);
     threading_event *event = threading_event_new();
     threading_thread *thread = spawn(wait_for_event, event);
-    threading_timer *timer = timer_new(3600, return_arg, event);
+    threading_timer *timer = counted_timer_new(3600, return_arg, event);
     CHECK(event != NULL && local != NULL);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     for (int i = 0; i < MANY; i++)
-        CHECK_STATUS(threading_timer_start(many[i] = timer_new(3600, return_arg, event)), THREADING_OK);
+        CHECK_STATUS(threading_timer_start(many[i] = counted_timer_new(3600, return_arg, event)), THREADING_OK);
     CHECK_STATUS(threading_local_set(local, event), THREADING_OK);
     CHECK_STATUS(threading_local_set_attr(local, "name", event), THREADING_OK);
     allowed = allocations;

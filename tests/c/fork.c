@@ -1,6 +1,7 @@
 /* Fork: the state of threads and objects in a child process, and that objects work there, whether they were created
  * before or after the fork. */
 #include "child.h"
+#include "destructors.h"
 
 #include <errno.h>
 
@@ -9,14 +10,6 @@ static long name_number(threading_thread *thread)
     long number;
     CHECK_INT(sscanf(threading_thread_name(thread), "Thread-%ld", &number), 1);
     return number;
-}
-
-static atomic_int destroyed;
-
-static void count_destroyed(void *value)
-{
-    (void)value;
-    atomic_fetch_add(&destroyed, 1);
 }
 
 /* ------------------------------------------------------------------------------------- the forking thread */
@@ -211,43 +204,18 @@ static void check_all_in_child(void *arg)
     CHECK_INT(atomic_load(&destroyed), 3);
 }
 
-static threading_thread *new_with_destructor(threading_target target, void *arg)
-{
-    threading_thread *thread = threading_thread_new(target, arg);
-    CHECK(thread != NULL);
-    CHECK_STATUS(threading_thread_set_arg_destructor(thread, count_destroyed), THREADING_OK);
-    return thread;
-}
-
-static threading_timer *timer_with_destructor(double interval, threading_target function, void *arg)
-{
-    threading_timer *timer = threading_timer_new(interval, function, arg);
-    CHECK(timer != NULL);
-    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), count_destroyed),
-                 THREADING_OK);
-    return timer;
-}
-
-static void join_timer_and_free(threading_timer *timer, void *result)
-{
-    threading_thread *thread = threading_timer_thread(timer);
-    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    CHECK_PTR(threading_thread_result(thread), result);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-}
-
 static void started_threads_have_ended(void)
 {
     struct state state = {.event = event_new(), .local = threading_local_new(count_destroyed)};
     CHECK(state.local != NULL);
-    state.blocked = new_with_destructor(set_values_and_wait, &state);
-    state.daemon = new_with_destructor(set_values_and_wait, &state);
-    state.unstarted = new_with_destructor(count_call, &state);
+    state.blocked = counted_thread_new(set_values_and_wait, &state);
+    state.daemon = counted_thread_new(set_values_and_wait, &state);
+    state.unstarted = counted_thread_new(count_call, &state);
     state.done = spawn(count_call, &state);
-    state.running = timer_with_destructor(0, set_values_and_wait, &state);
-    state.pending = timer_with_destructor(1, count_call, &state);
-    state.never = timer_with_destructor(INFINITY, count_call, &state);
-    state.untouched = timer_with_destructor(0, count_call, &state);
+    state.running = counted_timer_new(0, set_values_and_wait, &state);
+    state.pending = counted_timer_new(1, count_call, &state);
+    state.never = counted_timer_new(INFINITY, count_call, &state);
+    state.untouched = counted_timer_new(0, count_call, &state);
     state.fired = threading_timer_new(0, count_call, &state);
     CHECK(state.fired != NULL);
     CHECK_STATUS(threading_thread_set_daemon(state.daemon, 1), THREADING_OK);
@@ -272,12 +240,12 @@ static void started_threads_have_ended(void)
     CHECK_STATUS(threading_thread_start(state.unstarted), THREADING_OK);
     CHECK_PTR(join(state.unstarted), &state);
     CHECK_STATUS(threading_timer_start(state.untouched), THREADING_OK);
-    join_timer_and_free(state.untouched, &state);
-    join_timer_and_free(state.pending, &state);
+    CHECK_PTR(join_timer_and_free(state.untouched), &state);
+    CHECK_PTR(join_timer_and_free(state.pending), &state);
     CHECK_STATUS(threading_timer_cancel(state.never), THREADING_OK);
-    join_timer_and_free(state.never, NULL);
-    join_timer_and_free(state.running, state.event);
-    join_timer_and_free(state.fired, &state);
+    CHECK_PTR(join_timer_and_free(state.never), NULL);
+    CHECK_PTR(join_timer_and_free(state.running), state.event);
+    CHECK_PTR(join_timer_and_free(state.fired), &state);
     CHECK_INT(atomic_load(&state.calls), 5);
     CHECK_INT(atomic_load(&destroyed), 7 + 6); /* arguments, and two values of each of three threads */
     CHECK_STATUS(threading_local_free(state.local), THREADING_OK);
@@ -745,7 +713,7 @@ static void use_objects(struct objects *objects)
     CHECK_STATUS(threading_local_set(objects->local, objects), THREADING_OK);
     CHECK_PTR(threading_local_get(objects->local), objects);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    join_timer_and_free(timer, objects);
+    CHECK_PTR(join_timer_and_free(timer), objects);
     CHECK_INT(threading_active_count(), 1);
 }
 
@@ -777,8 +745,7 @@ static void forks_while_objects_are_used(void)
     threading_thread *threads[3], *forking;
     objects_new(&objects, 2);
     atomic_store(&stop, 0);
-    for (int i = 0; i < 3; i++)
-        threads[i] = spawn(use_objects_until_stopped, &objects);
+    spawn_all(threads, use_objects_until_stopped, &objects);
     fork_often(&objects);
     forking = threading_thread_new(fork_often, &objects);
     CHECK(forking != NULL);

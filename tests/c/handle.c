@@ -434,8 +434,7 @@ static void references_of_many_threads(void)
     threading_thread *threads[5];
     for (size_t i = 1; i < TEST_COUNT(threads); i++)
         CHECK_PTR(threading_event_ref(event), event);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(ref_and_free_often, event);
+    spawn_all(threads, ref_and_free_often, event);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         CHECK_PTR(join(threads[i]), event);
     check_err_handle(EVENT, event, "a freed handle");
@@ -470,16 +469,14 @@ static void handle_that_another_thread_frees(void)
     struct shared shared = {.lock = threading_lock_new()};
     threading_thread *threads[4];
     int made = 0;
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(use_current_lock, &shared);
+    spawn_all(threads, use_current_lock, &shared);
     for (double stop = now() + 1; now() < stop; made++) {
         threading_lock *lock = threading_lock_new();
         CHECK(lock != NULL);
         CHECK_STATUS(threading_lock_free(atomic_exchange(&shared.lock, lock)), THREADING_OK);
     }
     atomic_store(&shared.over, 1);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    join_all(threads);
     CHECK(made > 0 && atomic_load(&shared.used) > 0);
     CHECK_STATUS(threading_lock_free(shared.lock), THREADING_OK);
 }

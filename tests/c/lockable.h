@@ -99,10 +99,8 @@ static void excludes(void)
     struct contest contest = {.lock = new_lock()};
     threading_thread *threads[4];
     pthread_t foreign = spawn_foreign(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    spawn_all(threads, contend, &contest);
+    join_all(threads);
     join_foreign(foreign);
     CHECK_INT(contest.counter, 5 * CONTEST_TURNS);
     CHECK(!LOCKABLE_FUNCTION(_locked)(contest.lock));

@@ -364,6 +364,19 @@ static inline void *test_join(const char *file, int line, threading_thread *thre
     return result;
 }
 
+/* The same for an array of threads, which all get the same target and argument. */
+#define spawn_all(threads, target, arg)                                                                 \
+    do {                                                                                                \
+        for (size_t test_i = 0; test_i < TEST_COUNT(threads); test_i++)                                 \
+            (threads)[test_i] = spawn((target), (arg));                                                 \
+    } while (0)
+
+#define join_all(threads)                                                                               \
+    do {                                                                                                \
+        for (size_t test_i = 0; test_i < TEST_COUNT(threads); test_i++)                                 \
+            join((threads)[test_i]);                                                                    \
+    } while (0)
+
 static inline void *return_arg(void *arg)
 {
     return arg;
