@@ -589,7 +589,7 @@ static void generations_do_not_mix(void)
     free_barrier(generations.barrier);
 }
 
-/* Waits with and without timeouts, concurrent with aborts and resets: each returns OK or BROKEN_BARRIER. */
+/* Waits with and without timeouts, concurrent with aborts and resets: each returns OK or ERR_BROKEN_BARRIER. */
 struct stress {
     threading_barrier *barrier;
     atomic_int over;

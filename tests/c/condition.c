@@ -412,7 +412,7 @@ static void notified_before_the_deadline(void)
             sleep_for(0.01);
         release(c);
         join(first.thread);
-        if (notified < first.start + 0.3) { /* on a loaded machine the notify may have been too late */
+        if (notified < first.start + 0.3) { /* unless a loaded machine delayed the notify */
             CHECK_RESULT(first.status, THREADING_OK);
             CHECK(still_waits(&second));
         }
@@ -562,7 +562,7 @@ static void notifies_do_not_extend_the_timeout(void)
             notify(level.condition, 1);
             sleep_for(0.002);
         }
-        CHECK(atomic_load(&call.returned)); /* while notifies continued */
+        CHECK(atomic_load(&call.returned)); /* the wait ended while notifies continued */
         CHECK_CALL(&call, THREADING_TIMED_OUT);
         CHECK_AT_LEAST(now() - start, 0.2);
     } while (atomic_load(&level.calls) < 4);

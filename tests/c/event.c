@@ -223,7 +223,7 @@ static void free_after_set(void)
  * woken waiter must not access it. */
 static void free_after_set_returns_memory(void)
 {
-    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects */
+    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects in its lifetime */
     for (int i = 0; i < OBJECTS; i++)
         CHECK_STATUS(threading_event_free(new_event()), THREADING_OK);
     for (int i = 0; i < ROUNDS; i++) {

@@ -11,8 +11,8 @@ static int never(void *arg)
     return 0;
 }
 
-/* Every function that takes a handle: S returns a status, V returns a value. Functions with more arguments appear again
- * with invalid ones, because the handle is checked first. */
+/* Every function that takes a handle: S returns a status, V returns a value. A function with other arguments is listed
+ * again with invalid ones, because the handle must be checked first. */
 #define FUNCTIONS(S, V)                                                                                 \
     V(THREAD, thread_ref, , (h))                                                                        \
     S(THREAD, thread_free, , (h))                                                                       \
@@ -286,7 +286,7 @@ static void address_near_an_object(void)
     static const ptrdiff_t distances[] = {1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 4096, -1, -8, -16, -64};
     void *objects[KINDS], *timer;
     new_objects(objects);
-    /* Use a condition on the RLock above: a condition's own RLock would be one more live object near the others. */
+    /* Use a condition on the RLock above: the RLock of a condition is a live object too, at an unknown address. */
     CHECK_STATUS(threading_condition_free(objects[CONDITION]), THREADING_OK);
     objects[CONDITION] = threading_condition_new_with_rlock(objects[RLOCK]);
     timer = threading_timer_thread(objects[TIMER]);
@@ -578,7 +578,7 @@ static void preempted_last_free(void)
     join(ordinary);
     if (longest < 0)
         SKIP("this process may not use SCHED_FIFO");
-    /* A real-time thread that spins is throttled by the kernel after 0.95 s. */
+    /* The kernel does not throttle a real-time thread that spins before 0.95 s. */
     CHECK(longest < 0.2 * test_slowness());
 }
 

@@ -1,5 +1,5 @@
-/* What the tests of Lock and RLock have in common. Before this header LOCKABLE is defined as lock or rlock, and
- * CONTEST_TURNS as the number of turns of each thread in a contest. */
+/* Code shared by the tests of Lock and RLock. The including file first defines LOCKABLE as lock or rlock, and
+ * CONTEST_TURNS as the number of times that each thread of a contest acquires the lock. */
 #ifndef TEST_LOCKABLE_H
 #define TEST_LOCKABLE_H
 
@@ -51,7 +51,7 @@ static threading_status acquire_max(void *lock)
     return LOCKABLE_FUNCTION(_acquire_timeout)(lock, THREADING_TIMEOUT_MAX);
 }
 
-/* Acquires by each of the three calls in turn. */
+/* Acquires with one of the three functions, chosen by `turn`. */
 static threading_status acquire_by_turns(lockable *lock, unsigned turn)
 {
     threading_status status = turn % 3 == 0   ? LOCKABLE_FUNCTION(_acquire)(lock)

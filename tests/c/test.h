@@ -521,8 +521,8 @@ static inline void test_call_start(const char *file, int line, struct call *call
     (call_start((call), (function), (arg)), wait_until_blocked(&(call)->blocker),                       \
      CHECK(!atomic_load(&(call)->returned)))
 
-/* Returns whether the call is still blocked after 30 ms. On a loaded machine a call that should have stayed blocked may
- * return later; the check then misses it, but never fails wrongly. */
+/* Returns whether the call is still blocked after 30 ms. On a loaded machine a call that wrongly returns may take
+ * longer and go unnoticed. */
 static inline bool call_still_blocked(struct call *call)
 {
     sleep_for(0.03);
