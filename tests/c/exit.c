@@ -615,13 +615,13 @@ static int shutdown_by_main(void)
 
 static int shutdown_with_timeout(void)
 {
-    double begin = now();
+    double start = now();
     may_work = event_new();
     new_unstarted();
     start_worker(work, 0);
     CHECK_STATUS(threading_atexit(print_callback, "callback"), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_shutdown_timeout(0.1), THREADING_TIMED_OUT);
-    CHECK_AT_LEAST(now() - begin, 0.1);
+    CHECK_AT_LEAST(now() - start, 0.1);
     CHECK_STATUS(threading_shutdown_timeout(0), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_atexit(print_callback, "too late"), THREADING_ERR_SHUTDOWN);
     release_workers();

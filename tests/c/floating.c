@@ -356,14 +356,14 @@ static void waits_in_all_modes(void)
     current.number = "0.02";
     for (size_t mode = 0; mode < 2 * TEST_COUNT(roundings); mode++) {
         threading_status status;
-        int64_t begin, end;
+        int64_t start, end;
         enter_mode(roundings[mode / 2], mode % 2 != 0);
-        begin = nanoseconds();
+        start = nanoseconds();
         status = threading_event_wait_timeout(event, 0.02);
         end = nanoseconds();
         leave_mode();
         CHECK_RESULT(status, THREADING_TIMED_OUT);
-        CHECK(end - begin >= 20000000);
+        CHECK(end - start >= 20000000);
     }
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }

@@ -255,12 +255,12 @@ static void started_threads_have_ended(void)
 
 static void check_names(void *arg)
 {
-    threading_thread *asked = threading_thread_new(NULL, NULL), *started = spawn(return_arg, arg);
-    CHECK(asked != NULL);
+    threading_thread *not_started = threading_thread_new(NULL, NULL), *started = spawn(return_arg, arg);
+    CHECK(not_started != NULL);
     CHECK_INT(name_number(started), name_number(arg) + 1);
-    CHECK_INT(name_number(asked), name_number(arg) + 2);
+    CHECK_INT(name_number(not_started), name_number(arg) + 2);
     CHECK_PTR(join(started), arg);
-    CHECK_STATUS(threading_thread_free(asked), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(not_started), THREADING_OK);
 }
 
 static void numbers_in_names_continue(void)

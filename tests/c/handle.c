@@ -547,15 +547,15 @@ static void *ref_and_free(void *longest)
     }
     unsigned seed = 1;
     for (double end = now() + 2; now() < end;) {
-        double begin;
+        double start;
         seed = seed * 1103515245 + 12345;
         sleep_for((20 + seed / 65536 % 50) * 1e-6);
-        begin = now();
+        start = now();
         REF_AND_FREE(lock);
         REF_AND_FREE(event);
         REF_AND_FREE(semaphore);
-        if (now() - begin > *(double *)longest)
-            *(double *)longest = now() - begin;
+        if (now() - start > *(double *)longest)
+            *(double *)longest = now() - start;
     }
     return NULL;
 }
