@@ -1,5 +1,5 @@
 /* Timer: the thread state in which each function begins (signal mask, scheduling, CPU affinity, floating-point
- * environment, locale, cancellation, name) depends neither on the thread that starts a timer nor on earlier functions. */
+ * environment, locale, cancellation, name) depends neither on the thread that starts a timer nor on other functions. */
 #include "child.h"
 
 #include <errno.h>
@@ -348,7 +348,7 @@ static void *change_if_enabled(void *arg)
     return arg;
 }
 
-/* After enough calls without a change, the library trusts the function and no longer checks the state after each call. */
+/* After enough calls without a change, the library trusts a function and no longer checks the state after each call. */
 static void changed_after_many_calls(void)
 {
     enum { TIMERS = 600 };
