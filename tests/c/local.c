@@ -1,4 +1,4 @@
-/* Local: each thread's value and attributes, init, and by which thread and when values are destroyed. */
+/* Local: the value and the attributes of each thread, init, and when and in which thread values are destroyed. */
 #include "child.h"
 
 static threading_local *local_new(threading_destructor destructor)
@@ -299,7 +299,8 @@ static void at_last_free(void)
     CHECK_INT(atomic_load(&destroyed.calls), 0);
     check_value(local, &three);
     local_free(local);
-    CHECK_INT(atomic_load(&destroyed.calls), 8); /* 3 threads with 2, one with its attribute, main with 1 */
+    /* The value and the attribute of three threads, the attribute of the fourth, and main's value. */
+    CHECK_INT(atomic_load(&destroyed.calls), 8);
     for (int i = 0; i < 8; i++)
         CHECK_PTR(destroyed.call[i].by, threading_main_thread());
     CHECK_STATUS(threading_local_set(local, &one), THREADING_ERR_HANDLE);
@@ -606,7 +607,7 @@ static void init_uses_locals(void)
     local_free(other_local);
 }
 
-/* --------------------------------------------------------------------------------------------------- many */
+/* --------------------------------------------------------------------------------------- many locals and attributes */
 
 enum { MANY = 5000 };
 
@@ -618,12 +619,12 @@ static size_t many_count(void)
 
 static threading_local *many[MANY];
 static char value_addresses[MANY + 1];
-static atomic_int count_destroyed;
+static atomic_int destroyed_count;
 
-static void count_one(void *value)
+static void count_destroyed(void *value)
 {
     (void)value;
-    atomic_fetch_add(&count_destroyed, 1);
+    atomic_fetch_add(&destroyed_count, 1);
 }
 
 static void *use_many_locals(void *arg)
@@ -642,19 +643,19 @@ static void many_locals(void)
 {
     threading_thread *thread;
     for (size_t i = 0; i < many_count(); i++)
-        many[i] = local_new(count_one);
-    atomic_store(&count_destroyed, 0);
+        many[i] = local_new(count_destroyed);
+    atomic_store(&destroyed_count, 0);
     thread = spawn(use_many_locals, many);
     use_many_locals(NULL);
     join(thread);
-    CHECK_INT(atomic_load(&count_destroyed), many_count());
+    CHECK_INT(atomic_load(&destroyed_count), many_count());
     join_foreign(spawn_foreign(use_many_locals, many));
-    CHECK_INT(atomic_load(&count_destroyed), 2 * many_count());
+    CHECK_INT(atomic_load(&destroyed_count), 2 * many_count());
     for (size_t i = 0; i < many_count(); i++) {
         CHECK_PTR(threading_local_get(many[i]), &value_addresses[i]);
         local_free(many[i]);
     }
-    CHECK_INT(atomic_load(&count_destroyed), 3 * many_count());
+    CHECK_INT(atomic_load(&destroyed_count), 3 * many_count());
 }
 
 static void *use_many_attributes(void *local)
@@ -679,20 +680,20 @@ static void *use_many_attributes(void *local)
         else
             check_attr(local, name, &value_addresses[i]);
     }
-    CHECK_INT(atomic_load(&count_destroyed), many_count() / 2);
+    CHECK_INT(atomic_load(&destroyed_count), many_count() / 2);
     return NULL;
 }
 
 static void many_attributes(void)
 {
-    threading_local *local = local_new(count_one);
-    atomic_store(&count_destroyed, 0);
+    threading_local *local = local_new(count_destroyed);
+    atomic_store(&destroyed_count, 0);
     join(spawn(use_many_attributes, local));
-    CHECK_INT(atomic_load(&count_destroyed), many_count());
-    atomic_store(&count_destroyed, 0);
+    CHECK_INT(atomic_load(&destroyed_count), many_count());
+    atomic_store(&destroyed_count, 0);
     use_many_attributes(local);
     local_free(local);
-    CHECK_INT(atomic_load(&count_destroyed), many_count());
+    CHECK_INT(atomic_load(&destroyed_count), many_count());
 }
 
 static void new_locals_are_empty(void)
@@ -730,11 +731,11 @@ static void thread_exit_during_last_free(void)
 {
     int threads = 4;
     for (int round = 0; round < test_many(300); round++) {
-        threading_local *local = local_new(count_one);
+        threading_local *local = local_new(count_destroyed);
         threading_thread *ours[2];
         pthread_t foreign[2];
         atomic_store(&ready, 0);
-        atomic_store(&count_destroyed, 0);
+        atomic_store(&destroyed_count, 0);
         for (int i = 0; i < 2; i++) {
             ours[i] = spawn(set_and_exit, local);
             foreign[i] = spawn_foreign(set_and_exit, local);
@@ -746,7 +747,7 @@ static void thread_exit_during_last_free(void)
             join(ours[i]);
             join_foreign(foreign[i]);
         }
-        CHECK_INT(atomic_load(&count_destroyed), 8);
+        CHECK_INT(atomic_load(&destroyed_count), 8);
     }
 }
 
@@ -774,16 +775,16 @@ static void very_many_locals(void)
     very_many = calloc(count, sizeof(threading_local *));
     CHECK(very_many != NULL);
     for (size_t i = 0; i < count; i++)
-        very_many[i] = local_new(count_one);
-    atomic_store(&count_destroyed, 0);
+        very_many[i] = local_new(count_destroyed);
+    atomic_store(&destroyed_count, 0);
     thread = spawn(use_very_many, &count);
     CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    CHECK_INT(atomic_load(&count_destroyed), 2 * count);
+    CHECK_INT(atomic_load(&destroyed_count), 2 * count);
     join(thread);
     use_very_many(&count);
     for (size_t i = 0; i < count; i++)
         local_free(very_many[i]);
-    CHECK_INT(atomic_load(&count_destroyed), 4 * count);
+    CHECK_INT(atomic_load(&destroyed_count), 4 * count);
     free(very_many);
 }
 
@@ -797,7 +798,7 @@ static void set_more(void *value)
 {
     char name[32];
     threading_local *local;
-    atomic_fetch_add(&count_destroyed, 1);
+    atomic_fetch_add(&destroyed_count, 1);
     if (value != &one)
         return;
     snprintf(name, sizeof name, "another %ld", growing.set_count++);
@@ -821,9 +822,9 @@ static void destructors_set_more(void)
 {
     growing.local = local_new(set_more);
     growing.attributes = test_many(20000);
-    atomic_store(&count_destroyed, 0);
+    atomic_store(&destroyed_count, 0);
     join(spawn(set_attributes, NULL));
-    CHECK_INT(atomic_load(&count_destroyed), 2 * growing.attributes);
+    CHECK_INT(atomic_load(&destroyed_count), 2 * growing.attributes);
     local_free(growing.local);
 }
 
@@ -855,7 +856,7 @@ static void begin_last_free(threading_destructor destructor)
     atomic_store(&last_free.destroyed_of_others, 0);
     CHECK((last_free.set = threading_semaphore_new(0)) != NULL);
     CHECK((last_free.end = threading_event_new()) != NULL);
-    atomic_store(&count_destroyed, 0);
+    atomic_store(&destroyed_count, 0);
     for (int i = 0; i < 3; i++)
         last_free.threads[i] = spawn_foreign(set_and_wait, &one);
     for (int i = 0; i < 3; i++)
@@ -881,7 +882,7 @@ static void join_all_threads(void *value)
         for (; last_free.joined < 3; last_free.joined++)
             join_foreign(last_free.threads[last_free.joined]);
     }
-    atomic_fetch_add(&count_destroyed, 1);
+    atomic_fetch_add(&destroyed_count, 1);
 }
 
 static void *free_last(void *arg)
@@ -894,21 +895,21 @@ static void threads_exit_in_last_free(void)
 {
     begin_last_free(join_all_threads);
     CHECK_STATUS(threading_local_del(last_free.local), THREADING_OK);
-    atomic_store(&count_destroyed, 0);
+    atomic_store(&destroyed_count, 0);
     join_foreign(spawn_foreign(free_last, NULL));
-    CHECK_INT(atomic_load(&count_destroyed), 6);
+    CHECK_INT(atomic_load(&destroyed_count), 6);
     end_last_free();
 }
 
 /* A destructor. At the first value of another thread, it forks, and the child continues the last free. */
 static void fork_in_destructor(void *value)
 {
-    atomic_fetch_add(&count_destroyed, 1);
+    atomic_fetch_add(&destroyed_count, 1);
     if (value == &one && atomic_fetch_add(&last_free.destroyed_of_others, 1) == 0) {
         last_free.child = fork();
         may_change_errno();
         if (last_free.child == 0)
-            atomic_store(&count_destroyed, 0);
+            atomic_store(&destroyed_count, 0);
     }
 }
 
@@ -919,13 +920,13 @@ static void fork_in_last_free(void)
     if (last_free.child == 0) {
         /* The child destroys no values of other threads, and of its own thread the value that was left, if any. */
         threading_local *newer = local_new(NULL);
-        CHECK(atomic_load(&count_destroyed) <= 1);
+        CHECK(atomic_load(&destroyed_count) <= 1);
         CHECK_REFUSED(threading_local_get(last_free.local), THREADING_ERR_HANDLE);
         CHECK_STATUS(threading_local_set(newer, &one), THREADING_OK);
         local_free(newer);
         _exit(0);
     }
-    CHECK_INT(atomic_load(&count_destroyed), 7);
+    CHECK_INT(atomic_load(&destroyed_count), 7);
     CHECK_INT(child_status(last_free.child), 0);
     end_last_free();
 }

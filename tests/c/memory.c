@@ -1,4 +1,4 @@
-/* The memory and address space that objects use, and that no handle value is used twice. */
+/* Objects: the memory and the address space that they use, and that handle values are not reused. */
 #include "child.h"
 #include "kinds.h"
 
@@ -39,7 +39,7 @@ static void *allocate(size_t size)
 }
 
 /* False under a tool that maps memory of its own, possibly at addresses that the library has unmapped. */
-static bool has_plain_memory(void)
+static bool can_measure_memory(void)
 {
     return !TEST_SANITIZED && test_slowness() == 1;
 }
@@ -86,7 +86,7 @@ static void make_many_in_limited_address_space(void)
         CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
     }
     CHECK_STATUS(threading_lock_try_acquire(freed), THREADING_ERR_HANDLE);
-    if (has_plain_memory())
+    if (can_measure_memory())
         CHECK(size_now().addresses < 128 * MEBI);
 }
 
@@ -140,7 +140,7 @@ static void make_one_of_each_kind(void)
 
 static void first_objects_use_little_address_space(void)
 {
-    if (!has_plain_memory())
+    if (!can_measure_memory())
         SKIP("the tool maps memory of its own");
     if (!run_in_child(make_one_of_each_kind))
         SKIP("the system does not report the process size");
@@ -171,7 +171,7 @@ static void make_and_free_a_million(void)
 
 static void memory_returns_to_the_system(void)
 {
-    if (!has_plain_memory())
+    if (!can_measure_memory())
         SKIP("the tool maps memory of its own");
     if (!run_in_child(make_and_free_a_million))
         SKIP("the system does not report the process size");
@@ -192,7 +192,7 @@ static void limit_address_space_later(void)
 
 static void address_space_may_be_limited_later(void)
 {
-    if (!has_plain_memory())
+    if (!can_measure_memory())
         SKIP("the tool maps memory of its own");
     if (!run_in_child(limit_address_space_later))
         SKIP("the system does not report the process size");
@@ -226,7 +226,7 @@ static void lock_memory(void)
 
 static void memory_may_be_locked(void)
 {
-    if (!has_plain_memory())
+    if (!can_measure_memory())
         SKIP("the tool maps memory of its own");
     if (!run_in_child(lock_memory))
         SKIP("the process may not lock its memory");

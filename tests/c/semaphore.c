@@ -372,18 +372,18 @@ static void holders_never_exceed_value(void)
  * after the acquire of a unit that it released. */
 struct stream {
     threading_semaphore *semaphore;
-    atomic_long taken;
+    atomic_long acquired;
     long total;
     unsigned char written[50000];
 };
 
-static void *take_units(void *arg)
+static void *consume_units(void *arg)
 {
     struct stream *stream = arg;
     for (;;) {
         long unit;
         CHECK_STATUS(threading_semaphore_acquire(stream->semaphore), THREADING_OK);
-        unit = atomic_fetch_add_explicit(&stream->taken, 1, memory_order_acq_rel);
+        unit = atomic_fetch_add_explicit(&stream->acquired, 1, memory_order_acq_rel);
         if (unit >= stream->total)
             return NULL;
         CHECK_INT(stream->written[unit], 1);
@@ -396,7 +396,7 @@ static void each_unit_is_acquired_once(void)
     threading_thread *threads[4];
     stream = (struct stream){.semaphore = new_semaphore(0), .total = sizeof stream.written};
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(take_units, &stream);
+        threads[i] = spawn(consume_units, &stream);
     for (long given = 0, portion = 1; given < stream.total; given += portion, portion = 1 + given % 7) {
         if (portion > stream.total - given)
             portion = stream.total - given;

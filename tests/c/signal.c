@@ -479,7 +479,7 @@ static void sleep_is_not_a_cancellation_point(void)
 
 static threading_event *handler_event;
 static threading_semaphore *handler_semaphore;
-static atomic_long released, refused;
+static atomic_long released, over_released;
 
 /* True in the threads whose signal handlers call the library. SIGALRM may be delivered to any thread, the library's own
  * included, and a test case cannot wait until a handler in those has returned. */
@@ -525,7 +525,7 @@ static void release_in_handler(int number)
     if (status == THREADING_OK)
         atomic_fetch_add(&released, number == SIGALRM ? 1 : 3);
     else if (status == THREADING_ERR_OVER_RELEASED)
-        atomic_fetch_add(&refused, 1);
+        atomic_fetch_add(&over_released, 1);
     else
         abort();
     handled++;
@@ -601,11 +601,11 @@ static atomic_int stop;
 
 static void *acquire_units(void *arg)
 {
-    atomic_long *taken = arg;
+    atomic_long *acquired = arg;
     handler_enabled = 1;
     while (!atomic_load(&stop))
         if (threading_semaphore_acquire_timeout(handler_semaphore, 0.001) == THREADING_OK)
-            atomic_fetch_add(taken, 1);
+            atomic_fetch_add(acquired, 1);
     return NULL;
 }
 
@@ -613,7 +613,7 @@ static void *acquire_units(void *arg)
 static void releases_in_handlers(threading_semaphore *semaphore, long limit)
 {
     threading_thread *threads[3];
-    atomic_long taken = 0;
+    atomic_long acquired = 0;
     handler_semaphore = semaphore;
     handler_enabled = 1;
     CHECK(semaphore != NULL);
@@ -621,15 +621,15 @@ static void releases_in_handlers(threading_semaphore *semaphore, long limit)
     set_handler(SIGUSR1, release_in_handler, SA_RESTART);
     atomic_store(&stop, 0);
     atomic_store(&released, threading_semaphore_value(semaphore));
-    atomic_store(&refused, 0);
+    atomic_store(&over_released, 0);
     for (int i = 0; i < 3; i++)
-        threads[i] = spawn(acquire_units, &taken);
+        threads[i] = spawn(acquire_units, &acquired);
     set_alarm_period(100);
-    for (double end = now() + TEST_LIMIT; atomic_load(&released) + atomic_load(&refused) < test_many(5000);) {
+    for (double end = now() + TEST_LIMIT; atomic_load(&released) + atomic_load(&over_released) < test_many(5000);) {
         CHECK(now() < end);
         CHECK_INT(raise(SIGUSR1), 0);
         if (threading_semaphore_try_acquire(semaphore) == THREADING_OK)
-            atomic_fetch_add(&taken, 1);
+            atomic_fetch_add(&acquired, 1);
         /* Counted before the release, so that the number of acquired units never exceeds it. */
         atomic_fetch_add(&released, 1);
         if (threading_semaphore_release(semaphore) != THREADING_OK)
@@ -640,7 +640,7 @@ static void releases_in_handlers(threading_semaphore *semaphore, long limit)
     atomic_store(&stop, 1);
     for (int i = 0; i < 3; i++)
         join(threads[i]);
-    CHECK_INT(threading_semaphore_value(semaphore) + atomic_load(&taken), atomic_load(&released));
+    CHECK_INT(threading_semaphore_value(semaphore) + atomic_load(&acquired), atomic_load(&released));
     CHECK(threading_semaphore_value(semaphore) <= limit);
     CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }
@@ -650,7 +650,7 @@ static void semaphore_released_in_a_handler(void)
     if (is_portable_backend())
         SKIP(portable_cannot_wake);
     releases_in_handlers(threading_semaphore_new(0), THREADING_SEMAPHORE_MAX);
-    CHECK_INT(atomic_load(&refused), 0);
+    CHECK_INT(atomic_load(&over_released), 0);
     releases_in_handlers(threading_semaphore_new_bounded(5), 5);
 
     /* The handler wakes the thread that it interrupts. */
@@ -668,18 +668,18 @@ static void semaphore_released_in_a_handler(void)
 
 /* The first thread waits for an object, and a signal handler interrupts its wait. The handler returns when the second
  * thread has acquired the object. */
-static struct turn {
+static struct shared {
     threading_lock *lock;
     threading_rlock *rlock;
     threading_condition *condition;
     threading_semaphore *semaphore;
-    const struct way *way;
+    const struct scenario *scenario;
     test_blocker first, second;
     _Atomic pthread_t first_thread;
     atomic_int in_handler, second_acquired, first_acquired, is_ready;
-} turn;
+} shared;
 
-struct way {
+struct scenario {
     /* Main acquires the object, so that both threads wait, and releases it. */
     void (*acquire)(void);
     void (*release)(void);
@@ -691,84 +691,84 @@ struct way {
 static void wait_for_second(int number)
 {
     (void)number;
-    atomic_store(&turn.in_handler, 1);
-    for (double end = now() + TEST_LIMIT; !atomic_load(&turn.second_acquired) && now() < end;)
+    atomic_store(&shared.in_handler, 1);
+    for (double end = now() + TEST_LIMIT; !atomic_load(&shared.second_acquired) && now() < end;)
         sleep_for(0.001);
 }
 
 static void acquire_lock(void)
 {
-    CHECK_STATUS(threading_lock_acquire(turn.lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(shared.lock), THREADING_OK);
 }
 
 static void acquire_lock_timed(void)
 {
-    CHECK_STATUS(threading_lock_acquire_timeout(turn.lock, 2 * TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire_timeout(shared.lock, 2 * TEST_LIMIT), THREADING_OK);
 }
 
 static void poll_lock(void)
 {
     threading_status status;
-    while ((status = threading_lock_try_acquire(turn.lock)) == THREADING_WOULD_BLOCK)
+    while ((status = threading_lock_try_acquire(shared.lock)) == THREADING_WOULD_BLOCK)
         sleep_for(0.0001);
     CHECK_INT(status, THREADING_OK);
 }
 
 static void release_lock(void)
 {
-    CHECK_STATUS(threading_lock_release(turn.lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(shared.lock), THREADING_OK);
 }
 
 static void acquire_rlock(void)
 {
-    CHECK_STATUS(threading_rlock_acquire(turn.rlock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(shared.rlock), THREADING_OK);
 }
 
 static void release_rlock(void)
 {
-    CHECK_STATUS(threading_rlock_release(turn.rlock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_release(shared.rlock), THREADING_OK);
 }
 
 static void acquire_condition(void)
 {
-    CHECK_STATUS(threading_condition_acquire(turn.condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_acquire(shared.condition), THREADING_OK);
 }
 
 static void release_condition(void)
 {
-    CHECK_STATUS(threading_condition_release(turn.condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_release(shared.condition), THREADING_OK);
 }
 
 /* Main holds the condition's lock when it notifies the first thread, which then waits to reacquire the lock. */
 static void wait_for_notify(void)
 {
     acquire_condition();
-    atomic_store(&turn.is_ready, 1);
-    CHECK_STATUS(threading_condition_wait(turn.condition), THREADING_OK);
+    atomic_store(&shared.is_ready, 1);
+    CHECK_STATUS(threading_condition_wait(shared.condition), THREADING_OK);
 }
 
 static void notify_first(void)
 {
-    wait_until(is_nonzero, &turn.is_ready);
+    wait_until(is_nonzero, &shared.is_ready);
     acquire_condition();
-    CHECK_STATUS(threading_condition_notify(turn.condition, 1), THREADING_OK);
+    CHECK_STATUS(threading_condition_notify(shared.condition, 1), THREADING_OK);
 }
 
 static void acquire_unit(void)
 {
-    CHECK_STATUS(threading_semaphore_acquire(turn.semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_acquire(shared.semaphore), THREADING_OK);
 }
 
 static void release_unit(void)
 {
-    CHECK_STATUS(threading_semaphore_release(turn.semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release(shared.semaphore), THREADING_OK);
 }
 
 static void do_nothing(void)
 {
 }
 
-static const struct way ways[] = {
+static const struct scenario scenarios[] = {
     {acquire_lock, release_lock, acquire_lock, acquire_lock},
     {acquire_lock, release_lock, acquire_lock_timed, acquire_lock_timed},
     {acquire_lock, release_lock, acquire_lock, poll_lock},
@@ -781,81 +781,81 @@ static const struct way ways[] = {
 static void *run_first(void *arg)
 {
     (void)arg;
-    atomic_store(&turn.first_thread, pthread_self());
-    about_to_block(&turn.first);
-    turn.way->first();
-    atomic_store(&turn.first_acquired, 1);
-    turn.way->release();
+    atomic_store(&shared.first_thread, pthread_self());
+    about_to_block(&shared.first);
+    shared.scenario->first();
+    atomic_store(&shared.first_acquired, 1);
+    shared.scenario->release();
     return NULL;
 }
 
 static void *run_second(void *arg)
 {
     (void)arg;
-    about_to_block(&turn.second);
-    turn.way->second();
-    atomic_store(&turn.second_acquired, 1);
-    turn.way->release();
+    about_to_block(&shared.second);
+    shared.scenario->second();
+    atomic_store(&shared.second_acquired, 1);
+    shared.scenario->release();
     return NULL;
 }
 
 /* Main holds the object for `held` seconds after the first thread has entered its handler. If `late`, the second thread
  * starts after main has released the object. */
-static void run_turn(const struct way *way, double held, bool late)
+static void run_scenario(const struct scenario *scenario, double held, bool late)
 {
     threading_thread *first, *second = NULL;
-    turn.way = way;
-    atomic_store(&turn.first, 0);
-    atomic_store(&turn.second, 0);
-    atomic_store(&turn.in_handler, 0);
-    atomic_store(&turn.first_acquired, 0);
-    atomic_store(&turn.second_acquired, 0);
-    atomic_store(&turn.is_ready, 0);
-    if (way->acquire != notify_first)
-        way->acquire();
+    shared.scenario = scenario;
+    atomic_store(&shared.first, 0);
+    atomic_store(&shared.second, 0);
+    atomic_store(&shared.in_handler, 0);
+    atomic_store(&shared.first_acquired, 0);
+    atomic_store(&shared.second_acquired, 0);
+    atomic_store(&shared.is_ready, 0);
+    if (scenario->acquire != notify_first)
+        scenario->acquire();
     first = spawn(run_first, NULL);
-    if (way->acquire == notify_first)
-        way->acquire();
-    wait_until_blocked(&turn.first);
-    CHECK_INT(pthread_kill(turn.first_thread, SIGUSR1), 0);
-    wait_until(is_nonzero, &turn.in_handler);
+    if (scenario->acquire == notify_first)
+        scenario->acquire();
+    wait_until_blocked(&shared.first);
+    CHECK_INT(pthread_kill(shared.first_thread, SIGUSR1), 0);
+    wait_until(is_nonzero, &shared.in_handler);
     if (!late) {
         second = spawn(run_second, NULL);
-        if (way->second != poll_lock)
-            wait_until_blocked(&turn.second);
+        if (scenario->second != poll_lock)
+            wait_until_blocked(&shared.second);
     }
     if (held > 0)
         sleep_for(held);
-    way->release();
+    scenario->release();
     if (late)
         second = spawn(run_second, NULL);
-    wait_until(is_nonzero, &turn.second_acquired);
+    wait_until(is_nonzero, &shared.second_acquired);
     join(second);
     join(first);
-    CHECK_INT(turn.first_acquired, 1);
+    CHECK_INT(shared.first_acquired, 1);
 }
 
 static void waiter_in_a_handler_keeps_no_object(void)
 {
     set_handler(SIGUSR1, wait_for_second, SA_RESTART);
-    turn.lock = threading_lock_new();
-    turn.rlock = threading_rlock_new();
-    turn.condition = threading_condition_new();
-    turn.semaphore = threading_semaphore_new(0);
-    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
-        const bool is_semaphore = ways[i].first == acquire_unit;
+    shared.lock = threading_lock_new();
+    shared.rlock = threading_rlock_new();
+    shared.condition = threading_condition_new();
+    shared.semaphore = threading_semaphore_new(0);
+    for (size_t i = 0; i < TEST_COUNT(scenarios); i++) {
+        const bool is_semaphore = scenarios[i].first == acquire_unit;
         for (int held = 0; held < 2; held++) {
             for (int late = 0; late < 2; late++) {
-                run_turn(&ways[i], held * 0.01, late);
+                run_scenario(&scenarios[i], held * 0.01, late);
                 if (is_semaphore)
                     acquire_unit();
             }
         }
     }
-    CHECK_STATUS(threading_lock_free(turn.lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_free(turn.rlock), THREADING_OK);
-    CHECK_STATUS(threading_condition_free(turn.condition), THREADING_OK);
-    CHECK_STATUS(threading_semaphore_free(turn.semaphore), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(shared.lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(shared.rlock), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(shared.condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(shared.semaphore), THREADING_OK);
 }
 
 static const struct test_case cases[] = {

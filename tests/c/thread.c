@@ -38,7 +38,7 @@ static void first_name(void)
 {
     threading_thread *thread;
     if (test_state.current > 0)
-        SKIP("only a fresh process can tell");
+        SKIP("earlier cases of this process have used the number");
     thread = thread_new(NULL, NULL);
     CHECK_STR(threading_thread_name(thread), "Thread-1");
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);

@@ -257,7 +257,7 @@ static void cancel_too_late(void)
     threading_timer *timer = new_with_destructor(0, begin_and_wait, &busy);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     wait_until(is_nonzero, &busy.begun);
-    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_TOO_LATE); /* and does not wait */
+    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_TOO_LATE); /* without waiting for the function */
     CHECK_INT(atomic_load(&destroyed.calls), 0);
     CHECK_STATUS(threading_event_set(busy.event), THREADING_OK);
     CHECK_PTR(result_of(timer), busy.event);
@@ -299,7 +299,7 @@ static void cancel_at_deadline(void)
     CHECK_INT(cancelled + late, test_many(3000));
 }
 
-/* --------------------------------------------------------------------------------------------- its thread */
+/* -------------------------------------------------------------------------------------------- the thread of a timer */
 
 static bool is_gone(void *thread)
 {

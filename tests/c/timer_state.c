@@ -175,7 +175,7 @@ static void *change_one(void *change)
 
 static void *start_first_timer(void *arg)
 {
-    /* Not the signal stack: a sanitizer unmaps the one that a thread has when it exits, as its own. */
+    /* Not the signal stack: at thread exit a sanitizer unmaps the current one, which it takes for its own. */
     for (size_t i = 0; arg != NULL && i < TEST_COUNT(changes); i++)
         if (changes[i] != set_signal_stack)
             changes[i]();

@@ -1,4 +1,4 @@
-/* THREADING_WITH: acquires, runs the block, and releases however the block is left. */
+/* THREADING_WITH: it acquires an object, runs the block, and releases the object however control leaves the block. */
 #include "test.h"
 
 static threading_lock *new_lock(void)
@@ -169,7 +169,7 @@ again:
                 THREADING_WITH(set.semaphore) {
                     CHECK(all_held(&set));
                     if (++times < 3)
-                        goto again; /* backwards, out of all four */
+                        goto again; /* backwards, out of all four blocks */
                     goto out;
                 }
             }
@@ -233,7 +233,7 @@ static void left_by_continue(void)
     free_set(&set);
 }
 
-/* A loop inside the block keeps its own break and continue. */
+/* break and continue in a loop inside the block refer to that loop. */
 static void loops_inside_the_block(void)
 {
     threading_lock *lock = new_lock();
