@@ -447,9 +447,9 @@ static void *call_with_scarce_memory(void *arg)
         count++;
     CHECK(count > 2 && count < MAX_OBJECTS);
     CHECK_STATUS(threading_thread_free(threads[--count]), THREADING_OK);
-    CHECK_REFUSED(threading_current_thread(), THREADING_ERR_NO_MEMORY);
+    CHECK_FAILS(threading_current_thread(), THREADING_ERR_NO_MEMORY);
     CHECK(threading_main_thread() != NULL);
-    CHECK_REFUSED(threading_thread_new(NULL, NULL), THREADING_ERR_NO_MEMORY);
+    CHECK_FAILS(threading_thread_new(NULL, NULL), THREADING_ERR_NO_MEMORY);
     CHECK_STATUS(threading_thread_free(threads[--count]), THREADING_OK);
     CHECK(threading_current_thread() != NULL);
     limit(RLIMIT_AS, RLIM_INFINITY);

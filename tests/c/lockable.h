@@ -82,7 +82,7 @@ static void release_then_free(void)
         CHECK_STATUS(LOCKABLE_FUNCTION(_release)(lock), THREADING_OK);
         CHECK_STATUS(LOCKABLE_FUNCTION(_free)(lock), THREADING_OK);
         CHECK_CALL(&call, THREADING_OK);
-        CHECK_REFUSED(LOCKABLE_FUNCTION(_locked)(lock), THREADING_ERR_HANDLE);
+        CHECK_FAILS(LOCKABLE_FUNCTION(_locked)(lock), THREADING_ERR_HANDLE);
     }
 }
 

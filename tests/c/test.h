@@ -276,7 +276,7 @@ static inline void test_check_at_least(const char *file, int line, const char *e
     } while (0)
 
 /* Checks that a function that returns no status fails: it returns NULL, 0 or false and sets the last error. */
-#define CHECK_REFUSED(expr, status)                                                                     \
+#define CHECK_FAILS(expr, status)                                                                       \
     do {                                                                                                \
         threading_clear_last_error();                                                                   \
         if (expr)                                                                                       \
