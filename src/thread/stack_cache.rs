@@ -118,7 +118,7 @@ impl ForkReset for StackCache {
     fn reset_in_child(&mut self) {
         // The stacks that were kept are lost to the child.
         *self = StackCache { chunks: self.chunks, ..StackCache::EMPTY };
-        stack_count::keep_none();
+        stack_count::clear_cached();
         HOT_STACK.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
@@ -141,7 +141,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
         stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
         stack.epoch.set(fork_epoch());
         stack.trimmed.store(false, Ordering::Relaxed);
-        stack_count::taken(stack.size());
+        stack_count::add_in_use(stack.size());
         return Ok(stack);
     }
     let stack = stacks.alloc_record()?;
@@ -162,7 +162,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
             Some(memory) => {
                 stack.memory.store(memory, Ordering::Release);
                 let _stacks = STACK_CACHE.lock();
-                stack_count::taken(stack.size());
+                stack_count::add_in_use(stack.size());
             }
             None => {
                 deallocate(stack);
@@ -180,7 +180,7 @@ pub(crate) fn deallocate(stack: &'static Stack) {
     let mut stacks = STACK_CACHE.lock();
     stack.in_use.set(false);
     if is_ours {
-        stack_count::given_back(stack.size());
+        stack_count::remove_in_use(stack.size());
     }
     stacks.reclaim_parent_stacks(RECORDS_PER_DEALLOCATE);
     if keep {
@@ -343,7 +343,7 @@ impl StackCache {
             None => self.last = stack,
         }
         self.first = stack;
-        stack_count::kept(stack.size());
+        stack_count::add_cached(stack.size());
     }
 
     fn push_back(&mut self, stack: &'static Stack) {
@@ -355,7 +355,7 @@ impl StackCache {
             None => self.first = stack,
         }
         self.last = stack;
-        stack_count::kept(stack.size());
+        stack_count::add_cached(stack.size());
     }
 
     fn remove(&mut self, stack: &'static Stack) {
@@ -374,15 +374,15 @@ impl StackCache {
                 None => self.last = previous,
             }
         }
-        stack_count::no_longer_kept(stack.size());
+        stack_count::remove_cached(stack.size());
     }
 
     /// One that is not to be kept any longer.
     fn pop_excess(&mut self) -> Option<&'static Stack> {
         // SAFETY: as above.
         let last = unsafe { self.last.as_ref() }?;
-        let are_few = stack_count::are_few();
-        if are_few && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
+        let is_within_limits = stack_count::is_cache_within_limits();
+        if is_within_limits && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
             return None;
         }
         self.pop_last()
