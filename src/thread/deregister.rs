@@ -12,8 +12,8 @@ pub(crate) fn known_current() -> Option<&'static Thread> {
     handle.check().ok().map(|(thread, _)| thread)
 }
 
-/// Called in the first round of the calling thread's destructors. If the thread became a dummy during its exit, the last
-/// round may not be called for it: `thread::dummies` then finds it by this mark.
+/// Called in the first round of the calling thread's destructors. If the thread became a dummy during its exit, the
+/// last round may not be called for it: `thread::dummies` then finds it by this mark.
 pub(crate) fn mark_current_dummy_exiting() {
     if let Some(dummy) = known_current().filter(|thread| thread.has_flag(DUMMY)) {
         dummies::mark_dummy_exiting(dummy);
@@ -44,8 +44,8 @@ pub(crate) fn deregister_current() {
     }
 }
 
-/// Called when the target has returned. Registers the exit hook if that failed when the thread began; if it fails again,
-/// the thread leaves the registry here.
+/// Called when the target has returned. Registers the exit hook if that failed when the thread began; if it fails
+/// again, the thread leaves the registry here.
 pub(crate) fn deregister_if_unhooked() {
     if tls::with(|block| block.exit_rounds.get()) == 0 && register_exit_hook().is_err() {
         deregister_current();

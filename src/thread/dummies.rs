@@ -1,8 +1,8 @@
 //! Dummies: threads that this library did not start, and that have called `thread::current`.
 //!
-//! A dummy is removed from the registry by its exit hook. *Dead dummies* are those whose OS thread is gone without that: a
-//! thread that becomes a dummy in its last round of destructors gets no further round. They are recognized by their
-//! native id. `list::active_count` and `list::enumerate` check all dummies whose destructors have begun
+//! A dummy is removed from the registry by its exit hook. *Dead dummies* are those whose OS thread is gone without
+//! that: a thread that becomes a dummy in its last round of destructors gets no further round. They are recognized by
+//! their native id. `list::active_count` and `list::enumerate` check all dummies whose destructors have begun
 //! (`DUMMY_EXITING`), and [`DUMMY_CHECKS_PER_CALL`] other entries, round-robin.
 
 use core::ptr;

@@ -155,8 +155,8 @@ impl Thread {
             && !pthread::thread_exists(self.native_id())
     }
 
-    /// Joins a thread that is `AWAITING_POLL` if it is gone, and reclaims what it had. Returns false if the thread still
-    /// runs, or if another caller is joining it.
+    /// Joins a thread that is `AWAITING_POLL` if it is gone, and reclaims what it had. Returns false if the thread
+    /// still runs, or if another caller is joining it.
     pub(crate) fn try_reap(&'static self) -> Result<bool> {
         let claimed = self.fetch_update_state(|state| (state == AWAITING_POLL).then_some(POLLING));
         if claimed.is_none() {
@@ -190,7 +190,7 @@ impl Thread {
     /// `pthread_join` has no timeout, and race detectors learn of a thread's end from it alone. So it is called for a
     /// thread on pthread's stack, and only when the kernel says that the thread is gone.
     fn try_join_os_thread(&self, stack: &Stack) -> JoinOutcome {
-        // 0 only for a moment, for a thread without an exit hook, which is `AWAITING_POLL` from its beginning.
+        // The native id of a `POLLING` thread may be 0 still: without an exit hook, it is `AWAITING_POLL` early.
         let id = self.native_id();
         if id == 0 || pthread::thread_exists(id) {
             JoinOutcome::StillRunning

@@ -1,5 +1,5 @@
-//! The implementation of `Object` for threads. It is a file of its own since it depends on `timer::object`: in a child of
-//! fork, a thread that exists only in the parent releases its timer.
+//! The implementation of `Object` for threads. It is a file of its own since it depends on `timer::object`: in a child
+//! of fork, a thread that exists only in the parent releases its timer.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
@@ -35,7 +35,7 @@ unsafe impl Object for Thread {
     }
 
     fn finalize(&self) {
-        self.names.forget();
+        self.names.free_all();
     }
 }
 

@@ -66,7 +66,8 @@ fn checked_stack_size(bytes: usize) -> Result<usize> {
     if bytes == 0 || bytes >= MIN_STACK { Ok(bytes) } else { Err(Error::StackSize) }
 }
 
-/// Returns the default stack size of new threads, in bytes; 0 is the system's default. Python: `threading.stack_size()`.
+/// Returns the default stack size of new threads, in bytes; 0 is the system's default. Python:
+/// `threading.stack_size()`.
 pub fn stack_size() -> usize {
     pthread::STACK_SIZE.load(Ordering::Relaxed)
 }
@@ -87,7 +88,7 @@ pub fn current() -> Result<Handle<Thread>> {
     }
     let ident = ident::ident();
     let current = if registry::is_main(ident) {
-            // The exit hook lets the process wait for its other threads when main calls pthread_exit.
+        // The exit hook lets the process wait for its other threads when main calls pthread_exit.
         let _ = register_exit_hook();
         registry::main_thread()?
     } else {
@@ -139,7 +140,11 @@ impl Handle<Thread> {
     /// Sets whether the thread is a daemon. Fails if it has been started. Python: `thread.daemon = daemon`.
     pub fn set_daemon(self, daemon: bool) -> Result<()> {
         self.configure_unstarted(|thread| {
-            if daemon { thread.set_flag(DAEMON) } else { thread.clear_flag(DAEMON) };
+            if daemon {
+                thread.set_flag(DAEMON)
+            } else {
+                thread.clear_flag(DAEMON)
+            };
         })
     }
 

@@ -20,8 +20,8 @@ const DEFAULT_NAME_SIZE: usize = 18;
 /// thread is not freed.
 pub(crate) fn get_or_create(thread: Handle<Thread>) -> Result<*const c_char> {
     // An exposed name is not freed while the thread lives, so it can be read without a pin.
-    if let Some(known) = thread.read(|thread| thread.names.known())? {
-        return Ok(known);
+    if let Some(exposed) = thread.read(|thread| thread.names.exposed_text())? {
+        return Ok(exposed);
     }
     thread.with_pinned(|object| {
         let make_default = || {
@@ -30,7 +30,7 @@ pub(crate) fn get_or_create(thread: Handle<Thread>) -> Result<*const c_char> {
             }
             OwnedName::try_new(default_name(object, &mut [0; DEFAULT_NAME_SIZE]))
         };
-        object.names.tell(make_default, || thread.check().map(drop))
+        object.names.expose(make_default, || thread.check().map(drop))
     })
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn apply_to_os(thread: &Thread) {
     loop {
         let mut buffer = [0; DEFAULT_NAME_SIZE];
         let mut short = [0; MAX_COMM_LEN + 1];
-        let (text, shown) = thread.names.look(|name| {
+        let (text, shown) = thread.names.with_current(|name| {
             let name = name.unwrap_or_else(|| default_name(thread, &mut buffer));
             truncated_copy(name, &mut short)
         });

@@ -14,84 +14,97 @@
 //! | | `NOT_STARTED` | `build`, with a relaxed store: the object is not published yet | no |
 //! | `NOT_STARTED` | `STARTING` | `registry::add`, which only one caller passes | yes |
 //! | `STARTING` | `NOT_STARTED` | `registry::rollback_start`, after a failed start; clears the joiner bits | yes |
-//! | `STARTING` | `RUNNING` | `thread::start`, when `pthread_create` has returned and the thread is not in a later state yet | no |
-//! | `STARTING`, `NOT_STARTED` | `RUNNING` | `timer::start`, by the timer's thread or its handle, with a release store | yes |
+//! | `STARTING` | `RUNNING` | `thread::start`, after `pthread_create`, unless the thread itself was faster | no |
+//! | `STARTING` | `RUNNING` | `timer::start` by the timer's thread, with a release store | yes |
+//! | `NOT_STARTED` | `RUNNING` | `timer::start` by the timer's handle, with a release store | yes |
 //! | `NOT_STARTED` | `RUNNING` | the creation of main and of dummies | yes |
 //! | `STARTING`, `RUNNING` | `EXITING` | the thread in its last destructor (`begin_exit`) | no |
-//! | `STARTING`, `RUNNING` | `AWAITING_POLL` | the same, if `NOT_CLEARED_BY_KERNEL`; without an exit hook, the thread before it runs the target | no |
-//! | `EXITING`; without an exit hook also `STARTING`, `RUNNING` | `TERMINATED` | the kernel, after the thread's last instruction: it stores 0, which clears the joiner bits, and wakes one waiter | no |
-//! | `TERMINATED` | `DONE` | `claim_if_terminated`: one joiner, or one caller that reaps | when reaping |
+//! | `STARTING`, `RUNNING` | `AWAITING_POLL` | the same, if `NOT_CLEARED_BY_KERNEL` | no |
+//! | `STARTING`, `RUNNING` | `AWAITING_POLL` | such a thread without an exit hook, before it runs its target | no |
+//! | `EXITING` | `TERMINATED` | the kernel: see below | no |
+//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, for a thread without an exit hook | no |
+//! | `TERMINATED` | `DONE` | one caller that joins (without the mutex) or reaps | reaping |
 //! | `AWAITING_POLL` | `POLLING` | `try_reap`; the caller alone may call `pthread_join` | no |
 //! | `POLLING` | `AWAITING_POLL` | the same caller, if the thread still runs | no |
 //! | `POLLING` | `DONE` | the same caller, if the thread is gone | no |
-//! | `RUNNING`, `AWAITING_POLL` | `POLLING` | `detach`, at the exit of a process that a race detector watches; final | yes |
-//! | `RUNNING` | `DONE` | `Registry::finish_timer`, for a timer's thread, with a release store | yes |
-//! | `RUNNING` | `DONE` | main at the shutdown; a dummy in its last destructor; `remove_dead_dummies` | the last one |
-//! | any but `NOT_STARTED` | `DONE` | in a child of fork, `finish_if_only_in_parent`, for a thread of the parent | no |
-//! | any | `RUNNING` | in a child of fork, `set_running_after_fork`, for the thread that forked, with a release store; clears the joiner bits | yes |
+//! | `RUNNING`, `AWAITING_POLL` | `POLLING` | `detach`, at process exit under a race detector; final | yes |
+//! | `RUNNING` | `DONE` | `finish_timer`, for a timer's thread, with a release store | yes |
+//! | `RUNNING` | `DONE` | main at the shutdown; a dummy in its last destructor | no |
+//! | `RUNNING` | `DONE` | `remove_dead_dummies`, for a dummy whose OS thread is gone | yes |
 //!
-//! *Exact or stale.* A thread is done when its word is `TERMINATED` or `DONE`. Each caller reads that for itself, with
-//! acquire; no caller waits for another one to make the last change. In a child of fork, the words of the parent's other
-//! threads are stale: [`Thread::state`] returns `DONE` for these threads, whatever their words say. A dummy whose exit
-//! hook has not been called stays `RUNNING` until `remove_dead_dummies` finds it.
+//! In a child of fork:
 //!
-//! The caller that changes `TERMINATED` or `POLLING` to `DONE` releases the stack, the entry in the registry, and the
-//! reference that the thread had to itself.
-//!
-//! *Ends that the kernel reports.* Threads on stacks of this library are detached, and have the kernel clear `state` as
-//! it otherwise clears pthread's TID word (`register_with_kernel`). Where a race detector is active, which sees the end
-//! of a thread only in `pthread_join`, and where the kernel rejects the call, the thread is `NOT_CLEARED_BY_KERNEL`.
-//! From its last destructor on it is `AWAITING_POLL`, and its joiners poll.
-//!
-//! # Joiner bits (above the state, for threads with an OS thread)
-//!
-//! | bit | meaning | set by | exact or stale |
+//! | from | to | changed by | mutex |
 //! |---|---|---|---|
-//! | `HAS_JOINER` | a thread sleeps in a join | the first joiner before it sleeps, by compare-exchange, SeqCst | may be stale: joins whose timeout has expired leave it set |
-//! | `SEVERAL_JOINERS` | more than one does | each further joiner, likewise | the same |
+//! | any | `RUNNING` | the thread that forked, for itself, with a release store; clears the joiner bits | yes |
+//! | any but `NOT_STARTED` | `DONE` | `finish_if_only_in_parent`, for a thread of the parent, once | no |
 //!
-//! Both are cleared only with the whole word. It is illegal to sleep without a limit while one's own bit is clear.
+//! *Exact or stale.* A thread is done when its word is `TERMINATED` or `DONE`, which every caller reads with acquire.
+//! The change from the one to the other only selects the caller that reclaims what the thread had: the stack, the entry
+//! in the registry, and the thread's reference to itself. Two words are stale: in a child of fork, those of threads
+//! that exist only in the parent, for which [`Thread::state`] returns `DONE`; and that of a dead dummy, which is
+//! `RUNNING` until `remove_dead_dummies` finds it.
 //!
-//! *One wake for several joiners.* The kernel wakes one joiner only. So a joiner sleeps until its deadline only as long as
-//! the thread is not `EXITING`, or as long as it is the only one. The thread, when it becomes `EXITING`, wakes all joiners
-//! if there are several; a second joiner that comes later wakes the first one. From then on all of them sleep for
-//! bounded intervals, and the one that the kernel wakes wakes the others.
+//! *Ends that the kernel reports.* A thread on a stack of this library is detached, and gives the kernel the address of
+//! `state` as its `clear_child_tid` (`register_with_kernel`). After the thread's last instruction the kernel stores 0
+//! there, which is `TERMINATED` and clears the joiner bits, and wakes one waiter. A thread is `NOT_CLEARED_BY_KERNEL`
+//! if the system call fails, or if a race detector is active, which learns of a thread's end from `pthread_join` only.
+//! Such a thread becomes `AWAITING_POLL` in its last destructor, and its joiners poll.
+//!
+//! # Joiner bits (`state`, above the state, for threads with an OS thread)
+//!
+//! | bit | meaning | set by |
+//! |---|---|---|
+//! | `HAS_JOINER` | a thread sleeps in a join | the first joiner, before it sleeps; compare-exchange, SeqCst |
+//! | `SEVERAL_JOINERS` | more than one does | each further joiner, likewise |
+//!
+//! They are cleared only with the whole word, so both may be stale: a join whose timeout has expired leaves its bit
+//! set. It is illegal to sleep without a bound while the bit is clear.
+//!
+//! *One wake for several joiners.* The kernel wakes one joiner only. So a joiner sleeps without a bound only as long as
+//! the thread is not `EXITING`, or as long as it is the only joiner. When the thread becomes `EXITING`, it wakes all
+//! joiners if there are several; a second joiner that comes later wakes the first one. From then on all of them sleep
+//! for bounded intervals, and the one that the kernel wakes wakes the others.
 //!
 //! # State waiters
 //!
 //! A thread that waits for any other change, or for the end of main or of a timer, sets `HAS_STATE_WAITERS` under the
-//! registry mutex. Changes made under that mutex (`set_state_locked`) therefore see the flag. All others are Dekker's
-//! pattern: the waiter sets the flag and then reads the state, the other thread changes the state and then reads the
-//! flag, and all four are sequentially consistent. So at least one of the two sees the other
-//! (`wake_state_waiters_if_any`). Without the flag, no change makes a system call.
+//! registry mutex. So changes under that mutex (`set_state_locked`) see the flag. The others use Dekker's pattern: the
+//! waiter sets the flag and then compares the state in its futex wait; the other thread changes the state and then
+//! reads the flag, both sequentially consistent. At least one of them sees what the other did
+//! (`wake_state_waiters_if_any`).
 //!
 //! # Flags (`flags`)
 //!
-//! `set_flag` and `clear_flag` change them with acquire and release, `has_flag` reads them with acquire. Flags of the
-//! creation are stored before the object is published. A flag that is not said to be cleared stays set.
+//! `set_flag` and `clear_flag` change them with acquire and release, `has_flag` reads them with acquire. Those of the
+//! creation are stored before the object is published. The last column is as above.
 //!
-//! | flag | meaning | set by | cleared by |
+//! | flag | meaning | set by | mutex |
 //! |---|---|---|---|
-//! | `DAEMON` | process exit does not wait for it | the creation; `set_daemon`, before the start, under the registry mutex | `set_daemon`; in a child of fork, for a dummy that forked |
-//! | `MAIN` | the main thread | the creation; in a child of fork, for the thread that forked | |
-//! | `DUMMY` | not started by this library | the creation | in a child of fork, for the thread that forked |
-//! | `TIMER` | the thread of a timer | the creation | in a child of fork, for the thread that forked |
-//! | `TIMER_CANCELLED` | its timer was cancelled before the start | the cancel, under the registry mutex | |
-//! | `HAS_RESULT` | `run_or_result` is the result | the thread, or the caller that reaps it, after it has stored the result | |
-//! | `ZOMBIE` | in the registry's list `zombies`, or removed from it | the thread in its last destructor, under the registry mutex | |
-//! | `IN_SHUTDOWN` | in exit or shutdown, where other shutdowns do not wait for it | the thread itself, or the one that finishes its timer, under the registry mutex | the same; in a child of fork, for the thread that forked |
-//! | `NAMED` | has a name other than the default one; may be set a moment after the name | `naming::set`; the creation of main; in a child of fork, for a dummy that forked | |
-//! | `TIMER_FREED` | its timer was freed before the start; `aux` is the interval | the timer's `dispose`, after it has stored the interval | a start, when it has created a new timer |
-//! | `HAS_STATE_WAITERS` | a thread waits for a change of the state; may be stale, illegal to be clear while one waits | the waiter, under the registry mutex, SeqCst | |
-//! | `ARG_DESTROYED` | the destructor of the argument is or was called | the thread that calls it; one succeeds | |
-//! | `DEFAULT_NAME_SEEN` | a caller has read the number of the default name, which stays the thread's | that caller, under the registry mutex | |
-//! | `DUMMY_EXITING` | a dummy whose destructors have begun | the thread, under the registry mutex | |
-//! | `NOT_CLEARED_BY_KERNEL` | see above | the thread, before it runs the target | |
+//! | `DAEMON` | process exit does not wait for it | the creation; `set_daemon`, before the start | yes |
+//! | `MAIN` | the main thread | the creation | |
+//! | `DUMMY` | not started by this library | the creation | |
+//! | `TIMER` | the thread of a timer | the creation | |
+//! | `TIMER_CANCELLED` | its timer was cancelled before the start | the caller that cancels | yes |
+//! | `HAS_RESULT` | `run_or_result` is the result | the thread or the caller that reaps it, after the result | no |
+//! | `ZOMBIE` | is or was in the registry's list `zombies` | the thread in its last destructor | yes |
+//! | `IN_SHUTDOWN` | other shutdowns do not wait for it | a thread in a shutdown, also for timers it finishes | yes |
+//! | `NAMED` | has been named; set shortly after the name itself | `naming::set`; the creation of main | no |
+//! | `TIMER_FREED` | its timer was freed before the start | the timer's `dispose`, after `aux` | no |
+//! | `HAS_STATE_WAITERS` | see above; may be stale | the waiter before it sleeps, SeqCst | yes |
+//! | `ARG_DESTROYED` | the argument's destructor has been called | the one thread that calls it, before the call | no |
+//! | `DEFAULT_NAME_SEEN` | the number of its default name is final | a caller that reads the default name | yes |
+//! | `DUMMY_EXITING` | a dummy whose destructors have begun | the thread | yes |
+//! | `NOT_CLEARED_BY_KERNEL` | see above | the thread, before it runs its target | no |
+//!
+//! These are cleared again: `DAEMON` by `set_daemon`; `IN_SHUTDOWN` when the exit or shutdown returns; `TIMER_FREED` by
+//! a start, when it has created a new timer. In a child of fork, the thread that forked becomes `MAIN`, and is no
+//! longer `DUMMY`, `TIMER` or `IN_SHUTDOWN`; if it was a dummy, it is no longer a `DAEMON`, and is `NAMED`.
 //!
 //! # Native id (`native_id`, a futex)
 //!
-//! 0 until the thread has one; `NATIVE_ID_AWAITED` if a thread sleeps until then (`await_native_id`, by compare-exchange
-//! from 0, acquire and release); then the native id, stored by the thread itself with release.
+//! 0 until the thread has one; `NATIVE_ID_AWAITED` if a thread sleeps until then (`await_native_id`, by
+//! compare-exchange from 0, acquire and release); then the native id, stored by the thread itself with release.
 //!
 //! # Words with several uses
 //!
@@ -100,10 +113,10 @@
 //!
 //! | word | use | when |
 //! |---|---|---|
-//! | `aux` | the requested stack size; 0 is the default | a thread with an OS thread, before the start and after a failed one |
-//! | `aux` | the `Stack` on which it runs, and with it the `pthread_t` | the same thread, once started |
-//! | `aux` | the handle of its timer | a timer's thread |
-//! | `aux` | the interval of its timer | a timer's thread that is `TIMER_FREED` |
+//! | `aux` | the requested stack size; 0 is the default | for a thread with an OS thread, until it is started |
+//! | `aux` | the `Stack` on which it runs, and with it the `pthread_t` | for the same thread, once it is started |
+//! | `aux` | the handle of its timer | for a timer's thread |
+//! | `aux` | the interval of its timer | for a timer's thread that is `TIMER_FREED` |
 //! | `run_or_result` | the function that overrides the target, or NULL | until `HAS_RESULT` |
 //! | `run_or_result` | the result | from `HAS_RESULT` on |
 
@@ -256,7 +269,7 @@ impl Thread {
             thread.arg.store(arg, Ordering::Relaxed);
             thread.destroy.store(ptr::null_mut(), Ordering::Relaxed);
             thread.run_or_result.store(ptr::null_mut(), Ordering::Relaxed);
-            thread.names.begin();
+            thread.names.init();
         }
     }
 
@@ -324,7 +337,7 @@ impl Thread {
         former.is_some()
     }
 
-    /// Makes the thread startable again after a failed start. The caller holds the registry mutex.
+    /// Resets the state after a failed start. The caller holds the registry mutex.
     pub(crate) fn reset_to_not_started(&self) {
         let word = self.state.swap(NOT_STARTED, Ordering::SeqCst);
         self.wake_state_waiters_if_any();
@@ -333,8 +346,8 @@ impl Thread {
         }
     }
 
-    /// Wakes the state waiters if there are any. Either this load sees the flag, or the waiter, which reads the state
-    /// after it has set the flag, sees the new state: all of these accesses are sequentially consistent.
+    /// Wakes the state waiters if there are any. The caller has changed the state before, with a sequentially
+    /// consistent operation. So either this load sees the flag, or the waiter's futex wait sees the new state.
     fn wake_state_waiters_if_any(&self) {
         if self.flags.load(Ordering::SeqCst) & HAS_STATE_WAITERS != 0 {
             futex::wake_all(&self.state);
@@ -555,8 +568,8 @@ impl Thread {
         }
     }
 
-    /// Has the kernel clear the state when the calling thread, which is this one, terminates, and sets the native id. The
-    /// kernel is not asked for a stack of pthread's, which pthread frees when the thread is joined.
+    /// Registers `state` with the kernel, which clears it when the calling thread (this one) terminates. Sets the
+    /// native id. A thread on a stack of pthread's is not registered, since pthread must be able to join it.
     pub(crate) fn register_with_kernel(&self) {
         // SAFETY: the calling thread is a started one with an OS thread.
         let is_ours = unsafe { self.stack() }.base().is_some();

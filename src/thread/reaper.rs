@@ -1,9 +1,9 @@
 //! Reclaims the stacks of threads that have ended and were not joined.
 //!
-//! Each start checks up to [`ZOMBIES_PER_CALL`] zombies and reaps those whose OS thread is gone. Each exiting thread does
-//! the same if there are more stacks than the cache may have: stacks of zombies count as cached ones. Zombies are checked
-//! round-robin, so that one that is slow to terminate does not delay the others. If the stacks of zombies alone exceed
-//! the limit, the *reaper* is started: a thread that checks all zombies at increasing intervals, from
+//! Each start checks up to [`ZOMBIES_PER_CALL`] zombies and reaps those whose OS thread is gone. Each exiting thread
+//! does the same if there are more stacks than the cache may have: stacks of zombies count as cached ones. Zombies are
+//! checked round-robin, so that one that is slow to terminate does not delay the others. If the stacks of zombies alone
+//! exceed the limit, the *reaper* is started: a thread that checks all zombies at increasing intervals, from
 //! [`MIN_REAPER_INTERVAL_NS`] on, until they no longer do.
 
 use crate::sys::atomic::AtomicU32;

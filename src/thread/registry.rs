@@ -161,13 +161,12 @@ impl Registry {
         // In a child of fork, threads of the parent still have links, but are in no list: their state is `DONE`.
         let is_entered = !thread.next.get().is_null() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
         self.awaited_count -= usize::from(is_entered && is_awaited(thread));
-        let before =
-            if in_shutdown { thread.set_flag(IN_SHUTDOWN) } else { thread.clear_flag(IN_SHUTDOWN) };
+        let before = if in_shutdown { thread.set_flag(IN_SHUTDOWN) } else { thread.clear_flag(IN_SHUTDOWN) };
         self.awaited_count += usize::from(is_entered && is_awaited(thread));
         before
     }
 
-    /// Makes a timer's thread `DONE` and removes it.
+    /// Changes a timer's thread to `DONE` and removes it.
     pub(crate) fn finish_timer(&mut self, thread: &'static Thread) -> DeferredWake {
         if thread.next.get().is_null() {
             // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
@@ -279,7 +278,7 @@ pub(crate) fn assign_name_number(thread: &Thread) {
     registry.name_counter.assign(&thread.name_number);
 }
 
-/// Makes a thread `STARTING` and adds it, in one step, so that a fork finds it either unstarted or in the list.
+/// Changes a thread to `STARTING` and adds it, in one step, so that a fork finds it either unstarted or in the list.
 pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     let mut registry = REGISTRY.lock();
     registry.check_startable(thread)?;
@@ -378,7 +377,7 @@ pub(crate) fn is_main(ident: u64) -> bool {
     MAIN_IDENT.load(Ordering::Acquire) == ident
 }
 
-/// Makes the main thread `DONE`, since the process exits or is shut down.
+/// Changes the main thread to `DONE`, since the process exits or is shut down.
 pub(crate) fn set_main_done() {
     let main = REGISTRY.lock().main;
     // SAFETY: the registry has a reference to main.
@@ -387,7 +386,7 @@ pub(crate) fn set_main_done() {
     }
 }
 
-/// Makes a timer's thread `DONE` at exit: the thread that would finish it is in `exit`, and does not return.
+/// Changes a timer's thread to `DONE` at exit: the thread that would finish it is in `exit`, and does not return.
 pub(crate) fn finish_timer_at_exit(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     if thread.state() != RUNNING {
@@ -408,8 +407,8 @@ pub(crate) fn set_in_shutdown(thread: &'static Thread, in_shutdown: bool) {
     REGISTRY.lock().set_in_shutdown(thread, in_shutdown);
 }
 
-/// Begins an exit or a shutdown, in which others of them do not wait for the calling thread, if it has an object. Returns
-/// true if the thread was in one already.
+/// Begins an exit or a shutdown, in which others of them do not wait for the calling thread, if it has an object.
+/// Returns true if the thread was in one already.
 pub(super) fn begin_shutdown(current: Option<&'static Thread>) -> bool {
     let mut registry = REGISTRY.lock();
     let was_in_shutdown = current.is_some_and(|current| registry.set_in_shutdown(current, true));
@@ -439,7 +438,8 @@ pub(super) enum Remaining {
     Alive(u32),
 }
 
-/// Returns what a shutdown has to wait for. If that is nothing, completes the shutdown: no thread can be started any more.
+/// Returns what a shutdown has to wait for. If that is nothing, completes the shutdown: no thread can be started any
+/// more.
 pub(super) fn try_shut_down() -> Remaining {
     loop {
         let mut registry = REGISTRY.lock();

@@ -32,8 +32,8 @@ pub(crate) fn detach_remaining() {
     registry::for_each_os_thread(Thread::detach);
 }
 
-/// Waits for the end of all threads that are neither daemons nor in a shutdown themselves. After that, no thread or timer
-/// can be started. Returns false if the timeout expires.
+/// Waits for the end of all threads that are neither daemons nor in a shutdown themselves. After that, no thread or
+/// timer can be started. Returns false if the timeout expires.
 pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
     loop {
         match registry::try_shut_down() {

@@ -1,8 +1,8 @@
 //! The numbers and sizes of stacks, and the limits of the stack cache: see `thread::stack_cache`.
 //!
-//! A stack is *cached* (free for a new thread) or *in use*. Those in use include the stacks of zombies: threads that have
-//! reached their last destructor and have not been reaped. All counts are exact under the mutex that protects them, and
-//! may be stale for other readers, which use them as hints.
+//! A stack is *cached* (free for a new thread) or *in use*. Those in use include the stacks of zombies: threads that
+//! have reached their last destructor and have not been reaped. All counts are exact under the mutex that protects
+//! them, and may be stale for other readers, which use them as hints.
 
 use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
