@@ -92,7 +92,7 @@ pub(crate) fn ident() -> u64 {
 
 #[cold]
 fn assign_owner_tag() -> u64 {
-    // The first thread of a child has the identifier that the same thread had in the parent.
+    // In a child of fork, the first identifier is still that of the parent's initial thread.
     let ident = if fork_epoch() == 0 && is_initial_thread() { INITIAL_THREAD_IDENT } else { new_ident() };
     set_current_ident(ident);
     ident << OWNER_SHIFT

@@ -40,8 +40,8 @@ unsafe impl Object for Thread {
 }
 
 impl Thread {
-    /// In a child of fork: if the thread exists only in the parent, makes it `DONE` and drops its reference to itself.
-    /// Its argument and the values of its thread-locals are not destroyed. The caller has a reference to it.
+    /// In a child of fork: if the thread exists only in the parent, changes it to `DONE` and drops its reference to
+    /// itself. Its argument and the values of its thread-locals are not destroyed. The caller has a reference to it.
     pub(crate) fn finish_if_only_in_parent(&'static self) {
         if !self.exists_only_in_parent() {
             return;

@@ -1,7 +1,7 @@
 //! Threads: Python's `threading.Thread`, and the module functions about threads.
 //!
-//! This file has the methods of a thread's handle, `current`, `sleep` and the default stack size. The other files, each
-//! above those it uses:
+//! This file has the methods of a thread's handle, `current`, `sleep` and the default stack size. It is above the other
+//! files, each of which uses only files above it in this list:
 //!
 //! | file | purpose |
 //! |---|---|
@@ -12,13 +12,13 @@
 //! | `links` | the intrusive list of threads that the registry uses |
 //! | `registry` | all started threads, main, the pending timers, and the mutex that protects them |
 //! | `join` | waits for the end of a thread, and reclaims what an ended thread had |
-//! | `kind` | the `Object` implementation: what the handle layer calls when a thread is freed, or forked |
+//! | `kind` | the `Object` implementation: what happens when a handle is freed, also in a child of fork |
 //! | `naming` | default names, renaming, and the name that system tools show |
 //! | `dummies` | threads that this library did not start |
 //! | `list` | `enumerate`, `active_count` and the list object |
 //! | `reaper` | reclaims the stacks of threads that have ended and were not joined |
-//! | `start` | the start of a thread, and the code around its target |
 //! | `deregister` | removes the calling thread from the registry when it exits |
+//! | `start` | the start of a thread, and the code around its target |
 //! | `shutdown` | the waits of process exit and `shutdown` |
 //! | `excepthook` | the hook for unhandled exceptions, and the default report |
 //! | `fork_child` | resets the registry in a child of fork |
@@ -161,8 +161,8 @@ impl Handle<Thread> {
 
     /// Sets the destructor of the argument. Fails if the thread has been started.
     ///
-    /// # Safety
-    /// `destroy` takes the thread's argument, in any thread, when no other function uses the argument.
+    /// # Safety `destroy` takes the thread's argument, in any thread. No other code uses the argument after the thread
+    /// has ended.
     pub unsafe fn set_arg_destructor(self, destroy: Option<Destructor>) -> Result<()> {
         self.configure_unstarted(|thread| thread.set_arg_destructor_ptr(destroy))
     }
@@ -209,8 +209,8 @@ impl Handle<Thread> {
 
     /// Returns whether the thread has been started and has not ended. Python: `thread.is_alive()`.
     ///
-    /// Where the kernel does not report the end of a thread, this call looks for it: a thread that is gone is joined
-    /// here and its stack released.
+    /// Where the kernel does not report the end of a thread, this call checks for it. If the thread is gone, this call
+    /// joins it and releases its stack.
     pub fn is_alive(self) -> Result<bool> {
         self.with_pinned(|thread| Ok(thread.state() != NOT_STARTED && !thread.poll_done()))
     }
@@ -234,7 +234,7 @@ impl Handle<Thread> {
 
     /// Returns the result of the target or its override; NULL until the thread has ended.
     ///
-    /// This call finds the end of the thread, and may join it, as `is_alive` does.
+    /// Like `is_alive`, this call checks for the end of the thread, and may join it.
     pub fn result(self) -> Result<*mut c_void> {
         self.with_pinned(|thread| Ok(if thread.poll_done() { thread.result() } else { ptr::null_mut() }))
     }

@@ -2,7 +2,7 @@
 //! the waits for its end, and the code that reclaims what it had.
 //!
 //! The file exceeds 400 lines because the orderings of the tables below hold only if all code that writes these words
-//! stays together, and the tables are a quarter of it.
+//! stays together, and the tables are a fifth of it.
 //!
 //! # State (`state`, a futex)
 //!
@@ -357,9 +357,9 @@ impl Thread {
     /// Changes any state to `DONE`. Returns true for the one caller that made the change.
     pub(crate) fn set_done(&self) -> bool {
         happens_before(self);
-        let ended = self.state.swap(DONE, Ordering::SeqCst) & STATE_MASK != DONE;
+        let changed = self.state.swap(DONE, Ordering::SeqCst) & STATE_MASK != DONE;
         self.wake_state_waiters_if_any();
-        ended
+        changed
     }
 
     /// Sets a state that only holders of the registry mutex change. The caller holds it. Returns true if the caller
@@ -526,7 +526,7 @@ impl Thread {
 
     /// Returns what the thread runs without an override.
     pub(crate) fn target_call(&self) -> TargetCall {
-        // SAFETY: `create` stored a `Target`.
+        // SAFETY: `build` stored a `Target`.
         let target = load_function(&self.target)
             .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) });
         TargetCall { target, arg: self.arg() }
@@ -555,7 +555,7 @@ impl Thread {
         }
     }
 
-    /// Returns whether a start creates an OS thread for it alone.
+    /// Returns whether the start creates an OS thread for this thread alone.
     pub(crate) fn has_os_thread(&self) -> bool {
         !self.has_flag(MAIN | TIMER | DUMMY)
     }

@@ -15,8 +15,8 @@
 //! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list. For the sake of
 //! this one mutex, the file exceeds 400 lines.
 //!
-//! *Deferred wakes.* Functions that change the lists do not wake a thread under the mutex, since it would block on the
-//! mutex. They return what to wake as a [`DeferredWake`].
+//! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return what to wake as a
+//! [`DeferredWake`], for the time after the unlock. Rare ones wake under the mutex.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ptr;

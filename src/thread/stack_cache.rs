@@ -40,7 +40,8 @@
 //! `allocate`, and read with acquire by any thread. Records are never unmapped.
 //!
 //! `HOT_STACK` is NULL, or the hot stack. An exiting thread changes it from NULL to its own stack (compare-exchange,
-//! acquire and release, without the mutex); it becomes NULL when the stack leaves the cache, under the mutex.
+//! acquire and release, without the mutex); it becomes NULL under the mutex, when the stack leaves the cache,
+//! or in a child of fork that does not have the thread.
 //!
 //! The file exceeds 400 lines since records, cache and mapping change together at the points where a fork may come.
 
@@ -340,7 +341,7 @@ impl StackCache {
             return Some(hot);
         }
         let mut at = self.first;
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         while let Some(stack) = unsafe { at.as_ref() } {
             if stack.matches(size, guard_size, executable) {
                 return Some(stack);
@@ -353,7 +354,7 @@ impl StackCache {
     fn push_front(&mut self, stack: &'static Stack) {
         stack.previous.set(ptr::null());
         stack.next.set(self.first);
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         match unsafe { self.first.as_ref() } {
             Some(first) => first.previous.set(stack),
             None => self.last = stack,
@@ -365,7 +366,7 @@ impl StackCache {
     fn push_back(&mut self, stack: &'static Stack) {
         stack.next.set(ptr::null());
         stack.previous.set(self.last);
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         match unsafe { self.last.as_ref() } {
             Some(last) => last.next.set(stack),
             None => self.first = stack,
@@ -379,7 +380,7 @@ impl StackCache {
             HOT_STACK.store(ptr::null_mut(), Ordering::Release);
         }
         let (previous, next) = (stack.previous.get(), stack.next.get());
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         unsafe {
             match previous.as_ref() {
                 Some(previous) => previous.next.set(next),
@@ -396,7 +397,7 @@ impl StackCache {
     /// Removes and returns the least recently used stack if it should not be cached any longer: because of the limits,
     /// or because it is neither trimmed nor hot.
     fn pop_excess(&mut self) -> Option<&'static Stack> {
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         let last = unsafe { self.last.as_ref() }?;
         let is_within_limits = stack_count::is_cache_within_limits();
         if is_within_limits && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
@@ -406,7 +407,7 @@ impl StackCache {
     }
 
     fn pop_last(&mut self) -> Option<&'static Stack> {
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         let last = unsafe { self.last.as_ref() }?;
         self.remove(last);
         Some(last)
@@ -417,7 +418,7 @@ impl StackCache {
         if self.free_records.is_null() {
             self.grow()?;
         }
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         let record = unsafe { &*self.free_records };
         self.free_records = record.next.get();
         Ok(record)
@@ -484,7 +485,7 @@ fn map(size: usize, guard_size: usize, executable: bool) -> Option<usize> {
     }
 }
 
-/// Unmaps a stack that is in no list. If a fork comes before the record is free, the child loses the record.
+/// Unmaps a stack that is in no list. If a fork comes before its record is free, the child loses the record.
 fn unmap(stack: &'static Stack) {
     // SAFETY: no thread uses the stack, and the range is its whole mapping.
     unsafe { sys::munmap(stack.memory() as *mut c_void, stack.guard_size() + stack.size()) };

@@ -98,9 +98,9 @@ fn max_cached_bytes() -> usize {
     if ADDRESS_SPACE_SCARCE.load(Ordering::Relaxed) { MAX_CACHED_BYTES_SCARCE } else { MAX_CACHED_BYTES }
 }
 
-/// Returns the limit while threads run: one more for each running thread, up to twice `max`. It falls by one when a
-/// thread ends, which then frees up to two stacks. So a burst of threads leaves `max` stacks in the end, and need not
-/// unmap stacks while it lasts.
+/// Returns the limit while threads run: larger than `max` by what running threads use, up to twice `max`. So a burst of
+/// threads need not unmap stacks while it lasts. A thread that ends lowers the limit by its own stack, and unmaps the
+/// excess, so that `max` is what a burst leaves in the end.
 fn max_while_running(max: usize, in_use: &AtomicUsize, zombies: usize) -> usize {
     max + in_use.load(Ordering::Relaxed).saturating_sub(zombies).min(max)
 }
