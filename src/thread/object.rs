@@ -327,11 +327,12 @@ impl Thread {
         }
     }
 
-    /// Changes one state to another and wakes the state waiters. Returns false if the thread was in a third state. A
-    /// change to `STARTING` wakes no thread, since none waits for it.
+    /// Changes one state to another and wakes the state waiters. Returns false if the thread was in a third state: then
+    /// the kernel may have changed it, which wakes no state waiter. A change to `STARTING` wakes no thread, since none
+    /// waits for it.
     pub(crate) fn transition(&self, from: u32, to: u32) -> bool {
         let former = self.fetch_update_state(|state| (state == from).then_some(to));
-        if former.is_some() && to != STARTING {
+        if to != STARTING {
             self.wake_state_waiters_if_any();
         }
         former.is_some()
