@@ -72,10 +72,10 @@ MUTANTS = {
         "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || has_timed_out {\n                    queue.remove(waiter);",
         "shuttle", "lock", "handoff_repeats"),
     "lock: an offer is never revoked": (
-        "lock/raw.rs", "(handoff_target.is_some() && queue.offer_time_left(now) > 0)", "handoff_target.is_some()",
+        "lock/raw.rs", "(offered.is_some() && queue.offer_time_left(now) > 0)", "offered.is_some()",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: an offer that is revoked is accepted all the same": (
-        "lock/raw.rs", "            handoff_target.revoke_offer();\n", "            let _ = handoff_target.complete(GRANTED, &self.adaptive_spin);\n",
+        "lock/raw.rs", "            offered.revoke_offer();\n", "            let _ = offered.complete(GRANTED, &self.adaptive_spin);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a waiter accepts an offer that it has seen, without a look under the guard": (
         "lock/raw.rs", "            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);",
