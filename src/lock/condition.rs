@@ -11,8 +11,8 @@
 //!
 //! | from | to | who | ordering |
 //! |---|---|---|---|
-//! | no `HAS_WAITERS` | `HAS_WAITERS` | a thread that begins to wait, with the mutex | release |
-//! | `HAS_WAITERS` | no `HAS_WAITERS` | a notify or a waiter that times out, with the mutex | release |
+//! | no `HAS_WAITERS` | `HAS_WAITERS` | a thread that begins to wait, under the mutex | release |
+//! | `HAS_WAITERS` | no `HAS_WAITERS` | a notify or a waiter that times out, under the mutex | release |
 //! | `LIVE` | not `LIVE`, the rest unchanged | destroy, which then aborts all waiters | acquire and release |
 //!
 //! "The mutex" is the `InternalMutex` around the queue. The lock of the condition cannot protect the queue, since any
@@ -24,9 +24,9 @@
 //!
 //! | where it is | how it leaves | who moves it |
 //! |---|---|---|
-//! | the condition's queue | a notify moves it to the lock's queue, the longest waiter first | the notifying thread, with the mutex |
-//! | | its timeout expires: it leaves the queue and reacquires the lock | itself, with the mutex |
-//! | | the condition is destroyed while it begins to wait: it reacquires the lock and fails | the destroying thread, with the mutex |
+//! | the condition's queue | a notify moves it to the lock's queue, the longest waiter first | the notifying thread, under the mutex |
+//! | | its timeout expires: it leaves the queue and reacquires the lock | itself, under the mutex |
+//! | | the condition is destroyed while it begins to wait: it reacquires the lock and fails | the destroying thread, under the mutex |
 //! | the lock's queue | it acquires the lock | see `lock::raw` |
 //! | no queue | it owns the lock and returns | itself |
 //!
@@ -310,7 +310,7 @@ impl Handle<Condition> {
         }
     }
 
-    /// Returns true if the calling thread may notify and there are no waiters. False decides nothing.
+    /// Returns true if the calling thread may notify and there are no waiters. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn notify_fast(self) -> bool {
         self.slot_fast().is_some_and(|(condition, tag)| {

@@ -81,7 +81,7 @@ impl Handle<Lock> {
         Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
-    /// Acquires the lock if it is unlocked. False decides nothing.
+    /// Acquires the lock if it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {
         self.slot_fast().is_some_and(|(lock, tag)| lock.raw.acquire_fast(tag, ANONYMOUS_OWNER))
@@ -121,7 +121,7 @@ impl Handle<Lock> {
         })
     }
 
-    /// Releases the lock if it is locked and the release need not wake a waiter. False decides nothing.
+    /// Releases the lock if it is locked and the release need not wake a waiter. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
         self.slot_fast().is_some_and(|(lock, tag)| lock.raw.release_fast(tag, ANONYMOUS_OWNER))

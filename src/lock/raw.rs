@@ -35,15 +35,15 @@
 //! | unlocked, any flags | locked, same flags | a thread that wants the lock, whether it has waited or not | acquire |
 //! | locked, no flags | unlocked, no flags | the releasing thread | release |
 //! | locked, both flags | unlocked, both flags | the releasing thread. Every `FAIRNESS_CHECK_PERIOD`th of a thread's releases like this is one of the next two instead | release |
-//! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, with the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
-//! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, with the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
-//! | offered | locked | the waiter to which the lock is offered, with the mutex | acquire |
-//! | offered | locked | another thread that wants the lock, with the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire |
-//! | offered, a Lock's | unlocked, or offered | a release by any thread, with the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
-//! | any flags | other flags | the thread that has changed the queue, with the mutex | relaxed; the mutex orders it |
-//! | `LIVE` | not `LIVE`, the rest unchanged | destroy: then, with the mutex, a waiter with an offer is granted the lock, and all others are `ABORTED` | acquire and release |
+//! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
+//! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, under the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
+//! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire |
+//! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire |
+//! | offered, a Lock's | unlocked, or offered | a release by any thread, under the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
+//! | any flags | other flags | the thread that has changed the queue, under the mutex | relaxed; the mutex orders it |
+//! | `LIVE` | not `LIVE`, the rest unchanged | destroy: then, under the mutex, a waiter with an offer is granted the lock, and all others are `ABORTED` | acquire and release |
 //! | not `LIVE`, unlocked | not `LIVE`, locked | a thread that had pinned the slot before destroy. No thread can release the lock | acquire |
-//! | `LIVE`, any | unlocked, no flags | reinit, with the mutex: all waiters are `ABORTED` and start over | acquire and release |
+//! | `LIVE`, any | unlocked, no flags | reinit, under the mutex: all waiters are `ABORTED` and start over | acquire and release |
 //!
 //! A child of fork inherits the word, but none of the parent's waiters: the first thread that locks the mutex there
 //! empties the queue. Flags and an offer that the word still shows then have no waiter. The flags are corrected by the
@@ -63,27 +63,28 @@
 //! |---|---|
 //! | unlocked, no flags | any thread |
 //! | unlocked, both flags | any thread; the designated waker is on its way |
-//! | unlocked, `HAS_WAITERS` | the same. Only after a notify of many: `MAX_WAKES_PER_RELEASE` waiters are on their way, more are allowed, and each of them wakes more when it leaves the queue or releases the lock |
+//! | unlocked, `HAS_WAITERS` | any thread. Follows only a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
 //! | locked, no flags | the owner, whose release needs no mutex |
 //! | locked, `HAS_WAITERS` | the owner, whose release wakes a waiter or hands off |
-//! | locked, both flags | the owner, whose release wakes no waiter |
+//! | locked, both flags | the owner, whose release wakes no waiter, but may hand off |
 //! | offered, any flags | the waiter to which the lock is offered, or a thread that revokes the offer |
 //!
 //! # Eventual fairness
 //!
 //! The fairness deadline is half a millisecond after the queue has formed or the last hand-off (`FAIR_AFTER_TICKS`).
-//! From then on a release hands off to the first waiter if that waiter last ran on the releasing thread's CPU, and
-//! three quarters of a millisecond later (`FORCE_HANDOFF_AFTER_TICKS`) to one on any CPU. `LockQueue::fair_deadline`
-//! is a 32-bit tick count that wraps around: a deadline that is further ahead than it can have been set has passed.
+//! From then on a release hands off to the first waiter, skipping unresponsive ones, if that waiter has parked on the
+//! releasing thread's CPU. `FORCE_HANDOFF_AFTER_TICKS` (three quarters of a millisecond) later, the CPU does not matter.
+//! `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
+//! `FAIR_AFTER_TICKS` has passed long ago.
 //!
 //! # Unresponsive waiters
 //!
 //! A waiter that has been woken may be unable to run: its thread executes a signal handler, or has lost its CPU. Other
 //! threads must not depend on it, since the handler may wait for one of them.
 //!
-//! - A wake-up returns whether the thread was parked. A thread that was not has yet to park, or executes a signal
-//!   handler. It counts as unresponsive until it takes the mutex, and the next waiter is woken in its place.
-//! - An offered lock is not owned by the waiter before the waiter has accepted the offer with the mutex; until then the
+//! - A futex wake returns whether it has woken a thread. If it has not, the waiter's thread has yet to park, or executes
+//!   a signal handler. The waiter counts as unresponsive until it takes the mutex, and the next one is woken in its place.
+//! - An offered lock is not owned by the waiter before the waiter has accepted the offer under the mutex; until then the
 //!   waiter stays in the queue. To signal handlers of its thread, the lock looks like one that another thread holds.
 //! - After `OFFER_TIMEOUT_TICKS` (one millisecond) a thread that wants the lock revokes the offer. The waiter is then
 //!   unresponsive and keeps its place.
@@ -91,8 +92,8 @@
 //!   until the offer can be revoked.
 //! - A waiter that was parked nearly always accepts, but a signal or another process can be faster. So some offers have
 //!   a *watcher*, which parks with that same deadline: the next waiter, which the release wakes too, or the next thread
-//!   that starts to wait. One offer in `WATCH_PERIOD_SHIFT` ticks has one, and every offer for `WATCH_ALL_TICKS` after a
-//!   waiter of this process was found unresponsive.
+//!   that starts to wait. One offer in 2^`WATCH_PERIOD_SHIFT` ticks has a watcher, and so has every offer for
+//!   `WATCH_ALL_TICKS` after a waiter of this process was found unresponsive.
 //!
 //! # Requeued condition waiters
 //!
@@ -127,8 +128,8 @@ const _: () = assert!(HANDOFF_PENDING < 1 << OWNER_SHIFT);
 const TICK_SHIFT: u32 = 16;
 /// The time from the forming of the queue, or from a hand-off, to the fairness deadline: half a millisecond.
 const FAIR_AFTER_TICKS: u32 = 8;
-/// The extra delay before a hand-off to a waiter that has parked on another CPU than the releasing thread's. It has
-/// probably been woken already, or another process uses its CPU; in that case a hand-off stalls all waiters.
+/// The extra delay before a hand-off to a waiter that has parked on another CPU than the releasing thread's. Such a waiter
+/// is probably on its way; if not, another process uses its CPU, and a hand-off would stall all waiters.
 const FORCE_HANDOFF_AFTER_TICKS: u32 = 12;
 /// The time after which an offer may be revoked: a millisecond.
 const OFFER_TIMEOUT_TICKS: u32 = 16;
@@ -328,8 +329,8 @@ impl WakeQueue {
 /// Waiters that were not parked when they were woken.
 struct UnresponsiveWaiters([Option<&'static Waiter>; MAX_WAKES_PER_RELEASE + 1]);
 
-/// Counts a release of the calling thread that another thread's designated waker allows to be fast. Returns the number
-/// of such releases of all locks so far.
+/// Counts a release of a lock that has a designated waker. Returns the number of such releases by the calling thread, of
+/// all locks.
 fn count_contended_release() -> u32 {
     tls::with(|block| {
         block.contended_releases.set(block.contended_releases.get().wrapping_add(1));
@@ -350,7 +351,7 @@ pub(crate) trait Lockable: Object {
     }
 }
 
-#[expect(private_bounds, reason = "the kinds are this crate's")]
+#[expect(private_bounds, reason = "the object types are this crate's")]
 impl<T: Lockable> Handle<T> {
     /// Announces a new lock to race detectors; `mutex_destroyed` must follow when it is destroyed.
     pub(crate) fn annotate_created(self) -> Self {
@@ -379,7 +380,7 @@ impl<T: Lockable> Handle<T> {
         let acquired = acquire()?;
         if acquired {
             lock_annotations::mutex_post_lock(lock, timeout == Timeout::FOREVER, &lock.raw().tsan_owner);
-            // The lock has since been freed, so that no release will follow.
+            // If the lock has been freed since, no release will follow.
             if self.check().is_err() {
                 lock.annotate_release();
             }
@@ -463,7 +464,7 @@ impl RawLock {
         self.word().compare_exchange(from, to, success, Ordering::Relaxed).is_ok()
     }
 
-    /// Acquires the lock if it is unlocked. False decides nothing.
+    /// Acquires the lock if it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(&self, tag: u64, owner_tag: u64) -> bool {
         match self.word().compare_exchange(tag, tag | owner_tag, Ordering::Acquire, Ordering::Relaxed) {
@@ -473,7 +474,7 @@ impl RawLock {
         }
     }
 
-    /// Releases the lock if `owner_tag` owns it and the release needs no mutex. False decides nothing.
+    /// Releases the lock if `owner_tag` owns it and the release needs no mutex. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(&self, tag: u64, owner_tag: u64) -> bool {
         match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release, Ordering::Relaxed) {
@@ -504,7 +505,7 @@ impl RawLock {
         self.word().load(Ordering::Relaxed) & OWNER_MASK
     }
 
-    /// Releases the lock with the mutex: hands it off, or unlocks it and wakes waiters. Returns false if the word, flags
+    /// Releases the lock under the mutex: hands it off, or unlocks it and wakes waiters. Returns false if the word, flags
     /// aside, is not `owned_word` any more. The slot is pinned.
     fn release_to_waiters(&self, owned_word: u64) -> bool {
         self.with_queue(|queue, wake_queue| {
@@ -837,9 +838,9 @@ impl RawLock {
         self.header.is_live(tag) && queue.has_blocked_waiters()
     }
 
-    /// `Object::invalidate` of a lock. The queue may hold notified and woken waiters, and threads that entered it while
-    /// the last reference was released; all of them return. Since a thread enters the queue by setting `HAS_WAITERS` in a
-    /// word with `LIVE`, a word without both has no waiters.
+    /// `Object::invalidate` of a lock. The queue may contain notified and woken waiters, and threads that entered it while
+    /// the last reference was released. A thread that enters the queue sets `HAS_WAITERS` and then reads `LIVE`: either this
+    /// function sees the flag, or that thread sees that `LIVE` is cleared, and leaves the queue.
     pub(crate) fn invalidate(&self, tag: u64) {
         self.header.clear_live(tag);
         if self.word().load(Ordering::Relaxed) & HAS_WAITERS != 0 {

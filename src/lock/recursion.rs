@@ -163,7 +163,7 @@ impl Table {
     }
 }
 
-/// The extra count of a lock that the calling thread owns. `None` decides nothing.
+/// The extra count of a lock that the calling thread owns. On `None`, the slow path decides.
 #[inline(always)]
 pub(crate) fn count_fast(rlock: usize) -> Option<u32> {
     tls::with(|block| {
@@ -181,7 +181,7 @@ pub(crate) fn count(rlock: usize) -> u32 {
     count_fast(rlock).unwrap_or_else(|| find(rlock).map_or(0, |entry| entry.extra_count))
 }
 
-/// Increments the count of a lock that the calling thread owns, if it is cached. False decides nothing.
+/// Increments the count of a lock that the calling thread owns, if it is cached. On false, the slow path decides.
 #[inline(always)]
 pub(crate) fn increment_fast(rlock: usize) -> bool {
     tls::with(|block| {

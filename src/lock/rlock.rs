@@ -78,7 +78,7 @@ impl Handle<RLock> {
         Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
-    /// Acquires the lock if the calling thread owns it or it is unlocked. False decides nothing.
+    /// Acquires the lock if the calling thread owns it or it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };
@@ -141,8 +141,8 @@ impl Handle<RLock> {
         self.acquire_inner(timeout)
     }
 
-    /// Undoes one acquire of the calling thread, unless it is the last and the release has to wake a waiter. False decides
-    /// nothing.
+    /// Undoes one acquire of the calling thread, unless it is the last and the release has to wake a waiter. On false,
+    /// the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };

@@ -25,7 +25,7 @@ MUTANTS = {
         "event.rs", "futex::wake_all(event.word().lower());", "",
         "loom", "event", "a_waiter_sees"),
     "event: set is relaxed": (
-        "event.rs", "compare_exchange_weak(word, set, Ordering::Release,", "compare_exchange_weak(word, set, Ordering::Relaxed,",
+        "event.rs", "compare_exchange_weak(word, new, Ordering::Release,", "compare_exchange_weak(word, new, Ordering::Relaxed,",
         "loom", "event", "a_waiter_sees"),
     "event: is_set is relaxed": (
         "event.rs", "let word = event.word().load(Ordering::Acquire);\n        if word & TAG != tag {\n            return Err(Error::Handle);\n        }\n        if word & SET != 0",
@@ -130,7 +130,7 @@ MUTANTS = {
         "lock/condition.rs", "        lock.restore_recursion(extra_count);\n", "",
         "shuttle", "condition", "a_waiter_restores"),
     "barrier: the last one does not say that the round has ended": (
-        "barrier.rs", "        barrier.generation_id.fetch_add(1, Ordering::Release);\n", "",
+        "barrier.rs", "        barrier.round_number.fetch_add(1, Ordering::Release);\n", "",
         "shuttle", "barrier", "a_round_ends_when"),
     "barrier: a time that runs out breaks a round that has ended": (
         "barrier.rs", "if waiter.state() == QUEUED && round.action_owner == 0", "if round.action_owner == 0",
