@@ -4,8 +4,8 @@
 //!
 //! # State
 //!
-//! `header.word` has only the generation and `LIVE` of the slot. Everything else that changes is in [`Round`], under its
-//! mutex, which also orders it.
+//! `header.word` has only the generation and `LIVE` of the slot. Everything else that changes is in [`Round`], under
+//! its mutex, which also orders it.
 //!
 //! | state | next state | who |
 //! |---|---|---|
@@ -24,8 +24,8 @@
 //! While the action runs, a waiter that times out continues to wait, and threads that arrive wait in `next_waiting` for
 //! its end, and then arrive again.
 //!
-//! The outcome is stored in the waiter. A released waiter does not access the round any more, since the barrier may have
-//! been freed.
+//! The outcome is stored in the waiter. A released waiter does not access the round any more, since the barrier may
+//! have been freed.
 //!
 //! A child of fork has none of the waiters: the first thread that locks the mutex there empties both queues. It also
 //! resets `arrived` and `action_owner`, unless it runs the action itself, which then continues in the child.
@@ -76,8 +76,8 @@ pub struct Barrier {
     header: Header,
     round: InternalMutex<Round>,
     adaptive_spin: AdaptiveSpin,
-    /// The futex word on which all waiters park. It is incremented under the mutex whenever waiters are released. A thread
-    /// that is about to park misses its wake-up only if 2^32 increments happen before it does.
+    /// The futex word on which all waiters park. It is incremented under the mutex whenever waiters are released. A
+    /// thread that is about to park misses its wake-up only if 2^32 increments happen before it does.
     round_number: AtomicU32,
     /// Written when the barrier is created, like the next two. `action` and `arg` also serve as annotation addresses.
     parties: AtomicUsize,
@@ -97,7 +97,8 @@ struct Round {
     broken: bool,
     /// Whether abort or reset was called while the action ran.
     interrupted: bool,
-    /// Whether parked waiters were released. They are woken after the mutex is unlocked, on which they would block before.
+    /// Whether parked waiters were released. They are woken after the mutex is unlocked, on which they would block
+    /// before.
     wake_needed: bool,
 }
 
@@ -154,7 +155,8 @@ unsafe impl Object for Barrier {
     }
 }
 
-/// What a thread that arrives has to do. The last field is the round number, which does not change while it has to wait.
+/// What a thread that arrives has to do. The last field is the round number, which does not change while it has to
+/// wait.
 enum Arrival {
     /// Wait for the others, with this arrival index.
     Wait(usize, u32),
@@ -165,8 +167,8 @@ enum Arrival {
 }
 
 impl Handle<Barrier> {
-    /// Creates a barrier for `parties` threads. The last thread to arrive calls the action, if there is one. The safe form
-    /// is [`ActionBarrier`](crate::ActionBarrier).
+    /// Creates a barrier for `parties` threads. The last thread to arrive calls the action, if there is one. The safe
+    /// form is [`ActionBarrier`](crate::ActionBarrier).
     ///
     /// # Safety
     /// It must be safe to call `action` with `arg` in any thread until the barrier is freed.
@@ -282,8 +284,8 @@ impl Barrier {
         result
     }
 
-    /// The address that stands for the round in annotations for race detectors: a field's address serves as a unique tag.
-    /// It alternates, since threads may arrive for the next round before all of this one have returned.
+    /// The address that stands for the round in annotations for race detectors: a field's address serves as a unique
+    /// tag. It alternates, since threads may arrive for the next round before all of this one have returned.
     fn annotation_address(&self, round_number: u32) -> &AtomicPtr<c_void> {
         if round_number.is_multiple_of(2) { &self.action } else { &self.arg }
     }
@@ -356,8 +358,8 @@ impl Barrier {
         })
     }
 
-    /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED` or `FREED`. A timeout breaks the barrier,
-    /// unless the action runs.
+    /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED` or `FREED`. A timeout breaks the
+    /// barrier, unless the action runs.
     fn wait_for_release(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
         let mut outcome = self.park(waiter, round_number, deadline);
         if outcome == QUEUED {

@@ -26,9 +26,9 @@
 //!
 //! # A set of an event that is set, and clear
 //!
-//! A set that finds `SET` writes the word nevertheless, and clear reads the word that it replaces with acquire. Otherwise
-//! a consumer that waits, clears the event and then checks for work could miss what a producer stored before such a set:
-//! the set precedes the clear, but would not synchronize with it.
+//! A set that finds `SET` writes the word nevertheless, and clear reads the word that it replaces with acquire.
+//! Otherwise a consumer that waits, clears the event and then checks for work could miss what a producer stored before
+//! such a set: the set precedes the clear, but would not synchronize with it.
 //!
 //! # The sequence number
 //!

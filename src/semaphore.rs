@@ -29,12 +29,12 @@
 //!
 //! # Waiters
 //!
-//! Waiters park on the upper half of the word while it is 0. Invariant: of the waiters that do not spin, as many are awake
-//! as there are permits, or all. So a release wakes only waiters that had no permit before. A thread that has not waited may take a
-//! permit ahead of the waiter that was woken for it, which then parks again.
+//! Waiters park on the upper half of the word while it is 0. Invariant: of the waiters that do not spin, as many are
+//! awake as there are permits, or all. So a release wakes only waiters that had no permit before. A thread that has not
+//! waited may take a permit ahead of the waiter that was woken for it, which then parks again.
 //!
-//! A semaphore can be freed once there is a permit for each waiter. These waiters find the semaphore destroyed, in a slot
-//! that they have pinned, and still take their permits. A thread that began to wait while the last reference was
+//! A semaphore can be freed once there is a permit for each waiter. These waiters find the semaphore destroyed, in a
+//! slot that they have pinned, and still take their permits. A thread that began to wait while the last reference was
 //! released finds no permit, and its wait fails with [`Error::Handle`].
 //!
 //! # Signal handlers
@@ -66,8 +66,8 @@ const FREED_WITH_WAITERS: u64 = 1 << 63;
 
 /// A counter of permits. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
 ///
-/// `acquire` takes a permit, and blocks while there is none. `release` adds permits; any thread and any signal handler may
-/// call it. A release that would raise a bounded semaphore above its initial value fails.
+/// `acquire` takes a permit, and blocks while there is none. `release` adds permits; any thread and any signal handler
+/// may call it. A release that would raise a bounded semaphore above its initial value fails.
 ///
 /// ```
 /// use threading::{Error, Semaphore, Timeout};
@@ -215,7 +215,8 @@ impl Handle<Semaphore> {
                     return Ok(true);
                 }
             } else if word & LIVE == 0 {
-                // The semaphore was destroyed while this thread began to wait, or after another thread had taken its permit.
+                // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
+                // permit.
                 return Err(Error::Handle);
             } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
                 return Ok(false);
@@ -323,8 +324,8 @@ impl Semaphore {
         }
     }
 
-    /// Counts the calling thread as a waiter. Returns whether it is to spin before it parks: if it wants to and is the only
-    /// waiter. `None` if it has taken a permit instead.
+    /// Counts the calling thread as a waiter. Returns whether it is to spin before it parks: if it wants to and is the
+    /// only waiter. `None` if it has taken a permit instead.
     fn register_waiter(&self, tag: u64, wants_to_spin: bool) -> Result<Option<bool>> {
         loop {
             let word = self.word().load(Ordering::Relaxed);

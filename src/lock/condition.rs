@@ -30,9 +30,9 @@
 //! | the lock's queue | it acquires the lock | see `lock::raw` |
 //! | no queue | it owns the lock and returns | itself |
 //!
-//! The mutex serializes notify and timeout. A waiter is dequeued either by a notify, and returns true, or by itself, and
-//! returns false, so no notification is lost. A notify wakes no thread (wait morphing): the caller holds the lock as a
-//! rule, and a woken waiter would only block on it.
+//! The mutex serializes notify and timeout. A waiter is dequeued either by a notify, and returns true, or by itself,
+//! and returns false, so no notification is lost. A notify wakes no thread (wait morphing): the caller holds the lock
+//! as a rule, and a woken waiter would only block on it.
 //!
 //! A notified waiter does not access the condition any more, which may be freed. It keeps the lock's slot pinned until
 //! it returns.
@@ -59,7 +59,8 @@ const HAS_WAITERS: u64 = 1 << 7;
 /// A condition variable together with its lock. Python: `threading.Condition`.
 ///
 /// `wait` releases the lock, blocks until the calling thread is notified, and acquires the lock again. There are no
-/// spurious wakeups, and no notification is lost. `notify` wakes waiters in the order of their arrival. The lock is an [`RLock`](crate::RLock) of the condition's own, or one that the program passes to
+/// spurious wakeups, and no notification is lost. `notify` wakes waiters in the order of their arrival. The lock is an
+/// [`RLock`](crate::RLock) of the condition's own, or one that the program passes to
 /// [`Condition::new_with_lock`](crate::Condition::new_with_lock), so that several conditions can share it.
 ///
 /// ```
@@ -280,16 +281,16 @@ impl Handle<Condition> {
         }
     }
 
-    /// Releases the lock, waits for a notification, and reacquires the lock with its recursion count. Returns false if the
-    /// timeout expires before a notification.
+    /// Releases the lock, waits for a notification, and reacquires the lock with its recursion count. Returns false if
+    /// the timeout expires before a notification.
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.wait_until(tag, timeout.deadline())
     }
 
     /// Waits until the predicate is true. It is called with the lock held, before the wait and after each notification.
-    /// If it returns `None`, the call fails with [`Error::Callback`]. Returns false if the timeout expires and the predicate
-    /// is still false.
+    /// If it returns `None`, the call fails with [`Error::Callback`]. Returns false if the timeout expires and the
+    /// predicate is still false.
     pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.load_lock().owner_tag_if_held()?;

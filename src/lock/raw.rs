@@ -73,8 +73,8 @@
 //!
 //! The fairness deadline is half a millisecond after the queue has formed or the last hand-off (`FAIR_AFTER_TICKS`).
 //! From then on a release hands off to the first waiter, skipping unresponsive ones, if that waiter has parked on the
-//! releasing thread's CPU. `FORCE_HANDOFF_AFTER_TICKS` (three quarters of a millisecond) later, the CPU does not matter.
-//! `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
+//! releasing thread's CPU. `FORCE_HANDOFF_AFTER_TICKS` (three quarters of a millisecond) later, the CPU does not
+//! matter. `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
 //! `FAIR_AFTER_TICKS` has passed long ago.
 //!
 //! # Unresponsive waiters
@@ -82,14 +82,16 @@
 //! A waiter that has been woken may be unable to run: its thread executes a signal handler, or has lost its CPU. Other
 //! threads must not depend on it, since the handler may wait for one of them.
 //!
-//! - A futex wake returns whether it has woken a thread. If it has not, the waiter's thread has yet to park, or executes
-//!   a signal handler. The waiter counts as unresponsive until it takes the mutex, and the next one is woken in its place.
-//! - An offered lock is not owned by the waiter before the waiter has accepted the offer under the mutex; until then the
-//!   waiter stays in the queue. To signal handlers of its thread, the lock looks like one that another thread holds.
+//! - A futex wake returns whether it has woken a thread. If it has not, the waiter's thread has yet to park, or
+//!   executes a signal handler. The waiter counts as unresponsive until it takes the mutex, and the next one is woken
+//!   in its place.
+//! - An offered lock is not owned by the waiter before the waiter has accepted the offer under the mutex; until then
+//!   the waiter stays in the queue. To signal handlers of its thread, the lock looks like one that another thread
+//!   holds.
 //! - After `OFFER_TIMEOUT_TICKS` (one millisecond) a thread that wants the lock revokes the offer. The waiter is then
 //!   unresponsive and keeps its place.
-//! - A thread that starts to wait, or is woken, while the lock is offered to an unresponsive waiter parks no longer than
-//!   until the offer can be revoked.
+//! - A thread that starts to wait, or is woken, while the lock is offered to an unresponsive waiter parks no longer
+//!   than until the offer can be revoked.
 //! - A waiter that was parked nearly always accepts, but a signal or another process can be faster. So some offers have
 //!   a *watcher*, which parks with that same deadline: the next waiter, which the release wakes too, or the next thread
 //!   that starts to wait. One offer in 2^`WATCH_PERIOD_SHIFT` ticks has a watcher, and so has every offer for
@@ -128,8 +130,8 @@ const _: () = assert!(HANDOFF_PENDING < 1 << OWNER_SHIFT);
 const TICK_SHIFT: u32 = 16;
 /// The time from the forming of the queue, or from a hand-off, to the fairness deadline: half a millisecond.
 const FAIR_AFTER_TICKS: u32 = 8;
-/// The extra delay before a hand-off to a waiter that has parked on another CPU than the releasing thread's. Such a waiter
-/// is probably on its way; if not, another process uses its CPU, and a hand-off would stall all waiters.
+/// The extra delay before a hand-off to a waiter that has parked on another CPU than the releasing thread's. Such a
+/// waiter is probably on its way; if not, another process uses its CPU, and a hand-off would stall all waiters.
 const FORCE_HANDOFF_AFTER_TICKS: u32 = 12;
 /// The time after which an offer may be revoked: a millisecond.
 const OFFER_TIMEOUT_TICKS: u32 = 16;
@@ -236,8 +238,8 @@ impl LockQueue {
     /// Records that the waiter does not react to a wake-up or an offer.
     fn mark_unresponsive(&mut self, waiter: &'static Waiter) {
         if !waiter.unresponsive.replace(true) && waiter.woken.get() {
-            // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal handler
-            // as a waiter that had been woken.
+            // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal
+            // handler as a waiter that had been woken.
             self.wakers = self.wakers.saturating_sub(1);
         }
     }
@@ -297,8 +299,8 @@ impl LockQueue {
     }
 }
 
-/// Wake-ups to be issued after the mutex is unlocked (as Linux's `wake_q`): a thread that is woken before would block on
-/// the mutex.
+/// Wake-ups to be issued after the mutex is unlocked (as Linux's `wake_q`): a thread that is woken before would block
+/// on the mutex.
 #[derive(Default)]
 struct WakeQueue([Option<(PendingWake<'static>, Option<&'static Waiter>)>; MAX_WAKES_PER_RELEASE + 1]);
 
@@ -329,8 +331,8 @@ impl WakeQueue {
 /// Waiters that were not parked when they were woken.
 struct UnresponsiveWaiters([Option<&'static Waiter>; MAX_WAKES_PER_RELEASE + 1]);
 
-/// Counts a release of a lock that has a designated waker. Returns the number of such releases by the calling thread, of
-/// all locks.
+/// Counts a release of a lock that has a designated waker. Returns the number of such releases by the calling thread,
+/// of all locks.
 fn count_contended_release() -> u32 {
     tls::with(|block| {
         block.contended_releases.set(block.contended_releases.get().wrapping_add(1));
@@ -505,8 +507,8 @@ impl RawLock {
         self.word().load(Ordering::Relaxed) & OWNER_MASK
     }
 
-    /// Releases the lock under the mutex: hands it off, or unlocks it and wakes waiters. Returns false if the word, flags
-    /// aside, is not `owned_word` any more. The slot is pinned.
+    /// Releases the lock under the mutex: hands it off, or unlocks it and wakes waiters. Returns false if the word,
+    /// flags aside, is not `owned_word` any more. The slot is pinned.
     fn release_to_waiters(&self, owned_word: u64) -> bool {
         self.with_queue(|queue, wake_queue| {
             let word = self.word().load(Ordering::Relaxed);
@@ -563,8 +565,8 @@ impl RawLock {
         }
     }
 
-    /// Acquires the lock for the calling thread by revoking the current offer, if that may be revoked. Returns whether it
-    /// has. The caller holds the mutex.
+    /// Acquires the lock for the calling thread by revoking the current offer, if that may be revoked. Returns whether
+    /// it has. The caller holds the mutex.
     fn revoke_expired_offer(&self, queue: &mut LockQueue, owner_tag: u64) -> bool {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK != HANDOFF_PENDING {
             return false;
@@ -594,9 +596,9 @@ impl RawLock {
         })
     }
 
-    /// The time until which a queued thread may park: until the current offer may be revoked, if the waiter that has the
-    /// offer is unresponsive or this thread is the watcher; otherwise without a limit. `is_watcher`: the thread was woken
-    /// to watch. The caller holds the mutex.
+    /// The time until which a queued thread may park: until the current offer may be revoked, if the waiter that has
+    /// the offer is unresponsive or this thread is the watcher; otherwise without a limit. `is_watcher`: the thread was
+    /// woken to watch. The caller holds the mutex.
     fn recheck_deadline(&self, queue: &mut LockQueue, is_watcher: bool) -> Deadline {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK != HANDOFF_PENDING {
             return Deadline::NEVER;
@@ -611,8 +613,8 @@ impl RawLock {
         }
     }
 
-    /// Calls `f` with the mutex held, and issues the wake-ups that it has queued once the mutex is unlocked. If there can
-    /// be any, the caller has pinned the slot.
+    /// Calls `f` with the mutex held, and issues the wake-ups that it has queued once the mutex is unlocked. If there
+    /// can be any, the caller has pinned the slot.
     fn with_queue<R>(&self, f: impl FnOnce(&mut LockQueue, &mut WakeQueue) -> R) -> R {
         let mut wake_queue = WakeQueue::default();
         let result = f(&mut self.queue.lock(), &mut wake_queue);
@@ -651,8 +653,8 @@ impl RawLock {
         Some(waiter)
     }
 
-    /// Restores the invariants after a change of the queue: wakes waiters if the lock is unlocked and has fewer designated
-    /// wakers than allowed, and updates the flags. The caller holds the mutex.
+    /// Restores the invariants after a change of the queue: wakes waiters if the lock is unlocked and has fewer
+    /// designated wakers than allowed, and updates the flags. The caller holds the mutex.
     fn update_flags_and_wake(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
         let mut wakes = 0;
         loop {
@@ -769,8 +771,8 @@ impl RawLock {
         }
     }
 
-    /// Spins for a designated waker, and acquires the lock ahead of earlier waiters if it becomes free. Returns false also
-    /// if the waiter's state has changed.
+    /// Spins for a designated waker, and acquires the lock ahead of earlier waiters if it becomes free. Returns false
+    /// also if the waiter's state has changed.
     fn try_barge(&self, owner_tag: u64, waiter: &Waiter) -> bool {
         let mut spin = SpinWait::new();
         while waiter.state() == RETRY {
@@ -815,7 +817,8 @@ impl RawLock {
         }
     }
 
-    /// Reacquires the lock for a condition's waiter that has been requeued, and was woken in `state`. The slot is pinned.
+    /// Reacquires the lock for a condition's waiter that has been requeued, and was woken in `state`. The slot is
+    /// pinned.
     pub(crate) fn reacquire_requeued(&self, owner_tag: u64, waiter: &'static Waiter, state: u32) {
         if self.wait_until_acquired(owner_tag, waiter, state, Deadline(0), Deadline::NEVER).is_none() {
             self.reacquire(owner_tag, waiter);
@@ -838,9 +841,9 @@ impl RawLock {
         self.header.is_live(tag) && queue.has_blocked_waiters()
     }
 
-    /// `Object::invalidate` of a lock. The queue may contain notified and woken waiters, and threads that entered it while
-    /// the last reference was released. A thread that enters the queue sets `HAS_WAITERS` and then reads `LIVE`: either this
-    /// function sees the flag, or that thread sees that `LIVE` is cleared, and leaves the queue.
+    /// `Object::invalidate` of a lock. The queue may contain notified and woken waiters, and threads that entered it
+    /// while the last reference was released. A thread that enters the queue sets `HAS_WAITERS` and then reads `LIVE`:
+    /// either this function sees the flag, or that thread sees that `LIVE` is cleared, and leaves the queue.
     pub(crate) fn invalidate(&self, tag: u64) {
         self.header.clear_live(tag);
         if self.word().load(Ordering::Relaxed) & HAS_WAITERS != 0 {
@@ -851,8 +854,8 @@ impl RawLock {
         }
     }
 
-    /// Unlocks the lock whatever its state. Meant for a child of fork, in which the owner may not exist. Waiters of this
-    /// process start over.
+    /// Unlocks the lock whatever its state. Meant for a child of fork, in which the owner may not exist. Waiters of
+    /// this process start over.
     pub(crate) fn reinit(&self, tag: u64) -> Result<()> {
         self.with_queue(|queue, wake_queue| {
             let mut word = self.word().load(Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! The recursion counts of the RLocks that the calling thread owns.
 //!
-//! The owner keeps the count, and not the lock: an RLock may be freed while it is locked, and a count that its owner was
-//! about to write could then go to the next object in the slot.
+//! The owner keeps the count, and not the lock: an RLock may be freed while it is locked, and a count that its owner
+//! was about to write could then go to the next object in the slot.
 //!
 //! # State (in the thread's block; only the thread itself uses it)
 //!
@@ -17,8 +17,8 @@
 //! reinitializing the lock, so the first acquire always resets the count. Invalid entries are dropped when the table is
 //! full.
 //!
-//! The table uses open addressing with linear probing, and is at most three quarters full. A new table is sized for twice
-//! the entries it receives, so that rehashing is rare.
+//! The table uses open addressing with linear probing, and is at most three quarters full. A new table is sized for
+//! twice the entries it receives, so that rehashing is rare.
 //!
 //! A wait for a condition sets the extra count to 0 and keeps the entry, so that restoring the count cannot fail.
 

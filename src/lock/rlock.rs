@@ -186,7 +186,8 @@ impl Handle<RLock> {
         }
     }
 
-    /// Unlocks the lock, which the calling thread owns, whatever its recursion count. Returns the recursion count less one.
+    /// Unlocks the lock, which the calling thread owns, whatever its recursion count. Returns the recursion count less
+    /// one.
     #[inline(always)]
     pub(crate) fn release_save(self) -> Result<u32> {
         let (rlock, tag) = self.slot()?;
