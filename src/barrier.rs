@@ -14,12 +14,14 @@
 //! | | acting: `action_owner` is set | the last thread to arrive, if there is an action |
 //! | | broken; all waiters are `ABORTED`, `arrived` = 0 | abort, or a waiter that times out |
 //! | | filling with `arrived` = 0; all waiters are `ABORTED` | reset |
-//! | | destroyed; all waiters are `FREED` | destroy: they arrived while the last reference was released |
+//! | | destroyed; all waiters are `FREED` | destroy: the waiters arrived while the last reference was released |
 //! | acting | acting, `interrupted` | abort or reset; the next state is broken or filling as the last of them demands |
 //! | | filling with `arrived` = 0; all waiters are `GRANTED` | the thread that runs the action, if this succeeds without interruption |
 //! | | filling with `arrived` = 0; all waiters are `ABORTED` | the same, if reset interrupted it |
 //! | | broken; all waiters are `ABORTED`, `arrived` = 0 | the same, if the action failed or abort interrupted it |
+//! | | destroyed | destroy, if no other thread waits; the end of the action then clears what is left |
 //! | broken | filling with `arrived` = 0 | reset |
+//! | | destroyed | destroy |
 //!
 //! While the action runs, a waiter that times out continues to wait, and threads that arrive wait in `next_waiting` for
 //! its end, and then arrive again.
@@ -97,8 +99,8 @@ struct Round {
     broken: bool,
     /// Whether abort or reset was called while the action ran.
     interrupted: bool,
-    /// Whether parked waiters were released. They are woken after the mutex is unlocked, on which they would block
-    /// before.
+    /// Whether a parked waiter has been released. It is woken after the mutex is unlocked; before, it would block on
+    /// it.
     wake_needed: bool,
 }
 

@@ -7,7 +7,7 @@
 //! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the event clears `LIVE` | exact |
 //! | 7 `SET` | the flag | set, clear | exact |
 //! | 8 to 31 sequence number | the number of sets that have ended a wait, modulo 2^24 | set | exact |
-//! | 32 to 62 waiter count | the number of threads that wait. Illegal with `SET` | a thread that begins to wait or times out; set | exact; in a child of fork, it counts the parent's waiters until the first thread there waits (`waiter_epoch`) |
+//! | 32 to 62 waiter count | the number of threads that wait. Illegal with `SET` | a thread that begins to wait or times out; set | exact; in a child of fork, it counts the parent's waiters until a thread there waits or destroys the event (`waiter_epoch`) |
 //! | 63 `SPINNING` | one of the waiters spins and is not parked. Illegal without waiters | the waiter; set | like the waiter count |
 //!
 //! | from | to | who | ordering |

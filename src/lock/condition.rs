@@ -90,12 +90,12 @@ const HAS_WAITERS: u64 = 1 << 7;
 pub struct Condition {
     header: Header,
     queue: InternalMutex<WaitQueue>,
-    /// The handle of the lock, which this condition keeps alive; written when the condition is made.
+    /// The handle of the lock, which this condition keeps alive; written when the condition is created.
     lock: AtomicUsize,
     is_reentrant: AtomicBool,
 }
 
-// SAFETY: zero is an empty queue and no lock; all of it is shareable; it begins with its header.
+// SAFETY: zero is an empty queue and no lock; it is shareable in any state; it begins with its header.
 unsafe impl Object for Condition {
     const INDEX: usize = 4;
 
@@ -198,6 +198,7 @@ impl AssociatedLock {
 }
 
 impl Condition {
+    /// Reads the handle of the lock. The caller knows that the condition is live, or checks it afterwards.
     fn load_lock(&self) -> AssociatedLock {
         let is_reentrant = self.is_reentrant.load(Ordering::Acquire);
         let lock = self.lock.load(Ordering::Acquire);
@@ -354,6 +355,7 @@ impl Condition {
         unsafe { lock.slot_unchecked() }
     }
 
+    /// `wait` and one step of `wait_for`.
     fn wait_until(&self, tag: u64, deadline: Deadline) -> Result<bool> {
         let lock = self.load_lock();
         let owner_tag = lock.owner_tag_if_held()?;

@@ -483,7 +483,7 @@ impl RawLock {
             Ok(_) => true,
             Err(word) => {
                 word == tag | owner_tag | FLAGS
-                    && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0
+                    && !count_contended_release().is_multiple_of(FAIRNESS_CHECK_PERIOD)
                     && self.cas(word, tag | FLAGS, Ordering::Release)
             }
         }

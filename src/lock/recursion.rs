@@ -14,13 +14,14 @@
 //! | `recursion_table` | a hash table of other RLocks with an extra count, or 0. If it is 0, an RLock that is not cached has the extra count 0 |
 //!
 //! A count is valid only while the lock's word names this thread as the owner. Other threads can end that by freeing or
-//! reinitializing the lock, so the first acquire always resets the count. Invalid entries are dropped when the table is
-//! full.
+//! reinitializing the lock, so the first acquire always resets the count. Entries that are invalid or 0 are dropped
+//! when the table is full.
 //!
 //! The table uses open addressing with linear probing, and is at most three quarters full. A new table is sized for
 //! twice the entries it receives, so that rehashing is rare.
 //!
-//! A wait for a condition sets the extra count to 0 and keeps the entry, so that restoring the count cannot fail.
+//! A wait for a condition sets the extra count to 0 and keeps the entry. The thread acquires no other lock before it
+//! restores the count, so the entry is still there.
 
 use core::ptr;
 
