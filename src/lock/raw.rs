@@ -1,11 +1,11 @@
 //! What a Lock and an RLock have in common: the lock word, the wait queue and the hand-off. A condition moves its
 //! notified waiters to this queue.
 //!
-//! The lock is unfair for a while and then fair. Any thread may acquire a free lock ahead of the queue (barging). A
-//! release wakes one waiter, the *designated waker* (nsync's `MU_DESIG_WAKER`), and later releases wake none while that
-//! one is on its way. About once per millisecond a release hands the lock off to the longest waiter instead (eventual
-//! fairness, as in parking_lot and CPython). Here a hand-off is an *offer*: the waiter accepts it, or another thread
-//! revokes it.
+//! The lock is unfair until a deadline, and fair after it. Any thread may acquire a free lock ahead of the queue
+//! (barging). A release wakes one waiter, the *designated waker* (nsync's `MU_DESIG_WAKER`), and later releases wake
+//! none while that one is on its way. About once per millisecond a release hands the lock off to the longest waiter
+//! instead (eventual fairness, as in parking_lot and CPython). Here a hand-off is an *offer*: the waiter accepts it, or
+//! another thread revokes it.
 //!
 //! The file is long because everything in it keeps one set of invariants between one word and one queue.
 //!
@@ -55,9 +55,9 @@
 //! 2. The owner is `HANDOFF_PENDING` if and only if exactly one waiter in the queue is in state `OFFERED`.
 //! 3. If the queue is not empty, at least one thread will serve it: an owner whose release takes the slow path, a
 //!    waiter that has been woken, or a thread that watches an offer.
-//! 4. A waiter stays in the queue, at its place, until it owns the lock, times out or is aborted. A designated waker
-//!    that finds the lock taken parks again at the same place.
-//! 5. `LockQueue::wakers` is the number of waiters that have been woken and are not unresponsive.
+//! 4. A waiter stays in the queue, at its position, until it owns the lock, times out or is aborted. A designated waker
+//!    that finds the lock taken parks again at the same position.
+//! 5. `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
 //!
 //! | at rest | the next change is made by |
 //! |---|---|
@@ -89,7 +89,7 @@
 //!   the waiter stays in the queue. To signal handlers of its thread, the lock looks like one that another thread
 //!   holds.
 //! - After `OFFER_TIMEOUT_TICKS` (one millisecond) a thread that wants the lock revokes the offer. The waiter is then
-//!   unresponsive and keeps its place.
+//!   unresponsive and keeps its position.
 //! - A thread that starts to wait, or is woken, while the lock is offered to an unresponsive waiter parks no longer
 //!   than until the offer can be revoked.
 //! - A waiter that was parked nearly always accepts, but a signal or another process can be faster. So some offers have
@@ -144,10 +144,10 @@ const WATCH_ALL_TICKS: u32 = 1 << 17;
 const FAIRNESS_CHECK_PERIOD: u32 = if cfg!(model) { 2 } else { 61 };
 
 /// The number of designated wakers a lock may have. One is enough as a rule: more would find the lock taken.
-const MAX_WAKERS: u16 = 1;
+const MAX_DESIGNATED_WAKERS: u16 = 1;
 /// The same while the first waiter is a notified one. After a broadcast, many waiters want the lock for a short time
 /// each, and with one waker at a time the CPUs would go idle in between, which makes each wake-up slow.
-const MAX_WAKERS_AFTER_NOTIFY: u16 = 32;
+const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u16 = 32;
 /// The number of waiters that one call wakes. The woken threads then share the work of waking the others.
 const MAX_WAKES_PER_RELEASE: usize = 3;
 
@@ -167,7 +167,7 @@ struct LockQueue {
     /// The fairness deadline in ticks, which wrap around.
     fair_deadline: u32,
     /// The number of waiters that have been woken and are not unresponsive.
-    wakers: u16,
+    designated_wakers: u16,
     /// The period in which an offer last had a watcher.
     last_watch: u16,
 }
@@ -175,7 +175,7 @@ struct LockQueue {
 impl ForkReset for LockQueue {
     fn reset_in_child(&mut self) {
         self.waiters.reset_in_child();
-        self.wakers = 0;
+        self.designated_wakers = 0;
     }
 }
 
@@ -224,7 +224,7 @@ impl LockQueue {
     /// Turns the waiter into a designated waker.
     fn mark_woken(&mut self, waiter: &'static Waiter) {
         if !waiter.woken.replace(true) {
-            self.wakers = self.wakers.saturating_add(1);
+            self.designated_wakers = self.designated_wakers.saturating_add(1);
         }
     }
 
@@ -240,7 +240,7 @@ impl LockQueue {
         if !waiter.unresponsive.replace(true) && waiter.woken.get() {
             // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal
             // handler as a waiter that had been woken.
-            self.wakers = self.wakers.saturating_sub(1);
+            self.designated_wakers = self.designated_wakers.saturating_sub(1);
         }
     }
 
@@ -282,8 +282,16 @@ impl LockQueue {
         match self.waiters.first() {
             None => 0,
             Some(first) => {
-                let max_wakers = if first.notified.get() { MAX_WAKERS_AFTER_NOTIFY } else { MAX_WAKERS };
-                if self.wakers < max_wakers && self.first_not_woken().is_some() { HAS_WAITERS } else { FLAGS }
+                let max = if first.notified.get() {
+                    MAX_DESIGNATED_WAKERS_AFTER_NOTIFY
+                } else {
+                    MAX_DESIGNATED_WAKERS
+                };
+                if self.designated_wakers < max && self.first_not_woken().is_some() {
+                    HAS_WAITERS
+                } else {
+                    FLAGS
+                }
             }
         }
     }
@@ -321,15 +329,15 @@ impl WakeQueue {
     }
 
     /// Issues the wake-ups. Returns the waiters that turned out not to be parked.
-    fn wake_all(self) -> UnresponsiveWaiters {
-        UnresponsiveWaiters(
+    fn wake_all(self) -> NotParked {
+        NotParked(
             self.0.map(|entry| entry.and_then(|(wake, waiter)| if wake.wake() { None } else { waiter })),
         )
     }
 }
 
 /// Waiters that were not parked when they were woken.
-struct UnresponsiveWaiters([Option<&'static Waiter>; MAX_WAKES_PER_RELEASE + 1]);
+struct NotParked([Option<&'static Waiter>; MAX_WAKES_PER_RELEASE + 1]);
 
 /// Counts a release of a lock that has a designated waker. Returns the number of such releases by the calling thread,
 /// of all locks.
@@ -618,19 +626,19 @@ impl RawLock {
     fn with_queue<R>(&self, f: impl FnOnce(&mut LockQueue, &mut WakeQueue) -> R) -> R {
         let mut wake_queue = WakeQueue::default();
         let result = f(&mut self.queue.lock(), &mut wake_queue);
-        let mut unresponsive_waiters = wake_queue.wake_all();
-        while unresponsive_waiters.0.iter().any(Option::is_some) {
-            unresponsive_waiters = self.wake_replacements(unresponsive_waiters);
+        let mut not_parked = wake_queue.wake_all();
+        while not_parked.0.iter().any(Option::is_some) {
+            not_parked = self.wake_replacements(not_parked);
         }
         result
     }
 
     /// Wakes other waiters in place of those that were not parked when they were woken and may be unresponsive.
     #[cold]
-    fn wake_replacements(&self, unresponsive_waiters: UnresponsiveWaiters) -> UnresponsiveWaiters {
+    fn wake_replacements(&self, not_parked: NotParked) -> NotParked {
         let mut wake_queue = WakeQueue::default();
         let mut queue = self.queue.lock();
-        for waiter in unresponsive_waiters.0.into_iter().flatten() {
+        for waiter in not_parked.0.into_iter().flatten() {
             // The waiter may have run since, and may be in another queue.
             let is_queued_here = queue.waiters.iter().any(|other| core::ptr::eq(other, waiter));
             if is_queued_here && matches!(waiter.state(), RETRY | OFFERED) && !waiter.unresponsive.get() {

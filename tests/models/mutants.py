@@ -86,7 +86,7 @@ MUTANTS = {
         "lock/raw.rs", "if is_unresponsive || is_watcher || queue.try_start_watch(now) {", "if false {",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: no other waiter is called instead of one in a handler": (
-        "lock/raw.rs", "while unresponsive_waiters.0.iter().any(Option::is_some) {", "while false && unresponsive_waiters.0.iter().any(Option::is_some) {",
+        "lock/raw.rs", "while not_parked.0.iter().any(Option::is_some) {", "while false && not_parked.0.iter().any(Option::is_some) {",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a waiter in a handler counts as one that comes": (
         "lock/raw.rs", "                queue.mark_unresponsive(waiter);\n                if self", "                if self",
