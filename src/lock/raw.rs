@@ -548,7 +548,7 @@ impl RawLock {
         })
     }
 
-    /// If the lock is offered to a waiter, grants it. The caller, which holds the mutex, goes on to release or destroy
+    /// If the lock is offered to a waiter, grants it. The caller, which holds the mutex, then releases or destroys
     /// the lock as one that the waiter owns.
     fn grant_offered(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK == HANDOFF_PENDING
