@@ -140,7 +140,11 @@ pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;
 
-/// The Rust programs in README.md are tested as those of this documentation are.
+/// Tests the Rust code of README.md and docs/, as that of this documentation is tested.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/languages.md")]
+    struct Languages;
+}
