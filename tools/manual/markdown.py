@@ -61,7 +61,9 @@ class Document:
     def items(self, lines, mark, tag):
         found = []
         while lines and re.match(mark, lines[0]):
-            text = re.sub(mark, "", " ".join(take(lines, stop=mark)), count=1)
+            text = re.sub(mark, "", " ".join(take(lines, stop=rf"{mark}| +(- |\d+\. )")), count=1)
+            if lines and re.match(r" +(- |\d+\. )", lines[0]):
+                raise Unknown(f"a list in a list: {lines[0]}")
             found.append(f"<li>{self.inline(text)}</li>")
         return f"<{tag}>{''.join(found)}</{tag}>"
 
