@@ -77,7 +77,7 @@
 //!
 //! let rlock = RLock::new()?;
 //! assert_eq!(rlock.release(), Err(Error::NotOwner));
-//! assert_eq!(Error::NotOwner.to_string(), "the caller does not hold the lock");
+//! assert_eq!(Error::NotOwner.to_string(), "lock not held by the calling thread");
 //! # Ok::<(), Error>(())
 //! ```
 //!
@@ -140,7 +140,11 @@ pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;
 
-/// The Rust programs in README.md are tested as those of this documentation are.
+/// Tests the Rust code of README.md and docs/, as that of this documentation is tested.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/languages.md")]
+    struct Languages;
+}

@@ -47,9 +47,9 @@ impl Local {
 ///
 /// let calls = ThreadLocal::with_init(|| Cell::new(0))?;
 /// let count = || -> threading::Result<u32> {
-///     let mine = calls.get()?.expect("the closure has created it");
-///     block.set(block.get() + 1);
-///     Ok(block.get())
+///     let calls = calls.get()?.expect("the closure has created it");
+///     calls.set(calls.get() + 1);
+///     Ok(calls.get())
 /// };
 /// assert_eq!((count()?, count()?), (1, 2));
 /// std::thread::scope(|scope| {

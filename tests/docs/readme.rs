@@ -1,11 +1,10 @@
-//! The program in README.md is what a newcomer tries first: it compiles without a warning, and prints what is
-//! said there.
+//! Checks that the C program in README.md compiles without warnings and prints what README.md says.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// The text of the first block of this language.
+/// The first code block of a language.
 fn block(readme: &str, language: &str) -> String {
     let begin = format!("```{language}\n");
     let from = readme.find(&begin).expect("README.md has such a block") + begin.len();
