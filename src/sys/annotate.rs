@@ -245,19 +245,19 @@ unsafe impl GlobalAlloc for UntrackedAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, here and below.
-        own(sys::preserving_errno(|| unsafe { System.alloc(layout) }), layout.size())
+        mark_untracked_block(sys::preserving_errno(|| unsafe { System.alloc(layout) }), layout.size())
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        own(sys::preserving_errno(|| unsafe { System.alloc_zeroed(layout) }), layout.size())
+        mark_untracked_block(sys::preserving_errno(|| unsafe { System.alloc_zeroed(layout) }), layout.size())
     }
 
     #[inline]
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as above.
-        own(sys::preserving_errno(|| unsafe { System.realloc(memory, layout, size) }), size)
+        mark_untracked_block(sys::preserving_errno(|| unsafe { System.realloc(memory, layout, size) }), size)
     }
 
     #[inline]
