@@ -280,6 +280,6 @@ fn mark_untracked_block(memory: *mut u8, bytes: usize) -> *mut u8 {
 /// # Safety
 /// That of libc's function.
 pub(crate) unsafe fn malloc(bytes: usize) -> *mut c_void {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     mark_untracked_block(unsafe { sys::malloc(bytes) }.cast(), bytes).cast()
 }

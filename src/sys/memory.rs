@@ -23,7 +23,7 @@ pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
 /// `map` returned the pages, and no thread uses them any more.
 pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
     if bytes != 0 {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { sys::munmap(start as *mut libc::c_void, bytes) };
     }
 }
@@ -52,7 +52,7 @@ pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option
 /// # Safety
 /// `map` returned the pages, and no thread needs their content any more.
 pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
 }
 

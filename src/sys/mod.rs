@@ -51,7 +51,7 @@ macro_rules! from_libc {
         /// # Safety
         /// That of libc's function.
         pub(crate) unsafe fn $name($($arg: $type),*) -> $result {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             preserving_errno(|| unsafe { libc::$name($($arg),*) })
         }
     )*};

@@ -116,7 +116,7 @@ unsafe fn create(
     start_routine: StartRoutine,
     arg: *mut c_void,
 ) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     sys::preserving_errno(|| unsafe { pthread_create(thread, attributes, start_routine, arg) })
 }
 
@@ -234,7 +234,7 @@ unsafe fn create_without_signals(
     start_routine: StartRoutine,
 ) -> Result<libc::pthread_t> {
     let mut thread = 0;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let created =
         without_signals(|| unsafe { create(&mut thread, attributes, start_routine, ptr::null_mut()) });
     if created == 0 { Ok(thread) } else { Err(Error::NoThread) }

@@ -236,7 +236,7 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
         let policy = if is_real_time { scheduling.policy as c_int } else { libc::SCHED_OTHER };
         let priority = if is_real_time { scheduling.priority as c_int } else { 0 };
         let parameters = libc::sched_param { sched_priority: priority };
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         is_set |= unsafe {
             libc::pthread_attr_setschedpolicy(attributes, policy) == 0
                 && libc::pthread_attr_setschedparam(attributes, &parameters) == 0
