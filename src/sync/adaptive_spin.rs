@@ -1,8 +1,8 @@
 //! Adaptive spinning: whether a waiter spins before it parks.
 //!
-//! Waking a parked thread on another CPU takes tens of microseconds; a spinning thread sees the change within 0.1 us. But
-//! spinning wastes time if the waker needs this CPU, or wakes the waiter much later. So each object records how its waits
-//! have ended, and a waiter spins only if
+//! Waking a parked thread on another CPU takes tens of microseconds; a spinning thread sees the change within 0.1 us.
+//! But spinning wastes time if the waker needs this CPU, or wakes the waiter much later. So each object records how its
+//! waits have ended, and a waiter spins only if
 //!
 //! - the object's last wake-up came from another CPU,
 //! - spinning has succeeded lately: after each failed spin, twice as many waits skip it (exponential backoff), and
@@ -54,8 +54,8 @@ pub(crate) fn current_cpu_tag() -> u8 {
 }
 
 impl AdaptiveSpin {
-    /// Returns until when the calling thread is to spin, or `None` if it is to park. If it spins, then the waiter or the
-    /// thread that wakes it must call `finish`.
+    /// Returns until when the calling thread is to spin, or `None` if it is to park. If it spins, then the waiter or
+    /// the thread that wakes it must call `finish`.
     pub(crate) fn try_start(&self, deadline: Deadline) -> Option<Deadline> {
         let cpu = self.last_waker_cpu.load(Ordering::Relaxed);
         #[cfg(model)]

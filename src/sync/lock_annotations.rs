@@ -1,8 +1,8 @@
 //! Describes lock operations to ThreadSanitizer, which checks the order in which locks are taken.
 //!
-//! ThreadSanitizer accepts an unlock only from the thread that locked the lock. But any thread may release a Lock, free a
-//! lock that is held, or reinitialize it. So each lock stores the ThreadSanitizer ID of its locker. Another thread that
-//! releases the lock defers the unlock, and the locker reports it at its own next lock operation.
+//! ThreadSanitizer accepts an unlock only from the thread that locked the lock. But any thread may release a Lock, free
+//! a lock that is held, or reinitialize it. So each lock stores the ThreadSanitizer ID of its locker. Another thread
+//! that releases the lock defers the unlock, and the locker reports it at its own next lock operation.
 //!
 //! The functions are called only while a race detector is active (`annotate::is_active`).
 
@@ -104,8 +104,8 @@ static DEFERRED_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 impl ForkReset for DeferredUnlocks {
     fn reset_in_child(&mut self) {
-        // The lockers do not exist in the child, except for the thread that forked. For that thread, ThreadSanitizer may
-        // see a lock order that did not occur. The memory leaks, as its allocator may not be usable here.
+        // The lockers do not exist in the child, except for the thread that forked. For that thread, ThreadSanitizer
+        // may see a lock order that did not occur. The vectors leak, since the fork may have interrupted a change.
         core::mem::take(&mut self.unlocks).leak();
         core::mem::take(&mut self.lockers).leak();
         DEFERRED_COUNT.store(0, Ordering::Relaxed);

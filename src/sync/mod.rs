@@ -2,7 +2,8 @@
 //!
 //! - [`fork_epoch`] counts the forks that led to this process;
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
-//! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object spin;
+//! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
+//!   spin;
 //! - [`waiter`] is the record on which a thread waits, and [`wait_queue`] a FIFO queue of such records;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
 //! - [`atexit`] registers the atexit handler;

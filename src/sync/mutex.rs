@@ -18,17 +18,17 @@
 //! `reinit_in_child` in the child. All other data is reset in the child by the first thread that locks the mutex.
 //!
 //! Between `lock_for_fork` and the fork itself, fork handlers of the program may run, and may wait for another thread
-//! that needs this mutex. To avoid that deadlock, the other thread takes the mutex over after `FORK_LOCK_TIMEOUT_NS`. If
-//! the fork interrupts such a thread, the child finds `LOCKED` or `CONTENDED` and resets the data
+//! that needs this mutex. To avoid that deadlock, the other thread takes the mutex over after `FORK_LOCK_TIMEOUT_NS`.
+//! If the fork interrupts such a thread, the child finds `LOCKED` or `CONTENDED` and resets the data
 //! (`reset_interrupted_change`).
 //!
 //! # Mutexes in slots
 //!
-//! A slot is reused without reinitializing its mutex, so that a thread with a stale handle that is still in `lock` finds
-//! a valid mutex, and then that its object is gone. When no slot of a block can be used again, the block's memory is
-//! returned to the system, and the word reads as 0. Threads that lock the mutex after that find no object and access no
-//! data, so that mutual exclusion no longer matters, but waiters that had set `CONTENDED` must still be woken. Therefore
-//! an owner that finds `UNLOCKED` when it unlocks wakes all waiters.
+//! A slot is reused without reinitializing its mutex, so that a thread with a stale handle that is still in `lock`
+//! finds a valid mutex, and then that its object is gone. When no slot of a block can be used again, the block's memory
+//! is returned to the system, and the word reads as 0. Threads that lock the mutex after that find no object and access
+//! no data, so that mutual exclusion no longer matters, but waiters that had set `CONTENDED` must still be woken.
+//! Therefore an owner that finds `UNLOCKED` when it unlocks wakes all waiters.
 
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::futex;
@@ -247,7 +247,7 @@ fn unlock_forking(word: &AtomicU32) {
     }
 }
 
-/// Gives access to the data, and unlocks the mutex when dropped.
+/// Provides access to the data, and unlocks the mutex when dropped.
 pub(crate) struct InternalMutexGuard<'a, T: ForkReset> {
     mutex: &'a InternalMutex<T>,
 }

@@ -28,8 +28,8 @@ impl SpinWait {
         true
     }
 
-    /// Spins for one round, or sleeps after `SPIN_LIMIT` rounds. For a thread that polls until another thread, which does
-    /// not wake it, has finished a few instructions: the other thread may have a lower priority and need this CPU.
+    /// Spins for one round, or sleeps after `SPIN_LIMIT` rounds. For a thread that polls until another thread, which
+    /// does not wake it, has finished a few instructions: the other thread may have a lower priority and need this CPU.
     #[cold]
     pub(crate) fn spin_or_sleep(&mut self) {
         const SLEEP_NS: u64 = 50_000;

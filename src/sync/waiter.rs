@@ -2,8 +2,8 @@
 //!
 //! The waker stores to `state` and then wakes the threads that are parked on its address. By then the waiter may have
 //! seen the new state and returned, or exited. So the record lies neither on the thread's stack nor in its thread-local
-//! storage, but in memory that is never freed. The record of a thread that has exited serves the next one, which at worst
-//! sees a spurious wakeup.
+//! storage, but in memory that is never freed. The record of a thread that has exited serves the next one, which at
+//! worst sees a spurious wakeup.
 //!
 //! # State
 //!
@@ -22,8 +22,8 @@
 //! | `ABORTED` | removed from the queue: the wait has failed | |
 //! | `FREED` | barriers: removed from the queue, since the barrier was freed | |
 //!
-//! The waiter reads the last five with acquire. After a wait, the record keeps its last state until the next wait stores
-//! `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
+//! The waiter reads the last five with acquire. After a wait, the record keeps its last state until the next wait
+//! stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 
@@ -76,8 +76,8 @@ pub(crate) struct Waiter {
     pub(crate) previous: Cell<*const Waiter>,
 }
 
-// SAFETY: the cells are accessed under the mutex of the queue that contains the record, and otherwise only by the thread
-// that owns the record.
+// SAFETY: the cells are accessed under the mutex of the queue that contains the record, and otherwise only by the
+// thread that owns the record.
 unsafe impl Sync for Waiter {}
 
 /// Returns the calling thread's record. The exit hook returns it to the pool.
@@ -119,8 +119,8 @@ impl Waiter {
         self.parked_cpu.load(Ordering::Relaxed) == current_cpu_tag()
     }
 
-    /// Makes the record of the calling thread, which was woken and is still in the queue, ready for the next wait. Called
-    /// under the mutex of the queue.
+    /// Prepares the calling thread's record, which is still in the queue, for another wait. Called under the mutex of
+    /// the queue.
     pub(crate) fn set_queued(&self) {
         self.state.store(QUEUED, Ordering::Relaxed);
     }
@@ -141,14 +141,14 @@ impl Waiter {
         self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Acquire).map(drop)
     }
 
-    /// Blocks until another thread calls `complete` on this record, and returns the state that it stored; returns `QUEUED`
-    /// if the deadline passes first. Spins before it parks, if the object's `adaptive_spin` permits that.
+    /// Blocks until another thread calls `complete` on this record, and returns the state that it stored; returns
+    /// `QUEUED` if the deadline passes first. Spins before it parks, if the object's `adaptive_spin` permits that.
     pub(crate) fn wait(&self, adaptive_spin: &AdaptiveSpin, deadline: Deadline) -> u32 {
         self.wait_on(&self.state, PARKED, adaptive_spin, deadline)
     }
 
-    /// As `wait`, but parks on a futex word that several waiters share, while it is `expected`. The thread that completes
-    /// the waiters then changes that word and wakes all of them.
+    /// As `wait`, but parks on a futex word that several waiters share, while it is `expected`. The thread that
+    /// completes the waiters then changes that word and wakes all of them.
     pub(crate) fn wait_on(
         &self,
         word: &AtomicU32,
@@ -182,9 +182,9 @@ impl Waiter {
         self.state()
     }
 
-    /// Ends the wait with this state, under the mutex of the queue; `adaptive_spin` is that of the object. If the record
-    /// has been removed from the queue, the waiter may reuse it from now on, so that the caller must not access its cells
-    /// any more. The caller may unlock the mutex before it makes the wake-up.
+    /// Ends the wait with this state, under the mutex of the queue; `adaptive_spin` is that of the object. If the
+    /// record has been removed from the queue, the waiter may reuse it from now on, so that the caller must not access
+    /// its cells any more. The caller may unlock the mutex before it makes the wake-up.
     #[must_use]
     pub(crate) fn complete(&self, state: u32, adaptive_spin: &AdaptiveSpin) -> PendingWake<'_> {
         self.waker_cpu.store(current_cpu_tag(), Ordering::Relaxed);
@@ -217,8 +217,8 @@ impl PendingWake<'_> {
         self.was_spinning
     }
 
-    /// Makes the wake-up. Returns false if the waiter was in `PARKED` but no thread was parked: the waiter has not reached
-    /// the futex yet, or is in a signal handler.
+    /// Wakes the waiter, if it was parked. Returns false if the waiter was in `PARKED` but no thread was parked: the
+    /// waiter has not reached the futex yet, or is in a signal handler.
     pub(crate) fn wake(self) -> bool {
         self.parked.is_none_or(futex::wake_one)
     }

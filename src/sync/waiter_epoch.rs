@@ -11,8 +11,8 @@ pub(crate) struct WaiterEpoch {
 }
 
 impl WaiterEpoch {
-    /// Called before a thread counts itself as a waiter. The first caller in this process runs `reset`, which discards the
-    /// count that the parent left in the object.
+    /// Called before a thread counts itself as a waiter. The first caller in this process runs `reset`, which discards
+    /// the count that the parent left in the object.
     #[inline]
     pub(crate) fn sync_after_fork(&self, reset: impl FnOnce()) {
         if !self.is_current() {

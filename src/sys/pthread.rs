@@ -27,8 +27,8 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is the
-/// system's default.
+/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is
+/// the system's default.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 

@@ -21,9 +21,10 @@
 //! - not at all after a function that took less than a quarter of the shortest system call of this kind that was
 //!   ever measured in this process (`SHORTEST_SYSCALL_CYCLES`, in cycles): such a function has made none;
 //! - after each function that it does not trust, and before the thread sleeps;
-//! - after a function that it is_trusted when [`CHECK_TIME_DIVISOR`] times as long has passed as the last check took. It is_trusted a function
-//!   that it has checked [`CHECKS_UNTIL_TRUSTED`] times, and that has never changed anything. A function that changes the state
-//!   for the first time after that is found by the next check, and is never trusted again.
+//! - after a function that it is_trusted when [`CHECK_TIME_DIVISOR`] times as long has passed as the last check took.
+//!   It is_trusted a function that it has checked [`CHECKS_UNTIL_TRUSTED`] times, and that has never changed anything.
+//!   A function that changes the state for the first time after that is found by the next check, and is never trusted
+//!   again.
 
 use core::ffi::{CStr, c_int, c_long};
 use core::mem::MaybeUninit;
