@@ -25,11 +25,11 @@ pub(crate) fn is_initial_thread() -> bool {
 /// cancellation point, and the unwinding of a cancelled thread must not cross the panic boundary of an exported
 /// function. So this wraps functions of libc that are cancellation points, and callbacks that run during a call.
 pub(crate) fn with_cancel_disabled<R>(f: impl FnOnce() -> R) -> R {
-    let mut former = 0;
+    let mut previous = 0;
     // SAFETY: changes only the calling thread's state, which is restored below.
-    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut former) };
+    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut previous) };
     let result = f();
     // SAFETY: as above.
-    unsafe { pthread_setcancelstate(former, ptr::null_mut()) };
+    unsafe { pthread_setcancelstate(previous, ptr::null_mut()) };
     result
 }
