@@ -75,12 +75,12 @@ pub mod fault {
     static ARMED_ANY_THREAD: AtomicU32 = AtomicU32::new(0);
     static FIRED_COUNT: AtomicU32 = AtomicU32::new(0);
 
-    /// Makes the calling thread panic when it next reaches this fault point.
+    /// Arms a fault point: the calling thread panics when it next reaches it.
     pub fn arm(point: FaultPoint) {
         ARMED.set(Some(point));
     }
 
-    /// Makes the first thread that reaches this fault point panic.
+    /// Arms a fault point for all threads: the first one that reaches it panics.
     pub fn arm_any_thread(point: FaultPoint) {
         ARMED_ANY_THREAD.store(point as u32, Ordering::SeqCst);
     }

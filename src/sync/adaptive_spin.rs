@@ -6,8 +6,8 @@
 //!
 //! - the object's last wake-up came from another CPU,
 //! - spinning has succeeded lately: after each failed spin, twice as many waits skip it (exponential backoff), and
-//! - no other thread is spinning on this object or, in a wait queue, is queued before it: one of several waiters may
-//!   need this CPU.
+//! - no other thread is spinning on this object or, in a wait queue, is queued before it: such a thread may need
+//!   this CPU.
 //!
 //! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. Only `spinner_epoch`
 //! needs an atomic change, so that at most one thread spins.

@@ -63,7 +63,8 @@ pub(crate) fn mutex_pre_lock<T>(lock: &T) {
 pub(crate) fn mutex_post_lock<T>(lock: &T, waited: bool, owner: &AtomicTsanOwner) {
     let me = threading_annotate_thread_id();
     register_locker(me);
-    // The former owner is still stored if releases by two threads were reported in another order than they happened.
+    // A former owner may still be stored: concurrent acquisitions and releases may be reported in another order than
+    // they happened in.
     defer_unlock(lock, owner.swap(me, Ordering::Relaxed));
     flush_deferred_unlocks();
     // SAFETY: as above.

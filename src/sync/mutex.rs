@@ -10,7 +10,7 @@
 //! | `LOCKED` | a thread holds the mutex, and no waiter is parked | exact | the owner: to `UNLOCKED`, release; to `FORKING` before a fork, release. A waiter, before it parks: to `CONTENDED`, relaxed |
 //! | `CONTENDED` | a thread holds the mutex, and waiters may be parked | legal if there is no waiter; illegal to leave unset while one is parked | the owner: to `UNLOCKED`, release, and wakes one waiter; to `FORKING` before a fork, release, and wakes all |
 //! | `FORKING` | a forking thread holds the mutex; waiters may be parked, and `FORK_WAITERS` counts them | exact | the forking thread: to `UNLOCKED`, release, and wakes all if `FORK_WAITERS` is not 0. A waiter, after `FORK_LOCK_TIMEOUT_NS`: to `CONTENDED`, acquire |
-//! | any, with another epoch | the parent process wrote the word: the mutex is unlocked | exact | the first thread that locks it: to `LOCKED` or `CONTENDED` with this epoch, acquire; it then resets the data (`ForkReset`) |
+//! | any, with another epoch | the parent process wrote the word: the mutex is unlocked | exact | the first thread that locks it: to `LOCKED` or `CONTENDED` with this epoch, acquire; it then resets the data (`ForkReset`). `reinit_in_child`: to `UNLOCKED` with this epoch, release |
 //!
 //! # Fork
 //!

@@ -6,6 +6,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 
 /// The fork epoch in which an object's waiters were counted.
 pub(crate) struct WaiterEpoch {
+    /// Written under `reset_mutex`, with release; read with acquire.
     epoch: AtomicU32,
     reset_mutex: InternalMutex<()>,
 }

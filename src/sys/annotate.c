@@ -53,7 +53,7 @@ enum {
     DR_START_SUPPRESSION = TOOL_DR + 2      /* start, size */
 };
 
-/* Makes a client request. Returns the tool's result, or `otherwise` if no tool handles the request. */
+/* Issues a client request. Returns the tool's result, or `otherwise` if no tool handles the request. */
 static uintptr_t request(uintptr_t otherwise, uintptr_t number, uintptr_t a, uintptr_t b, uintptr_t c)
 {
     uintptr_t result = otherwise;
@@ -206,7 +206,7 @@ void threading_annotate_thread_finished(void)
     finished = 1;
 }
 
-/* Returns the former state. If a signal handler calls the library during a call, `ignoring` is set, but ThreadSanitizer
+/* Returns the previous state. If a signal handler calls the library during a call, `ignoring` is set, but ThreadSanitizer
  * observes the handler, so that the inner call begins to ignore accesses in any case. */
 unsigned threading_annotate_ignore_begin(void)
 {

@@ -21,8 +21,8 @@
 //! - Every order that the library guarantees to its callers is reported: `happens_before` by the one thread, before the
 //!   change of state that the other thread sees, and `happens_after` by the other thread, after it has seen it. Both
 //!   name the same address, that of an object or of a static of the library. The tools never discard what they know of
-//!   the address, even when its slot serves another object: an extra order may hide a race, a missing one would report
-//!   a false one.
+//!   the address, even when its slot serves another object: an extra order may hide a race, but a missing one would
+//!   make the tools report a race that does not exist.
 //! - The library's own mutexes are not reported: they would order accesses of the program that are not synchronized.
 //! - So the tools must not check the library's own memory. Valgrind's tools are told to ignore it (`mark_untracked`):
 //!   slots, waiters, statics (the section `threading_untracked`), and what comes from Rust's allocator. ThreadSanitizer
@@ -145,7 +145,7 @@ pub(crate) fn happens_after<T>(address: &T) {
     }
 }
 
-/// Tells Valgrind's tools to ignore this memory, which is the library's own until it is returned to the system.
+/// Excludes memory from the checks of Valgrind's tools: it is the library's own until it is returned to the system.
 #[inline]
 pub(crate) fn mark_untracked<T: ?Sized>(start: *const T, bytes: usize) {
     if is_active() && tools() != NONE {
@@ -154,7 +154,7 @@ pub(crate) fn mark_untracked<T: ?Sized>(start: *const T, bytes: usize) {
     }
 }
 
-/// Tells LeakSanitizer that this memory, which is not part of the heap, contains pointers to memory that is.
+/// Registers memory with LeakSanitizer that is not part of the heap, but contains pointers to memory that is.
 /// LeakSanitizer is not among the detected tools, so that this is called in any case.
 pub(crate) fn register_root_region(start: usize, bytes: usize) {
     // SAFETY: the memory is never unmapped.

@@ -97,7 +97,7 @@ pub(crate) fn register_exit_hook() -> Result<()> {
     }
 }
 
-/// Makes libc call the destructor in its next round.
+/// Sets the key's value, so that libc calls the destructor in its next round.
 pub(crate) fn rearm() -> Result<()> {
     if cfg!(model) {
         return Ok(());

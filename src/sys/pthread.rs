@@ -260,7 +260,7 @@ pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
 }
 
-/// Makes the kernel clear `word` after the calling thread's last instruction, and wake one thread that is parked on it.
+/// Registers `word` with the kernel, which clears it after the calling thread's last instruction and wakes one waiter.
 /// Returns the calling thread's native ID, or 0 on failure.
 ///
 /// This replaces the word that libc has registered for pthread_join(). No thread waits for that word if the thread is
