@@ -2,8 +2,8 @@
 //! program.
 //!
 //! In a call, a caught panic becomes an error of that call. In a thread of the library, or in a function that libc
-//! calls, it is reported, and the work that follows is done. Rust's panic hook prints the message with its place in the
-//! source; a line that names the library follows.
+//! calls, it is reported, and execution continues with the next step. Rust's panic hook prints the message with its
+//! place in the source; a line that names the library follows.
 //!
 //! Exported functions without a boundary cannot panic: they only read a table of constants, or the calling thread's
 //! last error.

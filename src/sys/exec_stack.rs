@@ -9,7 +9,7 @@ use crate::sys;
 /// The number of objects that had been loaded, ever, at the last scan.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LOADED_OBJECTS: AtomicU64 = AtomicU64::new(0);
-/// Whether one of them needs executable stacks, to which compilers write code for nested functions.
+/// Whether one of them needs executable stacks, for example for the trampolines of GCC's nested functions.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXEC_STACK_REQUIRED: AtomicBool = AtomicBool::new(false);
 

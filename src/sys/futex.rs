@@ -1,4 +1,4 @@
-//! Futex semantics: the only place where threads park and are woken.
+//! Futex semantics: where threads park and are woken, except for `pthread::wait_shared`.
 //!
 //! `wait` blocks while a 32-bit word has an expected value. Wakers change the word, and then wake the threads that
 //! wait. Wakeups may be spurious: callers check the word again in a loop.

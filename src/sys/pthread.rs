@@ -190,7 +190,7 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
     if error == 0 { Ok(()) } else { Err(Error::NoThread) }
 }
 
-/// Runs `f` with all signals blocked, except those that cannot be.
+/// Runs `f` with all signals blocked, except those that cannot be blocked.
 fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
     let (mut all, mut previous) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: initialized here; changes only the calling thread's mask.

@@ -19,7 +19,7 @@ pub(crate) struct PerThread {
     pub(crate) owner_tag: Cell<u64>,
     /// The waiter of this thread, 0 before its first wait. `sync::waiter`.
     pub(crate) waiter: Cell<usize>,
-    /// The handle of the current `Thread`, 0 if none has been created yet. `thread::mod`.
+    /// The handle of the current `Thread`, 0 if none has been created yet. `thread`.
     pub(crate) thread: Cell<usize>,
     /// The table of the thread's values of locals. `local::tables`.
     pub(crate) locals: Cell<usize>,
