@@ -154,7 +154,7 @@ pub(crate) fn end_call_in_fork(lock_level: u8) {
 fn lock_all() {
     // A panic in here cannot be contained: the child has all of them or none.
     process_exit::lock_for_fork();
-    atexit::hold();
+    atexit::lock_for_fork();
     tables::lock_for_fork();
     registry::lock_for_fork();
     names::lock_for_fork();
@@ -174,7 +174,7 @@ fn unlock_all() {
         names::unlock_after_fork();
         registry::unlock_after_fork();
         tables::unlock_after_fork();
-        atexit::let_go();
+        atexit::unlock_after_fork();
         process_exit::unlock_after_fork();
     }
 }

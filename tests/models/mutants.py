@@ -115,7 +115,7 @@ MUTANTS = {
         "sync/mutex.rs", "        fence(Ordering::SeqCst);\n        if FORK_WAITERS", "        if FORK_WAITERS",
         "loom", "fork", "a_waiter_is_woken"),
     "guarded: a hold leaves those asleep who came before": (
-        "sync/mutex.rs", "        // They sleep again, and are counted.\n        futex::wake_all(lock);\n", "",
+        "sync/mutex.rs", "        // The waiters see `FORKING`, count themselves in `FORK_WAITERS` and park again.\n        futex::wake_all(word);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
     "condition: a notify is dropped": (
         "lock/condition.rs", "core::iter::from_fn(|| queue.pop()).take(count)", "core::iter::from_fn(|| queue.pop()).take(count).skip(1)",
