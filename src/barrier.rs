@@ -27,7 +27,7 @@ use core::ptr;
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_queue::WaitQueue;
@@ -121,7 +121,7 @@ impl Round {
 
 // SAFETY: zero is an empty round; all of it is shareable; it begins with its header.
 unsafe impl Object for Barrier {
-    const INDEX: usize = 7;
+    const KIND: ObjectKind = ObjectKind::Barrier;
 
     fn header(&self) -> &Header {
         &self.header

@@ -42,18 +42,16 @@ use core::{ptr, slice};
 use crate::error::{Error, Result};
 use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
+use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::atomic::Ordering;
 use crate::sys::memory;
 
-/// How many kinds there are.
-pub(crate) const KINDS: usize = 10;
-
-/// The arenas, by `Object::INDEX`.
+/// The arenas, by kind.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-pub(crate) static ARENAS: [Arena; KINDS] = [const { Arena::new() }; KINDS];
+pub(crate) static ARENAS: [Arena; ObjectKind::COUNT] = [const { Arena::new() }; ObjectKind::COUNT];
 
 /// How many blocks without an object a kind keeps in any case.
 const MAX_EMPTY_BLOCKS: usize = 16;
@@ -379,7 +377,7 @@ impl Arena {
         let bytes = length * size_of::<AtomicUsize>();
         let table = if length == INITIAL_TABLE_LEN {
             let kind = (ptr::from_ref(self) as usize - ptr::from_ref(&ARENAS) as usize) / size_of::<Arena>();
-            POOL.lock().initial_tables(bytes * KINDS)? + kind * bytes
+            POOL.lock().initial_tables(bytes * ObjectKind::COUNT)? + kind * bytes
         } else {
             let table = memory::map(0, bytes).ok_or(Error::NoMemory)?;
             annotate::mark_untracked(table as *const u8, bytes);

@@ -25,6 +25,7 @@
 pub(crate) mod arena;
 pub(crate) mod blocks;
 pub(crate) mod header;
+mod kind;
 mod layout;
 pub(crate) mod slot_cache;
 
@@ -36,12 +37,11 @@ use crate::sync::fork_epoch::{fork_epoch, is_child};
 use crate::sys::annotate::{happens_after, happens_before};
 use arena::Arena;
 use header::{Header, INTERNAL_REF, LIVE, TAG, USER_REF};
+pub(crate) use kind::ObjectKind;
 use layout::{BLOCK_GENERATION_SHIFT, GENERATION};
 
 /// The bits of a handle in which a slot has its address.
 const ADDRESS: usize = (usize::MAX >> (usize::BITS - BLOCK_GENERATION_SHIFT)) & !(GENERATION as usize);
-/// The kinds with an `INDEX` below this, threads and timers, keep themselves.
-const SELF_REFERENCING_KINDS: usize = 2;
 
 /// What can live behind a handle.
 ///
@@ -49,8 +49,7 @@ const SELF_REFERENCING_KINDS: usize = 2;
 /// The type is valid when all its bytes are zero, shareable between threads in that state and in any other,
 /// at most a block large, a power of two in size, and begins with its header.
 pub(crate) unsafe trait Object: Sized + Sync + 'static {
-    /// Its number in [`arena::ARENAS`].
-    const INDEX: usize;
+    const KIND: ObjectKind;
 
     fn header(&self) -> &Header;
 
@@ -222,7 +221,7 @@ impl<T: Object> Handle<T> {
 
     #[inline(always)]
     fn arena() -> &'static Arena {
-        &arena::ARENAS[T::INDEX]
+        &arena::ARENAS[T::KIND as usize]
     }
 
     /// Makes an object: `build` fills the slot, then the word appears with `initial` above its tag, and the
@@ -241,7 +240,7 @@ impl<T: Object> Handle<T> {
 
     #[inline(always)]
     fn create_with(initial: u64, refs: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        let cached = if T::INDEX < slot_cache::CACHED_KINDS { slot_cache::take(T::INDEX) } else { None };
+        let cached = if slot_cache::is_cached(T::KIND) { slot_cache::take(T::KIND) } else { None };
         let address = match cached {
             Some(address) => address,
             None => Self::arena().allocate(size_of::<T>())?,
@@ -311,7 +310,7 @@ impl<T: Object> Handle<T> {
     /// Gives one of the callers' references back. The last one ends the object's life, unless the library
     /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
     pub fn free(self) -> Result<()> {
-        if T::INDEX < SELF_REFERENCING_KINDS && is_child() {
+        if T::KIND.is_self_referencing() && is_child() {
             Self::unref_after_fork(self);
         }
         let (object, tag) = self.slot()?;
@@ -379,7 +378,7 @@ impl<T: Object> Handle<T> {
         object.finalize();
         let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
-        if T::INDEX < slot_cache::CACHED_KINDS && !retired && slot_cache::put(T::INDEX, address) {
+        if slot_cache::is_cached(T::KIND) && !retired && slot_cache::put(T::KIND, address) {
             return;
         }
         Self::arena().free(address, retired);
@@ -387,7 +386,7 @@ impl<T: Object> Handle<T> {
 
     /// The calling thread ends, and gives back the slot that it keeps.
     pub(crate) fn flush_slot_cache() {
-        if let Some(slot) = slot_cache::disable(T::INDEX) {
+        if let Some(slot) = slot_cache::disable(T::KIND) {
             Self::arena().free(slot, false);
         }
     }

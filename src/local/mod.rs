@@ -27,7 +27,7 @@ use core::ptr;
 use crate::callbacks::{Destructor, Init};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::local::tables::{Leftover, LocalShared, Table};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::{happens_after, happens_before};
@@ -79,7 +79,7 @@ const _: () = assert!(size_of::<Local>() == 64);
 
 // SAFETY: zero is a local without init and destructor; all of it is shareable; it begins with its header.
 unsafe impl Object for Local {
-    const INDEX: usize = 8;
+    const KIND: ObjectKind = ObjectKind::Local;
 
     fn header(&self) -> &Header {
         &self.header
@@ -222,10 +222,8 @@ impl Handle<Local> {
     fn undo_if_freed(self, take_back: impl FnOnce() -> Option<tables::PendingDestroy>) -> Result<()> {
         match self.check() {
             Ok(_) => Ok(()),
-            Err(error) => take_back().map_or(Ok(()), |pending| {
-                pending.forgo();
-                Err(error)
-            }),
+            // What is taken back is dropped without a call of the destructor.
+            Err(error) => take_back().map_or(Ok(()), |_| Err(error)),
         }
     }
 

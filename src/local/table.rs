@@ -175,9 +175,6 @@ impl PendingDestroy {
             pthread::call_user(|| unsafe { destroy(self.value) });
         }
     }
-
-    /// Leaves the value to whoever set it, undestroyed.
-    pub(crate) fn forgo(self) {}
 }
 
 /// Where the search for a key begins. Locals that were made one after the other lie side by side.

@@ -4,7 +4,7 @@ use crate::sys::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
@@ -20,7 +20,7 @@ pub struct ThreadList {
 
 // SAFETY: zero is a list of nothing; all of it is shareable; it begins with its header.
 unsafe impl Object for ThreadList {
-    const INDEX: usize = 9;
+    const KIND: ObjectKind = ObjectKind::ThreadList;
 
     fn header(&self) -> &Header {
         &self.header

@@ -19,7 +19,7 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::Result;
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::thread::object::{DONE, TIMER_FREED, Thread};
 
 pub(crate) const NOT_STARTED: u32 = 0;
@@ -59,7 +59,7 @@ pub struct Timer {
 
 // SAFETY: zero is an unstarted timer without a thread; all of it is shareable; it begins with its header.
 unsafe impl Object for Timer {
-    const INDEX: usize = 1;
+    const KIND: ObjectKind = ObjectKind::Timer;
 
     fn header(&self) -> &Header {
         &self.header

@@ -192,7 +192,7 @@ MUTANTS = {
         "thread/join.rs", "                DONE => return self.is_done(),\n", "",
         "shuttle", "timer", "a_timer_starts"),
     "local: what was set beside the local's end is not taken back": (
-        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |pending| {\n                pending.forgo();\n                Err(error)\n            }),",
+        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |_| Err(error)),",
         "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
         "shuttle", "local", "each_value"),
     "local: a free closes the first table alone": (
