@@ -186,7 +186,7 @@ MUTANTS = {
         "timer/mod.rs", "state => Ok(state == CANCELLED),", "_ => Ok(true),",
         "shuttle", "timer", "a_timer_fires_or"),
     "timer: nobody relieves a leader that is stuck": (
-        "timer/worker.rs", "if same_function || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
+        "timer/worker.rs", "if must_take_over || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: a join waits for the state that it finds, also if that is the last": (
         "thread/join.rs", "                DONE => return self.is_done(),\n", "",
