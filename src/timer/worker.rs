@@ -270,7 +270,6 @@ impl TimerQueue {
     fn retry_spawn(&mut self) {
         if self.leader_term == 0 {
             self.clear_unmonitored();
-            // The function forked, and this is the child, in which the calling thread is the main thread.
             return;
         }
         if self.unmonitored && self.retry_at.has_passed() {
@@ -359,7 +358,6 @@ impl TimerQueue {
     /// Called by the leader of `term` when it has become unclean: another worker becomes the leader, if there is one.
     fn step_down(&mut self, term: u32) {
         if self.leader_term != term {
-            // The function forked, and this is the child: the thread is the main thread there.
             return;
         }
         if self.followers > 0 || self.spawning {

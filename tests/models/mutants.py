@@ -202,7 +202,7 @@ MUTANTS = {
         "local/table.rs", "        shared.cell_count.fetch_add(1, Ordering::Relaxed);\n", "",
         "shuttle", "local", "no_thread_finds"),
     "local: a value of a closed local is lost when the cells move": (
-        "local/table.rs", "let owner_key = if gone { cell.state.get() } else { key };", "let owner_key = if gone { continue } else { key };",
+        "local/table.rs", "let handle = if is_freed { cell.state.get() } else { key };", "let handle = if is_freed { continue } else { key };",
         "shuttle", "local", "cells_move"),
 }
 
