@@ -1,16 +1,16 @@
-//! The slot that a thread gave back last, kept for the object of that kind which it makes next: without the
-//! arena's guard, and warm in the thread's cache. For the kinds of which many are made and freed in turn.
+//! A cache of one free slot per thread and kind. A thread that frees an object keeps its slot for the next object of
+//! that kind that it creates: without the arena's mutex, and with memory that is in the CPU's cache. For the kinds of
+//! which many are created and freed in turn.
 //!
-//! # State (one word a kind in the thread's block)
+//! # State (one word per kind, in the per-thread block; written and read by that thread only, so exact)
 //!
-//! | state | meaning | who changes it |
+//! | state | meaning | changed by |
 //! |---|---|---|
-//! | `DISABLED` | nobody would give the slot back when the thread ends, or it has ended | `tls::open_spares`, when its exit hook is registered |
-//! | `EMPTY` | no slot is kept | `put` |
-//! | anything else | the address of the slot | `take`: to `EMPTY`. `close`, at the thread's end |
+//! | `DISABLED` | no slot is cached: the thread has no exit hook that would free it, or has exited | `libc_hooks::register_exit_hook`: to `EMPTY` |
+//! | `EMPTY` | no slot is cached | `put`: to the address of a slot. `disable`: to `DISABLED` |
+//! | any other value | the address of the cached slot | `take`: to `EMPTY`. `disable`: to `DISABLED` |
 //!
-//! All of it is the thread's own. What other threads keep in a fork is lost to the child, a slot or two for
-//! each of them.
+//! In a child of fork, the slots that the parent's other threads have cached are leaked.
 
 use crate::handle::kind::ObjectKind;
 use crate::sys::tls::{self, CACHED_KINDS, SPARE_CLOSED as DISABLED, SPARE_EMPTY as EMPTY};
@@ -22,7 +22,7 @@ pub(super) const fn is_cached(kind: ObjectKind) -> bool {
 
 const _: () = assert!(CACHED_KINDS == 2 && is_cached(ObjectKind::Thread) && is_cached(ObjectKind::Timer));
 
-/// The slot that the calling thread keeps, if it does.
+/// Takes the cached slot, if there is one.
 #[inline(always)]
 pub(super) fn take(kind: ObjectKind) -> Option<usize> {
     tls::with(|block| {
@@ -34,7 +34,7 @@ pub(super) fn take(kind: ObjectKind) -> Option<usize> {
     })
 }
 
-/// Keeps a slot; false if that cannot be.
+/// Caches a slot. Returns false if that is not possible.
 #[inline(always)]
 pub(super) fn put(kind: ObjectKind, slot: usize) -> bool {
     tls::with(|block| {
@@ -46,7 +46,7 @@ pub(super) fn put(kind: ObjectKind, slot: usize) -> bool {
     })
 }
 
-/// As `take`, and no slot is kept any more.
+/// Takes the cached slot, and disables the cache.
 pub(super) fn disable(kind: ObjectKind) -> Option<usize> {
     let slot = take(kind);
     tls::with(|block| block.slot_cache[kind as usize].set(DISABLED));
@@ -60,7 +60,7 @@ mod tests {
     const KIND: ObjectKind = ObjectKind::Timer;
 
     #[test]
-    fn one_slot_is_cached_and_only_by_a_thread_with_a_registered_exit() {
+    fn one_slot_is_cached_after_the_exit_hook_is_registered() {
         let in_a_new_thread = || {
             assert!(!put(KIND, 64));
             tls::open_spares();
