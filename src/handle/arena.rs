@@ -25,8 +25,10 @@
 //! they combine an older length with a newer table, they may miss the key; then `search` reads both in one word
 //! (`table`).
 //!
-//! While a race detector is active, the fast paths have a table without keys, because they do not call its
-//! annotations.
+//! # The fast paths and race detectors
+//!
+//! The fast paths do not call the annotations of race detectors. So while a detector is active, `grow` publishes the new
+//! table in `table` only: the fast paths keep the table without keys, fail, and each call takes the slow path.
 //!
 //! # The slots of a block
 //!

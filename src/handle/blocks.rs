@@ -14,7 +14,7 @@
 //! | a slot has used its last generation | one more | 1 |
 //! | the same, and it is the block's last generation: the block is *exhausted* | none: its addresses are never used again | |
 //!
-//! (Where addresses have 32 bits, blocks have no generation: instead of being exhausted, a block begins again with 1.)
+//! (Where addresses have 32 bits, blocks have no generation. There, the slots of such a block start again with 1.)
 //!
 //! # The quarantine
 //!

@@ -118,7 +118,7 @@ fn dying(refs: u64) -> u64 {
     refs & GENERATION | DYING | u64::from(fork_epoch()) << DYING_EPOCH_SHIFT
 }
 
-/// The value of `refs` before the last reference was released.
+/// The value of `refs` with the last reference again, after a fork without the destroying thread.
 fn undo_dying(refs: u64) -> u64 {
     refs & GENERATION | if refs & LAST_WAS_INTERNAL == 0 { USER_REF } else { INTERNAL_REF }
 }
@@ -157,8 +157,8 @@ impl Header {
         self.link.load(Ordering::Relaxed) as u16
     }
 
-    pub(super) fn set_next_free(&self, distance: u16) {
-        self.link.store(self.high_bits() as u64 | u64::from(distance), Ordering::Relaxed);
+    pub(super) fn set_next_free(&self, offset: u16) {
+        self.link.store(self.high_bits() as u64 | u64::from(offset), Ordering::Relaxed);
     }
 
     /// Publishes the object, with one reference: `USER_REF` or `INTERNAL_REF`.
@@ -234,6 +234,7 @@ impl Header {
             && (refs >> DYING_EPOCH_SHIFT) as u32 == fork_epoch()
     }
 
+    /// Adds one of the user's references.
     pub(super) fn add_user(&self, tag: u64) -> Result<()> {
         let full = |refs| user_refs(refs) == REF_COUNT_MASK;
         self.change_refs(
@@ -243,6 +244,7 @@ impl Header {
         Ok(())
     }
 
+    /// Adds one of the library's references.
     #[inline(always)]
     pub(super) fn add_internal(&self, tag: u64) -> Result<()> {
         let full = |refs| internal_refs(refs) == REF_COUNT_MASK;
@@ -301,7 +303,7 @@ impl Header {
         }
     }
 
-    /// Returns false if the slot has another generation.
+    /// Adds a pin. Returns false if the slot has another generation.
     pub(super) fn add_pin(&self, tag: u64) -> bool {
         self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some()
     }
@@ -312,7 +314,7 @@ impl Header {
         self.change_pins(tag & GENERATION, |pins| pins + to * PIN - from * PIN);
     }
 
-    /// Returns true if the caller must recycle the slot.
+    /// Removes a pin. Returns true if the caller must recycle the slot.
     pub(super) fn drop_pin(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
         let unpin = |pins| if pins & PIN_COUNT_MASK == 0 { pins } else { pins - PIN };

@@ -34,25 +34,25 @@ pub(crate) fn run_all_rounds_for_model() {
 
 /// Called by libc in each round of the calling thread's destructors.
 pub(crate) fn run_destructor_round() {
-    let rounds = tls::with(|block| {
+    let round = tls::with(|block| {
         block.exit_rounds.set(block.exit_rounds.get() + 1);
         block.exit_rounds.get()
     });
-    if rounds == LAST_ROUND {
+    if round == LAST_ROUND {
         if is_active() {
             lock_annotations::forget_current();
         }
         annotate::thread_finished();
     }
-    if rounds == REGISTERED + 1 {
+    if round == REGISTERED + 1 {
         ignore_accesses(|| catch_panic(mark_current_dummy_exiting));
     }
-    ignore_accesses(|| run_round(rounds));
+    ignore_accesses(|| run_round(round));
 }
 
 /// The work of one round, in several parts: a panic in one of them must not prevent the others, least of all the
 /// deregistration.
-fn run_round(rounds: u32) {
+fn run_round(round: u32) {
     catch_panic(|| {
         inject(FaultPoint::ThreadExit);
         match known_current() {
@@ -65,7 +65,7 @@ fn run_round(rounds: u32) {
     let is_main = registry::is_main(ident::ident());
     // ThreadSanitizer stops tracking a thread before the last round, in which code that it has instrumented cannot
     // run. So while a race detector is active, the last two rounds of destruction are run in the next to last one.
-    let destructions = match rounds {
+    let destructions = match round {
         LAST_ROUND if is_active() => 0,
         NEXT_TO_LAST_ROUND if is_active() => 2,
         _ => 1,
@@ -79,7 +79,7 @@ fn run_round(rounds: u32) {
     // The same holds for the main thread's last round. In a child of fork, the main thread may be one that
     // ThreadSanitizer stops tracking.
     let last = if is_main && is_active() { NEXT_TO_LAST_ROUND } else { LAST_ROUND };
-    if rounds < last && rearm().is_ok() {
+    if round < last && rearm().is_ok() {
         return;
     }
     if is_main {

@@ -69,7 +69,7 @@ impl FinishingTimer {
 pub(crate) fn is_finishing_on_current_thread(thread: &'static Thread) -> bool {
     let mut found = false;
     FinishingTimer::for_each(|finishing| {
-        found |= finishing.thread_if_alive().is_some_and(|ended| core::ptr::eq(ended, thread))
+        found |= finishing.thread_if_alive().is_some_and(|other| core::ptr::eq(other, thread))
     });
     found
 }
