@@ -27,8 +27,8 @@
 //!
 //! # The fast paths and race detectors
 //!
-//! The fast paths do not call the annotations of race detectors. So while a detector is active, `grow` publishes the new
-//! table in `table` only: the fast paths keep the table without keys, fail, and each call takes the slow path.
+//! The fast paths do not call the annotations of race detectors. So while a detector is active, `grow` publishes the
+//! new table in `table` only: the fast paths keep the table without keys, fail, and each call takes the slow path.
 //!
 //! # The slots of a block
 //!

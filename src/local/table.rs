@@ -12,9 +12,9 @@
 //! | `TOMBSTONE` | a handle | the value | the local with this handle was freed, and the value is still to be destroyed | the thread that closes the local: `tombstone` |
 //! | `TOMBSTONE` | 0 | NULL | the local was freed; probing continues, and a new key may reuse the cell | the same; `take`, when the value is being destroyed |
 //!
-//! The owner reads keys and values without the mutex, relaxed. It has written all of them itself, except `TOMBSTONE` and
-//! the NULL with it, which may be seen late if the local is freed concurrently. States are exact: they are used under
-//! the mutex only.
+//! The owner reads keys and values without the mutex, relaxed. It has written all of them itself, except `TOMBSTONE`
+//! and the NULL with it, which may be seen late if the local is freed concurrently. States are exact: they are used
+//! under the mutex only.
 //!
 //! # The bias of cell 0
 //!

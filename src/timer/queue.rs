@@ -6,11 +6,18 @@
 //! A due function is called only while a follower can monitor it. If there is no follower and no thread can be
 //! created:
 //!
-//! | state (under the registry mutex) | set | effect | cleared |
-//! |---|---|---|---|
-//! | `spawn_refused_since` | when a timer is due, there is no follower, and no thread can be created | the leader calls no function. It tries to create a thread again after `MIN_RETRY_NS`, then after twice as long, up to `MAX_RETRY_NS` | when there is a follower, or a new thread is starting |
-//! | `unmonitored` | `FOLLOWER_GRACE_NS` after `spawn_refused_since` | functions are called without a monitor. The leader tries to create a thread before each of them, but not before `retry_at` | when there is a follower, or no timer is due |
-//! | `UNMONITORED` (the same as 0 or 1, exact under the registry mutex, may be stale without it) | with `unmonitored` | other threads try as well, since the leader may be blocked in a function: each start and cancel of a timer, and, every `MAX_RETRY_NS`, each thread that waits for a timer or for all threads | with `unmonitored` |
+//! 1. `spawn_refused_since` is set. The leader calls no function. It tries to create a thread again after
+//!    `MIN_RETRY_NS`, then after twice as long, up to `MAX_RETRY_NS`. The state ends when there is a follower, or a
+//!    new thread is starting.
+//! 2. `FOLLOWER_GRACE_NS` later, `unmonitored` is set. Functions are called without a monitor. The leader tries to
+//!    create a thread before each of them, but not before `retry_at`. The state ends when there is a follower, or no
+//!    timer is due.
+//! 3. With `unmonitored`, `UNMONITORED` is 1. Other threads try as well, because the leader may be blocked in a
+//!    function: each start and cancel of a timer, and, every `MAX_RETRY_NS`, each thread that waits for a timer or
+//!    for all threads.
+//!
+//! The fields of `TimerQueue` are exact, because they are used under the registry mutex. `UNMONITORED` is changed
+//! under it with release, and read without it with acquire, so it may be stale: see `worker::notify_unmonitored`.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 
