@@ -186,13 +186,13 @@ MUTANTS = {
         "timer/mod.rs", "state => Ok(state == CANCELLED),", "_ => Ok(true),",
         "shuttle", "timer", "a_timer_fires_or"),
     "timer: nobody relieves a leader that is stuck": (
-        "timer/worker.rs", "if same_function || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
+        "timer/worker.rs", "if must_take_over || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: a join waits for the state that it finds, also if that is the last": (
         "thread/join.rs", "                DONE => return self.is_done(),\n", "",
         "shuttle", "timer", "a_timer_starts"),
     "local: what was set beside the local's end is not taken back": (
-        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |pending| {\n                pending.forgo();\n                Err(error)\n            }),",
+        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |_| Err(error)),",
         "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
         "shuttle", "local", "each_value"),
     "local: a free closes the first table alone": (
@@ -202,7 +202,7 @@ MUTANTS = {
         "local/table.rs", "        shared.cell_count.fetch_add(1, Ordering::Relaxed);\n", "",
         "shuttle", "local", "no_thread_finds"),
     "local: a value of a closed local is lost when the cells move": (
-        "local/table.rs", "let owner_key = if gone { cell.state.get() } else { key };", "let owner_key = if gone { continue } else { key };",
+        "local/table.rs", "let handle = if is_freed { cell.state.get() } else { key };", "let handle = if is_freed { continue } else { key };",
         "shuttle", "local", "cells_move"),
 }
 
