@@ -115,8 +115,10 @@ unsafe impl Object for Condition {
     fn invalidate(&self, tag: u64) {
         self.header.clear_live(tag);
         if self.header.word.load(Ordering::Relaxed) & HAS_WAITERS != 0 {
-            // Threads that have begun to wait while the last reference was released.
-            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| self.queue.lock().pop()));
+            // Threads that have begun to wait while the last reference was released. The mutex is held until they are
+            // aborted: a waiter that times out before would find itself still queued, and leave the queue once more.
+            let mut queue = self.queue.lock();
+            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));
         }
     }
 

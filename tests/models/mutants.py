@@ -123,6 +123,10 @@ MUTANTS = {
     "condition: who was chosen leaves as if it were late": (
         "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.get()", "waiter.state() == QUEUED",
         "shuttle", "condition", "no_notify_is_lost"),
+    "condition: destroy aborts a waiter that it has dequeued without the mutex": (
+        "lock/condition.rs", "            let mut queue = self.queue.lock();\n            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));\n",
+        "            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| self.queue.lock().pop()));\n",
+        "shuttle", "condition", "a_waiter_that_times_out_beside"),
     "condition: a late waiter stays in line": (
         "lock/condition.rs", "            queue.remove(waiter);\n            self.publish_has_waiters(tag, &queue);\n", "            self.publish_has_waiters(tag, &queue);\n",
         "shuttle", "condition", "no_notify_is_lost"),
@@ -161,7 +165,7 @@ MUTANTS = {
         "lock/raw.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
         "loom", "handle", "a_lock_with_waiters_is_busy"),
     "handle: a thread that begins to wait beside the last free of a condition sleeps on": (
-        "lock/condition.rs", "core::iter::from_fn(|| self.queue.lock().pop())", "core::iter::empty()",
+        "lock/condition.rs", "abort_condition_waiters(core::iter::from_fn(|| queue.pop()))", "abort_condition_waiters(core::iter::empty())",
         "loom", "handle", "a_condition_with_waiters_is_busy"),
     "handle: a thread that arrives beside the last free of a barrier sleeps on": (
         "barrier.rs", "                round.release_waiters(self, FREED);\n", "",
