@@ -61,9 +61,9 @@
 //!
 //! A constructor returns an [`OwnedHandle`], which owns a reference to the object, like an [`Arc`](std::sync::Arc): a
 //! clone owns one more, and a drop releases it. It dereferences to [`Handle`], which has the methods of the object. A
-//! plain handle can be copied and owns nothing; each call checks it, and returns [`Error::Handle`] if the object has been
-//! freed. Functions such as [`current`] and [`main_thread`] return a plain handle, and the library keeps the reference;
-//! [`try_clone_to_owned`](Handle::try_clone_to_owned) returns an owned one.
+//! plain handle can be copied and owns nothing; each call checks it, and returns [`Error::Handle`] if the object has
+//! been freed. Functions such as [`current`] and [`main_thread`] return a plain handle, and the library keeps the
+//! reference; [`try_clone_to_owned`](Handle::try_clone_to_owned) returns an owned one.
 //!
 //! # Errors
 //!
@@ -84,18 +84,19 @@
 //! # Closures
 //!
 //! Threads, timers, barriers, thread-locals, exit callbacks and the excepthook take closures. A panic in a closure is
-//! reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr. The closure of
-//! a thread or a timer is dropped when it has run, or when it can no longer run; that of a barrier or a thread-local, with
-//! the object. An excepthook is never dropped, because threads may still be running it after it has been replaced. The
-//! functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
+//! reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr. The closure
+//! of a thread or a timer is dropped when it has run, or when it can no longer run; that of a barrier or a
+//! thread-local, with the object. An excepthook is never dropped, because threads may still be running it after it has
+//! been replaced. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
 //!
 //! # Process exit and foreign threads
 //!
-//! When `main` returns or the process calls `exit`, the closures registered with [`atexit`] run, the last one first. Then
-//! the process waits for all threads that are not daemons, including pending timers.
-//! [`set_daemon`](Handle::<Thread>::set_daemon) makes a thread a daemon; a new thread is a daemon if its creator is one.
-//! [`shutdown`] does the same before exit, with a timeout. A foreign thread, which another library or [`std::thread`]
-//! started, can call every function: its [`current`] thread is a dummy thread, which is a daemon and cannot be joined.
+//! When `main` returns or the process calls `exit`, the closures registered with [`atexit`] run, the last one first.
+//! Then the process waits for all threads that are not daemons, including pending timers.
+//! [`set_daemon`](Handle::<Thread>::set_daemon) makes a thread a daemon; a new thread is a daemon if its creator is
+//! one. [`shutdown`] does the same before exit, with a timeout. A foreign thread, which another library or
+//! [`std::thread`] started, can call every function: its [`current`] thread is a dummy thread, which is a daemon and
+//! cannot be joined.
 
 mod barrier;
 mod callbacks;

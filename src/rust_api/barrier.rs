@@ -12,8 +12,8 @@ use crate::handle::Handle;
 use crate::time::Timeout;
 
 impl Barrier {
-    /// Creates a barrier for this number of parties, without an action. Python: `Barrier(parties)`. For a barrier with an
-    /// action, see [`ActionBarrier`].
+    /// Creates a barrier for this number of parties, without an action. Python: `Barrier(parties)`. For a barrier with
+    /// an action, see [`ActionBarrier`].
     pub fn new(parties: usize) -> Result<OwnedHandle<Barrier>> {
         // SAFETY: there is no action.
         unsafe { Handle::<Barrier>::new(parties, None, ptr::null_mut()) }.map(OwnedHandle::from_handle)

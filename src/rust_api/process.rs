@@ -33,8 +33,8 @@ pub fn atexit<F: FnOnce() + Send + 'static>(closure: F) -> Result<()> {
     process_exit::register_callback(call::<F>, arg).inspect_err(|_| unsafe { OnceClosure::<F>::destroy(arg) })
 }
 
-/// Calls the closures registered with [`atexit`], and waits until all threads that are not daemons have ended, including
-/// pending timers. Returns false if the timeout expires first. Process exit does the same without a timeout.
+/// Calls the closures registered with [`atexit`], and waits until all threads that are not daemons have ended,
+/// including pending timers. Returns false if the timeout expires first. Process exit does the same without a timeout.
 /// Python: `threading._shutdown`.
 ///
 /// ```

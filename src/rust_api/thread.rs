@@ -11,8 +11,8 @@ use crate::thread::{list, registry};
 use crate::timer::object::Timer;
 
 impl Thread {
-    /// Creates a thread that runs the closure when it is started. The closure is dropped before a join returns, or, if the
-    /// thread was never started, with the last reference to the thread. Python: `Thread(target=closure)`.
+    /// Creates a thread that runs the closure when it is started. The closure is dropped before a join returns, or, if
+    /// the thread was never started, with the last reference to the thread. Python: `Thread(target=closure)`.
     ///
     /// ```
     /// use threading::{Thread, Timeout};

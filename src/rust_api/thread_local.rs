@@ -39,8 +39,8 @@ impl Local {
 /// A value of type `T` for each thread. Python: `threading.local`.
 ///
 /// Unlike [`std::thread_local!`], it is an object that is created at run time, and dropping it drops the values of all
-/// threads. The value of a thread is also dropped when the thread exits or sets another one. [`get`](Self::get) returns an
-/// [`Arc`], so that the caller can still use a value after it has set another one.
+/// threads. The value of a thread is also dropped when the thread exits or sets another one. [`get`](Self::get) returns
+/// an [`Arc`], so that the caller can still use a value after it has set another one.
 ///
 /// ```
 /// use std::cell::Cell;

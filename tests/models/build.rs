@@ -1,4 +1,5 @@
-//! Sets `cfg(model)` and the name of the model checker for the library's sources, and compiles the C file that they need.
+//! Sets `cfg(model)` and the name of the model checker for the library's sources, and compiles the C file that they
+//! need.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

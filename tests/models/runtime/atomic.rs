@@ -1,9 +1,9 @@
 //! Atomics under a model checker. They have the layout of the machine's atomics (`core::sync::atomic`).
 //!
-//! - Under shuttle, each access is a point where another thread may be scheduled, followed by an access to the machine's
-//!   atomic.
-//! - Under loom, the machine's atomic holds only the initial value. All other values are in an atomic of loom's, which is
-//!   found by the address.
+//! - Under shuttle, each access is a point where another thread may be scheduled, followed by an access to the
+//!   machine's atomic.
+//! - Under loom, the machine's atomic holds only the initial value. All other values are in an atomic of loom's, which
+//!   is found by the address.
 //! - Outside of a run of a model, accesses go to the machine's atomic.
 
 #![cfg_attr(not(model = "loom"), allow(unused_variables, reason = "shuttle has one ordering"))]

@@ -13,8 +13,8 @@ thread_local! {
     static SPINS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns true if accesses are steps of a model. They are not while a failed model unwinds: its destructors then access
-/// the machine's atomics.
+/// Returns true if accesses are steps of a model. They are not while a failed model unwinds: its destructors then
+/// access the machine's atomics.
 pub(super) fn is_running() -> bool {
     IS_RUNNING.get() && !std::thread::panicking()
 }

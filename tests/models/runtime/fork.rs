@@ -1,5 +1,5 @@
-//! An internal mutex that the fork handlers of a thread hold. The fork itself is not modelled: other threads only see that
-//! the mutex is held.
+//! An internal mutex that the fork handlers of a thread hold. The fork itself is not modelled: other threads only see
+//! that the mutex is held.
 
 use crate::sync::mutex::{ForkReset, InternalMutex};
 

@@ -1,9 +1,9 @@
 //! The part for loom.
 //!
 //! Each of the library's atomics is represented by one of loom's, which is found by the address. loom requires that an
-//! atomic is created before other threads can access it, but the addresses are not known in advance. So they are learned:
-//! if there are other threads and one accesses an unknown address, the run ends, and the model starts again with this
-//! address known.
+//! atomic is created before other threads can access it, but the addresses are not known in advance. So they are
+//! learned: if there are other threads and one accesses an unknown address, the run ends, and the model starts again
+//! with this address known.
 
 use core::cell::{Cell, RefCell};
 use core::sync::atomic as machine;
@@ -41,9 +41,9 @@ enum LoomObject {
 
 /// An atomic, and a shadow that is stored to before each access.
 ///
-/// To find accesses that could be reordered, loom compares each one only with the last access to the same object. When a
-/// thread loads a word and then changes it, loom misses that other threads had loaded the word before. The relaxed store to
-/// the shadow makes each access a write, so that none is missed.
+/// To find accesses that could be reordered, loom compares each one only with the last access to the same object. When
+/// a thread loads a word and then changes it, loom misses that other threads had loaded the word before. The relaxed
+/// store to the shadow makes each access a write, so that none is missed.
 struct ShadowedAtomic<T> {
     shadow: modelled::AtomicU8,
     word: T,
@@ -140,8 +140,8 @@ word!(AtomicU8, U8);
 word!(AtomicU32, U32);
 word!(AtomicU64, U64);
 
-/// Loads the 32-bit value at this address, which may be half of a 64-bit word, as the kernel does in a futex call. The load
-/// acquires: a thread whose wait returns because the value was unexpected sees what was written before it.
+/// Loads the 32-bit value at this address, which may be half of a 64-bit word, as the kernel does in a futex call. The
+/// load acquires: a thread whose wait returns because the value was unexpected sees what was written before it.
 pub(in crate::model) fn load_half(address: usize) -> u32 {
     let whole = address & !7;
     let is_known = known_locations().contains(&(whole, LocationKind::U64));
