@@ -77,7 +77,7 @@
 //!
 //! let rlock = RLock::new()?;
 //! assert_eq!(rlock.release(), Err(Error::NotOwner));
-//! assert_eq!(Error::NotOwner.to_string(), "the caller does not hold the lock");
+//! assert_eq!(Error::NotOwner.to_string(), "lock not held by the calling thread");
 //! # Ok::<(), Error>(())
 //! ```
 //!
