@@ -33,7 +33,8 @@ static double measure_barrier(const struct peer *peer, const struct bench_case *
 {
     const double batch_ns = 2e6;
     enum { WARM = 20, BATCHES = 40 };
-    struct rounds rounds = {.peer = peer, .barrier = peer->barrier.new((unsigned)bench_case->n), .last = LONG_MAX};
+    struct rounds rounds = {
+        .peer = peer, .barrier = peer->barrier.new((unsigned)bench_case->n), .last = LONG_MAX};
     struct crew *crew = crew_start((int)bench_case->n - 1, other_party, &rounds);
     long passed = pass(&rounds, 0, WARM);
     double before = now();

@@ -175,7 +175,7 @@ static double measure_broadcast(const struct peer *peer, const struct bench_case
 const struct bench_case condition_cases[] = {
     {.name = "condition.notify",
      .unit = "ns",
-     .what = "notify without waiters",
+     .what = "notify a condition without waiters",
      .loop = offsetof(struct peer, condition.notify_loop),
      .prepare = condition_without_waiters,
      .finish = free_condition_without_waiters},

@@ -51,9 +51,9 @@ static double measure_pingpong(const struct peer *peer, const struct bench_case 
      .finish = free_event}
 
 const struct bench_case event_cases[] = {
-    LOOP("event.is-set", is_set_loop, "check whether it is set"),
-    LOOP("event.wait", wait_loop, "wait when it is set"),
-    LOOP("event.set", set_loop, "set when it is set"),
+    LOOP("event.is-set", is_set_loop, "check whether an event is set"),
+    LOOP("event.wait", wait_loop, "wait on an event that is set"),
+    LOOP("event.set", set_loop, "set an event that is set"),
     {.name = "event.pingpong.1core",
      .unit = "us",
      .what = "set an event for another thread and wait for its reply, on one core",

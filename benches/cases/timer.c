@@ -252,13 +252,12 @@ static bool can_pend_1m(const struct peer *peer)
 
 const struct bench_case timer_cases[] = {
     PENDING("timer.pair.0", 0, can_arm, "arm and cancel, no pending timers", measure_pair),
-    PENDING("timer.pair.10k", 10000, can_pend_10k, "arm and cancel, 10,000 pending timers",
-            measure_pair),
+    PENDING("timer.pair.10k", 10000, can_pend_10k, "arm and cancel, 10,000 pending timers", measure_pair),
     PENDING("timer.pair.1M", 1000000, can_pend_1m, "arm and cancel, a million pending timers", measure_pair),
-    PENDING("timer.churn.10k", 10000, can_pend_10k, "of 10,000, cancel one at random and arm another",
-            measure_churn),
-    PENDING("timer.churn.1M", 1000000, can_pend_1m, "of a million, cancel one at random and arm another",
-            measure_churn),
+    PENDING("timer.churn.10k", 10000, can_pend_10k,
+            "cancel a random one of 10,000 pending timers, and arm another", measure_churn),
+    PENDING("timer.churn.1M", 1000000, can_pend_1m,
+            "cancel a random one of a million pending timers, and arm another", measure_churn),
     {.name = "timer.burst.10k",
      .unit = "ms",
      .what = "10,000 timers with the same due time, until all have run",
