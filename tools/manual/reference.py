@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Generates the HTML reference: a page for each section of threading.h, the README as the main page, the examples
-beside their Python versions, and a search index. The pages work without a server.
+"""Generates the HTML reference: a page for each section of threading.h, the README as the main page, the guides
+of docs/, the examples side by side with their Python versions, and a search index. The pages work without a server.
 
     reference.py PROJECT_DIR OUTPUT_DIR
 
@@ -10,6 +10,7 @@ Broken links and unknown markup are errors.
 import html
 import json
 import pathlib
+import posixpath
 import re
 import shutil
 import sys
@@ -20,7 +21,7 @@ import highlight
 import markdown
 
 HERE = pathlib.Path(__file__).resolve().parent
-# The files of the project that are pages of the reference. Other files that a text links to are copied.
+# The files of the project that are pages of the reference, besides docs/*.md. Other files that texts link to are copied.
 PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
          "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples/": "from-python.html",
          "c_examples/python/": "from-python.html"}
@@ -35,6 +36,12 @@ class Site:
         self.output = output
         self.header = headers.read(project / "include" / "threading.h")
         self.cpp = cpp.read(project / "include" / "threading.hpp")
+        self.pages = dict(PAGES)
+        self.docs = {}  # the titles and texts of docs/*.md, by path
+        for file in sorted((project / "docs").glob("*.md")):
+            path, text = f"docs/{file.name}", file.read_text(encoding="utf-8")
+            self.docs[path] = (text.split("\n", 1)[0].removeprefix("# "), text)
+            self.pages[path] = "python-to-c.html" if file.stem == "from-python" else f"{file.stem}.html"
         self.last = None  # the section of the last linked name, for short names such as _join
 
     # ---- links ----
@@ -49,21 +56,22 @@ class Site:
         return f"{section.page}.html" + (f"#{name}" if name != section.page or name in functions else "")
 
     def link_short(self, name):
-        """The same for a name or a suffix of a name, such as _join, which belongs to the section of the previous name."""
+        """The same for a name or for a suffix such as _join, which belongs to the section of the previous name."""
         if name.startswith("_") and self.last:
             for whole in (self.last.page + name, "threading" + name, "THREADING" + name):
                 if self.header.page_of(whole):
                     return self.link(whole)
         return self.link(name)
 
-    def url(self, target):
-        """The URL for a link in a Markdown file; None if it is a directory without a page."""
+    def url(self, target, directory=""):
+        """The URL for a link in a Markdown file in this directory; None if it is a directory without a page."""
         path, mark, part = target.partition("#")
         if re.match(r"https?:", target) or not path:
             return target
+        path = posixpath.normpath(posixpath.join(directory, path))
         if self.cpp and path == "include/threading.hpp":
             return "cpp.html"
-        page = PAGES.get(path) or PAGES.get(path + "/")
+        page = self.pages.get(path) or self.pages.get(path + "/")
         if page:
             return page + mark + part
         if (self.project / path).is_dir():
@@ -99,6 +107,7 @@ class Site:
             ("", [("index.html", "Overview"), ("from-python.html", "From Python")]),
             ("Objects", [(f"{section.page}.html", section.title) for section in objects]),
             ("Rules and functions", [(f"{section.page}.html", section.title) for section in rules]),
+            ("Guides", [(self.pages[path], title) for path, (title, _) in self.docs.items()]),
             ("More", ([("cpp.html", "C++")] if self.cpp else []) + [
                 ("names.html", "All names"), ("header.html", "threading.h"), ("contributing.html", "Contributing"),
                 ("changelog.html", "Changelog"), ("license.html", "License")]),
@@ -187,13 +196,13 @@ class Site:
         build = (examples / "CMakeLists.txt").read_text(encoding="utf-8")
         order = re.search(r"set\(threading_examples\s+(.*?)\)", build, re.S)[1].split()
         body = ["<h1>From Python</h1>",
-                '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>: each '
-                "in Python and, beside it, in C. A test checks that they do the same.</p>",
+                '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>, side '
+                "by side in Python and in C. A test checks that they print the same.</p>",
                 "<p>The Python programs were rewritten for current versions of Python; where a text mentions "
                 "Python’s original, it means the program of the article, which is for Python 2.</p>"
                 "<p>The programs in C use <code>check(...)</code> for calls that may fail, and a small "
                 'logger; both are <a href="#helpers">at the end of this page</a>. A '
-                '<a href="index.html#from-python-to-c">table</a> lists the C functions for Python’s names.</p>']
+                '<a href="python-to-c.html">table</a> lists the C functions for Python’s names.</p>']
         pairs, contents = [], []
         for name in order:
             shows, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
@@ -229,6 +238,9 @@ class Site:
                             ("CHANGELOG.md", "Changelog")):
             document = markdown.Document(self.url, self.link_short)
             self.write(PAGES[name], title, document.render((self.project / name).read_text(encoding="utf-8")), "text")
+        for path, (title, text) in self.docs.items():
+            document = markdown.Document(lambda target: self.url(target, "docs"), self.link_short)
+            self.write(self.pages[path], title, document.render(text), "text")
         license = html.escape((self.project / "LICENSE").read_text(encoding="utf-8"))
         self.write("license.html", "License", f'<h1>License</h1><pre class="plain">{license}</pre>')
         source = (self.project / "include" / "threading.h").read_text(encoding="utf-8")
@@ -240,6 +252,7 @@ class Site:
         entries = [(item.name, self.link(item.name), item.summary, item.python if item.python != "none" else "")
                    for item in self.header.items]
         entries += [(section.title, f"{section.page}.html", section.summary, "") for section in self.header.sections]
+        entries += [(title, self.pages[path], "", "") for path, (title, _) in self.docs.items()]
         entries += [(paragraph.heading, f"{section.page}.html#{markdown.slug(paragraph.heading)}",
                      headers.sentence(paragraph.text)[0], "")
                     for section in self.header.sections for paragraph in section.text if paragraph.heading]
