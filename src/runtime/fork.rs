@@ -205,7 +205,7 @@ fn after_fork_in_child() -> u8 {
     catch_panic(|| inject(FaultPoint::Fork));
     catch_panic(process_exit::after_fork_in_child);
     catch_panic(tables::after_fork_in_child);
-    catch_panic(fork_child::begin);
+    catch_panic(fork_child::after_fork_in_child);
     catch_panic(join::finish_joins_after_fork);
     catch_panic(stack_cache::after_fork_in_child);
     // The child's main thread may leave by pthread_exit.

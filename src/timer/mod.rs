@@ -16,10 +16,11 @@ pub(crate) mod worker;
 
 use core::ffi::c_void;
 
+use crate::callbacks::Target;
 use crate::error::Result;
 use crate::handle::{Handle, Object};
 use crate::sys::annotate::happens_after;
-use crate::thread::object::{TIMER, TIMER_CANCELLED, Target, Thread};
+use crate::thread::object::{TIMER, TIMER_CANCELLED, Thread};
 use crate::thread::start::{inherited_daemon, init_runtime_for_start};
 use crate::thread::{ident, registry};
 use crate::time;
@@ -81,7 +82,7 @@ impl Handle<Timer> {
                 // SAFETY: kept.
                 let thread = unsafe { timer.thread_unchecked() };
                 timer.set_state(CANCELLED);
-                thread.set_flag(TIMER_CANCELLED, true);
+                thread.set_flag(TIMER_CANCELLED);
                 drop(registry);
                 thread.destroy_arg();
                 self.internal_unref();

@@ -80,8 +80,8 @@ unsafe impl Object for Timer {
             // A pending timer keeps itself: this one was not started, or is over. If it was not started,
             // somebody may keep the thread, and start it yet.
             if thread.state() != DONE {
-                thread.set_aux(self.interval().to_bits() as usize);
-                thread.set_flag(TIMER_FREED, true);
+                thread.set_freed_timer_interval(self.interval());
+                thread.set_flag(TIMER_FREED);
             }
             thread.handle().internal_unref();
         }
@@ -99,7 +99,7 @@ impl Timer {
             timer.state.store(NOT_STARTED, Ordering::Release);
             timer.heap_index.store(NOT_IN_HEAP, Ordering::Relaxed);
         })?;
-        object.set_aux(timer.bits());
+        object.set_timer_bits(timer.bits());
         Ok(timer)
     }
 
@@ -137,7 +137,7 @@ impl Timer {
 /// In a child of fork: the timer of this thread was started in the parent, and nobody will run it, or finish
 /// it, here.
 pub(crate) fn discard_after_fork(thread: &'static Thread) {
-    let timer = Handle::<Timer>::from_bits(thread.aux());
+    let timer = Handle::<Timer>::from_bits(thread.timer_bits());
     if let Ok((object, _)) = timer.check() {
         if object.state() == PENDING {
             object.set_state(CANCELLED);

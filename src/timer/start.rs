@@ -70,14 +70,14 @@ fn ref_or_recreate_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
     loop {
         if thread.has_flag(TIMER_FREED) {
             let kept = thread.handle().internal_ref()?;
-            let timer = Timer::create(kept, f64::from_bits(thread.aux() as u64))
+            let timer = Timer::create(kept, thread.freed_timer_interval())
                 .inspect_err(|_| kept.internal_unref())?
                 .internal_ref()?;
-            thread.set_flag(TIMER_FREED, false);
+            thread.clear_flag(TIMER_FREED);
             timer.free()?;
             return Ok(timer);
         }
-        if let Ok(timer) = Handle::<Timer>::from_bits(thread.aux()).internal_ref() {
+        if let Ok(timer) = Handle::<Timer>::from_bits(thread.timer_bits()).internal_ref() {
             return Ok(timer);
         }
         // The timer is just going, by another thread, which a child of fork may not have.

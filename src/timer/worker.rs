@@ -423,7 +423,7 @@ fn finish_callback(thread: &'static Thread) {
 
 /// A timer's function has been left by `pthread_exit`, or cancelled, and with it this system thread.
 pub(crate) fn on_pthread_exit(thread: &'static Thread) {
-    let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.aux()).check() else { return };
+    let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.timer_bits()).check() else { return };
     let epoch = fork_epoch::fork_epoch();
     if !thread.has_flag(HAS_RESULT) {
         thread.set_result(ptr::null_mut());

@@ -28,7 +28,7 @@ MUTANTS = {
         "event.rs", "futex::wake_all(event.word().lower());", "",
         "loom", "event", "a_waiter_sees"),
     "event: set is relaxed": (
-        "event.rs", "compare_exchange_weak(word, set, Ordering::Release,", "compare_exchange_weak(word, set, Ordering::Relaxed,",
+        "event.rs", "compare_exchange_weak(word, new, Ordering::Release,", "compare_exchange_weak(word, new, Ordering::Relaxed,",
         "loom", "event", "a_waiter_sees"),
     "event: is_set is relaxed": (
         "event.rs", "let word = event.word().load(Ordering::Acquire);\n        if word & TAG != tag {\n            return Err(Error::Handle);\n        }\n        if word & SET != 0",
@@ -75,10 +75,10 @@ MUTANTS = {
         "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || has_timed_out {\n                    queue.remove(waiter);",
         "shuttle", "lock", "handoff_repeats"),
     "lock: an offer is never revoked": (
-        "lock/raw.rs", "(handoff_target.is_some() && queue.offer_time_left(now) > 0)", "handoff_target.is_some()",
+        "lock/raw.rs", "(offered.is_some() && queue.offer_time_left(now) > 0)", "offered.is_some()",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: a revoked offer is granted": (
-        "lock/raw.rs", "            handoff_target.revoke_offer();\n", "            let _ = handoff_target.complete(GRANTED, &self.adaptive_spin);\n",
+        "lock/raw.rs", "            offered.revoke_offer();\n", "            let _ = offered.complete(GRANTED, &self.adaptive_spin);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a waiter accepts an offer that it has seen, without a check under the queue mutex": (
         "lock/raw.rs", "            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);",
@@ -89,7 +89,7 @@ MUTANTS = {
         "lock/raw.rs", "if is_unresponsive || is_watcher || queue.try_start_watch(now) {", "if false {",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: no other waiter is woken in place of one in a signal handler": (
-        "lock/raw.rs", "while unresponsive_waiters.0.iter().any(Option::is_some) {", "while false && unresponsive_waiters.0.iter().any(Option::is_some) {",
+        "lock/raw.rs", "while not_parked.0.iter().any(Option::is_some) {", "while false && not_parked.0.iter().any(Option::is_some) {",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a waiter in a signal handler stays the designated waker": (
         "lock/raw.rs", "                queue.mark_unresponsive(waiter);\n                if self", "                if self",
@@ -132,10 +132,10 @@ MUTANTS = {
     "condition: a waiter does not restore its recursion count": (
         "lock/condition.rs", "        lock.restore_recursion(extra_count);\n", "",
         "shuttle", "condition", "a_waiter_restores"),
-    "barrier: the last party does not advance the generation": (
-        "barrier.rs", "        barrier.generation_id.fetch_add(1, Ordering::Release);\n", "",
+    "barrier: the last party does not advance the round number": (
+        "barrier.rs", "        barrier.round_number.fetch_add(1, Ordering::Release);\n", "",
         "shuttle", "barrier", "a_round_ends_when"),
-    "barrier: a timeout breaks a generation that has ended": (
+    "barrier: a timeout breaks a round that has ended": (
         "barrier.rs", "if waiter.state() == QUEUED && round.action_owner == 0", "if round.action_owner == 0",
         "shuttle", "barrier", "a_timeout"),
     "handle: two frees both destroy the object": (
