@@ -222,10 +222,11 @@ def faults(source, text, _replacement, _checker, model, test):
 
 
 def check(names):
-    """Checks the entries of these mutants. Returns the exit status."""
+    """Checks the entries of these mutants. Returns false if one is not valid or there are none."""
     wrong = [f"{name}: {fault}" for name in names for fault in faults(*MUTANTS[name])]
-    print("\n".join(f"mutants.py: {line}" for line in wrong) if wrong else f"mutants: {len(names)} entries are valid")
-    return 1 if wrong or not names else 0
+    for line in wrong or ([] if names else ["no mutant has such a name"]):
+        print(f"mutants.py: {line}", file=sys.stderr)
+    return bool(names) and not wrong
 
 
 def plant(source, text, replacement):
@@ -264,9 +265,11 @@ def main():
     parser.add_argument("--check", action="store_true", help="only check the entries of the mutants; build nothing")
     arguments = parser.parse_args()
     chosen = [name for name in MUTANTS if not arguments.parts or any(part in name for part in arguments.parts)]
-    status = check(chosen)
-    if status or arguments.check:
-        return status
+    if not check(chosen):
+        return 1
+    if arguments.check:
+        print(f"mutants: all {len(chosen)} entries are valid")
+        return 0
     missed = 0
     for name in chosen:
         how = judge(*MUTANTS[name])
