@@ -38,7 +38,7 @@ struct contention {
 
 struct contender {
     alignas(CACHE_LINE) struct contention *shared;
-    atomic_long taken;
+    atomic_long acquires;
     double worst_wait; /* ns */
 };
 

@@ -121,7 +121,7 @@ static long total_acquires(const struct contender *contenders, long n)
 {
     long sum = 0;
     for (long i = 0; i < n; i++)
-        sum += atomic_load_explicit(&contenders[i].taken, memory_order_relaxed);
+        sum += atomic_load_explicit(&contenders[i].acquires, memory_order_relaxed);
     return sum;
 }
 
@@ -140,14 +140,14 @@ static double measure_contention(const struct peer *peer, const struct bench_cas
     struct crew *crew = crew_start((int)bench_case->n, contend, &run);
     sleep_for(window);
     double before = now();
-    long taken_before = total_acquires(contenders, bench_case->n);
+    long acquires_before = total_acquires(contenders, bench_case->n);
     for (int i = 0; i < windows; i++) {
         sleep_for(window);
         double after = now();
-        long taken_after = total_acquires(contenders, bench_case->n);
-        batches_add(&batches, (double)(taken_after - taken_before) / (after - before) * 1e3);
+        long acquires_after = total_acquires(contenders, bench_case->n);
+        batches_add(&batches, (double)(acquires_after - acquires_before) / (after - before) * 1e3);
         before = after;
-        taken_before = taken_after;
+        acquires_before = acquires_after;
     }
     atomic_store(&shared->stop, true);
     crew_join(crew);
@@ -186,13 +186,13 @@ static double measure_share(const struct peer *peer, const struct bench_case *be
 {
     struct contender *contenders = cache_line_alloc((size_t)bench_case->n * sizeof *contenders);
     measure_contention(peer, bench_case, contenders, peer->lock.contend, LONG_WINDOWS);
-    long least = contenders[0].taken;
-    long most = contenders[0].taken;
+    long least = contenders[0].acquires;
+    long most = contenders[0].acquires;
     for (long i = 1; i < bench_case->n; i++) {
-        if (contenders[i].taken < least)
-            least = contenders[i].taken;
-        if (contenders[i].taken > most)
-            most = contenders[i].taken;
+        if (contenders[i].acquires < least)
+            least = contenders[i].acquires;
+        if (contenders[i].acquires > most)
+            most = contenders[i].acquires;
     }
     return 100.0 * (double)least / (double)most;
 }

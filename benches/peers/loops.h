@@ -111,13 +111,13 @@ static void lock_contend_loop(struct contender *self)
     struct contention *shared = self->shared;
     lock *l = shared->lock;
     uint64_t own = (uint64_t)(uintptr_t)self;
-    long taken = 0;
+    long acquires = 0;
     while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
         lock_acquire(l);
         lock_section(shared);
         lock_release(l);
         own = lock_work(own, 16);
-        atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
+        atomic_store_explicit(&self->acquires, ++acquires, memory_order_relaxed);
     }
     check(own != 0);
 }
@@ -127,7 +127,7 @@ static void lock_contend_timed_loop(struct contender *self)
     struct contention *shared = self->shared;
     lock *l = shared->lock;
     uint64_t own = (uint64_t)(uintptr_t)self;
-    long taken = 0;
+    long acquires = 0;
     while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
         double before = now();
         lock_acquire(l);
@@ -137,7 +137,7 @@ static void lock_contend_timed_loop(struct contender *self)
         if (after - before > self->worst_wait)
             self->worst_wait = after - before;
         own = lock_work(own, 16);
-        atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
+        atomic_store_explicit(&self->acquires, ++acquires, memory_order_relaxed);
     }
     check(own != 0);
 }
