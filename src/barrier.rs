@@ -39,7 +39,7 @@ use core::ptr;
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_queue::WaitQueue;
@@ -133,7 +133,7 @@ impl Round {
 
 // SAFETY: zero is a barrier without waiters; it is shareable in any state; it begins with its header.
 unsafe impl Object for Barrier {
-    const INDEX: usize = 7;
+    const KIND: ObjectKind = ObjectKind::Barrier;
 
     fn header(&self) -> &Header {
         &self.header

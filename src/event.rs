@@ -48,7 +48,7 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
@@ -95,7 +95,7 @@ pub struct Event {
 
 // SAFETY: zero is an event that is not set; it is shareable in any state; it begins with its header.
 unsafe impl Object for Event {
-    const INDEX: usize = 6;
+    const KIND: ObjectKind = ObjectKind::Event;
 
     fn header(&self) -> &Header {
         &self.header

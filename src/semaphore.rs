@@ -45,7 +45,7 @@ use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
@@ -96,7 +96,7 @@ pub struct Semaphore {
 
 // SAFETY: zero is a semaphore of value 0; it is shareable in any state; it begins with its header.
 unsafe impl Object for Semaphore {
-    const INDEX: usize = 5;
+    const KIND: ObjectKind = ObjectKind::Semaphore;
 
     fn header(&self) -> &Header {
         &self.header

@@ -41,7 +41,7 @@ use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
-use crate::handle::{Handle, Object, Pin};
+use crate::handle::{Handle, Object, ObjectKind, Pin};
 use crate::lock::lock::{ANONYMOUS_OWNER, Lock};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
@@ -97,7 +97,7 @@ pub struct Condition {
 
 // SAFETY: zero is an empty queue and no lock; it is shareable in any state; it begins with its header.
 unsafe impl Object for Condition {
-    const INDEX: usize = 4;
+    const KIND: ObjectKind = ObjectKind::Condition;
 
     fn header(&self) -> &Header {
         &self.header

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
@@ -43,7 +43,7 @@ pub struct Lock {
 
 // SAFETY: a RawLock of zeros is unlocked and has no waiters, and is shareable in any state; it begins with its header.
 unsafe impl Object for Lock {
-    const INDEX: usize = 2;
+    const KIND: ObjectKind = ObjectKind::Lock;
 
     fn header(&self) -> &Header {
         &self.raw.header

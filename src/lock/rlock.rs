@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
 use crate::sync::lock_annotations;
@@ -40,7 +40,7 @@ pub struct RLock {
 
 // SAFETY: a RawLock of zeros is unlocked and has no waiters, and is shareable in any state; it begins with its header.
 unsafe impl Object for RLock {
-    const INDEX: usize = 3;
+    const KIND: ObjectKind = ObjectKind::RLock;
 
     fn header(&self) -> &Header {
         &self.raw.header

@@ -5,13 +5,13 @@ use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::thread::object::{MAIN, NOT_STARTED, RUNNING, STATE_MASK, TIMER, Thread};
 use crate::timer::object as timer_object;
 
 // SAFETY: zero is a thread without a target; all fields can be shared between threads; it begins with its header.
 unsafe impl Object for Thread {
-    const INDEX: usize = 0;
+    const KIND: ObjectKind = ObjectKind::Thread;
 
     fn header(&self) -> &Header {
         &self.header

@@ -4,7 +4,7 @@ use crate::sys::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
@@ -21,7 +21,7 @@ pub struct ThreadList {
 
 // SAFETY: zero is an empty list; all fields can be shared between threads; it begins with its header.
 unsafe impl Object for ThreadList {
-    const INDEX: usize = 9;
+    const KIND: ObjectKind = ObjectKind::ThreadList;
 
     fn header(&self) -> &Header {
         &self.header

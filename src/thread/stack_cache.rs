@@ -507,7 +507,7 @@ pub(crate) fn exec_stack_required() -> bool {
     if fork_epoch() == 0 {
         exec_stack::scan();
     }
-    exec_stack::is_wanted()
+    exec_stack::is_required()
 }
 
 /// Locks the cache before a fork.

@@ -118,7 +118,7 @@ MUTANTS = {
         "sync/mutex.rs", "        fence(Ordering::SeqCst);\n        if FORK_WAITERS", "        if FORK_WAITERS",
         "loom", "fork", "a_waiter_is_woken"),
     "mutex: lock_for_fork does not wake earlier waiters, which are not counted": (
-        "sync/mutex.rs", "        // They sleep again, and are counted.\n        futex::wake_all(lock);\n", "",
+        "sync/mutex.rs", "        // The waiters see `FORKING`, count themselves in `FORK_WAITERS` and park again.\n        futex::wake_all(word);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
     "condition: notify drops one waiter": (
         "lock/condition.rs", "core::iter::from_fn(|| queue.pop()).take(count)", "core::iter::from_fn(|| queue.pop()).take(count).skip(1)",
@@ -189,13 +189,13 @@ MUTANTS = {
         "timer/mod.rs", "state => Ok(state == CANCELLED),", "_ => Ok(true),",
         "shuttle", "timer", "a_timer_fires_or"),
     "timer: no follower takes over from a blocked leader": (
-        "timer/worker.rs", "if same_function || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
+        "timer/worker.rs", "if must_take_over || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: join does not check for DONE before it waits": (
         "thread/join.rs", "                DONE => return self.is_done(),\n", "",
         "shuttle", "timer", "a_timer_starts"),
     "local: a set during the free does not take its value back": (
-        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |pending| {\n                pending.forgo();\n                Err(error)\n            }),",
+        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |_| Err(error)),",
         "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
         "shuttle", "local", "each_value"),
     "local: free closes only the first table": (
@@ -205,7 +205,7 @@ MUTANTS = {
         "local/table.rs", "        shared.cell_count.fetch_add(1, Ordering::Relaxed);\n", "",
         "shuttle", "local", "no_thread_finds"),
     "local: a value of a closed local is lost when the cells move": (
-        "local/table.rs", "let owner_key = if gone { cell.state.get() } else { key };", "let owner_key = if gone { continue } else { key };",
+        "local/table.rs", "let handle = if is_freed { cell.state.get() } else { key };", "let handle = if is_freed { continue } else { key };",
         "shuttle", "local", "cells_move"),
 }
 

@@ -83,9 +83,7 @@ def entity(part, site):
 
 
 def read(path):
-    """Parses the header. Returns None if it does not exist."""
-    if not path.is_file():
-        return None
+    """Parses the header."""
     source = path.read_text(encoding="utf-8")
     comments = list(re.finditer(r"^( *)/\*(.*?)\*/\n?", source, re.M | re.S))
     introduction = [block for block in blocks(plain(comments[0][2])) if not block.startswith("SPDX")]
