@@ -17,7 +17,7 @@ impl Local {
     /// # Safety
     /// `destroy` takes, in any thread, each value and each attribute that will be set.
     pub unsafe fn new(destroy: Option<Destructor>) -> Result<OwnedHandle<Local>> {
-        // SAFETY: the caller guarantees it.
+        // SAFETY: guaranteed by the caller.
         unsafe { Handle::<Local>::new(destroy) }.map(OwnedHandle::from_handle)
     }
 
@@ -30,16 +30,16 @@ impl Local {
         arg: *mut c_void,
         destroy: Option<Destructor>,
     ) -> Result<OwnedHandle<Local>> {
-        // SAFETY: the caller guarantees it.
+        // SAFETY: guaranteed by the caller.
         unsafe { Handle::<Local>::new_with_init(init, arg, destroy) }.map(OwnedHandle::from_handle)
     }
 }
 
 /// A value of type `T` for each thread. Python: `threading.local`.
 ///
-/// Unlike [`std::thread_local!`], it is an object: created at run time, dropped with the values of all threads. The
-/// value of a thread is dropped when the thread ends, or when another one is set. [`get`](Self::get) returns an
-/// [`Arc`], so that a value stays valid in the hands of a caller that sets another one.
+/// Unlike [`std::thread_local!`], it is an object that is created at run time, and dropping it drops the values of all
+/// threads. The value of a thread is also dropped when the thread exits or sets another one. [`get`](Self::get) returns
+/// an [`Arc`], so that the caller can still use a value after it has set another one.
 ///
 /// ```
 /// use std::cell::Cell;

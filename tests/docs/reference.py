@@ -45,7 +45,7 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         if tag == "img":
-            expect(attributes.get("alt"), f"{self.name}: an image without alternative text")
+            expect(attributes.get("alt"), f"{self.name}: image without alternative text")
         if tag == "a":
             self.links[next(name for name, _ in self.open if name in self.links)].add(attributes["href"])
         if tag not in VOID:
@@ -94,10 +94,10 @@ def check_cpp(pages):
     comments = re.findall(r"/\*\*(?!<)(.*?)\*/", source, re.S)
     shown = dense(pages["cpp.html"].text)
     for comment in comments:
-        said = re.split(r"\n\s*\n|\n(?=\\)", re.sub(r"\n *\* ?", "\n", comment).strip())[0].replace("`", "")
-        said = said.removeprefix("Blocks: ").rstrip(".")
-        if not said.startswith("\\"):
-            expect(dense(said) in shown, f"cpp.html: missing: {' '.join(said.split())}")
+        text = re.split(r"\n\s*\n|\n(?=\\)", re.sub(r"\n *\* ?", "\n", comment).strip())[0].replace("`", "")
+        text = text.removeprefix("Blocks: ").rstrip(".")
+        if not text.startswith("\\"):
+            expect(dense(text) in shown, f"cpp.html: missing: {' '.join(text.split())}")
 
 
 def check_examples(page):
@@ -108,9 +108,9 @@ def check_examples(page):
     for program in programs:
         code = program.read_text(encoding="utf-8").split("*/\n", 1)[1]
         expect(dense(code) in text, f"{page.name}: {program.name} is missing")
-        twin = program.parent / "python" / f"{program.stem}.py"
-        code = twin.read_text(encoding="utf-8").split('"""', 2)[2]
-        expect(dense(code) in dense(page.parts.get(program.stem, "")), f"{page.name}: {twin.name} is missing")
+        python = program.parent / "python" / f"{program.stem}.py"
+        code = python.read_text(encoding="utf-8").split('"""', 2)[2]
+        expect(dense(code) in dense(page.parts.get(program.stem, "")), f"{page.name}: {python.name} is missing")
 
 
 def check_examples_cpp(page):
@@ -180,7 +180,7 @@ def check_index(site, pages):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Checks the reference in HTML.")
+    parser = argparse.ArgumentParser(description="Checks the HTML reference.")
     parser.add_argument("--site", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "reference" / "html",
                         help="the directory of the reference (default: %(default)s)")
     site = parser.parse_args().site
