@@ -1,12 +1,12 @@
-# Run by CMakeLists.txt, with the file of settings that it has written: runs cargo, looks at the shared library, and
-# makes the static library that C programs link.
+# Runs cargo, checks the shared library, and creates the static library for C programs. CMakeLists.txt runs this script
+# with a file of settings that it has written:
 #
 #   cmake -DSETTINGS=threading-settings.cmake -P build_libraries.cmake
 #
-# The static library that cargo makes has Rust's own functions as global symbols. Every other static library written
-# in Rust has some of the same names (rust_eh_personality), so that the two do not link into one program, and a shared
-# library that a user links with it exports them. This script links its objects into one, and makes all symbols local
-# that the shared library does not export.
+# In the static library that cargo creates, Rust's own functions are global symbols. Other static libraries written in
+# Rust define some of the same names (rust_eh_personality), so that both could not be linked into one program, and a
+# shared library that a user links with it would export them. This script links its objects into one, and makes all
+# symbols local except those that the shared library exports.
 cmake_minimum_required(VERSION 3.20)
 include("${SETTINGS}")
 
@@ -17,7 +17,7 @@ endfunction()
 
 # ---- cargo ----
 
-# The C compiler links, unless the user has set another linker for cargo.
+# The C compiler links the library, unless the user has set another linker for cargo.
 if("$ENV{${LINKER_VARIABLE}}" STREQUAL "")
     set(ENV{${LINKER_VARIABLE}} "${CC}")
 endif()
@@ -27,20 +27,20 @@ foreach(setting IN LISTS ENVIRONMENT)
 endforeach()
 execute_process(COMMAND ${CARGO} WORKING_DIRECTORY "${SOURCE_DIR}" RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
-    fail("cargo could not build the library; see above")
+    fail("cargo could not build the library; see its errors above")
 endif()
 
-# The old file goes first, since a running program may have it mapped.
+# The old file is removed first, because a running program may have mapped it.
 file(REMOVE "${SHARED_OUTPUT}" "${OUTPUT}")
 execute_process(COMMAND "${CMAKE_COMMAND}" -E copy "${SHARED}" "${SHARED_OUTPUT}" COMMAND_ERROR_IS_FATAL ANY)
 
-# ---- the shared library: what it exports, and by which versions ----
+# ---- the shared library: its exported symbols and their versions ----
 
 execute_process(COMMAND "${NM}" --dynamic --defined-only "${SHARED}"
-    OUTPUT_VARIABLE listing ERROR_VARIABLE said RESULT_VARIABLE status)
+    OUTPUT_VARIABLE listing ERROR_VARIABLE output RESULT_VARIABLE status)
 string(REGEX MATCHALL "[A-Z] threading_[a-z0-9_]+[^\n]*" lines "${listing}")
 if(NOT status EQUAL 0 OR NOT lines)
-    fail("${NM} finds no functions in ${SHARED}: ${said}")
+    fail("${NM} finds no functions in ${SHARED}: ${output}")
 endif()
 set(symbols "")
 set(without "")
@@ -52,12 +52,12 @@ foreach(line IN LISTS lines)
     endif()
 endforeach()
 if(VERSIONS AND without)
-    # Some nm do not show versions. Then the library has to contain the version's name at least.
+    # Some versions of nm do not print symbol versions. Then the library must at least contain the name of the version.
     file(STRINGS "${SHARED}" found LIMIT_COUNT 1 REGEX "^THREADING_${VERSION}$")
     if(listing MATCHES "@" OR NOT found)
         list(JOIN without ", " without)
-        fail("symbols of ${SHARED} have no version (${without}), though lld was found when the build began. Remove the "
-            "build directory and build again; -DTHREADING_SYMBOL_VERSIONS=OFF builds a library without versions")
+        fail("symbols of ${SHARED} have no version (${without}), although lld was found before. Remove the build "
+            "directory and build again, or use -DTHREADING_SYMBOL_VERSIONS=OFF to build a library without versions")
     endif()
 endif()
 
@@ -71,56 +71,56 @@ file(WRITE "${work}/keep.txt" "${keep}\n")
 list(JOIN symbols "\n-u\n" wanted)
 file(WRITE "${work}/wanted.txt" "-u\n${wanted}\n")
 
-# Without groups of sections: the linker keeps one of several groups with the same name, and would drop ours, with the
-# local symbols in it, if another library has that group too.
+# Section groups are dissolved. Of several groups with the same name, a linker keeps only one, and it would discard
+# those of this library, with the local symbols in them, if another library has them too.
 set(tried "")
 foreach(linker IN LISTS LINKERS)
     execute_process(
         COMMAND "${linker}" -r --force-group-allocation -o "${work}/all.o" "@${work}/wanted.txt" "${STATIC}"
-        OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE status)
+        OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
     if(status EQUAL 0)
         break()
     endif()
-    string(APPEND tried "\n${linker}: ${status}: ${said}")
+    string(APPEND tried "\n${linker}: ${status}: ${output}")
 endforeach()
 if(NOT status EQUAL 0)
-    fail("no linker can make one object of ${STATIC}. Install GNU ld (in Debian the package binutils) or lld 19 or newer; "
-        "tried were:${tried}")
+    fail("no linker can combine the objects of ${STATIC}. Install GNU ld (Debian package: binutils) or lld 19 or "
+        "newer. Tried:${tried}")
 endif()
 
-# Without bitcode, which is of no use there: nm cannot read the object if the LLVM plugin of binutils is older.
+# The unused bitcode is removed: with it, nm could not read the object if the LLVM plugin of binutils is older.
 set(tried "")
 foreach(objcopy IN LISTS OBJCOPIES)
     set(environment "")
-    if(objcopy MATCHES "^(.*/lib)/rustlib/") # Rust's own needs a library that lies there
+    if(objcopy MATCHES "^(.*/lib)/rustlib/") # Rust's objcopy needs a library from that directory
         set(environment "${CMAKE_COMMAND}" -E env "LD_LIBRARY_PATH=${CMAKE_MATCH_1}")
     endif()
     execute_process(
         COMMAND ${environment} "${objcopy}" "--keep-global-symbols=${work}/keep.txt"
             --remove-section=.llvmbc --remove-section=.llvmcmd "${work}/all.o" "${work}/threading.o"
-        OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE status)
+        OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
     if(status EQUAL 0)
         break()
     endif()
-    string(APPEND tried "\n${objcopy}: ${status}: ${said}")
+    string(APPEND tried "\n${objcopy}: ${status}: ${output}")
 endforeach()
 if(NOT status EQUAL 0)
-    fail("no objcopy can make symbols of ${STATIC} local. Install one (in Debian the package binutils); tried were:${tried}")
+    fail("no objcopy can make the symbols of ${STATIC} local. Install one (Debian package: binutils). Tried:${tried}")
 endif()
 
 execute_process(COMMAND "${AR}" rcs "${OUTPUT}" "${work}/threading.o"
-    OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE status)
+    OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
-    fail("${AR} cannot make ${OUTPUT}: ${said}")
+    fail("${AR} cannot create ${OUTPUT}: ${output}")
 endif()
 execute_process(COMMAND "${NM}" --extern-only --defined-only "${OUTPUT}"
-    OUTPUT_VARIABLE listing ERROR_VARIABLE said RESULT_VARIABLE status)
+    OUTPUT_VARIABLE listing ERROR_VARIABLE output RESULT_VARIABLE status)
 string(REGEX MATCHALL "[A-Z] [^ \n]+" found "${listing}")
 list(TRANSFORM found REPLACE "^[A-Z] " "")
 list(SORT found)
 list(SORT symbols)
 if(NOT status EQUAL 0 OR NOT found STREQUAL symbols)
     file(REMOVE "${OUTPUT}")
-    fail("the global symbols of ${OUTPUT} are not those that the shared library exports: ${said}")
+    fail("the global symbols of ${OUTPUT} differ from the exports of the shared library: ${output}")
 endif()
 file(REMOVE_RECURSE "${work}")

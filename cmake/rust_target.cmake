@@ -1,9 +1,9 @@
-# threading_rust_target(RESULT HOST): sets RESULT to Rust's name for the target of the C compiler, which a toolchain
-# file, CMAKE_C_FLAGS or the compiler itself determine. HOST is Rust's name for this machine, and the result if that
-# is the target.
+# threading_rust_target(RESULT HOST): sets RESULT to the Rust target that corresponds to the target of the C compiler,
+# which a toolchain file, CMAKE_C_FLAGS or the compiler itself determines. HOST is the Rust target of this machine, and
+# the result if the C compiler builds for this machine.
 #
-# It runs the preprocessor. Names of compilers and CMAKE_SYSTEM_PROCESSOR tell nothing of the C library and the ABI:
-# musl-gcc calls itself x86_64-linux-gnu, and -m32 is a flag.
+# It runs the preprocessor. The name of the compiler and CMAKE_SYSTEM_PROCESSOR do not determine the C library and the
+# ABI: the target of musl-gcc is x86_64-linux-gnu, and -m32 is a flag.
 function(threading_rust_target result host)
     set(source "${CMAKE_CURRENT_BINARY_DIR}/CMakeFiles/threading-rust-target.c")
     file(WRITE "${source}" [[
@@ -61,9 +61,9 @@ threading-system="openbsd"
     endif()
     separate_arguments(first UNIX_COMMAND "${CMAKE_C_COMPILER_ARG1}")
     execute_process(COMMAND "${CMAKE_C_COMPILER}" ${first} ${flags} -E -P "${source}"
-        OUTPUT_VARIABLE text ERROR_VARIABLE said RESULT_VARIABLE status)
+        OUTPUT_VARIABLE text ERROR_VARIABLE output RESULT_VARIABLE status)
     if(NOT status EQUAL 0)
-        message(FATAL_ERROR "libthreading: ${CMAKE_C_COMPILER} cannot read a C file:\n${said}")
+        message(FATAL_ERROR "libthreading: ${CMAKE_C_COMPILER} cannot preprocess a C file:\n${output}")
     endif()
     foreach(what IN ITEMS arch abi system)
         set(${what} "")
@@ -72,11 +72,11 @@ threading-system="openbsd"
         endif()
     endforeach()
     if(NOT arch OR NOT system)
-        message(FATAL_ERROR "libthreading: it is not known what Rust calls the target of ${CMAKE_C_COMPILER} "
-            "(${CMAKE_SYSTEM_NAME}, ${CMAKE_SYSTEM_PROCESSOR}). Set THREADING_CARGO_TARGET to one of the names that "
-            "`rustc --print target-list` lists")
+        message(FATAL_ERROR "libthreading: cannot determine the Rust target for ${CMAKE_C_COMPILER} "
+            "(${CMAKE_SYSTEM_NAME}, ${CMAKE_SYSTEM_PROCESSOR}). Set THREADING_CARGO_TARGET to one of the targets that "
+            "`rustc --print target-list` prints")
     endif()
-    # If a toolchain file names a processor and no compiler, CMake finds the compiler of this machine.
+    # If a toolchain file sets a processor but no compiler, CMake uses the compiler of this machine.
     string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" processor)
     string(REGEX REPLACE "^(amd64|x64|i[3-6]86|x86)$" "x86_64" processor "${processor}")
     string(REGEX REPLACE "^arm64$" "aarch64" processor "${processor}")
@@ -90,9 +90,9 @@ threading-system="openbsd"
     if(CMAKE_CROSSCOMPILING AND processor IN_LIST known AND NOT processor STREQUAL family)
         message(FATAL_ERROR "libthreading: CMAKE_SYSTEM_PROCESSOR is ${CMAKE_SYSTEM_PROCESSOR}, but "
             "${CMAKE_C_COMPILER} builds for ${arch}. Set CMAKE_C_COMPILER in the toolchain file to a compiler for "
-            "${CMAKE_SYSTEM_PROCESSOR}, or THREADING_CARGO_TARGET to Rust's name for the machine to build for")
+            "${CMAKE_SYSTEM_PROCESSOR}, or THREADING_CARGO_TARGET to the Rust target to build for")
     endif()
-    # Distributions have their own names for their machines, such as x86_64-alpine-linux-musl.
+    # The Rust of a distribution may have its own target, such as x86_64-alpine-linux-musl.
     string(REGEX REPLACE "-.*$" "" host_arch "${host}")
     string(REGEX REPLACE "^i[3-6]86$" "i686" host_arch "${host_arch}")
     if(host_arch STREQUAL arch AND host MATCHES "${system}${abi}$")

@@ -20,7 +20,7 @@ macro_rules! errors {
         ///
         /// let error = Semaphore::new(-1).unwrap_err();
         /// assert_eq!(error, Error::SemaphoreNegative);
-        /// assert_eq!(error.to_string(), "a semaphore's initial value must be >= 0");
+        /// assert_eq!(error.to_string(), "initial value of a semaphore must be >= 0");
         /// assert_eq!(error.status(), Error::TimeoutNan.status());
         /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]

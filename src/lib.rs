@@ -2,8 +2,8 @@
 //! values, with Python's names and semantics.
 //!
 //! This crate is the implementation of libthreading, a shared library for C, and its API for Rust. Rust and C code in
-//! one process share the same threads, locks and exit. Where Python has a rule, it holds here: daemon threads, timers
-//! that can be cancelled and joined, an end of the process that waits for its threads, an excepthook. Misuse, such as
+//! one process share the same threads, locks and exit. Python's semantics apply throughout: daemon threads, timers
+//! that can be cancelled and joined, a process exit that waits for threads, an excepthook. Misuse, such as
 //! the release of an [`RLock`] by the wrong thread, returns an [`Error`] and has no other effect.
 //!
 //! ```
@@ -60,42 +60,43 @@
 //! # Handles
 //!
 //! A constructor returns an [`OwnedHandle`], which owns a reference to the object, like an [`Arc`](std::sync::Arc): a
-//! clone owns one more, and a drop releases it. Below it is the [`Handle`], which has the methods of the object. A
-//! handle can be copied and owns nothing; each call checks it, and returns [`Error::Handle`] if the object has been
-//! freed. The functions that return a plain handle, such as [`current`] and [`main_thread`], keep the reference;
-//! [`try_clone_to_owned`](Handle::try_clone_to_owned) returns one for the caller.
+//! clone owns one more, and a drop releases it. It dereferences to [`Handle`], which has the methods of the object. A
+//! plain handle can be copied and owns nothing; each call checks it, and returns [`Error::Handle`] if the object has
+//! been freed. Functions such as [`current`] and [`main_thread`] return a plain handle, and the library keeps the
+//! reference; [`try_clone_to_owned`](Handle::try_clone_to_owned) returns an owned one.
 //!
 //! # Errors
 //!
 //! Each call that can fail returns a [`Result`]. An outcome that the caller has to expect is a value: `Ok(false)`
 //! after a timeout, `Ok(None)` from [`try_lock`](Handle::<Lock>::try_lock). An [`Error`] reports misuse, a broken
 //! barrier, a closure that failed, or a lack of memory or threads. There is no poisoning: a panic releases the guards
-//! that it passes.
+//! that it unwinds past.
 //!
 //! ```
 //! use threading::{Error, RLock};
 //!
 //! let rlock = RLock::new()?;
 //! assert_eq!(rlock.release(), Err(Error::NotOwner));
-//! assert_eq!(Error::NotOwner.to_string(), "the caller does not hold the lock");
+//! assert_eq!(Error::NotOwner.to_string(), "lock not held by the calling thread");
 //! # Ok::<(), Error>(())
 //! ```
 //!
 //! # Closures
 //!
-//! A thread, a timer, a barrier, a thread-local, an exit callback and the excepthook take closures. A closure that
-//! panics is reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr.
-//! The closure of a thread or a timer is dropped when it has run, or when it no longer can; that of a barrier or a
-//! thread-local, with the object. An excepthook is never dropped, since threads may still run it when another one
-//! replaces it. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
+//! Threads, timers, barriers, thread-locals, exit callbacks and the excepthook take closures. A panic in a closure is
+//! reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr. The closure
+//! of a thread or a timer is dropped when it has run, or when it can no longer run; that of a barrier or a
+//! thread-local, with the object. An excepthook is never dropped, because threads may still be running it after it has
+//! been replaced. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
 //!
-//! # The end of threads and of the process
+//! # Process exit and foreign threads
 //!
-//! When `main` returns or the process calls `exit`, the closures given to [`atexit`] run, the last one first. Then
-//! the process waits for all threads that are not daemons, pending timers included.
-//! [`set_daemon`](Handle::<Thread>::set_daemon) excludes a thread from that; a new thread is a daemon if its creator
-//! is one. [`shutdown`] does the same earlier, and with a timeout. A thread that another library or [`std::thread`]
-//! has started can use everything: its [`current`] thread is a dummy, which is a daemon and cannot be joined.
+//! When `main` returns or the process calls `exit`, the closures registered with [`atexit`] run, the last one first.
+//! Then the process waits for all threads that are not daemons, including pending timers.
+//! [`set_daemon`](Handle::<Thread>::set_daemon) makes a thread a daemon; a new thread is a daemon if its creator is
+//! one. [`shutdown`] does the same before exit, with a timeout. A foreign thread, which another library or
+//! [`std::thread`] started, can call every function: its [`current`] thread is a dummy thread, which is a daemon and
+//! cannot be joined.
 
 mod barrier;
 mod callbacks;
@@ -140,7 +141,7 @@ pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;
 
-/// The Rust programs in README.md are tested as those of this documentation are.
+/// The doctests also run the Rust programs in README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,6 +1,7 @@
-# cpack reads this before it writes Debian's packages: what they say of the shared library to dpkg-shlibdeps, and what
-# it says of them. CPack could do that too (CPACK_DEBIAN_PACKAGE_SHLIBDEPS, _GENERATE_SHLIBS), but adds scripts that
-# call ldconfig, and a package with a postrm is not gone when it has been removed.
+# Run by cpack before it creates the packages: writes the control files that dpkg-shlibdeps reads for other packages,
+# and determines the dependencies of the shared library. CPack could do both (CPACK_DEBIAN_PACKAGE_SHLIBDEPS,
+# CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS), but it adds scripts that call ldconfig, and dpkg keeps a package that has a
+# postrm in its database after the removal.
 if(NOT CPACK_GENERATOR STREQUAL "DEB")
     return()
 endif()
@@ -8,7 +9,7 @@ set(threading_control "${CPACK_TEMPORARY_DIRECTORY}/control")
 file(WRITE "${threading_control}/debian/control"
     "Source: libthreading\n\nPackage: ${CPACK_THREADING_RUNTIME}\nArchitecture: any\n")
 file(WRITE "${threading_control}/triggers" "activate-noawait ldconfig\n")
-# Programs need a library at least as new as the one that they were linked with.
+# A program needs a library at least as new as the one that it was linked with.
 file(WRITE "${threading_control}/shlibs"
     "libthreading ${CPACK_PACKAGE_VERSION_MAJOR} ${CPACK_THREADING_RUNTIME} (>= ${CPACK_PACKAGE_VERSION})\n")
 execute_process(

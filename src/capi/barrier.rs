@@ -27,12 +27,12 @@
 
 use crate::capi::status::threading_status;
 use crate::capi::types::{threading_action, threading_barrier};
+use crate::capi::utils::write_out;
 use crate::capi::{from_ptr, handle_or_null, status, value_or_default};
 use crate::handle::Handle;
 use core::ffi::c_void;
 
 use crate::barrier::Barrier;
-use crate::error::Result;
 use crate::time::Timeout;
 
 /// Creates a barrier for a number of parties.
@@ -148,7 +148,7 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait(
     index: *mut usize,
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
-    status(|| unsafe { write_out(index, from_ptr(barrier).wait()) })
+    status(|| unsafe { from_ptr(barrier).wait().map(|position| write_out(index, position)) })
 }
 
 /// Waits until all parties have arrived or the timeout expires.
@@ -185,21 +185,8 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait_timeout(
         let barrier = from_ptr(barrier);
         let timeout = barrier.or_handle_error(Timeout::new(seconds))?;
         // SAFETY: guaranteed by the caller.
-        unsafe { write_out(index, barrier.wait_timeout(timeout)) }
+        unsafe { barrier.wait_timeout(timeout).map(|position| write_out(index, position)) }
     })
-}
-
-/// Stores the position of a successful wait, if `index` is not NULL.
-///
-/// # Safety
-/// `index` is NULL or valid for a write.
-unsafe fn write_out(index: *mut usize, arrival_index: Result<usize>) -> Result<()> {
-    let place = arrival_index?;
-    if !index.is_null() {
-        // SAFETY: guaranteed by the caller.
-        unsafe { index.write(place) };
-    }
-    Ok(())
 }
 
 /// Resets a barrier to its initial, unbroken state. Waits in progress fail with

@@ -34,8 +34,8 @@ use core::ffi::{c_char, c_void};
 
 use crate::Local;
 use crate::capi::status::{THREADING_NO_VALUE, threading_status};
-use crate::capi::threading::cstr_arg;
 use crate::capi::types::{threading_destructor, threading_local, threading_local_init};
+use crate::capi::utils::{cstr_arg, write_out};
 use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn threading_local_lookup(
     value: *mut *mut c_void,
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
-    status_or(THREADING_NO_VALUE, || unsafe { write_out(value, from_ptr(local).lookup()) })
+    status_or(THREADING_NO_VALUE, || unsafe { write_found(value, from_ptr(local).lookup()?) })
 }
 
 /// Deletes the calling thread's value and destroys it.
@@ -263,7 +263,7 @@ pub unsafe extern "C" fn threading_local_get_attr(
     status_or(THREADING_NO_VALUE, || {
         let local = from_ptr(local);
         // SAFETY: guaranteed by the caller.
-        unsafe { write_out(value, local.attr(local.or_handle_error(cstr_arg(name))?)) }
+        unsafe { write_found(value, local.attr(local.or_handle_error(cstr_arg(name))?)?) }
     })
 }
 
@@ -294,15 +294,11 @@ pub unsafe extern "C" fn threading_local_del_attr(
     })
 }
 
-/// Stores the value that was found, if there is one and `to` is not NULL. Returns whether there is one.
+/// Stores the value, if one was found. Returns true if it was.
 ///
 /// # Safety
-/// `to` is NULL or valid for a write.
-unsafe fn write_out(to: *mut *mut c_void, found: Result<Option<*mut c_void>>) -> Result<bool> {
-    let Some(value) = found? else { return Ok(false) };
-    if !to.is_null() {
-        // SAFETY: guaranteed by the caller.
-        unsafe { to.write(value) };
-    }
-    Ok(true)
+/// `out` is NULL or valid for a write.
+unsafe fn write_found(out: *mut *mut c_void, found: Option<*mut c_void>) -> Result<bool> {
+    // SAFETY: guaranteed by the caller.
+    Ok(found.map(|value| unsafe { write_out(out, value) }).is_some())
 }

@@ -2,7 +2,7 @@
 //! implements the operation, and converts the result for C.
 //!
 //! `include/threading.h` is generated from these files and their comments, in the order of `SECTIONS` in
-//! `tests/header.rs`. `cargo test --test header` checks that it is up to date, and
+//! `tests/docs/header.rs`. `cargo test --test header` checks that it is up to date, and
 //! `UPDATE_HEADER=1 cargo test --test header` updates it.
 //!
 //! The comment of a function consists of a first sentence, paragraphs, `\param` and `\return`, then `\blocks`,
@@ -30,6 +30,7 @@ pub mod thread;
 pub mod threading;
 pub mod timer;
 pub mod types;
+mod utils;
 
 use status::{THREADING_OK, threading_status};
 use types::Opaque;
@@ -73,19 +74,19 @@ fn set_last_error(error: Error) -> threading_status {
 /// path jumps, so that only the slow path saves registers; it does not unwind. While a race detector is active,
 /// `slot_fast` returns nothing, so that every call takes the slow path, which reports to the detector.
 #[inline(always)]
-fn fast_path_or<R>(fast: Option<R>, long: impl FnOnce() -> R) -> R {
+fn fast_path_or<R>(fast: Option<R>, slow: impl FnOnce() -> R) -> R {
     #[cold]
     #[inline(never)]
-    extern "C" fn out_of_line<R>(long: impl FnOnce() -> R) -> R {
-        long()
+    extern "C" fn out_of_line<R>(slow: impl FnOnce() -> R) -> R {
+        slow()
     }
     match fast {
         Some(result) => result,
-        None => out_of_line(long),
+        None => out_of_line(slow),
     }
 }
 
-/// For functions that return a status and either succeed or fail.
+/// Calls an operation that succeeds or fails, for an export that returns a status.
 #[inline(always)]
 fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
     match ffi_panic_boundary(call) {
@@ -94,7 +95,7 @@ fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
     }
 }
 
-/// For functions that return a status and have a second outcome that is not an error.
+/// Calls an operation with a second outcome that is not an error: `otherwise` is its status.
 #[inline(always)]
 fn status_or(otherwise: threading_status, call: impl FnOnce() -> Result<bool>) -> threading_status {
     match ffi_panic_boundary(call) {
@@ -108,7 +109,7 @@ fn ok_or_status(done: bool, otherwise: threading_status) -> threading_status {
     if done { THREADING_OK } else { otherwise }
 }
 
-/// For functions that return a value: NULL, 0 or false if the call fails.
+/// Calls an operation for an export that returns a value: NULL, 0 or false after an error.
 #[inline(always)]
 fn value_or_default<R: ErrorValue>(call: impl FnOnce() -> Result<R>) -> R {
     match ffi_panic_boundary(call) {
@@ -120,7 +121,7 @@ fn value_or_default<R: ErrorValue>(call: impl FnOnce() -> Result<R>) -> R {
     }
 }
 
-/// For functions that return a handle.
+/// Calls an operation for an export that returns a handle: NULL after an error.
 #[inline(always)]
 fn handle_or_null<O: Opaque>(call: impl FnOnce() -> Result<Handle<O::Object>>) -> *mut O {
     value_or_default(|| call().map(into_ptr))
@@ -132,7 +133,7 @@ trait ErrorValue {
 }
 
 macro_rules! error_values {
-    ($($type:ty = $bad:expr),*) => { $(impl ErrorValue for $type { const ERROR_VALUE: Self = $bad; })* };
+    ($($type:ty = $value:expr),*) => { $(impl ErrorValue for $type { const ERROR_VALUE: Self = $value; })* };
 }
 
 error_values!(bool = false, u64 = 0, i64 = 0, usize = 0, f64 = 0.0);

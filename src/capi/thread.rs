@@ -31,8 +31,8 @@
 use core::ffi::{c_char, c_int, c_void};
 
 use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
-use crate::capi::threading::cstr_arg;
 use crate::capi::types::{threading_destructor, threading_run, threading_target, threading_thread};
+use crate::capi::utils::cstr_arg;
 use crate::capi::{ffi_panic_boundary, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::handle::Handle;
 use crate::time::Timeout;

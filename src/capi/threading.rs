@@ -73,14 +73,15 @@
 //!         (void)threading_thread_list_free(threads);
 //!     }
 
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{c_char, c_void};
 
 use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
 use crate::capi::types::{threading_callback, threading_excepthook, threading_thread, threading_thread_list};
+use crate::capi::utils::{cstr_arg, write_out};
 use crate::capi::{
     ffi_panic_boundary, from_ptr, handle_or_null, set_last_error, status, status_or, value_or_default,
 };
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::runtime::process_exit;
 use crate::thread::{excepthook, ident, list, registry};
 use crate::time::Timeout;
@@ -401,10 +402,8 @@ pub unsafe extern "C" fn threading_set_excepthook(hook: threading_excepthook, ar
 pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> threading_excepthook {
     let hook = ffi_panic_boundary(|| {
         let (hook, its_arg) = excepthook::get();
-        if !arg.is_null() {
-            // SAFETY: guaranteed by the caller.
-            unsafe { arg.write(its_arg) };
-        }
+        // SAFETY: guaranteed by the caller.
+        unsafe { write_out(arg, its_arg) };
         Ok(hook)
     });
     // SAFETY: as in `threading_set_excepthook`.
@@ -442,14 +441,4 @@ pub unsafe extern "C-unwind" fn threading_report_exception(
 ) -> threading_status {
     // SAFETY: guaranteed by the caller.
     status(|| unsafe { excepthook::report(thread::current()?, cstr_arg(r#type)?, cstr_arg(message)?) })
-}
-
-/// # Safety
-/// `pointer` is NULL or a NUL-terminated string.
-pub(super) unsafe fn cstr_arg<'a>(pointer: *const c_char) -> Result<&'a CStr> {
-    if pointer.is_null() {
-        return Err(Error::NameEncoding);
-    }
-    // SAFETY: guaranteed by the caller.
-    Ok(unsafe { CStr::from_ptr(pointer) })
 }

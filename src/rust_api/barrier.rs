@@ -12,7 +12,8 @@ use crate::handle::Handle;
 use crate::time::Timeout;
 
 impl Barrier {
-    /// Creates a barrier for so many parties. Python: `Barrier(parties)`. One with an action is an [`ActionBarrier`].
+    /// Creates a barrier for this number of parties, without an action. Python: `Barrier(parties)`. For a barrier with
+    /// an action, see [`ActionBarrier`].
     pub fn new(parties: usize) -> Result<OwnedHandle<Barrier>> {
         // SAFETY: there is no action.
         unsafe { Handle::<Barrier>::new(parties, None, ptr::null_mut()) }.map(OwnedHandle::from_handle)
@@ -52,7 +53,7 @@ pub struct ActionBarrier<F> {
 }
 
 impl<F: Fn() + Send + Sync + 'static> ActionBarrier<F> {
-    /// Creates a barrier for so many parties.
+    /// Creates a barrier for this number of parties.
     pub fn new(parties: usize, action: F) -> Result<Self> {
         unsafe extern "C-unwind" fn call<F: Fn()>(arg: *mut c_void) -> c_int {
             // SAFETY: the action lives as long as the barrier, and each wait borrows both.
@@ -84,14 +85,14 @@ forward! {
     wait() -> usize;
     /// Like [`wait`](Self::wait), with this timeout. If it expires, the barrier breaks.
     wait_timeout(timeout: Timeout) -> usize;
-    /// Makes the barrier empty and usable. Waits that are under way return an error.
+    /// Resets the barrier to its initial, unbroken state. Waits in progress return an error.
     reset() -> ();
-    /// Breaks the barrier: waits return an error until a reset.
+    /// Breaks the barrier: current and later waits return an error until it is reset.
     abort() -> ();
-    /// Returns how many threads must arrive.
+    /// Returns the number of parties.
     parties() -> usize;
-    /// Returns how many threads have arrived and wait. A snapshot.
+    /// Returns the number of threads that have arrived and are waiting, as a snapshot.
     n_waiting() -> usize;
-    /// Returns whether the barrier is broken. A snapshot.
+    /// Returns true if the barrier is broken, as a snapshot.
     broken() -> bool;
 }

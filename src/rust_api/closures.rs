@@ -41,7 +41,7 @@ impl<F: FnOnce()> OnceClosure<F> {
     /// `arg` is from `leak`, and has not been destroyed. If the closure is not `Send`, the calling thread is the one
     /// that called `leak`.
     pub(super) unsafe extern "C-unwind" fn call(arg: *mut c_void) -> *mut c_void {
-        // SAFETY: the caller guarantees it.
+        // SAFETY: guaranteed by the caller.
         let once = unsafe { &*arg.cast::<Self>() };
         if !once.taken.swap(true, Ordering::Relaxed) {
             // SAFETY: only the first call gets here.
@@ -50,12 +50,12 @@ impl<F: FnOnce()> OnceClosure<F> {
         ptr::null_mut()
     }
 
-    /// Frees the closure; drops it if it has not run.
+    /// Frees the closure, and drops it if it has not run.
     ///
     /// # Safety
     /// As for `call`; and no thread uses `arg` any more.
     pub(super) unsafe extern "C-unwind" fn destroy(arg: *mut c_void) {
-        // SAFETY: the caller guarantees it.
+        // SAFETY: guaranteed by the caller.
         catch_and_report(|| drop(unsafe { Box::from_raw(arg.cast::<Self>()) }));
     }
 }

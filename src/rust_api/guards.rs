@@ -1,4 +1,4 @@
-//! Guards: what a thread has acquired, released at the end of a scope. Python: `with lock:`.
+//! Guards, which release a lock or a semaphore at the end of a scope. Python: `with lock:`.
 
 use core::marker::PhantomData;
 
@@ -16,7 +16,7 @@ pub(crate) trait Acquirable: Object {
     fn release(handle: Handle<Self>) -> Result<()>;
 }
 
-/// A lock that the calling thread has acquired, released when the guard is dropped, also by a panic.
+/// Holds a lock for the calling thread, and releases it when the guard is dropped, including by a panic.
 ///
 /// [`lock`](Handle::<Lock>::lock), [`try_lock`](Handle::<Lock>::try_lock) and
 /// [`lock_timeout`](Handle::<Lock>::lock_timeout) of a lock, an RLock and a condition return it, and
@@ -62,13 +62,13 @@ pub struct LockGuard<'a, T: Acquirable> {
     borrow: PhantomData<(&'a Handle<T>, *const ())>,
 }
 
-/// Returns a guard for what the calling thread has just acquired.
+/// Returns a guard for the lock or permit that the calling thread has just acquired.
 fn guard<T: Acquirable>(handle: &Handle<T>) -> LockGuard<'_, T> {
     LockGuard { handle: *handle, borrow: PhantomData }
 }
 
 impl<T: Acquirable> Drop for LockGuard<'_, T> {
-    /// Releases the lock. An error, as of a lock that the program has released itself, is ignored.
+    /// Releases the lock. Errors are ignored; for example, the program may have released the lock itself.
     fn drop(&mut self) {
         let _ = T::release(self.handle);
     }

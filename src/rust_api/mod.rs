@@ -1,14 +1,14 @@
-//! What the Rust API has beyond the methods of [`Handle`](crate::Handle): constructors that return owned handles,
-//! guards, and closures where the C API takes a function and an argument.
+//! The part of the Rust API that is not a method of [`Handle`](crate::Handle): constructors that return owned handles,
+//! guards, and closures in place of the function and the argument that the C API takes.
 //!
-//! | file | has |
+//! | file | contents |
 //! |---|---|
 //! | `owned` | `OwnedHandle`, and the constructors that take no closure |
 //! | `guards` | `LockGuard`, and the methods that return one |
-//! | `closures` | what turns a closure into the function and the argument that the C API takes |
+//! | `closures` | the conversion of a closure to a C function and its argument |
 //! | `thread` | threads and timers |
 //! | `barrier` | barriers, with and without an action |
-//! | `thread_local` | `ThreadLocal`, and the local below it |
+//! | `thread_local` | `ThreadLocal`, and the constructors of `Local` |
 //! | `process` | exit callbacks, shutdown, the excepthook |
 //!
 //! The constructors of [`Handle`](crate::Handle) that take a C function and its argument are unsafe, because only the

@@ -52,7 +52,7 @@ impl<T: Object> OwnedHandle<T> {
         OwnedHandle(handle)
     }
 
-    /// Returns the handle, and passes the reference to the caller, who releases it with [`Handle::free`].
+    /// Returns the handle, and transfers the reference to the caller, which must release it with [`Handle::free`].
     pub fn into_handle(self) -> Handle<T> {
         ManuallyDrop::new(self).0
     }

@@ -1,4 +1,4 @@
-//! The end of the process, and failures that no thread handles.
+//! Process exit, and failures that no thread handles.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
@@ -13,11 +13,11 @@ use crate::thread::excepthook;
 use crate::thread::object::Thread;
 use crate::time::Timeout;
 
-/// Registers a closure that the end of the process, or [`shutdown`], calls before it waits for threads. The closure
-/// that was registered last is called first. Python: `threading._register_atexit`.
+/// Registers a closure that process exit, or [`shutdown`], calls before it waits for threads. The closure that was
+/// registered last is called first. Python: `threading._register_atexit`.
 ///
 /// ```
-/// threading::atexit(|| println!("the process ends"))?;
+/// threading::atexit(|| println!("the process exits"))?;
 /// # Ok::<(), threading::Error>(())
 /// ```
 pub fn atexit<F: FnOnce() + Send + 'static>(closure: F) -> Result<()> {
@@ -33,8 +33,8 @@ pub fn atexit<F: FnOnce() + Send + 'static>(closure: F) -> Result<()> {
     process_exit::register_callback(call::<F>, arg).inspect_err(|_| unsafe { OnceClosure::<F>::destroy(arg) })
 }
 
-/// Calls the closures given to [`atexit`], and waits until all threads that are not daemons have ended, pending timers
-/// included. Returns false if the timeout expires before that. The end of the process does the same without a timeout.
+/// Calls the closures registered with [`atexit`], and waits until all threads that are not daemons have ended,
+/// including pending timers. Returns false if the timeout expires first. Process exit does the same without a timeout.
 /// Python: `threading._shutdown`.
 ///
 /// ```
@@ -48,11 +48,11 @@ pub fn shutdown(timeout: Timeout) -> Result<bool> {
     process_exit::shutdown(timeout)
 }
 
-/// Sets the closure that is called with each failure that a thread does not handle, such as a panic in a thread's
-/// closure. It gets the thread, the kind of failure (`panic` for a panic), and a message. Without one, the failure is
-/// printed to stderr. Python: `threading.excepthook`.
+/// Sets the closure that is called for each failure that a thread does not handle, such as a panic in a thread's
+/// closure. Its arguments are the thread, the kind of failure (`panic` for a panic), and a message. Without a hook, the
+/// failure is printed to stderr. Python: `threading.excepthook`.
 ///
-/// A closure that is replaced is never dropped, since another thread may still be running it.
+/// A hook that is replaced is never dropped, because another thread may still be running it.
 ///
 /// ```
 /// use std::sync::mpsc;

@@ -11,8 +11,8 @@ use crate::thread::{list, registry};
 use crate::timer::object::Timer;
 
 impl Thread {
-    /// Creates a thread that will run the closure once it is started. The closure is dropped before a join returns,
-    /// or with the last reference to a thread that was never started. Python: `Thread(target=closure)`.
+    /// Creates a thread that runs the closure when it is started. The closure is dropped before a join returns, or, if
+    /// the thread was never started, with the last reference to the thread. Python: `Thread(target=closure)`.
     ///
     /// ```
     /// use threading::{Thread, Timeout};
@@ -35,7 +35,7 @@ impl Thread {
 }
 
 impl Timer {
-    /// Creates a timer that will run the closure `interval` seconds after its start. If the timer is cancelled, the
+    /// Creates a timer that runs the closure `interval` seconds after its start. If the timer is cancelled, the
     /// closure is dropped. Python: `Timer(interval, closure)`.
     ///
     /// ```
@@ -56,7 +56,7 @@ impl Timer {
     }
 }
 
-/// Makes the thread of a new object destroy its argument. After an error there is no object, and `arg` is destroyed.
+/// Sets the argument destructor of a new object's thread. After an error, there is no object, and `arg` is destroyed.
 ///
 /// # Safety
 /// `created` was created with `arg`, which `destroy` takes in any thread.
@@ -67,7 +67,7 @@ unsafe fn with_arg_destructor<T: Object>(
     arg: *mut c_void,
 ) -> Result<OwnedHandle<T>> {
     let owned = created.map(OwnedHandle::from_handle).and_then(|owned| {
-        // SAFETY: the caller guarantees it.
+        // SAFETY: guaranteed by the caller.
         unsafe { thread(*owned)?.set_arg_destructor(Some(destroy))? };
         Ok(owned)
     });
@@ -79,7 +79,7 @@ impl Handle<Thread> {
     /// Returns the name of the thread: `Thread-N` unless the program has named it.
     pub fn name(self) -> Result<String> {
         self.with_pinned(|_| {
-            // SAFETY: a thread's names end with NUL and are kept as long as its slot serves it, which is pinned.
+            // SAFETY: the name ends with NUL, and is kept until the slot is freed; the slot is pinned.
             Ok(unsafe { CStr::from_ptr(self.name_pointer()?) }.to_string_lossy().into_owned())
         })
     }
@@ -95,12 +95,12 @@ pub fn main_thread() -> Result<Handle<Thread>> {
     registry::main_thread()
 }
 
-/// Returns how many threads are alive. A snapshot.
+/// Returns the number of threads that are alive, as a snapshot.
 pub fn active_count() -> Result<usize> {
     list::active_count()
 }
 
-/// Returns the threads that are alive: the main thread, then the others in the order in which they started. A snapshot.
+/// Returns a snapshot of the threads that are alive: the main thread, then the others in the order of their start.
 ///
 /// ```
 /// let names: Vec<String> = threading::enumerate()?.iter().flat_map(|thread| thread.name()).collect();

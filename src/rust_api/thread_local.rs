@@ -18,7 +18,7 @@ impl Local {
     /// # Safety
     /// `destroy` takes, in any thread, each value and each attribute that will be set.
     pub unsafe fn new(destroy: Option<Destructor>) -> Result<OwnedHandle<Local>> {
-        // SAFETY: the caller guarantees it.
+        // SAFETY: guaranteed by the caller.
         unsafe { Handle::<Local>::new(destroy) }.map(OwnedHandle::from_handle)
     }
 
@@ -31,16 +31,16 @@ impl Local {
         arg: *mut c_void,
         destroy: Option<Destructor>,
     ) -> Result<OwnedHandle<Local>> {
-        // SAFETY: the caller guarantees it.
+        // SAFETY: guaranteed by the caller.
         unsafe { Handle::<Local>::new_with_init(init, arg, destroy) }.map(OwnedHandle::from_handle)
     }
 }
 
 /// A value of type `T` for each thread. Python: `threading.local`.
 ///
-/// Unlike [`std::thread_local!`], it is an object: created at run time, dropped with the values of all threads. The
-/// value of a thread is dropped when the thread ends, or when another one is set. [`get`](Self::get) returns an
-/// [`Arc`], so that a value stays valid in the hands of a caller that sets another one.
+/// Unlike [`std::thread_local!`], it is an object that is created at run time, and dropping it drops the values of all
+/// threads. The value of a thread is also dropped when the thread exits or sets another one. [`get`](Self::get) returns
+/// an [`Arc`], so that the caller can still use a value after it has set another one.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -48,9 +48,9 @@ impl Local {
 ///
 /// let calls = ThreadLocal::with_init(|| Cell::new(0))?;
 /// let count = || -> threading::Result<u32> {
-///     let mine = calls.get()?.expect("the closure has created it");
-///     block.set(block.get() + 1);
-///     Ok(block.get())
+///     let calls = calls.get()?.expect("the closure has created it");
+///     calls.set(calls.get() + 1);
+///     Ok(calls.get())
 /// };
 /// assert_eq!((count()?, count()?), (1, 2));
 /// std::thread::scope(|scope| {

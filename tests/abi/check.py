@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Compares the binary interface with the one that is recorded in interface.txt.
+"""Compares the binary interface with the recorded one, interface.txt.
 
-    tests/abi/check.py [--library LIBTHREADING.SO]   compare the header; with a library, its symbols too
-    tests/abi/check.py --self-test                   check that each kind of change is found
-    tests/abi/check.py --update                      record what include/threading.h has added
+    tests/abi/check.py [--library LIBTHREADING.SO]   compare the header and, with --library, the exported symbols
+    tests/abi/check.py --self-test                   check that each kind of change is detected
+    tests/abi/check.py --update                      record additions to include/threading.h
 
-interface.txt has a line for each type, number and function of include/threading.h. The names of parameters and the
-version are not part of it.
+interface.txt has a line for each type, constant and function of include/threading.h, without the names of parameters
+and the version.
 
-A function, number or type that is missing, changed or new is an error. --update records what is new, and nothing else:
-programs depend on what is recorded, so it is neither changed nor removed while the interface has this version.
+A function, constant or type that is missing, changed or new is an error. --update records only additions: programs
+depend on the recorded interface, so its lines are neither changed nor removed while the version of the interface is the
+same.
 """
 
 import argparse
@@ -28,7 +29,7 @@ CC = os.environ.get("CC", "cc").split()
 
 
 class Differs(Exception):
-    """The interface is not the recorded one."""
+    """The interface differs from the recorded one."""
 
 
 def run(*command):
@@ -38,8 +39,8 @@ def run(*command):
 # ---- the header ----
 
 
-def numbers(header):
-    """The numbers that the header defines, as C sees them."""
+def constants(header):
+    """Returns the constants that the header defines, as the preprocessor prints them."""
     macros = run(*CC, "-std=c11", "-dM", "-E", header)
     lines = re.findall(r"^#define THREADING_\w+ \(?-?[0-9.]+\)?$", macros, re.M)
     return [line for line in lines if not line.startswith("#define THREADING_VERSION")]
@@ -50,7 +51,7 @@ def without_name(parameter):
 
 
 def declarations(header):
-    """The types and functions that the header declares; not its inline functions, which are part of the programs."""
+    """Yields the types and functions that the header declares, except inline functions, which are part of programs."""
     text, own = "", False
     for line in run(*CC, "-std=c11", "-E", header).splitlines():
         marker = re.match(r'# \d+ "(.*?)"', line)
@@ -61,7 +62,7 @@ def declarations(header):
     while "{" in text:
         text, count = re.subn(r"\{[^{}]*\}", ";", text)
         if count == 0:
-            raise Differs("the braces of the header do not match")
+            raise Differs("unbalanced braces in the header")
     for declaration in text.split(";"):
         declaration = " ".join(declaration.split()).replace("_Bool", "bool")
         function = re.fullmatch(r"(.*\bthreading_\w+\)?)\((.*)\)", declaration)
@@ -75,18 +76,18 @@ def declarations(header):
 
 
 def name_of(line):
-    """The name that a line of the interface is about."""
+    """Returns the name that a line of the interface describes."""
     if line.startswith("#define "):
         return line.split()[1]
     return re.search(r"\w+(?=\)?(\([^()]*\))?;$)", line)[0]
 
 
 def interface(header):
-    """Numbers, types and functions, each in the order of the alphabet."""
+    """Returns the lines of constants, types and functions, each in alphabetical order."""
     declared = sorted(declarations(header), key=name_of)
     types = [line for line in declared if line.startswith("typedef")]
     functions = [line for line in declared if not line.startswith("typedef")]
-    return sorted(numbers(header)) + types + functions
+    return sorted(constants(header)) + types + functions
 
 
 def recorded():
@@ -94,7 +95,7 @@ def recorded():
 
 
 def differences(old, new):
-    """What is broken and what is new, as sentences."""
+    """Returns two lists: what is missing or changed, and what is new."""
     old = {name_of(line): line for line in old}
     new = {name_of(line): line for line in new}
     broken = [f"missing: {old[name]}" for name in old if name not in new]
@@ -112,7 +113,7 @@ def check_header(header):
 
 
 def recorded_symbols():
-    """The functions with the version of the interface, as readelf prints a symbol's default version."""
+    """Returns the functions with the version of the interface, as readelf prints symbols with a default version."""
     major, minor = re.search(r'^version = "(\d+)\.(\d+)', (ROOT / "Cargo.toml").read_text(), re.M).groups()
     functions = [line for line in recorded() if not line.startswith(("#define", "typedef"))]
     return {f"{name_of(line)}@@THREADING_{major}.{minor}" for line in functions}
@@ -138,13 +139,13 @@ HEADER_CHANGES = {
     "a function is new": (r"^bool threading_event_is_set\(.*\);$", r"\g<0>\nbool threading_event_is_new(int x);"),
     "a parameter is wider": (r"(threading_semaphore_new\()int64_t", r"\1__int128"),
     "a result is narrower": (r"^uint64_t (threading_get_ident)", r"uint32_t \1"),
-    "a parameter is of another type": (r"(threading_lock_release\()threading_lock", r"\1threading_rlock"),
+    "a parameter has another type": (r"(threading_lock_release\()threading_lock", r"\1threading_rlock"),
     "a parameter is missing": (r"(threading_sleep\()double seconds", r"\1void"),
     "the type of all statuses is wider": (r"^typedef int32_t threading_status", "typedef int64_t threading_status"),
     "a callback has another parameter": (r"(\(\*threading_predicate\)\()void \*arg", r"\1long arg"),
-    "the number of a status is another": (r"^(#define THREADING_ERR_BUSY \(-13)\)", r"\g<1>3)"),
-    "a number is missing": (r"^#define THREADING_SEMAPHORE_MAX.*$", ""),
-    "a number is new": (r"^#define THREADING_OK 0$", r"\g<0>\n#define THREADING_NEW 5"),
+    "the value of a status is changed": (r"^(#define THREADING_ERR_BUSY \(-13)\)", r"\g<1>3)"),
+    "a constant is missing": (r"^#define THREADING_SEMAPHORE_MAX.*$", ""),
+    "a constant is new": (r"^#define THREADING_OK 0$", r"\g<0>\n#define THREADING_NEW 5"),
 }
 
 SYMBOL_CHANGES = {
@@ -159,9 +160,9 @@ def must_differ(what, check, *arguments):
     try:
         check(*arguments)
     except Differs:
-        print(f"found: {what}")
+        print(f"detected: {what}")
     else:
-        raise Differs(f"not found: {what}")
+        raise Differs(f"not detected: {what}")
 
 
 def self_test(directory):
@@ -170,7 +171,7 @@ def self_test(directory):
     for what, (pattern, replacement) in HEADER_CHANGES.items():
         text, count = re.subn(pattern, replacement, original, count=1, flags=re.M)
         if count != 1 or text == original:
-            raise Differs(f"the header has nothing to change for: {what}")
+            raise Differs(f"the header does not contain the text for: {what}")
         changed.write_text(text)
         must_differ(what, check_header, changed)
     for what, change in SYMBOL_CHANGES.items():
@@ -181,7 +182,7 @@ def update():
     found = interface(HEADER)
     broken, new = differences(recorded(), found)
     if broken:
-        raise Differs("\n".join(broken + ["nothing was recorded"]))
+        raise Differs("\n".join(broken + ["no additions were recorded"]))
     comment = [line for line in INTERFACE.read_text().splitlines() if line.startswith("# ")]
     INTERFACE.write_text("".join(f"{line}\n" for line in comment + found))
     print("\n".join(new))
@@ -203,9 +204,9 @@ def main():
             with tempfile.TemporaryDirectory() as directory:
                 self_test(pathlib.Path(directory))
     except Differs as differs:
-        sys.exit(f"abi: the interface is not the recorded one:\n{differs}\n"
-                 "abi: if functions, types or numbers were only added, tests/abi/check.py --update records them")
-    print(f"abi: the interface is the recorded one: {len(recorded())} types, numbers and functions")
+        sys.exit(f"abi: the interface differs from the recorded one:\n{differs}\n"
+                 "abi: if there are only additions, tests/abi/check.py --update records them")
+    print(f"abi: the interface is unchanged: {len(recorded())} types, constants and functions")
 
 
 if __name__ == "__main__":

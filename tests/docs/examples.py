@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Runs the built examples, or their Python twins, and checks what they print.
+"""Runs the built examples, or their Python versions, and checks what they print.
 
     tests/docs/examples.py [--programs DIR] [--valgrind] [NAME...]
     tests/docs/examples.py --python [NAME...]
 
-The C++ twins, cpp/NAME, print what their C programs print, and are checked like these.
+The C++ versions, cpp/NAME, print the same as the C programs, and the same checks apply.
 
-Threads take turns as they like, so a check does not compare with one text. It says which lines must be there (each
-as often as it must, and no other), which orders must hold, and before which second a line cannot come. No line can
-come too late; a program that has not ended after its time limit counts as hung.
+The interleaving of threads varies, so a check does not compare the output with a fixed text. It defines which lines the
+output consists of, how often each occurs, which lines precede which, and the earliest time of some lines. There is no
+latest time, but a program must end within the time limit.
 
-Where an order only follows from sleeps of different length, a machine that stands still for a second can turn it
-round. A check says so by `by_time`. If that fails, and the watch has seen this machine stand still meanwhile, the
-program is run again; if the machine kept its time, the program is wrong.
+Some orders depend only on sleeps of different lengths. If the machine stalls for a second, they can be reversed. For
+these, a check uses `expect_timing`. If it fails and the machine stalled during the run, the program is run again; if the
+machine did not stall, the program has failed.
 """
 
 import argparse
@@ -30,38 +30,38 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT = 60.0
 LIMIT_VALGRIND = 180.0
-STANDSTILL = 0.25
+STALL = 0.25
 RUNS = 3
 
 CHECKS = {}
 
 
 class Wrong(Exception):
-    """The program has printed what it must not, or not printed what it must."""
+    """The output or the exit status of the program is wrong."""
 
 
-class WrongByTime(Wrong):
-    """The same, but a machine that stood still would be an excuse."""
+class WrongTiming(Wrong):
+    """The output is wrong in a way that a stall of the machine can cause."""
 
 
-class Watch(threading.Thread):
-    """Notices when this machine stands still, by sleeping briefly and looking how long it took."""
+class StallDetector(threading.Thread):
+    """Detects stalls of this machine: sleeps briefly, again and again, and measures how long each sleep took."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.standstills = []
+        self.stalls = []
 
     def run(self):
         before = time.monotonic()
         while True:
             time.sleep(0.02)
             now = time.monotonic()
-            if now - before > STANDSTILL:
-                self.standstills.append(now)
+            if now - before > STALL:
+                self.stalls.append(now)
             before = now
 
-    def stood_still_since(self, moment):
-        return any(end >= moment for end in self.standstills)
+    def has_stalled_since(self, moment):
+        return any(end >= moment for end in self.stalls)
 
 
 # Line: one line of a stream. Entry: one line of the log. `at` is in seconds since the program was started.
@@ -70,7 +70,7 @@ Entry = collections.namedtuple("Entry", "at name message")
 
 
 class Run:
-    """One run of a program: its lines on stdout and on stderr, its status and how long it took."""
+    """One run of a program: its lines on stdout and on stderr, its exit status and its duration."""
 
     def __init__(self, command, limit):
         self.out, self.err = [], []
@@ -87,7 +87,7 @@ class Run:
             process.kill()
             process.wait()
         for reader in readers:
-            reader.join(10)  # it ends with the program, unless somebody has inherited the pipe
+            reader.join(10)  # it ends with the program, unless another process has inherited the pipe
         self.seconds = time.monotonic() - self.started
 
     def _read(self, pipe, lines):
@@ -102,24 +102,24 @@ class Run:
                        for line, stream in sorted(both, key=lambda pair: pair[0].at))
 
     def printed(self):
-        """The lines on stdout of a program that uses it alone."""
+        """Returns the lines on stdout of a program that does not write to stderr."""
         expect(not self.err, "it wrote to stderr")
         return whole(self.out)
 
     def logged(self, pattern="({name:<10}) {message}"):
-        """The log of a program that writes nothing else."""
+        """Returns the log of a program that does not write to stdout."""
         expect(not self.out, "it wrote to stdout")
         return Log(whole(self.err), pattern)
 
 
 def plain_names(text):
-    """The line with Thread-1 for Thread-1 (worker), as Python calls it since 3.10."""
+    """Replaces names such as "Thread-1 (worker)", which Python uses since 3.10, with "Thread-1"."""
     text = re.sub(r"\((Thread-\d+) \(\w+\)\)", lambda match: f"({match[1]:<10})", text)
     return re.sub(r"(Thread-\d+) \(\w+\)", r"\1", text)
 
 
 class Log:
-    """The entries of a log, in their order."""
+    """The entries of a log, in order."""
 
     def __init__(self, lines, pattern):
         stamped = pattern.startswith("{stamp}")
@@ -133,32 +133,32 @@ class Log:
                        f"not the time of day: {text!r}")
                 rest = text[24:]
             match = re.fullmatch(r"(?:\[\w+\] )?\((\S+) *\) (.*)", rest)
-            expect(match, f"not a line of the log: {text!r}")
+            expect(match, f"not a log entry: {text!r}")
             name, message = match.groups()
             form = pattern.format(stamp=text[:23], name=name, message=message)
             expect(text == form, f"{text!r} should have the form {form!r}")
             self.entries.append(Entry(at, name, message))
 
     def of(self, name):
-        """The messages of one thread, in their order."""
+        """Returns the messages of one thread, in order."""
         return [entry.message for entry in self.entries if entry.name == name]
 
     def names(self, *expected):
-        """All the threads that have logged are these."""
+        """Checks that no other threads have logged."""
         found = {entry.name for entry in self.entries}
         expect(found <= set(expected), f"unknown threads: {sorted(found - set(expected))}")
 
-    def place(self, name, message):
-        """Where this entry is, which must be there once."""
-        places = [i for i, entry in enumerate(self.entries) if (entry.name, entry.message) == (name, message)]
-        expect(len(places) == 1, f"{len(places)} times instead of once: ({name}) {message}")
-        return places[0]
+    def index(self, name, message):
+        """Returns the index of this entry, which must occur once."""
+        indices = [i for i, entry in enumerate(self.entries) if (entry.name, entry.message) == (name, message)]
+        expect(len(indices) == 1, f"{len(indices)} times instead of once: ({name}) {message}")
+        return indices[0]
 
     def not_before(self, seconds, name, message):
-        """The last such entry came after so many seconds."""
+        """Checks that the last such entry was written after this number of seconds or later."""
         times = [entry.at for entry in self.entries if (entry.name, entry.message) == (name, message)]
         expect(times, f"missing: ({name}) {message}")
-        expect(times[-1] >= seconds, f"({name}) {message}: came after {times[-1]:.3f} s, not {seconds} s")
+        expect(times[-1] >= seconds, f"({name}) {message}: after {times[-1]:.3f} s, less than {seconds} s")
 
 
 def expect(truth, what):
@@ -166,37 +166,38 @@ def expect(truth, what):
         raise Wrong(what)
 
 
-def by_time(truth, what):
+def expect_timing(truth, what):
+    """Like expect(), for an order that depends on the lengths of sleeps."""
     if not truth:
-        raise WrongByTime(what)
+        raise WrongTiming(what)
 
 
 def whole(lines):
-    """The same lines without their ends, which must be there."""
+    """Returns the lines without their newlines, which must not be missing."""
     for line in lines:
-        expect(line.text.endswith("\n"), f"torn line: {line.text!r}")
+        expect(line.text.endswith("\n"), f"incomplete line: {line.text!r}")
     return [Line(line.at, line.text[:-1]) for line in lines]
 
 
 def same(found, wanted, whose="all"):
-    """The same lines in the same order."""
+    """Checks that the lines are the wanted ones, in this order."""
     expect(list(found) == list(wanted), f"lines of {whose}: {list(found)}, not {list(wanted)}")
 
 
 def same_unordered(found, wanted):
-    """The same lines, each as often, in any order."""
+    """Checks that the lines are the wanted ones, each as often, in any order."""
     found, wanted = collections.Counter(found), collections.Counter(wanted)
-    expect(found == wanted, f"missing {dict(wanted - found)}, too many {dict(found - wanted)}")
+    expect(found == wanted, f"missing: {dict(wanted - found)}, unexpected: {dict(found - wanted)}")
 
 
 def numbers(pattern, text):
     match = re.fullmatch(pattern, text)
-    expect(match, f"{text!r} should be like {pattern!r}")
+    expect(match, f"{text!r} does not match {pattern!r}")
     return [float(group) for group in match.groups()]
 
 
 def check(function):
-    """Makes the function the check of the example whose name it has."""
+    """Registers the function as the check of the example with the same name."""
     CHECKS[function.__name__] = function
     return function
 
@@ -217,17 +218,17 @@ def named_threads(log):
     for name, seconds in (("worker", 2), ("Thread-1", 2), ("my_service", 3)):
         same(log.of(name), ["Starting", "Exiting"], name)
         log.not_before(seconds, name, "Exiting")
-        starts.append(log.place(name, "Starting"))
-        ends.append(log.place(name, "Exiting"))
-    by_time(max(starts) < min(ends), "a thread exits before all have started")
-    by_time(max(ends) == ends[-1], "my_service is not the last to exit")
+        starts.append(log.index(name, "Starting"))
+        ends.append(log.index(name, "Exiting"))
+    expect_timing(max(starts) < min(ends), "a thread exits before all have started")
+    expect_timing(max(ends) == ends[-1], "my_service is not the last to exit")
 
 
 @check
 def threading_names(run):
     lines = run.printed()
     for line in lines:
-        expect(re.fullmatch(r"\S+ \S+", line.text), f"not a name and a word: {line.text!r}")
+        expect(re.fullmatch(r"\S+ \S+", line.text), f"not a name and a message: {line.text!r}")
     pairs = [Line(line.at, "({:<10}) {}".format(*line.text.split())) for line in lines]
     named_threads(Log(pairs, "({name:<10}) {message}"))
 
@@ -242,7 +243,7 @@ def threading_daemon(run):
     log = run.logged()
     log.names("daemon", "non-daemon")
     if log.of("daemon") == ["Starting", "Exiting"]:
-        by_time(False, "the daemon was waited for")
+        expect_timing(False, "the program waited for the daemon")
     same([entry[1:] for entry in log.entries],
          [("daemon", "Starting"), ("non-daemon", "Starting"), ("non-daemon", "Exiting")])
 
@@ -254,7 +255,7 @@ def threading_daemon_join(run):
     same(log.of("daemon"), ["Starting", "Exiting"], "daemon")
     same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
     log.not_before(2, "daemon", "Exiting")
-    by_time(log.place("daemon", "Exiting") == 3, "the daemon's exit is not the last line")
+    expect_timing(log.index("daemon", "Exiting") == 3, "the daemon's exit is not the last line")
 
 
 @check
@@ -263,11 +264,11 @@ def threading_daemon_join_timeout(run):
     log = Log(whole(run.err), "({name:<10}) {message}")
     log.names("daemon", "non-daemon")
     same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
-    by_time([line.text for line in out] != ["d.isAlive() False"], "the daemon was not alive after a second")
+    expect_timing([line.text for line in out] != ["d.isAlive() False"], "the daemon was not alive after a second")
     same([line.text for line in out], ["d.isAlive() True"], "stdout")
     expect(out[0].at >= 1, "the join has not waited for a second")
     if log.of("daemon") in ([], ["Starting", "Exiting"]):
-        by_time(False, "the daemon has not just started when the program ends")
+        expect_timing(False, "at the end of the program, the daemon has not started or has already ended")
     same(log.of("daemon"), ["Starting"], "daemon")
 
 
@@ -276,8 +277,8 @@ def threading_enumerate(run):
     log = run.logged()
     workers = ["Thread-1", "Thread-2", "Thread-3"]
     log.names("MainThread", *workers)
-    by_time(log.of("MainThread") == [f"joining {name}" for name in workers],
-            f"lines of MainThread: {log.of('MainThread')}")  # a worker that has ended is not enumerated
+    expect_timing(log.of("MainThread") == [f"joining {name}" for name in workers],
+                  f"lines of MainThread: {log.of('MainThread')}")  # a worker that has ended is not enumerated
     pauses = {}
     for name in workers:
         lines = log.of(name)
@@ -286,13 +287,13 @@ def threading_enumerate(run):
         same(lines[1:], ["ending"], name)
         log.not_before(pauses[name], name, "ending")
     for joined, following in zip(workers, workers[1:]):
-        expect(log.place(joined, "ending") < log.place("MainThread", f"joining {following}"),
+        expect(log.index(joined, "ending") < log.index("MainThread", f"joining {following}"),
                f"the join of {joined} returned before its end")
     for shorter in workers:
         for longer in workers:
             if pauses[shorter] < pauses[longer]:
-                by_time(log.place(shorter, "ending") < log.place(longer, "ending"),
-                        f"{shorter} slept less than {longer} and ended later")
+                expect_timing(log.index(shorter, "ending") < log.index(longer, "ending"),
+                              f"{shorter} slept less than {longer} and ended later")
 
 
 @check
@@ -320,8 +321,8 @@ def threading_timer(run):
     if log.of("t2"):
         same(log.of("t2"), ["worker running"], "t2")
         log.not_before(3, "t2", "worker running")
-        by_time(False, "the cancelled timer fired")
-    by_time(log.place("t1", "worker running") == 4, "the timer fired before main was done")
+        expect_timing(False, "the cancelled timer fired")
+    expect_timing(log.index("t1", "worker running") == 4, "the timer fired before main was done")
 
 
 @check
@@ -331,21 +332,21 @@ def threading_event(run):
     same(log.of("MainThread"), ["Waiting before calling Event.set()", "Event is set"], "MainThread")
     same(log.of("block"), ["wait_for_event starting", "event set: True"], "block")
 
-    in_vain = ["wait_for_event_timeout starting", "event set: False", "doing other work"]
-    in_time = ["wait_for_event_timeout starting", "event set: True", "processing event"]
+    timed_out = ["wait_for_event_timeout starting", "event set: False", "doing other work"]
+    succeeded = ["wait_for_event_timeout starting", "event set: True", "processing event"]
     lines = log.of("non-block")
-    while lines[:3] == in_vain:
+    while lines[:3] == timed_out:
         lines = lines[3:]
-    expect(lines in ([], in_time), f"lines of non-block: {log.of('non-block')}")
-    by_time(log.of("non-block") == in_vain + in_time, "non-block has not waited twice")
+    expect(lines in ([], succeeded), f"lines of non-block: {log.of('non-block')}")
+    expect_timing(log.of("non-block") == timed_out + succeeded, "non-block has not waited twice")
 
     log.not_before(2, "non-block", "event set: False")
-    by_time(log.place("non-block", "event set: False") < log.place("MainThread", "Event is set"),
-            "the timeout came after the event")
+    expect_timing(log.index("non-block", "event set: False") < log.index("MainThread", "Event is set"),
+                  "the timeout expired after the event was set")
     for name in ("block", "non-block"):
         log.not_before(3, name, "event set: True")
-        expect(log.place("MainThread", "Waiting before calling Event.set()") < log.place(name, "event set: True"),
-               f"{name} found the event set before it was")
+        expect(log.index("MainThread", "Waiting before calling Event.set()") < log.index(name, "event set: True"),
+               f"{name} saw the event set before it was set")
     log.not_before(3, "MainThread", "Event is set")
 
 
@@ -361,11 +362,11 @@ def threading_lock(run):
         for at in (0, 3):
             [pause] = numbers(r"Sleeping ([01]\.\d\d)", entries[at].message)
             expect(pause <= 1, f"slept too long: {pause}")
-            slept += pause - 0.005  # what was logged may have been rounded up
+            slept += pause - 0.005  # the logged value may have been rounded up
             same(log.of(name)[at + 1:at + 3], ["Waiting for lock", "Acquired lock"], name)
-            expect(entries[at + 1].at >= slept, f"{name} did not sleep as long as it said")
+            expect(entries[at + 1].at >= slept, f"{name} slept less than it logged")
         same(log.of(name)[6:], ["Done"], name)
-    expect(log.place("MainThread", "Counter: 4") == 15, "main has not waited for the workers")
+    expect(log.index("MainThread", "Counter: 4") == 15, "main did not wait for the workers")
 
 
 @check
@@ -382,10 +383,10 @@ def threading_lock_noblock(run):
         log.not_before(0.5 * i, "Worker", f"Iteration {i}: {outcome}")
     same(lines, wanted + [f"Done after {int(tries)} iterations"], "Worker")
     expect(acquired == 3, f"acquired {acquired} times instead of 3")
-    expect(lines[-2].endswith(": Acquired"), "went on after the third time")
+    expect(lines[-2].endswith(": Acquired"), "continued after the third acquire")
 
     lines = log.of("LockHolder")
-    by_time(len(lines) >= 2, "LockHolder did not run")
+    expect_timing(len(lines) >= 2, "LockHolder did not run")
     cycles = len(lines) // 2 + 1
     same(lines, (["Starting"] + ["Holding", "Not holding"] * cycles)[:len(lines)], "LockHolder")
 
@@ -395,7 +396,7 @@ def threading_lock_noblock(run):
             held = entry.message == "Holding"
             expect(entry.at >= 0.5 * changes, f"LockHolder did not sleep: {changes} changes in {entry.at:.3f} s")
             changes += 1
-        expect(not (held and entry.message.endswith(": Acquired")), "two threads held the lock at once")
+        expect(not (held and entry.message.endswith(": Acquired")), "two threads held the lock at the same time")
 
 
 @check
@@ -419,14 +420,14 @@ def threading_condition(run):
     log = run.logged("{stamp} ({name:<2}) {message}")
     log.names("c1", "c2", "p")
     same(log.of("p"), ["Starting producer thread", "Making resource available"], "p")
-    made = log.place("p", "Making resource available")
+    made = log.index("p", "Making resource available")
     for name in ("c1", "c2"):
         same(log.of(name), ["Starting consumer thread", "Resource is available to consumer"], name)
-        expect(made < log.place(name, "Resource is available to consumer"), f"{name} has what is not made yet")
+        expect(made < log.index(name, "Resource is available to consumer"), f"{name} saw the resource too early")
     log.not_before(2, "c2", "Starting consumer thread")
     log.not_before(4, "p", "Starting producer thread")
-    by_time([log.place("c1", "Starting consumer thread"), log.place("c2", "Starting consumer thread"),
-             log.place("p", "Starting producer thread")] == [0, 1, 2], "the threads started in another order")
+    expect_timing([log.index("c1", "Starting consumer thread"), log.index("c2", "Starting consumer thread"),
+                   log.index("p", "Starting producer thread")] == [0, 1, 2], "the threads started in a wrong order")
 
 
 @check
@@ -437,7 +438,7 @@ def threading_semaphore(run):
     active, entered = [], 0
     for at, name, message in log.entries:
         if message == "Waiting to join the pool":
-            expect(name not in active, f"{name} waits inside the pool")
+            expect(name not in active, f"{name} waits although it is in the pool")
             continue
         if name in active:
             active.remove(name)
@@ -446,18 +447,18 @@ def threading_semaphore(run):
             entered += 1
         expect(message == f"Running: {active}", f"({name}) {message}: should be {active}")
         expect(len(active) <= 2, f"more than two in the pool: {active}")
-        expect(at >= 0.1 * ((entered - 1) // 2), f"{entered} have been in the pool after {at:.3f} s")
+        expect(at >= 0.1 * ((entered - 1) // 2), f"{entered} workers have entered the pool after {at:.3f} s")
     for name in workers:
         expect(len(log.of(name)) == 3, f"lines of {name}: {log.of(name)}")
         same(log.of(name)[:1], ["Waiting to join the pool"], name)
     expect(log.entries[-1].message == "Running: []", "the pool is not empty at the end")
-    expect(log.entries[-1].at >= 0.2, "four workers, two at a time, took less than two turns")
+    expect(log.entries[-1].at >= 0.2, "four workers, two at a time, took less than two periods")
 
 
 def local_values(log, in_main, in_worker):
     log.names("MainThread", "Thread-1", "Thread-2")
     same(log.of("MainThread"), in_main, "MainThread")
-    expect([entry.name for entry in log.entries[:2]] == ["MainThread"] * 2, "a worker came before main was through")
+    expect([entry.name for entry in log.entries[:2]] == ["MainThread"] * 2, "a worker logged before main had finished")
     for name in ("Thread-1", "Thread-2"):
         same(log.of(name)[:-1], in_worker, name)
         [value] = numbers(r"value=(\d+)", log.of(name)[-1])
@@ -478,8 +479,8 @@ def threading_local_defaults(run):
     local_values(log, [first, "value=1000"], [first, "value=1000"])
 
 
-def judge(name, program, valgrind, watch):
-    """Runs one program, given as a command. What is wrong with it, or None, and how long it took."""
+def judge(name, program, valgrind, stall_detector):
+    """Runs one program, given as a command. Returns what is wrong with it, or None, and how long it took."""
     for attempt in range(1, RUNS + 1):
         with tempfile.NamedTemporaryFile() as report:
             command, limit = program, LIMIT
@@ -490,14 +491,14 @@ def judge(name, program, valgrind, watch):
             try:
                 run = Run(command, limit)
             except OSError as error:
-                return f"cannot be run: {error}", 0.0
+                return f"cannot run: {error}", 0.0
             found = pathlib.Path(report.name).read_text(errors="replace")
         try:
-            expect(run.status is not None, f"has not ended after {limit:.0f} s")
-            expect(run.status == 0, f"ended with status {run.status}\n{found}".rstrip())
+            expect(run.status is not None, f"no end within {limit:.0f} s")
+            expect(run.status == 0, f"exited with status {run.status}\n{found}".rstrip())
             CHECKS[name.rpartition("/")[2]](run)
-        except WrongByTime as wrong:
-            if attempt < RUNS and watch.stood_still_since(run.started):
+        except WrongTiming as wrong:
+            if attempt < RUNS and stall_detector.has_stalled_since(run.started):
                 continue
             return f"{wrong}\n{run.transcript()}".rstrip(), run.seconds
         except Wrong as wrong:
@@ -509,9 +510,9 @@ def judge(name, program, valgrind, watch):
 def main():
     parser = argparse.ArgumentParser(description="Runs the built examples and checks what they print.")
     parser.add_argument("--programs", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "c_examples",
-                        help="where the built programs are (default: %(default)s)")
-    parser.add_argument("--python", action="store_true", help="run the twins in Python, with this Python")
-    parser.add_argument("--valgrind", action="store_true", help="run each under valgrind, which must find nothing")
+                        help="the directory of the built programs (default: %(default)s)")
+    parser.add_argument("--python", action="store_true", help="run the Python versions, with this interpreter")
+    parser.add_argument("--valgrind", action="store_true", help="run the programs under Valgrind, which must report no error")
     parser.add_argument("names", metavar="NAME", nargs="*", help="the programs to check (default: all)")
     arguments = parser.parse_args()
 
@@ -520,9 +521,9 @@ def main():
     known = list(CHECKS) + ([] if arguments.python else cpp)
     unknown = [name for name in arguments.names if name not in known]
     if unknown:
-        parser.error(f"no such example: {', '.join(unknown)}")
+        parser.error(f"unknown example: {', '.join(unknown)}")
     if arguments.python and arguments.valgrind:
-        parser.error("--valgrind is for the programs in C and C++")
+        parser.error("--valgrind is only for the programs in C and C++")
     names = arguments.names or known
     programs = arguments.programs.resolve()
 
@@ -532,13 +533,13 @@ def main():
     failed = 0
     for source in sorted([*sources.glob("threading_*.c"), *sources.glob("cpp/threading_*"), *sources.glob("python/*.py")]):
         if source.stem not in CHECKS:
-            print(f"FAIL {source.relative_to(sources)}: has no check", flush=True)
+            print(f"FAIL {source.relative_to(sources)}: there is no check for it", flush=True)
             failed += 1
 
-    watch = Watch()
-    watch.start()
+    stall_detector = StallDetector()
+    stall_detector.start()
     with concurrent.futures.ThreadPoolExecutor(max_workers=4 if arguments.valgrind else 8) as pool:
-        jobs = [pool.submit(judge, name, command(name), arguments.valgrind, watch) for name in names]
+        jobs = [pool.submit(judge, name, command(name), arguments.valgrind, stall_detector) for name in names]
         for name, job in zip(names, jobs):
             wrong, seconds = job.result()
             failed += wrong is not None

@@ -49,7 +49,7 @@ fn without_safety(declarations: &str) -> String {
     let mut rest = declarations;
     while let Some((before, section)) = rest.split_once(" *\n * # Safety\n") {
         kept.push_str(before);
-        rest = &section[section.find(" */").expect("a comment ends")..];
+        rest = &section[section.find(" */").expect("the comment ends")..];
     }
     kept + rest
 }
@@ -148,7 +148,8 @@ fn with_blocks_compile_without_warnings() {
     let source = directory.join("blocks.c");
     fs::write(&source, BLOCKS).unwrap();
     let own = compiler(false);
-    // Clang 22 is the first version that treats __COUNTER__ as an extension. Compilers that are not installed are skipped.
+    // Clang 22 is the first version that treats __COUNTER__ as an extension. Compilers that are not installed are
+    // skipped.
     for compiler in [own.as_str(), "gcc", "clang", "clang-22", "clang-23", "gcc-16"] {
         if Command::new(compiler).arg("--version").output().is_err() {
             assert!(compiler != own, "{compiler} cannot be run");

@@ -48,12 +48,12 @@ def run(*command, **options):
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=ENVIRONMENT, **options)
 
 
-# Many systems render a hyphen as a minus sign and a curly quote as a straight one. These requests make mistakes visible.
+# Many systems render hyphens as minus signs and curly quotes as straight ones. These requests make mistakes visible.
 STRICT = ".char - \\[hy]\n.char ' \\[cq]\n.char ` \\[oq]\n"
 
 
 def rendered(page):
-    """The text of a rendered page."""
+    """Returns the text of a rendered page."""
     head, title, text = re.split(r"^(\.TH .*\n)", page.read_text(encoding="utf-8"), maxsplit=1, flags=re.M)
     shown = run("groff", "-man", "-Tutf8", "-P-cbou", "-rLL=120n", "-rHY=0", input=head + title + STRICT + text)
     expect(shown.returncode == 0 and not shown.stderr, f"groff {page.name}: {shown.stderr.strip()}")
@@ -61,14 +61,14 @@ def rendered(page):
 
 
 def names_of(page):
-    """The names and descriptions of a page in the whatis database."""
+    """Returns the names and descriptions of a page in the whatis database."""
     found = run("lexgrog", str(page))
     expect(found.returncode == 0, f"lexgrog {page.name}: {found.stdout.strip()}")
     return dict(re.findall(r': "(\S+) - (.+)"$', found.stdout, re.M))
 
 
 def lint(page):
-    """The warnings of the formatters for a page."""
+    """Returns the warnings of the formatters for a page."""
     found = [run("man", "--warnings", "-P", "cat", "-l", str(page)).stderr,
              run("groff", "-ww", "-man", "-Tutf8", "-z", str(page)).stderr,
              run("mandoc", "-Tlint", "-W", "warning", str(page)).stdout]
@@ -88,10 +88,10 @@ def check_names(pages):
             expect((pages / target).is_file(), f"{path.name} links to {target}, which does not exist")
             path = pages / target
         if path:
-            expect(name in known[path.name], f"{path.name} does not name {name}")
+            expect(name in known[path.name], f"the NAME section of {path.name} does not contain {name}")
     counts = collections.Counter(name for names in known.values() for name in names)
     twice = [name for name, count in counts.items() if count > 1]
-    expect(not twice, f"named by two pages: {twice}")
+    expect(not twice, f"described by two pages: {twice}")
     return sorted(real.values()), set(files) - set(real)
 
 
@@ -201,8 +201,8 @@ def main():
 
     real, links = check_names(pages)
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for page, said in zip(real, pool.map(lint, real)):
-            expect(not said, f"{page.name}: {said}")
+        for page, warnings in zip(real, pool.map(lint, real)):
+            expect(not warnings, f"{page.name}: {warnings}")
         texts = dict(zip((page.name for page in real), pool.map(rendered, real)))
     check_links(pages, links)
     check_texts(texts)

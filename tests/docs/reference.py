@@ -30,7 +30,7 @@ def dense(text):
 
 
 class Page(html.parser.HTMLParser):
-    """The text of a page and of each element that has an id."""
+    """The text of a page, and the text of each element that has an id."""
 
     def __init__(self, path):
         super().__init__()
@@ -43,7 +43,7 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         if tag == "img":
-            expect(attributes.get("alt"), f"{self.name}: an image without alternative text")
+            expect(attributes.get("alt"), f"{self.name}: image without alternative text")
         if tag not in VOID:
             self.open.append((tag, attributes.get("id")))
         if attributes.get("id"):
@@ -88,15 +88,15 @@ def check_cpp(pages):
     """Checks that the page of the C++ header contains the first paragraph of each comment."""
     path = ROOT / "include" / "threading.hpp"
     if not path.is_file():
-        expect("cpp.html" not in pages, "a page for a header that does not exist")
+        expect("cpp.html" not in pages, "there is a page for the C++ header, which does not exist")
         return
     comments = re.findall(r"/\*\*(?!<)(.*?)\*/", path.read_text(encoding="utf-8"), re.S)
     shown = dense(pages["cpp.html"].text)
     for comment in comments:
-        said = re.split(r"\n\s*\n|\n(?=\\)", re.sub(r"\n *\* ?", "\n", comment).strip())[0].replace("`", "")
-        said = said.removeprefix("Blocks: ").rstrip(".")
-        if not said.startswith("\\"):
-            expect(dense(said) in shown, f"cpp.html: missing: {' '.join(said.split())}")
+        text = re.split(r"\n\s*\n|\n(?=\\)", re.sub(r"\n *\* ?", "\n", comment).strip())[0].replace("`", "")
+        text = text.removeprefix("Blocks: ").rstrip(".")
+        if not text.startswith("\\"):
+            expect(dense(text) in shown, f"cpp.html: missing: {' '.join(text.split())}")
 
 
 def check_examples(page):
@@ -107,9 +107,9 @@ def check_examples(page):
     for program in programs:
         code = program.read_text(encoding="utf-8").split("*/\n", 1)[1]
         expect(dense(code) in text, f"{page.name}: {program.name} is missing")
-        twin = program.parent / "python" / f"{program.stem}.py"
-        code = twin.read_text(encoding="utf-8").split('"""', 2)[2]
-        expect(dense(code) in dense(page.parts.get(program.stem, "")), f"{page.name}: {twin.name} is missing")
+        python = program.parent / "python" / f"{program.stem}.py"
+        code = python.read_text(encoding="utf-8").split('"""', 2)[2]
+        expect(dense(code) in dense(page.parts.get(program.stem, "")), f"{page.name}: {python.name} is missing")
 
 
 def check_index(site, pages):
@@ -121,11 +121,12 @@ def check_index(site, pages):
         expect(name in names, f"{name} is not in the search index")
     for name, address, *_ in entries:
         path, _, part = address.partition("#")
-        expect(path in pages and (not part or part in pages[path].parts), f"the search index has a broken link for {name}: {address}")
+        expect(path in pages and (not part or part in pages[path].parts),
+               f"the search index has a broken link for {name}: {address}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Checks the reference in HTML.")
+    parser = argparse.ArgumentParser(description="Checks the HTML reference.")
     parser.add_argument("--site", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "reference" / "html",
                         help="the directory of the reference (default: %(default)s)")
     site = parser.parse_args().site

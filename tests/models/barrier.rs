@@ -45,22 +45,27 @@ fn all_parties_return(parties: usize, rounds: usize) -> impl Fn() + Send + Sync 
 
 #[test]
 fn a_round_ends_when_all_parties_have_arrived() {
-    Model::new("barrier: each round ends when all have come").preemptions(2).check(all_parties_return(2, 2));
+    Model::new("barrier: a round ends when all parties have arrived")
+        .preemptions(2)
+        .check(all_parties_return(2, 2));
 }
 
 #[test]
 fn a_round_ends_for_three_parties() {
-    Model::new("barrier: also for three").preemptions(1).check(all_parties_return(3, 1));
+    Model::new("barrier: a round ends for three parties").preemptions(1).check(all_parties_return(3, 1));
 }
 
 #[test]
 fn a_round_ends_while_waiters_spin() {
-    Model::new("barrier: also with a look").spinning().preemptions(2).check(all_parties_return(2, 2));
+    Model::new("barrier: a round ends while waiters spin")
+        .spinning()
+        .preemptions(2)
+        .check(all_parties_return(2, 2));
 }
 
 #[test]
 fn a_timeout_breaks_the_barrier_for_all_or_for_none() {
-    Model::new("barrier: a time that runs out breaks it for all or for nobody").preemptions(2).check(|| {
+    Model::new("barrier: a timeout breaks it for all parties or for none").preemptions(2).check(|| {
         let barrier = barrier(2);
         let timed_waiter = spawn(move || barrier.wait_timeout(Timeout::new(1e-3).unwrap()));
         let clock = spawn(expire_all_timeouts);
@@ -78,7 +83,7 @@ fn a_timeout_breaks_the_barrier_for_all_or_for_none() {
 
 #[test]
 fn abort_wakes_all_waiters() {
-    Model::new("barrier: an abort lets nobody wait").preemptions(2).check(|| {
+    Model::new("barrier: abort wakes all waiters").preemptions(2).check(|| {
         let barrier = barrier(2);
         let waiter = spawn(move || barrier.wait());
         barrier.abort().unwrap();
@@ -90,17 +95,17 @@ fn abort_wakes_all_waiters() {
 }
 
 unsafe extern "C-unwind" fn count_action(arg: *mut c_void) -> c_int {
-    // SAFETY: the models give such data, which outlives the barrier.
+    // SAFETY: `arg` is the cell of the model, which outlives the barrier.
     unsafe { &*arg.cast::<RaceCell<u32>>() }.with(|data| *data += 1);
     0
 }
 
 #[test]
 fn the_action_runs_once_before_any_wait_returns() {
-    Model::new("barrier: the action runs once before anybody goes on").preemptions(2).check(|| {
+    Model::new("barrier: the action runs once, before any wait returns").preemptions(2).check(|| {
         let done = Arc::new(RaceCell::new(0));
         let arg = Arc::as_ptr(&done).cast_mut().cast();
-        // SAFETY: what the action takes outlives the barrier.
+        // SAFETY: the action takes a cell, which outlives the barrier.
         let barrier = unsafe { Handle::<Barrier>::new(2, Some(count_action), arg) }.unwrap();
         let other = spawn(move || barrier.wait().unwrap());
         let mine = barrier.wait().unwrap();
@@ -113,7 +118,7 @@ fn the_action_runs_once_before_any_wait_returns() {
 
 #[test]
 fn a_released_party_may_free_the_barrier() {
-    Model::new("barrier: whoever was let go may free it").preemptions(2).check(|| {
+    Model::new("barrier: a released party may free it").preemptions(2).check(|| {
         let barrier = barrier(2);
         let other = spawn(move || barrier.wait());
         barrier.wait().unwrap();

@@ -1,4 +1,5 @@
-//! Tells the library's sources that a model checker compiles them, and which; and compiles what they need of C.
+//! Sets `cfg(model)` and the name of the model checker for the library's sources, and compiles the C file that they
+//! need.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

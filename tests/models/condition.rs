@@ -1,4 +1,4 @@
-//! Models of the condition: deferred notifies, time-outs, and the way back to the lock.
+//! Models of the condition: notify, timeouts, and the reacquisition of the lock.
 
 use std::sync::Arc;
 
@@ -35,22 +35,20 @@ fn a_predicate_comes_true(condition: Handle<Condition>) {
 
 #[test]
 fn notify_ends_a_wait() {
-    Model::new("condition: a notify ends the wait")
-        .preemptions(2)
-        .check(|| a_predicate_comes_true(condition()));
+    Model::new("condition: notify ends a wait").preemptions(2).check(|| a_predicate_comes_true(condition()));
 }
 
 #[test]
 fn a_condition_works_with_a_plain_lock() {
-    Model::new("condition: over a lock too").preemptions(2).check(|| {
+    Model::new("condition: it works with a Lock").preemptions(2).check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         a_predicate_comes_true(Handle::<Condition>::new_with_lock(lock).unwrap());
         lock.free().unwrap();
     });
 }
 
-/// Two threads wait, the first for a millisecond only, while the time passes and one notify comes; and then, if the
-/// first has taken it, another.
+/// Two threads wait, one of them with a timeout, while time passes and a third thread notifies one waiter. If the
+/// notification went to the waiter with the timeout, a second notify wakes the other one.
 fn one_notify_for_two() {
     let condition = condition();
     let waiting = Arc::new(RaceCell::new((0, false)));
@@ -93,14 +91,14 @@ fn one_notify_for_two() {
 
 #[test]
 fn no_notify_is_lost_to_a_waiter_that_times_out() {
-    Model::new("condition: no notify is lost to a waiter whose time runs out")
+    Model::new("condition: no notify is lost to a waiter that times out")
         .preemptions(1)
         .check(one_notify_for_two);
 }
 
 #[test]
 fn a_timeout_and_a_notify_agree() {
-    Model::new("condition: a time-out and a notify agree").preemptions(1).check(|| {
+    Model::new("condition: a timeout and a notify of the same waiter agree").preemptions(1).check(|| {
         let condition = condition();
         let waiting = Arc::new(RaceCell::new(false));
         let waiter = {
@@ -127,7 +125,7 @@ fn a_timeout_and_a_notify_agree() {
 
 #[test]
 fn the_notifier_may_free_the_condition() {
-    Model::new("condition: its notifier may free it").preemptions(2).check(|| {
+    Model::new("condition: the notifier may free it").preemptions(2).check(|| {
         let condition = condition();
         let waiting = Arc::new(RaceCell::new((false, false)));
         let waiter = {
@@ -161,7 +159,7 @@ fn the_notifier_may_free_the_condition() {
 
 #[test]
 fn notify_all_wakes_waiters_one_at_a_time() {
-    Model::new("condition: all who wait come back one by one").preemptions(1).check(|| {
+    Model::new("condition: notify_all wakes the waiters one at a time").preemptions(1).check(|| {
         let condition = condition();
         let data = Arc::new(RaceCell::new((false, 0)));
         let waiters: Vec<_> = (0..2)
@@ -169,26 +167,26 @@ fn notify_all_wakes_waiters_one_at_a_time() {
                 let data = data.clone();
                 spawn(move || {
                     condition.acquire().unwrap();
-                    let may_go = || Some(data.with(|(go, _)| *go));
-                    assert_eq!(condition.wait_for(Timeout::FOREVER, may_go), Ok(true));
-                    data.with(|(_, back)| *back += 1);
+                    let is_ready = || Some(data.with(|(ready, _)| *ready));
+                    assert_eq!(condition.wait_for(Timeout::FOREVER, is_ready), Ok(true));
+                    data.with(|(_, returned)| *returned += 1);
                     condition.release().unwrap();
                 })
             })
             .collect();
         condition.acquire().unwrap();
-        data.with(|(go, _)| *go = true);
+        data.with(|(ready, _)| *ready = true);
         condition.notify(usize::MAX).unwrap();
         condition.release().unwrap();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        data.with(|(_, back)| assert_eq!(*back, 2));
+        data.with(|(_, returned)| assert_eq!(*returned, 2));
         condition.free().unwrap();
     });
 }
 
 #[test]
 fn a_waiter_restores_its_recursion_count() {
-    Model::new("condition: a waiter holds it as often as before").preemptions(1).check(|| {
+    Model::new("condition: a waiter restores its recursion count").preemptions(1).check(|| {
         let condition = condition();
         let waiter = spawn(move || {
             condition.acquire().unwrap();

@@ -31,17 +31,19 @@ fn sees_writes_made_before_set() {
 
 #[test]
 fn a_waiter_sees_writes_made_before_set() {
-    Model::new("event: a waiter sees what was before the set").check(sees_writes_made_before_set);
+    Model::new("event: a waiter sees writes made before set").check(sees_writes_made_before_set);
 }
 
 #[test]
 fn a_spinning_waiter_sees_writes_made_before_set() {
-    Model::new("event: so does one that looks").spinning().check(sees_writes_made_before_set);
+    Model::new("event: a spinning waiter sees writes made before set")
+        .spinning()
+        .check(sees_writes_made_before_set);
 }
 
 #[test]
 fn is_set_sees_writes_made_before_set() {
-    Model::new("event: one that asks sees what was before the set").check(|| {
+    Model::new("event: is_set sees writes made before set").check(|| {
         let (event, data) = (event(), Arc::new(RaceCell::new(0)));
         let setter = {
             let data = data.clone();
@@ -60,9 +62,9 @@ fn is_set_sees_writes_made_before_set() {
 
 fn wakes_waiters_even_if_cleared() {
     let event = event();
-    // Whoever comes after the clear waits until its time runs out.
+    // A wait that begins after the clear ends with a timeout.
     let waiter = spawn(move || event.wait(milliseconds(1)));
-    // BUSY tells that somebody is blocked on it.
+    // `Error::Busy` means that the waiter is blocked.
     let blocked = event.free() == Err(Error::Busy);
     if blocked {
         event.set().unwrap();
@@ -74,19 +76,22 @@ fn wakes_waiters_even_if_cleared() {
         assert_eq!(waited, Ok(true));
         event.free().unwrap();
     } else {
-        // It was gone already, or else had not come yet.
+        // The event was freed before the wait began.
         assert_eq!(waited, Err(Error::Handle));
     }
 }
 
 #[test]
 fn set_then_clear_wakes_waiters() {
-    Model::new("event: a set that is cleared at once frees who waits").check(wakes_waiters_even_if_cleared);
+    Model::new("event: set wakes the waiters even if clear follows immediately")
+        .check(wakes_waiters_even_if_cleared);
 }
 
 #[test]
 fn a_spinning_waiter_is_woken_by_set_and_clear() {
-    Model::new("event: and one that looks").spinning().check(wakes_waiters_even_if_cleared);
+    Model::new("event: set wakes a spinning waiter even if clear follows immediately")
+        .spinning()
+        .check(wakes_waiters_even_if_cleared);
 }
 
 fn is_freed_by_its_setter() {
@@ -103,12 +108,12 @@ fn is_freed_by_its_setter() {
 
 #[test]
 fn the_setter_may_free_the_event() {
-    Model::new("event: its setter may free it").check(is_freed_by_its_setter);
+    Model::new("event: the setter may free it").check(is_freed_by_its_setter);
 }
 
 #[test]
 fn the_setter_may_free_the_event_of_a_spinning_waiter() {
-    Model::new("event: also beside one that looks").spinning().check(is_freed_by_its_setter);
+    Model::new("event: the setter may free it while a waiter spins").spinning().check(is_freed_by_its_setter);
 }
 
 fn times_out_or_not() {
@@ -119,23 +124,23 @@ fn times_out_or_not() {
     waiter.join().unwrap();
     clock.join().unwrap();
     event.clear().unwrap();
-    // Nobody is counted as a waiter any more.
+    // No waiter is counted any more: a counted one would make this `Error::Busy`.
     event.free().unwrap();
 }
 
 #[test]
 fn a_timed_out_wait_leaves_no_waiter_counted() {
-    Model::new("event: a time that runs out leaves nobody behind").check(times_out_or_not);
+    Model::new("event: a timeout leaves no waiter counted").check(times_out_or_not);
 }
 
 #[test]
 fn a_spinning_wait_leaves_no_waiter_counted() {
-    Model::new("event: nor does a look").spinning().check(times_out_or_not);
+    Model::new("event: a timeout after spinning leaves no waiter counted").spinning().check(times_out_or_not);
 }
 
 #[test]
 fn a_waiter_that_timed_out_is_not_counted() {
-    Model::new("event: who gave up is counted no more").check(|| {
+    Model::new("event: a waiter that timed out is not counted").check(|| {
         let event = event();
         let waiter = spawn(move || event.wait(milliseconds(1)).unwrap());
         expire_all_timeouts();
@@ -146,7 +151,7 @@ fn a_waiter_that_timed_out_is_not_counted() {
 
 #[test]
 fn a_timeout_does_not_wake_another_waiter() {
-    Model::new("event: a time-out does not take another waiter along").preemptions(2).check(|| {
+    Model::new("event: a timeout does not wake another waiter").preemptions(2).check(|| {
         let event = event();
         let timed_waiter = spawn(move || event.wait(milliseconds(1)).unwrap());
         let untimed_waiter = spawn(move || event.wait(Timeout::FOREVER).unwrap());
@@ -160,7 +165,7 @@ fn a_timeout_does_not_wake_another_waiter() {
 
 #[test]
 fn wait_clear_check_misses_no_set() {
-    Model::new("event: who waits, clears and then looks misses nothing").check(|| {
+    Model::new("event: wait, clear and check in this order miss no set").check(|| {
         let (event, produced) = (event(), Arc::new(RelaxedCell::new(0)));
         let producer = {
             let produced = produced.clone();

@@ -1,16 +1,16 @@
-//! Models of the handles: the end of an object beside its use, and its slot's next life.
+//! Models of the handles: freeing an object while other threads use it, and the reuse of its slot.
 
 use threading::model::{Model, spawn};
 use threading::{Barrier, Condition, Error, Event, Handle, Lock, Semaphore, Timeout};
 
 #[test]
 fn one_of_two_frees_destroys_the_object() {
-    Model::new("handle: of two frees one ends it").check(|| {
+    Model::new("handle: one of two frees destroys the object").check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         let other = spawn(move || lock.free());
         let results = [lock.free(), other.join().unwrap()];
         assert!(results.contains(&Ok(())) && results.contains(&Err(Error::Handle)));
-        // The slot was given back once: two newer objects do not meet in it.
+        // The slot was freed once: two newer objects do not share it.
         let newer = [Handle::<Lock>::new().unwrap(), Handle::<Lock>::new().unwrap()];
         assert_ne!(newer[0].bits() & !63, newer[1].bits() & !63);
         newer.into_iter().for_each(|lock| lock.free().unwrap());
@@ -19,7 +19,7 @@ fn one_of_two_frees_destroys_the_object() {
 
 #[test]
 fn a_reference_keeps_the_object_or_fails() {
-    Model::new("handle: a reference keeps it, or comes too late").check(|| {
+    Model::new("handle: a reference keeps the object alive, or fails").check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         let other = spawn(move || match lock.add_ref() {
             Ok(kept) => {
@@ -29,7 +29,7 @@ fn a_reference_keeps_the_object_or_fails() {
             }
             Err(error) => {
                 assert_eq!(error, Error::Handle);
-                // From then on it is gone, though the other thread may not have come to its end yet.
+                // The handle is stale from now on, even if `free` has not returned yet.
                 assert_eq!(lock.locked(), Err(Error::Handle));
             }
         });
@@ -47,7 +47,7 @@ fn a_stale_handle_never_reaches_the_newer_object() {
             let acquired = stale.try_acquire();
             assert!(acquired == Ok(true) || acquired == Err(Error::Handle));
             let released = stale.release();
-            // It may be gone before the release.
+            // The lock may be freed before the release.
             assert!(released == Err(Error::Handle) || (released == Ok(()) && acquired.is_ok()));
         });
         let freed = stale.free();
@@ -63,26 +63,24 @@ fn a_stale_handle_never_reaches_the_newer_object() {
 
 #[test]
 fn a_pinned_slot_is_not_reused() {
-    Model::new("handle: who still looks at a slot keeps it from being used again").preemptions(2).check(
-        || {
-            let semaphore = Handle::<Semaphore>::new(0).unwrap();
-            let waiter = spawn(move || semaphore.acquire(Timeout::FOREVER));
-            semaphore.release(1).unwrap();
-            semaphore.free().unwrap();
-            let newer = [Handle::<Semaphore>::new(1).unwrap(), Handle::<Semaphore>::new(1).unwrap()];
-            let waited = waiter.join().unwrap();
-            assert!(waited == Ok(true) || waited == Err(Error::Handle));
-            newer.into_iter().for_each(|newer| {
-                assert_eq!(newer.value(), Ok(1));
-                newer.free().unwrap();
-            });
-        },
-    );
+    Model::new("handle: a pinned slot is not reused").preemptions(2).check(|| {
+        let semaphore = Handle::<Semaphore>::new(0).unwrap();
+        let waiter = spawn(move || semaphore.acquire(Timeout::FOREVER));
+        semaphore.release(1).unwrap();
+        semaphore.free().unwrap();
+        let newer = [Handle::<Semaphore>::new(1).unwrap(), Handle::<Semaphore>::new(1).unwrap()];
+        let waited = waiter.join().unwrap();
+        assert!(waited == Ok(true) || waited == Err(Error::Handle));
+        newer.into_iter().for_each(|newer| {
+            assert_eq!(newer.value(), Ok(1));
+            newer.free().unwrap();
+        });
+    });
 }
 
 #[test]
 fn a_pin_by_a_stale_handle_does_not_pin_the_newer_object() {
-    Model::new("handle: a pin by a stale handle is not the newer object's").preemptions(2).check(|| {
+    Model::new("handle: a pin by a stale handle does not pin the newer object").preemptions(2).check(|| {
         let stale = Handle::<Semaphore>::new(0).unwrap();
         let other = spawn(move || stale.acquire(Timeout::FOREVER));
         if stale.free() == Err(Error::Busy) {
@@ -96,7 +94,7 @@ fn a_pin_by_a_stale_handle_does_not_pin_the_newer_object() {
         assert_eq!(other.join().unwrap(), Err(Error::Handle));
         newer.release(1).unwrap();
         newer.free().unwrap();
-        // The waiter may still use its slot: it is not this one's.
+        // The waiter may still use its slot: the new object has another one.
         let newest = Handle::<Semaphore>::new(1).unwrap();
         let waited = waiter.join().unwrap();
         assert!(waited == Ok(true) || waited == Err(Error::Handle));
@@ -107,7 +105,7 @@ fn a_pin_by_a_stale_handle_does_not_pin_the_newer_object() {
 
 #[test]
 fn an_event_with_waiters_is_busy() {
-    Model::new("handle: what threads wait for is busy").check(|| {
+    Model::new("handle: an event with waiters is busy").check(|| {
         let event = Handle::<Event>::new().unwrap();
         let waiter = spawn(move || event.wait(Timeout::FOREVER));
         let freed = event.free();
@@ -122,10 +120,9 @@ fn an_event_with_waiters_is_busy() {
     });
 }
 
-/// As `an_event_with_waiters_is_busy`, for the other objects.
 #[test]
 fn a_semaphore_with_waiters_is_busy() {
-    Model::new("handle: a semaphore that a thread waits for is busy").check(|| {
+    Model::new("handle: a semaphore with waiters is busy").check(|| {
         let semaphore = Handle::<Semaphore>::new(0).unwrap();
         let waiter = spawn(move || semaphore.acquire(Timeout::FOREVER));
         let freed = semaphore.free();
@@ -142,7 +139,7 @@ fn a_semaphore_with_waiters_is_busy() {
 
 #[test]
 fn a_lock_with_waiters_is_busy() {
-    Model::new("handle: a lock that a thread waits for is busy").check(|| {
+    Model::new("handle: a lock with waiters is busy").check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         lock.acquire().unwrap();
         let waiter = spawn(move || lock.acquire());
@@ -160,13 +157,13 @@ fn a_lock_with_waiters_is_busy() {
 
 #[test]
 fn a_condition_with_waiters_is_busy() {
-    Model::new("handle: a condition that a thread waits for is busy").preemptions(2).check(|| {
+    Model::new("handle: a condition with waiters is busy").preemptions(2).check(|| {
         let lock = Handle::<Lock>::new().unwrap();
         let condition = Handle::<Condition>::new_with_lock(lock).unwrap();
         let waiter = spawn(move || {
             lock.acquire().unwrap();
             let waited = condition.wait(Timeout::FOREVER);
-            // Whatever has become of the condition, the caller has the lock.
+            // The caller holds the lock even if the condition has been freed.
             assert_eq!(lock.locked(), Ok(true));
             lock.release().unwrap();
             waited
@@ -188,7 +185,7 @@ fn a_condition_with_waiters_is_busy() {
 
 #[test]
 fn a_barrier_with_waiters_is_busy() {
-    Model::new("handle: a barrier that a thread waits for is busy").check(|| {
+    Model::new("handle: a barrier with waiters is busy").check(|| {
         // SAFETY: there is no action.
         let barrier = unsafe { Handle::<Barrier>::new(2, None, core::ptr::null_mut()) }.unwrap();
         let waiter = spawn(move || barrier.wait());
@@ -204,10 +201,10 @@ fn a_barrier_with_waiters_is_busy() {
     });
 }
 
-/// A thread that asks for a reference beside the last free never waits for the one that frees, and agrees with it.
+/// `add_ref` during the last free does not block, and both threads agree on the outcome.
 #[test]
-fn a_reference_beside_the_last_free_of_an_event() {
-    Model::new("handle: a reference beside the last free of an event").preemptions(2).check(|| {
+fn add_ref_during_the_last_free_of_an_event() {
+    Model::new("handle: add_ref during the last free of an event").preemptions(2).check(|| {
         let event = Handle::<Event>::new().unwrap();
         let waiter = spawn(move || event.wait(Timeout::FOREVER));
         let other = spawn(move || {
@@ -226,7 +223,7 @@ fn a_reference_beside_the_last_free_of_an_event() {
         } else {
             assert_eq!(waiter.join().unwrap(), Err(Error::Handle));
         }
-        // The slot was given back once.
+        // The slot was freed once.
         let newer = [Handle::<Event>::new().unwrap(), Handle::<Event>::new().unwrap()];
         assert_ne!(newer[0].bits() & !63, newer[1].bits() & !63);
         newer.into_iter().for_each(|event| event.free().unwrap());
@@ -235,15 +232,15 @@ fn a_reference_beside_the_last_free_of_an_event() {
 
 #[test]
 fn a_failed_free_changes_nothing() {
-    Model::new("handle: a free that is refused takes nothing away").preemptions(2).check(|| {
+    Model::new("handle: a failed free changes nothing").preemptions(2).check(|| {
         let event = Handle::<Event>::new().unwrap();
         let waiter = spawn(move || event.wait(Timeout::FOREVER));
         let other = spawn(move || event.add_ref().is_ok());
-        let refused = event.free() == Err(Error::Busy);
+        let is_busy = event.free() == Err(Error::Busy);
         let kept = other.join().unwrap();
-        // It has lived all the time.
-        assert!(kept || !refused);
-        let left = usize::from(refused) + usize::from(kept);
+        // After a failed free, the object has been alive all the time.
+        assert!(kept || !is_busy);
+        let left = usize::from(is_busy) + usize::from(kept);
         if left > 0 {
             event.set().unwrap();
         }

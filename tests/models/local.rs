@@ -1,4 +1,5 @@
-//! Models of the local: its end against that of a thread. For shuttle: the tables of values are memory of the heap.
+//! Models of the local: freeing it while threads exit. For shuttle only: the tables of values are on the heap, and loom
+//! needs atomics whose addresses are the same in each run.
 #![cfg(model = "shuttle")]
 
 use core::ffi::{CStr, c_void};
@@ -9,7 +10,7 @@ use threading::model::{Model, spawn};
 use threading::{Error, Handle, Local, Result};
 
 unsafe extern "C-unwind" fn count(value: *mut c_void) {
-    // SAFETY: the models give a counter, which outlives the local.
+    // SAFETY: each value is a counter, which outlives the local.
     unsafe { &*value.cast::<AtomicU32>() }.fetch_add(1, SeqCst);
 }
 
@@ -34,7 +35,7 @@ fn set_attr(local: Handle<Local>, name: &CStr, counter: &Arc<AtomicU32>) -> Resu
 
 #[test]
 fn each_value_is_destroyed_once() {
-    Model::new("local: each value is destroyed once, by its thread's end or the local's").check(|| {
+    Model::new("local: each value is destroyed once, by thread exit or by free").check(|| {
         let local = local();
         let destroyed = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..2)
@@ -51,14 +52,14 @@ fn each_value_is_destroyed_once() {
             .collect();
         local.free().unwrap();
         let set = threads.into_iter().map(|thread| u32::from(thread.join().unwrap())).sum::<u32>();
-        // A value whose set was refused stays its owner's; one that was set is destroyed, by whomever.
+        // After a failed set, the value still belongs to the caller; each value that was set is destroyed.
         assert_eq!(destroyed.load(SeqCst), set);
     });
 }
 
 #[test]
 fn each_attribute_is_destroyed_once() {
-    Model::new("local: so is each attribute").check(|| {
+    Model::new("local: each attribute is destroyed once").check(|| {
         let local = local();
         let destroyed = Arc::new(AtomicU32::new(0));
         let thread = {
@@ -76,7 +77,7 @@ fn each_attribute_is_destroyed_once() {
 
 #[test]
 fn a_replaced_value_is_destroyed_once() {
-    Model::new("local: a replaced value is destroyed once, too").check(|| {
+    Model::new("local: a replaced value is destroyed once").check(|| {
         let local = local();
         let destroyed: Vec<_> = (0..2).map(|_| Arc::new(AtomicU32::new(0))).collect();
         let thread = {
@@ -93,7 +94,7 @@ fn a_replaced_value_is_destroyed_once() {
 
 #[test]
 fn the_next_local_in_the_slot_has_no_value() {
-    Model::new("local: the next one in its slot has no value").check(|| {
+    Model::new("local: the next local in the slot has no value").check(|| {
         let local = local();
         let destroyed = Arc::new(AtomicU32::new(0));
         let thread = {
@@ -111,7 +112,7 @@ fn the_next_local_in_the_slot_has_no_value() {
 
 #[test]
 fn no_thread_finds_a_value_after_a_free() {
-    Model::new("local: no thread finds its value after a free has returned").check(|| {
+    Model::new("local: no thread finds its value after free has returned").check(|| {
         let local = local();
         let freed = Arc::new(AtomicBool::new(false));
         let threads: Vec<_> = (0..2)
@@ -124,10 +125,10 @@ fn no_thread_finds_a_value_after_a_free() {
                     let found = local.get();
                     if is_gone {
                         assert_eq!(found, Err(Error::Handle));
-                        // Destroyed by the free, and not by the end of this thread.
+                        // It was destroyed by the free, not by the exit of this thread.
                         assert_eq!(destroyed.load(SeqCst), set);
                     }
-                    // The end of the thread may still destroy the value.
+                    // The thread's exit may still destroy the value.
                     core::mem::forget(destroyed);
                 })
             })
@@ -140,7 +141,7 @@ fn no_thread_finds_a_value_after_a_free() {
 
 #[test]
 fn a_stale_handle_hides_no_value_from_the_next_free() {
-    Model::new("local: a first use of a stale handle hides no value of the next one in the slot").check(
+    Model::new("local: a stale handle hides no value from the free of the next local in the slot").check(
         || {
             let local = local();
             let [old, new] = [0, 0].map(|count| Arc::new(AtomicU32::new(count)));
@@ -152,7 +153,7 @@ fn a_stale_handle_hides_no_value_from_the_next_free() {
             let newer = self::local();
             set(newer, &new).unwrap();
             spawn(move || newer.free().unwrap()).join().unwrap();
-            // This thread has not ended: the free has destroyed its value.
+            // This thread is still running, so the free has destroyed its value.
             assert_eq!(new.load(SeqCst), 1);
             assert_eq!(newer.lookup(), Err(Error::Handle));
             let set = stale.join().unwrap();
@@ -163,7 +164,7 @@ fn a_stale_handle_hides_no_value_from_the_next_free() {
 
 #[test]
 fn threads_exit_while_a_free_visits_their_tables() {
-    Model::new("local: threads end while a free is at their tables").check(|| {
+    Model::new("local: threads exit while a free visits their tables").check(|| {
         let locals = [local(), local()];
         let destroyed = Arc::new(AtomicU32::new(0));
         let threads: Vec<_> = (0..2)
@@ -185,7 +186,7 @@ fn threads_exit_while_a_free_visits_their_tables() {
 
 #[test]
 fn cells_move_while_a_free_visits_the_table() {
-    Model::new("local: cells move while a free is at the table").check(|| {
+    Model::new("local: cells move while a free visits the table").check(|| {
         let local = local();
         let others = [0; 7].map(|_| self::local());
         let destroyed = Arc::new(AtomicU32::new(0));

@@ -1,4 +1,4 @@
-//! Models of the lock: exclusion, the line of those who wait, the hand-over, time-outs, and its end.
+//! Models of the lock: mutual exclusion, the wait queue, hand-off, timeouts, free and reinit.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn a_millisecond() -> Timeout {
     Timeout::new(1e-3).unwrap()
 }
 
-/// Threads that all want the lock, so many times each.
+/// Each of several threads acquires the lock `times` times.
 fn turns(threads: usize, times: u32) -> impl Fn() + Send + Sync + 'static {
     move || {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
@@ -41,20 +41,20 @@ fn turns(threads: usize, times: u32) -> impl Fn() + Send + Sync + 'static {
 
 #[test]
 fn one_of_two_threads_holds_the_lock() {
-    Model::new("lock: one of two holds it").check(turns(2, 2));
+    Model::new("lock: one of two threads holds it").check(turns(2, 2));
 }
 
 #[test]
 fn one_of_three_threads_holds_the_lock() {
-    Model::new("lock: one of three holds it").preemptions(2).check(turns(3, 1));
+    Model::new("lock: one of three threads holds it").preemptions(2).check(turns(3, 1));
 }
 
 #[test]
 fn spinning_threads_exclude_each_other() {
-    Model::new("lock: also with a look").spinning().preemptions(2).check(turns(2, 2));
+    Model::new("lock: spinning threads exclude each other").spinning().preemptions(2).check(turns(2, 2));
 }
 
-/// A thread that waits for the lock long enough to be its heir, so many times.
+/// A thread waits for the lock so long that the release hands it off to this thread, `times` times.
 fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
     move || {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
@@ -71,7 +71,7 @@ fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
         };
         for _ in 0..times {
             data.with(|data| *data += 1);
-            // Whoever waits since before this is the heir.
+            // A thread that began to wait before this gets the lock by hand-off.
             advance(3_000_000);
             lock.release().unwrap();
             lock.acquire().unwrap();
@@ -84,22 +84,25 @@ fn handed_off(times: u32) -> impl Fn() + Send + Sync + 'static {
 }
 
 #[test]
-fn the_lock_is_handed_off_in_time() {
-    Model::new("lock: it is handed over in time").preemptions(2).check(handed_off(1));
+fn the_lock_is_handed_off_to_a_waiter() {
+    Model::new("lock: a release hands it off to a waiter after a while").preemptions(2).check(handed_off(1));
 }
 
 #[test]
 fn handoff_repeats() {
-    Model::new("lock: it is handed over again and again").preemptions(1).check(handed_off(2));
+    Model::new("lock: hand-off repeats").preemptions(1).check(handed_off(2));
 }
 
 #[test]
 fn handoff_to_a_spinning_waiter() {
-    Model::new("lock: it is handed over to one that looks").spinning().preemptions(2).check(handed_off(1));
+    Model::new("lock: a release hands it off to a spinning waiter")
+        .spinning()
+        .preemptions(2)
+        .check(handed_off(1));
 }
 
-/// A waiter whose thread runs a signal handler, from which it returns when another thread has had the lock. It is
-/// called, or, after `time` has passed, the lock is offered to it.
+/// A waiter runs a signal handler, which returns after another thread has held the lock. The release wakes that waiter
+/// or, if `time` has passed, offers it the lock.
 fn waiter_in_signal_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
     move || {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
@@ -138,19 +141,19 @@ fn waiter_in_signal_handler(time: u64) -> impl Fn() + Send + Sync + 'static {
 
 #[test]
 fn a_waiter_in_a_handler_is_woken_and_another_acquires() {
-    Model::new("lock: a waiter in a handler is called, and another takes it")
+    Model::new("lock: a waiter in a signal handler is woken, and another thread acquires the lock")
         .preemptions(2)
         .check(waiter_in_signal_handler(0));
 }
 
 #[test]
 fn the_lock_is_offered_to_a_waiter_in_a_handler_and_another_acquires() {
-    Model::new("lock: it is offered to a waiter in a handler, and another takes it")
+    Model::new("lock: it is offered to a waiter in a signal handler, and another thread acquires it")
         .preemptions(2)
         .check(waiter_in_signal_handler(3_000_000));
 }
 
-/// The waiter comes at the moment at which another thread revokes the offer.
+/// A waiter accepts the offer while another thread revokes it.
 #[test]
 fn an_offer_is_accepted_or_revoked() {
     Model::new("lock: an offer is accepted or revoked").preemptions(3).check(|| {
@@ -179,7 +182,7 @@ fn an_offer_is_accepted_or_revoked() {
     });
 }
 
-/// A lock that is offered to a waiter may be released by any thread, as one that the waiter holds.
+/// A lock that is offered to a waiter counts as held by the waiter: any thread may release it.
 #[test]
 fn an_offer_ends_with_a_release_by_another_thread() {
     Model::new("lock: an offer ends with a release by another thread").preemptions(3).check(|| {
@@ -199,7 +202,7 @@ fn an_offer_ends_with_a_release_by_another_thread() {
 
 #[test]
 fn a_timeout_keeps_the_queue_in_order() {
-    Model::new("lock: a time that runs out leaves the line in order").preemptions(2).check(|| {
+    Model::new("lock: a timeout leaves the wait queue in order").preemptions(2).check(|| {
         let lock = lock();
         lock.acquire().unwrap();
         let timed_waiter = spawn(move || {
@@ -223,7 +226,7 @@ fn a_timeout_keeps_the_queue_in_order() {
 
 #[test]
 fn try_acquire_succeeds_or_fails() {
-    Model::new("lock: a try takes it or leaves it").check(|| {
+    Model::new("lock: try_acquire acquires it or fails").check(|| {
         let (lock, data) = (lock(), Arc::new(RaceCell::new(0)));
         let other = {
             let data = data.clone();
@@ -244,30 +247,28 @@ fn try_acquire_succeeds_or_fails() {
 
 #[test]
 fn release_and_free_let_a_waiter_return() {
-    Model::new("lock: a release and a free beside a waiter leave it nothing to wait for")
-        .preemptions(2)
-        .check(|| {
-            let lock = lock();
-            lock.acquire().unwrap();
-            let waiter = spawn(move || lock.acquire());
-            lock.release().unwrap();
-            let freed = lock.free();
-            let newer = self::lock();
-            let waited = waiter.join().unwrap();
-            assert!(waited == Ok(()) || waited == Err(Error::Handle));
-            // A lock that was not called for the waiter yet is one on which it is blocked.
-            assert!(freed == Ok(()) || (freed == Err(Error::Busy) && waited == Ok(())));
-            assert_eq!(newer.locked(), Ok(false));
-            newer.free().unwrap();
-            if freed.is_err() {
-                lock.free().unwrap();
-            }
-        });
+    Model::new("lock: after release and free, a waiter returns").preemptions(2).check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let waiter = spawn(move || lock.acquire());
+        lock.release().unwrap();
+        let freed = lock.free();
+        let newer = self::lock();
+        let waited = waiter.join().unwrap();
+        assert!(waited == Ok(()) || waited == Err(Error::Handle));
+        // `free` fails if the release has not woken the waiter yet: then the waiter is blocked on the lock.
+        assert!(freed == Ok(()) || (freed == Err(Error::Busy) && waited == Ok(())));
+        assert_eq!(newer.locked(), Ok(false));
+        newer.free().unwrap();
+        if freed.is_err() {
+            lock.free().unwrap();
+        }
+    });
 }
 
 #[test]
 fn two_releases_succeed_once() {
-    Model::new("lock: of two releases one finds it free").check(|| {
+    Model::new("lock: one of two releases fails").check(|| {
         let lock = lock();
         lock.acquire().unwrap();
         let other = spawn(move || lock.release());
@@ -280,7 +281,7 @@ fn two_releases_succeed_once() {
 
 #[test]
 fn reinit_lets_waiters_retry() {
-    Model::new("lock: made as new, it lets its waiters try again").preemptions(2).check(|| {
+    Model::new("lock: reinit lets the waiters retry").preemptions(2).check(|| {
         let lock = lock();
         lock.acquire().unwrap();
         let waiter = spawn(move || lock.acquire());

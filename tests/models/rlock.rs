@@ -1,4 +1,4 @@
-//! Models of the re-entrant lock.
+//! Models of the reentrant lock.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ fn rlock() -> Handle<RLock> {
 
 #[test]
 fn the_owner_holds_the_lock_until_the_last_release() {
-    Model::new("rlock: its owner holds it until the last release").check(|| {
+    Model::new("rlock: the owner holds it until the last release").check(|| {
         let (rlock, data) = (rlock(), Arc::new(RaceCell::new(0)));
         let turn = move |data: &RaceCell<u32>| {
             rlock.acquire().unwrap();
@@ -37,7 +37,7 @@ fn the_owner_holds_the_lock_until_the_last_release() {
 
 #[test]
 fn only_the_owner_releases_the_lock() {
-    Model::new("rlock: nobody but its owner releases it").check(|| {
+    Model::new("rlock: only the owner releases it").check(|| {
         let rlock = rlock();
         rlock.acquire().unwrap();
         let other = spawn(move || {
@@ -55,7 +55,7 @@ fn only_the_owner_releases_the_lock() {
 
 #[test]
 fn freeing_a_held_lock_does_not_affect_the_next_one() {
-    Model::new("rlock: freed while held, it leaves the next one alone").check(|| {
+    Model::new("rlock: freeing a held one does not affect the next one in the slot").check(|| {
         let rlock = rlock();
         let owner = spawn(move || {
             let held = rlock.acquire();
@@ -77,7 +77,7 @@ fn freeing_a_held_lock_does_not_affect_the_next_one() {
 
 #[test]
 fn reinit_by_another_thread_resets_the_count() {
-    Model::new("rlock: made as new by another thread, it is held once again").check(|| {
+    Model::new("rlock: reinit by another thread resets the recursion count").check(|| {
         let rlock = rlock();
         rlock.acquire().unwrap();
         rlock.acquire().unwrap();

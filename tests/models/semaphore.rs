@@ -31,18 +31,19 @@ fn acquire_sees_prior_writes() {
 
 #[test]
 fn acquire_sees_writes_made_before_release() {
-    Model::new("semaphore: who gets a unit sees what was before its release")
-        .check(acquire_sees_prior_writes);
+    Model::new("semaphore: acquire sees writes made before release").check(acquire_sees_prior_writes);
 }
 
 #[test]
 fn a_spinning_waiter_sees_writes_made_before_release() {
-    Model::new("semaphore: so does one that looks").spinning().check(acquire_sees_prior_writes);
+    Model::new("semaphore: a spinning waiter sees writes made before release")
+        .spinning()
+        .check(acquire_sees_prior_writes);
 }
 
 #[test]
-fn one_unit_excludes() {
-    Model::new("semaphore: one unit excludes").preemptions(1).check(|| {
+fn one_permit_gives_mutual_exclusion() {
+    Model::new("semaphore: one permit gives mutual exclusion").preemptions(1).check(|| {
         let (semaphore, data) = (semaphore(1), Arc::new(RaceCell::new(0)));
         let turn = move |data: &RaceCell<u32>| {
             assert_eq!(semaphore.acquire(Timeout::FOREVER), Ok(true));
@@ -63,9 +64,9 @@ fn one_unit_excludes() {
     });
 }
 
-fn units_are_kept(wants_to_spin: bool) {
-    let model = Model::new("semaphore: units are neither lost nor made when times run out").preemptions(2);
-    let model = if wants_to_spin { model.spinning() } else { model };
+fn permits_are_kept(spins: bool) {
+    let model = Model::new("semaphore: timeouts neither lose nor create permits").preemptions(2);
+    let model = if spins { model.spinning() } else { model };
     model.check(|| {
         let semaphore = semaphore(0);
         let timed_waiter = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
@@ -79,18 +80,17 @@ fn units_are_kept(wants_to_spin: bool) {
 }
 
 #[test]
-fn timeouts_neither_lose_nor_create_units() {
-    units_are_kept(false);
+fn timeouts_neither_lose_nor_create_permits() {
+    permits_are_kept(false);
 }
 
 #[test]
-fn timeouts_after_spinning_neither_lose_nor_create_units() {
-    units_are_kept(true);
+fn timeouts_after_spinning_neither_lose_nor_create_permits() {
+    permits_are_kept(true);
 }
 
-fn wakes_one_waiter_per_unit(spins: bool) {
-    let model =
-        Model::new("semaphore: each unit goes to a waiter, though newcomers take some").preemptions(2);
+fn each_permit_reaches_a_waiter(spins: bool) {
+    let model = Model::new("semaphore: each release wakes a waiter, despite barging").preemptions(2);
     let model = if spins { model.spinning() } else { model };
     model.check(|| {
         let semaphore = semaphore(0);
@@ -109,28 +109,30 @@ fn wakes_one_waiter_per_unit(spins: bool) {
 
 #[test]
 fn each_release_wakes_a_waiter() {
-    wakes_one_waiter_per_unit(false);
+    each_permit_reaches_a_waiter(false);
 }
 
 #[test]
 fn each_release_wakes_a_spinning_waiter() {
-    wakes_one_waiter_per_unit(true);
+    each_permit_reaches_a_waiter(true);
 }
 
 #[test]
-fn a_timeout_does_not_take_another_waiters_unit() {
-    Model::new("semaphore: a time-out does not take the unit of another along").preemptions(1).check(|| {
-        let semaphore = semaphore(0);
-        let timed_waiter = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
-        let untimed_waiter = spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap());
-        expire_all_timeouts();
-        semaphore.release(1).unwrap();
-        if timed_waiter.join().unwrap() {
+fn a_timeout_does_not_take_the_permit_of_another_waiter() {
+    Model::new("semaphore: a timeout does not take the permit of another waiter").preemptions(1).check(
+        || {
+            let semaphore = semaphore(0);
+            let timed_waiter = spawn(move || semaphore.acquire(a_millisecond()).unwrap());
+            let untimed_waiter = spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap());
+            expire_all_timeouts();
             semaphore.release(1).unwrap();
-        }
-        assert!(untimed_waiter.join().unwrap());
-        semaphore.free().unwrap();
-    });
+            if timed_waiter.join().unwrap() {
+                semaphore.release(1).unwrap();
+            }
+            assert!(untimed_waiter.join().unwrap());
+            semaphore.free().unwrap();
+        },
+    );
 }
 
 fn is_freed_by_its_releaser() {
@@ -147,12 +149,12 @@ fn is_freed_by_its_releaser() {
 
 #[test]
 fn the_releaser_may_free_the_semaphore() {
-    Model::new("semaphore: its releaser may free it").preemptions(2).check(is_freed_by_its_releaser);
+    Model::new("semaphore: the releaser may free it").preemptions(2).check(is_freed_by_its_releaser);
 }
 
 #[test]
 fn the_releaser_may_free_the_semaphore_of_a_spinning_waiter() {
-    Model::new("semaphore: also beside one that looks")
+    Model::new("semaphore: the releaser may free it while a waiter spins")
         .spinning()
         .preemptions(2)
         .check(is_freed_by_its_releaser);
@@ -160,7 +162,7 @@ fn the_releaser_may_free_the_semaphore_of_a_spinning_waiter() {
 
 #[test]
 fn a_bounded_semaphore_never_exceeds_its_limit() {
-    Model::new("semaphore: a bounded one is never above its limit").check(|| {
+    Model::new("semaphore: a bounded one never exceeds its limit").check(|| {
         let semaphore = Handle::<Semaphore>::new_bounded(1).unwrap();
         assert_eq!(semaphore.acquire(Timeout::ZERO), Ok(true));
         let other = spawn(move || semaphore.release(1));
@@ -174,7 +176,7 @@ fn a_bounded_semaphore_never_exceeds_its_limit() {
 
 #[test]
 fn releasing_two_wakes_two() {
-    Model::new("semaphore: two units at once wake two").preemptions(1).check(|| {
+    Model::new("semaphore: releasing two permits wakes two waiters").preemptions(1).check(|| {
         let semaphore = semaphore(0);
         let waiters: Vec<_> =
             (0..2).map(|_| spawn(move || semaphore.acquire(Timeout::FOREVER).unwrap())).collect();

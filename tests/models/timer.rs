@@ -1,5 +1,5 @@
-//! Models of the timer: cancel against fire, and who runs the functions. For shuttle: the leader, the standby and the
-//! registry are more than loom can look through.
+//! Models of the timer: cancel against expiry, and the threads that run the functions. For shuttle only: the leader,
+//! the follower and the registry are too large for loom.
 #![cfg(model = "shuttle")]
 
 use core::ffi::c_void;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use threading::model::{Model, advance, expire_all_timeouts, spawn};
 use threading::{Error, Event, Handle, Timeout, Timer};
 
-/// What happened to a timer.
+/// How often the functions of a timer were called.
 #[derive(Default)]
 struct CallCounts {
     ran: AtomicU32,
@@ -17,7 +17,7 @@ struct CallCounts {
 }
 
 unsafe extern "C-unwind" fn run(arg: *mut c_void) -> *mut c_void {
-    // SAFETY: the models give a counts, which outlives the timer.
+    // SAFETY: `arg` is a `CallCounts`, which outlives the timer.
     unsafe { &*arg.cast::<CallCounts>() }.ran.fetch_add(1, SeqCst);
     arg
 }
@@ -29,7 +29,7 @@ unsafe extern "C-unwind" fn destroy(arg: *mut c_void) {
 
 fn timer(counts: &Arc<CallCounts>, milliseconds: u32) -> Handle<Timer> {
     let arg = Arc::as_ptr(counts).cast_mut().cast();
-    // SAFETY: both take a counts, which outlives the timer.
+    // SAFETY: both functions take a `CallCounts`, which outlives the timer.
     unsafe {
         let timer = Handle::<Timer>::new(f64::from(milliseconds) / 1e3, Some(run), arg).unwrap();
         timer.thread().unwrap().set_arg_destructor(Some(destroy)).unwrap();
@@ -59,7 +59,7 @@ fn a_timer_fires_or_is_cancelled() {
 
 #[test]
 fn two_cancels_agree() {
-    Model::new("timer: of two cancels neither is mistaken").check(|| {
+    Model::new("timer: two cancels agree").check(|| {
         let counts = Arc::new(CallCounts::default());
         let timer = timer(&counts, 1);
         timer.start().unwrap();
@@ -76,7 +76,7 @@ fn two_cancels_agree() {
 
 #[test]
 fn a_timer_starts_once() {
-    Model::new("timer: it is started once").check(|| {
+    Model::new("timer: it starts once").check(|| {
         let counts = Arc::new(CallCounts::default());
         let timer = timer(&counts, 0);
         let other = spawn(move || timer.start());
@@ -89,8 +89,8 @@ fn a_timer_starts_once() {
 }
 
 #[test]
-fn a_start_beside_a_cancel_finishes_once() {
-    Model::new("timer: a start beside a cancel leaves it over, once").check(|| {
+fn concurrent_start_and_cancel_finish_once() {
+    Model::new("timer: concurrent start and cancel finish it once").check(|| {
         let counts = Arc::new(CallCounts::default());
         let timer = timer(&counts, 0);
         let other = spawn(move || timer.cancel().unwrap());
@@ -105,7 +105,7 @@ fn a_start_beside_a_cancel_finishes_once() {
 
 #[test]
 fn each_of_several_timers_fires() {
-    Model::new("timer: each of several has its moment").check(|| {
+    Model::new("timer: each of several fires").check(|| {
         let all_counts: Vec<_> = (0..3).map(|_| Arc::new(CallCounts::default())).collect();
         let timers: Vec<_> =
             all_counts.iter().zip([3, 1, 2]).map(|(counts, due)| timer(counts, due)).collect();
@@ -122,7 +122,7 @@ fn each_of_several_timers_fires() {
 }
 
 unsafe extern "C-unwind" fn wait(arg: *mut c_void) -> *mut c_void {
-    // SAFETY: the model gives an event's handle, which outlives the timer.
+    // SAFETY: `arg` is the handle of an event, which outlives the timer.
     assert_eq!(unsafe { *arg.cast::<Handle<Event>>() }.wait(Timeout::FOREVER), Ok(true));
     arg
 }
@@ -138,7 +138,7 @@ fn a_function_that_blocks_delays_no_other() {
     Model::new("timer: a function that blocks delays no other").check(|| {
         let event = Handle::<Event>::new().unwrap();
         let arg = (&raw const event).cast_mut().cast();
-        // SAFETY: both take an event's handle, which outlives the timers.
+        // SAFETY: both functions take the handle of an event, which outlives the timers.
         let (blocked, other) = unsafe {
             (
                 Handle::<Timer>::new(0.0, Some(wait), arg).unwrap(),
@@ -157,7 +157,7 @@ fn a_function_that_blocks_delays_no_other() {
 
 #[test]
 fn a_freed_pending_timer_still_fires() {
-    Model::new("timer: freed while it waits, it fires all the same").check(|| {
+    Model::new("timer: a pending one that is freed still fires").check(|| {
         let counts = Arc::new(CallCounts::default());
         let timer = timer(&counts, 1);
         let thread = timer.thread().unwrap().add_ref().unwrap();

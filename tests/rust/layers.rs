@@ -1,12 +1,12 @@
-//! Checks that the files of `src/` depend on each other in one direction: each file uses files of its own layer and of
-//! lower ones only, and no files use each other in a circle.
+//! Checks that the dependencies between the files of `src/` go in one direction: each file uses only files of its own
+//! layer and of lower layers, and there are no circular dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{env, fs};
 
-/// The layers, the lowest first. A file belongs to the layer with the longest entry that fits: its own path without
-/// `.rs`, or its folder.
+/// The layers, the lowest first. A file belongs to the layer with the longest entry that matches: its own path without
+/// `.rs`, or its directory.
 const LAYERS: [&[&str]; 11] = [
     &["error", "time"],
     &["sys/"],
@@ -34,9 +34,9 @@ const LAYERS: [&[&str]; 11] = [
 
 type Files = BTreeMap<String, String>;
 
-/// Each file by its path without `.rs`, and its text without comments and tests.
-fn read(folder: &Path, prefix: &str, files: &mut Files) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+/// Maps the path of each file, without `.rs`, to its text without comments and tests.
+fn read(directory: &Path, prefix: &str, files: &mut Files) {
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
         if entry.path().is_dir() {
             read(&entry.path(), &format!("{prefix}{name}/"), files);
@@ -49,9 +49,9 @@ fn read(folder: &Path, prefix: &str, files: &mut Files) {
     }
 }
 
-/// Takes the path or the tree of paths at the beginning of the text, such as `a::{b, c::d}`, and finds its paths, each
-/// with `before` in front.
-fn tree(text: &mut &str, before: &str, found: &mut Vec<String>) {
+/// Parses the path or the tree of paths at the beginning of the text, such as `a::{b, c::d}`, and adds its paths to
+/// `found`, each with the prefix `before`.
+fn parse_tree(text: &mut &str, before: &str, found: &mut Vec<String>) {
     let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     let end = text.find(|letter| !is_path(letter)).unwrap_or(text.len());
     let path = format!("{before}{}", &text[..end]);
@@ -62,49 +62,49 @@ fn tree(text: &mut &str, before: &str, found: &mut Vec<String>) {
     while !text.starts_with('}') {
         *text = text[1..].trim_start();
         if !text.starts_with('}') {
-            tree(text, &path, found);
+            parse_tree(text, &path, found);
             *text = text.trim_start_matches(|letter| !",}".contains(letter));
         }
     }
     *text = &text[1..];
 }
 
-/// Finds all paths that begin with this name, each with `before` in its place.
-fn paths(code: &str, name: &str, before: &str, found: &mut Vec<String>) {
+/// Adds to `found` all paths that begin with this name, with `before` in its place.
+fn find_paths(code: &str, name: &str, before: &str, found: &mut Vec<String>) {
     for (at, begin) in code.match_indices(&format!("{name}::")) {
         let is_whole =
             !code[..at].ends_with(|letter: char| letter.is_alphanumeric() || "_:".contains(letter));
         if is_whole {
-            tree(&mut &code[at + begin.len()..], before, found);
+            parse_tree(&mut &code[at + begin.len()..], before, found);
         }
     }
 }
 
-/// The file that a path from the root of the crate leads to, where `exports` are the names that `lib.rs` re-exports.
-/// `None` for the runtime of the models, which is not in `src/`.
+/// Returns the file to which a path from the root of the crate refers. `exports` are the names that `lib.rs`
+/// re-exports. Returns `None` for the runtime of the models, which is not in `src/`.
 fn file_of(path: &str, files: &Files, exports: &BTreeMap<String, String>) -> Option<String> {
     let parts: Vec<&str> = path.split("::").filter(|part| !part.is_empty()).collect();
     let prefixes = (1..=parts.len()).rev().map(|length| parts[..length].join("/"));
     let mut candidates = prefixes.flat_map(|prefix| [format!("{prefix}/mod"), prefix]);
     let file = candidates.find(|file| files.contains_key(file)).or_else(|| exports.get(parts[0]).cloned());
-    assert!(file.is_some() || parts[0] == "model", "crate::{path} leads to no file");
+    assert!(file.is_some() || parts[0] == "model", "crate::{path} refers to no file");
     file
 }
 
 const VISIBILITIES: [&str; 4] = ["", "pub ", "pub(crate) ", "pub(super) "];
 
-/// Which files each file uses: by paths that begin with `crate`, with `super` or with a module that the file declares.
-fn uses(files: &Files) -> BTreeMap<String, BTreeSet<String>> {
+/// Returns the files that each file uses through paths that begin with `crate`, `super` or a module that it declares.
+fn used_files(files: &Files) -> BTreeMap<String, BTreeSet<String>> {
     let relative = |file: &str| {
         let code = &files[file];
         let module = file.trim_end_matches("lib").trim_end_matches("/mod").replace('/', "::");
         let inside = if module.is_empty() { module.clone() } else { format!("{module}::") };
         let parent = module.rsplit_once("::").map_or(String::new(), |(parent, _)| format!("{parent}::"));
         let mut found = Vec::new();
-        paths(code, "super", &parent, &mut found);
+        find_paths(code, "super", &parent, &mut found);
         let declared = code.lines().filter_map(|line| line.strip_suffix(';')?.split_once("mod "));
         for (_, child) in declared.filter(|(visibility, _)| VISIBILITIES.contains(visibility)) {
-            paths(code, child, &format!("{inside}{child}::"), &mut found);
+            find_paths(code, child, &format!("{inside}{child}::"), &mut found);
         }
         found
     };
@@ -115,27 +115,28 @@ fn uses(files: &Files) -> BTreeMap<String, BTreeSet<String>> {
     let exports = exports.collect();
     let used = files.iter().map(|(file, code)| {
         let mut found = relative(file);
-        paths(code, "crate", "", &mut found);
+        find_paths(code, "crate", "", &mut found);
         let used = found.iter().filter_map(|path| file_of(path, files, &exports));
         (file.clone(), used.filter(|used| used != file).collect())
     });
     used.collect()
 }
 
+/// Returns the layer of a file, or `None` if it belongs to no layer.
 fn layer_of(file: &str) -> Option<usize> {
-    let fits = |entry: &&&str| *entry == &file || entry.ends_with('/') && file.starts_with(**entry);
-    let entries = LAYERS.iter().enumerate();
-    let fitting = entries.filter_map(|(layer, entries)| {
-        Some((entries.iter().filter(fits).map(|entry| entry.len()).max()?, layer))
+    let matches = |entry: &&&str| *entry == &file || entry.ends_with('/') && file.starts_with(**entry);
+    let layers = LAYERS.iter().enumerate();
+    let candidates = layers.filter_map(|(layer, entries)| {
+        Some((entries.iter().filter(matches).map(|entry| entry.len()).max()?, layer))
     });
-    fitting.max().map(|(_, layer)| layer)
+    candidates.max().map(|(_, layer)| layer)
 }
 
 #[test]
-fn dependencies_go_down_the_layers_and_not_in_circles() {
+fn dependencies_go_down_the_layers_and_form_no_circles() {
     let mut files = Files::new();
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
-    let uses = uses(&files);
+    let uses = used_files(&files);
     let mut faults = Vec::new();
     for (file, used) in &uses {
         let Some(layer) = layer_of(file) else {
@@ -143,7 +144,7 @@ fn dependencies_go_down_the_layers_and_not_in_circles() {
             continue;
         };
         let up = used.iter().filter(|used| layer_of(used).is_some_and(|of_used| of_used > layer));
-        faults.extend(up.map(|used| format!("{file} uses {used}, of a higher layer")));
+        faults.extend(up.map(|used| format!("{file} uses {used}, which is in a higher layer")));
         let reached = |from: &str| {
             let (mut reached, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
             while let Some(file) = next.pop() {
@@ -151,11 +152,11 @@ fn dependencies_go_down_the_layers_and_not_in_circles() {
             }
             reached
         };
-        // Each circle is reported once, at its first file.
+        // Each circle is reported once, for its first file.
         let circle: Vec<String> =
             reached(file).into_iter().filter(|other| reached(other).contains(file)).collect();
         if circle.first() == Some(file) {
-            faults.push(format!("a circle: {}", circle.join(", ")));
+            faults.push(format!("circular dependency: {}", circle.join(", ")));
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));

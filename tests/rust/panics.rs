@@ -1,9 +1,9 @@
-//! A defect of ours stays ours: each export is made to panic once, at its beginning, and some panic deeper. Runs only
-//! where the library is compiled for it:
+//! Panics in the library's own code: each exported function is made to panic once at its beginning, and some panic
+//! deeper. These tests require a library with fault points:
 //!
 //!     RUSTFLAGS='--cfg fault' cargo test --test panics
 //!
-//! The messages of the panics go to stderr, as they would for a user.
+//! The panic messages go to stderr, as they would for a user.
 #![cfg(fault)]
 
 use core::ffi::{c_int, c_void};
@@ -18,53 +18,53 @@ use threading::capi::{barrier::*, condition::*, event::*, library::*, local::*, 
 use threading::capi::{rlock::*, semaphore::*, thread::*, timer::*};
 use threading::panic_boundary::fault::{self, FaultPoint};
 
-/// Faults that any thread meets are the process's: the tests take turns.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Serializes the tests, because the fault points are global.
+fn serialize() -> MutexGuard<'static, ()> {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a function answers when it has failed.
-trait Answer {
-    fn is_bad(&self) -> bool;
+/// The result of an exported function.
+trait Outcome {
+    fn is_failure(&self) -> bool;
 }
 
-impl Answer for i32 {
-    fn is_bad(&self) -> bool {
+impl Outcome for i32 {
+    fn is_failure(&self) -> bool {
         *self == THREADING_ERR_INTERNAL
     }
 }
 
-impl Answer for () {
-    fn is_bad(&self) -> bool {
+impl Outcome for () {
+    fn is_failure(&self) -> bool {
         true
     }
 }
 
-macro_rules! answers {
-    ($($type:ty),*) => { $(impl Answer for $type {
-        fn is_bad(&self) -> bool {
+macro_rules! fails_with_default {
+    ($($type:ty),*) => { $(impl Outcome for $type {
+        fn is_failure(&self) -> bool {
             *self == <$type>::default()
         }
     })* };
 }
 
-answers!(bool, u64, i64, usize, f64);
+fails_with_default!(bool, u64, i64, usize, f64);
 
-impl<T> Answer for *mut T {
-    fn is_bad(&self) -> bool {
+impl<T> Outcome for *mut T {
+    fn is_failure(&self) -> bool {
         self.is_null()
     }
 }
 
-impl<T> Answer for *const T {
-    fn is_bad(&self) -> bool {
+impl<T> Outcome for *const T {
+    fn is_failure(&self) -> bool {
         self.is_null()
     }
 }
 
-impl<T> Answer for Option<T> {
-    fn is_bad(&self) -> bool {
+impl<T> Outcome for Option<T> {
+    fn is_failure(&self) -> bool {
         self.is_none()
     }
 }
@@ -77,8 +77,8 @@ unsafe extern "C-unwind" fn predicate(_: *mut c_void) -> c_int {
 }
 unsafe extern "C-unwind" fn ignore(_: *mut c_void) {}
 
-/// All that have no guard: they answer as ever.
-const UNGUARDED: [&str; 7] = [
+/// The functions without a panic boundary, which have no fault point.
+const WITHOUT_BOUNDARY: [&str; 7] = [
     "threading_clear_last_error",
     "threading_last_error",
     "threading_last_error_message",
@@ -103,26 +103,27 @@ fn exports() -> BTreeSet<String> {
     names
 }
 
-/// Calls each of these with the fault armed; it is to fail, and to say so. Returns their names.
+/// Calls each of these functions with the fault armed, and checks that it fails and sets the error. Returns their
+/// names.
 macro_rules! fail {
     ($($name:ident($($arg:expr),*))*) => { [$({
         threading_clear_last_error();
         fault::arm(FaultPoint::Call);
-        #[allow(unused_unsafe, reason = "some are safe to call")]
-        // SAFETY: valid arguments, and the call ends before it uses them.
-        let answer = unsafe { $name($($arg),*) };
-        assert!(answer.is_bad(), "{}", stringify!($name));
-        assert_eq!(fault::take_fired_count(), 1, "{} has not met the fault", stringify!($name));
+        #[allow(unused_unsafe, reason = "some functions are safe")]
+        // SAFETY: the arguments are valid, and the call fails before it uses them.
+        let outcome = unsafe { $name($($arg),*) };
+        assert!(outcome.is_failure(), "{}", stringify!($name));
+        assert_eq!(fault::take_fired_count(), 1, "the fault of {} has not fired", stringify!($name));
         assert_eq!(threading_last_error(), THREADING_ERR_INTERNAL, "{}", stringify!($name));
         stringify!($name).to_owned()
     }),*] };
 }
 
 #[test]
-fn each_export_answers_a_panic_with_an_error() {
-    let _turn = turn();
+fn a_panic_in_an_exported_function_becomes_an_error() {
+    let _running = serialize();
     let (nothing, mut value, mut index) = (null_mut::<c_void>(), null_mut(), 0);
-    // SAFETY: nothing is given to callbacks that they do not take.
+    // SAFETY: the callbacks accept any argument.
     let (thread, timer, barrier, local) = unsafe {
         (
             threading_thread_new(Some(target), nothing),
@@ -136,7 +137,7 @@ fn each_export_answers_a_panic_with_an_error() {
     let list: *mut threading_thread_list = threading_enumerate();
     assert_eq!(threading_rlock_acquire(rlock), THREADING_OK);
     assert_eq!(threading_event_set(event), THREADING_OK);
-    // SAFETY: the destructor takes anything.
+    // SAFETY: the destructor accepts any value.
     assert_eq!(unsafe { threading_local_set(local, barrier.cast()) }, THREADING_OK);
 
     let mut called: BTreeSet<String> = fail! {
@@ -207,11 +208,11 @@ fn each_export_answers_a_panic_with_an_error() {
     assert_eq!(fault::take_fired_count(), 0);
     assert_eq!(threading_lock_acquire(lock), THREADING_ERR_INTERNAL);
     assert_eq!(fault::take_fired_count(), 1);
-    called.extend(UNGUARDED.map(str::to_owned));
+    called.extend(WITHOUT_BOUNDARY.map(str::to_owned));
     assert_eq!(called, exports());
     assert_eq!(called.len(), 130);
 
-    // All is as it was before.
+    // The objects are unchanged.
     assert_eq!((threading_lock_acquire(lock), threading_lock_release(lock)), (THREADING_OK, THREADING_OK));
     assert_eq!(threading_rlock_recursion_count(rlock), 1);
     assert_eq!(threading_rlock_release(rlock), THREADING_OK);
@@ -243,9 +244,9 @@ fn each_export_answers_a_panic_with_an_error() {
 }
 
 #[test]
-fn a_panic_with_a_small_lock_held_leaves_it_free() {
-    let _turn = turn();
-    // SAFETY: no callback takes anything.
+fn a_panic_while_an_internal_mutex_is_held_unlocks_it() {
+    let _running = serialize();
+    // SAFETY: there is no callback.
     let barrier = unsafe { threading_barrier_new(2, None, null_mut()) };
     for _ in 0..3 {
         fault::arm(FaultPoint::Locked);
@@ -259,8 +260,8 @@ fn a_panic_with_a_small_lock_held_leaves_it_free() {
 }
 
 #[test]
-fn threads_whose_beginning_or_end_panics_end_all_the_same() {
-    let _turn = turn();
+fn threads_that_panic_at_start_or_exit_still_finish() {
+    let _running = serialize();
     for place in
         [FaultPoint::ThreadStart, FaultPoint::ThreadExit, FaultPoint::ThreadStart, FaultPoint::ThreadExit]
     {
@@ -279,8 +280,8 @@ fn threads_whose_beginning_or_end_panics_end_all_the_same() {
 }
 
 #[test]
-fn timers_run_on_when_their_thread_panics() {
-    let _turn = turn();
+fn timers_continue_after_a_panic_of_their_worker() {
+    let _running = serialize();
     for _ in 0..10 {
         let timer = |interval| {
             // SAFETY: the target takes anything.
@@ -303,17 +304,17 @@ unsafe extern "C" {
     fn exit(status: c_int) -> !;
 }
 
-/// Before the fork, in the child, and when that leaves by exit.
+/// The panics are in the fork handlers of the parent, in those of the child, and in the exit handler of the child.
 #[test]
-fn forks_and_exits_panic_and_go_on() {
-    let _turn = turn();
+fn fork_and_exit_complete_after_a_panic() {
+    let _running = serialize();
     for (place, armed_in_child) in
         [(FaultPoint::Fork, false), (FaultPoint::Fork, true), (FaultPoint::ProcessExit, true)]
     {
         if !armed_in_child {
             fault::arm(place);
         }
-        // SAFETY: the child calls nothing but this library, whose handlers make it whole, and exit.
+        // SAFETY: the child calls only this library, whose fork handlers make that possible, and exit.
         unsafe {
             let pid = fork();
             assert!(pid >= 0);

@@ -1,4 +1,4 @@
-//! The Rust API: constructors and owned handles, guards, closures (what they do, who drops them, panics), and errors.
+//! The Rust API: constructors and owned handles, guards, closures (calls, drops and panics), and errors.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -14,21 +14,21 @@ fn seconds(seconds: f64) -> Timeout {
     Timeout::new(seconds).expect("a valid timeout")
 }
 
-/// Collects what the excepthook gets. The hook belongs to the process, so the tests that set it run one at a time; each
-/// of them calls this first.
+/// Sets an excepthook that collects failures. The hook is global, so the tests that set it are serialized: each of them
+/// calls this function first.
 fn failures() -> (MutexGuard<'static, ()>, Arc<Mutex<Vec<String>>>) {
-    static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    static RUNNING: Mutex<()> = Mutex::new(());
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     let failures = Arc::new(Mutex::new(Vec::new()));
     let hook = failures.clone();
     threading::set_excepthook(move |thread, kind, message| {
         let [kind, message] = [kind, message].map(CStr::to_string_lossy);
         hook.lock().unwrap().push(format!("{}: {kind}: {message}", thread.name().unwrap()));
     });
-    (turn, failures)
+    (running, failures)
 }
 
-/// Counts how often it has been dropped.
+/// Counts its drops.
 struct Dropped(Arc<AtomicUsize>);
 
 impl Drop for Dropped {
@@ -151,7 +151,7 @@ fn a_timer_runs_its_closure() -> Result {
 
 #[test]
 fn a_panic_in_a_thread_or_timer_goes_to_the_excepthook() -> Result {
-    let (_turn, failures) = failures();
+    let (_running, failures) = failures();
     let thread = Thread::new(|| panic!("number {}", 7))?;
     thread.set_name(c"unlucky")?;
     let timer = Timer::new(0.0, || panic!("too soon"))?;
@@ -167,7 +167,7 @@ fn a_panic_in_a_thread_or_timer_goes_to_the_excepthook() -> Result {
 
 #[test]
 fn a_panic_in_the_excepthook_is_caught() -> Result {
-    let (_turn, _) = failures();
+    let (_running, _) = failures();
     threading::set_excepthook(|_, _, _| panic!("the hook fails too"));
     threading::report_exception(c"kind", c"message")?;
     threading::reset_excepthook();
@@ -181,18 +181,18 @@ fn the_last_party_runs_the_action() -> Result {
         acted.fetch_add(1, Ordering::SeqCst);
     })?;
     assert_eq!(barrier.parties(), Ok(3));
-    let mut places = std::thread::scope(|scope| {
+    let mut indices = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| barrier.wait().unwrap())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
-    places.sort();
-    assert_eq!((places, actions()), (vec![0, 1, 2], 1));
+    indices.sort();
+    assert_eq!((indices, actions()), (vec![0, 1, 2], 1));
     Ok(())
 }
 
 #[test]
 fn an_action_that_panics_breaks_the_barrier() -> Result {
-    let (_turn, failures) = failures();
+    let (_running, failures) = failures();
     let barrier = ActionBarrier::new(1, || panic!("no"))?;
     assert_eq!(barrier.wait(), Err(Error::Callback));
     assert_eq!((barrier.broken(), barrier.wait()), (Ok(true), Err(Error::BrokenBarrier)));
@@ -219,7 +219,7 @@ fn each_thread_has_a_value_of_its_own() -> Result {
         });
         thread.join().unwrap();
     });
-    assert_eq!(dropped(), 2, "its thread has ended");
+    assert_eq!(dropped(), 2, "its thread has exited");
     assert_eq!((local.del(), local.del()), (Ok(true), Ok(false)));
     local.set(Dropped(count.clone()))?;
     drop(local);
@@ -242,7 +242,7 @@ fn the_init_closure_creates_the_value_of_each_thread() -> Result {
 
 #[test]
 fn a_thread_whose_init_closure_panics_has_no_value() -> Result {
-    let (_turn, failures) = failures();
+    let (_running, failures) = failures();
     let local = ThreadLocal::<u32>::with_init(|| panic!("none"))?;
     assert_eq!(local.get()?, None);
     local.set(5)?;
@@ -254,7 +254,7 @@ fn a_thread_whose_init_closure_panics_has_no_value() -> Result {
 
 #[test]
 fn a_closure_that_panics_is_dropped_once() -> Result {
-    let (_turn, failures) = failures();
+    let (_running, failures) = failures();
     let (count, dropped) = counter();
     let value = Dropped(count);
     let thread = Thread::new(move || {
@@ -278,7 +278,7 @@ fn a_panic_in_the_drop_of_a_closure_goes_to_the_excepthook() -> Result {
             panic!("in drop");
         }
     }
-    let (_turn, failures) = failures();
+    let (_running, failures) = failures();
     let panics = Panics;
     drop(Thread::new(move || std::mem::forget(panics))?);
     let failures = failures.lock().unwrap();
@@ -369,7 +369,7 @@ fn a_panic_releases_the_guards_that_it_passes() -> Result {
             semaphore.acquire_guard().unwrap(),
         );
         assert_eq!((lock.locked(), rlock.recursion_count(), semaphore.value()), (Ok(true), Ok(2), Ok(0)));
-        panic!("leaves the block");
+        panic!("unwinds the block");
     });
     assert!(result.is_err());
     assert_eq!((lock.locked(), rlock.recursion_count(), semaphore.value()), (Ok(false), Ok(0), Ok(1)));
@@ -390,7 +390,7 @@ fn a_guard_exists_only_where_the_lock_was_acquired() -> Result {
     assert!(lock.lock_timeout(Timeout::FOREVER)?.is_some());
     assert_eq!(lock.locked(), Ok(false));
 
-    // The program has released it: the guard ignores the error.
+    // If the program has already released the lock, the guard ignores the error.
     let guard = lock.lock()?;
     lock.release()?;
     drop(guard);
@@ -416,7 +416,7 @@ fn a_wait_of_a_condition_releases_the_lock_of_the_guard() -> Result {
 }
 
 #[test]
-fn a_thread_is_enumerated_from_its_start_to_its_end() -> Result {
+fn a_thread_is_enumerated_from_start_to_end() -> Result {
     let may_end = Event::new()?;
     let thread = {
         let may_end = may_end.clone();

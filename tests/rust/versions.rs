@@ -1,5 +1,5 @@
-//! What cargo links exports the functions of include/threading.h, each with the version of the interface, and
-//! nothing else. tests/consumer/run looks at the library that is installed.
+//! Checks that the shared library that cargo links exports the functions of include/threading.h, each with the version
+//! of the interface, and no other symbols. tests/consumer/run checks the installed library.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
 
-/// The functions that the header declares outside of its inline ones.
+/// Returns the functions that the header declares, except the inline functions.
 fn declared() -> BTreeSet<String> {
     let header =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("include/threading.h")).unwrap();
@@ -17,7 +17,7 @@ fn declared() -> BTreeSet<String> {
     names.map(|(before, _)| before.rsplit([' ', '*']).next().unwrap().to_owned()).collect()
 }
 
-/// The names that a program can link, as readelf prints them.
+/// Returns the exported symbols of a library, as readelf prints them.
 fn exported(library: &Path) -> BTreeSet<String> {
     let output = Command::new("readelf").args(["--wide", "--dyn-syms"]).arg(library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -29,7 +29,7 @@ fn exported(library: &Path) -> BTreeSet<String> {
 
 #[test]
 fn every_exported_symbol_has_the_version_of_the_interface() {
-    // Cargo has linked the library beside this test.
+    // Cargo has linked the library in the directory of this test.
     let library = env::current_exe().unwrap().with_file_name("libthreading.so");
     let version =
         format!("THREADING_{}.{}", env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
@@ -39,7 +39,7 @@ fn every_exported_symbol_has_the_version_of_the_interface() {
     let exported = exported(&library);
     assert!(
         exported == expected,
-        "missing: {:?}\ntoo many: {:?}",
+        "missing: {:?}\nunexpected: {:?}",
         expected.difference(&exported).collect::<Vec<_>>(),
         exported.difference(&expected).collect::<Vec<_>>()
     );

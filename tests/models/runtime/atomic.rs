@@ -1,17 +1,19 @@
-//! Atomics under a model checker. They look like the machine's, and lie where those would.
+//! Atomics under a model checker. They have the layout of the machine's atomics (`core::sync::atomic`).
 //!
-//! Under shuttle each access is a point where another thread may go on; the value is in the machine's atomic.
-//! Under loom the machine's atomic has the initial value alone, and loom's own, found by the address, all others.
-//! Outside of a run of a model, they are the machine's.
+//! - Under shuttle, each access is a point where another thread may be scheduled, followed by an access to the
+//!   machine's atomic.
+//! - Under loom, the machine's atomic holds only the initial value. All other values are in an atomic of loom's, which
+//!   is found by the address.
+//! - Outside of a run of a model, accesses go to the machine's atomic.
 
-#![cfg_attr(not(model = "loom"), allow(unused_variables, reason = "shuttle knows one ordering"))]
+#![cfg_attr(not(model = "loom"), allow(unused_variables, reason = "shuttle has one ordering"))]
 
 use core::sync::atomic as machine;
 use core::sync::atomic::Ordering::{self, SeqCst};
 
 use super::engine;
 
-/// A moment passes for a thread that looks for what another is about to do.
+/// Lets other threads run: a spinning thread waits for one of them.
 pub(crate) fn spin_loop() {
     engine::yield_now();
 }
@@ -25,7 +27,7 @@ macro_rules! word {
         #[repr(transparent)]
         pub(crate) struct $name(machine::$name);
 
-        #[allow(dead_code, reason = "not each width needs each operation")]
+        #[allow(dead_code, reason = "not every width needs every operation")]
         impl $name {
             pub(crate) const fn new(value: $value) -> Self {
                 $name(machine::$name::new(value))
@@ -62,7 +64,7 @@ macro_rules! word {
                     word.compare_exchange(from, to, SeqCst, SeqCst))
             }
 
-            /// Never fails for no reason: that would only repeat a loop.
+            /// Never fails spuriously: that would only repeat a loop.
             #[track_caller]
             pub(crate) fn compare_exchange_weak(
                 &self,
@@ -112,7 +114,7 @@ macro_rules! over {
         #[repr(transparent)]
         pub(crate) struct $name $(<$T>)? ($word $(, core::marker::PhantomData<*mut $T>)?);
 
-        #[allow(dead_code, reason = "not each type needs each operation")]
+        #[allow(dead_code, reason = "not every type needs every operation")]
         impl $(<$T>)? $name $(<$T>)? {
             #[track_caller]
             pub(crate) fn load(&self, order: Ordering) -> $value {
@@ -148,7 +150,7 @@ over!(AtomicI64, AtomicU64, i64, |value| value as u64, |word| word as i64);
 over!(AtomicUsize, AtomicU64, usize, |value| value as u64, |word| word as usize);
 over!(AtomicPtr<T>, AtomicU64, *mut T, |value| value as u64, |word| word as *mut T);
 
-// SAFETY: a pointer's value, as the machine's AtomicPtr.
+// SAFETY: it holds only the value of a pointer, like the machine's `AtomicPtr`.
 unsafe impl<T> Send for AtomicPtr<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for AtomicPtr<T> {}
@@ -159,7 +161,7 @@ impl AtomicBool {
     }
 }
 
-#[allow(dead_code, reason = "not each model needs each operation")]
+#[allow(dead_code, reason = "not every model needs every operation")]
 impl AtomicUsize {
     pub(crate) const fn new(value: usize) -> Self {
         AtomicUsize(AtomicU64::new(value as u64))
@@ -175,7 +177,7 @@ impl AtomicUsize {
 }
 
 impl<T> AtomicPtr<T> {
-    /// Of NULL: no other pointer has a number yet when the program is compiled.
+    /// `null` must be NULL: the addresses of other pointers are not known at compile time.
     pub(crate) const fn new(null: *mut T) -> Self {
         assert!(null.is_null());
         AtomicPtr(AtomicU64::new(0), core::marker::PhantomData)

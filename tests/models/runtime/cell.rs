@@ -1,11 +1,11 @@
-//! Data that must never be touched by two threads at once.
+//! Data that two threads must never access at the same time.
 
 use core::cell::UnsafeCell;
 
 use super::engine::{self, CheckedCell};
 use crate::sys::atomic::Ordering;
 
-/// A value of a model's own. Its uses must be ordered by what is being checked; otherwise the model fails.
+/// A value of a model. The code under test must order all uses of it; otherwise the model fails.
 pub struct RaceCell<T> {
     checked: CheckedCell,
     value: UnsafeCell<T>,
@@ -17,38 +17,38 @@ unsafe impl<T> Send for RaceCell<T> {}
 unsafe impl<T> Sync for RaceCell<T> {}
 
 impl<T> RaceCell<T> {
-    /// A value, made before the threads that use it.
+    /// Creates a value. The threads that use it start later.
     pub fn new(value: T) -> Self {
         RaceCell { checked: CheckedCell::new(), value: UnsafeCell::new(value) }
     }
 
     /// Uses the value.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: as above; `f` is the model's, and not called inside of itself.
+        // SAFETY: as above; `f` belongs to the model and does not call `with` on the same cell.
         self.checked.with_exclusive(|| f(unsafe { &mut *self.value.get() }))
     }
 }
 
-/// The owner of one of the library's small locks touches what that guards.
+/// Records an access to the data of an internal mutex by the thread that holds it.
 pub(crate) fn touch<T>(data: *const T) {
     engine::touch(data as usize);
 }
 
-/// A number that threads share without any order of their own.
+/// A number that threads share through relaxed accesses.
 pub struct RelaxedCell(engine::SharedU64);
 
 impl RelaxedCell {
-    /// A number, made before the threads that use it.
+    /// Creates a number. The threads that use it start later.
     pub fn new(value: u64) -> Self {
         RelaxedCell(engine::SharedU64::new(value))
     }
 
-    /// The number, or one that it has been.
+    /// Returns the number, or an earlier value of it.
     pub fn load(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Changes the number.
+    /// Sets the number.
     pub fn store(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }

@@ -1,29 +1,30 @@
-//! What the two model checkers have in common, and each one's own part.
+//! The interface of the two model checkers, and the code that is the same for both.
 
 use core::cell::Cell;
 use core::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-/// Objects, statics and the futex are those of the process: one model runs at a time.
+/// Serializes the models of a process, because they share its objects, its statics and the modelled futex.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 thread_local! {
-    /// A model runs on this thread of the system's.
+    /// True while a model runs on this OS thread.
     static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
     static SPINS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether accesses are steps of a model. Not while it fails: then they only have to do no harm.
+/// Returns true if accesses are steps of a model. They are not while a failed model unwinds: its destructors then
+/// access the machine's atomics.
 pub(super) fn is_running() -> bool {
     IS_RUNNING.get() && !std::thread::panicking()
 }
 
-/// Whether threads look before they sleep, though nobody has been woken yet.
+/// Returns true if threads spin before they park even though no wake-up from another CPU has been recorded yet.
 pub(crate) fn always_spins() -> bool {
     is_running() && SPINS.get()
 }
 
-/// A program of a few threads, to be run in many interleavings.
+/// A program of a few threads that is run in many interleavings.
 pub struct Model {
     name: &'static str,
     spins: bool,
@@ -32,23 +33,23 @@ pub struct Model {
 }
 
 impl Model {
-    /// A model that is a property, said in a sentence.
+    /// Creates a model. `name` states the property that it checks.
     pub fn new(name: &'static str) -> Self {
         Model { name, spins: false, preemptions: 3 }
     }
 
-    /// Threads look for a moment before they sleep, as they do when wake-ups come from another CPU.
+    /// Lets threads spin before they park, as they do when wake-ups come from another CPU.
     pub fn spinning(self) -> Self {
         Model { spins: true, ..self }
     }
 
-    /// How often loom takes the CPU from a thread that could go on, in one run. All bugs that are known to need
-    /// few threads need few of those.
+    /// Sets how many times per run loom may preempt a runnable thread. Bugs that involve few threads need few
+    /// preemptions.
     pub fn preemptions(self, preemptions: usize) -> Self {
         Model { preemptions, ..self }
     }
 
-    /// Runs it in as many interleavings as the checker finds, or is told to try.
+    /// Runs the program in all interleavings (loom) or in the configured number of random ones (shuttle).
     pub fn check(self, program: impl Fn() + Send + Sync + 'static) {
         let _one_at_a_time = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let spins = self.spins;
@@ -84,7 +85,7 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect(name))
 }
 
-/// Lets the other threads go on first.
+/// Lets other threads run first.
 pub fn yield_now() {
     if is_running() {
         checker::yield_now();
@@ -105,7 +106,7 @@ pub(super) use checker::{
 #[cfg(model = "loom")]
 pub(super) use checker::{Word, load_half};
 
-/// An access to an atomic: by loom's own word for it, or by the machine's.
+/// Accesses an atomic: loom's atomic for it, or the machine's outside of a run.
 #[cfg(model = "loom")]
 macro_rules! access {
     ($name:ident, $machine:expr, $word:ident => $modelled:expr, $plain:expr) => {{
@@ -119,7 +120,7 @@ macro_rules! access {
     }};
 }
 
-/// An access to an atomic: a step, and then the machine's.
+/// Accesses an atomic: a step, and then the machine's atomic.
 #[cfg(not(model = "loom"))]
 macro_rules! access {
     ($name:ident, $machine:expr, $word:ident => $modelled:expr, $plain:expr) => {{

@@ -1,5 +1,5 @@
-//! A small lock of the library's that a thread holds for a fork. The fork itself is not modelled: to the other threads it
-//! is a moment in which the lock is held.
+//! An internal mutex that the fork handlers of a thread hold. The fork itself is not modelled: other threads only see
+//! that the mutex is held.
 
 use crate::sync::mutex::{ForkReset, InternalMutex};
 
@@ -15,20 +15,20 @@ pub(super) fn reset() {
     *COUNT.lock() = Count(0);
 }
 
-/// Adds one, with the lock.
+/// Adds one under the mutex.
 pub fn add() {
     COUNT.lock().0 += 1;
 }
 
-/// The sum.
+/// Returns the sum.
 pub fn sum() -> u32 {
     COUNT.lock().0
 }
 
-/// Holds the lock as the handlers of a fork do.
+/// Holds the mutex as the fork handlers do.
 pub fn fork() {
     COUNT.lock_for_fork();
     super::yield_now();
-    // SAFETY: held above.
+    // SAFETY: locked above.
     unsafe { COUNT.unlock_after_fork() };
 }

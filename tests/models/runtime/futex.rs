@@ -1,7 +1,7 @@
-//! Where threads sleep under a model checker, and the clock that ends their waits.
+//! The futex of the models, and their clock.
 //!
-//! A thread that waits compares the word and lies down in one step, as in the kernel. Time passes when the model
-//! says so (`advance`), which may be at any point of what the others do.
+//! As in the kernel, a waiting thread compares the word and goes to sleep in one step. Time passes only when the model
+//! calls `advance`, which may happen at any point between the steps of other threads.
 
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -33,13 +33,13 @@ const START_TIME: u64 = 1_000_000_000;
 thread_local! {
     static SLEEPERS: RefCell<Vec<Sleeper>> = const { RefCell::new(Vec::new()) };
     static NOW: Cell<u64> = const { Cell::new(START_TIME) };
-    /// How much time passes with each look at the clock.
+    /// How much time passes with each reading of the clock.
     static TIME_STEP: Cell<u64> = const { Cell::new(0) };
-    /// The run is over: nobody sleeps any more.
+    /// True at the end of the run: no thread sleeps any more.
     static RUN_ENDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The payload with which a thread ends that would sleep beyond the end of the run.
+/// The panic payload that unwinds a thread which would sleep beyond the end of the run.
 pub(super) struct EndOfRun;
 
 pub(super) fn reset() {
@@ -50,29 +50,30 @@ pub(super) fn reset() {
     engine::clear_run();
 }
 
-/// The model's time.
+/// Returns the model's time.
 pub(crate) fn now() -> Deadline {
     NOW.set(NOW.get() + TIME_STEP.get());
     Deadline(NOW.get())
 }
 
-/// Time passes, in nanoseconds; waits whose time has run out end.
+/// Advances the clock by this number of nanoseconds. Waits whose deadline has passed time out.
 pub fn advance(nanoseconds: u64) {
     engine::step();
     NOW.set(NOW.get() + nanoseconds);
-    let late = |sleeper: &Sleeper| sleeper.deadline.has_passed();
-    wake_matching(late, usize::MAX, State::TimedOut);
+    let is_due = |sleeper: &Sleeper| sleeper.deadline.has_passed();
+    wake_matching(is_due, usize::MAX, State::TimedOut);
 }
 
-/// From now on time flies: all waits with a limit end, also those that have not begun.
+/// Lets all waits with a deadline time out, including those that have not begun: from now on, each reading of the clock
+/// advances it by a second.
 pub fn expire_all_timeouts() {
-    const FAST: u64 = 1_000_000_000;
-    TIME_STEP.set(FAST);
-    advance(FAST);
+    const SECOND: u64 = 1_000_000_000;
+    TIME_STEP.set(SECOND);
+    advance(SECOND);
 }
 
-/// Interrupts the thread that has slept longest: it runs the handler and then looks at its word again. Until then, it
-/// does not sleep, and cannot be woken. False if no thread sleeps.
+/// Interrupts the thread that has slept longest: it runs the handler, and then its wait returns as after a spurious
+/// wake-up. It cannot be woken before that. Returns false if no thread sleeps.
 pub fn interrupt(handler: impl FnOnce() + 'static) -> bool {
     engine::step();
     let interrupted = SLEEPERS.with_borrow_mut(|all| (!all.is_empty()).then(|| all.remove(0)));
@@ -84,7 +85,7 @@ pub fn interrupt(handler: impl FnOnce() + 'static) -> bool {
     })
 }
 
-/// The run is over: the library's own threads, which would sleep for ever, end.
+/// Ends the run: unwinds the library's own threads, which would sleep forever.
 pub(super) fn end_run() {
     RUN_ENDED.set(true);
     wake_matching(|_| true, usize::MAX, State::Woken);
@@ -94,7 +95,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     let address = word.as_ptr() as usize;
     let state = Rc::new(Cell::new(State::Asleep));
     let handler = Rc::new(RefCell::new(None::<Handler>));
-    let early = Bucket::of(address).with_exclusive(|| {
+    let early_result = Bucket::of(address).with_exclusive(|| {
         if load(word) != expected {
             return Some(true);
         }
@@ -109,7 +110,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
         SLEEPERS.with_borrow_mut(|all| all.push(Sleeper { address, deadline, thread, state, handler }));
         None
     });
-    if let Some(result) = early {
+    if let Some(result) = early_result {
         return result;
     }
     while state.get() == State::Asleep && !RUN_ENDED.get() {
@@ -152,6 +153,6 @@ fn load(word: &AtomicU32) -> u32 {
 
 #[cfg(not(model = "loom"))]
 fn load(word: &AtomicU32) -> u32 {
-    // SAFETY: the word lives; threads of a model run one at a time.
+    // SAFETY: the word is alive, and the threads of a model run one at a time.
     unsafe { *word.as_ptr() }
 }

@@ -1,8 +1,9 @@
-//! loom's part.
+//! The part for loom.
 //!
-//! Each of the library's atomics has one of loom's, found by its address, from the first access in a run on. loom
-//! demands that an atomic is made before any thread can know of it; which there will be is learned on the way: an
-//! access to an unknown one, when there are other threads, ends the run, and all begins anew with that one known.
+//! Each of the library's atomics is represented by one of loom's, which is found by the address. loom requires that an
+//! atomic is created before other threads can access it, but the addresses are not known in advance. So they are
+//! learned: if there are other threads and one accesses an unknown address, the run ends, and the model starts again
+//! with this address known.
 
 use core::cell::{Cell, RefCell};
 use core::sync::atomic as machine;
@@ -22,7 +23,7 @@ pub(in crate::model) type Id = loom::thread::ThreadId;
 pub(in crate::model) use loom::sync::atomic::AtomicU64 as SharedU64;
 pub(in crate::model) type Parked = loom::thread::Thread;
 
-/// What loom keeps for an address: an atomic of some width, or data that one thread at a time may touch.
+/// What an address is to loom: an atomic of some width, or data that only one thread at a time may access.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum LocationKind {
     U8,
@@ -38,13 +39,15 @@ enum LoomObject {
     Data(loom::cell::UnsafeCell<()>),
 }
 
-/// An atomic whose accesses are announced first. To find which of them may come in another order, loom compares each
-/// with the last one alone: a thread that loads and then changes a word hides from it that others had loaded that
-/// word before. So there is a change, of another word and without any order of its own, before each access.
+/// An atomic, and a shadow that is stored to before each access.
+///
+/// To find accesses that could be reordered, loom compares each one only with the last access to the same object. When
+/// a thread loads a word and then changes it, loom misses that other threads had loaded the word before. The relaxed
+/// store to the shadow makes each access a write, so that none is missed.
 struct ShadowedAtomic<T> {
     shadow: modelled::AtomicU8,
     word: T,
-    /// Whether this run has used it. In another run, an object of another kind may have been there.
+    /// True if this run has accessed it. In another run, the address may have belonged to another type of object.
     used: Cell<bool>,
 }
 
@@ -62,16 +65,16 @@ impl<T> ShadowedAtomic<T> {
 
 type Location = (usize, LocationKind);
 
-/// All that have been met in any run.
+/// All locations that any run has accessed.
 static KNOWN_LOCATIONS: Mutex<BTreeSet<Location>> = Mutex::new(BTreeSet::new());
 
 thread_local! {
-    /// Those of this run. Boxed, so that they stay where they are.
+    /// The objects of this run. They are boxed, so that they do not move.
     static LOOM_OBJECTS: RefCell<HashMap<Location, Box<LoomObject>>> = RefCell::new(HashMap::new());
     static BUCKETS: RefCell<HashMap<usize, Arc<loom::sync::Mutex<()>>>> = RefCell::new(HashMap::new());
 }
 
-/// The payload with which a run ends that has met an unknown atomic.
+/// The panic payload that ends a run which has accessed an unknown location.
 struct NewLocationFound;
 
 fn known_locations() -> std::sync::MutexGuard<'static, BTreeSet<Location>> {
@@ -79,7 +82,7 @@ fn known_locations() -> std::sync::MutexGuard<'static, BTreeSet<Location>> {
 }
 
 fn create_object((address, what): Location) -> LoomObject {
-    // SAFETY: the location of an atomic of this width in the library's memory, which is never unmapped.
+    // SAFETY: the address is that of an atomic of this width in the library's memory, which is never unmapped.
     unsafe {
         match what {
             LocationKind::U8 => {
@@ -96,7 +99,7 @@ fn create_object((address, what): Location) -> LoomObject {
     }
 }
 
-/// What loom keeps for this location, during this run.
+/// Returns loom's object for this location in this run.
 fn object_at(location: Location) -> &'static LoomObject {
     let found = LOOM_OBJECTS.with_borrow(|kept| kept.get(&location).map(|kept| &raw const **kept));
     let found = found.unwrap_or_else(|| {
@@ -107,11 +110,11 @@ fn object_at(location: Location) -> &'static LoomObject {
         let new = Box::new(create_object(location));
         LOOM_OBJECTS.with_borrow_mut(|kept| &raw const **kept.entry(location).or_insert(new))
     });
-    // SAFETY: boxed, and dropped when the next run begins.
+    // SAFETY: it is boxed, and dropped only when the next run begins.
     unsafe { &*found }
 }
 
-/// Finds loom's word for the machine's.
+/// Finds loom's atomic for one of the machine's.
 pub(in crate::model) trait Word {
     type Modelled: 'static;
 
@@ -137,8 +140,8 @@ word!(AtomicU8, U8);
 word!(AtomicU32, U32);
 word!(AtomicU64, U64);
 
-/// The value at this address, which may be half of a word of 64 bits, as the kernel sees it: what was done before it
-/// was written is seen, too, by whoever hears that it was not the expected one.
+/// Loads the 32-bit value at this address, which may be half of a 64-bit word, as the kernel does in a futex call. The
+/// load acquires: a thread whose wait returns because the value was unexpected sees what was written before it.
 pub(in crate::model) fn load_half(address: usize) -> u32 {
     let whole = address & !7;
     let is_known = known_locations().contains(&(whole, LocationKind::U64));
@@ -154,7 +157,7 @@ pub(in crate::model) fn load_half(address: usize) -> u32 {
     word.access().load(Ordering::Acquire)
 }
 
-/// The caller alone touches the data at this address, until the next who does so has heard of it.
+/// Records an exclusive access to the data at this address. It must be ordered with the accesses of other threads.
 pub(in crate::model) fn touch(address: usize) {
     if is_running() {
         let LoomObject::Data(data) = object_at((address, LocationKind::Data)) else { unreachable!() };
@@ -162,7 +165,7 @@ pub(in crate::model) fn touch(address: usize) {
     }
 }
 
-/// Data of a model's own.
+/// Detects unordered accesses to a `RaceCell`.
 pub(in crate::model) struct CheckedCell(loom::cell::UnsafeCell<()>);
 
 impl CheckedCell {
@@ -176,7 +179,7 @@ impl CheckedCell {
     }
 }
 
-/// Is no step: loom looks after that itself.
+/// Does nothing: each access to an atomic is a step for loom anyway.
 pub(in crate::model) fn step() {}
 
 pub(super) fn yield_now() {
@@ -200,7 +203,7 @@ pub(in crate::model) fn park() {
     loom::thread::park();
 }
 
-/// The kernel's lock around those who sleep at one address.
+/// The kernel's lock of the futex queue at one address.
 pub(in crate::model) struct Bucket(Arc<loom::sync::Mutex<()>>);
 
 impl Bucket {
@@ -214,7 +217,7 @@ impl Bucket {
     }
 }
 
-/// On the first thread of a run, while there is no other.
+/// Creates the objects of all known locations. Called on the first thread of a run, before there are others.
 pub(super) fn begin_run() {
     for &location in known_locations().iter() {
         if !LOOM_OBJECTS.with_borrow(|kept| kept.contains_key(&location)) {
@@ -240,7 +243,7 @@ pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u6
         builder.checkpoint_interval = 100;
         let limit = Duration::from_secs(setting("MODEL_SECONDS", 3600));
         builder.max_duration = Some(limit);
-        let began = Instant::now();
+        let start = Instant::now();
         let checked = catch_unwind(AssertUnwindSafe(|| {
             let (run, runs) = (run.clone(), runs.clone());
             builder.check(move || {
@@ -251,13 +254,13 @@ pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u6
         super::IS_RUNNING.set(false);
         match checked {
             Ok(()) => {
-                let whole = if began.elapsed() < limit { "all" } else { "as many as time allows" };
-                println!("{}: {whole} with {preemptions} preemptions", model.name);
+                let extent = if start.elapsed() < limit { "all" } else { "as many as the time limit allows" };
+                println!("{}: {extent} with {preemptions} preemptions", model.name);
                 return runs.load(Ordering::Relaxed);
             }
             Err(payload) if payload.is::<NewLocationFound>() => {}
             Err(payload) => {
-                println!("{}: broken in run {}", model.name, runs.load(Ordering::Relaxed));
+                println!("{}: failed in run {}", model.name, runs.load(Ordering::Relaxed));
                 resume_unwind(payload);
             }
         }

@@ -1,17 +1,16 @@
-//! What stands below the library under a model checker: atomics whose accesses are steps, threads, a clock and a
-//! place to sleep that belong to the model.
+//! Replaces what is below the library under a model checker: atomics, threads, the clock and the futex.
 //!
-//! Everything above is the code that ships. Its memory stays where it is: the slots of objects, the statics and
-//! the records of waiters are laid anew before each run of a model (`reset`), so that each run finds the same
-//! addresses. Outside of a run, atomics are the machine's.
+//! All code above is the code that ships. Its memory does not move: before each run of a model, `reset` reinitializes
+//! the slots of objects, the statics and the waiter records in place, so that each run uses the same addresses. Outside
+//! of a run, the atomics are the machine's.
 //!
-//! - [`atomic`] has the atomics;
-//! - [`engine`] is what the two checkers have in common: loom, which tries all interleavings, and all values that
-//!   a read may see; and shuttle, which tries random ones and knows one order of all accesses only;
-//! - [`futex`] is where threads sleep, and the clock that ends their waits;
-//! - [`thread`] is the block that the library keeps for each thread, and the record on which that sleeps;
-//! - [`fork`] is a lock that is held for a fork;
-//! - [`cell`] is data that must never be touched by two threads at once.
+//! - [`atomic`]: the atomics.
+//! - [`engine`]: the interface of the two checkers. loom explores all interleavings and all values that a load may
+//!   return; shuttle explores random interleavings under sequential consistency.
+//! - [`futex`]: the futex and the clock.
+//! - [`thread`]: the per-thread block and the waiter record of each thread.
+//! - [`fork`]: an internal mutex that fork handlers hold.
+//! - [`cell`]: data that two threads must never access at the same time.
 
 pub(crate) mod atomic;
 pub mod cell;
@@ -25,7 +24,7 @@ pub use engine::{Model, yield_now};
 pub use futex::{advance, expire_all_timeouts, interrupt};
 pub use thread::{JoinHandle, spawn};
 
-/// Before each run of a model, on its first thread, while there is no other.
+/// Called before each run of a model, on its first thread, before there are others.
 fn reset() {
     futex::reset();
     thread::reset();

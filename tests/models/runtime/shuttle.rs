@@ -1,4 +1,4 @@
-//! shuttle's part: random interleavings of threads that see all memory alike.
+//! The part for shuttle: random interleavings under sequential consistency.
 
 use core::cell::Cell;
 use core::sync::atomic::AtomicU64;
@@ -14,7 +14,8 @@ pub(in crate::model) type Id = shuttle::thread::ThreadId;
 pub(in crate::model) use crate::sys::atomic::AtomicU64 as SharedU64;
 pub(in crate::model) type Parked = shuttle::thread::Thread;
 
-/// Another thread may go on here. shuttle decides at its own atomics: one that means nothing.
+/// A point where another thread may be scheduled. shuttle schedules at accesses to its own atomics; this one has no
+/// other purpose.
 pub(in crate::model) fn step() {
     static STEP: shuttle::sync::atomic::AtomicBool = shuttle::sync::atomic::AtomicBool::new(false);
     if is_running() {
@@ -43,10 +44,10 @@ pub(in crate::model) fn park() {
     shuttle::thread::park();
 }
 
-/// The library's own small locks hold threads off by their word, which is steps enough.
+/// Does nothing: the accesses to the word of an internal mutex are steps already.
 pub(in crate::model) fn touch(_: usize) {}
 
-/// Data of a model's own.
+/// Detects unordered accesses to a `RaceCell`.
 pub(in crate::model) struct CheckedCell(Cell<bool>);
 
 impl CheckedCell {
@@ -55,7 +56,7 @@ impl CheckedCell {
     }
 
     pub(in crate::model) fn with_exclusive<R>(&self, f: impl FnOnce() -> R) -> R {
-        assert!(!self.0.replace(true), "two threads are where one may be at a time");
+        assert!(!self.0.replace(true), "two threads access the data at the same time");
         step();
         let result = f();
         self.0.set(false);
@@ -63,7 +64,7 @@ impl CheckedCell {
     }
 }
 
-/// The kernel's lock around those who sleep at one address: between two steps nobody comes in between.
+/// The kernel's lock of the futex queue at one address. It needs no state: no other thread runs between two steps.
 pub(in crate::model) struct Bucket;
 
 impl Bucket {
@@ -100,7 +101,7 @@ pub(super) fn check(model: &Model, run: impl Fn() + Send + Sync + 'static) -> u6
     };
     println!("{}: seed {seed}", model.name);
     shuttle::Runner::new(RandomScheduler::new_from_seed(seed, times), config()).run(once());
-    // Few switches of threads at chosen steps: rarer interleavings, and sooner.
+    // PCT switches threads at few, random steps, and so finds rare interleavings sooner.
     for depth in 2..=4 {
         shuttle::Runner::new(PctScheduler::new_from_seed(seed, depth, times / 3), config()).run(once());
     }

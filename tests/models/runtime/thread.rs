@@ -1,4 +1,4 @@
-//! The threads of a model: the block that the library keeps for each, and the record on which it sleeps.
+//! The threads of a model, with the per-thread block and the waiter record of each.
 
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::ffi::c_void;
@@ -11,13 +11,13 @@ use crate::sys::tls::PerThread;
 
 pub use super::engine::JoinHandle;
 
-/// How many threads a model may have.
+/// The maximum number of threads of a model.
 const MAX_THREADS: usize = 64;
 
-/// Their records, at the same addresses in each run.
+/// The waiter records of the threads, at the same addresses in each run.
 struct WaiterRecords(UnsafeCell<[u8; MAX_THREADS * size_of::<Waiter>()]>);
 
-// SAFETY: only one model runs at a time, on one thread of the system's.
+// SAFETY: only one model runs at a time, on one OS thread.
 unsafe impl Sync for WaiterRecords {}
 
 #[repr(align(64))]
@@ -39,12 +39,12 @@ thread_local! {
 pub(super) fn reset() {
     BLOCKS.with_borrow_mut(HashMap::clear);
     SPAWNED.set(0);
-    // SAFETY: as above; zero is a valid record.
+    // SAFETY: as above; a record of zeros is valid.
     unsafe { (*WAITER_RECORDS.0.0.get()).fill(0) };
 }
 
-/// Whether the first thread has started others.
-#[cfg_attr(not(model = "loom"), expect(dead_code, reason = "loom alone has to know"))]
+/// Returns true if the first thread has started others.
+#[cfg_attr(not(model = "loom"), expect(dead_code, reason = "used only by the part for loom"))]
 pub(super) fn has_others() -> bool {
     SPAWNED.get() > 0
 }
@@ -54,8 +54,8 @@ fn with_block<R>(f: impl FnOnce(&ThreadBlock) -> R) -> R {
     BLOCKS.with_borrow_mut(|blocks| {
         let number = blocks.len();
         f(blocks.entry(id).or_insert_with(|| {
-            assert!(number < MAX_THREADS, "a model with too many threads");
-            // SAFETY: zero is the right initial value of every field.
+            assert!(number < MAX_THREADS, "the model has too many threads");
+            // SAFETY: zero is the initial value of every field.
             let content: Box<PerThread> = Box::new(unsafe { core::mem::zeroed() });
             content.waiter.set(WAITER_RECORDS.0.0.get() as usize + number * size_of::<Waiter>());
             ThreadBlock { number, content }
@@ -63,7 +63,7 @@ fn with_block<R>(f: impl FnOnce(&ThreadBlock) -> R) -> R {
     })
 }
 
-/// The calling thread's block.
+/// Returns the block of the calling thread.
 pub(crate) fn block() -> *const PerThread {
     if engine::is_running() {
         return with_block(|block| &raw const *block.content);
@@ -75,12 +75,12 @@ pub(crate) fn block() -> *const PerThread {
     OUTSIDE.with(|block| &raw const **block)
 }
 
-/// Each thread has a CPU of its own.
+/// Returns the CPU of the calling thread. Each thread has its own.
 pub(crate) fn cpu() -> i32 {
     if engine::is_running() { with_block(|block| block.number as i32) } else { 0 }
 }
 
-/// Starts a thread of the model, whose end the library hears of like that of any other.
+/// Starts a thread of the model. When it exits, the library's thread-exit code runs as for any other thread.
 pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     SPAWNED.set(SPAWNED.get() + 1);
     engine::spawn(move || {
@@ -90,11 +90,11 @@ pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinH
     })
 }
 
-/// Starts a thread of the library's own, which ends with the run.
+/// Starts one of the library's own threads, which ends with the run.
 pub(crate) fn start(entry: extern "C-unwind" fn(*mut c_void) -> *mut c_void, arg: *mut c_void) {
     let arg = arg as usize;
-    let ended = move || catch_unwind(|| entry(arg as *mut c_void)).map(|_| ());
-    drop(engine::spawn(move || match ended() {
+    let run = move || catch_unwind(|| entry(arg as *mut c_void)).map(|_| ());
+    drop(engine::spawn(move || match run() {
         Err(payload) if !payload.is::<futex::EndOfRun>() => resume_unwind(payload),
         _ => {}
     }));
