@@ -1514,7 +1514,7 @@ threading_thread *threading_timer_thread(threading_timer *timer);
  *     THREADING_ERR_NO_MEMORY if there is not enough memory, in which cases nothing has changed and
  *     the call may be repeated
  *
- * \blocks never, except while the argument's destructor runs, if the timer was cancelled before its start
+ * \blocks only while the destructor of the argument runs, if the timer was cancelled before its start
  * \threadsafety any thread
  * \python `timer.start()`
  * \since 0.1.0
