@@ -1,8 +1,7 @@
-/* What the parts of the benchmark share: the table of a peer's functions, the description of a case, and
- * helpers.
+/* The shared declarations of the benchmark: the functions of a peer, the description of a case, and helpers.
  *
- * A peer is one file in peers/, a case one entry of a table in cases/. main.c starts a process of this program
- * for each case and round, in which measure.c takes the peers in turn.
+ * A peer is a file in peers/, and a case is an entry of a table in cases/. For each case and round, main.c
+ * starts a process of this program, in which measure.c measures the peers in turn.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -16,20 +15,20 @@
 
 #define CACHE_LINE 64
 
-/* ---- what a peer is ---- */
+/* ---- peers ---- */
 
-/* Does something n times with an object. Instantiated by peers/loops.h for each peer, so that the loop
- * calls the peer's functions as a user's program does: through the PLT, with no pointer to a function in
- * between. */
+/* Performs an operation n times on an object. peers/loops.h instantiates the loop for each peer, so that
+ * it calls the functions of the peer as a user's program does: through the PLT, not through function
+ * pointers. */
 typedef void batch(void *object, long n);
 
-/* A chain of locks; who has one learns which is next. */
+/* A list of locks. A thread reads the next link while it holds the lock. */
 struct cold_link {
     void *lock;
     struct cold_link *next;
 };
 
-/* Threads that fight for one lock: what they share, and what each has for itself. */
+/* Threads that contend for one lock: the shared data, and the data of each thread. */
 struct contention {
     void *lock;
     alignas(CACHE_LINE) atomic_bool stop;
@@ -39,7 +38,7 @@ struct contention {
 
 struct contender {
     alignas(CACHE_LINE) struct contention *shared;
-    atomic_long taken;
+    atomic_long acquires;
     double worst_wait; /* ns */
 };
 
@@ -52,7 +51,7 @@ struct lock_functions {
     batch *try_pair;
     batch *try_fails;
     batch *timed_pair;
-    batch *cold; /* object: a pointer to the first link, which it moves n links on */
+    batch *cold; /* the object is a pointer to a link, which the loop advances by n links */
     void (*contend)(struct contender *self);
     void (*contend_timed)(struct contender *self);
 };
@@ -85,7 +84,7 @@ struct event_functions {
     batch *set_loop;
 };
 
-/* What goes through a bounded buffer of either make, and the buffer itself. */
+/* The items of a bounded buffer. */
 #define BUFFER_SIZE 128
 
 struct ring {
@@ -102,7 +101,8 @@ struct semaphore_functions {
     batch *pair;
 };
 
-/* The peer's own way to a bounded buffer: semaphores and a lock, or a lock and conditions. */
+/* The bounded buffer that users of the peer would write: with semaphores and a lock, or with a lock and
+ * conditions. */
 struct buffer_functions {
     void *(*new)(void);
     void (*free)(void *buffer);
@@ -116,14 +116,14 @@ struct barrier_functions {
     void (*wait)(void *barrier);
 };
 
-/* Where a peer keeps a thread: a number, a pointer... */
-struct thread_place {
+/* Storage for the peer's thread: an ID, a pointer... */
+struct thread_storage {
     void *words[2];
 };
 
 struct thread_functions {
-    void (*start)(struct thread_place *place, void *arg); /* the thread runs thread_body(arg) */
-    void (*join)(struct thread_place *place);
+    void (*start)(struct thread_storage *storage, void *arg); /* the thread runs thread_body(arg) */
+    void (*join)(struct thread_storage *storage);
 };
 
 void thread_body(void *arg); /* cases/thread.c */
@@ -131,28 +131,28 @@ void thread_body(void *arg); /* cases/thread.c */
 struct local_functions {
     void *(*new)(void);
     void (*free)(void *local);
-    batch *get_loop; /* gets what is set, and checks that it is the local's own address */
+    batch *get_loop; /* gets the value, and checks that it is the address of the local */
 };
 
 struct timer_functions {
-    long most;                               /* how many may be pending; 0: the peer has no timers */
+    long most;                               /* the maximum number of pending timers; 0: the peer has no timers */
     void *(*arm)(double seconds, void *arg); /* timer_due(arg) will run */
-    void (*cancel)(void *timer);             /* one that has not run, and forget it */
-    void (*drop)(void *timer);               /* forget one that has run */
-    /* Waits until *left is 0, in the loop where the timers run if they need one. */
+    void (*cancel)(void *timer);             /* cancels and frees a timer that has not run */
+    void (*drop)(void *timer);               /* frees a timer that has run */
+    /* Waits until *left is 0. If the peer's timers need an event loop, runs it. */
     void (*serve)(atomic_long *left);
-    batch *pair; /* object: a double, the seconds */
+    batch *pair; /* the object is a double: the seconds */
 };
 
 void timer_due(void *arg); /* cases/timer.c */
 
 struct peer {
     const char *name;
-    bool baseline;   /* shows what could be reached; not in the race */
-    bool interpreter; /* measured by python.py; not in the race either */
+    bool baseline;    /* a lower bound; not compared */
+    bool interpreter; /* measured by python.py; not compared */
     const char *(*version)(void);
-    void (*begin)(void); /* before anything else; may be NULL */
-    /* Objects that a peer has not, nor can build from what it has, are left out. */
+    void (*begin)(void); /* called first; may be NULL */
+    /* The functions are NULL for objects that the peer neither has nor can build. */
     struct lock_functions lock;
     struct rlock_functions rlock;
     struct condition_functions condition;
@@ -165,33 +165,33 @@ struct peer {
     struct timer_functions timer;
 };
 
-extern const struct peer *const peers[]; /* ends with NULL; the first is ours */
+extern const struct peer *const peers[]; /* ends with NULL; the first is libthreading */
 
-/* Whether python.py measures this case: there is an interpreter, and it has something to measure. */
+/* Returns true if there is an interpreter and python.py has this case. */
 bool cpython_can(const char *case_name);
 
 const struct peer *peer_find(const char *name, size_t length);
 
-/* ---- what a case is ---- */
+/* ---- cases ---- */
 
 struct bench_case {
     const char *name;
     const char *unit;
     const char *what;
     bool more_is_better;
-    bool two_cores;  /* makes no sense on one */
-    bool alone;      /* each peer in a process of its own: for what the process as a whole uses */
-    int rounds_most; /* 0: as many as there are */
-    double seconds;  /* that a peer may take in one round until it is given up; 0: the usual */
-    long n;          /* how many threads, pending timers... */
+    bool two_cores;  /* requires two cores */
+    bool alone;      /* measure each peer in its own process: for the resources of a whole process */
+    int rounds_most; /* the maximum number of rounds; 0: no maximum */
+    double seconds;  /* the time limit of a peer in one round; 0: the default */
+    long n;          /* the number of threads, pending timers... */
 
-    bool (*can)(const struct peer *peer); /* NULL: a peer that has the loop can */
+    bool (*can)(const struct peer *peer); /* NULL: the peer must have the loop */
 
-    /* Either a loop of nanoseconds, in batches that alternate between the peers... */
+    /* Either a loop of some nanoseconds, in batches that alternate between the peers... */
     size_t loop; /* offsetof(struct peer, ...) of a batch */
     void *(*prepare)(const struct peer *peer);
     void (*finish)(const struct peer *peer, void *object);
-    /* ...or a measurement that gives the figure of one round. */
+    /* ...or a function that measures and returns the value of one round. */
     double (*measure)(const struct peer *peer, const struct bench_case *bench_case);
 };
 
@@ -201,42 +201,44 @@ batch *case_loop(const struct bench_case *bench_case, const struct peer *peer);
 bool case_can(const struct bench_case *bench_case, const struct peer *peer);
 const struct bench_case *case_find(const char *name);
 
-/* One round of a case with these peers, in this process. Tells the results by report_value(). */
+/* Measures one round of a case with these peers, in this process, and reports the values with
+ * report_value(). */
 void measure_case(const struct bench_case *bench_case, const struct peer *const chosen[], int count);
 
 /* ---- helpers ---- */
 
-/* Ends the measurement with a report if what must be is not; it stays out of the way of what is measured. */
-#define check(held) (__builtin_expect(!!(held), 1) ? (void)0 : check_failed(#held, __FILE__, __LINE__))
+/* Reports a failure and exits if the condition is false. The cold path is kept out of the measured code. */
+#define check(condition)                                                                                     \
+    (__builtin_expect(!!(condition), 1) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 noreturn void check_failed(const char *what, const char *file, int line) __attribute__((cold));
 
-/* What the measuring process tells its parent, one line each. */
+/* The reports of the measuring process to its parent, one line each. */
 void report_begin(const struct peer *peer);
 void report_value(const struct peer *peer, double value);
 
 double now(void); /* ns, monotonic */
 void sleep_for(double ns);
-void await_zero(atomic_long *left); /* sleeps until it is */
-void pin(int core); /* the calling thread: to the n-th of the cores that the process may use */
+void await_zero(atomic_long *left); /* sleeps until *left is 0 */
+void pin(int core); /* pins the calling thread to the n-th of the cores that the process may use */
 void unpin(void);
 int cores(void);
 double resident_bytes(void);
 
-/* Memory on cache lines of its own, zeroed; it is not given back, the process ends soon. */
-void *line_alloc(size_t size);
+/* Returns zeroed memory on separate cache lines. It is never freed, because the process is short-lived. */
+void *cache_line_alloc(size_t size);
 
-/* The figures of many short batches. */
+/* The values of many short batches. */
 enum { BATCHES_MOST = 4096 };
 struct batches {
     int count;
     double values[BATCHES_MOST];
 };
 void batches_add(struct batches *batches, double value);
-double batches_at(struct batches *batches, double part); /* the value below which this part lies */
+double batches_quantile(struct batches *batches, double fraction);
 double lower_quintile(struct batches *batches);
 double upper_quintile(struct batches *batches);
 
-/* A cheap generator of random numbers, the same for all peers. */
+/* A cheap random number generator, the same for all peers. */
 static inline uint64_t random_next(uint64_t *state)
 {
     uint64_t x = *state;
@@ -248,7 +250,7 @@ static inline uint64_t random_next(uint64_t *state)
 
 double random_between(uint64_t *state, double low, double high);
 
-/* System threads for the cases whose subject is not the thread; the peers' own are measured by the cases
+/* POSIX threads, for cases that do not measure threads. The threads of the peers are measured by the cases
  * "thread". */
 struct crew;
 struct crew *crew_start(int count, void (*function)(void *context, int index), void *context);

@@ -30,11 +30,11 @@ void await_zero(atomic_long *left)
         sleep_for(5e5);
 }
 
-/* The cores that this process was given. A thread that is pinned sees only its own, so they are asked for
- * once. */
+/* The cores that this process may use. They are queried once, at the start, because a pinned thread sees only
+ * its own. */
 static cpu_set_t allowed;
 
-static void __attribute__((constructor)) ask_for_cores(void)
+static void __attribute__((constructor)) query_cores(void)
 {
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         CPU_SET(0, &allowed);
@@ -75,7 +75,7 @@ double resident_bytes(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
-void *line_alloc(size_t size)
+void *cache_line_alloc(size_t size)
 {
     static char *next;
     static size_t left;
@@ -106,21 +106,21 @@ static int by_value(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-double batches_at(struct batches *batches, double part)
+double batches_quantile(struct batches *batches, double fraction)
 {
     check(batches->count > 0);
     qsort(batches->values, (size_t)batches->count, sizeof *batches->values, by_value);
-    return batches->values[(int)(part * (batches->count - 1) + 0.5)];
+    return batches->values[(int)(fraction * (batches->count - 1) + 0.5)];
 }
 
 double lower_quintile(struct batches *batches)
 {
-    return batches_at(batches, 0.2);
+    return batches_quantile(batches, 0.2);
 }
 
 double upper_quintile(struct batches *batches)
 {
-    return batches_at(batches, 0.8);
+    return batches_quantile(batches, 0.8);
 }
 
 double random_between(uint64_t *state, double low, double high)

@@ -1,4 +1,4 @@
-/* The benchmark: what is asked for, and the rounds. See `run` for the options. */
+/* The main program of the benchmark: options and rounds. See `run` for the options. */
 #include "results.h"
 
 #include <signal.h>
@@ -12,15 +12,15 @@
 struct options {
     int rounds;
     int hogs;
-    const char *peers; /* names with commas; NULL: all */
+    const char *peers; /* names separated by commas; NULL: all */
     const char *csv;
     int prefix_count;
-    char **prefixes; /* of the cases that are wanted; none: all */
+    char **prefixes; /* of the names of the cases to run; none: all */
 };
 
 static noreturn void usage(const char *wrong)
 {
-    fprintf(stderr, "bench: %s; sh benches/run --help tells the options\n", wrong);
+    fprintf(stderr, "bench: %s; for the options, run: sh benches/run --help\n", wrong);
     exit(2);
 }
 
@@ -29,13 +29,14 @@ static int number(const char *text, int least, int most)
     char *end;
     long value = strtol(text, &end, 10);
     if (*text == '\0' || *end != '\0' || value < least || value > most)
-        usage("a number is out of its range");
+        usage("a number is out of range");
     return (int)value;
 }
 
-/* ---- what is chosen ---- */
+/* ---- selection ---- */
 
-/* Is the name one of the list's, which has - or _ for spaces, and small letters as it likes? */
+/* Returns true if the list contains the name. In the list, - and _ stand for spaces, and case does not
+ * matter. */
 static bool listed(const char *name, const char *list)
 {
     while (*list != '\0') {
@@ -57,7 +58,7 @@ static void choose_peers(struct results *results, const struct options *options)
 {
     for (int i = 0; peers[i] != NULL; i++) {
         if (peers[i]->interpreter && peers[i]->version()[0] == '\0') {
-            fprintf(stderr, "bench: there is no Python; its cases are left out\n");
+            fprintf(stderr, "bench: Python was not found; it is not measured\n");
             continue;
         }
         if (i == 0 || options->peers == NULL || listed(peers[i]->name, options->peers))
@@ -81,7 +82,7 @@ static void choose_cases(struct results *results, const struct options *options)
             if (!case_wanted(bench_case, options))
                 continue;
             if (bench_case->two_cores && cores() < 2) {
-                fprintf(stderr, "bench: %s is left out: it needs two cores\n", bench_case->name);
+                fprintf(stderr, "bench: %s is skipped: it needs two cores\n", bench_case->name);
                 continue;
             }
             if (results->case_count < CASES_MOST)
@@ -89,7 +90,7 @@ static void choose_cases(struct results *results, const struct options *options)
         }
     }
     if (results->case_count == 0)
-        usage("there is no such case");
+        usage("no case matches");
 }
 
 static void list_cases(void)
@@ -103,7 +104,7 @@ static void list_cases(void)
     printf("\n");
 }
 
-/* ---- busy neighbours ---- */
+/* ---- busy processes ---- */
 
 enum { HOGS_MOST = 64 };
 static pid_t hogs[HOGS_MOST];
@@ -142,8 +143,8 @@ static int rounds_of(const struct bench_case *bench_case, int rounds)
     return bench_case->rounds_most > 0 && bench_case->rounds_most < rounds ? bench_case->rounds_most : rounds;
 }
 
-/* One line that changes on a terminal, some lines elsewhere. */
-static void show_progress(const struct results *results, int round, int rounds, int case_index, double began)
+/* On a terminal, the line is overwritten; elsewhere, a line is printed every ten seconds. */
+static void show_progress(const struct results *results, int round, int rounds, int case_index, double start)
 {
     static double shown;
     double time = now();
@@ -153,29 +154,29 @@ static void show_progress(const struct results *results, int round, int rounds, 
     shown = time;
     fprintf(stderr, "%sround %d of %d, case %d of %d: %s (%.0f s so far)%s", terminal ? "\r\033[K" : "",
             round + 1, rounds, case_index + 1, results->case_count, results->cases[case_index]->name,
-            (time - began) / 1e9, terminal ? "" : "\n");
+            (time - start) / 1e9, terminal ? "" : "\n");
     fflush(stderr);
 }
 
 static void run(struct results *results, const struct options *options)
 {
-    double began = now();
+    double start = now();
     start_hogs(options->hogs);
     for (int round = 0; round < options->rounds; round++) {
         for (int case_index = 0; case_index < results->case_count; case_index++) {
             if (round >= rounds_of(results->cases[case_index], options->rounds))
                 continue;
-            show_progress(results, round, options->rounds, case_index, began);
+            show_progress(results, round, options->rounds, case_index, start);
             process_round(results, case_index, round);
         }
     }
     stop_hogs(options->hogs);
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\r\033[K");
-    fprintf(stderr, "%d rounds in %.0f s\n", options->rounds, (now() - began) / 1e9);
+    fprintf(stderr, "%d rounds in %.0f s\n", options->rounds, (now() - start) / 1e9);
 }
 
-/* ---- the process that measures ---- */
+/* ---- the measuring process ---- */
 
 static int measure(const char *case_name, const char *names)
 {
@@ -194,7 +195,7 @@ static int measure(const char *case_name, const char *names)
         usage("--measure is for the benchmark's own use");
     measure_case(bench_case, chosen, count);
     fflush(stdout);
-    /* What peers do at exit is no part of any case, and may wait for their threads. */
+    /* The exit handlers of peers are not part of a case, and may wait for their threads. */
     _exit(0);
 }
 
@@ -209,7 +210,7 @@ int main(int argc, char **argv)
         const char *option = argv[i];
         for (int k = 0; with_argument[k] != NULL; k++) {
             if (strcmp(option, with_argument[k]) == 0 && ++i == argc)
-                usage("an option lacks its argument");
+                usage("an option needs an argument");
         }
         if (strcmp(option, "--rounds") == 0)
             options.rounds = number(argv[i], 1, ROUNDS_MOST);
@@ -224,7 +225,7 @@ int main(int argc, char **argv)
         else if (strcmp(option, "--list") == 0)
             return list_cases(), 0;
         else
-            usage("there is no such option");
+            usage("unknown option");
     }
     options.prefix_count = argc - i;
     options.prefixes = argv + i;

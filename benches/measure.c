@@ -1,5 +1,5 @@
-/* One round of one case: the loops of nanoseconds in batches that alternate between the peers, what takes
- * longer one peer after the other. */
+/* Measures one round of one case. Loops of some nanoseconds run in batches that alternate between the peers;
+ * longer measurements run one peer after the other. */
 #include "bench.h"
 
 #include <pthread.h>
@@ -32,7 +32,7 @@ static noreturn void report_failure(const char *what)
 noreturn void check_failed(const char *what, const char *file, int line)
 {
     char text[256];
-    snprintf(text, sizeof text, "%s: %s:%d: not so: %s", current == NULL ? "benchmark" : current->name, file,
+    snprintf(text, sizeof text, "%s: %s:%d: check failed: %s", current == NULL ? "benchmark" : current->name, file,
              line, what);
     report_failure(text);
 }
@@ -44,7 +44,7 @@ static void *sleep_forever(void *arg)
     return arg;
 }
 
-/* The C library takes shortcuts in a process that has never had a second thread. */
+/* The C library optimizes processes that have never had a second thread. */
 static void have_second_thread(void)
 {
     pthread_t thread;
@@ -66,7 +66,7 @@ struct lane {
     struct batches batches;
 };
 
-/* So many that a batch takes about this long: short enough to fall between two disturbances. */
+/* The duration of a batch: short enough that most batches are not interrupted. */
 static const double BATCH_NS = 40e3;
 enum { BATCHES = 100, LANES_MOST = 32 };
 

@@ -1,4 +1,4 @@
-"""Draws the figures of a run: how many times as good ours is as the best peer, and as pthread.
+"""Draws a chart of results: the performance of libthreading relative to the best peer, and to pthread.
 
     picture.py results.csv results.svg
 """
@@ -9,8 +9,8 @@ import sys
 from html import escape
 
 OURS = "libthreading"
-NO_RIVALS = {"CPython", "inline limit", "empty call", "libuv batched"}
-LEFT_OUT = {"idle", "timer.burst-threads.10k"}  # not a speed
+NOT_COMPARED = {"CPython", "inline limit", "empty call", "libuv batched"}
+LEFT_OUT = {"idle", "timer.burst-threads.10k"}  # not a matter of speed
 TITLES = {
     "lock": "Lock",
     "rlock": "RLock",
@@ -32,17 +32,17 @@ WORDS = {
     "lock.contended.4": "4 threads contend",
     "lock.contended.16": "16 threads contend",
     "lock.contended.64": "64 threads contend",
-    "lock.worst-wait.64": "64: the worst wait",
-    "lock.share.64": "64: the least share",
+    "lock.worst-wait.64": "64 threads, longest wait",
+    "lock.share.64": "64 threads, least share",
     "rlock.first": "acquire, release",
     "rlock.nested": "nested",
-    "condition.notify": "notify nobody",
+    "condition.notify": "notify, no waiters",
     "condition.pingpong.1core": "ping-pong, one core",
     "condition.pingpong.2cores": "ping-pong, two cores",
     "condition.broadcast.8": "notify 8",
     "condition.broadcast.64": "notify 64",
     "condition.broadcast.512": "notify 512",
-    "event.is-set": "is it set",
+    "event.is-set": "is_set",
     "event.wait": "wait when set",
     "event.set": "set when set",
     "event.pingpong.1core": "ping-pong, one core",
@@ -57,21 +57,21 @@ WORDS = {
     "barrier.32": "32 threads",
     "thread.start-join": "start, join",
     "thread.burst.1000": "1000 starts, then joins",
-    "thread.memory": "memory of one",
+    "thread.memory": "memory per thread",
     "local.get": "get",
     "timer.pair.0": "arm, cancel",
-    "timer.pair.10k": "beside 10,000",
-    "timer.pair.1M": "beside a million",
-    "timer.churn.10k": "churn among 10,000",
-    "timer.churn.1M": "churn among a million",
-    "timer.burst.10k": "10,000 due at once",
+    "timer.pair.10k": "arm, cancel, 10,000 pending",
+    "timer.pair.1M": "arm, cancel, 1 M pending",
+    "timer.churn.10k": "churn, 10,000 pending",
+    "timer.churn.1M": "churn, 1 M pending",
+    "timer.burst.10k": "10,000 due together",
     "timer.late.p50": "lateness, median",
-    "timer.late.p99": "lateness, 99 %",
-    "timer.blocked": "lateness beside a long one",
-    "timer.memory": "memory of one",
+    "timer.late.p99": "lateness, 99th percentile",
+    "timer.blocked": "lateness, one blocks",
+    "timer.memory": "memory per timer",
 }
 
-# The background is part of the picture, so that it looks the same on light and dark pages.
+# The chart has a background, so that it looks the same on light and dark pages.
 PAPER, INK, FAINT, GRID, LINE = "#fbfaf7", "#22262b", "#6b7280", "#e3e1da", "#22262b"
 BETTER, WORSE, PTHREAD = "#1f7a5c", "#c2622d", "#9db4c8"
 FONT = "font-family='Helvetica, Arial, sans-serif'"
@@ -80,7 +80,7 @@ ROW, BAR, THIN, TITLE = 21, 9, 4, 27
 
 
 def read(file):
-    """The rows in their order: name, better, and the values of the peers."""
+    """Returns the rows in order: the name, which values are better, and the values of the peers."""
     rows = {}
     with open(file, encoding="utf-8") as lines:
         for record in csv.DictReader(line for line in lines if not line.startswith("#")):
@@ -96,15 +96,15 @@ def ratio(better, ours, theirs):
 
 
 def compare(rows):
-    """For each row: its name, the ratio to the best peer, who that is, and the ratio to pthread."""
+    """Yields for each row: its name, the ratio to the best peer, the name of that peer, and the ratio to pthread."""
     for name, (better, values) in rows.items():
         if OURS not in values or name in LEFT_OUT:
             continue
-        rivals = {peer: ratio(better, values[OURS], value) for peer, value in values.items() if peer != OURS}
-        race = {peer: value for peer, value in rivals.items() if value and peer not in NO_RIVALS}
-        if race:
-            best = min(race, key=race.get)
-            yield name, race[best], best, rivals.get("pthread")
+        ratios = {peer: ratio(better, values[OURS], value) for peer, value in values.items() if peer != OURS}
+        compared = {peer: value for peer, value in ratios.items() if value and peer not in NOT_COMPARED}
+        if compared:
+            best = min(compared, key=compared.get)
+            yield name, compared[best], best, ratios.get("pthread")
 
 
 def short(value):
@@ -112,7 +112,7 @@ def short(value):
 
 
 class Scale:
-    """Logarithmic, as wide as the values, but not wider than MOST: then bars end in an arrow."""
+    """A logarithmic scale for the values, with limits of 1/MOST and MOST. Longer bars end in an arrow."""
 
     MOST = 16
 
@@ -162,14 +162,14 @@ def bar(scale, value, y, height, colour):
 
 LEGEND = (
     (BETTER, BAR, "the best peer of each row", 195),
-    (WORSE, BAR, "the best peer, where it is ahead", 235),
+    (WORSE, BAR, "the best peer, if it is better", 235),
     (PTHREAD, THIN, "pthread", 90),
 )
 
 
 def legend():
     x, y = 16, 60
-    parts = [text(x, y, "How many times as good as", 12, FAINT)]
+    parts = [text(x, y, "Performance relative to", 12, FAINT)]
     x += 180
     for colour, height, words, space in LEGEND:
         parts.append(rectangle(x, y - 4.5 - height / 2, 14, height, colour))
@@ -179,7 +179,7 @@ def legend():
 
 
 def machine(file):
-    """What the figures' first lines say of the machine, in a few words."""
+    """Returns a short description of the machine, from the first lines of the results."""
     facts = {}
     with open(file, encoding="utf-8") as lines:
         for line in lines:
@@ -193,7 +193,7 @@ def draw(figures, caption):
     values = [value for _, best, _, pthread in figures for value in (best, pthread) if value]
     scale = Scale(values)
     body, y, group = [], TOP, None
-    for name, best, who, pthread in figures:
+    for name, best, best_peer, pthread in figures:
         kind = name.split(".")[0]
         if kind != group:
             group = kind
@@ -206,7 +206,7 @@ def draw(figures, caption):
         if pthread:
             body.append(bar(scale, pthread, y + 2 + BAR, THIN, PTHREAD))
         body.append(text(scale.right + 12, y + 11, short(best), 12, colour, weight="bold"))
-        body.append(text(scale.right + 50, y + 11, who, 12, FAINT))
+        body.append(text(scale.right + 50, y + 11, best_peer, 12, FAINT))
         y += ROW
     height = y + 52
     grid = []
@@ -221,7 +221,7 @@ def draw(figures, caption):
             f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{height}'",
             f"    viewBox='0 0 {WIDTH} {height}' {FONT}>",
             f"<rect width='{WIDTH}' height='{height}' rx='10' fill='{PAPER}'/>",
-            text(16, 30, "libthreading beside its peers", 18, INK, weight="bold"),
+            text(16, 30, "libthreading and its peers", 18, INK, weight="bold"),
             *legend(),
             text(scale.right + 12, TOP - 14, "the best peer", 11, FAINT),
             *grid,
@@ -236,7 +236,7 @@ def draw(figures, caption):
 def main(source, target):
     figures = list(compare(read(source)))
     if not figures:
-        sys.exit(f"{source}: there is nothing to draw")
+        sys.exit(f"{source}: no results to draw")
     with open(target, "w", encoding="utf-8") as out:
         out.write(draw(figures, machine(source)))
 

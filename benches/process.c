@@ -1,5 +1,5 @@
-/* Measures in processes of their own, so that no case finds what another left behind, and a peer that
- * crashes or hangs spoils only its own figure. */
+/* Runs each measurement in its own process, so that cases do not affect each other, and a peer that crashes
+ * or hangs loses only its own value. */
 #include "results.h"
 
 #include <errno.h>
@@ -12,11 +12,11 @@
 
 static const double SECONDS = 15;
 
-/* What has been read of a process, and which peer it has come to. */
+/* What has been read from a process, and the peer that it is measuring. */
 struct reader {
     struct results *results;
     int case_index;
-    int peer; /* -1: it has not begun */
+    int peer; /* -1: none yet */
     char line[512];
     size_t length;
     bool failed;
@@ -41,7 +41,7 @@ static void note_failure(struct reader *reader, const char *what)
     snprintf(cell->failure, sizeof cell->failure, "%s", what);
 }
 
-static void take_line(struct reader *reader)
+static void parse_line(struct reader *reader)
 {
     double value;
     int name = 0;
@@ -61,21 +61,21 @@ static void take_line(struct reader *reader)
     }
 }
 
-/* Reads until the process closes its end or has been silent for too long; false in the latter case.
- * Silence is counted in short turns, so that it is not the process's fault if all of us were stopped for a
- * while. */
+/* Reads until the process closes its end of the pipe, and returns true, or until the process has written
+ * nothing for too long, and returns false. The time is counted in short steps, so that a stall of the whole
+ * machine does not count. */
 static bool read_report(struct reader *reader, int from, double seconds)
 {
-    const int turn_ms = 100;
-    int turns = 0;
+    const int step_ms = 100;
+    int steps = 0;
     for (;;) {
         struct pollfd ready = {.fd = from, .events = POLLIN};
-        if (poll(&ready, 1, turn_ms) == 0) {
-            if (++turns * turn_ms > seconds * 1e3)
+        if (poll(&ready, 1, step_ms) == 0) {
+            if (++steps * step_ms > seconds * 1e3)
                 return false;
             continue;
         }
-        turns = 0;
+        steps = 0;
         char text[512];
         ssize_t length = read(from, text, sizeof text);
         if (length == 0)
@@ -92,7 +92,7 @@ static bool read_report(struct reader *reader, int from, double seconds)
             }
             reader->line[reader->length] = '\0';
             reader->length = 0;
-            take_line(reader);
+            parse_line(reader);
         }
     }
 }
@@ -117,7 +117,7 @@ static pid_t spawn(char *const command[], int *from)
     return pid;
 }
 
-/* Runs the command; false if it did not measure all that it was asked for. */
+/* Runs the command. Returns false if it did not measure all peers. */
 static bool measure(struct reader *reader, char *const command[])
 {
     int from;
@@ -131,7 +131,7 @@ static bool measure(struct reader *reader, char *const command[])
     bool silent = !read_report(reader, from, seconds);
     if (silent) {
         char text[64];
-        snprintf(text, sizeof text, "given up after %.0f s", seconds);
+        snprintf(text, sizeof text, "no result within %.0f s", seconds);
         kill(pid, SIGKILL);
         note_failure(reader, text);
     }
@@ -142,16 +142,16 @@ static bool measure(struct reader *reader, char *const command[])
     if (status != 0 && !reader->failed) {
         char text[64];
         if (WIFSIGNALED(status))
-            snprintf(text, sizeof text, "ended by signal %d (%s)", WTERMSIG(status),
+            snprintf(text, sizeof text, "killed by signal %d (%s)", WTERMSIG(status),
                      strsignal(WTERMSIG(status)));
         else
-            snprintf(text, sizeof text, "ended with status %d", WEXITSTATUS(status));
+            snprintf(text, sizeof text, "exited with status %d", WEXITSTATUS(status));
         note_failure(reader, text);
     }
     return !reader->failed;
 }
 
-/* These peers in one process; if one of them fails, the others are tried again without it. */
+/* Measures these peers in one process. If one of them fails, the others are measured again without it. */
 static void measure_peers(struct results *results, int case_index, int *chosen, int count)
 {
     while (count > 0) {

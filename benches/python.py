@@ -1,7 +1,7 @@
-"""The cases of the benchmark for CPython's threading, as a Python program would write them.
+"""The cases of the benchmark for CPython's threading module.
 
-    python.py --cases     the interpreter's version and the cases that there are
-    python.py CASE        measures one, and prints what the benchmark reads: "value FIGURE CPython"
+    python.py --cases     print the version of the interpreter and the names of the cases
+    python.py CASE        measure one case, and print "value NUMBER CPython", which the benchmark reads
 """
 
 import os
@@ -14,24 +14,24 @@ from itertools import repeat
 NAME = "CPython"
 now = time.perf_counter_ns
 CORES = sorted(os.sched_getaffinity(0))
-TEN = range(10)  # the statement stands ten times in each loop, so that little of the loop is measured
+UNROLL = range(10)  # each loop contains the statement ten times, so that its own cost is small
 
 
-def at(values, part):
+def quantile(values, fraction):
     values = sorted(values)
-    return values[int(part * (len(values) - 1) + 0.5)]
+    return values[int(fraction * (len(values) - 1) + 0.5)]
 
 
 def lower_quintile(values):
-    return at(values, 0.2)
+    return quantile(values, 0.2)
 
 
 def upper_quintile(values):
-    return at(values, 0.8)
+    return quantile(values, 0.8)
 
 
 def nanoseconds(loop, batches=40, batch_ns=1e6):
-    """The loop gets how often it is to do ten times what it does."""
+    """Returns the time of one operation. loop(n) performs 10 * n operations."""
     loop(10)
     before = now()
     loop(10)
@@ -44,12 +44,12 @@ def nanoseconds(loop, batches=40, batch_ns=1e6):
     return lower_quintile(values)
 
 
-# ---- loops of nanoseconds. Bound methods are looked up once, as one does where speed matters. ----
+# ---- loops of some nanoseconds. Bound methods are looked up once, as in programs where speed matters. ----
 
 
 def make_loop(body, **names):
-    """A function that does the statements of the body ten times in each turn."""
-    lines = ["def loop(n):", "    for _ in repeat(None, n):"] + ["        " + body] * len(TEN)
+    """Returns a function that executes the body ten times per iteration."""
+    lines = ["def loop(n):", "    for _ in repeat(None, n):"] + ["        " + body] * len(UNROLL)
     names["repeat"] = repeat
     exec("\n".join(lines), names)
     return names["loop"]
@@ -123,7 +123,7 @@ def local_get():
     return nanoseconds(make_loop("local.value", local=local))
 
 
-# ---- two in turn ----
+# ---- ping-pong ----
 
 
 def pin(core):
@@ -131,7 +131,7 @@ def pin(core):
 
 
 def round_trips(turn, cores, batches=20, batch_ns=5e6):
-    """turn(side) is what a side does in its turn; side 0 measures, side 1 answers as often as it is asked."""
+    """Returns the time of a round trip. turn(side) is the turn of a side; side 0 measures, and side 1 replies."""
     pin(cores[0])
 
     def answer(n):
@@ -142,7 +142,7 @@ def round_trips(turn, cores, batches=20, batch_ns=5e6):
     def play(n):
         thread = threading.Thread(target=answer, args=(n,))
         thread.start()
-        turn(0)  # so that both are there
+        turn(0)  # after this, both threads are running
         before = now()
         for _ in range(n - 1):
             turn(0)
@@ -202,19 +202,19 @@ def semaphore_turns(cores):
     return round_trips(turn, cores)
 
 
-# ---- all at once ----
+# ---- broadcast, barrier, buffer ----
 
 
 def broadcast(size, rounds):
     condition = threading.Condition(threading.Lock())
     all_woken = threading.Semaphore(0)
     generation = waiting = woken = 0
-    leave = False
+    stop = False
 
     def listen():
         nonlocal waiting, woken
         with condition:
-            while not leave:
+            while not stop:
                 mine = generation
                 waiting += 1
                 while generation == mine:
@@ -250,7 +250,7 @@ def broadcast(size, rounds):
         values.append(notify_all())
     await_all()
     with condition:
-        leave = True
+        stop = True
     notify_all()
     for thread in threads:
         thread.join()
@@ -261,11 +261,11 @@ def barrier(parties):
     rendezvous = threading.Barrier(parties)
     batches, batch = 20, 20
 
-    def come_along():
+    def other_party():
         for _ in range((batches + 1) * batch):
             rendezvous.wait()
 
-    threads = [threading.Thread(target=come_along) for _ in range(parties - 1)]
+    threads = [threading.Thread(target=other_party) for _ in range(parties - 1)]
     for thread in threads:
         thread.start()
     values = []
@@ -380,17 +380,17 @@ def thread_memory():
         time.sleep(0.2)
         return threads
 
-    def leave(threads):
+    def unpark_and_join(threads):
         event.set()
         for thread in threads:
             thread.join()
         event.clear()
 
-    leave(park(1))
+    unpark_and_join(park(1))
     before = resident_bytes()
     threads = park(1000)
     used = (resident_bytes() - before) / 1000
-    leave(threads)
+    unpark_and_join(threads)
     return used
 
 
@@ -415,7 +415,7 @@ def timer_pair():
 
 
 def take_timer_samples(n, least, most, block=0.0):
-    """How late, in seconds, each of n timers at random times runs; the first one's function may block."""
+    """Returns how late, in seconds, each of n timers with random due times ran. The first one may block."""
     late = [0.0] * n
     generator = random.Random(1)
 
@@ -424,10 +424,10 @@ def take_timer_samples(n, least, most, block=0.0):
         if block and index == 0:
             time.sleep(block)
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     timers = []
     for index in range(n):
-        due = began + (generator.uniform(least, most) if index or not block else least / 2)
+        due = start + (generator.uniform(least, most) if index or not block else least / 2)
         timers.append(threading.Timer(due - time.perf_counter(), run, (index, due)))
         timers[-1].start()
     for timer in timers:
@@ -435,8 +435,8 @@ def take_timer_samples(n, least, most, block=0.0):
     return late
 
 
-def timer_late(part):
-    return at([abs(late) for late in take_timer_samples(1000, 0.5, 1.5)], part) * 1e6
+def timer_late(fraction):
+    return quantile([abs(late) for late in take_timer_samples(1000, 0.5, 1.5)], fraction) * 1e6
 
 
 def timer_blocked():

@@ -1,4 +1,4 @@
-/* The table that people read, and the file that programs read. */
+/* Prints the results as a table, and writes them to a CSV file. */
 #include "results.h"
 
 #include <string.h>
@@ -82,7 +82,7 @@ void table_print(const struct results *results, FILE *out)
     fputc('\n', out);
     for (int case_index = 0; case_index < results->case_count; case_index++)
         print_case(results, case_index, out);
-    fputs("\nA ratio above 1 means that ours is better, for times and for rates.\n", out);
+    fputs("\nRatios above 1 mean that libthreading is better, for times and for rates.\n", out);
     for (int case_index = 0; case_index < results->case_count; case_index++) {
         for (int i = 0; i < results->peer_count; i++) {
             if (results->cells[case_index][i].failure[0] != '\0')

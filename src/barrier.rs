@@ -1,24 +1,36 @@
-//! Barrier: Python's `threading.Barrier`. A place where a number of threads wait for each other, again and
-//! again.
+//! Barrier: Python's `threading.Barrier`. A number of threads wait for each other, any number of times.
+//!
+//! The state below, the documentation and the tests are almost half of this file.
 //!
 //! # State
 //!
-//! The header's word carries generation and `LIVE` alone; all else lies in [`Round`], under its guard.
+//! `header.word` has only the generation and `LIVE` of the slot. Everything else that changes is in [`Round`], under
+//! its mutex, which also orders it.
 //!
-//! | state | how it is left | by whom |
+//! | state | next state | who |
 //! |---|---|---|
-//! | filling: `arrived` < parties | another arrives | a thread in wait |
-//! | | broken: all who wait are refused, `arrived` = 0 | abort, or a waiter whose time runs out |
-//! | | empty again: all who wait are refused | reset |
-//! | acting: all have arrived, the last one runs the action | empty again: all go on | the last one, if the action is done |
-//! | | broken: all are refused | the last one, if the action failed or abort was called meanwhile |
-//! | | empty again, but all are refused | the last one, if reset was called meanwhile |
-//! | broken | empty again | reset |
-//! | filling, acting | freed: threads that arrived beside the last free are sent on | the last free |
+//! | filling: `arrived` < parties | filling, `arrived` + 1 | a thread that arrives and is not the last |
+//! | | filling with `arrived` = 0; all waiters are `GRANTED` | the last thread to arrive, if there is no action |
+//! | | acting: `action_owner` is set | the last thread to arrive, if there is an action |
+//! | | broken; all waiters are `ABORTED`, `arrived` = 0 | abort, or a waiter that times out |
+//! | | filling with `arrived` = 0; all waiters are `ABORTED` | reset |
+//! | | destroyed; all waiters are `FREED` | destroy: the waiters arrived while the last reference was released |
+//! | acting | acting, `interrupted` | abort or reset; the next state is broken or filling as the last of them demands |
+//! | | filling with `arrived` = 0; all waiters are `GRANTED` | the thread that runs the action, if this succeeds without interruption |
+//! | | filling with `arrived` = 0; all waiters are `ABORTED` | the same, if reset interrupted it |
+//! | | broken; all waiters are `ABORTED`, `arrived` = 0 | the same, if the action failed or abort interrupted it |
+//! | | destroyed | destroy, if no other thread waits; the end of the action then clears what is left |
+//! | broken | filling with `arrived` = 0 | reset |
+//! | | destroyed | destroy |
 //!
-//! While the action runs, waiters whose time runs out go on waiting for it, and newcomers stand aside until
-//! the next round. Waiters learn their outcome from whoever takes them out of the line, and do not look at the
-//! barrier again: whoever was let go may find it freed.
+//! While the action runs, a waiter that times out continues to wait, and threads that arrive wait in `next_waiting` for
+//! its end, and then arrive again.
+//!
+//! The outcome is stored in the waiter. A released waiter does not access the round any more, since the barrier may
+//! have been freed.
+//!
+//! A child of fork has none of the waiters: the first thread that locks the mutex there empties both queues. It also
+//! resets `arrived` and `action_owner`, unless it runs the action itself, which then continues in the child.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::c_void;
@@ -27,7 +39,7 @@ use core::ptr;
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_queue::WaitQueue;
@@ -66,29 +78,29 @@ pub struct Barrier {
     header: Header,
     round: InternalMutex<Round>,
     adaptive_spin: AdaptiveSpin,
-    /// On this all sleep who wait. Counted up, under the guard, whenever some are let go: a thread which all but
-    /// sleeps would have to miss 2^32 of those to oversleep its own.
-    generation_id: AtomicU32,
-    /// These three are written when the barrier is made.
+    /// The futex word on which all waiters park. It is incremented under the mutex whenever waiters are released. A
+    /// thread that is about to park misses its wake-up only if 2^32 increments happen before it does.
+    round_number: AtomicU32,
+    /// Written when the barrier is created, like the next two. `action` and `arg` also serve as annotation addresses.
     parties: AtomicUsize,
     action: AtomicPtr<c_void>,
     arg: AtomicPtr<c_void>,
-    /// The default timeout in seconds, as bits.
+    /// The default timeout in seconds, the bits of an `f64`.
     timeout: AtomicU64,
 }
 
 struct Round {
     waiting: WaitQueue,
-    /// Newcomers while the action runs.
+    /// Threads that have arrived while the action runs.
     next_waiting: WaitQueue,
     arrived: usize,
-    /// The key of the thread that runs the action, 0 if none does.
+    /// The owner tag of the thread that runs the action, 0 if none does.
     action_owner: u64,
     broken: bool,
-    /// Abort or reset was called while the action ran.
+    /// Whether abort or reset was called while the action ran.
     interrupted: bool,
-    /// Some were let go who sleep: they are woken as soon as the guard is gone, for which they would wait at
-    /// once.
+    /// Whether a parked waiter has been released. It is woken after the mutex is unlocked; before, it would block on
+    /// it.
     wake_needed: bool,
 }
 
@@ -96,7 +108,7 @@ impl ForkReset for Round {
     fn reset_in_child(&mut self) {
         self.waiting.reset_in_child();
         self.next_waiting.reset_in_child();
-        // An action that forks goes on in the child.
+        // An action that has forked continues in the child.
         if self.action_owner != ident::owner_tag() {
             self.action_owner = 0;
             self.arrived = 0;
@@ -105,23 +117,23 @@ impl ForkReset for Round {
 }
 
 impl Round {
-    /// Lets all who wait go on, or not; and those on the side come forward.
+    /// Releases all waiters with this outcome, and lets the threads in `next_waiting` arrive again.
     fn release_waiters(&mut self, barrier: &Barrier, outcome: u32) {
         self.arrived = 0;
         while let Some(waiter) = self.waiting.pop() {
             self.wake_needed |= waiter.complete(outcome, &barrier.adaptive_spin).is_needed();
         }
-        while let Some(newcomer) = self.next_waiting.pop() {
-            self.wake_needed |= newcomer.complete(RETRY, &barrier.adaptive_spin).is_needed();
+        while let Some(waiter) = self.next_waiting.pop() {
+            self.wake_needed |= waiter.complete(RETRY, &barrier.adaptive_spin).is_needed();
         }
-        // After the states: whoever is about to sleep must not find this changed, but its state not.
-        barrier.generation_id.fetch_add(1, Ordering::Release);
+        // Last, so that a waiter that finds the new number also finds its new state.
+        barrier.round_number.fetch_add(1, Ordering::Release);
     }
 }
 
-// SAFETY: zero is an empty round; all of it is shareable; it begins with its header.
+// SAFETY: zero is a barrier without waiters; it is shareable in any state; it begins with its header.
 unsafe impl Object for Barrier {
-    const INDEX: usize = 7;
+    const KIND: ObjectKind = ObjectKind::Barrier;
 
     fn header(&self) -> &Header {
         &self.header
@@ -145,20 +157,23 @@ unsafe impl Object for Barrier {
     }
 }
 
-/// How a thread goes through the barrier. Whoever waits or stands aside sleeps as long as there are so many
-/// `generation_id`.
+/// What a thread that arrives has to do. The last field is the round number, which does not change while it has to
+/// wait.
 enum Arrival {
+    /// Wait for the others, with this arrival index.
     Wait(usize, u32),
+    /// Run the action, as the last one to arrive, with this arrival index.
     RunAction(usize, u32),
+    /// Wait for the end of the action, and arrive again.
     WaitForNextRound(u32),
 }
 
 impl Handle<Barrier> {
-    /// A barrier for so many parties, whose last one calls the action. The safe way is
-    /// [`ActionBarrier`](crate::ActionBarrier).
+    /// Creates a barrier for `parties` threads. The last thread to arrive calls the action, if there is one. The safe
+    /// form is [`ActionBarrier`](crate::ActionBarrier).
     ///
     /// # Safety
-    /// `arg` is what the action takes, in whichever thread, as long as the barrier lives.
+    /// It must be safe to call `action` with `arg` in any thread until the barrier is freed.
     pub unsafe fn new(parties: usize, action: Option<Action>, arg: *mut c_void) -> Result<Self> {
         if parties == 0 {
             return Err(Error::NoParties);
@@ -173,35 +188,34 @@ impl Handle<Barrier> {
         })
     }
 
-    /// Sets the timeout of waits that name none.
+    /// Sets the default timeout, which [`Handle::wait`] uses.
     pub fn set_timeout(self, seconds: f64) -> Result<()> {
         self.or_handle_error(Timeout::new(seconds))?;
         self.with_live_round(|barrier, _| barrier.timeout.store(seconds.to_bits(), Ordering::Relaxed))
     }
 
-    /// Waits until all have arrived, no longer than the default timeout. The place in which the caller
-    /// arrived.
+    /// Waits until all threads have arrived, with the default timeout. Returns the arrival index.
     pub fn wait(self) -> Result<usize> {
         let seconds = self.read(|barrier| f64::from_bits(barrier.timeout.load(Ordering::Acquire)))?;
         self.wait_timeout(Timeout::new(seconds)?)
     }
 
-    /// Waits until all have arrived; if the time runs out before that, the barrier is broken.
+    /// Waits until all threads have arrived. Returns the arrival index. If the timeout expires, the barrier breaks.
     pub fn wait_timeout(self, timeout: Timeout) -> Result<usize> {
         let (barrier, tag) = self.check()?;
         let waiter = waiter::current()?;
         let _pin = self.pin()?;
         loop {
             match barrier.arrive(tag, waiter)? {
-                Arrival::WaitForNextRound(generation_id) => {
-                    barrier.park(waiter, generation_id, Deadline::NEVER)
+                Arrival::WaitForNextRound(round_number) => {
+                    barrier.park(waiter, round_number, Deadline::NEVER)
                 }
-                Arrival::RunAction(arrival_index, generation_id) => {
-                    return barrier.run_action(tag, arrival_index, generation_id);
+                Arrival::RunAction(arrival_index, round_number) => {
+                    return barrier.run_action(tag, arrival_index, round_number);
                 }
-                Arrival::Wait(arrival_index, generation_id) => {
-                    let outcome = barrier.wait_for_release(waiter, generation_id, timeout.deadline());
-                    happens_after(barrier.annotation_address(generation_id));
+                Arrival::Wait(arrival_index, round_number) => {
+                    let outcome = barrier.wait_for_release(waiter, round_number, timeout.deadline());
+                    happens_after(barrier.annotation_address(round_number));
                     return match outcome {
                         GRANTED => Ok(arrival_index),
                         FREED => Err(Error::Handle),
@@ -212,19 +226,19 @@ impl Handle<Barrier> {
         }
     }
 
-    /// Empties the barrier and mends it; those who wait get `BrokenBarrier`.
+    /// Resets the barrier to its initial, unbroken state. Waits in progress fail with [`Error::BrokenBarrier`].
     pub fn reset(self) -> Result<()> {
         self.break_or_reset(false)
     }
 
-    /// Breaks the barrier; those who wait get `BrokenBarrier`, and so does everybody until a reset.
+    /// Breaks the barrier. Waits in progress, and all waits until a reset, fail with [`Error::BrokenBarrier`].
     pub fn abort(self) -> Result<()> {
         self.break_or_reset(true)
     }
 
     fn break_or_reset(self, broken: bool) -> Result<()> {
         self.with_live_round(|barrier, round| {
-            happens_before(barrier.annotation_address(barrier.generation_id.load(Ordering::Relaxed)));
+            happens_before(barrier.annotation_address(barrier.round_number.load(Ordering::Relaxed)));
             round.interrupted = round.action_owner != 0;
             round.broken = broken;
             if round.action_owner == 0 {
@@ -233,15 +247,15 @@ impl Handle<Barrier> {
         })
     }
 
-    /// How many have to arrive.
+    /// The number of threads for which the barrier waits.
     pub fn parties(self) -> Result<usize> {
         self.with_live_round(|barrier, _| barrier.parties.load(Ordering::Acquire))
     }
 
-    /// How many have arrived; a snapshot.
+    /// The number of threads that have arrived; a snapshot.
     pub fn n_waiting(self) -> Result<usize> {
         self.with_live_round(|barrier, round| {
-            happens_after(barrier.annotation_address(barrier.generation_id.load(Ordering::Relaxed)));
+            happens_after(barrier.annotation_address(barrier.round_number.load(Ordering::Relaxed)));
             round.arrived
         })
     }
@@ -260,22 +274,22 @@ impl Handle<Barrier> {
 }
 
 impl Barrier {
-    /// Does something with the round under its guard, and then wakes whom that has let go.
+    /// Calls `f` with the mutex held, and wakes the waiters that it has released once the mutex is unlocked.
     fn with_round<R>(&self, f: impl FnOnce(&mut Round) -> R) -> R {
         let mut round = self.round.lock();
         let result = f(&mut round);
         let wake_needed = core::mem::take(&mut round.wake_needed);
         drop(round);
         if wake_needed {
-            futex::wake_all(&self.generation_id);
+            futex::wake_all(&self.round_number);
         }
         result
     }
 
-    /// By what a round is announced that ends so many others: not by what the next one is, to which the
-    /// fastest of this one may come while others still return.
-    fn annotation_address(&self, generation_id: u32) -> &AtomicPtr<c_void> {
-        if generation_id.is_multiple_of(2) { &self.action } else { &self.arg }
+    /// The address that stands for the round in annotations for race detectors: a field's address serves as a unique
+    /// tag. It alternates, since threads may arrive for the next round before all of this one have returned.
+    fn annotation_address(&self, round_number: u32) -> &AtomicPtr<c_void> {
+        if round_number.is_multiple_of(2) { &self.action } else { &self.arg }
     }
 
     fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {
@@ -286,24 +300,24 @@ impl Barrier {
             if round.action_owner == ident::owner_tag() {
                 return Err(Error::BarrierInAction);
             }
-            let generation_id = self.generation_id.load(Ordering::Relaxed);
+            let round_number = self.round_number.load(Ordering::Relaxed);
             if round.action_owner != 0 {
                 waiter.prepare_to_wait(0);
                 round.next_waiting.push_back(waiter);
-                return Ok(Arrival::WaitForNextRound(generation_id));
+                return Ok(Arrival::WaitForNextRound(round_number));
             }
             if round.broken {
                 return Err(Error::BrokenBarrier);
             }
             let arrival_index = round.arrived;
             round.arrived += 1;
-            happens_before(self.annotation_address(generation_id));
+            happens_before(self.annotation_address(round_number));
             if round.arrived < self.parties.load(Ordering::Acquire) {
                 waiter.prepare_to_wait(0);
                 round.waiting.push_back(waiter);
-                // Of two, the other may be on another CPU; of more, some may need this one.
+                // With two parties the other may be on another CPU; of more, some probably need this one.
                 waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
-                return Ok(Arrival::Wait(arrival_index, generation_id));
+                return Ok(Arrival::Wait(arrival_index, round_number));
             }
             if self.action.load(Ordering::Acquire).is_null() {
                 round.release_waiters(self, GRANTED);
@@ -311,23 +325,22 @@ impl Barrier {
                 round.action_owner = ident::owner_tag();
                 round.interrupted = false;
             }
-            Ok(Arrival::RunAction(arrival_index, generation_id))
+            Ok(Arrival::RunAction(arrival_index, round_number))
         })
     }
 
-    /// The last to arrive calls the action, if there is one, and then lets the others go.
-    fn run_action(&self, tag: u64, arrival_index: usize, generation_id: u32) -> Result<usize> {
-        happens_after(self.annotation_address(generation_id));
+    /// For the last thread to arrive: calls the action, if there is one, and then releases the waiters.
+    fn run_action(&self, tag: u64, arrival_index: usize, round_number: u32) -> Result<usize> {
+        happens_after(self.annotation_address(round_number));
         let action = self.action.load(Ordering::Acquire);
         if action.is_null() {
             return Ok(arrival_index);
         }
-        // SAFETY: `new` stored an `Action` here; the slot is pinned, so that it is still this barrier's.
+        // SAFETY: `new` has stored an `Action` here, which is still this barrier's since the slot is pinned.
         let action = unsafe { core::mem::transmute::<*mut c_void, Action>(action) };
-        // SAFETY: the caller of `new` promised that action and argument go together as long as the barrier
-        // lives.
+        // SAFETY: the caller of `new` has promised that the action may be called with this argument.
         let failed = pthread::call_user(|| unsafe { action(self.arg.load(Ordering::Acquire)) }) != 0;
-        happens_before(self.annotation_address(generation_id));
+        happens_before(self.annotation_address(round_number));
         self.with_round(|round| {
             round.action_owner = 0;
             let interrupted = round.interrupted;
@@ -336,7 +349,7 @@ impl Barrier {
             }
             round.release_waiters(self, if failed || interrupted { ABORTED } else { GRANTED });
             if !self.header.is_live(tag) {
-                // Freed inside of its action: whatever the round was left in is nobody's.
+                // Freed by its own action: leave the slot as a new barrier must find it.
                 round.broken = false;
             }
             match (failed, interrupted) {
@@ -347,9 +360,10 @@ impl Barrier {
         })
     }
 
-    /// `GRANTED` when all have come; something else if the barrier breaks, or is freed, before that.
-    fn wait_for_release(&self, waiter: &'static Waiter, generation_id: u32, deadline: Deadline) -> u32 {
-        let mut outcome = self.park(waiter, generation_id, deadline);
+    /// Waits for the end of the round. Returns the outcome: `GRANTED`, `ABORTED` or `FREED`. A timeout breaks the
+    /// barrier, unless the action runs.
+    fn wait_for_release(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
+        let mut outcome = self.park(waiter, round_number, deadline);
         if outcome == QUEUED {
             self.with_round(|round| {
                 if waiter.state() == QUEUED && round.action_owner == 0 {
@@ -357,13 +371,13 @@ impl Barrier {
                     round.release_waiters(self, ABORTED);
                 }
             });
-            outcome = self.park(waiter, generation_id, Deadline::NEVER);
+            outcome = self.park(waiter, round_number, Deadline::NEVER);
         }
         outcome
     }
 
-    fn park(&self, waiter: &'static Waiter, generation_id: u32, deadline: Deadline) -> u32 {
-        waiter.wait_on(&self.generation_id, generation_id, &self.adaptive_spin, deadline)
+    fn park(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
+        waiter.wait_on(&self.round_number, round_number, &self.adaptive_spin, deadline)
     }
 }
 
@@ -405,9 +419,9 @@ mod tests {
     }
 
     #[test]
-    fn its_action_may_abort_it_but_not_wait() {
+    fn an_action_may_abort_its_barrier_but_not_wait() {
         unsafe extern "C-unwind" fn action(arg: *mut c_void) -> c_int {
-            // SAFETY: the test gives the address of the handle.
+            // SAFETY: the test passes the address of the handle's bits.
             let barrier = Handle::<Barrier>::from_bits(unsafe { *(arg as *const usize) });
             assert_eq!(barrier.wait(), Err(Error::BarrierInAction));
             assert_eq!(barrier.n_waiting(), Ok(1));
@@ -415,7 +429,7 @@ mod tests {
             0
         }
         let mut bits = 0usize;
-        // SAFETY: the bits live as long as the barrier.
+        // SAFETY: `bits` outlives the barrier.
         let barrier = unsafe { Handle::<Barrier>::new(1, Some(action), (&raw mut bits).cast()) }.unwrap();
         bits = barrier.bits();
         assert_ne!(bits, 0);

@@ -1,20 +1,21 @@
-//! The types of the functions that callers give to the library.
+//! The types of the functions that callers pass to the library.
 
 use core::ffi::{c_char, c_int, c_void};
 
-/// What a thread or a timer runs.
+/// The function of a thread or a timer.
 pub type Target = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
-/// What it runs instead, if that was overridden. The first argument is the handle.
+/// The function that a thread or timer runs instead of its target, if it has been overridden. The first argument is the
+/// thread's handle.
 pub type Run = unsafe extern "C-unwind" fn(thread: *mut c_void, arg: *mut c_void) -> *mut c_void;
-/// Releases an argument or a value.
+/// Destroys an argument or a value.
 pub type Destructor = unsafe extern "C-unwind" fn(value: *mut c_void);
-/// Creates the value of a local for the thread that calls it.
+/// Creates the calling thread's value of a local.
 pub type Init = unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void;
-/// What the last thread to arrive at a barrier does before any of them goes on; anything but zero is a failure.
+/// The action that the last thread to arrive at a barrier runs before the waits return. A nonzero result is a failure.
 pub type Action = unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int;
-/// Called once, when the process exits.
+/// A function that is called once, at process exit.
 pub type Callback = unsafe extern "C-unwind" fn(arg: *mut c_void);
-/// Reports an exception: the thread's handle, the kind of the exception, and a message.
+/// Reports an exception: its arguments are the thread's handle, the kind of the exception and a message.
 pub type ExceptHook = unsafe extern "C-unwind" fn(
     thread: *mut c_void,
     kind: *const c_char,

@@ -1,45 +1,54 @@
-//! Event: Python's `threading.Event`. A flag to wait for.
+//! Event: Python's `threading.Event`. A flag that threads wait for.
 //!
-//! # State (the header's word)
+//! # State (`header.word`)
 //!
-//! | bits | meaning |
-//! |---|---|
-//! | 0 to 6 | generation and `LIVE` of the slot |
-//! | 7 `SET` | the flag |
-//! | 8 to 31 | the round: counted up by a set that ends waits |
-//! | 32 to 62 | how many threads wait; none while `SET` |
-//! | 63 `SPINNING` | one of them looks, and does not sleep yet |
-//!
-//! | from | to | by | ordering |
+//! | bits | meaning | who changes it | exact or stale |
 //! |---|---|---|---|
-//! | not set, n waiters | the same, n + 1 waiters | a thread about to wait; with `SPINNING` if it looks first | relaxed |
-//! | not set, n waiters, `SPINNING` | the same, not `SPINNING` | the one that looked, about to sleep | relaxed |
-//! | not set, n waiters | `SET`, no waiters, the next round if n > 0 | set, which then wakes all who sleep | release |
-//! | not set, n waiters | the same, n - 1 waiters | a waiter whose time ran out, in the round in which it came | relaxed |
-//! | `SET` | `SET`, the same | set: written all the same | release |
+//! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the event clears `LIVE` | exact |
+//! | 7 `SET` | the flag | set, clear | exact |
+//! | 8 to 31 sequence number | the number of sets that have ended a wait, modulo 2^24 | set | exact |
+//! | 32 to 62 waiter count | the number of threads that wait. Illegal with `SET` | a thread that begins to wait or times out; set | exact; in a child of fork, it counts the parent's waiters until a thread there waits or destroys the event (`waiter_epoch`) |
+//! | 63 `SPINNING` | one of the waiters spins and is not parked. Illegal without waiters | the waiter; set | like the waiter count |
+//!
+//! | from | to | who | ordering |
+//! |---|---|---|---|
+//! | not set, n waiters | not set, n + 1 waiters; with `SPINNING` if n is 0 and the thread may spin | a thread that begins to wait | relaxed |
+//! | not set, n waiters, `SPINNING` | the same without `SPINNING` | the spinning waiter, before it parks | relaxed |
+//! | not set, n waiters | not set, n - 1 waiters | a waiter that times out, if the sequence number is still its own | relaxed |
+//! | not set, no waiters | `SET` | set | release |
+//! | not set, n waiters | `SET`, no waiters, the next sequence number | set, which then wakes all parked waiters | release |
+//! | `SET` | `SET`, unchanged | set, which stores the word nevertheless | release |
 //! | `SET` | not set | clear | acquire and release |
-//! | any | not `LIVE`, the same | the last free: threads that wait yet began to beside it, and are sent on | acquire and release |
-//! | any | | whoever finds `SET`, or another round than its own | acquire |
+//! | `LIVE`, n waiters | not `LIVE`, the rest unchanged | destroy: pins the slot once for each of the waiters and then wakes them all. They began to wait while the last reference was released | acquire and release |
+//! | not set, n waiters of the parent | not set, no waiters | in a child of fork, the first thread that begins to wait, or destroy | relaxed |
 //!
-//! A set that finds the flag set writes the word nevertheless, and a clear reads what it replaces with
-//! acquire. Otherwise a consumer that waits, clears and then looks could miss what a producer stored before
-//! such a set: the set would have come before the clear, but what was stored before it not yet be seen.
+//! A wait that ends, and an is_set that finds `SET`, read the word with acquire.
 //!
-//! Waiters sleep on the lower half, which shows each set that concerns them. A waiter in whose absence the
-//! round went on has been set free, even if a clear followed. So no waiter has to look at the event again,
-//! which may be freed as soon as set has returned; if the slot carries another tag, the event was freed after
-//! a set. Only a thread that began to wait beside the last free finds its own round, without `LIVE`, and the waiters
-//! still counted: that free has pinned the slot for each of them.
+//! # A set of an event that is set, and clear
 //!
-//! There is no queue and no lock here: set, clear and is_set may be called from a signal handler. 2^24 rounds
-//! would have to pass, each with a thread that sleeps and wakes, while one waiter is on its way, for it to
-//! miss its own.
+//! A set that finds `SET` writes the word nevertheless, and clear reads the word that it replaces with acquire.
+//! Otherwise a consumer that waits, clears the event and then checks for work could miss what a producer stored before
+//! such a set: the set precedes the clear, but would not synchronize with it.
+//!
+//! # The sequence number
+//!
+//! A waiter parks on the lower half of the word, which each set that ends a wait changes. A waiter that finds another
+//! sequence number than its own has been woken by a set, even if a clear followed. So it need not read the event again,
+//! which may be freed as soon as set has returned; a different tag in the word means that the event was freed after a
+//! set. Only a waiter that destroy has found finds its own sequence number, without `LIVE` and with the waiters still
+//! counted.
+//!
+//! A waiter misses its wake-up only if 2^24 sets, each of them with waiters, happen before it runs again.
+//!
+//! # Signal handlers
+//!
+//! There is no queue and no mutex on the way of set, clear and is_set, so a signal handler may call them.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
@@ -48,15 +57,18 @@ use crate::sys::futex::Halves;
 use crate::time::Timeout;
 
 const SET: u64 = 1 << 7;
+/// The unit of the sequence number, which `SEQ_MASK` covers.
 const SEQ_ONE: u64 = 1 << 8;
 const SEQ_MASK: u64 = 0xffff_ff00;
+/// The unit of the waiter count.
 const WAITER: u64 = 1 << 32;
 const SPINNING: u64 = 1 << 63;
+/// The waiter count and `SPINNING`.
 const WAITERS: u64 = u64::MAX << 32;
 
 /// A flag that threads wait for. Python: `threading.Event`.
 ///
-/// `set` ends all waits that have begun, even if `clear` follows immediately. `set`, `clear` and `is_set` may be called
+/// `set` ends all waits in progress, even if `clear` follows immediately. `set`, `clear` and `is_set` may be called
 /// from a signal handler.
 ///
 /// ```
@@ -76,14 +88,14 @@ const WAITERS: u64 = u64::MAX << 32;
 #[repr(C, align(64))]
 pub struct Event {
     header: Header,
-    /// Whose waiters the word counts.
+    /// The fork epoch of the waiters that the word counts.
     waiter_epoch: WaiterEpoch,
     adaptive_spin: AdaptiveSpin,
 }
 
-// SAFETY: zero is an event that is not set; all of it is shareable; it begins with its header.
+// SAFETY: zero is an event that is not set; it is shareable in any state; it begins with its header.
 unsafe impl Object for Event {
-    const INDEX: usize = 6;
+    const KIND: ObjectKind = ObjectKind::Event;
 
     fn header(&self) -> &Header {
         &self.header
@@ -95,20 +107,20 @@ unsafe impl Object for Event {
     }
 
     fn invalidate(&self, tag: u64) {
-        // The waiters of a parent process do not count.
+        // In a child of fork, discard the parent's waiters.
         self.waiter_epoch.sync_after_fork(|| {
             let clear_waiters = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
             let _ = self.update(tag, clear_waiters, Ordering::Relaxed);
         });
         let mut pinned = 0;
         loop {
-            let without = |word| (waiters(word) == pinned).then_some(word & !LIVE);
-            if self.header.clear_live_if(tag, without).is_some() {
+            let clear_if_pinned = |word| (waiters(word) == pinned).then_some(word & !LIVE);
+            if self.header.clear_live_if(tag, clear_if_pinned).is_some() {
                 break;
             }
             let word = self.word().load(Ordering::Relaxed);
             let now = if word & TAG == tag { waiters(word) } else { 0 };
-            // The slot is not recycled before the caller has done its part.
+            // The slot is not recycled as long as the caller is in the middle of destroying the event.
             self.header.adjust_pins(tag, pinned, now);
             pinned = now;
             if word & TAG != tag {
@@ -120,7 +132,7 @@ unsafe impl Object for Event {
         }
     }
 
-    /// Threads that wait are left to `invalidate`.
+    /// An event with waiters is left to `invalidate`, which pins the slot for them.
     fn clear_live(&self, tag: u64) {
         self.header.clear_live_if(tag, |word| (word & WAITERS == 0).then_some(word & !LIVE));
     }
@@ -135,7 +147,7 @@ impl Event {
         &self.header.word
     }
 
-    /// Changes the word as long as it carries the tag; `Ok(false)` if there is nothing to change.
+    /// Changes the word to the value that `to` returns. `Ok(false)` if that is `None`.
     #[inline(always)]
     fn update(&self, tag: u64, to: impl Fn(u64) -> Option<u64>, ordering: Ordering) -> Result<bool> {
         let mut word = self.word().load(Ordering::Acquire);
@@ -153,12 +165,12 @@ impl Event {
 }
 
 impl Handle<Event> {
-    /// An event that is not set.
+    /// Creates an event that is not set.
     pub fn new() -> Result<Self> {
         Handle::create(0, |_, _| {})
     }
 
-    /// Whether the flag is set. `None` leaves everything open.
+    /// Whether the flag is set. On `None`, the slow path decides.
     #[inline(always)]
     pub(crate) fn is_set_fast(self) -> Option<bool> {
         let (event, tag) = self.slot_fast()?;
@@ -180,7 +192,7 @@ impl Handle<Event> {
         Ok(word & SET != 0)
     }
 
-    /// Sets the flag if nobody waits for it. False leaves everything open.
+    /// Sets the flag if there are no waiters. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn set_fast(self) -> bool {
         let Some((event, tag)) = self.slot_fast() else { return false };
@@ -189,7 +201,7 @@ impl Handle<Event> {
             && event.word().compare_exchange(word, word | SET, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
-    /// Sets the flag, and lets all go on that wait for it.
+    /// Sets the flag and wakes all threads that wait for it.
     pub fn set(self) -> Result<()> {
         let (event, tag) = self.slot()?;
         happens_before(event);
@@ -198,18 +210,19 @@ impl Handle<Event> {
             if word & TAG != tag {
                 return Err(Error::Handle);
             }
-            let waiters = word & WAITERS != 0;
-            let set = match (word & SET != 0, waiters) {
+            let has_waiters = word & WAITERS != 0;
+            let new = match (word & SET != 0, has_waiters) {
                 (true, _) => word,
                 (false, false) => word | SET,
                 (false, true) => tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK),
             };
-            if waiters {
+            if has_waiters {
                 event.adaptive_spin.record_wake();
             }
-            match event.word().compare_exchange_weak(word, set, Ordering::Release, Ordering::Relaxed) {
+            match event.word().compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
-                    if waiters && word & WAITERS != WAITER | SPINNING {
+                    // A single waiter that spins needs no wake-up.
+                    if has_waiters && word & WAITERS != WAITER | SPINNING {
                         futex::wake_all(event.word().lower());
                     }
                     return Ok(());
@@ -219,7 +232,7 @@ impl Handle<Event> {
         }
     }
 
-    /// Clears the flag. Whoever was waiting when it was set goes on all the same.
+    /// Clears the flag. Waits that were in progress when it was set still succeed.
     pub fn clear(self) -> Result<()> {
         let (event, tag) = self.slot()?;
         if event.update(tag, |word| (word & SET != 0).then_some(word & !SET), Ordering::AcqRel)? {
@@ -228,18 +241,18 @@ impl Handle<Event> {
         Ok(())
     }
 
-    /// Waits until the flag is set. False if the time ran out.
+    /// Waits until the flag is set. Returns false if the timeout expires.
     #[inline]
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
         if self.is_set()? {
             return Ok(true);
         }
-        let set = self.wait_slow(timeout)?;
-        // It may have been freed since, and its block returned.
-        if set && let Ok((event, _)) = self.slot() {
+        let is_set = self.wait_slow(timeout)?;
+        // The handle is looked up again: the object may have been freed, and the memory of its slot decommitted.
+        if is_set && let Ok((event, _)) = self.slot() {
             happens_after(event);
         }
-        Ok(set)
+        Ok(is_set)
     }
 
     #[cold]
@@ -279,30 +292,31 @@ impl Handle<Event> {
         }
     }
 
-    /// As new, for a child process: not set.
+    /// Clears the flag, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         self.clear()
     }
 }
 
 impl Event {
-    /// Whether the wait of this round has ended.
+    /// Whether a wait that began at this sequence number has ended.
     #[inline]
     fn was_set_since(&self, tag: u64, seq: u64) -> bool {
         self.word().load(Ordering::Acquire) & (TAG | SEQ_MASK) != tag | seq
     }
 
-    /// How a wait of this round has ended: with the set, or because the event was freed.
+    /// The result of a wait that has ended: true after a set, an error if the event was destroyed.
     fn wait_result(&'static self, tag: u64, seq: u64) -> Result<bool> {
         let word = self.word().load(Ordering::Acquire);
         if word & (TAG | SEQ_MASK) != tag & GENERATION | seq || waiters(word) == 0 {
             return Ok(true);
         }
+        // `invalidate` has pinned the slot for this waiter.
         drop(Handle::adopt_pin(self, tag));
         Err(Error::Handle)
     }
 
-    /// Changes the word, unless the wait of this round has ended; then false.
+    /// Changes the word, or returns false if the wait that began at this sequence number has ended.
     fn update_unless_set(&self, tag: u64, seq: u64, to: impl Fn(u64) -> u64) -> bool {
         let mut word = self.word().load(Ordering::Acquire);
         while word & (TAG | SEQ_MASK) == tag | seq {
@@ -314,8 +328,8 @@ impl Event {
         false
     }
 
-    /// Counts the caller as a waiter, who looks first if it wants to and is alone. The round for which it waits,
-    /// and whether it looks; or `None` if the flag is set.
+    /// Counts the calling thread as a waiter. Returns the sequence number, and whether the thread is to spin before it
+    /// parks: if it wants to and is the only waiter. `None` if the flag is set.
     fn register_waiter(&self, tag: u64, wants_to_spin: bool) -> Result<Option<(u64, bool)>> {
         let mut word = self.word().load(Ordering::Acquire);
         loop {

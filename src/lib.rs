@@ -141,7 +141,11 @@ pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;
 
-/// The doctests also run the Rust programs in README.md.
+/// The doctests also run the Rust programs in README.md and docs/.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/languages.md")]
+    struct Languages;
+}

@@ -1,19 +1,21 @@
-//! Defects of ours: a panic of the library's own code ends where it is caught. It becomes an error of the call in which
-//! it came; in a thread of the library's, or in a call of libc's, it is reported, and what comes next goes on.
+//! The panic boundary: a panic in the library's own code is a defect of the library, and does not unwind into the
+//! program.
 //!
-//! The panic's message, with its place in the source, is printed by Rust's panic hook; the line that says whose defect
-//! it is follows it.
+//! In a call, a caught panic becomes an error of that call. In a thread of the library, or in a function that libc
+//! calls, it is reported, and execution continues with the next step. Rust's panic hook prints the message with its
+//! place in the source; a line that names the library follows.
 //!
-//! Functions without a guard cannot panic: they look into a table of constants, or at the calling thread's last error.
+//! Exported functions without a boundary cannot panic: they only read a table of constants, or the calling thread's
+//! last error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Does something of the library's own; `None` if that panics. No callback may leave through it, by `pthread_exit` or
-/// otherwise.
+/// Runs a step of the library's own code, and returns `None` if it panics. No callback may unwind through it, by
+/// `pthread_exit` or otherwise.
 #[inline(always)]
 pub(crate) fn catch_panic<R>(step: impl FnOnce() -> R) -> Option<R> {
     if cfg!(model) {
-        // A panic is how the checkers fail.
+        // Model checkers report failures by panics.
         return Some(step());
     }
     match catch_unwind(AssertUnwindSafe(step)) {
@@ -27,32 +29,32 @@ pub(crate) fn catch_panic<R>(step: impl FnOnce() -> R) -> Option<R> {
 
 #[cold]
 fn report() {
-    const LINE: &[u8] = b"libthreading: this was a defect of the library, caught at its boundary\n";
-    // SAFETY: so many bytes, which are only read. Where stderr is closed, nobody wants to know.
+    const LINE: &[u8] = b"libthreading: internal error: the library has caught a panic in its own code\n";
+    // SAFETY: `LINE` is valid for reads of its length. An error, for example of a closed stderr, is ignored.
     unsafe { crate::sys::write(libc::STDERR_FILENO, LINE.as_ptr().cast(), LINE.len()) };
 }
 
-/// Where a test can have the library panic.
+/// A place at which a test can make the library panic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum FaultPoint {
     /// At the beginning of a call.
     Call = 1,
-    /// With one of the small locks held.
+    /// With an `InternalMutex` held.
     Locked,
-    /// Where a thread begins.
+    /// At the start of a thread.
     ThreadStart,
-    /// In the timers' thread, between two functions.
+    /// In a timer thread, between two functions.
     TimerWorker,
-    /// In each part of a thread's end.
+    /// In each step of a thread's exit.
     ThreadExit,
-    /// In the handlers of a fork.
+    /// In the fork handlers.
     Fork,
-    /// In the handler of the process's exit.
+    /// In the atexit handler.
     ProcessExit,
 }
 
-/// Panics, if a test wants it.
+/// Panics if a test has armed this fault point.
 #[cfg(not(fault))]
 #[inline(always)]
 pub(crate) fn inject(_: FaultPoint) {}
@@ -60,7 +62,7 @@ pub(crate) fn inject(_: FaultPoint) {}
 #[cfg(fault)]
 pub(crate) use fault::inject;
 
-/// The faults of tests/rust/panics.rs: compiled with `--cfg fault` only.
+/// Fault injection for tests/rust/panics.rs, compiled only with `--cfg fault`.
 #[cfg(fault)]
 pub mod fault {
     pub use crate::panic_boundary::FaultPoint;
@@ -70,25 +72,26 @@ pub mod fault {
     thread_local! {
         static ARMED: Cell<Option<FaultPoint>> = const { Cell::new(None) };
     }
-    static ANYWHERE: AtomicU32 = AtomicU32::new(0);
-    static FIRED: AtomicU32 = AtomicU32::new(0);
+    static ARMED_ANY_THREAD: AtomicU32 = AtomicU32::new(0);
+    static FIRED_COUNT: AtomicU32 = AtomicU32::new(0);
 
-    /// Has the calling thread panic at its next time at this place.
+    /// Arms a fault point: the calling thread panics when it next reaches it.
     pub fn arm(point: FaultPoint) {
         ARMED.set(Some(point));
     }
 
-    /// Has whichever thread comes to this place first panic there.
+    /// Arms a fault point for all threads: the first one that reaches it panics.
     pub fn arm_any_thread(point: FaultPoint) {
-        ANYWHERE.store(point as u32, Ordering::SeqCst);
+        ARMED_ANY_THREAD.store(point as u32, Ordering::SeqCst);
     }
 
-    /// How often a panic has come since this was last asked.
+    /// Returns the number of injected panics, and resets it to 0.
     pub fn take_fired_count() -> u32 {
-        FIRED.swap(0, Ordering::SeqCst)
+        FIRED_COUNT.swap(0, Ordering::SeqCst)
     }
 
-    /// Whether the calling thread's next call is to panic: it takes no short way past the guard.
+    /// Returns whether the calling thread's next call is to panic: it then must not take a fast path, which has no
+    /// panic boundary.
     pub(crate) fn is_armed() -> bool {
         ARMED.get() == Some(FaultPoint::Call)
     }
@@ -97,11 +100,11 @@ pub mod fault {
     pub(crate) fn inject(point: FaultPoint) {
         let mine = ARMED.get() == Some(point);
         let any_thread =
-            || ANYWHERE.compare_exchange(point as u32, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+            || ARMED_ANY_THREAD.compare_exchange(point as u32, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
         if mine || any_thread() {
             ARMED.set(None);
-            FIRED.fetch_add(1, Ordering::SeqCst);
-            panic!("a fault at {point:?}, for the test");
+            FIRED_COUNT.fetch_add(1, Ordering::SeqCst);
+            panic!("injected fault: {point:?}");
         }
     }
 }

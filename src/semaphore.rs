@@ -1,41 +1,51 @@
 //! Semaphore and BoundedSemaphore: Python's `threading.Semaphore` and `threading.BoundedSemaphore`. A counter
-//! that is never below zero.
+//! of permits that never falls below zero.
 //!
-//! # State (the header's word)
+//! The state below, the documentation and the tests are almost half of this file.
 //!
-//! | bits | meaning |
-//! |---|---|
-//! | 0 to 6 | generation and `LIVE` of the slot |
-//! | 7 to 30 | how many threads have come to wait and are not back yet |
-//! | 31 `SPINNING` | one of them looks, and does not sleep yet |
-//! | 32 to 62 | the value |
-//! | 63 `FREED_WITH_WAITERS` | freed while threads waited for whom there was no unit |
+//! # State (`header.word`)
 //!
-//! | from | to | by | ordering |
+//! | bits | meaning | who changes it | exact or stale |
 //! |---|---|---|---|
-//! | value v > 0 | value v - 1 | acquire | acquire |
-//! | value 0, n waiters | value 0, n + 1 waiters | a thread about to wait; with `SPINNING` if it looks first | relaxed |
-//! | value 0, `SPINNING` | the same, not `SPINNING` | the one that looked, about to sleep | relaxed |
-//! | value v > 0, n waiters | value v - 1, n - 1 waiters | a waiter that got its unit | acquire |
-//! | n waiters | n - 1 waiters | a waiter whose time ran out | relaxed |
-//! | value v | value v + k | release, which then wakes k at most | release |
-//! | any | not `LIVE`; with `FREED_WITH_WAITERS` if there is not a unit for each waiter, who are then woken | the last free | acquire and release |
+//! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the semaphore clears `LIVE` | exact |
+//! | 7 to 30 waiter count | the number of threads that wait, or have been woken and not yet run | a thread that begins or ends a wait | exact; in a child of fork, it counts the parent's waiters until the first thread there waits (`waiter_epoch`) |
+//! | 31 `SPINNING` | one of the waiters spins and is not parked. Illegal without waiters | the waiter | like the waiter count |
+//! | 32 to 62 value | the number of permits | acquire, release | exact |
+//! | 63 `FREED_WITH_WAITERS` | the semaphore was destroyed while it had more waiters than permits | destroy | exact |
 //!
-//! Waiters sleep on the upper half as long as it is 0. Invariant: of the waiters, as many are awake as there
-//! are units, besides the one that looks, or all; so a release wakes only those for whom there was no unit yet.
-//! A newcomer may take a unit before the waiter that was woken for it, which then sleeps again.
+//! | from | to | who | ordering |
+//! |---|---|---|---|
+//! | value v > 0 | value v - 1 | acquire, without waiting | acquire |
+//! | value 0, n waiters | value 0, n + 1 waiters; with `SPINNING` if n is 0 and the thread may spin | a thread that begins to wait | acquire |
+//! | value 0, `SPINNING` | value 0, not `SPINNING` | the spinning waiter, before it parks | acquire |
+//! | value v > 0, n waiters, maybe `SPINNING` | value v - 1, n - 1 waiters, not `SPINNING` if it spun | a waiter that takes its permit | acquire |
+//! | value 0, n waiters | value 0, n - 1 waiters | a waiter that times out | acquire |
+//! | value v | value v + k | release, which then wakes at most k waiters | release |
+//! | `LIVE` | not `LIVE`; with `FREED_WITH_WAITERS` and all waiters woken if there are more waiters than permits | destroy | acquire and release |
+//! | n waiters of the parent | no waiters | in a child of fork, the first thread that begins to wait | relaxed |
 //!
-//! The last reference can be given back when there is a unit for each waiter: they are on their way. They
-//! find the semaphore dead, its slot pinned, and take their units all the same. A thread that began to wait beside the
-//! last free finds no unit, and is told that the handle is bad.
+//! Of the acquires, only those of the first and the fourth row are needed. The others share their code (`cas_acquire`):
+//! the stronger ordering costs nothing where a thread is about to block.
 //!
-//! There is no queue and no lock here: release may be called from a signal handler.
+//! # Waiters
+//!
+//! Waiters park on the upper half of the word while it is 0. Invariant: of the waiters that do not spin, as many are
+//! awake as there are permits, or all. So a release wakes only waiters that had no permit before. A thread that has not
+//! waited may take a permit ahead of the waiter that was woken for it, which then parks again.
+//!
+//! A semaphore can be freed once there is a permit for each waiter. These waiters find the semaphore destroyed, in a
+//! slot that they have pinned, and still take their permits. A thread that began to wait while the last reference was
+//! released finds no permit, and its wait fails with [`Error::Handle`].
+//!
+//! # Signal handlers
+//!
+//! There is no queue and no mutex on the way of release, so a signal handler may call it.
 
 use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
@@ -43,19 +53,21 @@ use crate::sys::futex;
 use crate::sys::futex::Halves;
 use crate::time::Timeout;
 
-/// The highest value of a semaphore.
+/// The maximum value of a semaphore.
 pub const SEMAPHORE_MAX: i64 = 2_147_483_647;
 
+/// The unit of the waiter count, which `WAITERS` covers.
 const WAITER: u64 = 1 << 7;
 const WAITERS: u64 = 0x7fff_ff80;
 const SPINNING: u64 = 1 << 31;
+/// The unit of the value. A live word is at least this if the value is above 0, since its bit 63 is clear.
 const PERMIT: u64 = 1 << 32;
 const FREED_WITH_WAITERS: u64 = 1 << 63;
 
 /// A counter of permits. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
 ///
-/// `acquire` takes one, and blocks while there is none. `release` adds some; any thread may call it, and so may a signal
-/// handler. A bounded semaphore returns an error if a release would raise it above its initial value.
+/// `acquire` takes a permit, and blocks while there is none. `release` adds permits; any thread and any signal handler
+/// may call it. A release that would raise a bounded semaphore above its initial value fails.
 ///
 /// ```
 /// use threading::{Error, Semaphore, Timeout};
@@ -74,17 +86,17 @@ const FREED_WITH_WAITERS: u64 = 1 << 63;
 #[repr(C, align(64))]
 pub struct Semaphore {
     header: Header,
-    /// The value that it never exceeds; this and the next are written when the semaphore is made.
+    /// The maximum value. Like `is_bounded`, it is written when the semaphore is created.
     limit: AtomicI64,
     is_bounded: AtomicBool,
-    /// Whose waiters the word counts.
+    /// The fork epoch of the waiters that the word counts.
     waiter_epoch: WaiterEpoch,
     adaptive_spin: AdaptiveSpin,
 }
 
-// SAFETY: zero is a semaphore of value 0; all of it is shareable; it begins with its header.
+// SAFETY: zero is a semaphore of value 0; it is shareable in any state; it begins with its header.
 unsafe impl Object for Semaphore {
-    const INDEX: usize = 5;
+    const KIND: ObjectKind = ObjectKind::Semaphore;
 
     fn header(&self) -> &Header {
         &self.header
@@ -116,7 +128,7 @@ fn waiters(word: u64) -> u64 {
     (word & WAITERS) / WAITER
 }
 
-/// How many waiters sleep for whom there is no unit.
+/// The number of parked waiters for which there is no permit.
 fn waiters_without_permit(word: u64) -> u64 {
     waiters(word).saturating_sub(value(word) + u64::from(word & SPINNING != 0))
 }
@@ -128,12 +140,12 @@ impl Semaphore {
 }
 
 impl Handle<Semaphore> {
-    /// A semaphore with this value.
+    /// Creates a semaphore with this value.
     pub fn new(value: i64) -> Result<Self> {
         Self::new_with_limit(value, SEMAPHORE_MAX, false)
     }
 
-    /// A semaphore with this value, which it never exceeds.
+    /// Creates a semaphore with this value, which is also its maximum.
     pub fn new_bounded(value: i64) -> Result<Self> {
         Self::new_with_limit(value, value, true)
     }
@@ -149,7 +161,7 @@ impl Handle<Semaphore> {
         }
     }
 
-    /// Takes a unit if there is one. False leaves everything open.
+    /// Takes a permit if there is one. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {
         let Some((semaphore, tag)) = self.slot_fast() else { return false };
@@ -157,11 +169,11 @@ impl Handle<Semaphore> {
         word & TAG == tag && word >= PERMIT && semaphore.cas_acquire(word, word - PERMIT)
     }
 
-    /// Waits until the value is above zero, and takes one. False if the time ran out.
+    /// Takes a permit, blocking while there is none. Returns false if the timeout expires.
     #[inline]
     pub fn acquire(self, timeout: Timeout) -> Result<bool> {
         let acquired = self.acquire_fast() || self.acquire_slow(timeout)?;
-        // It may have been freed since, and its block returned.
+        // The handle is looked up again: the object may have been freed, and the memory of its slot decommitted.
         if acquired && let Ok((semaphore, _)) = self.slot() {
             happens_after(semaphore);
         }
@@ -203,7 +215,8 @@ impl Handle<Semaphore> {
                     return Ok(true);
                 }
             } else if word & LIVE == 0 {
-                // It was freed when a newcomer had taken the unit, or when this thread was about to wait.
+                // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
+                // permit.
                 return Err(Error::Handle);
             } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
                 return Ok(false);
@@ -211,7 +224,7 @@ impl Handle<Semaphore> {
         }
     }
 
-    /// Adds one to the value if that is possible, and nobody waits. False leaves everything open.
+    /// Adds a permit if there are no waiters. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
         let Some((semaphore, tag)) = self.slot_fast() else { return false };
@@ -224,7 +237,7 @@ impl Handle<Semaphore> {
                 .is_ok()
     }
 
-    /// Adds `count` to the value, and lets as many waiters go on.
+    /// Adds `count` permits and wakes up to `count` waiters.
     pub fn release(self, count: i64) -> Result<()> {
         let (semaphore, tag) = self.slot()?;
         happens_before(semaphore);
@@ -270,12 +283,13 @@ impl Handle<Semaphore> {
 }
 
 impl Semaphore {
+    /// All changes of a thread that acquires or waits; see the note on orderings at the top of this file.
     #[inline(always)]
     fn cas_acquire(&self, word: u64, new: u64) -> bool {
         self.word().compare_exchange(word, new, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes a unit if there is one.
+    /// Takes a permit if there is one.
     fn try_decrement(&self, tag: u64) -> Result<bool> {
         loop {
             let word = self.word().load(Ordering::Relaxed);
@@ -291,13 +305,13 @@ impl Semaphore {
         }
     }
 
-    /// Takes a unit for the waiter that looks, if there is one.
+    /// Takes a permit for the waiter that spins, if there is one.
     fn try_decrement_as_spinner(&self) -> bool {
         let word = self.word().load(Ordering::Relaxed);
         value(word) > 0 && self.cas_acquire(word, word - PERMIT - WAITER - SPINNING)
     }
 
-    /// For the waiter that looks: about to sleep. False if it got a unit instead.
+    /// Clears `SPINNING` before the waiter parks. Returns false if it has taken a permit instead.
     fn stop_spinning(&self) -> bool {
         loop {
             let word = self.word().load(Ordering::Relaxed);
@@ -310,8 +324,8 @@ impl Semaphore {
         }
     }
 
-    /// Counts the caller as a waiter, who looks first if it wants to and is alone: whether it does. `None` if there
-    /// was a unit for it after all.
+    /// Counts the calling thread as a waiter. Returns whether it is to spin before it parks: if it wants to and is the
+    /// only waiter. `None` if it has taken a permit instead.
     fn register_waiter(&self, tag: u64, wants_to_spin: bool) -> Result<Option<bool>> {
         loop {
             let word = self.word().load(Ordering::Relaxed);
@@ -334,6 +348,7 @@ impl Semaphore {
         }
     }
 
+    /// In a child of fork, discards the parent's waiters.
     fn reset_waiters_after_fork(&self) {
         self.waiter_epoch.sync_after_fork(|| {
             self.word().fetch_and(!(WAITERS | SPINNING), Ordering::Relaxed);
@@ -390,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_freed_once_its_waiters_are_released() {
+    fn a_semaphore_can_be_freed_once_its_waiters_have_permits() {
         for _ in 0..500 {
             let semaphore = Handle::<Semaphore>::new(0).unwrap();
             let waiter = thread::spawn(move || semaphore.acquire(Timeout::FOREVER));

@@ -1,8 +1,8 @@
-//! Timeouts and deadlines: seconds from the caller, nanoseconds on the monotonic clock inside.
+//! Timeouts and deadlines. Callers pass seconds; the library counts nanoseconds on the monotonic clock.
 
 use crate::error::{Error, Result};
 
-/// Waits without a limit.
+/// The timeout of a wait that blocks indefinitely.
 pub const FOREVER: f64 = -1.0;
 
 /// The longest finite timeout, in seconds.
@@ -11,9 +11,9 @@ pub const TIMEOUT_MAX: f64 = 9_223_372_036.0;
 const INFINITY: u64 = f64::INFINITY.to_bits();
 const SIGN_BIT: u64 = 1 << 63;
 
-/// How long a call may block: a number of seconds that has been checked.
+/// How long a call may block: a validated number of seconds.
 ///
-/// A wait that ends by its timeout returns `Ok(false)`, or `Ok(None)` where it would return a guard.
+/// When a timeout expires, the wait returns `Ok(false)`, or `Ok(None)` if it would otherwise return a guard.
 ///
 /// ```
 /// use threading::{Error, Timeout};
@@ -25,9 +25,9 @@ const SIGN_BIT: u64 = 1 << 63;
 /// assert_eq!(Timeout::new(1e300), Err(Error::TimeoutOverflow));
 /// # Ok::<(), Error>(())
 /// ```
-// Seconds are compared and converted by their bits, in integers, since floating-point instructions raise exceptions
-// (an inexact result, a signalling NaN, a subnormal operand), which may end a program that has enabled them, and
-// depend on the rounding mode and on how the caller wants subnormal numbers treated.
+// Seconds are compared and converted as integers, by their bits. Floating-point instructions raise exceptions (inexact
+// result, signalling NaN, subnormal operand), which may terminate a program that has enabled traps, and depend on the
+// caller's rounding mode and treatment of subnormal numbers.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Timeout(u64);
 
@@ -38,12 +38,12 @@ impl core::fmt::Debug for Timeout {
 }
 
 impl Timeout {
-    /// No limit.
+    /// Blocks indefinitely.
     pub const FOREVER: Timeout = Timeout(INFINITY);
-    /// Tries once.
+    /// Does not block.
     pub const ZERO: Timeout = Timeout(0);
 
-    /// Checks a caller's seconds by the rule of all calls.
+    /// Validates a number of seconds, by the rules of all timeouts.
     #[inline]
     pub fn new(seconds: f64) -> Result<Timeout> {
         if Self::is_plain_finite(seconds) {
@@ -53,10 +53,10 @@ impl Timeout {
         }
     }
 
-    /// Whether the seconds are a finite timeout, and not -0.
+    /// Returns whether the seconds are a valid finite timeout other than -0.0.
     #[inline(always)]
     pub(crate) fn is_plain_finite(seconds: f64) -> bool {
-        // The bits of floats that are not negative sort as integers do: one comparison for sign, NaN and
+        // The bits of non-negative floats have the order of their values: one integer comparison checks sign, NaN and
         // range.
         seconds.to_bits() <= TIMEOUT_MAX.to_bits()
     }
@@ -73,27 +73,27 @@ impl Timeout {
         }
     }
 
-    /// Whether the call must not wait at all.
+    /// Returns whether the call must not block.
     #[inline]
     pub(crate) fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// The moment at which this timeout, begun now, runs out.
+    /// Returns the deadline of this timeout if it begins now.
     pub(crate) fn deadline(self) -> Deadline {
         if self == Timeout::FOREVER { Deadline::NEVER } else { Deadline::now().add_ns(self.nanoseconds()) }
     }
 
-    /// A finite timeout, rounded up, so that a wait is never shorter than was asked for.
+    /// Converts a finite timeout, and rounds up, so that no wait is shorter than requested.
     fn nanoseconds(self) -> u64 {
         const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
         const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
-        // The value is `mantissa` shifted right by so many bits, or more with a smaller exponent.
+        // The value is `mantissa` shifted right by `SHIFT` less the exponent.
         const SHIFT: u32 = FRACTION_BITS + f64::MAX_EXP as u32 - 1;
-        // Below 2^83, so that a larger shift leaves nothing but what is rounded up.
+        // The product below is less than 2^83, so that any larger shift also results in 0, rounded up to 1.
         const MAX_SHIFT: u32 = 127;
         let exponent = (self.0 >> FRACTION_BITS) as u32;
-        // The smallest exponent is that of zero and of the subnormal numbers, without the leading bit.
+        // Exponent 0 is that of zero and the subnormal numbers, which have no implicit leading bit.
         let leading = u64::from(exponent != 0) << FRACTION_BITS;
         let mantissa = self.0 & FRACTION | leading;
         let shift = (SHIFT - exponent.max(1)).min(MAX_SHIFT);
@@ -105,7 +105,7 @@ fn is_nan(seconds: u64) -> bool {
     seconds & !SIGN_BIT > INFINITY
 }
 
-/// A moment on the monotonic clock, in nanoseconds.
+/// A point in time on the monotonic clock, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(pub(crate) u64);
 
@@ -121,7 +121,7 @@ impl Deadline {
     #[inline(always)]
     pub(crate) fn now() -> Deadline {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `now` is a timespec to write to; the monotonic clock always exists.
+        // SAFETY: `now` is valid for writes; the monotonic clock always exists.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
         Deadline(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
     }
@@ -134,13 +134,13 @@ impl Deadline {
         self != Deadline::NEVER && self <= Deadline::now()
     }
 
-    /// The time from now until this moment, as the system's calls take it; `None` for `NEVER`.
+    /// Returns the time until this deadline, 0 if it has passed, or `None` for `NEVER`.
     pub(crate) fn remaining(self) -> Option<libc::timespec> {
         let remaining = || Deadline(self.0.saturating_sub(Deadline::now().0)).timespec();
         if self == Deadline::NEVER { None } else { remaining() }
     }
 
-    /// As the system's calls take it; never for `NEVER`.
+    /// Returns this deadline as a timespec, or `None` for `NEVER`.
     pub(crate) fn timespec(self) -> Option<libc::timespec> {
         (self != Deadline::NEVER).then_some(libc::timespec {
             tv_sec: (self.0 / 1_000_000_000) as libc::time_t,
@@ -149,7 +149,8 @@ impl Deadline {
     }
 }
 
-/// A timer's interval: like Python's, it has rules of its own. `None` never comes.
+/// Validates a timer's interval. Its rules are those of Python's timers, and differ from those of timeouts: a negative
+/// interval is 0. Returns `None` if the interval is infinite.
 pub(crate) fn interval(seconds: f64) -> Result<Option<Timeout>> {
     match seconds.to_bits() {
         bits if is_nan(bits) => Err(Error::IntervalNan),
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_rule_for_all_timeouts() {
+    fn timeouts_are_validated() {
         assert_eq!(Timeout::new(0.0), Ok(Timeout::ZERO));
         assert_eq!(Timeout::new(-0.0), Ok(Timeout::ZERO));
         assert_eq!(Timeout::new(2.5), Ok(Timeout(2.5_f64.to_bits())));
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timers_interval_has_its_own_rule() {
+    fn intervals_are_validated_by_their_own_rules() {
         assert_eq!(interval(-1.0), Ok(Some(Timeout::ZERO)));
         assert_eq!(interval(f64::NEG_INFINITY), Ok(Some(Timeout::ZERO)));
         assert_eq!(interval(f64::INFINITY), Ok(None));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nanoseconds_are_exact_and_rounded_up() {
+    fn nanoseconds_are_rounded_up_exactly() {
         let nanoseconds = |seconds: f64| Timeout::new(seconds).unwrap().nanoseconds();
         let least_subnormal = f64::from_bits(1);
         let below_one = f64::from_bits(1_f64.to_bits() - 1);
@@ -201,10 +202,10 @@ mod tests {
             (f64::MIN_POSITIVE, 1),
             (1e-300, 1),
             (1e-10, 1),
-            (1e-9, 2), // the double is a little more than a billionth
+            (1e-9, 2), // the double is slightly more than 1e-9
             (0.5, 500_000_000),
-            (0.1, 100_000_001), // and this one than a tenth
-            (0.7, 700_000_000), // but this one is less
+            (0.1, 100_000_001), // slightly more than 0.1
+            (0.7, 700_000_000), // slightly less than 0.7
             (below_one, 1_000_000_000),
             (1.0, 1_000_000_000),
             (1.0 + f64::EPSILON, 1_000_000_001),
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_judged_by_their_bits() {
+    fn special_values_are_validated_by_their_bits() {
         let signalling = f64::from_bits(INFINITY + 1);
         let negative_subnormal = f64::from_bits(SIGN_BIT + 1);
         assert_eq!(Timeout::new(signalling), Err(Error::TimeoutNan));
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_timeout_is_a_nanosecond() {
+    fn positive_timeouts_are_at_least_a_nanosecond() {
         let before = Deadline::now();
         assert!(Timeout::new(1e-12).unwrap().deadline() > before);
     }

@@ -1,10 +1,10 @@
-/* The clock by which test programs measure, and by which they sleep. Seconds. */
+/* The clock of the test programs. All times are in seconds. */
 #ifndef TESTS_CLOCK_H
 #define TESTS_CLOCK_H
 
 #include <time.h>
 
-/* The time on the monotonic clock. */
+/* The time of CLOCK_MONOTONIC. */
 static inline double now(void)
 {
     struct timespec t;
@@ -12,7 +12,7 @@ static inline double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Sleeps by the system alone, without a call of the library; a signal does not shorten it. */
+/* Sleeps without a call of the library. Signals do not shorten the sleep. */
 static inline void sleep_for(double seconds)
 {
     struct timespec left = {.tv_sec = (time_t)seconds,

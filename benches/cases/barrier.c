@@ -1,4 +1,4 @@
-/* The barrier: how long a round takes. */
+/* The barrier: the duration of a round. */
 #include "../bench.h"
 
 #include <limits.h>
@@ -6,7 +6,7 @@
 struct rounds {
     const struct peer *peer;
     void *barrier;
-    /* The number of the last round, written before it begins: see pingpong.c. */
+    /* The number of the last round, stored before it begins: see pingpong.c. */
     atomic_long last;
     struct batches batches;
 };
@@ -18,8 +18,8 @@ static long pass(struct rounds *rounds, long passed, long n)
     return passed + n;
 }
 
-/* Thread 0 measures, the others only come along. */
-static void come_along(void *context, int index)
+/* The other parties only wait; the main thread measures. */
+static void other_party(void *context, int index)
 {
     (void)index;
     struct rounds *rounds = context;
@@ -33,8 +33,9 @@ static double measure_barrier(const struct peer *peer, const struct bench_case *
 {
     const double batch_ns = 2e6;
     enum { WARM = 20, BATCHES = 40 };
-    struct rounds rounds = {.peer = peer, .barrier = peer->barrier.new((unsigned)bench_case->n), .last = LONG_MAX};
-    struct crew *crew = crew_start((int)bench_case->n - 1, come_along, &rounds);
+    struct rounds rounds = {
+        .peer = peer, .barrier = peer->barrier.new((unsigned)bench_case->n), .last = LONG_MAX};
+    struct crew *crew = crew_start((int)bench_case->n - 1, other_party, &rounds);
     long passed = pass(&rounds, 0, WARM);
     double before = now();
     passed = pass(&rounds, passed, WARM);

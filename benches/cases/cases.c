@@ -1,4 +1,4 @@
-/* All cases, in the order of the table, and what holds for each. */
+/* All cases, in the order of the table. */
 #include "../bench.h"
 
 #include <string.h>

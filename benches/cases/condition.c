@@ -1,4 +1,4 @@
-/* The condition: nobody waits, one waits, all wait. */
+/* The condition: without waiters, with one, and with many. */
 #include "pingpong.h"
 
 #include <semaphore.h>
@@ -9,43 +9,43 @@ static bool can_wait(const struct peer *peer)
     return peer->condition.wait != NULL;
 }
 
-/* ---- nobody waits ---- */
+/* ---- no waiters ---- */
 
-struct lonely {
+struct idle_condition {
     void *condition;
     void *lock;
-    struct lonely *next;
+    struct idle_condition *next;
 };
 
-static struct lonely *all_lonely;
+static struct idle_condition *idle_conditions;
 
-/* The lock is held, as some peers demand for a notify. */
-static void *lonely_condition(const struct peer *peer)
+/* The lock is held, because some peers require that for notify. */
+static void *condition_without_waiters(const struct peer *peer)
 {
-    struct lonely *lonely = malloc(sizeof *lonely);
-    check(lonely != NULL);
-    lonely->lock = peer->lock.new();
-    lonely->condition = peer->condition.new(lonely->lock);
-    peer->lock.acquire(lonely->lock);
-    lonely->next = all_lonely;
-    all_lonely = lonely;
-    return lonely->condition;
+    struct idle_condition *idle = malloc(sizeof *idle);
+    check(idle != NULL);
+    idle->lock = peer->lock.new();
+    idle->condition = peer->condition.new(idle->lock);
+    peer->lock.acquire(idle->lock);
+    idle->next = idle_conditions;
+    idle_conditions = idle;
+    return idle->condition;
 }
 
-static void drop_lonely_condition(const struct peer *peer, void *condition)
+static void free_condition_without_waiters(const struct peer *peer, void *condition)
 {
-    struct lonely **place = &all_lonely;
-    while ((*place)->condition != condition)
-        place = &(*place)->next;
-    struct lonely *lonely = *place;
-    *place = lonely->next;
-    peer->lock.release(lonely->lock);
+    struct idle_condition **link = &idle_conditions;
+    while ((*link)->condition != condition)
+        link = &(*link)->next;
+    struct idle_condition *idle = *link;
+    *link = idle->next;
+    peer->lock.release(idle->lock);
     peer->condition.free(condition);
-    peer->lock.free(lonely->lock);
-    free(lonely);
+    peer->lock.free(idle->lock);
+    free(idle);
 }
 
-/* ---- two in turn ---- */
+/* ---- ping-pong ---- */
 
 static void condition_turn(struct pingpong *game, int side)
 {
@@ -76,9 +76,9 @@ static double measure_pingpong(const struct peer *peer, const struct bench_case 
     return us;
 }
 
-/* ---- all at once ---- */
+/* ---- broadcast ---- */
 
-struct audience {
+struct waiter_group {
     const struct peer *peer;
     void *lock;
     void *condition;
@@ -87,98 +87,98 @@ struct audience {
     long generation;
     long waiting;
     long woken;
-    bool leave;
-    /* How the last one that woke tells main; the same for all peers. */
+    bool stop;
+    /* Posted by the last waiter that woke; the same for all peers. */
     sem_t all_woken;
 };
 
-static void listen(void *context, int index)
+static void wait_repeatedly(void *context, int index)
 {
     (void)index;
-    struct audience *audience = context;
-    const struct peer *peer = audience->peer;
-    peer->lock.acquire(audience->lock);
-    while (!audience->leave) {
-        long generation = audience->generation;
-        audience->waiting++;
-        while (audience->generation == generation)
-            peer->condition.wait(audience->condition, audience->lock);
-        if (++audience->woken == audience->size)
-            check(sem_post(&audience->all_woken) == 0);
+    struct waiter_group *group = context;
+    const struct peer *peer = group->peer;
+    peer->lock.acquire(group->lock);
+    while (!group->stop) {
+        long generation = group->generation;
+        group->waiting++;
+        while (group->generation == generation)
+            peer->condition.wait(group->condition, group->lock);
+        if (++group->woken == group->size)
+            check(sem_post(&group->all_woken) == 0);
     }
-    peer->lock.release(audience->lock);
+    peer->lock.release(group->lock);
 }
 
-/* Until all wait, and for a moment more, so that they sleep. */
-static void await_audience(struct audience *audience)
+/* Returns when all threads wait, after another delay, so that they are asleep. */
+static void await_all_waiting(struct waiter_group *group)
 {
-    const double moment = 2e5;
+    const double delay = 2e5;
     long waiting;
     do {
-        sleep_for(moment);
-        audience->peer->lock.acquire(audience->lock);
-        waiting = audience->waiting;
-        audience->peer->lock.release(audience->lock);
-    } while (waiting < audience->size);
-    sleep_for(moment);
+        sleep_for(delay);
+        group->peer->lock.acquire(group->lock);
+        waiting = group->waiting;
+        group->peer->lock.release(group->lock);
+    } while (waiting < group->size);
+    sleep_for(delay);
 }
 
-static double broadcast(struct audience *audience)
+static double broadcast(struct waiter_group *group)
 {
-    const struct peer *peer = audience->peer;
+    const struct peer *peer = group->peer;
     double before = now();
-    peer->lock.acquire(audience->lock);
-    audience->generation++;
-    audience->waiting = 0;
-    audience->woken = 0;
-    peer->condition.notify_all(audience->condition);
-    peer->lock.release(audience->lock);
-    while (sem_wait(&audience->all_woken) != 0)
+    peer->lock.acquire(group->lock);
+    group->generation++;
+    group->waiting = 0;
+    group->woken = 0;
+    peer->condition.notify_all(group->condition);
+    peer->lock.release(group->lock);
+    while (sem_wait(&group->all_woken) != 0)
         ;
     return now() - before;
 }
 
 static double measure_broadcast(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct audience audience = {.peer = peer, .lock = peer->lock.new(), .size = bench_case->n};
-    audience.condition = peer->condition.new(audience.lock);
-    check(sem_init(&audience.all_woken, 0, 0) == 0);
-    struct crew *crew = crew_start((int)bench_case->n, listen, &audience);
+    struct waiter_group group = {.peer = peer, .lock = peer->lock.new(), .size = bench_case->n};
+    group.condition = peer->condition.new(group.lock);
+    check(sem_init(&group.all_woken, 0, 0) == 0);
+    struct crew *crew = crew_start((int)bench_case->n, wait_repeatedly, &group);
     struct batches batches = {0};
     int rounds = bench_case->n > 100 ? 15 : 60;
     for (int i = 0; i < rounds; i++) {
-        await_audience(&audience);
-        double ns = broadcast(&audience);
+        await_all_waiting(&group);
+        double ns = broadcast(&group);
         if (i > 0)
             batches_add(&batches, ns);
     }
-    await_audience(&audience);
-    peer->lock.acquire(audience.lock);
-    audience.leave = true;
-    peer->lock.release(audience.lock);
-    broadcast(&audience);
+    await_all_waiting(&group);
+    peer->lock.acquire(group.lock);
+    group.stop = true;
+    peer->lock.release(group.lock);
+    broadcast(&group);
     crew_join(crew);
-    check(sem_destroy(&audience.all_woken) == 0);
-    peer->condition.free(audience.condition);
-    peer->lock.free(audience.lock);
+    check(sem_destroy(&group.all_woken) == 0);
+    peer->condition.free(group.condition);
+    peer->lock.free(group.lock);
     return lower_quintile(&batches) / 1e3;
 }
 
-#define BROADCAST(listeners)                                                                                 \
-    {.name = "condition.broadcast." #listeners,                                                              \
+#define BROADCAST(waiters)                                                                                 \
+    {.name = "condition.broadcast." #waiters,                                                              \
      .unit = "us",                                                                                           \
-     .n = listeners,                                                                                         \
-     .what = "notify " #listeners " threads until all have run",                                             \
+     .n = waiters,                                                                                         \
+     .what = "notify " #waiters " threads, until all have run",                                             \
      .can = can_wait,                                                                                        \
      .measure = measure_broadcast}
 
 const struct bench_case condition_cases[] = {
     {.name = "condition.notify",
      .unit = "ns",
-     .what = "notify when nobody waits",
+     .what = "notify a condition without waiters",
      .loop = offsetof(struct peer, condition.notify_loop),
-     .prepare = lonely_condition,
-     .finish = drop_lonely_condition},
+     .prepare = condition_without_waiters,
+     .finish = free_condition_without_waiters},
     {.name = "condition.pingpong.1core",
      .unit = "us",
      .what = "wake another thread and wait for it, on one core",

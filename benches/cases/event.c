@@ -8,7 +8,7 @@ static void *set_event(const struct peer *peer)
     return event;
 }
 
-static void drop_event(const struct peer *peer, void *event)
+static void free_event(const struct peer *peer, void *event)
 {
     peer->event.free(event);
 }
@@ -48,20 +48,20 @@ static double measure_pingpong(const struct peer *peer, const struct bench_case 
      .what = what_,                                                                                          \
      .loop = offsetof(struct peer, event.loop_),                                                             \
      .prepare = set_event,                                                                                   \
-     .finish = drop_event}
+     .finish = free_event}
 
 const struct bench_case event_cases[] = {
-    LOOP("event.is-set", is_set_loop, "look whether it is set"),
-    LOOP("event.wait", wait_loop, "wait when it is set"),
-    LOOP("event.set", set_loop, "set when it is set"),
+    LOOP("event.is-set", is_set_loop, "check whether an event is set"),
+    LOOP("event.wait", wait_loop, "wait on an event that is set"),
+    LOOP("event.set", set_loop, "set an event that is set"),
     {.name = "event.pingpong.1core",
      .unit = "us",
-     .what = "set for another thread and wait for its set, on one core",
+     .what = "set an event for another thread and wait for its reply, on one core",
      .can = can_wait,
      .measure = measure_pingpong},
     {.name = "event.pingpong.2cores",
      .unit = "us",
-     .what = "set for another thread and wait for its set, on two cores",
+     .what = "set an event for another thread and wait for its reply, on two cores",
      .two_cores = true,
      .can = can_wait,
      .measure = measure_pingpong},

@@ -1,4 +1,4 @@
-/* A process that only waits: the processor time that it uses. */
+/* The processor time of a process that only waits. */
 #include "../bench.h"
 
 #include <time.h>

@@ -6,7 +6,7 @@ static void *new_local(const struct peer *peer)
     return peer->local.new();
 }
 
-static void drop_local(const struct peer *peer, void *local)
+static void free_local(const struct peer *peer, void *local)
 {
     peer->local.free(local);
 }
@@ -14,9 +14,9 @@ static void drop_local(const struct peer *peer, void *local)
 const struct bench_case local_cases[] = {
     {.name = "local.get",
      .unit = "ns",
-     .what = "the calling thread's value",
+     .what = "get the value of the calling thread",
      .loop = offsetof(struct peer, local.get_loop),
      .prepare = new_local,
-     .finish = drop_local},
+     .finish = free_local},
     {0},
 };

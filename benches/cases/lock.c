@@ -1,4 +1,4 @@
-/* The lock: alone, in great number, and fought for. */
+/* The lock: uncontended, cold, and contended. */
 #include "../bench.h"
 
 #include <pthread.h>
@@ -6,34 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void *free_lock(const struct peer *peer)
+static void *unlocked_lock(const struct peer *peer)
 {
     return peer->lock.new();
 }
 
-static void drop_lock(const struct peer *peer, void *lock)
+static void free_lock(const struct peer *peer, void *lock)
 {
     peer->lock.free(lock);
 }
 
-/* A lock that another thread holds; a peer may let the holder itself take it again. */
+/* A thread that holds a lock. Another thread must hold it, because some peers have reentrant locks. */
 struct holder {
     pthread_t thread;
     const struct peer *peer;
     void *lock;
     sem_t held;
-    sem_t enough;
+    sem_t may_release;
     struct holder *next;
 };
 
 static struct holder *holders;
 
-static void *hold(void *arg)
+static void *hold_lock(void *arg)
 {
     struct holder *holder = arg;
     holder->peer->lock.acquire(holder->lock);
     check(sem_post(&holder->held) == 0);
-    while (sem_wait(&holder->enough) != 0)
+    while (sem_wait(&holder->may_release) != 0)
         ;
     holder->peer->lock.release(holder->lock);
     return NULL;
@@ -45,8 +45,8 @@ static void *held_lock(const struct peer *peer)
     check(holder != NULL);
     holder->peer = peer;
     holder->lock = peer->lock.new();
-    check(sem_init(&holder->held, 0, 0) == 0 && sem_init(&holder->enough, 0, 0) == 0);
-    check(pthread_create(&holder->thread, NULL, hold, holder) == 0);
+    check(sem_init(&holder->held, 0, 0) == 0 && sem_init(&holder->may_release, 0, 0) == 0);
+    check(pthread_create(&holder->thread, NULL, hold_lock, holder) == 0);
     while (sem_wait(&holder->held) != 0)
         ;
     holder->next = holders;
@@ -54,28 +54,28 @@ static void *held_lock(const struct peer *peer)
     return holder->lock;
 }
 
-static void drop_held_lock(const struct peer *peer, void *lock)
+static void free_held_lock(const struct peer *peer, void *lock)
 {
-    struct holder **place = &holders;
-    while ((*place)->lock != lock)
-        place = &(*place)->next;
-    struct holder *holder = *place;
-    *place = holder->next;
-    check(sem_post(&holder->enough) == 0);
+    struct holder **link = &holders;
+    while ((*link)->lock != lock)
+        link = &(*link)->next;
+    struct holder *holder = *link;
+    *link = holder->next;
+    check(sem_post(&holder->may_release) == 0);
     check(pthread_join(holder->thread, NULL) == 0);
     peer->lock.free(lock);
     free(holder);
 }
 
-/* ---- many locks that are in no cache ---- */
+/* ---- many locks that are not in the cache ---- */
 
 static bool can_cold(const struct peer *peer)
 {
     return peer->lock.cold != NULL;
 }
 
-/* The links lie in the order in which they are walked, so that they themselves are there in time; the
- * locks do not. Since the next link is read while the lock is held, no peer can be ahead of itself. */
+/* The links are in memory in the order of the walk, so that they are prefetched; the locks are in random
+ * order. The next link is read while the lock is held, so that no peer can overlap two iterations. */
 static double measure_cold(const struct peer *peer, const struct bench_case *bench_case)
 {
     long n = bench_case->n;
@@ -99,58 +99,59 @@ static double measure_cold(const struct peer *peer, const struct bench_case *ben
         peer->lock.cold(&link, SLICE);
         batches_add(&batches, (now() - before) / SLICE);
     }
-    /* They are not freed: the process ends soon, and some peers take their time for so many. */
+    /* They are not freed: the process exits soon, and with some peers that would take long. */
     return lower_quintile(&batches);
 }
 
-/* ---- one lock that many want ---- */
+/* ---- one contended lock ---- */
 
-struct fight {
+struct contention_run {
     void (*contend)(struct contender *self);
     struct contention *shared;
     struct contender *contenders;
 };
 
-static void fight(void *context, int index)
+static void contend(void *context, int index)
 {
-    struct fight *fight = context;
-    fight->contend(&fight->contenders[index]);
+    struct contention_run *run = context;
+    run->contend(&run->contenders[index]);
 }
 
-static long taken_by_all(const struct contender *contenders, long n)
+static long total_acquires(const struct contender *contenders, long n)
 {
     long sum = 0;
     for (long i = 0; i < n; i++)
-        sum += atomic_load_explicit(&contenders[i].taken, memory_order_relaxed);
+        sum += atomic_load_explicit(&contenders[i].acquires, memory_order_relaxed);
     return sum;
 }
 
-/* Lets bench_case->n threads fight, and gives the upper quintile of the rates in short windows. */
-static double measure_fight(const struct peer *peer, const struct bench_case *bench_case, struct contender *contenders,
-                            void (*contend)(struct contender *self), int windows)
+/* Runs bench_case->n threads that contend, and returns the upper quintile of the rates in short windows. */
+static double measure_contention(const struct peer *peer, const struct bench_case *bench_case,
+                                 struct contender *contenders,
+                                 void (*contend_loop)(struct contender *self), int windows)
 {
     const double window = 5e6;
-    struct contention *shared = line_alloc(sizeof *shared);
+    struct contention *shared = cache_line_alloc(sizeof *shared);
     shared->lock = peer->lock.new();
     for (long i = 0; i < bench_case->n; i++)
         contenders[i].shared = shared;
-    struct fight context = {contend, shared, contenders};
+    struct contention_run run = {contend_loop, shared, contenders};
     struct batches batches = {0};
-    struct crew *crew = crew_start((int)bench_case->n, fight, &context);
+    struct crew *crew = crew_start((int)bench_case->n, contend, &run);
     sleep_for(window);
     double before = now();
-    long taken_before = taken_by_all(contenders, bench_case->n);
+    long acquires_before = total_acquires(contenders, bench_case->n);
     for (int i = 0; i < windows; i++) {
         sleep_for(window);
         double after = now();
-        long taken_after = taken_by_all(contenders, bench_case->n);
-        batches_add(&batches, (double)(taken_after - taken_before) / (after - before) * 1e3);
+        long acquires_after = total_acquires(contenders, bench_case->n);
+        batches_add(&batches, (double)(acquires_after - acquires_before) / (after - before) * 1e3);
         before = after;
-        taken_before = taken_after;
+        acquires_before = acquires_after;
     }
     atomic_store(&shared->stop, true);
     crew_join(crew);
-    check(shared->counter == (uint64_t)taken_by_all(contenders, bench_case->n));
+    check(shared->counter == (uint64_t)total_acquires(contenders, bench_case->n));
     peer->lock.free(shared->lock);
     return upper_quintile(&batches);
 }
@@ -160,19 +161,19 @@ static bool can_contend(const struct peer *peer)
     return peer->lock.contend != NULL;
 }
 
-/* In windows. The longer the look, the worse the worst: as long for all. */
-enum { SHORT_LOOK = 16, LONG_LOOK = 100 };
+/* The duration, in windows. It is the same for all peers, because the worst wait grows with it. */
+enum { SHORT_WINDOWS = 16, LONG_WINDOWS = 100 };
 
 static double measure_contended(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
-    return measure_fight(peer, bench_case, contenders, peer->lock.contend, SHORT_LOOK);
+    struct contender *contenders = cache_line_alloc((size_t)bench_case->n * sizeof *contenders);
+    return measure_contention(peer, bench_case, contenders, peer->lock.contend, SHORT_WINDOWS);
 }
 
 static double measure_worst_wait(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
-    measure_fight(peer, bench_case, contenders, peer->lock.contend_timed, LONG_LOOK);
+    struct contender *contenders = cache_line_alloc((size_t)bench_case->n * sizeof *contenders);
+    measure_contention(peer, bench_case, contenders, peer->lock.contend_timed, LONG_WINDOWS);
     double worst = 0;
     for (long i = 0; i < bench_case->n; i++) {
         if (contenders[i].worst_wait > worst)
@@ -183,15 +184,15 @@ static double measure_worst_wait(const struct peer *peer, const struct bench_cas
 
 static double measure_share(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct contender *contenders = line_alloc((size_t)bench_case->n * sizeof *contenders);
-    measure_fight(peer, bench_case, contenders, peer->lock.contend, LONG_LOOK);
-    long least = contenders[0].taken;
-    long most = contenders[0].taken;
+    struct contender *contenders = cache_line_alloc((size_t)bench_case->n * sizeof *contenders);
+    measure_contention(peer, bench_case, contenders, peer->lock.contend, LONG_WINDOWS);
+    long least = contenders[0].acquires;
+    long most = contenders[0].acquires;
     for (long i = 1; i < bench_case->n; i++) {
-        if (contenders[i].taken < least)
-            least = contenders[i].taken;
-        if (contenders[i].taken > most)
-            most = contenders[i].taken;
+        if (contenders[i].acquires < least)
+            least = contenders[i].acquires;
+        if (contenders[i].acquires > most)
+            most = contenders[i].acquires;
     }
     return 100.0 * (double)least / (double)most;
 }
@@ -203,41 +204,41 @@ static double measure_share(const struct peer *peer, const struct bench_case *be
      .loop = offsetof(struct peer, lock.loop_),                                                              \
      .prepare = prepare_,                                                                                    \
      .finish = finish_}
-#define FIGHT(threads)                                                                                       \
+#define CONTENDED(threads)                                                                                       \
     {.name = "lock.contended." #threads,                                                                     \
      .unit = "Mops/s",                                                                                       \
      .more_is_better = true,                                                                                 \
      .n = threads,                                                                                           \
-     .what = #threads " threads take one lock for a few ns each",                                            \
+     .what = #threads " threads acquire one lock for a few ns each",                                            \
      .can = can_contend,                                                                                     \
      .measure = measure_contended}
 
 const struct bench_case lock_cases[] = {
-    LOOP("lock.pair", pair, free_lock, drop_lock, "acquire and release"),
-    LOOP("lock.try-pair", try_pair, free_lock, drop_lock, "acquire without waiting, and release"),
-    LOOP("lock.try-fails", try_fails, held_lock, drop_held_lock,
-         "acquire without waiting what another holds"),
-    LOOP("lock.timed", timed_pair, free_lock, drop_lock, "acquire with a timeout, and release"),
+    LOOP("lock.pair", pair, unlocked_lock, free_lock, "acquire and release"),
+    LOOP("lock.try-pair", try_pair, unlocked_lock, free_lock, "acquire without blocking, and release"),
+    LOOP("lock.try-fails", try_fails, held_lock, free_held_lock,
+         "acquire without blocking, while another thread holds it"),
+    LOOP("lock.timed", timed_pair, unlocked_lock, free_lock, "acquire with a timeout, and release"),
     {.name = "lock.cold",
      .unit = "ns",
      .what = "acquire and release 131072 locks in random order",
      .n = 131072,
      .can = can_cold,
      .measure = measure_cold},
-    FIGHT(2),
-    FIGHT(4),
-    FIGHT(16),
-    FIGHT(64),
+    CONTENDED(2),
+    CONTENDED(4),
+    CONTENDED(16),
+    CONTENDED(64),
     {.name = "lock.worst-wait.64",
      .unit = "ms",
-     .what = "the longest of all waits of 64 threads for one lock",
+     .what = "the longest wait of 64 threads for one lock",
      .n = 64,
      .rounds_most = 3,
      .can = can_contend,
      .measure = measure_worst_wait},
     {.name = "lock.share.64",
      .unit = "%",
-     .what = "how often the unluckiest of 64 threads gets the lock, of the luckiest",
+     .what = "the fewest acquires of one of 64 threads, relative to the most",
      .more_is_better = true,
      .n = 64,
      .rounds_most = 3,

@@ -4,8 +4,8 @@ struct match {
     struct pingpong *game;
     bool two_cores;
     long played;
-    /* The number of the last round, written before it begins. A flag would not do: side 1 could see it one
-     * round too early, while it is looking whether to go on. */
+    /* The number of the last round, stored before it begins. A flag would not be enough: side 1 could read it
+     * one round too early, when it checks whether to continue. */
     atomic_long last;
 };
 

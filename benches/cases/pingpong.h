@@ -4,7 +4,7 @@
 
 #include "../bench.h"
 
-/* What each of the two does in a turn: waits for the other's, and lets the other go on. Side 0 begins. */
+/* In its turn, each side waits for the other side and then wakes it. Side 0 begins. */
 struct pingpong {
     void (*turn)(struct pingpong *game, int side);
     const struct peer *peer;
@@ -13,7 +13,7 @@ struct pingpong {
     int whose;
 };
 
-/* Plays with both threads on one core, or on two, and gives the time of a round trip in us. */
+/* Runs both threads on one core or on two, and returns the time of a round trip in us. */
 double pingpong_measure(struct pingpong *game, bool two_cores);
 
 #endif

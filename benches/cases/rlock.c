@@ -1,12 +1,12 @@
-/* The re-entrant lock. */
+/* The reentrant lock. */
 #include "../bench.h"
 
-static void *free_rlock(const struct peer *peer)
+static void *unlocked_rlock(const struct peer *peer)
 {
     return peer->rlock.new();
 }
 
-static void drop_rlock(const struct peer *peer, void *rlock)
+static void free_rlock(const struct peer *peer, void *rlock)
 {
     peer->rlock.free(rlock);
 }
@@ -18,7 +18,7 @@ static void *held_rlock(const struct peer *peer)
     return rlock;
 }
 
-static void drop_held_rlock(const struct peer *peer, void *rlock)
+static void free_held_rlock(const struct peer *peer, void *rlock)
 {
     peer->rlock.release(rlock);
     peer->rlock.free(rlock);
@@ -29,13 +29,13 @@ const struct bench_case rlock_cases[] = {
      .unit = "ns",
      .what = "acquire and release",
      .loop = offsetof(struct peer, rlock.pair),
-     .prepare = free_rlock,
-     .finish = drop_rlock},
+     .prepare = unlocked_rlock,
+     .finish = free_rlock},
     {.name = "rlock.nested",
      .unit = "ns",
-     .what = "acquire and release while it is held already",
+     .what = "acquire and release while the thread holds it",
      .loop = offsetof(struct peer, rlock.pair),
      .prepare = held_rlock,
-     .finish = drop_held_rlock},
+     .finish = free_held_rlock},
     {0},
 };

@@ -1,4 +1,4 @@
-/* The semaphore, and the bounded buffer, which most are for. */
+/* The semaphore, and the bounded buffer, its most common use. */
 #include "pingpong.h"
 
 static void *new_semaphore(const struct peer *peer)
@@ -6,7 +6,7 @@ static void *new_semaphore(const struct peer *peer)
     return peer->semaphore.new(0);
 }
 
-static void drop_semaphore(const struct peer *peer, void *semaphore)
+static void free_semaphore(const struct peer *peer, void *semaphore)
 {
     peer->semaphore.free(semaphore);
 }
@@ -41,7 +41,7 @@ static double measure_pingpong(const struct peer *peer, const struct bench_case 
 
 /* ---- bounded buffer ---- */
 
-/* The item after which a consumer leaves. */
+/* The item after which a consumer exits. */
 #define LAST_ITEM 0ul
 
 struct worker {
@@ -52,7 +52,7 @@ struct worker {
 struct factory {
     const struct peer *peer;
     void *buffer;
-    long each; /* how many producers, and how many consumers */
+    long each; /* the number of producers, and of consumers */
     atomic_bool stop;
     struct worker *producers;
     struct worker *consumers;
@@ -102,8 +102,8 @@ static double measure_buffer(const struct peer *peer, const struct bench_case *b
     struct factory factory = {.peer = peer,
                               .buffer = peer->buffer.new(),
                               .each = bench_case->n,
-                              .producers = line_alloc(size),
-                              .consumers = line_alloc(size)};
+                              .producers = cache_line_alloc(size),
+                              .consumers = cache_line_alloc(size)};
     struct crew *consumers = crew_start((int)bench_case->n, consume, &factory);
     struct crew *producers = crew_start((int)bench_case->n, produce, &factory);
     sleep_for(window);
@@ -140,15 +140,15 @@ const struct bench_case semaphore_cases[] = {
      .what = "release and acquire",
      .loop = offsetof(struct peer, semaphore.pair),
      .prepare = new_semaphore,
-     .finish = drop_semaphore},
+     .finish = free_semaphore},
     {.name = "semaphore.pingpong.1core",
      .unit = "us",
-     .what = "release for another thread and wait for it, on one core",
+     .what = "release a semaphore for another thread and wait for its reply, on one core",
      .can = can_wait,
      .measure = measure_pingpong},
     {.name = "semaphore.pingpong.2cores",
      .unit = "us",
-     .what = "release for another thread and wait for it, on two cores",
+     .what = "release a semaphore for another thread and wait for its reply, on two cores",
      .two_cores = true,
      .can = can_wait,
      .measure = measure_pingpong},

@@ -1,8 +1,8 @@
-/* Threads: what it takes to start and join one, and to have one. */
+/* Threads: the time to start and join one, and its memory. */
 #include "../bench.h"
 
-/* What a thread does: nothing, or wait to be let go. */
-struct parking {
+/* A thread either returns immediately or waits for the event. */
+struct parked_threads {
     const struct peer *peer;
     void *event;
     atomic_long arrived;
@@ -10,11 +10,11 @@ struct parking {
 
 void thread_body(void *arg)
 {
-    struct parking *parking = arg;
-    if (parking == NULL)
+    struct parked_threads *parked = arg;
+    if (parked == NULL)
         return;
-    atomic_fetch_add(&parking->arrived, 1);
-    parking->peer->event.wait(parking->event);
+    atomic_fetch_add(&parked->arrived, 1);
+    parked->peer->event.wait(parked->event);
 }
 
 static bool can_start(const struct peer *peer)
@@ -25,13 +25,13 @@ static bool can_start(const struct peer *peer)
 static double measure_start_join(const struct peer *peer, const struct bench_case *bench_case)
 {
     enum { BATCHES = 40, BATCH = 25 };
-    struct thread_place *place = line_alloc(sizeof *place);
+    struct thread_storage *storage = cache_line_alloc(sizeof *storage);
     struct batches batches = {0};
     for (int b = 0; b <= BATCHES; b++) {
         double before = now();
         for (int i = 0; i < BATCH; i++) {
-            peer->thread.start(place, NULL);
-            peer->thread.join(place);
+            peer->thread.start(storage, NULL);
+            peer->thread.join(storage);
         }
         if (b > 0)
             batches_add(&batches, (now() - before) / BATCH / 1e3);
@@ -43,36 +43,36 @@ static double measure_start_join(const struct peer *peer, const struct bench_cas
 static double measure_burst(const struct peer *peer, const struct bench_case *bench_case)
 {
     enum { BURSTS = 5 };
-    struct thread_place *places = line_alloc((size_t)bench_case->n * sizeof *places);
+    struct thread_storage *storages = cache_line_alloc((size_t)bench_case->n * sizeof *storages);
     struct batches batches = {0};
     for (int b = 0; b < BURSTS; b++) {
         double before = now();
         for (long i = 0; i < bench_case->n; i++)
-            peer->thread.start(&places[i], NULL);
+            peer->thread.start(&storages[i], NULL);
         for (long i = 0; i < bench_case->n; i++)
-            peer->thread.join(&places[i]);
+            peer->thread.join(&storages[i]);
         batches_add(&batches, (now() - before) / (double)bench_case->n / 1e3);
     }
     return lower_quintile(&batches);
 }
 
-static void park(struct parking *parking, struct thread_place *places, long n)
+static void park(struct parked_threads *parked, struct thread_storage *storages, long n)
 {
     for (long i = 0; i < n; i++)
-        parking->peer->thread.start(&places[i], parking);
-    /* Until all have gone to sleep. */
-    while (atomic_load(&parking->arrived) < n)
+        parked->peer->thread.start(&storages[i], parked);
+    /* Wait until all are asleep. */
+    while (atomic_load(&parked->arrived) < n)
         sleep_for(1e6);
     sleep_for(50e6);
 }
 
-static void leave(struct parking *parking, struct thread_place *places, long n)
+static void unpark_and_join(struct parked_threads *parked, struct thread_storage *storages, long n)
 {
-    parking->peer->event.set(parking->event);
+    parked->peer->event.set(parked->event);
     for (long i = 0; i < n; i++)
-        parking->peer->thread.join(&places[i]);
-    parking->peer->event.clear(parking->event);
-    atomic_store(&parking->arrived, 0);
+        parked->peer->thread.join(&storages[i]);
+    parked->peer->event.clear(parked->event);
+    atomic_store(&parked->arrived, 0);
 }
 
 static bool can_park(const struct peer *peer)
@@ -82,36 +82,36 @@ static bool can_park(const struct peer *peer)
 
 static double measure_memory(const struct peer *peer, const struct bench_case *bench_case)
 {
-    struct parking parking = {.peer = peer, .event = peer->event.new()};
-    struct thread_place *places = line_alloc((size_t)bench_case->n * sizeof *places);
+    struct parked_threads parked = {.peer = peer, .event = peer->event.new()};
+    struct thread_storage *storages = cache_line_alloc((size_t)bench_case->n * sizeof *storages);
     for (long i = 0; i < bench_case->n; i++)
-        places[i] = (struct thread_place){{NULL, NULL}};
-    /* What the first thread of all brings along is not counted. */
-    park(&parking, places, 1);
-    leave(&parking, places, 1);
+        storages[i] = (struct thread_storage){{NULL, NULL}};
+    /* What the first thread allocates once for all threads is not counted. */
+    park(&parked, storages, 1);
+    unpark_and_join(&parked, storages, 1);
     double before = resident_bytes();
-    park(&parking, places, bench_case->n);
+    park(&parked, storages, bench_case->n);
     double bytes = (resident_bytes() - before) / (double)bench_case->n;
-    leave(&parking, places, bench_case->n);
-    peer->event.free(parking.event);
+    unpark_and_join(&parked, storages, bench_case->n);
+    peer->event.free(parked.event);
     return bytes;
 }
 
 const struct bench_case thread_cases[] = {
     {.name = "thread.start-join",
      .unit = "us",
-     .what = "start a thread that does nothing, and join it",
+     .what = "start a thread that returns immediately, and join it",
      .can = can_start,
      .measure = measure_start_join},
     {.name = "thread.burst.1000",
      .unit = "us",
-     .what = "start 1000 threads, then join them; of each",
+     .what = "start 1000 threads, then join them; time per thread",
      .n = 1000,
      .can = can_start,
      .measure = measure_burst},
     {.name = "thread.memory",
      .unit = "bytes",
-     .what = "resident memory of a thread that waits, of 1000",
+     .what = "resident memory per thread, with 1000 waiting threads",
      .n = 1000,
      .alone = true,
      .rounds_most = 3,

@@ -1,4 +1,4 @@
-/* Timers that run a function once: what arming and cancelling costs, how punctual they are, what they use. */
+/* Timers that run a function once: the cost of arming and cancelling, the lateness, and the memory. */
 #include "../bench.h"
 
 #include <math.h>
@@ -6,19 +6,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What a timer is there for. */
+/* The measurements of one timer. */
 struct timer_sample {
     double due; /* ns */
     double ran;
     pid_t thread;
-    double block; /* ns, that its function takes */
+    double block; /* ns, how long its function blocks */
     atomic_long *left;
 };
 
 void timer_due(void *arg)
 {
     struct timer_sample *sample = arg;
-    check(sample != NULL /* else it was to be cancelled */);
+    check(sample != NULL /* otherwise it should have been cancelled */);
     sample->ran = now();
     sample->thread = (pid_t)syscall(SYS_gettid);
     if (sample->block > 0)
@@ -31,8 +31,8 @@ static bool can_arm(const struct peer *peer)
     return peer->timer.arm != NULL;
 }
 
-/* Timers that are pending are far away; those armed and cancelled beside them come before them, as those
- * do that guard an answer which nearly always comes. */
+/* Pending timers are due later than those that are armed and cancelled. The latter resemble the timeouts of
+ * requests, which nearly always succeed. */
 static const double SOON = 600;
 static const double LATER_LEAST = 1000;
 static const double LATER_MOST = 2000;
@@ -56,12 +56,12 @@ static double measure_pair(const struct peer *peer, const struct bench_case *ben
     double soon = SOON;
     arm_many(peer, bench_case->n);
     struct batches batches = {0};
-    double began = now();
+    double start = now();
     peer->timer.pair(&soon, 50);
     double before = now();
     peer->timer.pair(&soon, 50);
     long n = (long)(batch_ns / ((now() - before) / 50)) + 1;
-    while (now() - began < enough_ns || batches.count < 5) {
+    while (now() - start < enough_ns || batches.count < 5) {
         before = now();
         peer->timer.pair(&soon, n);
         batches_add(&batches, (now() - before) / (double)n);
@@ -86,12 +86,12 @@ static double measure_churn(const struct peer *peer, const struct bench_case *be
     uint64_t random = 362436069362436069u;
     void **timers = arm_many(peer, bench_case->n);
     struct batches batches = {0};
-    double began = now();
+    double start = now();
     churn(peer, timers, bench_case->n, &random, 50);
     double before = now();
     churn(peer, timers, bench_case->n, &random, 50);
     long n = (long)(batch_ns / ((now() - before) / 50)) + 1;
-    while (now() - began < enough_ns || batches.count < 5) {
+    while (now() - start < enough_ns || batches.count < 5) {
         before = now();
         churn(peer, timers, bench_case->n, &random, n);
         batches_add(&batches, (now() - before) / (double)n);
@@ -99,7 +99,7 @@ static double measure_churn(const struct peer *peer, const struct bench_case *be
     return lower_quintile(&batches);
 }
 
-/* ---- due ---- */
+/* ---- timers that run ---- */
 
 /* Arms n timers that are due between these times from now (ns), and waits until all have run. */
 static struct timer_sample *take_timer_samples(const struct peer *peer, long n, double least, double most,
@@ -111,13 +111,13 @@ static struct timer_sample *take_timer_samples(const struct peer *peer, long n, 
     void **timers = malloc((size_t)n * sizeof *timers);
     check(samples != NULL && timers != NULL);
     atomic_store(&left, n);
-    double began = now();
+    double start = now();
     for (long i = 0; i < n; i++) {
-        samples[i].due = began + random_between(&random, least, most);
+        samples[i].due = start + random_between(&random, least, most);
         samples[i].left = &left;
     }
     if (block > 0) {
-        samples[0].due = began + least / 2;
+        samples[0].due = start + least / 2;
         samples[0].block = block;
     }
     for (long i = 0; i < n; i++) {
@@ -131,7 +131,7 @@ static struct timer_sample *take_timer_samples(const struct peer *peer, long n, 
     return samples;
 }
 
-/* So long before they are due that arming n takes less. */
+/* Returns a delay that is longer than it takes to arm n timers. */
 static double time_to_arm(const struct peer *peer, long n)
 {
     enum { PROBE = 100 };
@@ -176,16 +176,16 @@ static double measure_burst_threads(const struct peer *peer, const struct bench_
     return (double)threads;
 }
 
-/* Times are random so that they hit the peer's granularity anywhere. Some peers round in a way that lets a
- * timer run too early, which is as wrong as too late. */
-static double lateness(const struct peer *peer, long n, double part)
+/* The due times are random, so that the granularity of the peer does not favor them. Some peers round so that
+ * a timer runs too early, which counts like the same lateness. */
+static double lateness(const struct peer *peer, long n, double fraction)
 {
     double first = time_to_arm(peer, n);
     struct timer_sample *samples = take_timer_samples(peer, n, first, first + 1e9, 0);
     struct batches late = {0};
     for (long i = 0; i < n; i++)
         batches_add(&late, fabs(samples[i].ran - samples[i].due));
-    return batches_at(&late, part) / 1e3;
+    return batches_quantile(&late, fraction) / 1e3;
 }
 
 static double measure_late_p50(const struct peer *peer, const struct bench_case *bench_case)
@@ -251,17 +251,16 @@ static bool can_pend_1m(const struct peer *peer)
      .measure = measure_}
 
 const struct bench_case timer_cases[] = {
-    PENDING("timer.pair.0", 0, can_arm, "arm and cancel when no others are pending", measure_pair),
-    PENDING("timer.pair.10k", 10000, can_pend_10k, "arm and cancel beside 10,000 that are pending",
-            measure_pair),
-    PENDING("timer.pair.1M", 1000000, can_pend_1m, "arm and cancel beside a million", measure_pair),
-    PENDING("timer.churn.10k", 10000, can_pend_10k, "of 10,000, cancel one at random and arm another",
-            measure_churn),
-    PENDING("timer.churn.1M", 1000000, can_pend_1m, "of a million, cancel one at random and arm another",
-            measure_churn),
+    PENDING("timer.pair.0", 0, can_arm, "arm and cancel, no pending timers", measure_pair),
+    PENDING("timer.pair.10k", 10000, can_pend_10k, "arm and cancel, 10,000 pending timers", measure_pair),
+    PENDING("timer.pair.1M", 1000000, can_pend_1m, "arm and cancel, a million pending timers", measure_pair),
+    PENDING("timer.churn.10k", 10000, can_pend_10k,
+            "cancel a random one of 10,000 pending timers, and arm another", measure_churn),
+    PENDING("timer.churn.1M", 1000000, can_pend_1m,
+            "cancel a random one of a million pending timers, and arm another", measure_churn),
     {.name = "timer.burst.10k",
      .unit = "ms",
-     .what = "10,000 due at once, until all have run",
+     .what = "10,000 timers with the same due time, until all have run",
      .n = 10000,
      .alone = true,
      .rounds_most = 3,
@@ -269,7 +268,7 @@ const struct bench_case timer_cases[] = {
      .measure = measure_burst},
     {.name = "timer.burst-threads.10k",
      .unit = "threads",
-     .what = "how many threads those 10,000 run in",
+     .what = "the number of threads in which those 10,000 run",
      .n = 10000,
      .alone = true,
      .rounds_most = 1,
@@ -277,7 +276,7 @@ const struct bench_case timer_cases[] = {
      .measure = measure_burst_threads},
     {.name = "timer.late.p50",
      .unit = "us",
-     .what = "how late (or early) is the median of 1000 at random times",
+     .what = "median lateness (or earliness) of 1000 timers with random due times",
      .n = 1000,
      .alone = true,
      .rounds_most = 3,
@@ -285,7 +284,7 @@ const struct bench_case timer_cases[] = {
      .measure = measure_late_p50},
     {.name = "timer.late.p99",
      .unit = "us",
-     .what = "how late is the latest but ten of them",
+     .what = "99th percentile of the same",
      .n = 1000,
      .alone = true,
      .rounds_most = 3,
@@ -293,7 +292,7 @@ const struct bench_case timer_cases[] = {
      .measure = measure_late_p99},
     {.name = "timer.blocked",
      .unit = "ms",
-     .what = "the latest of 20 while another's function takes 300 ms",
+     .what = "maximum lateness of 20 timers while the function of another takes 300 ms",
      .n = 20,
      .alone = true,
      .rounds_most = 3,
@@ -301,7 +300,7 @@ const struct bench_case timer_cases[] = {
      .measure = measure_blocked},
     {.name = "timer.memory",
      .unit = "bytes",
-     .what = "resident memory of one that is pending, of 100,000 at most",
+     .what = "resident memory per pending timer, with at most 100,000",
      .n = 100000,
      .alone = true,
      .rounds_most = 2,

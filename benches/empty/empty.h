@@ -1,4 +1,4 @@
-/* A function in a shared library that does nothing: what a call costs. */
+/* An empty function in a shared library, which measures the cost of a call. */
 #ifndef EMPTY_H
 #define EMPTY_H
 

@@ -1,4 +1,4 @@
-/* Apache Portable Runtime. Objects come from a pool and go with it. */
+/* Apache Portable Runtime. Objects are allocated from a pool, and freed with it. */
 #include "../bench.h"
 
 #include <apr_general.h>
@@ -122,7 +122,8 @@ static inline void condition_notify_all(condition *c)
     ok(apr_thread_cond_broadcast(c));
 }
 
-/* A thread has a pool of its own, beside that in which its record lies: here one that goes with it. */
+/* APR creates a pool for each thread, besides the pool of the record. Here, each thread also has a pool for its
+ * record, which is destroyed with it. */
 #define HAS_THREAD
 typedef struct {
     apr_thread_t *thread;

@@ -1,7 +1,8 @@
-/* What a peer has not, built from its lock and condition as its users do: event, semaphore, barrier, buffer.
+/* Event, semaphore, barrier and buffer for peers that lack them, built from the lock and the condition of the
+ * peer, as its users would do.
  *
- * Where the user places the objects they lie beside the data that they guard; elsewhere there are pointers to
- * them.
+ * If the user allocates the peer's objects, they are next to the data that they protect; otherwise there are
+ * pointers.
  */
 #ifdef BY_VALUE
 #define PART(type, name) type name
@@ -29,7 +30,7 @@ typedef struct {
 
 static event *event_new(void)
 {
-    event *e = line_alloc(sizeof *e);
+    event *e = cache_line_alloc(sizeof *e);
     PART_LOCK_NEW(e->lock);
     PART_CONDITION_NEW(e->changed, e->lock);
     e->set = false;
@@ -86,7 +87,7 @@ typedef struct {
 
 static buffer *buffer_new(void)
 {
-    buffer *b = line_alloc(sizeof *b);
+    buffer *b = cache_line_alloc(sizeof *b);
     b->free = semaphore_new(BUFFER_SIZE);
     b->used = semaphore_new(0);
     PART_LOCK_NEW(b->lock);
@@ -128,7 +129,7 @@ typedef struct {
 
 static buffer *buffer_new(void)
 {
-    buffer *b = line_alloc(sizeof *b);
+    buffer *b = cache_line_alloc(sizeof *b);
     PART_LOCK_NEW(b->lock);
     PART_CONDITION_NEW(b->not_full, b->lock);
     PART_CONDITION_NEW(b->not_empty, b->lock);
@@ -175,7 +176,7 @@ typedef struct {
 
 static semaphore *semaphore_new(long value)
 {
-    semaphore *s = line_alloc(sizeof *s);
+    semaphore *s = cache_line_alloc(sizeof *s);
     PART_LOCK_NEW(s->lock);
     PART_CONDITION_NEW(s->released, s->lock);
     s->value = value;
@@ -218,7 +219,7 @@ typedef struct {
 
 static barrier *barrier_new(unsigned parties)
 {
-    barrier *b = line_alloc(sizeof *b);
+    barrier *b = cache_line_alloc(sizeof *b);
     PART_LOCK_NEW(b->lock);
     PART_CONDITION_NEW(b->all_here, b->lock);
     b->parties = parties;

@@ -61,7 +61,7 @@ typedef mtx_t rlock;
 
 static rlock *rlock_new(void)
 {
-    rlock *r = line_alloc(sizeof *r);
+    rlock *r = cache_line_alloc(sizeof *r);
     ok(mtx_init(r, mtx_plain | mtx_recursive));
     return r;
 }
@@ -133,7 +133,7 @@ typedef tss_t local;
 
 static local *local_new(void)
 {
-    local *l = line_alloc(sizeof *l);
+    local *l = cache_line_alloc(sizeof *l);
     ok(tss_create(l, NULL));
     return l;
 }

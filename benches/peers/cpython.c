@@ -1,22 +1,22 @@
-/* CPython's threading, the module that ours is made after. python.py measures it; here is only who can be
- * asked.
+/* CPython's threading module, the model of libthreading. python.py measures it; this file only determines its
+ * cases.
  *
- * The environment variable BENCH_PYTHON says which interpreter, BENCH_SCRIPT where python.py lies; without
- * them there is none. */
+ * The environment variable BENCH_PYTHON is the path of the interpreter, and BENCH_SCRIPT that of python.py.
+ * Without them, CPython is not measured. */
 #include "../bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The first word is the version, the others are the cases that python.py has. */
-static const char *answer(void)
+/* Returns the output of `python.py --cases`: first the version, then the cases. */
+static const char *version_and_cases(void)
 {
     static char text[4096];
-    static bool asked;
-    if (asked)
+    static bool done;
+    if (done)
         return text;
-    asked = true;
+    done = true;
     const char *python = getenv("BENCH_PYTHON");
     const char *script = getenv("BENCH_SCRIPT");
     if (python == NULL || script == NULL)
@@ -36,14 +36,15 @@ static const char *answer(void)
 static const char *version(void)
 {
     static char text[32];
-    snprintf(text, sizeof text, "%.*s", (int)strcspn(answer(), " \n"), answer());
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(version_and_cases(), " \n"),
+             version_and_cases());
     return text;
 }
 
 bool cpython_can(const char *case_name)
 {
     size_t length = strlen(case_name);
-    for (const char *word = answer(); *word != '\0';) {
+    for (const char *word = version_and_cases(); *word != '\0';) {
         size_t word_length = strcspn(word, " \n");
         if (word_length == length && strncmp(word, case_name, length) == 0)
             return true;

@@ -1,4 +1,4 @@
-/* A baseline: as many calls into a shared library as a peer needs, of a function that does nothing. */
+/* A baseline: calls of an empty function in a shared library, as many as a peer needs. */
 #include "../bench.h"
 #include "../empty/empty.h"
 
@@ -9,7 +9,7 @@ static const char *version(void)
 
 static void *object_new(void)
 {
-    return line_alloc(1);
+    return cache_line_alloc(1);
 }
 
 static void object_free(void *object)
@@ -39,7 +39,7 @@ static void nothing(void *object)
 static void *semaphore_new(long value)
 {
     (void)value;
-    return line_alloc(1);
+    return cache_line_alloc(1);
 }
 
 static void *condition_new(void *lock)

@@ -49,7 +49,7 @@ typedef GRecMutex rlock;
 
 static rlock *rlock_new(void)
 {
-    rlock *r = line_alloc(sizeof *r);
+    rlock *r = cache_line_alloc(sizeof *r);
     g_rec_mutex_init(r);
     return r;
 }
@@ -121,7 +121,7 @@ typedef GPrivate local;
 
 static local *local_new(void)
 {
-    return line_alloc(sizeof(local));
+    return cache_line_alloc(sizeof(local));
 }
 
 static void local_free(local *l)
@@ -139,7 +139,7 @@ static inline void *local_get(local *l)
     return g_private_get(l);
 }
 
-/* The timers are sources of a main context, and belong to the thread that runs it. */
+/* The timers are sources of a main context. */
 #define HAS_TIMER
 #define TIMERS_MOST 10000
 typedef GSource timer;

@@ -1,4 +1,4 @@
-/* libuv. Its timers live in a loop, and belong to the thread that runs it. */
+/* libuv. Its timers belong to an event loop, and only the thread that runs the loop may use them. */
 #include "../bench.h"
 
 #include <uv.h>
@@ -46,7 +46,7 @@ typedef uv_mutex_t rlock;
 
 static rlock *rlock_new(void)
 {
-    rlock *r = line_alloc(sizeof *r);
+    rlock *r = cache_line_alloc(sizeof *r);
     check(uv_mutex_init_recursive(r) == 0);
     return r;
 }
@@ -99,7 +99,7 @@ typedef uv_sem_t semaphore;
 
 static semaphore *semaphore_new(long value)
 {
-    semaphore *s = line_alloc(sizeof *s);
+    semaphore *s = cache_line_alloc(sizeof *s);
     check(uv_sem_init(s, (unsigned)value) == 0);
     return s;
 }
@@ -124,7 +124,7 @@ typedef uv_barrier_t barrier;
 
 static barrier *barrier_new(unsigned parties)
 {
-    barrier *b = line_alloc(sizeof *b);
+    barrier *b = cache_line_alloc(sizeof *b);
     check(uv_barrier_init(b, parties) == 0);
     return b;
 }
@@ -157,7 +157,7 @@ typedef uv_key_t local;
 
 static local *local_new(void)
 {
-    local *l = line_alloc(sizeof *l);
+    local *l = cache_line_alloc(sizeof *l);
     check(uv_key_create(l) == 0);
     return l;
 }
@@ -177,8 +177,8 @@ static inline void *local_get(local *l)
     return uv_key_get(l);
 }
 
-/* The memory of a cancelled timer is free when the loop has turned. To be as far as the other peers are
- * after a cancel, the loop turns after each. */
+/* A cancelled timer is freed in the next iteration of the loop. For a comparison with other peers, which free
+ * it in the cancel, the loop runs after each cancel. */
 #define CLOSED_PER_TURN 1
 #include "libuv_timer.h"
 

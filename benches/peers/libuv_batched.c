@@ -1,5 +1,5 @@
-/* A baseline: libuv's timers where so many are armed and cancelled within one turn of the loop that the
- * turn itself costs nothing: a loop at full load. Nothing in it is ready for a second thread. */
+/* A baseline: libuv's timers in a loop under full load, where so many are armed and cancelled per iteration
+ * that the iteration itself costs nothing. They cannot be used from a second thread. */
 #include "../bench.h"
 
 #define PEER peer_libuv_batched

@@ -1,4 +1,4 @@
-/* libuv's timers, for the two peers that differ in how many are closed until the loop turns:
+/* libuv's timers, for two peers. They differ in how many timers are closed per iteration of the loop:
  * CLOSED_PER_TURN. */
 #include <math.h>
 #include <stdlib.h>

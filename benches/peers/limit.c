@@ -1,5 +1,5 @@
-/* A baseline: what the fast paths would cost if a program wrote them itself with C11 atomics, with no
- * call, no check and no waiting. What would have to wait spins; the benchmark lets it not come to that. */
+/* A baseline: the cost of the fast paths if a program implemented them inline with C11 atomics, without
+ * calls, checks and waiting. Operations that would have to wait spin, but the benchmark avoids that. */
 #include "../bench.h"
 
 #define PEER peer_limit
@@ -19,7 +19,7 @@ typedef struct {
 
 static lock *lock_new(void)
 {
-    return line_alloc(sizeof(lock));
+    return cache_line_alloc(sizeof(lock));
 }
 
 static void lock_free(lock *l)
@@ -43,7 +43,7 @@ static inline void lock_acquire(lock *l)
         free = 0;
 }
 
-/* An exchange, not a store: a lock that can have sleepers has to look whether there are any. */
+/* An exchange, not a store, because a lock that can have waiters must check for them. */
 static inline void lock_release(lock *l)
 {
     check(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 1);
@@ -60,7 +60,7 @@ static _Thread_local char identity;
 
 static rlock *rlock_new(void)
 {
-    return line_alloc(sizeof(rlock));
+    return cache_line_alloc(sizeof(rlock));
 }
 
 static void rlock_free(rlock *r)
@@ -74,7 +74,7 @@ static inline void rlock_acquire(rlock *r)
         lock_acquire(&r->lock);
         atomic_store_explicit(&r->owner, &identity, memory_order_relaxed);
     }
-    /* So that the compiler does not move the counting out of the loop. */
+    /* Prevents the compiler from moving the counter out of the loop. */
     *(volatile long *)&r->count += 1;
 }
 
@@ -93,7 +93,7 @@ typedef struct {
 
 static event *event_new(void)
 {
-    return line_alloc(sizeof(event));
+    return cache_line_alloc(sizeof(event));
 }
 
 static void event_free(event *e)
@@ -129,7 +129,7 @@ typedef struct {
 
 static semaphore *semaphore_new(long value)
 {
-    semaphore *s = line_alloc(sizeof *s);
+    semaphore *s = cache_line_alloc(sizeof *s);
     atomic_init(&s->value, value);
     return s;
 }
@@ -161,7 +161,7 @@ static _Thread_local void *volatile value_of_thread;
 
 static local *local_new(void)
 {
-    return line_alloc(sizeof(local));
+    return cache_line_alloc(sizeof(local));
 }
 
 static void local_free(local *l)

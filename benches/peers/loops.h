@@ -1,5 +1,5 @@
-/* Makes the table of a peer out of its functions. A peer's file defines PEER and PEER_NAME, version(), and
- * types and inline functions for the objects that it has, each announced by a macro:
+/* Builds the table of a peer from its functions. The file of a peer defines PEER, PEER_NAME and version(), and
+ * types and inline functions for the objects that it has, each with a macro:
  *
  *   HAS_LOCK       lock        lock_new lock_free lock_acquire lock_release
  *     HAS_LOCK_TRY             lock_try
@@ -9,15 +9,15 @@
  *                              condition_notify condition_notify_all
  *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER likewise; see struct peer
  *
- * A peer whose objects are placed by the user defines BY_VALUE, and lock_init, lock_destroy, condition_init,
- * condition_destroy instead of the _new and _free.
+ * If the user allocates the peer's objects, its file defines BY_VALUE, and lock_init, lock_destroy, condition_init and
+ * condition_destroy instead of the functions _new and _free.
  */
 #include <assert.h>
 
 #if defined(BY_VALUE) && defined(HAS_LOCK)
 static lock *lock_new(void)
 {
-    lock *l = line_alloc(sizeof *l);
+    lock *l = cache_line_alloc(sizeof *l);
     lock_init(l);
     return l;
 }
@@ -32,7 +32,7 @@ static void lock_free(lock *l)
 static condition *condition_new(lock *l)
 {
     (void)l;
-    condition *c = line_alloc(sizeof *c);
+    condition *c = cache_line_alloc(sizeof *c);
     condition_init(c);
     return c;
 }
@@ -92,7 +92,7 @@ static void lock_cold_loop(void *object, long n)
 }
 
 #ifndef BASELINE
-/* Some nanoseconds of work that the compiler cannot do beforehand. */
+/* Some nanoseconds of work that the compiler cannot optimize away. */
 static inline uint64_t lock_work(uint64_t x, int rounds)
 {
     for (int i = 0; i < rounds; i++)
@@ -111,13 +111,13 @@ static void lock_contend_loop(struct contender *self)
     struct contention *shared = self->shared;
     lock *l = shared->lock;
     uint64_t own = (uint64_t)(uintptr_t)self;
-    long taken = 0;
+    long acquires = 0;
     while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
         lock_acquire(l);
         lock_section(shared);
         lock_release(l);
         own = lock_work(own, 16);
-        atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
+        atomic_store_explicit(&self->acquires, ++acquires, memory_order_relaxed);
     }
     check(own != 0);
 }
@@ -127,7 +127,7 @@ static void lock_contend_timed_loop(struct contender *self)
     struct contention *shared = self->shared;
     lock *l = shared->lock;
     uint64_t own = (uint64_t)(uintptr_t)self;
-    long taken = 0;
+    long acquires = 0;
     while (!atomic_load_explicit(&shared->stop, memory_order_relaxed)) {
         double before = now();
         lock_acquire(l);
@@ -137,7 +137,7 @@ static void lock_contend_timed_loop(struct contender *self)
         if (after - before > self->worst_wait)
             self->worst_wait = after - before;
         own = lock_work(own, 16);
-        atomic_store_explicit(&self->taken, ++taken, memory_order_relaxed);
+        atomic_store_explicit(&self->acquires, ++acquires, memory_order_relaxed);
     }
     check(own != 0);
 }
@@ -369,14 +369,14 @@ static void table_barrier_wait(void *object)
 /* ---- thread, local ---- */
 
 #ifdef HAS_THREAD
-static_assert(sizeof(thread) <= sizeof(struct thread_place), "a thread fits into its place");
+static_assert(sizeof(thread) <= sizeof(struct thread_storage), "a thread fits into its storage");
 
-static void table_thread_start(struct thread_place *place, void *arg)
+static void table_thread_start(struct thread_storage *place, void *arg)
 {
     thread_start((thread *)place, arg);
 }
 
-static void table_thread_join(struct thread_place *place)
+static void table_thread_join(struct thread_storage *place)
 {
     thread_join((thread *)place);
 }

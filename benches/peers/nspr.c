@@ -123,7 +123,7 @@ typedef PRUintn local;
 
 static local *local_new(void)
 {
-    local *l = line_alloc(sizeof *l);
+    local *l = cache_line_alloc(sizeof *l);
     ok(PR_NewThreadPrivateIndex(l, NULL));
     return l;
 }

@@ -1,4 +1,4 @@
-/* parking_lot, by way of rust_peers/. */
+/* parking_lot, through rust_peers/. */
 #include "../bench.h"
 
 #define PEER peer_parking_lot

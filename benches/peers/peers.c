@@ -1,4 +1,4 @@
-/* The peers that this program was built with, ours first, in the order of the table. */
+/* The peers of this build, in the order of the table; libthreading is the first. */
 #include "../bench.h"
 
 #include <string.h>

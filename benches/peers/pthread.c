@@ -1,4 +1,4 @@
-/* POSIX threads as the C library has them: the measure of most users. */
+/* POSIX threads of the C library, the reference for most users. */
 #include "../bench.h"
 
 #include <errno.h>
@@ -63,7 +63,7 @@ typedef pthread_mutex_t rlock;
 
 static rlock *rlock_new(void)
 {
-    rlock *r = line_alloc(sizeof *r);
+    rlock *r = cache_line_alloc(sizeof *r);
     pthread_mutexattr_t attributes;
     check(pthread_mutexattr_init(&attributes) == 0);
     check(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE) == 0);
@@ -120,7 +120,7 @@ typedef sem_t semaphore;
 
 static semaphore *semaphore_new(long value)
 {
-    semaphore *s = line_alloc(sizeof *s);
+    semaphore *s = cache_line_alloc(sizeof *s);
     check(sem_init(s, 0, (unsigned)value) == 0);
     return s;
 }
@@ -146,7 +146,7 @@ typedef pthread_barrier_t barrier;
 
 static barrier *barrier_new(unsigned parties)
 {
-    barrier *b = line_alloc(sizeof *b);
+    barrier *b = cache_line_alloc(sizeof *b);
     check(pthread_barrier_init(b, NULL, parties) == 0);
     return b;
 }
@@ -186,7 +186,7 @@ typedef pthread_key_t local;
 
 static local *local_new(void)
 {
-    local *l = line_alloc(sizeof *l);
+    local *l = cache_line_alloc(sizeof *l);
     check(pthread_key_create(l, NULL) == 0);
     return l;
 }

@@ -1,4 +1,4 @@
-/* The objects that both of the peers from Rust have; PREFIX says whose. */
+/* The objects that both Rust peers have. PREFIX is that of the peer's functions. */
 #include "../rust_peers/rust_peers.h"
 
 #define JOINED(prefix, name) prefix##_##name

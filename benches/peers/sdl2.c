@@ -1,4 +1,4 @@
-/* SDL 2. Its mutex is always re-entrant. */
+/* SDL 2. Its mutex is always reentrant. */
 #include "../bench.h"
 
 #include <SDL.h>
@@ -152,7 +152,7 @@ typedef SDL_TLSID local;
 
 static local *local_new(void)
 {
-    local *l = line_alloc(sizeof *l);
+    local *l = cache_line_alloc(sizeof *l);
     *l = SDL_TLSCreate();
     check(*l != 0);
     return l;
@@ -176,7 +176,7 @@ static inline void *local_get(local *l)
 /* The timers are in one sorted list. */
 #define HAS_TIMER
 #define TIMERS_MOST 10000
-typedef void timer; /* the number of one */
+typedef void timer; /* a timer ID */
 
 static Uint32 due(Uint32 interval, void *arg)
 {
@@ -203,7 +203,7 @@ static void timer_cancel(timer *t)
     check(SDL_RemoveTimer((SDL_TimerID)(intptr_t)t));
 }
 
-/* One that has run is remembered until it is removed, which then answers no. */
+/* SDL keeps a timer that has run until it is removed; the removal then returns false. */
 static void timer_drop(timer *t)
 {
     SDL_RemoveTimer((SDL_TimerID)(intptr_t)t);

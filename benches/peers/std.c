@@ -1,4 +1,4 @@
-/* Rust's std, by way of rust_peers/. */
+/* Rust's std, through rust_peers/. */
 #include "../bench.h"
 
 #define PEER peer_std
@@ -48,7 +48,7 @@ typedef char local;
 
 static local *local_new(void)
 {
-    return line_alloc(sizeof(local));
+    return cache_line_alloc(sizeof(local));
 }
 
 static void local_free(local *l)

@@ -1,4 +1,4 @@
-/* A thread for each timer, which waits on a condition with a timeout: how Python's Timer is made, in C. */
+/* A thread per timer, which waits on a condition with a timeout: Python's implementation of Timer, in C. */
 #include "../bench.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* libthreading itself, called as its users call it. */
+/* libthreading, called as its users call it. */
 #include "../bench.h"
 
 #include <threading.h>

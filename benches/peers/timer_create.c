@@ -1,4 +1,4 @@
-/* POSIX timers that call a function in a thread: the C library makes a thread for each that falls due. */
+/* POSIX timers that call a function in a thread: the C library creates a thread for each expired timer. */
 #include "../bench.h"
 
 #include <signal.h>
@@ -12,7 +12,7 @@ static const char *version(void)
     return "SIGEV_THREAD";
 }
 
-/* The system has a limit for queued signals, and takes one for each timer. */
+/* Each timer counts towards the system's limit of queued signals. */
 #define HAS_TIMER
 #define TIMERS_MOST 10000
 typedef void timer; /* a timer_t */

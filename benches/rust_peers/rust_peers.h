@@ -1,4 +1,4 @@
-/* What rust_peers/src exports: for each object `_new`, `_free` and its operations, behind opaque pointers. */
+/* The exports of rust_peers/src: for each object, `_new`, `_free` and its operations, with opaque pointers. */
 #ifndef RUST_PEERS_H
 #define RUST_PEERS_H
 

@@ -26,14 +26,14 @@
 //!         return barrier;
 //!     }
 
+use core::ffi::c_void;
+
+use crate::barrier::Barrier;
 use crate::capi::status::threading_status;
 use crate::capi::types::{threading_action, threading_barrier};
 use crate::capi::utils::write_out;
 use crate::capi::{from_ptr, handle_or_null, status, value_or_default};
 use crate::handle::Handle;
-use core::ffi::c_void;
-
-use crate::barrier::Barrier;
 use crate::time::Timeout;
 
 /// Creates a barrier for a number of parties.

@@ -27,13 +27,13 @@
 //!         return threading_condition_release(condition) == THREADING_OK && taken;
 //!     }
 
+use core::ffi::c_void;
+
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::{threading_condition, threading_lock, threading_predicate, threading_rlock};
 use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
-use crate::handle::Handle;
-use core::ffi::c_void;
-
 use crate::error::{Error, Result};
+use crate::handle::Handle;
 use crate::lock::condition::Condition;
 use crate::time::Timeout;
 
@@ -355,7 +355,7 @@ fn wait_for(
     // SAFETY: the C caller guarantees that the predicate accepts this argument during the call.
     condition.wait_for(timeout, || match unsafe { predicate(arg) } {
         ..0 => None,
-        answer => Some(answer > 0),
+        result => Some(result > 0),
     })
 }
 

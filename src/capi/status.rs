@@ -100,7 +100,7 @@ macro_rules! table {
     };
 }
 
-// A status that corresponds to one error has its message; the others have one of their own.
+// A status of a single error has the message of that error. The others have their own messages.
 table! {
     THREADING_OK: c"success";
     THREADING_TIMED_OUT: c"timeout expired";

@@ -408,9 +408,9 @@ pub unsafe extern "C" fn threading_set_excepthook(hook: threading_excepthook, ar
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> threading_excepthook {
     let hook = ffi_panic_boundary(|| {
-        let (hook, its_arg) = excepthook::get();
+        let (hook, hook_arg) = excepthook::get();
         // SAFETY: guaranteed by the caller.
-        unsafe { write_out(arg, its_arg) };
+        unsafe { write_out(arg, hook_arg) };
         Ok(hook)
     });
     // SAFETY: as in `threading_set_excepthook`.

@@ -1,39 +1,47 @@
-//! Where the slots of one kind come from, and whether a number is a handle to one of them.
+//! The arena of a kind: allocates its slots, and checks whether an integer can be a handle to one of them.
 //!
-//! A kind has [`blocks`](crate::handle::blocks) of 64 KiB, cut into slots. The first slot of a block is never an object: it
-//! holds the block's header.
+//! An arena has [`blocks`](crate::handle::blocks) of 64 KiB, divided into slots. The first slot of a block is never
+//! used for an object: it holds the block's header.
 //!
-//! # The table
+//! # The table of blocks
 //!
-//! A handle without its low 16 bits names a block and a generation of it: its *key*. A kind enters the keys of its
-//! blocks into a table, at a bucket that some of the key's bits give. So one comparison decides whether a number can be
-//! a handle of this kind; then its other bits are the address of a slot, which may be read.
+//! A handle without its low 16 bits is the *key* of a block: its address and its generation. Each arena has a hash
+//! table with the keys of its blocks. So one comparison shows whether an integer can be a handle of this kind; if it
+//! can, its other bits are the position of a slot, which may be read.
 //!
-//! | bucket | meaning | who changes it, under the lock of the arena |
+//! | bucket | meaning | changed by (under the arena's mutex, relaxed) |
 //! |---|---|---|
-//! | `EMPTY` | ends a search | a block that is entered: to its key. Growth |
-//! | `TOMBSTONE` | a search continues | the same |
-//! | a key | a block of this kind | the block's return to the pool: to `TOMBSTONE`, or `EMPTY` if no search continues there |
+//! | `EMPTY` | ends a search | `insert_key`: to a key |
+//! | `TOMBSTONE` | a search continues | `insert_key`: to a key. `remove_key`: to `EMPTY`, if the next bucket is `EMPTY` |
+//! | a key | a block of this kind | `remove_key`, when the block is returned to the pool: to `TOMBSTONE`, or to `EMPTY` likewise |
 //!
-//! Keys are written and read relaxed: a thread that calls by a handle has received it after its block was entered.
-//! A key whose own bucket is another's is found by a search from there on. A table grows by being copied; the former
-//! one stays readable. The fast paths read the length of the table (acquire) before its address, which are published
-//! in the other order (release), so that a bucket lies inside of the table; if they combine an older length with a newer
-//! table, they may find no key, and then a search reads both in one word.
+//! Keys are read without the mutex, relaxed. They are not stale for a valid handle: the calling thread has received
+//! the handle after the block's key was inserted. Other handles may find a key that is being removed; their slots
+//! stay mapped.
 //!
-//! While a race detector watches, the fast paths, which announce nothing, have a table without a key.
+//! If another key has the bucket that the key selects, it is found by linear probing. A table grows by being copied,
+//! and the former one stays readable. The fast paths read the table's length less one (`mask`, acquire) before its
+//! address (`buckets`), which are published in reverse order (release), so that the bucket is within the table. If
+//! they combine an older length with a newer table, they may miss the key; then `search` reads both in one word
+//! (`table`).
 //!
-//! # A block, between its slots' first use and its return
+//! # The fast paths and race detectors
 //!
-//! | list | state | transition |
+//! The fast paths do not call the annotations of race detectors. So while a detector is active, `grow` publishes the
+//! new table in `table` only: the fast paths keep the table without keys, fail, and each call takes the slow path.
+//!
+//! # The slots of a block
+//!
+//! | the block is in | state | transition |
 //! |---|---|---|
-//! | `partial` | some slots are free, or were never used | `allocate` takes the first block's last freed slot, or its next unused one |
-//! | none | all slots are in use, or have no generation left | `free` of a slot that has one: to `partial` |
+//! | the list `partial` | some slots are free or were never used | `allocate` takes the slot of the first block that was freed last, or the next one that was never used |
+//! | no list | all slots are in use, or have no generation left | `free` of a slot with a generation left: to `partial` |
 //!
-//! A block without an object is returned to the pool if its slots' generations are used up, or if [`MAX_EMPTY_BLOCKS`] others
-//! without an object and a sixteenth of the most blocks that were ever in use are kept already.
+//! A block without objects is returned to the pool if no slot has a generation left, or if the arena already keeps
+//! [`MAX_EMPTY_BLOCKS`] others without objects plus one sixteenth of the largest number of blocks that it has had.
 
-// Not the ones of `crate::sys::atomic`: the table is no part of any object's protocol, and each call reads it.
+// Not those of `crate::sys::atomic`, which the model checkers replace: the table is not part of an object's protocol,
+// and every call reads it.
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use core::cell::Cell;
@@ -42,40 +50,38 @@ use core::{ptr, slice};
 use crate::error::{Error, Result};
 use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
+use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::atomic::Ordering;
 use crate::sys::memory;
 
-/// How many kinds there are.
-pub(crate) const KINDS: usize = 10;
-
-/// The arenas, by `Object::INDEX`.
+/// The arenas, by kind.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-pub(crate) static ARENAS: [Arena; KINDS] = [const { Arena::new() }; KINDS];
+pub(crate) static ARENAS: [Arena; ObjectKind::COUNT] = [const { Arena::new() }; ObjectKind::COUNT];
 
-/// How many blocks without an object a kind keeps in any case.
+/// The number of blocks without objects that an arena keeps in any case.
 const MAX_EMPTY_BLOCKS: usize = 16;
-/// And which share of the most blocks that it ever had.
+/// In addition, it keeps the largest number of blocks that it has had, divided by this.
 const EMPTY_BLOCKS_DIVISOR: usize = 16;
 
-/// The bits of a handle below its key.
+/// The number of bits of a handle below its key.
 const BLOCK_KEY_SHIFT: u32 = BLOCK_SIZE.trailing_zeros();
 
-/// No key, since no block is there. The first bucket never holds it, where a number is searched for whose key is 0.
+/// Not a key, because no block has address 0. It is never stored in bucket 0, which integers with key 0 select.
 const EMPTY: usize = 0;
-/// No key, since keys have fewer bits.
+/// Not a key, because keys have fewer bits.
 const TOMBSTONE: usize = usize::MAX;
 
-/// The first table of each kind has so many buckets; all lie in one page.
+/// The number of buckets of the first table of each kind. These tables are all in one page.
 const INITIAL_TABLE_LEN: usize = 32;
-/// Up to this size, a table rather grows than that a key has another bucket than its own.
+/// Up to this length, a table grows until each key has the bucket that it selects.
 const MAX_SPARSE_LEN: usize = 4096;
-/// Tables are aligned so that the logarithm of their size fits below their address.
+/// The alignment of tables: the logarithm of the length fits into the low bits of their address.
 const TABLE_ALIGNMENT: usize = 64;
 
-/// The table of a kind that has no block.
+/// The table of an arena without blocks.
 #[repr(align(64))]
 struct EmptyTable(AtomicUsize);
 
@@ -83,53 +89,53 @@ static EMPTY_TABLE: EmptyTable = EmptyTable(AtomicUsize::new(TOMBSTONE));
 
 #[repr(C, align(64))]
 pub(crate) struct Arena {
-    /// The table's length less one, and the table, for the fast paths.
+    /// The length of the table less one, and the table, for the fast paths.
     mask: AtomicUsize,
     buckets: AtomicPtr<AtomicUsize>,
-    /// The table and the logarithm of its length, in one word.
+    /// The table, with the logarithm of its length in the low bits.
     table: AtomicPtr<u8>,
     slots: InternalMutex<Slots>,
 }
 
-/// What the first slot of a block holds. Used under the arena's lock.
+/// The first slot of a block. Used under the arena's mutex.
 #[repr(C, align(64))]
 struct BlockHeader {
-    /// Where an object has its header: zero, so that no handle fits.
+    /// In the place of an object's header: zero, which no handle matches.
     null_header: [u64; 4],
-    /// Its neighbours in `Slots::partial`.
+    /// The neighbours in `Slots::partial`.
     next: Cell<*const BlockHeader>,
     previous: Cell<*const BlockHeader>,
     /// The generation of the block.
     generation: Cell<u16>,
-    /// How many slots are objects, or kept for one by a thread.
+    /// The number of slots that contain objects or are in a thread's slot cache.
     used: Cell<u16>,
-    /// The last freed slot, by its distance from here in units of [`SLOT_UNIT`]; 0 is none.
+    /// The slot that was freed last, by its offset from this header in units of [`SLOT_UNIT`]; 0 is none.
     free: Cell<u16>,
     /// The next slot that was never used, likewise; the size of the block if there is none.
     unused: Cell<u16>,
-    /// The generation with which unused slots begin.
+    /// The first generation of slots that were never used.
     first_generation: Cell<u8>,
-    /// One more than the highest generation that a slot has reached.
+    /// One more than the highest generation that a slot has used.
     next_generation: Cell<u8>,
 }
 
-/// What the sizes of slots are multiples of.
+/// The sizes of slots are multiples of this.
 const SLOT_UNIT: usize = 64;
 
 const _: () = assert!(size_of::<BlockHeader>() <= SLOT_UNIT);
 
 struct Slots {
-    /// Blocks with a slot to use, a list.
+    /// The list of blocks with a free or unused slot.
     partial: *const BlockHeader,
-    /// How many blocks there are, how many there were at most, and how many are without an object.
+    /// The number of blocks, the largest number that there has been, and the number of blocks without objects.
     blocks: usize,
     peak_blocks: usize,
     empty: usize,
-    /// A thread that this process does not have was changing this, and the headers of blocks.
+    /// In a child of fork: another thread of the parent was changing this, and the headers of blocks.
     was_interrupted: bool,
 }
 
-// SAFETY: the pointer leads to blocks, which are shared memory.
+// SAFETY: the pointer leads to blocks, which any thread may access.
 unsafe impl Send for Slots {}
 
 impl ForkReset for Slots {
@@ -139,9 +145,9 @@ impl ForkReset for Slots {
 }
 
 impl BlockHeader {
-    /// The header of the block in which a slot lies.
+    /// Returns the header of the block that contains a slot.
     fn of(slot: usize) -> &'static BlockHeader {
-        // SAFETY: slots lie in blocks in use, each of which begins with its header; blocks are aligned.
+        // SAFETY: slots are in allocated blocks, which are aligned and begin with their header.
         unsafe { &*((slot & !(BLOCK_SIZE - 1)) as *const BlockHeader) }
     }
 
@@ -153,9 +159,10 @@ impl BlockHeader {
         (self.address() | high_bits(self.generation.get())) >> BLOCK_KEY_SHIFT
     }
 
-    fn slot(&self, distance: u16) -> &'static Header {
-        // SAFETY: the slots of a block follow its header; each begins with a header of its own, for which zero is valid.
-        unsafe { &*((self.address() + usize::from(distance) * SLOT_UNIT) as *const Header) }
+    fn slot(&self, offset: u16) -> &'static Header {
+        // SAFETY: the slots of a block follow its header; each begins with a header of its own, for which all-zero is
+        // valid.
+        unsafe { &*((self.address() + usize::from(offset) * SLOT_UNIT) as *const Header) }
     }
 
     fn has_room(&self) -> bool {
@@ -163,7 +170,7 @@ impl BlockHeader {
     }
 }
 
-/// The generation of a block where handles have it.
+/// Returns the generation of a block in its position in a handle.
 fn high_bits(generation: u16) -> usize {
     usize::from(generation).checked_shl(BLOCK_GENERATION_SHIFT).unwrap_or(0)
 }
@@ -176,7 +183,7 @@ impl Slots {
     fn push(&mut self, block: &BlockHeader) {
         block.previous.set(ptr::null());
         block.next.set(self.partial);
-        // SAFETY: blocks in the list are in use, here and below.
+        // SAFETY: blocks in the list are allocated.
         if let Some(next) = unsafe { self.partial.as_ref() } {
             next.previous.set(block);
         }
@@ -197,6 +204,7 @@ impl Slots {
         }
     }
 
+    /// Whether the arena has more blocks without objects than it keeps.
     fn has_excess_empty(&self) -> bool {
         self.empty > MAX_EMPTY_BLOCKS + self.peak_blocks / EMPTY_BLOCKS_DIVISOR
     }
@@ -212,7 +220,7 @@ impl Arena {
         }
     }
 
-    /// Whether these are the bits of a handle to a slot of this kind, of whatever generation. False may be wrong.
+    /// Returns whether this can be a handle to a slot of this kind, of any generation. False may be wrong.
     #[inline(always)]
     pub(super) fn has_key_fast(&self, bits: usize) -> bool {
         let key = bits >> BLOCK_KEY_SHIFT;
@@ -223,10 +231,11 @@ impl Arena {
         bucket.load(Ordering::Relaxed) == key
     }
 
-    /// As `has_key_fast`, but false is right.
+    /// As `has_key_fast`, but false is exact.
     #[inline(always)]
     pub(super) fn has_key(&self, bits: usize) -> bool {
-        // The first slot of a block is no object: what locks an object before it reads its word must not get there.
+        // The first slot of a block is not an object. Its memory must not be used as an object's mutex, which some
+        // calls lock before they check the word.
         let is_first = bits & (BLOCK_SIZE - SLOT_UNIT) == 0;
         !is_first && (self.has_key_fast(bits) || self.search(bits >> BLOCK_KEY_SHIFT))
     }
@@ -246,19 +255,19 @@ impl Arena {
         let table = self.table.load(Ordering::Acquire);
         let length = 1 << (table as usize % TABLE_ALIGNMENT);
         let buckets = table.map_addr(|address| address & !(TABLE_ALIGNMENT - 1)).cast::<AtomicUsize>();
-        // SAFETY: a table of this length lies there, and is never unmapped.
+        // SAFETY: a table of this length is there, and is never unmapped.
         unsafe { slice::from_raw_parts(buckets, length) }
     }
 
-    /// A slot of `size` bytes that is not in use.
+    /// Allocates a slot of `size` bytes.
     pub(super) fn allocate(&self, size: usize) -> Result<usize> {
         let mut slots = self.slots.lock();
-        // SAFETY: blocks in the list are in use.
+        // SAFETY: blocks in the list are allocated.
         let block = match unsafe { slots.partial.as_ref() } {
             Some(block) => block,
             None => self.add_block(&mut slots, size)?,
         };
-        let distance = match block.free.get() {
+        let offset = match block.free.get() {
             0 => {
                 let unused = block.unused.get();
                 block.unused.set(unused + (size / SLOT_UNIT) as u16);
@@ -277,14 +286,14 @@ impl Arena {
         let used = block.used.get();
         block.used.set(used + 1);
         slots.empty -= usize::from(used == 0);
-        Ok(ptr::from_ref(block.slot(distance)) as usize)
+        Ok(ptr::from_ref(block.slot(offset)) as usize)
     }
 
-    /// Takes back a slot without an object. `retired`: it has no generation left.
+    /// Frees a slot without an object. `retired`: it has no generation left.
     pub(super) fn free(&self, slot: usize, retired: bool) {
         let block = BlockHeader::of(slot);
-        let distance = ((slot - block.address()) / SLOT_UNIT) as u16;
-        let header = block.slot(distance);
+        let offset = ((slot - block.address()) / SLOT_UNIT) as u16;
+        let header = block.slot(offset);
         let next_generation = header.generation() as u8 + u8::from(retired);
         let mut slots = self.slots.lock();
         if next_generation > block.next_generation.get() {
@@ -295,7 +304,7 @@ impl Arena {
                 slots.push(block);
             }
             header.set_next_free(block.free.get());
-            block.free.set(distance);
+            block.free.set(offset);
         }
         let used = block.used.get() - 1;
         block.used.set(used);
@@ -304,7 +313,7 @@ impl Arena {
         }
     }
 
-    /// The last object of a block is gone.
+    /// The last object of a block has been freed.
     #[cold]
     #[inline(never)]
     fn on_block_empty(&self, slots: &mut Slots, block: &'static BlockHeader) {
@@ -314,7 +323,7 @@ impl Arena {
         }
     }
 
-    /// A block more for this kind.
+    /// Adds a block to this arena.
     #[cold]
     #[inline(never)]
     fn add_block(&self, slots: &mut Slots, size: usize) -> Result<&'static BlockHeader> {
@@ -333,7 +342,7 @@ impl Arena {
         Ok(block)
     }
 
-    /// Returns a block without an object to the pool.
+    /// Returns a block without objects to the pool.
     fn return_block(&self, slots: &mut Slots, block: &'static BlockHeader) {
         if block.has_room() {
             slots.remove(block);
@@ -348,12 +357,12 @@ impl Arena {
         POOL.lock().free(returned, next_generation);
     }
 
-    /// The table has room for a key more.
+    /// Ensures that the table has room for one more key.
     fn reserve_key(&self, slots: &Slots) -> Result<()> {
         let length = self.buckets().len();
         if (slots.blocks + 1) * 2 > length
             && let Err(error) = self.grow((length * 2).max(INITIAL_TABLE_LEN))
-            // It does with the table that there is, as long as a bucket stays free in it.
+            // If the table cannot grow, it is used as long as one bucket stays `EMPTY`.
             && slots.blocks + 2 > length
         {
             return Err(error);
@@ -361,8 +370,8 @@ impl Arena {
         Ok(())
     }
 
-    /// Enters a key into the table, for which there is room. As long as it is small, it grows until the key has its own
-    /// bucket, if the system has memory for that.
+    /// Inserts a key, for which `reserve_key` has made room. While the table is small, it grows until the key has the
+    /// bucket that it selects, if memory is available.
     fn add_key(&self, key: usize) {
         loop {
             let buckets = self.buckets();
@@ -379,7 +388,7 @@ impl Arena {
         let bytes = length * size_of::<AtomicUsize>();
         let table = if length == INITIAL_TABLE_LEN {
             let kind = (ptr::from_ref(self) as usize - ptr::from_ref(&ARENAS) as usize) / size_of::<Arena>();
-            POOL.lock().initial_tables(bytes * KINDS)? + kind * bytes
+            POOL.lock().initial_tables(bytes * ObjectKind::COUNT)? + kind * bytes
         } else {
             let table = memory::map(0, bytes).ok_or(Error::NoMemory)?;
             annotate::mark_untracked(table as *const u8, bytes);
@@ -403,21 +412,21 @@ impl Arena {
         Ok(())
     }
 
-    /// Holds the arena across a fork.
+    /// Locks the arena for a fork.
     pub(crate) fn lock_for_fork(&self) {
         self.slots.lock_for_fork();
     }
 
-    /// Gives back what `hold` took.
+    /// Releases what `lock_for_fork` locked, in the parent.
     ///
     /// # Safety
-    /// As for `InternalMutex::let_go`.
+    /// As for `InternalMutex::unlock_after_fork`.
     pub(crate) unsafe fn unlock_after_fork(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.slots.unlock_after_fork() };
     }
 
-    /// As `let_go`, in a child of fork.
+    /// Releases what `lock_for_fork` locked, in the child.
     ///
     /// # Safety
     /// As for `InternalMutex::reinit_in_child`.
@@ -430,7 +439,8 @@ impl Arena {
         }
     }
 
-    /// All slots of the blocks that there are count as in use, whatever their lists were about to become.
+    /// Marks all slots of all blocks as used, because the lists of free slots may be inconsistent. Free slots are
+    /// leaked.
     fn mark_all_slots_used(&self, slots: &mut Slots) {
         let blocks = self.blocks();
         *slots = Slots { blocks: blocks.clone().count(), peak_blocks: slots.peak_blocks, ..Slots::NONE };
@@ -440,7 +450,7 @@ impl Arena {
         });
     }
 
-    /// The blocks of this kind, as the table has them.
+    /// Iterates over the blocks of this arena, by the keys in the table.
     fn blocks(&self) -> impl Iterator<Item = &'static BlockHeader> + Clone {
         let keys = self.buckets().iter().map(|bucket| bucket.load(Ordering::Relaxed));
         keys.filter(|&key| key != EMPTY && key != TOMBSTONE)
@@ -448,7 +458,7 @@ impl Arena {
     }
 }
 
-/// Enters a key that the table does not hold. A bucket is free.
+/// Inserts a key that is not in the table. The table has a bucket for it.
 fn insert_key(buckets: &[AtomicUsize], key: usize) {
     let mask = buckets.len() - 1;
     let free = (0..=mask)
@@ -460,7 +470,8 @@ fn insert_key(buckets: &[AtomicUsize], key: usize) {
     }
 }
 
-/// Removes a key that the table holds. Its bucket, and vacant ones before it, become empty if no search continues there.
+/// Removes a key that is in the table. If the next bucket is `EMPTY`, so that no search continues, its bucket and the
+/// tombstones before it become `EMPTY`.
 fn remove_key(buckets: &[AtomicUsize], key: usize) {
     let mask = buckets.len() - 1;
     let found =
@@ -477,14 +488,15 @@ fn remove_key(buckets: &[AtomicUsize], key: usize) {
     }
 }
 
-/// Before each run of a model: all slots are as they were when none had been used. As many steps of the model in each run.
+/// Before each run of a model: resets all arenas to their state before the first use, so that each run has the same
+/// steps.
 #[cfg(model)]
 pub(crate) fn reset() {
     let mut addresses = Vec::new();
     for arena in &ARENAS {
         *arena.slots.lock() = Slots::NONE;
         addresses.extend(arena.blocks().map(BlockHeader::address));
-        // The memory of a first table serves the next run.
+        // The memory of the first tables is used again in the next run.
         for bucket in arena.buckets().iter().filter(|bucket| bucket.load(Ordering::Relaxed) != EMPTY) {
             bucket.store(EMPTY, Ordering::Relaxed);
         }

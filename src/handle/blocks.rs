@@ -1,21 +1,27 @@
-//! Blocks: the memory in which slots lie, for all kinds of objects.
+//! Blocks: the memory of the slots of all kinds.
 //!
-//! A block is 64 KiB of zeroed memory at a multiple of its size. Blocks are mapped as they are needed, wherever the
-//! system has room, and are never unmapped while a thread may still read one by a stale handle. A block that a kind
-//! does not need any more returns its memory to the system, keeps its addresses, and later serves any kind.
+//! A block is 64 KiB of zeroed memory, aligned to its size. Blocks are mapped when they are needed, at any address,
+//! and are not unmapped as long as a thread may still read one by a stale handle. A block that a kind does not need
+//! any more is returned to the pool: its memory is returned to the OS, its addresses stay reserved, and it can later
+//! be allocated to any kind.
 //!
-//! So that no handle is valid twice, each block has a generation, which every handle to its slots contains, and a
-//! first generation for its slots, one more than any of them has reached:
+//! So that no handle value is used twice, each block has a generation, which is part of the handles to its slots, and
+//! a first generation for its slots:
 //!
-//! | after a block has been returned | its next generation | first generation of its slots |
+//! | when a block is returned | the block's next generation | the first generation of its slots |
 //! |---|---|---|
-//! | each slot has a generation left | the same | one more than the highest that a slot has used |
+//! | no slot has used its last generation | the same | one more than the highest that a slot has used |
 //! | a slot has used its last generation | one more | 1 |
-//! | the same, in the block's last generation | none: its addresses are never used again | |
+//! | the same, and it is the block's last generation: the block is *exhausted* | none: its addresses are never used again | |
 //!
-//! The oldest of the returned blocks is used first, and while there are few of them, a new one is mapped instead
-//! ([`QUARANTINE`]). A thread that has found a slot by a stale handle and is preempted before it uses the slot compares
-//! the slot's generation next; that repeats only after 63 uses of every block in the quarantine.
+//! (Where addresses have 32 bits, blocks have no generation. There, the slots of such a block start again with 1.)
+//!
+//! # The quarantine
+//!
+//! Returned blocks are reused in the order in which they were returned. While there are no more than [`QUARANTINE`]
+//! of them, a new block is mapped instead. So a thread that has found a slot by a stale handle, and is preempted
+//! before it compares the generation, can meet the same generation again only after every block in the quarantine has
+//! been used 63 times.
 
 use crate::error::{Error, Result};
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT, GENERATION};
@@ -24,46 +30,47 @@ use crate::sys::annotate;
 use crate::sys::memory;
 use crate::sys::memory::PageVec;
 
-/// The size of a block, and what its address is a multiple of.
+/// The size and the alignment of a block.
 pub(super) const BLOCK_SIZE: usize = 64 * 1024;
 
-/// How many returned blocks the pool holds before it uses the oldest of them again.
+/// The number of returned blocks above which the oldest is reused.
 const QUARANTINE: usize = if cfg!(model) { 0 } else { 64 };
-/// The same where the pages are locked, so that returned blocks occupy memory.
+/// The same if the process's memory is locked, so that returned blocks occupy memory.
 const QUARANTINE_LOCKED: usize = 8;
-/// The most blocks that are mapped together: an eighth of those that exist, within this limit.
+/// The maximum number of blocks that are mapped together: one eighth of those that exist, up to this number.
 const MAX_CHUNK: usize = 64;
 /// How many exhausted blocks stay mapped, for threads that have found a slot in one of them by a stale handle.
 const MAX_MAPPED_EXHAUSTED: usize = 16;
 
-/// A block that no kind uses, and what its slots begin with.
+/// A block that no kind uses, and the generations that its handles will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) address: usize,
     pub(super) generation: usize,
-    /// The generation with which its slots begin.
+    /// The first generation of its slots.
     pub(super) slot_generation: u64,
 }
 
 /// All blocks that no kind uses.
 pub(crate) struct BlockPool {
-    /// Mapped blocks that have not been used yet: from the first to before the second.
+    /// Mapped blocks that have never been allocated: the address of the first, and the end of the last.
     unused: (usize, usize),
-    /// Where the last chunk begins; the next one is to lie below it.
+    /// The start of the last mapped chunk. The next one is requested below it.
     last_chunk: usize,
-    /// How many blocks are mapped, in use or not.
+    /// The number of mapped blocks, allocated or not.
     mapped: usize,
-    /// The returned blocks, a queue: they enter at the end of `newer` and leave at the end of `older`.
+    /// The returned blocks, a queue made of two stacks: blocks are pushed to `newer` and popped from `older`.
     newer: PageVec<Block>,
     older: PageVec<Block>,
-    /// Exhausted blocks that are still mapped, the oldest at `next_exhausted`; 0 is none.
+    /// The addresses of exhausted blocks that are still mapped, a ring with the oldest at `next_exhausted`; 0 is
+    /// none.
     exhausted: [usize; MAX_MAPPED_EXHAUSTED],
     next_exhausted: usize,
-    /// The addresses of exhausted blocks that have been unmapped. The system may offer them again.
+    /// The addresses of exhausted blocks that have been unmapped. The OS may map new memory there.
     unmapped: PageVec<usize>,
-    /// Whether the system last refused to take a block's memory.
+    /// Whether the OS last failed to take back the memory of a block.
     pages_locked: bool,
-    /// The page in which the kinds have their first tables; 0 as long as it is not needed.
+    /// The page with the first tables of all kinds; 0 if it is not mapped yet.
     initial_tables: usize,
 }
 
@@ -72,7 +79,7 @@ pub(crate) static POOL: InternalMutex<BlockPool> = InternalMutex::new(BlockPool:
 
 impl ForkReset for BlockPool {
     fn reset_in_child(&mut self) {
-        // A thread that this process does not have was changing it: the blocks in it are lost to the child.
+        // Another thread of the parent was changing the pool: the blocks in it are leaked.
         *self = BlockPool { mapped: self.mapped, last_chunk: self.last_chunk, ..BlockPool::new() };
     }
 }
@@ -93,7 +100,7 @@ impl BlockPool {
         }
     }
 
-    /// Memory for the first tables of all kinds.
+    /// Returns memory for the first tables of all kinds.
     pub(super) fn initial_tables(&mut self, bytes: usize) -> Result<usize> {
         if self.initial_tables == 0 {
             self.initial_tables = memory::map(0, bytes).ok_or(Error::NoMemory)?;
@@ -102,7 +109,7 @@ impl BlockPool {
         Ok(self.initial_tables)
     }
 
-    /// A block of zeroed memory.
+    /// Allocates a block of zeroed memory.
     pub(super) fn allocate(&mut self) -> Result<Block> {
         let returned = self.newer.as_slice().len() + self.older.as_slice().len();
         let quarantine = if self.pages_locked { QUARANTINE_LOCKED } else { QUARANTINE };
@@ -128,7 +135,8 @@ impl BlockPool {
         self.older.pop()
     }
 
-    /// Returns a block that `take` returned. `next_slot_generation` is one more than any of its slots has reached.
+    /// Returns a block that `allocate` returned. `next_slot_generation` is one more than the highest that a slot has
+    /// used.
     pub(super) fn free(&mut self, block: Block, next_slot_generation: u64) {
         self.zero(block.address);
         let mut next = Block { slot_generation: next_slot_generation, ..block };
@@ -143,16 +151,17 @@ impl BlockPool {
                 next.generation = 0;
             }
         }
-        // There is room, but after a reset in a child of fork, which may lose the block.
+        // `map_blocks` has reserved the space, except if the pool was reset in a child of fork; then the block may be
+        // leaked.
         if self.newer.reserve(self.newer.as_slice().len() + 1).is_ok() {
             self.newer.push(next);
         }
     }
 
-    /// Lets the block's memory read as zero.
+    /// Sets the memory of a block to zero.
     fn zero(&mut self, address: usize) {
-        // SAFETY: no object lives in this block; threads that still read there by stale handles may find zeros, to
-        // which no handle fits.
+        // SAFETY: no object is in this block. Threads that still read from it by stale handles may read zeros, which
+        // no handle matches.
         self.pages_locked = !unsafe { memory::discard(address, BLOCK_SIZE) };
         if self.pages_locked {
             for word in (address..address + BLOCK_SIZE).step_by(8) {
@@ -163,26 +172,26 @@ impl BlockPool {
         }
     }
 
-    /// The block has no generation left.
+    /// The block is exhausted.
     fn retire(&mut self, address: usize) {
         let oldest = core::mem::replace(&mut self.exhausted[self.next_exhausted], address);
         self.next_exhausted = (self.next_exhausted + 1) % MAX_MAPPED_EXHAUSTED;
         if oldest != 0 && self.unmapped.reserve(self.unmapped.as_slice().len() + 1).is_ok() {
             self.unmapped.push(oldest);
             self.mapped -= 1;
-            // SAFETY: billions of objects have been created since the block was in use last.
+            // SAFETY: billions of objects have been created since the block was in use.
             unsafe { memory::unmap(oldest, BLOCK_SIZE) };
         }
     }
 
-    /// Maps new blocks, of which none is in use or has been exhausted.
+    /// Maps new blocks, as many as are appropriate, or else one.
     fn map_chunk(&mut self) -> Result<()> {
         let count = (self.mapped / 8).clamp(1, MAX_CHUNK);
         self.map_blocks(count).or_else(|_| self.map_blocks(1))
     }
 
     fn map_blocks(&mut self, count: usize) -> Result<()> {
-        // Each block can be returned and can be exhausted; neither may fail then.
+        // Reserve space for all blocks to be returned or exhausted, because these operations cannot fail.
         let max = self.mapped + count;
         self.newer.reserve(max)?;
         self.older.reserve(max)?;
@@ -197,9 +206,10 @@ impl BlockPool {
         Ok(())
     }
 
-    /// Maps addresses that a handle can hold, and of which none is that of an exhausted block.
+    /// Maps memory at addresses that a handle can contain, and that are not those of an exhausted block.
     fn map_usable(&mut self, bytes: usize) -> Option<usize> {
-        /// In `unmapped`: mapped again, so that the system does not offer it once more.
+        /// Set in an entry of `unmapped` while its addresses are mapped again, so that the OS does not return them
+        /// once more.
         const REMAPPED: usize = 1;
         let mut usable = None;
         while let Some(offered) =
@@ -228,7 +238,8 @@ impl BlockPool {
         usable
     }
 
-    /// Before each run of a model: as if no block had been used, neither these nor those that have been returned.
+    /// Before each run of a model: resets all blocks, those at `addresses` and those in the pool, to their state
+    /// before the first use.
     #[cfg(model)]
     pub(super) fn reset(&mut self, mut addresses: Vec<usize>) {
         addresses.iter().for_each(|&address| self.zero(address));
@@ -247,7 +258,7 @@ impl BlockPool {
 mod tests {
     use super::*;
 
-    /// Takes a block and returns it, as if all generations of its slots had been used.
+    /// Allocates a block and returns it, as if all generations of its slots had been used.
     fn exhaust_slots(pool: &mut BlockPool) -> Block {
         let block = pool.allocate().unwrap();
         pool.free(block, GENERATION + 1);
@@ -255,12 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn a_returned_block_reads_as_zero_and_waits_in_the_quarantine() {
+    fn returned_block_is_zeroed_and_quarantined() {
         let mut pool = BlockPool::new();
         let first = pool.allocate().unwrap();
         assert_eq!(first.address % BLOCK_SIZE, 0);
         assert_eq!((first.generation, first.slot_generation), (0, 1));
-        // SAFETY: the block's own memory.
+        // SAFETY: the test has allocated the block.
         unsafe { *(first.address as *mut u64) = 5 };
         pool.free(first, 7);
         for _ in 0..QUARANTINE {
@@ -273,20 +284,20 @@ mod tests {
     }
 
     #[test]
-    fn mapped_memory_grows_with_the_blocks_in_use() {
+    fn mapped_blocks_are_proportional_to_blocks_in_use() {
         let mut pool = BlockPool::new();
         let mut most = 0;
         for used in 1..2000 {
             pool.allocate().unwrap();
             most = pool.mapped - used;
-            assert!(most <= used / 8 + 1, "{most} blocks are mapped besides {used}");
+            assert!(most <= used / 8 + 1, "{most} unused blocks are mapped with {used} in use");
         }
         assert!(most <= MAX_CHUNK);
     }
 
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn an_exhausted_block_is_eventually_unmapped_and_never_reused() {
+    fn exhausted_block_is_unmapped_later_and_never_reused() {
         let mut pool = BlockPool::new();
         let mut exhausted = Vec::new();
         for _ in 0..MAX_MAPPED_EXHAUSTED + 200 {
@@ -302,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn no_pair_of_generations_is_reused() {
+    fn generations_of_a_block_are_never_reused() {
         let mut pool = BlockPool::new();
         let mut seen = std::collections::HashSet::new();
         for iteration in 0..20_000_u64 {

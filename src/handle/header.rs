@@ -1,56 +1,62 @@
-//! What each slot begins with.
+//! The header, with which each slot begins: four words.
 //!
 //! # `word`: the state of the object
 //!
-//! | bits | meaning |
-//! |---|---|
-//! | 0 to 5 | the generation of the slot, 1 to 63; 0 is a slot that was never used |
-//! | 6 `LIVE` | an object lives here |
-//! | 7 to 63 | the object's own; its file has the table |
+//! | bits | meaning | changed by |
+//! |---|---|---|
+//! | 0 to 5 | the generation of the slot, 1 to 63; 0 if the slot was never used | `publish`; `advance_generation`, release |
+//! | 6 `LIVE` | an object lives here | set by `publish`, release; cleared when the object is destroyed, release |
+//! | 7 to 63 | the object's own; its file has the table | |
 //!
-//! Published with release by `publish`; whoever finds its tag there with acquire sees the object built.
+//! A thread that reads the tag with acquire sees the initialized object. The value may be stale after that, so that
+//! operations on the object compare the tag in the atomic operation that changes the word.
 //!
-//! # `refs`: who keeps it alive
+//! # `refs`: the references
 //!
 //! | bits | meaning |
 //! |---|---|
 //! | 0 to 5 | the generation |
-//! | 6 `DYING` | the last reference has been given back: the thread that did so ends the object's life |
-//! | 7 `LAST_WAS_INTERNAL` | while `DYING`: that reference was the library's |
-//! | 8 to 35 | the callers' references; while `DYING`, 8 to 37 are the epoch of the fork to which that thread belongs |
-//! | 36 to 63 | the library's own references |
+//! | 6 `DYING` | the last reference was released, and the thread that released it is destroying the object |
+//! | 7 `LAST_WAS_INTERNAL` | while `DYING`: the last reference was the library's |
+//! | 8 to 35 | the number of the user's references. While `DYING`, bits 8 to 37 are the fork epoch of the destroying thread |
+//! | 36 to 63 | the number of the library's references |
 //!
-//! Alive as long as either count is above zero. From (1, 0) or (0, 1) the last one goes to `DYING` (acquire and
-//! release), and that one step decides: no thread ever waits for another here. A caller asks before it whether threads
-//! are blocked on the object, and changes nothing if they are; a thread that begins to block in between is sent on.
-//! A thread that meets `DYING` gets no reference, and sees to it that the word shows the end of the life, too, since the
-//! thread that is about to may have lost its CPU. The next generation ends `DYING`.
+//! Exact: all changes are made by compare-and-swap, acquire and release, except in `publish` and
+//! `advance_generation`, when no valid handle exists.
 //!
-//! In a child of fork that does not have that thread, the first thread that meets `DYING` changes it (acquire and
-//! release): if the word still shows the object alive, it has its last reference again, and otherwise it is gone.
+//! 1. The object is alive as long as one of the numbers is not zero.
+//! 2. The step from the last reference to `DYING` is the decision to destroy the object. It is taken once, by one
+//!    thread; no thread waits for another one here. Before this step, a user's release checks whether threads are
+//!    blocked on the object, and fails if so. The wait of a thread that blocks between the check and the step is
+//!    aborted.
+//! 3. A thread that finds `DYING` gets no reference. It also clears `LIVE` in the word, because the destroying thread
+//!    may have been preempted before doing so.
+//! 4. `advance_generation` clears `DYING`.
+//! 5. In a child of fork that does not have the destroying thread, the first thread that finds `DYING` resolves it:
+//!    if `LIVE` is set in the word, the object has its last reference again, and otherwise it is dead.
 //!
-//! # `pins`: which threads still use the slot
-//!
-//! | bits | meaning |
-//! |---|---|
-//! | 0 to 25 | how many threads of this process are in a blocking call |
-//! | 26 to 31 | the generation of the object by whose handle they call |
-//! | 32 to 61 | the epoch of the fork that they belong to; others do not count |
-//! | 63 `DEAD` | the object is gone, and the thread that takes the count to zero recycles the slot |
-//!
-//! All changes are acquire and release: what a thread did with the slot happens before it is used again. The thread
-//! that changes no pin and `DEAD` to no pin by the next generation recycles the slot, so that it is done once; if there
-//! is no pin, the end of the object makes this change itself. From then on, the generation refuses pins by the handle of
-//! the object.
-//!
-//! # `link`: what the arena keeps here
+//! # `pins`: the threads that may still access the slot
 //!
 //! | bits | meaning |
 //! |---|---|
-//! | 0 to 15 | the next free slot of the block, while this one is free |
-//! | 48 to 63 | the generation of the block (not where addresses have 32 bits) |
+//! | 0 to 25 | the number of threads of this process that are in a blocking call |
+//! | 26 to 31 | the generation of the object whose handle they use |
+//! | 32 to 61 | the fork epoch of these threads. The count of another epoch is that of the parent's threads, and is ignored |
+//! | 63 `DEAD` | the object has been destroyed; the thread that removes the last pin recycles the slot |
 //!
-//! Written under the arena's lock, and read while the slot is in use.
+//! All changes are compare-and-swap with acquire and release, so that what a thread did with the slot happens before
+//! its reuse. The thread that changes "no pin" to the next generation recycles the slot, so that this is done once:
+//! it is the thread that removes the last pin after `DEAD` was set, or the destroying thread if there is no pin.
+//! After that, the generation does not match handles of the object any more, and they cannot add pins.
+//!
+//! # `link`: the arena's data
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 to 15 | the next free slot of the block, while this slot is free |
+//! | 48 to 63 | the generation of the block (only where addresses have 64 bits) |
+//!
+//! Written under the arena's mutex. The upper part does not change while the slot is in use.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 
@@ -59,17 +65,17 @@ use crate::handle::layout::BLOCK_GENERATION_BITS;
 pub(crate) use crate::handle::layout::GENERATION;
 use crate::sync::fork_epoch::fork_epoch;
 
-/// An object lives here.
+/// In `word`: an object lives here.
 pub(crate) const LIVE: u64 = 64;
-/// Generation and `LIVE`.
+/// The mask of the generation and `LIVE`.
 pub(crate) const TAG: u64 = 127;
 
 const DYING: u64 = 64;
 const LAST_WAS_INTERNAL: u64 = 128;
 const DYING_EPOCH_SHIFT: u32 = 8;
-/// One reference of a caller's.
+/// One of the user's references.
 pub(super) const USER_REF: u64 = 1 << 8;
-/// One of the library's own.
+/// One of the library's references.
 pub(super) const INTERNAL_REF: u64 = 1 << 36;
 const REF_COUNT_MASK: u64 = (1 << 28) - 1;
 
@@ -79,7 +85,7 @@ const PIN_COUNT_MASK: u64 = (1 << 26) - 1;
 const PIN_GENERATION_SHIFT: u32 = 26;
 const EPOCH_SHIFT: u32 = 32;
 
-/// See the module.
+/// The beginning of each slot. See the module.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) word: AtomicU64,
@@ -98,7 +104,7 @@ fn internal_refs(refs: u64) -> u64 {
     refs / INTERNAL_REF
 }
 
-/// No thread of this process has pinned the slot of an object of this generation.
+/// The value of `pins` if no thread of this process has pinned the slot of an object of this generation.
 fn unpinned(generation: u64) -> u64 {
     u64::from(fork_epoch()) << EPOCH_SHIFT | generation << PIN_GENERATION_SHIFT
 }
@@ -107,41 +113,42 @@ fn pinned_generation(pins: u64) -> u64 {
     pins >> PIN_GENERATION_SHIFT & GENERATION
 }
 
-/// The last reference is being given back, by a thread of this process.
+/// The value of `refs` after a thread of this process has released the last reference.
 fn dying(refs: u64) -> u64 {
     refs & GENERATION | DYING | u64::from(fork_epoch()) << DYING_EPOCH_SHIFT
 }
 
-/// It was not given back.
+/// The value of `refs` with the last reference again, after a fork without the destroying thread.
 fn undo_dying(refs: u64) -> u64 {
     refs & GENERATION | if refs & LAST_WAS_INTERNAL == 0 { USER_REF } else { INTERNAL_REF }
 }
 
 impl Header {
-    /// The generation of the object that lives here or will live here next.
+    /// Returns the generation of the object that is in the slot, or will be the next one.
     pub(crate) fn generation(&self) -> u64 {
         (self.word.load(Ordering::Relaxed) & GENERATION).max(1)
     }
 
-    /// By what race detectors are told who gave a reference back.
+    /// The address by which race detectors identify the releases of references.
     pub(super) fn refs(&self) -> &AtomicU64 {
         &self.refs
     }
 
-    /// Whether the object with this tag lives here now.
+    /// Returns whether the object with this tag is alive. May be stale.
     #[inline]
     pub(crate) fn is_live(&self, tag: u64) -> bool {
         self.word.load(Ordering::Acquire) & TAG == tag
     }
 
-    /// A slot that no object has used begins with this generation, and the block's, where handles have it.
+    /// Initializes a slot that has not been used since its block was allocated, with its first generation and the
+    /// block's.
     pub(super) fn init(&self, generation: u64, high_bits: usize) {
         self.word.store(generation, Ordering::Relaxed);
         self.pins.store(unpinned(generation), Ordering::Relaxed);
         self.link.store(high_bits as u64, Ordering::Relaxed);
     }
 
-    /// The block's generation, where handles have it.
+    /// Returns the block's generation, in its position in a handle.
     pub(super) fn high_bits(&self) -> usize {
         self.link.load(Ordering::Relaxed) as usize & HIGH_BITS
     }
@@ -150,22 +157,23 @@ impl Header {
         self.link.load(Ordering::Relaxed) as u16
     }
 
-    pub(super) fn set_next_free(&self, distance: u16) {
-        self.link.store(self.high_bits() as u64 | u64::from(distance), Ordering::Relaxed);
+    pub(super) fn set_next_free(&self, offset: u16) {
+        self.link.store(self.high_bits() as u64 | u64::from(offset), Ordering::Relaxed);
     }
 
-    /// With one reference, `USER_REF` or `INTERNAL_REF`.
+    /// Publishes the object, with one reference: `USER_REF` or `INTERNAL_REF`.
     pub(super) fn publish(&self, generation: u64, initial: u64, refs: u64) {
         self.refs.store(generation | refs, Ordering::Relaxed);
         self.word.store(initial | generation | LIVE, Ordering::Release);
     }
 
-    /// Clears `LIVE`, unless that has been done.
+    /// Clears `LIVE`, unless it is cleared already.
     pub(crate) fn clear_live(&self, tag: u64) {
         self.clear_live_if(tag, |word| Some(word & !LIVE));
     }
 
-    /// Changes the word to one without `LIVE`, unless that has been done, or there is none to change it to.
+    /// Changes the word to `dead(word)`, which has no `LIVE`, and returns the former word. Changes nothing and
+    /// returns `None` if `LIVE` is cleared already, or `dead` returns `None`.
     pub(crate) fn clear_live_if(&self, tag: u64, dead: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & TAG == tag {
@@ -177,14 +185,14 @@ impl Header {
         None
     }
 
-    /// As `clear_live`, for a word that nobody else changes while the object lives.
+    /// As `clear_live`, for a word that no other thread changes while the object lives.
     pub(super) fn clear_live_nonatomic(&self, tag: u64) {
         let word = self.word.load(Ordering::Relaxed);
         debug_assert_eq!(word & GENERATION, tag & GENERATION);
         self.word.store(word & !LIVE, Ordering::Release);
     }
 
-    /// Changes `refs` as `change` says, unless the object is not the tag's, or not alive.
+    /// Changes `refs` to `change(refs)`. Fails if the slot's object is not that of the tag, or has no references.
     fn change_refs(&self, tag: u64, change: impl Fn(u64) -> Result<u64>) -> Result<u64> {
         let mut refs = self.refs.load(Ordering::Relaxed);
         loop {
@@ -206,8 +214,8 @@ impl Header {
         }
     }
 
-    /// If the thread that was to end the object's life stayed behind in a parent process: without it, the object has its
-    /// last reference still, or is gone. False if that thread is here.
+    /// Resolves `DYING` if the destroying thread is not in this process but in its parent: the object has its last
+    /// reference again, or is dead. Returns false if the destroying thread is in this process.
     fn resolve_abandoned_dying(&self, refs: u64) -> bool {
         if (refs >> DYING_EPOCH_SHIFT) as u32 == fork_epoch() {
             return false;
@@ -218,14 +226,15 @@ impl Header {
         true
     }
 
-    /// Whether the last reference has been given back, by a thread of this process.
+    /// Returns whether a thread of this process has released the last reference of the tag's object.
     pub(super) fn is_dying(&self, tag: u64) -> bool {
-        // Acquire: if it shows the next generation, the word does not show this one alive any more.
+        // Acquire: if this reads the next generation, the word does not have this one with `LIVE`.
         let refs = self.refs.load(Ordering::Acquire);
         refs & (GENERATION | DYING) == tag & GENERATION | DYING
             && (refs >> DYING_EPOCH_SHIFT) as u32 == fork_epoch()
     }
 
+    /// Adds one of the user's references.
     pub(super) fn add_user(&self, tag: u64) -> Result<()> {
         let full = |refs| user_refs(refs) == REF_COUNT_MASK;
         self.change_refs(
@@ -235,6 +244,7 @@ impl Header {
         Ok(())
     }
 
+    /// Adds one of the library's references.
     #[inline(always)]
     pub(super) fn add_internal(&self, tag: u64) -> Result<()> {
         let full = |refs| internal_refs(refs) == REF_COUNT_MASK;
@@ -244,8 +254,8 @@ impl Header {
         Ok(())
     }
 
-    /// True if it was the last of all: then the object is dying, and the caller ends its life. Not while threads are
-    /// blocked on it.
+    /// Releases one of the user's references. Returns true if it was the last of all: then the caller destroys the
+    /// object. Fails if it is the last, and threads are blocked on the object.
     pub(super) fn drop_user(&self, tag: u64, is_busy: impl Fn() -> bool) -> Result<bool> {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (0, _) => Err(Error::Handle),
@@ -256,7 +266,7 @@ impl Header {
         Ok(refs & DYING != 0)
     }
 
-    /// As `drop_user`. The library gives back what it has, so that a failure cannot be.
+    /// Releases one of the library's references, as `drop_user`. The library has the reference, so this cannot fail.
     pub(super) fn drop_internal(&self, tag: u64) -> bool {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (_, 0) => Err(Error::Internal),
@@ -267,13 +277,14 @@ impl Header {
         refs.is_ok_and(|refs| refs & DYING != 0)
     }
 
-    /// Whether nothing but one reference of the library's keeps it; a snapshot.
+    /// Returns whether one reference of the library's is the only one. May be stale.
     pub(crate) fn has_single_internal_ref(&self) -> bool {
         let refs = self.refs.load(Ordering::Relaxed);
         refs & DYING == 0 && user_refs(refs) == 0 && internal_refs(refs) == 1
     }
 
-    /// Changes the count of pins by this generation as `change` says; false if the slot serves another one.
+    /// Changes the count of pins of this generation by `change`, and returns the new value. `None` if the slot has
+    /// another generation.
     fn change_pins(&self, generation: u64, change: impl Fn(u64) -> u64) -> Option<u64> {
         let current = unpinned(generation);
         let mut pins = self.pins.load(Ordering::Relaxed);
@@ -281,7 +292,7 @@ impl Header {
             if pinned_generation(pins) != generation {
                 return None;
             }
-            // Pins of the parent's threads are forgotten.
+            // Pins of the parent's threads are not counted.
             let counted =
                 if pins & !DEAD & !PIN_COUNT_MASK == current { pins } else { (pins & DEAD) | current };
             let changed = change(counted);
@@ -292,17 +303,18 @@ impl Header {
         }
     }
 
-    /// False if the slot serves another generation.
+    /// Adds a pin. Returns false if the slot has another generation.
     pub(super) fn add_pin(&self, tag: u64) -> bool {
         self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some()
     }
 
-    /// Changes the number of pins that the caller has set for others, which have not seen them. It keeps the slot.
+    /// Changes the number of pins that the caller has added for other threads, which have not adopted them yet. The
+    /// caller is destroying the object, so that the slot is not recycled before.
     pub(crate) fn adjust_pins(&self, tag: u64, from: u64, to: u64) {
         self.change_pins(tag & GENERATION, |pins| pins + to * PIN - from * PIN);
     }
 
-    /// True if the caller has to recycle the slot.
+    /// Removes a pin. Returns true if the caller must recycle the slot.
     pub(super) fn drop_pin(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
         let unpin = |pins| if pins & PIN_COUNT_MASK == 0 { pins } else { pins - PIN };
@@ -310,7 +322,7 @@ impl Header {
         pins.is_some_and(|pins| pins & DEAD != 0 && self.claim_recycle_if_unpinned(pins, generation))
     }
 
-    /// True if the caller has to recycle the slot.
+    /// The object has been destroyed. Returns true if the caller must recycle the slot.
     #[inline(always)]
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
@@ -327,15 +339,15 @@ impl Header {
         pins & PIN_COUNT_MASK == 0 && self.try_advance_pin_generation(pins, generation)
     }
 
-    /// From no pin to the next generation, so that no thread can pin the slot by this one; false if the pins have
-    /// changed.
+    /// Changes "no pin" to the next generation, so that no thread can pin the slot by the former one. Returns false
+    /// if the pins have changed.
     #[inline(always)]
     fn try_advance_pin_generation(&self, pins: u64, generation: u64) -> bool {
         let next = unpinned((generation + 1) & GENERATION);
         self.pins.compare_exchange(pins, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// On to the slot's next generation; true if it was the last.
+    /// Advances the slot to its next generation. Returns true if there is none.
     #[inline(always)]
     pub(super) fn advance_generation(&self) -> bool {
         let generation = self.generation();
@@ -355,7 +367,7 @@ mod tests {
 
     const FIRST_TAG: u64 = 1 | LIVE;
 
-    /// As a child of fork finds it whose parent had another thread in the midst of the last free.
+    /// Returns a header as a child of fork finds it if another thread of the parent was releasing the last reference.
     fn left_dying(last: u64) -> Header {
         let header = Header {
             word: AtomicU64::new(0),
@@ -376,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_resolves_a_dying_state_left_by_the_parent() {
+    fn dying_left_by_the_parent_is_resolved_in_a_child() {
         let header = left_dying(USER_REF);
         header.add_user(FIRST_TAG).unwrap();
         assert_eq!(user_refs(header.refs.load(Ordering::Relaxed)), 2);

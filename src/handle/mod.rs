@@ -1,4 +1,4 @@
-//! Handles: how an object is named, found, kept and given back.
+//! Handles: how objects are named, found, kept alive and destroyed.
 //!
 //! # A handle
 //!
@@ -8,23 +8,38 @@
 //! | 6 to 47 | the address of the slot, a multiple of 64 |
 //! | 48 to 63 | the generation of the block in which the slot lies |
 //!
-//! (Where addresses have 32 bits, so have handles, and the generation of the block is always 0.)
+//! (Where addresses have 32 bits, handles have 32 bits, too, and the generation of the block is always 0.)
 //!
-//! Any number can be tested for being a handle: the bits above the low 16, the block and its generation, must be in the
-//! table of the kind; then there is a slot's header to read, whose first word contains the generation of the object
-//! that lives there.
+//! Any integer can be checked for being a valid handle. The bits above the low 16, the address and the generation of
+//! a block, must be in the table of the kind. Then the address is that of a slot with a header that can be read, and
+//! the first word of the header contains the generation of the object in the slot. A *stale handle* is one whose
+//! object has been freed.
 //!
-//! - [`header`] is what each slot begins with: the state word, the references, the pins;
-//! - [`arena`] is where the slots of a kind come from and go to, but for one or two that each thread keeps: [`spare`];
-//! - [`blocks`] is the memory of all kinds.
+//! # The life of an object
 //!
-//! Methods of an object take the `tag` (generation and `LIVE`) along, and compare it in the same atomic
-//! operation that changes the state word, so that between the check and the use there is nothing in which the
-//! object could vanish.
+//! 1. `Handle::create` takes a slot, initializes it, and publishes it with one reference.
+//! 2. References keep the object alive: those of the user (`add_ref`, `free`), and those of the library
+//!    (`internal_ref`, `internal_unref`).
+//! 3. The thread that releases the last reference destroys the object: `invalidate` makes all handles to it stale and
+//!    aborts waits, and `dispose` releases what the object owns, and may call callbacks.
+//! 4. The slot is not reused as long as it is *pinned*, by a thread that is in a blocking call on the object. The
+//!    thread that releases the last pin, or the one of step 3 if there is none, calls `finalize` and recycles the
+//!    slot: its generation is advanced, so that the handle of the former object does not match the next one.
+//!
+//! Methods of an object take the `tag` (the generation and `LIVE`) as an argument, and compare it in the same atomic
+//! operation that changes the state word. So the object cannot be destroyed between the check and the use.
+//!
+//! # The parts
+//!
+//! - [`header`] is the beginning of each slot: the state word, the references, the pins;
+//! - [`slot_cache`] keeps one free slot per thread of the kinds that are created most often;
+//! - [`arena`] has the other slots of each kind;
+//! - [`blocks`] has the memory of all kinds.
 
 pub(crate) mod arena;
 pub(crate) mod blocks;
 pub(crate) mod header;
+mod kind;
 mod layout;
 pub(crate) mod slot_cache;
 
@@ -36,69 +51,67 @@ use crate::sync::fork_epoch::{fork_epoch, is_child};
 use crate::sys::annotate::{happens_after, happens_before};
 use arena::Arena;
 use header::{Header, INTERNAL_REF, LIVE, TAG, USER_REF};
+pub(crate) use kind::ObjectKind;
 use layout::{BLOCK_GENERATION_SHIFT, GENERATION};
 
-/// The bits of a handle in which a slot has its address.
+/// The bits of a handle that contain the address of the slot.
 const ADDRESS: usize = (usize::MAX >> (usize::BITS - BLOCK_GENERATION_SHIFT)) & !(GENERATION as usize);
-/// The kinds with an `INDEX` below this, threads and timers, keep themselves.
-const SELF_REFERENCING_KINDS: usize = 2;
 
-/// What can live behind a handle.
+/// A type that handles can refer to.
 ///
 /// # Safety
-/// The type is valid when all its bytes are zero, shareable between threads in that state and in any other,
-/// at most a block large, a power of two in size, and begins with its header.
+/// All-zero is a valid value of the type, values can be shared between threads, the size is a power of two and at
+/// most that of a block, and the header comes first.
 pub(crate) unsafe trait Object: Sized + Sync + 'static {
-    /// Its number in [`arena::ARENAS`].
-    const INDEX: usize;
+    const KIND: ObjectKind;
 
     fn header(&self) -> &Header;
 
-    /// Whether threads are blocked on it, so that its last reference cannot be given back by a caller.
+    /// Whether threads are blocked on the object, so that the user must not release the last reference.
     fn is_busy(&self, tag: u64) -> bool {
         let _ = tag;
         false
     }
 
-    /// Ends the object's life, so that no new call finds it: clears `LIVE` in the word, and sends on the threads that are
-    /// blocked on it. Called once. As it stands here, it is for kinds on which no thread blocks, and whose word does not
-    /// change while they live.
+    /// Ends the validity of all handles to the object: clears `LIVE` in the word, and aborts the waits of threads
+    /// that are blocked on the object. Called once. This implementation is for kinds on which no thread blocks, and
+    /// whose word does not change while they live.
     fn invalidate(&self, tag: u64) {
         self.header().clear_live_nonatomic(tag);
     }
 
-    /// Clears `LIVE` alone, unless it is cleared; waits for no lock. Called by threads that meet the object before the one
-    /// that gave the last reference back has come to `invalidate`.
+    /// Only clears `LIVE`, unless it is cleared already. Does not wait for a mutex. Called by threads that use the
+    /// object after the last reference was released, and before `invalidate` is called.
     fn clear_live(&self, tag: u64) {
         self.header().clear_live(tag);
     }
 
-    /// Somebody is told that the handle is bad. A kind whose life leaves traces of the object in the threads has
-    /// them gone by then.
+    /// A call is about to fail because its handle is stale. Kinds whose objects leave values in threads remove them
+    /// here.
     fn on_stale_handle(&self, tag: u64) {
         let _ = tag;
     }
 
-    /// In a child of fork, before a caller's reference is released: an object that keeps itself as long as a thread works
-    /// with it releases that reference, if the child does not have that thread.
+    /// In a child of fork, before a user's reference is released: if the object holds a reference to itself for a
+    /// thread that the child does not have, releases that reference.
     fn unref_after_fork(handle: Handle<Self>) {
         let _ = handle;
     }
 
-    /// Lets go of whatever the object keeps. Called once, after `invalidate`; no lock is held, callbacks may run.
+    /// Releases what the object owns. Called once, after `invalidate`. No mutex is held, so callbacks may be called.
     fn dispose(&self) {}
 
-    /// Gives back what may be looked at as long as the slot is pinned. Called once, after `let_go`, when it
-    /// is not any more. Locks may be held; no callback may run.
+    /// Frees what threads may access as long as the slot is pinned. Called once, after `dispose`, when there is no
+    /// pin. Mutexes may be held, so callbacks must not be called.
     fn finalize(&self) {}
 }
 
-/// A copyable name of an object, which owns no reference. An [`OwnedHandle`](crate::OwnedHandle) owns one.
+/// The name of an object. It can be copied, and owns no reference. An [`OwnedHandle`](crate::OwnedHandle) owns one.
 ///
-/// It has the methods of the object, under the names of the C API. Each of them checks the handle first: if the object
-/// has been freed, the call returns [`Error::Handle`], even if another object now uses the memory. The constructors of
-/// a handle return a reference that the caller releases with [`free`](Handle::free); those of [`Lock`](crate::Lock) and
-/// the other types return an owned handle.
+/// It has the methods of the object, under the names of the C API. Each of them checks the handle first: if the
+/// object has been freed, the call returns [`Error::Handle`], even if another object now uses the memory. The
+/// constructors of a handle return a reference that the caller releases with [`free`](Handle::free); those of
+/// [`Lock`](crate::Lock) and the other types return an owned handle.
 ///
 /// ```
 /// use threading::{Error, Handle, Lock};
@@ -140,16 +153,17 @@ impl<T> core::fmt::Debug for Handle<T> {
 }
 
 impl<T> Handle<T> {
-    /// No handle at all.
+    /// The null handle, which never refers to an object.
     pub const NULL: Self = Self::from_bits(0);
 
-    /// Any number, handle or not. Not for Rust programs, whose objects live as long as what owns their handles.
+    /// Creates a handle from any integer, valid or not. Not public, because Rust programs have handles from
+    /// constructors only.
     #[inline(always)]
     pub(crate) const fn from_bits(bits: usize) -> Self {
         Handle { bits, kind: PhantomData }
     }
 
-    /// The number that C sees as a pointer.
+    /// Returns the integer that C code sees as a pointer.
     #[inline(always)]
     pub const fn bits(self) -> usize {
         self.bits
@@ -158,14 +172,15 @@ impl<T> Handle<T> {
 
 #[expect(private_bounds, reason = "the kinds are this crate's")]
 impl<T: Object> Handle<T> {
-    /// The slot, if there is one, and the tag that its word must carry for this handle to be good. Whoever
-    /// uses the slot compares the tag in the operation that changes the word.
+    /// Returns the slot, if the handle leads to one, and the tag that the slot's word has while the object lives. The
+    /// caller compares the tag in the same operation that reads or changes the word.
     #[inline(always)]
     pub(crate) fn slot(self) -> Result<(&'static T, u64)> {
         self.slot_in(Arena::has_key)
     }
 
-    /// As `slot`, for the short ways: none while a race detector watches, from which they would hide what they do.
+    /// As `slot`, for the fast paths. Fails while a race detector is active, because the fast paths do not call
+    /// its annotations.
     #[inline(always)]
     pub(crate) fn slot_fast(self) -> Option<(&'static T, u64)> {
         self.slot_in(Arena::has_key_fast).ok()
@@ -181,37 +196,38 @@ impl<T: Object> Handle<T> {
         // SAFETY: no block begins at address zero.
         unsafe { core::hint::assert_unchecked(address != 0) };
         // SAFETY: the address is that of a slot in a block of this kind, in which any content is a valid T. The block
-        // stays mapped: one whose generations are used up does so while billions of objects are created.
+        // stays mapped: a block is unmapped only after its generations are used up, and billions of other objects
+        // have been created.
         Ok((unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE))
     }
 
-    /// As `slot`, without a look at the address.
+    /// As `slot`, without a check of the address.
     ///
     /// # Safety
-    /// The handle has been good, at any time before.
+    /// The handle is valid, or has been valid before.
     #[inline(always)]
     pub(crate) unsafe fn slot_unchecked(self) -> (&'static T, u64) {
         let address = self.bits & ADDRESS;
-        // SAFETY: the address is that of a slot, by the caller's promise; for its block holds what `slot_in` says.
+        // SAFETY: by the caller's promise, the address is that of a slot; the rest is as in `slot_in`.
         (unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE)
     }
 
-    /// The slot of a handle that is good at this moment.
+    /// Returns the slot and the tag, if the object is alive. It may be freed at any time after this check.
     #[inline]
     pub(crate) fn check(self) -> Result<(&'static T, u64)> {
         let (object, tag) = self.slot()?;
         if object.header().is_live(tag) { Ok((object, tag)) } else { Err(Self::stale_error(object, tag)) }
     }
 
-    /// What a caller gets for a handle that is not good any more.
+    /// The error of a call with a stale handle.
     #[cold]
     fn stale_error(object: &'static T, tag: u64) -> Error {
         object.on_stale_handle(tag);
         Error::Handle
     }
 
-    /// An argument that has been looked at before the handle: if both are wrong, the handle's error is the
-    /// answer.
+    /// For an argument that is checked before the handle: if both are invalid, the call fails with the handle's
+    /// error.
     #[inline(always)]
     pub(crate) fn or_handle_error<V>(self, argument: Result<V>) -> Result<V> {
         match argument {
@@ -222,16 +238,16 @@ impl<T: Object> Handle<T> {
 
     #[inline(always)]
     fn arena() -> &'static Arena {
-        &arena::ARENAS[T::INDEX]
+        &arena::ARENAS[T::KIND as usize]
     }
 
-    /// Makes an object: `build` fills the slot, then the word appears with `initial` above its tag, and the
-    /// handle is good. The caller owns one reference.
+    /// Creates an object: `build` initializes the slot, and then the word is published with `initial` above its tag,
+    /// which makes the handle valid. The caller owns one reference.
     pub(crate) fn create(initial: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
         Self::create_with(initial, USER_REF, build)
     }
 
-    /// As `create`, but the reference is one of the library's own.
+    /// As `create`, but the reference is one of the library's.
     pub(crate) fn create_with_internal_ref(
         initial: u64,
         build: impl FnOnce(&'static T, u64),
@@ -241,12 +257,12 @@ impl<T: Object> Handle<T> {
 
     #[inline(always)]
     fn create_with(initial: u64, refs: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        let cached = if T::INDEX < slot_cache::CACHED_KINDS { slot_cache::take(T::INDEX) } else { None };
+        let cached = if slot_cache::is_cached(T::KIND) { slot_cache::take(T::KIND) } else { None };
         let address = match cached {
             Some(address) => address,
             None => Self::arena().allocate(size_of::<T>())?,
         };
-        // SAFETY: as in `slot`; the arena gives each slot to one caller.
+        // SAFETY: as in `slot_in`; the arena allocates each slot to one caller.
         let object: &'static T = unsafe { &*(address as *const T) };
         let generation = object.header().generation();
         build(object, generation | LIVE);
@@ -254,40 +270,39 @@ impl<T: Object> Handle<T> {
         Ok(Self::with_generation(object, generation))
     }
 
-    /// The handle of an object that is known to live.
+    /// Returns the handle of an object that the caller knows to be alive.
     pub(crate) fn of(object: &'static T) -> Self {
         Self::with_generation(object, object.header().generation())
     }
 
-    /// The handle of the object that has this generation of the slot, which serves no other yet.
+    /// Returns the handle of the object with this generation of the slot, which must not have been recycled yet.
     pub(crate) fn with_generation(object: &T, generation: u64) -> Self {
         let address = core::ptr::from_ref(object) as usize;
         Self::from_bits(object.header().high_bits() | address | generation as usize)
     }
 
-    /// Has a slot brought into the cache, to be used in a moment. Only a hint, for a slot in which any
-    /// object or none may live: nothing is read.
+    /// Prefetches a slot that will be used soon. This is only a hint: the slot may contain any object or none.
     #[inline(always)]
     pub(crate) fn prefetch(slot: &'static T) {
         #[cfg(target_arch = "x86_64")]
         for line in (0..size_of::<T>()).step_by(64) {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             let address = core::ptr::from_ref(slot).cast::<i8>().wrapping_add(line);
-            // SAFETY: a hint, which every processor of this kind knows.
+            // SAFETY: a hint that every processor of this architecture supports.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = slot;
     }
 
-    /// Does something with an object whose slot is held in its place meanwhile.
+    /// Calls `f` with the object while its slot is pinned.
     pub(crate) fn with_pinned<R>(self, f: impl FnOnce(&'static T) -> Result<R>) -> Result<R> {
         let pin = self.pin()?;
         f(pin.object)
     }
 
-    /// Reads what does not change while the object lives. Checked after the read: had the slot found a newer object, it
-    /// could have been read from that one.
+    /// Reads data that does not change while the object lives. The handle is checked after the read, because the data
+    /// may have been that of a newer object in the same slot.
     pub(crate) fn read<R>(self, f: impl FnOnce(&'static T) -> R) -> Result<R> {
         let (object, tag) = self.slot()?;
         let read = f(object);
@@ -295,7 +310,8 @@ impl<T: Object> Handle<T> {
         if object.header().is_live(tag) { Ok(read) } else { Err(Self::stale_error(object, tag)) }
     }
 
-    /// One more reference for the caller, who owns it like the one that `new` gave.
+    /// Adds a reference, which the caller must release with [`free`](Handle::free), like the one from the
+    /// constructor.
     pub fn add_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
         object.header().add_user(tag).inspect_err(|_| Self::on_ref_failure(object, tag))?;
@@ -308,10 +324,10 @@ impl<T: Object> Handle<T> {
         T::unref_after_fork(self);
     }
 
-    /// Gives one of the callers' references back. The last one ends the object's life, unless the library
-    /// keeps it alive; [`Error::Busy`] while threads are blocked on it.
+    /// Releases one of the user's references. The last one destroys the object, unless the library holds a reference
+    /// to it; it is not released while threads are blocked on the object ([`Error::Busy`]).
     pub fn free(self) -> Result<()> {
-        if T::INDEX < SELF_REFERENCING_KINDS && is_child() {
+        if T::KIND.is_self_referencing() && is_child() {
             Self::unref_after_fork(self);
         }
         let (object, tag) = self.slot()?;
@@ -323,14 +339,14 @@ impl<T: Object> Handle<T> {
         Ok(())
     }
 
-    /// A reference of the library's own.
+    /// Adds a reference of the library's.
     pub(crate) fn internal_ref(self) -> Result<Self> {
         let (object, tag) = self.slot()?;
         object.header().add_internal(tag).inspect_err(|_| Self::on_ref_failure(object, tag))?;
         Ok(self)
     }
 
-    /// Gives one of the library's references back. The last one ends the object's life.
+    /// Releases one of the library's references. The last one destroys the object.
     pub(crate) fn internal_unref(self) {
         if let Ok((object, tag)) = self.slot() {
             happens_before(object.header().refs());
@@ -349,7 +365,8 @@ impl<T: Object> Handle<T> {
         }
     }
 
-    /// The caller is not given a reference, and not relieved of one. If there is none left, no later call finds the object.
+    /// A reference could not be added or released. If the last one is being released by another thread, clears
+    /// `LIVE`, so that no later call finds the object alive.
     #[cold]
     fn on_ref_failure(object: &'static T, tag: u64) {
         if object.header().is_dying(tag) {
@@ -358,10 +375,10 @@ impl<T: Object> Handle<T> {
         object.on_stale_handle(tag);
     }
 
-    /// Keeps the slot from being used again while the caller, who is about to block, may still look at it.
-    /// The object itself may end.
+    /// Pins the slot, so that it is not reused while the caller is blocked and may access it. The object itself may
+    /// be freed.
     pub(crate) fn pin(self) -> Result<Pin<T>> {
-        // A slot without an object is not written to: its memory may have been returned to the system.
+        // A slot without an object must not be written: its memory may have been returned to the OS.
         let (object, tag) = self.check()?;
         if !object.header().add_pin(tag) {
             return Err(Error::Handle);
@@ -370,7 +387,7 @@ impl<T: Object> Handle<T> {
         if object.header().is_live(tag) { Ok(pin) } else { Err(Error::Handle) }
     }
 
-    /// A pin that another thread has set for the caller.
+    /// Returns a pin that another thread has added for the caller.
     pub(crate) fn adopt_pin(object: &'static T, tag: u64) -> Pin<T> {
         Pin { object, tag, epoch: fork_epoch() }
     }
@@ -379,25 +396,25 @@ impl<T: Object> Handle<T> {
         object.finalize();
         let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
-        if T::INDEX < slot_cache::CACHED_KINDS && !retired && slot_cache::put(T::INDEX, address) {
+        if slot_cache::is_cached(T::KIND) && !retired && slot_cache::put(T::KIND, address) {
             return;
         }
         Self::arena().free(address, retired);
     }
 
-    /// The calling thread ends, and gives back the slot that it keeps.
+    /// The calling thread exits: frees the slot that it has cached.
     pub(crate) fn flush_slot_cache() {
-        if let Some(slot) = slot_cache::disable(T::INDEX) {
+        if let Some(slot) = slot_cache::disable(T::KIND) {
             Self::arena().free(slot, false);
         }
     }
 }
 
-/// Holds a slot in its place; see [`Handle::pin`].
+/// A pin of a slot, removed when it is dropped. See [`Handle::pin`].
 pub(crate) struct Pin<T: Object> {
     object: &'static T,
     tag: u64,
-    /// A pin of the parent's, held by the thread that forked, is forgotten already in the child.
+    /// The fork epoch. The child has discarded a pin that the forking thread added in the parent.
     epoch: u32,
 }
 

@@ -1,50 +1,55 @@
-//! The slot that a thread gave back last, kept for the object of that kind which it makes next: without the
-//! arena's guard, and warm in the thread's cache. For the kinds of which many are made and freed in turn.
+//! A cache of one free slot per thread and kind. A thread that frees an object keeps its slot for the next object of
+//! that kind that it creates: without the arena's mutex, and with memory that is in the CPU's cache. For the kinds of
+//! which many are created and freed in turn.
 //!
-//! # State (one word a kind in the thread's block)
+//! # State (one word per kind, in the per-thread block; written and read by that thread only, so exact)
 //!
-//! | state | meaning | who changes it |
+//! | state | meaning | changed by |
 //! |---|---|---|
-//! | `DISABLED` | nobody would give the slot back when the thread ends, or it has ended | `tls::open_spares`, when its exit hook is registered |
-//! | `EMPTY` | no slot is kept | `put` |
-//! | anything else | the address of the slot | `take`: to `EMPTY`. `close`, at the thread's end |
+//! | `DISABLED` | no slot is cached: the thread has no exit hook that would free it, or has exited | `libc_hooks::register_exit_hook`: to `EMPTY` |
+//! | `EMPTY` | no slot is cached | `put`: to the address of a slot. `disable`: to `DISABLED` |
+//! | any other value | the address of the cached slot | `take`: to `EMPTY`. `disable`: to `DISABLED` |
 //!
-//! All of it is the thread's own. What other threads keep in a fork is lost to the child, a slot or two for
-//! each of them.
+//! In a child of fork, the slots that the parent's other threads have cached are leaked.
 
-use crate::sys::tls::{self, SPARE_CLOSED as DISABLED, SPARE_EMPTY as EMPTY};
+use crate::handle::kind::ObjectKind;
+use crate::sys::tls::{self, CACHED_KINDS, SPARE_CLOSED as DISABLED, SPARE_EMPTY as EMPTY};
 
-/// The kinds with an `INDEX` below this have a spare slot in each thread.
-pub(crate) const CACHED_KINDS: usize = tls::CACHED_KINDS;
+/// Whether each thread caches a slot of this kind.
+pub(super) const fn is_cached(kind: ObjectKind) -> bool {
+    (kind as usize) < CACHED_KINDS
+}
 
-/// The slot that the calling thread keeps, if it does.
+const _: () = assert!(CACHED_KINDS == 2 && is_cached(ObjectKind::Thread) && is_cached(ObjectKind::Timer));
+
+/// Takes the cached slot, if there is one.
 #[inline(always)]
-pub(crate) fn take(kind: usize) -> Option<usize> {
+pub(super) fn take(kind: ObjectKind) -> Option<usize> {
     tls::with(|block| {
-        let slot = block.slot_cache[kind].get();
+        let slot = block.slot_cache[kind as usize].get();
         (slot > EMPTY).then(|| {
-            block.slot_cache[kind].set(EMPTY);
+            block.slot_cache[kind as usize].set(EMPTY);
             slot
         })
     })
 }
 
-/// Keeps a slot; false if that cannot be.
+/// Caches a slot. Returns false if that is not possible.
 #[inline(always)]
-pub(crate) fn put(kind: usize, slot: usize) -> bool {
+pub(super) fn put(kind: ObjectKind, slot: usize) -> bool {
     tls::with(|block| {
-        let has_room = block.slot_cache[kind].get() == EMPTY;
+        let has_room = block.slot_cache[kind as usize].get() == EMPTY;
         if has_room {
-            block.slot_cache[kind].set(slot);
+            block.slot_cache[kind as usize].set(slot);
         }
         has_room
     })
 }
 
-/// As `take`, and no slot is kept any more.
-pub(crate) fn disable(kind: usize) -> Option<usize> {
+/// Takes the cached slot, and disables the cache.
+pub(super) fn disable(kind: ObjectKind) -> Option<usize> {
     let slot = take(kind);
-    tls::with(|block| block.slot_cache[kind].set(DISABLED));
+    tls::with(|block| block.slot_cache[kind as usize].set(DISABLED));
     slot
 }
 
@@ -52,20 +57,22 @@ pub(crate) fn disable(kind: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const KIND: ObjectKind = ObjectKind::Timer;
+
     #[test]
-    fn one_slot_is_cached_and_only_by_a_thread_with_a_registered_exit() {
+    fn one_slot_is_cached_after_the_exit_hook_is_registered() {
         let in_a_new_thread = || {
-            assert!(!put(0, 64));
+            assert!(!put(KIND, 64));
             tls::open_spares();
-            assert_eq!(take(0), None);
-            assert!(put(0, 64));
-            assert!(!put(0, 128));
+            assert_eq!(take(KIND), None);
+            assert!(put(KIND, 64));
+            assert!(!put(KIND, 128));
             tls::open_spares();
-            assert_eq!(take(0), Some(64));
-            assert_eq!(take(0), None);
-            assert!(put(0, 128));
-            assert_eq!(disable(0), Some(128));
-            assert!(!put(0, 64));
+            assert_eq!(take(KIND), Some(64));
+            assert_eq!(take(KIND), None);
+            assert!(put(KIND, 128));
+            assert_eq!(disable(KIND), Some(128));
+            assert!(!put(KIND, 64));
         };
         std::thread::spawn(in_a_new_thread).join().unwrap();
     }

@@ -1,18 +1,19 @@
-//! The attributes that one thread has, of all locals. Used under the guard of the thread's table.
+//! All attributes of one thread, for all locals. Protected by the mutex of the thread's table.
 //!
-//! | structure | finds |
+//! | structure | contents |
 //! |---|---|
-//! | `names` | an attribute, by its local and its name |
-//! | `groups` | the attributes of one local, as a list: the one that was set last is at the end |
-//! | `older` | the groups that may hold an attribute that was set before the current round of destruction |
-//! | `current` | the groups all of whose attributes were set in the current round |
+//! | `names` | index of the attributes, by local and name |
+//! | `groups` | index of the groups, by local. A group lists the attributes of one local, the one set last at the end |
+//! | `older` | list of the groups that may have an attribute that was set before the current destructor round |
+//! | `current` | list of the groups whose attributes were all set in the current round |
 //!
-//! A group is in one of the two lists. The start of a round moves all groups to `older`. Whatever looks for an
-//! attribute to destroy takes the first of the first group, or moves that group to `current`. So each operation takes
-//! constant time on average, and to destroy all attributes takes time linear in their number, in whatever order
-//! destructors set and delete others in between.
+//! Each group is in one of the two lists. The start of a round moves all groups to `older`. To find an attribute to
+//! destroy, `take_older` takes the first attribute of the first group, or moves that group to `current`. So each
+//! operation takes amortized constant time, and the destruction of all attributes takes time linear in their number,
+//! in whatever order destructors set and delete other attributes.
 //!
-//! Attributes and groups are nodes in memory of their own, freed with the last reference to them; both indexes shrink.
+//! Attributes and groups are separately allocated nodes. An attribute's node is freed when the attribute is removed,
+//! a group's node with its last attribute. Both indexes shrink.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
@@ -26,10 +27,10 @@ use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::annotate::malloc;
 
-/// An attribute that has been taken out: its value, and what destroys it.
+/// An attribute that has been removed: its value and its destructor.
 pub(crate) type RemovedAttribute = (*mut c_void, Option<Destructor>);
 
-/// See the module.
+/// The attributes of one thread. See the module.
 #[derive(Default)]
 pub(crate) struct Attributes {
     names: Index<Attribute>,
@@ -44,9 +45,9 @@ struct Attribute {
     group: &'static Group,
     value: Cell<*mut c_void>,
     hash: u32,
-    /// The round in which it was set.
+    /// The destructor round in which it was set.
     round: Cell<u32>,
-    /// Its name, which lies behind the node.
+    /// The name, a C string that begins at the end of the node.
     name: [c_char; 0],
 }
 
@@ -60,7 +61,7 @@ struct Group {
 }
 
 impl Attributes {
-    /// Replaces or adds an attribute of the local with this handle. The former value of that name, if there was one.
+    /// Sets an attribute of the local with this key. Returns the former value of that name, if there was one.
     pub(crate) fn set(
         &mut self,
         key: usize,
@@ -79,7 +80,7 @@ impl Attributes {
         self.names.reserve()?;
         let group = match self.group(key) {
             Some(group) => group,
-            None => self.make_group(key, destroy)?,
+            None => self.create_group(key, destroy)?,
         };
         let made = Attribute::try_new(group, hash, value, round, name);
         let Ok(attribute) = made else {
@@ -95,7 +96,7 @@ impl Attributes {
         self.find(hash_of(key, name), key, name).map(|attribute| attribute.value.get())
     }
 
-    /// Takes an attribute out by its name.
+    /// Removes an attribute by name.
     pub(crate) fn take(&mut self, key: usize, name: &CStr) -> Option<RemovedAttribute> {
         let attribute = self.find(hash_of(key, name), key, name)?;
         Some(self.remove(attribute))
@@ -106,18 +107,18 @@ impl Attributes {
         self.group(key).is_some()
     }
 
-    /// Takes out one attribute of the local, the one that was set first.
+    /// Removes one attribute of the local: the one that was set first.
     pub(crate) fn take_first(&mut self, key: usize) -> Option<RemovedAttribute> {
         let attribute = self.group(key)?.attributes.first()?;
         Some(self.remove(attribute))
     }
 
-    /// A new round of destruction begins: all attributes were set before it.
+    /// Begins a new destructor round: all attributes were set before it.
     pub(crate) fn begin_round(&mut self) {
         self.older.append(&self.current);
     }
 
-    /// Takes out one attribute that was set before this round, if there is one.
+    /// Removes one attribute that was set before this round, if there is one.
     pub(crate) fn take_older(&mut self, round: u32) -> Option<RemovedAttribute> {
         loop {
             let group = self.older.first()?;
@@ -139,11 +140,11 @@ impl Attributes {
         self.groups.find(hash_of_handle(key), |group| group.key == key)
     }
 
-    fn make_group(&mut self, key: usize, destroy: Option<Destructor>) -> Result<&'static Group> {
+    fn create_group(&mut self, key: usize, destroy: Option<Destructor>) -> Result<&'static Group> {
         self.groups.reserve()?;
         let links = Links::default();
         let group = allocate_node(0, Group { links, key, destroy, attributes: List::default() })?;
-        // SAFETY: made, and valid until it is freed.
+        // SAFETY: just created, and valid until it is freed.
         let group: &'static Group = unsafe { &*group };
         self.current.push_back(group);
         self.groups.insert(group);
@@ -155,7 +156,7 @@ impl Attributes {
         let taken = (value, group.destroy);
         self.names.remove(attribute);
         group.attributes.remove(attribute);
-        // SAFETY: neither the index nor the list leads to it any more.
+        // SAFETY: neither the index nor the list refers to it any more.
         unsafe { free(attribute) };
         self.drop_if_empty(group);
         taken
@@ -166,26 +167,26 @@ impl Attributes {
             return;
         }
         self.groups.remove(group);
-        // It is in one of the two, and may be the first of it.
+        // `List::remove` must be called on the list that contains the group if the group is its first node.
         if ptr::eq(self.older.first.get(), group) {
             self.older.remove(group);
         } else {
             self.current.remove(group);
         }
-        // SAFETY: as above.
+        // SAFETY: no list and no index refers to it any more.
         unsafe { free(group) };
     }
 }
 
 impl Drop for Attributes {
-    /// What is still there is forgotten, not destroyed.
+    /// Frees the nodes. The values that are left are not destroyed.
     fn drop(&mut self) {
         self.older.append(&self.current);
         while let Some(group) = self.older.first() {
             self.older.remove(group);
             while let Some(attribute) = group.attributes.first() {
                 group.attributes.remove(attribute);
-                // SAFETY: the lists do not lead to it any more, and the index goes with them.
+                // SAFETY: the lists do not refer to it any more, and the index is dropped as well.
                 unsafe { free(attribute) };
             }
             // SAFETY: as above.
@@ -205,21 +206,21 @@ impl Attribute {
         let text = name.to_bytes_with_nul();
         let (links, value, round) = (Links::default(), Cell::new(value), Cell::new(round));
         let attribute = allocate_node(text.len(), Attribute { links, group, value, hash, round, name: [] })?;
-        // SAFETY: the bytes behind the node are its own; the pointer is that of its whole memory.
+        // SAFETY: the bytes after the node belong to its allocation, for all of which the pointer is valid.
         unsafe {
-            let behind = (&raw mut (*attribute).name).cast::<u8>();
-            ptr::copy_nonoverlapping(text.as_ptr(), behind, text.len());
+            let trailing = (&raw mut (*attribute).name).cast::<u8>();
+            ptr::copy_nonoverlapping(text.as_ptr(), trailing, text.len());
             Ok(&*attribute)
         }
     }
 
     fn name(&self) -> &CStr {
-        // SAFETY: `make` has written a string behind the node.
+        // SAFETY: `try_new` has written a string at the end of the node.
         unsafe { CStr::from_ptr(ptr::from_ref(self).cast::<c_char>().add(offset_of!(Attribute, name))) }
     }
 }
 
-/// Allocates a node with `behind` more bytes after it.
+/// Allocates a node with `trailing_bytes` more bytes after it.
 fn allocate_node<T>(trailing_bytes: usize, content: T) -> Result<*mut T> {
     let bytes = size_of::<T>().checked_add(trailing_bytes).ok_or(Error::NoMemory)?;
     // SAFETY: malloc's memory is aligned for pointers and words, and large enough.
@@ -233,15 +234,17 @@ fn allocate_node<T>(trailing_bytes: usize, content: T) -> Result<*mut T> {
     }
 }
 
+/// Frees a node.
+///
 /// # Safety
-/// `node` allocated it, and it is not used any more.
+/// `allocate_node` allocated it, and it is not used any more.
 unsafe fn free<T>(node: &'static T) {
     // SAFETY: the caller's promise.
     unsafe { sys::free(ptr::from_ref(node).cast_mut().cast()) };
 }
 
-/// Hashes begin with an address, which is not known to a program that chooses names that collide. The system may refuse
-/// random numbers.
+/// The hash depends on an address, which a program that chooses colliding names does not know. Random numbers would
+/// need a system call that may fail.
 fn hash_of(key: usize, name: &CStr) -> u32 {
     static SEED: u8 = 0;
     let mut hasher = DefaultHasher::new();
@@ -251,14 +254,14 @@ fn hash_of(key: usize, name: &CStr) -> u32 {
     hasher.finish() as u32
 }
 
-/// A number whose low bits depend on all bits of a handle.
+/// Returns a number whose low bits depend on all bits of the handle.
 pub(crate) fn hash_of_handle(key: usize) -> usize {
     let key = key as u64;
     let product = (key ^ key >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (product ^ product >> 32) as usize
 }
 
-/// What an index finds.
+/// A node that an index can contain.
 trait Indexed: 'static {
     fn hash(&self) -> usize;
 }
@@ -275,7 +278,7 @@ impl Indexed for Group {
     }
 }
 
-/// A hash table of pointers: linear probing, at most three quarters full.
+/// A hash table of pointers to nodes, with linear probing. At most three quarters of its slots are used.
 struct Index<T> {
     slots: Vec<*const T>,
     count: usize,
@@ -294,24 +297,24 @@ impl<T: Indexed> Index<T> {
         self.slots.len().wrapping_sub(1)
     }
 
-    /// The item in a slot, valid until it is removed.
+    /// Returns the node in a slot. It is valid until it is removed.
     fn item(&self, slot: usize) -> Option<&'static T> {
-        // SAFETY: items are removed before their memory is freed.
+        // SAFETY: nodes are removed before their memory is freed.
         unsafe { self.slots.get(slot)?.as_ref() }
     }
 
-    fn find(&self, hash: usize, is: impl Fn(&T) -> bool) -> Option<&'static T> {
+    fn find(&self, hash: usize, matches: impl Fn(&T) -> bool) -> Option<&'static T> {
         let mut slot = hash & self.mask();
         loop {
             let item = self.item(slot)?;
-            if item.hash() == hash && is(item) {
+            if item.hash() == hash && matches(item) {
                 return Some(item);
             }
             slot = (slot + 1) & self.mask();
         }
     }
 
-    /// Reserves a slot for one more item.
+    /// Reserves a slot for one more node.
     fn reserve(&mut self) -> Result<()> {
         if (self.count + 1) * 4 <= self.slots.len() * 3 {
             return Ok(());
@@ -341,7 +344,7 @@ impl<T: Indexed> Index<T> {
         self.slots[slot] = item;
     }
 
-    /// There is room, and the item is not there.
+    /// Inserts a node that is not in the index. `reserve` has reserved a slot for it.
     fn insert(&mut self, item: &'static T) {
         self.probe_insert(item);
         self.count += 1;
@@ -353,7 +356,8 @@ impl<T: Indexed> Index<T> {
         while !ptr::eq(self.slots[hole], item) {
             hole = (hole + 1) & mask;
         }
-        // Those behind it move up whose search passes the hole, so that no search ends there too early.
+        // Backward shift deletion: moves back the nodes whose probe sequence passes the hole, so that no search ends
+        // there.
         let mut slot = hole;
         loop {
             slot = (slot + 1) & mask;
@@ -367,7 +371,7 @@ impl<T: Indexed> Index<T> {
         self.slots[hole] = ptr::null();
         self.count -= 1;
         if self.slots.len() > Self::MIN_SLOTS && self.count * 8 < self.slots.len() {
-            // Without memory for a smaller one, it stays as large as it is.
+            // If no memory is available for a smaller table, it keeps its size.
             let _ = self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS));
         }
     }
@@ -400,7 +404,7 @@ impl Linked for Group {
     }
 }
 
-/// A circular list through its nodes.
+/// A circular doubly linked list through the links of its nodes.
 struct List<T> {
     first: Cell<*const T>,
 }
@@ -428,7 +432,7 @@ impl<T: Linked> List<T> {
         let Some(theirs) = other.first() else { return };
         if let Some(first) = self.first() {
             let (last, their_last) = (first.links().previous.get(), theirs.links().previous.get());
-            // SAFETY: nodes of the lists.
+            // SAFETY: the links of a node in a list lead to nodes in it.
             unsafe {
                 (*last).links().next.set(theirs);
                 (*their_last).links().next.set(first);
@@ -441,10 +445,10 @@ impl<T: Linked> List<T> {
         other.first.set(ptr::null());
     }
 
-    /// Takes out a node of this list.
+    /// Removes a node of this list.
     fn remove(&self, node: &'static T) {
         let (next, previous) = (node.links().next.get(), node.links().previous.get());
-        // SAFETY: nodes of the list.
+        // SAFETY: as in `append`.
         unsafe {
             (*previous).links().next.set(next);
             (*next).links().previous.set(previous);
@@ -466,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn random_operations_match_a_map() {
+    fn random_operations_match_a_hash_map() {
         let mut attributes = Attributes::default();
         let mut expected: HashMap<(usize, CString), usize> = HashMap::new();
         let mut random = 2026_u64;
@@ -499,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_takes_earlier_attributes_in_insertion_order() {
+    fn take_older_returns_attributes_set_before_the_round_in_order() {
         let mut attributes = Attributes::default();
         for (number, name) in [c"a", c"b", c"c"].into_iter().enumerate() {
             attributes.set(64, name, value(number), 0, None).unwrap();
@@ -507,7 +511,7 @@ mod tests {
         attributes.set(128, c"a", value(3), 0, None).unwrap();
         attributes.set(64, c"a", value(4), 0, None).unwrap();
         attributes.begin_round();
-        // Set in this round: not taken in it.
+        // Set in the current round, so they are not taken in it.
         attributes.set(64, c"c", value(5), 1, None).unwrap();
         attributes.set(192, c"a", value(6), 1, None).unwrap();
         let mut round = |round| {
@@ -525,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn the_indexes_shrink() {
+    fn indexes_shrink_after_removals() {
         let text = |name: usize| CString::new(name.to_string()).unwrap();
         let mut attributes = Attributes::default();
         for name in 0..10_000_usize {

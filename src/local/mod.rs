@@ -1,20 +1,23 @@
-//! Local: Python's `threading.local`. Data of which each thread has its own: one value, and any number of
-//! named attributes.
+//! Local: Python's `threading.local`. Thread-specific data: for each thread one value, and any number of named
+//! attributes.
 //!
-//! The values lie in the threads' tables: see `local::tables`. The local itself is what its makers gave,
-//! and does not change.
+//! The values are in the threads' tables: see `local::tables`. The local itself contains what its constructor was
+//! given, which does not change.
 //!
-//! # State
+//! # State (`word`)
 //!
 //! | word | meaning | who changes it, with which ordering |
 //! |---|---|---|
-//! | generation and `LIVE` | it lives | the last free: to `CLOSING`, release |
-//! | generation and `CLOSING` | it is gone, but threads may still find their values at the first look | whoever meets it so, the last free at the latest: to the generation alone, release, under the guard of all tables, where nobody finds such a value by then |
-//! | generation | it is gone, and nobody finds a value | |
+//! | generation and `LIVE` | alive | the last free, or a thread that finds `DYING` in `refs` before it: to `CLOSING`, release |
+//! | generation and `CLOSING` | freed, but `get_fast` may still find values | the first thread that observes it, at the latest the last free (`close`): to the generation alone, release, under the mutex of all tables, after all cells of the local have become tombstones |
+//! | generation | freed, and no thread finds a value | the recycling of the slot: to the next generation, release |
 //!
-//! The first look, a thread's own, sees no more of the local than its cell, and asks for no word. So nobody is told
-//! that the handle is bad before all those cells are closed; whoever frees it need not be there for that, as in a
-//! child of fork.
+//! `LIVE` may be stale by the time the caller acts on it (see `undo_if_freed`). `CLOSING` is checked again under the
+//! mutex.
+//!
+//! `get_fast` reads only the calling thread's cell, not this word. So a call reports that the handle is stale only
+//! after all those cells have become tombstones. The first thread that observes `CLOSING` does this itself: it does
+//! not wait for the thread that freed the local, which may not exist in a child of fork.
 
 pub(crate) mod attributes;
 pub(crate) mod table;
@@ -27,21 +30,21 @@ use core::ptr;
 use crate::callbacks::{Destructor, Init};
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header};
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::local::tables::{Leftover, LocalShared, Table};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::pthread;
 use crate::thread::{ident, registry};
 
-/// See the module.
+/// In `word`: freed, but cells with values may be left. See the module.
 const CLOSING: u64 = 1 << 7;
 
 /// A pointer for each thread, and further ones by name: its attributes. Python: `threading.local`.
 ///
-/// Rust programs use [`ThreadLocal`](crate::ThreadLocal), which has values of a type. A `Local` is for pointers that
-/// cross to C, and for attributes. Its destructor gets each value that is replaced, deleted, or left when its thread
-/// ends or the local is freed.
+/// Rust programs use [`ThreadLocal`](crate::ThreadLocal), whose values have a type. A `Local` is for pointers that
+/// are shared with C, and for attributes. Its destructor is called with each value that is replaced, deleted, or left
+/// when its thread exits or the local is freed.
 ///
 /// ```
 /// use core::ffi::c_void;
@@ -77,9 +80,9 @@ pub struct Local {
 
 const _: () = assert!(size_of::<Local>() == 64);
 
-// SAFETY: zero is a local without init and destructor; all of it is shareable; it begins with its header.
+// SAFETY: all-zero is a local without init and destructor; all fields can be shared; the header comes first.
 unsafe impl Object for Local {
-    const INDEX: usize = 8;
+    const KIND: ObjectKind = ObjectKind::Local;
 
     fn header(&self) -> &Header {
         &self.header
@@ -100,57 +103,58 @@ unsafe impl Object for Local {
 
     fn dispose(&self) {
         happens_after(self);
-        // The life has ended, the generation has not changed yet: the handle is still the key.
+        // The object is dead, but its generation has not been advanced yet: the handle is still the key.
         let generation = self.header.generation();
-        // Another thread that was told that the handle is bad may have closed the local.
+        // `None`: another thread observed the stale handle and has closed the local.
         let left = self.close(generation).unwrap_or(Leftover::Any);
         tables::destroy_local(self.key(), left);
     }
 }
 
 impl Local {
-    /// The handle, as the tables know it, until the slot is recycled.
+    /// The handle, which is the key of the local in the tables until the slot is recycled.
     fn key(&self) -> usize {
-        // SAFETY: a local lies in a slot, which stays valid.
+        // SAFETY: a local is in a slot, and slots stay valid.
         Handle::of(unsafe { &*ptr::from_ref(self) }).bits()
     }
 
-    /// Closes the local, if it is gone and not closed yet: what it leaves then.
-    fn close(&self, gone: u64) -> Option<Leftover> {
-        // Whoever has seen that there is no reference left sees this word.
+    /// Closes the local of this generation, if it is freed and not closed yet. Returns what is left to be destroyed.
+    fn close(&self, generation: u64) -> Option<Leftover> {
+        // A thread that has observed that there are no references must observe `CLOSING`.
         fence(Ordering::Acquire);
-        if self.header.word.load(Ordering::Acquire) != gone | CLOSING {
+        if self.header.word.load(Ordering::Acquire) != generation | CLOSING {
             return None;
         }
         tables::close_local(
             self.key(),
             &self.shared,
-            || self.header.word.load(Ordering::Relaxed) == gone | CLOSING,
-            || self.header.word.store(gone, Ordering::Release),
+            || self.header.word.load(Ordering::Relaxed) == generation | CLOSING,
+            || self.header.word.store(generation, Ordering::Release),
         )
     }
 
     fn init(&self) -> Option<Init> {
         let init = self.init.load(Ordering::Acquire);
-        // SAFETY: `make` stored an `Init`, or NULL, which is None.
+        // SAFETY: `create_local` stored an `Init`, or NULL, which is None.
         unsafe { core::mem::transmute::<*mut c_void, Option<Init>>(init) }
     }
 }
 
 impl Handle<Local> {
-    /// A local without values. The destructor gets those that are not needed any more. The safe way is
-    /// [`ThreadLocal`](crate::ThreadLocal).
+    /// Creates a local without values. `destroy` is called with each value that is not needed any more.
+    /// [`ThreadLocal`](crate::ThreadLocal) is the safe type.
     ///
     /// # Safety
-    /// The destructor takes, in any thread, whatever will be set.
+    /// `destroy` may be called, on any thread, with each value that is set.
     pub unsafe fn new(destroy: Option<Destructor>) -> Result<Self> {
         Self::create_local(None, ptr::null_mut(), destroy)
     }
 
-    /// A local whose value `init(arg)` makes in each thread, at the first call there.
+    /// Creates a local whose value in each thread is initially `init(arg)`, called when the thread first uses the
+    /// local.
     ///
     /// # Safety
-    /// As for `new`; and `arg` is what `init` takes, in any thread, as long as the local lives.
+    /// As for `new`; and `init` may be called with `arg` on any thread, as long as the local lives.
     pub unsafe fn new_with_init(init: Init, arg: *mut c_void, destroy: Option<Destructor>) -> Result<Self> {
         Self::create_local(Some(init), arg, destroy)
     }
@@ -163,7 +167,7 @@ impl Handle<Local> {
         })
     }
 
-    /// The calling thread's table, in which it has met this local: init has run.
+    /// Returns the calling thread's table, in which the local has a cell. `init` is called if the cell is new.
     fn ensure_cell(self) -> Result<&'static Table> {
         let (init, arg, shared) =
             self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), &local.shared))?;
@@ -173,43 +177,43 @@ impl Handle<Local> {
             return Ok(table);
         }
         if registry::is_main(ident::ident()) {
-            // Main's values are destroyed when the process leaves.
+            // The main thread's values are destroyed at process exit.
             ensure_atexit_registered().inspect_err(|_| table.remove_cell(self.bits()))?;
         }
         if let Some(init) = init {
-            // SAFETY: whoever made the local promised that init takes this argument.
+            // SAFETY: the creator of the local guarantees that `init` may be called with this argument.
             let value = pthread::call_user(|| unsafe { init(arg) });
             self.store_value(table, value)?;
         }
         Ok(table)
     }
 
-    /// Notes in the thread's table that it has met the local. False if it had before.
+    /// Adds a cell for the local to the calling thread's table. Returns false if there was one.
     fn add_cell(self, table: &Table, shared: &'static LocalShared) -> Result<bool> {
-        // The slot serves no other local before this cell of the table, which it counts, is known to a free of the
-        // local, or is gone again.
+        // While the slot is pinned, it is not reused by another local. When the pin is dropped, `cell_count` includes
+        // the new cell, so that a free of the local finds it, or the cell has been removed again.
         let _pin = self.pin()?;
         let is_first = table.add_cell(self.bits(), shared)?;
         if is_first {
-            // A concurrent free of the local may have passed this table before.
+            // A concurrent free of the local may have passed this table before the cell was added.
             self.check().inspect_err(|_| table.remove_cell(self.bits()))?;
         }
         Ok(is_first)
     }
 
-    /// Sets the value; what was there before is destroyed.
+    /// Sets the value, and destroys the former one.
     fn store_value(self, table: &'static Table, value: *mut c_void) -> Result<()> {
         happens_before(self.slot()?.0);
         table.set(self.bits(), value).ok_or_else(|| self.freed_error())?.run();
         self.undo_if_freed(|| table.take(self.bits()))
     }
 
-    /// A table does not know the local any more that it has met.
+    /// The error for a local whose cell in the calling thread's table has become a tombstone.
     fn freed_error(self) -> Error {
         self.check().err().unwrap_or(Error::Handle)
     }
 
-    /// What was looked for and not found was not there, unless whoever has freed the local meanwhile has it.
+    /// If nothing was found, checks the handle: the local may have been freed, and its values with it.
     fn check_if_absent<V>(self, sought: Option<V>) -> Result<Option<V>> {
         if sought.is_none() {
             self.check()?;
@@ -217,31 +221,31 @@ impl Handle<Local> {
         Ok(sought)
     }
 
-    /// Whoever has freed the local while something was set may have come too early to destroy it: then it is
-    /// taken back, and stays the caller's. Otherwise it has been destroyed, as it should.
+    /// Called after a value was set. If the local has been freed concurrently, the thread that freed it may have
+    /// passed this table too early to destroy the value. Then the value is taken out again, still belongs to the
+    /// caller, and the call fails. If there is nothing to take, the value has been destroyed, and the call succeeds.
     fn undo_if_freed(self, take_back: impl FnOnce() -> Option<tables::PendingDestroy>) -> Result<()> {
         match self.check() {
             Ok(_) => Ok(()),
-            Err(error) => take_back().map_or(Ok(()), |pending| {
-                pending.forgo();
-                Err(error)
-            }),
+            // What is taken back is dropped without a call of the destructor.
+            Err(error) => take_back().map_or(Ok(()), |_| Err(error)),
         }
     }
 
-    /// The calling thread's value; `None` if it has none.
+    /// Returns the calling thread's value, or `None` if it has none.
     pub fn lookup(self) -> Result<Option<*mut c_void>> {
         let table = self.ensure_cell()?;
         self.check_if_absent(table.lookup(self.bits()))
     }
 
-    /// The calling thread's value, if it takes one look to find it. `None` leaves everything open.
+    /// Returns the calling thread's value if its cell is the first that is probed. `None` does not mean that there is
+    /// no value.
     #[inline(always)]
     pub(crate) fn get_fast(self) -> Option<*mut c_void> {
         tables::get_fast(self.bits())
     }
 
-    /// The calling thread's value; NULL if it has none.
+    /// Returns the calling thread's value, or NULL if it has none.
     #[inline]
     pub fn get(self) -> Result<*mut c_void> {
         match tables::get(self.bits()) {
@@ -250,22 +254,22 @@ impl Handle<Local> {
         }
     }
 
-    /// Sets the calling thread's value; the former one is destroyed, unless it is the same.
+    /// Sets the calling thread's value. The former value is destroyed, unless it is the same.
     ///
     /// # Safety
-    /// The value is what the local's destructor takes, in any thread.
+    /// The local's destructor may be called with the value, on any thread.
     pub unsafe fn set(self, value: *mut c_void) -> Result<()> {
         let table = self.ensure_cell()?;
         self.store_value(table, value)
     }
 
-    /// Deletes and destroys the calling thread's value. False if it has none.
+    /// Deletes and destroys the calling thread's value. Returns false if it has none.
     pub fn del(self) -> Result<bool> {
         let table = self.ensure_cell()?;
         Ok(self.check_if_absent(table.take(self.bits()))?.map(tables::PendingDestroy::run).is_some())
     }
 
-    /// Sets an attribute of the calling thread's.
+    /// Sets an attribute of the calling thread.
     ///
     /// # Safety
     /// As for `set`.
@@ -276,13 +280,13 @@ impl Handle<Local> {
         self.undo_if_freed(|| table.take_attribute(self.bits(), name))
     }
 
-    /// An attribute of the calling thread's; `None` if it has none of this name.
+    /// Returns an attribute of the calling thread, or `None` if it has none of this name.
     pub fn attr(self, name: &CStr) -> Result<Option<*mut c_void>> {
         let table = self.ensure_cell()?;
         self.check_if_absent(table.attribute(self.bits(), name))
     }
 
-    /// Deletes and destroys an attribute. False if there is none of this name.
+    /// Deletes and destroys an attribute of the calling thread. Returns false if it has none of this name.
     pub fn del_attr(self, name: &CStr) -> Result<bool> {
         let table = self.ensure_cell()?;
         Ok(self

@@ -1,35 +1,43 @@
-//! The table in which one thread has its values: open-addressed, keyed by the whole handle of the local, so
-//! that a hit needs no further check. The owner alone reads it without the guard, and alone replaces its
-//! memory; everything else, by whomever, is done under the guard.
+//! The values of one thread: a hash table with open addressing. The key is the whole handle of the local, so that a
+//! hit needs no further check. Only the owner reads the table without its mutex, and only the owner replaces its
+//! memory. All other accesses, by the owner and by threads that free a local, are made under the mutex.
 //!
-//! # A cell
+//! # Cells
 //!
-//! | key | state | value | meaning |
-//! |---|---|---|---|
-//! | `EMPTY` | 0 | | free; ends a search |
-//! | a handle | a stamp | the value | this thread has a value, set in the round of the stamp |
-//! | a handle | 0 | NULL | it has none, but the local has been met here: its init has run |
-//! | `TOMBSTONE` | a handle | the value | the local with this handle was freed, and the value is still to be destroyed |
-//! | `TOMBSTONE` | 0 | NULL | the local was freed; a search goes on, and a new key may take the cell |
+//! | key | state | value | meaning | set by |
+//! |---|---|---|---|---|
+//! | `EMPTY` | 0 | NULL | never used; ends a probe sequence | `rehash`, by the owner |
+//! | a handle | a stamp | the value | this thread has a value, set in the destructor round of the stamp | the owner: `set` |
+//! | a handle | 0 | NULL | the local has a cell, so that its init function has been called or is running, but no value | the owner: `add_cell`, `take` |
+//! | `TOMBSTONE` | a handle | the value | the local with this handle was freed, and the value is still to be destroyed | the thread that closes the local: `tombstone` |
+//! | `TOMBSTONE` | 0 | NULL | the local was freed; probing continues, and a new key may reuse the cell | the same; `take`, when the value is being destroyed |
 //!
-//! In the first cell, each mark is larger by `FIRST_CELL_BIAS`. So no cell holds a mark whose own search would begin
-//! there, and the first look takes no mark for a local, whatever it is asked for.
+//! The owner reads keys and values without the mutex, relaxed. It has written all of them itself, except `TOMBSTONE`
+//! and the NULL with it, which may be seen late if the local is freed concurrently. States are exact: they are used
+//! under the mutex only.
 //!
-//! A new key is published with release after the inner; the owner's reads are of its own writes, but for `TOMBSTONE`
-//! and the NULL beside it.
+//! # The bias of cell 0
 //!
-//! # Searches
+//! In cell 0, `EMPTY` and `TOMBSTONE` are stored as `EMPTY + CELL0_BIAS` and `TOMBSTONE + CELL0_BIAS`. A probe
+//! sequence begins at cell `key / 64`, modulo the number of cells: for 0 and 1 at cell 0, for 64 and 65 at cell 1. So
+//! no cell holds a sentinel whose own probe sequence would begin there, and `get_fast`, which compares one cell with
+//! whatever number the caller has passed, needs no check for sentinels.
 //!
-//! A search begins at the cell that the low bits of the address choose, where locals that were made one after the
-//! other lie side by side. If another key has that cell, it goes on at one that depends on all bits of the handle, and
-//! from there in steps that do so, too (double hashing): from cell to cell, it would go through all those side by side.
-//! So it takes constant time on average, whatever the handles have in common.
+//! # Probing
+//!
+//! A probe sequence begins at the cell that the low bits of the address select: locals that were created one after
+//! the other are in neighbouring cells. If another key has that cell, the sequence continues at a cell that depends
+//! on all bits of the handle, in steps that also do (double hashing), because linear probing would pass all those
+//! neighbours. So a search takes constant time on average, whatever bits the handles have in common.
 //!
 //! # Size
 //!
-//! At most three quarters of the cells are not `EMPTY`. What makes room leaves those behind that are gone, and chooses
-//! a size between two and four times what is needed; so does the owner when less than an eighth is. Each change of the
-//! size comes after a number of calls that is proportional to it.
+//! At most three quarters of the cells are not `EMPTY`. If there is no room for a new key, `rehash` drops the
+//! tombstones without a value, and chooses a size between two and four times the number of cells that are needed. The
+//! owner also calls it when less than an eighth is needed. So each rehash follows a number of calls that is
+//! proportional to its cost.
+//!
+//! This file has more than 400 lines of code because the cells and all that changes them are one protocol.
 
 use crate::sys::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use core::cell::Cell;
@@ -46,33 +54,33 @@ use crate::sys::pthread;
 
 const EMPTY: usize = 0;
 const TOMBSTONE: usize = 1;
-/// What the first cell adds to a mark: the search for it would begin at the second.
-const FIRST_CELL_BIAS: usize = 64;
+/// What is added to a sentinel in cell 0. See the module.
+const CELL0_BIAS: usize = 64;
 
-/// Whether a caller's number may be looked for: it is none of the marks.
+/// Whether this can be the key of a local: it is not a sentinel, with or without the bias.
 fn is_handle(key: usize) -> bool {
-    key > TOMBSTONE + FIRST_CELL_BIAS
+    key > TOMBSTONE + CELL0_BIAS
 }
 
 fn is_empty(key: usize) -> bool {
-    key & !FIRST_CELL_BIAS == EMPTY
+    key & !CELL0_BIAS == EMPTY
 }
 
 fn is_tombstone(key: usize) -> bool {
-    key & !FIRST_CELL_BIAS == TOMBSTONE
+    key & !CELL0_BIAS == TOMBSTONE
 }
 
-/// What the tables use of a local. It lies in the local's slot, which serves no other local as long as a cell of any
-/// table has the handle, or a value that is still to be destroyed.
+/// The part of a local that the tables use. It is in the local's slot, which is not reused as long as a cell of any
+/// table has the handle as its key, or a value that is still to be destroyed.
 pub(crate) struct LocalShared {
     destroy: AtomicPtr<c_void>,
-    /// How many cells of all tables have the local's handle as their key. Changed under the guard of the table. In a
-    /// child of fork it may be more: those of the parent's other threads still count.
+    /// How many cells of all tables have the local's handle as their key. Changed under the mutex of the table with
+    /// the cell. In a child of fork it may be too large: it includes the cells of the parent's other threads.
     cell_count: AtomicUsize,
 }
 
 impl LocalShared {
-    /// When the local is made.
+    /// Called when the local is created.
     pub(crate) fn set_destructor(&self, destroy: Option<Destructor>) {
         self.destroy
             .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
@@ -84,9 +92,11 @@ impl LocalShared {
         unsafe { core::mem::transmute::<*mut c_void, Option<Destructor>>(destroy) }
     }
 
-    /// Whether no table has met the local. Asked when its life has ended: a thread that meets it later finds that.
+    /// Whether no table has a cell for the local. Called when the local is dead: a thread that adds a cell later
+    /// observes that.
     pub(crate) fn has_no_cells(&self) -> bool {
-        // Pairs with the fence in `add_cell`: either this sees its cell counted, or the thread there sees the end.
+        // Pairs with the fence in `add_cell`: either this thread observes the new cell in the count, or the thread
+        // that adds it observes that the local is dead.
         fence(Ordering::SeqCst);
         self.cell_count.load(Ordering::Relaxed) == 0
     }
@@ -95,7 +105,7 @@ impl LocalShared {
 struct ValueCell {
     key: AtomicUsize,
     value: AtomicPtr<c_void>,
-    /// The inner is used under the guard only.
+    /// A stamp, the handle of a freed local, or 0. Used, like `shared`, under the mutex only.
     state: Cell<usize>,
     shared: Cell<Option<&'static LocalShared>>,
 }
@@ -103,40 +113,41 @@ struct ValueCell {
 const CELL_SIZE: usize = 4 * size_of::<usize>();
 const _: () = assert!(size_of::<ValueCell>() == CELL_SIZE);
 
-/// The fewest cells of a table. Two at least: with one, the searches for all marks would begin there.
+/// The smallest number of cells. At least two: with one cell, every probe sequence would begin at cell 0.
 const MIN_CELLS: usize = 8;
 
-/// The table of one thread.
+/// The values of one thread.
 pub(crate) struct Table {
-    /// Read by the owner without the guard.
+    /// The cells of `inner_lock` and their number less one. Used by the owner, without the mutex.
     cells: Cell<*const ValueCell>,
     mask: Cell<usize>,
-    /// Where the last cell lies, in bytes; the mask of such places.
+    /// The offset of the last cell in bytes: the mask for offsets of cells.
     last_offset: Cell<usize>,
     inner_lock: InternalMutex<TableInner>,
-    /// Its neighbours among the tables of all threads, under their guard, as the next two.
+    /// The neighbours in the list of all tables. These, `visitors` and `owner_exited` are protected by the mutex of
+    /// that list.
     pub(crate) next: Cell<*const Table>,
     pub(crate) previous: Cell<*const Table>,
-    /// How many threads that free a local are at this table.
+    /// The number of threads that destroy the values of a freed local, and have the cursor at this table.
     pub(crate) visitors: Cell<u32>,
-    /// Its owner has ended: the last visitor frees it.
+    /// The owner has exited: the last visitor frees the table.
     pub(crate) owner_exited: Cell<bool>,
 }
 
 struct TableInner {
     cells: Vec<ValueCell>,
-    /// Cells that are not free.
+    /// The number of cells that are not `EMPTY`.
     used_cells: usize,
-    /// Those of them that have a handle as their key, or a value to be destroyed.
+    /// The number of cells with a handle as their key, or with a value.
     live_cells: Cell<usize>,
-    /// Those of them that have a value.
+    /// The number of cells with a value.
     value_count: Cell<usize>,
     round: u32,
-    /// Made by the first `set_attribute`.
+    /// Allocated by the first `set_attribute`; NULL before that.
     attributes: *mut Attributes,
 }
 
-// SAFETY: the pointers lead to what the table owns, or to locals' slots.
+// SAFETY: the pointers lead to memory that the table owns, or to the slots of locals.
 unsafe impl Send for TableInner {}
 
 impl ForkReset for TableInner {
@@ -145,13 +156,13 @@ impl ForkReset for TableInner {
     }
 
     fn reset_interrupted_change(&mut self) {
-        // Another thread was freeing a local, and took an attribute of the thread that forked. The other attributes are
-        // lost with the map; the cells change by single stores.
+        // Another thread was freeing a local, and was removing attributes of the thread that forked. The index may be
+        // inconsistent, so all attributes are leaked. The cells need no repair, since they change by single stores.
         self.attributes = ptr::null_mut();
     }
 }
 
-/// A value that has been taken out of a table, and is owed its destructor.
+/// A value that has been taken out of a table, and whose destructor has not been called yet.
 #[must_use]
 pub(crate) struct PendingDestroy {
     value: *mut c_void,
@@ -167,26 +178,24 @@ impl From<RemovedAttribute> for PendingDestroy {
 impl PendingDestroy {
     const NONE: PendingDestroy = PendingDestroy { value: ptr::null_mut(), destroy: None };
 
+    /// Calls the destructor. The caller holds no mutex.
     pub(crate) fn run(self) {
         if let Some(destroy) = self.destroy
             && !self.value.is_null()
         {
-            // SAFETY: whoever made the local promised that its destructor takes its values.
+            // SAFETY: the creator of the local guarantees that its destructor may be called with its values.
             pthread::call_user(|| unsafe { destroy(self.value) });
         }
     }
-
-    /// Leaves the value to whoever set it, undestroyed.
-    pub(crate) fn forgo(self) {}
 }
 
-/// Where the search for a key begins. Locals that were made one after the other lie side by side.
+/// The first cell of a probe sequence.
 #[inline(always)]
 fn probe_start(key: usize, mask: usize) -> usize {
     (key / 64) & mask
 }
 
-/// Where a search looks, one after the other. It ends at a free cell, of which there is always one.
+/// The cells that a search visits, in order. It ends at an `EMPTY` cell at the latest; there is always one.
 struct ProbeSeq {
     key: usize,
     mask: usize,
@@ -198,24 +207,25 @@ impl ProbeSeq {
         ProbeSeq { key, mask, at: None }
     }
 
-    /// The first look is at the cell that the low bits choose.
+    /// The first cell of the sequence, selected by the low bits of the key.
     fn start(&self) -> usize {
         probe_start(self.key, self.mask)
     }
 
+    /// The next cell, by double hashing.
     fn next(&mut self) -> usize {
         let hash = hash_of_handle(self.key);
-        // Odd, so that it comes by each of the cells, whose number is a power of two.
+        // Odd, so that the sequence visits every cell: their number is a power of two.
         let step = hash.rotate_right(usize::BITS / 2) | 1;
         let at = self.at.map_or(hash, |at| at.wrapping_add(step)) & self.mask;
         self.at = Some(at);
         at
     }
 
-    /// The first cell that `ends` it.
-    fn until(mut self, mut ends: impl FnMut(usize) -> bool) -> usize {
+    /// Returns the first cell for which `stop` returns true.
+    fn until(mut self, mut stop: impl FnMut(usize) -> bool) -> usize {
         let mut at = self.start();
-        while !ends(at) {
+        while !stop(at) {
             at = self.next();
         }
         at
@@ -223,7 +233,7 @@ impl ProbeSeq {
 }
 
 impl Table {
-    /// An empty table, in memory of its own.
+    /// Allocates an empty table.
     pub(crate) fn try_new() -> Result<&'static Table> {
         let cells = TableInner::cells(MIN_CELLS)?;
         // SAFETY: malloc's memory is aligned for a Table and large enough, and written before it is used.
@@ -255,10 +265,10 @@ impl Table {
         }
     }
 
-    /// Gives the table's memory back.
+    /// Frees the table's memory.
     ///
     /// # Safety
-    /// `make` made it, and nobody finds it any more.
+    /// `try_new` allocated it, and no thread uses or finds it any more.
     pub(crate) unsafe fn free(table: *mut Table) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -267,29 +277,29 @@ impl Table {
         }
     }
 
-    /// From now on the owner reads these cells.
+    /// The owner reads these cells from now on.
     fn set_cells(&self, cells: &[ValueCell]) {
         self.cells.set(cells.as_ptr());
         self.mask.set(cells.len() - 1);
         self.last_offset.set((cells.len() - 1) * CELL_SIZE);
     }
 
-    /// The owner's value for a local with this key, if it lies where its search begins.
+    /// The owner's value for the local with this key, if its cell is the first of the probe sequence.
     #[inline(always)]
     pub(crate) fn get_fast(&self, key: usize) -> Option<*mut c_void> {
-        // The place, in bytes: handles are 64 apart, and cells not so far.
+        // The offset in bytes of `probe_start(key)`: handles are 64 bytes apart, cells `CELL_SIZE`.
         let at = (key / (64 / CELL_SIZE)) & self.last_offset.get();
-        // SAFETY: masked to the table's size; the owner, who reads, is the one who replaces its memory.
+        // SAFETY: the offset is masked to the table's size; only the owner, which is the caller, replaces the memory.
         let cell = unsafe { &*self.cells.get().byte_add(at) };
         (cell.key.load(Ordering::Relaxed) == key).then(|| cell.value.load(Ordering::Relaxed))
     }
 
-    /// The owner's value for a local with this key, if the local has been met.
+    /// The owner's value for the local with this key, or NULL. `None` if the local has no cell here.
     pub(crate) fn get(&self, key: usize) -> Option<*mut c_void> {
         if !is_handle(key) {
             return None;
         }
-        // SAFETY: a search stays inside of the table's size; the owner, who reads, is the one who replaces its memory.
+        // SAFETY: a probe sequence stays within the table; only the owner, which is the caller, replaces the memory.
         let cell = |at| unsafe { &*self.cells.get().add(at) };
         let mut found = EMPTY;
         let at = ProbeSeq::new(key, self.mask.get()).until(|at| {
@@ -299,7 +309,7 @@ impl Table {
         (found == key).then(|| cell(at).value.load(Ordering::Relaxed))
     }
 
-    /// The guard, taken by the owner, who then makes a table smaller that has become too large.
+    /// Locks the table, by its owner, and makes it smaller if it has become too large.
     #[inline(always)]
     fn lock_and_shrink(&self) -> InternalMutexGuard<'_, TableInner> {
         let mut inner = self.inner_lock.lock();
@@ -309,20 +319,20 @@ impl Table {
         inner
     }
 
-    /// By the owner: makes a table smaller that others have left too large by freeing locals.
+    /// Called by the owner: makes the table smaller if frees of locals have left it too large.
     pub(crate) fn shrink(&self) {
         drop(self.lock_and_shrink());
     }
 
     #[cold]
     fn resize(&self, inner: &mut TableInner) {
-        // Without memory for a smaller one, it stays as large as it is.
+        // If no memory is available for a smaller table, it keeps its size.
         if inner.rehash().is_ok() {
             self.set_cells(&inner.cells);
         }
     }
 
-    /// A new round of destruction begins.
+    /// Begins a new destructor round.
     pub(crate) fn begin_round(&self) {
         let mut inner = self.lock_and_shrink();
         inner.round += 1;
@@ -331,12 +341,14 @@ impl Table {
         }
     }
 
-    /// Something that was set before this round; the search for values goes on where it stopped.
+    /// Takes a value or an attribute that was set before this round. `at` is the cell at which the search for values
+    /// continues.
     pub(crate) fn take_older(&self, at: &mut usize) -> Option<PendingDestroy> {
         self.inner_lock.lock().take_older(at)
     }
 
-    /// The owner finds no value any more of a local that is gone. True if it leaves something to be destroyed here.
+    /// Changes the cell of a freed local to a tombstone, so that the owner finds no value any more. Returns true if a
+    /// value or an attribute of the local is still to be destroyed here.
     pub(crate) fn tombstone(&self, key: usize) -> bool {
         let mut inner = self.inner_lock.lock();
         let Some(cell) = inner.find(key) else { return false };
@@ -345,7 +357,7 @@ impl Table {
         has_value || inner.attributes().is_some_and(|attributes| attributes.has_any(key))
     }
 
-    /// Something of a local that is gone, and closed.
+    /// Takes a value or an attribute of a local that was freed and closed.
     pub(crate) fn take_freed(&self, key: usize) -> Option<PendingDestroy> {
         let mut inner = self.inner_lock.lock();
         match inner.find_tombstone(key) {
@@ -354,8 +366,7 @@ impl Table {
         }
     }
 
-    /// The owner ends, or the timer whose function it ran: nothing is found here any more, and what is left is
-    /// forgotten.
+    /// The owner exits, or the timer whose function it runs finishes: removes all values, without destroying them.
     pub(crate) fn clear(&self) {
         let mut inner = self.inner_lock.lock();
         for cell in &inner.cells {
@@ -369,8 +380,8 @@ impl Table {
         inner.drop_attributes();
     }
 
-    /// Notes that this thread has met the local; true if it had not before. The owner's. The caller then looks whether
-    /// the local lives.
+    /// Called by the owner: adds a cell for a local. Returns false if there was one. The caller must check afterwards
+    /// that the local is still alive.
     pub(crate) fn add_cell(&self, key: usize, shared: &'static LocalShared) -> Result<bool> {
         let mut inner = self.lock_and_shrink();
         if inner.find(key).is_some() {
@@ -387,11 +398,12 @@ impl Table {
         shared.cell_count.fetch_add(1, Ordering::Relaxed);
         inner.insert(at, key, shared);
         drop(inner);
+        // See `LocalShared::has_no_cells`.
         fence(Ordering::SeqCst);
         Ok(true)
     }
 
-    /// Forgets a local that this thread has met while it was being freed.
+    /// Removes the cell of a local that was freed while the cell was added.
     pub(crate) fn remove_cell(&self, key: usize) {
         let inner = self.inner_lock.lock();
         if let Some(cell) = inner.find(key) {
@@ -399,15 +411,15 @@ impl Table {
         }
     }
 
-    /// This thread's value, if there is one.
+    /// The owner's value, if it has one.
     pub(crate) fn lookup(&self, key: usize) -> Option<*mut c_void> {
         let inner = self.lock_and_shrink();
         let cell = inner.find(key)?;
         cell.has_value().then(|| cell.value.load(Ordering::Relaxed))
     }
 
-    /// Gives this thread a value for a local that it has met; the former one is owed its destructor. `None`
-    /// if the local was freed.
+    /// Sets the owner's value for a local that has a cell. Returns the former value, to be destroyed. `None` if the
+    /// local was freed.
     pub(crate) fn set(&self, key: usize, value: *mut c_void) -> Option<PendingDestroy> {
         let inner = self.lock_and_shrink();
         let cell = inner.find(key)?;
@@ -425,7 +437,7 @@ impl Table {
         })
     }
 
-    /// Takes this thread's value away. `None` if it has none.
+    /// Takes the owner's value. `None` if it has none.
     pub(crate) fn take(&self, key: usize) -> Option<PendingDestroy> {
         let inner = self.lock_and_shrink();
         inner.find(key).filter(|cell| cell.has_value()).map(|cell| inner.take(cell))
@@ -457,13 +469,13 @@ impl Table {
     }
 }
 
-/// The state of a cell whose value was set in this round: not 0.
+/// The state of a cell whose value was set in this round. Never 0.
 fn stamp(round: u32) -> usize {
     (round as usize) << 1 | 1
 }
 
 impl ValueCell {
-    /// Under the guard.
+    /// Call this under the mutex, as `is_live`.
     fn has_value(&self) -> bool {
         self.state.get() != 0
     }
@@ -472,7 +484,7 @@ impl ValueCell {
         self.shared.get().and_then(LocalShared::destructor)
     }
 
-    /// Whether it is more than a cell through which a search goes on. Under the guard.
+    /// Whether a rehash must keep the cell.
     fn is_live(&self) -> bool {
         is_handle(self.key.load(Ordering::Relaxed)) || self.has_value()
     }
@@ -484,7 +496,7 @@ impl TableInner {
         let mut cells = Vec::new();
         cells.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
         cells.extend((0..count).map(|at| ValueCell {
-            key: AtomicUsize::new(if at == 0 { EMPTY + FIRST_CELL_BIAS } else { EMPTY }),
+            key: AtomicUsize::new(if at == 0 { EMPTY + CELL0_BIAS } else { EMPTY }),
             value: AtomicPtr::new(ptr::null_mut()),
             state: Cell::new(0),
             shared: Cell::new(None),
@@ -493,7 +505,7 @@ impl TableInner {
     }
 
     fn attributes(&mut self) -> Option<&mut Attributes> {
-        // SAFETY: `get_or_create_attributes` made it, and it is the table's own.
+        // SAFETY: `get_or_create_attributes` allocated it, and the table owns it.
         unsafe { self.attributes.as_mut() }
     }
 
@@ -515,7 +527,7 @@ impl TableInner {
     fn drop_attributes(&mut self) {
         let attributes = core::mem::replace(&mut self.attributes, ptr::null_mut());
         if !attributes.is_null() {
-            // SAFETY: `get_or_create_attributes` made it, and nothing leads to it any more.
+            // SAFETY: `get_or_create_attributes` allocated it, and no pointer to it is left.
             unsafe {
                 ptr::drop_in_place(attributes);
                 sys::free(attributes.cast());
@@ -523,7 +535,7 @@ impl TableInner {
         }
     }
 
-    /// Less than an eighth is needed.
+    /// Whether less than an eighth of the cells is needed.
     fn is_too_large(&self) -> bool {
         self.cells.len() > MIN_CELLS && self.live_cells.get() < self.cells.len() / 8
     }
@@ -543,15 +555,15 @@ impl TableInner {
         Some(&self.cells[at]).filter(|_| self.key(at) == key)
     }
 
-    /// Where the value of a local lies that is closed, and still to be destroyed.
+    /// Finds the value of a freed and closed local that is still to be destroyed.
     fn find_tombstone(&self, key: usize) -> Option<&ValueCell> {
         let is_it = |at: usize| is_tombstone(self.key(at)) && self.cells[at].state.get() == key;
         let at = self.search(key).until(|at| is_it(at) || is_empty(self.key(at)));
         Some(&self.cells[at]).filter(|_| is_it(at))
     }
 
-    /// Where a key goes that is not there: to the first cell of its search that none needs. `None` if there has to be
-    /// made room first.
+    /// Finds the cell for a key that is not in the table: the first of its probe sequence that can be reused. `None`
+    /// if the table has to grow first.
     fn find_insert_cell(&self, key: usize) -> Option<usize> {
         let at = self.search(key).until(|at| !self.cells[at].is_live());
         let has_room = || (self.used_cells + 1) * 4 <= self.cells.len() * 3;
@@ -566,7 +578,7 @@ impl TableInner {
         cell.key.store(key, Ordering::Release);
     }
 
-    /// The local of this cell is gone; its value, if there is one, is still to be destroyed.
+    /// Changes the cell of a freed local to a tombstone; its value, if there is one, is still to be destroyed.
     fn tombstone_cell(&self, cell: &ValueCell) {
         let key = self.set_tombstone(cell);
         if cell.has_value() {
@@ -579,11 +591,11 @@ impl TableInner {
         }
     }
 
-    /// The key that it had.
+    /// Returns the former key.
     fn set_tombstone(&self, cell: &ValueCell) -> usize {
         let first = ptr::eq(cell, &raw const self.cells[0]);
         let key = cell.key.load(Ordering::Relaxed);
-        cell.key.store(if first { TOMBSTONE + FIRST_CELL_BIAS } else { TOMBSTONE }, Ordering::Relaxed);
+        cell.key.store(if first { TOMBSTONE + CELL0_BIAS } else { TOMBSTONE }, Ordering::Relaxed);
         key
     }
 
@@ -600,20 +612,20 @@ impl TableInner {
         }
     }
 
-    /// Moves the living cells to new ones, with space for one more.
+    /// Moves the live cells to a new table that has room for at least one more.
     fn rehash(&mut self) -> Result<()> {
         let size = ((self.live_cells.get() + 1).next_power_of_two() * 2).max(MIN_CELLS);
         let former = core::mem::replace(&mut self.cells, Self::cells(size)?);
         (self.used_cells, self.live_cells) = (0, Cell::new(0));
         for cell in former.iter().filter(|cell| cell.is_live()) {
             let key = cell.key.load(Ordering::Relaxed);
-            let gone = is_tombstone(key);
-            let owner_key = if gone { cell.state.get() } else { key };
-            let at = self.search(owner_key).until(|at| is_empty(self.key(at)));
+            let is_freed = is_tombstone(key);
+            let handle = if is_freed { cell.state.get() } else { key };
+            let at = self.search(handle).until(|at| is_empty(self.key(at)));
             let Some(shared) = cell.shared.get() else { continue };
-            self.insert(at, owner_key, shared);
+            self.insert(at, handle, shared);
             let moved = &self.cells[at];
-            if gone {
+            if is_freed {
                 self.set_tombstone(moved);
             }
             moved.state.set(cell.state.get());
@@ -622,15 +634,15 @@ impl TableInner {
         Ok(())
     }
 
-    /// Something that was set before this round; the search for values goes on where it stopped.
+    /// See `Table::take_older`.
     fn take_older(&mut self, at: &mut usize) -> Option<PendingDestroy> {
         let now = stamp(self.round);
         while self.value_count.get() > 0
             && let Some(cell) = self.cells.get(*at)
         {
             *at += 1;
-            let closed = is_tombstone(cell.key.load(Ordering::Relaxed));
-            if cell.has_value() && (closed || cell.state.get() < now) {
+            let is_freed = is_tombstone(cell.key.load(Ordering::Relaxed));
+            if cell.has_value() && (is_freed || cell.state.get() < now) {
                 return Some(self.take(cell));
             }
         }
@@ -658,7 +670,7 @@ mod tests {
     }
 
     fn free(table: &'static Table) {
-        // SAFETY: the tests alone have it.
+        // SAFETY: only the test uses the table.
         unsafe { Table::free(ptr::from_ref(table).cast_mut()) };
     }
 
@@ -667,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_shrinks_when_its_locals_are_freed() {
+    fn table_shrinks_after_its_locals_are_freed() {
         const MANY: usize = 100_000;
         let (table, shared) = (Table::try_new().unwrap(), shared());
         let keys = || (2..MANY + 2).map(|number| number * 64 + 1);
@@ -681,7 +693,7 @@ mod tests {
         for key in keys().take(MANY - 1) {
             assert!(table.tombstone(key));
             assert_eq!(table.get(key), None);
-            assert_eq!(table.take_freed(key).map(|owed| owed.value), Some(value(key)));
+            assert_eq!(table.take_freed(key).map(|pending| pending.value), Some(value(key)));
             assert!(table.take_freed(key).is_none());
         }
         assert_eq!(table.get(last), Some(value(last)));
@@ -695,7 +707,7 @@ mod tests {
     }
 
     #[test]
-    fn reused_slots_need_no_more_cells() {
+    fn tombstones_are_reused_by_new_keys() {
         let (table, shared) = (Table::try_new().unwrap(), shared());
         for generation in 1..100_000 {
             let key = 64 * (generation % 3 + 1) + generation * 4096 * 64;
@@ -708,7 +720,7 @@ mod tests {
         free(table);
     }
 
-    /// Keys with the same low bits, as those of locals at the same place of their blocks.
+    /// Keys with the same low bits, like those of locals at the same position in their blocks.
     #[test]
     fn probing_is_short_for_handles_with_common_bits() {
         const MANY: usize = 20_000;
@@ -728,8 +740,8 @@ mod tests {
                     inner.key(at) == key
                 });
             }
-            assert!(probes < 4 * MANY, "{probes} looks for {MANY} handles {stride} apart");
-            // Also for handles that are not there.
+            assert!(probes < 4 * MANY, "{probes} probes for {MANY} handles {stride} apart");
+            // The same for handles that are not in the table.
             for key in keys() {
                 inner.search(key.wrapping_add(MANY * stride)).until(|at| {
                     probes += 1;
@@ -739,7 +751,7 @@ mod tests {
             drop(inner);
             assert!(
                 probes < 12 * MANY,
-                "{probes} looks for {MANY} handles {stride} apart, and as many others"
+                "{probes} probes for {MANY} handles {stride} apart, and as many others"
             );
             keys().for_each(|key| assert_eq!(table.get(key), Some(value(key))));
             table.clear();
@@ -761,7 +773,7 @@ mod tests {
         }
         for key in [closed, first] {
             assert_eq!(table.get(key), None);
-            assert_eq!(table.take_freed(key).map(|owed| owed.value), Some(value(key)));
+            assert_eq!(table.take_freed(key).map(|pending| pending.value), Some(value(key)));
         }
         table.clear();
         free(table);

@@ -1,11 +1,12 @@
-//! The values that each thread has for each local.
+//! The tables of all threads.
 //!
-//! A thread's values lie in a table of its own, found through its per-thread block. A thread that frees a local
-//! goes through the tables of all threads until the last that has met the local: twice, once to close the local
-//! everywhere, and then to destroy its values.
+//! Each thread's values are in a table of its own, found through its per-thread block. A thread that frees a local
+//! visits the tables of all threads, up to the last one that has a cell for the local, in two passes: `close_local`
+//! changes the cells to tombstones, so that no thread finds the values any more, and `destroy_local` then destroys
+//! the values.
 //!
-//! Destructors are called outside of any guard. Each value is stamped with the round of destruction in which
-//! it was set: a round at the thread's end destroys older ones only.
+//! Destructors are called without any mutex held. Each value is stamped with the destructor round in which it was
+//! set: a round at thread exit destroys only older values.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -17,7 +18,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::libc_hooks::{DESTRUCTOR_ROUNDS, register_exit_hook};
 use crate::sys::tls;
 
-/// The tables of all threads.
+/// The list of all tables.
 struct Tables {
     first: *const Table,
 }
@@ -25,7 +26,7 @@ struct Tables {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static TABLES: InternalMutex<Tables> = InternalMutex::new(Tables { first: ptr::null() });
 
-// SAFETY: tables are reached under the guard, and leave the list before their memory is given back.
+// SAFETY: tables are accessed under the mutex, and are removed from the list before their memory is freed.
 unsafe impl Send for Tables {}
 
 impl ForkReset for Tables {
@@ -34,26 +35,27 @@ impl ForkReset for Tables {
     }
 }
 
-/// The calling thread's table, if it has one.
+/// Returns the calling thread's table, if it has one.
 #[inline(always)]
 fn current() -> Option<&'static Table> {
     let table = tls::locals() as *const Table;
-    // SAFETY: the thread's own table lives as long as the thread, and is given back by the thread.
+    // SAFETY: the calling thread's own table lives until the thread frees it, in `free_current`.
     unsafe { table.as_ref() }
 }
 
-/// As `get`, as far as it takes one look.
+/// As `get`, but probes only one cell. `None` does not mean that there is no value.
 #[inline(always)]
 pub(crate) fn get_fast(key: usize) -> Option<*mut c_void> {
     current()?.get_fast(key)
 }
 
-/// The calling thread's value for a local with this key, if the local has been met here.
+/// Returns the calling thread's value for the local with this key, or NULL. `None` if the local has no cell in its
+/// table.
 pub(crate) fn get(key: usize) -> Option<*mut c_void> {
     current()?.get(key)
 }
 
-/// The calling thread's table, made if need be.
+/// Returns the calling thread's table, which is created if there is none.
 pub(crate) fn current_or_create() -> Result<&'static Table> {
     if let Some(table) = current() {
         return Ok(table);
@@ -71,7 +73,8 @@ pub(crate) fn current_or_create() -> Result<&'static Table> {
     Ok(table)
 }
 
-/// Destroys what the calling thread has, but for what is set meanwhile. False if there was nothing.
+/// Runs one destructor round: destroys what the calling thread has, except what the destructors set. Returns false if
+/// there was nothing to destroy.
 pub(crate) fn destroy_round() -> bool {
     let Some(table) = current() else { return false };
     table.begin_round();
@@ -83,7 +86,8 @@ pub(crate) fn destroy_round() -> bool {
             found = true;
             pending.run();
         }
-        // A destructor that meets new locals may have moved the cells under the search.
+        // A destructor that sets a value for another local may have caused a rehash, which moves cells to positions
+        // that the search has passed.
         if !found {
             return any;
         }
@@ -91,8 +95,8 @@ pub(crate) fn destroy_round() -> bool {
     }
 }
 
-/// Destroys all that the calling thread has, in as many rounds as there are. Its timers' functions end so,
-/// and main.
+/// Destroys all values of the calling thread, in up to `DESTRUCTOR_ROUNDS` rounds. Called for the main thread at
+/// process exit, and after each timer's function.
 pub(crate) fn destroy_all() {
     for _ in 0..DESTRUCTOR_ROUNDS {
         if !destroy_round() {
@@ -101,34 +105,34 @@ pub(crate) fn destroy_all() {
     }
 }
 
-/// Gives the calling thread's table back, when it ends, or when the timer whose function it ran does.
+/// Frees the calling thread's table, at thread exit or after a timer's function.
 pub(crate) fn free_current() {
     let table = tls::with(|block| block.locals.take()) as *mut Table;
-    // SAFETY: created by `current_or_create`, and in the list until it is freed.
-    let Some(ended) = (unsafe { table.as_ref() }) else { return };
-    ended.clear();
+    // SAFETY: `current_or_create` created it, and it is in the list until it is freed.
+    let Some(own_table) = (unsafe { table.as_ref() }) else { return };
+    own_table.clear();
     let mut tables = TABLES.lock();
-    let must_free = tables.release_by_owner(ended);
+    let must_free = tables.release_by_owner(own_table);
     drop(tables);
     if must_free {
-        // SAFETY: it is in no list any more.
+        // SAFETY: it has been removed from the list.
         unsafe { Table::free(table) };
     }
 }
 
-/// What a local leaves to be destroyed when it has been closed.
+/// What is left to be destroyed of a closed local.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Leftover {
     Nothing,
-    /// Values of the calling thread.
+    /// Values of the calling thread only.
     Own,
-    /// Values of any threads.
+    /// Values of any thread.
     Any,
 }
 
-/// Closes a local that is gone: no thread finds its value any more. Done once, under the guard, so that a second
-/// thread waits; `None` for that one. Takes time linear in the number of tables, or none where the local was
-/// met in none, or in the calling thread's alone.
+/// Closes a freed local: no thread finds its value any more. `is_closing` and `set_closed` are called under the mutex
+/// of all tables, so that one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
+/// in the number of tables, or constant time if only the calling thread, or none, has a cell for the local.
 pub(crate) fn close_local(
     key: usize,
     shared: &LocalShared,
@@ -144,7 +148,7 @@ pub(crate) fn close_local(
     if own_table.is_some_and(|table| table.tombstone(key)) {
         left = Leftover::Own;
     }
-    // A table that is made from now on belongs to a thread that finds the local gone.
+    // A table that is created after this belongs to a thread that finds the local dead.
     for table in tables.iter() {
         if shared.has_no_cells() {
             break;
@@ -159,33 +163,34 @@ pub(crate) fn close_local(
     Some(left)
 }
 
-/// Destroys the values and attributes of a local that is gone and closed, those of all threads or the calling one's.
+/// Destroys the values and attributes of a freed and closed local: those of all threads, or only the calling
+/// thread's.
 pub(crate) fn destroy_local(key: usize, left: Leftover) {
     match left {
         Leftover::Nothing => {}
         Leftover::Own => {
-            while let Some(pending) = current().and_then(|block| block.take_freed(key)) {
+            while let Some(pending) = current().and_then(|table| table.take_freed(key)) {
                 pending.run();
             }
         }
         Leftover::Any => {
             let mut cursor = DestroyCursor { key, at: None, started: false, epoch: fork_epoch() };
-            // Bound before it is paid: the guard must be free by then.
+            // `next` releases the mutex before it returns: no mutex is held while the destructor runs.
             while let Some(pending) = cursor.next() {
                 pending.run();
             }
         }
     }
-    current().inspect(|block| block.shrink());
+    current().inspect(|table| table.shrink());
 }
 
-/// The way of a thread that destroys the values of a local, from table to table. While a destructor runs, no guard is
-/// held; the table where the cursor stands then stays in the list, even if its owner ends.
+/// The position of a thread that destroys the values of a local, table by table. No mutex is held while a destructor
+/// runs. The table at the cursor then counts a visitor, and so stays in the list even if its owner exits.
 struct DestroyCursor {
     key: usize,
     at: Option<&'static Table>,
     started: bool,
-    /// The number of forks when it last went on: in a child, where the destructor has forked, it knows no table.
+    /// The fork epoch of the last step. In a child that a destructor has forked, the cursor starts again.
     epoch: u32,
 }
 
@@ -210,7 +215,7 @@ impl DestroyCursor {
         let to_free = from.filter(|from| tables.end_visit(from));
         drop(tables);
         if let Some(table) = to_free {
-            // SAFETY: its owner has ended, and it is in no list any more.
+            // SAFETY: its owner has exited, and it has been removed from the list.
             unsafe { Table::free(ptr::from_ref(table).cast_mut()) };
         }
         pending
@@ -218,7 +223,7 @@ impl DestroyCursor {
 }
 
 impl Tables {
-    /// The first table; valid as long as it is in the list.
+    /// Returns the first table. It is valid as long as it is in the list.
     fn first(&self) -> Option<&'static Table> {
         // SAFETY: tables in the list are valid.
         unsafe { self.first.as_ref() }
@@ -234,13 +239,13 @@ impl Tables {
         })
     }
 
-    /// A visit of a table has ended. True if the table has been removed from the list and must be freed.
+    /// A visit to a table has ended. Returns true if the table has been removed from the list, and must be freed.
     fn end_visit(&mut self, table: &Table) -> bool {
         table.visitors.set(table.visitors.get() - 1);
         table.owner_exited.get() && self.try_remove(table)
     }
 
-    /// The owner of a table has ended. As `leave`.
+    /// The owner of a table exits. Returns true if the table has been removed from the list, and must be freed.
     fn release_by_owner(&mut self, table: &Table) -> bool {
         table.owner_exited.set(true);
         self.try_remove(table)
@@ -250,8 +255,9 @@ impl Tables {
         if table.visitors.get() > 0 {
             return false;
         }
-        // SAFETY: tables in the list are valid; the neighbours change under the guard.
+        // SAFETY: tables in the list are valid; their links change under the mutex, which the caller holds.
         unsafe {
+            // -
             match table.previous.get().as_ref() {
                 Some(previous) => previous.next.set(table.next.get()),
                 None => self.first = table.next.get(),
@@ -270,21 +276,21 @@ pub(crate) fn reset() {
     TABLES.lock().first = ptr::null();
 }
 
-/// Holds the tables across a fork.
+/// Locks the list of tables for a fork.
 pub(crate) fn lock_for_fork() {
     TABLES.lock_for_fork();
 }
 
-/// Gives back what `hold` took.
+/// Releases what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
-/// As for `InternalMutex::let_go`.
+/// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
     // SAFETY: the caller's promise.
     unsafe { TABLES.unlock_after_fork() };
 }
 
-/// As `let_go`, in a child of fork.
+/// Releases what `lock_for_fork` locked, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
@@ -293,14 +299,15 @@ pub(crate) unsafe fn reinit_in_child() {
     unsafe { TABLES.reinit_in_child() };
 }
 
-/// In a child of fork: the values of the others are left alone, and out of reach.
+/// In a child of fork: removes the tables of the parent's other threads from the list, and leaves them as they are.
 pub(crate) fn after_fork_in_child() {
     let own_table = current();
     TABLES.lock().first = own_table.map_or(ptr::null(), ptr::from_ref);
     if let Some(table) = own_table {
         table.next.set(ptr::null());
         table.previous.set(ptr::null());
-        // Neither its own walks, which know that they are in a child, nor those of the parent's other threads.
+        // The visitors were other threads of the parent, or cursors of this thread, which notice the fork by the
+        // epoch.
         table.visitors.set(0);
     }
 }
@@ -319,11 +326,11 @@ mod tests {
         DESTROYED.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// As many tables as threads that do not end would have.
+    /// This test creates as many tables as that number of threads would have.
     #[test]
     fn freeing_a_local_is_linear_in_its_values() {
         const MANY: usize = 30_000;
-        // SAFETY: the destructor takes anything.
+        // SAFETY: the destructor accepts any value.
         let local = unsafe { Handle::<Local>::new(Some(count)) }.unwrap();
         let mut tables = Vec::new();
         let own = || tls::with(|block| block.locals.take());
@@ -338,7 +345,7 @@ mod tests {
         }
         let begin = Deadline::now();
         local.free().unwrap();
-        // Minutes, if each value were searched for from the first table.
+        // It would take minutes if each value were searched for from the first table.
         assert!(Deadline::now() < begin.add_ns(60_000_000_000));
         assert_eq!(DESTROYED.load(Ordering::Relaxed), 2 * MANY);
         for table in tables {

@@ -1,34 +1,47 @@
 //! Condition: Python's `threading.Condition`. A lock, and a queue of threads that wait to be notified.
 //!
-//! # State
+//! About half of this file is the state below, the public documentation and the tests.
 //!
-//! The queue of waiters is guarded by a small lock of its own: the user's lock cannot do that, since a plain
-//! Lock may be held by anybody. The header's word carries generation, `LIVE`, and in bit 7 `HAS_WAITERS`: somebody
-//! stands in the queue. It changes under the guard only. Without it there is nobody to notify, as seen by a
-//! caller who holds the lock: whoever waits sets it before giving the lock up.
+//! # The word (`header.word`)
 //!
-//! A waiter is in one of three places, and moves from left to right only:
+//! | bits | meaning | who changes it | exact or stale |
+//! |---|---|---|---|
+//! | 0 to 6 | generation and `LIVE` of the slot | `handle`; the thread that destroys the condition clears `LIVE` | exact |
+//! | 7 `HAS_WAITERS` | the wait queue is not empty | a thread that holds the mutex | exact for a thread that holds the lock, since a waiter sets it before it releases the lock; stale in a child of fork until the queue first changes, and after destroy |
 //!
-//! | place | how it leaves | by whom |
+//! | from | to | who | ordering |
+//! |---|---|---|---|
+//! | no `HAS_WAITERS` | `HAS_WAITERS` | a thread that begins to wait, under the mutex | release |
+//! | `HAS_WAITERS` | no `HAS_WAITERS` | a notify or a waiter that times out, under the mutex | release |
+//! | `LIVE` | not `LIVE`, the rest unchanged | destroy, which then aborts all waiters | acquire and release |
+//!
+//! "The mutex" is the `InternalMutex` around the queue. The lock of the condition cannot protect the queue, since any
+//! thread may release a plain Lock. A child of fork finds the queue empty.
+//!
+//! # The waiter
+//!
+//! A waiter moves down this table only:
+//!
+//! | where it is | how it leaves | who moves it |
 //! |---|---|---|
-//! | this condition's queue | chosen by a notify, in the order of arrival: to the lock's queue | the notifier, under this guard |
-//! | | its time runs out: it waits for the lock like anybody else | itself, under this guard |
-//! | | the condition is freed, beside which it began to wait: it waits for the lock, and fails | the last free, under this guard |
-//! | the lock's queue | the lock's release calls it, until it has taken the lock, or hands the lock over to it | `raw_lock` |
-//! | no queue | it holds the lock and returns | itself |
+//! | the condition's queue | a notify moves it to the lock's queue, the longest waiter first | the notifying thread, under the mutex |
+//! | | its timeout expires: it leaves the queue and reacquires the lock | itself, under the mutex |
+//! | | the condition is destroyed while it begins to wait: it reacquires the lock and fails | the destroying thread, under the mutex |
+//! | the lock's queue | it acquires the lock | see `lock::raw` |
+//! | no queue | it owns the lock and returns | itself |
 //!
-//! A notify decides under the guard, and so does a waiter whose time ran out: it is either chosen, and then
-//! returns true, or leaves the queue, and then no notify goes to it. So none is lost. A notify wakes nobody by
-//! itself: the caller holds the lock as a rule, and whoever woke now would only have to wait for it.
+//! The mutex serializes notify and timeout. A waiter is dequeued either by a notify, and returns true, or by itself,
+//! and returns false, so no notification is lost. A notify wakes no thread (wait morphing): the caller holds the lock
+//! as a rule, and a woken waiter would only block on it.
 //!
-//! Once chosen, a waiter does not look at the condition any more, which may be freed. The lock's slot is_queued
-//! pinned as long as it waits.
+//! A notified waiter does not access the condition any more, which may be freed. It keeps the lock's slot pinned until
+//! it returns.
 
 use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
-use crate::handle::{Handle, Object, Pin};
+use crate::handle::{Handle, Object, ObjectKind, Pin};
 use crate::lock::lock::{ANONYMOUS_OWNER, Lock};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
@@ -45,9 +58,9 @@ const HAS_WAITERS: u64 = 1 << 7;
 
 /// A condition variable together with its lock. Python: `threading.Condition`.
 ///
-/// `wait` releases the lock, blocks until `notify` chooses the calling thread, and acquires the lock again. No wait
-/// returns without a notify or its timeout, and no notify is lost. `notify` chooses waiters in the order of their
-/// arrival. The lock is an [`RLock`](crate::RLock) of the condition's own, or one that the program passes to
+/// `wait` releases the lock, blocks until the calling thread is notified, and acquires the lock again. There are no
+/// spurious wakeups, and no notification is lost. `notify` wakes waiters in the order of their arrival. The lock is an
+/// [`RLock`](crate::RLock) of the condition's own, or one that the program passes to
 /// [`Condition::new_with_lock`](crate::Condition::new_with_lock), so that several conditions can share it.
 ///
 /// ```
@@ -77,49 +90,51 @@ const HAS_WAITERS: u64 = 1 << 7;
 pub struct Condition {
     header: Header,
     queue: InternalMutex<WaitQueue>,
-    /// The handle of the lock, which this condition keeps alive; written when the condition is made.
+    /// The handle of the lock, which this condition keeps alive; written when the condition is created.
     lock: AtomicUsize,
     is_reentrant: AtomicBool,
 }
 
-// SAFETY: zero is an empty queue and no lock; all of it is shareable; it begins with its header.
+// SAFETY: zero is an empty queue and no lock; it is shareable in any state; it begins with its header.
 unsafe impl Object for Condition {
-    const INDEX: usize = 4;
+    const KIND: ObjectKind = ObjectKind::Condition;
 
     fn header(&self) -> &Header {
         &self.header
     }
 
     fn is_busy(&self, tag: u64) -> bool {
-        // With the condition, its lock may lose its last reference: then those blocked on the lock are
-        // blocked on the condition.
+        // If the condition has the last reference to its lock, threads that are blocked on the lock keep the condition
+        // alive too.
         let word = self.header.word.load(Ordering::Acquire);
-        // In a child of fork, the guard tells of the parent's waiters that they are not there.
+        // The flag may be stale in a child of fork; locking the mutex there discards the parent's waiters.
         let has_waiters = || word & HAS_WAITERS != 0 && !self.queue.lock().is_empty();
-        word & TAG == tag && (has_waiters() || self.associated_lock().is_last_ref_with_waiters())
+        word & TAG == tag && (has_waiters() || self.load_lock().is_last_ref_with_waiters())
     }
 
     fn invalidate(&self, tag: u64) {
         self.header.clear_live(tag);
         if self.header.word.load(Ordering::Relaxed) & HAS_WAITERS != 0 {
-            // Threads that began to wait beside the last free; or, in a child of fork, those of the parent.
-            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| self.queue.lock().pop()));
+            // Threads that have begun to wait while the last reference was released. The mutex is held until they are
+            // aborted: a waiter that times out before would find itself still queued, and leave the queue once more.
+            let mut queue = self.queue.lock();
+            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));
         }
     }
 
     fn dispose(&self) {
-        self.associated_lock().internal_unref();
+        self.load_lock().internal_unref();
     }
 }
 
-/// The lock that a condition is over.
+/// The lock of a condition.
 #[derive(Clone, Copy)]
 enum AssociatedLock {
     Lock(Handle<Lock>),
     RLock(Handle<RLock>),
 }
 
-/// Does the same with either.
+/// Evaluates an expression for a lock of either type.
 macro_rules! with_lock {
     ($lock:expr, $name:ident => $do:expr) => {
         match $lock {
@@ -129,7 +144,7 @@ macro_rules! with_lock {
     };
 }
 
-/// The slot of a condition's lock, held in place while a thread waits.
+/// The pinned slot of a condition's lock.
 enum PinnedLock {
     Lock(Pin<Lock>),
     RLock(Pin<RLock>),
@@ -168,7 +183,7 @@ impl AssociatedLock {
         })
     }
 
-    /// Gives up all levels; returns how many there were beyond the first.
+    /// Releases the lock whatever its recursion count. Returns the recursion count less one.
     fn release_save(self) -> Result<u32> {
         match self {
             AssociatedLock::Lock(lock) => lock.release().map(|()| 0),
@@ -176,7 +191,7 @@ impl AssociatedLock {
         }
     }
 
-    /// The caller holds the lock again, as often as before.
+    /// Restores the recursion count of a lock that the calling thread has reacquired.
     fn restore_recursion(self, extra_count: u32) {
         if let AssociatedLock::RLock(rlock) = self {
             recursion::set(rlock.bits(), extra_count);
@@ -185,7 +200,8 @@ impl AssociatedLock {
 }
 
 impl Condition {
-    fn associated_lock(&self) -> AssociatedLock {
+    /// Reads the handle of the lock. The caller knows that the condition is live, or checks it afterwards.
+    fn load_lock(&self) -> AssociatedLock {
         let is_reentrant = self.is_reentrant.load(Ordering::Acquire);
         let lock = self.lock.load(Ordering::Acquire);
         if is_reentrant {
@@ -197,22 +213,22 @@ impl Condition {
 }
 
 impl Handle<Condition> {
-    /// A condition over an RLock of its own.
+    /// Creates a condition with an RLock of its own.
     pub fn new() -> Result<Self> {
         let rlock = Handle::<RLock>::new()?;
         let condition = Self::new_with_rlock(rlock);
-        // The condition keeps it now; if there is none, nobody does.
+        // From here on only the condition, if it was created, keeps the lock alive.
         rlock.free()?;
         condition
     }
 
-    /// A condition over the caller's Lock, which it keeps alive.
+    /// Creates a condition with the given Lock, which the condition keeps alive.
     pub fn new_with_lock(lock: Handle<Lock>) -> Result<Self> {
         lock.internal_ref()?;
         Self::new_with_associated(AssociatedLock::Lock(lock))
     }
 
-    /// A condition over the caller's RLock, which it keeps alive.
+    /// Creates a condition with the given RLock, which the condition keeps alive.
     pub fn new_with_rlock(rlock: Handle<RLock>) -> Result<Self> {
         rlock.internal_ref()?;
         Self::new_with_associated(AssociatedLock::RLock(rlock))
@@ -226,64 +242,66 @@ impl Handle<Condition> {
         created.inspect_err(|_| lock.internal_unref())
     }
 
-    fn check_associated_lock(self) -> Result<AssociatedLock> {
+    fn associated_lock(self) -> Result<AssociatedLock> {
         let (condition, tag) = self.slot()?;
-        let lock = condition.associated_lock();
-        // Checked after the read: had the slot found a newer condition, its lock could have been read.
+        let lock = condition.load_lock();
+        // Checked after the read, which would otherwise return the lock of a newer condition in the same slot.
         if condition.header.is_live(tag) { Ok(lock) } else { Err(Error::Handle) }
     }
 
-    /// Acquires the lock.
+    /// Acquires the lock, blocking until it is available.
     pub fn acquire(self) -> Result<()> {
-        with_lock!(self.check_associated_lock()?, lock => lock.acquire())
+        with_lock!(self.associated_lock()?, lock => lock.acquire())
     }
 
-    /// Acquires the lock if that is possible at once.
+    /// Acquires the lock without blocking. Returns false if it is locked.
     pub fn try_acquire(self) -> Result<bool> {
-        with_lock!(self.check_associated_lock()?, lock => lock.try_acquire())
+        with_lock!(self.associated_lock()?, lock => lock.try_acquire())
     }
 
-    /// Acquires the lock within the timeout.
+    /// Acquires the lock. Returns false if the timeout expires.
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
-        with_lock!(self.check_associated_lock()?, lock => lock.acquire_timeout(timeout))
+        with_lock!(self.associated_lock()?, lock => lock.acquire_timeout(timeout))
     }
 
     /// Releases the lock.
     pub fn release(self) -> Result<()> {
-        with_lock!(self.check_associated_lock()?, lock => lock.release())
+        with_lock!(self.associated_lock()?, lock => lock.release())
     }
 
-    /// Whether somebody holds the lock.
+    /// Whether the lock is locked; a snapshot.
     pub fn locked(self) -> Result<bool> {
-        with_lock!(self.check_associated_lock()?, lock => lock.locked())
+        with_lock!(self.associated_lock()?, lock => lock.locked())
     }
 
-    /// Whether the caller may wait and notify: for a plain Lock, whether anybody holds it.
+    /// Whether the calling thread may wait and notify: whether it owns the RLock, or whether the Lock is locked by any
+    /// thread.
     pub fn is_owned(self) -> Result<bool> {
-        match self.check_associated_lock()?.owner_tag_if_held() {
+        match self.associated_lock()?.owner_tag_if_held() {
             Ok(_) => Ok(true),
             Err(Error::NotOwner) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Gives the lock up, waits for a notify, and takes the lock again, on all its levels. False if the time
-    /// ran out before a notify.
+    /// Releases the lock, waits for a notification, and reacquires the lock with its recursion count. Returns false if
+    /// the timeout expires before a notification.
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
         let (condition, tag) = self.check()?;
         condition.wait_until(tag, timeout.deadline())
     }
 
-    /// Waits until the predicate, called with the lock held, says yes. It answers `None` when it failed: then
-    /// so does the wait, the lock held. False if the time ran out and it still says no.
+    /// Waits until the predicate is true. It is called with the lock held, before the wait and after each notification.
+    /// If it returns `None`, the call fails with [`Error::Callback`]. Returns false if the timeout expires and the
+    /// predicate is still false.
     pub fn wait_for(self, timeout: Timeout, mut predicate: impl FnMut() -> Option<bool>) -> Result<bool> {
         let (condition, tag) = self.check()?;
-        condition.associated_lock().owner_tag_if_held()?;
+        condition.load_lock().owner_tag_if_held()?;
         let mut is_true = || pthread::call_user(&mut predicate).ok_or(Error::Callback);
         if is_true()? {
             return Ok(true);
         }
-        // Even without any time, others get a chance to take the lock, and the predicate is asked again.
+        // Even with a timeout of zero, the lock is released once and the predicate evaluated again.
         let deadline = timeout.deadline();
         loop {
             let notified = condition.wait_until(tag, deadline)?;
@@ -296,21 +314,21 @@ impl Handle<Condition> {
         }
     }
 
-    /// Whether the caller, who may notify, has nobody to notify. False leaves everything open.
+    /// Returns true if the calling thread may notify and there are no waiters. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn notify_fast(self) -> bool {
         self.slot_fast().is_some_and(|(condition, tag)| {
-            // What is read before the check has been this condition's.
+            // These reads come before the check of the tag, which shows that they were this condition's.
             let lock = Handle::<Lock>::from_bits(condition.lock.load(Ordering::Acquire));
             let is_reentrant = condition.is_reentrant.load(Ordering::Acquire);
             condition.header.word.load(Ordering::Acquire) == tag && is_held_by_caller(lock, is_reentrant)
         })
     }
 
-    /// Chooses up to `count` waiters, the longest waiting first.
+    /// Wakes up to `count` waiters, the longest waiting first. They reacquire the lock before they return.
     pub fn notify(self, count: usize) -> Result<()> {
         let (condition, tag) = self.check()?;
-        let lock = condition.associated_lock();
+        let lock = condition.load_lock();
         lock.owner_tag_if_held()?;
         let mut queue = condition.queue.lock();
         if !condition.header.is_live(tag) {
@@ -324,24 +342,24 @@ impl Handle<Condition> {
         Ok(())
     }
 
-    /// The lock as new, for a child process.
+    /// Unlocks the lock whatever its state, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
-        with_lock!(self.check_associated_lock()?, lock => lock.at_fork_reinit())
+        with_lock!(self.associated_lock()?, lock => lock.at_fork_reinit())
     }
 }
 
 impl Condition {
-    /// The slot of its lock, whichever it is, as that of a Lock, for a condition that has been seen alive.
+    /// The slot of the lock, of either type, as that of a Lock. The condition has been live.
     #[inline(always)]
     fn lock_slot(&self) -> (&'static Lock, u64) {
         let lock = Handle::<Lock>::from_bits(self.lock.load(Ordering::Acquire));
-        // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with
-        // the raw lock.
+        // SAFETY: the handle was valid when the condition was created. An RLock begins like a Lock, with its RawLock.
         unsafe { lock.slot_unchecked() }
     }
 
+    /// `wait` and one step of `wait_for`.
     fn wait_until(&self, tag: u64, deadline: Deadline) -> Result<bool> {
-        let lock = self.associated_lock();
+        let lock = self.load_lock();
         let owner_tag = lock.owner_tag_if_held()?;
         let waiter = waiter::current()?;
         let pin = lock.pin()?;
@@ -354,21 +372,21 @@ impl Condition {
             queue.push_back(waiter);
             self.publish_has_waiters(tag, &queue);
             if !self.header.is_live(tag) {
-                // Freed beside this call.
+                // Destroyed concurrently.
                 queue.remove(waiter);
                 return Err(Error::Handle);
             }
         }
         let extra_count = match lock.release_save() {
             Ok(extra_count) => extra_count,
-            // Somebody else released the plain Lock in between.
-            Err(_) if self.dequeue_on_timeout(tag, waiter) => return Err(Error::NotOwner),
+            // Another thread has released the Lock since the check.
+            Err(_) if self.dequeue_unless_notified(tag, waiter) => return Err(Error::NotOwner),
             Err(_) => 0,
         };
-        let state = pin.raw().wait_for_notify(waiter, deadline);
-        let chosen = state != QUEUED || !self.dequeue_on_timeout(tag, waiter);
-        let was_aborted = chosen && waiter.state() == ABORTED && !waiter.notified.get();
-        let notified = chosen && !was_aborted;
+        let state = waiter.wait(&pin.raw().adaptive_spin, deadline);
+        let timed_out = state == QUEUED && self.dequeue_unless_notified(tag, waiter);
+        let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.get();
+        let notified = !timed_out && !was_aborted;
         if notified {
             pin.raw().reacquire_requeued(owner_tag, waiter, state);
         } else {
@@ -382,8 +400,8 @@ impl Condition {
         if was_aborted { Err(Error::Handle) } else { Ok(notified) }
     }
 
-    /// Takes the waiter out of the queue, unless a notify has.
-    fn dequeue_on_timeout(&self, tag: u64, waiter: &'static Waiter) -> bool {
+    /// Removes the waiter from the queue and returns true, unless a notify has done so.
+    fn dequeue_unless_notified(&self, tag: u64, waiter: &'static Waiter) -> bool {
         let mut queue = self.queue.lock();
         let is_queued = waiter.state() == QUEUED && !waiter.notified.get();
         if is_queued {
@@ -393,13 +411,13 @@ impl Condition {
         is_queued
     }
 
-    /// Shows in the word whether somebody stands in the queue, the condition alive and the guard held.
+    /// Sets or clears `HAS_WAITERS` as the queue demands. The caller holds the mutex.
     fn publish_has_waiters(&self, tag: u64, queue: &WaitQueue) {
         let new = tag | if queue.is_empty() { 0 } else { HAS_WAITERS };
         let mut word = self.header.word.load(Ordering::Relaxed);
-        // Its life may end beside this.
+        // The condition may be destroyed concurrently.
         while word & TAG == tag && word != new {
-            // Release, as the first store of the word: whoever sees this one sees what the condition is over.
+            // Release, like the store that published the condition: a thread that reads this word also reads the lock.
             match self.header.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(other) => word = other,
@@ -408,12 +426,11 @@ impl Condition {
     }
 }
 
-/// Whether the caller may notify a condition over this lock, which has been seen alive.
+/// Whether the calling thread may notify a condition with this lock. The condition has been live.
 #[inline(always)]
 fn is_held_by_caller(lock: Handle<Lock>, is_reentrant: bool) -> bool {
     let owner_tag = if is_reentrant { tls::owner_tag() } else { ANONYMOUS_OWNER };
-    // SAFETY: a condition is made of a good handle; if it is that of an RLock, this begins as a Lock does, with the raw
-    // lock.
+    // SAFETY: as in `lock_slot`.
     let (lock, tag) = unsafe { lock.slot_unchecked() };
     owner_tag != 0 && lock.raw().is_held_by(tag, owner_tag)
 }
@@ -464,19 +481,19 @@ mod tests {
                 })
             })
             .collect();
-        let mut chosen = 0;
+        let mut notified_at_most = 0;
         while NOTIFIED.load(Ordering::Relaxed) < 500 {
             thread::yield_now();
             condition.acquire().unwrap();
             let (object, _) = condition.check().unwrap();
-            chosen += u32::from(!object.queue.lock().is_empty());
+            notified_at_most += u32::from(!object.queue.lock().is_empty());
             condition.notify(1).unwrap();
             condition.release().unwrap();
         }
         stop.acquire().unwrap();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        // Fewer only if a waiter's time ran out between the look and the notify.
-        assert!(NOTIFIED.load(Ordering::Relaxed) <= chosen);
+        // Fewer only if a waiter timed out between the check of the queue and the notify.
+        assert!(NOTIFIED.load(Ordering::Relaxed) <= notified_at_most);
         [condition.free(), lock.free(), stop.free()].into_iter().for_each(|freed| freed.unwrap());
     }
 

@@ -1,24 +1,24 @@
-//! Lock: Python's `threading.Lock`. Not owned by a thread, not re-entrant; any thread may release it.
+//! Lock: Python's `threading.Lock`. It is not reentrant and has no owner: any thread may release it.
 //!
-//! States and orderings: `raw_lock`. A held Lock shows `ANONYMOUS_OWNER` as its owner.
+//! States and orderings: `lock::raw`. The owner field of a locked Lock is `ANONYMOUS_OWNER`.
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
 use crate::thread::ident::OWNER_SHIFT;
 use crate::time::Timeout;
 
-/// What the word of any held Lock shows.
+/// The owner tag of every locked Lock.
 pub(crate) const ANONYMOUS_OWNER: u64 = 1 << OWNER_SHIFT;
 
 /// A lock that one thread at a time can hold. Python: `threading.Lock`.
 ///
 /// Like Python's, it has no owner: any thread may release it, and the thread that holds it blocks if it acquires it
-/// again. [`RLock`](crate::RLock) has an owner. Under contention, the lock goes about every millisecond to the thread
-/// that has waited longest. It contains no value; what it protects is up to the program.
+/// again. [`RLock`](crate::RLock) has an owner. Under contention, it is handed off to the longest waiter about once per
+/// millisecond. It contains no value; what it protects is up to the program.
 ///
 /// ```
 /// use threading::{Error, Lock, Timeout};
@@ -41,9 +41,9 @@ pub struct Lock {
     raw: RawLock,
 }
 
-// SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
+// SAFETY: a RawLock of zeros is unlocked and has no waiters, and is shareable in any state; it begins with its header.
 unsafe impl Object for Lock {
-    const INDEX: usize = 2;
+    const KIND: ObjectKind = ObjectKind::Lock;
 
     fn header(&self) -> &Header {
         &self.raw.header
@@ -76,28 +76,28 @@ impl Lockable for Lock {
 }
 
 impl Handle<Lock> {
-    /// An unlocked lock.
+    /// Creates an unlocked lock.
     pub fn new() -> Result<Self> {
         Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
-    /// Takes the lock if nobody holds it and nobody stands in line. False leaves everything open.
+    /// Acquires the lock if it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {
         self.slot_fast().is_some_and(|(lock, tag)| lock.raw.acquire_fast(tag, ANONYMOUS_OWNER))
     }
 
-    /// Waits until the lock is free, and takes it.
+    /// Acquires the lock, blocking until it is available. A thread that already holds it deadlocks.
     #[inline]
     pub fn acquire(self) -> Result<()> {
         self.acquire_timeout(Timeout::FOREVER).map(drop)
     }
 
-    /// What `try_acquire` answers, where that is plain to see.
+    /// The result of `try_acquire`, or `None` if the slow path must decide.
     #[inline(always)]
     pub(crate) fn try_acquire_fast(self) -> Option<bool> {
         let (lock, tag) = self.slot_fast()?;
-        // Looks first: a locked instruction that changes nothing would cost as much as one that does.
+        // Reads first, since a compare-exchange that fails costs as much as one that succeeds.
         if lock.raw.owner(tag).ok()? >= ANONYMOUS_OWNER {
             Some(false)
         } else {
@@ -105,7 +105,7 @@ impl Handle<Lock> {
         }
     }
 
-    /// Takes the lock if that is possible at once.
+    /// Acquires the lock without blocking. Returns false if it is locked.
     #[inline]
     pub fn try_acquire(self) -> Result<bool> {
         self.annotate_acquire(Timeout::ZERO, || {
@@ -113,7 +113,7 @@ impl Handle<Lock> {
         })
     }
 
-    /// Waits no longer than the timeout; false if it ran out.
+    /// Acquires the lock. Returns false if the timeout expires.
     #[inline]
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
         self.annotate_acquire(timeout, || {
@@ -121,19 +121,19 @@ impl Handle<Lock> {
         })
     }
 
-    /// Gives the lock back if it is held and nobody stands in line. False leaves everything open.
+    /// Releases the lock if it is locked and the release need not wake a waiter. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
         self.slot_fast().is_some_and(|(lock, tag)| lock.raw.release_fast(tag, ANONYMOUS_OWNER))
     }
 
-    /// Gives the lock back, whoever took it.
+    /// Releases the lock, whichever thread has acquired it.
     #[inline]
     pub fn release(self) -> Result<()> {
         if self.release_fast() { Ok(()) } else { self.release_slow() }
     }
 
-    /// `release`, where `release_fast` has left it open.
+    /// `release` after `release_fast` has returned false.
     pub(crate) fn release_slow(self) -> Result<()> {
         if annotate::is_active() && self.locked()? {
             self.slot()?.0.annotate_release();
@@ -141,14 +141,14 @@ impl Handle<Lock> {
         self.release_raw_slow(ANONYMOUS_OWNER)
     }
 
-    /// Whether somebody holds it; a snapshot.
+    /// Whether the lock is locked; a snapshot.
     #[inline]
     pub fn locked(self) -> Result<bool> {
         let (lock, tag) = self.slot()?;
         Ok(lock.raw.owner(tag)? != 0)
     }
 
-    /// As new, for a child process.
+    /// Unlocks the lock whatever its state, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
         if annotate::is_active() && lock.raw.is_held_by(tag, ANONYMOUS_OWNER) {
@@ -157,7 +157,7 @@ impl Handle<Lock> {
         lock.raw.reinit(tag)
     }
 
-    /// For a condition: what the word shows when the caller holds the lock. A Lock is held by anybody.
+    /// For a condition: the owner tag if the lock is locked, by any thread; otherwise [`Error::NotOwner`].
     pub(crate) fn owner_tag_if_held(self) -> Result<u64> {
         if self.locked()? { Ok(ANONYMOUS_OWNER) } else { Err(Error::NotOwner) }
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn mutual_exclusion() {
+    fn one_thread_at_a_time_holds_the_lock() {
         let lock = Handle::<Lock>::new().unwrap();
         static mut COUNT: u64 = 0;
         let threads: Vec<_> = (0..4)

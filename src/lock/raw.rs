@@ -1,56 +1,106 @@
-//! What a Lock and an RLock have in common: the word, the queue of those who wait, and the hand-over. A
-//! condition hands its notified waiters to it.
+//! What a Lock and an RLock have in common: the lock word, the wait queue and the hand-off. A condition moves its
+//! notified waiters to this queue.
 //!
-//! # State (the header's word)
+//! The lock is unfair until a deadline, and fair after it. Any thread may acquire a free lock ahead of the queue
+//! (barging). A release wakes one waiter, the *designated waker* (nsync's `MU_DESIG_WAKER`), and later releases wake
+//! none while that one is on its way. About once per millisecond a release hands the lock off to the longest waiter
+//! instead (eventual fairness, as in parking_lot and CPython). Here a hand-off is an *offer*: the waiter accepts it, or
+//! another thread revokes it.
 //!
-//! | bits | meaning |
-//! |---|---|
-//! | 0 to 6 | generation and `LIVE` of the slot |
-//! | 7 `HAS_WAITERS` | threads stand in queue |
-//! | 8 `DESIGNATED_WAKER` | and as many as it takes have been called and are on their way |
-//! | 9 to 63 | the owner: 0 if it is free; a Lock shows `ANONYMOUS_OWNER`, an RLock its owner's key. Bit 9 alone, `HANDOFF_PENDING`: the lock is reserved for a waiter that has not come yet |
+//! The file is long because everything in it keeps one set of invariants between one word and one queue.
 //!
-//! | from | to | by | ordering |
+//! ```text
+//!               acquire (any thread)                  release, after the fairness deadline
+//!  ┌──────────┐ ───────────────────────► ┌──────────┐ ─────────────────────────► ┌───────────┐
+//!  │ unlocked │                          │  locked  │                            │  offered  │
+//!  └──────────┘ ◄─────────────────────── └──────────┘ ◄───────────────────────── └───────────┘
+//!                       release                         the waiter accepts, or
+//!                                                       another thread revokes
+//! ```
+//!
+//! # The word (`header.word`)
+//!
+//! "The mutex" is the `InternalMutex` around [`LockQueue`].
+//!
+//! | bits | meaning | who changes it | exact or stale |
 //! |---|---|---|---|
-//! | free | held | whoever comes first, past the queue (barging) | acquire |
-//! | held, not `HAS_WAITERS` | free | release | release |
-//! | held, `HAS_WAITERS`, `DESIGNATED_WAKER` | free, the same | release, which now and then looks at the time instead | release |
-//! | held, `HAS_WAITERS` | free, `HAS_WAITERS`, `DESIGNATED_WAKER` | release, under the queue's guard: wakes the first in queue | release |
-//! | held, `HAS_WAITERS` | offered | release, under the guard, when it is time: the hand-over to the first in queue | release |
-//! | offered | held | the waiter to which it was offered, under the guard | acquire |
-//! | offered | held | another thread that wants the lock, under the guard, after `OFFER_TIMEOUT_TICKS`: it revokes the offer | acquire |
-//! | offered, a Lock's | as by any release | a release by any thread, under the guard: the waiter has had the lock | release |
-//! | any | other flags | whoever changes the queue, under its guard | relaxed: the guard orders it |
+//! | 0 to 5 | generation of the slot | `handle` | exact |
+//! | 6 `LIVE` | the lock exists | `handle` sets it; the thread that destroys the lock clears it | exact |
+//! | 7 `HAS_WAITERS` | the wait queue is not empty | a thread that holds the mutex | exact while no thread holds the mutex; stale in a child of fork until the queue first changes, and after destroy |
+//! | 8 `DESIGNATED_WAKER` | a release need not wake a waiter: as many as allowed are awake and on their way, or no waiter is left to wake. Illegal without `HAS_WAITERS` | a thread that holds the mutex | like `HAS_WAITERS` |
+//! | 9 to 63 owner | 0: unlocked. `HANDOFF_PENDING` (bit 9 alone): offered to the waiter in state `OFFERED`. Otherwise locked: `ANONYMOUS_OWNER` for a Lock, the owner tag of the owning thread for an RLock | see below | exact |
 //!
-//! Invariant, whenever nobody has the guard: the flags show what the queue is like, and if there is a queue,
-//! somebody looks after it: a thread that has been called, or the owner, whose release finds `HAS_WAITERS` alone.
+//! | from | to | who | ordering |
+//! |---|---|---|---|
+//! | unlocked, any flags | locked, same flags | a thread that wants the lock, whether it has waited or not | acquire |
+//! | locked, no flags | unlocked, no flags | the releasing thread | release |
+//! | locked, both flags | unlocked, both flags | the releasing thread. Every `FAIRNESS_CHECK_PERIOD`th of a thread's releases like this is one of the next two instead | release |
+//! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
+//! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, under the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
+//! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire |
+//! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire |
+//! | offered, a Lock's | unlocked, or offered | a release by any thread, under the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
+//! | any flags | other flags | the thread that has changed the queue, under the mutex | relaxed; the mutex orders it |
+//! | `LIVE` | not `LIVE`, the rest unchanged | destroy: then, under the mutex, a waiter with an offer is granted the lock, and all others are `ABORTED` | acquire and release |
+//! | not `LIVE`, unlocked | not `LIVE`, locked | a thread that had pinned the slot before destroy. No thread can release the lock | acquire |
+//! | `LIVE`, any | unlocked, no flags | reinit, under the mutex: all waiters are `ABORTED` and start over | acquire and release |
 //!
-//! A thread that is called stays in queue until it has the lock; if a newcomer has been faster, it sleeps again
-//! where it stands. So a contended lock stays busy while the called thread wakes. But half a millisecond after
-//! the queue has formed, or after the last hand-over, or a little later, a release gives the lock to the first in
-//! queue, whom the newcomers then have to let run: nobody waits for ever.
+//! A child of fork inherits the word, but none of the parent's waiters: the first thread that locks the mutex there
+//! empties the queue. Flags and an offer that the word still shows then have no waiter. The flags are corrected by the
+//! next change of the queue, and the offer can be revoked without a delay.
 //!
-//! # A waiter that does not come
+//! # Invariants, while no thread holds the mutex, the lock exists and its queue is this process's
 //!
-//! A waiter that has been called or offered the lock may be unable to run: its thread is in a signal handler, or has
-//! lost its CPU. The others must not depend on it: the handler may wait for one of them.
+//! 1. The flags are those that `LockQueue::flags` computes.
+//! 2. The owner is `HANDOFF_PENDING` if and only if exactly one waiter in the queue is in state `OFFERED`.
+//! 3. If the queue is not empty, at least one thread will serve it: an owner whose release takes the slow path, a
+//!    waiter that has been woken, or a thread that watches an offer.
+//! 4. A waiter stays in the queue, at its position, until it owns the lock, times out or is aborted. A designated waker
+//!    that finds the lock taken parks again at the same position.
+//! 5. `LockQueue::designated_wakers` is the number of waiters that have been woken and are not unresponsive.
 //!
-//! - A wake-up tells whether the thread slept. If it did not, the thread has not begun to sleep yet, or runs a signal
-//!   handler. It counts as unresponsive until it has come: the lock wakes the next one instead, and offers it to others.
-//! - A lock that has been offered is not the waiter's before the waiter has accepted it, which it does under the guard
-//!   and stands in queue until then. After a millisecond (`OFFER_TIMEOUT_TICKS`), any thread that wants the lock takes it instead, and
-//!   the waiter is unresponsive, with its entry in queue.
-//! - Threads that are called while such a waiter is unresponsive, or begin to wait then, sleep no longer than that, and then
-//!   look again.
-//! - A waiter that did sleep comes nearly always. For the case that a signal or another program is faster, one thread is
-//!   to watch it, but only if none has been for some milliseconds (`WATCH_PERIOD_SHIFT`): the next in queue, which the release
-//!   wakes as well, or the next to come. While waiters do not come, all of these watch every offer (`WATCH_ALL_TICKS`).
+//! | at rest | the next change is made by |
+//! |---|---|
+//! | unlocked, no flags | any thread |
+//! | unlocked, both flags | any thread; the designated waker is on its way |
+//! | unlocked, `HAS_WAITERS` | any thread. Follows only a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
+//! | locked, no flags | the owner, whose release needs no mutex |
+//! | locked, `HAS_WAITERS` | the owner, whose release wakes a waiter or hands off |
+//! | locked, both flags | the owner, whose release wakes no waiter, but may hand off |
+//! | offered, any flags | the waiter to which the lock is offered, or a thread that revokes the offer |
 //!
-//! To its thread's own signal handlers, an offered lock looks like one that another thread holds.
+//! # Eventual fairness
 //!
-//! Notified waiters of a condition stand in the same queue (`notified`). They do not make the lock busy when
-//! its last reference is given back; then they are sent on, and find the lock dead: nobody can hold or
-//! release it any more, and they do without.
+//! The fairness deadline is half a millisecond after the queue has formed or the last hand-off (`FAIR_AFTER_TICKS`).
+//! From then on a release hands off to the first waiter, skipping unresponsive ones, if that waiter has parked on the
+//! releasing thread's CPU. `FORCE_HANDOFF_AFTER_TICKS` (three quarters of a millisecond) later, the CPU does not
+//! matter. `LockQueue::fair_deadline` is a 32-bit tick count that wraps around: a deadline that is further ahead than
+//! `FAIR_AFTER_TICKS` has passed long ago.
+//!
+//! # Unresponsive waiters
+//!
+//! A waiter that has been woken may be unable to run: its thread executes a signal handler, or has lost its CPU. Other
+//! threads must not depend on it, since the handler may wait for one of them.
+//!
+//! - A futex wake returns whether it has woken a thread. If it has not, the waiter's thread has yet to park, or
+//!   executes a signal handler. The waiter counts as unresponsive until it takes the mutex, and the next one is woken
+//!   in its place.
+//! - An offered lock is not owned by the waiter before the waiter has accepted the offer under the mutex; until then
+//!   the waiter stays in the queue. To signal handlers of its thread, the lock looks like one that another thread
+//!   holds.
+//! - After `OFFER_TIMEOUT_TICKS` (one millisecond) a thread that wants the lock revokes the offer. The waiter is then
+//!   unresponsive and keeps its position.
+//! - A thread that starts to wait, or is woken, while the lock is offered to an unresponsive waiter parks no longer
+//!   than until the offer can be revoked.
+//! - A waiter that was parked nearly always accepts, but a signal or another process can be faster. So some offers have
+//!   a *watcher*, which parks with that same deadline: the next waiter, which the release wakes too, or the next thread
+//!   that starts to wait. One offer in 2^`WATCH_PERIOD_SHIFT` ticks has a watcher, and so has every offer for
+//!   `WATCH_ALL_TICKS` after a waiter of this process was found unresponsive.
+//!
+//! # Requeued condition waiters
+//!
+//! Waiters that a notify has moved here (`Waiter::notified`) do not count as blocked on the lock, so that it can be
+//! destroyed. They are then aborted, find the lock destroyed, and return without it.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -71,72 +121,70 @@ use crate::time::{Deadline, Timeout};
 const HAS_WAITERS: u64 = 1 << 7;
 const DESIGNATED_WAKER: u64 = 1 << 8;
 const FLAGS: u64 = HAS_WAITERS | DESIGNATED_WAKER;
-/// What the word shows as the owner while the lock is reserved: less than any owner_tag.
+/// The owner field while the lock is offered to a waiter: less than any owner tag.
 const HANDOFF_PENDING: u64 = 1 << 9;
 const OWNER_MASK: u64 = !(HANDOFF_PENDING - 1);
 const _: () = assert!(HANDOFF_PENDING < 1 << OWNER_SHIFT);
 
-/// How long a lock stays with whoever comes first before it is handed over: half a millisecond, in units of
-/// 2^`TICK_SHIFT` nanoseconds.
-const FAIR_AFTER_TICKS: u32 = 8;
+/// A tick is 2^`TICK_SHIFT` nanoseconds, 66 microseconds.
 const TICK_SHIFT: u32 = 16;
-/// How much longer, if the first in queue does not seem to wait for the owner's own CPU: then it is on its way, or
-/// another program has its CPU, and while it held the lock nobody would get on.
+/// The time from the forming of the queue, or from a hand-off, to the fairness deadline: half a millisecond.
+const FAIR_AFTER_TICKS: u32 = 8;
+/// The extra delay before a hand-off to a waiter that has parked on another CPU than the releasing thread's. Such a
+/// waiter is probably on its way; if not, another process uses its CPU, and a hand-off would stall all waiters.
 const FORCE_HANDOFF_AFTER_TICKS: u32 = 12;
-/// How long an offer stands before it may be revoked: a millisecond.
+/// The time after which an offer may be revoked: a millisecond.
 const OFFER_TIMEOUT_TICKS: u32 = 16;
-/// How often an offer has the next in queue called as well, to watch whether it is accepted: once in 2^`WATCH_PERIOD_SHIFT`
-/// of the same units, eight milliseconds.
+/// One offer in 2^`WATCH_PERIOD_SHIFT` ticks (eight milliseconds) has a watcher.
 const WATCH_PERIOD_SHIFT: u32 = 7;
-/// For how long every offer is watched after a waiter has not come, in the same units: eight seconds.
+/// The time for which every offer has a watcher after a waiter was found unresponsive: eight seconds.
 const WATCH_ALL_TICKS: u32 = 1 << 17;
-/// How many releases a thread makes, while another is on its way to the lock, before it looks at the time. A
-/// prime, since the releases of all its locks are counted together.
+/// One in this many contended releases of a thread reads the clock, in case the fairness deadline has passed. Prime, so
+/// that a thread that uses several locks in turn does not read it for the same one each time.
 const FAIRNESS_CHECK_PERIOD: u32 = if cfg!(model) { 2 } else { 61 };
 
-/// How many threads may be on their way to the lock at once. One is enough as a rule: more would find it taken.
-const MAX_WAKERS: u16 = 1;
-/// As long as the first in queue was notified: after a broadcast there are many, who want the lock for a moment
-/// each, and CPUs that would fall asleep between one and the next, from which it takes long to be woken.
-const MAX_WAKERS_AFTER_NOTIFY: u16 = 32;
-/// How many are called at a time, so that those who have come share in the work of waking the others.
+/// The number of designated wakers a lock may have. One is enough as a rule: more would find the lock taken.
+const MAX_DESIGNATED_WAKERS: u16 = 1;
+/// The same while the first waiter is a notified one. After a broadcast, many waiters want the lock for a short time
+/// each, and with one waker at a time the CPUs would go idle in between, which makes each wake-up slow.
+const MAX_DESIGNATED_WAKERS_AFTER_NOTIFY: u16 = 32;
+/// The number of waiters that one call wakes. The woken threads then share the work of waking the others.
 const MAX_WAKES_PER_RELEASE: usize = 3;
 
-/// See the module.
+/// The common part of a Lock and an RLock; see the top of this file.
 #[repr(C)]
 pub(crate) struct RawLock {
     pub(crate) header: Header,
     queue: InternalMutex<LockQueue>,
-    /// Of those who stand in queue, and of a condition's waiters, whom this lock's release wakes.
-    adaptive_spin: AdaptiveSpin,
-    /// Who acquired it, while a race detector watches.
+    /// For waiters in this queue, and for those of a condition over this lock, which this lock's release wakes.
+    pub(super) adaptive_spin: AdaptiveSpin,
+    /// The thread that has acquired the lock, if a race detector is active.
     tsan_owner: AtomicTsanOwner,
 }
 
 struct LockQueue {
     waiters: WaitQueue,
-    /// When the next release hands the lock over. A moment in units that wrap around: a time before or far after
-    /// this one has passed it.
+    /// The fairness deadline in ticks, which wrap around.
     fair_deadline: u32,
-    /// How many in the queue have been called and are not unresponsive.
-    wakers: u16,
-    /// When an offer last had the next in queue called as well.
+    /// The number of waiters that have been woken and are not unresponsive.
+    designated_wakers: u16,
+    /// The period in which an offer last had a watcher.
     last_watch: u16,
 }
 
 impl ForkReset for LockQueue {
     fn reset_in_child(&mut self) {
         self.waiters.reset_in_child();
-        self.wakers = 0;
+        self.designated_wakers = 0;
     }
 }
 
-/// When a waiter of any lock was last found not to come; 0 if none was.
+/// The tick in which a waiter of any lock was last found unresponsive; 0 if none was.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LAST_UNRESPONSIVE: AtomicU32 = AtomicU32::new(0);
 
-/// Whether waiters of this process have lately not come: then there are handlers that run for long, and the next waiter
-/// may not come either, nor the one that would have watched it.
+/// Whether a waiter of this process has recently been unresponsive. If so, there are signal handlers that run for long,
+/// and further waiters, and watchers, may be unresponsive too.
 fn has_recent_unresponsive(now: u32) -> bool {
     let last = LAST_UNRESPONSIVE.load(Ordering::Relaxed);
     last != 0 && now.wrapping_sub(last) < WATCH_ALL_TICKS
@@ -146,13 +194,13 @@ fn record_unresponsive(now: u32) {
     LAST_UNRESPONSIVE.store(now.max(1), Ordering::Relaxed);
 }
 
-/// Before each run of a model.
+/// Resets the module's state before each run of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
     LAST_UNRESPONSIVE.store(0, Ordering::Relaxed);
 }
 
-/// Now, for `LockQueue::fair_deadline`.
+/// The current time in ticks.
 fn ticks_now() -> u32 {
     (Deadline::now().0 >> TICK_SHIFT) as u32
 }
@@ -170,31 +218,33 @@ impl LockQueue {
 
     fn remove(&mut self, waiter: &'static Waiter) {
         self.waiters.remove(waiter);
-        self.clear_woken(waiter);
+        self.reset_woken(waiter);
     }
 
+    /// Turns the waiter into a designated waker.
     fn mark_woken(&mut self, waiter: &'static Waiter) {
         if !waiter.woken.replace(true) {
-            self.wakers = self.wakers.saturating_add(1);
+            self.designated_wakers = self.designated_wakers.saturating_add(1);
         }
     }
 
-    /// The waiter has come: it is neither called nor unresponsive.
-    fn clear_woken(&mut self, waiter: &'static Waiter) {
+    /// For a waiter that runs again, or leaves the queue: it is neither a designated waker nor unresponsive.
+    fn reset_woken(&mut self, waiter: &'static Waiter) {
         self.mark_unresponsive(waiter);
         waiter.woken.set(false);
         waiter.unresponsive.set(false);
     }
 
-    /// The waiter has been called, or the lock offered to it, and it does not come.
+    /// Records that the waiter does not react to a wake-up or an offer.
     fn mark_unresponsive(&mut self, waiter: &'static Waiter) {
         if !waiter.unresponsive.replace(true) && waiter.woken.get() {
-            // Nobody comes in a child that has forgotten the queue, but for whoever forked in a signal handler.
-            self.wakers = self.wakers.saturating_sub(1);
+            // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal
+            // handler as a waiter that had been woken.
+            self.designated_wakers = self.designated_wakers.saturating_sub(1);
         }
     }
 
-    /// Whom to hand the lock to, if it is time.
+    /// The waiter that a release hands off to; `None` before the fairness deadline.
     fn handoff_target(&self, now: u32) -> Option<&'static Waiter> {
         let is_due = self.fair_deadline.wrapping_sub(now).wrapping_sub(1) >= FAIR_AFTER_TICKS;
         let is_overdue = now.wrapping_sub(self.fair_deadline) >= FORCE_HANDOFF_AFTER_TICKS;
@@ -208,60 +258,69 @@ impl LockQueue {
         (is_overdue || first.parked_on_this_cpu()).then_some(first)
     }
 
-    /// The waiter to which the lock is offered. None in a child of fork that has forgotten the queue.
+    /// The waiter to which the lock is offered. `None` in a child of fork, if the offer was made in the parent.
     fn offered_waiter(&self) -> Option<&'static Waiter> {
         self.waiters.iter().find(|waiter| waiter.state() == OFFERED)
     }
 
-    /// How long an offer stands yet, in the units of `fair_deadline`; 0 if it may be revoked. The lock was last offered
-    /// `FAIR_AFTER_TICKS` before `fair_deadline`.
+    /// The number of ticks until the current offer may be revoked. It was made `FAIR_AFTER_TICKS` before
+    /// `fair_deadline`.
     fn offer_time_left(&self, now: u32) -> u32 {
         let remaining =
             self.fair_deadline.wrapping_add(OFFER_TIMEOUT_TICKS - FAIR_AFTER_TICKS).wrapping_sub(now);
         if remaining <= OFFER_TIMEOUT_TICKS { remaining } else { 0 }
     }
 
-    /// Whether an offer has the next in queue called as well.
+    /// Returns whether the current offer is to have a watcher; the caller then provides one.
     fn try_start_watch(&mut self, now: u32) -> bool {
-        let time = (now >> WATCH_PERIOD_SHIFT) as u16;
-        core::mem::replace(&mut self.last_watch, time) != time || has_recent_unresponsive(now)
+        let period = (now >> WATCH_PERIOD_SHIFT) as u16;
+        core::mem::replace(&mut self.last_watch, period) != period || has_recent_unresponsive(now)
     }
 
-    /// What the word has to show.
+    /// The flags that the word must have for this queue.
     fn flags(&self) -> u64 {
         match self.waiters.first() {
             None => 0,
             Some(first) => {
-                let max_wakers = if first.notified.get() { MAX_WAKERS_AFTER_NOTIFY } else { MAX_WAKERS };
-                if self.wakers < max_wakers && self.first_not_woken().is_some() { HAS_WAITERS } else { FLAGS }
+                let max = if first.notified.get() {
+                    MAX_DESIGNATED_WAKERS_AFTER_NOTIFY
+                } else {
+                    MAX_DESIGNATED_WAKERS
+                };
+                if self.designated_wakers < max && self.first_not_woken().is_some() {
+                    HAS_WAITERS
+                } else {
+                    FLAGS
+                }
             }
         }
     }
 
-    /// Whether somebody is in it who is still to be woken for the lock.
+    /// Whether a thread is blocked on the lock itself: not requeued by a notify, and not woken yet.
     fn has_blocked_waiters(&self) -> bool {
         self.waiters.iter().any(|waiter| !waiter.notified.get() && !waiter.woken.get())
     }
 
-    /// The first who has not been called, and can be.
+    /// The first waiter that a wake-up would help.
     fn first_not_woken(&self) -> Option<&'static Waiter> {
         self.waiters.iter().find(|waiter| !waiter.woken.get() && !waiter.unresponsive.get())
     }
 }
 
-/// Wake-ups to be made when the guard is gone: threads that woke under it would wait for it at once.
+/// Wake-ups to be issued after the mutex is unlocked (as Linux's `wake_q`): a thread that is woken before would block
+/// on the mutex.
 #[derive(Default)]
 struct WakeQueue([Option<(PendingWake<'static>, Option<&'static Waiter>)>; MAX_WAKES_PER_RELEASE + 1]);
 
 impl WakeQueue {
-    /// Lets a waiter go, under the guard. Whether its thread was looking, as far as could be seen.
+    /// Sets the waiter's state, with the mutex held, and queues its wake-up. Returns whether its thread was spinning.
     fn add(&mut self, waiter: &'static Waiter, state: u32, adaptive_spin: &AdaptiveSpin) -> bool {
         let wake = waiter.complete(state, adaptive_spin);
         let was_spinning = wake.was_spinning();
-        // Only for one that was called does another come instead.
-        let woken = matches!(state, RETRY | OFFERED).then_some(waiter);
+        // Waiters with a final state leave the queue and need no replacement.
+        let replaceable = matches!(state, RETRY | OFFERED).then_some(waiter);
         match self.0.iter_mut().find(|entry| entry.is_none()) {
-            Some(entry) => *entry = Some((wake, woken)),
+            Some(entry) => *entry = Some((wake, replaceable)),
             None => {
                 let _ = wake.wake();
             }
@@ -269,42 +328,42 @@ impl WakeQueue {
         was_spinning
     }
 
-    /// Makes them, and returns those who were called, but did not sleep.
-    fn wake_all(self) -> UnresponsiveWaiters {
-        UnresponsiveWaiters(
+    /// Issues the wake-ups. Returns the waiters that turned out not to be parked.
+    fn wake_all(self) -> NotParked {
+        NotParked(
             self.0.map(|entry| entry.and_then(|(wake, waiter)| if wake.wake() { None } else { waiter })),
         )
     }
 }
 
-/// Waiters that did not sleep when they were called.
-struct UnresponsiveWaiters([Option<&'static Waiter>; MAX_WAKES_PER_RELEASE + 1]);
+/// Waiters that were not parked when they were woken.
+struct NotParked([Option<&'static Waiter>; MAX_WAKES_PER_RELEASE + 1]);
 
-/// Whether the calling thread releases without a look at the time: now and then it does look, so that the lock
-/// is handed over in time even if whoever was called is long in coming.
-fn next_release_skips_fairness_check() -> bool {
+/// Counts a release of a lock that has a designated waker. Returns the number of such releases by the calling thread,
+/// of all locks.
+fn count_contended_release() -> u32 {
     tls::with(|block| {
         block.contended_releases.set(block.contended_releases.get().wrapping_add(1));
-        block.contended_releases.get() % FAIRNESS_CHECK_PERIOD != 0
+        block.contended_releases.get()
     })
 }
 
-/// A kind of object that is a lock.
+/// A Lock or an RLock.
 pub(crate) trait Lockable: Object {
-    /// Whether any thread may release it.
+    /// Whether a thread may release the lock that another thread has acquired.
     const ANY_THREAD_MAY_RELEASE: bool;
 
     fn raw(&self) -> &RawLock;
 
-    /// To race detectors: the lock is about to be given back, by whomever.
+    /// Announces to race detectors that the lock is about to be released.
     fn annotate_release(&self) {
         lock_annotations::mutex_unlock(self, &self.raw().tsan_owner);
     }
 }
 
-#[expect(private_bounds, reason = "the kinds are this crate's")]
+#[expect(private_bounds, reason = "the object types are this crate's")]
 impl<T: Lockable> Handle<T> {
-    /// A lock has been made: `mutex_destroyed` is owed.
+    /// Announces a new lock to race detectors; `mutex_destroyed` must follow when it is destroyed.
     pub(crate) fn annotate_created(self) -> Self {
         if annotate::is_active()
             && let Ok((lock, _)) = self.slot()
@@ -314,7 +373,7 @@ impl<T: Lockable> Handle<T> {
         self
     }
 
-    /// Takes the lock, which the caller does not hold, by this means, and announces it.
+    /// Calls `acquire` and announces the acquisition to race detectors. The calling thread does not hold the lock.
     #[inline(always)]
     pub(crate) fn annotate_acquire(
         self,
@@ -331,7 +390,7 @@ impl<T: Lockable> Handle<T> {
         let acquired = acquire()?;
         if acquired {
             lock_annotations::mutex_post_lock(lock, timeout == Timeout::FOREVER, &lock.raw().tsan_owner);
-            // Freed meanwhile: nobody will give it back.
+            // If the lock has been freed since, no release will follow.
             if self.check().is_err() {
                 lock.annotate_release();
             }
@@ -339,7 +398,7 @@ impl<T: Lockable> Handle<T> {
         Ok(acquired)
     }
 
-    /// Announces that the caller has the lock again after a wait.
+    /// Announces to race detectors that a condition's wait has reacquired the lock.
     pub(crate) fn annotate_reacquire(self) {
         if annotate::is_active()
             && let Ok((lock, _)) = self.check()
@@ -348,7 +407,7 @@ impl<T: Lockable> Handle<T> {
         }
     }
 
-    /// Takes the lock, for whoever did not get it at once. False if the time ran out.
+    /// Acquires the lock after the fast path has failed. Returns false if the timeout expires.
     #[cold]
     pub(crate) fn acquire_raw_slow(self, owner_tag: u64, timeout: Timeout) -> Result<bool> {
         let (lock, tag) = self.slot()?;
@@ -360,12 +419,12 @@ impl<T: Lockable> Handle<T> {
                 return Err(Error::Handle);
             }
             if word & OWNER_MASK == 0 {
-                if lock.change(word, word | owner_tag, Ordering::Acquire) {
+                if lock.cas(word, word | owner_tag, Ordering::Acquire) {
                     return Ok(true);
                 }
             } else if timeout.is_zero() {
                 return Ok(
-                    word & OWNER_MASK == HANDOFF_PENDING && lock.try_acquire_if_offer_expired(tag, owner_tag)
+                    word & OWNER_MASK == HANDOFF_PENDING && lock.try_acquire_expired_offer(tag, owner_tag)
                 );
             } else if word & HAS_WAITERS != 0 || !spin.spin() {
                 break;
@@ -376,7 +435,7 @@ impl<T: Lockable> Handle<T> {
         lock.acquire_queued(owner_tag, waiter, timeout.deadline())
     }
 
-    /// Gives the lock back. `NotAcquired` if the owner_tag does not hold it.
+    /// Releases the lock after the fast path has failed. [`Error::NotAcquired`] if `owner_tag` does not own it.
     #[cold]
     pub(crate) fn release_raw_slow(self, owner_tag: u64) -> Result<()> {
         let (lock, tag) = self.slot()?;
@@ -391,9 +450,9 @@ impl<T: Lockable> Handle<T> {
                 return Err(Error::NotAcquired);
             }
             let released = if word & HAS_WAITERS == 0 {
-                lock.change(word, tag, Ordering::Release)
+                lock.cas(word, tag, Ordering::Release)
             } else {
-                // Another thread may free the lock before this one has called all that it has to.
+                // Another thread may free the lock before this one has issued its wake-ups.
                 let _pin = self.pin()?;
                 lock.release_to_waiters(tag | owner)
             };
@@ -411,53 +470,53 @@ impl RawLock {
     }
 
     #[inline(always)]
-    fn change(&self, from: u64, to: u64, success: Ordering) -> bool {
+    fn cas(&self, from: u64, to: u64, success: Ordering) -> bool {
         self.word().compare_exchange(from, to, success, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the lock if it is free.
+    /// Acquires the lock if it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(&self, tag: u64, owner_tag: u64) -> bool {
         match self.word().compare_exchange(tag, tag | owner_tag, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => true,
-            // Past those who stand in queue.
-            Err(word) => word & !FLAGS == tag && self.change(word, word | owner_tag, Ordering::Acquire),
+            // Barges ahead of the queue.
+            Err(word) => word & !FLAGS == tag && self.cas(word, word | owner_tag, Ordering::Acquire),
         }
     }
 
-    /// Gives the lock back if the owner_tag holds it and nobody has to be looked after.
+    /// Releases the lock if `owner_tag` owns it and the release needs no mutex. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(&self, tag: u64, owner_tag: u64) -> bool {
         match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release, Ordering::Relaxed) {
             Ok(_) => true,
             Err(word) => {
                 word == tag | owner_tag | FLAGS
-                    && next_release_skips_fairness_check()
-                    && self.change(word, tag | FLAGS, Ordering::Release)
+                    && !count_contended_release().is_multiple_of(FAIRNESS_CHECK_PERIOD)
+                    && self.cas(word, tag | FLAGS, Ordering::Release)
             }
         }
     }
 
-    /// Whether the owner_tag holds it.
+    /// Whether `owner_tag` owns the lock.
     #[inline(always)]
     pub(crate) fn is_held_by(&self, tag: u64, owner_tag: u64) -> bool {
         self.word().load(Ordering::Relaxed) & !FLAGS == tag | owner_tag
     }
 
-    /// Who holds it: 0, or a owner_tag, or less than that if it is reserved for a waiter.
+    /// The owner: 0, `HANDOFF_PENDING` if the lock is offered to a waiter, or an owner tag.
     #[inline(always)]
     pub(crate) fn owner(&self, tag: u64) -> Result<u64> {
         let word = self.word().load(Ordering::Relaxed);
         if word & TAG == tag { Ok(word & OWNER_MASK) } else { Err(Error::Handle) }
     }
 
-    /// Who held it last, for a lock that is dead.
+    /// The last owner of a destroyed lock.
     pub(crate) fn last_owner(&self) -> u64 {
         self.word().load(Ordering::Relaxed) & OWNER_MASK
     }
 
-    /// For the owner, as `held` says, the slot pinned: hands the lock over, or frees it and looks after the queue. False
-    /// if the word shows something else by now.
+    /// Releases the lock under the mutex: hands it off, or unlocks it and wakes waiters. Returns false if the word,
+    /// flags aside, is not `owned_word` any more. The slot is pinned.
     fn release_to_waiters(&self, owned_word: u64) -> bool {
         self.with_queue(|queue, wake_queue| {
             let word = self.word().load(Ordering::Relaxed);
@@ -468,14 +527,14 @@ impl RawLock {
             let now = ticks_now();
             let handoff_target = queue.handoff_target(now);
             let new_owner = if handoff_target.is_some() { HANDOFF_PENDING } else { 0 };
-            if !self.change(word, word & !OWNER_MASK | new_owner, Ordering::Release) {
+            if !self.cas(word, word & !OWNER_MASK | new_owner, Ordering::Release) {
                 return false;
             }
             if let Some(handoff_target) = handoff_target {
                 queue.fair_deadline = now.wrapping_add(FAIR_AFTER_TICKS);
                 queue.mark_woken(handoff_target);
                 if wake_queue.add(handoff_target, OFFERED, &self.adaptive_spin) {
-                    // It may run a signal handler in the midst of its look.
+                    // Its thread may have been interrupted by a signal handler while it spun.
                     queue.mark_unresponsive(handoff_target);
                 }
                 if queue.try_start_watch(now)
@@ -489,55 +548,55 @@ impl RawLock {
         })
     }
 
-    /// If the lock is offered to a waiter, that one has acquired it: from here on, the caller acts on a lock which is
-    /// held.
+    /// If the lock is offered to a waiter, grants it. The caller, which holds the mutex, then releases or destroys
+    /// the lock as one that the waiter owns.
     fn grant_offered(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK == HANDOFF_PENDING
-            && let Some(handoff_target) = queue.offered_waiter()
+            && let Some(offered) = queue.offered_waiter()
         {
-            queue.remove(handoff_target);
-            let _ = wake_queue.add(handoff_target, GRANTED, &self.adaptive_spin);
+            queue.remove(offered);
+            let _ = wake_queue.add(offered, GRANTED, &self.adaptive_spin);
         }
     }
 
-    /// Takes the lock, which is offered, under the guard: the waiter does that has it offered, or a thread that revokes
-    /// the offer. False if it is not offered any more.
+    /// Sets `owner_tag` as the owner of a lock that is offered, to that waiter or to another one whose offer the caller
+    /// revokes. Returns false if the lock is not offered. The caller holds the mutex.
     fn acquire_offered(&self, owner_tag: u64) -> bool {
         loop {
             let word = self.word().load(Ordering::Relaxed);
             if word & OWNER_MASK != HANDOFF_PENDING {
                 return false;
             }
-            if self.change(word, word & !OWNER_MASK | owner_tag, Ordering::Acquire) {
+            if self.cas(word, word & !OWNER_MASK | owner_tag, Ordering::Acquire) {
                 return true;
             }
         }
     }
 
-    /// Takes the lock for a thread that wants it, under the guard, if it is offered to a waiter that has not come in
-    /// time.
-    fn acquire_if_offer_expired(&self, queue: &mut LockQueue, owner_tag: u64) -> bool {
+    /// Acquires the lock for the calling thread by revoking the current offer, if that may be revoked. Returns whether
+    /// it has. The caller holds the mutex.
+    fn revoke_expired_offer(&self, queue: &mut LockQueue, owner_tag: u64) -> bool {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK != HANDOFF_PENDING {
             return false;
         }
-        let (handoff_target, now) = (queue.offered_waiter(), ticks_now());
-        if (handoff_target.is_some() && queue.offer_time_left(now) > 0) || !self.acquire_offered(owner_tag) {
+        let (offered, now) = (queue.offered_waiter(), ticks_now());
+        if (offered.is_some() && queue.offer_time_left(now) > 0) || !self.acquire_offered(owner_tag) {
             return false;
         }
-        if let Some(handoff_target) = handoff_target {
+        if let Some(offered) = offered {
             record_unresponsive(now);
-            queue.mark_unresponsive(handoff_target);
-            handoff_target.woken.set(false);
-            handoff_target.revoke_offer();
+            queue.mark_unresponsive(offered);
+            offered.woken.set(false);
+            offered.revoke_offer();
         }
         true
     }
 
-    /// As `revoke`, for a thread that does not wait.
+    /// `revoke_expired_offer` for a thread that does not wait.
     #[cold]
-    fn try_acquire_if_offer_expired(&self, tag: u64, owner_tag: u64) -> bool {
+    fn try_acquire_expired_offer(&self, tag: u64, owner_tag: u64) -> bool {
         self.with_queue(|queue, wake_queue| {
-            let revoked = self.header.is_live(tag) && self.acquire_if_offer_expired(queue, owner_tag);
+            let revoked = self.header.is_live(tag) && self.revoke_expired_offer(queue, owner_tag);
             if revoked {
                 self.update_flags_and_wake(queue, wake_queue);
             }
@@ -545,17 +604,16 @@ impl RawLock {
         })
     }
 
-    /// When a thread in queue has to look again, the guard held: at the end of the grace, if the lock is offered to a
-    /// waiter that did not sleep when it was woken, or if this thread is the one to watch. `watches`: it was called
-    /// for that.
+    /// The time until which a queued thread may park: until the current offer may be revoked, if the waiter that has
+    /// the offer is unresponsive or this thread is the watcher; otherwise without a limit. `is_watcher`: the thread was
+    /// woken to watch. The caller holds the mutex.
     fn recheck_deadline(&self, queue: &mut LockQueue, is_watcher: bool) -> Deadline {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK != HANDOFF_PENDING {
             return Deadline::NEVER;
         }
         let time = Deadline::now();
         let now = (time.0 >> TICK_SHIFT) as u32;
-        let is_unresponsive =
-            queue.offered_waiter().is_none_or(|handoff_target| handoff_target.unresponsive.get());
+        let is_unresponsive = queue.offered_waiter().is_none_or(|offered| offered.unresponsive.get());
         if is_unresponsive || is_watcher || queue.try_start_watch(now) {
             time.add_ns(u64::from(queue.offer_time_left(now)) << TICK_SHIFT)
         } else {
@@ -563,25 +621,25 @@ impl RawLock {
         }
     }
 
-    /// Does something with the queue under its guard, and then wakes whom that has let go. If it wakes any, the slot
-    /// is pinned.
+    /// Calls `f` with the mutex held, and issues the wake-ups that it has queued once the mutex is unlocked. If there
+    /// can be any, the caller has pinned the slot.
     fn with_queue<R>(&self, f: impl FnOnce(&mut LockQueue, &mut WakeQueue) -> R) -> R {
         let mut wake_queue = WakeQueue::default();
         let result = f(&mut self.queue.lock(), &mut wake_queue);
-        let mut unresponsive_waiters = wake_queue.wake_all();
-        while unresponsive_waiters.0.iter().any(Option::is_some) {
-            unresponsive_waiters = self.wake_replacements(unresponsive_waiters);
+        let mut not_parked = wake_queue.wake_all();
+        while not_parked.0.iter().any(Option::is_some) {
+            not_parked = self.wake_replacements(not_parked);
         }
         result
     }
 
-    /// Waiters that were woken, but did not sleep, may not come: another one is called in their stead, if there is any.
+    /// Wakes other waiters in place of those that were not parked when they were woken and may be unresponsive.
     #[cold]
-    fn wake_replacements(&self, unresponsive_waiters: UnresponsiveWaiters) -> UnresponsiveWaiters {
+    fn wake_replacements(&self, not_parked: NotParked) -> NotParked {
         let mut wake_queue = WakeQueue::default();
         let mut queue = self.queue.lock();
-        for waiter in unresponsive_waiters.0.into_iter().flatten() {
-            // By now it may have come, and even stand in another queue.
+        for waiter in not_parked.0.into_iter().flatten() {
+            // The waiter may have run since, and may be in another queue.
             let is_queued_here = queue.waiters.iter().any(|other| core::ptr::eq(other, waiter));
             if is_queued_here && matches!(waiter.state(), RETRY | OFFERED) && !waiter.unresponsive.get() {
                 queue.mark_unresponsive(waiter);
@@ -595,7 +653,7 @@ impl RawLock {
         wake_queue.wake_all()
     }
 
-    /// Calls the next one, if there is any.
+    /// Wakes the next waiter as a designated waker, if there is one to wake.
     fn wake_next(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) -> Option<&'static Waiter> {
         let waiter = queue.first_not_woken()?;
         queue.mark_woken(waiter);
@@ -603,8 +661,8 @@ impl RawLock {
         Some(waiter)
     }
 
-    /// Shows in the word what the queue is like, after it has changed. If somebody has to look after it and
-    /// nobody holds the lock, wakes the next ones.
+    /// Restores the invariants after a change of the queue: wakes waiters if the lock is unlocked and has fewer
+    /// designated wakers than allowed, and updates the flags. The caller holds the mutex.
     fn update_flags_and_wake(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
         let mut wakes = 0;
         loop {
@@ -613,19 +671,13 @@ impl RawLock {
             if flags == HAS_WAITERS && word & OWNER_MASK == 0 && wakes < MAX_WAKES_PER_RELEASE {
                 wakes += 1;
                 let _ = self.wake_next(queue, wake_queue);
-            } else if word & FLAGS == flags || self.change(word, word & !FLAGS | flags, Ordering::Relaxed) {
+            } else if word & FLAGS == flags || self.cas(word, word & !FLAGS | flags, Ordering::Relaxed) {
                 return;
             }
         }
     }
 
-    /// For a waiter of a condition over this lock, the slot pinned: waits until a notify has chosen it and it has
-    /// been called, or more; `QUEUED` if the time ran out.
-    pub(crate) fn wait_for_notify(&self, waiter: &'static Waiter, deadline: Deadline) -> u32 {
-        waiter.wait(&self.adaptive_spin, deadline)
-    }
-
-    /// Waits for the lock in queue, the slot pinned. False if the time ran out.
+    /// Acquires the lock, waiting in the queue if need be. Returns false if the timeout expires. The slot is pinned.
     fn acquire_queued(&self, owner_tag: u64, waiter: &'static Waiter, deadline: Deadline) -> Result<bool> {
         loop {
             let until = match self.enqueue_or_acquire(owner_tag, waiter)? {
@@ -640,7 +692,8 @@ impl RawLock {
         }
     }
 
-    /// `None` if the caller has the lock; otherwise the waiter stands in queue now, and has to look again at that time.
+    /// Acquires the lock (`None`) or adds the waiter to the queue. In that case the thread may park until the time
+    /// returned.
     fn enqueue_or_acquire(&self, owner_tag: u64, waiter: &'static Waiter) -> Result<Option<Deadline>> {
         self.with_queue(|queue, wake_queue| {
             let mut word = self.word().load(Ordering::Relaxed);
@@ -658,14 +711,14 @@ impl RawLock {
             if word & LIVE == 0 {
                 return Err(Error::Handle);
             }
-            let revoked = self.acquire_if_offer_expired(queue, owner_tag);
+            let revoked = self.revoke_expired_offer(queue, owner_tag);
             if !revoked {
                 waiter.prepare_to_wait(owner_tag);
                 queue.push(waiter);
             }
             self.update_flags_and_wake(queue, wake_queue);
             if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {
-                // Freed beside this: `invalidate` may not have seen that the queue is not empty.
+                // Destroyed concurrently: `invalidate` may have found the queue empty.
                 queue.remove(waiter);
                 return Err(Error::Handle);
             }
@@ -673,8 +726,8 @@ impl RawLock {
         })
     }
 
-    /// For a waiter in queue that has stopped waiting in this state, at `waited_until` at the latest: waits on until it has
-    /// the lock (true) or its timeout has expired (false). `None` if the queue has been dissolved.
+    /// Continues the wait of a queued waiter that was woken in `state`, or had parked until `waited_until`, to its end:
+    /// true if it has acquired the lock, false if the timeout has expired, `None` if it was aborted.
     fn wait_until_acquired(
         &self,
         owner_tag: u64,
@@ -689,9 +742,9 @@ impl RawLock {
                 ABORTED => return None,
                 _ => {}
             }
-            // A called one takes the lock if it comes free soon.
+            // A designated waker acquires the lock if it becomes free soon.
             let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);
-            // By the kernel's clock, too: a replaced one may stand still.
+            // The futex's result counts as well as the clock, since a replaced clock may stand still.
             let has_expired = state == QUEUED && waited_until == deadline || deadline.has_passed();
             let has_timed_out = !acquired && state != OFFERED && has_expired;
             let mut until = Deadline::NEVER;
@@ -703,13 +756,13 @@ impl RawLock {
                 if state == OFFERED {
                     acquired |= self.acquire_offered(owner_tag);
                 } else if !acquired {
-                    acquired = self.acquire_if_offer_expired(queue, owner_tag);
+                    acquired = self.revoke_expired_offer(queue, owner_tag);
                 }
                 if acquired || has_timed_out {
                     queue.remove(waiter);
                 } else {
                     let is_watcher = waiter.is_watcher.replace(false);
-                    queue.clear_woken(waiter);
+                    queue.reset_woken(waiter);
                     waiter.set_queued();
                     until = self.recheck_deadline(queue, is_watcher);
                 }
@@ -726,14 +779,14 @@ impl RawLock {
         }
     }
 
-    /// For a waiter that was called: takes the lock if it comes free soon, past those who stand before it. False
-    /// too if it has been handed over meanwhile.
+    /// Spins for a designated waker, and acquires the lock ahead of earlier waiters if it becomes free. Returns false
+    /// also if the waiter's state has changed.
     fn try_barge(&self, owner_tag: u64, waiter: &Waiter) -> bool {
         let mut spin = SpinWait::new();
         while waiter.state() == RETRY {
             let word = self.word().load(Ordering::Relaxed);
             if word & OWNER_MASK == 0 {
-                if self.change(word, word | owner_tag, Ordering::Acquire) {
+                if self.cas(word, word | owner_tag, Ordering::Acquire) {
                     return true;
                 }
             } else if !spin.spin() {
@@ -743,8 +796,7 @@ impl RawLock {
         false
     }
 
-    /// A condition's waiters that were notified: from here on they wait for the lock. It is held as a rule, and
-    /// its release looks after them.
+    /// Moves a condition's notified waiters to this queue. The lock is held as a rule, and its release wakes them.
     pub(crate) fn requeue(&self, notified: impl Iterator<Item = &'static Waiter>) {
         self.with_queue(|queue, wake_queue| {
             for waiter in notified {
@@ -758,14 +810,14 @@ impl RawLock {
         });
     }
 
-    /// For waiters of a condition over this lock that nothing can notify any more.
+    /// Aborts waiters of a destroyed condition over this lock, which are in no queue.
     pub(crate) fn abort_condition_waiters(&self, waiters: impl Iterator<Item = &'static Waiter>) {
         for waiter in waiters {
             let _ = waiter.complete(ABORTED, &self.adaptive_spin).wake();
         }
     }
 
-    /// Sends all away who stand in queue.
+    /// Empties the queue and aborts the waits of all waiters.
     fn abort_waiters(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
         while let Some(waiter) = queue.waiters.first() {
             queue.remove(waiter);
@@ -773,22 +825,22 @@ impl RawLock {
         }
     }
 
-    /// For a notified waiter, the slot pinned: waits until it has the lock again. Its state was `state` when
-    /// it woke. Without a time limit.
+    /// Reacquires the lock for a condition's waiter that has been requeued, and was woken in `state`. The slot is
+    /// pinned.
     pub(crate) fn reacquire_requeued(&self, owner_tag: u64, waiter: &'static Waiter, state: u32) {
         if self.wait_until_acquired(owner_tag, waiter, state, Deadline(0), Deadline::NEVER).is_none() {
             self.reacquire(owner_tag, waiter);
         }
     }
 
-    /// For a waiter of a condition that stands in no queue, the slot pinned.
+    /// Reacquires the lock for a condition's waiter that is in no queue. The slot is pinned.
     pub(crate) fn reacquire(&self, owner_tag: u64, waiter: &'static Waiter) {
-        // An error means that the lock is dead, held by nobody who could release it: there is nothing left to
-        // exclude.
+        // An error means that the lock has been destroyed while it was locked. No thread can release it, and there is
+        // nothing left to exclude.
         let _ = self.acquire_queued(owner_tag, waiter, Deadline::NEVER);
     }
 
-    /// Whether threads are blocked on it: such as no notify has chosen, and as have not been called.
+    /// `Object::is_busy` of a lock: whether threads are blocked on it that are neither notified nor woken.
     pub(crate) fn is_busy(&self, tag: u64) -> bool {
         if self.word().load(Ordering::Relaxed) & HAS_WAITERS == 0 {
             return false;
@@ -797,8 +849,9 @@ impl RawLock {
         self.header.is_live(tag) && queue.has_blocked_waiters()
     }
 
-    /// `Object::invalidate` of a lock. The threads in queue are sent on: those that have been called, and those that have entered it
-    /// beside the last free. A thread enters it by setting `HAS_WAITERS` in a word that still shows `LIVE`.
+    /// `Object::invalidate` of a lock. The queue may contain notified and woken waiters, and threads that entered it
+    /// while the last reference was released. A thread that enters the queue sets `HAS_WAITERS` and then reads `LIVE`:
+    /// either this function sees the flag, or that thread sees that `LIVE` is cleared, and leaves the queue.
     pub(crate) fn invalidate(&self, tag: u64) {
         self.header.clear_live(tag);
         if self.word().load(Ordering::Relaxed) & HAS_WAITERS != 0 {
@@ -809,8 +862,8 @@ impl RawLock {
         }
     }
 
-    /// As new: free. Meant for a child process, where whoever held it may not exist; threads of this process
-    /// that wait try again.
+    /// Unlocks the lock whatever its state. Meant for a child of fork, in which the owner may not exist. Waiters of
+    /// this process start over.
     pub(crate) fn reinit(&self, tag: u64) -> Result<()> {
         self.with_queue(|queue, wake_queue| {
             let mut word = self.word().load(Ordering::Relaxed);

@@ -1,25 +1,27 @@
-//! How often the calling thread holds RLocks beyond the first time.
+//! The recursion counts of the RLocks that the calling thread owns.
 //!
-//! Kept by the owner, and not in the lock: an RLock may be freed while it is held, and what its owner was about to
-//! write there would be the next object's.
+//! The owner keeps the count, and not the lock: an RLock may be freed while it is locked, and a count that its owner
+//! was about to write could then go to the next object in the slot.
 //!
-//! # State (in the thread's block; all of it is the thread's own)
+//! # State (in the thread's block; only the thread itself uses it)
 //!
-//! | word | meaning |
+//! An *extra count* is the recursion count less one.
+//!
+//! | field | meaning |
 //! |---|---|
-//! | `cached_rlock` | the handle of the RLock that was last given this place, or 0 |
-//! | `cached_extra_count` | how often that one is held beyond the first time; at 0, or when it is not held any more, the place may become another's |
-//! | `recursion_table` | the others that are counted, a hash table, or 0 if there are none; if it is not 0, one look does not tell that a lock is not counted |
+//! | `cached_rlock` | the handle of the RLock whose extra count is in `cached_extra_count`, or 0 |
+//! | `cached_extra_count` | its extra count. If this is 0, or the RLock is not owned any more, another RLock may be cached instead |
+//! | `recursion_table` | a hash table of other RLocks with an extra count, or 0. If it is 0, an RLock that is not cached has the extra count 0 |
 //!
-//! A count means something only as long as the lock's word says that this thread holds it. Others may end that, by
-//! freeing the lock or making it as new; so whoever takes a lock for the first time lets no earlier count stand. Counts
-//! that mean nothing any more are dropped when the table is full.
+//! A count is valid only while the lock's word names this thread as the owner. Other threads can end that by freeing or
+//! reinitializing the lock, so the first acquire always resets the count. Entries that are invalid or 0 are dropped
+//! when the table is full.
 //!
-//! The table is open-addressed, with linear probing, and at most three quarters full. Each call looks at a few places of
-//! it, whatever the number of locks; a new table has room for as many again as it holds, so that it is laid anew rarely.
+//! The table uses open addressing with linear probing, and is at most three quarters full. A new table is sized for
+//! twice the entries it receives, so that rehashing is rare.
 //!
-//! A wait for a condition counts 0 meanwhile, and keeps the place: nothing else of the thread runs until it has its
-//! count again.
+//! A wait for a condition sets the extra count to 0 and keeps the entry. The thread acquires no other lock before it
+//! restores the count, so the entry is still there.
 
 use core::ptr;
 
@@ -31,20 +33,21 @@ use crate::sys::tls;
 
 #[derive(Clone, Copy)]
 struct RecursionEntry {
-    /// 0 is a free place.
+    /// 0 in an empty entry.
     rlock: usize,
     extra_count: u32,
 }
 
-/// What a table begins with; its places lie behind it.
+/// The header of a table; the entries follow it.
 #[repr(C)]
 struct TableHeader {
-    /// How many places there are, a power of two.
+    /// The number of entries, a power of two.
     capacity: usize,
+    /// The number of entries that are not empty.
     used: usize,
 }
 
-/// A table in memory of its own, which belongs to one thread, and lives as long as this is used.
+/// A pointer to a table, which belongs to one thread. It is not used after the table has been freed.
 #[derive(Clone, Copy)]
 struct Table(*mut TableHeader);
 
@@ -53,22 +56,22 @@ const MIN_CAPACITY: usize = 4;
 impl Table {
     const NONE: Self = Table(ptr::null_mut());
 
-    /// The calling thread's, if it has one.
+    /// The calling thread's table, if it has one.
     fn current() -> Option<Table> {
         let table = Table(tls::with(|block| block.recursion_table.get()) as *mut TableHeader);
         (!table.0.is_null()).then_some(table)
     }
 
-    /// Has the calling thread use this table, or none, instead of the one it has.
+    /// Replaces the calling thread's table by this one, or by none, and frees the old one.
     fn set_current(self) {
-        let former = tls::with(|block| block.recursion_table.replace(self.0 as usize));
-        Table(former as *mut TableHeader).free();
+        let old = tls::with(|block| block.recursion_table.replace(self.0 as usize));
+        Table(old as *mut TableHeader).free();
     }
 
-    /// An empty table.
+    /// Creates an empty table.
     fn new(capacity: usize) -> Result<Table> {
         let size = size_of::<TableHeader>() + capacity * size_of::<RecursionEntry>();
-        // SAFETY: malloc's memory is aligned for a head and its places, and large enough; zeros are free places.
+        // SAFETY: malloc's memory is aligned for the header and the entries, and large enough; zeros are empty entries.
         unsafe {
             let table: *mut TableHeader = malloc(size).cast();
             if table.is_null() {
@@ -81,86 +84,87 @@ impl Table {
     }
 
     fn free(self) {
-        // SAFETY: from malloc, or NULL; not used any more.
+        // SAFETY: the pointer is NULL or comes from malloc, and is not used any more.
         unsafe { sys::free(self.0.cast()) };
     }
 
     #[expect(
         clippy::mut_from_ref,
-        reason = "the table is the thread's own, and no caller keeps two of these"
+        reason = "the table belongs to the thread, and no caller keeps two of these references"
     )]
     fn header(&self) -> &mut TableHeader {
-        // SAFETY: a table that is used lives.
+        // SAFETY: the table has not been freed.
         unsafe { &mut *self.0 }
     }
 
     #[expect(clippy::mut_from_ref, reason = "as above")]
     fn entries(&self) -> &mut [RecursionEntry] {
-        // SAFETY: `new` has made room for so many behind the head.
+        // SAFETY: `new` has allocated `capacity` entries after the header.
         unsafe { core::slice::from_raw_parts_mut(self.0.add(1).cast(), (*self.0).capacity) }
     }
 
-    /// Where the search for a lock begins.
+    /// The index at which the search for a lock begins.
     fn home_index(&self, rlock: usize) -> usize {
-        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        ((rlock as u64).wrapping_mul(GOLDEN) >> 32) as usize & (self.header().capacity - 1)
+        // Fibonacci hashing: 2^64 divided by the golden ratio.
+        const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+        ((rlock as u64).wrapping_mul(MULTIPLIER) >> 32) as usize & (self.header().capacity - 1)
     }
 
-    /// The place of a lock, or else the free one where it would be.
+    /// The index of the lock's entry, or else of the empty entry where it would be inserted.
     fn find_index(&self, rlock: usize) -> usize {
-        let mut at = self.home_index(rlock);
-        let last = self.header().capacity - 1;
-        let places = self.entries();
-        while places[at].rlock != rlock && places[at].rlock != 0 {
-            at = (at + 1) & last;
+        let mut index = self.home_index(rlock);
+        let mask = self.header().capacity - 1;
+        let entries = self.entries();
+        while entries[index].rlock != rlock && entries[index].rlock != 0 {
+            index = (index + 1) & mask;
         }
-        at
+        index
     }
 
     fn find(&self, rlock: usize) -> Option<&mut RecursionEntry> {
-        let at = self.find_index(rlock);
-        Some(&mut self.entries()[at]).filter(|entry| entry.rlock == rlock)
+        let index = self.find_index(rlock);
+        Some(&mut self.entries()[index]).filter(|entry| entry.rlock == rlock)
     }
 
-    /// Enters a lock for which there is room, and which is not in the table.
+    /// Inserts a lock that is not in the table, which has room for it.
     fn insert(&self, entry: RecursionEntry) {
-        let at = self.find_index(entry.rlock);
-        self.entries()[at] = entry;
+        let index = self.find_index(entry.rlock);
+        self.entries()[index] = entry;
         self.header().used += 1;
     }
 
-    /// Takes a lock out, and moves those nearer that were pushed on by it.
+    /// Removes a lock, and shifts the entries back that it had displaced.
     fn remove(&self, rlock: usize) {
-        let mut free = self.find_index(rlock);
-        if self.entries()[free].rlock == 0 {
+        let mut hole = self.find_index(rlock);
+        if self.entries()[hole].rlock == 0 {
             return;
         }
         self.header().used -= 1;
-        let last = self.header().capacity - 1;
-        let mut at = free;
+        let mask = self.header().capacity - 1;
+        let mut index = hole;
         loop {
-            at = (at + 1) & last;
-            let next = self.entries()[at];
+            index = (index + 1) & mask;
+            let next = self.entries()[index];
             if next.rlock == 0 {
                 break;
             }
-            // It may move unless the search for it begins behind the free place.
-            let probe_distance = at.wrapping_sub(self.home_index(next.rlock)) & last;
-            if probe_distance >= at.wrapping_sub(free) & last {
-                self.entries()[free] = next;
-                free = at;
+            // The entry may fill the hole unless its search begins after the hole.
+            let probe_distance = index.wrapping_sub(self.home_index(next.rlock)) & mask;
+            if probe_distance >= index.wrapping_sub(hole) & mask {
+                self.entries()[hole] = next;
+                hole = index;
             }
         }
-        self.entries()[free] = RecursionEntry { rlock: 0, extra_count: 0 };
+        self.entries()[hole] = RecursionEntry { rlock: 0, extra_count: 0 };
     }
 
-    /// Whether there is room for one more.
+    /// Whether there is room for one more entry.
     fn has_room(&self) -> bool {
         (self.header().used + 1) * 4 <= self.header().capacity * 3
     }
 }
 
-/// How often the caller, who owns it, holds the lock beyond the first time. `None` leaves it open.
+/// The extra count of a lock that the calling thread owns. On `None`, the slow path decides.
 #[inline(always)]
 pub(crate) fn count_fast(rlock: usize) -> Option<u32> {
     tls::with(|block| {
@@ -172,42 +176,42 @@ pub(crate) fn count_fast(rlock: usize) -> Option<u32> {
     })
 }
 
-/// As `count_fast`, in any case.
+/// The extra count of a lock that the calling thread owns.
 #[inline(never)]
 pub(crate) fn count(rlock: usize) -> u32 {
     count_fast(rlock).unwrap_or_else(|| find(rlock).map_or(0, |entry| entry.extra_count))
 }
 
-/// One entry more for the caller, who owns the lock. False leaves it open.
+/// Increments the count of a lock that the calling thread owns, if it is cached. On false, the slow path decides.
 #[inline(always)]
 pub(crate) fn increment_fast(rlock: usize) -> bool {
     tls::with(|block| {
         let extra_count = block.cached_extra_count.get();
-        let possible = block.cached_rlock.get() == rlock && extra_count < u32::MAX;
-        if possible {
+        let is_possible = block.cached_rlock.get() == rlock && extra_count < u32::MAX;
+        if is_possible {
             block.cached_extra_count.set(extra_count + 1);
         }
-        possible
+        is_possible
     })
 }
 
-/// As `increment_fast`, in any case. `is_held` tells whether the caller holds another lock.
-pub(crate) fn increment(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
+/// Increments the count of a lock that the calling thread owns. `is_owned` returns whether it owns another lock.
+pub(crate) fn increment(rlock: usize, is_owned: impl Fn(usize) -> bool) -> Result<()> {
     let extra_count = count(rlock).checked_add(1).ok_or(Error::RecursionOverflow)?;
     if !is_tracked(rlock) {
-        track(rlock, is_held)?;
+        track(rlock, is_owned)?;
     }
     set(rlock, extra_count);
     Ok(())
 }
 
-/// Whether `reset_fast` is enough when the caller takes the lock for the first time.
+/// Whether `reset_fast` does the same as `reset`.
 #[inline(always)]
 pub(crate) fn may_reset_fast(rlock: usize) -> bool {
     tls::with(|block| block.cached_rlock.get() == rlock || block.recursion_table.get() == 0)
 }
 
-/// As `begin`, where `may_reset_fast`.
+/// `reset`, if `may_reset_fast`.
 #[inline(always)]
 pub(crate) fn reset_fast(rlock: usize) {
     tls::with(|block| {
@@ -217,7 +221,7 @@ pub(crate) fn reset_fast(rlock: usize) {
     });
 }
 
-/// The caller has taken the lock for the first time.
+/// Resets the count of a lock that the calling thread has acquired as its new owner.
 pub(crate) fn reset(rlock: usize) {
     tls::with(|block| {
         if block.cached_rlock.get() == rlock {
@@ -228,13 +232,13 @@ pub(crate) fn reset(rlock: usize) {
     });
 }
 
-/// Counts anew the lock of which `count_fast` has just said that the caller holds it more than once.
+/// Sets the extra count of the cached lock: the one for which `count_fast` has just returned a count above 0.
 #[inline(always)]
 pub(crate) fn set_cached(extra_count: u32) {
     tls::with(|block| block.cached_extra_count.set(extra_count));
 }
 
-/// Counts anew a lock that has a place, or is held no more than once.
+/// Sets the extra count of a lock that has an entry, or whose extra count is 0.
 #[inline(never)]
 pub(crate) fn set(rlock: usize, extra_count: u32) {
     tls::with(|block| {
@@ -251,13 +255,13 @@ pub(crate) fn set(rlock: usize, extra_count: u32) {
 fn set_in_table(rlock: usize, extra_count: u32) {
     let table = Table::current();
     let entry = table.as_ref().and_then(|table| table.find(rlock));
-    debug_assert!(entry.is_some() || extra_count == 0, "a lock that is held more than once has a place");
+    debug_assert!(entry.is_some() || extra_count == 0, "a lock with an extra count has an entry");
     if let Some(entry) = entry {
         entry.extra_count = extra_count;
     }
 }
 
-/// The caller gives the lock back that it holds once.
+/// Removes the entry of a lock that the calling thread is about to unlock.
 #[inline(never)]
 pub(crate) fn untrack(rlock: usize) {
     if let Some(table) = Table::current() {
@@ -278,29 +282,30 @@ fn find(rlock: usize) -> Option<RecursionEntry> {
     Table::current()?.find(rlock).copied()
 }
 
+/// Adds an entry for a lock that has none.
 #[cold]
 #[inline(never)]
-fn track(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
-    let has_place = tls::with(|block| {
-        let has_place = block.cached_extra_count.get() == 0 || !is_held(block.cached_rlock.get());
-        if has_place {
+fn track(rlock: usize, is_owned: impl Fn(usize) -> bool) -> Result<()> {
+    let is_cached = tls::with(|block| {
+        let may_evict = block.cached_extra_count.get() == 0 || !is_owned(block.cached_rlock.get());
+        if may_evict {
             block.cached_rlock.set(rlock);
         }
-        has_place
+        may_evict
     });
-    if has_place {
+    if is_cached {
         return Ok(());
     }
-    let former = Table::current();
-    if former.is_none() {
-        // Where the end cannot be announced, nobody would give the table back.
+    let current = Table::current();
+    if current.is_none() {
+        // Without the hook, the table would not be freed when the thread exits.
         register_exit_hook().map_err(|_| Error::NoMemory)?;
     }
     let entry = RecursionEntry { rlock, extra_count: 0 };
-    match former {
+    match current {
         Some(table) if table.has_room() => table.insert(entry),
-        former => {
-            let table = rehash(former, is_held)?;
+        current => {
+            let table = rehash(current, is_owned)?;
             table.insert(entry);
             table.set_current();
         }
@@ -308,19 +313,19 @@ fn track(rlock: usize, is_held: impl Fn(usize) -> bool) -> Result<()> {
     Ok(())
 }
 
-/// A table with what still counts of a former one, and at least as much room.
-fn rehash(former: Option<Table>, is_held: impl Fn(usize) -> bool) -> Result<Table> {
-    let Some(former) = former else { return Table::new(MIN_CAPACITY) };
-    let is_live =
-        |entry: &&RecursionEntry| entry.rlock != 0 && entry.extra_count != 0 && is_held(entry.rlock);
-    let places = former.entries();
-    let kept = places.iter().filter(is_live).count();
+/// Creates a table with the valid entries of an old one, and room for as many more.
+fn rehash(old: Option<Table>, is_owned: impl Fn(usize) -> bool) -> Result<Table> {
+    let Some(old) = old else { return Table::new(MIN_CAPACITY) };
+    let is_valid =
+        |entry: &&RecursionEntry| entry.rlock != 0 && entry.extra_count != 0 && is_owned(entry.rlock);
+    let entries = old.entries();
+    let kept = entries.iter().filter(is_valid).count();
     let table = Table::new(((kept + 1) * 2).next_power_of_two().max(MIN_CAPACITY))?;
-    places.iter().filter(is_live).take(kept).for_each(|entry| table.insert(*entry));
+    entries.iter().filter(is_valid).take(kept).for_each(|entry| table.insert(*entry));
     Ok(table)
 }
 
-/// The calling thread ends.
+/// Frees the calling thread's table at its exit.
 pub(crate) fn on_thread_exit() {
     Table::NONE.set_current();
 }
@@ -359,11 +364,9 @@ mod tests {
 
     #[test]
     fn stale_counts_are_dropped_when_the_table_is_full() {
-        let count = |rlock: usize, held: usize| {
-            increment(rlock * 64, |other| other / 64 + held > rlock).unwrap();
-        };
+        // At each time the last three locks are owned.
         for rlock in 1..1000 {
-            count(rlock, 3);
+            increment(rlock * 64, |other| other / 64 + 3 > rlock).unwrap();
         }
         assert!(Table::current().unwrap().header().capacity <= 16);
         for rlock in 1..1000 {

@@ -1,12 +1,12 @@
-//! RLock: Python's `threading.RLock`. Its owner may take it again, and has to release it as often.
+//! RLock: Python's `threading.RLock`. Its owner may acquire it again, and has to release it as often.
 //!
-//! States and orderings: `raw_lock`. The owner in the word is the owner's owner_tag, never used again, so that an
-//! RLock whose owner has ended stays locked and is nobody's. How often the owner holds it beyond the first time,
-//! it keeps itself: `lock::recursion`. So a nested acquire or release writes to nothing but the owner's own memory.
+//! States and orderings: `lock::raw`. The owner field of the word is the owner tag of the owning thread. Owner tags are
+//! never reused, so an RLock whose owner has exited stays locked. The recursion count is not in the lock: the owning
+//! thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own memory.
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
 use crate::sync::lock_annotations;
@@ -14,9 +14,9 @@ use crate::sys::annotate;
 use crate::thread::ident;
 use crate::time::Timeout;
 
-/// A lock that the thread that holds it can acquire again. Python: `threading.RLock`.
+/// A lock that its owner can acquire again. Python: `threading.RLock`.
 ///
-/// Its owner has to release it as often as it has acquired it; another thread cannot release it. If its owner ends
+/// The owner has to release it as often as it has acquired it; another thread cannot release it. If the owner exits
 /// without releasing it, it stays locked.
 ///
 /// ```
@@ -38,9 +38,9 @@ pub struct RLock {
     raw: RawLock,
 }
 
-// SAFETY: a RawLock of zeros is free and nobody's, and all of it is shareable; it begins with its header.
+// SAFETY: a RawLock of zeros is unlocked and has no waiters, and is shareable in any state; it begins with its header.
 unsafe impl Object for RLock {
-    const INDEX: usize = 3;
+    const KIND: ObjectKind = ObjectKind::RLock;
 
     fn header(&self) -> &Header {
         &self.raw.header
@@ -73,13 +73,12 @@ impl Lockable for RLock {
 }
 
 impl Handle<RLock> {
-    /// An unlocked lock.
+    /// Creates an unlocked lock.
     pub fn new() -> Result<Self> {
         Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
-    /// Takes the lock once more if the caller owns it, or if it is free and nobody stands in line. False leaves
-    /// everything open.
+    /// Acquires the lock if the calling thread owns it or it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };
@@ -87,7 +86,7 @@ impl Handle<RLock> {
         if rlock.raw.is_held_by(tag, owner_tag) {
             return recursion::increment_fast(self.bits());
         }
-        // Looked at before, so that nothing is called after the lock has been taken.
+        // Checked first, so that no function is called after the lock has been acquired.
         if !recursion::may_reset_fast(self.bits()) {
             return false;
         }
@@ -101,7 +100,7 @@ impl Handle<RLock> {
     #[inline(always)]
     fn acquire_inner(self, timeout: Timeout) -> Result<bool> {
         let acquire = || if self.acquire_fast() { Ok(true) } else { self.acquire_slow(timeout) };
-        // What its owner holds already, it takes without an announcement, and gives back so.
+        // Race detectors are told of the outermost acquire and release only.
         if annotate::is_active() && !self.is_owned()? {
             self.annotate_acquire(timeout, acquire)
         } else {
@@ -124,31 +123,31 @@ impl Handle<RLock> {
         Ok(acquired)
     }
 
-    /// Waits until the lock is free or the caller's, and takes it.
+    /// Acquires the lock, blocking until it is available. The owner acquires it once more without blocking.
     #[inline]
     pub fn acquire(self) -> Result<()> {
         self.acquire_inner(Timeout::FOREVER).map(drop)
     }
 
-    /// Takes the lock if that is possible at once.
+    /// Acquires the lock without blocking. Returns false if another thread owns it.
     #[inline]
     pub fn try_acquire(self) -> Result<bool> {
         self.acquire_inner(Timeout::ZERO)
     }
 
-    /// Waits no longer than the timeout; false if it ran out.
+    /// Acquires the lock. Returns false if the timeout expires.
     #[inline]
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
         self.acquire_inner(timeout)
     }
 
-    /// Undoes one acquire of the caller's, unless it is the last and somebody stands in line. False leaves
-    /// everything open.
+    /// Undoes one acquire of the calling thread, unless it is the last and the release has to wake a waiter. On false,
+    /// the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
         let Some((rlock, tag)) = self.slot_fast() else { return false };
         let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
-        // Asked without knowing who owns the lock; whoever does not, finds out next.
+        // The count is valid for the owner only; whether the calling thread is the owner is checked below.
         match recursion::count_fast(self.bits()) {
             Some(0) => rlock.raw.release_fast(tag, owner_tag),
             Some(extra_count) if rlock.raw.is_held_by(tag, owner_tag) => {
@@ -159,13 +158,13 @@ impl Handle<RLock> {
         }
     }
 
-    /// Undoes one acquire of the caller's; the last one frees the lock.
+    /// Undoes one acquire of the calling thread; the last release unlocks the lock.
     #[inline]
     pub fn release(self) -> Result<()> {
         if self.release_fast() { Ok(()) } else { self.release_slow() }
     }
 
-    /// `release`, where `release_fast` has left it open.
+    /// `release` after `release_fast` has returned false.
     pub(crate) fn release_slow(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
         let owner_tag = ident::owner_tag();
@@ -187,7 +186,8 @@ impl Handle<RLock> {
         }
     }
 
-    /// Gives up all levels of the caller, who owns the lock; returns how many there were beyond the first.
+    /// Unlocks the lock, which the calling thread owns, whatever its recursion count. Returns the recursion count less
+    /// one.
     #[inline(always)]
     pub(crate) fn release_save(self) -> Result<u32> {
         let (rlock, tag) = self.slot()?;
@@ -203,26 +203,26 @@ impl Handle<RLock> {
         Ok(extra_count)
     }
 
-    /// Whether somebody holds it; a snapshot.
+    /// Whether the lock is locked; a snapshot.
     #[inline]
     pub fn locked(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
         Ok(rlock.raw.owner(tag)? != 0)
     }
 
-    /// Whether the caller holds it.
+    /// Whether the calling thread owns the lock.
     #[inline]
     pub fn is_owned(self) -> Result<bool> {
         let (rlock, tag) = self.slot()?;
         Ok(rlock.raw.owner(tag)? == ident::owner_tag())
     }
 
-    /// How often the caller holds it; 0 if it does not.
+    /// The calling thread's recursion count; 0 if it does not own the lock.
     pub fn recursion_count(self) -> Result<usize> {
         Ok(if self.is_owned()? { recursion::count(self.bits()) as usize + 1 } else { 0 })
     }
 
-    /// As new, for a child process.
+    /// Unlocks the lock whatever its state, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (rlock, tag) = self.slot()?;
         if annotate::is_active() && rlock.raw.owner(tag)? != 0 {
@@ -231,7 +231,7 @@ impl Handle<RLock> {
         rlock.raw.reinit(tag)
     }
 
-    /// For a condition: what the word shows when the caller holds the lock.
+    /// For a condition: the owner tag if the calling thread owns the lock; otherwise [`Error::NotOwner`].
     pub(crate) fn owner_tag_if_held(self) -> Result<u64> {
         if self.is_owned()? { Ok(ident::owner_tag()) } else { Err(Error::NotOwner) }
     }
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_owner_acquires_it_again_and_others_wait() {
+    fn only_the_owner_can_acquire_a_locked_rlock() {
         let rlock = Handle::<RLock>::new().unwrap();
         assert_eq!(rlock.release(), Err(Error::NotOwner));
         rlock.acquire().unwrap();
@@ -283,8 +283,8 @@ mod tests {
     #[test]
     fn each_of_several_rlocks_has_its_own_recursion_count() {
         let rlocks: [_; 5] = core::array::from_fn(|_| Handle::<RLock>::new().unwrap());
-        for turn in 0..5 {
-            for rlock in &rlocks[turn..] {
+        for first in 0..5 {
+            for rlock in &rlocks[first..] {
                 rlock.acquire().unwrap();
             }
         }
@@ -338,7 +338,7 @@ mod tests {
         let (object, _) = rlock.slot().unwrap();
         let generation = object.header().generation();
         rlock.free().unwrap();
-        // The slot is there for the next one.
+        // The slot is free for the next object.
         assert_ne!(object.header().generation(), generation);
     }
 }

@@ -1,27 +1,28 @@
-//! What a fork does: the library's lists are held across it, and the child begins with one thread and new lists.
+//! The fork handlers. The forking thread holds the library's global mutexes across the fork, and the child begins
+//! with one thread and reset lists.
 //!
-//! The small locks of user objects are not held: what they guard is the parent's waiters, which the child
-//! forgets (`futex::fork`).
+//! The mutexes of user objects are not held. They protect wait queues, which belong to the parent and which the child
+//! discards (`sync::fork_epoch`).
 //!
 //! # Other fork handlers
 //!
-//! The prepare handlers of a process run in the reverse order of their registration, the others in that order. So
-//! handlers that the program has registered before this library did run between `prepare` and the fork, and between
-//! the fork and `parent` or `child`: the calling thread holds the library's lists there. Each call that it makes there
-//! begins with `begin_call_in_fork`, which releases the lists, so that it is a call like any other: it may wait for threads that
-//! need the lists. `end_call_in_fork` takes them again when the call returns. In the child, the first such call does the work of
-//! `child` before anything else.
+//! Prepare handlers run in the reverse order of their registration, the others in the order of registration. So
+//! handlers that the program has registered before this library's run between `prepare` and the fork, or between the
+//! fork and `parent` or `child`, while the calling thread holds the global mutexes. Each call of the library in such
+//! a handler begins with `begin_call_in_fork`, which releases them, so that the call may also wait for threads that
+//! need them. `end_call_in_fork` locks them again when the call returns. In the child, the first such call does the
+//! work of `child` before anything else.
 //!
-//! A handler may also wait for another thread without a call of this library, while that thread needs the lists: see
-//! `futex::guarded`.
+//! A handler may also wait, without a call of this library, for another thread that needs one of the mutexes: see
+//! `sync::mutex`.
 //!
-//! # State (in the thread's block; all of it is the thread's own)
+//! # State (in the per-thread block; written and read by that thread only, so exact)
 //!
-//! | word | meaning |
+//! | field | meaning |
 //! |---|---|
-//! | `forks` | how many forks the thread is in, between `prepare` and `parent` or `child`; more than one if a handler forks |
-//! | `fork_lock_depth` | in which of them it has taken the lists, counted from 1; 0 if it does not hold them |
-//! | `forks_child_reset` | bit n: in the nth of them, this is the child, and the work of `child` is done |
+//! | `fork_depth` | the number of forks that the thread is in, between `prepare` and `parent` or `child`; more than one if a handler forks |
+//! | `fork_lock_depth` | in which of them it has locked the global mutexes, counted from 1; 0 if it does not hold them |
+//! | `forks_child_reset` | bit n: this is the child of the nth of them, and the work of `child` is done |
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -37,26 +38,27 @@ use crate::sys::libc_hooks;
 use crate::sys::tls;
 use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_cache};
 
-/// The process in which the lists were last held. No atomic of the models': they do not fork.
+/// The process in which the global mutexes were last locked for a fork. Not an atomic of the model checkers, because
+/// models do not fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LOCKED_IN_PID: AtomicU32 = AtomicU32::new(0);
 
-/// How many forks a thread can be in; in more, the lists are not released for calls.
+/// The highest `fork_depth` in which calls release the global mutexes.
 const MAX_NESTED_FORKS: u8 = 15;
 
 /// Registers the handlers, when the library is loaded or first used.
 pub(crate) fn install_atfork_handlers() {
-    // SAFETY: the handlers are functions as pthread_atfork wants them, and the library is never unloaded.
-    // Without memory for them, forks are what they would be without.
+    // SAFETY: the handlers have the required type, and the library is never unloaded. If there is no memory to
+    // register them, forks work as they do without handlers.
     unsafe { sys::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
 }
 
 extern "C" fn prepare() {
     catch_panic(|| {
         inject(FaultPoint::Fork);
-        // The calling thread has the same number in the child.
+        // The calling thread has the same ident in the child, so it must be assigned before.
         ident::ident();
-        // The child will not ask the loader.
+        // Ask the dynamic loader now, because the child does not.
         stack_cache::exec_stack_required();
     });
     LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
@@ -74,7 +76,7 @@ extern "C" fn prepare() {
 
 extern "C" fn parent() {
     tls::with(|block| {
-        // None if the library was loaded by a handler that came after `prepare`.
+        // The depth is 0 if another handler loaded the library after the prepare handlers had run.
         if block.fork_depth.get() != 0 {
             if block.fork_lock_depth.get() == block.fork_depth.get() {
                 block.fork_lock_depth.set(0);
@@ -88,9 +90,9 @@ extern "C" fn parent() {
 extern "C" fn child() {
     tls::with(|block| {
         let fork = block.fork_depth.get();
-        let begun = block.forks_child_reset.get();
-        if is_child_reset(begun, fork) {
-            block.forks_child_reset.set(begun & !(1 << fork));
+        let reset = block.forks_child_reset.get();
+        if is_child_reset(reset, fork) {
+            block.forks_child_reset.set(reset & !(1 << fork));
         } else {
             let outer = after_fork_in_child();
             end_call_in_fork(outer);
@@ -110,17 +112,17 @@ fn leave_fork() {
     });
 }
 
-fn is_child_reset(begun: u16, fork: u8) -> bool {
-    fork <= MAX_NESTED_FORKS && begun & 1 << fork != 0
+fn is_child_reset(reset: u16, fork: u8) -> bool {
+    fork <= MAX_NESTED_FORKS && reset & 1 << fork != 0
 }
 
 fn pid() -> u32 {
-    // SAFETY: asks only.
+    // SAFETY: getpid() has no preconditions.
     (unsafe { libc::getpid() }) as u32
 }
 
-/// A call begins while a thread is in a fork. If that is the calling thread, it releases the lists; what it returns is
-/// for `end_call_in_fork`.
+/// A call begins while a thread of the process is in a fork. If that is the calling thread, releases the global
+/// mutexes. Returns the argument for `end_call_in_fork`.
 pub(crate) fn begin_call_in_fork() -> u8 {
     tls::with(|block| {
         let fork = block.fork_depth.get();
@@ -142,7 +144,7 @@ pub(crate) fn begin_call_in_fork() -> u8 {
     })
 }
 
-/// The call returns: the calling thread takes the lists again, if it has released them.
+/// A call returns. Locks the global mutexes again, if `begin_call_in_fork` has released them.
 pub(crate) fn end_call_in_fork(lock_level: u8) {
     if lock_level != 0 {
         lock_all();
@@ -150,11 +152,11 @@ pub(crate) fn end_call_in_fork(lock_level: u8) {
     }
 }
 
-/// In the order in which they may be taken inside of each other.
+/// Locks the global mutexes, in the order in which they may be nested.
 fn lock_all() {
-    // A panic in here cannot be contained: the child has all of them or none.
+    // A panic in here is not caught: the child must hold all of them or none.
     process_exit::lock_for_fork();
-    atexit::hold();
+    atexit::lock_for_fork();
     tables::lock_for_fork();
     registry::lock_for_fork();
     names::lock_for_fork();
@@ -165,7 +167,7 @@ fn lock_all() {
 }
 
 fn unlock_all() {
-    // SAFETY: the calling thread has held them.
+    // SAFETY: the calling thread holds them.
     unsafe {
         POOL.unlock_after_fork();
         ARENAS.iter().for_each(|arena| arena.unlock_after_fork());
@@ -174,13 +176,13 @@ fn unlock_all() {
         names::unlock_after_fork();
         registry::unlock_after_fork();
         tables::unlock_after_fork();
-        atexit::let_go();
+        atexit::unlock_after_fork();
         process_exit::unlock_after_fork();
     }
 }
 
-/// The work of `child`. Returns the fork for which the thread held the lists, if that is an outer one, which is still to
-/// come in this process: for `end_call_in_fork`.
+/// The work of `child`. Returns the fork for which the thread held the global mutexes, if that is an outer fork,
+/// whose `parent` or `child` is still to come in this process: the argument for `end_call_in_fork`.
 fn after_fork_in_child() -> u8 {
     fork_epoch::after_fork_in_child();
     mutex::after_fork_in_child();
@@ -205,10 +207,10 @@ fn after_fork_in_child() -> u8 {
     catch_panic(|| inject(FaultPoint::Fork));
     catch_panic(process_exit::after_fork_in_child);
     catch_panic(tables::after_fork_in_child);
-    catch_panic(fork_child::begin);
+    catch_panic(fork_child::after_fork_in_child);
     catch_panic(join::finish_joins_after_fork);
     catch_panic(stack_cache::after_fork_in_child);
-    // The child's main thread may leave by pthread_exit.
+    // The child's main thread may call pthread_exit().
     let _ = catch_panic(libc_hooks::register_exit_hook);
     outer
 }

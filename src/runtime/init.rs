@@ -1,4 +1,4 @@
-//! How the library is initialized, and what is around each call.
+//! The initialization of the library, and the wrapper of each call.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,9 +10,9 @@ use crate::sys::calling_thread::is_initial_thread;
 use crate::sys::libc_hooks;
 use crate::sys::thread_state;
 
-/// Run by the loader, or by the first call if a constructor of the program makes it before: libc's hooks get their work,
-/// the fork handlers are registered, and the state of the main thread is recorded for the timers' functions. If main
-/// loads the library, the hook of its end is registered.
+/// Called by the loader, or by the first call of the library if a constructor of the program makes it before. Sets
+/// the work of libc's hooks, records the state of the main thread for the functions of timers, and registers the fork
+/// handlers. If the main thread loads the library, its exit hook is registered, too.
 extern "C" fn init() {
     catch_panic(|| {
         if INITIALIZED.swap(true, Ordering::Relaxed) {
@@ -28,18 +28,19 @@ extern "C" fn init() {
     });
 }
 
-/// No atomic of the models': they load nothing.
+/// Not an atomic of the model checkers, because a model does not run the constructor.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
-/// Before the constructors of a program into which the library is linked statically: fork handlers that those register
-/// are newer then, and run before the library's `prepare`. Rust's own library takes this place, too.
+/// An early priority, for programs into which the library is linked statically: this runs before the program's
+/// constructors, so that fork handlers that those register are newer, and run before `fork::prepare`. Rust's own
+/// standard library has a constructor with the same priority.
 #[used]
 #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array.00099"))]
 static INIT: extern "C" fn() = init;
 
-/// Does the work of a call: what it reads and writes is hidden from race detectors, and in a handler of a fork it is a
-/// call like any other. Nothing may unwind out of it.
+/// Wraps the work of each call: hides its memory accesses from race detectors, and releases the library's mutexes for
+/// a call from a fork handler. `work` does not unwind.
 #[inline(always)]
 pub(crate) fn api_call<R>(work: impl FnOnce() -> R) -> R {
     let before = if annotate::calls_need_hooks() { before_call() } else { NO_STATE };
@@ -50,8 +51,9 @@ pub(crate) fn api_call<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// What `before_call` leaves to `after_call`, in one register: what `fork::end_call_in_fork` gets, above what
-/// `annotate::after_call` gets, and a bit that tells it from this.
+/// The state that `before_call` returns for `after_call`, in one register: the argument of `annotate::after_call` in
+/// the low half, the argument of `fork::end_call_in_fork` above it, and a bit that distinguishes the state from
+/// `NO_STATE`.
 const NO_STATE: u64 = 0;
 const HAS_STATE: u64 = 1 << 63;
 const LOCK_LEVEL_SHIFT: u32 = 32;

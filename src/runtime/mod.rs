@@ -1,8 +1,8 @@
-//! What the loader and libc call: the top of the library, below its interfaces.
+//! The functions that the loader and libc call. This is the top layer of the library below its C and Rust interfaces.
 //!
-//! - [`init`] initializes the library, and is around each call;
-//! - [`thread_exit`] is the end of a system thread, and [`process_exit`] that of the process;
-//! - [`fork`] has the handlers of a fork.
+//! - [`init`] initializes the library, and wraps each call of it;
+//! - [`thread_exit`] is called when an OS thread exits, and [`process_exit`] when the process does;
+//! - [`fork`] has the fork handlers.
 
 pub(crate) mod fork;
 pub(crate) mod init;

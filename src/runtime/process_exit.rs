@@ -1,7 +1,8 @@
-//! How the process leaves: the callbacks, then the joins, then main's values.
+//! Process exit: calls the registered functions, waits for the threads that are not daemons, and destroys the main
+//! thread's values.
 //!
-//! The hook is one of `atexit`'s, registered when it is first needed: handlers that were registered later run
-//! before it, earlier ones after it.
+//! The exit handler is registered with atexit() when it is first needed. Handlers that are registered later run
+//! before it, and earlier ones after it.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
@@ -24,7 +25,7 @@ use crate::timer::finishing;
 struct Exit {
     callbacks: Vec<(Callback, usize)>,
     started: bool,
-    /// The number of the thread that calls them, 0 if none does.
+    /// The ident of the thread that calls the callbacks, 0 if there is none.
     runner: u64,
 }
 
@@ -32,13 +33,14 @@ struct Exit {
 static EXIT: InternalMutex<Exit> =
     InternalMutex::new(Exit { callbacks: Vec::new(), started: false, runner: 0 });
 
-/// Changes, under the guard, when a thread has called the callbacks; slept on by others that leave.
+/// Incremented, under the mutex, when a thread has called all callbacks. Other threads in an exit or a shutdown sleep
+/// on it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static CALLBACKS_SEQ: AtomicU32 = AtomicU32::new(0);
 
 impl ForkReset for Exit {
     fn reset_in_child(&mut self) {
-        // The memory of the callbacks may be in the middle of a move.
+        // The vector may be inconsistent, because another thread of the parent was changing it.
         core::mem::forget(core::mem::take(&mut self.callbacks));
     }
 }
@@ -46,12 +48,12 @@ impl ForkReset for Exit {
 /// The work of the atexit handler.
 pub(crate) fn run() {
     if !registry::is_shut_down() {
-        // A callback that calls exit, and another thread that does so in the meantime, finds the handler again, and
-        // waits as well. If it cannot be registered, that exit goes on without.
+        // Register the handler again: a callback that calls exit(), or a concurrent exit() of another thread, must
+        // call it and wait, too. If this fails, such an exit does not wait.
         let _ = libc_hooks::register_atexit_handler();
     }
     catch_panic(|| inject(FaultPoint::ProcessExit));
-    // Without a limit, it cannot fail.
+    // Without a timeout, this does not fail.
     let _ = catch_panic(|| {
         shutdown::with_shutdown_flag(|| {
             run_callbacks_or_wait(Deadline::NEVER);
@@ -70,16 +72,16 @@ pub(crate) fn run() {
     }
 }
 
-/// Main has been left by `pthread_exit`: the process goes on until its threads have ended, and then ends
-/// well.
+/// The main thread has called pthread_exit(). Waits for the other threads, by exit(), and ends the process with
+/// success.
 pub(crate) fn exit_after_main_pthread_exit() {
     if libc_hooks::is_atexit_registered() {
-        // SAFETY: ends the process as main's return would.
+        // SAFETY: ends the process as a return from main() does.
         unsafe { libc::exit(libc::EXIT_SUCCESS) };
     }
 }
 
-/// Has a callback called by the shutdown, the last one first.
+/// Registers a function to be called at exit or shutdown, in reverse order of registration.
 pub(crate) fn register_callback(callback: Callback, arg: *mut c_void) -> Result<()> {
     ensure_atexit_registered()?;
     let mut exit = EXIT.lock();
@@ -92,8 +94,8 @@ pub(crate) fn register_callback(callback: Callback, arg: *mut c_void) -> Result<
     Ok(())
 }
 
-/// Calls the callbacks, counts main as ended, and waits for all threads that are not daemons. False if the
-/// time ran out.
+/// Calls the callbacks, marks the main thread as finished, and waits for all threads that are not daemons. Returns
+/// false if the timeout expires.
 pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
     let deadline = timeout.deadline();
     Ok(shutdown::with_shutdown_flag(|| {
@@ -104,8 +106,9 @@ pub(crate) fn shutdown(timeout: Timeout) -> Result<bool> {
     }))
 }
 
-/// Calls the callbacks, or waits until the thread that does so has called all of them. False if the time ran
-/// out. A callback that leaves itself does not wait: it goes on with those that are left.
+/// Calls the callbacks, or waits until the thread that calls them has finished. Returns false if the deadline passes.
+/// In a callback that itself exits or shuts down, the calling thread does not wait, but calls the remaining
+/// callbacks.
 fn run_callbacks_or_wait(deadline: Deadline) -> bool {
     let me = ident::ident();
     loop {
@@ -134,11 +137,11 @@ fn run_callbacks_or_wait(deadline: Deadline) -> bool {
 
 fn run_all_callbacks() {
     loop {
-        // Bound before it is called: the guard must be free by then.
+        // A statement of its own, so that the mutex is released before the callback is called.
         let next = EXIT.lock().callbacks.pop();
         let Some((callback, arg)) = next else { return };
         happens_after(&EXIT);
-        // SAFETY: whoever registered it promised that they go together.
+        // SAFETY: the caller that registered the callback guarantees that it may be called with this argument.
         pthread::call_user(|| unsafe { callback(arg as *mut c_void) });
     }
 }
@@ -150,7 +153,7 @@ impl Exit {
     }
 }
 
-/// In a child of fork: if another thread was calling the callbacks, it is not there to go on.
+/// In a child of fork: if another thread was calling the callbacks, it does not exist here.
 pub(crate) fn after_fork_in_child() {
     let mut exit = EXIT.lock();
     if exit.runner != ident::ident() {
@@ -158,21 +161,21 @@ pub(crate) fn after_fork_in_child() {
     }
 }
 
-/// Holds the callbacks across a fork.
+/// Locks the callbacks for a fork.
 pub(crate) fn lock_for_fork() {
     EXIT.lock_for_fork();
 }
 
-/// Gives back what `hold` took.
+/// Releases what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
-/// As for `InternalMutex::let_go`.
+/// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
     // SAFETY: the caller's promise.
     unsafe { EXIT.unlock_after_fork() };
 }
 
-/// As `let_go`, in a child of fork.
+/// Releases what `lock_for_fork` locked, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.

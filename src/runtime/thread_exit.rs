@@ -1,10 +1,10 @@
-//! The end of a system thread, whoever started it: announced by a destructor of pthread's.
+//! The exit of an OS thread: a destructor of thread-specific data (`pthread_key_create`).
 //!
-//! A thread that is left by `pthread_exit` or cancelled ends here as well as one that returns, and so does a
-//! thread that this library did not start but has met. The destructor asks to be called again in each of the
-//! system's four rounds: in each, the values of the locals are destroyed, so that destructors of others may
-//! still set and use some; in the last, the thread's records are given back. Destructors of others that come
-//! even later, in the same round, find the thread without them.
+//! It is called however the thread ends: by returning, by pthread_exit(), or by cancellation; and also for threads
+//! that this library did not create, if they have used it. The destructor registers itself again in each of the
+//! `PTHREAD_DESTRUCTOR_ITERATIONS` rounds. Each round destroys the values of locals, so that other destructors can
+//! still set and use some; the last one frees the library's records of the thread. Destructors of other keys that are
+//! called after that, in the same round, find none.
 
 use crate::handle::Handle;
 use crate::local::tables;
@@ -24,7 +24,7 @@ use crate::timer::worker;
 
 const NEXT_TO_LAST_ROUND: u32 = LAST_ROUND - 1;
 
-/// A thread of a model ends, of which the system knows nothing.
+/// Ends a thread of a model, for which libc calls no destructors.
 #[cfg(model)]
 pub(crate) fn run_all_rounds_for_model() {
     while (REGISTERED..LAST_ROUND).contains(&tls::with(|block| block.exit_rounds.get())) {
@@ -34,37 +34,38 @@ pub(crate) fn run_all_rounds_for_model() {
 
 /// Called by libc in each round of the calling thread's destructors.
 pub(crate) fn run_destructor_round() {
-    let rounds = tls::with(|block| {
+    let round = tls::with(|block| {
         block.exit_rounds.set(block.exit_rounds.get() + 1);
         block.exit_rounds.get()
     });
-    if rounds == LAST_ROUND {
+    if round == LAST_ROUND {
         if is_active() {
             lock_annotations::forget_current();
         }
         annotate::thread_finished();
     }
-    if rounds == REGISTERED + 1 {
+    if round == REGISTERED + 1 {
         ignore_accesses(|| catch_panic(mark_current_dummy_exiting));
     }
-    ignore_accesses(|| run_round(rounds));
+    ignore_accesses(|| run_round(round));
 }
 
-/// One round, in parts: a defect in one of them must not keep the end itself from being told.
-fn run_round(rounds: u32) {
+/// The work of one round, in several parts: a panic in one of them must not prevent the others, least of all the
+/// deregistration.
+fn run_round(round: u32) {
     catch_panic(|| {
         inject(FaultPoint::ThreadExit);
         match known_current() {
-            // The system thread is a timer's no more when the timer has ended.
+            // When the timer has finished, the worker thread is no longer the timer's thread.
             Some(timer) if timer.has_flag(TIMER) && !timer.has_flag(MAIN) => worker::on_pthread_exit(timer),
             Some(thread) if !thread.has_flag(MAIN | DUMMY | HAS_RESULT) => thread.destroy_arg(),
             _ => {}
         }
     });
     let is_main = registry::is_main(ident::ident());
-    // In the last round, ThreadSanitizer has left the thread, and code that it has instrumented cannot run there:
-    // before a detector's eyes, the last two rounds are one.
-    let destructions = match rounds {
+    // ThreadSanitizer stops tracking a thread before the last round, in which code that it has instrumented cannot
+    // run. So while a race detector is active, the last two rounds of destruction are run in the next to last one.
+    let destructions = match round {
         LAST_ROUND if is_active() => 0,
         NEXT_TO_LAST_ROUND if is_active() => 2,
         _ => 1,
@@ -75,13 +76,14 @@ fn run_round(rounds: u32) {
             tables::destroy_round();
         });
     }
-    // So is main's last round, which in a child of fork may be a thread that ThreadSanitizer leaves.
+    // The same holds for the main thread's last round. In a child of fork, the main thread may be one that
+    // ThreadSanitizer stops tracking.
     let last = if is_main && is_active() { NEXT_TO_LAST_ROUND } else { LAST_ROUND };
-    if rounds < last && rearm().is_ok() {
+    if round < last && rearm().is_ok() {
         return;
     }
     if is_main {
-        // Main's values are destroyed by the exit, after it has waited for the others.
+        // The main thread's values are destroyed at process exit, after the other threads have been joined.
         observe_accesses(process_exit::exit_after_main_pthread_exit);
     }
     tls::with(|block| block.exit_rounds.set(LAST_ROUND));

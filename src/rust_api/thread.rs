@@ -4,9 +4,10 @@ use core::ffi::{CStr, c_void};
 
 use super::closures::OnceClosure;
 use super::owned::OwnedHandle;
+use crate::callbacks::Destructor;
 use crate::error::Result;
 use crate::handle::{Handle, Object};
-use crate::thread::object::{Destructor, Thread};
+use crate::thread::object::Thread;
 use crate::thread::{list, registry};
 use crate::timer::object::Timer;
 

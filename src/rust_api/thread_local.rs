@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use super::closures::catch_and_report;
 use super::owned::OwnedHandle;
-use crate::callbacks::Init as RawInit;
+use crate::callbacks::{Destructor, Init as RawInit};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::local::Local;
-use crate::thread::object::Destructor;
 
 impl Local {
     /// Creates a local in which no thread has a value.

@@ -1,15 +1,16 @@
-//! When a thread that waits looks for a while before it sleeps.
+//! Adaptive spinning: whether a waiter spins before it parks.
 //!
-//! To wake a sleeping thread on another CPU takes tens of microseconds, to be seen by one that looks a tenth of
-//! one. But if whoever will wake it needs this very CPU, or comes much later, a look is wasted time. So each
-//! object remembers how its waits have ended, and a thread looks only if
+//! Waking a parked thread on another CPU takes tens of microseconds; a spinning thread sees the change within 0.1 us.
+//! But spinning wastes time if the waker needs this CPU, or wakes the waiter much later. So each object records how its
+//! waits have ended, and a waiter spins only if
 //!
 //! - the object's last wake-up came from another CPU,
-//! - looks have not lately been in vain: each that was is followed by twice as many waits without one, and
-//! - nobody else is looking at this object, nor waiting for it: the others of a herd may need this CPU.
+//! - spinning has succeeded lately: after each failed spin, twice as many waits skip it (exponential backoff), and
+//! - no other thread is spinning on this object or, in a wait queue, is queued before it: such a thread may need
+//!   this CPU.
 //!
-//! All of this is a hint, which no correctness depends on. Only `looking` needs an atomic change: its owner
-//! alone gives it back, or whoever wakes its owner.
+//! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. Only `spinner_epoch`
+//! needs an atomic change, so that at most one thread spins.
 
 use crate::sys::atomic::spin_loop;
 use crate::sys::atomic::{AtomicU8, Ordering};
@@ -17,35 +18,35 @@ use crate::sys::atomic::{AtomicU8, Ordering};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::time::Deadline;
 
-/// How long a look is, in nanoseconds: less than it costs to sleep and to be woken.
+/// How long a waiter spins, in nanoseconds: less than it takes to park and to be woken.
 const SPIN_NS: u64 = 10_000;
-/// How long it is after all those failures. Two threads that wait for each other by turns are both asleep too
-/// long for any look but this one: it outlasts a wake-up, and has them both awake from then on.
+/// The same at the maximum backoff. When two threads wake each other in turn and both park, a short spin always fails.
+/// This one is longer than a wake-up, so that one success keeps both threads spinning from then on.
 const LONG_SPIN_NS: u64 = 60_000;
-/// How often a thread looks between two glances at the clock.
+/// How often a spinning thread checks its condition between two reads of the clock.
 const SPINS_PER_CLOCK_READ: u32 = if cfg!(model) { 1 } else { 16 };
-/// After so many looks in vain in a row, the waits without one are not doubled any more.
+/// The limit of the backoff: at most 2 to the power of this, less one, waits skip spinning.
 const MAX_BACKOFF_SHIFT: u8 = 6;
 
-/// See the module. Zero is an object whose waits are not known yet.
+/// The history of an object's waits; zeroed memory is an empty one.
 #[derive(Default)]
 pub(crate) struct AdaptiveSpin {
-    /// The CPU from which the last wake-up came, as `current_cpu_tag` tells it; 0 if it is not known.
+    /// The `current_cpu_tag` of the last waker; 0 if there was none.
     last_waker_cpu: AtomicU8,
-    /// How many waits have to go by before the next look.
+    /// How many waits skip spinning before the next spin.
     spins_to_skip: AtomicU8,
-    /// How many looks in a row were in vain.
+    /// How many spins in a row have failed, up to `MAX_BACKOFF_SHIFT`.
     failures: AtomicU8,
-    /// Who looks: 0 is nobody; otherwise a thread of the process that is marked here.
+    /// 0 if no thread spins; otherwise the low bits of the spinning thread's fork epoch, plus 1.
     spinner_epoch: AtomicU8,
 }
 
-/// Where the calling thread runs at this moment, never 0. CPUs that share a number do no harm.
+/// Returns a tag of the CPU on which the calling thread runs, never 0. It is a hint: CPUs may share a tag.
 pub(crate) fn current_cpu_tag() -> u8 {
     #[cfg(model)]
     let cpu = crate::model::thread::cpu();
     #[cfg(all(not(model), target_os = "linux"))]
-    // SAFETY: asks only; a plain read of memory that the kernel keeps up to date, where the C library can.
+    // SAFETY: no preconditions. Where libc supports it, this only reads memory that the kernel updates (rseq, vDSO).
     let cpu = unsafe { crate::sys::sched_getcpu() };
     #[cfg(all(not(model), not(target_os = "linux")))]
     let cpu = 0;
@@ -53,7 +54,8 @@ pub(crate) fn current_cpu_tag() -> u8 {
 }
 
 impl AdaptiveSpin {
-    /// Until when to look now, instead of going to sleep. If at all, then an `end` is owed, by whomever.
+    /// Returns until when the calling thread is to spin, or `None` if it is to park. If it spins, then the waiter or
+    /// the thread that wakes it must call `finish`.
     pub(crate) fn try_start(&self, deadline: Deadline) -> Option<Deadline> {
         let cpu = self.last_waker_cpu.load(Ordering::Relaxed);
         #[cfg(model)]
@@ -61,7 +63,7 @@ impl AdaptiveSpin {
         if cpu == 0 || cpu == current_cpu_tag() || self.spins_to_skip.load(Ordering::Relaxed) != 0 {
             return None;
         }
-        // What a thread of the parent's has left here, in a child of fork, is nobody's.
+        // A value of another epoch was left by a thread of the parent.
         let this_epoch = (fork_epoch() & 127) as u8 + 1;
         if self.spinner_epoch.load(Ordering::Relaxed) == this_epoch
             || self.spinner_epoch.swap(this_epoch, Ordering::Relaxed) == this_epoch
@@ -72,7 +74,7 @@ impl AdaptiveSpin {
         Some(deadline.min(Deadline::now().add_ns(if use_long_spin { LONG_SPIN_NS } else { SPIN_NS })))
     }
 
-    /// The look is over.
+    /// Records that a spin has ended.
     pub(crate) fn finish(&self, success: bool) {
         let failures =
             if success { 0 } else { (self.failures.load(Ordering::Relaxed) + 1).min(MAX_BACKOFF_SHIFT) };
@@ -81,12 +83,12 @@ impl AdaptiveSpin {
         self.spinner_epoch.store(0, Ordering::Relaxed);
     }
 
-    /// A wake-up goes out from here, to a thread that sleeps.
+    /// Records that the calling thread wakes a parked thread.
     pub(crate) fn record_wake(&self) {
         self.record_waker_cpu(current_cpu_tag());
     }
 
-    /// A thread that has slept was woken from there.
+    /// Records that a parked thread was woken from this CPU. Each such wait counts as one that skipped spinning.
     pub(crate) fn record_waker_cpu(&self, cpu: u8) {
         self.last_waker_cpu.store(cpu, Ordering::Relaxed);
         let spins_to_skip = self.spins_to_skip.load(Ordering::Relaxed);
@@ -94,9 +96,9 @@ impl AdaptiveSpin {
     }
 }
 
-/// Looks until `seen`, or until the moment given. Whether it was seen.
+/// Spins until `condition` holds or the deadline has passed. Returns whether the condition held.
 pub(crate) fn spin_until(deadline: Deadline, mut condition: impl FnMut() -> bool) -> bool {
-    // Many times what a look takes, for a replaced clock that stands still.
+    // Far more than a spin needs: a limit in case that clock_gettime() has been replaced and its time does not advance.
     const MAX_CLOCK_READS: u32 = 4096;
     for _ in 0..MAX_CLOCK_READS {
         for _ in 0..SPINS_PER_CLOCK_READ {
@@ -105,7 +107,7 @@ pub(crate) fn spin_until(deadline: Deadline, mut condition: impl FnMut() -> bool
             }
             spin_loop();
         }
-        // Under a model checker, time passes only where the model says so.
+        // Under a model checker, time does not advance here.
         if cfg!(model) || Deadline::now() >= deadline {
             return false;
         }

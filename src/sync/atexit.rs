@@ -1,5 +1,5 @@
-//! The registration of the atexit handler, under a mutex that is held across forks: libc's own list of handlers may be
-//! locked while a handler is registered, and would stay locked in a child.
+//! Registers the atexit handler under a mutex that is held across forks: libc may lock its list of handlers during the
+//! registration, and a fork at that moment would leave the list locked in the child.
 
 use crate::error::Result;
 use crate::sync::mutex::InternalMutex;
@@ -8,35 +8,35 @@ use crate::sys::libc_hooks;
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static REGISTRATION: InternalMutex<()> = InternalMutex::new(());
 
-/// From now on, the exit of the process waits for its threads.
+/// Registers the atexit handler, which joins the threads at process exit, unless it is registered already.
 pub(crate) fn ensure_atexit_registered() -> Result<()> {
-    // In a model, the process is the checker's.
+    // The process of a model belongs to the model checker.
     if cfg!(model) || libc_hooks::is_atexit_registered() {
         return Ok(());
     }
-    let _once = REGISTRATION.lock();
+    let _guard = REGISTRATION.lock();
     if libc_hooks::is_atexit_registered() { Ok(()) } else { libc_hooks::register_atexit_handler() }
 }
 
-/// Holds the mutex across a fork.
-pub(crate) fn hold() {
+/// Locks the mutex across a fork.
+pub(crate) fn lock_for_fork() {
     REGISTRATION.lock_for_fork();
 }
 
-/// Releases what `hold` took.
+/// Unlocks the mutex in the parent.
 ///
 /// # Safety
-/// As for `InternalMutex::let_go`.
-pub(crate) unsafe fn let_go() {
-    // SAFETY: the caller's promise.
+/// As for `InternalMutex::unlock_after_fork`.
+pub(crate) unsafe fn unlock_after_fork() {
+    // SAFETY: guaranteed by the caller.
     unsafe { REGISTRATION.unlock_after_fork() };
 }
 
-/// As `let_go`, in a child of fork.
+/// Unlocks the mutex in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { REGISTRATION.reinit_in_child() };
 }

@@ -1,11 +1,10 @@
-//! What ThreadSanitizer is told of locks, for the order in which they are taken.
+//! Describes lock operations to ThreadSanitizer, which checks the order in which locks are taken.
 //!
-//! Any thread may release a Lock, free a lock that is held, or reset it; but only the thread that locked it can tell
-//! ThreadSanitizer that it does not hold it any more. So each lock remembers which thread locked it. Another thread
-//! that releases it defers that unlock: the thread that locked it announces the unlock when it next takes or releases a
-//! lock.
+//! ThreadSanitizer accepts an unlock only from the thread that locked the lock. But any thread may release a Lock, free
+//! a lock that is held, or reinitialize it. So each lock stores the ThreadSanitizer ID of its locker. Another thread
+//! that releases the lock defers the unlock, and the locker reports it at its own next lock operation.
 //!
-//! The functions are called while a race detector is active (`annotate::watches`).
+//! The functions are called only while a race detector is active (`annotate::is_active`).
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -22,8 +21,7 @@ unsafe extern "C" {
     fn threading_annotate_mutex_unlock(lock: *mut c_void);
 }
 
-/// Where a lock remembers the thread that locked it, by ThreadSanitizer's number of that thread, which no other thread
-/// has.
+/// The ID of the thread that locked a lock (`threading_annotate_thread_id`, never reused), or `NO_OWNER`.
 pub(crate) type AtomicTsanOwner = crate::sys::atomic::AtomicU32;
 
 const NO_OWNER: u32 = 0;
@@ -32,18 +30,18 @@ fn address_of<T>(lock: &T) -> *mut c_void {
     core::ptr::from_ref(lock).cast_mut().cast()
 }
 
-/// A lock has been created.
+/// Reports that a lock has been created.
 #[cold]
 pub(crate) fn mutex_created<T>(lock: &T) {
-    // SAFETY: as for all locks: the address is only a name.
+    // SAFETY: the address is not dereferenced, here and below.
     unsafe { threading_annotate_mutex_created(address_of(lock)) };
 }
 
-/// A lock is being destroyed.
+/// Reports that a lock is being destroyed.
 #[cold]
 pub(crate) fn mutex_destroyed<T>(lock: &T) {
     flush_deferred_unlocks();
-    // A thread that has still to announce an unlock must find the lock.
+    // If another thread has yet to report an unlock of this lock, ThreadSanitizer must still know the lock.
     let deferred = DEFERRED_UNLOCKS.lock();
     if !deferred.unlocks.iter().any(|&(_, address)| address == address_of(lock) as usize) {
         // SAFETY: as above.
@@ -51,7 +49,7 @@ pub(crate) fn mutex_destroyed<T>(lock: &T) {
     }
 }
 
-/// The calling thread is about to wait for a lock, or to take it.
+/// Reports that the calling thread is about to wait for a lock, or to acquire it.
 #[cold]
 pub(crate) fn mutex_pre_lock<T>(lock: &T) {
     flush_deferred_unlocks();
@@ -59,13 +57,14 @@ pub(crate) fn mutex_pre_lock<T>(lock: &T) {
     unsafe { threading_annotate_mutex_pre_lock(address_of(lock)) };
 }
 
-/// The calling thread has taken a lock. `waited`: it would have waited without a limit. `owner` is where the lock
-/// remembers which thread locked it.
+/// Reports that the calling thread has acquired a lock. `waited` is true if it would have waited indefinitely, which
+/// makes a deadlock possible.
 #[cold]
 pub(crate) fn mutex_post_lock<T>(lock: &T, waited: bool, owner: &AtomicTsanOwner) {
     let me = threading_annotate_thread_id();
     register_locker(me);
-    // Two threads that released it at the same time may have mistaken each other's turns.
+    // A former owner may still be stored: concurrent acquisitions and releases may be reported in another order than
+    // they happened in.
     defer_unlock(lock, owner.swap(me, Ordering::Relaxed));
     flush_deferred_unlocks();
     // SAFETY: as above.
@@ -73,7 +72,7 @@ pub(crate) fn mutex_post_lock<T>(lock: &T, waited: bool, owner: &AtomicTsanOwner
     happens_after(lock);
 }
 
-/// The calling thread is about to release a lock, which it or another thread has taken.
+/// Reports that the calling thread is about to release a lock, which it or another thread has acquired.
 #[cold]
 pub(crate) fn mutex_unlock<T>(lock: &T, owner: &AtomicTsanOwner) {
     happens_before(lock);
@@ -81,7 +80,7 @@ pub(crate) fn mutex_unlock<T>(lock: &T, owner: &AtomicTsanOwner) {
     flush_deferred_unlocks();
 }
 
-/// The calling thread ends, and announces nothing any more.
+/// Discards what the calling thread has not reported yet. Called at thread exit, after which it reports nothing.
 pub(crate) fn forget_current() {
     let me = threading_annotate_thread_id();
     let mut deferred = DEFERRED_UNLOCKS.lock();
@@ -89,25 +88,25 @@ pub(crate) fn forget_current() {
     deferred.unlocks.retain(|&(locker, _)| locker != me);
 }
 
-/// The unlocks that are still to be announced.
+/// The unlocks that have not been reported yet.
 struct DeferredUnlocks {
-    /// The thread that locked a lock which another has released, and the address of the lock.
+    /// The ID of the locker and the address of the lock, for each unlock by another thread.
     unlocks: Vec<(u32, usize)>,
-    /// The threads that have locked any lock and have not ended: only these announce deferred unlocks.
+    /// The threads that have acquired a lock and have not exited: only these will report deferred unlocks.
     lockers: Vec<u32>,
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static DEFERRED_UNLOCKS: InternalMutex<DeferredUnlocks> =
     InternalMutex::new(DeferredUnlocks { unlocks: Vec::new(), lockers: Vec::new() });
-/// How many there are: a hint.
+/// The number of deferred unlocks. A hint, written under the mutex and read without it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static DEFERRED_COUNT: AtomicUsize = AtomicUsize::new(0);
 
 impl ForkReset for DeferredUnlocks {
     fn reset_in_child(&mut self) {
-        // Of the threads that locked something in the parent, the child has only the one that forked: for that one,
-        // ThreadSanitizer may see an order that there was not.
+        // The lockers do not exist in the child, except for the thread that forked. For that thread, ThreadSanitizer
+        // may see a lock order that did not occur. The vectors leak, since the fork may have interrupted a change.
         core::mem::take(&mut self.unlocks).leak();
         core::mem::take(&mut self.lockers).leak();
         DEFERRED_COUNT.store(0, Ordering::Relaxed);
@@ -126,14 +125,14 @@ fn defer_unlock<T>(lock: &T, owner: u32) {
         return;
     }
     let mut deferred = DEFERRED_UNLOCKS.lock();
-    // Without memory for it, ThreadSanitizer may see an order that there was not.
+    // If there is no memory, ThreadSanitizer may see a lock order that did not occur.
     if deferred.lockers.contains(&owner) && deferred.unlocks.try_reserve(1).is_ok() {
         deferred.unlocks.push((owner, address_of(lock) as usize));
         DEFERRED_COUNT.store(deferred.unlocks.len(), Ordering::Relaxed);
     }
 }
 
-/// Announces the unlocks that other threads have deferred for the calling thread.
+/// Reports the unlocks that other threads have deferred for the calling thread.
 fn flush_deferred_unlocks() {
     if DEFERRED_COUNT.load(Ordering::Relaxed) == 0 {
         return;
@@ -142,7 +141,7 @@ fn flush_deferred_unlocks() {
     let mut deferred = DEFERRED_UNLOCKS.lock();
     deferred.unlocks.retain(|&(locker, lock)| {
         if locker == me {
-            // SAFETY: as above; this thread took the lock.
+            // SAFETY: as above.
             unsafe { threading_annotate_mutex_unlock(lock as *mut c_void) };
         }
         locker != me

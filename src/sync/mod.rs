@@ -1,13 +1,13 @@
 //! The library's own synchronization, below all objects.
 //!
 //! - [`fork_epoch`] counts the forks that led to this process;
-//! - [`mutex`] is the mutex around the library's own data, and survives a fork;
-//! - [`spin_wait`] spins for what another thread is about to finish, and [`adaptive_spin`] decides whether a waiter spins
-//!   before it parks;
-//! - [`waiter`] is the record on which a thread waits, and [`wait_queue`] a queue of them;
-//! - [`waiter_epoch`] tells whether a count of waiters is that of the parent of this process;
-//! - [`atexit`] registers the handler of the process's exit;
-//! - [`lock_annotations`] tells ThreadSanitizer of locks, also of those that another thread releases.
+//! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
+//! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
+//!   spin;
+//! - [`waiter`] is the record on which a thread waits, and [`wait_queue`] a FIFO queue of such records;
+//! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
+//! - [`atexit`] registers the atexit handler;
+//! - [`lock_annotations`] describes lock operations to ThreadSanitizer.
 
 pub(crate) mod adaptive_spin;
 pub(crate) mod atexit;

@@ -1,29 +1,34 @@
-//! The library's own small lock, around the data it guards.
+//! The mutex around the library's own data.
 //!
 //! # State
 //!
-//! One word: the epoch of the last fork (30 bits) above one of
+//! One word holds the fork epoch (30 bits) above one of these states:
 //!
-//! | state | meaning | who changes it, with which ordering |
-//! |---|---|---|
-//! | `UNLOCKED` | nobody holds it | `lock`: to `LOCKED`, acquire |
-//! | `LOCKED` | somebody holds it, nobody sleeps | the owner: to `UNLOCKED`, release; for a fork to `FORKING`, release. A waiter: to `CONTENDED`, acquire |
-//! | `CONTENDED` | somebody holds it, others may sleep | the owner: to `UNLOCKED`, release, and wakes one |
-//! | `FORKING` | a thread that forks holds it, others may sleep | that thread: to `UNLOCKED`, release, and wakes all if `FORK_WAITERS` counts any. A waiter, after `FORK_LOCK_TIMEOUT_NS`: to `CONTENDED`, acquire |
+//! | state | meaning | exact? | who changes it, and with which ordering |
+//! |---|---|---|---|
+//! | `UNLOCKED` | no thread holds the mutex | exact | a thread that locks it: to `LOCKED`, or to `CONTENDED` if it has parked before; acquire |
+//! | `LOCKED` | a thread holds the mutex, and no waiter is parked | exact | the owner: to `UNLOCKED`, release; to `FORKING` before a fork, release. A waiter, before it parks: to `CONTENDED`, relaxed |
+//! | `CONTENDED` | a thread holds the mutex, and waiters may be parked | legal if there is no waiter; illegal to leave unset while one is parked | the owner: to `UNLOCKED`, release, and wakes one waiter; to `FORKING` before a fork, release, and wakes all |
+//! | `FORKING` | a forking thread holds the mutex; waiters may be parked, and `FORK_WAITERS` counts them | exact | the forking thread: to `UNLOCKED`, release, and wakes all if `FORK_WAITERS` is not 0. A waiter, after `FORK_LOCK_TIMEOUT_NS`: to `CONTENDED`, acquire |
+//! | any, with another epoch | the parent process wrote the word: the mutex is unlocked | exact | the first thread that locks it: to `LOCKED` or `CONTENDED` with this epoch, acquire; it then resets the data (`ForkReset`). `reinit_in_child`: to `UNLOCKED` with this epoch, release |
 //!
-//! A word of another epoch, in whatever state, was left by the parent of this process: it counts as free, and
-//! whoever takes it first lets the data forget the parent's waiters. Data that must outlive a fork is held
-//! across it (`hold` and `let_go`), and the child renews the word (`reinit_in_child`).
+//! # Fork
 //!
-//! Between `hold` and the fork itself, fork handlers of the program may run, which may wait for a thread that needs
-//! this lock. So that thread takes the lock after a while, as if it were free. If it is in the middle of a change
-//! when the fork comes, the child finds `LOCKED` or `CONTENDED`, and resets the data (`forget`).
+//! Data that the child needs is locked across the fork: `lock_for_fork` before it, `unlock_after_fork` in the parent,
+//! `reinit_in_child` in the child. All other data is reset in the child by the first thread that locks the mutex.
 //!
-//! A slot that is used again keeps its guard, so that a thread with a stale handle that still stands here finds the
-//! guard in order, and then the object gone. But once no slot of a block can be used again, its memory goes back to
-//! the system, and the word is 0. Who stands here then finds no object, and touches no data, also if two do so at
-//! once; but the sign of those who sleep is lost. So whoever gives the lock back and finds it free wakes all: of those
-//! who have come before and after, the last one does.
+//! Between `lock_for_fork` and the fork itself, fork handlers of the program may run, and may wait for another thread
+//! that needs this mutex. To avoid that deadlock, the other thread takes the mutex over after `FORK_LOCK_TIMEOUT_NS`.
+//! If the fork interrupts such a thread, the child finds `LOCKED` or `CONTENDED` and resets the data
+//! (`reset_interrupted_change`).
+//!
+//! # Mutexes in slots
+//!
+//! A slot is reused without reinitializing its mutex, so that a thread with a stale handle that is still in `lock`
+//! finds a valid mutex, and then that its object is gone. When no slot of a block can be used again, the block's memory
+//! is returned to the system, and the word reads as 0. Threads that lock the mutex after that find no object and access
+//! no data, so that mutual exclusion no longer matters, but waiters that had set `CONTENDED` must still be woken.
+//! Therefore an owner that finds `UNLOCKED` when it unlocks wakes all waiters.
 
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::futex;
@@ -41,25 +46,25 @@ const FORKING: u32 = 3;
 const STATE_BITS: u32 = 2;
 const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
 
-/// How long a thread waits for a lock that is held for a fork, in nanoseconds.
+/// How long a thread waits for a mutex in `FORKING` before it takes it over, in nanoseconds.
 const FORK_LOCK_TIMEOUT_NS: u64 = 100_000_000;
 
-/// How many threads sleep on locks that are held for a fork.
+/// The number of threads that are parked, or about to park, on mutexes in `FORKING`.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FORK_WAITERS: AtomicU32 = AtomicU32::new(0);
 
-/// In a child of fork: none of them is there.
+/// Called in a child of fork, which has none of the parent's waiters.
 pub(crate) fn after_fork_in_child() {
     FORK_WAITERS.store(0, Ordering::Relaxed);
 }
 
-/// Data that has to forget threads which a fork has left behind.
+/// Data that refers to threads, of which a child of fork has only one.
 pub(crate) trait ForkReset {
-    /// Forgets the waiters of the parent process. Data that is held across forks is reset: a thread that the child
-    /// does not have was changing it.
+    /// Discards what belongs to the parent's threads, such as waiters. Called by the first thread of the child that
+    /// locks the mutex.
     fn reset_in_child(&mut self);
 
-    /// As `forget`, where such a thread was in the middle of a change.
+    /// As `reset_in_child`, for data that a thread of the parent was changing when the fork came.
     fn reset_interrupted_change(&mut self) {
         self.reset_in_child();
     }
@@ -69,13 +74,13 @@ impl ForkReset for () {
     fn reset_in_child(&mut self) {}
 }
 
-/// Data behind the small lock. Zero is a valid initial word.
+/// A mutex and the data that it protects. A zeroed word is a valid initial state.
 pub(crate) struct InternalMutex<T> {
     word: AtomicU32,
     data: UnsafeCell<T>,
 }
 
-// SAFETY: the data is reached through a `InternalMutexGuard` only, of which there is one at a time.
+// SAFETY: the data is accessed only through an `InternalMutexGuard`, of which there is one at a time.
 unsafe impl<T: Send> Sync for InternalMutex<T> {}
 
 impl<T: ForkReset> InternalMutex<T> {
@@ -83,7 +88,7 @@ impl<T: ForkReset> InternalMutex<T> {
         InternalMutex { word: AtomicU32::new(UNLOCKED), data: UnsafeCell::new(data) }
     }
 
-    /// Takes the lock. Held for a moment only, never while a callback or a wait without a bound runs.
+    /// Locks the mutex. Owners hold it for short, bounded work: no callbacks, no unbounded waits.
     #[inline]
     pub(crate) fn lock(&self) -> InternalMutexGuard<'_, T> {
         let unlocked = fork_epoch() << STATE_BITS;
@@ -104,15 +109,17 @@ impl<T: ForkReset> InternalMutex<T> {
     #[cold]
     fn lock_slow(&self, unlocked: u32) {
         if let Some(parent_state) = lock_contended(&self.word, unlocked) {
-            // SAFETY: this thread has just taken the lock.
+            // SAFETY: the calling thread has just locked the mutex.
             unsafe { self.reset_data(parent_state) };
         }
     }
 
+    /// Resets the data after a fork; `state` is the state that the parent left in the word.
+    ///
     /// # Safety
-    /// The calling thread alone has the data, as a thread of the parent left it in this state.
+    /// The calling thread has exclusive access to the data.
     unsafe fn reset_data(&self, state: u32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         let data = unsafe { &mut *self.data.get() };
         if matches!(state, LOCKED | CONTENDED) {
             data.reset_interrupted_change()
@@ -123,7 +130,7 @@ impl<T: ForkReset> InternalMutex<T> {
 
     #[inline]
     fn unlock(&self) {
-        // The epoch is read anew: the lock may have been taken before a fork and given back in the child.
+        // The epoch is read again, since the mutex may have been locked before a fork and be unlocked in the child.
         let unlocked = fork_epoch() << STATE_BITS;
         let state = self.word.swap(unlocked, Ordering::Release) & STATE_MASK;
         if state != LOCKED {
@@ -131,112 +138,116 @@ impl<T: ForkReset> InternalMutex<T> {
         }
     }
 
-    /// Takes the lock across a fork. `let_go` releases it in the parent, `reinit_in_child` in the child.
+    /// Locks the mutex across a fork. `unlock_after_fork` unlocks it in the parent, `reinit_in_child` in the child.
     pub(crate) fn lock_for_fork(&self) {
         core::mem::forget(self.lock());
         set_forking(&self.word);
     }
 
-    /// Releases what `hold` took, unless another thread has taken it.
+    /// Unlocks a mutex that `lock_for_fork` has locked, unless another thread has taken it over.
     ///
     /// # Safety
-    /// The calling thread has called `hold`.
+    /// The calling thread has called `lock_for_fork`.
     pub(crate) unsafe fn unlock_after_fork(&self) {
         unlock_forking(&self.word);
     }
 
-    /// In a child of fork: the lock is free, and the data is what it was at the fork.
+    /// Unlocks the mutex in a child of fork. The data stays as it was at the fork, unless the fork interrupted a thread
+    /// that was changing it: then it is reset.
     ///
     /// # Safety
-    /// The calling thread is the only one of the process, and does not hold the lock otherwise than by `hold`.
+    /// The calling thread is the only one in the process, and holds no guard of this mutex.
     pub(crate) unsafe fn reinit_in_child(&self) {
         let state = self.word.load(Ordering::Relaxed) & STATE_MASK;
         if matches!(state, LOCKED | CONTENDED) {
-            // SAFETY: the thread that held the lock is not in this process.
+            // SAFETY: the thread that held the mutex does not exist in this process.
             unsafe { self.reset_data(state) };
         }
         self.word.store(fork_epoch() << STATE_BITS, Ordering::Release);
     }
 }
 
-// What does not depend on the data, once for all of them.
+// The slow paths do not depend on the type of the data, so that one copy serves all mutexes.
 
-/// Takes a lock that is not free. The state in which a thread of a parent process left it, if one did.
+/// Locks a mutex that `lock` did not find unlocked. Returns the state that the parent left, if the word was of another
+/// epoch.
 #[inline(never)]
-fn lock_contended(lock: &AtomicU32, unlocked: u32) -> Option<u32> {
+fn lock_contended(word: &AtomicU32, unlocked: u32) -> Option<u32> {
     let mut spin = SpinWait::new();
     let mut new_state = LOCKED;
     let mut fork_deadline = None;
     loop {
-        let word = lock.load(Ordering::Relaxed);
-        let is_from_parent = word >> STATE_BITS != unlocked >> STATE_BITS;
+        let value = word.load(Ordering::Relaxed);
+        let is_from_parent = value >> STATE_BITS != unlocked >> STATE_BITS;
         let has_fork_timed_out =
-            word == unlocked | FORKING && fork_deadline.is_some_and(Deadline::has_passed);
-        if word == unlocked || is_from_parent || has_fork_timed_out {
-            if lock.compare_exchange(word, unlocked | new_state, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            value == unlocked | FORKING && fork_deadline.is_some_and(Deadline::has_passed);
+        if value == unlocked || is_from_parent || has_fork_timed_out {
+            if word
+                .compare_exchange(value, unlocked | new_state, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
             {
-                return is_from_parent.then_some(word & STATE_MASK);
+                return is_from_parent.then_some(value & STATE_MASK);
             }
         } else if !spin.spin() {
-            if word == unlocked | FORKING {
+            if value == unlocked | FORKING {
                 let until =
                     *fork_deadline.get_or_insert_with(|| Deadline::now().add_ns(FORK_LOCK_TIMEOUT_NS));
-                wait_for_fork(lock, word, until);
+                wait_for_fork(word, value, until);
             } else {
                 let contended = unlocked | CONTENDED;
-                if word == contended
-                    || lock.compare_exchange(word, contended, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                if value == contended
+                    || word.compare_exchange(value, contended, Ordering::Relaxed, Ordering::Relaxed).is_ok()
                 {
-                    futex::wait(lock, contended, Deadline::NEVER);
+                    futex::wait(word, contended, Deadline::NEVER);
                 }
             }
-            // Others may sleep still: a thread that has slept leaves the sign that wakes them.
+            // Other waiters may still be parked: `CONTENDED` makes the next unlock wake one of them.
             new_state = CONTENDED;
         }
     }
 }
 
-fn wait_for_fork(lock: &AtomicU32, expected: u32, until: Deadline) {
+fn wait_for_fork(word: &AtomicU32, expected: u32, until: Deadline) {
     FORK_WAITERS.fetch_add(1, Ordering::Relaxed);
-    // Either `let_go` sees the count, or this thread that the lock is free.
+    // With the fence in `unlock_forking`: either that function sees the count, or `wait` sees the changed word.
     fence(Ordering::SeqCst);
-    futex::wait(lock, expected, until);
+    futex::wait(word, expected, until);
     FORK_WAITERS.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// After a release of a lock in this state, which is not `LOCKED`.
+/// Called after an unlock; `state`, the state before it, is not `LOCKED`.
 #[cold]
 #[inline(never)]
-fn wake_waiters(lock: &AtomicU32, state: u32) {
+fn wake_waiters(word: &AtomicU32, state: u32) {
     if state == CONTENDED {
-        futex::wake_one(lock);
+        futex::wake_one(word);
     } else {
-        futex::wake_all(lock);
+        futex::wake_all(word);
     }
 }
 
-/// From now on, the lock that the calling thread has taken is held for a fork.
+/// Changes the state of a mutex that the calling thread holds to `FORKING`.
 #[inline(never)]
-fn set_forking(lock: &AtomicU32) {
-    let state = lock.swap((fork_epoch() << STATE_BITS) | FORKING, Ordering::Release) & STATE_MASK;
+fn set_forking(word: &AtomicU32) {
+    let state = word.swap((fork_epoch() << STATE_BITS) | FORKING, Ordering::Release) & STATE_MASK;
     if state == CONTENDED {
-        // They sleep again, and are counted.
-        futex::wake_all(lock);
+        // The waiters see `FORKING`, count themselves in `FORK_WAITERS` and park again.
+        futex::wake_all(word);
     }
 }
 
 #[inline(never)]
-fn unlock_forking(lock: &AtomicU32) {
+fn unlock_forking(word: &AtomicU32) {
     let unlocked = fork_epoch() << STATE_BITS;
-    if lock.compare_exchange(unlocked | FORKING, unlocked, Ordering::Release, Ordering::Relaxed).is_ok() {
+    if word.compare_exchange(unlocked | FORKING, unlocked, Ordering::Release, Ordering::Relaxed).is_ok() {
         fence(Ordering::SeqCst);
         if FORK_WAITERS.load(Ordering::Relaxed) != 0 {
-            futex::wake_all(lock);
+            futex::wake_all(word);
         }
     }
 }
 
-/// The right to use the data; gives the lock back when dropped.
+/// Provides access to the data, and unlocks the mutex when dropped.
 pub(crate) struct InternalMutexGuard<'a, T: ForkReset> {
     mutex: &'a InternalMutex<T>,
 }
@@ -246,7 +257,7 @@ impl<T: ForkReset> Deref for InternalMutexGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the lock is held as long as this guard lives.
+        // SAFETY: the calling thread holds the mutex as long as this guard exists.
         unsafe { &*self.mutex.data.get() }
     }
 }
@@ -254,7 +265,7 @@ impl<T: ForkReset> Deref for InternalMutexGuard<'_, T> {
 impl<T: ForkReset> DerefMut for InternalMutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: the lock is held as long as this guard lives.
+        // SAFETY: the calling thread holds the mutex as long as this guard exists.
         unsafe { &mut *self.mutex.data.get() }
     }
 }
@@ -277,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn no_increment_is_lost() {
+    fn four_threads_lose_no_increment() {
         static COUNT: InternalMutex<u64> = InternalMutex::new(0);
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -295,27 +306,27 @@ mod tests {
     }
 
     #[test]
-    fn waiters_return_although_the_memory_was_returned_to_the_system() {
+    fn waiters_are_woken_although_the_word_was_cleared() {
         static MUTEX: InternalMutex<u64> = InternalMutex::new(0);
         let guard = MUTEX.lock();
-        let sleepers: Vec<_> = (0..3).map(|_| std::thread::spawn(|| drop(MUTEX.lock()))).collect();
+        let waiters: Vec<_> = (0..3).map(|_| std::thread::spawn(|| drop(MUTEX.lock()))).collect();
         while MUTEX.word.load(Ordering::Relaxed) & STATE_MASK != CONTENDED {
             std::thread::yield_now();
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
         MUTEX.word.store(0, Ordering::Relaxed);
         drop(guard);
-        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     }
 
     #[test]
-    fn a_mutex_locked_for_a_fork_can_be_locked_after_the_timeout() {
+    fn another_thread_takes_over_a_mutex_locked_for_a_fork_after_the_timeout() {
         static LOCKED_FOR_FORK: InternalMutex<u64> = InternalMutex::new(3);
         LOCKED_FOR_FORK.lock_for_fork();
         let start = std::time::Instant::now();
         std::thread::spawn(|| *LOCKED_FOR_FORK.lock() += 1).join().unwrap();
         assert!(start.elapsed() >= std::time::Duration::from_nanos(FORK_LOCK_TIMEOUT_NS));
-        // SAFETY: held above.
+        // SAFETY: locked above by `lock_for_fork`.
         unsafe { LOCKED_FOR_FORK.unlock_after_fork() };
         assert_eq!(*LOCKED_FOR_FORK.lock(), 4);
     }
@@ -325,25 +336,25 @@ mod tests {
         static LOCKED_FOR_FORK: InternalMutex<u64> = InternalMutex::new(0);
         LOCKED_FOR_FORK.lock_for_fork();
         let threads: Vec<_> = (0..3).map(|_| std::thread::spawn(|| *LOCKED_FOR_FORK.lock() += 1)).collect();
-        // SAFETY: held above.
+        // SAFETY: locked above by `lock_for_fork`.
         unsafe { LOCKED_FOR_FORK.unlock_after_fork() };
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(*LOCKED_FOR_FORK.lock(), 3);
     }
 
     #[test]
-    fn a_child_resets_only_data_that_a_thread_was_changing() {
+    fn reinit_in_child_resets_data_only_if_its_mutex_was_locked() {
         for (state, data) in [(UNLOCKED, 5), (FORKING, 5), (LOCKED, 0), (CONTENDED, 0)] {
             let mutex =
                 InternalMutex { word: AtomicU32::new((7 << STATE_BITS) | state), data: UnsafeCell::new(5) };
-            // SAFETY: no other thread knows the lock.
+            // SAFETY: no other thread has access to the mutex.
             unsafe { mutex.reinit_in_child() };
             assert_eq!(*mutex.lock(), data);
         }
     }
 
     #[test]
-    fn a_mutex_of_another_epoch_is_unlocked_and_its_data_reset() {
+    fn locking_a_mutex_of_another_epoch_resets_its_data() {
         let mutex =
             InternalMutex { word: AtomicU32::new((7 << STATE_BITS) | CONTENDED), data: UnsafeCell::new(5) };
         assert_eq!(*mutex.lock(), 0);

@@ -1,13 +1,13 @@
-//! How long a thread looks before it sleeps.
+//! A short spin with exponential backoff, before a thread parks.
 
 use crate::sys::atomic::AtomicU32;
 use crate::sys::futex;
 use crate::time::Deadline;
 
-/// A bounded number of looks, further and further apart: about a microsecond in all.
+/// Counts the rounds of one spin. Each round is twice as long as the one before; all of them take about a microsecond.
 pub(crate) struct SpinWait(u32);
 
-// Under a model checker, to look again is to be scheduled again.
+// Under a model checker, a round would only be one more point at which threads are switched.
 const SPIN_LIMIT: u32 = if cfg!(model) { 0 } else { 6 };
 
 impl SpinWait {
@@ -15,7 +15,7 @@ impl SpinWait {
         SpinWait(0)
     }
 
-    /// Lets a moment pass; false when it is time to sleep.
+    /// Spins for one round. Returns false, without spinning, when the caller should park.
     #[inline]
     pub(crate) fn spin(&mut self) -> bool {
         if self.0 == SPIN_LIMIT {
@@ -28,8 +28,8 @@ impl SpinWait {
         true
     }
 
-    /// Lets a moment pass, for a thread that waits until another has done its next few steps, and is not woken. Sleeps
-    /// after a while: the other may need this CPU, and have a lower priority.
+    /// Spins for one round, or sleeps after `SPIN_LIMIT` rounds. For a thread that polls until another thread, which
+    /// does not wake it, has finished a few instructions: the other thread may have a lower priority and need this CPU.
     #[cold]
     pub(crate) fn spin_or_sleep(&mut self) {
         const SLEEP_NS: u64 = 50_000;

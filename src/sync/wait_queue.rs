@@ -1,7 +1,15 @@
-//! A line of waiting threads, the longest waiting first.
+//! FIFO queue of waiters: a circular, doubly linked list through their records.
 //!
-//! A circular list through the waiters' records: the queue itself is one pointer. It has no lock; its owner
-//! keeps it in a `InternalMutex`, and each function below relies on that.
+//! ```text
+//!          ┌───────────────── next ─────────────────┐
+//!          v                                        │
+//! head ──> first ── next ──> second ── next ──> last
+//!          │                                        ^
+//!          └─────────────── previous ───────────────┘
+//! ```
+//!
+//! The queue has no lock of its own: it is part of the data of an `InternalMutex`, and all functions below rely on the
+//! caller holding that mutex.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
@@ -9,12 +17,12 @@ use core::ptr;
 use crate::sync::mutex::ForkReset;
 use crate::sync::waiter::Waiter;
 
-/// See the module. Zero is an empty queue.
+/// A queue of waiters; zeroed memory is an empty one.
 pub(crate) struct WaitQueue {
     head: *const Waiter,
 }
 
-// SAFETY: the records are shared under the lock of the `InternalMutex` that holds the queue.
+// SAFETY: the records' cells are accessed under the `InternalMutex` that contains the queue.
 unsafe impl Send for WaitQueue {}
 
 impl ForkReset for WaitQueue {
@@ -31,11 +39,11 @@ impl WaitQueue {
 
     #[inline]
     pub(crate) fn first(&self) -> Option<&'static Waiter> {
-        // SAFETY: records are valid for ever.
+        // SAFETY: records are never freed.
         unsafe { self.head.as_ref() }
     }
 
-    /// To the end of the line.
+    /// Appends a waiter. It may spin only if no other waiter is in the queue.
     pub(crate) fn push_back(&mut self, waiter: &'static Waiter) {
         waiter.may_spin.store(self.is_empty(), Ordering::Relaxed);
         match self.first() {
@@ -48,27 +56,27 @@ impl WaitQueue {
                 let last = first.previous.get();
                 waiter.next.set(first);
                 waiter.previous.set(last);
-                // SAFETY: `last` is in this queue, and records are valid for ever.
+                // SAFETY: records are never freed.
                 unsafe { (*last).next.set(waiter) };
                 first.previous.set(waiter);
             }
         }
     }
 
-    /// Takes out the one that has waited longest.
+    /// Removes and returns the waiter that has waited longest.
     pub(crate) fn pop(&mut self) -> Option<&'static Waiter> {
         let first = self.first()?;
         self.remove(first);
         Some(first)
     }
 
-    /// Takes out a waiter that stands in this queue.
+    /// Removes a waiter, which is in this queue.
     pub(crate) fn remove(&mut self, waiter: &'static Waiter) {
         let (previous, next) = (waiter.previous.get(), waiter.next.get());
         if ptr::eq(next, waiter) {
             self.head = ptr::null();
         } else {
-            // SAFETY: neighbours are in this queue, and records are valid for ever.
+            // SAFETY: records are never freed.
             unsafe {
                 (*previous).next.set(next);
                 (*next).previous.set(previous);
@@ -79,13 +87,13 @@ impl WaitQueue {
         }
     }
 
-    /// Each of them, the longest waiting first.
+    /// Iterates over the waiters, in FIFO order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static Waiter> + '_ {
         let mut cursor = self.first();
         core::iter::from_fn(move || {
             let waiter = cursor?;
             let next = waiter.next.get();
-            // SAFETY: neighbours are in this queue, and records are valid for ever.
+            // SAFETY: records are never freed.
             cursor = if ptr::eq(next, self.head) { None } else { unsafe { next.as_ref() } };
             Some(waiter)
         })
@@ -100,28 +108,28 @@ mod tests {
 
     fn waiters(count: usize) -> Vec<&'static Waiter> {
         (0..count)
-            .map(|place| {
-                // SAFETY: zero is a valid record.
+            .map(|_| {
+                // SAFETY: zeroed memory is a valid record.
                 let waiter: &'static Waiter = Box::leak(Box::new(unsafe { core::mem::zeroed() }));
-                waiter.arrival_index.set(place);
                 waiter
             })
             .collect()
     }
 
-    fn arrival_indices(queue: &WaitQueue) -> Vec<usize> {
-        queue.iter().map(|waiter| waiter.arrival_index.get()).collect()
+    /// The queue's content, as positions in `all`.
+    fn order(queue: &WaitQueue, all: &[&'static Waiter]) -> Vec<usize> {
+        queue.iter().map(|waiter| all.iter().position(|other| ptr::eq(*other, waiter)).unwrap()).collect()
     }
 
     #[test]
-    fn first_in_first_out() {
+    fn waiters_leave_in_fifo_order() {
         let (mut queue, all) = (EMPTY, waiters(3));
         assert!(queue.is_empty() && queue.pop().is_none());
         all.iter().for_each(|waiter| queue.push_back(waiter));
-        assert_eq!(arrival_indices(&queue), [0, 1, 2]);
-        assert_eq!(queue.pop().unwrap().arrival_index.get(), 0);
+        assert_eq!(order(&queue, &all), [0, 1, 2]);
+        assert!(ptr::eq(queue.pop().unwrap(), all[0]));
         queue.push_back(all[0]);
-        assert_eq!(arrival_indices(&queue), [1, 2, 0]);
+        assert_eq!(order(&queue, &all), [1, 2, 0]);
     }
 
     #[test]
@@ -130,7 +138,7 @@ mod tests {
             let (mut queue, all) = (EMPTY, waiters(3));
             all.iter().for_each(|waiter| queue.push_back(waiter));
             queue.remove(all[removed]);
-            assert_eq!(arrival_indices(&queue), (0..3).filter(|&place| place != removed).collect::<Vec<_>>());
+            assert_eq!(order(&queue, &all), (0..3).filter(|&index| index != removed).collect::<Vec<_>>());
         }
     }
 }

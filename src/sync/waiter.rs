@@ -1,25 +1,31 @@
-//! The record on which a thread sleeps while it stands in a queue.
+//! The record on which a thread waits while it is in a wait queue.
 //!
-//! It lives neither on the thread's stack nor in its thread-local storage: whoever wakes it stores to `word`
-//! and then wakes the sleepers of that address, by which time the thread may have gone on, or ended. So
-//! records come from memory that is never given back; a record whose thread has ended serves the next one,
-//! which at worst wakes once for nothing.
+//! The waker stores to `state` and then wakes the threads that are parked on its address. By then the waiter may have
+//! seen the new state and returned, or exited. So the record lies neither on the thread's stack nor in its thread-local
+//! storage, but in memory that is never freed. The record of a thread that has exited serves the next one, which at
+//! worst sees a spurious wakeup.
 //!
-//! # State (`word`)
+//! # State
 //!
-//! | state | meaning | who changes it, with which ordering |
+//! All states are exact. "The waiter" is the thread that owns the record. `complete` is called by another thread that
+//! holds the mutex of the queue.
+//!
+//! | state | meaning | who changes it, and with which ordering |
 //! |---|---|---|
-//! | `IDLE` | its thread does not wait | the thread: to `QUEUED`, before it enters a queue |
-//! | `QUEUED` | stands in a queue, or is being moved to another; its thread is awake | the thread: to one of the next two. Whoever lets it go, under the queue's guard: to one of the last five, release |
-//! | `SPINNING` | the same; its thread looks at this word, by leave of the object's `AdaptiveSpin` | the thread: back to `QUEUED`. Whoever lets it go, as above, and ends the look |
-//! | `PARKED` | the same; its thread sleeps or is about to | the thread, whose time ran out: back to `QUEUED`. Whoever lets it go, as above, and wakes it |
-//! | `RETRY` | a lock's: called, and in line still. A barrier's: taken out, to come again | the thread reads it, acquire; at a lock that is taken, back to `QUEUED`, under the guard. There, the thread that offers the lock or dissolves the line: to one of the last three |
-//! | `OFFERED` | a lock's: the lock is reserved for it, and it is in line still | the thread, under the guard: it has the lock. There, a thread that revokes the offer: back to `RETRY`; one that releases or frees the lock: to `GRANTED` |
-//! | `GRANTED` | taken out: what it waited for has happened, or the lock is its own | the thread reads it, acquire |
-//! | `ABORTED` | taken out: what it waited for has failed | the thread reads it, acquire |
-//! | `FREED` | a barrier's: taken out, since the barrier was freed | the thread reads it, acquire |
+//! | `IDLE` | no thread has used the record since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
+//! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the last five, release |
+//! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete`: as above, and records the success of the spin |
+//! | `PARKED` | as `QUEUED`; the waiter is parked, or about to park | the waiter, when the timeout expires: to `QUEUED`, relaxed. `complete`: as above, and returns the wake-up that the caller must make |
+//! | `RETRY` | locks: woken to acquire the lock, still in the queue. Barriers: removed from the queue, to arrive again | locks, under the mutex: the waiter, before it parks again, to `QUEUED`, relaxed; `complete`, to `OFFERED` or `ABORTED` |
+//! | `OFFERED` | locks: the lock is reserved for the waiter, which is still in the queue | under the mutex: the waiter that finds the offer gone, to `QUEUED`, relaxed; a thread that revokes the offer, to `RETRY`, relaxed; `complete`, to `GRANTED` or `ABORTED` |
+//! | `GRANTED` | removed from the queue: the wait has succeeded, and a lock is handed off to the waiter | |
+//! | `ABORTED` | removed from the queue: the wait has failed | |
+//! | `FREED` | barriers: removed from the queue, since the barrier was freed | |
 //!
-//! The cells are guarded by the lock of the queue in which the record stands; the other atomics are hints.
+//! The waiter reads the last five with acquire. After a wait, the record keeps its last state until the next wait
+//! stores `QUEUED`, relaxed, or the thread exits and returns the record to the pool, as `IDLE`.
+//!
+//! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 
 use crate::sys::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use crate::sys::futex;
@@ -45,56 +51,55 @@ pub(crate) const ABORTED: u32 = 6;
 pub(crate) const OFFERED: u32 = 7;
 pub(crate) const FREED: u32 = 8;
 
-/// See the module.
+/// The record of one waiting thread; zeroed memory is a valid one.
 #[repr(C, align(64))]
 pub(crate) struct Waiter {
     state: AtomicU32,
-    /// A notify has chosen it: it waits for its lock alone, and frees nobody from taking care of it.
+    /// Set by a notify, which moves the waiter from the condition's queue to the lock's. The waiter does not count as
+    /// blocked on the lock (`LockQueue::has_blocked_waiters`).
     pub(crate) notified: Cell<bool>,
-    /// It has been called to its lock, and stands in line all the same.
+    /// The waiter has been woken to acquire the lock (a designated waker), and is still in the queue.
     pub(crate) woken: Cell<bool>,
-    /// It was called, or the lock was offered to it, and it has not come: its thread may run a signal handler.
+    /// The waiter was woken or offered the lock, and has not reacted: its thread may be in a signal handler.
     pub(crate) unresponsive: Cell<bool>,
-    /// It was called to watch whether another accepts the lock.
+    /// The waiter was woken to watch whether another waiter accepts an offered lock.
     pub(crate) is_watcher: Cell<bool>,
-    /// What a lock's word shows when this waiter holds it.
+    /// The owner tag that the lock's word has when this waiter holds it.
     pub(crate) owner_tag: Cell<u64>,
-    /// It would be the next, as far as could be seen when it entered the queue: only such a one looks.
+    /// Whether the waiter may spin before it parks. Set when it enters a queue.
     pub(crate) may_spin: AtomicBool,
-    /// Its place in a barrier's round.
-    pub(crate) arrival_index: Cell<usize>,
-    /// From where it was taken out of the queue.
+    /// The `current_cpu_tag` of the thread that called `complete`.
     waker_cpu: AtomicU8,
-    /// Where its thread fell asleep.
+    /// The `current_cpu_tag` of the waiter when it last parked.
     parked_cpu: AtomicU8,
     pub(crate) next: Cell<*const Waiter>,
     pub(crate) previous: Cell<*const Waiter>,
 }
 
-// SAFETY: the cells are used by the owner while the record is idle, and under the lock of its queue while it
-// is not.
+// SAFETY: the cells are accessed under the mutex of the queue that contains the record, and otherwise only by the
+// thread that owns the record.
 unsafe impl Sync for Waiter {}
 
-/// The record on which the calling thread waits, which the exit hook returns to the pool.
+/// Returns the calling thread's record. The exit hook returns it to the pool.
 pub(crate) fn current() -> Result<&'static Waiter> {
-    // If the hook cannot be registered, the record's 64 bytes are lost when the thread ends: no reason to fail the wait.
+    // If the hook cannot be registered, the record's 64 bytes leak when the thread exits; the wait need not fail.
     let _ = register_exit_hook();
     Waiter::mine()
 }
 
 impl Waiter {
-    /// The calling thread's record; made when it first has to wait.
+    /// Returns the calling thread's record, which is allocated at the thread's first wait.
     fn mine() -> Result<&'static Waiter> {
         tls::with(|block| {
             if block.waiter.get() == 0 {
                 block.waiter.set(WAITER_POOL.lock().pop()? as usize);
             }
-            // SAFETY: a record's memory is never given back, and this one is the calling thread's.
+            // SAFETY: records are never freed.
             Ok(unsafe { &*(block.waiter.get() as *const Waiter) })
         })
     }
 
-    /// Gives the calling thread's record back, when the thread ends.
+    /// Returns the calling thread's record to the pool, at thread exit.
     pub(crate) fn release_current() {
         let waiter = tls::with(|block| block.waiter.take()) as *const Waiter;
         if !waiter.is_null() {
@@ -102,24 +107,25 @@ impl Waiter {
         }
     }
 
-    /// About to stand in a queue.
+    /// Prepares the record for a queue, which the calling thread is about to enter.
     pub(crate) fn prepare_to_wait(&self, owner_tag: u64) {
         self.notified.set(false);
         self.owner_tag.set(owner_tag);
         self.state.store(QUEUED, Ordering::Relaxed);
     }
 
-    /// Whether its thread needs the calling thread's CPU to run, as far as can be known.
+    /// Returns whether the waiter last parked on the calling thread's CPU, and so probably needs it to run.
     pub(crate) fn parked_on_this_cpu(&self) -> bool {
         self.parked_cpu.load(Ordering::Relaxed) == current_cpu_tag()
     }
 
-    /// Waits on, for a thread that was woken but stands in its queue still.
+    /// Prepares the calling thread's record, which is still in the queue, for another wait. Called under the mutex of
+    /// the queue.
     pub(crate) fn set_queued(&self) {
         self.state.store(QUEUED, Ordering::Relaxed);
     }
 
-    /// Takes an offer back, under the guard of its queue: the thread is awake, as one that was called.
+    /// Revokes an offer, under the mutex of the queue. The waiter is then in the state of one that was woken to retry.
     pub(crate) fn revoke_offer(&self) {
         self.state.store(RETRY, Ordering::Relaxed);
     }
@@ -129,20 +135,20 @@ impl Waiter {
         self.state.load(Ordering::Acquire)
     }
 
-    /// The thread's own change of state, while it stands in a queue; the state that it finds instead if it was
-    /// taken out.
+    /// Changes the state of the calling thread's own record. Fails with the state that `complete` has stored, if it has
+    /// been called.
     fn transition(&self, from: u32, to: u32) -> core::result::Result<(), u32> {
         self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Acquire).map(drop)
     }
 
-    /// Waits until the record has been let go, in the queue of an object with this adaptive_spin: looks first, if that
-    /// is worth it, and then sleeps. `QUEUED` if the time ran out before that.
+    /// Blocks until another thread calls `complete` on this record, and returns the state that it stored; returns
+    /// `QUEUED` if the deadline passes first. Spins before it parks, if the object's `adaptive_spin` permits that.
     pub(crate) fn wait(&self, adaptive_spin: &AdaptiveSpin, deadline: Deadline) -> u32 {
         self.wait_on(&self.state, PARKED, adaptive_spin, deadline)
     }
 
-    /// As `wait`, but sleeps on a word that many share, as long as it is `expected`: whoever lets them go
-    /// changes that word, and wakes them all.
+    /// As `wait`, but parks on a futex word that several waiters share, while it is `expected`. The thread that
+    /// completes the waiters then changes that word and wakes all of them.
     pub(crate) fn wait_on(
         &self,
         word: &AtomicU32,
@@ -150,38 +156,35 @@ impl Waiter {
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
     ) -> u32 {
-        self.spin_then_park(word, expected, adaptive_spin, deadline).err().unwrap_or(QUEUED)
-    }
-
-    fn spin_then_park(
-        &self,
-        word: &AtomicU32,
-        expected: u32,
-        adaptive_spin: &AdaptiveSpin,
-        deadline: Deadline,
-    ) -> core::result::Result<(), u32> {
         if self.may_spin.load(Ordering::Relaxed)
             && let Some(until) = adaptive_spin.try_start(deadline)
         {
-            self.transition(QUEUED, SPINNING).inspect_err(|_| adaptive_spin.finish(true))?;
+            if let Err(state) = self.transition(QUEUED, SPINNING) {
+                adaptive_spin.finish(true);
+                return state;
+            }
             spin_until(until, || self.state.load(Ordering::Relaxed) != SPINNING);
-            self.transition(SPINNING, QUEUED)?;
+            if let Err(state) = self.transition(SPINNING, QUEUED) {
+                return state;
+            }
             adaptive_spin.finish(false);
         }
         self.parked_cpu.store(current_cpu_tag(), Ordering::Relaxed);
-        self.transition(QUEUED, PARKED)?;
+        if let Err(state) = self.transition(QUEUED, PARKED) {
+            return state;
+        }
         while self.state() == PARKED {
             if !futex::wait(word, expected, deadline) {
-                return self.transition(PARKED, QUEUED);
+                return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
             }
         }
         adaptive_spin.record_waker_cpu(self.waker_cpu.load(Ordering::Relaxed));
-        Err(self.state())
+        self.state()
     }
 
-    /// Lets a record go, under the guard of its queue, that of an object with this adaptive_spin. If it has been taken
-    /// out, the caller's last use of its cells must lie before this. The wake-up itself may come when the guard
-    /// is gone.
+    /// Ends the wait with this state, under the mutex of the queue; `adaptive_spin` is that of the object. If the
+    /// record has been removed from the queue, the waiter may reuse it from now on, so that the caller must not access
+    /// its cells any more. The caller may unlock the mutex before it makes the wake-up.
     #[must_use]
     pub(crate) fn complete(&self, state: u32, adaptive_spin: &AdaptiveSpin) -> PendingWake<'_> {
         self.waker_cpu.store(current_cpu_tag(), Ordering::Relaxed);
@@ -196,32 +199,32 @@ impl Waiter {
     }
 }
 
-/// The wake-up that is owed to a waiter, if it sleeps. Waiting does not depend on the record's content any
-/// more.
+/// The futex wake that the caller of `complete` must make, if the waiter was parked. It uses only the address of the
+/// record, which may serve another wait by then.
 pub(crate) struct PendingWake<'a> {
     parked: Option<&'a AtomicU32>,
     was_spinning: bool,
 }
 
 impl PendingWake<'_> {
-    /// For a waiter that sleeps on a word of many.
+    /// Returns whether the waiter was parked: for waiters that share a futex word, and are woken together.
     pub(crate) fn is_needed(&self) -> bool {
         self.parked.is_some()
     }
 
-    /// Whether its thread was looking at the record, and needs no wake-up.
+    /// Returns whether the waiter was spinning, and needs no wake-up.
     pub(crate) fn was_spinning(&self) -> bool {
         self.was_spinning
     }
 
-    /// False if the thread did not sleep, though it was about to when it entered its queue: it is about to still, or
-    /// runs a signal handler.
+    /// Wakes the waiter, if it was parked. Returns false if the waiter was in `PARKED` but no thread was parked: the
+    /// waiter has not reached the futex yet, or is in a signal handler.
     pub(crate) fn wake(self) -> bool {
         self.parked.is_none_or(futex::wake_one)
     }
 }
 
-/// Records that no thread uses, linked by `next`; more come in chunks from the system.
+/// The free records, linked by `next`. The pool allocates more in chunks.
 struct WaiterPool {
     free: *const Waiter,
 }
@@ -231,13 +234,13 @@ const CHUNK: usize = 16 * 1024;
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });
 
-// SAFETY: the pool owns the records it holds.
+// SAFETY: the pool owns the records in its list.
 unsafe impl Send for WaiterPool {}
 
 impl ForkReset for WaiterPool {
     fn reset_in_child(&mut self) {
-        // The list may be half-way in a change. Its records are lost to the child: 64 bytes for each thread
-        // that had ended.
+        // A thread of the parent may have been changing the list. Its records leak in the child: 64 bytes for each
+        // thread that had exited.
         self.free = ptr::null();
     }
 }
@@ -248,13 +251,13 @@ impl WaiterPool {
             self.grow()?;
         }
         let waiter = self.free;
-        // SAFETY: records on the list are valid for ever and belong to the pool.
+        // SAFETY: records are never freed; the pool owns this one.
         self.free = unsafe { (*waiter).next.get() };
         Ok(waiter)
     }
 
     fn push(&mut self, waiter: *const Waiter) {
-        // SAFETY: records are valid for ever; its thread gives it to the pool.
+        // SAFETY: records are never freed; the caller passes ownership to the pool.
         unsafe {
             (*waiter).state.store(IDLE, Ordering::Relaxed);
             (*waiter).next.set(self.free);
@@ -263,7 +266,7 @@ impl WaiterPool {
     }
 
     fn grow(&mut self) -> Result<()> {
-        // SAFETY: asks for new memory, wherever there is some.
+        // SAFETY: without MAP_FIXED, the new mapping replaces no other.
         let chunk = unsafe {
             sys::mmap(
                 ptr::null_mut(),
@@ -279,7 +282,7 @@ impl WaiterPool {
         }
         annotate::mark_untracked(chunk, CHUNK);
         for offset in (0..CHUNK).step_by(size_of::<Waiter>()).rev() {
-            // SAFETY: inside the chunk and aligned; zero is a valid record (IDLE, in no queue).
+            // SAFETY: the address is aligned and in the chunk; zeroed memory is a valid record (`IDLE`).
             self.push(unsafe { chunk.byte_add(offset) } as *const Waiter);
         }
         Ok(())

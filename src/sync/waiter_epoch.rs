@@ -1,18 +1,19 @@
-//! The fork epoch of a count of waiters, for an object that has no queue of them.
+//! The fork epoch of a waiter count, for objects that have no wait queue.
 
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::mutex::InternalMutex;
 use crate::sys::atomic::{AtomicU32, Ordering};
 
-/// In which process the object's waiters were counted.
+/// The fork epoch in which an object's waiters were counted.
 pub(crate) struct WaiterEpoch {
+    /// Written under `reset_mutex`, with release; read with acquire.
     epoch: AtomicU32,
     reset_mutex: InternalMutex<()>,
 }
 
 impl WaiterEpoch {
-    /// Before a thread counts itself as a waiter: the first thread that comes in this process calls `reset`, which
-    /// resets the object's count.
+    /// Called before a thread counts itself as a waiter. The first caller in this process runs `reset`, which discards
+    /// the count that the parent left in the object.
     #[inline]
     pub(crate) fn sync_after_fork(&self, reset: impl FnOnce()) {
         if !self.is_current() {
@@ -24,7 +25,7 @@ impl WaiterEpoch {
         }
     }
 
-    /// Whether the object's count of waiters is this process's own.
+    /// Returns whether the object's waiter count belongs to this process.
     pub(crate) fn is_current(&self) -> bool {
         self.epoch.load(Ordering::Acquire) == fork_epoch()
     }

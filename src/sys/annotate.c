@@ -1,10 +1,10 @@
 /*
- * How the race detectors are spoken to (what they are told, and when: detector.rs).
+ * The interfaces of the race detectors. annotate.rs decides what is reported, and when.
  *
- * ThreadSanitizer is part of the program, if it is there: its interface consists of functions, which are NULL
- * otherwise. Helgrind and DRD run the program on a machine of their own, on which an instruction sequence
- * without effect is a request. The numbers and the sequence are Valgrind's ABI, which its headers document and
- * does not change; written out, since those headers are not on every machine.
+ * ThreadSanitizer is linked into the program: its interface consists of weak functions, which are NULL if it is absent.
+ * Helgrind and DRD run the program on a virtual CPU, for which an instruction sequence without effect is a client
+ * request. The sequence and the request numbers are part of Valgrind's stable ABI. They are repeated here, since
+ * Valgrind's headers are not installed on every machine.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +12,7 @@
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
-/* Bits of what threading_annotate_detect_tools returns: tools. */
+/* The tools found by threading_annotate_detect_tools, as bits. */
 enum { THREAD_SANITIZER = 1, HELGRIND = 2, DRD = 4 };
 
 HIDDEN unsigned threading_annotate_detect_tools(void);
@@ -21,9 +21,9 @@ HIDDEN void threading_annotate_happens_after(void *address);
 HIDDEN void threading_annotate_mark_untracked(void *start, size_t bytes);
 HIDDEN void threading_annotate_register_root_region(void *start, size_t bytes);
 HIDDEN unsigned threading_annotate_ignore_begin(void);
-HIDDEN void threading_annotate_ignore_end(unsigned outside);
+HIDDEN void threading_annotate_ignore_end(unsigned was_ignoring);
 HIDDEN unsigned threading_annotate_observe_begin(void);
-HIDDEN void threading_annotate_observe_end(unsigned was_hidden);
+HIDDEN void threading_annotate_observe_end(unsigned was_ignoring);
 HIDDEN void threading_annotate_deliver_signals(void);
 HIDDEN void threading_annotate_thread_finished(void);
 HIDDEN uint32_t threading_annotate_thread_id(void);
@@ -36,7 +36,7 @@ HIDDEN void threading_annotate_mutex_unlock(void *lock);
 static unsigned tools;
 
 #if defined(__linux__)
-/* Where the linker puts the library's statics, which are marked for that. Hidden: they are no exports. */
+/* The bounds of the section of the library's statics, defined by the linker. Hidden, so that they are not exported. */
 extern HIDDEN char __start_threading_untracked[], __stop_threading_untracked[];
 #endif
 
@@ -45,15 +45,15 @@ extern HIDDEN char __start_threading_untracked[], __stop_threading_untracked[];
 enum {
     TOOL_HG = 'H' << 24 | 'G' << 16,
     TOOL_DR = 'D' << 24 | 'R' << 16,
-    HAPPENS_BEFORE = TOOL_HG + 256 + 33, /* address; of both tools */
-    HAPPENS_AFTER = TOOL_HG + 256 + 34,  /* address; of both tools */
+    HAPPENS_BEFORE = TOOL_HG + 256 + 33, /* address; Helgrind and DRD */
+    HAPPENS_AFTER = TOOL_HG + 256 + 34,  /* address; Helgrind and DRD */
     HG_MAKE_UNTRACKED = TOOL_HG + 256 + 39, /* start, size */
-    HG_GET_ABITS = TOOL_HG + 256 + 46,      /* address, where to, size; only Helgrind has an answer */
-    DR_GET_THREAD_ID = TOOL_DR,             /* only DRD has an answer */
+    HG_GET_ABITS = TOOL_HG + 256 + 46,      /* address, buffer, size; only Helgrind returns a nonzero result */
+    DR_GET_THREAD_ID = TOOL_DR,             /* only DRD returns a nonzero result */
     DR_START_SUPPRESSION = TOOL_DR + 2      /* start, size */
 };
 
-/* The answer; `otherwise` where nobody answers. */
+/* Issues a client request. Returns the tool's result, or `otherwise` if no tool handles the request. */
 static uintptr_t request(uintptr_t otherwise, uintptr_t number, uintptr_t a, uintptr_t b, uintptr_t c)
 {
     uintptr_t result = otherwise;
@@ -103,22 +103,26 @@ static void (*const __tsan_mutex_post_unlock)(void *, unsigned);
 
 enum { READ_LOCK = 1 << 3, TRY_LOCK = 1 << 4, TRY_LOCK_FAILED = 1 << 5, NOT_STATIC = 1 << 8 };
 
-/* The thread is in a call of the library, whose accesses are its own. */
-static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned hidden;
+/* Nonzero while ThreadSanitizer ignores the accesses of the calling thread, which runs code of the library. */
+static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned ignoring;
 
-/* ThreadSanitizer has taken its leave of the thread, which must not call it any more. */
-static __attribute__((tls_model("initial-exec"))) _Thread_local _Bool retired;
+/* ThreadSanitizer has released its state of the calling thread, which must not call its functions any more. */
+static __attribute__((tls_model("initial-exec"))) _Thread_local _Bool finished;
 
 static _Bool has_tsan(void)
 {
-    return (tools & THREAD_SANITIZER) && !retired;
+    return (tools & THREAD_SANITIZER) && !finished;
 }
 
-/* Stands for the library, where ThreadSanitizer wants a lock. What a lock does until it has been taken, it takes for
- * the lock's own: here, for one that is tried and not taken. */
-static char library;
+/*
+ * Ignoring accesses by a failed try-lock. Between __tsan_mutex_pre_lock and __tsan_mutex_post_lock, ThreadSanitizer
+ * ignores the calling thread's accesses, which it takes for the implementation of the mutex. So the library reports at
+ * the beginning of a call that it tries to lock this mutex, and at the end of the call that this has failed. The mutex
+ * has no other use.
+ */
+static char ignore_mutex;
 
-/* ------------------------------------------------------------------------------------------------------ both */
+/* ------------------------------------------------------------------------------------------- all tools */
 
 unsigned threading_annotate_detect_tools(void)
 {
@@ -134,7 +138,8 @@ unsigned threading_annotate_detect_tools(void)
         found |= DRD;
     tools = found;
 #if defined(__linux__)
-    threading_annotate_mark_untracked(__start_threading_untracked, (size_t)(__stop_threading_untracked - __start_threading_untracked));
+    threading_annotate_mark_untracked(__start_threading_untracked,
+                                      (size_t)(__stop_threading_untracked - __start_threading_untracked));
 #endif
     return found;
 }
@@ -144,9 +149,9 @@ void threading_annotate_happens_before(void *address)
     if (tools & (HELGRIND | DRD))
         request(0, HAPPENS_BEFORE, (uintptr_t)address, 0, 0);
     if (has_tsan()) {
-        unsigned was_hidden = threading_annotate_observe_begin();
+        unsigned was_ignoring = threading_annotate_observe_begin();
         __tsan_release(address);
-        threading_annotate_observe_end(was_hidden);
+        threading_annotate_observe_end(was_ignoring);
     }
 }
 
@@ -155,9 +160,9 @@ void threading_annotate_happens_after(void *address)
     if (tools & (HELGRIND | DRD))
         request(0, HAPPENS_AFTER, (uintptr_t)address, 0, 0);
     if (has_tsan()) {
-        unsigned was_hidden = threading_annotate_observe_begin();
+        unsigned was_ignoring = threading_annotate_observe_begin();
         __tsan_acquire(address);
-        threading_annotate_observe_end(was_hidden);
+        threading_annotate_observe_end(was_ignoring);
     }
 }
 
@@ -169,85 +174,86 @@ void threading_annotate_mark_untracked(void *start, size_t bytes)
         request(0, DR_START_SUPPRESSION, (uintptr_t)start, bytes, 0);
 }
 
-/* For LeakSanitizer, which looks for pointers in what comes from the heap, but not in what was mapped. */
+/* LeakSanitizer searches the heap for pointers, but not memory from mmap(), unless it is registered. */
 void threading_annotate_register_root_region(void *start, size_t bytes)
 {
     if (__lsan_register_root_region != NULL)
         __lsan_register_root_region(start, bytes);
 }
 
-/* ------------------------------------------------------------------------------- for ThreadSanitizer alone */
+/* ------------------------------------------------------------------------------------ ThreadSanitizer only */
 
-/* ThreadSanitizer runs a signal's handler when the thread next passes one of the functions of libc that it stands
- * before: here, as with each function of pthread. */
-static void pass(void)
+/* ThreadSanitizer defers signal handlers until the thread next calls a function that it intercepts. This calls one,
+ * through a volatile pointer, so that the compiler does not evaluate it. */
+static void call_interceptor(void)
 {
-    static size_t (*const volatile one_of_them)(const char *) = strlen;
-    one_of_them("");
+    static size_t (*const volatile intercepted)(const char *) = strlen;
+    intercepted("");
 }
 
 void threading_annotate_deliver_signals(void)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_annotate_observe_begin();
-        pass();
-        threading_annotate_observe_end(was_hidden);
+        unsigned was_ignoring = threading_annotate_observe_begin();
+        call_interceptor();
+        threading_annotate_observe_end(was_ignoring);
     }
 }
 
 void threading_annotate_thread_finished(void)
 {
     threading_annotate_observe_begin();
-    retired = 1;
+    finished = 1;
 }
 
-/* The handler of a signal that comes in the midst of a call is not within it, for ThreadSanitizer. */
+/* Returns the previous state. If a signal handler calls the library during a call, `ignoring` is set, but ThreadSanitizer
+ * observes the handler, so that the inner call begins to ignore accesses in any case. */
 unsigned threading_annotate_ignore_begin(void)
 {
-    unsigned outside = hidden;
-    hidden = 0;
+    unsigned was_ignoring = ignoring;
+    ignoring = 0;
     threading_annotate_observe_end(1);
-    return outside;
+    return was_ignoring;
 }
 
-void threading_annotate_ignore_end(unsigned outside)
+void threading_annotate_ignore_end(unsigned was_ignoring)
 {
-    /* A child of fork, or a thread that was left by pthread_exit on the way, has left already. */
+    /* No effect if accesses are observed already: in a child of fork, or after pthread_exit() has left a callback. */
     threading_annotate_observe_begin();
     if (has_tsan())
-        pass();
-    hidden = outside;
+        call_interceptor();
+    ignoring = was_ignoring;
 }
 
 unsigned threading_annotate_observe_begin(void)
 {
-    unsigned was_hidden = hidden;
-    if (hidden && has_tsan())
-        __tsan_mutex_post_lock(&library, TRY_LOCK | TRY_LOCK_FAILED, 0);
-    hidden = 0;
-    return was_hidden;
+    unsigned was_ignoring = ignoring;
+    if (ignoring && has_tsan())
+        __tsan_mutex_post_lock(&ignore_mutex, TRY_LOCK | TRY_LOCK_FAILED, 0);
+    ignoring = 0;
+    return was_ignoring;
 }
 
-void threading_annotate_observe_end(unsigned was_hidden)
+void threading_annotate_observe_end(unsigned was_ignoring)
 {
-    if (was_hidden && has_tsan()) {
-        __tsan_mutex_pre_lock(&library, TRY_LOCK);
-        hidden = 1;
+    if (was_ignoring && has_tsan()) {
+        __tsan_mutex_pre_lock(&ignore_mutex, TRY_LOCK);
+        ignoring = 1;
     }
 }
 
 uint32_t threading_annotate_thread_id(void)
 {
     static _Atomic uint32_t last;
-    static __attribute__((tls_model("initial-exec"))) _Thread_local uint32_t number;
-    while (number == 0)
-        number = ++last;
-    return number;
+    static __attribute__((tls_model("initial-exec"))) _Thread_local uint32_t id;
+    while (id == 0)
+        id = ++last;
+    return id;
 }
 
 /*
- * Locks. They are announced as locks for reading: these ThreadSanitizer lets anybody give back and destroy, as
- * the library does, and looks at their order all the same. What happens before what is announced apart from that.
+ * Locks are reported as locked for reading: ThreadSanitizer permits any thread to unlock and destroy such locks, as the
+ * library does, and still checks the order in which they are taken. The happens-before relation is reported separately.
  */
 
 void threading_annotate_mutex_created(void *lock)
@@ -265,30 +271,30 @@ void threading_annotate_mutex_destroyed(void *lock)
 void threading_annotate_mutex_pre_lock(void *lock)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_annotate_observe_begin();
+        unsigned was_ignoring = threading_annotate_observe_begin();
         __tsan_mutex_pre_lock(lock, READ_LOCK);
         __tsan_mutex_post_lock(lock, READ_LOCK | TRY_LOCK_FAILED, 0);
-        threading_annotate_observe_end(was_hidden);
+        threading_annotate_observe_end(was_ignoring);
     }
 }
 
 void threading_annotate_mutex_post_lock(void *lock, int waited)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_annotate_observe_begin();
+        unsigned was_ignoring = threading_annotate_observe_begin();
         unsigned flags = READ_LOCK | (waited ? 0 : TRY_LOCK);
         __tsan_mutex_pre_lock(lock, flags);
         __tsan_mutex_post_lock(lock, flags, 1);
-        threading_annotate_observe_end(was_hidden);
+        threading_annotate_observe_end(was_ignoring);
     }
 }
 
 void threading_annotate_mutex_unlock(void *lock)
 {
     if (has_tsan()) {
-        unsigned was_hidden = threading_annotate_observe_begin();
+        unsigned was_ignoring = threading_annotate_observe_begin();
         __tsan_mutex_pre_unlock(lock, READ_LOCK);
         __tsan_mutex_post_unlock(lock, READ_LOCK);
-        threading_annotate_observe_end(was_hidden);
+        threading_annotate_observe_end(was_ignoring);
     }
 }

@@ -1,33 +1,35 @@
-//! Race detectors: whether one watches this process, and what it has to be told.
+//! Annotations for race detectors.
 //!
-//! ThreadSanitizer, Helgrind and DRD know which access happens before which from what they see of pthread. Of
-//! this library they see nothing that they could understand, so it tells them. How to speak to them is
-//! `annotate.c`'s, and what to say is said where it happens, in the objects' files: never in the short ways of
-//! `capi`, which are not taken while a detector watches.
+//! ThreadSanitizer, Helgrind and DRD derive the happens-before relation from calls of pthread functions. They do not
+//! understand this library's synchronization, so the library reports it to them. `annotate.c` contains the interfaces
+//! of the tools; the reports themselves are made by the objects' functions, but not on the fast paths of `capi`, which
+//! are not taken while a tool is active.
 //!
 //! # State
 //!
-//! | `STATE`, bits 0 to 7 | meaning | who changes it |
-//! |---|---|---|
-//! | `UNKNOWN` | nobody has looked; counts as watched | to one of the others, once: `look`, at the load or before the first announcement |
-//! | `NONE` | nobody watches | |
-//! | anything else | the tools that watch, as bits | |
+//! | `STATE`, bits 0 to 7 | meaning | exact? | who changes it, relaxed |
+//! |---|---|---|---|
+//! | `UNKNOWN` | the tools have not been detected; counts as active | exact | `detect_tools`, when the library is loaded or before the first report: to one of the others, once |
+//! | `NONE` | no tool is active | exact | |
+//! | other | the active tools, as bits | exact | |
 //!
-//! The bits above count the threads that are in a fork (`runtime::fork`). They are in this word so that a call needs
-//! one comparison to know that nothing concerns it (`calls_need_hooks`).
+//! The upper bits count the threads that are in a fork (`runtime::fork`). They are in the same word so that a call
+//! needs one comparison to find that neither concerns it (`calls_need_hooks`).
 //!
 //! # Rules
 //!
-//! - Whatever `api.md` orders is announced: `happens_before` by the one side, ahead of the change of state that
-//!   lets the other side go on, and `happens_after` by the other, behind it. The address that both name is that
-//!   of an object or of a static of the library's. It is never forgotten, also when the slot serves another
-//!   object: an order too many may hide a race, one too few would invent one.
-//! - The library's own locks are not announced: they would order what the user did not.
-//! - So the tools must not look at the library's own memory. Valgrind's tools are told of that memory
-//!   (`mark_untracked`): slots, records, statics (`OWN`), and whatever comes from Rust's allocator. For
-//!   ThreadSanitizer, which sees it only where libc is called, all that the library does is hidden (`unseen`) but
-//!   for what it calls of the user's, and for the starts and joins of threads (`seen`).
-//! - Locks are announced to ThreadSanitizer as such, for the order in which they are taken: `sync::lock_annotations`.
+//! - Every order that the library guarantees to its callers is reported: `happens_before` by the one thread, before the
+//!   change of state that the other thread sees, and `happens_after` by the other thread, after it has seen it. Both
+//!   name the same address, that of an object or of a static of the library. The tools never discard what they know of
+//!   the address, even when its slot serves another object: an extra order may hide a race, but a missing one would
+//!   make the tools report a race that does not exist.
+//! - The library's own mutexes are not reported: they would order accesses of the program that are not synchronized.
+//! - So the tools must not check the library's own memory. Valgrind's tools are told to ignore it (`mark_untracked`):
+//!   slots, waiters, statics (the section `threading_untracked`), and what comes from Rust's allocator. ThreadSanitizer
+//!   sees the library's accesses only in functions of libc. It ignores all of them in a call (`ignore_accesses`),
+//!   except in callbacks, and where threads are created and joined (`observe_accesses`).
+//! - Lock operations are also reported to ThreadSanitizer, for the order in which locks are taken:
+//!   `sync::lock_annotations`.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -43,9 +45,9 @@ unsafe extern "C" {
     fn threading_annotate_mark_untracked(start: *mut c_void, bytes: usize);
     fn threading_annotate_register_root_region(start: *mut c_void, bytes: usize);
     fn threading_annotate_ignore_begin() -> u32;
-    fn threading_annotate_ignore_end(outside: u32);
+    fn threading_annotate_ignore_end(was_ignoring: u32);
     fn threading_annotate_observe_begin() -> u32;
-    fn threading_annotate_observe_end(hidden: u32);
+    fn threading_annotate_observe_end(was_ignoring: u32);
     fn threading_annotate_deliver_signals();
     fn threading_annotate_thread_finished();
 }
@@ -54,42 +56,42 @@ const NONE: u32 = 0;
 const THREAD_SANITIZER: u32 = 1;
 const UNKNOWN: u32 = 255;
 const TOOLS_MASK: u32 = 255;
-/// One thread in a fork.
+/// The unit of the count of threads in a fork.
 const FORK: u32 = 256;
 
-/// Not an atomic of the models': they are watched by nobody.
+/// Not one of the models' atomics: no tool is active in models.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static STATE: AtomicU32 = AtomicU32::new(UNKNOWN);
 
-/// Whether a tool watches: one comparison, and false nearly always.
+/// Returns whether a tool is active, or may be. One comparison, which is nearly always false.
 #[inline(always)]
 pub(crate) fn is_active() -> bool {
     cfg!(not(model)) && STATE.load(Ordering::Relaxed) & TOOLS_MASK != NONE
 }
 
-/// Whether a call has to look at more than its own work: for a tool that watches, for a thread that is in a fork, or
-/// since the library has not been loaded yet. One comparison, and false nearly always.
+/// Returns whether `runtime::init::api_call` has work before and after a call: a tool is active, a thread is in a fork,
+/// or the library is not initialized. One comparison, which is nearly always false.
 #[inline(always)]
 pub(crate) fn calls_need_hooks() -> bool {
     cfg!(not(model)) && STATE.load(Ordering::Relaxed) != NONE
 }
 
-/// Whether a thread is in a fork.
+/// Returns whether any thread is in a fork.
 pub(crate) fn any_thread_forking() -> bool {
     STATE.load(Ordering::Relaxed) & !TOOLS_MASK != 0
 }
 
-/// The calling thread is in a fork from now on.
+/// Counts the calling thread as one that is in a fork.
 pub(crate) fn begin_fork() {
     STATE.fetch_add(FORK, Ordering::Relaxed);
 }
 
-/// The calling thread is in no fork any more.
+/// Ends what `begin_fork` began.
 pub(crate) fn end_fork() {
     STATE.fetch_sub(FORK, Ordering::Relaxed);
 }
 
-/// In a child of fork: no thread but the calling one can be in a fork.
+/// Sets the count in a child of fork: only the calling thread can be in a fork there.
 pub(crate) fn reset_fork_count(in_fork: bool) {
     STATE.store(
         STATE.load(Ordering::Relaxed) & TOOLS_MASK | if in_fork { FORK } else { 0 },
@@ -97,12 +99,12 @@ pub(crate) fn reset_fork_count(in_fork: bool) {
     );
 }
 
-/// Whether the tools have not been looked for yet: the library has not been loaded.
+/// Returns whether the tools have not been detected yet, because the library's constructor has not run.
 pub(crate) fn is_undetected() -> bool {
     STATE.load(Ordering::Relaxed) & TOOLS_MASK == UNKNOWN
 }
 
-/// The tools that watch, which are looked for if nobody has.
+/// Returns the active tools, and detects them if that has not been done.
 #[cold]
 fn tools() -> u32 {
     match STATE.load(Ordering::Relaxed) & TOOLS_MASK {
@@ -111,9 +113,9 @@ fn tools() -> u32 {
     }
 }
 
-/// Looks for the tools. By the loader, before the process has other threads.
+/// Detects the tools. Called when the library is loaded, before the process has other threads.
 pub(crate) fn detect_tools() -> u32 {
-    // SAFETY: asks only.
+    // SAFETY: no preconditions.
     let found = unsafe { threading_annotate_detect_tools() };
     let set = |word: u32| Some(word & !TOOLS_MASK | found);
     let _ = STATE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
@@ -124,16 +126,17 @@ fn pointer<T: ?Sized>(to: &T) -> *mut c_void {
     core::ptr::from_ref(to).cast_mut().cast()
 }
 
-/// What the caller has done happens before what follows a later `happens_after` of this address.
+/// Reports that what the calling thread has done so far happens before what follows a later `happens_after` of the same
+/// address.
 #[inline(always)]
 pub(crate) fn happens_before<T>(address: &T) {
     if is_active() && tools() != NONE {
-        // SAFETY: the address is only a name.
+        // SAFETY: the address is not dereferenced.
         unsafe { threading_annotate_happens_before(pointer(address)) };
     }
 }
 
-/// The other side of `happens_before`.
+/// Reports the other side of `happens_before`.
 #[inline(always)]
 pub(crate) fn happens_after<T>(address: &T) {
     if is_active() && tools() != NONE {
@@ -142,109 +145,111 @@ pub(crate) fn happens_after<T>(address: &T) {
     }
 }
 
-/// This memory is the library's own, until it is given back to the system.
+/// Excludes memory from the checks of Valgrind's tools: it is the library's own until it is returned to the system.
 #[inline]
 pub(crate) fn mark_untracked<T: ?Sized>(start: *const T, bytes: usize) {
     if is_active() && tools() != NONE {
-        // SAFETY: the range is the library's; nothing is read or written.
+        // SAFETY: the memory is neither read nor written.
         unsafe { threading_annotate_mark_untracked(start.cast::<c_void>().cast_mut(), bytes) };
     }
 }
 
-/// In this memory, which is not of the heap, lie pointers to what is: no leaks, to LeakSanitizer. Asked for whatever
-/// watches, but seldom.
+/// Registers memory with LeakSanitizer that is not part of the heap, but contains pointers to memory that is.
+/// LeakSanitizer is not among the detected tools, so that this is called in any case.
 pub(crate) fn register_root_region(start: usize, bytes: usize) {
-    // SAFETY: the range is mapped for good.
+    // SAFETY: the memory is never unmapped.
     unsafe { threading_annotate_register_root_region(start as *mut c_void, bytes) };
 }
 
-/// As `unseen`, for a whole call: the part ahead of it. For `after_call`.
+/// Begins what `ignore_accesses` does, for a whole call. Returns the argument for `after_call`.
 pub(crate) fn before_call() -> u32 {
-    // SAFETY: `after_call` undoes it.
-    if tools() == NONE { NOT_WATCHED } else { unsafe { threading_annotate_ignore_begin() } }
+    // SAFETY: `after_call` ends it.
+    if tools() == NONE { NO_TOOL } else { unsafe { threading_annotate_ignore_begin() } }
 }
 
-/// The part behind a call.
-pub(crate) fn after_call(outside: u32) {
-    if outside != NOT_WATCHED {
-        // SAFETY: `before_call` has entered.
-        unsafe { threading_annotate_ignore_end(outside) };
+/// Ends what `before_call` has begun.
+pub(crate) fn after_call(was_ignoring: u32) {
+    if was_ignoring != NO_TOOL {
+        // SAFETY: `before_call` has begun it.
+        unsafe { threading_annotate_ignore_end(was_ignoring) };
     }
 }
 
-const NOT_WATCHED: u32 = u32::MAX;
+const NO_TOOL: u32 = u32::MAX;
 
-/// What `f` reads and writes is the library's own. Not for what `pthread_exit` may leave, but within `seen`.
+/// Runs `f`, whose accesses ThreadSanitizer ignores. `pthread_exit` may leave `f` only inside `observe_accesses`.
 #[inline(always)]
 pub(crate) fn ignore_accesses<R>(f: impl FnOnce() -> R) -> R {
-    let watched = is_active() && tools() != NONE;
-    // SAFETY: given back below.
-    let outside = if watched { unsafe { threading_annotate_ignore_begin() } } else { 0 };
+    let has_tool = is_active() && tools() != NONE;
+    // SAFETY: ended below.
+    let was_ignoring = if has_tool { unsafe { threading_annotate_ignore_begin() } } else { 0 };
     let result = f();
-    if watched {
+    if has_tool {
         // SAFETY: as above.
-        unsafe { threading_annotate_ignore_end(outside) };
+        unsafe { threading_annotate_ignore_end(was_ignoring) };
     }
     result
 }
 
-/// Inside of what is unseen: `f` is the user's, or a call of pthread's from which the tools learn.
+/// Runs `f` inside `ignore_accesses`, but with accesses observed: a callback, or a pthread function that the tools must
+/// see.
 #[inline(always)]
 pub(crate) fn observe_accesses<R>(f: impl FnOnce() -> R) -> R {
     if !is_active() || tools() == NONE {
         return f();
     }
-    // SAFETY: undone below. If `f` is left by `pthread_exit`, so is what was unseen.
-    let hidden = unsafe { threading_annotate_observe_begin() };
+    // SAFETY: ended below. If `pthread_exit` leaves `f`, it leaves the enclosing `ignore_accesses` as well.
+    let was_ignoring = unsafe { threading_annotate_observe_begin() };
     let result = f();
     // SAFETY: as above.
-    unsafe { threading_annotate_observe_end(hidden) };
+    unsafe { threading_annotate_observe_end(was_ignoring) };
     result
 }
 
-/// The calling thread is in the last round of pthread's destructors, in which ThreadSanitizer has left it already, and
-/// announces nothing any more.
+/// Ends all reports of the calling thread: it is in the last round of pthread's destructors, and ThreadSanitizer may
+/// have released its state of the thread.
 pub(crate) fn thread_finished() {
     if is_active() {
-        // SAFETY: changes what is the calling thread's.
+        // SAFETY: changes only state of the calling thread.
         unsafe { threading_annotate_thread_finished() };
     }
 }
 
-/// How much of a new thread's stack a tool needs for itself: ThreadSanitizer, the better part of a megabyte.
+/// Returns how much of a new thread's stack the tools use: ThreadSanitizer needs most of a megabyte.
 #[inline]
 pub(crate) fn tool_stack_size() -> usize {
     if is_active() && tools() & THREAD_SANITIZER != 0 { 1 << 20 } else { 0 }
 }
 
-/// Whether signals are handled late: by ThreadSanitizer, when the thread next passes one of its functions.
+/// Returns whether signal handlers are deferred: ThreadSanitizer runs them when the thread next calls a function that
+/// it intercepts.
 #[inline(always)]
 pub(crate) fn defers_signals() -> bool {
     is_active() && tools() & THREAD_SANITIZER != 0
 }
 
-/// Lets the handlers of signals run that have come meanwhile.
+/// Runs the deferred signal handlers.
 #[cold]
 pub(crate) fn deliver_signals() {
-    // SAFETY: runs what may run whenever a signal comes.
+    // SAFETY: signal handlers may run at any time.
     unsafe { threading_annotate_deliver_signals() };
 }
 
-/// The system's allocator, whose memory the tools are told to leave alone.
+/// The system's allocator, with its memory marked as untracked.
 #[cfg(c_library)]
 struct UntrackedAlloc;
 
-/// Not in the rlib: which allocator a Rust program has is its own to say.
+/// Only in the C libraries: a Rust program chooses its own allocator.
 #[cfg(c_library)]
 #[global_allocator]
 static HEAP: UntrackedAlloc = UntrackedAlloc;
 
-// SAFETY: the system's allocator does it all.
+// SAFETY: all functions forward to the system's allocator.
 #[cfg(c_library)]
 unsafe impl GlobalAlloc for UntrackedAlloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promise, here and below.
+        // SAFETY: guaranteed by the caller, here and below.
         mark_untracked_block(sys::preserving_errno(|| unsafe { System.alloc(layout) }), layout.size())
     }
 
@@ -275,11 +280,11 @@ fn mark_untracked_block(memory: *mut u8, bytes: usize) -> *mut u8 {
     memory
 }
 
-/// Memory of libc's heap, for what the library's threads share.
+/// `malloc`, with the memory marked as untracked.
 ///
 /// # Safety
-/// That of libc's function.
+/// As for libc's function.
 pub(crate) unsafe fn malloc(bytes: usize) -> *mut c_void {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     mark_untracked_block(unsafe { sys::malloc(bytes) }.cast(), bytes).cast()
 }

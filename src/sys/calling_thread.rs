@@ -1,4 +1,4 @@
-//! What the system knows of the calling thread: its number, and whether it can be cancelled.
+//! The calling thread's native ID and cancellation state.
 
 use core::ffi::c_int;
 use core::ptr;
@@ -9,27 +9,27 @@ unsafe extern "C" {
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
-/// The kernel's number of the calling thread.
+/// Returns the calling thread's native ID, which the kernel assigns.
 pub(crate) fn native_id() -> u64 {
-    // SAFETY: asks only.
+    // SAFETY: no preconditions.
     (unsafe { libc::gettid() }) as u64
 }
 
-/// Whether the calling thread is the one with which the process began.
+/// Returns whether the calling thread is the process's initial thread.
 pub(crate) fn is_initial_thread() -> bool {
-    // SAFETY: asks only.
+    // SAFETY: no preconditions.
     native_id() == unsafe { libc::getpid() } as u64
 }
 
-/// Runs `f` without being cancelled by `pthread_cancel`, which stays pending. No call of this library is a
-/// cancellation point, and the unwinding by which a thread is cancelled must not meet the guard of an export:
-/// so this is around what the system makes one, and around the callbacks that run inside of a call.
+/// Runs `f` with cancellation disabled; a request by `pthread_cancel` stays pending. No call of this library is a
+/// cancellation point, and the unwinding of a cancelled thread must not cross the panic boundary of an exported
+/// function. So this wraps functions of libc that are cancellation points, and callbacks that run during a call.
 pub(crate) fn with_cancel_disabled<R>(f: impl FnOnce() -> R) -> R {
-    let mut former = 0;
-    // SAFETY: changes the calling thread's state alone, and changes it back below.
-    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut former) };
+    let mut previous = 0;
+    // SAFETY: changes only the calling thread's state, which is restored below.
+    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut previous) };
     let result = f();
     // SAFETY: as above.
-    unsafe { pthread_setcancelstate(former, ptr::null_mut()) };
+    unsafe { pthread_setcancelstate(previous, ptr::null_mut()) };
     result
 }

@@ -1,7 +1,7 @@
-//! The only place that sleeps and wakes.
+//! Futex semantics: where threads park and are woken, except for `pthread::wait_shared`.
 //!
-//! A thread waits on a 32-bit word as long as it holds an expected value; another changes the word and wakes
-//! those who wait. Waits may end early for no reason, so every caller looks at its word again.
+//! `wait` blocks while a 32-bit word has an expected value. Wakers change the word, and then wake the threads that
+//! wait. Wakeups may be spurious: callers check the word again in a loop.
 //!
 //! Two backends have the same functions: `futex_linux` (the system call) and `futex_portable` (`parking_lot_core`).
 
@@ -19,7 +19,7 @@ mod backend;
 #[cfg(model)]
 use crate::model::futex as backend;
 
-/// Sleeps as long as `word` is `expected`, until woken or until the deadline. False only if the time ran out.
+/// Blocks while `word` is `expected`, until a wake-up or the deadline. Returns false only if the deadline has passed.
 #[inline]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     if annotate::defers_signals() {
@@ -28,7 +28,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     backend::wait(word, expected, deadline)
 }
 
-/// As `wait`, where signals are handled between two slices only.
+/// As `wait`, for a tool that defers signal handlers: wakes up periodically to run them.
 #[cold]
 fn wait_polling_signals(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     const SIGNAL_POLL_NS: u64 = 100_000_000;
@@ -38,26 +38,26 @@ fn wait_polling_signals(word: &AtomicU32, expected: u32, deadline: Deadline) -> 
     woken || until != deadline
 }
 
-/// Wakes one thread that sleeps on `word`. False if none sleeps there: a thread that is about to sleep sees that the
-/// word has changed, and one that runs a signal handler does not sleep.
+/// Wakes one thread that is parked on `word`. Returns false if no thread is parked there: a thread that is about to
+/// park sees the changed word, and a thread in a signal handler is not parked.
 #[inline]
 pub(crate) fn wake_one(word: &AtomicU32) -> bool {
     backend::wake(word, 1)
 }
 
-/// Wakes at most `count` threads that sleep on `word`.
+/// Wakes at most `count` threads that are parked on `word`.
 #[inline]
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
     backend::wake(word, count);
 }
 
-/// Wakes all threads that sleep on `word`.
+/// Wakes all threads that are parked on `word`.
 #[inline]
 pub(crate) fn wake_all(word: &AtomicU32) {
     backend::wake(word, i32::MAX as u32);
 }
 
-/// The halves of a 64-bit word, to sleep on.
+/// The halves of a 64-bit word, as futex words.
 pub(crate) trait Halves {
     fn lower(&self) -> &AtomicU32;
     fn upper(&self) -> &AtomicU32;
@@ -76,8 +76,8 @@ impl Halves for AtomicU64 {
 }
 
 fn half(word: &AtomicU64, index: usize) -> &AtomicU32 {
-    // SAFETY: inside of the word, and aligned. The half is only compared by the one who goes to sleep; all
-    // changes are made to the whole.
+    // SAFETY: an aligned half of the word. It is only compared, by threads that park; all changes are made to the whole
+    // word.
     unsafe { &*word.as_ptr().cast::<AtomicU32>().add(index) }
 }
 
@@ -102,13 +102,13 @@ mod tests {
     #[test]
     fn wake_all_wakes_a_waiting_thread() {
         static WORD: AtomicU32 = AtomicU32::new(0);
-        let sleeper = std::thread::spawn(|| {
+        let waiter = std::thread::spawn(|| {
             while WORD.load(SeqCst) == 0 {
                 wait(&WORD, 0, Deadline::NEVER);
             }
         });
         WORD.store(1, SeqCst);
         wake_all(&WORD);
-        sleeper.join().unwrap();
+        waiter.join().unwrap();
     }
 }

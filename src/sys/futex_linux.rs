@@ -1,4 +1,4 @@
-//! Sleeping by futex.
+//! The futex backend: Linux's system call.
 
 use crate::sys::atomic::AtomicU32;
 use core::ptr;
@@ -6,15 +6,15 @@ use core::ptr;
 use crate::sys;
 use crate::time::Deadline;
 
-// Both calls pass all six arguments of the system call, as every interposer of syscall() expects that reads those that
-// it does not need.
+// Both functions pass all six arguments of the system call, since interposers of syscall() may read those that it does
+// not need.
 
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
-    // The kernel gets the time that is left, and not the deadline: a preloaded library may have replaced clock_gettime()
-    // by one whose clock is not the kernel's (libfaketime does).
+    // A relative timeout, not the deadline: a preloaded library may have replaced clock_gettime(), so that its clock is
+    // not the kernel's (libfaketime).
     let remaining = deadline.remaining();
-    // EINTR and EAGAIN are as good as a wake-up: the caller looks at the word again, and waits for the rest of the time.
-    // SAFETY: the word is aligned and lives during the call; `remaining` is NULL or a timespec.
+    // EINTR and EAGAIN count as wakeups: the caller checks the word again, and waits for the remaining time.
+    // SAFETY: the word is aligned and valid during the call; the timeout is NULL or a timespec.
     sys::preserving_errno(|| unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -30,7 +30,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
 }
 
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
-    // SAFETY: the word is only an address here; a futex call never writes to it.
+    // SAFETY: the kernel uses only the address of the word.
     let woken = sys::preserving_errno(|| unsafe {
         libc::syscall(
             libc::SYS_futex,

@@ -1,8 +1,8 @@
-//! Sleeping by `parking_lot_core`, for systems without a futex.
+//! The portable backend: `parking_lot_core`, for systems without futexes.
 //!
-//! What it cannot do: wake from a signal handler (its table of queues is guarded by locks); go on without memory (it
-//! aborts); and promise that a child of fork neither hangs nor crashes (the table may be held by a thread that the
-//! child does not have, and its queues lead through the storage of threads that slept in the parent).
+//! Its limitations: it cannot wake from a signal handler, since locks protect its table of queues; it aborts if it
+//! cannot allocate memory; and a child of fork may hang or crash, since a thread that does not exist in the child may
+//! hold one of these locks, and the queues contain records in the thread-local storage of the parent's threads.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
     let limit = (deadline != Deadline::NEVER).then(|| {
         Instant::now().checked_add(Duration::from_nanos(deadline.0.saturating_sub(Deadline::now().0)))
     });
-    // SAFETY: the key is the word's address, which only this library parks on; the callbacks neither panic
-    // nor call back into the parking lot.
+    // SAFETY: the key is the address of the word, on which only this library parks; the callbacks neither panic nor
+    // call `parking_lot_core`.
     let result = sys::preserving_errno(|| unsafe {
         parking_lot_core::park(
             word.as_ptr().addr(),
@@ -32,14 +32,14 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
 }
 
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
-    let mut left = count;
+    let mut remaining = count;
     // SAFETY: as above.
     let woken = sys::preserving_errno(|| unsafe {
         parking_lot_core::unpark_filter(
             word.as_ptr().addr(),
-            |_| match left.checked_sub(1) {
+            |_| match remaining.checked_sub(1) {
                 Some(rest) => {
-                    left = rest;
+                    remaining = rest;
                     FilterOp::Unpark
                 }
                 None => FilterOp::Stop,

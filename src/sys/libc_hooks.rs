@@ -1,17 +1,17 @@
-//! The functions of the library that libc calls: the destructor of a pthread key when a thread ends, and an atexit
-//! handler when the process exits. Each is registered when it is first needed.
+//! The functions of the library that libc calls: the destructor of a pthread key at thread exit, and an atexit handler
+//! at process exit. Each is registered when it is first needed.
 //!
-//! Their work uses every other part of the library, so it is not known here: `runtime::init` stores two function
-//! pointers (`set`), when the library is loaded or first called. A hook may be registered before that. The pointers are
-//! read when libc calls the hook.
+//! Their work uses every other part of the library, which this module must not depend on: `runtime::init` stores two
+//! function pointers (`set`) when the library is loaded or first called. A hook may be registered before that. The
+//! pointers are read when libc calls the hook.
 //!
-//! # State (`exit_rounds` in the thread's block, all of it the thread's own)
+//! # State (`exit_rounds` in the per-thread block, accessed only by its thread)
 //!
 //! | state | meaning | who changes it |
 //! |---|---|---|
-//! | 0 | no hook is registered for the thread's end | `register_exit_hook`: to `REGISTERED` |
-//! | `REGISTERED` | libc will call the destructor | `runtime::thread_exit`, with each call: to the next number |
-//! | up to `LAST_ROUND` - 1 | so many rounds of destructors after `REGISTERED` have started | the same; to `LAST_ROUND` if libc will not call again |
+//! | 0 | the thread has no exit hook | `register_exit_hook`: to `REGISTERED` |
+//! | `REGISTERED` | libc will call the destructor | `runtime::thread_exit`, in each call: to the next number |
+//! | up to `LAST_ROUND` - 1 | this many rounds of destructors after `REGISTERED` have started | `runtime::thread_exit`: to the next number, or to `LAST_ROUND` if libc will not call the destructor again |
 //! | `LAST_ROUND` | the last round has started: the thread gets no new records | |
 
 use core::ffi::c_void;
@@ -22,19 +22,19 @@ use crate::sys;
 use crate::sys::atomic::{AtomicU64, Ordering};
 use crate::sys::tls;
 
-/// How many times pthread calls the destructors of a thread that sets new values in them
-/// (`PTHREAD_DESTRUCTOR_ITERATIONS`). What they set in the last round is forgotten.
+/// The number of rounds in which libc calls a thread's destructors while they set new values
+/// (`PTHREAD_DESTRUCTOR_ITERATIONS`). Values that are set in the last round are ignored.
 pub(crate) const DESTRUCTOR_ROUNDS: u32 = 4;
 pub(crate) const REGISTERED: u32 = 1;
 pub(crate) const LAST_ROUND: u32 = REGISTERED + DESTRUCTOR_ROUNDS;
 
-/// The work of the hooks: functions of type `fn()`, or NULL.
+/// The work of the two hooks: functions of type `fn()`, or NULL.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_THREAD_EXIT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_PROCESS_EXIT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Sets what is called in each round of a thread's destructors, and when the process exits.
+/// Sets the functions to be called in each round of a thread's destructors, and at process exit.
 pub(crate) fn set(on_thread_exit: fn(), on_process_exit: fn()) {
     ON_THREAD_EXIT.store(on_thread_exit as *mut (), Ordering::Release);
     ON_PROCESS_EXIT.store(on_process_exit as *mut (), Ordering::Release);
@@ -42,7 +42,7 @@ pub(crate) fn set(on_thread_exit: fn(), on_process_exit: fn()) {
 
 fn call(work: &AtomicPtr<()>) {
     let work = work.load(Ordering::Acquire);
-    debug_assert!(!work.is_null(), "the constructor has not run");
+    debug_assert!(!work.is_null(), "the library is not initialized");
     if work.is_null() {
         return;
     }
@@ -58,32 +58,32 @@ extern "C" fn atexit_handler() {
     call(&ON_PROCESS_EXIT);
 }
 
-/// The key, one above libc's number; 0 as long as there is none.
+/// The pthread key plus 1; 0 before it is created.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXIT_KEY: AtomicU64 = AtomicU64::new(0);
 
-/// The key whose destructor tells of a thread's end, created when it is first needed.
+/// Returns the pthread key of the exit hook, which is created at the first call.
 pub(crate) fn exit_key() -> Result<libc::pthread_key_t> {
     let known = EXIT_KEY.load(Ordering::Acquire);
     if known != 0 {
         return Ok((known - 1) as libc::pthread_key_t);
     }
     let mut key = 0;
-    // SAFETY: `tsd_destructor` is a destructor as pthread wants it.
+    // SAFETY: `tsd_destructor` has the type of a destructor, and is never unloaded.
     if unsafe { sys::pthread_key_create(&mut key, Some(tsd_destructor)) } != 0 {
         return Err(Error::System);
     }
     match EXIT_KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Ok(key),
         Err(known) => {
-            // SAFETY: created above; no other thread has seen it.
+            // SAFETY: created above, and not visible to other threads.
             unsafe { sys::pthread_key_delete(key) };
             Ok((known - 1) as libc::pthread_key_t)
         }
     }
 }
 
-/// Has libc call the destructor when the calling thread ends.
+/// Registers the exit hook of the calling thread. Fails with `Shutdown` in the thread's last round of destructors.
 pub(crate) fn register_exit_hook() -> Result<()> {
     match tls::with(|block| block.exit_rounds.get()) {
         0 => {
@@ -97,13 +97,13 @@ pub(crate) fn register_exit_hook() -> Result<()> {
     }
 }
 
-/// Has libc call the destructor in its next round.
+/// Sets the key's value, so that libc calls the destructor in its next round.
 pub(crate) fn rearm() -> Result<()> {
     if cfg!(model) {
         return Ok(());
     }
     const NOT_NULL: *const c_void = core::ptr::dangling();
-    // SAFETY: the key exists; the value is only compared with NULL.
+    // SAFETY: the key exists; libc only compares the value with NULL.
     if unsafe { sys::pthread_setspecific(exit_key()?, NOT_NULL) } == 0 {
         Ok(())
     } else {
@@ -111,19 +111,18 @@ pub(crate) fn rearm() -> Result<()> {
     }
 }
 
-/// Whether libc will call the handler when the process exits. Set once.
+/// Whether the atexit handler has been registered. Set once.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ATEXIT_REGISTERED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the handler has ever been registered.
+/// Returns whether the atexit handler has been registered.
 pub(crate) fn is_atexit_registered() -> bool {
     ATEXIT_REGISTERED.load(Ordering::Acquire)
 }
 
-/// Registers the handler, once more if it has been: handlers that were registered later run before it, earlier ones
-/// after it.
+/// Registers the atexit handler, again if it has been registered: handlers run in the reverse order of registration.
 pub(crate) fn register_atexit_handler() -> Result<()> {
-    // SAFETY: `atexit_handler` is a function as atexit wants it, and the library is never unloaded.
+    // SAFETY: `atexit_handler` has the type of a handler, and the library is never unloaded.
     if unsafe { sys::atexit(atexit_handler) } != 0 {
         return Err(Error::NoMemory);
     }

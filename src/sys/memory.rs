@@ -1,4 +1,4 @@
-//! Memory that comes from the system as pages, and how much of it there may be.
+//! Memory from the system, in pages, and the limits of the address space.
 
 use crate::sys::atomic::{AtomicU8, Ordering};
 use core::ptr;
@@ -8,37 +8,37 @@ use super as sys;
 use crate::error::{Error, Result};
 use crate::sys::calling_thread::with_cancel_disabled;
 
-/// Maps `bytes` of zeroed memory, at `hint` if the system agrees (0: anywhere).
+/// Maps `bytes` of zeroed memory, preferably at `hint` (0: anywhere).
 pub(crate) fn map(hint: usize, bytes: usize) -> Option<usize> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: without MAP_FIXED, a new mapping replaces nothing.
+    // SAFETY: without MAP_FIXED, the new mapping replaces no other.
     let start = unsafe { sys::mmap(hint as *mut libc::c_void, bytes, protection, flags, -1, 0) };
     (start != libc::MAP_FAILED).then_some(start as usize)
 }
 
-/// Unmaps whole pages; of none, nothing.
+/// Unmaps whole pages. Does nothing if `bytes` is 0.
 ///
 /// # Safety
-/// `map` returned the pages, and no thread uses them any more.
+/// `map` has returned the pages, and no thread accesses them any more.
 pub(crate) unsafe fn unmap(start: usize, bytes: usize) {
     if bytes != 0 {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { sys::munmap(start as *mut libc::c_void, bytes) };
     }
 }
 
-/// Maps `bytes` at a multiple of `alignment`, preferably at `hint`, which is one.
+/// Maps `bytes` at a multiple of `alignment`, preferably at `hint`, which must be such a multiple.
 pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option<usize> {
     let start = map(hint, bytes)?;
     if start % alignment == 0 {
         return Some(start);
     }
-    // SAFETY: mapped above, and not used yet.
+    // SAFETY: mapped above, and not accessed yet.
     unsafe { unmap(start, bytes) };
     let around = map(0, bytes.checked_add(alignment)?)?;
     let start = around.next_multiple_of(alignment);
-    // SAFETY: the parts around what is returned.
+    // SAFETY: only the parts before and after the returned range.
     unsafe {
         unmap(around, start - around);
         unmap(start + bytes, around + alignment - start);
@@ -46,24 +46,24 @@ pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option
     Some(start)
 }
 
-/// Returns whole pages to the system: they stay mapped, and read as zero. False if the system refuses, for instance
-/// because they are locked; their content stays then.
+/// Returns the memory of whole pages to the system; the pages stay mapped, and read as zero. Returns false if the
+/// system does not permit it, for example because the pages are locked: they then keep their content.
 ///
 /// # Safety
-/// `map` returned the pages, and no thread needs their content any more.
+/// `map` has returned the pages, and no thread needs their content any more.
 pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
 }
 
-/// Whether the process may have so many addresses and no more.
+/// Returns whether the process's address space is limited (`RLIMIT_AS`).
 pub(crate) fn has_address_space_limit() -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is there to write to.
+    // SAFETY: `limit` is valid for writes.
     (unsafe { sys::getrlimit(libc::RLIMIT_AS, &mut limit) }) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
 }
 
-/// Whether the system counts memory when it is mapped, and refuses more than it has. It is asked once.
+/// Returns whether the system never overcommits memory (`vm.overcommit_memory` is 2). The setting is read once.
 pub(crate) fn has_strict_overcommit() -> bool {
     const UNKNOWN: u8 = 0;
     const NEVER_OVERCOMMITS: u8 = b'2';
@@ -72,7 +72,7 @@ pub(crate) fn has_strict_overcommit() -> bool {
     let mut mode = MODE.load(Ordering::Relaxed);
     if mode == UNKNOWN {
         mode = b'0';
-        // SAFETY: the name ends with NUL; one byte is read; the file is closed again.
+        // SAFETY: the path ends with NUL; one byte is read into `mode`; the descriptor is valid until it is closed.
         with_cancel_disabled(|| unsafe {
             let file =
                 sys::open(c"/proc/sys/vm/overcommit_memory".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
@@ -86,15 +86,15 @@ pub(crate) fn has_strict_overcommit() -> bool {
     mode == NEVER_OVERCOMMITS
 }
 
-/// A growing array of plain numbers in pages of its own: its owner may hold locks under which `malloc`, which may be
-/// the program's own, must not be called.
+/// A growable array of plain data in its own pages, for owners of mutexes: under these, `malloc`, which the program may
+/// have replaced, must not be called.
 pub(crate) struct PageVec<T> {
     start: *mut T,
     length: usize,
     capacity: usize,
 }
 
-// SAFETY: it owns its elements.
+// SAFETY: the array owns its elements.
 unsafe impl<T: Send> Send for PageVec<T> {}
 
 impl<T: Copy> PageVec<T> {
@@ -104,7 +104,7 @@ impl<T: Copy> PageVec<T> {
         PageVec { start: ptr::null_mut(), length: 0, capacity: 0 }
     }
 
-    /// Makes room for `count` elements in all, so that the next pushes up to them cannot fail.
+    /// Reserves capacity for `count` elements in total, so that pushes up to that number cannot fail.
     pub(crate) fn reserve(&mut self, count: usize) -> Result<()> {
         if count <= self.capacity {
             return Ok(());
@@ -112,10 +112,10 @@ impl<T: Copy> PageVec<T> {
         let capacity = count.checked_next_power_of_two().ok_or(Error::NoMemory)?.max(Self::MIN_CAPACITY);
         let bytes = capacity.checked_mul(size_of::<T>()).ok_or(Error::NoMemory)?;
         let start = map(0, bytes).ok_or(Error::NoMemory)? as *mut T;
-        let former = self.as_slice();
-        // SAFETY: the new pages have room for all elements; the former pages are used no more.
+        let previous = self.as_slice();
+        // SAFETY: the new pages have room for all elements; the previous pages are not accessed any more.
         unsafe {
-            start.copy_from_nonoverlapping(former.as_ptr(), former.len());
+            start.copy_from_nonoverlapping(previous.as_ptr(), previous.len());
             unmap(self.start as usize, self.capacity * size_of::<T>());
         }
         self.start = start;
@@ -123,12 +123,12 @@ impl<T: Copy> PageVec<T> {
         Ok(())
     }
 
-    /// Appends an element, for which there is room; without, it is lost if the system has no memory.
+    /// Appends an element. If its capacity has not been reserved, the element is lost when the system has no memory.
     pub(crate) fn push(&mut self, element: T) {
         if self.reserve(self.length + 1).is_err() {
             return;
         }
-        // SAFETY: inside of the pages.
+        // SAFETY: `length` is less than `capacity`.
         unsafe { self.start.add(self.length).write(element) };
         self.length += 1;
     }
@@ -143,7 +143,7 @@ impl<T: Copy> PageVec<T> {
         if self.length == 0 {
             return &mut [];
         }
-        // SAFETY: so many elements have been written.
+        // SAFETY: `length` elements have been written.
         unsafe { slice::from_raw_parts_mut(self.start, self.length) }
     }
 
@@ -151,7 +151,7 @@ impl<T: Copy> PageVec<T> {
         if self.length == 0 {
             return &[];
         }
-        // SAFETY: so many elements have been written.
+        // SAFETY: `length` elements have been written.
         unsafe { slice::from_raw_parts(self.start, self.length) }
     }
 }
@@ -161,19 +161,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aligned_memory_is_aligned_zero_and_mapped_to_its_end() {
+    fn map_aligned_returns_aligned_zeroed_memory_of_the_whole_size() {
         const ALIGNMENT: usize = 1 << 20;
         for hint in [0, 4096 * 123_456_789] {
             let start = map_aligned(hint & !(ALIGNMENT - 1), 3 * ALIGNMENT, ALIGNMENT).unwrap();
             assert_eq!(start % ALIGNMENT, 0);
             for page in (start..start + 3 * ALIGNMENT).step_by(4096) {
-                // SAFETY: inside of the mapping.
+                // SAFETY: inside the mapping.
                 unsafe {
                     assert_eq!(*(page as *const u64), 0);
                     *(page as *mut u64) = 1;
                 }
             }
-            // SAFETY: mapped above, and used no more.
+            // SAFETY: mapped above, and not accessed elsewhere.
             unsafe {
                 assert!(discard(start, 3 * ALIGNMENT));
                 assert_eq!(*(start as *const u64), 0);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_vec_keeps_its_elements_as_it_grows() {
+    fn page_vec_keeps_its_elements_when_it_grows() {
         let mut numbers = PageVec::new();
         assert!(numbers.as_slice().is_empty());
         assert_eq!(numbers.pop(), None);

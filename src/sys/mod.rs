@@ -1,12 +1,12 @@
-//! Functions of libc that leave `errno` as the caller of the library had it.
+//! The operating system, libc and the race detectors; and functions of libc that preserve `errno`.
 //!
-//! Statuses report what went wrong, so no call of this library changes `errno`, whether it succeeds, times out or
-//! fails. The functions here save `errno` around the function of libc of the same name; the rest of the library calls
-//! libc through them, unless the function cannot set `errno` (the tests below have the list). Nothing is saved around
-//! callbacks: a value that a callback leaves in `errno` on the calling thread stays there.
+//! Errors are reported by statuses, so that no call of this library changes `errno`, whether it succeeds, times out or
+//! fails. The functions below save and restore `errno` around the function of libc of the same name. The rest of the
+//! library calls libc through them, unless the function cannot set `errno` (the tests below contain the list).
+//! Callbacks are not wrapped: a value that a callback stores in the calling thread's `errno` is kept.
 #![cfg_attr(
     any(model, feature = "portable"),
-    allow(dead_code, reason = "some are the futex backend's, and the spinning's")
+    allow(dead_code, reason = "some are used only by the futex backend and for spinning")
 )]
 
 pub(crate) mod annotate;
@@ -24,7 +24,7 @@ use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
 use libc::{dl_phdr_info, iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit, sigset_t};
 
-/// The calling thread's `errno`.
+/// Returns the calling thread's `errno`.
 pub(crate) fn errno() -> c_int {
     // SAFETY: the address of the calling thread's `errno` is always valid.
     unsafe { libc::__errno_location().read_volatile() }
@@ -33,8 +33,9 @@ pub(crate) fn errno() -> c_int {
 /// Runs `call` and restores the value that `errno` had before.
 #[inline]
 pub(crate) fn preserving_errno<R>(call: impl FnOnce() -> R) -> R {
-    // Volatile, since compilers take it that malloc() does not change `errno`, and leave out what restores it.
-    // SAFETY: as in `errno`; `call` returns on the thread that made it.
+    // Volatile, since compilers assume that malloc() does not change `errno`, and would remove the code that restores
+    // it.
+    // SAFETY: as in `errno`; `call` returns on the thread that called it.
     unsafe {
         let errno = libc::__errno_location();
         let before = errno.read_volatile();
@@ -49,9 +50,9 @@ macro_rules! from_libc {
         /// The function of libc; preserves `errno`.
         ///
         /// # Safety
-        /// That of libc's function.
+        /// As for libc's function.
         pub(crate) unsafe fn $name($($arg: $type),*) -> $result {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             preserving_errno(|| unsafe { libc::$name($($arg),*) })
         }
     )*};
@@ -81,7 +82,7 @@ from_libc! {
     fn close(file: c_int) -> c_int;
     fn access(path: *const c_char, mode: c_int) -> c_int;
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
-    fn pthread_sigmask(how: c_int, set: *const sigset_t, former: *mut sigset_t) -> c_int;
+    fn pthread_sigmask(how: c_int, set: *const sigset_t, previous: *mut sigset_t) -> c_int;
     fn prctl(operation: c_int, two: c_ulong, three: c_ulong, four: c_ulong, five: c_ulong) -> c_int;
     fn sched_getcpu() -> c_int;
     fn atexit(handler: extern "C" fn()) -> c_int;
@@ -89,7 +90,7 @@ from_libc! {
     fn pthread_atfork(prepare: ForkHandler, parent: ForkHandler, child: ForkHandler) -> c_int;
     fn pthread_attr_init(attributes: *mut pthread_attr_t) -> c_int;
     fn pthread_attr_destroy(attributes: *mut pthread_attr_t) -> c_int;
-    fn pthread_attr_setstack(attributes: *mut pthread_attr_t, lowest: *mut c_void, bytes: usize) -> c_int;
+    fn pthread_attr_setstack(attributes: *mut pthread_attr_t, base: *mut c_void, bytes: usize) -> c_int;
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
     fn pthread_detach(thread: pthread_t) -> c_int;
     fn pthread_key_create(key: *mut pthread_key_t, destructor: KeyDestructor) -> c_int;
@@ -102,20 +103,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_that_fails_leaves_errno_unchanged() {
-        const ODD: c_int = 9999;
-        // SAFETY: errno is this thread's; the file does not exist.
+    fn a_failed_call_preserves_errno() {
+        const UNUSED: c_int = 9999;
+        // SAFETY: changes only the calling thread's `errno`; the path ends with NUL.
         unsafe {
-            *libc::__errno_location() = ODD;
+            *libc::__errno_location() = UNUSED;
             assert_eq!(open(c"/nonexistent".as_ptr(), libc::O_RDONLY), -1);
         }
-        assert_eq!(errno(), ODD);
+        assert_eq!(errno(), UNUSED);
     }
 
-    /// Functions that libc documents to leave `errno` alone, and those that do not return.
+    /// Functions that do not change `errno`, as libc documents, and functions that do not return.
     const SET_NO_ERRNO: [&str; 13] = [
         "__errno_location",
-        "clock_gettime", // with a clock that always exists
+        "clock_gettime", // with a valid clock
         "exit",
         "getpid",
         "gettid",
@@ -124,9 +125,9 @@ mod tests {
         "pthread_attr_setdetachstate",
         "pthread_attr_setstacksize",
         "pthread_self",
-        "sigfillset", // of a set that is there
+        "sigfillset", // with a valid pointer
         "strcmp",
-        "syscall", // each call of it is inside `preserving_errno`: checked below
+        "syscall", // only inside `preserving_errno`, as the test checks
     ];
 
     fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tests_in_c_check_errno_around_each_function() {
+    fn the_c_tests_check_errno_for_each_exported_function() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let macros = std::fs::read_to_string(root.join("tests/c/keeps_errno.h")).unwrap();
         let mut files = Vec::new();
@@ -154,7 +155,7 @@ mod tests {
                 let name = function.split('(').next().unwrap();
                 assert!(
                     macros.contains(&format!("#define {name}(...)")),
-                    "tests/c/keeps_errno.h leaves {name} out"
+                    "tests/c/keeps_errno.h does not contain {name}"
                 );
                 functions += 1;
             }
@@ -178,17 +179,13 @@ mod tests {
                 }
                 assert!(
                     SET_NO_ERRNO.contains(&&*name),
-                    "{} calls libc::{name} and not sys::{name}, which preserves errno",
+                    "{} calls libc::{name} instead of sys::{name}, which preserves errno",
                     file.display()
                 );
             }
             let syscalls = text.matches("libc::syscall(").count();
             let preserved = text.matches("preserving_errno(").count();
-            assert!(
-                syscalls <= preserved,
-                "{} calls libc::syscall outside of preserving_errno",
-                file.display()
-            );
+            assert!(syscalls <= preserved, "{} calls libc::syscall outside preserving_errno", file.display());
         }
     }
 }

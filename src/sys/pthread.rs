@@ -1,4 +1,4 @@
-//! Threads as the system has them: started and joined through libc's pthread.
+//! Operating system threads: pthread functions, and what Linux offers beyond them.
 
 use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
 use core::cell::Cell;
@@ -15,7 +15,7 @@ use crate::sys::calling_thread::with_cancel_disabled;
 use crate::sys::thread_state;
 use crate::time::Deadline;
 
-/// A start routine.
+/// A start routine. It may unwind, by `pthread_exit`.
 pub(crate) type StartRoutine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 unsafe extern "C" {
@@ -27,48 +27,47 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The size of the stacks of threads that are started from now on, those that run timers' functions among them; 0 is the
-/// system's default.
+/// The stack size of threads that are started from now on, including the timers' threads; 0 is the system's default.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
-/// The smallest stack that the system accepts.
+/// The smallest stack size that the system accepts.
 pub(crate) const MIN_STACK: usize = libc::PTHREAD_STACK_MIN;
 
-/// Calls `f` with attributes of threads that are the system's default.
+/// Calls `f` with thread attributes that have the system's default values.
 fn with_attributes<R>(f: impl FnOnce(*mut libc::pthread_attr_t) -> R) -> Result<R> {
     let mut attributes = MaybeUninit::uninit();
-    // SAFETY: initialised here, destroyed below.
+    // SAFETY: initialized here, destroyed below.
     if unsafe { sys::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
         return Err(Error::NoMemory);
     }
     let result = f(attributes.as_mut_ptr());
-    // SAFETY: initialised above.
+    // SAFETY: initialized above.
     unsafe { sys::pthread_attr_destroy(attributes.as_mut_ptr()) };
     Ok(result)
 }
 
 fn page_size() -> usize {
-    // SAFETY: asks only.
+    // SAFETY: no preconditions.
     (unsafe { sys::sysconf(libc::_SC_PAGESIZE) }) as usize
 }
 
-/// How much a stack must be larger than was asked for. Static thread-local storage lies on it, which may be more than
-/// small stacks have; and sanitizers want to find some room besides. It is asked once, since it is the same for all
-/// threads of a process.
+/// Returns how much larger than requested a stack must be. libc places static thread-local storage on the stack, which
+/// may be larger than a small stack, and sanitizers need additional space. The value is the same for all threads of a
+/// process, and computed once.
 fn stack_overhead() -> usize {
     const UNKNOWN: usize = usize::MAX;
-    /// What is usual besides a page.
+    /// What libc uses in most programs, in addition to a page.
     const TYPICAL_OVERHEAD: usize = 22 * 1024;
     const SANITIZER_OVERHEAD: usize = 256 * 1024;
     #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-    static EXTRA: AtomicUsize = AtomicUsize::new(UNKNOWN);
-    let known = EXTRA.load(Ordering::Relaxed);
+    static OVERHEAD: AtomicUsize = AtomicUsize::new(UNKNOWN);
+    let known = OVERHEAD.load(Ordering::Relaxed);
     if known != UNKNOWN {
         return known;
     }
     type GetMinStack = unsafe extern "C" fn(*const libc::pthread_attr_t) -> usize;
-    // SAFETY: a name that ends with NUL; the function of this name has this type, and takes initialised attributes.
+    // SAFETY: the name ends with NUL; the function of this name has this type, and takes initialized attributes.
     let min_stack = unsafe {
         let function = sys::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr());
         if function.is_null() {
@@ -79,23 +78,24 @@ fn stack_overhead() -> usize {
         }
     };
     let has = |name: &CStr| {
-        // SAFETY: as above.
+        // SAFETY: the name ends with NUL.
         !unsafe { sys::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
     };
     let sanitized = [c"__asan_init", c"__msan_init", c"__hwasan_init", c"__lsan_init"].into_iter().any(has);
-    let extra = if sanitized {
+    let overhead = if sanitized {
         min_stack + SANITIZER_OVERHEAD
     } else {
         min_stack.saturating_sub(page_size() + TYPICAL_OVERHEAD)
     };
-    EXTRA.store(extra, Ordering::Relaxed);
-    extra
+    OVERHEAD.store(overhead, Ordering::Relaxed);
+    overhead
 }
 
-/// The size of a stack of so many bytes, 0 being the system's default, and that of its guard: whole pages.
+/// Returns the size of the stack to allocate for a requested size (0: the system's default), and the size of its guard
+/// area, in whole pages.
 pub(crate) fn stack_layout(size: usize) -> Result<(usize, usize)> {
     let (mut default, mut guard) = (0, 0);
-    // SAFETY: the attributes are initialised.
+    // SAFETY: the attributes are initialized.
     with_attributes(|attributes| unsafe {
         libc::pthread_attr_getstacksize(attributes, &mut default);
         libc::pthread_attr_getguardsize(attributes, &mut guard);
@@ -106,42 +106,42 @@ pub(crate) fn stack_layout(size: usize) -> Result<(usize, usize)> {
     Ok((whole_pages(size.saturating_add(stack_overhead())), whole_pages(guard.max(page))))
 }
 
-/// pthread_create; preserves `errno`.
+/// `pthread_create`; preserves `errno`.
 ///
 /// # Safety
-/// That of libc's function.
+/// As for libc's function.
 unsafe fn create(
     thread: *mut libc::pthread_t,
     attributes: *const libc::pthread_attr_t,
     start_routine: StartRoutine,
     arg: *mut c_void,
 ) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     sys::preserving_errno(|| unsafe { pthread_create(thread, attributes, start_routine, arg) })
 }
 
-/// The stack of a new thread: its lowest address, or `None` if pthread is to map one, and its size.
+/// The stack of a new thread: its lowest address, or `None` if libc allocates it, and its size.
 pub(crate) struct StackSpec {
     pub(crate) base: Option<usize>,
     pub(crate) size: usize,
 }
 
-/// Starts a thread on a stack. On one of this library's it is detached, so that the user may not join or detach it by
-/// pthread: its end is told by the kernel (`set_tid_address`). Otherwise it is to be joined, by what pthread writes to
-/// `id`: it does so before the thread runs, which may end, and be joined by another thread, before this function
-/// returns.
+/// Starts a thread on the given stack. A thread on a stack of this library is detached, so that the program cannot join
+/// or detach it by pthread functions; the kernel reports its exit (`set_tid_address`). A thread on a stack of libc is
+/// joinable. pthread_create() stores its ID in `id` before the thread runs: the thread may exit, and another thread may
+/// join it, before this function returns.
 pub(crate) fn start(
     start_routine: StartRoutine,
     arg: *mut c_void,
     stack: &StackSpec,
     id: &Cell<libc::pthread_t>,
 ) -> Result<()> {
-    // SAFETY: the attributes are initialised; the stack is the new thread's alone; whoever calls promises
-    // that the routine takes the argument.
+    // SAFETY: the attributes are initialized; only the new thread uses the stack; the caller guarantees that the
+    // routine accepts the argument.
     let started = with_attributes(|attributes| unsafe {
         let status = match stack.base {
-            Some(lowest) => {
-                sys::pthread_attr_setstack(attributes, lowest as *mut c_void, stack.size)
+            Some(base) => {
+                sys::pthread_attr_setstack(attributes, base as *mut c_void, stack.size)
                     | libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
             }
             None => libc::pthread_attr_setstacksize(attributes, stack.size),
@@ -151,15 +151,15 @@ pub(crate) fn start(
     if started { Ok(()) } else { Err(Error::NoThread) }
 }
 
-/// Starts a thread that nobody joins.
+/// Starts a detached thread.
 #[cfg(model)]
 pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> Result<()> {
     crate::model::thread::start(start_routine, arg);
     Ok(())
 }
 
-/// Starts a detached thread. It begins with all signals blocked, and, where the system allows that, with the
-/// scheduling and the CPUs of the main thread, whatever those of the calling thread are.
+/// Starts a detached thread. It begins with all signals blocked, and with the scheduling parameters and CPU affinity of
+/// the main thread instead of those of the calling thread, where the system permits it.
 #[cfg(not(model))]
 pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> Result<()> {
     let (size, _) = stack_layout(STACK_SIZE.load(Ordering::Relaxed))?;
@@ -180,101 +180,102 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
         })?;
         Ok((error, is_baseline_set))
     };
-    let error = without_signals(|| match start(true)? {
+    let error = with_signals_blocked(|| match start(true)? {
         (0, _) => Ok(0),
-        // Not permitted, or none of these CPUs is there any more: the new thread itself does what it can.
+        // The attributes are not permitted, or these CPUs do not exist any more. The new thread itself restores what it
+        // can.
         (error, true) if error != libc::EAGAIN => Ok(start(false)?.0),
         (error, _) => Ok(error),
     })?;
     if error == 0 { Ok(()) } else { Err(Error::NoThread) }
 }
 
-/// Runs `f` with all signals blocked that can be.
-fn without_signals<R>(f: impl FnOnce() -> R) -> R {
-    let (mut all, mut former) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: initialised here; changes the calling thread's mask alone.
+/// Runs `f` with all signals blocked, except those that cannot be blocked.
+fn with_signals_blocked<R>(f: impl FnOnce() -> R) -> R {
+    let (mut all, mut previous) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: initialized here; changes only the calling thread's mask.
     let blocked = unsafe {
         libc::sigfillset(all.as_mut_ptr());
-        sys::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), former.as_mut_ptr()) == 0
+        sys::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), previous.as_mut_ptr()) == 0
     };
     let result = f();
     if blocked {
-        // SAFETY: written above.
-        unsafe { sys::pthread_sigmask(libc::SIG_SETMASK, former.as_ptr(), ptr::null_mut()) };
+        // SAFETY: initialized above.
+        unsafe { sys::pthread_sigmask(libc::SIG_SETMASK, previous.as_ptr(), ptr::null_mut()) };
     }
     result
 }
 
-/// Runs a callback inside of a call: with_cancel_disabled, and before the eyes of race detectors.
+/// Runs a callback during a call of the library: with cancellation disabled, and observed by race detectors.
 pub(crate) fn call_user<R>(f: impl FnOnce() -> R) -> R {
     with_cancel_disabled(|| annotate::observe_accesses(f))
 }
 
-/// Starts a thread for a task of the library's own, detached and with a small stack.
+/// Starts a detached thread with a small stack and all signals blocked, for work of the library itself.
 pub(crate) fn start_helper(start_routine: StartRoutine) -> Result<()> {
     const STACK: usize = 128 * 1024;
     let (size, _) = stack_layout(STACK)?;
-    // SAFETY: the attributes are initialised.
+    // SAFETY: the attributes are initialized.
     with_attributes(|attributes| unsafe {
         if libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) != 0
             || libc::pthread_attr_setstacksize(attributes, size) != 0
         {
             return Err(Error::NoThread);
         }
-        create_without_signals(attributes, start_routine).map(|_| ())
+        create_with_signals_blocked(attributes, start_routine).map(|_| ())
     })?
 }
 
-/// Creates a thread that handles no signals, which are for the user's threads.
+/// Creates a thread with all signals blocked, so that the program's threads handle them.
 ///
 /// # Safety
-/// The attributes are initialised; the routine takes NULL.
-unsafe fn create_without_signals(
+/// The attributes are initialized; the routine accepts NULL.
+unsafe fn create_with_signals_blocked(
     attributes: *const libc::pthread_attr_t,
     start_routine: StartRoutine,
 ) -> Result<libc::pthread_t> {
     let mut thread = 0;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let created =
-        without_signals(|| unsafe { create(&mut thread, attributes, start_routine, ptr::null_mut()) });
+        with_signals_blocked(|| unsafe { create(&mut thread, attributes, start_routine, ptr::null_mut()) });
     if created == 0 { Ok(thread) } else { Err(Error::NoThread) }
 }
 
-/// What pthread says of a thread.
+/// The outcome of a join.
 pub(crate) enum JoinOutcome {
-    /// It is gone, and its result was this.
+    /// The thread has exited with this result.
     Exited(*mut c_void),
-    /// It is gone, and pthread does not tell its result.
+    /// The thread has exited, and its result is unknown.
     ExitedUnknown,
     StillRunning,
 }
 
-/// Waits for the end of a thread, which is near. One caller at a time, and none after a success.
+/// Joins a thread that is about to exit. Must not be called by two threads at the same time, or again after a success.
 pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
     let mut result = ptr::null_mut();
-    // SAFETY: the thread was started here and nobody has joined it yet.
+    // SAFETY: the thread was started as joinable and has not been joined.
     let joined = with_cancel_disabled(|| unsafe {
         annotate::observe_accesses(|| sys::pthread_join(thread, &mut result))
     });
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
 }
 
-/// The kernel clears this word when the calling thread has run its last instruction, and wakes one sleeper. The number
-/// of the thread, or 0 if the call fails.
+/// Registers `word` with the kernel, which clears it after the calling thread's last instruction and wakes one waiter.
+/// Returns the calling thread's native ID, or 0 on failure.
 ///
-/// Pthread has the kernel clear a word of its own for `pthread_join`. No thread waits for that of a detached thread;
-/// and such a thread itself frees what pthread has allocated for it, if its stack is not pthread's.
+/// This replaces the word that libc has registered for pthread_join(). No thread waits for that word if the thread is
+/// detached, and a detached thread on a stack that libc has not allocated frees libc's other memory itself.
 pub(crate) fn set_tid_address(word: &AtomicU32) -> u32 {
-    // SAFETY: the word outlives the thread: it is that of the thread's slot, which the thread keeps.
+    // SAFETY: the word is in the thread's slot, which stays referenced until the thread has exited.
     let id = sys::preserving_errno(|| unsafe { libc::syscall(libc::SYS_set_tid_address, word.as_ptr()) });
     id.max(0) as u32
 }
 
-/// What the calling thread has given to `pthread_exit`, or `PTHREAD_CANCELED` if it is being cancelled; NULL where that
-/// is not known. By a thread in its last destructor.
+/// Returns the argument with which the calling thread has called pthread_exit(), `PTHREAD_CANCELED` if the thread is
+/// being cancelled, or NULL if the value is unknown. Called by a thread in its last destructor.
 ///
-/// Pthread returns the result of a thread by `pthread_join` only, which fails for a detached thread. So it is read
-/// where pthread keeps it, at a place that is found by an experiment, once in a process.
+/// libc returns the result of a thread only from pthread_join(), which fails for a detached thread. So this reads it
+/// where libc stores it, at an offset that `find_result_offset` determines once in a process.
 pub(crate) fn exit_value() -> *mut c_void {
     const UNKNOWN: usize = 0;
     #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -287,24 +288,25 @@ pub(crate) fn exit_value() -> *mut c_void {
     if offset == UNKNOWN {
         return ptr::null_mut();
     }
-    // SAFETY: inside of what pthread has for the calling thread.
+    // SAFETY: the offset is inside libc's descriptor of the calling thread.
     unsafe { ptr::with_exposed_provenance::<*mut c_void>(libc::pthread_self() as usize + offset).read() }
 }
 
-/// A result that lies nowhere else.
+/// A result that is unlikely to occur elsewhere in memory.
 const SENTINEL: usize = 0x7ea4_c0de_517e_d00d_u64 as usize;
 
 extern "C-unwind" fn return_sentinel(_: *mut c_void) -> *mut c_void {
     ptr::without_provenance_mut(SENTINEL)
 }
 
-/// How far the result of a thread lies from what `pthread_self` points to there: a thread that returns a mark is
-/// joined, and its stack, above which pthread keeps what it knows of the thread, is searched for the mark.
+/// Determines the offset of a thread's result from the address that pthread_self() returns. Starts a thread that
+/// returns `SENTINEL`, joins it, and searches the top of its stack, where libc keeps the thread's descriptor, for that
+/// value. There must be exactly one.
 fn find_result_offset() -> Option<usize> {
     let (size, _) = stack_layout(64 * 1024).ok()?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-    // SAFETY: new memory, unmapped below after the thread has ended; the search reads nothing else.
+    // SAFETY: new memory, which is unmapped below after the thread has exited; the search reads nothing else.
     with_cancel_disabled(|| unsafe {
         let stack = sys::mmap(ptr::null_mut(), size, protection, flags, -1, 0);
         if stack == libc::MAP_FAILED {
@@ -312,7 +314,7 @@ fn find_result_offset() -> Option<usize> {
         }
         let thread = with_attributes(|attributes| {
             if sys::pthread_attr_setstack(attributes, stack, size) == 0 {
-                create_without_signals(attributes, return_sentinel).ok()
+                create_with_signals_blocked(attributes, return_sentinel).ok()
             } else {
                 None
             }
@@ -325,22 +327,23 @@ fn find_result_offset() -> Option<usize> {
             let (begin, end) = (thread as usize, stack as usize + size);
             let is_sentinel = |at: &usize| ptr::with_exposed_provenance::<usize>(*at).read() == SENTINEL;
             let inside = begin > stack as usize && begin < end && begin % size_of::<usize>() == 0;
-            let mut places = (begin..end).step_by(size_of::<usize>()).filter(|at| inside && is_sentinel(at));
-            let place = places.next().filter(|_| places.next().is_none())?;
-            Some(place - begin)
+            let mut matches = (begin..end).step_by(size_of::<usize>()).filter(|at| inside && is_sentinel(at));
+            let address = matches.next().filter(|_| matches.next().is_none())?;
+            Some(address - begin)
         });
         sys::munmap(stack, size);
         offset
     })
 }
 
-/// Sleeps as long as `word` is `expected`, until woken by `wake_shared` or by the kernel at a thread's end, or until
-/// the deadline. False only if the timeout expired. Not of `park`, whose futexes the kernel does not know.
+/// Blocks while `word` is `expected`, until woken by `wake_shared` or by the kernel at a thread's exit, or until the
+/// deadline. Returns false only if the deadline has passed. `futex::wait` cannot be used for this: the kernel's wake-up
+/// is not process-private, and the portable backend does not see it.
 pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     let remaining = deadline.remaining();
     let timeout = remaining.as_ref().map_or(ptr::null(), ptr::from_ref);
     let nothing = ptr::null::<u32>();
-    // SAFETY: the word is aligned and lives during the call; the timeout is NULL or a timespec.
+    // SAFETY: the word is aligned and valid during the call; the timeout is NULL or a timespec.
     sys::preserving_errno(|| unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, timeout, nothing, 0_u32)
             == 0
@@ -348,33 +351,33 @@ pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -
     })
 }
 
-/// Wakes all that sleep by `wait_shared` on this word.
+/// Wakes all threads that are in `wait_shared` on this word.
 pub(crate) fn wake_shared(word: &AtomicU32) {
     let nothing = ptr::null::<u32>();
-    // SAFETY: the word is only an address here.
+    // SAFETY: the kernel uses only the address of the word.
     sys::preserving_errno(|| unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX, nothing, nothing, 0_u32)
     });
 }
 
-/// No thread will join this one.
+/// Detaches a thread.
 pub(crate) fn detach(thread: libc::pthread_t) {
     // SAFETY: as in `join`.
     unsafe { sys::pthread_detach(thread) };
 }
 
-/// Whether a thread with this number exists in this process.
+/// Returns whether a thread with this native ID exists in this process.
 pub(crate) fn thread_exists(native_id: u32) -> bool {
     let (status, error) = sys::preserving_errno(|| {
-        // SAFETY: signal 0 asks only.
+        // SAFETY: signal 0 has no effect; the kernel only checks whether the thread exists.
         let status = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), native_id, 0) };
         (status, sys::errno())
     });
-    // Whatever a filter of system calls says, it does not say that there is no such thread.
+    // If a seccomp filter rejects the call, the error is another one.
     status == 0 || error != libc::ESRCH && is_in_proc(native_id)
 }
 
-/// As `thread_exists`, where the kernel does not say it; true where that cannot be known.
+/// As `thread_exists`, if tgkill() is not permitted. Returns true if `/proc` is not available either.
 #[cold]
 fn is_in_proc(native_id: u32) -> bool {
     let listed = |id: u32| {
@@ -384,14 +387,14 @@ fn is_in_proc(native_id: u32) -> bool {
         // SAFETY: the path ends with NUL.
         unsafe { sys::access(path.as_ptr().cast(), libc::F_OK) == 0 }
     };
-    // SAFETY: asks only.
+    // SAFETY: no preconditions.
     listed(native_id) || !listed(unsafe { libc::gettid() } as u32)
 }
 
-/// Names a thread in the system's tools: the calling one, or the one with this number.
+/// Sets the name that tools of the system show for a thread: the one with this native ID, or the calling thread.
 pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
     match native_id {
-        // SAFETY: the name ends with NUL; the system takes 15 bytes of it.
+        // SAFETY: the name ends with NUL; the kernel copies at most 15 bytes of it.
         None => unsafe {
             sys::prctl(libc::PR_SET_NAME, name.as_ptr() as c_ulong, 0, 0, 0);
         },
@@ -399,7 +402,7 @@ pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
             let mut file = [0; 40];
             let written = write!(&mut file[..39], "/proc/self/task/{id}/comm");
             debug_assert!(written.is_ok());
-            // SAFETY: both strings end with NUL; the file is closed again.
+            // SAFETY: both strings end with NUL; the descriptor is valid until it is closed.
             with_cancel_disabled(|| unsafe {
                 let file = sys::open(file.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
                 if file >= 0 {

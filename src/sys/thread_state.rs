@@ -1,29 +1,29 @@
-//! The state in which each timer's function begins.
+//! The thread state in which each timer's function begins.
 //!
-//! Functions of many timers run one after the other in the same system threads. What the system and libc keep for a
-//! thread and a function can change is put back after it:
+//! The functions of many timers run one after the other on the same threads. State that the system and libc keep per
+//! thread, and that a function can change, is restored after the function:
 //!
 //! | state | value |
 //! |---|---|
 //! | signal mask | that of the main thread when the library was loaded |
 //! | scheduling policy, priority, nice value | those of the main thread when the library was loaded |
 //! | CPU affinity | that of the main thread when the library was loaded |
-//! | alternate signal stack | that with which the system thread began: none |
-//! | name of the system thread | [`NAME`] |
+//! | alternate signal stack | that with which the timer thread began: none, or a sanitizer's |
+//! | name of the timer thread | [`NAME`] |
 //! | floating-point environment | the default |
 //! | locale of the thread | the global one |
 //! | cancellation | enabled and deferred |
 //! | `errno` | 0 |
 //!
-//! The last four are put back after each function. The others are the kernel's, and to look at them all takes longer
-//! than the rest of what the library does for a timer. So it looks
+//! The last four are reset for each function. The others are the kernel's. To check them takes several system calls,
+//! which is longer than all other work of the library for a timer. So they are checked as follows:
 //!
-//! - not at all after a function that took less than a quarter of the shortest system call of this kind that was
-//!   ever measured in this process (`SHORTEST_SYSCALL_CYCLES`, in cycles): such a function has made none;
-//! - after each function that it does not trust, and before the thread sleeps;
-//! - after a function that it is_trusted when [`CHECK_TIME_DIVISOR`] times as long has passed as the last check took. It is_trusted a function
-//!   that it has checked [`CHECKS_UNTIL_TRUSTED`] times, and that has never changed anything. A function that changes the state
-//!   for the first time after that is found by the next check, and is never trusted again.
+//! - Not at all after a function that took less than a quarter of the shortest system call that was measured in this
+//!   process (`SHORTEST_SYSCALL_CYCLES`): such a function has made no system call.
+//! - After each function that is not trusted, and before the thread parks.
+//! - After a trusted function only if [`CHECK_TIME_DIVISOR`] times the duration of the last check has passed since
+//!   then. A function is trusted after [`CHECKS_UNTIL_TRUSTED`] checks that found no change. If it changes the state
+//!   after that, the next check finds the change, and the function is never trusted again.
 
 use core::ffi::{CStr, c_int, c_long};
 use core::mem::MaybeUninit;
@@ -32,7 +32,7 @@ use core::ptr;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::calling_thread;
 
-/// The name of the system threads that run timers' functions.
+/// The name of the timer threads.
 pub(crate) const NAME: &CStr = c"threading-timer";
 
 unsafe extern "C" {
@@ -64,21 +64,21 @@ impl SchedAttr {
         (self.policy, self.nice, self.priority) == (other.policy, other.nice, other.priority)
     }
 
-    /// Of the thread with this number, 0 being the calling one.
+    /// Returns the attributes of the thread with this native ID (0: the calling thread).
     fn of(thread: libc::pid_t) -> Option<SchedAttr> {
         let mut scheduling = SchedAttr::default();
         let size = size_of::<SchedAttr>();
-        // SAFETY: `scheduling` has room for `size` bytes.
+        // SAFETY: `scheduling` is valid for writes of `size` bytes.
         let read = unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut scheduling, size, 0) };
         (read == 0).then_some(scheduling)
     }
 }
 
-/// A set of CPUs, as the kernel writes it.
+/// A set of CPUs, in the kernel's format.
 #[derive(Clone, Copy)]
 struct CpuSet {
     words: [usize; CpuSet::WORDS],
-    /// How many bytes of it the kernel has written.
+    /// The number of bytes that the kernel has written.
     bytes: usize,
 }
 
@@ -86,11 +86,11 @@ impl CpuSet {
     const MAX_CPUS: usize = 4096;
     const WORDS: usize = CpuSet::MAX_CPUS / usize::BITS as usize;
 
-    /// Those of the thread with this number, 0 being the calling one.
+    /// Returns the CPU affinity of the thread with this native ID (0: the calling thread).
     fn of(thread: libc::pid_t) -> Option<CpuSet> {
         let mut words = MaybeUninit::<[usize; CpuSet::WORDS]>::uninit();
         let room = size_of_val(&words);
-        // SAFETY: `words` has this room.
+        // SAFETY: `words` is valid for writes of `room` bytes.
         let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, room, words.as_mut_ptr()) };
         let bytes = usize::try_from(written).ok().filter(|&bytes| bytes != 0)?;
         let mut cpus = CpuSet { words: [0; CpuSet::WORDS], bytes };
@@ -107,14 +107,16 @@ impl CpuSet {
     }
 }
 
-/// What the library has found in the main thread.
+/// The state of the main thread.
 struct MainThreadState {
     mask: libc::sigset_t,
     scheduling: Option<SchedAttr>,
     cpus: Option<CpuSet>,
 }
 
-/// `state` is `INCOMPLETE`, `RUNNING` while one thread fills `found`, or `COMPLETE` from then on.
+/// The main thread's state when the library was loaded, as `std::sync::Once` initializes values. `state` is
+/// `INCOMPLETE`, `RUNNING` while one thread writes `found` (set with acquire), or `COMPLETE` from then on (set with
+/// release).
 struct Baseline {
     state: AtomicU32,
     found: core::cell::UnsafeCell<MainThreadState>,
@@ -124,14 +126,14 @@ const INCOMPLETE: u32 = 0;
 const RUNNING: u32 = 1;
 const COMPLETE: u32 = 2;
 
-// SAFETY: `found` is written by the one thread that changed `state` to `RUNNING`, and read in `COMPLETE` only.
+// SAFETY: `found` is written only by the thread that changed `state` to `RUNNING`, and read only in `COMPLETE`.
 unsafe impl Sync for Baseline {}
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static BASELINE: Baseline = Baseline {
     state: AtomicU32::new(INCOMPLETE),
     found: core::cell::UnsafeCell::new(MainThreadState {
-        // SAFETY: a set of bits, none of which is set.
+        // SAFETY: zeroed memory is a valid, empty set.
         mask: unsafe { MaybeUninit::zeroed().assume_init() },
         scheduling: None,
         cpus: None,
@@ -142,11 +144,12 @@ fn baseline() -> Option<&'static MainThreadState> {
     if cfg!(model) || BASELINE.state.load(Ordering::Acquire) != COMPLETE {
         return None;
     }
-    // SAFETY: it does not change any more.
+    // SAFETY: in `COMPLETE`, `found` does not change any more.
     Some(unsafe { &*BASELINE.found.get() })
 }
 
-/// Reads the state of the main thread, once: when the library is loaded, or else when the first timer is started.
+/// Records the state of the main thread, once: when the library is loaded, or at the latest when the first timer is
+/// started.
 pub(crate) fn record_baseline() {
     if cfg!(model)
         || BASELINE.state.compare_exchange(INCOMPLETE, RUNNING, Ordering::Acquire, Ordering::Relaxed).is_err()
@@ -154,9 +157,9 @@ pub(crate) fn record_baseline() {
         return;
     }
     let is_main = calling_thread::is_initial_thread();
-    // SAFETY: asks only.
+    // SAFETY: no preconditions.
     let thread = if is_main { 0 } else { unsafe { libc::getpid() } };
-    // SAFETY: this thread alone has changed the state to `RUNNING`.
+    // SAFETY: only the calling thread has changed the state to `RUNNING`.
     let found = unsafe { &mut *BASELINE.found.get() };
     found.mask = if is_main { current_mask() } else { main_thread_mask() };
     found.scheduling = SchedAttr::of(thread);
@@ -166,20 +169,21 @@ pub(crate) fn record_baseline() {
 
 fn current_mask() -> libc::sigset_t {
     let mut mask = MaybeUninit::zeroed();
-    // SAFETY: asks only; zero is an empty set.
+    // SAFETY: `mask` is valid for writes; zeroed memory is a valid set.
     unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), mask.as_mut_ptr());
         mask.assume_init()
     }
 }
 
-/// The mask of the main thread, which is another one than the calling thread. Where `/proc` does not show it, none is
-/// blocked.
+/// Reads the main thread's signal mask from `/proc`, for a calling thread that is not the main thread. Returns an empty
+/// mask if that fails.
 fn main_thread_mask() -> libc::sigset_t {
     let mut blocked = 0;
     calling_thread::with_cancel_disabled(|| {
         let mut text = [0_u8; 4096];
-        // SAFETY: the name ends with NUL; at most the length of `text` is read; the file is closed again.
+        // SAFETY: the path ends with NUL; at most the length of `text` is read; the descriptor is valid until it is
+        // closed.
         let length = unsafe {
             let file = libc::open(c"/proc/self/status".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             if file < 0 {
@@ -193,7 +197,7 @@ fn main_thread_mask() -> libc::sigset_t {
         blocked = parse_blocked_signals(text).unwrap_or(0);
     });
     let mut mask = MaybeUninit::zeroed();
-    // SAFETY: initialised here; libc does not add the signals that it keeps for itself.
+    // SAFETY: initialized here; libc does not add the signals that it uses internally.
     unsafe {
         libc::sigemptyset(mask.as_mut_ptr());
         for signal in (1..=64).filter(|signal| blocked & 1_u64 << (signal - 1) != 0) {
@@ -203,19 +207,19 @@ fn main_thread_mask() -> libc::sigset_t {
     }
 }
 
-/// The line `SigBlk` of a file `status` of `/proc`: the signals from 1 on, as bits.
+/// Returns the blocked signals from the text of `/proc/self/status`; bit 0 is signal 1.
 fn parse_blocked_signals(status: &[u8]) -> Option<u64> {
     let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"SigBlk:"))?;
     let digits = core::str::from_utf8(line).ok()?.trim();
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// Sets the scheduling policy and the CPUs of the main thread in the attributes of a new thread, where those of the
-/// calling thread are others: a thread that a pinned one of a higher priority starts must not wait for the CPU of its
-/// creator. Returns whether any attribute was set.
+/// Sets the main thread's scheduling parameters and CPU affinity in the attributes of a new thread, if those of the
+/// calling thread differ. Otherwise a new thread would inherit them, and if the calling thread is pinned and has a
+/// higher priority, would not run before it blocks. Returns whether any attribute was set.
 ///
 /// # Safety
-/// The attributes are initialised.
+/// The attributes are initialized.
 #[cfg(not(model))]
 pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) -> bool {
     let Some(found) = baseline() else { return false };
@@ -223,7 +227,7 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
     if let (Some(cpus), Some(own)) = (&found.cpus, CpuSet::of(0))
         && !own.equals(cpus)
     {
-        // SAFETY: the caller's promise; the set is as long as it says.
+        // SAFETY: guaranteed by the caller; `words` has `bytes` bytes.
         is_set |=
             unsafe { libc::pthread_attr_setaffinity_np(attributes, cpus.bytes, cpus.words.as_ptr().cast()) }
                 == 0;
@@ -231,12 +235,12 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
     if let (Some(scheduling), Some(own)) = (found.scheduling, SchedAttr::of(0))
         && !own.equals(&scheduling)
     {
-        // A policy that pthread does not know is set by the thread itself.
+        // The new thread itself sets a policy that libc does not accept here.
         let is_real_time = matches!(scheduling.policy as c_int, libc::SCHED_FIFO | libc::SCHED_RR);
         let policy = if is_real_time { scheduling.policy as c_int } else { libc::SCHED_OTHER };
         let priority = if is_real_time { scheduling.priority as c_int } else { 0 };
         let parameters = libc::sched_param { sched_priority: priority };
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         is_set |= unsafe {
             libc::pthread_attr_setschedpolicy(attributes, policy) == 0
                 && libc::pthread_attr_setschedparam(attributes, &parameters) == 0
@@ -246,7 +250,7 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
     is_set
 }
 
-/// Whether a thread that the calling one starts can have the scheduling of the main thread.
+/// Returns whether a thread that the calling thread starts has the main thread's scheduling parameters.
 pub(crate) fn can_inherit_scheduling() -> bool {
     match baseline().map(|found| found.scheduling) {
         Some(Some(wanted)) => SchedAttr::of(0).is_some_and(|own| own.equals(&wanted)),
@@ -254,26 +258,26 @@ pub(crate) fn can_inherit_scheduling() -> bool {
     }
 }
 
-/// The number of cycles of the shortest change of a signal mask so far; 0 as long as none was measured.
+/// The number of cycles of the shortest system call so far that has changed the signal mask; 0 before the first one.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SHORTEST_SYSCALL_CYCLES: AtomicU32 = AtomicU32::new(0);
 
-/// Whether the processor counts cycles at the same rate everywhere, in a register that each thread can read.
+/// Whether threads can read a cycle counter that has the same rate on all CPUs.
 const HAS_CYCLE_COUNTER: bool = cfg!(all(target_arch = "x86_64", not(model)));
 
 #[inline(always)]
 fn cycles() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: each processor of this kind has the counter.
+    // SAFETY: all x86-64 CPUs have the counter.
     let cycles = unsafe { core::arch::x86_64::_rdtsc() };
     #[cfg(not(target_arch = "x86_64"))]
     let cycles = 0;
     cycles
 }
 
-/// How many checks have to find nothing changed before a function is trusted.
+/// How many checks must find no change before a function is trusted.
 const CHECKS_UNTIL_TRUSTED: u32 = 64;
-/// Checks of trusted functions take one part in `CHECK_TIME_DIVISOR` of the time at most.
+/// Checks after trusted functions take at most 1 / `CHECK_TIME_DIVISOR` of the time.
 const CHECK_TIME_DIVISOR: u64 = 32;
 
 /// Measures how long a function takes.
@@ -287,13 +291,13 @@ impl Stopwatch {
         Stopwatch { started: if HAS_CYCLE_COUNTER { cycles() } else { 0 } }
     }
 
-    /// For a function whose time does not matter: it counts as long enough for a system call.
+    /// Creates a stopwatch that counts any function as long enough for a system call.
     #[inline(always)]
     pub(crate) fn unmeasured() -> Stopwatch {
         Stopwatch { started: 0 }
     }
 
-    /// When the function has ended: `None` if it was too short for a system call.
+    /// Returns the time at which the function has returned, or `None` if it was too short for a system call.
     #[inline(always)]
     pub(crate) fn stop(self) -> Option<StopTime> {
         if !HAS_CYCLE_COUNTER {
@@ -305,16 +309,16 @@ impl Stopwatch {
     }
 }
 
-/// A function that could have made a system call has ended.
+/// The time at which a function that may have made a system call has returned.
 pub(crate) struct StopTime {
     cycles: u64,
 }
 
-/// What is known of a function, by its address.
+/// The history of a function, which is identified by its address.
 #[derive(Clone, Copy)]
 struct FunctionRecord {
     function: usize,
-    /// How many checks have found nothing changed, up to `CHECKS_UNTIL_TRUSTED`, or `NEVER_TRUSTED`.
+    /// How many checks have found no change, up to `CHECKS_UNTIL_TRUSTED`; or `NEVER_TRUSTED`.
     clean_checks: u32,
 }
 
@@ -323,26 +327,30 @@ impl FunctionRecord {
     const EMPTY: FunctionRecord = FunctionRecord { function: 0, clean_checks: 0 };
 }
 
-/// The state of a system thread that runs timers' functions.
+/// What a timer thread knows of its own state.
 pub(crate) struct ThreadState {
-    /// The alternate signal stack with which the thread began: a sanitizer gives it one.
+    /// The alternate signal stack with which the thread began. Sanitizers allocate one.
     signal_stack: Option<libc::stack_t>,
-    /// The system allows all that the baseline asks for.
+    /// Whether the system has permitted to restore the whole baseline.
     pub(crate) is_clean: bool,
-    /// The last function, and how many have ended since the last look.
+    /// The address of the last function; 0 for destructors.
     last_function: usize,
+    /// How many functions have returned since the last check.
     unchecked: u32,
-    /// When the last of them ended, when the last look did, and how long that took, in cycles.
+    /// When the last function returned, in cycles, as the next two.
     last_end: u64,
+    /// When the last check ended.
     checked_at: u64,
+    /// How long the last check took.
     check_duration: u64,
+    /// A cache of function records, indexed by a hash of the address.
     records: [FunctionRecord; ThreadState::MAX_RECORDS],
 }
 
 impl ThreadState {
     const MAX_RECORDS: usize = 32;
 
-    /// Puts the calling thread, which has just begun, into the state that each function finds.
+    /// Sets the state of the calling thread, a new timer thread, for its first function.
     pub(crate) fn init_current() -> ThreadState {
         let mut state = ThreadState {
             signal_stack: signal_stack(),
@@ -359,59 +367,59 @@ impl ThreadState {
         }
         restore_libc_state();
         state.restore_kernel_state();
-        // The first calls are not the shortest.
+        // Measures `SHORTEST_SYSCALL_CYCLES`. The first system calls are slower than later ones.
         for _ in 0..32 {
             restore_mask();
         }
         state
     }
 
-    /// Notes that a function has ended that could have made a system call.
+    /// Records that a function has returned that may have made a system call.
     pub(crate) fn note_function_end(&mut self, function: usize, stopped: StopTime) {
         self.last_function = function;
         self.unchecked += 1;
         self.last_end = stopped.cycles;
     }
 
-    /// Notes that destructors are called, of which nothing is known.
+    /// Records that destructors have been called, which are never trusted.
     pub(crate) fn note_untrusted(&mut self) {
         const UNKNOWN: usize = 0;
         self.note_function_end(UNKNOWN, StopTime { cycles: self.last_end });
     }
 
-    /// Whether the kernel's state is to be looked at before the thread sleeps.
+    /// Returns whether the kernel's state must be checked before the thread parks.
     pub(crate) fn has_unchecked_functions(&self) -> bool {
         self.unchecked != 0
     }
 
-    /// Whether it is to be looked at before the next function begins.
+    /// Returns whether the kernel's state must be checked before the next function.
     pub(crate) fn needs_check(&self) -> bool {
         if self.unchecked == 0 {
             return false;
         }
-        let is_soon = if HAS_CYCLE_COUNTER {
+        let recently_checked = if HAS_CYCLE_COUNTER {
             self.last_end.wrapping_sub(self.checked_at) < self.check_duration * CHECK_TIME_DIVISOR
         } else {
             self.unchecked < CHECK_TIME_DIVISOR as u32
         };
-        !(is_soon && self.is_trusted(self.last_function))
+        !(recently_checked && self.is_trusted(self.last_function))
     }
 
-    /// Whether the function has been checked often enough.
+    /// Returns whether enough checks after this function have found no change.
     #[inline]
     pub(crate) fn is_trusted(&self, function: usize) -> bool {
-        let known = &self.records[Self::index(function)];
-        known.function == function && known.clean_checks == CHECKS_UNTIL_TRUSTED
+        let record = &self.records[Self::index(function)];
+        record.function == function && record.clean_checks == CHECKS_UNTIL_TRUSTED
     }
 
-    /// Functions are often aligned to 16 bytes.
+    /// Returns the index of a function's record. Functions are often aligned to 16 bytes.
     fn index(function: usize) -> usize {
         (function >> 4 ^ function >> 9) % Self::MAX_RECORDS
     }
 
-    /// Looks at the kernel's state, and puts back what functions have changed there.
+    /// Checks the kernel's state, and restores what functions have changed.
     pub(crate) fn restore_kernel_state(&mut self) {
-        let functions = core::mem::take(&mut self.unchecked);
+        let unchecked = core::mem::take(&mut self.unchecked);
         if cfg!(model) {
             return;
         }
@@ -425,41 +433,41 @@ impl ThreadState {
             self.checked_at = cycles();
             self.check_duration = self.checked_at.wrapping_sub(stopwatch.started);
         }
-        match functions {
+        match unchecked {
             0 => {}
             1 => self.record_check(same),
             _ if same => {}
             _ => {
-                // It may have been any of them.
+                // Any of the functions may have changed the state.
                 self.records
                     .iter_mut()
-                    .filter(|known| known.clean_checks != FunctionRecord::NEVER_TRUSTED)
-                    .for_each(|known| known.clean_checks = 0);
+                    .filter(|record| record.clean_checks != FunctionRecord::NEVER_TRUSTED)
+                    .for_each(|record| record.clean_checks = 0);
                 self.record_check(false);
             }
         }
     }
 
-    /// The last function has changed nothing, or something.
+    /// Records whether a check has found the state unchanged after the last function.
     fn record_check(&mut self, same: bool) {
         if self.last_function == 0 {
             return;
         }
-        let known = &mut self.records[Self::index(self.last_function)];
-        if known.function != self.last_function {
-            if same && known.clean_checks == FunctionRecord::NEVER_TRUSTED {
+        let record = &mut self.records[Self::index(self.last_function)];
+        if record.function != self.last_function {
+            if same && record.clean_checks == FunctionRecord::NEVER_TRUSTED {
                 return;
             }
-            *known = FunctionRecord { function: self.last_function, clean_checks: 0 };
+            *record = FunctionRecord { function: self.last_function, clean_checks: 0 };
         }
         if !same {
-            known.clean_checks = FunctionRecord::NEVER_TRUSTED;
-        } else if known.clean_checks < CHECKS_UNTIL_TRUSTED {
-            known.clean_checks += 1;
+            record.clean_checks = FunctionRecord::NEVER_TRUSTED;
+        } else if record.clean_checks < CHECKS_UNTIL_TRUSTED {
+            record.clean_checks += 1;
         }
     }
 
-    /// Whether it was the same, here and below.
+    /// Returns whether it was unchanged, as `restore_mask` and `restore_name`.
     fn restore_signal_stack(&self) -> bool {
         let (Some(wanted), Some(current)) = (&self.signal_stack, signal_stack()) else { return true };
         let equals = if wanted.ss_flags & libc::SS_DISABLE != 0 {
@@ -469,7 +477,7 @@ impl ThreadState {
                 == (current.ss_sp, current.ss_size, current.ss_flags)
         };
         if !equals {
-            // SAFETY: none, or that which the thread has had from its beginning.
+            // SAFETY: disabled, or the stack that the thread has had from its beginning.
             unsafe { libc::sigaltstack(wanted, ptr::null_mut()) };
         }
         equals
@@ -478,16 +486,16 @@ impl ThreadState {
 
 fn signal_stack() -> Option<libc::stack_t> {
     let mut stack = MaybeUninit::uninit();
-    // SAFETY: asks only; written if it succeeds.
+    // SAFETY: `stack` is valid for writes, and initialized if the call succeeds.
     unsafe { (libc::sigaltstack(ptr::null(), stack.as_mut_ptr()) == 0).then(|| stack.assume_init()) }
 }
 
 fn restore_mask() -> bool {
     let Some(found) = baseline() else { return true };
-    let mut former = found.mask;
+    let mut previous = found.mask;
     let stopwatch = Stopwatch::start();
-    // SAFETY: changes the calling thread's mask alone.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &found.mask, &mut former) };
+    // SAFETY: changes only the calling thread's mask.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &found.mask, &mut previous) };
     if HAS_CYCLE_COUNTER {
         let taken = u32::try_from(cycles().wrapping_sub(stopwatch.started)).unwrap_or(u32::MAX);
         let shortest = SHORTEST_SYSCALL_CYCLES.load(Ordering::Relaxed);
@@ -500,19 +508,19 @@ fn restore_mask() -> bool {
             );
         }
     }
-    bits(&former) == bits(&found.mask)
+    signal_bits(&previous) == signal_bits(&found.mask)
 }
 
-/// The signals up to 64, of which the kernel has told.
-fn bits(mask: &libc::sigset_t) -> u64 {
+/// Returns the signals that the kernel knows, 1 to 64, as bits.
+fn signal_bits(mask: &libc::sigset_t) -> u64 {
     const { assert!(size_of::<libc::sigset_t>() >= size_of::<u64>()) };
-    // SAFETY: the set begins with so many bits.
+    // SAFETY: the set has at least 64 bits.
     unsafe { ptr::from_ref(mask).cast::<u64>().read_unaligned() }
 }
 
 fn restore_name() -> bool {
-    const ROOM: usize = 16;
-    let mut name = [0_u8; ROOM];
+    const COMM_SIZE: usize = 16;
+    let mut name = [0_u8; COMM_SIZE];
     // SAFETY: the kernel writes 16 bytes, NUL included.
     let read = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } == 0;
     let same = read && CStr::from_bytes_until_nul(&name) == Ok(NAME);
@@ -523,19 +531,19 @@ fn restore_name() -> bool {
     same
 }
 
-/// Whether they were the same, and whether they are now: the system may not allow it.
+/// Returns whether they were unchanged, and whether they are restored: the system may not permit that.
 fn restore_cpus() -> (bool, bool) {
     let Some(wanted) = baseline().and_then(|found| found.cpus.as_ref()) else { return (true, true) };
     let Some(current) = CpuSet::of(0) else { return (true, true) };
     if wanted.equals(&current) {
         return (true, true);
     }
-    // SAFETY: the set is as long as it says.
+    // SAFETY: `words` has `bytes` bytes.
     let error = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, wanted.bytes, wanted.words.as_ptr()) };
     (false, error == 0)
 }
 
-/// As `restore_cpus`: an ordinary user's thread does not get a lower nice value.
+/// As `restore_cpus`. For example, an unprivileged thread cannot lower its nice value.
 fn restore_scheduling() -> (bool, bool) {
     const RESET_ON_FORK: u64 = 1;
     let Some(found) = baseline().and_then(|found| found.scheduling) else { return (true, true) };
@@ -543,26 +551,26 @@ fn restore_scheduling() -> (bool, bool) {
     if current.equals(&found) {
         return (true, true);
     }
-    // libc may remember what a function has set through it.
+    // libc may have cached what a function has set by pthread_setschedparam().
     let parameters = libc::sched_param { sched_priority: found.priority as c_int };
-    // SAFETY: changes the calling thread alone; what the system does not allow changes nothing.
+    // SAFETY: affects only the calling thread.
     unsafe { libc::pthread_setschedparam(libc::pthread_self(), found.policy as c_int, &parameters) };
     let wanted =
         SchedAttr { flags: current.flags & RESET_ON_FORK, size: size_of::<SchedAttr>() as u32, ..found };
-    // SAFETY: `wanted` says its size.
+    // SAFETY: `wanted` contains its size.
     let error =
         unsafe { libc::syscall(libc::SYS_sched_setattr, 0 as c_long, &raw const wanted, 0 as c_long) };
     (false, error == 0)
 }
 
-/// Puts back what a function may have changed in libc and in the processor. Called as soon as it has ended, since what
-/// comes next must not be cancelled.
+/// Restores what a function may have changed in libc and in the CPU. Called immediately after the function, since the
+/// code after it must not be cancelled.
 #[inline]
 pub(crate) fn restore_libc_state() {
     if cfg!(model) {
         return;
     }
-    // SAFETY: each changes the calling thread's own state.
+    // SAFETY: each call changes only the calling thread's state.
     unsafe {
         pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, ptr::null_mut());
         pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, ptr::null_mut());
@@ -571,10 +579,10 @@ pub(crate) fn restore_libc_state() {
     restore_floating_point();
 }
 
-/// As each function finds it, whatever the library has called before.
+/// Sets `errno` to 0, which each function begins with.
 #[inline(always)]
 pub(crate) fn clear_errno() {
-    // SAFETY: the calling thread's own.
+    // SAFETY: the address of the calling thread's `errno` is always valid.
     unsafe { *libc::__errno_location() = 0 };
 }
 
@@ -600,13 +608,13 @@ fn restore_floating_point() {
     }
     if mxcsr != MXCSR {
         let default = MXCSR;
-        // SAFETY: the value with which each program begins.
+        // SAFETY: the value with which programs begin.
         unsafe {
             core::arch::asm!("ldmxcsr [{}]", in(reg) &default, options(nostack, readonly, preserves_flags))
         };
     }
     if control != X87 || status & EXCEPTIONS != 0 {
-        // SAFETY: no value is in the x87 registers between two calls.
+        // SAFETY: between function calls, the x87 registers contain no values.
         unsafe {
             core::arch::asm!(
                 "fninit",
@@ -621,18 +629,18 @@ fn restore_floating_point() {
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 fn restore_floating_point() {
-    // SAFETY: the values with which each program begins.
+    // SAFETY: the values with which programs begin.
     unsafe { core::arch::asm!("msr fpcr, xzr", "msr fpsr, xzr", options(nomem, nostack)) };
 }
 
 #[cfg(any(target_arch = "riscv64", target_arch = "riscv32"))]
 #[inline(always)]
 fn restore_floating_point() {
-    // SAFETY: the value with which each program begins.
+    // SAFETY: the value with which programs begin.
     unsafe { core::arch::asm!("csrw fcsr, zero", options(nomem, nostack)) };
 }
 
-/// The default environment of others is known to libm alone, without which programs may be linked.
+/// On other architectures, only libm knows the default environment, and programs may be linked without libm.
 #[cfg(not(any(
     target_arch = "x86_64",
     target_arch = "aarch64",
@@ -647,7 +655,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocked_signals_are_read_from_a_status_file() {
+    fn blocked_signals_are_parsed_from_a_status_file() {
         let status =
             b"Name:\tx\nSigPnd:\t0000000000000000\nSigBlk:\t0000000000004001\nSigIgn:\t0000000000000002\n";
         assert_eq!(parse_blocked_signals(status), Some(1 << (libc::SIGTERM - 1) | 1));
@@ -661,7 +669,7 @@ mod tests {
         std::thread::spawn(|| {
             let mut state = ThreadState::init_current();
             let mut full = MaybeUninit::uninit();
-            // SAFETY: changes this thread's state alone.
+            // SAFETY: changes only the calling thread's state.
             unsafe {
                 libc::sigfillset(full.as_mut_ptr());
                 libc::pthread_sigmask(libc::SIG_SETMASK, full.as_ptr(), ptr::null_mut());
@@ -673,7 +681,7 @@ mod tests {
                 libc::sched_setaffinity(0, size_of_val(&one), &one);
             }
             state.restore_kernel_state();
-            // SAFETY: asks only.
+            // SAFETY: the mask is initialized.
             let blocked = |signal| unsafe { libc::sigismember(&current_mask(), signal) };
             // SAFETY: as above.
             let expected = |signal| unsafe { libc::sigismember(&baseline().unwrap().mask, signal) };

@@ -1,8 +1,9 @@
 /*
- * The block that the library keeps for each system thread (its fields are in per_thread.rs).
+ * The per-thread block of the library. Its fields are declared in tls.rs.
  *
- * Initial-exec, so that reading it is one instruction and not a call: the block is small enough for the
- * space that libc sets aside for libraries loaded by dlopen. Zero is its right initial value.
+ * With the initial-exec model, its address is an offset from the thread pointer, not the result of a function call. The
+ * block is small enough for the space that libc reserves for such variables of libraries loaded by dlopen(). It begins
+ * as zeros.
  */
 #include <stddef.h>
 

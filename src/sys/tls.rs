@@ -1,59 +1,60 @@
-//! What the library keeps for each system thread: one block of 128 bytes in static thread-local storage.
+//! The per-thread block: 128 bytes of static thread-local storage for each thread that calls the library.
 //!
-//! Zero is the right initial value of every field. A block belongs to its thread alone; what other threads
-//! may touch (a waiter, a table of locals) lives elsewhere and is only pointed to from here.
+//! A block begins as zeros, the valid initial value of every field. Only its own thread accesses it. What other threads
+//! may access (a waiter, a table of locals) is elsewhere, and the block contains only a pointer to it.
 
 use core::cell::Cell;
 
-/// How many kinds of objects have a spare slot in each thread.
+/// The number of object kinds of which each thread caches a free slot.
 pub(crate) const CACHED_KINDS: usize = 2;
-/// The states of a spare slot's word in which it has no slot: see `handle::slot_cache`.
+/// The values of `slot_cache` that are not addresses of slots: see `handle::slot_cache`.
 pub(crate) const SPARE_CLOSED: usize = 0;
 pub(crate) const SPARE_EMPTY: usize = 1;
 
-/// The block. Each field is owned by the module named beside it.
+/// The per-thread block. The module named at the end of each comment uses the field.
 #[repr(C, align(64))]
 pub(crate) struct PerThread {
-    /// The identity of whoever runs here (a thread, or a timer while its function runs), shifted as a lock's
-    /// word holds it; 0 as long as nobody asked. `thread::ident`.
+    /// The owner tag of the running thread, or of the timer whose function runs: its identifier, shifted as in the word
+    /// of a lock. 0 before it is first needed. `thread::ident`.
     pub(crate) owner_tag: Cell<u64>,
-    /// The record on which this thread sleeps. `futex::waiter`.
+    /// The waiter of this thread, 0 before its first wait. `sync::waiter`.
     pub(crate) waiter: Cell<usize>,
-    /// The handle of the current `Thread`, 0 if it has none yet. `thread::ident`.
+    /// The handle of the current `Thread`, 0 if none has been created yet. `thread`.
     pub(crate) thread: Cell<usize>,
-    /// The values of the locals. `local::tables`.
+    /// The table of the thread's values of locals. `local::tables`.
     pub(crate) locals: Cell<usize>,
-    /// The number of the last error, 0 if there is none. `capi`.
+    /// The number of the last error, 0 if there was none. `capi`.
     pub(crate) error: Cell<u32>,
-    /// How often it has released a lock in a hurry. `raw_lock`.
+    /// Counts the releases of contended locks, for the fairness check. `lock::raw`.
     pub(crate) contended_releases: Cell<u32>,
-    /// The RLock whose levels are counted here. `lock::recursion`, as the next two.
+    /// The RLock whose recursion count is in this block. `lock::recursion`, as the next two.
     pub(crate) cached_rlock: Cell<usize>,
-    /// Others that are counted.
+    /// The table of the recursion counts of other RLocks, 0 if there is none.
     pub(crate) recursion_table: Cell<usize>,
-    /// How often it holds `cached_rlock` beyond the first time.
+    /// The recursion count of `cached_rlock`, less 1.
     pub(crate) cached_extra_count: Cell<u32>,
-    /// Whether libc tells of the thread's end, and how often it has. `sys::libc_hooks`.
+    /// The state of the exit hook, and the number of destructor rounds. `sys::libc_hooks`.
     pub(crate) exit_rounds: Cell<u32>,
-    /// Under which lead it runs timers' functions. `timer::worker`.
+    /// The leader's term in which this thread runs timers' functions. `timer::worker`.
     pub(crate) timer_leader_term: Cell<u32>,
-    /// In how many forks it is, between the library's handlers. `runtime::fork`, as the next two.
+    /// The number of forks in progress on this thread, between the library's fork handlers. `runtime::fork`, as the
+    /// next two.
     pub(crate) fork_depth: Cell<u8>,
-    /// For which of them it holds the library's lists.
+    /// The nesting level of the fork for which this thread holds the library's mutexes, 0 if it does not hold them.
     pub(crate) fork_lock_depth: Cell<u8>,
-    /// In which of them it has begun as the child.
+    /// Bit n is set if this process is the child of the nth of these forks, and has been reset.
     pub(crate) forks_child_reset: Cell<u16>,
-    /// The timers that it is ending, the last one first: a list of `FinishingTimer`. `timer::finishing`.
+    /// The timers that this thread is finishing, innermost first: a list of `FinishingTimer`. `timer::finishing`.
     pub(crate) finishing_timers: Cell<usize>,
-    /// The threads for whose end it waits, the innermost first: a list of `ActiveJoin`. `thread::join`.
+    /// The joins in progress on this thread, innermost first: a list of `ActiveJoin`. `thread::join`.
     pub(crate) active_joins: Cell<usize>,
-    /// The slots that it gave back last. `handle::spare`.
+    /// A free slot of each of these kinds. `handle::slot_cache`.
     pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
 }
 
 const _: () = assert!(size_of::<PerThread>() == 128, "src/sys/tls.c reserves 128 bytes");
 
-// Where inline assembly knows a shorter way, only the tests take this one.
+// Where inline assembly is used instead, only the tests call this function.
 #[cfg(all(
     not(model),
     any(test, not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))
@@ -69,7 +70,7 @@ use crate::model::thread::block as block_ptr;
 #[inline(always)]
 fn block_ptr() -> *const PerThread {
     let block: *const PerThread;
-    // SAFETY: reads the thread pointer and the constant offset of the block from it (initial-exec model).
+    // SAFETY: reads the thread pointer, and the constant offset of the block from it (initial-exec model).
     unsafe {
         core::arch::asm!(
             "mov {block}, qword ptr fs:[0]",
@@ -87,13 +88,13 @@ fn block_ptr() -> *const PerThread {
     threading_per_thread_block()
 }
 
-/// The calling thread's `key`, in the fewest steps.
+/// Returns the calling thread's `owner_tag`, without computing the address of the block.
 #[inline(always)]
 pub(crate) fn owner_tag() -> u64 {
     read_field::<{ core::mem::offset_of!(PerThread, owner_tag) }>()
 }
 
-/// The calling thread's `locals`, in the fewest steps.
+/// Returns the calling thread's `locals`, without computing the address of the block.
 #[inline(always)]
 pub(crate) fn locals() -> usize {
     read_field::<{ core::mem::offset_of!(PerThread, locals) }>() as usize
@@ -103,7 +104,7 @@ pub(crate) fn locals() -> usize {
 #[inline(always)]
 fn read_field<const OFFSET: usize>() -> u64 {
     let word: u64;
-    // SAFETY: as in `block_ptr`; at this offset of the block lies a field of so many bits.
+    // SAFETY: as in `block_ptr`; the field at this offset has 64 bits.
     unsafe {
         core::arch::asm!(
             "mov {word}, qword ptr [rip + threading_per_thread@GOTTPOFF]",
@@ -131,12 +132,12 @@ fn read_field<const OFFSET: usize>() -> u64 {
 /// Runs `f` on the calling thread's block.
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
-    // SAFETY: the block lives as long as its thread, is aligned, and starts as zero, which is valid;
-    // `PerThread` is not Sync, so that the reference stays on this thread.
+    // SAFETY: the block is valid as long as its thread runs, aligned, and begins as zeros, which is valid; `PerThread`
+    // is not `Sync`, so that the reference stays on this thread.
     f(unsafe { &*block_ptr() })
 }
 
-/// The calling thread may keep slots from now on: its exit hook is registered, and will return them.
+/// Permits the calling thread to cache slots. Called once its exit hook is registered, which will return them.
 pub(crate) fn open_spares() {
     with(|block| {
         for spare in &block.slot_cache {
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_thread_has_a_block_of_its_own() {
+    fn each_thread_has_its_own_block() {
         assert_eq!(block_ptr(), threading_per_thread_block());
         with(|block| block.error.set(7));
         std::thread::spawn(|| with(|other| assert_eq!(other.error.get(), 0))).join().unwrap();

@@ -1,9 +1,9 @@
-//! Dummies: threads that this library did not start, and that have asked who they are.
+//! Dummies: threads that this library did not start, and that have called `thread::current`.
 //!
-//! A dummy leaves the list by the destructor that announces its thread's end. One whose thread first asked who it is
-//! in the midst of its end may not be announced any more: a *dead_dummy*. It is recognized by the kernel's number of the
-//! thread. `list::count` and `list::enumerate` look at all dummies whose end has begun (`DUMMY_EXITING`), and at [`DUMMY_CHECKS_PER_CALL`]
-//! other entries in turn.
+//! A dummy is removed from the registry by its exit hook. *Dead dummies* are those whose OS thread is gone without
+//! that: a thread that becomes a dummy in its last round of destructors gets no further round. They are recognized by
+//! their native id. `list::active_count` and `list::enumerate` check all dummies whose destructors have begun
+//! (`DUMMY_EXITING`), and [`DUMMY_CHECKS_PER_CALL`] other entries, round-robin.
 
 use core::ptr;
 
@@ -15,8 +15,7 @@ use crate::thread::registry::Registry;
 use crate::thread::{ident, registry};
 
 impl Registry {
-    /// A dummy's first question may come so late in its thread's end that the end cannot be announced any
-    /// more.
+    /// Removes dead dummies. Checks all that are `DUMMY_EXITING`, and some of the other entries.
     pub(super) fn remove_dead_dummies(&mut self) {
         if self.exiting_dummies > 0 {
             loop {
@@ -27,7 +26,7 @@ impl Registry {
             }
         }
         for _ in 0..DUMMY_CHECKS_PER_CALL.min(self.alive_count) {
-            // SAFETY: threads in the list are valid; `leave` moves the place on.
+            // SAFETY: threads in the list are valid; `remove_alive` moves `next_dummy_check` on.
             let next = unsafe { self.next_dummy_check.as_ref().or(self.alive.first.as_ref()) };
             let Some(thread) = next else { return };
             self.next_dummy_check = thread.next.get();
@@ -48,13 +47,13 @@ fn is_dead_dummy(thread: &Thread) -> bool {
     thread.has_flag(DUMMY) && !pthread::thread_exists(thread.native_id())
 }
 
-/// How many entries a search for ghosts looks at, besides those that are known to end.
+/// How many entries a call checks besides those that are `DUMMY_EXITING`.
 const DUMMY_CHECKS_PER_CALL: usize = 16;
 
-/// A thread that this library did not start asks who it is.
+/// Registers the calling thread, which this library did not start, as a dummy.
 pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
     let mut registry = registry::lock();
-    // First what may be refused: a dummy that is not entered here would be nobody's.
+    // First what can fail: a dummy that is not in the list would never be released.
     registry.get_or_create_main()?;
     let (dummy, _) = Thread::create_with_internal_ref(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
     dummy.set_ident(ident);
@@ -65,10 +64,10 @@ pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
     Ok(dummy.handle())
 }
 
-/// A dummy's thread has begun to end.
+/// Marks a dummy whose destructors have begun.
 pub(crate) fn mark_dummy_exiting(dummy: &'static Thread) {
     let mut registry = registry::lock();
-    if !dummy.next.get().is_null() && !dummy.set_flag(DUMMY_EXITING, true) {
+    if !dummy.next.get().is_null() && !dummy.set_flag(DUMMY_EXITING) {
         registry.exiting_dummies += 1;
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to a failure that a thread could not handle.
+//! The hook for unhandled exceptions. Python: `threading.excepthook`.
 
 use core::ffi::{CStr, c_void};
 
@@ -23,36 +23,36 @@ static HOOK: InternalMutex<Hook> = InternalMutex::new(Hook { hook: None, arg: 0 
 
 impl ForkReset for Hook {
     fn reset_in_child(&mut self) {
-        // A hook must not be called with another one's argument.
+        // The fork may have interrupted a change: hook and argument may not belong together.
         *self = Hook { hook: None, arg: 0 };
     }
 }
 
-/// Sets the hook; `None` is the default.
+/// Sets the hook and its argument; `None` restores the default.
 pub(crate) fn set(hook: Option<ExceptHook>, arg: *mut c_void) {
     happens_before(&HOOK);
     *HOOK.lock() = Hook { hook, arg: arg as usize };
 }
 
-/// The hook and its argument.
+/// Returns the hook and its argument.
 pub(crate) fn get() -> (Option<ExceptHook>, *mut c_void) {
     let hook = HOOK.lock();
     happens_after(&HOOK);
     (hook.hook, hook.arg as *mut c_void)
 }
 
-/// Calls the hook for a thread.
+/// Calls the hook, or prints the exception to stderr if there is none.
 pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Result<()> {
     match get() {
         (Some(hook), arg) => {
-            // SAFETY: whoever set the hook promised that it takes this argument.
+            // SAFETY: the hook takes this argument, as promised when both were set.
             pthread::call_user(|| unsafe {
                 hook(thread.bits() as *mut c_void, kind.as_ptr(), message.as_ptr(), arg);
             });
         }
         (None, _) => {
             let name = naming::get_or_create(thread).unwrap_or(c"?".as_ptr());
-            // SAFETY: a thread's names are kept as long as it lives, and end with NUL.
+            // SAFETY: a name that was returned stays valid as long as the thread, and ends with NUL.
             let name = unsafe { CStr::from_ptr(name) };
             print(&[c"Exception in thread ", name, c": ", kind, c": ", message, c"\n"]);
         }
@@ -60,34 +60,34 @@ pub(crate) fn report(thread: Handle<Thread>, kind: &CStr, message: &CStr) -> Res
     Ok(())
 }
 
-/// One line to stderr in one call, so that lines of several threads do not mix; without memory, and without a
-/// lock that a child of fork might find held. Where stderr is closed, nobody wants to know.
+/// Prints a line to stderr with one system call, so that the lines of several threads do not mix. Allocates no memory
+/// and takes no lock that a child of fork could find held. Errors are ignored.
 fn print(parts: &[&CStr; 7]) {
     let parts = parts
         .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.count_bytes() });
-    // SAFETY: so many strings of these lengths, which are only read.
+    // SAFETY: the array has that number of entries, each a string of that length, which is only read.
     with_cancel_disabled(|| unsafe { sys::writev(libc::STDERR_FILENO, parts.as_ptr(), parts.len() as i32) });
 }
 
-/// Holds the hook across a fork.
+/// Locks the hook before a fork.
 pub(crate) fn lock_for_fork() {
     HOOK.lock_for_fork();
 }
 
-/// Gives back what `hold` took.
+/// Unlocks what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
-/// As for `InternalMutex::let_go`.
+/// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe { HOOK.unlock_after_fork() };
 }
 
-/// As `let_go`, in a child of fork.
+/// Reinitializes the lock, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe { HOOK.reinit_in_child() };
 }

@@ -1,4 +1,4 @@
-//! What becomes of threads in a child of fork.
+//! Resets the registry in a child of fork.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
@@ -12,12 +12,12 @@ use crate::thread::registry::{MAIN_IDENT, ZOMBIE_COUNT};
 use crate::thread::{ident, registry};
 use crate::timer::object as timer_object;
 
-/// In a child of fork: the calling thread is the main one, and alone. The others are over, which their numbers tell
-/// when a caller asks (`Thread::state`): the child visits none of them here.
-pub(crate) fn begin() {
+/// In a child of fork: makes the calling thread the main thread, and the only one. The parent's other threads are not
+/// visited: `Thread::state` recognizes them by their identifiers.
+pub(crate) fn after_fork_in_child() {
     let me = tls::with(|block| block.thread.get());
     let mut registry = registry::lock();
-    // Not `shutdowns`: the calling thread may be in one, and a count that is too high costs a wake-up for each change.
+    // `shutdown_waiters` stays: the calling thread may be in a shutdown, and a count that is too high only costs wakes.
     registry.ident_block = IdentBlock::EMPTY;
     registry.timers.after_fork_in_child();
     ZOMBIE_COUNT.store(0, Ordering::Relaxed);
@@ -26,7 +26,7 @@ pub(crate) fn begin() {
     registry.has_reaper = false;
     let mut forking_thread = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
     if forking_thread.is_none() && registry::is_main(ident::ident()) {
-        // SAFETY: the registry keeps it.
+        // SAFETY: the registry has a reference to main.
         forking_thread = unsafe { registry.main.as_ref() };
     }
     MAIN_IDENT.store(ident::ident(), Ordering::Release);
@@ -38,17 +38,17 @@ pub(crate) fn begin() {
     ident::after_fork_in_child();
     if let Some(forking_thread) = forking_thread {
         forking_thread.set_running_after_fork();
-        if forking_thread.set_flag(TIMER, false)
+        if forking_thread.clear_flag(TIMER)
             && let Ok(_itself) = forking_thread.handle().internal_ref()
         {
-            // It has no timer any more that keeps it.
+            // The timer, and its reference to the thread, go; the thread runs on without it.
             timer_object::discard_after_fork(forking_thread);
         }
-        forking_thread.set_flag(MAIN, true);
-        forking_thread.set_flag(IN_SHUTDOWN, false);
-        if forking_thread.set_flag(DUMMY, false) {
-            forking_thread.set_flag(DAEMON, false);
-            forking_thread.set_flag(NAMED, true);
+        forking_thread.set_flag(MAIN);
+        forking_thread.clear_flag(IN_SHUTDOWN);
+        if forking_thread.clear_flag(DUMMY) {
+            forking_thread.clear_flag(DAEMON);
+            forking_thread.set_flag(NAMED);
             forking_thread.name_number.store(0, Ordering::Relaxed);
             forking_thread.names.reset_to_default();
         }

@@ -1,10 +1,10 @@
-//! Who runs here: a number for each thread and each timer, never 0 and never used again.
+//! Identifiers: a number for each thread and each timer, never 0 and never reused.
 //!
-//! It is kept shifted, as the word of an RLock shows its owner (`key`); `get_ident` shows it unshifted. While
-//! a timer's function runs, the key of its system thread is the timer's.
+//! Each thread has it shifted in its TLS block, as its *owner tag*: the form in which the word of an RLock names its
+//! owner. While a timer's function runs, the owner tag of the OS thread is that of the timer.
 //!
-//! Numbers grow. So in a child of fork one comparison tells whether a thread was started in the parent
-//! (`exists_only_in_parent`): the child visits none of them.
+//! *Threads of the parent.* Identifiers increase. So in a child of fork one comparison tells that a thread was started
+//! in the parent (`exists_only_in_parent`), and the child need not visit the parent's threads.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 use core::sync::atomic::AtomicU64 as MachineU64;
@@ -14,42 +14,43 @@ pub(crate) use crate::sync::fork_epoch::is_child;
 pub(crate) use crate::sys::calling_thread::{is_initial_thread, native_id};
 use crate::sys::tls;
 
-/// The low bits of a lock's word that are not its owner's.
+/// The bits of an RLock's word below the owner's identifier.
 pub(crate) const OWNER_SHIFT: u32 = 10;
 
-/// The process's first thread has a number of its own, whenever it is first asked.
+/// The identifier of the process's initial thread, reserved for it whenever it makes its first call.
 pub(crate) const INITIAL_THREAD_IDENT: u64 = 1;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static NEXT_IDENT: AtomicU64 = AtomicU64::new(INITIAL_THREAD_IDENT + 1);
 
-/// In a child of fork: the first number that a thread can get there, and the number of the thread that forked. 0 in a
-/// process that is no child. Written by the child alone, while it has one thread. No atomics of the models'.
+/// In a child of fork: the first identifier that a thread can get in it, and that of the thread that forked. 0 in a
+/// process that is no child of a fork. Written only while the child has one thread, so they need not be the models'
+/// atomics.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FIRST_CHILD_IDENT: MachineU64 = MachineU64::new(0);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FORKING_THREAD_IDENT: MachineU64 = MachineU64::new(0);
 
-/// Whether the thread with this number, which it has from its start on, was started before the fork that led to this
-/// process, and does not run in it.
+/// Returns whether the thread with this identifier was started before the fork that created this process, and is not
+/// the one that forked. 0, the identifier before the start, is never such a thread.
 pub(crate) fn exists_only_in_parent(ident: u64) -> bool {
     ident < FIRST_CHILD_IDENT.load(Ordering::Relaxed)
         && ident != 0
         && ident != FORKING_THREAD_IDENT.load(Ordering::Relaxed)
 }
 
-/// In a child of fork: the calling thread has forked.
+/// In a child of fork: records which identifiers are the parent's.
 pub(crate) fn after_fork_in_child() {
     FORKING_THREAD_IDENT.store(ident(), Ordering::Relaxed);
     FIRST_CHILD_IDENT.store(NEXT_IDENT.load(Ordering::Relaxed), Ordering::Relaxed);
 }
 
-/// A number that nobody has had.
+/// Allocates one identifier.
 pub(crate) fn new_ident() -> u64 {
     NEXT_IDENT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Numbers that nobody has had, a few at a time, for one who has a guard around them.
+/// A block of identifiers, whose owner allocates from it under a mutex without an atomic operation for each.
 pub(crate) struct IdentBlock {
     next: u64,
     end: u64,
@@ -69,35 +70,35 @@ impl IdentBlock {
     }
 }
 
-/// The caller's number, shifted.
+/// Returns the calling thread's owner tag, and assigns one if it has none.
 #[inline(always)]
 pub(crate) fn owner_tag() -> u64 {
     owner_tag_if_assigned().unwrap_or_else(assign_owner_tag)
 }
 
-/// The caller's number, shifted, if anybody has asked for it before.
+/// Returns the calling thread's owner tag if it has been assigned.
 #[inline(always)]
 pub(crate) fn owner_tag_if_assigned() -> Option<u64> {
     match tls::owner_tag() {
         0 => None,
-        key => Some(key),
+        tag => Some(tag),
     }
 }
 
-/// The caller's number.
+/// Returns the calling thread's identifier.
 pub(crate) fn ident() -> u64 {
     owner_tag() >> OWNER_SHIFT
 }
 
 #[cold]
 fn assign_owner_tag() -> u64 {
-    // In a child of fork, the number of the first thread stays that of the parent's.
+    // In a child of fork, the first identifier is still that of the parent's initial thread.
     let ident = if fork_epoch() == 0 && is_initial_thread() { INITIAL_THREAD_IDENT } else { new_ident() };
     set_current_ident(ident);
     ident << OWNER_SHIFT
 }
 
-/// From now on, whoever runs on this system thread has this number; returns the former one.
+/// Sets the identifier of the calling OS thread. Returns the former one, 0 if there was none.
 pub(crate) fn set_current_ident(ident: u64) -> u64 {
     tls::with(|block| block.owner_tag.replace(ident << OWNER_SHIFT)) >> OWNER_SHIFT
 }
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ident_is_stable_and_never_reused() {
+    fn ident_is_stable_and_never_reused() {
         let mine = ident();
         assert_eq!(mine, ident());
         let other = std::thread::spawn(ident).join().unwrap();

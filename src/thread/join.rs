@@ -1,5 +1,5 @@
-//! What waits for a change of a thread's state or for its end, and what reclaims its stack and its entry then. The
-//! states are those of `thread::object`.
+//! Waits for a thread's state to change, and for its end; the release of what an ended thread had. The states and the
+//! protocol of joiners are described in `thread::object`.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
@@ -20,13 +20,12 @@ use crate::thread::{registry, stack_cache};
 use crate::time::Deadline;
 use crate::timer::worker;
 
-/// How long a joiner sleeps before it looks again, where it may not be woken, in nanoseconds: the first time, and at
-/// most.
+/// The first and the longest interval, in nanoseconds, at which a joiner polls where no wake is certain.
 const MIN_POLL_INTERVAL_NS: u64 = 50_000;
 const MAX_POLL_INTERVAL_NS: u64 = 5_000_000;
 
 impl Thread {
-    /// Waits until the state is another than this one. False if the time ran out.
+    /// Waits while the thread is in this state. Returns false if the timeout expires.
     pub(crate) fn wait_while(&self, state: u32, deadline: Deadline) -> bool {
         if self.state() != state {
             return true;
@@ -45,8 +44,7 @@ impl Thread {
         }
     }
 
-    /// Waits for the end of the thread, whatever kind it is. False if the time ran out. The caller has pinned
-    /// the slot.
+    /// Waits for the end of any kind of thread. Returns false if the timeout expires. The caller has pinned the slot.
     pub(crate) fn join(&'static self, deadline: Deadline) -> Result<bool> {
         if self.state() == DONE {
             return Ok(self.is_done());
@@ -60,12 +58,13 @@ impl Thread {
         })
     }
 
-    /// Of main, or a timer.
+    /// Without an OS thread of its own, a thread ends by a change to `DONE`, which wakes the state waiters.
     fn join_main_or_timer(&self, deadline: Deadline) -> bool {
         loop {
             match self.state() {
                 DONE => return self.is_done(),
-                // Waited for in the state that was looked at: had it been read anew, it could be the last.
+                // Waits for a change of the state that was compared. Read again, it could be `DONE` already, and the
+                // wait would not end.
                 state => {
                     if !self.wait_while(state, deadline) {
                         return false;
@@ -114,7 +113,7 @@ impl Thread {
                 }
                 is_first |= joiner_bit == HAS_JOINER;
                 if joiner_bit == SEVERAL_JOINERS && state == EXITING {
-                    // The first one sleeps without pauses, and the kernel may wake the calling thread instead of it.
+                    // The first joiner sleeps until its deadline, and the kernel may wake this thread instead of it.
                     self.wake_joiners();
                 }
             }
@@ -125,10 +124,11 @@ impl Thread {
         }
     }
 
-    /// Sleeps as long as the word of a thread with a system thread is this one. False only if the timeout expired, also
-    /// by a clock that does not move.
+    /// Sleeps while the word of a thread with an OS thread is unchanged; may return early. Returns false only if the
+    /// timeout has expired, even if the clock says otherwise.
     fn wait_on_state(&self, word: u32, until: Deadline) -> bool {
-        // Race detectors let signals in between two slices of a wait; before their eyes the kernel clears no word.
+        // Only with a futex of this library's can race detectors deliver signals during the wait. Where one is active,
+        // the kernel clears no word.
         if annotate::is_active() {
             futex::wait(&self.state, word, until)
         } else {
@@ -136,7 +136,8 @@ impl Thread {
         }
     }
 
-    /// Whether the thread has ended; does not wait.
+    /// Returns whether the thread has ended, without blocking. Not a plain getter: it may join an `AWAITING_POLL`
+    /// thread and release its stack.
     pub(crate) fn poll_done(&'static self) -> bool {
         match self.state() {
             TERMINATED | DONE => self.is_done(),
@@ -146,7 +147,7 @@ impl Thread {
         }
     }
 
-    /// While another caller asks pthread: whether the thread is gone, and its result known.
+    /// Returns whether a `POLLING` thread is gone and its result is known. Another caller is joining it.
     fn appears_terminated(&self) -> bool {
         !annotate::is_active()
             && self.has_flag(HAS_RESULT)
@@ -154,14 +155,14 @@ impl Thread {
             && !pthread::thread_exists(self.native_id())
     }
 
-    /// Asks pthread whether a thread that is `AWAITING_POLL` is gone, and if so, reclaims what it had. False if it is
-    /// not, or if another caller asks.
+    /// Joins a thread that is `AWAITING_POLL` if it is gone, and reclaims what it had. Returns false if the thread
+    /// still runs, or if another caller is joining it.
     pub(crate) fn try_reap(&'static self) -> Result<bool> {
         let claimed = self.fetch_update_state(|state| (state == AWAITING_POLL).then_some(POLLING));
         if claimed.is_none() {
             return Ok(self.is_done());
         }
-        // SAFETY: only threads with a system thread come here.
+        // SAFETY: only threads with an OS thread become `AWAITING_POLL`.
         let stack = unsafe { self.stack() };
         let result = match self.try_join_os_thread(stack) {
             JoinOutcome::Exited(result) => result,
@@ -181,15 +182,15 @@ impl Thread {
             self.wake_joiners();
         }
         stack_cache::deallocate(stack);
-        // What the thread had of itself while it ran.
+        // The reference that the thread had to itself.
         self.handle().internal_unref();
         Ok(true)
     }
 
-    /// Race detectors see a thread end in `pthread_join` alone, which knows no time limit: before their eyes it is
-    /// called when the thread is gone.
+    /// `pthread_join` has no timeout, and race detectors learn of a thread's end from it alone. So it is called for a
+    /// thread on pthread's stack, and only when the kernel says that the thread is gone.
     fn try_join_os_thread(&self, stack: &Stack) -> JoinOutcome {
-        // It has had a number since it began; a thread whose end is not announced may be about to get it.
+        // The native id of a `POLLING` thread may be 0 still: without an exit hook, it is `AWAITING_POLL` early.
         let id = self.native_id();
         if id == 0 || pthread::thread_exists(id) {
             JoinOutcome::StillRunning
@@ -207,44 +208,44 @@ impl Thread {
         }
     }
 
-    /// After `claim_if_terminated` succeeded, and its entry in the registry is gone.
+    /// For the caller for which `claim_if_terminated` returned true, after it has removed the entry in the registry.
     pub(crate) fn release_stack_and_self_ref(&'static self) {
-        // SAFETY: only threads with a system thread come here.
+        // SAFETY: only threads with an OS thread become `TERMINATED`.
         stack_cache::deallocate(unsafe { self.stack() });
-        // What the thread had of itself while it ran.
+        // The reference that the thread had to itself.
         self.handle().internal_unref();
     }
 
-    /// Nobody will join its system thread any more: the process ends.
+    /// Detaches a thread that will not be joined, since the process exits.
     pub(crate) fn detach(&'static self) {
         let claimed =
             self.fetch_update_state(|state| matches!(state, RUNNING | AWAITING_POLL).then_some(POLLING));
         if claimed.is_some() {
-            // SAFETY: only threads of the system's come here.
+            // SAFETY: the caller passes threads with an OS thread only; a running one has a stack.
             pthread::detach(unsafe { self.stack() }.thread.get());
         }
     }
 
-    /// Whether this thread waits, without a limit, for the end of the other one.
+    /// Returns whether this thread waits without a timeout for the end of `other`.
     fn is_joining(&self, other: &Thread) -> bool {
         if self.state() != RUNNING {
             return false;
         }
-        // SAFETY: a thread that is alive and has a system thread has a stack; records of stacks are never unmapped.
+        // SAFETY: a running thread with an OS thread has a stack; records of stacks are never unmapped.
         let joined = unsafe { self.stack() }.join_target.load(Ordering::SeqCst);
-        // The record may serve another thread by now.
+        // Read again: the record may serve another thread by now.
         ptr::eq(joined.cast(), other) && self.state() == RUNNING
     }
 }
 
-/// A thread for whose end the calling thread waits. It lies on the stack of the waiting thread.
+/// A join of the calling thread, in a list on its stack, so that a child of fork finds the joins it must end.
 struct ActiveJoin {
     thread: &'static Thread,
     outer: usize,
 }
 
 impl ActiveJoin {
-    /// Runs the wait. No unwinding leaves it.
+    /// Runs the wait. No unwinding passes through this frame.
     fn track<R>(thread: &'static Thread, wait: impl FnOnce() -> R) -> R {
         let outer = tls::with(|block| block.active_joins.get());
         let joining = ActiveJoin { thread, outer };
@@ -255,22 +256,22 @@ impl ActiveJoin {
     }
 }
 
-/// In a child of fork: if a signal handler has forked while the calling thread was waiting for the end of threads,
-/// those that were left behind are over, so that the waits end.
+/// In a child of fork: a signal handler may have forked while the calling thread was in a join. Threads that exist only
+/// in the parent become `DONE`, so that these joins return.
 pub(crate) fn finish_joins_after_fork() {
     let mut at = tls::with(|block| block.active_joins.get()) as *const ActiveJoin;
-    // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
+    // SAFETY: the entries lie on the stack of this thread, in frames that have not returned.
     while let Some(joining) = unsafe { at.as_ref() } {
         joining.thread.finish_if_only_in_parent();
         at = joining.outer as *const ActiveJoin;
     }
 }
 
-/// How long a joiner sleeps before it looks again.
+/// The interval of a polling joiner.
 struct PollBackoff(u64);
 
 impl PollBackoff {
-    /// The end of the next pause, which is longer than the one before.
+    /// Returns the end of the next interval, and doubles the one after.
     fn next_deadline(&mut self, deadline: Deadline) -> Deadline {
         let until = Deadline::now().add_ns(self.0);
         self.0 = (self.0 * 2).min(MAX_POLL_INTERVAL_NS);
@@ -278,17 +279,17 @@ impl PollBackoff {
     }
 }
 
-/// The calling thread waits, without a limit, for the end of another one.
+/// The calling thread's mark that it waits for a thread without a timeout, to detect two threads that join each other.
 struct UnboundedJoin(Option<&'static Stack>);
 
 impl UnboundedJoin {
-    /// An error if that one waits, without a limit, for the end of the calling thread.
+    /// Fails if `joined` waits for the calling thread without a timeout.
     fn register(joined: &'static Thread) -> Result<Self> {
         let me = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
         let Some((me, _)) = me.check().ok().filter(|(me, _)| me.has_os_thread()) else {
             return Ok(UnboundedJoin(None));
         };
-        // SAFETY: the calling thread, which has been started, and has a system thread.
+        // SAFETY: the calling thread is a started one, with an OS thread.
         let unbounded = UnboundedJoin(Some(unsafe { me.stack() }));
         unbounded.set_target(joined);
         if joined.is_joining(me) { Err(Error::JoinSelf) } else { Ok(unbounded) }
@@ -296,7 +297,7 @@ impl UnboundedJoin {
 
     fn set_target(&self, joined: *const Thread) {
         if let Some(stack) = self.0 {
-            // Of two threads that join each other, one at least sees the other's mark.
+            // Dekker's pattern: of two threads that join each other, at least one sees the other's target.
             stack.join_target.store(joined.cast_mut().cast(), Ordering::SeqCst);
         }
     }

@@ -1,24 +1,24 @@
-//! What handles need to know of threads: the implementation of `Object`. It is above `timer::object`, since a thread that
-//! is left behind in a child of fork releases its timer.
+//! The implementation of `Object` for threads. It is a file of its own since it depends on `timer::object`: in a child
+//! of fork, a thread that exists only in the parent releases its timer.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::thread::object::{MAIN, NOT_STARTED, RUNNING, STATE_MASK, TIMER, Thread};
 use crate::timer::object as timer_object;
 
-// SAFETY: zero is a new thread without anything to run; all of it is shareable; it begins with its header.
+// SAFETY: zero is a thread without a target; all fields can be shared between threads; it begins with its header.
 unsafe impl Object for Thread {
-    const INDEX: usize = 0;
+    const KIND: ObjectKind = ObjectKind::Thread;
 
     fn header(&self) -> &Header {
         &self.header
     }
 
     fn unref_after_fork(handle: Handle<Self>) {
-        // It keeps itself.
+        // Without this reference, `finish_if_only_in_parent` could drop the last one while it uses the slot.
         if let Ok(kept) = handle.internal_ref() {
             if let Ok((thread, _)) = kept.check() {
                 thread.finish_if_only_in_parent();
@@ -28,21 +28,20 @@ unsafe impl Object for Thread {
     }
 
     fn dispose(&self) {
-        // A thread that was started keeps itself until it is over: this one never was, or its argument is
-        // gone already.
+        // A started thread has a reference to itself until it is done, and has destroyed its argument by then.
         if self.state() == NOT_STARTED {
             self.destroy_arg();
         }
     }
 
     fn finalize(&self) {
-        self.names.forget();
+        self.names.free_all();
     }
 }
 
 impl Thread {
-    /// In a child of fork: if it was left behind, it is over, and releases the reference that it had to itself. Its
-    /// argument and the values of its locals are left alone. The caller keeps it.
+    /// In a child of fork: if the thread exists only in the parent, changes it to `DONE` and drops its reference to
+    /// itself. Its argument and the values of its thread-locals are not destroyed. The caller has a reference to it.
     pub(crate) fn finish_if_only_in_parent(&'static self) {
         if !self.exists_only_in_parent() {
             return;
@@ -55,10 +54,10 @@ impl Thread {
         self.previous.set(ptr::null());
         self.set_arg_destructor_ptr(None);
         if self.has_flag(TIMER) && state == RUNNING {
-            // Its timer keeps it, and itself.
+            // Its timer has a reference to itself, and one to the thread.
             timer_object::discard_after_fork(self);
         } else if !self.has_flag(MAIN) {
-            // The parent's main thread is never freed, and any caller may have its handle.
+            // The parent's main thread is never freed, since any caller may have its handle.
             self.handle().internal_unref();
         }
     }

@@ -1,10 +1,10 @@
-//! The lists of threads.
+//! The intrusive list of threads that the registry uses.
 
 use core::ptr;
 
 use crate::thread::object::Thread;
 
-/// A circular list through `Thread::next` and `previous`.
+/// A circular doubly linked list through `Thread::next` and `Thread::previous`, which are NULL outside of a list.
 pub(super) struct List {
     pub(super) first: *const Thread,
 }
@@ -14,7 +14,7 @@ impl List {
 
     #[inline(always)]
     pub(super) fn push_back(&mut self, thread: &'static Thread) {
-        // SAFETY: threads in the list are valid, here and below.
+        // SAFETY: threads in the list are valid, here and in the other methods.
         match unsafe { self.first.as_ref() } {
             None => {
                 thread.next.set(thread);
@@ -54,7 +54,7 @@ impl List {
         }
     }
 
-    /// The first one, which becomes the last one.
+    /// Moves the first thread to the end, and returns it.
     pub(super) fn rotate(&mut self) -> Option<&'static Thread> {
         // SAFETY: as above.
         let first = unsafe { self.first.as_ref() }?;

@@ -1,26 +1,27 @@
-//! The list of the threads that are alive.
+//! The list of the threads that are alive: `enumerate`, `active_count`, and the list object.
 
 use crate::sys::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 
-/// The threads that were alive at one moment.
+/// A list of the threads that were alive at one moment, main first, with a reference to each. Python: the list that
+/// `threading.enumerate()` returns.
 #[repr(C, align(64))]
 pub struct ThreadList {
     header: Header,
-    /// A vector's parts: the handles, each of which the list keeps.
+    /// The parts of a `Vec` of handles, to each of which the list has a reference.
     threads: AtomicUsize,
     length: AtomicUsize,
     capacity: AtomicUsize,
 }
 
-// SAFETY: zero is a list of nothing; all of it is shareable; it begins with its header.
+// SAFETY: zero is an empty list; all fields can be shared between threads; it begins with its header.
 unsafe impl Object for ThreadList {
-    const INDEX: usize = 9;
+    const KIND: ObjectKind = ObjectKind::ThreadList;
 
     fn header(&self) -> &Header {
         &self.header
@@ -28,7 +29,7 @@ unsafe impl Object for ThreadList {
 
     fn dispose(&self) {
         let threads = self.threads.load(Ordering::Acquire) as *mut usize;
-        // SAFETY: the parts that `enumerate` took from a vector; nobody finds the list any more.
+        // SAFETY: `enumerate` took these parts from a `Vec`, and no thread can use the list any more.
         let threads = unsafe {
             Vec::from_raw_parts(
                 threads,
@@ -40,7 +41,10 @@ unsafe impl Object for ThreadList {
     }
 }
 
-/// How many threads are alive.
+/// Returns the number of threads that are alive.
+///
+/// Not a plain getter: it creates the main thread's object, and checks whether dummies still exist (a system call for
+/// each) and removes those that do not.
 pub(crate) fn active_count() -> Result<usize> {
     let mut registry = registry::lock();
     registry.get_or_create_main()?;
@@ -48,21 +52,23 @@ pub(crate) fn active_count() -> Result<usize> {
     Ok(registry.alive_count)
 }
 
-/// The handles of all that are alive, each kept for the caller.
+/// Returns the handles of all threads that are alive, with a reference to each. Removes dead dummies, as
+/// `active_count`.
 fn snapshot() -> Result<Vec<usize>> {
     let mut registry = registry::lock();
     registry.get_or_create_main()?;
     registry.remove_dead_dummies();
     let mut threads = Vec::new();
     threads.try_reserve_exact(registry.alive_count).map_err(|_| Error::NoMemory)?;
-    // One that has too many references already to take another is left out.
+    // Omits a thread whose reference count is at its maximum.
     threads.extend(
         registry.alive.iter().filter_map(|thread| thread.handle().internal_ref().ok()).map(Handle::bits),
     );
     Ok(threads)
 }
 
-/// All that are alive: main, then the others in the order of their start.
+/// Returns the threads that are alive: main, then the others in the order of their start. Python:
+/// `threading.enumerate()`.
 pub fn enumerate() -> Result<Handle<ThreadList>> {
     let threads = snapshot()?;
     let mut handles = Some(threads);
@@ -79,24 +85,24 @@ pub fn enumerate() -> Result<Handle<ThreadList>> {
 }
 
 impl Handle<ThreadList> {
-    /// How many threads it holds.
+    /// Returns the number of threads in the list.
     pub fn len(self) -> Result<usize> {
         self.read(|list| list.length.load(Ordering::Acquire))
     }
 
-    /// Whether it holds none; it never does.
+    /// Returns false: a list contains at least the main thread.
     pub fn is_empty(self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
 
-    /// One of the threads, kept by the list.
+    /// Returns the thread at this index. The handle is valid as long as the list is not freed.
     pub fn get(self, index: usize) -> Result<Handle<Thread>> {
         self.with_pinned(|list| {
             if index >= list.length.load(Ordering::Acquire) {
                 return Err(Error::Index);
             }
             let threads = list.threads.load(Ordering::Acquire) as *const usize;
-            // SAFETY: the list's memory holds so many handles as long as the list lives.
+            // SAFETY: the `Vec` has `length` handles, and lives as long as the list.
             Ok(Handle::from_bits(unsafe { *threads.add(index) }))
         })
     }

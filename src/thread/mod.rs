@@ -1,12 +1,27 @@
-//! Thread: Python's `threading.Thread`, and the functions of the module that are about threads.
+//! Threads: Python's `threading.Thread`, and the module functions about threads.
 //!
-//! This file has the calls on a thread. From below:
+//! This file has the methods of a thread's handle, `current`, `sleep` and the default stack size. It is above the other
+//! files, each of which uses only files above it in this list:
 //!
-//! - `ident`: the number of each thread; `names`: what stores names; `stack_cache`, `stack_count`: what threads run on;
-//!   `object`: the slot of a thread, with its states and orderings; `kind`: what handles need to know of it;
-//! - `registry`: the lists of all threads, made of `links`;
-//! - `join`, `reaper`, `shutdown`: what waits for the end of threads, and reclaims what they had; `start`; `naming`:
-//!   what a thread is called; `dummies`; `list`: `enumerate`; `excepthook`; `fork_child`: what a fork leaves of all that.
+//! | file | purpose |
+//! |---|---|
+//! | `ident` | identifiers of threads and timers, and the owner tag of locks |
+//! | `names` | storage of names, and the counter of default names |
+//! | `stack_count`, `stack_cache` | the counts and limits of stacks; the stacks, cached for further threads |
+//! | `object` | the slot of a thread: its state table and flags |
+//! | `links` | the intrusive list of threads that the registry uses |
+//! | `registry` | all started threads, main, the pending timers, and the mutex that protects them |
+//! | `join` | waits for the end of a thread, and reclaims what an ended thread had |
+//! | `kind` | the `Object` implementation: what happens when a handle is freed, also in a child of fork |
+//! | `naming` | default names, renaming, and the name that system tools show |
+//! | `dummies` | threads that this library did not start |
+//! | `list` | `enumerate`, `active_count` and the list object |
+//! | `reaper` | reclaims the stacks of threads that have ended and were not joined |
+//! | `deregister` | removes the calling thread from the registry when it exits |
+//! | `start` | the start of a thread, and the code around its target |
+//! | `shutdown` | the waits of process exit and `shutdown` |
+//! | `excepthook` | the hook for unhandled exceptions, and the default report |
+//! | `fork_child` | resets the registry in a child of fork |
 
 pub(crate) mod deregister;
 pub(crate) mod dummies;
@@ -31,6 +46,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
 
+use crate::callbacks::{Destructor, Run, Target};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sys::futex;
@@ -38,31 +54,33 @@ use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::object::{
-    DAEMON, DONE, DUMMY, Destructor, MAIN, NOT_STARTED, Run, STARTING, TERMINATED, TIMER, Target, TargetCall,
-    Thread,
+    DAEMON, DONE, DUMMY, MAIN, NOT_STARTED, STARTING, TERMINATED, TIMER, TargetCall, Thread,
 };
 use crate::time::{Deadline, Timeout};
 use crate::timer::finishing;
 
-/// The smallest stack that is accepted, like Python's.
+/// The smallest stack size that can be set, as in Python.
 const MIN_STACK: usize = if pthread::MIN_STACK > 32 * 1024 { pthread::MIN_STACK } else { 32 * 1024 };
 
 fn checked_stack_size(bytes: usize) -> Result<usize> {
     if bytes == 0 || bytes >= MIN_STACK { Ok(bytes) } else { Err(Error::StackSize) }
 }
 
-/// The size of new threads' stacks.
+/// Returns the default stack size of new threads, in bytes; 0 is the system's default. Python:
+/// `threading.stack_size()`.
 pub fn stack_size() -> usize {
     pthread::STACK_SIZE.load(Ordering::Relaxed)
 }
 
-/// Sets the size of new threads' stacks.
+/// Sets the default stack size of new threads, in bytes; 0 is the system's default. Fails if it is less than 32 KiB, or
+/// less than the system's minimum. Python: `threading.stack_size(bytes)`.
 pub fn set_stack_size(bytes: usize) -> Result<()> {
     pthread::STACK_SIZE.store(checked_stack_size(bytes)?, Ordering::Relaxed);
     Ok(())
 }
 
-/// The thread that calls; one that this library did not start becomes a dummy with its first question.
+/// Returns the calling thread. The first call in a thread that this library did not start registers it as a dummy.
+/// Python: `threading.current_thread()`.
 pub fn current() -> Result<Handle<Thread>> {
     let known = tls::with(|block| block.thread.get());
     if known != 0 {
@@ -70,7 +88,7 @@ pub fn current() -> Result<Handle<Thread>> {
     }
     let ident = ident::ident();
     let current = if registry::is_main(ident) {
-        // Its end is waited for, unless there is no memory to announce it.
+        // The exit hook lets the process wait for its other threads when main calls pthread_exit.
         let _ = register_exit_hook();
         registry::main_thread()?
     } else {
@@ -81,86 +99,93 @@ pub fn current() -> Result<Handle<Thread>> {
     Ok(current)
 }
 
-/// Lets the calling thread sleep.
+/// Blocks the calling thread until the timeout expires. Python: `time.sleep(seconds)`.
 pub fn sleep(timeout: Timeout) {
     let deadline = timeout.deadline();
     let never_woken = AtomicU32::new(0);
-    // A wait ends early for no reason, or returns false: then the time has passed, whatever the clock says.
+    // A wait may end early. It returns false when the timeout has expired, even if the clock says otherwise.
     while !deadline.has_passed() && futex::wait(&never_woken, 0, deadline) {}
 }
 
 impl Handle<Thread> {
-    /// A thread that will call `target(arg)`. The safe way is [`Thread::new`].
+    /// Creates a thread that will call `target(arg)`. [`Thread::new`] is the safe equivalent.
     ///
     /// # Safety
-    /// `arg` is what `target` takes, in another thread, whenever the thread is started.
+    /// `target` takes `arg`, in another thread, at any time after the start.
     pub unsafe fn new(target: Option<Target>, arg: *mut c_void) -> Result<Self> {
         Thread::create(start::inherited_daemon(), target, arg)
     }
 
-    /// Sets something up that must be before the start.
+    /// Calls `set` if the thread has not been started, under the registry mutex.
     fn configure_unstarted<R>(self, set: impl FnOnce(&'static Thread) -> R) -> Result<()> {
         self.with_pinned(|thread| registry::configure_unstarted(thread, set))
     }
 
-    /// The current name; the default one is made with the first question. The pointer stays valid as long as
-    /// the handle.
+    /// Returns the current name. Creates the default one if it is read for the first time. The pointer stays valid as
+    /// long as the thread is not freed.
     pub(crate) fn name_pointer(self) -> Result<*const c_char> {
         naming::get_or_create(self)
     }
 
-    /// Names the thread.
+    /// Sets the name, at any time. Python: `thread.name = name`.
     pub fn set_name(self, name: &CStr) -> Result<()> {
         naming::set(self, name)
     }
 
-    /// Whether the process's end does not wait for it.
+    /// Returns whether the thread is a daemon: process exit does not wait for daemons. Python: `thread.daemon`.
     pub fn is_daemon(self) -> Result<bool> {
         self.read(|thread| thread.has_flag(DAEMON))
     }
 
-    /// Sets that; before start.
+    /// Sets whether the thread is a daemon. Fails if it has been started. Python: `thread.daemon = daemon`.
     pub fn set_daemon(self, daemon: bool) -> Result<()> {
-        self.configure_unstarted(|thread| thread.set_flag(DAEMON, daemon))
+        self.configure_unstarted(|thread| {
+            if daemon {
+                thread.set_flag(DAEMON)
+            } else {
+                thread.clear_flag(DAEMON)
+            };
+        })
     }
 
-    /// Sets the size of its stack; before start. A timer's function runs on a shared stack.
+    /// Sets the stack size of this thread. Fails if it has been started. Has no effect on the thread of a timer, whose
+    /// function runs on a shared stack.
     pub fn set_stack_size(self, bytes: usize) -> Result<()> {
         let bytes = self.or_handle_error(checked_stack_size(bytes))?;
         self.configure_unstarted(|thread| {
             if !thread.has_flag(TIMER) {
-                thread.set_aux(bytes);
+                thread.set_requested_stack_size(bytes);
             }
         })
     }
 
-    /// Has the argument destroyed once it is not needed any more; before start.
+    /// Sets the destructor of the argument. Fails if the thread has been started.
     ///
-    /// # Safety
-    /// `destroy` takes the thread's argument, in any thread, which nobody else uses once the thread has ended.
+    /// # Safety `destroy` takes the thread's argument, in any thread. No other code uses the argument after the thread
+    /// has ended.
     pub unsafe fn set_arg_destructor(self, destroy: Option<Destructor>) -> Result<()> {
         self.configure_unstarted(|thread| thread.set_arg_destructor_ptr(destroy))
     }
 
-    /// Overrides what it runs; before start.
+    /// Sets the function that runs instead of the target. Fails if the thread has been started.
     ///
     /// # Safety
-    /// `run` takes the thread's argument, in another thread.
+    /// `run` takes the thread's argument, in another thread, at any time after the start.
     pub unsafe fn set_run(self, run: Option<Run>) -> Result<()> {
         self.configure_unstarted(|thread| thread.set_run(run))
     }
 
-    /// What it does if that is not overridden, to be called elsewhere.
+    /// Returns the target and its argument, for a caller that runs them elsewhere.
     pub(crate) fn target_call(self) -> Result<TargetCall> {
         self.read(Thread::target_call)
     }
 
-    /// Starts it, once.
+    /// Starts the thread. Fails if it has been started before. Python: `thread.start()`.
     pub fn start(self) -> Result<()> {
         self.with_pinned(start::start_thread)
     }
 
-    /// Waits until it has ended. Returns false if the timeout expires.
+    /// Waits until the thread has ended. Returns false if the timeout expires. Python: `thread.join(timeout)`.
     pub fn join(self, timeout: Timeout) -> Result<bool> {
         self.with_pinned(|thread| {
             if thread.has_flag(DUMMY) {
@@ -182,17 +207,22 @@ impl Handle<Thread> {
         })
     }
 
-    /// Whether it has been started and has not ended.
+    /// Returns whether the thread has been started and has not ended. Python: `thread.is_alive()`.
+    ///
+    /// Where the kernel does not report the end of a thread, this call checks for it. If the thread is gone, this call
+    /// joins it and releases its stack.
     pub fn is_alive(self) -> Result<bool> {
         self.with_pinned(|thread| Ok(thread.state() != NOT_STARTED && !thread.poll_done()))
     }
 
-    /// Its number, never used again; 0 before start.
+    /// Returns the identifier, which is unique in the process and never reused; 0 before the start. Python:
+    /// `thread.ident`.
     pub fn ident(self) -> Result<u64> {
         self.read(Thread::ident)
     }
 
-    /// The kernel's number; 0 before start, and for a timer until its function runs.
+    /// Returns the native id (on Linux the TID); 0 before the start, and for a timer until its function runs. A call
+    /// during the start waits until the thread has its native id. Python: `thread.native_id`.
     pub fn native_id(self) -> Result<u64> {
         self.with_pinned(|thread| {
             thread.wait_while(STARTING, Deadline::NEVER);
@@ -202,12 +232,14 @@ impl Handle<Thread> {
         })
     }
 
-    /// What run returned; NULL before the end.
+    /// Returns the result of the target or its override; NULL until the thread has ended.
+    ///
+    /// Like `is_alive`, this call checks for the end of the thread, and may join it.
     pub fn result(self) -> Result<*mut c_void> {
         self.with_pinned(|thread| Ok(if thread.poll_done() { thread.result() } else { ptr::null_mut() }))
     }
 
-    /// The argument with which it was made.
+    /// Returns the argument.
     pub fn arg(self) -> Result<*mut c_void> {
         self.read(Thread::arg)
     }

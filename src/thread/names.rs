@@ -1,22 +1,28 @@
-//! What stores the names of a thread, and counts the numbers of default names. What a thread is called by default, and
-//! what the calls on names mean, is in `thread::naming`.
+//! Storage of names, and the counter of default names. `thread::naming` defines the default names and what renaming
+//! means.
 //!
-//! A thread's current name is a small allocation. Each name whose pointer a caller has asked for is kept as long as
-//! the thread's slot serves it, once; the others are freed by the next rename.
+//! A thread's current name is a small allocation. A name whose pointer has been returned to a caller is *exposed*: it
+//! is kept, once, until the thread is freed. A name that is not exposed is freed by the next rename.
 //!
 //! # State (`NameList::current`)
 //!
-//! | state | meaning | who changes it, with which ordering |
-//! |---|---|---|
-//! | 0 | the default name | `set`: to a name, release. The first question: to the default name, `EXPOSED`, release |
-//! | a name | no caller has its pointer | `tell`: to the same with `EXPOSED`, acquire and release. `set`: to another name, acquire and release; then the old one is freed |
-//! | a name with `EXPOSED` | a caller has its pointer | `set`: to another name, acquire and release; the old one is in `NameList::kept` then |
+//! These changes are made under the thread's name lock, with acquire and release. `init` and `free_all` store 0 without
+//! it, before and after other threads use the slot.
 //!
-//! `tell` compares pointers and does not look into a name, so that it needs no lock. Who changes names, or looks into
-//! one without having asked for it, holds a lock that is shared by few threads only ([`NAME_LOCKS`]); no memory is asked
-//! for and no call of the system's is made under it. `NameList::kept` is a hash table of the names that are kept
-//! besides the current one, changed under that lock. The numbers of default names are the registry's, since each
-//! start takes one.
+//! | state | meaning | changed by |
+//! |---|---|---|
+//! | 0 | the default name, not exposed | `set`: to a name. `expose`: to the default name with `EXPOSED` |
+//! | a name | not exposed | `set`: to another name; the old one is freed. `expose`: to the same with `EXPOSED` |
+//! | a name with `EXPOSED` | exposed | `set`: to another name; the old one enters `NameList::kept` |
+//! | any | | `set`: to a name of `NameList::kept`, with `EXPOSED`. `reset_to_default`, in a child of fork: to 0 |
+//!
+//! Any thread may read an exposed name without a lock (`exposed_text`). A thread that changes the name, or reads one
+//! that is not exposed, holds the name lock, which a few threads share ([`NAME_LOCKS`]). No memory is allocated or
+//! freed and no system call is made under it, except in a child of fork that has one thread. `NameList::kept` is a hash
+//! table of the exposed names other than the current one, also protected by the name lock. The counter of default names
+//! is part of the registry, since each start uses it.
+//!
+//! The file exceeds 400 lines because the hash table and the list that owns it share the ownership of names.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
@@ -27,17 +33,17 @@ use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
 
-/// The right to change the names of some threads.
+/// The data of a name lock: the permission to change the names of the threads that share it.
 struct NameAccess;
 
-/// How many locks threads share.
+/// The number of name locks.
 const LOCK_COUNT: usize = 64;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static NAME_LOCKS: [InternalMutex<NameAccess>; LOCK_COUNT] =
     [const { InternalMutex::new(NameAccess) }; LOCK_COUNT];
 
-/// The number of the next thread that nobody has named; shared by threads, timers and dummies.
+/// The counter of default names. Threads, timers and dummies without a name share it.
 pub(crate) struct NameCounter {
     next: u32,
 }
@@ -45,7 +51,7 @@ pub(crate) struct NameCounter {
 impl NameCounter {
     pub(crate) const INITIAL: Self = NameCounter { next: 1 };
 
-    /// Gives a thread its number, if it has none.
+    /// Assigns the next number, unless the thread has one.
     pub(crate) fn assign(&mut self, number: &AtomicU32) {
         if number.load(Ordering::Relaxed) == 0 {
             number.store(self.next, Ordering::Relaxed);
@@ -53,13 +59,13 @@ impl NameCounter {
         }
     }
 
-    /// A start was refused: the thread's number is the next one again, if nobody has seen it. Where a later one
-    /// has been given meanwhile, the thread keeps its own, so that no other gets it.
+    /// After a failed start: makes the thread's number the next one again, if no caller has seen it. If a later number
+    /// has been assigned since, the thread keeps its number, so that no other thread gets it.
     pub(crate) fn unassign(&mut self, number: &AtomicU32, is_seen: bool) {
-        let given = number.load(Ordering::Relaxed);
-        if given != 0 && !is_seen && Self::successor(given) == self.next {
+        let assigned = number.load(Ordering::Relaxed);
+        if assigned != 0 && !is_seen && Self::successor(assigned) == self.next {
             number.store(0, Ordering::Relaxed);
-            self.next = given;
+            self.next = assigned;
         }
     }
 
@@ -70,14 +76,14 @@ impl NameCounter {
 
 impl ForkReset for NameAccess {
     fn reset_in_child(&mut self) {
-        // A name enters a thread's list with one store, and becomes the current one with another.
+        // No change can be half done: a name enters the table with one store and becomes current with another.
     }
 }
 
-/// The size of the slots in which the lists lie: neighbours have different locks.
+/// The size of the slots that contain the lists. Adjacent slots have different locks.
 pub(crate) const SLOT: usize = 128;
 
-/// The current name of a thread, and all names that it has had and that a caller knows.
+/// The current name of a thread, and its other exposed names.
 #[repr(C)]
 pub(crate) struct NameList {
     current: AtomicPtr<c_void>,
@@ -85,8 +91,8 @@ pub(crate) struct NameList {
 }
 
 impl NameList {
-    /// Of a new thread: the default name.
-    pub(crate) fn begin(&self) {
+    /// Initializes the list of a new thread: it has the default name.
+    pub(crate) fn init(&self) {
         self.current.store(ptr::null_mut(), Ordering::Relaxed);
         self.kept.store(ptr::null_mut(), Ordering::Relaxed);
     }
@@ -95,19 +101,19 @@ impl NameList {
         NAME_LOCKS[ptr::from_ref(self) as usize / SLOT % LOCK_COUNT].lock()
     }
 
-    /// The current name, if a caller has asked for it before: it does not change while the thread lives.
+    /// Returns the current name if it is exposed. It is not freed while the thread lives.
     #[inline(always)]
-    pub(super) fn known(&self) -> Option<*const c_char> {
-        let known = self.current.load(Ordering::Acquire);
-        is_exposed(known).then(|| text_of(node_of(known)))
+    pub(super) fn exposed_text(&self) -> Option<*const c_char> {
+        let name = self.current.load(Ordering::Acquire);
+        is_exposed(name).then(|| text_of(node_of(name)))
     }
 
-    /// The current name, which is kept from now on; the default one is made if there is none. An error if the default
-    /// name cannot be made, or if the thread does not live any more, which `lives` tells under the lock.
-    pub(super) fn tell(
+    /// Returns the current name and exposes it. Creates the default name if there is none. Fails if that fails, or if
+    /// `check_alive` does, which is called under the lock.
+    pub(super) fn expose(
         &self,
         make_default: impl Fn() -> Result<OwnedName>,
-        lives: impl Fn() -> Result<()>,
+        check_alive: impl Fn() -> Result<()>,
     ) -> Result<*const c_char> {
         let mut new_name = OwnedName::NULL;
         loop {
@@ -123,9 +129,9 @@ impl NameList {
             } else {
                 name
             };
-            // In the lock: the default name of a dummy becomes another one in a child of fork.
+            // Under the lock: a caller must not get the default name of a dummy that becomes main in a child of fork.
             let names = self.lock();
-            lives()?;
+            check_alive()?;
             let exchanged =
                 self.current.compare_exchange(name, exposed(to_expose), Ordering::AcqRel, Ordering::Relaxed);
             drop(names);
@@ -138,16 +144,16 @@ impl NameList {
         }
     }
 
-    /// Sets the current name. An error without memory, or if the thread does not live any more, which `lives` tells
-    /// under the lock.
-    pub(super) fn set(&self, name: &CStr, lives: impl Fn() -> Result<()>) -> Result<()> {
+    /// Sets the current name. Fails if there is not enough memory, or if `check_alive` fails, which is called under the
+    /// lock.
+    pub(super) fn set(&self, name: &CStr, check_alive: impl Fn() -> Result<()>) -> Result<()> {
         let new_name = OwnedName::try_new(name)?;
         let mut table = NameTable::NULL;
         loop {
             let mut names = self.lock();
-            lives()?;
+            check_alive()?;
             let replaced = names.replace(self, new_name.0, &mut table);
-            // What is freed, is freed when the lock is.
+            // Names and tables are freed without the lock.
             drop(names);
             match replaced {
                 ReplaceResult::Unchanged => return Ok(()),
@@ -163,26 +169,26 @@ impl NameList {
         }
     }
 
-    /// What tells the current name from other ones as long as it is the current one; NULL for the default name.
+    /// Returns what identifies the current name as long as it is current; NULL for the default name.
     pub(super) fn current(&self) -> *mut Node {
         node_of(self.current.load(Ordering::Acquire))
     }
 
-    /// Looks at the text of the current name, or at `None` for the default name; also returns what `current` does.
-    pub(super) fn look<R>(&self, f: impl FnOnce(Option<&CStr>) -> R) -> (R, *mut Node) {
+    /// Calls `f` with the text of the current name, or with `None` for the default name. Also returns `current`.
+    pub(super) fn with_current<R>(&self, f: impl FnOnce(Option<&CStr>) -> R) -> (R, *mut Node) {
         let _names = self.lock();
         let name = self.current();
-        // SAFETY: a current name is not freed while the lock is held, and ends with NUL.
+        // SAFETY: a current name ends with NUL, and is not freed while the lock is held.
         let text = (!name.is_null()).then(|| unsafe { CStr::from_ptr(text_of(name)) });
         (f(text), name)
     }
 
-    /// In a child of fork: a dummy that has become the main thread has its default name.
+    /// In a child of fork: the thread that forked was a dummy, and becomes main with the default name.
     pub(crate) fn reset_to_default(&self) {
         let mut names = self.lock();
         let name = self.current.swap(ptr::null_mut(), Ordering::AcqRel);
         if is_exposed(name) {
-            // Without memory for the table the name is lost, and stays readable.
+            // Without memory for a table the name is leaked, since a caller may still read it.
             if self.kept.load(Ordering::Relaxed).is_null()
                 && let Ok(mut table) = NameTable::try_new(NameTable::MIN_BUCKETS)
             {
@@ -194,10 +200,9 @@ impl NameList {
         }
     }
 
-    /// When a thread's life is over, and no other thread looks at its slot any more: its names are freed. A thread that
-    /// names another one has pinned the slot.
-    pub(crate) fn forget(&self) {
-        // Most threads have none: no locked operation for those.
+    /// Frees all names. Called when no other thread uses the slot: a thread that renames this one has pinned it.
+    pub(crate) fn free_all(&self) {
+        // Most threads have no name: the loads avoid a locked instruction.
         if !self.current.load(Ordering::Acquire).is_null() {
             drop(OwnedName(node_of(self.current.swap(ptr::null_mut(), Ordering::AcqRel))));
         }
@@ -207,16 +212,16 @@ impl NameList {
     }
 }
 
-/// One name; the text and its NUL follow.
+/// A name. The text and its NUL follow.
 #[repr(C)]
 pub(super) struct Node {
-    /// The next one in the same bucket of the table.
+    /// The next one in the same bucket.
     next: *mut Node,
     hash: u64,
     text: [c_char; 0],
 }
 
-/// In `NameList::current`, beside the pointer to a node.
+/// A bit of `NameList::current`, beside the pointer to the node.
 const EXPOSED: usize = 1;
 
 fn node_of(name: *mut c_void) -> *mut Node {
@@ -232,11 +237,11 @@ fn exposed(name: *mut c_void) -> *mut c_void {
 }
 
 fn text_of(node: *mut Node) -> *const c_char {
-    // The text lies inside of the node's allocation.
+    // The text is in the node's allocation, behind the node.
     node.cast::<c_char>().wrapping_byte_add(core::mem::offset_of!(Node, text)).cast_const()
 }
 
-/// A node that is freed when it is dropped; NULL is none.
+/// A node that is freed when this value is dropped; may be NULL.
 pub(super) struct OwnedName(*mut Node);
 
 impl OwnedName {
@@ -244,7 +249,7 @@ impl OwnedName {
 
     pub(super) fn try_new(name: &CStr) -> Result<Self> {
         let bytes = name.to_bytes_with_nul();
-        // SAFETY: malloc's memory is aligned for a Node; all that is written lies inside of it.
+        // SAFETY: malloc's memory is aligned for a `Node`, and large enough for all that is written.
         unsafe {
             let node: *mut Node = malloc(size_of::<Node>() + bytes.len()).cast();
             if node.is_null() {
@@ -261,7 +266,7 @@ impl OwnedName {
 
 impl Drop for OwnedName {
     fn drop(&mut self) {
-        // SAFETY: it comes from malloc, or is NULL, and no caller has its pointer.
+        // SAFETY: the node comes from malloc or is NULL, and no caller has a pointer to its text.
         unsafe { sys::free(self.0.cast()) };
     }
 }
@@ -273,16 +278,16 @@ fn hash_of(bytes: &[u8]) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The names of a thread that are kept besides the current one. The bucket_count follow.
+/// The header of the hash table in `NameList::kept`. The buckets follow.
 #[repr(C)]
 struct NameTableHeader {
-    /// The number of bucket_count, a power of two.
+    /// A power of two.
     bucket_count: usize,
     count: usize,
     buckets: [*mut Node; 0],
 }
 
-/// A table that is freed when it is dropped, with the names in it; NULL is none.
+/// A table that is freed, with the names in it, when this value is dropped; may be NULL.
 struct NameTable(*mut NameTableHeader);
 
 impl NameTable {
@@ -294,15 +299,15 @@ impl NameTable {
             .checked_mul(size_of::<*mut Node>())
             .and_then(|bytes| bytes.checked_add(size_of::<NameTableHeader>()))
             .ok_or(Error::NoMemory)?;
-        // SAFETY: malloc's memory is aligned for the head; zero is a bucket without a name.
+        // SAFETY: malloc's memory is aligned for the header; zero is an empty bucket.
         unsafe {
-            let head: *mut NameTableHeader = malloc(bytes).cast();
-            if head.is_null() {
+            let header: *mut NameTableHeader = malloc(bytes).cast();
+            if header.is_null() {
                 return Err(Error::NoMemory);
             }
-            head.cast::<u8>().write_bytes(0, bytes);
-            (*head).bucket_count = bucket_count;
-            Ok(NameTable(head))
+            header.cast::<u8>().write_bytes(0, bytes);
+            (*header).bucket_count = bucket_count;
+            Ok(NameTable(header))
         }
     }
 
@@ -310,11 +315,11 @@ impl NameTable {
         list.kept.load(Ordering::Relaxed).cast()
     }
 
-    /// The list has this table from now on; what it had before takes its link here, without the names in it.
+    /// Exchanges this table with that of the list. Moves all names of the list's former table to the new one.
     fn swap_into(&mut self, list: &NameList) {
         let former = list.kept.swap(self.0.cast(), Ordering::Relaxed).cast::<NameTableHeader>();
         let new = core::mem::replace(&mut self.0, former);
-        // SAFETY: the tables and their nodes are changed under the lock only.
+        // SAFETY: the lock is held, under which alone tables and their nodes are changed.
         unsafe {
             if let Some(former) = former.as_mut() {
                 for index in 0..former.bucket_count {
@@ -332,11 +337,11 @@ impl NameTable {
 
 impl Drop for NameTable {
     fn drop(&mut self) {
-        // SAFETY: the nodes and the table come from malloc, and no thread reads them any more.
+        // SAFETY: the nodes and the table come from malloc, and no other thread uses them.
         unsafe {
-            if let Some(head) = self.0.as_mut() {
-                for index in 0..head.bucket_count {
-                    let mut node = *bucket(head, index);
+            if let Some(header) = self.0.as_mut() {
+                for index in 0..header.bucket_count {
+                    let mut node = *bucket(header, index);
                     while !node.is_null() {
                         let next = (*node).next;
                         sys::free(node.cast());
@@ -349,20 +354,24 @@ impl Drop for NameTable {
     }
 }
 
+/// Returns the bucket with this index modulo the number of buckets.
+///
 /// # Safety
-/// The table is valid, and has a bucket with this index modulo the number of its bucket_count.
+/// The table is valid.
 unsafe fn bucket(table: *mut NameTableHeader, index: usize) -> *mut *mut Node {
-    // SAFETY: the caller's promise; the number of bucket_count is a power of two.
+    // SAFETY: the index is less than the number of buckets, which is a power of two.
     unsafe {
         let index = index & ((*table).bucket_count - 1);
         (&raw mut (*table).buckets).cast::<*mut Node>().add(index)
     }
 }
 
+/// Adds a node to its bucket.
+///
 /// # Safety
 /// The table and the node are valid, the node is in no table, and no other thread changes them.
 unsafe fn insert(table: *mut NameTableHeader, node: *mut Node) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe {
         let bucket = bucket(table, (*node).hash as usize);
         (*node).next = *bucket;
@@ -374,11 +383,11 @@ unsafe fn insert(table: *mut NameTableHeader, node: *mut Node) {
 /// # Safety
 /// The nodes are valid.
 unsafe fn are_equal(one: *mut Node, other: *mut Node) -> bool {
-    // SAFETY: the caller's promise; each text ends with NUL.
+    // SAFETY: as the caller promises; each text ends with NUL.
     unsafe { (*one).hash == (*other).hash && libc::strcmp(text_of(one), text_of(other)) == 0 }
 }
 
-/// Where the pointer to a name like this one lies in a table.
+/// Returns the link to the node with the same text, or `None` if the table is NULL or has no such node.
 ///
 /// # Safety
 /// The table, if it is not NULL, and the node are valid, and no other thread changes them.
@@ -386,7 +395,7 @@ unsafe fn find(table: *mut NameTableHeader, like: *mut Node) -> Option<*mut *mut
     if table.is_null() {
         return None;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe {
         let mut link = bucket(table, (*like).hash as usize);
         while !(*link).is_null() {
@@ -399,21 +408,21 @@ unsafe fn find(table: *mut NameTableHeader, like: *mut Node) -> Option<*mut *mut
     None
 }
 
-/// What has become of a new name, by `NameAccess::replace`.
+/// The result of `NameAccess::replace`.
 enum ReplaceResult {
     /// The thread has this name already.
     Unchanged,
-    /// The thread has it. The former one, if it is not kept, is to be freed; so is the new one, unless the thread has
-    /// taken it: it had one like it.
+    /// The name was set. The caller frees `former`, and also the new node unless `uses_new`: the thread had kept a node
+    /// with the same text.
     Replaced { former: OwnedName, uses_new: bool },
-    /// The caller has to bring a table with so many bucket_count.
+    /// The caller must repeat the call with a spare table of this number of buckets.
     NeedsTable(usize),
 }
 
 impl NameAccess {
-    /// Sets the thread's name.
+    /// Sets the name of the thread that has this list, and keeps the former one if it is exposed.
     fn replace(&mut self, list: &NameList, new: *mut Node, spare: &mut NameTable) -> ReplaceResult {
-        // SAFETY: names and tables are valid while this lock is held, and changed by its owner only, but for `EXPOSED`.
+        // SAFETY: names and tables are valid while the lock is held, and changed by its owner only.
         unsafe {
             let bucket_count =
                 |table: *mut NameTableHeader| table.as_ref().map_or(0, |table| table.bucket_count);
@@ -435,7 +444,7 @@ impl NameAccess {
                 let wanted = if kept.is_null() { new.cast() } else { exposed(kept.cast()) };
                 match list.current.compare_exchange(current, wanted, Ordering::AcqRel, Ordering::Acquire) {
                     Ok(_) => break,
-                    // A caller has asked for it just now.
+                    // Cannot happen as long as `expose` holds the lock, too.
                     Err(now) => current = now,
                 }
             }
@@ -452,37 +461,37 @@ impl NameAccess {
         }
     }
 
-    /// Keeps a name that is not the current one any more. Without a table it is lost, and stays readable.
+    /// Keeps an exposed name that is no longer current. Without a table, it is leaked.
     fn keep(&mut self, list: &NameList, node: *mut Node) {
         let table = NameTable::of(list);
         if !table.is_null() {
-            // SAFETY: as above; the name is in no table.
+            // SAFETY: the table is the list's, and the lock is held; the node is in no table.
             unsafe { insert(table, node) };
         }
     }
 }
 
-/// Holds the names across a fork.
+/// Takes all name locks before a fork.
 pub(crate) fn lock_for_fork() {
     NAME_LOCKS.iter().for_each(InternalMutex::lock_for_fork);
 }
 
-/// Gives back what `hold` took.
+/// Releases what `lock_for_fork` took, in the parent.
 ///
 /// # Safety
-/// As for `InternalMutex::let_go`.
+/// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
     for names in &NAME_LOCKS {
-        // SAFETY: the caller's promise.
+        // SAFETY: as the caller promises.
         unsafe { names.unlock_after_fork() };
     }
 }
 
-/// As `let_go`, in a child of fork.
+/// Reinitializes the locks, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     NAME_LOCKS.iter().for_each(|names| unsafe { names.reinit_in_child() });
 }

@@ -1,5 +1,4 @@
-//! What a thread is called: the given names, the default ones, and what the system's tools show. `thread::names` stores
-//! them.
+//! Names of threads: the default ones, renaming, and the name that system tools show. `thread::names` stores them.
 
 use crate::sys::atomic::{Ordering, fence};
 use core::ffi::{CStr, c_char};
@@ -12,16 +11,17 @@ use crate::thread::names::OwnedName;
 use crate::thread::object::{DONE, DUMMY, MAIN, NAMED, TERMINATED, TIMER, Thread, ZOMBIE};
 use crate::thread::registry;
 
-/// What fits a name in the system's tools, without the NUL.
+/// The longest name that the kernel stores (`TASK_COMM_LEN`), without the NUL.
 const MAX_COMM_LEN: usize = 15;
-/// The longest default name, `Thread-4294967295`, and its NUL.
+/// The size of the longest default name, `Thread-4294967295`, with its NUL.
 const DEFAULT_NAME_SIZE: usize = 18;
 
-/// A thread's current name. The pointer stays valid as long as the thread.
+/// Returns a thread's current name. Creates the default one if it has none. The pointer stays valid as long as the
+/// thread is not freed.
 pub(crate) fn get_or_create(thread: Handle<Thread>) -> Result<*const c_char> {
-    // What a caller has asked for before does not change while the thread lives.
-    if let Some(known) = thread.read(|thread| thread.names.known())? {
-        return Ok(known);
+    // An exposed name is not freed while the thread lives, so it can be read without a pin.
+    if let Some(exposed) = thread.read(|thread| thread.names.exposed_text())? {
+        return Ok(exposed);
     }
     thread.with_pinned(|object| {
         let make_default = || {
@@ -30,19 +30,19 @@ pub(crate) fn get_or_create(thread: Handle<Thread>) -> Result<*const c_char> {
             }
             OwnedName::try_new(default_name(object, &mut [0; DEFAULT_NAME_SIZE]))
         };
-        object.names.tell(make_default, || thread.check().map(drop))
+        object.names.expose(make_default, || thread.check().map(drop))
     })
 }
 
-/// Names a thread.
+/// Sets a thread's name, and the name that system tools show if the thread runs.
 pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
     thread.with_pinned(|object| {
         if name.to_str().is_err() {
             return Err(Error::NameEncoding);
         }
         object.names.set(name, || thread.check().map(drop))?;
-        object.set_flag(NAMED, true);
-        // Either this sees the number that the thread has just set, or the thread, in `show`, the name.
+        object.set_flag(NAMED);
+        // Dekker's pattern with `apply_to_os`: either the native id is seen here, or the new name is seen there.
         fence(Ordering::SeqCst);
         let is_running = !matches!(object.state(), TERMINATED | DONE)
             && !object.has_flag(ZOMBIE)
@@ -56,18 +56,18 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
     })
 }
 
-/// Shows the calling thread's name to the system's tools.
+/// Sets the calling thread's name in the kernel. Called when the thread begins, after its native id is set.
 pub(crate) fn apply_to_os(thread: &Thread) {
     fence(Ordering::SeqCst);
     loop {
         let mut buffer = [0; DEFAULT_NAME_SIZE];
         let mut short = [0; MAX_COMM_LEN + 1];
-        let (text, shown) = thread.names.look(|name| {
+        let (text, shown) = thread.names.with_current(|name| {
             let name = name.unwrap_or_else(|| default_name(thread, &mut buffer));
             truncated_copy(name, &mut short)
         });
         pthread::set_name(None, text);
-        // A caller that renamed it in between may have come first with the system: once more, then.
+        // A thread that renamed this one may have set the kernel's name first: then set it once more.
         if thread.names.current() == shown {
             return;
         }
@@ -76,14 +76,14 @@ pub(crate) fn apply_to_os(thread: &Thread) {
 
 fn default_name<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
     let number = thread.name_number.load(Ordering::Relaxed);
-    // A thread that has forked is the main one in the child, and keeps its name.
+    // In a child of fork, the thread that forked is main, and keeps the default name it had.
     if thread.has_flag(MAIN) && number == 0 {
         return c"MainThread";
     }
     format_numbered(if thread.has_flag(DUMMY) { b"Dummy-" } else { b"Thread-" }, number, buffer)
 }
 
-/// Written by hand, since every start of a thread waits for it.
+/// Not `format!`, since each start of a thread calls this.
 fn format_numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
     let mut at = DEFAULT_NAME_SIZE - 1;
     buffer[at] = 0;
@@ -100,7 +100,7 @@ fn format_numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAUL
     CStr::from_bytes_with_nul(&buffer[at..]).unwrap_or(c"")
 }
 
-/// As much of a name as the system takes, whole characters only.
+/// Returns the name, or the part of it that fits, cut at a character boundary.
 fn truncated<'a>(name: &'a CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a CStr {
     if name.count_bytes() <= MAX_COMM_LEN {
         return name;
@@ -112,7 +112,7 @@ fn truncated<'a>(name: &'a CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a 
     CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
 }
 
-/// As `truncated`, always into the buffer.
+/// As `truncated`, but always copies to the buffer.
 fn truncated_copy<'a>(name: &CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a CStr {
     let length = truncated(name, &mut [0; MAX_COMM_LEN + 1]).count_bytes();
     buffer[..length].copy_from_slice(&name.to_bytes()[..length]);
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_default_name_ends_with_its_number() {
+    fn default_name_ends_with_its_number() {
         let mut buffer = [b'x'; DEFAULT_NAME_SIZE];
         assert_eq!(format_numbered(b"Thread-", 0, &mut buffer), c"Thread-0");
         assert_eq!(format_numbered(b"Dummy-", 120, &mut buffer), c"Dummy-120");

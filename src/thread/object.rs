@@ -1,66 +1,131 @@
-//! What runs: the slot of a thread, and the stations of its life. `thread::join` has what waits for its end, and
-//! reclaims what it had.
+//! The slot of a thread: its state, its flags, and the words that change their meaning in its life. `thread::join` has
+//! the waits for its end, and the code that reclaims what it had.
 //!
-//! # State (`state`, slept on by those who join)
+//! The file exceeds 400 lines because the orderings of the tables below hold only if all code that writes these words
+//! stays together, and the tables are a fifth of it.
 //!
-//! The three low bits are the state:
+//! # State (`state`, a futex)
 //!
-//! | from | to | by | ordering |
+//! The three low bits are the state. Each change is a sequentially consistent compare-exchange or swap, unless the
+//! table says otherwise. The last column says whether the caller holds the registry mutex.
+//!
+//! | from | to | changed by | mutex |
 //! |---|---|---|---|
-//! | `NOT_STARTED` | `STARTING` | start, under the registry's guard; the winner alone goes on | acquire and release |
-//! | `STARTING` | `NOT_STARTED` | start, when the system refuses, under the registry's guard | release |
-//! | `STARTING` | `RUNNING` | start, when the system's thread exists, or the timer is pending | release |
-//! | `NOT_STARTED` | `RUNNING` | a timer's own start, under the registry's guard; main and dummies, when they are made | release |
-//! | `STARTING`, `RUNNING` | `EXITING` | the thread in its last destructor | acquire and release |
-//! | `EXITING`, and `STARTING` or `RUNNING` if the end was not announced | `TERMINATED`, which is 0 | the kernel, when the thread has run its last instruction; it wakes one sleeper | as a system call |
-//! | `STARTING`, `RUNNING` | `AWAITING_POLL` | the thread in its last destructor, where the kernel does not clear the word; at its begin, if its end cannot be announced either | acquire and release |
-//! | `AWAITING_POLL` | `POLLING` | a caller that asks whether the thread is gone; no caller waits in this state | acquire and release |
-//! | `POLLING` | `AWAITING_POLL` | the same caller, when the thread is not gone | release |
-//! | `POLLING` | `DONE` | the same caller, when it is | release |
-//! | `TERMINATED` | `DONE` | a caller that reclaims the stack and the entry; one succeeds | acquire and release |
-//! | `RUNNING`, `AWAITING_POLL` | `POLLING` | the process's exit before a race detector's eyes, for good | acquire and release |
-//! | `RUNNING` | `DONE` | a timer's end, under the registry's guard; main's, at the shutdown; a dummy's | release |
-//! | any but `NOT_STARTED` | `DONE` | in a child of fork, the first caller that frees a thread which was left behind (`settle`) | release |
+//! | | `NOT_STARTED` | `build`, with a relaxed store: the object is not published yet | no |
+//! | `NOT_STARTED` | `STARTING` | `registry::add`, which only one caller passes | yes |
+//! | `STARTING` | `NOT_STARTED` | `registry::rollback_start`, after a failed start; clears the joiner bits | yes |
+//! | `STARTING` | `RUNNING` | `thread::start`, after `pthread_create`, unless the thread itself was faster | no |
+//! | `STARTING` | `RUNNING` | `timer::start` by the timer's thread, with a release store | yes |
+//! | `NOT_STARTED` | `RUNNING` | `timer::start` by the timer's handle, with a release store | yes |
+//! | `NOT_STARTED` | `RUNNING` | the creation of main and of dummies | yes |
+//! | `STARTING`, `RUNNING` | `EXITING` | the thread in its last destructor (`begin_exit`) | no |
+//! | `STARTING`, `RUNNING` | `AWAITING_POLL` | the same, if `NOT_CLEARED_BY_KERNEL` | no |
+//! | `STARTING`, `RUNNING` | `AWAITING_POLL` | such a thread without an exit hook, before it runs its target | no |
+//! | `EXITING` | `TERMINATED` | the kernel: see below | no |
+//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, for a thread without an exit hook | no |
+//! | `TERMINATED` | `DONE` | one caller that joins (without the mutex) or reaps | reaping |
+//! | `AWAITING_POLL` | `POLLING` | `try_reap`; the caller alone may call `pthread_join` | no |
+//! | `POLLING` | `AWAITING_POLL` | the same caller, if the thread still runs | no |
+//! | `POLLING` | `DONE` | the same caller, if the thread is gone | no |
+//! | `RUNNING`, `AWAITING_POLL` | `POLLING` | `detach`, at process exit under a race detector; final | yes |
+//! | `RUNNING` | `DONE` | `finish_timer`, for a timer's thread, with a release store | yes |
+//! | `RUNNING` | `DONE` | main at the shutdown; a dummy in its last destructor | no |
+//! | `RUNNING` | `DONE` | `remove_dead_dummies`, for a dummy whose OS thread is gone | yes |
 //!
-//! In a child of fork, a thread of the parent's counts as `DONE` as long as its word says otherwise: see `state`.
+//! In a child of fork:
 //!
-//! A thread has ended when its word is `TERMINATED` or `DONE`: every caller reads that for itself, and none waits for
-//! another one. The caller that changes `TERMINATED` to `DONE` then releases the stack, the
-//! entry in the registry and the thread's reference to itself.
+//! | from | to | changed by | mutex |
+//! |---|---|---|---|
+//! | any | `RUNNING` | the thread that forked, for itself, with a release store; clears the joiner bits | yes |
+//! | any but `NOT_STARTED` | `DONE` | `finish_if_only_in_parent`, for a thread of the parent, once | no |
 //!
-//! The kernel clears the word of threads that have a stack of this library's; they ask for it when they begin, and are
-//! detached for pthread. Before a race detector's eyes, which see the end of a thread in `pthread_join` only, and where
-//! the kernel refuses that, a thread becomes `AWAITING_POLL` instead, and its joiners ask in pauses (`thread::join`) from
-//! its last destructor on.
+//! *Exact or stale.* A thread is done when its word is `TERMINATED` or `DONE`, which every caller reads with acquire.
+//! The change from the one to the other only selects the caller that reclaims what the thread had: the stack, the entry
+//! in the registry, and the thread's reference to itself. Two words are stale: in a child of fork, those of threads
+//! that exist only in the parent, for which [`Thread::state`] returns `DONE`; and that of a dead dummy, which is
+//! `RUNNING` until `remove_dead_dummies` finds it.
 //!
-//! Above the state, for threads with a system thread:
+//! *Ends that the kernel reports.* A thread on a stack of this library is detached, and gives the kernel the address of
+//! `state` as its `clear_child_tid` (`register_with_kernel`). After the thread's last instruction the kernel stores 0
+//! there, which is `TERMINATED` and clears the joiner bits, and wakes one waiter. A thread is `NOT_CLEARED_BY_KERNEL`
+//! if the system call fails, or if a race detector is active, which learns of a thread's end from `pthread_join` only.
+//! Such a thread becomes `AWAITING_POLL` in its last destructor, and its joiners poll.
 //!
-//! | bit | meaning | who sets it |
+//! # Joiner bits (`state`, above the state, for threads with an OS thread)
+//!
+//! | bit | meaning | set by |
 //! |---|---|---|
-//! | `HAS_JOINER` | a caller sleeps, or has slept, until the thread is gone | the first joiner |
-//! | `SEVERAL_JOINERS` | another one, too | the others, before they sleep |
+//! | `HAS_JOINER` | a thread sleeps in a join | the first joiner, before it sleeps; compare-exchange, SeqCst |
+//! | `SEVERAL_JOINERS` | more than one does | each further joiner, likewise |
 //!
-//! The kernel wakes one sleeper only. So a caller sleeps without pauses as long as the thread is not `EXITING`, or
-//! as long as it is the only one. With the change to `EXITING` the thread wakes all if there are several, and who
-//! comes later wakes the first: from then on all of them sleep in pauses, and the one that the kernel wakes wakes
-//! the others.
+//! They are cleared only with the whole word, so both may be stale: a join whose timeout has expired leaves its bit
+//! set. It is illegal to sleep without a bound while the bit is clear.
 //!
-//! Joiners read `TERMINATED` and `DONE` with acquire: whatever the thread did happens before. A change that no thread watches
-//! wakes none. A caller that waits for another change, or for the end of main or a timer, sets `HAS_STATE_WAITERS` under the
-//! registry's guard, so that a change under that guard (`set_state_locked`) knows of it; the other changes
-//! are sequentially consistent for that: see `wake_state_waiters_if_any`.
+//! *One wake for several joiners.* The kernel wakes one joiner only. So a joiner sleeps without a bound only as long as
+//! the thread is not `EXITING`, or as long as it is the only joiner. When the thread becomes `EXITING`, it wakes all
+//! joiners if there are several; a second joiner that comes later wakes the first one. From then on all of them sleep
+//! for bounded intervals, and the one that the kernel wakes wakes the others.
 //!
-//! `flags` say what it is and what has happened; each is set once, by the one named with it, with release.
+//! # State waiters
 //!
-//! The words `aux` and `run_or_result` serve two purposes one after the other, so that a thread fits two cache
-//! lines and a million pending timers fit the memory: see their accessors.
+//! A thread that waits for any other change, or for the end of main or of a timer, sets `HAS_STATE_WAITERS` under the
+//! registry mutex. So changes under that mutex (`set_state_locked`) see the flag. The others use Dekker's pattern: the
+//! waiter sets the flag and then compares the state in its futex wait; the other thread changes the state and then
+//! reads the flag, both sequentially consistent. At least one of them sees what the other did
+//! (`wake_state_waiters_if_any`).
+//!
+//! # Flags (`flags`)
+//!
+//! `set_flag` and `clear_flag` change them with acquire and release, `has_flag` reads them with acquire. Those of the
+//! creation are stored before the object is published. The last column is as above.
+//!
+//! | flag | meaning | set by | mutex |
+//! |---|---|---|---|
+//! | `DAEMON` | process exit does not wait for it | the creation; `set_daemon`, before the start | yes |
+//! | `MAIN` | the main thread | the creation | |
+//! | `DUMMY` | not started by this library | the creation | |
+//! | `TIMER` | the thread of a timer | the creation | |
+//! | `TIMER_CANCELLED` | its timer was cancelled before the start | the caller that cancels | yes |
+//! | `HAS_RESULT` | `run_or_result` is the result | the thread or the caller that reaps it, after the result | no |
+//! | `ZOMBIE` | is or was in the registry's list `zombies` | the thread in its last destructor | yes |
+//! | `IN_SHUTDOWN` | other shutdowns do not wait for it | a thread in a shutdown, also for timers it finishes | yes |
+//! | `NAMED` | has been named; set shortly after the name itself | `naming::set`; the creation of main | no |
+//! | `TIMER_FREED` | its timer was freed before the start | the timer's `dispose`, after `aux` | no |
+//! | `HAS_STATE_WAITERS` | see above; may be stale | the waiter before it sleeps, SeqCst | yes |
+//! | `ARG_DESTROYED` | the argument's destructor has been called | the one thread that calls it, before the call | no |
+//! | `DEFAULT_NAME_SEEN` | the number of its default name is final | a caller that reads the default name | yes |
+//! | `DUMMY_EXITING` | a dummy whose destructors have begun | the thread | yes |
+//! | `NOT_CLEARED_BY_KERNEL` | see above | the thread, before it runs its target | no |
+//!
+//! These are cleared again: `DAEMON` by `set_daemon`; `IN_SHUTDOWN` when the exit or shutdown returns; `TIMER_FREED` by
+//! a start, when it has created a new timer. In a child of fork, the thread that forked becomes `MAIN`, and is no
+//! longer `DUMMY`, `TIMER` or `IN_SHUTDOWN`; if it was a dummy, it is no longer a `DAEMON`, and is `NAMED`.
+//!
+//! # Native id (`native_id`, a futex)
+//!
+//! 0 until the thread has one; `NATIVE_ID_AWAITED` if a thread sleeps until then (`await_native_id`, by
+//! compare-exchange from 0, acquire and release); then the native id, stored by the thread itself with release.
+//!
+//! # Words with several uses
+//!
+//! Four uses of `aux` and two of `run_or_result` keep the slot at two cache lines, so that a million pending timers fit
+//! into memory. Each use has accessors of its own.
+//!
+//! | word | use | when |
+//! |---|---|---|
+//! | `aux` | the requested stack size; 0 is the default | for a thread with an OS thread, until it is started |
+//! | `aux` | the `Stack` on which it runs, and with it the `pthread_t` | for the same thread, once it is started |
+//! | `aux` | the handle of its timer | for a timer's thread |
+//! | `aux` | the interval of its timer | for a timer's thread that is `TIMER_FREED` |
+//! | `run_or_result` | the function that overrides the target, or NULL | until `HAS_RESULT` |
+//! | `run_or_result` | the result | from `HAS_RESULT` on |
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
-pub(crate) use crate::callbacks::{Destructor, Run, Target};
+use crate::callbacks::{Destructor, Run, Target};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::handle::header::Header;
@@ -74,7 +139,7 @@ use crate::thread::names::NameList;
 use crate::thread::stack_cache::Stack;
 use crate::time::Deadline;
 
-/// Written by the kernel.
+/// Stored by the kernel.
 pub(crate) const TERMINATED: u32 = 0;
 pub(crate) const NOT_STARTED: u32 = 1;
 pub(crate) const STARTING: u32 = 2;
@@ -83,51 +148,34 @@ pub(crate) const EXITING: u32 = 4;
 pub(crate) const AWAITING_POLL: u32 = 5;
 pub(super) const POLLING: u32 = 6;
 pub(crate) const DONE: u32 = 7;
-/// The bits of the state.
 pub(super) const STATE_MASK: u32 = 7;
-/// A caller sleeps, or has slept, until the thread is gone.
 pub(super) const HAS_JOINER: u32 = 8;
-/// Another one, too.
 pub(super) const SEVERAL_JOINERS: u32 = 16;
 
-/// Does not keep the process from ending. Set up before start.
 pub(crate) const DAEMON: u32 = 1;
-/// The main thread. From its creation, or in a child of fork.
 pub(crate) const MAIN: u32 = 2;
-/// A thread that this library did not start. From its creation.
 pub(crate) const DUMMY: u32 = 4;
-/// The thread of a timer. From its creation.
 pub(crate) const TIMER: u32 = 8;
-/// Will not run: its timer was cancelled before the start. By whoever did that.
 pub(crate) const TIMER_CANCELLED: u32 = 16;
-/// Run has returned: `run_or_result` is the result. By the thread.
 pub(crate) const HAS_RESULT: u32 = 32;
-/// The last of the thread's destructors runs. By the thread.
 pub(crate) const ZOMBIE: u32 = 64;
-/// In exit or shutdown, and not to be waited for there. By the thread.
 pub(crate) const IN_SHUTDOWN: u32 = 128;
-/// Its timer is gone, but was not cancelled: `aux` is the interval. By the timer.
-pub(crate) const TIMER_FREED: u32 = 512;
-/// Somebody waits for its state to change. By the waiter, before it sleeps, under the registry's guard.
-pub(super) const HAS_STATE_WAITERS: u32 = 1024;
-/// Its argument has been destroyed, which is done once, whatever destructors are set. By whoever does it.
-const ARG_DESTROYED: u32 = 2048;
-/// Somebody has asked for the number of its default name. By whoever does, under the registry's guard.
-pub(crate) const DEFAULT_NAME_SEEN: u32 = 4096;
-/// The kernel does not clear its state when it is gone. By the thread, at its begin.
-const NOT_CLEARED_BY_KERNEL: u32 = 16384;
-/// A dummy whose thread has begun to end. By the thread, under the registry's guard.
-pub(crate) const DUMMY_EXITING: u32 = 8192;
-/// Somebody has named it.
 pub(crate) const NAMED: u32 = 256;
+pub(crate) const TIMER_FREED: u32 = 512;
+pub(super) const HAS_STATE_WAITERS: u32 = 1024;
+const ARG_DESTROYED: u32 = 2048;
+pub(crate) const DEFAULT_NAME_SEEN: u32 = 4096;
+pub(crate) const DUMMY_EXITING: u32 = 8192;
+const NOT_CLEARED_BY_KERNEL: u32 = 16384;
 
-/// Somebody waits for the native id.
+/// A thread sleeps until `native_id` is set.
 const NATIVE_ID_AWAITED: u32 = u32::MAX;
 
 /// A thread. Python: `threading.Thread`.
 ///
-/// It is created with a closure and started once. It has a name, and is a daemon if its creator is one. The end of the
-/// process waits for the threads that are not daemons. Releasing the handle of a running thread does not stop it.
+/// It is created with a closure and can be started once. It has a name, and inherits the daemon property of the thread
+/// that creates it. Process exit waits for all threads that are not daemons. Releasing the handle of a running thread
+/// does not stop the thread.
 ///
 /// ```
 /// use threading::{Error, Thread, Timeout};
@@ -148,7 +196,7 @@ pub struct Thread {
     pub(super) state: AtomicU32,
     pub(super) flags: AtomicU32,
     native_id: AtomicU32,
-    /// N of its default name, 0 as long as it has none. `thread::naming`.
+    /// The number in its default name, 0 until it is assigned: `thread::naming`.
     pub(crate) name_number: AtomicU32,
     pub(super) ident: AtomicU64,
     aux: AtomicUsize,
@@ -156,7 +204,7 @@ pub struct Thread {
     arg: AtomicPtr<c_void>,
     destroy: AtomicPtr<c_void>,
     run_or_result: AtomicPtr<c_void>,
-    /// Its neighbours in one of the registry's lists, under the registry's guard.
+    /// Links of the registry's lists, protected by the registry mutex.
     pub(crate) next: Cell<*const Thread>,
     pub(crate) previous: Cell<*const Thread>,
     pub(crate) names: NameList,
@@ -164,10 +212,10 @@ pub struct Thread {
 
 const _: () = assert!(size_of::<Thread>() == names::SLOT);
 
-// SAFETY: the cells are used under the registry's guard.
+// SAFETY: the cells are accessed under the registry mutex only.
 unsafe impl Sync for Thread {}
 
-/// A target and its argument, apart from the thread that has them, which may be gone when it is called.
+/// A target and its argument, copied from a thread that may be freed before the target is called.
 #[repr(C)]
 pub(crate) struct TargetCall {
     target: Option<Target>,
@@ -176,11 +224,11 @@ pub(crate) struct TargetCall {
 
 impl TargetCall {
     /// # Safety
-    /// Target and argument go together, as whoever made the thread promised. This frame may be left by
-    /// `pthread_exit`.
+    /// Target and argument belong together, as promised when the thread was created. `pthread_exit` may unwind this
+    /// frame.
     pub(crate) unsafe extern "C-unwind" fn run(self) -> *mut c_void {
         match self.target {
-            // SAFETY: the caller's promise.
+            // SAFETY: as the caller promises.
             Some(target) => unsafe { target(self.arg) },
             None => ptr::null_mut(),
         }
@@ -193,12 +241,12 @@ fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
 }
 
 impl Thread {
-    /// A thread that has not been started; one reference is the caller's.
+    /// Creates a thread that is not started. The caller owns one reference.
     pub(crate) fn create(flags: u32, target: Option<Target>, arg: *mut c_void) -> Result<Handle<Thread>> {
         Handle::create(0, Self::build(flags, target, arg))
     }
 
-    /// As `create`, but the reference is the library's.
+    /// As `create`, but the reference is an internal one.
     pub(crate) fn create_with_internal_ref(
         flags: u32,
         target: Option<Target>,
@@ -221,7 +269,7 @@ impl Thread {
             thread.arg.store(arg, Ordering::Relaxed);
             thread.destroy.store(ptr::null_mut(), Ordering::Relaxed);
             thread.run_or_result.store(ptr::null_mut(), Ordering::Relaxed);
-            thread.names.begin();
+            thread.names.init();
         }
     }
 
@@ -229,7 +277,7 @@ impl Thread {
         Handle::of(self)
     }
 
-    /// The state.
+    /// Returns the state, which is `DONE` in a child of fork for a thread that exists only in the parent.
     #[inline(always)]
     pub(crate) fn state(&self) -> u32 {
         self.state_of(self.state.load(Ordering::Acquire))
@@ -247,7 +295,7 @@ impl Thread {
         if state != NOT_STARTED && self.exists_only_in_parent() { DONE } else { state }
     }
 
-    /// In a child of fork: it was started in the parent, and does not run here.
+    /// True in a child of fork if the thread was started in the parent and is not the one that forked.
     pub(super) fn exists_only_in_parent(&self) -> bool {
         ident::exists_only_in_parent(self.ident.load(Ordering::Relaxed))
     }
@@ -256,17 +304,18 @@ impl Thread {
         self.flags.load(Ordering::Acquire) & flag != 0
     }
 
-    /// Sets or clears flags; true if any of them was set before.
-    pub(crate) fn set_flag(&self, flag: u32, set: bool) -> bool {
-        let before = if set {
-            self.flags.fetch_or(flag, Ordering::AcqRel)
-        } else {
-            self.flags.fetch_and(!flag, Ordering::AcqRel)
-        };
-        before & flag != 0
+    /// Sets flags. Returns true if any of them was set before.
+    pub(crate) fn set_flag(&self, flag: u32) -> bool {
+        self.flags.fetch_or(flag, Ordering::AcqRel) & flag != 0
     }
 
-    /// Changes the state as `change` says, unless that is `None`; the former word then.
+    /// Clears flags. Returns true if any of them was set before.
+    pub(crate) fn clear_flag(&self, flag: u32) -> bool {
+        self.flags.fetch_and(!flag, Ordering::AcqRel) & flag != 0
+    }
+
+    /// Changes the state to what `change` returns, and returns the former word. Returns `None`, without a change, if
+    /// `change` does.
     pub(super) fn fetch_update_state(&self, change: impl Fn(u32) -> Option<u32>) -> Option<u32> {
         let mut word = self.state.load(Ordering::Acquire);
         loop {
@@ -278,16 +327,18 @@ impl Thread {
         }
     }
 
-    /// From one state to another, waking those who wait for that; false if it was in a third one.
+    /// Changes one state to another and wakes the state waiters. Returns false if the thread was in a third state: then
+    /// the kernel may have changed it, which wakes no state waiter. A change to `STARTING` wakes no thread, since none
+    /// waits for it.
     pub(crate) fn transition(&self, from: u32, to: u32) -> bool {
         let former = self.fetch_update_state(|state| (state == from).then_some(to));
-        if former.is_some() && to != STARTING {
+        if to != STARTING {
             self.wake_state_waiters_if_any();
         }
         former.is_some()
     }
 
-    /// A start was refused, after which the thread can be started again. Under the registry's guard.
+    /// Resets the state after a failed start. The caller holds the registry mutex.
     pub(crate) fn reset_to_not_started(&self) {
         let word = self.state.swap(NOT_STARTED, Ordering::SeqCst);
         self.wake_state_waiters_if_any();
@@ -296,24 +347,24 @@ impl Thread {
         }
     }
 
-    /// Either the watcher's mark is seen here, or the watcher, looking after it has made the mark, sees the
-    /// new state: both are sequentially consistent.
+    /// Wakes the state waiters if there are any. The caller has changed the state before, with a sequentially
+    /// consistent operation. So either this load sees the flag, or the waiter's futex wait sees the new state.
     fn wake_state_waiters_if_any(&self) {
         if self.flags.load(Ordering::SeqCst) & HAS_STATE_WAITERS != 0 {
             futex::wake_all(&self.state);
         }
     }
 
-    /// Its life is over, wherever it was; true for the one call that ends it.
+    /// Changes any state to `DONE`. Returns true for the one caller that made the change.
     pub(crate) fn set_done(&self) -> bool {
         happens_before(self);
-        let ended = self.state.swap(DONE, Ordering::SeqCst) & STATE_MASK != DONE;
+        let changed = self.state.swap(DONE, Ordering::SeqCst) & STATE_MASK != DONE;
         self.wake_state_waiters_if_any();
-        ended
+        changed
     }
 
-    /// Changes the state under the registry's guard, where no other change of it can be. True if somebody
-    /// watches, who must be woken when the guard is free.
+    /// Sets a state that only holders of the registry mutex change. The caller holds it. Returns true if the caller
+    /// must call `wake_state_waiters` after it has unlocked the mutex.
     #[inline(always)]
     pub(crate) fn set_state_locked(&self, state: u32) -> bool {
         happens_before(self);
@@ -321,12 +372,13 @@ impl Thread {
         self.has_flag(HAS_STATE_WAITERS)
     }
 
-    /// Whether a thread waits for its state to change.
+    /// Returns whether a thread may be waiting for a change of the state.
     pub(crate) fn has_state_waiters(&self) -> bool {
         self.has_flag(HAS_STATE_WAITERS)
     }
 
-    /// The wake-up that `set_state_locked` asked for. The state does not depend on the slot's content any more.
+    /// Wakes the state waiters, after `set_state_locked` returned true. Only the address of the word matters: the slot
+    /// may already hold another thread.
     pub(crate) fn wake_state_waiters(&self) {
         futex::wake_all(&self.state);
     }
@@ -339,7 +391,7 @@ impl Thread {
         self.ident.store(ident, Ordering::Release);
     }
 
-    /// The kernel's number, 0 as long as it has none.
+    /// Returns the native id, or 0 if the thread has none yet.
     pub(crate) fn native_id(&self) -> u32 {
         match self.native_id.load(Ordering::Acquire) {
             NATIVE_ID_AWAITED => 0,
@@ -353,12 +405,12 @@ impl Thread {
         }
     }
 
-    /// As `set_native_id`, for a timer's thread, whose number no thread waits for.
+    /// As `set_native_id`, for a timer's thread: no thread waits for its native id.
     pub(crate) fn set_native_id_without_wake(&self, id: u32) {
         self.native_id.store(id, Ordering::Release);
     }
 
-    /// The kernel's number of a thread that has been started, and will have one in a moment.
+    /// Waits for the native id of a started thread, which the thread sets before it runs its target.
     pub(crate) fn await_native_id(&self) -> u32 {
         loop {
             match self.native_id.load(Ordering::Acquire) {
@@ -374,32 +426,59 @@ impl Thread {
         }
     }
 
-    /// Before start: the size of the stack. Afterwards: the stack, and with it the system's thread. A timer's:
-    /// the timer's handle, or, the timer being gone, its interval.
-    pub(crate) fn aux(&self) -> usize {
+    /// The value is one of four things: see the table above.
+    fn aux(&self) -> usize {
         self.aux.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_aux(&self, aux: usize) {
-        self.aux.store(aux, Ordering::Release);
+    fn set_aux(&self, value: usize) {
+        self.aux.store(value, Ordering::Release);
+    }
+
+    /// Before the start, for a thread with an OS thread.
+    pub(super) fn requested_stack_size(&self) -> usize {
+        self.aux()
+    }
+
+    pub(super) fn set_requested_stack_size(&self, bytes: usize) {
+        self.set_aux(bytes);
+    }
+
+    /// The bits of the timer's handle, which may be stale. For a timer's thread whose timer has not been freed.
+    pub(crate) fn timer_bits(&self) -> usize {
+        self.aux()
+    }
+
+    pub(crate) fn set_timer_bits(&self, bits: usize) {
+        self.set_aux(bits);
+    }
+
+    /// For a timer's thread that is `TIMER_FREED`.
+    pub(crate) fn freed_timer_interval(&self) -> f64 {
+        f64::from_bits(self.aux() as u64)
+    }
+
+    /// The caller then sets `TIMER_FREED`.
+    pub(crate) fn set_freed_timer_interval(&self, seconds: f64) {
+        self.set_aux(seconds.to_bits() as usize);
     }
 
     pub(crate) fn set_stack(&self, stack: &'static Stack) {
         self.set_aux(ptr::from_ref(stack) as usize);
     }
 
-    /// What its system thread runs on.
+    /// Returns the stack on which the thread runs.
     ///
     /// # Safety
-    /// It has a system thread: it has been started, and is neither main nor a dummy nor a timer's.
+    /// The thread has been started, and is neither main nor a dummy nor a timer's.
     pub(crate) unsafe fn stack(&self) -> &'static Stack {
-        // SAFETY: `set_stack` stored it; records of stacks are valid for ever.
+        // SAFETY: `set_stack` stored the address; records of stacks are never unmapped.
         unsafe { &*(self.aux() as *const Stack) }
     }
 
-    /// Of a thread that has ended: the size of its stack, as `Stack::cacheable_size` says; 0 for others.
+    /// Returns the size of an exiting thread's stack, as `Stack::cacheable_size` does; 0 without an OS thread.
     pub(crate) fn zombie_stack_size(&self) -> usize {
-        // SAFETY: a thread with a system thread that has ended had a stack.
+        // SAFETY: a started thread with an OS thread has a stack.
         if self.has_os_thread() { unsafe { self.stack() }.cacheable_size() } else { 0 }
     }
 
@@ -412,27 +491,26 @@ impl Thread {
             .store(destroy.map_or(ptr::null_mut(), |destroy| destroy as *mut c_void), Ordering::Release);
     }
 
-    /// Whether the argument's destructor is to be called yet. Set up before start only.
+    /// Returns whether the destructor of the argument has still to be called.
     pub(crate) fn has_pending_arg_destructor(&self) -> bool {
         !self.destroy.load(Ordering::Acquire).is_null() && !self.has_flag(ARG_DESTROYED)
     }
 
-    /// Calls the argument's destructor, if there is one and nobody has.
+    /// Calls the destructor of the argument, unless there is none or a thread has called it before.
     pub(crate) fn destroy_arg(&self) {
         if !self.has_pending_arg_destructor() {
             return;
         }
         let destroy = self.destroy.swap(ptr::null_mut(), Ordering::AcqRel);
-        if !destroy.is_null() && !self.arg().is_null() && !self.set_flag(ARG_DESTROYED, true) {
-            // SAFETY: `set_arg_destructor_ptr` stored a `Destructor`; whoever set it promised that it takes the
-            // argument.
+        if !destroy.is_null() && !self.arg().is_null() && !self.set_flag(ARG_DESTROYED) {
+            // SAFETY: `set_arg_destructor_ptr` stored a `Destructor`, whose caller promised that it takes the argument.
             let destroy = unsafe { core::mem::transmute::<*mut c_void, Destructor>(destroy) };
             // SAFETY: as above.
             pthread::call_user(|| unsafe { destroy(self.arg()) });
         }
     }
 
-    /// Before it runs, `run_or_result` is the override of run; afterwards, the result.
+    /// Sets the function that overrides the target. Only before the start.
     pub(crate) fn set_run(&self, run: Option<Run>) {
         self.run_or_result.store(run.map_or(ptr::null_mut(), |run| run as *mut c_void), Ordering::Release);
     }
@@ -441,28 +519,28 @@ impl Thread {
         if self.has_flag(HAS_RESULT) { self.run_or_result.load(Ordering::Acquire) } else { ptr::null_mut() }
     }
 
-    /// Run is over, by returning or otherwise.
+    /// Stores the result, which replaces the override.
     pub(crate) fn set_result(&self, result: *mut c_void) {
         self.run_or_result.store(result, Ordering::Release);
-        self.set_flag(HAS_RESULT, true);
+        self.set_flag(HAS_RESULT);
     }
 
-    /// What the thread does if that is not overridden.
+    /// Returns what the thread runs without an override.
     pub(crate) fn target_call(&self) -> TargetCall {
-        // SAFETY: `create` stored a `Target`.
+        // SAFETY: `build` stored a `Target`.
         let target = load_function(&self.target)
             .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) });
         TargetCall { target, arg: self.arg() }
     }
 
-    /// Where the code lies that `run_override_or_target` calls; 0 if there is none.
+    /// Returns the address of the function that `run_override_or_target` calls, or 0 if there is none.
     pub(crate) fn function_address(&self) -> usize {
         load_function(&self.run_or_result)
             .or_else(|| load_function(&self.target))
             .map_or(0, |code| code.addr())
     }
 
-    /// Runs the override, or else the target.
+    /// Calls the override if there is one, or else the target.
     ///
     /// # Safety
     /// As for `TargetCall::run`; called once, by the thread itself.
@@ -470,15 +548,15 @@ impl Thread {
         match load_function(&self.run_or_result) {
             Some(run) => {
                 let this = self.handle().bits() as *mut c_void;
-                // SAFETY: `set_run` stored a `Run`; the caller's promise.
+                // SAFETY: `set_run` stored a `Run`, which takes the argument as the caller promises.
                 unsafe { core::mem::transmute::<*mut c_void, Run>(run)(this, self.arg()) }
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: as the caller promises.
             None => unsafe { self.target_call().run() },
         }
     }
 
-    /// Whether it has a system thread of its own, once it has been started.
+    /// Returns whether the start creates an OS thread for this thread alone.
     pub(crate) fn has_os_thread(&self) -> bool {
         !self.has_flag(MAIN | TIMER | DUMMY)
     }
@@ -491,22 +569,23 @@ impl Thread {
         }
     }
 
-    /// By the thread itself, at its begin: has the kernel clear the word at its end, if the thread has a stack of this
-    /// library's.
+    /// Registers `state` with the kernel, which clears it when the calling thread (this one) terminates. Sets the
+    /// native id. A thread on a stack of pthread's is not registered, since pthread must be able to join it.
     pub(crate) fn register_with_kernel(&self) {
-        // SAFETY: only threads with a system thread come here.
+        // SAFETY: the calling thread is a started one with an OS thread.
         let is_ours = unsafe { self.stack() }.base().is_some();
         let mut id = if is_ours { pthread::set_tid_address(&self.state) } else { 0 };
         if id == 0 {
-            self.set_flag(NOT_CLEARED_BY_KERNEL, true);
+            self.set_flag(NOT_CLEARED_BY_KERNEL);
             id = ident::native_id() as u32;
         }
         self.set_native_id(id);
     }
 
-    /// By the thread itself, in its last destructor, after its entry has moved to the list of those that have ended.
+    /// Announces the end of the calling thread, which is this one. Its last destructor calls it, after its entry has
+    /// moved to the list of zombies.
     pub(crate) fn begin_exit(&'static self) {
-        // SAFETY: only threads with a system thread come here.
+        // SAFETY: as in `register_with_kernel`.
         let stack = unsafe { self.stack() };
         stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
         if stack.base().is_some() && !self.has_flag(HAS_RESULT) {
@@ -515,7 +594,8 @@ impl Thread {
         self.set_exit_state(if self.has_flag(NOT_CLEARED_BY_KERNEL) { AWAITING_POLL } else { EXITING });
     }
 
-    /// By the thread itself, at its begin: its end will not be announced.
+    /// Called by the thread before it runs the target, if no destructor will call `begin_exit`. Joiners poll from then
+    /// on if the kernel does not report the end either.
     pub(crate) fn start_without_exit_hook(&self) {
         if self.has_flag(NOT_CLEARED_BY_KERNEL) {
             self.set_exit_state(AWAITING_POLL);
@@ -532,7 +612,7 @@ impl Thread {
         }
     }
 
-    /// Whether its life is over; whatever it did happens before.
+    /// Returns whether the thread is done. If so, all that it did happens before the return, also for a race detector.
     pub(crate) fn is_done(&self) -> bool {
         let done = matches!(self.state(), TERMINATED | DONE);
         if done {
@@ -541,13 +621,13 @@ impl Thread {
         done
     }
 
-    /// The kernel says that the thread is gone: true for the one call that releases what it had.
+    /// Changes `TERMINATED` to `DONE`. Returns true for one caller, which must then reclaim what the thread had.
     pub(crate) fn claim_if_terminated(&self) -> bool {
         self.state.compare_exchange(TERMINATED, DONE, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// In a child of fork: the thread that forked is alive there, whatever others of the parent were doing
-    /// with it.
+    /// In a child of fork, for the thread that forked: its word may be any, since other threads of the parent could
+    /// change it.
     pub(crate) fn set_running_after_fork(&self) {
         self.state.store(RUNNING, Ordering::Release);
     }

@@ -1,10 +1,10 @@
-//! What reclaims the stacks of threads that have ended and that no thread has joined.
+//! Reclaims the stacks of threads that have ended and were not joined.
 //!
-//! Each start reclaims one or two that are gone. Each thread does the same at its end, if more stacks are mapped than
-//! are to be kept: those of threads in the registry's list `ended` count among the kept ones, and make room for each
-//! other there. A thread is looked at in turn, so that one whose end is slow holds up none of the others. If the stacks
-//! of threads that are slow to end are too many, the *reaper* is started: a thread that looks at all of them again and
-//! again, in pauses of [`MIN_REAPER_INTERVAL_NS`] and more, until there are few enough.
+//! Each start checks up to [`ZOMBIES_PER_CALL`] zombies and reaps those whose OS thread is gone. Each exiting thread
+//! does the same if there are more stacks than the cache may have: stacks of zombies count as cached ones. Zombies are
+//! checked round-robin, so that one that is slow to terminate does not delay the others. If the stacks of zombies alone
+//! exceed the limit, the *reaper* is started: a thread that checks all zombies at increasing intervals, from
+//! [`MIN_REAPER_INTERVAL_NS`] on, until they no longer do.
 
 use crate::sys::atomic::AtomicU32;
 use core::ffi::c_void;
@@ -20,7 +20,7 @@ use crate::thread::{registry, stack_cache, stack_count};
 use crate::time::Deadline;
 
 impl Zombie {
-    /// When the guard is free. True if the thread's stack has been released.
+    /// Called after the registry mutex is unlocked. Returns true if the thread's stack has been released.
     fn reap(self) -> bool {
         match self {
             Zombie::Terminated(thread) => {
@@ -28,24 +28,24 @@ impl Zombie {
                 true
             }
             Zombie::AwaitingPoll(thread) => {
-                let is_reaped = thread.try_reap().unwrap_or(false);
+                let was_reaped = thread.try_reap().unwrap_or(false);
                 thread.handle().internal_unref();
-                is_reaped
+                was_reaped
             }
             Zombie::StillExiting => false,
         }
     }
 }
 
-/// The system's thread of this one is in its last destructor. Its stack is of this size, 0 if it is not to be counted.
-pub(crate) fn ended(thread: &'static Thread, stack_size: usize) {
+/// Called by a thread in its last destructor: moves it to the zombies. `stack_size` is 0 if the stack is not cached.
+pub(crate) fn add_zombie(thread: &'static Thread, stack_size: usize) {
     registry::move_to_zombies(thread, stack_size);
     if stack_count::exceeds_limit() {
         shrink_stack_cache();
     }
 }
 
-/// More stacks are mapped than are to be kept.
+/// Reaps some zombies and unmaps some stacks. Starts the reaper if that is not enough.
 #[cold]
 fn shrink_stack_cache() {
     for _ in 0..ZOMBIES_PER_CALL {
@@ -57,13 +57,13 @@ fn shrink_stack_cache() {
     }
 }
 
-/// How many ended threads a start, or another thread at its end, looks at.
+/// How many zombies a start, or an exiting thread, checks.
 const ZOMBIES_PER_CALL: usize = 2;
-/// The reaper's first pause, and its longest, in nanoseconds.
+/// The first and the longest interval of the reaper, in nanoseconds.
 const MIN_REAPER_INTERVAL_NS: u64 = 1_000_000;
 const MAX_REAPER_INTERVAL_NS: u64 = 250_000_000;
 
-/// False if the list of ended threads is empty.
+/// Checks one zombie. Returns false if there is none.
 fn try_reap_one() -> bool {
     registry::check_next_zombie().is_some_and(|found| {
         found.reap();
@@ -71,35 +71,35 @@ fn try_reap_one() -> bool {
     })
 }
 
-/// Reaps a thread or two that have ended and that nobody has joined, so that they do not pile up.
+/// Reaps a thread or two that have ended and were not joined, so that they do not accumulate.
 pub(crate) fn try_reap_some() {
-    // What a thread has done would happen before all that the caller does, in the eyes of a race detector: there
-    // as many as it can count may pile up.
+    // A reap orders all that the zombie did before what the caller does. To a race detector that would hide races of
+    // the program, so it is put off until the number of threads comes near to what the detector can count.
     let tolerated = if annotate::is_active() { 1000 } else { 0 };
     for _ in 0..ZOMBIES_PER_CALL {
-        if registry::unreaped() <= tolerated || !try_reap_one() {
+        if registry::zombie_count() <= tolerated || !try_reap_one() {
             return;
         }
     }
 }
 
-/// Reaps all threads that have ended and are gone. True if there were any.
+/// Checks all zombies once and reaps those that are gone. Returns true if there were any.
 pub(crate) fn reap_all() -> bool {
     let mut any = false;
-    for _ in 0..registry::unreaped() {
+    for _ in 0..registry::zombie_count() {
         let Some(found) = registry::check_next_zombie() else { break };
         any |= found.reap();
     }
     any
 }
 
-/// If the thread cannot be created, the next thread that ends tries again.
+/// If the OS thread cannot be created, the next exiting thread tries again.
 fn start_reaper() {
     if cfg!(model) || annotate::is_active() {
         return;
     }
-    if registry::begin_reaper() && pthread::start_helper(reaper_main).is_err() {
-        registry::no_reaper();
+    if registry::claim_reaper() && pthread::start_helper(reaper_main).is_err() {
+        registry::release_reaper();
     }
 }
 
@@ -114,8 +114,8 @@ extern "C-unwind" fn reaper_main(_: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// False if the reaper is not needed any more.
+/// Returns false if the reaper is no longer needed.
 fn reaper_pass() -> bool {
     reap_all();
-    registry::keep_reaper()
+    registry::continue_reaper()
 }

@@ -1,12 +1,22 @@
-//! Who is alive: all threads that have been started and are not over, timers and dummies included.
+//! The registry: all threads that have been started and are not done, timers' threads and dummies included.
 //!
-//! A thread stands in one of two lists. `alive`: from the moment of its start, in that order, main first.
-//! `ended`: its last destructor has begun, but its stack and its entry have not been is_reaped. `enumerate` shows the
-//! first list; exit waits for both. What follows from the lists is above: `thread::reaper` reclaims what has ended,
-//! `thread::shutdown` waits for all that are alive, `thread::dummies` finds dummies that have gone.
+//! Each of these threads is in one of two lists:
 //!
-//! The guard of the lists is also that of whatever changes together with them: the pending timers, and the
-//! numbers that a start gives out. So the start of a timer is one step, and its end another.
+//! | list | contains | order |
+//! |---|---|---|
+//! | `alive` | threads from their start to their last destructor (`ZOMBIE` is clear) | main first, then as started |
+//! | `zombies` | threads in or past their last destructor that have not been reaped (`ZOMBIE` is set) | round-robin |
+//!
+//! `enumerate` returns the first list; exit waits for both. The code that uses the lists is above this file:
+//! `thread::reaper` reclaims what zombies had, `thread::shutdown` waits, `thread::dummies` removes dead dummies.
+//!
+//! *One mutex for what changes together.* The registry mutex also protects the pending timers, the counters that a
+//! start uses, and the flags and states of which `thread::object` says so. So the start of a timer, and its end, takes
+//! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list. For the sake of
+//! this one mutex, the file exceeds 400 lines.
+//!
+//! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return what to wake as a
+//! [`DeferredWake`], for the time after the unlock. Rare ones wake under the mutex.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ptr;
@@ -28,23 +38,23 @@ use crate::thread::{ident, stack_count};
 use crate::time::Deadline;
 use crate::timer::queue::TimerQueue;
 
-/// See the module.
+/// The data that the registry mutex protects.
 pub(crate) struct Registry {
     pub(super) alive: List,
     pub(super) zombies: List,
     pub(super) alive_count: usize,
-    /// How many of `alive` a shutdown waits for.
+    /// How many threads in `alive` a shutdown waits for (`is_awaited`).
     pub(super) awaited_count: usize,
-    /// The entry of `alive` at which the next search for ghosts begins.
+    /// The entry of `alive` that the next search for dead dummies checks first.
     pub(super) next_dummy_check: *const Thread,
-    /// How many dummies are `DUMMY_EXITING`.
+    /// How many dummies in `alive` are `DUMMY_EXITING`.
     pub(super) exiting_dummies: usize,
-    /// The reaper runs.
+    /// The reaper runs, or is being started.
     pub(super) has_reaper: bool,
     pub(super) main: *const Thread,
-    /// The process is past its shutdown: nothing can be started any more.
+    /// The shutdown has completed: no thread or timer can be started any more.
     shut_down: bool,
-    /// How many shutdowns look at the lists, and sleep until something changes.
+    /// How many exits and shutdowns wait, or are about to wait, on `SHUTDOWN_SEQ`.
     shutdown_waiters: u32,
     pub(super) ident_block: IdentBlock,
     name_counter: NameCounter,
@@ -54,24 +64,24 @@ pub(crate) struct Registry {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::EMPTY);
 
-/// How many threads are in the list of those that have ended: a hint for `start`. Changed under the guard.
+/// The length of `zombies`. Changed under the mutex; a reader without it gets a hint.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static ZOMBIE_COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// Changes, under the guard, whenever a shutdown should look again; slept on by it.
+/// A futex: incremented under the mutex for each change that a waiting shutdown must see, if there is a waiter.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SHUTDOWN_SEQ: AtomicU32 = AtomicU32::new(0);
 
-/// The number of the main thread; another one in a child of fork.
+/// The identifier of the main thread. In a child of fork, that of the thread that forked.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::INITIAL_THREAD_IDENT);
 
-// SAFETY: the threads in the lists are kept alive by the registry's entries, and are shared objects.
+// SAFETY: the registry has a reference to each thread in its lists, and threads can be shared.
 unsafe impl Send for Registry {}
 
 impl ForkReset for Registry {
     fn reset_in_child(&mut self) {
-        // The memory of the timers' heap may be in the middle of a move. `fork_child::begin` resets the rest.
+        // The fork may have interrupted a change of the timers' heap. `fork_child` resets everything else.
         core::mem::forget(core::mem::replace(&mut self.timers, TimerQueue::EMPTY));
     }
 }
@@ -93,24 +103,24 @@ impl Registry {
         timers: TimerQueue::EMPTY,
     };
 
-    /// The main thread's object, made when it is first needed.
+    /// Returns the main thread's object, which the first call creates.
     #[inline(always)]
     pub(super) fn get_or_create_main(&mut self) -> Result<&'static Thread> {
         if self.main.is_null() {
             let (main, _) = Thread::create_with_internal_ref(MAIN | NAMED, None, ptr::null_mut())?.check()?;
             main.set_ident(MAIN_IDENT.load(Ordering::Relaxed));
-            // SAFETY: asks only. The first thread has the process's number.
+            // SAFETY: has no preconditions. The TID of the main thread is the PID.
             main.set_native_id(unsafe { libc::getpid() } as u32);
             main.transition(NOT_STARTED, RUNNING);
             self.main = main;
             self.alive.push_front(main);
             self.alive_count += 1;
         }
-        // SAFETY: the registry keeps it.
+        // SAFETY: the registry has a reference to main.
         Ok(unsafe { &*self.main })
     }
 
-    /// Whether a thread may begin its life: once, and not after the shutdown.
+    /// Fails if the thread has been started before, or if the shutdown has completed.
     #[inline(always)]
     pub(crate) fn check_startable(&mut self, thread: &Thread) -> Result<()> {
         self.get_or_create_main()?;
@@ -120,7 +130,7 @@ impl Registry {
         if self.shut_down { Err(Error::Shutdown) } else { Ok(()) }
     }
 
-    /// It begins its life.
+    /// Adds a thread that starts. Assigns its identifier, and the number of its default name if it needs one.
     #[inline(always)]
     pub(crate) fn insert(&mut self, thread: &'static Thread) {
         thread.set_ident(self.ident_block.allocate());
@@ -132,7 +142,7 @@ impl Registry {
         self.awaited_count += usize::from(is_awaited(thread));
     }
 
-    /// It is not alive any more.
+    /// Removes a thread from `alive`.
     #[inline(always)]
     pub(super) fn remove_alive(&mut self, thread: &'static Thread) {
         if ptr::eq(self.next_dummy_check, thread) {
@@ -146,20 +156,20 @@ impl Registry {
         self.awaited_count -= usize::from(is_awaited(thread));
     }
 
-    /// Whether a thread is in exit or shutdown; true if it was before. Its entry counts accordingly.
+    /// Changes `IN_SHUTDOWN` and adapts `awaited_count`. Returns true if the flag was set before.
     fn set_in_shutdown(&mut self, thread: &'static Thread, in_shutdown: bool) -> bool {
-        // In a child of fork, one that was left behind still points to its former neighbours.
+        // In a child of fork, threads of the parent still have links, but are in no list: their state is `DONE`.
         let is_entered = !thread.next.get().is_null() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
         self.awaited_count -= usize::from(is_entered && is_awaited(thread));
-        let before = thread.set_flag(IN_SHUTDOWN, in_shutdown);
+        let before = if in_shutdown { thread.set_flag(IN_SHUTDOWN) } else { thread.clear_flag(IN_SHUTDOWN) };
         self.awaited_count += usize::from(is_entered && is_awaited(thread));
         before
     }
 
-    /// A timer's thread is over.
+    /// Changes a timer's thread to `DONE` and removes it.
     pub(crate) fn finish_timer(&mut self, thread: &'static Thread) -> DeferredWake {
         if thread.next.get().is_null() {
-            // An exit has ended it, and a handler of that exit ends the thread.
+            // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
             return DeferredWake { thread: None, shutdown: false };
         }
         let has_waiters = thread.set_state_locked(DONE);
@@ -167,7 +177,7 @@ impl Registry {
         DeferredWake { thread: has_waiters.then_some(thread), shutdown: self.bump_shutdown_seq() }
     }
 
-    /// True if a shutdown waits, and must be woken when the guard is free, to look again.
+    /// Notes a change for the waiting shutdowns. Returns true if the caller must wake them after it has unlocked.
     #[inline(always)]
     fn bump_shutdown_seq(&self) -> bool {
         happens_before(&SHUTDOWN_SEQ);
@@ -178,8 +188,8 @@ impl Registry {
         has_waiters
     }
 
-    /// Looks at the thread that has ended and was not looked at the longest; removes it from the list if the kernel
-    /// says that it is gone.
+    /// Checks the zombie whose last check is the longest ago. Removes it from the list if the kernel has reported its
+    /// end. Returns `None` if there are no zombies.
     fn check_next_zombie(&mut self) -> Option<Zombie> {
         let thread = self.zombies.rotate()?;
         match thread.state() {
@@ -187,7 +197,8 @@ impl Registry {
                 self.remove_zombie(thread);
                 Some(Zombie::Terminated(thread))
             }
-            // Kept while the guard is free. One that has too many references already waits for its joiner.
+            // The reference keeps it while the mutex is unlocked. A thread whose reference count is at its maximum is
+            // left to a joiner.
             AWAITING_POLL => Some(
                 thread.handle().internal_ref().map_or(Zombie::StillExiting, |_| Zombie::AwaitingPoll(thread)),
             ),
@@ -195,29 +206,29 @@ impl Registry {
         }
     }
 
-    /// It leaves the list of those that have ended.
+    /// Removes a thread from `zombies`.
     fn remove_zombie(&mut self, thread: &'static Thread) {
         self.zombies.remove(thread);
         ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-        stack_count::uncount_zombie(thread.zombie_stack_size());
+        stack_count::remove_zombie(thread.zombie_stack_size());
     }
 }
 
-/// What `check_next_zombie` has found.
+/// The result of `check_next_zombie`.
 pub(super) enum Zombie {
-    /// It is gone, and the caller releases what it had.
+    /// It was removed and is `DONE`: the caller must release what it had.
     Terminated(&'static Thread),
-    /// Pthread has to be asked; kept by the caller.
+    /// The caller must call `try_reap`, and drop the internal reference that it received.
     AwaitingPoll(&'static Thread),
     StillExiting,
 }
 
-/// Whether a shutdown waits for the thread, if it is alive.
+/// Returns whether a shutdown waits for this thread while it is alive.
 fn is_awaited(thread: &Thread) -> bool {
     !thread.has_flag(DAEMON | MAIN | IN_SHUTDOWN)
 }
 
-/// Whom to wake after a change, when the guard is free.
+/// The threads to wake after a change, when the registry mutex is unlocked.
 #[must_use]
 pub(crate) struct DeferredWake {
     thread: Option<&'static Thread>,
@@ -225,7 +236,7 @@ pub(crate) struct DeferredWake {
 }
 
 impl DeferredWake {
-    /// The caller keeps the thread.
+    /// The caller has a reference to the thread.
     pub(crate) fn wake(self) {
         if let Some(thread) = self.thread {
             thread.wake_state_waiters();
@@ -236,7 +247,8 @@ impl DeferredWake {
     }
 }
 
-/// Wakes the threads that wait for the end of a timer, and those in a shutdown, so that they look again.
+/// Wakes the threads that wait for the end of a timer, and those in a shutdown, so that they call
+/// `worker::retry_follower_if_unmonitored` again.
 pub(crate) fn wake_timer_waiters() {
     let registry = REGISTRY.lock();
     let timers_with_waiters =
@@ -247,27 +259,26 @@ pub(crate) fn wake_timer_waiters() {
     DeferredWake { thread: None, shutdown }.wake();
 }
 
-/// For a change of more than one thing that has this guard.
+/// Locks the registry, for a caller that makes several changes.
 #[inline(always)]
 pub(crate) fn lock() -> InternalMutexGuard<'static, Registry> {
     REGISTRY.lock()
 }
 
-/// For a change that those of this module must find made, or not begun.
+/// Runs `change` under the registry mutex, for changes of data outside of the registry.
 pub(crate) fn with_lock<R>(change: impl FnOnce() -> R) -> R {
     let _lock = REGISTRY.lock();
     change()
 }
 
-/// Gives a thread the number of its default name, if it has none. It is seen, and not taken back any more.
+/// Assigns the number of the thread's default name if it has none, and marks it as seen: a failed start keeps it.
 pub(crate) fn assign_name_number(thread: &Thread) {
     let mut registry = REGISTRY.lock();
-    thread.set_flag(DEFAULT_NAME_SEEN, true);
+    thread.set_flag(DEFAULT_NAME_SEEN);
     registry.name_counter.assign(&thread.name_number);
 }
 
-/// A thread begins its life, once; refused after the shutdown. In one step with its entry, so that a fork
-/// finds it either unstarted or here.
+/// Changes a thread to `STARTING` and adds it, in one step, so that a fork finds it either unstarted or in the list.
 pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     let mut registry = REGISTRY.lock();
     registry.check_startable(thread)?;
@@ -276,7 +287,7 @@ pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     Ok(())
 }
 
-/// Sets something up that a start, which may come at this moment, must find as it was or as it is now.
+/// Calls `set` if the thread has not been started. A concurrent start comes either before or after it.
 pub(crate) fn configure_unstarted<R>(
     thread: &'static Thread,
     set: impl FnOnce(&'static Thread) -> R,
@@ -289,7 +300,7 @@ pub(crate) fn configure_unstarted<R>(
     Ok(())
 }
 
-/// A thread could not be started: nothing has changed.
+/// Undoes `add` after a failed start.
 pub(crate) fn rollback_start(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     registry.remove_alive(thread);
@@ -301,7 +312,7 @@ pub(crate) fn rollback_start(thread: &'static Thread) {
     DeferredWake { thread: None, shutdown }.wake();
 }
 
-/// A thread is over.
+/// Removes a thread from its list, unless it is in none.
 pub(crate) fn remove(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     if thread.next.get().is_null() {
@@ -317,41 +328,41 @@ pub(crate) fn remove(thread: &'static Thread) {
     DeferredWake { thread: None, shutdown }.wake();
 }
 
-/// The system's thread of this one is in its last destructor. Its stack is of this size, 0 if it is not to be counted.
+/// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if the stack is not cached.
 pub(super) fn move_to_zombies(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
     registry.remove_alive(thread);
     registry.zombies.push_back(thread);
     ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    thread.set_flag(ZOMBIE, true);
-    stack_count::count_zombie(stack_size);
+    thread.set_flag(ZOMBIE);
+    stack_count::add_zombie(stack_size);
     let shutdown = registry.bump_shutdown_seq();
     drop(registry);
     DeferredWake { thread: None, shutdown }.wake();
 }
 
-/// How many threads are in the list of those that have ended.
-pub(super) fn unreaped() -> usize {
+/// Returns the number of zombies. A hint: the mutex is not held.
+pub(super) fn zombie_count() -> usize {
     ZOMBIE_COUNT.load(Ordering::Relaxed)
 }
 
-/// `Registry::check_next_zombie`.
+/// As `Registry::check_next_zombie`.
 pub(super) fn check_next_zombie() -> Option<Zombie> {
     REGISTRY.lock().check_next_zombie()
 }
 
-/// The reaper is wanted: true if it does not run, and the caller has to start it.
-pub(super) fn begin_reaper() -> bool {
+/// Returns true if the reaper does not run, and the caller must start it.
+pub(super) fn claim_reaper() -> bool {
     !core::mem::replace(&mut REGISTRY.lock().has_reaper, true)
 }
 
-/// The reaper could not be started.
-pub(super) fn no_reaper() {
+/// Reverts `claim_reaper`: the reaper could not be started.
+pub(super) fn release_reaper() {
     REGISTRY.lock().has_reaper = false;
 }
 
-/// The reaper ends, unless too many threads have ended: whether it goes on.
-pub(super) fn keep_reaper() -> bool {
+/// Called by the reaper, which must exit if this returns false.
+pub(super) fn continue_reaper() -> bool {
     let mut registry = REGISTRY.lock();
     registry.has_reaper = stack_count::zombies_exceed_limit();
     registry.has_reaper
@@ -361,21 +372,21 @@ pub(crate) fn main_thread() -> Result<Handle<Thread>> {
     Ok(REGISTRY.lock().get_or_create_main()?.handle())
 }
 
-/// Whether the caller is the main thread, by its number.
+/// Returns whether this is the identifier of the main thread.
 pub(crate) fn is_main(ident: u64) -> bool {
     MAIN_IDENT.load(Ordering::Acquire) == ident
 }
 
-/// The main thread counts as ended.
+/// Changes the main thread to `DONE`, since the process exits or is shut down.
 pub(crate) fn set_main_done() {
     let main = REGISTRY.lock().main;
-    // SAFETY: the registry keeps it.
+    // SAFETY: the registry has a reference to main.
     if let Some(main) = unsafe { main.as_ref() } {
         main.set_done();
     }
 }
 
-/// A timer counts as ended though the thread that would end it, which is in exit, does not come to that.
+/// Changes a timer's thread to `DONE` at exit: the thread that would finish it is in `exit`, and does not return.
 pub(crate) fn finish_timer_at_exit(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
     if thread.state() != RUNNING {
@@ -386,21 +397,21 @@ pub(crate) fn finish_timer_at_exit(thread: &'static Thread) {
     deferred.wake();
 }
 
-/// Whether all threads that are not daemons have been waited for.
+/// Returns whether a shutdown has completed.
 pub(crate) fn is_shut_down() -> bool {
     REGISTRY.lock().shut_down
 }
 
-/// Sets whether exits and shutdowns do not wait for the thread.
+/// Sets whether exits and shutdowns leave the thread out.
 pub(crate) fn set_in_shutdown(thread: &'static Thread, in_shutdown: bool) {
     REGISTRY.lock().set_in_shutdown(thread, in_shutdown);
 }
 
-/// An exit or shutdown begins, in which the calling thread, if it has an object, is not waited for. True if it was in
-/// one before.
-pub(super) fn begin_shutdown(myself: Option<&'static Thread>) -> bool {
+/// Begins an exit or a shutdown, in which others of them do not wait for the calling thread, if it has an object.
+/// Returns true if the thread was in one already.
+pub(super) fn begin_shutdown(current: Option<&'static Thread>) -> bool {
     let mut registry = REGISTRY.lock();
-    let was_in_shutdown = myself.is_some_and(|myself| registry.set_in_shutdown(myself, true));
+    let was_in_shutdown = current.is_some_and(|current| registry.set_in_shutdown(current, true));
     registry.shutdown_waiters += 1;
     let shutdown = registry.bump_shutdown_seq();
     drop(registry);
@@ -408,85 +419,86 @@ pub(super) fn begin_shutdown(myself: Option<&'static Thread>) -> bool {
     was_in_shutdown
 }
 
-/// It returns, and this thread is waited for again.
-pub(super) fn end_shutdown(myself: Option<&'static Thread>) {
+/// Ends it. From now on others wait for this thread again.
+pub(super) fn end_shutdown(current: Option<&'static Thread>) {
     let mut registry = REGISTRY.lock();
-    // A callback or a signal handler may have forked meanwhile, and this be the child, which counts anew.
+    // In a child of fork the count may include threads of the parent: see `fork_child`.
     registry.shutdown_waiters = registry.shutdown_waiters.saturating_sub(1);
-    if let Some(myself) = myself {
-        registry.set_in_shutdown(myself, false);
+    if let Some(current) = current {
+        registry.set_in_shutdown(current, false);
     }
 }
 
-/// What a shutdown has to wait for.
-pub(super) enum Left {
+/// What a shutdown has still to wait for.
+pub(super) enum Remaining {
     Nothing,
-    /// A thread in its last destructor, kept for the caller.
+    /// A thread in its last destructor, with a reference for the caller.
     Zombie(&'static Thread),
-    /// Threads that are alive: for a change of what `SHUTDOWN_SEQ` was.
+    /// Threads in `alive`: wait until `SHUTDOWN_SEQ` is no longer this value.
     Alive(u32),
 }
 
-/// Nothing can be started any more if a shutdown has nothing to wait for.
-pub(super) fn close() -> Left {
+/// Returns what a shutdown has to wait for. If that is nothing, completes the shutdown: no thread can be started any
+/// more.
+pub(super) fn try_shut_down() -> Remaining {
     loop {
         let mut registry = REGISTRY.lock();
         let seen = SHUTDOWN_SEQ.load(Ordering::Relaxed);
         if registry.awaited_count != 0 {
-            return Left::Alive(seen);
+            return Remaining::Alive(seen);
         }
-        // A race detector calls a leak what has ended and was not joined.
+        // A race detector reports threads that have ended and were not joined as leaks, so daemons are joined too.
         let not_joined = if annotate::is_active() { MAIN | IN_SHUTDOWN } else { DAEMON | MAIN | IN_SHUTDOWN };
-        // One that is over is about to leave the list.
+        // A thread that is `DONE` is about to be removed.
         let must_be_joined = |thread: &&Thread| !thread.has_flag(not_joined) && thread.state() != DONE;
         let Some(zombie) = registry.zombies.iter().find(must_be_joined) else {
             registry.shut_down = true;
             happens_after(&SHUTDOWN_SEQ);
-            return Left::Nothing;
+            return Remaining::Nothing;
         };
         if zombie.handle().internal_ref().is_ok() {
-            return Left::Zombie(zombie);
+            return Remaining::Zombie(zombie);
         }
     }
 }
 
-/// Waits until a shutdown should look again. False only if the timeout expired.
+/// Waits while `SHUTDOWN_SEQ` is `seen`. Returns false only if the timeout expires.
 pub(super) fn wait_for_change(seen: u32, deadline: Deadline) -> bool {
     futex::wait(&SHUTDOWN_SEQ, seen, deadline)
 }
 
-/// Calls `f` for each thread that has a system thread of its own.
-pub(super) fn for_each_system_thread(f: impl FnMut(&'static Thread)) {
+/// Calls `f` for each thread in the lists that has an OS thread of its own.
+pub(super) fn for_each_os_thread(f: impl FnMut(&'static Thread)) {
     let registry = REGISTRY.lock();
     let all = registry.alive.iter().chain(registry.zombies.iter());
     all.filter(|thread| thread.has_os_thread()).for_each(f);
 }
 
-/// Before each run of a model.
+/// Resets the registry before each execution of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
     *REGISTRY.lock() = Registry::EMPTY;
 }
 
-/// Holds the registry across a fork.
+/// Locks the registry before a fork.
 pub(crate) fn lock_for_fork() {
     REGISTRY.lock_for_fork();
 }
 
-/// Gives back what `hold` took.
+/// Unlocks what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
-/// As for `InternalMutex::let_go`.
+/// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe { REGISTRY.unlock_after_fork() };
 }
 
-/// As `let_go`, in a child of fork.
+/// Reinitializes the mutex, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe { REGISTRY.reinit_in_child() };
 }

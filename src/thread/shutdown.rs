@@ -1,51 +1,52 @@
-//! How exits and shutdowns wait for threads.
+//! The waits of process exit and `shutdown` for threads.
 
 use crate::handle::Handle;
 use crate::sys::tls;
 use crate::thread::object::Thread;
 use crate::thread::registry;
-use crate::thread::registry::Left;
+use crate::thread::registry::Remaining;
 use crate::time::Deadline;
 use crate::timer::{finishing, worker};
 
-/// Does something on the way out, by exit or shutdown, in which nobody else on that way waits for the caller.
+/// Runs `f`, which waits for threads in an exit or a shutdown. Other exits and shutdowns do not wait for the calling
+/// thread while it does.
 pub(crate) fn with_shutdown_flag<R>(f: impl FnOnce() -> R) -> R {
-    // The handle of the current thread, if it has one: a dummy is a daemon anyway.
-    let me = tls::with(|block| block.thread.get());
-    let myself = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
-    // This frame is the name of what leaves here.
+    // A thread without an object need not be marked: no shutdown would wait for the dummy that it would be.
+    let current = tls::with(|block| block.thread.get());
+    let current = Handle::<Thread>::from_bits(current).check().ok().map(|(thread, _)| thread);
+    // The address of this frame identifies this shutdown.
     let frame = 0_u8;
     let shutdown_id = &raw const frame as usize;
     finishing::exclude_finishing_from_shutdown(shutdown_id);
-    // Those that are there already have one less to wait for.
-    let again = registry::begin_shutdown(myself);
+    // Wakes the other shutdowns, which have one thread less to wait for.
+    let was_in_shutdown = registry::begin_shutdown(current);
     let result = f();
     finishing::include_finishing_in_shutdown(shutdown_id);
-    // Not before the outermost one is done, where a callback of its leaves too.
-    registry::end_shutdown(myself.filter(|_| !again));
+    // A nested shutdown, in a callback of the outer one, leaves the flag set.
+    registry::end_shutdown(current.filter(|_| !was_in_shutdown));
     result
 }
 
-/// The process leaves its daemons behind. Those that end before it does are no leaks, as a race detector is told.
+/// Detaches the threads that still run, so that a race detector does not report those that end later as leaks.
 pub(crate) fn detach_remaining() {
-    registry::for_each_system_thread(Thread::detach);
+    registry::for_each_os_thread(Thread::detach);
 }
 
-/// Waits for the end of all threads that are not daemons, but for those that are leaving; then nothing can be
-/// started any more. False if the time ran out.
+/// Waits for the end of all threads that are neither daemons nor in a shutdown themselves. After that, no thread or
+/// timer can be started. Returns false if the timeout expires.
 pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
     loop {
-        match registry::close() {
-            Left::Nothing => return true,
-            Left::Zombie(ended) => {
-                // In its last destructor: not long any more.
-                let done = ended.join(deadline);
-                ended.handle().internal_unref();
+        match registry::try_shut_down() {
+            Remaining::Nothing => return true,
+            Remaining::Zombie(zombie) => {
+                // The thread is in its last destructor, so the wait is short.
+                let done = zombie.join(deadline);
+                zombie.handle().internal_unref();
                 if done != Ok(true) {
                     return false;
                 }
             }
-            Left::Alive(seen) => {
+            Remaining::Alive(seen) => {
                 let until = worker::retry_follower_if_unmonitored(deadline);
                 if !registry::wait_for_change(seen, until) && until == deadline {
                     return false;

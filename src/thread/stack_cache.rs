@@ -1,30 +1,49 @@
-//! The stacks on which threads run, kept for the next ones.
+//! The stacks of threads, cached for further threads.
 //!
-//! To map a stack, protect its guard page, fill its first pages and undo all that costs more than the thread
-//! itself. Pthread keeps 40 MB of stacks, which is five of the usual size; here more of them are kept:
+//! Mapping, guarding, faulting in and unmapping a stack costs more than creating the thread. glibc caches 40 MB of
+//! stacks, which is five of the default size; this cache has room for more:
 //!
-//! - A thread's stack is as large as was asked for, above a guard page of its own. Only a stack of the same
-//!   size serves another thread, the one that was used last first.
-//! - A stack is kept when its thread has been joined, not before: until the kernel says that the thread is
-//!   gone, it may still run there.
-//! - Each thread gives back at its end what it has used of its stack, but for [`KEEP_RESIDENT`] below its last frame.
-//!   Where the system refuses that (memory is locked), the stack is not kept. One stack at a time, of at most
-//!   [`MAX_HOT_SIZE`] bytes, is kept as it is, so that threads started one after the other make no calls for that.
-//! - At most `MAX_CACHED` stacks and `MAX_CACHED_BYTES` of addresses are kept, or `MAX_CACHED_BYTES_SCARCE` where addresses are
-//!   limited or counted; what is beyond that is unmapped, the one that was used longest ago first. So what a
-//!   burst of threads leaves in memory is a few pages for each of so many stacks. The stacks of threads that have
-//!   ended, and which no call has reclaimed yet, count among them.
-//! - StackCache that are kept make room for a new one where there is none.
-//! - Where the process's stacks must be executable, these are, and those that are not serve no new thread.
-//! - Static thread-local storage lies on each thread's stack. Where there is much of it, a stack is larger by that
-//!   than was asked for (`pthread::stack_layout`).
-//! - Pthread finds the stacks itself in a process that a race detector watches, to which each thread's stack is new
-//!   memory.
+//! - A stack has the requested size, above a guard page of its own. It is reused only for a thread with the same size,
+//!   the most recently used one first.
+//! - A stack enters the cache when its thread has been reaped: before the kernel reports the end of the thread, the
+//!   thread may still run on it.
+//! - Static TLS is allocated on each thread's stack. If there is much of it, stacks are larger than requested by its
+//!   size (`pthread::stack_layout`).
+//! - If the process needs executable stacks, new stacks are executable, and cached ones that are not are not reused.
+//! - If a stack cannot be mapped, all cached stacks are unmapped and the mapping is tried again.
+//! - In a process that a race detector watches, pthread allocates the stacks, since to the detector the stack of a new
+//!   thread is new memory.
 //!
-//! In a child of fork, the stacks of the parent's other threads are free. The child does not visit them when it
-//! begins: each start of a thread that finds no stack, and each end of one, finds a few of them by their records. What
-//! they have in memory was not released: they are unmapped, two with each thread that is joined, unless threads use
-//! them before.
+//! *Limits.* At most `MAX_CACHED` stacks and `MAX_CACHED_BYTES` of address space are cached, or
+//! `MAX_CACHED_BYTES_SCARCE` where address space is limited or accounted (`thread::stack_count`). The stacks of zombies
+//! count as cached. Beyond the limits, the least recently used stacks are unmapped.
+//!
+//! *Trimming.* Each thread decommits at its end the part of its stack that it used, except [`KEEP_RESIDENT`] bytes
+//! below its last frame. So each cached stack holds a few pages of memory. A stack that cannot be decommitted (its
+//! memory is locked) is not cached. One stack at a time, of at most [`MAX_HOT_SIZE`] bytes, is exempt: the *hot* stack,
+//! so that threads that are started one after the other make no system call for it.
+//!
+//! *Stacks of the parent.* In a child of fork, the stacks of the parent's other threads are free. The fork does not
+//! visit them. Instead, each start that finds no cached stack and each join scans some records for them. They were not
+//! trimmed: if no thread reuses them, they are unmapped, up to two with each join.
+//!
+//! # State of a record (`Stack`)
+//!
+//! | state | `in_use` | `memory` | list |
+//! |---|---|---|---|
+//! | free record | false | 0 | `StackCache::free_records` |
+//! | in use, on this library's stack | true | its address | none |
+//! | in use, on pthread's stack | true | 0 | none |
+//! | cached | false | its address | `StackCache::first` to `last` |
+//!
+//! `in_use` and the lists are protected by the mutex of the cache. `memory` is stored with release by the caller of
+//! `allocate`, and read with acquire by any thread. Records are never unmapped.
+//!
+//! `HOT_STACK` is NULL, or the hot stack. An exiting thread changes it from NULL to its own stack (compare-exchange,
+//! acquire and release, without the mutex); it becomes NULL under the mutex, when the stack leaves the cache,
+//! or in a child of fork that does not have the thread.
+//!
+//! The file exceeds 400 lines since records, cache and mapping change together at the points where a fork may come.
 
 use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::cell::Cell;
@@ -41,67 +60,65 @@ use crate::sys::pthread;
 use crate::sys::pthread::StackSpec;
 use crate::thread::stack_count;
 
-/// What a thread leaves of its stack below its last frame, as pthread does.
+/// How much of its stack a thread leaves resident below its last frame, as glibc does.
 const KEEP_RESIDENT: usize = 16 * 1024;
-/// The largest stack that may be kept as its thread leaves it.
+/// The largest stack that can be the hot one.
 const MAX_HOT_SIZE: usize = 8 << 20;
 
-/// A stack, and the system's thread that runs on it.
+/// The record of a stack, and of the OS thread that runs on it.
 #[repr(C, align(64))]
 pub(crate) struct Stack {
     /// Written by `pthread::start`.
     pub(crate) thread: Cell<libc::pthread_t>,
-    /// Where its memory begins, with the guard; 0 if it is pthread's.
+    /// The lowest address of the mapping, which begins with the guard page; 0 if pthread allocated the stack.
     memory: AtomicUsize,
-    /// Without the guard.
+    /// Without the guard page.
     size: Cell<usize>,
-    /// The `Thread` for whose end the thread on this stack waits without a limit. `thread::join`.
+    /// The `Thread` for which the thread on this stack waits without a timeout: `thread::join`.
     pub(crate) join_target: AtomicPtr<c_void>,
-    /// Its neighbours among those that are kept, or the next of the free_records.
+    /// The neighbours in the cache; `next` is also the link of `free_records`.
     next: Cell<*const Stack>,
     previous: Cell<*const Stack>,
-    /// The size of the guard.
+    /// The size of the guard page.
     guard_size: Cell<u32>,
     is_executable: Cell<bool>,
-    /// A thread has it, or will have it.
+    /// A thread runs on the stack, or a caller is about to start one.
     in_use: Cell<bool>,
-    /// What its thread has used is given back.
+    /// The pages that its thread used are decommitted.
     trimmed: AtomicBool,
-    /// The fork that led to the process in which it was taken.
+    /// The fork epoch in which the stack was allocated to its thread.
     epoch: Cell<u32>,
 }
 
 const _: () = assert!(size_of::<Stack>() == 64);
 
-// SAFETY: the cells belong to whoever has taken the stack, or are used under the guard of all stacks.
+// SAFETY: a cell is accessed by the thread that the stack is allocated to, or under the mutex of the cache.
 unsafe impl Sync for Stack {}
 
-/// The stack that is, or will be, kept as its thread leaves it. Taken by a thread at its end; given up under
-/// the guard of all stacks, when the stack is not kept any longer.
+/// The hot stack, or NULL.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static HOT_STACK: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
 
-/// All stacks.
+/// The cache, and all records.
 struct StackCache {
-    /// Those that are kept: the one used last first.
+    /// The cached stacks, the most recently used one first.
     first: *const Stack,
     last: *const Stack,
     /// Records without a stack.
     free_records: *const Stack,
-    /// Where the records lie: the first of each chunk is the link to the next chunk.
+    /// The chunks of records, linked through the first record of each.
     chunks: *const Stack,
-    /// In a child of fork, the chunk in which stacks that were left behind are looked for, and how many of its records
-    /// have been looked at.
+    /// In a child of fork, the position of the scan for stacks of the parent's threads: a chunk, and an index in it.
     scan_chunk: *const Stack,
     scan_index: usize,
-    /// Addresses on the stack of the thread that forked.
+    /// Addresses on the stack of the thread that forked, which is not free.
     forking_thread_addresses: [usize; 2],
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::EMPTY);
 
-/// Unmaps some of the stacks that are kept, if they are too many.
+/// Unmaps some cached stacks if there are too many.
 pub(crate) fn unmap_excess() {
     const UNMAPS_PER_CALL: usize = 4;
     for _ in 0..UNMAPS_PER_CALL {
@@ -111,29 +128,29 @@ pub(crate) fn unmap_excess() {
     }
 }
 
-// SAFETY: the records are valid for ever.
+// SAFETY: records can be used by any thread, and are never unmapped.
 unsafe impl Send for StackCache {}
 
 impl ForkReset for StackCache {
     fn reset_in_child(&mut self) {
-        // The stacks that were kept are lost to the child.
+        // The fork may have interrupted a change of the list. The child loses the cached stacks.
         *self = StackCache { chunks: self.chunks, ..StackCache::EMPTY };
-        stack_count::keep_none();
+        stack_count::clear_cached();
         HOT_STACK.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
 
-/// A stack for a new thread. A size of 0 is the system's default.
+/// Returns a stack for a new thread. A size of 0 is the system's default.
 pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
-    let (size, guard) = pthread::stack_layout(size)?;
+    let (size, guard_size) = pthread::stack_layout(size)?;
     let size = size.saturating_add(annotate::tool_stack_size());
     let executable = exec_stack_required();
-    let guard = u32::try_from(guard).map_err(|_| Error::NoThread)?;
+    let guard_size = u32::try_from(guard_size).map_err(|_| Error::NoThread)?;
     let is_ours = !annotate::is_active();
     let mut stacks = STACK_CACHE.lock();
-    let mut cached = if is_ours { stacks.find(size, guard, executable) } else { None };
+    let mut cached = if is_ours { stacks.find(size, guard_size, executable) } else { None };
     if cached.is_none() && is_ours && stacks.reclaim_parent_stacks(RECORDS_PER_CHUNK) {
-        cached = stacks.find(size, guard, executable);
+        cached = stacks.find(size, guard_size, executable);
     }
     if let Some(stack) = cached {
         stacks.remove(stack);
@@ -141,7 +158,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
         stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
         stack.epoch.set(fork_epoch());
         stack.trimmed.store(false, Ordering::Relaxed);
-        stack_count::taken(stack.size());
+        stack_count::add_in_use(stack.size());
         return Ok(stack);
     }
     let stack = stacks.alloc_record()?;
@@ -150,19 +167,19 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     stack.epoch.set(fork_epoch());
     drop(stacks);
     stack.size.set(size);
-    stack.guard_size.set(guard);
+    stack.guard_size.set(guard_size);
     stack.is_executable.set(executable);
     if is_ours {
-        let memory = map(size, guard as usize, executable).or_else(|| {
+        let memory = map(size, guard_size as usize, executable).or_else(|| {
             unmap_all();
-            map(size, guard as usize, executable)
+            map(size, guard_size as usize, executable)
         });
         match memory {
-            // A fork at this moment finds a record with all its memory or with none.
+            // The mapping is complete: a fork before this store loses it to the child, a later one finds all of it.
             Some(memory) => {
                 stack.memory.store(memory, Ordering::Release);
                 let _stacks = STACK_CACHE.lock();
-                stack_count::taken(stack.size());
+                stack_count::add_in_use(stack.size());
             }
             None => {
                 deallocate(stack);
@@ -173,14 +190,14 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     Ok(stack)
 }
 
-/// The stack's thread is gone, or there was none.
+/// Releases a stack whose OS thread is gone, or could not be created.
 pub(crate) fn deallocate(stack: &'static Stack) {
     let is_ours = stack.memory() != 0;
     let keep = is_ours && (stack.is_trimmed() || stack.is_hot() || stack.trim_all_but(KEEP_RESIDENT));
     let mut stacks = STACK_CACHE.lock();
     stack.in_use.set(false);
     if is_ours {
-        stack_count::given_back(stack.size());
+        stack_count::remove_in_use(stack.size());
     }
     stacks.reclaim_parent_stacks(RECORDS_PER_DEALLOCATE);
     if keep {
@@ -205,7 +222,7 @@ impl Stack {
         self.trimmed.load(Ordering::Acquire)
     }
 
-    /// Its lowest address; `None` if pthread is to find a stack of this size.
+    /// Returns the lowest address above the guard page; `None` if pthread is to allocate a stack of this size.
     pub(crate) fn base(&self) -> Option<usize> {
         let memory = self.memory();
         (memory != 0).then(|| memory + self.guard_size())
@@ -219,7 +236,7 @@ impl Stack {
         StackSpec { base: self.base(), size: self.size() }
     }
 
-    /// Its size, if it is one that is kept when its thread has ended; 0 if it is pthread's.
+    /// Returns the size; 0 if pthread allocated the stack, which therefore is never cached.
     pub(crate) fn cacheable_size(&self) -> usize {
         if self.memory() == 0 { 0 } else { self.size() }
     }
@@ -228,8 +245,8 @@ impl Stack {
         self.guard_size.get() as usize
     }
 
-    fn matches(&self, size: usize, guard: u32, executable: bool) -> bool {
-        self.size() == size && self.guard_size.get() == guard && self.is_executable.get() == executable
+    fn matches(&self, size: usize, guard_size: u32, executable: bool) -> bool {
+        self.size() == size && self.guard_size.get() == guard_size && self.is_executable.get() == executable
     }
 
     fn contains(&self, address: usize) -> bool {
@@ -246,24 +263,24 @@ impl Stack {
             && HOT_STACK.compare_exchange(ptr::null_mut(), this, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// By its thread, which is about to end: gives back what it has used.
+    /// Called by the thread on this stack at its end: decommits the part that it used, unless the stack is the hot one.
     pub(crate) fn trim(&self) {
         let Some(lowest) = self.base() else { return };
         if self.size() <= MAX_HOT_SIZE && self.try_become_hot() {
             return;
         }
         let here = current_stack_address();
-        // A thread that has gone over to a stack of the user's does not know what is free on this one.
+        // A thread that has switched to a stack of the program's does not know what is unused on this one.
         if self.contains(here) {
             self.trim_all_but(lowest + self.size() - here + KEEP_RESIDENT);
         }
     }
 
-    /// Gives back all memory but so much at the top. False if the system refuses.
-    fn trim_all_but(&self, top: usize) -> bool {
+    /// Decommits all but the uppermost `keep` bytes. Returns false if the system call fails.
+    fn trim_all_but(&self, keep: usize) -> bool {
         let lowest = self.memory() + self.guard_size();
-        let unused = self.size().saturating_sub(top) / self.guard_size() * self.guard_size();
-        // SAFETY: the lowest pages of a stack, which nobody uses: its thread's frames are above.
+        let unused = self.size().saturating_sub(keep) / self.guard_size() * self.guard_size();
+        // SAFETY: the range is the lowest part of the stack, below the frames of its thread if that still runs.
         let trimmed =
             unused == 0 || unsafe { sys::madvise(lowest as *mut c_void, unused, libc::MADV_DONTNEED) } == 0;
         self.trimmed.store(trimmed, Ordering::Release);
@@ -282,12 +299,12 @@ impl StackCache {
         forking_thread_addresses: [0; 2],
     };
 
-    /// In a child of fork: looks at the next records, so many at most, and keeps the stacks of threads that were left
-    /// behind. True if there was one.
+    /// In a child of fork: scans up to `max_records` further records for stacks of the parent's threads, and puts them
+    /// into the cache. Returns true if it found one.
     fn reclaim_parent_stacks(&mut self, max_records: usize) -> bool {
         let mut found = false;
         for _ in 0..max_records {
-            // SAFETY: records are valid for ever, here and below.
+            // SAFETY: records are never unmapped.
             let Some(chunk) = (unsafe { self.scan_chunk.as_ref() }) else { break };
             self.scan_index += 1;
             if self.scan_index == RECORDS_PER_CHUNK {
@@ -295,7 +312,7 @@ impl StackCache {
                 self.scan_index = 0;
                 continue;
             }
-            // SAFETY: inside of the chunk.
+            // SAFETY: the index is inside the chunk.
             let stack: &'static Stack = unsafe { &*self.scan_chunk.add(self.scan_index) };
             if !stack.in_use.get()
                 || stack.epoch.get() == fork_epoch()
@@ -315,18 +332,18 @@ impl StackCache {
         found
     }
 
-    fn find(&self, size: usize, guard: u32, executable: bool) -> Option<&'static Stack> {
-        // SAFETY: records are valid for ever, here and below.
+    fn find(&self, size: usize, guard_size: u32, executable: bool) -> Option<&'static Stack> {
+        // SAFETY: records are never unmapped.
         if let Some(hot) = unsafe { HOT_STACK.load(Ordering::Acquire).as_ref() }
             && !hot.in_use.get()
-            && hot.matches(size, guard, executable)
+            && hot.matches(size, guard_size, executable)
         {
             return Some(hot);
         }
         let mut at = self.first;
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         while let Some(stack) = unsafe { at.as_ref() } {
-            if stack.matches(size, guard, executable) {
+            if stack.matches(size, guard_size, executable) {
                 return Some(stack);
             }
             at = stack.next.get();
@@ -337,25 +354,25 @@ impl StackCache {
     fn push_front(&mut self, stack: &'static Stack) {
         stack.previous.set(ptr::null());
         stack.next.set(self.first);
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         match unsafe { self.first.as_ref() } {
             Some(first) => first.previous.set(stack),
             None => self.last = stack,
         }
         self.first = stack;
-        stack_count::kept(stack.size());
+        stack_count::add_cached(stack.size());
     }
 
     fn push_back(&mut self, stack: &'static Stack) {
         stack.next.set(ptr::null());
         stack.previous.set(self.last);
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         match unsafe { self.last.as_ref() } {
             Some(last) => last.next.set(stack),
             None => self.first = stack,
         }
         self.last = stack;
-        stack_count::kept(stack.size());
+        stack_count::add_cached(stack.size());
     }
 
     fn remove(&mut self, stack: &'static Stack) {
@@ -363,7 +380,7 @@ impl StackCache {
             HOT_STACK.store(ptr::null_mut(), Ordering::Release);
         }
         let (previous, next) = (stack.previous.get(), stack.next.get());
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         unsafe {
             match previous.as_ref() {
                 Some(previous) => previous.next.set(next),
@@ -374,33 +391,34 @@ impl StackCache {
                 None => self.last = previous,
             }
         }
-        stack_count::no_longer_kept(stack.size());
+        stack_count::remove_cached(stack.size());
     }
 
-    /// One that is not to be kept any longer.
+    /// Removes and returns the least recently used stack if it should not be cached any longer: because of the limits,
+    /// or because it is neither trimmed nor hot.
     fn pop_excess(&mut self) -> Option<&'static Stack> {
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         let last = unsafe { self.last.as_ref() }?;
-        let are_few = stack_count::are_few();
-        if are_few && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
+        let is_within_limits = stack_count::is_cache_within_limits();
+        if is_within_limits && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
             return None;
         }
         self.pop_last()
     }
 
     fn pop_last(&mut self) -> Option<&'static Stack> {
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         let last = unsafe { self.last.as_ref() }?;
         self.remove(last);
         Some(last)
     }
 
-    /// A record without a stack.
+    /// Returns a record without a stack.
     fn alloc_record(&mut self) -> Result<&'static Stack> {
         if self.free_records.is_null() {
             self.grow()?;
         }
-        // SAFETY: as above.
+        // SAFETY: records are never unmapped.
         let record = unsafe { &*self.free_records };
         self.free_records = record.next.get();
         Ok(record)
@@ -413,7 +431,7 @@ impl StackCache {
 
     fn grow(&mut self) -> Result<()> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: asks for new memory, wherever there is some.
+        // SAFETY: maps new memory at an address that the kernel chooses.
         let chunk = unsafe {
             sys::mmap(ptr::null_mut(), CHUNK_SIZE, protection, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
         };
@@ -422,7 +440,7 @@ impl StackCache {
         }
         annotate::mark_untracked(chunk, CHUNK_SIZE);
         for index in (0..RECORDS_PER_CHUNK).rev() {
-            // SAFETY: inside of the chunk and aligned; zero is a valid record, which no thread has.
+            // SAFETY: inside of the chunk and aligned; zero is a valid record, and no thread uses it yet.
             let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
             if index == 0 {
                 record.next.set(self.chunks);
@@ -435,7 +453,7 @@ impl StackCache {
     }
 }
 
-/// An address on the stack on which the caller runs.
+/// Returns an address in the caller's frame.
 #[inline(never)]
 fn current_stack_address() -> usize {
     let here = 0_u8;
@@ -444,13 +462,13 @@ fn current_stack_address() -> usize {
 
 const CHUNK_SIZE: usize = 16 * 1024;
 const RECORDS_PER_CHUNK: usize = CHUNK_SIZE / size_of::<Stack>();
-/// How many records are checked in a child of fork when a thread is joined.
+/// How many records `deallocate` scans in a child of fork.
 const RECORDS_PER_DEALLOCATE: usize = 8;
 
-fn map(size: usize, guard: usize, executable: bool) -> Option<usize> {
+fn map(size: usize, guard_size: usize, executable: bool) -> Option<usize> {
     stack_count::refresh_limits();
-    let length = size.checked_add(guard)?;
-    // SAFETY: asks for new memory, wherever there is some, and makes all of it but the guard accessible.
+    let length = size.checked_add(guard_size)?;
+    // SAFETY: maps new memory at an address that the kernel chooses, and makes all but the guard page accessible.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
         let memory = sys::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
@@ -459,7 +477,7 @@ fn map(size: usize, guard: usize, executable: bool) -> Option<usize> {
         }
         let execute = if executable { libc::PROT_EXEC } else { 0 };
         let protection = libc::PROT_READ | libc::PROT_WRITE | execute;
-        if sys::mprotect(memory.byte_add(guard), size, protection) != 0 {
+        if sys::mprotect(memory.byte_add(guard_size), size, protection) != 0 {
             sys::munmap(memory, length);
             return None;
         }
@@ -467,9 +485,9 @@ fn map(size: usize, guard: usize, executable: bool) -> Option<usize> {
     }
 }
 
-/// Unmaps a stack that nobody finds any more. A fork at this moment loses it to the child.
+/// Unmaps a stack that is in no list. If a fork comes before its record is free, the child loses the record.
 fn unmap(stack: &'static Stack) {
-    // SAFETY: the stack's own memory, and nobody uses it.
+    // SAFETY: no thread uses the stack, and the range is its whole mapping.
     unsafe { sys::munmap(stack.memory() as *mut c_void, stack.guard_size() + stack.size()) };
     stack.memory.store(0, Ordering::Relaxed);
     STACK_CACHE.lock().free_record(stack);
@@ -483,48 +501,48 @@ fn unmap_all() {
     }
 }
 
-/// Whether the process's stacks must be executable. In a child of fork the parent's last answer holds, since a thread
-/// that is not there may hold the loader's lock.
+/// Returns whether stacks must be executable. A child of fork uses the parent's last result, since a thread that exists
+/// only in the parent may hold the loader's lock.
 pub(crate) fn exec_stack_required() -> bool {
     if fork_epoch() == 0 {
         exec_stack::scan();
     }
-    exec_stack::is_wanted()
+    exec_stack::is_required()
 }
 
-/// Holds the stacks across a fork.
+/// Locks the cache before a fork.
 pub(crate) fn lock_for_fork() {
     STACK_CACHE.lock_for_fork();
 }
 
-/// Gives back what `hold` took.
+/// Unlocks what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
-/// As for `InternalMutex::let_go`.
+/// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe { STACK_CACHE.unlock_after_fork() };
 }
 
-/// As `let_go`, in a child of fork.
+/// Reinitializes the mutex, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: as the caller promises.
     unsafe { STACK_CACHE.reinit_in_child() };
 }
 
-/// In a child of fork: no thread runs on the stacks but the one that forked.
+/// In a child of fork: starts the scan for stacks of the parent's threads.
 pub(crate) fn after_fork_in_child() {
     let mut stacks = STACK_CACHE.lock();
-    // What pthread knows of the thread lies on its stack, also while it runs on one of the user's.
-    // SAFETY: asks only.
+    // pthread's descriptor of the thread is on its stack, even if the thread now runs on a stack of the program's.
+    // SAFETY: has no preconditions.
     stacks.forking_thread_addresses = [current_stack_address(), unsafe { libc::pthread_self() } as usize];
     stacks.scan_chunk = stacks.chunks;
     stacks.scan_index = 0;
     stack_count::after_fork_in_child();
-    // SAFETY: records are valid for ever.
+    // SAFETY: records are never unmapped.
     if unsafe { HOT_STACK.load(Ordering::Relaxed).as_ref() }.is_some_and(|hot| hot.in_use.get()) {
         HOT_STACK.store(ptr::null_mut(), Ordering::Relaxed);
     }

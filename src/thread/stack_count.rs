@@ -1,34 +1,38 @@
-//! How many stacks there are, and how many are to be kept: see `thread::stack_cache`.
+//! The numbers and sizes of stacks, and the limits of the stack cache: see `thread::stack_cache`.
+//!
+//! A stack is *cached* (free for a new thread) or *in use*. Those in use include the stacks of zombies: threads that
+//! have reached their last destructor and have not been reaped. All counts are exact under the mutex that protects
+//! them, and may be stale for other readers, which use them as hints.
 
 use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::sys::memory;
 
-/// How many stacks are kept.
+/// The largest number of cached stacks.
 const MAX_CACHED: usize = 128;
-/// How much of the address space they may take: so many of the usual size.
+/// The largest size of all cached stacks together: that number at the usual size.
 const MAX_CACHED_BYTES: usize = MAX_CACHED * (8 << 20);
-/// How much where addresses are scarce: as much as pthread keeps.
+/// The same where address space is limited or accounted: as much as glibc caches.
 const MAX_CACHED_BYTES_SCARCE: usize = 40 << 20;
 
-/// How many stacks are kept, and how large they are together. Changed under the guard of all stacks.
+/// The number of cached stacks, and their size. Protected by the mutex of the stack cache.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static CACHED: AtomicUsize = AtomicUsize::new(0);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static CACHED_BYTES: AtomicUsize = AtomicUsize::new(0);
-/// The same of the stacks of threads that have ended and have not been is_reaped. Changed under the registry's guard.
+/// The number of zombies' stacks, and their size. Protected by the registry mutex.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static ZOMBIE: AtomicUsize = AtomicUsize::new(0);
+static ZOMBIES: AtomicUsize = AtomicUsize::new(0);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ZOMBIE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The same of the stacks that threads have, the ended ones included. Changed under the guard of all stacks.
+/// The number of stacks in use, and their size. Protected by the mutex of the stack cache.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static IN_USE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Changes of a count that is changed under one guard only: not one locked operation for each.
+/// Adds to a count. A load and a store suffice, since all changes of a count are made under one mutex.
 fn add(count: &AtomicUsize, amount: usize) {
     count.store(count.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
@@ -37,54 +41,55 @@ fn subtract(count: &AtomicUsize, amount: usize) {
     count.store(count.load(Ordering::Relaxed).wrapping_sub(amount), Ordering::Relaxed);
 }
 
-/// A thread gets a stack of this size. Under the guard of all stacks, as are the next three.
-pub(super) fn taken(size: usize) {
+/// A thread gets a stack of this size. The caller of this and the next four holds the mutex of the stack cache.
+pub(super) fn add_in_use(size: usize) {
     add(&IN_USE, 1);
     add(&IN_USE_BYTES, size);
 }
 
-/// It has no more use for it.
-pub(super) fn given_back(size: usize) {
+/// A thread has released its stack.
+pub(super) fn remove_in_use(size: usize) {
     subtract(&IN_USE, 1);
     subtract(&IN_USE_BYTES, size);
 }
 
-/// A stack of this size is kept from now on.
-pub(super) fn kept(size: usize) {
+/// A stack enters the cache.
+pub(super) fn add_cached(size: usize) {
     add(&CACHED, 1);
     add(&CACHED_BYTES, size);
 }
 
-pub(super) fn no_longer_kept(size: usize) {
+pub(super) fn remove_cached(size: usize) {
     subtract(&CACHED, 1);
     subtract(&CACHED_BYTES, size);
 }
 
-/// The stacks that were kept are lost.
-pub(super) fn keep_none() {
+/// In a child of fork that finds the cache in the middle of a change: the cache is emptied.
+pub(super) fn clear_cached() {
     CACHED.store(0, Ordering::Relaxed);
     CACHED_BYTES.store(0, Ordering::Relaxed);
 }
 
-/// In a child of fork: no thread is there but one, whose stack is not counted.
+/// In a child of fork: no stacks are in use but that of the thread that forked, which is not counted.
 pub(super) fn after_fork_in_child() {
-    for count in [&ZOMBIE, &ZOMBIE_BYTES, &IN_USE, &IN_USE_BYTES] {
+    for count in [&ZOMBIES, &ZOMBIE_BYTES, &IN_USE, &IN_USE_BYTES] {
         count.store(0, Ordering::Relaxed);
     }
 }
 
-/// A thread on a stack of this size is in its last destructor; 0 is not counted.
-pub(super) fn count_zombie(size: usize) {
+/// A thread on a stack of this size becomes a zombie; 0 is not counted. The caller of this and the next holds the
+/// registry mutex.
+pub(super) fn add_zombie(size: usize) {
     if size != 0 {
-        add(&ZOMBIE, 1);
+        add(&ZOMBIES, 1);
         add(&ZOMBIE_BYTES, size);
     }
 }
 
-/// The stack of a thread that was told to `count_zombie` is about to be released.
-pub(super) fn uncount_zombie(size: usize) {
+/// A zombie is reaped, and its stack is about to be released.
+pub(super) fn remove_zombie(size: usize) {
     if size != 0 {
-        subtract(&ZOMBIE, 1);
+        subtract(&ZOMBIES, 1);
         subtract(&ZOMBIE_BYTES, size);
     }
 }
@@ -93,34 +98,35 @@ fn max_cached_bytes() -> usize {
     if ADDRESS_SPACE_SCARCE.load(Ordering::Relaxed) { MAX_CACHED_BYTES_SCARCE } else { MAX_CACHED_BYTES }
 }
 
-/// How many stacks may be kept, and how large they may be, while threads run: each of those makes room for another
-/// one at its end, so that in the end there are no more than are to be kept.
-fn max_while_running(max: usize, taken: &AtomicUsize, ended: usize) -> usize {
-    max + taken.load(Ordering::Relaxed).saturating_sub(ended).min(max)
+/// Returns the limit while threads run: larger than `max` by what running threads use, up to twice `max`. So a burst of
+/// threads need not unmap stacks while it lasts. A thread that ends lowers the limit by its own stack, and unmaps the
+/// excess, so that `max` is what a burst leaves in the end.
+fn max_while_running(max: usize, in_use: &AtomicUsize, zombies: usize) -> usize {
+    max + in_use.load(Ordering::Relaxed).saturating_sub(zombies).min(max)
 }
 
-fn exceeds_limit_with(kept: usize, kept_bytes: usize) -> bool {
-    let (ended, ended_bytes) = (ZOMBIE.load(Ordering::Relaxed), ZOMBIE_BYTES.load(Ordering::Relaxed));
-    kept + ended > max_while_running(MAX_CACHED, &IN_USE, ended)
-        || kept_bytes + ended_bytes > max_while_running(max_cached_bytes(), &IN_USE_BYTES, ended_bytes)
+fn exceeds_limit_with(cached: usize, cached_bytes: usize) -> bool {
+    let (zombies, zombie_bytes) = (ZOMBIES.load(Ordering::Relaxed), ZOMBIE_BYTES.load(Ordering::Relaxed));
+    cached + zombies > max_while_running(MAX_CACHED, &IN_USE, zombies)
+        || cached_bytes + zombie_bytes > max_while_running(max_cached_bytes(), &IN_USE_BYTES, zombie_bytes)
 }
 
-/// Whether the stacks that are kept are no more than are to be kept.
-pub(super) fn are_few() -> bool {
+/// Returns whether the cached stacks alone are within the limits without running threads.
+pub(super) fn is_cache_within_limits() -> bool {
     CACHED.load(Ordering::Relaxed) <= MAX_CACHED && CACHED_BYTES.load(Ordering::Relaxed) <= max_cached_bytes()
 }
 
-/// Whether the stacks that are kept and those of ended threads are more together than are to be kept.
+/// Returns whether the cached stacks and those of zombies exceed the limits with the running threads.
 pub(super) fn exceeds_limit() -> bool {
     exceeds_limit_with(CACHED.load(Ordering::Relaxed), CACHED_BYTES.load(Ordering::Relaxed))
 }
 
-/// Whether those of ended threads alone are.
+/// Returns whether the stacks of zombies alone exceed these limits.
 pub(super) fn zombies_exceed_limit() -> bool {
     exceeds_limit_with(0, 0)
 }
 
-/// Addresses are scarce, as far as that was known when a stack was mapped last.
+/// Address space is limited or accounted, as of the last time a stack was mapped.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ADDRESS_SPACE_SCARCE: AtomicBool = AtomicBool::new(false);
 

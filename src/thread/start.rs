@@ -1,4 +1,4 @@
-//! How threads start, and what they run first and last.
+//! The start of a thread, and the code that runs in it before and after its target.
 
 use crate::sys::atomic::Ordering;
 use core::ffi::c_void;
@@ -17,7 +17,7 @@ use crate::thread::object::{DAEMON, DUMMY, RUNNING, STARTING, TIMER, Thread};
 use crate::thread::{ident, naming, reaper, registry, stack_cache};
 use crate::timer::start;
 
-/// A thread is a daemon if its creator is one; a creator that this library did not start does not count.
+/// Returns `DAEMON` if the calling thread is a daemon, but 0 for a dummy: only threads of this library pass it on.
 pub(crate) fn inherited_daemon() -> u32 {
     let creator = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
     match creator.check() {
@@ -26,7 +26,7 @@ pub(crate) fn inherited_daemon() -> u32 {
     }
 }
 
-/// Makes a system thread run it, or a timer wait for its moment. Until it is over, it keeps itself.
+/// Creates the OS thread, or makes the timer pending. A started thread has a reference to itself until it is done.
 pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
     init_runtime_for_start()?;
     let is_timer = thread.has_flag(TIMER);
@@ -36,59 +36,59 @@ pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
         started.inspect_err(|_| registry::rollback_start(thread))
     });
     if is_timer || started.is_err() {
-        // A timer keeps itself, and its thread with that.
+        // The timer has a reference to itself, and one to its thread.
         self_ref.internal_unref();
     }
     started
 }
 
-/// What must have been done before anything is started.
+/// Does what must precede the first start of a thread or timer, and reaps a few ended threads.
 pub(crate) fn init_runtime_for_start() -> Result<()> {
     ensure_atexit_registered()?;
     exit_key()?;
-    // If the caller is main and leaves by pthread_exit, the process waits for the thread.
+    // If main calls pthread_exit, its exit hook makes the process wait for its threads. A start does not need it.
     let _ = register_exit_hook();
     reaper::try_reap_some();
     Ok(())
 }
 
 fn start_os_thread(thread: &'static Thread) -> Result<()> {
-    let size = thread.aux();
+    let size = thread.requested_stack_size();
     let started = try_start_os_thread(thread, size);
     if started.is_ok() || !reaper::reap_all() {
         return started;
     }
-    // What threads that have ended had is there again.
+    // The ended threads have released their stacks.
     try_start_os_thread(thread, size)
 }
 
 fn try_start_os_thread(thread: &'static Thread, size: usize) -> Result<()> {
     let stack =
         stack_cache::allocate(if size == 0 { pthread::STACK_SIZE.load(Ordering::Relaxed) } else { size })?;
-    // Before it runs: it may end before this call does.
+    // Before the thread exists, since it may end before `pthread::start` returns.
     thread.set_stack(stack);
     let started =
         pthread::start(bootstrap, ptr::from_ref(thread).cast_mut().cast(), &stack.spec(), &stack.thread);
     if started.is_ok() {
         thread.transition(STARTING, RUNNING);
     } else {
-        thread.set_aux(size);
+        thread.set_requested_stack_size(size);
         stack_cache::deallocate(stack);
     }
     started
 }
 
-/// What a started thread runs. Its frame may be left by `pthread_exit`: nothing in it waits to be dropped.
+/// The start routine of each thread. `pthread_exit` may unwind this frame, so it holds no value that needs a drop.
 extern "C-unwind" fn bootstrap(thread: *mut c_void) -> *mut c_void {
-    // SAFETY: `start_thread` gave a thread that keeps itself as long as its system thread runs.
+    // SAFETY: `start_thread` passed a thread that has a reference to itself until its OS thread has ended.
     let thread: &'static Thread = unsafe { &*thread.cast() };
     ignore_accesses(|| {
         if catch_panic(|| bootstrap_inner(thread)).is_none() {
-            // Others wait for what it says of itself.
+            // A panic may have left the native id unset, for which other threads wait: once more.
             catch_panic(|| bootstrap_inner(thread));
         }
     });
-    // SAFETY: whoever made the thread promised that target and argument go together.
+    // SAFETY: target and argument belong together, as promised when the thread was created.
     let result = unsafe { thread.run_override_or_target() };
     ignore_accesses(|| {
         catch_panic(|| {
@@ -106,7 +106,7 @@ fn bootstrap_inner(thread: &'static Thread) {
     tls::with(|block| block.thread.set(thread.handle().bits()));
     thread.register_with_kernel();
     if register_exit_hook().is_err() {
-        // The values of its locals are not destroyed; its end is still noticed.
+        // Without the hook, the values of its thread-locals are not destroyed.
         thread.start_without_exit_hook();
     }
     naming::apply_to_os(thread);

@@ -1,9 +1,9 @@
-//! The ends of timers.
+//! What happens when a timer has fired or was cancelled.
 //!
-//! A timer that will not run ends when the destructor of its argument has returned. The thread that calls the
-//! destructor, in a cancel or a start, keeps the timer in a list of its own ([`FinishingTimer`]): no other thread can end it.
-//! So where the destructor leaves the process or shuts the library down, these timers are not waited for, and a join
-//! of theirs there is a deadlock.
+//! A timer whose function will not be called finishes after the destructor of its argument has returned. The thread
+//! that calls the destructor (in a cancel or a start) keeps the timer in a list of its own ([`FinishingTimer`]),
+//! because no other thread can finish that timer. If the destructor exits the process or shuts the library down, the
+//! exit or shutdown does not wait for these timers, and joining one of them in the destructor fails as a deadlock.
 
 use core::cell::Cell;
 
@@ -14,91 +14,93 @@ use crate::thread::object::{TIMER, Thread};
 use crate::thread::registry;
 use crate::timer::object::Timer;
 
-/// The end of a timer whose function will never run.
+/// Destroys the argument of a timer whose function will never be called, and finishes the timer.
 pub(super) fn destroy_arg_and_finish(thread: &'static Thread, timer: &'static Timer) {
     let epoch = fork_epoch();
     FinishingTimer::track(thread, || thread.destroy_arg());
-    // Where the destructor has forked, the child has abandoned the timer.
-    if epoch == self::fork_epoch() {
+    // If the destructor forked, and this is the child: the child has discarded the timer.
+    if epoch == fork_epoch() {
         finish(thread, timer);
     }
 }
 
-/// A timer whose argument's destructor the calling thread is in, and which it will end after that. It lies on the stack
-/// of that thread.
+/// A timer that the calling thread finishes when the destructor of the timer's argument returns. It lies in a stack
+/// frame of that thread; `tls` has the list of these frames.
 struct FinishingTimer {
     thread: Handle<Thread>,
-    /// The outermost exit or shutdown, by an address on the stack, in which it is not waited for.
+    /// Identifies the outermost exit or shutdown that does not wait for this timer, by an address in its stack frame;
+    /// 0 if there is none.
     shutdown_id: Cell<usize>,
     next: *const FinishingTimer,
 }
 
 impl FinishingTimer {
-    /// Calls the destructor. No unwinding leaves it: a callback returns.
+    /// Calls `destroy` with the timer in the list. `destroy` does not unwind, because callbacks must return.
     fn track(thread: &'static Thread, destroy: impl FnOnce()) {
         let next = tls::with(|block| block.finishing_timers.get());
-        let ending = FinishingTimer {
+        let finishing = FinishingTimer {
             thread: thread.handle(),
             shutdown_id: Cell::new(0),
             next: next as *const FinishingTimer,
         };
-        tls::with(|block| block.finishing_timers.set(core::ptr::from_ref(&ending) as usize));
+        tls::with(|block| block.finishing_timers.set(core::ptr::from_ref(&finishing) as usize));
         destroy();
         tls::with(|block| block.finishing_timers.set(next));
     }
 
-    /// Those of the calling thread.
+    /// Calls `f` for each entry of the calling thread.
     fn for_each(mut f: impl FnMut(&FinishingTimer)) {
         let mut at = tls::with(|block| block.finishing_timers.get()) as *const FinishingTimer;
-        // SAFETY: those in the list lie on the stack of this thread, in frames that have not returned.
-        while let Some(ending) = unsafe { at.as_ref() } {
-            f(ending);
-            at = ending.next;
+        // SAFETY: the entries lie in stack frames of this thread that have not returned.
+        while let Some(finishing) = unsafe { at.as_ref() } {
+            f(finishing);
+            at = finishing.next;
         }
     }
 
-    /// The thread, unless the timer has gone: a child of fork has abandoned it.
+    /// Returns the thread, unless the timer is gone: a child of fork has discarded it.
     fn thread_if_alive(&self) -> Option<&'static Thread> {
         self.thread.check().ok().map(|(thread, _)| thread)
     }
 }
 
-/// Whether the calling thread is in the destructor of this timer's argument, and no other thread can end the timer.
+/// Whether the calling thread is in the destructor of this timer's argument, so that no other thread can finish the
+/// timer.
 pub(crate) fn is_finishing_on_current_thread(thread: &'static Thread) -> bool {
     let mut found = false;
-    FinishingTimer::for_each(|ending| {
-        found |= ending.thread_if_alive().is_some_and(|ended| core::ptr::eq(ended, thread))
+    FinishingTimer::for_each(|finishing| {
+        found |= finishing.thread_if_alive().is_some_and(|other| core::ptr::eq(other, thread))
     });
     found
 }
 
-/// The calling thread begins an exit or a shutdown, which has this shutdown_id: those who wait for all others do not wait for
-/// the timers that it is ending.
+/// The calling thread begins an exit or a shutdown, identified by `shutdown_id`. Threads that wait for all others do
+/// not wait for the timers that it is finishing.
 pub(crate) fn exclude_finishing_from_shutdown(shutdown_id: usize) {
-    FinishingTimer::for_each(|ending| {
-        if ending.shutdown_id.get() == 0 {
-            ending.shutdown_id.set(shutdown_id);
-            if let Some(thread) = ending.thread_if_alive() {
+    FinishingTimer::for_each(|finishing| {
+        if finishing.shutdown_id.get() == 0 {
+            finishing.shutdown_id.set(shutdown_id);
+            if let Some(thread) = finishing.thread_if_alive() {
                 registry::set_in_shutdown(thread, true);
             }
         }
     });
 }
 
-/// The shutdown with this shutdown_id returns.
+/// The exit or shutdown identified by `shutdown_id` returns: the opposite of `exclude_finishing_from_shutdown`.
 pub(crate) fn include_finishing_in_shutdown(shutdown_id: usize) {
-    FinishingTimer::for_each(|ending| {
-        if ending.shutdown_id.get() == shutdown_id {
-            ending.shutdown_id.set(0);
-            if let Some(thread) = ending.thread_if_alive() {
+    FinishingTimer::for_each(|finishing| {
+        if finishing.shutdown_id.get() == shutdown_id {
+            finishing.shutdown_id.set(0);
+            if let Some(thread) = finishing.thread_if_alive() {
                 registry::set_in_shutdown(thread, false);
             }
         }
     });
 }
 
-/// The calling thread is in `exit`, which does not return: the timers that it alone can end, the one whose function it
-/// runs among them, count as ended for those that wait for them.
+/// The calling thread is in `exit`, which does not return. The timers that only this thread can finish (those in its
+/// list, and the one whose function it runs) count as finished, so that threads that wait for them return.
 pub(crate) fn finish_own_timers_at_exit() {
     let me = tls::with(|block| block.thread.get());
     let own = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
@@ -108,10 +110,10 @@ pub(crate) fn finish_own_timers_at_exit() {
         }
     };
     own.into_iter().for_each(finish_if_timer);
-    FinishingTimer::for_each(|ending| ending.thread_if_alive().into_iter().for_each(finish_if_timer));
+    FinishingTimer::for_each(|finishing| finishing.thread_if_alive().into_iter().for_each(finish_if_timer));
 }
 
-/// A timer is over, its function having run or not: its thread ends, and what it had of itself goes.
+/// Finishes a timer, fired or cancelled: its thread is done, and the timer releases the reference to itself.
 pub(crate) fn finish(thread: &'static Thread, timer: &'static Timer) {
     let mut registry = registry::lock();
     let deferred = registry.finish_timer(thread);

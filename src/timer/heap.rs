@@ -1,11 +1,13 @@
-//! The pending timers, the earliest first: a heap in which each entry has four children, so that it is half
-//! as deep as a binary one and siblings share a cache line. Each timer knows its heap_index, so that it can be
-//! taken out.
+//! The pending timers, ordered by deadline: a heap with four children per entry, so that it is half as deep as a
+//! binary heap, and siblings share a cache line. Each timer stores its index, so that it can be removed from the
+//! middle.
 //!
-//! Most timers guard something that comes in time, and are cancelled soon, but are the earliest as long as
-//! they wait: each would be sifted from the end of the heap to its top, and leave a hole there. So the newest
-//! few stand beside the heap, in no order, and are sifted in when there are too many of them; who looks for
-//! the earliest looks there as well.
+//! # The nursery
+//!
+//! Most timers are timeouts that are cancelled soon after their start, but have an early deadline while they are
+//! pending. In the heap, each of them would be sifted up to the top, and leave a hole there when it is removed. So
+//! the newest `NURSERY_SIZE` entries are kept unsorted in a vector beside the heap, and are moved into the heap when
+//! that vector is full. `peek` scans the nursery.
 
 use crate::sys::atomic::Ordering;
 
@@ -16,9 +18,9 @@ use crate::timer::object::{NOT_IN_HEAP, Timer};
 
 const ARITY: usize = 4;
 
-/// How many stand beside the heap at most: so few that to look at all of them costs less than a cache miss.
+/// The capacity of the nursery. A scan of all its entries must cost less than a cache miss.
 const NURSERY_SIZE: usize = 32;
-/// In a timer's heap_index: it is one beside the heap.
+/// Set in a timer's `heap_index` if the rest is an index into the nursery.
 const IN_NURSERY: u32 = 1 << 31;
 
 #[derive(Clone, Copy)]
@@ -37,19 +39,19 @@ impl Heap {
         Heap { entries: Vec::new(), nursery: Vec::new() }
     }
 
-    /// When the earliest is due.
+    /// Returns the entry with the earliest deadline.
     pub(crate) fn peek(&self) -> Option<Entry> {
         let nursery = self.nursery.iter().min_by_key(|entry| entry.deadline);
         let first = self.entries.first().into_iter().chain(nursery).min_by_key(|entry| entry.deadline);
         first.copied()
     }
 
-    /// Brings near what the next ones will be looked at for: much has gone through the caches since they were
-    /// started, mostly by another thread.
+    /// Prefetches the slots that the next calls of `peek` and `remove` access. Their timers were started some time
+    /// ago, usually by another thread, so that they are rarely in the cache.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
         if let Some(next) = self.entries.first() {
-            // SAFETY: it is pending, under the guard that the caller has for the heap.
+            // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
             Handle::prefetch(unsafe { next.timer.thread_unchecked() });
         }
         for entry in self.entries.iter().take(1 + ARITY).skip(1) {
@@ -67,7 +69,7 @@ impl Heap {
         Ok(())
     }
 
-    /// Makes room for one more beside the heap.
+    /// Moves the nursery into the heap, which leaves room for more entries.
     #[cold]
     fn flush_nursery(&mut self) -> Result<()> {
         if self.nursery.capacity() == 0 {
@@ -84,13 +86,13 @@ impl Heap {
         Ok(())
     }
 
-    /// Takes a timer out, if it is in.
+    /// Removes a timer, if it is in the heap or in the nursery.
     #[inline]
     pub(crate) fn remove(&mut self, timer: &Timer) {
         let heap_index = timer.heap_index.load(Ordering::Relaxed);
         timer.heap_index.store(NOT_IN_HEAP, Ordering::Relaxed);
         let is_there = |entry: &Entry| core::ptr::eq(entry.timer, timer);
-        // In a child of fork, the heap_index may be one in the parent's heap.
+        // In a child of fork, the index may be one into the parent's heap, so the entry is compared.
         if heap_index & IN_NURSERY == 0 {
             if self.entries.get(heap_index as usize).is_some_and(is_there) {
                 self.remove_at(heap_index as usize);
@@ -104,7 +106,7 @@ impl Heap {
         }
     }
 
-    /// Takes the entry at this heap_index out of the heap itself.
+    /// Removes the entry at this index of the heap itself.
     fn remove_at(&mut self, heap_index: usize) {
         let removed = self.entries.swap_remove(heap_index);
         if let Some(&moved) = self.entries.get(heap_index) {
@@ -119,8 +121,7 @@ impl Heap {
         }
     }
 
-    /// Gives half of the memory back. That takes some, for a moment: where there is none, nothing is given
-    /// back.
+    /// Halves the capacity. This allocates memory first; if that fails, the heap keeps its size.
     #[cold]
     fn shrink(&mut self) {
         let mut smaller = Vec::new();
@@ -130,9 +131,14 @@ impl Heap {
         }
     }
 
-    /// Takes all out, in a child of fork: timers of the parent keep a heap_index that is not looked at any more.
+    /// Removes all entries, in a child of fork. The parent's timers keep their `heap_index`, which `remove` ignores.
     pub(crate) fn clear(&mut self) {
-        const { assert!(!core::mem::needs_drop::<Entry>(), "to drop them would take as long as there are many") };
+        const {
+            assert!(
+                !core::mem::needs_drop::<Entry>(),
+                "dropping entries would take time linear in their number"
+            )
+        };
         self.entries.clear();
         self.nursery.clear();
     }
@@ -174,12 +180,12 @@ mod tests {
     use super::*;
 
     fn timer() -> &'static Timer {
-        // SAFETY: zero is a valid timer.
+        // SAFETY: all-zero is a valid timer.
         Box::leak(Box::new(unsafe { core::mem::zeroed() }))
     }
 
     #[test]
-    fn the_earliest_timer_comes_first_after_removals() {
+    fn peek_returns_the_earliest_deadline_after_removals() {
         let mut heap = Heap::new();
         let mut random = 12345_u64;
         let mut timers = Vec::new();

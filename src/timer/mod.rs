@@ -1,11 +1,15 @@
-//! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless it is cancelled
-//! before.
+//! Timer: Python's `threading.Timer`. A thread whose function runs after a delay, unless the timer is cancelled
+//! first.
 //!
-//! A timer *is* a thread, but costs no system thread while it waits. This file has the calls on a timer. From below:
+//! A timer *is* a thread, but uses no OS thread while it is pending. This file contains the calls on a timer. The
+//! modules below it, from the bottom up:
 //!
-//! - `object`: the slot of a timer, with its states; `heap`: the pending timers; `queue`: these, and what the threads
-//!   that run their functions know of each other, all of it part of the registry;
-//! - `ending`: the end of a timer; `worker`: the threads that run functions; `start`.
+//! - `object`: the slot of a timer and its states;
+//! - `heap`: the pending timers, ordered by deadline;
+//! - `queue`: the heap and the state that the worker threads share, a part of the registry;
+//! - `finishing`: what happens when a timer has fired or was cancelled;
+//! - `worker`: the OS threads that run the functions of timers;
+//! - `start`: the start of a timer.
 
 pub(crate) mod finishing;
 pub(crate) mod heap;
@@ -16,41 +20,43 @@ pub(crate) mod worker;
 
 use core::ffi::c_void;
 
+use crate::callbacks::Target;
 use crate::error::Result;
 use crate::handle::{Handle, Object};
 use crate::sys::annotate::happens_after;
-use crate::thread::object::{TIMER, TIMER_CANCELLED, Target, Thread};
+use crate::thread::object::{TIMER, TIMER_CANCELLED, Thread};
 use crate::thread::start::{inherited_daemon, init_runtime_for_start};
 use crate::thread::{ident, registry};
 use crate::time;
 use crate::timer::object::{CANCELLED, NOT_STARTED, PENDING, Timer};
 
 impl Handle<Timer> {
-    /// A timer that will call `function(arg)` so many seconds after its start. The safe way is
-    /// [`Timer::new`].
+    /// Creates a timer that calls `function(arg)` `interval` seconds after its start. [`Timer::new`] is the safe
+    /// constructor.
     ///
     /// # Safety
-    /// `arg` is what `function` takes, in another thread, whenever the timer is due.
+    /// `function` may be called with `arg` on another thread, at any time after the start.
     pub unsafe fn new(interval: f64, function: Option<Target>, arg: *mut c_void) -> Result<Self> {
         time::interval(interval)?;
         let thread = Thread::create_with_internal_ref(TIMER | inherited_daemon(), function, arg)?;
-        // The timer keeps it; if there is none, nobody does, and the argument stays the caller's.
+        // The timer takes over the reference to the thread. If no timer can be created, the thread is destroyed, and
+        // the argument still belongs to the caller.
         Timer::create(thread, interval).inspect_err(|_| thread.internal_unref())
     }
 
-    /// The thread that it is, kept by the timer.
+    /// Returns the timer's thread. The timer holds a reference to it.
     pub fn thread(self) -> Result<Handle<Thread>> {
         self.read(Timer::thread)
     }
 
-    /// Starts it, once.
+    /// Starts the timer. A timer can be started once.
     pub fn start(self) -> Result<()> {
         self.check()?;
         init_runtime_for_start()?;
         start::start(self)
     }
 
-    /// Sees to it that the function will never run. False if it has begun.
+    /// Cancels the timer: its function will never be called. Returns false if the function has been called already.
     pub fn cancel(self) -> Result<bool> {
         if ident::is_child() {
             Timer::unref_after_fork(self);
@@ -61,7 +67,8 @@ impl Handle<Timer> {
             PENDING => {
                 timer.set_state(CANCELLED);
                 registry.timers.unschedule(timer);
-                // SAFETY: it has been found pending, and keeps itself until `finish`, below.
+                // SAFETY: the timer was found pending, and holds a reference to itself until `finish_timer` or
+                // `finish`, below.
                 let thread = unsafe { timer.thread_unchecked() };
                 happens_after(thread);
                 if thread.has_pending_arg_destructor() {
@@ -76,12 +83,12 @@ impl Handle<Timer> {
                 Ok(true)
             }
             NOT_STARTED => {
-                // Whoever frees it meanwhile, it stays until this is done.
+                // Another thread may free the timer concurrently; it must stay alive until this function returns.
                 self.internal_ref()?;
-                // SAFETY: kept.
+                // SAFETY: `internal_ref`, above, keeps the timer alive.
                 let thread = unsafe { timer.thread_unchecked() };
                 timer.set_state(CANCELLED);
-                thread.set_flag(TIMER_CANCELLED, true);
+                thread.set_flag(TIMER_CANCELLED);
                 drop(registry);
                 thread.destroy_arg();
                 self.internal_unref();
@@ -91,7 +98,7 @@ impl Handle<Timer> {
         }
     }
 
-    /// The interval in seconds, as it was given.
+    /// Returns the interval in seconds, as it was passed to the constructor.
     pub fn interval(self) -> Result<f64> {
         self.read(Timer::interval)
     }
@@ -104,7 +111,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     unsafe extern "C-unwind" fn count(arg: *mut c_void) -> *mut c_void {
-        // SAFETY: the tests give a counter.
+        // SAFETY: the tests pass a counter.
         unsafe { &*arg.cast::<AtomicU32>() }.fetch_add(1, Ordering::SeqCst);
         arg
     }
@@ -113,7 +120,7 @@ mod tests {
     fn a_timer_fires_once_or_never() {
         let fired = AtomicU32::new(0);
         let arg = (&raw const fired).cast_mut().cast();
-        // SAFETY: the counter lives until both are over.
+        // SAFETY: the counter outlives both timers.
         let [soon, never] = [0.01, f64::INFINITY]
             .map(|after| unsafe { Handle::<Timer>::new(after, Some(count), arg) }.unwrap());
         soon.start().unwrap();

@@ -1,25 +1,30 @@
-//! The slot of a timer, and its way from start to end. Starts are in `timer::start`, cancels in `Handle<Timer>`, the
-//! end of either kind in `timer::finishing`, and the threads that wait for the moments and run the functions in
-//! `timer::worker`.
+//! The slot of a timer, and its states. Starts are in `timer::start`, cancellation in `Handle<Timer>`, the end of a
+//! timer in `timer::finishing`, and the threads that wait for deadlines and run functions in `timer::worker`.
 //!
-//! # State (`state`, under the registry's guard)
+//! # State (`state`, changed under the registry mutex, release; exact under that mutex)
 //!
-//! | from | to | by |
+//! | from | to | changed by |
 //! |---|---|---|
 //! | `NOT_STARTED` | `PENDING` | start |
-//! | `NOT_STARTED`, `PENDING` | `CANCELLED` | cancel; a pending one also by a fork, in the child |
-//! | `NOT_STARTED` | `CANCELLED` | start, when a former timer of the thread was cancelled |
-//! | `PENDING` | `FIRED` | the leader, when it is due |
+//! | `NOT_STARTED` | `CANCELLED` | cancel; or start, if an earlier timer of the same thread was cancelled |
+//! | `PENDING` | `CANCELLED` | cancel; or a fork, in the child (a timer that is not pending keeps its state in a fork) |
+//! | `PENDING` | `FIRED` | the leader, when the deadline has passed |
 //!
-//! From its start until it is over, a timer keeps itself; and a timer keeps its thread, always. Whoever ends
-//! it, by cancel or after its function, has that reference to give back. So a timer that is found `PENDING`
-//! under the guard lives as long as the guard is held, and the usual ways need no other hold on it.
+//! `thread` and `interval` do not change while the timer lives. They are read with acquire, because a stale handle
+//! may lead to a slot that is being reused (`Handle::read`). `heap_index` belongs to the heap, under the registry
+//! mutex.
+//!
+//! # References
+//!
+//! A timer always holds a reference to its thread. From its start until it has finished, it also holds a reference to
+//! itself, which the thread that finishes it releases, by cancel or after the function has returned. So a timer that
+//! is found `PENDING` under the registry mutex lives at least until that mutex is released.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::error::Result;
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object};
+use crate::handle::{Handle, Object, ObjectKind};
 use crate::thread::object::{DONE, TIMER_FREED, Thread};
 
 pub(crate) const NOT_STARTED: u32 = 0;
@@ -27,14 +32,14 @@ pub(crate) const PENDING: u32 = 1;
 pub(crate) const FIRED: u32 = 2;
 pub(crate) const CANCELLED: u32 = 3;
 
-/// The heap_index of a timer that is not in the heap.
+/// The `heap_index` of a timer that is not in the heap.
 pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
 
 /// A thread that runs a closure after a delay, unless it is cancelled before. Python: `threading.Timer`.
 ///
-/// Its [`thread`](Handle::<Timer>::thread) can be named, joined and enumerated, but exists in the system only while
-/// the closure runs: pending timers all wait in one system thread. The end of the process waits for a pending timer,
-/// unless its thread is a daemon. Releasing the handle of a pending timer does not cancel it.
+/// Its [`thread`](Handle::<Timer>::thread) can be named, joined and enumerated, but uses an OS thread only while the
+/// closure runs: all pending timers wait in one OS thread. The exit of the process waits for pending timers whose
+/// thread is not a daemon. Releasing the handle of a pending timer does not cancel it.
 ///
 /// ```
 /// use threading::{Timeout, Timer};
@@ -48,18 +53,19 @@ pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
 #[repr(C, align(64))]
 pub struct Timer {
     header: Header,
-    /// The handle of its thread, which it keeps.
+    /// The handle of its thread, to which it holds a reference.
     thread: AtomicUsize,
-    /// The interval in seconds, as bits.
+    /// The interval in seconds, as the bits of an `f64`.
     interval: AtomicU64,
-    /// Where it lies in the heap.
+    /// The position in the heap, or `NOT_IN_HEAP`.
     pub(crate) heap_index: AtomicU32,
     state: AtomicU32,
 }
 
-// SAFETY: zero is an unstarted timer without a thread; all of it is shareable; it begins with its header.
+// SAFETY: all-zero is a timer that was not started and has no thread; all fields can be shared; the header comes
+// first.
 unsafe impl Object for Timer {
-    const INDEX: usize = 1;
+    const KIND: ObjectKind = ObjectKind::Timer;
 
     fn header(&self) -> &Header {
         &self.header
@@ -68,7 +74,8 @@ unsafe impl Object for Timer {
     fn unref_after_fork(handle: Handle<Self>) {
         if let Ok(kept) = handle.internal_ref() {
             if let Ok((timer, _)) = kept.check() {
-                // By the trait, since a thread in turn settles its timer: `thread::kind`.
+                // A method of the trait, because the thread's implementation in turn uses the timer: see
+                // `thread::kind`.
                 <Thread as Object>::unref_after_fork(timer.thread());
             }
             kept.internal_unref();
@@ -77,11 +84,11 @@ unsafe impl Object for Timer {
 
     fn dispose(&self) {
         if let Ok((thread, _)) = self.thread().check() {
-            // A pending timer keeps itself: this one was not started, or is over. If it was not started,
-            // somebody may keep the thread, and start it yet.
+            // A pending timer holds a reference to itself, so this timer was not started or has finished. If it was
+            // not started, the program may still hold a reference to the thread and start it: see `timer::start`.
             if thread.state() != DONE {
-                thread.set_aux(self.interval().to_bits() as usize);
-                thread.set_flag(TIMER_FREED, true);
+                thread.set_freed_timer_interval(self.interval());
+                thread.set_flag(TIMER_FREED);
             }
             thread.handle().internal_unref();
         }
@@ -89,8 +96,8 @@ unsafe impl Object for Timer {
 }
 
 impl Timer {
-    /// An unstarted timer of a thread, from which it takes over a reference of the library's. The caller owns
-    /// a reference to the timer.
+    /// Creates a timer that has not been started, for `thread`, and takes over one internal reference to that thread.
+    /// The caller owns one reference to the timer.
     pub(crate) fn create(thread: Handle<Thread>, interval: f64) -> Result<Handle<Timer>> {
         let (object, _) = thread.check()?;
         let timer = Handle::create(0, |timer: &Timer, _| {
@@ -99,7 +106,7 @@ impl Timer {
             timer.state.store(NOT_STARTED, Ordering::Release);
             timer.heap_index.store(NOT_IN_HEAP, Ordering::Relaxed);
         })?;
-        object.set_aux(timer.bits());
+        object.set_timer_bits(timer.bits());
         Ok(timer)
     }
 
@@ -107,12 +114,12 @@ impl Timer {
         Handle::from_bits(self.thread.load(Ordering::Acquire))
     }
 
-    /// The slot of its thread.
+    /// Returns the slot of its thread.
     ///
     /// # Safety
-    /// The timer lives.
+    /// The timer is alive.
     pub(crate) unsafe fn thread_unchecked(&self) -> &'static Thread {
-        // SAFETY: a timer that lives has a thread, and keeps it.
+        // SAFETY: a timer that is alive holds a reference to its thread.
         unsafe { self.thread().slot_unchecked() }.0
     }
 
@@ -128,16 +135,15 @@ impl Timer {
         self.state.store(state, Ordering::Release);
     }
 
-    /// The leader has taken it out of the heap: its function begins.
+    /// The leader has removed the timer from the heap, and calls its function next.
     pub(crate) fn set_fired(&self) {
         self.set_state(FIRED);
     }
 }
 
-/// In a child of fork: the timer of this thread was started in the parent, and nobody will run it, or finish
-/// it, here.
+/// In a child of fork: the timer of `thread` was started in the parent. No thread of the child runs or finishes it.
 pub(crate) fn discard_after_fork(thread: &'static Thread) {
-    let timer = Handle::<Timer>::from_bits(thread.aux());
+    let timer = Handle::<Timer>::from_bits(thread.timer_bits());
     if let Ok((object, _)) = timer.check() {
         if object.state() == PENDING {
             object.set_state(CANCELLED);

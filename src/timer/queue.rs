@@ -1,13 +1,23 @@
-//! The pending timers, and what the threads that run their functions know of each other. The threads are in
-//! `timer::worker`, which explains their parts, and so are the methods that may start one.
+//! The pending timers, and the state that the worker threads share. `timer::worker` explains the roles of these
+//! threads, and has the methods that may create one.
 //!
-//! # No thread can be created for a standby
+//! # When no thread can be created
 //!
-//! | state (under the registry's guard) | begins | what happens | ends |
-//! |---|---|---|---|
-//! | `spawn_refused_since` is set | no thread can be created while a timer is due and there is no standby | the leader begins no function, and asks for a thread again after `MIN_RETRY_NS`, twice as long, and so on up to `MAX_RETRY_NS` | a standby is there |
-//! | `unmonitored` | `FOLLOWER_GRACE_NS` after `spawn_refused_since` | functions run without a standby; each asks for a thread first, but not before `retry_at` | a standby is there, or no timer is due |
-//! | `UNMONITORED` is 1 | with `unmonitored` | each start and cancel of a timer asks for a thread, and so do, every `MAX_RETRY_NS`, threads that wait for the end of a timer or of all timers: the leader, which may be in a function that blocks, cannot | with `unmonitored` |
+//! A due function is called only while a follower can monitor it. If there is no follower and no thread can be
+//! created:
+//!
+//! 1. `spawn_refused_since` is set. The leader calls no function. It tries to create a thread again after
+//!    `MIN_RETRY_NS`, then after twice as long, up to `MAX_RETRY_NS`. The state ends when there is a follower, or a
+//!    new thread is starting.
+//! 2. `FOLLOWER_GRACE_NS` later, `unmonitored` is set. Functions are called without a monitor. The leader tries to
+//!    create a thread before each of them, but not before `retry_at`. The state ends when there is a follower, or no
+//!    timer is due.
+//! 3. With `unmonitored`, `UNMONITORED` is 1. Other threads try as well, because the leader may be blocked in a
+//!    function: each start and cancel of a timer, and, every `MAX_RETRY_NS`, each thread that waits for a timer or
+//!    for all threads.
+//!
+//! The fields of `TimerQueue` are exact, because they are used under the registry mutex. `UNMONITORED` is changed
+//! under it with release, and read without it with acquire, so it may be stale: see `worker::notify_unmonitored`.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 
@@ -15,61 +25,64 @@ use crate::sys::futex;
 use crate::time::Deadline;
 use crate::timer::heap::Heap;
 
-/// How long the leader asks for a standby before it runs functions without one, in nanoseconds.
+/// For how long the leader tries to create a follower before it calls functions without one, in nanoseconds.
 const FOLLOWER_GRACE_NS: u64 = 1_000_000_000;
-/// How long it waits before it asks again, in nanoseconds.
+/// The delay between two attempts to create a thread, in nanoseconds: the first and the longest.
 pub(super) const MIN_RETRY_NS: u64 = 1_000_000;
 pub(super) const MAX_RETRY_NS: u64 = 64_000_000;
 
-/// Part of the registry, under whose guard it is. What each start and cancel uses comes first.
+/// A part of the registry, protected by its mutex. The fields that each start and cancel uses come first.
 #[repr(C)]
 pub(crate) struct TimerQueue {
-    /// Counts the leaders: a thread whose number is not this one any more has been relieved. 0 is no leader
-    /// at all.
+    /// The current leader's term; 0 if there is no leader. A worker with another term is no longer the leader.
     pub(super) leader_term: u32,
-    /// The lead as long as it is neither `unmonitored` nor `unclean`, and no other number: a start compares it with
-    /// `lead`, and has no more to look at.
+    /// Equal to `leader_term` if there is a leader, and neither `unmonitored` nor `unclean` is set; otherwise
+    /// `NO_TERM`. One comparison of the two tells a start or a cancel that it need not create a thread.
     pub(super) fast_path_term: u32,
-    /// When the leader will wake by itself.
+    /// When the leader will look at the heap without being woken: the earliest deadline, or the time of its next
+    /// attempt to create a thread; 0 while it runs a function.
     pub(super) leader_wakes_at: Deadline,
     pub(super) heap: Heap,
-    /// How many functions have begun; the standby on watch compares.
+    /// The number of functions that have been called. By this the monitor detects that the leader is still in the
+    /// same one.
     pub(super) fired: u64,
+    /// The latest term that a leader has had.
     pub(super) last_term: u32,
+    /// The number of threads that wait in `follow`.
     pub(super) followers: u32,
-    /// How many threads are in functions from which they have been relieved.
+    /// The number of former leaders that are still in a function.
     pub(super) blocked_workers: u32,
     /// The leader is in a function.
     pub(super) leader_in_callback: bool,
-    /// A standby keeps watch.
+    /// A follower monitors the leader, or will do so when it has woken or started.
     pub(super) has_monitor: bool,
-    /// A new thread is on its way to its part.
+    /// A thread has been created that has not called `follow` yet.
     pub(super) spawning: bool,
-    /// Functions run though there is no standby.
+    /// Functions are called although there is no follower.
     pub(super) unmonitored: bool,
-    /// Those that wait for timers do not know of that yet.
+    /// `unmonitored` has been set, and the threads that wait for timers have not been woken since.
     pub(super) must_notify_waiters: bool,
-    /// The system did not let the leader have the state that functions are to begin in.
+    /// The leader is unclean: the OS did not allow it to restore the state in which functions begin.
     pub(super) unclean: bool,
-    /// A thread that can have it is on its way, to take the lead.
+    /// A thread has been created that can have that state, and will replace the unclean leader.
     pub(super) spawning_replacement: bool,
-    /// Since when the system has refused a standby; 0 if there is one, or none was needed.
+    /// The time of the first failed attempt to create a follower; 0 if there is one, or none has been needed.
     pub(super) spawn_refused_since: Deadline,
-    /// When to ask for one again, and how long to wait after that.
+    /// The time of the next attempt to create a thread, and the delay after it.
     pub(super) retry_at: Deadline,
     pub(super) retry_delay: u64,
 }
 
-/// In `TimerQueue::fast_path_term`, no lead's number.
+/// The value of `TimerQueue::fast_path_term` that is no leader's term.
 pub(super) const NO_TERM: u32 = u32::MAX;
 
-/// Changes when the leader must look at the heap again; it sleeps on it.
+/// Incremented when the leader must look at the queue again. The leader sleeps on it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static LEADER_FUTEX: AtomicU32 = AtomicU32::new(0);
-/// Changes when a standby is needed; they sleep on it.
+/// Incremented when a follower is needed. The followers sleep on it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static FOLLOWER_FUTEX: AtomicU32 = AtomicU32::new(0);
-/// `TimerQueue::unmonitored` as 0 or 1, for those that do not have the guard.
+/// `TimerQueue::unmonitored` as 0 or 1, for threads that do not hold the registry mutex.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static UNMONITORED: AtomicU32 = AtomicU32::new(0);
 
@@ -78,7 +91,7 @@ pub(super) fn bump_and_wake(word: &AtomicU32) {
     futex::wake_one(word);
 }
 
-/// After a `schedule` that says so.
+/// Wakes the leader. Call this if `schedule` returned true, after releasing the registry mutex.
 pub(crate) fn wake_leader() {
     bump_and_wake(&LEADER_FUTEX);
 }
@@ -105,7 +118,7 @@ impl TimerQueue {
         fast_path_term: NO_TERM,
     };
 
-    /// There is no standby, and none can be created: whether a function may begin without one.
+    /// There is no follower, and none can be created. Returns whether a function may be called without a monitor.
     #[cold]
     pub(super) fn try_run_unmonitored(&mut self) -> bool {
         let now = Deadline::now();
@@ -129,12 +142,13 @@ impl TimerQueue {
         true
     }
 
+    /// Sets the time of the next attempt to create a thread, and doubles the delay.
     pub(super) fn schedule_retry(&mut self) {
         self.retry_delay = (self.retry_delay * 2).clamp(MIN_RETRY_NS, MAX_RETRY_NS);
         self.retry_at = Deadline::now().add_ns(self.retry_delay);
     }
 
-    /// A standby is there, or on its way.
+    /// There is a follower, or a thread is starting that will be one.
     pub(super) fn clear_spawn_refusal(&mut self) {
         if self.spawn_refused_since != Deadline(0) {
             self.spawn_refused_since = Deadline(0);
@@ -152,23 +166,23 @@ impl TimerQueue {
         self.update_fast_path_term();
     }
 
-    /// To be called when `lead`, `unmonitored` or `unclean` has changed.
+    /// Call this when `leader_term`, `unmonitored` or `unclean` has changed.
     pub(super) fn update_fast_path_term(&mut self) {
         let is_settled = self.leader_term != 0 && !self.unmonitored && !self.unclean;
         self.fast_path_term = if is_settled { self.leader_term } else { NO_TERM };
     }
 
-    /// Whoever got this lead is back from a function, and has been relieved if it has not got the lead any
-    /// more.
-    pub(super) fn callback_returned(&mut self, lead: u32) {
-        if self.leader_term == lead {
+    /// The worker that became leader with this term has returned from a function. If it is no longer the leader, it
+    /// no longer counts as blocked.
+    pub(super) fn callback_returned(&mut self, term: u32) {
+        if self.leader_term == term {
             self.leader_in_callback = false;
         } else {
             self.blocked_workers -= 1;
         }
     }
 
-    /// Whether the thread takes the lead without a wait: there is no leader, or an unclean one.
+    /// Whether the calling thread becomes the leader without waiting: there is no leader, or only an unclean one.
     pub(super) fn may_lead(&self, is_clean: bool) -> bool {
         if is_clean {
             self.leader_term == 0 || self.unclean
@@ -177,14 +191,15 @@ impl TimerQueue {
         }
     }
 
-    /// An unclean thread is no standby of a clean leader, which can start a clean one.
+    /// An unclean thread does not follow a clean leader, because that leader can create a clean follower.
     pub(super) fn must_not_follow(&self, is_clean: bool) -> bool {
         !is_clean && (!self.unclean || self.spawning_replacement)
     }
 
+    /// The calling thread becomes the leader. Returns its term.
     pub(super) fn become_leader(&mut self, is_clean: bool) -> u32 {
         if self.leader_term != 0 && is_clean && self.unclean {
-            // The unclean leader finds itself relieved, and its standby not needed.
+            // The unclean leader learns that it has been replaced, and the follower that monitors it is not needed.
             if self.leader_in_callback {
                 self.blocked_workers += 1;
             }
@@ -201,6 +216,7 @@ impl TimerQueue {
         self.leader_term
     }
 
+    /// Leaves the queue without a leader.
     pub(super) fn clear_leader(&mut self) {
         self.leader_term = 0;
         self.leader_in_callback = false;
@@ -208,8 +224,7 @@ impl TimerQueue {
         self.clear_unmonitored();
     }
 
-    /// In a child of fork: no timer is pending and no thread waits for one. Their threads are ended by the
-    /// registry.
+    /// In a child of fork: no timer is pending, and there are no workers. The registry finishes the timers' threads.
     pub(crate) fn after_fork_in_child(&mut self) {
         self.leader_term = 0;
         self.leader_in_callback = false;

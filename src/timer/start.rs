@@ -1,4 +1,4 @@
-//! The start of timers.
+//! Starting timers.
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -11,10 +11,11 @@ use crate::timer::object::{CANCELLED, NOT_STARTED, PENDING, Timer};
 use crate::timer::{finishing, queue};
 
 impl Timer {
-    /// It waits for its moment from now on, unless it was cancelled before: then it ends as it starts. The
-    /// caller has kept it for that. `must_register`: its thread is `NOT_STARTED`, or else in `STARTING`.
+    /// Schedules the timer. If it was cancelled before, it finishes without a call of its function. The caller holds
+    /// a reference, which the started timer takes over. `must_register`: the thread is `NOT_STARTED` and not yet in
+    /// the registry; otherwise it is in `STARTING`.
     fn start(&'static self, must_register: bool) -> Result<()> {
-        // SAFETY: the caller keeps the timer.
+        // SAFETY: the caller holds a reference to the timer.
         let thread = unsafe { self.thread_unchecked() };
         let deadline = match time::interval(self.interval())? {
             Some(interval) => interval.deadline(),
@@ -25,7 +26,7 @@ impl Timer {
             registry.check_startable(thread)?;
         }
         let cancelled = self.state() != NOT_STARTED || thread.has_flag(TIMER_CANCELLED);
-        // An infinite interval never comes: such a timer is pending, but nobody waits for its moment.
+        // A timer with an infinite interval is pending, but is not in the heap.
         let must_wake_leader =
             !cancelled && deadline != Deadline::NEVER && registry.timers.schedule(deadline, self)?;
         self.set_state(if cancelled { CANCELLED } else { PENDING });
@@ -34,7 +35,7 @@ impl Timer {
         }
         let has_waiters = thread.set_state_locked(RUNNING);
         drop(registry);
-        // It may be over already: only the address of the thread counts here, and slots are never unmapped.
+        // The timer may have finished already. Only the address of its thread is used, and slots are never unmapped.
         if has_waiters {
             thread.wake_state_waiters();
         }
@@ -48,39 +49,41 @@ impl Timer {
     }
 }
 
-/// Lets a timer wait for its moment.
+/// Starts a timer by its handle.
 pub(crate) fn start(timer: Handle<Timer>) -> Result<()> {
     let (object, _) = timer.internal_ref()?.check()?;
     object.start(true).inspect_err(|_| timer.internal_unref())
 }
 
-/// The same by its thread, which is in `STARTING`, and kept by the caller.
+/// Starts the timer of a thread that is in `STARTING`. The caller holds a reference to the thread.
 pub(crate) fn start_from_thread(thread: &'static Thread) -> Result<()> {
     let timer = ref_or_recreate_timer(thread)?;
     let (object, _) = timer.check()?;
     object.start(false).inspect_err(|_| timer.internal_unref())
 }
 
-/// The timer of a thread, kept; made anew if only the thread has been kept.
+/// Returns the timer of a thread, with a new internal reference. If the timer was freed and only the thread is left,
+/// a new timer is created from the interval that the thread has stored.
 fn ref_or_recreate_timer(thread: &'static Thread) -> Result<Handle<Timer>> {
-    /// Longer than another thread needs for that, in nanoseconds.
+    /// The limit for another thread to complete `Timer::dispose`, in nanoseconds.
     const MAX_TEARDOWN_NS: u64 = 1_000_000_000;
     let started_at = Deadline::now();
     let mut spin = SpinWait::new();
     loop {
         if thread.has_flag(TIMER_FREED) {
             let kept = thread.handle().internal_ref()?;
-            let timer = Timer::create(kept, f64::from_bits(thread.aux() as u64))
+            let timer = Timer::create(kept, thread.freed_timer_interval())
                 .inspect_err(|_| kept.internal_unref())?
                 .internal_ref()?;
-            thread.set_flag(TIMER_FREED, false);
+            thread.clear_flag(TIMER_FREED);
             timer.free()?;
             return Ok(timer);
         }
-        if let Ok(timer) = Handle::<Timer>::from_bits(thread.aux()).internal_ref() {
+        if let Ok(timer) = Handle::<Timer>::from_bits(thread.timer_bits()).internal_ref() {
             return Ok(timer);
         }
-        // The timer is just going, by another thread, which a child of fork may not have.
+        // Another thread is freeing the timer, and is about to store the interval. In a child of fork, that thread
+        // may not exist.
         if ident::is_child() && started_at.add_ns(MAX_TEARDOWN_NS).has_passed() {
             return Err(Error::Handle);
         }

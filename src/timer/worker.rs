@@ -1,31 +1,33 @@
-//! TimerQueue: who waits for their moment, and who runs their functions.
+//! The OS threads that run the functions of timers: the Leader/Followers pattern.
 //!
-//! All pending timers lie in one heap. A few system threads, shared by all timers and started with the first,
-//! have these parts:
+//! All pending timers are in one heap. A few worker threads serve all timers. The first of them is created with the
+//! first timer. A worker is in one of these roles:
 //!
-//! - the *leader* sleeps until the first timer is due and runs the functions of those that are, one after the
-//!   other;
-//! - a *standby* sleeps. While the leader runs functions, one standby keeps watch: it looks again every half
-//!   a millisecond, and when the leader has been in the same function all the while, it takes the lead over;
-//! - a thread that comes back from a function and finds another leader becomes a standby, or ends if there is
-//!   one.
+//! - the *leader* sleeps until the earliest deadline, and calls the functions of the timers that are due, one after
+//!   the other;
+//! - a *follower* sleeps. While the leader is in a function, one follower is the *monitor*: it sleeps for at most
+//!   `TAKEOVER_NS`, and if the leader is still in the same function then, the monitor becomes the leader;
+//! - a worker that returns from a function and is no longer the leader becomes a follower, or ends if there is one.
 //!
-//! So ten thousand timers due at once are run by one thread, and a function that blocks delays no other. When
-//! nothing is due, all of them sleep without a limit but the leader's.
+//! The leader is identified by its *term*, a number that each new leader increments. So ten thousand timers that are
+//! due at the same time are run by one thread, and a function that blocks does not delay the others. When no timer is
+//! due, the leader sleeps until the earliest deadline and the followers sleep without a timeout; no thread polls.
 //!
-//! # A function begins only while a standby can watch it
+//! # Monitoring
 //!
-//! So each function that blocks is relieved, and the thread that relieves it first finds a standby of its own.
-//! `timer::queue` has a table of what happens where no thread can be created for that.
+//! A function is called only while a follower can monitor it. So the leader of each function that blocks is replaced,
+//! and the new leader in turn ensures that it has a monitor. `timer::queue` says what happens when no thread can be
+//! created.
 //!
-//! A leader that is left by `pthread_exit`, where its successor cannot be created, stays until it can, as long
-//! as timers are pending. No state is looked at periodically when no timer is due.
+//! If a function ends the leader with `pthread_exit` or is cancelled, and no other thread can be created, the ending
+//! thread stays until one can be, as long as timers are pending.
 //!
-//! # Each function begins in the same state
+//! # The state in which functions begin
 //!
-//! `sys::thread_state` has the table. What a function has changed in the kernel is put back after its end has been
-//! announced. A thread whose state the system does not put back is *unclean*: as a leader it steps down if there is
-//! another thread, and the next start by a clean thread starts one.
+//! Every function begins with the same signal mask, scheduling, and so on: `sys::thread_state` has the table. What a
+//! function has changed in the kernel is restored after its timer has finished. A worker whose state the OS does not
+//! allow it to restore is *unclean*. An unclean leader steps down if there is another worker; otherwise the next
+//! start of a timer by a thread from which a clean worker can inherit its scheduling creates one.
 
 use crate::sync::fork_epoch;
 use crate::sys::atomic::{AtomicU32, Ordering};
@@ -54,18 +56,18 @@ use crate::timer::queue::{
     FOLLOWER_FUTEX, LEADER_FUTEX, MAX_RETRY_NS, MIN_RETRY_NS, TimerQueue, UNMONITORED, bump_and_wake,
 };
 
-/// How long the leader may be in one function before it is relieved, in nanoseconds; less the more threads
-/// are in such functions, so that many at once are found out as fast.
+/// How long the leader may be in one function before the monitor replaces it, in nanoseconds. It is divided by one
+/// plus the number of blocked workers, so that many functions that block together are replaced quickly.
 const TAKEOVER_NS: u64 = 500_000;
 
-/// What a new thread was started for.
+/// Why a worker was created.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SpawnReason {
-    /// A part that has no thread.
+    /// There was no leader, or no follower.
     LeaderOrFollower,
     /// To replace an unclean leader.
     Replacement,
-    /// It has arrived before.
+    /// The thread has called `follow` before.
     Handled,
 }
 
@@ -74,7 +76,7 @@ unsafe extern "C-unwind" {
     fn pthread_testcancel();
 }
 
-/// What the dispatcher's threads do.
+/// The start routine of worker threads. `reason` is not NULL for a replacement.
 extern "C-unwind" fn worker_main(reason: *mut c_void) -> *mut c_void {
     let reason = if reason.is_null() { SpawnReason::LeaderOrFollower } else { SpawnReason::Replacement };
     ignore_accesses(|| lead_and_follow(reason));
@@ -83,27 +85,27 @@ extern "C-unwind" fn worker_main(reason: *mut c_void) -> *mut c_void {
 
 fn lead_and_follow(mut reason: SpawnReason) {
     const TIMER_SLACK_NS: libc::c_ulong = 1;
-    // SAFETY: sets how late the kernel may wake this thread: as little as it can.
+    // SAFETY: sets how late the kernel may wake this thread: as little as possible.
     unsafe { sys::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0) };
     let mut state = ThreadState::init_current();
     let epoch = fork_epoch::fork_epoch();
     let native_id = ident::native_id() as u32;
-    // After a defect the part goes on where it was; the functions run outside of what is contained, since they may
-    // leave by pthread_exit.
+    // After a panic in the library, the worker repeats the step in its role. Functions are called outside of the panic
+    // boundary, because they may call pthread_exit().
     loop {
-        let Some(part) = catch_panic(|| follow(&mut reason, state.is_clean)) else { continue };
-        let Some(lead) = part else { break };
-        tls::with(|block| block.timer_leader_term.set(lead));
+        let Some(role) = catch_panic(|| follow(&mut reason, state.is_clean)) else { continue };
+        let Some(term) = role else { break };
+        tls::with(|block| block.timer_leader_term.set(term));
         let mut now = Deadline(0);
         let mut finished = None;
         loop {
-            let next = || finish_and_wait_for_next(lead, &mut now, &mut finished, &mut state);
+            let next = || finish_and_wait_for_next(term, &mut now, &mut finished, &mut state);
             let Some(due) = catch_panic(next) else { continue };
             let Some(timer) = due else { break };
-            // SAFETY: it has begun, and keeps itself until it is over.
+            // SAFETY: the timer has fired, and holds a reference to itself until it is finished.
             run_callback(unsafe { timer.thread_unchecked() }, native_id, &mut state);
             if fork_epoch::fork_epoch() != epoch {
-                // The function has forked, and this is the child, of which it is the main thread.
+                // The function forked, and this is the child, in which the calling thread is the main thread.
                 return;
             }
             finished = Some(timer);
@@ -111,11 +113,11 @@ fn lead_and_follow(mut reason: SpawnReason) {
     }
 }
 
-/// The leader's: ends the timer whose function is over, if there is one, puts back what the function may have changed
-/// in the kernel, and sleeps until the next is due; one step if one is already. `None` if it last_term no longer. The
-/// clock was last read at `now`.
+/// Called by the leader. Finishes the timer whose function has returned, if there is one, restores what the function
+/// may have changed in the kernel, and sleeps until a timer is due. If one is due already, no step but the first is
+/// needed. Returns `None` when the caller is no longer the leader of `term`. `now` is the last reading of the clock.
 fn finish_and_wait_for_next(
-    lead: u32,
+    term: u32,
     now: &mut Deadline,
     finished: &mut Option<&'static Timer>,
     state: &mut ThreadState,
@@ -123,46 +125,47 @@ fn finish_and_wait_for_next(
     loop {
         inject(FaultPoint::TimerWorker);
         let mut registry = registry::lock();
-        // SAFETY: it keeps itself until `let_go`, below.
-        let ended =
-            finished.take().map(|over| (registry.finish_timer(unsafe { over.thread_unchecked() }), over));
+        // SAFETY: the timer holds a reference to itself until `internal_unref`, below.
+        let ended_timer =
+            finished.take().map(|timer| (registry.finish_timer(unsafe { timer.thread_unchecked() }), timer));
         let timers = &mut registry.timers;
-        let relieved = timers.leader_term != lead;
-        if ended.is_some() {
-            timers.callback_returned(lead);
+        let superseded = timers.leader_term != term;
+        if ended_timer.is_some() {
+            timers.callback_returned(term);
         }
         let seen = LEADER_FUTEX.load(Ordering::Acquire);
-        let due = if relieved || state.needs_check() { None } else { timers.pop_due(now) };
+        let due = if superseded || state.needs_check() { None } else { timers.pop_due(now) };
         let until = timers.leader_wakes_at;
         let must_notify_waiters = core::mem::take(&mut timers.must_notify_waiters);
         drop(registry);
-        if let Some((deferred, over)) = ended {
+        if let Some((deferred, timer)) = ended_timer {
             deferred.wake();
-            Handle::of(over).internal_unref();
+            Handle::of(timer).internal_unref();
         }
         if due.is_none() && state.has_unchecked_functions() {
             let was_clean = state.is_clean;
             state.restore_kernel_state();
             if was_clean && !state.is_clean {
-                registry::lock().timers.step_down(lead);
+                registry::lock().timers.step_down(term);
             }
             continue;
         }
         if must_notify_waiters {
             notify_unmonitored();
         }
-        if relieved || due.is_some() {
+        if superseded || due.is_some() {
             return due;
         }
         if !futex::wait(&LEADER_FUTEX, seen, until) {
-            // Also if clock_gettime() has been replaced by one whose clock stands still.
+            // The wait has timed out, so `until` has passed, even if the program has replaced clock_gettime() with a
+            // function whose clock stands still.
             *now = (*now).max(until);
         }
     }
 }
 
-/// Wakes the threads that wait for timers, so that they ask for a standby. One that was about to sleep, and did not
-/// see `UNMONITORED`, sleeps by the second time.
+/// Wakes the threads that wait for timers, so that they try to create a follower. A thread that read `UNMONITORED`
+/// before it was set, and was about to sleep, is asleep when the second call wakes it.
 #[cold]
 fn notify_unmonitored() {
     registry::wake_timer_waiters();
@@ -170,8 +173,8 @@ fn notify_unmonitored() {
     registry::wake_timer_waiters();
 }
 
-/// For a thread that waits for timers: asks for a standby if functions run without one. Returns until when it may
-/// sleep, to call this again.
+/// Called by threads that wait for timers. Tries to create a follower if functions are called without one. Returns
+/// the deadline for the caller's next sleep, after which it must call this function again.
 #[inline]
 pub(crate) fn retry_follower_if_unmonitored(deadline: Deadline) -> Deadline {
     if UNMONITORED.load(Ordering::Acquire) == 0 {
@@ -182,8 +185,8 @@ pub(crate) fn retry_follower_if_unmonitored(deadline: Deadline) -> Deadline {
     if timers.unmonitored { deadline.min(Deadline::now().add_ns(MAX_RETRY_NS)) } else { deadline }
 }
 
-/// Sleeps, or keeps watch over the leader, until it is time to lead; the number of the lead then. `None` if
-/// this thread is not needed.
+/// Sleeps, or monitors the leader, until the calling worker becomes the leader; then returns its term. Returns `None`
+/// if the worker is not needed.
 fn follow(reason: &mut SpawnReason, is_clean: bool) -> Option<u32> {
     let mut registry = registry::lock();
     let mut timers = &mut registry.timers;
@@ -191,7 +194,7 @@ fn follow(reason: &mut SpawnReason, is_clean: bool) -> Option<u32> {
         SpawnReason::LeaderOrFollower => timers.spawning = false,
         SpawnReason::Replacement => {
             timers.spawning_replacement = false;
-            // The leader has waited for it.
+            // The leader has been waiting for this thread.
             bump_and_wake(&LEADER_FUTEX);
         }
         SpawnReason::Handled => {}
@@ -204,14 +207,14 @@ fn follow(reason: &mut SpawnReason, is_clean: bool) -> Option<u32> {
     }
     timers.followers += 1;
     timers.clear_spawn_refusal();
-    // The function that is watched, by its number, and until when the leader may be in it.
+    // The function that is being monitored, by its number, and until when the leader may be in it.
     let mut monitored = None;
     loop {
         let seen = FOLLOWER_FUTEX.load(Ordering::Acquire);
         timers.has_monitor = timers.leader_in_callback;
         monitored = match monitored {
             _ if !timers.leader_in_callback => None,
-            Some((begun, until)) if begun == timers.fired => Some((begun, until)),
+            Some((number, until)) if number == timers.fired => Some((number, until)),
             _ => Some((
                 timers.fired,
                 Deadline::now().add_ns(TAKEOVER_NS / (1 + u64::from(timers.blocked_workers))),
@@ -221,12 +224,12 @@ fn follow(reason: &mut SpawnReason, is_clean: bool) -> Option<u32> {
         futex::wait(&FOLLOWER_FUTEX, seen, monitored.map_or(Deadline::NEVER, |(_, until)| until));
         registry = registry::lock();
         timers = &mut registry.timers;
-        let same_function = timers.leader_in_callback
-            && monitored.is_some_and(|(begun, until)| begun == timers.fired && until.has_passed());
-        if same_function {
+        let must_take_over = timers.leader_in_callback
+            && monitored.is_some_and(|(number, until)| number == timers.fired && until.has_passed());
+        if must_take_over {
             timers.blocked_workers += 1;
         }
-        if same_function || timers.leader_term == 0 {
+        if must_take_over || timers.leader_term == 0 {
             timers.followers -= 1;
             return Some(timers.become_leader(is_clean));
         }
@@ -239,21 +242,21 @@ fn follow(reason: &mut SpawnReason, is_clean: bool) -> Option<u32> {
 }
 
 impl TimerQueue {
-    /// Has the timer's function run at its moment. True if the leader would sleep beyond it, and must be
-    /// woken when the guard is free.
+    /// Adds the timer to the heap. Returns true if the leader would sleep beyond the deadline: then the caller must
+    /// call `queue::wake_leader` after releasing the registry mutex.
     pub(crate) fn schedule(&mut self, deadline: Deadline, timer: &'static Timer) -> Result<bool> {
         if self.fast_path_term != self.leader_term {
             self.ensure_leader()?;
             self.retry_spawn();
         }
         self.heap.push(Entry { deadline, timer })?;
-        // The leader need not be woken again for anything later than this.
-        let too_long = deadline < self.leader_wakes_at;
+        // From now on, only a start with an earlier deadline needs to wake the leader again.
+        let must_wake_leader = deadline < self.leader_wakes_at;
         self.leader_wakes_at = self.leader_wakes_at.min(deadline);
-        Ok(too_long)
+        Ok(must_wake_leader)
     }
 
-    /// Forgets the timer, if it waits for its moment.
+    /// Removes the timer from the heap, if it is there.
     pub(crate) fn unschedule(&mut self, timer: &Timer) {
         self.heap.remove(timer);
         if self.fast_path_term != self.leader_term {
@@ -261,8 +264,8 @@ impl TimerQueue {
         }
     }
 
-    /// Asks for a thread where one was refused, or where the leader is unclean and the calling thread can start one
-    /// that is not.
+    /// Tries to create a thread where an earlier attempt failed, or where the leader is unclean and the calling
+    /// thread can create a clean worker.
     #[cold]
     fn retry_spawn(&mut self) {
         if self.leader_term == 0 {
@@ -279,7 +282,7 @@ impl TimerQueue {
         }
     }
 
-    /// There is a leader, or will be one in a moment.
+    /// Ensures that there is a leader, or that a thread has been woken or created that will be the leader.
     #[cold]
     fn ensure_leader(&mut self) -> Result<()> {
         if self.leader_term != 0 {
@@ -292,7 +295,7 @@ impl TimerQueue {
         }
     }
 
-    /// A new thread is there in a moment: a leader if there is none, or else a standby.
+    /// Ensures that a new worker is starting. It becomes the leader if there is none, and otherwise a follower.
     fn ensure_thread(&mut self) -> Result<()> {
         if !self.spawning {
             thread_state::record_baseline();
@@ -302,8 +305,8 @@ impl TimerQueue {
         Ok(())
     }
 
-    /// The leader wants to run a function: whether it may. A standby keeps watch then, but where none is to be had
-    /// for long.
+    /// Called by the leader before it calls a function: returns whether it may. A follower monitors the function
+    /// then, unless no thread could be created for `FOLLOWER_GRACE_NS`.
     fn ensure_monitor(&mut self) -> bool {
         if self.has_monitor {
             return true;
@@ -319,8 +322,8 @@ impl TimerQueue {
         true
     }
 
-    /// The leader's: the first timer, if it is due and its function may begin, which it then has. Reads the clock
-    /// only if the last reading, in `now`, does not say it already.
+    /// Called by the leader. Removes the first timer, if it is due and its function may be called, and returns it.
+    /// Reads the clock only if the last reading, in `now`, is earlier than the deadline.
     fn pop_due(&mut self, now: &mut Deadline) -> Option<&'static Timer> {
         let Some(first) = self.heap.peek() else {
             self.leader_wakes_at = Deadline::NEVER;
@@ -336,7 +339,7 @@ impl TimerQueue {
             }
         }
         if self.unclean && self.spawning_replacement {
-            // The new thread takes the lead, and wakes this one.
+            // The new worker becomes the leader, and wakes this one.
             self.leader_wakes_at = Deadline::NEVER;
             return None;
         }
@@ -352,9 +355,9 @@ impl TimerQueue {
         Some(first.timer)
     }
 
-    /// A leader that has become unclean: another thread takes the lead, if there is one.
-    fn step_down(&mut self, lead: u32) {
-        if self.leader_term != lead {
+    /// Called by the leader of `term` when it has become unclean: another worker becomes the leader, if there is one.
+    fn step_down(&mut self, term: u32) {
+        if self.leader_term != term {
             return;
         }
         if self.followers > 0 || self.spawning {
@@ -367,10 +370,11 @@ impl TimerQueue {
     }
 }
 
-/// Runs a timer's function as the timer's thread, on the system thread with this number.
+/// Calls a timer's function. Until it returns, the calling worker, whose native ID is `native_id`, is the timer's
+/// thread.
 fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState) {
     catch_panic(|| {
-        // Without the announcement, a function that leaves by pthread_exit would never end: rather not at all.
+        // If this fails, the function is still called; but if it then calls pthread_exit(), the timer never finishes.
         let _ = register_exit_hook();
         thread.set_native_id_without_wake(native_id);
         ident::set_current_ident(thread.ident());
@@ -380,19 +384,19 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     let function = thread.function_address();
     thread_state::clear_errno();
     let stopwatch = if state.is_trusted(function) { Stopwatch::unmeasured() } else { Stopwatch::start() };
-    // SAFETY: whoever made the timer promised that function and argument go together.
+    // SAFETY: the creator of the timer guarantees that the function may be called with the argument.
     let result = observe_accesses(|| unsafe { thread.run_override_or_target() });
     let stopped = stopwatch.stop();
     if !thread.has_flag(TIMER) {
-        // The function has forked: in the child its thread is the main one.
+        // The function forked, and this is the child: the thread is the main thread there.
         return;
     }
     thread_state::restore_libc_state();
     catch_panic(|| thread.set_result(result));
-    // A cancellation that came too late for this function must not end the next one: this thread ends instead, as one
-    // that the function has left by pthread_exit does.
+    // A cancellation that arrived too late for this function must not end the next one. So it ends this thread here, as
+    // if the function had called pthread_exit().
     #[cfg(not(model))]
-    // SAFETY: nothing waits to be dropped in this frame.
+    // SAFETY: this frame has nothing to drop.
     observe_accesses(|| unsafe { pthread_testcancel() });
     let calls_destructors = thread.has_pending_arg_destructor() || tls::with(|block| block.locals.get()) != 0;
     if calls_destructors {
@@ -406,12 +410,13 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     }
 }
 
-/// After a timer's function: what it was and had on this system thread goes.
+/// Called after a timer's function: destroys the argument and the values of locals, and resets the identity of the
+/// worker.
 fn finish_callback(thread: &'static Thread) {
     thread.destroy_arg();
     tables::destroy_all();
     if !thread.has_flag(TIMER) {
-        // As above: a destructor has.
+        // A destructor forked, and this is the child.
         return;
     }
     tables::free_current();
@@ -421,9 +426,9 @@ fn finish_callback(thread: &'static Thread) {
     });
 }
 
-/// A timer's function has been left by `pthread_exit`, or cancelled, and with it this system thread.
+/// A timer's function has called pthread_exit() or was cancelled, and the worker ends.
 pub(crate) fn on_pthread_exit(thread: &'static Thread) {
-    let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.aux()).check() else { return };
+    let Ok((timer, _)) = Handle::<Timer>::from_bits(thread.timer_bits()).check() else { return };
     let epoch = fork_epoch::fork_epoch();
     if !thread.has_flag(HAS_RESULT) {
         thread.set_result(ptr::null_mut());
@@ -444,8 +449,8 @@ pub(crate) fn on_pthread_exit(thread: &'static Thread) {
     }
 }
 
-/// The lead is free. Where no thread can be created, this one, which is ending, stays and asks again, as long as
-/// timers are pending; the start of a timer asks as well.
+/// There is no leader. If no thread can be created, the calling thread, which is ending, stays and retries as long as
+/// timers are pending. (Each start of a timer also tries.)
 fn ensure_successor() {
     let mut retry_delay = MIN_RETRY_NS;
     loop {

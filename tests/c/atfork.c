@@ -1,5 +1,8 @@
-/* Fork handlers of the program that are older than those of the library: every function works in each of them. */
-#include "test.h"
+/* Fork handlers that the program registers before the library registers its own. Every function works in each of them.
+ *
+ * fork() runs prepare handlers in reverse order of registration, and parent and child handlers in order. These handlers
+ * therefore run after the library's prepare handler and before its parent and child handlers. */
+#include "destructors.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -14,7 +17,7 @@ static enum phase active = NO_PHASE;
 static void (*action)(void); /* called by the handler of the active phase */
 static int calls;
 
-static void handle(enum phase phase)
+static void run_action_in(enum phase phase)
 {
     if (active == phase) {
         active = NO_PHASE;
@@ -26,21 +29,20 @@ static void handle(enum phase phase)
 
 static void prepare(void)
 {
-    handle(PREPARE);
+    run_action_in(PREPARE);
 }
 
 static void parent(void)
 {
-    handle(PARENT);
+    run_action_in(PARENT);
 }
 
 static void child(void)
 {
-    handle(CHILD);
+    run_action_in(CHILD);
 }
 
-/* What came of a child that a function of the program forks which runs before the library's constructor: its status, or
- * -1 if there was none. */
+/* The wait status of a child that is forked before the library's constructor runs, or -1 if there is no such child. */
 static int early_child = -1;
 static threading_event *early_event;
 
@@ -63,7 +65,7 @@ static int check_early_child(threading_lock *lock, threading_thread *waiter)
     return threading_thread_free(thread) == THREADING_OK && threading_thread_free(waiter) == THREADING_OK ? 0 : 5;
 }
 
-static void begin_early(void)
+static void fork_early(void)
 {
     threading_lock *lock;
     threading_thread *waiter;
@@ -88,10 +90,11 @@ static void begin_early(void)
         early_child = status;
 }
 
-/* The linker calls these before all constructors, those of shared libraries included. */
-__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = begin_early;
+/* The dynamic linker calls the functions in .preinit_array before all constructors, including those of shared
+ * libraries. */
+__attribute__((section(".preinit_array"), used)) static void (*const early)(void) = fork_early;
 
-/* ----------------------------------------------------------------------------------- what the actions work on */
+/* ------------------------------------------------------------------------------ objects that the actions use */
 
 static threading_lock *lock, *busy_lock;
 static threading_rlock *rlock;
@@ -103,14 +106,7 @@ static threading_local *local;
 static threading_thread *worker, *unstarted, *done;
 static threading_timer *pending, *unstarted_timer, *fired;
 static threading_thread_list *list;
-static atomic_int destroyed;
 static test_blocker at_barrier, at_condition;
-
-static void count_destroyed(void *value)
-{
-    (void)value;
-    atomic_fetch_add(&destroyed, 1);
-}
 
 static void *wait_for_go(void *arg)
 {
@@ -177,9 +173,9 @@ static void objects_new(void)
     CHECK(list != NULL);
 }
 
-/* -------------------------------------------------------------------------------------------------- the actions */
+/* ----------------------------------------------------------------------------------------------- the actions */
 
-static bool is_child; /* the action runs in the child */
+static bool is_child; /* whether the action runs in the child */
 
 static void make_and_free_objects(void)
 {
@@ -206,7 +202,7 @@ static void make_and_free_objects(void)
     }
 }
 
-static void *hold_a_while(void *arg)
+static void *hold_locks_briefly(void *arg)
 {
     CHECK_STATUS(threading_lock_acquire(busy_lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
@@ -219,7 +215,7 @@ static void *hold_a_while(void *arg)
 
 static void acquire_contended(void)
 {
-    threading_thread *holder = spawn(hold_a_while, NULL);
+    threading_thread *holder = spawn(hold_locks_briefly, NULL);
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     CHECK_STATUS(threading_lock_acquire_timeout(busy_lock, 0), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_lock_acquire(busy_lock), THREADING_OK);
@@ -242,13 +238,13 @@ static void start_and_join(void)
     CHECK(!threading_thread_is_alive(unstarted));
 }
 
-static void start_and_leave(void)
+static void start_without_join(void)
 {
     start_daemon(wait_for_go);
     CHECK_AT_LEAST((double)threading_active_count(), 2);
 }
 
-/* In the child, it has ended there. */
+/* The thread runs in the parent; in the child it has ended. */
 static void join_a_running_thread(void)
 {
     CHECK_INT(threading_thread_is_alive(worker), !is_child);
@@ -266,7 +262,7 @@ static void free_threads(void)
     CHECK_STATUS(threading_thread_free(done), THREADING_ERR_HANDLE);
     CHECK_STATUS(threading_thread_free(worker), THREADING_OK);
     CHECK_STATUS(threading_thread_free(extra), THREADING_OK);
-    /* It keeps itself as long as it runs. */
+    /* A running thread holds a reference to its own object. */
     CHECK_STATUS(threading_thread_free(worker), THREADING_ERR_HANDLE);
     CHECK_INT(threading_thread_ident(worker) == 0, is_child);
 }
@@ -284,7 +280,7 @@ static void wait_for_events(void)
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     join(thread);
     CHECK_STATUS(threading_event_clear(event), THREADING_OK);
-    /* Not by a means of the library. */
+    /* A thread that the library did not create. */
     join_foreign(spawn_foreign(set_event, NULL));
     CHECK(threading_event_is_set(event));
 }
@@ -375,13 +371,13 @@ static void cancel_timers(void)
 static void free_timers(void)
 {
     CHECK_STATUS(threading_timer_free(pending), THREADING_OK);
-    CHECK_INT(threading_timer_interval(pending) == 0, is_child); /* pending, it keeps itself */
+    CHECK_INT(threading_timer_interval(pending) == 0, is_child); /* a pending timer holds a reference to itself */
     CHECK_STATUS(threading_timer_free(unstarted_timer), THREADING_OK);
     CHECK_STATUS(threading_timer_free(fired), THREADING_OK);
     CHECK_STATUS(threading_timer_free(fired), THREADING_ERR_HANDLE);
 }
 
-static void ask_who_is_there(void)
+static void enumerate_threads(void)
 {
     threading_thread_list *here = threading_enumerate();
     threading_thread *self = threading_current_thread();
@@ -399,7 +395,7 @@ static void ask_who_is_there(void)
     CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
 }
 
-static void *ask_as_foreigner(void *arg)
+static void *check_dummy_name(void *arg)
 {
     CHECK_INT(strncmp(threading_thread_name(threading_current_thread()), "Dummy-", 6), 0);
     return arg;
@@ -408,7 +404,7 @@ static void *ask_as_foreigner(void *arg)
 static void name_threads(void)
 {
     char name[16];
-    join_foreign(spawn_foreign(ask_as_foreigner, NULL));
+    join_foreign(spawn_foreign(check_dummy_name, NULL));
     for (int i = 0; i < 4; i++) {
         snprintf(name, sizeof name, "name %d", i % 2);
         CHECK_STATUS(threading_thread_set_name(threading_current_thread(), name), THREADING_OK);
@@ -420,7 +416,7 @@ static void name_threads(void)
     CHECK_INT(strncmp(threading_thread_name(done), "Thread-", 7), 0);
 }
 
-static void *leave_values(void *of)
+static void *set_values(void *of)
 {
     CHECK_STATUS(threading_local_set(of, of), THREADING_OK);
     CHECK_STATUS(threading_local_set_attr(of, "attribute", of), THREADING_OK);
@@ -433,17 +429,17 @@ static void use_locals(void)
     void *value = NULL;
     CHECK(other != NULL);
     atomic_store(&destroyed, 0);
-    leave_values(other);
+    set_values(other);
     CHECK_PTR(threading_local_get(other), other);
     CHECK_STATUS(threading_local_get_attr(other, "attribute", &value), THREADING_OK);
     CHECK_PTR(value, other);
-    join(spawn(leave_values, other));
+    join(spawn(set_values, other));
     CHECK_INT(atomic_load(&destroyed), 2);
     CHECK_STATUS(threading_local_set(other, NULL), THREADING_OK);
     CHECK_STATUS(threading_local_del_attr(other, "attribute"), THREADING_OK);
     CHECK_INT(atomic_load(&destroyed), 4);
     CHECK_STATUS(threading_local_free(other), THREADING_OK);
-    /* The worker has a value and an attribute; in the child, they are left alone. */
+    /* The worker has a value and an attribute. In the child, where the worker has ended, they are not destroyed. */
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
     CHECK_INT(atomic_load(&destroyed), is_child ? 4 : 6);
 }
@@ -475,7 +471,7 @@ static void set_hooks(void)
     CHECK_STATUS(threading_set_stack_size(0), THREADING_OK);
 }
 
-static void sleep_a_little(void)
+static void sleep_and_time_out(void)
 {
     CHECK_STATUS(threading_sleep(0.002), THREADING_OK);
     CHECK_STATUS(threading_event_wait_timeout(event, 0.002), THREADING_TIMED_OUT);
@@ -490,7 +486,7 @@ static void fork_again(void)
     if (pid == 0) {
         is_child = true;
         alarm(10);
-        ask_who_is_there();
+        enumerate_threads();
         start_and_join();
         _exit(0);
     }
@@ -504,12 +500,12 @@ static int fork_in_predicate(void *arg)
     return arg == NULL;
 }
 
-static void fork_in_a_call(void)
+static void fork_in_a_predicate(void)
 {
     CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
     CHECK_STATUS(threading_condition_wait_for(condition, fork_in_predicate, NULL), THREADING_OK);
     CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
-    ask_who_is_there();
+    enumerate_threads();
 }
 
 static void reinit_objects(void)
@@ -523,8 +519,8 @@ static void reinit_objects(void)
         CHECK_STATUS(threading_condition_at_fork_reinit(condition), THREADING_OK);
 }
 
-/* Those with waiters of the parent's are busy there. */
-static void free_old_objects(void)
+/* In the parent, the objects that have waiters are BUSY. */
+static void free_objects(void)
 {
     const threading_status busy = is_child ? THREADING_OK : THREADING_ERR_BUSY;
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
@@ -542,7 +538,7 @@ static const struct {
     {"make and free objects", make_and_free_objects},
     {"acquire contended locks", acquire_contended},
     {"start and join threads", start_and_join},
-    {"start a thread and leave it", start_and_leave},
+    {"start a thread without joining it", start_without_join},
     {"join a running thread", join_a_running_thread},
     {"free threads", free_threads},
     {"wait for events", wait_for_events},
@@ -552,18 +548,18 @@ static const struct {
     {"start timers", start_timers},
     {"cancel timers", cancel_timers},
     {"free timers", free_timers},
-    {"ask who is there", ask_who_is_there},
+    {"enumerate threads", enumerate_threads},
     {"name threads", name_threads},
     {"use locals", use_locals},
     {"set hooks", set_hooks},
-    {"sleep", sleep_a_little},
+    {"sleep and time out", sleep_and_time_out},
     {"fork again", fork_again},
-    {"fork in a call", fork_in_a_call},
+    {"fork in a predicate", fork_in_a_predicate},
     {"reinitialize objects", reinit_objects},
-    {"free old objects", free_old_objects},
+    {"free objects", free_objects},
 };
 
-/* --------------------------------------------------------------------------------------------------- the cases */
+/* ------------------------------------------------------------------------------------------------- the cases */
 
 static int status_of(pid_t pid)
 {
@@ -576,7 +572,7 @@ static int status_of(pid_t pid)
     return status;
 }
 
-/* After the fork, in a process that goes on: all is in order. */
+/* Checks after the fork, in the parent and in the child, that the library works. */
 static void check_afterwards(void)
 {
     make_and_free_objects();
@@ -584,7 +580,7 @@ static void check_afterwards(void)
     CHECK_PTR(threading_main_thread(), threading_current_thread());
 }
 
-static void try_action(size_t at, enum phase phase)
+static void run_action(size_t at, enum phase phase)
 {
     int status;
     pid_t pid;
@@ -610,7 +606,7 @@ static void try_action(size_t at, enum phase phase)
     _exit(0);
 }
 
-static void try_actions(enum phase phase)
+static void run_actions(enum phase phase)
 {
     if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
@@ -618,7 +614,7 @@ static void try_actions(enum phase phase)
         pid_t pid = fork();
         int status;
         if (pid == 0)
-            try_action(at, phase);
+            run_action(at, phase);
         status = status_of(pid);
         if (status != 0)
             test_fail(__FILE__, __LINE__, "%s, in the %s handler: status %x", actions[at].name, phase_names[phase],
@@ -628,48 +624,48 @@ static void try_actions(enum phase phase)
 
 static void in_prepare(void)
 {
-    try_actions(PREPARE);
+    run_actions(PREPARE);
 }
 
 static void in_parent(void)
 {
-    try_actions(PARENT);
+    run_actions(PARENT);
 }
 
 static void in_child(void)
 {
-    try_actions(CHILD);
+    run_actions(CHILD);
 }
 
-static void before_the_constructor(void)
+static void fork_before_the_constructor(void)
 {
     if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
     CHECK_INT(early_child, 0);
 }
 
-static void say_goodbye(void *fd)
+static void write_byte(void *fd)
 {
     CHECK_INT(write(*(int *)fd, "c", 1), 1);
 }
 
-static void leave(void)
+static void exit_with_7(void)
 {
     exit(7);
 }
 
-static void exit_in_a_handler(void)
+static void exit_in_a_child_handler(void)
 {
     static int fds[2];
-    char said[4];
+    char written[4];
     int status;
     pid_t test, pid;
     CHECK_INT(pipe(fds), 0);
     test = fork();
     if (test == 0) {
         alarm((unsigned)TEST_LIMIT);
-        CHECK_STATUS(threading_atexit(say_goodbye, &fds[1]), THREADING_OK);
-        action = leave;
+        CHECK_STATUS(threading_atexit(write_byte, &fds[1]), THREADING_OK);
+        action = exit_with_7;
         active = CHILD;
         pid = fork();
         status = status_of(pid);
@@ -679,12 +675,12 @@ static void exit_in_a_handler(void)
     }
     status = status_of(test);
     CHECK_INT(status, 0);
-    CHECK_INT(read(fds[0], said, sizeof said), 1);
+    CHECK_INT(read(fds[0], written, sizeof written), 1);
     close(fds[0]);
     close(fds[1]);
 }
 
-/* No handler runs for such a child. The process has one thread, since it is a child itself. */
+/* clone(2) runs no fork handlers. The process that calls it is itself a child of fork, so it has one thread. */
 static void child_of_clone(void)
 {
     int status;
@@ -713,19 +709,19 @@ static void child_of_clone(void)
     CHECK_INT(status, 0);
 }
 
-/* The handlers take a mutex of the system's, which another thread holds while it makes and starts objects. */
+/* The prepare handler locks a pthread mutex, which another thread holds while it creates and starts objects. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int stop;
 
-static void take_mutex(void)
+static void lock_mutex(void)
 {
     CHECK_INT(pthread_mutex_lock(&mutex), 0);
 }
 
-static void *use_under_mutex(void *arg)
+static void *use_library_under_mutex(void *arg)
 {
     while (!atomic_load(&stop)) {
-        take_mutex();
+        lock_mutex();
         CHECK_PTR(join(spawn(return_arg, arg)), arg);
         make_and_free_objects();
         CHECK_INT(pthread_mutex_unlock(&mutex), 0);
@@ -734,16 +730,16 @@ static void *use_under_mutex(void *arg)
     return arg;
 }
 
-static void locks_of_the_system(void)
+static void handler_waits_for_a_mutex(void)
 {
     pthread_t thread;
     int status;
     if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
-    thread = spawn_foreign(use_under_mutex, NULL);
+    thread = spawn_foreign(use_library_under_mutex, NULL);
     for (int i = 0; i < 10; i++) {
         pid_t pid;
-        action = take_mutex;
+        action = lock_mutex;
         active = PREPARE;
         pid = fork();
         active = NO_PHASE;
@@ -760,9 +756,9 @@ static void locks_of_the_system(void)
     join_foreign(thread);
 }
 
-/* The least CPU time that a child has taken when fork returns there: that of the library's handler, for the most part.
- * To copy the memory is the parent's work. */
-static double time_of_child(void)
+/* The minimum CPU time that a child has used when fork returns in it. The library's child handler uses most of it,
+ * because the parent copies the memory. */
+static double child_handler_time(void)
 {
     double best = 1e9;
     double *took = mmap(NULL, sizeof *took, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -782,10 +778,10 @@ static double time_of_child(void)
     return best;
 }
 
-static void many_timers(void)
+static void child_handler_time_with_many_timers(void)
 {
     enum { TIMERS = 100000 };
-    double few = time_of_child(), many;
+    double few = child_handler_time(), many;
     threading_timer **timers = malloc(TIMERS * sizeof *timers);
     CHECK(timers != NULL);
     for (int i = 0; i < TIMERS; i++) {
@@ -793,11 +789,11 @@ static void many_timers(void)
         CHECK(timers[i] != NULL);
         CHECK_STATUS(threading_timer_start(timers[i]), THREADING_OK);
     }
-    many = time_of_child();
-    /* Each timer visited would take ten nanoseconds at the very least. */
+    many = child_handler_time();
+    /* A handler that visited every timer would need at least 10 ns for each. */
     if (many > few * 3 + TIMERS * 5e-9 * test_slowness())
-        test_fail(__FILE__, __LINE__, "with %d pending timers a child begins after %g ms, without after %g ms", TIMERS,
-                  many * 1e3, few * 1e3);
+        test_fail(__FILE__, __LINE__, "the child handler takes %g ms with %d pending timers and %g ms without",
+                  many * 1e3, TIMERS, few * 1e3);
     for (int i = 0; i < TIMERS; i++) {
         CHECK_STATUS(threading_timer_cancel(timers[i]), THREADING_OK);
         CHECK_STATUS(threading_timer_free(timers[i]), THREADING_OK);
@@ -806,14 +802,16 @@ static void many_timers(void)
 }
 
 static const struct test_case cases[] = {
-    {"a program forks before the library's constructor has run", before_the_constructor},
-    {"every function works in an older prepare handler", in_prepare},
-    {"every function works in an older parent handler", in_parent},
-    {"every function works in an older child handler", in_child},
-    {"exit in an older child handler is the exit of the child", exit_in_a_handler},
-    {"a child of clone works if the process had one thread", child_of_clone},
-    {"an older handler waits for a mutex under which another thread uses the library", locks_of_the_system},
-    {"a child costs the same with a hundred thousand pending timers", many_timers},
+    {"a fork before the library's constructor leaves a working child", fork_before_the_constructor},
+    {"every function works in a prepare handler that is older than the library's", in_prepare},
+    {"every function works in a parent handler that is older than the library's", in_parent},
+    {"every function works in a child handler that is older than the library's", in_child},
+    {"exit in a child handler that is older than the library's ends the child with that status",
+     exit_in_a_child_handler},
+    {"a child of clone works if the parent has one thread", child_of_clone},
+    {"a prepare handler may wait for a mutex that another thread holds while it uses the library",
+     handler_waits_for_a_mutex},
+    {"the child handler takes as long with 100,000 pending timers as without", child_handler_time_with_many_timers},
 };
 
 TEST_MAIN(cases)

@@ -1,4 +1,4 @@
-/* Barrier: a number of threads wait for each other; the last to come runs the action and opens it for all. */
+/* Barrier: a fixed number of threads wait for each other. The last to arrive runs the action and releases all. */
 #include "test.h"
 
 #define NO_INDEX ((size_t)-7)
@@ -15,10 +15,10 @@ static void free_barrier(threading_barrier *barrier)
     CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
 }
 
-/* A thread that comes to the barrier, and what became of it. */
+/* A thread that waits at the barrier, and what its wait returned. */
 struct party {
     threading_barrier *barrier;
-    double seconds, start; /* seconds are NAN for the wait without timeout */
+    double seconds, start; /* `seconds` is NAN for threading_barrier_wait */
     size_t index;
     threading_status status;
     atomic_int returned;
@@ -26,7 +26,7 @@ struct party {
     threading_thread *thread;
 };
 
-static void *come(void *arg)
+static void *arrive(void *arg)
 {
     struct party *p = arg;
     p->start = now();
@@ -42,7 +42,7 @@ static void *come(void *arg)
 static void start_party(struct party *p, threading_barrier *barrier, double seconds)
 {
     *p = (struct party){.barrier = barrier, .seconds = seconds, .index = NO_INDEX};
-    p->thread = spawn(come, p);
+    p->thread = spawn(arrive, p);
 }
 
 static bool still_waits(struct party *p)
@@ -51,8 +51,8 @@ static bool still_waits(struct party *p)
     return !atomic_load(&p->returned);
 }
 
-/* Lets count threads come one after the other, until all of them wait. */
-static void gather(struct party *parties, size_t count, threading_barrier *barrier, double seconds)
+/* Starts `count` threads one after the other and returns when all of them wait. */
+static void start_waiting(struct party *parties, size_t count, threading_barrier *barrier, double seconds)
 {
     for (size_t i = 0; i < count; i++) {
         double end = now() + TEST_LIMIT;
@@ -64,20 +64,26 @@ static void gather(struct party *parties, size_t count, threading_barrier *barri
     }
 }
 
-static void part(struct party *p, threading_status status, size_t index)
+static void finish(struct party *p, threading_status status, size_t index)
 {
     join(p->thread);
     CHECK_RESULT(p->status, status);
     CHECK_INT(p->index, index);
 }
 
-static void all_broken(struct party *parties, size_t count)
+static void finish_passed(struct party *parties, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        part(&parties[i], THREADING_ERR_BROKEN_BARRIER, NO_INDEX);
+        finish(&parties[i], THREADING_OK, i);
 }
 
-static void new_is_empty(void)
+static void finish_broken(struct party *parties, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        finish(&parties[i], THREADING_ERR_BROKEN_BARRIER, NO_INDEX);
+}
+
+static void new_has_no_waiters(void)
 {
     static const size_t parties[] = {1, 2, 1000, 100000};
     for (size_t i = 0; i < TEST_COUNT(parties); i++) {
@@ -89,10 +95,10 @@ static void new_is_empty(void)
         CHECK_LAST_ERROR(THREADING_OK);
         free_barrier(b);
     }
-    CHECK_REFUSED(threading_barrier_new(0, NULL, NULL), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_barrier_new(0, NULL, NULL), THREADING_ERR_VALUE);
 }
 
-static void one_party_waits_for_nobody(void)
+static void one_party_does_not_wait(void)
 {
     threading_barrier *b = new_barrier(1, NULL, NULL);
     for (int i = 0; i < 10; i++) {
@@ -113,22 +119,21 @@ static void index_in_order_of_arrival(void)
     const double seconds[] = {NAN, THREADING_FOREVER, INFINITY, THREADING_TIMEOUT_MAX, TEST_LIMIT};
     threading_barrier *b = new_barrier(6, NULL, NULL);
     struct party parties[5];
-    for (size_t round = 0; round < TEST_COUNT(seconds); round++) {
+    for (size_t generation = 0; generation < TEST_COUNT(seconds); generation++) {
         size_t index;
-        gather(parties, 5, b, seconds[round]);
+        start_waiting(parties, 5, b, seconds[generation]);
         CHECK(still_waits(&parties[0]) && still_waits(&parties[4]));
         CHECK_STATUS(threading_barrier_wait_timeout(b, 0, &index), THREADING_OK);
         CHECK_INT(index, 5);
-        for (size_t i = 0; i < 5; i++)
-            part(&parties[i], THREADING_OK, i);
+        finish_passed(parties, 5);
         CHECK_INT(threading_barrier_n_waiting(b), 0);
         CHECK(!threading_barrier_broken(b));
     }
     free_barrier(b);
 }
 
-/* What an action is to do and what it has seen. */
-struct act {
+/* What the action does, and what it has observed. */
+struct action {
     threading_barrier *barrier;
     struct party *parties;
     int calls, result;
@@ -138,9 +143,9 @@ struct act {
     threading_status inside_status;
 };
 
-static int act(void *arg)
+static int run_action(void *arg)
 {
-    struct act *a = arg;
+    struct action *a = arg;
     a->calls++;
     a->ident = threading_get_ident();
     a->n_waiting = threading_barrier_n_waiting(a->barrier);
@@ -152,45 +157,42 @@ static int act(void *arg)
     return a->result;
 }
 
-/* A barrier of 3 with such an action; two threads wait already. */
-static void prepare(struct act *a, struct party *parties)
+/* Creates a barrier for 3 threads with this action and starts 2 of them, which wait. */
+static void start_two_of_three(struct action *a, struct party *parties)
 {
-    a->barrier = new_barrier(3, act, a);
-    gather(parties, 2, a->barrier, NAN);
+    a->barrier = new_barrier(3, run_action, a);
+    start_waiting(parties, 2, a->barrier, NAN);
 }
 
-static void round_of_three(threading_barrier *barrier)
+static void pass_with_three(threading_barrier *barrier)
 {
     struct party parties[2];
     size_t index = NO_INDEX;
-    gather(parties, 2, barrier, NAN);
+    start_waiting(parties, 2, barrier, NAN);
     CHECK_STATUS(threading_barrier_wait(barrier, &index), THREADING_OK);
     CHECK_INT(index, 2);
-    part(&parties[0], THREADING_OK, 0);
-    part(&parties[1], THREADING_OK, 1);
+    finish_passed(parties, 2);
 }
 
-static void last_one_runs_the_action(void)
+static void last_arrival_runs_the_action(void)
 {
     struct party parties[3];
-    struct act a = {.parties = parties};
-    prepare(&a, parties);
+    struct action a = {.parties = parties};
+    start_two_of_three(&a, parties);
     CHECK_INT(a.calls, 0);
     CHECK_STATUS(threading_barrier_wait(a.barrier, NULL), THREADING_OK);
     CHECK_INT(a.calls, 1);
     CHECK(a.ident == threading_get_ident());
     CHECK_INT(a.n_waiting, 3);
-    part(&parties[0], THREADING_OK, 0);
-    part(&parties[1], THREADING_OK, 1);
-    /* The next time another thread is the last. */
+    finish_passed(parties, 2);
+    /* In the next generation another thread is the last. */
     a.parties = NULL;
-    gather(parties, 2, a.barrier, NAN);
+    start_waiting(parties, 2, a.barrier, NAN);
     start_party(&parties[2], a.barrier, NAN);
-    part(&parties[2], THREADING_OK, 2);
+    finish(&parties[2], THREADING_OK, 2);
     CHECK_INT(a.calls, 2);
     CHECK(a.ident != threading_get_ident());
-    part(&parties[0], THREADING_OK, 0);
-    part(&parties[1], THREADING_OK, 1);
+    finish_passed(parties, 2);
     free_barrier(a.barrier);
 }
 
@@ -199,51 +201,51 @@ static void failing_action_breaks(void)
     static const int results[] = {1, -1, 42};
     for (size_t i = 0; i < TEST_COUNT(results); i++) {
         struct party parties[2];
-        struct act a = {.result = results[i]};
+        struct action a = {.result = results[i]};
         size_t index = NO_INDEX;
-        prepare(&a, parties);
+        start_two_of_three(&a, parties);
         CHECK_STATUS(threading_barrier_wait(a.barrier, &index), THREADING_ERR_CALLBACK);
         CHECK_INT(index, NO_INDEX);
-        all_broken(parties, 2);
+        finish_broken(parties, 2);
         CHECK(threading_barrier_broken(a.barrier));
         CHECK_STATUS(threading_barrier_wait(a.barrier, NULL), THREADING_ERR_BROKEN_BARRIER);
         CHECK_INT(a.calls, 1);
         a.result = 0;
         CHECK_STATUS_KEEPS_ERROR(threading_barrier_reset(a.barrier), THREADING_OK);
         CHECK(!threading_barrier_broken(a.barrier));
-        round_of_three(a.barrier);
+        pass_with_three(a.barrier);
         CHECK_INT(a.calls, 2);
         free_barrier(a.barrier);
     }
 }
 
-static void timeout_breaks_it_for_all(void)
+static void timeout_breaks_the_barrier(void)
 {
     threading_barrier *b = new_barrier(4, NULL, NULL);
     struct party parties[2];
-    for (int round = 0; round < 2; round++) {
+    for (int generation = 0; generation < 2; generation++) {
         size_t index = NO_INDEX;
         double start;
-        gather(parties, 2, b, round == 0 ? NAN : TEST_LIMIT);
+        start_waiting(parties, 2, b, generation == 0 ? NAN : TEST_LIMIT);
         start = now();
         CHECK_STATUS(threading_barrier_wait_timeout(b, 0.1, &index), THREADING_ERR_BROKEN_BARRIER);
         CHECK_AT_LEAST(now() - start, 0.1);
         CHECK_INT(index, NO_INDEX);
-        all_broken(parties, 2);
+        finish_broken(parties, 2);
         CHECK(threading_barrier_broken(b));
         CHECK_INT(threading_barrier_n_waiting(b), 0);
         CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_ERR_BROKEN_BARRIER);
         CHECK_STATUS(threading_barrier_wait_timeout(b, 0, NULL), THREADING_ERR_BROKEN_BARRIER);
         CHECK_STATUS(threading_barrier_reset(b), THREADING_OK);
     }
-    gather(parties, 2, b, NAN);
+    start_waiting(parties, 2, b, NAN);
     CHECK_STATUS(threading_barrier_wait_timeout(b, 0, NULL), THREADING_ERR_BROKEN_BARRIER);
-    all_broken(parties, 2);
+    finish_broken(parties, 2);
     CHECK(threading_barrier_broken(b));
     free_barrier(b);
 }
 
-static void bad_timeouts(void)
+static void invalid_timeouts(void)
 {
     threading_barrier *b = new_barrier(2, NULL, NULL), *alone = new_barrier(1, NULL, NULL);
     struct party party;
@@ -251,13 +253,13 @@ static void bad_timeouts(void)
     CHECK_BAD_TIMEOUTS(threading_barrier_wait_timeout(b, seconds, &index));
     CHECK_BAD_TIMEOUTS(threading_barrier_wait_timeout(alone, seconds, &index));
     CHECK_INT(index, NO_INDEX);
-    gather(&party, 1, b, NAN);
+    start_waiting(&party, 1, b, NAN);
     CHECK_BAD_TIMEOUTS(threading_barrier_wait_timeout(b, seconds, &index));
     CHECK_BAD_TIMEOUTS(threading_barrier_set_timeout(b, seconds));
     CHECK_INT(threading_barrier_n_waiting(b), 1);
     CHECK(!threading_barrier_broken(b));
     CHECK_STATUS(threading_barrier_abort(b), THREADING_OK);
-    all_broken(&party, 1);
+    finish_broken(&party, 1);
     CHECK_BAD_TIMEOUTS(threading_barrier_wait_timeout(b, seconds, &index));
     CHECK_BAD_TIMEOUTS(threading_barrier_set_timeout(b, seconds));
     free_barrier(b);
@@ -274,22 +276,22 @@ static void default_timeout(void)
     CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_ERR_BROKEN_BARRIER);
     CHECK_AT_LEAST(now() - start, 0.1);
     CHECK_STATUS(threading_barrier_reset(b), THREADING_OK);
-    /* It serves only the wait that names none. */
-    gather(&party, 1, b, THREADING_FOREVER);
+    /* The default does not apply to a wait with a timeout of its own. */
+    start_waiting(&party, 1, b, THREADING_FOREVER);
     while (now() < party.start + 0.2)
         sleep_for(0.01);
     CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_OK);
-    part(&party, THREADING_OK, 0);
+    finish(&party, THREADING_OK, 0);
     CHECK_STATUS(threading_barrier_set_timeout(b, 0), THREADING_OK);
     CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_ERR_BROKEN_BARRIER);
     CHECK_STATUS(threading_barrier_reset(b), THREADING_OK);
     CHECK_STATUS(threading_barrier_set_timeout(b, THREADING_FOREVER), THREADING_OK);
-    gather(&party, 1, b, NAN);
+    start_waiting(&party, 1, b, NAN);
     CHECK(still_waits(&party));
     CHECK_STATUS(threading_barrier_set_timeout(b, INFINITY), THREADING_OK);
     CHECK_STATUS(threading_barrier_set_timeout(b, THREADING_TIMEOUT_MAX), THREADING_OK);
     CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_OK);
-    part(&party, THREADING_OK, 0);
+    finish(&party, THREADING_OK, 0);
     free_barrier(b);
 }
 
@@ -308,11 +310,11 @@ static int outlast_the_timeout(void *arg)
     return 0;
 }
 
-static void time_that_runs_out_during_the_action(void)
+static void timeout_expires_during_the_action(void)
 {
     struct slow slow = {.calls = 0};
     threading_barrier *b = new_barrier(2, outlast_the_timeout, &slow);
-    while (slow.calls == 0) { /* on a busy machine this thread may come too late */
+    while (slow.calls == 0) { /* on a loaded machine this thread may arrive too late */
         threading_status status;
         start_party(&slow.party, b, 0.3);
         while (threading_barrier_n_waiting(b) == 0 && !threading_barrier_broken(b))
@@ -320,7 +322,7 @@ static void time_that_runs_out_during_the_action(void)
         status = threading_barrier_wait_timeout(b, 0.3, NULL);
         if (slow.calls > 0)
             CHECK_RESULT(status, THREADING_OK);
-        part(&slow.party, status, status == THREADING_OK ? 0 : NO_INDEX);
+        finish(&slow.party, status, status == THREADING_OK ? 0 : NO_INDEX);
         CHECK_INT(threading_barrier_broken(b), slow.calls == 0);
         CHECK_STATUS(threading_barrier_reset(b), THREADING_OK);
     }
@@ -332,13 +334,13 @@ static void reset_with_waiters(void)
     threading_barrier *b = new_barrier(3, NULL, NULL);
     struct party parties[2];
     CHECK_STATUS_KEEPS_ERROR(threading_barrier_reset(b), THREADING_OK);
-    for (int round = 0; round < 3; round++) {
-        gather(parties, 2, b, NAN);
+    for (int generation = 0; generation < 3; generation++) {
+        start_waiting(parties, 2, b, NAN);
         CHECK_STATUS_KEEPS_ERROR(threading_barrier_reset(b), THREADING_OK);
         CHECK(!threading_barrier_broken(b));
-        /* Those that come now belong to the next round, even if the others have not left yet. */
-        round_of_three(b);
-        all_broken(parties, 2);
+        /* New arrivals belong to the next generation, even if waiters of the last one have not returned yet. */
+        pass_with_three(b);
+        finish_broken(parties, 2);
     }
     free_barrier(b);
 }
@@ -347,58 +349,58 @@ static void abort_with_waiters(void)
 {
     threading_barrier *b = new_barrier(3, NULL, NULL);
     struct party parties[2];
-    gather(parties, 2, b, NAN);
+    start_waiting(parties, 2, b, NAN);
     CHECK_STATUS_KEEPS_ERROR(threading_barrier_abort(b), THREADING_OK);
     CHECK(threading_barrier_broken(b));
-    all_broken(parties, 2);
+    finish_broken(parties, 2);
     CHECK_INT(threading_barrier_n_waiting(b), 0);
     CHECK_STATUS(threading_barrier_abort(b), THREADING_OK);
     for (int i = 0; i < 4; i++)
         CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_ERR_BROKEN_BARRIER);
     CHECK_STATUS(threading_barrier_reset(b), THREADING_OK);
     CHECK(!threading_barrier_broken(b));
-    round_of_three(b);
+    pass_with_three(b);
     CHECK_STATUS(threading_barrier_abort(b), THREADING_OK);
     CHECK(threading_barrier_broken(b));
     free_barrier(b);
 }
 
-/* Abort or reset from inside the action, which may fail as well. */
-static void spoil(threading_status (*inside)(threading_barrier *), bool broken)
+/* Calls abort or reset in the action, which then succeeds or fails. */
+static void break_in_the_action(threading_status (*inside)(threading_barrier *), bool broken)
 {
     for (int result = 0; result < 2; result++) {
         struct party parties[2];
-        struct act a = {.inside = inside, .inside_status = 99, .result = result};
+        struct action a = {.inside = inside, .inside_status = 99, .result = result};
         size_t index = NO_INDEX;
-        prepare(&a, parties);
+        start_two_of_three(&a, parties);
         CHECK_STATUS(threading_barrier_wait(a.barrier, &index),
                      result == 0 ? THREADING_ERR_BROKEN_BARRIER : THREADING_ERR_CALLBACK);
         CHECK_INT(index, NO_INDEX);
         CHECK_RESULT(a.inside_status, THREADING_OK);
-        all_broken(parties, 2);
+        finish_broken(parties, 2);
         if (result == 0)
             CHECK_INT(threading_barrier_broken(a.barrier), broken);
         a.inside = NULL;
         a.result = 0;
         if (broken || result != 0)
             CHECK_STATUS(threading_barrier_reset(a.barrier), THREADING_OK);
-        round_of_three(a.barrier);
+        pass_with_three(a.barrier);
         CHECK_INT(a.calls, 2);
         free_barrier(a.barrier);
     }
 }
 
-static void abort_inside_the_action(void)
+static void abort_in_the_action(void)
 {
-    spoil(threading_barrier_abort, true);
+    break_in_the_action(threading_barrier_abort, true);
 }
 
-static void reset_inside_the_action(void)
+static void reset_in_the_action(void)
 {
-    spoil(threading_barrier_reset, false);
+    break_in_the_action(threading_barrier_reset, false);
 }
 
-static threading_status wait_inside(threading_barrier *barrier)
+static threading_status wait_in_action(threading_barrier *barrier)
 {
     size_t index = NO_INDEX;
     CHECK_STATUS(threading_barrier_wait(barrier, &index), THREADING_ERR_DEADLOCK);
@@ -409,17 +411,16 @@ static threading_status wait_inside(threading_barrier *barrier)
     return THREADING_OK;
 }
 
-static void wait_inside_the_action(void)
+static void wait_in_the_action(void)
 {
     struct party parties[2];
-    struct act a = {.inside = wait_inside, .inside_status = 99};
-    prepare(&a, parties);
+    struct action a = {.inside = wait_in_action, .inside_status = 99};
+    start_two_of_three(&a, parties);
     CHECK_STATUS(threading_barrier_wait(a.barrier, NULL), THREADING_OK);
     CHECK_RESULT(a.inside_status, THREADING_OK);
-    part(&parties[0], THREADING_OK, 0);
-    part(&parties[1], THREADING_OK, 1);
+    finish_passed(parties, 2);
     CHECK(!threading_barrier_broken(a.barrier));
-    round_of_three(a.barrier);
+    pass_with_three(a.barrier);
     free_barrier(a.barrier);
 }
 
@@ -436,81 +437,79 @@ static int pass_gate(void *arg)
     return gate->result;
 }
 
-/* A third thread comes while the action of the two before runs, which ends with the result. */
-static void come_during_the_action(struct gate *gate, int result)
+/* A third thread arrives while the action of the first two runs. The action then returns `result`. */
+static void arrive_during_the_action(struct gate *gate, int result)
 {
     threading_barrier *b = new_barrier(2, pass_gate, gate);
     struct party first[2], second;
     *gate = (struct gate){.result = result};
-    gather(first, 1, b, NAN);
+    start_waiting(first, 1, b, NAN);
     start_party(&first[1], b, NAN);
     wait_until(is_nonzero, &gate->entered);
     start_party(&second, b, NAN);
     wait_until_blocked(&second.blocker);
     CHECK(!atomic_load(&first[0].returned) && !atomic_load(&second.returned));
     atomic_store(&gate->open, 1);
-    part(&first[0], result == 0 ? THREADING_OK : THREADING_ERR_BROKEN_BARRIER, result == 0 ? 0 : NO_INDEX);
-    part(&first[1], result == 0 ? THREADING_OK : THREADING_ERR_CALLBACK, result == 0 ? 1 : NO_INDEX);
+    finish(&first[0], result == 0 ? THREADING_OK : THREADING_ERR_BROKEN_BARRIER, result == 0 ? 0 : NO_INDEX);
+    finish(&first[1], result == 0 ? THREADING_OK : THREADING_ERR_CALLBACK, result == 0 ? 1 : NO_INDEX);
     if (result == 0) {
         CHECK(still_waits(&second));
         CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_OK);
-        part(&second, THREADING_OK, 0);
+        finish(&second, THREADING_OK, 0);
     } else {
-        part(&second, THREADING_ERR_BROKEN_BARRIER, NO_INDEX);
+        finish(&second, THREADING_ERR_BROKEN_BARRIER, NO_INDEX);
     }
     free_barrier(b);
 }
 
-static void newcomers_during_the_action(void)
+static void arrivals_during_the_action(void)
 {
     struct gate gate;
-    come_during_the_action(&gate, 0);
-    come_during_the_action(&gate, 1);
+    arrive_during_the_action(&gate, 0);
+    arrive_during_the_action(&gate, 1);
 }
 
-static void busy_while_blocked(void)
+static void free_with_waiters(void)
 {
     threading_barrier *b = new_barrier(3, NULL, NULL);
     struct party parties[2];
-    gather(parties, 2, b, NAN);
+    start_waiting(parties, 2, b, NAN);
     CHECK_PTR(threading_barrier_ref(b), b);
     CHECK_STATUS(threading_barrier_free(b), THREADING_OK);
     CHECK_STATUS(threading_barrier_free(b), THREADING_ERR_BUSY);
     CHECK_STATUS(threading_barrier_free(b), THREADING_ERR_BUSY);
     CHECK_INT(threading_barrier_n_waiting(b), 2);
     CHECK_STATUS(threading_barrier_wait(b, NULL), THREADING_OK);
-    part(&parties[0], THREADING_OK, 0);
-    part(&parties[1], THREADING_OK, 1);
+    finish_passed(parties, 2);
     free_barrier(b);
     CHECK_STATUS(threading_barrier_free(b), THREADING_ERR_HANDLE);
 }
 
-/* The last to come, abort and reset wake the others; all three may be followed by free. */
-static void wake_then_free(void)
+/* The last arrival, an abort and a reset wake the waiters. After each of them the barrier may be freed. */
+static void free_after_wake(void)
 {
     for (int i = 0; i < 30; i++) {
         threading_barrier *b = new_barrier(4, NULL, NULL);
         struct party parties[3];
-        gather(parties, 3, b, NAN);
+        start_waiting(parties, 3, b, NAN);
         CHECK_STATUS(i % 3 == 0   ? threading_barrier_wait(b, NULL)
                      : i % 3 == 1 ? threading_barrier_abort(b)
                                   : threading_barrier_reset(b),
                      THREADING_OK);
         free_barrier(b);
         if (i % 3 != 0)
-            all_broken(parties, 3);
+            finish_broken(parties, 3);
         else
-            for (size_t k = 0; k < 3; k++)
-                part(&parties[k], THREADING_OK, k);
-        CHECK_REFUSED(threading_barrier_parties(b), THREADING_ERR_HANDLE);
+            finish_passed(parties, 3);
+        CHECK_FAILS(threading_barrier_parties(b), THREADING_ERR_HANDLE);
     }
 }
 
-static void free_inside_the_action(void)
+static void free_in_the_action(void)
 {
-    struct act a = {.inside = threading_barrier_free, .inside_status = 99};
+    struct action a = {.inside = threading_barrier_free, .inside_status = 99};
     size_t index = NO_INDEX;
-    a.barrier = new_barrier(1, act, &a);
+    a.barrier = new_barrier(1, run_action, &a);
     CHECK_STATUS(threading_barrier_wait(a.barrier, &index), THREADING_OK);
     CHECK_INT(index, 0);
     CHECK_RESULT(a.inside_status, THREADING_OK);
@@ -519,21 +518,21 @@ static void free_inside_the_action(void)
 
 static void *wait_and_be_cancelled(void *arg)
 {
-    come(arg);
+    arrive(arg);
     pthread_testcancel();
     return NULL;
 }
 
-static bool somebody_waits(void *barrier)
+static bool has_waiters(void *barrier)
 {
     return threading_barrier_n_waiting(barrier) > 0;
 }
 
-static void no_cancel_point(void)
+static void is_no_cancellation_point(void)
 {
     struct party p = {.barrier = new_barrier(2, NULL, NULL), .seconds = NAN};
     pthread_t thread = spawn_foreign(wait_and_be_cancelled, &p);
-    wait_until(somebody_waits, p.barrier);
+    wait_until(has_waiters, p.barrier);
     CHECK_INT(pthread_cancel(thread), 0);
     CHECK(still_waits(&p));
     CHECK_STATUS(threading_barrier_wait(p.barrier, NULL), THREADING_OK);
@@ -542,126 +541,124 @@ static void no_cancel_point(void)
     free_barrier(p.barrier);
 }
 
-/* Round after round: each index once, one action before anyone goes on, and every thread sees what all have
- * written before they came. */
-struct march {
+/* In each generation each index is returned once, the action runs once before any wait returns, and every thread sees
+ * what all threads wrote before they arrived. */
+struct generations {
     threading_barrier *barrier;
     long steps[5], indices[5], actions;
-    atomic_int places;
+    atomic_int threads_started;
 };
 
-static int count_round(void *arg)
+static int count_generation(void *arg)
 {
-    struct march *march = arg;
-    march->actions++;
-    for (size_t i = 0; i < TEST_COUNT(march->steps); i++)
-        CHECK_INT(march->steps[i], march->actions);
+    struct generations *generations = arg;
+    generations->actions++;
+    for (size_t i = 0; i < TEST_COUNT(generations->steps); i++)
+        CHECK_INT(generations->steps[i], generations->actions);
     return 0;
 }
 
-static void *march_along(void *arg)
+static void *pass_generations(void *arg)
 {
-    struct march *march = arg;
-    int place = atomic_fetch_add(&march->places, 1);
+    struct generations *generations = arg;
+    int thread = atomic_fetch_add(&generations->threads_started, 1);
     for (long step = 1; step <= test_many(10000); step++) {
         size_t index = NO_INDEX;
-        march->steps[place] = step;
-        CHECK_STATUS(threading_barrier_wait(march->barrier, &index), THREADING_OK);
-        CHECK_INT(march->actions, step);
-        CHECK(index < TEST_COUNT(march->indices));
-        march->indices[index]++; /* its own in this round */
+        generations->steps[thread] = step;
+        CHECK_STATUS(threading_barrier_wait(generations->barrier, &index), THREADING_OK);
+        CHECK_INT(generations->actions, step);
+        CHECK(index < TEST_COUNT(generations->indices));
+        generations->indices[index]++; /* no other thread has this index in this generation */
     }
     return NULL;
 }
 
-static void rounds_stay_apart(void)
+static void generations_do_not_mix(void)
 {
-    struct march march = {.places = 0};
+    struct generations generations = {.threads_started = 0};
     threading_thread *threads[4];
     pthread_t foreign;
-    march.barrier = new_barrier(5, count_round, &march);
-    foreign = spawn_foreign(march_along, &march);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(march_along, &march);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    generations.barrier = new_barrier(5, count_generation, &generations);
+    foreign = spawn_foreign(pass_generations, &generations);
+    spawn_all(threads, pass_generations, &generations);
+    join_all(threads);
     join_foreign(foreign);
-    CHECK_INT(march.actions, test_many(10000));
-    for (size_t i = 0; i < TEST_COUNT(march.indices); i++)
-        CHECK_INT(march.indices[i], test_many(10000));
-    free_barrier(march.barrier);
+    CHECK_INT(generations.actions, test_many(10000));
+    for (size_t i = 0; i < TEST_COUNT(generations.indices); i++)
+        CHECK_INT(generations.indices[i], test_many(10000));
+    free_barrier(generations.barrier);
 }
 
-/* Waits with and without timeouts among aborts and resets: each ends, and ends well or broken. */
-struct turmoil {
+/* Waits with and without timeouts, concurrent with aborts and resets: each returns OK or ERR_BROKEN_BARRIER. */
+struct stress {
     threading_barrier *barrier;
     atomic_int over;
     atomic_long passed, broken;
 };
 
-static void *wait_in_turmoil(void *arg)
+static void *wait_under_stress(void *arg)
 {
-    struct turmoil *turmoil = arg;
-    for (unsigned i = 0; !atomic_load(&turmoil->over); i++) {
+    struct stress *stress = arg;
+    for (unsigned i = 0; !atomic_load(&stress->over); i++) {
         size_t index = NO_INDEX;
         threading_status status = i % 4 == 0
-                                      ? threading_barrier_wait_timeout(turmoil->barrier, 1e-4, &index)
-                                      : threading_barrier_wait(turmoil->barrier, &index);
+                                      ? threading_barrier_wait_timeout(stress->barrier, 1e-4, &index)
+                                      : threading_barrier_wait(stress->barrier, &index);
         if (status == THREADING_OK) {
             CHECK(index < 3);
-            atomic_fetch_add(&turmoil->passed, 1);
+            atomic_fetch_add(&stress->passed, 1);
         } else {
             CHECK_RESULT(status, THREADING_ERR_BROKEN_BARRIER);
-            atomic_fetch_add(&turmoil->broken, 1);
+            atomic_fetch_add(&stress->broken, 1);
         }
     }
     return NULL;
 }
 
-static void survives_turmoil(void)
+static void every_wait_returns(void)
 {
-    struct turmoil turmoil = {.barrier = new_barrier(3, NULL, NULL)};
+    struct stress stress = {.barrier = new_barrier(3, NULL, NULL)};
     threading_thread *threads[6];
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(wait_in_turmoil, &turmoil);
+    spawn_all(threads, wait_under_stress, &stress);
     for (double stop = now() + 1; now() < stop; sleep_for(0.0001)) {
-        if (atomic_load(&turmoil.broken) % 3 == 0)
-            CHECK_STATUS(threading_barrier_abort(turmoil.barrier), THREADING_OK);
-        CHECK_STATUS(threading_barrier_reset(turmoil.barrier), THREADING_OK);
+        if (atomic_load(&stress.broken) % 3 == 0)
+            CHECK_STATUS(threading_barrier_abort(stress.barrier), THREADING_OK);
+        CHECK_STATUS(threading_barrier_reset(stress.barrier), THREADING_OK);
     }
-    atomic_store(&turmoil.over, 1);
-    CHECK_STATUS(threading_barrier_abort(turmoil.barrier), THREADING_OK);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
-    CHECK(atomic_load(&turmoil.passed) > 0);
-    CHECK(atomic_load(&turmoil.broken) > 0);
-    CHECK_STATUS(threading_barrier_reset(turmoil.barrier), THREADING_OK);
-    round_of_three(turmoil.barrier);
-    free_barrier(turmoil.barrier);
+    atomic_store(&stress.over, 1);
+    CHECK_STATUS(threading_barrier_abort(stress.barrier), THREADING_OK);
+    join_all(threads);
+    CHECK(atomic_load(&stress.passed) > 0);
+    CHECK(atomic_load(&stress.broken) > 0);
+    CHECK_STATUS(threading_barrier_reset(stress.barrier), THREADING_OK);
+    pass_with_three(stress.barrier);
+    free_barrier(stress.barrier);
 }
 
 static const struct test_case cases[] = {
-    {"a new barrier is empty and not broken; 0 parties are ERR_VALUE", new_is_empty},
-    {"a barrier of one waits for nobody", one_party_waits_for_nobody},
-    {"nobody passes before the last has come; the index is the order of arrival", index_in_order_of_arrival},
-    {"the last to come runs the action before anyone returns", last_one_runs_the_action},
-    {"a failing action is CALLBACK for the last and breaks the others' wait", failing_action_breaks},
-    {"a time that runs out breaks the barrier for all, for itself included", timeout_breaks_it_for_all},
-    {"a bad timeout is refused in every state and changes nothing", bad_timeouts},
-    {"the default timeout serves the wait that names none", default_timeout},
-    {"a time that runs out during the action does not matter", time_that_runs_out_during_the_action},
-    {"reset breaks those that wait, and the barrier is as new", reset_with_waiters},
-    {"abort breaks those that wait and all later waits, until reset", abort_with_waiters},
-    {"abort inside the action breaks the round for all", abort_inside_the_action},
-    {"reset inside the action breaks the round for all, not the barrier", reset_inside_the_action},
-    {"wait inside the action is DEADLOCK, and the round succeeds", wait_inside_the_action},
-    {"who comes during the action waits for the next round, or finds it broken", newcomers_during_the_action},
-    {"freeing a barrier that threads are blocked on is BUSY and frees nothing", busy_while_blocked},
-    {"a barrier may be freed right after what wakes its waiters", wake_then_free},
-    {"a barrier may be freed inside its own action", free_inside_the_action},
-    {"a blocked wait is no cancellation point", no_cancel_point},
-    {"ten thousand rounds stay apart", rounds_stay_apart},
-    {"every wait ends among aborts, resets and timeouts", survives_turmoil},
+    {"a new barrier has no waiters and is not broken; a barrier for 0 threads is ERR_VALUE", new_has_no_waiters},
+    {"a wait at a barrier for one thread returns OK without waiting", one_party_does_not_wait},
+    {"a wait returns after the last thread has arrived, with the order of arrival as index", index_in_order_of_arrival},
+    {"the last thread to arrive runs the action before any wait returns", last_arrival_runs_the_action},
+    {"a failing action is ERR_CALLBACK for its thread and ERR_BROKEN_BARRIER for the others", failing_action_breaks},
+    {"a wait that times out breaks the barrier, also for its own thread", timeout_breaks_the_barrier},
+    {"an invalid timeout is an error in every state and changes nothing", invalid_timeouts},
+    {"the default timeout applies to a wait without timeout", default_timeout},
+    {"a timeout that expires while the action runs has no effect", timeout_expires_during_the_action},
+    {"reset with waiters is ERR_BROKEN_BARRIER for them and leaves the barrier usable", reset_with_waiters},
+    {"abort is ERR_BROKEN_BARRIER for the waiters and for all later waits until reset", abort_with_waiters},
+    {"abort in the action breaks the barrier for all threads", abort_in_the_action},
+    {"reset in the action is ERR_BROKEN_BARRIER for all threads and leaves the barrier usable", reset_in_the_action},
+    {"a wait in the action is ERR_DEADLOCK and does not break the barrier", wait_in_the_action},
+    {"a thread that arrives while the action runs waits for the next generation, if the action succeeds",
+     arrivals_during_the_action},
+    {"a free of a barrier with waiters is ERR_BUSY and frees nothing", free_with_waiters},
+    {"a free right after the call that wakes the waiters is OK, and the waits return", free_after_wake},
+    {"a free in the barrier's own action is OK, and the wait returns", free_in_the_action},
+    {"a blocked wait is not a cancellation point", is_no_cancellation_point},
+    {"a thread sees in each of 10,000 generations all that was written before it, and one action",
+     generations_do_not_mix},
+    {"every wait returns among concurrent aborts, resets and timeouts", every_wait_returns},
 };
 
 TEST_MAIN(cases)

@@ -1,4 +1,4 @@
-/* Checks in a child process, which has limits and memory of its own. */
+/* Checks that run in a child process, with its own memory and resource limits. */
 #ifndef TEST_CHILD_H
 #define TEST_CHILD_H
 
@@ -7,14 +7,14 @@
 #include <errno.h>
 #include <sys/wait.h>
 
-/* A child exits with this if it cannot run its check on this system. */
+/* The exit status of a child that cannot run its check on this system. */
 enum { CHILD_SKIPPED = 77 };
 
-/* Longer than TEST_LIMIT, since a check may wait for several states. */
+/* Longer than TEST_LIMIT, because a check may wait for several states. */
 #define CHILD_LIMIT (3 * TEST_LIMIT)
 
-/* Waits for a child, at most CHILD_LIMIT seconds, and returns its exit status. A failed check prints itself in the
- * child, which exits with 1 then. */
+/* Waits up to CHILD_LIMIT seconds for a child and returns its exit status. A child in which a check fails prints the
+ * message itself and exits with 1. */
 #define child_status(pid) test_child_status(__FILE__, __LINE__, (pid))
 
 static inline int test_child_status(const char *file, int line, pid_t pid)
@@ -33,11 +33,11 @@ static inline int test_child_status(const char *file, int line, pid_t pid)
     }
     test_check_int(file, line, "waitpid", ended, pid);
     if (WIFSIGNALED(status))
-        test_fail(file, line, "the child process was ended by signal %d", WTERMSIG(status));
+        test_fail(file, line, "signal %d killed the child process", WTERMSIG(status));
     return WEXITSTATUS(status);
 }
 
-/* Runs a check in a forked child. False if the child exits with CHILD_SKIPPED. */
+/* Runs a check in a forked child. Returns false if the child exits with CHILD_SKIPPED. */
 #define run_in_child(check) test_run_in_child(__FILE__, __LINE__, (check))
 
 static inline bool test_run_in_child(const char *file, int line, void (*check)(void))

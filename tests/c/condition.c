@@ -1,4 +1,4 @@
-/* Condition: threads that hold its lock wait, giving it up meanwhile, until others notify them. */
+/* Condition: a thread that holds the lock releases it, waits until another thread notifies it, and reacquires it. */
 #include "test.h"
 
 #include <sched.h>
@@ -32,7 +32,7 @@ static void notify(threading_condition *condition, int64_t n)
     release(condition);
 }
 
-/* A thread in a wait for the condition, and what became of it. */
+/* A thread that waits on the condition, and what its wait returned. */
 struct waiter {
     threading_condition *condition;
     double seconds, start;
@@ -54,7 +54,7 @@ static void *wait_once(void *arg)
     return NULL;
 }
 
-/* Comes back when the thread waits: it says so with the lock held, and gives that up only by waiting. */
+/* Returns when the thread waits: it sets `waiting` with the lock held, and releases the lock only in its wait. */
 static void start_waiter(struct waiter *w, threading_condition *condition, double seconds)
 {
     *w = (struct waiter){.condition = condition, .seconds = seconds};
@@ -91,21 +91,21 @@ static threading_status try_release(void *condition)
     return threading_condition_release(condition);
 }
 
-static threading_status take_turn(void *condition)
+static threading_status acquire_and_release(void *condition)
 {
     acquire(condition);
     release(condition);
     return THREADING_OK;
 }
 
-static threading_status elsewhere(threading_status (*function)(void *), void *arg)
+static threading_status in_another_thread(threading_status (*function)(void *), void *arg)
 {
     struct call call;
     call_start(&call, function, arg);
     return call_result(&call);
 }
 
-static void has_an_rlock_of_its_own(void)
+static void has_its_own_rlock(void)
 {
     threading_condition *c = new_condition();
     struct call call;
@@ -116,10 +116,10 @@ static void has_an_rlock_of_its_own(void)
     CHECK_STATUS_KEEPS_ERROR(threading_condition_acquire_timeout(c, 0), THREADING_OK);
     CHECK(threading_condition_locked(c));
     CHECK(threading_condition_is_owned(c));
-    CHECK_RESULT(elsewhere(try_acquire, c), THREADING_WOULD_BLOCK);
-    CHECK_RESULT(elsewhere(acquire_shortly, c), THREADING_TIMED_OUT);
-    CHECK_RESULT(elsewhere(try_release, c), THREADING_ERR_NOT_OWNER);
-    call_blocked(&call, take_turn, c);
+    CHECK_RESULT(in_another_thread(try_acquire, c), THREADING_WOULD_BLOCK);
+    CHECK_RESULT(in_another_thread(acquire_shortly, c), THREADING_TIMED_OUT);
+    CHECK_RESULT(in_another_thread(try_release, c), THREADING_ERR_NOT_OWNER);
+    call_blocked(&call, acquire_and_release, c);
     for (int i = 0; i < 3; i++) {
         CHECK(!atomic_load(&call.returned));
         CHECK_STATUS_KEEPS_ERROR(threading_condition_release(c), THREADING_OK);
@@ -130,7 +130,7 @@ static void has_an_rlock_of_its_own(void)
     free_condition(c);
 }
 
-static void forwards_to_a_lock(void)
+static void uses_the_given_lock(void)
 {
     threading_lock *lock = threading_lock_new();
     threading_condition *c = threading_condition_new_with_lock(lock);
@@ -146,13 +146,13 @@ static void forwards_to_a_lock(void)
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
     CHECK(threading_condition_locked(c));
     CHECK(threading_condition_is_owned(c));
-    CHECK_RESULT(elsewhere(try_release, c), THREADING_OK);
+    CHECK_RESULT(in_another_thread(try_release, c), THREADING_OK);
     CHECK(!threading_lock_locked(lock));
     free_condition(c);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-static void forwards_to_an_rlock(void)
+static void uses_the_given_rlock(void)
 {
     threading_rlock *lock = threading_rlock_new();
     threading_condition *c = threading_condition_new_with_rlock(lock);
@@ -162,8 +162,8 @@ static void forwards_to_an_rlock(void)
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_INT(threading_rlock_recursion_count(lock), 2);
     CHECK(threading_condition_is_owned(c));
-    CHECK_RESULT(elsewhere(try_acquire, c), THREADING_WOULD_BLOCK);
-    CHECK_RESULT(elsewhere(try_release, c), THREADING_ERR_NOT_OWNER);
+    CHECK_RESULT(in_another_thread(try_acquire, c), THREADING_WOULD_BLOCK);
+    CHECK_RESULT(in_another_thread(try_release, c), THREADING_ERR_NOT_OWNER);
     CHECK_STATUS(threading_condition_release(c), THREADING_OK);
     CHECK_STATUS(threading_condition_release(c), THREADING_OK);
     CHECK(!threading_rlock_locked(lock));
@@ -171,73 +171,73 @@ static void forwards_to_an_rlock(void)
     CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
 }
 
-/* Predicates, with what they have seen. */
-struct ask {
+/* A predicate that returns true or fails in a given call, and counts its calls. */
+struct predicate {
     threading_condition *condition;
     int calls, true_at, fail_at;
 };
 
-static int ask(void *arg)
+static int predicate(void *arg)
 {
-    struct ask *a = arg;
-    a->calls++;
-    CHECK(threading_condition_is_owned(a->condition));
-    return a->calls == a->fail_at ? -7 : a->calls == a->true_at ? 7 : 0;
+    struct predicate *p = arg;
+    p->calls++;
+    CHECK(threading_condition_is_owned(p->condition));
+    return p->calls == p->fail_at ? -7 : p->calls == p->true_at ? 7 : 0;
 }
 
-static void refuses_everything(threading_condition *c)
+static void check_not_owner(threading_condition *c)
 {
-    struct ask a = {.condition = c, .true_at = 1};
+    struct predicate p = {.condition = c, .true_at = 1};
     CHECK_STATUS(threading_condition_wait(c), THREADING_ERR_NOT_OWNER);
     CHECK_STATUS(threading_condition_wait_timeout(c, 0), THREADING_ERR_NOT_OWNER);
-    CHECK_STATUS(threading_condition_wait_for(c, ask, &a), THREADING_ERR_NOT_OWNER);
-    CHECK_STATUS(threading_condition_wait_for_timeout(c, ask, &a, 0), THREADING_ERR_NOT_OWNER);
-    CHECK_INT(a.calls, 0);
+    CHECK_STATUS(threading_condition_wait_for(c, predicate, &p), THREADING_ERR_NOT_OWNER);
+    CHECK_STATUS(threading_condition_wait_for_timeout(c, predicate, &p, 0), THREADING_ERR_NOT_OWNER);
+    CHECK_INT(p.calls, 0);
     CHECK_STATUS(threading_condition_notify(c, 1), THREADING_ERR_NOT_OWNER);
     CHECK_STATUS(threading_condition_notify(c, 0), THREADING_ERR_NOT_OWNER);
     CHECK_STATUS(threading_condition_notify_all(c), THREADING_ERR_NOT_OWNER);
-    /* Arguments come before state. */
+    /* Arguments are checked before the state. */
     CHECK_BAD_TIMEOUTS(threading_condition_wait_timeout(c, seconds));
-    CHECK_BAD_TIMEOUTS(threading_condition_wait_for_timeout(c, ask, &a, seconds));
-    CHECK_STATUS(threading_condition_wait_for(c, NULL, &a), THREADING_ERR_VALUE);
-    CHECK_STATUS(threading_condition_wait_for_timeout(c, NULL, &a, 0), THREADING_ERR_VALUE);
+    CHECK_BAD_TIMEOUTS(threading_condition_wait_for_timeout(c, predicate, &p, seconds));
+    CHECK_STATUS(threading_condition_wait_for(c, NULL, &p), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_condition_wait_for_timeout(c, NULL, &p, 0), THREADING_ERR_VALUE);
 }
 
-static threading_status refuses_me(void *condition)
+static threading_status check_not_owner_here(void *condition)
 {
-    refuses_everything(condition);
+    check_not_owner(condition);
     return THREADING_OK;
 }
 
-static void only_with_the_lock_held(void)
+static void needs_the_lock(void)
 {
     threading_lock *lock = threading_lock_new();
     threading_condition *c = new_condition(), *plain = threading_condition_new_with_lock(lock);
-    refuses_everything(c);
-    refuses_everything(plain);
+    check_not_owner(c);
+    check_not_owner(plain);
     acquire(c);
-    CHECK_RESULT(elsewhere(refuses_me, c), THREADING_OK);
+    CHECK_RESULT(in_another_thread(check_not_owner_here, c), THREADING_OK);
     release(c);
     free_condition(c);
     free_condition(plain);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-static void bad_arguments(void)
+static void invalid_arguments(void)
 {
     threading_rlock *lock = threading_rlock_new();
     threading_condition *c = threading_condition_new_with_rlock(lock);
-    struct ask a = {.condition = c, .true_at = 1};
+    struct predicate p = {.condition = c, .true_at = 1};
     CHECK_BAD_TIMEOUTS(threading_condition_acquire_timeout(c, seconds));
     CHECK(!threading_condition_locked(c));
     acquire(c);
     acquire(c);
     CHECK_BAD_TIMEOUTS(threading_condition_acquire_timeout(c, seconds));
     CHECK_BAD_TIMEOUTS(threading_condition_wait_timeout(c, seconds));
-    CHECK_BAD_TIMEOUTS(threading_condition_wait_for_timeout(c, ask, &a, seconds));
+    CHECK_BAD_TIMEOUTS(threading_condition_wait_for_timeout(c, predicate, &p, seconds));
     CHECK_STATUS(threading_condition_wait_for(c, NULL, NULL), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_condition_wait_for_timeout(c, NULL, NULL, 1), THREADING_ERR_VALUE);
-    CHECK_INT(a.calls, 0);
+    CHECK_INT(p.calls, 0);
     CHECK_INT(threading_rlock_recursion_count(lock), 2);
     free_condition(c);
     CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
@@ -248,7 +248,7 @@ static void times_out(void)
     static const double seconds[] = {0, 1e-9, 0.0005, 0.02, 0.15};
     threading_rlock *lock = threading_rlock_new();
     threading_condition *c = threading_condition_new_with_rlock(lock);
-    struct ask never = {.condition = c};
+    struct predicate never = {.condition = c};
     acquire(c);
     acquire(c);
     for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
@@ -256,7 +256,7 @@ static void times_out(void)
         CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_timeout(c, seconds[i]), THREADING_TIMED_OUT);
         CHECK_AT_LEAST(now() - start, seconds[i]);
         start = now();
-        CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_for_timeout(c, ask, &never, seconds[i]),
+        CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_for_timeout(c, predicate, &never, seconds[i]),
                                  THREADING_TIMED_OUT);
         CHECK_AT_LEAST(now() - start, seconds[i]);
         CHECK_INT(threading_rlock_recursion_count(lock), 2);
@@ -265,7 +265,7 @@ static void times_out(void)
     CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
 }
 
-static threading_status wait_unlimited(void *condition)
+static threading_status wait_without_timeout(void *condition)
 {
     threading_status status;
     acquire(condition);
@@ -274,7 +274,7 @@ static threading_status wait_unlimited(void *condition)
     return status;
 }
 
-static void waits_for_ever(void)
+static void waits_until_notified(void)
 {
     static const double seconds[] = {THREADING_FOREVER, INFINITY, THREADING_TIMEOUT_MAX};
     threading_condition *c = new_condition();
@@ -286,39 +286,39 @@ static void waits_for_ever(void)
         notify(c, 1);
         finish_waiter(&w, THREADING_OK);
     }
-    call_blocked(&call, wait_unlimited, c);
+    call_blocked(&call, wait_without_timeout, c);
     notify(c, 1);
     CHECK_CALL(&call, THREADING_OK);
     free_condition(c);
 }
 
-static void *notify_when_free(void *arg)
+static void *notify_when_released(void *arg)
 {
     threading_condition *c = arg;
-    acquire(c); /* not before the wait has given up all levels */
+    acquire(c); /* blocks until the wait has released all recursion levels */
     CHECK_STATUS(threading_condition_notify(c, 1), THREADING_OK);
     release(c);
     return NULL;
 }
 
-static void gives_up_all_levels(void)
+static void releases_all_levels(void)
 {
     threading_rlock *lock = threading_rlock_new();
     threading_condition *c = threading_condition_new_with_rlock(lock);
     for (int level = 1; level <= 5; level++) {
         threading_thread *thread;
         acquire(c);
-        thread = spawn(notify_when_free, c);
+        thread = spawn(notify_when_released, c);
         CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_timeout(c, TEST_LIMIT), THREADING_OK);
         CHECK_INT(threading_rlock_recursion_count(lock), level);
         join(thread);
-        CHECK_RESULT(elsewhere(try_acquire, c), THREADING_WOULD_BLOCK);
+        CHECK_RESULT(in_another_thread(try_acquire, c), THREADING_WOULD_BLOCK);
     }
     free_condition(c);
     CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
 }
 
-static void longest_waiting_first(void)
+static void notify_wakes_longest_waiting_first(void)
 {
     threading_condition *c = new_condition();
     struct waiter w[7];
@@ -360,7 +360,7 @@ static void notify_all_wakes_all(void)
     free_condition(c);
 }
 
-static void notify_is_not_kept(void)
+static void notify_without_waiters(void)
 {
     threading_condition *c = new_condition();
     struct waiter w;
@@ -376,7 +376,7 @@ static void notify_is_not_kept(void)
     free_condition(c);
 }
 
-static void several_over_one_lock(void)
+static void conditions_share_a_lock(void)
 {
     threading_lock *lock = threading_lock_new();
     threading_condition *full = threading_condition_new_with_lock(lock);
@@ -396,8 +396,8 @@ static void several_over_one_lock(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-/* The lock is held until the time of the waiter that was chosen has run out. */
-static void chosen_before_its_time_ran_out(void)
+/* The lock is held until after the deadline of the waiter that was notified. */
+static void notified_before_the_deadline(void)
 {
     threading_condition *c = new_condition();
     struct waiter first, second;
@@ -412,7 +412,7 @@ static void chosen_before_its_time_ran_out(void)
             sleep_for(0.01);
         release(c);
         join(first.thread);
-        if (notified < first.start + 0.3) { /* on a busy machine it may have come too late */
+        if (notified < first.start + 0.3) { /* unless a loaded machine delayed the notify */
             CHECK_RESULT(first.status, THREADING_OK);
             CHECK(still_waits(&second));
         }
@@ -422,8 +422,8 @@ static void chosen_before_its_time_ran_out(void)
     free_condition(c);
 }
 
-/* Whichever comes first, time or notify: one of the two waiters has the notify, and only one. */
-static void notify_goes_to_exactly_one(void)
+/* Whether the first waiter times out before or after the notify, exactly one of the two waiters returns OK. */
+static void notify_wakes_exactly_one(void)
 {
     threading_condition *c = new_condition();
     for (int i = 0; i < 200; i++) {
@@ -449,7 +449,7 @@ static void returns_only_with_the_lock(void)
     do {
         start_waiter(&w, c, 0.05);
         acquire(c);
-        late = atomic_load(&w.done); /* on a busy machine its time may have run out before */
+        late = atomic_load(&w.done); /* on a loaded machine it may have timed out before */
         while (now() < w.start + 0.1)
             sleep_for(0.01);
         CHECK(late || still_waits(&w));
@@ -462,20 +462,20 @@ static void returns_only_with_the_lock(void)
 static void wait_for_true_predicate(void)
 {
     threading_condition *c = new_condition();
-    struct ask a = {.condition = c, .true_at = 1};
+    struct predicate p = {.condition = c, .true_at = 1};
     acquire(c);
-    CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_for(c, ask, &a), THREADING_OK);
-    CHECK_INT(a.calls, 1);
-    a.calls = 0;
-    CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_for_timeout(c, ask, &a, 0), THREADING_OK);
-    CHECK_INT(a.calls, 1);
-    /* It is asked once more when the time has run out, and that answer counts. */
-    a = (struct ask){.condition = c, .true_at = 2};
-    CHECK_STATUS(threading_condition_wait_for_timeout(c, ask, &a, 0.01), THREADING_OK);
-    CHECK_INT(a.calls, 2);
-    a = (struct ask){.condition = c};
-    CHECK_STATUS(threading_condition_wait_for_timeout(c, ask, &a, 0), THREADING_TIMED_OUT);
-    CHECK_INT(a.calls, 2);
+    CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_for(c, predicate, &p), THREADING_OK);
+    CHECK_INT(p.calls, 1);
+    p.calls = 0;
+    CHECK_STATUS_KEEPS_ERROR(threading_condition_wait_for_timeout(c, predicate, &p, 0), THREADING_OK);
+    CHECK_INT(p.calls, 1);
+    /* The predicate is called once more at the timeout, and its result decides. */
+    p = (struct predicate){.condition = c, .true_at = 2};
+    CHECK_STATUS(threading_condition_wait_for_timeout(c, predicate, &p, 0.01), THREADING_OK);
+    CHECK_INT(p.calls, 2);
+    p = (struct predicate){.condition = c};
+    CHECK_STATUS(threading_condition_wait_for_timeout(c, predicate, &p, 0), THREADING_TIMED_OUT);
+    CHECK_INT(p.calls, 2);
     CHECK(threading_condition_is_owned(c));
     free_condition(c);
 }
@@ -483,18 +483,18 @@ static void wait_for_true_predicate(void)
 static void wait_for_failing_predicate(void)
 {
     threading_condition *c = new_condition();
-    struct ask a = {.condition = c, .fail_at = 1};
+    struct predicate p = {.condition = c, .fail_at = 1};
     acquire(c);
-    CHECK_STATUS(threading_condition_wait_for(c, ask, &a), THREADING_ERR_CALLBACK);
+    CHECK_STATUS(threading_condition_wait_for(c, predicate, &p), THREADING_ERR_CALLBACK);
     CHECK(threading_condition_is_owned(c));
-    a.calls = 0;
-    CHECK_STATUS(threading_condition_wait_for_timeout(c, ask, &a, 1), THREADING_ERR_CALLBACK);
+    p.calls = 0;
+    CHECK_STATUS(threading_condition_wait_for_timeout(c, predicate, &p, 1), THREADING_ERR_CALLBACK);
     CHECK(threading_condition_is_owned(c));
-    a = (struct ask){.condition = c, .fail_at = 2};
-    CHECK_STATUS(threading_condition_wait_for_timeout(c, ask, &a, 0.01), THREADING_ERR_CALLBACK);
-    CHECK_INT(a.calls, 2);
+    p = (struct predicate){.condition = c, .fail_at = 2};
+    CHECK_STATUS(threading_condition_wait_for_timeout(c, predicate, &p, 0.01), THREADING_ERR_CALLBACK);
+    CHECK_INT(p.calls, 2);
     release(c);
-    CHECK(!threading_condition_locked(c)); /* it was held at one level throughout */
+    CHECK(!threading_condition_locked(c)); /* the recursion count was 1 throughout */
     free_condition(c);
 }
 
@@ -502,14 +502,14 @@ struct level {
     threading_condition *condition;
     int value;
     double seconds;
-    atomic_int asked;
+    atomic_int calls;
 };
 
 static int level_is_3(void *arg)
 {
     struct level *level = arg;
     CHECK(threading_condition_is_owned(level->condition));
-    atomic_fetch_add(&level->asked, 1);
+    atomic_fetch_add(&level->calls, 1);
     return level->value == 3;
 }
 
@@ -526,7 +526,7 @@ static threading_status wait_for_level(void *arg)
     return status;
 }
 
-static void wait_for_goes_on_until_true(void)
+static void wait_for_until_true(void)
 {
     const double seconds[] = {THREADING_FOREVER, TEST_LIMIT};
     for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
@@ -534,47 +534,47 @@ static void wait_for_goes_on_until_true(void)
         struct call call;
         call_start(&call, wait_for_level, &level);
         while (level.value < 3) {
-            /* One more answer for each notify, and none without. */
+            /* One call of the predicate for each notify, and none without. */
             double end = now() + TEST_LIMIT;
-            while (atomic_load(&level.asked) <= level.value && now() < end)
+            while (atomic_load(&level.calls) <= level.value && now() < end)
                 sleep_for(0.001);
             acquire(level.condition);
-            CHECK_INT(atomic_load(&level.asked), level.value + 1);
+            CHECK_INT(atomic_load(&level.calls), level.value + 1);
             level.value++;
             CHECK_STATUS(threading_condition_notify(level.condition, 1), THREADING_OK);
             release(level.condition);
         }
         CHECK_CALL(&call, THREADING_OK);
-        CHECK_INT(level.asked, 4);
+        CHECK_INT(level.calls, 4);
         free_condition(level.condition);
     }
 }
 
-static void notifies_do_not_prolong(void)
+static void notifies_do_not_extend_the_timeout(void)
 {
     struct level level = {.condition = new_condition(), .seconds = 0.2};
-    do { /* again, should a busy machine have let none of the notifies through in time */
+    do { /* again if a loaded machine delayed the notifies too much */
         struct call call;
         double start = now();
-        atomic_store(&level.asked, 0);
+        atomic_store(&level.calls, 0);
         call_start(&call, wait_for_level, &level);
         while (!atomic_load(&call.returned) && now() < start + TEST_LIMIT) {
             notify(level.condition, 1);
             sleep_for(0.002);
         }
-        CHECK(atomic_load(&call.returned)); /* while the notifies went on */
+        CHECK(atomic_load(&call.returned)); /* the wait ended while notifies continued */
         CHECK_CALL(&call, THREADING_TIMED_OUT);
         CHECK_AT_LEAST(now() - start, 0.2);
-    } while (atomic_load(&level.asked) < 4);
+    } while (atomic_load(&level.calls) < 4);
     free_condition(level.condition);
 }
 
-static threading_status wait_unheld(void *condition)
+static threading_status wait_without_acquiring(void *condition)
 {
     return threading_condition_wait(condition);
 }
 
-static threading_status notify_unheld(void *condition)
+static threading_status notify_without_acquiring(void *condition)
 {
     return threading_condition_notify(condition, 1);
 }
@@ -584,32 +584,32 @@ static bool is_unlocked(void *lock)
     return !threading_lock_locked(lock);
 }
 
-static void plain_lock_held_by_anybody(void)
+static void lock_held_by_any_thread(void)
 {
     threading_lock *lock = threading_lock_new();
     threading_condition *c = threading_condition_new_with_lock(lock);
     struct call call;
     acquire(c);
-    call_start(&call, wait_unheld, c); /* gives up the lock that this thread holds */
+    call_start(&call, wait_without_acquiring, c); /* releases the lock that the main thread holds */
     wait_until(is_unlocked, lock);
     acquire(c);
-    CHECK_RESULT(elsewhere(notify_unheld, c), THREADING_OK);
+    CHECK_RESULT(in_another_thread(notify_without_acquiring, c), THREADING_OK);
     CHECK(call_still_blocked(&call));
     release(c);
     CHECK_CALL(&call, THREADING_OK);
-    CHECK(threading_lock_locked(lock)); /* the wait took it back */
+    CHECK(threading_lock_locked(lock)); /* the wait reacquired it */
     release(c);
     free_condition(c);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-static void keeps_its_lock(void)
+static void freed_lock_stays_usable(void)
 {
     threading_lock *lock = threading_lock_new();
     threading_condition *c = threading_condition_new_with_lock(lock);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
     CHECK_STATUS(threading_lock_free(lock), THREADING_ERR_HANDLE);
-    /* The handle works as long as the condition keeps the lock. */
+    /* The handle stays valid while the condition holds a reference to the lock. */
     acquire(c);
     CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     CHECK_PTR(threading_lock_ref(lock), lock);
@@ -619,7 +619,7 @@ static void keeps_its_lock(void)
     CHECK_STATUS(threading_lock_release(lock), THREADING_ERR_HANDLE);
 }
 
-static void busy_while_blocked(void)
+static void free_with_waiters(void)
 {
     threading_condition *c = new_condition();
     struct waiter w;
@@ -632,7 +632,7 @@ static void busy_while_blocked(void)
     notify(c, 1);
     finish_waiter(&w, THREADING_OK);
     acquire(c);
-    call_blocked(&call, take_turn, c);
+    call_blocked(&call, acquire_and_release, c);
     CHECK_STATUS(threading_condition_free(c), THREADING_ERR_BUSY);
     release(c);
     CHECK_CALL(&call, THREADING_OK);
@@ -640,22 +640,22 @@ static void busy_while_blocked(void)
     CHECK_STATUS(threading_condition_free(c), THREADING_ERR_HANDLE);
 }
 
-static threading_status wait_and_lose(void *condition)
+static threading_status wait_until_freed(void *condition)
 {
     threading_status status;
     acquire(condition);
     status = threading_condition_wait(condition);
-    threading_condition_release(condition); /* which may be gone by now */
+    threading_condition_release(condition); /* may fail: the condition may have been destroyed */
     return status;
 }
 
-static void notify_then_free(void)
+static void free_after_notify(void)
 {
     for (int i = 0; i < 20; i++) {
         threading_condition *c = new_condition();
         struct call calls[3];
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
-            call_blocked(&calls[k], wait_and_lose, c);
+            call_blocked(&calls[k], wait_until_freed, c);
         acquire(c);
         CHECK_STATUS(threading_condition_notify(c, 3), THREADING_OK);
         if (i % 2 == 0)
@@ -665,59 +665,59 @@ static void notify_then_free(void)
             threading_condition_release(c);
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
             CHECK_CALL(&calls[k], THREADING_OK);
-        CHECK_REFUSED(threading_condition_locked(c), THREADING_ERR_HANDLE);
+        CHECK_FAILS(threading_condition_locked(c), THREADING_ERR_HANDLE);
     }
 }
 
-/* A condition that goes while its waiters are on their way, and the lock that stays. */
-struct guarded {
+/* A condition that is destroyed while its notified waiters wait for the lock, which outlives it. */
+struct shared {
     threading_condition *condition;
     threading_rlock *lock;
     int inside;
 };
 
-static threading_status wait_guarded(void *arg)
+static threading_status wait_and_check_exclusion(void *arg)
 {
-    struct guarded *g = arg;
+    struct shared *s = arg;
     threading_status status;
-    CHECK_STATUS(threading_rlock_acquire(g->lock), THREADING_OK);
-    status = threading_condition_wait(g->condition);
-    CHECK_INT(threading_rlock_recursion_count(g->lock), 1);
-    CHECK_INT(g->inside++, 0);
+    CHECK_STATUS(threading_rlock_acquire(s->lock), THREADING_OK);
+    status = threading_condition_wait(s->condition);
+    CHECK_INT(threading_rlock_recursion_count(s->lock), 1);
+    CHECK_INT(s->inside++, 0);
     sleep_for(0.001);
-    g->inside--;
-    CHECK_STATUS(threading_rlock_release(g->lock), THREADING_OK);
+    s->inside--;
+    CHECK_STATUS(threading_rlock_release(s->lock), THREADING_OK);
     return status;
 }
 
 static void lock_outlives_its_condition(void)
 {
-    struct guarded g = {.lock = threading_rlock_new()};
+    struct shared s = {.lock = threading_rlock_new()};
     for (int i = 0; i < 10; i++) {
         struct call calls[3];
-        g.condition = threading_condition_new_with_rlock(g.lock);
+        s.condition = threading_condition_new_with_rlock(s.lock);
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
-            call_blocked(&calls[k], wait_guarded, &g);
-        acquire(g.condition);
-        CHECK_STATUS(threading_condition_notify_all(g.condition), THREADING_OK);
-        free_condition(g.condition);
-        CHECK_STATUS(threading_rlock_release(g.lock), THREADING_OK);
+            call_blocked(&calls[k], wait_and_check_exclusion, &s);
+        acquire(s.condition);
+        CHECK_STATUS(threading_condition_notify_all(s.condition), THREADING_OK);
+        free_condition(s.condition);
+        CHECK_STATUS(threading_rlock_release(s.lock), THREADING_OK);
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
             CHECK_CALL(&calls[k], THREADING_OK);
     }
-    CHECK_STATUS(threading_rlock_free(g.lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(s.lock), THREADING_OK);
 }
 
-static int free_inside(void *condition)
+static int free_condition_and_return_true(void *condition)
 {
     return threading_condition_free(condition) == THREADING_OK;
 }
 
-static void freed_by_its_predicate(void)
+static void free_in_a_predicate(void)
 {
     threading_condition *c = new_condition();
     acquire(c);
-    CHECK_STATUS(threading_condition_wait_for(c, free_inside, c), THREADING_OK);
+    CHECK_STATUS(threading_condition_wait_for(c, free_condition_and_return_true, c), THREADING_OK);
     CHECK_STATUS(threading_condition_release(c), THREADING_ERR_HANDLE);
 }
 
@@ -752,7 +752,7 @@ static void *wait_and_be_cancelled(void *arg)
     return NULL;
 }
 
-static void no_cancel_point(void)
+static void is_no_cancellation_point(void)
 {
     struct waiter w = {.condition = new_condition()};
     pthread_t thread = spawn_foreign(wait_and_be_cancelled, &w);
@@ -767,76 +767,75 @@ static void no_cancel_point(void)
     free_condition(w.condition);
 }
 
-/* Notifies are made only while a waiter without timeout is there for each one that is under way, so that each
- * must choose somebody; if one were lost with a waiter whose time ran out, the sums would differ for ever. */
-struct toll {
+/* notify is called only if there are more waiters without timeout than notifies whose waiter has not returned yet, so
+ * each notify finds a waiter. If a timeout lost a notify, `woken` would stay below `notified`. */
+struct counts {
     threading_condition *condition;
-    long notified, woken, lasting;
+    long notified, woken, untimed;
     bool over;
 };
 
-static void *pass_toll(struct toll *toll, bool lasting)
+static void *wait_and_count(struct counts *counts, bool untimed)
 {
     unsigned random = (unsigned)(uintptr_t)&random | 1;
-    acquire(toll->condition);
-    while (!toll->over) {
+    acquire(counts->condition);
+    while (!counts->over) {
         threading_status status;
         random = random * 1664525u + 1013904223u;
-        toll->lasting += lasting;
-        status = lasting ? threading_condition_wait(toll->condition)
-                         : threading_condition_wait_timeout(toll->condition, (random >> 16) * 3e-9);
-        toll->lasting -= lasting;
-        if (status != THREADING_TIMED_OUT || lasting)
+        counts->untimed += untimed;
+        status = untimed ? threading_condition_wait(counts->condition)
+                         : threading_condition_wait_timeout(counts->condition, (random >> 16) * 3e-9);
+        counts->untimed -= untimed;
+        if (status != THREADING_TIMED_OUT || untimed)
             CHECK_RESULT(status, THREADING_OK);
-        toll->woken += status == THREADING_OK;
+        counts->woken += status == THREADING_OK;
     }
-    release(toll->condition);
+    release(counts->condition);
     return NULL;
 }
 
-static void *pass_lasting(void *toll)
+static void *wait_untimed(void *counts)
 {
-    return pass_toll(toll, true);
+    return wait_and_count(counts, true);
 }
 
-static void *pass_hasty(void *toll)
+static void *wait_timed(void *counts)
 {
-    return pass_toll(toll, false);
+    return wait_and_count(counts, false);
 }
 
 static void no_notify_is_lost(void)
 {
-    struct toll toll = {.condition = new_condition()};
+    struct counts counts = {.condition = new_condition()};
     threading_thread *threads[6];
     double end = now() + TEST_LIMIT;
     bool settled = false;
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(i < 2 ? pass_lasting : pass_hasty, &toll);
-    for (double stop = now() + 1.5; toll.notified < 20000 && now() < stop; sched_yield()) {
-        acquire(toll.condition);
-        if (toll.lasting > toll.notified - toll.woken) {
-            CHECK_STATUS(threading_condition_notify(toll.condition, 1), THREADING_OK);
-            toll.notified++;
+        threads[i] = spawn(i < 2 ? wait_untimed : wait_timed, &counts);
+    for (double stop = now() + 1.5; counts.notified < 20000 && now() < stop; sched_yield()) {
+        acquire(counts.condition);
+        if (counts.untimed > counts.notified - counts.woken) {
+            CHECK_STATUS(threading_condition_notify(counts.condition, 1), THREADING_OK);
+            counts.notified++;
         }
-        release(toll.condition);
+        release(counts.condition);
     }
     while (!settled && now() < end) {
         sleep_for(0.001);
-        acquire(toll.condition);
-        settled = toll.woken == toll.notified;
-        release(toll.condition);
+        acquire(counts.condition);
+        settled = counts.woken == counts.notified;
+        release(counts.condition);
     }
-    CHECK_INT(toll.woken, toll.notified);
-    acquire(toll.condition);
-    toll.over = true;
-    CHECK_STATUS(threading_condition_notify_all(toll.condition), THREADING_OK);
-    release(toll.condition);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
-    free_condition(toll.condition);
+    CHECK_INT(counts.woken, counts.notified);
+    acquire(counts.condition);
+    counts.over = true;
+    CHECK_STATUS(threading_condition_notify_all(counts.condition), THREADING_OK);
+    release(counts.condition);
+    join_all(threads);
+    free_condition(counts.condition);
 }
 
-/* A bounded buffer: two conditions over one lock, each item put and got once. */
+/* A bounded buffer with two conditions on one lock. Each item is put and taken once. */
 struct buffer {
     threading_condition *not_full, *not_empty;
     int items[8];
@@ -874,7 +873,7 @@ static void *get_items(void *arg)
         b->got++;
         CHECK_STATUS(threading_condition_notify(b->not_full, 1), THREADING_OK);
     }
-    /* The others may wait for what has gone to this one. */
+    /* Other threads may still wait for an item or for space. */
     CHECK_STATUS(threading_condition_notify_all(b->not_empty), THREADING_OK);
     CHECK_STATUS(threading_condition_notify_all(b->not_full), THREADING_OK);
     release(b->not_empty);
@@ -892,8 +891,7 @@ static void bounded_buffer(void)
     pthread_t foreign = spawn_foreign(get_items, &b);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = spawn(i % 2 == 0 ? put_items : get_items, &b);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    join_all(threads);
     join_foreign(foreign);
     CHECK_INT(b.got, b.last);
     CHECK_INT(b.sum, (int64_t)b.last * (b.last + 1) / 2);
@@ -903,33 +901,34 @@ static void bounded_buffer(void)
 }
 
 static const struct test_case cases[] = {
-    {"a new condition has an rlock of its own", has_an_rlock_of_its_own},
-    {"a condition forwards to the lock it was given", forwards_to_a_lock},
-    {"a condition forwards to the rlock it was given", forwards_to_an_rlock},
-    {"wait and notify without the lock are NOT_OWNER", only_with_the_lock_held},
-    {"a bad timeout or no predicate is refused and the lock stays held", bad_arguments},
-    {"a wait times out not before its time, the lock held again", times_out},
-    {"wait, FOREVER, infinity and TIMEOUT_MAX wait until notified", waits_for_ever},
-    {"wait gives up all levels of an rlock and takes them back", gives_up_all_levels},
-    {"notify wakes the longest waiting first, and as many as it is told", longest_waiting_first},
-    {"notify_all wakes all, after the lock is released", notify_all_wakes_all},
-    {"a notify without waiters is not kept for later ones", notify_is_not_kept},
-    {"several conditions over one lock have waiters of their own", several_over_one_lock},
-    {"a waiter that a notify chose is OK though its time ran out meanwhile", chosen_before_its_time_ran_out},
-    {"a notify goes to exactly one waiter, timed out or not", notify_goes_to_exactly_one},
-    {"a wait whose time ran out returns only with the lock", returns_only_with_the_lock},
-    {"wait_for asks first, and once more when the time has run out", wait_for_true_predicate},
-    {"a predicate that fails ends wait_for with ERR_CALLBACK, the lock held", wait_for_failing_predicate},
-    {"wait_for asks after each notify and goes on until true", wait_for_goes_on_until_true},
-    {"notifies do not prolong the time of wait_for", notifies_do_not_prolong},
-    {"over a plain lock, held means held by anybody", plain_lock_held_by_anybody},
-    {"a condition keeps its lock, whose handle works meanwhile", keeps_its_lock},
-    {"freeing a condition that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
-    {"a condition may be freed right after the notify that chose its waiters", notify_then_free},
-    {"waiters whose condition was freed still get its lock one by one", lock_outlives_its_condition},
-    {"a condition may be freed inside a predicate", freed_by_its_predicate},
-    {"at_fork_reinit makes the lock of a condition as new", reinit_unlocks},
-    {"a wait is no cancellation point", no_cancel_point},
+    {"a new condition has its own RLock", has_its_own_rlock},
+    {"acquire and release of a condition on a Lock apply to that lock", uses_the_given_lock},
+    {"acquire and release of a condition on an RLock apply to that RLock", uses_the_given_rlock},
+    {"wait and notify without the lock are ERR_NOT_OWNER", needs_the_lock},
+    {"an invalid timeout or a missing predicate is an error, and the lock stays held", invalid_arguments},
+    {"a wait times out not before its timeout, with the lock reacquired", times_out},
+    {"wait, FOREVER, infinity and TIMEOUT_MAX wait until notified", waits_until_notified},
+    {"a wait releases all recursion levels of an RLock and restores them", releases_all_levels},
+    {"notify wakes the given number of waiters, the longest waiting first", notify_wakes_longest_waiting_first},
+    {"notify_all wakes all waiters, which return after the lock is released", notify_all_wakes_all},
+    {"a notify without waiters has no effect on later waits", notify_without_waiters},
+    {"conditions that share a lock have separate waiters", conditions_share_a_lock},
+    {"a wait that is notified before its deadline is OK, even if it returns later", notified_before_the_deadline},
+    {"a notify that races with a timeout wakes exactly one waiter", notify_wakes_exactly_one},
+    {"a wait that times out returns only after it has reacquired the lock", returns_only_with_the_lock},
+    {"wait_for calls the predicate before waiting, and once more at the timeout", wait_for_true_predicate},
+    {"wait_for with a failing predicate is ERR_CALLBACK, with the lock held", wait_for_failing_predicate},
+    {"wait_for calls the predicate after each notify until it is true", wait_for_until_true},
+    {"notifies do not extend the timeout of wait_for", notifies_do_not_extend_the_timeout},
+    {"wait and notify on a condition on a Lock work while any thread holds the lock", lock_held_by_any_thread},
+    {"a freed lock stays usable as long as a condition uses it", freed_lock_stays_usable},
+    {"a free of a condition that a thread is blocked on is ERR_BUSY and frees nothing", free_with_waiters},
+    {"a free right after the notify of all waiters is OK, and the waits return", free_after_notify},
+    {"waiters whose condition was freed after a notify still reacquire the lock one by one",
+     lock_outlives_its_condition},
+    {"a free in a predicate is OK, and wait_for returns its result", free_in_a_predicate},
+    {"at_fork_reinit of a condition unlocks its lock", reinit_unlocks},
+    {"a blocked wait is not a cancellation point", is_no_cancellation_point},
     {"no notify is lost among waits that time out", no_notify_is_lost},
     {"a bounded buffer passes every item once", bounded_buffer},
 };

@@ -1,5 +1,5 @@
-/* The end of threads: threads that no caller joins, joiners that do not run, threads that the user detaches or joins by
- * pthread. */
+/* Thread exit: threads that are never joined, joiners that do not get to run, and threads that the program detaches or
+ * joins through pthread. */
 #include "test.h"
 
 #include <errno.h>
@@ -9,11 +9,11 @@ static void *exit_with_arg(void *arg)
     pthread_exit(arg);
 }
 
-/* ------------------------------------------------------------------------------- threads that no one joins */
+/* ------------------------------------------------------------------------------- threads that are never joined */
 
-enum { STACKS_KEPT = 128, THREADS = 600, DESTRUCTOR_ROUNDS = 4 };
+enum { STACKS_KEPT = 128, THREADS = 600, DESTRUCTOR_ITERATIONS = 4 /* PTHREAD_DESTRUCTOR_ITERATIONS of Linux */ };
 
-/* The system threads of this process and its mappings. False if the system does not tell. */
+/* Counts the kernel threads and the mappings of this process. Returns false if /proc is not available. */
 static bool process_counts(long *threads, long *mappings)
 {
     char line[512];
@@ -33,7 +33,7 @@ static bool process_counts(long *threads, long *mappings)
 
 static long threads_before;
 
-static bool all_have_ended(void *arg)
+static bool all_have_exited(void *arg)
 {
     long threads, mappings;
     (void)arg;
@@ -42,25 +42,25 @@ static bool all_have_ended(void *arg)
 
 static struct {
     threading_event *go;
-    atomic_int running, slow, slow_may_end;
-    threading_target leave;
+    atomic_int running, slow, slow_may_exit;
+    threading_target exit_function;
     pthread_key_t key;
-    bool are_slow;
+    bool has_key;
 } crowd;
 
-/* In the last round of destructors, after the library's own, a slow thread waits. */
-static void end_slowly(void *rounds)
+/* A thread-specific data destructor that blocks in the last of its calls, which runs after the library's destructor. */
+static void exit_slowly(void *iteration)
 {
-    if ((intptr_t)rounds < DESTRUCTOR_ROUNDS) {
-        CHECK_INT(pthread_setspecific(crowd.key, (void *)((intptr_t)rounds + 1)), 0);
+    if ((intptr_t)iteration < DESTRUCTOR_ITERATIONS) {
+        CHECK_INT(pthread_setspecific(crowd.key, (void *)((intptr_t)iteration + 1)), 0);
         return;
     }
     atomic_fetch_add(&crowd.slow, 1);
-    while (!atomic_load(&crowd.slow_may_end))
+    while (!atomic_load(&crowd.slow_may_exit))
         sleep_for(0.001);
 }
 
-static void *crowd_member(void *arg)
+static void *run_in_crowd(void *arg)
 {
     volatile char used[64 * 1024];
     for (size_t i = 0; i < sizeof used; i += 1024)
@@ -69,107 +69,108 @@ static void *crowd_member(void *arg)
         CHECK_INT(pthread_setspecific(crowd.key, (void *)(intptr_t)1), 0);
     atomic_fetch_add(&crowd.running, 1);
     CHECK_STATUS(threading_event_wait_timeout(crowd.go, TEST_LIMIT), THREADING_OK);
-    return crowd.leave(NULL);
+    return crowd.exit_function(NULL);
 }
 
-static bool crowd_runs(void *wanted)
+static bool crowd_is_running(void *wanted)
 {
     return atomic_load(&crowd.running) == *(int *)wanted;
 }
 
-static bool crowd_is_slow(void *wanted)
+static bool slow_threads_block(void *wanted)
 {
     return atomic_load(&crowd.slow) == *(int *)wanted;
 }
 
-/* Starts threads, the first of which are slow to end, and frees their handles. */
-static void crowd_begins(int threads, int slow, threading_target leave)
+/* Starts threads and frees their handles. The first `slow` threads exit slowly. */
+static void start_crowd(int threads, int slow, threading_target exit_function)
 {
     long mappings;
     crowd.go = event_new();
-    crowd.leave = leave;
+    crowd.exit_function = exit_function;
     atomic_store(&crowd.running, 0);
     atomic_store(&crowd.slow, 0);
-    atomic_store(&crowd.slow_may_end, 0);
+    atomic_store(&crowd.slow_may_exit, 0);
     CHECK(process_counts(&threads_before, &mappings));
     for (int i = 0; i < threads; i++)
-        CHECK_STATUS(threading_thread_free(spawn(crowd_member, i < slow ? &crowd : NULL)), THREADING_OK);
-    wait_until(crowd_runs, &threads);
+        CHECK_STATUS(threading_thread_free(spawn(run_in_crowd, i < slow ? &crowd : NULL)), THREADING_OK);
+    wait_until(crowd_is_running, &threads);
 }
 
-/* From here on the library is not called, but by the threads as they end. */
-static void crowd_ends(int slow)
+/* Lets the threads exit and waits until all but the slow ones have. Only the exiting threads run code of the
+ * library. */
+static void let_crowd_exit(int slow)
 {
     CHECK_STATUS(threading_event_set(crowd.go), THREADING_OK);
     threads_before += slow;
-    wait_until(all_have_ended, NULL);
+    wait_until(all_have_exited, NULL);
     threads_before -= slow;
-    wait_until(crowd_is_slow, &slow);
+    wait_until(slow_threads_block, &slow);
 }
 
 static void check_mappings(long before, long stacks)
 {
     long threads, mappings;
     CHECK(process_counts(&threads, &mappings));
-    /* Each stack has a guard, which is a mapping, too. A few come from elsewhere. */
+    /* A stack and its guard page are two mappings. 40 allows for mappings that the C library adds. */
     CHECK_AT_LEAST((double)(before + 2 * stacks + 40), (double)mappings);
 }
 
 static bool knows_mappings(long *mappings)
 {
     long threads;
-    /* The key is younger than the library's, and its destructor comes later in each round. */
+    /* Created after the library's key, so that in each iteration its destructor runs after the library's. */
     join(spawn(return_arg, NULL));
-    if (!crowd.are_slow)
-        CHECK_INT(pthread_key_create(&crowd.key, end_slowly), 0);
-    crowd.are_slow = true;
+    if (!crowd.has_key)
+        CHECK_INT(pthread_key_create(&crowd.key, exit_slowly), 0);
+    crowd.has_key = true;
     return !TEST_SANITIZED && process_counts(&threads, mappings);
 }
 
-static void stacks_of_unjoined_threads(void)
+static void stacks_of_threads_never_joined(void)
 {
-    static const threading_target leave[] = {return_arg, exit_with_arg};
+    static const threading_target exit_functions[] = {return_arg, exit_with_arg};
     long before;
     if (!knows_mappings(&before))
         SKIP("the mappings of the process are not known here");
-    for (size_t i = 0; i < TEST_COUNT(leave); i++) {
-        crowd_begins(THREADS, 0, leave[i]);
-        crowd_ends(0);
+    for (size_t i = 0; i < TEST_COUNT(exit_functions); i++) {
+        start_crowd(THREADS, 0, exit_functions[i]);
+        let_crowd_exit(0);
         check_mappings(before, STACKS_KEPT);
         CHECK_INT(threading_active_count(), 1);
         CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);
     }
 }
 
-static void slow_end_beside_others(void)
+static void slow_exit_of_some(void)
 {
     enum { SLOW = 3 };
     long before;
     if (!knows_mappings(&before))
         SKIP("the mappings of the process are not known here");
-    crowd_begins(THREADS, SLOW, return_arg);
-    crowd_ends(SLOW);
+    start_crowd(THREADS, SLOW, return_arg);
+    let_crowd_exit(SLOW);
     check_mappings(before, STACKS_KEPT + SLOW);
-    atomic_store(&crowd.slow_may_end, 1);
-    wait_until(all_have_ended, NULL);
+    atomic_store(&crowd.slow_may_exit, 1);
+    wait_until(all_have_exited, NULL);
     check_mappings(before, STACKS_KEPT);
     CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);
 }
 
-static void all_end_slowly(void)
+static void slow_exit_of_all(void)
 {
-    static const threading_target leave[] = {return_arg, exit_with_arg};
+    static const threading_target exit_functions[] = {return_arg, exit_with_arg};
     long before;
     if (!knows_mappings(&before))
         SKIP("the mappings of the process are not known here");
-    for (size_t i = 0; i < TEST_COUNT(leave); i++) {
+    for (size_t i = 0; i < TEST_COUNT(exit_functions); i++) {
         int slow = THREADS;
-        crowd_begins(THREADS, THREADS, leave[i]);
+        start_crowd(THREADS, THREADS, exit_functions[i]);
         CHECK_STATUS(threading_event_set(crowd.go), THREADING_OK);
-        wait_until(crowd_is_slow, &slow);
+        wait_until(slow_threads_block, &slow);
         CHECK_INT(threading_active_count(), 1);
-        atomic_store(&crowd.slow_may_end, 1);
-        wait_until(all_have_ended, NULL);
+        atomic_store(&crowd.slow_may_exit, 1);
+        wait_until(all_have_exited, NULL);
         check_mappings(before, STACKS_KEPT);
         CHECK_STATUS(threading_event_free(crowd.go), THREADING_OK);
     }
@@ -184,7 +185,7 @@ static void handles_kept_but_not_joined(void)
     CHECK(process_counts(&threads_before, &mappings));
     for (int i = 0; i < THREADS; i++)
         threads[i] = spawn(i % 2 == 0 ? return_arg : exit_with_arg, &threads[i]);
-    wait_until(all_have_ended, NULL);
+    wait_until(all_have_exited, NULL);
     check_mappings(before, STACKS_KEPT);
     for (int i = 0; i < THREADS; i++) {
         CHECK(!threading_thread_is_alive(threads[i]));
@@ -193,87 +194,87 @@ static void handles_kept_but_not_joined(void)
     }
 }
 
-/* ---------------------------------------------------------------------------------- joiners that do not run */
+/* ------------------------------------------------------------------------------ joiners that do not get to run */
 
-/* A joiner that a signal handler keeps from running, as another thread of higher priority would. */
+/* A joiner that a signal handler stops, as a thread of higher priority might. */
 static struct {
     threading_thread *thread;
-    atomic_int joins, is_held, may_run;
+    atomic_int joins, is_stopped, may_run;
     void *result;
-} held;
+} stopped;
 
-static void hold(int number)
+static void stop_in_handler(int number)
 {
     int saved = errno;
     (void)number;
-    atomic_store(&held.is_held, 1);
-    while (!atomic_load(&held.may_run))
+    atomic_store(&stopped.is_stopped, 1);
+    while (!atomic_load(&stopped.may_run))
         sleep_for(0.001);
     errno = saved;
 }
 
-static void *join_held(void *arg)
+static void *join_and_be_stopped(void *arg)
 {
     (void)arg;
-    atomic_store(&held.joins, 1);
-    CHECK_STATUS(threading_thread_join(held.thread), THREADING_OK);
-    held.result = threading_thread_result(held.thread);
+    atomic_store(&stopped.joins, 1);
+    CHECK_STATUS(threading_thread_join(stopped.thread), THREADING_OK);
+    stopped.result = threading_thread_result(stopped.thread);
     return NULL;
 }
 
-struct leaver {
+struct exiting {
     threading_event *event;
-    threading_target leave;
+    threading_target exit_function;
 };
 
-static void *leave_on_event(void *arg)
+static void *exit_on_event(void *arg)
 {
-    struct leaver *leaver = arg;
-    CHECK_STATUS(threading_event_wait_timeout(leaver->event, TEST_LIMIT), THREADING_OK);
-    return leaver->leave(leaver);
+    struct exiting *exiting = arg;
+    CHECK_STATUS(threading_event_wait_timeout(exiting->event, TEST_LIMIT), THREADING_OK);
+    return exiting->exit_function(exiting);
 }
 
-static void *join_and_tell(void *arg)
+static void *join_and_check(void *arg)
 {
-    CHECK_STATUS(threading_thread_join(held.thread), THREADING_OK);
-    CHECK(!threading_thread_is_alive(held.thread));
-    return threading_thread_result(held.thread) == arg ? arg : NULL;
+    CHECK_STATUS(threading_thread_join(stopped.thread), THREADING_OK);
+    CHECK(!threading_thread_is_alive(stopped.thread));
+    return threading_thread_result(stopped.thread) == arg ? arg : NULL;
 }
 
-static void answers_beside_a_held_joiner(threading_target leave, int others)
+static void check_with_a_stopped_joiner(threading_target exit_function, int more)
 {
-    struct sigaction action = {.sa_handler = hold};
-    struct leaver leaver = {event_new(), leave};
-    threading_thread *ours[4];
+    struct sigaction action = {.sa_handler = stop_in_handler};
+    struct exiting exiting = {event_new(), exit_function};
+    threading_thread *joiners[4];
     pthread_t joiner;
     CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
-    atomic_store(&held.joins, 0);
-    atomic_store(&held.is_held, 0);
-    atomic_store(&held.may_run, 0);
-    held.thread = spawn(leave_on_event, &leaver);
-    joiner = spawn_foreign(join_held, NULL);
-    wait_until(is_nonzero, &held.joins);
-    sleep_for(0.02); /* until it sleeps; that it does not yet, changes no result */
-    for (int i = 0; i < others; i++)
-        ours[i] = spawn(join_and_tell, &leaver);
+    atomic_store(&stopped.joins, 0);
+    atomic_store(&stopped.is_stopped, 0);
+    atomic_store(&stopped.may_run, 0);
+    stopped.thread = spawn(exit_on_event, &exiting);
+    joiner = spawn_foreign(join_and_be_stopped, NULL);
+    wait_until(is_nonzero, &stopped.joins);
+    sleep_for(0.02); /* for the joiner to block; if it does not yet, the results are the same */
+    for (int i = 0; i < more; i++)
+        joiners[i] = spawn(join_and_check, &exiting);
     CHECK_INT(pthread_kill(joiner, SIGUSR1), 0);
-    wait_until(is_nonzero, &held.is_held);
-    CHECK(threading_thread_is_alive(held.thread));
-    CHECK_STATUS(threading_thread_join_timeout(held.thread, 0), THREADING_TIMED_OUT);
-    CHECK_STATUS(threading_event_set(leaver.event), THREADING_OK);
-    CHECK_STATUS(threading_thread_join_timeout(held.thread, TEST_LIMIT), THREADING_OK);
-    CHECK(!threading_thread_is_alive(held.thread));
-    CHECK_PTR(threading_thread_result(held.thread), &leaver);
-    CHECK_STATUS(threading_thread_join_timeout(held.thread, 0), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(held.thread), THREADING_OK);
-    for (int i = 0; i < others; i++)
-        CHECK_PTR(join(ours[i]), &leaver);
+    wait_until(is_nonzero, &stopped.is_stopped);
+    CHECK(threading_thread_is_alive(stopped.thread));
+    CHECK_STATUS(threading_thread_join_timeout(stopped.thread, 0), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_event_set(exiting.event), THREADING_OK);
+    CHECK_STATUS(threading_thread_join_timeout(stopped.thread, TEST_LIMIT), THREADING_OK);
+    CHECK(!threading_thread_is_alive(stopped.thread));
+    CHECK_PTR(threading_thread_result(stopped.thread), &exiting);
+    CHECK_STATUS(threading_thread_join_timeout(stopped.thread, 0), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(stopped.thread), THREADING_OK);
+    for (int i = 0; i < more; i++)
+        CHECK_PTR(join(joiners[i]), &exiting);
     CHECK_INT(threading_active_count(), 1);
-    atomic_store(&held.may_run, 1);
+    atomic_store(&stopped.may_run, 1);
     join_foreign(joiner);
-    CHECK_PTR(held.result, &leaver);
-    CHECK_STATUS(threading_thread_free(held.thread), THREADING_OK);
-    CHECK_STATUS(threading_event_free(leaver.event), THREADING_OK);
+    CHECK_PTR(stopped.result, &exiting);
+    CHECK_STATUS(threading_thread_free(stopped.thread), THREADING_OK);
+    CHECK_STATUS(threading_event_free(exiting.event), THREADING_OK);
 }
 
 static void joiner_that_does_not_run(void)
@@ -281,26 +282,26 @@ static void joiner_that_does_not_run(void)
 #if defined(__SANITIZE_THREAD__)
     SKIP("ThreadSanitizer handles signals late");
 #else
-    for (int others = 0; others <= 4; others += 2) {
-        answers_beside_a_held_joiner(return_arg, others);
-        answers_beside_a_held_joiner(exit_with_arg, others);
+    for (int more = 0; more <= 4; more += 2) {
+        check_with_a_stopped_joiner(return_arg, more);
+        check_with_a_stopped_joiner(exit_with_arg, more);
     }
 #endif
 }
 
-/* Without a join or a wait: the questions alone find the end. */
-static bool has_ended(void *thread)
+/* Polls without a join or a wait. */
+static bool is_not_alive(void *thread)
 {
     return !threading_thread_is_alive(thread);
 }
 
-static void questions_find_the_end(void)
+static void is_alive_without_a_join(void)
 {
-    static const threading_target leave[] = {return_arg, exit_with_arg};
+    static const threading_target exit_functions[] = {return_arg, exit_with_arg};
     int arg;
     for (int i = 0; i < test_many(200); i++) {
-        threading_thread *thread = spawn(leave[i % 2], &arg);
-        wait_until(has_ended, thread);
+        threading_thread *thread = spawn(exit_functions[i % 2], &arg);
+        wait_until(is_not_alive, thread);
         CHECK_PTR(threading_thread_result(thread), &arg);
         CHECK_STATUS(threading_thread_join_timeout(thread, 0), THREADING_OK);
         CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
@@ -320,25 +321,25 @@ static void *join_once(void *thread)
     return threading_thread_join(thread) == THREADING_OK ? thread : NULL;
 }
 
-static void joiners_of_all_kinds(void)
+static void concurrent_joiners(void)
 {
     enum { JOINERS = 6 };
     for (int i = 0; i < test_many(300); i++) {
-        struct leaver leaver = {event_new(), i % 2 == 0 ? return_arg : exit_with_arg};
-        threading_thread *thread = spawn(leave_on_event, &leaver), *joiners[JOINERS];
+        struct exiting exiting = {event_new(), i % 2 == 0 ? return_arg : exit_with_arg};
+        threading_thread *thread = spawn(exit_on_event, &exiting), *joiners[JOINERS];
         for (int j = 0; j < JOINERS; j++)
             joiners[j] = spawn(j % 2 == 0 ? join_in_steps : join_once, thread);
         if (i % 3 == 0)
             sleep_for(0.0005);
-        CHECK_STATUS(threading_event_set(leaver.event), THREADING_OK);
+        CHECK_STATUS(threading_event_set(exiting.event), THREADING_OK);
         for (int j = 0; j < JOINERS; j++)
             CHECK_PTR(join(joiners[j]), thread);
-        CHECK_PTR(join(thread), &leaver);
-        CHECK_STATUS(threading_event_free(leaver.event), THREADING_OK);
+        CHECK_PTR(join(thread), &exiting);
+        CHECK_STATUS(threading_event_free(exiting.event), THREADING_OK);
     }
 }
 
-/* Two threads that join each other: one is told, or both are, and then both end. */
+/* Two threads that join each other: at least one of the joins is ERR_DEADLOCK, and both threads exit. */
 static struct {
     _Atomic(threading_thread *) threads[2];
     atomic_int deadlocks;
@@ -357,7 +358,7 @@ static void *join_the_other(void *arg)
     return arg;
 }
 
-static void joined_by_each_other(void)
+static void join_each_other(void)
 {
     static int numbers[] = {0, 1};
     for (int i = 0; i < test_many(200); i++) {
@@ -375,7 +376,7 @@ static void joined_by_each_other(void)
     }
 }
 
-/* -------------------------------------------------------------------- threads that pthread is asked to end */
+/* --------------------------------------------------------- threads that are detached or joined through pthread */
 
 static void *detach_itself(void *arg)
 {
@@ -396,9 +397,10 @@ static void *detach_itself_and_exit(void *arg)
 #else
 #define MAY_USE_PTHREAD 0
 #endif
-static const char no_pthread[] = "a race detector knows of each thread who joins it";
+static const char no_pthread[] =
+    "a race detector reports that a thread is detached or joined behind the library's back";
 
-static void detached_threads(void)
+static void threads_that_detach_themselves(void)
 {
     enum { MANY = 200 };
     static threading_thread *threads[MANY];
@@ -424,91 +426,91 @@ static void detached_threads(void)
     CHECK_INT(threading_active_count(), 1);
 }
 
-struct known {
+struct published {
     _Atomic pthread_t thread;
-    atomic_int runs, asked;
+    atomic_int is_running, has_called;
     threading_event *event;
-    threading_target leave;
+    threading_target exit_function;
 };
 
-static void *become_known(void *arg)
+static void *publish_and_wait(void *arg)
 {
-    struct known *known = arg;
-    atomic_store(&known->thread, pthread_self());
-    atomic_store(&known->runs, 1);
-    CHECK_STATUS(threading_event_wait_timeout(known->event, TEST_LIMIT), THREADING_OK);
-    return known->leave(known);
+    struct published *published = arg;
+    atomic_store(&published->thread, pthread_self());
+    atomic_store(&published->is_running, 1);
+    CHECK_STATUS(threading_event_wait_timeout(published->event, TEST_LIMIT), THREADING_OK);
+    return published->exit_function(published);
 }
 
-/* The system's threads are detached, so that both calls fail. */
+/* The library's pthreads are detached, so both calls fail. */
 static void *join_by_pthread(void *arg)
 {
-    struct known *known = arg;
-    CHECK_INT(pthread_join(atomic_load(&known->thread), NULL), EINVAL);
-    atomic_store(&known->asked, 1);
+    struct published *published = arg;
+    CHECK_INT(pthread_join(atomic_load(&published->thread), NULL), EINVAL);
+    atomic_store(&published->has_called, 1);
     return arg;
 }
 
 static void *detach_by_pthread(void *arg)
 {
-    struct known *known = arg;
-    CHECK_INT(pthread_detach(atomic_load(&known->thread)), EINVAL);
-    atomic_store(&known->asked, 1);
+    struct published *published = arg;
+    CHECK_INT(pthread_detach(atomic_load(&published->thread)), EINVAL);
+    atomic_store(&published->has_called, 1);
     return arg;
 }
 
-static void pthread_beside_our_joiners(threading_target by_pthread, threading_target leave, bool join_first)
+static void check_with_pthread_call(threading_target by_pthread, threading_target exit_function, bool join_first)
 {
-    struct known known = {.event = event_new(), .leave = leave};
-    threading_thread *thread = spawn(become_known, &known), *joiners[2];
+    struct published published = {.event = event_new(), .exit_function = exit_function};
+    threading_thread *thread = spawn(publish_and_wait, &published), *joiners[2];
     pthread_t other;
-    wait_until(is_nonzero, &known.runs);
+    wait_until(is_nonzero, &published.is_running);
     if (join_first)
         for (int i = 0; i < 2; i++)
             joiners[i] = spawn(join_once, thread);
-    other = spawn_foreign(by_pthread, &known);
-    wait_until(is_nonzero, &known.asked);
+    other = spawn_foreign(by_pthread, &published);
+    wait_until(is_nonzero, &published.has_called);
     if (!join_first)
         for (int i = 0; i < 2; i++)
             joiners[i] = spawn(join_once, thread);
     CHECK(threading_thread_is_alive(thread));
-    CHECK_STATUS(threading_event_set(known.event), THREADING_OK);
+    CHECK_STATUS(threading_event_set(published.event), THREADING_OK);
     for (int i = 0; i < 2; i++)
         CHECK_PTR(join(joiners[i]), thread);
-    CHECK_PTR(join_foreign(other), &known);
+    CHECK_PTR(join_foreign(other), &published);
     CHECK(!threading_thread_is_alive(thread));
-    CHECK_PTR(threading_thread_result(thread), &known);
+    CHECK_PTR(threading_thread_result(thread), &published);
     CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
-    CHECK_STATUS(threading_event_free(known.event), THREADING_OK);
+    CHECK_STATUS(threading_event_free(published.event), THREADING_OK);
 }
 
-static void joined_or_detached_by_pthread(void)
+static void pthread_join_and_detach(void)
 {
-    static const threading_target by[] = {join_by_pthread, detach_by_pthread};
-    static const threading_target leave[] = {return_arg, exit_with_arg};
+    static const threading_target calls[] = {join_by_pthread, detach_by_pthread};
+    static const threading_target exit_functions[] = {return_arg, exit_with_arg};
     int arg;
     if (!MAY_USE_PTHREAD)
         SKIP(no_pthread);
     for (int i = 0; i < 8; i++)
-        pthread_beside_our_joiners(by[i % 2], leave[i / 2 % 2], i / 4 != 0);
+        check_with_pthread_call(calls[i % 2], exit_functions[i / 2 % 2], i / 4 != 0);
     CHECK_INT(threading_active_count(), 1);
-    /* What such threads leave is no danger to later ones. */
+    /* Later threads are not affected. */
     for (int i = 0; i < test_many(300); i++)
         CHECK_PTR(join(spawn(return_arg, &arg)), &arg);
 }
 
 static const struct test_case cases[] = {
-    {"of threads that no one joins at most 128 stacks stay mapped", stacks_of_unjoined_threads},
-    {"a thread that is slow to end holds up no others", slow_end_beside_others},
-    {"nor do hundreds of them", all_end_slowly},
-    {"nor do the stacks stay if the handles are kept", handles_kept_but_not_joined},
-    {"a joiner that does not run changes no other caller's answer", joiner_that_does_not_run},
-    {"is_alive and result find the end by themselves", questions_find_the_end},
-    {"joins with and without timeout end together", joiners_of_all_kinds},
-    {"of two threads that join each other one is told", joined_by_each_other},
-    {"a thread that detaches itself is a thread like any other", detached_threads},
-    {"pthread joins and detaches no thread of the library", joined_or_detached_by_pthread},
+    {"the exit of 600 threads that are never joined leaves at most 128 stacks mapped", stacks_of_threads_never_joined},
+    {"threads that exit slowly do not delay the unmapping of other stacks", slow_exit_of_some},
+    {"the exit of 600 slow threads leaves at most 128 stacks mapped", slow_exit_of_all},
+    {"the exit of 600 threads whose handles are kept leaves at most 128 stacks mapped", handles_kept_but_not_joined},
+    {"join, is_alive and result are the same while another joiner does not get to run", joiner_that_does_not_run},
+    {"is_alive becomes false without a join", is_alive_without_a_join},
+    {"concurrent joins with and without timeout all return OK", concurrent_joiners},
+    {"of two threads that join each other at least one gets ERR_DEADLOCK", join_each_other},
+    {"a thread that detaches itself through pthread is joined as usual", threads_that_detach_themselves},
+    {"pthread_join and pthread_detach of a thread of the library fail and change nothing", pthread_join_and_detach},
 };
 
 TEST_MAIN(cases)

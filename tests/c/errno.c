@@ -1,17 +1,18 @@
-/* errno: no call changes it. keeps_errno.h checks that of all calls of all tests; here is what those do not try. */
+/* errno: no function of the library changes it. keeps_errno.h checks every call of every test; this file covers the
+ * situations that no other test creates. */
 #include "child.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
 
-/* A destructor, an action and so on that fails by its own fault. */
+/* A callback of the program that changes errno. */
 static void set_errno(void *value)
 {
     errno = *(int *)value;
     may_change_errno();
 }
 
-/* Calls the library inside of a callback as well. */
+/* A callback that also calls the library. */
 static void set_errno_and_call(void *value)
 {
     threading_lock *lock = threading_lock_new();
@@ -37,26 +38,26 @@ static int true_with_errno(void *value)
     return 1;
 }
 
-static void callbacks_keep_theirs(void)
+static void callback_sets_errno(void)
 {
-    int number = EXDEV;
+    int value = EXDEV;
     threading_local *local = threading_local_new(set_errno_and_call);
-    threading_barrier *barrier = threading_barrier_new(1, action_sets_errno, &number);
+    threading_barrier *barrier = threading_barrier_new(1, action_sets_errno, &value);
     threading_condition *condition = threading_condition_new();
-    threading_thread *thread = threading_thread_new(NULL, &number);
+    threading_thread *thread = threading_thread_new(NULL, &value);
     CHECK(local != NULL && barrier != NULL && condition != NULL && thread != NULL);
-    CHECK_STATUS(threading_local_set(local, &number), THREADING_OK);
-    /* In parentheses a function is no macro. */
+    CHECK_STATUS(threading_local_set(local, &value), THREADING_OK);
+    /* A function's name in parentheses is not expanded as a macro, so that keeps_errno.h does not check these calls. */
     errno = 0;
     CHECK_INT((threading_local_del)(local), THREADING_OK);
     CHECK_INT(errno, EXDEV);
-    CHECK_STATUS(threading_local_set(local, &number), THREADING_OK);
+    CHECK_STATUS(threading_local_set(local, &value), THREADING_OK);
     errno = 0;
     CHECK_INT((threading_local_free)(local), THREADING_OK);
     CHECK_INT(errno, EXDEV);
-    CHECK((local = threading_local_new_with_init(init_sets_errno, &number, NULL)) != NULL);
+    CHECK((local = threading_local_new_with_init(init_sets_errno, &value, NULL)) != NULL);
     errno = 0;
-    CHECK_PTR((threading_local_get)(local), &number);
+    CHECK_PTR((threading_local_get)(local), &value);
     CHECK_INT(errno, EXDEV);
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
     errno = 0;
@@ -65,7 +66,7 @@ static void callbacks_keep_theirs(void)
     CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
     CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
     errno = 0;
-    CHECK_INT((threading_condition_wait_for)(condition, true_with_errno, &number), THREADING_OK);
+    CHECK_INT((threading_condition_wait_for)(condition, true_with_errno, &value), THREADING_OK);
     CHECK_INT(errno, EXDEV);
     CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
     CHECK_STATUS(threading_condition_free(condition), THREADING_OK);
@@ -75,59 +76,60 @@ static void callbacks_keep_theirs(void)
     CHECK_INT(errno, EXDEV);
 }
 
-static void *ask_for_errno(void *arg)
+static void *read_errno(void *arg)
 {
     *(int *)arg = errno;
     return NULL;
 }
 
-static void a_thread_begins_with_none(void)
+static void thread_starts_with_errno_0(void)
 {
     for (int i = 0; i < 3; i++) {
-        int found = -1;
-        join(spawn(ask_for_errno, &found));
-        CHECK_INT(found, 0);
+        int value = -1;
+        join(spawn(read_errno, &value));
+        CHECK_INT(value, 0);
     }
 }
 
-static void *stay(void *event)
+static void *wait_until_set(void *event)
 {
     CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
     return NULL;
 }
 
-/* Where no file can be opened, a thread's name is not shown, and the system is not asked how it counts memory. */
+/* Without file descriptors the library can neither set the kernel's name of another thread nor read
+ * /proc/sys/vm/overcommit_memory. */
 static void without_files(void)
 {
     struct rlimit before, none;
     threading_event *event = threading_event_new();
-    threading_thread *thread, *another;
+    threading_thread *thread, *other;
     CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
     none = before;
     none.rlim_cur = 0;
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &none), 0);
-    thread = spawn(stay, event);
+    thread = spawn(wait_until_set, event);
     CHECK_STATUS(threading_thread_set_name(thread, "renamed"), THREADING_OK);
-    another = spawn(stay, event);
+    other = spawn(wait_until_set, event);
     CHECK_STATUS(threading_thread_join_timeout(thread, 0.001), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     join(thread);
-    join(another);
+    join(other);
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
 static void without_stderr(void)
 {
-    int kept = dup(STDERR_FILENO);
-    CHECK(kept >= 0);
+    int saved = dup(STDERR_FILENO);
+    CHECK(saved >= 0);
     close(STDERR_FILENO);
     CHECK_STATUS(threading_report_exception("Error", "this is not read"), THREADING_OK);
-    CHECK_INT(dup2(kept, STDERR_FILENO), STDERR_FILENO);
-    close(kept);
+    CHECK_INT(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    close(saved);
 }
 
-static void fork_keeps_it(void)
+static void fork_keeps_errno(void)
 {
     threading_lock *lock = threading_lock_new();
     threading_local *local = threading_local_new(NULL);
@@ -141,7 +143,7 @@ static void fork_keeps_it(void)
             CHECK_INT(errno, TEST_ERRNO);
             CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.01), THREADING_OK);
             CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.01), THREADING_TIMED_OUT);
-            join(spawn(ask_for_errno, &status));
+            join(spawn(read_errno, &status));
             CHECK_PTR(threading_local_get(local), lock);
             _exit(0);
         }
@@ -158,7 +160,7 @@ static void handler(int number)
 {
     int before = errno;
     (void)number;
-    errno = EXDEV; /* as any call of the handler's may, which then restores it */
+    errno = EXDEV; /* as a call in a handler may do; the handler then restores it */
     atomic_fetch_add(&handled, 1);
     errno = before;
 }
@@ -173,8 +175,7 @@ static void *interrupt(void *arg)
     return NULL;
 }
 
-/* Waits that a signal interrupts. */
-static void interrupted(void)
+static void interrupted_waits(void)
 {
     struct sigaction action = {.sa_handler = handler};
     threading_event *event = threading_event_new();
@@ -191,7 +192,7 @@ static void interrupted(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
-enum { TURNS = 2000, PLAYERS = 4 };
+enum { TURNS = 2000, THREADS = 4 };
 
 static struct {
     threading_lock *lock;
@@ -199,57 +200,55 @@ static struct {
     threading_condition *condition;
     threading_semaphore *semaphore;
     threading_barrier *barrier;
-    int turn;
-} game;
+    int turns;
+} shared;
 
-static void *play(void *number)
+static void *use_all(void *arg)
 {
     for (int i = 0; i < test_many(TURNS); i++) {
-        CHECK_STATUS(threading_lock_acquire(game.lock), THREADING_OK);
-        CHECK_STATUS(threading_lock_release(game.lock), THREADING_OK);
-        CHECK_STATUS(threading_rlock_acquire(game.rlock), THREADING_OK);
-        CHECK_STATUS(threading_rlock_release(game.rlock), THREADING_OK);
-        CHECK_STATUS(threading_semaphore_acquire(game.semaphore), THREADING_OK);
-        CHECK_STATUS(threading_semaphore_release(game.semaphore), THREADING_OK);
+        CHECK_STATUS(threading_lock_acquire(shared.lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(shared.lock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_acquire(shared.rlock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_release(shared.rlock), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_acquire(shared.semaphore), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_release(shared.semaphore), THREADING_OK);
         if (i % 16 != 0)
             continue;
-        CHECK_STATUS(threading_barrier_wait_timeout(game.barrier, TEST_LIMIT, NULL), THREADING_OK);
-        CHECK_STATUS(threading_condition_acquire(game.condition), THREADING_OK);
-        if (++game.turn % PLAYERS == 0)
-            CHECK_STATUS(threading_condition_notify_all(game.condition), THREADING_OK);
+        CHECK_STATUS(threading_barrier_wait_timeout(shared.barrier, TEST_LIMIT, NULL), THREADING_OK);
+        CHECK_STATUS(threading_condition_acquire(shared.condition), THREADING_OK);
+        if (++shared.turns % THREADS == 0)
+            CHECK_STATUS(threading_condition_notify_all(shared.condition), THREADING_OK);
         else
-            CHECK_STATUS(threading_condition_wait_timeout(game.condition, TEST_LIMIT), THREADING_OK);
-        CHECK_STATUS(threading_condition_release(game.condition), THREADING_OK);
+            CHECK_STATUS(threading_condition_wait_timeout(shared.condition, TEST_LIMIT), THREADING_OK);
+        CHECK_STATUS(threading_condition_release(shared.condition), THREADING_OK);
     }
-    return number;
+    return arg;
 }
 
 static void contended(void)
 {
-    threading_thread *players[PLAYERS];
-    CHECK((game.lock = threading_lock_new()) != NULL && (game.rlock = threading_rlock_new()) != NULL);
-    CHECK((game.condition = threading_condition_new()) != NULL);
-    CHECK((game.semaphore = threading_semaphore_new(1)) != NULL);
-    CHECK((game.barrier = threading_barrier_new(PLAYERS, NULL, NULL)) != NULL);
-    for (int i = 0; i < PLAYERS; i++)
-        players[i] = spawn(play, NULL);
-    for (int i = 0; i < PLAYERS; i++)
-        join(players[i]);
-    CHECK_STATUS(threading_lock_free(game.lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_free(game.rlock), THREADING_OK);
-    CHECK_STATUS(threading_condition_free(game.condition), THREADING_OK);
-    CHECK_STATUS(threading_semaphore_free(game.semaphore), THREADING_OK);
-    CHECK_STATUS(threading_barrier_free(game.barrier), THREADING_OK);
+    threading_thread *threads[THREADS];
+    CHECK((shared.lock = threading_lock_new()) != NULL && (shared.rlock = threading_rlock_new()) != NULL);
+    CHECK((shared.condition = threading_condition_new()) != NULL);
+    CHECK((shared.semaphore = threading_semaphore_new(1)) != NULL);
+    CHECK((shared.barrier = threading_barrier_new(THREADS, NULL, NULL)) != NULL);
+    spawn_all(threads, use_all, NULL);
+    join_all(threads);
+    CHECK_STATUS(threading_lock_free(shared.lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(shared.rlock), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(shared.condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(shared.semaphore), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(shared.barrier), THREADING_OK);
 }
 
 static const struct test_case cases[] = {
-    {"what a callback leaves in errno stays there", callbacks_keep_theirs},
-    {"a thread begins with an errno of 0", a_thread_begins_with_none},
-    {"errno stays when no file can be opened", without_files},
-    {"errno stays when a failure is reported and stderr is closed", without_stderr},
-    {"errno stays in the parent and in the child of a fork", fork_keeps_it},
-    {"errno stays when signals interrupt a wait", interrupted},
-    {"errno stays when threads contend", contended},
+    {"an errno that a callback sets is kept", callback_sets_errno},
+    {"a thread starts with errno 0", thread_starts_with_errno_0},
+    {"errno is unchanged when no file can be opened", without_files},
+    {"errno is unchanged when an exception is reported and stderr is closed", without_stderr},
+    {"errno is unchanged in the parent and in the child after fork", fork_keeps_errno},
+    {"errno is unchanged when signals interrupt a wait", interrupted_waits},
+    {"errno is unchanged when threads contend", contended},
 };
 
 TEST_MAIN(cases)

@@ -57,7 +57,7 @@ static void set_and_clear(void)
     free_event(event);
 }
 
-static void wait_for_a_set_one(void)
+static void wait_for_a_set_event(void)
 {
     threading_event *event = new_event();
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
@@ -71,7 +71,7 @@ static void wait_for_a_set_one(void)
     free_event(event);
 }
 
-static void timeout_zero_asks_once(void)
+static void timeout_zero_does_not_block(void)
 {
     threading_event *event = new_event();
     CHECK_STATUS_KEEPS_ERROR(threading_event_wait_timeout(event, 0), THREADING_TIMED_OUT);
@@ -93,7 +93,7 @@ static void timeout_is_not_shortened(void)
     free_event(event);
 }
 
-static void bad_timeouts(void)
+static void invalid_timeouts(void)
 {
     threading_event *event = new_event();
     CHECK_BAD_TIMEOUTS(threading_event_wait_timeout(event, seconds));
@@ -103,14 +103,14 @@ static void bad_timeouts(void)
     free_event(event);
 }
 
-static void waits_for_ever(void)
+static void waits_until_set(void)
 {
     threading_status (*const calls[])(void *) = {wait_event, wait_infinity, wait_forever, wait_max};
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
         threading_event *event = new_event();
         struct call call;
         call_blocked(&call, calls[i], event);
-        CHECK_STATUS(threading_event_clear(event), THREADING_OK); /* wakes nobody */
+        CHECK_STATUS(threading_event_clear(event), THREADING_OK); /* wakes no waiter */
         CHECK(call_still_blocked(&call));
         CHECK_STATUS(threading_event_set(event), THREADING_OK);
         CHECK_CALL(&call, THREADING_OK);
@@ -161,7 +161,7 @@ static void clear_right_after_set(void)
     free_event(event);
 }
 
-static void set_clear_in_a_later_wait(void)
+static void wait_after_clear_blocks(void)
 {
     threading_event *event = new_event();
     struct call call;
@@ -174,7 +174,7 @@ static void set_clear_in_a_later_wait(void)
     free_event(event);
 }
 
-static void timed_out_waiters_are_gone(void)
+static void free_after_timeouts(void)
 {
     threading_event *event = new_event();
     struct call calls[8];
@@ -185,7 +185,7 @@ static void timed_out_waiters_are_gone(void)
     free_event(event);
 }
 
-static void busy_while_blocked(void)
+static void free_with_waiters(void)
 {
     threading_event *event = new_event();
     struct call call;
@@ -202,7 +202,7 @@ static void busy_while_blocked(void)
     CHECK_STATUS(threading_event_free(event), THREADING_ERR_HANDLE);
 }
 
-static void set_then_free(void)
+static void free_after_set(void)
 {
     for (int i = 0; i < 20; i++) {
         threading_event *event = new_event();
@@ -210,19 +210,20 @@ static void set_then_free(void)
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
             call_blocked(&calls[k], wait_event, event);
         CHECK_STATUS(threading_event_set(event), THREADING_OK);
-        if (i % 2 == 1) /* a clear takes back nothing from those that are woken */
+        if (i % 2 == 1) /* a clear does not affect waiters that set has woken */
             CHECK_STATUS(threading_event_clear(event), THREADING_OK);
         CHECK_STATUS(threading_event_free(event), THREADING_OK);
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
             CHECK_CALL(&calls[k], THREADING_OK);
-        CHECK_REFUSED(threading_event_is_set(event), THREADING_ERR_HANDLE);
+        CHECK_FAILS(threading_event_is_set(event), THREADING_ERR_HANDLE);
     }
 }
 
-/* When the last slot of a block is used up, its memory returns to the system: no waiter reads there any more. */
-static void set_then_free_while_blocks_return(void)
+/* When the generations of all slots of a block have been used, the library returns the block's memory to the system. A
+ * woken waiter must not access it. */
+static void free_after_set_returns_memory(void)
 {
-    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects */
+    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects in its lifetime */
     for (int i = 0; i < OBJECTS; i++)
         CHECK_STATUS(threading_event_free(new_event()), THREADING_OK);
     for (int i = 0; i < ROUNDS; i++) {
@@ -235,14 +236,14 @@ static void set_then_free_while_blocks_return(void)
     }
 }
 
-/* The waiter of an event frees it, the setter does not know when: neither may touch what is gone. */
+/* The waiter frees the event, perhaps before set has returned. Neither thread may access the freed memory. */
 static void *set_once(void *event)
 {
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     return NULL;
 }
 
-static void freed_by_the_woken(void)
+static void freed_by_a_woken_waiter(void)
 {
     for (int i = 0; i < 300; i++) {
         threading_event *event = new_event();
@@ -281,7 +282,7 @@ static void *wait_and_be_cancelled(void *arg)
     return NULL;
 }
 
-static void no_cancel_point(void)
+static void is_no_cancellation_point(void)
 {
     struct cancelled c = {.event = new_event(), .got = 99};
     pthread_t thread = spawn_foreign(wait_and_be_cancelled, &c);
@@ -295,94 +296,91 @@ static void no_cancel_point(void)
     free_event(c.event);
 }
 
-/* Two threads hand a plain number to and fro. */
-struct rally {
+/* Two threads increment a plain number in turn. */
+struct ping_pong {
     threading_event *ping, *pong;
     long value;
 };
 
-static void *return_pings(void *arg)
+static void *answer_pings(void *arg)
 {
-    struct rally *rally = arg;
+    struct ping_pong *ping_pong = arg;
     for (long i = 0; i < 5000; i++) {
-        CHECK_STATUS(threading_event_wait(rally->ping), THREADING_OK);
-        CHECK_STATUS(threading_event_clear(rally->ping), THREADING_OK);
-        CHECK_INT(rally->value, 2 * i + 1);
-        rally->value++;
-        CHECK_STATUS(threading_event_set(rally->pong), THREADING_OK);
+        CHECK_STATUS(threading_event_wait(ping_pong->ping), THREADING_OK);
+        CHECK_STATUS(threading_event_clear(ping_pong->ping), THREADING_OK);
+        CHECK_INT(ping_pong->value, 2 * i + 1);
+        ping_pong->value++;
+        CHECK_STATUS(threading_event_set(ping_pong->pong), THREADING_OK);
     }
     return NULL;
 }
 
-static void orders_memory(void)
+static void set_happens_before_wait_returns(void)
 {
-    struct rally rally = {.ping = new_event(), .pong = new_event()};
-    threading_thread *thread = spawn(return_pings, &rally);
+    struct ping_pong ping_pong = {.ping = new_event(), .pong = new_event()};
+    threading_thread *thread = spawn(answer_pings, &ping_pong);
     for (long i = 0; i < 5000; i++) {
-        CHECK_INT(rally.value, 2 * i);
-        rally.value++;
-        CHECK_STATUS(threading_event_set(rally.ping), THREADING_OK);
-        CHECK_STATUS(threading_event_wait(rally.pong), THREADING_OK);
-        CHECK_STATUS(threading_event_clear(rally.pong), THREADING_OK);
+        CHECK_INT(ping_pong.value, 2 * i);
+        ping_pong.value++;
+        CHECK_STATUS(threading_event_set(ping_pong.ping), THREADING_OK);
+        CHECK_STATUS(threading_event_wait(ping_pong.pong), THREADING_OK);
+        CHECK_STATUS(threading_event_clear(ping_pong.pong), THREADING_OK);
     }
     join(thread);
-    free_event(rally.ping);
-    free_event(rally.pong);
+    free_event(ping_pong.ping);
+    free_event(ping_pong.pong);
 }
 
-/* Set, clear and timed waits from all sides; then a last set must release whoever waits without limit. */
-struct turmoil {
+/* Concurrent sets, clears and waits with and without timeouts. Then a last set must wake all waiters. */
+struct stress {
     threading_event *event, *end;
     atomic_long released;
 };
 
-static void *stir(void *arg)
+static void *set_and_clear_often(void *arg)
 {
-    struct turmoil *turmoil = arg;
+    struct stress *stress = arg;
     for (int i = 0; i < 10000; i++) {
-        CHECK_STATUS(threading_event_set(turmoil->event), THREADING_OK);
-        CHECK_STATUS(threading_event_clear(turmoil->event), THREADING_OK);
+        CHECK_STATUS(threading_event_set(stress->event), THREADING_OK);
+        CHECK_STATUS(threading_event_clear(stress->event), THREADING_OK);
     }
     return NULL;
 }
 
-static void *wait_in_turmoil(void *arg)
+static void *wait_under_stress(void *arg)
 {
-    struct turmoil *turmoil = arg;
-    for (unsigned i = 0; !threading_event_is_set(turmoil->end); i++) {
-        threading_status status = i % 2 == 0 ? threading_event_wait_timeout(turmoil->event, 1e-5)
-                                             : threading_event_wait(turmoil->event);
+    struct stress *stress = arg;
+    for (unsigned i = 0; !threading_event_is_set(stress->end); i++) {
+        threading_status status = i % 2 == 0 ? threading_event_wait_timeout(stress->event, 1e-5)
+                                             : threading_event_wait(stress->event);
         if (status == THREADING_OK)
-            atomic_fetch_add(&turmoil->released, 1);
+            atomic_fetch_add(&stress->released, 1);
         else
             CHECK_RESULT(status, THREADING_TIMED_OUT);
     }
     return NULL;
 }
 
-static void survives_turmoil(void)
+static void every_wait_returns(void)
 {
-    struct turmoil turmoil = {.event = new_event(), .end = new_event()};
-    threading_thread *stirring[3], *waiting[4];
-    for (size_t i = 0; i < TEST_COUNT(waiting); i++)
-        waiting[i] = spawn(wait_in_turmoil, &turmoil);
-    for (size_t i = 0; i < TEST_COUNT(stirring); i++)
-        stirring[i] = spawn(stir, &turmoil);
-    for (size_t i = 0; i < TEST_COUNT(stirring); i++)
-        join(stirring[i]);
-    CHECK_STATUS(threading_event_set(turmoil.end), THREADING_OK);
-    CHECK_STATUS(threading_event_set(turmoil.event), THREADING_OK);
-    for (size_t i = 0; i < TEST_COUNT(waiting); i++)
-        join(waiting[i]);
-    CHECK(atomic_load(&turmoil.released) > 0);
-    free_event(turmoil.event);
-    free_event(turmoil.end);
+    struct stress stress = {.event = new_event(), .end = new_event()};
+    threading_thread *setters[3], *waiters[4];
+    spawn_all(waiters, wait_under_stress, &stress);
+    spawn_all(setters, set_and_clear_often, &stress);
+    join_all(setters);
+    CHECK_STATUS(threading_event_set(stress.end), THREADING_OK);
+    CHECK_STATUS(threading_event_set(stress.event), THREADING_OK);
+    join_all(waiters);
+    CHECK(atomic_load(&stress.released) > 0);
+    free_event(stress.event);
+    free_event(stress.end);
 }
 
-/* Stores, and sets an event that may be set already; the other waits, clears, and looks. */
+/* One thread stores an item and sets the event, which may be set already. The other waits, clears the event and loads
+ * the item. */
 struct mailbox {
     threading_event *filled;
-    atomic_long item; /* relaxed: only the event orders it */
+    atomic_long item; /* relaxed: only the event orders the accesses */
 };
 
 enum { ITEMS = 200000 };
@@ -397,7 +395,7 @@ static void *fill(void *arg)
     return NULL;
 }
 
-static void set_again_is_not_missed(void)
+static void repeated_set_is_not_missed(void)
 {
     struct mailbox mailbox = {.filled = new_event()};
     threading_thread *filler = spawn(fill, &mailbox);
@@ -410,25 +408,26 @@ static void set_again_is_not_missed(void)
 }
 
 static const struct test_case cases[] = {
-    {"a new event is not set; set and clear do so, once or twice alike", set_and_clear},
-    {"a wait for a set event is OK at once and leaves it set", wait_for_a_set_one},
-    {"a timeout of 0 asks once", timeout_zero_asks_once},
-    {"a wait times out not before its time", timeout_is_not_shortened},
-    {"a bad timeout is refused, whether the event is set or not", bad_timeouts},
-    {"wait, FOREVER, infinity and TIMEOUT_MAX wait until the set", waits_for_ever},
-    {"set wakes all that wait", set_wakes_all},
-    {"a clear right after the set still releases all that waited", clear_right_after_set},
-    {"a wait that begins after the clear has nothing of the set before", set_clear_in_a_later_wait},
-    {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
-    {"freeing an event that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
-    {"an event may be freed right after the set that wakes its waiters", set_then_free},
-    {"so it may when its memory returns to the system", set_then_free_while_blocks_return},
-    {"a woken waiter may free the event while set has not returned", freed_by_the_woken},
-    {"at_fork_reinit makes a set event as new", reinit_clears},
-    {"a blocked wait is no cancellation point", no_cancel_point},
-    {"what happens before set is seen after the wait that it ends", orders_memory},
-    {"a wait after clear misses nothing that was stored before a set", set_again_is_not_missed},
-    {"no wait is lost among sets, clears and timeouts from all sides", survives_turmoil},
+    {"a new event is not set; a second set or clear changes nothing", set_and_clear},
+    {"a wait for a set event is OK and leaves the event set", wait_for_a_set_event},
+    {"a wait with timeout 0 does not block", timeout_zero_does_not_block},
+    {"a wait times out not before its timeout", timeout_is_not_shortened},
+    {"an invalid timeout is an error, whether the event is set or not", invalid_timeouts},
+    {"wait, FOREVER, infinity and TIMEOUT_MAX wait until set", waits_until_set},
+    {"set wakes all waiters", set_wakes_all},
+    {"a set that is followed by a clear still wakes all waiters", clear_right_after_set},
+    {"a wait that begins after a clear blocks, whatever was set before", wait_after_clear_blocks},
+    {"a free of an event whose waiters have timed out is OK", free_after_timeouts},
+    {"a free of an event that a thread is blocked on is ERR_BUSY and frees nothing", free_with_waiters},
+    {"a free right after the set that wakes the waiters is OK, and the waits return", free_after_set},
+    {"a free after set that also returns the event's memory to the system is OK, and the waits return",
+     free_after_set_returns_memory},
+    {"a free by a woken waiter is OK before set has returned", freed_by_a_woken_waiter},
+    {"at_fork_reinit clears a set event", reinit_clears},
+    {"a blocked wait is not a cancellation point", is_no_cancellation_point},
+    {"a set happens before the return of the wait that it ends", set_happens_before_wait_returns},
+    {"a load after wait and clear sees what was stored before the last set", repeated_set_is_not_missed},
+    {"every wait returns among concurrent sets, clears and timeouts", every_wait_returns},
 };
 
 TEST_MAIN(cases)

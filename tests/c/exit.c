@@ -1,39 +1,40 @@
-/* Exit: what a process waits for and in which order. Each case is a scenario run as the main of a process. */
+/* Process exit: what exit waits for, and in which order it runs handlers and callbacks. Each case is a scenario, which
+ * runs as the main function of a process. */
 #include "child.h"
 
 #include <fcntl.h>
 #include <poll.h>
 
 struct scenario {
-    const char *sentence;
+    const char *name;
     int (*main)(void);
-    int status;         /* what the process is to exit with */
-    const char *output; /* all that it is to say */
-    int times;          /* how often it is to do so, 0 being once */
+    int status;         /* the expected exit status */
+    const char *output; /* the expected output */
+    int times;          /* how often the scenario runs; 0 is once */
 };
 
-/* Unbuffered: what _exit would drop must not be missed for another reason. */
-static void say(const char *line)
+/* Unbuffered: _exit does not flush stdio, so buffered output would be lost. */
+static void print_line(const char *line)
 {
     char text[100];
     int length = snprintf(text, sizeof text, "%s\n", line);
     CHECK(write(STDOUT_FILENO, text, (size_t)length) == length);
 }
 
-static threading_event *go; /* what a worker waits for, if its scenario makes it */
+static threading_event *may_work; /* workers wait for it, if the scenario creates it */
 
-static void let_go(void)
+static void release_workers(void)
 {
-    CHECK_STATUS(threading_event_set(go), THREADING_OK);
+    CHECK_STATUS(threading_event_set(may_work), THREADING_OK);
 }
 
-/* Slow enough that a process that does not wait for it ends first. */
+/* Slow enough that a process that does not wait for the worker exits first. */
 static void *work(void *arg)
 {
-    if (go != NULL)
-        CHECK_STATUS(threading_event_wait(go), THREADING_OK);
+    if (may_work != NULL)
+        CHECK_STATUS(threading_event_wait(may_work), THREADING_OK);
     sleep_for(0.1);
-    say("worker done");
+    print_line("worker done");
     return arg;
 }
 
@@ -45,7 +46,7 @@ static void *no_work(void *arg)
 static void *sleep_forever(void *arg)
 {
     CHECK_STATUS(threading_sleep(arg == NULL ? THREADING_FOREVER : INFINITY), THREADING_OK);
-    say("slept");
+    print_line("slept");
     return NULL;
 }
 
@@ -67,129 +68,129 @@ static threading_timer *start_timer(double interval, threading_target function, 
     return timer;
 }
 
-/* A worker that goes on when the process is about to exit: a handler registered after the first start runs
- * before the joins. */
-static void start_worker_let_go_at_exit(void)
+/* Starts a worker that waits until exit has begun: a handler that is registered after the first start runs before the
+ * joins. */
+static void start_worker_released_at_exit(void)
 {
-    go = event_new();
+    may_work = event_new();
     start_worker(work, 0);
-    CHECK_INT(atexit(let_go), 0);
+    CHECK_INT(atexit(release_workers), 0);
 }
 
-static void callback(void *line)
+static void print_callback(void *line)
 {
-    say(line);
+    print_line(line);
 }
 
-static void early(void)
+static void print_early(void)
 {
-    say("early");
+    print_line("early");
 }
 
-static void late(void)
+static void print_late(void)
 {
-    say("late");
+    print_line("late");
 }
 
-static void say_destroyed(void *value)
+static void print_destroyed(void *value)
 {
     CHECK_PTR(threading_current_thread(), threading_main_thread());
-    say(value);
+    print_line(value);
 }
 
-/* -------------------------------------------------------------------------------------- what it waits for */
+/* ------------------------------------------------------------------------------------ what exit waits for */
 
 static int main_returns(void)
 {
-    start_worker_let_go_at_exit();
-    say("main returns");
+    start_worker_released_at_exit();
+    print_line("main returns");
     return 7;
 }
 
 static int main_exits(void)
 {
-    start_worker_let_go_at_exit();
-    say("main returns");
+    start_worker_released_at_exit();
+    print_line("main returns");
     exit(3);
 }
 
-static int timer_pending(void)
+static int pending_timer(void)
 {
     threading_timer *cancelled = start_timer(3600, work, 0);
-    go = event_new();
-    CHECK_INT(atexit(let_go), 0);
+    may_work = event_new();
+    CHECK_INT(atexit(release_workers), 0);
     CHECK_STATUS(threading_timer_free(start_timer(0.15, work, 0)), THREADING_OK);
     CHECK_STATUS(threading_timer_free(start_timer(3600, work, 1)), THREADING_OK);
     CHECK_STATUS(threading_timer_cancel(cancelled), THREADING_OK);
     CHECK_STATUS(threading_timer_free(cancelled), THREADING_OK);
-    say("main returns");
+    print_line("main returns");
     return 0;
 }
 
-static void *foreign(void *arg)
+static void *run_foreign(void *arg)
 {
     CHECK(threading_current_thread() != NULL);
     atomic_store((atomic_int *)arg, 1);
     return sleep_forever(arg);
 }
 
-static int daemons_left_behind(void)
+static int daemons_and_foreign_threads(void)
 {
-    static atomic_int asked;
-    go = event_new();
+    static atomic_int is_running;
+    may_work = event_new();
     start_worker(sleep_forever, 1);
     start_worker(work, 1);
     CHECK_STATUS(threading_timer_free(start_timer(INFINITY, work, 1)), THREADING_OK);
-    CHECK_INT(pthread_detach(spawn_foreign(foreign, &asked)), 0);
-    wait_until(is_nonzero, &asked);
+    CHECK_INT(pthread_detach(spawn_foreign(run_foreign, &is_running)), 0);
+    wait_until(is_nonzero, &is_running);
     sleep_for(0.1);
     return 0;
 }
 
-static void *exit_there(void *arg)
+static void *call_exit(void *arg)
 {
     (void)arg;
-    say("exit");
+    print_line("exit");
     exit(5);
 }
 
 static int exit_in_a_worker(void)
 {
-    start_worker_let_go_at_exit();
-    start_worker(exit_there, 0);
+    start_worker_released_at_exit();
+    start_worker(call_exit, 0);
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 0;
 }
 
 static int exit_in_a_daemon(void)
 {
-    start_worker_let_go_at_exit();
-    start_worker(exit_there, 1);
+    start_worker_released_at_exit();
+    start_worker(call_exit, 1);
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 0;
 }
 
 static int exit_in_a_timer(void)
 {
-    start_worker_let_go_at_exit();
-    CHECK_STATUS(threading_timer_free(start_timer(0.01, exit_there, 0)), THREADING_OK);
+    start_worker_released_at_exit();
+    CHECK_STATUS(threading_timer_free(start_timer(0.01, call_exit, 0)), THREADING_OK);
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 0;
 }
 
-/* -------------------------------------------------------------------------------- in an argument's destructor */
+/* ---------------------------------------------------------------------------- in an argument's destructor */
 
 static void exit_in_destructor(void *arg)
 {
     (void)arg;
-    say("destructor exits");
+    print_line("destructor exits");
     exit(5);
 }
 
 static threading_timer *timer_with_destructor(double interval, threading_target function,
                                               threading_destructor destroy)
 {
-    threading_timer *timer = threading_timer_new(interval, function, &go);
+    threading_timer *timer = threading_timer_new(interval, function, &may_work);
     CHECK(timer != NULL);
     CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), destroy), THREADING_OK);
     return timer;
@@ -204,7 +205,7 @@ static threading_timer *pending_with_destructor(threading_destructor destroy)
 
 static int exit_in_a_destructor_by_cancel(void)
 {
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     threading_timer_cancel(pending_with_destructor(exit_in_destructor));
     return 1;
 }
@@ -217,22 +218,23 @@ static void *cancel(void *timer)
 
 static int exit_in_a_destructor_in_a_worker(void)
 {
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     CHECK_STATUS(threading_thread_join(spawn(cancel, pending_with_destructor(exit_in_destructor))), THREADING_OK);
     return 1;
 }
 
 static int exit_in_a_destructor_in_a_foreign_thread(void)
 {
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     join_foreign(spawn_foreign(cancel, pending_with_destructor(exit_in_destructor)));
     return 1;
 }
 
-/* A cancelled timer whose destructor calls exit, and has not been called. */
+/* Returns a cancelled timer whose argument's destructor calls exit. The destructor is set after the cancel and has not
+ * been called. */
 static threading_timer *cancelled_with_destructor(void)
 {
-    threading_timer *timer = threading_timer_new(3600, no_work, &go);
+    threading_timer *timer = threading_timer_new(3600, no_work, &may_work);
     CHECK(timer != NULL);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), exit_in_destructor),
@@ -242,47 +244,47 @@ static threading_timer *cancelled_with_destructor(void)
 
 static int exit_in_a_destructor_by_start(void)
 {
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     threading_timer_start(cancelled_with_destructor());
     return 1;
 }
 
 static int exit_in_a_destructor_by_start_of_the_thread(void)
 {
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     threading_thread_start(threading_timer_thread(cancelled_with_destructor()));
     return 1;
 }
 
 static int exit_in_a_destructor_by_free(void)
 {
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     threading_timer_free(timer_with_destructor(3600, no_work, exit_in_destructor));
     return 1;
 }
 
 static int exit_in_a_destructor_after_the_function(void)
 {
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     CHECK_STATUS(threading_timer_start(timer_with_destructor(0, no_work, exit_in_destructor)), THREADING_OK);
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 1;
 }
 
-static threading_timer *inner;
+static threading_timer *inner_timer;
 
-static void cancel_inner(void *arg)
+static void cancel_inner_timer(void *arg)
 {
     (void)arg;
-    say("outer destructor");
-    threading_timer_cancel(inner);
+    print_line("outer destructor");
+    threading_timer_cancel(inner_timer);
 }
 
 static int exit_in_a_destructor_in_another(void)
 {
-    start_worker_let_go_at_exit();
-    inner = pending_with_destructor(exit_in_destructor);
-    threading_timer_cancel(pending_with_destructor(cancel_inner));
+    start_worker_released_at_exit();
+    inner_timer = pending_with_destructor(exit_in_destructor);
+    threading_timer_cancel(pending_with_destructor(cancel_inner_timer));
     return 1;
 }
 
@@ -299,78 +301,78 @@ static int exit_in_two_destructors(void)
 static void *join_timer(void *timer)
 {
     CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
-    say("timer ended");
+    print_line("timer ended");
     return NULL;
 }
 
-static int exit_beside_a_joiner(void)
+static int exit_in_a_destructor_with_a_joiner(void)
 {
     threading_timer *timer = pending_with_destructor(exit_in_destructor);
     spawn(join_timer, timer);
-    sleep_for(0.05); /* so that it joins */
+    sleep_for(0.05); /* for the joiner to block */
     threading_timer_cancel(timer);
     return 1;
 }
 
-static int exit_in_a_function_beside_a_joiner(void)
+static int exit_in_a_function_with_a_joiner(void)
 {
-    threading_timer *timer = start_timer(0.1, exit_there, 0);
+    threading_timer *timer = start_timer(0.1, call_exit, 0);
     spawn(join_timer, timer);
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 1;
 }
 
-static void nothing_to_do(void *arg)
+static void do_nothing(void *arg)
 {
     (void)arg;
 }
 
-static void end_this_thread_once(void)
+static void exit_thread_once(void)
 {
-    static bool has_ended;
-    say("handler");
-    if (!has_ended) {
-        has_ended = true;
+    static bool has_exited;
+    print_line("handler");
+    if (!has_exited) {
+        has_exited = true;
         pthread_exit(NULL);
     }
 }
 
-/* The exit of a timer's function is left by pthread_exit in a handler that runs before the library's. */
-static int exit_in_a_function_that_ends_by_a_handler(void)
+/* A timer's function calls exit, and an atexit handler that runs before the library's calls pthread_exit. */
+static int pthread_exit_in_a_handler(void)
 {
-    CHECK_STATUS(threading_atexit(nothing_to_do, NULL), THREADING_OK);
-    CHECK_INT(atexit(end_this_thread_once), 0);
-    threading_timer *timer = start_timer(0.05, exit_there, 0);
+    CHECK_STATUS(threading_atexit(do_nothing, NULL), THREADING_OK);
+    CHECK_INT(atexit(exit_thread_once), 0);
+    threading_timer *timer = start_timer(0.05, call_exit, 0);
     CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(timer), TEST_LIMIT), THREADING_OK);
     sleep_for(0.1);
     return 1;
 }
 
-static threading_timer *ending;
+static threading_timer *cancelled;
 
 static void join_in_destructor(void *arg)
 {
     (void)arg;
-    CHECK_STATUS(threading_thread_join(threading_timer_thread(ending)), THREADING_ERR_DEADLOCK);
-    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(ending), 0.01), THREADING_ERR_DEADLOCK);
-    CHECK(threading_thread_is_alive(threading_timer_thread(ending)));
-    say("no join in the destructor");
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(cancelled)), THREADING_ERR_DEADLOCK);
+    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(cancelled), 0.01), THREADING_ERR_DEADLOCK);
+    CHECK(threading_thread_is_alive(threading_timer_thread(cancelled)));
+    print_line("no join in the destructor");
 }
 
 static void shut_down_in_destructor(void *arg)
 {
     (void)arg;
     CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
-    CHECK(threading_thread_is_alive(threading_timer_thread(ending)));
+    CHECK(threading_thread_is_alive(threading_timer_thread(cancelled)));
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
-    say("shut down in the destructor");
+    print_line("shut down in the destructor");
 }
 
 static void time_out_in_destructor(void *arg)
 {
     (void)arg;
     CHECK_STATUS(threading_shutdown_timeout(0.01), THREADING_TIMED_OUT);
-    let_go();
+    release_workers();
 }
 
 static void fork_in_destructor(void *arg)
@@ -379,74 +381,74 @@ static void fork_in_destructor(void *arg)
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        say("child exits");
+        print_line("child exits");
         exit(6);
     }
     CHECK_INT(child_status(pid), 6);
 }
 
-static int other_calls_in_a_destructor(void)
+static int join_fork_and_shutdown_in_a_destructor(void)
 {
     static const threading_destructor destroy[] = {join_in_destructor, fork_in_destructor,
                                                    time_out_in_destructor, shut_down_in_destructor};
     threading_timer *timers[TEST_COUNT(destroy)];
-    go = event_new();
+    may_work = event_new();
     for (size_t i = 0; i < TEST_COUNT(destroy); i++)
         timers[i] = pending_with_destructor(destroy[i]);
     start_worker(work, 0);
     for (size_t i = 0; i < TEST_COUNT(destroy); i++) {
-        ending = timers[i];
-        CHECK_STATUS(threading_timer_cancel(ending), THREADING_OK);
-        CHECK_STATUS(threading_thread_join(threading_timer_thread(ending)), THREADING_OK);
-        CHECK(!threading_thread_is_alive(threading_timer_thread(ending)));
+        cancelled = timers[i];
+        CHECK_STATUS(threading_timer_cancel(cancelled), THREADING_OK);
+        CHECK_STATUS(threading_thread_join(threading_timer_thread(cancelled)), THREADING_OK);
+        CHECK(!threading_thread_is_alive(threading_timer_thread(cancelled)));
     }
     return 0;
 }
 
-/* -------------------------------------------------------------------------------------------------- other ends */
+/* ----------------------------------------------------------------------------------- _exit and quick_exit */
 
-static int ends_by__exit(void)
+static int main_calls__exit(void)
 {
     start_worker(sleep_forever, 0);
-    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(print_callback, "callback"), THREADING_OK);
     _exit(4);
 }
 
-static int ends_by_quick_exit(void)
+static int main_calls_quick_exit(void)
 {
     start_worker(sleep_forever, 0);
-    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(print_callback, "callback"), THREADING_OK);
     quick_exit(6);
 }
 
-/* ----------------------------------------------------------------------------------------- in which order */
+/* -------------------------------------------------------------------------------------------------- order */
 
-static int handlers(void)
+static int handlers_around_a_start(void)
 {
-    CHECK_INT(atexit(early), 0);
-    start_worker_let_go_at_exit();
-    CHECK_INT(atexit(late), 0);
+    CHECK_INT(atexit(print_early), 0);
+    start_worker_released_at_exit();
+    CHECK_INT(atexit(print_late), 0);
     return 0;
 }
 
 static int handlers_around_a_callback(void)
 {
-    CHECK_INT(atexit(early), 0);
-    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
-    CHECK_INT(atexit(late), 0);
+    CHECK_INT(atexit(print_early), 0);
+    CHECK_STATUS(threading_atexit(print_callback, "callback"), THREADING_OK);
+    CHECK_INT(atexit(print_late), 0);
     return 0;
 }
 
-static void *say_started(void *arg)
+static void *print_started(void *arg)
 {
-    say("started in a callback");
+    print_line("started in a callback");
     return arg;
 }
 
 static void first_callback(void *arg)
 {
-    say(arg);
-    let_go();
+    print_line(arg);
+    release_workers();
 }
 
 static void second_callback(void *arg)
@@ -454,39 +456,39 @@ static void second_callback(void *arg)
     CHECK_PTR(threading_current_thread(), threading_main_thread());
     CHECK(threading_thread_is_alive(threading_main_thread()));
     CHECK_INT(threading_active_count(), 2);
-    CHECK_STATUS(threading_atexit(callback, "too late"), THREADING_ERR_SHUTDOWN);
-    say(arg);
-    join(spawn(say_started, NULL));
+    CHECK_STATUS(threading_atexit(print_callback, "too late"), THREADING_ERR_SHUTDOWN);
+    print_line(arg);
+    join(spawn(print_started, NULL));
 }
 
 static int callbacks(void)
 {
-    go = event_new();
+    may_work = event_new();
     start_worker(work, 0);
     CHECK_STATUS(threading_atexit(first_callback, "first"), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_atexit(second_callback, "second"), THREADING_OK);
-    CHECK_STATUS(threading_atexit(callback, "third"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(print_callback, "third"), THREADING_OK);
     return 0;
 }
 
-static void exit_callback(void *line)
+static void call_exit_in_callback(void *line)
 {
-    say(line);
+    print_line(line);
     exit(8);
 }
 
 static int exit_in_a_callback(void)
 {
-    CHECK_INT(atexit(early), 0);
+    CHECK_INT(atexit(print_early), 0);
     start_worker(work, 0);
-    CHECK_STATUS(threading_atexit(callback, "first"), THREADING_OK);
-    CHECK_STATUS(threading_atexit(exit_callback, "second"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(print_callback, "first"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(call_exit_in_callback, "second"), THREADING_OK);
     return 0;
 }
 
 static threading_local *local_with_value(void)
 {
-    threading_local *local = threading_local_new(say_destroyed);
+    threading_local *local = threading_local_new(print_destroyed);
     CHECK(local != NULL);
     CHECK_STATUS(threading_local_set(local, "value destroyed"), THREADING_OK);
     return local;
@@ -497,25 +499,25 @@ static threading_local *local;
 static void read_local(void)
 {
     CHECK_STR(threading_local_get(local), "value destroyed");
-    say("late");
+    print_line("late");
 }
 
 static int locals_of_main(void)
 {
-    CHECK_INT(atexit(early), 0);
+    CHECK_INT(atexit(print_early), 0);
     local = local_with_value();
-    start_worker_let_go_at_exit();
+    start_worker_released_at_exit();
     CHECK_INT(atexit(read_local), 0);
     return 0;
 }
 
 static int attribute_of_main(void)
 {
-    CHECK_INT(atexit(early), 0);
-    local = threading_local_new(say_destroyed);
+    CHECK_INT(atexit(print_early), 0);
+    local = threading_local_new(print_destroyed);
     CHECK(local != NULL);
     CHECK_STATUS(threading_local_set_attr(local, "name", "value destroyed"), THREADING_OK);
-    CHECK_INT(atexit(late), 0);
+    CHECK_INT(atexit(print_late), 0);
     return 0;
 }
 
@@ -523,29 +525,29 @@ static void *join_main_and_work(void *arg)
 {
     CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
     CHECK(!threading_thread_is_alive(threading_main_thread()));
-    say("main ended");
+    print_line("main ended");
     return work(arg);
 }
 
-static int joiner_of_main(void)
+static int join_of_main(void)
 {
     start_worker(join_main_and_work, 0);
-    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
-    sleep_for(0.05); /* so that it shows if main is not joined at all */
+    CHECK_STATUS(threading_atexit(print_callback, "callback"), THREADING_OK);
+    sleep_for(0.05); /* a join that did not wait for the main thread would return before the callback runs */
     return 0;
 }
 
 static int main_ends_by_pthread_exit(void)
 {
-    CHECK_INT(atexit(early), 0);
+    CHECK_INT(atexit(print_early), 0);
     local = local_with_value();
     start_worker(sleep_forever, 1);
     start_worker(join_main_and_work, 0);
-    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(print_callback, "callback"), THREADING_OK);
     pthread_exit("no status");
 }
 
-static void *work_later(void *arg)
+static void *start_a_timer_later(void *arg)
 {
     sleep_for(0.05);
     CHECK_STATUS(threading_timer_free(start_timer(0.05, work, 0)), THREADING_OK);
@@ -556,11 +558,11 @@ static void *join_main_and_start(void *arg)
 {
     CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
     sleep_for(0.05);
-    start_worker(work_later, 0);
+    start_worker(start_a_timer_later, 0);
     return arg;
 }
 
-static int started_meanwhile(void)
+static int started_while_exit_waits(void)
 {
     start_worker(join_main_and_start, 0);
     return 0;
@@ -570,7 +572,7 @@ static int started_meanwhile(void)
 
 static threading_thread *unstarted;
 
-static void nothing_starts(void)
+static void check_nothing_starts(void)
 {
     threading_timer *timer = threading_timer_new(0, NULL, NULL);
     CHECK(timer != NULL);
@@ -583,13 +585,13 @@ static void nothing_starts(void)
     CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_SHUTDOWN);
     CHECK(!threading_thread_is_alive(threading_timer_thread(timer)));
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    CHECK_STATUS(threading_atexit(callback, "too late"), THREADING_ERR_SHUTDOWN);
+    CHECK_STATUS(threading_atexit(print_callback, "too late"), THREADING_ERR_SHUTDOWN);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
     CHECK_STATUS(threading_shutdown_timeout(0), THREADING_OK);
     CHECK_STATUS(threading_shutdown_timeout(NAN), THREADING_ERR_VALUE);
     CHECK_PTR(threading_current_thread(), threading_main_thread());
     CHECK(!threading_thread_is_alive(threading_main_thread()));
-    say("nothing starts");
+    print_line("nothing starts");
 }
 
 static void new_unstarted(void)
@@ -600,39 +602,39 @@ static void new_unstarted(void)
 
 static int shutdown_by_main(void)
 {
-    go = event_new();
+    may_work = event_new();
     new_unstarted();
     start_worker(work, 0);
     start_worker(sleep_forever, 1);
     CHECK_STATUS(threading_atexit(first_callback, "callback"), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_shutdown(), THREADING_OK);
-    say("shut down");
-    nothing_starts();
+    print_line("shut down");
+    check_nothing_starts();
     return 0;
 }
 
 static int shutdown_with_timeout(void)
 {
-    double begin = now();
-    go = event_new();
+    double start = now();
+    may_work = event_new();
     new_unstarted();
     start_worker(work, 0);
-    CHECK_STATUS(threading_atexit(callback, "callback"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(print_callback, "callback"), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_shutdown_timeout(0.1), THREADING_TIMED_OUT);
-    CHECK_AT_LEAST(now() - begin, 0.1);
+    CHECK_AT_LEAST(now() - start, 0.1);
     CHECK_STATUS(threading_shutdown_timeout(0), THREADING_TIMED_OUT);
-    CHECK_STATUS(threading_atexit(callback, "too late"), THREADING_ERR_SHUTDOWN);
-    let_go();
+    CHECK_STATUS(threading_atexit(print_callback, "too late"), THREADING_ERR_SHUTDOWN);
+    release_workers();
     CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
-    say("shut down");
-    nothing_starts();
+    print_line("shut down");
+    check_nothing_starts();
     return 0;
 }
 
 static int start_after_the_joins(void)
 {
     new_unstarted();
-    CHECK_INT(atexit(nothing_starts), 0);
+    CHECK_INT(atexit(check_nothing_starts), 0);
     start_worker(work, 0);
     return 0;
 }
@@ -648,12 +650,12 @@ static int shutdown_by_a_worker(void)
     new_unstarted();
     start_worker(work, 0);
     join(spawn(shut_down, NULL));
-    say("shut down");
-    nothing_starts();
+    print_line("shut down");
+    check_nothing_starts();
     return 0;
 }
 
-static void *meet_and_shut_down(void *barrier)
+static void *wait_and_shut_down(void *barrier)
 {
     CHECK_STATUS(threading_barrier_wait(barrier, NULL), THREADING_OK);
     return shut_down(barrier);
@@ -666,11 +668,11 @@ static int shutdown_by_several(void)
     CHECK(barrier != NULL);
     start_worker(work, 0);
     for (int i = 0; i < 3; i++)
-        threads[i] = spawn(meet_and_shut_down, barrier);
-    CHECK_PTR(meet_and_shut_down(barrier), barrier);
+        threads[i] = spawn(wait_and_shut_down, barrier);
+    CHECK_PTR(wait_and_shut_down(barrier), barrier);
     for (int i = 0; i < 3; i++)
         CHECK_PTR(join(threads[i]), barrier);
-    say("shut down");
+    print_line("shut down");
     return 0;
 }
 
@@ -679,64 +681,64 @@ static int shutdown_by_several(void)
 static void *join_main(void *arg)
 {
     CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
-    say("main has ended");
+    print_line("main has ended");
     return arg;
 }
 
-static void slow_callback(void *begun)
+static void slow_callback(void *started)
 {
-    say("callback");
-    CHECK_STATUS(threading_event_set(begun), THREADING_OK);
+    print_line("callback");
+    CHECK_STATUS(threading_event_set(started), THREADING_OK);
     sleep_for(0.1);
-    say("callback done");
+    print_line("callback done");
 }
 
-static int shutdown_beside_a_callback(void)
+static int shutdown_while_a_callback_runs(void)
 {
-    threading_event *begun = event_new();
+    threading_event *started = event_new();
     start_worker(join_main, 0);
-    CHECK_STATUS(threading_atexit(slow_callback, begun), THREADING_OK);
+    CHECK_STATUS(threading_atexit(slow_callback, started), THREADING_OK);
     start_worker(shut_down, 0);
-    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(started), THREADING_OK);
     CHECK_STATUS(threading_shutdown_timeout(0.01), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
-    say("shut down");
+    print_line("shut down");
     return 0;
 }
 
-/* Alone in the child, whoever waits for the callbacks in the parent. */
-static void fork_callback(void *begun)
+/* In the parent another thread waits for the callbacks. The child has only the thread that runs them. */
+static void fork_callback(void *started)
 {
-    slow_callback(begun);
+    slow_callback(started);
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
         CHECK_STATUS(threading_shutdown(), THREADING_OK);
-        say("child done");
+        print_line("child done");
         _exit(0);
     }
     CHECK_INT(child_status(pid), 0);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
-    say("shut down in the callback");
+    print_line("shut down in the callback");
 }
 
-static int shutdown_beside_a_callback_that_leaves(void)
+static int fork_and_shutdown_in_a_callback(void)
 {
-    threading_event *begun = event_new();
-    CHECK_STATUS(threading_atexit(callback, "another callback"), THREADING_OK);
-    CHECK_STATUS(threading_atexit(fork_callback, begun), THREADING_OK);
+    threading_event *started = event_new();
+    CHECK_STATUS(threading_atexit(print_callback, "another callback"), THREADING_OK);
+    CHECK_STATUS(threading_atexit(fork_callback, started), THREADING_OK);
     start_worker(shut_down, 0);
-    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(started), THREADING_OK);
     exit(2);
 }
 
-/* The child of a thread that does not call the callbacks is not left waiting for them. */
-static int fork_beside_a_callback(void)
+/* The forking thread does not run the callbacks, and its child must not wait for them. */
+static int fork_while_a_callback_runs(void)
 {
-    threading_event *begun = event_new();
-    CHECK_STATUS(threading_atexit(slow_callback, begun), THREADING_OK);
+    threading_event *started = event_new();
+    CHECK_STATUS(threading_atexit(slow_callback, started), THREADING_OK);
     start_worker(shut_down, 0);
-    CHECK_STATUS(threading_event_wait(begun), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(started), THREADING_OK);
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
@@ -750,8 +752,8 @@ static threading_lock *lock;
 static threading_condition *condition;
 static threading_semaphore *semaphore;
 
-/* Never ends; whatever it is in the middle of at exit must do no harm. */
-static void *hammer(void *arg)
+/* Never returns. Exit must succeed whichever call it interrupts. */
+static void *use_everything(void *arg)
 {
     while (lock != NULL) {
         threading_thread *thread = threading_thread_new(no_work, NULL);
@@ -777,7 +779,7 @@ static void *hammer(void *arg)
     return arg;
 }
 
-static int hammering_daemons(void)
+static int busy_daemons(void)
 {
     lock = threading_lock_new();
     condition = threading_condition_new();
@@ -785,104 +787,117 @@ static int hammering_daemons(void)
     local = threading_local_new(NULL);
     CHECK(lock != NULL && condition != NULL && semaphore != NULL && local != NULL);
     for (int i = 0; i < 4; i++)
-        start_worker(hammer, 1);
+        start_worker(use_everything, 1);
     sleep_for(0.03);
     return 9;
 }
 
-/* A worker in the style of older code for pthread. */
+/* A worker that detaches itself through pthread. */
 static void *work_detached(void *arg)
 {
     (void)pthread_detach(pthread_self());
     return work(arg);
 }
 
-static int main_returns_beside_a_detached_worker(void)
+static int main_returns_with_a_detached_worker(void)
 {
-    go = event_new();
+    may_work = event_new();
     start_worker(work_detached, 0);
-    CHECK_INT(atexit(let_go), 0);
-    say("main returns");
+    CHECK_INT(atexit(release_workers), 0);
+    print_line("main returns");
     return 7;
 }
 
 static const struct scenario scenarios[] = {
-    {"a return from main waits for threads", main_returns, 7, "main returns\nworker done\n", 0},
-    {"exit waits for a thread that detaches itself", main_returns_beside_a_detached_worker, 7,
+    {"a return from main waits for non-daemon threads", main_returns, 7, "main returns\nworker done\n", 0},
+    {"a return from main waits for a thread that has detached itself", main_returns_with_a_detached_worker, 7,
      "main returns\nworker done\n", 0},
-    {"exit in main waits for threads", main_exits, 3, "main returns\nworker done\n", 0},
-    {"exit waits for a pending timer, unless it is a daemon or cancelled", timer_pending, 0,
+    {"exit in main waits for non-daemon threads", main_exits, 3, "main returns\nworker done\n", 0},
+    {"a return from main waits for a pending timer, unless it is a daemon or cancelled", pending_timer, 0,
      "main returns\nworker done\n", 0},
-    {"daemons, foreign threads included, are left behind", daemons_left_behind, 0, "", 0},
-    {"exit in a worker waits for others, not for itself", exit_in_a_worker, 5, "exit\nworker done\n", 0},
-    {"exit in a daemon waits for others, not for itself", exit_in_a_daemon, 5, "exit\nworker done\n", 0},
-    {"exit in a timer waits for others, not for itself", exit_in_a_timer, 5, "exit\nworker done\n", 0},
-    {"exit in the destructor that a cancel calls does not wait for that timer", exit_in_a_destructor_by_cancel, 5,
+    {"a return from main does not wait for daemons and foreign threads", daemons_and_foreign_threads, 0, "", 0},
+    {"exit in a worker waits for other threads, not for itself", exit_in_a_worker, 5, "exit\nworker done\n", 0},
+    {"exit in a daemon waits for other threads, not for itself", exit_in_a_daemon, 5, "exit\nworker done\n", 0},
+    {"exit in a timer's function waits for other threads, not for itself",
+     exit_in_a_timer, 5, "exit\nworker done\n", 0},
+    {"exit in a destructor that a timer's cancel calls does not wait for that timer", exit_in_a_destructor_by_cancel, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that a worker's cancel calls", exit_in_a_destructor_in_a_worker, 5,
+    {"exit in a destructor that a cancel in a worker calls does not wait for that timer",
+     exit_in_a_destructor_in_a_worker, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that a foreign thread's cancel calls",
+    {"exit in a destructor that a cancel in a foreign thread calls does not wait for that timer",
      exit_in_a_destructor_in_a_foreign_thread, 5, "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that the start of a cancelled timer calls", exit_in_a_destructor_by_start, 5,
+    {"exit in a destructor that the start of a cancelled timer calls does not wait for that timer",
+     exit_in_a_destructor_by_start, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that the start of its thread calls",
+    {"exit in a destructor that the start of a cancelled timer's thread calls does not wait for that timer",
      exit_in_a_destructor_by_start_of_the_thread, 5, "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor that the last free calls", exit_in_a_destructor_by_free, 5,
+    {"exit in a destructor that a timer's last free calls does not wait for that timer",
+     exit_in_a_destructor_by_free, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in the destructor after a timer's function", exit_in_a_destructor_after_the_function, 5,
+    {"exit in a destructor that runs after a timer's function does not wait for that timer",
+     exit_in_a_destructor_after_the_function, 5,
      "destructor exits\nworker done\n", 0},
-    {"so does exit in a destructor that another destructor's cancel calls", exit_in_a_destructor_in_another, 5,
+    {"exit in a destructor that a cancel in another destructor calls waits for neither timer",
+     exit_in_a_destructor_in_another, 5,
      "outer destructor\ndestructor exits\nworker done\n", 0},
-    {"exit in the destructors of two timers waits for neither", exit_in_two_destructors, 5,
+    {"exit in the destructors of two timers waits for neither timer", exit_in_two_destructors, 5,
      "destructor exits\ndestructor exits\nworker done\n", 0},
-    {"a joiner of the timer whose destructor exits returns", exit_beside_a_joiner, 5,
+    {"a join of a timer returns when the timer's destructor calls exit", exit_in_a_destructor_with_a_joiner, 5,
      "destructor exits\ntimer ended\n", 0},
-    {"a joiner of the timer whose function exits returns", exit_in_a_function_beside_a_joiner, 5,
+    {"a join of a timer returns when the timer's function calls exit", exit_in_a_function_with_a_joiner, 5,
      "exit\ntimer ended\n", 0},
-    {"join is DEADLOCK in the destructor that a cancel calls; fork and shutdown there do not wait for the timer",
-     other_calls_in_a_destructor, 0,
+    {"a join in a timer's destructor is ERR_DEADLOCK, and fork, exit and shutdown there do not wait for that timer",
+     join_fork_and_shutdown_in_a_destructor, 0,
      "no join in the destructor\nchild exits\nworker done\nshut down in the destructor\n", 0},
-    {"a timer whose function exits may be left by pthread_exit in a handler", exit_in_a_function_that_ends_by_a_handler,
+    {"pthread_exit in a handler of an exit in a timer's function ends that thread only", pthread_exit_in_a_handler,
      1, "exit\nhandler\n", 0},
-    {"_exit waits for nobody", ends_by__exit, 4, "", 0},
-    {"quick_exit waits for nobody", ends_by_quick_exit, 6, "", 0},
-    {"handlers registered after the first start run before the joins, earlier ones after", handlers, 0,
+    {"_exit waits for no thread and runs no callbacks", main_calls__exit, 4, "", 0},
+    {"quick_exit waits for no thread and runs no callbacks", main_calls_quick_exit, 6, "", 0},
+    {"handlers run before the joins if registered after the first start, else after the joins",
+     handlers_around_a_start, 0,
      "late\nworker done\nearly\n", 0},
-    {"so they do around a first threading_atexit", handlers_around_a_callback, 0,
+    {"handlers run before the callbacks if registered after the first threading_atexit, else after them",
+     handlers_around_a_callback, 0,
      "late\ncallback\nearly\n", 0},
-    {"callbacks run last first, with main alive and before the joins", callbacks, 0,
+    {"callbacks run in reverse order, before the joins and with the main thread alive", callbacks, 0,
      "third\nsecond\nstarted in a callback\nfirst\nworker done\n", 0},
-    {"exit in a callback goes on with the next, and waits", exit_in_a_callback, 8,
+    {"exit in a callback runs the remaining callbacks and waits for non-daemon threads", exit_in_a_callback, 8,
      "second\nfirst\nworker done\nearly\n", 0},
-    {"main's locals are destroyed after the joins", locals_of_main, 0,
+    {"the main thread's values are destroyed after the joins", locals_of_main, 0,
      "late\nworker done\nvalue destroyed\nearly\n", 0},
-    {"a first attribute in main brings the hook", attribute_of_main, 0, "late\nvalue destroyed\nearly\n", 0},
-    {"joiners of main go on after the callbacks and before the joins", joiner_of_main, 0,
+    {"the main thread's attributes are destroyed after later handlers and before earlier ones",
+     attribute_of_main, 0, "late\nvalue destroyed\nearly\n", 0},
+    {"a join of the main thread returns after the callbacks and before the joins", join_of_main, 0,
      "callback\nmain ended\nworker done\n", 0},
-    {"pthread_exit in main does all the same and the status is 0", main_ends_by_pthread_exit, 0,
+    {"pthread_exit in main does what exit does, with status 0", main_ends_by_pthread_exit, 0,
      "callback\nmain ended\nworker done\nvalue destroyed\nearly\n", 0},
-    {"exit waits for threads and timers started meanwhile", started_meanwhile, 0, "worker done\n", 0},
-    {"shutdown does what exit does, once", shutdown_by_main, 0,
+    {"a return from main waits for threads and timers that start while it waits",
+     started_while_exit_waits, 0, "worker done\n", 0},
+    {"shutdown runs the callbacks and waits for threads, and exit does not repeat that", shutdown_by_main, 0,
      "callback\nworker done\nshut down\nnothing starts\n", 0},
-    {"shutdown that timed out may be called again and repeats no callback", shutdown_with_timeout, 0,
+    {"a shutdown after one that timed out is OK and repeats no callback", shutdown_with_timeout, 0,
      "callback\nworker done\nshut down\nnothing starts\n", 0},
-    {"after the joins of exit nothing starts", start_after_the_joins, 0, "worker done\nnothing starts\n", 0},
-    {"shutdown in a worker waits for others, not for itself", shutdown_by_a_worker, 0,
+    {"a start in a handler after the joins is ERR_SHUTDOWN",
+     start_after_the_joins, 0, "worker done\nnothing starts\n", 0},
+    {"shutdown in a worker waits for other threads, not for itself", shutdown_by_a_worker, 0,
      "worker done\nshut down\nnothing starts\n", 0},
-    {"threads in shutdown do not wait for each other", shutdown_by_several, 0, "worker done\nshut down\n", 0},
-    {"shutdown waits for the callbacks that another thread calls, within its time", shutdown_beside_a_callback, 0,
+    {"concurrent shutdowns do not wait for each other's threads",
+     shutdown_by_several, 0, "worker done\nshut down\n", 0},
+    {"shutdown waits for callbacks that another thread runs, until its timeout", shutdown_while_a_callback_runs, 0,
      "callback\ncallback done\nmain has ended\nshut down\n", 0},
-    {"a callback may fork, and shut down itself beside a thread that waits for it",
-     shutdown_beside_a_callback_that_leaves, 2,
+    {"fork and shutdown in a callback are OK while another thread waits for the callbacks",
+     fork_and_shutdown_in_a_callback, 2,
      "callback\ncallback done\nanother callback\nchild done\nanother callback\nshut down in the callback\n", 0},
-    {"the child of a fork does not wait for callbacks that the parent calls", fork_beside_a_callback, 5,
+    {"shutdown in a child does not wait for callbacks that another thread of the parent runs",
+     fork_while_a_callback_runs, 5,
      "callback\ncallback done\n", 0},
-    {"daemons in the middle of anything do not disturb exit", hammering_daemons, 9, "", 30},
+    {"a return from main succeeds whatever daemons are doing", busy_daemons, 9, "", 30},
 };
 
 /* ---------------------------------------------------------------------------------- running the scenarios */
 
-/* Reads until the process has closed its end, that is until it has ended, and returns its status. */
+/* Reads the output until the process closes its end of the pipe, which it does at its exit. Returns its wait status. */
 static int read_until_end(int fd, pid_t pid, char *output, size_t size)
 {
     double end = now() + TEST_LIMIT;
@@ -894,7 +909,7 @@ static int read_until_end(int fd, pid_t pid, char *output, size_t size)
         if (now() > end) {
             kill(pid, SIGKILL);
             output[length] = '\0';
-            test_fail(__FILE__, __LINE__, "the process does not end; it said \"%s\"", output);
+            test_fail(__FILE__, __LINE__, "the process does not exit; its output is \"%s\"", output);
         }
         if (poll(&ready, 1, 100) <= 0)
             continue;
@@ -921,7 +936,7 @@ static void run_scenario(const struct scenario *scenario)
         dup2(fds[1], STDOUT_FILENO);
         close(fds[0]);
         close(fds[1]);
-        execlp(test_state.argv[0], test_state.argv[0], "--scenario", scenario->sentence, (char *)NULL);
+        execlp(test_state.argv[0], test_state.argv[0], "--scenario", scenario->name, (char *)NULL);
         _exit(127);
     }
     close(fds[1]);
@@ -932,10 +947,10 @@ static void run_scenario(const struct scenario *scenario)
     CHECK_INT(WEXITSTATUS(status), scenario->status);
 }
 
-static const struct scenario *find_scenario(const char *sentence)
+static const struct scenario *find_scenario(const char *name)
 {
     for (size_t i = 0; i < TEST_COUNT(scenarios); i++)
-        if (strcmp(scenarios[i].sentence, sentence) == 0)
+        if (strcmp(scenarios[i].name, name) == 0)
             return &scenarios[i];
     return NULL;
 }
@@ -954,6 +969,6 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--scenario") == 0)
         return find_scenario(argv[2])->main();
     for (size_t i = 0; i < TEST_COUNT(scenarios); i++)
-        cases[i] = (struct test_case){scenarios[i].sentence, run_case};
+        cases[i] = (struct test_case){scenarios[i].name, run_case};
     return test_run(argc, argv, cases, TEST_COUNT(cases));
 }

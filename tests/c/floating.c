@@ -1,5 +1,6 @@
-/* Floating point: every function that takes seconds judges and converts them by their bits. No call raises a
- * floating-point exception, not for a signalling NaN or a subnormal number, in whatever mode the caller has set. */
+/* Floating point: functions that take seconds inspect and convert the bits of the number. No call raises a
+ * floating-point exception, even for a signalling NaN or a subnormal number, in any rounding mode and with any traps
+ * enabled. */
 #include "test.h"
 
 #include <fenv.h>
@@ -8,14 +9,14 @@
 #include <xmmintrin.h>
 #endif
 
-/* What a number of seconds is. */
-enum kind { ZERO, SHORT, LONG, ENDLESS, NEGATIVE, NOT_A_NUMBER, TOO_LONG };
+/* The category of a number of seconds, which decides what a call returns. */
+enum category { ZERO, SHORT, LONG, INFINITE, NEGATIVE, NOT_A_NUMBER, TOO_LONG };
 
 #define TIMEOUT_MAX_BITS UINT64_C(0x42012e0be8200000) /* 9223372036.0 */
 
 static const struct {
     uint64_t bits;
-    enum kind kind;
+    enum category category;
     const char *name;
 } numbers[] = {
     {UINT64_C(0x0000000000000000), ZERO, "0"},
@@ -32,8 +33,8 @@ static const struct {
     {TIMEOUT_MAX_BITS, LONG, "THREADING_TIMEOUT_MAX"},
     {TIMEOUT_MAX_BITS + 1, TOO_LONG, "a little more than THREADING_TIMEOUT_MAX"},
     {UINT64_C(0x7fefffffffffffff), TOO_LONG, "the largest number"},
-    {UINT64_C(0x7ff0000000000000), ENDLESS, "infinity"},
-    {UINT64_C(0xbff0000000000000), ENDLESS, "THREADING_FOREVER"},
+    {UINT64_C(0x7ff0000000000000), INFINITE, "infinity"},
+    {UINT64_C(0xbff0000000000000), INFINITE, "THREADING_FOREVER"},
     {UINT64_C(0xbff0000000000001), NEGATIVE, "a little less than THREADING_FOREVER"},
     {UINT64_C(0xbfefffffffffffff), NEGATIVE, "a little more than THREADING_FOREVER"},
     {UINT64_C(0x8000000000000001), NEGATIVE, "the smallest negative subnormal"},
@@ -56,112 +57,93 @@ static double number(uint64_t bits)
 
 /* ------------------------------------------------------------------------------------------------ functions */
 
-/* One of each, free for the caller or not. */
+/* One object of each kind. The main thread can acquire or wait for all of them without blocking, or for none. */
 static struct {
     threading_lock *lock;
     threading_rlock *rlock;
-    threading_condition *condition; /* its lock is the caller's */
-    threading_condition *held;      /* its lock may be another thread's */
+    threading_condition *condition; /* the main thread holds its lock */
+    threading_condition *held;      /* another thread may hold its lock */
     threading_semaphore *semaphore;
     threading_event *event;
     threading_barrier *barrier;
     threading_thread *thread;
 } objects;
 
-static int is_true(void *answer)
+static int is_not_null(void *pointer)
 {
-    return answer != NULL;
+    return pointer != NULL;
 }
 
-static threading_status lock(double seconds, bool free)
-{
-    threading_status status = threading_lock_acquire_timeout(objects.lock, seconds);
-    if (free && status == THREADING_OK)
-        threading_lock_release(objects.lock);
-    return status;
-}
+#define ACQUIRE(name, kind, object)                                                                     \
+    static threading_status name(double seconds, bool available)                                        \
+    {                                                                                                   \
+        threading_status status = threading_##kind##_acquire_timeout(objects.object, seconds);          \
+        if (available && status == THREADING_OK)                                                        \
+            threading_##kind##_release(objects.object);                                                 \
+        return status;                                                                                  \
+    }
+ACQUIRE(lock, lock, lock)
+ACQUIRE(rlock, rlock, rlock)
+ACQUIRE(condition_acquire, condition, held)
+ACQUIRE(semaphore, semaphore, semaphore)
 
-static threading_status rlock(double seconds, bool free)
+static threading_status condition_wait(double seconds, bool available)
 {
-    threading_status status = threading_rlock_acquire_timeout(objects.rlock, seconds);
-    if (free && status == THREADING_OK)
-        threading_rlock_release(objects.rlock);
-    return status;
-}
-
-static threading_status condition_acquire(double seconds, bool free)
-{
-    threading_status status = threading_condition_acquire_timeout(objects.held, seconds);
-    if (free && status == THREADING_OK)
-        threading_condition_release(objects.held);
-    return status;
-}
-
-static threading_status condition_wait(double seconds, bool free)
-{
-    (void)free;
+    (void)available;
     return threading_condition_wait_timeout(objects.condition, seconds);
 }
 
-static threading_status condition_wait_for(double seconds, bool free)
+static threading_status condition_wait_for(double seconds, bool available)
 {
-    return threading_condition_wait_for_timeout(objects.condition, is_true, free ? &objects : NULL, seconds);
+    return threading_condition_wait_for_timeout(objects.condition, is_not_null, available ? &objects : NULL, seconds);
 }
 
-static threading_status semaphore(double seconds, bool free)
+static threading_status event(double seconds, bool available)
 {
-    threading_status status = threading_semaphore_acquire_timeout(objects.semaphore, seconds);
-    if (free && status == THREADING_OK)
-        threading_semaphore_release(objects.semaphore);
-    return status;
-}
-
-static threading_status event(double seconds, bool free)
-{
-    (void)free;
+    (void)available;
     return threading_event_wait_timeout(objects.event, seconds);
 }
 
-static threading_status barrier(double seconds, bool free)
+static threading_status barrier(double seconds, bool available)
 {
     threading_status status = threading_barrier_wait_timeout(objects.barrier, seconds, NULL);
-    if (!free)
+    if (!available)
         threading_barrier_reset(objects.barrier);
     return status == THREADING_ERR_BROKEN_BARRIER ? THREADING_TIMED_OUT : status;
 }
 
-static threading_status barrier_default(double seconds, bool free)
+static threading_status barrier_default(double seconds, bool available)
 {
     threading_status status = threading_barrier_set_timeout(objects.barrier, seconds);
     if (status == THREADING_OK)
         status = threading_barrier_wait(objects.barrier, NULL);
-    if (!free)
+    if (!available)
         threading_barrier_reset(objects.barrier);
     return status == THREADING_ERR_BROKEN_BARRIER ? THREADING_TIMED_OUT : status;
 }
 
-static threading_status thread_join(double seconds, bool free)
+static threading_status thread_join(double seconds, bool available)
 {
-    (void)free;
+    (void)available;
     return threading_thread_join_timeout(objects.thread, seconds);
 }
 
-static threading_status module_sleep(double seconds, bool free)
+static threading_status module_sleep(double seconds, bool available)
 {
     threading_status status = threading_sleep(seconds);
-    return !free && status == THREADING_OK ? THREADING_TIMED_OUT : status;
+    return !available && status == THREADING_OK ? THREADING_TIMED_OUT : status;
 }
 
-static threading_status shutdown_for(double seconds, bool free)
+static threading_status shutdown_for(double seconds, bool available)
 {
-    (void)free;
+    (void)available;
     return threading_shutdown_timeout(seconds);
 }
 
 static const struct function {
     const char *name;
-    threading_status (*call)(double seconds, bool free);
-    bool waits_always;
+    threading_status (*call)(double seconds, bool available);
+    bool always_waits;
 } functions[] = {
     {"threading_lock_acquire_timeout", lock, false},
     {"threading_rlock_acquire_timeout", rlock, false},
@@ -183,30 +165,31 @@ static const int roundings[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZ
 
 static struct {
     const char *function, *number;
-} making;
+} current;
 
-static void trapped(int signal)
+static void fail_at_sigfpe(int signal)
 {
     (void)signal;
-    test_fail(__FILE__, __LINE__, "SIGFPE in %s of %s", making.function, making.number);
+    test_fail(__FILE__, __LINE__, "SIGFPE in %s(%s)", current.function, current.number);
 }
 
-/* All exceptions end in trapped(); subnormal numbers count as zero, if that is possible. */
-static void enter_mode(int rounding, bool flushes)
+/* Sets the rounding mode and enables the traps of all exceptions, where possible. With `flush_subnormals` the CPU
+ * treats subnormal numbers as zero. */
+static void enter_mode(int rounding, bool flush_subnormals)
 {
     CHECK_INT(fesetround(rounding), 0);
 #if defined(__x86_64__) || defined(__SSE2__)
-    if (flushes)
+    if (flush_subnormals)
         _mm_setcsr(_mm_getcsr() | 0x8040);
 #else
-    (void)flushes;
+    (void)flush_subnormals;
 #endif
     feclearexcept(FE_ALL_EXCEPT);
 #if defined(__GLIBC__)
     feenableexcept(FE_ALL_EXCEPT);
 #endif
 #if defined(__x86_64__)
-    _mm_setcsr(_mm_getcsr() & ~0x0102U); /* and so does a subnormal operand, which fenv.h does not know */
+    _mm_setcsr(_mm_getcsr() & ~0x0102U); /* also trap subnormal operands, which fenv.h does not cover */
 #endif
 }
 
@@ -219,54 +202,55 @@ static void leave_mode(void)
 #endif
     fesetenv(FE_DFL_ENV);
     if (raised != 0)
-        test_fail(__FILE__, __LINE__, "%s of %s has raised %#x", making.function, making.number,
+        test_fail(__FILE__, __LINE__, "%s(%s) raised %#x", current.function, current.number,
                   (unsigned)raised);
 }
 
 /* ---------------------------------------------------------------------------------------------------- cases */
 
-static threading_status expected(enum kind kind, bool free)
+static threading_status expected(enum category category, bool available)
 {
-    switch (kind) {
+    switch (category) {
     case NEGATIVE:
     case NOT_A_NUMBER:
         return THREADING_ERR_VALUE;
     case TOO_LONG:
         return THREADING_ERR_OVERFLOW;
     default:
-        return free ? THREADING_OK : THREADING_TIMED_OUT;
+        return available ? THREADING_OK : THREADING_TIMED_OUT;
     }
 }
 
-static void try_all(const struct function *function, bool free)
+static void call_with_all_numbers(const struct function *function, bool available)
 {
     for (size_t i = 0; i < TEST_COUNT(numbers); i++)
         for (size_t mode = 0; mode < 2 * TEST_COUNT(roundings); mode++) {
             double seconds = number(numbers[i].bits);
-            bool waits = !free || function->waits_always;
+            bool waits = !available || function->always_waits;
             threading_status status, wanted;
-            if (waits && (numbers[i].kind == LONG || numbers[i].kind == ENDLESS))
+            if (waits && (numbers[i].category == LONG || numbers[i].category == INFINITE))
                 continue;
-            making.function = function->name;
-            making.number = numbers[i].name;
+            current.function = function->name;
+            current.number = numbers[i].name;
             enter_mode(roundings[mode / 2], mode % 2 != 0);
-            status = function->call(seconds, free);
+            status = function->call(seconds, available);
             leave_mode();
-            wanted = expected(numbers[i].kind, free && (!function->waits_always || function->call == module_sleep));
+            wanted = expected(numbers[i].category,
+                              available && (!function->always_waits || function->call == module_sleep));
             if (status != wanted)
-                test_fail(__FILE__, __LINE__, "%s of %s is %s, expected %s", function->name, numbers[i].name,
+                test_fail(__FILE__, __LINE__, "%s(%s) is %s, expected %s", function->name, numbers[i].name,
                           threading_status_name(status), threading_status_name(wanted));
         }
 }
 
-static void *wait_for_end(void *end)
+static void *wait_until_set(void *end)
 {
     CHECK_STATUS(threading_event_wait(end), THREADING_OK);
     return NULL;
 }
 
-/* Holds everything until the event. */
-static void *hold(void *arg)
+/* Holds all locks, sets events[0], and releases the locks when events[1] is set. */
+static void *hold_locks(void *arg)
 {
     threading_event **events = arg;
     CHECK_STATUS(threading_lock_acquire(objects.lock), THREADING_OK);
@@ -280,24 +264,24 @@ static void *hold(void *arg)
     return NULL;
 }
 
-static void in_all_modes(void)
+static void calls_in_all_modes(void)
 {
     threading_event *events[2] = {threading_event_new(), threading_event_new()};
     threading_thread *holder;
-    CHECK(signal(SIGFPE, trapped) != SIG_ERR);
+    CHECK(signal(SIGFPE, fail_at_sigfpe) != SIG_ERR);
     CHECK((objects.lock = threading_lock_new()) != NULL && (objects.rlock = threading_rlock_new()) != NULL);
     CHECK((objects.held = threading_condition_new()) != NULL);
     CHECK((objects.condition = threading_condition_new()) != NULL);
     CHECK_STATUS(threading_condition_acquire(objects.condition), THREADING_OK);
-    CHECK((objects.thread = threading_thread_new(wait_for_end, events[1])) != NULL);
+    CHECK((objects.thread = threading_thread_new(wait_until_set, events[1])) != NULL);
     CHECK_STATUS(threading_thread_start(objects.thread), THREADING_OK);
     CHECK((objects.semaphore = threading_semaphore_new(0)) != NULL);
     CHECK((objects.event = threading_event_new()) != NULL);
     CHECK((objects.barrier = threading_barrier_new(2, NULL, NULL)) != NULL);
-    holder = spawn(hold, events);
+    holder = spawn(hold_locks, events);
     CHECK_STATUS(threading_event_wait_timeout(events[0], TEST_LIMIT), THREADING_OK);
     for (size_t i = 0; i < TEST_COUNT(functions); i++)
-        try_all(&functions[i], false);
+        call_with_all_numbers(&functions[i], false);
 
     CHECK_STATUS(threading_event_set(events[1]), THREADING_OK);
     join(holder);
@@ -307,11 +291,11 @@ static void in_all_modes(void)
     CHECK_STATUS(threading_barrier_free(objects.barrier), THREADING_OK);
     CHECK((objects.barrier = threading_barrier_new(1, NULL, NULL)) != NULL);
     for (size_t i = 0; i < TEST_COUNT(functions); i++)
-        if (functions[i].call != shutdown_for) /* after which nothing starts any more */
-            try_all(&functions[i], true);
+        if (functions[i].call != shutdown_for) /* no thread can start after a shutdown */
+            call_with_all_numbers(&functions[i], true);
 }
 
-static void *fire(void *event)
+static void *set_event(void *event)
 {
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     return NULL;
@@ -320,32 +304,32 @@ static void *fire(void *event)
 static void timers_in_all_modes(void)
 {
     threading_event *fired = threading_event_new();
-    CHECK(signal(SIGFPE, trapped) != SIG_ERR && fired != NULL);
+    CHECK(signal(SIGFPE, fail_at_sigfpe) != SIG_ERR && fired != NULL);
     for (size_t i = 0; i < TEST_COUNT(numbers); i++)
         for (size_t mode = 0; mode < 2 * TEST_COUNT(roundings); mode++) {
             double seconds = number(numbers[i].bits), interval = 0;
-            enum kind kind = numbers[i].bits == UINT64_C(0xbff0000000000000) ? NEGATIVE : numbers[i].kind;
+            enum category category = numbers[i].bits == UINT64_C(0xbff0000000000000) ? NEGATIVE : numbers[i].category;
             threading_status started = THREADING_OK, last;
             threading_timer *timer;
-            making.function = "threading_timer_new";
-            making.number = numbers[i].name;
+            current.function = "threading_timer_new";
+            current.number = numbers[i].name;
             threading_clear_last_error();
             enter_mode(roundings[mode / 2], mode % 2 != 0);
-            timer = threading_timer_new(seconds, fire, fired);
+            timer = threading_timer_new(seconds, set_event, fired);
             last = threading_last_error();
             if (timer != NULL) {
                 interval = threading_timer_interval(timer);
                 started = threading_timer_start(timer);
             }
             leave_mode();
-            if (kind == NOT_A_NUMBER || kind == TOO_LONG) {
+            if (category == NOT_A_NUMBER || category == TOO_LONG) {
                 CHECK_PTR(timer, NULL);
-                CHECK_INT(last, expected(kind, true));
+                CHECK_INT(last, expected(category, true));
                 continue;
             }
             CHECK(timer != NULL && memcmp(&interval, &seconds, sizeof interval) == 0);
             CHECK_RESULT(started, THREADING_OK);
-            if (kind == LONG || kind == ENDLESS) {
+            if (category == LONG || category == INFINITE) {
                 CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
             } else {
                 CHECK_STATUS(threading_event_wait_timeout(fired, TEST_LIMIT), THREADING_OK);
@@ -364,31 +348,31 @@ static int64_t nanoseconds(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* In each mode a wait is as long as was asked for. */
-static void waits_are_as_long(void)
+static void waits_in_all_modes(void)
 {
     threading_event *event = threading_event_new();
-    CHECK(signal(SIGFPE, trapped) != SIG_ERR && event != NULL);
-    making.function = "threading_event_wait_timeout";
-    making.number = "0.02";
+    CHECK(signal(SIGFPE, fail_at_sigfpe) != SIG_ERR && event != NULL);
+    current.function = "threading_event_wait_timeout";
+    current.number = "0.02";
     for (size_t mode = 0; mode < 2 * TEST_COUNT(roundings); mode++) {
         threading_status status;
-        int64_t begin, end;
+        int64_t start, end;
         enter_mode(roundings[mode / 2], mode % 2 != 0);
-        begin = nanoseconds();
+        start = nanoseconds();
         status = threading_event_wait_timeout(event, 0.02);
         end = nanoseconds();
         leave_mode();
         CHECK_RESULT(status, THREADING_TIMED_OUT);
-        CHECK(end - begin >= 20000000);
+        CHECK(end - start >= 20000000);
     }
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
 static const struct test_case cases[] = {
-    {"timers take any interval without a floating-point exception, and return its bits", timers_in_all_modes},
-    {"a wait lasts as long as was asked for in all rounding modes", waits_are_as_long},
-    {"all functions take any seconds without a floating-point exception, in all modes", in_all_modes},
+    {"a timer with any interval raises no floating-point exception and returns the interval's bits",
+     timers_in_all_modes},
+    {"a wait in any rounding mode times out not before its timeout", waits_in_all_modes},
+    {"a call with any seconds in any rounding mode raises no floating-point exception", calls_in_all_modes},
 };
 
 TEST_MAIN(cases)

@@ -1,47 +1,41 @@
-/* Fork: what a child process finds, what has ended there, and that everything old and new works in it. */
+/* Fork: the state of threads and objects in a child process, and that objects work there, whether they were created
+ * before or after the fork. */
 #include "child.h"
+#include "destructors.h"
 
 #include <errno.h>
 
-static long number_of(threading_thread *thread)
+static long name_number(threading_thread *thread)
 {
     long number;
     CHECK_INT(sscanf(threading_thread_name(thread), "Thread-%ld", &number), 1);
     return number;
 }
 
-static atomic_int destroyed;
+/* ------------------------------------------------------------------------------------- the forking thread */
 
-static void count_destroyed(void *value)
-{
-    (void)value;
-    atomic_fetch_add(&destroyed, 1);
-}
-
-/* ----------------------------------------------------------------------------------- the one that remains */
-
-struct forker {
-    threading_thread *self; /* NULL if it need not be the same */
+struct forking {
+    threading_thread *self; /* NULL if the child may have another object for the thread */
     const char *name;
     uint64_t ident;
     bool daemon;
 };
 
-/* The child's only thread is its main thread, and otherwise who it was. */
-static void check_forker(void *arg)
+/* The child's only thread is its main thread. It keeps its name, ident and daemon flag. */
+static void check_forking_thread(void *arg)
 {
-    const struct forker *forker = arg;
+    const struct forking *forking = arg;
     threading_thread *self = threading_current_thread();
     threading_thread_list *list = threading_enumerate();
     CHECK(self != NULL && list != NULL);
-    if (forker->self != NULL)
-        CHECK_PTR(self, forker->self);
+    if (forking->self != NULL)
+        CHECK_PTR(self, forking->self);
     CHECK_PTR(threading_main_thread(), self);
-    CHECK_STR(threading_thread_name(self), forker->name);
-    CHECK_INT(threading_thread_is_daemon(self), forker->daemon);
+    CHECK_STR(threading_thread_name(self), forking->name);
+    CHECK_INT(threading_thread_is_daemon(self), forking->daemon);
     CHECK(threading_thread_is_alive(self));
-    CHECK_INT(threading_get_ident(), forker->ident);
-    CHECK_INT(threading_thread_ident(self), forker->ident);
+    CHECK_INT(threading_get_ident(), forking->ident);
+    CHECK_INT(threading_thread_ident(self), forking->ident);
     CHECK_INT(threading_get_native_id(), getpid());
     CHECK_INT(threading_thread_native_id(self), getpid());
     CHECK_INT(threading_active_count(), 1);
@@ -56,9 +50,9 @@ static void check_forker(void *arg)
 
 static threading_thread *main_of_parent;
 
-static void check_forker_and_main(void *arg)
+static void check_forking_thread_and_main(void *arg)
 {
-    check_forker(arg);
+    check_forking_thread(arg);
     CHECK(!threading_thread_is_alive(main_of_parent));
     CHECK_STATUS(threading_thread_join(main_of_parent), THREADING_OK);
     CHECK_STATUS(threading_thread_start(main_of_parent), THREADING_ERR_ALREADY_STARTED);
@@ -66,18 +60,18 @@ static void check_forker_and_main(void *arg)
 
 static void *fork_here(void *arg)
 {
-    struct forker forker = {threading_current_thread(), arg, threading_get_ident(), false};
-    forker.daemon = threading_thread_is_daemon(forker.self);
-    run_in_child_with(check_forker_and_main, &forker);
-    CHECK_INT(threading_thread_ident(forker.self), forker.ident);
-    CHECK_INT(threading_get_ident(), forker.ident);
+    struct forking forking = {threading_current_thread(), arg, threading_get_ident(), false};
+    forking.daemon = threading_thread_is_daemon(forking.self);
+    run_in_child_with(check_forking_thread_and_main, &forking);
+    CHECK_INT(threading_thread_ident(forking.self), forking.ident);
+    CHECK_INT(threading_get_ident(), forking.ident);
     return NULL;
 }
 
 static void *fork_in_foreign(void *arg)
 {
-    struct forker forker = {NULL, "MainThread", threading_get_ident(), false};
-    run_in_child_with(check_forker, &forker);
+    struct forking forking = {NULL, "MainThread", threading_get_ident(), false};
+    run_in_child_with(check_forking_thread, &forking);
     return arg;
 }
 
@@ -87,19 +81,19 @@ static void *fork_in_dummy(void *arg)
     return fork_in_foreign(arg);
 }
 
-static void forkers(void)
+static void forking_thread_is_main(void)
 {
     threading_event *event = event_new();
     threading_thread *other = spawn(wait_for_event, event), *daemon = threading_thread_new(fork_here, "W");
     threading_timer *pending = threading_timer_new(3600, NULL, NULL);
     threading_timer *timer = threading_timer_new(0, fork_here, "the timer");
-    struct forker forker = {threading_main_thread(), "renamed", threading_get_ident(), false};
+    struct forking forking = {threading_main_thread(), "renamed", threading_get_ident(), false};
     CHECK(daemon != NULL && pending != NULL && timer != NULL);
     CHECK_STATUS(threading_timer_start(pending), THREADING_OK);
-    CHECK_STATUS(threading_thread_set_name(forker.self, forker.name), THREADING_OK);
-    run_in_child_with(check_forker, &forker);
-    CHECK_STATUS(threading_thread_set_name(forker.self, "MainThread"), THREADING_OK);
-    main_of_parent = threading_thread_ref(forker.self);
+    CHECK_STATUS(threading_thread_set_name(forking.self, forking.name), THREADING_OK);
+    run_in_child_with(check_forking_thread, &forking);
+    CHECK_STATUS(threading_thread_set_name(forking.self, "MainThread"), THREADING_OK);
+    main_of_parent = threading_thread_ref(forking.self);
     CHECK_STATUS(threading_thread_set_daemon(daemon, 1), THREADING_OK);
     CHECK_STATUS(threading_thread_set_name(daemon, "W"), THREADING_OK);
     CHECK_STATUS(threading_thread_start(daemon), THREADING_OK);
@@ -119,38 +113,38 @@ static void forkers(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
-/* ----------------------------------------------------------------------------------------- those that end */
+/* -------------------------------------------------------------------------- threads that end in the child */
 
-struct ended {
+struct state {
     threading_event *event;
     threading_local *local;
     threading_thread *blocked, *daemon, *unstarted, *done;
     threading_timer *pending, *never, *running, *untouched, *fired;
-    atomic_int begun, calls;
+    atomic_int started, calls;
 };
 
-static void *begin_and_wait(void *arg)
+static void *set_values_and_wait(void *arg)
 {
-    struct ended *ended = arg;
-    CHECK_STATUS(threading_local_set(ended->local, arg), THREADING_OK);
-    CHECK_STATUS(threading_local_set_attr(ended->local, "name", arg), THREADING_OK);
-    atomic_fetch_add(&ended->begun, 1);
-    return wait_for_event(ended->event);
+    struct state *state = arg;
+    CHECK_STATUS(threading_local_set(state->local, arg), THREADING_OK);
+    CHECK_STATUS(threading_local_set_attr(state->local, "name", arg), THREADING_OK);
+    atomic_fetch_add(&state->started, 1);
+    return wait_for_event(state->event);
 }
 
 static void *count_call(void *arg)
 {
-    struct ended *ended = arg;
-    atomic_fetch_add(&ended->calls, 1);
+    struct state *state = arg;
+    atomic_fetch_add(&state->calls, 1);
     return arg;
 }
 
-static bool three_have_begun(void *arg)
+static bool three_have_started(void *arg)
 {
-    return atomic_load(&((struct ended *)arg)->begun) == 3;
+    return atomic_load(&((struct state *)arg)->started) == 3;
 }
 
-static void has_ended(threading_thread *thread)
+static void check_has_ended(threading_thread *thread)
 {
     CHECK(!threading_thread_is_alive(thread));
     CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
@@ -160,145 +154,120 @@ static void has_ended(threading_thread *thread)
     CHECK(threading_thread_ident(thread) != 0);
 }
 
-static void freed_but_for_its_thread(threading_timer *timer)
+static void free_timer_then_thread(threading_timer *timer)
 {
     threading_thread *thread = threading_thread_ref(threading_timer_thread(timer));
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    has_ended(thread);
+    check_has_ended(thread);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
 }
 
-static void check_ended(void *arg)
+static void check_all_in_child(void *arg)
 {
-    struct ended *ended = arg;
-    has_ended(ended->blocked);
-    has_ended(ended->daemon);
-    has_ended(ended->done);
-    CHECK_PTR(threading_thread_result(ended->blocked), NULL);
-    CHECK_PTR(threading_thread_result(ended->done), ended);
-    has_ended(threading_timer_thread(ended->pending));
-    has_ended(threading_timer_thread(ended->never));
-    has_ended(threading_timer_thread(ended->running));
-    has_ended(threading_timer_thread(ended->fired));
-    CHECK_STATUS(threading_timer_cancel(ended->pending), THREADING_OK);
-    CHECK_STATUS(threading_timer_cancel(ended->never), THREADING_OK);
-    CHECK_STATUS(threading_timer_cancel(ended->running), THREADING_TOO_LATE);
-    CHECK_STATUS(threading_timer_cancel(ended->fired), THREADING_TOO_LATE);
-    sleep_for(1.2); /* past the pending timer's deadline */
-    CHECK_INT(atomic_load(&ended->calls), 2);
+    struct state *state = arg;
+    check_has_ended(state->blocked);
+    check_has_ended(state->daemon);
+    check_has_ended(state->done);
+    CHECK_PTR(threading_thread_result(state->blocked), NULL);
+    CHECK_PTR(threading_thread_result(state->done), state);
+    check_has_ended(threading_timer_thread(state->pending));
+    check_has_ended(threading_timer_thread(state->never));
+    check_has_ended(threading_timer_thread(state->running));
+    check_has_ended(threading_timer_thread(state->fired));
+    CHECK_STATUS(threading_timer_cancel(state->pending), THREADING_OK);
+    CHECK_STATUS(threading_timer_cancel(state->never), THREADING_OK);
+    CHECK_STATUS(threading_timer_cancel(state->running), THREADING_TOO_LATE);
+    CHECK_STATUS(threading_timer_cancel(state->fired), THREADING_TOO_LATE);
+    sleep_for(1.2); /* until after the pending timer's deadline */
+    CHECK_INT(atomic_load(&state->calls), 2);
 
-    /* Their arguments and values are left alone, the forker's own value is not. */
-    CHECK_PTR(threading_local_get(ended->local), &destroyed);
-    CHECK_STATUS(threading_thread_free(ended->blocked), THREADING_OK);
-    CHECK_STATUS(threading_thread_free(ended->daemon), THREADING_OK);
-    CHECK_STATUS(threading_timer_free(ended->running), THREADING_OK);
-    freed_but_for_its_thread(ended->pending);
-    freed_but_for_its_thread(ended->never);
+    /* Arguments and values of the ended threads are not destroyed; the forking thread's own value is. */
+    CHECK_PTR(threading_local_get(state->local), &destroyed);
+    CHECK_STATUS(threading_thread_free(state->blocked), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(state->daemon), THREADING_OK);
+    CHECK_STATUS(threading_timer_free(state->running), THREADING_OK);
+    free_timer_then_thread(state->pending);
+    free_timer_then_thread(state->never);
     CHECK_INT(atomic_load(&destroyed), 0);
-    CHECK_STATUS(threading_local_free(ended->local), THREADING_OK);
+    CHECK_STATUS(threading_local_free(state->local), THREADING_OK);
     CHECK_INT(atomic_load(&destroyed), 1);
 
-    /* What was never started can be started, and what it owns is destroyed as ever. */
-    CHECK_STATUS(threading_thread_start(ended->unstarted), THREADING_OK);
-    CHECK_PTR(join(ended->unstarted), ended);
-    CHECK_STATUS(threading_timer_start(ended->untouched), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(threading_timer_thread(ended->untouched)), THREADING_OK);
-    CHECK_PTR(threading_thread_result(threading_timer_thread(ended->untouched)), ended);
-    CHECK_STATUS(threading_timer_free(ended->untouched), THREADING_OK);
-    CHECK_INT(atomic_load(&ended->calls), 4);
+    /* Unstarted threads and timers can be started, and their arguments are destroyed as usual. */
+    CHECK_STATUS(threading_thread_start(state->unstarted), THREADING_OK);
+    CHECK_PTR(join(state->unstarted), state);
+    CHECK_STATUS(threading_timer_start(state->untouched), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(state->untouched)), THREADING_OK);
+    CHECK_PTR(threading_thread_result(threading_timer_thread(state->untouched)), state);
+    CHECK_STATUS(threading_timer_free(state->untouched), THREADING_OK);
+    CHECK_INT(atomic_load(&state->calls), 4);
     CHECK_INT(atomic_load(&destroyed), 3);
 }
 
-static threading_thread *new_with_destructor(threading_target target, void *arg)
+static void started_threads_have_ended(void)
 {
-    threading_thread *thread = threading_thread_new(target, arg);
-    CHECK(thread != NULL);
-    CHECK_STATUS(threading_thread_set_arg_destructor(thread, count_destroyed), THREADING_OK);
-    return thread;
-}
-
-static threading_timer *timer_with_destructor(double interval, threading_target function, void *arg)
-{
-    threading_timer *timer = threading_timer_new(interval, function, arg);
-    CHECK(timer != NULL);
-    CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), count_destroyed),
-                 THREADING_OK);
-    return timer;
-}
-
-static void join_timer_and_free(threading_timer *timer, void *result)
-{
-    threading_thread *thread = threading_timer_thread(timer);
-    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    CHECK_PTR(threading_thread_result(thread), result);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-}
-
-static void others_end(void)
-{
-    struct ended ended = {.event = event_new(), .local = threading_local_new(count_destroyed)};
-    CHECK(ended.local != NULL);
-    ended.blocked = new_with_destructor(begin_and_wait, &ended);
-    ended.daemon = new_with_destructor(begin_and_wait, &ended);
-    ended.unstarted = new_with_destructor(count_call, &ended);
-    ended.done = spawn(count_call, &ended);
-    ended.running = timer_with_destructor(0, begin_and_wait, &ended);
-    ended.pending = timer_with_destructor(1, count_call, &ended);
-    ended.never = timer_with_destructor(INFINITY, count_call, &ended);
-    ended.untouched = timer_with_destructor(0, count_call, &ended);
-    ended.fired = threading_timer_new(0, count_call, &ended);
-    CHECK(ended.fired != NULL);
-    CHECK_STATUS(threading_thread_set_daemon(ended.daemon, 1), THREADING_OK);
-    CHECK_STATUS(threading_thread_start(ended.blocked), THREADING_OK);
-    CHECK_STATUS(threading_thread_start(ended.daemon), THREADING_OK);
-    CHECK_STATUS(threading_timer_start(ended.running), THREADING_OK);
-    CHECK_STATUS(threading_timer_start(ended.fired), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(ended.done), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(threading_timer_thread(ended.fired)), THREADING_OK);
-    CHECK_STATUS(threading_local_set(ended.local, &destroyed), THREADING_OK);
-    wait_until(three_have_begun, &ended);
+    struct state state = {.event = event_new(), .local = threading_local_new(count_destroyed)};
+    CHECK(state.local != NULL);
+    state.blocked = counted_thread_new(set_values_and_wait, &state);
+    state.daemon = counted_thread_new(set_values_and_wait, &state);
+    state.unstarted = counted_thread_new(count_call, &state);
+    state.done = spawn(count_call, &state);
+    state.running = counted_timer_new(0, set_values_and_wait, &state);
+    state.pending = counted_timer_new(1, count_call, &state);
+    state.never = counted_timer_new(INFINITY, count_call, &state);
+    state.untouched = counted_timer_new(0, count_call, &state);
+    state.fired = threading_timer_new(0, count_call, &state);
+    CHECK(state.fired != NULL);
+    CHECK_STATUS(threading_thread_set_daemon(state.daemon, 1), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(state.blocked), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(state.daemon), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(state.running), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(state.fired), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(state.done), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(threading_timer_thread(state.fired)), THREADING_OK);
+    CHECK_STATUS(threading_local_set(state.local, &destroyed), THREADING_OK);
+    wait_until(three_have_started, &state);
     atomic_store(&destroyed, 0);
-    CHECK_STATUS(threading_timer_start(ended.never), THREADING_OK);
-    CHECK_STATUS(threading_timer_start(ended.pending), THREADING_OK);
-    run_in_child_with(check_ended, &ended);
+    CHECK_STATUS(threading_timer_start(state.never), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(state.pending), THREADING_OK);
+    run_in_child_with(check_all_in_child, &state);
 
-    /* In the parent all goes on. */
-    CHECK_STATUS(threading_event_set(ended.event), THREADING_OK);
-    CHECK_PTR(join(ended.blocked), ended.event);
-    CHECK_PTR(join(ended.daemon), ended.event);
-    CHECK_PTR(join(ended.done), &ended);
-    CHECK_STATUS(threading_thread_start(ended.unstarted), THREADING_OK);
-    CHECK_PTR(join(ended.unstarted), &ended);
-    CHECK_STATUS(threading_timer_start(ended.untouched), THREADING_OK);
-    join_timer_and_free(ended.untouched, &ended);
-    join_timer_and_free(ended.pending, &ended);
-    CHECK_STATUS(threading_timer_cancel(ended.never), THREADING_OK);
-    join_timer_and_free(ended.never, NULL);
-    join_timer_and_free(ended.running, ended.event);
-    join_timer_and_free(ended.fired, &ended);
-    CHECK_INT(atomic_load(&ended.calls), 5);
-    CHECK_INT(atomic_load(&destroyed), 7 + 6); /* their arguments, and two values of each of three */
-    CHECK_STATUS(threading_local_free(ended.local), THREADING_OK);
+    /* The parent's threads and timers are not affected. */
+    CHECK_STATUS(threading_event_set(state.event), THREADING_OK);
+    CHECK_PTR(join(state.blocked), state.event);
+    CHECK_PTR(join(state.daemon), state.event);
+    CHECK_PTR(join(state.done), &state);
+    CHECK_STATUS(threading_thread_start(state.unstarted), THREADING_OK);
+    CHECK_PTR(join(state.unstarted), &state);
+    CHECK_STATUS(threading_timer_start(state.untouched), THREADING_OK);
+    CHECK_PTR(join_timer_and_free(state.untouched), &state);
+    CHECK_PTR(join_timer_and_free(state.pending), &state);
+    CHECK_STATUS(threading_timer_cancel(state.never), THREADING_OK);
+    CHECK_PTR(join_timer_and_free(state.never), NULL);
+    CHECK_PTR(join_timer_and_free(state.running), state.event);
+    CHECK_PTR(join_timer_and_free(state.fired), &state);
+    CHECK_INT(atomic_load(&state.calls), 5);
+    CHECK_INT(atomic_load(&destroyed), 7 + 6); /* arguments, and two values of each of three threads */
+    CHECK_STATUS(threading_local_free(state.local), THREADING_OK);
     CHECK_INT(atomic_load(&destroyed), 14);
-    CHECK_STATUS(threading_event_free(ended.event), THREADING_OK);
+    CHECK_STATUS(threading_event_free(state.event), THREADING_OK);
 }
 
 static void check_names(void *arg)
 {
-    threading_thread *asked = threading_thread_new(NULL, NULL), *started = spawn(return_arg, arg);
-    CHECK(asked != NULL);
-    CHECK_INT(number_of(started), number_of(arg) + 1);
-    CHECK_INT(number_of(asked), number_of(arg) + 2);
+    threading_thread *not_started = threading_thread_new(NULL, NULL), *started = spawn(return_arg, arg);
+    CHECK(not_started != NULL);
+    CHECK_INT(name_number(started), name_number(arg) + 1);
+    CHECK_INT(name_number(not_started), name_number(arg) + 2);
     CHECK_PTR(join(started), arg);
-    CHECK_STATUS(threading_thread_free(asked), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(not_started), THREADING_OK);
 }
 
-static void names_count_on(void)
+static void numbers_in_names_continue(void)
 {
     threading_thread *thread = threading_thread_new(NULL, NULL);
     CHECK(thread != NULL);
-    number_of(thread);
+    name_number(thread);
     run_in_child_with(check_names, thread);
     check_names(thread);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
@@ -343,7 +312,7 @@ static void objects_free(struct objects *objects)
     CHECK_STATUS(threading_local_free(objects->local), THREADING_OK);
 }
 
-static void *take_locks(void *arg)
+static void *acquire_locks(void *arg)
 {
     struct objects *objects = arg;
     CHECK_STATUS(threading_lock_acquire(objects->free_lock), THREADING_OK);
@@ -352,7 +321,7 @@ static void *take_locks(void *arg)
     return arg;
 }
 
-static void *find_taken(void *arg)
+static void *check_locks_held(void *arg)
 {
     struct objects *objects = arg;
     CHECK(threading_lock_locked(objects->free_lock));
@@ -368,11 +337,11 @@ static void *find_taken(void *arg)
     return arg;
 }
 
-/* Held by a thread that the child does not have, until they are made new. */
+/* The locks are held by a thread that the child does not have, until they are reinitialized. */
 static void check_held_by_another(void *arg)
 {
     struct objects *objects = arg;
-    find_taken(objects);
+    check_locks_held(objects);
     CHECK_INT(threading_semaphore_value(objects->semaphore), 2);
     CHECK(threading_event_is_set(objects->event));
     CHECK(threading_barrier_broken(objects->barrier));
@@ -381,15 +350,15 @@ static void check_held_by_another(void *arg)
     CHECK_STATUS(threading_condition_at_fork_reinit(objects->condition), THREADING_OK);
     CHECK_STATUS(threading_event_at_fork_reinit(objects->event), THREADING_OK);
     CHECK(!threading_event_is_set(objects->event));
-    take_locks(objects);
-    CHECK_PTR(join(spawn(find_taken, objects)), objects);
+    acquire_locks(objects);
+    CHECK_PTR(join(spawn(check_locks_held, objects)), objects);
 }
 
-/* Held by the forker itself. */
-static void check_held_by_forker(void *arg)
+/* The locks are held by the forking thread. */
+static void check_held_by_forking_thread(void *arg)
 {
     struct objects *objects = arg;
-    CHECK_PTR(join(spawn(find_taken, objects)), objects);
+    CHECK_PTR(join(spawn(check_locks_held, objects)), objects);
     CHECK(threading_rlock_is_owned(objects->rlock));
     CHECK_INT(threading_rlock_recursion_count(objects->rlock), 2);
     CHECK_STATUS(threading_lock_release(objects->free_lock), THREADING_OK);
@@ -397,25 +366,25 @@ static void check_held_by_forker(void *arg)
     CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_OK);
     CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_ERR_NOT_OWNER);
     CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
-    CHECK_PTR(join(spawn(take_locks, objects)), objects);
-    find_taken(objects);
+    CHECK_PTR(join(spawn(acquire_locks, objects)), objects);
+    check_locks_held(objects);
 }
 
-static void objects_stay(void)
+static void objects_keep_state(void)
 {
     struct objects objects;
     objects_new(&objects, 2);
     CHECK_STATUS(threading_semaphore_release_n(objects.semaphore, 2), THREADING_OK);
     CHECK_STATUS(threading_event_set(objects.event), THREADING_OK);
     CHECK_STATUS(threading_barrier_abort(objects.barrier), THREADING_OK);
-    CHECK_PTR(join(spawn(take_locks, &objects)), &objects);
+    CHECK_PTR(join(spawn(acquire_locks, &objects)), &objects);
     run_in_child_with(check_held_by_another, &objects);
     objects_free(&objects);
 
     objects_new(&objects, 2);
-    take_locks(&objects);
+    acquire_locks(&objects);
     CHECK_STATUS(threading_rlock_acquire(objects.rlock), THREADING_OK);
-    run_in_child_with(check_held_by_forker, &objects);
+    run_in_child_with(check_held_by_forking_thread, &objects);
     CHECK(threading_lock_locked(objects.free_lock));
     CHECK_INT(threading_rlock_recursion_count(objects.rlock), 2);
     objects_free(&objects);
@@ -498,32 +467,32 @@ static void *join_first_waiter(void *arg)
     return NULL;
 }
 
-static void check_freed_at_once(void *arg)
+static void check_objects_can_be_freed(void *arg)
 {
     objects_free(arg);
     CHECK_STATUS(threading_thread_free(waiters[0].thread), THREADING_OK);
 }
 
-/* Whatever the parent's waiters were waiting for goes to the child's own. */
-static void check_waiters_forgotten(void *arg)
+/* The parent's waiters are removed from the wait queues: releases and notifies reach threads of the child only. */
+static void check_waiters_removed(void *arg)
 {
     struct objects *objects = arg;
-    struct waiter fresh[3] = {{.objects = objects}, {.objects = objects}, {.objects = objects}};
+    struct waiter new_waiters[3] = {{.objects = objects}, {.objects = objects}, {.objects = objects}};
     CHECK_STATUS(threading_condition_notify(objects->condition, 1), THREADING_OK);
     CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
     CHECK_STATUS(threading_lock_release(objects->lock), THREADING_OK);
     CHECK_STATUS(threading_lock_try_acquire(objects->lock), THREADING_OK);
     CHECK_STATUS(threading_lock_release(objects->lock), THREADING_OK);
-    join(spawn(wait_for_lock, &fresh[0]));
+    join(spawn(wait_for_lock, &new_waiters[0]));
     CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_OK);
-    join(spawn(wait_for_rlock, &fresh[0]));
+    join(spawn(wait_for_rlock, &new_waiters[0]));
 
-    fresh[0].thread = spawn(wait_for_notify, &fresh[0]);
-    wait_until_blocked(&fresh[0].blocker);
+    new_waiters[0].thread = spawn(wait_for_notify, &new_waiters[0]);
+    wait_until_blocked(&new_waiters[0].blocker);
     CHECK_STATUS(threading_condition_acquire(objects->condition), THREADING_OK);
     CHECK_STATUS(threading_condition_notify(objects->condition, 1), THREADING_OK);
     CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
-    join(fresh[0].thread);
+    join(new_waiters[0].thread);
 
     CHECK_INT(threading_semaphore_value(objects->semaphore), 0);
     CHECK_STATUS(threading_semaphore_release(objects->semaphore), THREADING_OK);
@@ -536,21 +505,21 @@ static void check_waiters_forgotten(void *arg)
     CHECK_INT(threading_barrier_n_waiting(objects->barrier), 0);
     CHECK(!threading_barrier_broken(objects->barrier));
     for (int i = 0; i < 2; i++) {
-        atomic_store(&fresh[i].blocker, 0);
-        fresh[i].thread = spawn(wait_at_barrier, &fresh[i]);
+        atomic_store(&new_waiters[i].blocker, 0);
+        new_waiters[i].thread = spawn(wait_at_barrier, &new_waiters[i]);
     }
     for (int i = 0; i < 2; i++)
-        wait_until_blocked(&fresh[i].blocker);
+        wait_until_blocked(&new_waiters[i].blocker);
     CHECK_INT(threading_barrier_n_waiting(objects->barrier), 2);
-    wait_at_barrier(&fresh[2]);
+    wait_at_barrier(&new_waiters[2]);
     for (int i = 0; i < 2; i++)
-        join(fresh[i].thread);
+        join(new_waiters[i].thread);
 
     CHECK_STATUS(threading_thread_join(waiters[0].thread), THREADING_OK);
-    check_freed_at_once(objects);
+    check_objects_can_be_freed(objects);
 }
 
-static void waiters_are_forgotten(void)
+static void waiters_are_removed(void)
 {
     struct objects objects;
     struct waiter joiner = {.blocker = 0};
@@ -565,14 +534,14 @@ static void waiters_are_forgotten(void)
     for (int i = 0; i < WAITERS; i++)
         wait_until_blocked(&waiters[i].blocker);
     wait_until_blocked(&joiner.blocker);
-    run_in_child_with(check_freed_at_once, &objects);
+    run_in_child_with(check_objects_can_be_freed, &objects);
 
-    /* With one of the condition's waiters already chosen, its lock still held. */
+    /* One of the condition's waiters has been notified and waits for the lock. */
     CHECK_STATUS(threading_condition_acquire(objects.condition), THREADING_OK);
     CHECK_STATUS(threading_condition_notify(objects.condition, 1), THREADING_OK);
-    run_in_child_with(check_waiters_forgotten, &objects);
+    run_in_child_with(check_waiters_removed, &objects);
 
-    /* The parent's waiters are where they were. */
+    /* The parent's waiters still wait. */
     CHECK_INT(threading_barrier_n_waiting(objects.barrier), 2);
     CHECK_STATUS(threading_condition_notify_all(objects.condition), THREADING_OK);
     CHECK_STATUS(threading_condition_release(objects.condition), THREADING_OK);
@@ -589,19 +558,19 @@ static void waiters_are_forgotten(void)
 
 /* -------------------------------------------------------------------------------------- exit of the child */
 
-static int said_to = -1; /* where the callback and the worker write, once it is a pipe */
+static int output = -1; /* the pipe that the callback and the worker write to, or -1 */
 static threading_event *callback_has_run;
 
-static void say(char letter)
+static void write_letter(char letter)
 {
-    if (said_to >= 0)
-        CHECK_INT(write(said_to, &letter, 1), 1);
+    if (output >= 0)
+        CHECK_INT(write(output, &letter, 1), 1);
 }
 
 static void callback(void *arg)
 {
     (void)arg;
-    say('c');
+    write_letter('c');
     if (callback_has_run != NULL)
         CHECK_STATUS(threading_event_set(callback_has_run), THREADING_OK);
 }
@@ -610,11 +579,11 @@ static void *work_after_callback(void *arg)
 {
     wait_for_event(callback_has_run);
     sleep_for(0.05);
-    say('w');
+    write_letter('w');
     return arg;
 }
 
-static void leave_a_worker(void)
+static void start_worker(void)
 {
     callback_has_run = event_new();
     CHECK_STATUS(threading_thread_free(spawn(work_after_callback, NULL)), THREADING_OK);
@@ -627,16 +596,16 @@ static void *fork_and_return(void *arg)
     if (pid > 0)
         *(pid_t *)arg = pid;
     else
-        leave_a_worker();
+        start_worker();
     return arg;
 }
 
-static void check_said(const int fds[2], pid_t pid, int status, const char *expected)
+static void check_output(const int fds[2], pid_t pid, int status, const char *expected)
 {
-    char said[8] = "";
+    char letters[8] = "";
     CHECK_INT(child_status(pid), status);
-    CHECK_INT(read(fds[0], said, sizeof said - 1), strlen(expected));
-    CHECK_STR(said, expected);
+    CHECK_INT(read(fds[0], letters, sizeof letters - 1), strlen(expected));
+    CHECK_STR(letters, expected);
 }
 
 static void exit_of_the_child(void)
@@ -645,19 +614,20 @@ static void exit_of_the_child(void)
     pid_t pid;
     CHECK_STATUS(threading_atexit(callback, NULL), THREADING_OK);
     CHECK_INT(pipe(fds), 0);
-    said_to = fds[1];
+    output = fds[1];
     pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        leave_a_worker();
+        start_worker();
         exit(3);
     }
-    check_said(fds, pid, 3, "cw");
+    check_output(fds, pid, 3, "cw");
 
-    /* A child whose main thread is one of ours ends when that has returned, as by pthread_exit in main. */
+    /* The main thread of this child is a thread of the library. When its target returns, the process ends as after
+     * pthread_exit in main. */
     join(spawn(fork_and_return, &pid));
-    check_said(fds, pid, 0, "cw");
-    said_to = -1;
+    check_output(fds, pid, 0, "cw");
+    output = -1;
     close(fds[0]);
     close(fds[1]);
 }
@@ -666,8 +636,8 @@ static void exit_of_the_child(void)
 
 static atomic_int stop;
 
-/* Uses every object; in the parent others do so too, so results that depend on them are not looked at. */
-static void *hammer(void *arg)
+/* Uses every object. Other threads of the parent do the same, so results that depend on them are not checked. */
+static void *use_objects_until_stopped(void *arg)
 {
     struct objects *objects = arg;
     while (!atomic_load(&stop)) {
@@ -708,16 +678,16 @@ static void *pass_barrier(void *arg)
     return arg;
 }
 
-/* Alone with one more thread, now with results: objects that were free at the fork, or were made so. */
+/* Uses every object with one more thread and checks the results. No other thread uses them. */
 static void use_objects(struct objects *objects)
 {
-    struct waiter fresh = {.objects = objects};
+    struct waiter new_waiter = {.objects = objects};
     threading_timer *timer = threading_timer_new(0.0001, return_arg, objects);
     CHECK(timer != NULL);
     CHECK_STATUS(threading_lock_acquire(objects->lock), THREADING_OK);
-    fresh.thread = spawn(wait_for_lock, &fresh);
+    new_waiter.thread = spawn(wait_for_lock, &new_waiter);
     CHECK_STATUS(threading_lock_release(objects->lock), THREADING_OK);
-    join(fresh.thread);
+    join(new_waiter.thread);
     CHECK_STATUS(threading_rlock_acquire(objects->rlock), THREADING_OK);
     CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_OK);
 
@@ -726,24 +696,24 @@ static void use_objects(struct objects *objects)
     CHECK_STATUS(threading_condition_notify_all(objects->condition), THREADING_OK);
     CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
 
-    fresh.thread = spawn(wait_for_set, &fresh);
+    new_waiter.thread = spawn(wait_for_set, &new_waiter);
     CHECK_STATUS(threading_event_set(objects->event), THREADING_OK);
-    join(fresh.thread);
-    fresh.thread = spawn(wait_for_unit, &fresh);
+    join(new_waiter.thread);
+    new_waiter.thread = spawn(wait_for_unit, &new_waiter);
     CHECK_STATUS(threading_semaphore_release(objects->semaphore), THREADING_OK);
-    join(fresh.thread);
+    join(new_waiter.thread);
 
     if (threading_barrier_broken(objects->barrier))
         CHECK_STATUS(threading_barrier_reset(objects->barrier), THREADING_OK);
     CHECK_INT(threading_barrier_n_waiting(objects->barrier), 0);
-    fresh.thread = spawn(pass_barrier, objects->barrier);
+    new_waiter.thread = spawn(pass_barrier, objects->barrier);
     pass_barrier(objects->barrier);
-    join(fresh.thread);
+    join(new_waiter.thread);
 
     CHECK_STATUS(threading_local_set(objects->local, objects), THREADING_OK);
     CHECK_PTR(threading_local_get(objects->local), objects);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    join_timer_and_free(timer, objects);
+    CHECK_PTR(join_timer_and_free(timer), objects);
     CHECK_INT(threading_active_count(), 1);
 }
 
@@ -769,20 +739,19 @@ static void *fork_often(void *arg)
     return arg;
 }
 
-static void forks_among_busy_threads(void)
+static void forks_while_objects_are_used(void)
 {
     struct objects objects;
-    threading_thread *threads[3], *forker;
+    threading_thread *threads[3], *forking;
     objects_new(&objects, 2);
     atomic_store(&stop, 0);
-    for (int i = 0; i < 3; i++)
-        threads[i] = spawn(hammer, &objects);
+    spawn_all(threads, use_objects_until_stopped, &objects);
     fork_often(&objects);
-    forker = threading_thread_new(fork_often, &objects);
-    CHECK(forker != NULL);
-    CHECK_STATUS(threading_thread_start(forker), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(forker), THREADING_OK);
-    CHECK_STATUS(threading_thread_free(forker), THREADING_OK);
+    forking = threading_thread_new(fork_often, &objects);
+    CHECK(forking != NULL);
+    CHECK_STATUS(threading_thread_start(forking), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(forking), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(forking), THREADING_OK);
     atomic_store(&stop, 1);
     for (int i = 0; i < 3; i++)
         CHECK_PTR(join(threads[i]), &objects);
@@ -805,36 +774,36 @@ static void check_grandchild(void *arg)
     check_old_and_new(arg);
 }
 
-static void children_of_children(void)
+static void children_of_a_child(void)
 {
     struct objects objects;
     objects_new(&objects, 2);
-    take_locks(&objects);
+    acquire_locks(&objects);
     run_in_child_with(check_grandchild, &objects);
     run_in_child_with(check_grandchild, &objects);
     objects_free(&objects);
 }
 
-/* ------------------------------------------------------------------------------------- forks in odd places */
+/* ------------------------------------------------------------------------ forks in callbacks and handlers */
 
 static pid_t forked = -1;
 
-static void *sleep_a_little(void *arg)
+static void *sleep_50_ms(void *arg)
 {
     sleep_for(0.05);
     return arg;
 }
 
-/* A callback of the shutdown forks, and the child, which is in the shutdown as well, starts a thread. */
+/* An exit callback forks, and the child, which also is in threading_shutdown(), starts a thread. */
 static void fork_and_start(void *arg)
 {
     forked = fork();
     CHECK(forked >= 0);
     if (forked == 0)
-        CHECK_STATUS(threading_thread_start(threading_thread_new(sleep_a_little, arg)), THREADING_OK);
+        CHECK_STATUS(threading_thread_start(threading_thread_new(sleep_50_ms, arg)), THREADING_OK);
 }
 
-static void check_fork_in_a_shutdown(void *arg)
+static void check_fork_in_an_exit_callback(void *arg)
 {
     CHECK_STATUS(threading_atexit(fork_and_start, arg), THREADING_OK);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
@@ -843,9 +812,9 @@ static void check_fork_in_a_shutdown(void *arg)
     CHECK_INT(child_status(forked), 7);
 }
 
-static void fork_in_a_shutdown(void)
+static void fork_in_an_exit_callback(void)
 {
-    run_in_child_with(check_fork_in_a_shutdown, NULL);
+    run_in_child_with(check_fork_in_an_exit_callback, NULL);
 }
 
 static void fork_in_handler(int signal)
@@ -862,14 +831,14 @@ static void *interrupt(void *thread)
     return NULL;
 }
 
-/* A signal handler forks while its thread waits for the end of another one, which the child does not have. */
-static void fork_in_a_join_of(threading_thread *joined, pthread_t *me)
+/* A signal handler forks while its thread joins another thread, which the child does not have. */
+static void fork_in_a_join_of(threading_thread *joined, pthread_t *joiner)
 {
     struct sigaction action = {.sa_handler = fork_in_handler, .sa_flags = SA_RESTART};
     pthread_t other;
     forked = -1;
     CHECK_INT(sigaction(SIGUSR1, &action, NULL), 0);
-    CHECK_INT(pthread_create(&other, NULL, interrupt, me), 0);
+    CHECK_INT(pthread_create(&other, NULL, interrupt, joiner), 0);
     CHECK_STATUS(threading_thread_join(joined), THREADING_OK);
     if (forked == 0)
         _exit(7);
@@ -877,7 +846,7 @@ static void fork_in_a_join_of(threading_thread *joined, pthread_t *me)
     CHECK_INT(child_status(forked), 7);
 }
 
-static void *wait_a_little(void *arg)
+static void *sleep_250_ms(void *arg)
 {
     sleep_for(0.25);
     return arg;
@@ -885,14 +854,14 @@ static void *wait_a_little(void *arg)
 
 static void fork_in_a_join(void)
 {
-    pthread_t me = pthread_self();
-    threading_thread *thread = threading_thread_new(wait_a_little, NULL);
+    pthread_t joiner = pthread_self();
+    threading_thread *thread = threading_thread_new(sleep_250_ms, NULL);
     threading_timer *timer = threading_timer_new(0.3, return_arg, NULL);
     CHECK(thread != NULL && timer != NULL);
     CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
-    fork_in_a_join_of(thread, &me);
+    fork_in_a_join_of(thread, &joiner);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    fork_in_a_join_of(threading_timer_thread(timer), &me);
+    fork_in_a_join_of(threading_timer_thread(timer), &joiner);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
 }
@@ -912,13 +881,13 @@ static threading_thread *start_daemon(threading_target target, void *arg)
     return thread;
 }
 
-/* The stack of a thread of the parent's, which was joining another one, serves a new thread in the child. */
+/* In the child, new threads reuse the stack of a thread of the parent that was joining another. */
 static void check_new_joins(void *joined)
 {
     threading_thread *threads[3];
     CHECK_STATUS(threading_thread_free(joined), THREADING_OK);
     for (int i = 0; i < 3; i++) {
-        threads[i] = start_daemon(sleep_a_little, NULL);
+        threads[i] = start_daemon(sleep_50_ms, NULL);
         CHECK_STATUS(threading_thread_join(start_daemon(join_thread, threads[i])), THREADING_OK);
     }
 }
@@ -937,7 +906,7 @@ static void stacks_of_joiners(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
-#define AMONG_SLEEPERS(check)                                                                                \
+#define WITH_SLEEPING_THREADS(check)                                                                         \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
         if (fork_keeps_sleepers())                                                                           \
@@ -945,26 +914,29 @@ static void stacks_of_joiners(void)
         check();                                                                                             \
     }
 
-AMONG_SLEEPERS(forkers)
-AMONG_SLEEPERS(others_end)
-AMONG_SLEEPERS(waiters_are_forgotten)
-AMONG_SLEEPERS(children_of_children)
-AMONG_SLEEPERS(forks_among_busy_threads)
-AMONG_SLEEPERS(fork_in_a_join)
-AMONG_SLEEPERS(stacks_of_joiners)
+WITH_SLEEPING_THREADS(forking_thread_is_main)
+WITH_SLEEPING_THREADS(started_threads_have_ended)
+WITH_SLEEPING_THREADS(waiters_are_removed)
+WITH_SLEEPING_THREADS(children_of_a_child)
+WITH_SLEEPING_THREADS(forks_while_objects_are_used)
+WITH_SLEEPING_THREADS(fork_in_a_join)
+WITH_SLEEPING_THREADS(stacks_of_joiners)
 
 static const struct test_case cases[] = {
-    {"the forking thread is the child's main thread, and alone", forkers_case},
-    {"other threads and pending timers have ended, unstarted ones have not", others_end_case},
-    {"names count on", names_count_on},
-    {"objects are as they were, and locks held by those who held them", objects_stay},
-    {"the parent's waiters are forgotten", waiters_are_forgotten_case},
-    {"a child's exit runs the callbacks and waits for its threads", exit_of_the_child},
-    {"children of children work as well", children_of_children_case},
-    {"a child that an exit callback forks waits in the shutdown for the threads that it starts", fork_in_a_shutdown},
-    {"a join ends in the child that a signal handler forks meanwhile", fork_in_a_join_case},
-    {"threads on the stacks of the parent's joiners can be joined", stacks_of_joiners_case},
-    {"hundreds of forks among busy threads leave working children", forks_among_busy_threads_case},
+    {"the forking thread is the main and only thread of the child", forking_thread_is_main_case},
+    {"the parent's started threads and timers have ended in the child; unstarted ones can be started",
+     started_threads_have_ended_case},
+    {"the numbers in names continue in the child", numbers_in_names_continue},
+    {"objects keep their state in the child, and locks their owners", objects_keep_state},
+    {"the parent's waiters do not wait in the child", waiters_are_removed_case},
+    {"exit in a child runs the callbacks and waits for the child's threads", exit_of_the_child},
+    {"every object works in a child of a child", children_of_a_child_case},
+    {"a fork in an exit callback leaves a child whose shutdown waits for the threads that it starts",
+     fork_in_an_exit_callback},
+    {"a join that a signal handler interrupts with fork returns in the child", fork_in_a_join_case},
+    {"a thread of the child on the stack of a joiner of the parent can be joined", stacks_of_joiners_case},
+    {"every object works in hundreds of children that are forked while other threads use the objects",
+     forks_while_objects_are_used_case},
 };
 
 TEST_MAIN(cases)

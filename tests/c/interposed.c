@@ -1,5 +1,5 @@
-/* Functions of libc that something else has replaced, as libfaketime does: a clock that is not the kernel's, and a
- * syscall() that reads all six arguments of a futex call. */
+/* Interposed libc functions, as libfaketime has them: a clock_gettime that differs from the kernel's clock, and a
+ * syscall that reads six arguments whatever the system call is. */
 #include "test.h"
 
 #include <dlfcn.h>
@@ -11,7 +11,7 @@ enum clock { REAL, AHEAD, BEHIND, STOPPED };
 static _Atomic(enum clock) clock_of_process;
 static struct timespec stopped_at;
 
-/* The library finds these two before those of libc, as it would find those of a preloaded library. */
+/* The library's calls resolve to these two functions instead of libc's, as to those of a preloaded library. */
 int clock_gettime(clockid_t id, struct timespec *time)
 {
     static int (*_Atomic real)(clockid_t, struct timespec *);
@@ -34,7 +34,7 @@ int clock_gettime(clockid_t id, struct timespec *time)
     return result;
 }
 
-static atomic_int futex_calls, wrong_calls;
+static atomic_int futex_call_count, wrong_call_count;
 
 long syscall(long number, ...)
 {
@@ -53,23 +53,23 @@ long syscall(long number, ...)
     }
     if (number == SYS_futex) {
         long command = arguments[1] & FUTEX_CMD_MASK;
-        atomic_fetch_add(&futex_calls, 1);
-        /* Arguments that the call does not need are 0, and not what is left in a register. */
+        atomic_fetch_add(&futex_call_count, 1);
+        /* Arguments that the operation does not use must be 0, not a leftover register value. */
         if (command == FUTEX_WAKE && (arguments[3] != 0 || arguments[4] != 0 || (int)arguments[5] != 0))
-            atomic_fetch_add(&wrong_calls, 1);
+            atomic_fetch_add(&wrong_call_count, 1);
         if (command == FUTEX_WAIT && (arguments[4] != 0 || (int)arguments[5] != 0))
-            atomic_fetch_add(&wrong_calls, 1);
+            atomic_fetch_add(&wrong_call_count, 1);
     }
     return function(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 
-static bool sleeps_by_futex(void)
+static bool uses_futex(void)
 {
     const char *park = getenv("THREADING_PARK");
     return park == NULL || strcmp(park, "portable") != 0;
 }
 
-static void *fire(void *event)
+static void *set_event(void *event)
 {
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     return event;
@@ -81,14 +81,15 @@ static void *wait_for(void *event)
     return event;
 }
 
-static int never(void *arg)
+static int is_never(void *arg)
 {
     (void)arg;
     return 0;
 }
 
-/* Each kind of wait ends when its time has passed by the kernel's clock. A hang is ended by the limit of the test. */
-static void waits_in(enum clock clock)
+/* Each kind of wait ends when its timeout has passed by the kernel's clock. The time limit of the test run ends a
+ * wait that hangs. */
+static void waits_with_clock(enum clock clock)
 {
     threading_event *event, *fired;
     threading_lock *lock;
@@ -97,15 +98,15 @@ static void waits_in(enum clock clock)
     threading_barrier *barrier;
     threading_timer *timer;
     threading_thread *waiting;
-    if (!sleeps_by_futex())
-        SKIP("the portable backend measures time by its own clock");
+    if (!uses_futex())
+        SKIP("the portable backend reads the interposed clock");
     clock_gettime(CLOCK_MONOTONIC, &stopped_at);
     atomic_store(&clock_of_process, clock);
     CHECK((event = threading_event_new()) != NULL && (fired = threading_event_new()) != NULL);
     CHECK((lock = threading_lock_new()) != NULL && (condition = threading_condition_new()) != NULL);
     CHECK((semaphore = threading_semaphore_new(0)) != NULL);
     CHECK((barrier = threading_barrier_new(2, NULL, NULL)) != NULL);
-    CHECK((timer = threading_timer_new(0.05, fire, fired)) != NULL);
+    CHECK((timer = threading_timer_new(0.05, set_event, fired)) != NULL);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     waiting = spawn(wait_for, event);
     CHECK_STATUS(threading_event_wait_timeout(event, 0.02), THREADING_TIMED_OUT);
@@ -114,7 +115,7 @@ static void waits_in(enum clock clock)
     CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
     CHECK_STATUS(threading_condition_wait_timeout(condition, 0.02), THREADING_TIMED_OUT);
-    CHECK_STATUS(threading_condition_wait_for_timeout(condition, never, NULL, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_condition_wait_for_timeout(condition, is_never, NULL, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
     CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_barrier_wait_timeout(barrier, 0.02, NULL), THREADING_ERR_BROKEN_BARRIER);
@@ -133,27 +134,27 @@ static void waits_in(enum clock clock)
     CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
 }
 
-static void ahead(void)
+static void clock_ahead(void)
 {
-    waits_in(AHEAD);
+    waits_with_clock(AHEAD);
 }
 
-static void behind(void)
+static void clock_behind(void)
 {
-    waits_in(BEHIND);
+    waits_with_clock(BEHIND);
 }
 
-static void stopped(void)
+static void clock_stopped(void)
 {
-    waits_in(STOPPED);
+    waits_with_clock(STOPPED);
 }
 
-static void all_arguments(void)
+static void unused_arguments_are_zero(void)
 {
     threading_event *event = threading_event_new();
     threading_thread *thread;
-    if (!sleeps_by_futex())
-        SKIP("this backend does not call futex itself");
+    if (!uses_futex())
+        SKIP("the portable backend does not call futex");
     for (int i = 0; i < 20; i++) {
         CHECK_STATUS(threading_event_clear(event), THREADING_OK);
         thread = spawn(wait_for, event);
@@ -163,16 +164,16 @@ static void all_arguments(void)
         CHECK_STATUS(threading_event_clear(event), THREADING_OK);
         CHECK_STATUS(threading_event_wait_timeout(event, 0.0005), THREADING_TIMED_OUT);
     }
-    CHECK(atomic_load(&futex_calls) > 0);
-    CHECK_INT(atomic_load(&wrong_calls), 0);
+    CHECK(atomic_load(&futex_call_count) > 0);
+    CHECK_INT(atomic_load(&wrong_call_count), 0);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
 static const struct test_case cases[] = {
-    {"futex gets all its arguments", all_arguments},
-    {"waits end in time by a clock that is two days ahead", ahead},
-    {"waits end in time by a clock that is two days behind", behind},
-    {"waits end in time by a clock that stands still", stopped},
+    {"a futex call passes 0 for each argument that it does not use", unused_arguments_are_zero},
+    {"waits end on time if clock_gettime is two days ahead", clock_ahead},
+    {"waits end on time if clock_gettime is two days behind", clock_behind},
+    {"waits end on time if clock_gettime does not advance", clock_stopped},
 };
 
 TEST_MAIN(cases)

@@ -1,22 +1,22 @@
-/* Every call of the library that a test makes leaves errno alone: whether it succeeds, times out or fails, contended,
- * in a signal handler, in a child of fork or without memory. test.h includes this; the names are macros from there on.
- * errno.c has the calls that no other test makes in such a way.
+/* No function of the library changes errno: not on success, timeout or failure, not under contention, in a signal
+ * handler, in a child of fork or without memory. test.h includes this header, whose macros check every call that a test
+ * makes. errno.c covers the situations that no other test creates.
  *
- * What a callback leaves in errno, on the thread that makes the call, stays there: a callback of a test that may
- * change errno calls may_change_errno(). */
+ * The library does not undo what a callback of the program does to errno. A callback that changes errno therefore calls
+ * may_change_errno(). */
 #ifndef KEEPS_ERRNO_H
 #define KEEPS_ERRNO_H
 
 #include <errno.h>
 
-#define TEST_ERRNO 9999 /* which no function sets */
+#define TEST_ERRNO 9999 /* no function sets this value */
 
-static _Thread_local bool test_errno_is_ours;
+static _Thread_local bool test_errno_may_change;
 
-/* By a callback: the call inside of which it runs is not checked. */
+/* Called in a callback: the library call that runs it is not checked. */
 static inline void may_change_errno(void)
 {
-    test_errno_is_ours = true;
+    test_errno_may_change = true;
 }
 
 static inline int test_set_errno(void)
@@ -29,9 +29,9 @@ static inline int test_set_errno(void)
 static inline void test_check_errno(const char *file, int line, const char *call, int before)
 {
     int after = errno;
-    if (after != TEST_ERRNO && !test_errno_is_ours)
+    if (after != TEST_ERRNO && !test_errno_may_change)
         test_fail(file, line, "%s has changed errno to %d, %s", call, after, strerror(after));
-    test_errno_is_ours = false;
+    test_errno_may_change = false;
     errno = before;
 }
 

@@ -1,4 +1,4 @@
-/* A table of the kinds of objects, for what holds of each. */
+/* A table of the kinds of objects, for tests that apply to every kind. */
 #ifndef TEST_KINDS_H
 #define TEST_KINDS_H
 

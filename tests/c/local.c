@@ -1,6 +1,5 @@
-/* Local: one value and any attributes a thread, init, and who destroys what when. */
+/* Local: the value and the attributes of each thread, init, and when and in which thread values are destroyed. */
 #include "child.h"
-
 
 static threading_local *local_new(threading_destructor destructor)
 {
@@ -14,7 +13,7 @@ static void local_free(threading_local *local)
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
 }
 
-static void no_value(threading_local *local)
+static void check_no_value(threading_local *local)
 {
     void *value = &local;
     CHECK_STATUS_KEEPS_ERROR(threading_local_lookup(local, &value), THREADING_NO_VALUE);
@@ -24,7 +23,7 @@ static void no_value(threading_local *local)
     CHECK_LAST_ERROR(THREADING_OK);
 }
 
-static void has_value(threading_local *local, void *expected)
+static void check_value(threading_local *local, void *expected)
 {
     void *value = &value;
     CHECK_STATUS_KEEPS_ERROR(threading_local_lookup(local, &value), THREADING_OK);
@@ -34,14 +33,14 @@ static void has_value(threading_local *local, void *expected)
     CHECK_LAST_ERROR(THREADING_OK);
 }
 
-static void no_attr(threading_local *local, const char *name)
+static void check_no_attr(threading_local *local, const char *name)
 {
     void *value = &local;
     CHECK_STATUS_KEEPS_ERROR(threading_local_get_attr(local, name, &value), THREADING_NO_VALUE);
     CHECK_PTR(value, &local);
 }
 
-static void has_attr(threading_local *local, const char *name, void *expected)
+static void check_attr(threading_local *local, const char *name, void *expected)
 {
     void *value = &value;
     CHECK_STATUS_KEEPS_ERROR(threading_local_get_attr(local, name, &value), THREADING_OK);
@@ -52,58 +51,58 @@ static void has_attr(threading_local *local, const char *name, void *expected)
 
 static int one, two, three;
 
-static void *look_for_nothing(void *local)
+static void *check_empty_then_set(void *local)
 {
-    no_value(local);
-    no_attr(local, "value");
+    check_no_value(local);
+    check_no_attr(local, "value");
     CHECK_STATUS(threading_local_set(local, &three), THREADING_OK);
-    has_value(local, &three);
+    check_value(local, &three);
     return local;
 }
 
-static void values(void)
+static void values_are_per_thread(void)
 {
     threading_local *local = local_new(NULL), *other = local_new(NULL);
-    no_value(local);
+    check_no_value(local);
     CHECK_STATUS_KEEPS_ERROR(threading_local_del(local), THREADING_NO_VALUE);
     CHECK_STATUS_KEEPS_ERROR(threading_local_set(local, &one), THREADING_OK);
-    has_value(local, &one);
-    no_value(other);
-    join(spawn(look_for_nothing, local));
-    join_foreign(spawn_foreign(look_for_nothing, local));
+    check_value(local, &one);
+    check_no_value(other);
+    join(spawn(check_empty_then_set, local));
+    join_foreign(spawn_foreign(check_empty_then_set, local));
     CHECK_STATUS(threading_local_set(local, &two), THREADING_OK);
-    has_value(local, &two);
+    check_value(local, &two);
     CHECK_STATUS(threading_local_set(local, NULL), THREADING_OK);
-    has_value(local, NULL);
+    check_value(local, NULL);
     CHECK_STATUS_KEEPS_ERROR(threading_local_del(local), THREADING_OK);
-    no_value(local);
+    check_no_value(local);
     CHECK_STATUS(threading_local_del(local), THREADING_NO_VALUE);
     local_free(local);
     local_free(other);
 }
 
-static void attributes(void)
+static void attributes_are_independent(void)
 {
     threading_local *local = local_new(NULL);
     char name[] = "value";
-    no_attr(local, "value");
+    check_no_attr(local, "value");
     CHECK_STATUS_KEEPS_ERROR(threading_local_del_attr(local, "value"), THREADING_NO_VALUE);
     CHECK_STATUS_KEEPS_ERROR(threading_local_set_attr(local, name, &one), THREADING_OK);
     name[0] = 'V';
-    has_attr(local, "value", &one);
-    no_attr(local, name);
-    no_value(local);
+    check_attr(local, "value", &one);
+    check_no_attr(local, name);
+    check_no_value(local);
     CHECK_STATUS(threading_local_set_attr(local, name, NULL), THREADING_OK);
-    has_attr(local, "Value", NULL);
-    join(spawn(look_for_nothing, local));
+    check_attr(local, "Value", NULL);
+    join(spawn(check_empty_then_set, local));
     CHECK_STATUS(threading_local_set(local, &two), THREADING_OK);
     CHECK_STATUS(threading_local_set_attr(local, "value", &three), THREADING_OK);
-    has_attr(local, "value", &three);
-    has_value(local, &two);
+    check_attr(local, "value", &three);
+    check_value(local, &two);
     CHECK_STATUS(threading_local_del(local), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_local_del_attr(local, "Value"), THREADING_OK);
-    no_attr(local, "Value");
-    has_attr(local, "value", &three);
+    check_no_attr(local, "Value");
+    check_attr(local, "value", &three);
     CHECK_STATUS(threading_local_set_attr(local, NULL, &one), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_local_del_attr(local, NULL), THREADING_ERR_VALUE);
     local_free(local);
@@ -173,64 +172,64 @@ static void replaced_and_deleted(void)
     check_destroyed(6, &three);
 }
 
-static threading_local *looked_at;
-static void *wanted;
+static threading_local *checked_local;
+static void *expected_value;
 
-static void look_while_destroying(void *value)
+static void check_while_destroying(void *value)
 {
-    has_value(looked_at, wanted);
+    check_value(checked_local, expected_value);
     destroy(value);
 }
 
-static void new_value_in_place_first(void)
+static void destructor_finds_new_value(void)
 {
-    threading_local *local = looked_at = local_new(look_while_destroying);
+    threading_local *local = checked_local = local_new(check_while_destroying);
     atomic_store(&destroyed.calls, 0);
-    wanted = &two;
+    expected_value = &two;
     CHECK_STATUS(threading_local_set(local, &one), THREADING_OK);
     CHECK_STATUS(threading_local_set(local, &two), THREADING_OK);
     check_destroyed(1, &one);
-    wanted = NULL;
+    expected_value = NULL;
     CHECK_STATUS(threading_local_set(local, NULL), THREADING_OK);
     check_destroyed(2, &two);
     local_free(local);
 }
 
-struct ended {
+struct exiting {
     threading_local *locals[2];
     threading_thread *self;
     uint64_t ident;
-    bool ask;
+    bool calls_current;
 };
 
-static void *leave_values(void *arg)
+static void *set_values(void *arg)
 {
-    struct ended *ended = arg;
-    ended->ident = threading_get_ident();
-    if (ended->ask)
-        ended->self = threading_current_thread();
-    CHECK_STATUS(threading_local_set(ended->locals[0], &one), THREADING_OK);
-    CHECK_STATUS(threading_local_set(ended->locals[1], &two), THREADING_OK);
-    CHECK_STATUS(threading_local_set_attr(ended->locals[0], "name", &three), THREADING_OK);
-    CHECK_STATUS(threading_local_set_attr(ended->locals[0], "null", NULL), THREADING_OK);
+    struct exiting *exiting = arg;
+    exiting->ident = threading_get_ident();
+    if (exiting->calls_current)
+        exiting->self = threading_current_thread();
+    CHECK_STATUS(threading_local_set(exiting->locals[0], &one), THREADING_OK);
+    CHECK_STATUS(threading_local_set(exiting->locals[1], &two), THREADING_OK);
+    CHECK_STATUS(threading_local_set_attr(exiting->locals[0], "name", &three), THREADING_OK);
+    CHECK_STATUS(threading_local_set_attr(exiting->locals[0], "null", NULL), THREADING_OK);
     CHECK_INT(atomic_load(&destroyed.calls), 0);
     return NULL;
 }
 
-static void *leave_values_by_exit(void *arg)
+static void *set_values_and_pthread_exit(void *arg)
 {
-    leave_values(arg);
+    set_values(arg);
     pthread_exit(arg);
 }
 
-static void check_left_values(const struct ended *ended)
+static void check_all_destroyed(const struct exiting *exiting)
 {
     int seen[3] = {0};
     CHECK_INT(atomic_load(&destroyed.calls), 3);
     for (int i = 0; i < 3; i++) {
-        if (ended->ask)
-            CHECK_PTR(destroyed.call[i].by, ended->self);
-        CHECK_INT(destroyed.call[i].ident, ended->ident);
+        if (exiting->calls_current)
+            CHECK_PTR(destroyed.call[i].by, exiting->self);
+        CHECK_INT(destroyed.call[i].ident, exiting->ident);
         seen[0] += destroyed.call[i].value == &one;
         seen[1] += destroyed.call[i].value == &two;
         seen[2] += destroyed.call[i].value == &three;
@@ -239,23 +238,23 @@ static void check_left_values(const struct ended *ended)
     atomic_store(&destroyed.calls, 0);
 }
 
-static void at_thread_end(void)
+static void at_thread_exit(void)
 {
-    struct ended ended = {{local_new(destroy), local_new(destroy)}, NULL, 0, true};
+    struct exiting exiting = {{local_new(destroy), local_new(destroy)}, NULL, 0, true};
     atomic_store(&destroyed.calls, 0);
-    join(spawn(leave_values, &ended));
-    check_left_values(&ended);
-    join(spawn(leave_values_by_exit, &ended));
-    check_left_values(&ended);
-    join_foreign(spawn_foreign(leave_values, &ended));
-    check_left_values(&ended);
-    join_foreign(spawn_foreign(leave_values_by_exit, &ended));
-    check_left_values(&ended);
-    ended.ask = false; /* nor need a foreign thread ever have asked who it is */
-    join_foreign(spawn_foreign(leave_values, &ended));
-    check_left_values(&ended);
-    local_free(ended.locals[0]);
-    local_free(ended.locals[1]);
+    join(spawn(set_values, &exiting));
+    check_all_destroyed(&exiting);
+    join(spawn(set_values_and_pthread_exit, &exiting));
+    check_all_destroyed(&exiting);
+    join_foreign(spawn_foreign(set_values, &exiting));
+    check_all_destroyed(&exiting);
+    join_foreign(spawn_foreign(set_values_and_pthread_exit, &exiting));
+    check_all_destroyed(&exiting);
+    exiting.calls_current = false; /* a foreign thread need not have called current_thread */
+    join_foreign(spawn_foreign(set_values, &exiting));
+    check_all_destroyed(&exiting);
+    local_free(exiting.locals[0]);
+    local_free(exiting.locals[1]);
     CHECK_INT(atomic_load(&destroyed.calls), 0);
     CHECK_INT(threading_active_count(), 1);
 }
@@ -266,7 +265,7 @@ struct holder {
     bool delete;
 };
 
-/* Meets main twice: with its values set, and when main has freed the local. */
+/* Meets main at the barrier twice: after it has set its values, and after main has freed the local. */
 static void *hold_values(void *arg)
 {
     struct holder *holder = arg;
@@ -280,7 +279,7 @@ static void *hold_values(void *arg)
     return NULL;
 }
 
-static void at_the_last_free(void)
+static void at_last_free(void)
 {
     threading_local *local = local_new(destroy);
     threading_barrier *barrier = threading_barrier_new(5, NULL, NULL);
@@ -298,9 +297,10 @@ static void at_the_last_free(void)
     atomic_store(&destroyed.calls, 0);
     local_free(local);
     CHECK_INT(atomic_load(&destroyed.calls), 0);
-    has_value(local, &three);
+    check_value(local, &three);
     local_free(local);
-    CHECK_INT(atomic_load(&destroyed.calls), 8); /* three threads' two, one's attribute, main's value */
+    /* The value and the attribute of three threads, the attribute of the fourth, and main's value. */
+    CHECK_INT(atomic_load(&destroyed.calls), 8);
     for (int i = 0; i < 8; i++)
         CHECK_PTR(destroyed.call[i].by, threading_main_thread());
     CHECK_STATUS(threading_local_set(local, &one), THREADING_ERR_HANDLE);
@@ -315,53 +315,53 @@ static void at_the_last_free(void)
 
 static struct {
     threading_local *local;
-    threading_event *begun; /* a destructor of the last free runs */
-    threading_semaphore *looked;
+    threading_event *begun; /* set by the first destructor that the last free calls */
+    threading_semaphore *checked;
     atomic_flag waited;
 } freeing;
 
-static void wait_for_the_others(void *value)
+static void wait_for_checks(void *value)
 {
     (void)value;
-    /* The first alone: a thread that has looked may end, and destroy its own value. */
+    /* In the first call only: a thread that has made its checks may exit and destroy its own value. */
     if (atomic_flag_test_and_set(&freeing.waited))
         return;
     CHECK_STATUS(threading_event_set(freeing.begun), THREADING_OK);
     for (int i = 0; i < 2; i++)
-        CHECK_STATUS(threading_semaphore_acquire_timeout(freeing.looked, TEST_LIMIT), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_acquire_timeout(freeing.checked, TEST_LIMIT), THREADING_OK);
 }
 
-static void *look_while_it_is_freed(void *barrier)
+static void *check_while_freed(void *barrier)
 {
     CHECK_STATUS(threading_local_set(freeing.local, &one), THREADING_OK);
     CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL), THREADING_OK);
     CHECK_STATUS(threading_event_wait_timeout(freeing.begun, TEST_LIMIT), THREADING_OK);
     CHECK_STATUS(threading_local_set(freeing.local, &two), THREADING_ERR_HANDLE);
-    CHECK_REFUSED(threading_local_get(freeing.local), THREADING_ERR_HANDLE);
-    CHECK_STATUS(threading_semaphore_release(freeing.looked), THREADING_OK);
+    CHECK_FAILS(threading_local_get(freeing.local), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_semaphore_release(freeing.checked), THREADING_OK);
     return NULL;
 }
 
-static void gone_while_it_is_freed(void)
+static void gone_while_freed(void)
 {
     threading_barrier *barrier = threading_barrier_new(3, NULL, NULL);
     threading_thread *threads[2];
-    freeing.local = local_new(wait_for_the_others);
+    freeing.local = local_new(wait_for_checks);
     atomic_flag_clear(&freeing.waited);
     CHECK(barrier != NULL && (freeing.begun = threading_event_new()) != NULL);
-    CHECK((freeing.looked = threading_semaphore_new(0)) != NULL);
+    CHECK((freeing.checked = threading_semaphore_new(0)) != NULL);
     for (int i = 0; i < 2; i++)
-        threads[i] = spawn(look_while_it_is_freed, barrier);
+        threads[i] = spawn(check_while_freed, barrier);
     CHECK_STATUS(threading_barrier_wait_timeout(barrier, TEST_LIMIT, NULL), THREADING_OK);
     local_free(freeing.local);
     for (int i = 0; i < 2; i++)
         join(threads[i]);
     CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
     CHECK_STATUS(threading_event_free(freeing.begun), THREADING_OK);
-    CHECK_STATUS(threading_semaphore_free(freeing.looked), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(freeing.checked), THREADING_OK);
 }
 
-/* A value that names its successor: its destructor sets that, in the same local or in the other. */
+/* A value whose destructor sets the next one in `local`. */
 struct link {
     threading_local *local;
     struct link *next;
@@ -388,7 +388,7 @@ static void *set_first(void *value)
     return NULL;
 }
 
-static void new_values_in_destructors(void)
+static void values_set_in_destructors(void)
 {
     atomic_int count = 0;
     threading_local *local = local_new(set_next), *other = local_new(set_next);
@@ -409,21 +409,21 @@ static void new_values_in_destructors(void)
     local_free(other);
 }
 
-static void free_the_local(void *value)
+static void free_in_destructor(void *value)
 {
     threading_local **local = value;
     CHECK_STATUS(threading_local_free(*local), THREADING_OK);
     *local = NULL;
 }
 
-static void *leave_local(void *value)
+static void *set_own_address(void *value)
 {
     threading_local **local = value;
     CHECK_STATUS(threading_local_set(*local, value), THREADING_OK);
     return NULL;
 }
 
-static void uses_locals(void *value)
+static void use_locals_in_destructor(void *value)
 {
     threading_local **other = value, *another = local_new(NULL);
     CHECK_STATUS(threading_local_set(another, value), THREADING_OK);
@@ -432,9 +432,9 @@ static void uses_locals(void *value)
     *other = NULL;
 }
 
-static void locals_in_the_last_free(void)
+static void locals_used_in_last_free(void)
 {
-    threading_local *local = local_new(uses_locals), *other = local_new(NULL);
+    threading_local *local = local_new(use_locals_in_destructor), *other = local_new(NULL);
     CHECK_STATUS(threading_local_set(local, &other), THREADING_OK);
     CHECK_STATUS(threading_local_set(other, &local), THREADING_OK);
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
@@ -443,12 +443,12 @@ static void locals_in_the_last_free(void)
 
 static void freed_in_its_destructor(void)
 {
-    threading_local *local = local_new(free_the_local), *old = local;
-    join(spawn(leave_local, &local));
+    threading_local *local = local_new(free_in_destructor), *old = local;
+    join(spawn(set_own_address, &local));
     CHECK_PTR(local, NULL);
     CHECK_STATUS(threading_local_set(old, &one), THREADING_ERR_HANDLE);
 
-    local = old = local_new(free_the_local);
+    local = old = local_new(free_in_destructor);
     CHECK_STATUS(threading_local_set(local, &local), THREADING_OK);
     CHECK_STATUS(threading_local_del(local), THREADING_OK);
     CHECK_PTR(local, NULL);
@@ -484,7 +484,7 @@ static void *first_get(void *local)
 
 static void *first_lookup(void *local)
 {
-    has_value(local, initial_value);
+    check_value(local, initial_value);
     return NULL;
 }
 
@@ -492,7 +492,7 @@ static void *first_set(void *local)
 {
     int before = atomic_load(&destroyed.calls);
     CHECK_STATUS(threading_local_set(local, &two), THREADING_OK);
-    has_value(local, &two);
+    check_value(local, &two);
     CHECK_INT(atomic_load(&destroyed.calls), before + (initial_value != NULL));
     return NULL;
 }
@@ -500,20 +500,20 @@ static void *first_set(void *local)
 static void *first_del(void *local)
 {
     CHECK_STATUS(threading_local_del(local), THREADING_OK);
-    no_value(local);
+    check_no_value(local);
     return NULL;
 }
 
 static void *first_set_attr(void *local)
 {
     CHECK_STATUS(threading_local_set_attr(local, "name", &two), THREADING_OK);
-    has_value(local, initial_value);
+    check_value(local, initial_value);
     return NULL;
 }
 
 static void *first_get_attr(void *local)
 {
-    no_attr(local, "name");
+    check_no_attr(local, "name");
     CHECK_INT(atomic_load(&initialized), 1);
     return NULL;
 }
@@ -525,12 +525,12 @@ static void *first_del_attr(void *local)
     return NULL;
 }
 
-static void *never_touch(void *local)
+static void *make_no_call(void *local)
 {
     return local;
 }
 
-static void init_once_a_thread(void)
+static void init_once_per_thread(void)
 {
     static const struct {
         threading_target first_call;
@@ -546,7 +546,7 @@ static void init_once_a_thread(void)
             join(spawn(threads[i].first_call, local));
             CHECK_INT(atomic_load(&initialized), 1);
             CHECK_INT(atomic_load(&destroyed.calls), threads[i].destroyed - with_null);
-            join(spawn(never_touch, local));
+            join(spawn(make_no_call, local));
             CHECK_INT(atomic_load(&initialized), 1);
             atomic_store(&initialized, 0);
             join_foreign(spawn_foreign(threads[i].first_call, local));
@@ -555,28 +555,28 @@ static void init_once_a_thread(void)
             local_free(local);
         }
     }
-    CHECK_REFUSED(threading_local_new_with_init(NULL, &initialized, destroy), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_local_new_with_init(NULL, &initialized, destroy), THREADING_ERR_VALUE);
 }
 
-static threading_local *own, *other_local;
+static threading_local *own_local, *other_local;
 
-static void *set_own(void *arg)
+static void *set_in_init(void *arg)
 {
     initialize(arg);
-    no_value(own);
-    CHECK_STATUS(threading_local_set(own, &two), THREADING_OK);
-    has_value(own, &two);
-    CHECK_STATUS(threading_local_set_attr(own, "kept", &three), THREADING_OK);
+    check_no_value(own_local);
+    CHECK_STATUS(threading_local_set(own_local, &two), THREADING_OK);
+    check_value(own_local, &two);
+    CHECK_STATUS(threading_local_set_attr(own_local, "kept", &three), THREADING_OK);
     return &one;
 }
 
-static void *set_own_and_return_it(void *arg)
+static void *set_and_return_same(void *arg)
 {
-    set_own(arg);
+    set_in_init(arg);
     return &two;
 }
 
-static void *use_the_other(void *arg)
+static void *use_other_local(void *arg)
 {
     initialize(arg);
     return threading_local_get(other_local);
@@ -585,115 +585,115 @@ static void *use_the_other(void *arg)
 static void init_uses_locals(void)
 {
     initial_value = &three;
-    own = local_with_init(set_own);
-    CHECK_STATUS(threading_local_lookup(own, NULL), THREADING_OK);
-    has_value(own, &one);
-    has_attr(own, "kept", &three);
+    own_local = local_with_init(set_in_init);
+    CHECK_STATUS(threading_local_lookup(own_local, NULL), THREADING_OK);
+    check_value(own_local, &one);
+    check_attr(own_local, "kept", &three);
     CHECK_INT(atomic_load(&initialized), 1);
     check_destroyed(1, &two);
-    local_free(own);
+    local_free(own_local);
 
-    own = local_with_init(set_own_and_return_it);
-    CHECK_STATUS(threading_local_lookup(own, NULL), THREADING_OK);
-    has_value(own, &two);
+    own_local = local_with_init(set_and_return_same);
+    CHECK_STATUS(threading_local_lookup(own_local, NULL), THREADING_OK);
+    check_value(own_local, &two);
     check_destroyed(0, NULL);
-    local_free(own);
+    local_free(own_local);
 
     other_local = local_with_init(initialize);
-    own = local_with_init(use_the_other);
-    has_value(own, &three);
+    own_local = local_with_init(use_other_local);
+    check_value(own_local, &three);
     CHECK_INT(atomic_load(&initialized), 2);
-    local_free(own);
+    local_free(own_local);
     local_free(other_local);
 }
 
-/* --------------------------------------------------------------------------------------------------- many */
+/* --------------------------------------------------------------------------------------- many locals and attributes */
 
 enum { MANY = 5000 };
 
-/* An even number, so that half of them is one. */
-static size_t many_of_them(void)
+/* An even number, so that its half is exact. */
+static size_t many_count(void)
 {
     return (size_t)test_many(MANY) / 2 * 2;
 }
 
 static threading_local *many[MANY];
-static char cells[MANY + 1];
-static atomic_int count_destroyed;
+static char value_addresses[MANY + 1];
+static atomic_int destroyed_count;
 
-static void count_one(void *value)
+static void count_destroyed(void *value)
 {
     (void)value;
-    atomic_fetch_add(&count_destroyed, 1);
+    atomic_fetch_add(&destroyed_count, 1);
 }
 
 static void *use_many_locals(void *arg)
 {
     size_t shift = arg != NULL;
-    for (size_t i = 0; i < many_of_them(); i++) {
+    for (size_t i = 0; i < many_count(); i++) {
         CHECK_PTR(threading_local_get(many[i]), NULL);
-        CHECK_STATUS(threading_local_set(many[i], &cells[i + shift]), THREADING_OK);
+        CHECK_STATUS(threading_local_set(many[i], &value_addresses[i + shift]), THREADING_OK);
     }
-    for (size_t i = 0; i < many_of_them(); i++)
-        CHECK_PTR(threading_local_get(many[i]), &cells[i + shift]);
+    for (size_t i = 0; i < many_count(); i++)
+        CHECK_PTR(threading_local_get(many[i]), &value_addresses[i + shift]);
     return NULL;
 }
 
 static void many_locals(void)
 {
     threading_thread *thread;
-    for (size_t i = 0; i < many_of_them(); i++)
-        many[i] = local_new(count_one);
-    atomic_store(&count_destroyed, 0);
+    for (size_t i = 0; i < many_count(); i++)
+        many[i] = local_new(count_destroyed);
+    atomic_store(&destroyed_count, 0);
     thread = spawn(use_many_locals, many);
     use_many_locals(NULL);
     join(thread);
-    CHECK_INT(atomic_load(&count_destroyed), many_of_them());
+    CHECK_INT(atomic_load(&destroyed_count), many_count());
     join_foreign(spawn_foreign(use_many_locals, many));
-    CHECK_INT(atomic_load(&count_destroyed), 2 * many_of_them());
-    for (size_t i = 0; i < many_of_them(); i++) {
-        CHECK_PTR(threading_local_get(many[i]), &cells[i]);
+    CHECK_INT(atomic_load(&destroyed_count), 2 * many_count());
+    for (size_t i = 0; i < many_count(); i++) {
+        CHECK_PTR(threading_local_get(many[i]), &value_addresses[i]);
         local_free(many[i]);
     }
-    CHECK_INT(atomic_load(&count_destroyed), 3 * many_of_them());
+    CHECK_INT(atomic_load(&destroyed_count), 3 * many_count());
 }
 
 static void *use_many_attributes(void *local)
 {
     char name[32];
-    for (size_t i = 0; i < many_of_them(); i++) {
+    for (size_t i = 0; i < many_count(); i++) {
         snprintf(name, sizeof name, "attribute %zu", i);
-        CHECK_STATUS(threading_local_set_attr(local, name, &cells[i]), THREADING_OK);
+        CHECK_STATUS(threading_local_set_attr(local, name, &value_addresses[i]), THREADING_OK);
     }
-    for (size_t i = 0; i < many_of_them(); i++) {
+    for (size_t i = 0; i < many_count(); i++) {
         void *value = NULL;
         snprintf(name, sizeof name, "attribute %zu", i);
         CHECK_STATUS(threading_local_get_attr(local, name, &value), THREADING_OK);
-        CHECK_PTR(value, &cells[i]);
+        CHECK_PTR(value, &value_addresses[i]);
         if (i % 2 == 1)
             CHECK_STATUS(threading_local_del_attr(local, name), THREADING_OK);
     }
-    for (size_t i = 0; i < many_of_them(); i += 999) {
+    for (size_t i = 0; i < many_count(); i += 999) {
         snprintf(name, sizeof name, "attribute %zu", i);
         if (i % 2 == 1)
-            no_attr(local, name);
+            check_no_attr(local, name);
         else
-            has_attr(local, name, &cells[i]);
+            check_attr(local, name, &value_addresses[i]);
     }
-    CHECK_INT(atomic_load(&count_destroyed), many_of_them() / 2);
+    CHECK_INT(atomic_load(&destroyed_count), many_count() / 2);
     return NULL;
 }
 
 static void many_attributes(void)
 {
-    threading_local *local = local_new(count_one);
-    atomic_store(&count_destroyed, 0);
+    threading_local *local = local_new(count_destroyed);
+    atomic_store(&destroyed_count, 0);
     join(spawn(use_many_attributes, local));
-    CHECK_INT(atomic_load(&count_destroyed), many_of_them());
-    atomic_store(&count_destroyed, 0);
+    CHECK_INT(atomic_load(&destroyed_count), many_count());
+    atomic_store(&destroyed_count, 0);
     use_many_attributes(local);
     local_free(local);
-    CHECK_INT(atomic_load(&count_destroyed), many_of_them());
+    CHECK_INT(atomic_load(&destroyed_count), many_count());
 }
 
 static void new_locals_are_empty(void)
@@ -704,7 +704,7 @@ static void new_locals_are_empty(void)
         CHECK_STATUS(threading_local_lookup(local, NULL), THREADING_NO_VALUE);
         CHECK_STATUS(threading_local_set(local, &one), THREADING_OK);
         if (i % 100 == 0) {
-            no_attr(local, "name");
+            check_no_attr(local, "name");
             CHECK_STATUS(threading_local_set_attr(local, "name", &two), THREADING_OK);
         }
         local_free(local);
@@ -713,7 +713,7 @@ static void new_locals_are_empty(void)
 
 static atomic_int ready;
 
-static void *set_and_end(void *local)
+static void *set_and_exit(void *local)
 {
     CHECK_STATUS(threading_local_set(local, &one), THREADING_OK);
     CHECK_STATUS(threading_local_set_attr(local, "name", &two), THREADING_OK);
@@ -726,19 +726,19 @@ static bool all_are_ready(void *arg)
     return atomic_load(&ready) == *(int *)arg;
 }
 
-/* The ends of threads and the last free meet: each value is destroyed once, by the one or the other. */
-static void thread_end_meets_free(void)
+/* Threads exit while main makes the last free: each value is destroyed once, by its thread or by main. */
+static void thread_exit_during_last_free(void)
 {
     int threads = 4;
     for (int round = 0; round < test_many(300); round++) {
-        threading_local *local = local_new(count_one);
+        threading_local *local = local_new(count_destroyed);
         threading_thread *ours[2];
         pthread_t foreign[2];
         atomic_store(&ready, 0);
-        atomic_store(&count_destroyed, 0);
+        atomic_store(&destroyed_count, 0);
         for (int i = 0; i < 2; i++) {
-            ours[i] = spawn(set_and_end, local);
-            foreign[i] = spawn_foreign(set_and_end, local);
+            ours[i] = spawn(set_and_exit, local);
+            foreign[i] = spawn_foreign(set_and_exit, local);
         }
         for (double end = now() + TEST_LIMIT; !all_are_ready(&threads);)
             CHECK(now() < end);
@@ -747,11 +747,11 @@ static void thread_end_meets_free(void)
             join(ours[i]);
             join_foreign(foreign[i]);
         }
-        CHECK_INT(atomic_load(&count_destroyed), 8);
+        CHECK_INT(atomic_load(&destroyed_count), 8);
     }
 }
 
-/* ------------------------------------------------------------------------------------------- costs that grow */
+/* ---------------------------------------------------------------------------------------------------- costs */
 
 enum { VERY_MANY = 100000 };
 
@@ -767,7 +767,7 @@ static void *use_very_many(void *arg)
     return NULL;
 }
 
-/* Each of these takes a fraction of a second; minutes, if it takes time that grows as the square of the number. */
+/* This and the next case take a fraction of a second with linear costs, and minutes with quadratic costs. */
 static void very_many_locals(void)
 {
     size_t count = (size_t)test_many(VERY_MANY);
@@ -775,40 +775,40 @@ static void very_many_locals(void)
     very_many = calloc(count, sizeof(threading_local *));
     CHECK(very_many != NULL);
     for (size_t i = 0; i < count; i++)
-        very_many[i] = local_new(count_one);
-    atomic_store(&count_destroyed, 0);
+        very_many[i] = local_new(count_destroyed);
+    atomic_store(&destroyed_count, 0);
     thread = spawn(use_very_many, &count);
     CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    CHECK_INT(atomic_load(&count_destroyed), 2 * count);
+    CHECK_INT(atomic_load(&destroyed_count), 2 * count);
     join(thread);
     use_very_many(&count);
     for (size_t i = 0; i < count; i++)
         local_free(very_many[i]);
-    CHECK_INT(atomic_load(&count_destroyed), 4 * count);
+    CHECK_INT(atomic_load(&destroyed_count), 4 * count);
     free(very_many);
 }
 
 static struct {
     threading_local *local;
-    long attributes, generation;
+    long attributes, set_count;
 } growing;
 
-/* Sets another attribute of the same local, and one of a new local, while those of before are destroyed. */
-static void set_another(void *value)
+/* A destructor that sets another attribute of the same local, and an attribute and the value of a new local. */
+static void set_more(void *value)
 {
     char name[32];
     threading_local *local;
-    atomic_fetch_add(&count_destroyed, 1);
+    atomic_fetch_add(&destroyed_count, 1);
     if (value != &one)
         return;
-    snprintf(name, sizeof name, "another %ld", growing.generation++);
+    snprintf(name, sizeof name, "another %ld", growing.set_count++);
     CHECK_STATUS(threading_local_set_attr(growing.local, name, &two), THREADING_OK);
     local = local_new(NULL);
     CHECK_STATUS(threading_local_set_attr(local, "name", &three), THREADING_OK);
     CHECK_STATUS(threading_local_set(local, &three), THREADING_OK);
 }
 
-static void *leave_growing(void *arg)
+static void *set_attributes(void *arg)
 {
     char name[32];
     for (long i = 0; i < growing.attributes; i++) {
@@ -820,15 +820,15 @@ static void *leave_growing(void *arg)
 
 static void destructors_set_more(void)
 {
-    growing.local = local_new(set_another);
+    growing.local = local_new(set_more);
     growing.attributes = test_many(20000);
-    atomic_store(&count_destroyed, 0);
-    join(spawn(leave_growing, NULL));
-    CHECK_INT(atomic_load(&count_destroyed), 2 * growing.attributes);
+    atomic_store(&destroyed_count, 0);
+    join(spawn(set_attributes, NULL));
+    CHECK_INT(atomic_load(&destroyed_count), 2 * growing.attributes);
     local_free(growing.local);
 }
 
-/* ------------------------------------------------------------------------------------ the last free and others */
+/* ------------------------------------------------------------------------------ the last free and other threads */
 
 static struct {
     threading_local *local;
@@ -836,7 +836,7 @@ static struct {
     threading_event *end;
     pthread_t threads[3];
     int joined;
-    atomic_int at_one;
+    atomic_int destroyed_of_others;
     pid_t child;
 } last_free;
 
@@ -853,10 +853,10 @@ static void begin_last_free(threading_destructor destructor)
 {
     last_free.local = local_new(destructor);
     last_free.joined = 0;
-    atomic_store(&last_free.at_one, 0);
+    atomic_store(&last_free.destroyed_of_others, 0);
     CHECK((last_free.set = threading_semaphore_new(0)) != NULL);
     CHECK((last_free.end = threading_event_new()) != NULL);
-    atomic_store(&count_destroyed, 0);
+    atomic_store(&destroyed_count, 0);
     for (int i = 0; i < 3; i++)
         last_free.threads[i] = spawn_foreign(set_and_wait, &one);
     for (int i = 0; i < 3; i++)
@@ -873,15 +873,16 @@ static void end_last_free(void)
     CHECK_STATUS(threading_event_free(last_free.end), THREADING_OK);
 }
 
-/* By the first of the others' values: all threads end, with their values that this free has not destroyed yet. */
+/* A destructor. At the first value of another thread, it lets all other threads exit, which destroy those of their
+ * values that the last free has not destroyed yet. */
 static void join_all_threads(void *value)
 {
-    if (value == &one && atomic_fetch_add(&last_free.at_one, 1) == 0) {
+    if (value == &one && atomic_fetch_add(&last_free.destroyed_of_others, 1) == 0) {
         CHECK_STATUS(threading_event_set(last_free.end), THREADING_OK);
         for (; last_free.joined < 3; last_free.joined++)
             join_foreign(last_free.threads[last_free.joined]);
     }
-    atomic_fetch_add(&count_destroyed, 1);
+    atomic_fetch_add(&destroyed_count, 1);
 }
 
 static void *free_last(void *arg)
@@ -890,48 +891,48 @@ static void *free_last(void *arg)
     return arg;
 }
 
-static void threads_end_in_the_last_free(void)
+static void threads_exit_in_last_free(void)
 {
     begin_last_free(join_all_threads);
     CHECK_STATUS(threading_local_del(last_free.local), THREADING_OK);
-    atomic_store(&count_destroyed, 0);
+    atomic_store(&destroyed_count, 0);
     join_foreign(spawn_foreign(free_last, NULL));
-    CHECK_INT(atomic_load(&count_destroyed), 6);
+    CHECK_INT(atomic_load(&destroyed_count), 6);
     end_last_free();
 }
 
-/* By the first of the others' values: the process forks, and the child goes on with the free. */
-static void fork_in_the_free(void *value)
+/* A destructor. At the first value of another thread, it forks, and the child continues the last free. */
+static void fork_in_destructor(void *value)
 {
-    atomic_fetch_add(&count_destroyed, 1);
-    if (value == &one && atomic_fetch_add(&last_free.at_one, 1) == 0) {
+    atomic_fetch_add(&destroyed_count, 1);
+    if (value == &one && atomic_fetch_add(&last_free.destroyed_of_others, 1) == 0) {
         last_free.child = fork();
         may_change_errno();
         if (last_free.child == 0)
-            atomic_store(&count_destroyed, 0);
+            atomic_store(&destroyed_count, 0);
     }
 }
 
-static void forked_in_the_last_free(void)
+static void fork_in_last_free(void)
 {
-    begin_last_free(fork_in_the_free);
+    begin_last_free(fork_in_destructor);
     local_free(last_free.local);
     if (last_free.child == 0) {
-        /* The others' values are left alone there; of this thread's own, those that were left. */
+        /* The child destroys no values of other threads, and of its own thread the value that was left, if any. */
         threading_local *newer = local_new(NULL);
-        CHECK(atomic_load(&count_destroyed) <= 1);
-        CHECK_REFUSED(threading_local_get(last_free.local), THREADING_ERR_HANDLE);
+        CHECK(atomic_load(&destroyed_count) <= 1);
+        CHECK_FAILS(threading_local_get(last_free.local), THREADING_ERR_HANDLE);
         CHECK_STATUS(threading_local_set(newer, &one), THREADING_OK);
         local_free(newer);
         _exit(0);
     }
-    CHECK_INT(atomic_load(&count_destroyed), 7);
+    CHECK_INT(atomic_load(&destroyed_count), 7);
     CHECK_INT(child_status(last_free.child), 0);
     end_last_free();
 }
 
-/* What free and freed places in a thread's table are marked with must not be taken for a local. */
-static void no_handle_among_values(void)
+/* The marks of empty cells and of tombstones in a thread's table must not match as handles. */
+static void invalid_handles_match_no_cell(void)
 {
     threading_local *locals[64];
     int value;
@@ -939,37 +940,39 @@ static void no_handle_among_values(void)
         locals[i] = threading_local_new(NULL);
         CHECK_STATUS(threading_local_set(locals[i], &value), THREADING_OK);
         for (uintptr_t bits = 0; bits < 256; bits++)
-            CHECK_REFUSED(threading_local_get((threading_local *)bits), THREADING_ERR_HANDLE);
+            CHECK_FAILS(threading_local_get((threading_local *)bits), THREADING_ERR_HANDLE);
     }
     for (size_t i = 0; i < TEST_COUNT(locals); i++) {
         CHECK_STATUS(threading_local_free(locals[i]), THREADING_OK);
         for (uintptr_t bits = 0; bits < 256; bits++)
-            CHECK_REFUSED(threading_local_get((threading_local *)bits), THREADING_ERR_HANDLE);
+            CHECK_FAILS(threading_local_get((threading_local *)bits), THREADING_ERR_HANDLE);
     }
 }
 
 static const struct test_case cases[] = {
-    {"each thread has a value of its own, and NULL is one", values},
-    {"attributes are apart from the value and from each other", attributes},
-    {"the caller destroys what it replaces or deletes, at once, but never NULL", replaced_and_deleted},
-    {"a destructor finds the new value in place", new_value_in_place_first},
-    {"a thread's values are destroyed in it before join returns, foreign threads included", at_thread_end},
-    {"the last free destroys the values of all living threads in the freeing thread", at_the_last_free},
-    {"no thread finds its value any more while the last free destroys those of others", gone_while_it_is_freed},
-    {"values set in destructors are destroyed too, in at most four rounds", new_values_in_destructors},
+    {"each thread has its own value, which may be NULL", values_are_per_thread},
+    {"attributes are independent of the value and of each other", attributes_are_independent},
+    {"set and del destroy the previous value in the calling thread, but never NULL", replaced_and_deleted},
+    {"a destructor that set calls finds the new value in the local", destructor_finds_new_value},
+    {"a thread, also a foreign one, destroys its values before join returns", at_thread_exit},
+    {"the last free destroys the values of all threads in the calling thread", at_last_free},
+    {"no thread finds its value after the last free has begun to destroy values", gone_while_freed},
+    {"values that destructors set are destroyed in at most four rounds", values_set_in_destructors},
     {"a local may be freed in its own destructor", freed_in_its_destructor},
-    {"a destructor at the last free may use, make and free locals", locals_in_the_last_free},
-    {"init runs once in each thread, at the first call of whatever kind", init_once_a_thread},
-    {"init may use locals, and its result replaces what it set on its own", init_uses_locals},
-    {"thousands of locals do not mix", many_locals},
-    {"a get of NULL or garbage is refused in a thread that has values, or had some", no_handle_among_values},
-    {"thousands of attributes do not mix", many_attributes},
-    {"a new local is empty whatever an older one held", new_locals_are_empty},
-    {"a value is destroyed once when its thread ends while the local is freed", thread_end_meets_free},
-    {"a hundred thousand locals with attributes and values cost no more each than one", very_many_locals},
-    {"so do attributes whose destructors set others, of the same local and of new ones", destructors_set_more},
-    {"threads may end while the last free destroys their values", threads_end_in_the_last_free},
-    {"a destructor at the last free may fork, and the child destroys no other thread's values", forked_in_the_last_free},
+    {"a destructor that the last free calls may create, use and free locals", locals_used_in_last_free},
+    {"init runs once in each thread, in the thread's first call on the local", init_once_per_thread},
+    {"init may use locals, and its result replaces a value that it set itself", init_uses_locals},
+    {"thousands of locals each keep their own value", many_locals},
+    {"a get of NULL or of an invalid handle is ERR_HANDLE in a thread that has or had values",
+     invalid_handles_match_no_cell},
+    {"thousands of attributes each keep their own value", many_attributes},
+    {"a new local has no value, whatever an earlier local held", new_locals_are_empty},
+    {"a value is destroyed once if its thread exits during the last free", thread_exit_during_last_free},
+    {"100,000 locals with values and attributes cost no more per local than one", very_many_locals},
+    {"20,000 attributes whose destructors set further ones cost no more per attribute than one", destructors_set_more},
+    {"threads may exit while the last free destroys their values", threads_exit_in_last_free},
+    {"a destructor that the last free calls may fork; the child destroys no values of other threads",
+     fork_in_last_free},
 };
 
 TEST_MAIN(cases)

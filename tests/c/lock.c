@@ -1,4 +1,4 @@
-/* Lock: not owned, not recursive, released by any thread. */
+/* Lock: it has no owner, is not recursive, and any thread may release it. */
 #define LOCKABLE lock
 #define CONTEST_TURNS 25000
 #include "lockable.h"
@@ -26,7 +26,7 @@ static void new_is_unlocked(void)
     free_lock(lock);
 }
 
-static void try_of_locked(void)
+static void try_acquire_of_locked(void)
 {
     threading_lock *lock = new_lock();
     struct call call;
@@ -41,12 +41,12 @@ static void try_of_locked(void)
     free_lock(lock);
 }
 
-static void not_recursive(void)
+static void second_acquire_blocks(void)
 {
     threading_lock *lock = new_held_lock();
     struct call call;
     CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.01), THREADING_TIMED_OUT);
-    /* One release is enough: the second acquire has not counted. */
+    /* One release unlocks it: the acquire that timed out does not count. */
     CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     CHECK(!threading_lock_locked(lock));
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
@@ -67,14 +67,14 @@ static void timeout_zero_tries_once(void)
     free_lock(lock);
 }
 
-static void timeout_is_not_shortened(void)
+static void timeout_is_not_early(void)
 {
     threading_lock *lock = new_held_lock();
     check_timeouts(lock);
     free_lock(lock);
 }
 
-static void bad_timeouts(void)
+static void invalid_timeouts(void)
 {
     threading_lock *lock = new_lock();
     CHECK_BAD_TIMEOUTS(threading_lock_acquire_timeout(lock, seconds));
@@ -86,7 +86,7 @@ static void bad_timeouts(void)
     free_lock(lock);
 }
 
-static void waits_for_ever(void)
+static void unlimited_waits(void)
 {
     threading_status (*const calls[])(void *) = {acquire, acquire_infinity, acquire_forever, acquire_max};
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
@@ -120,7 +120,7 @@ static void *foreign_release(void *lock)
     return lock;
 }
 
-static void released_by_any_thread(void)
+static void any_thread_may_release(void)
 {
     threading_lock *lock = new_held_lock();
     struct call call;
@@ -129,7 +129,7 @@ static void released_by_any_thread(void)
     CHECK(!threading_lock_locked(lock));
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
     CHECK_PTR(join_foreign(spawn_foreign(foreign_release, lock)), lock);
-    /* The lock that a thread took is still locked when the thread has ended. */
+    /* A lock stays locked after the thread that acquired it has exited. */
     CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     free_lock(lock);
 }
@@ -158,7 +158,7 @@ static void one_release_admits_one(void)
     free_lock(lock);
 }
 
-static void frees_while_held(void)
+static void held_may_be_freed(void)
 {
     threading_lock *lock = new_held_lock();
     CHECK_STATUS_KEEPS_ERROR(threading_lock_free(lock), THREADING_OK);
@@ -183,67 +183,68 @@ static void busy_while_blocked(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_ERR_HANDLE);
 }
 
-struct latecomer {
+struct late_acquire {
     threading_lock *lock;
-    threading_event *comes;
+    threading_event *calls_acquire;
 };
 
-static void *come_late(void *arg)
+static void *acquire_late(void *arg)
 {
-    struct latecomer *latecomer = arg;
-    CHECK_STATUS(threading_event_set(latecomer->comes), THREADING_OK);
-    threading_status status = threading_lock_acquire(latecomer->lock);
+    struct late_acquire *late_acquire = arg;
+    CHECK_STATUS(threading_event_set(late_acquire->calls_acquire), THREADING_OK);
+    threading_status status = threading_lock_acquire(late_acquire->lock);
     CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
     return NULL;
 }
 
-/* Whether the waiter has come, been woken, or been handed the lock: nobody is blocked after the release. */
-static void release_then_free_at_once(void)
+/* The other thread has not yet called acquire, spins, is woken by the release, or is handed the lock. In none of these
+ * cases is it blocked on the lock after the release, so the free succeeds. */
+static void release_then_free_during_acquire(void)
 {
     for (int i = 0; i < 300; i++) {
-        struct latecomer latecomer = {.lock = new_held_lock(), .comes = threading_event_new()};
-        CHECK(latecomer.comes != NULL);
-        threading_thread *thread = spawn(come_late, &latecomer);
-        CHECK_STATUS(threading_event_wait(latecomer.comes), THREADING_OK);
+        struct late_acquire late_acquire = {.lock = new_held_lock(), .calls_acquire = threading_event_new()};
+        CHECK(late_acquire.calls_acquire != NULL);
+        threading_thread *thread = spawn(acquire_late, &late_acquire);
+        CHECK_STATUS(threading_event_wait(late_acquire.calls_acquire), THREADING_OK);
         CHECK_STATUS(threading_sleep(i % 3 * 5e-5), THREADING_OK);
-        CHECK_STATUS(threading_lock_release(latecomer.lock), THREADING_OK);
-        CHECK_STATUS(threading_lock_free(latecomer.lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(late_acquire.lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_free(late_acquire.lock), THREADING_OK);
         join(thread);
-        CHECK_STATUS(threading_event_free(latecomer.comes), THREADING_OK);
+        CHECK_STATUS(threading_event_free(late_acquire.calls_acquire), THREADING_OK);
     }
 }
 
-/* One thread takes the lock again and again; the others come by all the same. */
-struct rush {
+/* Threads that acquire and release the lock in a loop must not starve main. */
+struct contention {
     threading_lock *lock;
-    atomic_bool over;
+    atomic_bool stop;
 };
 
-static void *hog(void *arg)
+static void *acquire_in_a_loop(void *arg)
 {
-    struct rush *rush = arg;
-    while (!atomic_load(&rush->over)) {
-        CHECK_STATUS(threading_lock_acquire(rush->lock), THREADING_OK);
-        CHECK_STATUS(threading_lock_release(rush->lock), THREADING_OK);
+    struct contention *contention = arg;
+    while (!atomic_load(&contention->stop)) {
+        CHECK_STATUS(threading_lock_acquire(contention->lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(contention->lock), THREADING_OK);
     }
     return NULL;
 }
 
-static void nobody_is_left_behind(void)
+static void loops_do_not_starve_others(void)
 {
-    struct rush rush = {.lock = new_lock()};
-    threading_thread *hogs[3];
-    for (size_t i = 0; i < TEST_COUNT(hogs); i++)
-        hogs[i] = spawn(hog, &rush);
+    struct contention contention = {.lock = new_lock()};
+    threading_thread *threads[3];
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = spawn(acquire_in_a_loop, &contention);
     for (int i = 0; i < 100; i++) {
-        CHECK_STATUS(threading_lock_acquire_timeout(rush.lock, TEST_LIMIT), THREADING_OK);
-        CHECK_STATUS(threading_lock_release(rush.lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_acquire_timeout(contention.lock, TEST_LIMIT), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(contention.lock), THREADING_OK);
     }
-    atomic_store(&rush.over, true);
-    for (size_t i = 0; i < TEST_COUNT(hogs); i++)
-        join(hogs[i]);
-    CHECK(!threading_lock_locked(rush.lock));
-    free_lock(rush.lock);
+    atomic_store(&contention.stop, true);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        join(threads[i]);
+    CHECK(!threading_lock_locked(contention.lock));
+    free_lock(contention.lock);
 }
 
 static void timed_out_waiters_are_gone(void)
@@ -254,7 +255,7 @@ static void timed_out_waiters_are_gone(void)
         call_start(&calls[i], acquire_shortly, lock);
     for (size_t i = 0; i < TEST_COUNT(calls); i++)
         CHECK_CALL(&calls[i], THREADING_TIMED_OUT);
-    /* Nothing of them may take the release, nor make the lock busy. */
+    /* The timed-out waiters must not receive the release, nor count as blocked threads. */
     CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
     CHECK(!threading_lock_locked(lock));
     CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_OK);
@@ -289,7 +290,7 @@ static void *acquire_and_be_cancelled(void *arg)
     return NULL;
 }
 
-static void no_cancel_point(void)
+static void blocked_acquire_is_not_cancelled(void)
 {
     struct cancelled c = {.lock = new_held_lock(), .got = 99};
     pthread_t thread = spawn_foreign(acquire_and_be_cancelled, &c);
@@ -318,7 +319,7 @@ static void *contend(void *arg)
     return NULL;
 }
 
-/* What was written before a release by one thread is seen after the acquire by another. */
+/* Writes before a release by one thread are visible after the next acquire by another. */
 struct relay {
     threading_lock *there, *back;
     long value;
@@ -352,26 +353,26 @@ static void orders_memory(void)
 }
 
 static const struct test_case cases[] = {
-    {"a new lock is unlocked, acquire locks it and release unlocks it", new_is_unlocked},
-    {"a try of a locked lock is WOULD_BLOCK", try_of_locked},
-    {"a second acquire by the holder blocks", not_recursive},
-    {"a timeout of 0 tries once", timeout_zero_tries_once},
-    {"an acquire times out not before its time", timeout_is_not_shortened},
-    {"a bad timeout is refused, whether the lock is free or not", bad_timeouts},
-    {"acquire, FOREVER, infinity and TIMEOUT_MAX wait until the release", waits_for_ever},
+    {"a new lock is unlocked; acquire locks it and release unlocks it", new_is_unlocked},
+    {"try_acquire of a locked lock is WOULD_BLOCK", try_acquire_of_locked},
+    {"a second acquire by the thread that locked it blocks", second_acquire_blocks},
+    {"acquire_timeout with a timeout of 0 tries once", timeout_zero_tries_once},
+    {"acquire_timeout does not time out early", timeout_is_not_early},
+    {"an invalid timeout is an error, whether the lock is locked or not", invalid_timeouts},
+    {"acquire and the timeouts FOREVER, infinity and TIMEOUT_MAX wait until the release", unlimited_waits},
     {"a release of an unlocked lock is NOT_ACQUIRED", release_of_unlocked},
-    {"any thread may release a lock", released_by_any_thread},
-    {"one release admits one of several waiting threads", one_release_admits_one},
-    {"a held lock may be freed", frees_while_held},
-    {"freeing a lock that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
+    {"any thread may release a lock", any_thread_may_release},
+    {"one release admits one of several waiters", one_release_admits_one},
+    {"a held lock may be freed", held_may_be_freed},
+    {"a free of a lock on which a thread is blocked is BUSY and has no effect", busy_while_blocked},
     {"a lock may be freed right after the release that wakes its waiter", release_then_free},
-    {"a lock may be freed right after a release, whoever is on the way to it", release_then_free_at_once},
-    {"threads that take the lock again and again let the others have it", nobody_is_left_behind},
-    {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
-    {"at_fork_reinit makes a held lock as new", reinit_unlocks},
-    {"a blocked acquire is no cancellation point", no_cancel_point},
+    {"a lock may be freed right after a release while another thread acquires it", release_then_free_during_acquire},
+    {"threads that acquire a lock in a loop do not starve another", loops_do_not_starve_others},
+    {"waiters that timed out neither receive a release nor make the lock busy", timed_out_waiters_are_gone},
+    {"at_fork_reinit unlocks a held lock", reinit_unlocks},
+    {"a blocked acquire is not a cancellation point", blocked_acquire_is_not_cancelled},
     {"threads exclude each other under contention", excludes},
-    {"what happens before a release is seen after the next acquire", orders_memory},
+    {"writes before a release are visible after the next acquire", orders_memory},
 };
 
 TEST_MAIN(cases)

@@ -1,5 +1,5 @@
-/* What the tests of Lock and RLock have in common. Before this header LOCKABLE is defined as lock or rlock, and
- * CONTEST_TURNS as the number of turns of each thread in a contest. */
+/* Code shared by the tests of Lock and RLock. The including file first defines LOCKABLE as lock or rlock, and
+ * CONTEST_TURNS as the number of times that each thread of a contest acquires the lock. */
 #ifndef TEST_LOCKABLE_H
 #define TEST_LOCKABLE_H
 
@@ -51,7 +51,7 @@ static threading_status acquire_max(void *lock)
     return LOCKABLE_FUNCTION(_acquire_timeout)(lock, THREADING_TIMEOUT_MAX);
 }
 
-/* Acquires by each of the three calls in turn. */
+/* Acquires with one of the three functions, chosen by `turn`. */
 static threading_status acquire_by_turns(lockable *lock, unsigned turn)
 {
     threading_status status = turn % 3 == 0   ? LOCKABLE_FUNCTION(_acquire)(lock)
@@ -62,7 +62,7 @@ static threading_status acquire_by_turns(lockable *lock, unsigned turn)
     return status;
 }
 
-/* The calling thread gets TIMED_OUT from this lock, and never before its time. */
+/* The calling thread cannot acquire this lock: each acquire is TIMED_OUT, and not before its timeout. */
 static void check_timeouts(lockable *lock)
 {
     static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
@@ -82,11 +82,11 @@ static void release_then_free(void)
         CHECK_STATUS(LOCKABLE_FUNCTION(_release)(lock), THREADING_OK);
         CHECK_STATUS(LOCKABLE_FUNCTION(_free)(lock), THREADING_OK);
         CHECK_CALL(&call, THREADING_OK);
-        CHECK_REFUSED(LOCKABLE_FUNCTION(_locked)(lock), THREADING_ERR_HANDLE);
+        CHECK_FAILS(LOCKABLE_FUNCTION(_locked)(lock), THREADING_ERR_HANDLE);
     }
 }
 
-/* Each thread adds to a plain counter under the lock. */
+/* Each thread increments a plain counter while it holds the lock. */
 struct contest {
     lockable *lock;
     long counter;
@@ -99,10 +99,8 @@ static void excludes(void)
     struct contest contest = {.lock = new_lock()};
     threading_thread *threads[4];
     pthread_t foreign = spawn_foreign(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(contend, &contest);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    spawn_all(threads, contend, &contest);
+    join_all(threads);
     join_foreign(foreign);
     CHECK_INT(contest.counter, 5 * CONTEST_TURNS);
     CHECK(!LOCKABLE_FUNCTION(_locked)(contest.lock));

@@ -1,4 +1,4 @@
-/* What objects take of a process's memory and addresses, and that no handle value comes twice. */
+/* Objects: the memory and the address space that they use, and that handle values are not reused. */
 #include "child.h"
 #include "kinds.h"
 
@@ -8,9 +8,9 @@
 
 #define MEBI ((size_t)1 << 20)
 
-static void limit(int resource, rlim_t most)
+static void limit(int resource, rlim_t max)
 {
-    struct rlimit limits = {most, most};
+    struct rlimit limits = {max, max};
     CHECK_INT(setrlimit(resource, &limits), 0);
 }
 
@@ -29,7 +29,7 @@ static struct size size_now(void)
     return (struct size){addresses * page, resident * page};
 }
 
-/* Memory that is there already, so that it does not count later. */
+/* Allocates resident memory, so that it does not count in later measurements. */
 static void *allocate(size_t size)
 {
     void *memory = malloc(size);
@@ -38,8 +38,8 @@ static void *allocate(size_t size)
     return memory;
 }
 
-/* Tools map memory of their own, and put it where memory of the library's was. */
-static bool has_plain_memory(void)
+/* False under a tool that maps memory of its own, possibly at addresses that the library has unmapped. */
+static bool can_measure_memory(void)
 {
     return !TEST_SANITIZED && test_slowness() == 1;
 }
@@ -68,8 +68,8 @@ static void run_thread(size_t stack_size)
 
 /* ----------------------------------------------------------------------------------------------- handles */
 
-/* With 1 GiB of addresses: longer than it took until a handle came again when addresses were reserved. */
-static void make_many_where_addresses_are_limited(void)
+/* The creations reuse the memory within 1 GiB of address space many times over; no handle value may repeat. */
+static void make_many_in_limited_address_space(void)
 {
     enum { MANY = 20 * 1000 * 1000 };
     threading_lock *freed = threading_lock_new();
@@ -81,47 +81,48 @@ static void make_many_where_addresses_are_limited(void)
     for (int i = test_many(MANY); i > 0; i--) {
         threading_lock *lock = threading_lock_new();
         if (lock == NULL || lock == freed)
-            test_fail(__FILE__, __LINE__, "%p after %p, with %d to go", (void *)lock, (void *)freed, i);
+            test_fail(__FILE__, __LINE__, "new returned %p, the first handle was %p, and %d creations are left",
+                      (void *)lock, (void *)freed, i);
         CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
     }
     CHECK_STATUS(threading_lock_try_acquire(freed), THREADING_ERR_HANDLE);
-    if (has_plain_memory())
+    if (can_measure_memory())
         CHECK(size_now().addresses < 128 * MEBI);
 }
 
 static void handles_do_not_repeat(void)
 {
-    if (!run_in_child(make_many_where_addresses_are_limited))
+    if (!run_in_child(make_many_in_limited_address_space))
         SKIP("handles of 32 bits repeat");
 }
 
-enum { CROWD = 150000 };
+enum { BATCH = 150000 };
 
-/* The memory in which objects have been serves others, of any kind; their handles stay invalid. */
-static void use_memory_of_freed_objects(void)
+/* The memory of freed objects is reused for objects of any kind; their stale handles stay invalid. */
+static void reuse_memory_of_freed_objects(void)
 {
-    static void *freed[KINDS][CROWD / 100];
-    void **crowd = allocate(CROWD * sizeof *crowd);
-    size_t many = (size_t)test_many(CROWD);
+    static void *freed[KINDS][BATCH / 100];
+    void **objects = allocate(BATCH * sizeof *objects);
+    size_t many = (size_t)test_many(BATCH);
     for (int round = 0; round < 3; round++)
         for (size_t kind = 0; kind < KINDS; kind++) {
             for (size_t i = 0; i < many; i++)
-                crowd[i] = make(kind);
+                objects[i] = make(kind);
             for (size_t i = 0; i < many; i++) {
-                CHECK_STATUS(kinds[kind].free(crowd[i]), THREADING_OK);
+                CHECK_STATUS(kinds[kind].free(objects[i]), THREADING_OK);
                 if (i % 100 == 0)
-                    freed[kind][i / 100] = crowd[i];
+                    freed[kind][i / 100] = objects[i];
             }
             for (size_t old = 0; old <= kind; old++)
                 for (size_t i = 0; i < many / 100; i++)
                     CHECK_STATUS(kinds[old].free(freed[old][i]), THREADING_ERR_HANDLE);
         }
-    free(crowd);
+    free(objects);
 }
 
 static void stale_handles_stay_invalid(void)
 {
-    run_in_child(use_memory_of_freed_objects);
+    run_in_child(reuse_memory_of_freed_objects);
 }
 
 /* ------------------------------------------------------------------------------------------------ memory */
@@ -137,12 +138,12 @@ static void make_one_of_each_kind(void)
         CHECK_STATUS(kinds[kind].free(objects[kind]), THREADING_OK);
 }
 
-static void first_objects_are_small(void)
+static void first_objects_use_little_address_space(void)
 {
-    if (!has_plain_memory())
-        SKIP("a tool has memory of its own here");
+    if (!can_measure_memory())
+        SKIP("the tool maps memory of its own");
     if (!run_in_child(make_one_of_each_kind))
-        SKIP("the size of the process is not known here");
+        SKIP("the system does not report the process size");
 }
 
 static void make_and_free_a_million(void)
@@ -159,25 +160,26 @@ static void make_and_free_a_million(void)
         after = size_now();
         size_t used = full.resident - before.resident, kept = after.resident - before.resident;
         if (full.addresses - before.addresses > 2 * used)
-            test_fail(__FILE__, __LINE__, "%s: %zu MiB are in use, and %zu are mapped", kinds[kind].name, used / MEBI,
-                      (full.addresses - before.addresses) / MEBI);
+            test_fail(__FILE__, __LINE__, "%s: %zu MiB are resident, %zu MiB are mapped", kinds[kind].name,
+                      used / MEBI, (full.addresses - before.addresses) / MEBI);
         if (kept > used / 10)
-            test_fail(__FILE__, __LINE__, "%s: %zu of %zu KiB stay", kinds[kind].name, kept / 1024, used / 1024);
+            test_fail(__FILE__, __LINE__, "%s: %zu of %zu KiB stay resident", kinds[kind].name, kept / 1024,
+                      used / 1024);
     }
     free(objects);
 }
 
 static void memory_returns_to_the_system(void)
 {
-    if (!has_plain_memory())
-        SKIP("a tool has memory of its own here");
+    if (!can_measure_memory())
+        SKIP("the tool maps memory of its own");
     if (!run_in_child(make_and_free_a_million))
-        SKIP("the size of the process is not known here");
+        SKIP("the system does not report the process size");
 }
 
 /* ------------------------------------------------------------------------------------------------ limits */
 
-static void limit_addresses_later(void)
+static void limit_address_space_later(void)
 {
     void *first = make(0);
     limit(RLIMIT_AS, size_now().addresses + 64 * MEBI);
@@ -188,15 +190,15 @@ static void limit_addresses_later(void)
     CHECK_STATUS(threading_lock_free(first), THREADING_OK);
 }
 
-static void addresses_may_be_limited_later(void)
+static void address_space_may_be_limited_later(void)
 {
-    if (!has_plain_memory())
-        SKIP("a tool has memory of its own here");
-    if (!run_in_child(limit_addresses_later))
-        SKIP("the size of the process is not known here");
+    if (!can_measure_memory())
+        SKIP("the tool maps memory of its own");
+    if (!run_in_child(limit_address_space_later))
+        SKIP("the system does not report the process size");
 }
 
-/* An ordinary user may lock 8 MiB, the default of the kernel; then the pages of new memory are there from the start. */
+/* 8 MiB is the default RLIMIT_MEMLOCK of an unprivileged user. After MCL_FUTURE, every new mapping counts in full. */
 static void lock_memory(void)
 {
     enum { THREADS = 40, OBJECTS = 2000, STACK = 256 * 1024 };
@@ -224,19 +226,21 @@ static void lock_memory(void)
 
 static void memory_may_be_locked(void)
 {
-    if (!has_plain_memory())
-        SKIP("a tool has memory of its own here");
+    if (!can_measure_memory())
+        SKIP("the tool maps memory of its own");
     if (!run_in_child(lock_memory))
         SKIP("the process may not lock its memory");
 }
 
 static const struct test_case cases[] = {
-    {"a handle is not valid again after 20 million creations within 1 GiB of addresses", handles_do_not_repeat},
-    {"handles stay invalid when the memory of their objects serves objects of any kind", stale_handles_stay_invalid},
-    {"one object of each kind takes at most 64 MiB of addresses", first_objects_are_small},
-    {"at most a tenth of the memory of a million objects stays after they are freed", memory_returns_to_the_system},
-    {"objects and threads can be created after the process limits its addresses", addresses_may_be_limited_later},
-    {"objects, threads and timers can be created where memory is locked and limited to 8 MiB", memory_may_be_locked},
+    {"a handle is not reused within 20 million creations in 1 GiB of address space", handles_do_not_repeat},
+    {"stale handles stay invalid when their memory is reused for objects of any kind", stale_handles_stay_invalid},
+    {"one object of each kind uses at most 64 MiB of address space", first_objects_use_little_address_space},
+    {"at most a tenth of the memory of a million objects stays resident after they are freed",
+     memory_returns_to_the_system},
+    {"objects and threads can be created after the process limits its address space",
+     address_space_may_be_limited_later},
+    {"objects, threads and timers can be created with at most 8 MiB of locked memory", memory_may_be_locked},
 };
 
 TEST_MAIN(cases)

@@ -1,10 +1,10 @@
-/* RLock: owned by a thread, recursive, released by its owner alone. */
+/* RLock: owned by a thread, recursive, and only its owner may release it. */
 #define LOCKABLE rlock
 #define CONTEST_TURNS 10000
 #include "lockable.h"
 
-/* Acquires and releases, so that the lock is free again when the thread ends. */
-static threading_status take_turn(void *lock)
+/* Also releases the rlock, so that it is unlocked when the thread exits. */
+static threading_status acquire_and_release(void *lock)
 {
     threading_status status = threading_rlock_acquire(lock);
     if (status == THREADING_OK)
@@ -17,8 +17,8 @@ static threading_status try_acquire(void *lock)
     return threading_rlock_try_acquire(lock);
 }
 
-/* What another thread gets. */
-static threading_status elsewhere(threading_status (*function)(void *), threading_rlock *lock)
+/* Returns the status that another thread gets from the function. */
+static threading_status in_another_thread(threading_status (*function)(void *), threading_rlock *lock)
 {
     struct call call;
     call_start(&call, function, lock);
@@ -55,14 +55,14 @@ static void owner_acquires_again(void)
     for (int i = 30; i > 0; i--) {
         CHECK_INT(threading_rlock_recursion_count(lock), i);
         CHECK(threading_rlock_is_owned(lock));
-        CHECK_RESULT(elsewhere(try_acquire, lock), THREADING_WOULD_BLOCK);
+        CHECK_RESULT(in_another_thread(try_acquire, lock), THREADING_WOULD_BLOCK);
         CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
     }
-    CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
+    CHECK_RESULT(in_another_thread(acquire_and_release, lock), THREADING_OK);
     free_lock(lock);
 }
 
-static void recursion_is_deep(void)
+static void deep_recursion(void)
 {
     threading_rlock *lock = new_lock();
     for (int i = 0; i < 100000; i++)
@@ -75,7 +75,7 @@ static void recursion_is_deep(void)
     free_lock(lock);
 }
 
-static void *see_not_owner(void *lock)
+static void *check_not_owner(void *lock)
 {
     CHECK(threading_rlock_locked(lock));
     CHECK(!threading_rlock_is_owned(lock));
@@ -87,12 +87,12 @@ static void *see_not_owner(void *lock)
     return lock;
 }
 
-static void others_do_not_own_it(void)
+static void other_threads_are_not_owners(void)
 {
     threading_rlock *lock = new_held_lock();
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
-    CHECK_PTR(join(spawn(see_not_owner, lock)), lock);
-    CHECK_PTR(join_foreign(spawn_foreign(see_not_owner, lock)), lock);
+    CHECK_PTR(join(spawn(check_not_owner, lock)), lock);
+    CHECK_PTR(join_foreign(spawn_foreign(check_not_owner, lock)), lock);
     CHECK(threading_rlock_is_owned(lock));
     CHECK_INT(threading_rlock_recursion_count(lock), 2);
     free_lock(lock);
@@ -106,19 +106,19 @@ static void release_of_unlocked(void)
     CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
     CHECK(!threading_rlock_locked(lock));
-    CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
+    CHECK_RESULT(in_another_thread(acquire_and_release, lock), THREADING_OK);
     free_lock(lock);
 }
 
-static void timeout_is_not_shortened(void)
+static void timeout_is_not_early(void)
 {
     threading_rlock *lock = new_lock();
-    CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
+    CHECK_RESULT(in_another_thread(acquire, lock), THREADING_OK);
     check_timeouts(lock);
     free_lock(lock);
 }
 
-static void bad_timeouts(void)
+static void invalid_timeouts(void)
 {
     threading_rlock *lock = new_lock();
     CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
@@ -128,12 +128,12 @@ static void bad_timeouts(void)
     CHECK_INT(threading_rlock_recursion_count(lock), 1);
     free_lock(lock);
     lock = new_lock();
-    CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
+    CHECK_RESULT(in_another_thread(acquire, lock), THREADING_OK);
     CHECK_BAD_TIMEOUTS(threading_rlock_acquire_timeout(lock, seconds));
     free_lock(lock);
 }
 
-static void waits_for_ever(void)
+static void unlimited_waits(void)
 {
     threading_status (*const calls[])(void *) = {acquire, acquire_infinity, acquire_forever, acquire_max};
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
@@ -142,7 +142,7 @@ static void waits_for_ever(void)
         CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
         call_blocked(&call, calls[i], lock);
         CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
-        CHECK(call_still_blocked(&call)); /* one level is left */
+        CHECK(call_still_blocked(&call)); /* the recursion count is 1 */
         CHECK_STATUS(threading_rlock_release(lock), THREADING_OK);
         CHECK_CALL(&call, THREADING_OK);
         free_lock(lock);
@@ -158,8 +158,8 @@ static void *acquire_twice(void *lock)
     return lock;
 }
 
-/* No thread after the owner's end may pass for it, were it to get the same stack or system's number. */
-static void owner_that_ended(bool foreign)
+/* No later thread counts as the owner, even if it gets the same stack or the same id from the system. */
+static void owner_that_exited(bool foreign)
 {
     threading_rlock *lock = new_lock();
     if (foreign)
@@ -167,26 +167,26 @@ static void owner_that_ended(bool foreign)
     else
         join(spawn(acquire_twice, lock));
     for (int i = 0; i < 50; i++) {
-        CHECK_PTR(join(spawn(see_not_owner, lock)), lock);
-        CHECK_PTR(join_foreign(spawn_foreign(see_not_owner, lock)), lock);
+        CHECK_PTR(join(spawn(check_not_owner, lock)), lock);
+        CHECK_PTR(join_foreign(spawn_foreign(check_not_owner, lock)), lock);
     }
-    see_not_owner(lock);
+    check_not_owner(lock);
     CHECK_STATUS(threading_rlock_at_fork_reinit(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     free_lock(lock);
 }
 
-static void library_owner_that_ended(void)
+static void library_owner_that_exited(void)
 {
-    owner_that_ended(false);
+    owner_that_exited(false);
 }
 
-static void foreign_owner_that_ended(void)
+static void foreign_owner_that_exited(void)
 {
-    owner_that_ended(true);
+    owner_that_exited(true);
 }
 
-static void *timer_owner(void *lock)
+static void *try_acquire_in_timer(void *lock)
 {
     return threading_rlock_try_acquire(lock) == THREADING_OK ? lock : NULL;
 }
@@ -202,23 +202,23 @@ static void run_timer(threading_target function, threading_rlock *lock)
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
 }
 
-static void timers_own_for_themselves(void)
+static void timers_are_distinct_owners(void)
 {
     threading_rlock *lock = new_lock();
-    run_timer(timer_owner, lock);
+    run_timer(try_acquire_in_timer, lock);
     for (int i = 0; i < 20; i++)
-        run_timer(see_not_owner, lock);
+        run_timer(check_not_owner, lock);
     free_lock(lock);
 }
 
-static void frees_while_held(void)
+static void held_may_be_freed(void)
 {
     threading_rlock *lock = new_held_lock();
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_rlock_free(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_HANDLE);
     lock = new_lock();
-    CHECK_RESULT(elsewhere(acquire, lock), THREADING_OK);
+    CHECK_RESULT(in_another_thread(acquire, lock), THREADING_OK);
     free_lock(lock);
 }
 
@@ -227,7 +227,7 @@ static void busy_while_blocked(void)
     threading_rlock *lock = new_held_lock();
     struct call call;
     CHECK_PTR(threading_rlock_ref(lock), lock);
-    call_blocked(&call, take_turn, lock);
+    call_blocked(&call, acquire_and_release, lock);
     CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_free(lock), THREADING_ERR_BUSY);
     CHECK_STATUS(threading_rlock_free(lock), THREADING_ERR_BUSY);
@@ -246,13 +246,13 @@ static void reinit_unlocks(void)
     CHECK(!threading_rlock_locked(lock));
     CHECK_INT(threading_rlock_recursion_count(lock), 0);
     CHECK_STATUS(threading_rlock_release(lock), THREADING_ERR_NOT_OWNER);
-    CHECK_RESULT(elsewhere(take_turn, lock), THREADING_OK);
+    CHECK_RESULT(in_another_thread(acquire_and_release, lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire(lock), THREADING_OK);
     CHECK_INT(threading_rlock_recursion_count(lock), 1);
     free_lock(lock);
 }
 
-/* Each thread adds to a plain counter at every level of its recursion, and must be alone all the way. */
+/* Each thread adds to a plain counter at every recursion count; no other thread may change it in between. */
 static void *contend(void *arg)
 {
     struct contest *contest = arg;
@@ -278,8 +278,8 @@ static void *contend(void *arg)
     return NULL;
 }
 
-/* Each call takes as long as it does with one lock. */
-static void many_held_twice(void)
+/* The cost of a call must not grow with the number of rlocks that the thread holds. */
+static void many_acquired_twice(void)
 {
     enum { MANY = 200000 };
     const size_t many = (size_t)test_many(MANY);
@@ -295,7 +295,7 @@ static void many_held_twice(void)
     }
     for (size_t i = 0; i < many; i += 1000)
         CHECK_INT(threading_rlock_recursion_count(locks[i]), 2);
-    /* Each second one goes first, so that the others are found among gaps. */
+    /* Every second rlock is released first, so that the others are looked up among removed entries. */
     for (size_t start = 0; start < 2; start++) {
         for (size_t i = start; i < many; i += 2) {
             CHECK_INT(threading_rlock_release(locks[i]), THREADING_OK);
@@ -312,23 +312,23 @@ static void many_held_twice(void)
 }
 
 static const struct test_case cases[] = {
-    {"a new rlock is unlocked, acquire makes the caller its owner, release frees it", new_is_unlocked},
-    {"its owner acquires an rlock again, others get it after as many releases", owner_acquires_again},
-    {"an rlock can be acquired a hundred thousand levels deep", recursion_is_deep},
-    {"a thread that does not own a held rlock can neither take nor release it", others_do_not_own_it},
-    {"a release of an rlock that nobody holds is NOT_OWNER", release_of_unlocked},
-    {"an acquire times out not before its time", timeout_is_not_shortened},
-    {"a bad timeout is refused, also for the owner", bad_timeouts},
-    {"acquire, FOREVER, infinity and TIMEOUT_MAX wait until the last release", waits_for_ever},
-    {"an rlock whose owner ended stays locked and belongs to nobody", library_owner_that_ended},
-    {"an rlock whose foreign owner ended stays locked and belongs to nobody", foreign_owner_that_ended},
-    {"each timer owns an rlock for itself", timers_own_for_themselves},
-    {"a held rlock may be freed", frees_while_held},
-    {"freeing an rlock that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
+    {"a new rlock is unlocked; acquire makes the caller its owner, release unlocks it", new_is_unlocked},
+    {"the owner may acquire an rlock again; other threads can after as many releases", owner_acquires_again},
+    {"the owner can acquire an rlock a hundred thousand times", deep_recursion},
+    {"a thread that is not the owner can neither acquire nor release a held rlock", other_threads_are_not_owners},
+    {"a release of an unlocked rlock is NOT_OWNER", release_of_unlocked},
+    {"acquire_timeout does not time out early", timeout_is_not_early},
+    {"an invalid timeout is an error, also for the owner", invalid_timeouts},
+    {"acquire and the timeouts FOREVER, infinity and TIMEOUT_MAX wait until the last release", unlimited_waits},
+    {"an rlock whose owner exited stays locked, and no other thread is its owner", library_owner_that_exited},
+    {"an rlock whose foreign owner exited stays locked, and no other thread is its owner", foreign_owner_that_exited},
+    {"an rlock that a timer acquired is not owned by later timers", timers_are_distinct_owners},
+    {"a held rlock may be freed", held_may_be_freed},
+    {"a free of an rlock on which a thread is blocked is BUSY and has no effect", busy_while_blocked},
     {"an rlock may be freed right after the release that wakes its waiter", release_then_free},
-    {"at_fork_reinit makes a held rlock as new", reinit_unlocks},
-    {"threads exclude each other at every level of recursion", excludes},
-    {"200,000 RLocks held twice cost no more each than one does", many_held_twice},
+    {"at_fork_reinit unlocks a held rlock", reinit_unlocks},
+    {"threads exclude each other at every recursion count", excludes},
+    {"200,000 rlocks acquired twice each cost no more per call than one", many_acquired_twice},
 };
 
 TEST_MAIN(cases)

@@ -1,4 +1,4 @@
-/* Semaphore: a count that acquire takes from and release gives to. */
+/* Semaphore: a value that acquire decrements and release increments. */
 #include "test.h"
 
 static threading_semaphore *new_semaphore(int64_t value)
@@ -45,7 +45,7 @@ static threading_status acquire_shortly(void *semaphore)
     return threading_semaphore_acquire_timeout(semaphore, 0.01);
 }
 
-static void first_value_in_range(void)
+static void initial_value_in_range(void)
 {
     static const int64_t good[] = {0, 1, 5, THREADING_SEMAPHORE_MAX};
     for (size_t i = 0; i < TEST_COUNT(good); i++) {
@@ -57,22 +57,22 @@ static void first_value_in_range(void)
     }
 }
 
-static void first_value_out_of_range(void)
+static void initial_value_out_of_range(void)
 {
     CHECK_INT(THREADING_SEMAPHORE_MAX, 2147483647);
-    CHECK_REFUSED(threading_semaphore_new(-1), THREADING_ERR_VALUE);
-    CHECK_REFUSED(threading_semaphore_new(INT64_MIN), THREADING_ERR_VALUE);
-    CHECK_REFUSED(threading_semaphore_new_bounded(-1), THREADING_ERR_VALUE);
-    CHECK_REFUSED(threading_semaphore_new_bounded(INT64_MIN), THREADING_ERR_VALUE);
-    CHECK_REFUSED(threading_semaphore_new((int64_t)THREADING_SEMAPHORE_MAX + 1), THREADING_ERR_OVERFLOW);
-    CHECK_REFUSED(threading_semaphore_new(INT64_C(1) << 32), THREADING_ERR_OVERFLOW);
-    CHECK_REFUSED(threading_semaphore_new(INT64_MAX), THREADING_ERR_OVERFLOW);
-    CHECK_REFUSED(threading_semaphore_new_bounded((int64_t)THREADING_SEMAPHORE_MAX + 1),
+    CHECK_FAILS(threading_semaphore_new(-1), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_semaphore_new(INT64_MIN), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_semaphore_new_bounded(-1), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_semaphore_new_bounded(INT64_MIN), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_semaphore_new((int64_t)THREADING_SEMAPHORE_MAX + 1), THREADING_ERR_OVERFLOW);
+    CHECK_FAILS(threading_semaphore_new(INT64_C(1) << 32), THREADING_ERR_OVERFLOW);
+    CHECK_FAILS(threading_semaphore_new(INT64_MAX), THREADING_ERR_OVERFLOW);
+    CHECK_FAILS(threading_semaphore_new_bounded((int64_t)THREADING_SEMAPHORE_MAX + 1),
                   THREADING_ERR_OVERFLOW);
-    CHECK_REFUSED(threading_semaphore_new_bounded(INT64_MAX), THREADING_ERR_OVERFLOW);
+    CHECK_FAILS(threading_semaphore_new_bounded(INT64_MAX), THREADING_ERR_OVERFLOW);
 }
 
-static void counts(void)
+static void acquire_and_release(void)
 {
     threading_semaphore *semaphore = new_semaphore(3);
     CHECK_STATUS_KEEPS_ERROR(threading_semaphore_acquire(semaphore), THREADING_OK);
@@ -90,7 +90,7 @@ static void counts(void)
     free_semaphore(semaphore);
 }
 
-static void at_zero_nobody_gets_it(void)
+static void acquire_at_zero(void)
 {
     threading_semaphore *kinds[] = {new_semaphore(0), new_bounded(0)};
     for (size_t i = 0; i < TEST_COUNT(kinds); i++) {
@@ -102,7 +102,7 @@ static void at_zero_nobody_gets_it(void)
     }
 }
 
-static void timeout_is_not_shortened(void)
+static void timeout_is_not_early(void)
 {
     static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
     threading_semaphore *semaphore = new_semaphore(0);
@@ -115,7 +115,7 @@ static void timeout_is_not_shortened(void)
     free_semaphore(semaphore);
 }
 
-static void bad_timeouts(void)
+static void invalid_timeouts(void)
 {
     threading_semaphore *semaphore = new_semaphore(1);
     CHECK_BAD_TIMEOUTS(threading_semaphore_acquire_timeout(semaphore, seconds));
@@ -126,7 +126,7 @@ static void bad_timeouts(void)
     free_semaphore(semaphore);
 }
 
-static void waits_for_ever(void)
+static void unlimited_waits(void)
 {
     threading_status (*const calls[])(void *) = {acquire, acquire_infinity, acquire_forever, acquire_max};
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
@@ -141,7 +141,7 @@ static void waits_for_ever(void)
     }
 }
 
-static void release_of_too_few(void)
+static void release_of_less_than_one(void)
 {
     threading_semaphore *kinds[] = {new_semaphore(2), new_bounded(2)};
     for (size_t i = 0; i < TEST_COUNT(kinds); i++) {
@@ -149,7 +149,7 @@ static void release_of_too_few(void)
         CHECK_STATUS(threading_semaphore_release_n(kinds[i], 0), THREADING_ERR_VALUE);
         CHECK_STATUS(threading_semaphore_release_n(kinds[i], -1), THREADING_ERR_VALUE);
         CHECK_STATUS(threading_semaphore_release_n(kinds[i], INT64_MIN), THREADING_ERR_VALUE);
-        /* -2**32 + 1 would be 1, were it cut to 32 bits. */
+        /* -2**32 + 1, which is 1 if truncated to 32 bits. */
         CHECK_STATUS(threading_semaphore_release_n(kinds[i], -INT64_C(4294967295)), THREADING_ERR_VALUE);
         CHECK_INT(threading_semaphore_value(kinds[i]), 1);
         free_semaphore(kinds[i]);
@@ -172,7 +172,7 @@ static void release_past_the_maximum(void)
     free_semaphore(semaphore);
 }
 
-static void bounded_refuses_the_whole_release(void)
+static void over_release_of_bounded(void)
 {
     threading_semaphore *semaphore = new_bounded(4);
     CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_ERR_OVER_RELEASED);
@@ -191,7 +191,7 @@ static void bounded_refuses_the_whole_release(void)
     free_semaphore(semaphore);
 }
 
-static void refused_release_wakes_nobody(void)
+static void failed_release_wakes_none(void)
 {
     threading_semaphore *semaphore = new_bounded(1);
     struct call call;
@@ -214,8 +214,8 @@ static size_t count_returned(struct call *calls, size_t count)
     return returned;
 }
 
-/* Waits until n of the calls have returned, then that no other does. */
-static void exactly_return(struct call *calls, size_t count, size_t n)
+/* Waits until n of the calls have returned, and checks that no further one does. */
+static void check_returned(struct call *calls, size_t count, size_t n)
 {
     double end = now() + TEST_LIMIT;
     while (count_returned(calls, count) < n && now() < end)
@@ -231,12 +231,12 @@ static void release_n_admits_n(void)
     for (size_t i = 0; i < TEST_COUNT(calls); i++)
         call_blocked(&calls[i], acquire, semaphore);
     CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
-    exactly_return(calls, TEST_COUNT(calls), 1);
+    check_returned(calls, TEST_COUNT(calls), 1);
     CHECK_STATUS(threading_semaphore_release_n(semaphore, 3), THREADING_OK);
-    exactly_return(calls, TEST_COUNT(calls), 4);
+    check_returned(calls, TEST_COUNT(calls), 4);
     CHECK_INT(threading_semaphore_value(semaphore), 0);
     CHECK_STATUS(threading_semaphore_release_n(semaphore, 5), THREADING_OK);
-    exactly_return(calls, TEST_COUNT(calls), 6);
+    check_returned(calls, TEST_COUNT(calls), 6);
     for (size_t i = 0; i < TEST_COUNT(calls); i++)
         CHECK_CALL(&calls[i], THREADING_OK);
     CHECK_INT(threading_semaphore_value(semaphore), 3);
@@ -249,7 +249,7 @@ static void *foreign_release(void *semaphore)
     return NULL;
 }
 
-static void released_by_any_thread(void)
+static void any_thread_may_release(void)
 {
     threading_semaphore *semaphore = new_bounded(2);
     CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
@@ -301,12 +301,12 @@ static void release_then_free(void)
         CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
             CHECK_CALL(&calls[k], THREADING_OK);
-        CHECK_REFUSED(threading_semaphore_value(semaphore), THREADING_ERR_HANDLE);
+        CHECK_FAILS(threading_semaphore_value(semaphore), THREADING_ERR_HANDLE);
     }
 }
 
-/* When the last slot of a block is used up, its memory returns to the system: no waiter reads there any more. */
-static void release_then_free_while_blocks_return(void)
+/* A block whose last slot is used up is returned to the system. No waiter may access its semaphore after that. */
+static void release_then_free_in_last_slots(void)
 {
     enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects */
     for (int i = 0; i < OBJECTS; i++)
@@ -321,19 +321,19 @@ static void release_then_free_while_blocks_return(void)
     }
 }
 
-/* Threads take and give back units by all calls; `inside` counts those that have one. */
-struct pool {
+/* Threads acquire and release units with each of the calls; `inside` is the number of threads that hold a unit. */
+struct holders {
     threading_semaphore *semaphore;
     atomic_int inside;
     int limit, turns;
 };
 
-static void *use_pool(void *arg)
+static void *hold_units(void *arg)
 {
-    struct pool *pool = arg;
+    struct holders *holders = arg;
     unsigned turn = 0;
-    for (int i = 0; i < pool->turns; turn++) {
-        threading_semaphore *s = pool->semaphore;
+    for (int i = 0; i < holders->turns; turn++) {
+        threading_semaphore *s = holders->semaphore;
         threading_status status = turn % 3 == 0   ? threading_semaphore_acquire(s)
                                   : turn % 3 == 1 ? threading_semaphore_try_acquire(s)
                                                   : threading_semaphore_acquire_timeout(s, 1e-5);
@@ -341,62 +341,62 @@ static void *use_pool(void *arg)
             CHECK_RESULT(status, turn % 3 == 1 ? THREADING_WOULD_BLOCK : THREADING_TIMED_OUT);
             continue;
         }
-        CHECK(atomic_fetch_add(&pool->inside, 1) < pool->limit);
+        CHECK(atomic_fetch_add(&holders->inside, 1) < holders->limit);
         i++;
-        atomic_fetch_sub(&pool->inside, 1);
+        atomic_fetch_sub(&holders->inside, 1);
         if (turn % 2 == 0)
-            CHECK_STATUS(threading_semaphore_release(pool->semaphore), THREADING_OK);
+            CHECK_STATUS(threading_semaphore_release(holders->semaphore), THREADING_OK);
         else
-            CHECK_STATUS(threading_semaphore_release_n(pool->semaphore, 1), THREADING_OK);
+            CHECK_STATUS(threading_semaphore_release_n(holders->semaphore, 1), THREADING_OK);
     }
     return NULL;
 }
 
-static void never_more_than_its_value(void)
+static void holders_never_exceed_value(void)
 {
     for (int limit = 1; limit <= 3; limit++) {
-        struct pool pool = {.semaphore = new_bounded(limit), .limit = limit, .turns = 10000};
+        struct holders holders = {.semaphore = new_bounded(limit), .limit = limit, .turns = 10000};
         threading_thread *threads[5];
-        pthread_t foreign = spawn_foreign(use_pool, &pool);
+        pthread_t foreign = spawn_foreign(hold_units, &holders);
         for (size_t i = 0; i < TEST_COUNT(threads); i++)
-            threads[i] = spawn(use_pool, &pool);
+            threads[i] = spawn(hold_units, &holders);
         for (size_t i = 0; i < TEST_COUNT(threads); i++)
             join(threads[i]);
         join_foreign(foreign);
-        CHECK_INT(threading_semaphore_value(pool.semaphore), limit);
-        free_semaphore(pool.semaphore);
+        CHECK_INT(threading_semaphore_value(holders.semaphore), limit);
+        free_semaphore(holders.semaphore);
     }
 }
 
-/* Units given in portions by one thread are all taken by the others, none twice; what is written before a
- * release is seen after the acquire that takes its unit. */
+/* One thread releases units in portions, and the others acquire each unit once. Writes before a release are visible
+ * after the acquire of a unit that it released. */
 struct stream {
     threading_semaphore *semaphore;
-    atomic_long taken;
+    atomic_long acquired;
     long total;
     unsigned char written[50000];
 };
 
-static void *take_units(void *arg)
+static void *consume_units(void *arg)
 {
     struct stream *stream = arg;
     for (;;) {
         long unit;
         CHECK_STATUS(threading_semaphore_acquire(stream->semaphore), THREADING_OK);
-        unit = atomic_fetch_add_explicit(&stream->taken, 1, memory_order_acq_rel);
+        unit = atomic_fetch_add_explicit(&stream->acquired, 1, memory_order_acq_rel);
         if (unit >= stream->total)
             return NULL;
         CHECK_INT(stream->written[unit], 1);
     }
 }
 
-static void all_units_arrive(void)
+static void each_unit_is_acquired_once(void)
 {
     static struct stream stream;
     threading_thread *threads[4];
     stream = (struct stream){.semaphore = new_semaphore(0), .total = sizeof stream.written};
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(take_units, &stream);
+        threads[i] = spawn(consume_units, &stream);
     for (long given = 0, portion = 1; given < stream.total; given += portion, portion = 1 + given % 7) {
         if (portion > stream.total - given)
             portion = stream.total - given;
@@ -411,25 +411,26 @@ static void all_units_arrive(void)
 }
 
 static const struct test_case cases[] = {
-    {"a semaphore begins with any value from 0 to its maximum", first_value_in_range},
-    {"a first value below 0 is ERR_VALUE, above the maximum OVERFLOW", first_value_out_of_range},
-    {"acquire takes one, release gives one, release_n gives n", counts},
-    {"at 0 a try is WOULD_BLOCK and a timeout of 0 TIMED_OUT", at_zero_nobody_gets_it},
-    {"an acquire times out not before its time", timeout_is_not_shortened},
-    {"a bad timeout is refused, whether a unit is there or not", bad_timeouts},
-    {"acquire, FOREVER, infinity and TIMEOUT_MAX wait until the release", waits_for_ever},
-    {"a release of less than one is ERR_VALUE", release_of_too_few},
-    {"a release past the maximum is OVERFLOW and gives nothing", release_past_the_maximum},
-    {"a bounded semaphore refuses the whole release, its value unchanged", bounded_refuses_the_whole_release},
-    {"a refused release wakes nobody", refused_release_wakes_nobody},
-    {"a release of n admits n waiting threads", release_n_admits_n},
-    {"any thread may release a semaphore", released_by_any_thread},
-    {"waiters that timed out leave nothing behind", timed_out_waiters_are_gone},
-    {"freeing a semaphore that a thread is blocked on is BUSY and frees nothing", busy_while_blocked},
+    {"the initial value may be any value from 0 to the maximum", initial_value_in_range},
+    {"an initial value below 0 is ERR_VALUE, one above the maximum is OVERFLOW", initial_value_out_of_range},
+    {"acquire decrements the value, release and release_n increment it", acquire_and_release},
+    {"at value 0, try_acquire is WOULD_BLOCK and a timeout of 0 is TIMED_OUT", acquire_at_zero},
+    {"acquire_timeout does not time out early", timeout_is_not_early},
+    {"an invalid timeout is an error, whether the value is 0 or not", invalid_timeouts},
+    {"acquire and the timeouts FOREVER, infinity and TIMEOUT_MAX wait until the release", unlimited_waits},
+    {"a release of less than one unit is ERR_VALUE", release_of_less_than_one},
+    {"a release past the maximum is OVERFLOW and leaves the value unchanged", release_past_the_maximum},
+    {"a release past the bound is OVER_RELEASED and leaves the value unchanged", over_release_of_bounded},
+    {"a release that fails wakes no waiter", failed_release_wakes_none},
+    {"release_n admits n waiters", release_n_admits_n},
+    {"any thread may release a semaphore", any_thread_may_release},
+    {"waiters that timed out do not consume a release", timed_out_waiters_are_gone},
+    {"a free of a semaphore on which a thread is blocked is BUSY and has no effect", busy_while_blocked},
     {"a semaphore may be freed right after the release that wakes its waiters", release_then_free},
-    {"so it may when its memory returns to the system", release_then_free_while_blocks_return},
-    {"never more threads than its value have a unit", never_more_than_its_value},
-    {"every unit released arrives once, with what was written before", all_units_arrive},
+    {"a semaphore may be freed right after the release even if its block is returned to the system",
+     release_then_free_in_last_slots},
+    {"the number of threads that hold a unit never exceeds the initial value", holders_never_exceed_value},
+    {"each released unit is acquired once, and writes before the release are visible", each_unit_is_acquired_once},
 };
 
 TEST_MAIN(cases)

@@ -1,9 +1,9 @@
-/* Signals and cancellation: neither disturbs a wait, and what a signal handler may call. */
+/* Signals and cancellation: neither ends a wait early. Also the calls that are allowed in a signal handler. */
 #include "test.h"
 
 #include <sys/time.h>
 
-static _Thread_local volatile sig_atomic_t handled; /* signals that this thread has got */
+static _Thread_local volatile sig_atomic_t handled; /* number of signals handled by this thread */
 
 static void count_signal(int number)
 {
@@ -11,24 +11,25 @@ static void count_signal(int number)
     handled++;
 }
 
-static void handle(int number, void (*handler)(int), int flags)
+static void set_handler(int number, void (*handler)(int), int flags)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
     sigemptyset(&action.sa_mask);
     CHECK_INT(sigaction(number, &action, NULL), 0);
 }
 
-/* Sends the process a SIGALRM every so many microseconds, or no more with 0. Not so often that it does nothing else. */
-static void alarms(int microseconds)
+/* Starts an interval timer that sends SIGALRM to the process, or stops it if the period is 0. The period is scaled for
+ * slow tools, under which the process would only handle signals otherwise. */
+static void set_alarm_period(int period_us)
 {
-    const int period = microseconds * test_slowness();
+    const int period = period_us * test_slowness();
     struct itimerval interval = {{0, period}, {0, period}};
     CHECK_INT(setitimer(ITIMER_REAL, &interval, NULL), 0);
 }
 
-/* ------------------------------------------------------------------------------------------- ways to wait */
+/* ------------------------------------------------------------------------------------------ kinds of waits */
 
-/* A thread that waits for one of these objects; main holds both locks. */
+/* A thread that waits on one of these objects. Main holds the lock and the rlock. */
 struct waiter {
     const struct wait *wait;
     threading_lock *lock;
@@ -45,7 +46,7 @@ struct waiter {
 
 struct wait {
     threading_status (*timed)(struct waiter *, double seconds);
-    threading_status runs_out;
+    threading_status on_timeout;
     threading_status (*untimed)(struct waiter *);
     void (*end)(struct waiter *);
 };
@@ -113,7 +114,7 @@ static threading_status wait_for_timed(struct waiter *w, double seconds)
     return status;
 }
 
-/* False at first and then true: a wait that ended early would show. */
+/* False at the first call and true at the second, so that a spurious wakeup would end the wait. */
 static int is_second_time(void *arg)
 {
     return (*(int *)arg)++ > 0;
@@ -269,17 +270,17 @@ static void waiters_end(size_t count, void *result)
 
 static struct {
     size_t targets;
-    atomic_int over, rounds;
+    atomic_int must_stop, rounds;
     pthread_t thread;
 } storm;
 
-/* Signals all waiters again and again; they live until the storm is over. */
-static void *rage(void *arg)
+/* Sends signals to all waiters in a loop. The waiters must not exit before the storm has ended. */
+static void *send_signals(void *arg)
 {
     sigset_t all;
     sigfillset(&all);
     CHECK_INT(pthread_sigmask(SIG_BLOCK, &all, NULL), 0);
-    while (!atomic_load(&storm.over)) {
+    while (!atomic_load(&storm.must_stop)) {
         for (size_t i = 0; i < storm.targets; i++)
             CHECK_INT(pthread_kill(waiters[i].system_thread, SIGUSR1), 0);
         atomic_fetch_add(&storm.rounds, 1);
@@ -293,16 +294,16 @@ static void storm_begin(size_t targets)
     for (size_t i = 0; i < targets; i++)
         wait_until(is_nonzero, &waiters[i].ready);
     storm.targets = targets;
-    atomic_store(&storm.over, 0);
+    atomic_store(&storm.must_stop, 0);
     atomic_store(&storm.rounds, 0);
-    storm.thread = spawn_foreign(rage, NULL);
-    alarms(500);
+    storm.thread = spawn_foreign(send_signals, NULL);
+    set_alarm_period(500);
 }
 
 static void storm_end(void)
 {
-    alarms(0);
-    atomic_store(&storm.over, 1);
+    set_alarm_period(0);
+    atomic_store(&storm.must_stop, 1);
     join_foreign(storm.thread);
 }
 
@@ -313,7 +314,7 @@ static void *wait_timed(void *arg)
     atomic_store(&w->ready, 1);
     do {
         double begin = now();
-        CHECK_STATUS(w->wait->timed(w, 0.3), w->wait->runs_out);
+        CHECK_STATUS(w->wait->timed(w, 0.3), w->wait->on_timeout);
         CHECK_AT_LEAST(now() - begin, 0.3);
     } while (handled < 10);
     atomic_store(&w->done, 1);
@@ -321,10 +322,10 @@ static void *wait_timed(void *arg)
     return NULL;
 }
 
-static void storm_over_timed_waits(int flags)
+static void timed_waits_in_storm(int flags)
 {
-    handle(SIGUSR1, count_signal, flags);
-    handle(SIGALRM, count_signal, flags);
+    set_handler(SIGUSR1, count_signal, flags);
+    set_handler(SIGALRM, count_signal, flags);
     waiters_start(wait_timed, WAITS);
     storm_begin(WAITS);
     for (size_t i = 0; i < WAITS; i++)
@@ -337,12 +338,12 @@ static void storm_over_timed_waits(int flags)
 
 static void timed_waits_interrupted(void)
 {
-    storm_over_timed_waits(0);
+    timed_waits_in_storm(0);
 }
 
 static void timed_waits_restarted(void)
 {
-    storm_over_timed_waits(SA_RESTART);
+    timed_waits_in_storm(SA_RESTART);
 }
 
 static void *wait_untimed(void *arg)
@@ -358,10 +359,10 @@ static void *wait_untimed(void *arg)
     return NULL;
 }
 
-static void storm_over_untimed_waits(int flags)
+static void untimed_waits_in_storm(int flags)
 {
-    handle(SIGUSR1, count_signal, flags);
-    handle(SIGALRM, count_signal, flags);
+    set_handler(SIGUSR1, count_signal, flags);
+    set_handler(SIGALRM, count_signal, flags);
     waiters_start(wait_untimed, UNTIMED);
     for (size_t i = 0; i < UNTIMED; i++)
         wait_until_blocked(&waiters[i].blocker);
@@ -382,33 +383,33 @@ static void storm_over_untimed_waits(int flags)
 
 static void untimed_waits_interrupted(void)
 {
-    storm_over_untimed_waits(0);
+    untimed_waits_in_storm(0);
 }
 
 static void untimed_waits_restarted(void)
 {
-    storm_over_untimed_waits(SA_RESTART);
+    untimed_waits_in_storm(SA_RESTART);
 }
 
-static void *tell_time(void *arg)
+static void *store_time(void *arg)
 {
     *(double *)arg = now();
     return arg;
 }
 
-/* Whichever thread the alarms hit, the library's own included: nothing comes early, nothing fails. */
-static void starts_and_timers(void)
+/* SIGALRM may be delivered to any thread, the library's own included. No call fails and no timer fires early. */
+static void starts_and_timers_interrupted(void)
 {
     enum { ROUNDS = 200 };
     static threading_timer *timers[ROUNDS];
     static double due[ROUNDS], fired[ROUNDS];
-    handle(SIGALRM, count_signal, 0);
+    set_handler(SIGALRM, count_signal, 0);
     handled = 0;
-    alarms(300);
+    set_alarm_period(300);
     for (int i = 0; i < ROUNDS || handled < 100; i++) {
-        threading_thread *thread = spawn(tell_time, &fired[i % ROUNDS]);
+        threading_thread *thread = spawn(store_time, &fired[i % ROUNDS]);
         if (i < ROUNDS) {
-            timers[i] = threading_timer_new(i * 0.001, tell_time, &fired[i]);
+            timers[i] = threading_timer_new(i * 0.001, store_time, &fired[i]);
             CHECK(timers[i] != NULL);
         }
         CHECK_PTR(join(thread), &fired[i % ROUNDS]);
@@ -422,12 +423,12 @@ static void starts_and_timers(void)
         CHECK_AT_LEAST(fired[i], due[i]);
         CHECK_STATUS(threading_timer_free(timers[i]), THREADING_OK);
     }
-    alarms(0);
+    set_alarm_period(0);
 }
 
 /* ------------------------------------------------------------------------------------------- cancellation */
 
-static void *wait_and_be_cancelled(void *arg)
+static void *wait_while_cancelled(void *arg)
 {
     struct waiter *w = arg;
     w->system_thread = pthread_self();
@@ -439,9 +440,9 @@ static void *wait_and_be_cancelled(void *arg)
     return NULL;
 }
 
-static void no_wait_is_a_cancel_point(void)
+static void waits_are_not_cancellation_points(void)
 {
-    waiters_start(wait_and_be_cancelled, UNTIMED);
+    waiters_start(wait_while_cancelled, UNTIMED);
     for (size_t i = 0; i < UNTIMED; i++) {
         wait_until_blocked(&waiters[i].blocker);
         CHECK_INT(pthread_cancel(waiters[i].system_thread), 0);
@@ -456,7 +457,7 @@ static void no_wait_is_a_cancel_point(void)
     waiters_end(UNTIMED, PTHREAD_CANCELED);
 }
 
-static void *sleep_and_be_cancelled(void *arg)
+static void *sleep_while_cancelled(void *arg)
 {
     double begin = now();
     CHECK_INT(pthread_cancel(pthread_self()), 0);
@@ -467,10 +468,10 @@ static void *sleep_and_be_cancelled(void *arg)
     return NULL;
 }
 
-static void sleep_is_no_cancel_point(void)
+static void sleep_is_not_a_cancellation_point(void)
 {
     atomic_int slept = 0;
-    CHECK_PTR(join(spawn(sleep_and_be_cancelled, &slept)), PTHREAD_CANCELED);
+    CHECK_PTR(join(spawn(sleep_while_cancelled, &slept)), PTHREAD_CANCELED);
     CHECK_INT(atomic_load(&slept), 1);
 }
 
@@ -478,24 +479,24 @@ static void sleep_is_no_cancel_point(void)
 
 static threading_event *handler_event;
 static threading_semaphore *handler_semaphore;
-static atomic_long released, refused;
+static atomic_long released, over_released;
 
-/* The threads whose handlers act. A process's signal may hit any thread, the library's own included, and a
- * case could not know when a handler there has ended. */
-static _Thread_local volatile sig_atomic_t acts;
+/* True in the threads whose signal handlers call the library. SIGALRM may be delivered to any thread, the library's own
+ * included, and a test case cannot wait until a handler in those has returned. */
+static _Thread_local volatile sig_atomic_t handler_enabled;
 
-static bool cannot_call_in_handlers(void)
+static bool is_portable_backend(void)
 {
     const char *park = getenv("THREADING_PARK");
     return park != NULL && strcmp(park, "portable") == 0;
 }
 
-static const char why_not[] = "the portable backend cannot wake from a signal handler";
+static const char portable_cannot_wake[] = "the portable backend cannot wake from a signal handler";
 
 static void set_in_handler(int number)
 {
     (void)number;
-    if (!acts)
+    if (!handler_enabled)
         return;
     if (threading_event_set(handler_event) != THREADING_OK)
         abort();
@@ -505,7 +506,7 @@ static void set_in_handler(int number)
 static void toggle_in_handler(int number)
 {
     (void)number;
-    if (!acts)
+    if (!handler_enabled)
         return;
     if (threading_event_set(handler_event) != THREADING_OK || !threading_event_is_set(handler_event))
         abort();
@@ -517,14 +518,14 @@ static void toggle_in_handler(int number)
 static void release_in_handler(int number)
 {
     threading_status status;
-    if (!acts)
+    if (!handler_enabled)
         return;
     status = number == SIGALRM ? threading_semaphore_release(handler_semaphore)
                                : threading_semaphore_release_n(handler_semaphore, 3);
     if (status == THREADING_OK)
         atomic_fetch_add(&released, number == SIGALRM ? 1 : 3);
     else if (status == THREADING_ERR_OVER_RELEASED)
-        atomic_fetch_add(&refused, 1);
+        atomic_fetch_add(&over_released, 1);
     else
         abort();
     handled++;
@@ -541,19 +542,19 @@ static void event_set_in_a_handler(void)
 {
     threading_thread *threads[4];
     test_blocker blockers[4];
-    if (cannot_call_in_handlers())
-        SKIP(why_not);
+    if (is_portable_backend())
+        SKIP(portable_cannot_wake);
     handler_event = threading_event_new();
     CHECK(handler_event != NULL);
 
-    /* The handler runs in the only thread there is, in the midst of its wait. */
-    acts = 1;
-    handle(SIGALRM, set_in_handler, 0);
+    /* The handler interrupts the wait of the only thread. */
+    handler_enabled = 1;
+    set_handler(SIGALRM, set_in_handler, 0);
     handled = 0;
-    alarms(20000);
+    set_alarm_period(20000);
     CHECK_STATUS(threading_event_wait_timeout(handler_event, TEST_LIMIT), THREADING_OK);
     CHECK(handled > 0);
-    alarms(0);
+    set_alarm_period(0);
 
     CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
     for (int i = 0; i < 4; i++) {
@@ -568,17 +569,17 @@ static void event_set_in_a_handler(void)
     CHECK_STATUS(threading_event_free(handler_event), THREADING_OK);
 }
 
-/* The handler comes in the midst of the same calls on the same event. */
+/* The handler interrupts the same calls on the same event. */
 static void event_calls_interrupted(void)
 {
-    if (cannot_call_in_handlers())
-        SKIP(why_not);
+    if (is_portable_backend())
+        SKIP(portable_cannot_wake);
     handler_event = threading_event_new();
     CHECK(handler_event != NULL);
-    acts = 1;
-    handle(SIGALRM, toggle_in_handler, 0);
+    handler_enabled = 1;
+    set_handler(SIGALRM, toggle_in_handler, 0);
     handled = 0;
-    alarms(50);
+    set_alarm_period(50);
     while (handled < test_many(2000)) {
         threading_status status;
         CHECK_STATUS(threading_event_set(handler_event), THREADING_OK);
@@ -587,8 +588,8 @@ static void event_calls_interrupted(void)
         CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
         threading_event_is_set(handler_event);
     }
-    alarms(0);
-    acts = 0;
+    set_alarm_period(0);
+    handler_enabled = 0;
     CHECK_STATUS(threading_event_set(handler_event), THREADING_OK);
     CHECK_STATUS(threading_event_wait(handler_event), THREADING_OK);
     CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
@@ -598,278 +599,279 @@ static void event_calls_interrupted(void)
 
 static atomic_int stop;
 
-static void *take_units(void *arg)
+static void *acquire_units(void *arg)
 {
-    atomic_long *taken = arg;
-    acts = 1;
+    atomic_long *acquired = arg;
+    handler_enabled = 1;
     while (!atomic_load(&stop))
         if (threading_semaphore_acquire_timeout(handler_semaphore, 0.001) == THREADING_OK)
-            atomic_fetch_add(taken, 1);
+            atomic_fetch_add(acquired, 1);
     return NULL;
 }
 
-/* Every unit that a handler released was taken once or is still there, whoever the handler interrupted. */
+/* Each unit that a handler released was acquired once or is still available, whichever call the handler interrupted. */
 static void releases_in_handlers(threading_semaphore *semaphore, long limit)
 {
     threading_thread *threads[3];
-    atomic_long taken = 0;
+    atomic_long acquired = 0;
     handler_semaphore = semaphore;
-    acts = 1;
+    handler_enabled = 1;
     CHECK(semaphore != NULL);
-    handle(SIGALRM, release_in_handler, 0);
-    handle(SIGUSR1, release_in_handler, SA_RESTART);
+    set_handler(SIGALRM, release_in_handler, 0);
+    set_handler(SIGUSR1, release_in_handler, SA_RESTART);
     atomic_store(&stop, 0);
     atomic_store(&released, threading_semaphore_value(semaphore));
-    atomic_store(&refused, 0);
+    atomic_store(&over_released, 0);
     for (int i = 0; i < 3; i++)
-        threads[i] = spawn(take_units, &taken);
-    alarms(100);
-    for (double end = now() + TEST_LIMIT; atomic_load(&released) + atomic_load(&refused) < test_many(5000);) {
+        threads[i] = spawn(acquire_units, &acquired);
+    set_alarm_period(100);
+    for (double end = now() + TEST_LIMIT; atomic_load(&released) + atomic_load(&over_released) < test_many(5000);) {
         CHECK(now() < end);
         CHECK_INT(raise(SIGUSR1), 0);
         if (threading_semaphore_try_acquire(semaphore) == THREADING_OK)
-            atomic_fetch_add(&taken, 1);
-        /* Counted before, so that what is taken never seems more than what was there. */
+            atomic_fetch_add(&acquired, 1);
+        /* Counted before the release, so that the number of acquired units never exceeds it. */
         atomic_fetch_add(&released, 1);
         if (threading_semaphore_release(semaphore) != THREADING_OK)
             atomic_fetch_sub(&released, 1);
     }
-    alarms(0);
-    acts = 0;
+    set_alarm_period(0);
+    handler_enabled = 0;
     atomic_store(&stop, 1);
     for (int i = 0; i < 3; i++)
         join(threads[i]);
-    CHECK_INT(threading_semaphore_value(semaphore) + atomic_load(&taken), atomic_load(&released));
+    CHECK_INT(threading_semaphore_value(semaphore) + atomic_load(&acquired), atomic_load(&released));
     CHECK(threading_semaphore_value(semaphore) <= limit);
     CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }
 
 static void semaphore_released_in_a_handler(void)
 {
-    if (cannot_call_in_handlers())
-        SKIP(why_not);
+    if (is_portable_backend())
+        SKIP(portable_cannot_wake);
     releases_in_handlers(threading_semaphore_new(0), THREADING_SEMAPHORE_MAX);
-    CHECK_INT(atomic_load(&refused), 0);
+    CHECK_INT(atomic_load(&over_released), 0);
     releases_in_handlers(threading_semaphore_new_bounded(5), 5);
 
     /* The handler wakes the thread that it interrupts. */
     handler_semaphore = threading_semaphore_new(0);
     CHECK(handler_semaphore != NULL);
-    acts = 1;
-    alarms(20000);
+    handler_enabled = 1;
+    set_alarm_period(20000);
     for (int i = 0; i < 5; i++)
         CHECK_STATUS(threading_semaphore_acquire_timeout(handler_semaphore, TEST_LIMIT), THREADING_OK);
-    alarms(0);
+    set_alarm_period(0);
     CHECK_STATUS(threading_semaphore_free(handler_semaphore), THREADING_OK);
 }
 
-/* ------------------------------------------------------- a handler that waits for another thread */
+/* ------------------------------------------------------------------ a handler that waits for another thread */
 
-/* The first thread waits for an object and runs a signal handler, from which it returns when the second thread has had
- * that object. */
-static struct turn {
+/* The first thread waits for an object, and a signal handler interrupts its wait. The handler returns when the second
+ * thread has acquired the object. */
+static struct shared {
     threading_lock *lock;
     threading_rlock *rlock;
     threading_condition *condition;
     threading_semaphore *semaphore;
-    const struct way *way;
+    const struct scenario *scenario;
     test_blocker first, second;
     _Atomic pthread_t first_thread;
-    atomic_int in_handler, second_had_it, first_had_it, is_ready;
-} turn;
+    atomic_int in_handler, second_acquired, first_acquired, is_ready;
+} shared;
 
-struct way {
-    /* Main takes the object, so that both threads wait, and gives it back. */
-    void (*take)(void);
-    void (*give)(void);
-    /* The threads' calls. */
+struct scenario {
+    /* Main acquires the object, so that both threads wait, and releases it. */
+    void (*acquire)(void);
+    void (*release)(void);
+    /* How the first and the second thread acquire it. */
     void (*first)(void);
     void (*second)(void);
 };
 
-static void wait_for_the_second(int number)
+static void wait_for_second(int number)
 {
     (void)number;
-    atomic_store(&turn.in_handler, 1);
-    for (double end = now() + TEST_LIMIT; !atomic_load(&turn.second_had_it) && now() < end;)
+    atomic_store(&shared.in_handler, 1);
+    for (double end = now() + TEST_LIMIT; !atomic_load(&shared.second_acquired) && now() < end;)
         sleep_for(0.001);
 }
 
-static void take_lock(void)
+static void acquire_lock(void)
 {
-    CHECK_STATUS(threading_lock_acquire(turn.lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(shared.lock), THREADING_OK);
 }
 
-static void take_lock_timed(void)
+static void acquire_lock_timed(void)
 {
-    CHECK_STATUS(threading_lock_acquire_timeout(turn.lock, 2 * TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire_timeout(shared.lock, 2 * TEST_LIMIT), THREADING_OK);
 }
 
 static void poll_lock(void)
 {
     threading_status status;
-    while ((status = threading_lock_try_acquire(turn.lock)) == THREADING_WOULD_BLOCK)
+    while ((status = threading_lock_try_acquire(shared.lock)) == THREADING_WOULD_BLOCK)
         sleep_for(0.0001);
     CHECK_INT(status, THREADING_OK);
 }
 
-static void give_lock(void)
+static void release_lock(void)
 {
-    CHECK_STATUS(threading_lock_release(turn.lock), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(shared.lock), THREADING_OK);
 }
 
-static void take_rlock(void)
+static void acquire_rlock(void)
 {
-    CHECK_STATUS(threading_rlock_acquire(turn.rlock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(shared.rlock), THREADING_OK);
 }
 
-static void give_rlock(void)
+static void release_rlock(void)
 {
-    CHECK_STATUS(threading_rlock_release(turn.rlock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_release(shared.rlock), THREADING_OK);
 }
 
-static void take_condition(void)
+static void acquire_condition(void)
 {
-    CHECK_STATUS(threading_condition_acquire(turn.condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_acquire(shared.condition), THREADING_OK);
 }
 
-static void give_condition(void)
+static void release_condition(void)
 {
-    CHECK_STATUS(threading_condition_release(turn.condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_release(shared.condition), THREADING_OK);
 }
 
-/* Main has the condition's lock when it notifies the first thread, which then waits for the lock. */
-static void wait_for_a_notify(void)
+/* Main holds the condition's lock when it notifies the first thread, which then waits to reacquire the lock. */
+static void wait_for_notify(void)
 {
-    take_condition();
-    atomic_store(&turn.is_ready, 1);
-    CHECK_STATUS(threading_condition_wait(turn.condition), THREADING_OK);
+    acquire_condition();
+    atomic_store(&shared.is_ready, 1);
+    CHECK_STATUS(threading_condition_wait(shared.condition), THREADING_OK);
 }
 
-static void notify_the_first(void)
+static void notify_first(void)
 {
-    wait_until(is_nonzero, &turn.is_ready);
-    take_condition();
-    CHECK_STATUS(threading_condition_notify(turn.condition, 1), THREADING_OK);
+    wait_until(is_nonzero, &shared.is_ready);
+    acquire_condition();
+    CHECK_STATUS(threading_condition_notify(shared.condition, 1), THREADING_OK);
 }
 
-static void take_unit(void)
+static void acquire_unit(void)
 {
-    CHECK_STATUS(threading_semaphore_acquire(turn.semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_acquire(shared.semaphore), THREADING_OK);
 }
 
-static void give_unit(void)
+static void release_unit(void)
 {
-    CHECK_STATUS(threading_semaphore_release(turn.semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release(shared.semaphore), THREADING_OK);
 }
 
 static void do_nothing(void)
 {
 }
 
-static const struct way ways[] = {
-    {take_lock, give_lock, take_lock, take_lock},
-    {take_lock, give_lock, take_lock_timed, take_lock_timed},
-    {take_lock, give_lock, take_lock, poll_lock},
-    {take_rlock, give_rlock, take_rlock, take_rlock},
-    {take_condition, give_condition, take_condition, take_condition},
-    {notify_the_first, give_condition, wait_for_a_notify, take_condition},
-    {do_nothing, give_unit, take_unit, take_unit},
+static const struct scenario scenarios[] = {
+    {acquire_lock, release_lock, acquire_lock, acquire_lock},
+    {acquire_lock, release_lock, acquire_lock_timed, acquire_lock_timed},
+    {acquire_lock, release_lock, acquire_lock, poll_lock},
+    {acquire_rlock, release_rlock, acquire_rlock, acquire_rlock},
+    {acquire_condition, release_condition, acquire_condition, acquire_condition},
+    {notify_first, release_condition, wait_for_notify, acquire_condition},
+    {do_nothing, release_unit, acquire_unit, acquire_unit},
 };
 
-static void *go_first(void *arg)
+static void *run_first(void *arg)
 {
     (void)arg;
-    atomic_store(&turn.first_thread, pthread_self());
-    about_to_block(&turn.first);
-    turn.way->first();
-    atomic_store(&turn.first_had_it, 1);
-    turn.way->give();
+    atomic_store(&shared.first_thread, pthread_self());
+    about_to_block(&shared.first);
+    shared.scenario->first();
+    atomic_store(&shared.first_acquired, 1);
+    shared.scenario->release();
     return NULL;
 }
 
-static void *go_second(void *arg)
+static void *run_second(void *arg)
 {
     (void)arg;
-    about_to_block(&turn.second);
-    turn.way->second();
-    atomic_store(&turn.second_had_it, 1);
-    turn.way->give();
+    about_to_block(&shared.second);
+    shared.scenario->second();
+    atomic_store(&shared.second_acquired, 1);
+    shared.scenario->release();
     return NULL;
 }
 
-/* `held` is how long main has the object after the first thread has begun its handler; `late`: the second thread comes
- * when main has given the object back. */
-static void one_turn(const struct way *way, double held, bool late)
+/* Main holds the object for `held` seconds after the first thread has entered its handler. If `late`, the second thread
+ * starts after main has released the object. */
+static void run_scenario(const struct scenario *scenario, double held, bool late)
 {
     threading_thread *first, *second = NULL;
-    turn.way = way;
-    atomic_store(&turn.first, 0);
-    atomic_store(&turn.second, 0);
-    atomic_store(&turn.in_handler, 0);
-    atomic_store(&turn.first_had_it, 0);
-    atomic_store(&turn.second_had_it, 0);
-    atomic_store(&turn.is_ready, 0);
-    if (way->take != notify_the_first)
-        way->take();
-    first = spawn(go_first, NULL);
-    if (way->take == notify_the_first)
-        way->take();
-    wait_until_blocked(&turn.first);
-    CHECK_INT(pthread_kill(turn.first_thread, SIGUSR1), 0);
-    wait_until(is_nonzero, &turn.in_handler);
+    shared.scenario = scenario;
+    atomic_store(&shared.first, 0);
+    atomic_store(&shared.second, 0);
+    atomic_store(&shared.in_handler, 0);
+    atomic_store(&shared.first_acquired, 0);
+    atomic_store(&shared.second_acquired, 0);
+    atomic_store(&shared.is_ready, 0);
+    if (scenario->acquire != notify_first)
+        scenario->acquire();
+    first = spawn(run_first, NULL);
+    if (scenario->acquire == notify_first)
+        scenario->acquire();
+    wait_until_blocked(&shared.first);
+    CHECK_INT(pthread_kill(shared.first_thread, SIGUSR1), 0);
+    wait_until(is_nonzero, &shared.in_handler);
     if (!late) {
-        second = spawn(go_second, NULL);
-        if (way->second != poll_lock)
-            wait_until_blocked(&turn.second);
+        second = spawn(run_second, NULL);
+        if (scenario->second != poll_lock)
+            wait_until_blocked(&shared.second);
     }
     if (held > 0)
         sleep_for(held);
-    way->give();
+    scenario->release();
     if (late)
-        second = spawn(go_second, NULL);
-    wait_until(is_nonzero, &turn.second_had_it);
+        second = spawn(run_second, NULL);
+    wait_until(is_nonzero, &shared.second_acquired);
     join(second);
     join(first);
-    CHECK_INT(turn.first_had_it, 1);
+    CHECK_INT(shared.first_acquired, 1);
 }
 
-static void waiter_in_a_handler(void)
+static void waiter_in_a_handler_keeps_no_object(void)
 {
-    handle(SIGUSR1, wait_for_the_second, SA_RESTART);
-    turn.lock = threading_lock_new();
-    turn.rlock = threading_rlock_new();
-    turn.condition = threading_condition_new();
-    turn.semaphore = threading_semaphore_new(0);
-    for (size_t i = 0; i < TEST_COUNT(ways); i++) {
-        const bool is_semaphore = ways[i].first == take_unit;
+    set_handler(SIGUSR1, wait_for_second, SA_RESTART);
+    shared.lock = threading_lock_new();
+    shared.rlock = threading_rlock_new();
+    shared.condition = threading_condition_new();
+    shared.semaphore = threading_semaphore_new(0);
+    for (size_t i = 0; i < TEST_COUNT(scenarios); i++) {
+        const bool is_semaphore = scenarios[i].first == acquire_unit;
         for (int held = 0; held < 2; held++) {
             for (int late = 0; late < 2; late++) {
-                one_turn(&ways[i], held * 0.01, late);
+                run_scenario(&scenarios[i], held * 0.01, late);
                 if (is_semaphore)
-                    take_unit();
+                    acquire_unit();
             }
         }
     }
-    CHECK_STATUS(threading_lock_free(turn.lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_free(turn.rlock), THREADING_OK);
-    CHECK_STATUS(threading_condition_free(turn.condition), THREADING_OK);
-    CHECK_STATUS(threading_semaphore_free(turn.semaphore), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(shared.lock), THREADING_OK);
+    CHECK_STATUS(threading_rlock_free(shared.rlock), THREADING_OK);
+    CHECK_STATUS(threading_condition_free(shared.condition), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(shared.semaphore), THREADING_OK);
 }
 
 static const struct test_case cases[] = {
-    {"timed waits last as long as they should among signals", timed_waits_interrupted},
-    {"so they do if the signals restart system calls", timed_waits_restarted},
-    {"untimed waits end by their cause alone among signals", untimed_waits_interrupted},
-    {"so they do if the signals restart them", untimed_waits_restarted},
-    {"signals make no start, join or timer fail or come early", starts_and_timers},
-    {"no wait is a point of cancellation", no_wait_is_a_cancel_point},
-    {"nor is sleep", sleep_is_no_cancel_point},
+    {"timed waits do not end early if signals interrupt them", timed_waits_interrupted},
+    {"timed waits do not end early if signals with SA_RESTART interrupt them", timed_waits_restarted},
+    {"untimed waits do not end if signals interrupt them", untimed_waits_interrupted},
+    {"untimed waits do not end if signals with SA_RESTART interrupt them", untimed_waits_restarted},
+    {"starts, joins and timers neither fail nor end early if signals interrupt them", starts_and_timers_interrupted},
+    {"waits are not cancellation points", waits_are_not_cancellation_points},
+    {"sleep is not a cancellation point", sleep_is_not_a_cancellation_point},
     {"an event set in a signal handler wakes its waiters", event_set_in_a_handler},
-    {"a handler may call set, clear and is_set in the midst of any call on it", event_calls_interrupted},
-    {"no unit that a handler releases is lost", semaphore_released_in_a_handler},
-    {"a waiter in a signal handler that waits for another thread does not keep the object from it",
-     waiter_in_a_handler},
+    {"a signal handler may call set, clear and is_set while it interrupts any call on the event",
+     event_calls_interrupted},
+    {"units released in a signal handler are not lost", semaphore_released_in_a_handler},
+    {"a waiter in a signal handler does not keep another thread from acquiring the object",
+     waiter_in_a_handler_keeps_no_object},
 };
 
 TEST_MAIN(cases)

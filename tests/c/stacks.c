@@ -1,12 +1,13 @@
-/* Stacks: that each thread has one of its own, as large as asked for and guarded, also where it has served
- * others, and that what a burst of threads had in memory is given back. */
+/* Stacks: each thread has its own, of at least the requested size and with a guard page, also if the stack is reused.
+ * After many threads have exited, the memory of their stacks is returned to the system. */
 #include "child.h"
 
 #include <sys/resource.h>
 
 static const size_t KIB = 1024, MIB = 1024 * 1024;
 
-/* The process's address space and what of it is in memory, in bytes. False if the system does not tell. */
+/* Stores the sizes of the process's address space and of its resident memory in bytes. Returns false if the system does
+ * not report them. */
 static bool process_size(size_t *addresses, size_t *resident)
 {
     unsigned long pages[2];
@@ -21,14 +22,14 @@ static bool process_size(size_t *addresses, size_t *resident)
     return known;
 }
 
-/* -------------------------------------------------------------------------------------- threads that fill */
+/* ------------------------------------------------------------------------------ threads that fill a stack */
 
-/* A thread that writes to its stack at every step, says so, waits, and looks for what it wrote. */
+/* A thread that writes to its stack at each `step`, signals readiness, waits, and checks what it wrote. */
 struct filler {
     threading_thread *thread;
     threading_event *event;
     atomic_int *ready;
-    size_t size; /* asked for; 0 is the default */
+    size_t size; /* requested; 0 is the default */
     size_t used, step;
     unsigned char mark;
 };
@@ -65,13 +66,13 @@ static void *fill_stack(void *arg)
     return NULL;
 }
 
-enum { MOST_FILLERS = 240 };
+enum { MAX_FILLERS = 240 };
 
 struct burst {
     threading_event *event;
     atomic_int ready;
     int count;
-    struct filler fillers[MOST_FILLERS];
+    struct filler fillers[MAX_FILLERS];
 };
 
 static bool all_ready(void *arg)
@@ -80,9 +81,9 @@ static bool all_ready(void *arg)
     return atomic_load(&burst->ready) == burst->count;
 }
 
-/* Starts as many threads as there are sizes, time and again; each uses its stack but for the last 64 KiB, or
- * so much of it. Comes back when all of them have, and wait. */
-static void begin_burst(struct burst *burst, int count, const size_t *sizes, size_t different, size_t most)
+/* Starts `count` threads, whose stack sizes cycle through `sizes`. Each uses all but the last 64 KiB of its stack, but
+ * not more than `max_used` bytes. Returns when all of them have written to their stacks and wait. */
+static void begin_burst(struct burst *burst, int count, const size_t *sizes, size_t different, size_t max_used)
 {
     CHECK((burst->event = threading_event_new()) != NULL);
     atomic_store(&burst->ready, 0);
@@ -92,7 +93,7 @@ static void begin_burst(struct burst *burst, int count, const size_t *sizes, siz
         size_t size = sizes[(size_t)i % different], used = (size == 0 ? MIB : size) - 64 * KIB;
         *filler = (struct filler){.event = burst->event, .ready = &burst->ready, .size = size};
         filler->step = 4 * KIB;
-        filler->used = used < most ? used : most;
+        filler->used = used < max_used ? used : max_used;
         filler->mark = (unsigned char)(i + 1);
         CHECK((filler->thread = threading_thread_new(fill_stack, filler)) != NULL);
         CHECK_STATUS(threading_thread_set_stack_size(filler->thread, size), THREADING_OK);
@@ -111,11 +112,11 @@ static void end_burst(struct burst *burst)
 
 static struct burst first, second;
 
-static void used_again(void)
+static void stacks_are_reused(void)
 {
     const size_t sizes[] = {0, 2 * MIB, MIB, 256 * KIB, MIB + 12 * KIB, 3 * MIB + 1};
     for (size_t round = 0; round < (size_t)test_many(12); round++) {
-        /* Two bursts that overlap, of few and of all sizes. */
+        /* Two bursts that overlap: one with some of the sizes, one with all. */
         begin_burst(&first, 30, sizes + round % 4, 1 + round % 3, 4 * MIB);
         begin_burst(&second, 18, sizes, TEST_COUNT(sizes), 4 * MIB);
         end_burst(&first);
@@ -125,7 +126,7 @@ static void used_again(void)
     }
 }
 
-/* ---------------------------------------------------------------------------------------------- the guard */
+/* ------------------------------------------------------------------------------------------- the guard page */
 
 #if defined(__linux__)
 static struct {
@@ -134,7 +135,7 @@ static struct {
     char signal_stack[64 * 1024];
 } overflow;
 
-/* Where the stack ends, no memory of anybody's begins. */
+/* The fault must be in the guard page directly below the stack. */
 static void on_overflow(int number, siginfo_t *info, void *context)
 {
     const char *address = info->si_addr;
@@ -142,7 +143,7 @@ static void on_overflow(int number, siginfo_t *info, void *context)
     _exit(number == SIGSEGV && address < overflow.stack && address >= overflow.stack - 4096 ? 0 : 3);
 }
 
-static void *recur(void *arg)
+static void *recurse(void *arg)
 {
     volatile char frame[512];
     void *result;
@@ -164,11 +165,11 @@ static void *overflow_stack(void *arg)
     overflow.stack = base;
     CHECK_INT(sigaltstack(&stack, NULL), 0);
     CHECK_INT(sigaction(SIGSEGV, &action, NULL), 0);
-    overflow.deeper = recur;
-    return recur(arg);
+    overflow.deeper = recurse;
+    return recurse(arg);
 }
 
-static void overflow_a_used_stack(void)
+static void overflow_a_reused_stack(void)
 {
     const size_t size = 2 * MIB;
     for (int i = 0; i < 3; i++) {
@@ -181,40 +182,40 @@ static void overflow_a_used_stack(void)
 }
 #endif
 
-static void guarded(void)
+static void guard_page_below_reused_stack(void)
 {
 #if defined(__linux__)
     if (TEST_SANITIZED)
-        SKIP("a sanitizer has stacks of its own");
-    run_in_child(overflow_a_used_stack);
+        SKIP("a sanitizer maps stacks of its own");
+    run_in_child(overflow_a_reused_stack);
 #else
-    SKIP("where a stack ends is known here for Linux only");
+    SKIP("the bounds of a stack are known on Linux only");
 #endif
 }
 
-/* ------------------------------------------------------------------------------------------- what is kept */
+/* ------------------------------------------------------------------------------------------ cached stacks */
 
-static void given_back(void)
+static void memory_is_returned(void)
 {
     const size_t size = MIB, used = 256 * KIB;
     size_t addresses, resident, addresses_then, resident_then;
     begin_burst(&first, 1, &size, 1, used);
     end_burst(&first);
     if (TEST_SANITIZED || !process_size(&addresses, &resident))
-        SKIP("the size of the process is not known here");
+        SKIP("the system does not report the process size");
     for (int round = 0; round < 3; round++) {
-        begin_burst(&first, MOST_FILLERS, &size, 1, used);
+        begin_burst(&first, MAX_FILLERS, &size, 1, used);
         CHECK(process_size(&addresses_then, &resident_then));
-        CHECK_AT_LEAST((double)resident_then, (double)(resident + MOST_FILLERS * used * 9 / 10));
+        CHECK_AT_LEAST((double)resident_then, (double)(resident + MAX_FILLERS * used * 9 / 10));
         end_burst(&first);
-        /* At most 128 stacks are kept, and one of them as it was left. */
+        /* At most 128 stacks are cached, of which one may keep all its resident memory. */
         CHECK(process_size(&addresses_then, &resident_then));
         CHECK_AT_LEAST((double)(resident + used + 128 * 24 * KIB + 2 * MIB), (double)resident_then);
         CHECK_AT_LEAST((double)(addresses + 128 * (size + 64 * KIB) + 2 * MIB), (double)addresses_then);
     }
 }
 
-static void start_large(void)
+static void start_large_in_limited_address_space(void)
 {
     const size_t size = 4 * MIB, large = 128 * MIB;
     size_t addresses, resident;
@@ -230,11 +231,11 @@ static void start_large(void)
     end_burst(&first);
 }
 
-static void make_room(void)
+static void cached_stacks_are_unmapped_for_large(void)
 {
     if (TEST_SANITIZED)
-        SKIP("a sanitizer needs more addresses");
-    run_in_child(start_large);
+        SKIP("a sanitizer needs more address space");
+    run_in_child(start_large_in_limited_address_space);
 }
 
 /* --------------------------------------------------------------------------------------------------- fork */
@@ -242,7 +243,7 @@ static void make_room(void)
 static const size_t fork_size = 2 * 1024 * 1024;
 enum { FORK_FILLERS = 60 };
 
-/* In a child whose parent has as many threads: their stacks serve here. */
+/* In a child whose parent has as many threads: the child reuses the stacks of the parent's threads. */
 static void fill_in_child(void)
 {
     size_t addresses = 0, addresses_then = 0, resident = 0;
@@ -257,62 +258,63 @@ static void fill_in_child(void)
     }
 }
 
-static void fork_once_more(void)
+static void fork_again(void)
 {
     fill_in_child();
     run_in_child(fill_in_child);
     fill_in_child();
 }
 
-enum { OWN = 64 * 1024 };
-static volatile unsigned char *own;
+enum { FORKER_BYTES = 64 * 1024 };
+static volatile unsigned char *forker_bytes;
 
-static void check_own(void)
+static void check_forker_bytes(void)
 {
-    for (int i = 0; i < OWN; i++)
-        CHECK_INT(own[i], i % 251);
+    for (int i = 0; i < FORKER_BYTES; i++)
+        CHECK_INT(forker_bytes[i], i % 251);
 }
 
-static void fork_and_check_own(void)
+static void fork_again_and_check(void)
 {
-    fork_once_more();
-    check_own();
+    fork_again();
+    check_forker_bytes();
 }
 
-/* Forks with its own stack in use, which no thread of the child may get. */
-static void *fork_and_look(void *arg)
+/* Forks in a thread: no thread of the child may get the forking thread's stack. */
+static void *fork_and_check(void *arg)
 {
-    volatile unsigned char bytes[OWN];
-    own = bytes;
-    for (int i = 0; i < OWN; i++)
+    volatile unsigned char bytes[FORKER_BYTES];
+    forker_bytes = bytes;
+    for (int i = 0; i < FORKER_BYTES; i++)
         bytes[i] = (unsigned char)(i % 251);
-    run_in_child(fork_and_check_own);
-    check_own();
+    run_in_child(fork_again_and_check);
+    check_forker_bytes();
     return arg;
 }
 
 static void fork_with_stack_in_use(void)
 {
     CHECK_STATUS(threading_set_stack_size(fork_size), THREADING_OK);
-    join(spawn(fork_and_look, NULL));
+    join(spawn(fork_and_check, NULL));
     CHECK_STATUS(threading_set_stack_size(0), THREADING_OK);
 }
 
-static void forked(void)
+static void stacks_are_reused_in_child(void)
 {
     begin_burst(&first, FORK_FILLERS, &fork_size, 1, MIB);
-    run_in_child(fork_once_more);
+    run_in_child(fork_again);
     fork_with_stack_in_use();
     run_in_child(fork_with_stack_in_use);
     end_burst(&first);
 }
 
 static const struct test_case cases[] = {
-    {"each thread has a stack of its own, as large as asked for, whoever had it before", used_again},
-    {"below a stack that has been used before lies its guard", guarded},
-    {"what a burst of threads had in memory is given back, but for a little", given_back},
-    {"stacks that are kept make room for a new one", make_room},
-    {"in a child of fork the stacks of the parent's threads are free, but not the forker's", forked},
+    {"each thread has its own stack of at least the requested size, also if the stack is reused", stacks_are_reused},
+    {"a reused stack has a guard page below it", guard_page_below_reused_stack},
+    {"after many threads have exited, most memory of their stacks is returned to the system", memory_is_returned},
+    {"cached stacks are unmapped if a new stack needs their address space", cached_stacks_are_unmapped_for_large},
+    {"a child of fork reuses the stacks of the parent's threads, except the forking thread's",
+     stacks_are_reused_in_child},
 };
 
 TEST_MAIN(cases)

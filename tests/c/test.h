@@ -1,9 +1,9 @@
-/* A small harness for the test programs of libthreading.
+/* The harness of libthreading's C tests.
  *
- * A program is a table of named cases. `main` runs all of them, or those named in argv, and prints one line
- * for each. A failed check, in whichever thread, ends its case with file, line, expression and both values.
- * What such a case leaves behind (threads, held locks) must not spoil the others: the program then replaces
- * itself by a fresh run of the cases that are still to come. Include this header before any other. */
+ * A test program is a table of named cases. `main` runs all of them, or those named in argv, and prints one line for
+ * each. A failed check, in any thread, prints file, line, expression and both values, and ends its case. That case may
+ * leave running threads and held locks behind, so the program then re-executes itself to run the remaining cases.
+ * Include this header before any other. */
 #ifndef TEST_H
 #define TEST_H
 
@@ -33,24 +33,23 @@
 
 #include "../clock.h"
 
-/* How many times longer everything takes than on a machine of its own: what runs the tests under a tool that is slow
- * says so in TEST_SLOWNESS. */
+/* The factor by which all code runs slower than usual. tests/sanitizers/run sets TEST_SLOWNESS for slow tools. */
 static inline int test_slowness(void)
 {
     const char *slowness = getenv("TEST_SLOWNESS");
     return slowness == NULL || atoi(slowness) < 1 ? 1 : atoi(slowness);
 }
 
-/* So many of something whose number tells nothing but how hard a test tries; fewer where all is slow. */
+/* An iteration count that only sets how thorough a test is, divided by the slowness. */
 static inline int test_many(int many)
 {
     return many < test_slowness() ? 1 : many / test_slowness();
 }
 
-/* No state that a test waits for may take longer than this. */
+/* The longest time, in seconds, that a test waits for an expected state. */
 #define TEST_LIMIT (20.0 * test_slowness())
 
-/* Whether a sanitizer of addresses or threads watches: it has mappings, stacks and limits of its own. */
+/* 1 under AddressSanitizer and ThreadSanitizer, which change the mappings, stacks and limits of a process. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TEST_SANITIZED 1
 #elif defined(__has_feature)
@@ -65,7 +64,7 @@ static inline int test_many(int many)
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct test_case {
-    const char *name; /* a sentence: what holds if the case passes */
+    const char *name; /* a sentence that is true if the case passes */
     void (*run)(void);
 };
 
@@ -90,26 +89,26 @@ static inline void test_summary(void)
     fflush(stdout);
 }
 
-/* Replaces the process by one that runs the cases after the current one. */
-_Noreturn static inline void test_go_on_afresh(void)
+/* Re-executes the program to run the cases after the current one. */
+_Noreturn static inline void test_exec_remaining(void)
 {
-    size_t left = test_state.count - test_state.current - 1;
-    char **argv = calloc(left + 3, sizeof *argv);
+    size_t remaining = test_state.count - test_state.current - 1;
+    char **argv = calloc(remaining + 3, sizeof *argv);
     char counts[80];
     sigset_t none;
-    if (left > 0 && argv != NULL) {
+    if (remaining > 0 && argv != NULL) {
         snprintf(counts, sizeof counts, "--counts=%zu,%zu,%zu", test_state.passed, test_state.failed,
                  test_state.skipped);
         argv[0] = test_state.argv[0];
         argv[1] = counts;
-        for (size_t i = 0; i < left; i++)
+        for (size_t i = 0; i < remaining; i++)
             argv[2 + i] = (char *)test_state.chosen[test_state.current + 1 + i]->name;
-        /* A timer and a signal mask would outlive exec. */
+        /* alarm() and the signal mask survive execve(). */
         alarm(0);
         sigemptyset(&none);
         pthread_sigmask(SIG_SETMASK, &none, NULL);
         execvp(argv[0], argv);
-        printf("%zu cases not run: the program cannot start itself again\n", left);
+        printf("%zu cases not run: execvp failed\n", remaining);
     }
     test_summary();
     _exit(1);
@@ -122,7 +121,7 @@ _Noreturn static inline void test_fail(const char *file, int line, const char *f
 {
     va_list values;
     if (atomic_flag_test_and_set(&test_state.failing))
-        for (;;) /* another thread failed first and is about to replace the process */
+        for (;;) /* another thread failed first and is about to re-execute the program */
             pause();
     printf("FAILED\n    %s:%d: ", file, line);
     va_start(values, format);
@@ -130,10 +129,10 @@ _Noreturn static inline void test_fail(const char *file, int line, const char *f
     va_end(values);
     putchar('\n');
     fflush(stdout);
-    if (getpid() != test_state.pid) /* a child process: its parent sees the status */
+    if (getpid() != test_state.pid) /* a child process; its parent checks the exit status */
         _exit(1);
     test_state.failed++;
-    test_go_on_afresh();
+    test_exec_remaining();
 }
 
 #include "keeps_errno.h"
@@ -165,7 +164,7 @@ static inline int test_run(int argc, char **argv, const struct test_case *cases,
         test_state.chosen[test_state.count++] = &cases[k];
     }
     for (; test_state.current < test_state.count; test_state.current++) {
-        /* The name goes out first, so that the log of a case that hangs or crashes tells which it was. */
+        /* Printed before the case runs: if it hangs or crashes, the log names it. */
         printf("%s ... ", test_state.chosen[test_state.current]->name);
         fflush(stdout);
         test_state.skip_reason = NULL;
@@ -190,7 +189,7 @@ static inline int test_run(int argc, char **argv, const struct test_case *cases,
         return test_run(argc, argv, cases, TEST_COUNT(cases));                                          \
     }
 
-/* Leaves a case that cannot be run here; only in the case's own function. */
+/* Returns from a case that cannot run on this system. For use in the case's own function only. */
 #define SKIP(reason)                                                                                    \
     do {                                                                                                \
         test_state.skip_reason = (reason);                                                              \
@@ -257,17 +256,17 @@ static inline void test_check_at_least(const char *file, int line, const char *e
 
 #define CHECK(cond) ((cond) ? (void)0 : test_fail(__FILE__, __LINE__, "%s does not hold", #cond))
 
-/* The status, and for an error that threading_last_error() tells the same. */
+/* Checks the returned status and, if it is an error, that threading_last_error() returns the same. */
 #define CHECK_STATUS(expr, status)                                                                      \
     ((status) < 0 ? threading_clear_last_error() : (void)0,                                             \
      test_check_status(__FILE__, __LINE__, #expr, (expr), (status)))
 
-/* A status that was got before or by another thread. */
+/* Checks a status that was returned earlier or to another thread. */
 #define CHECK_RESULT(got, status) test_check_result(__FILE__, __LINE__, #got, (got), (status))
 
 #define CHECK_LAST_ERROR(status) test_check_last_error(__FILE__, __LINE__, (status))
 
-/* A success or an outcome, and that it leaves an earlier error alone. */
+/* Checks a status that is no error, and that the call does not change the thread's last error. */
 #define CHECK_STATUS_KEEPS_ERROR(expr, status)                                                          \
     do {                                                                                                \
         (void)threading_event_set(NULL);                                                                \
@@ -276,8 +275,8 @@ static inline void test_check_at_least(const char *file, int line, const char *e
         threading_clear_last_error();                                                                   \
     } while (0)
 
-/* A bad answer (NULL, 0, false) of a function without status, and why. */
-#define CHECK_REFUSED(expr, status)                                                                     \
+/* Checks that a function that returns no status fails: it returns NULL, 0 or false and sets the last error. */
+#define CHECK_FAILS(expr, status)                                                                       \
     do {                                                                                                \
         threading_clear_last_error();                                                                   \
         if (expr)                                                                                       \
@@ -291,7 +290,7 @@ static inline void test_check_at_least(const char *file, int line, const char *e
 #define CHECK_STR(expr, expected) test_check_str(__FILE__, __LINE__, #expr, (expr), (expected))
 #define CHECK_AT_LEAST(expr, least) test_check_at_least(__FILE__, __LINE__, #expr, (expr), (least))
 
-/* Timeouts that every call refuses, also when it need not wait. */
+/* Timeouts that are errors in every call, even in one that does not have to wait. */
 static const struct {
     double seconds;
     threading_status status;
@@ -301,7 +300,7 @@ static const struct {
     {9223372037., THREADING_ERR_OVERFLOW}, {1e19, THREADING_ERR_OVERFLOW}, {1e300, THREADING_ERR_OVERFLOW},
 };
 
-/* Makes the call, which names its timeout `seconds`, with each of them. */
+/* Evaluates `call`, in which the timeout is named `seconds`, with each of test_bad_timeouts. */
 #define CHECK_BAD_TIMEOUTS(call)                                                                        \
     for (size_t test_i = 0; test_i < TEST_COUNT(test_bad_timeouts); test_i++) {                         \
         double seconds = test_bad_timeouts[test_i].seconds;                                             \
@@ -314,7 +313,7 @@ static const struct {
 
 /* ------------------------------------------------------------------------------------------------ time */
 
-/* Polls until the predicate holds, at most TEST_LIMIT seconds. */
+/* Polls until the predicate returns true. Returns false after TEST_LIMIT seconds. */
 static inline bool test_wait_until(bool (*predicate)(void *arg), void *arg)
 {
     double end = now() + TEST_LIMIT;
@@ -329,9 +328,9 @@ static inline bool test_wait_until(bool (*predicate)(void *arg), void *arg)
 #define wait_until(predicate, arg)                                                                      \
     (test_wait_until((predicate), (arg))                                                                \
          ? (void)0                                                                                      \
-         : test_fail(__FILE__, __LINE__, "%s(%s) did not come true", #predicate, #arg))
+         : test_fail(__FILE__, __LINE__, "%s(%s) did not become true", #predicate, #arg))
 
-/* For wait_until: an atomic_int that is no longer 0. */
+/* A predicate for wait_until: the atomic_int is not 0. */
 static inline bool is_nonzero(void *flag)
 {
     return atomic_load((atomic_int *)flag) != 0;
@@ -339,9 +338,9 @@ static inline bool is_nonzero(void *flag)
 
 /* --------------------------------------------------------------------------------------------- threads */
 
-/* The names in lower case below are macros, so that a failure tells the line of the case. */
+/* The lower-case macros below pass __FILE__ and __LINE__ on, so that a failure names the line of the case. */
 
-/* A started thread of the library; to be given to join. */
+/* Returns a started thread of the library. The caller passes it to join. */
 #define spawn(target, arg) test_spawn(__FILE__, __LINE__, (target), (arg))
 
 static inline threading_thread *test_spawn(const char *file, int line, threading_target target, void *arg)
@@ -353,7 +352,7 @@ static inline threading_thread *test_spawn(const char *file, int line, threading
     return thread;
 }
 
-/* Joins, frees the handle and returns the thread's result. */
+/* Joins the thread, frees its handle and returns its result. */
 #define join(thread) test_join(__FILE__, __LINE__, (thread))
 
 static inline void *test_join(const char *file, int line, threading_thread *thread)
@@ -365,12 +364,24 @@ static inline void *test_join(const char *file, int line, threading_thread *thre
     return result;
 }
 
+/* The same for an array of threads, which all get the same target and argument. */
+#define spawn_all(threads, target, arg)                                                                 \
+    do {                                                                                                \
+        for (size_t test_i = 0; test_i < TEST_COUNT(threads); test_i++)                                 \
+            (threads)[test_i] = spawn((target), (arg));                                                 \
+    } while (0)
+
+#define join_all(threads)                                                                               \
+    do {                                                                                                \
+        for (size_t test_i = 0; test_i < TEST_COUNT(threads); test_i++)                                 \
+            join((threads)[test_i]);                                                                    \
+    } while (0)
+
 static inline void *return_arg(void *arg)
 {
     return arg;
 }
 
-/* An event, and a target that waits for it. */
 static inline threading_event *event_new(void)
 {
     threading_event *event = threading_event_new();
@@ -378,13 +389,13 @@ static inline threading_event *event_new(void)
     return event;
 }
 
+/* A thread's target. */
 static inline void *wait_for_event(void *event)
 {
     CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
     return event;
 }
 
-/* A started timer. */
 static inline threading_timer *timer_start(double interval, threading_target function, void *arg)
 {
     threading_timer *timer = threading_timer_new(interval, function, arg);
@@ -393,14 +404,15 @@ static inline threading_timer *timer_start(double interval, threading_target fun
     return timer;
 }
 
-/* With the portable backend, a child of fork has the table of the parent's sleeping threads, which it does not have. */
+/* With the portable backend, a child of fork inherits the parking table, with entries for threads that it does not
+ * have. */
 static inline bool fork_keeps_sleepers(void)
 {
     const char *park = getenv("THREADING_PARK");
     return park != NULL && strcmp(park, "portable") == 0;
 }
 
-/* A thread that the library knows nothing of; to be given to join_foreign. */
+/* Returns a thread that the library did not create. The caller passes it to join_foreign. */
 static inline pthread_t spawn_foreign(void *(*target)(void *), void *arg)
 {
     pthread_t thread;
@@ -415,8 +427,8 @@ static inline void *join_foreign(pthread_t thread)
     return result;
 }
 
-/* Where a thread says which it is just before a call that is to block, as a thread blocked on a lock can be
- * seen from outside only by the system's account of it. */
+/* The kernel's ID of a thread that is about to block. No call of the library shows that a thread is blocked on a lock;
+ * /proc does. */
 typedef atomic_long test_blocker;
 
 static inline void about_to_block(test_blocker *blocker)
@@ -428,7 +440,7 @@ static inline void about_to_block(test_blocker *blocker)
 #endif
 }
 
-/* Does the thread sleep in the kernel? How often it has slept so far goes to *sleeps. */
+/* Returns whether the thread sleeps in the kernel, and stores in *sleeps how often it has slept so far. */
 static inline bool test_is_asleep(long tid, long *sleeps)
 {
     char path[64], line[128], state = '?';
@@ -445,8 +457,8 @@ static inline bool test_is_asleep(long tid, long *sleeps)
     return state == 'S';
 }
 
-/* Waits until the thread that said about_to_block is blocked: asleep in 10 looks, a millisecond apart, with
- * no step in between. */
+/* Waits until the thread that called about_to_block is blocked: it sleeps in 10 samples, taken a millisecond apart,
+ * and does not run between them. */
 static inline bool test_wait_until_blocked(test_blocker *blocker)
 {
     double end = now() + TEST_LIMIT;
@@ -471,9 +483,9 @@ static inline bool test_wait_until_blocked(test_blocker *blocker)
 
 #define wait_until_blocked(blocker)                                                                     \
     (test_wait_until_blocked(blocker) ? (void)0                                                         \
-                                      : test_fail(__FILE__, __LINE__, "%s did not come to block", #blocker))
+                                      : test_fail(__FILE__, __LINE__, "the thread of %s does not block", #blocker))
 
-/* A call made by a thread of its own; it must outlive that thread. */
+/* A call that is made in a new thread. The struct must outlive that thread. */
 struct call {
     threading_status (*function)(void *arg);
     void *arg;
@@ -504,12 +516,13 @@ static inline void test_call_start(const char *file, int line, struct call *call
     call->thread = test_spawn(file, line, test_make_call, call);
 }
 
-/* Comes back when the call is blocked. */
+/* Starts the call and returns when it is blocked. */
 #define call_blocked(call, function, arg)                                                               \
     (call_start((call), (function), (arg)), wait_until_blocked(&(call)->blocker),                       \
      CHECK(!atomic_load(&(call)->returned)))
 
-/* Is it blocked yet? An answer that comes too early errs on the passing side. */
+/* Returns whether the call is still blocked after 30 ms. On a loaded machine a call that wrongly returns may take
+ * longer and go unnoticed. */
 static inline bool call_still_blocked(struct call *call)
 {
     sleep_for(0.03);
@@ -518,7 +531,7 @@ static inline bool call_still_blocked(struct call *call)
 
 #define call_result(call) (join((call)->thread), (call)->status)
 
-/* What a call made by another thread came to. */
+/* Waits for the end of the call and checks its status. */
 #define CHECK_CALL(call, status) CHECK_RESULT(call_result(call), (status))
 
 #endif

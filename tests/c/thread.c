@@ -10,16 +10,16 @@ static threading_thread *thread_new(threading_target target, void *arg)
 
 static void *foreign_dummy(void *arg)
 {
-    void (*look_at)(threading_thread *);
-    memcpy(&look_at, arg, sizeof look_at);
-    look_at(threading_current_thread());
+    void (*check)(threading_thread *);
+    memcpy(&check, arg, sizeof check);
+    check(threading_current_thread());
     return NULL;
 }
 
-/* Runs a check in a foreign thread, on its Dummy. */
-static void with_dummy(void (*look_at)(threading_thread *))
+/* Calls a check with the Dummy of a foreign thread, in that thread. */
+static void with_dummy(void (*check)(threading_thread *))
 {
-    join_foreign(spawn_foreign(foreign_dummy, &look_at));
+    join_foreign(spawn_foreign(foreign_dummy, &check));
 }
 
 /* -------------------------------------------------------------------------------------------------- names */
@@ -34,54 +34,55 @@ static long number_of(threading_thread *thread)
     return number;
 }
 
-static void the_first_name(void)
+static void first_name(void)
 {
     threading_thread *thread;
     if (test_state.current > 0)
-        SKIP("only a fresh process can tell");
+        SKIP("earlier cases of this process have used the number");
     thread = thread_new(NULL, NULL);
     CHECK_STR(threading_thread_name(thread), "Thread-1");
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
-static void refused_starts_take_no_number(void)
+static void failed_starts_consume_no_number(void)
 {
-    threading_thread *seen = thread_new(NULL, NULL), *refused = thread_new(NULL, NULL), *next = thread_new(NULL, NULL);
-    long first = number_of(seen);
-    CHECK_STATUS(threading_thread_set_stack_size(seen, SIZE_MAX / 2), THREADING_OK);
-    CHECK_STATUS(threading_thread_set_stack_size(refused, SIZE_MAX / 2), THREADING_OK);
+    threading_thread *name_read = thread_new(NULL, NULL), *name_unread = thread_new(NULL, NULL);
+    threading_thread *next = thread_new(NULL, NULL);
+    long first = number_of(name_read);
+    CHECK_STATUS(threading_thread_set_stack_size(name_read, SIZE_MAX / 2), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_stack_size(name_unread, SIZE_MAX / 2), THREADING_OK);
     for (int i = 0; i < 3; i++) {
-        CHECK_STATUS(threading_thread_start(refused), THREADING_ERR_SYSTEM);
-        CHECK_STATUS(threading_thread_start(seen), THREADING_ERR_SYSTEM);
+        CHECK_STATUS(threading_thread_start(name_unread), THREADING_ERR_SYSTEM);
+        CHECK_STATUS(threading_thread_start(name_read), THREADING_ERR_SYSTEM);
     }
     CHECK_STATUS(threading_thread_start(next), THREADING_OK);
     CHECK_INT(number_of(next), first + 1);
-    CHECK_INT(number_of(refused), first + 2);
-    CHECK_STATUS(threading_thread_start(refused), THREADING_ERR_SYSTEM);
-    CHECK_INT(number_of(refused), first + 2);
-    CHECK_INT(number_of(seen), first);
+    CHECK_INT(number_of(name_unread), first + 2);
+    CHECK_STATUS(threading_thread_start(name_unread), THREADING_ERR_SYSTEM);
+    CHECK_INT(number_of(name_unread), first + 2);
+    CHECK_INT(number_of(name_read), first);
     CHECK_STATUS(threading_thread_join(next), THREADING_OK);
     CHECK_STATUS(threading_thread_free(next), THREADING_OK);
-    CHECK_STATUS(threading_thread_free(refused), THREADING_OK);
-    CHECK_STATUS(threading_thread_free(seen), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(name_unread), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(name_read), THREADING_OK);
 }
 
-static void numbers_are_taken_late(void)
+static void numbers_are_assigned_late(void)
 {
-    threading_thread *asked_last = thread_new(NULL, NULL), *started = thread_new(NULL, NULL);
-    threading_thread *named = thread_new(NULL, NULL), *asked_first = thread_new(NULL, NULL);
-    long first = number_of(asked_first);
+    threading_thread *read_last = thread_new(NULL, NULL), *started = thread_new(NULL, NULL);
+    threading_thread *named = thread_new(NULL, NULL), *read_first = thread_new(NULL, NULL);
+    long first = number_of(read_first);
     CHECK_STATUS(threading_thread_set_name(named, "named"), THREADING_OK);
     CHECK_STATUS(threading_thread_start(named), THREADING_OK);
     CHECK_STATUS(threading_thread_start(started), THREADING_OK);
-    CHECK_INT(number_of(asked_last), first + 2);
+    CHECK_INT(number_of(read_last), first + 2);
     CHECK_INT(number_of(started), first + 1);
-    CHECK_INT(number_of(asked_first), first);
+    CHECK_INT(number_of(read_first), first);
     CHECK_STR(threading_thread_name(named), "named");
     join(named);
     join(started);
-    CHECK_STATUS(threading_thread_free(asked_first), THREADING_OK);
-    CHECK_STATUS(threading_thread_free(asked_last), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(read_first), THREADING_OK);
+    CHECK_STATUS(threading_thread_free(read_last), THREADING_OK);
 }
 
 static void renaming(void)
@@ -127,38 +128,38 @@ static void names_must_be_utf8(void)
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
-/* Names a thread whose last reference another thread gives back meanwhile. */
-struct doomed {
+/* Sets the name of a thread while another thread releases its last reference. */
+struct freed_thread {
     _Atomic(threading_thread *) thread;
     atomic_bool done;
 };
 
-static void *name_the_doomed(void *arg)
+static void *rename_freed(void *arg)
 {
-    struct doomed *doomed = arg;
-    while (!atomic_load(&doomed->done)) {
-        threading_thread *thread = atomic_load(&doomed->thread);
+    struct freed_thread *freed_thread = arg;
+    while (!atomic_load(&freed_thread->done)) {
+        threading_thread *thread = atomic_load(&freed_thread->thread);
         threading_status status = threading_thread_set_name(thread, "doomed");
         CHECK(status == THREADING_OK || status == THREADING_ERR_HANDLE);
-        (void)threading_thread_name(thread); /* may be gone by now, and is not read */
+        (void)threading_thread_name(thread); /* may be freed, so it is not read */
     }
     return NULL;
 }
 
-static void named_while_freed(void)
+static void renamed_while_freed(void)
 {
-    struct doomed doomed = {.thread = NULL};
-    threading_thread *namers[2] = {spawn(name_the_doomed, &doomed), spawn(name_the_doomed, &doomed)};
+    struct freed_thread freed_thread = {.thread = NULL};
+    threading_thread *renamers[2] = {spawn(rename_freed, &freed_thread), spawn(rename_freed, &freed_thread)};
     for (int i = 0; i < test_many(100000); i++) {
         threading_thread *thread = thread_new(NULL, NULL);
-        atomic_store(&doomed.thread, thread);
+        atomic_store(&freed_thread.thread, thread);
         if (i % 2 == 0)
             CHECK_STATUS(threading_thread_set_name(thread, "one of many names"), THREADING_OK);
         CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     }
-    atomic_store(&doomed.done, true);
-    join(namers[0]);
-    join(namers[1]);
+    atomic_store(&freed_thread.done, true);
+    join(renamers[0]);
+    join(renamers[1]);
 }
 
 static void names_stay_readable(void)
@@ -185,11 +186,11 @@ static void names_stay_readable(void)
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
-/* A thread that names itself for each job: names that no caller has asked for cost nothing afterwards. */
-static void many_names(void)
+/* A thread that sets a name for each job: a name that was never returned to a caller is freed when it is replaced. */
+static void unread_names_are_freed(void)
 {
-    enum { NAMES = 100000, ASKED = 5000 };
-    static const char *asked[ASKED];
+    enum { NAMES = 100000, READ_NAMES = 5000 };
+    static const char *read_names[READ_NAMES];
     threading_thread *thread = thread_new(NULL, NULL);
     char name[256];
     for (int i = 0; i < test_many(NAMES); i++) {
@@ -198,26 +199,26 @@ static void many_names(void)
     }
     CHECK_STR(threading_thread_name(thread), name);
     for (int round = 0; round < 3; round++)
-        for (int i = 0; i < ASKED; i++) {
+        for (int i = 0; i < READ_NAMES; i++) {
             snprintf(name, sizeof name, "asked %d", i);
             CHECK_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
             if (round == 0)
-                asked[i] = threading_thread_name(thread);
+                read_names[i] = threading_thread_name(thread);
             CHECK_STATUS(threading_thread_set_name(thread, "between"), THREADING_OK);
-            CHECK_STR(asked[i], name);
+            CHECK_STR(read_names[i], name);
             CHECK_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
-            CHECK_PTR(threading_thread_name(thread), asked[i]);
+            CHECK_PTR(threading_thread_name(thread), read_names[i]);
         }
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
-/* One thread is renamed by several, and asked for its name by others, all of the time. */
+/* Several threads set the name of one thread in a loop, and others read it. */
 static struct {
     threading_thread *thread;
     atomic_bool done;
 } renamed;
 
-static void *rename_all_the_time(void *arg)
+static void *rename_in_a_loop(void *arg)
 {
     char name[64];
     for (int i = 0; !atomic_load(&renamed.done); i++) {
@@ -227,7 +228,7 @@ static void *rename_all_the_time(void *arg)
     return arg;
 }
 
-static void *ask_all_the_time(void *arg)
+static void *read_in_a_loop(void *arg)
 {
     const char *kept[64] = {NULL};
     char copies[64][64];
@@ -243,15 +244,15 @@ static void *ask_all_the_time(void *arg)
     return arg;
 }
 
-static void renamed_while_asked(void)
+static void renamed_while_read(void)
 {
     threading_thread *threads[4];
     renamed.thread = thread_new(NULL, NULL);
     atomic_store(&renamed.done, false);
-    threads[0] = spawn(rename_all_the_time, "one");
-    threads[1] = spawn(rename_all_the_time, "other");
-    threads[2] = spawn(ask_all_the_time, NULL);
-    threads[3] = spawn(ask_all_the_time, NULL);
+    threads[0] = spawn(rename_in_a_loop, "one");
+    threads[1] = spawn(rename_in_a_loop, "other");
+    threads[2] = spawn(read_in_a_loop, NULL);
+    threads[3] = spawn(read_in_a_loop, NULL);
     sleep_for(0.3);
     atomic_store(&renamed.done, true);
     for (int i = 0; i < 4; i++)
@@ -260,7 +261,7 @@ static void renamed_while_asked(void)
 }
 
 #if !defined(__linux__)
-static const char linux_only[] = "how the system tells a thread's name is known here for Linux only";
+static const char linux_only[] = "the test can read a thread's system name on Linux only";
 #else
 struct system_name {
     uint64_t native_id;
@@ -296,7 +297,7 @@ static void *rename_itself(void *arg)
 }
 #endif
 
-static void system_names(void)
+static void system_name_follows(void)
 {
 #if defined(__linux__)
     static const struct {
@@ -367,7 +368,7 @@ static void *new_is_daemon(void *arg)
     return daemon ? arg : NULL;
 }
 
-static void daemon_creator_is_inherited_by_dummy(threading_thread *dummy)
+static void dummy_does_not_pass_on_daemon(threading_thread *dummy)
 {
     CHECK(threading_thread_is_daemon(dummy));
     CHECK_PTR(new_is_daemon(dummy), NULL);
@@ -380,7 +381,7 @@ static void *start_arg(void *thread)
     return NULL;
 }
 
-static void daemons(void)
+static void daemon_is_inherited(void)
 {
     int yes;
     threading_thread *thread = thread_new(new_is_daemon, &yes), *starter;
@@ -395,9 +396,9 @@ static void daemons(void)
     CHECK_PTR(join(thread), &yes);
     CHECK_PTR(join(spawn(new_is_daemon, &yes)), NULL);
     CHECK_PTR(join_foreign(spawn_foreign(new_is_daemon, &yes)), NULL);
-    with_dummy(daemon_creator_is_inherited_by_dummy);
+    with_dummy(dummy_does_not_pass_on_daemon);
 
-    /* It is the creator that counts, not the one who starts. */
+    /* The daemon flag is inherited from the creating thread, not from the starting one. */
     thread = thread_new(NULL, NULL);
     starter = thread_new(start_arg, thread);
     CHECK_STATUS(threading_thread_set_daemon(starter, 1), THREADING_OK);
@@ -417,7 +418,7 @@ static void *run_nothing(threading_thread *self, void *arg)
     return arg;
 }
 
-static void refuses_settings(threading_thread *thread)
+static void check_already_started(threading_thread *thread)
 {
     CHECK_STATUS(threading_thread_set_daemon(thread, 1), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_thread_set_daemon(thread, 0), THREADING_ERR_ALREADY_STARTED);
@@ -432,19 +433,19 @@ static void settings_after_start(void)
 {
     threading_event *event = event_new();
     threading_thread *thread = spawn(wait_for_event, event);
-    refuses_settings(thread);
+    check_already_started(thread);
     CHECK(!threading_thread_is_daemon(thread));
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
-    refuses_settings(thread);
+    check_already_started(thread);
     CHECK_PTR(threading_thread_result(thread), event);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
-    refuses_settings(threading_main_thread());
-    with_dummy(refuses_settings);
+    check_already_started(threading_main_thread());
+    with_dummy(check_already_started);
 }
 
-/* Its own stack's size, all but the last 64 KiB of which it uses. */
+/* Uses all but the last 64 KiB of its stack, and stores the size of the stack. */
 static void *use_stack(void *arg)
 {
     size_t *size = arg, used = *size - 65536;
@@ -487,7 +488,7 @@ static struct {
     _Atomic(void *) value;
 } destroyed;
 
-static void expect_no_destruction(void)
+static void reset_destroyed(void)
 {
     atomic_store(&destroyed.calls, 0);
     atomic_store(&destroyed.ran, 0);
@@ -498,11 +499,11 @@ static void destroy(void *value)
     atomic_store(&destroyed.by, threading_current_thread());
     atomic_store(&destroyed.value, value);
     CHECK(atomic_load(&destroyed.ran) != -1);
-    sleep_for(0.02); /* a join that does not wait for the destructor shows */
+    sleep_for(0.02); /* so that a join that does not wait for the destructor fails the test */
     atomic_fetch_add(&destroyed.calls, 1);
 }
 
-/* Runs and says so only at its very end. */
+/* destroyed.ran is -1 while it runs and 1 after that. */
 static void *slow_run(void *arg)
 {
     atomic_store(&destroyed.ran, -1);
@@ -534,7 +535,7 @@ static void *cancel_itself(void *arg)
 static threading_thread *new_with_destructor(threading_target target, void *arg)
 {
     threading_thread *thread = thread_new(target, arg);
-    expect_no_destruction();
+    reset_destroyed();
     CHECK_STATUS_KEEPS_ERROR(threading_thread_set_arg_destructor(thread, destroy), THREADING_OK);
     return thread;
 }
@@ -563,7 +564,7 @@ static void arg_destroyed_by_the_last_free(void)
     int arg;
     threading_thread *thread = new_with_destructor(slow_run, &arg);
     CHECK_PTR(threading_thread_ref(thread), thread);
-    CHECK_PTR(threading_thread_run(thread), &arg); /* a direct call is no start */
+    CHECK_PTR(threading_thread_run(thread), &arg); /* a direct call of run does not start the thread */
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_INT(atomic_load(&destroyed.calls), 0);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
@@ -574,7 +575,7 @@ static void arg_destroyed_by_the_last_free(void)
     CHECK_INT(atomic_load(&destroyed.calls), 1);
 }
 
-static void no_arg_no_destruction(void)
+static void null_arg_or_destructor(void)
 {
     int arg;
     threading_thread *thread = new_with_destructor(slow_run, NULL);
@@ -622,7 +623,7 @@ static void run_override(void)
     CHECK_INT(count, 3);
 }
 
-static void run_elsewhere(void)
+static void run_called_directly(void)
 {
     int count = 0;
     threading_thread *thread = thread_new(return_arg, &count), *empty = thread_new(NULL, &count);
@@ -645,7 +646,7 @@ static void *start_together(void *arg)
     return threading_thread_start(shared[1]) == THREADING_OK ? arg : NULL;
 }
 
-static void only_one_start(void)
+static void concurrent_starts(void)
 {
     threading_barrier *barrier = threading_barrier_new(4, NULL, NULL);
     CHECK(barrier != NULL);
@@ -663,7 +664,7 @@ static void only_one_start(void)
     CHECK_STATUS(threading_barrier_free(barrier), THREADING_OK);
 }
 
-static void refused_start(void)
+static void failed_start(void)
 {
     int arg;
     threading_thread *thread = new_with_destructor(return_arg, &arg);
@@ -718,7 +719,7 @@ static void *join_main(void *arg)
     return arg;
 }
 
-static void unjoinable(void)
+static void invalid_joins(void)
 {
     threading_thread *thread = thread_new(NULL, NULL);
     CHECK_STATUS(threading_thread_join(thread), THREADING_ERR_NOT_STARTED);
@@ -732,7 +733,7 @@ static void unjoinable(void)
     join_foreign(spawn_foreign(join_main, NULL));
 }
 
-static void bad_timeouts(threading_thread *thread)
+static void check_invalid_timeouts(threading_thread *thread)
 {
     CHECK_STATUS(threading_thread_join_timeout(thread, NAN), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_thread_join_timeout(thread, -INFINITY), THREADING_ERR_VALUE);
@@ -745,9 +746,9 @@ static void join_timeouts(void)
     threading_event *event = event_new();
     threading_thread *thread = thread_new(wait_for_event, event);
     double begin;
-    bad_timeouts(thread);
+    check_invalid_timeouts(thread);
     CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
-    bad_timeouts(thread);
+    check_invalid_timeouts(thread);
     CHECK_STATUS_KEEPS_ERROR(threading_thread_join_timeout(thread, 0), THREADING_TIMED_OUT);
     begin = now();
     CHECK_STATUS(threading_thread_join_timeout(thread, 0.1), THREADING_TIMED_OUT);
@@ -755,7 +756,7 @@ static void join_timeouts(void)
     CHECK(threading_thread_is_alive(thread));
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_thread_join_timeout(thread, THREADING_FOREVER), THREADING_OK);
-    bad_timeouts(thread);
+    check_invalid_timeouts(thread);
     CHECK_STATUS(threading_thread_join_timeout(thread, 0), THREADING_OK);
     CHECK_STATUS(threading_thread_join_timeout(thread, THREADING_TIMEOUT_MAX), THREADING_OK);
     CHECK_STATUS(threading_thread_join_timeout(thread, INFINITY), THREADING_OK);
@@ -779,7 +780,7 @@ static void *join_blocking(void *arg)
     return threading_thread_result(joiner->thread);
 }
 
-static void many_joiners(void)
+static void concurrent_joins(void)
 {
     const double timeouts[] = {THREADING_FOREVER, TEST_LIMIT, INFINITY, THREADING_TIMEOUT_MAX};
     threading_event *event = event_new();
@@ -805,64 +806,64 @@ static void many_joiners(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
-/* What the system runs after the target has returned: destructors of pthread_key and C++ thread_local. */
+/* A destructor that the system calls after the target has returned: of a pthread key or of a C++ thread_local. */
 static struct {
     pthread_key_t key;
     atomic_int begun, may_end, ended;
-} system_end;
+} late_destructor;
 
-static void end_late(void *arg)
+static void destroy_late(void *arg)
 {
     (void)arg;
-    atomic_store(&system_end.begun, 1);
-    wait_until(is_nonzero, &system_end.may_end);
-    sleep_for(0.02); /* a join that does not wait shows */
-    atomic_store(&system_end.ended, 1);
+    atomic_store(&late_destructor.begun, 1);
+    wait_until(is_nonzero, &late_destructor.may_end);
+    sleep_for(0.02); /* so that a join that does not wait fails the test */
+    atomic_store(&late_destructor.ended, 1);
 }
 
-static void *end_late_by_key(void *arg)
+static void *destroy_late_by_key(void *arg)
 {
-    CHECK_INT(pthread_setspecific(system_end.key, arg), 0);
+    CHECK_INT(pthread_setspecific(late_destructor.key, arg), 0);
     return arg;
 }
 
 #if defined(__GLIBC__)
-/* What a C++ compiler calls for a thread_local with a destructor. */
+/* C++ compilers register the destructor of a thread_local with it. */
 int __cxa_thread_atexit_impl(void (*destructor)(void *), void *object, void *dso);
 extern void *__dso_handle;
 
-static void *end_late_by_thread_local(void *arg)
+static void *destroy_late_by_thread_local(void *arg)
 {
-    CHECK_INT(__cxa_thread_atexit_impl(end_late, arg, &__dso_handle), 0);
+    CHECK_INT(__cxa_thread_atexit_impl(destroy_late, arg, &__dso_handle), 0);
     return arg;
 }
 #endif
 
-static void join_waits_for_the_system(void)
+static void join_waits_for_destructors(void)
 {
     static const threading_target targets[] = {
-        end_late_by_key,
+        destroy_late_by_key,
 #if defined(__GLIBC__)
-        end_late_by_thread_local,
+        destroy_late_by_thread_local,
 #endif
     };
     int arg;
-    CHECK_INT(pthread_key_create(&system_end.key, end_late), 0);
+    CHECK_INT(pthread_key_create(&late_destructor.key, destroy_late), 0);
     for (size_t i = 0; i < TEST_COUNT(targets); i++) {
         threading_thread *thread = spawn(targets[i], &arg);
-        wait_until(is_nonzero, &system_end.begun);
+        wait_until(is_nonzero, &late_destructor.begun);
         CHECK(threading_thread_is_alive(thread));
         CHECK_STATUS(threading_thread_join_timeout(thread, 0.02), THREADING_TIMED_OUT);
-        atomic_store(&system_end.may_end, 1);
+        atomic_store(&late_destructor.may_end, 1);
         CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
-        CHECK_INT(atomic_load(&system_end.ended), 1);
+        CHECK_INT(atomic_load(&late_destructor.ended), 1);
         CHECK(!threading_thread_is_alive(thread));
         CHECK_PTR(join(thread), &arg);
-        atomic_store(&system_end.begun, 0);
-        atomic_store(&system_end.may_end, 0);
-        atomic_store(&system_end.ended, 0);
+        atomic_store(&late_destructor.begun, 0);
+        atomic_store(&late_destructor.may_end, 0);
+        atomic_store(&late_destructor.ended, 0);
     }
-    CHECK_INT(pthread_key_delete(system_end.key), 0);
+    CHECK_INT(pthread_key_delete(late_destructor.key), 0);
 }
 
 /* ------------------------------------------------------------------------------------- states and results */
@@ -872,7 +873,7 @@ struct identity {
     threading_event *event;
 };
 
-static void *tell_identity(void *arg)
+static void *store_identity(void *arg)
 {
     struct identity *identity = arg;
     identity->ident = threading_get_ident();
@@ -884,10 +885,10 @@ static void *tell_identity(void *arg)
     return wait_for_event(identity->event);
 }
 
-static void states(void)
+static void states_over_lifetime(void)
 {
     struct identity identity = {0, 0, event_new()};
-    threading_thread *thread = thread_new(tell_identity, &identity);
+    threading_thread *thread = thread_new(store_identity, &identity);
     uint64_t ident, native_id;
     threading_clear_last_error();
     CHECK(!threading_thread_is_alive(thread));
@@ -931,7 +932,7 @@ static void *wait_for_cancel(void *arg)
     return arg;
 }
 
-static void other_ends(void)
+static void pthread_exit_and_cancel(void)
 {
     int arg;
     atomic_int ready = 0;
@@ -961,13 +962,13 @@ struct freed {
     atomic_int ended;
 };
 
-static void *outlive_handle(void *arg)
+static void *run_after_free(void *arg)
 {
     struct freed *freed = arg;
     wait_for_event(freed->event);
     CHECK(threading_thread_is_alive(threading_current_thread()));
     CHECK_STATUS(threading_thread_free(threading_current_thread()), THREADING_ERR_HANDLE);
-    CHECK_STR(threading_thread_name(threading_current_thread()), "let go");
+    CHECK_STR(threading_thread_name(threading_current_thread()), "freed");
     atomic_store(&freed->ended, 1);
     return NULL;
 }
@@ -980,17 +981,17 @@ static bool main_is_alone(void *arg)
 
 static void free_of_a_running_thread(void)
 {
-    /* Nobody joins the thread: no other variable may come to lie there. */
+    /* Static, since no join guarantees that the thread no longer accesses it. */
     static struct freed freed;
     threading_thread *thread;
     freed.event = event_new();
     atomic_store(&freed.ended, 0);
-    thread = spawn(outlive_handle, &freed);
+    thread = spawn(run_after_free, &freed);
     CHECK_STATUS_KEEPS_ERROR(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
-    /* The thread keeps its own object, and so the handle works. */
+    /* A running thread holds a reference to its own object, so the handle stays valid. */
     CHECK(threading_thread_is_alive(thread));
-    CHECK_STATUS(threading_thread_set_name(thread, "let go"), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_name(thread, "freed"), THREADING_OK);
     CHECK_INT(atomic_load(&freed.ended), 0);
     CHECK_STATUS(threading_event_set(freed.event), THREADING_OK);
     wait_until(is_nonzero, &freed.ended);
@@ -1010,98 +1011,101 @@ static void references(void)
     CHECK_PTR(threading_thread_result(thread), &destroyed);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_thread_free(thread), THREADING_ERR_HANDLE);
-    CHECK_REFUSED(threading_thread_result(thread), THREADING_ERR_HANDLE);
-    CHECK_REFUSED(threading_thread_ref(thread), THREADING_ERR_HANDLE);
-    /* Nobody owns a reference to main but the library. */
+    CHECK_FAILS(threading_thread_result(thread), THREADING_ERR_HANDLE);
+    CHECK_FAILS(threading_thread_ref(thread), THREADING_ERR_HANDLE);
+    /* Only the library owns a reference to the main thread. */
     CHECK_STATUS(threading_thread_free(threading_main_thread()), THREADING_ERR_HANDLE);
     CHECK(threading_thread_is_alive(threading_main_thread()));
 }
 
-struct parcel {
+struct message {
     int before[64], after[64];
 };
 
-static void *reply(void *arg)
+static void *write_reply(void *arg)
 {
-    struct parcel *parcel = arg;
+    struct message *message = arg;
     for (int i = 0; i < 64; i++)
-        parcel->after[i] = parcel->before[i] + 1;
-    return parcel;
+        message->after[i] = message->before[i] + 1;
+    return message;
 }
 
-static void ordered_memory(void)
+static void orders_memory(void)
 {
-    struct parcel parcel;
+    struct message message;
     for (int round = 0; round < test_many(2000); round++) {
-        threading_thread *thread = thread_new(reply, &parcel);
+        threading_thread *thread = thread_new(write_reply, &message);
         for (int i = 0; i < 64; i++)
-            parcel.before[i] = round + i;
+            message.before[i] = round + i;
         CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
         CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
         for (int i = 0; i < 64; i++)
-            CHECK_INT(parcel.after[i], round + i + 1);
+            CHECK_INT(message.after[i], round + i + 1);
         CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     }
 }
 
-static atomic_int finished;
+static atomic_int finished_count;
 
 static void *finish(void *semaphore)
 {
-    atomic_fetch_add(&finished, 1);
+    atomic_fetch_add(&finished_count, 1);
     CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
     return NULL;
 }
 
-static void never_joined(void)
+static void threads_without_join(void)
 {
     int threads = test_many(4000);
     threading_semaphore *semaphore = threading_semaphore_new(200);
     CHECK(semaphore != NULL);
-    atomic_store(&finished, 0);
+    atomic_store(&finished_count, 0);
     for (int i = 0; i < threads; i++) {
         CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
         CHECK_STATUS(threading_thread_free(spawn(finish, semaphore)), THREADING_OK);
     }
     wait_until(main_is_alone, NULL);
-    CHECK_INT(atomic_load(&finished), threads);
+    CHECK_INT(atomic_load(&finished_count), threads);
     CHECK_INT(threading_semaphore_value(semaphore), 200);
     CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }
 
 static const struct test_case cases[] = {
-    {"the first unnamed thread of a process is Thread-1", the_first_name},
-    {"a start that is refused takes no number, unless somebody has seen it", refused_starts_take_no_number},
-    {"a number is taken when the name is asked for or the thread starts, and none if it is named",
-     numbers_are_taken_late},
-    {"a thread can be renamed at any time", renaming},
-    {"a name that is no UTF-8 is refused and changes nothing", names_must_be_utf8},
-    {"what name returned stays readable, each name kept once", names_stay_readable},
-    {"a thread may be named while it is freed", named_while_freed},
-    {"names that no caller has asked for do not pile up, and the others are found at any number", many_names},
-    {"a thread may be renamed by several while others ask for its name", renamed_while_asked},
-    {"the system's name follows, cut to 15 bytes at a character, but not main's", system_names},
-    {"so does that of a Dummy", system_name_of_a_dummy},
-    {"daemon is inherited from the creator, unless that is foreign", daemons},
-    {"settings are refused after the start, of main and of a Dummy", settings_after_start},
-    {"a stack is at least as large as asked for", stack_sizes},
+    {"the first unnamed thread of a process is Thread-1", first_name},
+    {"a start that fails consumes no number, unless the name has been read", failed_starts_consume_no_number},
+    {"a number is assigned when the name is first read or the thread starts, and none if a name was set",
+     numbers_are_assigned_late},
+    {"a thread can be renamed before its start, while it runs and after its end", renaming},
+    {"a name that is not valid UTF-8 is ERR_VALUE and changes nothing", names_must_be_utf8},
+    {"a returned name stays readable until the last free, and equal names share a string", names_stay_readable},
+    {"a thread may be renamed while another thread frees it", renamed_while_freed},
+    {"names that were never returned are not kept, and thousands of returned ones are found again",
+     unread_names_are_freed},
+    {"several threads may rename a thread while others read its name", renamed_while_read},
+    {"the system name follows the name, cut to 15 bytes at a character, except main's", system_name_follows},
+    {"the system name of a foreign thread follows the name of its Dummy", system_name_of_a_dummy},
+    {"the daemon flag is inherited from the creator, unless that is foreign", daemon_is_inherited},
+    {"settings after the start, of main and of a Dummy are ALREADY_STARTED", settings_after_start},
+    {"a stack is at least as large as the requested size", stack_sizes},
     {"the thread destroys its argument once, after run and before join returns", arg_destroyed_by_the_thread},
     {"the last free of an unstarted thread destroys its argument", arg_destroyed_by_the_last_free},
-    {"a NULL argument or a NULL destructor destroys nothing", no_arg_no_destruction},
-    {"an override of run gets the thread and the argument, and may call run", run_override},
-    {"run called elsewhere just calls the target", run_elsewhere},
-    {"of several starts at once one succeeds", only_one_start},
-    {"a start that the system refuses changes nothing and may be tried again", refused_start},
-    {"join of an unstarted thread, of itself and of a Dummy is an error; main may be joined", unjoinable},
-    {"join keeps to its timeout and checks it always", join_timeouts},
-    {"many threads may join one at once, any number of times", many_joiners},
-    {"join waits for the destructors of pthread_key and thread_local", join_waits_for_the_system},
-    {"is_alive, ident, native_id and result follow the thread's life", states},
-    {"pthread_exit and pthread_cancel end a thread properly", other_ends},
-    {"free of a running thread lets go of it and no more", free_of_a_running_thread},
-    {"as many frees as references, and not one more", references},
-    {"what was written before start is seen by run, and what run wrote after join", ordered_memory},
-    {"thousands of threads need no join", never_joined},
+    {"with a NULL argument or a NULL destructor nothing is destroyed", null_arg_or_destructor},
+    {"a run override receives the thread and the argument, and may call run", run_override},
+    {"a direct call of run only calls the target", run_called_directly},
+    {"of several concurrent starts one succeeds", concurrent_starts},
+    {"a start that fails in the system changes nothing and may be repeated", failed_start},
+    {"a join of an unstarted thread, of the caller or of a Dummy is an error; other threads may join main",
+     invalid_joins},
+    {"join_timeout does not time out early, and checks its timeout in any state", join_timeouts},
+    {"several threads may join a thread concurrently and repeatedly", concurrent_joins},
+    {"join waits for the destructors of pthread keys and of thread_local objects", join_waits_for_destructors},
+    {"is_alive, ident, native_id and result are right before, during and after the run", states_over_lifetime},
+    {"after pthread_exit and pthread_cancel a thread is joinable and has its result", pthread_exit_and_cancel},
+    {"a free of a running thread releases the caller's reference and does not end the thread",
+     free_of_a_running_thread},
+    {"a thread is freed by the free of its last reference", references},
+    {"writes before start are visible to run, and the writes of run after join", orders_memory},
+    {"thousands of threads run to their end without a join", threads_without_join},
 };
 
 TEST_MAIN(cases)

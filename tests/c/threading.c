@@ -1,4 +1,5 @@
-/* The module: version, statuses, the last error, who runs, idents, stack size, sleep, excepthook. */
+/* Module functions: version, statuses, last error, current and main thread, enumerate, idents, stack size, sleep,
+ * excepthook, argument checks of atexit and shutdown. */
 #include "child.h"
 
 #if defined(__linux__) && defined(__x86_64__)
@@ -50,7 +51,7 @@ static const struct {
     {THREADING_ERR_INTERNAL, -17, "THREADING_ERR_INTERNAL"},
 };
 
-static void status_words(void)
+static void status_names_and_messages(void)
 {
     static const int32_t others[] = {5, 6, 1000, INT32_MAX, -18, -19, -1000, INT32_MIN};
     threading_clear_last_error();
@@ -71,7 +72,7 @@ static void status_words(void)
     CHECK_LAST_ERROR(THREADING_OK);
 }
 
-static void *err_elsewhere(void *lock)
+static void *set_other_error(void *lock)
 {
     CHECK_LAST_ERROR(THREADING_OK);
     CHECK_STATUS(threading_lock_release(lock), THREADING_ERR_NOT_ACQUIRED);
@@ -90,11 +91,11 @@ static void last_error(void)
     CHECK_LAST_ERROR(THREADING_OK);
     CHECK_STR(threading_last_error_message(), "");
     CHECK_STATUS(threading_semaphore_release_n(semaphore, 0), THREADING_ERR_VALUE);
-    join(spawn(err_elsewhere, lock));
-    join_foreign(spawn_foreign(err_elsewhere, lock));
+    join(spawn(set_other_error, lock));
+    join_foreign(spawn_foreign(set_other_error, lock));
     CHECK_LAST_ERROR(THREADING_ERR_VALUE);
 
-    /* Successes and outcomes of every kind leave it alone. */
+    /* A success or a positive status does not change it. */
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
     CHECK_STATUS(threading_lock_try_acquire(lock), THREADING_WOULD_BLOCK);
     CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, 0.001), THREADING_TIMED_OUT);
@@ -109,7 +110,7 @@ static void last_error(void)
     CHECK(threading_status_name(THREADING_ERR_BUSY) != NULL);
     CHECK_LAST_ERROR(THREADING_ERR_VALUE);
 
-    /* The latest counts, of functions without status too. */
+    /* Each later error replaces it, also one of a function that returns no status. */
     CHECK_INT(threading_thread_ident(NULL), 0);
     CHECK_LAST_ERROR(THREADING_ERR_HANDLE);
     CHECK_PTR(threading_timer_new(NAN, NULL, NULL), NULL);
@@ -123,9 +124,9 @@ static void last_error(void)
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
 }
 
-/* --------------------------------------------------------------------------------------------- who is who */
+/* ---------------------------------------------------------------------------- the current and the main thread */
 
-static void *find_main(void *arg)
+static void *check_main_thread(void *arg)
 {
     threading_thread *main_thread = threading_main_thread();
     CHECK_STR(threading_thread_name(main_thread), "MainThread");
@@ -135,7 +136,7 @@ static void *find_main(void *arg)
     return main_thread == arg ? NULL : arg;
 }
 
-static void main_thread_is_the_first(void)
+static void main_thread_in_every_thread(void)
 {
     threading_thread *main_thread = threading_main_thread();
     CHECK(main_thread != NULL);
@@ -147,11 +148,11 @@ static void main_thread_is_the_first(void)
     CHECK_INT(threading_thread_ident(main_thread), threading_get_ident());
     CHECK_INT(threading_get_native_id(), getpid());
     CHECK_INT(threading_thread_native_id(main_thread), getpid());
-    CHECK_PTR(join_foreign(spawn_foreign(find_main, main_thread)), NULL);
-    CHECK_PTR(join(spawn(find_main, main_thread)), NULL);
+    CHECK_PTR(join_foreign(spawn_foreign(check_main_thread, main_thread)), NULL);
+    CHECK_PTR(join(spawn(check_main_thread, main_thread)), NULL);
 }
 
-static void *use_without_asking(void *arg)
+static void *use_without_dummy(void *arg)
 {
     size_t alive = threading_active_count();
     threading_lock *lock = threading_lock_new();
@@ -180,8 +181,8 @@ static long number_of(const char *name, const char *kind)
     return number;
 }
 
-/* Returns a reference to its Dummy. */
-static void *be_a_dummy(void *arg)
+/* Returns the Dummy of the calling thread: with a reference if arg is not NULL. */
+static void *check_dummy(void *arg)
 {
     size_t alive = threading_active_count();
     threading_thread *self = threading_current_thread(), *thread;
@@ -206,27 +207,27 @@ static void *be_a_dummy(void *arg)
     return arg == NULL ? self : threading_thread_ref(self);
 }
 
-static void dummies(void)
+static void dummy_of_a_foreign_thread(void)
 {
     threading_thread *dummy;
-    CHECK_PTR(join_foreign(spawn_foreign(use_without_asking, &dummy)), &dummy);
+    CHECK_PTR(join_foreign(spawn_foreign(use_without_dummy, &dummy)), &dummy);
     CHECK_INT(threading_active_count(), 1);
-    dummy = join_foreign(spawn_foreign(be_a_dummy, &dummy));
+    dummy = join_foreign(spawn_foreign(check_dummy, &dummy));
     CHECK_INT(threading_active_count(), 1);
     CHECK_STR(threading_thread_name(dummy), "no longer Dummy");
     CHECK(!threading_thread_is_alive(dummy));
     CHECK_STATUS(threading_thread_join(dummy), THREADING_ERR_NOT_JOINABLE);
     CHECK_STATUS(threading_thread_free(dummy), THREADING_OK);
-    dummy = join_foreign(spawn_foreign(be_a_dummy, NULL));
+    dummy = join_foreign(spawn_foreign(check_dummy, NULL));
     CHECK_INT(threading_active_count(), 1);
     CHECK_STATUS(threading_thread_join(dummy), THREADING_ERR_HANDLE);
 }
 
 static pthread_key_t key;
 static atomic_int keys_destroyed;
-static threading_event *late_event;
+static threading_event *end_event;
 
-static void ask_again(void *arg)
+static void check_current_in_destructor(void *arg)
 {
     CHECK_PTR(threading_current_thread(), arg);
     CHECK(threading_thread_name(arg) != NULL);
@@ -234,7 +235,7 @@ static void ask_again(void *arg)
     atomic_fetch_add(&keys_destroyed, 1);
 }
 
-static void *ask_and_leave(void *arg)
+static void *store_current_in_key(void *arg)
 {
     CHECK_INT(pthread_setspecific(key, threading_current_thread()), 0);
     return arg;
@@ -243,85 +244,85 @@ static void *ask_and_leave(void *arg)
 static void current_in_destructors(void)
 {
     atomic_store(&keys_destroyed, 0);
-    CHECK_INT(pthread_key_create(&key, ask_again), 0);
-    join(spawn(ask_and_leave, NULL));
+    CHECK_INT(pthread_key_create(&key, check_current_in_destructor), 0);
+    join(spawn(store_current_in_key, NULL));
     CHECK_INT(atomic_load(&keys_destroyed), 1);
-    join_foreign(spawn_foreign(ask_and_leave, NULL));
+    join_foreign(spawn_foreign(store_current_in_key, NULL));
     CHECK_INT(atomic_load(&keys_destroyed), 2);
     CHECK_INT(threading_active_count(), 1);
     CHECK_INT(pthread_key_delete(key), 0);
 }
 
-/* Foreign threads that first ask who they are during their end: in one of the rounds of destructors. */
-static pthread_key_t late_key;
+/* Foreign threads that first call current_thread while they exit, in round `calls_in` of pthread key destructors. */
+static pthread_key_t exiting_key;
 
-struct late {
-    int round, asks_in;
+struct exiting {
+    int round, calls_in;
 };
 
-static void ask_late(void *arg)
+static void call_in_round(void *arg)
 {
-    struct late *late = arg;
-    if (++late->round == late->asks_in)
+    struct exiting *exiting = arg;
+    if (++exiting->round == exiting->calls_in)
         CHECK(threading_current_thread() != NULL);
-    if (late->round < 4)
-        CHECK_INT(pthread_setspecific(late_key, late), 0);
+    if (exiting->round < 4)
+        CHECK_INT(pthread_setspecific(exiting_key, exiting), 0);
 }
 
-static void *end_late(void *arg)
+static void *exit_with_destructor(void *arg)
 {
-    CHECK_INT(pthread_setspecific(late_key, arg), 0);
+    CHECK_INT(pthread_setspecific(exiting_key, arg), 0);
     return arg;
 }
 
-static void *be_counted(void *arg)
+static void *create_dummy_and_wait(void *arg)
 {
     CHECK(threading_current_thread() != NULL);
     CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
-    CHECK_STATUS(threading_event_wait_timeout(late_event, TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(end_event, TEST_LIMIT), THREADING_OK);
     return arg;
 }
 
-static bool one_is_left(void *wanted)
+static bool active_count_is(void *expected_count)
 {
-    return threading_active_count() == *(size_t *)wanted;
+    return threading_active_count() == *(size_t *)expected_count;
 }
 
-static void late_dummies(void)
+static void dummy_of_an_exiting_thread(void)
 {
     enum { LIVING = 40 };
     pthread_t living[LIVING];
     threading_semaphore *semaphore = threading_semaphore_new(0);
-    size_t wanted = 1;
-    late_event = threading_event_new();
-    CHECK(semaphore != NULL && late_event != NULL);
-    CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
+    size_t expected_count = 1;
+    end_event = threading_event_new();
+    CHECK(semaphore != NULL && end_event != NULL);
+    CHECK_INT(pthread_key_create(&exiting_key, call_in_round), 0);
     for (int living_ones = 0; living_ones < 2; living_ones++) {
         for (int round = 1; round <= 4; round++) {
-            struct late late = {0, round};
-            join_foreign(spawn_foreign(end_late, &late));
-            CHECK_INT(late.round, 4);
-            wait_until(one_is_left, &wanted);
-            CHECK_INT(threading_active_count(), wanted);
+            struct exiting exiting = {0, round};
+            join_foreign(spawn_foreign(exit_with_destructor, &exiting));
+            CHECK_INT(exiting.round, 4);
+            wait_until(active_count_is, &expected_count);
+            CHECK_INT(threading_active_count(), expected_count);
         }
         for (int i = 0; i < LIVING && living_ones == 0; i++) {
-            living[i] = spawn_foreign(be_counted, semaphore);
+            living[i] = spawn_foreign(create_dummy_and_wait, semaphore);
             CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
-            CHECK_INT(threading_active_count(), ++wanted);
+            CHECK_INT(threading_active_count(), ++expected_count);
         }
     }
-    CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
+    CHECK_STATUS(threading_event_set(end_event), THREADING_OK);
     for (int i = 0; i < LIVING; i++)
         join_foreign(living[i]);
     CHECK_INT(threading_active_count(), 1);
-    CHECK_INT(pthread_key_delete(late_key), 0);
-    CHECK_STATUS(threading_event_free(late_event), THREADING_OK);
+    CHECK_INT(pthread_key_delete(exiting_key), 0);
+    CHECK_STATUS(threading_event_free(end_event), THREADING_OK);
     CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
 }
 
 #if defined(__linux__) && defined(__x86_64__)
-/* A sandbox in which tgkill fails, by which the kernel says that a thread is gone. */
-static void refuse_tgkill(void)
+/* A sandbox in which tgkill fails. The library detects with tgkill that a thread has exited. */
+static void block_tgkill(void)
 {
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -334,71 +335,71 @@ static void refuse_tgkill(void)
         _exit(CHILD_SKIPPED);
 }
 
-static void *stay_the_same(void *arg)
+static void *check_same_after_wait(void *arg)
 {
     threading_thread *self = threading_current_thread();
     CHECK_STATUS(threading_semaphore_release(arg), THREADING_OK);
-    CHECK_STATUS(threading_event_wait_timeout(late_event, TEST_LIMIT), THREADING_OK);
+    CHECK_STATUS(threading_event_wait_timeout(end_event, TEST_LIMIT), THREADING_OK);
     CHECK_PTR(threading_current_thread(), self);
     CHECK(threading_thread_name(self) != NULL && threading_thread_is_alive(self));
     return arg;
 }
 
-static void keep_dummies_in_a_sandbox(void)
+static void check_dummies_without_tgkill(void)
 {
     threading_semaphore *semaphore = threading_semaphore_new(0);
-    struct late late = {0, 4};
+    struct exiting exiting = {0, 4};
     pthread_t foreign;
-    size_t wanted = 2;
-    late_event = threading_event_new();
-    refuse_tgkill();
-    foreign = spawn_foreign(stay_the_same, semaphore);
+    size_t expected_count = 2;
+    end_event = threading_event_new();
+    block_tgkill();
+    foreign = spawn_foreign(check_same_after_wait, semaphore);
     CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
     for (int i = 0; i < 3; i++)
         CHECK_INT(threading_active_count(), 2);
-    CHECK_INT(pthread_key_create(&late_key, ask_late), 0);
-    join_foreign(spawn_foreign(end_late, &late));
-    wait_until(one_is_left, &wanted);
-    CHECK_STATUS(threading_event_set(late_event), THREADING_OK);
+    CHECK_INT(pthread_key_create(&exiting_key, call_in_round), 0);
+    join_foreign(spawn_foreign(exit_with_destructor, &exiting));
+    wait_until(active_count_is, &expected_count);
+    CHECK_STATUS(threading_event_set(end_event), THREADING_OK);
     join_foreign(foreign);
     CHECK_INT(threading_active_count(), 1);
 }
 
-static void dummies_in_a_sandbox(void)
+static void dummies_without_tgkill(void)
 {
-    if (!run_in_child(keep_dummies_in_a_sandbox))
-        SKIP("the system has no filters of system calls");
+    if (!run_in_child(check_dummies_without_tgkill))
+        SKIP("the system does not support system call filters");
 }
 #else
-static void dummies_in_a_sandbox(void)
+static void dummies_without_tgkill(void)
 {
-    SKIP("how the kernel is asked is known here for one machine only");
+    SKIP("the filter is written for Linux on x86-64 only");
 }
 #endif
 
 /* ---------------------------------------------------------------------------------------------- enumerate */
 
-struct asker {
+struct foreign_thread {
     threading_event *event;
     _Atomic(threading_thread *) self;
 };
 
-static void *ask_and_wait(void *arg)
+static void *call_current_and_wait(void *arg)
 {
-    struct asker *asker = arg;
-    atomic_store(&asker->self, threading_current_thread());
-    return wait_for_event(asker->event);
+    struct foreign_thread *foreign_thread = arg;
+    atomic_store(&foreign_thread->self, threading_current_thread());
+    return wait_for_event(foreign_thread->event);
 }
 
-static bool has_asked(void *arg)
+static bool has_called_current(void *arg)
 {
-    return atomic_load(&((struct asker *)arg)->self) != NULL;
+    return atomic_load(&((struct foreign_thread *)arg)->self) != NULL;
 }
 
 static void enumerate_order(void)
 {
     threading_event *event = event_new();
-    struct asker askers[2] = {{event, NULL}, {event, NULL}};
+    struct foreign_thread foreign_threads[2] = {{event, NULL}, {event, NULL}};
     threading_thread *first = threading_thread_new(wait_for_event, event);
     threading_timer *timer = threading_timer_new(3600, NULL, NULL);
     threading_thread *second = threading_thread_new(wait_for_event, event), *expected[6];
@@ -409,31 +410,31 @@ static void enumerate_order(void)
     CHECK_STATUS(threading_thread_join(ended), THREADING_OK);
     CHECK_STATUS(threading_thread_set_daemon(second, 1), THREADING_OK);
     CHECK_STATUS(threading_thread_start(second), THREADING_OK);
-    foreign[0] = spawn_foreign(ask_and_wait, &askers[0]);
-    wait_until(has_asked, &askers[0]);
+    foreign[0] = spawn_foreign(call_current_and_wait, &foreign_threads[0]);
+    wait_until(has_called_current, &foreign_threads[0]);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_start(first), THREADING_OK);
-    foreign[1] = spawn_foreign(ask_and_wait, &askers[1]);
-    wait_until(has_asked, &askers[1]);
+    foreign[1] = spawn_foreign(call_current_and_wait, &foreign_threads[1]);
+    wait_until(has_called_current, &foreign_threads[1]);
 
     expected[0] = threading_main_thread();
     expected[1] = second;
-    expected[2] = atomic_load(&askers[0].self);
+    expected[2] = atomic_load(&foreign_threads[0].self);
     expected[3] = threading_timer_thread(timer);
     expected[4] = first;
-    expected[5] = atomic_load(&askers[1].self);
+    expected[5] = atomic_load(&foreign_threads[1].self);
     list = threading_enumerate();
     CHECK(list != NULL);
     CHECK_INT(threading_thread_list_len(list), 6);
     CHECK_INT(threading_active_count(), 6);
     for (size_t i = 0; i < 6; i++)
         CHECK_PTR(threading_thread_list_get(list, i), expected[i]);
-    CHECK_REFUSED(threading_thread_list_get(list, 6), THREADING_ERR_VALUE);
-    CHECK_REFUSED(threading_thread_list_get(list, SIZE_MAX), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_thread_list_get(list, 6), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_thread_list_get(list, SIZE_MAX), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_thread_free(unstarted), THREADING_OK);
     CHECK_STATUS(threading_thread_free(ended), THREADING_OK);
 
-    /* The list is a snapshot that keeps its threads. */
+    /* The list is a snapshot that holds references to its threads. */
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     join(first);
     join(second);
@@ -472,7 +473,7 @@ static void alive_from_start_to_join(void)
 
 /* ------------------------------------------------------------------------------------------------- idents */
 
-static void *tell_ident(void *arg)
+static void *store_ident(void *arg)
 {
     uint64_t ident = threading_get_ident();
     CHECK(ident != 0);
@@ -497,10 +498,10 @@ static void idents(void)
     static uint64_t all[IDENTS + 1];
     int threads = test_many(IDENTS / 3) * 3;
     for (int i = 0; i < threads; i += 3) {
-        threading_timer *timer = threading_timer_new(0, tell_ident, &all[i + 2]);
+        threading_timer *timer = threading_timer_new(0, store_ident, &all[i + 2]);
         CHECK(timer != NULL);
-        join(spawn(tell_ident, &all[i]));
-        join_foreign(spawn_foreign(tell_ident, &all[i + 1]));
+        join(spawn(store_ident, &all[i]));
+        join_foreign(spawn_foreign(store_ident, &all[i + 1]));
         CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
         CHECK_STATUS(threading_thread_join(threading_timer_thread(timer)), THREADING_OK);
         CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -538,10 +539,10 @@ static void stack_size(void)
     CHECK_STATUS(threading_set_stack_size(32768), THREADING_OK);
     CHECK_STATUS(threading_set_stack_size(0), THREADING_OK);
     CHECK_INT(threading_stack_size(), 0);
-    CHECK_PTR(join(spawn(use_without_asking, &size)), &size);
+    CHECK_PTR(join(spawn(use_without_dummy, &size)), &size);
 }
 
-static void sleeping(void)
+static void sleep_is_not_early(void)
 {
     static const double times[] = {0.1, 0.01, 1e-9, 0};
     for (size_t i = 0; i < TEST_COUNT(times); i++) {
@@ -604,7 +605,7 @@ static void custom_hook(void)
     CHECK_STR(hooked.type, "ValueError");
     CHECK_STR(hooked.message, "too odd");
     CHECK_PTR(hooked.arg, &hooked);
-    CHECK_PTR(join(thread), &thread); /* a report ends nothing */
+    CHECK_PTR(join(thread), &thread); /* a report does not end the thread */
     report(NULL);
     CHECK_PTR(hooked.thread, threading_main_thread());
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
@@ -639,36 +640,37 @@ static void default_hook(void)
 
 /* --------------------------------------------------------------------------------------- atexit, shutdown */
 
-static void exit_arguments(void)
+static void invalid_exit_arguments(void)
 {
     threading_thread *thread;
     CHECK_STATUS(threading_atexit(NULL, NULL), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_shutdown_timeout(NAN), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_shutdown_timeout(-2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_shutdown_timeout(9223372037.0), THREADING_ERR_OVERFLOW);
-    /* None of these has shut anything down. */
+    /* None of these calls has shut down the library. */
     CHECK(threading_thread_is_alive(threading_main_thread()));
-    thread = spawn(use_without_asking, &thread);
+    thread = spawn(use_without_dummy, &thread);
     CHECK_PTR(join(thread), &thread);
 }
 
 static const struct test_case cases[] = {
-    {"the version is the header's", version},
-    {"every status has its number, name and message, and any other number is answered too", status_words},
-    {"the last error is the thread's own and stays until the next error or clear", last_error},
-    {"the main thread is the process's first, for every thread", main_thread_is_the_first},
-    {"a foreign thread becomes a Dummy when it asks who it is, until it ends", dummies},
-    {"the current thread stays the same in the destructors of pthread_key", current_in_destructors},
-    {"a thread that becomes a Dummy during its end counts no longer than it lives", late_dummies},
-    {"a Dummy is not dropped where the system does not say whether its thread lives", dummies_in_a_sandbox},
-    {"enumerate lists main and then the others in the order of their start, and keeps them", enumerate_order},
-    {"a thread counts from start to join", alive_from_start_to_join},
-    {"idents are never 0 and never reused, native ids are the kernel's", idents},
-    {"the stack size is read without resetting, and refused if too small", stack_size},
-    {"sleep lasts as long as it should, and checks its time", sleeping},
-    {"a hook gets the calling thread, both strings and its own argument", custom_hook},
-    {"the default hook prints one line to stderr", default_hook},
-    {"atexit and shutdown check their arguments and do nothing then", exit_arguments},
+    {"the library has the version of the header", version},
+    {"each status has its number, name and message, and other numbers have a name and message too",
+     status_names_and_messages},
+    {"the last error is per thread and is kept until the next error or clear", last_error},
+    {"main_thread returns the first thread of the process in every thread", main_thread_in_every_thread},
+    {"a foreign thread has a Dummy from its first call of current_thread until it exits", dummy_of_a_foreign_thread},
+    {"current_thread returns the same thread in the destructors of pthread keys", current_in_destructors},
+    {"a Dummy that is created while its thread exits is not counted after that", dummy_of_an_exiting_thread},
+    {"a Dummy is kept if the system does not report whether its thread is alive", dummies_without_tgkill},
+    {"enumerate lists main and then the other threads in order of their start, with references", enumerate_order},
+    {"a thread is counted from its start until its join", alive_from_start_to_join},
+    {"idents are never 0 and never reused; native ids are the kernel's", idents},
+    {"stack_size does not reset the stack size, and a size that is too small is ERR_VALUE", stack_size},
+    {"sleep does not return early, and checks its argument", sleep_is_not_early},
+    {"an excepthook receives the calling thread, both strings and its argument", custom_hook},
+    {"the default excepthook prints one line to stderr", default_hook},
+    {"invalid arguments of atexit and shutdown are errors without an effect", invalid_exit_arguments},
 };
 
 TEST_MAIN(cases)

@@ -1,4 +1,4 @@
-/* Timer: intervals, order, cancel, its thread, what it owns, and what one timer must not do to another. */
+/* Timer: intervals, order, cancel, its thread, its rlocks and locals, and that timers do not affect each other. */
 #include "test.h"
 
 #if defined(__linux__)
@@ -38,7 +38,7 @@ static void *count(void *arg)
     return arg;
 }
 
-static size_t position(threading_thread *thread)
+static size_t enumerate_position(threading_thread *thread)
 {
     threading_thread_list *list = threading_enumerate();
     size_t i = 0, length = threading_thread_list_len(list);
@@ -51,7 +51,7 @@ static size_t position(threading_thread *thread)
 
 /* ---------------------------------------------------------------------------------------------- intervals */
 
-static void *tell_time(void *arg)
+static void *store_time(void *arg)
 {
     *(double *)arg = now();
     return arg;
@@ -64,7 +64,7 @@ static void after_the_interval(void)
     double begun[TEST_COUNT(intervals)], fired[TEST_COUNT(intervals)];
     for (size_t i = 0; i < TEST_COUNT(intervals); i++) {
         begun[i] = now();
-        timers[i] = timer_start(intervals[i], tell_time, &fired[i]);
+        timers[i] = timer_start(intervals[i], store_time, &fired[i]);
         CHECK(threading_timer_interval(timers[i]) == intervals[i]);
     }
     for (size_t i = 0; i < TEST_COUNT(intervals); i++) {
@@ -73,15 +73,15 @@ static void after_the_interval(void)
     }
 }
 
-struct queued {
+struct turn_taker {
     atomic_int *turn;
-    int mine;
+    int position;
 };
 
 static void *take_turn(void *arg)
 {
-    struct queued *queued = arg;
-    queued->mine = atomic_fetch_add(queued->turn, 1);
+    struct turn_taker *turn_taker = arg;
+    turn_taker->position = atomic_fetch_add(turn_taker->turn, 1);
     return NULL;
 }
 
@@ -90,31 +90,31 @@ static void order_of_deadlines(void)
     static const double intervals[] = {0.65, 0.05, 0.85, 0.45, 0.25};
     static const int expected[] = {3, 0, 4, 2, 1};
     atomic_int turn = 0;
-    struct queued queued[TEST_COUNT(intervals)];
+    struct turn_taker takers[TEST_COUNT(intervals)];
     threading_timer *timers[TEST_COUNT(intervals)], *late = timer_start(3600, NULL, NULL);
     for (size_t i = 0; i < TEST_COUNT(intervals); i++) {
-        queued[i].turn = &turn;
-        timers[i] = timer_start(intervals[i], take_turn, &queued[i]);
+        takers[i].turn = &turn;
+        timers[i] = timer_start(intervals[i], take_turn, &takers[i]);
     }
     for (size_t i = 0; i < TEST_COUNT(intervals); i++)
         join_and_free(timers[i]);
     for (size_t i = 0; i < TEST_COUNT(intervals); i++)
-        CHECK_INT(queued[i].mine, expected[i]);
+        CHECK_INT(takers[i].position, expected[i]);
     CHECK_STATUS(threading_timer_cancel(late), THREADING_OK);
     CHECK_STATUS(threading_timer_free(late), THREADING_OK);
 }
 
-static void at_once_or_never(void)
+static void due_immediately_or_never(void)
 {
-    static const double at_once[] = {0, -0.0, -1e-300, -5, THREADING_FOREVER, -INFINITY, -1e300};
+    static const double immediate[] = {0, -0.0, -1e-300, -5, THREADING_FOREVER, -INFINITY, -1e300};
     static const double never[] = {INFINITY, THREADING_TIMEOUT_MAX};
     atomic_int fired = 0;
     threading_timer *timers[TEST_COUNT(never)];
     for (size_t i = 0; i < TEST_COUNT(never); i++)
         timers[i] = timer_start(never[i], count, &fired);
-    for (size_t i = 0; i < TEST_COUNT(at_once); i++) {
-        threading_timer *timer = timer_start(at_once[i], return_arg, &fired);
-        CHECK(threading_timer_interval(timer) == at_once[i]);
+    for (size_t i = 0; i < TEST_COUNT(immediate); i++) {
+        threading_timer *timer = timer_start(immediate[i], return_arg, &fired);
+        CHECK(threading_timer_interval(timer) == immediate[i]);
         CHECK_PTR(join_and_free(timer), &fired);
     }
     for (size_t i = 0; i < TEST_COUNT(never); i++) {
@@ -124,9 +124,9 @@ static void at_once_or_never(void)
         CHECK_PTR(join_and_free(timers[i]), NULL);
     }
     CHECK_INT(atomic_load(&fired), 0);
-    CHECK_REFUSED(threading_timer_new(NAN, count, &fired), THREADING_ERR_VALUE);
-    CHECK_REFUSED(threading_timer_new(9223372037.0, count, &fired), THREADING_ERR_OVERFLOW);
-    CHECK_REFUSED(threading_timer_new(1e300, count, &fired), THREADING_ERR_OVERFLOW);
+    CHECK_FAILS(threading_timer_new(NAN, count, &fired), THREADING_ERR_VALUE);
+    CHECK_FAILS(threading_timer_new(9223372037.0, count, &fired), THREADING_ERR_OVERFLOW);
+    CHECK_FAILS(threading_timer_new(1e300, count, &fired), THREADING_ERR_OVERFLOW);
 }
 
 /* ------------------------------------------------------------------------------------------------- cancel */
@@ -141,7 +141,7 @@ static void destroy(void *value)
 {
     atomic_store(&destroyed.by, threading_current_thread());
     atomic_store(&destroyed.value, value);
-    sleep_for(0.02); /* a join or cancel that does not wait for the destructor shows */
+    sleep_for(0.02); /* so that a join or cancel that does not wait for the destructor fails the test */
     atomic_fetch_add(&destroyed.calls, 1);
 }
 
@@ -160,7 +160,7 @@ static void check_destroyed(threading_thread *by, void *value)
     CHECK_PTR(atomic_load(&destroyed.value), value);
 }
 
-static void cancelled_before_start(void)
+static void cancel_before_start(void)
 {
     atomic_int fired = 0;
     threading_timer *timer = new_with_destructor(0, count, &fired);
@@ -172,12 +172,12 @@ static void cancelled_before_start(void)
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     CHECK_PTR(result_of(timer), NULL);
     CHECK(!threading_thread_is_alive(thread_of(timer)));
-    CHECK_INT(position(thread_of(timer)), SIZE_MAX);
+    CHECK_INT(enumerate_position(thread_of(timer)), SIZE_MAX);
     CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
 
-    /* However long its interval, it ends at once. */
+    /* It ends at its start, however long its interval is. */
     timer = timer_new(INFINITY, count, &fired);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_start(thread_of(timer)), THREADING_OK);
@@ -186,7 +186,7 @@ static void cancelled_before_start(void)
     CHECK_INT(atomic_load(&destroyed.calls), 1);
 }
 
-static void destroyed_once(void)
+static void argument_destroyed_once(void)
 {
     int arg;
     for (int starts = 0; starts < 2; starts++) {
@@ -200,7 +200,7 @@ static void destroyed_once(void)
         CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
         CHECK_INT(atomic_load(&destroyed.calls), 1);
 
-        /* The cancel has nothing to call: the argument is still there. */
+        /* No destructor is set at the cancel. One that is set later is called by the last free. */
         timer = timer_new(0, return_arg, &arg);
         atomic_store(&destroyed.calls, 0);
         CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
@@ -213,7 +213,7 @@ static void destroyed_once(void)
     }
 }
 
-static void cancelled_while_pending(void)
+static void cancel_while_pending(void)
 {
     atomic_int fired = 0;
     threading_timer *timer = new_with_destructor(0.3, count, &fired);
@@ -224,7 +224,7 @@ static void cancelled_while_pending(void)
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_PTR(result_of(timer), NULL);
     CHECK(!threading_thread_is_alive(thread_of(timer)));
-    CHECK_INT(position(thread_of(timer)), SIZE_MAX);
+    CHECK_INT(enumerate_position(thread_of(timer)), SIZE_MAX);
     sleep_for(0.4);
     CHECK_INT(atomic_load(&fired), 0);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
@@ -251,13 +251,13 @@ static void *begin_and_wait(void *arg)
     return wait_for_event(busy->event);
 }
 
-static void cancelled_too_late(void)
+static void cancel_too_late(void)
 {
     struct busy busy = {0, event_new()};
     threading_timer *timer = new_with_destructor(0, begin_and_wait, &busy);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     wait_until(is_nonzero, &busy.begun);
-    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_TOO_LATE); /* and does not wait */
+    CHECK_STATUS_KEEPS_ERROR(threading_timer_cancel(timer), THREADING_TOO_LATE); /* without waiting for the function */
     CHECK_INT(atomic_load(&destroyed.calls), 0);
     CHECK_STATUS(threading_event_set(busy.event), THREADING_OK);
     CHECK_PTR(result_of(timer), busy.event);
@@ -277,10 +277,11 @@ static void count_destroyed(void *value)
     atomic_fetch_add(&destroyed.calls, 1);
 }
 
-/* cancel and the deadline meet: either the one or the other, and the argument goes once. */
-static void cancelled_in_time_or_not(void)
+/* cancel races with the deadline: either it succeeds or the function runs, and in both cases the argument is destroyed
+ * once. */
+static void cancel_at_deadline(void)
 {
-    int in_time = 0, late = 0;
+    int cancelled = 0, late = 0;
     for (int round = 0; round < test_many(3000); round++) {
         atomic_int fired = 0;
         threading_timer *timer = timer_new(round % 100 * 1e-6, count, &fired);
@@ -293,89 +294,89 @@ static void cancelled_in_time_or_not(void)
         join_and_free(timer);
         CHECK_INT(atomic_load(&fired), status == THREADING_TOO_LATE);
         CHECK_INT(atomic_load(&destroyed.calls), 1);
-        *(status == THREADING_OK ? &in_time : &late) += 1;
+        *(status == THREADING_OK ? &cancelled : &late) += 1;
     }
-    CHECK_INT(in_time + late, test_many(3000));
+    CHECK_INT(cancelled + late, test_many(3000));
 }
 
-/* --------------------------------------------------------------------------------------------- its thread */
+/* -------------------------------------------------------------------------------------------- the thread of a timer */
 
 static bool is_gone(void *thread)
 {
     return threading_thread_join(thread) == THREADING_ERR_HANDLE;
 }
 
-struct seen {
+struct identity {
     threading_timer *timer;
     uint64_t ident, native_id;
     char system_name[32];
     bool new_is_daemon;
 };
 
-static void *look_around(void *arg)
+static void *check_identity(void *arg)
 {
-    struct seen *seen = arg;
+    struct identity *identity = arg;
     threading_thread *self = threading_current_thread(), *created;
-    CHECK_PTR(self, thread_of(seen->timer));
+    CHECK_PTR(self, thread_of(identity->timer));
     CHECK_STR(threading_thread_name(self), "the timer");
     CHECK(threading_thread_is_alive(self));
-    CHECK(position(self) != SIZE_MAX);
+    CHECK(enumerate_position(self) != SIZE_MAX);
     CHECK_PTR(threading_thread_result(self), NULL);
     CHECK_STATUS(threading_thread_join(self), THREADING_ERR_DEADLOCK);
     CHECK_STATUS(threading_thread_join_timeout(self, 0.01), THREADING_ERR_DEADLOCK);
-    CHECK_STATUS(threading_timer_start(seen->timer), THREADING_ERR_ALREADY_STARTED);
-    seen->ident = threading_get_ident();
-    seen->native_id = threading_get_native_id();
-    CHECK_INT(threading_thread_native_id(self), seen->native_id);
+    CHECK_STATUS(threading_timer_start(identity->timer), THREADING_ERR_ALREADY_STARTED);
+    identity->ident = threading_get_ident();
+    identity->native_id = threading_get_native_id();
+    CHECK_INT(threading_thread_native_id(self), identity->native_id);
     created = threading_thread_new(NULL, NULL);
     CHECK(created != NULL);
-    seen->new_is_daemon = threading_thread_is_daemon(created);
+    identity->new_is_daemon = threading_thread_is_daemon(created);
     CHECK_STATUS(threading_thread_free(created), THREADING_OK);
 #if defined(__linux__)
     FILE *file = fopen("/proc/thread-self/comm", "r");
-    CHECK_INT(seen->native_id, syscall(SYS_gettid));
-    CHECK(file != NULL && fgets(seen->system_name, sizeof seen->system_name, file) != NULL);
+    CHECK_INT(identity->native_id, syscall(SYS_gettid));
+    CHECK(file != NULL && fgets(identity->system_name, sizeof identity->system_name, file) != NULL);
     fclose(file);
 #endif
     return arg;
 }
 
-static void thread_of_a_timer(void)
+static void current_thread_in_function(void)
 {
     for (int daemon = 0; daemon < 2; daemon++) {
-        struct seen seen = {0};
+        struct identity identity = {0};
         threading_thread *thread;
         uint64_t ident;
-        seen.timer = timer_new(0.1, look_around, &seen);
-        thread = thread_of(seen.timer);
-        CHECK_PTR(threading_timer_thread(seen.timer), thread);
+        identity.timer = timer_new(0.1, check_identity, &identity);
+        thread = thread_of(identity.timer);
+        CHECK_PTR(threading_timer_thread(identity.timer), thread);
         CHECK(!threading_thread_is_daemon(thread));
         CHECK_STATUS(threading_thread_set_daemon(thread, daemon), THREADING_OK);
         CHECK_STATUS(threading_thread_set_name(thread, "the timer"), THREADING_OK);
-        CHECK_PTR(threading_thread_arg(thread), &seen);
+        CHECK_PTR(threading_thread_arg(thread), &identity);
         CHECK_INT(threading_thread_ident(thread), 0);
         CHECK(!threading_thread_is_alive(thread));
-        CHECK_INT(position(thread), SIZE_MAX);
+        CHECK_INT(enumerate_position(thread), SIZE_MAX);
         CHECK_STATUS(threading_thread_join(thread), THREADING_ERR_NOT_STARTED);
-        CHECK_STATUS(threading_timer_start(seen.timer), THREADING_OK);
+        CHECK_STATUS(threading_timer_start(identity.timer), THREADING_OK);
         ident = threading_thread_ident(thread);
         CHECK(ident != 0);
         CHECK_STATUS(threading_thread_set_daemon(thread, !daemon), THREADING_ERR_ALREADY_STARTED);
-        CHECK_PTR(result_of(seen.timer), &seen);
-        CHECK_INT(seen.ident, ident);
+        CHECK_PTR(result_of(identity.timer), &identity);
+        CHECK_INT(identity.ident, ident);
         CHECK_INT(threading_thread_ident(thread), ident);
-        CHECK_INT(threading_thread_native_id(thread), seen.native_id);
+        CHECK_INT(threading_thread_native_id(thread), identity.native_id);
         CHECK_INT(threading_thread_is_daemon(thread), daemon);
-        CHECK_INT(seen.new_is_daemon, daemon);
-        CHECK(strcmp(seen.system_name, "the timer\n") != 0);
-        CHECK(seen.native_id != (uint64_t)getpid());
+        CHECK_INT(identity.new_is_daemon, daemon);
+        CHECK(strcmp(identity.system_name, "the timer\n") != 0);
+        CHECK(identity.native_id != (uint64_t)getpid());
         CHECK(!threading_thread_is_alive(thread));
-        CHECK_STATUS(threading_timer_free(seen.timer), THREADING_OK);
-        wait_until(is_gone, thread); /* the thread that ran it may keep it a moment longer */
+        CHECK_STATUS(threading_timer_free(identity.timer), THREADING_OK);
+        wait_until(is_gone, thread); /* the thread that ran it may release its reference later */
     }
 }
 
-static void pending(void)
+static void pending_timer(void)
 {
     threading_event *event = event_new();
     threading_timer *timer = timer_new(3600, NULL, NULL);
@@ -384,7 +385,8 @@ static void pending(void)
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     CHECK_INT(threading_active_count(), alive + 1);
     after = spawn(wait_for_event, event);
-    CHECK(position(before) < position(thread) && position(thread) < position(after));
+    CHECK(enumerate_position(before) < enumerate_position(thread));
+    CHECK(enumerate_position(thread) < enumerate_position(after));
     CHECK(threading_thread_is_alive(thread));
     threading_clear_last_error();
     CHECK_INT(threading_thread_native_id(thread), 0);
@@ -393,7 +395,7 @@ static void pending(void)
     CHECK_STATUS(threading_thread_join_timeout(thread, 0.05), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
-    CHECK_INT(position(thread), SIZE_MAX);
+    CHECK_INT(enumerate_position(thread), SIZE_MAX);
     CHECK_INT(threading_active_count(), alive + 1);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     join(before);
@@ -410,50 +412,50 @@ static void *new_timer_is_daemon(void *arg)
     return daemon ? arg : NULL;
 }
 
-static void settings(void)
+static void daemon_and_name(void)
 {
     threading_thread *creator = threading_thread_new(new_timer_is_daemon, &creator), *named;
-    threading_timer *first = timer_new(0, NULL, NULL), *second = timer_new(0, NULL, NULL);
+    threading_timer *started = timer_new(0, NULL, NULL), *unstarted = timer_new(0, NULL, NULL);
     long number, next;
     CHECK_STATUS(threading_thread_set_daemon(creator, 1), THREADING_OK);
     CHECK_STATUS(threading_thread_start(creator), THREADING_OK);
     CHECK_PTR(join(creator), &creator);
     CHECK_PTR(join_foreign(spawn_foreign(new_timer_is_daemon, &creator)), NULL);
 
-    CHECK_INT(sscanf(threading_thread_name(thread_of(second)), "Thread-%ld", &number), 1);
+    CHECK_INT(sscanf(threading_thread_name(thread_of(unstarted)), "Thread-%ld", &number), 1);
     named = threading_thread_new(NULL, NULL);
     CHECK(named != NULL);
     CHECK_INT(sscanf(threading_thread_name(named), "Thread-%ld", &next), 1);
     CHECK_INT(next, number + 1);
-    CHECK_STATUS(threading_timer_start(first), THREADING_OK);
-    CHECK_INT(sscanf(threading_thread_name(thread_of(first)), "Thread-%ld", &next), 1);
+    CHECK_STATUS(threading_timer_start(started), THREADING_OK);
+    CHECK_INT(sscanf(threading_thread_name(thread_of(started)), "Thread-%ld", &next), 1);
     CHECK_INT(next, number + 2);
     CHECK_STATUS(threading_thread_free(named), THREADING_OK);
-    join_and_free(first);
-    CHECK_STATUS(threading_timer_free(second), THREADING_OK);
+    join_and_free(started);
+    CHECK_STATUS(threading_timer_free(unstarted), THREADING_OK);
 }
 
 static void *overridden(threading_thread *self, void *arg)
 {
-    struct queued *queued = arg;
+    struct turn_taker *turn_taker = arg;
     CHECK_PTR(self, threading_current_thread());
     CHECK_PTR(threading_thread_run(self), NULL);
-    return queued->turn;
+    return turn_taker->turn;
 }
 
-static void starts(void)
+static void start_once(void)
 {
     atomic_int turn = 7;
-    struct queued queued = {&turn, 0};
+    struct turn_taker turn_taker = {&turn, 0};
     double begin = now();
-    threading_timer *timer = timer_new(0.05, take_turn, &queued);
+    threading_timer *timer = timer_new(0.05, take_turn, &turn_taker);
     CHECK_STATUS(threading_thread_set_run(thread_of(timer), overridden), THREADING_OK);
     CHECK_STATUS(threading_thread_start(thread_of(timer)), THREADING_OK);
     CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_thread_start(thread_of(timer)), THREADING_ERR_ALREADY_STARTED);
     CHECK_PTR(result_of(timer), &turn);
     CHECK_AT_LEAST(now() - begin, 0.05);
-    CHECK_INT(queued.mine, 7);
+    CHECK_INT(turn_taker.position, 7);
     CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_thread_set_run(thread_of(timer), NULL), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -464,12 +466,12 @@ static void starts(void)
 
 static void *free_itself(void *arg)
 {
-    struct seen *seen = arg;
-    threading_thread *self = thread_of(seen->timer);
-    CHECK_STATUS(threading_timer_free(seen->timer), THREADING_OK);
+    struct identity *identity = arg;
+    threading_thread *self = thread_of(identity->timer);
+    CHECK_STATUS(threading_timer_free(identity->timer), THREADING_OK);
     CHECK_PTR(threading_current_thread(), self);
     CHECK(threading_thread_is_alive(self));
-    CHECK_STATUS(threading_timer_free(seen->timer), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_timer_free(identity->timer), THREADING_ERR_HANDLE);
     CHECK_STR(threading_thread_name(self), "unowned");
     return NULL;
 }
@@ -480,10 +482,10 @@ static bool main_is_alone(void *arg)
     return threading_active_count() == 1;
 }
 
-static void frees(void)
+static void free_while_started(void)
 {
     atomic_int fired = 0;
-    struct seen seen = {0};
+    struct identity identity = {0};
     threading_timer *timer = new_with_destructor(0.05, count, &fired);
     threading_thread *thread;
     CHECK_PTR(threading_timer_ref(timer), timer);
@@ -495,7 +497,7 @@ static void frees(void)
     wait_until(main_is_alone, NULL);
     CHECK_INT(atomic_load(&fired), 1);
 
-    timer = seen.timer = new_with_destructor(0.02, free_itself, &seen);
+    timer = identity.timer = new_with_destructor(0.02, free_itself, &identity);
     CHECK_STATUS(threading_thread_set_name(thread_of(timer), "unowned"), THREADING_OK);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     wait_until(is_nonzero, &destroyed.calls);
@@ -506,7 +508,7 @@ static void frees(void)
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
     check_destroyed(threading_main_thread(), &fired);
 
-    /* A reference to its thread keeps all that the timer is. */
+    /* A reference to its thread keeps the timer alive. */
     timer = new_with_destructor(0.02, count, &fired);
     thread = threading_thread_ref(thread_of(timer));
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -523,9 +525,9 @@ static void frees(void)
     check_destroyed(threading_main_thread(), &fired);
 }
 
-/* ---------------------------------------------------------------------------------- one among many others */
+/* ------------------------------------------------------------------------------------------- many timers */
 
-static size_t tasks(void)
+static size_t system_threads(void)
 {
     size_t count = 0;
 #if defined(__linux__)
@@ -544,10 +546,10 @@ static void many_pending(void)
     static threading_timer *timers[TIMERS];
     int many = test_many(TIMERS);
     atomic_int fired = 0;
-    size_t before = tasks(); /* 1 in a fresh process */
+    size_t before = system_threads(); /* 1 in a fresh process */
     for (int i = 0; i < many; i++)
         timers[i] = timer_start(60 + i % 977, count, &fired);
-    CHECK(tasks() <= before + 3);
+    CHECK(system_threads() <= before + 3);
     CHECK_INT(threading_active_count(), many + 1);
     for (int i = 0; i < many; i++) {
         CHECK_STATUS(threading_timer_cancel(timers[i * 7919 % many]), THREADING_OK);
@@ -557,7 +559,7 @@ static void many_pending(void)
     CHECK_INT(atomic_load(&fired), 0);
 }
 
-static void many_at_once(void)
+static void many_with_one_deadline(void)
 {
     enum { TIMERS = 1000 };
     static threading_timer *timers[TIMERS];
@@ -579,40 +581,40 @@ static void *block(void *arg)
     return NULL;
 }
 
-/* The worst lateness of twenty timers due while another's function blocks. */
-static double worst_lateness(void)
+/* Returns the largest delay of twenty timers that are due while another timer's function blocks. */
+static double largest_delay(void)
 {
     enum { TIMERS = 20 };
     threading_timer *blocking, *timers[TIMERS];
-    double due[TIMERS], fired[TIMERS], worst = 0;
+    double due[TIMERS], fired[TIMERS], largest = 0;
     atomic_int unblocked = 0;
     blocking = timer_start(0, block, &unblocked);
     for (int i = 0; i < TIMERS; i++) {
         due[i] = now() + i * 0.01;
-        timers[i] = timer_start(i * 0.01, tell_time, &fired[i]);
+        timers[i] = timer_start(i * 0.01, store_time, &fired[i]);
     }
     for (int i = 0; i < TIMERS; i++) {
         join_and_free(timers[i]);
-        if (fired[i] - due[i] > worst)
-            worst = fired[i] - due[i];
+        if (fired[i] - due[i] > largest)
+            largest = fired[i] - due[i];
     }
     join_and_free(blocking);
     CHECK_INT(atomic_load(&unblocked), 1);
-    return worst;
+    return largest;
 }
 
-static void not_delayed(void)
+static void blocked_function_delays_none(void)
 {
-    /* A timer that waited for the other's function would be 0.3 s late at the least. A busy machine may delay
-     * them as much, but hardly each time. */
+    /* A timer that waited for the blocking function would be delayed by more than 0.3 s. A busy machine may cause such
+     * a delay too, but hardly in each of eight attempts. */
     int tries = 0;
-    while (worst_lateness() > 0.3)
+    while (largest_delay() > 0.3)
         CHECK(++tries < 8);
 }
 
-static void many_blocked(void)
+static void many_functions_block(void)
 {
-    /* None of the ten can end before the last, which is due after all of them. */
+    /* None of the ten functions returns before the eleventh timer, which is due last, has run. */
     enum { TIMERS = 10 };
     struct busy busy[TIMERS];
     threading_event *event = event_new();
@@ -648,9 +650,9 @@ static void timers_start_timers(void)
     CHECK_INT(atomic_load(&chain), 100);
 }
 
-/* ------------------------------------------------------------------------------------------- what it owns */
+/* --------------------------------------------------------------------------------------- rlocks and locals */
 
-static void *keep_rlock(void *rlock)
+static void *acquire_twice(void *rlock)
 {
     CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
     CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
@@ -658,7 +660,7 @@ static void *keep_rlock(void *rlock)
     return rlock;
 }
 
-static void *find_rlock_taken(void *rlock)
+static void *check_not_owner(void *rlock)
 {
     CHECK(threading_rlock_locked(rlock));
     CHECK(!threading_rlock_is_owned(rlock));
@@ -668,14 +670,14 @@ static void *find_rlock_taken(void *rlock)
     return rlock;
 }
 
-static void owns_for_itself(void)
+static void timers_are_distinct_owners(void)
 {
     threading_rlock *rlock = threading_rlock_new();
     CHECK(rlock != NULL);
-    CHECK_PTR(join_and_free(timer_start(0, keep_rlock, rlock)), rlock);
+    CHECK_PTR(join_and_free(timer_start(0, acquire_twice, rlock)), rlock);
     for (int i = 0; i < 20; i++)
-        CHECK_PTR(join_and_free(timer_start(0, find_rlock_taken, rlock)), rlock);
-    find_rlock_taken(rlock);
+        CHECK_PTR(join_and_free(timer_start(0, check_not_owner, rlock)), rlock);
+    check_not_owner(rlock);
     CHECK_STATUS(threading_rlock_free(rlock), THREADING_OK);
 }
 
@@ -694,7 +696,7 @@ static void *set_locals_and_exit(void *local)
     pthread_exit(set_locals(local));
 }
 
-static void locals_end_with_it(void)
+static void locals_destroyed_at_end(void)
 {
     threading_local *local = threading_local_new(destroy);
     CHECK(local != NULL);
@@ -710,21 +712,21 @@ static void locals_end_with_it(void)
     CHECK_INT(atomic_load(&destroyed.calls), 2);
 }
 
-static void *exit_at_once(void *arg)
+static void *call_pthread_exit(void *arg)
 {
     pthread_exit(arg);
 }
 
-static void left_by_pthread_exit(void)
+static void pthread_exit_in_function(void)
 {
     for (int i = 0; i < 50; i++) {
-        threading_timer *timer = new_with_destructor(0, exit_at_once, &timer);
+        threading_timer *timer = new_with_destructor(0, call_pthread_exit, &timer);
         threading_timer *other = timer_start(0.001, return_arg, &other);
         CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
         CHECK_PTR(result_of(timer), NULL);
         check_destroyed(thread_of(timer), &timer);
         CHECK(!threading_thread_is_alive(thread_of(timer)));
-        CHECK_INT(position(thread_of(timer)), SIZE_MAX);
+        CHECK_INT(enumerate_position(thread_of(timer)), SIZE_MAX);
         CHECK_STATUS(threading_timer_cancel(timer), THREADING_TOO_LATE);
         CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
         CHECK_PTR(join_and_free(other), &other);
@@ -732,27 +734,29 @@ static void left_by_pthread_exit(void)
 }
 
 static const struct test_case cases[] = {
-    {"a timer runs after its interval, not before", after_the_interval},
+    {"a timer does not run before its interval has passed", after_the_interval},
     {"timers run in the order of their deadlines", order_of_deadlines},
-    {"an interval of 0 or less is at once, infinity never, NaN and too much are refused", at_once_or_never},
-    {"a timer cancelled before its start ends at once when started", cancelled_before_start},
-    {"the argument is destroyed once, whatever is set after a cancel", destroyed_once},
-    {"cancel of a pending timer ends it, again and again", cancelled_while_pending},
-    {"cancel is TOO_LATE once the function has begun, and does not wait", cancelled_too_late},
-    {"cancel and the deadline agree who was first", cancelled_in_time_or_not},
-    {"a timer's thread is current in its function, with its name, ident and daemon flag", thread_of_a_timer},
-    {"a pending timer is alive, enumerated in its place and without native id", pending},
-    {"daemon and name are as a thread's", settings},
-    {"a timer starts once, also by its thread, and runs its override", starts},
-    {"a started timer keeps itself, and may be freed in its own function", frees},
-    {"ten thousand pending timers cost at most four system threads", many_pending},
-    {"a thousand timers due at once run once each", many_at_once},
-    {"a function that blocks does not delay twenty others", not_delayed},
-    {"any number of functions may block at once", many_blocked},
+    {"an interval of 0 or less is due immediately, infinity never; NaN and overflow are errors",
+     due_immediately_or_never},
+    {"a timer that was cancelled before its start ends at the start", cancel_before_start},
+    {"the argument is destroyed once, also if a destructor is set after a cancel", argument_destroyed_once},
+    {"cancel of a pending timer ends it, and may be repeated", cancel_while_pending},
+    {"cancel is TOO_LATE once the function has begun, and does not wait", cancel_too_late},
+    {"cancel at the deadline either prevents the call or is TOO_LATE", cancel_at_deadline},
+    {"the current thread in a timer's function is the timer's, with its name, ident and daemon flag",
+     current_thread_in_function},
+    {"a pending timer is alive, enumerated in order of its start and has no native id", pending_timer},
+    {"the daemon flag and the default name of a timer are set as for a thread", daemon_and_name},
+    {"a timer starts once, by its handle or its thread's, and calls its run override", start_once},
+    {"a started timer stays alive without references, and may be freed in its own function", free_while_started},
+    {"ten thousand pending timers use at most three system threads", many_pending},
+    {"a thousand timers with the same deadline run once each", many_with_one_deadline},
+    {"a function that blocks does not delay twenty other timers", blocked_function_delays_none},
+    {"ten functions may block at the same time", many_functions_block},
     {"a timer's function may start timers", timers_start_timers},
-    {"each timer owns an rlock for itself", owns_for_itself},
-    {"a timer's locals end with it", locals_end_with_it},
-    {"pthread_exit in a function makes the result NULL and harms no other timer", left_by_pthread_exit},
+    {"an rlock that a timer acquired is not owned by later timers", timers_are_distinct_owners},
+    {"the values of a timer's locals are destroyed before its join returns", locals_destroyed_at_end},
+    {"pthread_exit in a function makes the result NULL and does not affect other timers", pthread_exit_in_function},
 };
 
 TEST_MAIN(cases)

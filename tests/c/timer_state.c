@@ -1,5 +1,5 @@
-/* Timer: the state in which each function begins, whatever thread started it and whatever functions before it have
- * changed: signal mask, scheduling, CPUs, floating point, locale, cancellation, name. */
+/* Timer: the thread state in which each function begins (signal mask, scheduling, CPU affinity, floating-point
+ * environment, locale, cancellation, name) depends neither on the thread that starts a timer nor on other functions. */
 #include "child.h"
 
 #include <errno.h>
@@ -21,14 +21,14 @@ static void *join_timer(threading_timer *timer)
 
 /* ----------------------------------------------------------------------------------------------- the state */
 
-/* That of the main thread when the library was loaded: before main, so that it is the one with which main begins. */
+/* The main thread's state at the start of main, which is also its state when the library was loaded. */
 static struct state {
     sigset_t mask;
     cpu_set_t cpus;
     int policy, priority, nice;
-} found;
+} initial;
 
-static pid_t native_id(void)
+static pid_t own_native_id(void)
 {
     return (pid_t)syscall(SYS_gettid);
 }
@@ -41,7 +41,7 @@ static void read_state(struct state *state)
     CHECK_INT(sched_getaffinity(0, sizeof state->cpus, &state->cpus), 0);
     CHECK_INT(pthread_getschedparam(pthread_self(), &state->policy, &parameters), 0);
     state->priority = parameters.sched_priority;
-    state->nice = getpriority(PRIO_PROCESS, (id_t)native_id());
+    state->nice = getpriority(PRIO_PROCESS, (id_t)own_native_id());
 }
 
 static void *check_state(void *arg)
@@ -53,11 +53,11 @@ static void *check_state(void *arg)
     read_state(&state);
     CHECK_INT(error, 0);
     for (int signal = 1; signal < NSIG; signal++)
-        CHECK_INT(sigismember(&state.mask, signal), sigismember(&found.mask, signal));
-    CHECK(CPU_EQUAL(&state.cpus, &found.cpus));
-    CHECK_INT(state.policy, found.policy);
-    CHECK_INT(state.priority, found.priority);
-    CHECK_INT(state.nice, found.nice);
+        CHECK_INT(sigismember(&state.mask, signal), sigismember(&initial.mask, signal));
+    CHECK(CPU_EQUAL(&state.cpus, &initial.cpus));
+    CHECK_INT(state.policy, initial.policy);
+    CHECK_INT(state.priority, initial.priority);
+    CHECK_INT(state.nice, initial.nice);
     CHECK_INT(rounding, FE_TONEAREST);
     CHECK_INT(exceptions, 0);
     CHECK(uselocale((locale_t)0) == LC_GLOBAL_LOCALE);
@@ -72,7 +72,7 @@ static void *check_state(void *arg)
     return arg;
 }
 
-/* -------------------------------------------------------------------------------------------- what changes it */
+/* ------------------------------------------------------------------------------------------------- changes */
 
 static void block_signals(void)
 {
@@ -81,28 +81,28 @@ static void block_signals(void)
     pthread_sigmask(SIG_BLOCK, &all, NULL);
 }
 
-static void pin(void)
+static void pin_to_one_cpu(void)
 {
     cpu_set_t one;
     CPU_ZERO(&one);
     for (size_t cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
-        if (CPU_ISSET(cpu, &found.cpus))
+        if (CPU_ISSET(cpu, &initial.cpus))
             CPU_SET(cpu, &one);
     sched_setaffinity(0, sizeof one, &one);
 }
 
-static void be_nice(void)
+static void raise_nice_value(void)
 {
-    setpriority(PRIO_PROCESS, (id_t)native_id(), found.nice + 3);
+    setpriority(PRIO_PROCESS, (id_t)own_native_id(), initial.nice + 3);
 }
 
-static void be_real_time(void)
+static void set_real_time(void)
 {
     struct sched_param parameters = {.sched_priority = 1};
-    pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameters); /* an ordinary user may not */
+    pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameters); /* fails without privileges */
 }
 
-static void be_a_batch(void)
+static void set_batch(void)
 {
     struct sched_param parameters = {.sched_priority = 0};
     sched_setscheduler(0, SCHED_BATCH, &parameters);
@@ -153,7 +153,7 @@ static void set_errno(void)
 }
 
 static void (*const changes[])(void) = {
-    block_signals,  pin,       be_nice,          be_real_time,       be_a_batch,
+    block_signals,  pin_to_one_cpu,       raise_nice_value,          set_real_time,       set_batch,
     round_upward,   rename_itself, raise_exceptions, use_another_locale, disable_cancellation,
     allow_cancellation_anywhere, set_signal_stack, set_errno,
 };
@@ -171,50 +171,51 @@ static void *change_one(void *change)
     return change;
 }
 
-/* ------------------------------------------------------------------------------------------------- the cases */
+/* --------------------------------------------------------------------------------------------------- cases */
 
 static void *start_first_timer(void *arg)
 {
-    /* Not the signal stack: a sanitizer takes that which a thread has in the end for its own. */
+    /* Not the signal stack: at thread exit a sanitizer unmaps the current one, which it takes for its own. */
     for (size_t i = 0; arg != NULL && i < TEST_COUNT(changes); i++)
         if (changes[i] != set_signal_stack)
             changes[i]();
-    CHECK_PTR(join_timer(timer_start(0, check_state, &found)), &found);
+    CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
     return arg;
 }
 
-static void first_by_an_odd_thread(void)
+static void first_by_changed_thread(void)
 {
-    CHECK_PTR(join_foreign(spawn_foreign(start_first_timer, &found)), &found);
+    CHECK_PTR(join_foreign(spawn_foreign(start_first_timer, &initial)), &initial);
     CHECK_PTR(start_first_timer(NULL), NULL);
 }
 
-static void whatever_thread_starts_the_first(void)
+static void any_thread_starts_first(void)
 {
-    run_in_child(first_by_an_odd_thread);
+    run_in_child(first_by_changed_thread);
 }
 
-/* What main changes later is main's. */
-static void first_by_a_main_that_changed(void)
+/* Changes that main makes to its own state after its start do not affect timers. */
+static void first_by_changed_main(void)
 {
-    start_first_timer(&found);
+    start_first_timer(&initial);
 }
 
-static void whatever_main_does_later(void)
+static void main_changes_its_state(void)
 {
-    run_in_child(first_by_a_main_that_changed);
+    run_in_child(first_by_changed_main);
 }
 
-static void one_after_the_other(void)
+static void changed_by_function(void)
 {
     for (int i = 0; i < test_many(20); i++) {
-        CHECK_PTR(join_timer(timer_start(0, change_all, &found)), &found);
-        CHECK_PTR(join_timer(timer_start(0, check_state, &found)), &found);
+        CHECK_PTR(join_timer(timer_start(0, change_all, &initial)), &initial);
+        CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
     }
 }
 
-/* All due at the same moment: no thread sleeps between two functions, and all that they do is in the caches. */
-static void in_a_row(void)
+/* All timers have the same deadline: no thread parks between two functions, and the functions run from warm caches, as
+ * fast as they can. */
+static void with_same_deadline(void)
 {
     enum { PAIRS = 200 };
     static threading_timer *changing[PAIRS], *checking[PAIRS];
@@ -223,11 +224,11 @@ static void in_a_row(void)
         double due = now() + 0.05;
         for (int pair = 0; pair < pairs; pair++) {
             changing[pair] = timer_start(due - now(), change_one, (void *)&changes[i]);
-            checking[pair] = timer_start(due - now(), check_state, &found);
+            checking[pair] = timer_start(due - now(), check_state, &initial);
         }
         for (int pair = 0; pair < pairs; pair++) {
             CHECK_PTR(join_timer(changing[pair]), &changes[i]);
-            CHECK_PTR(join_timer(checking[pair]), &found);
+            CHECK_PTR(join_timer(checking[pair]), &initial);
         }
     }
 }
@@ -247,21 +248,21 @@ static void *set_local(void *arg)
     return arg;
 }
 
-static void by_a_destructor(void)
+static void changed_by_destructor(void)
 {
     for (int i = 0; i < test_many(50); i++) {
-        threading_timer *timer = threading_timer_new(0, set_local, &found);
+        threading_timer *timer = threading_timer_new(0, set_local, &initial);
         CHECK(timer != NULL);
         CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), change_in_a_destructor),
                      THREADING_OK);
         CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-        CHECK_PTR(join_timer(timer), &found);
-        CHECK_PTR(join_timer(timer_start(0, check_state, &found)), &found);
+        CHECK_PTR(join_timer(timer), &initial);
+        CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
     }
     CHECK((local = threading_local_new(change_in_a_destructor)) != NULL);
     for (int i = 0; i < test_many(50); i++) {
-        CHECK_PTR(join_timer(timer_start(0, set_local, &found)), &found);
-        CHECK_PTR(join_timer(timer_start(0, check_state, &found)), &found);
+        CHECK_PTR(join_timer(timer_start(0, set_local, &initial)), &initial);
+        CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
     }
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
     local = NULL;
@@ -274,8 +275,8 @@ static void *change_and_wait(void *event)
     return event;
 }
 
-/* A thread that was relieved comes back with what it has changed. */
-static void by_a_function_that_blocks(void)
+/* A thread that another has replaced as leader returns from its function with its state changed. */
+static void changed_by_blocked_function(void)
 {
     enum { BLOCKED = 5 };
     threading_timer *blocked[BLOCKED];
@@ -284,95 +285,96 @@ static void by_a_function_that_blocks(void)
         CHECK(event != NULL);
         for (int k = 0; k < BLOCKED; k++)
             blocked[k] = timer_start(0, change_and_wait, event);
-        CHECK_PTR(join_timer(timer_start(0.002, check_state, &found)), &found);
+        CHECK_PTR(join_timer(timer_start(0.002, check_state, &initial)), &initial);
         CHECK_STATUS(threading_event_set(event), THREADING_OK);
         for (int k = 0; k < BLOCKED; k++) {
             CHECK_PTR(join_timer(blocked[k]), event);
-            CHECK_PTR(join_timer(timer_start(0, check_state, &found)), &found);
+            CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
         }
         CHECK_STATUS(threading_event_free(event), THREADING_OK);
     }
 }
 
-/* An ordinary user cannot take a nice value back: the thread is replaced. */
-static void without_privileges(void)
+/* Without privileges a nice value cannot be lowered again, so the library replaces the thread. */
+static void change_unprivileged(void)
 {
     if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
         return;
-    one_after_the_other();
-    in_a_row();
-    by_a_function_that_blocks();
+    changed_by_function();
+    with_same_deadline();
+    changed_by_blocked_function();
 }
 
-static void by_an_ordinary_user(void)
+static void changed_without_privileges(void)
 {
     if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
-    run_in_child(without_privileges);
+    run_in_child(change_unprivileged);
 }
 
-/* The first timer's thread is started by one that is nice, and cannot take that back; main's is another. */
-static void *start_nicely(void *arg)
+/* The worker that serves the first timer is created by a thread with a raised nice value, which it inherits and cannot
+ * lower. */
+static void *start_with_nice_value(void *arg)
 {
-    be_nice();
+    raise_nice_value();
     join_timer(timer_start(0, NULL, NULL));
     return arg;
 }
 
-static void nice_first_without_privileges(void)
+static void first_by_nice_thread_unprivileged(void)
 {
     if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
         return;
-    CHECK_PTR(join_foreign(spawn_foreign(start_nicely, &found)), &found);
-    join_timer(timer_start(0.05, check_state, &found));
-    one_after_the_other();
+    CHECK_PTR(join_foreign(spawn_foreign(start_with_nice_value, &initial)), &initial);
+    join_timer(timer_start(0.05, check_state, &initial));
+    changed_by_function();
 }
 
-static void first_by_a_nice_ordinary_user(void)
+static void first_by_nice_thread(void)
 {
     if (fork_keeps_sleepers())
         SKIP("the portable backend does not survive a fork while threads sleep");
-    run_in_child(nice_first_without_privileges);
+    run_in_child(first_by_nice_thread_unprivileged);
 }
 
-static atomic_int begins_to_change;
+static atomic_int changes_enabled;
 
-static void *change_in_the_end(void *arg)
+static void *change_if_enabled(void *arg)
 {
-    if (atomic_load(&begins_to_change))
+    if (atomic_load(&changes_enabled))
         change_all(NULL);
     else
         syscall(SYS_gettid);
     return arg;
 }
 
-/* A function that has changed nothing for so long that it is trusted. */
-static void after_a_long_time(void)
+/* After enough calls without a change, the library trusts a function and no longer checks the state after each call. */
+static void changed_after_many_calls(void)
 {
     enum { TIMERS = 600 };
     static threading_timer *timers[TIMERS];
     for (int round = 0; round < 4; round++) {
-        atomic_store(&begins_to_change, round % 2);
+        atomic_store(&changes_enabled, round % 2);
         double due = now() + 0.02;
         for (int i = 0; i < TIMERS; i++)
-            timers[i] = timer_start(due - now(), change_in_the_end, &found);
+            timers[i] = timer_start(due - now(), change_if_enabled, &initial);
         for (int i = 0; i < TIMERS; i++)
-            CHECK_PTR(join_timer(timers[i]), &found);
-        CHECK_PTR(join_timer(timer_start(0.01, check_state, &found)), &found);
+            CHECK_PTR(join_timer(timers[i]), &initial);
+        CHECK_PTR(join_timer(timer_start(0.01, check_state, &initial)), &initial);
     }
-    in_a_row();
+    with_same_deadline();
 }
 
-static void *be_cancelled_late(void *arg)
+static void *cancel_itself(void *arg)
 {
     pthread_cancel(pthread_self());
     return arg;
 }
 
-static void *be_cancelled_while_disabled(void *arg)
+static void *cancel_itself_while_disabled(void *arg)
 {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    return be_cancelled_late(arg);
+    return cancel_itself(arg);
 }
 
 static void *pass_cancellation_point(void *arg)
@@ -382,10 +384,10 @@ static void *pass_cancellation_point(void *arg)
     return arg;
 }
 
-static void cancelled_late(void)
+static void pending_cancellation(void)
 {
     for (int i = 0; i < test_many(50); i++) {
-        threading_timer *late = timer_start(0, i % 2 ? be_cancelled_late : be_cancelled_while_disabled, &late);
+        threading_timer *late = timer_start(0, i % 2 ? cancel_itself : cancel_itself_while_disabled, &late);
         threading_timer *next = timer_start(0, pass_cancellation_point, &next);
         CHECK_PTR(join_timer(late), &late);
         CHECK_PTR(join_timer(next), &next);
@@ -393,21 +395,22 @@ static void cancelled_late(void)
 }
 
 static const struct test_case cases[] = {
-    {"a function begins in main's first state, whatever thread starts the first timer", whatever_thread_starts_the_first},
-    {"it does so whatever main has changed since", whatever_main_does_later},
-    {"what a function changes does not reach the next", one_after_the_other},
-    {"it does not reach the next when both are due at the same time", in_a_row},
-    {"what a destructor changes does not reach the next function", by_a_destructor},
-    {"what a function that blocked changes does not reach the next", by_a_function_that_blocks},
-    {"nor does it where the system does not let a thread take it back", by_an_ordinary_user},
-    {"a first timer that a nice thread starts does not make later ones nice", first_by_a_nice_ordinary_user},
-    {"a function that begins late to change something is found out", after_a_long_time},
-    {"a cancellation that a function does not meet does not end the next", cancelled_late},
+    {"a function begins in the initial state of main, whichever thread starts the first timer",
+     any_thread_starts_first},
+    {"a function begins in the initial state of main, even if main has changed its state", main_changes_its_state},
+    {"state that a function changes is restored for the next function", changed_by_function},
+    {"state that a function changes is restored for the next function with the same deadline", with_same_deadline},
+    {"state that a destructor changes is restored for the next function", changed_by_destructor},
+    {"state that a blocked function changes is restored for the next function", changed_by_blocked_function},
+    {"state that cannot be restored without privileges does not affect the next function", changed_without_privileges},
+    {"the nice value of the thread that starts the first timer does not affect later timers", first_by_nice_thread},
+    {"a change is found even if the function makes it after many calls without one", changed_after_many_calls},
+    {"a cancellation that is pending when a function returns does not end the next function", pending_cancellation},
 };
 
 int main(int argc, char **argv)
 {
-    read_state(&found);
+    read_state(&initial);
     another_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     CHECK(another_locale != (locale_t)0);
     return test_run(argc, argv, cases, TEST_COUNT(cases));

@@ -1,4 +1,4 @@
-/* THREADING_WITH: acquires, runs the block, and releases however the block is left. */
+/* THREADING_WITH: it acquires an object, runs the block, and releases the object however control leaves the block. */
 #include "test.h"
 
 static threading_lock *new_lock(void)
@@ -8,7 +8,7 @@ static threading_lock *new_lock(void)
     return lock;
 }
 
-static void fall_through_a_lock(void)
+static void block_holds_lock(void)
 {
     threading_lock *lock = new_lock();
     int entered = 0;
@@ -23,7 +23,7 @@ static void fall_through_a_lock(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-static void fall_through_an_rlock(void)
+static void nested_blocks_hold_rlock(void)
 {
     threading_rlock *lock = threading_rlock_new();
     int entered = 0;
@@ -39,7 +39,7 @@ static void fall_through_an_rlock(void)
     CHECK_STATUS(threading_rlock_free(lock), THREADING_OK);
 }
 
-static void fall_through_a_condition(void)
+static void block_holds_condition(void)
 {
     threading_lock *lock = new_lock();
     threading_condition *conditions[] = {threading_condition_new(), threading_condition_new_with_lock(lock)};
@@ -57,7 +57,7 @@ static void fall_through_a_condition(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-static void fall_through_a_semaphore(void)
+static void block_holds_unit(void)
 {
     threading_semaphore *semaphore = threading_semaphore_new_bounded(3);
     THREADING_WITH(semaphore) {
@@ -92,7 +92,7 @@ static bool all_held(const struct set *set)
            threading_condition_is_owned(set->condition) && threading_semaphore_value(set->semaphore) == 0;
 }
 
-static void none_held(const struct set *set)
+static void check_none_held(const struct set *set)
 {
     CHECK(!threading_lock_locked(set->lock));
     CHECK(!threading_rlock_locked(set->rlock));
@@ -102,7 +102,7 @@ static void none_held(const struct set *set)
 
 static void free_set(const struct set *set)
 {
-    none_held(set);
+    check_none_held(set);
     CHECK_STATUS(threading_lock_free(set->lock), THREADING_OK);
     CHECK_STATUS(threading_rlock_free(set->rlock), THREADING_OK);
     CHECK_STATUS(threading_condition_free(set->condition), THREADING_OK);
@@ -135,7 +135,7 @@ static void left_by_return(void)
     struct set set = new_set();
     for (int depth = 0; depth <= 4; depth++) {
         CHECK_INT(return_from_inside(&set, depth), depth);
-        none_held(&set);
+        check_none_held(&set);
     }
     free_set(&set);
 }
@@ -149,7 +149,7 @@ static bool return_locked(threading_lock *lock)
     return false;
 }
 
-static void return_value_under_the_lock(void)
+static void return_value_before_release(void)
 {
     threading_lock *lock = new_lock();
     CHECK(return_locked(lock));
@@ -162,14 +162,14 @@ static void left_by_goto(void)
     struct set set = new_set();
     int times = 0;
 again:
-    none_held(&set);
+    check_none_held(&set);
     THREADING_WITH(set.lock) {
         THREADING_WITH(set.rlock) {
             THREADING_WITH(set.condition) {
                 THREADING_WITH(set.semaphore) {
                     CHECK(all_held(&set));
                     if (++times < 3)
-                        goto again; /* backwards, out of all four */
+                        goto again; /* backwards, out of all four blocks */
                     goto out;
                 }
             }
@@ -199,8 +199,8 @@ static void left_by_break(void)
                 break;
             CHECK(!"reached");
         }
-        none_held(&set);
-        rounds++; /* the loop around goes on */
+        check_none_held(&set);
+        rounds++; /* the enclosing loop continues */
     }
     CHECK_INT(after_inner, 3);
     CHECK_INT(rounds, 3);
@@ -225,7 +225,7 @@ static void left_by_continue(void)
                 continue;
             CHECK(!"reached");
         }
-        none_held(&set);
+        check_none_held(&set);
         rounds++;
     }
     CHECK_INT(entered, 3);
@@ -233,7 +233,7 @@ static void left_by_continue(void)
     free_set(&set);
 }
 
-/* A loop inside the block keeps its own break and continue. */
+/* break and continue in a loop inside the block refer to that loop. */
 static void loops_inside_the_block(void)
 {
     threading_lock *lock = new_lock();
@@ -268,7 +268,7 @@ static void nests_without_braces(void)
     free_set(&set);
 }
 
-/* Macros of a program's own make it one line, wherever the blocks stand. */
+/* The expansion of a macro is on one line, however many blocks it contains. */
 #define WITH_BOTH(a, b) THREADING_WITH(a) THREADING_WITH(b)
 
 static void several_on_one_line(void)
@@ -293,7 +293,7 @@ static int one_of_two(struct set *set, bool first)
     return 0;
 }
 
-static void the_block_of_an_if(void)
+static void block_in_an_if(void)
 {
     struct set set = new_set();
     CHECK_INT(one_of_two(&set, true), 1);
@@ -316,7 +316,7 @@ static void evaluated_once(void)
         CHECK(threading_lock_locked(lock));
     }
     CHECK_INT(calls, 1);
-    /* It releases what it acquired, whatever the variable names meanwhile. */
+    /* It releases the object that it acquired, even if the block assigns to the variable. */
     THREADING_WITH(chosen) {
         chosen = NULL;
     }
@@ -324,7 +324,7 @@ static void evaluated_once(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-/* The block of a statement that must be skipped. */
+/* The acquire must fail, and the block must be skipped. */
 #define CHECK_SKIPPED(object)                                                                           \
     do {                                                                                                \
         threading_clear_last_error();                                                                   \
@@ -345,7 +345,7 @@ static void skipped_if_the_acquire_fails(void)
     CHECK_SKIPPED((threading_lock *)NULL);
 }
 
-/* A skipped block within one that is run releases only the outer object. */
+/* A skipped block inside a block that runs: only the outer object is released. */
 static void skipped_inside_another(void)
 {
     threading_lock *lock = new_lock();
@@ -363,7 +363,7 @@ static void skipped_inside_another(void)
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
 }
 
-static void leaves_the_last_error_alone(void)
+static void keeps_the_last_error(void)
 {
     struct set set = new_set();
     CHECK_STATUS(threading_lock_release(NULL), THREADING_ERR_HANDLE);
@@ -393,7 +393,7 @@ static void *count(void *arg)
     return NULL;
 }
 
-static void waits_for_its_turn(void)
+static void blocks_exclude_each_other(void)
 {
     struct counter counter = {.lock = new_lock()};
     threading_thread *threads[4];
@@ -406,24 +406,24 @@ static void waits_for_its_turn(void)
 }
 
 static const struct test_case cases[] = {
-    {"a lock is held in the block and released at its end", fall_through_a_lock},
-    {"an rlock is held in the block, level by level", fall_through_an_rlock},
-    {"the lock of a condition is held in the block", fall_through_a_condition},
-    {"a unit of a semaphore is taken for the block", fall_through_a_semaphore},
-    {"return releases all blocks that it leaves", left_by_return},
-    {"what return returns is evaluated before the release", return_value_under_the_lock},
-    {"goto releases all blocks that it leaves", left_by_goto},
-    {"break leaves its block and no loop around it", left_by_break},
-    {"continue leaves its block and no loop around it", left_by_continue},
+    {"a lock is held in the block and released at its end", block_holds_lock},
+    {"an rlock is held in nested blocks, each of which acquires it once more", nested_blocks_hold_rlock},
+    {"the lock of a condition is held in the block", block_holds_condition},
+    {"a unit of a semaphore is held in the block", block_holds_unit},
+    {"return out of nested blocks releases their objects", left_by_return},
+    {"the value of a return statement is evaluated before the release", return_value_before_release},
+    {"goto out of nested blocks releases their objects", left_by_goto},
+    {"break leaves its block, not the enclosing loop", left_by_break},
+    {"continue leaves its block, not the enclosing loop", left_by_continue},
     {"a loop inside the block has its own break and continue", loops_inside_the_block},
     {"blocks nest without braces", nests_without_braces},
-    {"several blocks may stand on one line", several_on_one_line},
-    {"a block may be what an if does", the_block_of_an_if},
+    {"several blocks may be on one line", several_on_one_line},
+    {"a block without braces may be a branch of an if", block_in_an_if},
     {"the operand is evaluated once", evaluated_once},
     {"the block is skipped if the acquire fails, and the last error says why", skipped_if_the_acquire_fails},
-    {"a block that is skipped leaves the one around it as it is", skipped_inside_another},
-    {"success leaves the last error alone", leaves_the_last_error_alone},
-    {"blocks of many threads exclude each other", waits_for_its_turn},
+    {"a skipped block has no effect on the enclosing block", skipped_inside_another},
+    {"a block that is not skipped does not change the last error", keeps_the_last_error},
+    {"blocks of several threads on one lock exclude each other", blocks_exclude_each_other},
 };
 
 TEST_MAIN(cases)

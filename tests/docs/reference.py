@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Checks that the pages of the HTML reference are well formed, contain the text of the headers and the examples, and
-are in the search index.
+"""Checks that the pages of the HTML reference are well formed, contain the text of the headers, the documents and the
+examples, link to each other, and are in the search index.
 
     tests/docs/reference.py [--site DIR]
 
-The generator itself checks the links. The header is parsed here independently of the parser of the generator.
+The generator checks that no link is broken. This test checks that no link is missing, and parses the header and the
+documents independently of the generator.
 """
 
 import argparse
@@ -30,12 +31,13 @@ def dense(text):
 
 
 class Page(html.parser.HTMLParser):
-    """The text of a page, and the text of each element that has an id."""
+    """The text and the links of a page, and the text of each element that has an id."""
 
     def __init__(self, path):
         super().__init__()
         self.name = path.name
-        self.open, self.parts, self.text, self.without_text = [], {}, "", 0
+        self.open, self.parts, self.text = [], {}, ""
+        self.links = {"main": set(), "nav": set(), "header": set()}  # by the element that contains them
         self.feed(path.read_text(encoding="utf-8"))
         self.close()
         expect(not self.open, f"{self.name}: elements that are not closed: {self.open}")
@@ -44,6 +46,8 @@ class Page(html.parser.HTMLParser):
         attributes = dict(attributes)
         if tag == "img":
             expect(attributes.get("alt"), f"{self.name}: image without alternative text")
+        if tag == "a":
+            self.links[next(name for name, _ in self.open if name in self.links)].add(attributes["href"])
         if tag not in VOID:
             self.open.append((tag, attributes.get("id")))
         if attributes.get("id"):
@@ -68,7 +72,7 @@ def check_functions(pages):
     found = re.findall(r"/\*\*((?:(?!\*/).)*)\*/\n(\w[\w *]*?\b(threading_\w+)\([^;{]*?\);)", source, re.S)
     expect(len(found) > 100, f"only {len(found)} functions found in the header")
     for comment, declaration, name in found:
-        places = [page for page in pages.values() if name in page.parts and page.name != "from-python.html"]
+        places = [page for page in pages.values() if name in page.parts and not page.name.startswith("examples")]
         expect(len(places) == 1, f"{name} is documented on {[page.name for page in places]}")
         if not places:
             continue
@@ -86,11 +90,8 @@ def check_functions(pages):
 
 def check_cpp(pages):
     """Checks that the page of the C++ header contains the first paragraph of each comment."""
-    path = ROOT / "include" / "threading.hpp"
-    if not path.is_file():
-        expect("cpp.html" not in pages, "there is a page for the C++ header, which does not exist")
-        return
-    comments = re.findall(r"/\*\*(?!<)(.*?)\*/", path.read_text(encoding="utf-8"), re.S)
+    source = (ROOT / "include" / "threading.hpp").read_text(encoding="utf-8")
+    comments = re.findall(r"/\*\*(?!<)(.*?)\*/", source, re.S)
     shown = dense(pages["cpp.html"].text)
     for comment in comments:
         text = re.split(r"\n\s*\n|\n(?=\\)", re.sub(r"\n *\* ?", "\n", comment).strip())[0].replace("`", "")
@@ -112,17 +113,70 @@ def check_examples(page):
         expect(dense(code) in dense(page.parts.get(program.stem, "")), f"{page.name}: {python.name} is missing")
 
 
+def check_examples_cpp(page):
+    """Checks that each program in C++ is shown."""
+    programs = sorted((ROOT / "c_examples" / "cpp").glob("*.[ch]pp"))
+    expect(len(programs) > 10, f"{len(programs)} programs in C++")
+    for program in programs:
+        code = re.sub(r"\A(//.*\n)+", "", program.read_text(encoding="utf-8"))
+        expect(dense(code) in dense(page.text), f"{page.name}: {program.name} is missing")
+
+
+# The pages of files and directories, by their paths. Other files to which a document links are copied.
+PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
+         "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples": "examples.html",
+         "c_examples/python": "examples.html", "c_examples/cpp": "examples-cpp.html",
+         "c_examples/languages": "bindings.html", "c_examples/languages/README.md": "bindings.html",
+         "c_examples/threading_condition.c": "examples.html#threading_condition",
+         **{f"docs/{path.name}": f"{path.stem}.html" for path in (ROOT / "docs").glob("*.md")}}
+
+
+def check_documents(pages):
+    """Checks that each document is a page to which the navigation of every page links, and that the page contains each
+    line, each heading and each link of the document."""
+    documents = [name for name in PAGES if name.endswith(".md")]
+    expect(len(documents) >= 16, f"only {len(documents)} documents")
+    for name in documents:
+        expect(PAGES[name] in pages, f"{name} is not a page")
+        for page in pages.values():
+            expect(PAGES[name] in page.links["nav"], f"{page.name}: the navigation has no link to {PAGES[name]}")
+        if PAGES[name] in pages:
+            check_document(pages[PAGES[name]], ROOT / name)
+
+
+def check_document(page, path):
+    source = path.read_text(encoding="utf-8")
+    fence = re.compile(r"^```.*?\n(.*?)^```", re.M | re.S)
+    for code in fence.findall(source):
+        expect(dense(code) in dense(page.text), f"{page.name}: missing: {code}")
+    prose = fence.sub("", source)
+    for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)]*)\)", prose):
+        file, mark, part = target.partition("#")
+        if file and not target.startswith("http"):
+            name = str((path.parent / file).resolve().relative_to(ROOT))
+            target = PAGES.get(name, f"files/{name}") + mark + part
+        expect(target in page.links["main"], f"{page.name}: no link to {target}")
+    for title in re.findall(r"^#+ (.*)", prose, re.M):
+        expect(dense(title) in map(dense, page.parts.values()), f"{page.name}: no heading {title}")
+    text = dense(page.text).replace("|", "")
+    for line in prose.split("\n"):
+        shown = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", line)
+        shown = re.sub(r"^(#+|-|\d+\.) |[`|]|\*\*", "", shown.strip())
+        if not re.fullmatch(r"[-\s]*", shown) and not line.startswith("!["):
+            expect(dense(shown) in text, f"{page.name}: missing: {line.strip()}")
+
+
 def check_index(site, pages):
     """Checks the entries of the search index."""
     text = (site / "index.js").read_text(encoding="utf-8")
     entries = json.loads(text.removeprefix("const INDEX = ").rstrip(";\n"))
     names = {entry[0] for entry in entries}
-    for name in ("threading_lock_acquire", "THREADING_ERR_BUSY", "THREADING_WITH", "threading_target", "Lock", "Fork"):
+    for name in ("threading_lock_acquire", "THREADING_ERR_BUSY", "THREADING_WITH", "threading_target", "Lock", "Fork",
+                 "threading::Thread", "Race detectors", "The portable backend"):
         expect(name in names, f"{name} is not in the search index")
     for name, address, *_ in entries:
         path, _, part = address.partition("#")
-        expect(path in pages and (not part or part in pages[path].parts),
-               f"the search index has a broken link for {name}: {address}")
+        expect(path in pages and (not part or part in pages[path].parts), f"the search index has a broken link for {name}: {address}")
 
 
 def main():
@@ -131,13 +185,15 @@ def main():
                         help="the directory of the reference (default: %(default)s)")
     site = parser.parse_args().site
     pages = {path.name: Page(path) for path in sorted(site.glob("*.html"))}
-    expect(len(pages) >= 20, f"only {len(pages)} pages in {site}")
-    for needed in ("index.html", "from-python.html"):
+    expect(len(pages) >= 36, f"only {len(pages)} pages in {site}")
+    for needed in ("index.html", "examples.html", "examples-cpp.html", "cpp.html"):
         expect(needed in pages, f"{needed} is missing")
     if not wrong:
         check_functions(pages)
         check_cpp(pages)
-        check_examples(pages["from-python.html"])
+        check_examples(pages["examples.html"])
+        check_examples_cpp(pages["examples-cpp.html"])
+        check_documents(pages)
         check_index(site, pages)
     for what in wrong:
         print(f"FAIL {what}")

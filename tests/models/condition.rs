@@ -206,3 +206,29 @@ fn a_waiter_restores_its_recursion_count() {
         condition.free().unwrap();
     });
 }
+
+/// A thread frees the condition while another begins a wait whose timeout expires. The lock works afterwards.
+#[test]
+fn a_waiter_that_times_out_beside_the_last_free_leaves_each_queue_once() {
+    Model::new("condition: a wait times out during the last free").preemptions(3).check(|| {
+        let lock = Handle::<Lock>::new().unwrap();
+        let condition = Handle::<Condition>::new_with_lock(lock).unwrap();
+        let waiters = [(); 2].map(|()| {
+            spawn(move || {
+                lock.acquire().unwrap();
+                let _ = condition.wait(a_millisecond());
+                lock.release().unwrap();
+            })
+        });
+        let clock = spawn(expire_all_timeouts);
+        let freed = condition.free();
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+        clock.join().unwrap();
+        if freed == Err(Error::Busy) {
+            condition.free().unwrap();
+        }
+        assert_eq!(lock.try_acquire(), Ok(true));
+        lock.release().unwrap();
+        lock.free().unwrap();
+    });
+}

@@ -28,7 +28,7 @@ MUTANTS = {
         "event.rs", "futex::wake_all(event.word().lower());", "",
         "loom", "event", "a_waiter_sees"),
     "event: set is relaxed": (
-        "event.rs", "compare_exchange_weak(word, set, Ordering::Release,", "compare_exchange_weak(word, set, Ordering::Relaxed,",
+        "event.rs", "compare_exchange_weak(word, new, Ordering::Release,", "compare_exchange_weak(word, new, Ordering::Relaxed,",
         "loom", "event", "a_waiter_sees"),
     "event: is_set is relaxed": (
         "event.rs", "let word = event.word().load(Ordering::Acquire);\n        if word & TAG != tag {\n            return Err(Error::Handle);\n        }\n        if word & SET != 0",
@@ -75,10 +75,10 @@ MUTANTS = {
         "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if state == OFFERED {\n                } else if acquired || has_timed_out {\n                    queue.remove(waiter);",
         "shuttle", "lock", "handoff_repeats"),
     "lock: an offer is never revoked": (
-        "lock/raw.rs", "(handoff_target.is_some() && queue.offer_time_left(now) > 0)", "handoff_target.is_some()",
+        "lock/raw.rs", "(offered.is_some() && queue.offer_time_left(now) > 0)", "offered.is_some()",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: a revoked offer is granted": (
-        "lock/raw.rs", "            handoff_target.revoke_offer();\n", "            let _ = handoff_target.complete(GRANTED, &self.adaptive_spin);\n",
+        "lock/raw.rs", "            offered.revoke_offer();\n", "            let _ = offered.complete(GRANTED, &self.adaptive_spin);\n",
         "shuttle", "lock", "an_offer_is_accepted_or_revoked"),
     "lock: a waiter accepts an offer that it has seen, without a check under the queue mutex": (
         "lock/raw.rs", "            let mut acquired = state == RETRY && self.try_barge(owner_tag, waiter);",
@@ -89,7 +89,7 @@ MUTANTS = {
         "lock/raw.rs", "if is_unresponsive || is_watcher || queue.try_start_watch(now) {", "if false {",
         "shuttle", "lock", "the_lock_is_offered_to_a_waiter"),
     "lock: no other waiter is woken in place of one in a signal handler": (
-        "lock/raw.rs", "while unresponsive_waiters.0.iter().any(Option::is_some) {", "while false && unresponsive_waiters.0.iter().any(Option::is_some) {",
+        "lock/raw.rs", "while not_parked.0.iter().any(Option::is_some) {", "while false && not_parked.0.iter().any(Option::is_some) {",
         "shuttle", "lock", "a_waiter_in_a_handler"),
     "lock: a waiter in a signal handler stays the designated waker": (
         "lock/raw.rs", "                queue.mark_unresponsive(waiter);\n                if self", "                if self",
@@ -118,7 +118,7 @@ MUTANTS = {
         "sync/mutex.rs", "        fence(Ordering::SeqCst);\n        if FORK_WAITERS", "        if FORK_WAITERS",
         "loom", "fork", "a_waiter_is_woken"),
     "mutex: lock_for_fork does not wake earlier waiters, which are not counted": (
-        "sync/mutex.rs", "        // They sleep again, and are counted.\n        futex::wake_all(lock);\n", "",
+        "sync/mutex.rs", "        // The waiters see `FORKING`, count themselves in `FORK_WAITERS` and park again.\n        futex::wake_all(word);\n", "",
         "loom", "fork", "a_waiter_is_woken"),
     "condition: notify drops one waiter": (
         "lock/condition.rs", "core::iter::from_fn(|| queue.pop()).take(count)", "core::iter::from_fn(|| queue.pop()).take(count).skip(1)",
@@ -126,16 +126,20 @@ MUTANTS = {
     "condition: a notified waiter counts as timed out": (
         "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.get()", "waiter.state() == QUEUED",
         "shuttle", "condition", "no_notify_is_lost"),
+    "condition: destroy aborts a waiter that it has dequeued without the mutex": (
+        "lock/condition.rs", "            let mut queue = self.queue.lock();\n            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));\n",
+        "            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| self.queue.lock().pop()));\n",
+        "shuttle", "condition", "a_waiter_that_times_out_beside"),
     "condition: a waiter that timed out stays in the wait queue": (
         "lock/condition.rs", "            queue.remove(waiter);\n            self.publish_has_waiters(tag, &queue);\n", "            self.publish_has_waiters(tag, &queue);\n",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: a waiter does not restore its recursion count": (
         "lock/condition.rs", "        lock.restore_recursion(extra_count);\n", "",
         "shuttle", "condition", "a_waiter_restores"),
-    "barrier: the last party does not advance the generation": (
-        "barrier.rs", "        barrier.generation_id.fetch_add(1, Ordering::Release);\n", "",
+    "barrier: the last party does not advance the round number": (
+        "barrier.rs", "        barrier.round_number.fetch_add(1, Ordering::Release);\n", "",
         "shuttle", "barrier", "a_round_ends_when"),
-    "barrier: a timeout breaks a generation that has ended": (
+    "barrier: a timeout breaks a round that has ended": (
         "barrier.rs", "if waiter.state() == QUEUED && round.action_owner == 0", "if round.action_owner == 0",
         "shuttle", "barrier", "a_timeout"),
     "handle: two frees both destroy the object": (
@@ -164,7 +168,7 @@ MUTANTS = {
         "lock/raw.rs", "if !revoked && self.word().load(Ordering::Relaxed) & LIVE == 0 {", "if false {",
         "loom", "handle", "a_lock_with_waiters_is_busy"),
     "handle: the last free of a condition does not abort its waiters": (
-        "lock/condition.rs", "core::iter::from_fn(|| self.queue.lock().pop())", "core::iter::empty()",
+        "lock/condition.rs", "abort_condition_waiters(core::iter::from_fn(|| queue.pop()))", "abort_condition_waiters(core::iter::empty())",
         "loom", "handle", "a_condition_with_waiters_is_busy"),
     "handle: the last free of a barrier does not release its waiters": (
         "barrier.rs", "                round.release_waiters(self, FREED);\n", "",
@@ -189,13 +193,13 @@ MUTANTS = {
         "timer/mod.rs", "state => Ok(state == CANCELLED),", "_ => Ok(true),",
         "shuttle", "timer", "a_timer_fires_or"),
     "timer: no follower takes over from a blocked leader": (
-        "timer/worker.rs", "if same_function || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
+        "timer/worker.rs", "if must_take_over || timers.leader_term == 0 {", "if timers.leader_term == 0 {",
         "shuttle", "timer", "a_function_that_blocks"),
     "thread: join does not check for DONE before it waits": (
         "thread/join.rs", "                DONE => return self.is_done(),\n", "",
         "shuttle", "timer", "a_timer_starts"),
     "local: a set during the free does not take its value back": (
-        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |pending| {\n                pending.forgo();\n                Err(error)\n            }),",
+        "local/mod.rs", "            Err(error) => take_back().map_or(Ok(()), |_| Err(error)),",
         "            Err(error) => {\n                let _ = take_back;\n                Err(error)\n            }",
         "shuttle", "local", "each_value"),
     "local: free closes only the first table": (
@@ -205,7 +209,7 @@ MUTANTS = {
         "local/table.rs", "        shared.cell_count.fetch_add(1, Ordering::Relaxed);\n", "",
         "shuttle", "local", "no_thread_finds"),
     "local: a value of a closed local is lost when the cells move": (
-        "local/table.rs", "let owner_key = if gone { cell.state.get() } else { key };", "let owner_key = if gone { continue } else { key };",
+        "local/table.rs", "let handle = if is_freed { cell.state.get() } else { key };", "let handle = if is_freed { continue } else { key };",
         "shuttle", "local", "cells_move"),
 }
 
@@ -222,10 +226,11 @@ def faults(source, text, _replacement, _checker, model, test):
 
 
 def check(names):
-    """Checks the entries of these mutants. Returns the exit status."""
+    """Checks the entries of these mutants. Returns false if one is not valid or there are none."""
     wrong = [f"{name}: {fault}" for name in names for fault in faults(*MUTANTS[name])]
-    print("\n".join(f"mutants.py: {line}" for line in wrong) if wrong else f"mutants: {len(names)} entries are valid")
-    return 1 if wrong or not names else 0
+    for line in wrong or ([] if names else ["no mutant has such a name"]):
+        print(f"mutants.py: {line}", file=sys.stderr)
+    return bool(names) and not wrong
 
 
 def plant(source, text, replacement):
@@ -264,9 +269,11 @@ def main():
     parser.add_argument("--check", action="store_true", help="only check the entries of the mutants; build nothing")
     arguments = parser.parse_args()
     chosen = [name for name in MUTANTS if not arguments.parts or any(part in name for part in arguments.parts)]
-    status = check(chosen)
-    if status or arguments.check:
-        return status
+    if not check(chosen):
+        return 1
+    if arguments.check:
+        print(f"mutants: all {len(chosen)} entries are valid")
+        return 0
     missed = 0
     for name in chosen:
         how = judge(*MUTANTS[name])

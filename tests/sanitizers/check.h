@@ -1,5 +1,5 @@
-/* Checks of the programs here. A failed one ends the program with status 2, so that no report of a tool is mistaken
- * for it. */
+/* Checks for these programs. A failed check exits with status 2, which differs from the exit status of a tool's
+ * report. */
 #ifndef SANITIZERS_CHECK_H
 #define SANITIZERS_CHECK_H
 
@@ -19,7 +19,7 @@ static inline void check(bool holds, const char *file, int line, const char *wha
 
 #define CHECK(cond) check((cond), __FILE__, __LINE__, #cond)
 
-/* The call returns THREADING_OK. */
+/* Checks that the call returns THREADING_OK. */
 #define CHECK_OK(call) CHECK((call) == THREADING_OK)
 
 #endif

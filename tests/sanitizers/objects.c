@@ -1,19 +1,19 @@
-/* One thread writes, and lets another go on that writes too: by each object of the library there is a way to do that
- * right, of which a race detector has nothing to say, and one to do it wrong, which it has to report.
+/* Two threads write to the same variable. Each scenario synchronizes the writes with one kind of object. Its right
+ * variant has no race, and a race detector must not report one; its wrong variant has a race that it must report.
  *
- *   objects WAY right|wrong
- *   objects             lists the ways, one a line
+ *   objects SCENARIO right|wrong
+ *   objects                       lists the scenarios, one per line
  *
- * Whether a way is right must follow from the object alone: nothing else here orders the two. */
+ * In the right variant only the object may order the two writes. */
 #include <string.h>
 
 #include "check.h"
 
-static long shared;
+static long counter;
 
-static void touch(void)
+static void write_counter(void)
 {
-    shared++;
+    counter++;
 }
 
 static threading_event *event;
@@ -23,38 +23,38 @@ static threading_rlock *rlock;
 static threading_condition *condition;
 static threading_barrier *barrier;
 static threading_local *local;
-static threading_thread *first, *kept;
+static threading_thread *first, *referenced;
 static threading_timer *timer;
 static bool ready;
 
-static void *touch_in_thread(void *arg)
+static void *write_in_thread(void *arg)
 {
-    touch();
+    write_counter();
     return arg;
 }
 
-static void touch_value(void *value)
+static void write_in_destructor(void *value)
 {
     (void)value;
-    touch();
+    write_counter();
 }
 
-static int touch_in_action(void *arg)
+static int write_in_action(void *arg)
 {
     (void)arg;
-    touch();
+    write_counter();
     return 0;
 }
 
-static void touch_in_hook(threading_thread *thread, const char *type, const char *message, void *arg)
+static void write_in_hook(threading_thread *thread, const char *type, const char *message, void *arg)
 {
     (void)thread, (void)type, (void)message, (void)arg;
-    touch();
+    write_counter();
 }
 
-/* ------------------------------------------------------------------------- what the first thread does last */
+/* ------------------------------------------------------------- what the first thread does after its write */
 
-static void nothing(void)
+static void do_nothing(void)
 {
 }
 
@@ -86,30 +86,30 @@ static void wait_at_barrier(void)
     CHECK_OK(threading_barrier_wait(barrier, NULL));
 }
 
-static void free_kept(void)
+static void free_reference(void)
 {
-    CHECK_OK(threading_thread_free(kept));
+    CHECK_OK(threading_thread_free(referenced));
 }
 
 static void set_local(void)
 {
-    CHECK_OK(threading_local_set(local, &shared));
+    CHECK_OK(threading_local_set(local, &counter));
     CHECK_OK(threading_sleep(0.5));
 }
 
 static void register_atexit(void)
 {
-    CHECK_OK(threading_atexit(touch_value, NULL));
+    CHECK_OK(threading_atexit(write_in_destructor, NULL));
     CHECK_OK(threading_sleep(0.5));
 }
 
 static void set_hook(void)
 {
-    threading_set_excepthook(touch_in_hook, NULL);
+    threading_set_excepthook(write_in_hook, NULL);
     CHECK_OK(threading_sleep(0.5));
 }
 
-/* -------------------------------------------------------------- what the second thread, main, waits for */
+/* -------------------------------------------- what the second thread, which is main, does before its write */
 
 static void wait_for_event(void)
 {
@@ -169,8 +169,8 @@ static void *join_in_thread(void *thread)
     return NULL;
 }
 
-/* Another joins it, and this one sees that it is over. */
-static void see_it_over(void)
+/* Another thread joins the first thread; main polls is_alive. */
+static void poll_is_alive(void)
 {
     threading_thread *joiner = threading_thread_new(join_in_thread, threading_thread_ref(first));
     CHECK(joiner != NULL);
@@ -180,7 +180,7 @@ static void see_it_over(void)
         CHECK_OK(threading_sleep(0.01));
 }
 
-static void see_result(void)
+static void poll_result(void)
 {
     while (threading_thread_result(first) == NULL)
         CHECK_OK(threading_sleep(0.01));
@@ -198,102 +198,103 @@ static void free_local(void)
     local = NULL;
 }
 
-static void shut_down(void)
+static void shut_down_with_timeout(void)
 {
     CHECK_OK(threading_sleep(0.2));
     CHECK_OK(threading_shutdown_timeout(0));
 }
 
-static void report(void)
+static void report_exception(void)
 {
     CHECK_OK(threading_sleep(0.2));
     CHECK_OK(threading_report_exception("type", "message"));
 }
 
-/* A way: what the first thread does behind its write, and the second before its own, if it is not NULL. `touches`:
- * what the second calls writes by itself. */
-static const struct way {
+/* What the first thread does after its write, and the second before its own. If `writes`, the second's call makes the
+ * write itself, in a callback. */
+static const struct scenario {
     const char *name;
     void (*first)(void), (*second)(void);
-    bool touches;
-} ways[] = {
+    bool writes;
+} scenarios[] = {
     {"event", set_event, wait_for_event, false},
     {"event with a timeout", set_event, wait_for_event_with_timeout, false},
-    {"event that is looked at", set_event, poll_event, false},
+    {"event with is_set", set_event, poll_event, false},
     {"semaphore", release_semaphore, acquire_semaphore, false},
-    {"lock that another releases", release_lock, acquire_lock, false},
-    {"lock that is tried", release_lock, try_lock, false},
+    {"lock released by another thread", release_lock, acquire_lock, false},
+    {"lock with try_acquire", release_lock, try_lock, false},
     {"condition", notify, wait_for_notify, false},
     {"barrier", wait_at_barrier, wait_at_barrier, false},
-    {"join", nothing, join_first, false},
-    {"join with a timeout", nothing, join_first_with_timeout, false},
-    {"end that another waits for", nothing, see_it_over, false},
-    {"result", nothing, see_result, false},
-    {"destructor of an argument", free_kept, free_kept, true},
+    {"join", do_nothing, join_first, false},
+    {"join with a timeout", do_nothing, join_first_with_timeout, false},
+    {"end of a thread with is_alive", do_nothing, poll_is_alive, false},
+    {"result", do_nothing, poll_result, false},
+    {"destructor of an argument", free_reference, free_reference, true},
     {"destructor of a local", set_local, free_local, true},
-    {"atexit", register_atexit, shut_down, true},
-    {"excepthook", set_hook, report, true},
+    {"atexit", register_atexit, shut_down_with_timeout, true},
+    {"excepthook", set_hook, report_exception, true},
 };
 
-static void *go_first(void *arg)
+static void *run_first(void *arg)
 {
-    const struct way *way = arg;
-    touch();
-    way->first();
+    const struct scenario *scenario = arg;
+    write_counter();
+    scenario->first();
     return arg;
 }
 
-static void take_turns(const struct way *way, bool wrong)
+static void run_scenario(const struct scenario *scenario, bool wrong)
 {
-    first = threading_thread_new(go_first, (void *)way);
+    first = threading_thread_new(run_first, (void *)scenario);
     CHECK(first != NULL);
     CHECK_OK(threading_thread_set_daemon(first, 1));
     CHECK_OK(threading_thread_start(first));
     if (wrong) {
-        /* Twice: a tool may miss one of two accesses that are made in the same moment. */
-        touch();
+        /* Twice, since a tool may miss a race of two simultaneous accesses. */
+        write_counter();
         CHECK_OK(threading_sleep(0.01));
-        touch();
+        write_counter();
     }
-    way->second();
-    if (!wrong && !way->touches)
-        touch();
+    scenario->second();
+    if (!wrong && !scenario->writes)
+        write_counter();
     CHECK_OK(threading_thread_join(first));
     CHECK_OK(threading_thread_free(first));
 }
 
-/* ------------------------------------------------------------------------------ what has another shape */
+/* ------------------------------------------------------------------------------------------ other scenarios */
 
-static void *with_lock(void *wrong)
+static void *write_with_lock(void *wrong)
 {
     for (int i = 0; i < 100; i++) {
         if (wrong == NULL)
             CHECK_OK(threading_lock_acquire(lock));
-        touch();
+        write_counter();
         if (wrong == NULL)
             CHECK_OK(threading_lock_release(lock));
     }
     return NULL;
 }
 
-static void *with_rlock(void *wrong)
+static void *write_with_rlock(void *wrong)
 {
     for (int i = 0; i < 100; i++) {
         if (wrong != NULL) {
-            touch();
+            write_counter();
             continue;
         }
         CHECK_OK(threading_rlock_acquire(rlock));
         CHECK_OK(threading_rlock_acquire(rlock));
         CHECK_OK(threading_rlock_release(rlock));
-        touch();
+        write_counter();
         CHECK_OK(threading_rlock_release(rlock));
     }
     return NULL;
 }
 
-/* Each holds a lock of its own, and uses whatever the library's own locks are behind. */
-static void *with_others(void *other)
+/* Each thread holds a different lock and makes calls that lock internal mutexes of the library. Neither must order the
+ * writes. */
+static void *write_with_unrelated(void *other)
 {
     threading_thread_list *list = threading_enumerate();
     threading_thread *thread = threading_thread_new(NULL, NULL);
@@ -301,18 +302,18 @@ static void *with_others(void *other)
     CHECK_OK(threading_thread_set_name(thread, "other"));
     CHECK_OK(threading_lock_acquire(other_locks[other != NULL]));
     CHECK(threading_thread_name(threading_main_thread()) != NULL);
-    touch();
+    write_counter();
     CHECK_OK(threading_lock_release(other_locks[other != NULL]));
     CHECK_OK(threading_thread_free(thread));
     CHECK_OK(threading_thread_list_free(list));
     return NULL;
 }
 
-static void both(threading_target target, bool wrong)
+static void run_in_two_threads(threading_target target, bool wrong)
 {
     threading_thread *threads[2];
     for (int i = 0; i < 2; i++) {
-        threads[i] = threading_thread_new(target, wrong && i == 1 ? &shared : NULL);
+        threads[i] = threading_thread_new(target, wrong && i == 1 ? &counter : NULL);
         CHECK(threads[i] != NULL);
         CHECK_OK(threading_thread_start(threads[i]));
     }
@@ -322,88 +323,88 @@ static void both(threading_target target, bool wrong)
     }
 }
 
-static void lock_held(bool wrong)
+static void lock_scenario(bool wrong)
 {
     CHECK_OK(threading_lock_release(lock));
-    both(with_lock, wrong);
+    run_in_two_threads(write_with_lock, wrong);
     CHECK_OK(threading_lock_acquire(lock));
 }
 
-static void rlock_held(bool wrong)
+static void rlock_scenario(bool wrong)
 {
-    both(with_rlock, wrong);
+    run_in_two_threads(write_with_rlock, wrong);
 }
 
-static void others(bool wrong)
+static void unrelated_scenario(bool wrong)
 {
     if (wrong)
-        both(with_others, true);
+        run_in_two_threads(write_with_unrelated, true);
 }
 
-static void start(bool wrong)
+static void start_scenario(bool wrong)
 {
-    first = threading_thread_new(touch_in_thread, NULL);
-    touch();
+    first = threading_thread_new(write_in_thread, NULL);
+    write_counter();
     CHECK_OK(threading_thread_start(first));
     if (wrong)
-        touch();
+        write_counter();
     CHECK_OK(threading_thread_join(first));
     CHECK_OK(threading_thread_free(first));
 }
 
-static void timer_start(bool wrong)
+static void timer_start_scenario(bool wrong)
 {
-    touch();
+    write_counter();
     CHECK_OK(threading_timer_start(timer));
     if (wrong)
-        touch();
+        write_counter();
     join_timer();
 }
 
-static void timer_join(bool wrong)
+static void timer_join_scenario(bool wrong)
 {
     CHECK_OK(threading_timer_start(timer));
     if (wrong)
-        touch();
+        write_counter();
     join_timer();
-    touch();
+    write_counter();
 }
 
 static void *arrive(void *arg)
 {
-    touch();
+    write_counter();
     wait_at_barrier();
     return arg;
 }
 
-static void barrier_action(bool wrong)
+static void barrier_action_scenario(bool wrong)
 {
     CHECK_OK(threading_barrier_free(barrier));
-    barrier = threading_barrier_new(2, touch_in_action, NULL);
+    barrier = threading_barrier_new(2, write_in_action, NULL);
     first = threading_thread_new(arrive, NULL);
     CHECK_OK(threading_thread_start(first));
     if (wrong)
-        touch();
+        write_counter();
     wait_at_barrier();
-    touch();
+    write_counter();
     CHECK_OK(threading_thread_join(first));
     CHECK_OK(threading_thread_free(first));
 }
 
-static const struct shape {
+static const struct other_scenario {
     const char *name;
     void (*run)(bool wrong);
-} shapes[] = {
-    {"lock", lock_held},
-    {"rlock", rlock_held},
-    {"what has nothing to do with it", others},
-    {"start", start},
-    {"start of a timer", timer_start},
-    {"join of a timer", timer_join},
-    {"action of a barrier", barrier_action},
+} other_scenarios[] = {
+    {"lock", lock_scenario},
+    {"rlock", rlock_scenario},
+    {"unrelated objects", unrelated_scenario},
+    {"start", start_scenario},
+    {"start of a timer", timer_start_scenario},
+    {"join of a timer", timer_join_scenario},
+    {"action of a barrier", barrier_action_scenario},
 };
 
-static void make_all(void)
+static void create_objects(void)
 {
     event = threading_event_new();
     semaphore = threading_semaphore_new(0);
@@ -411,39 +412,39 @@ static void make_all(void)
     rlock = threading_rlock_new();
     condition = threading_condition_new();
     barrier = threading_barrier_new(2, NULL, NULL);
-    local = threading_local_new(touch_value);
-    kept = threading_thread_new(NULL, &shared);
-    timer = threading_timer_new(0.05, touch_in_thread, NULL);
+    local = threading_local_new(write_in_destructor);
+    referenced = threading_thread_new(NULL, &counter);
+    timer = threading_timer_new(0.05, write_in_thread, NULL);
     for (int i = 0; i < 2; i++)
         other_locks[i] = threading_lock_new();
     CHECK_OK(threading_lock_acquire(lock));
-    CHECK_OK(threading_thread_set_arg_destructor(kept, touch_value));
-    CHECK(threading_thread_ref(kept) == kept);
+    CHECK_OK(threading_thread_set_arg_destructor(referenced, write_in_destructor));
+    CHECK(threading_thread_ref(referenced) == referenced);
 }
 
 int main(int argc, char **argv)
 {
     if (argc != 3) {
-        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
-            puts(ways[i].name);
-        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-            puts(shapes[i].name);
+        for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
+            puts(scenarios[i].name);
+        for (size_t i = 0; i < sizeof other_scenarios / sizeof *other_scenarios; i++)
+            puts(other_scenarios[i].name);
         return 0;
     }
     bool wrong = strcmp(argv[2], "wrong") == 0;
-    make_all();
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        if (strcmp(ways[i].name, argv[1]) == 0) {
-            take_turns(&ways[i], wrong);
+    create_objects();
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        if (strcmp(scenarios[i].name, argv[1]) == 0) {
+            run_scenario(&scenarios[i], wrong);
             return 0;
         }
     }
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        if (strcmp(shapes[i].name, argv[1]) == 0) {
-            shapes[i].run(wrong);
+    for (size_t i = 0; i < sizeof other_scenarios / sizeof *other_scenarios; i++) {
+        if (strcmp(other_scenarios[i].name, argv[1]) == 0) {
+            other_scenarios[i].run(wrong);
             return 0;
         }
     }
-    fprintf(stderr, "objects: no such way: %s\n", argv[1]);
+    fprintf(stderr, "objects: no scenario is named %s\n", argv[1]);
     return 2;
 }

@@ -1,8 +1,8 @@
-/* Two threads, one after the other, take two locks in opposite orders: ThreadSanitizer sees that they could wait for
- * each other, if they came at the same time.
+/* Two threads, one after the other, acquire two locks: in the wrong variant in opposite orders. ThreadSanitizer must
+ * report this as a potential deadlock, although the threads do not run at the same time.
  *
- *   order WAY right|wrong
- *   order             lists the ways, one a line */
+ *   order SCENARIO right|wrong
+ *   order                       lists the scenarios, one per line */
 #include <pthread.h>
 #include <string.h>
 
@@ -13,19 +13,19 @@ static threading_rlock *rlock_a, *rlock_b;
 static threading_condition *condition;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static void locks(bool turned)
+static void locks(bool reversed)
 {
-    CHECK_OK(threading_lock_acquire(turned ? lock_b : lock_a));
-    CHECK_OK(threading_lock_acquire(turned ? lock_a : lock_b));
+    CHECK_OK(threading_lock_acquire(reversed ? lock_b : lock_a));
+    CHECK_OK(threading_lock_acquire(reversed ? lock_a : lock_b));
     CHECK_OK(threading_lock_release(lock_a));
     CHECK_OK(threading_lock_release(lock_b));
 }
 
-static void rlocks(bool turned)
+static void rlocks(bool reversed)
 {
-    CHECK_OK(threading_rlock_acquire(turned ? rlock_b : rlock_a));
-    CHECK_OK(threading_rlock_acquire(turned ? rlock_a : rlock_b));
-    /* Once more is in no order: the caller has it. */
+    CHECK_OK(threading_rlock_acquire(reversed ? rlock_b : rlock_a));
+    CHECK_OK(threading_rlock_acquire(reversed ? rlock_a : rlock_b));
+    /* A recursive acquire cannot block, so its order does not matter. */
     CHECK_OK(threading_rlock_acquire(rlock_a));
     CHECK_OK(threading_rlock_acquire(rlock_b));
     CHECK_OK(threading_rlock_release(rlock_b));
@@ -34,31 +34,31 @@ static void rlocks(bool turned)
     CHECK_OK(threading_rlock_release(rlock_b));
 }
 
-static void lock_and_mutex(bool turned)
+static void lock_and_mutex(bool reversed)
 {
-    if (turned)
+    if (reversed)
         CHECK(pthread_mutex_lock(&mutex) == 0);
     CHECK_OK(threading_lock_acquire(lock_a));
-    if (!turned)
+    if (!reversed)
         CHECK(pthread_mutex_lock(&mutex) == 0);
     CHECK(pthread_mutex_unlock(&mutex) == 0);
     CHECK_OK(threading_lock_release(lock_a));
 }
 
-static void with(bool turned)
+static void with(bool reversed)
 {
-    THREADING_WITH (turned ? lock_b : lock_a) {
-        THREADING_WITH (turned ? lock_a : lock_b)
+    THREADING_WITH (reversed ? lock_b : lock_a) {
+        THREADING_WITH (reversed ? lock_a : lock_b)
             continue;
     }
 }
 
-static void condition_and_lock(bool turned)
+static void condition_and_lock(bool reversed)
 {
-    if (turned)
+    if (reversed)
         CHECK_OK(threading_lock_acquire(lock_a));
     CHECK_OK(threading_condition_acquire(condition));
-    if (!turned)
+    if (!reversed)
         CHECK_OK(threading_lock_acquire(lock_a));
     CHECK_OK(threading_lock_release(lock_a));
     CHECK_OK(threading_condition_release(condition));
@@ -70,61 +70,61 @@ static void *release_a(void *arg)
     return arg;
 }
 
-static void *in_order(void *arg);
+static void *run_scenario(void *arg);
 
-/* A lock that another has released is held no more: no order, then. */
-static void released_by_another(bool turned)
+/* A lock that another thread has released is no longer held, so the two acquires have no order. */
+static void released_by_another(bool reversed)
 {
     threading_thread *other = threading_thread_new(release_a, NULL);
-    CHECK_OK(threading_lock_acquire(turned ? lock_b : lock_a));
-    if (!turned) {
+    CHECK_OK(threading_lock_acquire(reversed ? lock_b : lock_a));
+    if (!reversed) {
         CHECK_OK(threading_thread_start(other));
         CHECK_OK(threading_thread_join(other));
     }
-    CHECK_OK(threading_lock_acquire(turned ? lock_a : lock_b));
+    CHECK_OK(threading_lock_acquire(reversed ? lock_a : lock_b));
     CHECK_OK(threading_lock_release(lock_b));
-    if (turned)
+    if (reversed)
         CHECK_OK(threading_lock_release(lock_a));
     CHECK_OK(threading_thread_free(other));
 }
 
-/* Who only tries waits for nobody. */
-static void tried(bool turned)
+/* try_acquire does not block, and a timed acquire ends: neither can deadlock. */
+static void try_locks(bool reversed)
 {
-    CHECK_OK(threading_lock_acquire(turned ? lock_b : lock_a));
-    CHECK_OK(threading_lock_try_acquire(turned ? lock_a : lock_b));
+    CHECK_OK(threading_lock_acquire(reversed ? lock_b : lock_a));
+    CHECK_OK(threading_lock_try_acquire(reversed ? lock_a : lock_b));
     CHECK_OK(threading_lock_release(lock_a));
     CHECK_OK(threading_lock_release(lock_b));
-    CHECK_OK(threading_rlock_acquire(turned ? rlock_b : rlock_a));
-    CHECK_OK(threading_rlock_acquire_timeout(turned ? rlock_a : rlock_b, 1));
+    CHECK_OK(threading_rlock_acquire(reversed ? rlock_b : rlock_a));
+    CHECK_OK(threading_rlock_acquire_timeout(reversed ? rlock_a : rlock_b, 1));
     CHECK_OK(threading_rlock_release(rlock_a));
     CHECK_OK(threading_rlock_release(rlock_b));
 }
 
-/* `harmless`: also when turned. */
-static const struct way {
+/* If `harmless`, the opposite order must not be reported either. */
+static const struct scenario {
     const char *name;
-    void (*take)(bool turned);
+    void (*acquire)(bool reversed);
     bool harmless;
-} ways[] = {
+} scenarios[] = {
     {"locks", locks, false},
     {"rlocks", rlocks, false},
-    {"a lock and a mutex of pthread", lock_and_mutex, false},
+    {"a lock and a pthread mutex", lock_and_mutex, false},
     {"THREADING_WITH", with, false},
     {"a condition and a lock", condition_and_lock, false},
-    {"a lock that another releases", released_by_another, true},
-    {"locks that are tried", tried, true},
+    {"a lock released by another thread", released_by_another, true},
+    {"locks with try_acquire", try_locks, true},
 };
 
-static struct turn {
-    const struct way *way;
-    bool turned;
-} turns[2];
+static struct run {
+    const struct scenario *scenario;
+    bool reversed;
+} runs[2];
 
-static void *in_order(void *arg)
+static void *run_scenario(void *arg)
 {
-    struct turn *turn = arg;
-    turn->way->take(turn->turned);
+    struct run *run = arg;
+    run->scenario->acquire(run->reversed);
     return NULL;
 }
 
@@ -135,19 +135,19 @@ int main(int argc, char **argv)
     rlock_a = threading_rlock_new();
     rlock_b = threading_rlock_new();
     condition = threading_condition_new();
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
         if (argc != 3) {
-            puts(ways[i].name);
+            puts(scenarios[i].name);
             continue;
         }
-        if (strcmp(ways[i].name, argv[1]) != 0)
+        if (strcmp(scenarios[i].name, argv[1]) != 0)
             continue;
         for (int k = 0; k < 2; k++) {
-            bool turned = k == 1 && (ways[i].harmless || strcmp(argv[2], "wrong") == 0);
-            if (ways[i].harmless && strcmp(argv[2], "wrong") == 0)
+            bool reversed = k == 1 && (scenarios[i].harmless || strcmp(argv[2], "wrong") == 0);
+            if (scenarios[i].harmless && strcmp(argv[2], "wrong") == 0)
                 return 3;
-            turns[k] = (struct turn){&ways[i], turned};
-            threading_thread *thread = threading_thread_new(in_order, &turns[k]);
+            runs[k] = (struct run){&scenarios[i], reversed};
+            threading_thread *thread = threading_thread_new(run_scenario, &runs[k]);
             CHECK_OK(threading_thread_start(thread));
             CHECK_OK(threading_thread_join(thread));
             CHECK_OK(threading_thread_free(thread));

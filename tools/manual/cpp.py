@@ -83,9 +83,7 @@ def entity(part, site):
 
 
 def read(path):
-    """Parses the header. Returns None if it does not exist."""
-    if not path.is_file():
-        return None
+    """Parses the header."""
     source = path.read_text(encoding="utf-8")
     comments = list(re.finditer(r"^( *)/\*(.*?)\*/\n?", source, re.M | re.S))
     introduction = [block for block in blocks(plain(comments[0][2])) if not block.startswith("SPDX")]
@@ -136,18 +134,18 @@ def read_entity(comment, source, owner):
         elif text.startswith("\\return "):
             returns = text[len("\\return "):]
         elif text.startswith("\\"):
-            tag, _, said = text[1:].partition(" ")
+            tag, _, description = text[1:].partition(" ")
             if tag not in TAGS:
                 raise headers.Malformed(f"{name}: unexpected tag: {text}")
-            facts.append((TAGS[tag], said))
+            facts.append((TAGS[tag], description))
         elif re.match(rf"({'|'.join(TAGS.values())}): ", text):
             split = re.split(rf"(?:^|(?<=\. ))({'|'.join(TAGS.values())}): ", text)
-            facts = [(label, said.strip().rstrip(".")) for label, said in zip(split[1::2], split[2::2])]
+            facts = [(label, description.strip().rstrip(".")) for label, description in zip(split[1::2], split[2::2])]
         elif text:
             texts.append(text)
     values = []
     if "enum" in declaration:
-        values = [(value, " ".join(said.split())) for value, said in
+        values = [(value, " ".join(description.split())) for value, description in
                   re.findall(r"(\w+)(?: = [^,/]*)?,? /\*\*< (.*?) \*/", body, re.S)]
     anchor = re.sub(r"\W+", "-", f"{owner}-{name}").strip("-")
     return Entity(name, anchor, declaration, texts, params, returns, facts, owner, base, values)

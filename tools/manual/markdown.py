@@ -14,11 +14,16 @@ class Unknown(Exception):
 
 
 class Document:
-    """Renders one file. `url` returns the URL of a link or None, `link` the URL of a name in code or None."""
+    """Renders one file. `url` returns the URL of a link, `link` the URL of a name in code or None."""
 
     def __init__(self, url, link):
         self.url = url
         self.link = link
+        self.headings = []  # pairs: the title and its anchor
+
+    @property
+    def title(self):
+        return self.headings[0][0]
 
     def render(self, text):
         blocks, lines = [], text.split("\n")
@@ -50,12 +55,15 @@ class Document:
 
     def heading(self, line):
         marks, title = line.split(" ", 1)
+        self.headings.append((title, slug(title)))
         return f'<h{len(marks)} id="{slug(title)}">{self.inline(title)}</h{len(marks)}>'
 
     def items(self, lines, mark, tag):
         found = []
         while lines and re.match(mark, lines[0]):
-            text = re.sub(mark, "", " ".join(take(lines, stop=mark)), count=1)
+            text = re.sub(mark, "", " ".join(take(lines, stop=rf"{mark}| +(- |\d+\. )")), count=1)
+            if lines and re.match(r" +(- |\d+\. )", lines[0]):
+                raise Unknown(f"a list in a list: {lines[0]}")
             found.append(f"<li>{self.inline(text)}</li>")
         return f"<{tag}>{''.join(found)}</{tag}>"
 
@@ -85,8 +93,6 @@ class Document:
                 url = self.url(target)
                 if picture:
                     parts[at] = f'<img src="{html.escape(url)}" alt="{html.escape(shown)}">'
-                elif url is None:
-                    parts[at] = self.inline(shown)
                 else:
                     parts[at] = f'<a href="{html.escape(url)}">{self.inline(shown)}</a>'
         return "".join(parts)
@@ -101,4 +107,5 @@ def take(lines, stop):
 
 
 def slug(title):
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    """The anchor of a heading, as GitHub forms it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Generates the HTML reference: a page for each section of threading.h, the README as the main page, the examples
-beside their Python versions, and a search index. The pages work without a server.
+"""Generates the HTML reference: a page for each section of threading.h, the README as the main page, the documents of
+docs/, the examples beside their Python versions, and a search index. The pages work without a server.
 
     reference.py PROJECT_DIR OUTPUT_DIR
 
@@ -10,6 +10,7 @@ Broken links and unknown markup are errors.
 import html
 import json
 import pathlib
+import posixpath
 import re
 import shutil
 import sys
@@ -20,11 +21,31 @@ import highlight
 import markdown
 
 HERE = pathlib.Path(__file__).resolve().parent
-# The files of the project that are pages of the reference. Other files that a text links to are copied.
-PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
-         "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples/": "from-python.html",
-         "c_examples/python/": "from-python.html"}
+# The documents of docs/, in the order of the navigation, and their titles there.
+GUIDES = {
+    "from-python": "From Python", "from-pthread": "From pthread", "from-glib": "From GLib",
+    "conventions": "Conventions", "exit-fork-signals": "Exit, fork, signals", "languages": "Other languages",
+    "guarantees": "Guarantees", "performance": "Performance", "building": "Building", "platforms": "Platforms",
+    "abi": "ABI", "race-detectors": "Race detectors",
+}
+# The Markdown files that are pages: the page and its title.
+TEXTS = {
+    "README.md": ("index.html", "libthreading"),
+    **{f"docs/{name}.md": (f"{name}.html", title) for name, title in GUIDES.items()},
+    "c_examples/languages/README.md": ("bindings.html", "Using the library from other languages"),
+    "CONTRIBUTING.md": ("contributing.html", "Contributing"),
+    "CHANGELOG.md": ("changelog.html", "Changelog"),
+}
+# The page of each file and directory that has one. Other files to which a text links are copied.
+PAGES = {
+    **{name: page for name, (page, _) in TEXTS.items()},
+    "LICENSE": "license.html", "include/threading.h": "header.html", "include/threading.hpp": "cpp.html",
+    "c_examples": "examples.html", "c_examples/python": "examples.html", "c_examples/cpp": "examples-cpp.html",
+    "c_examples/languages": "bindings.html",
+}
 HELPERS = ("check.h", "logging.h", "random.h")
+# The headings of these are not in the search index.
+UNINDEXED = ("CONTRIBUTING.md", "CHANGELOG.md")
 
 
 class Site:
@@ -36,6 +57,7 @@ class Site:
         self.header = headers.read(project / "include" / "threading.h")
         self.cpp = cpp.read(project / "include" / "threading.hpp")
         self.last = None  # the section of the last linked name, for short names such as _join
+        self.documents = {}  # the rendered Markdown files, by their names
 
     # ---- links ----
 
@@ -56,24 +78,23 @@ class Site:
                     return self.link(whole)
         return self.link(name)
 
-    def url(self, target):
-        """The URL for a link in a Markdown file; None if it is a directory without a page."""
+    def url(self, target, source):
+        """The URL for a link in the Markdown file `source`."""
         path, mark, part = target.partition("#")
         if re.match(r"https?:", target) or not path:
             return target
-        if self.cpp and path == "include/threading.hpp":
-            return "cpp.html"
-        page = PAGES.get(path) or PAGES.get(path + "/")
-        if page:
-            return page + mark + part
-        if (self.project / path).is_dir():
-            return None
-        if not (self.project / path).is_file():
-            raise markdown.Unknown(f"a link to {target}, which does not exist")
-        name = f"files/{path}"
-        (self.output / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.project / path, self.output / name)
-        return name
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+        example = re.fullmatch(r"c_examples/(?:python/)?(threading_\w+)\.(?:c|py)", name)
+        if example:
+            return f"examples.html#{example[1]}"
+        if name in PAGES:
+            return PAGES[name] + mark + part
+        if not (self.project / name).is_file():
+            raise markdown.Unknown(f"{source} links to {target}, which is neither a file nor a page")
+        copy = self.output / "files" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.project / name, copy)
+        return f"files/{name}"
 
     def prose(self, text):
         """Converts a text of the header."""
@@ -82,7 +103,7 @@ class Site:
             if at % 2 == 0:
                 parts[at] = html.escape(part, quote=False)
             elif part.endswith(".c"):
-                parts[at] = f'<a href="from-python.html#{part[:-2]}"><code>{part}</code></a>'
+                parts[at] = f'<a href="examples.html#{part[:-2]}"><code>{part}</code></a>'
             else:
                 parts[at] = f"<code>{self.code(part.strip('`'))}</code>"
         return "".join(parts)
@@ -96,12 +117,14 @@ class Site:
         objects = [section for section in self.header.sections if not section.general]
         rules = [section for section in self.header.sections if section.general]
         groups = [
-            ("", [("index.html", "Overview"), ("from-python.html", "From Python")]),
+            ("", [("index.html", "Overview"), ("examples.html", "Examples")]),
             ("Objects", [(f"{section.page}.html", section.title) for section in objects]),
             ("Rules and functions", [(f"{section.page}.html", section.title) for section in rules]),
-            ("More", ([("cpp.html", "C++")] if self.cpp else []) + [
-                ("names.html", "All names"), ("header.html", "threading.h"), ("contributing.html", "Contributing"),
-                ("changelog.html", "Changelog"), ("license.html", "License")]),
+            ("C++", [("cpp.html", "threading.hpp"), ("examples-cpp.html", "Examples in C++")]),
+            ("Guides", [(f"{name}.html", title) for name, title in GUIDES.items()]),
+            ("More", [("names.html", "All names"), ("header.html", "threading.h"), ("bindings.html", "Bindings"),
+                      ("contributing.html", "Contributing"), ("changelog.html", "Changelog"),
+                      ("license.html", "License")]),
         ]
         shown = []
         for title, links in groups:
@@ -182,20 +205,18 @@ class Site:
     def link_others(self, name):
         return lambda other: self.link(other) if other != name else None
 
-    def from_python(self):
+    def examples(self):
         examples = self.project / "c_examples"
-        build = (examples / "CMakeLists.txt").read_text(encoding="utf-8")
-        order = re.search(r"set\(threading_examples\s+(.*?)\)", build, re.S)[1].split()
-        body = ["<h1>From Python</h1>",
+        body = ["<h1>Examples</h1>",
                 '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>: each '
                 "in Python and, beside it, in C. A test checks that they do the same.</p>",
                 "<p>The Python programs were rewritten for current versions of Python; where a text mentions "
                 "Python’s original, it means the program of the article, which is for Python 2.</p>"
                 "<p>The programs in C use <code>check(...)</code> for calls that may fail, and a small "
                 'logger; both are <a href="#helpers">at the end of this page</a>. A '
-                '<a href="index.html#from-python-to-c">table</a> lists the C functions for Python’s names.</p>']
+                '<a href="from-python.html">table</a> lists the C functions for Python’s names.</p>']
         pairs, contents = [], []
-        for name in order:
+        for name in self.order():
             shows, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
             python = split_python((examples / "python" / f"{name}.py").read_text(encoding="utf-8"))
             title = name.split("_", 1)[1].replace("_", " ")
@@ -212,7 +233,31 @@ class Site:
             helpers += f"<details><summary>{name}</summary>{listing}</details>"
         body += [f'<ol class="contents">{"".join(contents)}</ol>', *pairs,
                  f'<h2 id="helpers">Helpers of the programs in C</h2>{helpers}']
-        self.write("from-python.html", "From Python", "\n".join(body), "wide")
+        self.write("examples.html", "Examples", "\n".join(body), "wide")
+
+    def order(self):
+        """The names of the examples, in their order."""
+        build = (self.project / "c_examples" / "CMakeLists.txt").read_text(encoding="utf-8")
+        return re.search(r"set\(threading_examples\s+(.*?)\)", build, re.S)[1].split()
+
+    def examples_cpp(self):
+        folder = self.project / "c_examples" / "cpp"
+        body = ["<h1>Examples in C++</h1>",
+                '<p class="lead">The counterparts of those <a href="examples.html">examples in C</a> that differ in '
+                "C++.</p>"]
+        names = [f"{name}.cpp" for name in self.order() if (folder / f"{name}.cpp").is_file()]
+        for name in names:
+            shows, text, code = split_cpp((folder / name).read_text(encoding="utf-8"))
+            stem = name.removesuffix(".cpp")
+            body.append(f'<h2 id="{stem}"><a href="#{stem}">{self.prose(shows.rstrip("."))}</a></h2>')
+            body += [f"<p>{self.prose(paragraph)}</p>" for paragraph in text]
+            body.append(figure(name, self.code(code, "cpp")))
+        helpers = sorted(path.name for path in folder.glob("*.hpp"))
+        body.append('<h2 id="helpers">Headers of these programs</h2>')
+        for name in helpers:
+            source = (folder / name).read_text(encoding="utf-8").rstrip()
+            body.append(f"<details><summary>{name}</summary>{highlight.listing(self.code(source, 'cpp'))}</details>")
+        self.write("examples-cpp.html", "Examples in C++", "\n".join(body), "text")
 
     def names(self):
         rows = []
@@ -225,10 +270,14 @@ class Site:
                    f'<th>Python</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
 
     def text_pages(self):
-        for name, title in (("README.md", "libthreading"), ("CONTRIBUTING.md", "Contributing"),
-                            ("CHANGELOG.md", "Changelog")):
-            document = markdown.Document(self.url, self.link_short)
-            self.write(PAGES[name], title, document.render((self.project / name).read_text(encoding="utf-8")), "text")
+        found = {path.stem for path in (self.project / "docs").glob("*.md")}
+        if found != set(GUIDES):
+            raise markdown.Unknown(f"docs/ and GUIDES differ: {', '.join(sorted(found ^ set(GUIDES)))}")
+        for name, (page, title) in TEXTS.items():
+            document = markdown.Document(lambda target, source=name: self.url(target, source), self.link_short)
+            self.last = None
+            self.write(page, title, document.render((self.project / name).read_text(encoding="utf-8")), "text")
+            self.documents[name] = document
         license = html.escape((self.project / "LICENSE").read_text(encoding="utf-8"))
         self.write("license.html", "License", f'<h1>License</h1><pre class="plain">{license}</pre>')
         source = (self.project / "include" / "threading.h").read_text(encoding="utf-8")
@@ -244,7 +293,10 @@ class Site:
                      headers.sentence(paragraph.text)[0], "")
                     for section in self.header.sections for paragraph in section.text if paragraph.heading]
         entries += [(f"threading::{name}", f"cpp.html#{anchor}", summary, "")
-                    for name, anchor, summary in (self.cpp.index() if self.cpp else [])]
+                    for name, anchor, summary in self.cpp.index()]
+        entries += [(title, f"{TEXTS[name][0]}#{anchor}", document.title, "")
+                    for name, document in self.documents.items() if name not in UNINDEXED
+                    for title, anchor in document.headings]
         plain = [[part.replace("`", "") for part in entry] for entry in entries]
         index = json.dumps(plain, ensure_ascii=False)
         (self.output / "index.js").write_text(f"const INDEX = {index};\n", encoding="utf-8")
@@ -255,11 +307,11 @@ class Site:
         for section in self.header.sections:
             self.section(section)
         self.text_pages()
-        self.from_python()
+        self.examples()
+        self.examples_cpp()
         self.names()
         self.index()
-        if self.cpp:
-            self.write("cpp.html", "C++", self.cpp.body(self))
+        self.write("cpp.html", "C++", self.cpp.body(self))
         for name in ("style.css", "search.js"):
             shutil.copy(HERE / name, self.output)
         check_links(self.output)
@@ -281,6 +333,13 @@ def split_c(source):
     """Splits a program into its caption, its description and its code."""
     comment, code = re.fullmatch(r"/\* Shows: (.*?) \*/\n(.*)", source.replace("\n */\n", " */\n", 1), re.S).groups()
     shows, *text = headers.unwrap(re.sub(r"(?m)^ \* ?", "", comment).split("\n"))
+    return shows[0].upper() + shows[1:], text, code.strip()
+
+
+def split_cpp(source):
+    """The same for a program in C++."""
+    comment, code = re.fullmatch(r"((?://[^\n]*\n)+)(.*)", source, re.S).groups()
+    shows, *text = headers.unwrap(re.sub(r"(?m)^// ?", "", comment).removeprefix("Shows: ").split("\n"))
     return shows[0].upper() + shows[1:], text, code.strip()
 
 

@@ -1,11 +1,11 @@
-//! Event, semaphore and buffer out of a mutex and a condition variable; the same source for both peers,
-//! whose guards differ only in how a wait gives them back.
+//! Event, semaphore and buffer, built from a mutex and a condition variable. The source is the same for both peers,
+//! which differ only in how a wait returns the guard.
 
-/// Defines them with a mutex and condition variable of the module that calls it, and exports them with its
-/// prefix. The module has `lock(&Mutex<T>) -> Guard<T>` and `wait(&Condvar, Guard<T>) -> Guard<T>`.
+/// Defines the objects with the mutex and the condition variable of the calling module, which has the functions
+/// `lock(&Mutex<T>) -> Guard<T>` and `wait(&Condvar, Guard<T>) -> Guard<T>`.
 macro_rules! built_from {
     () => {
-        /// The objects start on cache lines of their own.
+        /// Each object begins on its own cache line.
         #[repr(align(64))]
         pub struct Event {
             set: Mutex<bool>,
@@ -106,7 +106,7 @@ macro_rules! built_from {
     };
 }
 
-/// Exports a type: `new` and `free`, and functions that call a method of the object behind the pointer.
+/// Exports `new` and `free` of a type, and functions that call its methods through a pointer.
 macro_rules! export {
     ($type:ty: $new:ident($($parameter:ident: $kind:ty),*), $free:ident;
      $($name:ident = $method:ident($($argument:ident: $argument_type:ty),*) $(-> $result:ty)?;)*) => {
@@ -117,7 +117,7 @@ macro_rules! export {
 
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $free(object: *mut $type) {
-            // SAFETY: the contract of the file: it came from Box::into_raw, and this is its last use.
+            // SAFETY: by the contract of this crate, it is from Box::into_raw, and this is its last use.
             drop(unsafe { Box::from_raw(object) });
         }
 
@@ -126,7 +126,7 @@ macro_rules! export {
             pub unsafe extern "C" fn $name(
                 object: *const $type $(, $argument: $argument_type)*
             ) $(-> $result)? {
-                // SAFETY: the contract of the file: it is alive.
+                // SAFETY: by the contract of this crate, it is alive.
                 unsafe { &*object }.$method($($argument),*)
             }
         )*

@@ -1,9 +1,9 @@
-//! parking_lot and Rust's std for the benchmark: each object behind an opaque pointer, each operation one
-//! exported function. What they have not (event, semaphore, buffer) is built as a Rust program would build
-//! it, inlined.
+//! parking_lot and Rust's std for the benchmark, with opaque pointers to objects, and an exported function for each
+//! operation. The objects that they lack (event, semaphore, buffer) are built as a Rust program would build them,
+//! inlined.
 //!
-//! Every function's contract is that of C: the pointer comes from the object's `_new` and was not freed, and
-//! a lock is released by the thread that holds it.
+//! The contract of all functions: the pointer is from the `_new` of the object and has not been freed, and a lock is
+//! released by the thread that holds it.
 #![allow(clippy::missing_safety_doc)]
 
 mod built;

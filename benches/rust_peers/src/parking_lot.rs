@@ -1,4 +1,4 @@
-//! parking_lot: raw mutex, raw re-entrant mutex, condition variable.
+//! parking_lot: raw mutex, raw reentrant mutex, condition variable.
 
 use crate::built::{built_from, export};
 use ::parking_lot::lock_api::{RawMutex as _, RawMutexTimed as _};
@@ -25,7 +25,7 @@ impl Lock {
     }
 
     fn raw(&self) -> &RawMutex {
-        // SAFETY: the raw mutex is used as C uses it: whoever acquires it releases it.
+        // SAFETY: by the contract of this crate, the thread that acquires the raw mutex releases it.
         unsafe { self.0.raw() }
     }
 
@@ -42,7 +42,7 @@ impl Lock {
     }
 
     fn release(&self) {
-        // SAFETY: the contract of the file: the caller holds it.
+        // SAFETY: by the contract of this crate, the caller holds it.
         unsafe { self.raw().unlock() }
     }
 }
@@ -60,7 +60,7 @@ impl RLock {
     }
 
     fn release(&self) {
-        // SAFETY: the contract of the file: the caller holds it.
+        // SAFETY: by the contract of this crate, the caller holds it.
         unsafe { self.0.unlock() }
     }
 }
@@ -74,8 +74,8 @@ impl Condition {
     }
 
     fn wait(&self, lock: *const Lock) {
-        // SAFETY: the contract of the file: the lock is alive and the caller holds it, so a guard may be
-        // made of that; the caller holds it afterwards, so it is forgotten.
+        // SAFETY: by the contract of this crate, the lock is alive and the caller holds it, so a guard may be created.
+        // The caller holds the lock afterwards, so the guard is forgotten.
         let mut guard = unsafe { (*lock).0.make_guard_unchecked() };
         self.0.wait(&mut guard);
         std::mem::forget(guard);

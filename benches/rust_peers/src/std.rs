@@ -17,7 +17,7 @@ fn wait<'a, T>(condition: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, 
 
 built_from!();
 
-/// A mutex, and where its guard is while somebody holds it: std has no other way to release it later.
+/// A mutex, and its guard while a thread holds it. Without the guard, std could not release it later.
 #[repr(align(64))]
 pub struct Lock {
     mutex: Mutex<()>,
@@ -30,14 +30,14 @@ impl Lock {
     }
 
     fn keep(&self, guard: MutexGuard<'_, ()>) {
-        // SAFETY: whoever keeps a guard holds the lock, so nobody else looks at the cell, and there is no
-        // other guard in it. It does not outlive the mutex, for a lock that is held is not freed.
+        // SAFETY: the caller holds the lock, so no other thread accesses the cell, and it contains no other guard. The
+        // guard does not outlive the mutex, because a lock that is held is not freed.
         unsafe { self.guard.get().cast::<MutexGuard<'_, ()>>().write(guard) }
     }
 
     fn take(&self) -> MutexGuard<'static, ()> {
-        // SAFETY: the contract of the file: the caller holds the lock, so the guard was kept, and is taken
-        // once.
+        // SAFETY: by the contract of this crate, the caller holds the lock, so the cell contains the guard, which is
+        // taken once.
         unsafe { (*self.guard.get()).assume_init_read() }
     }
 
@@ -69,7 +69,7 @@ impl Condition {
     }
 
     fn wait(&self, lock: *const Lock) {
-        // SAFETY: the contract of the file: the lock is alive.
+        // SAFETY: by the contract of this crate, the lock is alive.
         let lock = unsafe { &*lock };
         lock.keep(wait(&self.0, lock.take()));
     }
@@ -129,15 +129,15 @@ export! { Rendezvous: std_barrier_new(parties: usize), std_barrier_free;
     std_barrier_wait = wait();
 }
 
-/// What C gives a thread to do.
+/// The function and the argument of a thread, from C.
 struct Task(unsafe extern "C" fn(*mut c_void), *mut c_void);
 
-// SAFETY: C passes arguments that the other thread may use.
+// SAFETY: C passes only arguments that the other thread may use.
 unsafe impl Send for Task {}
 
 impl Task {
     fn run(self) {
-        // SAFETY: C passes a function and its argument.
+        // SAFETY: C passes a function and an argument for it.
         unsafe { (self.0)(self.1) }
     }
 }
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn std_thread_start(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn std_thread_join(thread: *mut JoinHandle<()>) {
-    // SAFETY: the contract of the file: it came from Box::into_raw, and this is its last use.
+    // SAFETY: by the contract of this crate, it is from Box::into_raw, and this is its last use.
     unsafe { Box::from_raw(thread) }.join().unwrap();
 }
 

@@ -1,0 +1,26 @@
+//! The kinds of objects.
+
+/// The kind of an object. Each kind has an arena of its own; the number of the kind is the index of that arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ObjectKind {
+    Thread,
+    Timer,
+    Lock,
+    RLock,
+    Condition,
+    Semaphore,
+    Event,
+    Barrier,
+    Local,
+    ThreadList,
+}
+
+impl ObjectKind {
+    /// The number of kinds.
+    pub(super) const COUNT: usize = ObjectKind::ThreadList as usize + 1;
+
+    /// Whether objects of this kind hold a reference to themselves while they run: threads and timers.
+    pub(super) const fn is_self_referencing(self) -> bool {
+        matches!(self, ObjectKind::Thread | ObjectKind::Timer)
+    }
+}
