@@ -1078,8 +1078,8 @@ threading_status threading_thread_free(threading_thread *thread);
  *
  * The name is copied. A previous name that threading_thread_name() has returned is kept until the
  * thread is destroyed; other previous names are freed. System tools such as ps and debuggers show the
- * first 15 bytes of the name, cut at a character boundary. Only for the main thread and for timers,
- * the name that these tools show does not change.
+ * first 15 bytes of the name, cut at a character boundary. For the main thread and for timers, the
+ * name that these tools show does not change.
  *
  * \param thread the thread
  * \param name the name, a string in UTF-8
@@ -1117,7 +1117,7 @@ const char *threading_thread_name(threading_thread *thread);
  * \param daemon 0 for a non-daemon thread, for which the process waits at exit; any other number for a
  *     daemon thread
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the thread has been started
+ *     if the thread has been started, or is the main thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -1154,7 +1154,8 @@ bool threading_thread_is_daemon(threading_thread *thread);
  * \param bytes the size in bytes, at least 32768, or the system's minimum if that is larger; 0 selects
  *     the size that is set with threading_set_stack_size()
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the size
- *     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started
+ *     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started, or is the main
+ *     thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -1170,8 +1171,8 @@ threading_status threading_thread_set_stack_size(threading_thread *thread, size_
  * Unless the argument is NULL, the destructor is called exactly once: either in the thread, after its
  * run and before a join returns, or by the call after which the thread can never run, which is the
  * last `_free` of a thread that was not started, or the cancellation of a timer. A start that fails
- * does not call the destructor. If the process exits while a daemon thread is running, its destructor
- * is not called.
+ * does not call the destructor, nor is it called for a daemon thread that is still running when the
+ * process exits.
  *
  * A timer that is cancelled before its start can still be configured. If the cancellation has
  * destroyed the argument, a destructor that is set afterwards is never called. If the cancellation had
@@ -1181,7 +1182,7 @@ threading_status threading_thread_set_stack_size(threading_thread *thread, size_
  * \param thread the thread
  * \param destroy the destructor; if it is NULL, nothing is called
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the thread has been started
+ *     if the thread has been started, or is the main thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -1198,7 +1199,7 @@ threading_status threading_thread_set_arg_destructor(threading_thread *thread, t
  * \param run the function that is called instead of the target, with the thread and the target's
  *     argument; NULL removes the override
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the thread has been started
+ *     if the thread has been started, or is the main thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -1212,8 +1213,9 @@ threading_status threading_thread_set_run(threading_thread *thread, threading_ru
  * Calls the target of a thread with its argument, which is what a thread does if its run function is
  * not overridden.
  *
- * It is meant for use in an override, see threading_thread_set_run(). In any case, the calling thread
- * calls the target, and no thread is started.
+ * It is meant to be called by a function that overrides the run function; see
+ * threading_thread_set_run(). Elsewhere, too, it calls the target in the calling thread and does not
+ * start a thread.
  *
  * \param thread the thread
  * \return the value that the target returned; NULL if there is no target; NULL with
@@ -1237,8 +1239,8 @@ void *threading_thread_run(threading_thread *thread);
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
  *     if the thread has been started, even if it has ended, or is the main thread or a dummy thread;
  *     THREADING_ERR_SHUTDOWN if the shutdown sequence of the process is complete; THREADING_ERR_SYSTEM
- *     if the system cannot create a thread, or THREADING_ERR_NO_MEMORY if there is not enough memory,
- *     in which cases nothing has changed and the call may be repeated
+ *     if the system cannot create a thread or a pthread key, or THREADING_ERR_NO_MEMORY if there is
+ *     not enough memory, in which cases nothing has changed and the call may be repeated
  *
  * \blocks never
  * \threadsafety any thread
@@ -1474,7 +1476,8 @@ threading_timer *threading_timer_ref(threading_timer *timer);
  * argument, unless a reference to its thread still exists.
  *
  * \param timer the timer
- * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid, or if all references of the
+ *     program have been released
  *
  * \blocks only while the destructor runs
  * \threadsafety any thread
@@ -1510,9 +1513,9 @@ threading_thread *threading_timer_thread(threading_timer *timer);
  * \param timer the timer
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
  *     if the timer has been started; THREADING_ERR_SHUTDOWN if the shutdown sequence of the process is
- *     complete; THREADING_ERR_SYSTEM if the system cannot create a thread for the library, or
- *     THREADING_ERR_NO_MEMORY if there is not enough memory, in which cases nothing has changed and
- *     the call may be repeated
+ *     complete; THREADING_ERR_SYSTEM if the system cannot create a thread or a pthread key for the
+ *     library, or THREADING_ERR_NO_MEMORY if there is not enough memory, in which cases nothing has
+ *     changed and the call may be repeated
  *
  * \blocks only while the destructor of the argument runs, if the timer was cancelled before its start
  * \threadsafety any thread
@@ -3196,7 +3199,7 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
  * The expression x is evaluated once. If the object cannot be acquired, the block is skipped, and
  * threading_last_error() returns the reason.
  *
- * \param x a threading_lock, threading_rlock, threading_condition or threading_semaphore
+ * \param x a handle of type threading_lock, threading_rlock, threading_condition or threading_semaphore
  *
  * \blocks until x is acquired
  * \threadsafety any thread

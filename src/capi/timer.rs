@@ -111,7 +111,8 @@ pub extern "C" fn threading_timer_ref(timer: *mut threading_timer) -> *mut threa
 /// argument, unless a reference to its thread still exists.
 ///
 /// \param timer the timer
-/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid, or if all references of the
+///     program have been released
 ///
 /// \blocks only while the destructor runs
 /// \threadsafety any thread
@@ -149,9 +150,9 @@ pub extern "C" fn threading_timer_thread(timer: *mut threading_timer) -> *mut th
 /// \param timer the timer
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
 ///     if the timer has been started; THREADING_ERR_SHUTDOWN if the shutdown sequence of the process is
-///     complete; THREADING_ERR_SYSTEM if the system cannot create a thread for the library, or
-///     THREADING_ERR_NO_MEMORY if there is not enough memory, in which cases nothing has changed and
-///     the call may be repeated
+///     complete; THREADING_ERR_SYSTEM if the system cannot create a thread or a pthread key for the
+///     library, or THREADING_ERR_NO_MEMORY if there is not enough memory, in which cases nothing has
+///     changed and the call may be repeated
 ///
 /// \blocks only while the destructor of the argument runs, if the timer was cancelled before its start
 /// \threadsafety any thread

@@ -110,7 +110,7 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
  * The expression x is evaluated once. If the object cannot be acquired, the block is skipped, and
  * threading_last_error() returns the reason.
  *
- * \param x a threading_lock, threading_rlock, threading_condition or threading_semaphore
+ * \param x a handle of type threading_lock, threading_rlock, threading_condition or threading_semaphore
  *
  * \blocks until x is acquired
  * \threadsafety any thread
