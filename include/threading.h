@@ -13,8 +13,9 @@
  * 0.1.y. Such a version may add functions and constants, but does not change or remove a function, the type of an
  * argument, or the number of a status or another constant. All objects are accessed through handles, so their
  * layout is not part of the interface. Each function has the version of the interface as its symbol version
- * (threading_lock_new@@THREADING_0.1 in the ELF file). A library with another interface, which 0.2 may have while
- * the major version is 0, has another symbol version, and the dynamic linker does not start the program with it.
+ * (threading_lock_new@@THREADING_0.1 in the ELF file). While the major version is 0, version 0.2 may have a
+ * different interface. It then has a different symbol version, and the dynamic linker does not start a program
+ * with it that was linked with version 0.1.
  */
 #ifndef THREADING_H
 #define THREADING_H
@@ -42,12 +43,14 @@ extern "C" {
  *
  * Ownership. A `_new` function returns a handle that the caller owns, or NULL if it fails. A `_ref`
  * function adds a reference and returns the same handle, and a `_free` function releases one. An
- * object exists until all references to it are released. The library holds references of its own: a
- * running thread and a started timer each hold a reference to themselves, a condition holds one to its
- * lock, and a list holds one to each of its threads. Freeing the handle of a running thread therefore
- * only releases the reference; it does not wait for the thread or stop it. A handle is valid as long
- * as its object exists, no matter which references keep the object alive. A `_free` without a matching
- * reference fails with THREADING_ERR_HANDLE and does not affect other references.
+ * object exists until all references to it have been released. The library holds references of its
+ * own: a running thread and a started timer each hold a reference to themselves, a condition holds one
+ * to its lock, and a list holds one to each of its threads. Freeing the handle of a running thread
+ * therefore only releases the reference; it neither waits for the thread nor stops it. A handle is
+ * valid as long as its object exists, no matter which references keep the object alive. A `_free`
+ * without a matching reference fails with THREADING_ERR_HANDLE and does not affect other references.
+ * Two handles are equal if and only if they refer to the same object; the handle of an object that no
+ * longer exists is never used for another object.
  *
  * Destruction. A lock may be freed while it is held. Releasing the last reference to an object on
  * which threads are blocked fails with THREADING_ERR_BUSY, and nothing is freed. Threads that have
@@ -57,26 +60,29 @@ extern "C" {
  *
  * Borrowed handles. Some functions return a handle that the caller does not own. Their documentation
  * calls it "borrowed" and says how long it is valid. To keep the object longer, add a reference with
- * `_ref`; do not call `_free` without having done so.
+ * `_ref`, and release that reference with `_free` later.
  *
  * Invalid handles. A handle is invalid if it is NULL, if its object no longer exists (even if the
  * memory has been reused for a newer object), if its object is of another type, or if it is not a
  * handle at all. Every function that is called with an invalid handle fails with THREADING_ERR_HANDLE;
  * it does not crash and does not access another object. A function that does not return a status
- * returns NULL, 0 or false in this case and sets the last error. The result of a `_new` function can
- * therefore be passed on without a check: if it is NULL, the next call reports the error.
+ * returns NULL, 0 or false in this case, and threading_last_error() returns THREADING_ERR_HANDLE. The
+ * result of a `_new` function can therefore be passed on without a check: if it is NULL, the next call
+ * reports the error.
  *
- * Order of checks. A function checks the handle first, then its other arguments (even if it would not
- * block), then the state of the object.
+ * Order of checks. A function checks the handle first, then its other arguments, then the state of the
+ * object. All arguments are checked in every call: an invalid timeout, for example, is an error even
+ * if the call would not block.
  *
  * Callbacks. The library does not hold any of its own locks while it runs a callback, so a callback
  * may call any function. A thread's target and a timer's function may call pthread_exit(), and a
- * thread's target may be cancelled by pthread_cancel() (deferred cancellation); the thread still ends
- * properly. No other callback may end in this way, and C++ or other foreign exceptions must not enter
- * the library. A callback that is registered with an object may be called until the object is freed,
- * and its argument must stay valid until then. A NULL target, timer function, action or destructor
- * means that no function is called; passing a NULL predicate, init function or exit callback fails
- * with THREADING_ERR_VALUE.
+ * thread may be cancelled by pthread_cancel() (deferred cancellation) while it runs its target; the
+ * thread still ends properly. No other callback may call pthread_exit() or be cancelled; the library
+ * calls it with cancellation disabled. C++ exceptions and exceptions of other languages must not
+ * propagate into the library. A callback that is registered with an object may be called until the
+ * object is destroyed, and its argument must stay valid until then. A NULL target, timer function,
+ * action or destructor means that no function is called; passing a NULL predicate, init function or
+ * exit callback fails with THREADING_ERR_VALUE.
  *
  * Two owners of one lock:
  *     struct account { threading_lock *lock; long balance; };
@@ -175,8 +181,9 @@ typedef struct threading_timer threading_timer;
 /**
  * The function of a thread or a timer, similar to the start routine of pthread_create().
  *
- * It is called once, in the thread. It may call pthread_exit(), and the target of a thread, but not
- * the function of a timer, may be cancelled.
+ * The new thread calls it once. The function may call pthread_exit(). A thread may be cancelled by
+ * pthread_cancel() while it runs its target; a timer's function must not be cancelled, because it runs
+ * on a system thread that timers share.
  *
  * \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
  * \return the result of the thread, which threading_thread_result() returns
@@ -187,10 +194,10 @@ typedef struct threading_timer threading_timer;
 typedef void *(*threading_target)(void *arg);
 
 /**
- * A function that overrides the run function of a thread. It is called instead of the target, under
- * the same rules.
+ * A function that overrides the run function of a thread. The thread calls it instead of the target,
+ * and it may do the same as a target.
  *
- * \param thread the thread itself, borrowed; threading_thread_run() with it calls the target
+ * \param thread the thread itself, borrowed; `threading_thread_run(thread)` calls the target
  * \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
  * \return the result of the thread, which threading_thread_result() returns
  *
@@ -200,9 +207,10 @@ typedef void *(*threading_target)(void *arg);
 typedef void *(*threading_run)(threading_thread *thread, void *arg);
 
 /**
- * A test for the state that a thread waits for. It is called with the condition's lock held.
+ * A function that tests whether the state that a thread waits for has been reached. The waiting thread
+ * calls it with the condition's lock held.
  *
- * \param arg the argument that was passed to the wait
+ * \param arg the argument that was passed to the wait function
  * \return a positive number if the predicate is true; 0 if it is false; a negative number if it
  *     failed, which ends the wait with THREADING_ERR_CALLBACK
  *
@@ -223,7 +231,8 @@ typedef int (*threading_predicate)(void *arg);
 typedef int (*threading_action)(void *arg);
 
 /**
- * A function that returns the initial value of a local for the calling thread. It may use the local.
+ * A function that returns the initial value of a local for the calling thread. It may itself use the
+ * local.
  *
  * \param arg the argument that was passed to threading_local_new_with_init()
  * \return the value, which may be NULL
@@ -234,7 +243,7 @@ typedef int (*threading_action)(void *arg);
 typedef void *(*threading_local_init)(void *arg);
 
 /**
- * A function that destroys an argument or a value that is no longer needed.
+ * A function that destroys a thread's argument or a local's value when it is no longer needed.
  *
  * \param value the argument or the value, never NULL
  *
@@ -244,7 +253,8 @@ typedef void *(*threading_local_init)(void *arg);
 typedef void (*threading_destructor)(void *value);
 
 /**
- * A function that is called once at process exit, by the thread that runs the shutdown sequence.
+ * A function that is called once at process exit or in threading_shutdown(), by the thread that runs
+ * the shutdown sequence.
  *
  * \param arg the argument that was passed to threading_atexit()
  *
@@ -254,10 +264,10 @@ typedef void (*threading_destructor)(void *value);
 typedef void (*threading_callback)(void *arg);
 
 /**
- * A hook that is called for an unhandled exception of a thread.
+ * A hook that threading_report_exception() calls, in the thread that has the unhandled exception.
  *
- * \param thread the thread, borrowed
- * \param kind the name of the exception's type, valid during the call
+ * \param thread the calling thread, borrowed
+ * \param type the name of the exception's type, valid during the call
  * \param message the message of the exception, valid during the call
  * \param arg the argument that was passed to threading_set_excepthook()
  *
@@ -265,7 +275,7 @@ typedef void (*threading_callback)(void *arg);
  * \sa threading_set_excepthook, threading_report_exception
  */
 typedef void (*threading_excepthook)(threading_thread *thread,
-                                     const char *kind,
+                                     const char *type,
                                      const char *message,
                                      void *arg);
 
@@ -278,21 +288,23 @@ typedef void (*threading_excepthook)(threading_thread *thread,
  *
  * A function that has no other result returns a threading_status: 0 is success, a positive number is
  * an outcome that is not an error, and a negative number is an error. A call that fails changes
- * nothing, unless its documentation says otherwise. Status numbers are never reused. In the list of
- * statuses, Python's result or exception for the same case is given in parentheses.
+ * nothing, unless its documentation says otherwise. Status numbers are never reused. The list of
+ * statuses gives Python's result or exception for the same case in parentheses.
  *
  * Last error. Each thread has a last error, similar to errno. It describes the thread's most recent
  * call that failed, whether the failure was reported by a negative status or by an error value such as
  * NULL. Calls that do not fail, including those that return a positive status, leave it unchanged. In
  * this documentation, "NULL with THREADING_ERR_X" means that the function returns NULL and sets the
- * last error to THREADING_ERR_X.
+ * last error to THREADING_ERR_X; the same applies to "0 with" and "false with". Where NULL, 0 or false
+ * can also be a valid result, call threading_clear_last_error() before the function to distinguish the
+ * two.
  *
  * Use of errno. The library does not report errors in errno. No function changes errno, whether it
  * succeeds, times out or fails. A value that a callback stores in errno of the calling thread is
  * preserved.
  *
  * Internal errors. The documentation of each function lists the statuses that it returns. In addition,
- * every function may return THREADING_ERR_INTERNAL, which indicates a bug in this library.
+ * every function may fail with THREADING_ERR_INTERNAL, which indicates a bug in this library.
  *
  * Distinguishing a timeout from an error:
  *     static int use(threading_lock *lock)
@@ -328,17 +340,17 @@ typedef int32_t threading_status;
 #define THREADING_TIMED_OUT 1
 
 /**
- * The operation of a `try_` function would block (`False`).
+ * The operation would block; only `try_` functions return this status (`False`).
  */
 #define THREADING_WOULD_BLOCK 2
 
 /**
- * The calling thread has no such value (`AttributeError`).
+ * The calling thread has no such value in the local (`AttributeError`).
  */
 #define THREADING_NO_VALUE 3
 
 /**
- * The timer's function has already started.
+ * The timer can no longer be cancelled, because its function has already begun.
  */
 #define THREADING_TOO_LATE 4
 
@@ -398,7 +410,7 @@ typedef int32_t threading_status;
 #define THREADING_ERR_BROKEN_BARRIER (-11)
 
 /**
- * The callback reported a failure.
+ * The predicate or the action reported a failure.
  */
 #define THREADING_ERR_CALLBACK (-12)
 
@@ -413,12 +425,12 @@ typedef int32_t threading_status;
 #define THREADING_ERR_NO_MEMORY (-14)
 
 /**
- * The operating system did not provide a resource, such as a new thread (`RuntimeError`).
+ * The system did not provide a resource, such as a new thread (`RuntimeError`).
  */
 #define THREADING_ERR_SYSTEM (-15)
 
 /**
- * The shutdown of the process, or the exit of the calling thread, is too far advanced.
+ * The shutdown of the process or the end of the calling thread is too far advanced for the call.
  */
 #define THREADING_ERR_SHUTDOWN (-16)
 
@@ -459,7 +471,7 @@ const char *threading_status_message(int32_t status);
 /**
  * Returns the status of the calling thread's most recent call that failed.
  *
- * \return a negative status; THREADING_OK if no call has failed, or none since
+ * \return a negative status; THREADING_OK if no call of the thread has failed since its start or since
  *     threading_clear_last_error()
  *
  * \blocks never
@@ -505,26 +517,25 @@ void threading_clear_last_error(void);
  * Timeouts, memory ordering, and the version of the library.
  *
  * Timeouts. A timeout is a number of seconds of type double, measured by the monotonic clock. The same
- * rule applies to all timeouts, and is checked even if the call would not block: THREADING_FOREVER
- * (-1.0) and positive infinity wait indefinitely; 0 does not wait; other negative numbers and NaN fail
- * with THREADING_ERR_VALUE; finite numbers above THREADING_TIMEOUT_MAX fail with
- * THREADING_ERR_OVERFLOW. Only the interval of a timer follows a rule of its own, see
- * threading_timer_new().
+ * rule applies to all timeouts: THREADING_FOREVER (-1.0) and positive infinity wait indefinitely; 0
+ * does not wait; other negative numbers and NaN fail with THREADING_ERR_VALUE; finite numbers above
+ * THREADING_TIMEOUT_MAX fail with THREADING_ERR_OVERFLOW. Only the interval of a timer has different
+ * rules; see threading_timer_new().
  *
- * Floating point. Timeouts are compared and converted by their bit representation, and rounded up to
- * nanoseconds. No call raises a floating-point exception or sets an exception flag, not even for a
+ * Floating point. Timeouts are rounded up to nanoseconds. They are compared and converted by their bit
+ * representation: no call raises a floating-point exception or sets an exception flag, not even for a
  * signaling NaN or a subnormal number, and no call depends on the rounding mode.
  *
  * Waits. Waits are not interrupted by signals and have no spurious wakeups. The time that a wait needs
  * to reacquire its lock does not count towards the timeout. Blocking calls are not cancellation points
- * of pthread_cancel(). Blocking functions come in families: `x` blocks, `x_timeout` blocks for at most
- * the given time, and `try_x`, which corresponds to Python's `blocking=False`, never blocks.
+ * of pthread_cancel(). Blocking functions come in families: `x` blocks, and `x_timeout` blocks for at
+ * most the given time. Where Python has `blocking=False`, there is also `try_x`, which never blocks.
  *
  * Memory order. In each of the following pairs, everything that was written before the first event is
  * visible after the second: the start of a thread and the beginning of its run; the end of a thread's
- * run and the return of a join; a release and the next acquire; the setting of an event and the return
- * of a wait that it ends; a notification and the return of the wait that it ends; each arrival at a
- * barrier and the return of every wait of that round.
+ * run and the return of a join; the release of a lock or a semaphore and the next acquire; the setting
+ * of an event and the return of a wait that succeeds because of it; a notification and the return of
+ * the wait that it ends; each arrival at a barrier and the return of every wait of that round.
  *
  * Waiting with or without a timeout:
  *     static bool wait_for(threading_event *event, bool forever)
@@ -535,7 +546,7 @@ void threading_clear_last_error(void);
  */
 
 /**
- * The timeout that waits indefinitely.
+ * The timeout of a wait that has no time limit.
  */
 #define THREADING_FOREVER (-1.0)
 
@@ -562,7 +573,7 @@ void threading_clear_last_error(void);
 /**
  * Returns the version of the library that is loaded, which may be newer than the header.
  *
- * \return a static string, "0.1.0" for version 0.1.0; the version of the header is THREADING_VERSION
+ * \return a static string, such as "0.1.0"; the version of the header is THREADING_VERSION
  *
  * \blocks never
  * \threadsafety any thread
@@ -595,61 +606,63 @@ uint32_t threading_version_number(void);
  * Foreign threads. A foreign thread is a thread that this library did not start, other than the main
  * thread. It may call any function. Its first call to threading_current_thread() or
  * threading_report_exception() registers it as a dummy thread, which is a daemon thread with the name
- * `Dummy-N`; using a lock or creating a thread does not register it. A dummy thread is removed when it
- * ends. The first thread of the process is the main thread, `MainThread`, no matter which thread
- * loaded the library.
+ * `Dummy-N`; other calls, such as acquiring a lock or creating a thread, do not register it. A dummy
+ * thread is listed by threading_enumerate() until it ends, and cannot be joined. The first thread of
+ * the process is the main thread, `MainThread`, no matter which thread loaded the library.
  *
  * Exit. Returning from `main` and calling exit() wait for all non-daemon threads, including pending
  * non-daemon timers; daemon threads are abandoned. First, the functions registered with
  * threading_atexit() are called, the last registered one first. Then the main thread is marked as
- * finished, so that joins of it return. Then all non-daemon threads that this library started are
- * joined, including those that are started during the shutdown, but not the calling thread or threads
+ * ended, so that joins of it return. Then all non-daemon threads that this library started are joined,
+ * including those that are started during the shutdown, but neither the calling thread nor threads
  * that are themselves in exit() or threading_shutdown(). A worker thread that calls exit() therefore
- * does not wait for itself. `_exit` and `quick_exit` do not wait at all. pthread_exit() in `main`
+ * does not wait for itself. _exit() and quick_exit() do not wait at all. pthread_exit() in `main`
  * waits in the same way, and the process then ends with status 0, even if daemon threads are still
  * running. However, the library cannot detect pthread_exit() in a `main` that has never called the
- * library. In this case, daemon threads keep the process running, and so does a timer that has ever
- * been started.
+ * library. In this case, daemon threads keep the process running, as do the library's own threads once
+ * a timer has been started.
  *
- * Exit handler. An atexit() handler runs this sequence. The library registers it when it is first
- * needed: at the first start of a thread or timer, at the first threading_atexit(), or when the main
- * thread sets a value of a local. Handlers that are registered later run before the joins, and
- * handlers that were registered earlier run after them. The main thread's locals are destroyed after
- * the joins.
+ * Exit handler. The library runs this sequence in an atexit() handler. It registers the handler when
+ * it is first needed: at the first start of a thread or timer, at the first threading_atexit(), or
+ * when the main thread first uses a local. Handlers that are registered later run before the joins,
+ * and handlers that were registered earlier run after them. The main thread's values of locals are
+ * destroyed after the joins, if the main thread itself returns from `main` or calls exit() or
+ * pthread_exit().
  *
  * Fork. The child process has one thread, the thread that called fork(), with the same handle, name,
  * daemon flag and ident, and with a new native ID. It is the main thread of the child, and the only
- * thread in threading_enumerate(); a foreign thread becomes `MainThread`. Other started threads and
- * pending timers have ended in the child: joining them returns immediately, starting them fails with
- * THREADING_ERR_ALREADY_STARTED, and cancelling a pending timer returns THREADING_OK. Their argument
- * destructors are not called, and the values of their locals are not destroyed. Threads and timers
- * that were not started can be started, new ones can be created, the numbering of names continues, and
- * functions registered with threading_atexit() are inherited. Locks and all other objects keep the
- * state that they had at the fork, and an RLock that the forking thread owned still belongs to it.
- * Threads that were blocked on an object in the parent do not exist in the child: notifications,
- * waiter counts and THREADING_ERR_BUSY disregard them. The `_at_fork_reinit` functions reinitialize a
- * lock, the lock of a condition, or an event. The cost of fork() in the child does not depend on the
- * number of threads and timers in the parent.
+ * thread that threading_enumerate() lists; a foreign thread becomes the thread `MainThread`. Other
+ * started threads and pending timers have ended in the child: joining them returns immediately,
+ * starting them fails with THREADING_ERR_ALREADY_STARTED, and cancelling a pending timer returns
+ * THREADING_OK. Their argument destructors are not called, and the values of their locals are not
+ * destroyed. Threads and timers that were not started can be started, new ones can be created, the
+ * numbering of names continues, and functions registered with threading_atexit() are inherited. Locks
+ * and all other objects keep the state that they had at the fork, and an RLock that the forking thread
+ * owned still belongs to it. Threads that were blocked on an object in the parent do not exist in the
+ * child: they are neither notified nor counted as waiters, and do not cause THREADING_ERR_BUSY. The
+ * `_at_fork_reinit` functions reinitialize a lock, the lock of a condition, or an event. The cost of
+ * fork() in the child does not depend on the number of threads and timers in the parent.
  *
  * Fork handlers. Any function may be called in the handlers of pthread_atfork(), whether they were
  * registered before the library was loaded or after it; a child handler finds the state described
- * above in both cases. While a prepare or parent handler runs that was registered before the library
- * was loaded, other threads block when they start or end, create or free objects, or query other
- * threads. They block until the handler calls a function of this library, but for at most 0.1 s; a
- * handler may therefore also wait for such a thread by other means. A constructor may use the library,
- * and fork, before the library's own constructor has run.
+ * above in both cases. While a prepare or parent handler that was registered before the library was
+ * loaded is running, other threads block when they start or end, create or free objects, or query
+ * other threads. They block until the handler calls a function of this library, but for at most 0.1 s,
+ * so that a handler that waits for such a thread does not deadlock. Functions that run before main(),
+ * such as those with the constructor attribute, may use the library and call fork().
  *
- * Children without handlers. vfork(), posix_spawn(), _Fork() and clone() do not call fork handlers, so
- * the library does not notice the child process. The child may call exec and `_exit`, and of this
- * library only threading_version(), threading_version_number(), threading_status_name() and
- * threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may
- * call any function if the process had one thread and had never started a timer; the native ID of its
- * main thread is then that of the parent.
+ * Children without handlers. The functions vfork(), posix_spawn(), _Fork() and clone() do not call
+ * fork handlers, so the library does not notice the child process. The child may call the exec
+ * functions and _exit(), and of this library only threading_version(), threading_version_number(),
+ * threading_status_name() and threading_status_message(). A child of _Fork() or clone() that has its
+ * own copy of the memory may call any function if the process had one thread and had never started a
+ * timer; the native ID of its main thread is then that of the parent.
  *
  * Signals. Signals neither shorten nor extend a wait. threading_event_set(), threading_event_clear(),
  * threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
  * called in a signal handler on systems where threads block on futexes (Linux, unless the library was
- * built with its portable backend).
+ * built with its portable backend, by the CMake option `-DTHREADING_PARK=portable`). The other
+ * functions of this library are not async-signal-safe.
  *
  * Listing the threads that are alive:
  *     static void print_threads(void)
@@ -668,13 +681,13 @@ uint32_t threading_version_number(void);
  * Returns the calling thread.
  *
  * The handle is borrowed, and valid while the calling thread runs, including during the destruction of
- * its thread-local data. Inside a timer's function, it is the timer's thread. The first call in a
- * foreign thread registers it as a dummy thread.
+ * its thread-local data. Inside a timer's function, the result is the timer's thread. The first call
+ * in a foreign thread registers it as a dummy thread.
  *
  * \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY if there is not enough memory; NULL
- *     with THREADING_ERR_SYSTEM if the system cannot notify the library of the end of a foreign
- *     thread; NULL with THREADING_ERR_SHUTDOWN if the first call in a foreign thread is in its last
- *     round of destructors
+ *     with THREADING_ERR_SYSTEM if the thread is a foreign thread and the system cannot notify the
+ *     library of its end; NULL with THREADING_ERR_SHUTDOWN if the thread is a foreign thread that
+ *     makes its first call in its last round of pthread key destructors
  *
  * \blocks never
  * \threadsafety any thread
@@ -700,7 +713,8 @@ threading_thread *threading_current_thread(void);
 threading_thread *threading_main_thread(void);
 
 /**
- * Returns the number of threads that are alive, which are those that threading_enumerate() lists.
+ * Returns the number of threads that are alive, which is the length of the list that
+ * threading_enumerate() creates.
  *
  * \return the number of threads; 0 with THREADING_ERR_NO_MEMORY if there is not enough memory
  *
@@ -716,9 +730,9 @@ size_t threading_active_count(void);
  * Creates a list of the threads that are alive: the main thread, then the others in the order of their
  * start.
  *
- * The list contains daemon threads, pending timers and dummy threads too; the start of a dummy thread
- * is its registration. It does not contain threads that have not been started or have ended. It is a
- * snapshot, and holds a reference to each of its threads until it is freed.
+ * The list also contains daemon threads, pending timers and dummy threads; a dummy thread counts as
+ * started when it is registered. The list does not contain threads that have not been started or have
+ * ended. It is a snapshot, and holds a reference to each of its threads until it is freed.
  *
  * \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with
  *     THREADING_ERR_NO_MEMORY if there is not enough memory
@@ -742,15 +756,15 @@ threading_thread_list *threading_enumerate(void);
  * \threadsafety any thread
  * \python `len(threads)`
  * \since 0.1.0
- * \sa threading_enumerate, threading_thread_list_get
+ * \sa threading_enumerate, threading_thread_list_get, threading_thread_list_free
  */
 size_t threading_thread_list_len(threading_thread_list *list);
 
 /**
- * Returns one thread of a list.
+ * Returns the thread at an index of a list.
  *
  * \param list the list
- * \param i the index of the thread, from 0
+ * \param i the index of the thread, from 0 to `threading_thread_list_len(list) - 1`
  * \return the thread, borrowed, and valid as long as the list; NULL with THREADING_ERR_HANDLE if the
  *     handle is invalid; NULL with THREADING_ERR_VALUE if `i` is out of range
  *
@@ -777,12 +791,13 @@ threading_thread *threading_thread_list_get(threading_thread_list *list, size_t 
 threading_status threading_thread_list_free(threading_thread_list *list);
 
 /**
- * Returns the ident of the calling thread or, inside a timer's function, of the timer.
- *
- * The ident is never 0 and, unlike Python's, is never reused. The call does not register a foreign
+ * Returns the identifier (ident) of the calling thread or, inside a timer's function, of the timer's
  * thread.
  *
- * \return the ident, as returned by threading_thread_ident() for the same thread
+ * The ident is never 0. Unlike Python's, it is not the pthread ID, and is never reused in the process.
+ * The call does not register a foreign thread.
+ *
+ * \return the ident, which threading_thread_ident() also returns for this thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -795,7 +810,7 @@ uint64_t threading_get_ident(void);
 /**
  * Returns the ID that the kernel has assigned to the calling system thread.
  *
- * \return the native ID
+ * \return the native ID; inside a timer's function, that of the system thread that runs it
  *
  * \blocks never
  * \threadsafety any thread
@@ -806,9 +821,9 @@ uint64_t threading_get_ident(void);
 uint64_t threading_get_native_id(void);
 
 /**
- * Returns the stack size of threads that are started from now on.
+ * Returns the default stack size, which is that of threads that are started from now on.
  *
- * Unlike Python's function, the call does not reset the size.
+ * Unlike Python's function, the call does not reset the size to the default.
  *
  * \return the size in bytes; 0 if it is the system's default
  *
@@ -840,9 +855,10 @@ size_t threading_stack_size(void);
 threading_status threading_set_stack_size(size_t bytes);
 
 /**
- * Suspends the calling thread for the given time. Signals do not shorten it.
+ * Suspends the calling thread for the given time. Signals do not shorten this time.
  *
- * \param seconds the time in seconds; THREADING_FOREVER never returns, 0 returns immediately
+ * \param seconds the time in seconds; with THREADING_FOREVER, the call never returns; with 0, it
+ *     returns immediately
  * \return THREADING_OK; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
  * \blocks for the given time
@@ -857,8 +873,8 @@ threading_status threading_sleep(double seconds);
  * Registers a function to be called at process exit, before non-daemon threads are joined.
  *
  * The functions are called in reverse order of their registration, and each is called once, even if
- * the shutdown is repeated. If a function calls exit(), it does not return, and the process continues
- * with the next function. A child process inherits the functions.
+ * the shutdown is repeated. If a function calls exit(), that call does not return, and the shutdown
+ * continues with the next function. A child process inherits the functions.
  *
  * \param callback the function to call
  * \param arg the argument of the function
@@ -878,8 +894,9 @@ threading_status threading_atexit(threading_callback callback, void *arg);
  * the main thread as finished, and joins all non-daemon threads that this library started.
  *
  * The calling thread and threads that are themselves in exit() or threading_shutdown() are not joined.
- * After the call has returned, starting a thread fails with THREADING_ERR_SHUTDOWN. The function may
- * be called again.
+ * After the call has returned, starting a thread or a timer and registering a function with
+ * threading_atexit() fail with THREADING_ERR_SHUTDOWN; objects can still be created and used. The
+ * function may be called again, and exit() then has nothing left to wait for.
  *
  * \return THREADING_OK
  *
@@ -895,13 +912,14 @@ threading_status threading_shutdown(void);
  * Runs the shutdown sequence like threading_shutdown(), but waits for the threads for at most the
  * given time.
  *
- * If it returns THREADING_TIMED_OUT, threads can still be started, and the function may be called
- * again; the registered functions have been called and are not called again.
+ * The time limit does not end a registered function that is running. If the call returns
+ * THREADING_TIMED_OUT, threads can still be started, and the shutdown may be repeated; registered
+ * functions that have been called are not called again.
  *
  * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
- * \return THREADING_OK if all threads have ended; THREADING_TIMED_OUT if the timeout expired;
- *     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range, in which case
- *     nothing has been done
+ * \return THREADING_OK if all non-daemon threads have ended; THREADING_TIMED_OUT if the timeout
+ *     expired; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range, in which
+ *     case the shutdown has not begun
  *
  * \blocks until all non-daemon threads have ended or the timeout expires, and while the registered
  *     functions run
@@ -915,7 +933,7 @@ threading_status threading_shutdown_timeout(double seconds);
 /**
  * Sets the hook that is called for unhandled exceptions of threads.
  *
- * The previous hook may still be running when the call returns.
+ * Other threads may still be running the previous hook when the call returns.
  *
  * \param hook the function that threading_report_exception() calls; NULL selects the default, which
  *     prints the line `Exception in thread NAME: TYPE: MESSAGE` to stderr
@@ -925,31 +943,32 @@ threading_status threading_shutdown_timeout(double seconds);
  * \threadsafety any thread
  * \python `threading.excepthook = hook`
  * \since 0.1.0
- * \sa threading_get_excepthook, threading_report_exception
+ * \sa threading_get_excepthook, threading_report_exception, threading_excepthook
  */
 void threading_set_excepthook(threading_excepthook hook, void *arg);
 
 /**
  * Returns the hook that is called for unhandled exceptions of threads.
  *
- * \param arg where to store the argument of the hook; may be NULL
+ * \param arg where to store the argument of the hook; NULL if it is not needed
  * \return the hook; NULL if it is the default
  *
  * \blocks never
  * \threadsafety any thread
  * \python `threading.excepthook`
  * \since 0.1.0
- * \sa threading_set_excepthook
+ * \sa threading_set_excepthook, threading_report_exception
  */
 threading_excepthook threading_get_excepthook(void **arg);
 
 /**
  * Calls the hook for an unhandled exception of the calling thread.
  *
- * It is meant for targets and for bindings of other languages. The thread continues; as in Python,
- * neither its result nor the exit status of the process changes.
+ * It is meant for targets that cannot handle a failure, and for bindings to languages that have
+ * exceptions. The call returns, and the thread continues; as in Python, neither its result nor the
+ * exit status of the process changes.
  *
- * \param type the name of the exception's type
+ * \param type the name of the exception's type, for example `MyError`
  * \param message the message of the exception
  * \return THREADING_OK if the hook was called; THREADING_ERR_VALUE if a string is NULL;
  *     THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM or THREADING_ERR_SHUTDOWN as in
@@ -969,18 +988,19 @@ threading_status threading_report_exception(const char *type, const char *messag
  * Thread
  *
  * A thread calls its target when it is started, and ends when the target returns. It has a name, an
- * ident that is never reused, and a result. A running thread holds a reference to itself, so its
- * handle may be freed at any time.
+ * identifier (its ident), which is never reused, and a result, which is the value that the target
+ * returned. A running thread holds a reference to itself, so its handle may be freed at any time.
  *
- * A thread is a daemon thread if the thread that creates it is one; a thread that is created by a
- * foreign thread is not. The process does not exit before all non-daemon threads have ended. The
- * daemon flag, the stack size, the argument destructor and the override of run must be set before the
- * start. Setting them later fails with THREADING_ERR_ALREADY_STARTED, as it always does for the main
- * thread and for dummy threads.
+ * The process does not exit before all non-daemon threads have ended, but it does not wait for daemon
+ * threads. A new thread is a daemon thread if the thread that creates it is one; a thread that is
+ * created by a foreign thread is not. The daemon flag, the stack size, the argument destructor and the
+ * override of run must be set before the start. Setting them later fails with
+ * THREADING_ERR_ALREADY_STARTED; for the main thread and for dummy threads, setting them always fails
+ * in this way.
  *
  * The argument is passed to the target unchanged, and must stay valid as long as the thread uses it.
- * Allocate it and set a destructor with threading_thread_set_arg_destructor(); do not pass the address
- * of a loop variable.
+ * If nothing else keeps the argument valid, allocate it and set a destructor with
+ * threading_thread_set_arg_destructor(). Do not pass the address of a loop variable.
  *
  * Starting and joining a thread; if threading_thread_new() returns NULL, the next call reports it:
  *     static void *greet(void *name)
@@ -1000,13 +1020,13 @@ threading_status threading_report_exception(const char *type, const char *messag
 /**
  * Creates a thread that will call `target(arg)`. It does not use a system thread until it is started.
  *
- * Its name is `Thread-N` unless another name is set. The number is assigned when the name is first
- * queried or the thread is started; a thread that has been named before does not use a number. The
- * thread is a daemon thread if the calling thread is one, but not if the calling thread is a foreign
- * thread.
+ * Its name is `Thread-N` unless another name is set. The number N is assigned when the name is first
+ * queried or the thread is started, whichever is first; a thread that has been given a name before
+ * then does not use a number. The thread is a daemon thread if the calling thread is one, but not if
+ * the calling thread is a foreign thread.
  *
  * \param target the function to call; if it is NULL, the thread ends immediately
- * \param arg the argument of the target, which the caller keeps valid; see
+ * \param arg the argument of the target, which the caller must keep valid; see
  *     threading_thread_set_arg_destructor()
  * \return the new thread, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not
  *     enough memory, in which case `arg` is not used
@@ -1015,8 +1035,8 @@ threading_status threading_report_exception(const char *type, const char *messag
  * \threadsafety any thread
  * \python `threading.Thread(target=target, args=(arg,))`
  * \since 0.1.0
- * \sa threading_thread_start, threading_thread_free, threading_thread_set_arg_destructor,
- *     threading_thread_set_name, threading_thread_set_daemon
+ * \sa threading_thread_start, threading_thread_join, threading_thread_free,
+ *     threading_thread_set_arg_destructor, threading_thread_set_name, threading_thread_set_daemon
  */
 threading_thread *threading_thread_new(threading_target target, void *arg);
 
@@ -1056,9 +1076,10 @@ threading_status threading_thread_free(threading_thread *thread);
 /**
  * Sets the name of a thread. The name may be changed at any time.
  *
- * The name is copied. The previous name is freed unless threading_thread_name() has returned it.
- * System tools show up to 15 bytes of the name, cut at a character boundary; the system names of the
- * main thread and of timers do not change.
+ * The name is copied. A previous name that threading_thread_name() has returned is kept until the
+ * thread is destroyed; other previous names are freed. System tools such as ps and debuggers show the
+ * first 15 bytes of the name, cut at a character boundary. For the main thread and for timers, the
+ * name that these tools show does not change.
  *
  * \param thread the thread
  * \param name the name, a string in UTF-8
@@ -1093,9 +1114,10 @@ const char *threading_thread_name(threading_thread *thread);
  * Sets or clears the daemon flag of a thread. This is possible only before the start.
  *
  * \param thread the thread
- * \param daemon 0 if the process waits for the thread at exit; any other number if it does not
+ * \param daemon 0 for a non-daemon thread, for which the process waits at exit; any other number for a
+ *     daemon thread
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the thread has been started
+ *     if the thread has been started, or is the main thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -1106,7 +1128,8 @@ const char *threading_thread_name(threading_thread *thread);
 threading_status threading_thread_set_daemon(threading_thread *thread, int daemon);
 
 /**
- * Returns whether a thread is a daemon thread. A dummy thread is one, the main thread is not.
+ * Returns whether a thread is a daemon thread. Dummy threads are daemon threads; the main thread is
+ * not.
  *
  * \param thread the thread
  * \return true if the thread is a daemon thread, false if it is not; false with THREADING_ERR_HANDLE
@@ -1123,15 +1146,16 @@ bool threading_thread_is_daemon(threading_thread *thread);
 /**
  * Sets the stack size of a thread. This is possible only before the start.
  *
- * The thread of a timer accepts a size, but its function runs on a stack that timers share. If the
- * program has a large amount of static thread-local storage, which is placed on each stack, its size
- * is added.
+ * For a timer's thread, the size has no effect, because its function runs on the stack of a system
+ * thread that timers share. If the program has a large amount of static thread-local storage, which is
+ * placed on each stack, its size is added.
  *
  * \param thread the thread
  * \param bytes the size in bytes, at least 32768, or the system's minimum if that is larger; 0 selects
  *     the size that is set with threading_set_stack_size()
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the size
- *     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started
+ *     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started, or is the main
+ *     thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -1145,24 +1169,26 @@ threading_status threading_thread_set_stack_size(threading_thread *thread, size_
  * Sets the destructor of a thread's argument. This is possible only before the start.
  *
  * Unless the argument is NULL, the destructor is called exactly once: either in the thread, after its
- * run and before a join returns, or by the call that ensures that the thread will never run. That call
- * is the last `_free` of a thread that was not started, or the cancellation of a timer. A start that
- * fails does not call the destructor.
+ * run and before a join returns, or by the call after which the thread can never run, which is the
+ * last `_free` of a thread that was not started, or the cancellation of a timer. A start that fails
+ * does not call the destructor, nor is it called for a daemon thread that is still running when the
+ * process exits.
  *
- * If a cancellation has already destroyed the argument of a timer that was not started, a destructor
- * that is set afterwards is never called. If the cancellation had no destructor to call, a destructor
- * that is set afterwards is called at the start or at the last `_free`.
+ * A timer that is cancelled before its start can still be configured. If the cancellation has
+ * destroyed the argument, a destructor that is set afterwards is never called. If the cancellation had
+ * no destructor to call, a destructor that is set afterwards is called by the start or by the last
+ * `_free`.
  *
  * \param thread the thread
  * \param destroy the destructor; if it is NULL, nothing is called
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the thread has been started
+ *     if the thread has been started, or is the main thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
  * \python none
  * \since 0.1.0
- * \sa threading_thread_new, threading_thread_arg, threading_timer_cancel
+ * \sa threading_thread_new, threading_thread_arg, threading_timer_cancel, threading_destructor
  */
 threading_status threading_thread_set_arg_destructor(threading_thread *thread, threading_destructor destroy);
 
@@ -1173,7 +1199,7 @@ threading_status threading_thread_set_arg_destructor(threading_thread *thread, t
  * \param run the function that is called instead of the target, with the thread and the target's
  *     argument; NULL removes the override
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the thread has been started
+ *     if the thread has been started, or is the main thread or a dummy thread
  *
  * \blocks never
  * \threadsafety any thread
@@ -1184,10 +1210,12 @@ threading_status threading_thread_set_arg_destructor(threading_thread *thread, t
 threading_status threading_thread_set_run(threading_thread *thread, threading_run run);
 
 /**
- * Calls `target(arg)`, as a thread does whose run function is not overridden.
+ * Calls the target of a thread with its argument, which is what a thread does if its run function is
+ * not overridden.
  *
- * It is meant for use in an override. Elsewhere, it calls the target in the calling thread and does
- * not start the thread.
+ * It is meant to be called by a function that overrides the run function; see
+ * threading_thread_set_run(). Elsewhere, too, it calls the target in the calling thread and does not
+ * start a thread.
  *
  * \param thread the thread
  * \return the value that the target returned; NULL if there is no target; NULL with
@@ -1209,10 +1237,10 @@ void *threading_thread_run(threading_thread *thread);
  *
  * \param thread the thread
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the thread has been started, even if it has ended, and for the main thread and dummy threads;
- *     THREADING_ERR_SHUTDOWN after threading_shutdown(); THREADING_ERR_SYSTEM if the system cannot
- *     create a thread, or THREADING_ERR_NO_MEMORY if there is not enough memory, in which case nothing
- *     has changed and the call may be repeated
+ *     if the thread has been started, even if it has ended, or is the main thread or a dummy thread;
+ *     THREADING_ERR_SHUTDOWN if the shutdown sequence of the process is complete; THREADING_ERR_SYSTEM
+ *     if the system cannot create a thread or a pthread key, or THREADING_ERR_NO_MEMORY if there is
+ *     not enough memory, in which cases nothing has changed and the call may be repeated
  *
  * \blocks never
  * \threadsafety any thread
@@ -1227,14 +1255,17 @@ threading_status threading_thread_start(threading_thread *thread);
  *
  * A thread may be joined any number of times, and by any number of threads. The call waits for the end
  * of the system thread, so that destructors of pthread keys and of C++ thread_local objects have run.
- * The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. Joining
- * a timer waits for the end of its function or for its cancellation. Joining the main thread waits for
- * the shutdown sequence at process exit.
+ * Do not join or detach the system thread by other means: pthread_join() and pthread_detach() fail
+ * with EINVAL. Joining a timer's thread waits for the end of its function or for its cancellation.
+ * Joining the main thread waits until process exit or threading_shutdown() has called the functions
+ * that were registered with threading_atexit(). If two threads join each other without a timeout, at
+ * least one of the joins fails with THREADING_ERR_DEADLOCK; longer cycles are not detected.
  *
  * \param thread the thread
  * \return THREADING_OK if the thread has ended; THREADING_ERR_HANDLE if the handle is invalid;
  *     THREADING_ERR_NOT_JOINABLE if it is a dummy thread; THREADING_ERR_NOT_STARTED if it has not been
- *     started; THREADING_ERR_DEADLOCK if it is the calling thread
+ *     started; THREADING_ERR_DEADLOCK if it is the calling thread, if it joins the calling thread, or
+ *     if it is the thread of a timer whose argument the calling thread is destroying
  *
  * \blocks until the thread has ended
  * \threadsafety any thread, except the thread to be joined
@@ -1245,7 +1276,7 @@ threading_status threading_thread_start(threading_thread *thread);
 threading_status threading_thread_join(threading_thread *thread);
 
 /**
- * Waits until a thread has ended or the timeout expires. Otherwise, it is like
+ * Waits until a thread has ended or the timeout expires. In all other respects, the function is like
  * threading_thread_join().
  *
  * \param thread the thread
@@ -1253,12 +1284,12 @@ threading_status threading_thread_join(threading_thread *thread);
  * \return THREADING_OK if the thread has ended; THREADING_TIMED_OUT if the timeout expired;
  *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
  *     `seconds` is out of range; THREADING_ERR_NOT_JOINABLE if it is a dummy thread;
- *     THREADING_ERR_NOT_STARTED if it has not been started; THREADING_ERR_DEADLOCK if it is the
- *     calling thread
+ *     THREADING_ERR_NOT_STARTED if it has not been started; THREADING_ERR_DEADLOCK as in
+ *     threading_thread_join()
  *
  * \blocks until the thread has ended or the timeout expires
  * \threadsafety any thread, except the thread to be joined
- * \python `thread.join(seconds)`, then `thread.is_alive()`
+ * \python `thread.join(seconds)`, then `not thread.is_alive()`
  * \since 0.1.0
  * \sa threading_thread_join, threading_thread_is_alive, threading_thread_result
  */
@@ -1280,7 +1311,7 @@ threading_status threading_thread_join_timeout(threading_thread *thread, double 
 bool threading_thread_is_alive(threading_thread *thread);
 
 /**
- * Returns the ident of a thread, a number that is never reused in the process.
+ * Returns the identifier (ident) of a thread, a number that is never reused in the process.
  *
  * \param thread the thread
  * \return the ident, even after the end of the thread; 0 before its start; 0 with THREADING_ERR_HANDLE
@@ -1295,12 +1326,12 @@ bool threading_thread_is_alive(threading_thread *thread);
 uint64_t threading_thread_ident(threading_thread *thread);
 
 /**
- * Returns the ID that the kernel has assigned to a thread. For a timer, it is that of the system
- * thread that runs its function.
+ * Returns the ID that the kernel has assigned to a thread. For a timer's thread, it is the ID of the
+ * system thread that runs the timer's function.
  *
  * \param thread the thread
- * \return the native ID, even after the end of the thread; 0 before its start, and for a timer before
- *     its function runs; 0 with THREADING_ERR_HANDLE if the handle is invalid
+ * \return the native ID, even after the end of the thread; 0 before its start, and for a timer's
+ *     thread before the function runs; 0 with THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks until the thread has begun to run, if it has just been started
  * \threadsafety any thread
@@ -1311,10 +1342,11 @@ uint64_t threading_thread_ident(threading_thread *thread);
 uint64_t threading_thread_native_id(threading_thread *thread);
 
 /**
- * Returns the result of a thread, which is the value that its run function returned.
+ * Returns the result of a thread, which is the value that its target, or the function that overrides
+ * its run function, returned.
  *
- * If the thread called pthread_exit(), the result is the value that was passed to it or, for a timer,
- * NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
+ * If the thread called pthread_exit(), the result is the value that was passed to pthread_exit() or,
+ * for a timer, NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
  *
  * \param thread the thread
  * \return the result; NULL before the end of the thread; NULL with THREADING_ERR_HANDLE if the handle
@@ -1329,11 +1361,12 @@ uint64_t threading_thread_native_id(threading_thread *thread);
 void *threading_thread_result(threading_thread *thread);
 
 /**
- * Returns the argument that was passed to threading_thread_new() or threading_timer_new().
+ * Returns the argument of a thread, which was passed to threading_thread_new() or
+ * threading_timer_new().
  *
  * \param thread the thread
- * \return the argument, even after its destructor has been called; NULL with THREADING_ERR_HANDLE if
- *     the handle is invalid
+ * \return the argument, even after its destructor has been called; NULL for the main thread and dummy
+ *     threads; NULL with THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks never
  * \threadsafety any thread
@@ -1348,39 +1381,41 @@ void *threading_thread_arg(threading_thread *thread);
  *
  * Timer
  *
- * A timer is a thread whose function runs after a delay, unless the timer is cancelled first. As in
- * Python, a pending timer is alive, is listed by threading_enumerate() and keeps the process from
- * exiting, unless threading_thread_set_daemon() is used on its thread. A pending timer does not use a
- * system thread: the functions run on a few system threads that all timers share and that are never
- * listed. A function that blocks does not delay other timers.
+ * A timer is a thread whose function runs after a delay, unless the timer is cancelled first. A timer
+ * is pending from its start until its function begins or the timer is cancelled. As in Python, a
+ * pending timer is alive, is listed by threading_enumerate() and keeps the process from exiting,
+ * unless its thread is a daemon thread. A pending timer does not use a system thread: the functions
+ * run on a few system threads that all timers share and that are never listed. A function that blocks
+ * does not delay other timers.
  *
  * threading_timer_thread() returns the timer's thread, on which all functions for threads work: name,
  * daemon flag, join, result and the others. Inside the function, threading_current_thread() returns
- * the timer's thread, an RLock is owned by the timer, and locals have values of the timer's own, which
- * are destroyed when the function has returned. `__thread` variables and the values of pthread keys,
- * in contrast, belong to the system thread and outlive the timer. A timer runs once and cannot be
- * restarted.
+ * the timer's thread, an RLock that the function acquires belongs to the timer, and locals have
+ * separate values for the timer, which are destroyed when the function has returned. `__thread`
+ * variables and the values of pthread keys, in contrast, belong to the system thread and outlive the
+ * timer. A timer runs once and cannot be restarted.
  *
- * Every function begins in the same state, no matter which thread created or started the timer. The
- * signal mask, CPU affinity, scheduling policy, priority and nice value are those that the main thread
- * had when the library was loaded. There is no alternate signal stack. The name of the system thread
- * is threading-timer. The floating-point environment is the default one, with no exception raised or
- * trapped. The thread's locale is the global one. Cancellation is enabled, deferred and not requested.
- * errno is 0. In Python, by contrast, a timer's thread inherits its state from the thread that starts
- * it.
+ * The functions of all timers begin in the same state, no matter which thread created or started the
+ * timer. The signal mask, CPU affinity, scheduling policy, priority and nice value are those that the
+ * main thread had when the library was loaded. There is no alternate signal stack. The name of the
+ * system thread is threading-timer. The floating-point environment is the default one, with no
+ * exception flag set and no exception trapped. The thread's locale is the global one. Cancellation is
+ * enabled, deferred and not requested. errno is 0. In Python, by contrast, a timer's thread inherits
+ * its state from the thread that starts it.
  *
- * Changes to this state that a function makes, or the destructors that are called for it, are undone
- * before the next function begins. There is one exception: if a function has run more than a hundred
- * times without changing the signal mask, affinity, scheduling, signal stack or name, and then does
- * so, the change is detected about 20 microseconds later if more timers are due at the same time. If
- * the system does not allow a thread to undo a change, such as a change of the nice value by an
- * unprivileged user, another thread runs the next function. All other state that the system keeps for
- * a thread, such as its capabilities and its timer slack, is shared with later functions.
+ * If a function, or a destructor that is called after it, changes this state, the library undoes the
+ * change before the next function begins. There is one exception: a function that has never changed
+ * the signal mask, affinity, scheduling, signal stack or name in at least 64 runs is checked less
+ * often. If it then changes one of them while other timers are due, their functions may begin with the
+ * changed state for about 20 microseconds. If the system does not allow a thread to undo a change,
+ * such as a change of the nice value by an unprivileged user, the next function runs on another system
+ * thread. All other state that the system keeps for a thread, such as its capabilities and its timer
+ * slack, is shared with later functions.
  *
  * A function begins only while another system thread is available to take over if the function blocks.
  * If that thread cannot be created, functions are delayed by up to one second, during which the
- * library retries. After that they run, and a function that blocks delays the others until a thread
- * can be created.
+ * library retries. After that they run without it, and a function that blocks delays the others until
+ * a thread can be created.
  *
  * Calling a function after a delay:
  *     static void *remind(void *text)
@@ -1399,12 +1434,13 @@ void *threading_thread_arg(threading_thread *thread);
  * Creates a timer that will call `function(arg)` when the interval has passed after its start.
  *
  * Its name and its daemon flag are set as by threading_thread_new(). The interval is not a timeout and
- * follows its own rule: zero and negative numbers, including THREADING_FOREVER, mean that the function
- * is called immediately after the start, and positive infinity means that it is never called.
+ * has different rules: with zero and negative numbers, including THREADING_FOREVER, the function is
+ * called immediately after the start; with positive infinity, it is never called, and the timer stays
+ * pending until it is cancelled.
  *
  * \param interval the interval in seconds
  * \param function the function to call; if it is NULL, nothing is called
- * \param arg the argument of the function, which the caller keeps valid; see
+ * \param arg the argument of the function, which the caller must keep valid; see
  *     threading_thread_set_arg_destructor()
  * \return the new timer, owned by the caller; NULL with THREADING_ERR_VALUE if the interval is NaN;
  *     NULL with THREADING_ERR_OVERFLOW if it is finite and above THREADING_TIMEOUT_MAX; NULL with
@@ -1436,11 +1472,12 @@ threading_timer *threading_timer_ref(threading_timer *timer);
 /**
  * Releases a reference to a timer. A timer that has been started continues.
  *
- * Releasing the last reference to a timer that was never started, and to whose thread no reference
- * exists, calls the destructor of its argument.
+ * If the timer was never started, releasing the last reference to it calls the destructor of its
+ * argument, unless a reference to its thread still exists.
  *
  * \param timer the timer
- * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid, or if all references of the
+ *     program have been released
  *
  * \blocks only while the destructor runs
  * \threadsafety any thread
@@ -1461,25 +1498,26 @@ threading_status threading_timer_free(threading_timer *timer);
  * \threadsafety any thread
  * \python none (a `Timer` is a `Thread`)
  * \since 0.1.0
- * \sa threading_thread_join, threading_thread_set_daemon, threading_thread_set_arg_destructor
+ * \sa threading_timer_new, threading_thread_join, threading_thread_set_daemon,
+ *     threading_thread_set_arg_destructor
  */
 threading_thread *threading_timer_thread(threading_timer *timer);
 
 /**
  * Starts a timer and its interval. A timer can be started only once.
  *
- * threading_thread_start() on the timer's thread does the same. A timer that has been cancelled can be
- * started, and ends immediately. The state in which the function begins does not depend on the thread
- * that starts the timer.
+ * threading_thread_start() on the timer's thread does the same. A timer that has been cancelled before
+ * can still be started; it then ends immediately, without calling its function. The state in which the
+ * function begins does not depend on the thread that starts the timer.
  *
  * \param timer the timer
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
- *     if the timer has been started; THREADING_ERR_SHUTDOWN after threading_shutdown();
- *     THREADING_ERR_SYSTEM if the system cannot create a thread for the library, or
- *     THREADING_ERR_NO_MEMORY if there is not enough memory, in which case nothing has changed and the
- *     call may be repeated
+ *     if the timer has been started; THREADING_ERR_SHUTDOWN if the shutdown sequence of the process is
+ *     complete; THREADING_ERR_SYSTEM if the system cannot create a thread or a pthread key for the
+ *     library, or THREADING_ERR_NO_MEMORY if there is not enough memory, in which cases nothing has
+ *     changed and the call may be repeated
  *
- * \blocks never
+ * \blocks only while the destructor of the argument runs, if the timer was cancelled before its start
  * \threadsafety any thread
  * \python `timer.start()`
  * \since 0.1.0
@@ -1490,10 +1528,10 @@ threading_status threading_timer_start(threading_timer *timer);
 /**
  * Cancels a timer, so that its function will never run. A pending timer ends.
  *
- * The calling thread calls the destructor of the argument, and the timer ends when the destructor has
- * returned. Inside the destructor, joining the timer's thread fails with THREADING_ERR_DEADLOCK, and
- * exit() and threading_shutdown() do not wait for the timer. The call does not wait for a function
- * that has begun; join the timer's thread for that.
+ * If a destructor has been set for the argument, the calling thread calls it, and the timer ends when
+ * the destructor has returned. Inside the destructor, joining the timer's thread fails with
+ * THREADING_ERR_DEADLOCK, and exit() and threading_shutdown() do not wait for the timer. The call does
+ * not wait for a function that has begun; join the timer's thread for that.
  *
  * \param timer the timer
  * \return THREADING_OK if the function will never run, because of this or an earlier cancellation;
@@ -1511,8 +1549,8 @@ threading_status threading_timer_cancel(threading_timer *timer);
  * Returns the interval of a timer.
  *
  * \param timer the timer
- * \return the seconds that were passed to threading_timer_new(); 0 with THREADING_ERR_HANDLE if the
- *     handle is invalid
+ * \return the interval in seconds, as it was passed to threading_timer_new(); 0 with
+ *     THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks never
  * \threadsafety any thread
@@ -1588,8 +1626,7 @@ threading_lock *threading_lock_ref(threading_lock *lock);
 threading_status threading_lock_free(threading_lock *lock);
 
 /**
- * Acquires a lock, blocking until it is available. If the calling thread already holds the lock, it
- * deadlocks.
+ * Acquires a lock, blocking until it is available. A thread that already holds the lock deadlocks.
  *
  * \param lock the lock
  * \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
@@ -1609,8 +1646,8 @@ threading_status threading_lock_acquire(threading_lock *lock);
  * Acquires a lock if it is available, without blocking.
  *
  * \param lock the lock
- * \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if it is held by another
- *     thread or by the calling thread; THREADING_ERR_HANDLE if the handle is invalid
+ * \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if a thread holds it, even
+ *     if that is the calling thread; THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks never
  * \threadsafety any thread
@@ -1654,7 +1691,7 @@ threading_status threading_lock_acquire_timeout(threading_lock *lock, double sec
 threading_status threading_lock_release(threading_lock *lock);
 
 /**
- * Returns whether a lock is currently locked.
+ * Returns whether a lock is currently locked, by any thread.
  *
  * \param lock the lock
  * \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
@@ -1692,9 +1729,9 @@ threading_status threading_lock_at_fork_reinit(threading_lock *lock);
  *
  * A reentrant lock has an owner, which is the thread that holds it. The owner can acquire the lock
  * again without blocking, and must release it as many times as it has acquired it. No other thread can
- * release it. If the owner ends without releasing the lock, the lock stays locked and never belongs to
- * a later thread. Inside a timer's function, the timer is the owner, not the system thread that runs
- * the function.
+ * release it. If the owner ends without releasing the lock, the lock stays locked, and no later thread
+ * can own it. Inside a timer's function, the timer is the owner, not the system thread that runs the
+ * function.
  *
  * A function that calls itself while it holds the lock:
  *     static threading_status descend(threading_rlock *rlock, int depth)
@@ -1755,15 +1792,15 @@ threading_rlock *threading_rlock_ref(threading_rlock *rlock);
 threading_status threading_rlock_free(threading_rlock *rlock);
 
 /**
- * Acquires a reentrant lock, blocking until it is available. If the calling thread owns the lock, the
- * recursion count is incremented.
+ * Acquires a reentrant lock, blocking until it is available. If the calling thread already owns the
+ * lock, the call increments the recursion count and does not block.
  *
  * \param rlock the lock
- * \return THREADING_OK if the calling thread owns the lock; THREADING_ERR_HANDLE if the handle is
- *     invalid; THREADING_ERR_OVERFLOW if the recursion count is already 4294967296;
- *     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
- *     allocates, cannot be allocated, or if the calling thread acquires the lock again while it holds
- *     another RLock more than once and there is not enough memory for the recursion count
+ * \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_OVERFLOW if the recursion count is already 4294967296; THREADING_ERR_NO_MEMORY if
+ *     the calling thread's wait record, which its first blocking call allocates, cannot be allocated,
+ *     or if the calling thread acquires the lock again while it holds another RLock more than once and
+ *     there is not enough memory for the recursion count
  *
  * \blocks until the lock is available, unless the calling thread owns it
  * \threadsafety any thread
@@ -1778,9 +1815,9 @@ threading_status threading_rlock_acquire(threading_rlock *rlock);
  * Acquires a reentrant lock if it is available or the calling thread owns it, without blocking.
  *
  * \param rlock the lock
- * \return THREADING_OK if the calling thread owns the lock; THREADING_WOULD_BLOCK if another thread
- *     owns it; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or
- *     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
+ * \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if another thread owns it;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY
+ *     as in threading_rlock_acquire()
  *
  * \blocks never
  * \threadsafety any thread
@@ -1796,10 +1833,10 @@ threading_status threading_rlock_try_acquire(threading_rlock *rlock);
  *
  * \param rlock the lock
  * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
- * \return THREADING_OK if the calling thread owns the lock; THREADING_TIMED_OUT if the timeout
- *     expired; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
- *     THREADING_ERR_OVERFLOW if `seconds` is out of range; THREADING_ERR_OVERFLOW or
- *     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
+ * \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
+ *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+ *     `seconds` is out of range; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in
+ *     threading_rlock_acquire()
  *
  * \blocks until the lock is available or the timeout expires, unless the calling thread owns it
  * \threadsafety any thread
@@ -1810,12 +1847,12 @@ threading_status threading_rlock_try_acquire(threading_rlock *rlock);
 threading_status threading_rlock_acquire_timeout(threading_rlock *rlock, double seconds);
 
 /**
- * Releases a reentrant lock once. If the recursion count becomes 0, the lock becomes available to
- * other threads.
+ * Releases a reentrant lock once, which decrements the recursion count. When the count becomes 0, the
+ * lock is unlocked.
  *
  * \param rlock the lock
- * \return THREADING_OK; THREADING_ERR_NOT_OWNER if another thread owns the lock or it is not locked;
- *     THREADING_ERR_HANDLE if the handle is invalid
+ * \return THREADING_OK; THREADING_ERR_NOT_OWNER if the calling thread does not own the lock, or the
+ *     lock is not locked; THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks never
  * \threadsafety the owner of the lock
@@ -1826,7 +1863,7 @@ threading_status threading_rlock_acquire_timeout(threading_rlock *rlock, double 
 threading_status threading_rlock_release(threading_rlock *rlock);
 
 /**
- * Returns whether a reentrant lock is currently locked.
+ * Returns whether a reentrant lock is currently locked, by any thread.
  *
  * \param rlock the lock
  * \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
@@ -1856,8 +1893,8 @@ bool threading_rlock_locked(threading_rlock *rlock);
 bool threading_rlock_is_owned(threading_rlock *rlock);
 
 /**
- * Returns the recursion count of the calling thread: the number of times that it must release the
- * lock.
+ * Returns the recursion count of a reentrant lock: the number of times that the calling thread must
+ * release it to unlock it.
  *
  * \param rlock the lock
  * \return the recursion count; 0 if the calling thread does not own the lock; 0 with
@@ -1893,17 +1930,17 @@ threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
  * Condition
  *
  * A condition variable combines a lock with a set of threads that wait for a notification. A thread
- * that waits or notifies must hold the lock: it must own an RLock, while for a plain Lock it is
- * sufficient that any thread holds it, as in Python. A wait releases the lock and reacquires it before
- * it returns, whatever its result. An RLock is released completely, and its recursion count is
- * restored.
+ * must hold the lock to wait or to notify. If the lock is an RLock, the calling thread must own it; if
+ * it is a plain Lock, it is sufficient that any thread holds it, as in Python. A wait releases the
+ * lock and reacquires it before it returns, whatever its result. If the lock is an RLock, the wait
+ * releases all recursion levels and restores them afterwards.
  *
  * Waiters are notified in the order of their arrival. A waiter that has been notified returns
  * THREADING_OK even if its timeout expires before it has reacquired the lock, so that no notification
  * is lost. There are no spurious wakeups: without a notification, a wait does not return before its
- * timeout expires. A notification has no effect if no thread waits. A notification does not release
- * the lock; when the lock is released, the notified waiters continue one at a time, in no specified
- * order.
+ * timeout expires. A notification has no effect if no thread waits, and is not stored for later waits.
+ * It does not release the lock; when the lock is released, the notified waiters acquire it one at a
+ * time, in an order that is not specified.
  *
  * Taking an item that another thread adds under the same lock before it calls threading_condition_notify():
  *     static int is_positive(void *count)
@@ -1988,9 +2025,9 @@ threading_condition *threading_condition_ref(threading_condition *condition);
  * Waiters that have been notified do not prevent this; their waits succeed.
  *
  * \param condition the condition
- * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads wait that have not
- *     been notified, or if threads are blocked on the lock and the condition holds the last reference
- *     to it; THREADING_ERR_HANDLE if the handle is invalid
+ * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and there are waiters that have
+ *     not been notified, or if threads are blocked on the lock and the condition holds the last
+ *     reference to the lock; THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks never
  * \threadsafety any thread
@@ -2017,7 +2054,7 @@ threading_status threading_condition_free(threading_condition *condition);
 threading_status threading_condition_acquire(threading_condition *condition);
 
 /**
- * Acquires the lock of a condition if that is possible without blocking.
+ * Acquires the lock of a condition if it is available, without blocking.
  *
  * \param condition the condition
  * \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if the lock is not
@@ -2040,7 +2077,7 @@ threading_status threading_condition_try_acquire(threading_condition *condition)
  * \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
  *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
  *     `seconds` is out of range; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in
- *     threading_condition_acquire()
+ *     threading_rlock_acquire()
  *
  * \blocks until the lock is available or the timeout expires, unless it is an RLock that the calling
  *     thread owns
@@ -2052,7 +2089,7 @@ threading_status threading_condition_try_acquire(threading_condition *condition)
 threading_status threading_condition_acquire_timeout(threading_condition *condition, double seconds);
 
 /**
- * Releases the lock of a condition; an RLock is released once.
+ * Releases the lock of a condition. If it is an RLock, it is released once.
  *
  * \param condition the condition
  * \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED if the lock is a Lock that is not locked;
@@ -2060,7 +2097,7 @@ threading_status threading_condition_acquire_timeout(threading_condition *condit
  *     THREADING_ERR_HANDLE if the handle is invalid
  *
  * \blocks never
- * \threadsafety any thread; if the lock is an RLock, its owner
+ * \threadsafety any thread; for an RLock, its owner
  * \python `condition.release()`
  * \since 0.1.0
  * \sa threading_condition_acquire, threading_condition_is_owned
@@ -2068,7 +2105,7 @@ threading_status threading_condition_acquire_timeout(threading_condition *condit
 threading_status threading_condition_release(threading_condition *condition);
 
 /**
- * Returns whether the lock of a condition is currently locked.
+ * Returns whether the lock of a condition is currently locked, by any thread.
  *
  * \param condition the condition
  * \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
@@ -2083,8 +2120,8 @@ threading_status threading_condition_release(threading_condition *condition);
 bool threading_condition_locked(threading_condition *condition);
 
 /**
- * Returns whether the calling thread may wait and notify: whether it owns the RLock or, for a plain
- * Lock, whether any thread holds the lock.
+ * Returns whether the calling thread may wait and notify: if the lock is an RLock, whether the calling
+ * thread owns it; if it is a plain Lock, whether any thread holds it.
  *
  * \param condition the condition
  * \return true if the calling thread may wait and notify, false if it may not; false with
@@ -2101,8 +2138,8 @@ bool threading_condition_is_owned(threading_condition *condition);
 /**
  * Atomically releases the lock of a condition and waits for a notification, then reacquires the lock.
  *
- * Check the awaited state again after the call, since another thread may have changed it, or use
- * threading_condition_wait_for().
+ * Check after the call whether the state that the thread waits for has been reached, because another
+ * thread may have changed it again; or use threading_condition_wait_for().
  *
  * \param condition the condition, whose lock is held
  * \return THREADING_OK if the calling thread has been notified; THREADING_ERR_NOT_OWNER if the lock is
@@ -2125,8 +2162,8 @@ threading_status threading_condition_wait(threading_condition *condition);
  * The time that is needed to reacquire the lock does not count towards the timeout.
  *
  * \param condition the condition, whose lock is held
- * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 only gives other
- *     threads an opportunity to acquire the lock
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely; 0 does not wait, but
+ *     releases and reacquires the lock, so that other threads can acquire it
  * \return THREADING_OK if the calling thread has been notified; THREADING_TIMED_OUT if the timeout
  *     expired first; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
  *     handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
@@ -2154,7 +2191,7 @@ threading_status threading_condition_wait_timeout(threading_condition *condition
  *     THREADING_ERR_VALUE if the predicate is NULL; THREADING_ERR_NO_MEMORY as in
  *     threading_condition_wait()
  *
- * \blocks until the predicate is true, and each time until the lock is available
+ * \blocks until the predicate is true, and after each notification until the lock is available
  * \threadsafety any thread that holds the lock
  * \python `condition.wait_for(predicate)`
  * \since 0.1.0
@@ -2173,8 +2210,8 @@ threading_status threading_condition_wait_for(threading_condition *condition,
  * \param condition the condition, whose lock is held
  * \param predicate the predicate, which the calling thread evaluates with the lock held
  * \param arg the argument of the predicate, not used after the call
- * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 gives other threads
- *     one opportunity to acquire the lock
+ * \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely; 0 does not wait, but
+ *     releases and reacquires the lock once if the predicate is false
  * \return THREADING_OK if the predicate is true; THREADING_TIMED_OUT if it is still false when the
  *     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, in which case the lock is
  *     held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
@@ -2182,8 +2219,8 @@ threading_status threading_condition_wait_for(threading_condition *condition,
  *     NULL; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
  *     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
  *
- * \blocks until the predicate is true or the timeout expires, and each time until the lock is
- *     available
+ * \blocks until the predicate is true or the timeout expires, and then, as after each notification,
+ *     until the lock is available
  * \threadsafety any thread that holds the lock
  * \python `condition.wait_for(predicate, seconds)`
  * \since 0.1.0
@@ -2198,7 +2235,8 @@ threading_status threading_condition_wait_for_timeout(threading_condition *condi
  * Notifies up to `n` waiters, in the order of their arrival.
  *
  * \param condition the condition, whose lock is held
- * \param n the maximum number of waiters to notify; zero and negative numbers notify none
+ * \param n the maximum number of waiters to notify; with zero and negative numbers, no waiter is
+ *     notified
  * \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;
  *     THREADING_ERR_HANDLE if the handle is invalid
  *
@@ -2247,11 +2285,11 @@ threading_status threading_condition_at_fork_reinit(threading_condition *conditi
  *
  * Semaphore
  *
- * A semaphore is a counter that is never negative. Acquiring decrements it and blocks while it is
- * zero; releasing increments it. Any thread may release a semaphore. The value of a bounded semaphore
- * cannot be raised above its initial value. The order in which waiting threads acquire the semaphore
- * is not specified: a running thread may acquire it before a thread that is being woken up, which then
- * continues to wait.
+ * A semaphore is a counter that is never negative. Acquiring it decrements its value, and blocks while
+ * the value is zero; releasing it increments the value. Any thread may release a semaphore. The value
+ * of a bounded semaphore cannot be raised above its initial value. The order in which waiting threads
+ * acquire the semaphore is not specified: a running thread may acquire it before a thread that is
+ * being woken up, and the latter then continues to wait.
  *
  * A semaphore may be released in a signal handler on systems where threads block on futexes (Linux,
  * unless the library was built with its portable backend).
@@ -2321,7 +2359,7 @@ threading_semaphore *threading_semaphore_ref(threading_semaphore *semaphore);
 /**
  * Releases a reference to a semaphore. Releasing the last one destroys the semaphore.
  *
- * Waiters for which the semaphore has been released do not prevent this; their waits succeed.
+ * Waiters whose waits succeed because the semaphore has been released do not prevent this.
  *
  * \param semaphore the semaphore
  * \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the
@@ -2436,8 +2474,9 @@ int64_t threading_semaphore_value(threading_semaphore *semaphore);
  *
  * Event
  *
- * An event is a flag that threads can wait for. Setting it wakes all threads that wait at that time,
- * even if it is cleared immediately afterwards, and lets all later waits succeed until it is cleared.
+ * An event is a flag that threads can wait for. Setting it wakes all threads that wait at that time;
+ * their waits succeed even if the event is cleared immediately afterwards. Later waits do not block
+ * until the event is cleared.
  *
  * An event may be queried, set and cleared in a signal handler on systems where threads block on
  * futexes (Linux, unless the library was built with its portable backend). A thread that holds the
@@ -2535,7 +2574,8 @@ bool threading_event_is_set(threading_event *event);
 threading_status threading_event_set(threading_event *event);
 
 /**
- * Clears an event. Waits that were in progress when it was set still succeed.
+ * Clears an event, so that later waits block. Waits that were in progress when the event was set still
+ * succeed.
  *
  * \param event the event
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid
@@ -2602,15 +2642,16 @@ threading_status threading_event_at_fork_reinit(threading_event *event);
  * Barrier
  *
  * A barrier is a synchronization point at which a fixed number of threads, its parties, wait for each
- * other. When the last of them arrives, all continue, and the next round begins. If the barrier has an
- * action, the last thread to arrive runs it before any of the threads returns.
+ * other. When the last of them arrives, all of them continue, and the next round begins. If the
+ * barrier has an action, the last thread to arrive runs it before any of the threads returns.
  *
  * A barrier breaks when the timeout of a wait expires, when its action fails, or when it is aborted.
  * All waits of that round and all later waits then fail with THREADING_ERR_BROKEN_BARRIER until the
  * barrier is reset. However, a wait whose timeout expires while the action runs still succeeds, and a
- * thread that arrives while the action runs waits for the next round. Inside the action, abort and
- * reset do not deadlock: all waits of the round, including that of the thread that runs the action,
- * fail with THREADING_ERR_BROKEN_BARRIER. A wait inside the action fails with THREADING_ERR_DEADLOCK.
+ * thread that arrives while the action runs waits until the action is done, and then arrives in the
+ * next round. The action may itself abort or reset the barrier: all waits of the round, including that
+ * of the thread that runs the action, then fail with THREADING_ERR_BROKEN_BARRIER. A wait inside the
+ * action fails with THREADING_ERR_DEADLOCK.
  *
  * Working in steps with other threads, one of which prints each step:
  *     static void *walk(void *arg)
@@ -2661,8 +2702,7 @@ threading_barrier *threading_barrier_new(size_t parties, threading_action action
 threading_barrier *threading_barrier_ref(threading_barrier *barrier);
 
 /**
- * Releases a reference to a barrier. Releasing the last one destroys the barrier, even if it is
- * broken.
+ * Releases a reference to a barrier. Releasing the last one destroys the barrier.
  *
  * Waiters that have been woken do not prevent this; their waits return the result of the round.
  *
@@ -2679,13 +2719,14 @@ threading_barrier *threading_barrier_ref(threading_barrier *barrier);
 threading_status threading_barrier_free(threading_barrier *barrier);
 
 /**
- * Sets the default timeout of a barrier, which threading_barrier_wait() uses. Initially, it is
- * THREADING_FOREVER.
+ * Sets the default timeout of a barrier, which threading_barrier_wait() uses. Initially, the default
+ * timeout is THREADING_FOREVER.
  *
- * Waits that have begun keep their timeout.
+ * The call does not affect waits that have already begun.
  *
  * \param barrier the barrier
- * \param seconds the default timeout in seconds; THREADING_FOREVER waits indefinitely
+ * \param seconds the default timeout in seconds; with THREADING_FOREVER, threading_barrier_wait()
+ *     waits indefinitely
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
  *     THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
@@ -2701,14 +2742,15 @@ threading_status threading_barrier_set_timeout(threading_barrier *barrier, doubl
  * Waits until all parties have arrived or the default timeout of the barrier expires.
  *
  * \param barrier the barrier
- * \param index where to store the calling thread's position in the order of arrival, from 0 to
- *     `parties - 1`, on success; may be NULL
+ * \param index where to store the arrival index of the calling thread, from 0 for the first to arrive
+ *     to `parties - 1` for the last; NULL if it is not needed; nothing is stored if the call fails
  * \return THREADING_OK if all parties have arrived and the action is done;
- *     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or breaks or is reset during the wait,
- *     including if the default timeout expires; THREADING_ERR_CALLBACK if the calling thread ran the
- *     action and the action failed; THREADING_ERR_DEADLOCK if the calling thread is inside the action;
- *     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling thread's
- *     wait record, which its first blocking call allocates, cannot be allocated
+ *     THREADING_ERR_BROKEN_BARRIER if the barrier is already broken, or if it is reset or breaks
+ *     during the wait, for example because the default timeout expires; THREADING_ERR_CALLBACK if the
+ *     calling thread ran the action and the action failed; THREADING_ERR_DEADLOCK if the calling
+ *     thread is inside the action; THREADING_ERR_HANDLE if the handle is invalid;
+ *     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
+ *     allocates, cannot be allocated
  *
  * \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
  *     the default timeout expires
@@ -2723,18 +2765,18 @@ threading_status threading_barrier_wait(threading_barrier *barrier, size_t *inde
 /**
  * Waits until all parties have arrived or the timeout expires.
  *
- * If the timeout expires, the barrier is broken for all threads. Time that is spent waiting for the
- * previous round's action does not count towards the timeout.
+ * If the timeout expires, the barrier breaks, and the waits of all threads fail. Time that is spent
+ * waiting for the previous round's action does not count towards the timeout.
  *
  * \param barrier the barrier
  * \param seconds the timeout in seconds, used instead of the default timeout; THREADING_FOREVER waits
  *     indefinitely, 0 breaks the barrier unless the calling thread is the last to arrive
- * \param index where to store the calling thread's position in the order of arrival, from 0 to
- *     `parties - 1`, on success; may be NULL
+ * \param index where to store the arrival index of the calling thread, from 0 for the first to arrive
+ *     to `parties - 1` for the last; NULL if it is not needed; nothing is stored if the call fails
  * \return THREADING_OK, THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as
- *     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(),
- *     including if the timeout expires; THREADING_ERR_HANDLE if the handle is invalid;
- *     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
+ *     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(), where
+ *     `seconds` is the timeout; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
+ *     THREADING_ERR_OVERFLOW if `seconds` is out of range
  *
  * \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
  *     the timeout expires
@@ -2791,8 +2833,8 @@ threading_status threading_barrier_abort(threading_barrier *barrier);
 size_t threading_barrier_parties(threading_barrier *barrier);
 
 /**
- * Returns the number of threads that have arrived in the current round. Inside the action, it is the
- * number of parties.
+ * Returns the number of threads that have arrived in the current round. While the action runs, it is
+ * the number of parties.
  *
  * \param barrier the barrier
  * \return the number of threads; 0 if the barrier is broken; 0 with THREADING_ERR_HANDLE if the handle
@@ -2827,16 +2869,19 @@ bool threading_barrier_broken(threading_barrier *barrier);
  * Local
  *
  * A local holds separate data for each thread: one value, which is fast to access, and any number of
- * named attributes. Values are pointers, and NULL is a valid value. Every thread can have values,
- * including foreign threads, and each timer's function has values of its own.
+ * named attributes, each of which has a value as well. Values are pointers, and NULL is a valid value.
+ * Every thread can have values, including foreign threads, and each timer has separate values while
+ * its function runs.
  *
  * A value that is no longer needed is passed to the local's destructor, unless it is NULL. The thread
  * that replaces or deletes a value destroys the previous one immediately; setting the value that is
  * already set destroys nothing. When a thread ends, its values are destroyed in that thread, before a
- * join returns; those of the main thread are destroyed at exit, after the joins. Releasing the last
+ * join returns; those of the main thread are destroyed at process exit, after the non-daemon threads
+ * have been joined, if it returns from `main` or calls exit() or pthread_exit(). Values of other
+ * threads that are still running when the process exits are not destroyed. Releasing the last
  * reference to a local destroys the values of all threads that are alive, in the thread that releases
- * it. Inside a destructor, threading_current_thread() still returns the thread that ends, and values
- * that are set there are destroyed too, in up to four rounds.
+ * it. In a destructor that is called at the end of a thread, threading_current_thread() still returns
+ * that thread, and values that the destructor sets are destroyed too, in up to four rounds.
  *
  * Cost. Each call on a local takes constant time on average, regardless of the number of locals and
  * attributes of a thread. The end of a thread takes time proportional to the number of its values and
@@ -2869,16 +2914,16 @@ bool threading_barrier_broken(threading_barrier *barrier);
  * \python `threading.local()`
  * \since 0.1.0
  * \sa threading_local_new_with_init, threading_local_set, threading_local_set_attr,
- *     threading_local_free
+ *     threading_local_free, threading_destructor
  */
 threading_local *threading_local_new(threading_destructor destroy);
 
 /**
  * Creates a local whose initial value in each thread is the result of `init(arg)`.
  *
- * The init function is called once in each thread, by the thread's first call on the local, whichever
- * function that is. It may use the local: a value that it sets is replaced by its result, and
- * attributes that it sets are kept.
+ * The init function is called once in each thread, by the thread's first call to any function of the
+ * local that accesses values. It may use the local: a value that it sets is replaced by its result,
+ * and attributes that it sets are kept.
  *
  * \param init the function that returns the initial value, which may be NULL
  * \param arg the argument of the init function, which must stay valid as long as the local exists
@@ -2927,14 +2972,15 @@ threading_local *threading_local_ref(threading_local *local);
 threading_status threading_local_free(threading_local *local);
 
 /**
- * Sets the calling thread's value. The previous value is destroyed, unless it is the same pointer.
+ * Sets the calling thread's value. If there was a different value before, it is destroyed.
  *
  * \param local the local
  * \param value the value, which the local owns from now on; if the call fails, the caller still owns
  *     it
  * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if
  *     there is not enough memory; THREADING_ERR_SYSTEM if the system cannot notify the library of the
- *     thread's end; THREADING_ERR_SHUTDOWN if the thread is in its last round of destructors
+ *     end of the calling thread; THREADING_ERR_SHUTDOWN if the calling thread is in its last round of
+ *     pthread key destructors
  *
  * \blocks only while the init function and the destructor run
  * \threadsafety any thread; each thread has its own value
@@ -2945,11 +2991,11 @@ threading_status threading_local_free(threading_local *local);
 threading_status threading_local_set(threading_local *local, void *value);
 
 /**
- * Returns the calling thread's value. This is the fast path.
+ * Returns the calling thread's value. This is the fastest access to a local.
  *
  * \param local the local
- * \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with any
- *     error of threading_local_set()
+ * \return the value, which the local still owns and which is valid until it is replaced or deleted;
+ *     NULL if there is none; NULL with any error of threading_local_set()
  *
  * \blocks only while the init function runs
  * \threadsafety any thread; each thread has its own value
@@ -2977,7 +3023,7 @@ void *threading_local_get(threading_local *local);
 threading_status threading_local_lookup(threading_local *local, void **value);
 
 /**
- * Deletes the calling thread's value and destroys it.
+ * Deletes the calling thread's value, and destroys it with the local's destructor.
  *
  * \param local the local
  * \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; any error of
@@ -2992,11 +3038,11 @@ threading_status threading_local_lookup(threading_local *local, void **value);
 threading_status threading_local_del(threading_local *local);
 
 /**
- * Sets an attribute of the calling thread. The previous value of the attribute is destroyed, unless it
- * is the same pointer.
+ * Sets the calling thread's value of an attribute. If the attribute had a different value before, that
+ * value is destroyed.
  *
  * \param local the local
- * \param name the name of the attribute, which is copied
+ * \param name the name of the attribute, any string, which is copied
  * \param value the value, which the local owns from now on; if the call fails, the caller still owns
  *     it
  * \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
@@ -3010,7 +3056,7 @@ threading_status threading_local_del(threading_local *local);
 threading_status threading_local_set_attr(threading_local *local, const char *name, void *value);
 
 /**
- * Looks up an attribute of the calling thread.
+ * Looks up the calling thread's value of an attribute.
  *
  * \param local the local
  * \param name the name of the attribute
@@ -3027,7 +3073,7 @@ threading_status threading_local_set_attr(threading_local *local, const char *na
 threading_status threading_local_get_attr(threading_local *local, const char *name, void **value);
 
 /**
- * Deletes an attribute of the calling thread and destroys its value.
+ * Deletes an attribute of the calling thread, and destroys its value with the local's destructor.
  *
  * \param local the local
  * \param name the name of the attribute
@@ -3050,8 +3096,9 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
  * A block that holds a lock and releases it when the block is left.
  *
  * The lock is released at the end of the block and when the block is left by return, goto, break or continue.
- * break and continue leave the block, not a loop around it. Blocks may be nested. They require C11 and the
- * cleanup attribute of GCC and Clang; use std::lock_guard in C++.
+ * The statements break and continue leave the block, not a loop around it. longjmp() does not release the lock,
+ * and pthread_exit() and thread cancellation release it only in code that is compiled with -fexceptions. Blocks
+ * may be nested. They require C11 and the cleanup attribute of GCC and Clang; use std::lock_guard in C++.
  *
  * Taking an item; the result is NULL if there is none or the lock cannot be acquired:
  *     static void *take(threading_lock *lock, void **items, size_t *count)
@@ -3149,9 +3196,10 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
 /**
  * Acquires x, runs the block that follows, and releases x when the block is left.
  *
- * If x cannot be acquired, the block is skipped, and threading_last_error() returns the reason.
+ * The expression x is evaluated once. If the object cannot be acquired, the block is skipped, and
+ * threading_last_error() returns the reason.
  *
- * \param x a threading_lock, threading_rlock, threading_condition or threading_semaphore
+ * \param x a handle of type threading_lock, threading_rlock, threading_condition or threading_semaphore
  *
  * \blocks until x is acquired
  * \threadsafety any thread

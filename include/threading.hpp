@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A header-only layer over <threading.h>, whose functions it calls inline. The documentation of threading.h describes
+ * A header-only layer over <threading.h>: its inline functions call those of threading.h, whose documentation describes
  * locks, waits and timers in detail. Link as for C: pkg-config threading, or CMake's Threading::threading.
  *
  *     threading::Lock lock;
@@ -16,31 +16,33 @@
  *     adder.join();
  *
  * Objects. Each C++ object owns one reference to a library object. It can be moved, but not copied; ref() creates
- * another C++ object for the same library object, for threads that share no scope. The library object is destroyed with
- * its last reference. If threads are still blocked on it then, it is leaked instead, and the waits stay valid. A
- * moved-from object is empty: its functions throw errc::handle, and the noexcept ones return 0 or false.
+ * another C++ object for the same library object, for example for a thread that may outlive the scope of the first. The
+ * library object is destroyed when its last reference is released. If threads are still blocked on it at that time, it
+ * is leaked instead, and their waits continue. A moved-from object is empty: its functions throw an error with
+ * errc::handle, and its noexcept functions return 0, false or nullptr.
  *
  * Errors are exceptions of class `error`, a std::system_error with a code of type `errc`. In addition to the errors
  * that are documented for it, each function may throw errc::handle (the object is empty) and errc::internal (a bug in
- * the library). Outcomes that are not errors are return values, such as false for an expired timeout. A function that
- * throws has no effect, unless its documentation says otherwise.
+ * the library). Outcomes that are not errors are return values, such as false for an expired timeout. A call that
+ * throws changes nothing, unless its documentation says otherwise.
  *
- * Callables may be anything that std::invoke accepts. They are moved into the library and may throw. Exceptions do not
- * propagate through the library: an exception thrown by the function of a thread, of a timer or of atexit() is passed
- * to the excepthook. An exception thrown by a predicate or by a barrier's action is rethrown by the function that
- * called it. pthread_exit() and pthread_cancel() unwind normally.
+ * Callables may be anything that std::invoke accepts. They are copied or moved into the library, and may throw.
+ * Exceptions do not propagate through the library: an exception thrown by the function of a thread, of a timer or of
+ * atexit() is passed to the excepthook. An exception thrown by a predicate or by a barrier's action is rethrown by the
+ * wait function that called it. Unwinding by pthread_exit() and pthread_cancel() passes through the functions of
+ * threads and timers as usual.
  *
  * Without exceptions (-fno-exceptions), a function that would throw an error writes the error's message to stderr and
- * calls abort(). Callables must not throw in this case. Compile all translation units of a program that include this
- * header either with exceptions or without. The header does not need RTTI (-fno-rtti).
+ * calls abort(). Callables must not throw in this case. Compile all translation units that include this header in the
+ * same way: either with exceptions or without. The header does not need RTTI (-fno-rtti).
  *
  * Timeouts are std::chrono durations and time points. They are rounded up, so a wait is never shorter than requested.
- * Negative durations count as zero, and durations above THREADING_TIMEOUT_MAX seconds (292 years) as that maximum. A
- * duration or a time point of max() or infinity waits indefinitely. NaN is errc::value. A wait until a time point
- * follows the clock of the time point, even if that clock is set back during the wait.
+ * Negative durations count as zero, and durations above THREADING_TIMEOUT_MAX seconds (292 years) as that maximum. With
+ * a duration or a time point of max() or infinity, the wait has no time limit. NaN throws an error with errc::value. A
+ * wait until a time point follows the clock of the time point, even if that clock is set back during the wait.
  *
  * Thread safety. Any number of threads may call the functions of one object concurrently, except those that change the
- * C++ object itself: move, assignment and destruction.
+ * C++ object itself: move construction, assignment and destruction.
  *
  * Versions. A `\since` tag names the version that introduced a function. Functions without this tag exist since 0.1.0.
  */
@@ -101,7 +103,8 @@ enum class errc : int {
 /**
  * Returns the error category of the library, whose name is "threading".
  *
- * The codes compare equal to those of std::errc: errc::not_owner == std::errc::operation_not_permitted, for example.
+ * The codes compare equal to conditions of std::errc; for example, errc::not_owner compares equal to
+ * std::errc::operation_not_permitted.
  *
  * \blocks never
  * \threadsafety any thread
@@ -183,8 +186,8 @@ public:
     error &operator=(const error &) noexcept = default;
 
     /**
-     * Returns the error message. It can be more specific than that of the code, and name the invalid argument, for
-     * example.
+     * Returns the error message. It can be more specific than the message of the code; for example, it can name the
+     * invalid argument.
      */
     [[nodiscard]] const char *what() const noexcept override { return message_; }
 
@@ -193,7 +196,7 @@ private:
 };
 
 /**
- * Thrown to the threads that wait at a broken barrier.
+ * The exception that a barrier's wait functions throw if the barrier is broken.
  *
  * \python `threading.BrokenBarrierError`
  */
@@ -202,14 +205,15 @@ public:
     using error::error;
 };
 
-/** The type of adopt_handle, which selects constructors that take over the caller's reference to a handle. */
+/** The type of adopt_handle, which selects the constructors that take over the caller's reference to a C object. */
 struct adopt_handle_t {
     explicit adopt_handle_t() = default;
 };
 inline constexpr adopt_handle_t adopt_handle{};
 
 /**
- * The type of ref_handle, which selects constructors that add a reference to a handle and leave the caller's unchanged.
+ * The type of ref_handle, which selects the constructors that add a reference to a C object and leave the caller's
+ * reference unchanged.
  */
 struct ref_handle_t {
     explicit ref_handle_t() = default;
@@ -217,12 +221,12 @@ struct ref_handle_t {
 inline constexpr ref_handle_t ref_handle{};
 
 /**
- * Passes the exception that is being handled to the excepthook: its demangled type and its message. The message is
+ * Passes the exception that is being handled to the excepthook, as its demangled type and its message. The message is
  * what() or, for an exception of type const char * or std::string, the string itself.
  *
- * Call it from a catch clause. Outside of one, and for exceptions of other languages, it reports an unknown exception.
- * The hook is a C function that is set by threading_set_excepthook(). A lambda without captures converts to such a
- * function.
+ * Call it in a catch clause. Outside of a catch clause, and for exceptions of other languages, it reports an unknown
+ * exception. The hook is a C function that is set by threading_set_excepthook(). A lambda without captures converts to
+ * such a function.
  *
  * \blocks until the hook has returned
  * \threadsafety any thread
@@ -401,17 +405,17 @@ template <class Clock, class Duration>
 [[nodiscard]] double seconds_until(const std::chrono::time_point<Clock, Duration> &time_point)
 {
     // Compares durations, because argument-dependent lookup of time_point operators searches the namespace of Clock.
-    const Duration time = time_point.time_since_epoch();
+    const Duration since_epoch = time_point.time_since_epoch();
     // The difference to a time point that is centuries from the epoch could overflow in the units of the clock.
-    const double at = std::chrono::duration<double>(time).count();
-    if (time == (Duration::max)())
+    const double seconds = std::chrono::duration<double>(since_epoch).count();
+    if (since_epoch == (Duration::max)())
         return THREADING_FOREVER;
-    if (at <= -THREADING_TIMEOUT_MAX)
+    if (seconds <= -THREADING_TIMEOUT_MAX)
         return 0;
-    if (at >= THREADING_TIMEOUT_MAX)
-        return at > (std::numeric_limits<double>::max)() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
+    if (seconds >= THREADING_TIMEOUT_MAX)
+        return seconds > (std::numeric_limits<double>::max)() ? THREADING_FOREVER : THREADING_TIMEOUT_MAX;
     const auto now = Clock::now().time_since_epoch();
-    return time <= now ? 0 : detail::to_seconds(time - now);
+    return since_epoch <= now ? 0 : detail::to_seconds(since_epoch - now);
 }
 
 /* Calls `wait` with the remaining seconds until it returns true or the clock of `time_point` has reached it. */
@@ -530,7 +534,7 @@ private:
     handle handle_ = nullptr;
 };
 
-/** The common base class of the objects. `Object` is the derived class, which ref() returns. */
+/** The common base class of all objects. `Object` is the type that ref() returns. */
 template <class Object, class Traits>
 class object {
 public:
@@ -581,7 +585,7 @@ public:
     [[nodiscard]] native_handle_type native_handle() const noexcept { return handle_.get(); }
 
     /**
-     * Returns true unless the object is empty, which it is after it was moved from.
+     * Returns true unless the object is empty, as it is after it has been moved from.
      *
      * \blocks never
      * \threadsafety any thread
@@ -589,7 +593,7 @@ public:
     [[nodiscard]] explicit operator bool() const noexcept { return native_handle() != nullptr; }
 
     /**
-     * Returns true if both refer to the same library object.
+     * Returns true if both objects refer to the same library object.
      *
      * \python `a is b`
      */
@@ -599,7 +603,7 @@ public:
     }
 
     /**
-     * Returns true if they refer to different library objects.
+     * Returns true if the objects refer to different library objects.
      *
      * \python `a is not b`
      */
@@ -625,9 +629,9 @@ private:
  * The common base class of the objects that can be acquired and released: Lock, RLock, Condition (its lock) and
  * Semaphore.
  *
- * Each function exists under Python's name and under that of the named requirements Lockable and TimedLockable, for
- * std::lock_guard, std::unique_lock, std::scoped_lock and std::condition_variable_any. Python's `with x:` is
- * `std::lock_guard guard(x);`.
+ * Each function exists under Python's name, and under the name in the standard's requirements Lockable and
+ * TimedLockable, for use with std::lock_guard, std::unique_lock and std::scoped_lock, which need `#include <mutex>`,
+ * and with std::condition_variable_any. Python's `with x:` is `std::lock_guard guard(x);`.
  */
 template <class Object, class Traits>
 class lockable : public object<Object, Traits> {
@@ -649,7 +653,7 @@ public:
     void acquire() { detail::check(Traits::acquire(this->native_handle())); }
 
     /**
-     * Acquires the object if that is possible without blocking.
+     * Acquires the object if it is available, without blocking.
      *
      * \return true if the object was acquired, false if it is not available
      * \throws error with errc::overflow as acquire()
@@ -685,7 +689,7 @@ public:
     /**
      * Acquires the object, blocking until the given time point at the latest.
      *
-     * \param time_point the end of the wait; one in the past does not block
+     * \param time_point the end of the wait; a time point in the past does not block
      * \return true if the object was acquired, false if the time point was reached
      * \throws as try_acquire_for()
      *
@@ -699,11 +703,11 @@ public:
     }
 
     /**
-     * Releases the object. An RLock is released by one recursion level.
+     * Releases the object. An RLock is released once.
      *
      * \throws error with errc::not_acquired (a Lock that is not locked); errc::not_owner (an RLock that the caller does
-     *         not own); errc::over_released (a BoundedSemaphore at its initial value); errc::overflow (a semaphore at
-     *         its maximum value)
+     *         not own); errc::over_released (a BoundedSemaphore that is at its initial value); errc::overflow (a
+     *         Semaphore that is at its maximum value)
      *
      * \blocks never
      * \threadsafety any thread; for an RLock, its owner
@@ -844,8 +848,8 @@ public:
     using object::object;
 
     /**
-     * Starts the thread. A thread can be started once. When the function returns, the thread is alive, is listed by
-     * enumerate(), and has its name and ident.
+     * Starts the thread. A thread can be started only once. When the function returns, the thread is alive, is listed
+     * by enumerate(), and has its name and ident.
      *
      * \throws error with errc::already_started; errc::shutdown (after shutdown()); errc::system, errc::no_memory (start
      *         can be retried)
@@ -858,28 +862,28 @@ public:
     void start() { detail::check(threading_thread_start(native_handle())); }
 
     /**
-     * Waits until the thread has finished. The destructors of its callable, its Local values and its thread_local
-     * variables have then run. A thread can be joined any number of times and by any number of threads.
+     * Waits until the thread has ended. When the call returns, the destructors of its callable, its Local values and
+     * its thread_local variables have run. A thread can be joined any number of times and by any number of threads.
      *
-     * \throws error with errc::not_started; errc::deadlock (the thread is the caller); errc::not_joinable (a dummy
-     *         thread)
+     * \throws error with errc::not_started; errc::deadlock (it is the calling thread, or a thread that joins the
+     *         calling thread); errc::not_joinable (a dummy thread)
      *
-     * \blocks until the thread has finished
-     * \threadsafety any thread except this one
+     * \blocks until the thread has ended
+     * \threadsafety any thread except the one to be joined
      * \python `thread.join()`
      * \sa threading_thread_join
      */
     void join() const { detail::check(threading_thread_join(native_handle())); }
 
     /**
-     * Waits until the thread has finished, for at most the given time.
+     * Waits until the thread has ended, for at most the given time.
      *
      * \param time the timeout; zero does not block
-     * \return true if the thread has finished, false if the timeout expired
+     * \return true if the thread has ended, false if the timeout expired
      * \throws as join(); error with errc::value (NaN)
      *
-     * \blocks until the thread has finished or the timeout expires
-     * \threadsafety any thread except this one
+     * \blocks until the thread has ended or the timeout expires
+     * \threadsafety any thread except the one to be joined
      * \python `thread.join(time)`, then `not thread.is_alive()`
      * \sa threading_thread_join_timeout
      */
@@ -890,14 +894,14 @@ public:
     }
 
     /**
-     * Waits until the thread has finished, but no later than the given time point.
+     * Waits until the thread has ended, but no later than the given time point.
      *
-     * \param time_point the end of the wait; one in the past does not block
-     * \return true if the thread has finished, false if the time point was reached
+     * \param time_point the end of the wait; a time point in the past does not block
+     * \return true if the thread has ended, false if the time point was reached
      * \throws as join_for()
      *
-     * \blocks until the thread has finished or the time point is reached
-     * \threadsafety any thread except this one
+     * \blocks until the thread has ended or the time point is reached
+     * \threadsafety any thread except the one to be joined
      */
     template <class Clock, class Duration>
     bool join_until(const std::chrono::time_point<Clock, Duration> &time_point) const
@@ -906,7 +910,7 @@ public:
     }
 
     /**
-     * Returns true if the thread has been started and has not finished.
+     * Returns true if the thread has been started and has not ended.
      *
      * \blocks never
      * \threadsafety any thread
@@ -916,7 +920,7 @@ public:
     [[nodiscard]] bool is_alive() const noexcept { return threading_thread_is_alive(native_handle()); }
 
     /**
-     * Returns the thread's name: the name that was set or a default name, `Thread-N`, `Dummy-N` or `MainThread`.
+     * Returns the thread's name: the name that was set, or else `Thread-N`, `Dummy-N` or `MainThread`.
      *
      * \throws error with errc::no_memory; std::bad_alloc
      *
@@ -928,7 +932,7 @@ public:
     [[nodiscard]] std::string name() const { return detail::check(threading_thread_name(native_handle())); }
 
     /**
-     * Sets the thread's name. It can be changed at any time. System tools show its first 15 bytes.
+     * Sets the thread's name, which can be changed at any time. System tools show its first 15 bytes.
      *
      * \param name the name in UTF-8, terminated by a zero byte
      * \throws error with errc::value (nullptr or invalid UTF-8); errc::no_memory
@@ -944,7 +948,7 @@ public:
     void set_name(const std::string &name) { set_name(name.c_str()); }
 
     /**
-     * Returns true if the thread is a daemon, which process exit does not wait for.
+     * Returns true if the thread is a daemon thread, for which process exit does not wait.
      *
      * \blocks never
      * \threadsafety any thread
@@ -954,7 +958,8 @@ public:
     [[nodiscard]] bool daemon() const noexcept { return threading_thread_is_daemon(native_handle()); }
 
     /**
-     * Sets whether the thread is a daemon. Only before start(). The default is inherited from the creating thread.
+     * Sets whether the thread is a daemon thread. This is possible only before start(). By default, it is one if the
+     * thread that creates it is a daemon thread.
      *
      * \throws error with errc::already_started
      *
@@ -966,10 +971,10 @@ public:
     void set_daemon(bool daemon) { detail::check(threading_thread_set_daemon(native_handle(), daemon ? 1 : 0)); }
 
     /**
-     * Sets the stack size of the thread. Only before start(). It has no effect on a timer, whose function runs on a
-     * shared stack.
+     * Sets the stack size of the thread. This is possible only before start(). It has no effect on a timer, whose
+     * function runs on a shared stack.
      *
-     * \param bytes the size, at least 32768; 0 selects that of threading::set_stack_size()
+     * \param bytes the size in bytes, at least 32768; 0 selects the size that was set with threading::set_stack_size()
      * \throws error with errc::value (too small); errc::already_started
      *
      * \blocks never
@@ -982,7 +987,7 @@ public:
     }
 
     /**
-     * Returns the thread's identifier, which is unique for the lifetime of the process, or 0 before start().
+     * Returns the thread's identifier, which is never reused in the process, or 0 before start().
      *
      * \blocks never
      * \threadsafety any thread
@@ -992,9 +997,10 @@ public:
     [[nodiscard]] std::uint64_t ident() const noexcept { return threading_thread_ident(native_handle()); }
 
     /**
-     * Returns the kernel's thread ID, or 0 before start() and for a timer whose function has not been called.
+     * Returns the ID that the kernel has assigned to the thread, or 0 before start() and for a timer whose function has
+     * not begun.
      *
-     * \blocks immediately after start(), until the thread runs
+     * \blocks until the thread has begun to run, if it has just been started
      * \threadsafety any thread
      * \python `thread.native_id`
      * \sa threading_thread_native_id
@@ -1015,8 +1021,8 @@ private:
 };
 
 /**
- * A reference to a thread, such as the calling thread, the main thread or an element of enumerate(). It can be copied,
- * and its destructor does not join the thread.
+ * A reference to a thread, such as the calling thread, the main thread or an element of enumerate(). It can be copied.
+ * Its destructor does not join the thread.
  *
  * \python a name for a `threading.Thread`
  */
@@ -1051,12 +1057,12 @@ public:
  * As in Python, a Thread is created, configured (name, daemon flag, stack size) and then started.
  *
  * Destruction. The destructor joins the thread, as that of std::jthread does, if the thread was started and is not a
- * daemon. It does not join a daemon thread, or the calling thread if that destroys its own Thread. Python joins the
- * same threads at process exit. In C++ the join is at the end of the scope because objects that the callable refers to
- * are often destroyed there: the callable of a non-daemon thread may refer to any object that was created before its
- * Thread. The destructor does not stop the thread; use an Event, for example, to tell it to finish. Assignment joins
- * the previous thread in the same way. After detach(), process exit waits for the thread instead. If a thread was never
- * started, the destructor of its Thread destroys the callable without calling it.
+ * daemon thread. It does not join a daemon thread, or the calling thread if that thread destroys its own Thread. Python
+ * joins the same threads at process exit. In C++, the join is at the end of the scope because objects that the callable
+ * refers to are often destroyed there: the callable of a non-daemon thread may refer to any object that was created
+ * before its Thread. The destructor does not stop the thread; use an Event, for example, to tell the thread to end.
+ * Assignment joins the previous thread in the same way. After detach(), process exit waits for the thread instead. If a
+ * thread was never started, the destructor of its Thread destroys the callable without calling it.
  *
  * Callable. The callable and its arguments are copied or moved into the thread as by std::thread (std::ref() passes a
  * reference), called once, and destroyed in the thread before join() returns. The return value is ignored: pass a
@@ -1123,15 +1129,15 @@ public:
         return *this;
     }
 
-    /** Joins the thread if it was started and is not a daemon; see above. */
+    /** Joins the thread if it was started and is not a daemon thread; see above. */
     ~Thread() { join_at_destruction(); }
 
     /**
      * Detaches the thread: this object becomes empty, and the thread continues. Process exit waits for it, unless it is
-     * a daemon. Keep a ref() to join the thread later.
+     * a daemon thread. Keep a ref() to join the thread later.
      *
      * \blocks never
-     * \threadsafety as assignment
+     * \threadsafety any thread, but not concurrently with other functions of this object
      * \python `del thread`
      */
     void detach() noexcept { reset(); }
@@ -1147,13 +1153,15 @@ private:
 /**
  * A Thread that calls its function after a delay, unless it is cancelled first.
  *
- * A pending timer does not need an OS thread. It is alive, and enumerate() lists it.
+ * A timer is pending from start() until its function begins. A pending timer does not use a system thread, but it is
+ * alive, and enumerate() lists it.
  *
  * Destruction. The destructor cancels the timer, as that of std::jthread requests a stop. A pending timer then never
  * calls its function. If the function is already running, the destructor waits until it has returned, as Thread's
- * destructor does, unless the timer is a daemon or the function itself calls the destructor. Assignment cancels the
- * previous timer in the same way. After detach(), a timer stays pending, and process exit waits until its function has
- * returned, unless the timer is a daemon. To wait for the function at the end of a scope, call join() there.
+ * destructor does, unless the timer is a daemon thread or the function itself destroys the Timer. Assignment cancels
+ * the previous timer in the same way. After detach(), a timer stays pending, and process exit waits until its function
+ * has returned, unless the timer is a daemon thread. To wait for the function instead of cancelling the timer, call
+ * join() before the end of the scope.
  *
  * \python `threading.Timer`
  * \sa threading_timer
@@ -1164,11 +1172,11 @@ public:
     Timer() noexcept = default;
 
     /**
-     * Creates a timer that will call std::invoke(function, arguments...) when the interval after its start has elapsed.
+     * Creates a timer that will call std::invoke(function, arguments...) when the interval has passed after its start.
      * It is not started.
      *
-     * \param interval the time from start() to the call; with zero and negative intervals the function is called
-     *         immediately, with max() and infinity never
+     * \param interval the time from start() to the call; with zero and negative intervals, the function is called
+     *         immediately after the start; with max() and infinity, it is never called
      * \param function the callable
      * \param arguments its arguments
      * \throws error with errc::value (NaN, or a null function pointer), errc::no_memory; std::bad_alloc; any exception
@@ -1209,19 +1217,19 @@ public:
     }
 
     /**
-     * Cancels the timer. Waits until the function has returned if it is running and the timer is not a daemon; see
-     * above.
+     * Cancels the timer. If the function is running and the timer is not a daemon thread, waits until the function has
+     * returned; see above.
      */
     ~Timer() { cancel_at_destruction(); }
 
     /**
-     * Cancels the timer. If it is pending, its function is not called, its callable is destroyed by this call, and its
-     * thread finishes.
+     * Cancels the timer. If it is pending, its function is not called, this call destroys its callable, and its thread
+     * ends.
      *
-     * \return true if the function will never be called because of this or an earlier call, false if it has been called
-     *         already
+     * \return true if the function will never be called, because of this or an earlier cancellation; false if it has
+     *         been called already
      *
-     * \blocks never; join() waits for a running function
+     * \blocks only while the callable is destroyed; use join() to wait for a running function
      * \threadsafety any thread, including from the timer's function
      * \python `timer.cancel()`
      * \sa threading_timer_cancel
@@ -1230,10 +1238,10 @@ public:
 
     /**
      * Detaches the timer: this object becomes empty, and the timer stays pending or running. Process exit waits for it,
-     * unless it is a daemon. Keep a ref() to join the timer later.
+     * unless it is a daemon thread. Keep a ref() to join the timer later.
      *
      * \blocks never
-     * \threadsafety as assignment
+     * \threadsafety any thread, but not concurrently with other functions of this object
      * \python `del timer`
      */
     void detach() noexcept
@@ -1243,7 +1251,7 @@ public:
     }
 
     /**
-     * Returns the interval in seconds: 0 if the given interval was negative, infinity if the timer never fires.
+     * Returns the interval in seconds: 0 if the given interval was negative, infinity if the function is never called.
      *
      * \blocks never
      * \threadsafety any thread
@@ -1256,7 +1264,8 @@ public:
     }
 
     /**
-     * Returns the C handle of the timer, borrowed. native_handle() returns that of its thread.
+     * Returns the C handle of the timer, borrowed. In contrast, native_handle() returns the handle of the timer's
+     * thread.
      *
      * \blocks never
      * \threadsafety any thread
@@ -1297,11 +1306,11 @@ private:
  */
 
 /**
- * Returns the calling thread. In a timer's function this is the timer. If the library did not start the thread, the
- * first call registers it as `Dummy-N`.
+ * Returns the calling thread. Inside a timer's function, the result is the timer's thread. If the calling thread is
+ * neither the main thread nor one that the library started, the first call registers it as a dummy thread, `Dummy-N`.
  *
- * \throws error with errc::no_memory, errc::system, errc::shutdown (registration during the last round of
- *         thread-specific data destructors)
+ * \throws error with errc::no_memory, errc::system, errc::shutdown (first call, during the last round of pthread key
+ *         destructors)
  *
  * \blocks never
  * \threadsafety any thread
@@ -1329,7 +1338,7 @@ private:
 }
 
 /**
- * Returns the number of threads that are alive, which is the number that enumerate() would list.
+ * Returns the number of threads that are alive, which is the number of threads that enumerate() returns.
  *
  * \throws error with errc::no_memory
  *
@@ -1347,8 +1356,8 @@ private:
 }
 
 /**
- * Returns the threads that are alive, including daemons, pending timers and dummy threads: the main thread first, then
- * the others in the order in which they were started.
+ * Returns the threads that are alive, including daemon threads, pending timers and dummy threads: the main thread
+ * first, then the others in the order in which they were started.
  *
  * \throws error with errc::no_memory; std::bad_alloc
  *
@@ -1370,7 +1379,8 @@ private:
 }
 
 /**
- * Returns the identifier of the calling thread or timer. It is never 0 and never reused.
+ * Returns the identifier of the calling thread or, inside a timer's function, of the timer's thread. It is never 0 and
+ * never reused.
  *
  * \blocks never
  * \threadsafety any thread
@@ -1383,7 +1393,7 @@ private:
 }
 
 /**
- * Returns the kernel's thread ID of the calling OS thread.
+ * Returns the ID that the kernel has assigned to the calling system thread.
  *
  * \blocks never
  * \threadsafety any thread
@@ -1396,7 +1406,7 @@ private:
 }
 
 /**
- * Returns the stack size in bytes for threads that are started later; 0 is the system's default.
+ * Returns the default stack size in bytes, with which threads are started from now on; 0 is the system's default.
  *
  * \blocks never
  * \threadsafety any thread
@@ -1409,9 +1419,9 @@ private:
 }
 
 /**
- * Sets the stack size for threads that are started later.
+ * Sets the default stack size, with which threads are started from now on.
  *
- * \param bytes the size, at least 32768; 0 selects the system's default
+ * \param bytes the size in bytes, at least 32768; 0 selects the system's default
  * \throws error with errc::value (too small)
  *
  * \blocks never
@@ -1425,9 +1435,9 @@ inline void set_stack_size(std::size_t bytes)
 }
 
 /**
- * Suspends the calling thread for the given time. Signals do not shorten the sleep.
+ * Suspends the calling thread for the given time. Signals do not shorten this time.
  *
- * \param time the duration; zero returns immediately, max() sleeps indefinitely
+ * \param time the time; with zero, the call returns immediately; with max(), it never returns
  * \throws error with errc::value (NaN)
  *
  * \blocks for the given time
@@ -1444,7 +1454,7 @@ void sleep(const std::chrono::duration<Rep, Period> &time)
 /**
  * Suspends the calling thread until the given time point.
  *
- * \param time_point the end of the sleep; one in the past returns immediately
+ * \param time_point the end of the sleep; with a time point in the past, the call returns immediately
  * \throws error with errc::value (NaN)
  *
  * \blocks until the time point is reached
@@ -1492,10 +1502,10 @@ void atexit(Function &&function, Arguments &&...arguments)
 }
 
 /**
- * Runs the first steps of exit(): calls the functions registered by atexit() and joins all non-daemon threads. No
- * thread can be started afterwards.
+ * Runs the shutdown sequence of exit(): calls the functions that were registered with atexit(), marks the main thread
+ * as ended, and joins all non-daemon threads. No thread can be started afterwards.
  *
- * \blocks until the last non-daemon thread has finished
+ * \blocks until the last non-daemon thread has ended
  * \threadsafety any thread
  * \python `threading._shutdown()`
  * \sa threading_shutdown
@@ -1506,13 +1516,14 @@ inline void shutdown()
 }
 
 /**
- * Runs the first steps of exit() like shutdown(), but waits for the threads for at most the given time.
+ * Runs the shutdown sequence like shutdown(), but waits for the threads for at most the given time.
  *
  * \param time the timeout; zero does not block
- * \return true if all threads have finished, false if the timeout expired, after which threads can still be started
+ * \return true if all non-daemon threads have ended; false if the timeout expired, in which case threads can still be
+ *         started
  * \throws error with errc::value (NaN)
  *
- * \blocks until the last non-daemon thread has finished or the timeout expires
+ * \blocks until the last non-daemon thread has ended or the timeout expires
  * \threadsafety any thread
  * \sa threading_shutdown_timeout
  */
@@ -1647,9 +1658,9 @@ public:
  * A condition variable together with its lock.
  *
  * The calling thread must hold the lock to wait or to notify: std::lock_guard guard(condition) acquires it. The
- * condition knows its lock, so the wait functions do not take the guard as an argument. A wait releases the lock, all
- * recursion levels of an RLock, and holds it again when it returns or throws. Waiters are notified in FIFO order. There
- * are no spurious wakeups, and a notification is never lost to a waiter whose timeout has expired.
+ * condition refers to its lock, so the wait functions do not take the guard as an argument. A wait releases the lock
+ * (an RLock with all its recursion levels), and has reacquired it when it returns or throws. Waiters are notified in
+ * FIFO order. There are no spurious wakeups, and a waiter whose timeout has expired does not consume a notification.
  *
  * acquire(), try_acquire(), release() and the similar functions of the condition's lock are those of detail::lockable.
  *
@@ -1727,7 +1738,7 @@ public:
      * \throws error with errc::not_owner (the lock is not held); errc::no_memory (this is the first time that the
      *         thread blocks, and its wait record cannot be allocated)
      *
-     * \blocks until the calling thread is notified and the lock is available
+     * \blocks until the calling thread is notified, and then until the lock is available
      * \threadsafety any thread that holds the lock
      * \python `condition.wait()`
      * \sa threading_condition_wait
@@ -1738,7 +1749,8 @@ public:
      * Waits until the predicate is true. The predicate is evaluated before waiting and after every notification, with
      * the lock held.
      *
-     * \param predicate a callable without arguments; an exception thrown by it is rethrown with the lock held
+     * \param predicate a callable without arguments, whose result converts to bool; an exception thrown by it is
+     *         rethrown with the lock held
      * \throws as wait(); any exception thrown by the predicate
      *
      * \blocks until the predicate is true
@@ -1755,11 +1767,11 @@ public:
     /**
      * Atomically releases the lock and waits for a notification for at most the given time, then reacquires the lock.
      *
-     * \param time the timeout, which does not limit the time to reacquire the lock
+     * \param time the timeout; the time that is needed to reacquire the lock does not count towards it
      * \return true if the thread was notified, false if the timeout expired
      * \throws as wait(); error with errc::value (NaN)
      *
-     * \blocks until the calling thread is notified or the timeout expires, and the lock is available
+     * \blocks until the calling thread is notified or the timeout expires, and then until the lock is available
      * \threadsafety any thread that holds the lock
      * \python `condition.wait(time)`
      * \sa threading_condition_wait_timeout
@@ -1774,8 +1786,9 @@ public:
      * Waits until the predicate is true, for at most the given time. The predicate is evaluated once more after the
      * timeout.
      *
-     * \param time the timeout, which does not limit the time to reacquire the lock
-     * \param predicate a callable without arguments; an exception thrown by it is rethrown with the lock held
+     * \param time the timeout; the time that is needed to reacquire the lock does not count towards it
+     * \param predicate a callable without arguments, whose result converts to bool; an exception thrown by it is
+     *         rethrown with the lock held
      * \return true if the predicate is true, false if the timeout expired and the predicate is still false
      * \throws as wait(); any exception thrown by the predicate; error with errc::value (NaN)
      *
@@ -1808,7 +1821,7 @@ public:
     /**
      * Notifies up to n waiters, in FIFO order.
      *
-     * \param n the maximum number of waiters; with zero and negative numbers the call has no effect
+     * \param n the maximum number of waiters to notify; with zero and negative numbers, no waiter is notified
      * \throws error with errc::not_owner (the lock is not held)
      *
      * \blocks never
@@ -1884,9 +1897,9 @@ private:
 /**
  * A counting semaphore, with the function names of std::counting_semaphore.
  *
- * acquire(), try_acquire() and the similar functions are those of detail::lockable above. lock() and unlock() are, too:
- * a std::lock_guard decrements the semaphore and increments it again. release() may be called from a signal handler,
- * unless the library was built with its portable backend.
+ * acquire(), try_acquire() and the similar functions are those of detail::lockable above. They include lock() and
+ * unlock(), so a std::lock_guard decrements the semaphore and increments it again. release() may be called in a signal
+ * handler, unless the library was built with its portable backend.
  *
  * \python `threading.Semaphore`
  * \sa threading_semaphore
@@ -1973,7 +1986,7 @@ public:
  * A flag that threads can wait for. Unlike a std::latch, it can be cleared.
  *
  * set() wakes all threads that wait at that time, even if the event is cleared immediately afterwards. Threads that
- * wait later do not block until the event is cleared. set(), clear() and is_set() may be called from a signal handler,
+ * wait later do not block until the event is cleared. set(), clear() and is_set() may be called in a signal handler,
  * unless the library was built with its portable backend.
  *
  * \python `threading.Event`
@@ -2016,7 +2029,7 @@ public:
     void set() { detail::check(threading_event_set(native_handle())); }
 
     /**
-     * Clears the event. Waits that were in progress when it was set still succeed.
+     * Clears the event, so that later waits block. Waits that were in progress when it was set still succeed.
      *
      * \blocks never
      * \threadsafety any thread; async-signal-safe, unless the library was built with its portable backend
@@ -2042,7 +2055,8 @@ public:
      * Waits until the event is set, for at most the given time.
      *
      * \param time the timeout; zero does not block
-     * \return true if the event is set or was set during the wait, false if the timeout expired
+     * \return true if the event is set, or was set during the wait, even if it was cleared again; false if the timeout
+     *         expired
      * \throws error with errc::value (NaN)
      *
      * \blocks until the event is set or the timeout expires
@@ -2132,8 +2146,9 @@ inline int barrier_action::run(void *arg)
 /**
  * A cyclic barrier, at which a fixed number of threads, its parties, wait for each other.
  *
- * A barrier breaks when a wait times out, when its action throws, or by abort(). All threads of that round and all that
- * arrive later get a BrokenBarrierError until reset() is called.
+ * A barrier breaks when the timeout of a wait expires, when its action throws, or when it is aborted. All waits of that
+ * round and all later waits then throw a BrokenBarrierError until the barrier is reset, except that the wait that
+ * called the action rethrows the action's exception.
  *
  * \python `threading.Barrier`
  * \sa threading_barrier
@@ -2158,21 +2173,22 @@ public:
     /**
      * Creates a barrier with an action, which the last thread to arrive calls before any thread returns.
      *
-     * The action is destroyed with the last Barrier object of this barrier. If C code still holds a reference then, the
-     * action is never destroyed. An exception thrown by the action is rethrown by the wait that called it.
+     * The action is destroyed with the last Barrier object that refers to this barrier. If C code still holds a
+     * reference to the barrier at that time, the action is never destroyed. An exception thrown by the action is
+     * rethrown by the wait that called it.
      *
      * \param parties the number of threads that have to arrive, at least 1
-     * \param completion the action, a callable without arguments
+     * \param action a callable without arguments
      * \throws error with errc::value (no parties, or a null function pointer), errc::no_memory; std::bad_alloc
      *
      * \blocks never
      * \threadsafety any thread
-     * \python `threading.Barrier(parties, completion)`
+     * \python `threading.Barrier(parties, action)`
      * \sa threading_barrier_new
      */
     template <class Action, class = std::enable_if_t<std::is_invocable_v<std::decay_t<Action> &>>>
-    explicit Barrier(std::size_t parties, Action &&completion)
-        : Barrier(parties, make_action(std::forward<Action>(completion)), 0)
+    explicit Barrier(std::size_t parties, Action &&action)
+        : Barrier(parties, make_action(std::forward<Action>(action)), 0)
     {
     }
 
@@ -2200,9 +2216,9 @@ public:
      * Waits until all parties have arrived, for at most the barrier's default timeout.
      *
      * \return the arrival index of the calling thread, from 0 to parties - 1
-     * \throws BrokenBarrierError (also after a timeout or by reset()); in the thread that called the action, any
-     *         exception thrown by it; error with errc::deadlock (called from the action), errc::no_memory (this is the
-     *         first time that the thread blocks, and its wait record cannot be allocated)
+     * \throws BrokenBarrierError (the barrier is broken, or it breaks or is reset during the wait); in the thread that
+     *         called the action, any exception thrown by it; error with errc::deadlock (called from the action),
+     *         errc::no_memory (this is the first time that the thread blocks, and its wait record cannot be allocated)
      *
      * \blocks until all parties have arrived and the action has returned, or the barrier breaks
      * \threadsafety any thread
@@ -2245,7 +2261,7 @@ public:
     }
 
     /**
-     * Sets the default timeout, which wait() uses. Initially it is unlimited.
+     * Sets the default timeout, which wait() uses. Initially, wait() has no time limit.
      *
      * \param time the timeout; max() waits indefinitely
      * \throws error with errc::value (NaN)
@@ -2262,7 +2278,7 @@ public:
     }
 
     /**
-     * Resets the barrier to its initial, unbroken state. Threads that are waiting get a BrokenBarrierError.
+     * Resets the barrier to its initial, unbroken state. Waits in progress throw a BrokenBarrierError.
      *
      * \blocks never
      * \threadsafety any thread, including from the action
@@ -2272,7 +2288,7 @@ public:
     void reset() { detail::check(threading_barrier_reset(native_handle())); }
 
     /**
-     * Breaks the barrier until it is reset. Threads that are waiting get a BrokenBarrierError.
+     * Breaks the barrier until it is reset. Waits in progress throw a BrokenBarrierError.
      *
      * \blocks never
      * \threadsafety any thread, including from the action
@@ -2292,7 +2308,8 @@ public:
     [[nodiscard]] std::size_t parties() const noexcept { return threading_barrier_parties(native_handle()); }
 
     /**
-     * Returns the number of threads that have arrived in the current round, which is all of them while the action runs.
+     * Returns the number of threads that have arrived in the current round. While the action runs, it is the number of
+     * parties.
      *
      * \blocks never
      * \threadsafety any thread
@@ -2313,20 +2330,20 @@ public:
 
 private:
     template <class Action>
-    static std::shared_ptr<detail::barrier_action> make_action(Action &&completion)
+    static std::shared_ptr<detail::barrier_action> make_action(Action &&action)
     {
-        detail::check_callable<std::decay_t<Action>>(completion);
+        detail::check_callable<std::decay_t<Action>>(action);
         using impl = detail::barrier_action_impl<std::decay_t<Action>>;
-        detail::barrier_action *action = new impl(std::forward<Action>(completion));
-        std::shared_ptr<detail::barrier_action> owned(action, impl::destroy);
+        detail::barrier_action *created = new impl(std::forward<Action>(action));
+        std::shared_ptr<detail::barrier_action> owned(created, impl::destroy);
         owned->weak_self = owned;
         return owned;
     }
 
     // The int distinguishes it from the constructor that takes a callable.
-    Barrier(std::size_t parties, std::shared_ptr<detail::barrier_action> completion, int)
-        : object(adopt_handle, threading_barrier_new(parties, detail::barrier_action::run, completion.get())),
-          action_(std::move(completion))
+    Barrier(std::size_t parties, std::shared_ptr<detail::barrier_action> action, int)
+        : object(adopt_handle, threading_barrier_new(parties, detail::barrier_action::run, action.get())),
+          action_(std::move(action))
     {
     }
 
@@ -2390,14 +2407,15 @@ struct value_factory_impl : value_factory {
 } // namespace detail
 
 /**
- * A variable that has a separate value in each thread. The value is created when the thread first uses the variable.
+ * A variable that has a separate value in each thread. The value is created when the thread first accesses it.
  *
- * Unlike a thread_local variable, a Local may be a data member or a local variable, and each call of a timer's function
- * has its own value. The value of a thread is destroyed in that thread when it exits, before join() returns. The main
- * thread's value is destroyed at process exit, after the non-daemon threads are joined. When the last Local for the
- * variable is destroyed, the remaining values of all threads are destroyed with it, and no thread may still use them.
+ * Unlike a thread_local variable, a Local may be a data member or a local variable, and each timer has its own value
+ * while its function runs. The value of a thread is destroyed in that thread when it ends, before join() returns. The
+ * main thread's value is destroyed at process exit, after the non-daemon threads have been joined. The destructor of
+ * the last Local that refers to the variable destroys the remaining values of all threads; no thread may use its value
+ * at that time.
  *
- * All functions operate on the calling thread's value. They are const because they do not change what other threads
+ * All functions access only the calling thread's value. They are const, because they do not change what other threads
  * see.
  *
  * \python `threading.local`, or a subclass of it with an `__init__()`
@@ -2430,8 +2448,8 @@ public:
     /**
      * Creates a variable whose values are created by a function, which each thread calls for its own value.
      *
-     * \param function a callable without arguments; threads may call it concurrently. It may use other Locals, and also
-     *         this one, except for get(), which would call it again
+     * \param function a callable without arguments that returns the value; threads may call it concurrently. It may use
+     *         other Locals. Of this Local, it may use all functions except get(), which would call it again
      * \throws error with errc::no_memory, errc::value (a null function pointer); std::bad_alloc
      *
      * \blocks never
@@ -2456,12 +2474,12 @@ public:
     [[nodiscard]] Local ref() const { return Local(*this, detail::check(threading_local_ref(this->native_handle()))); }
 
     /**
-     * Returns the calling thread's value, and creates it if it does not exist. This is the fast path.
+     * Returns the calling thread's value, and creates it if it does not exist.
      *
      * \return the value, valid until it is replaced or destroyed
-     * \throws any exception thrown by the creation of the value; error with errc::no_memory, errc::system (the thread's
-     *         exit hook cannot be registered), errc::shutdown (called during the thread's last round of thread-specific
-     *         data destructors)
+     * \throws any exception thrown by the creation of the value; error with errc::no_memory, errc::system (the system
+     *         cannot notify the library of the thread's end), errc::shutdown (called during the thread's last round of
+     *         pthread key destructors)
      *
      * \blocks only during the creation of the value
      * \threadsafety any thread
@@ -2481,7 +2499,7 @@ public:
     [[nodiscard]] T *operator->() const { return std::addressof(get()); }
 
     /**
-     * Returns the calling thread's value, and does not create one.
+     * Returns the calling thread's value without creating it.
      *
      * \return the value, or nullptr if the thread has none
      *
@@ -2493,7 +2511,7 @@ public:
     [[nodiscard]] T *get_if() const noexcept { return static_cast<T *>(threading_local_get(this->native_handle())); }
 
     /**
-     * Replaces the calling thread's value by a new one. The previous value is destroyed.
+     * Creates a new value for the calling thread. The previous value is destroyed.
      *
      * \param arguments the arguments of T's constructor
      * \return the new value
@@ -2511,7 +2529,7 @@ public:
     }
 
     /**
-     * Replaces the calling thread's value, as emplace().
+     * Sets the calling thread's value, like emplace() with the given value.
      *
      * \python `data.value = value`
      */

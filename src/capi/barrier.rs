@@ -1,15 +1,16 @@
 //! Barrier
 //!
 //! A barrier is a synchronization point at which a fixed number of threads, its parties, wait for each
-//! other. When the last of them arrives, all continue, and the next round begins. If the barrier has an
-//! action, the last thread to arrive runs it before any of the threads returns.
+//! other. When the last of them arrives, all of them continue, and the next round begins. If the
+//! barrier has an action, the last thread to arrive runs it before any of the threads returns.
 //!
 //! A barrier breaks when the timeout of a wait expires, when its action fails, or when it is aborted.
 //! All waits of that round and all later waits then fail with THREADING_ERR_BROKEN_BARRIER until the
 //! barrier is reset. However, a wait whose timeout expires while the action runs still succeeds, and a
-//! thread that arrives while the action runs waits for the next round. Inside the action, abort and
-//! reset do not deadlock: all waits of the round, including that of the thread that runs the action,
-//! fail with THREADING_ERR_BROKEN_BARRIER. A wait inside the action fails with THREADING_ERR_DEADLOCK.
+//! thread that arrives while the action runs waits until the action is done, and then arrives in the
+//! next round. The action may itself abort or reset the barrier: all waits of the round, including that
+//! of the thread that runs the action, then fail with THREADING_ERR_BROKEN_BARRIER. A wait inside the
+//! action fails with THREADING_ERR_DEADLOCK.
 //!
 //! Working in steps with other threads, one of which prints each step:
 //!     static void *walk(void *arg)
@@ -78,8 +79,7 @@ pub extern "C" fn threading_barrier_ref(barrier: *mut threading_barrier) -> *mut
     handle_or_null(|| from_ptr(barrier).add_ref())
 }
 
-/// Releases a reference to a barrier. Releasing the last one destroys the barrier, even if it is
-/// broken.
+/// Releases a reference to a barrier. Releasing the last one destroys the barrier.
 ///
 /// Waiters that have been woken do not prevent this; their waits return the result of the round.
 ///
@@ -97,13 +97,14 @@ pub extern "C" fn threading_barrier_free(barrier: *mut threading_barrier) -> thr
     status(|| from_ptr(barrier).free())
 }
 
-/// Sets the default timeout of a barrier, which threading_barrier_wait() uses. Initially, it is
-/// THREADING_FOREVER.
+/// Sets the default timeout of a barrier, which threading_barrier_wait() uses. Initially, the default
+/// timeout is THREADING_FOREVER.
 ///
-/// Waits that have begun keep their timeout.
+/// The call does not affect waits that have already begun.
 ///
 /// \param barrier the barrier
-/// \param seconds the default timeout in seconds; THREADING_FOREVER waits indefinitely
+/// \param seconds the default timeout in seconds; with THREADING_FOREVER, threading_barrier_wait()
+///     waits indefinitely
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
 ///     THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
@@ -123,14 +124,15 @@ pub extern "C" fn threading_barrier_set_timeout(
 /// Waits until all parties have arrived or the default timeout of the barrier expires.
 ///
 /// \param barrier the barrier
-/// \param index where to store the calling thread's position in the order of arrival, from 0 to
-///     `parties - 1`, on success; may be NULL
+/// \param index where to store the arrival index of the calling thread, from 0 for the first to arrive
+///     to `parties - 1` for the last; NULL if it is not needed; nothing is stored if the call fails
 /// \return THREADING_OK if all parties have arrived and the action is done;
-///     THREADING_ERR_BROKEN_BARRIER if the barrier is broken, or breaks or is reset during the wait,
-///     including if the default timeout expires; THREADING_ERR_CALLBACK if the calling thread ran the
-///     action and the action failed; THREADING_ERR_DEADLOCK if the calling thread is inside the action;
-///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if the calling thread's
-///     wait record, which its first blocking call allocates, cannot be allocated
+///     THREADING_ERR_BROKEN_BARRIER if the barrier is already broken, or if it is reset or breaks
+///     during the wait, for example because the default timeout expires; THREADING_ERR_CALLBACK if the
+///     calling thread ran the action and the action failed; THREADING_ERR_DEADLOCK if the calling
+///     thread is inside the action; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
+///     allocates, cannot be allocated
 ///
 /// \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
 ///     the default timeout expires
@@ -153,18 +155,18 @@ pub unsafe extern "C-unwind" fn threading_barrier_wait(
 
 /// Waits until all parties have arrived or the timeout expires.
 ///
-/// If the timeout expires, the barrier is broken for all threads. Time that is spent waiting for the
-/// previous round's action does not count towards the timeout.
+/// If the timeout expires, the barrier breaks, and the waits of all threads fail. Time that is spent
+/// waiting for the previous round's action does not count towards the timeout.
 ///
 /// \param barrier the barrier
 /// \param seconds the timeout in seconds, used instead of the default timeout; THREADING_FOREVER waits
 ///     indefinitely, 0 breaks the barrier unless the calling thread is the last to arrive
-/// \param index where to store the calling thread's position in the order of arrival, from 0 to
-///     `parties - 1`, on success; may be NULL
+/// \param index where to store the arrival index of the calling thread, from 0 for the first to arrive
+///     to `parties - 1` for the last; NULL if it is not needed; nothing is stored if the call fails
 /// \return THREADING_OK, THREADING_ERR_CALLBACK, THREADING_ERR_DEADLOCK or THREADING_ERR_NO_MEMORY as
-///     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(),
-///     including if the timeout expires; THREADING_ERR_HANDLE if the handle is invalid;
-///     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
+///     in threading_barrier_wait(); THREADING_ERR_BROKEN_BARRIER as in threading_barrier_wait(), where
+///     `seconds` is the timeout; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
+///     THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
 /// \blocks until all parties have arrived and the action is done, the barrier breaks or is reset, or
 ///     the timeout expires
@@ -237,8 +239,8 @@ pub extern "C" fn threading_barrier_parties(barrier: *mut threading_barrier) -> 
     value_or_default(|| from_ptr(barrier).parties())
 }
 
-/// Returns the number of threads that have arrived in the current round. Inside the action, it is the
-/// number of parties.
+/// Returns the number of threads that have arrived in the current round. While the action runs, it is
+/// the number of parties.
 ///
 /// \param barrier the barrier
 /// \return the number of threads; 0 if the barrier is broken; 0 with THREADING_ERR_HANDLE if the handle

@@ -1,17 +1,17 @@
 //! Condition
 //!
 //! A condition variable combines a lock with a set of threads that wait for a notification. A thread
-//! that waits or notifies must hold the lock: it must own an RLock, while for a plain Lock it is
-//! sufficient that any thread holds it, as in Python. A wait releases the lock and reacquires it before
-//! it returns, whatever its result. An RLock is released completely, and its recursion count is
-//! restored.
+//! must hold the lock to wait or to notify. If the lock is an RLock, the calling thread must own it; if
+//! it is a plain Lock, it is sufficient that any thread holds it, as in Python. A wait releases the
+//! lock and reacquires it before it returns, whatever its result. If the lock is an RLock, the wait
+//! releases all recursion levels and restores them afterwards.
 //!
 //! Waiters are notified in the order of their arrival. A waiter that has been notified returns
 //! THREADING_OK even if its timeout expires before it has reacquired the lock, so that no notification
 //! is lost. There are no spurious wakeups: without a notification, a wait does not return before its
-//! timeout expires. A notification has no effect if no thread waits. A notification does not release
-//! the lock; when the lock is released, the notified waiters continue one at a time, in no specified
-//! order.
+//! timeout expires. A notification has no effect if no thread waits, and is not stored for later waits.
+//! It does not release the lock; when the lock is released, the notified waiters acquire it one at a
+//! time, in an order that is not specified.
 //!
 //! Taking an item that another thread adds under the same lock before it calls threading_condition_notify():
 //!     static int is_positive(void *count)
@@ -110,9 +110,9 @@ pub extern "C" fn threading_condition_ref(condition: *mut threading_condition) -
 /// Waiters that have been notified do not prevent this; their waits succeed.
 ///
 /// \param condition the condition
-/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads wait that have not
-///     been notified, or if threads are blocked on the lock and the condition holds the last reference
-///     to it; THREADING_ERR_HANDLE if the handle is invalid
+/// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and there are waiters that have
+///     not been notified, or if threads are blocked on the lock and the condition holds the last
+///     reference to the lock; THREADING_ERR_HANDLE if the handle is invalid
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -141,7 +141,7 @@ pub extern "C" fn threading_condition_acquire(condition: *mut threading_conditio
     status(|| from_ptr(condition).acquire())
 }
 
-/// Acquires the lock of a condition if that is possible without blocking.
+/// Acquires the lock of a condition if it is available, without blocking.
 ///
 /// \param condition the condition
 /// \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if the lock is not
@@ -165,7 +165,7 @@ pub extern "C" fn threading_condition_try_acquire(condition: *mut threading_cond
 /// \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
 ///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
 ///     `seconds` is out of range; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in
-///     threading_condition_acquire()
+///     threading_rlock_acquire()
 ///
 /// \blocks until the lock is available or the timeout expires, unless it is an RLock that the calling
 ///     thread owns
@@ -184,7 +184,7 @@ pub extern "C" fn threading_condition_acquire_timeout(
     })
 }
 
-/// Releases the lock of a condition; an RLock is released once.
+/// Releases the lock of a condition. If it is an RLock, it is released once.
 ///
 /// \param condition the condition
 /// \return THREADING_OK; THREADING_ERR_NOT_ACQUIRED if the lock is a Lock that is not locked;
@@ -192,7 +192,7 @@ pub extern "C" fn threading_condition_acquire_timeout(
 ///     THREADING_ERR_HANDLE if the handle is invalid
 ///
 /// \blocks never
-/// \threadsafety any thread; if the lock is an RLock, its owner
+/// \threadsafety any thread; for an RLock, its owner
 /// \python `condition.release()`
 /// \since 0.1.0
 /// \sa threading_condition_acquire, threading_condition_is_owned
@@ -201,7 +201,7 @@ pub extern "C" fn threading_condition_release(condition: *mut threading_conditio
     status(|| from_ptr(condition).release())
 }
 
-/// Returns whether the lock of a condition is currently locked.
+/// Returns whether the lock of a condition is currently locked, by any thread.
 ///
 /// \param condition the condition
 /// \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
@@ -217,8 +217,8 @@ pub extern "C" fn threading_condition_locked(condition: *mut threading_condition
     value_or_default(|| from_ptr(condition).locked())
 }
 
-/// Returns whether the calling thread may wait and notify: whether it owns the RLock or, for a plain
-/// Lock, whether any thread holds the lock.
+/// Returns whether the calling thread may wait and notify: if the lock is an RLock, whether the calling
+/// thread owns it; if it is a plain Lock, whether any thread holds it.
 ///
 /// \param condition the condition
 /// \return true if the calling thread may wait and notify, false if it may not; false with
@@ -236,8 +236,8 @@ pub extern "C" fn threading_condition_is_owned(condition: *mut threading_conditi
 
 /// Atomically releases the lock of a condition and waits for a notification, then reacquires the lock.
 ///
-/// Check the awaited state again after the call, since another thread may have changed it, or use
-/// threading_condition_wait_for().
+/// Check after the call whether the state that the thread waits for has been reached, because another
+/// thread may have changed it again; or use threading_condition_wait_for().
 ///
 /// \param condition the condition, whose lock is held
 /// \return THREADING_OK if the calling thread has been notified; THREADING_ERR_NOT_OWNER if the lock is
@@ -261,8 +261,8 @@ pub extern "C" fn threading_condition_wait(condition: *mut threading_condition) 
 /// The time that is needed to reacquire the lock does not count towards the timeout.
 ///
 /// \param condition the condition, whose lock is held
-/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 only gives other
-///     threads an opportunity to acquire the lock
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely; 0 does not wait, but
+///     releases and reacquires the lock, so that other threads can acquire it
 /// \return THREADING_OK if the calling thread has been notified; THREADING_TIMED_OUT if the timeout
 ///     expired first; THREADING_ERR_NOT_OWNER if the lock is not held; THREADING_ERR_HANDLE if the
 ///     handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
@@ -297,7 +297,7 @@ pub extern "C" fn threading_condition_wait_timeout(
 ///     THREADING_ERR_VALUE if the predicate is NULL; THREADING_ERR_NO_MEMORY as in
 ///     threading_condition_wait()
 ///
-/// \blocks until the predicate is true, and each time until the lock is available
+/// \blocks until the predicate is true, and after each notification until the lock is available
 /// \threadsafety any thread that holds the lock
 /// \python `condition.wait_for(predicate)`
 /// \since 0.1.0
@@ -319,8 +319,8 @@ pub extern "C-unwind" fn threading_condition_wait_for(
 /// \param condition the condition, whose lock is held
 /// \param predicate the predicate, which the calling thread evaluates with the lock held
 /// \param arg the argument of the predicate, not used after the call
-/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 gives other threads
-///     one opportunity to acquire the lock
+/// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely; 0 does not wait, but
+///     releases and reacquires the lock once if the predicate is false
 /// \return THREADING_OK if the predicate is true; THREADING_TIMED_OUT if it is still false when the
 ///     timeout has expired; THREADING_ERR_CALLBACK if the predicate failed, in which case the lock is
 ///     held; THREADING_ERR_NOT_OWNER if the lock is not held, in which case the predicate has not been
@@ -328,8 +328,8 @@ pub extern "C-unwind" fn threading_condition_wait_for(
 ///     NULL; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range;
 ///     THREADING_ERR_NO_MEMORY as in threading_condition_wait()
 ///
-/// \blocks until the predicate is true or the timeout expires, and each time until the lock is
-///     available
+/// \blocks until the predicate is true or the timeout expires, and then, as after each notification,
+///     until the lock is available
 /// \threadsafety any thread that holds the lock
 /// \python `condition.wait_for(predicate, seconds)`
 /// \since 0.1.0
@@ -362,7 +362,8 @@ fn wait_for(
 /// Notifies up to `n` waiters, in the order of their arrival.
 ///
 /// \param condition the condition, whose lock is held
-/// \param n the maximum number of waiters to notify; zero and negative numbers notify none
+/// \param n the maximum number of waiters to notify; with zero and negative numbers, no waiter is
+///     notified
 /// \return THREADING_OK, even if no thread waits; THREADING_ERR_NOT_OWNER if the lock is not held;
 ///     THREADING_ERR_HANDLE if the handle is invalid
 ///

@@ -1,7 +1,8 @@
 //! Event
 //!
-//! An event is a flag that threads can wait for. Setting it wakes all threads that wait at that time,
-//! even if it is cleared immediately afterwards, and lets all later waits succeed until it is cleared.
+//! An event is a flag that threads can wait for. Setting it wakes all threads that wait at that time;
+//! their waits succeed even if the event is cleared immediately afterwards. Later waits do not block
+//! until the event is cleared.
 //!
 //! An event may be queried, set and cleared in a signal handler on systems where threads block on
 //! futexes (Linux, unless the library was built with its portable backend). A thread that holds the
@@ -111,7 +112,8 @@ pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_
     fast_path_or(event.set_fast().then_some(THREADING_OK), move || status(|| event.set()))
 }
 
-/// Clears an event. Waits that were in progress when it was set still succeed.
+/// Clears an event, so that later waits block. Waits that were in progress when the event was set still
+/// succeed.
 ///
 /// \param event the event
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid

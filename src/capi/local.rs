@@ -1,16 +1,19 @@
 //! Local
 //!
 //! A local holds separate data for each thread: one value, which is fast to access, and any number of
-//! named attributes. Values are pointers, and NULL is a valid value. Every thread can have values,
-//! including foreign threads, and each timer's function has values of its own.
+//! named attributes, each of which has a value as well. Values are pointers, and NULL is a valid value.
+//! Every thread can have values, including foreign threads, and each timer has separate values while
+//! its function runs.
 //!
 //! A value that is no longer needed is passed to the local's destructor, unless it is NULL. The thread
 //! that replaces or deletes a value destroys the previous one immediately; setting the value that is
 //! already set destroys nothing. When a thread ends, its values are destroyed in that thread, before a
-//! join returns; those of the main thread are destroyed at exit, after the joins. Releasing the last
+//! join returns; those of the main thread are destroyed at process exit, after the non-daemon threads
+//! have been joined, if it returns from `main` or calls exit() or pthread_exit(). Values of other
+//! threads that are still running when the process exits are not destroyed. Releasing the last
 //! reference to a local destroys the values of all threads that are alive, in the thread that releases
-//! it. Inside a destructor, threading_current_thread() still returns the thread that ends, and values
-//! that are set there are destroyed too, in up to four rounds.
+//! it. In a destructor that is called at the end of a thread, threading_current_thread() still returns
+//! that thread, and values that the destructor sets are destroyed too, in up to four rounds.
 //!
 //! Cost. Each call on a local takes constant time on average, regardless of the number of locals and
 //! attributes of a thread. The end of a thread takes time proportional to the number of its values and
@@ -51,7 +54,7 @@ use crate::handle::Handle;
 /// \python `threading.local()`
 /// \since 0.1.0
 /// \sa threading_local_new_with_init, threading_local_set, threading_local_set_attr,
-///     threading_local_free
+///     threading_local_free, threading_destructor
 ///
 /// # Safety
 /// `destroy` accepts each value that is set.
@@ -63,9 +66,9 @@ pub unsafe extern "C" fn threading_local_new(destroy: threading_destructor) -> *
 
 /// Creates a local whose initial value in each thread is the result of `init(arg)`.
 ///
-/// The init function is called once in each thread, by the thread's first call on the local, whichever
-/// function that is. It may use the local: a value that it sets is replaced by its result, and
-/// attributes that it sets are kept.
+/// The init function is called once in each thread, by the thread's first call to any function of the
+/// local that accesses values. It may use the local: a value that it sets is replaced by its result,
+/// and attributes that it sets are kept.
 ///
 /// \param init the function that returns the initial value, which may be NULL
 /// \param arg the argument of the init function, which must stay valid as long as the local exists
@@ -124,14 +127,15 @@ pub extern "C" fn threading_local_free(local: *mut threading_local) -> threading
     status(|| from_ptr(local).free())
 }
 
-/// Sets the calling thread's value. The previous value is destroyed, unless it is the same pointer.
+/// Sets the calling thread's value. If there was a different value before, it is destroyed.
 ///
 /// \param local the local
 /// \param value the value, which the local owns from now on; if the call fails, the caller still owns
 ///     it
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_NO_MEMORY if
 ///     there is not enough memory; THREADING_ERR_SYSTEM if the system cannot notify the library of the
-///     thread's end; THREADING_ERR_SHUTDOWN if the thread is in its last round of destructors
+///     end of the calling thread; THREADING_ERR_SHUTDOWN if the calling thread is in its last round of
+///     pthread key destructors
 ///
 /// \blocks only while the init function and the destructor run
 /// \threadsafety any thread; each thread has its own value
@@ -150,11 +154,11 @@ pub unsafe extern "C" fn threading_local_set(
     status(|| unsafe { from_ptr(local).set(value) })
 }
 
-/// Returns the calling thread's value. This is the fast path.
+/// Returns the calling thread's value. This is the fastest access to a local.
 ///
 /// \param local the local
-/// \return the value, borrowed until it is replaced or deleted; NULL if there is none; NULL with any
-///     error of threading_local_set()
+/// \return the value, which the local still owns and which is valid until it is replaced or deleted;
+///     NULL if there is none; NULL with any error of threading_local_set()
 ///
 /// \blocks only while the init function runs
 /// \threadsafety any thread; each thread has its own value
@@ -192,7 +196,7 @@ pub unsafe extern "C" fn threading_local_lookup(
     status_or(THREADING_NO_VALUE, || unsafe { write_found(value, from_ptr(local).lookup()?) })
 }
 
-/// Deletes the calling thread's value and destroys it.
+/// Deletes the calling thread's value, and destroys it with the local's destructor.
 ///
 /// \param local the local
 /// \return THREADING_OK if there was a value; THREADING_NO_VALUE if there was none; any error of
@@ -208,11 +212,11 @@ pub extern "C" fn threading_local_del(local: *mut threading_local) -> threading_
     status_or(THREADING_NO_VALUE, || from_ptr(local).del())
 }
 
-/// Sets an attribute of the calling thread. The previous value of the attribute is destroyed, unless it
-/// is the same pointer.
+/// Sets the calling thread's value of an attribute. If the attribute had a different value before, that
+/// value is destroyed.
 ///
 /// \param local the local
-/// \param name the name of the attribute, which is copied
+/// \param name the name of the attribute, any string, which is copied
 /// \param value the value, which the local owns from now on; if the call fails, the caller still owns
 ///     it
 /// \return THREADING_OK; THREADING_ERR_VALUE if the name is NULL; any error of threading_local_set()
@@ -238,7 +242,7 @@ pub unsafe extern "C" fn threading_local_set_attr(
     })
 }
 
-/// Looks up an attribute of the calling thread.
+/// Looks up the calling thread's value of an attribute.
 ///
 /// \param local the local
 /// \param name the name of the attribute
@@ -267,7 +271,7 @@ pub unsafe extern "C" fn threading_local_get_attr(
     })
 }
 
-/// Deletes an attribute of the calling thread and destroys its value.
+/// Deletes an attribute of the calling thread, and destroys its value with the local's destructor.
 ///
 /// \param local the local
 /// \param name the name of the attribute

@@ -70,8 +70,7 @@ pub extern "C" fn threading_lock_free(lock: *mut threading_lock) -> threading_st
     status(|| from_ptr(lock).free())
 }
 
-/// Acquires a lock, blocking until it is available. If the calling thread already holds the lock, it
-/// deadlocks.
+/// Acquires a lock, blocking until it is available. A thread that already holds the lock deadlocks.
 ///
 /// \param lock the lock
 /// \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
@@ -93,8 +92,8 @@ pub extern "C" fn threading_lock_acquire(lock: *mut threading_lock) -> threading
 /// Acquires a lock if it is available, without blocking.
 ///
 /// \param lock the lock
-/// \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if it is held by another
-///     thread or by the calling thread; THREADING_ERR_HANDLE if the handle is invalid
+/// \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if a thread holds it, even
+///     if that is the calling thread; THREADING_ERR_HANDLE if the handle is invalid
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -153,7 +152,7 @@ pub extern "C" fn threading_lock_release(lock: *mut threading_lock) -> threading
     fast_path_or(lock.release_fast().then_some(THREADING_OK), move || status(|| lock.release_slow()))
 }
 
-/// Returns whether a lock is currently locked.
+/// Returns whether a lock is currently locked, by any thread.
 ///
 /// \param lock the lock
 /// \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the

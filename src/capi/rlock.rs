@@ -2,9 +2,9 @@
 //!
 //! A reentrant lock has an owner, which is the thread that holds it. The owner can acquire the lock
 //! again without blocking, and must release it as many times as it has acquired it. No other thread can
-//! release it. If the owner ends without releasing the lock, the lock stays locked and never belongs to
-//! a later thread. Inside a timer's function, the timer is the owner, not the system thread that runs
-//! the function.
+//! release it. If the owner ends without releasing the lock, the lock stays locked, and no later thread
+//! can own it. Inside a timer's function, the timer is the owner, not the system thread that runs the
+//! function.
 //!
 //! A function that calls itself while it holds the lock:
 //!     static threading_status descend(threading_rlock *rlock, int depth)
@@ -72,15 +72,15 @@ pub extern "C" fn threading_rlock_free(rlock: *mut threading_rlock) -> threading
     status(|| from_ptr(rlock).free())
 }
 
-/// Acquires a reentrant lock, blocking until it is available. If the calling thread owns the lock, the
-/// recursion count is incremented.
+/// Acquires a reentrant lock, blocking until it is available. If the calling thread already owns the
+/// lock, the call increments the recursion count and does not block.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK if the calling thread owns the lock; THREADING_ERR_HANDLE if the handle is
-///     invalid; THREADING_ERR_OVERFLOW if the recursion count is already 4294967296;
-///     THREADING_ERR_NO_MEMORY if the calling thread's wait record, which its first blocking call
-///     allocates, cannot be allocated, or if the calling thread acquires the lock again while it holds
-///     another RLock more than once and there is not enough memory for the recursion count
+/// \return THREADING_OK if the lock has been acquired; THREADING_ERR_HANDLE if the handle is invalid;
+///     THREADING_ERR_OVERFLOW if the recursion count is already 4294967296; THREADING_ERR_NO_MEMORY if
+///     the calling thread's wait record, which its first blocking call allocates, cannot be allocated,
+///     or if the calling thread acquires the lock again while it holds another RLock more than once and
+///     there is not enough memory for the recursion count
 ///
 /// \blocks until the lock is available, unless the calling thread owns it
 /// \threadsafety any thread
@@ -97,9 +97,9 @@ pub extern "C" fn threading_rlock_acquire(rlock: *mut threading_rlock) -> thread
 /// Acquires a reentrant lock if it is available or the calling thread owns it, without blocking.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK if the calling thread owns the lock; THREADING_WOULD_BLOCK if another thread
-///     owns it; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or
-///     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
+/// \return THREADING_OK if the lock has been acquired; THREADING_WOULD_BLOCK if another thread owns it;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY
+///     as in threading_rlock_acquire()
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -119,10 +119,10 @@ pub extern "C" fn threading_rlock_try_acquire(rlock: *mut threading_rlock) -> th
 ///
 /// \param rlock the lock
 /// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
-/// \return THREADING_OK if the calling thread owns the lock; THREADING_TIMED_OUT if the timeout
-///     expired; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or
-///     THREADING_ERR_OVERFLOW if `seconds` is out of range; THREADING_ERR_OVERFLOW or
-///     THREADING_ERR_NO_MEMORY as in threading_rlock_acquire()
+/// \return THREADING_OK if the lock has been acquired; THREADING_TIMED_OUT if the timeout expired;
+///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
+///     `seconds` is out of range; THREADING_ERR_OVERFLOW or THREADING_ERR_NO_MEMORY as in
+///     threading_rlock_acquire()
 ///
 /// \blocks until the lock is available or the timeout expires, unless the calling thread owns it
 /// \threadsafety any thread
@@ -143,12 +143,12 @@ pub extern "C" fn threading_rlock_acquire_timeout(
     })
 }
 
-/// Releases a reentrant lock once. If the recursion count becomes 0, the lock becomes available to
-/// other threads.
+/// Releases a reentrant lock once, which decrements the recursion count. When the count becomes 0, the
+/// lock is unlocked.
 ///
 /// \param rlock the lock
-/// \return THREADING_OK; THREADING_ERR_NOT_OWNER if another thread owns the lock or it is not locked;
-///     THREADING_ERR_HANDLE if the handle is invalid
+/// \return THREADING_OK; THREADING_ERR_NOT_OWNER if the calling thread does not own the lock, or the
+///     lock is not locked; THREADING_ERR_HANDLE if the handle is invalid
 ///
 /// \blocks never
 /// \threadsafety the owner of the lock
@@ -161,7 +161,7 @@ pub extern "C" fn threading_rlock_release(rlock: *mut threading_rlock) -> thread
     fast_path_or(rlock.release_fast().then_some(THREADING_OK), move || status(|| rlock.release_slow()))
 }
 
-/// Returns whether a reentrant lock is currently locked.
+/// Returns whether a reentrant lock is currently locked, by any thread.
 ///
 /// \param rlock the lock
 /// \return true if the lock is locked, false if it is not; false with THREADING_ERR_HANDLE if the
@@ -193,8 +193,8 @@ pub extern "C" fn threading_rlock_is_owned(rlock: *mut threading_rlock) -> bool 
     value_or_default(|| from_ptr(rlock).is_owned())
 }
 
-/// Returns the recursion count of the calling thread: the number of times that it must release the
-/// lock.
+/// Returns the recursion count of a reentrant lock: the number of times that the calling thread must
+/// release it to unlock it.
 ///
 /// \param rlock the lock
 /// \return the recursion count; 0 if the calling thread does not own the lock; 0 with

@@ -1,10 +1,10 @@
 //! Semaphore
 //!
-//! A semaphore is a counter that is never negative. Acquiring decrements it and blocks while it is
-//! zero; releasing increments it. Any thread may release a semaphore. The value of a bounded semaphore
-//! cannot be raised above its initial value. The order in which waiting threads acquire the semaphore
-//! is not specified: a running thread may acquire it before a thread that is being woken up, which then
-//! continues to wait.
+//! A semaphore is a counter that is never negative. Acquiring it decrements its value, and blocks while
+//! the value is zero; releasing it increments the value. Any thread may release a semaphore. The value
+//! of a bounded semaphore cannot be raised above its initial value. The order in which waiting threads
+//! acquire the semaphore is not specified: a running thread may acquire it before a thread that is
+//! being woken up, and the latter then continues to wait.
 //!
 //! A semaphore may be released in a signal handler on systems where threads block on futexes (Linux,
 //! unless the library was built with its portable backend).
@@ -80,7 +80,7 @@ pub extern "C" fn threading_semaphore_ref(semaphore: *mut threading_semaphore) -
 
 /// Releases a reference to a semaphore. Releasing the last one destroys the semaphore.
 ///
-/// Waiters for which the semaphore has been released do not prevent this; their waits succeed.
+/// Waiters whose waits succeed because the semaphore has been released do not prevent this.
 ///
 /// \param semaphore the semaphore
 /// \return THREADING_OK; THREADING_ERR_BUSY if it is the last reference and threads are blocked on the

@@ -4,21 +4,23 @@
 //!
 //! A function that has no other result returns a threading_status: 0 is success, a positive number is
 //! an outcome that is not an error, and a negative number is an error. A call that fails changes
-//! nothing, unless its documentation says otherwise. Status numbers are never reused. In the list of
-//! statuses, Python's result or exception for the same case is given in parentheses.
+//! nothing, unless its documentation says otherwise. Status numbers are never reused. The list of
+//! statuses gives Python's result or exception for the same case in parentheses.
 //!
 //! Last error. Each thread has a last error, similar to errno. It describes the thread's most recent
 //! call that failed, whether the failure was reported by a negative status or by an error value such as
 //! NULL. Calls that do not fail, including those that return a positive status, leave it unchanged. In
 //! this documentation, "NULL with THREADING_ERR_X" means that the function returns NULL and sets the
-//! last error to THREADING_ERR_X.
+//! last error to THREADING_ERR_X; the same applies to "0 with" and "false with". Where NULL, 0 or false
+//! can also be a valid result, call threading_clear_last_error() before the function to distinguish the
+//! two.
 //!
 //! Use of errno. The library does not report errors in errno. No function changes errno, whether it
 //! succeeds, times out or fails. A value that a callback stores in errno of the calling thread is
 //! preserved.
 //!
 //! Internal errors. The documentation of each function lists the statuses that it returns. In addition,
-//! every function may return THREADING_ERR_INTERNAL, which indicates a bug in this library.
+//! every function may fail with THREADING_ERR_INTERNAL, which indicates a bug in this library.
 //!
 //! Distinguishing a timeout from an error:
 //!     static int use(threading_lock *lock)
@@ -49,11 +51,11 @@ pub type threading_status = i32;
 pub const THREADING_OK: threading_status = 0;
 /// The timeout expired (`False`).
 pub const THREADING_TIMED_OUT: threading_status = 1;
-/// The operation of a `try_` function would block (`False`).
+/// The operation would block; only `try_` functions return this status (`False`).
 pub const THREADING_WOULD_BLOCK: threading_status = 2;
-/// The calling thread has no such value (`AttributeError`).
+/// The calling thread has no such value in the local (`AttributeError`).
 pub const THREADING_NO_VALUE: threading_status = 3;
-/// The timer's function has already started.
+/// The timer can no longer be cancelled, because its function has already begun.
 pub const THREADING_TOO_LATE: threading_status = 4;
 /// The handle is NULL, freed, of another type, or not a handle.
 pub const THREADING_ERR_HANDLE: threading_status = -1;
@@ -77,15 +79,15 @@ pub const THREADING_ERR_DEADLOCK: threading_status = -9;
 pub const THREADING_ERR_NOT_JOINABLE: threading_status = -10;
 /// The barrier is broken (`BrokenBarrierError`).
 pub const THREADING_ERR_BROKEN_BARRIER: threading_status = -11;
-/// The callback reported a failure.
+/// The predicate or the action reported a failure.
 pub const THREADING_ERR_CALLBACK: threading_status = -12;
 /// Threads are blocked on the object.
 pub const THREADING_ERR_BUSY: threading_status = -13;
 /// There is not enough memory (`MemoryError`).
 pub const THREADING_ERR_NO_MEMORY: threading_status = -14;
-/// The operating system did not provide a resource, such as a new thread (`RuntimeError`).
+/// The system did not provide a resource, such as a new thread (`RuntimeError`).
 pub const THREADING_ERR_SYSTEM: threading_status = -15;
-/// The shutdown of the process, or the exit of the calling thread, is too far advanced.
+/// The shutdown of the process or the end of the calling thread is too far advanced for the call.
 pub const THREADING_ERR_SHUTDOWN: threading_status = -16;
 /// An internal error of this library occurred and was contained.
 pub const THREADING_ERR_INTERNAL: threading_status = -17;
@@ -165,7 +167,7 @@ fn last_error() -> Option<Error> {
 
 /// Returns the status of the calling thread's most recent call that failed.
 ///
-/// \return a negative status; THREADING_OK if no call has failed, or none since
+/// \return a negative status; THREADING_OK if no call of the thread has failed since its start or since
 ///     threading_clear_last_error()
 ///
 /// \blocks never

@@ -1,18 +1,19 @@
 //! Thread
 //!
 //! A thread calls its target when it is started, and ends when the target returns. It has a name, an
-//! ident that is never reused, and a result. A running thread holds a reference to itself, so its
-//! handle may be freed at any time.
+//! identifier (its ident), which is never reused, and a result, which is the value that the target
+//! returned. A running thread holds a reference to itself, so its handle may be freed at any time.
 //!
-//! A thread is a daemon thread if the thread that creates it is one; a thread that is created by a
-//! foreign thread is not. The process does not exit before all non-daemon threads have ended. The
-//! daemon flag, the stack size, the argument destructor and the override of run must be set before the
-//! start. Setting them later fails with THREADING_ERR_ALREADY_STARTED, as it always does for the main
-//! thread and for dummy threads.
+//! The process does not exit before all non-daemon threads have ended, but it does not wait for daemon
+//! threads. A new thread is a daemon thread if the thread that creates it is one; a thread that is
+//! created by a foreign thread is not. The daemon flag, the stack size, the argument destructor and the
+//! override of run must be set before the start. Setting them later fails with
+//! THREADING_ERR_ALREADY_STARTED; for the main thread and for dummy threads, setting them always fails
+//! in this way.
 //!
 //! The argument is passed to the target unchanged, and must stay valid as long as the thread uses it.
-//! Allocate it and set a destructor with threading_thread_set_arg_destructor(); do not pass the address
-//! of a loop variable.
+//! If nothing else keeps the argument valid, allocate it and set a destructor with
+//! threading_thread_set_arg_destructor(). Do not pass the address of a loop variable.
 //!
 //! Starting and joining a thread; if threading_thread_new() returns NULL, the next call reports it:
 //!     static void *greet(void *name)
@@ -40,13 +41,13 @@ use crate::{Run, Thread};
 
 /// Creates a thread that will call `target(arg)`. It does not use a system thread until it is started.
 ///
-/// Its name is `Thread-N` unless another name is set. The number is assigned when the name is first
-/// queried or the thread is started; a thread that has been named before does not use a number. The
-/// thread is a daemon thread if the calling thread is one, but not if the calling thread is a foreign
-/// thread.
+/// Its name is `Thread-N` unless another name is set. The number N is assigned when the name is first
+/// queried or the thread is started, whichever is first; a thread that has been given a name before
+/// then does not use a number. The thread is a daemon thread if the calling thread is one, but not if
+/// the calling thread is a foreign thread.
 ///
 /// \param target the function to call; if it is NULL, the thread ends immediately
-/// \param arg the argument of the target, which the caller keeps valid; see
+/// \param arg the argument of the target, which the caller must keep valid; see
 ///     threading_thread_set_arg_destructor()
 /// \return the new thread, owned by the caller; NULL with THREADING_ERR_NO_MEMORY if there is not
 ///     enough memory, in which case `arg` is not used
@@ -55,8 +56,8 @@ use crate::{Run, Thread};
 /// \threadsafety any thread
 /// \python `threading.Thread(target=target, args=(arg,))`
 /// \since 0.1.0
-/// \sa threading_thread_start, threading_thread_free, threading_thread_set_arg_destructor,
-///     threading_thread_set_name, threading_thread_set_daemon
+/// \sa threading_thread_start, threading_thread_join, threading_thread_free,
+///     threading_thread_set_arg_destructor, threading_thread_set_name, threading_thread_set_daemon
 ///
 /// # Safety
 /// `target` accepts `arg`, which stays valid until the thread has used it.
@@ -106,9 +107,10 @@ pub extern "C" fn threading_thread_free(thread: *mut threading_thread) -> thread
 
 /// Sets the name of a thread. The name may be changed at any time.
 ///
-/// The name is copied. The previous name is freed unless threading_thread_name() has returned it.
-/// System tools show up to 15 bytes of the name, cut at a character boundary; the system names of the
-/// main thread and of timers do not change.
+/// The name is copied. A previous name that threading_thread_name() has returned is kept until the
+/// thread is destroyed; other previous names are freed. System tools such as ps and debuggers show the
+/// first 15 bytes of the name, cut at a character boundary. For the main thread and for timers, the
+/// name that these tools show does not change.
 ///
 /// \param thread the thread
 /// \param name the name, a string in UTF-8
@@ -155,9 +157,10 @@ pub extern "C" fn threading_thread_name(thread: *mut threading_thread) -> *const
 /// Sets or clears the daemon flag of a thread. This is possible only before the start.
 ///
 /// \param thread the thread
-/// \param daemon 0 if the process waits for the thread at exit; any other number if it does not
+/// \param daemon 0 for a non-daemon thread, for which the process waits at exit; any other number for a
+///     daemon thread
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
-///     if the thread has been started
+///     if the thread has been started, or is the main thread or a dummy thread
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -172,7 +175,8 @@ pub extern "C" fn threading_thread_set_daemon(
     status(|| from_ptr(thread).set_daemon(daemon != 0))
 }
 
-/// Returns whether a thread is a daemon thread. A dummy thread is one, the main thread is not.
+/// Returns whether a thread is a daemon thread. Dummy threads are daemon threads; the main thread is
+/// not.
 ///
 /// \param thread the thread
 /// \return true if the thread is a daemon thread, false if it is not; false with THREADING_ERR_HANDLE
@@ -190,15 +194,16 @@ pub extern "C" fn threading_thread_is_daemon(thread: *mut threading_thread) -> b
 
 /// Sets the stack size of a thread. This is possible only before the start.
 ///
-/// The thread of a timer accepts a size, but its function runs on a stack that timers share. If the
-/// program has a large amount of static thread-local storage, which is placed on each stack, its size
-/// is added.
+/// For a timer's thread, the size has no effect, because its function runs on the stack of a system
+/// thread that timers share. If the program has a large amount of static thread-local storage, which is
+/// placed on each stack, its size is added.
 ///
 /// \param thread the thread
 /// \param bytes the size in bytes, at least 32768, or the system's minimum if that is larger; 0 selects
 ///     the size that is set with threading_set_stack_size()
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the size
-///     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started
+///     is too small; THREADING_ERR_ALREADY_STARTED if the thread has been started, or is the main
+///     thread or a dummy thread
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -216,24 +221,26 @@ pub extern "C" fn threading_thread_set_stack_size(
 /// Sets the destructor of a thread's argument. This is possible only before the start.
 ///
 /// Unless the argument is NULL, the destructor is called exactly once: either in the thread, after its
-/// run and before a join returns, or by the call that ensures that the thread will never run. That call
-/// is the last `_free` of a thread that was not started, or the cancellation of a timer. A start that
-/// fails does not call the destructor.
+/// run and before a join returns, or by the call after which the thread can never run, which is the
+/// last `_free` of a thread that was not started, or the cancellation of a timer. A start that fails
+/// does not call the destructor, nor is it called for a daemon thread that is still running when the
+/// process exits.
 ///
-/// If a cancellation has already destroyed the argument of a timer that was not started, a destructor
-/// that is set afterwards is never called. If the cancellation had no destructor to call, a destructor
-/// that is set afterwards is called at the start or at the last `_free`.
+/// A timer that is cancelled before its start can still be configured. If the cancellation has
+/// destroyed the argument, a destructor that is set afterwards is never called. If the cancellation had
+/// no destructor to call, a destructor that is set afterwards is called by the start or by the last
+/// `_free`.
 ///
 /// \param thread the thread
 /// \param destroy the destructor; if it is NULL, nothing is called
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
-///     if the thread has been started
+///     if the thread has been started, or is the main thread or a dummy thread
 ///
 /// \blocks never
 /// \threadsafety any thread
 /// \python none
 /// \since 0.1.0
-/// \sa threading_thread_new, threading_thread_arg, threading_timer_cancel
+/// \sa threading_thread_new, threading_thread_arg, threading_timer_cancel, threading_destructor
 ///
 /// # Safety
 /// `destroy` accepts the thread's argument.
@@ -252,7 +259,7 @@ pub unsafe extern "C" fn threading_thread_set_arg_destructor(
 /// \param run the function that is called instead of the target, with the thread and the target's
 ///     argument; NULL removes the override
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
-///     if the thread has been started
+///     if the thread has been started, or is the main thread or a dummy thread
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -273,10 +280,12 @@ pub unsafe extern "C" fn threading_thread_set_run(
     status(|| unsafe { from_ptr(thread).set_run(run) })
 }
 
-/// Calls `target(arg)`, as a thread does whose run function is not overridden.
+/// Calls the target of a thread with its argument, which is what a thread does if its run function is
+/// not overridden.
 ///
-/// It is meant for use in an override. Elsewhere, it calls the target in the calling thread and does
-/// not start the thread.
+/// It is meant to be called by a function that overrides the run function; see
+/// threading_thread_set_run(). Elsewhere, too, it calls the target in the calling thread and does not
+/// start a thread.
 ///
 /// \param thread the thread
 /// \return the value that the target returned; NULL if there is no target; NULL with
@@ -304,10 +313,10 @@ pub extern "C-unwind" fn threading_thread_run(thread: *mut threading_thread) -> 
 ///
 /// \param thread the thread
 /// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_ALREADY_STARTED
-///     if the thread has been started, even if it has ended, and for the main thread and dummy threads;
-///     THREADING_ERR_SHUTDOWN after threading_shutdown(); THREADING_ERR_SYSTEM if the system cannot
-///     create a thread, or THREADING_ERR_NO_MEMORY if there is not enough memory, in which case nothing
-///     has changed and the call may be repeated
+///     if the thread has been started, even if it has ended, or is the main thread or a dummy thread;
+///     THREADING_ERR_SHUTDOWN if the shutdown sequence of the process is complete; THREADING_ERR_SYSTEM
+///     if the system cannot create a thread or a pthread key, or THREADING_ERR_NO_MEMORY if there is
+///     not enough memory, in which cases nothing has changed and the call may be repeated
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -323,14 +332,17 @@ pub extern "C" fn threading_thread_start(thread: *mut threading_thread) -> threa
 ///
 /// A thread may be joined any number of times, and by any number of threads. The call waits for the end
 /// of the system thread, so that destructors of pthread keys and of C++ thread_local objects have run.
-/// The system thread is detached; pthread_join() and pthread_detach() fail with EINVAL for it. Joining
-/// a timer waits for the end of its function or for its cancellation. Joining the main thread waits for
-/// the shutdown sequence at process exit.
+/// Do not join or detach the system thread by other means: pthread_join() and pthread_detach() fail
+/// with EINVAL. Joining a timer's thread waits for the end of its function or for its cancellation.
+/// Joining the main thread waits until process exit or threading_shutdown() has called the functions
+/// that were registered with threading_atexit(). If two threads join each other without a timeout, at
+/// least one of the joins fails with THREADING_ERR_DEADLOCK; longer cycles are not detected.
 ///
 /// \param thread the thread
 /// \return THREADING_OK if the thread has ended; THREADING_ERR_HANDLE if the handle is invalid;
 ///     THREADING_ERR_NOT_JOINABLE if it is a dummy thread; THREADING_ERR_NOT_STARTED if it has not been
-///     started; THREADING_ERR_DEADLOCK if it is the calling thread
+///     started; THREADING_ERR_DEADLOCK if it is the calling thread, if it joins the calling thread, or
+///     if it is the thread of a timer whose argument the calling thread is destroying
 ///
 /// \blocks until the thread has ended
 /// \threadsafety any thread, except the thread to be joined
@@ -342,7 +354,7 @@ pub extern "C" fn threading_thread_join(thread: *mut threading_thread) -> thread
     status(|| from_ptr(thread).join(Timeout::FOREVER).map(drop))
 }
 
-/// Waits until a thread has ended or the timeout expires. Otherwise, it is like
+/// Waits until a thread has ended or the timeout expires. In all other respects, the function is like
 /// threading_thread_join().
 ///
 /// \param thread the thread
@@ -350,12 +362,12 @@ pub extern "C" fn threading_thread_join(thread: *mut threading_thread) -> thread
 /// \return THREADING_OK if the thread has ended; THREADING_TIMED_OUT if the timeout expired;
 ///     THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if
 ///     `seconds` is out of range; THREADING_ERR_NOT_JOINABLE if it is a dummy thread;
-///     THREADING_ERR_NOT_STARTED if it has not been started; THREADING_ERR_DEADLOCK if it is the
-///     calling thread
+///     THREADING_ERR_NOT_STARTED if it has not been started; THREADING_ERR_DEADLOCK as in
+///     threading_thread_join()
 ///
 /// \blocks until the thread has ended or the timeout expires
 /// \threadsafety any thread, except the thread to be joined
-/// \python `thread.join(seconds)`, then `thread.is_alive()`
+/// \python `thread.join(seconds)`, then `not thread.is_alive()`
 /// \since 0.1.0
 /// \sa threading_thread_join, threading_thread_is_alive, threading_thread_result
 #[unsafe(no_mangle)]
@@ -385,7 +397,7 @@ pub extern "C" fn threading_thread_is_alive(thread: *mut threading_thread) -> bo
     value_or_default(|| from_ptr(thread).is_alive())
 }
 
-/// Returns the ident of a thread, a number that is never reused in the process.
+/// Returns the identifier (ident) of a thread, a number that is never reused in the process.
 ///
 /// \param thread the thread
 /// \return the ident, even after the end of the thread; 0 before its start; 0 with THREADING_ERR_HANDLE
@@ -401,12 +413,12 @@ pub extern "C" fn threading_thread_ident(thread: *mut threading_thread) -> u64 {
     value_or_default(|| from_ptr(thread).ident())
 }
 
-/// Returns the ID that the kernel has assigned to a thread. For a timer, it is that of the system
-/// thread that runs its function.
+/// Returns the ID that the kernel has assigned to a thread. For a timer's thread, it is the ID of the
+/// system thread that runs the timer's function.
 ///
 /// \param thread the thread
-/// \return the native ID, even after the end of the thread; 0 before its start, and for a timer before
-///     its function runs; 0 with THREADING_ERR_HANDLE if the handle is invalid
+/// \return the native ID, even after the end of the thread; 0 before its start, and for a timer's
+///     thread before the function runs; 0 with THREADING_ERR_HANDLE if the handle is invalid
 ///
 /// \blocks until the thread has begun to run, if it has just been started
 /// \threadsafety any thread
@@ -418,10 +430,11 @@ pub extern "C" fn threading_thread_native_id(thread: *mut threading_thread) -> u
     value_or_default(|| from_ptr(thread).native_id())
 }
 
-/// Returns the result of a thread, which is the value that its run function returned.
+/// Returns the result of a thread, which is the value that its target, or the function that overrides
+/// its run function, returned.
 ///
-/// If the thread called pthread_exit(), the result is the value that was passed to it or, for a timer,
-/// NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
+/// If the thread called pthread_exit(), the result is the value that was passed to pthread_exit() or,
+/// for a timer, NULL. If the thread was cancelled by pthread_cancel(), the result is PTHREAD_CANCELED.
 ///
 /// \param thread the thread
 /// \return the result; NULL before the end of the thread; NULL with THREADING_ERR_HANDLE if the handle
@@ -437,11 +450,12 @@ pub extern "C" fn threading_thread_result(thread: *mut threading_thread) -> *mut
     value_or_default(|| from_ptr(thread).result())
 }
 
-/// Returns the argument that was passed to threading_thread_new() or threading_timer_new().
+/// Returns the argument of a thread, which was passed to threading_thread_new() or
+/// threading_timer_new().
 ///
 /// \param thread the thread
-/// \return the argument, even after its destructor has been called; NULL with THREADING_ERR_HANDLE if
-///     the handle is invalid
+/// \return the argument, even after its destructor has been called; NULL for the main thread and dummy
+///     threads; NULL with THREADING_ERR_HANDLE if the handle is invalid
 ///
 /// \blocks never
 /// \threadsafety any thread

@@ -5,61 +5,63 @@
 //! Foreign threads. A foreign thread is a thread that this library did not start, other than the main
 //! thread. It may call any function. Its first call to threading_current_thread() or
 //! threading_report_exception() registers it as a dummy thread, which is a daemon thread with the name
-//! `Dummy-N`; using a lock or creating a thread does not register it. A dummy thread is removed when it
-//! ends. The first thread of the process is the main thread, `MainThread`, no matter which thread
-//! loaded the library.
+//! `Dummy-N`; other calls, such as acquiring a lock or creating a thread, do not register it. A dummy
+//! thread is listed by threading_enumerate() until it ends, and cannot be joined. The first thread of
+//! the process is the main thread, `MainThread`, no matter which thread loaded the library.
 //!
 //! Exit. Returning from `main` and calling exit() wait for all non-daemon threads, including pending
 //! non-daemon timers; daemon threads are abandoned. First, the functions registered with
 //! threading_atexit() are called, the last registered one first. Then the main thread is marked as
-//! finished, so that joins of it return. Then all non-daemon threads that this library started are
-//! joined, including those that are started during the shutdown, but not the calling thread or threads
+//! ended, so that joins of it return. Then all non-daemon threads that this library started are joined,
+//! including those that are started during the shutdown, but neither the calling thread nor threads
 //! that are themselves in exit() or threading_shutdown(). A worker thread that calls exit() therefore
-//! does not wait for itself. `_exit` and `quick_exit` do not wait at all. pthread_exit() in `main`
+//! does not wait for itself. _exit() and quick_exit() do not wait at all. pthread_exit() in `main`
 //! waits in the same way, and the process then ends with status 0, even if daemon threads are still
 //! running. However, the library cannot detect pthread_exit() in a `main` that has never called the
-//! library. In this case, daemon threads keep the process running, and so does a timer that has ever
-//! been started.
+//! library. In this case, daemon threads keep the process running, as do the library's own threads once
+//! a timer has been started.
 //!
-//! Exit handler. An atexit() handler runs this sequence. The library registers it when it is first
-//! needed: at the first start of a thread or timer, at the first threading_atexit(), or when the main
-//! thread sets a value of a local. Handlers that are registered later run before the joins, and
-//! handlers that were registered earlier run after them. The main thread's locals are destroyed after
-//! the joins.
+//! Exit handler. The library runs this sequence in an atexit() handler. It registers the handler when
+//! it is first needed: at the first start of a thread or timer, at the first threading_atexit(), or
+//! when the main thread first uses a local. Handlers that are registered later run before the joins,
+//! and handlers that were registered earlier run after them. The main thread's values of locals are
+//! destroyed after the joins, if the main thread itself returns from `main` or calls exit() or
+//! pthread_exit().
 //!
 //! Fork. The child process has one thread, the thread that called fork(), with the same handle, name,
 //! daemon flag and ident, and with a new native ID. It is the main thread of the child, and the only
-//! thread in threading_enumerate(); a foreign thread becomes `MainThread`. Other started threads and
-//! pending timers have ended in the child: joining them returns immediately, starting them fails with
-//! THREADING_ERR_ALREADY_STARTED, and cancelling a pending timer returns THREADING_OK. Their argument
-//! destructors are not called, and the values of their locals are not destroyed. Threads and timers
-//! that were not started can be started, new ones can be created, the numbering of names continues, and
-//! functions registered with threading_atexit() are inherited. Locks and all other objects keep the
-//! state that they had at the fork, and an RLock that the forking thread owned still belongs to it.
-//! Threads that were blocked on an object in the parent do not exist in the child: notifications,
-//! waiter counts and THREADING_ERR_BUSY disregard them. The `_at_fork_reinit` functions reinitialize a
-//! lock, the lock of a condition, or an event. The cost of fork() in the child does not depend on the
-//! number of threads and timers in the parent.
+//! thread that threading_enumerate() lists; a foreign thread becomes the thread `MainThread`. Other
+//! started threads and pending timers have ended in the child: joining them returns immediately,
+//! starting them fails with THREADING_ERR_ALREADY_STARTED, and cancelling a pending timer returns
+//! THREADING_OK. Their argument destructors are not called, and the values of their locals are not
+//! destroyed. Threads and timers that were not started can be started, new ones can be created, the
+//! numbering of names continues, and functions registered with threading_atexit() are inherited. Locks
+//! and all other objects keep the state that they had at the fork, and an RLock that the forking thread
+//! owned still belongs to it. Threads that were blocked on an object in the parent do not exist in the
+//! child: they are neither notified nor counted as waiters, and do not cause THREADING_ERR_BUSY. The
+//! `_at_fork_reinit` functions reinitialize a lock, the lock of a condition, or an event. The cost of
+//! fork() in the child does not depend on the number of threads and timers in the parent.
 //!
 //! Fork handlers. Any function may be called in the handlers of pthread_atfork(), whether they were
 //! registered before the library was loaded or after it; a child handler finds the state described
-//! above in both cases. While a prepare or parent handler runs that was registered before the library
-//! was loaded, other threads block when they start or end, create or free objects, or query other
-//! threads. They block until the handler calls a function of this library, but for at most 0.1 s; a
-//! handler may therefore also wait for such a thread by other means. A constructor may use the library,
-//! and fork, before the library's own constructor has run.
+//! above in both cases. While a prepare or parent handler that was registered before the library was
+//! loaded is running, other threads block when they start or end, create or free objects, or query
+//! other threads. They block until the handler calls a function of this library, but for at most 0.1 s,
+//! so that a handler that waits for such a thread does not deadlock. Functions that run before main(),
+//! such as those with the constructor attribute, may use the library and call fork().
 //!
-//! Children without handlers. vfork(), posix_spawn(), _Fork() and clone() do not call fork handlers, so
-//! the library does not notice the child process. The child may call exec and `_exit`, and of this
-//! library only threading_version(), threading_version_number(), threading_status_name() and
-//! threading_status_message(). A child of _Fork() or clone() that has its own copy of the memory may
-//! call any function if the process had one thread and had never started a timer; the native ID of its
-//! main thread is then that of the parent.
+//! Children without handlers. The functions vfork(), posix_spawn(), _Fork() and clone() do not call
+//! fork handlers, so the library does not notice the child process. The child may call the exec
+//! functions and _exit(), and of this library only threading_version(), threading_version_number(),
+//! threading_status_name() and threading_status_message(). A child of _Fork() or clone() that has its
+//! own copy of the memory may call any function if the process had one thread and had never started a
+//! timer; the native ID of its main thread is then that of the parent.
 //!
 //! Signals. Signals neither shorten nor extend a wait. threading_event_set(), threading_event_clear(),
 //! threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
 //! called in a signal handler on systems where threads block on futexes (Linux, unless the library was
-//! built with its portable backend).
+//! built with its portable backend, by the CMake option `-DTHREADING_PARK=portable`). The other
+//! functions of this library are not async-signal-safe.
 //!
 //! Listing the threads that are alive:
 //!     static void print_threads(void)
@@ -90,13 +92,13 @@ use crate::{ExceptHook, thread};
 /// Returns the calling thread.
 ///
 /// The handle is borrowed, and valid while the calling thread runs, including during the destruction of
-/// its thread-local data. Inside a timer's function, it is the timer's thread. The first call in a
-/// foreign thread registers it as a dummy thread.
+/// its thread-local data. Inside a timer's function, the result is the timer's thread. The first call
+/// in a foreign thread registers it as a dummy thread.
 ///
 /// \return the thread, borrowed; NULL with THREADING_ERR_NO_MEMORY if there is not enough memory; NULL
-///     with THREADING_ERR_SYSTEM if the system cannot notify the library of the end of a foreign
-///     thread; NULL with THREADING_ERR_SHUTDOWN if the first call in a foreign thread is in its last
-///     round of destructors
+///     with THREADING_ERR_SYSTEM if the thread is a foreign thread and the system cannot notify the
+///     library of its end; NULL with THREADING_ERR_SHUTDOWN if the thread is a foreign thread that
+///     makes its first call in its last round of pthread key destructors
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -124,7 +126,8 @@ pub extern "C" fn threading_main_thread() -> *mut threading_thread {
     handle_or_null(registry::main_thread)
 }
 
-/// Returns the number of threads that are alive, which are those that threading_enumerate() lists.
+/// Returns the number of threads that are alive, which is the length of the list that
+/// threading_enumerate() creates.
 ///
 /// \return the number of threads; 0 with THREADING_ERR_NO_MEMORY if there is not enough memory
 ///
@@ -141,9 +144,9 @@ pub extern "C" fn threading_active_count() -> usize {
 /// Creates a list of the threads that are alive: the main thread, then the others in the order of their
 /// start.
 ///
-/// The list contains daemon threads, pending timers and dummy threads too; the start of a dummy thread
-/// is its registration. It does not contain threads that have not been started or have ended. It is a
-/// snapshot, and holds a reference to each of its threads until it is freed.
+/// The list also contains daemon threads, pending timers and dummy threads; a dummy thread counts as
+/// started when it is registered. The list does not contain threads that have not been started or have
+/// ended. It is a snapshot, and holds a reference to each of its threads until it is freed.
 ///
 /// \return the list, owned by the caller, to be freed with threading_thread_list_free(); NULL with
 ///     THREADING_ERR_NO_MEMORY if there is not enough memory
@@ -168,16 +171,16 @@ pub extern "C" fn threading_enumerate() -> *mut threading_thread_list {
 /// \threadsafety any thread
 /// \python `len(threads)`
 /// \since 0.1.0
-/// \sa threading_enumerate, threading_thread_list_get
+/// \sa threading_enumerate, threading_thread_list_get, threading_thread_list_free
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_thread_list_len(list: *mut threading_thread_list) -> usize {
     value_or_default(|| from_ptr(list).len())
 }
 
-/// Returns one thread of a list.
+/// Returns the thread at an index of a list.
 ///
 /// \param list the list
-/// \param i the index of the thread, from 0
+/// \param i the index of the thread, from 0 to `threading_thread_list_len(list) - 1`
 /// \return the thread, borrowed, and valid as long as the list; NULL with THREADING_ERR_HANDLE if the
 ///     handle is invalid; NULL with THREADING_ERR_VALUE if `i` is out of range
 ///
@@ -209,12 +212,13 @@ pub extern "C" fn threading_thread_list_free(list: *mut threading_thread_list) -
     status(|| from_ptr(list).free())
 }
 
-/// Returns the ident of the calling thread or, inside a timer's function, of the timer.
-///
-/// The ident is never 0 and, unlike Python's, is never reused. The call does not register a foreign
+/// Returns the identifier (ident) of the calling thread or, inside a timer's function, of the timer's
 /// thread.
 ///
-/// \return the ident, as returned by threading_thread_ident() for the same thread
+/// The ident is never 0. Unlike Python's, it is not the pthread ID, and is never reused in the process.
+/// The call does not register a foreign thread.
+///
+/// \return the ident, which threading_thread_ident() also returns for this thread
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -228,7 +232,7 @@ pub extern "C" fn threading_get_ident() -> u64 {
 
 /// Returns the ID that the kernel has assigned to the calling system thread.
 ///
-/// \return the native ID
+/// \return the native ID; inside a timer's function, that of the system thread that runs it
 ///
 /// \blocks never
 /// \threadsafety any thread
@@ -240,9 +244,9 @@ pub extern "C" fn threading_get_native_id() -> u64 {
     value_or_default(|| Ok(ident::native_id()))
 }
 
-/// Returns the stack size of threads that are started from now on.
+/// Returns the default stack size, which is that of threads that are started from now on.
 ///
-/// Unlike Python's function, the call does not reset the size.
+/// Unlike Python's function, the call does not reset the size to the default.
 ///
 /// \return the size in bytes; 0 if it is the system's default
 ///
@@ -276,9 +280,10 @@ pub extern "C" fn threading_set_stack_size(bytes: usize) -> threading_status {
     status(|| thread::set_stack_size(bytes))
 }
 
-/// Suspends the calling thread for the given time. Signals do not shorten it.
+/// Suspends the calling thread for the given time. Signals do not shorten this time.
 ///
-/// \param seconds the time in seconds; THREADING_FOREVER never returns, 0 returns immediately
+/// \param seconds the time in seconds; with THREADING_FOREVER, the call never returns; with 0, it
+///     returns immediately
 /// \return THREADING_OK; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
 ///
 /// \blocks for the given time
@@ -294,8 +299,8 @@ pub extern "C" fn threading_sleep(seconds: f64) -> threading_status {
 /// Registers a function to be called at process exit, before non-daemon threads are joined.
 ///
 /// The functions are called in reverse order of their registration, and each is called once, even if
-/// the shutdown is repeated. If a function calls exit(), it does not return, and the process continues
-/// with the next function. A child process inherits the functions.
+/// the shutdown is repeated. If a function calls exit(), that call does not return, and the shutdown
+/// continues with the next function. A child process inherits the functions.
 ///
 /// \param callback the function to call
 /// \param arg the argument of the function
@@ -322,8 +327,9 @@ pub unsafe extern "C" fn threading_atexit(
 /// the main thread as finished, and joins all non-daemon threads that this library started.
 ///
 /// The calling thread and threads that are themselves in exit() or threading_shutdown() are not joined.
-/// After the call has returned, starting a thread fails with THREADING_ERR_SHUTDOWN. The function may
-/// be called again.
+/// After the call has returned, starting a thread or a timer and registering a function with
+/// threading_atexit() fail with THREADING_ERR_SHUTDOWN; objects can still be created and used. The
+/// function may be called again, and exit() then has nothing left to wait for.
 ///
 /// \return THREADING_OK
 ///
@@ -340,13 +346,14 @@ pub extern "C-unwind" fn threading_shutdown() -> threading_status {
 /// Runs the shutdown sequence like threading_shutdown(), but waits for the threads for at most the
 /// given time.
 ///
-/// If it returns THREADING_TIMED_OUT, threads can still be started, and the function may be called
-/// again; the registered functions have been called and are not called again.
+/// The time limit does not end a registered function that is running. If the call returns
+/// THREADING_TIMED_OUT, threads can still be started, and the shutdown may be repeated; registered
+/// functions that have been called are not called again.
 ///
 /// \param seconds the timeout in seconds; THREADING_FOREVER waits indefinitely, 0 does not wait
-/// \return THREADING_OK if all threads have ended; THREADING_TIMED_OUT if the timeout expired;
-///     THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range, in which case
-///     nothing has been done
+/// \return THREADING_OK if all non-daemon threads have ended; THREADING_TIMED_OUT if the timeout
+///     expired; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range, in which
+///     case the shutdown has not begun
 ///
 /// \blocks until all non-daemon threads have ended or the timeout expires, and while the registered
 ///     functions run
@@ -361,7 +368,7 @@ pub extern "C-unwind" fn threading_shutdown_timeout(seconds: f64) -> threading_s
 
 /// Sets the hook that is called for unhandled exceptions of threads.
 ///
-/// The previous hook may still be running when the call returns.
+/// Other threads may still be running the previous hook when the call returns.
 ///
 /// \param hook the function that threading_report_exception() calls; NULL selects the default, which
 ///     prints the line `Exception in thread NAME: TYPE: MESSAGE` to stderr
@@ -371,7 +378,7 @@ pub extern "C-unwind" fn threading_shutdown_timeout(seconds: f64) -> threading_s
 /// \threadsafety any thread
 /// \python `threading.excepthook = hook`
 /// \since 0.1.0
-/// \sa threading_get_excepthook, threading_report_exception
+/// \sa threading_get_excepthook, threading_report_exception, threading_excepthook
 ///
 /// # Safety
 /// `hook` accepts `arg`.
@@ -387,14 +394,14 @@ pub unsafe extern "C" fn threading_set_excepthook(hook: threading_excepthook, ar
 
 /// Returns the hook that is called for unhandled exceptions of threads.
 ///
-/// \param arg where to store the argument of the hook; may be NULL
+/// \param arg where to store the argument of the hook; NULL if it is not needed
 /// \return the hook; NULL if it is the default
 ///
 /// \blocks never
 /// \threadsafety any thread
 /// \python `threading.excepthook`
 /// \since 0.1.0
-/// \sa threading_set_excepthook
+/// \sa threading_set_excepthook, threading_report_exception
 ///
 /// # Safety
 /// `arg` is NULL or valid for a write.
@@ -417,10 +424,11 @@ pub unsafe extern "C" fn threading_get_excepthook(arg: *mut *mut c_void) -> thre
 
 /// Calls the hook for an unhandled exception of the calling thread.
 ///
-/// It is meant for targets and for bindings of other languages. The thread continues; as in Python,
-/// neither its result nor the exit status of the process changes.
+/// It is meant for targets that cannot handle a failure, and for bindings to languages that have
+/// exceptions. The call returns, and the thread continues; as in Python, neither its result nor the
+/// exit status of the process changes.
 ///
-/// \param type the name of the exception's type
+/// \param type the name of the exception's type, for example `MyError`
 /// \param message the message of the exception
 /// \return THREADING_OK if the hook was called; THREADING_ERR_VALUE if a string is NULL;
 ///     THREADING_ERR_NO_MEMORY, THREADING_ERR_SYSTEM or THREADING_ERR_SHUTDOWN as in

@@ -7,12 +7,14 @@
 //!
 //! Ownership. A `_new` function returns a handle that the caller owns, or NULL if it fails. A `_ref`
 //! function adds a reference and returns the same handle, and a `_free` function releases one. An
-//! object exists until all references to it are released. The library holds references of its own: a
-//! running thread and a started timer each hold a reference to themselves, a condition holds one to its
-//! lock, and a list holds one to each of its threads. Freeing the handle of a running thread therefore
-//! only releases the reference; it does not wait for the thread or stop it. A handle is valid as long
-//! as its object exists, no matter which references keep the object alive. A `_free` without a matching
-//! reference fails with THREADING_ERR_HANDLE and does not affect other references.
+//! object exists until all references to it have been released. The library holds references of its
+//! own: a running thread and a started timer each hold a reference to themselves, a condition holds one
+//! to its lock, and a list holds one to each of its threads. Freeing the handle of a running thread
+//! therefore only releases the reference; it neither waits for the thread nor stops it. A handle is
+//! valid as long as its object exists, no matter which references keep the object alive. A `_free`
+//! without a matching reference fails with THREADING_ERR_HANDLE and does not affect other references.
+//! Two handles are equal if and only if they refer to the same object; the handle of an object that no
+//! longer exists is never used for another object.
 //!
 //! Destruction. A lock may be freed while it is held. Releasing the last reference to an object on
 //! which threads are blocked fails with THREADING_ERR_BUSY, and nothing is freed. Threads that have
@@ -22,26 +24,29 @@
 //!
 //! Borrowed handles. Some functions return a handle that the caller does not own. Their documentation
 //! calls it "borrowed" and says how long it is valid. To keep the object longer, add a reference with
-//! `_ref`; do not call `_free` without having done so.
+//! `_ref`, and release that reference with `_free` later.
 //!
 //! Invalid handles. A handle is invalid if it is NULL, if its object no longer exists (even if the
 //! memory has been reused for a newer object), if its object is of another type, or if it is not a
 //! handle at all. Every function that is called with an invalid handle fails with THREADING_ERR_HANDLE;
 //! it does not crash and does not access another object. A function that does not return a status
-//! returns NULL, 0 or false in this case and sets the last error. The result of a `_new` function can
-//! therefore be passed on without a check: if it is NULL, the next call reports the error.
+//! returns NULL, 0 or false in this case, and threading_last_error() returns THREADING_ERR_HANDLE. The
+//! result of a `_new` function can therefore be passed on without a check: if it is NULL, the next call
+//! reports the error.
 //!
-//! Order of checks. A function checks the handle first, then its other arguments (even if it would not
-//! block), then the state of the object.
+//! Order of checks. A function checks the handle first, then its other arguments, then the state of the
+//! object. All arguments are checked in every call: an invalid timeout, for example, is an error even
+//! if the call would not block.
 //!
 //! Callbacks. The library does not hold any of its own locks while it runs a callback, so a callback
 //! may call any function. A thread's target and a timer's function may call pthread_exit(), and a
-//! thread's target may be cancelled by pthread_cancel() (deferred cancellation); the thread still ends
-//! properly. No other callback may end in this way, and C++ or other foreign exceptions must not enter
-//! the library. A callback that is registered with an object may be called until the object is freed,
-//! and its argument must stay valid until then. A NULL target, timer function, action or destructor
-//! means that no function is called; passing a NULL predicate, init function or exit callback fails
-//! with THREADING_ERR_VALUE.
+//! thread may be cancelled by pthread_cancel() (deferred cancellation) while it runs its target; the
+//! thread still ends properly. No other callback may call pthread_exit() or be cancelled; the library
+//! calls it with cancellation disabled. C++ exceptions and exceptions of other languages must not
+//! propagate into the library. A callback that is registered with an object may be called until the
+//! object is destroyed, and its argument must stay valid until then. A NULL target, timer function,
+//! action or destructor means that no function is called; passing a NULL predicate, init function or
+//! exit callback fails with THREADING_ERR_VALUE.
 //!
 //! Two owners of one lock:
 //!     struct account { threading_lock *lock; long balance; };
@@ -167,8 +172,9 @@ pub struct threading_thread_list {
 
 /// The function of a thread or a timer, similar to the start routine of pthread_create().
 ///
-/// It is called once, in the thread. It may call pthread_exit(), and the target of a thread, but not
-/// the function of a timer, may be cancelled.
+/// The new thread calls it once. The function may call pthread_exit(). A thread may be cancelled by
+/// pthread_cancel() while it runs its target; a timer's function must not be cancelled, because it runs
+/// on a system thread that timers share.
 ///
 /// \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
 /// \return the result of the thread, which threading_thread_result() returns
@@ -177,10 +183,10 @@ pub struct threading_thread_list {
 /// \sa threading_thread_new, threading_timer_new, threading_thread_result
 pub type threading_target = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void>;
 
-/// A function that overrides the run function of a thread. It is called instead of the target, under
-/// the same rules.
+/// A function that overrides the run function of a thread. The thread calls it instead of the target,
+/// and it may do the same as a target.
 ///
-/// \param thread the thread itself, borrowed; threading_thread_run() with it calls the target
+/// \param thread the thread itself, borrowed; `threading_thread_run(thread)` calls the target
 /// \param arg the argument that was passed to threading_thread_new() or threading_timer_new()
 /// \return the result of the thread, which threading_thread_result() returns
 ///
@@ -189,9 +195,10 @@ pub type threading_target = Option<unsafe extern "C-unwind" fn(arg: *mut c_void)
 pub type threading_run =
     Option<unsafe extern "C-unwind" fn(thread: *mut threading_thread, arg: *mut c_void) -> *mut c_void>;
 
-/// A test for the state that a thread waits for. It is called with the condition's lock held.
+/// A function that tests whether the state that a thread waits for has been reached. The waiting thread
+/// calls it with the condition's lock held.
 ///
-/// \param arg the argument that was passed to the wait
+/// \param arg the argument that was passed to the wait function
 /// \return a positive number if the predicate is true; 0 if it is false; a negative number if it
 ///     failed, which ends the wait with THREADING_ERR_CALLBACK
 ///
@@ -208,7 +215,8 @@ pub type threading_predicate = Option<unsafe extern "C-unwind" fn(arg: *mut c_vo
 /// \sa threading_barrier_new
 pub type threading_action = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> c_int>;
 
-/// A function that returns the initial value of a local for the calling thread. It may use the local.
+/// A function that returns the initial value of a local for the calling thread. It may itself use the
+/// local.
 ///
 /// \param arg the argument that was passed to threading_local_new_with_init()
 /// \return the value, which may be NULL
@@ -217,7 +225,7 @@ pub type threading_action = Option<unsafe extern "C-unwind" fn(arg: *mut c_void)
 /// \sa threading_local_new_with_init
 pub type threading_local_init = Option<unsafe extern "C-unwind" fn(arg: *mut c_void) -> *mut c_void>;
 
-/// A function that destroys an argument or a value that is no longer needed.
+/// A function that destroys a thread's argument or a local's value when it is no longer needed.
 ///
 /// \param value the argument or the value, never NULL
 ///
@@ -225,7 +233,8 @@ pub type threading_local_init = Option<unsafe extern "C-unwind" fn(arg: *mut c_v
 /// \sa threading_thread_set_arg_destructor, threading_local_new
 pub type threading_destructor = Option<unsafe extern "C-unwind" fn(value: *mut c_void)>;
 
-/// A function that is called once at process exit, by the thread that runs the shutdown sequence.
+/// A function that is called once at process exit or in threading_shutdown(), by the thread that runs
+/// the shutdown sequence.
 ///
 /// \param arg the argument that was passed to threading_atexit()
 ///
@@ -233,10 +242,10 @@ pub type threading_destructor = Option<unsafe extern "C-unwind" fn(value: *mut c
 /// \sa threading_atexit
 pub type threading_callback = Option<unsafe extern "C-unwind" fn(arg: *mut c_void)>;
 
-/// A hook that is called for an unhandled exception of a thread.
+/// A hook that threading_report_exception() calls, in the thread that has the unhandled exception.
 ///
-/// \param thread the thread, borrowed
-/// \param kind the name of the exception's type, valid during the call
+/// \param thread the calling thread, borrowed
+/// \param type the name of the exception's type, valid during the call
 /// \param message the message of the exception, valid during the call
 /// \param arg the argument that was passed to threading_set_excepthook()
 ///
@@ -245,7 +254,7 @@ pub type threading_callback = Option<unsafe extern "C-unwind" fn(arg: *mut c_voi
 pub type threading_excepthook = Option<
     unsafe extern "C-unwind" fn(
         thread: *mut threading_thread,
-        kind: *const c_char,
+        r#type: *const c_char,
         message: *const c_char,
         arg: *mut c_void,
     ),

@@ -7,8 +7,9 @@
  * A block that holds a lock and releases it when the block is left.
  *
  * The lock is released at the end of the block and when the block is left by return, goto, break or continue.
- * break and continue leave the block, not a loop around it. Blocks may be nested. They require C11 and the
- * cleanup attribute of GCC and Clang; use std::lock_guard in C++.
+ * The statements break and continue leave the block, not a loop around it. longjmp() does not release the lock,
+ * and pthread_exit() and thread cancellation release it only in code that is compiled with -fexceptions. Blocks
+ * may be nested. They require C11 and the cleanup attribute of GCC and Clang; use std::lock_guard in C++.
  *
  * Taking an item; the result is NULL if there is none or the lock cannot be acquired:
  *     static void *take(threading_lock *lock, void **items, size_t *count)
@@ -106,9 +107,10 @@ static inline void threading_with_leave(struct threading_with_guard *guard)
 /**
  * Acquires x, runs the block that follows, and releases x when the block is left.
  *
- * If x cannot be acquired, the block is skipped, and threading_last_error() returns the reason.
+ * The expression x is evaluated once. If the object cannot be acquired, the block is skipped, and
+ * threading_last_error() returns the reason.
  *
- * \param x a threading_lock, threading_rlock, threading_condition or threading_semaphore
+ * \param x a handle of type threading_lock, threading_rlock, threading_condition or threading_semaphore
  *
  * \blocks until x is acquired
  * \threadsafety any thread

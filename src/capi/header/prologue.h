@@ -13,8 +13,9 @@
  * 0.1.y. Such a version may add functions and constants, but does not change or remove a function, the type of an
  * argument, or the number of a status or another constant. All objects are accessed through handles, so their
  * layout is not part of the interface. Each function has the version of the interface as its symbol version
- * (threading_lock_new@@THREADING_0.1 in the ELF file). A library with another interface, which 0.2 may have while
- * the major version is 0, has another symbol version, and the dynamic linker does not start the program with it.
+ * (threading_lock_new@@THREADING_0.1 in the ELF file). While the major version is 0, version 0.2 may have a
+ * different interface. It then has a different symbol version, and the dynamic linker does not start a program
+ * with it that was linked with version 0.1.
  */
 #ifndef THREADING_H
 #define THREADING_H
