@@ -289,7 +289,7 @@ impl Barrier {
     /// The address that stands for the round in annotations for race detectors: a field's address serves as a unique
     /// tag. It alternates, since threads may arrive for the next round before all of this one have returned.
     fn annotation_address(&self, round_number: u32) -> &AtomicPtr<c_void> {
-        if round_number.is_multiple_of(2) { &self.action } else { &self.arg }
+        if round_number % 2 == 0 { &self.action } else { &self.arg }
     }
 
     fn arrive(&self, tag: u64, waiter: &'static Waiter) -> Result<Arrival> {

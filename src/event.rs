@@ -249,8 +249,10 @@ impl Handle<Event> {
         }
         let is_set = self.wait_slow(timeout)?;
         // The handle is looked up again: the object may have been freed, and the memory of its slot decommitted.
-        if is_set && let Ok((event, _)) = self.slot() {
-            happens_after(event);
+        if is_set {
+            if let Ok((event, _)) = self.slot() {
+                happens_after(event);
+            }
         }
         Ok(is_set)
     }

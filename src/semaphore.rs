@@ -174,8 +174,10 @@ impl Handle<Semaphore> {
     pub fn acquire(self, timeout: Timeout) -> Result<bool> {
         let acquired = self.acquire_fast() || self.acquire_slow(timeout)?;
         // The handle is looked up again: the object may have been freed, and the memory of its slot decommitted.
-        if acquired && let Ok((semaphore, _)) = self.slot() {
-            happens_after(semaphore);
+        if acquired {
+            if let Ok((semaphore, _)) = self.slot() {
+                happens_after(semaphore);
+            }
         }
         Ok(acquired)
     }

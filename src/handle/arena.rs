@@ -360,14 +360,14 @@ impl Arena {
     /// Ensures that the table has room for one more key.
     fn reserve_key(&self, slots: &Slots) -> Result<()> {
         let length = self.buckets().len();
-        if (slots.blocks + 1) * 2 > length
-            && let Err(error) = self.grow((length * 2).max(INITIAL_TABLE_LEN))
-            // If the table cannot grow, it is used as long as one bucket stays `EMPTY`.
-            && slots.blocks + 2 > length
-        {
-            return Err(error);
+        if (slots.blocks + 1) * 2 <= length {
+            return Ok(());
         }
-        Ok(())
+        match self.grow((length * 2).max(INITIAL_TABLE_LEN)) {
+            // If the table cannot grow, it is used as long as one bucket stays `EMPTY`.
+            Err(_) if slots.blocks + 2 <= length => Ok(()),
+            grown => grown,
+        }
     }
 
     /// Inserts a key, for which `reserve_key` has made room. While the table is small, it grows until the key has the

@@ -116,10 +116,10 @@ impl BlockPool {
         if returned > quarantine {
             return self.pop_oldest().ok_or(Error::Internal);
         }
-        if self.unused.0 == self.unused.1
-            && let Err(error) = self.map_chunk()
-        {
-            return self.pop_oldest().ok_or(error);
+        if self.unused.0 == self.unused.1 {
+            if let Err(error) = self.map_chunk() {
+                return self.pop_oldest().ok_or(error);
+            }
         }
         let address = self.unused.0;
         self.unused.0 += BLOCK_SIZE;

@@ -180,9 +180,7 @@ impl PendingDestroy {
 
     /// Calls the destructor. The caller holds no mutex.
     pub(crate) fn run(self) {
-        if let Some(destroy) = self.destroy
-            && !self.value.is_null()
-        {
+        if let Some(destroy) = self.destroy.filter(|_| !self.value.is_null()) {
             // SAFETY: the creator of the local guarantees that its destructor may be called with its values.
             pthread::call_user(|| unsafe { destroy(self.value) });
         }
@@ -637,9 +635,8 @@ impl TableInner {
     /// See `Table::take_older`.
     fn take_older(&mut self, at: &mut usize) -> Option<PendingDestroy> {
         let now = stamp(self.round);
-        while self.value_count.get() > 0
-            && let Some(cell) = self.cells.get(*at)
-        {
+        while self.value_count.get() > 0 {
+            let Some(cell) = self.cells.get(*at) else { break };
             *at += 1;
             let is_freed = is_tombstone(cell.key.load(Ordering::Relaxed));
             if cell.has_value() && (is_freed || cell.state.get() < now) {

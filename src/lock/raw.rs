@@ -365,10 +365,10 @@ pub(crate) trait Lockable: Object {
 impl<T: Lockable> Handle<T> {
     /// Announces a new lock to race detectors; `mutex_destroyed` must follow when it is destroyed.
     pub(crate) fn annotate_created(self) -> Self {
-        if annotate::is_active()
-            && let Ok((lock, _)) = self.slot()
-        {
-            lock_annotations::mutex_created(lock);
+        if annotate::is_active() {
+            if let Ok((lock, _)) = self.slot() {
+                lock_annotations::mutex_created(lock);
+            }
         }
         self
     }
@@ -400,10 +400,10 @@ impl<T: Lockable> Handle<T> {
 
     /// Announces to race detectors that a condition's wait has reacquired the lock.
     pub(crate) fn annotate_reacquire(self) {
-        if annotate::is_active()
-            && let Ok((lock, _)) = self.check()
-        {
-            lock_annotations::mutex_post_lock(lock, true, &lock.raw().tsan_owner);
+        if annotate::is_active() {
+            if let Ok((lock, _)) = self.check() {
+                lock_annotations::mutex_post_lock(lock, true, &lock.raw().tsan_owner);
+            }
         }
     }
 
@@ -491,7 +491,7 @@ impl RawLock {
             Ok(_) => true,
             Err(word) => {
                 word == tag | owner_tag | FLAGS
-                    && !count_contended_release().is_multiple_of(FAIRNESS_CHECK_PERIOD)
+                    && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0
                     && self.cas(word, tag | FLAGS, Ordering::Release)
             }
         }
@@ -537,10 +537,10 @@ impl RawLock {
                     // Its thread may have been interrupted by a signal handler while it spun.
                     queue.mark_unresponsive(handoff_target);
                 }
-                if queue.try_start_watch(now)
-                    && let Some(next) = self.wake_next(queue, wake_queue)
-                {
-                    next.is_watcher.set(true);
+                if queue.try_start_watch(now) {
+                    if let Some(next) = self.wake_next(queue, wake_queue) {
+                        next.is_watcher.set(true);
+                    }
                 }
             }
             self.update_flags_and_wake(queue, wake_queue);
@@ -551,11 +551,11 @@ impl RawLock {
     /// If the lock is offered to a waiter, grants it. The caller, which holds the mutex, then releases or destroys
     /// the lock as one that the waiter owns.
     fn grant_offered(&self, queue: &mut LockQueue, wake_queue: &mut WakeQueue) {
-        if self.word().load(Ordering::Relaxed) & OWNER_MASK == HANDOFF_PENDING
-            && let Some(offered) = queue.offered_waiter()
-        {
-            queue.remove(offered);
-            let _ = wake_queue.add(offered, GRANTED, &self.adaptive_spin);
+        if self.word().load(Ordering::Relaxed) & OWNER_MASK == HANDOFF_PENDING {
+            if let Some(offered) = queue.offered_waiter() {
+                queue.remove(offered);
+                let _ = wake_queue.add(offered, GRANTED, &self.adaptive_spin);
+            }
         }
     }
 

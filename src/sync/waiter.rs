@@ -156,9 +156,8 @@ impl Waiter {
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
     ) -> u32 {
-        if self.may_spin.load(Ordering::Relaxed)
-            && let Some(until) = adaptive_spin.try_start(deadline)
-        {
+        let may_spin = self.may_spin.load(Ordering::Relaxed);
+        if let Some(until) = may_spin.then(|| adaptive_spin.try_start(deadline)).flatten() {
             if let Err(state) = self.transition(QUEUED, SPINNING) {
                 adaptive_spin.finish(true);
                 return state;

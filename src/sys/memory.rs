@@ -4,8 +4,8 @@ use crate::sys::atomic::{AtomicU8, Ordering};
 use core::ptr;
 use core::slice;
 
-use super as sys;
 use crate::error::{Error, Result};
+use crate::sys;
 use crate::sys::calling_thread::with_cancel_disabled;
 
 /// Maps `bytes` of zeroed memory, preferably at `hint` (0: anywhere).

@@ -224,17 +224,15 @@ fn parse_blocked_signals(status: &[u8]) -> Option<u64> {
 pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) -> bool {
     let Some(found) = baseline() else { return false };
     let mut is_set = false;
-    if let (Some(cpus), Some(own)) = (&found.cpus, CpuSet::of(0))
-        && !own.equals(cpus)
-    {
+    let other_cpus = found.cpus.as_ref().filter(|cpus| CpuSet::of(0).is_some_and(|own| !own.equals(cpus)));
+    if let Some(cpus) = other_cpus {
         // SAFETY: guaranteed by the caller; `words` has `bytes` bytes.
         is_set |=
             unsafe { libc::pthread_attr_setaffinity_np(attributes, cpus.bytes, cpus.words.as_ptr().cast()) }
                 == 0;
     }
-    if let (Some(scheduling), Some(own)) = (found.scheduling, SchedAttr::of(0))
-        && !own.equals(&scheduling)
-    {
+    let is_other = |found: &SchedAttr| SchedAttr::of(0).is_some_and(|own| !own.equals(found));
+    if let Some(scheduling) = found.scheduling.filter(is_other) {
         // The new thread itself sets a policy that libc does not accept here.
         let is_real_time = matches!(scheduling.policy as c_int, libc::SCHED_FIFO | libc::SCHED_RR);
         let policy = if is_real_time { scheduling.policy as c_int } else { libc::SCHED_OTHER };

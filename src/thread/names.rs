@@ -189,10 +189,10 @@ impl NameList {
         let name = self.current.swap(ptr::null_mut(), Ordering::AcqRel);
         if is_exposed(name) {
             // Without memory for a table the name is leaked, since a caller may still read it.
-            if self.kept.load(Ordering::Relaxed).is_null()
-                && let Ok(mut table) = NameTable::try_new(NameTable::MIN_BUCKETS)
-            {
-                table.swap_into(self);
+            if self.kept.load(Ordering::Relaxed).is_null() {
+                if let Ok(mut table) = NameTable::try_new(NameTable::MIN_BUCKETS) {
+                    table.swap_into(self);
+                }
             }
             names.keep(self, node_of(name));
         } else {

@@ -106,7 +106,7 @@ fn truncated<'a>(name: &'a CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a 
         return name;
     }
     let text = name.to_str().unwrap_or("");
-    let end = text.floor_char_boundary(MAX_COMM_LEN);
+    let end = (0..=MAX_COMM_LEN).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     buffer[..end].copy_from_slice(&text.as_bytes()[..end]);
     buffer[end] = 0;
     CStr::from_bytes_until_nul(buffer).unwrap_or(c"")

@@ -334,10 +334,9 @@ impl StackCache {
 
     fn find(&self, size: usize, guard_size: u32, executable: bool) -> Option<&'static Stack> {
         // SAFETY: records are never unmapped.
-        if let Some(hot) = unsafe { HOT_STACK.load(Ordering::Acquire).as_ref() }
-            && !hot.in_use.get()
-            && hot.matches(size, guard_size, executable)
-        {
+        let hot = unsafe { HOT_STACK.load(Ordering::Acquire).as_ref() };
+        let fits = |hot: &&Stack| !hot.in_use.get() && hot.matches(size, guard_size, executable);
+        if let Some(hot) = hot.filter(fits) {
             return Some(hot);
         }
         let mut at = self.first;
