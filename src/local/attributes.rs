@@ -14,6 +14,8 @@
 //!
 //! Attributes and groups are separately allocated nodes. An attribute's node is freed when the attribute is removed,
 //! a group's node with its last attribute. Both indexes shrink.
+//!
+//! The file exceeds 400 lines with its tests: each change of an attribute changes all four structures.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};

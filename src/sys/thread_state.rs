@@ -24,6 +24,8 @@
 //! - After a trusted function only if [`CHECK_TIME_DIVISOR`] times the duration of the last check has passed since
 //!   then. A function is trusted after [`CHECKS_UNTIL_TRUSTED`] checks that found no change. If it changes the state
 //!   after that, the next check finds the change, and the function is never trusted again.
+//!
+//! The file exceeds 400 lines because it reads and writes each of these states, in the forms that the kernel has for them.
 
 use core::ffi::{CStr, c_int, c_long};
 use core::mem::MaybeUninit;

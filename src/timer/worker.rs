@@ -28,6 +28,8 @@
 //! function has changed in the kernel is restored after its timer has finished. A worker whose state the OS does not
 //! allow it to restore is *unclean*. An unclean leader steps down if there is another worker; otherwise the next
 //! start of a timer by a thread from which a clean worker can inherit its scheduling creates one.
+//!
+//! The file exceeds 400 lines with its documentation: the roles pass from thread to thread in one protocol.
 
 use crate::sync::fork_epoch;
 use crate::sys::atomic::{AtomicU32, Ordering};
