@@ -19,7 +19,9 @@
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, threading_status};
 use crate::capi::types::threading_event;
-use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
+use crate::capi::{
+    fast_path_or, from_ptr, handle_or_null, signal_safe, status, status_of, status_or, value_of,
+};
 use crate::event::Event;
 use crate::handle::Handle;
 use crate::time::Timeout;
@@ -90,7 +92,7 @@ pub extern "C" fn threading_event_free(event: *mut threading_event) -> threading
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
     let event = from_ptr(event);
-    fast_path_or(event.is_set_fast(), move || value_or_default(|| event.is_set()))
+    fast_path_or(event.is_set_fast(), move || value_of(signal_safe(|| event.is_set())))
 }
 
 /// Sets an event and wakes all threads that wait for it.
@@ -109,7 +111,7 @@ pub extern "C" fn threading_event_is_set(event: *mut threading_event) -> bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_status {
     let event = from_ptr(event);
-    fast_path_or(event.set_fast().then_some(THREADING_OK), move || status(|| event.set()))
+    fast_path_or(event.set_fast().then_some(THREADING_OK), move || status_of(signal_safe(|| event.set())))
 }
 
 /// Clears an event, so that later waits block. Waits that were in progress when the event was set still
@@ -125,7 +127,7 @@ pub extern "C" fn threading_event_set(event: *mut threading_event) -> threading_
 /// \sa threading_event_set, threading_event_is_set, threading_event_wait
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_clear(event: *mut threading_event) -> threading_status {
-    status(|| from_ptr(event).clear())
+    status_of(signal_safe(|| from_ptr(event).clear()))
 }
 
 /// Waits until an event is set.

@@ -61,6 +61,16 @@ fn ffi_panic_boundary<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
     init::api_call(|| panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal)))
 }
 
+/// As `ffi_panic_boundary`, for the functions that a signal handler may call. They lock no mutex.
+#[inline(always)]
+fn signal_safe<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
+    let body = || {
+        panic_boundary::inject(FaultPoint::Call);
+        call()
+    };
+    init::signal_safe_call(|| panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal)))
+}
+
 #[cold]
 fn set_last_error(error: Error) -> threading_status {
     tls::with(|block| block.error.set(error.index()));
@@ -89,7 +99,13 @@ fn fast_path_or<R>(fast: Option<R>, slow: impl FnOnce() -> R) -> R {
 /// Calls an operation that succeeds or fails, for an export that returns a status.
 #[inline(always)]
 fn status(call: impl FnOnce() -> Result<()>) -> threading_status {
-    match ffi_panic_boundary(call) {
+    status_of(ffi_panic_boundary(call))
+}
+
+/// Converts a result to a status.
+#[inline(always)]
+fn status_of(result: Result<()>) -> threading_status {
+    match result {
         Ok(()) => THREADING_OK,
         Err(error) => set_last_error(error),
     }
@@ -112,7 +128,13 @@ fn ok_or_status(done: bool, otherwise: threading_status) -> threading_status {
 /// Calls an operation for an export that returns a value: NULL, 0 or false after an error.
 #[inline(always)]
 fn value_or_default<R: ErrorValue>(call: impl FnOnce() -> Result<R>) -> R {
-    match ffi_panic_boundary(call) {
+    value_of(ffi_panic_boundary(call))
+}
+
+/// Converts a result to a value.
+#[inline(always)]
+fn value_of<R: ErrorValue>(result: Result<R>) -> R {
+    match result {
         Ok(value) => value,
         Err(error) => {
             set_last_error(error);

@@ -20,7 +20,9 @@
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::threading_semaphore;
-use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
+use crate::capi::{
+    fast_path_or, from_ptr, handle_or_null, signal_safe, status, status_of, status_or, value_or_default,
+};
 use crate::handle::Handle;
 use crate::semaphore::Semaphore;
 use crate::time::Timeout;
@@ -177,7 +179,9 @@ pub extern "C" fn threading_semaphore_acquire_timeout(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_release(semaphore: *mut threading_semaphore) -> threading_status {
     let semaphore = from_ptr(semaphore);
-    fast_path_or(semaphore.release_fast().then_some(THREADING_OK), move || status(|| semaphore.release(1)))
+    fast_path_or(semaphore.release_fast().then_some(THREADING_OK), move || {
+        status_of(signal_safe(|| semaphore.release(1)))
+    })
 }
 
 /// Increments a semaphore by `n` and wakes up to `n` waiting threads. If the call fails, the value is
@@ -199,7 +203,7 @@ pub extern "C" fn threading_semaphore_release_n(
     semaphore: *mut threading_semaphore,
     n: i64,
 ) -> threading_status {
-    status(|| from_ptr(semaphore).release(n))
+    status_of(signal_safe(|| from_ptr(semaphore).release(n)))
 }
 
 /// Returns the current value of a semaphore.

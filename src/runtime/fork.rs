@@ -13,6 +13,9 @@
 //! need them. `end_call_in_fork` locks them again when the call returns. In the child, the first such call does the
 //! work of `child` before anything else.
 //!
+//! A signal handler may interrupt the fork, too. The functions that it may call lock no mutex, and leave the global
+//! ones locked: under a steady stream of signals, waiting for them in each handler would keep the fork from ending.
+//!
 //! A handler may also wait, without a call of this library, for another thread that needs one of the mutexes: see
 //! `sync::mutex`.
 //!
@@ -121,9 +124,9 @@ fn pid() -> u32 {
     (unsafe { libc::getpid() }) as u32
 }
 
-/// A call begins while a thread of the process is in a fork. If that is the calling thread, releases the global
-/// mutexes. Returns the argument for `end_call_in_fork`.
-pub(crate) fn begin_call_in_fork() -> u8 {
+/// A call begins while a thread of the process is in a fork. If that is the calling thread, and the call `locks` any
+/// mutex, releases the global mutexes. Returns the argument for `end_call_in_fork`.
+pub(crate) fn begin_call_in_fork(locks: bool) -> u8 {
     tls::with(|block| {
         let fork = block.fork_depth.get();
         if fork == 0 || fork > MAX_NESTED_FORKS {
@@ -135,6 +138,9 @@ pub(crate) fn begin_call_in_fork() -> u8 {
             let outer = after_fork_in_child();
             block.forks_child_reset.set(block.forks_child_reset.get() | 1 << fork);
             return outer;
+        }
+        if !locks {
+            return 0;
         }
         let lock_level = block.fork_lock_depth.take();
         if lock_level != 0 {

@@ -43,7 +43,19 @@ static INIT: extern "C" fn() = init;
 /// a call from a fork handler. `work` does not unwind.
 #[inline(always)]
 pub(crate) fn api_call<R>(work: impl FnOnce() -> R) -> R {
-    let before = if annotate::calls_need_hooks() { before_call() } else { NO_STATE };
+    call(true, work)
+}
+
+/// As `api_call`, for work that locks no mutex. It may run in a signal handler that interrupts a fork, and must not
+/// wait there for other threads, as it would if it released the mutexes and locked them again.
+#[inline(always)]
+pub(crate) fn signal_safe_call<R>(work: impl FnOnce() -> R) -> R {
+    call(false, work)
+}
+
+#[inline(always)]
+fn call<R>(locks: bool, work: impl FnOnce() -> R) -> R {
+    let before = if annotate::calls_need_hooks() { before_call(locks) } else { NO_STATE };
     let result = work();
     if before != NO_STATE {
         after_call(before);
@@ -60,11 +72,11 @@ const LOCK_LEVEL_SHIFT: u32 = 32;
 
 #[cold]
 #[inline(never)]
-fn before_call() -> u64 {
+fn before_call(locks: bool) -> u64 {
     if annotate::is_undetected() {
         init();
     }
-    let lock_level = if annotate::any_thread_forking() { fork::begin_call_in_fork() } else { 0 };
+    let lock_level = if annotate::any_thread_forking() { fork::begin_call_in_fork(locks) } else { 0 };
     HAS_STATE | u64::from(lock_level) << LOCK_LEVEL_SHIFT | u64::from(annotate::before_call())
 }
 

@@ -134,12 +134,13 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {
 fn wake_matching(matches: impl Fn(&Sleeper) -> bool, count: usize, state: State) -> bool {
     let woken: Vec<Sleeper> = SLEEPERS.with_borrow_mut(|all| {
         let mut left = count;
-        all.extract_if(.., |sleeper| {
+        let (woken, others) = all.drain(..).partition(|sleeper| {
             let chosen = left > 0 && matches(sleeper);
             left -= usize::from(chosen);
             chosen
-        })
-        .collect()
+        });
+        *all = others;
+        woken
     });
     woken.iter().for_each(|sleeper| sleeper.state.set(state));
     woken.iter().for_each(|sleeper| sleeper.thread.unpark());
