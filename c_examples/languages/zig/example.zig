@@ -1,12 +1,12 @@
 //! The example for Zig: two threads, a lock, an event with a timeout, timers.
 
 const std = @import("std");
-const c = @import("threading"); // threading.h, by zig translate-c
+const c = @import("threading.zig");
 
 const Error = error{Threading};
 
 /// Returns a status, or an error if it is negative.
-fn check(status: c.threading_status) Error!c.threading_status {
+fn check(status: c.Status) Error!c.Status {
     return if (status < 0) Error.Threading else status;
 }
 
@@ -17,7 +17,7 @@ fn have(handle: anytype) Error!@typeInfo(@TypeOf(handle)).optional.child {
 
 /// What the threads share. It must exist until they have ended.
 const Sum = struct {
-    lock: *c.threading_lock,
+    lock: *c.Lock,
     total: u32 = 0,
 
     /// A target is a function with C's calling convention, and cannot return an error.
@@ -37,7 +37,7 @@ const Sum = struct {
 };
 
 const Alarm = struct {
-    event: *c.threading_event,
+    event: *c.Event,
     stdout: *std.Io.Writer,
 
     fn run(arg: ?*anyopaque) callconv(.c) ?*anyopaque {
@@ -47,7 +47,8 @@ const Alarm = struct {
     }
 
     fn ring(alarm: *Alarm) !void {
-        try alarm.stdout.print("{s} rings\n", .{c.threading_thread_name(c.threading_current_thread())});
+        const name = c.threading_thread_name(c.threading_current_thread()) orelse return Error.Threading;
+        try alarm.stdout.print("{s} rings\n", .{name});
         _ = try check(c.threading_event_set(alarm.event));
     }
 };
@@ -66,11 +67,11 @@ pub fn main(init: std.process.Init) !void {
     const event = try have(c.threading_event_new());
     defer _ = c.threading_event_free(event);
 
-    if (try check(c.threading_event_wait_timeout(event, 0.05)) == c.THREADING_TIMED_OUT)
+    if (try check(c.threading_event_wait_timeout(event, 0.05)) == c.TIMED_OUT)
         try stdout.writeAll("the event is not set yet\n");
 
     var sum: Sum = .{ .lock = lock };
-    var threads: [2]*c.threading_thread = undefined;
+    var threads: [2]*c.Thread = undefined;
     for (&threads, [_][*:0]const u8{ "adder-1", "adder-2" }) |*thread, name| {
         thread.* = try have(c.threading_thread_new(Sum.run, &sum));
         _ = try check(c.threading_thread_set_name(thread.*, name));
@@ -79,7 +80,7 @@ pub fn main(init: std.process.Init) !void {
     for (threads) |thread|
         _ = try check(c.threading_thread_join(thread));
     try stdout.print("{s} and {s} have added {d}\n", .{
-        c.threading_thread_name(threads[0]), c.threading_thread_name(threads[1]), sum.total,
+        c.threading_thread_name(threads[0]).?, c.threading_thread_name(threads[1]).?, sum.total,
     });
     for (threads) |thread|
         _ = try check(c.threading_thread_free(thread));
@@ -95,7 +96,7 @@ pub fn main(init: std.process.Init) !void {
     defer _ = c.threading_timer_free(ringing);
     _ = try check(c.threading_thread_set_name(c.threading_timer_thread(ringing), "alarm"));
     _ = try check(c.threading_timer_start(ringing));
-    if (try check(c.threading_event_wait_timeout(event, 10)) == c.THREADING_OK)
+    if (try check(c.threading_event_wait_timeout(event, 10)) == c.OK)
         try stdout.writeAll("the event is set\n");
     _ = try check(c.threading_thread_join(c.threading_timer_thread(ringing)));
 
@@ -104,7 +105,7 @@ pub fn main(init: std.process.Init) !void {
     const setting = try have(c.threading_timer_new(0.1, @ptrCast(&c.threading_event_set), event));
     defer _ = c.threading_timer_free(setting);
     _ = try check(c.threading_timer_start(setting));
-    if (try check(c.threading_event_wait_timeout(event, 10)) == c.THREADING_OK)
+    if (try check(c.threading_event_wait_timeout(event, 10)) == c.OK)
         try stdout.writeAll("a timer without a callback has set the event\n");
     _ = try check(c.threading_thread_join(c.threading_timer_thread(setting)));
 }
