@@ -10,6 +10,7 @@ static class Example
     const string Library = "libthreading.so.0";
     const int Ok = 0;
     const int TimedOut = 1;
+    const int RtldNow = 2; // of dlfcn.h
 
     [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
     delegate IntPtr Target(IntPtr arg);
@@ -45,6 +46,7 @@ static class Example
     [DllImport(Library)] static extern int threading_shutdown();
 
     [DllImport("libc.so.6")] static extern void exit(int status);
+    [DllImport("libdl.so.2")] static extern IntPtr dlopen(string name, int flags);
     [DllImport("libdl.so.2")] static extern IntPtr dlsym(IntPtr library, string name);
 
     static int total;
@@ -121,8 +123,8 @@ static class Example
         Check(threading_thread_join(threading_timer_thread(timer)));
         Check(threading_timer_free(timer));
 
-        // A function of the library as the timer's function, which runs no C# code. NULL is RTLD_DEFAULT.
-        IntPtr set = Check(dlsym(IntPtr.Zero, "threading_event_set"));
+        // A function of the library as the timer's function, which runs no C# code.
+        IntPtr set = Check(dlsym(dlopen(Library, RtldNow), "threading_event_set"));
         Check(threading_event_clear(@event));
         timer = Check(threading_timer_new(0.1, set, @event));
         Check(threading_timer_start(timer));
