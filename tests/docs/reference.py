@@ -124,10 +124,12 @@ def check_examples_cpp(page):
 
 # The pages of files and directories, by their paths. Other files to which a document links are copied.
 PAGES = {"README.md": "index.html", "CONTRIBUTING.md": "contributing.html", "CHANGELOG.md": "changelog.html",
+         "SECURITY.md": "security.html", "CODE_OF_CONDUCT.md": "conduct.html",
          "LICENSE": "license.html", "include/threading.h": "header.html", "c_examples": "examples.html",
          "c_examples/python": "examples.html", "c_examples/cpp": "examples-cpp.html",
          "c_examples/languages": "bindings.html", "c_examples/languages/README.md": "bindings.html",
-         "c_examples/threading_condition.c": "examples.html#threading_condition",
+         **{f"c_examples/{path.name}": f"examples.html#{path.stem}"
+            for path in (ROOT / "c_examples").glob("threading_*.c")},
          **{f"docs/{path.name}": f"{path.stem}.html" for path in (ROOT / "docs").glob("*.md")}}
 
 
@@ -166,13 +168,28 @@ def check_document(page, path):
             expect(dense(shown) in text, f"{page.name}: missing: {line.strip()}")
 
 
+def check_without_server(site):
+    """Checks that a browser can open the pages from files: each script and stylesheet is a file beside the page, and no
+    script loads anything, which browsers do not allow for files."""
+    for path in site.glob("*.html"):
+        for tag in re.findall(r"<(?:script|link)\b[^>]*>", path.read_text(encoding="utf-8")):
+            target = re.search(r'(?:src|href)="([^"]+)"', tag)
+            expect(target and "/" not in target[1] and (site / target[1]).is_file(), f"{path.name}: {tag}")
+            expect("module" not in tag and "crossorigin" not in tag, f"{path.name}: not possible for files: {tag}")
+    for path in site.glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        used = re.findall(r"\b(?:fetch|import|importScripts|Worker|serviceWorker)\b ?\(|\bXMLHttpRequest\b", text)
+        expect(path.name == "index.js" or not used, f"{path.name}: not possible for files: {used}")
+
+
 def check_index(site, pages):
     """Checks the entries of the search index."""
     text = (site / "index.js").read_text(encoding="utf-8")
     entries = json.loads(text.removeprefix("const INDEX = ").rstrip(";\n"))
     names = {entry[0] for entry in entries}
     for name in ("threading_lock_acquire", "THREADING_ERR_BUSY", "THREADING_WITH", "threading_target", "Lock", "Fork",
-                 "threading::Thread", "Race detectors", "The portable backend"):
+                 "threading::Thread", "Race detectors", "The portable backend",
+                 "4. Protect shared data with a lock"):
         expect(name in names, f"{name} is not in the search index")
     for name, address, *_ in entries:
         path, _, part = address.partition("#")
@@ -195,6 +212,7 @@ def main():
         check_examples_cpp(pages["examples-cpp.html"])
         check_documents(pages)
         check_index(site, pages)
+        check_without_server(site)
     for what in wrong:
         print(f"FAIL {what}")
     print(f"{len(pages)} pages: " + (f"{len(wrong)} failures" if wrong else "ok"))

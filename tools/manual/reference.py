@@ -23,10 +23,11 @@ import markdown
 HERE = pathlib.Path(__file__).resolve().parent
 # The documents of docs/, in the order of the navigation, and their titles there.
 GUIDES = {
+    "tutorial": "Tutorial", "faq": "Questions and answers",
     "from-python": "From Python", "from-pthread": "From pthread", "from-glib": "From GLib",
     "conventions": "Conventions", "exit-fork-signals": "Exit, fork, signals", "languages": "Other languages",
     "guarantees": "Guarantees", "performance": "Performance", "building": "Building", "platforms": "Platforms",
-    "abi": "ABI", "race-detectors": "Race detectors",
+    "abi": "ABI", "race-detectors": "Race detectors", "release": "Releases",
 }
 # The Markdown files that are pages: the page and its title.
 TEXTS = {
@@ -35,6 +36,8 @@ TEXTS = {
     "c_examples/languages/README.md": ("bindings.html", "Using the library from other languages"),
     "CONTRIBUTING.md": ("contributing.html", "Contributing"),
     "CHANGELOG.md": ("changelog.html", "Changelog"),
+    "SECURITY.md": ("security.html", "Security"),
+    "CODE_OF_CONDUCT.md": ("conduct.html", "Code of conduct"),
 }
 # The page of each file and directory that has one. Other files to which a text links are copied.
 PAGES = {
@@ -45,7 +48,7 @@ PAGES = {
 }
 HELPERS = ("check.h", "logging.h", "random.h")
 # The headings of these are not in the search index.
-UNINDEXED = ("CONTRIBUTING.md", "CHANGELOG.md")
+UNINDEXED = ("CONTRIBUTING.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md")
 
 
 class Site:
@@ -123,8 +126,8 @@ class Site:
             ("C++", [("cpp.html", "threading.hpp"), ("examples-cpp.html", "Examples in C++")]),
             ("Guides", [(f"{name}.html", title) for name, title in GUIDES.items()]),
             ("More", [("names.html", "All names"), ("header.html", "threading.h"), ("bindings.html", "Bindings"),
-                      ("contributing.html", "Contributing"), ("changelog.html", "Changelog"),
-                      ("license.html", "License")]),
+                      ("contributing.html", "Contributing"), ("conduct.html", "Code of conduct"),
+                      ("security.html", "Security"), ("changelog.html", "Changelog"), ("license.html", "License")]),
         ]
         shown = []
         for title, links in groups:

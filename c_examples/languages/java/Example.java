@@ -1,9 +1,10 @@
-// The example for JNA: two threads, a lock, an event with a timeout, a timer.
+// The example for JNA: two threads, a lock, an event with a timeout, timers.
 
 import com.sun.jna.Callback;
 import com.sun.jna.CallbackThreadInitializer;
 import com.sun.jna.Library;
 import com.sun.jna.Native;
+import com.sun.jna.NativeLibrary;
 import com.sun.jna.Pointer;
 
 public class Example {
@@ -31,10 +32,12 @@ public class Example {
 
         Pointer threading_event_new();
         int threading_event_set(Pointer event);
+        int threading_event_clear(Pointer event);
         int threading_event_wait_timeout(Pointer event, double seconds);
         int threading_event_free(Pointer event);
 
         Pointer threading_timer_new(double interval, Target function, Pointer arg);
+        Pointer threading_timer_new(double interval, Pointer function, Pointer arg);
         Pointer threading_timer_thread(Pointer timer);
         int threading_timer_start(Pointer timer);
         int threading_timer_free(Pointer timer);
@@ -113,6 +116,17 @@ public class Example {
         check(LIB.threading_timer_start(timer));
         if (check(LIB.threading_event_wait_timeout(event, 10)) == Threading.OK) {
             System.out.println("the event is set");
+        }
+        check(LIB.threading_thread_join(LIB.threading_timer_thread(timer)));
+        check(LIB.threading_timer_free(timer));
+
+        // A function of the library as the timer's function, which runs no Java code.
+        Pointer set = NativeLibrary.getInstance("libthreading.so.0").getFunction("threading_event_set");
+        check(LIB.threading_event_clear(event));
+        timer = check(LIB.threading_timer_new(0.1, set, event));
+        check(LIB.threading_timer_start(timer));
+        if (check(LIB.threading_event_wait_timeout(event, 10)) == Threading.OK) {
+            System.out.println("a timer without a callback has set the event");
         }
         check(LIB.threading_thread_join(LIB.threading_timer_thread(timer)));
 

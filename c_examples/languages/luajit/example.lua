@@ -1,4 +1,4 @@
--- The example for LuaJIT: two threads, a lock, an event with a timeout, a timer.
+-- The example for LuaJIT: two threads, a lock, an event with a timeout, timers.
 
 local ffi = require("ffi")
 package.path = arg[0]:gsub("[^/]*$", "") .. "?.lua;" .. package.path
@@ -68,12 +68,22 @@ if checked(lib.threading_event_wait_timeout(event, 10)) == lib.THREADING_OK then
     print("the event is set")
 end
 checked(lib.threading_thread_join(lib.threading_timer_thread(timer)))
+checked(lib.threading_timer_free(timer))
+target:close()
+
+-- A function of the library as the timer's function, which needs no Lua state.
+checked(lib.threading_event_clear(event))
+timer = checked(lib.threading_timer_new(0.1, ffi.cast("threading_target", lib.threading_event_set), event))
+checked(lib.threading_timer_start(timer))
+if checked(lib.threading_event_wait_timeout(event, 10)) == lib.THREADING_OK then
+    print("a timer without a callback has set the event")
+end
+checked(lib.threading_thread_join(lib.threading_timer_thread(timer)))
 
 for _, adder in ipairs(adders) do
     checked(lib.threading_thread_free(adder.thread))
     adder.target:close()
 end
 checked(lib.threading_timer_free(timer))
-target:close()
 checked(lib.threading_event_free(event))
 checked(lib.threading_lock_free(lock))

@@ -1,5 +1,5 @@
 'use strict';
-// The example for Node: two threads, a lock, an event with a timeout, a timer.
+// The example for Node: two threads, a lock, an event with a timeout, timers.
 //
 // A callback from another thread does not run in that thread: koffi runs it in the thread that runs JavaScript, and the
 // other thread waits. So this code must not block while it waits for a callback: it uses lib.wait for blocking calls.
@@ -58,11 +58,20 @@ async function main() {
         console.log(`release failed: ${lib.threading_status_name(lib.threading_last_error())}, ` +
             lib.threading_last_error_message());
 
-    const timer = checked(lib.threading_timer_new(0.1, ring, event));
+    let timer = checked(lib.threading_timer_new(0.1, ring, event));
     checked(lib.threading_thread_set_name(lib.threading_timer_thread(timer), 'alarm'));
     checked(lib.threading_timer_start(timer));
     if (checked(await lib.wait.threading_event_wait_timeout(event, 10)) === lib.THREADING_OK)
         console.log('the event is set');
+    checked(await lib.wait.threading_thread_join(lib.threading_timer_thread(timer)));
+    checked(lib.threading_timer_free(timer));
+
+    // A function of the library as the timer's function, which runs no JavaScript.
+    checked(lib.threading_event_clear(event));
+    timer = checked(lib.threading_timer_new(0.1, lib.address('threading_event_set'), event));
+    checked(lib.threading_timer_start(timer));
+    if (checked(await lib.wait.threading_event_wait_timeout(event, 10)) === lib.THREADING_OK)
+        console.log('a timer without a callback has set the event');
     checked(await lib.wait.threading_thread_join(lib.threading_timer_thread(timer)));
 
     for (const thread of threads)

@@ -3,7 +3,7 @@
 //
 // load(declarations) returns an object with a function for each: lib.threading_lock_new() and so on. The functions in
 // lib.wait, as in `await lib.wait.threading_lock_acquire(lock)`, run on a thread of Node's pool, so that JavaScript
-// continues.
+// continues. lib.address(name) is the address of a function, which can be passed as a callback.
 
 const koffi = require('koffi');
 const util = require('node:util');
@@ -12,7 +12,7 @@ const SONAME = 'libthreading.so.0';
 
 function load(declarations) {
     const library = koffi.load(SONAME);
-    const lib = {wait: {}};
+    const lib = {wait: {}, address: (name) => library.symbol(name)};
     for (const line of declarations.split('\n')) {
         let match;
         if ((match = line.match(/^enum { (\w+) = (-?\d+) };$/)))

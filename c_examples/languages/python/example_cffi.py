@@ -67,6 +67,16 @@ checked(lib.threading_timer_start(timer))
 if checked(lib.threading_event_wait_timeout(event, 10)) == libthreading.THREADING_OK:
     print("the event is set")
 checked(lib.threading_thread_join(lib.threading_timer_thread(timer)))
+checked(lib.threading_timer_free(timer))
+
+# A function of the library as the timer's function, which runs no Python code.
+set_event = ffi.cast("threading_target", lib.threading_event_set)
+checked(lib.threading_event_clear(event))
+timer = checked(lib.threading_timer_new(0.1, set_event, event))
+checked(lib.threading_timer_start(timer))
+if checked(lib.threading_event_wait_timeout(event, 10)) == libthreading.THREADING_OK:
+    print("a timer without a callback has set the event")
+checked(lib.threading_thread_join(lib.threading_timer_thread(timer)))
 
 for thread in threads:
     checked(lib.threading_thread_free(thread))

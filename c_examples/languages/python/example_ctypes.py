@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The example for ctypes: two threads, a lock, an event with a timeout, a timer."""
+"""The example for ctypes: two threads, a lock, an event with a timeout, timers."""
 
 import atexit
 import ctypes
@@ -61,6 +61,16 @@ checked(lib.threading_thread_set_name(lib.threading_timer_thread(timer), b"alarm
 checked(lib.threading_timer_start(timer))
 if checked(lib.threading_event_wait_timeout(event, 10)) == libthreading.THREADING_OK:
     print("the event is set")
+checked(lib.threading_thread_join(lib.threading_timer_thread(timer)))
+checked(lib.threading_timer_free(timer))
+
+# A function of the library as the timer's function, which runs no Python code.
+set_event = ctypes.cast(lib.threading_event_set, libthreading.callbacks.threading_target)
+checked(lib.threading_event_clear(event))
+timer = checked(lib.threading_timer_new(0.1, set_event, event))
+checked(lib.threading_timer_start(timer))
+if checked(lib.threading_event_wait_timeout(event, 10)) == libthreading.THREADING_OK:
+    print("a timer without a callback has set the event")
 checked(lib.threading_thread_join(lib.threading_timer_thread(timer)))
 
 for thread in threads:
