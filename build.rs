@@ -45,7 +45,7 @@ fn link_arguments_from_cmake() -> Vec<String> {
     variable("THREADING_LINK_ARGS").split('\t').filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// Tells cargo to run this script again when the linker changes, which cargo does not do by itself. For the C compiler,
+/// Asks cargo to run this script again when the linker changes, which cargo does not do by itself. For the C compiler,
 /// the crate `cc` does the same.
 fn rerun_if_the_linker_changes() {
     let target = variable("TARGET").to_uppercase().replace(['-', '.'], "_");
