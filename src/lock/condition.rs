@@ -42,7 +42,7 @@ use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
 use crate::handle::{Handle, Object, ObjectKind, Pin};
-use crate::lock::lock::{ANONYMOUS_OWNER, Lock};
+use crate::lock::lock::Lock;
 use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
 use crate::lock::rlock::RLock;
@@ -429,9 +429,12 @@ impl Condition {
 /// Whether the calling thread may notify a condition with this lock. The condition has been live.
 #[inline(always)]
 fn is_held_by_caller(lock: Handle<Lock>, is_reentrant: bool) -> bool {
-    let owner_tag = if is_reentrant { tls::owner_tag() } else { ANONYMOUS_OWNER };
     // SAFETY: as in `lock_slot`.
     let (lock, tag) = unsafe { lock.slot_unchecked() };
+    if !is_reentrant {
+        return lock.raw().is_held(tag);
+    }
+    let owner_tag = tls::owner_tag();
     owner_tag != 0 && lock.raw().is_held_by(tag, owner_tag)
 }
 

@@ -1,6 +1,7 @@
-//! Lock: Python's `threading.Lock`. It is not reentrant and has no owner: any thread may release it.
+//! Lock: Python's `threading.Lock`. It is not reentrant, and any thread may release it.
 //!
-//! States and orderings: `lock::raw`. The owner field of a locked Lock is `ANONYMOUS_OWNER`.
+//! States and orderings: `lock::raw`. The owner field of the word is the owner tag of the thread that acquired the
+//! lock, for reports: no call depends on which thread that is.
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
@@ -8,11 +9,8 @@ use crate::handle::{Handle, Object, ObjectKind};
 use crate::lock::raw::{Lockable, RawLock};
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
-use crate::thread::ident::OWNER_SHIFT;
+use crate::thread::ident::{self, FIRST_OWNER_TAG};
 use crate::time::Timeout;
-
-/// The owner tag of every locked Lock.
-pub(crate) const ANONYMOUS_OWNER: u64 = 1 << OWNER_SHIFT;
 
 /// A lock that one thread at a time can hold. Python: `threading.Lock`.
 ///
@@ -84,7 +82,9 @@ impl Handle<Lock> {
     /// Acquires the lock if it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {
-        self.slot_fast().is_some_and(|(lock, tag)| lock.raw.acquire_fast(tag, ANONYMOUS_OWNER))
+        let Some((lock, tag)) = self.slot_fast() else { return false };
+        let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
+        lock.raw.acquire_fast(tag, owner_tag)
     }
 
     /// Acquires the lock, blocking until it is available. A thread that already holds it deadlocks.
@@ -98,10 +98,10 @@ impl Handle<Lock> {
     pub(crate) fn try_acquire_fast(self) -> Option<bool> {
         let (lock, tag) = self.slot_fast()?;
         // Reads first, since a compare-exchange that fails costs as much as one that succeeds.
-        if lock.raw.owner(tag).ok()? >= ANONYMOUS_OWNER {
+        if lock.raw.owner(tag).ok()? >= FIRST_OWNER_TAG {
             Some(false)
         } else {
-            lock.raw.acquire_fast(tag, ANONYMOUS_OWNER).then_some(true)
+            lock.raw.acquire_fast(tag, ident::owner_tag_if_assigned()?).then_some(true)
         }
     }
 
@@ -109,7 +109,8 @@ impl Handle<Lock> {
     #[inline]
     pub fn try_acquire(self) -> Result<bool> {
         self.annotate_acquire(Timeout::ZERO, || {
-            self.try_acquire_fast().map_or_else(|| self.acquire_raw_slow(ANONYMOUS_OWNER, Timeout::ZERO), Ok)
+            self.try_acquire_fast()
+                .map_or_else(|| self.acquire_raw_slow(ident::owner_tag(), Timeout::ZERO), Ok)
         })
     }
 
@@ -117,14 +118,14 @@ impl Handle<Lock> {
     #[inline]
     pub fn acquire_timeout(self, timeout: Timeout) -> Result<bool> {
         self.annotate_acquire(timeout, || {
-            if self.acquire_fast() { Ok(true) } else { self.acquire_raw_slow(ANONYMOUS_OWNER, timeout) }
+            if self.acquire_fast() { Ok(true) } else { self.acquire_raw_slow(ident::owner_tag(), timeout) }
         })
     }
 
     /// Releases the lock if it is locked and the release need not wake a waiter. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
-        self.slot_fast().is_some_and(|(lock, tag)| lock.raw.release_fast(tag, ANONYMOUS_OWNER))
+        self.slot_fast().is_some_and(|(lock, tag)| lock.raw.release_fast_of_any_owner(tag))
     }
 
     /// Releases the lock, whichever thread has acquired it.
@@ -138,7 +139,7 @@ impl Handle<Lock> {
         if annotate::is_active() && self.locked()? {
             self.slot()?.0.annotate_release();
         }
-        self.release_raw_slow(ANONYMOUS_OWNER)
+        self.release_raw_slow(ident::owner_tag())
     }
 
     /// Whether the lock is locked; a snapshot.
@@ -151,15 +152,16 @@ impl Handle<Lock> {
     /// Unlocks the lock whatever its state, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
         let (lock, tag) = self.slot()?;
-        if annotate::is_active() && lock.raw.is_held_by(tag, ANONYMOUS_OWNER) {
+        if annotate::is_active() && lock.raw.is_held(tag) {
             lock.annotate_release();
         }
         lock.raw.reinit(tag)
     }
 
-    /// For a condition: the owner tag if the lock is locked, by any thread; otherwise [`Error::NotOwner`].
+    /// For a condition: the calling thread's owner tag if the lock is locked, by any thread; otherwise
+    /// [`Error::NotOwner`].
     pub(crate) fn owner_tag_if_held(self) -> Result<u64> {
-        if self.locked()? { Ok(ANONYMOUS_OWNER) } else { Err(Error::NotOwner) }
+        if self.locked()? { Ok(ident::owner_tag()) } else { Err(Error::NotOwner) }
     }
 }
 

@@ -28,7 +28,7 @@
 //! | 6 `LIVE` | the lock exists | `handle` sets it; the thread that destroys the lock clears it | exact |
 //! | 7 `HAS_WAITERS` | the wait queue is not empty | a thread that holds the mutex | exact while no thread holds the mutex; stale in a child of fork until the queue first changes, and after destroy |
 //! | 8 `DESIGNATED_WAKER` | a release need not wake a waiter: as many as allowed are awake and on their way, or no waiter is left to wake. Illegal without `HAS_WAITERS` | a thread that holds the mutex | like `HAS_WAITERS` |
-//! | 9 to 63 owner | 0: unlocked. `HANDOFF_PENDING` (bit 9 alone): offered to the waiter in state `OFFERED`. Otherwise locked: `ANONYMOUS_OWNER` for a Lock, the owner tag of the owning thread for an RLock | see below | exact |
+//! | 9 to 63 owner | 0: unlocked. `HANDOFF_PENDING` (bit 9 alone): offered to the waiter in state `OFFERED`. Otherwise locked: the owner tag of the thread that acquired the lock | see below | exact |
 //!
 //! | from | to | who | ordering |
 //! |---|---|---|---|
@@ -115,7 +115,7 @@ use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, PendingWake, QUEUED, RETRY, Waiter};
 use crate::sys::annotate;
 use crate::sys::tls;
-use crate::thread::ident::OWNER_SHIFT;
+use crate::thread::ident::FIRST_OWNER_TAG;
 use crate::time::{Deadline, Timeout};
 
 const HAS_WAITERS: u64 = 1 << 7;
@@ -124,7 +124,7 @@ const FLAGS: u64 = HAS_WAITERS | DESIGNATED_WAKER;
 /// The owner field while the lock is offered to a waiter: less than any owner tag.
 const HANDOFF_PENDING: u64 = 1 << 9;
 const OWNER_MASK: u64 = !(HANDOFF_PENDING - 1);
-const _: () = assert!(HANDOFF_PENDING < 1 << OWNER_SHIFT);
+const _: () = assert!(HANDOFF_PENDING < FIRST_OWNER_TAG);
 
 /// A tick is 2^`TICK_SHIFT` nanoseconds, 66 microseconds.
 const TICK_SHIFT: u32 = 16;
@@ -435,7 +435,8 @@ impl<T: Lockable> Handle<T> {
         lock.acquire_queued(owner_tag, waiter, timeout.deadline())
     }
 
-    /// Releases the lock after the fast path has failed. [`Error::NotAcquired`] if `owner_tag` does not own it.
+    /// Releases the lock after the fast path has failed. [`Error::NotAcquired`] if it is not locked, or if `owner_tag`
+    /// does not own it and has to.
     #[cold]
     pub(crate) fn release_raw_slow(self, owner_tag: u64) -> Result<()> {
         let (lock, tag) = self.slot()?;
@@ -446,7 +447,7 @@ impl<T: Lockable> Handle<T> {
                 return Err(Error::Handle);
             }
             let owner = word & OWNER_MASK;
-            if owner != owner_tag && !(T::ANY_THREAD_MAY_RELEASE && owner == HANDOFF_PENDING) {
+            if owner == 0 || owner != owner_tag && !T::ANY_THREAD_MAY_RELEASE {
                 return Err(Error::NotAcquired);
             }
             let released = if word & HAS_WAITERS == 0 {
@@ -495,6 +496,26 @@ impl RawLock {
                     && self.cas(word, tag | FLAGS, Ordering::Release)
             }
         }
+    }
+
+    /// As `release_fast`, for a lock that any thread may release.
+    #[inline(always)]
+    pub(crate) fn release_fast_of_any_owner(&self, tag: u64) -> bool {
+        let word = self.word().load(Ordering::Relaxed);
+        if word < FIRST_OWNER_TAG {
+            return false;
+        }
+        let unlocked = word & !OWNER_MASK;
+        let needs_no_mutex = unlocked == tag
+            || unlocked == tag | FLAGS && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0;
+        needs_no_mutex && self.cas(word, unlocked, Ordering::Release)
+    }
+
+    /// Whether a thread owns the lock; false also while it is offered to a waiter.
+    #[inline(always)]
+    pub(crate) fn is_held(&self, tag: u64) -> bool {
+        let word = self.word().load(Ordering::Relaxed);
+        word & TAG == tag && word >= FIRST_OWNER_TAG
     }
 
     /// Whether `owner_tag` owns the lock.

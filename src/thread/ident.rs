@@ -1,6 +1,6 @@
 //! Identifiers: a number for each thread and each timer, never 0 and never reused.
 //!
-//! Each thread has it shifted in its TLS block, as its *owner tag*: the form in which the word of an RLock names its
+//! Each thread has it shifted in its TLS block, as its *owner tag*: the form in which the word of a lock names its
 //! owner. While a timer's function runs, the owner tag of the OS thread is that of the timer.
 //!
 //! *Threads of the parent.* Identifiers increase. So in a child of fork one comparison tells that a thread was started
@@ -14,8 +14,10 @@ pub(crate) use crate::sync::fork_epoch::is_child;
 pub(crate) use crate::sys::calling_thread::{is_initial_thread, native_id};
 use crate::sys::tls;
 
-/// The bits of an RLock's word below the owner's identifier.
+/// The bits of a lock's word below the owner's identifier.
 pub(crate) const OWNER_SHIFT: u32 = 10;
+/// The lowest owner tag.
+pub(crate) const FIRST_OWNER_TAG: u64 = INITIAL_THREAD_IDENT << OWNER_SHIFT;
 
 /// The identifier of the process's initial thread, reserved for it whenever it makes its first call.
 pub(crate) const INITIAL_THREAD_IDENT: u64 = 1;
