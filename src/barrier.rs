@@ -42,6 +42,7 @@ use crate::handle::header::Header;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, FREED, GRANTED, QUEUED, RETRY, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
@@ -302,7 +303,7 @@ impl Barrier {
             }
             let round_number = self.round_number.load(Ordering::Relaxed);
             if round.action_owner != 0 {
-                waiter.prepare_to_wait(0);
+                waiter.prepare_to_wait(ident::owner_tag());
                 round.next_waiting.push_back(waiter);
                 return Ok(Arrival::WaitForNextRound(round_number));
             }
@@ -313,7 +314,7 @@ impl Barrier {
             round.arrived += 1;
             happens_before(self.annotation_address(round_number));
             if round.arrived < self.parties.load(Ordering::Acquire) {
-                waiter.prepare_to_wait(0);
+                waiter.prepare_to_wait(ident::owner_tag());
                 round.waiting.push_back(waiter);
                 // With two parties the other may be on another CPU; of more, some probably need this one.
                 waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
@@ -377,7 +378,8 @@ impl Barrier {
     }
 
     fn park(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
-        waiter.wait_on(&self.round_number, round_number, &self.adaptive_spin, deadline)
+        let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
+        waiter.wait_on(&self.round_number, round_number, &mut note, &self.adaptive_spin, deadline)
     }
 }
 

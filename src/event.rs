@@ -50,6 +50,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
+use crate::sync::wait_note::with_note;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -283,15 +284,17 @@ impl Handle<Event> {
                 return event.wait_result(tag, seq);
             }
         }
-        loop {
-            let in_time = futex::wait(event.word().lower(), (tag | seq) as u32, deadline);
-            if event.was_set_since(tag, seq) {
-                return event.wait_result(tag, seq);
+        with_note(self.bits(), deadline, || {
+            loop {
+                let in_time = futex::wait(event.word().lower(), (tag | seq) as u32, deadline);
+                if event.was_set_since(tag, seq) {
+                    return event.wait_result(tag, seq);
+                }
+                if !in_time && event.update_unless_set(tag, seq, |word| word - WAITER) {
+                    return Ok(false);
+                }
             }
-            if !in_time && event.update_unless_set(tag, seq, |word| word - WAITER) {
-                return Ok(false);
-            }
-        }
+        })
     }
 
     /// Clears the flag, for use in a child process.

@@ -47,6 +47,7 @@ use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
+use crate::sync::wait_note::with_note;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -206,24 +207,26 @@ impl Handle<Semaphore> {
                 return Ok(true);
             }
         }
-        loop {
-            let in_time = futex::wait(semaphore.word().upper(), 0, deadline);
-            let word = semaphore.word().load(Ordering::Relaxed);
-            if word & GENERATION != tag & GENERATION {
-                return Err(Error::Internal);
-            }
-            if value(word) > 0 {
-                if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
-                    return Ok(true);
+        with_note(self.bits(), deadline, || {
+            loop {
+                let in_time = futex::wait(semaphore.word().upper(), 0, deadline);
+                let word = semaphore.word().load(Ordering::Relaxed);
+                if word & GENERATION != tag & GENERATION {
+                    return Err(Error::Internal);
                 }
-            } else if word & LIVE == 0 {
-                // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
-                // permit.
-                return Err(Error::Handle);
-            } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
-                return Ok(false);
+                if value(word) > 0 {
+                    if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
+                        return Ok(true);
+                    }
+                } else if word & LIVE == 0 {
+                    // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
+                    // permit.
+                    return Err(Error::Handle);
+                } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
+                    return Ok(false);
+                }
             }
-        }
+        })
     }
 
     /// Adds a permit if there are no waiters. On false, the slow path decides.

@@ -126,6 +126,20 @@ impl Deadline {
         Deadline(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
     }
 
+    /// As `now`, but up to some milliseconds earlier, and faster to read.
+    #[inline(always)]
+    pub(crate) fn recently() -> Deadline {
+        #[cfg(all(not(model), any(target_os = "linux", target_os = "android")))]
+        {
+            let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: `now` is valid for writes; Linux always has this clock.
+            unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
+            Deadline(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+        }
+        #[cfg(not(all(not(model), any(target_os = "linux", target_os = "android"))))]
+        Deadline::now()
+    }
+
     pub(crate) fn add_ns(self, nanoseconds: u64) -> Deadline {
         Deadline(self.0.saturating_add(nanoseconds))
     }

@@ -52,6 +52,7 @@ use core::{ptr, slice};
 use crate::error::{Error, Result};
 use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
+use crate::handle::ADDRESS;
 use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
 use crate::sync::mutex::{ForkReset, InternalMutex};
@@ -251,6 +252,23 @@ impl Arena {
             .map(|step| buckets[(key + step) & mask].load(Ordering::Relaxed))
             .take_while(|&found| found != EMPTY)
             .any(|found| found == key)
+    }
+
+    /// Iterates over the handles that the slots of this kind, of `size` bytes, had when each of them was read, whether
+    /// the slots contain objects or not. Takes no lock.
+    pub(crate) fn unlocked_handles(&self, size: usize) -> impl Iterator<Item = usize> {
+        let keys = self.buckets().iter().map(|bucket| bucket.load(Ordering::Acquire));
+        let blocks = keys.filter(|&key| key != EMPTY && key != TOMBSTONE).map(|key| key << BLOCK_KEY_SHIFT);
+        blocks.flat_map(move |block| {
+            let slots = (size.max(SLOT_UNIT)..BLOCK_SIZE).step_by(size.max(SLOT_UNIT));
+            let generations = slots.map(move |offset| {
+                // SAFETY: a block that is in the table, or was until recently, is mapped; its slots begin with headers.
+                let header = unsafe { &*(((block & ADDRESS) + offset) as *const Header) };
+                (offset, header.generation_or_zero())
+            });
+            // Slots are used in the order of their addresses, and those that were never used have no generation.
+            generations.take_while(|&(_, generation)| generation != 0).map(move |(offset, generation)| block | offset | generation)
+        })
     }
 
     fn buckets(&self) -> &'static [AtomicUsize] {

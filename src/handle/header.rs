@@ -129,6 +129,11 @@ impl Header {
         (self.word.load(Ordering::Relaxed) & GENERATION).max(1)
     }
 
+    /// Returns the generation of the slot, or 0 if it has never been used.
+    pub(super) fn generation_or_zero(&self) -> usize {
+        (self.word.load(Ordering::Relaxed) & GENERATION) as usize
+    }
+
     /// The address by which race detectors identify the releases of references.
     pub(super) fn refs(&self) -> &AtomicU64 {
         &self.refs
@@ -151,6 +156,11 @@ impl Header {
     /// Returns the block's generation, in its position in a handle.
     pub(super) fn high_bits(&self) -> usize {
         self.link.load(Ordering::Relaxed) as usize & HIGH_BITS
+    }
+
+    /// Returns the handle of the object that is in the slot.
+    pub(crate) fn handle_bits(&self) -> usize {
+        self.high_bits() | core::ptr::from_ref(self) as usize | self.generation() as usize
     }
 
     pub(super) fn next_free(&self) -> u16 {

@@ -236,6 +236,15 @@ impl<T: Object> Handle<T> {
         }
     }
 
+    /// Iterates over the objects of this type that are alive, with their tags, without a lock: for reports. Objects may
+    /// be created and freed during the iteration.
+    pub(crate) fn unlocked_objects() -> impl Iterator<Item = (&'static T, u64)> {
+        let handles = Self::arena().unlocked_handles(size_of::<T>()).map(Self::from_bits);
+        // SAFETY: the handles lead to slots of this kind.
+        let slots = handles.map(|handle| unsafe { handle.slot_unchecked() });
+        slots.filter(|(object, tag)| object.header().is_live(*tag))
+    }
+
     #[inline(always)]
     fn arena() -> &'static Arena {
         &arena::ARENAS[T::KIND as usize]

@@ -47,6 +47,7 @@ use crate::lock::raw::{Lockable, RawLock};
 use crate::lock::recursion;
 use crate::lock::rlock::RLock;
 use crate::sync::mutex::InternalMutex;
+use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, QUEUED, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
@@ -383,13 +384,15 @@ impl Condition {
             Err(_) if self.dequeue_unless_notified(tag, waiter) => return Err(Error::NotOwner),
             Err(_) => 0,
         };
-        let state = waiter.wait(&pin.raw().adaptive_spin, deadline);
+        let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
+        let state = waiter.wait(&mut note, &pin.raw().adaptive_spin, deadline);
         let timed_out = state == QUEUED && self.dequeue_unless_notified(tag, waiter);
-        let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.get();
+        let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.load(Ordering::Relaxed);
         let notified = !timed_out && !was_aborted;
         if notified {
-            pin.raw().reacquire_requeued(owner_tag, waiter, state);
+            pin.raw().reacquire_requeued(owner_tag, waiter, &mut note, state);
         } else {
+            drop(note);
             pin.raw().reacquire(owner_tag, waiter);
         }
         with_lock!(lock, lock => lock.annotate_reacquire());
@@ -403,7 +406,7 @@ impl Condition {
     /// Removes the waiter from the queue and returns true, unless a notify has done so.
     fn dequeue_unless_notified(&self, tag: u64, waiter: &'static Waiter) -> bool {
         let mut queue = self.queue.lock();
-        let is_queued = waiter.state() == QUEUED && !waiter.notified.get();
+        let is_queued = waiter.state() == QUEUED && !waiter.notified.load(Ordering::Relaxed);
         if is_queued {
             queue.remove(waiter);
             self.publish_has_waiters(tag, &queue);

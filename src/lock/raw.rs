@@ -111,6 +111,7 @@ use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::lock_annotations::{self, AtomicTsanOwner};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::spin_wait::SpinWait;
+use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, PendingWake, QUEUED, RETRY, Waiter};
 use crate::sys::annotate;
@@ -282,7 +283,7 @@ impl LockQueue {
         match self.waiters.first() {
             None => 0,
             Some(first) => {
-                let max = if first.notified.get() {
+                let max = if first.notified.load(Ordering::Relaxed) {
                     MAX_DESIGNATED_WAKERS_AFTER_NOTIFY
                 } else {
                     MAX_DESIGNATED_WAKERS
@@ -298,7 +299,7 @@ impl LockQueue {
 
     /// Whether a thread is blocked on the lock itself: not requeued by a notify, and not woken yet.
     fn has_blocked_waiters(&self) -> bool {
-        self.waiters.iter().any(|waiter| !waiter.notified.get() && !waiter.woken.get())
+        self.waiters.iter().any(|waiter| !waiter.notified.load(Ordering::Relaxed) && !waiter.woken.get())
     }
 
     /// The first waiter that a wake-up would help.
@@ -700,14 +701,17 @@ impl RawLock {
 
     /// Acquires the lock, waiting in the queue if need be. Returns false if the timeout expires. The slot is pinned.
     fn acquire_queued(&self, owner_tag: u64, waiter: &'static Waiter, deadline: Deadline) -> Result<bool> {
+        let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
         loop {
             let until = match self.enqueue_or_acquire(owner_tag, waiter)? {
                 Some(until) => until,
                 None => return Ok(true),
             };
             let until = deadline.min(until);
-            let state = waiter.wait(&self.adaptive_spin, until);
-            if let Some(acquired) = self.wait_until_acquired(owner_tag, waiter, state, until, deadline) {
+            let state = waiter.wait(&mut note, &self.adaptive_spin, until);
+            if let Some(acquired) =
+                self.wait_until_acquired(owner_tag, waiter, &mut note, state, until, deadline)
+            {
                 return Ok(acquired);
             }
         }
@@ -753,6 +757,7 @@ impl RawLock {
         &self,
         owner_tag: u64,
         waiter: &'static Waiter,
+        note: &mut QueueNote,
         mut state: u32,
         mut waited_until: Deadline,
         deadline: Deadline,
@@ -795,7 +800,7 @@ impl RawLock {
             }
             if state != GRANTED && state != ABORTED {
                 waited_until = deadline.min(until);
-                state = waiter.wait(&self.adaptive_spin, waited_until);
+                state = waiter.wait(note, &self.adaptive_spin, waited_until);
             }
         }
     }
@@ -821,7 +826,7 @@ impl RawLock {
     pub(crate) fn requeue(&self, notified: impl Iterator<Item = &'static Waiter>) {
         self.with_queue(|queue, wake_queue| {
             for waiter in notified {
-                waiter.notified.set(true);
+                waiter.notified.store(true, Ordering::Relaxed);
                 queue.push(waiter);
             }
             self.update_flags_and_wake(queue, wake_queue);
@@ -848,8 +853,14 @@ impl RawLock {
 
     /// Reacquires the lock for a condition's waiter that has been requeued, and was woken in `state`. The slot is
     /// pinned.
-    pub(crate) fn reacquire_requeued(&self, owner_tag: u64, waiter: &'static Waiter, state: u32) {
-        if self.wait_until_acquired(owner_tag, waiter, state, Deadline(0), Deadline::NEVER).is_none() {
+    pub(crate) fn reacquire_requeued(
+        &self,
+        owner_tag: u64,
+        waiter: &'static Waiter,
+        note: &mut QueueNote,
+        state: u32,
+    ) {
+        if self.wait_until_acquired(owner_tag, waiter, note, state, Deadline(0), Deadline::NEVER).is_none() {
             self.reacquire(owner_tag, waiter);
         }
     }

@@ -34,7 +34,7 @@ use crate::handle::blocks::POOL;
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::runtime::process_exit;
-use crate::sync::{atexit, fork_epoch, mutex};
+use crate::sync::{atexit, fork_epoch, mutex, waiter};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks;
@@ -192,6 +192,7 @@ fn unlock_all() {
 fn after_fork_in_child() -> u8 {
     fork_epoch::after_fork_in_child();
     mutex::after_fork_in_child();
+    waiter::after_fork_in_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
     unsafe {
         process_exit::reinit_in_child();

@@ -13,6 +13,8 @@ use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::wait_note;
+use crate::sync::wait_note::with_note;
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -129,7 +131,7 @@ fn run_callbacks_or_wait(deadline: Deadline) -> bool {
             return true;
         }
         drop(exit);
-        if !futex::wait(&CALLBACKS_SEQ, seen, deadline) {
+        if !with_note(wait_note::PROCESS_EXIT, deadline, || futex::wait(&CALLBACKS_SEQ, seen, deadline)) {
             return false;
         }
     }

@@ -4,7 +4,8 @@
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin;
-//! - [`waiter`] is the record on which a thread waits, and [`wait_queue`] a FIFO queue of such records;
+//! - [`waiter`] is the record on which a thread waits, [`wait_queue`] a FIFO queue of such records, and [`wait_note`] says
+//!   in the record what the thread waits for;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
 //! - [`atexit`] registers the atexit handler;
 //! - [`lock_annotations`] describes lock operations to ThreadSanitizer.
@@ -15,6 +16,7 @@ pub(crate) mod fork_epoch;
 pub(crate) mod lock_annotations;
 pub(crate) mod mutex;
 pub(crate) mod spin_wait;
+pub(crate) mod wait_note;
 pub(crate) mod wait_queue;
 pub(crate) mod waiter;
 pub(crate) mod waiter_epoch;

@@ -106,6 +106,17 @@ impl<T: ForkReset> InternalMutex<T> {
         guard
     }
 
+    /// Locks the mutex if it is unlocked. Returns `None` if a thread holds it, or may have held it in the parent of this
+    /// process.
+    pub(crate) fn try_lock(&self) -> Option<InternalMutexGuard<'_, T>> {
+        let unlocked = fork_epoch() << STATE_BITS;
+        let locked = unlocked | LOCKED;
+        self.word.compare_exchange(unlocked, locked, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        #[cfg(model)]
+        crate::model::cell::touch(self.data.get());
+        Some(InternalMutexGuard { mutex: self })
+    }
+
     #[cold]
     fn lock_slow(&self, unlocked: u32) {
         if let Some(parent_state) = lock_contended(&self.word, unlocked) {

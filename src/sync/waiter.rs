@@ -27,7 +27,8 @@
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 
-use crate::sys::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sys::calling_thread;
 use crate::sys::futex;
 use core::cell::Cell;
 use core::ptr;
@@ -35,6 +36,7 @@ use core::ptr;
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::wait_note::{QueueNote, WaitNote};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
@@ -57,24 +59,30 @@ pub(crate) struct Waiter {
     state: AtomicU32,
     /// Set by a notify, which moves the waiter from the condition's queue to the lock's. The waiter does not count as
     /// blocked on the lock (`LockQueue::has_blocked_waiters`).
-    pub(crate) notified: Cell<bool>,
+    pub(crate) notified: AtomicBool,
     /// The waiter has been woken to acquire the lock (a designated waker), and is still in the queue.
     pub(crate) woken: Cell<bool>,
     /// The waiter was woken or offered the lock, and has not reacted: its thread may be in a signal handler.
     pub(crate) unresponsive: Cell<bool>,
     /// The waiter was woken to watch whether another waiter accepts an offered lock.
     pub(crate) is_watcher: Cell<bool>,
-    /// The owner tag that the lock's word has when this waiter holds it.
-    pub(crate) owner_tag: Cell<u64>,
+    /// The owner tag that the lock's word has when this waiter holds it: that of its thread, or 0 if it waits for
+    /// something else and has none.
+    pub(crate) owner_tag: AtomicU64,
     /// Whether the waiter may spin before it parks. Set when it enters a queue.
     pub(crate) may_spin: AtomicBool,
     /// The `current_cpu_tag` of the thread that called `complete`.
     waker_cpu: AtomicU8,
     /// The `current_cpu_tag` of the waiter when it last parked.
     parked_cpu: AtomicU8,
+    /// The thread's native ID. Together with the last field, for reports: see `sync::wait_note`.
+    pub(super) native_id: AtomicU32,
     pub(crate) next: Cell<*const Waiter>,
     pub(crate) previous: Cell<*const Waiter>,
+    pub(super) note: WaitNote,
 }
+
+const _: () = assert!(size_of::<Waiter>() == 64);
 
 // SAFETY: the cells are accessed under the mutex of the queue that contains the record, and otherwise only by the
 // thread that owns the record.
@@ -90,13 +98,39 @@ pub(crate) fn current() -> Result<&'static Waiter> {
 impl Waiter {
     /// Returns the calling thread's record, which is allocated at the thread's first wait.
     fn mine() -> Result<&'static Waiter> {
-        tls::with(|block| {
-            if block.waiter.get() == 0 {
-                block.waiter.set(WAITER_POOL.lock().pop()? as usize);
-            }
-            // SAFETY: records are never freed.
-            Ok(unsafe { &*(block.waiter.get() as *const Waiter) })
-        })
+        match Waiter::mine_if_allocated() {
+            Some(mine) => Ok(mine),
+            None => WAITER_POOL.lock().pop().map(Waiter::assign),
+        }
+    }
+
+    /// Makes this record the calling thread's.
+    fn assign(record: *const Waiter) -> &'static Waiter {
+        // SAFETY: records are never freed.
+        let mine = unsafe { &*record };
+        mine.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
+        tls::with(|block| block.waiter.set(record as usize));
+        mine
+    }
+
+    /// Returns the calling thread's record, and allocates one if the pool is not locked: for callers that work without
+    /// a record, possibly in a signal handler that has interrupted the pool.
+    #[inline]
+    pub(super) fn mine_or_try_allocate() -> Option<&'static Waiter> {
+        Waiter::mine_if_allocated().or_else(Waiter::try_allocate)
+    }
+
+    #[cold]
+    fn try_allocate() -> Option<&'static Waiter> {
+        let record = WAITER_POOL.try_lock()?.pop().ok()?;
+        let _ = register_exit_hook();
+        Some(Waiter::assign(record))
+    }
+
+    /// Returns the calling thread's record if it has one.
+    fn mine_if_allocated() -> Option<&'static Waiter> {
+        // SAFETY: records are never freed.
+        unsafe { (tls::with(|block| block.waiter.get()) as *const Waiter).as_ref() }
     }
 
     /// Returns the calling thread's record to the pool, at thread exit.
@@ -109,8 +143,8 @@ impl Waiter {
 
     /// Prepares the record for a queue, which the calling thread is about to enter.
     pub(crate) fn prepare_to_wait(&self, owner_tag: u64) {
-        self.notified.set(false);
-        self.owner_tag.set(owner_tag);
+        self.notified.store(false, Ordering::Relaxed);
+        self.owner_tag.store(owner_tag, Ordering::Relaxed);
         self.state.store(QUEUED, Ordering::Relaxed);
     }
 
@@ -143,8 +177,8 @@ impl Waiter {
 
     /// Blocks until another thread calls `complete` on this record, and returns the state that it stored; returns
     /// `QUEUED` if the deadline passes first. Spins before it parks, if the object's `adaptive_spin` permits that.
-    pub(crate) fn wait(&self, adaptive_spin: &AdaptiveSpin, deadline: Deadline) -> u32 {
-        self.wait_on(&self.state, PARKED, adaptive_spin, deadline)
+    pub(crate) fn wait(&self, note: &mut QueueNote, adaptive_spin: &AdaptiveSpin, deadline: Deadline) -> u32 {
+        self.wait_on(&self.state, PARKED, note, adaptive_spin, deadline)
     }
 
     /// As `wait`, but parks on a futex word that several waiters share, while it is `expected`. The thread that
@@ -153,6 +187,7 @@ impl Waiter {
         &self,
         word: &AtomicU32,
         expected: u32,
+        note: &mut QueueNote,
         adaptive_spin: &AdaptiveSpin,
         deadline: Deadline,
     ) -> u32 {
@@ -172,6 +207,7 @@ impl Waiter {
         if let Err(state) = self.transition(QUEUED, PARKED) {
             return state;
         }
+        note.begin();
         while self.state() == PARKED {
             if !futex::wait(word, expected, deadline) {
                 return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
@@ -228,6 +264,41 @@ struct WaiterPool {
     free: *const Waiter,
 }
 
+/// The chunks of records of this process, for reports: a list through the `next` of the first record of each chunk,
+/// which serves no thread. Written under the mutex of the pool with release, read without it with acquire.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
+/// In a child of fork: the record of the thread that forked, which is in a chunk of the parent.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
+
+/// In a child of fork: the records of the parent's threads, and the free ones, are no longer used.
+pub(crate) fn after_fork_in_child() {
+    let mine = Waiter::mine_if_allocated();
+    if let Some(mine) = mine {
+        mine.native_id.store(calling_thread::native_id() as u32, Ordering::Relaxed);
+    }
+    INHERITED.store(mine.map_or(ptr::null_mut(), |mine| ptr::from_ref(mine).cast_mut()), Ordering::Relaxed);
+    CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);
+}
+
+/// Iterates over all records of this process. Takes no lock.
+pub(crate) fn all() -> impl Iterator<Item = &'static Waiter> {
+    let mut chunk = CHUNKS.load(Ordering::Acquire).cast_const();
+    let chunks = core::iter::from_fn(move || {
+        let current = chunk;
+        // SAFETY: chunks are never unmapped. The first record of a published chunk does not change.
+        chunk = unsafe { current.as_ref() }?.next.get();
+        Some(current)
+    });
+    let in_chunks = chunks.flat_map(|chunk| {
+        // SAFETY: the index is in the chunk; records are never freed.
+        (1..CHUNK / size_of::<Waiter>()).map(move |index| unsafe { &*chunk.add(index) })
+    });
+    // SAFETY: records are never freed.
+    in_chunks.chain(unsafe { INHERITED.load(Ordering::Relaxed).as_ref() })
+}
+
 const CHUNK: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -280,10 +351,14 @@ impl WaiterPool {
             return Err(Error::NoMemory);
         }
         annotate::mark_untracked(chunk, CHUNK);
-        for offset in (0..CHUNK).step_by(size_of::<Waiter>()).rev() {
-            // SAFETY: the address is aligned and in the chunk; zeroed memory is a valid record (`IDLE`).
-            self.push(unsafe { chunk.byte_add(offset) } as *const Waiter);
+        let first = chunk.cast::<Waiter>();
+        for index in (1..CHUNK / size_of::<Waiter>()).rev() {
+            // SAFETY: the index is in the chunk; zeroed memory is a valid record (`IDLE`).
+            self.push(unsafe { first.add(index) });
         }
+        // SAFETY: as above; no other thread has the chunk yet.
+        unsafe { (*first).next.set(CHUNKS.load(Ordering::Relaxed)) };
+        CHUNKS.store(first, Ordering::Release);
         Ok(())
     }
 }
@@ -310,8 +385,9 @@ mod tests {
         let waiter = Waiter::mine().unwrap();
         let adaptive_spin = AdaptiveSpin::default();
         waiter.prepare_to_wait(0);
-        assert_eq!(waiter.wait(&adaptive_spin, Deadline::now().add_ns(1_000_000)), QUEUED);
+        let mut note = QueueNote::new(waiter, 0, Deadline::NEVER);
+        assert_eq!(waiter.wait(&mut note, &adaptive_spin, Deadline::now().add_ns(1_000_000)), QUEUED);
         waiter.complete(GRANTED, &adaptive_spin).wake();
-        assert_eq!(waiter.wait(&adaptive_spin, Deadline::NEVER), GRANTED);
+        assert_eq!(waiter.wait(&mut note, &adaptive_spin, Deadline::NEVER), GRANTED);
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod annotate;
 pub(crate) mod atomic;
 pub(crate) mod calling_thread;
 pub(crate) mod exec_stack;
+pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod libc_hooks;
 pub(crate) mod memory;

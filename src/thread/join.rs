@@ -6,6 +6,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sync::wait_note::with_note;
 use crate::sys::annotate;
 use crate::sys::futex;
 use crate::sys::pthread;
@@ -49,12 +50,14 @@ impl Thread {
         if self.state() == DONE {
             return Ok(self.is_done());
         }
-        ActiveJoin::track(self, || {
-            if self.has_os_thread() {
-                self.join_os_thread(deadline)
-            } else {
-                Ok(self.join_main_or_timer(deadline))
-            }
+        with_note(self.handle().bits(), deadline, || {
+            ActiveJoin::track(self, || {
+                if self.has_os_thread() {
+                    self.join_os_thread(deadline)
+                } else {
+                    Ok(self.join_main_or_timer(deadline))
+                }
+            })
         })
     }
 

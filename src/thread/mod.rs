@@ -49,6 +49,8 @@ use core::ptr;
 use crate::callbacks::{Destructor, Run, Target};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sync::wait_note;
+use crate::sync::wait_note::with_note;
 use crate::sys::futex;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::pthread;
@@ -103,8 +105,10 @@ pub fn current() -> Result<Handle<Thread>> {
 pub fn sleep(timeout: Timeout) {
     let deadline = timeout.deadline();
     let never_woken = AtomicU32::new(0);
-    // A wait may end early. It returns false when the timeout has expired, even if the clock says otherwise.
-    while !deadline.has_passed() && futex::wait(&never_woken, 0, deadline) {}
+    with_note(wait_note::SLEEP, deadline, || {
+        // A wait may end early. It returns false when the timeout has expired, even if the clock says otherwise.
+        while !deadline.has_passed() && futex::wait(&never_woken, 0, deadline) {}
+    });
 }
 
 impl Handle<Thread> {

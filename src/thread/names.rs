@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
+use crate::sys::fd;
 
 /// The data of a name lock: the permission to change the names of the threads that share it.
 struct NameAccess;
@@ -167,6 +168,25 @@ impl NameList {
                 ReplaceResult::NeedsTable(bucket_count) => table = NameTable::try_new(bucket_count)?,
             }
         }
+    }
+
+    /// Copies the current name to the buffer without a lock, for reports; cuts it if it is longer. Returns its length,
+    /// or `None` if the thread has the default name. The name may be freed at the same time; if it cannot be copied
+    /// then, the result is 0.
+    pub(super) fn copy_unlocked(&self, buffer: &mut [u8]) -> Option<usize> {
+        const MAX_TRIES: u32 = 4;
+        for _ in 0..MAX_TRIES {
+            let name = self.current.load(Ordering::Acquire);
+            if name.is_null() {
+                return None;
+            }
+            let copied = fd::copy_unstable(text_of(node_of(name)) as usize, buffer);
+            if self.current.load(Ordering::Acquire) == name {
+                let end = buffer[..copied].iter().position(|&byte| byte == 0);
+                return Some(end.unwrap_or(copied));
+            }
+        }
+        Some(0)
     }
 
     /// Returns what identifies the current name as long as it is current; NULL for the default name.

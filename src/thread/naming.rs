@@ -74,6 +74,20 @@ pub(crate) fn apply_to_os(thread: &Thread) {
     }
 }
 
+/// The longest name in a report.
+pub(crate) const MAX_REPORTED_NAME: usize = 64;
+
+/// Copies a thread's name for a report, without a lock. Returns an empty name if it cannot be copied.
+pub(crate) fn copy_unlocked<'a>(thread: &Thread, buffer: &'a mut [u8; MAX_REPORTED_NAME]) -> &'a [u8] {
+    let length = thread.names.copy_unlocked(buffer).unwrap_or_else(|| {
+        let mut default = [0; DEFAULT_NAME_SIZE];
+        let name = default_name(thread, &mut default).to_bytes();
+        buffer[..name.len()].copy_from_slice(name);
+        name.len()
+    });
+    &buffer[..length]
+}
+
 fn default_name<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
     let number = thread.name_number.load(Ordering::Relaxed);
     // In a child of fork, the thread that forked is main, and keeps the default name it had.

@@ -1,6 +1,8 @@
 //! The waits of process exit and `shutdown` for threads.
 
 use crate::handle::Handle;
+use crate::sync::wait_note;
+use crate::sync::wait_note::with_note;
 use crate::sys::tls;
 use crate::thread::object::Thread;
 use crate::thread::registry;
@@ -35,23 +37,25 @@ pub(crate) fn detach_remaining() {
 /// Waits for the end of all threads that are neither daemons nor in a shutdown themselves. After that, no thread or
 /// timer can be started. Returns false if the timeout expires.
 pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
-    loop {
-        match registry::try_shut_down() {
-            Remaining::Nothing => return true,
-            Remaining::Zombie(zombie) => {
-                // The thread is in its last destructor, so the wait is short.
-                let done = zombie.join(deadline);
-                zombie.handle().internal_unref();
-                if done != Ok(true) {
-                    return false;
+    with_note(wait_note::PROCESS_EXIT, deadline, || {
+        loop {
+            match registry::try_shut_down() {
+                Remaining::Nothing => return true,
+                Remaining::Zombie(zombie) => {
+                    // The thread is in its last destructor, so the wait is short.
+                    let done = zombie.join(deadline);
+                    zombie.handle().internal_unref();
+                    if done != Ok(true) {
+                        return false;
+                    }
                 }
-            }
-            Remaining::Alive(seen) => {
-                let until = worker::retry_follower_if_unmonitored(deadline);
-                if !registry::wait_for_change(seen, until) && until == deadline {
-                    return false;
+                Remaining::Alive(seen) => {
+                    let until = worker::retry_follower_if_unmonitored(deadline);
+                    if !registry::wait_for_change(seen, until) && until == deadline {
+                        return false;
+                    }
                 }
             }
         }
-    }
+    })
 }

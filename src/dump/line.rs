@@ -1,0 +1,154 @@
+//! The output of a dump: lines in a buffer on the stack, each written by one system call.
+//!
+//! Not `core::fmt`, which needs more stack than an alternate signal stack may have left.
+
+use core::ffi::c_int;
+
+use crate::error::{Error, Result};
+use crate::sys::fd::write_all;
+
+/// The longest line. What is longer is cut, at the end of a character.
+const SIZE: usize = 512;
+
+/// Where the lines go.
+pub(crate) enum Output<'a> {
+    File(c_int),
+    /// For the hang hook: text that ends with NUL.
+    Buffer(&'a mut [u8], usize),
+}
+
+pub(super) struct Lines<'a> {
+    output: Output<'a>,
+    line: [u8; SIZE],
+    length: usize,
+    error: Option<Error>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(output: Output<'a>) -> Self {
+        Lines { output, line: [0; SIZE], length: 0, error: None }
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        // One byte is left for the newline.
+        let count = bytes.len().min(SIZE - 1 - self.length);
+        self.line[self.length..self.length + count].copy_from_slice(&bytes[..count]);
+        self.length += count;
+        self
+    }
+
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = number;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.bytes(&digits[at..])
+    }
+
+    pub(super) fn hexadecimal(&mut self, number: usize) -> &mut Self {
+        self.text("0x");
+        let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            self.bytes(&[b"0123456789abcdef"[number >> (4 * digit) & 15]]);
+        }
+        self
+    }
+
+    /// Adds a time in seconds, with one decimal.
+    pub(super) fn seconds(&mut self, nanoseconds: u64) -> &mut Self {
+        let tenths = nanoseconds / 100_000_000;
+        self.number(tenths / 10).text(".").number(tenths % 10).text(" s")
+    }
+
+    /// Adds a number and a noun, in the plural unless the number is one.
+    pub(super) fn count(&mut self, number: usize, noun: &str) -> &mut Self {
+        self.number(number as u64).text(" ").text(noun).text(if number == 1 { "" } else { "s" })
+    }
+
+    /// Adds a name in quotes. Control characters, quotes and backslashes are escaped.
+    pub(super) fn name(&mut self, name: &[u8]) -> &mut Self {
+        self.text("\"");
+        for &byte in name {
+            match byte {
+                b'"' | b'\\' => self.bytes(&[b'\\', byte]),
+                0..=31 | 127 => {
+                    let digit = |value: u8| b"0123456789abcdef"[usize::from(value & 15)];
+                    self.bytes(&[b'\\', b'x', digit(byte >> 4), digit(byte)])
+                }
+                _ => self.bytes(&[byte]),
+            };
+        }
+        self.text("\"")
+    }
+
+    /// Ends the line and writes it.
+    pub(super) fn end(&mut self) {
+        if self.length == SIZE - 1 {
+            // Cut: a character that is not complete is removed.
+            while self.length > 0 && self.line[self.length - 1] & 0xc0 == 0x80 {
+                self.length -= 1;
+            }
+        }
+        self.line[self.length] = b'\n';
+        let line = &self.line[..=self.length];
+        match &mut self.output {
+            Output::File(fd) => {
+                if self.error.is_none() {
+                    self.error = write_all(*fd, line).err();
+                }
+            }
+            Output::Buffer(buffer, used) => {
+                let room = buffer.len() - *used - 1;
+                let count = line.len().min(room);
+                buffer[*used..*used + count].copy_from_slice(&line[..count]);
+                *used += count;
+                buffer[*used] = 0;
+            }
+        }
+        self.length = 0;
+    }
+
+    /// Returns the first error of a write.
+    pub(super) fn result(&self) -> Result<()> {
+        self.error.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Lines)) -> String {
+        let mut buffer = [0; 2 * SIZE];
+        let mut lines = Lines::new(Output::Buffer(&mut buffer, 0));
+        write(&mut lines);
+        lines.end();
+        String::from_utf8(buffer.split(|&byte| byte == 0).next().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn numbers_times_and_names_are_formatted() {
+        assert_eq!(written(|lines| drop(lines.number(0).text(" ").number(u64::MAX))), "0 18446744073709551615\n");
+        assert_eq!(written(|lines| drop(lines.hexadecimal(0).text(" ").hexadecimal(0x7f30))), "0x0 0x7f30\n");
+        assert_eq!(written(|lines| drop(lines.seconds(12_490_000_000))), "12.4 s\n");
+        assert_eq!(written(|lines| drop(lines.count(1, "thread").text(", ").count(2, "timer"))), "1 thread, 2 timers\n");
+        assert_eq!(written(|lines| drop(lines.name("a\"b\\c\n\u{e9}".as_bytes()))), "\"a\\\"b\\\\c\\x0a\u{e9}\"\n");
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        let line = written(|lines| drop(lines.name("\u{e9}".repeat(SIZE).as_bytes())));
+        assert!(line.len() <= SIZE && line.ends_with("\u{e9}\n"), "{line}");
+    }
+}

@@ -1,0 +1,227 @@
+//! The threads and locks of the process, read without a lock.
+//!
+//! Nothing here allocates memory, takes a lock, or blocks: a dump may be made by a signal handler that has interrupted
+//! any function of the library. Slots and waiters are never unmapped, so that they can be read at any time; what is
+//! read is consistent for one object, not for several.
+//!
+//! *The index.* With an index, each thread and each owned lock is found in a sorted array. The index is in static
+//! memory and serves one dump at a time. A dump that finds it in use, for example in a handler that has interrupted
+//! another dump, works without it and scans all slots for each thread. So do the threads and locks for which the
+//! index has no room.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::handle::Handle;
+use crate::lock::lock::Lock;
+use crate::lock::raw::Lockable;
+use crate::lock::rlock::RLock;
+use crate::sync::wait_note::Wait;
+use crate::sync::waiter;
+use crate::sync::waiter::Waiter;
+use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
+use crate::thread::object::{DONE, MAIN, NOT_STARTED, TERMINATED, TIMER, Thread};
+
+/// The identifier of an entry without one. No lock has this owner.
+const NO_IDENT: u64 = u64::MAX;
+
+/// A thread that is alive, or a wait of one that has no `Thread` object.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) ident: u64,
+    pub(super) thread: Option<&'static Thread>,
+    pub(super) waiter: Option<&'static Waiter>,
+}
+
+/// A lock that a thread owns.
+#[derive(Clone, Copy)]
+pub(super) struct OwnedLock {
+    pub(super) owner: u64,
+    pub(super) bits: usize,
+    pub(super) waiters: u32,
+}
+
+const MAX_THREADS: usize = 8192;
+const MAX_LOCKS: usize = 8192;
+
+struct Arrays {
+    threads: [Entry; MAX_THREADS],
+    locks: [OwnedLock; MAX_LOCKS],
+}
+
+struct Shared {
+    in_use: AtomicBool,
+    arrays: UnsafeCell<Arrays>,
+}
+
+// SAFETY: the arrays are accessed by the thread that has set `in_use` only.
+unsafe impl Sync for Shared {}
+
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".bss.threading_dump"))]
+static SHARED: Shared = Shared {
+    in_use: AtomicBool::new(false),
+    arrays: UnsafeCell::new(Arrays {
+        threads: [Entry { ident: 0, thread: None, waiter: None }; MAX_THREADS],
+        locks: [OwnedLock { owner: 0, bits: 0, waiters: 0 }; MAX_LOCKS],
+    }),
+};
+
+/// In a child of fork: another thread of the parent may have been making a dump.
+pub(crate) fn after_fork_in_child() {
+    SHARED.in_use.store(false, Ordering::Relaxed);
+}
+
+/// The threads and the owned locks, in arrays that may be empty.
+pub(super) struct Snapshot {
+    threads: &'static [Entry],
+    locks: &'static [OwnedLock],
+    /// Whether all locks are in the array.
+    has_all_locks: bool,
+    has_index: bool,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if self.has_index {
+            SHARED.in_use.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Snapshot {
+    pub(super) fn take() -> Snapshot {
+        if SHARED.in_use.swap(true, Ordering::Acquire) {
+            return Snapshot { threads: &[], locks: &[], has_all_locks: false, has_index: false };
+        }
+        // SAFETY: `in_use` was not set before, so that no other thread accesses the arrays.
+        let arrays = unsafe { &mut *SHARED.arrays.get() };
+        let threads = index_threads(&mut arrays.threads);
+        let (locks, has_all_locks) = index_locks(&mut arrays.locks);
+        Snapshot { threads, locks, has_all_locks, has_index: true }
+    }
+
+    /// Calls `f` for each thread: main first, and then, as far as the index goes, in the order of the starts.
+    pub(super) fn for_each(&self, mut f: impl FnMut(Entry)) {
+        let is_main = |entry: &Entry| entry.thread.is_some_and(|thread| thread.has_flag(MAIN));
+        self.threads.iter().filter(|entry| is_main(entry)).for_each(|entry| f(*entry));
+        self.threads.iter().filter(|entry| !is_main(entry)).for_each(|entry| f(*entry));
+        for thread in live_threads().filter(|thread| self.indexed(thread.ident()).is_none()) {
+            f(Entry { ident: thread.ident(), thread: Some(thread), waiter: find_waiter(thread.ident()) });
+        }
+        for (waiter, wait) in waits() {
+            let ident = ident_of(&wait);
+            if self.indexed(ident).is_none() && find_thread(ident).is_none() && !self.has_entry_of(waiter) {
+                f(Entry { ident, thread: None, waiter: Some(waiter) });
+            }
+        }
+    }
+
+    fn has_entry_of(&self, waiter: &Waiter) -> bool {
+        self.threads.iter().any(|entry| entry.waiter.is_some_and(|other| core::ptr::eq(other, waiter)))
+    }
+
+    fn indexed(&self, ident: u64) -> Option<Entry> {
+        let at = self.threads.binary_search_by_key(&ident, |entry| entry.ident).ok()?;
+        (ident != NO_IDENT).then(|| self.threads[at])
+    }
+
+    /// Returns the thread with this identifier, if it is alive, or has a wait.
+    pub(super) fn find(&self, ident: u64) -> Option<Entry> {
+        if let Some(entry) = self.indexed(ident) {
+            return Some(entry);
+        }
+        let (thread, waiter) = (find_thread(ident), find_waiter(ident));
+        (thread.is_some() || waiter.is_some()).then_some(Entry { ident, thread, waiter })
+    }
+
+    /// Calls `f` for each lock that a thread owns.
+    pub(super) fn for_each_lock_of(&self, owner: u64, mut f: impl FnMut(OwnedLock)) {
+        if self.has_all_locks {
+            let first = self.locks.partition_point(|lock| lock.owner < owner);
+            self.locks[first..].iter().take_while(|lock| lock.owner == owner).for_each(|lock| f(*lock));
+        } else {
+            owned_locks().filter(|lock| lock.owner == owner).for_each(|lock| {
+                let waiters = waits().filter(|(_, wait)| wait.object == lock.bits).count() as u32;
+                f(OwnedLock { waiters, ..lock });
+            });
+        }
+    }
+}
+
+fn ident_of(wait: &Wait) -> u64 {
+    if wait.owner_tag == 0 { NO_IDENT } else { wait.owner_tag >> OWNER_SHIFT }
+}
+
+/// The threads with an OS thread that runs.
+fn live_threads() -> impl Iterator<Item = &'static Thread> {
+    let threads = Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread);
+    threads.filter(|thread| {
+        !matches!(thread.state(), NOT_STARTED | TERMINATED | DONE)
+            && (!thread.has_flag(TIMER) || thread.native_id() != 0)
+    })
+}
+
+fn find_thread(ident: u64) -> Option<&'static Thread> {
+    live_threads().find(|thread| thread.ident() == ident)
+}
+
+fn waits() -> impl Iterator<Item = (&'static Waiter, Wait)> {
+    waiter::all().filter_map(|waiter| Some((waiter, waiter.read_wait()?)))
+}
+
+fn find_waiter(ident: u64) -> Option<&'static Waiter> {
+    waits().find(|(_, wait)| ident_of(wait) == ident).map(|(waiter, _)| waiter)
+}
+
+fn owned_locks() -> impl Iterator<Item = OwnedLock> {
+    fn of<T: Lockable>() -> impl Iterator<Item = OwnedLock> {
+        Handle::<T>::unlocked_objects().filter_map(|(lock, tag)| {
+            let owner = lock.raw().owner(tag).ok().filter(|&owner| owner >= FIRST_OWNER_TAG)?;
+            Some(OwnedLock { owner: owner >> OWNER_SHIFT, bits: Handle::of(lock).bits(), waiters: 0 })
+        })
+    }
+    of::<Lock>().chain(of::<RLock>())
+}
+
+fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry] {
+    let mut count = 0;
+    for thread in live_threads().take(MAX_THREADS) {
+        entries[count] = Entry { ident: thread.ident(), thread: Some(thread), waiter: None };
+        count += 1;
+    }
+    let threads = count;
+    entries[..threads].sort_unstable_by_key(|entry| entry.ident);
+    for (waiter, wait) in waits() {
+        let ident = ident_of(&wait);
+        match entries[..threads].binary_search_by_key(&ident, |entry| entry.ident) {
+            Ok(at) => entries[at].waiter = Some(waiter),
+            Err(_) if count < MAX_THREADS => {
+                entries[count] = Entry { ident, thread: None, waiter: Some(waiter) };
+                count += 1;
+            }
+            Err(_) => {}
+        }
+    }
+    entries[..count].sort_unstable_by_key(|entry| entry.ident);
+    &entries[..count]
+}
+
+/// Also returns whether all owned locks are in the array.
+fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLock], bool) {
+    let mut count = 0;
+    for lock in owned_locks() {
+        if count == MAX_LOCKS {
+            return (&[], false);
+        }
+        locks[count] = lock;
+        count += 1;
+    }
+    locks[..count].sort_unstable_by_key(|lock| lock.bits);
+    for (_, wait) in waits() {
+        if let Ok(at) = locks[..count].binary_search_by_key(&wait.object, |lock| lock.bits) {
+            locks[at].waiters += 1;
+        }
+    }
+    locks[..count].sort_unstable_by_key(|lock| (lock.owner, lock.bits));
+    (&locks[..count], true)
+}

@@ -1,0 +1,89 @@
+//! File descriptors, and memory that may be unmapped: what a report needs in a signal handler.
+
+use core::ffi::{CStr, c_int};
+
+use crate::error::{Error, Result};
+use crate::sys;
+use crate::sys::calling_thread::with_cancel_disabled;
+
+/// Writes all bytes. Continues after signals and partial writes.
+pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let (written, error) = with_cancel_disabled(|| {
+            sys::preserving_errno(|| {
+                // SAFETY: the bytes are valid for reads.
+                let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+                (written, sys::errno())
+            })
+        });
+        match usize::try_from(written) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(_) if error == libc::EINTR => {}
+            Err(_) => return Err(Error::System),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the beginning of a file, as much as the buffer takes in one call. Returns the number of bytes, 0 if the file
+/// cannot be read.
+pub(crate) fn read_beginning(path: &CStr, buffer: &mut [u8]) -> usize {
+    with_cancel_disabled(|| {
+        // SAFETY: the path ends with NUL; the buffer is valid for writes; the descriptor is valid until it is closed.
+        unsafe {
+            let file = sys::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            if file < 0 {
+                return 0;
+            }
+            let length = sys::read(file, buffer.as_mut_ptr().cast(), buffer.len());
+            sys::close(file);
+            usize::try_from(length).unwrap_or(0)
+        }
+    })
+}
+
+/// Copies memory of this process that another thread may free or unmap at the same time. Returns the number of bytes
+/// that have been copied, fewer if the rest is not mapped; 0 if the system does not permit it.
+pub(crate) fn copy_unstable(address: usize, buffer: &mut [u8]) -> usize {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 4096;
+        let until_page = (PAGE - address % PAGE).min(buffer.len());
+        let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // The second page may not be mapped, and a part is copied as a whole or not at all.
+        let remote = [
+            libc::iovec { iov_base: address as *mut _, iov_len: until_page },
+            libc::iovec { iov_base: (address + until_page) as *mut _, iov_len: buffer.len() - until_page },
+        ];
+        let copied = sys::preserving_errno(|| {
+            // SAFETY: the kernel checks the addresses; `buffer` is valid for writes.
+            unsafe { libc::syscall(libc::SYS_process_vm_readv, libc::getpid(), &raw const local, 1, remote.as_ptr(), 2, 0) }
+        });
+        usize::try_from(copied).unwrap_or(0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (address, buffer);
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unmapped_memory_is_not_copied() {
+        let text = *b"some text";
+        let mut buffer = [0; 9];
+        assert_eq!(copy_unstable(text.as_ptr() as usize, &mut buffer), 9);
+        assert_eq!(buffer, text);
+        assert_eq!(copy_unstable(16, &mut buffer), 0);
+    }
+
+    #[test]
+    fn writing_to_an_invalid_descriptor_fails() {
+        assert_eq!(write_all(-1, b"text"), Err(Error::System));
+        assert_eq!(read_beginning(c"/nonexistent", &mut [0; 4]), 0);
+    }
+}
