@@ -325,9 +325,11 @@ fn find_result_offset() -> Option<usize> {
             thread.filter(|&thread| sys::pthread_join(thread, &mut result) == 0 && result.addr() == SENTINEL);
         let offset = found.and_then(|thread| {
             let (begin, end) = (thread as usize, stack as usize + size);
+            if begin <= stack as usize || begin % size_of::<usize>() != 0 {
+                return None;
+            }
             let is_sentinel = |at: &usize| ptr::with_exposed_provenance::<usize>(*at).read() == SENTINEL;
-            let inside = begin > stack as usize && begin < end && begin % size_of::<usize>() == 0;
-            let mut matches = (begin..end).step_by(size_of::<usize>()).filter(|at| inside && is_sentinel(at));
+            let mut matches = (begin..end).step_by(size_of::<usize>()).filter(is_sentinel);
             let address = matches.next().filter(|_| matches.next().is_none())?;
             Some(address - begin)
         });
