@@ -113,7 +113,13 @@ fn tools() -> u32 {
     }
 }
 
-/// Detects the tools. Called when the library is loaded, before the process has other threads.
+/// Returns whether a tool is active.
+#[inline(always)]
+fn has_tool() -> bool {
+    is_active() && tools() != NONE
+}
+
+/// Detects the tools, when the library is loaded or before the first report, and returns them.
 pub(crate) fn detect_tools() -> u32 {
     // SAFETY: no preconditions.
     let found = unsafe { threading_annotate_detect_tools() };
@@ -131,7 +137,7 @@ pub(crate) fn address_of<T>(object: &T) -> *mut c_void {
 /// same address.
 #[inline(always)]
 pub(crate) fn happens_before<T>(object: &T) {
-    if is_active() && tools() != NONE {
+    if has_tool() {
         // SAFETY: the address is not dereferenced.
         unsafe { threading_annotate_happens_before(address_of(object)) };
     }
@@ -140,7 +146,7 @@ pub(crate) fn happens_before<T>(object: &T) {
 /// Reports the other side of `happens_before`.
 #[inline(always)]
 pub(crate) fn happens_after<T>(object: &T) {
-    if is_active() && tools() != NONE {
+    if has_tool() {
         // SAFETY: as above.
         unsafe { threading_annotate_happens_after(address_of(object)) };
     }
@@ -149,7 +155,7 @@ pub(crate) fn happens_after<T>(object: &T) {
 /// Excludes memory from the checks of Valgrind's tools: it is the library's own until it is returned to the system.
 #[inline]
 pub(crate) fn mark_untracked<T: ?Sized>(start: *const T, bytes: usize) {
-    if is_active() && tools() != NONE {
+    if has_tool() {
         // SAFETY: the memory is neither read nor written.
         unsafe { threading_annotate_mark_untracked(start.cast::<c_void>().cast_mut(), bytes) };
     }
@@ -181,7 +187,7 @@ const NO_TOOL: u32 = u32::MAX;
 /// Runs `f`, whose accesses ThreadSanitizer ignores. `pthread_exit` may leave `f` only inside `observe_accesses`.
 #[inline(always)]
 pub(crate) fn ignore_accesses<R>(f: impl FnOnce() -> R) -> R {
-    let has_tool = is_active() && tools() != NONE;
+    let has_tool = has_tool();
     // SAFETY: ended below.
     let was_ignoring = if has_tool { unsafe { threading_annotate_ignore_begin() } } else { 0 };
     let result = f();
@@ -196,7 +202,7 @@ pub(crate) fn ignore_accesses<R>(f: impl FnOnce() -> R) -> R {
 /// see.
 #[inline(always)]
 pub(crate) fn observe_accesses<R>(f: impl FnOnce() -> R) -> R {
-    if !is_active() || tools() == NONE {
+    if !has_tool() {
         return f();
     }
     // SAFETY: ended below. If `pthread_exit` leaves `f`, it leaves the enclosing `ignore_accesses` as well.

@@ -62,8 +62,8 @@ extern "C" fn atexit_handler() {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXIT_KEY: AtomicU64 = AtomicU64::new(0);
 
-/// Returns the pthread key of the exit hook, which is created at the first call.
-pub(crate) fn exit_key() -> Result<libc::pthread_key_t> {
+/// Returns the pthread key of the exit hook, which the first call creates.
+pub(crate) fn ensure_exit_key() -> Result<libc::pthread_key_t> {
     let known = EXIT_KEY.load(Ordering::Acquire);
     if known != 0 {
         return Ok((known - 1) as libc::pthread_key_t);
@@ -104,7 +104,7 @@ pub(crate) fn rearm() -> Result<()> {
     }
     const NOT_NULL: *const c_void = core::ptr::dangling();
     // SAFETY: the key exists; libc only compares the value with NULL.
-    if unsafe { sys::pthread_setspecific(exit_key()?, NOT_NULL) } == 0 {
+    if unsafe { sys::pthread_setspecific(ensure_exit_key()?, NOT_NULL) } == 0 {
         Ok(())
     } else {
         Err(Error::NoMemory)
