@@ -53,7 +53,7 @@ pub(crate) fn run() {
         let _ = libc_hooks::register_atexit_handler();
     }
     catch_panic(|| inject(FaultPoint::ProcessExit));
-    // Without a timeout, this does not fail.
+    // Without a timeout, this returns true.
     let _ = catch_panic(|| {
         shutdown::with_shutdown_flag(|| {
             run_callbacks_or_wait(Deadline::NEVER);
@@ -171,7 +171,7 @@ pub(crate) fn lock_for_fork() {
 /// # Safety
 /// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { EXIT.unlock_after_fork() };
 }
 
@@ -180,6 +180,6 @@ pub(crate) unsafe fn unlock_after_fork() {
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { EXIT.reinit_in_child() };
 }

@@ -77,8 +77,8 @@ fn run_round(round: u32) {
             tables::destroy_round();
         });
     }
-    // The same holds for the main thread's last round. In a child of fork, the main thread may be one that
-    // ThreadSanitizer stops tracking.
+    // While a race detector is active, the main thread's last round is the next to last one, too: in a child of fork,
+    // ThreadSanitizer may stop tracking the main thread.
     let last_round = if is_main && is_active() { NEXT_TO_LAST_ROUND } else { LAST_ROUND };
     if round < last_round && rearm().is_ok() {
         return;

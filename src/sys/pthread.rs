@@ -275,7 +275,7 @@ pub(crate) fn set_tid_address(word: &AtomicU32) -> u32 {
 /// being cancelled, or NULL if the value is unknown. Called by a thread in its last destructor.
 ///
 /// libc returns the result of a thread only from pthread_join(), which fails for a detached thread. So this reads it
-/// where libc stores it, at an offset that `find_result_offset` determines once in a process.
+/// where libc stores it, at an offset that `find_result_offset` determines: once in a process, if it succeeds.
 pub(crate) fn exit_value() -> *mut c_void {
     const UNKNOWN: usize = 0;
     #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
