@@ -13,7 +13,7 @@
 //! In a child of fork, the slots that the parent's other threads have cached are leaked.
 
 use crate::handle::kind::ObjectKind;
-use crate::sys::tls::{self, CACHED_KINDS, SPARE_CLOSED as DISABLED, SPARE_EMPTY as EMPTY};
+use crate::sys::tls::{self, CACHED_KINDS, SLOT_CACHE_DISABLED as DISABLED, SLOT_CACHE_EMPTY as EMPTY};
 
 /// Whether each thread caches a slot of this kind.
 pub(super) const fn is_cached(kind: ObjectKind) -> bool {
@@ -63,11 +63,11 @@ mod tests {
     fn one_slot_is_cached_after_the_exit_hook_is_registered() {
         let in_a_new_thread = || {
             assert!(!put(KIND, 64));
-            tls::open_spares();
+            tls::enable_slot_cache();
             assert_eq!(take(KIND), None);
             assert!(put(KIND, 64));
             assert!(!put(KIND, 128));
-            tls::open_spares();
+            tls::enable_slot_cache();
             assert_eq!(take(KIND), Some(64));
             assert_eq!(take(KIND), None);
             assert!(put(KIND, 128));

@@ -12,7 +12,7 @@
 //!
 //! | state | meaning | who changes it, and with which ordering |
 //! |---|---|---|
-//! | `IDLE` | no thread has used the record since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
+//! | `IDLE` | in the pool, or not used since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
 //! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the last five, release |
 //! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete`: as above, and records the success of the spin |
 //! | `PARKED` | as `QUEUED`; the waiter is parked, or about to park | the waiter, when the timeout expires: to `QUEUED`, relaxed. `complete`: as above, and returns the wake-up that the caller must make |
@@ -35,9 +35,9 @@ use core::ptr;
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
 use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
+use crate::sys::memory;
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -107,7 +107,7 @@ impl Waiter {
         }
     }
 
-    /// Prepares the record for a queue, which the calling thread is about to enter.
+    /// Prepares the calling thread's record for a queue that the thread is about to enter.
     pub(crate) fn prepare_to_wait(&self, owner_tag: u64) {
         self.notified.set(false);
         self.owner_tag.set(owner_tag);
@@ -228,7 +228,7 @@ struct WaiterPool {
     free: *const Waiter,
 }
 
-const CHUNK: usize = 16 * 1024;
+const CHUNK_SIZE: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });
@@ -238,8 +238,8 @@ unsafe impl Send for WaiterPool {}
 
 impl ForkReset for WaiterPool {
     fn reset_in_child(&mut self) {
-        // A thread of the parent may have been changing the list. Its records leak in the child: 64 bytes for each
-        // thread that had exited.
+        // A thread of the parent may have been changing the list. Its records leak in the child: those of threads that
+        // had exited, and the rest of the last chunk.
         self.free = ptr::null();
     }
 }
@@ -265,24 +265,11 @@ impl WaiterPool {
     }
 
     fn grow(&mut self) -> Result<()> {
-        // SAFETY: without MAP_FIXED, the new mapping replaces no other.
-        let chunk = unsafe {
-            sys::mmap(
-                ptr::null_mut(),
-                CHUNK,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if chunk == libc::MAP_FAILED {
-            return Err(Error::NoMemory);
-        }
-        annotate::mark_untracked(chunk, CHUNK);
-        for offset in (0..CHUNK).step_by(size_of::<Waiter>()).rev() {
-            // SAFETY: the address is aligned and in the chunk; zeroed memory is a valid record (`IDLE`).
-            self.push(unsafe { chunk.byte_add(offset) } as *const Waiter);
+        let chunk = memory::map(0, CHUNK_SIZE).ok_or(Error::NoMemory)?;
+        annotate::mark_untracked(chunk as *const Waiter, CHUNK_SIZE);
+        for address in (chunk..chunk + CHUNK_SIZE).step_by(size_of::<Waiter>()).rev() {
+            // Zeroed memory is a valid record (`IDLE`).
+            self.push(address as *const Waiter);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::handle::Handle;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::ignore_accesses;
-use crate::sys::libc_hooks::{exit_key, register_exit_hook};
+use crate::sys::libc_hooks::{ensure_exit_key, register_exit_hook};
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::deregister::deregister_if_unhooked;
@@ -45,7 +45,7 @@ pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
 /// Does what must precede the first start of a thread or timer, and reaps a few ended threads.
 pub(crate) fn init_runtime_for_start() -> Result<()> {
     ensure_atexit_registered()?;
-    exit_key()?;
+    ensure_exit_key()?;
     // If main calls pthread_exit, its exit hook makes the process wait for its threads. A start does not need it.
     let _ = register_exit_hook();
     reaper::try_reap_some();
