@@ -68,7 +68,7 @@ struct lane {
 
 /* The duration of a batch: short enough that most batches are not interrupted. */
 static const double BATCH_NS = 40e3;
-enum { BATCHES = 100, LANES_MOST = 32 };
+enum { BATCHES = 100, MAX_LANES = 32 };
 
 static void calibrate(struct lane *lane)
 {
@@ -82,8 +82,8 @@ static void calibrate(struct lane *lane)
 
 static void measure_loops(const struct bench_case *bench_case, const struct peer *const chosen[], int count)
 {
-    static struct lane lanes[LANES_MOST];
-    check(count <= LANES_MOST);
+    static struct lane lanes[MAX_LANES];
+    check(count <= MAX_LANES);
     for (int i = 0; i < count; i++) {
         report_begin(chosen[i]);
         lanes[i].loop = case_loop(bench_case, chosen[i]);
