@@ -22,19 +22,15 @@ void report_value(const struct peer *peer, double value)
     fflush(stdout);
 }
 
-static noreturn void report_failure(const char *what)
-{
-    printf("failure %s\n", what);
-    fflush(stdout);
-    _exit(1);
-}
-
 noreturn void check_failed(const char *what, const char *file, int line)
 {
-    char text[256];
-    snprintf(text, sizeof text, "%s: %s:%d: check failed: %s", current == NULL ? "benchmark" : current->name, file,
-             line, what);
-    report_failure(text);
+    /* The parent attributes a failure to the peer that was reported last. The batches of loops alternate between the
+     * peers, and are not reported. */
+    if (current != NULL)
+        report_begin(current);
+    printf("failure %s:%d: check failed: %s\n", file, line, what);
+    fflush(stdout);
+    _exit(1);
 }
 
 static void *sleep_forever(void *arg)

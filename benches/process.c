@@ -25,8 +25,10 @@ struct reader {
 static void note_failure(struct reader *reader, const char *what)
 {
     reader->failed = true;
-    if (reader->peer < 0)
+    if (reader->peer < 0) {
+        fprintf(stderr, "bench: %s: %s\n", reader->results->cases[reader->case_index]->name, what);
         return;
+    }
     struct cell *cell = &reader->results->cells[reader->case_index][reader->peer];
     cell->count = 0;
     snprintf(cell->failure, sizeof cell->failure, "%s", what);
