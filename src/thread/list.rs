@@ -1,6 +1,7 @@
 //! The list of the threads that are alive: `enumerate`, `active_count`, and the list object.
 
 use crate::sys::atomic::{AtomicUsize, Ordering};
+use core::slice;
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
@@ -13,7 +14,7 @@ use crate::thread::registry;
 #[repr(C, align(64))]
 pub struct ThreadList {
     header: Header,
-    /// The parts of a `Vec` of handles, to each of which the list has a reference.
+    /// The parts of a `Vec` of handles. The list has a reference to each of the threads.
     threads: AtomicUsize,
     length: AtomicUsize,
     capacity: AtomicUsize,
@@ -28,16 +29,18 @@ unsafe impl Object for ThreadList {
     }
 
     fn dispose(&self) {
+        let threads = self.threads.load(Ordering::Acquire) as *const usize;
+        // SAFETY: `enumerate` stored the parts of a `Vec`, which `finalize` frees.
+        let threads = unsafe { slice::from_raw_parts(threads, self.length.load(Ordering::Acquire)) };
+        threads.iter().for_each(|&thread| Handle::<Thread>::from_bits(thread).internal_unref());
+    }
+
+    /// Frees the `Vec`, which a thread in `get` may read as long as it pins the slot.
+    fn finalize(&self) {
         let threads = self.threads.load(Ordering::Acquire) as *mut usize;
+        let (length, capacity) = (self.length.load(Ordering::Acquire), self.capacity.load(Ordering::Acquire));
         // SAFETY: `enumerate` took these parts from a `Vec`, and no thread can use the list any more.
-        let threads = unsafe {
-            Vec::from_raw_parts(
-                threads,
-                self.length.load(Ordering::Acquire),
-                self.capacity.load(Ordering::Acquire),
-            )
-        };
-        threads.into_iter().for_each(|thread| Handle::<Thread>::from_bits(thread).internal_unref());
+        drop(unsafe { Vec::from_raw_parts(threads, length, capacity) });
     }
 }
 
@@ -102,7 +105,7 @@ impl Handle<ThreadList> {
                 return Err(Error::Index);
             }
             let threads = list.threads.load(Ordering::Acquire) as *const usize;
-            // SAFETY: the `Vec` has `length` handles, and lives as long as the list.
+            // SAFETY: the `Vec` has `length` handles, and is not freed as long as the slot is pinned.
             Ok(Handle::from_bits(unsafe { *threads.add(index) }))
         })
     }
