@@ -6,8 +6,8 @@
 //!
 //! # State (`NameList::current`)
 //!
-//! These changes are made under the thread's name lock, with acquire and release. `init` and `free_all` store 0 without
-//! it, before and after other threads use the slot.
+//! These changes are made under the thread's name lock, with release. `init` and `free_all` store 0 without it, before
+//! and after other threads use the slot.
 //!
 //! | state | meaning | changed by |
 //! |---|---|---|
@@ -76,7 +76,7 @@ impl NameCounter {
 
 impl ForkReset for NameAccess {
     fn reset_in_child(&mut self) {
-        // No change can be half done: a name enters the table with one store and becomes current with another.
+        // A change that was interrupted has leaked names at most: see `replace`.
     }
 }
 
@@ -108,39 +108,32 @@ impl NameList {
         is_exposed(name).then(|| text_of(node_of(name)))
     }
 
-    /// Returns the current name and exposes it. Creates the default name if there is none. Fails if that fails, or if
+    /// Exposes the current name and returns it. Creates the default name if there is none. Fails if that fails, or if
     /// `check_alive` does, which is called under the lock.
     pub(super) fn expose(
         &self,
         make_default: impl Fn() -> Result<OwnedName>,
         check_alive: impl Fn() -> Result<()>,
     ) -> Result<*const c_char> {
-        let mut new_name = OwnedName::NULL;
+        let mut default = OwnedName::NULL;
         loop {
-            let name = self.current.load(Ordering::Acquire);
-            if is_exposed(name) {
-                return Ok(text_of(node_of(name)));
-            }
-            let to_expose = if name.is_null() {
-                if new_name.0.is_null() {
-                    new_name = make_default()?;
-                }
-                new_name.0.cast()
-            } else {
-                name
-            };
-            // Under the lock: a caller must not get the default name of a dummy that becomes main in a child of fork.
             let names = self.lock();
             check_alive()?;
-            let exchanged =
-                self.current.compare_exchange(name, exposed(to_expose), Ordering::AcqRel, Ordering::Relaxed);
-            drop(names);
-            if exchanged.is_ok() {
-                if name.is_null() {
-                    core::mem::forget(new_name);
+            let current = self.current.load(Ordering::Relaxed);
+            let node = if current.is_null() { default.0 } else { node_of(current) };
+            if !node.is_null() {
+                if !is_exposed(current) {
+                    self.current.store(exposed(node.cast()), Ordering::Release);
                 }
-                return Ok(text_of(node_of(to_expose)));
+                drop(names);
+                if current.is_null() {
+                    core::mem::forget(default);
+                }
+                return Ok(text_of(node));
             }
+            // Names are created without the lock.
+            drop(names);
+            default = make_default()?;
         }
     }
 
@@ -387,25 +380,28 @@ unsafe fn are_equal(one: *mut Node, other: *mut Node) -> bool {
     unsafe { (*one).hash == (*other).hash && libc::strcmp(text_of(one), text_of(other)) == 0 }
 }
 
-/// Returns the link to the node with the same text, or `None` if the table is NULL or has no such node.
+/// Removes the node with the same text as `like` from the table, and returns it. Returns NULL if the table is NULL or
+/// has no such node.
 ///
 /// # Safety
 /// The table, if it is not NULL, and the node are valid, and no other thread changes them.
-unsafe fn find(table: *mut NameTableHeader, like: *mut Node) -> Option<*mut *mut Node> {
+unsafe fn take(table: *mut NameTableHeader, like: *mut Node) -> *mut Node {
     if table.is_null() {
-        return None;
+        return ptr::null_mut();
     }
     // SAFETY: as the caller promises.
     unsafe {
         let mut link = bucket(table, (*like).hash as usize);
-        while !(*link).is_null() {
-            if are_equal(*link, like) {
-                return Some(link);
-            }
+        while !(*link).is_null() && !are_equal(*link, like) {
             link = &raw mut (**link).next;
         }
+        let found = *link;
+        if !found.is_null() {
+            *link = (*found).next;
+            (*table).count -= 1;
+        }
+        found
     }
-    None
 }
 
 /// The result of `NameAccess::replace`.
@@ -429,35 +425,25 @@ impl NameAccess {
             if bucket_count(spare.0) > bucket_count(NameTable::of(list)) {
                 spare.swap_into(list);
             }
-            let mut current = list.current.load(Ordering::Acquire);
-            if !current.is_null() && are_equal(node_of(current), new) {
+            let former = list.current.load(Ordering::Relaxed);
+            if !former.is_null() && are_equal(node_of(former), new) {
                 return ReplaceResult::Unchanged;
             }
             let table = NameTable::of(list);
-            let link = find(table, new);
-            let kept = link.map_or(ptr::null_mut(), |link| *link);
-            loop {
-                if is_exposed(current) && table.as_ref().is_none_or(|table| table.count >= table.bucket_count)
-                {
-                    return ReplaceResult::NeedsTable((2 * bucket_count(table)).max(NameTable::MIN_BUCKETS));
-                }
-                let wanted = if kept.is_null() { new.cast() } else { exposed(kept.cast()) };
-                match list.current.compare_exchange(current, wanted, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => break,
-                    // Cannot happen as long as `expose` holds the lock, too.
-                    Err(now) => current = now,
-                }
+            if is_exposed(former) && table.as_ref().is_none_or(|table| table.count >= table.bucket_count) {
+                return ReplaceResult::NeedsTable((2 * bucket_count(table)).max(NameTable::MIN_BUCKETS));
             }
-            if let Some(link) = link {
-                *link = (*kept).next;
-                (*table).count -= 1;
+            // A kept name leaves the table before it becomes current, and the former name enters it after that: if a
+            // fork interrupts this, the child leaks a name, but has none in both places.
+            let kept = take(table, new);
+            let current = if kept.is_null() { new.cast() } else { exposed(kept.cast()) };
+            list.current.store(current, Ordering::Release);
+            let mut unused = node_of(former);
+            if is_exposed(former) {
+                insert(table, unused);
+                unused = ptr::null_mut();
             }
-            let mut former = node_of(current);
-            if is_exposed(current) {
-                insert(table, former);
-                former = ptr::null_mut();
-            }
-            ReplaceResult::Replaced { former: OwnedName(former), uses_new: kept.is_null() }
+            ReplaceResult::Replaced { former: OwnedName(unused), uses_new: kept.is_null() }
         }
     }
 
