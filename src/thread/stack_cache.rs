@@ -154,17 +154,12 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     }
     if let Some(stack) = cached {
         stacks.remove(stack);
-        stack.in_use.set(true);
-        stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
-        stack.epoch.set(fork_epoch());
-        stack.trimmed.store(false, Ordering::Relaxed);
+        stack.mark_in_use();
         stack_count::add_in_use(stack.size());
         return Ok(stack);
     }
     let stack = stacks.alloc_record()?;
-    stack.in_use.set(true);
-    stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
-    stack.epoch.set(fork_epoch());
+    stack.mark_in_use();
     drop(stacks);
     stack.size.set(size);
     stack.guard_size.set(guard_size);
@@ -214,6 +209,14 @@ pub(crate) fn deallocate(stack: &'static Stack) {
 }
 
 impl Stack {
+    /// Allocates the stack, or a record without one, to a new thread. The caller holds the mutex of the cache.
+    fn mark_in_use(&self) {
+        self.in_use.set(true);
+        self.join_target.store(ptr::null_mut(), Ordering::Relaxed);
+        self.epoch.set(fork_epoch());
+        self.trimmed.store(false, Ordering::Relaxed);
+    }
+
     fn memory(&self) -> usize {
         self.memory.load(Ordering::Acquire)
     }
