@@ -120,7 +120,7 @@
 //! | `run_or_result` | the function that overrides the target, or NULL | until `HAS_RESULT` |
 //! | `run_or_result` | the result | from `HAS_RESULT` on |
 
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
@@ -199,7 +199,7 @@ pub struct Thread {
     /// The number in its default name, 0 until it is assigned: `thread::naming`.
     pub(crate) name_number: AtomicU32,
     pub(super) ident: AtomicU64,
-    aux: AtomicUsize,
+    aux: AtomicU64,
     target: AtomicPtr<c_void>,
     arg: AtomicPtr<c_void>,
     destroy: AtomicPtr<c_void>,
@@ -427,44 +427,44 @@ impl Thread {
     }
 
     /// The value is one of four things: see the table above.
-    fn aux(&self) -> usize {
+    fn aux(&self) -> u64 {
         self.aux.load(Ordering::Acquire)
     }
 
-    fn set_aux(&self, value: usize) {
+    fn set_aux(&self, value: u64) {
         self.aux.store(value, Ordering::Release);
     }
 
     /// Before the start, for a thread with an OS thread.
     pub(super) fn requested_stack_size(&self) -> usize {
-        self.aux()
+        self.aux() as usize
     }
 
     pub(super) fn set_requested_stack_size(&self, bytes: usize) {
-        self.set_aux(bytes);
+        self.set_aux(bytes as u64);
     }
 
     /// The bits of the timer's handle, which may be stale. For a timer's thread whose timer has not been freed.
     pub(crate) fn timer_bits(&self) -> usize {
-        self.aux()
+        self.aux() as usize
     }
 
     pub(crate) fn set_timer_bits(&self, bits: usize) {
-        self.set_aux(bits);
+        self.set_aux(bits as u64);
     }
 
     /// For a timer's thread that is `TIMER_FREED`.
     pub(crate) fn freed_timer_interval(&self) -> f64 {
-        f64::from_bits(self.aux() as u64)
+        f64::from_bits(self.aux())
     }
 
     /// The caller then sets `TIMER_FREED`.
     pub(crate) fn set_freed_timer_interval(&self, seconds: f64) {
-        self.set_aux(seconds.to_bits() as usize);
+        self.set_aux(seconds.to_bits());
     }
 
     pub(crate) fn set_stack(&self, stack: &'static Stack) {
-        self.set_aux(ptr::from_ref(stack) as usize);
+        self.set_aux(ptr::from_ref(stack) as u64);
     }
 
     /// Returns the stack on which the thread runs.
@@ -473,7 +473,7 @@ impl Thread {
     /// The thread has been started, and is neither main nor a dummy nor a timer's.
     pub(crate) unsafe fn stack(&self) -> &'static Stack {
         // SAFETY: `set_stack` stored the address; records of stacks are never unmapped.
-        unsafe { &*(self.aux() as *const Stack) }
+        unsafe { &*(self.aux() as usize as *const Stack) }
     }
 
     /// Returns the size of an exiting thread's stack, as `Stack::cacheable_size` does; 0 without an OS thread.
