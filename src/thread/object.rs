@@ -7,7 +7,7 @@
 //! # State (`state`, a futex)
 //!
 //! The three low bits are the state. Each change is a sequentially consistent compare-exchange or swap, unless the
-//! table says otherwise. The last column says whether the caller holds the registry mutex.
+//! table says otherwise. The last column says whether the thread that makes the change holds the registry mutex.
 //!
 //! | from | to | changed by | mutex |
 //! |---|---|---|---|
@@ -15,15 +15,15 @@
 //! | `NOT_STARTED` | `STARTING` | `registry::add`, which only one caller passes | yes |
 //! | `STARTING` | `NOT_STARTED` | `registry::rollback_start`, after a failed start; clears the joiner bits | yes |
 //! | `STARTING` | `RUNNING` | `thread::start`, after `pthread_create`, unless the thread itself was faster | no |
-//! | `STARTING` | `RUNNING` | `timer::start` by the timer's thread, with a release store | yes |
-//! | `NOT_STARTED` | `RUNNING` | `timer::start` by the timer's handle, with a release store | yes |
+//! | `STARTING` | `RUNNING` | `timer::start`, if a timer is started by its thread's handle, with a release store | yes |
+//! | `NOT_STARTED` | `RUNNING` | `timer::start`, if a timer is started by its own handle, with a release store | yes |
 //! | `NOT_STARTED` | `RUNNING` | the creation of main and of dummies | yes |
-//! | `STARTING`, `RUNNING` | `EXITING` | the thread in its last destructor (`begin_exit`) | no |
+//! | `STARTING`, `RUNNING` | `EXITING` | `begin_exit`: the thread in its last destructor; without an exit hook, after its target | no |
 //! | `STARTING`, `RUNNING` | `AWAITING_POLL` | the same, if `NOT_CLEARED_BY_KERNEL` | no |
 //! | `STARTING`, `RUNNING` | `AWAITING_POLL` | such a thread without an exit hook, before it runs its target | no |
 //! | `EXITING` | `TERMINATED` | the kernel: see below | no |
-//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, for a thread without an exit hook | no |
-//! | `TERMINATED` | `DONE` | one caller that joins (without the mutex) or reaps | reaping |
+//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, if a thread without an exit hook ends in its target | no |
+//! | `TERMINATED` | `DONE` | one caller that joins or reaps | only if it reaps |
 //! | `AWAITING_POLL` | `POLLING` | `try_reap`; the caller alone may call `pthread_join` | no |
 //! | `POLLING` | `AWAITING_POLL` | the same caller, if the thread still runs | no |
 //! | `POLLING` | `DONE` | the same caller, if the thread is gone | no |
@@ -45,11 +45,11 @@
 //! that exist only in the parent, for which [`Thread::state`] returns `DONE`; and that of a dead dummy, which is
 //! `RUNNING` until `remove_dead_dummies` finds it.
 //!
-//! *Ends that the kernel reports.* A thread on a stack of this library is detached, and gives the kernel the address of
-//! `state` as its `clear_child_tid` (`register_with_kernel`). After the thread's last instruction the kernel stores 0
-//! there, which is `TERMINATED` and clears the joiner bits, and wakes one waiter. A thread is `NOT_CLEARED_BY_KERNEL`
-//! if the system call fails, or if a race detector is active, which learns of a thread's end from `pthread_join` only.
-//! Such a thread becomes `AWAITING_POLL` in its last destructor, and its joiners poll.
+//! *Ends that the kernel reports.* A thread on a stack of this library is detached, and registers the address of
+//! `state` with the kernel as its `clear_child_tid` (`register_with_kernel`). After the thread's last instruction the
+//! kernel stores 0 there, which is `TERMINATED` and clears the joiner bits, and wakes one waiter. A thread is
+//! `NOT_CLEARED_BY_KERNEL` if the system call fails, or if a race detector is active, which learns of a thread's end
+//! from `pthread_join` only. Such a thread becomes `AWAITING_POLL` in its last destructor, and its joiners poll.
 //!
 //! # Joiner bits (`state`, above the state, for threads with an OS thread)
 //!
@@ -59,12 +59,12 @@
 //! | `SEVERAL_JOINERS` | more than one does | each further joiner, likewise |
 //!
 //! They are cleared only with the whole word, so both may be stale: a join whose timeout has expired leaves its bit
-//! set. It is illegal to sleep without a bound while the bit is clear.
+//! set. A joiner must not sleep without a bound while `HAS_JOINER` is clear.
 //!
-//! *One wake for several joiners.* The kernel wakes one joiner only. So a joiner sleeps without a bound only as long as
-//! the thread is not `EXITING`, or as long as it is the only joiner. When the thread becomes `EXITING`, it wakes all
-//! joiners if there are several; a second joiner that comes later wakes the first one. From then on all of them sleep
-//! for bounded intervals, and the one that the kernel wakes wakes the others.
+//! *One wake for several joiners.* The kernel wakes one joiner only. So if there are several, they sleep without a
+//! bound only until the thread is `EXITING`. The thread wakes all of them when it becomes `EXITING`; a second joiner
+//! that comes later wakes the first one. From then on all joiners sleep for bounded intervals, and the one that the
+//! kernel wakes wakes the others.
 //!
 //! # State waiters
 //!
@@ -76,8 +76,8 @@
 //!
 //! # Flags (`flags`)
 //!
-//! `set_flag` and `clear_flag` change them with acquire and release, `has_flag` reads them with acquire. Those of the
-//! creation are stored before the object is published. The last column is as above.
+//! `set_flag` and `clear_flag` change them with acquire and release, `has_flag` reads them with acquire. The flags that
+//! the creation sets are stored before the object is published. The last column is as above.
 //!
 //! | flag | meaning | set by | mutex |
 //! |---|---|---|---|
@@ -104,7 +104,8 @@
 //! # Native id (`native_id`, a futex)
 //!
 //! 0 until the thread has one; `NATIVE_ID_AWAITED` if a thread sleeps until then (`await_native_id`, by
-//! compare-exchange from 0, acquire and release); then the native id, stored by the thread itself with release.
+//! compare-exchange from 0, acquire and release); then the native id, stored with release by the thread itself, or by
+//! the thread that creates the object of main.
 //!
 //! # Words with several uses
 //!
@@ -212,7 +213,8 @@ pub struct Thread {
 
 const _: () = assert!(size_of::<Thread>() == names::SLOT);
 
-// SAFETY: the cells are accessed under the registry mutex only.
+// SAFETY: the cells are accessed under the registry mutex only. In a child of fork, those of a thread that exists only
+// in the parent are also set by the one caller that changes it to `DONE`; such a thread is in no list.
 unsafe impl Sync for Thread {}
 
 /// A target and its argument, copied from a thread that may be freed before the target is called.
@@ -327,9 +329,9 @@ impl Thread {
         }
     }
 
-    /// Changes one state to another and wakes the state waiters. Returns false if the thread was in a third state: then
-    /// the kernel may have changed it, which wakes no state waiter. A change to `STARTING` wakes no thread, since none
-    /// waits for it.
+    /// Changes `from` to `to`, and wakes the state waiters. Returns false if the thread was in another state. In this
+    /// case it wakes them as well, because the kernel, which may have changed the state, does not. A change to
+    /// `STARTING` wakes no thread, since none waits for it.
     pub(crate) fn transition(&self, from: u32, to: u32) -> bool {
         let former = self.fetch_update_state(|state| (state == from).then_some(to));
         if to != STARTING {
@@ -426,7 +428,7 @@ impl Thread {
         }
     }
 
-    /// The value is one of four things: see the table above.
+    /// One of four values: see the table above.
     fn aux(&self) -> u64 {
         self.aux.load(Ordering::Acquire)
     }
@@ -444,7 +446,7 @@ impl Thread {
         self.set_aux(bytes as u64);
     }
 
-    /// The bits of the timer's handle, which may be stale. For a timer's thread whose timer has not been freed.
+    /// The bits of the timer's handle, which may be stale. For a timer's thread that is not `TIMER_FREED`.
     pub(crate) fn timer_bits(&self) -> usize {
         self.aux() as usize
     }
@@ -496,7 +498,7 @@ impl Thread {
         !self.destroy.load(Ordering::Acquire).is_null() && !self.has_flag(ARG_DESTROYED)
     }
 
-    /// Calls the destructor of the argument, unless there is none or a thread has called it before.
+    /// Calls the destructor of the argument, unless one of them is NULL or a thread has called it before.
     pub(crate) fn destroy_arg(&self) {
         if !self.has_pending_arg_destructor() {
             return;
@@ -594,8 +596,8 @@ impl Thread {
         self.set_exit_state(if self.has_flag(NOT_CLEARED_BY_KERNEL) { AWAITING_POLL } else { EXITING });
     }
 
-    /// Called by the thread before it runs the target, if no destructor will call `begin_exit`. Joiners poll from then
-    /// on if the kernel does not report the end either.
+    /// Called by the thread before it runs the target, if it has no exit hook. If the kernel does not report the
+    /// thread's end either, joiners poll from then on.
     pub(crate) fn start_without_exit_hook(&self) {
         if self.has_flag(NOT_CLEARED_BY_KERNEL) {
             self.set_exit_state(AWAITING_POLL);
