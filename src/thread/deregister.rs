@@ -12,15 +12,16 @@ pub(crate) fn known_current() -> Option<&'static Thread> {
     handle.check().ok().map(|(thread, _)| thread)
 }
 
-/// Called in the first round of the calling thread's destructors. If the thread became a dummy during its exit, the
-/// last round may not be called for it: `thread::dummies` then finds it by this mark.
+/// Called in the first round of the calling thread's destructors. If the thread became a dummy during its exit, libc
+/// may not call the last round for it: `thread::dummies` then finds it by this mark.
 pub(crate) fn mark_current_dummy_exiting() {
     if let Some(dummy) = known_current().filter(|thread| thread.has_flag(DUMMY)) {
         dummies::mark_dummy_exiting(dummy);
     }
 }
 
-/// Called in the last round of the calling thread's destructors. A dummy is done; any other thread becomes a zombie.
+/// Called in the last round of the calling thread's destructors. A dummy becomes `DONE`, main stays in the registry,
+/// and any other thread becomes a zombie.
 pub(crate) fn deregister_current() {
     match known_current() {
         Some(dummy) if dummy.has_flag(DUMMY) => {

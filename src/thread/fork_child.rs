@@ -38,9 +38,8 @@ pub(crate) fn after_fork_in_child() {
     ident::after_fork_in_child();
     if let Some(forking_thread) = forking_thread {
         forking_thread.set_running_after_fork();
-        let is_timer = forking_thread.clear_flag(TIMER);
-        if let Some(Ok(_itself)) = is_timer.then(|| forking_thread.handle().internal_ref()) {
-            // The timer, and its reference to the thread, go; the thread runs on without it.
+        if forking_thread.clear_flag(TIMER) && forking_thread.handle().internal_ref().is_ok() {
+            // The thread runs on without its timer, with a reference to itself instead of the timer's.
             timer_object::discard_after_fork(forking_thread);
         }
         forking_thread.set_flag(MAIN);

@@ -55,8 +55,8 @@ pub(crate) fn active_count() -> Result<usize> {
     Ok(registry.alive_count)
 }
 
-/// Returns the handles of all threads that are alive, with a reference to each. Removes dead dummies, as
-/// `active_count`.
+/// Returns the handles of all threads that are alive, with a reference to each. Removes dead dummies, as `active_count`
+/// does.
 fn snapshot() -> Result<Vec<usize>> {
     let mut registry = registry::lock();
     registry.get_or_create_main()?;

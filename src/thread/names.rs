@@ -2,7 +2,7 @@
 //! means.
 //!
 //! A thread's current name is a small allocation. A name whose pointer has been returned to a caller is *exposed*: it
-//! is kept, once, until the thread is freed. A name that is not exposed is freed by the next rename.
+//! is kept until the thread is freed, one copy of each text. A name that is not exposed is freed by the next rename.
 //!
 //! # State (`NameList::current`)
 //!
@@ -17,12 +17,12 @@
 //! | any | | `set`: to a name of `NameList::kept`, with `EXPOSED`. `reset_to_default`, in a child of fork: to 0 |
 //!
 //! Any thread may read an exposed name without a lock (`exposed_text`). A thread that changes the name, or reads one
-//! that is not exposed, holds the name lock, which a few threads share ([`NAME_LOCKS`]). No memory is allocated or
-//! freed and no system call is made under it, except in a child of fork that has one thread. `NameList::kept` is a hash
-//! table of the exposed names other than the current one, also protected by the name lock. The counter of default names
-//! is part of the registry, since each start uses it.
+//! that is not exposed, holds the name lock. There are a few name locks for all threads ([`NAME_LOCKS`]). No memory is
+//! allocated or freed and no system call is made under one, except in a child of fork that has one thread.
+//! `NameList::kept` is a hash table of the exposed names other than the current one, also protected by the name lock.
+//! The counter of default names is part of the registry, since each start uses it.
 //!
-//! The file exceeds 400 lines because the hash table and the list that owns it share the ownership of names.
+//! The file exceeds 400 lines because names are moved between the list and its hash table, and one of them owns each.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
@@ -33,7 +33,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
 
-/// The data of a name lock: the permission to change the names of the threads that share it.
+/// The data of a name lock: the permission to change the names of the threads that use this lock.
 struct NameAccess;
 
 /// The number of name locks.
@@ -81,7 +81,7 @@ impl ForkReset for NameAccess {
 }
 
 /// The size of the slots that contain the lists. Adjacent slots have different locks.
-pub(crate) const SLOT: usize = 128;
+pub(crate) const SLOT_SIZE: usize = 128;
 
 /// The current name of a thread, and its other exposed names.
 #[repr(C)]
@@ -98,7 +98,7 @@ impl NameList {
     }
 
     fn lock(&self) -> InternalMutexGuard<'static, NameAccess> {
-        NAME_LOCKS[ptr::from_ref(self) as usize / SLOT % LOCK_COUNT].lock()
+        NAME_LOCKS[ptr::from_ref(self) as usize / SLOT_SIZE % LOCK_COUNT].lock()
     }
 
     /// Returns the current name if it is exposed. It is not freed while the thread lives.
@@ -162,12 +162,14 @@ impl NameList {
         }
     }
 
-    /// Returns what identifies the current name as long as it is current; NULL for the default name.
+    /// Returns the node of the current name; NULL for the default name. The node may be freed: only compare the
+    /// pointer.
     pub(super) fn current(&self) -> *mut Node {
         node_of(self.current.load(Ordering::Acquire))
     }
 
-    /// Calls `f` with the text of the current name, or with `None` for the default name. Also returns `current`.
+    /// Calls `f` with the text of the current name, or with `None` for the default name. Also returns its node, as
+    /// `current` does.
     pub(super) fn with_current<R>(&self, f: impl FnOnce(Option<&CStr>) -> R) -> (R, *mut Node) {
         let _names = self.lock();
         let name = self.current();
@@ -193,7 +195,7 @@ impl NameList {
         }
     }
 
-    /// Frees all names. Called when no other thread uses the slot: a thread that renames this one has pinned it.
+    /// Frees all names. Called when no other thread uses the slot: it is pinned while a thread sets or reads the name.
     pub(crate) fn free_all(&self) {
         // Most threads have no name: the loads avoid a locked instruction.
         if !self.current.load(Ordering::Acquire).is_null() {
@@ -308,11 +310,11 @@ impl NameTable {
         list.kept.load(Ordering::Relaxed).cast()
     }
 
-    /// Exchanges this table with that of the list. Moves all names of the list's former table to the new one.
+    /// Exchanges this table with that of the list, and moves all names from the list's former table to the new one.
     fn swap_into(&mut self, list: &NameList) {
         let former = list.kept.swap(self.0.cast(), Ordering::Relaxed).cast::<NameTableHeader>();
         let new = core::mem::replace(&mut self.0, former);
-        // SAFETY: the lock is held, under which alone tables and their nodes are changed.
+        // SAFETY: the caller holds the name lock, under which alone tables and their nodes are changed.
         unsafe {
             if let Some(former) = former.as_mut() {
                 for index in 0..former.bucket_count {
@@ -416,9 +418,9 @@ enum ReplaceResult {
 }
 
 impl NameAccess {
-    /// Sets the name of the thread that has this list, and keeps the former one if it is exposed.
+    /// Sets the name of the thread that has this list, and keeps the former name if it is exposed.
     fn replace(&mut self, list: &NameList, new: *mut Node, spare: &mut NameTable) -> ReplaceResult {
-        // SAFETY: names and tables are valid while the lock is held, and changed by its owner only.
+        // SAFETY: names and tables are valid while the lock is held, and only its owner changes them.
         unsafe {
             let bucket_count =
                 |table: *mut NameTableHeader| table.as_ref().map_or(0, |table| table.bucket_count);
@@ -457,12 +459,12 @@ impl NameAccess {
     }
 }
 
-/// Takes all name locks before a fork.
+/// Locks all name locks before a fork.
 pub(crate) fn lock_for_fork() {
     NAME_LOCKS.iter().for_each(InternalMutex::lock_for_fork);
 }
 
-/// Releases what `lock_for_fork` took, in the parent.
+/// Unlocks what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
 /// As for `InternalMutex::unlock_after_fork`.

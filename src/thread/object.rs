@@ -211,7 +211,7 @@ pub struct Thread {
     pub(crate) names: NameList,
 }
 
-const _: () = assert!(size_of::<Thread>() == names::SLOT);
+const _: () = assert!(size_of::<Thread>() == names::SLOT_SIZE);
 
 // SAFETY: the cells are accessed under the registry mutex only. In a child of fork, those of a thread that exists only
 // in the parent are also set by the one caller that changes it to `DONE`; such a thread is in no list.

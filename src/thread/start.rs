@@ -46,7 +46,7 @@ pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
 pub(crate) fn init_runtime_for_start() -> Result<()> {
     ensure_atexit_registered()?;
     exit_key()?;
-    // If main calls pthread_exit, its exit hook makes the process wait for its threads. A start does not need it.
+    // If main calls pthread_exit, its exit hook makes the process wait for its threads. A start succeeds without it.
     let _ = register_exit_hook();
     reaper::try_reap_some();
     Ok(())
@@ -84,7 +84,7 @@ extern "C-unwind" fn bootstrap(thread: *mut c_void) -> *mut c_void {
     let thread: &'static Thread = unsafe { &*thread.cast() };
     ignore_accesses(|| {
         if catch_panic(|| bootstrap_inner(thread)).is_none() {
-            // A panic may have left the native id unset, for which other threads wait: once more.
+            // The panic may have left the native id unset, for which other threads wait, so this is repeated.
             catch_panic(|| bootstrap_inner(thread));
         }
     });
