@@ -2,7 +2,7 @@
 //!
 //! The exit hook of a dummy removes it from the registry. *Dead dummies* are those whose OS thread is gone without
 //! that: a thread that becomes a dummy in its last round of destructors gets no further round. They are recognized by
-//! their native id, which no thread of the process has any more. `list::active_count` and `list::enumerate` check all
+//! their native ID, which no thread of the process has any more. `list::active_count` and `list::enumerate` check all
 //! dummies whose destructors have begun (`DUMMY_EXITING`), and [`DUMMY_CHECKS_PER_CALL`] other entries, round-robin.
 
 use core::ptr;

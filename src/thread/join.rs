@@ -190,7 +190,7 @@ impl Thread {
     /// called for each thread on a stack of pthread's. It has no timeout, so it is called only when the kernel says
     /// that the thread is gone.
     fn try_join_os_thread(&self, stack: &Stack) -> JoinOutcome {
-        // The thread has set its native id before it became `AWAITING_POLL`.
+        // The thread has set its native ID before it became `AWAITING_POLL`.
         let id = self.native_id();
         debug_assert_ne!(id, 0);
         if pthread::thread_exists(id) {

@@ -222,8 +222,8 @@ impl Handle<Thread> {
         self.read(Thread::ident)
     }
 
-    /// Returns the native id (on Linux the TID); 0 before the start, and for a timer until its function runs. A call
-    /// during the start waits until the thread has its native id. Python: `thread.native_id`.
+    /// Returns the native ID (on Linux the TID); 0 before the start, and for a timer until its function runs. A call
+    /// during the start waits until the thread has its native ID. Python: `thread.native_id`.
     pub fn native_id(self) -> Result<u64> {
         self.with_pinned(|thread| {
             thread.wait_while(STARTING, Deadline::NEVER);

@@ -42,7 +42,7 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
         }
         object.names.set(name, || thread.check().map(drop))?;
         object.set_flag(NAMED);
-        // Dekker's pattern with `apply_to_os`: either the native id is seen here, or the new name is seen there.
+        // Dekker's pattern with `apply_to_os`: either the native ID is seen here, or the new name is seen there.
         fence(Ordering::SeqCst);
         let is_running = !matches!(object.state(), TERMINATED | DONE)
             && !object.has_flag(ZOMBIE)
@@ -56,7 +56,7 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
     })
 }
 
-/// Sets the calling thread's name in the kernel. Called when the thread begins, after its native id is set.
+/// Sets the calling thread's name in the kernel. Called when the thread begins, after its native ID is set.
 pub(crate) fn apply_to_os(thread: &Thread) {
     fence(Ordering::SeqCst);
     loop {

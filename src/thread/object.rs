@@ -101,10 +101,10 @@
 //! a start, when it has created a new timer. In a child of fork, the thread that forked becomes `MAIN`, and is no
 //! longer `DUMMY`, `TIMER` or `IN_SHUTDOWN`; if it was a dummy, it is no longer a `DAEMON`, and is `NAMED`.
 //!
-//! # Native id (`native_id`, a futex)
+//! # Native ID (`native_id`, a futex)
 //!
 //! 0 until the thread has one; `NATIVE_ID_AWAITED` if a thread sleeps until then (`await_native_id`, by
-//! compare-exchange from 0, acquire and release); then the native id, stored with release by the thread itself, or by
+//! compare-exchange from 0, acquire and release); then the native ID, stored with release by the thread itself, or by
 //! the thread that creates the object of main.
 //!
 //! # Words with several uses
@@ -393,7 +393,7 @@ impl Thread {
         self.ident.store(ident, Ordering::Release);
     }
 
-    /// Returns the native id, or 0 if the thread has none yet.
+    /// Returns the native ID, or 0 if the thread has none yet.
     pub(crate) fn native_id(&self) -> u32 {
         match self.native_id.load(Ordering::Acquire) {
             NATIVE_ID_AWAITED => 0,
@@ -407,12 +407,12 @@ impl Thread {
         }
     }
 
-    /// As `set_native_id`, for a timer's thread: no thread waits for its native id.
+    /// As `set_native_id`, for a timer's thread: no thread waits for its native ID.
     pub(crate) fn set_native_id_without_wake(&self, id: u32) {
         self.native_id.store(id, Ordering::Release);
     }
 
-    /// Waits for the native id of a started thread, which the thread sets before it runs its target.
+    /// Waits for the native ID of a started thread, which the thread sets before it runs its target.
     pub(crate) fn await_native_id(&self) -> u32 {
         loop {
             match self.native_id.load(Ordering::Acquire) {
@@ -572,7 +572,7 @@ impl Thread {
     }
 
     /// Registers `state` with the kernel, which clears it when the calling thread (this one) terminates. Sets the
-    /// native id. A thread on a stack of pthread's is not registered, since pthread must be able to join it.
+    /// native ID. A thread on a stack of pthread's is not registered, since pthread must be able to join it.
     pub(crate) fn register_with_kernel(&self) {
         // SAFETY: the calling thread is a started one with an OS thread.
         let is_ours = unsafe { self.stack() }.base().is_some();

@@ -84,7 +84,7 @@ extern "C-unwind" fn bootstrap(thread: *mut c_void) -> *mut c_void {
     let thread: &'static Thread = unsafe { &*thread.cast() };
     ignore_accesses(|| {
         if catch_panic(|| bootstrap_inner(thread)).is_none() {
-            // The panic may have left the native id unset, for which other threads wait, so this is repeated.
+            // The panic may have left the native ID unset, for which other threads wait, so this is repeated.
             catch_panic(|| bootstrap_inner(thread));
         }
     });
