@@ -58,16 +58,22 @@ pub(crate) fn active_count() -> Result<usize> {
 /// Returns the handles of all threads that are alive, with a reference to each. Removes dead dummies, as `active_count`
 /// does.
 fn snapshot() -> Result<Vec<usize>> {
-    let mut registry = registry::lock();
-    registry.get_or_create_main()?;
-    registry.remove_dead_dummies();
     let mut threads = Vec::new();
-    threads.try_reserve_exact(registry.alive_count).map_err(|_| Error::NoMemory)?;
-    // Omits a thread whose reference count is at its maximum.
-    threads.extend(
-        registry.alive.iter().filter_map(|thread| thread.handle().internal_ref().ok()).map(Handle::bits),
-    );
-    Ok(threads)
+    loop {
+        let mut registry = registry::lock();
+        registry.get_or_create_main()?;
+        registry.remove_dead_dummies();
+        let count = registry.alive_count;
+        if count <= threads.capacity() {
+            // Omits a thread whose reference count is at its maximum.
+            let referenced = registry.alive.iter().filter_map(|thread| thread.handle().internal_ref().ok());
+            threads.extend(referenced.map(Handle::bits));
+            return Ok(threads);
+        }
+        // The program may have replaced malloc by a function that needs the mutex.
+        drop(registry);
+        threads.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
+    }
 }
 
 /// Returns the threads that are alive: main, then the others in the order of their start. Python:
