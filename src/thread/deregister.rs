@@ -1,16 +1,9 @@
 //! Removes the calling thread from the registry when it exits.
 
-use crate::handle::Handle;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::tls;
-use crate::thread::object::{DUMMY, MAIN, TIMER, Thread};
+use crate::thread::object::{DUMMY, MAIN, TIMER, known_current};
 use crate::thread::{dummies, reaper, registry};
-
-/// Returns the calling thread if the library knows it. Unlike `thread::current`, it creates no dummy.
-pub(crate) fn known_current() -> Option<&'static Thread> {
-    let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-    handle.check().ok().map(|(thread, _)| thread)
-}
 
 /// Called in the first round of the calling thread's destructors. If the thread became a dummy during its exit, libc
 /// may not call the last round for it: `thread::dummies` then finds it by this mark.

@@ -5,7 +5,6 @@ use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::handle::Handle;
 use crate::sys::annotate;
 use crate::sys::futex;
 use crate::sys::pthread;
@@ -13,7 +12,7 @@ use crate::sys::pthread::JoinOutcome;
 use crate::sys::tls;
 use crate::thread::object::{
     AWAITING_POLL, DONE, EXITING, HAS_JOINER, HAS_RESULT, HAS_STATE_WAITERS, NOT_STARTED, POLLING, RUNNING,
-    SEVERAL_JOINERS, TERMINATED, TIMER, Thread,
+    SEVERAL_JOINERS, TERMINATED, TIMER, Thread, known_current,
 };
 use crate::thread::stack_cache::Stack;
 use crate::thread::{registry, stack_cache};
@@ -288,8 +287,7 @@ struct UnboundedJoin(Option<&'static Stack>);
 impl UnboundedJoin {
     /// Fails if `joined` waits for the calling thread without a timeout.
     fn register(joined: &'static Thread) -> Result<Self> {
-        let me = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-        let Some((me, _)) = me.check().ok().filter(|(me, _)| me.has_os_thread()) else {
+        let Some(me) = known_current().filter(|me| me.has_os_thread()) else {
             return Ok(UnboundedJoin(None));
         };
         // SAFETY: the calling thread is a started one, with an OS thread.

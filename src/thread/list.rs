@@ -79,15 +79,15 @@ fn snapshot() -> Result<Vec<usize>> {
 /// Returns the threads that are alive: main, then the others in the order of their start. Python:
 /// `threading.enumerate()`.
 pub fn enumerate() -> Result<Handle<ThreadList>> {
-    let threads = snapshot()?;
-    let mut handles = Some(threads);
+    let mut snapshot = Some(snapshot()?);
     let list = Handle::create(0, |list: &ThreadList, _| {
-        let mut threads = core::mem::ManuallyDrop::new(handles.take().unwrap_or_default());
+        let mut threads = core::mem::ManuallyDrop::new(snapshot.take().unwrap_or_default());
         list.threads.store(threads.as_mut_ptr() as usize, Ordering::Release);
         list.length.store(threads.len(), Ordering::Release);
         list.capacity.store(threads.capacity(), Ordering::Release);
     });
-    for thread in handles.into_iter().flatten() {
+    // If the list could not be created, the references are released here.
+    for thread in snapshot.into_iter().flatten() {
         Handle::<Thread>::from_bits(thread).internal_unref();
     }
     list

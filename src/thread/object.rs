@@ -134,6 +134,7 @@ use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
+use crate::sys::tls;
 use crate::thread::ident;
 use crate::thread::names;
 use crate::thread::names::NameList;
@@ -240,6 +241,12 @@ impl TargetCall {
 fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
     let function = word.load(Ordering::Acquire);
     (!function.is_null()).then_some(function)
+}
+
+/// Returns the calling thread if it has an object. Unlike `thread::current`, this creates none.
+pub(crate) fn known_current() -> Option<&'static Thread> {
+    let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
+    handle.check().ok().map(|(thread, _)| thread)
 }
 
 impl Thread {
