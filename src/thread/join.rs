@@ -12,7 +12,7 @@ use crate::sys::pthread::JoinOutcome;
 use crate::sys::tls;
 use crate::thread::object::{
     AWAITING_POLL, DONE, EXITING, HAS_JOINER, HAS_RESULT, HAS_STATE_WAITERS, NOT_STARTED, POLLING, RUNNING,
-    SEVERAL_JOINERS, TERMINATED, TIMER, Thread, known_current,
+    SEVERAL_JOINERS, STARTING, TERMINATED, TIMER, Thread, known_current,
 };
 use crate::thread::stack_cache::Stack;
 use crate::thread::{registry, stack_cache};
@@ -290,6 +290,10 @@ impl UnboundedJoin {
         let Some(me) = known_current().filter(|me| me.has_os_thread()) else {
             return Ok(UnboundedJoin(None));
         };
+        if me.state() == STARTING {
+            // The caller that started this thread has not made this change yet, and `is_joining` needs it.
+            me.transition(STARTING, RUNNING);
+        }
         // SAFETY: the calling thread is a started one, with an OS thread.
         let unbounded = UnboundedJoin(Some(unsafe { me.stack() }));
         unbounded.set_target(joined);

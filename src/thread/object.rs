@@ -15,6 +15,7 @@
 //! | `NOT_STARTED` | `STARTING` | `registry::add`, which only one caller passes | yes |
 //! | `STARTING` | `NOT_STARTED` | `registry::rollback_start`, after a failed start; clears the joiner bits | yes |
 //! | `STARTING` | `RUNNING` | `thread::start`, after `pthread_create`, unless the thread itself was faster | no |
+//! | `STARTING` | `RUNNING` | the thread itself, before a join without a timeout | no |
 //! | `STARTING` | `RUNNING` | `timer::start`, if a timer is started by its thread's handle, with a release store | yes |
 //! | `NOT_STARTED` | `RUNNING` | `timer::start`, if a timer is started by its own handle, with a release store | yes |
 //! | `NOT_STARTED` | `RUNNING` | the creation of main and of dummies | yes |
