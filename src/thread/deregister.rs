@@ -25,6 +25,7 @@ pub(crate) fn deregister_current() {
         }
         Some(thread) if !thread.has_flag(MAIN) => {
             if thread.has_flag(TIMER) {
+                // Only if a panic has prevented `worker::on_pthread_exit` from finishing the timer.
                 reaper::add_zombie(thread, 0);
                 return;
             }

@@ -1,8 +1,8 @@
 //! The slot of a thread: its state, its flags, and the words that change their meaning in its life. `thread::join` has
 //! the waits for its end, and the code that reclaims what it had.
 //!
-//! The file exceeds 400 lines because the orderings of the tables below hold only if all code that writes these words
-//! stays together, and the tables are a fifth of it.
+//! The file exceeds 400 lines because the code that writes these words stays together, so that it can be compared with
+//! the tables below, which are a fifth of it.
 //!
 //! # State (`state`, a futex)
 //!
