@@ -1,12 +1,12 @@
-//! A cache of one free slot per thread and kind. A thread that frees an object keeps its slot for the next object of
-//! that kind that it creates: without the arena's mutex, and with memory that is in the CPU's cache. For the kinds of
-//! which many are created and freed in turn.
+//! A cache of one free slot per thread and kind, for the kinds that programs create and free in quick succession. A
+//! thread that frees an object keeps its slot for the next object of that kind that it creates: it then needs no mutex,
+//! and finds the memory in the CPU's cache.
 //!
 //! # State (one word per kind, in the per-thread block; written and read by that thread only, so exact)
 //!
 //! | state | meaning | changed by |
 //! |---|---|---|
-//! | `DISABLED` | no slot is cached: the thread has no exit hook that would free it, or has exited | `libc_hooks::register_exit_hook`: to `EMPTY` |
+//! | `DISABLED` | no slot is cached: the thread has no exit hook that would free it, or its last round of destructors has begun | `libc_hooks::register_exit_hook`: to `EMPTY` |
 //! | `EMPTY` | no slot is cached | `put`: to the address of a slot. `disable`: to `DISABLED` |
 //! | any other value | the address of the cached slot | `take`: to `EMPTY`. `disable`: to `DISABLED` |
 //!
