@@ -56,7 +56,7 @@ impl Handle<Timer> {
         start::start(self)
     }
 
-    /// Cancels the timer: its function will never be called. Returns false if the function has been called already.
+    /// Cancels the timer: its function will never be called. Returns false if the function has already begun.
     pub fn cancel(self) -> Result<bool> {
         if ident::is_child() {
             Timer::unref_after_fork(self);
@@ -67,8 +67,8 @@ impl Handle<Timer> {
             PENDING => {
                 timer.set_state(CANCELLED);
                 registry.timers.unschedule(timer);
-                // SAFETY: the timer was found pending, and holds a reference to itself until `finish_timer` or
-                // `finish`, below.
+                // SAFETY: the timer was found pending, and holds a reference to itself until `internal_unref`, below, or
+                // the one in `finishing::finish`.
                 let thread = unsafe { timer.thread_unchecked() };
                 happens_after(thread);
                 if thread.has_pending_arg_destructor() {
