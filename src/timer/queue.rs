@@ -235,6 +235,7 @@ impl TimerQueue {
         self.unclean = false;
         self.spawning_replacement = false;
         self.spawn_refused_since = Deadline(0);
+        self.retry_at = Deadline(0);
         self.clear_unmonitored();
         UNMONITORED.store(0, Ordering::Relaxed);
         self.leader_wakes_at = Deadline::NEVER;
