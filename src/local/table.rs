@@ -156,8 +156,9 @@ impl ForkReset for TableInner {
     }
 
     fn reset_interrupted_change(&mut self) {
-        // Another thread was freeing a local, and was removing attributes of the thread that forked. The index may be
-        // inconsistent, so all attributes are leaked. The cells need no repair, since they change by single stores.
+        // Another thread was freeing a local, and was removing values or attributes of the thread that forked. The
+        // index of attributes may be inconsistent, so all of them are leaked. A cell needs no repair: whatever `take`
+        // and `tombstone_cell` have stored so far, a cell that can be reused has no value.
         self.attributes = ptr::null_mut();
     }
 }
@@ -595,15 +596,14 @@ impl TableInner {
 
     /// Takes the value of a cell that has one.
     fn take(&self, cell: &ValueCell) -> PendingDestroy {
+        let value = cell.value.swap(ptr::null_mut(), Ordering::Relaxed);
+        // After the value: see `reset_interrupted_change`.
         cell.state.set(0);
         self.value_count.set(self.value_count.get() - 1);
         if is_tombstone(cell.key.load(Ordering::Relaxed)) {
             self.live_cells.set(self.live_cells.get() - 1);
         }
-        PendingDestroy {
-            value: cell.value.swap(ptr::null_mut(), Ordering::Relaxed),
-            destroy: cell.destructor(),
-        }
+        PendingDestroy { value, destroy: cell.destructor() }
     }
 
     /// Moves the live cells to a new array that has room for at least one more.
