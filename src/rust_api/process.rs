@@ -1,4 +1,4 @@
-//! Process exit, and failures that no thread handles.
+//! Process exit, and unhandled failures of threads.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
