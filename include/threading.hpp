@@ -96,7 +96,7 @@ enum class errc : int {
     busy = THREADING_ERR_BUSY, /**< threads are blocked on the object */
     no_memory = THREADING_ERR_NO_MEMORY, /**< out of memory (`MemoryError`) */
     system = THREADING_ERR_SYSTEM, /**< a system call failed (`RuntimeError: can't start new thread`) */
-    shutdown = THREADING_ERR_SHUTDOWN, /**< called after shutdown() */
+    shutdown = THREADING_ERR_SHUTDOWN, /**< called too late: after shutdown(), or at the end of the thread */
     internal = THREADING_ERR_INTERNAL /**< a bug in the library */
 };
 
@@ -585,7 +585,7 @@ public:
     [[nodiscard]] native_handle_type native_handle() const noexcept { return handle_.get(); }
 
     /**
-     * Returns true unless the object is empty, as it is after it has been moved from.
+     * Returns false if the object is empty, for example after it has been moved from, and true otherwise.
      *
      * \blocks never
      * \threadsafety any thread
@@ -642,8 +642,8 @@ public:
      * Acquires the object, blocking until it is available.
      *
      * \throws error with errc::no_memory (this is the first time that the thread blocks, and its wait record cannot be
-     *         allocated); errc::overflow (an RLock that the caller has acquired 2^32 times; a semaphore for which
-     *         2^25 - 1 threads wait)
+     *         allocated; or an RLock is acquired again, and its recursion count cannot be stored); errc::overflow (an
+     *         RLock that the caller has acquired 2^32 times; a semaphore for which 2^25 - 1 threads wait)
      *
      * \blocks until the object is acquired
      * \threadsafety any thread
@@ -656,7 +656,7 @@ public:
      * Acquires the object if it is available, without blocking.
      *
      * \return true if the object was acquired, false if it is not available
-     * \throws error with errc::overflow as acquire()
+     * \throws error with errc::no_memory, errc::overflow as acquire()
      *
      * \blocks never
      * \threadsafety any thread
@@ -738,8 +738,8 @@ public:
 
     /**
      * Releases the object as release() does, but passes an error to the excepthook instead of throwing it. The standard
-     * lock classes call unlock() in their destructors, which must not throw. A lock that was already released inside
-     * the scope of a guard is therefore reported and does not terminate the process.
+     * lock classes call unlock() in their destructors, which must not throw. If the program has already released the
+     * lock inside the scope of a guard, this is therefore reported and does not terminate the process.
      */
     void unlock() noexcept
     {
@@ -1156,8 +1156,8 @@ private:
  * A timer is pending from start() until its function begins. A pending timer does not use a system thread, but it is
  * alive, and enumerate() lists it.
  *
- * Destruction. The destructor cancels the timer, as that of std::jthread requests a stop. A pending timer then never
- * calls its function. If the function is already running, the destructor waits until it has returned, as Thread's
+ * Destruction. The destructor cancels the timer, just as that of std::jthread requests a stop. A pending timer then
+ * never calls its function. If the function is already running, the destructor waits until it has returned, as Thread's
  * destructor does, unless the timer is a daemon thread or the function itself destroys the Timer. Assignment cancels
  * the previous timer in the same way. After detach(), a timer stays pending, and process exit waits until its function
  * has returned, unless the timer is a daemon thread. To wait for the function instead of cancelling the timer, call
