@@ -65,8 +65,8 @@ impl Handle<Timer> {
         let (timer, state) = self.read(|timer| (timer, timer.state()))?;
         match state {
             PENDING => {
-                // SAFETY: the timer was found pending, and holds a reference to itself until `internal_unref`, below, or
-                // the one in `finishing::finish`.
+                // SAFETY: the timer was found pending, and holds a reference to itself until `internal_unref`, below,
+                // or that in `finishing::finish`.
                 let thread = unsafe { timer.thread_unchecked() };
                 if ident::is_child() && thread.state() == DONE {
                     // Another thread is discarding this timer, which was started in the parent.

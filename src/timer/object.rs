@@ -1,7 +1,7 @@
 //! The slot of a timer, and its states. Starts are in `timer::start`, cancellation in `Handle<Timer>`, the end of a
 //! timer in `timer::finishing`, and the threads that wait for deadlines and run functions in `timer::worker`.
 //!
-//! # State (`state`, changed with release; under the registry mutex, under which it is exact, unless the table says otherwise)
+//! # State (`state`, changed with release, under the registry mutex but in one case; exact under that mutex)
 //!
 //! | from | to | changed by |
 //! |---|---|---|

@@ -16,8 +16,9 @@
 //!
 //! # Monitoring
 //!
-//! A function is called only while a follower can monitor it. So each leader that blocks in a function is replaced, and
-//! the new leader in turn ensures that it has a monitor. `timer::queue` says what happens when no thread can be created.
+//! A function is called only while a follower can monitor it. So each leader that blocks in a function is replaced,
+//! and the new leader in turn ensures that it has a monitor. `timer::queue` says what happens when no thread can be
+//! created.
 //!
 //! If a function ends the leader with `pthread_exit` or is cancelled, and no other thread can be created, the ending
 //! thread stays until one can be, as long as timers are pending.
@@ -117,8 +118,8 @@ fn lead_and_follow(mut reason: SpawnReason) {
 
 /// Called by the leader. Finishes the timer whose function has returned, if there is one, restores what the function
 /// may have changed in the kernel, and sleeps until a timer is due. If one is due already and the kernel's state need
-/// not be checked, only the first step is taken. Returns `None` when the caller is no longer the leader of `term`. `now`
-/// is the last reading of the clock.
+/// not be checked, only the first step is taken. Returns `None` when the caller is no longer the leader of `term`.
+/// `now` is the last reading of the clock.
 fn finish_and_wait_for_next(
     term: u32,
     now: &mut Deadline,
