@@ -46,8 +46,8 @@ impl Heap {
         first.copied()
     }
 
-    /// Prefetches the slots that the removal and the run of the next timer access. These timers were started some time
-    /// ago, usually by another thread, so that their slots are rarely in the cache.
+    /// Prefetches the slots that the removal and the run of the next timer access. The timers in them were started some
+    /// time ago, usually by another thread, so that they are rarely in the cache.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
         if let Some(next) = self.entries.first() {
