@@ -2102,9 +2102,18 @@ namespace detail {
 struct barrier_action {
     void (*call)(barrier_action &self);
     std::weak_ptr<barrier_action> weak_self{}; // keeps the action alive during a call
-    std::shared_ptr<barrier_action> leaked_self{}; // set when C code holds a reference that outlives all Barriers
+    threading_barrier *barrier = nullptr;
 
     static int run(void *arg);
+
+    // Called when the last Barrier has released its reference.
+    bool is_barrier_referenced() const noexcept
+    {
+        if (barrier == nullptr || threading_barrier_ref(barrier) == nullptr)
+            return false;
+        (void)threading_barrier_free(barrier);
+        return true;
+    }
 };
 
 template <class Function>
@@ -2120,7 +2129,12 @@ struct barrier_action_impl : barrier_action {
     {
         (void)std::invoke(static_cast<barrier_action_impl &>(self).function);
     }
-    static void destroy(barrier_action *self) noexcept { delete static_cast<barrier_action_impl *>(self); }
+    static void destroy_or_leak(barrier_action *self) noexcept
+    {
+        // As long as C code holds a reference to the barrier, waits may call the action.
+        if (!self->is_barrier_referenced())
+            delete static_cast<barrier_action_impl *>(self);
+    }
 };
 
 /* The exception thrown by the last action that the calling thread has run. The wait that ran the action takes it as
@@ -2134,9 +2148,10 @@ inline std::exception_ptr &action_exception() noexcept
 inline int barrier_action::run(void *arg)
 {
     return detail::call_and_capture(detail::action_exception(), [arg] {
-        // The action may destroy the last Barrier.
-        const auto action = static_cast<barrier_action *>(arg)->weak_self.lock();
-        action->call(*action.get());
+        auto &self = *static_cast<barrier_action *>(arg);
+        // The action may destroy the last Barrier. If that was destroyed earlier, the action has been leaked.
+        const auto kept = self.weak_self.lock();
+        self.call(self);
         return 0;
     });
 }
@@ -2193,16 +2208,8 @@ public:
     }
 
     Barrier(Barrier &&) noexcept = default;
-    Barrier &operator=(Barrier &&other) noexcept
-    {
-        if (this != &other) {
-            release_reference();
-            object::operator=(std::move(other));
-            action_ = std::move(other.action_);
-        }
-        return *this;
-    }
-    ~Barrier() { release_reference(); }
+    Barrier &operator=(Barrier &&other) noexcept = default;
+    ~Barrier() { object::reset(); } // before the action is destroyed: see destroy_or_leak()
 
     /** Returns another Barrier that refers to the same barrier and its action, as the other classes' ref() does. */
     [[nodiscard]] Barrier ref() const
@@ -2335,7 +2342,7 @@ private:
         detail::check_callable<std::decay_t<Action>>(action);
         using impl = detail::barrier_action_impl<std::decay_t<Action>>;
         detail::barrier_action *created = new impl(std::forward<Action>(action));
-        std::shared_ptr<detail::barrier_action> owned(created, impl::destroy);
+        std::shared_ptr<detail::barrier_action> owned(created, impl::destroy_or_leak);
         owned->weak_self = owned;
         return owned;
     }
@@ -2345,16 +2352,7 @@ private:
         : object(adopt_handle, threading_barrier_new(parties, detail::barrier_action::run, action.get())),
           action_(std::move(action))
     {
-    }
-
-    void release_reference() noexcept
-    {
-        const native_handle_type handle = native_handle();
-        object::reset();
-        if (!action_ || action_.use_count() > 1 || threading_barrier_ref(handle) == nullptr)
-            return;
-        (void)threading_barrier_free(handle);
-        action_->leaked_self = action_;
+        action_->barrier = native_handle();
     }
 
     std::size_t wait_timeout(double seconds)
