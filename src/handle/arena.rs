@@ -16,14 +16,13 @@
 //! | a key | a block of this kind | `remove_key`, when the block is returned to the pool: to `TOMBSTONE`, or to `EMPTY` likewise |
 //!
 //! Keys are read without the mutex, relaxed. They are not stale for a valid handle: the calling thread has received
-//! the handle after the block's key was inserted. Other handles may find a key that is being removed; their slots
-//! stay mapped.
+//! the handle after the block's key was inserted. A stale handle may match a key that is being removed; its slot stays
+//! mapped.
 //!
-//! If another key has the bucket that the key selects, it is found by linear probing. A table grows by being copied,
-//! and the former one stays readable. The fast paths read the table's length less one (`mask`, acquire) before its
-//! address (`buckets`), which are published in reverse order (release), so that the bucket is within the table. If
-//! they combine an older length with a newer table, they may miss the key; then `search` reads both in one word
-//! (`table`).
+//! A key whose bucket is in use by another key is found by linear probing. A table grows by being copied to a larger
+//! one; the former table stays mapped. `grow` publishes the address (`buckets`) before the length less one (`mask`),
+//! both with release. The fast paths read `mask` first, with acquire, so that the bucket is within the table. If they
+//! combine an older length with a newer table, they may miss the key; then `search` reads both from one word (`table`).
 //!
 //! # The fast paths and race detectors
 //!
@@ -34,16 +33,20 @@
 //!
 //! | the block is in | state | transition |
 //! |---|---|---|
-//! | the list `partial` | some slots are free or were never used | `allocate` takes the slot of the first block that was freed last, or the next one that was never used |
+//! | the list `partial` | some slots are free or were never used | `allocate`, if it takes the last of these: to no list |
 //! | no list | all slots are in use, or have no generation left | `free` of a slot with a generation left: to `partial` |
 //!
+//! `allocate` uses the first block of the list: the slot that was freed last, or else the next that was never used. In
+//! a child of fork, `mark_all_slots_used` may remove all blocks from the list.
+//!
 //! A block without objects is returned to the pool if no slot has a generation left, or if the arena already keeps
-//! [`MAX_EMPTY_BLOCKS`] others without objects plus one sixteenth of the largest number of blocks that it has had.
+//! [`MAX_EMPTY_BLOCKS`] others without objects, plus one sixteenth of the largest number of blocks that it has had.
+//!
+//! The file exceeds 400 lines with its documentation: allocation, return and the table of blocks change under one
+//! mutex.
 
 // Not those of `crate::sys::atomic`, which the model checkers replace: the table is not part of an object's protocol,
-// and every call reads it.//!
-//! The file exceeds 400 lines with its documentation: allocation, return and the table of blocks change under one mutex.
-
+// and every call reads it.
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use core::cell::Cell;
@@ -223,7 +226,7 @@ impl Arena {
         }
     }
 
-    /// Returns whether this can be a handle to a slot of this kind, of any generation. False may be wrong.
+    /// Returns whether this can be a handle to a slot of this kind, of any generation. A result of false may be wrong.
     #[inline(always)]
     pub(super) fn has_key_fast(&self, bits: usize) -> bool {
         let key = bits >> BLOCK_KEY_SHIFT;
@@ -275,7 +278,7 @@ impl Arena {
         let table = self.table.load(Ordering::Acquire);
         let length = 1 << (table as usize % TABLE_ALIGNMENT);
         let buckets = table.map_addr(|address| address & !(TABLE_ALIGNMENT - 1)).cast::<AtomicUsize>();
-        // SAFETY: a table of this length is there, and is never unmapped.
+        // SAFETY: the table has this length, and is never unmapped.
         unsafe { slice::from_raw_parts(buckets, length) }
     }
 
@@ -309,7 +312,7 @@ impl Arena {
         Ok(ptr::from_ref(block.slot(offset)) as usize)
     }
 
-    /// Frees a slot without an object. `retired`: it has no generation left.
+    /// Frees a slot without an object. If it is `retired`, it has no generation left, and is not used again.
     pub(super) fn free(&self, slot: usize, retired: bool) {
         let block = BlockHeader::of(slot);
         let offset = ((slot - block.address()) / SLOT_UNIT) as u16;

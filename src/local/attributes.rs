@@ -15,7 +15,7 @@
 //! Attributes and groups are separately allocated nodes. An attribute's node is freed when the attribute is removed,
 //! a group's node with its last attribute. Both indexes shrink.
 //!
-//! The file exceeds 400 lines with its tests: each change of an attribute changes all four structures.
+//! The file exceeds 400 lines because one change of an attribute may change all four structures.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
@@ -84,10 +84,10 @@ impl Attributes {
             Some(group) => group,
             None => self.create_group(key, destroy)?,
         };
-        let made = Attribute::try_new(group, hash, value, round, name);
-        let Ok(attribute) = made else {
+        let created = Attribute::try_new(group, hash, value, round, name);
+        let Ok(attribute) = created else {
             self.drop_if_empty(group);
-            return made.map(|_| None);
+            return created.map(|_| None);
         };
         group.attributes.push_back(attribute);
         self.names.insert(attribute);
@@ -241,12 +241,12 @@ fn allocate_node<T>(trailing_bytes: usize, content: T) -> Result<*mut T> {
 /// # Safety
 /// `allocate_node` allocated it, and it is not used any more.
 unsafe fn free<T>(node: &'static T) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { sys::free(ptr::from_ref(node).cast_mut().cast()) };
 }
 
-/// The hash depends on an address, which a program that chooses colliding names does not know. Random numbers would
-/// need a system call that may fail.
+/// Returns the hash of an attribute. Its seed is an address, which varies between processes, so that names cannot be
+/// chosen in advance to collide. A random seed would need a system call, which may fail.
 fn hash_of(key: usize, name: &CStr) -> u32 {
     static SEED: u8 = 0;
     let mut hasher = DefaultHasher::new();
@@ -321,10 +321,12 @@ impl<T: Indexed> Index<T> {
         if (self.count + 1) * 4 <= self.slots.len() * 3 {
             return Ok(());
         }
-        self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS))
+        self.resize()
     }
 
-    fn resize(&mut self, size: usize) -> Result<()> {
+    /// Moves the nodes to a new table, of which they and one more use at most half.
+    fn resize(&mut self) -> Result<()> {
+        let size = ((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS);
         let mut slots = Vec::new();
         slots.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
         slots.resize(size, ptr::null());
@@ -374,7 +376,7 @@ impl<T: Indexed> Index<T> {
         self.count -= 1;
         if self.slots.len() > Self::MIN_SLOTS && self.count * 8 < self.slots.len() {
             // If no memory is available for a smaller table, it keeps its size.
-            let _ = self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS));
+            let _ = self.resize();
         }
     }
 }

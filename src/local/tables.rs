@@ -73,8 +73,8 @@ pub(crate) fn current_or_create() -> Result<&'static Table> {
     Ok(table)
 }
 
-/// Runs one destructor round: destroys what the calling thread has, except what the destructors set. Returns false if
-/// there was nothing to destroy.
+/// Runs one destructor round: destroys the calling thread's values and attributes, except those that the destructors
+/// set. Returns false if there were none.
 pub(crate) fn destroy_round() -> bool {
     let Some(table) = current() else { return false };
     table.begin_round();
@@ -131,8 +131,8 @@ pub(crate) enum Leftover {
 }
 
 /// Closes a freed local: no thread finds its value any more. `is_closing` and `set_closed` are called under the mutex
-/// of all tables, so that one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
-/// in the number of tables, or constant time if only the calling thread, or none, has a cell for the local.
+/// of the list, so that only one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
+/// in the number of tables, or constant time if no thread but the calling one has a cell for the local.
 pub(crate) fn close_local(
     key: usize,
     shared: &LocalShared,
@@ -251,13 +251,13 @@ impl Tables {
         self.try_remove(table)
     }
 
+    /// Removes a table from the list, unless it has visitors.
     fn try_remove(&mut self, table: &Table) -> bool {
         if table.visitors.get() > 0 {
             return false;
         }
         // SAFETY: tables in the list are valid; their links change under the mutex, which the caller holds.
         unsafe {
-            // -
             match table.previous.get().as_ref() {
                 Some(previous) => previous.next.set(table.next.get()),
                 None => self.first = table.next.get(),
@@ -270,7 +270,7 @@ impl Tables {
     }
 }
 
-/// Before each run of a model.
+/// Resets the list before each execution of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
     TABLES.lock().first = ptr::null();
@@ -281,21 +281,21 @@ pub(crate) fn lock_for_fork() {
     TABLES.lock_for_fork();
 }
 
-/// Releases what `lock_for_fork` locked, in the parent.
+/// Unlocks what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
 /// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { TABLES.unlock_after_fork() };
 }
 
-/// Releases what `lock_for_fork` locked, in the child.
+/// Reinitializes the mutex, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { TABLES.reinit_in_child() };
 }
 
@@ -326,22 +326,22 @@ mod tests {
         DESTROYED.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// This test creates as many tables as that number of threads would have.
+    /// Creates the tables of many threads without creating the threads.
     #[test]
     fn freeing_a_local_is_linear_in_its_values() {
         const MANY: usize = 30_000;
         // SAFETY: the destructor accepts any value.
         let local = unsafe { Handle::<Local>::new(Some(count)) }.unwrap();
         let mut tables = Vec::new();
-        let own = || tls::with(|block| block.locals.take());
-        let before = own();
+        let take_own = || tls::with(|block| block.locals.take());
+        let before = take_own();
         for _ in 0..MANY {
             // SAFETY: as above.
             unsafe {
                 local.set(ptr::dangling_mut()).unwrap();
                 local.set_attr(c"name", ptr::dangling_mut()).unwrap();
             }
-            tables.push(own());
+            tables.push(take_own());
         }
         let begin = Deadline::now();
         local.free().unwrap();

@@ -38,6 +38,7 @@
 //! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
 //! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, under the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
 //! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire |
+//! | offered, a Lock's | unlocked | the same waiter, under the mutex, if it had already acquired the lock by barging, and another thread has released it since | release |
 //! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire |
 //! | offered, a Lock's | unlocked, or offered | a release by any thread, under the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
 //! | any flags | other flags | the thread that has changed the queue, under the mutex | relaxed; the mutex orders it |
@@ -595,6 +596,17 @@ impl RawLock {
         }
     }
 
+    /// Unlocks a lock that is offered to the calling thread, which acquired it by barging; another thread has released
+    /// it since. The caller holds the mutex.
+    fn decline_offer(&self) {
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if word & OWNER_MASK != HANDOFF_PENDING || self.cas(word, word & !OWNER_MASK, Ordering::Release) {
+                return;
+            }
+        }
+    }
+
     /// Acquires the lock for the calling thread by revoking the current offer, if that may be revoked. Returns whether
     /// it has. The caller holds the mutex.
     fn revoke_expired_offer(&self, queue: &mut LockQueue, owner_tag: u64) -> bool {
@@ -779,8 +791,10 @@ impl RawLock {
                 if state == GRANTED || state == ABORTED {
                     return false;
                 }
-                if state == OFFERED {
-                    acquired |= self.acquire_offered(owner_tag);
+                if state == OFFERED && acquired {
+                    self.decline_offer();
+                } else if state == OFFERED {
+                    acquired = self.acquire_offered(owner_tag);
                 } else if !acquired {
                     acquired = self.revoke_expired_offer(queue, owner_tag);
                 }

@@ -12,7 +12,7 @@
 //!
 //! | state | meaning | who changes it, and with which ordering |
 //! |---|---|---|
-//! | `IDLE` | no thread has used the record since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
+//! | `IDLE` | in the pool, or not used since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
 //! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the last five, release |
 //! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete`: as above, and records the success of the spin |
 //! | `PARKED` | as `QUEUED`; the waiter is parked, or about to park | the waiter, when the timeout expires: to `QUEUED`, relaxed. `complete`: as above, and returns the wake-up that the caller must make |
@@ -37,9 +37,9 @@ use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note::{QueueNote, WaitNote};
-use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
+use crate::sys::memory;
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -141,7 +141,7 @@ impl Waiter {
         }
     }
 
-    /// Prepares the record for a queue, which the calling thread is about to enter.
+    /// Prepares the calling thread's record for a queue that the thread is about to enter.
     pub(crate) fn prepare_to_wait(&self, owner_tag: u64) {
         self.notified.store(false, Ordering::Relaxed);
         self.owner_tag.store(owner_tag, Ordering::Relaxed);
@@ -293,13 +293,13 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Waiter> {
     });
     let in_chunks = chunks.flat_map(|chunk| {
         // SAFETY: the index is in the chunk; records are never freed.
-        (1..CHUNK / size_of::<Waiter>()).map(move |index| unsafe { &*chunk.add(index) })
+        (1..CHUNK_SIZE / size_of::<Waiter>()).map(move |index| unsafe { &*chunk.add(index) })
     });
     // SAFETY: records are never freed.
     in_chunks.chain(unsafe { INHERITED.load(Ordering::Relaxed).as_ref() })
 }
 
-const CHUNK: usize = 16 * 1024;
+const CHUNK_SIZE: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });
@@ -309,8 +309,8 @@ unsafe impl Send for WaiterPool {}
 
 impl ForkReset for WaiterPool {
     fn reset_in_child(&mut self) {
-        // A thread of the parent may have been changing the list. Its records leak in the child: 64 bytes for each
-        // thread that had exited.
+        // A thread of the parent may have been changing the list. Its records leak in the child: those of threads that
+        // had exited, and the rest of the last chunk.
         self.free = ptr::null();
     }
 }
@@ -336,23 +336,9 @@ impl WaiterPool {
     }
 
     fn grow(&mut self) -> Result<()> {
-        // SAFETY: without MAP_FIXED, the new mapping replaces no other.
-        let chunk = unsafe {
-            sys::mmap(
-                ptr::null_mut(),
-                CHUNK,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if chunk == libc::MAP_FAILED {
-            return Err(Error::NoMemory);
-        }
-        annotate::mark_untracked(chunk, CHUNK);
-        let first = chunk.cast::<Waiter>();
-        for index in (1..CHUNK / size_of::<Waiter>()).rev() {
+        let first = memory::map(0, CHUNK_SIZE).ok_or(Error::NoMemory)? as *mut Waiter;
+        annotate::mark_untracked(first, CHUNK_SIZE);
+        for index in (1..CHUNK_SIZE / size_of::<Waiter>()).rev() {
             // SAFETY: the index is in the chunk; zeroed memory is a valid record (`IDLE`).
             self.push(unsafe { first.add(index) });
         }

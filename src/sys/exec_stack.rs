@@ -6,7 +6,7 @@ use core::slice;
 
 use crate::sys;
 
-/// The number of objects that had been loaded, ever, at the last scan.
+/// The number of objects that the process had loaded by the last scan, unloaded ones included (`dlpi_adds`).
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LOADED_OBJECTS: AtomicU64 = AtomicU64::new(0);
 /// Whether one of them needs executable stacks, for example for the trampolines of GCC's nested functions.

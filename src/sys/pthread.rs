@@ -213,8 +213,8 @@ pub(crate) fn call_user<R>(f: impl FnOnce() -> R) -> R {
 
 /// Starts a detached thread with a small stack and all signals blocked, for work of the library itself.
 pub(crate) fn start_helper(start_routine: StartRoutine) -> Result<()> {
-    const STACK: usize = 128 * 1024;
-    let (size, _) = stack_layout(STACK)?;
+    const HELPER_STACK_SIZE: usize = 128 * 1024;
+    let (size, _) = stack_layout(HELPER_STACK_SIZE)?;
     // SAFETY: the attributes are initialized.
     with_attributes(|attributes| unsafe {
         if libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) != 0
@@ -275,7 +275,7 @@ pub(crate) fn set_tid_address(word: &AtomicU32) -> u32 {
 /// being cancelled, or NULL if the value is unknown. Called by a thread in its last destructor.
 ///
 /// libc returns the result of a thread only from pthread_join(), which fails for a detached thread. So this reads it
-/// where libc stores it, at an offset that `find_result_offset` determines once in a process.
+/// where libc stores it, at an offset that `find_result_offset` determines: once in a process, if it succeeds.
 pub(crate) fn exit_value() -> *mut c_void {
     const UNKNOWN: usize = 0;
     #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -325,9 +325,11 @@ fn find_result_offset() -> Option<usize> {
             thread.filter(|&thread| sys::pthread_join(thread, &mut result) == 0 && result.addr() == SENTINEL);
         let offset = found.and_then(|thread| {
             let (begin, end) = (thread as usize, stack as usize + size);
+            if begin <= stack as usize || begin % size_of::<usize>() != 0 {
+                return None;
+            }
             let is_sentinel = |at: &usize| ptr::with_exposed_provenance::<usize>(*at).read() == SENTINEL;
-            let inside = begin > stack as usize && begin < end && begin % size_of::<usize>() == 0;
-            let mut matches = (begin..end).step_by(size_of::<usize>()).filter(|at| inside && is_sentinel(at));
+            let mut matches = (begin..end).step_by(size_of::<usize>()).filter(is_sentinel);
             let address = matches.next().filter(|_| matches.next().is_none())?;
             Some(address - begin)
         });
@@ -391,7 +393,7 @@ fn is_in_proc(native_id: u32) -> bool {
     listed(native_id) || !listed(unsafe { libc::gettid() } as u32)
 }
 
-/// Sets the name that tools of the system show for a thread: the one with this native ID, or the calling thread.
+/// Sets the name that system tools show for a thread: the one with this native ID, or the calling thread.
 pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
     match native_id {
         // SAFETY: the name ends with NUL; the kernel copies at most 15 bytes of it.
@@ -399,12 +401,12 @@ pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
             sys::prctl(libc::PR_SET_NAME, name.as_ptr() as c_ulong, 0, 0, 0);
         },
         Some(id) => {
-            let mut file = [0; 40];
-            let written = write!(&mut file[..39], "/proc/self/task/{id}/comm");
+            let mut path = [0; 40];
+            let written = write!(&mut path[..39], "/proc/self/task/{id}/comm");
             debug_assert!(written.is_ok());
             // SAFETY: both strings end with NUL; the descriptor is valid until it is closed.
             with_cancel_disabled(|| unsafe {
-                let file = sys::open(file.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
+                let file = sys::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
                 if file >= 0 {
                     sys::write(file, name.as_ptr().cast(), name.count_bytes());
                     sys::close(file);

@@ -1,9 +1,9 @@
 //! Dummies: threads that this library did not start, and that have called `thread::current`.
 //!
-//! A dummy is removed from the registry by its exit hook. *Dead dummies* are those whose OS thread is gone without
+//! The exit hook of a dummy removes it from the registry. *Dead dummies* are those whose OS thread is gone without
 //! that: a thread that becomes a dummy in its last round of destructors gets no further round. They are recognized by
-//! their native id. `list::active_count` and `list::enumerate` check all dummies whose destructors have begun
-//! (`DUMMY_EXITING`), and [`DUMMY_CHECKS_PER_CALL`] other entries, round-robin.
+//! their native ID, which no thread of the process has any more. `list::active_count` and `list::enumerate` check all
+//! dummies whose destructors have begun (`DUMMY_EXITING`), and [`DUMMY_CHECKS_PER_CALL`] other entries, round-robin.
 
 use core::ptr;
 
@@ -13,6 +13,9 @@ use crate::sys::pthread;
 use crate::thread::object::{DAEMON, DUMMY, DUMMY_EXITING, NOT_STARTED, RUNNING, Thread};
 use crate::thread::registry::Registry;
 use crate::thread::{ident, registry};
+
+/// How many entries a call checks besides those that are `DUMMY_EXITING`.
+const DUMMY_CHECKS_PER_CALL: usize = 16;
 
 impl Registry {
     /// Removes dead dummies. Checks all that are `DUMMY_EXITING`, and some of the other entries.
@@ -47,13 +50,10 @@ fn is_dead_dummy(thread: &Thread) -> bool {
     thread.has_flag(DUMMY) && !pthread::thread_exists(thread.native_id())
 }
 
-/// How many entries a call checks besides those that are `DUMMY_EXITING`.
-const DUMMY_CHECKS_PER_CALL: usize = 16;
-
 /// Registers the calling thread, which this library did not start, as a dummy.
 pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
     let mut registry = registry::lock();
-    // First what can fail: a dummy that is not in the list would never be released.
+    // What can fail comes first: a dummy that is not in the list would never be released.
     registry.get_or_create_main()?;
     let (dummy, _) = Thread::create_with_internal_ref(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
     dummy.set_ident(ident);

@@ -1,5 +1,5 @@
-//! The implementation of `Object` for threads. It is a file of its own since it depends on `timer::object`: in a child
-//! of fork, a thread that exists only in the parent releases its timer.
+//! The implementation of `Object` for threads. It is not in `thread::object`, because it depends on `timer::object`: in
+//! a child of fork, it releases the timers of threads that exist only in the parent.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;

@@ -1,4 +1,4 @@
-//! The registry: all threads that have been started and are not done, timers' threads and dummies included.
+//! The registry: all threads that have been started and are not done, including main, dummies and timers' threads.
 //!
 //! Each of these threads is in one of two lists:
 //!
@@ -11,12 +11,12 @@
 //! `thread::reaper` reclaims what zombies had, `thread::shutdown` waits, `thread::dummies` removes dead dummies.
 //!
 //! *One mutex for what changes together.* The registry mutex also protects the pending timers, the counters that a
-//! start uses, and the flags and states of which `thread::object` says so. So the start of a timer, and its end, takes
-//! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list. For the sake of
-//! this one mutex, the file exceeds 400 lines.
+//! start uses, and the flags and states of which `thread::object` says so. So the start of a timer, and its end, locks
+//! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list. The file
+//! exceeds 400 lines because all of it changes under this mutex.
 //!
-//! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return what to wake as a
-//! [`DeferredWake`], for the time after the unlock. Rare ones wake under the mutex.
+//! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return a
+//! [`DeferredWake`], which the caller uses after the unlock. Rare ones wake under the mutex.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ptr;
@@ -54,7 +54,7 @@ pub(crate) struct Registry {
     pub(super) main: *const Thread,
     /// The shutdown has completed: no thread or timer can be started any more.
     shut_down: bool,
-    /// How many exits and shutdowns wait, or are about to wait, on `SHUTDOWN_SEQ`.
+    /// How many exits and shutdowns have begun and not returned. They may sleep on `SHUTDOWN_SEQ`.
     shutdown_waiters: u32,
     pub(super) ident_block: IdentBlock,
     name_counter: NameCounter,
@@ -120,7 +120,7 @@ impl Registry {
         Ok(unsafe { &*self.main })
     }
 
-    /// Fails if the thread has been started before, or if the shutdown has completed.
+    /// Fails if the thread has been started before, or if the shutdown has completed. Creates the main thread's object.
     #[inline(always)]
     pub(crate) fn check_startable(&mut self, thread: &Thread) -> Result<()> {
         self.get_or_create_main()?;
@@ -156,13 +156,13 @@ impl Registry {
         self.awaited_count -= usize::from(is_awaited(thread));
     }
 
-    /// Changes `IN_SHUTDOWN` and adapts `awaited_count`. Returns true if the flag was set before.
+    /// Changes `IN_SHUTDOWN` and updates `awaited_count`. Returns true if the flag was set before.
     fn set_in_shutdown(&mut self, thread: &'static Thread, in_shutdown: bool) -> bool {
         // In a child of fork, threads of the parent still have links, but are in no list: their state is `DONE`.
-        let is_entered = !thread.next.get().is_null() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
-        self.awaited_count -= usize::from(is_entered && is_awaited(thread));
+        let is_in_alive = !thread.next.get().is_null() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
+        self.awaited_count -= usize::from(is_in_alive && is_awaited(thread));
         let before = if in_shutdown { thread.set_flag(IN_SHUTDOWN) } else { thread.clear_flag(IN_SHUTDOWN) };
-        self.awaited_count += usize::from(is_entered && is_awaited(thread));
+        self.awaited_count += usize::from(is_in_alive && is_awaited(thread));
         before
     }
 
@@ -177,7 +177,8 @@ impl Registry {
         DeferredWake { thread: has_waiters.then_some(thread), shutdown: self.bump_shutdown_seq() }
     }
 
-    /// Notes a change for the waiting shutdowns. Returns true if the caller must wake them after it has unlocked.
+    /// Called for each change that a waiting shutdown must see. Returns true if the caller must wake the shutdowns
+    /// after it has unlocked the mutex.
     #[inline(always)]
     fn bump_shutdown_seq(&self) -> bool {
         happens_before(&SHUTDOWN_SEQ);
@@ -188,8 +189,8 @@ impl Registry {
         has_waiters
     }
 
-    /// Checks the zombie whose last check is the longest ago. Removes it from the list if the kernel has reported its
-    /// end. Returns `None` if there are no zombies.
+    /// Checks the zombie that has not been checked for the longest time. Removes it from the list if the kernel has
+    /// reported its end. Returns `None` if there are no zombies.
     fn check_next_zombie(&mut self) -> Option<Zombie> {
         let thread = self.zombies.rotate()?;
         match thread.state() {
@@ -197,8 +198,8 @@ impl Registry {
                 self.remove_zombie(thread);
                 Some(Zombie::Terminated(thread))
             }
-            // The reference keeps it while the mutex is unlocked. A thread whose reference count is at its maximum is
-            // left to a joiner.
+            // The caller needs a reference, because it uses the thread without the mutex. A thread whose reference
+            // count is at its maximum is left to a joiner.
             AWAITING_POLL => Some(
                 thread.handle().internal_ref().map_or(Zombie::StillExiting, |_| Zombie::AwaitingPoll(thread)),
             ),
@@ -265,13 +266,14 @@ pub(crate) fn lock() -> InternalMutexGuard<'static, Registry> {
     REGISTRY.lock()
 }
 
-/// Runs `change` under the registry mutex, for changes of data outside of the registry.
+/// Runs `change` under the registry mutex. For data that the mutex protects, but that is not in the registry.
 pub(crate) fn with_lock<R>(change: impl FnOnce() -> R) -> R {
     let _lock = REGISTRY.lock();
     change()
 }
 
-/// Assigns the number of the thread's default name if it has none, and marks it as seen: a failed start keeps it.
+/// Assigns the number of the thread's default name if it has none, and marks it as seen, so that a failed start does
+/// not take it back.
 pub(crate) fn assign_name_number(thread: &Thread) {
     let mut registry = REGISTRY.lock();
     thread.set_flag(DEFAULT_NAME_SEEN);
@@ -287,7 +289,7 @@ pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     Ok(())
 }
 
-/// Calls `set` if the thread has not been started. A concurrent start comes either before or after it.
+/// Calls `set` if the thread has not been started. A concurrent start comes either before or after this call.
 pub(crate) fn configure_unstarted<R>(
     thread: &'static Thread,
     set: impl FnOnce(&'static Thread) -> R,
@@ -328,7 +330,7 @@ pub(crate) fn remove(thread: &'static Thread) {
     DeferredWake { thread: None, shutdown }.wake();
 }
 
-/// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if the stack is not cached.
+/// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if its stack is not to be cached.
 pub(super) fn move_to_zombies(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
     registry.remove_alive(thread);
@@ -402,13 +404,13 @@ pub(crate) fn is_shut_down() -> bool {
     REGISTRY.lock().shut_down
 }
 
-/// Sets whether exits and shutdowns leave the thread out.
+/// Sets or clears `IN_SHUTDOWN`: while it is set, exits and shutdowns do not wait for the thread.
 pub(crate) fn set_in_shutdown(thread: &'static Thread, in_shutdown: bool) {
     REGISTRY.lock().set_in_shutdown(thread, in_shutdown);
 }
 
-/// Begins an exit or a shutdown, in which others of them do not wait for the calling thread, if it has an object.
-/// Returns true if the thread was in one already.
+/// The calling thread begins an exit or a shutdown. If it has an object, `current`, other exits and shutdowns no longer
+/// wait for it. Returns true if the thread was in one already.
 pub(super) fn begin_shutdown(current: Option<&'static Thread>) -> bool {
     let mut registry = REGISTRY.lock();
     let was_in_shutdown = current.is_some_and(|current| registry.set_in_shutdown(current, true));
@@ -419,7 +421,7 @@ pub(super) fn begin_shutdown(current: Option<&'static Thread>) -> bool {
     was_in_shutdown
 }
 
-/// Ends it. From now on others wait for this thread again.
+/// The exit or shutdown returns. Others wait for the thread again, unless `current` is `None`.
 pub(super) fn end_shutdown(current: Option<&'static Thread>) {
     let mut registry = REGISTRY.lock();
     // In a child of fork the count may include threads of the parent: see `fork_child`.
@@ -467,7 +469,7 @@ pub(super) fn wait_for_change(seen: u32, deadline: Deadline) -> bool {
     futex::wait(&SHUTDOWN_SEQ, seen, deadline)
 }
 
-/// Calls `f` for each thread in the lists that has an OS thread of its own.
+/// Calls `f`, under the registry mutex, for each thread in the lists that has an OS thread of its own.
 pub(super) fn for_each_os_thread(f: impl FnMut(&'static Thread)) {
     let registry = REGISTRY.lock();
     let all = registry.alive.iter().chain(registry.zombies.iter());

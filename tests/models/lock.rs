@@ -291,3 +291,24 @@ fn reinit_lets_waiters_retry() {
         lock.free().unwrap();
     });
 }
+
+/// A designated waker acquires the lock by barging. Before it leaves the queue, another thread releases the lock, and
+/// hands it off to the same waiter. The waiter has acquired the lock once, so that the lock is unlocked in the end.
+#[test]
+fn a_release_by_another_thread_is_not_lost_when_the_waiter_has_barged() {
+    Model::new("lock: release after barging").preemptions(3).check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let waiter = spawn(move || lock.acquire());
+        lock.release().unwrap();
+        if lock.try_acquire() == Ok(true) {
+            lock.release().unwrap();
+        }
+        advance(3_000_000);
+        let released = lock.release();
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert_eq!(lock.try_acquire(), Ok(released.is_ok()));
+        lock.release().unwrap();
+        lock.free().unwrap();
+    });
+}

@@ -97,6 +97,9 @@ MUTANTS = {
     "lock: a release by another thread does not end the offer": (
         "lock/raw.rs", "            self.grant_offered(queue, wake_queue);\n            let now", "            let now",
         "shuttle", "lock", "an_offer_ends"),
+    "lock: a waiter that has barged accepts an offer as well": (
+        "lock/raw.rs", "                    self.decline_offer();", "                    self.acquire_offered(owner_tag);",
+        "loom", "lock", "a_release_by_another_thread"),
     "lock: a waiter that timed out stays in the wait queue": (
         "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
         "shuttle", "lock", "a_timeout"),
