@@ -377,6 +377,11 @@ impl Barrier {
         outcome
     }
 
+    /// Returns the number of threads for which the barrier waits, without a lock.
+    pub(crate) fn unlocked_parties(&self) -> usize {
+        self.parties.load(Ordering::Acquire)
+    }
+
     fn park(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
         let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
         waiter.wait_on(&self.round_number, round_number, &mut note, &self.adaptive_spin, deadline)

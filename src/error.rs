@@ -65,6 +65,7 @@ errors! {
     NoCallback = -2, "callback is NULL";
     NoOutput = -2, "pointer to the result is NULL";
     Index = -2, "index out of range";
+    Descriptor = -2, "file descriptor is negative";
     TimeoutOverflow = -3, "timeout above THREADING_TIMEOUT_MAX";
     IntervalOverflow = -3, "timer interval above THREADING_TIMEOUT_MAX";
     SemaphoreOverflow = -3, "semaphore value above THREADING_SEMAPHORE_MAX";

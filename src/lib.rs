@@ -101,6 +101,8 @@
 mod barrier;
 mod callbacks;
 pub mod capi;
+#[cfg(not(model))]
+mod dump;
 mod error;
 mod event;
 mod handle;

@@ -138,6 +138,14 @@ impl Semaphore {
     fn word(&self) -> &AtomicU64 {
         &self.header.word
     }
+
+    /// Returns the value, the maximum value if the semaphore is bounded, and the number of waiters, for reports.
+    pub(crate) fn report(&self) -> (u64, Option<u64>, u64) {
+        let word = self.word().load(Ordering::Relaxed);
+        let limit =
+            self.is_bounded.load(Ordering::Acquire).then(|| self.limit.load(Ordering::Acquire) as u64);
+        (value(word), limit, waiters(word))
+    }
 }
 
 impl Handle<Semaphore> {

@@ -19,6 +19,7 @@ use crate::sys::tls;
 
 pub mod barrier;
 pub mod condition;
+pub mod dump;
 pub mod event;
 pub mod library;
 pub mod local;

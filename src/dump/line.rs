@@ -139,11 +139,20 @@ mod tests {
 
     #[test]
     fn numbers_times_and_names_are_formatted() {
-        assert_eq!(written(|lines| drop(lines.number(0).text(" ").number(u64::MAX))), "0 18446744073709551615\n");
+        assert_eq!(
+            written(|lines| drop(lines.number(0).text(" ").number(u64::MAX))),
+            "0 18446744073709551615\n"
+        );
         assert_eq!(written(|lines| drop(lines.hexadecimal(0).text(" ").hexadecimal(0x7f30))), "0x0 0x7f30\n");
         assert_eq!(written(|lines| drop(lines.seconds(12_490_000_000))), "12.4 s\n");
-        assert_eq!(written(|lines| drop(lines.count(1, "thread").text(", ").count(2, "timer"))), "1 thread, 2 timers\n");
-        assert_eq!(written(|lines| drop(lines.name("a\"b\\c\n\u{e9}".as_bytes()))), "\"a\\\"b\\\\c\\x0a\u{e9}\"\n");
+        assert_eq!(
+            written(|lines| drop(lines.count(1, "thread").text(", ").count(2, "timer"))),
+            "1 thread, 2 timers\n"
+        );
+        assert_eq!(
+            written(|lines| drop(lines.name("a\"b\\c\n\u{e9}".as_bytes()))),
+            "\"a\\\"b\\\\c\\x0a\u{e9}\"\n"
+        );
     }
 
     #[test]

@@ -57,7 +57,6 @@ struct Shared {
 // SAFETY: the arrays are accessed by the thread that has set `in_use` only.
 unsafe impl Sync for Shared {}
 
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".bss.threading_dump"))]
 static SHARED: Shared = Shared {
     in_use: AtomicBool::new(false),
     arrays: UnsafeCell::new(Arrays {

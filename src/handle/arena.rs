@@ -53,9 +53,9 @@ use core::cell::Cell;
 use core::{ptr, slice};
 
 use crate::error::{Error, Result};
+use crate::handle::ADDRESS;
 use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
-use crate::handle::ADDRESS;
 use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
 use crate::sync::mutex::{ForkReset, InternalMutex};
@@ -270,7 +270,9 @@ impl Arena {
                 (offset, header.generation_or_zero())
             });
             // Slots are used in the order of their addresses, and those that were never used have no generation.
-            generations.take_while(|&(_, generation)| generation != 0).map(move |(offset, generation)| block | offset | generation)
+            generations
+                .take_while(|&(_, generation)| generation != 0)
+                .map(move |(offset, generation)| block | offset | generation)
         })
     }
 

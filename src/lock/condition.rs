@@ -94,6 +94,8 @@ pub struct Condition {
     /// The handle of the lock, which this condition keeps alive; written when the condition is created.
     lock: AtomicUsize,
     is_reentrant: AtomicBool,
+    /// Whether a notify has found a waiter; for reports.
+    has_notified: AtomicBool,
 }
 
 // SAFETY: zero is an empty queue and no lock; it is shareable in any state; it begins with its header.
@@ -201,6 +203,21 @@ impl AssociatedLock {
 }
 
 impl Condition {
+    /// Returns the owner field of the lock, for reports; `None` if the lock has been freed.
+    pub(crate) fn lock_owner(&self) -> Option<u64> {
+        with_lock!(self.load_lock(), lock => lock.check().and_then(|(lock, tag)| lock.raw().owner(tag)).ok())
+    }
+
+    /// Returns the type of the lock, for reports.
+    pub(crate) fn lock_kind(&self) -> &'static str {
+        if self.is_reentrant.load(Ordering::Acquire) { "rlock" } else { "lock" }
+    }
+
+    /// Returns whether a notify has found a waiter.
+    pub(crate) fn has_notified_a_waiter(&self) -> bool {
+        self.has_notified.load(Ordering::Relaxed)
+    }
+
     /// Reads the handle of the lock. The caller knows that the condition is live, or checks it afterwards.
     fn load_lock(&self) -> AssociatedLock {
         let is_reentrant = self.is_reentrant.load(Ordering::Acquire);
@@ -238,6 +255,7 @@ impl Handle<Condition> {
     fn new_with_associated(lock: AssociatedLock) -> Result<Self> {
         let created = Handle::create(0, |condition: &Condition, _| {
             condition.lock.store(with_lock!(lock, lock => lock.bits()), Ordering::Release);
+            condition.has_notified.store(false, Ordering::Relaxed);
             condition.is_reentrant.store(matches!(lock, AssociatedLock::RLock(_)), Ordering::Release);
         });
         created.inspect_err(|_| lock.internal_unref())
@@ -337,6 +355,7 @@ impl Handle<Condition> {
         }
         if count > 0 && !queue.is_empty() {
             happens_before(condition);
+            condition.has_notified.store(true, Ordering::Relaxed);
             lock.pin()?.raw().requeue(core::iter::from_fn(|| queue.pop()).take(count));
         }
         condition.publish_has_waiters(tag, &queue);

@@ -29,6 +29,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::dump;
 use crate::handle::arena::ARENAS;
 use crate::handle::blocks::POOL;
 use crate::local::tables;
@@ -195,6 +196,7 @@ fn after_fork_in_child() -> u8 {
     fork_epoch::after_fork_in_child();
     mutex::after_fork_in_child();
     waiter::after_fork_in_child();
+    dump::after_fork_in_child();
     // SAFETY: the child has one thread, which is in no other call of the library.
     unsafe {
         process_exit::reinit_in_child();

@@ -19,8 +19,9 @@
 //! *Nested waits.* A signal handler may wait while its thread is parked. `begin` returns the outer note, and `end`
 //! restores it.
 
-use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
 use crate::sys::tls;
 use crate::time::Deadline;
@@ -65,6 +66,13 @@ pub(crate) struct Wait {
     pub(crate) state: u32,
     /// The owner tag of the thread, 0 if it has none.
     pub(crate) owner_tag: u64,
+}
+
+impl Wait {
+    /// If the thread waits in a queue: returns whether its wait has neither ended nor been woken.
+    pub(crate) fn is_queued(&self) -> bool {
+        waiter::is_queued(self.state)
+    }
 }
 
 impl WaitNote {

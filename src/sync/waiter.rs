@@ -53,6 +53,11 @@ pub(crate) const ABORTED: u32 = 6;
 pub(crate) const OFFERED: u32 = 7;
 pub(crate) const FREED: u32 = 8;
 
+/// Returns whether the wait has neither ended nor been woken in this state.
+pub(super) fn is_queued(state: u32) -> bool {
+    matches!(state, QUEUED | SPINNING | PARKED)
+}
+
 /// The record of one waiting thread; zeroed memory is a valid one.
 #[repr(C, align(64))]
 pub(crate) struct Waiter {

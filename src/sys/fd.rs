@@ -57,7 +57,17 @@ pub(crate) fn copy_unstable(address: usize, buffer: &mut [u8]) -> usize {
         ];
         let copied = sys::preserving_errno(|| {
             // SAFETY: the kernel checks the addresses; `buffer` is valid for writes.
-            unsafe { libc::syscall(libc::SYS_process_vm_readv, libc::getpid(), &raw const local, 1, remote.as_ptr(), 2, 0) }
+            unsafe {
+                libc::syscall(
+                    libc::SYS_process_vm_readv,
+                    libc::getpid(),
+                    &raw const local,
+                    1,
+                    remote.as_ptr(),
+                    2,
+                    0,
+                )
+            }
         });
         usize::try_from(copied).unwrap_or(0)
     }

@@ -225,7 +225,7 @@ pub(super) enum Zombie {
 }
 
 /// Returns whether a shutdown waits for this thread while it is alive.
-fn is_awaited(thread: &Thread) -> bool {
+pub(crate) fn is_awaited(thread: &Thread) -> bool {
     !thread.has_flag(DAEMON | MAIN | IN_SHUTDOWN)
 }
 

@@ -7,7 +7,7 @@ use std::{env, fs};
 
 /// The layers, the lowest first. A file belongs to the layer with the longest entry that matches: its own path without
 /// `.rs`, or its directory.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["error", "time"],
     &["sys/"],
     &["panic_boundary", "callbacks"],
@@ -27,6 +27,7 @@ const LAYERS: [&[&str]; 11] = [
     ],
     &["thread/registry"],
     &["thread/", "timer/", "lock/", "local/", "event", "semaphore", "barrier"],
+    &["dump/"],
     &["runtime/"],
     &["capi/", "rust_api/"],
     &["lib"],

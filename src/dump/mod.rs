@@ -1,0 +1,70 @@
+//! Dumps: what each thread waits for, and what it owns. Deadlocks come first.
+//!
+//! A dump takes no lock, allocates no memory and changes nothing but a static index, so that it may be made in a signal
+//! handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`snapshot`] reads
+//! the threads and locks, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
+
+mod deadlock;
+mod line;
+mod snapshot;
+mod text;
+
+use core::ffi::c_int;
+
+use crate::dump::line::{Lines, Output};
+pub(crate) use crate::dump::snapshot::after_fork_in_child;
+use crate::dump::snapshot::{Entry, Snapshot};
+use crate::error::{Error, Result};
+use crate::time::Deadline;
+
+/// Writes a dump of all threads to a file descriptor.
+pub(crate) fn dump(fd: c_int) -> Result<()> {
+    if fd < 0 {
+        return Err(Error::Descriptor);
+    }
+    let mut lines = Lines::new(Output::File(fd));
+    let snapshot = Snapshot::take();
+    write(&mut lines, &snapshot);
+    lines.result()
+}
+
+fn write(lines: &mut Lines, snapshot: &Snapshot) {
+    let now = Deadline::now();
+    let (mut threads, mut deadlocked) = (0, 0);
+    snapshot.for_each(|entry| {
+        threads += 1;
+        deadlocked += usize::from(snapshot.deadlock_of(entry).is_some());
+    });
+    // SAFETY: no preconditions.
+    let pid = unsafe { libc::getpid() };
+    lines.text("threading: process ").number(pid as u64).text(", ").count(threads, "thread");
+    if deadlocked != 0 {
+        lines.text(", ").number(deadlocked as u64).text(" of them deadlocked:");
+    }
+    lines.end();
+    if deadlocked != 0 {
+        snapshot.for_each(|entry| {
+            if snapshot.deadlock_of(entry).is_some_and(|cycle| cycle.lowest == entry.ident) {
+                write_cycle(lines, snapshot, entry, now);
+            }
+        });
+    }
+    snapshot.for_each(|entry| text::thread(lines, snapshot, entry, now));
+}
+
+/// Writes a line for each thread of a cycle.
+fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, now: Deadline) {
+    let mut at = start;
+    loop {
+        let Some(wait) = at.waiter.and_then(|waiter| waiter.read_wait()) else { return };
+        lines.text("  ");
+        text::thread_name(lines, at);
+        lines.text(" ");
+        text::what_it_waits_for(lines, snapshot, &wait, now);
+        lines.end();
+        match snapshot.next_in_cycle(at, start) {
+            Some(next) if next.ident != start.ident => at = next,
+            _ => return,
+        }
+    }
+}

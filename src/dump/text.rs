@@ -1,0 +1,270 @@
+//! The text of a dump: one line for each thread, and one for each lock that it owns.
+
+use crate::barrier::Barrier;
+use crate::dump::deadlock::{lock_owner_of, owner_of};
+use crate::dump::line::Lines;
+use crate::dump::snapshot::{Entry, OwnedLock, Snapshot};
+use crate::event::Event;
+use crate::handle::Handle;
+use crate::lock::condition::Condition;
+use crate::lock::lock::Lock;
+use crate::lock::rlock::RLock;
+use crate::semaphore::Semaphore;
+use crate::sync::wait_note::{PROCESS_EXIT, SLEEP, Wait};
+use crate::sys::calling_thread;
+use crate::sys::fd;
+use crate::thread::ident::{self, FIRST_OWNER_TAG, OWNER_SHIFT};
+use crate::thread::naming;
+use crate::thread::object::{TIMER, Thread};
+use crate::time::Deadline;
+
+/// Adds the name of a thread, or what is known of it.
+pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
+    match (entry.thread, entry.waiter) {
+        (Some(thread), _) => {
+            let mut buffer = [0; naming::MAX_REPORTED_NAME];
+            lines.name(naming::copy_unlocked(thread, &mut buffer));
+        }
+        (None, Some(waiter)) => {
+            lines.text("thread ").number(waiter.native_id().into());
+        }
+        (None, None) => {
+            lines.text("the thread with ident ").number(entry.ident);
+        }
+    }
+}
+
+/// Writes the lines of a thread: what it waits for, and what it owns.
+pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: Deadline) {
+    thread_name(lines, entry);
+    let native_id = match (entry.thread, entry.waiter) {
+        (Some(thread), _) if thread.native_id() != 0 => thread.native_id(),
+        (None, None) | (Some(_), None) => 0,
+        (_, Some(waiter)) => waiter.native_id(),
+    };
+    if native_id != 0 && entry.thread.is_some() {
+        lines.text(" ").number(native_id.into());
+    }
+    if entry.thread.is_some_and(|thread| thread.has_flag(TIMER)) {
+        lines.text(" (timer)");
+    }
+    lines.text("  ");
+    match entry.waiter.and_then(|waiter| waiter.read_wait()) {
+        Some(wait) => what_it_waits_for(lines, snapshot, &wait, now),
+        None if u64::from(native_id) == calling_thread::native_id() => drop(lines.text("makes this dump")),
+        None => outside(lines, native_id),
+    }
+    lines.end();
+    snapshot.for_each_lock_of(entry.ident, |lock| owned_lock(lines, entry.ident, lock));
+}
+
+fn owned_lock(lines: &mut Lines, owner: u64, lock: OwnedLock) {
+    // The lock may have been released since the snapshot was taken.
+    if owner_of(lock.bits) == Some(owner << OWNER_SHIFT) {
+        lines.text("    owns ");
+        object(lines, lock.bits);
+        if lock.waiters != 0 {
+            lines.text(" (").count(lock.waiters as usize, "waiter").text(")");
+        }
+        lines.end();
+    }
+}
+
+/// Adds what a thread waits for, since when, and until when.
+pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait, now: Deadline) {
+    let mut remark = "";
+    if wait.object == SLEEP {
+        lines.text("sleeps");
+    } else if wait.object == PROCESS_EXIT {
+        lines.text("waits in the process exit or a shutdown for other threads");
+    } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
+        lines.text("joins ");
+        thread_name(lines, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
+    } else if let Ok((condition, _)) = Handle::<Condition>::from_bits(wait.object).check() {
+        if wait.notified {
+            lines.text("notified on ");
+            object(lines, wait.object);
+            lines.text(", waits for its ").text(condition.lock_kind());
+            owner(lines, snapshot, lock_owner_of(wait));
+        } else {
+            lines.text("waits for a notify on ");
+            object(lines, wait.object);
+            match condition.lock_owner().filter(|&owner| owner >= FIRST_OWNER_TAG) {
+                None => drop(lines.text(" (").text(condition.lock_kind()).text(" free)")),
+                Some(tag) => {
+                    lines.text(" (").text(condition.lock_kind());
+                    owner(lines, snapshot, Some(tag));
+                    lines.text(")");
+                }
+            }
+            if !condition.has_notified_a_waiter() {
+                remark = "; no waiter has been notified since it was created";
+            }
+        }
+    } else if Handle::<Barrier>::from_bits(wait.object).check().is_ok() {
+        barrier(lines, wait.object);
+    } else if let Ok((semaphore, _)) = Handle::<Semaphore>::from_bits(wait.object).check() {
+        lines.text("waits for ");
+        object(lines, wait.object);
+        let (value, limit, waiters) = semaphore.report();
+        lines.text(" (").number(value);
+        if let Some(limit) = limit {
+            lines.text(" of ").number(limit);
+        }
+        lines.text(" left, ").count(waiters as usize, "waiter").text(")");
+    } else if let Ok(is_set) = Handle::<Event>::from_bits(wait.object).is_set() {
+        lines.text("waits for ");
+        object(lines, wait.object);
+        lines.text(if is_set { " (set)" } else { " (not set)" });
+    } else if let Some(tag) = owner_of(wait.object) {
+        lines.text("waits for ");
+        object(lines, wait.object);
+        if wait.is_queued() {
+            owner(lines, snapshot, Some(tag));
+        } else {
+            lines.text(", which it is about to acquire");
+        }
+    } else {
+        lines.text("waits for an object that has been freed");
+    }
+    lines.text(", for ").seconds(now.0.saturating_sub(wait.since.0));
+    if wait.until != Deadline::NEVER {
+        lines.text(", for at most ").seconds(wait.until.0.saturating_sub(now.0)).text(" more");
+    }
+    lines.text(remark);
+}
+
+fn barrier(lines: &mut Lines, bits: usize) {
+    let Ok((barrier, _)) = Handle::<Barrier>::from_bits(bits).check() else { return };
+    lines.text("waits at ");
+    object(lines, bits);
+    let arrived = crate::sync::waiter::all()
+        .filter(|waiter| waiter.read_wait().is_some_and(|wait| wait.object == bits && wait.is_queued()))
+        .count();
+    lines
+        .text(" (")
+        .number(arrived as u64)
+        .text(" of ")
+        .number(barrier.unlocked_parties() as u64)
+        .text(" arrived)");
+}
+
+/// Adds the owner of a lock, by the owner field of its word.
+fn owner(lines: &mut Lines, snapshot: &Snapshot, tag: Option<u64>) {
+    match tag {
+        None => {}
+        Some(0) => drop(lines.text(", free")),
+        Some(tag) if tag < FIRST_OWNER_TAG => drop(lines.text(", handed off to a waiter")),
+        Some(tag) => {
+            let ident = tag >> OWNER_SHIFT;
+            if ident::exists_only_in_parent(ident) {
+                lines.text(", owned since before the fork by a thread that does not exist here");
+                return;
+            }
+            lines.text(", owned by ");
+            match snapshot.find(ident) {
+                Some(entry) => thread_name(lines, entry),
+                None => drop(lines.text("the thread with ident ").number(ident)),
+            }
+        }
+    }
+}
+
+/// Adds the type and the name of an object, or its handle if it has no name.
+pub(super) fn object(lines: &mut Lines, bits: usize) {
+    fn is<T: crate::handle::Object>(bits: usize) -> bool {
+        Handle::<T>::from_bits(bits).check().is_ok()
+    }
+    let kind = if is::<Lock>(bits) {
+        "lock"
+    } else if is::<RLock>(bits) {
+        "rlock"
+    } else if is::<Condition>(bits) {
+        "condition"
+    } else if is::<Event>(bits) {
+        "event"
+    } else if is::<Semaphore>(bits) {
+        "semaphore"
+    } else if is::<Barrier>(bits) {
+        "barrier"
+    } else {
+        "object"
+    };
+    lines.text(kind).text(" ").hexadecimal(bits);
+}
+
+/// Adds what a thread does that does not wait for an object of this library.
+fn outside(lines: &mut Lines, native_id: u32) {
+    let mut path = [0; 48];
+    let mut text = [0; 64];
+    let length = match path_of(&mut path, native_id) {
+        Some(path) => fd::read_beginning(path, &mut text),
+        None => 0,
+    };
+    let number = text[..length].split(|&byte| byte == b' ').next().and_then(parse_number);
+    lines.text("running outside this library");
+    if let Some(number) = number {
+        lines.text(", in ");
+        match SYSCALLS.iter().find(|(known, _)| *known == number) {
+            Some((_, name)) => drop(lines.text(name)),
+            None => drop(lines.text("system call ").number(number as u64)),
+        }
+    }
+}
+
+fn parse_number(text: &[u8]) -> Option<i64> {
+    core::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Returns the path of the file in which the kernel shows the system call of a thread.
+fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&core::ffi::CStr> {
+    const BEFORE: &[u8] = b"/proc/self/task/";
+    const AFTER: &[u8] = b"/syscall\0";
+    let mut at = BEFORE.len();
+    buffer[..at].copy_from_slice(BEFORE);
+    let mut digits = 1;
+    while native_id / 10_u32.pow(digits) != 0 && digits < 9 {
+        digits += 1;
+    }
+    for digit in (0..digits).rev() {
+        buffer[at] = b'0' + (native_id / 10_u32.pow(digit) % 10) as u8;
+        at += 1;
+    }
+    buffer[at..at + AFTER.len()].copy_from_slice(AFTER);
+    core::ffi::CStr::from_bytes_until_nul(buffer).ok().filter(|_| native_id != 0)
+}
+
+/// The system calls in which programs usually block.
+#[cfg(target_os = "linux")]
+const SYSCALLS: &[(i64, &str)] = &[
+    (libc::SYS_read, "read(2)"),
+    (libc::SYS_write, "write(2)"),
+    (libc::SYS_futex, "futex(2)"),
+    (libc::SYS_ppoll, "ppoll(2)"),
+    (libc::SYS_pselect6, "pselect(2)"),
+    (libc::SYS_epoll_pwait, "epoll_wait(2)"),
+    (libc::SYS_nanosleep, "nanosleep(2)"),
+    (libc::SYS_clock_nanosleep, "clock_nanosleep(2)"),
+    (libc::SYS_wait4, "wait4(2)"),
+    (libc::SYS_waitid, "waitid(2)"),
+    (libc::SYS_accept4, "accept(2)"),
+    (libc::SYS_accept, "accept(2)"),
+    (libc::SYS_connect, "connect(2)"),
+    (libc::SYS_recvfrom, "recv(2)"),
+    (libc::SYS_recvmsg, "recvmsg(2)"),
+    (libc::SYS_sendto, "send(2)"),
+    (libc::SYS_fsync, "fsync(2)"),
+    (libc::SYS_flock, "flock(2)"),
+    (libc::SYS_rt_sigtimedwait, "sigtimedwait(2)"),
+    (libc::SYS_rt_sigsuspend, "sigsuspend(2)"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_poll, "poll(2)"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_select, "select(2)"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_epoll_wait, "epoll_wait(2)"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_pause, "pause(2)"),
+];
+#[cfg(not(target_os = "linux"))]
+const SYSCALLS: &[(i64, &str)] = &[];
