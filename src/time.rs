@@ -142,8 +142,9 @@ impl Deadline {
 
     /// Returns this deadline as a timespec, or `None` for `NEVER`.
     pub(crate) fn timespec(self) -> Option<libc::timespec> {
+        // Where `time_t` has 32 bits, this limits a wait to 68 years.
         (self != Deadline::NEVER).then_some(libc::timespec {
-            tv_sec: (self.0 / 1_000_000_000) as libc::time_t,
+            tv_sec: (self.0 / 1_000_000_000).try_into().unwrap_or(i32::MAX.into()),
             tv_nsec: (self.0 % 1_000_000_000) as libc::c_long,
         })
     }

@@ -164,7 +164,7 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
 pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> Result<()> {
     let (size, _) = stack_layout(STACK_SIZE.load(Ordering::Relaxed))?;
     let start = |with_baseline: bool| {
-        let (mut thread, mut is_baseline_set) = (0, false);
+        let (mut thread, mut is_baseline_set) = (MaybeUninit::uninit(), false);
         // SAFETY: as in `start`.
         let error = with_attributes(|attributes| unsafe {
             let set = libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
@@ -173,7 +173,7 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
                 0 => {
                     is_baseline_set = with_baseline
                         && sys::preserving_errno(|| thread_state::apply_to_attributes(attributes));
-                    annotate::observe_accesses(|| create(&mut thread, attributes, start_routine, arg))
+                    annotate::observe_accesses(|| create(thread.as_mut_ptr(), attributes, start_routine, arg))
                 }
                 error => error,
             }
@@ -234,11 +234,13 @@ unsafe fn create_with_signals_blocked(
     attributes: *const libc::pthread_attr_t,
     start_routine: StartRoutine,
 ) -> Result<libc::pthread_t> {
-    let mut thread = 0;
-    // SAFETY: guaranteed by the caller.
-    let created =
-        with_signals_blocked(|| unsafe { create(&mut thread, attributes, start_routine, ptr::null_mut()) });
-    if created == 0 { Ok(thread) } else { Err(Error::NoThread) }
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: guaranteed by the caller; on success, the function has written the ID.
+    unsafe {
+        let created =
+            with_signals_blocked(|| create(thread.as_mut_ptr(), attributes, start_routine, ptr::null_mut()));
+        if created == 0 { Ok(thread.assume_init()) } else { Err(Error::NoThread) }
+    }
 }
 
 /// The outcome of a join.
@@ -259,6 +261,10 @@ pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
     });
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
 }
+
+/// Whether the kernel may report the exit of a thread through `set_tid_address`. musl holds its lock of all threads while
+/// a thread exits, and the kernel unlocks it through the same address: with another address, the lock would stay locked.
+pub(crate) const KERNEL_REPORTS_EXIT: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
 /// Registers `word` with the kernel, which clears it after the calling thread's last instruction and wakes one waiter.
 /// Returns the calling thread's native ID, or 0 on failure.

@@ -103,6 +103,25 @@ impl CpuSet {
         Some(cpus)
     }
 
+    /// Sets the CPU affinity of a new thread. Returns whether that has succeeded. musl has no such function; there, the
+    /// new thread itself changes its affinity.
+    ///
+    /// # Safety
+    /// The attributes are initialized.
+    #[cfg(not(model))]
+    unsafe fn apply_to_attributes(&self, attributes: *mut libc::pthread_attr_t) -> bool {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: guaranteed by the caller; `words` has `bytes` bytes.
+        return unsafe {
+            libc::pthread_attr_setaffinity_np(attributes, self.bytes, self.words.as_ptr().cast()) == 0
+        };
+        #[cfg(not(target_env = "gnu"))]
+        {
+            let _ = attributes;
+            false
+        }
+    }
+
     fn equals(&self, other: &CpuSet) -> bool {
         let words = self.bytes.div_ceil(size_of::<usize>());
         self.words[..words] == other.words[..words]
@@ -228,10 +247,8 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
     let mut is_set = false;
     let other_cpus = found.cpus.as_ref().filter(|cpus| CpuSet::of(0).is_some_and(|own| !own.equals(cpus)));
     if let Some(cpus) = other_cpus {
-        // SAFETY: guaranteed by the caller; `words` has `bytes` bytes.
-        is_set |=
-            unsafe { libc::pthread_attr_setaffinity_np(attributes, cpus.bytes, cpus.words.as_ptr().cast()) }
-                == 0;
+        // SAFETY: guaranteed by the caller.
+        is_set |= unsafe { cpus.apply_to_attributes(attributes) };
     }
     let is_other = |found: &SchedAttr| SchedAttr::of(0).is_some_and(|own| !own.equals(found));
     if let Some(scheduling) = found.scheduling.filter(is_other) {
@@ -239,7 +256,7 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
         let is_real_time = matches!(scheduling.policy as c_int, libc::SCHED_FIFO | libc::SCHED_RR);
         let policy = if is_real_time { scheduling.policy as c_int } else { libc::SCHED_OTHER };
         let priority = if is_real_time { scheduling.priority as c_int } else { 0 };
-        let parameters = libc::sched_param { sched_priority: priority };
+        let parameters = scheduling_parameters(priority);
         // SAFETY: guaranteed by the caller.
         is_set |= unsafe {
             libc::pthread_attr_setschedpolicy(attributes, policy) == 0
@@ -248,6 +265,14 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
         };
     }
     is_set
+}
+
+/// On some systems, the structure has further fields, which are not used.
+fn scheduling_parameters(priority: c_int) -> libc::sched_param {
+    // SAFETY: zeroed memory is a valid value.
+    let mut parameters: libc::sched_param = unsafe { core::mem::zeroed() };
+    parameters.sched_priority = priority;
+    parameters
 }
 
 /// Returns whether a thread that the calling thread starts has the main thread's scheduling parameters.
@@ -552,7 +577,7 @@ fn restore_scheduling() -> (bool, bool) {
         return (true, true);
     }
     // libc may have cached what a function has set by pthread_setschedparam().
-    let parameters = libc::sched_param { sched_priority: found.priority as c_int };
+    let parameters = scheduling_parameters(found.priority as c_int);
     // SAFETY: affects only the calling thread.
     unsafe { libc::pthread_setschedparam(libc::pthread_self(), found.policy as c_int, &parameters) };
     let wanted =

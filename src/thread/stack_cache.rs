@@ -12,7 +12,8 @@
 //! - If the process needs executable stacks, new stacks are executable, and cached ones that are not are not reused.
 //! - If a stack cannot be mapped, all cached stacks are unmapped and the mapping is tried again.
 //! - In a process that a race detector watches, pthread allocates the stacks, since to the detector the stack of a new
-//!   thread is new memory.
+//!   thread is new memory. It also does where the kernel cannot report a thread's exit to this library
+//!   (`pthread::KERNEL_REPORTS_EXIT`).
 //!
 //! *Limits.* At most `MAX_CACHED` stacks and `MAX_CACHED_BYTES` of address space are cached, or
 //! `MAX_CACHED_BYTES_SCARCE` where address space is limited or accounted (`thread::stack_count`). The stacks of zombies
@@ -146,7 +147,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     let size = size.saturating_add(annotate::tool_stack_size());
     let executable = exec_stack_required();
     let guard_size = u32::try_from(guard_size).map_err(|_| Error::NoThread)?;
-    let is_ours = !annotate::is_active();
+    let is_ours = pthread::KERNEL_REPORTS_EXIT && !annotate::is_active();
     let mut stacks = STACK_CACHE.lock();
     let mut cached = if is_ours { stacks.find(size, guard_size, executable) } else { None };
     if cached.is_none() && is_ours && stacks.reclaim_parent_stacks(RECORDS_PER_CHUNK) {
