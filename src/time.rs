@@ -135,12 +135,14 @@ impl Deadline {
     }
 
     /// Returns the time until this deadline, 0 if it has passed, or `None` for `NEVER`.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only system calls need it"))]
     pub(crate) fn remaining(self) -> Option<libc::timespec> {
         let remaining = || Deadline(self.0.saturating_sub(Deadline::now().0)).timespec();
         if self == Deadline::NEVER { None } else { remaining() }
     }
 
     /// Returns this deadline as a timespec, or `None` for `NEVER`.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only system calls need it"))]
     pub(crate) fn timespec(self) -> Option<libc::timespec> {
         // Where `time_t` has 32 bits, this limits a wait to 68 years.
         (self != Deadline::NEVER).then_some(libc::timespec {

@@ -470,7 +470,7 @@ fn map(size: usize, guard_size: usize, executable: bool) -> Option<usize> {
     let length = size.checked_add(guard_size)?;
     // SAFETY: maps new memory at an address that the kernel chooses, and makes all but the guard page accessible.
     unsafe {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | pthread::MAP_STACK;
         let memory = sys::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
         if memory == libc::MAP_FAILED {
             return None;
