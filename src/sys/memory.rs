@@ -47,13 +47,15 @@ pub(crate) fn map_aligned(hint: usize, bytes: usize, alignment: usize) -> Option
 }
 
 /// Returns the memory of whole pages to the system; the pages stay mapped, and read as zero. Returns false if the
-/// system does not permit it, for example because the pages are locked: they then keep their content.
+/// system does not permit it, for example because the pages are locked: they then keep their content. On systems other
+/// than Linux, MADV_DONTNEED does not change what the pages contain, and this always returns false.
 ///
 /// # Safety
 /// `map` has returned the pages, and no thread needs their content any more.
 pub(crate) unsafe fn discard(start: usize, bytes: usize) -> bool {
     // SAFETY: guaranteed by the caller.
-    unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
+    cfg!(target_os = "linux")
+        && unsafe { sys::madvise(start as *mut libc::c_void, bytes, libc::MADV_DONTNEED) == 0 }
 }
 
 /// Returns whether the process's address space is limited (`RLIMIT_AS`).
