@@ -57,7 +57,15 @@ const _: () = assert!(size_of::<PerThread>() == 128, "src/sys/tls.c reserves 128
 // Where inline assembly is used instead, only the tests call this function.
 #[cfg(all(
     not(model),
-    any(test, not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))
+    any(
+        test,
+        not(all(
+            target_arch = "x86_64",
+            target_os = "linux",
+            target_env = "gnu",
+            target_pointer_width = "64"
+        ))
+    )
 ))]
 unsafe extern "C" {
     safe fn threading_per_thread_block() -> *const PerThread;
@@ -66,7 +74,13 @@ unsafe extern "C" {
 #[cfg(model)]
 use crate::model::thread::block as block_ptr;
 
-#[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[cfg(all(
+    not(model),
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64"
+))]
 #[inline(always)]
 fn block_ptr() -> *const PerThread {
     let block: *const PerThread;
@@ -82,7 +96,10 @@ fn block_ptr() -> *const PerThread {
     block
 }
 
-#[cfg(all(not(model), not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))))]
+#[cfg(all(
+    not(model),
+    not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", target_pointer_width = "64"))
+))]
 #[inline(always)]
 fn block_ptr() -> *const PerThread {
     threading_per_thread_block()
@@ -100,7 +117,13 @@ pub(crate) fn locals() -> usize {
     read_field::<{ core::mem::offset_of!(PerThread, locals) }>() as usize
 }
 
-#[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[cfg(all(
+    not(model),
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64"
+))]
 #[inline(always)]
 fn read_field<const OFFSET: usize>() -> u64 {
     let word: u64;
@@ -117,7 +140,13 @@ fn read_field<const OFFSET: usize>() -> u64 {
     word
 }
 
-#[cfg(not(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[cfg(not(all(
+    not(model),
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64"
+)))]
 #[inline(always)]
 fn read_field<const OFFSET: usize>() -> u64 {
     with(|block| {
