@@ -39,8 +39,10 @@ unsafe extern "C" {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
-/// The smallest stack size that the system accepts.
-pub(crate) const MIN_STACK: usize = libc::PTHREAD_STACK_MIN;
+/// The smallest stack size: what the system accepts, but at least as much as with glibc. musl accepts 2 KiB, which is less
+/// than the library itself uses.
+pub(crate) const MIN_STACK: usize =
+    if libc::PTHREAD_STACK_MIN < 16 * 1024 { 16 * 1024 } else { libc::PTHREAD_STACK_MIN };
 
 /// The flag of mmap() for stacks. On FreeBSD, it has another meaning: the mapping grows.
 pub(crate) const MAP_STACK: c_int = {
