@@ -14,7 +14,12 @@
 #define TLS_MODEL __attribute__((tls_model("initial-exec")))
 #endif
 
-HIDDEN TLS_MODEL _Thread_local _Alignas(64) unsigned char threading_per_thread[128];
+#if defined(__x86_64__)
+#define ALIGNMENT 64
+#else
+#define ALIGNMENT 16
+#endif
+HIDDEN TLS_MODEL _Thread_local _Alignas(ALIGNMENT) unsigned char threading_per_thread[128];
 
 HIDDEN void *threading_per_thread_block(void);
 void *threading_per_thread_block(void)
