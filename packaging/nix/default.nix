@@ -29,6 +29,7 @@ pkgs.stdenv.mkDerivation {
   outputs = [
     "out"
     "dev"
+    "doc"
     "man"
   ];
 
