@@ -44,19 +44,19 @@ static INIT: extern "C" fn() = init;
 /// a call from a fork handler. `work` does not unwind.
 #[inline(always)]
 pub(crate) fn api_call<R>(work: impl FnOnce() -> R) -> R {
-    call(true, work)
+    call(before_call, work)
 }
 
 /// As `api_call`, for work that locks no mutex. It may run in a signal handler that interrupts a fork, and must not
 /// wait there for other threads, as it would if it released the mutexes and locked them again.
 #[inline(always)]
 pub(crate) fn signal_safe_call<R>(work: impl FnOnce() -> R) -> R {
-    call(false, work)
+    call(before_signal_safe_call, work)
 }
 
 #[inline(always)]
-fn call<R>(locks: bool, work: impl FnOnce() -> R) -> R {
-    let before = if annotate::calls_need_hooks() { before_call(locks) } else { NO_STATE };
+fn call<R>(before_call: fn() -> u64, work: impl FnOnce() -> R) -> R {
+    let before = if annotate::calls_need_hooks() { before_call() } else { NO_STATE };
     let result = work();
     if before != NO_STATE {
         after_call(before);
@@ -64,16 +64,27 @@ fn call<R>(locks: bool, work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The state that `before_call` returns for `after_call`, in one register: the argument of `annotate::after_call` in
+/// The state that is passed from before to after a call, in one register: the argument of `annotate::after_call` in
 /// the low half, the argument of `fork::end_call_in_fork` above it, and a bit that distinguishes the state from
 /// `NO_STATE`.
 const NO_STATE: u64 = 0;
 const HAS_STATE: u64 = 1 << 63;
 const LOCK_LEVEL_SHIFT: u32 = 32;
 
+/// Two functions without arguments are shorter to call than one with an argument.
 #[cold]
 #[inline(never)]
-fn before_call(locks: bool) -> u64 {
+fn before_call() -> u64 {
+    enter(true)
+}
+
+#[cold]
+#[inline(never)]
+fn before_signal_safe_call() -> u64 {
+    enter(false)
+}
+
+fn enter(locks: bool) -> u64 {
     if annotate::is_undetected() {
         init();
     }

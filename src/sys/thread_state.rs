@@ -21,9 +21,12 @@
 //! - Not at all after a function that took less than a quarter of the shortest system call that was measured in this
 //!   process (`SHORTEST_SYSCALL_CYCLES`): such a function has made no system call.
 //! - After each function that is not trusted, and before the thread parks.
-//! - After a trusted function only if [`CHECK_TIME_DIVISOR`] times the duration of the last check has passed since
-//!   then. A function is trusted after [`CHECKS_UNTIL_TRUSTED`] checks that found no change. If it changes the state
-//!   after that, the next check finds the change, and the function is never trusted again.
+//! - Between two calls of the same trusted function only if [`CHECK_TIME_DIVISOR`] times the duration of the last
+//!   check has passed since then. A function is trusted after [`CHECKS_UNTIL_TRUSTED`] checks that found no change. If
+//!   it changes the state after that, the next check finds the change, and the function is never trusted again.
+//!
+//! So what a function changes never reaches another function. It can reach later calls of the same function, until the
+//! next check, if it is the first change after many calls that changed nothing.
 //!
 //! The file exceeds 400 lines because it reads and writes each of these states, in the forms that the kernel has for them.
 #![cfg_attr(
@@ -327,7 +330,7 @@ fn cycles() -> u64 {
 }
 
 /// How many checks must find no change before a function is trusted.
-const CHECKS_UNTIL_TRUSTED: u32 = 64;
+const CHECKS_UNTIL_TRUSTED: u32 = 128;
 /// Checks after trusted functions take at most 1 / `CHECK_TIME_DIVISOR` of the time.
 const CHECK_TIME_DIVISOR: u64 = 32;
 
@@ -443,8 +446,8 @@ impl ThreadState {
         self.unchecked != 0
     }
 
-    /// Returns whether the kernel's state must be checked before the next function.
-    pub(crate) fn needs_check(&self) -> bool {
+    /// Returns whether the kernel's state must be checked before this function is called.
+    pub(crate) fn needs_check_before(&self, function: usize) -> bool {
         if self.unchecked == 0 {
             return false;
         }
@@ -453,7 +456,7 @@ impl ThreadState {
         } else {
             self.unchecked < CHECK_TIME_DIVISOR as u32
         };
-        !(recently_checked && self.is_trusted(self.last_function))
+        !(recently_checked && function == self.last_function && self.is_trusted(function))
     }
 
     /// Returns whether enough checks after this function have found no change.

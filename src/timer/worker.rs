@@ -138,7 +138,7 @@ fn finish_and_wait_for_next(
             timers.callback_returned(term);
         }
         let seen = LEADER_FUTEX.load(Ordering::Acquire);
-        let due = if superseded || state.needs_check() { None } else { timers.pop_due(now) };
+        let due = if superseded { None } else { timers.pop_due(now, state) };
         let until = timers.leader_wakes_at;
         let must_notify_waiters = core::mem::take(&mut timers.must_notify_waiters);
         drop(registry);
@@ -326,9 +326,9 @@ impl TimerQueue {
         true
     }
 
-    /// Called by the leader. Removes the first timer, if it is due and its function may be called, and returns it.
-    /// Reads the clock only if the last reading, in `now`, is earlier than the deadline.
-    fn pop_due(&mut self, now: &mut Deadline) -> Option<&'static Timer> {
+    /// Called by the leader. Removes the first timer, if it is due and its function may be called in the current state
+    /// of the thread, and returns it. Reads the clock only if the last reading, in `now`, is earlier than the deadline.
+    fn pop_due(&mut self, now: &mut Deadline, state: &ThreadState) -> Option<&'static Timer> {
         let Some(first) = self.heap.peek() else {
             self.leader_wakes_at = Deadline::NEVER;
             self.clear_unmonitored();
@@ -341,6 +341,11 @@ impl TimerQueue {
                 self.clear_unmonitored();
                 return None;
             }
+        }
+        // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
+        let function = unsafe { first.timer.thread_unchecked() }.function_address();
+        if state.needs_check_before(function) {
+            return None;
         }
         if self.unclean && self.spawning_replacement {
             // The new worker becomes the leader, and wakes this one.

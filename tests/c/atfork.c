@@ -756,6 +756,83 @@ static void handler_waits_for_a_mutex(void)
     join_foreign(thread);
 }
 
+/* Signals that interrupt the fork while the library's mutexes are held for it. Another thread needs one of these all
+ * the time. If a signal handler released them, that thread would make progress. */
+static atomic_long counted_calls;
+static long calls_during_signals;
+static double signals_took;
+
+static void *count_threads(void *arg)
+{
+    while (!atomic_load(&stop)) {
+        CHECK(threading_active_count() > 0);
+        atomic_fetch_add(&counted_calls, 1);
+    }
+    return arg;
+}
+
+static void use_signal_safe_functions(int signal)
+{
+    int set;
+    (void)signal;
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    set = threading_event_is_set(event);
+    CHECK(set == 1);
+    CHECK_STATUS(threading_event_clear(event), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_release_n(semaphore, 2), THREADING_OK);
+}
+
+static void interrupt_the_fork(void)
+{
+    long before;
+    const double start = now();
+    sleep_for(0.002); /* a call that the other thread had already begun ends */
+    before = atomic_load(&counted_calls);
+    for (int i = 0; i < 1000; i++)
+        CHECK_INT(raise(SIGUSR1), 0);
+    calls_during_signals = atomic_load(&counted_calls) - before;
+    signals_took = now() - start;
+}
+
+static void signals_in_a_fork(void)
+{
+    struct sigaction handler = {.sa_handler = use_signal_safe_functions}, former;
+    pthread_t thread;
+    int measured = 0;
+    if (fork_keeps_sleepers())
+        SKIP("the portable backend does not survive a fork while threads sleep");
+    event = threading_event_new();
+    semaphore = threading_semaphore_new(0);
+    CHECK(event != NULL && semaphore != NULL);
+    CHECK_INT(sigaction(SIGUSR1, &handler, &former), 0);
+    atomic_store(&stop, 0);
+    thread = spawn_foreign(count_threads, NULL);
+    /* A thread that waits longer than 100 ms for a mutex that is held for a fork goes on without it. So forks in which
+     * the signals take nearly as long, on a loaded machine, do not count. */
+    for (int i = 0; i < 100 && measured < 10; i++) {
+        pid_t pid;
+        int status;
+        action = interrupt_the_fork;
+        active = PREPARE;
+        pid = fork();
+        active = NO_PHASE;
+        if (pid == 0)
+            _exit(0);
+        status = status_of(pid);
+        CHECK_INT(status, 0);
+        if (signals_took < 0.05) {
+            measured++;
+            CHECK_INT(calls_during_signals, 0);
+        }
+    }
+    atomic_store(&stop, 1);
+    join_foreign(thread);
+    CHECK_INT(sigaction(SIGUSR1, &former, NULL), 0);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_free(semaphore), THREADING_OK);
+}
+
 /* The minimum CPU time that a child has used when fork returns in it. The library's child handler uses most of it,
  * because the parent copies the memory. */
 static double child_handler_time(void)
@@ -811,6 +888,7 @@ static const struct test_case cases[] = {
     {"a child of clone works if the parent has one thread", child_of_clone},
     {"a prepare handler may wait for a mutex that another thread holds while it uses the library",
      handler_waits_for_a_mutex},
+    {"a signal handler that interrupts a fork does not release the library's mutexes", signals_in_a_fork},
     {"the child handler takes as long with 100,000 pending timers as without", child_handler_time_with_many_timers},
 };
 

@@ -365,6 +365,43 @@ static void changed_after_many_calls(void)
     with_same_deadline();
 }
 
+/* Functions whose first call with a change comes after many calls without one. */
+#define CHANGE_WITH_ARGUMENT(name)                                                                           \
+    static void *name(void *changed)                                                                         \
+    {                                                                                                        \
+        if (changed != NULL)                                                                                 \
+            change_one(changed);                                                                             \
+        else                                                                                                 \
+            syscall(SYS_gettid);                                                                             \
+        return changed;                                                                                      \
+    }
+CHANGE_WITH_ARGUMENT(change_a)
+CHANGE_WITH_ARGUMENT(change_b)
+CHANGE_WITH_ARGUMENT(change_c)
+CHANGE_WITH_ARGUMENT(change_d)
+
+/* The library checks the state only now and then between two calls of a function that it trusts, but always before it
+ * calls another function. */
+static void changed_before_another_function(void)
+{
+    enum { CALLS = 2000 };
+    static void *(*const functions[])(void *) = {change_a, change_b, change_c, change_d};
+    static threading_timer *timers[CALLS];
+    void *change = (void *)&changes[0];
+    for (size_t i = 0; i < TEST_COUNT(functions); i++) {
+        double due = now() + 0.05;
+        for (int call = 0; call < CALLS; call++)
+            timers[call] = timer_start(due - now(), functions[i], NULL);
+        double later = due + 20e-6; /* in the past when the calls have ended, so that the thread does not park */
+        threading_timer *changing = timer_start(later - now(), functions[i], change);
+        threading_timer *checking = timer_start(later + 20e-6 - now(), check_state, &initial);
+        for (int call = 0; call < CALLS; call++)
+            CHECK_PTR(join_timer(timers[call]), NULL);
+        CHECK_PTR(join_timer(changing), change);
+        CHECK_PTR(join_timer(checking), &initial);
+    }
+}
+
 static void *cancel_itself(void *arg)
 {
     pthread_cancel(pthread_self());
@@ -405,6 +442,8 @@ static const struct test_case cases[] = {
     {"state that cannot be restored without privileges does not affect the next function", changed_without_privileges},
     {"the nice value of the thread that starts the first timer does not affect later timers", first_by_nice_thread},
     {"a change is found even if the function makes it after many calls without one", changed_after_many_calls},
+    {"a change does not affect another function even if it is the first change after many calls",
+     changed_before_another_function},
     {"a cancellation that is pending when a function returns does not end the next function", pending_cancellation},
 };
 
