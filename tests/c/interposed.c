@@ -4,7 +4,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <linux/futex.h>
 
 enum clock { REAL, AHEAD, BEHIND, STOPPED };
 
@@ -52,6 +51,8 @@ long syscall(long number, ...)
         atomic_store(&real, function);
     }
     if (number == SYS_futex) {
+        /* Those of linux/futex.h, which a compiler for musl may not have. */
+        enum { FUTEX_WAIT = 0, FUTEX_WAKE = 1, FUTEX_CMD_MASK = ~(128 | 256) };
         long command = arguments[1] & FUTEX_CMD_MASK;
         atomic_fetch_add(&futex_call_count, 1);
         /* Arguments that the operation does not use must be 0, not a leftover register value. */
