@@ -35,7 +35,7 @@ enum way {
     PTHREAD_EXIT_THEN_EXIT, /* in a worker */
     SHUTDOWN,
     SHUTDOWN_IN_WORKER,
-    QUICK_EXIT,
+    EXIT_WITHOUT_HANDLERS, /* _exit() */
     WAYS
 };
 
@@ -448,7 +448,7 @@ static int run_process(uint64_t number)
         threading_local *of_main = threading_local_new(report_destroyed);
         OK(threading_local_set(of_main, &letter));
     }
-    /* the library's own handler is registered in any case */
+    /* At least one thread is started, so that the library has registered its exit handler. */
     if (plan.workers + plan.pthread_exits + plan.cancelled + plan.starters + plan.joiner + plan.timers == 0)
         free_thread(start_thread(return_arg, NULL, 0));
     TORTURE_CHECK(atexit(new_handler) == 0);
@@ -486,7 +486,7 @@ static const char *find_error(const struct plan *expected, const char *output, i
     int expected_status = way == PTHREAD_EXIT ? 0 : expected->status;
     if (status != expected_status && !(way == PTHREAD_EXIT_THEN_EXIT && status == 0))
         return "exit status";
-    if (way == QUICK_EXIT)
+    if (way == EXIT_WITHOUT_HANDLERS)
         return strpbrk(output, "oOnNclj") == NULL ? NULL : "output of handlers";
     /* Concurrent calls of exit() are undefined in C; one may overtake another that waits. */
     if (has_concurrent_exits(expected))

@@ -54,6 +54,7 @@ static bool from_library(const void *caller)
     return (uintptr_t)caller - code_begin < code_end - code_begin;
 }
 
+/* Counts a call of the library. Returns true, with errno set, if the call must fail. */
 static bool fails(const char *what, const void *caller, int error)
 {
     if ((!thread_armed && !atomic_load(&all_threads_armed)) || !from_library(caller))

@@ -67,8 +67,7 @@ static inline void sets_drive(struct scenario *scenario, void *shared)
 {
     struct sets *sets = shared;
     double end = torture_now() + STRESS_LIMIT;
-    /* all of them time out */
-    if (sets->untimed == 0)
+    if (sets->untimed == 0) /* all waits time out */
         return;
     if (random_one_in(&scenario->random, 2)) {
         spin(random_below(&scenario->random, 20000));

@@ -34,7 +34,7 @@
 
 #include "splitmix64.h"
 
-/* A program that completes no operation for this many seconds is considered hanging. */
+/* A program that completes no operation for this many seconds is considered hung. */
 #define TORTURE_HANG 120.0
 
 static struct {
