@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <sys/wait.h>
 
 /* The exit status of a child that cannot run its check on this system. */
@@ -66,6 +67,12 @@ static inline void test_run_in_child_with(const char *file, int line, void (*che
         _exit(0);
     }
     test_check_int(file, line, "the child's exit status", test_child_status(file, line, pid), 0);
+}
+
+/* Gives up the privileges of the superuser, if the process has them. Returns false if that fails. */
+static inline bool drop_privileges(void)
+{
+    return geteuid() != 0 || (setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
 }
 
 #endif

@@ -909,8 +909,7 @@ static void stacks_of_joiners(void)
 #define WITH_SLEEPING_THREADS(check)                                                                         \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
-        if (fork_keeps_sleepers())                                                                           \
-            SKIP("the portable backend does not survive a fork while threads sleep");                        \
+        SKIP_FORK_IF_PORTABLE();                                                                             \
         check();                                                                                             \
     }
 

@@ -931,7 +931,7 @@ static void fork_in_last_free(void)
     end_last_free();
 }
 
-/* The marks of empty cells and of tombstones in a thread's table must not match as handles. */
+/* No invalid handle may match the marks of empty cells and of tombstones in a thread's table. */
 static void invalid_handles_match_no_cell(void)
 {
     threading_local *locals[64];

@@ -2,7 +2,6 @@
 #include "child.h"
 #include "kinds.h"
 
-#include <grp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -203,7 +202,7 @@ static void lock_memory(void)
 {
     enum { THREADS = 40, OBJECTS = 2000, STACK = 256 * 1024 };
     limit(RLIMIT_MEMLOCK, 8 * MEBI);
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    if (!drop_privileges())
         _exit(CHILD_SKIPPED);
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
         _exit(CHILD_SKIPPED);

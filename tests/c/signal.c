@@ -485,12 +485,6 @@ static atomic_long released, over_released;
  * included, and a test case cannot wait until a handler in those has returned. */
 static _Thread_local volatile sig_atomic_t handler_enabled;
 
-static bool is_portable_backend(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
-}
-
 static const char portable_cannot_wake[] = "the portable backend cannot wake from a signal handler";
 
 static void set_in_handler(int number)

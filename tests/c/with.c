@@ -397,10 +397,8 @@ static void blocks_exclude_each_other(void)
 {
     struct counter counter = {.lock = new_lock()};
     threading_thread *threads[4];
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(count, &counter);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    spawn_all(threads, count, &counter);
+    join_all(threads);
     CHECK_INT(counter.value, 4 * test_many(25000));
     CHECK_STATUS(threading_lock_free(counter.lock), THREADING_OK);
 }
