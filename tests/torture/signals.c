@@ -113,9 +113,7 @@ int main(int argc, char **argv)
     uint64_t checks = 0, children = 0;
     for (unsigned i = 0; i < WAIT_KINDS; i++) {
         pair_new(&timed[i], &wait_kinds[i]);
-        TORTURE_STATUS(threading_lock_acquire(timed[i].lock), THREADING_OK);
-        TORTURE_STATUS(threading_rlock_acquire(timed[i].rlock), THREADING_OK);
-        join_prepare(&timed[i]);
+        pair_hold(&timed[i]);
     }
     for (unsigned i = 0; i < UNTIMED_KINDS; i++)
         pair_new(&untimed[i], &wait_kinds[i]);
@@ -146,9 +144,7 @@ int main(int argc, char **argv)
     handlers_stop(&handlers_team);
     storm_stop();
     for (unsigned i = 0; i < WAIT_KINDS; i++) {
-        join_end(&timed[i]);
-        TORTURE_STATUS(join_untimed(&timed[i]), THREADING_OK);
-        TORTURE_STATUS(threading_rlock_release(timed[i].rlock), THREADING_OK);
+        pair_release(&timed[i]);
         pair_free(&timed[i]);
     }
     for (unsigned i = 0; i < UNTIMED_KINDS; i++)
