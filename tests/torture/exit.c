@@ -9,7 +9,7 @@
  * A number determines what a process does, so that the parent process knows what to expect. */
 #include "torture.h"
 
-#include "exit_child.h"
+#include "child.h"
 
 #include <fcntl.h>
 #include <limits.h>

@@ -5,11 +5,10 @@
  * the library, too, and lock a mutex that other threads hold while they use it. No child hangs. */
 #include "torture.h"
 
-#include <errno.h>
+#include "child.h"
+
 #include <math.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 static const double SHORT_TIMEOUT = 0.0003;
 
@@ -312,26 +311,6 @@ static void register_handlers(void)
 __attribute__((section(".preinit_array"), used)) static void (*const early_constructor)(void) = register_handlers;
 
 /* --------------------------------------------------------------------------------------------------- forking */
-
-static void wait_for_child(pid_t pid)
-{
-    double end = torture_now() + TORTURE_HANG * 0.75;
-    int status;
-    pid_t ended;
-    for (useconds_t delay = 100; (ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR);) {
-        if (torture_now() > end) {
-            kill(pid, SIGABRT);
-            torture_fail(__FILE__, __LINE__, "the child %d hangs", (int)pid);
-        }
-        usleep(delay);
-        delay = delay < 2000 ? delay * 2 : delay;
-    }
-    CHECK(ended == pid);
-    if (WIFSIGNALED(status))
-        torture_fail(__FILE__, __LINE__, "the child was killed by signal %d", WTERMSIG(status));
-    if (WEXITSTATUS(status) != 0)
-        torture_fail(__FILE__, __LINE__, "the child exited with status %d", WEXITSTATUS(status));
-}
 
 /* In a child, every function returns as soon as possible, and the thread ends. */
 static bool is_child(void)
