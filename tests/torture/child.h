@@ -12,11 +12,11 @@
 /* Waits for a child that must exit with status 0. */
 static inline void wait_for_child(pid_t pid)
 {
-    double end = torture_now() + TORTURE_HANG * 0.75;
+    double end = now() + TORTURE_HANG * 0.75;
     int status;
     pid_t ended;
     for (useconds_t delay = 100; (ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR);) {
-        if (torture_now() > end) {
+        if (now() > end) {
             kill(pid, SIGABRT);
             torture_fail(__FILE__, __LINE__, "the child %d hangs", (int)pid);
         }
@@ -34,7 +34,7 @@ static inline void wait_for_child(pid_t pid)
  * its wait status. */
 static inline int read_child(pid_t pid, int fd, const char *description, char *output, size_t size)
 {
-    double end = torture_now() + TORTURE_HANG / 2;
+    double end = now() + TORTURE_HANG / 2;
     size_t length = 0;
     int status;
     for (ssize_t got = 1; got != 0 && length < size - 1;) {
@@ -42,7 +42,7 @@ static inline int read_child(pid_t pid, int fd, const char *description, char *o
         if (poll(&ready, 1, 1000) > 0 && (got = read(fd, output + length, size - 1 - length)) > 0)
             length += (size_t)got;
         output[length] = '\0';
-        if (torture_now() > end) {
+        if (now() > end) {
             kill(pid, SIGABRT);
             torture_fail(__FILE__, __LINE__, "%s hangs, after the output \"%s\"", description, output);
         }

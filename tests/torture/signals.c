@@ -14,7 +14,7 @@ static _Atomic uint64_t timers_started, timers_run;
 
 static void *run_timer(void *arg)
 {
-    TORTURE_CHECK(torture_now() >= *(double *)arg);
+    TORTURE_CHECK(now() >= *(double *)arg);
     atomic_fetch_add(&timers_run, 1);
     return arg;
 }
@@ -28,14 +28,14 @@ static void timers_worker(struct worker *worker)
         for (unsigned i = 0; i < TIMERS; i++) {
             double interval = (double)random_below(&worker->random, 30000) / 1e6;
             timers[i] = threading_timer_new(interval, run_timer, &earliest[i]);
-            earliest[i] = torture_now() + interval;
+            earliest[i] = now() + interval;
             TORTURE_STATUS(threading_timer_start(timers[i]), THREADING_OK);
         }
         for (unsigned i = 0; i < TIMERS; i++) {
             threading_thread *thread = threading_timer_thread(timers[i]);
             TORTURE_STATUS(threading_thread_join(thread), THREADING_OK);
             TORTURE_CHECK(threading_thread_result(thread) == &earliest[i]);
-            TORTURE_CHECK(torture_now() < earliest[i] + STRESS_LIMIT);
+            TORTURE_CHECK(now() < earliest[i] + STRESS_LIMIT);
             TORTURE_STATUS(threading_timer_free(timers[i]), THREADING_OK);
         }
         atomic_fetch_add(&timers_started, TIMERS);
@@ -68,9 +68,9 @@ _Noreturn static void shut_down_in_child(struct random *random)
     atomic_store(&signal_storm.paused, false);
     storm_start(random);
     TORTURE_STATUS(threading_thread_start(thread), THREADING_OK);
-    double began = torture_now();
+    double began = now();
     TORTURE_STATUS(threading_shutdown_timeout(seconds), THREADING_TIMED_OUT);
-    TORTURE_CHECK(torture_now() - began >= seconds);
+    TORTURE_CHECK(now() - began >= seconds);
     TORTURE_STATUS(threading_event_set(event), THREADING_OK);
     TORTURE_STATUS(threading_shutdown_timeout(STRESS_LIMIT), THREADING_OK);
     TORTURE_CHECK(!threading_thread_is_alive(thread));
@@ -118,9 +118,9 @@ int main(int argc, char **argv)
         else
             sleep_for(0.1);
         children += CAN_FORK;
-        if (torture_now() - last_check > 0.3) {
+        if (now() - last_check > 0.3) {
             handlers_check_totals();
-            last_check = torture_now();
+            last_check = now();
             checks++;
         }
     }
@@ -140,7 +140,7 @@ int main(int argc, char **argv)
         pair_free(&untimed[i]);
     torture_figure("operations", (double)atomic_load(&torture.steps));
     torture_figure("signals handled", (double)signal_storm.handled);
-    torture_figure("signals handled per second", (double)signal_storm.handled / (torture_now() - torture.began));
+    torture_figure("signals handled per second", (double)signal_storm.handled / (now() - torture.began));
     torture_figure("units released by handlers and other threads", (double)handlers.released);
     torture_figure("sets by handlers", (double)handlers.sets);
     torture_figure("timers", (double)timers_run);

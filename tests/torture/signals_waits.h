@@ -16,9 +16,9 @@ static inline void timed_worker(struct worker *worker)
     while (scenario_running(worker->scenario)) {
         double seconds = random_one_in(&worker->random, 2) ? random_timeout(&worker->random)
                                                            : (double)random_below(&worker->random, 60000) / 1e6;
-        double began = torture_now();
+        double began = now();
         threading_status status = p->wait_kind->timed(p, seconds);
-        double lasted = torture_now() - began;
+        double lasted = now() - began;
         if (status != p->wait_kind->timeout_status || lasted < seconds || lasted > seconds + STRESS_LIMIT)
             torture_fail(__FILE__, __LINE__, "%s with a timeout of %.9f s lasted %.9f s and returned %s",
                          p->wait_kind->name, seconds, lasted, threading_status_name(status));
@@ -54,7 +54,7 @@ static inline void untimed_worker(struct worker *worker)
                 p->wait_kind->prepare(p);
             atomic_store(&p->requested, n);
             AWAIT_COUNT(&p->waiting, n);
-            sleep_for((double)random_below(&worker->random, 5000) / 1e6);
+            sleep_for((double)random_below(&worker->random, 1000) / 1e6);
             p->wait_kind->end(p);
             AWAIT_COUNT(&p->finished, n);
         }

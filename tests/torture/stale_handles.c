@@ -16,7 +16,7 @@
 
 static double share_end(double share)
 {
-    return torture_now() + torture.seconds * share;
+    return now() + torture.seconds * share;
 }
 
 /* ------------------------------------------------------------------------------------------------ stale calls */
@@ -132,7 +132,7 @@ static void call_stale_handles_during_reuse(struct random *random)
         callers[i] = start(call_continually, random);
     for (unsigned i = 0; i < MAKERS; i++)
         makers[i] = start(create_and_free_objects, random);
-    for (unsigned i = 0; torture_running() && torture_now() < until; i = (i + 1) % MAKERS) {
+    for (unsigned i = 0; torture_running() && now() < until; i = (i + 1) % MAKERS) {
         join(makers[i]);
         makers[i] = start(create_and_free_objects, random);
     }
@@ -228,7 +228,7 @@ static void check_level(struct level before, struct level after, struct level to
 static uint64_t create_and_free(unsigned kind, uint64_t count, double until)
 {
     uint64_t done = 0;
-    for (; done < count && (done % 256 != 0 || torture_now() < until); done++) {
+    for (; done < count && (done % 256 != 0 || now() < until); done++) {
         unsigned tag = (unsigned)(done % TAGS);
         kinds[kind].check_and_free(kinds[kind].create(tag), tag);
         if (done % 256 == 255)
@@ -273,7 +273,7 @@ static void *run_short_lived(void *arg)
 static uint64_t run_short_lived_threads(uint64_t count, double until)
 {
     uint64_t done = 0;
-    for (; done < count && torture_now() < until; done += CONCURRENT) {
+    for (; done < count && now() < until; done += CONCURRENT) {
         pthread_t foreign[CONCURRENT / 2];
         threading_thread *threads[CONCURRENT / 2];
         for (unsigned i = 0; i < CONCURRENT / 2; i++) {
