@@ -29,12 +29,10 @@ static void limit(int resource, rlim_t soft)
 /* Limits the address space to its current size and `more` bytes. */
 static void limit_memory(size_t more)
 {
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%lu", &pages) != 1)
+    size_t addresses, resident;
+    if (!process_size(&addresses, &resident))
         _exit(CHILD_SKIPPED);
-    fclose(file);
-    limit(RLIMIT_AS, (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more);
+    limit(RLIMIT_AS, (rlim_t)addresses + more);
 }
 
 /* Checks that the library works. */

@@ -19,13 +19,10 @@ struct size {
 
 static struct size size_now(void)
 {
-    unsigned long addresses = 0, resident = 0;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%lu %lu", &addresses, &resident) != 2)
+    struct size size;
+    if (!process_size(&size.addresses, &size.resident))
         _exit(CHILD_SKIPPED);
-    fclose(file);
-    return (struct size){addresses * page, resident * page};
+    return size;
 }
 
 /* Allocates resident memory, so that it does not count in later measurements. */
