@@ -6,7 +6,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/resource.h>
 
 static void check_unstarted(threading_thread *thread)
@@ -578,21 +577,6 @@ int __cxa_atexit(void (*function)(void *), void *arg, void *object)
         memcpy(&real, &symbol, sizeof real);
     }
     return real(function, arg, object);
-}
-
-/* The library reads random numbers from getrandom(), or else from a file. */
-ssize_t getrandom(void *buffer, size_t size, unsigned flags)
-{
-    return allow_allocation() ? syscall(SYS_getrandom, buffer, size, flags) : -1;
-}
-
-int open64(const char *path, int flags, ...)
-{
-    va_list values;
-    va_start(values, flags);
-    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(values, mode_t) : 0;
-    va_end(values);
-    return allow_allocation() ? (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode) : -1;
 }
 #else
 #define HAVE_SCARCE_MEMORY 0

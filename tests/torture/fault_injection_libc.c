@@ -322,8 +322,3 @@ ssize_t write(int fd, const void *buffer, size_t size)
 {
     return FAILS(EIO) ? -1 : syscall(SYS_write, fd, buffer, size);
 }
-
-ssize_t getrandom(void *buffer, size_t size, unsigned flags)
-{
-    return FAILS(ENOSYS) ? -1 : syscall(SYS_getrandom, buffer, size, flags);
-}
