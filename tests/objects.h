@@ -145,7 +145,7 @@ static inline void objects_reinit(struct objects *objects)
     CHECK(!threading_event_is_set(objects->event) && threading_barrier_n_waiting(objects->barrier) == 0);
 }
 
-/* The rlock twice. Returns its argument, so that it can be a thread's target. */
+/* Acquires all locks, the rlock twice. Returns its argument, so that it can be a thread's target. */
 static inline void *acquire_locks(void *arg)
 {
     struct objects *objects = arg;
@@ -169,7 +169,8 @@ static inline void release_locks(struct objects *objects)
     CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
 }
 
-/* Checks that another thread holds the locks, be it one that this process does not have. Returns its argument. */
+/* Checks that another thread holds the locks, possibly one that exists only in the parent process. Returns its
+ * argument. */
 static inline void *check_locks_held(void *arg)
 {
     static const double timeout = 0.0005;

@@ -126,7 +126,7 @@ enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRI
     S(LOCAL, local_del_attr, , (h, "touched"))                                                          \
     S(LOCAL, local_del_attr, _bad, (h, NULL))
 
-/* Every function as a function of one type: V calls return the last error if the value is NULL, 0 or false. */
+/* Wraps every function in one of the same type: V calls return the last error if the value is NULL, 0 or false. */
 #define STATUS_CALL(kind, function, variant, args)                                                      \
     static threading_status call_##function##variant(void *h)                                           \
     {                                                                                                   \
@@ -365,7 +365,7 @@ static void borrowed_handle(void)
     CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
     check_err_handle(THREAD, thread, "the thread of a freed timer");
     CHECK(threading_thread_is_alive(main));
-    /* A reference that the program has added is its own to free. */
+    /* The program may free a reference that it has added. */
     CHECK_PTR(threading_thread_ref(main), main);
     CHECK_STATUS(threading_thread_free(main), THREADING_OK);
     CHECK_STATUS(threading_thread_free(main), THREADING_ERR_HANDLE);

@@ -918,7 +918,7 @@ static void fork_in_last_free(void)
     begin_last_free(fork_in_destructor);
     local_free(last_free.local);
     if (last_free.child == 0) {
-        /* The child destroys no values of other threads, and of its own thread the value that was left, if any. */
+        /* The child destroys its own thread's value if that was left, and no values of other threads. */
         threading_local *newer = local_new(NULL);
         CHECK(atomic_load(&destroyed_count) <= 1);
         CHECK_FAILS(threading_local_get(last_free.local), THREADING_ERR_HANDLE);

@@ -1,4 +1,4 @@
-/* Objects: the memory and the address space that they use, and that handle values are not reused. */
+/* The memory and the address space that objects use. Handle values are not reused. */
 #include "child.h"
 #include "kinds.h"
 

@@ -189,7 +189,7 @@ static void left_by_break(void)
         THREADING_WITH(set.lock) {
             THREADING_WITH(set.semaphore) {
                 if (i >= 0)
-                    break; /* leaves the inner block alone */
+                    break; /* leaves only the inner block */
                 CHECK(!"reached");
             }
             CHECK(threading_lock_locked(set.lock));
@@ -316,7 +316,7 @@ static void evaluated_once(void)
         CHECK(threading_lock_locked(lock));
     }
     CHECK_INT(calls, 1);
-    /* It releases the object that it acquired, even if the block assigns to the variable. */
+    /* The block releases the object that it acquired, even if the block assigns to the variable. */
     THREADING_WITH(chosen) {
         chosen = NULL;
     }

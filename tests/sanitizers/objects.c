@@ -211,7 +211,7 @@ static void report_exception(void)
 }
 
 /* What the first thread does after its write, and the second thread before its own. If `writes`, the second thread's
- * write is made in a callback of that call. */
+ * function calls back a function that makes its write. */
 static const struct scenario {
     const char *name;
     void (*first)(void), (*second)(void);

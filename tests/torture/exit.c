@@ -115,7 +115,7 @@ static void random_delay(uint64_t max_us)
         usleep((useconds_t)random_below(&random, max_us));
 }
 
-static threading_event *gate; /* set by a handler; threads that wait for it must be waited for */
+static threading_event *gate; /* set by a handler; exit() must wait for the threads that wait for it */
 
 /* The last action of a thread: in the last round of its destructors, after that of the library. */
 static pthread_key_t key;
@@ -522,7 +522,7 @@ static const char *find_error(const struct plan *expected, const char *output, i
 /* ---------------------------------------------------------------------------------------- running the processes */
 
 extern char **environ;
-static const char *program; /* not /proc/self/exe, which is Valgrind when run under it */
+static const char *program; /* not /proc/self/exe, which is Valgrind if the program runs under it */
 
 static pid_t spawn(const struct plan *expected, uint64_t number, int out)
 {

@@ -158,14 +158,14 @@ struct level {
 
 /* How far a level may rise.
  *
- * Objects live in blocks of 64 KiB, one kind per block. Each slot serves 63 objects; then the block is returned to
- * the system. So at each measurement one block per kind may be between empty and full: 64 KiB for each kind in use,
- * and two for a condition, which has an rlock, and for a timer, which has a thread. Together with pages of the
- * program itself that are touched late, one thread may leave a quarter of a megabyte, which is a quarter of a byte
- * for each of a million objects. Threads that free objects in another order than they were created leave single
- * slots in older blocks; with this number of threads, up to eight blocks of all kinds. Memory from malloc is freed
- * completely, except for what the C library and its thread caches keep. The number of mappings does not depend on
- * the number of objects. */
+ * Objects live in blocks of 64 KiB, one kind per block. When the slots of a block have served 63 objects each, its
+ * memory is returned to the system. So at each measurement one block per kind may be between empty and full: 64 KiB
+ * for each kind in use, and two for a condition, which has an rlock, and for a timer, which has a thread. Together
+ * with pages of the program itself that are touched late, one thread may leave a quarter of a megabyte, which is a
+ * quarter of a byte for each of a million objects. Threads that free objects in another order than they were created
+ * leave single slots in older blocks; with this number of threads, up to eight blocks of all kinds. Memory from malloc
+ * is freed completely, except for what the C library and its thread caches keep. The number of mappings does not
+ * depend on the number of objects. */
 static const struct level one_thread_tolerance = {256 * 1024, 4096, 2};
 static const struct level many_threads_tolerance = {512 * 1024, 16384, 4};
 

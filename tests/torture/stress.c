@@ -58,7 +58,8 @@ static void choose_cpus(struct random *random)
     TORTURE_CHECK(sched_setaffinity(0, sizeof cpus, &cpus) == 0);
 }
 
-/* Returns a scenario that runs for a fraction of the run, for `concurrent` scenarios at the same time. */
+/* Returns a scenario that lasts for a fraction of the run. `concurrent` is the number of scenarios that run at the same
+ * time. */
 static struct scenario new_scenario(struct random *random, unsigned concurrent)
 {
     static const unsigned sizes[] = {2, 3, 4, 8, 16, 32, 64};

@@ -120,8 +120,8 @@ struct notifies {
     _Atomic uint64_t untimed_started, timed_started, timed_returned; /* changed with the lock held, like the next two */
     uint64_t timed_at_notify_all;                  /* timed waits that had started at the last notify_all */
     _Atomic uint64_t timed_at_notify_all_returned; /* those of them that have returned */
-    _Atomic uint64_t untimed_notified,
-        timed_notified;    /* waits ended by a notification; changed with the lock held, too */
+    /* Waits ended by a notification; changed with the lock held, too. */
+    _Atomic uint64_t untimed_notified, timed_notified;
     _Atomic uint64_t done; /* the sum of both, incremented first */
 };
 
