@@ -797,8 +797,7 @@ static void signals_in_a_fork(void)
     struct sigaction handler = {.sa_handler = use_signal_safe_functions}, former;
     pthread_t thread;
     int measured = 0;
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     event = threading_event_new();
     semaphore = threading_semaphore_new(0);
     CHECK(event != NULL && semaphore != NULL);

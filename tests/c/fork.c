@@ -3,6 +3,8 @@
 #include "child.h"
 #include "destructors.h"
 
+#include <sched.h>
+
 #define WAIT_LIMIT TEST_LIMIT
 #include "../objects.h"
 
@@ -716,6 +718,49 @@ static void stacks_of_joiners(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
+/* --------------------------------------------------------------------------------- the parent's pending timers */
+
+enum { PENDING_TIMERS = 5000 };
+static threading_timer *pending_timers[PENDING_TIMERS];
+static atomic_int position[2];
+
+/* Two threads cancel each timer at the same time. */
+static void *cancel_beside_another(void *arg)
+{
+    size_t self = arg != NULL;
+    for (int i = 0; i < PENDING_TIMERS; i++) {
+        atomic_store(&position[self], i + 1);
+        while (atomic_load(&position[!self]) <= i)
+            sched_yield();
+        CHECK_STATUS(threading_timer_cancel(pending_timers[i]), THREADING_OK);
+    }
+    return arg;
+}
+
+static void check_concurrent_cancels(void *arg)
+{
+    threading_thread *other = spawn(cancel_beside_another, arg);
+    cancel_beside_another(NULL);
+    CHECK_PTR(join(other), arg);
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
+}
+
+static void concurrent_cancels(void)
+{
+    for (int i = 0; i < PENDING_TIMERS; i++) {
+        pending_timers[i] = threading_timer_new(3600, return_arg, NULL);
+        CHECK(pending_timers[i] != NULL);
+        CHECK_STATUS(threading_timer_start(pending_timers[i]), THREADING_OK);
+    }
+    for (int i = 0; i < test_many(20); i++)
+        run_in_child_with(check_concurrent_cancels, &position);
+    for (int i = 0; i < PENDING_TIMERS; i++) {
+        CHECK_STATUS(threading_timer_cancel(pending_timers[i]), THREADING_OK);
+        CHECK_STATUS(threading_timer_free(pending_timers[i]), THREADING_OK);
+    }
+}
+
 #define WITH_SLEEPING_THREADS(check)                                                                         \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
@@ -730,6 +775,7 @@ WITH_SLEEPING_THREADS(children_of_a_child)
 WITH_SLEEPING_THREADS(forks_while_objects_are_used)
 WITH_SLEEPING_THREADS(fork_in_a_join)
 WITH_SLEEPING_THREADS(stacks_of_joiners)
+WITH_SLEEPING_THREADS(concurrent_cancels)
 
 static const struct test_case cases[] = {
     {"the forking thread is the main and only thread of the child", forking_thread_is_main_case},
@@ -746,6 +792,7 @@ static const struct test_case cases[] = {
     {"a thread of the child on the stack of a joiner of the parent can be joined", stacks_of_joiners_case},
     {"every object works in hundreds of children that are forked while other threads use the objects",
      forks_while_objects_are_used_case},
+    {"two threads of the child can cancel the parent's pending timers at the same time", concurrent_cancels_case},
 };
 
 TEST_MAIN(cases)

@@ -384,9 +384,9 @@ static void changed_before_another_function(void)
         threading_timer *changing = timer_start(later - now(), functions[i], change);
         threading_timer *checking = timer_start(later + 20e-6 - now(), check_state, &initial);
         for (int call = 0; call < CALLS; call++)
-            CHECK_PTR(join_timer(timers[call]), NULL);
-        CHECK_PTR(join_timer(changing), change);
-        CHECK_PTR(join_timer(checking), &initial);
+            CHECK_PTR(join_timer_and_free(timers[call]), NULL);
+        CHECK_PTR(join_timer_and_free(changing), change);
+        CHECK_PTR(join_timer_and_free(checking), &initial);
     }
 }
 
