@@ -26,7 +26,11 @@ fn main() {
     rerun_if_linker_changes();
     link_arguments_from_cmake().iter().for_each(|argument| link_argument(argument));
     // The soname contains the major version: programs linked against 0.x load libthreading.so.0.
-    link_argument(&format!("-Wl,-soname,libthreading.so.{}", variable("CARGO_PKG_VERSION_MAJOR")));
+    let soname = format!("libthreading.so.{}", variable("CARGO_PKG_VERSION_MAJOR"));
+    link_argument(&format!("-Wl,-soname,{soname}"));
+    if option_env!("CARGO_PRIMARY_PACKAGE").is_some() {
+        link_soname(&soname);
+    }
     // dlclose must not unmap code that threads still run.
     link_argument("-Wl,-z,nodelete");
     version_symbols();
@@ -38,6 +42,20 @@ fn variable(name: &str) -> String {
 
 fn link_argument(argument: &str) {
     println!("cargo:rustc-cdylib-link-arg={argument}");
+}
+
+/// Creates the symbolic link with the name of the soname beside the library that cargo will create, so that programs
+/// linked with it start. Only for a build of this package itself: as a dependency, it is a part of the Rust program.
+fn link_soname(soname: &str) {
+    let output = PathBuf::from(variable("OUT_DIR"));
+    // OUT_DIR is build/libthreading-HASH/out in the directory of the profile.
+    if let Some(directory) = output.ancestors().nth(3) {
+        let link = directory.join(soname);
+        let _ = fs::remove_file(&link);
+        if let Err(error) = std::os::unix::fs::symlink("libthreading.so", &link) {
+            println!("cargo:warning=cannot create {}: {error}", link.display());
+        }
+    }
 }
 
 /// The linker arguments that the toolchain of CMake needs.

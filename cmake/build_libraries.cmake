@@ -18,8 +18,16 @@ endfunction()
 # ---- cargo ----
 
 # The C compiler links the library, unless the user has set another linker for cargo.
-if("$ENV{${LINKER_VARIABLE}}" STREQUAL "")
-    set(ENV{${LINKER_VARIABLE}} "${CC}")
+if("$ENV{${VARIABLE}_LINKER}" STREQUAL "")
+    set(ENV{${VARIABLE}_LINKER} "${CC}")
+endif()
+# RUSTFLAGS of the user, if set, replaces the variable of the target.
+if(RUSTFLAGS)
+    if("$ENV{RUSTFLAGS}" STREQUAL "")
+        set(ENV{${VARIABLE}_RUSTFLAGS} "$ENV{${VARIABLE}_RUSTFLAGS} ${RUSTFLAGS}")
+    else()
+        set(ENV{RUSTFLAGS} "$ENV{RUSTFLAGS} ${RUSTFLAGS}")
+    endif()
 endif()
 foreach(setting IN LISTS ENVIRONMENT)
     string(REGEX MATCH "^([^=]+)=(.*)$" setting "${setting}")
@@ -27,7 +35,7 @@ foreach(setting IN LISTS ENVIRONMENT)
 endforeach()
 execute_process(COMMAND ${CARGO} WORKING_DIRECTORY "${SOURCE_DIR}" RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
-    fail("cargo could not build the library; see its errors above")
+    fail("cargo could not build the library. Its errors are above")
 endif()
 
 # The old file is removed first, because a running program may have mapped it.
@@ -76,7 +84,7 @@ file(WRITE "${work}/wanted.txt" "-u\n${wanted}\n")
 set(tried "")
 foreach(linker IN LISTS LINKERS)
     execute_process(
-        COMMAND "${linker}" -r --force-group-allocation -o "${work}/all.o" "@${work}/wanted.txt" "${STATIC}"
+        COMMAND "${linker}" -r --force-group-allocation -o "${work}/all.o" "@${work}/wanted.txt" "${STATIC}" ${UNWINDER}
         OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
     if(status EQUAL 0)
         break()

@@ -143,9 +143,11 @@ pub use thread::{current, set_stack_size, sleep, stack_size};
 pub use time::{FOREVER, TIMEOUT_MAX, Timeout};
 pub use timer::object::Timer;
 
-/// The doctests also run the Rust programs in README.md and docs/.
+/// The doctests also run the Rust programs in the documents.
 #[cfg(doctest)]
 mod documents {
+    #[doc = include_str!("../packaging/crate/README.md")]
+    struct CrateReadme;
     #[doc = include_str!("../README.md")]
     struct Readme;
     #[doc = include_str!("../docs/languages.md")]

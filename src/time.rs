@@ -150,11 +150,13 @@ impl Deadline {
     }
 
     /// Returns the time until this deadline, 0 if it has passed, or `None` for `NEVER`.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only system calls need it"))]
     pub(crate) fn remaining(self) -> Option<libc::timespec> {
         (self != Deadline::NEVER).then(|| {
             let remaining = self.0.saturating_sub(Deadline::now().0);
             libc::timespec {
-                tv_sec: (remaining / 1_000_000_000) as libc::time_t,
+                // Where `time_t` has 32 bits, this limits a wait to 68 years.
+                tv_sec: (remaining / 1_000_000_000).try_into().unwrap_or(i32::MAX.into()),
                 tv_nsec: (remaining % 1_000_000_000) as libc::c_long,
             }
         })

@@ -219,7 +219,7 @@ impl Handle<RLock> {
 
     /// The calling thread's recursion count; 0 if it does not own the lock.
     pub fn recursion_count(self) -> Result<usize> {
-        Ok(if self.is_owned()? { recursion::count(self.bits()) as usize + 1 } else { 0 })
+        Ok(if self.is_owned()? { (recursion::count(self.bits()) as usize).saturating_add(1) } else { 0 })
     }
 
     /// Unlocks the lock whatever its state, for use in a child process.
@@ -271,7 +271,7 @@ mod tests {
         recursion::set(rlock.bits(), u32::MAX - 1);
         assert_eq!(rlock.try_acquire(), Ok(true));
         assert_eq!(rlock.acquire(), Err(Error::RecursionOverflow));
-        assert_eq!(rlock.recursion_count(), Ok(1 << 32));
+        assert_eq!(rlock.recursion_count(), Ok(usize::try_from(1_u64 << 32).unwrap_or(usize::MAX)));
         rlock.release().unwrap();
         assert_eq!(rlock.try_acquire(), Ok(true));
         recursion::set(rlock.bits(), 0);

@@ -36,7 +36,8 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 /// constructors, so that fork handlers that those register are newer, and run before `fork::prepare`. Rust's own
 /// standard library has a constructor with the same priority.
 #[used]
-#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array.00099"))]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array.00099"))]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
 static INIT: extern "C" fn() = init;
 
 /// Wraps the work of each call: hides its memory accesses from race detectors, and releases the library's mutexes for

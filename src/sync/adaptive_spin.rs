@@ -49,7 +49,7 @@ pub(crate) fn current_cpu_tag() -> u8 {
     // SAFETY: no preconditions. Where libc supports it, this only reads memory that the kernel updates (rseq, vDSO).
     let cpu = unsafe { crate::sys::sched_getcpu() };
     #[cfg(all(not(model), not(target_os = "linux")))]
-    let cpu = 0;
+    let cpu = 0_i32;
     cpu.rem_euclid(255) as u8 + 1
 }
 

@@ -11,6 +11,11 @@
 #include <string.h>
 
 #define HIDDEN __attribute__((visibility("hidden")))
+#if defined(__linux__) && !defined(__GLIBC__) /* musl cannot load libraries with initial-exec variables by dlopen(). */
+#define TLS_MODEL
+#else
+#define TLS_MODEL __attribute__((tls_model("initial-exec")))
+#endif
 
 /* The tools found by threading_annotate_detect_tools, as bits. */
 enum { THREAD_SANITIZER = 1, HELGRIND = 2, DRD = 4 };
@@ -104,10 +109,10 @@ static void (*const __tsan_mutex_post_unlock)(void *, unsigned);
 enum { READ_LOCK = 1 << 3, TRY_LOCK = 1 << 4, TRY_LOCK_FAILED = 1 << 5, NOT_STATIC = 1 << 8 };
 
 /* Nonzero while ThreadSanitizer ignores the accesses of the calling thread, which runs code of the library. */
-static __attribute__((tls_model("initial-exec"))) _Thread_local unsigned ignoring;
+static TLS_MODEL _Thread_local unsigned ignoring;
 
 /* ThreadSanitizer has released its state of the calling thread, which must not call its functions any more. */
-static __attribute__((tls_model("initial-exec"))) _Thread_local _Bool finished;
+static TLS_MODEL _Thread_local _Bool finished;
 
 static _Bool has_tsan(void)
 {
@@ -245,7 +250,7 @@ void threading_annotate_observe_end(unsigned was_ignoring)
 uint32_t threading_annotate_thread_id(void)
 {
     static _Atomic uint32_t last;
-    static __attribute__((tls_model("initial-exec"))) _Thread_local uint32_t id;
+    static TLS_MODEL _Thread_local uint32_t id;
     while (id == 0)
         id = ++last;
     return id;

@@ -7,18 +7,35 @@ unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
 }
 
-const PTHREAD_CANCEL_DISABLE: c_int = 1;
+const PTHREAD_CANCEL_DISABLE: c_int = if cfg!(target_vendor = "apple") { 0 } else { 1 };
 
 /// Returns the calling thread's native ID, which the kernel assigns.
 pub(crate) fn native_id() -> u64 {
+    #[cfg(target_os = "linux")]
     // SAFETY: no preconditions.
-    (unsafe { libc::gettid() }) as u64
+    let id = unsafe { libc::gettid() } as u64;
+    #[cfg(target_os = "freebsd")]
+    // SAFETY: no preconditions.
+    let id = unsafe { libc::pthread_getthreadid_np() } as u64;
+    #[cfg(target_vendor = "apple")]
+    let id = {
+        let mut id = 0;
+        // SAFETY: 0 is the calling thread; `id` is valid for writes.
+        unsafe { libc::pthread_threadid_np(0, &mut id) };
+        id
+    };
+    id
 }
 
 /// Returns whether the calling thread is the process's initial thread.
 pub(crate) fn is_initial_thread() -> bool {
+    #[cfg(target_os = "linux")]
     // SAFETY: no preconditions.
-    native_id() == unsafe { libc::getpid() } as u64
+    let is_initial = native_id() == unsafe { libc::getpid() } as u64;
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: no preconditions.
+    let is_initial = unsafe { libc::pthread_main_np() } == 1;
+    is_initial
 }
 
 /// Runs `f` with cancellation disabled; a request by `pthread_cancel` stays pending. No call of this library is a

@@ -73,7 +73,7 @@ pub(crate) fn ensure_exit_key() -> Result<libc::pthread_key_t> {
     if unsafe { sys::pthread_key_create(&mut key, Some(tsd_destructor)) } != 0 {
         return Err(Error::System);
     }
-    match EXIT_KEY.compare_exchange(0, u64::from(key) + 1, Ordering::AcqRel, Ordering::Acquire) {
+    match EXIT_KEY.compare_exchange(0, key as u64 + 1, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => Ok(key),
         Err(known) => {
             // SAFETY: created above, and not visible to other threads.

@@ -24,14 +24,25 @@ pub(crate) mod pthread;
 pub(crate) mod thread_state;
 pub(crate) mod tls;
 
-use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
+#[cfg(target_os = "linux")]
+use core::ffi::c_ulong;
+use core::ffi::{c_char, c_int, c_long, c_void};
 
-use libc::{dl_phdr_info, iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit, sigset_t};
+#[cfg(not(target_vendor = "apple"))]
+use libc::dl_phdr_info;
+use libc::{iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit, sigset_t};
+
+/// Returns the address of the calling thread's `errno`.
+#[cfg(target_os = "linux")]
+pub(crate) use libc::__errno_location as errno_location;
+/// Returns the address of the calling thread's `errno`.
+#[cfg(any(target_os = "freebsd", target_vendor = "apple"))]
+pub(crate) use libc::__error as errno_location;
 
 /// Returns the calling thread's `errno`.
 pub(crate) fn errno() -> c_int {
     // SAFETY: the address of the calling thread's `errno` is always valid.
-    unsafe { libc::__errno_location().read_volatile() }
+    unsafe { errno_location().read_volatile() }
 }
 
 /// Runs `call` and restores the value that `errno` had before.
@@ -41,7 +52,7 @@ pub(crate) fn preserving_errno<R>(call: impl FnOnce() -> R) -> R {
     // it.
     // SAFETY: as in `errno`; `call` returns on the thread that called it.
     unsafe {
-        let errno = libc::__errno_location();
+        let errno = errno_location();
         let before = errno.read_volatile();
         let result = call();
         errno.write_volatile(before);
@@ -50,7 +61,8 @@ pub(crate) fn preserving_errno<R>(call: impl FnOnce() -> R) -> R {
 }
 
 macro_rules! from_libc {
-    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {$(
+    ($($(#[$condition:meta])? fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        $(#[$condition])?
         /// The function of libc; preserves `errno`.
         ///
         /// # Safety
@@ -62,8 +74,19 @@ macro_rules! from_libc {
     )*};
 }
 
+#[cfg(not(target_os = "linux"))]
+unsafe extern "C" {
+    /// The function of libc, which the crate `libc` does not declare here.
+    pub(crate) fn pthread_attr_setstack(
+        attributes: *mut pthread_attr_t,
+        base: *mut c_void,
+        bytes: usize,
+    ) -> c_int;
+}
+
 type ForkHandler = Option<unsafe extern "C" fn()>;
 type KeyDestructor = Option<unsafe extern "C" fn(*mut c_void)>;
+#[cfg(not(target_vendor = "apple"))]
 type PhdrCallback = Option<unsafe extern "C" fn(*mut dl_phdr_info, usize, *mut c_void) -> c_int>;
 #[cfg(target_env = "gnu")]
 type Resource = libc::__rlimit_resource_t;
@@ -84,16 +107,21 @@ from_libc! {
     fn write(file: c_int, buffer: *const c_void, bytes: usize) -> isize;
     fn writev(file: c_int, parts: *const iovec, count: c_int) -> isize;
     fn close(file: c_int) -> c_int;
+    #[cfg(target_os = "linux")]
     fn access(path: *const c_char, mode: c_int) -> c_int;
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     fn pthread_sigmask(how: c_int, set: *const sigset_t, previous: *mut sigset_t) -> c_int;
+    #[cfg(target_os = "linux")]
     fn prctl(operation: c_int, two: c_ulong, three: c_ulong, four: c_ulong, five: c_ulong) -> c_int;
+    #[cfg(target_os = "linux")]
     fn sched_getcpu() -> c_int;
     fn atexit(handler: extern "C" fn()) -> c_int;
+    #[cfg(not(target_vendor = "apple"))]
     fn dl_iterate_phdr(callback: PhdrCallback, data: *mut c_void) -> c_int;
     fn pthread_atfork(prepare: ForkHandler, parent: ForkHandler, child: ForkHandler) -> c_int;
     fn pthread_attr_init(attributes: *mut pthread_attr_t) -> c_int;
     fn pthread_attr_destroy(attributes: *mut pthread_attr_t) -> c_int;
+    #[cfg(target_os = "linux")]
     fn pthread_attr_setstack(attributes: *mut pthread_attr_t, base: *mut c_void, bytes: usize) -> c_int;
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
     fn pthread_detach(thread: pthread_t) -> c_int;
@@ -111,20 +139,19 @@ mod tests {
         const UNUSED: c_int = 9999;
         // SAFETY: changes only the calling thread's `errno`; the path ends with NUL.
         unsafe {
-            *libc::__errno_location() = UNUSED;
+            *errno_location() = UNUSED;
             assert_eq!(open(c"/nonexistent".as_ptr(), libc::O_RDONLY), -1);
         }
         assert_eq!(errno(), UNUSED);
     }
 
     /// Functions that do not change `errno`, as libc documents, and functions that do not return.
-    const SET_NO_ERRNO: [&str; 13] = [
+    const SET_NO_ERRNO: [&str; 12] = [
         "__errno_location",
         "clock_gettime", // with a valid clock
         "exit",
         "getpid",
         "gettid",
-        "pthread_attr_getguardsize",
         "pthread_attr_getstacksize",
         "pthread_attr_setdetachstate",
         "pthread_attr_setstacksize",

@@ -1,11 +1,10 @@
 //! Operating system threads: pthread functions, and what Linux offers beyond them.
 
-use crate::sys::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::sys::atomic::{AtomicUsize, Ordering};
 use core::cell::Cell;
-use core::ffi::{CStr, c_int, c_ulong, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
-use std::io::Write;
 
 use crate::error::{Error, Result};
 use crate::sys;
@@ -13,7 +12,14 @@ use crate::sys::annotate;
 use crate::sys::calling_thread::with_cancel_disabled;
 #[cfg(not(model))]
 use crate::sys::thread_state;
-use crate::time::Deadline;
+
+#[cfg(target_os = "linux")]
+#[path = "pthread_linux.rs"]
+mod backend;
+#[cfg(not(target_os = "linux"))]
+#[path = "pthread_portable.rs"]
+mod backend;
+pub(crate) use backend::{set_name, set_tid_address, thread_exists, wait_shared, wake_shared};
 
 /// A start routine. It may unwind, by `pthread_exit`.
 pub(crate) type StartRoutine = extern "C-unwind" fn(*mut c_void) -> *mut c_void;
@@ -25,14 +31,27 @@ unsafe extern "C" {
         start_routine: StartRoutine,
         arg: *mut c_void,
     ) -> c_int;
+    // The crate `libc` does not declare it for all systems.
+    fn pthread_attr_getguardsize(attributes: *const libc::pthread_attr_t, size: *mut usize) -> c_int;
 }
 
 /// The stack size of threads that are started from now on, including the timers' threads; 0 is the system's default.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(crate) static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 
-/// The smallest stack size that the system accepts.
-pub(crate) const MIN_STACK: usize = libc::PTHREAD_STACK_MIN;
+/// The smallest stack size: what the system accepts, but at least as much as with glibc. musl accepts 2 KiB, which is less
+/// than the library itself uses.
+pub(crate) const MIN_STACK: usize =
+    if libc::PTHREAD_STACK_MIN < 16 * 1024 { 16 * 1024 } else { libc::PTHREAD_STACK_MIN };
+
+/// The flag of mmap() for stacks. On FreeBSD, it has another meaning: the mapping grows.
+pub(crate) const MAP_STACK: c_int = {
+    #[cfg(target_os = "linux")]
+    let flag = libc::MAP_STACK;
+    #[cfg(not(target_os = "linux"))]
+    let flag = 0;
+    flag
+};
 
 /// Calls `f` with thread attributes that have the system's default values.
 fn with_attributes<R>(f: impl FnOnce(*mut libc::pthread_attr_t) -> R) -> Result<R> {
@@ -98,7 +117,7 @@ pub(crate) fn stack_layout(size: usize) -> Result<(usize, usize)> {
     // SAFETY: the attributes are initialized.
     with_attributes(|attributes| unsafe {
         libc::pthread_attr_getstacksize(attributes, &mut default);
-        libc::pthread_attr_getguardsize(attributes, &mut guard);
+        pthread_attr_getguardsize(attributes, &mut guard);
     })?;
     let page = page_size();
     let whole_pages = |size: usize| size.checked_next_multiple_of(page).unwrap_or(usize::MAX / page * page);
@@ -164,7 +183,7 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
 pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> Result<()> {
     let (size, _) = stack_layout(STACK_SIZE.load(Ordering::Relaxed))?;
     let start = |with_baseline: bool| {
-        let (mut thread, mut is_baseline_set) = (0, false);
+        let (mut thread, mut is_baseline_set) = (MaybeUninit::uninit(), false);
         // SAFETY: as in `start`.
         let error = with_attributes(|attributes| unsafe {
             let set = libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED)
@@ -173,7 +192,7 @@ pub(crate) fn start_detached(start_routine: StartRoutine, arg: *mut c_void) -> R
                 0 => {
                     is_baseline_set = with_baseline
                         && sys::preserving_errno(|| thread_state::apply_to_attributes(attributes));
-                    annotate::observe_accesses(|| create(&mut thread, attributes, start_routine, arg))
+                    annotate::observe_accesses(|| create(thread.as_mut_ptr(), attributes, start_routine, arg))
                 }
                 error => error,
             }
@@ -234,11 +253,13 @@ unsafe fn create_with_signals_blocked(
     attributes: *const libc::pthread_attr_t,
     start_routine: StartRoutine,
 ) -> Result<libc::pthread_t> {
-    let mut thread = 0;
-    // SAFETY: guaranteed by the caller.
-    let created =
-        with_signals_blocked(|| unsafe { create(&mut thread, attributes, start_routine, ptr::null_mut()) });
-    if created == 0 { Ok(thread) } else { Err(Error::NoThread) }
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: guaranteed by the caller; on success, the function has written the ID.
+    unsafe {
+        let created =
+            with_signals_blocked(|| create(thread.as_mut_ptr(), attributes, start_routine, ptr::null_mut()));
+        if created == 0 { Ok(thread.assume_init()) } else { Err(Error::NoThread) }
+    }
 }
 
 /// The outcome of a join.
@@ -260,16 +281,9 @@ pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
 }
 
-/// Registers `word` with the kernel, which clears it after the calling thread's last instruction and wakes one waiter.
-/// Returns the calling thread's native ID, or 0 on failure.
-///
-/// This replaces the word that libc has registered for pthread_join(). No thread waits for that word if the thread is
-/// detached, and a detached thread on a stack that libc has not allocated frees libc's other memory itself.
-pub(crate) fn set_tid_address(word: &AtomicU32) -> u32 {
-    // SAFETY: the word is in the thread's slot, which stays referenced until the thread has exited.
-    let id = sys::preserving_errno(|| unsafe { libc::syscall(libc::SYS_set_tid_address, word.as_ptr()) });
-    id.max(0) as u32
-}
+/// Whether the kernel may report the exit of a thread through `set_tid_address`. musl holds its lock of all threads while
+/// a thread exits, and the kernel unlocks it through the same address: with another address, the lock would stay locked.
+pub(crate) const KERNEL_REPORTS_EXIT: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
 /// Returns the argument with which the calling thread has called pthread_exit(), `PTHREAD_CANCELED` if the thread is
 /// being cancelled, or NULL if the value is unknown. Called by a thread in its last destructor.
@@ -305,7 +319,7 @@ extern "C-unwind" fn return_sentinel(_: *mut c_void) -> *mut c_void {
 fn find_result_offset() -> Option<usize> {
     let (size, _) = stack_layout(64 * 1024).ok()?;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | MAP_STACK;
     // SAFETY: new memory, which is unmapped below after the thread has exited; the search reads nothing else.
     with_cancel_disabled(|| unsafe {
         let stack = sys::mmap(ptr::null_mut(), size, protection, flags, -1, 0);
@@ -338,80 +352,8 @@ fn find_result_offset() -> Option<usize> {
     })
 }
 
-/// Blocks while `word` is `expected`, until woken by `wake_shared` or by the kernel at a thread's exit, or until the
-/// deadline. Returns false only if the deadline has passed. `futex::wait` cannot be used for this: the kernel's wake-up
-/// is not process-private, and the portable backend does not see it.
-pub(crate) fn wait_shared(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
-    let remaining = deadline.remaining();
-    let timeout = remaining.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let nothing = ptr::null::<u32>();
-    // SAFETY: the word is aligned and valid during the call; the timeout is NULL or a timespec.
-    sys::preserving_errno(|| unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, timeout, nothing, 0_u32)
-            == 0
-            || sys::errno() != libc::ETIMEDOUT
-    })
-}
-
-/// Wakes all threads that are in `wait_shared` on this word.
-pub(crate) fn wake_shared(word: &AtomicU32) {
-    let nothing = ptr::null::<u32>();
-    // SAFETY: the kernel uses only the address of the word.
-    sys::preserving_errno(|| unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX, nothing, nothing, 0_u32)
-    });
-}
-
 /// Detaches a thread.
 pub(crate) fn detach(thread: libc::pthread_t) {
     // SAFETY: as in `join`.
     unsafe { sys::pthread_detach(thread) };
-}
-
-/// Returns whether a thread with this native ID exists in this process.
-pub(crate) fn thread_exists(native_id: u32) -> bool {
-    let (status, error) = sys::preserving_errno(|| {
-        // SAFETY: signal 0 has no effect; the kernel only checks whether the thread exists.
-        let status = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), native_id, 0) };
-        (status, sys::errno())
-    });
-    // If a seccomp filter rejects the call, the error is another one.
-    status == 0 || error != libc::ESRCH && is_in_proc(native_id)
-}
-
-/// As `thread_exists`, if tgkill() is not permitted. Returns true if `/proc` is not available either.
-#[cold]
-fn is_in_proc(native_id: u32) -> bool {
-    let listed = |id: u32| {
-        let mut path = [0; 40];
-        let written = write!(&mut path[..39], "/proc/self/task/{id}");
-        debug_assert!(written.is_ok());
-        // SAFETY: the path ends with NUL.
-        unsafe { sys::access(path.as_ptr().cast(), libc::F_OK) == 0 }
-    };
-    // SAFETY: no preconditions.
-    listed(native_id) || !listed(unsafe { libc::gettid() } as u32)
-}
-
-/// Sets the name that system tools show for a thread: the one with this native ID, or the calling thread.
-pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
-    match native_id {
-        // SAFETY: the name ends with NUL; the kernel copies at most 15 bytes of it.
-        None => unsafe {
-            sys::prctl(libc::PR_SET_NAME, name.as_ptr() as c_ulong, 0, 0, 0);
-        },
-        Some(id) => {
-            let mut path = [0; 40];
-            let written = write!(&mut path[..39], "/proc/self/task/{id}/comm");
-            debug_assert!(written.is_ok());
-            // SAFETY: both strings end with NUL; the descriptor is valid until it is closed.
-            with_cancel_disabled(|| unsafe {
-                let file = sys::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
-                if file >= 0 {
-                    sys::write(file, name.as_ptr().cast(), name.count_bytes());
-                    sys::close(file);
-                }
-            });
-        }
-    }
 }

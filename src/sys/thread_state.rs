@@ -29,11 +29,16 @@
 //! next check, if it is the first change after many calls that changed nothing.
 //!
 //! The file exceeds 400 lines because it reads and writes each of these states, in the forms that the kernel has for them.
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "scheduling parameters and CPU affinity are restored on Linux only")
+)]
 
-use core::ffi::{CStr, c_int, c_long};
+use core::ffi::{CStr, c_int};
 use core::mem::MaybeUninit;
 use core::ptr;
 
+use crate::sys;
 use crate::sys::atomic::{AtomicU32, Ordering};
 use crate::sys::calling_thread;
 
@@ -45,8 +50,8 @@ unsafe extern "C" {
     fn pthread_setcanceltype(kind: c_int, old: *mut c_int) -> c_int;
 }
 
-const PTHREAD_CANCEL_ENABLE: c_int = 0;
-const PTHREAD_CANCEL_DEFERRED: c_int = 0;
+const PTHREAD_CANCEL_ENABLE: c_int = if cfg!(target_vendor = "apple") { 1 } else { 0 };
+const PTHREAD_CANCEL_DEFERRED: c_int = if cfg!(target_vendor = "apple") { 2 } else { 0 };
 /// `LC_GLOBAL_LOCALE`.
 const GLOBAL_LOCALE: libc::locale_t = ptr::without_provenance_mut(usize::MAX);
 
@@ -70,12 +75,19 @@ impl SchedAttr {
     }
 
     /// Returns the attributes of the thread with this native ID (0: the calling thread).
+    #[cfg(target_os = "linux")]
     fn of(thread: libc::pid_t) -> Option<SchedAttr> {
         let mut scheduling = SchedAttr::default();
         let size = size_of::<SchedAttr>();
         // SAFETY: `scheduling` is valid for writes of `size` bytes.
         let read = unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut scheduling, size, 0) };
         (read == 0).then_some(scheduling)
+    }
+
+    /// Other systems are not asked: scheduling parameters are not restored.
+    #[cfg(not(target_os = "linux"))]
+    fn of(_: libc::pid_t) -> Option<SchedAttr> {
+        None
     }
 }
 
@@ -92,6 +104,7 @@ impl CpuSet {
     const WORDS: usize = CpuSet::MAX_CPUS / usize::BITS as usize;
 
     /// Returns the CPU affinity of the thread with this native ID (0: the calling thread).
+    #[cfg(target_os = "linux")]
     fn of(thread: libc::pid_t) -> Option<CpuSet> {
         let mut words = MaybeUninit::<[usize; CpuSet::WORDS]>::uninit();
         let room = size_of_val(&words);
@@ -104,6 +117,31 @@ impl CpuSet {
             ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), cpus.words.as_mut_ptr().cast(), bytes);
         }
         Some(cpus)
+    }
+
+    /// Other systems are not asked: the CPU affinity is not restored.
+    #[cfg(not(target_os = "linux"))]
+    fn of(_: libc::pid_t) -> Option<CpuSet> {
+        None
+    }
+
+    /// Sets the CPU affinity of a new thread. Returns whether that has succeeded. musl has no such function; there, the
+    /// new thread itself changes its affinity.
+    ///
+    /// # Safety
+    /// The attributes are initialized.
+    #[cfg(not(model))]
+    unsafe fn apply_to_attributes(&self, attributes: *mut libc::pthread_attr_t) -> bool {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: guaranteed by the caller; `words` has `bytes` bytes.
+        return unsafe {
+            libc::pthread_attr_setaffinity_np(attributes, self.bytes, self.words.as_ptr().cast()) == 0
+        };
+        #[cfg(not(target_env = "gnu"))]
+        {
+            let _ = attributes;
+            false
+        }
     }
 
     fn equals(&self, other: &CpuSet) -> bool {
@@ -225,16 +263,14 @@ fn parse_blocked_signals(status: &[u8]) -> Option<u64> {
 ///
 /// # Safety
 /// The attributes are initialized.
-#[cfg(not(model))]
+#[cfg(all(not(model), target_os = "linux"))]
 pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) -> bool {
     let Some(found) = baseline() else { return false };
     let mut is_set = false;
     let other_cpus = found.cpus.as_ref().filter(|cpus| CpuSet::of(0).is_some_and(|own| !own.equals(cpus)));
     if let Some(cpus) = other_cpus {
-        // SAFETY: guaranteed by the caller; `words` has `bytes` bytes.
-        is_set |=
-            unsafe { libc::pthread_attr_setaffinity_np(attributes, cpus.bytes, cpus.words.as_ptr().cast()) }
-                == 0;
+        // SAFETY: guaranteed by the caller.
+        is_set |= unsafe { cpus.apply_to_attributes(attributes) };
     }
     let is_other = |found: &SchedAttr| SchedAttr::of(0).is_some_and(|own| !own.equals(found));
     if let Some(scheduling) = found.scheduling.filter(is_other) {
@@ -242,7 +278,7 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
         let is_real_time = matches!(scheduling.policy as c_int, libc::SCHED_FIFO | libc::SCHED_RR);
         let policy = if is_real_time { scheduling.policy as c_int } else { libc::SCHED_OTHER };
         let priority = if is_real_time { scheduling.priority as c_int } else { 0 };
-        let parameters = libc::sched_param { sched_priority: priority };
+        let parameters = scheduling_parameters(priority);
         // SAFETY: guaranteed by the caller.
         is_set |= unsafe {
             libc::pthread_attr_setschedpolicy(attributes, policy) == 0
@@ -251,6 +287,21 @@ pub(crate) unsafe fn apply_to_attributes(attributes: *mut libc::pthread_attr_t) 
         };
     }
     is_set
+}
+
+/// On other systems than Linux, a new thread inherits the parameters of the calling thread.
+#[cfg(all(not(model), not(target_os = "linux")))]
+pub(crate) unsafe fn apply_to_attributes(_: *mut libc::pthread_attr_t) -> bool {
+    false
+}
+
+/// On some systems, the structure has further fields, which are not used.
+#[cfg(target_os = "linux")]
+fn scheduling_parameters(priority: c_int) -> libc::sched_param {
+    // SAFETY: zeroed memory is a valid value.
+    let mut parameters: libc::sched_param = unsafe { core::mem::zeroed() };
+    parameters.sched_priority = priority;
+    parameters
 }
 
 /// Returns whether a thread that the calling thread starts has the main thread's scheduling parameters.
@@ -516,11 +567,15 @@ fn restore_mask() -> bool {
 
 /// Returns the signals that the kernel knows, 1 to 64, as bits.
 fn signal_bits(mask: &libc::sigset_t) -> u64 {
-    const { assert!(size_of::<libc::sigset_t>() >= size_of::<u64>()) };
-    // SAFETY: the set has at least 64 bits.
-    unsafe { ptr::from_ref(mask).cast::<u64>().read_unaligned() }
+    // Apple's set has 32 bits.
+    const BYTES: usize = if size_of::<libc::sigset_t>() < 8 { size_of::<libc::sigset_t>() } else { 8 };
+    let mut bits = [0; 8];
+    // SAFETY: the set has at least `BYTES` bytes.
+    bits[..BYTES].copy_from_slice(unsafe { &*ptr::from_ref(mask).cast::<[u8; BYTES]>() });
+    u64::from_ne_bytes(bits)
 }
 
+#[cfg(target_os = "linux")]
 fn restore_name() -> bool {
     const COMM_SIZE: usize = 16;
     let mut name = [0_u8; COMM_SIZE];
@@ -534,7 +589,14 @@ fn restore_name() -> bool {
     same
 }
 
+#[cfg(not(target_os = "linux"))]
+fn restore_name() -> bool {
+    sys::pthread::set_name(None, NAME);
+    true
+}
+
 /// Returns whether they were unchanged, and whether they are restored: the system may not permit that.
+#[cfg(target_os = "linux")]
 fn restore_cpus() -> (bool, bool) {
     let Some(wanted) = baseline().and_then(|found| found.cpus.as_ref()) else { return (true, true) };
     let Some(current) = CpuSet::of(0) else { return (true, true) };
@@ -547,6 +609,7 @@ fn restore_cpus() -> (bool, bool) {
 }
 
 /// As `restore_cpus`. For example, an unprivileged thread cannot lower its nice value.
+#[cfg(target_os = "linux")]
 fn restore_scheduling() -> (bool, bool) {
     const RESET_ON_FORK: u64 = 1;
     let Some(found) = baseline().and_then(|found| found.scheduling) else { return (true, true) };
@@ -555,15 +618,26 @@ fn restore_scheduling() -> (bool, bool) {
         return (true, true);
     }
     // libc may have cached what a function has set by pthread_setschedparam().
-    let parameters = libc::sched_param { sched_priority: found.priority as c_int };
+    let parameters = scheduling_parameters(found.priority as c_int);
     // SAFETY: affects only the calling thread.
     unsafe { libc::pthread_setschedparam(libc::pthread_self(), found.policy as c_int, &parameters) };
     let wanted =
         SchedAttr { flags: current.flags & RESET_ON_FORK, size: size_of::<SchedAttr>() as u32, ..found };
     // SAFETY: `wanted` contains its size.
-    let error =
-        unsafe { libc::syscall(libc::SYS_sched_setattr, 0 as c_long, &raw const wanted, 0 as c_long) };
+    let error = unsafe {
+        libc::syscall(libc::SYS_sched_setattr, 0 as libc::c_long, &raw const wanted, 0 as libc::c_long)
+    };
     (false, error == 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn restore_cpus() -> (bool, bool) {
+    (true, true)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn restore_scheduling() -> (bool, bool) {
+    (true, true)
 }
 
 /// Restores what a function may have changed in libc and in the CPU. Called immediately after the function, since the
@@ -586,7 +660,7 @@ pub(crate) fn restore_libc_state() {
 #[inline(always)]
 pub(crate) fn clear_errno() {
     // SAFETY: the address of the calling thread's `errno` is always valid.
-    unsafe { *libc::__errno_location() = 0 };
+    unsafe { *sys::errno_location() = 0 };
 }
 
 #[cfg(target_arch = "x86_64")]

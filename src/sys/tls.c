@@ -5,11 +5,21 @@
  * block is small enough for the space that libc reserves for such variables of libraries loaded by dlopen(). It begins
  * as zeros.
  */
-#include <stddef.h>
+#include <limits.h>
 
 #define HIDDEN __attribute__((visibility("hidden")))
+#if defined(__linux__) && !defined(__GLIBC__) /* musl cannot load libraries with initial-exec variables by dlopen(). */
+#define TLS_MODEL
+#else
+#define TLS_MODEL __attribute__((tls_model("initial-exec")))
+#endif
 
-HIDDEN __attribute__((tls_model("initial-exec"))) _Thread_local _Alignas(64) unsigned char threading_per_thread[128];
+#if defined(__x86_64__)
+#define ALIGNMENT 64
+#else
+#define ALIGNMENT 16
+#endif
+HIDDEN TLS_MODEL _Thread_local _Alignas(ALIGNMENT) unsigned char threading_per_thread[128];
 
 HIDDEN void *threading_per_thread_block(void);
 void *threading_per_thread_block(void)

@@ -12,7 +12,10 @@ pub(crate) const SLOT_CACHE_DISABLED: usize = 0;
 pub(crate) const SLOT_CACHE_EMPTY: usize = 1;
 
 /// The per-thread block. The module named at the end of each comment uses the field.
-#[repr(C, align(64))]
+// glibc can only load a library by dlopen() if its thread-local storage is not more aligned than the thread control
+// block: 64 bytes on x86-64, 16 bytes on other processors.
+#[cfg_attr(target_arch = "x86_64", repr(C, align(64)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C, align(16)))]
 pub(crate) struct PerThread {
     /// The owner tag of the thread, or of the timer whose function it runs: the identifier, shifted as in the word of a
     /// lock. 0 before it is first needed. `thread::ident`.
@@ -52,12 +55,20 @@ pub(crate) struct PerThread {
     pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
 }
 
-const _: () = assert!(size_of::<PerThread>() == 128, "src/sys/tls.c reserves 128 bytes");
+const _: () = assert!(size_of::<PerThread>() <= 128, "src/sys/tls.c reserves 128 bytes");
 
 // Where inline assembly is used instead, only the tests call this function.
 #[cfg(all(
     not(model),
-    any(test, not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))
+    any(
+        test,
+        not(all(
+            target_arch = "x86_64",
+            target_os = "linux",
+            target_env = "gnu",
+            target_pointer_width = "64"
+        ))
+    )
 ))]
 unsafe extern "C" {
     safe fn threading_per_thread_block() -> *const PerThread;
@@ -66,7 +77,13 @@ unsafe extern "C" {
 #[cfg(model)]
 use crate::model::thread::block as block_ptr;
 
-#[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[cfg(all(
+    not(model),
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64"
+))]
 #[inline(always)]
 fn block_ptr() -> *const PerThread {
     let block: *const PerThread;
@@ -82,7 +99,10 @@ fn block_ptr() -> *const PerThread {
     block
 }
 
-#[cfg(all(not(model), not(all(target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))))]
+#[cfg(all(
+    not(model),
+    not(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu", target_pointer_width = "64"))
+))]
 #[inline(always)]
 fn block_ptr() -> *const PerThread {
     threading_per_thread_block()
@@ -100,7 +120,13 @@ pub(crate) fn locals() -> usize {
     read_field::<{ core::mem::offset_of!(PerThread, locals) }>() as usize
 }
 
-#[cfg(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64"))]
+#[cfg(all(
+    not(model),
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64"
+))]
 #[inline(always)]
 fn read_field<const OFFSET: usize>() -> u64 {
     let word: u64;
@@ -117,7 +143,13 @@ fn read_field<const OFFSET: usize>() -> u64 {
     word
 }
 
-#[cfg(not(all(not(model), target_arch = "x86_64", target_os = "linux", target_pointer_width = "64")))]
+#[cfg(not(all(
+    not(model),
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64"
+)))]
 #[inline(always)]
 fn read_field<const OFFSET: usize>() -> u64 {
     with(|block| {

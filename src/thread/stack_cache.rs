@@ -12,7 +12,8 @@
 //! - If the process needs executable stacks, new stacks are executable, and no other cached stack is reused.
 //! - If a stack cannot be mapped, all cached stacks are unmapped and the mapping is tried again.
 //! - While a race detector is active, pthread allocates the stacks: the detector must see that the stack of a new
-//!   thread is new memory.
+//!   thread is new memory. It also does where the kernel cannot report a thread's exit to this
+//!   library (`pthread::KERNEL_REPORTS_EXIT`).
 //!
 //! *Limits.* At most `MAX_CACHED` stacks and `MAX_CACHED_BYTES` of address space are cached, or
 //! `MAX_CACHED_BYTES_SCARCE` where address space is limited or accounted (`thread::stack_count`). The stacks of zombies
@@ -149,7 +150,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     let size = size.saturating_add(annotate::tool_stack_size());
     let executable = exec_stack_required();
     let guard_size = u32::try_from(guard_size).map_err(|_| Error::NoThread)?;
-    let is_ours = !annotate::is_active();
+    let is_ours = pthread::KERNEL_REPORTS_EXIT && !annotate::is_active();
     let mut stacks = STACK_CACHE.lock();
     let mut cached = if is_ours { stacks.find(size, guard_size, executable) } else { None };
     if cached.is_none() && is_ours && stacks.reclaim_parent_stacks(RECORDS_PER_CHUNK) {
@@ -476,7 +477,7 @@ fn map(size: usize, guard_size: usize, executable: bool) -> Option<usize> {
     let length = size.checked_add(guard_size)?;
     // SAFETY: maps new memory at an address that the kernel chooses, and makes all but the guard page accessible.
     unsafe {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | pthread::MAP_STACK;
         let memory = sys::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
         if memory == libc::MAP_FAILED {
             return None;

@@ -41,7 +41,6 @@ use crate::error::Result;
 use crate::handle::Handle;
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
-use crate::sys;
 use crate::sys::annotate::{happens_after, ignore_accesses, observe_accesses};
 use crate::sys::futex;
 use crate::sys::libc_hooks::register_exit_hook;
@@ -87,9 +86,12 @@ extern "C-unwind" fn worker_main(reason: *mut c_void) -> *mut c_void {
 }
 
 fn lead_and_follow(mut reason: SpawnReason) {
-    const TIMER_SLACK_NS: libc::c_ulong = 1;
-    // SAFETY: only sets by how much the kernel may delay timed wakeups of this thread: as little as possible.
-    unsafe { sys::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0) };
+    #[cfg(target_os = "linux")]
+    {
+        const TIMER_SLACK_NS: libc::c_ulong = 1;
+        // SAFETY: only sets by how much the kernel may delay timed wakeups of this thread: as little as possible.
+        unsafe { crate::sys::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0) };
+    }
     let mut state = ThreadState::init_current();
     let epoch = fork_epoch::fork_epoch();
     let native_id = ident::native_id() as u32;

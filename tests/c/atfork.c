@@ -71,7 +71,7 @@ static void fork_early(void)
     threading_thread *waiter;
     int status;
     pid_t pid;
-    if (pthread_atfork(prepare, parent, child) != 0 || fork_keeps_sleepers() || threading_current_thread() == NULL)
+    if (pthread_atfork(prepare, parent, child) != 0 || is_portable_backend() || threading_current_thread() == NULL)
         return;
     lock = threading_lock_new();
     early_event = threading_event_new();
@@ -267,7 +267,7 @@ static void free_threads(void)
     CHECK_INT(threading_thread_ident(worker) == 0, is_child);
 }
 
-static void *set_event(void *arg)
+static void *set_event_as_current(void *arg)
 {
     CHECK(threading_current_thread() != NULL);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
@@ -276,12 +276,12 @@ static void *set_event(void *arg)
 
 static void wait_for_events(void)
 {
-    threading_thread *thread = spawn(set_event, NULL);
+    threading_thread *thread = spawn(set_event_as_current, NULL);
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     join(thread);
     CHECK_STATUS(threading_event_clear(event), THREADING_OK);
     /* A thread that the library did not create. */
-    join_foreign(spawn_foreign(set_event, NULL));
+    join_foreign(spawn_foreign(set_event_as_current, NULL));
     CHECK(threading_event_is_set(event));
 }
 
@@ -608,8 +608,7 @@ static void run_action(size_t at, enum phase phase)
 
 static void run_actions(enum phase phase)
 {
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     for (size_t at = 0; at < TEST_COUNT(actions); at++) {
         pid_t pid = fork();
         int status;
@@ -639,8 +638,7 @@ static void in_child(void)
 
 static void fork_before_the_constructor(void)
 {
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     CHECK_INT(early_child, 0);
 }
 
@@ -734,8 +732,7 @@ static void handler_waits_for_a_mutex(void)
 {
     pthread_t thread;
     int status;
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     thread = spawn_foreign(use_library_under_mutex, NULL);
     for (int i = 0; i < 10; i++) {
         pid_t pid;
@@ -800,8 +797,7 @@ static void signals_in_a_fork(void)
     struct sigaction handler = {.sa_handler = use_signal_safe_functions}, former;
     pthread_t thread;
     int measured = 0;
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     event = threading_event_new();
     semaphore = threading_semaphore_new(0);
     CHECK(event != NULL && semaphore != NULL);

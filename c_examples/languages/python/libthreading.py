@@ -1,7 +1,8 @@
 """libthreading for ctypes: the functions of threading.h, with their types.
 
-This module contains no copy of the ABI: it reads threading.h when it is imported. The loader finds the library by its
-soname, so LD_LIBRARY_PATH and ldconfig apply.
+This module contains no copy of the ABI: it reads threading.h when it is imported. The Python package threading-c has
+the library and the header beside this module. Otherwise the loader finds the library by its soname, so LD_LIBRARY_PATH
+and ldconfig apply.
 
     python3 libthreading.py        prints the header's declarations without comments and macros, for other languages
 """
@@ -15,10 +16,14 @@ import types
 
 SONAME = "libthreading.so.0"
 
-# The paths of threading.h: an explicit one, the source tree, and the usual installations.
+_FILE = pathlib.Path(__file__).resolve()
+_PACKAGE = _FILE.with_name("threading_c.libs")
+
+# The paths of threading.h: an explicit one, the Python package, the source tree, and the usual installations.
 _HEADERS = [
     os.environ.get("THREADING_HEADER", ""),
-    pathlib.Path(__file__).resolve().parents[3] / "include/threading.h",
+    _PACKAGE / "threading.h",
+    *[folder / "include/threading.h" for folder in _FILE.parents[3:4]],
     "/usr/local/include/threading.h",
     "/usr/include/threading.h",
 ]
@@ -103,13 +108,19 @@ callbacks = types.SimpleNamespace(  # callbacks.threading_target, ...
     **{name: kind for name, kind in _TYPES.items() if name.startswith("threading_") and name != "threading_status"})
 
 
+def library_path():
+    """Returns the name with which the library is loaded: a path in the Python package, or the soname."""
+    path = _PACKAGE / SONAME
+    return str(path) if path.is_file() else SONAME
+
+
 def load(loader):
     """Loads the library by a ctypes loader and declares all functions.
 
     CDLL releases the interpreter lock during a call: use it for functions that may block. PyDLL does not, which is
     several times faster: use it for functions that never block.
     """
-    library = loader(SONAME)
+    library = loader(library_path())
     for name, (result, *parameters) in _functions.items():
         function = getattr(library, name)
         function.restype = result
