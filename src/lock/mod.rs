@@ -7,6 +7,7 @@
 pub(crate) mod condition;
 #[expect(clippy::module_inception, reason = "the folder is about all locks, and this file about Lock")]
 pub(crate) mod lock;
+pub(crate) mod lockable;
 pub(crate) mod raw;
 pub(crate) mod recursion;
 pub(crate) mod rlock;

@@ -106,14 +106,12 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
-use crate::handle::{Handle, Object};
 use crate::sync::adaptive_spin::AdaptiveSpin;
-use crate::sync::lock_annotations::{self, AtomicTsanOwner};
+use crate::sync::lock_annotations::AtomicTsanOwner;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, PendingWake, QUEUED, RETRY, Waiter};
-use crate::sys::annotate;
 use crate::sys::tls;
 use crate::thread::ident::OWNER_SHIFT;
 use crate::time::{Deadline, Timeout};
@@ -159,7 +157,7 @@ pub(crate) struct RawLock {
     /// For waiters in this queue, and for those of a condition over this lock, which this lock's release wakes.
     pub(super) adaptive_spin: AdaptiveSpin,
     /// The thread that has acquired the lock, if a race detector is active.
-    tsan_owner: AtomicTsanOwner,
+    pub(super) tsan_owner: AtomicTsanOwner,
 }
 
 struct LockQueue {
@@ -348,121 +346,6 @@ fn count_contended_release() -> u32 {
     })
 }
 
-/// A Lock or an RLock.
-pub(crate) trait Lockable: Object {
-    /// Whether a thread may release the lock that another thread has acquired.
-    const ANY_THREAD_MAY_RELEASE: bool;
-
-    fn raw(&self) -> &RawLock;
-
-    /// Announces to race detectors that the lock is about to be released.
-    fn annotate_release(&self) {
-        lock_annotations::mutex_unlock(self, &self.raw().tsan_owner);
-    }
-}
-
-#[expect(private_bounds, reason = "the object types are this crate's")]
-impl<T: Lockable> Handle<T> {
-    /// Announces a new lock to race detectors; `mutex_destroyed` must follow when it is destroyed.
-    pub(crate) fn annotate_created(self) -> Self {
-        if annotate::is_active() {
-            if let Ok((lock, _)) = self.slot() {
-                lock_annotations::mutex_created(lock);
-            }
-        }
-        self
-    }
-
-    /// Calls `acquire` and announces the acquisition to race detectors. The calling thread does not hold the lock.
-    #[inline(always)]
-    pub(crate) fn annotate_acquire(
-        self,
-        timeout: Timeout,
-        acquire: impl FnOnce() -> Result<bool>,
-    ) -> Result<bool> {
-        if !annotate::is_active() {
-            return acquire();
-        }
-        let (lock, _) = self.check()?;
-        if timeout == Timeout::FOREVER {
-            lock_annotations::mutex_pre_lock(lock);
-        }
-        let acquired = acquire()?;
-        if acquired {
-            lock_annotations::mutex_post_lock(lock, timeout == Timeout::FOREVER, &lock.raw().tsan_owner);
-            // If the lock has been freed since, no release will follow.
-            if self.check().is_err() {
-                lock.annotate_release();
-            }
-        }
-        Ok(acquired)
-    }
-
-    /// Announces to race detectors that a condition's wait has reacquired the lock.
-    pub(crate) fn annotate_reacquire(self) {
-        if annotate::is_active() {
-            if let Ok((lock, _)) = self.check() {
-                lock_annotations::mutex_post_lock(lock, true, &lock.raw().tsan_owner);
-            }
-        }
-    }
-
-    /// Acquires the lock after the fast path has failed. Returns false if the timeout expires.
-    #[cold]
-    pub(crate) fn acquire_raw_slow(self, owner_tag: u64, timeout: Timeout) -> Result<bool> {
-        let (lock, tag) = self.slot()?;
-        let lock = lock.raw();
-        let mut spin = SpinWait::new();
-        loop {
-            let word = lock.word().load(Ordering::Relaxed);
-            if word & TAG != tag {
-                return Err(Error::Handle);
-            }
-            if word & OWNER_MASK == 0 {
-                if lock.cas(word, word | owner_tag, Ordering::Acquire) {
-                    return Ok(true);
-                }
-            } else if timeout.is_zero() {
-                return Ok(
-                    word & OWNER_MASK == HANDOFF_PENDING && lock.try_acquire_expired_offer(tag, owner_tag)
-                );
-            } else if word & HAS_WAITERS != 0 || !spin.spin() {
-                break;
-            }
-        }
-        let waiter = waiter::current()?;
-        let _pin = self.pin()?;
-        lock.acquire_queued(owner_tag, waiter, timeout.deadline())
-    }
-
-    /// Releases the lock after the fast path has failed. [`Error::NotAcquired`] if `owner_tag` does not own it.
-    #[cold]
-    pub(crate) fn release_raw_slow(self, owner_tag: u64) -> Result<()> {
-        let (lock, tag) = self.slot()?;
-        let lock = lock.raw();
-        loop {
-            let word = lock.word().load(Ordering::Relaxed);
-            if word & TAG != tag {
-                return Err(Error::Handle);
-            }
-            let owner = word & OWNER_MASK;
-            if owner != owner_tag && !(T::ANY_THREAD_MAY_RELEASE && owner == HANDOFF_PENDING) {
-                return Err(Error::NotAcquired);
-            }
-            let released = if word & HAS_WAITERS == 0 {
-                lock.cas(word, tag, Ordering::Release)
-            } else {
-                // Another thread may free the lock before this one has issued its wake-ups.
-                let _pin = self.pin()?;
-                lock.release_to_waiters(tag | owner)
-            };
-            if released {
-                return Ok(());
-            }
-        }
-    }
-}
-
 impl RawLock {
     #[inline(always)]
     pub(crate) fn word(&self) -> &AtomicU64 {
@@ -493,6 +376,70 @@ impl RawLock {
                 word == tag | owner_tag | FLAGS
                     && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0
                     && self.cas(word, tag | FLAGS, Ordering::Release)
+            }
+        }
+    }
+
+    /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot.
+    #[inline(always)]
+    pub(super) fn acquire_slow<P>(
+        &self,
+        tag: u64,
+        owner_tag: u64,
+        timeout: Timeout,
+        pin: impl FnOnce() -> Result<P>,
+    ) -> Result<bool> {
+        let mut spin = SpinWait::new();
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word & OWNER_MASK == 0 {
+                if self.cas(word, word | owner_tag, Ordering::Acquire) {
+                    return Ok(true);
+                }
+            } else if timeout.is_zero() {
+                return Ok(
+                    word & OWNER_MASK == HANDOFF_PENDING && self.try_acquire_expired_offer(tag, owner_tag)
+                );
+            } else if word & HAS_WAITERS != 0 || !spin.spin() {
+                break;
+            }
+        }
+        let waiter = waiter::current()?;
+        let _pin = pin()?;
+        self.acquire_queued(owner_tag, waiter, timeout.deadline())
+    }
+
+    /// Releases the lock after `release_fast` has failed. [`Error::NotAcquired`] if `owner_tag` does not own it, unless
+    /// it is offered to a waiter and `may_release_offered`. `pin` pins the slot.
+    #[inline(always)]
+    pub(super) fn release_slow<P>(
+        &self,
+        tag: u64,
+        owner_tag: u64,
+        may_release_offered: bool,
+        pin: impl Fn() -> Result<P>,
+    ) -> Result<()> {
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            let owner = word & OWNER_MASK;
+            if owner != owner_tag && !(may_release_offered && owner == HANDOFF_PENDING) {
+                return Err(Error::NotAcquired);
+            }
+            let released = if word & HAS_WAITERS == 0 {
+                self.cas(word, tag, Ordering::Release)
+            } else {
+                // Another thread may free the lock before this one has issued its wake-ups.
+                let _pin = pin()?;
+                self.release_to_waiters(tag | owner)
+            };
+            if released {
+                return Ok(());
             }
         }
     }
