@@ -40,6 +40,7 @@
 //! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire |
 //! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire |
 //! | offered, a Lock's | unlocked, or offered | a release by any thread, under the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
+//! | offered, a Lock's | unlocked | the waiter to which the lock is offered, under the mutex, if it has already acquired the lock by barging, and another thread has released it since | acquire |
 //! | any flags | other flags | the thread that has changed the queue, under the mutex | relaxed; the mutex orders it |
 //! | `LIVE` | not `LIVE`, the rest unchanged | destroy: then, under the mutex, a waiter with an offer is granted the lock, and all others are `ABORTED` | acquire and release |
 //! | not `LIVE`, unlocked | not `LIVE`, locked | a thread that had pinned the slot before destroy. No thread can release the lock | acquire |
@@ -506,15 +507,15 @@ impl RawLock {
         }
     }
 
-    /// Sets `owner_tag` as the owner of a lock that is offered, to that waiter or to another one whose offer the caller
-    /// revokes. Returns false if the lock is not offered. The caller holds the mutex.
-    fn acquire_offered(&self, owner_tag: u64) -> bool {
+    /// Ends the offer of a lock: `new_owner` is the owner tag of the waiter that accepts it, or of a thread that revokes
+    /// it; 0 if the waiter declines it. Returns false if the lock is not offered. The caller holds the mutex.
+    fn end_offer(&self, new_owner: u64) -> bool {
         loop {
             let word = self.word().load(Ordering::Relaxed);
             if word & OWNER_MASK != HANDOFF_PENDING {
                 return false;
             }
-            if self.cas(word, word & !OWNER_MASK | owner_tag, Ordering::Acquire) {
+            if self.cas(word, word & !OWNER_MASK | new_owner, Ordering::Acquire) {
                 return true;
             }
         }
@@ -527,7 +528,7 @@ impl RawLock {
             return false;
         }
         let (offered, now) = (queue.offered_waiter(), ticks_now());
-        if (offered.is_some() && queue.offer_time_left(now) > 0) || !self.acquire_offered(owner_tag) {
+        if (offered.is_some() && queue.offer_time_left(now) > 0) || !self.end_offer(owner_tag) {
             return false;
         }
         if let Some(offered) = offered {
@@ -701,7 +702,9 @@ impl RawLock {
                     return false;
                 }
                 if state == OFFERED {
-                    acquired |= self.acquire_offered(owner_tag);
+                    // If this thread has acquired the lock by barging, another thread has released it since, and has
+                    // offered it to this waiter, which is still queued. One acquire must not hold the lock twice.
+                    acquired |= self.end_offer(if acquired { 0 } else { owner_tag });
                 } else if !acquired {
                     acquired = self.revoke_expired_offer(queue, owner_tag);
                 }

@@ -200,6 +200,29 @@ fn an_offer_ends_with_a_release_by_another_thread() {
     });
 }
 
+/// A waiter that was woken acquires the lock ahead of the queue, and another thread releases it before the waiter has
+/// left the queue: the release must not give the lock to that waiter once more.
+#[test]
+fn a_waiter_that_is_still_queued_acquires_once() {
+    Model::new("lock: a waiter that is still queued acquires it once").preemptions(3).check(|| {
+        let lock = lock();
+        lock.acquire().unwrap();
+        let waiter = spawn(move || lock.acquire());
+        lock.release().unwrap();
+        // In models, each second release of a thread beside a designated waker reads the clock: the next one does.
+        if lock.try_acquire().unwrap() {
+            lock.release().unwrap();
+        }
+        advance(3_000_000);
+        let released = lock.release();
+        assert!(released == Ok(()) || released == Err(Error::NotAcquired));
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+        assert_eq!(lock.try_acquire(), Ok(released.is_ok()));
+        lock.release().unwrap();
+        lock.free().unwrap();
+    });
+}
+
 #[test]
 fn a_timeout_keeps_the_queue_in_order() {
     Model::new("lock: a timeout leaves the wait queue in order").preemptions(2).check(|| {

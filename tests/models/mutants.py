@@ -97,6 +97,9 @@ MUTANTS = {
     "lock: a release by another thread does not end the offer": (
         "lock/raw.rs", "            self.grant_offered(queue, wake_queue);\n            let now", "            let now",
         "shuttle", "lock", "an_offer_ends"),
+    "lock: a waiter that has acquired it accepts an offer": (
+        "lock/raw.rs", "self.end_offer(if acquired { 0 } else { owner_tag })", "self.end_offer(owner_tag)",
+        "shuttle", "lock", "a_waiter_that_is_still_queued"),
     "lock: a waiter that timed out stays in the wait queue": (
         "lock/raw.rs", "if acquired || has_timed_out {\n                    queue.remove(waiter);", "if acquired {\n                    queue.remove(waiter);",
         "shuttle", "lock", "a_timeout"),
@@ -180,8 +183,8 @@ MUTANTS = {
         "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),
     "handle: release by a stale handle is not detected": (
-        "lock/raw.rs", "            let word = lock.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let owner",
-        "            let word = lock.word().load(Ordering::Relaxed);\n            let owner",
+        "lock/raw.rs", "            let word = self.word().load(Ordering::Relaxed);\n            if word & TAG != tag {\n                return Err(Error::Handle);\n            }\n            let owner",
+        "            let word = self.word().load(Ordering::Relaxed);\n            let owner",
         "loom", "handle", "a_stale_handle"),
     "rlock: acquire after a reinit by another thread keeps the old recursion count": (
         "lock/rlock.rs", "        if acquired {\n            recursion::reset_fast(self.bits());\n        }\n        acquired\n", "        acquired\n",
