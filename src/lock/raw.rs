@@ -47,8 +47,8 @@
 //! | `LIVE`, any | unlocked, no flags | reinit, under the mutex: all waiters are `ABORTED` and start over | acquire and release |
 //!
 //! A child of fork inherits the word, but none of the parent's waiters: the first thread that locks the mutex there
-//! empties the queue. Flags and an offer that the word still shows then have no waiter. The flags are corrected by the
-//! next change of the queue, and the offer can be revoked without a delay.
+//! empties the queue. Flags and an offer that the word still shows then belong to no waiter. The next change of the
+//! queue corrects the flags, and the offer can be revoked without a delay.
 //!
 //! # Invariants, while no thread holds the mutex, the lock exists and its queue is this process's
 //!
@@ -64,7 +64,7 @@
 //! |---|---|
 //! | unlocked, no flags | any thread |
 //! | unlocked, both flags | any thread; the designated waker is on its way |
-//! | unlocked, `HAS_WAITERS` | any thread. Follows only a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
+//! | unlocked, `HAS_WAITERS` | any thread. Occurs only after a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
 //! | locked, no flags | the owner, whose release needs no mutex |
 //! | locked, `HAS_WAITERS` | the owner, whose release wakes a waiter or hands off |
 //! | locked, both flags | the owner, whose release wakes no waiter, but may hand off |
@@ -155,7 +155,7 @@ const MAX_WAKES_PER_RELEASE: usize = 3;
 pub(crate) struct RawLock {
     pub(crate) header: Header,
     queue: InternalMutex<LockQueue>,
-    /// For waiters in this queue, and for those of a condition over this lock, which this lock's release wakes.
+    /// For waiters in this queue, and for those of conditions over this lock, which a release of this lock wakes.
     pub(super) adaptive_spin: AdaptiveSpin,
     /// The thread that has acquired the lock, if a race detector is active.
     pub(super) tsan_owner: AtomicTsanOwner,
@@ -182,8 +182,8 @@ impl ForkReset for LockQueue {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LAST_UNRESPONSIVE: AtomicU32 = AtomicU32::new(0);
 
-/// Whether a waiter of this process has recently been unresponsive. If so, there are signal handlers that run for long,
-/// and further waiters, and watchers, may be unresponsive too.
+/// Whether a waiter of this process has recently been unresponsive. If so, some signal handlers run for a long time, and
+/// more waiters, and watchers, may be unresponsive too.
 fn has_recent_unresponsive(now: u32) -> bool {
     let last = LAST_UNRESPONSIVE.load(Ordering::Relaxed);
     last != 0 && now.wrapping_sub(last) < WATCH_ALL_TICKS
@@ -229,21 +229,28 @@ impl LockQueue {
 
     /// For a waiter that runs again, or leaves the queue: it is neither a designated waker nor unresponsive.
     fn reset_woken(&mut self, waiter: &'static Waiter) {
-        self.mark_unresponsive(waiter);
+        self.uncount_designated_waker(waiter);
         waiter.woken.set(false);
         waiter.unresponsive.set(false);
     }
 
     /// Records that the waiter does not react to a wake-up or an offer.
     fn mark_unresponsive(&mut self, waiter: &'static Waiter) {
-        if !waiter.unresponsive.replace(true) && waiter.woken.get() {
+        self.uncount_designated_waker(waiter);
+        waiter.unresponsive.set(true);
+    }
+
+    /// Decrements the count if it includes the waiter. The caller then changes the waiter's flags.
+    fn uncount_designated_waker(&mut self, waiter: &'static Waiter) {
+        if waiter.woken.get() && !waiter.unresponsive.get() {
             // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal
             // handler as a waiter that had been woken.
             self.designated_wakers = self.designated_wakers.saturating_sub(1);
         }
     }
 
-    /// The waiter that a release hands off to; `None` before the fairness deadline.
+    /// The waiter to which a release at the time `now` hands the lock off, if it does so. Records it if the first waiter
+    /// is unresponsive.
     fn handoff_target(&self, now: u32) -> Option<&'static Waiter> {
         let is_due = self.fair_deadline.wrapping_sub(now).wrapping_sub(1) >= FAIR_AFTER_TICKS;
         let is_overdue = now.wrapping_sub(self.fair_deadline) >= FORCE_HANDOFF_AFTER_TICKS;
@@ -312,7 +319,8 @@ impl LockQueue {
 struct WakeQueue([Option<(PendingWake<'static>, Option<&'static Waiter>)>; MAX_WAKES_PER_RELEASE + 1]);
 
 impl WakeQueue {
-    /// Sets the waiter's state, with the mutex held, and queues its wake-up. Returns whether its thread was spinning.
+    /// Sets the waiter's state, with the mutex held, and queues its wake-up, or issues it if there is no room. Returns
+    /// whether the waiter's thread was spinning.
     fn add(&mut self, waiter: &'static Waiter, state: u32, adaptive_spin: &AdaptiveSpin) -> bool {
         let wake = waiter.complete(state, adaptive_spin);
         let was_spinning = wake.was_spinning();
@@ -553,8 +561,8 @@ impl RawLock {
     }
 
     /// The time until which a queued thread may park: until the current offer may be revoked, if the waiter that has
-    /// the offer is unresponsive or this thread is the watcher; otherwise without a limit. `is_watcher`: the thread was
-    /// woken to watch. The caller holds the mutex.
+    /// the offer is unresponsive or this thread watches the offer; otherwise without a limit. The thread watches it if
+    /// `is_watcher` (it was woken to do so), or if the offer is to have a watcher now. The caller holds the mutex.
     fn recheck_deadline(&self, queue: &mut LockQueue, is_watcher: bool) -> Deadline {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK != HANDOFF_PENDING {
             return Deadline::NEVER;

@@ -41,10 +41,10 @@ MUTANTS = {
         "event.rs", "tag | SET | (word.wrapping_add(SEQ_ONE) & SEQ_MASK)", "tag | SET | (word & SEQ_MASK)",
         "loom", "event", "set_then_clear"),
     "event: a waiter that timed out stays counted": (
-        "event.rs", "event.update_unless_set(tag, seq, |word| word - WAITER)", "event.update_unless_set(tag, seq, |word| word)",
+        "event.rs", "event.update_unless_ended(tag, seq, |word| word - WAITER)", "event.update_unless_ended(tag, seq, |word| word)",
         "loom", "event", "a_waiter_that_timed_out"),
     "event: a spinning waiter does not clear SPINNING before it parks": (
-        "event.rs", "event.update_unless_set(tag, seq, |word| word & !SPINNING)", "event.update_unless_set(tag, seq, |word| word)",
+        "event.rs", "event.update_unless_ended(tag, seq, |word| word & !SPINNING)", "event.update_unless_ended(tag, seq, |word| word)",
         "loom", "event", "a_spinning_waiter_sees"),
     "semaphore: release does not wake a waiter": (
         "semaphore.rs", "futex::wake(semaphore.word().upper(),", "let _ = (semaphore.word().upper(),",
