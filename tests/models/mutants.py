@@ -111,7 +111,7 @@ MUTANTS = {
     "mutex: unlock is relaxed": (
         "sync/mutex.rs", "self.word.swap(unlocked, Ordering::Release)", "self.word.swap(unlocked, Ordering::Relaxed)",
         "loom", "lock", "one_of_two"),
-    "mutex: a thread that has slept locks it without CONTENDED": (
+    "mutex: a thread that has parked locks it without CONTENDED": (
         "sync/mutex.rs", "            new_state = CONTENDED;\n", "",
         "shuttle", "barrier", "a_round_ends_for_three_parties"),
     "mutex: unlock_after_fork does not check for waiters": (

@@ -1,4 +1,4 @@
-//! Models of the timer: cancel against expiry, and the threads that run the functions. For shuttle only: the leader,
+//! Models of the timer: a cancel that races with the expiry, and the threads that run the functions. For shuttle only: the leader,
 //! the follower and the registry are too large for loom.
 #![cfg(model = "shuttle")]
 

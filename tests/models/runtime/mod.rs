@@ -1,6 +1,6 @@
-//! Replaces what is below the library under a model checker: atomics, threads, the clock and the futex.
+//! What replaces the system under a model checker: atomics, threads, the clock and the futex.
 //!
-//! All code above is the code that ships. Its memory does not move: before each run of a model, `reset` reinitializes
+//! All code above these is the code that ships. Its memory does not move: before each run of a model, `reset` reinitializes
 //! the slots of objects, the statics and the waiter records in place, so that each run uses the same addresses. Outside
 //! of a run, the atomics are the machine's.
 //!
