@@ -211,6 +211,7 @@ impl Handle<RLock> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handle::Object;
 
     #[test]
     fn only_the_owner_can_acquire_a_locked_rlock() {

@@ -4,9 +4,9 @@ use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::handle::Handle;
+use crate::sync::list::List;
 use crate::sys::tls;
 use crate::thread::ident::IdentBlock;
-use crate::thread::links::List;
 use crate::thread::object::{DAEMON, DUMMY, IN_SHUTDOWN, MAIN, NAMED, TIMER, Thread};
 use crate::thread::registry::{MAIN_IDENT, ZOMBIE_COUNT};
 use crate::thread::{ident, registry};

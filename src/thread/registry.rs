@@ -23,12 +23,12 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::thread::ident::IdentBlock;
-use crate::thread::links::List;
 use crate::thread::names::NameCounter;
 use crate::thread::object::{
     AWAITING_POLL, DAEMON, DEFAULT_NAME_SEEN, DONE, DUMMY, DUMMY_EXITING, IN_SHUTDOWN, MAIN, NAMED,
@@ -40,8 +40,8 @@ use crate::timer::queue::TimerQueue;
 
 /// The data that the registry mutex protects.
 pub(crate) struct Registry {
-    pub(super) alive: List,
-    pub(super) zombies: List,
+    pub(super) alive: List<Thread>,
+    pub(super) zombies: List<Thread>,
     pub(super) alive_count: usize,
     /// How many threads in `alive` a shutdown waits for (`is_awaited`).
     pub(super) awaited_count: usize,
@@ -146,9 +146,10 @@ impl Registry {
     #[inline(always)]
     pub(super) fn remove_alive(&mut self, thread: &'static Thread) {
         if ptr::eq(self.next_dummy_check, thread) {
-            self.next_dummy_check = thread.next.get();
+            self.next_dummy_check = thread.links.next.get();
         }
         self.alive.remove(thread);
+        thread.links.clear();
         self.alive_count -= 1;
         if thread.has_flag(DUMMY) && thread.has_flag(DUMMY_EXITING) {
             self.exiting_dummies -= 1;
@@ -159,7 +160,7 @@ impl Registry {
     /// Changes `IN_SHUTDOWN` and adapts `awaited_count`. Returns true if the flag was set before.
     fn set_in_shutdown(&mut self, thread: &'static Thread, in_shutdown: bool) -> bool {
         // In a child of fork, threads of the parent still have links, but are in no list: their state is `DONE`.
-        let is_entered = !thread.next.get().is_null() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
+        let is_entered = thread.links.is_linked() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
         self.awaited_count -= usize::from(is_entered && is_awaited(thread));
         let before = if in_shutdown { thread.set_flag(IN_SHUTDOWN) } else { thread.clear_flag(IN_SHUTDOWN) };
         self.awaited_count += usize::from(is_entered && is_awaited(thread));
@@ -168,7 +169,7 @@ impl Registry {
 
     /// Changes a timer's thread to `DONE` and removes it.
     pub(crate) fn finish_timer(&mut self, thread: &'static Thread) -> DeferredWake {
-        if thread.next.get().is_null() {
+        if !thread.links.is_linked() {
             // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
             return DeferredWake { thread: None, shutdown: false };
         }
@@ -209,6 +210,7 @@ impl Registry {
     /// Removes a thread from `zombies`.
     fn remove_zombie(&mut self, thread: &'static Thread) {
         self.zombies.remove(thread);
+        thread.links.clear();
         ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         stack_count::remove_zombie(thread.zombie_stack_size());
     }
@@ -315,7 +317,7 @@ pub(crate) fn rollback_start(thread: &'static Thread) {
 /// Removes a thread from its list, unless it is in none.
 pub(crate) fn remove(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
-    if thread.next.get().is_null() {
+    if !thread.links.is_linked() {
         return;
     }
     if thread.has_flag(ZOMBIE) {
