@@ -15,6 +15,7 @@ use core::cell::Cell;
 use core::ptr;
 
 /// The links of a node; zeroed memory is a valid value. They keep their values when the node is removed.
+#[repr(C)]
 pub(crate) struct Links<T> {
     pub(crate) next: Cell<*const T>,
     pub(crate) previous: Cell<*const T>,
@@ -69,6 +70,12 @@ impl<T: Linked> List<T> {
     pub(crate) fn first(&self) -> Option<&'static T> {
         // SAFETY: nodes in the list are valid, here and below.
         unsafe { self.first.get().as_ref() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn last(&self) -> Option<&'static T> {
+        // SAFETY: as above.
+        self.first().and_then(|first| unsafe { first.links().previous.get().as_ref() })
     }
 
     #[inline(always)]
@@ -139,16 +146,17 @@ impl<T: Linked> List<T> {
         other.first.set(ptr::null());
     }
 
+    /// Returns the node after this one, which is in the list; `None` if it is the last.
+    #[inline(always)]
+    pub(crate) fn after(&self, node: &T) -> Option<&'static T> {
+        let next = node.links().next.get();
+        // SAFETY: as above.
+        if ptr::eq(next, self.first.get()) { None } else { unsafe { next.as_ref() } }
+    }
+
     /// Iterates over the nodes, the first one first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'static T> + '_ {
-        let mut cursor = self.first();
-        core::iter::from_fn(move || {
-            let node = cursor?;
-            let next = node.links().next.get();
-            // SAFETY: as above.
-            cursor = if ptr::eq(next, self.first.get()) { None } else { unsafe { next.as_ref() } };
-            Some(node)
-        })
+        core::iter::successors(self.first(), |node| self.after(node))
     }
 }
 

@@ -52,6 +52,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys;
 use crate::sys::annotate;
@@ -76,9 +77,8 @@ pub(crate) struct Stack {
     size: Cell<usize>,
     /// The `Thread` for which the thread on this stack waits without a timeout: `thread::join`.
     pub(crate) join_target: AtomicPtr<c_void>,
-    /// The neighbours in the cache; `next` is also the link of `free_records`.
-    next: Cell<*const Stack>,
-    previous: Cell<*const Stack>,
+    /// The links of the cache; `links.next` is also that of `free_records` and `chunks`.
+    links: Links<Stack>,
     /// The size of the guard page.
     guard_size: Cell<u32>,
     is_executable: Cell<bool>,
@@ -92,6 +92,12 @@ pub(crate) struct Stack {
 
 const _: () = assert!(size_of::<Stack>() == 64);
 
+impl Linked for Stack {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
 // SAFETY: a cell is accessed by the thread that the stack is allocated to, or under the mutex of the cache.
 unsafe impl Sync for Stack {}
 
@@ -102,8 +108,7 @@ static HOT_STACK: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
 /// The cache, and all records.
 struct StackCache {
     /// The cached stacks, the most recently used one first.
-    first: *const Stack,
-    last: *const Stack,
+    cached: List<Stack>,
     /// Records without a stack.
     free_records: *const Stack,
     /// The chunks of records, linked through the first record of each.
@@ -290,8 +295,7 @@ impl Stack {
 
 impl StackCache {
     const EMPTY: Self = StackCache {
-        first: ptr::null(),
-        last: ptr::null(),
+        cached: List::EMPTY,
         free_records: ptr::null(),
         chunks: ptr::null(),
         scan_chunk: ptr::null(),
@@ -308,7 +312,7 @@ impl StackCache {
             let Some(chunk) = (unsafe { self.scan_chunk.as_ref() }) else { break };
             self.scan_index += 1;
             if self.scan_index == RECORDS_PER_CHUNK {
-                self.scan_chunk = chunk.next.get();
+                self.scan_chunk = chunk.links.next.get();
                 self.scan_index = 0;
                 continue;
             }
@@ -339,38 +343,16 @@ impl StackCache {
         if let Some(hot) = hot.filter(fits) {
             return Some(hot);
         }
-        let mut at = self.first;
-        // SAFETY: records are never unmapped.
-        while let Some(stack) = unsafe { at.as_ref() } {
-            if stack.matches(size, guard_size, executable) {
-                return Some(stack);
-            }
-            at = stack.next.get();
-        }
-        None
+        self.cached.iter().find(|stack| stack.matches(size, guard_size, executable))
     }
 
     fn push_front(&mut self, stack: &'static Stack) {
-        stack.previous.set(ptr::null());
-        stack.next.set(self.first);
-        // SAFETY: records are never unmapped.
-        match unsafe { self.first.as_ref() } {
-            Some(first) => first.previous.set(stack),
-            None => self.last = stack,
-        }
-        self.first = stack;
+        self.cached.push_front(stack);
         stack_count::add_cached(stack.size());
     }
 
     fn push_back(&mut self, stack: &'static Stack) {
-        stack.next.set(ptr::null());
-        stack.previous.set(self.last);
-        // SAFETY: records are never unmapped.
-        match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(stack),
-            None => self.first = stack,
-        }
-        self.last = stack;
+        self.cached.push_back(stack);
         stack_count::add_cached(stack.size());
     }
 
@@ -378,26 +360,14 @@ impl StackCache {
         if stack.is_hot() {
             HOT_STACK.store(ptr::null_mut(), Ordering::Release);
         }
-        let (previous, next) = (stack.previous.get(), stack.next.get());
-        // SAFETY: records are never unmapped.
-        unsafe {
-            match previous.as_ref() {
-                Some(previous) => previous.next.set(next),
-                None => self.first = next,
-            }
-            match next.as_ref() {
-                Some(next) => next.previous.set(previous),
-                None => self.last = previous,
-            }
-        }
+        self.cached.remove(stack);
         stack_count::remove_cached(stack.size());
     }
 
     /// Removes and returns the least recently used stack if it should not be cached any longer: because of the limits,
     /// or because it is neither trimmed nor hot.
     fn pop_excess(&mut self) -> Option<&'static Stack> {
-        // SAFETY: records are never unmapped.
-        let last = unsafe { self.last.as_ref() }?;
+        let last = self.cached.last()?;
         let is_within_limits = stack_count::is_cache_within_limits();
         if is_within_limits && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
             return None;
@@ -406,8 +376,7 @@ impl StackCache {
     }
 
     fn pop_last(&mut self) -> Option<&'static Stack> {
-        // SAFETY: records are never unmapped.
-        let last = unsafe { self.last.as_ref() }?;
+        let last = self.cached.last()?;
         self.remove(last);
         Some(last)
     }
@@ -419,12 +388,12 @@ impl StackCache {
         }
         // SAFETY: records are never unmapped.
         let record = unsafe { &*self.free_records };
-        self.free_records = record.next.get();
+        self.free_records = record.links.next.get();
         Ok(record)
     }
 
     fn free_record(&mut self, stack: &'static Stack) {
-        stack.next.set(self.free_records);
+        stack.links.next.set(self.free_records);
         self.free_records = stack;
     }
 
@@ -442,7 +411,7 @@ impl StackCache {
             // SAFETY: inside of the chunk and aligned; zero is a valid record, and no thread uses it yet.
             let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
             if index == 0 {
-                record.next.set(self.chunks);
+                record.links.next.set(self.chunks);
                 self.chunks = record;
             } else {
                 self.free_record(record);
