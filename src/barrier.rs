@@ -30,7 +30,7 @@
 //! have been freed.
 //!
 //! A child of fork has none of the waiters: the first thread that locks the mutex there empties both queues. It also
-//! resets `arrived` and `action_owner`, unless it runs the action itself, which then continues in the child.
+//! resets `arrived` and `action_owner`, unless the action has forked: then it continues in the child.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::c_void;
@@ -47,7 +47,7 @@ use crate::sync::waiter::{self, ABORTED, FREED, GRANTED, QUEUED, RETRY, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
-use crate::thread::ident;
+use crate::thread::ident::{self, OWNER_SHIFT};
 use crate::time::{Deadline, FOREVER, Timeout};
 
 /// A barrier at which a fixed number of threads wait for each other. Python: `threading.Barrier`.
@@ -108,8 +108,8 @@ impl ForkReset for Round {
     fn reset_in_child(&mut self) {
         self.waiting.reset_in_child();
         self.next_waiting.reset_in_child();
-        // An action that has forked continues in the child.
-        if self.action_owner != ident::owner_tag() {
+        // If the action has forked, it continues in the child.
+        if self.action_owner == 0 || ident::exists_only_in_parent(self.action_owner >> OWNER_SHIFT) {
             self.action_owner = 0;
             self.arrived = 0;
         }

@@ -1,5 +1,5 @@
-//! What a Lock and an RLock have in common as objects: creation, destruction, the slow paths, and the annotations for race
-//! detectors. The lock itself is `lock::raw`.
+//! What a Lock and an RLock have in common besides `lock::raw`: the implementation of `Object`, the slow paths with the
+//! slot pinned, and the annotations for race detectors.
 
 use crate::error::Result;
 use crate::handle::header::Header;
