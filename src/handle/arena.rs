@@ -184,8 +184,9 @@ fn high_bits(generation: u16) -> usize {
 }
 
 impl Slots {
-    const NONE: Self =
-        Slots { partial: List::EMPTY, blocks: 0, peak_blocks: 0, empty: 0, was_interrupted: false };
+    const fn new() -> Self {
+        Slots { partial: List::new(), blocks: 0, peak_blocks: 0, empty: 0, was_interrupted: false }
+    }
 
     #[cold]
     fn push(&mut self, block: &'static BlockHeader) {
@@ -209,7 +210,7 @@ impl Arena {
             mask: AtomicUsize::new(0),
             buckets: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
             table: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
-            slots: InternalMutex::new(Slots::NONE),
+            slots: InternalMutex::new(Slots::new()),
         }
     }
 
@@ -435,7 +436,7 @@ impl Arena {
     /// leaked.
     fn mark_all_slots_used(&self, slots: &mut Slots) {
         let blocks = self.blocks();
-        *slots = Slots { blocks: blocks.clone().count(), peak_blocks: slots.peak_blocks, ..Slots::NONE };
+        *slots = Slots { blocks: blocks.clone().count(), peak_blocks: slots.peak_blocks, ..Slots::new() };
         blocks.for_each(|block| {
             block.free.set(0);
             block.unused.set((BLOCK_SIZE / SLOT_UNIT) as u16);
@@ -486,7 +487,7 @@ fn remove_key(buckets: &[AtomicUsize], key: usize) {
 pub(crate) fn reset() {
     let mut addresses = Vec::new();
     for arena in &ARENAS {
-        *arena.slots.lock() = Slots::NONE;
+        *arena.slots.lock() = Slots::new();
         addresses.extend(arena.blocks().map(BlockHeader::address));
         // The memory of the first tables is used again in the next run.
         for bucket in arena.buckets().iter().filter(|bucket| bucket.load(Ordering::Relaxed) != EMPTY) {

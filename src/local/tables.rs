@@ -25,7 +25,7 @@ struct Tables {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static TABLES: InternalMutex<Tables> = InternalMutex::new(Tables { list: List::EMPTY });
+static TABLES: InternalMutex<Tables> = InternalMutex::new(Tables { list: List::new() });
 
 // SAFETY: tables are accessed under the mutex, and are removed from the list before their memory is freed.
 unsafe impl Send for Tables {}
@@ -242,7 +242,7 @@ impl Tables {
 /// Before each run of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
-    TABLES.lock().list = List::EMPTY;
+    TABLES.lock().list = List::new();
 }
 
 /// Locks the list of tables for a fork.
@@ -272,7 +272,7 @@ pub(crate) unsafe fn reinit_in_child() {
 pub(crate) fn after_fork_in_child() {
     let own_table = current();
     let mut tables = TABLES.lock();
-    tables.list = List::EMPTY;
+    tables.list = List::new();
     if let Some(table) = own_table {
         tables.list.push_front(table);
         // The visitors were other threads of the parent, or cursors of this thread, which notice the fork by the

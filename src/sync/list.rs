@@ -52,15 +52,19 @@ pub(crate) struct List<T> {
     first: Cell<*const T>,
 }
 
-impl<T: Linked> Default for List<T> {
+impl<T> List<T> {
+    pub(crate) const fn new() -> Self {
+        List { first: Cell::new(ptr::null()) }
+    }
+}
+
+impl<T> Default for List<T> {
     fn default() -> Self {
-        Self::EMPTY
+        Self::new()
     }
 }
 
 impl<T: Linked> List<T> {
-    pub(crate) const EMPTY: Self = List { first: Cell::new(ptr::null()) };
-
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.get().is_null()
@@ -177,7 +181,7 @@ mod tests {
 
     fn list(numbers: core::ops::Range<usize>) -> (List<Node>, Vec<&'static Node>) {
         let new = |number| -> &'static Node { Box::leak(Box::new(Node { number, links: Links::default() })) };
-        let (list, nodes) = (List::EMPTY, numbers.map(new).collect::<Vec<_>>());
+        let (list, nodes) = (List::new(), numbers.map(new).collect::<Vec<_>>());
         nodes.iter().for_each(|&node| list.push_back(node));
         (list, nodes)
     }

@@ -19,7 +19,7 @@ unsafe impl Send for WaitQueue {}
 
 impl ForkReset for WaitQueue {
     fn reset_in_child(&mut self) {
-        self.waiters = List::EMPTY;
+        self.waiters = List::new();
     }
 }
 
@@ -63,8 +63,6 @@ mod tests {
     use super::*;
     use core::ptr;
 
-    const EMPTY: WaitQueue = WaitQueue { waiters: List::EMPTY };
-
     fn waiters(count: usize) -> Vec<&'static Waiter> {
         (0..count)
             .map(|_| {
@@ -82,7 +80,7 @@ mod tests {
 
     #[test]
     fn waiters_leave_in_fifo_order() {
-        let (mut queue, all) = (EMPTY, waiters(3));
+        let (mut queue, all) = (WaitQueue { waiters: List::new() }, waiters(3));
         assert!(queue.is_empty() && queue.pop().is_none());
         all.iter().for_each(|waiter| queue.push_back(waiter));
         assert_eq!(order(&queue, &all), [0, 1, 2]);

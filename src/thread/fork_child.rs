@@ -30,8 +30,8 @@ pub(crate) fn after_fork_in_child() {
         forking_thread = unsafe { registry.main.as_ref() };
     }
     MAIN_IDENT.store(ident::ident(), Ordering::Release);
-    registry.alive = List::EMPTY;
-    registry.zombies = List::EMPTY;
+    registry.alive = List::new();
+    registry.zombies = List::new();
     registry.alive_count = 0;
     registry.awaited_count = 0;
     registry.main = ptr::null();

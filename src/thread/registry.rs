@@ -62,7 +62,7 @@ pub(crate) struct Registry {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::EMPTY);
+static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::new());
 
 /// The length of `zombies`. Changed under the mutex; a reader without it gets a hint.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -87,21 +87,23 @@ impl ForkReset for Registry {
 }
 
 impl Registry {
-    const EMPTY: Self = Registry {
-        alive: List::EMPTY,
-        zombies: List::EMPTY,
-        alive_count: 0,
-        awaited_count: 0,
-        next_dummy_check: ptr::null(),
-        exiting_dummies: 0,
-        has_reaper: false,
-        main: ptr::null(),
-        shut_down: false,
-        shutdown_waiters: 0,
-        ident_block: IdentBlock::EMPTY,
-        name_counter: NameCounter::INITIAL,
-        timers: TimerQueue::EMPTY,
-    };
+    const fn new() -> Self {
+        Registry {
+            alive: List::new(),
+            zombies: List::new(),
+            alive_count: 0,
+            awaited_count: 0,
+            next_dummy_check: ptr::null(),
+            exiting_dummies: 0,
+            has_reaper: false,
+            main: ptr::null(),
+            shut_down: false,
+            shutdown_waiters: 0,
+            ident_block: IdentBlock::EMPTY,
+            name_counter: NameCounter::INITIAL,
+            timers: TimerQueue::EMPTY,
+        }
+    }
 
     /// Returns the main thread's object, which the first call creates.
     #[inline(always)]
@@ -479,7 +481,7 @@ pub(super) fn for_each_os_thread(f: impl FnMut(&'static Thread)) {
 /// Resets the registry before each execution of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
-    *REGISTRY.lock() = Registry::EMPTY;
+    *REGISTRY.lock() = Registry::new();
 }
 
 /// Locks the registry before a fork.

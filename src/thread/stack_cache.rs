@@ -121,7 +121,7 @@ struct StackCache {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::EMPTY);
+static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::new());
 
 /// Unmaps some cached stacks if there are too many.
 pub(crate) fn unmap_excess() {
@@ -139,7 +139,7 @@ unsafe impl Send for StackCache {}
 impl ForkReset for StackCache {
     fn reset_in_child(&mut self) {
         // The fork may have interrupted a change of the list. The child loses the cached stacks.
-        *self = StackCache { chunks: self.chunks, ..StackCache::EMPTY };
+        *self = StackCache { chunks: self.chunks, ..StackCache::new() };
         stack_count::clear_cached();
         HOT_STACK.store(ptr::null_mut(), Ordering::Relaxed);
     }
@@ -294,14 +294,16 @@ impl Stack {
 }
 
 impl StackCache {
-    const EMPTY: Self = StackCache {
-        cached: List::EMPTY,
-        free_records: ptr::null(),
-        chunks: ptr::null(),
-        scan_chunk: ptr::null(),
-        scan_index: 0,
-        forking_thread_addresses: [0; 2],
-    };
+    const fn new() -> Self {
+        StackCache {
+            cached: List::new(),
+            free_records: ptr::null(),
+            chunks: ptr::null(),
+            scan_chunk: ptr::null(),
+            scan_index: 0,
+            forking_thread_addresses: [0; 2],
+        }
+    }
 
     /// In a child of fork: scans up to `max_records` further records for stacks of the parent's threads, and puts them
     /// into the cache. Returns true if it found one.
