@@ -316,7 +316,7 @@ impl Barrier {
             if round.arrived < self.parties.load(Ordering::Acquire) {
                 waiter.prepare_to_wait(0);
                 round.waiting.push_back(waiter);
-                // With two parties, the other one may be on another CPU; with more, some of them probably need this CPU.
+                // With two parties, the other one may be on another CPU; with more, some probably need this CPU.
                 waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
                 return Ok(Arrival::Wait(arrival_index, round_number));
             }
