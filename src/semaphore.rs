@@ -30,8 +30,8 @@
 //! # Waiters
 //!
 //! Waiters park on the upper half of the word while it is 0. Invariant: of the waiters that do not spin, at least as
-//! many are awake as there are permits, or all. So a release wakes only waiters that had no permit before. A thread that has not
-//! waited may take a permit ahead of the waiter that was woken for it, which then parks again.
+//! many are awake as there are permits, or all. So a release wakes only waiters that had no permit before. A thread
+//! that has not waited may take a permit ahead of the waiter that was woken for it, which then parks again.
 //!
 //! A semaphore can be freed once there is a permit for each waiter. These waiters find the semaphore destroyed, in a
 //! slot that they have pinned, and still take their permits. A thread that began to wait while the last reference was

@@ -182,8 +182,8 @@ impl ForkReset for LockQueue {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LAST_UNRESPONSIVE: AtomicU32 = AtomicU32::new(0);
 
-/// Whether a waiter of this process has recently been unresponsive. If so, some signal handlers run for a long time, and
-/// more waiters, and watchers, may be unresponsive too.
+/// Whether a waiter of this process has recently been unresponsive. If so, some signal handlers run for a long time,
+/// and more waiters, and watchers, may be unresponsive too.
 fn has_recent_unresponsive(now: u32) -> bool {
     let last = LAST_UNRESPONSIVE.load(Ordering::Relaxed);
     last != 0 && now.wrapping_sub(last) < WATCH_ALL_TICKS
@@ -249,8 +249,8 @@ impl LockQueue {
         }
     }
 
-    /// The waiter to which a release at the time `now` hands the lock off, if it does so. Records it if the first waiter
-    /// is unresponsive.
+    /// The waiter to which a release at the time `now` hands the lock off, if it does so. Records it if the first
+    /// waiter is unresponsive.
     fn handoff_target(&self, now: u32) -> Option<&'static Waiter> {
         let is_due = self.fair_deadline.wrapping_sub(now).wrapping_sub(1) >= FAIR_AFTER_TICKS;
         let is_overdue = now.wrapping_sub(self.fair_deadline) >= FORCE_HANDOFF_AFTER_TICKS;
@@ -515,8 +515,8 @@ impl RawLock {
         }
     }
 
-    /// Ends the offer of a lock: `new_owner` is the owner tag of the waiter that accepts it, or of a thread that revokes
-    /// it; 0 if the waiter declines it. Returns false if the lock is not offered. The caller holds the mutex.
+    /// Ends the offer of a lock: `new_owner` is the owner tag of the waiter that accepts it, or of a thread that
+    /// revokes it; 0 if the waiter declines it. Returns false if the lock is not offered. The caller holds the mutex.
     fn end_offer(&self, new_owner: u64) -> bool {
         loop {
             let word = self.word().load(Ordering::Relaxed);

@@ -195,8 +195,8 @@ pub(crate) fn increment_fast(rlock: usize) -> bool {
     })
 }
 
-/// Increments the count of a lock that the calling thread owns. `is_owned` returns whether the thread owns the lock with
-/// the given handle.
+/// Increments the count of a lock that the calling thread owns. `is_owned` returns whether the thread owns the lock
+/// with the given handle.
 pub(crate) fn increment(rlock: usize, is_owned: impl Fn(usize) -> bool) -> Result<()> {
     let extra_count = count(rlock).checked_add(1).ok_or(Error::RecursionOverflow)?;
     if !is_tracked(rlock) {

@@ -8,8 +8,8 @@
 //!           └─────────────── previous ───────────────┘
 //! ```
 //!
-//! A list has no lock of its own: all uses of a list and of its nodes' links are under the mutex that protects it, or in
-//! one thread.
+//! A list has no lock of its own: all uses of a list and of its nodes' links are under the mutex that protects it, or
+//! in one thread.
 
 use core::cell::Cell;
 use core::ptr;
