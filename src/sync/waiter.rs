@@ -34,6 +34,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
+use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
@@ -72,8 +73,14 @@ pub(crate) struct Waiter {
     waker_cpu: AtomicU8,
     /// The `current_cpu_tag` of the waiter when it last parked.
     parked_cpu: AtomicU8,
-    pub(crate) next: Cell<*const Waiter>,
-    pub(crate) previous: Cell<*const Waiter>,
+    links: Links<Waiter>,
+}
+
+impl Linked for Waiter {
+    #[inline(always)]
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
 }
 
 // SAFETY: the cells are accessed under the mutex of the queue that contains the record, and otherwise only by the
@@ -223,7 +230,7 @@ impl PendingWake<'_> {
     }
 }
 
-/// The free records, linked by `next`. The pool allocates more in chunks.
+/// The free records, linked by `links.next`. The pool allocates more in chunks.
 struct WaiterPool {
     free: *const Waiter,
 }
@@ -251,7 +258,7 @@ impl WaiterPool {
         }
         let waiter = self.free;
         // SAFETY: records are never freed; the pool owns this one.
-        self.free = unsafe { (*waiter).next.get() };
+        self.free = unsafe { (*waiter).links.next.get() };
         Ok(waiter)
     }
 
@@ -259,7 +266,7 @@ impl WaiterPool {
         // SAFETY: records are never freed; the caller passes ownership to the pool.
         unsafe {
             (*waiter).state.store(IDLE, Ordering::Relaxed);
-            (*waiter).next.set(self.free);
+            (*waiter).links.next.set(self.free);
         }
         self.free = waiter;
     }
