@@ -236,9 +236,11 @@ def draw(figures, caption):
 def main(source, target):
     figures = list(compare(read(source)))
     if not figures:
-        sys.exit(f"{source}: no results to draw")
+        print("==> no chart: no case has results of libthreading and of another library", file=sys.stderr)
+        return
     with open(target, "w", encoding="utf-8") as out:
         out.write(draw(figures, machine(source)))
+    print(f"==> chart: {target}", file=sys.stderr)
 
 
 if __name__ == "__main__":

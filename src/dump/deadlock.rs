@@ -27,7 +27,7 @@ use crate::dump::snapshot::{Entry, Snapshot};
 use crate::handle::Handle;
 use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
-use crate::lock::raw::Lockable;
+use crate::lock::lockable::Lockable;
 use crate::lock::rlock::RLock;
 use crate::sync::wait_note::{PROCESS_EXIT, Wait};
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};

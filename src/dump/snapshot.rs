@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::handle::Handle;
 use crate::lock::lock::Lock;
-use crate::lock::raw::Lockable;
+use crate::lock::lockable::Lockable;
 use crate::lock::rlock::RLock;
 use crate::sync::wait_note::Wait;
 use crate::sync::waiter;

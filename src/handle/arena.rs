@@ -58,6 +58,7 @@ use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
+use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::atomic::Ordering;
@@ -109,8 +110,7 @@ struct BlockHeader {
     /// In the place of an object's header: zero, which no handle matches.
     null_header: [u64; 4],
     /// The neighbours in `Slots::partial`.
-    next: Cell<*const BlockHeader>,
-    previous: Cell<*const BlockHeader>,
+    links: Links<BlockHeader>,
     /// The generation of the block.
     generation: Cell<u16>,
     /// The number of slots that contain objects or are in a thread's slot cache.
@@ -132,7 +132,7 @@ const _: () = assert!(size_of::<BlockHeader>() <= SLOT_UNIT);
 
 struct Slots {
     /// The list of blocks with a free or unused slot.
-    partial: *const BlockHeader,
+    partial: List<BlockHeader>,
     /// The number of blocks, the largest number that there has been, and the number of blocks without objects.
     blocks: usize,
     peak_blocks: usize,
@@ -147,6 +147,12 @@ unsafe impl Send for Slots {}
 impl ForkReset for Slots {
     fn reset_in_child(&mut self) {
         self.was_interrupted = true;
+    }
+}
+
+impl Linked for BlockHeader {
+    fn links(&self) -> &Links<Self> {
+        &self.links
     }
 }
 
@@ -182,32 +188,18 @@ fn high_bits(generation: u16) -> usize {
 }
 
 impl Slots {
-    const NONE: Self =
-        Slots { partial: ptr::null(), blocks: 0, peak_blocks: 0, empty: 0, was_interrupted: false };
-
-    #[cold]
-    fn push(&mut self, block: &BlockHeader) {
-        block.previous.set(ptr::null());
-        block.next.set(self.partial);
-        // SAFETY: blocks in the list are allocated.
-        if let Some(next) = unsafe { self.partial.as_ref() } {
-            next.previous.set(block);
-        }
-        self.partial = block;
+    const fn new() -> Self {
+        Slots { partial: List::new(), blocks: 0, peak_blocks: 0, empty: 0, was_interrupted: false }
     }
 
     #[cold]
-    fn remove(&mut self, block: &BlockHeader) {
-        // SAFETY: as above.
-        unsafe {
-            match block.previous.get().as_ref() {
-                Some(previous) => previous.next.set(block.next.get()),
-                None => self.partial = block.next.get(),
-            }
-            if let Some(next) = block.next.get().as_ref() {
-                next.previous.set(block.previous.get());
-            }
-        }
+    fn push(&mut self, block: &'static BlockHeader) {
+        self.partial.push_front(block);
+    }
+
+    #[cold]
+    fn remove(&mut self, block: &'static BlockHeader) {
+        self.partial.remove(block);
     }
 
     /// Whether the arena has more blocks without objects than it keeps.
@@ -222,7 +214,7 @@ impl Arena {
             mask: AtomicUsize::new(0),
             buckets: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
             table: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
-            slots: InternalMutex::new(Slots::NONE),
+            slots: InternalMutex::new(Slots::new()),
         }
     }
 
@@ -287,8 +279,7 @@ impl Arena {
     /// Allocates a slot of `size` bytes.
     pub(super) fn allocate(&self, size: usize) -> Result<usize> {
         let mut slots = self.slots.lock();
-        // SAFETY: blocks in the list are allocated.
-        let block = match unsafe { slots.partial.as_ref() } {
+        let block = match slots.partial.first() {
             Some(block) => block,
             None => self.add_block(&mut slots, size)?,
         };
@@ -468,7 +459,7 @@ impl Arena {
     /// leaked.
     fn mark_all_slots_used(&self, slots: &mut Slots) {
         let blocks = self.blocks();
-        *slots = Slots { blocks: blocks.clone().count(), peak_blocks: slots.peak_blocks, ..Slots::NONE };
+        *slots = Slots { blocks: blocks.clone().count(), peak_blocks: slots.peak_blocks, ..Slots::new() };
         blocks.for_each(|block| {
             block.free.set(0);
             block.unused.set((BLOCK_SIZE / SLOT_UNIT) as u16);
@@ -519,7 +510,7 @@ fn remove_key(buckets: &[AtomicUsize], key: usize) {
 pub(crate) fn reset() {
     let mut addresses = Vec::new();
     for arena in &ARENAS {
-        *arena.slots.lock() = Slots::NONE;
+        *arena.slots.lock() = Slots::new();
         addresses.extend(arena.blocks().map(BlockHeader::address));
         // The memory of the first tables is used again in the next run.
         for bucket in arena.buckets().iter().filter(|bucket| bucket.load(Ordering::Relaxed) != EMPTY) {

@@ -26,6 +26,7 @@ use std::hash::DefaultHasher;
 
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
+use crate::sync::list::{Linked, Links, List};
 use crate::sys;
 use crate::sys::annotate::malloc;
 
@@ -170,7 +171,7 @@ impl Attributes {
         }
         self.groups.remove(group);
         // `List::remove` must be called on the list that contains the group if the group is its first node.
-        if ptr::eq(self.older.first.get(), group) {
+        if self.older.first().is_some_and(|first| ptr::eq(first, group)) {
             self.older.remove(group);
         } else {
             self.current.remove(group);
@@ -381,21 +382,6 @@ impl<T: Indexed> Index<T> {
     }
 }
 
-struct Links<T> {
-    next: Cell<*const T>,
-    previous: Cell<*const T>,
-}
-
-impl<T> Default for Links<T> {
-    fn default() -> Self {
-        Links { next: Cell::new(ptr::null()), previous: Cell::new(ptr::null()) }
-    }
-}
-
-trait Linked: Sized + 'static {
-    fn links(&self) -> &Links<Self>;
-}
-
 impl Linked for Attribute {
     fn links(&self) -> &Links<Self> {
         &self.links
@@ -405,61 +391,6 @@ impl Linked for Attribute {
 impl Linked for Group {
     fn links(&self) -> &Links<Self> {
         &self.links
-    }
-}
-
-/// A circular doubly linked list through the links of its nodes.
-struct List<T> {
-    first: Cell<*const T>,
-}
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        List { first: Cell::new(ptr::null()) }
-    }
-}
-
-impl<T: Linked> List<T> {
-    fn first(&self) -> Option<&'static T> {
-        // SAFETY: nodes are removed before their memory is freed.
-        unsafe { self.first.get().as_ref() }
-    }
-
-    fn push_back(&self, node: &'static T) {
-        node.links().next.set(node);
-        node.links().previous.set(node);
-        self.append(&List { first: Cell::new(node) });
-    }
-
-    /// Moves all nodes of another list to the end of this one.
-    fn append(&self, other: &List<T>) {
-        let Some(theirs) = other.first() else { return };
-        if let Some(first) = self.first() {
-            let (last, their_last) = (first.links().previous.get(), theirs.links().previous.get());
-            // SAFETY: the links of a node in a list lead to nodes in it.
-            unsafe {
-                (*last).links().next.set(theirs);
-                (*their_last).links().next.set(first);
-            }
-            theirs.links().previous.set(last);
-            first.links().previous.set(their_last);
-        } else {
-            self.first.set(theirs);
-        }
-        other.first.set(ptr::null());
-    }
-
-    /// Removes a node of this list.
-    fn remove(&self, node: &'static T) {
-        let (next, previous) = (node.links().next.get(), node.links().previous.get());
-        // SAFETY: as in `append`.
-        unsafe {
-            (*previous).links().next.set(next);
-            (*next).links().previous.set(previous);
-        }
-        if ptr::eq(self.first.get(), node) {
-            self.first.set(if ptr::eq(next, node) { ptr::null() } else { next });
-        }
     }
 }
 

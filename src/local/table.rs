@@ -47,6 +47,7 @@ use core::ptr;
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
 use crate::local::attributes::{Attributes, RemovedAttribute, hash_of_handle};
+use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
@@ -116,7 +117,8 @@ const _: () = assert!(size_of::<ValueCell>() == CELL_SIZE);
 /// The smallest number of cells. At least two: with one cell, every probe sequence would begin at cell 0.
 const MIN_CELLS: usize = 8;
 
-/// The values of one thread.
+/// The values of one thread. The first three fields are those that a lookup reads.
+#[repr(C)]
 pub(crate) struct Table {
     /// The cells of `inner_lock` and their number less one. Used by the owner, without the mutex.
     cells: Cell<*const ValueCell>,
@@ -126,12 +128,17 @@ pub(crate) struct Table {
     inner_lock: InternalMutex<TableInner>,
     /// The neighbours in the list of all tables. These, `visitors` and `owner_exited` are protected by the mutex of
     /// that list.
-    pub(crate) next: Cell<*const Table>,
-    pub(crate) previous: Cell<*const Table>,
+    links: Links<Table>,
     /// The number of threads that destroy the values of a freed local, and have the cursor at this table.
     pub(crate) visitors: Cell<u32>,
     /// The owner has exited: the last visitor frees the table.
     pub(crate) owner_exited: Cell<bool>,
+}
+
+impl Linked for Table {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
 }
 
 struct TableInner {
@@ -249,8 +256,7 @@ impl Table {
                 mask: Cell::new(0),
                 last_offset: Cell::new(0),
                 inner_lock: InternalMutex::new(inner),
-                next: Cell::new(ptr::null()),
-                previous: Cell::new(ptr::null()),
+                links: Links::default(),
                 visitors: Cell::new(0),
                 owner_exited: Cell::new(false),
             });

@@ -35,6 +35,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
+use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note::{QueueNote, WaitNote};
 use crate::sys::annotate;
@@ -82,9 +83,15 @@ pub(crate) struct Waiter {
     parked_cpu: AtomicU8,
     /// The thread's native ID. Together with the last field, for reports: see `sync::wait_note`.
     pub(super) native_id: AtomicU32,
-    pub(crate) next: Cell<*const Waiter>,
-    pub(crate) previous: Cell<*const Waiter>,
+    links: Links<Waiter>,
     pub(super) note: WaitNote,
+}
+
+impl Linked for Waiter {
+    #[inline(always)]
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
 }
 
 const _: () = assert!(size_of::<Waiter>() == 64);
@@ -264,7 +271,7 @@ impl PendingWake<'_> {
     }
 }
 
-/// The free records, linked by `next`. The pool allocates more in chunks.
+/// The free records, linked by `links.next`. The pool allocates more in chunks.
 struct WaiterPool {
     free: *const Waiter,
 }
@@ -293,7 +300,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Waiter> {
     let chunks = core::iter::from_fn(move || {
         let current = chunk;
         // SAFETY: chunks are never unmapped. The first record of a published chunk does not change.
-        chunk = unsafe { current.as_ref() }?.next.get();
+        chunk = unsafe { current.as_ref() }?.links.next.get();
         Some(current)
     });
     let in_chunks = chunks.flat_map(|chunk| {
@@ -327,7 +334,7 @@ impl WaiterPool {
         }
         let waiter = self.free;
         // SAFETY: records are never freed; the pool owns this one.
-        self.free = unsafe { (*waiter).next.get() };
+        self.free = unsafe { (*waiter).links.next.get() };
         Ok(waiter)
     }
 
@@ -335,7 +342,7 @@ impl WaiterPool {
         // SAFETY: records are never freed; the caller passes ownership to the pool.
         unsafe {
             (*waiter).state.store(IDLE, Ordering::Relaxed);
-            (*waiter).next.set(self.free);
+            (*waiter).links.next.set(self.free);
         }
         self.free = waiter;
     }
@@ -348,7 +355,7 @@ impl WaiterPool {
             self.push(unsafe { first.add(index) });
         }
         // SAFETY: as above; no other thread has the chunk yet.
-        unsafe { (*first).next.set(CHUNKS.load(Ordering::Relaxed)) };
+        unsafe { (*first).links.next.set(CHUNKS.load(Ordering::Relaxed)) };
         CHUNKS.store(first, Ordering::Release);
         Ok(())
     }

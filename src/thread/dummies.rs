@@ -30,9 +30,9 @@ impl Registry {
         }
         for _ in 0..DUMMY_CHECKS_PER_CALL.min(self.alive_count) {
             // SAFETY: threads in the list are valid; `remove_alive` moves `next_dummy_check` on.
-            let next = unsafe { self.next_dummy_check.as_ref().or(self.alive.first.as_ref()) };
+            let next = unsafe { self.next_dummy_check.as_ref().or(self.alive.first()) };
             let Some(thread) = next else { return };
-            self.next_dummy_check = thread.next.get();
+            self.next_dummy_check = thread.links.next.get();
             if is_dead_dummy(thread) {
                 self.remove_dead_dummy(thread);
             }
@@ -67,7 +67,7 @@ pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
 /// Marks a dummy whose destructors have begun.
 pub(crate) fn mark_dummy_exiting(dummy: &'static Thread) {
     let mut registry = registry::lock();
-    if !dummy.next.get().is_null() && !dummy.set_flag(DUMMY_EXITING) {
+    if dummy.links.is_linked() && !dummy.set_flag(DUMMY_EXITING) {
         registry.exiting_dummies += 1;
     }
 }

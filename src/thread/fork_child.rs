@@ -3,8 +3,8 @@
 use crate::sys::atomic::Ordering;
 use core::ptr;
 
+use crate::sync::list::List;
 use crate::thread::ident::IdentBlock;
-use crate::thread::links::List;
 use crate::thread::object::{DAEMON, DUMMY, IN_SHUTDOWN, MAIN, NAMED, TIMER, known_current};
 use crate::thread::registry::{MAIN_IDENT, ZOMBIE_COUNT};
 use crate::thread::{ident, registry};
@@ -27,8 +27,8 @@ pub(crate) fn after_fork_in_child() {
         forking_thread = unsafe { registry.main.as_ref() };
     }
     MAIN_IDENT.store(ident::ident(), Ordering::Release);
-    registry.alive = List::EMPTY;
-    registry.zombies = List::EMPTY;
+    registry.alive = List::new();
+    registry.zombies = List::new();
     registry.alive_count = 0;
     registry.awaited_count = 0;
     registry.main = ptr::null();

@@ -9,7 +9,6 @@
 //! | `names` | storage of names, and the counter of default names |
 //! | `stack_count`, `stack_cache` | the counts and limits of stacks; the stacks, cached for further threads |
 //! | `object` | the slot of a thread: its state table and flags |
-//! | `links` | the intrusive list of threads that the registry uses |
 //! | `registry` | all started threads, main, the pending timers, and the mutex that protects them |
 //! | `join` | waits for the end of a thread, and reclaims what an ended thread had |
 //! | `kind` | the `Object` implementation: what happens when a handle is freed, also in a child of fork |
@@ -30,7 +29,6 @@ pub(crate) mod fork_child;
 pub(crate) mod ident;
 pub(crate) mod join;
 mod kind;
-mod links;
 pub(crate) mod list;
 pub(crate) mod names;
 pub(crate) mod naming;

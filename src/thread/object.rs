@@ -123,7 +123,6 @@
 //! | `run_or_result` | the result | from `HAS_RESULT` on |
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 
@@ -131,6 +130,7 @@ use crate::callbacks::{Destructor, Run, Target};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::handle::header::Header;
+use crate::sync::list::{Linked, Links};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -208,12 +208,18 @@ pub struct Thread {
     destroy: AtomicPtr<c_void>,
     run_or_result: AtomicPtr<c_void>,
     /// Links of the registry's lists, protected by the registry mutex.
-    pub(crate) next: Cell<*const Thread>,
-    pub(crate) previous: Cell<*const Thread>,
+    pub(crate) links: Links<Thread>,
     pub(crate) names: NameList,
 }
 
 const _: () = assert!(size_of::<Thread>() == names::SLOT_SIZE);
+
+impl Linked for Thread {
+    #[inline(always)]
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
 
 // SAFETY: the cells are accessed under the registry mutex only. In a child of fork, those of a thread that exists only
 // in the parent are also set by the one caller that changes it to `DONE`; such a thread is in no list.

@@ -23,12 +23,12 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::thread::ident::IdentBlock;
-use crate::thread::links::List;
 use crate::thread::names::NameCounter;
 use crate::thread::object::{
     AWAITING_POLL, DAEMON, DEFAULT_NAME_SEEN, DONE, DUMMY, DUMMY_EXITING, IN_SHUTDOWN, MAIN, NAMED,
@@ -40,8 +40,8 @@ use crate::timer::queue::TimerQueue;
 
 /// The data that the registry mutex protects.
 pub(crate) struct Registry {
-    pub(super) alive: List,
-    pub(super) zombies: List,
+    pub(super) alive: List<Thread>,
+    pub(super) zombies: List<Thread>,
     pub(super) alive_count: usize,
     /// How many threads in `alive` a shutdown waits for (`is_awaited`).
     pub(super) awaited_count: usize,
@@ -62,7 +62,7 @@ pub(crate) struct Registry {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::EMPTY);
+static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::new());
 
 /// The length of `zombies`. Changed under the mutex; a reader without it gets a hint.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -87,21 +87,23 @@ impl ForkReset for Registry {
 }
 
 impl Registry {
-    const EMPTY: Self = Registry {
-        alive: List::EMPTY,
-        zombies: List::EMPTY,
-        alive_count: 0,
-        awaited_count: 0,
-        next_dummy_check: ptr::null(),
-        exiting_dummies: 0,
-        has_reaper: false,
-        main: ptr::null(),
-        shut_down: false,
-        shutdown_waiters: 0,
-        ident_block: IdentBlock::EMPTY,
-        name_counter: NameCounter::INITIAL,
-        timers: TimerQueue::EMPTY,
-    };
+    const fn new() -> Self {
+        Registry {
+            alive: List::new(),
+            zombies: List::new(),
+            alive_count: 0,
+            awaited_count: 0,
+            next_dummy_check: ptr::null(),
+            exiting_dummies: 0,
+            has_reaper: false,
+            main: ptr::null(),
+            shut_down: false,
+            shutdown_waiters: 0,
+            ident_block: IdentBlock::EMPTY,
+            name_counter: NameCounter::INITIAL,
+            timers: TimerQueue::EMPTY,
+        }
+    }
 
     /// Returns the main thread's object, which the first call creates.
     #[inline(always)]
@@ -146,9 +148,10 @@ impl Registry {
     #[inline(always)]
     pub(super) fn remove_alive(&mut self, thread: &'static Thread) {
         if ptr::eq(self.next_dummy_check, thread) {
-            self.next_dummy_check = thread.next.get();
+            self.next_dummy_check = thread.links.next.get();
         }
         self.alive.remove(thread);
+        thread.links.clear();
         self.alive_count -= 1;
         if thread.has_flag(DUMMY) && thread.has_flag(DUMMY_EXITING) {
             self.exiting_dummies -= 1;
@@ -159,7 +162,7 @@ impl Registry {
     /// Changes `IN_SHUTDOWN` and updates `awaited_count`. Returns true if the flag was set before.
     fn set_in_shutdown(&mut self, thread: &'static Thread, in_shutdown: bool) -> bool {
         // In a child of fork, threads of the parent still have links, but are in no list: their state is `DONE`.
-        let is_in_alive = !thread.next.get().is_null() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
+        let is_in_alive = thread.links.is_linked() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
         self.awaited_count -= usize::from(is_in_alive && is_awaited(thread));
         let before = if in_shutdown { thread.set_flag(IN_SHUTDOWN) } else { thread.clear_flag(IN_SHUTDOWN) };
         self.awaited_count += usize::from(is_in_alive && is_awaited(thread));
@@ -168,7 +171,7 @@ impl Registry {
 
     /// Changes a timer's thread to `DONE` and removes it.
     pub(crate) fn finish_timer(&mut self, thread: &'static Thread) -> DeferredWake {
-        if thread.next.get().is_null() {
+        if !thread.links.is_linked() {
             // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
             return DeferredWake { thread: None, shutdown: false };
         }
@@ -210,6 +213,7 @@ impl Registry {
     /// Removes a thread from `zombies`.
     fn remove_zombie(&mut self, thread: &'static Thread) {
         self.zombies.remove(thread);
+        thread.links.clear();
         ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         stack_count::remove_zombie(thread.zombie_stack_size());
     }
@@ -317,7 +321,7 @@ pub(crate) fn rollback_start(thread: &'static Thread) {
 /// Removes a thread from its list, unless it is in none.
 pub(crate) fn remove(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
-    if thread.next.get().is_null() {
+    if !thread.links.is_linked() {
         return;
     }
     if thread.has_flag(ZOMBIE) {
@@ -479,7 +483,7 @@ pub(super) fn for_each_os_thread(f: impl FnMut(&'static Thread)) {
 /// Resets the registry before each execution of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
-    *REGISTRY.lock() = Registry::EMPTY;
+    *REGISTRY.lock() = Registry::new();
 }
 
 /// Locks the registry before a fork.

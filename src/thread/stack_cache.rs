@@ -55,6 +55,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys;
 use crate::sys::annotate;
@@ -79,9 +80,8 @@ pub(crate) struct Stack {
     size: Cell<usize>,
     /// The `Thread` for which the thread on this stack waits without a timeout: `thread::join`.
     pub(crate) join_target: AtomicPtr<c_void>,
-    /// The neighbours in the cache; `next` is also the link of `free_records`.
-    next: Cell<*const Stack>,
-    previous: Cell<*const Stack>,
+    /// The links of the cache; `links.next` is also that of `free_records` and `chunks`.
+    links: Links<Stack>,
     /// The size of the guard page.
     guard_size: Cell<u32>,
     is_executable: Cell<bool>,
@@ -95,6 +95,12 @@ pub(crate) struct Stack {
 
 const _: () = assert!(size_of::<Stack>() == 64);
 
+impl Linked for Stack {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
 // SAFETY: a cell is accessed by the caller or the thread to which the stack is allocated, or under the mutex of the
 // cache.
 unsafe impl Sync for Stack {}
@@ -106,8 +112,7 @@ static HOT_STACK: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
 /// The cache, and all records.
 struct StackCache {
     /// The cached stacks, the most recently used one first.
-    first: *const Stack,
-    last: *const Stack,
+    cached: List<Stack>,
     /// Records without a stack.
     free_records: *const Stack,
     /// The chunks of records, linked through the first record of each.
@@ -120,7 +125,7 @@ struct StackCache {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::EMPTY);
+static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::new());
 
 /// Unmaps a few cached stacks, as long as there are too many.
 pub(crate) fn unmap_excess() {
@@ -138,7 +143,7 @@ unsafe impl Send for StackCache {}
 impl ForkReset for StackCache {
     fn reset_in_child(&mut self) {
         // The fork may have interrupted a change of the list. The child loses the cached stacks.
-        *self = StackCache { chunks: self.chunks, ..StackCache::EMPTY };
+        *self = StackCache { chunks: self.chunks, ..StackCache::new() };
         stack_count::clear_cached();
         HOT_STACK.store(ptr::null_mut(), Ordering::Relaxed);
     }
@@ -297,15 +302,16 @@ impl Stack {
 }
 
 impl StackCache {
-    const EMPTY: Self = StackCache {
-        first: ptr::null(),
-        last: ptr::null(),
-        free_records: ptr::null(),
-        chunks: ptr::null(),
-        scan_chunk: ptr::null(),
-        scan_index: 0,
-        forking_thread_addresses: [0; 2],
-    };
+    const fn new() -> Self {
+        StackCache {
+            cached: List::new(),
+            free_records: ptr::null(),
+            chunks: ptr::null(),
+            scan_chunk: ptr::null(),
+            scan_index: 0,
+            forking_thread_addresses: [0; 2],
+        }
+    }
 
     /// In a child of fork: scans up to `max_records` further records for stacks of the parent's threads, and puts them
     /// into the cache. Returns true if it found one.
@@ -316,7 +322,7 @@ impl StackCache {
             let Some(chunk) = (unsafe { self.scan_chunk.as_ref() }) else { break };
             self.scan_index += 1;
             if self.scan_index == RECORDS_PER_CHUNK {
-                self.scan_chunk = chunk.next.get();
+                self.scan_chunk = chunk.links.next.get();
                 self.scan_index = 0;
                 continue;
             }
@@ -347,38 +353,16 @@ impl StackCache {
         if let Some(hot) = hot.filter(fits) {
             return Some(hot);
         }
-        let mut at = self.first;
-        // SAFETY: records are never unmapped.
-        while let Some(stack) = unsafe { at.as_ref() } {
-            if stack.matches(size, guard_size, executable) {
-                return Some(stack);
-            }
-            at = stack.next.get();
-        }
-        None
+        self.cached.iter().find(|stack| stack.matches(size, guard_size, executable))
     }
 
     fn push_front(&mut self, stack: &'static Stack) {
-        stack.previous.set(ptr::null());
-        stack.next.set(self.first);
-        // SAFETY: records are never unmapped.
-        match unsafe { self.first.as_ref() } {
-            Some(first) => first.previous.set(stack),
-            None => self.last = stack,
-        }
-        self.first = stack;
+        self.cached.push_front(stack);
         stack_count::add_cached(stack.size());
     }
 
     fn push_back(&mut self, stack: &'static Stack) {
-        stack.next.set(ptr::null());
-        stack.previous.set(self.last);
-        // SAFETY: records are never unmapped.
-        match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(stack),
-            None => self.first = stack,
-        }
-        self.last = stack;
+        self.cached.push_back(stack);
         stack_count::add_cached(stack.size());
     }
 
@@ -386,26 +370,14 @@ impl StackCache {
         if stack.is_hot() {
             HOT_STACK.store(ptr::null_mut(), Ordering::Release);
         }
-        let (previous, next) = (stack.previous.get(), stack.next.get());
-        // SAFETY: records are never unmapped.
-        unsafe {
-            match previous.as_ref() {
-                Some(previous) => previous.next.set(next),
-                None => self.first = next,
-            }
-            match next.as_ref() {
-                Some(next) => next.previous.set(previous),
-                None => self.last = previous,
-            }
-        }
+        self.cached.remove(stack);
         stack_count::remove_cached(stack.size());
     }
 
     /// Removes and returns the least recently used stack if it should not be cached any longer: because of the limits,
     /// or because it is neither trimmed nor hot.
     fn pop_excess(&mut self) -> Option<&'static Stack> {
-        // SAFETY: records are never unmapped.
-        let last = unsafe { self.last.as_ref() }?;
+        let last = self.cached.last()?;
         let is_within_limits = stack_count::is_cache_within_limits();
         if is_within_limits && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
             return None;
@@ -414,8 +386,7 @@ impl StackCache {
     }
 
     fn pop_last(&mut self) -> Option<&'static Stack> {
-        // SAFETY: records are never unmapped.
-        let last = unsafe { self.last.as_ref() }?;
+        let last = self.cached.last()?;
         self.remove(last);
         Some(last)
     }
@@ -427,12 +398,12 @@ impl StackCache {
         }
         // SAFETY: records are never unmapped.
         let record = unsafe { &*self.free_records };
-        self.free_records = record.next.get();
+        self.free_records = record.links.next.get();
         Ok(record)
     }
 
     fn free_record(&mut self, stack: &'static Stack) {
-        stack.next.set(self.free_records);
+        stack.links.next.set(self.free_records);
         self.free_records = stack;
     }
 
@@ -450,7 +421,7 @@ impl StackCache {
             // SAFETY: inside of the chunk and aligned; zero is a valid record, and no thread uses it yet.
             let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
             if index == 0 {
-                record.next.set(self.chunks);
+                record.links.next.set(self.chunks);
                 self.chunks = record;
             } else {
                 self.free_record(record);

@@ -415,7 +415,10 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     } else if let Some(stopped) = stopped {
         state.note_function_end(function, stopped);
     }
-    catch_panic(|| finish_callback(thread));
+    if catch_panic(|| finish_callback(thread)).is_none() && thread.has_flag(TIMER) {
+        // After a panic in the library: the exit of the worker must not finish this timer once more.
+        reset_identity();
+    }
     if calls_destructors && thread.has_flag(TIMER) {
         thread_state::restore_libc_state();
     }
@@ -431,6 +434,11 @@ fn finish_callback(thread: &'static Thread) {
         return;
     }
     tables::free_current();
+    reset_identity();
+}
+
+/// The calling worker is no longer a timer's thread.
+fn reset_identity() {
     tls::with(|block| {
         block.thread.set(0);
         block.owner_tag.set(0);

@@ -718,6 +718,44 @@ static void stacks_of_joiners(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
+struct action {
+    threading_barrier *barrier;
+    atomic_int calls;
+};
+
+static void *wait_during_action(void *arg)
+{
+    struct action *action = arg;
+    threading_barrier_wait(action->barrier, NULL);
+    return NULL;
+}
+
+/* In the child, the action continues: another thread waits for its end before it arrives. */
+static void check_action_continues(void *arg)
+{
+    struct action *action = arg;
+    start_daemon(wait_during_action, action);
+    sleep_for(0.05);
+    CHECK_INT(threading_barrier_n_waiting(action->barrier), 1);
+    CHECK_INT(atomic_load(&action->calls), 1);
+}
+
+static int fork_in_action(void *arg)
+{
+    struct action *action = arg;
+    if (atomic_fetch_add(&action->calls, 1) == 0)
+        run_in_child_with(check_action_continues, action);
+    return 0;
+}
+
+static void fork_in_a_barrier_action(void)
+{
+    struct action action = {0};
+    action.barrier = threading_barrier_new(1, fork_in_action, &action);
+    CHECK_STATUS(threading_barrier_wait(action.barrier, NULL), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(action.barrier), THREADING_OK);
+}
+
 /* --------------------------------------------------------------------------------- the parent's pending timers */
 
 enum { PENDING_TIMERS = 5000 };
@@ -789,6 +827,7 @@ static const struct test_case cases[] = {
     {"a fork in an exit callback leaves a child whose shutdown waits for the threads that it starts",
      fork_in_an_exit_callback},
     {"a join that a signal handler interrupts with fork returns in the child", fork_in_a_join_case},
+    {"a barrier's action that forks continues in the child", fork_in_a_barrier_action},
     {"a thread of the child on the stack of a joiner of the parent can be joined", stacks_of_joiners_case},
     {"every object works in hundreds of children that are forked while other threads use the objects",
      forks_while_objects_are_used_case},

@@ -19,7 +19,6 @@ const LAYERS: [&[&str]; 12] = [
         "thread/stack_cache",
         "thread/object",
         "thread/kind",
-        "thread/links",
         "thread/stack_count",
         "timer/object",
         "timer/heap",
