@@ -39,6 +39,7 @@ use core::ptr;
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
+use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
 use crate::sync::mutex::{ForkReset, InternalMutex};
@@ -169,6 +170,8 @@ enum Arrival {
     /// It waits for the end of the action, and arrives again.
     WaitForNextRound(u32),
 }
+
+impl Named for Barrier {}
 
 impl Handle<Barrier> {
     /// Creates a barrier for `parties` threads. The last thread to arrive calls the action, if there is one. The safe

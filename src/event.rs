@@ -48,6 +48,7 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
+use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::wait_note::with_note;
@@ -160,6 +161,8 @@ impl Event {
         }
     }
 }
+
+impl Named for Event {}
 
 impl Handle<Event> {
     /// Creates an event that is not set.

@@ -46,6 +46,7 @@ use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
+use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::wait_note::with_note;
@@ -148,6 +149,8 @@ impl Semaphore {
         (value(word), limit, waiters(word))
     }
 }
+
+impl Named for Semaphore {}
 
 impl Handle<Semaphore> {
     /// Creates a semaphore with this value.

@@ -26,12 +26,12 @@
 //!         return barrier;
 //!     }
 
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 
 use crate::barrier::Barrier;
 use crate::capi::status::threading_status;
 use crate::capi::types::{threading_action, threading_barrier};
-use crate::capi::utils::write_out;
+use crate::capi::utils::{optional_cstr_arg, write_out};
 use crate::capi::{from_ptr, handle_or_null, status, value_or_default};
 use crate::handle::Handle;
 use crate::time::Timeout;
@@ -270,4 +270,31 @@ pub extern "C" fn threading_barrier_n_waiting(barrier: *mut threading_barrier) -
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_barrier_broken(barrier: *mut threading_barrier) -> bool {
     value_or_default(|| from_ptr(barrier).broken())
+}
+
+/// Sets the name of a barrier, which dumps show.
+///
+/// The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+/// same name. An object without a name is shown by its handle.
+///
+/// \param barrier the barrier
+/// \param name the name in UTF-8; NULL removes it
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+///     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+///
+/// # Safety
+/// `name` is NULL or a NUL-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threading_barrier_set_name(
+    barrier: *mut threading_barrier,
+    name: *const c_char,
+) -> threading_status {
+    // SAFETY: guaranteed by the caller.
+    status(|| from_ptr(barrier).set_name(unsafe { optional_cstr_arg(name) }))
 }

@@ -29,10 +29,11 @@
 
 // The file exceeds 400 lines because it contains the documentation of a whole section of the header.
 
-use core::ffi::c_void;
+use core::ffi::{c_char, c_void};
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::{threading_condition, threading_lock, threading_predicate, threading_rlock};
+use crate::capi::utils::optional_cstr_arg;
 use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -422,4 +423,31 @@ pub extern "C" fn threading_condition_at_fork_reinit(
     condition: *mut threading_condition,
 ) -> threading_status {
     status(|| from_ptr(condition).at_fork_reinit())
+}
+
+/// Sets the name of a condition, which dumps show.
+///
+/// The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+/// same name. An object without a name is shown by its handle.
+///
+/// \param condition the condition
+/// \param name the name in UTF-8; NULL removes it
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+///     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+///
+/// # Safety
+/// `name` is NULL or a NUL-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threading_condition_set_name(
+    condition: *mut threading_condition,
+    name: *const c_char,
+) -> threading_status {
+    // SAFETY: guaranteed by the caller.
+    status(|| from_ptr(condition).set_name(unsafe { optional_cstr_arg(name) }))
 }

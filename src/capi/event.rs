@@ -17,8 +17,11 @@
 //!         return NULL;
 //!     }
 
+use core::ffi::c_char;
+
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, threading_status};
 use crate::capi::types::threading_event;
+use crate::capi::utils::optional_cstr_arg;
 use crate::capi::{
     fast_path_or, from_ptr, handle_or_null, signal_safe, status, status_of, status_or, value_of,
 };
@@ -189,4 +192,31 @@ pub extern "C" fn threading_event_wait_timeout(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_event_at_fork_reinit(event: *mut threading_event) -> threading_status {
     status(|| from_ptr(event).at_fork_reinit())
+}
+
+/// Sets the name of an event, which dumps show.
+///
+/// The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+/// same name. An object without a name is shown by its handle.
+///
+/// \param event the event
+/// \param name the name in UTF-8; NULL removes it
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+///     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+///
+/// # Safety
+/// `name` is NULL or a NUL-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threading_event_set_name(
+    event: *mut threading_event,
+    name: *const c_char,
+) -> threading_status {
+    // SAFETY: guaranteed by the caller.
+    status(|| from_ptr(event).set_name(unsafe { optional_cstr_arg(name) }))
 }

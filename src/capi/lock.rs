@@ -15,8 +15,11 @@
 //!         return threading_lock_release(lock) == THREADING_OK;
 //!     }
 
+use core::ffi::c_char;
+
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::threading_lock;
+use crate::capi::utils::optional_cstr_arg;
 use crate::capi::{
     fast_path_or, from_ptr, handle_or_null, ok_or_status, status, status_or, value_or_default,
 };
@@ -184,4 +187,47 @@ pub extern "C" fn threading_lock_locked(lock: *mut threading_lock) -> bool {
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_lock_at_fork_reinit(lock: *mut threading_lock) -> threading_status {
     status(|| from_ptr(lock).at_fork_reinit())
+}
+
+/// Returns the identifier of the thread that has acquired a lock.
+///
+/// \param lock the lock
+/// \return the identifier of the thread, also after the thread has ended; 0 if the lock is unlocked, or
+///     is being handed off to a waiter; 0 with THREADING_ERR_HANDLE if the handle is invalid
+///
+/// \blocks never
+/// \threadsafety any thread; the result may be outdated when the call returns
+/// \python none
+/// \since 0.1.0
+/// \sa threading_thread_ident, threading_dump
+#[unsafe(no_mangle)]
+pub extern "C" fn threading_lock_owner(lock: *mut threading_lock) -> u64 {
+    value_or_default(|| from_ptr(lock).owner())
+}
+
+/// Sets the name of a lock, which dumps show.
+///
+/// The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+/// same name. An object without a name is shown by its handle.
+///
+/// \param lock the lock
+/// \param name the name in UTF-8; NULL removes it
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+///     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+///
+/// # Safety
+/// `name` is NULL or a NUL-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threading_lock_set_name(
+    lock: *mut threading_lock,
+    name: *const c_char,
+) -> threading_status {
+    // SAFETY: guaranteed by the caller.
+    status(|| from_ptr(lock).set_name(unsafe { optional_cstr_arg(name) }))
 }

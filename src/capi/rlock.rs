@@ -18,8 +18,11 @@
 //!         return status != THREADING_OK ? status : released;
 //!     }
 
+use core::ffi::c_char;
+
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::threading_rlock;
+use crate::capi::utils::optional_cstr_arg;
 use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::handle::Handle;
 use crate::time::Timeout;
@@ -225,4 +228,47 @@ pub extern "C" fn threading_rlock_recursion_count(rlock: *mut threading_rlock) -
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_rlock_at_fork_reinit(rlock: *mut threading_rlock) -> threading_status {
     status(|| from_ptr(rlock).at_fork_reinit())
+}
+
+/// Returns the identifier of the thread that has acquired an RLock.
+///
+/// \param rlock the RLock
+/// \return the identifier of the thread, also after the thread has ended; 0 if the lock is unlocked, or
+///     is being handed off to a waiter; 0 with THREADING_ERR_HANDLE if the handle is invalid
+///
+/// \blocks never
+/// \threadsafety any thread; the result may be outdated when the call returns
+/// \python the owner in `repr(rlock)`
+/// \since 0.1.0
+/// \sa threading_thread_ident, threading_dump
+#[unsafe(no_mangle)]
+pub extern "C" fn threading_rlock_owner(rlock: *mut threading_rlock) -> u64 {
+    value_or_default(|| from_ptr(rlock).owner())
+}
+
+/// Sets the name of an RLock, which dumps show.
+///
+/// The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+/// same name. An object without a name is shown by its handle.
+///
+/// \param rlock the RLock
+/// \param name the name in UTF-8; NULL removes it
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+///     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+///
+/// # Safety
+/// `name` is NULL or a NUL-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threading_rlock_set_name(
+    rlock: *mut threading_rlock,
+    name: *const c_char,
+) -> threading_status {
+    // SAFETY: guaranteed by the caller.
+    status(|| from_ptr(rlock).set_name(unsafe { optional_cstr_arg(name) }))
 }

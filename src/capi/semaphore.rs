@@ -18,8 +18,11 @@
 //!         return threading_semaphore_release(connections) == THREADING_OK;
 //!     }
 
+use core::ffi::c_char;
+
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};
 use crate::capi::types::threading_semaphore;
+use crate::capi::utils::optional_cstr_arg;
 use crate::capi::{
     fast_path_or, from_ptr, handle_or_null, signal_safe, status, status_of, status_or, value_or_default,
 };
@@ -219,4 +222,31 @@ pub extern "C" fn threading_semaphore_release_n(
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_semaphore_value(semaphore: *mut threading_semaphore) -> i64 {
     value_or_default(|| from_ptr(semaphore).value())
+}
+
+/// Sets the name of a semaphore, which dumps show.
+///
+/// The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+/// same name. An object without a name is shown by its handle.
+///
+/// \param semaphore the semaphore
+/// \param name the name in UTF-8; NULL removes it
+/// \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+///     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+///
+/// # Safety
+/// `name` is NULL or a NUL-terminated string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threading_semaphore_set_name(
+    semaphore: *mut threading_semaphore,
+    name: *const c_char,
+) -> threading_status {
+    // SAFETY: guaranteed by the caller.
+    status(|| from_ptr(semaphore).set_name(unsafe { optional_cstr_arg(name) }))
 }

@@ -17,6 +17,16 @@ pub(super) unsafe fn cstr_arg<'a>(pointer: *const c_char) -> Result<&'a CStr> {
     Ok(unsafe { CStr::from_ptr(pointer) })
 }
 
+/// Borrows a string from C, or `None` for NULL.
+///
+/// # Safety
+/// As for `cstr_arg`.
+#[inline]
+pub(super) unsafe fn optional_cstr_arg<'a>(pointer: *const c_char) -> Option<&'a CStr> {
+    // SAFETY: guaranteed by the caller.
+    (!pointer.is_null()).then(|| unsafe { CStr::from_ptr(pointer) })
+}
+
 /// Stores a value through an out parameter, unless that is NULL.
 ///
 /// # Safety

@@ -94,10 +94,10 @@ impl<'a> Lines<'a> {
 
     /// Ends the line and writes it.
     pub(super) fn end(&mut self) {
-        if self.length == SIZE - 1 {
-            // Cut: a character that is not complete is removed.
-            while self.length > 0 && self.line[self.length - 1] & 0xc0 == 0x80 {
-                self.length -= 1;
+        // If the line was cut inside of a character, the rest of that is removed.
+        if let Err(error) = core::str::from_utf8(&self.line[..self.length]) {
+            if self.length == SIZE - 1 && error.error_len().is_none() {
+                self.length = error.valid_up_to();
             }
         }
         self.line[self.length] = b'\n';

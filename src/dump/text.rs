@@ -5,7 +5,7 @@ use crate::dump::deadlock::{lock_owner_of, owner_of};
 use crate::dump::line::Lines;
 use crate::dump::snapshot::{Entry, OwnedLock, Snapshot};
 use crate::event::Event;
-use crate::handle::Handle;
+use crate::handle::{Handle, Object, note};
 use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
 use crate::lock::rlock::RLock;
@@ -172,25 +172,25 @@ fn owner(lines: &mut Lines, snapshot: &Snapshot, tag: Option<u64>) {
 
 /// Adds the type and the name of an object, or its handle if it has no name.
 pub(super) fn object(lines: &mut Lines, bits: usize) {
-    fn is<T: crate::handle::Object>(bits: usize) -> bool {
-        Handle::<T>::from_bits(bits).check().is_ok()
+    fn add<T: Object>(lines: &mut Lines, bits: usize, kind: &str) -> bool {
+        let Ok((object, tag)) = Handle::<T>::from_bits(bits).check() else { return false };
+        lines.text(kind).text(" ");
+        let mut buffer = [0; note::MAX_NAME + 1];
+        match note::name_of(object, tag, &mut buffer) {
+            Some(name) => lines.name(name),
+            None => lines.hexadecimal(bits),
+        };
+        true
     }
-    let kind = if is::<Lock>(bits) {
-        "lock"
-    } else if is::<RLock>(bits) {
-        "rlock"
-    } else if is::<Condition>(bits) {
-        "condition"
-    } else if is::<Event>(bits) {
-        "event"
-    } else if is::<Semaphore>(bits) {
-        "semaphore"
-    } else if is::<Barrier>(bits) {
-        "barrier"
-    } else {
-        "object"
-    };
-    lines.text(kind).text(" ").hexadecimal(bits);
+    let is_known = add::<Lock>(lines, bits, "lock")
+        || add::<RLock>(lines, bits, "rlock")
+        || add::<Condition>(lines, bits, "condition")
+        || add::<Event>(lines, bits, "event")
+        || add::<Semaphore>(lines, bits, "semaphore")
+        || add::<Barrier>(lines, bits, "barrier");
+    if !is_known {
+        lines.text("an object that has been freed");
+    }
 }
 
 /// Adds what a thread does that does not wait for an object of this library.

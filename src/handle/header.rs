@@ -54,9 +54,11 @@
 //! | bits | meaning |
 //! |---|---|
 //! | 0 to 15 | the next free slot of the block, while this slot is free |
+//! | 0 to 47 | the address of the object's note, 0 if it has none, while the slot is in use |
 //! | 48 to 63 | the generation of the block (only where addresses have 64 bits) |
 //!
-//! Written under the arena's mutex. The upper part does not change while the slot is in use.
+//! Written under the arena's mutex while the slot is free. While it is in use, the lower part is changed by swap, acquire
+//! and release (`handle::note`), and the upper part does not change.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 
@@ -161,6 +163,21 @@ impl Header {
     /// Returns the handle of the object that is in the slot.
     pub(crate) fn handle_bits(&self) -> usize {
         self.high_bits() | core::ptr::from_ref(self) as usize | self.generation() as usize
+    }
+
+    /// Returns the address of the object's note, 0 if it has none.
+    pub(super) fn note(&self) -> usize {
+        self.link.load(Ordering::Acquire) as usize & !HIGH_BITS
+    }
+
+    /// Sets the address of the object's note, and returns the former one.
+    pub(super) fn replace_note(&self, address: usize) -> usize {
+        self.link.swap((self.high_bits() | address) as u64, Ordering::AcqRel) as usize & !HIGH_BITS
+    }
+
+    /// For a slot that is no longer free.
+    pub(super) fn clear_next_free(&self) {
+        self.link.store(self.high_bits() as u64, Ordering::Relaxed);
     }
 
     pub(super) fn next_free(&self) -> u16 {

@@ -13,11 +13,12 @@ pub(crate) enum ObjectKind {
     Barrier,
     Local,
     ThreadList,
+    Note,
 }
 
 impl ObjectKind {
     /// The number of kinds.
-    pub(super) const COUNT: usize = ObjectKind::ThreadList as usize + 1;
+    pub(super) const COUNT: usize = ObjectKind::Note as usize + 1;
 
     /// Whether objects of this kind hold a reference to themselves while they run: threads and timers.
     pub(super) const fn is_self_referencing(self) -> bool {

@@ -41,6 +41,7 @@ pub(crate) mod blocks;
 pub(crate) mod header;
 mod kind;
 mod layout;
+pub(crate) mod note;
 pub(crate) mod slot_cache;
 
 use crate::sys::atomic::{Ordering, fence};
@@ -290,6 +291,11 @@ impl<T: Object> Handle<T> {
         Self::from_bits(object.header().high_bits() | address | generation as usize)
     }
 
+    /// Returns the address of the slot.
+    pub(super) fn slot_address(self) -> usize {
+        self.bits & ADDRESS
+    }
+
     /// Prefetches a slot that will be used soon. This is only a hint: the slot may contain any object or none.
     #[inline(always)]
     pub(crate) fn prefetch(slot: &'static T) {
@@ -403,6 +409,9 @@ impl<T: Object> Handle<T> {
 
     fn recycle(object: &'static T) {
         object.finalize();
+        if object.header().note() != 0 {
+            note::free(object.header().replace_note(0));
+        }
         let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
         if slot_cache::is_cached(T::KIND) && !retired && slot_cache::put(T::KIND, address) {

@@ -42,6 +42,7 @@ use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
+use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind, Pin};
 use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
@@ -232,6 +233,8 @@ impl Condition {
         }
     }
 }
+
+impl Named for Condition {}
 
 impl Handle<Condition> {
     /// Creates a condition with an RLock of its own.

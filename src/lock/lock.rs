@@ -4,6 +4,7 @@
 //! lock, for reports: no call depends on which thread that is.
 
 use crate::error::{Error, Result};
+use crate::handle::note::Named;
 use crate::handle::{Handle, ObjectKind};
 use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
@@ -47,6 +48,8 @@ unsafe impl Lockable for Lock {
         &self.raw
     }
 }
+
+impl Named for Lock {}
 
 impl Handle<Lock> {
     /// Creates an unlocked lock.

@@ -7,6 +7,7 @@ use crate::handle::{Handle, Object, ObjectKind};
 use crate::lock::raw::RawLock;
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
+use crate::thread::ident::OWNER_SHIFT;
 use crate::time::Timeout;
 
 /// A Lock or an RLock.
@@ -112,6 +113,12 @@ impl<T: Lockable> Handle<T> {
     pub(crate) fn release_raw_slow(self, owner_tag: u64) -> Result<()> {
         let (lock, tag) = self.slot()?;
         lock.raw().release_slow(tag, owner_tag, T::ANY_THREAD_MAY_RELEASE, || self.pin())
+    }
+
+    /// Returns the identifier of the thread that has acquired the lock, 0 if it is unlocked or about to be handed off.
+    pub fn owner(self) -> Result<u64> {
+        let (lock, tag) = self.slot()?;
+        Ok(lock.raw().owner(tag)? >> OWNER_SHIFT)
     }
 
     /// `at_fork_reinit` of a lock.

@@ -5,6 +5,7 @@
 //! thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own memory.
 
 use crate::error::{Error, Result};
+use crate::handle::note::Named;
 use crate::handle::{Handle, ObjectKind};
 use crate::lock::lockable::Lockable;
 use crate::lock::raw::RawLock;
@@ -46,6 +47,8 @@ unsafe impl Lockable for RLock {
         &self.raw
     }
 }
+
+impl Named for RLock {}
 
 impl Handle<RLock> {
     /// Creates an unlocked lock.

@@ -1,0 +1,147 @@
+//! Notes: the names of objects, for reports. Only objects that have been named have one.
+//!
+//! A note is in a slot of its own kind. The `link` of the object's header contains its address, and with it the only
+//! reference. The note of an object is freed when the object's slot is recycled, when no thread has pinned it.
+//!
+//! A name does not change: each rename creates another note. Reports read notes without a lock (`name_of`), and check
+//! afterwards that the object still refers to the same note.
+
+use core::ffi::CStr;
+
+use crate::error::{Error, Result};
+use crate::handle::header::Header;
+use crate::handle::kind::ObjectKind;
+use crate::handle::{Handle, Object};
+use crate::sys::atomic::{AtomicU64, Ordering, fence};
+
+/// The longest name, in bytes. A longer one is cut at the end of a character.
+pub(crate) const MAX_NAME: usize = 47;
+const WORDS: usize = (MAX_NAME + 1) / size_of::<u64>();
+
+/// A note. See the module.
+#[repr(C, align(128))]
+pub(crate) struct Note {
+    header: Header,
+    /// The text, and zeros up to the end.
+    name: [AtomicU64; WORDS],
+}
+
+// SAFETY: zeros are an empty name; all fields can be shared; the header comes first.
+unsafe impl Object for Note {
+    const KIND: ObjectKind = ObjectKind::Note;
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+}
+
+/// A kind of objects that can be named.
+pub(crate) trait Named: Object {}
+
+#[expect(private_bounds, reason = "the object types are this crate's")]
+impl<T: Named> Handle<T> {
+    /// Sets the name of the object, which reports show, or removes it. The first 47 bytes are kept. Several objects may
+    /// have the same name.
+    pub fn set_name(self, name: Option<&CStr>) -> Result<()> {
+        self.with_pinned(|object| {
+            let note = name.map(Note::create).transpose()?;
+            let address = note.map_or(0, |note| note.slot_address());
+            free(object.header().replace_note(address));
+            Ok(())
+        })
+    }
+}
+
+/// Copies the name of an object to the buffer, without a lock. Returns `None` if the object has no name, or is being
+/// freed.
+pub(crate) fn name_of<'a, T: Object>(
+    object: &'static T,
+    tag: u64,
+    buffer: &'a mut [u8; MAX_NAME + 1],
+) -> Option<&'a [u8]> {
+    let address = object.header().note();
+    if address == 0 {
+        return None;
+    }
+    // SAFETY: the address is that of a slot of notes, which stays mapped.
+    let note = unsafe { &*(address as *const Note) };
+    for (bytes, word) in buffer.chunks_exact_mut(size_of::<u64>()).zip(&note.name) {
+        bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    }
+    fence(Ordering::Acquire);
+    if object.header().note() != address || !object.header().is_live(tag) {
+        return None;
+    }
+    let length = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
+    Some(&buffer[..length])
+}
+
+/// Frees the note at this address; 0 is none.
+pub(super) fn free(address: usize) {
+    if address != 0 {
+        // SAFETY: the caller has removed the only reference to this note, which is thus alive.
+        let note: &'static Note = unsafe { &*(address as *const Note) };
+        Handle::of(note).internal_unref();
+    }
+}
+
+impl Note {
+    fn create(name: &CStr) -> Result<Handle<Note>> {
+        let text = name.to_str().map_err(|_| Error::NameEncoding)?;
+        let end = (0..=MAX_NAME.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        let mut bytes = [0; MAX_NAME + 1];
+        bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+        Handle::create_with_internal_ref(0, |note: &Note, _| {
+            for (index, word) in note.name.iter().enumerate() {
+                let part = core::array::from_fn(|byte| bytes[size_of::<u64>() * index + byte]);
+                word.store(u64::from_ne_bytes(part), Ordering::Relaxed);
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    fn name(event: Handle<Event>) -> Option<String> {
+        let (object, tag) = event.check().unwrap();
+        let mut buffer = [0; MAX_NAME + 1];
+        name_of(object, tag, &mut buffer).map(|name| String::from_utf8(name.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_name_can_be_set_changed_and_removed() {
+        let event = Handle::<Event>::new().unwrap();
+        assert_eq!(name(event), None);
+        event.set_name(Some(c"first")).unwrap();
+        event.set_name(Some(c"second")).unwrap();
+        assert_eq!(name(event).as_deref(), Some("second"));
+        assert_eq!(event.set_name(Some(c"\xff")), Err(Error::NameEncoding));
+        assert_eq!(name(event).as_deref(), Some("second"));
+        event.set_name(None).unwrap();
+        assert_eq!(name(event), None);
+        event.free().unwrap();
+        assert_eq!(event.set_name(Some(c"freed")), Err(Error::Handle));
+    }
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        let event = Handle::<Event>::new().unwrap();
+        let long = std::ffi::CString::new("\u{e9}".repeat(40)).unwrap();
+        event.set_name(Some(&long)).unwrap();
+        assert_eq!(name(event).unwrap(), "\u{e9}".repeat(23));
+        event.free().unwrap();
+    }
+
+    #[test]
+    fn a_new_object_in_the_same_slot_has_no_name() {
+        for _ in 0..200 {
+            let event = Handle::<Event>::new().unwrap();
+            assert_eq!(name(event), None);
+            event.set_name(Some(c"named")).unwrap();
+            event.free().unwrap();
+        }
+    }
+}
