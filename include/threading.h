@@ -1722,6 +1722,40 @@ bool threading_lock_locked(threading_lock *lock);
  */
 threading_status threading_lock_at_fork_reinit(threading_lock *lock);
 
+/**
+ * Returns the identifier of the thread that has acquired a lock.
+ *
+ * \param lock the lock
+ * \return the identifier of the thread, also after the thread has ended; 0 if the lock is unlocked, or
+ *     is being handed off to a waiter; 0 with THREADING_ERR_HANDLE if the handle is invalid
+ *
+ * \blocks never
+ * \threadsafety any thread; the result may be outdated when the call returns
+ * \python none
+ * \since 0.1.0
+ * \sa threading_thread_ident, threading_dump
+ */
+uint64_t threading_lock_owner(threading_lock *lock);
+
+/**
+ * Sets the name of a lock, which dumps show.
+ *
+ * The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+ * same name. An object without a name is shown by its handle.
+ *
+ * \param lock the lock
+ * \param name the name in UTF-8; NULL removes it
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+ *     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_lock_set_name(threading_lock *lock, const char *name);
+
 /*
  * ----------------------------------------------------------------------------------------------------
  *
@@ -1923,6 +1957,40 @@ size_t threading_rlock_recursion_count(threading_rlock *rlock);
  * \sa threading_rlock_new, threading_lock_at_fork_reinit
  */
 threading_status threading_rlock_at_fork_reinit(threading_rlock *rlock);
+
+/**
+ * Returns the identifier of the thread that has acquired an RLock.
+ *
+ * \param rlock the RLock
+ * \return the identifier of the thread, also after the thread has ended; 0 if the lock is unlocked, or
+ *     is being handed off to a waiter; 0 with THREADING_ERR_HANDLE if the handle is invalid
+ *
+ * \blocks never
+ * \threadsafety any thread; the result may be outdated when the call returns
+ * \python the owner in `repr(rlock)`
+ * \since 0.1.0
+ * \sa threading_thread_ident, threading_dump
+ */
+uint64_t threading_rlock_owner(threading_rlock *rlock);
+
+/**
+ * Sets the name of an RLock, which dumps show.
+ *
+ * The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+ * same name. An object without a name is shown by its handle.
+ *
+ * \param rlock the RLock
+ * \param name the name in UTF-8; NULL removes it
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+ *     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_rlock_set_name(threading_rlock *rlock, const char *name);
 
 /*
  * ----------------------------------------------------------------------------------------------------
@@ -2280,6 +2348,25 @@ threading_status threading_condition_notify_all(threading_condition *condition);
  */
 threading_status threading_condition_at_fork_reinit(threading_condition *condition);
 
+/**
+ * Sets the name of a condition, which dumps show.
+ *
+ * The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+ * same name. An object without a name is shown by its handle.
+ *
+ * \param condition the condition
+ * \param name the name in UTF-8; NULL removes it
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+ *     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_condition_set_name(threading_condition *condition, const char *name);
+
 /*
  * ----------------------------------------------------------------------------------------------------
  *
@@ -2469,6 +2556,25 @@ threading_status threading_semaphore_release_n(threading_semaphore *semaphore, i
  */
 int64_t threading_semaphore_value(threading_semaphore *semaphore);
 
+/**
+ * Sets the name of a semaphore, which dumps show.
+ *
+ * The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+ * same name. An object without a name is shown by its handle.
+ *
+ * \param semaphore the semaphore
+ * \param name the name in UTF-8; NULL removes it
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+ *     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_semaphore_set_name(threading_semaphore *semaphore, const char *name);
+
 /*
  * ----------------------------------------------------------------------------------------------------
  *
@@ -2635,6 +2741,25 @@ threading_status threading_event_wait_timeout(threading_event *event, double sec
  * \sa threading_event_new, threading_event_clear
  */
 threading_status threading_event_at_fork_reinit(threading_event *event);
+
+/**
+ * Sets the name of an event, which dumps show.
+ *
+ * The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+ * same name. An object without a name is shown by its handle.
+ *
+ * \param event the event
+ * \param name the name in UTF-8; NULL removes it
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+ *     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_event_set_name(threading_event *event, const char *name);
 
 /*
  * ----------------------------------------------------------------------------------------------------
@@ -2862,6 +2987,25 @@ size_t threading_barrier_n_waiting(threading_barrier *barrier);
  * \sa threading_barrier_abort, threading_barrier_reset
  */
 bool threading_barrier_broken(threading_barrier *barrier);
+
+/**
+ * Sets the name of a barrier, which dumps show.
+ *
+ * The first 47 bytes of the name are kept, up to the end of a character. Several objects may have the
+ * same name. An object without a name is shown by its handle.
+ *
+ * \param barrier the barrier
+ * \param name the name in UTF-8; NULL removes it
+ * \return THREADING_OK; THREADING_ERR_HANDLE if the handle is invalid; THREADING_ERR_VALUE if the name
+ *     is not valid UTF-8; THREADING_ERR_NO_MEMORY if there is not enough memory
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_barrier_set_name(threading_barrier *barrier, const char *name);
 
 /*
  * ----------------------------------------------------------------------------------------------------

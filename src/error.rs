@@ -66,6 +66,7 @@ errors! {
     NoOutput = -2, "pointer to the result is NULL";
     Index = -2, "index out of range";
     Descriptor = -2, "file descriptor is negative";
+    Signal = -2, "signal cannot be caught";
     TimeoutOverflow = -3, "timeout above THREADING_TIMEOUT_MAX";
     IntervalOverflow = -3, "timer interval above THREADING_TIMEOUT_MAX";
     SemaphoreOverflow = -3, "semaphore value above THREADING_SEMAPHORE_MAX";

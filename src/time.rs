@@ -86,7 +86,7 @@ impl Timeout {
     }
 
     /// Converts a finite timeout to nanoseconds, rounded up so that no wait is shorter than requested.
-    fn nanoseconds(self) -> u64 {
+    pub(crate) fn nanoseconds(self) -> u64 {
         const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
         const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
         // The value is `mantissa` shifted right by `SHIFT` less the exponent.

@@ -11,11 +11,13 @@
 //! A dump locks nothing and allocates nothing. It may be made in a signal handler, whatever the thread
 //! was doing, in a child of fork, and during process exit.
 
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int, c_void};
 
 use crate::capi::status::threading_status;
-use crate::capi::{signal_safe, status_of};
+use crate::capi::{signal_safe, status, status_of};
 use crate::dump;
+use crate::dump::{hang, on_signal};
+use crate::time::Timeout;
 
 /// Writes what each thread waits for, and what it owns, to a file descriptor.
 ///
@@ -30,8 +32,74 @@ use crate::dump;
 /// \threadsafety any thread, and any signal handler
 /// \python `faulthandler.dump_traceback(file)`
 /// \since 0.1.0
-/// \sa threading_lock_owner, threading_rlock_owner
+/// \sa threading_dump_on_signal, threading_lock_owner, threading_rlock_owner
 #[unsafe(no_mangle)]
 pub extern "C" fn threading_dump(fd: c_int) -> threading_status {
     status_of(signal_safe(|| dump::dump(fd)))
+}
+
+/// Makes a dump whenever the process receives a signal, as Java does for SIGQUIT.
+///
+/// The process goes on after the dump, and no wait ends. Then the handler is called that the program had
+/// installed before, if there is one; the default action is not taken. The dump is made by the thread that
+/// receives the signal.
+///
+/// \param signum the signal, for example SIGQUIT
+/// \param fd the file descriptor to which dumps are written; -1 restores the former handler
+/// \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python `faulthandler.register(signum, file, chain=True)`
+/// \since 0.1.0
+/// \sa threading_dump
+#[unsafe(no_mangle)]
+pub extern "C" fn threading_dump_on_signal(signum: c_int, fd: c_int) -> threading_status {
+    status(|| on_signal::dump_on_signal(signum, fd))
+}
+
+/// The kind of a hang: threads that wait for each other, so that none of their waits can end.
+pub const THREADING_HANG_DEADLOCK: c_int = 1;
+/// The kind of a hang: a process exit or a shutdown that waits for threads.
+pub const THREADING_HANG_EXIT: c_int = 2;
+
+/// A function that is called when threads hang.
+///
+/// It is called by one of the threads that hang, in the call in which it waits. It must not wait for those
+/// threads, and the text is valid until it returns.
+pub type threading_hang_hook =
+    Option<unsafe extern "C" fn(kind: c_int, report: *const c_char, arg: *mut c_void)>;
+
+/// Sets a function that is called when threads hang: once for each deadlock, and for a process exit that
+/// waits for threads, again after doubled times.
+///
+/// The threads that wait check for themselves; there is no thread that watches them. Only waits without a
+/// timeout for locks and for the ends of threads can be part of a deadlock.
+///
+/// \param seconds how long a hang has to last before it is reported; THREADING_FOREVER turns reports off,
+///     which is the default
+/// \param hook the function; NULL writes reports to standard error
+/// \param arg its last argument
+/// \return THREADING_OK; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+///
+/// # Safety
+/// The hook may be called with `arg` by any thread, until another one is set and has returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threading_set_hang_hook(
+    seconds: f64,
+    hook: threading_hang_hook,
+    arg: *mut c_void,
+) -> threading_status {
+    status(|| {
+        let period = Timeout::new(seconds)?;
+        let off = period == Timeout::FOREVER;
+        hang::set_hook(if off { 0 } else { period.nanoseconds().max(1) }, hook, arg);
+        Ok(())
+    })
 }

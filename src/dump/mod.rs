@@ -5,7 +5,9 @@
 //! the threads and locks, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
 
 mod deadlock;
+pub(crate) mod hang;
 mod line;
+pub(crate) mod on_signal;
 mod snapshot;
 mod text;
 

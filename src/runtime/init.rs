@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::panic_boundary::catch_panic;
-use crate::runtime::{fork, process_exit, thread_exit};
+use crate::runtime::{debug_variable, fork, process_exit, thread_exit};
 use crate::sys;
 use crate::sys::annotate;
 use crate::sys::calling_thread::is_initial_thread;
@@ -25,6 +25,7 @@ extern "C" fn init() {
         if is_initial_thread() {
             let _ = libc_hooks::register_exit_hook();
         }
+        debug_variable::apply();
     });
 }
 

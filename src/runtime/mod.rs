@@ -2,8 +2,10 @@
 //!
 //! - [`init`] initializes the library, and wraps each call of it;
 //! - [`thread_exit`] is called when an OS thread exits, and [`process_exit`] when the process does;
-//! - [`fork`] has the fork handlers.
+//! - [`fork`] has the fork handlers;
+//! - [`debug_variable`] does what the environment variable `THREADING_DEBUG` asks for.
 
+mod debug_variable;
 pub(crate) mod fork;
 pub(crate) mod init;
 pub(crate) mod process_exit;

@@ -7,6 +7,7 @@
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`wait_queue`] a FIFO queue of such records, and [`wait_note`] says
 //!   in the record what the thread waits for;
+//! - [`hang_watch`] lets waiting threads check whether they hang;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
 //! - [`atexit`] registers the atexit handler;
 //! - [`lock_annotations`] describes lock operations to ThreadSanitizer.
@@ -14,6 +15,7 @@
 pub(crate) mod adaptive_spin;
 pub(crate) mod atexit;
 pub(crate) mod fork_epoch;
+pub(crate) mod hang_watch;
 pub(crate) mod list;
 pub(crate) mod lock_annotations;
 pub(crate) mod mutex;

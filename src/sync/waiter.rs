@@ -35,6 +35,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
+use crate::sync::hang_watch;
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note::{QueueNote, WaitNote};
@@ -221,12 +222,17 @@ impl Waiter {
         }
         note.begin();
         while self.state() == PARKED {
-            if !futex::wait(word, expected, deadline) {
+            if !hang_watch::park(deadline, |until| futex::wait(word, expected, until)) {
                 return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
             }
         }
         adaptive_spin.record_waker_cpu(self.waker_cpu.load(Ordering::Relaxed));
         self.state()
+    }
+
+    /// Wakes the thread if it is parked on its own record, although its wait has not ended: it parks again.
+    pub(crate) fn wake_spuriously(&self) {
+        futex::wake_all(&self.state);
     }
 
     /// Ends the wait with this state, under the mutex of the queue; `adaptive_spin` is that of the object. If the

@@ -31,6 +31,8 @@ use core::ffi::{c_char, c_int, c_long, c_void};
 #[cfg(not(target_vendor = "apple"))]
 use libc::dl_phdr_info;
 use libc::{iovec, off_t, pthread_attr_t, pthread_key_t, pthread_t, rlimit, sigset_t};
+/// The type, whose name is also that of a function.
+type SignalAction = libc::sigaction;
 
 /// Returns the address of the calling thread's `errno`.
 #[cfg(target_os = "linux")]
@@ -38,6 +40,31 @@ pub(crate) use libc::__errno_location as errno_location;
 /// Returns the address of the calling thread's `errno`.
 #[cfg(any(target_os = "freebsd", target_vendor = "apple"))]
 pub(crate) use libc::__error as errno_location;
+
+/// Returns the value of an environment variable; `None` also if the process has more privileges than its caller.
+pub(crate) fn secure_getenv(name: &core::ffi::CStr) -> Option<&'static core::ffi::CStr> {
+    #[cfg(target_os = "linux")]
+    {
+        unsafe extern "C" {
+            fn secure_getenv(name: *const c_char) -> *const c_char;
+        }
+        // SAFETY: the name ends with NUL.
+        let value = unsafe { secure_getenv(name.as_ptr()) };
+        // SAFETY: the value ends with NUL. It is read while the library is loaded, when no other thread changes it.
+        (!value.is_null()).then(|| unsafe { core::ffi::CStr::from_ptr(value) })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = name;
+        None
+    }
+}
+
+/// Ends the process abnormally.
+pub(crate) fn abort() -> ! {
+    // SAFETY: no preconditions.
+    unsafe { libc::abort() }
+}
 
 /// Returns the calling thread's `errno`.
 pub(crate) fn errno() -> c_int {
@@ -112,6 +139,7 @@ from_libc! {
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     fn pthread_sigmask(how: c_int, set: *const sigset_t, previous: *mut sigset_t) -> c_int;
     #[cfg(target_os = "linux")]
+    fn sigaction(signal: c_int, action: *const SignalAction, former: *mut SignalAction) -> c_int;
     fn prctl(operation: c_int, two: c_ulong, three: c_ulong, four: c_ulong, five: c_ulong) -> c_int;
     #[cfg(target_os = "linux")]
     fn sched_getcpu() -> c_int;

@@ -5,6 +5,7 @@ use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::error::{Error, Result};
+use crate::sync::hang_watch;
 use crate::sync::wait_note::with_note;
 use crate::sys::annotate;
 use crate::sys::futex;
@@ -38,7 +39,8 @@ impl Thread {
             }
             let until =
                 if self.has_flag(TIMER) { worker::retry_follower_if_unmonitored(deadline) } else { deadline };
-            if !futex::wait(&self.state, word, until) && until == deadline {
+            let woken = hang_watch::park(until, |until| futex::wait(&self.state, word, until));
+            if !woken && until == deadline {
                 return self.state() != state;
             }
         }
@@ -132,11 +134,13 @@ impl Thread {
     fn wait_on_state(&self, word: u32, until: Deadline) -> bool {
         // While a race detector is active, the kernel clears no word, and only `futex::wait` lets the detector deliver
         // signals during the wait.
-        if annotate::is_active() {
-            futex::wait(&self.state, word, until)
-        } else {
-            pthread::wait_shared(&self.state, word, until)
-        }
+        hang_watch::park(until, |until| {
+            if annotate::is_active() {
+                futex::wait(&self.state, word, until)
+            } else {
+                pthread::wait_shared(&self.state, word, until)
+            }
+        })
     }
 
     /// Returns whether the thread has ended, without blocking. Not a plain getter: it may join an `AWAITING_POLL`

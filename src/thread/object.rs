@@ -577,7 +577,7 @@ impl Thread {
         !self.has_flag(MAIN | TIMER | DUMMY)
     }
 
-    pub(super) fn wake_joiners(&self) {
+    pub(crate) fn wake_joiners(&self) {
         if annotate::is_active() {
             futex::wake_all(&self.state);
         } else {

@@ -468,6 +468,11 @@ pub(super) fn try_shut_down() -> Remaining {
     }
 }
 
+/// Wakes the waiting exits and shutdowns, although nothing has changed.
+pub(crate) fn wake_shutdowns() {
+    futex::wake_all(&SHUTDOWN_SEQ);
+}
+
 /// Waits while `SHUTDOWN_SEQ` is `seen`. Returns false only if the timeout expires.
 pub(super) fn wait_for_change(seen: u32, deadline: Deadline) -> bool {
     futex::wait(&SHUTDOWN_SEQ, seen, deadline)

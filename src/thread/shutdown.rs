@@ -1,5 +1,6 @@
 //! The waits of process exit and `shutdown` for threads.
 
+use crate::sync::hang_watch::ExitWatch;
 use crate::sync::wait_note;
 use crate::sync::wait_note::with_note;
 use crate::thread::object::{Thread, known_current};
@@ -34,6 +35,7 @@ pub(crate) fn detach_remaining() {
 /// Waits for the end of all threads that are neither daemons nor in a shutdown themselves. After that, no thread or
 /// timer can be started. Returns false if the timeout expires.
 pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
+    let mut watch = ExitWatch::new();
     with_note(wait_note::PROCESS_EXIT, deadline, || {
         loop {
             match registry::try_shut_down() {
@@ -48,7 +50,8 @@ pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
                 }
                 Remaining::Alive(seen) => {
                     let until = worker::retry_follower_if_unmonitored(deadline);
-                    if !registry::wait_for_change(seen, until) && until == deadline {
+                    let woken = watch.park(until, |until| registry::wait_for_change(seen, until));
+                    if !woken && until == deadline {
                         return false;
                     }
                 }

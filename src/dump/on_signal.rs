@@ -1,0 +1,85 @@
+//! Dumps on a signal: a signal handler that makes a dump, and then calls the handler that it has replaced.
+
+use core::cell::UnsafeCell;
+use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+use crate::dump::dump;
+use crate::error::{Error, Result};
+use crate::sync::mutex::InternalMutex;
+use crate::sys;
+
+const SIGNALS: usize = 65;
+const NONE: c_int = -1;
+
+/// The file descriptors, by signal; `NONE` if the signal makes no dump.
+static FILES: [AtomicI32; SIGNALS] = [const { AtomicI32::new(NONE) }; SIGNALS];
+
+/// The handlers that have been replaced, by signal.
+struct Former(UnsafeCell<[MaybeUninit<libc::sigaction>; SIGNALS]>);
+
+// SAFETY: an element is written under `INSTALLING` before the signal's descriptor is stored, with release, and is not
+// changed as long as that is not `NONE`.
+unsafe impl Sync for Former {}
+
+static FORMER: Former = Former(UnsafeCell::new([const { MaybeUninit::uninit() }; SIGNALS]));
+
+static INSTALLING: InternalMutex<()> = InternalMutex::new(());
+
+/// Makes a dump to this file descriptor whenever the process receives the signal; a negative one restores the handler
+/// that was replaced.
+pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
+    let index =
+        usize::try_from(signal).ok().filter(|index| (1..SIGNALS).contains(index)).ok_or(Error::Signal)?;
+    let _installing = INSTALLING.lock();
+    let installed = FILES[index].load(Ordering::Relaxed) != NONE;
+    if fd >= 0 && installed {
+        FILES[index].store(fd, Ordering::Release);
+        return Ok(());
+    }
+    // SAFETY: only the owner of `INSTALLING` writes the element.
+    let former = unsafe { &mut (*FORMER.0.get())[index] };
+    if fd >= 0 {
+        // SAFETY: zeroed memory is a valid action.
+        let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+        action.sa_sigaction = handle as *const () as usize;
+        // Waits go on, and the handler runs on the thread's alternate stack if it has one.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+        // SAFETY: the handler is async-signal-safe; `former` is valid for writes.
+        if unsafe { sys::sigaction(signal, &action, former.as_mut_ptr()) } != 0 {
+            return Err(Error::Signal);
+        }
+        FILES[index].store(fd, Ordering::Release);
+    } else if installed {
+        // SAFETY: `former` was written when the handler was installed.
+        unsafe { sys::sigaction(signal, former.as_ptr(), core::ptr::null_mut()) };
+        FILES[index].store(NONE, Ordering::Release);
+    }
+    Ok(())
+}
+
+extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let index = signal as usize;
+    let fd = FILES[index].load(Ordering::Acquire);
+    if fd == NONE {
+        return;
+    }
+    let _ = dump(fd);
+    // SAFETY: written before the descriptor was stored.
+    let former = unsafe { (*FORMER.0.get())[index].assume_init_ref() };
+    if former.sa_sigaction == libc::SIG_DFL || former.sa_sigaction == libc::SIG_IGN {
+        return;
+    }
+    // SAFETY: the program has installed this handler for this signal, with these flags.
+    unsafe {
+        if former.sa_flags & libc::SA_SIGINFO != 0 {
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
+                core::mem::transmute(former.sa_sigaction);
+            handler(signal, info, context);
+        } else {
+            let handler: extern "C" fn(c_int) = core::mem::transmute(former.sa_sigaction);
+            handler(signal);
+        }
+    }
+}

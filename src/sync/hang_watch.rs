@@ -1,0 +1,80 @@
+//! Lets waiting threads check whether they hang. There is no thread that watches the others: each thread that waits
+//! without a timeout wakes up once, after a period, and checks for itself.
+//!
+//! A deadlock begins when its last thread parks. So it is enough that each thread checks once, a period after it has
+//! parked. `dump::hang` says which thread reports.
+//!
+//! While the watch is off, it costs a load before a thread parks.
+
+use core::mem;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use crate::time::Deadline;
+
+/// The period in nanoseconds, 0 if the watch is off.
+static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
+/// The checks, set with release before the first period.
+static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that
+/// waits in the process exit or a shutdown.
+pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
+    ON_WAIT.store(on_wait as *mut (), Ordering::Relaxed);
+    ON_EXIT.store(on_exit as *mut (), Ordering::Relaxed);
+    PERIOD_NS.store(period_ns, Ordering::Release);
+}
+
+/// Parks the calling thread by `park`, which returns false if the deadline that it is given passes, and may return true
+/// early. Checks for a hang after the period.
+#[inline]
+pub(crate) fn park(deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+    let period = PERIOD_NS.load(Ordering::Acquire);
+    if period == 0 || deadline != Deadline::NEVER {
+        return park(deadline);
+    }
+    let woken = park(Deadline::now().add_ns(period));
+    if !woken {
+        call(&ON_WAIT);
+        return park(deadline);
+    }
+    true
+}
+
+/// The watch of one process exit or shutdown: it checks after the period, and again after twice as long each time.
+pub(crate) struct ExitWatch {
+    next: u64,
+    since: Deadline,
+}
+
+impl ExitWatch {
+    pub(crate) fn new() -> ExitWatch {
+        ExitWatch { next: 0, since: Deadline::recently() }
+    }
+
+    /// As the function `park`.
+    #[inline]
+    pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+        let period = PERIOD_NS.load(Ordering::Acquire);
+        if period == 0 || deadline != Deadline::NEVER {
+            return park(deadline);
+        }
+        let check_at = self.since.add_ns(self.next.max(period));
+        if !park(check_at) {
+            self.next = self.next.max(period).saturating_mul(2);
+            call(&ON_EXIT);
+        }
+        true
+    }
+}
+
+#[cold]
+fn call(check: &AtomicPtr<()>) {
+    let check = check.load(Ordering::Relaxed);
+    if !check.is_null() {
+        // SAFETY: `set` has stored a function of this type.
+        let check = unsafe { mem::transmute::<*mut (), fn()>(check) };
+        check();
+    }
+}
