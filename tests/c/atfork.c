@@ -784,7 +784,6 @@ static void interrupt_the_fork(void)
 {
     long before;
     const double start = now();
-    sleep_for(0.002); /* a call that the other thread had already begun ends */
     before = atomic_load(&counted_calls);
     for (int i = 0; i < 1000; i++)
         CHECK_INT(raise(SIGUSR1), 0);
@@ -819,7 +818,8 @@ static void signals_in_a_fork(void)
         CHECK_INT(status, 0);
         if (signals_took < 0.05) {
             measured++;
-            CHECK_INT(calls_during_signals, 0);
+            /* The other thread may have left the library before the fork, without having counted that call. */
+            CHECK(calls_during_signals <= 1);
         }
     }
     atomic_store(&stop, 1);
