@@ -757,7 +757,7 @@ static void handler_waits_for_a_mutex(void)
  * the time. If a signal handler released them, that thread would make progress. */
 static atomic_long counted_calls;
 static long calls_during_signals;
-static double signals_took;
+static double begin_of_fork, end_of_signals;
 
 static void *count_threads(void *arg)
 {
@@ -782,14 +782,11 @@ static void use_signal_safe_functions(int signal)
 
 static void interrupt_the_fork(void)
 {
-    long before;
-    const double start = now();
-    sleep_for(0.002); /* a call that the other thread had already begun ends */
-    before = atomic_load(&counted_calls);
+    long before = atomic_load(&counted_calls);
     for (int i = 0; i < 1000; i++)
         CHECK_INT(raise(SIGUSR1), 0);
     calls_during_signals = atomic_load(&counted_calls) - before;
-    signals_took = now() - start;
+    end_of_signals = now();
 }
 
 static void signals_in_a_fork(void)
@@ -805,21 +802,23 @@ static void signals_in_a_fork(void)
     atomic_store(&stop, 0);
     thread = spawn_foreign(count_threads, NULL);
     /* A thread that waits longer than 100 ms for a mutex that is held for a fork goes on without it. So forks in which
-     * the signals take nearly as long, on a loaded machine, do not count. */
+     * the signals end nearly as late, on a loaded machine, do not count. */
     for (int i = 0; i < 100 && measured < 10; i++) {
         pid_t pid;
         int status;
         action = interrupt_the_fork;
         active = PREPARE;
+        begin_of_fork = now();
         pid = fork();
         active = NO_PHASE;
         if (pid == 0)
             _exit(0);
         status = status_of(pid);
         CHECK_INT(status, 0);
-        if (signals_took < 0.05) {
+        if (end_of_signals - begin_of_fork < 0.08) {
             measured++;
-            CHECK_INT(calls_during_signals, 0);
+            /* The other thread may have left the library before the fork, without having counted that call. */
+            CHECK(calls_during_signals <= 1);
         }
     }
     atomic_store(&stop, 1);
