@@ -52,6 +52,7 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
         });
     }
     snapshot.for_each(|entry| text::thread(lines, snapshot, entry, now));
+    text::timers(lines, now);
 }
 
 /// Writes a line for each thread of a cycle.

@@ -21,6 +21,7 @@ use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
 use crate::thread::object::{DONE, MAIN, NOT_STARTED, TERMINATED, TIMER, Thread};
+use crate::thread::registry;
 
 /// The identifier of an entry without one. No lock has this owner.
 const NO_IDENT: u64 = u64::MAX;
@@ -101,14 +102,15 @@ impl Snapshot {
 
     /// Calls `f` for each thread: main first, and then, as far as the index goes, in the order of the starts.
     pub(super) fn for_each(&self, mut f: impl FnMut(Entry)) {
-        let is_main = |entry: &Entry| entry.thread.is_some_and(|thread| thread.has_flag(MAIN));
+        let main = registry::main_ident();
+        let is_main = |entry: &Entry| entry.ident == main;
         self.threads.iter().filter(|entry| is_main(entry)).for_each(|entry| f(*entry));
         self.threads.iter().filter(|entry| !is_main(entry)).for_each(|entry| f(*entry));
         for thread in live_threads().filter(|thread| self.indexed(thread.ident()).is_none()) {
             f(Entry { ident: thread.ident(), thread: Some(thread), waiter: find_waiter(thread.ident()) });
         }
         for (waiter, wait) in waits() {
-            let ident = ident_of(&wait);
+            let ident = ident_of(waiter, &wait);
             if self.indexed(ident).is_none() && find_thread(ident).is_none() && !self.has_entry_of(waiter) {
                 f(Entry { ident, thread: None, waiter: Some(waiter) });
             }
@@ -147,8 +149,19 @@ impl Snapshot {
     }
 }
 
-fn ident_of(wait: &Wait) -> u64 {
-    if wait.owner_tag == 0 { NO_IDENT } else { wait.owner_tag >> OWNER_SHIFT }
+/// Returns the identifier of the thread that waits. Main has one even if it has not been assigned to it yet.
+fn ident_of(waiter: &Waiter, wait: &Wait) -> u64 {
+    if wait.owner_tag != 0 {
+        return wait.owner_tag >> OWNER_SHIFT;
+    }
+    // SAFETY: no preconditions.
+    let is_initial_thread = waiter.native_id() == unsafe { libc::getpid() } as u32;
+    if is_initial_thread { registry::main_ident() } else { NO_IDENT }
+}
+
+/// Returns the main thread's object, whether main is alive or in the process exit.
+pub(super) fn main_thread() -> Option<&'static Thread> {
+    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(|thread| thread.has_flag(MAIN))
 }
 
 /// The threads with an OS thread that runs.
@@ -169,7 +182,7 @@ fn waits() -> impl Iterator<Item = (&'static Waiter, Wait)> {
 }
 
 fn find_waiter(ident: u64) -> Option<&'static Waiter> {
-    waits().find(|(_, wait)| ident_of(wait) == ident).map(|(waiter, _)| waiter)
+    waits().find(|(waiter, wait)| ident_of(waiter, wait) == ident).map(|(waiter, _)| waiter)
 }
 
 fn owned_locks() -> impl Iterator<Item = OwnedLock> {
@@ -191,7 +204,7 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
     let threads = count;
     entries[..threads].sort_unstable_by_key(|entry| entry.ident);
     for (waiter, wait) in waits() {
-        let ident = ident_of(&wait);
+        let ident = ident_of(waiter, &wait);
         match entries[..threads].binary_search_by_key(&ident, |entry| entry.ident) {
             Ok(at) => entries[at].waiter = Some(waiter),
             Err(_) if count < MAX_THREADS => {

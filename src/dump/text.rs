@@ -3,7 +3,7 @@
 use crate::barrier::Barrier;
 use crate::dump::deadlock::{lock_owner_of, owner_of};
 use crate::dump::line::Lines;
-use crate::dump::snapshot::{Entry, OwnedLock, Snapshot};
+use crate::dump::snapshot::{self, Entry, OwnedLock, Snapshot};
 use crate::event::Event;
 use crate::handle::{Handle, Object, note};
 use crate::lock::condition::Condition;
@@ -15,7 +15,8 @@ use crate::sys::calling_thread;
 use crate::sys::fd;
 use crate::thread::ident::{self, FIRST_OWNER_TAG, OWNER_SHIFT};
 use crate::thread::naming;
-use crate::thread::object::{TIMER, Thread};
+use crate::thread::object::{DAEMON, TIMER, Thread};
+use crate::thread::registry;
 use crate::time::Deadline;
 
 /// Adds the name of a thread, or what is known of it.
@@ -25,6 +26,10 @@ pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
             let mut buffer = [0; naming::MAX_REPORTED_NAME];
             lines.name(naming::copy_unlocked(thread, &mut buffer));
         }
+        (None, _) if entry.ident == registry::main_ident() => match snapshot::main_thread() {
+            Some(main) => thread_name(lines, Entry { thread: Some(main), ..entry }),
+            None => drop(lines.name(b"MainThread")),
+        },
         (None, Some(waiter)) => {
             lines.text("thread ").number(waiter.native_id().into());
         }
@@ -42,7 +47,7 @@ pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: 
         (None, None) | (Some(_), None) => 0,
         (_, Some(waiter)) => waiter.native_id(),
     };
-    if native_id != 0 && entry.thread.is_some() {
+    if native_id != 0 && (entry.thread.is_some() || entry.ident == registry::main_ident()) {
         lines.text(" ").number(native_id.into());
     }
     if entry.thread.is_some_and(|thread| thread.has_flag(TIMER)) {
@@ -76,7 +81,7 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
     if wait.object == SLEEP {
         lines.text("sleeps");
     } else if wait.object == PROCESS_EXIT {
-        lines.text("waits in the process exit or a shutdown for other threads");
+        exit(lines, snapshot);
     } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
         lines.text("joins ");
         thread_name(lines, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
@@ -132,6 +137,40 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
         lines.text(", for at most ").seconds(wait.until.0.saturating_sub(now.0)).text(" more");
     }
     lines.text(remark);
+}
+
+/// Adds for whom the process exit waits.
+fn exit(lines: &mut Lines, snapshot: &Snapshot) {
+    let mut threads = 0;
+    snapshot.for_each(|entry| threads += usize::from(entry.thread.is_some_and(registry::is_awaited)));
+    lines.text("waits in the process exit or a shutdown for ").count(threads, "non-daemon thread");
+    // Pending timers count as threads that are awaited.
+    let timers = registry::try_awaited_count().map_or(0, |awaited| awaited.saturating_sub(threads));
+    if timers != 0 {
+        lines.text(" and ").count(timers, "timer");
+    }
+}
+
+/// Writes the pending timers that are due first, and the number of the others.
+pub(super) fn timers(lines: &mut Lines, now: Deadline) {
+    const SHOWN: usize = 8;
+    let mut first = [None; SHOWN];
+    let Some(count) = registry::try_pending_timers(&mut first) else {
+        lines.text("timers: not known, because the library is using them").end();
+        return;
+    };
+    for timer in first.iter().flatten() {
+        thread_name(lines, Entry { ident: timer.thread.ident(), thread: Some(timer.thread), waiter: None });
+        lines.text(if timer.thread.has_flag(DAEMON) { " timer (daemon), due" } else { " timer, due" });
+        match timer.due.0.checked_sub(now.0) {
+            Some(left) => lines.text(" in ").seconds(left).end(),
+            None => lines.text(" now").end(),
+        }
+    }
+    let shown = first.iter().flatten().count();
+    if count > shown {
+        lines.count(count - shown, "more pending timer").end();
+    }
 }
 
 fn barrier(lines: &mut Lines, bits: usize) {

@@ -62,10 +62,10 @@ pub(crate) fn copy_unstable(address: usize, buffer: &mut [u8]) -> usize {
                     libc::SYS_process_vm_readv,
                     libc::getpid(),
                     &raw const local,
-                    1,
+                    1 as libc::c_ulong,
                     remote.as_ptr(),
-                    2,
-                    0,
+                    2 as libc::c_ulong,
+                    0 as libc::c_ulong,
                 )
             }
         });

@@ -468,6 +468,47 @@ pub(super) fn try_shut_down() -> Remaining {
     }
 }
 
+/// Returns the identifier of the main thread, which it has also before it is assigned to it.
+pub(crate) fn main_ident() -> u64 {
+    MAIN_IDENT.load(Ordering::Relaxed)
+}
+
+/// Returns how many threads and pending timers a shutdown waits for, for reports; `None` if the registry mutex is locked.
+pub(crate) fn try_awaited_count() -> Option<usize> {
+    Some(REGISTRY.try_lock()?.awaited_count)
+}
+
+/// A pending timer, for reports.
+#[derive(Clone, Copy)]
+pub(crate) struct PendingTimer {
+    pub(crate) thread: &'static Thread,
+    pub(crate) due: Deadline,
+}
+
+/// Copies the pending timers that are due first, in the order of their deadlines, for reports. Returns the number of
+/// all pending timers, or `None` if the registry mutex is locked: then nothing is copied.
+pub(crate) fn try_pending_timers<const N: usize>(first: &mut [Option<PendingTimer>; N]) -> Option<usize> {
+    /// Beyond this number, only some of the timers are looked at.
+    const MAX_SCANNED: usize = 4096;
+    let registry = REGISTRY.try_lock()?;
+    for entry in registry.timers.heap.iter().take(MAX_SCANNED) {
+        // SAFETY: under the registry mutex, a timer in the heap is pending and thus alive.
+        let mut timer =
+            PendingTimer { thread: unsafe { entry.timer.thread_unchecked() }, due: entry.deadline };
+        for place in first.iter_mut() {
+            match place {
+                Some(other) if other.due <= timer.due => {}
+                Some(other) => core::mem::swap(other, &mut timer),
+                None => {
+                    *place = Some(timer);
+                    break;
+                }
+            }
+        }
+    }
+    Some(registry.timers.heap.len())
+}
+
 /// Wakes the waiting exits and shutdowns, although nothing has changed.
 pub(crate) fn wake_shutdowns() {
     futex::wake_all(&SHUTDOWN_SEQ);

@@ -39,6 +39,16 @@ impl Heap {
         Heap { entries: Vec::new(), nursery: Vec::new() }
     }
 
+    /// Returns the number of timers.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() + self.nursery.len()
+    }
+
+    /// Iterates over the timers, those with early deadlines first as a rule.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.nursery.iter().chain(&self.entries)
+    }
+
     /// Returns the entry with the earliest deadline.
     pub(crate) fn peek(&self) -> Option<Entry> {
         let nursery = self.nursery.iter().min_by_key(|entry| entry.deadline);

@@ -42,7 +42,7 @@ pub(crate) struct TimerQueue {
     /// When the leader will look at the heap without being woken: the earliest deadline, or the time of its next
     /// attempt to create a thread; 0 while it runs a function.
     pub(super) leader_wakes_at: Deadline,
-    pub(super) heap: Heap,
+    pub(crate) heap: Heap,
     /// The number of functions that have been called. The monitor compares it to detect that the leader is still in the
     /// same function.
     pub(super) fired: u64,
