@@ -3235,6 +3235,99 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
 /*
  * ----------------------------------------------------------------------------------------------------
  *
+ * Dumps
+ *
+ * A program that hangs can say why: a dump shows each thread, what it waits for and since when, which
+ * thread owns that, and what it owns itself. Deadlocks come first:
+ *     threading: process 4711, 3 threads, 2 of them deadlocked:
+ *       "Thread-1" waits for lock 0x7f30c1a20081, owned by "Thread-2", for 12.4 s
+ *       "Thread-2" waits for lock 0x7f30c1a20041, owned by "Thread-1", for 12.4 s
+ *     "MainThread" 4711  joins "Thread-1", for 12.4 s
+ *     ...
+ *
+ * A dump locks nothing and allocates nothing. It may be made in a signal handler, whatever the thread
+ * was doing, in a child of fork, and during process exit.
+ */
+
+/**
+ * The kind of a hang: threads that wait for each other, so that none of their waits can end.
+ */
+#define THREADING_HANG_DEADLOCK 1
+
+/**
+ * The kind of a hang: a process exit or a shutdown that waits for threads.
+ */
+#define THREADING_HANG_EXIT 2
+
+/**
+ * A function that is called when threads hang.
+ *
+ * It is called by one of the threads that hang, in the call in which it waits. It must not wait for those
+ * threads, and the text is valid until it returns.
+ */
+typedef void (*threading_hang_hook)(int kind, const char *report, void *arg);
+
+/**
+ * Writes what each thread waits for, and what it owns, to a file descriptor.
+ *
+ * A dump changes nothing: no wait ends, and no object is created. The threads run on while it is made,
+ * so that its lines may show different moments. A deadlock is reported only if it has been proved.
+ *
+ * \param fd the file descriptor to which the text is written
+ * \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
+ *     THREADING_ERR_SYSTEM if the text could not be written
+ *
+ * \blocks only as long as writing to the file descriptor does
+ * \threadsafety any thread, and any signal handler
+ * \python `faulthandler.dump_traceback(file)`
+ * \since 0.1.0
+ * \sa threading_dump_on_signal, threading_lock_owner, threading_rlock_owner
+ */
+threading_status threading_dump(int fd);
+
+/**
+ * Makes a dump whenever the process receives a signal, as Java does for SIGQUIT.
+ *
+ * The process goes on after the dump, and no wait ends. Then the handler is called that the program had
+ * installed before, if there is one; the default action is not taken. The dump is made by the thread that
+ * receives the signal.
+ *
+ * \param signum the signal, for example SIGQUIT
+ * \param fd the file descriptor to which dumps are written; -1 restores the former handler
+ * \return THREADING_OK; THREADING_ERR_VALUE if the signal does not exist or cannot be caught
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python `faulthandler.register(signum, file, chain=True)`
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_dump_on_signal(int signum, int fd);
+
+/**
+ * Sets a function that is called when threads hang: once for each deadlock, and for a process exit that
+ * waits for threads, again after doubled times.
+ *
+ * The threads that wait check for themselves; there is no thread that watches them. Only waits without a
+ * timeout for locks and for the ends of threads can be part of a deadlock.
+ *
+ * \param seconds how long a hang has to last before it is reported; THREADING_FOREVER turns reports off,
+ *     which is the default
+ * \param hook the function; NULL writes reports to standard error
+ * \param arg its last argument
+ * \return THREADING_OK; THREADING_ERR_VALUE or THREADING_ERR_OVERFLOW if `seconds` is out of range
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_set_hang_hook(double seconds, threading_hang_hook hook, void *arg);
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
  * With
  *
  * A block that holds a lock and releases it when the block is left.

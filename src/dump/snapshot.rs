@@ -38,6 +38,7 @@ pub(super) struct Entry {
 #[derive(Clone, Copy)]
 pub(super) struct OwnedLock {
     pub(super) owner: u64,
+    is_reentrant: bool,
     pub(super) bits: usize,
     pub(super) waiters: u32,
 }
@@ -62,7 +63,7 @@ static SHARED: Shared = Shared {
     in_use: AtomicBool::new(false),
     arrays: UnsafeCell::new(Arrays {
         threads: [Entry { ident: 0, thread: None, waiter: None }; MAX_THREADS],
-        locks: [OwnedLock { owner: 0, bits: 0, waiters: 0 }; MAX_LOCKS],
+        locks: [OwnedLock { owner: 0, is_reentrant: false, bits: 0, waiters: 0 }; MAX_LOCKS],
     }),
 };
 
@@ -189,7 +190,13 @@ fn owned_locks() -> impl Iterator<Item = OwnedLock> {
     fn of<T: Lockable>() -> impl Iterator<Item = OwnedLock> {
         Handle::<T>::unlocked_objects().filter_map(|(lock, tag)| {
             let owner = lock.raw().owner(tag).ok().filter(|&owner| owner >= FIRST_OWNER_TAG)?;
-            Some(OwnedLock { owner: owner >> OWNER_SHIFT, bits: Handle::of(lock).bits(), waiters: 0 })
+            let is_reentrant = !T::ANY_THREAD_MAY_RELEASE;
+            Some(OwnedLock {
+                owner: owner >> OWNER_SHIFT,
+                is_reentrant,
+                bits: Handle::of(lock).bits(),
+                waiters: 0,
+            })
         })
     }
     of::<Lock>().chain(of::<RLock>())
@@ -234,6 +241,6 @@ fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLo
             locks[at].waiters += 1;
         }
     }
-    locks[..count].sort_unstable_by_key(|lock| (lock.owner, lock.bits));
+    locks[..count].sort_unstable_by_key(|lock| (lock.owner, lock.is_reentrant, lock.bits));
     (&locks[..count], true)
 }

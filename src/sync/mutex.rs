@@ -106,12 +106,19 @@ impl<T: ForkReset> InternalMutex<T> {
         guard
     }
 
-    /// Locks the mutex if it is unlocked. Returns `None` if a thread holds it, or may have held it in the parent of this
-    /// process.
+    /// Locks the mutex if no thread of this process holds it.
     pub(crate) fn try_lock(&self) -> Option<InternalMutexGuard<'_, T>> {
         let unlocked = fork_epoch() << STATE_BITS;
-        let locked = unlocked | LOCKED;
-        self.word.compare_exchange(unlocked, locked, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let word = self.word.load(Ordering::Relaxed);
+        let is_from_parent = word >> STATE_BITS != unlocked >> STATE_BITS;
+        if word != unlocked && !is_from_parent {
+            return None;
+        }
+        self.word.compare_exchange(word, unlocked | LOCKED, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        if is_from_parent {
+            // SAFETY: the calling thread has just locked the mutex.
+            unsafe { self.reset_data(word & STATE_MASK) };
+        }
         #[cfg(model)]
         crate::model::cell::touch(self.data.get());
         Some(InternalMutexGuard { mutex: self })

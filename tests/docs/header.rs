@@ -22,6 +22,7 @@ const SECTIONS: &[&str] = &[
     "event",
     "barrier",
     "local",
+    "dump",
 ];
 
 fn root() -> &'static Path {

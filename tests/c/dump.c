@@ -1,0 +1,570 @@
+/* Dumps: what each thread waits for and what it owns, deadlocks, hooks and signals. Whole texts are compared, with
+ * numbers masked. Each case runs in a child process, which ends with its threads still waiting. */
+#include "child.h"
+
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+/* ------------------------------------------------------------------------------------------------ the text */
+
+enum { TEXT_SIZE = 65536 };
+
+/* Copies the text, with # in place of IDs of processes and threads, times and handles. */
+static void mask(const char *text, char *masked)
+{
+    while (*text != '\0') {
+        bool is_number = isdigit((unsigned char)*text) != 0;
+        size_t length = strspn(text, "0123456789");
+        bool is_handle = strncmp(text, "0x", 2) == 0;
+        bool is_time = text[length] == '.' && strncmp(text + length + 2, " s", 2) == 0;
+        bool is_id = length >= 3;
+        if (is_handle) {
+            *masked++ = '#';
+            text += 2 + strspn(text + 2, "0123456789abcdef");
+        } else if (is_number && is_time) {
+            *masked++ = '#';
+            text += length + 2;
+        } else if (is_number && is_id) {
+            *masked++ = '#';
+            text += length;
+        } else {
+            *masked++ = *text++;
+        }
+    }
+    *masked = '\0';
+}
+
+/* Reads a file from its beginning, and masks it. */
+static const char *read_masked(int fd)
+{
+    static char text[TEXT_SIZE], masked[TEXT_SIZE];
+    ssize_t length = pread(fd, text, sizeof text - 1, 0);
+    CHECK(length >= 0);
+    text[length] = '\0';
+    mask(text, masked);
+    return masked;
+}
+
+static int text_file(void)
+{
+    int fd = memfd_create("dump", 0);
+    CHECK(fd >= 0);
+    return fd;
+}
+
+static const char *masked_dump(void)
+{
+    int fd = text_file();
+    CHECK_STATUS(threading_dump(fd), THREADING_OK);
+    const char *masked = read_masked(fd);
+    CHECK_INT(close(fd), 0);
+    return masked;
+}
+
+/* Makes dumps until one is this text, with "#" for each number, and fails with the last one if none is. */
+#define check_dump(...) test_check_dump(__FILE__, __LINE__, (__VA_ARGS__))
+
+static void test_check_dump(const char *file, int line, const char *expected)
+{
+    const double end = now() + TEST_LIMIT;
+    const char *masked;
+    while (strcmp(masked = masked_dump(), expected) != 0) {
+        if (now() > end)
+            test_fail(file, line, "the dump is\n%s, expected\n%s", masked, expected);
+        sleep_for(0.001);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- the threads */
+
+static threading_lock *accounts, *journal;
+static threading_rlock *rlock;
+static threading_condition *condition;
+static threading_semaphore *semaphore;
+static threading_event *event;
+static threading_barrier *barrier;
+
+static void objects_new(void)
+{
+    accounts = threading_lock_new();
+    journal = threading_lock_new();
+    rlock = threading_rlock_new();
+    condition = threading_condition_new();
+    semaphore = threading_semaphore_new_bounded(2);
+    event = threading_event_new();
+    barrier = threading_barrier_new(3, NULL, NULL);
+    CHECK(accounts != NULL && journal != NULL && rlock != NULL && condition != NULL && semaphore != NULL);
+    CHECK(event != NULL && barrier != NULL);
+    CHECK_STATUS(threading_lock_set_name(accounts, "accounts"), THREADING_OK);
+    CHECK_STATUS(threading_lock_set_name(journal, "journal"), THREADING_OK);
+    CHECK_STATUS(threading_rlock_set_name(rlock, "log"), THREADING_OK);
+    CHECK_STATUS(threading_condition_set_name(condition, "queue"), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_set_name(semaphore, "connections"), THREADING_OK);
+    CHECK_STATUS(threading_event_set_name(event, "stop"), THREADING_OK);
+    CHECK_STATUS(threading_barrier_set_name(barrier, "phase"), THREADING_OK);
+}
+
+static threading_thread *start_named(const char *name, threading_target target, void *arg)
+{
+    threading_thread *thread = threading_thread_new(target, arg);
+    CHECK(thread != NULL);
+    CHECK_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    return thread;
+}
+
+static void *acquire_lock(void *lock)
+{
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    return lock;
+}
+
+static void *acquire_lock_with_timeout(void *lock)
+{
+    CHECK_STATUS(threading_lock_acquire_timeout(lock, 1000), THREADING_TIMED_OUT);
+    return lock;
+}
+
+static void *acquire_rlock(void *arg)
+{
+    CHECK_STATUS(threading_rlock_acquire(arg), THREADING_OK);
+    return arg;
+}
+
+static void *acquire_semaphore(void *arg)
+{
+    CHECK_STATUS(threading_semaphore_acquire(arg), THREADING_OK);
+    return arg;
+}
+
+static void *wait_event(void *arg)
+{
+    CHECK_STATUS(threading_event_wait(arg), THREADING_OK);
+    return arg;
+}
+
+static void *wait_condition(void *arg)
+{
+    CHECK_STATUS(threading_condition_acquire(arg), THREADING_OK);
+    CHECK_STATUS(threading_condition_wait(arg), THREADING_OK);
+    return arg;
+}
+
+static void *wait_barrier(void *arg)
+{
+    threading_barrier_wait(arg, NULL);
+    return arg;
+}
+
+static void *join_thread(void *thread)
+{
+    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
+    return thread;
+}
+
+static void *sleep_long(void *arg)
+{
+    CHECK_STATUS(threading_sleep(1000), THREADING_OK);
+    return arg;
+}
+
+static void *read_pipe(void *fds)
+{
+    char byte;
+    CHECK_INT(read(*(int *)fds, &byte, 1), 1);
+    return fds;
+}
+
+/* ------------------------------------------------------------------------------------------------ the cases */
+
+static void each_kind_of_wait(void)
+{
+    int fds[2];
+    objects_new();
+    CHECK_INT(pipe(fds), 0);
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+    threading_thread *a = start_named("a", acquire_lock, accounts);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "    owns lock \"accounts\" (1 waiter)\n"
+               "    owns rlock \"log\"\n"
+               "\"a\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n");
+    start_named("b", acquire_rlock, rlock);
+    start_named("c", acquire_semaphore, semaphore);
+    start_named("d", wait_event, event);
+    start_named("e", wait_condition, condition);
+    start_named("f", wait_barrier, barrier);
+    start_named("g", join_thread, a);
+    start_named("h", sleep_long, NULL);
+    start_named("i", acquire_lock_with_timeout, accounts);
+    start_named("j", read_pipe, fds);
+    check_dump("threading: process #, 11 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "    owns lock \"accounts\" (2 waiters)\n"
+               "    owns rlock \"log\" (1 waiter)\n"
+               "\"a\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+               "\"b\" #  waits for rlock \"log\", owned by \"MainThread\", for # s\n"
+               "\"c\" #  waits for semaphore \"connections\" (0 of 2 left, 1 waiter), for # s\n"
+               "\"d\" #  waits for event \"stop\" (not set), for # s\n"
+               "\"e\" #  waits for a notify on condition \"queue\" (rlock free), for # s;"
+               " no waiter has been notified since it was created\n"
+               "\"f\" #  waits at barrier \"phase\" (1 of 3 arrived), for # s\n"
+               "\"g\" #  joins \"a\", for # s\n"
+               "\"h\" #  sleeps, for # s, for at most # s more\n"
+               "\"i\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s, for at most # s more\n"
+               "\"j\" #  running outside this library, in read(2)\n");
+}
+
+static void notified_waiter(void)
+{
+    objects_new();
+    start_named("consumer", wait_condition, condition);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"consumer\" #  waits for a notify on condition \"queue\" (rlock free), for # s;"
+               " no waiter has been notified since it was created\n");
+    CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+    CHECK_STATUS(threading_condition_notify(condition, 1), THREADING_OK);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "    owns rlock #\n"
+               "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"MainThread\", for # s\n");
+}
+
+static void *acquire_both(void *second)
+{
+    threading_lock *first = second == accounts ? journal : accounts;
+    CHECK_STATUS(threading_lock_acquire(first), THREADING_OK);
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    CHECK_STATUS(threading_lock_acquire(second), THREADING_OK);
+    return second;
+}
+
+static void start_deadlock(void)
+{
+    objects_new();
+    start_named("one", acquire_both, journal);
+    start_named("two", acquire_both, accounts);
+    check_dump("threading: process #, 3 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"one\" #  waits for event \"stop\" (not set), for # s\n"
+               "    owns lock \"accounts\"\n"
+               "\"two\" #  waits for event \"stop\" (not set), for # s\n"
+               "    owns lock \"journal\"\n");
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+}
+
+#define DEADLOCK                                                                                             \
+    "  \"one\" waits for lock \"journal\", owned by \"two\", for # s\n"                                      \
+    "  \"two\" waits for lock \"accounts\", owned by \"one\", for # s\n"
+#define DEADLOCKED_THREADS                                                                                   \
+    "\"one\" #  waits for lock \"journal\", owned by \"two\", for # s\n"                                     \
+    "    owns lock \"accounts\" (1 waiter)\n"                                                                \
+    "\"two\" #  waits for lock \"accounts\", owned by \"one\", for # s\n"                                    \
+    "    owns lock \"journal\" (1 waiter)\n"
+
+static void two_locks(void)
+{
+    start_deadlock();
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+}
+
+static void *acquire_twice(void *lock)
+{
+    acquire_lock(lock);
+    return acquire_lock(lock);
+}
+
+static void own_lock(void)
+{
+    objects_new();
+    start_named("once more", acquire_twice, accounts);
+    check_dump("threading: process #, 2 threads, 1 of them deadlocked:\n"
+               "  \"once more\" waits for lock \"accounts\", owned by \"once more\", for # s\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"once more\" #  waits for lock \"accounts\", owned by \"once more\", for # s\n"
+               "    owns lock \"accounts\" (1 waiter)\n");
+}
+
+static void *acquire_and_join(void *thread)
+{
+    acquire_lock(accounts);
+    return join_thread(thread);
+}
+
+static void lock_and_join(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    threading_thread *waiter = start_named("waiter", acquire_lock, accounts);
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(waiter), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+    threading_thread *joined = threading_thread_new(acquire_both, accounts);
+    CHECK(joined != NULL);
+    CHECK_STATUS(threading_thread_set_name(joined, "joined"), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(joined), THREADING_OK);
+    start_named("joiner", acquire_and_join, joined);
+    check_dump("threading: process #, 3 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"joined\" #  waits for event \"stop\" (not set), for # s\n"
+               "    owns lock \"journal\"\n"
+               "\"joiner\" #  joins \"joined\", for # s\n"
+               "    owns lock \"accounts\"\n");
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n"
+               "  \"joined\" waits for lock \"accounts\", owned by \"joiner\", for # s\n"
+               "  \"joiner\" joins \"joined\", for # s\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"joined\" #  waits for lock \"accounts\", owned by \"joiner\", for # s\n"
+               "    owns lock \"journal\"\n"
+               "\"joiner\" #  joins \"joined\", for # s\n"
+               "    owns lock \"accounts\" (1 waiter)\n");
+}
+
+static void dump_in_a_child(void *arg)
+{
+    (void)arg;
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n");
+    start_named("new", acquire_lock, accounts);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"new\" #  waits for lock \"accounts\", owned since before the fork by a thread that does not exist"
+               " here, for # s\n");
+}
+
+static void after_a_fork(void)
+{
+    start_deadlock();
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+    run_in_child_with(dump_in_a_child, NULL);
+}
+
+static void errors(void)
+{
+    int fd = open("/dev/full", O_WRONLY);
+    CHECK_STATUS(threading_dump(-1), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump(9999), THREADING_ERR_SYSTEM);
+    CHECK_STATUS(threading_dump(fd), THREADING_ERR_SYSTEM);
+    CHECK_INT(close(fd), 0);
+    CHECK_STATUS(threading_dump_on_signal(0, 2), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump_on_signal(SIGKILL, 2), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_dump_on_signal(1000, 2), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_set_hang_hook(NAN, NULL, NULL), THREADING_ERR_VALUE);
+}
+
+/* ----------------------------------------------------------------------------------------------- names, owners */
+
+static void names(void)
+{
+    objects_new();
+    char name[64] = {0};
+    CHECK_STATUS(threading_event_set_name(NULL, "name"), THREADING_ERR_HANDLE);
+    CHECK_STATUS(threading_event_set_name(event, "\xff"), THREADING_ERR_VALUE);
+    CHECK_STATUS(threading_event_set_name(event, NULL), THREADING_OK);
+    start_named("a", wait_event, event);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"a\" #  waits for event # (not set), for # s\n");
+    memset(name, 'x', sizeof name - 1);
+    CHECK_STATUS(threading_event_set_name(event, name), THREADING_OK);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"a\" #  waits for event \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" (not set), for # s\n");
+}
+
+static void *acquire_and_end(void *lock)
+{
+    acquire_lock(lock);
+    return NULL;
+}
+
+static void owners(void)
+{
+    objects_new();
+    CHECK_INT(threading_lock_owner(accounts), 0);
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+    CHECK_INT(threading_lock_owner(accounts), threading_get_ident());
+    CHECK_INT(threading_rlock_owner(rlock), threading_get_ident());
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+    CHECK_INT(threading_lock_owner(accounts), 0);
+    threading_thread *ended = start_named("ended", acquire_and_end, accounts);
+    CHECK_STATUS(threading_thread_join(ended), THREADING_OK);
+    CHECK_INT(threading_lock_owner(accounts), threading_thread_ident(ended));
+    CHECK_INT(threading_lock_owner(NULL), 0);
+    CHECK_LAST_ERROR(THREADING_ERR_HANDLE);
+    CHECK_INT(threading_rlock_owner(NULL), 0);
+}
+
+/* --------------------------------------------------------------------------------------------------- signals */
+
+static atomic_int former_calls;
+
+static void count_former(int signal)
+{
+    (void)signal;
+    atomic_fetch_add(&former_calls, 1);
+}
+
+static void on_a_signal(void)
+{
+    struct sigaction handler = {.sa_handler = count_former}, found;
+    int fd = text_file();
+    start_deadlock();
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+    CHECK_INT(sigaction(SIGUSR1, &handler, NULL), 0);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+    CHECK_INT(raise(SIGUSR1), 0);
+    CHECK_STR(read_masked(fd), "threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+                               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+    CHECK_INT(atomic_load(&former_calls), 1);
+    CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -1), THREADING_OK);
+    CHECK_INT(sigaction(SIGUSR1, NULL, &found), 0);
+    CHECK(found.sa_handler == count_former);
+}
+
+static int small_stack_file;
+
+static void dump_on_the_small_stack(int signal)
+{
+    (void)signal;
+    CHECK_STATUS(threading_dump(small_stack_file), THREADING_OK);
+}
+
+/* An alternate stack of 8 KiB, below which no memory is mapped. */
+static void on_a_small_stack(void)
+{
+    enum { STACK = 8192, GUARD = 65536 };
+    struct sigaction handler = {.sa_handler = dump_on_the_small_stack, .sa_flags = SA_ONSTACK};
+    char *memory = mmap(NULL, GUARD + STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    CHECK_INT(mprotect(memory, GUARD, PROT_NONE), 0);
+    CHECK_INT(sigaltstack(&(stack_t){.ss_sp = memory + GUARD, .ss_size = STACK}, NULL), 0);
+    small_stack_file = text_file();
+    start_deadlock();
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+    CHECK_INT(sigaction(SIGUSR1, &handler, NULL), 0);
+    CHECK_INT(raise(SIGUSR1), 0);
+    CHECK_STR(read_masked(small_stack_file), "threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+                                             "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+}
+
+/* ------------------------------------------------------------------------------------------------- the hang hook */
+
+static struct report {
+    atomic_int calls;
+    int kind;
+    char text[TEXT_SIZE];
+} reported;
+
+static void record_report(int kind, const char *report, void *arg)
+{
+    struct report *record = arg;
+    record->kind = kind;
+    mask(report, record->text);
+    atomic_fetch_add(&record->calls, 1);
+}
+
+static bool is_reported(void *arg)
+{
+    (void)arg;
+    return atomic_load(&reported.calls) != 0;
+}
+
+static void check_reported_once(void)
+{
+    wait_until(is_reported, NULL);
+    CHECK_INT(reported.kind, THREADING_HANG_DEADLOCK);
+    CHECK(strncmp(reported.text, "threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK,
+                  strlen("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK)) == 0);
+    sleep_for(0.3);
+    CHECK_INT(atomic_load(&reported.calls), 1);
+}
+
+static void deadlock_is_reported(void)
+{
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    start_deadlock();
+    check_reported_once();
+}
+
+static void earlier_deadlock_is_reported(void)
+{
+    start_deadlock();
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
+               "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    check_reported_once();
+}
+
+static void exit_is_reported(void)
+{
+    objects_new();
+    start_named("worker", wait_event, event);
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    threading_thread *stopper = threading_thread_new(set_event, event);
+    CHECK(stopper != NULL);
+    CHECK_STATUS(threading_shutdown_timeout(0.3), THREADING_TIMED_OUT);
+    CHECK_INT(atomic_load(&reported.calls), 0); /* with a timeout, it does not hang */
+    threading_timer *timer = timer_start(0.5, set_event, event);
+    CHECK_STATUS(threading_thread_set_name(threading_timer_thread(timer), "alarm"), THREADING_OK);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK(atomic_load(&reported.calls) >= 1);
+    CHECK_INT(reported.kind, THREADING_HANG_EXIT);
+    CHECK_STR(reported.text, "threading: process #, 2 threads\n"
+                             "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread and 1"
+                             " timer, for # s\n"
+                             "\"worker\" #  waits for event \"stop\" (not set), for # s\n"
+                             "\"alarm\" timer, due in # s\n");
+}
+
+#define IN_CHILD(check)                                                                                      \
+    static void check##_case(void)                                                                           \
+    {                                                                                                        \
+        run_in_child(check);                                                                                 \
+    }
+
+IN_CHILD(each_kind_of_wait)
+IN_CHILD(notified_waiter)
+IN_CHILD(two_locks)
+IN_CHILD(own_lock)
+IN_CHILD(lock_and_join)
+IN_CHILD(after_a_fork)
+IN_CHILD(errors)
+IN_CHILD(names)
+IN_CHILD(owners)
+IN_CHILD(on_a_signal)
+IN_CHILD(on_a_small_stack)
+IN_CHILD(deadlock_is_reported)
+IN_CHILD(earlier_deadlock_is_reported)
+IN_CHILD(exit_is_reported)
+
+static const struct test_case cases[] = {
+    {"a dump shows each kind of wait, and the owned locks", each_kind_of_wait_case},
+    {"a notified waiter waits for the condition's lock", notified_waiter_case},
+    {"a deadlock of two locks is found", two_locks_case},
+    {"a thread that acquires its own lock is deadlocked", own_lock_case},
+    {"a deadlock of a lock and a join is found", lock_and_join_case},
+    {"a child of fork shows locks of the parent's threads", after_a_fork_case},
+    {"invalid arguments and failing writes are errors", errors_case},
+    {"names can be set and removed, and are cut", names_case},
+    {"the owner of a lock is the thread that has acquired it, also after its end", owners_case},
+    {"a signal makes a dump and calls the former handler", on_a_signal_case},
+    {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
+    {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
+    {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
+    {"the hang hook is called for a shutdown that waits", exit_is_reported_case},
+};
+
+TEST_MAIN(cases)
