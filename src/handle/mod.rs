@@ -53,10 +53,7 @@ use crate::sys::annotate::{happens_after, happens_before};
 use arena::Arena;
 use header::{Header, INTERNAL_REF, LIVE, TAG, USER_REF};
 pub(crate) use kind::ObjectKind;
-use layout::{BLOCK_GENERATION_SHIFT, GENERATION};
-
-/// The bits of a handle that contain the address of the slot.
-const ADDRESS: usize = (usize::MAX >> (usize::BITS - BLOCK_GENERATION_SHIFT)) & !(GENERATION as usize);
+use layout::{ADDRESS, GENERATION};
 
 /// A type that handles can refer to.
 ///
@@ -409,9 +406,6 @@ impl<T: Object> Handle<T> {
 
     fn recycle(object: &'static T) {
         object.finalize();
-        if object.header().note() != 0 {
-            note::free(object.header().replace_note(0));
-        }
         let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
         if slot_cache::is_cached(T::KIND) && !retired && slot_cache::put(T::KIND, address) {

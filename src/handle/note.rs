@@ -1,7 +1,7 @@
 //! Notes: the names of objects, for reports. Only objects that have been named have one.
 //!
 //! A note is in a slot of its own kind. The `link` of the object's header contains its address, and with it the only
-//! reference. The note of an object is freed when the object's slot is recycled, when no thread has pinned it.
+//! reference. The `finalize` of an object frees its note, when no thread has pinned the object's slot.
 //!
 //! A name does not change: each rename creates another note. Reports read notes without a lock (`name_of`), and check
 //! afterwards that the object still refers to the same note.
@@ -76,8 +76,16 @@ pub(crate) fn name_of<'a, T: Object>(
     Some(&buffer[..length])
 }
 
+/// Frees the note of an object, in its `finalize`.
+#[inline]
+pub(crate) fn free_of(header: &Header) {
+    if header.note() != 0 {
+        free(header.replace_note(0));
+    }
+}
+
 /// Frees the note at this address; 0 is none.
-pub(super) fn free(address: usize) {
+fn free(address: usize) {
     if address != 0 {
         // SAFETY: the caller has removed the only reference to this note, which is thus alive.
         let note: &'static Note = unsafe { &*(address as *const Note) };

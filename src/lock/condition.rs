@@ -42,6 +42,7 @@ use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
+use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind, Pin};
 use crate::lock::lock::Lock;
@@ -131,6 +132,10 @@ unsafe impl Object for Condition {
 
     fn dispose(&self) {
         self.load_lock().internal_unref();
+    }
+
+    fn finalize(&self) {
+        note::free_of(self.header());
     }
 }
 

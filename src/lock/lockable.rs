@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object, ObjectKind};
+use crate::handle::{Handle, Object, ObjectKind, note};
 use crate::lock::raw::RawLock;
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
@@ -48,6 +48,7 @@ unsafe impl<T: Lockable> Object for T {
     }
 
     fn finalize(&self) {
+        note::free_of(self.header());
         if annotate::is_active() {
             lock_annotations::mutex_destroyed(self);
         }
