@@ -2,7 +2,6 @@
  * numbers masked. Each case runs in a child process, which ends with its threads still waiting. */
 #include "child.h"
 
-
 #include <ctype.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -508,6 +507,49 @@ static void earlier_deadlock_is_reported(void)
     check_reported_once();
 }
 
+static threading_barrier *meeting;
+static atomic_bool in_hook;
+
+static bool is_in_hook(void *arg)
+{
+    (void)arg;
+    return atomic_load(&in_hook);
+}
+
+static void wait_in_hook(int kind, const char *report, void *arg)
+{
+    atomic_store(&in_hook, true);
+    CHECK_STATUS(threading_barrier_wait(meeting, NULL), THREADING_OK);
+    record_report(kind, report, arg);
+}
+
+/* The thread that runs the hook is in the queue of a lock, and waits in the queue of a barrier. */
+static void hook_that_waits(void)
+{
+    meeting = threading_barrier_new(2, NULL, NULL);
+    CHECK(meeting != NULL);
+    CHECK_STATUS(threading_set_hang_hook(0.05, wait_in_hook, &reported), THREADING_OK);
+    objects_new();
+    threading_thread *one = start_named("one", acquire_both, journal);
+    threading_thread *two = start_named("two", acquire_both, accounts);
+    while (threading_lock_owner(accounts) == 0 || threading_lock_owner(journal) == 0)
+        sleep_for(0.001);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    wait_until(is_in_hook, NULL);
+    sleep_for(0.2);
+    CHECK_STATUS(threading_barrier_wait(meeting, NULL), THREADING_OK);
+    wait_until(is_reported, NULL);
+    sleep_for(0.05);
+    CHECK(threading_thread_is_alive(one) && threading_thread_is_alive(two));
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(journal), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(one), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(two), THREADING_OK);
+    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_STATUS(threading_lock_free(accounts), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(journal), THREADING_OK);
+}
+
 static void exit_is_reported(void)
 {
     objects_new();
@@ -548,6 +590,7 @@ IN_CHILD(on_a_signal)
 IN_CHILD(on_a_small_stack)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
+IN_CHILD(hook_that_waits)
 IN_CHILD(exit_is_reported)
 
 static const struct test_case cases[] = {
@@ -564,6 +607,7 @@ static const struct test_case cases[] = {
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
+    {"the hang hook may wait for other objects", hook_that_waits_case},
     {"the hang hook is called for a shutdown that waits", exit_is_reported_case},
 };
 
