@@ -107,12 +107,19 @@ impl Snapshot {
         let is_main = |entry: &Entry| entry.ident == main;
         self.threads.iter().filter(|entry| is_main(entry)).for_each(|entry| f(*entry));
         self.threads.iter().filter(|entry| !is_main(entry)).for_each(|entry| f(*entry));
+        if let Some(main) = main_without_object().filter(|main| self.indexed(main.ident).is_none()) {
+            f(Entry { waiter: find_waiter(main.ident), ..main });
+        }
         for thread in live_threads().filter(|thread| self.indexed(thread.ident()).is_none()) {
             f(Entry { ident: thread.ident(), thread: Some(thread), waiter: find_waiter(thread.ident()) });
         }
         for (waiter, wait) in waits() {
             let ident = ident_of(waiter, &wait);
-            if self.indexed(ident).is_none() && find_thread(ident).is_none() && !self.has_entry_of(waiter) {
+            if self.indexed(ident).is_none()
+                && find_thread(ident).is_none()
+                && !self.has_entry_of(waiter)
+                && main_without_object().is_none_or(|main| main.ident != ident)
+            {
                 f(Entry { ident, thread: None, waiter: Some(waiter) });
             }
         }
@@ -133,7 +140,10 @@ impl Snapshot {
             return Some(entry);
         }
         let (thread, waiter) = (find_thread(ident), find_waiter(ident));
-        (thread.is_some() || waiter.is_some()).then_some(Entry { ident, thread, waiter })
+        let is_known = thread.is_some()
+            || waiter.is_some()
+            || main_without_object().is_some_and(|main| main.ident == ident);
+        is_known.then_some(Entry { ident, thread, waiter })
     }
 
     /// Calls `f` for each lock that a thread owns.
@@ -163,6 +173,12 @@ fn ident_of(waiter: &Waiter, wait: &Wait) -> u64 {
 /// Returns the main thread's object, whether main is alive or in the process exit.
 pub(super) fn main_thread() -> Option<&'static Thread> {
     Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(|thread| thread.has_flag(MAIN))
+}
+
+/// Returns the entry of the main thread if main has no object: it gets one when the program first asks for it.
+fn main_without_object() -> Option<Entry> {
+    let main = Entry { ident: registry::main_ident(), thread: None, waiter: None };
+    main_thread().is_none().then_some(main)
 }
 
 /// The threads with an OS thread that runs.
@@ -206,6 +222,10 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
     let mut count = 0;
     for thread in live_threads().take(MAX_THREADS) {
         entries[count] = Entry { ident: thread.ident(), thread: Some(thread), waiter: None };
+        count += 1;
+    }
+    if let Some(main) = main_without_object().filter(|_| count < MAX_THREADS) {
+        entries[count] = main;
         count += 1;
     }
     let threads = count;

@@ -44,6 +44,8 @@ pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: 
     thread_name(lines, entry);
     let native_id = match (entry.thread, entry.waiter) {
         (Some(thread), _) if thread.native_id() != 0 => thread.native_id(),
+        // SAFETY: no preconditions.
+        (None, None) if entry.ident == registry::main_ident() => (unsafe { libc::getpid() }) as u32,
         (None, None) | (Some(_), None) => 0,
         (_, Some(waiter)) => waiter.native_id(),
     };

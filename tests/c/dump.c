@@ -178,6 +178,15 @@ static void *read_pipe(void *fds)
 
 /* ------------------------------------------------------------------------------------------------ the cases */
 
+static void main_alone(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    CHECK_STR(masked_dump(), "threading: process #, 1 thread\n"
+                             "\"MainThread\" #  makes this dump\n"
+                             "    owns lock \"accounts\"\n");
+}
+
 static void each_kind_of_wait(void)
 {
     int fds[2];
@@ -577,6 +586,7 @@ static void exit_is_reported(void)
         run_in_child(check);                                                                                 \
     }
 
+IN_CHILD(main_alone)
 IN_CHILD(each_kind_of_wait)
 IN_CHILD(notified_waiter)
 IN_CHILD(two_locks)
@@ -594,6 +604,7 @@ IN_CHILD(hook_that_waits)
 IN_CHILD(exit_is_reported)
 
 static const struct test_case cases[] = {
+    {"a dump shows the main thread of a program without other threads", main_alone_case},
     {"a dump shows each kind of wait, and the owned locks", each_kind_of_wait_case},
     {"a notified waiter waits for the condition's lock", notified_waiter_case},
     {"a deadlock of two locks is found", two_locks_case},
