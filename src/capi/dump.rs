@@ -16,7 +16,7 @@ use core::ffi::{c_char, c_int, c_void};
 use crate::capi::status::threading_status;
 use crate::capi::{signal_safe, status, status_of};
 use crate::dump;
-use crate::dump::{hang, on_signal};
+use crate::dump::{contention, hang, on_signal};
 use crate::time::Timeout;
 
 /// Writes what each thread waits for, and what it owns, to a file descriptor.
@@ -108,6 +108,28 @@ pub unsafe extern "C" fn threading_set_hang_hook(
         let period = Timeout::new(seconds)?;
         let off = period == Timeout::FOREVER;
         hang::set_hook(if off { 0 } else { period.nanoseconds().max(1) }, hook, arg);
+        Ok(())
+    })
+}
+
+/// Turns statistics of contention on or off. They are in each dump: the ten locks and semaphores for which
+/// threads have waited longest, with the number of waits, their total time, the longest one, and the owner
+/// of the lock when that one began.
+///
+/// Only waits in which a thread has parked are counted; the calls that do not wait become no slower.
+///
+/// \param on whether waits are counted from now on
+/// \return THREADING_OK
+///
+/// \blocks never
+/// \threadsafety any thread
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+#[unsafe(no_mangle)]
+pub extern "C" fn threading_set_contention(on: bool) -> threading_status {
+    status(|| {
+        contention::set(on);
         Ok(())
     })
 }

@@ -71,6 +71,15 @@ impl<'a> Lines<'a> {
         self.number(tenths / 10).text(".").number(tenths % 10).text(" s")
     }
 
+    /// Adds a time in milliseconds, with one decimal, or in seconds if it is at least one.
+    pub(super) fn short_time(&mut self, nanoseconds: u64) -> &mut Self {
+        if nanoseconds >= 1_000_000_000 {
+            return self.seconds(nanoseconds);
+        }
+        let tenths = nanoseconds / 100_000;
+        self.number(tenths / 10).text(".").number(tenths % 10).text(" ms")
+    }
+
     /// Adds a number and a noun, in the plural unless the number is one.
     pub(super) fn count(&mut self, number: usize, noun: &str) -> &mut Self {
         self.number(number as u64).text(" ").text(noun).text(if number == 1 { "" } else { "s" })

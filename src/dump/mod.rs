@@ -4,6 +4,7 @@
 //! handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`snapshot`] reads
 //! the threads and locks, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
 
+pub(crate) mod contention;
 mod deadlock;
 pub(crate) mod hang;
 mod line;
@@ -53,6 +54,7 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     }
     snapshot.for_each(|entry| text::thread(lines, snapshot, entry, now));
     text::timers(lines, now);
+    contention::write(lines, snapshot, now);
 }
 
 /// Writes a line for each thread of a cycle.

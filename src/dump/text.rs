@@ -203,11 +203,16 @@ fn owner(lines: &mut Lines, snapshot: &Snapshot, tag: Option<u64>) {
                 return;
             }
             lines.text(", owned by ");
-            match snapshot.find(ident) {
-                Some(entry) => thread_name(lines, entry),
-                None => drop(lines.text("the thread with ident ").number(ident)),
-            }
+            thread_by_ident(lines, snapshot, ident);
         }
+    }
+}
+
+/// Adds the name of the thread with this identifier.
+pub(super) fn thread_by_ident(lines: &mut Lines, snapshot: &Snapshot, ident: u64) {
+    match snapshot.find(ident) {
+        Some(entry) => thread_name(lines, entry),
+        None => drop(lines.text("the thread with ident ").number(ident)),
     }
 }
 

@@ -175,6 +175,13 @@ impl Header {
         self.link.swap((self.high_bits() | address) as u64, Ordering::AcqRel) as usize & !HIGH_BITS
     }
 
+    /// Sets the address of the object's note if it has none. Returns false if it has one.
+    pub(super) fn set_first_note(&self, address: usize) -> bool {
+        let none = self.high_bits() as u64;
+        let set = none | address as u64;
+        self.link.compare_exchange(none, set, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// For a slot that is no longer free.
     pub(super) fn clear_next_free(&self) {
         self.link.store(self.high_bits() as u64, Ordering::Relaxed);

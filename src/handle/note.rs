@@ -1,4 +1,5 @@
-//! Notes: the names of objects, for reports. Only objects that have been named have one.
+//! Notes: the names of objects, and statistics of the waits for them, for reports. Only objects that have been named, or
+//! for which waits have been counted, have one.
 //!
 //! A note is in a slot of its own kind. The `link` of the object's header contains its address, and with it the only
 //! reference. The `finalize` of an object frees its note, when no thread has pinned the object's slot.
@@ -22,8 +23,27 @@ const WORDS: usize = (MAX_NAME + 1) / size_of::<u64>();
 #[repr(C, align(128))]
 pub(crate) struct Note {
     header: Header,
-    /// The text, and zeros up to the end.
+    /// The text, and zeros up to the end. All zeros if the object has no name.
     name: [AtomicU64; WORDS],
+    /// Statistics of the waits for the object, if they are counted.
+    waits: AtomicU64,
+    total_ns: AtomicU64,
+    longest_ns: AtomicU64,
+    longest_owner: AtomicU64,
+}
+
+/// Statistics of the waits for an object.
+#[derive(Clone, Copy)]
+pub(crate) struct Waits {
+    pub(crate) count: u64,
+    pub(crate) total_ns: u64,
+    pub(crate) longest_ns: u64,
+    /// The identifier of the thread that owned the lock when the longest wait began; 0 if there was none.
+    pub(crate) longest_owner: u64,
+}
+
+impl Waits {
+    pub(crate) const NONE: Waits = Waits { count: 0, total_ns: 0, longest_ns: 0, longest_owner: 0 };
 }
 
 // SAFETY: zeros are an empty name; all fields can be shared; the header comes first.
@@ -44,9 +64,15 @@ impl<T: Named> Handle<T> {
     /// have the same name.
     pub fn set_name(self, name: Option<&CStr>) -> Result<()> {
         self.with_pinned(|object| {
-            let note = name.map(Note::create).transpose()?;
-            let address = note.map_or(0, |note| note.slot_address());
-            free(object.header().replace_note(address));
+            let former = object.header().note();
+            // SAFETY: the address is that of a slot of notes, which stays mapped.
+            let waits =
+                if former == 0 { Waits::NONE } else { unsafe { &*(former as *const Note) }.load_waits() };
+            let note = match name {
+                None if waits.count == 0 => 0,
+                name => Note::create(name.unwrap_or_default(), waits)?.slot_address(),
+            };
+            free(object.header().replace_note(note));
             Ok(())
         })
     }
@@ -73,7 +99,46 @@ pub(crate) fn name_of<'a, T: Object>(
         return None;
     }
     let length = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
-    Some(&buffer[..length])
+    (length != 0).then_some(&buffer[..length])
+}
+
+/// Counts a wait for an object, which has ended. Returns false if this is no handle of the type.
+pub(crate) fn record_wait<T: Named>(object: Handle<T>, nanoseconds: u64, owner: u64) -> bool {
+    let recorded = object.with_pinned(|object| {
+        if object.header().note() == 0 {
+            let note = Note::create(c"", Waits::NONE)?.slot_address();
+            if !object.header().set_first_note(note) {
+                free(note);
+            }
+        }
+        let address = object.header().note();
+        if address != 0 {
+            // SAFETY: the address is that of a slot of notes, which stays mapped.
+            let note: &'static Note = unsafe { &*(address as *const Note) };
+            // A pinned note is not reused for another object, even if this one is renamed.
+            Handle::of(note).with_pinned(|note| {
+                if object.header().note() == address {
+                    note.record(nanoseconds, owner);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    });
+    recorded.is_ok()
+}
+
+/// Returns the statistics of an object, without a lock; `None` if no wait has been counted.
+pub(crate) fn waits_of<T: Named>(object: &'static T, tag: u64) -> Option<Waits> {
+    let address = object.header().note();
+    if address == 0 {
+        return None;
+    }
+    // SAFETY: the address is that of a slot of notes, which stays mapped.
+    let waits = unsafe { &*(address as *const Note) }.load_waits();
+    fence(Ordering::Acquire);
+    let is_same = object.header().note() == address && object.header().is_live(tag);
+    (is_same && waits.count != 0).then_some(waits)
 }
 
 /// Frees the note of an object, in its `finalize`.
@@ -94,7 +159,7 @@ fn free(address: usize) {
 }
 
 impl Note {
-    fn create(name: &CStr) -> Result<Handle<Note>> {
+    fn create(name: &CStr, waits: Waits) -> Result<Handle<Note>> {
         let text = name.to_str().map_err(|_| Error::NameEncoding)?;
         let end = (0..=MAX_NAME.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
         let mut bytes = [0; MAX_NAME + 1];
@@ -104,7 +169,28 @@ impl Note {
                 let part = core::array::from_fn(|byte| bytes[size_of::<u64>() * index + byte]);
                 word.store(u64::from_ne_bytes(part), Ordering::Relaxed);
             }
+            note.waits.store(waits.count, Ordering::Relaxed);
+            note.total_ns.store(waits.total_ns, Ordering::Relaxed);
+            note.longest_ns.store(waits.longest_ns, Ordering::Relaxed);
+            note.longest_owner.store(waits.longest_owner, Ordering::Relaxed);
         })
+    }
+
+    fn load_waits(&self) -> Waits {
+        Waits {
+            count: self.waits.load(Ordering::Relaxed),
+            total_ns: self.total_ns.load(Ordering::Relaxed),
+            longest_ns: self.longest_ns.load(Ordering::Relaxed),
+            longest_owner: self.longest_owner.load(Ordering::Relaxed),
+        }
+    }
+
+    fn record(&self, nanoseconds: u64, owner: u64) {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        self.total_ns.fetch_add(nanoseconds, Ordering::Relaxed);
+        if self.longest_ns.fetch_max(nanoseconds, Ordering::Relaxed) < nanoseconds {
+            self.longest_owner.store(owner, Ordering::Relaxed);
+        }
     }
 }
 

@@ -6,13 +6,14 @@
 //! |---|---|
 //! | `signal=NAME` | a dump to stderr on this signal: `QUIT`, `USR1`, `USR2`, `HUP`, `TERM`, `INT` or a number |
 //! | `hang=SECONDS` | reports of hangs that have lasted that long, to stderr |
+//! | `contention` | statistics of the waits for locks and semaphores, in each dump |
 //! | `abort` | the process ends after the report of a deadlock |
 //!
 //! Other words are named on stderr, and have no effect.
 
 use core::ffi::c_int;
 
-use crate::dump::{hang, on_signal};
+use crate::dump::{contention, hang, on_signal};
 use crate::error::Result;
 use crate::sys;
 use crate::sys::fd::write_all;
@@ -38,6 +39,10 @@ fn apply_word(word: &[u8]) -> Option<()> {
         (b"signal", Some(signal)) => on_signal::dump_on_signal(signal_number(signal)?, STDERR).ok(),
         (b"hang", Some(seconds)) => {
             hang::set_hook(nanoseconds(seconds)?, None, core::ptr::null_mut());
+            Some(())
+        }
+        (b"contention", None) => {
+            contention::set(true);
             Some(())
         }
         (b"abort", None) => {

@@ -7,6 +7,7 @@
 //! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, [`wait_queue`] a FIFO queue of such records, and [`wait_note`] says
 //!   in the record what the thread waits for;
+//! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
 //! - [`atexit`] registers the atexit handler;
@@ -21,6 +22,7 @@ pub(crate) mod lock_annotations;
 pub(crate) mod mutex;
 pub(crate) mod spin_wait;
 pub(crate) mod wait_note;
+pub(crate) mod wait_observer;
 pub(crate) mod wait_queue;
 pub(crate) mod waiter;
 pub(crate) mod waiter_epoch;

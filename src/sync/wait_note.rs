@@ -21,6 +21,7 @@
 
 use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::sync::wait_observer::{self, ObservedWait};
 use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
 use crate::sys::tls;
@@ -44,12 +45,14 @@ pub(crate) struct WaitNote {
     object: AtomicUsize,
 }
 
-/// A note, for the thread that wrote it.
+/// The note that another one has replaced.
 #[derive(Clone, Copy)]
 pub(crate) struct OuterNote {
     since: u64,
     until: u64,
     object: usize,
+    /// The inner wait, which this value ends.
+    observed: ObservedWait,
 }
 
 /// A note as another thread reads it.
@@ -83,10 +86,11 @@ impl WaitNote {
             since: self.since.load(Ordering::Relaxed),
             until: self.until.load(Ordering::Relaxed),
             object: self.object.load(Ordering::Relaxed),
+            observed: wait_observer::begin(object),
         };
         let count = outer.since.wrapping_add(COUNT_ONE) & COUNT_MASK;
         let time = Deadline::recently().0 & !(COUNT_MASK | WAITING);
-        self.write(OuterNote { since: time | count | WAITING, until: deadline.0, object });
+        self.write(time | count | WAITING, deadline.0, object);
         outer
     }
 
@@ -94,19 +98,20 @@ impl WaitNote {
     #[inline]
     pub(super) fn end(&self, outer: OuterNote) {
         if outer.since & WAITING != 0 {
-            self.write(outer);
+            self.write(outer.since, outer.until, outer.object);
         } else {
             self.since.store(self.since.load(Ordering::Relaxed) & !WAITING, Ordering::Release);
         }
+        wait_observer::end(outer.observed);
     }
 
     #[inline]
-    fn write(&self, note: OuterNote) {
-        self.since.store(note.since & !WAITING, Ordering::Relaxed);
+    fn write(&self, since: u64, until: u64, object: usize) {
+        self.since.store(since & !WAITING, Ordering::Relaxed);
         fence(Ordering::Release);
-        self.until.store(note.until, Ordering::Relaxed);
-        self.object.store(note.object, Ordering::Relaxed);
-        self.since.store(note.since, Ordering::Release);
+        self.until.store(until, Ordering::Relaxed);
+        self.object.store(object, Ordering::Relaxed);
+        self.since.store(since, Ordering::Release);
     }
 }
 
