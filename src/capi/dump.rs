@@ -105,9 +105,7 @@ pub unsafe extern "C" fn threading_set_hang_hook(
     arg: *mut c_void,
 ) -> threading_status {
     status(|| {
-        let period = Timeout::new(seconds)?;
-        let off = period == Timeout::FOREVER;
-        hang::set_hook(if off { 0 } else { period.nanoseconds().max(1) }, hook, arg);
+        hang::set_hook(Timeout::new(seconds)?.period_ns(), hook, arg);
         Ok(())
     })
 }

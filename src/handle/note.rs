@@ -40,8 +40,18 @@ pub(crate) trait Named: Object {}
 
 #[expect(private_bounds, reason = "the object types are this crate's")]
 impl<T: Named> Handle<T> {
-    /// Sets the name of the object, which reports show, or removes it. The first 47 bytes are kept. Several objects may
-    /// have the same name.
+    /// Sets the name of the object, which [dumps](crate::dump()) show; `None` removes it. The first 47 bytes are kept, up
+    /// to the end of a character. Several objects may have the same name.
+    ///
+    /// ```
+    /// use threading::{Error, Event};
+    ///
+    /// let stop = Event::new()?;
+    /// stop.set_name(Some(c"stop"))?;
+    /// assert_eq!(stop.set_name(Some(c"\xff")), Err(Error::NameEncoding));
+    /// stop.set_name(None)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn set_name(self, name: Option<&CStr>) -> Result<()> {
         self.with_pinned(|object| {
             let note = name.map(Note::create).transpose()?;
