@@ -110,7 +110,6 @@
 mod barrier;
 mod callbacks;
 pub mod capi;
-#[cfg(not(model))]
 mod dump;
 mod error;
 mod event;
