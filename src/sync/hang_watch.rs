@@ -72,7 +72,7 @@ pub(crate) struct ExitWatch {
 
 impl ExitWatch {
     pub(crate) fn new() -> ExitWatch {
-        ExitWatch { next: 0, since: Deadline::recently() }
+        ExitWatch { next: 0, since: Deadline::now() }
     }
 
     /// As `HangWatch::park`.
