@@ -23,7 +23,7 @@ import markdown
 HERE = pathlib.Path(__file__).resolve().parent
 # The documents of docs/, in the order of the navigation, and their titles there.
 GUIDES = {
-    "tutorial": "Tutorial", "faq": "Questions and answers",
+    "tutorial": "Tutorial", "faq": "Questions and answers", "when-it-hangs": "When it hangs",
     "from-python": "From Python", "from-pthread": "From pthread", "from-glib": "From GLib",
     "conventions": "Conventions", "exit-fork-signals": "Exit, fork, signals", "languages": "Other languages",
     "guarantees": "Guarantees", "performance": "Performance", "building": "Building", "platforms": "Platforms",
