@@ -29,11 +29,11 @@
 //! restores it. It also restores the fields of a note that is not valid: the handler may have interrupted `begin`, which
 //! has stored some of them and is about to make the note valid.
 
-use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sys::atomic::{Ordering, fence};
 
 use crate::sync::hang_watch::HangWatch;
 use crate::sync::waiter;
-use crate::sync::waiter::Waiter;
+use crate::sync::waiter::{WaitNote, Waiter};
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -49,15 +49,6 @@ pub(crate) const SLEEP: usize = 1;
 pub(crate) const PROCESS_EXIT: usize = 2;
 /// The end of the functions that another thread calls in the process exit or a shutdown.
 pub(crate) const EXIT_CALLBACKS: usize = 3;
-
-/// What a thread waits for. Zeroed memory is a valid note of a thread that does not wait.
-#[repr(C)]
-pub(crate) struct WaitNote {
-    since: AtomicU64,
-    until: AtomicU64,
-    /// The handle of the object, or one of the constants above.
-    object: AtomicUsize,
-}
 
 /// A note, for the thread that wrote it.
 #[derive(Clone, Copy)]
