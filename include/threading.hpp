@@ -2647,7 +2647,7 @@ private:
  * \param fd the file descriptor
  * \throws error with errc::value (a negative descriptor); errc::system (the text could not be written)
  *
- * \blocks only as long as writing to the file descriptor does
+ * \blocks only while a write to the file descriptor blocks
  * \threadsafety any thread, and any signal handler if it does not throw
  * \python `faulthandler.dump_traceback(file)`
  * \sa threading_dump

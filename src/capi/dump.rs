@@ -1,15 +1,23 @@
 //! Dumps
 //!
 //! A program that hangs can say why: a dump shows each thread, what it waits for and since when, which
-//! thread owns that, and what it owns itself. Deadlocks come first:
-//!     threading: process 4711, 3 threads, 2 of them deadlocked:
-//!       "Thread-1" waits for lock 0x7f30c1a20081, owned by "Thread-2", for 12.4 s
-//!       "Thread-2" waits for lock 0x7f30c1a20041, owned by "Thread-1", for 12.4 s
-//!     "MainThread" 4711  joins "Thread-1", for 12.4 s
-//!     ...
+//! thread owns that, and what it owns itself. Deadlocks come first.
 //!
 //! A dump locks nothing and allocates nothing. It may be made in a signal handler, whatever the thread
 //! was doing, in a child of fork, and during process exit.
+//!
+//! The environment variable `THREADING_DEBUG` asks for dumps without a change of the program. It is read
+//! when the library is loaded, and consists of words that are separated by commas: `signal=QUIT` (or
+//! another signal) makes a dump on this signal, `hang=5` reports hangs that have lasted 5 seconds, both to
+//! standard error, and `abort` aborts the process after the report of a deadlock.
+//!
+//! Preparing a program: a name for a lock, a dump on a signal, and reports of hangs:
+//!     static void prepare_for_hangs(threading_lock *journal, int signum)
+//!     {
+//!         (void)threading_lock_set_name(journal, "journal");
+//!         (void)threading_dump_on_signal(signum, 2);
+//!         (void)threading_set_hang_hook(60.0, NULL, NULL);
+//!     }
 
 use core::ffi::{c_char, c_int, c_void};
 
@@ -28,7 +36,7 @@ use crate::time::Timeout;
 /// \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
 ///     THREADING_ERR_SYSTEM if the text could not be written
 ///
-/// \blocks only as long as writing to the file descriptor does
+/// \blocks only while a write to the file descriptor blocks
 /// \threadsafety any thread, and any signal handler
 /// \python `faulthandler.dump_traceback(file)`
 /// \since 0.1.0
@@ -105,9 +113,7 @@ pub unsafe extern "C" fn threading_set_hang_hook(
     arg: *mut c_void,
 ) -> threading_status {
     status(|| {
-        let period = Timeout::new(seconds)?;
-        let off = period == Timeout::FOREVER;
-        hang::set_hook(if off { 0 } else { period.nanoseconds().max(1) }, hook, arg);
+        hang::set_hook(Timeout::new(seconds)?.period_ns(), hook, arg);
         Ok(())
     })
 }

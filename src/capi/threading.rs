@@ -60,8 +60,8 @@
 //! Signals. Signals neither shorten nor extend a wait. threading_event_set(), threading_event_clear(),
 //! threading_event_is_set(), threading_semaphore_release() and threading_semaphore_release_n() may be
 //! called in a signal handler on systems where threads block on futexes (Linux, unless the library was
-//! built with its portable backend, by the CMake option `-DTHREADING_PARK=portable`). The other
-//! functions of this library are not async-signal-safe.
+//! built with its portable backend, by the CMake option `-DTHREADING_PARK=portable`). threading_dump()
+//! may always be called in one. The other functions of this library are not async-signal-safe.
 //!
 //! Listing the threads that are alive:
 //!     static void print_threads(void)

@@ -292,7 +292,6 @@ impl Arena {
             }
             free => {
                 block.free.set(block.slot(free).next_free());
-                block.slot(free).clear_next_free();
                 free
             }
         };

@@ -238,9 +238,12 @@ impl<T: Object> Handle<T> {
     /// be created and freed during the iteration.
     pub(crate) fn unlocked_objects() -> impl Iterator<Item = (&'static T, u64)> {
         let handles = Self::arena().unlocked_handles(size_of::<T>()).map(Self::from_bits);
-        // SAFETY: the handles lead to slots of this kind.
-        let slots = handles.map(|handle| unsafe { handle.slot_unchecked() });
-        slots.filter(|(object, tag)| object.header().is_live(*tag))
+        handles.filter_map(|handle| {
+            // SAFETY: the handles lead to slots that are, or were until recently, of this kind, and stay mapped.
+            let (object, tag) = unsafe { handle.slot_unchecked() };
+            // If the block serves another kind by now, the word may look like that of an object.
+            (object.header().is_live(tag) && Self::arena().has_key(handle.bits)).then_some((object, tag))
+        })
     }
 
     #[inline(always)]

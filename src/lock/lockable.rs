@@ -116,7 +116,19 @@ impl<T: Lockable> Handle<T> {
         lock.raw().release_slow(tag, owner_tag, T::ANY_THREAD_MAY_RELEASE, || self.pin())
     }
 
-    /// Returns the identifier of the thread that has acquired the lock, 0 if it is unlocked or about to be handed off.
+    /// Returns the identifier of the thread that has acquired the lock, also after that thread has ended; 0 if the lock is
+    /// unlocked or being handed off to a waiter. The result may be outdated when the call returns.
+    ///
+    /// ```
+    /// use threading::Lock;
+    ///
+    /// let lock = Lock::new()?;
+    /// assert_eq!(lock.owner(), Ok(0));
+    /// let guard = lock.lock()?;
+    /// assert_eq!(lock.owner(), threading::current()?.ident());
+    /// # drop(guard);
+    /// # Ok::<(), threading::Error>(())
+    /// ```
     pub fn owner(self) -> Result<u64> {
         let (lock, tag) = self.slot()?;
         Ok(lock.raw().owner(tag)? >> OWNER_SHIFT)

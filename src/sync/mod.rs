@@ -5,8 +5,8 @@
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin;
 //! - [`list`] is an intrusive list;
-//! - [`waiter`] is the record on which a thread waits, [`wait_queue`] a FIFO queue of such records, and [`wait_note`] says
-//!   in the record what the thread waits for;
+//! - [`waiter`] is the record on which a thread waits, [`park`] how it waits, [`wait_queue`] a FIFO queue of such records,
+//!   and [`wait_note`] says in the record what the thread waits for;
 //! - [`wait_observer`] lets statistics observe waits;
 //! - [`hang_watch`] lets waiting threads check whether they hang;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
@@ -20,6 +20,7 @@ pub(crate) mod hang_watch;
 pub(crate) mod list;
 pub(crate) mod lock_annotations;
 pub(crate) mod mutex;
+mod park;
 pub(crate) mod spin_wait;
 pub(crate) mod wait_note;
 pub(crate) mod wait_observer;

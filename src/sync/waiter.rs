@@ -27,18 +27,16 @@
 //!
 //! The mutex of the queue protects the cells. The atomics other than `state` are hints, and may be stale.
 
-use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sys::calling_thread;
 use crate::sys::futex;
 use core::cell::Cell;
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
-use crate::sync::hang_watch;
+use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sync::wait_note::{QueueNote, WaitNote};
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::memory;
@@ -47,8 +45,8 @@ use crate::time::Deadline;
 
 pub(crate) const IDLE: u32 = 0;
 pub(crate) const QUEUED: u32 = 1;
-const SPINNING: u32 = 2;
-const PARKED: u32 = 3;
+pub(super) const SPINNING: u32 = 2;
+pub(super) const PARKED: u32 = 3;
 pub(crate) const RETRY: u32 = 4;
 pub(crate) const GRANTED: u32 = 5;
 pub(crate) const ABORTED: u32 = 6;
@@ -60,10 +58,24 @@ pub(super) fn is_queued(state: u32) -> bool {
     matches!(state, QUEUED | SPINNING | PARKED)
 }
 
+/// Returns whether the thread is parked, or about to park, in this state.
+pub(super) fn is_parked(state: u32) -> bool {
+    state == PARKED
+}
+
+/// What a thread waits for: see `sync::wait_note`. Zeroed memory is a valid note of a thread that does not wait.
+#[repr(C)]
+pub(crate) struct WaitNote {
+    pub(super) since: AtomicU64,
+    pub(super) until: AtomicU64,
+    /// The handle of the object, or a constant of `sync::wait_note`.
+    pub(super) object: AtomicUsize,
+}
+
 /// The record of one waiting thread; zeroed memory is a valid one.
 #[repr(C, align(64))]
 pub(crate) struct Waiter {
-    state: AtomicU32,
+    pub(super) state: AtomicU32,
     /// Set by a notify, which moves the waiter from the condition's queue to the lock's. The waiter does not count as
     /// blocked on the lock (`LockQueue::has_blocked_waiters`).
     pub(crate) notified: AtomicBool,
@@ -79,9 +91,9 @@ pub(crate) struct Waiter {
     /// Whether the waiter may spin before it parks. Set when it enters a queue.
     pub(crate) may_spin: AtomicBool,
     /// The `current_cpu_tag` of the thread that called `complete`.
-    waker_cpu: AtomicU8,
+    pub(super) waker_cpu: AtomicU8,
     /// The `current_cpu_tag` of the waiter when it last parked.
-    parked_cpu: AtomicU8,
+    pub(super) parked_cpu: AtomicU8,
     /// The thread's native ID. Together with the last field, for reports: see `sync::wait_note`.
     pub(super) native_id: AtomicU32,
     links: Links<Waiter>,
@@ -126,8 +138,8 @@ impl Waiter {
         mine
     }
 
-    /// Returns the calling thread's record, and allocates one if the pool is not locked: for callers that work without
-    /// a record, possibly in a signal handler that has interrupted the pool.
+    /// Returns the calling thread's record, and allocates one if possible: for callers that work without a record,
+    /// possibly in a signal handler that has interrupted the pool. They wait for the pool's mutex, but not indefinitely.
     #[inline]
     pub(super) fn mine_or_try_allocate() -> Option<&'static Waiter> {
         Waiter::mine_if_allocated().or_else(Waiter::try_allocate)
@@ -135,15 +147,36 @@ impl Waiter {
 
     #[cold]
     fn try_allocate() -> Option<&'static Waiter> {
-        let record = WAITER_POOL.try_lock()?.pop().ok()?;
-        let _ = register_exit_hook();
-        Some(Waiter::assign(record))
+        const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };
+        const PAUSE_NS: u64 = 100_000;
+        for tries in 0..MAX_TRIES {
+            if tries != 0 {
+                futex::wait(&AtomicU32::new(0), 0, Deadline::now().add_ns(PAUSE_NS));
+            }
+            if let Some(mut pool) = WAITER_POOL.try_lock() {
+                let record = pool.pop().ok()?;
+                drop(pool);
+                let _ = register_exit_hook();
+                return Some(Waiter::assign(record));
+            }
+        }
+        None
     }
 
     /// Returns the calling thread's record if it has one.
     fn mine_if_allocated() -> Option<&'static Waiter> {
         // SAFETY: records are never freed.
         unsafe { (tls::with(|block| block.waiter.get()) as *const Waiter).as_ref() }
+    }
+
+    /// Runs a function of the program during a wait of the calling thread. The function may wait, too: with another
+    /// record, since the thread's own may be in a queue.
+    pub(crate) fn with_other_record<R>(f: impl FnOnce() -> R) -> R {
+        let mine = tls::with(|block| block.waiter.take());
+        let result = f();
+        Waiter::release_current();
+        tls::with(|block| block.waiter.set(mine));
+        result
     }
 
     /// Returns the calling thread's record to the pool, at thread exit.
@@ -184,50 +217,8 @@ impl Waiter {
 
     /// Changes the state of the calling thread's own record. Fails with the state that `complete` has stored, if it has
     /// been called.
-    fn transition(&self, from: u32, to: u32) -> core::result::Result<(), u32> {
+    pub(super) fn transition(&self, from: u32, to: u32) -> core::result::Result<(), u32> {
         self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Acquire).map(drop)
-    }
-
-    /// Blocks until another thread calls `complete` on this record, and returns the state that it stored; returns
-    /// `QUEUED` if the deadline passes first. Spins before it parks, if the object's `adaptive_spin` permits that.
-    pub(crate) fn wait(&self, note: &mut QueueNote, adaptive_spin: &AdaptiveSpin, deadline: Deadline) -> u32 {
-        self.wait_on(&self.state, PARKED, note, adaptive_spin, deadline)
-    }
-
-    /// As `wait`, but parks on a futex word that several waiters share, while it is `expected`. The thread that
-    /// completes the waiters then changes that word and wakes all of them.
-    pub(crate) fn wait_on(
-        &self,
-        word: &AtomicU32,
-        expected: u32,
-        note: &mut QueueNote,
-        adaptive_spin: &AdaptiveSpin,
-        deadline: Deadline,
-    ) -> u32 {
-        let may_spin = self.may_spin.load(Ordering::Relaxed);
-        if let Some(until) = may_spin.then(|| adaptive_spin.try_start(deadline)).flatten() {
-            if let Err(state) = self.transition(QUEUED, SPINNING) {
-                adaptive_spin.finish(true);
-                return state;
-            }
-            spin_until(until, || self.state.load(Ordering::Relaxed) != SPINNING);
-            if let Err(state) = self.transition(SPINNING, QUEUED) {
-                return state;
-            }
-            adaptive_spin.finish(false);
-        }
-        self.parked_cpu.store(current_cpu_tag(), Ordering::Relaxed);
-        if let Err(state) = self.transition(QUEUED, PARKED) {
-            return state;
-        }
-        note.begin();
-        while self.state() == PARKED {
-            if !hang_watch::park(deadline, |until| futex::wait(word, expected, until)) {
-                return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
-            }
-        }
-        adaptive_spin.record_waker_cpu(self.waker_cpu.load(Ordering::Relaxed));
-        self.state()
     }
 
     /// Wakes the thread if it is parked on its own record, although its wait has not ended: it parks again.
@@ -382,16 +373,5 @@ mod tests {
         })
         .join()
         .unwrap();
-    }
-
-    #[test]
-    fn wait_returns_the_wakers_state_or_times_out() {
-        let waiter = Waiter::mine().unwrap();
-        let adaptive_spin = AdaptiveSpin::default();
-        waiter.prepare_to_wait(0);
-        let mut note = QueueNote::new(waiter, 0, Deadline::NEVER);
-        assert_eq!(waiter.wait(&mut note, &adaptive_spin, Deadline::now().add_ns(1_000_000)), QUEUED);
-        waiter.complete(GRANTED, &adaptive_spin).wake();
-        assert_eq!(waiter.wait(&mut note, &adaptive_spin, Deadline::NEVER), GRANTED);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct PerThread {
     pub(crate) fork_lock_depth: Cell<u8>,
     /// Bit n is set if this process is the child of the nth of these forks, and has been reset.
     pub(crate) forks_child_reset: Cell<u16>,
-    /// Whether this thread runs the hang hook. `dump::hang`.
+    /// The thread reports a hang, and may be in the hook of the program. `dump::hang`.
     pub(crate) in_hang_hook: Cell<bool>,
     /// The timers that this thread is finishing, innermost first: a list of `FinishingTimer`. `timer::finishing`.
     pub(crate) finishing_timers: Cell<usize>,

@@ -34,6 +34,9 @@ use crate::sys;
 use crate::sys::annotate::malloc;
 use crate::sys::fd;
 
+/// The longest name in a report.
+pub(crate) const MAX_REPORTED_NAME: usize = 64;
+
 /// The data of a name lock: the permission to change the names of the threads that use this lock.
 struct NameAccess;
 
@@ -166,17 +169,27 @@ impl NameList {
     /// Copies the current name to the buffer without a lock, for reports; cuts it if it is longer. Returns its length,
     /// or `None` if the thread has the default name. The name may be freed at the same time; if it cannot be copied
     /// then, the result is 0.
-    pub(super) fn copy_unlocked(&self, buffer: &mut [u8]) -> Option<usize> {
+    pub(super) fn copy_unlocked(&self, buffer: &mut [u8; MAX_REPORTED_NAME]) -> Option<usize> {
         const MAX_TRIES: u32 = 4;
+        const HASH_AND_PADDING: usize = core::mem::offset_of!(Node, text) - core::mem::offset_of!(Node, hash);
         for _ in 0..MAX_TRIES {
             let name = self.current.load(Ordering::Acquire);
             if name.is_null() {
                 return None;
             }
-            let copied = fd::copy_unstable(text_of(node_of(name)) as usize, buffer);
-            if self.current.load(Ordering::Acquire) == name {
-                let end = buffer[..copied].iter().position(|&byte| byte == 0);
-                return Some(end.unwrap_or(copied));
+            let mut copy = [0; HASH_AND_PADDING + MAX_REPORTED_NAME];
+            let from = node_of(name) as usize + core::mem::offset_of!(Node, hash);
+            let is_complete = fd::copy_unstable(from, &mut copy) == copy.len();
+            let (hash, text) = copy.split_at(HASH_AND_PADDING);
+            let length = text.iter().position(|&byte| byte == 0);
+            // If two renames come in between, the memory may be that of the same name with another text.
+            let is_one_name = match length {
+                Some(length) => hash[..size_of::<u64>()] == hash_of(&text[..=length]).to_ne_bytes(),
+                None => is_complete,
+            };
+            if is_one_name && self.current.load(Ordering::Acquire) == name {
+                buffer.copy_from_slice(text);
+                return Some(length.unwrap_or(MAX_REPORTED_NAME));
             }
         }
         Some(0)

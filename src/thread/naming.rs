@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sys::pthread;
 use crate::sys::tls;
+pub(crate) use crate::thread::names::MAX_REPORTED_NAME;
 use crate::thread::names::OwnedName;
 use crate::thread::object::{DONE, DUMMY, MAIN, NAMED, TERMINATED, TIMER, Thread, ZOMBIE};
 use crate::thread::registry;
@@ -73,9 +74,6 @@ pub(crate) fn apply_to_os(thread: &Thread) {
         }
     }
 }
-
-/// The longest name in a report.
-pub(crate) const MAX_REPORTED_NAME: usize = 64;
 
 /// Copies a thread's name for a report, without a lock. Returns an empty name if it cannot be copied.
 pub(crate) fn copy_unlocked<'a>(thread: &Thread, buffer: &'a mut [u8; MAX_REPORTED_NAME]) -> &'a [u8] {

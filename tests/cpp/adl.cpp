@@ -27,6 +27,11 @@ struct Callable {
 };
 
 template <class T>
+struct HangHook {
+    void operator()(threading::hang, const char *) const {}
+};
+
+template <class T>
 struct AlwaysTrue {
     bool operator()() const { return true; }
 };
@@ -148,6 +153,12 @@ static void atexit_functions()
     threading::atexit(hijack::Function{&calls});
 }
 
+static void hang_hooks()
+{
+    threading::set_hang_hook(1h, HangHook<Pointer>());
+    threading::set_hang_hook(std::chrono::hours::max());
+}
+
 static void locals()
 {
     const threading::Local<Pointer> zero;
@@ -214,6 +225,7 @@ static const test::Case cases[] = {
     {"threads", threads},
     {"timers", timers},
     {"atexit functions", atexit_functions},
+    {"hang hooks", hang_hooks},
     {"locals", locals},
     {"predicates and actions", predicates_and_actions},
     {"clocks", clocks},

@@ -199,7 +199,7 @@ def main():
     parser.add_argument("--pages", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "man",
                         help="the directory that contains man3 and man7 (default: %(default)s)")
     pages = parser.parse_args().pages.resolve()
-    expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 8 and len(STATUSES) > 20, "the header cannot be parsed")
+    expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 9 and len(STATUSES) > 20, "the header cannot be parsed")
 
     real, links = check_names(pages)
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

@@ -1,0 +1,70 @@
+//! How a thread waits in a queue: it spins, if that has succeeded recently, and then parks. `sync::waiter` has the states.
+
+use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
+use crate::sync::wait_note::QueueNote;
+use crate::sync::waiter::{PARKED, QUEUED, SPINNING, Waiter};
+use crate::sys::atomic::{AtomicU32, Ordering};
+use crate::sys::futex;
+use crate::time::Deadline;
+
+impl Waiter {
+    /// Blocks until another thread calls `complete` on this record, and returns the state that it stored; returns
+    /// `QUEUED` if the deadline passes first. Spins before it parks, if the object's `adaptive_spin` permits that.
+    pub(crate) fn wait(&self, note: &mut QueueNote, adaptive_spin: &AdaptiveSpin, deadline: Deadline) -> u32 {
+        self.wait_on(&self.state, PARKED, note, adaptive_spin, deadline)
+    }
+
+    /// As `wait`, but parks on a futex word that several waiters share, while it is `expected`. The thread that
+    /// completes the waiters then changes that word and wakes all of them.
+    pub(crate) fn wait_on(
+        &self,
+        word: &AtomicU32,
+        expected: u32,
+        note: &mut QueueNote,
+        adaptive_spin: &AdaptiveSpin,
+        deadline: Deadline,
+    ) -> u32 {
+        let may_spin = self.may_spin.load(Ordering::Relaxed);
+        if let Some(until) = may_spin.then(|| adaptive_spin.try_start(deadline)).flatten() {
+            if let Err(state) = self.transition(QUEUED, SPINNING) {
+                adaptive_spin.finish(true);
+                return state;
+            }
+            spin_until(until, || self.state.load(Ordering::Relaxed) != SPINNING);
+            if let Err(state) = self.transition(SPINNING, QUEUED) {
+                return state;
+            }
+            adaptive_spin.finish(false);
+        }
+        self.parked_cpu.store(current_cpu_tag(), Ordering::Relaxed);
+        if let Err(state) = self.transition(QUEUED, PARKED) {
+            return state;
+        }
+        note.begin();
+        while self.state() == PARKED {
+            if !note.hang_watch.park(deadline, |until| futex::wait(word, expected, until)) {
+                return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
+            }
+        }
+        adaptive_spin.record_waker_cpu(self.waker_cpu.load(Ordering::Relaxed));
+        self.state()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::waiter;
+    use crate::sync::waiter::GRANTED;
+
+    #[test]
+    fn wait_returns_the_wakers_state_or_times_out() {
+        let waiter = waiter::current().unwrap();
+        let adaptive_spin = AdaptiveSpin::default();
+        waiter.prepare_to_wait(0);
+        let mut note = QueueNote::new(waiter, 0, Deadline::NEVER);
+        assert_eq!(waiter.wait(&mut note, &adaptive_spin, Deadline::now().add_ns(1_000_000)), QUEUED);
+        waiter.complete(GRANTED, &adaptive_spin).wake();
+        assert_eq!(waiter.wait(&mut note, &adaptive_spin, Deadline::NEVER), GRANTED);
+    }
+}
