@@ -141,7 +141,7 @@ const CALLS: &[(&str, fn())] = &[
     ("a thread", || unsafe {
         let thread = threading_thread_new(Some(target), null_mut());
         threading_thread_set_name(thread, c"name".as_ptr());
-        threading_thread_set_daemon(thread, true);
+        threading_thread_set_daemon(thread, 1);
         threading_thread_set_stack_size(thread, 1 << 20);
         threading_thread_start(thread);
         threading_thread_name(thread);

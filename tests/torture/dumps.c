@@ -7,6 +7,7 @@
 #include "child.h"
 #include "dumps_deadlocks.h"
 
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 enum { DUMPERS = 2 };
@@ -106,8 +107,11 @@ static void run_child(void (*run)(struct random *), struct random *random)
     struct random childs = {random_next(random)};
     pid_t child = fork();
     TORTURE_CHECK(child >= 0);
-    if (child == 0)
+    if (child == 0) {
+        /* If this program fails, its children end, too. */
+        TORTURE_CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
         run(&childs);
+    }
     wait_for_child(child);
     atomic_fetch_add(&shared->children, 1);
 }
