@@ -62,16 +62,21 @@ pub(crate) fn inject(_: FaultPoint) {}
 #[cfg(fault)]
 pub(crate) use fault::inject;
 
-/// Fault injection for tests/rust/panics.rs, compiled only with `--cfg fault`.
+/// Fault injection for tests/rust/panics.rs and tests/rust/stopped.rs, compiled only with `--cfg fault`.
 #[cfg(fault)]
 pub mod fault {
     pub use crate::panic_boundary::FaultPoint;
     use core::cell::Cell;
-    use core::sync::atomic::{AtomicU32, Ordering};
+    use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     thread_local! {
         static ARMED: Cell<Option<FaultPoint>> = const { Cell::new(None) };
+        /// How often the thread has to reach `Locked` until it stops there, 0 if it does not stop.
+        static STOP_COUNT: Cell<u32> = const { Cell::new(0) };
     }
+    static STOPPED: AtomicBool = AtomicBool::new(false);
+    /// The process in which a thread is to stop. A child of fork does not.
+    static STOP_PID: AtomicU32 = AtomicU32::new(0);
     static ARMED_ANY_THREAD: AtomicU32 = AtomicU32::new(0);
     static FIRED_COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -83,6 +88,34 @@ pub mod fault {
     /// Arms a fault point for all threads: the first one that reaches it panics.
     pub fn arm_any_thread(point: FaultPoint) {
         ARMED_ANY_THREAD.store(point as u32, Ordering::SeqCst);
+    }
+
+    /// Lets the calling thread stop, with an `InternalMutex` held, when it next locks one; if `count` is not 1, when it
+    /// locks one for the `count`-th time. It goes on after `go_on`.
+    pub fn stop_when_locked(count: u32) {
+        STOP_PID.store(std::process::id(), Ordering::SeqCst);
+        STOP_COUNT.set(count);
+    }
+
+    /// Returns whether a thread has stopped.
+    pub fn has_stopped() -> bool {
+        STOPPED.load(Ordering::SeqCst)
+    }
+
+    /// Lets the thread that has stopped go on.
+    pub fn go_on() {
+        STOPPED.store(false, Ordering::SeqCst);
+    }
+
+    fn stop_if_due() {
+        let count = STOP_COUNT.get();
+        STOP_COUNT.set(count.saturating_sub(1));
+        if count == 1 && STOP_PID.load(Ordering::SeqCst) == std::process::id() {
+            STOPPED.store(true, Ordering::SeqCst);
+            while STOPPED.load(Ordering::SeqCst) {
+                std::thread::sleep(core::time::Duration::from_micros(200));
+            }
+        }
     }
 
     /// Returns the number of injected panics, and resets it to 0.
@@ -98,6 +131,9 @@ pub mod fault {
 
     #[track_caller]
     pub(crate) fn inject(point: FaultPoint) {
+        if point == FaultPoint::Locked {
+            stop_if_due();
+        }
         let mine = ARMED.get() == Some(point);
         let any_thread =
             || ARMED_ANY_THREAD.compare_exchange(point as u32, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();

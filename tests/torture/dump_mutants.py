@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Plants defects in dumps in a copy of the library, one at a time, and checks that a test detects each.
+
+    tests/torture/dump_mutants.py [--seconds S] [PART OF A NAME...]
+    tests/torture/dump_mutants.py --check
+
+A mutant replaces a text in one source file. It is detected if the test fails or does not end: a unit test of the library
+("unit", and a part of its name), a case of tests/c/dump.c ("case", and its name), or the program dumps ("torture", and
+for how long, in seconds). --check builds nothing: it checks that the text of each mutant occurs exactly once.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "dump_mutants"
+LIMIT = 180  # seconds
+
+# name: (source file, text, replacement, kind of test, test)
+MUTANTS = {
+    "a waiter that has been granted its lock waits for the owner": (
+        "dump/deadlock.rs", "(!has_deadline && wait.is_parked() && owner", "(!has_deadline && owner",
+        "torture", 30),
+    "a cycle is read once": (
+        "dump/deadlock.rs", "let second = self.trace(entry)?;", "let second = first;",
+        "torture", 60),
+    "a record is read although it serves another thread": (
+        "dump/snapshot.rs", "waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)", "waiter.read_wait()",
+        "torture", 60),
+    "the link of a free slot is read as a note": (
+        "handle/header.rs", "if address < LOWEST_ADDRESS { 0 } else { address }", "address",
+        "torture", 60),
+    "a note that is created again is not noticed": (
+        "handle/note.rs", "note.header.word.load(Ordering::Relaxed) == generation && object", "object",
+        "torture", 60),
+    "the name of a thread may be mixed from two": (
+        "thread/names.rs", "Some(length) => hash[..size_of::<u64>()] == hash_of(&text[..=length]).to_ne_bytes(),",
+        "Some(_) => true,",
+        "torture", 60),
+    "a new object has the note of the one before": (
+        "handle/note.rs", "    if header.note() != 0 {\n        free(header.replace_note(0));\n    }\n", "    let _ = header;\n",
+        "unit", "a_new_object_in_the_same_slot_has_no_name"),
+    "a child of fork sees the waits of its parent": (
+        "sync/waiter.rs", "    CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);\n", "",
+        "torture", 30),
+    "a child of fork takes owners for its own threads": (
+        "dump/text.rs", "if ident::exists_only_in_parent(ident) {", "if false {",
+        "case", "a child of fork shows locks of the parent's threads"),
+    "a wait in a signal handler leaves its fields": (
+        "sync/wait_note.rs", "self.write(OuterNote { since, ..outer });",
+        "if outer.since & WAITING != 0 { self.write(outer) } else { self.since.store(since, Ordering::Release) }",
+        "unit", "a_wait_in_a_signal_handler"),
+    "a notified waiter has no edge": (
+        "dump/deadlock.rs", "wait.notified.then(|| condition.lock_owner()).flatten().map(|owner| (owner, false))",
+        "None",
+        "torture", 30),
+    "a notified waiter with a timeout has no edge": (
+        "dump/deadlock.rs", "condition.lock_owner()).flatten().map(|owner| (owner, false))",
+        "condition.lock_owner()).flatten().map(|owner| (owner, wait.until != Deadline::NEVER))",
+        "torture", 30),
+    "a notified waiter of a freed condition has no edge": (
+        "sync/wait_note.rs", "            note.until = untimed_with_lock(lock);\n", "",
+        "torture", 30),
+    "a wait with a timeout has an edge": (
+        "dump/deadlock.rs", "owner_of(wait.object).map(|owner| (owner, wait.until != Deadline::NEVER))",
+        "owner_of(wait.object).map(|owner| (owner, false))",
+        "torture", 30),
+    "a thread that joins has no edge": (
+        "dump/deadlock.rs", "(wait.until == Deadline::NEVER).then(|| thread.ident())", "None",
+        "torture", 30),
+    "a wait has no record if the pool is in use": (
+        "sync/waiter.rs", "const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };", "const MAX_TRIES: u32 = 1;",
+        "torture", 60),
+    "each thread of a deadlock reports it": (
+        "dump/hang.rs", "if snapshot.deadlock_of(entry).is_none() || !is_reporter(&snapshot, entry) {",
+        "let _ = is_reporter;\n    if snapshot.deadlock_of(entry).is_none() {",
+        "torture", 30),
+    "a signal repeats the report": (
+        "sync/hang_watch.rs", "            self.check_at = Deadline::NEVER;\n", "            self.settings = 0;\n",
+        "case", "signals neither defer nor repeat the call of the hang hook"),
+    "the hang hook waits with the record of its thread": (
+        "sync/waiter.rs", "let mine = tls::with(|block| block.waiter.take());\n        let result = f();\n        Waiter::release_current();\n",
+        "let mine = tls::with(|block| block.waiter.get());\n        let result = f();\n",
+        "case", "the hang hook may wait"),
+    "a deadlock with the process exit is shown by the thread that exits": (
+        "dump/deadlock.rs", "Cycle { first: start.ident, exiting: at.ident, ..cycle }", "Cycle { exiting: at.ident, ..cycle }",
+        "case", "a deadlock of a lock and a shutdown is found"),
+    "a dump waits for the mutex of the registry": (
+        "thread/registry.rs", "    let registry = REGISTRY.try_lock()?;\n    for entry", "    let registry = REGISTRY.lock();\n    for entry",
+        "torture", 60),
+}
+
+
+def fault(source, text, *_):
+    count = (ROOT / "src" / source).read_text().count(text)
+    return None if count == 1 else f"src/{source} contains its text {count} times, not once:\n{text}"
+
+
+def plant(source, text, replacement):
+    """Updates the copy of the source tree, and plants the mutant in it."""
+    for part in ("src", "tests", "include"):
+        shutil.rmtree(BUILD / part, ignore_errors=True)
+        shutil.copytree(ROOT / part, BUILD / part, ignore=shutil.ignore_patterns("target"))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy2(path, BUILD / path.name)
+    path = BUILD / "src" / source
+    path.write_text(path.read_text().replace(text, replacement))
+
+
+def run(command, **options):
+    return subprocess.run(command, cwd=BUILD, capture_output=True, text=True, **options)
+
+
+def build(command, environment):
+    built = run(command, env=environment)
+    if built.returncode != 0:
+        raise SystemExit(f"dump_mutants.py: the mutant does not compile:\n{built.stderr}")
+
+
+def judge(source, text, replacement, kind, test, seconds):
+    """Runs the test with the mutant. Returns how it was detected, or None if it was not."""
+    plant(source, text, replacement)
+    environment = dict(os.environ, CARGO_TARGET_DIR=str(BUILD / "target"), RUSTFLAGS="-A warnings",
+                       CARGO_PROFILE_RELEASE_LTO="off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS="16",
+                       LD_LIBRARY_PATH=str(BUILD / "target" / "release"))
+    if kind == "unit":
+        cargo = ["cargo", "test", "--release", "--locked", "--quiet", "--lib"]
+        build([*cargo, "--no-run"], environment)
+        command = [*cargo, test]
+    else:
+        build(["cargo", "build", "--release", "--locked", "--quiet", "--lib"], environment)
+        library = BUILD / "target" / "release" / "libthreading.so"
+        soname = library.with_name("libthreading.so.0")
+        soname.unlink(missing_ok=True)
+        soname.symlink_to(library.name)
+        program = BUILD / kind
+        source_file = "tests/c/dump.c" if kind == "case" else "tests/torture/dumps.c"
+        build([os.environ.get("CC", "cc"), "-std=c11", "-O1", "-Iinclude", source_file, "-o", str(program),
+               f"-L{library.parent}", "-lthreading", "-lpthread", "-lm"], environment)
+        command = [str(program), test] if kind == "case" else [
+            str(program), "--seed", "1", "--seconds", str(seconds or test)]
+    start = time.monotonic()
+    try:
+        result = run(command, env=environment, timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        return f"no end within {LIMIT} s"
+    if result.returncode == 0:
+        return None
+    failed = re.search(r"FAILED:? *\n?(.*)", result.stdout + result.stderr)
+    return f"in {time.monotonic() - start:.1f} s: {failed.group(1).strip() if failed else result.returncode}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", metavar="PART", nargs="*", help="only mutants with this in their name")
+    parser.add_argument("--seconds", type=int, help="how long the torture runs")
+    parser.add_argument("--check", action="store_true", help="only check the entries of the mutants; build nothing")
+    arguments = parser.parse_args()
+    chosen = [name for name in MUTANTS if not arguments.parts or any(part in name for part in arguments.parts)]
+    wrong = [f"{name}: {fault(*MUTANTS[name])}" for name in chosen if fault(*MUTANTS[name])]
+    for line in wrong or ([] if chosen else ["no mutant has such a name"]):
+        print(f"dump_mutants.py: {line}", file=sys.stderr)
+    if wrong or not chosen:
+        return 1
+    if arguments.check:
+        print(f"dump_mutants: all {len(chosen)} entries are valid")
+        return 0
+    BUILD.mkdir(parents=True, exist_ok=True)
+    missed = 0
+    for name in chosen:
+        how = judge(*MUTANTS[name], arguments.seconds)
+        missed += how is None
+        kind = MUTANTS[name][3]
+        print(f"{'MISSED' if how is None else 'found '} {name}: {kind}" + ("" if how is None else f", {how}"), flush=True)
+    print(f"dump_mutants: figure: {len(chosen) - missed} of {len(chosen)} planted defects found")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

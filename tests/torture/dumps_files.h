@@ -1,0 +1,130 @@
+/* Dumps to files in memory, by threads and by signal handlers. A handler leaves its dump in a slot, from which a thread
+ * takes it later. */
+#ifndef DUMPS_FILES_H
+#define DUMPS_FILES_H
+
+#include "dumps_parser.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+enum { SLOTS = 16, TEXT_SIZE = 1 << 20 };
+
+/* Counters of all processes. */
+static struct shared {
+    _Atomic uint64_t dumps, handler_dumps, nested_dumps, lines, deadlocks, found, children, microseconds;
+} *shared;
+
+enum slot_state { SLOT_FREE, SLOT_WRITING, SLOT_FULL };
+
+static struct slot {
+    int fd;
+    _Atomic int state;
+} slots[SLOTS];
+
+static _Atomic int dumping_handlers[SLOTS]; /* native IDs of the threads whose handlers write to the slots */
+static atomic_bool handlers_dump;
+/* Handlers that are running. */
+static _Atomic uint64_t handlers_running;
+
+static inline int memory_file(void)
+{
+    int fd = memfd_create("dump", MFD_CLOEXEC);
+    TORTURE_CHECK(fd >= 0);
+    return fd;
+}
+
+/* Creates the files of this process; a child of fork needs its own. */
+static inline void slots_new(bool in_child)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        if (in_child)
+            TORTURE_CHECK(close(slots[i].fd) == 0);
+        slots[i].fd = memory_file();
+        atomic_store(&slots[i].state, SLOT_FREE);
+    }
+    atomic_store(&handlers_running, 0);
+}
+
+/* Reads the file, empties it, and parses what was in it. */
+static inline void take_dump(int fd, struct dump *dump)
+{
+    static _Thread_local char *text;
+    if (text == NULL) {
+        text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        TORTURE_CHECK(text != MAP_FAILED);
+    }
+    ssize_t length = pread(fd, text, TEXT_SIZE - 1, 0);
+    TORTURE_CHECK(length > 0 && length < TEXT_SIZE - 1);
+    text[length] = '\0';
+    TORTURE_CHECK(ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0);
+    dump_parse(text, dump);
+    atomic_fetch_add(&shared->lines, dump->lines);
+}
+
+/* Makes a dump, and parses it. No dump may take longer than a second, although other threads use the CPUs, too. */
+static inline void make_dump(int fd, struct dump *dump)
+{
+    double began = now();
+    TORTURE_STATUS(threading_dump(fd), THREADING_OK);
+    double lasted = now() - began;
+    if (lasted > 5)
+        torture_fail(__FILE__, __LINE__, "a dump has lasted %g s", lasted);
+    atomic_fetch_add(&shared->microseconds, (uint64_t)(lasted * 1e6));
+    atomic_fetch_add(&shared->dumps, 1);
+    take_dump(fd, dump);
+}
+
+/* The work of the handlers: a dump to a free slot, if there is one. It may interrupt a dump of the same thread. */
+static inline void dump_in_handler(void)
+{
+    enum { SENTINEL = 12345 };
+    int saved_errno = errno;
+    atomic_fetch_add(&handlers_running, 1);
+    if (atomic_load(&handlers_dump)) {
+        int me = (int)syscall(SYS_gettid);
+        bool nested = false;
+        for (unsigned i = 0; i < SLOTS; i++)
+            nested = nested || atomic_load(&dumping_handlers[i]) == me;
+        for (unsigned i = 0; i < SLOTS; i++) {
+            int expected = SLOT_FREE;
+            if (!atomic_compare_exchange_strong(&slots[i].state, &expected, SLOT_WRITING))
+                continue;
+            atomic_store(&dumping_handlers[i], me);
+            errno = SENTINEL;
+            threading_status status = threading_dump(slots[i].fd);
+            if (status != THREADING_OK || errno != SENTINEL)
+                abort();
+            atomic_store(&dumping_handlers[i], 0);
+            atomic_store(&slots[i].state, SLOT_FULL);
+            atomic_fetch_add(nested ? &shared->nested_dumps : &shared->handler_dumps, 1);
+            break;
+        }
+    }
+    atomic_fetch_sub(&handlers_running, 1);
+    errno = saved_errno;
+}
+
+/* Calls `check` for each dump that handlers have made. */
+static inline void take_dumps_of_handlers(void (*check)(const struct dump *))
+{
+    static _Thread_local struct dump dump;
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (atomic_load(&slots[i].state) == SLOT_FULL) {
+            take_dump(slots[i].fd, &dump);
+            check(&dump);
+            atomic_store(&slots[i].state, SLOT_FREE);
+        }
+}
+
+/* Stops the dumps of handlers, and waits for those that run. */
+static inline void stop_handlers(void)
+{
+    atomic_store(&handlers_dump, false);
+    while (atomic_load(&handlers_running) != 0)
+        sleep_for(100e-6);
+}
+
+#endif
