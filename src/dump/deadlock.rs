@@ -40,8 +40,11 @@ use crate::time::Deadline;
 pub(super) struct Cycle {
     /// The number of threads.
     pub(super) length: usize,
-    /// The lowest identifier of its threads.
+    /// The lowest identifier of its threads. That of a thread in the process exit does not count, because the exit may
+    /// be in several cycles.
     pub(super) lowest: u64,
+    /// The identifier of its thread that is in the process exit, if there is one.
+    exiting: Option<u64>,
     /// A hash of the waits and the owners.
     hash: u64,
 }
@@ -54,9 +57,24 @@ impl Snapshot {
         (first == second).then_some(first)
     }
 
+    /// Returns whether this thread is in a cycle. For a thread in the process exit, that is so if another thread is in a
+    /// cycle with it.
+    pub(super) fn is_deadlocked(&self, entry: Entry) -> bool {
+        let is_exiting = || {
+            entry.waiter.and_then(|waiter| waiter.read_wait()).is_some_and(|wait| wait.object == PROCESS_EXIT)
+        };
+        let mut is_deadlocked = self.deadlock_of(entry).is_some();
+        if !is_deadlocked && is_exiting() {
+            let is_with_entry =
+                |other| self.deadlock_of(other).is_some_and(|cycle| cycle.exiting == Some(entry.ident));
+            self.for_each(|other| is_deadlocked = is_deadlocked || is_with_entry(other));
+        }
+        is_deadlocked
+    }
+
     /// Follows the edges from this thread. Returns `None` if they do not lead back to it.
     fn trace(&self, start: Entry) -> Option<Cycle> {
-        let mut cycle = Cycle { length: 0, lowest: start.ident, hash: 0 };
+        let mut cycle = Cycle { length: 0, lowest: u64::MAX, exiting: None, hash: 0 };
         let mut at = start;
         // Brent's algorithm: the edges have entered a cycle without `start` if they lead to the checkpoint again.
         let (mut checkpoint, mut next_checkpoint) = (start.ident, 1);
@@ -67,6 +85,11 @@ impl Snapshot {
                 cycle.hash = (cycle.hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
             }
             cycle.length += 1;
+            if wait.object == PROCESS_EXIT {
+                cycle.exiting = Some(at.ident);
+            } else {
+                cycle.lowest = cycle.lowest.min(at.ident);
+            }
             if next == start.ident {
                 return Some(cycle);
             }
@@ -76,7 +99,6 @@ impl Snapshot {
             if cycle.length == next_checkpoint {
                 (checkpoint, next_checkpoint) = (next, 2 * next_checkpoint);
             }
-            cycle.lowest = cycle.lowest.min(next);
             at = self.find(next)?;
         }
     }

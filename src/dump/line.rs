@@ -140,24 +140,24 @@ mod tests {
     #[test]
     fn numbers_times_and_names_are_formatted() {
         assert_eq!(
-            written(|lines| drop(lines.number(0).text(" ").number(u64::MAX))),
+            written(|lines| _ = lines.number(0).text(" ").number(u64::MAX)),
             "0 18446744073709551615\n"
         );
-        assert_eq!(written(|lines| drop(lines.hexadecimal(0).text(" ").hexadecimal(0x7f30))), "0x0 0x7f30\n");
-        assert_eq!(written(|lines| drop(lines.seconds(12_490_000_000))), "12.4 s\n");
+        assert_eq!(written(|lines| _ = lines.hexadecimal(0).text(" ").hexadecimal(0x7f30)), "0x0 0x7f30\n");
+        assert_eq!(written(|lines| _ = lines.seconds(12_490_000_000)), "12.4 s\n");
         assert_eq!(
-            written(|lines| drop(lines.count(1, "thread").text(", ").count(2, "timer"))),
+            written(|lines| _ = lines.count(1, "thread").text(", ").count(2, "timer")),
             "1 thread, 2 timers\n"
         );
         assert_eq!(
-            written(|lines| drop(lines.name("a\"b\\c\n\u{e9}".as_bytes()))),
+            written(|lines| _ = lines.name("a\"b\\c\n\u{e9}".as_bytes())),
             "\"a\\\"b\\\\c\\x0a\u{e9}\"\n"
         );
     }
 
     #[test]
     fn long_lines_are_cut_between_characters() {
-        let line = written(|lines| drop(lines.name("\u{e9}".repeat(SIZE).as_bytes())));
+        let line = written(|lines| _ = lines.name("\u{e9}".repeat(SIZE).as_bytes()));
         assert!(line.len() <= SIZE && line.ends_with("\u{e9}\n"), "{line}");
     }
 }

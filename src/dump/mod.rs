@@ -35,7 +35,7 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     let (mut threads, mut deadlocked) = (0, 0);
     snapshot.for_each(|entry| {
         threads += 1;
-        deadlocked += usize::from(snapshot.deadlock_of(entry).is_some());
+        deadlocked += usize::from(snapshot.is_deadlocked(entry));
     });
     // SAFETY: no preconditions.
     let pid = unsafe { libc::getpid() };

@@ -38,6 +38,7 @@ use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
 use crate::sync::hang_watch;
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::{QueueNote, WaitNote};
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
@@ -126,8 +127,8 @@ impl Waiter {
         mine
     }
 
-    /// Returns the calling thread's record, and allocates one if the pool is not locked: for callers that work without
-    /// a record, possibly in a signal handler that has interrupted the pool.
+    /// Returns the calling thread's record, and allocates one unless the pool stays locked: for callers that work
+    /// without a record, possibly in a signal handler that has interrupted the pool.
     #[inline]
     pub(super) fn mine_or_try_allocate() -> Option<&'static Waiter> {
         Waiter::mine_if_allocated().or_else(Waiter::try_allocate)
@@ -135,7 +136,19 @@ impl Waiter {
 
     #[cold]
     fn try_allocate() -> Option<&'static Waiter> {
-        let record = WAITER_POOL.try_lock()?.pop().ok()?;
+        // Another thread holds the pool for a few microseconds. If the calling thread itself does, because this is a
+        // signal handler that has interrupted it, all attempts fail.
+        const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 40 };
+        let mut spin = SpinWait::new();
+        let try_lock = |attempt| {
+            if attempt != 0 {
+                spin.spin_or_sleep();
+            }
+            WAITER_POOL.try_lock()
+        };
+        let mut pool = (0..MAX_TRIES).find_map(try_lock)?;
+        let record = pool.pop().ok()?;
+        drop(pool);
         let _ = register_exit_hook();
         Some(Waiter::assign(record))
     }
@@ -387,6 +400,26 @@ mod tests {
     #[test]
     fn wait_returns_the_wakers_state_or_times_out() {
         let waiter = Waiter::mine().unwrap();
+    #[test]
+    fn a_wait_without_a_queue_has_a_record_although_another_thread_uses_the_pool() {
+        let has_record = || {
+            let pool = WAITER_POOL.lock();
+            let (begin, began) = std::sync::mpsc::channel();
+            let thread = std::thread::spawn(move || {
+                begin.send(()).unwrap();
+                let has_record = Waiter::mine_or_try_allocate().is_some();
+                Waiter::release_current();
+                has_record
+            });
+            began.recv().unwrap();
+            std::thread::sleep(core::time::Duration::from_micros(100));
+            drop(pool);
+            thread.join().unwrap()
+        };
+        // This thread may lose its CPU while it holds the pool.
+        assert!((0..50).any(|_| has_record()));
+    }
+
         let adaptive_spin = AdaptiveSpin::default();
         waiter.prepare_to_wait(0);
         let mut note = QueueNote::new(waiter, 0, Deadline::NEVER);

@@ -493,8 +493,8 @@ pub(crate) fn try_pending_timers<const N: usize>(first: &mut [Option<PendingTime
     let registry = REGISTRY.try_lock()?;
     for entry in registry.timers.heap.iter().take(MAX_SCANNED) {
         // SAFETY: under the registry mutex, a timer in the heap is pending and thus alive.
-        let mut timer =
-            PendingTimer { thread: unsafe { entry.timer.thread_unchecked() }, due: entry.deadline };
+        let thread = unsafe { entry.timer.thread_unchecked() };
+        let mut timer = PendingTimer { thread, due: entry.deadline };
         for place in first.iter_mut() {
             match place {
                 Some(other) if other.due <= timer.due => {}

@@ -328,6 +328,35 @@ static void lock_and_join(void)
                "    owns lock \"accounts\" (1 waiter)\n");
 }
 
+static void check_and_end(int kind, const char *report, void *arg)
+{
+    static char masked[TEXT_SIZE];
+    mask(report, masked);
+    CHECK_INT(kind, THREADING_HANG_EXIT);
+    CHECK_STR(masked, arg);
+    _exit(0);
+}
+
+static void lock_and_exit(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    start_named("waiter", acquire_lock, accounts);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "    owns lock \"accounts\" (1 waiter)\n"
+               "\"waiter\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n");
+    static char expected[] = "threading: process #, 2 threads, 2 of them deadlocked:\n"
+                             "  \"waiter\" waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+                             "  \"MainThread\" waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+                             "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+                             "    owns lock \"accounts\" (1 waiter)\n"
+                             "\"waiter\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n";
+    CHECK_STATUS(threading_set_hang_hook(0.1, check_and_end, expected), THREADING_OK);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK(false);
+}
+
 static void dump_in_a_child(void *arg)
 {
     (void)arg;
@@ -374,11 +403,20 @@ static void names(void)
     check_dump("threading: process #, 2 threads\n"
                "\"MainThread\" #  makes this dump\n"
                "\"a\" #  waits for event # (not set), for # s\n");
+    start_named("a name that is longer than 64 bytes, and is cut in a report: \xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9",
+                sleep_long, NULL);
+    check_dump("threading: process #, 3 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"a\" #  waits for event # (not set), for # s\n"
+               "\"a name that is longer than 64 bytes, and is cut in a report: \xc3\xa9\" #  sleeps, for # s, for at most # s"
+               " more\n");
     memset(name, 'x', sizeof name - 1);
     CHECK_STATUS(threading_event_set_name(event, name), THREADING_OK);
-    check_dump("threading: process #, 2 threads\n"
+    check_dump("threading: process #, 3 threads\n"
                "\"MainThread\" #  makes this dump\n"
-               "\"a\" #  waits for event \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" (not set), for # s\n");
+               "\"a\" #  waits for event \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" (not set), for # s\n"
+               "\"a name that is longer than 64 bytes, and is cut in a report: \xc3\xa9\" #  sleeps, for # s, for at most # s"
+               " more\n");
 }
 
 static void *acquire_and_end(void *lock)
@@ -540,6 +578,7 @@ IN_CHILD(notified_waiter)
 IN_CHILD(two_locks)
 IN_CHILD(own_lock)
 IN_CHILD(lock_and_join)
+IN_CHILD(lock_and_exit)
 IN_CHILD(after_a_fork)
 IN_CHILD(errors)
 IN_CHILD(names)
@@ -556,6 +595,7 @@ static const struct test_case cases[] = {
     {"a deadlock of two locks is found", two_locks_case},
     {"a thread that acquires its own lock is deadlocked", own_lock_case},
     {"a deadlock of a lock and a join is found", lock_and_join_case},
+    {"a deadlock of a lock and the process exit is found", lock_and_exit_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
     {"invalid arguments and failing writes are errors", errors_case},
     {"names can be set and removed, and are cut", names_case},
