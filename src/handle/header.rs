@@ -66,6 +66,7 @@ use crate::error::{Error, Result};
 use crate::handle::layout::BLOCK_GENERATION_BITS;
 pub(crate) use crate::handle::layout::GENERATION;
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sys::offsets::offsets;
 
 /// In `word`: an object lives here.
 pub(crate) const LIVE: u64 = 64;
@@ -95,6 +96,8 @@ pub(crate) struct Header {
     pins: AtomicU64,
     link: AtomicU64,
 }
+
+offsets!(HeaderOffsets of Header: link);
 
 const HIGH_BITS: usize = !(usize::MAX >> BLOCK_GENERATION_BITS);
 

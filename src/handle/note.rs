@@ -13,6 +13,7 @@ use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
 use crate::handle::{Handle, Object};
 use crate::sys::atomic::{AtomicU64, Ordering, fence};
+use crate::sys::offsets::offsets;
 
 /// The longest name, in bytes. A longer one is cut at the end of a character.
 pub(crate) const MAX_NAME: usize = 47;
@@ -25,6 +26,8 @@ pub(crate) struct Note {
     /// The text, and zeros up to the end.
     name: [AtomicU64; WORDS],
 }
+
+offsets!(NoteOffsets of Note: name);
 
 // SAFETY: zeros are an empty name; all fields can be shared; the header comes first.
 unsafe impl Object for Note {

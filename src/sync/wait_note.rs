@@ -23,12 +23,13 @@ use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
+use crate::sys::offsets::offsets;
 use crate::sys::tls;
 use crate::time::Deadline;
 
-const WAITING: u64 = 1;
+pub(crate) const WAITING: u64 = 1;
 const COUNT_ONE: u64 = 2;
-const COUNT_MASK: u64 = 0xffe;
+pub(crate) const COUNT_MASK: u64 = 0xffe;
 
 /// Values of `WaitNote::object` that are not handles: what a thread waits for, if it is not an object.
 pub(crate) const SLEEP: usize = 1;
@@ -43,6 +44,8 @@ pub(crate) struct WaitNote {
     /// The handle of the object, or one of the constants above.
     object: AtomicUsize,
 }
+
+offsets!(WaitNoteOffsets of WaitNote: since, until, object);
 
 /// A note, for the thread that wrote it.
 #[derive(Clone, Copy)]

@@ -43,13 +43,14 @@ use crate::sync::wait_note::{QueueNote, WaitNote};
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::memory;
+use crate::sys::offsets::offsets;
 use crate::sys::tls;
 use crate::time::Deadline;
 
 pub(crate) const IDLE: u32 = 0;
 pub(crate) const QUEUED: u32 = 1;
-const SPINNING: u32 = 2;
-const PARKED: u32 = 3;
+pub(crate) const SPINNING: u32 = 2;
+pub(crate) const PARKED: u32 = 3;
 pub(crate) const RETRY: u32 = 4;
 pub(crate) const GRANTED: u32 = 5;
 pub(crate) const ABORTED: u32 = 6;
@@ -88,6 +89,8 @@ pub(crate) struct Waiter {
     links: Links<Waiter>,
     pub(super) note: WaitNote,
 }
+
+offsets!(WaiterOffsets of Waiter: state, notified, owner_tag, native_id, links, note);
 
 impl Linked for Waiter {
     #[inline(always)]
@@ -298,10 +301,10 @@ struct WaiterPool {
 /// The chunks of records of this process, for reports: a list through the `next` of the first record of each chunk,
 /// which serves no thread. Written under the mutex of the pool with release, read without it with acquire.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
+pub(crate) static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 /// In a child of fork: the record of the thread that forked, which is in a chunk of the parent.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
+pub(crate) static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 
 /// In a child of fork: the records of the parent's threads, and the free ones, are no longer used.
 pub(crate) fn after_fork_in_child() {
@@ -330,7 +333,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Waiter> {
     in_chunks.chain(unsafe { INHERITED.load(Ordering::Relaxed).as_ref() })
 }
 
-const CHUNK_SIZE: usize = 16 * 1024;
+pub(crate) const CHUNK_SIZE: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });
@@ -398,9 +401,6 @@ mod tests {
     }
 
     #[test]
-    fn wait_returns_the_wakers_state_or_times_out() {
-        let waiter = Waiter::mine().unwrap();
-    #[test]
     fn a_wait_without_a_queue_has_a_record_although_another_thread_uses_the_pool() {
         let has_record = || {
             let pool = WAITER_POOL.lock();
@@ -420,6 +420,9 @@ mod tests {
         assert!((0..50).any(|_| has_record()));
     }
 
+    #[test]
+    fn wait_returns_the_wakers_state_or_times_out() {
+        let waiter = Waiter::mine().unwrap();
         let adaptive_spin = AdaptiveSpin::default();
         waiter.prepare_to_wait(0);
         let mut note = QueueNote::new(waiter, 0, Deadline::NEVER);
