@@ -1,4 +1,7 @@
-/* A program that hangs in the way that its argument names. threading_dump, the hang hook and threading-dump tell why. */
+/* A program that hangs: hangs HANG [FD]. With FD, a SIGUSR1 makes a dump to this file descriptor. */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,6 +234,33 @@ static void others(void)
     }
 }
 
+/* Threads that use locks all the time, always in the same order. */
+static void *work(void *arg)
+{
+    static threading_lock *locks[2];
+    locks[0] = accounts, locks[1] = journal;
+    for (;;) {
+        CHECK(threading_lock_acquire(locks[0]) == THREADING_OK);
+        CHECK(threading_lock_acquire(locks[1]) == THREADING_OK);
+        CHECK(threading_lock_release(locks[1]) == THREADING_OK);
+        CHECK(threading_lock_release(locks[0]) == THREADING_OK);
+        threading_timer *timer = threading_timer_new(1000, do_nothing, NULL);
+        threading_lock *lock = threading_lock_new();
+        CHECK(timer != NULL && lock != NULL && threading_timer_start(timer) == THREADING_OK);
+        CHECK(threading_lock_set_name(lock, "short-lived") == THREADING_OK);
+        CHECK(threading_timer_cancel(timer) == THREADING_OK && threading_timer_free(timer) == THREADING_OK);
+        CHECK(threading_lock_free(lock) == THREADING_OK);
+    }
+    return arg;
+}
+
+static void busy(void)
+{
+    for (int index = 0; index < 6; index++) {
+        start(index % 2 == 0 ? "worker" : NULL, work, NULL);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -239,10 +269,11 @@ int main(int argc, char **argv)
     } hangs[] = {
         {"two_locks", two_locks}, {"process_exit", process_exit},   {"no_notify", no_notify},
         {"notified", notified},   {"missing_party", missing_party}, {"no_permit", no_permit},
-        {"forked", forked},       {"others", others},
+        {"forked", forked},       {"others", others},               {"busy", busy},
     };
     objects_new();
-    for (size_t index = 0; argc == 2 && index < sizeof hangs / sizeof *hangs; index++) {
+    CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
+    for (size_t index = 0; argc >= 2 && index < sizeof hangs / sizeof *hangs; index++) {
         if (strcmp(argv[1], hangs[index].name) == 0) {
             hangs[index].hang();
             return 0;
