@@ -3268,8 +3268,16 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
 /**
  * A function that is called when threads hang.
  *
- * It is called by one of the threads that hang, in the call in which it waits. It must not wait for those
- * threads, and the text is valid until it returns.
+ * It is called by one of the threads that hang, in the call in which that thread waits. It may call every
+ * function, but must not wait for the threads that hang, which exit() does, too: _exit() and abort() end
+ * the process immediately. If it is left by pthread_exit() or by an exception, the process is aborted.
+ *
+ * \param kind THREADING_HANG_DEADLOCK or THREADING_HANG_EXIT
+ * \param report a dump, valid during the call
+ * \param arg the argument that was passed to threading_set_hang_hook()
+ *
+ * \since 0.1.0
+ * \sa threading_set_hang_hook
  */
 typedef void (*threading_hang_hook)(int kind, const char *report, void *arg);
 

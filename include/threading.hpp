@@ -49,6 +49,7 @@
 #ifndef THREADING_HPP
 #define THREADING_HPP
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -453,6 +454,7 @@ struct lock_traits {
     static constexpr auto try_acquire = threading_lock_try_acquire;
     static constexpr auto acquire_timeout = threading_lock_acquire_timeout;
     static constexpr auto release = threading_lock_release;
+    static constexpr auto set_name = threading_lock_set_name;
 };
 
 struct rlock_traits {
@@ -463,6 +465,7 @@ struct rlock_traits {
     static constexpr auto try_acquire = threading_rlock_try_acquire;
     static constexpr auto acquire_timeout = threading_rlock_acquire_timeout;
     static constexpr auto release = threading_rlock_release;
+    static constexpr auto set_name = threading_rlock_set_name;
 };
 
 struct condition_traits {
@@ -473,6 +476,7 @@ struct condition_traits {
     static constexpr auto try_acquire = threading_condition_try_acquire;
     static constexpr auto acquire_timeout = threading_condition_acquire_timeout;
     static constexpr auto release = threading_condition_release;
+    static constexpr auto set_name = threading_condition_set_name;
 };
 
 struct semaphore_traits {
@@ -483,18 +487,21 @@ struct semaphore_traits {
     static constexpr auto try_acquire = threading_semaphore_try_acquire;
     static constexpr auto acquire_timeout = threading_semaphore_acquire_timeout;
     static constexpr auto release = threading_semaphore_release;
+    static constexpr auto set_name = threading_semaphore_set_name;
 };
 
 struct event_traits {
     using type = threading_event;
     static constexpr auto ref = threading_event_ref;
     static constexpr auto free = threading_event_free;
+    static constexpr auto set_name = threading_event_set_name;
 };
 
 struct barrier_traits {
     using type = threading_barrier;
     static constexpr auto ref = threading_barrier_ref;
     static constexpr auto free = threading_barrier_free;
+    static constexpr auto set_name = threading_barrier_set_name;
 };
 
 struct local_traits {
@@ -625,6 +632,28 @@ private:
     unique_handle<Traits> handle_{};
 };
 
+/** The common base class of the objects that have a name for reports: all but threads, timers and locals. */
+template <class Object, class Traits>
+class named_object : public object<Object, Traits> {
+public:
+    using object<Object, Traits>::object;
+
+    /**
+     * Sets the object's name, which dumps show. The first 47 bytes are kept.
+     *
+     * \param name the name in UTF-8, terminated by a zero byte; nullptr removes it
+     * \throws error with errc::value (invalid UTF-8); errc::no_memory
+     *
+     * \blocks never
+     * \threadsafety any thread
+     * \sa threading_lock_set_name
+     */
+    void set_name(const char *name) { detail::check(Traits::set_name(this->native_handle(), name)); }
+
+    /** Sets the object's name. A zero byte ends the name. */
+    void set_name(const std::string &name) { set_name(name.c_str()); }
+};
+
 /**
  * The common base class of the objects that can be acquired and released: Lock, RLock, Condition (its lock) and
  * Semaphore.
@@ -634,9 +663,9 @@ private:
  * and with std::condition_variable_any. Python's `with x:` is `std::lock_guard guard(x);`.
  */
 template <class Object, class Traits>
-class lockable : public object<Object, Traits> {
+class lockable : public named_object<Object, Traits> {
 public:
-    using object<Object, Traits>::object;
+    using named_object<Object, Traits>::named_object;
 
     /**
      * Acquires the object, blocking until it is available.
@@ -1574,6 +1603,16 @@ public:
     [[nodiscard]] bool locked() const noexcept { return threading_lock_locked(native_handle()); }
 
     /**
+     * Returns the ident of the thread that has acquired the lock, also after that thread has ended; 0 if the lock is
+     * unlocked or being handed off to a waiter.
+     *
+     * \blocks never
+     * \threadsafety any thread; the result may be outdated when the call returns
+     * \sa threading_lock_owner
+     */
+    [[nodiscard]] std::uint64_t owner() const noexcept { return threading_lock_owner(native_handle()); }
+
+    /**
      * Reinitializes the lock to unlocked. For use in a child process after fork(), where the thread that locked it may
      * not exist.
      *
@@ -1642,6 +1681,16 @@ public:
     {
         return threading_rlock_recursion_count(native_handle());
     }
+
+    /**
+     * Returns the ident of the thread that has acquired the lock, also after that thread has ended; 0 if the lock is
+     * unlocked or being handed off to a waiter.
+     *
+     * \blocks never
+     * \threadsafety any thread; the result may be outdated when the call returns
+     * \sa threading_rlock_owner
+     */
+    [[nodiscard]] std::uint64_t owner() const noexcept { return threading_rlock_owner(native_handle()); }
 
     /**
      * Reinitializes the lock to unlocked. For use in a child process after fork(), where the owner may not exist.
@@ -1992,9 +2041,9 @@ public:
  * \python `threading.Event`
  * \sa threading_event
  */
-class Event : public detail::object<Event, detail::event_traits> {
+class Event : public detail::named_object<Event, detail::event_traits> {
 public:
-    using object::object;
+    using named_object::named_object;
 
     /**
      * Creates an event that is not set.
@@ -2006,7 +2055,7 @@ public:
      * \python `threading.Event()`
      * \sa threading_event_new
      */
-    Event() : object(adopt_handle, threading_event_new()) {}
+    Event() : named_object(adopt_handle, threading_event_new()) {}
 
     /**
      * Returns true if the event is currently set.
@@ -2168,9 +2217,9 @@ inline int barrier_action::run(void *arg)
  * \python `threading.Barrier`
  * \sa threading_barrier
  */
-class Barrier : public detail::object<Barrier, detail::barrier_traits> {
+class Barrier : public detail::named_object<Barrier, detail::barrier_traits> {
 public:
-    using object::object;
+    using named_object::named_object;
 
     /**
      * Creates a barrier.
@@ -2183,7 +2232,10 @@ public:
      * \python `threading.Barrier(parties)`
      * \sa threading_barrier_new
      */
-    explicit Barrier(std::size_t parties) : object(adopt_handle, threading_barrier_new(parties, nullptr, nullptr)) {}
+    explicit Barrier(std::size_t parties)
+        : named_object(adopt_handle, threading_barrier_new(parties, nullptr, nullptr))
+    {
+    }
 
     /**
      * Creates a barrier with an action, which the last thread to arrive calls before any thread returns.
@@ -2349,7 +2401,7 @@ private:
 
     // The int distinguishes it from the constructor that takes a callable.
     Barrier(std::size_t parties, std::shared_ptr<detail::barrier_action> action, int)
-        : object(adopt_handle, threading_barrier_new(parties, detail::barrier_action::run, action.get())),
+        : named_object(adopt_handle, threading_barrier_new(parties, detail::barrier_action::run, action.get())),
           action_(std::move(action))
     {
         action_->barrier = native_handle();
@@ -2579,6 +2631,130 @@ private:
 
     std::shared_ptr<detail::value_factory> factory_{};
 };
+
+/*
+ * ----------------------------------------------------------------------------------------------------
+ *
+ * Dumps
+ */
+
+/**
+ * Writes what each thread waits for and since when, which thread owns that, and what it owns itself, to a file
+ * descriptor. Deadlocks come first.
+ *
+ * A dump changes nothing, takes no lock and allocates no memory.
+ *
+ * \param fd the file descriptor
+ * \throws error with errc::value (a negative descriptor); errc::system (the text could not be written)
+ *
+ * \blocks only as long as writing to the file descriptor does
+ * \threadsafety any thread, and any signal handler if it does not throw
+ * \python `faulthandler.dump_traceback(file)`
+ * \sa threading_dump
+ */
+inline void dump(int fd = 2)
+{
+    detail::check(threading_dump(fd));
+}
+
+/**
+ * Makes a dump whenever the process receives a signal, and then calls the signal's former handler, if it had one.
+ *
+ * \param signum the signal, for example SIGQUIT
+ * \param fd the file descriptor to which dumps are written; -1 restores the former handler
+ * \throws error with errc::value (a signal that does not exist or cannot be caught)
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python `faulthandler.register(signum, file, chain=True)`
+ * \sa threading_dump_on_signal
+ */
+inline void dump_on_signal(int signum, int fd = 2)
+{
+    detail::check(threading_dump_on_signal(signum, fd));
+}
+
+/** The kinds of hangs. */
+enum class hang : int {
+    deadlock = THREADING_HANG_DEADLOCK, /**< threads that wait for each other */
+    exit = THREADING_HANG_EXIT /**< a process exit or a shutdown that waits for threads */
+};
+
+namespace detail {
+
+/* A hang hook. It is never destroyed, because a thread may be running it after it has been replaced. */
+struct hang_hook {
+    hang_hook *next = nullptr;
+};
+
+template <class Function>
+struct hang_hook_impl : hang_hook {
+    Function function;
+
+    template <class Arg>
+    explicit hang_hook_impl(Arg &&callable) : function(std::forward<Arg>(callable))
+    {
+    }
+
+    static void run(int kind, const char *report, void *arg)
+    {
+        auto &self = *static_cast<hang_hook_impl *>(arg);
+        detail::call_and_report([&] { (void)std::invoke(self.function, static_cast<hang>(kind), report); });
+    }
+};
+
+/* All hooks, so that leak checkers find them. */
+inline std::atomic<hang_hook *> hang_hooks{nullptr};
+
+} // namespace detail
+
+/**
+ * Sets a function that is called when threads hang: once for each deadlock, and for a process exit that waits for
+ * threads, again after doubled times.
+ *
+ * The function is called with the kind of the hang and the text of a dump, which is valid during the call. One of the
+ * threads that hang calls it, in the call in which it waits. It may call every function, but must not wait for the
+ * threads that hang. An exception thrown by it is passed to the excepthook. It is never destroyed, because a thread may
+ * be running it after it has been replaced.
+ *
+ * \param time how long a hang has to last before it is reported; max() turns reports off
+ * \param function the callable
+ * \throws error with errc::value (NaN, or a null function pointer); std::bad_alloc
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \sa threading_set_hang_hook
+ */
+template <class Rep, class Period, class Function,
+          class = std::enable_if_t<std::is_invocable_v<std::decay_t<Function> &, hang, const char *>>>
+void set_hang_hook(const std::chrono::duration<Rep, Period> &time, Function &&function)
+{
+    detail::check_callable<std::decay_t<Function>>(function);
+    using impl = detail::hang_hook_impl<std::decay_t<Function>>;
+    auto hook = std::make_unique<impl>(std::forward<Function>(function));
+    void *arg = hook.get();
+    detail::check(threading_set_hang_hook(detail::to_seconds(time), impl::run, arg));
+    detail::hang_hook *kept = hook.release();
+    kept->next = detail::hang_hooks.load(std::memory_order_relaxed);
+    while (!detail::hang_hooks.compare_exchange_weak(kept->next, kept, std::memory_order_release)) {
+    }
+}
+
+/**
+ * Reports hangs to standard error.
+ *
+ * \param time how long a hang has to last before it is reported; max() turns reports off
+ * \throws error with errc::value (NaN)
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \sa threading_set_hang_hook
+ */
+template <class Rep, class Period>
+void set_hang_hook(const std::chrono::duration<Rep, Period> &time)
+{
+    detail::check(threading_set_hang_hook(detail::to_seconds(time), nullptr, nullptr));
+}
 
 } // namespace threading
 

@@ -39,6 +39,7 @@ use core::ptr;
 use crate::callbacks::Action;
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
+use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::AdaptiveSpin;
@@ -159,6 +160,10 @@ unsafe impl Object for Barrier {
             round.arrived = 0;
             round.broken = false;
         });
+    }
+
+    fn finalize(&self) {
+        note::free_of(self.header());
     }
 }
 

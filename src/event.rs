@@ -48,6 +48,7 @@ use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
+use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
@@ -133,6 +134,10 @@ unsafe impl Object for Event {
     /// An event with waiters is left to `invalidate`, which pins the slot for them.
     fn clear_live(&self, tag: u64) {
         self.header.clear_live_if(tag, |word| (word & WAITERS == 0).then_some(word & !LIVE));
+    }
+
+    fn finalize(&self) {
+        note::free_of(self.header());
     }
 }
 

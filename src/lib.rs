@@ -55,6 +55,8 @@
 //! | `excepthook` | [`set_excepthook`], [`report_exception`] |
 //! | `time.sleep(s)` | [`sleep`] |
 //! | `stack_size(n)` | [`set_stack_size`], [`stack_size`] |
+//! | `faulthandler.dump_traceback(file)` | [`dump`] |
+//! | `faulthandler.register(signum, file)` | [`dump_on_signal`] |
 //! | a timeout in seconds; `None` | [`Timeout::new`]; [`Timeout::FOREVER`] |
 //!
 //! # Handles
@@ -83,11 +85,18 @@
 //!
 //! # Closures
 //!
-//! Threads, timers, barriers, thread-locals, exit callbacks and the excepthook take closures. A panic in a closure is
-//! reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr. The closure
-//! of a thread or a timer is dropped when it has run, or when it can no longer run; that of a barrier or a
-//! thread-local, with the object. An excepthook is never dropped, because threads may still be running it after it has
-//! been replaced. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
+//! Threads, timers, barriers, thread-locals, exit callbacks, the excepthook and the hang hook take closures. A panic in a
+//! closure is reported to the excepthook as a failure of the thread that ran it; the default hook prints it to stderr.
+//! The closure of a thread or a timer is dropped when it has run, or when it can no longer run; that of a barrier or a
+//! thread-local, with the object. A hook is never dropped, because threads may still be running it after it has been
+//! replaced. The functions that take a C function and a pointer, such as [`Handle::<Thread>::new`], are `unsafe`.
+//!
+//! # When it hangs
+//!
+//! [`dump`] writes what each thread waits for and what it owns, and shows deadlocks first; a signal can ask for the same
+//! ([`dump_on_signal`]). [`set_hang_hook`] sets a closure that is called for a deadlock, and for a process exit that waits
+//! for threads. [`set_name`](Handle::<Lock>::set_name) gives an object a name for these texts, and
+//! [`owner`](Handle::<Lock>::owner) returns which thread has acquired a lock.
 //!
 //! # Process exit and foreign threads
 //!
@@ -101,7 +110,6 @@
 mod barrier;
 mod callbacks;
 pub mod capi;
-#[cfg(not(model))]
 mod dump;
 mod error;
 mod event;
@@ -137,6 +145,8 @@ pub use rust_api::{
     ActionBarrier, LockGuard, OwnedHandle, ThreadLocal, active_count, atexit, enumerate, main_thread,
     report_exception, reset_excepthook, set_excepthook, shutdown,
 };
+#[cfg(not(model))]
+pub use rust_api::{Hang, dump, dump_on_signal, report_hangs, set_hang_hook};
 pub use semaphore::{SEMAPHORE_MAX, Semaphore};
 pub use thread::object::Thread;
 pub use thread::{current, set_stack_size, sleep, stack_size};

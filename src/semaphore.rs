@@ -46,6 +46,7 @@ use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{GENERATION, Header, LIVE, TAG};
+use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
@@ -126,6 +127,10 @@ unsafe impl Object for Semaphore {
         if cleared.is_some_and(|word| freed_flag(word) != 0) {
             futex::wake_all(self.word().upper());
         }
+    }
+
+    fn finalize(&self) {
+        note::free_of(self.header());
     }
 }
 

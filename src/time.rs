@@ -85,6 +85,11 @@ impl Timeout {
         if self == Timeout::FOREVER { Deadline::NEVER } else { Deadline::now().add_ns(self.nanoseconds()) }
     }
 
+    /// Returns the nanoseconds of a period that is at least 1, or 0 for `FOREVER`.
+    pub(crate) fn period_ns(self) -> u64 {
+        if self == Timeout::FOREVER { 0 } else { self.nanoseconds().max(1) }
+    }
+
     /// Converts a finite timeout to nanoseconds, rounded up so that no wait is shorter than requested.
     pub(crate) fn nanoseconds(self) -> u64 {
         const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;

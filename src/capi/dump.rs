@@ -71,10 +71,18 @@ pub const THREADING_HANG_EXIT: c_int = 2;
 
 /// A function that is called when threads hang.
 ///
-/// It is called by one of the threads that hang, in the call in which it waits. It must not wait for those
-/// threads, and the text is valid until it returns.
+/// It is called by one of the threads that hang, in the call in which that thread waits. It may call every
+/// function, but must not wait for the threads that hang, which exit() does, too: _exit() and abort() end
+/// the process immediately. If it is left by pthread_exit() or by an exception, the process is aborted.
+///
+/// \param kind THREADING_HANG_DEADLOCK or THREADING_HANG_EXIT
+/// \param report a dump, valid during the call
+/// \param arg the argument that was passed to threading_set_hang_hook()
+///
+/// \since 0.1.0
+/// \sa threading_set_hang_hook
 pub type threading_hang_hook =
-    Option<unsafe extern "C" fn(kind: c_int, report: *const c_char, arg: *mut c_void)>;
+    Option<unsafe extern "C-unwind" fn(kind: c_int, report: *const c_char, arg: *mut c_void)>;
 
 /// Sets a function that is called when threads hang: once for each deadlock, and for a process exit that
 /// waits for threads, again after doubled times.
@@ -103,9 +111,7 @@ pub unsafe extern "C" fn threading_set_hang_hook(
     arg: *mut c_void,
 ) -> threading_status {
     status(|| {
-        let period = Timeout::new(seconds)?;
-        let off = period == Timeout::FOREVER;
-        hang::set_hook(if off { 0 } else { period.nanoseconds().max(1) }, hook, arg);
+        hang::set_hook(Timeout::new(seconds)?.period_ns(), hook, arg);
         Ok(())
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! # Edges
 //!
-//! | a thread that waits without a timeout | waits for |
+//! | a thread that is parked without a deadline | waits for |
 //! |---|---|
 //! | for a Lock or an RLock | its owner |
 //! | for the lock of a condition, after a notify | the owner of the lock |
@@ -11,17 +11,25 @@
 //!
 //! All other waits have no edge: any thread may set an event, release a semaphore, arrive at a barrier or notify a
 //! condition. A waiter that has been granted its lock, or has been woken to acquire it, has none either, although it
-//! has not run yet.
+//! has not run yet; nor has a waiter that is not parked, since it may have acquired the lock already.
 //!
-//! Except for the exit, each thread has at most one edge. So a cycle is found by following the edges from a thread.
+//! A notified waiter has an edge although it has a deadline, since it waits for the lock without one.
+//!
+//! Except for the exit, each thread has at most one edge. So a cycle is found by following the edges from a thread. A
+//! cycle through an exit is found from the one thread in it for which the exit waits; if there are several, from the
+//! one that is closest to the exit.
 //!
 //! # Proof
 //!
 //! The edges are read one after the other, so that they may never have existed at the same time. A cycle is reported
 //! only if it is read twice with the same waits and the same owners. Each wait of the cycle has then lasted from its
-//! first reading to its second, because each wait of a thread has another identity. So all of them existed between
-//! the two readings, and no thread of the cycle has run meanwhile, in particular no owner has released and acquired
-//! its lock.
+//! first reading to its second, because each wait of a thread has another identity. While a thread waits, it acquires no
+//! other lock. So it has owned its lock of the cycle from the first reading of its own wait to the second reading of the
+//! lock, and all edges existed between the two readings.
+//!
+//! A waiter that acquires its lock is not `PARKED` any more when the lock's word names it as the owner, and the fence
+//! between the readings shows this to the second one. So a thread that has just acquired a lock does not seem to wait
+//! for itself.
 
 use crate::dump::snapshot::{Entry, Snapshot};
 use crate::handle::Handle;
@@ -30,6 +38,7 @@ use crate::lock::lock::Lock;
 use crate::lock::lockable::Lockable;
 use crate::lock::rlock::RLock;
 use crate::sync::wait_note::{PROCESS_EXIT, Wait};
+use crate::sys::atomic::{Ordering, fence};
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
 use crate::thread::object::Thread;
 use crate::thread::registry;
@@ -40,55 +49,52 @@ use crate::time::Deadline;
 pub(super) struct Cycle {
     /// The number of threads.
     pub(super) length: usize,
-    /// The lowest identifier of its threads. That of a thread in the process exit does not count, because the exit may
-    /// be in several cycles.
-    pub(super) lowest: u64,
-    /// The identifier of its thread that is in the process exit, if there is one.
-    exiting: Option<u64>,
+    /// The identifier of the thread from which the cycle is printed: the lowest, or that for which the exit waits.
+    pub(super) first: u64,
+    /// The identifier of the thread in the cycle that is in the process exit, 0 if there is none.
+    pub(super) exiting: u64,
     /// A hash of the waits and the owners.
     hash: u64,
 }
 
 impl Snapshot {
-    /// Returns the cycle that contains this thread, if there is one.
+    /// Returns the cycle that contains this thread, if there is one. For a thread in the process exit, which has several
+    /// edges, see `is_deadlocked`.
     pub(super) fn deadlock_of(&self, entry: Entry) -> Option<Cycle> {
         let first = self.trace(entry)?;
+        fence(Ordering::Acquire);
         let second = self.trace(entry)?;
         (first == second).then_some(first)
     }
 
-    /// Returns whether this thread is in a cycle. For a thread in the process exit, that is so if another thread is in a
-    /// cycle with it.
+    /// Returns whether a cycle contains this thread.
     pub(super) fn is_deadlocked(&self, entry: Entry) -> bool {
-        let is_exiting = || {
-            entry.waiter.and_then(|waiter| waiter.read_wait()).is_some_and(|wait| wait.object == PROCESS_EXIT)
-        };
-        let mut is_deadlocked = self.deadlock_of(entry).is_some();
-        if !is_deadlocked && is_exiting() {
-            let is_with_entry =
-                |other| self.deadlock_of(other).is_some_and(|cycle| cycle.exiting == Some(entry.ident));
-            self.for_each(|other| is_deadlocked = is_deadlocked || is_with_entry(other));
+        if entry.wait().is_some_and(|wait| wait.object == PROCESS_EXIT) {
+            let mut found = false;
+            self.for_each(|other| {
+                found = found || self.deadlock_of(other).is_some_and(|cycle| cycle.exiting == entry.ident);
+            });
+            return found;
         }
-        is_deadlocked
+        self.deadlock_of(entry).is_some()
     }
 
     /// Follows the edges from this thread. Returns `None` if they do not lead back to it.
     fn trace(&self, start: Entry) -> Option<Cycle> {
-        let mut cycle = Cycle { length: 0, lowest: u64::MAX, exiting: None, hash: 0 };
+        let mut cycle = Cycle { length: 0, first: start.ident, exiting: 0, hash: 0 };
         let mut at = start;
+        let mut passes_awaited = false;
         // Brent's algorithm: the edges have entered a cycle without `start` if they lead to the checkpoint again.
         let (mut checkpoint, mut next_checkpoint) = (start.ident, 1);
         loop {
-            let wait = at.waiter?.read_wait()?;
+            let wait = at.wait()?;
             let next = self.successor(&wait, start)?;
             for part in [at.ident, wait.id, wait.object as u64, next] {
                 cycle.hash = (cycle.hash ^ part).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
             }
             cycle.length += 1;
             if wait.object == PROCESS_EXIT {
-                cycle.exiting = Some(at.ident);
-            } else {
-                cycle.lowest = cycle.lowest.min(at.ident);
+                return (!passes_awaited).then_some(Cycle { first: start.ident, exiting: at.ident, ..cycle });
             }
             if next == start.ident {
                 return Some(cycle);
@@ -99,17 +105,17 @@ impl Snapshot {
             if cycle.length == next_checkpoint {
                 (checkpoint, next_checkpoint) = (next, 2 * next_checkpoint);
             }
+            cycle.first = cycle.first.min(next);
             at = self.find(next)?;
+            passes_awaited |= is_awaited(at);
         }
     }
 
     /// Returns the identifier of the thread for which a wait waits. An exit waits for `start` if `start` waits for a
     /// thread that exits, and the exit waits for `start`.
     fn successor(&self, wait: &Wait, start: Entry) -> Option<u64> {
-        if wait.until != Deadline::NEVER {
-            None
-        } else if wait.object == PROCESS_EXIT {
-            start.thread.filter(|thread| registry::is_awaited(thread)).map(|_| start.ident)
+        if wait.object == PROCESS_EXIT {
+            (wait.until == Deadline::NEVER && is_awaited(start)).then_some(start.ident)
         } else {
             blocking_thread(wait)
         }
@@ -117,27 +123,37 @@ impl Snapshot {
 
     /// Returns the thread for which the thread of this entry waits, in a cycle.
     pub(super) fn next_in_cycle(&self, at: Entry, start: Entry) -> Option<Entry> {
-        self.find(self.successor(&at.waiter?.read_wait()?, start)?)
+        self.find(self.successor(&at.wait()?, start)?)
     }
 }
 
-/// Returns the identifier of the one thread for which this wait waits.
-pub(super) fn blocking_thread(wait: &Wait) -> Option<u64> {
-    let bits = wait.object;
-    if let Ok((thread, _)) = Handle::<Thread>::from_bits(bits).check() {
-        return Some(thread.ident());
-    }
-    let owner = lock_owner_of(wait)?;
-    (wait.is_queued() && owner >= FIRST_OWNER_TAG).then_some(owner >> OWNER_SHIFT)
+/// Returns whether an exit waits for this thread.
+fn is_awaited(entry: Entry) -> bool {
+    entry.live_thread().is_some_and(registry::is_awaited)
 }
 
-/// Returns the owner field of the lock for which this wait waits.
-pub(super) fn lock_owner_of(wait: &Wait) -> Option<u64> {
-    let bits = wait.object;
-    if let Ok((condition, _)) = Handle::<Condition>::from_bits(bits).check() {
-        return wait.notified.then(|| condition.lock_owner()).flatten();
+/// Returns the identifier of the one thread for which this wait, which is not that of an exit, waits.
+fn blocking_thread(wait: &Wait) -> Option<u64> {
+    if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
+        return (wait.until == Deadline::NEVER).then(|| thread.ident());
     }
-    owner_of(bits)
+    let (owner, has_deadline) = awaited_lock(wait)?;
+    (!has_deadline && wait.is_parked() && owner >= FIRST_OWNER_TAG).then_some(owner >> OWNER_SHIFT)
+}
+
+/// Returns the owner field of the lock for which this wait waits, and whether it waits for the lock with a deadline.
+pub(super) fn awaited_lock(wait: &Wait) -> Option<(u64, bool)> {
+    if let Some(locks) = wait.condition_locks() {
+        return wait
+            .notified
+            .then(|| locks.into_iter().find_map(owner_of))
+            .flatten()
+            .map(|owner| (owner, false));
+    }
+    if let Ok((condition, _)) = Handle::<Condition>::from_bits(wait.object).check() {
+        return wait.notified.then(|| condition.lock_owner()).flatten().map(|owner| (owner, false));
+    }
+    owner_of(wait.object).map(|owner| (owner, wait.until != Deadline::NEVER))
 }
 
 /// Returns the owner field of a Lock or an RLock; `None` for other objects.

@@ -5,30 +5,35 @@
 
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
 
 use crate::dump::line::{Lines, Output};
-use crate::dump::snapshot::{Entry, Snapshot};
+use crate::dump::snapshot::{self, Entry, Snapshot};
 use crate::dump::{dump, write};
 use crate::error::Result;
 use crate::handle::Handle;
+use crate::sync::mutex::InternalMutex;
+use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
 use crate::sys;
-use crate::sys::{memory, tls};
-use crate::thread::ident::OWNER_SHIFT;
+use crate::sys::{memory, pthread, tls};
 use crate::thread::object::Thread;
 use crate::thread::registry;
 use crate::time::Deadline;
 
 /// The hook of the program: the kind of the hang, the report, and the program's argument.
-pub(crate) type HangHook = unsafe extern "C" fn(kind: c_int, report: *const c_char, arg: *mut c_void);
+pub(crate) type HangHook = unsafe extern "C-unwind" fn(kind: c_int, report: *const c_char, arg: *mut c_void);
 
 pub(crate) const DEADLOCK: c_int = 1;
 pub(crate) const EXIT: c_int = 2;
 
-/// The hook, NULL for reports to stderr. Its argument is stored before it, and read after it.
+/// The hook, NULL for reports to stderr, and its argument. Readers use the pair only if `SEQ` is even, and the same
+/// before and after: a hook must not be called with the argument of another one.
 static HOOK: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 static ARG: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+static SEQ: AtomicU32 = AtomicU32::new(0);
+/// Held while the pair is changed.
+static SETTING: InternalMutex<()> = InternalMutex::new(());
 /// Whether the process is to be aborted after the report of a deadlock.
 static ABORTS: AtomicBool = AtomicBool::new(false);
 
@@ -38,12 +43,33 @@ const REPORT_SIZE: usize = 256 * 1024;
 
 /// Sets the hook, and after how many nanoseconds a hang is reported; 0 turns reports off.
 pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void) {
-    ARG.store(arg, Ordering::Release);
-    HOOK.store(hook.map_or(ptr::null_mut(), |hook| hook as *mut c_void), Ordering::Release);
+    let setting = SETTING.lock();
+    let seq = SEQ.load(Ordering::Relaxed) & !1;
+    SEQ.store(seq + 1, Ordering::Relaxed);
+    fence(Ordering::Release);
+    ARG.store(arg, Ordering::Relaxed);
+    HOOK.store(hook.map_or(ptr::null_mut(), |hook| hook as *mut c_void), Ordering::Relaxed);
+    SEQ.store(seq.wrapping_add(2), Ordering::Release);
     hang_watch::set(period_ns, check_deadlock, report_exit);
+    drop(setting);
     if period_ns != 0 {
         wake_waiters();
     }
+}
+
+/// Returns the hook and its argument. `None` if they are being changed by a thread that does not run.
+fn hook() -> Option<(*mut c_void, *mut c_void)> {
+    const MAX_TRIES: u32 = 1000;
+    for _ in 0..MAX_TRIES {
+        let seq = SEQ.load(Ordering::Acquire);
+        let pair = (HOOK.load(Ordering::Relaxed), ARG.load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        if seq & 1 == 0 && SEQ.load(Ordering::Relaxed) == seq {
+            return Some(pair);
+        }
+        core::hint::spin_loop();
+    }
+    None
 }
 
 /// Wakes the threads that are parked without a timeout, so that they park again with the period.
@@ -52,6 +78,7 @@ fn wake_waiters() {
         let Some(wait) = waiter.read_wait().filter(|wait| wait.until == Deadline::NEVER) else { continue };
         if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
             thread.wake_joiners();
+            thread.wake_state_waiters();
         }
         waiter.wake_spuriously();
     }
@@ -66,8 +93,7 @@ pub(crate) fn abort_after_deadlock() {
 /// The calling thread has waited for the period.
 fn check_deadlock() {
     let snapshot = Snapshot::take();
-    let me = tls::with(|block| block.owner_tag.get()) >> OWNER_SHIFT;
-    let Some(entry) = snapshot.find(me) else { return };
+    let Some(entry) = snapshot.find(snapshot::my_ident()) else { return };
     if snapshot.deadlock_of(entry).is_none() || !is_reporter(&snapshot, entry) {
         return;
     }
@@ -81,7 +107,7 @@ fn check_deadlock() {
 /// Returns whether the wait of this thread began last of those in its cycle. Of waits that began in the same clock tick,
 /// that of the thread with the highest identifier counts.
 fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
-    let began = |entry: Entry| Some((entry.waiter?.read_wait()?.since, entry.ident));
+    let began = |entry: Entry| Some((entry.wait()?.since, entry.ident));
     let mut at = start;
     loop {
         match snapshot.next_in_cycle(at, start) {
@@ -93,12 +119,29 @@ fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
     }
 }
 
+/// The calling thread has waited in the process exit or a shutdown.
 fn report_exit() {
     report(EXIT);
+    let snapshot = Snapshot::take();
+    let is_deadlocked =
+        snapshot.find(snapshot::my_ident()).is_some_and(|entry| snapshot.is_deadlocked(entry));
+    drop(snapshot);
+    if is_deadlocked && ABORTS.load(Ordering::Relaxed) {
+        sys::abort();
+    }
 }
 
+/// Calls the hook, or writes the report to stderr. Does nothing in a wait of the hook itself.
 fn report(kind: c_int) {
-    let hook = HOOK.load(Ordering::Acquire);
+    if tls::with(|block| block.in_hang_hook.replace(true)) {
+        return;
+    }
+    sys::preserving_errno(|| report_by_hook(kind));
+    tls::with(|block| block.in_hang_hook.set(false));
+}
+
+fn report_by_hook(kind: c_int) {
+    let Some((hook, arg)) = hook() else { return };
     let buffer = if hook.is_null() { None } else { memory::map(0, REPORT_SIZE) };
     let Some(buffer) = buffer else {
         let _: Result<()> = dump(STDERR);
@@ -109,11 +152,26 @@ fn report(kind: c_int) {
     let snapshot = Snapshot::take();
     write(&mut Lines::new(Output::Buffer(text, 0)), &snapshot);
     drop(snapshot);
-    // SAFETY: `set_hook` stored a hook, and the program promises that it may be called with the argument. The text ends
-    // with NUL.
-    unsafe {
-        let hook = core::mem::transmute::<*mut c_void, HangHook>(hook);
-        hook(kind, buffer as *const c_char, ARG.load(Ordering::Acquire));
-        memory::unmap(buffer, REPORT_SIZE);
+    // SAFETY: `set_hook` stored a hook.
+    let hook = unsafe { core::mem::transmute::<*mut c_void, HangHook>(hook) };
+    // SAFETY: the program promises that the hook may be called with the argument. The text ends with NUL.
+    let call = || unsafe { hook(kind, buffer as *const c_char, arg) };
+    abort_on_unwind(|| Waiter::with_other_record(|| pthread::call_user(call)));
+    // SAFETY: mapped above.
+    unsafe { memory::unmap(buffer, REPORT_SIZE) };
+}
+
+/// Runs the hook. The calling thread is in a wait, which cannot be ended by unwinding.
+fn abort_on_unwind(f: impl FnOnce()) {
+    struct Abort;
+
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            sys::abort();
+        }
     }
+
+    let abort = Abort;
+    f();
+    core::mem::forget(abort);
 }

@@ -41,7 +41,7 @@ use crate::lock::rlock::RLock;
 use crate::semaphore::{self, Semaphore};
 use crate::sync::fork_epoch::EPOCH;
 use crate::sync::mutex::{InternalMutex, STATE_BITS};
-use crate::sync::wait_note::{COUNT_MASK, PROCESS_EXIT, SLEEP, WAITING, WaitNote};
+use crate::sync::wait_note::{COUNT_MASK, EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, UNTIMED, WAITING, WaitNote};
 use crate::sync::waiter::{CHUNK_SIZE, CHUNKS, INHERITED, PARKED, QUEUED, SPINNING, Waiter};
 use crate::thread::ident::{FIRST_CHILD_IDENT, FIRST_OWNER_TAG, FORKING_THREAD_IDENT, OWNER_SHIFT};
 use crate::thread::names::{EXPOSED, NameList, Node};
@@ -154,6 +154,8 @@ layout! {
         wait_count_mask = COUNT_MASK;
         object_sleep = SLEEP;
         object_process_exit = PROCESS_EXIT;
+        object_exit_callbacks = EXIT_CALLBACKS;
+        untimed_shift = UNTIMED.trailing_zeros();
         owner_shift = OWNER_SHIFT;
         handoff_pending = HANDOFF_PENDING;
         first_owner_tag = FIRST_OWNER_TAG;

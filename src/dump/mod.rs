@@ -51,7 +51,7 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     lines.end();
     if deadlocked != 0 {
         snapshot.for_each(|entry| {
-            if snapshot.deadlock_of(entry).is_some_and(|cycle| cycle.lowest == entry.ident) {
+            if snapshot.deadlock_of(entry).is_some_and(|cycle| cycle.first == entry.ident) {
                 write_cycle(lines, snapshot, entry, now);
             }
         });
@@ -64,7 +64,7 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
 fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, now: Deadline) {
     let mut at = start;
     loop {
-        let Some(wait) = at.waiter.and_then(|waiter| waiter.read_wait()) else { return };
+        let Some(wait) = at.wait() else { return };
         lines.text("  ");
         text::thread_name(lines, at);
         lines.text(" ");

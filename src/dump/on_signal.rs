@@ -41,16 +41,23 @@ pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
     // SAFETY: only the owner of `INSTALLING` writes the element.
     let former = unsafe { &mut (*FORMER.0.get())[index] };
     if fd >= 0 {
-        // SAFETY: zeroed memory is a valid action.
-        let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
-        action.sa_sigaction = handle as *const () as usize;
-        // Waits go on, and the handler runs on the thread's alternate stack if it has one.
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
-        // SAFETY: the handler is async-signal-safe; `former` is valid for writes.
-        if unsafe { sys::sigaction(signal, &action, former.as_mut_ptr()) } != 0 {
+        // Everything is stored before the handler is installed, which runs from then on.
+        // SAFETY: `former` is valid for writes.
+        if unsafe { sys::sigaction(signal, core::ptr::null(), former.as_mut_ptr()) } != 0 {
             return Err(Error::Signal);
         }
         FILES[index].store(fd, Ordering::Release);
+        // SAFETY: written above.
+        let mut action = unsafe { former.assume_init_read() };
+        action.sa_sigaction = handle as *const () as usize;
+        // Waits go on, and the handler runs on the thread's alternate stack if it has one. The former handler finds the
+        // signal mask that it has asked for.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+        // SAFETY: the handler is async-signal-safe.
+        if unsafe { sys::sigaction(signal, &action, core::ptr::null_mut()) } != 0 {
+            FILES[index].store(NONE, Ordering::Release);
+            return Err(Error::Signal);
+        }
     } else if installed {
         // SAFETY: `former` was written when the handler was installed.
         unsafe { sys::sigaction(signal, former.as_ptr(), core::ptr::null_mut()) };

@@ -26,6 +26,7 @@ pub(super) const WAITS_FOR_NOTIFY: &str = "waits for a notify on ";
 pub(super) const FREE_LOCK: &str = " free)";
 pub(super) const NO_NOTIFY: &str = "; no waiter has been notified since it was created";
 pub(super) const NOTIFIED: &str = "notified on ";
+pub(super) const NOTIFIED_ON_FREED: &str = "notified on a condition that has been freed, waits for its lock";
 pub(super) const WAITS_FOR_ITS: &str = ", waits for its ";
 pub(super) const WAITS_AT: &str = "waits at ";
 pub(super) const ARRIVED: &str = " arrived)";
@@ -46,6 +47,8 @@ pub(super) const OWNED_IN_PARENT: &str = ", owned since before the fork by a thr
 pub(super) const OWNED_BY: &str = ", owned by ";
 
 pub(super) const EXITS: &str = "waits in the process exit or a shutdown for ";
+pub(super) const WAITS_FOR_CALLBACKS: &str =
+    "waits in the process exit or a shutdown for the functions that another thread calls";
 pub(super) const NON_DAEMON: &str = "non-daemon thread";
 pub(super) const AND: &str = " and ";
 pub(super) const TIMER: &str = "timer";

@@ -10,7 +10,7 @@
 //! index has no room.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::handle::Handle;
 use crate::lock::lock::Lock;
@@ -19,6 +19,7 @@ use crate::lock::rlock::RLock;
 use crate::sync::wait_note::Wait;
 use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
+use crate::sys::{calling_thread, tls};
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
 use crate::thread::object::{DONE, MAIN, NOT_STARTED, TERMINATED, TIMER, Thread};
 use crate::thread::registry;
@@ -32,6 +33,20 @@ pub(super) struct Entry {
     pub(super) ident: u64,
     pub(super) thread: Option<&'static Thread>,
     pub(super) waiter: Option<&'static Waiter>,
+}
+
+impl Entry {
+    /// Returns what the thread waits for. The record may serve another thread by now, or another timer whose function
+    /// the thread runs.
+    pub(super) fn wait(self) -> Option<Wait> {
+        let waiter = self.waiter?;
+        waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)
+    }
+
+    /// Returns the thread's object, unless the thread has ended and the slot contains another one by now.
+    pub(super) fn live_thread(self) -> Option<&'static Thread> {
+        self.thread.filter(|thread| thread.ident() == self.ident)
+    }
 }
 
 /// A lock that a thread owns.
@@ -52,24 +67,32 @@ struct Arrays {
 }
 
 struct Shared {
-    in_use: AtomicBool,
+    /// The address of the per-thread block of the thread that uses the arrays, 0 if no thread does.
+    user: AtomicUsize,
     arrays: UnsafeCell<Arrays>,
 }
 
-// SAFETY: the arrays are accessed by the thread that has set `in_use` only.
+// SAFETY: the arrays are accessed by the thread that is the user only.
 unsafe impl Sync for Shared {}
 
 static SHARED: Shared = Shared {
-    in_use: AtomicBool::new(false),
+    user: AtomicUsize::new(0),
     arrays: UnsafeCell::new(Arrays {
         threads: [Entry { ident: 0, thread: None, waiter: None }; MAX_THREADS],
         locks: [OwnedLock { owner: 0, is_reentrant: false, bits: 0, waiters: 0 }; MAX_LOCKS],
     }),
 };
 
-/// In a child of fork: another thread of the parent may have been making a dump.
+fn calling_user() -> usize {
+    tls::with(|block| core::ptr::from_ref(block) as usize)
+}
+
+/// In a child of fork: another thread of the parent may have been making a dump. If the thread that forked has, in a
+/// signal handler, it still uses the arrays.
 pub(crate) fn after_fork_in_child() {
-    SHARED.in_use.store(false, Ordering::Relaxed);
+    if SHARED.user.load(Ordering::Relaxed) != calling_user() {
+        SHARED.user.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The threads and the owned locks, in arrays that may be empty.
@@ -84,17 +107,17 @@ pub(super) struct Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if self.has_index {
-            SHARED.in_use.store(false, Ordering::Release);
+            SHARED.user.store(0, Ordering::Release);
         }
     }
 }
 
 impl Snapshot {
     pub(super) fn take() -> Snapshot {
-        if SHARED.in_use.swap(true, Ordering::Acquire) {
+        if SHARED.user.compare_exchange(0, calling_user(), Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Snapshot { threads: &[], locks: &[], has_all_locks: false, has_index: false };
         }
-        // SAFETY: `in_use` was not set before, so that no other thread accesses the arrays.
+        // SAFETY: the arrays had no user before.
         let arrays = unsafe { &mut *SHARED.arrays.get() };
         let threads = index_threads(&mut arrays.threads);
         let (locks, has_all_locks) = index_locks(&mut arrays.locks);
@@ -107,12 +130,19 @@ impl Snapshot {
         let is_main = |entry: &Entry| entry.ident == main;
         self.threads.iter().filter(|entry| is_main(entry)).for_each(|entry| f(*entry));
         self.threads.iter().filter(|entry| !is_main(entry)).for_each(|entry| f(*entry));
+        if let Some(main) = main_without_object().filter(|main| self.indexed(main.ident).is_none()) {
+            f(Entry { waiter: find_waiter(main.ident), ..main });
+        }
         for thread in live_threads().filter(|thread| self.indexed(thread.ident()).is_none()) {
             f(Entry { ident: thread.ident(), thread: Some(thread), waiter: find_waiter(thread.ident()) });
         }
         for (waiter, wait) in waits() {
             let ident = ident_of(waiter, &wait);
-            if self.indexed(ident).is_none() && find_thread(ident).is_none() && !self.has_entry_of(waiter) {
+            if self.indexed(ident).is_none()
+                && find_thread(ident).is_none()
+                && !self.has_entry_of(waiter)
+                && main_without_object().is_none_or(|main| main.ident != ident)
+            {
                 f(Entry { ident, thread: None, waiter: Some(waiter) });
             }
         }
@@ -133,7 +163,10 @@ impl Snapshot {
             return Some(entry);
         }
         let (thread, waiter) = (find_thread(ident), find_waiter(ident));
-        (thread.is_some() || waiter.is_some()).then_some(Entry { ident, thread, waiter })
+        let is_known = thread.is_some()
+            || waiter.is_some()
+            || main_without_object().is_some_and(|main| main.ident == ident);
+        is_known.then_some(Entry { ident, thread, waiter })
     }
 
     /// Calls `f` for each lock that a thread owns.
@@ -147,6 +180,16 @@ impl Snapshot {
                 f(OwnedLock { waiters, ..lock });
             });
         }
+    }
+}
+
+/// Returns the identifier of the calling thread. Main has one even if it has not been assigned to it yet; other threads
+/// without one have `NO_IDENT`.
+pub(super) fn my_ident() -> u64 {
+    match tls::owner_tag() {
+        0 if calling_thread::is_initial_thread() => registry::main_ident(),
+        0 => NO_IDENT,
+        tag => tag >> OWNER_SHIFT,
     }
 }
 
@@ -165,11 +208,18 @@ pub(super) fn main_thread() -> Option<&'static Thread> {
     Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(|thread| thread.has_flag(MAIN))
 }
 
+/// Returns the entry of the main thread if main has no object: it gets one when the program first asks for it.
+fn main_without_object() -> Option<Entry> {
+    let main = Entry { ident: registry::main_ident(), thread: None, waiter: None };
+    main_thread().is_none().then_some(main)
+}
+
 /// The threads with an OS thread that runs.
 fn live_threads() -> impl Iterator<Item = &'static Thread> {
     let threads = Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread);
     threads.filter(|thread| {
         !matches!(thread.state(), NOT_STARTED | TERMINATED | DONE)
+            && thread.ident() != 0
             && (!thread.has_flag(TIMER) || thread.native_id() != 0)
     })
 }
@@ -182,7 +232,7 @@ fn waits() -> impl Iterator<Item = (&'static Waiter, Wait)> {
     waiter::all().filter_map(|waiter| Some((waiter, waiter.read_wait()?)))
 }
 
-fn find_waiter(ident: u64) -> Option<&'static Waiter> {
+pub(super) fn find_waiter(ident: u64) -> Option<&'static Waiter> {
     waits().find(|(waiter, wait)| ident_of(waiter, wait) == ident).map(|(waiter, _)| waiter)
 }
 
@@ -206,6 +256,10 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
     let mut count = 0;
     for thread in live_threads().take(MAX_THREADS) {
         entries[count] = Entry { ident: thread.ident(), thread: Some(thread), waiter: None };
+        count += 1;
+    }
+    if let Some(main) = main_without_object().filter(|_| count < MAX_THREADS) {
+        entries[count] = main;
         count += 1;
     }
     let threads = count;

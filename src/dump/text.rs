@@ -3,7 +3,7 @@
 use core::ffi::c_long;
 
 use crate::barrier::Barrier;
-use crate::dump::deadlock::{lock_owner_of, owner_of};
+use crate::dump::deadlock::{awaited_lock, owner_of};
 #[cfg(target_os = "linux")]
 use crate::dump::layout::SYSCALLS;
 use crate::dump::line::Lines;
@@ -15,7 +15,7 @@ use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
 use crate::lock::rlock::RLock;
 use crate::semaphore::Semaphore;
-use crate::sync::wait_note::{PROCESS_EXIT, SLEEP, Wait};
+use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, SLEEP, Wait};
 use crate::sys::calling_thread;
 use crate::sys::fd;
 use crate::thread::ident::{self, FIRST_OWNER_TAG, OWNER_SHIFT};
@@ -26,7 +26,7 @@ use crate::time::Deadline;
 
 /// Adds the name of a thread, or what is known of it.
 pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
-    match (entry.thread, entry.waiter) {
+    match (entry.live_thread(), entry.waiter) {
         (Some(thread), _) => {
             let mut buffer = [0; naming::MAX_REPORTED_NAME];
             lines.name(naming::copy_unlocked(thread, &mut buffer));
@@ -44,11 +44,17 @@ pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
     }
 }
 
-/// Writes the lines of a thread: what it waits for, and what it owns.
+/// Writes the lines of a thread: what it waits for, and what it owns. Nothing if it has ended since the snapshot was
+/// taken.
 pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: Deadline) {
+    if entry.thread.is_some() && entry.live_thread().is_none() {
+        return;
+    }
     thread_name(lines, entry);
     let native_id = match (entry.thread, entry.waiter) {
         (Some(thread), _) if thread.native_id() != 0 => thread.native_id(),
+        // SAFETY: no preconditions.
+        (None, None) if entry.ident == registry::main_ident() => (unsafe { libc::getpid() }) as u32,
         (None, None) | (Some(_), None) => 0,
         (_, Some(waiter)) => waiter.native_id(),
     };
@@ -59,10 +65,10 @@ pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: 
         lines.text(say::IS_TIMER);
     }
     lines.text("  ");
-    match entry.waiter.and_then(|waiter| waiter.read_wait()) {
+    match entry.wait() {
         Some(wait) => what_it_waits_for(lines, snapshot, &wait, now),
         None if u64::from(native_id) == calling_thread::native_id() => drop(lines.text(say::MAKES_DUMP)),
-        None => outside(lines, native_id),
+        None => outside(lines, snapshot, entry, native_id, now),
     }
     lines.end();
     snapshot.for_each_lock_of(entry.ident, |lock| owned_lock(lines, entry.ident, lock));
@@ -82,20 +88,23 @@ fn owned_lock(lines: &mut Lines, owner: u64, lock: OwnedLock) {
 
 /// Adds what a thread waits for, since when, and until when.
 pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait, now: Deadline) {
-    let mut remark = "";
+    let (mut remark, mut is_notified) = ("", false);
     if wait.object == SLEEP {
         lines.text(say::SLEEPS);
     } else if wait.object == PROCESS_EXIT {
         exit(lines, snapshot);
+    } else if wait.object == EXIT_CALLBACKS {
+        lines.text(say::WAITS_FOR_CALLBACKS);
     } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
         lines.text(say::JOINS);
         thread_name(lines, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
     } else if let Ok((condition, _)) = Handle::<Condition>::from_bits(wait.object).check() {
         if wait.notified {
+            is_notified = true;
             lines.text(say::NOTIFIED);
             object(lines, wait.object);
             lines.text(say::WAITS_FOR_ITS).text(condition.lock_kind());
-            owner(lines, snapshot, lock_owner_of(wait));
+            lock_owner(lines, snapshot, wait);
         } else {
             lines.text(say::WAITS_FOR_NOTIFY);
             object(lines, wait.object);
@@ -103,7 +112,7 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
                 None => drop(lines.text(" (").text(condition.lock_kind()).text(say::FREE_LOCK)),
                 Some(tag) => {
                     lines.text(" (").text(condition.lock_kind());
-                    owner(lines, snapshot, Some(tag));
+                    owner(lines, snapshot, tag);
                     lines.text(")");
                 }
             }
@@ -126,22 +135,32 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
         lines.text(say::WAITS_FOR);
         object(lines, wait.object);
         lines.text(if is_set { say::IS_SET } else { say::IS_NOT_SET });
-    } else if let Some(tag) = owner_of(wait.object) {
+    } else if owner_of(wait.object).is_some() {
         lines.text(say::WAITS_FOR);
         object(lines, wait.object);
-        if wait.is_queued() {
-            owner(lines, snapshot, Some(tag));
-        } else {
-            lines.text(say::ABOUT_TO_ACQUIRE);
-        }
+        lock_owner(lines, snapshot, wait);
+    } else if wait.notified && wait.condition_locks().is_some() {
+        lines.text(say::NOTIFIED_ON_FREED);
+        lock_owner(lines, snapshot, wait);
     } else {
         lines.text(say::WAITS_FOR_FREED);
     }
     lines.text(say::FOR).seconds(now.0.saturating_sub(wait.since.0));
-    if wait.until != Deadline::NEVER {
+    if wait.until != Deadline::NEVER && !is_notified {
         lines.text(say::FOR_AT_MOST).seconds(wait.until.0.saturating_sub(now.0)).text(say::MORE);
     }
     lines.text(remark);
+}
+
+/// Adds the owner of the lock for which a thread waits.
+fn lock_owner(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait) {
+    let Some((tag, _)) = awaited_lock(wait) else { return };
+    // A waiter that is not parked may have acquired the lock.
+    if wait.is_parked() || wait.is_queued() && tag != wait.owner_tag {
+        owner(lines, snapshot, tag);
+    } else {
+        lines.text(say::ABOUT_TO_ACQUIRE);
+    }
 }
 
 /// Adds for whom the process exit waits.
@@ -165,7 +184,11 @@ pub(super) fn timers(lines: &mut Lines, now: Deadline) {
         return;
     };
     for timer in first.iter().flatten() {
-        thread_name(lines, Entry { ident: timer.thread.ident(), thread: Some(timer.thread), waiter: None });
+        let entry = Entry { ident: timer.ident, thread: Some(timer.thread), waiter: None };
+        if entry.live_thread().is_none() {
+            continue;
+        }
+        thread_name(lines, entry);
         lines.text(if timer.thread.has_flag(DAEMON) { say::DAEMON_TIMER_DUE } else { say::TIMER_DUE });
         match timer.due.0.checked_sub(now.0) {
             Some(left) => lines.text(say::DUE_IN).seconds(left).end(),
@@ -194,12 +217,11 @@ fn barrier(lines: &mut Lines, bits: usize) {
 }
 
 /// Adds the owner of a lock, by the owner field of its word.
-fn owner(lines: &mut Lines, snapshot: &Snapshot, tag: Option<u64>) {
+fn owner(lines: &mut Lines, snapshot: &Snapshot, tag: u64) {
     match tag {
-        None => {}
-        Some(0) => drop(lines.text(say::OWNER_FREE)),
-        Some(tag) if tag < FIRST_OWNER_TAG => drop(lines.text(say::HANDED_OFF)),
-        Some(tag) => {
+        0 => drop(lines.text(say::OWNER_FREE)),
+        _ if tag < FIRST_OWNER_TAG => drop(lines.text(say::HANDED_OFF)),
+        _ => {
             let ident = tag >> OWNER_SHIFT;
             if ident::exists_only_in_parent(ident) {
                 lines.text(say::OWNED_IN_PARENT);
@@ -237,17 +259,15 @@ pub(super) fn object(lines: &mut Lines, bits: usize) {
     }
 }
 
-/// Adds what a thread does that does not wait for an object of this library.
-fn outside(lines: &mut Lines, native_id: u32) {
-    let mut path = [0; 48];
-    let mut text = [0; 64];
-    let length = match path_of(&mut path, native_id) {
-        Some(path) => fd::read_beginning(path, &mut text),
-        None => 0,
-    };
-    // The kernel writes -1 for a thread that is stopped, or waits for a page, outside of a system call.
-    let number = text[..length].split(|&byte| byte == b' ').next().and_then(parse_number);
-    let number = number.filter(|&number| number >= 0);
+/// Adds what a thread does that did not wait for an object of this library when the snapshot was taken.
+fn outside(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, native_id: u32, now: Deadline) {
+    let number = system_call_of(native_id);
+    if number.is_some_and(may_be_a_wait) {
+        let waiter = snapshot::find_waiter(entry.ident);
+        if let Some(wait) = (Entry { waiter, ..entry }).wait() {
+            return what_it_waits_for(lines, snapshot, &wait, now);
+        }
+    }
     lines.text(say::OUTSIDE);
     if let Some(number) = number {
         lines.text(say::IN_SYSCALL);
@@ -256,6 +276,22 @@ fn outside(lines: &mut Lines, native_id: u32) {
             None => drop(lines.text(say::SYSCALL).number(number as u64)),
         }
     }
+}
+
+/// Returns the number of the system call in which a thread is, if it is in one, and the kernel shows it.
+#[inline(never)]
+fn system_call_of(native_id: u32) -> Option<c_long> {
+    let mut path = [0; 48];
+    let mut text = [0; 64];
+    let length = fd::read_beginning(path_of(&mut path, native_id)?, &mut text);
+    // The kernel writes -1 for a thread that is stopped, or waits for a page, outside of a system call.
+    let number = text[..length].split(|&byte| byte == b' ').next().and_then(parse_number);
+    number.filter(|&number| number >= 0)
+}
+
+/// Returns whether a thread in this system call may have begun to wait since the snapshot was taken.
+fn may_be_a_wait(system_call: c_long) -> bool {
+    SYSCALLS.iter().any(|&(number, name)| number == system_call && name == "futex(2)")
 }
 
 fn parse_number(text: &[u8]) -> Option<c_long> {

@@ -53,11 +53,10 @@ use core::cell::Cell;
 use core::{ptr, slice};
 
 use crate::error::{Error, Result};
-use crate::handle::ADDRESS;
 use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
-use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
+use crate::handle::layout::{ADDRESS, BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
 use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
@@ -296,7 +295,6 @@ impl Arena {
             }
             free => {
                 block.free.set(block.slot(free).next_free());
-                block.slot(free).clear_next_free();
                 free
             }
         };

@@ -53,9 +53,12 @@
 //!
 //! | bits | meaning |
 //! |---|---|
-//! | 0 to 15 | the next free slot of the block, while this slot is free |
-//! | 0 to 47 | the address of the object's note, 0 if it has none, while the slot is in use |
+//! | 0 to 15 | the next free slot of the block, while this slot is free, and until the object first has a note |
+//! | 0 to 47 | the address of the object's note, 0 if the note was removed, while the slot is in use |
 //! | 48 to 63 | the generation of the block (only where addresses have 64 bits) |
+//!
+//! A value of bits 0 to 47 that is less than `LOWEST_ADDRESS` is not an address: the object has no note. A report that
+//! reads the link of an object finds such a value, too, if the object is freed at the same time.
 //!
 //! Written under the arena's mutex while the slot is free. While it is in use, the lower part is changed by swap, acquire
 //! and release (`handle::note`), and the upper part does not change.
@@ -63,6 +66,7 @@
 use crate::sys::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::handle::blocks::BLOCK_SIZE;
 use crate::handle::layout::BLOCK_GENERATION_BITS;
 pub(crate) use crate::handle::layout::GENERATION;
 use crate::sync::fork_epoch::fork_epoch;
@@ -100,6 +104,15 @@ pub(crate) struct Header {
 offsets!(HeaderOffsets of Header: link);
 
 const HIGH_BITS: usize = !(usize::MAX >> BLOCK_GENERATION_BITS);
+/// No slot has an address below this: blocks are aligned to it, and none begins at address 0.
+const LOWEST_ADDRESS: usize = BLOCK_SIZE;
+const _: () = assert!(u16::MAX as usize <= LOWEST_ADDRESS);
+
+/// Returns the address of the note in a link, 0 if there is none.
+fn note_address(link: u64) -> usize {
+    let address = link as usize & !HIGH_BITS;
+    if address < LOWEST_ADDRESS { 0 } else { address }
+}
 
 fn user_refs(refs: u64) -> u64 {
     (refs / USER_REF) & REF_COUNT_MASK
@@ -170,17 +183,12 @@ impl Header {
 
     /// Returns the address of the object's note, 0 if it has none.
     pub(super) fn note(&self) -> usize {
-        self.link.load(Ordering::Acquire) as usize & !HIGH_BITS
+        note_address(self.link.load(Ordering::Acquire))
     }
 
     /// Sets the address of the object's note, and returns the former one.
     pub(super) fn replace_note(&self, address: usize) -> usize {
-        self.link.swap((self.high_bits() | address) as u64, Ordering::AcqRel) as usize & !HIGH_BITS
-    }
-
-    /// For a slot that is no longer free.
-    pub(super) fn clear_next_free(&self) {
-        self.link.store(self.high_bits() as u64, Ordering::Relaxed);
+        note_address(self.link.swap((self.high_bits() | address) as u64, Ordering::AcqRel))
     }
 
     pub(super) fn next_free(&self) -> u16 {

@@ -7,3 +7,7 @@ pub(crate) const GENERATION: u64 = 63;
 pub(crate) const BLOCK_GENERATION_BITS: u32 = if cfg!(target_pointer_width = "64") { 16 } else { 0 };
 /// The position of these bits.
 pub(super) const BLOCK_GENERATION_SHIFT: u32 = usize::BITS - BLOCK_GENERATION_BITS;
+
+/// The bits of a handle that contain the address of the slot.
+pub(super) const ADDRESS: usize =
+    (usize::MAX >> (usize::BITS - BLOCK_GENERATION_SHIFT)) & !(GENERATION as usize);

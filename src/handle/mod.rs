@@ -53,10 +53,7 @@ use crate::sys::annotate::{happens_after, happens_before};
 use arena::Arena;
 use header::{Header, INTERNAL_REF, LIVE, TAG, USER_REF};
 pub(crate) use kind::ObjectKind;
-use layout::{BLOCK_GENERATION_SHIFT, GENERATION};
-
-/// The bits of a handle that contain the address of the slot.
-const ADDRESS: usize = (usize::MAX >> (usize::BITS - BLOCK_GENERATION_SHIFT)) & !(GENERATION as usize);
+use layout::{ADDRESS, GENERATION};
 
 /// A type that handles can refer to.
 ///
@@ -241,9 +238,12 @@ impl<T: Object> Handle<T> {
     /// be created and freed during the iteration.
     pub(crate) fn unlocked_objects() -> impl Iterator<Item = (&'static T, u64)> {
         let handles = Self::arena().unlocked_handles(size_of::<T>()).map(Self::from_bits);
-        // SAFETY: the handles lead to slots of this kind.
-        let slots = handles.map(|handle| unsafe { handle.slot_unchecked() });
-        slots.filter(|(object, tag)| object.header().is_live(*tag))
+        handles.filter_map(|handle| {
+            // SAFETY: the handles lead to slots that are, or were until recently, of this kind, and stay mapped.
+            let (object, tag) = unsafe { handle.slot_unchecked() };
+            // If the block serves another kind by now, the word may look like that of an object.
+            (object.header().is_live(tag) && Self::arena().has_key(handle.bits)).then_some((object, tag))
+        })
     }
 
     #[inline(always)]
@@ -409,9 +409,6 @@ impl<T: Object> Handle<T> {
 
     fn recycle(object: &'static T) {
         object.finalize();
-        if object.header().note() != 0 {
-            note::free(object.header().replace_note(0));
-        }
         let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
         if slot_cache::is_cached(T::KIND) && !retired && slot_cache::put(T::KIND, address) {

@@ -1,10 +1,11 @@
 //! Notes: the names of objects, for reports. Only objects that have been named have one.
 //!
 //! A note is in a slot of its own kind. The `link` of the object's header contains its address, and with it the only
-//! reference. The note of an object is freed when the object's slot is recycled, when no thread has pinned it.
+//! reference. The `finalize` of an object frees its note, when no thread has pinned the object's slot.
 //!
 //! A name does not change: each rename creates another note. Reports read notes without a lock (`name_of`), and check
-//! afterwards that the object still refers to the same note.
+//! afterwards that the object still refers to the same note, and that this has the same generation: a note that was
+//! freed by one rename may have been created again by the next.
 
 use core::ffi::CStr;
 
@@ -43,8 +44,18 @@ pub(crate) trait Named: Object {}
 
 #[expect(private_bounds, reason = "the object types are this crate's")]
 impl<T: Named> Handle<T> {
-    /// Sets the name of the object, which reports show, or removes it. The first 47 bytes are kept. Several objects may
-    /// have the same name.
+    /// Sets the name of the object, which [dumps](crate::dump()) show; `None` removes it. The first 47 bytes are kept, up
+    /// to the end of a character. Several objects may have the same name.
+    ///
+    /// ```
+    /// use threading::{Error, Event};
+    ///
+    /// let stop = Event::new()?;
+    /// stop.set_name(Some(c"stop"))?;
+    /// assert_eq!(stop.set_name(Some(c"\xff")), Err(Error::NameEncoding));
+    /// stop.set_name(None)?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn set_name(self, name: Option<&CStr>) -> Result<()> {
         self.with_pinned(|object| {
             let note = name.map(Note::create).transpose()?;
@@ -68,19 +79,29 @@ pub(crate) fn name_of<'a, T: Object>(
     }
     // SAFETY: the address is that of a slot of notes, which stays mapped.
     let note = unsafe { &*(address as *const Note) };
+    let generation = note.header.word.load(Ordering::Acquire);
     for (bytes, word) in buffer.chunks_exact_mut(size_of::<u64>()).zip(&note.name) {
         bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
     }
     fence(Ordering::Acquire);
-    if object.header().note() != address || !object.header().is_live(tag) {
+    let is_same = note.header.word.load(Ordering::Relaxed) == generation && object.header().note() == address;
+    if !is_same || !object.header().is_live(tag) {
         return None;
     }
     let length = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
     Some(&buffer[..length])
 }
 
+/// Frees the note of an object, in its `finalize`.
+#[inline]
+pub(crate) fn free_of(header: &Header) {
+    if header.note() != 0 {
+        free(header.replace_note(0));
+    }
+}
+
 /// Frees the note at this address; 0 is none.
-pub(super) fn free(address: usize) {
+fn free(address: usize) {
     if address != 0 {
         // SAFETY: the caller has removed the only reference to this note, which is thus alive.
         let note: &'static Note = unsafe { &*(address as *const Note) };
@@ -95,6 +116,8 @@ impl Note {
         let mut bytes = [0; MAX_NAME + 1];
         bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
         Handle::create_with_internal_ref(0, |note: &Note, _| {
+            // With the fence in `name_of`: a reader that sees a part of this text sees that the generation has changed.
+            fence(Ordering::Release);
             for (index, word) in note.name.iter().enumerate() {
                 let part = core::array::from_fn(|byte| bytes[size_of::<u64>() * index + byte]);
                 word.store(u64::from_ne_bytes(part), Ordering::Relaxed);

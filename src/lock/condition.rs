@@ -42,6 +42,7 @@ use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
+use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind, Pin};
 use crate::lock::lock::Lock;
@@ -134,6 +135,10 @@ unsafe impl Object for Condition {
 
     fn dispose(&self) {
         self.load_lock().internal_unref();
+    }
+
+    fn finalize(&self) {
+        note::free_of(self.header());
     }
 }
 
@@ -413,12 +418,14 @@ impl Condition {
             // It has been notified or aborted since.
             Err(_) => 0,
         };
-        let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
+        let lock_bits = with_lock!(lock, lock => lock.bits());
+        let mut note = QueueNote::of_condition(waiter, self.header.handle_bits(), lock_bits, deadline);
         let state = waiter.wait(&mut note, &pin.raw().adaptive_spin, deadline);
         let timed_out = state == QUEUED && self.dequeue_unless_notified(tag, waiter);
         let was_aborted = !timed_out && waiter.state() == ABORTED && !waiter.notified.load(Ordering::Relaxed);
         let notified = !timed_out && !was_aborted;
         if notified {
+            note.wait_for_lock(lock_bits);
             pin.raw().reacquire_requeued(owner_tag, waiter, &mut note, state);
         } else {
             drop(note);

@@ -103,7 +103,9 @@ impl Handle<Lock> {
     /// Releases the lock if it is locked and the release need not wake a waiter. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn release_fast(self) -> bool {
-        self.slot_fast().is_some_and(|(lock, tag)| lock.raw.release_fast_of_any_owner(tag))
+        let Some((lock, tag)) = self.slot_fast() else { return false };
+        let Some(owner_tag) = ident::owner_tag_if_assigned() else { return false };
+        lock.raw.release_fast_of_any_owner(tag, owner_tag)
     }
 
     /// Releases the lock, whichever thread has acquired it.

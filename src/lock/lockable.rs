@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::handle::header::Header;
-use crate::handle::{Handle, Object, ObjectKind};
+use crate::handle::{Handle, Object, ObjectKind, note};
 use crate::lock::raw::RawLock;
 use crate::sync::lock_annotations;
 use crate::sys::annotate;
@@ -48,6 +48,7 @@ unsafe impl<T: Lockable> Object for T {
     }
 
     fn finalize(&self) {
+        note::free_of(self.header());
         if annotate::is_active() {
             lock_annotations::mutex_destroyed(self);
         }
@@ -115,7 +116,19 @@ impl<T: Lockable> Handle<T> {
         lock.raw().release_slow(tag, owner_tag, T::ANY_THREAD_MAY_RELEASE, || self.pin())
     }
 
-    /// Returns the identifier of the thread that has acquired the lock, 0 if it is unlocked or about to be handed off.
+    /// Returns the identifier of the thread that has acquired the lock, also after that thread has ended; 0 if the lock is
+    /// unlocked or being handed off to a waiter. The result may be outdated when the call returns.
+    ///
+    /// ```
+    /// use threading::Lock;
+    ///
+    /// let lock = Lock::new()?;
+    /// assert_eq!(lock.owner(), Ok(0));
+    /// let guard = lock.lock()?;
+    /// assert_eq!(lock.owner(), threading::current()?.ident());
+    /// # drop(guard);
+    /// # Ok::<(), threading::Error>(())
+    /// ```
     pub fn owner(self) -> Result<u64> {
         let (lock, tag) = self.slot()?;
         Ok(lock.raw().owner(tag)? >> OWNER_SHIFT)

@@ -37,10 +37,10 @@
 //! | locked, both flags | unlocked, both flags | the releasing thread. Every `FAIRNESS_CHECK_PERIOD`th of a thread's releases like this is one of the next two instead | release |
 //! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
 //! | locked, `HAS_WAITERS` or both flags | offered | the releasing thread, under the mutex, if the fairness deadline has passed and there is a waiter to hand off to | release |
-//! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire |
-//! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire |
+//! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire and release |
+//! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire and release |
 //! | offered, a Lock's | unlocked, or offered | a release by any thread, under the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
-//! | offered, a Lock's | unlocked | the waiter to which the lock is offered, under the mutex, if it has already acquired the lock by barging, and another thread has released it since | acquire |
+//! | offered, a Lock's | unlocked | the waiter to which the lock is offered, under the mutex, if it has already acquired the lock by barging, and another thread has released it since | acquire and release |
 //! | any flags | other flags | the thread that has changed the queue, under the mutex | relaxed; the mutex orders it |
 //! | `LIVE` | not `LIVE`, the rest unchanged | destroy: then, under the mutex, a waiter with an offer is granted the lock, and all others are `ABORTED` | acquire and release |
 //! | not `LIVE`, unlocked | not `LIVE`, locked | a thread that had pinned the slot before destroy. No thread can release the lock | acquire |
@@ -390,17 +390,22 @@ impl RawLock {
         }
     }
 
-    /// As `release_fast`, for a lock that any thread may release.
+    /// As `release_fast`, for a lock that any thread may release. `owner_tag` is that of the calling thread, which is
+    /// the owner as a rule.
     #[inline(always)]
-    pub(crate) fn release_fast_of_any_owner(&self, tag: u64) -> bool {
-        let word = self.word().load(Ordering::Relaxed);
-        if word < FIRST_OWNER_TAG {
-            return false;
+    pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {
+        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(word) => {
+                let unlocked = word & !OWNER_MASK;
+                if word < FIRST_OWNER_TAG {
+                    return false;
+                }
+                let needs_no_mutex = unlocked == tag
+                    || unlocked == tag | FLAGS && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0;
+                needs_no_mutex && self.cas(word, unlocked, Ordering::Release)
+            }
         }
-        let unlocked = word & !OWNER_MASK;
-        let needs_no_mutex = unlocked == tag
-            || unlocked == tag | FLAGS && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0;
-        needs_no_mutex && self.cas(word, unlocked, Ordering::Release)
     }
 
     /// Whether a thread owns the lock; false also while it is offered to a waiter.
@@ -544,7 +549,8 @@ impl RawLock {
             if word & OWNER_MASK != HANDOFF_PENDING {
                 return false;
             }
-            if self.cas(word, word & !OWNER_MASK | new_owner, Ordering::Acquire) {
+            // Release: a report that sees the new owner must not find it parked in this wait (`dump::deadlock`).
+            if self.cas(word, word & !OWNER_MASK | new_owner, Ordering::AcqRel) {
                 return true;
             }
         }

@@ -131,7 +131,7 @@ fn run_callbacks_or_wait(deadline: Deadline) -> bool {
             return true;
         }
         drop(exit);
-        if !with_note(wait_note::PROCESS_EXIT, deadline, || futex::wait(&CALLBACKS_SEQ, seen, deadline)) {
+        if !with_note(wait_note::EXIT_CALLBACKS, deadline, || futex::wait(&CALLBACKS_SEQ, seen, deadline)) {
             return false;
         }
     }

@@ -1,19 +1,21 @@
 //! Lets waiting threads check whether they hang. There is no thread that watches the others: each thread that waits
 //! without a timeout wakes up once, after a period, and checks for itself.
 //!
-//! A deadlock begins when its last thread parks. So it is enough that each thread checks once, a period after it has
-//! parked. `dump::hang` says which thread reports.
+//! A deadlock begins when its last thread parks. So it is enough that each thread checks once in each wait, a period
+//! after it has parked. `dump::hang` says which thread reports.
 //!
 //! While the watch is off, it costs a load before a thread parks.
 
 use core::mem;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::time::Deadline;
 
 /// The period in nanoseconds, 0 if the watch is off.
 static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
+/// The number of calls of `set`. After each, the threads that wait check once more.
+static SETTINGS: AtomicU32 = AtomicU32::new(0);
 /// The checks, set with release before the first period.
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
@@ -23,23 +25,43 @@ static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
     ON_WAIT.store(on_wait as *mut (), Ordering::Relaxed);
     ON_EXIT.store(on_exit as *mut (), Ordering::Relaxed);
+    SETTINGS.fetch_add(1, Ordering::Relaxed);
     PERIOD_NS.store(period_ns, Ordering::Release);
 }
 
-/// Parks the calling thread by `park`, which returns false if the deadline that it is given passes, and may return true
-/// early. Checks for a hang after the period.
-#[inline]
-pub(crate) fn park(deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
-    let period = PERIOD_NS.load(Ordering::Acquire);
-    if period == 0 || deadline != Deadline::NEVER {
-        return park(deadline);
+/// The watch of one wait, in which a thread may park several times: it checks once, a period after the thread has first
+/// parked. Signals and spurious wake-ups neither defer nor repeat the check.
+pub(crate) struct HangWatch {
+    /// The value of `SETTINGS` for which `check_at` was computed.
+    settings: u32,
+    /// When the watch checks; `NEVER` if it has.
+    check_at: Deadline,
+}
+
+impl HangWatch {
+    #[inline]
+    pub(crate) fn new() -> HangWatch {
+        HangWatch { settings: 0, check_at: Deadline::NEVER }
     }
-    let woken = park(Deadline::now().add_ns(period));
-    if !woken {
-        call(&ON_WAIT);
-        return park(deadline);
+
+    /// Parks the calling thread by `park`, which returns false if the deadline that it is given passes. As `park`, may
+    /// return true early.
+    #[inline]
+    pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+        let period = PERIOD_NS.load(Ordering::Acquire);
+        if period == 0 || deadline != Deadline::NEVER {
+            return park(deadline);
+        }
+        let settings = SETTINGS.load(Ordering::Relaxed);
+        if self.settings != settings {
+            *self = HangWatch { settings, check_at: Deadline::now().add_ns(period) };
+        }
+        if !park(self.check_at) {
+            self.check_at = Deadline::NEVER;
+            call(&ON_WAIT);
+        }
+        true
     }
-    true
 }
 
 /// The watch of one process exit or shutdown: it checks after the period, and again after twice as long each time.
@@ -50,10 +72,10 @@ pub(crate) struct ExitWatch {
 
 impl ExitWatch {
     pub(crate) fn new() -> ExitWatch {
-        ExitWatch { next: 0, since: Deadline::recently() }
+        ExitWatch { next: 0, since: Deadline::now() }
     }
 
-    /// As the function `park`.
+    /// As `HangWatch::park`.
     #[inline]
     pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let period = PERIOD_NS.load(Ordering::Acquire);

@@ -11,16 +11,27 @@
 //! | 1 to 11 | a count of the thread's waits, so that two waits that begin in the same clock tick differ |
 //! | 12 to 63 | when the thread parked, in nanoseconds of the monotonic clock |
 //!
+//! # The deadline (`until`)
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 63 `UNTIMED` | the wait has no deadline |
+//! | 0 to 62 | the deadline. If `UNTIMED`, and the object is a condition: the handle of its lock, without bit 63, since a notified waiter waits for the lock, even if the condition has been freed. Otherwise `NO_LOCK` |
+//!
+//! # Protocol
+//!
 //! Only the thread itself writes its note: a sequence lock. `begin` clears `WAITING`, relaxed, before it changes the
 //! other fields (a release fence orders the two), and then stores the new `since` with release. A reader that finds the
 //! same `since`, with `WAITING`, before and after it has read the other fields has read one note (`read`). All of it may
 //! be stale as soon as it has been read.
 //!
 //! *Nested waits.* A signal handler may wait while its thread is parked. `begin` returns the outer note, and `end`
-//! restores it.
+//! restores it. It also restores the fields of a note that is not valid: the handler may have interrupted `begin`, which
+//! has stored some of them and is about to make the note valid.
 
 use crate::sys::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::sync::hang_watch::HangWatch;
 use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
 use crate::sys::offsets::offsets;
@@ -31,15 +42,19 @@ pub(crate) const WAITING: u64 = 1;
 const COUNT_ONE: u64 = 2;
 pub(crate) const COUNT_MASK: u64 = 0xffe;
 
+pub(crate) const UNTIMED: u64 = 1 << 63;
+const NO_LOCK: u64 = UNTIMED - 1;
+
 /// Values of `WaitNote::object` that are not handles: what a thread waits for, if it is not an object.
 pub(crate) const SLEEP: usize = 1;
 pub(crate) const PROCESS_EXIT: usize = 2;
+/// The end of the functions that another thread calls in the process exit or a shutdown.
+pub(crate) const EXIT_CALLBACKS: usize = 3;
 
 /// What a thread waits for. Zeroed memory is a valid note of a thread that does not wait.
 #[repr(C)]
 pub(crate) struct WaitNote {
     since: AtomicU64,
-    /// The deadline of the wait.
     until: AtomicU64,
     /// The handle of the object, or one of the constants above.
     object: AtomicUsize,
@@ -63,6 +78,8 @@ pub(crate) struct Wait {
     pub(crate) since: Deadline,
     pub(crate) until: Deadline,
     pub(crate) object: usize,
+    /// If the object is a condition, and the wait has no deadline: the handle of its lock, without bit 63. Otherwise 0.
+    lock: usize,
     /// If the object is a condition: a notify has moved the waiter to the queue of the condition's lock.
     pub(crate) notified: bool,
     /// If the thread waits in a queue: the state of its waiter.
@@ -76,12 +93,35 @@ impl Wait {
     pub(crate) fn is_queued(&self) -> bool {
         waiter::is_queued(self.state)
     }
+
+    /// If the thread waits in a queue: as `is_queued`, and the thread is parked. A waiter that runs may have acquired
+    /// the lock already, although its wait has not ended.
+    pub(crate) fn is_parked(&self) -> bool {
+        waiter::is_parked(self.state)
+    }
+
+    /// If the object is a condition, and the wait has no deadline: returns two integers, of which one is the handle of
+    /// the condition's lock.
+    pub(crate) fn condition_locks(&self) -> Option<[usize; 2]> {
+        // Where handles have 32 bits, both are the same.
+        (self.lock != 0).then_some([self.lock, self.lock | UNTIMED as usize])
+    }
+}
+
+/// Returns the value of `until` for a deadline.
+fn until(deadline: Deadline) -> u64 {
+    if deadline == Deadline::NEVER { UNTIMED | NO_LOCK } else { deadline.0.min(UNTIMED - 1) }
+}
+
+/// Returns the value of `until` for a wait without a deadline for a condition with this lock.
+fn untimed_with_lock(lock: usize) -> u64 {
+    UNTIMED | lock as u64
 }
 
 impl WaitNote {
     /// Notes that the calling thread is about to park. Returns the note that it replaces, for `end`.
     #[inline]
-    pub(super) fn begin(&self, object: usize, deadline: Deadline) -> OuterNote {
+    fn begin(&self, object: usize, until: u64) -> OuterNote {
         let outer = OuterNote {
             since: self.since.load(Ordering::Relaxed),
             until: self.until.load(Ordering::Relaxed),
@@ -89,18 +129,20 @@ impl WaitNote {
         };
         let count = outer.since.wrapping_add(COUNT_ONE) & COUNT_MASK;
         let time = Deadline::recently().0 & !(COUNT_MASK | WAITING);
-        self.write(OuterNote { since: time | count | WAITING, until: deadline.0, object });
+        self.write(OuterNote { since: time | count | WAITING, until, object });
         outer
     }
 
     /// Notes that the calling thread runs again.
     #[inline]
-    pub(super) fn end(&self, outer: OuterNote) {
-        if outer.since & WAITING != 0 {
-            self.write(outer);
+    fn end(&self, outer: OuterNote) {
+        // The count goes on, unless the outer wait does.
+        let since = if outer.since & WAITING != 0 {
+            outer.since
         } else {
-            self.since.store(self.since.load(Ordering::Relaxed) & !WAITING, Ordering::Release);
-        }
+            self.since.load(Ordering::Relaxed) & !WAITING
+        };
+        self.write(OuterNote { since, ..outer });
     }
 
     #[inline]
@@ -118,7 +160,7 @@ impl WaitNote {
 pub(crate) fn with_note<R>(object: usize, deadline: Deadline, wait: impl FnOnce() -> R) -> R {
     let Some(waiter) = Waiter::mine_or_try_allocate() else { return wait() };
     waiter.owner_tag.store(tls::owner_tag(), Ordering::Relaxed);
-    let outer = waiter.note.begin(object, deadline);
+    let outer = waiter.note.begin(object, until(deadline));
     let result = wait();
     waiter.note.end(outer);
     result
@@ -129,20 +171,44 @@ pub(crate) fn with_note<R>(object: usize, deadline: Deadline, wait: impl FnOnce(
 pub(crate) struct QueueNote {
     waiter: &'static Waiter,
     object: usize,
-    deadline: Deadline,
+    until: u64,
     outer: Option<OuterNote>,
+    pub(super) hang_watch: HangWatch,
 }
 
 impl QueueNote {
     #[inline]
     pub(crate) fn new(waiter: &'static Waiter, object: usize, deadline: Deadline) -> QueueNote {
-        QueueNote { waiter, object, deadline, outer: None }
+        QueueNote { waiter, object, until: until(deadline), outer: None, hang_watch: HangWatch::new() }
+    }
+
+    /// The note of a wait for a condition with this lock.
+    pub(crate) fn of_condition(
+        waiter: &'static Waiter,
+        condition: usize,
+        lock: usize,
+        deadline: Deadline,
+    ) -> QueueNote {
+        let mut note = QueueNote::new(waiter, condition, deadline);
+        if deadline == Deadline::NEVER {
+            note.until = untimed_with_lock(lock);
+        }
+        note
+    }
+
+    /// The waiter has been notified and waits for the condition's lock, without a deadline.
+    pub(crate) fn wait_for_lock(&mut self, lock: usize) {
+        self.until = untimed_with_lock(lock);
+        if self.outer.is_some() {
+            // The note stays valid, because no other field changes.
+            self.waiter.note.until.store(self.until, Ordering::Relaxed);
+        }
     }
 
     #[inline]
     pub(super) fn begin(&mut self) {
         if self.outer.is_none() {
-            self.outer = Some(self.waiter.note.begin(self.object, self.deadline));
+            self.outer = Some(self.waiter.note.begin(self.object, self.until));
         }
     }
 }
@@ -165,10 +231,14 @@ impl Waiter {
             if id & WAITING == 0 {
                 return None;
             }
+            let until = self.note.until.load(Ordering::Relaxed);
+            let is_untimed = until & UNTIMED != 0;
+            let has_lock = is_untimed && until != UNTIMED | NO_LOCK;
             let wait = Wait {
                 id,
                 since: Deadline(id & !(COUNT_MASK | WAITING)),
-                until: Deadline(self.note.until.load(Ordering::Relaxed)),
+                until: if is_untimed { Deadline::NEVER } else { Deadline(until) },
+                lock: if has_lock { (until & !UNTIMED) as usize } else { 0 },
                 object: self.note.object.load(Ordering::Relaxed),
                 notified: self.notified.load(Ordering::Relaxed),
                 state: self.state(),
@@ -203,6 +273,40 @@ mod tests {
             assert!(read() == Some(outer));
         });
         assert!(read().is_none());
+    }
+
+    #[test]
+    fn a_wait_in_a_signal_handler_that_interrupts_begin_changes_nothing() {
+        let waiter = Waiter::mine_or_try_allocate().unwrap();
+        // `begin` has stored everything but `since`.
+        waiter.note.object.store(64, Ordering::Relaxed);
+        waiter.note.until.store(7, Ordering::Relaxed);
+        let since = waiter.note.since.load(Ordering::Relaxed);
+        with_note(128, Deadline::NEVER, || {});
+        waiter.note.since.store(since | WAITING, Ordering::Relaxed);
+        let wait = waiter.read_wait().unwrap();
+        assert_eq!((wait.object, wait.until), (64, Deadline(7)));
+        waiter.note.since.store(since, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn the_note_of_a_condition_without_a_deadline_has_the_lock() {
+        let waiter = Waiter::mine_or_try_allocate().unwrap();
+        let read = |mut note: QueueNote| {
+            note.begin();
+            waiter.read_wait().unwrap()
+        };
+        let lock = 0x8123_4567_89c1_u64 as usize;
+        let wait = read(QueueNote::of_condition(waiter, 64, lock, Deadline::NEVER));
+        assert_eq!(wait.until, Deadline::NEVER);
+        assert!(wait.condition_locks().unwrap().contains(&lock));
+        assert_eq!(read(QueueNote::of_condition(waiter, 64, lock, Deadline(5))).condition_locks(), None);
+        assert_eq!(read(QueueNote::new(waiter, 64, Deadline::NEVER)).condition_locks(), None);
+        let mut note = QueueNote::of_condition(waiter, 64, lock, Deadline(5));
+        note.begin();
+        note.wait_for_lock(lock);
+        assert_eq!(waiter.read_wait().unwrap().until, Deadline::NEVER);
+        assert!(waiter.read_wait().unwrap().condition_locks().unwrap().contains(&lock));
     }
 
     #[test]

@@ -35,10 +35,8 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
-use crate::sync::hang_watch;
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::{QueueNote, WaitNote};
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
@@ -60,6 +58,11 @@ pub(crate) const FREED: u32 = 8;
 /// Returns whether the wait has neither ended nor been woken in this state.
 pub(super) fn is_queued(state: u32) -> bool {
     matches!(state, QUEUED | SPINNING | PARKED)
+}
+
+/// Returns whether the thread is parked, or about to park, in this state.
+pub(super) fn is_parked(state: u32) -> bool {
+    state == PARKED
 }
 
 /// The record of one waiting thread; zeroed memory is a valid one.
@@ -130,8 +133,8 @@ impl Waiter {
         mine
     }
 
-    /// Returns the calling thread's record, and allocates one unless the pool stays locked: for callers that work
-    /// without a record, possibly in a signal handler that has interrupted the pool.
+    /// Returns the calling thread's record, and allocates one if possible: for callers that work without a record,
+    /// possibly in a signal handler that has interrupted the pool. They wait for the pool's mutex, but not indefinitely.
     #[inline]
     pub(super) fn mine_or_try_allocate() -> Option<&'static Waiter> {
         Waiter::mine_if_allocated().or_else(Waiter::try_allocate)
@@ -139,27 +142,36 @@ impl Waiter {
 
     #[cold]
     fn try_allocate() -> Option<&'static Waiter> {
-        // Another thread holds the pool for a few microseconds. If the calling thread itself does, because this is a
-        // signal handler that has interrupted it, all attempts fail.
-        const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 40 };
-        let mut spin = SpinWait::new();
-        let try_lock = |attempt| {
-            if attempt != 0 {
-                spin.spin_or_sleep();
+        const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };
+        const PAUSE_NS: u64 = 100_000;
+        for tries in 0..MAX_TRIES {
+            if tries != 0 {
+                futex::wait(&AtomicU32::new(0), 0, Deadline::now().add_ns(PAUSE_NS));
             }
-            WAITER_POOL.try_lock()
-        };
-        let mut pool = (0..MAX_TRIES).find_map(try_lock)?;
-        let record = pool.pop().ok()?;
-        drop(pool);
-        let _ = register_exit_hook();
-        Some(Waiter::assign(record))
+            if let Some(mut pool) = WAITER_POOL.try_lock() {
+                let record = pool.pop().ok()?;
+                drop(pool);
+                let _ = register_exit_hook();
+                return Some(Waiter::assign(record));
+            }
+        }
+        None
     }
 
     /// Returns the calling thread's record if it has one.
     fn mine_if_allocated() -> Option<&'static Waiter> {
         // SAFETY: records are never freed.
         unsafe { (tls::with(|block| block.waiter.get()) as *const Waiter).as_ref() }
+    }
+
+    /// Runs a function of the program during a wait of the calling thread. The function may wait, too: with another
+    /// record, since the thread's own may be in a queue.
+    pub(crate) fn with_other_record<R>(f: impl FnOnce() -> R) -> R {
+        let mine = tls::with(|block| block.waiter.take());
+        let result = f();
+        Waiter::release_current();
+        tls::with(|block| block.waiter.set(mine));
+        result
     }
 
     /// Returns the calling thread's record to the pool, at thread exit.
@@ -238,7 +250,7 @@ impl Waiter {
         }
         note.begin();
         while self.state() == PARKED {
-            if !hang_watch::park(deadline, |until| futex::wait(word, expected, until)) {
+            if !note.hang_watch.park(deadline, |until| futex::wait(word, expected, until)) {
                 return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
             }
         }

@@ -47,6 +47,8 @@ pub(crate) struct PerThread {
     pub(crate) fork_lock_depth: Cell<u8>,
     /// Bit n is set if this process is the child of the nth of these forks, and has been reset.
     pub(crate) forks_child_reset: Cell<u16>,
+    /// The thread reports a hang, and may be in the hook of the program. `dump::hang`.
+    pub(crate) in_hang_hook: Cell<bool>,
     /// The timers that this thread is finishing, innermost first: a list of `FinishingTimer`. `timer::finishing`.
     pub(crate) finishing_timers: Cell<usize>,
     /// The joins in progress on this thread, innermost first: a list of `ActiveJoin`. `thread::join`.

@@ -5,7 +5,7 @@ use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::sync::hang_watch;
+use crate::sync::hang_watch::HangWatch;
 use crate::sync::wait_note::with_note;
 use crate::sys::annotate;
 use crate::sys::futex;
@@ -28,6 +28,10 @@ const MAX_POLL_INTERVAL_NS: u64 = 5_000_000;
 impl Thread {
     /// Waits while the thread is in this state. Returns false if the timeout expires.
     pub(crate) fn wait_while(&self, state: u32, deadline: Deadline) -> bool {
+        self.wait_while_watched(state, deadline, &mut HangWatch::new())
+    }
+
+    fn wait_while_watched(&self, state: u32, deadline: Deadline, watch: &mut HangWatch) -> bool {
         if self.state() != state {
             return true;
         }
@@ -39,7 +43,7 @@ impl Thread {
             }
             let until =
                 if self.has_flag(TIMER) { worker::retry_follower_if_unmonitored(deadline) } else { deadline };
-            let woken = hang_watch::park(until, |until| futex::wait(&self.state, word, until));
+            let woken = watch.park(until, |until| futex::wait(&self.state, word, until));
             if !woken && until == deadline {
                 return self.state() != state;
             }
@@ -64,13 +68,14 @@ impl Thread {
 
     /// Without an OS thread of its own, a thread ends by a change to `DONE`, which wakes the state waiters.
     fn join_main_or_timer(&self, deadline: Deadline) -> bool {
+        let mut watch = HangWatch::new();
         loop {
             match self.state() {
                 DONE => return self.is_done(),
                 // `wait_while` gets the state that was compared. If it were read again, it could be `DONE`, and the
                 // wait would not end.
                 state => {
-                    if !self.wait_while(state, deadline) {
+                    if !self.wait_while_watched(state, deadline, &mut watch) {
                         return false;
                     }
                 }
@@ -82,6 +87,7 @@ impl Thread {
         let _unbounded =
             if deadline == Deadline::NEVER { UnboundedJoin::register(self)? } else { UnboundedJoin(None) };
         let mut backoff = PollBackoff(MIN_POLL_INTERVAL_NS);
+        let mut watch = HangWatch::new();
         let (mut is_first_joiner, mut has_several_joiners, mut has_expired) = (false, false, false);
         loop {
             let word = self.state.load(Ordering::Acquire);
@@ -106,7 +112,7 @@ impl Thread {
             }
             if matches!(state, AWAITING_POLL | POLLING) {
                 let until = backoff.next_deadline(deadline);
-                has_expired = !self.wait_on_state(word, until) && until == deadline;
+                has_expired = !self.wait_on_state(word, until, &mut watch) && until == deadline;
                 continue;
             }
             let joiner_bit =
@@ -125,16 +131,16 @@ impl Thread {
             has_several_joiners = updated & SEVERAL_JOINERS != 0;
             let must_poll = state == EXITING && has_several_joiners;
             let until = if must_poll { backoff.next_deadline(deadline) } else { deadline };
-            has_expired = !self.wait_on_state(updated, until) && until == deadline;
+            has_expired = !self.wait_on_state(updated, until, &mut watch) && until == deadline;
         }
     }
 
     /// Sleeps while the state word of a thread with an OS thread is `word`; may return early. Returns false only if the
     /// timeout has expired, whatever the clock says.
-    fn wait_on_state(&self, word: u32, until: Deadline) -> bool {
+    fn wait_on_state(&self, word: u32, until: Deadline, watch: &mut HangWatch) -> bool {
         // While a race detector is active, the kernel clears no word, and only `futex::wait` lets the detector deliver
         // signals during the wait.
-        hang_watch::park(until, |until| {
+        watch.park(until, |until| {
             if annotate::is_active() {
                 futex::wait(&self.state, word, until)
             } else {

@@ -485,6 +485,7 @@ pub(crate) fn try_awaited_count() -> Option<usize> {
 #[derive(Clone, Copy)]
 pub(crate) struct PendingTimer {
     pub(crate) thread: &'static Thread,
+    pub(crate) ident: u64,
     pub(crate) due: Deadline,
 }
 
@@ -497,7 +498,7 @@ pub(crate) fn try_pending_timers<const N: usize>(first: &mut [Option<PendingTime
     for entry in registry.timers.heap.iter().take(MAX_SCANNED) {
         // SAFETY: under the registry mutex, a timer in the heap is pending and thus alive.
         let thread = unsafe { entry.timer.thread_unchecked() };
-        let mut timer = PendingTimer { thread, due: entry.deadline };
+        let mut timer = PendingTimer { thread, ident: thread.ident(), due: entry.deadline };
         for place in first.iter_mut() {
             match place {
                 Some(other) if other.due <= timer.due => {}

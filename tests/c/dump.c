@@ -2,7 +2,6 @@
  * numbers masked. Each case runs in a child process, which ends with its threads still waiting. */
 #include "child.h"
 
-
 #include <ctype.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -179,6 +178,15 @@ static void *read_pipe(void *fds)
 
 /* ------------------------------------------------------------------------------------------------ the cases */
 
+static void main_alone(void)
+{
+    objects_new();
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    CHECK_STR(masked_dump(), "threading: process #, 1 thread\n"
+                             "\"MainThread\" #  makes this dump\n"
+                             "    owns lock \"accounts\"\n");
+}
+
 static void each_kind_of_wait(void)
 {
     int fds[2];
@@ -328,31 +336,96 @@ static void lock_and_join(void)
                "    owns lock \"accounts\" (1 waiter)\n");
 }
 
-static void check_and_end(int kind, const char *report, void *arg)
+static threading_thread *consumer;
+static bool frees_condition;
+
+static void *wait_condition_with_timeout(void *arg)
 {
-    static char masked[TEXT_SIZE];
-    mask(report, masked);
-    CHECK_INT(kind, THREADING_HANG_EXIT);
-    CHECK_STR(masked, arg);
+    CHECK_STATUS(threading_condition_acquire(arg), THREADING_OK);
+    CHECK_STATUS(threading_condition_wait_timeout(arg, 1000), THREADING_OK);
+    return arg;
+}
+
+/* Keeps the condition's lock. */
+static void *notify_and_join(void *arg)
+{
+    CHECK_STATUS(threading_condition_acquire(arg), THREADING_OK);
+    CHECK_STATUS(threading_condition_notify_all(arg), THREADING_OK);
+    if (frees_condition)
+        CHECK_STATUS(threading_condition_free(arg), THREADING_OK);
+    return join_thread(consumer);
+}
+
+static void notify_while_waits(threading_target wait)
+{
+    objects_new();
+    condition = threading_condition_new_with_rlock(rlock);
+    CHECK_STATUS(threading_condition_set_name(condition, "queue"), THREADING_OK);
+    consumer = start_named("consumer", wait, condition);
+    while (strstr(masked_dump(), "\"consumer\" #  waits for a notify on condition \"queue\" (rlock free)") == NULL)
+        sleep_for(0.001);
+    start_named("notifier", notify_and_join, condition);
+}
+
+/* A timed wait is part of a deadlock after the notify, because the lock is acquired without a timeout. */
+static void condition_and_join(void)
+{
+    notify_while_waits(wait_condition_with_timeout);
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n"
+               "  \"consumer\" notified on condition \"queue\", waits for its rlock, owned by \"notifier\", for # s\n"
+               "  \"notifier\" joins \"consumer\", for # s\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"consumer\" #  notified on condition \"queue\", waits for its rlock, owned by \"notifier\", for # s\n"
+               "\"notifier\" #  joins \"consumer\", for # s\n"
+               "    owns rlock \"log\"\n");
+}
+
+static void freed_condition(void)
+{
+    frees_condition = true;
+    notify_while_waits(wait_condition);
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n"
+               "  \"consumer\" notified on a condition that has been freed, waits for its lock, owned by \"notifier\","
+               " for # s\n"
+               "  \"notifier\" joins \"consumer\", for # s\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"consumer\" #  notified on a condition that has been freed, waits for its lock, owned by \"notifier\","
+               " for # s\n"
+               "\"notifier\" #  joins \"consumer\", for # s\n"
+               "    owns rlock \"log\"\n");
+}
+
+static threading_thread *start_observer(threading_target observe)
+{
+    threading_thread *observer = threading_thread_new(observe, NULL);
+    CHECK(observer != NULL);
+    CHECK_STATUS(threading_thread_set_name(observer, "observer"), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_daemon(observer, true), THREADING_OK);
+    CHECK_STATUS(threading_thread_start(observer), THREADING_OK);
+    return observer;
+}
+
+static void *observe_deadlock_of_shutdown(void *unused)
+{
+    (void)unused;
+    check_dump("threading: process #, 4 threads, 2 of them deadlocked:\n"
+               "  \"worker\" waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+               "  \"MainThread\" waits in the process exit or a shutdown for 2 non-daemon threads, for # s\n"
+               "\"MainThread\" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s\n"
+               "    owns lock \"accounts\" (1 waiter)\n"
+               "\"worker\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
+               "\"observer\" #  makes this dump\n"
+               "\"joiner\" #  joins \"worker\", for # s\n");
     _exit(0);
 }
 
-static void lock_and_exit(void)
+static void lock_and_shutdown(void)
 {
     objects_new();
     CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
-    start_named("waiter", acquire_lock, accounts);
-    check_dump("threading: process #, 2 threads\n"
-               "\"MainThread\" #  makes this dump\n"
-               "    owns lock \"accounts\" (1 waiter)\n"
-               "\"waiter\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n");
-    static char expected[] = "threading: process #, 2 threads, 2 of them deadlocked:\n"
-                             "  \"waiter\" waits for lock \"accounts\", owned by \"MainThread\", for # s\n"
-                             "  \"MainThread\" waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
-                             "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
-                             "    owns lock \"accounts\" (1 waiter)\n"
-                             "\"waiter\" #  waits for lock \"accounts\", owned by \"MainThread\", for # s\n";
-    CHECK_STATUS(threading_set_hang_hook(0.1, check_and_end, expected), THREADING_OK);
+    threading_thread *worker = start_named("worker", acquire_lock, accounts);
+    start_observer(observe_deadlock_of_shutdown);
+    start_named("joiner", join_thread, worker); /* waits for the deadlock, but is not part of it */
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
     CHECK(false);
 }
@@ -546,6 +619,112 @@ static void earlier_deadlock_is_reported(void)
     check_reported_once();
 }
 
+static threading_barrier *meeting;
+static atomic_bool in_hook;
+
+static bool is_in_hook(void *arg)
+{
+    (void)arg;
+    return atomic_load(&in_hook);
+}
+
+static void wait_in_hook(int kind, const char *report, void *arg)
+{
+    atomic_store(&in_hook, true);
+    CHECK_STATUS(threading_barrier_wait(meeting, NULL), THREADING_OK);
+    record_report(kind, report, arg);
+}
+
+/* The thread that runs the hook is in the queue of a lock, and waits in the queue of a barrier. */
+static void hook_may_wait(void)
+{
+    meeting = threading_barrier_new(2, NULL, NULL);
+    CHECK(meeting != NULL);
+    CHECK_STATUS(threading_set_hang_hook(0.05, wait_in_hook, &reported), THREADING_OK);
+    objects_new();
+    threading_thread *one = start_named("one", acquire_both, journal);
+    threading_thread *two = start_named("two", acquire_both, accounts);
+    while (threading_lock_owner(accounts) == 0 || threading_lock_owner(journal) == 0)
+        sleep_for(0.001);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    wait_until(is_in_hook, NULL);
+    sleep_for(0.2);
+    CHECK_STATUS(threading_barrier_wait(meeting, NULL), THREADING_OK);
+    wait_until(is_reported, NULL);
+    sleep_for(0.05);
+    CHECK(threading_thread_is_alive(one) && threading_thread_is_alive(two));
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(journal), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(one), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(two), THREADING_OK);
+    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_STATUS(threading_lock_free(accounts), THREADING_OK);
+    CHECK_STATUS(threading_lock_free(journal), THREADING_OK);
+}
+
+static atomic_bool sends_signals;
+
+static void do_nothing(int signal)
+{
+    (void)signal;
+}
+
+static void *send_signals(void *threads)
+{
+    while (atomic_load(&sends_signals)) {
+        for (threading_thread **thread = threads; *thread != NULL; thread++)
+            CHECK_INT(syscall(SYS_tgkill, getpid(), (long)threading_thread_native_id(*thread), SIGUSR1), 0);
+        sleep_for(0.01);
+    }
+    return NULL;
+}
+
+static void signals_do_not_change_reports(void)
+{
+    struct sigaction handler = {.sa_handler = do_nothing};
+    threading_thread *threads[3] = {NULL};
+    pthread_t sender;
+    CHECK_INT(sigaction(SIGUSR1, &handler, NULL), 0);
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    objects_new();
+    threads[0] = start_named("one", acquire_both, journal);
+    threads[1] = start_named("two", acquire_both, accounts);
+    atomic_store(&sends_signals, true);
+    CHECK_INT(pthread_create(&sender, NULL, send_signals, threads), 0);
+    while (threading_lock_owner(accounts) == 0 || threading_lock_owner(journal) == 0)
+        sleep_for(0.001);
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    check_reported_once();
+    atomic_store(&sends_signals, false);
+    CHECK_INT(pthread_join(sender, NULL), 0);
+}
+
+/* Main has no OS thread of the library, and waits for the other's end on another futex than other joiners. */
+static void *observe_deadlock_with_main(void *unused)
+{
+    (void)unused;
+    check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n"
+               "  \"MainThread\" joins \"worker\", for # s\n"
+               "  \"worker\" joins \"MainThread\", for # s\n"
+               "\"MainThread\" #  joins \"worker\", for # s\n"
+               "\"worker\" #  joins \"MainThread\", for # s\n"
+               "\"observer\" #  makes this dump\n");
+    CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
+    wait_until(is_reported, NULL);
+    sleep_for(0.3);
+    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_INT(reported.kind, THREADING_HANG_DEADLOCK);
+    _exit(0);
+}
+
+static void deadlock_with_main_is_reported(void)
+{
+    threading_thread *worker = start_named("worker", join_thread, threading_main_thread());
+    start_observer(observe_deadlock_with_main);
+    CHECK_STATUS(threading_thread_join(worker), THREADING_OK);
+    CHECK(false);
+}
+
 static void exit_is_reported(void)
 {
     objects_new();
@@ -573,12 +752,15 @@ static void exit_is_reported(void)
         run_in_child(check);                                                                                 \
     }
 
+IN_CHILD(main_alone)
 IN_CHILD(each_kind_of_wait)
 IN_CHILD(notified_waiter)
 IN_CHILD(two_locks)
 IN_CHILD(own_lock)
 IN_CHILD(lock_and_join)
-IN_CHILD(lock_and_exit)
+IN_CHILD(condition_and_join)
+IN_CHILD(freed_condition)
+IN_CHILD(lock_and_shutdown)
 IN_CHILD(after_a_fork)
 IN_CHILD(errors)
 IN_CHILD(names)
@@ -587,15 +769,21 @@ IN_CHILD(on_a_signal)
 IN_CHILD(on_a_small_stack)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
+IN_CHILD(hook_may_wait)
+IN_CHILD(signals_do_not_change_reports)
+IN_CHILD(deadlock_with_main_is_reported)
 IN_CHILD(exit_is_reported)
 
 static const struct test_case cases[] = {
+    {"a dump shows the main thread of a program without other threads", main_alone_case},
     {"a dump shows each kind of wait, and the owned locks", each_kind_of_wait_case},
     {"a notified waiter waits for the condition's lock", notified_waiter_case},
     {"a deadlock of two locks is found", two_locks_case},
     {"a thread that acquires its own lock is deadlocked", own_lock_case},
     {"a deadlock of a lock and a join is found", lock_and_join_case},
-    {"a deadlock of a lock and the process exit is found", lock_and_exit_case},
+    {"a deadlock of a notified waiter, which had a timeout, and a join is found", condition_and_join_case},
+    {"a notified waiter waits for the lock of a freed condition", freed_condition_case},
+    {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
     {"invalid arguments and failing writes are errors", errors_case},
     {"names can be set and removed, and are cut", names_case},
@@ -604,6 +792,9 @@ static const struct test_case cases[] = {
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
+    {"the hang hook may wait", hook_may_wait_case},
+    {"signals neither defer nor repeat the call of the hang hook", signals_do_not_change_reports_case},
+    {"the hang hook is called once for a deadlock with the main thread", deadlock_with_main_is_reported_case},
     {"the hang hook is called for a shutdown that waits", exit_is_reported_case},
 };
 

@@ -140,6 +140,17 @@ static threading_status shutdown_for(double seconds, bool available)
     return threading_shutdown_timeout(seconds);
 }
 
+static void ignore_hang(int kind, const char *report, void *arg)
+{
+    (void)kind, (void)report, (void)arg;
+}
+
+static threading_status hang_hook(double seconds, bool available)
+{
+    threading_status status = threading_set_hang_hook(seconds, ignore_hang, NULL);
+    return !available && status == THREADING_OK ? THREADING_TIMED_OUT : status;
+}
+
 static const struct function {
     const char *name;
     threading_status (*call)(double seconds, bool available);
@@ -157,6 +168,7 @@ static const struct function {
     {"threading_thread_join_timeout", thread_join, false},
     {"threading_sleep", module_sleep, true},
     {"threading_shutdown_timeout", shutdown_for, false},
+    {"threading_set_hang_hook", hang_hook, false},
 };
 
 /* ---------------------------------------------------------------------------------------------------- modes */

@@ -50,6 +50,10 @@ enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRI
     V(LOCK, lock_locked, , (h))                                                                         \
     S(LOCK, lock_at_fork_reinit, , (h))                                                                 \
     V(LOCK, condition_new_with_lock, , (h))                                                             \
+    V(LOCK, lock_owner, , (h))                                                                          \
+    S(LOCK, lock_set_name, , (h, "touched"))                                                            \
+    S(LOCK, lock_set_name, _null, (h, NULL))                                                            \
+    S(LOCK, lock_set_name, _bad, (h, "\xff"))                                                           \
     V(RLOCK, rlock_ref, , (h))                                                                          \
     S(RLOCK, rlock_free, , (h))                                                                         \
     S(RLOCK, rlock_acquire, , (h))                                                                      \
@@ -62,6 +66,10 @@ enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRI
     V(RLOCK, rlock_recursion_count, , (h))                                                              \
     S(RLOCK, rlock_at_fork_reinit, , (h))                                                               \
     V(RLOCK, condition_new_with_rlock, , (h))                                                           \
+    V(RLOCK, rlock_owner, , (h))                                                                        \
+    S(RLOCK, rlock_set_name, , (h, "touched"))                                                          \
+    S(RLOCK, rlock_set_name, _null, (h, NULL))                                                          \
+    S(RLOCK, rlock_set_name, _bad, (h, "\xff"))                                                         \
     V(CONDITION, condition_ref, , (h))                                                                  \
     S(CONDITION, condition_free, , (h))                                                                 \
     S(CONDITION, condition_acquire, , (h))                                                              \
@@ -82,6 +90,9 @@ enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRI
     S(CONDITION, condition_notify, , (h, 1))                                                            \
     S(CONDITION, condition_notify_all, , (h))                                                           \
     S(CONDITION, condition_at_fork_reinit, , (h))                                                       \
+    S(CONDITION, condition_set_name, , (h, "touched"))                                                  \
+    S(CONDITION, condition_set_name, _null, (h, NULL))                                                  \
+    S(CONDITION, condition_set_name, _bad, (h, "\xff"))                                                 \
     V(SEMAPHORE, semaphore_ref, , (h))                                                                  \
     S(SEMAPHORE, semaphore_free, , (h))                                                                 \
     S(SEMAPHORE, semaphore_acquire, , (h))                                                              \
@@ -92,6 +103,9 @@ enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRI
     S(SEMAPHORE, semaphore_release_n, , (h, 2))                                                         \
     S(SEMAPHORE, semaphore_release_n, _bad, (h, 0))                                                     \
     V(SEMAPHORE, semaphore_value, , (h))                                                                \
+    S(SEMAPHORE, semaphore_set_name, , (h, "touched"))                                                  \
+    S(SEMAPHORE, semaphore_set_name, _null, (h, NULL))                                                  \
+    S(SEMAPHORE, semaphore_set_name, _bad, (h, "\xff"))                                                 \
     V(EVENT, event_ref, , (h))                                                                          \
     S(EVENT, event_free, , (h))                                                                         \
     V(EVENT, event_is_set, , (h))                                                                       \
@@ -101,6 +115,9 @@ enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRI
     S(EVENT, event_wait_timeout, , (h, 1))                                                              \
     S(EVENT, event_wait_timeout, _bad, (h, 1e300))                                                      \
     S(EVENT, event_at_fork_reinit, , (h))                                                               \
+    S(EVENT, event_set_name, , (h, "touched"))                                                          \
+    S(EVENT, event_set_name, _null, (h, NULL))                                                          \
+    S(EVENT, event_set_name, _bad, (h, "\xff"))                                                         \
     V(BARRIER, barrier_ref, , (h))                                                                      \
     S(BARRIER, barrier_free, , (h))                                                                     \
     S(BARRIER, barrier_set_timeout, , (h, 1))                                                           \
@@ -113,6 +130,9 @@ enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRI
     V(BARRIER, barrier_parties, , (h))                                                                  \
     V(BARRIER, barrier_n_waiting, , (h))                                                                \
     V(BARRIER, barrier_broken, , (h))                                                                   \
+    S(BARRIER, barrier_set_name, , (h, "touched"))                                                      \
+    S(BARRIER, barrier_set_name, _null, (h, NULL))                                                      \
+    S(BARRIER, barrier_set_name, _bad, (h, "\xff"))                                                     \
     V(LOCAL, local_ref, , (h))                                                                          \
     S(LOCAL, local_free, , (h))                                                                         \
     S(LOCAL, local_set, , (h, NULL))                                                                    \

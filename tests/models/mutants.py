@@ -66,7 +66,9 @@ MUTANTS = {
         "lock/raw.rs", "compare_exchange(tag, tag | owner_tag, Ordering::Acquire,", "compare_exchange(tag, tag | owner_tag, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: release is relaxed": (
-        "lock/raw.rs", "compare_exchange(tag | owner_tag, tag, Ordering::Release,", "compare_exchange(tag | owner_tag, tag, Ordering::Relaxed,",
+        "lock/raw.rs",
+        "pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {\n        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Release,",
+        "pub(crate) fn release_fast_of_any_owner(&self, tag: u64, owner_tag: u64) -> bool {\n        match self.word().compare_exchange(tag | owner_tag, tag, Ordering::Relaxed,",
         "loom", "lock", "one_of_two"),
     "lock: a release neither updates the flags nor wakes a waiter": (
         "lock/raw.rs", "            self.update_flags_and_wake(queue, wake_queue);\n            true\n", "            true\n",
@@ -127,7 +129,7 @@ MUTANTS = {
         "lock/condition.rs", "core::iter::from_fn(|| queue.pop()).take(count)", "core::iter::from_fn(|| queue.pop()).take(count).skip(1)",
         "shuttle", "condition", "notify_ends"),
     "condition: a notified waiter counts as timed out": (
-        "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.get()", "waiter.state() == QUEUED",
+        "lock/condition.rs", "waiter.state() == QUEUED && !waiter.notified.load(Ordering::Relaxed)", "waiter.state() == QUEUED",
         "shuttle", "condition", "no_notify_is_lost"),
     "condition: destroy aborts a waiter that it has dequeued without the mutex": (
         "lock/condition.rs", "            let mut queue = self.queue.lock();\n            self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));\n",

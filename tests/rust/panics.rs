@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use threading::capi::status::*;
 use threading::capi::threading::*;
 use threading::capi::types::threading_thread_list;
-use threading::capi::{barrier::*, condition::*, event::*, library::*, local::*, lock::*};
+use threading::capi::{barrier::*, condition::*, dump::*, event::*, library::*, local::*, lock::*};
 use threading::capi::{rlock::*, semaphore::*, thread::*, timer::*};
 use threading::panic_boundary::fault::{self, FaultPoint};
 
@@ -155,11 +155,13 @@ fn a_panic_in_an_exported_function_becomes_an_error() {
         threading_lock_new() threading_lock_ref(lock) threading_lock_free(lock) threading_lock_acquire(lock)
         threading_lock_try_acquire(lock) threading_lock_acquire_timeout(lock, 1.0)
         threading_lock_release(lock) threading_lock_locked(lock) threading_lock_at_fork_reinit(lock)
+        threading_lock_owner(lock) threading_lock_set_name(lock, c"x".as_ptr())
         threading_rlock_new() threading_rlock_ref(rlock) threading_rlock_free(rlock)
         threading_rlock_acquire(rlock) threading_rlock_try_acquire(rlock)
         threading_rlock_acquire_timeout(rlock, 1.0) threading_rlock_release(rlock)
         threading_rlock_locked(rlock) threading_rlock_is_owned(rlock) threading_rlock_recursion_count(rlock)
-        threading_rlock_at_fork_reinit(rlock)
+        threading_rlock_at_fork_reinit(rlock) threading_rlock_owner(rlock)
+        threading_rlock_set_name(rlock, c"x".as_ptr())
         threading_condition_new() threading_condition_new_with_lock(lock)
         threading_condition_new_with_rlock(rlock) threading_condition_ref(condition)
         threading_condition_free(condition) threading_condition_acquire(condition)
@@ -170,21 +172,22 @@ fn a_panic_in_an_exported_function_becomes_an_error() {
         threading_condition_wait_for(condition, Some(predicate), nothing)
         threading_condition_wait_for_timeout(condition, Some(predicate), nothing, 1.0)
         threading_condition_notify(condition, 1) threading_condition_notify_all(condition)
-        threading_condition_at_fork_reinit(condition)
+        threading_condition_at_fork_reinit(condition) threading_condition_set_name(condition, c"x".as_ptr())
         threading_semaphore_new(1) threading_semaphore_new_bounded(1) threading_semaphore_ref(semaphore)
         threading_semaphore_free(semaphore) threading_semaphore_acquire(semaphore)
         threading_semaphore_try_acquire(semaphore) threading_semaphore_acquire_timeout(semaphore, 1.0)
         threading_semaphore_release(semaphore) threading_semaphore_release_n(semaphore, 1)
-        threading_semaphore_value(semaphore)
+        threading_semaphore_value(semaphore) threading_semaphore_set_name(semaphore, c"x".as_ptr())
         threading_event_new() threading_event_ref(event) threading_event_free(event)
         threading_event_is_set(event) threading_event_set(event) threading_event_clear(event)
         threading_event_wait(event) threading_event_wait_timeout(event, 1.0)
-        threading_event_at_fork_reinit(event)
+        threading_event_at_fork_reinit(event) threading_event_set_name(event, c"x".as_ptr())
         threading_barrier_new(1, None, nothing) threading_barrier_ref(barrier)
         threading_barrier_free(barrier) threading_barrier_set_timeout(barrier, 1.0)
         threading_barrier_wait(barrier, &mut index) threading_barrier_wait_timeout(barrier, 1.0, &mut index)
         threading_barrier_reset(barrier) threading_barrier_abort(barrier) threading_barrier_parties(barrier)
         threading_barrier_n_waiting(barrier) threading_barrier_broken(barrier)
+        threading_barrier_set_name(barrier, c"x".as_ptr())
         threading_local_new(None) threading_local_new_with_init(Some(target), nothing, None)
         threading_local_ref(local) threading_local_free(local) threading_local_set(local, nothing)
         threading_local_get(local) threading_local_lookup(local, &mut value) threading_local_del(local)
@@ -197,6 +200,7 @@ fn a_panic_in_an_exported_function_becomes_an_error() {
         threading_set_stack_size(65536) threading_sleep(0.0) threading_atexit(Some(ignore), nothing)
         threading_shutdown() threading_shutdown_timeout(0.0) threading_set_excepthook(None, nothing)
         threading_get_excepthook(null_mut()) threading_report_exception(c"x".as_ptr(), c"x".as_ptr())
+        threading_dump(2) threading_dump_on_signal(3, 2) threading_set_hang_hook(-1.0, None, nothing)
     }
     .into();
 
@@ -210,7 +214,7 @@ fn a_panic_in_an_exported_function_becomes_an_error() {
     assert_eq!(fault::take_fired_count(), 1);
     called.extend(WITHOUT_BOUNDARY.map(str::to_owned));
     assert_eq!(called, exports());
-    assert_eq!(called.len(), 130);
+    assert_eq!(called.len(), 141);
 
     // The objects are unchanged.
     assert_eq!((threading_lock_acquire(lock), threading_lock_release(lock)), (THREADING_OK, THREADING_OK));

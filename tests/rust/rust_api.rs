@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use threading::{
-    ActionBarrier, Barrier, Condition, Error, Event, Handle, Local, Lock, OwnedHandle, RLock, Result,
+    ActionBarrier, Barrier, Condition, Error, Event, Handle, Hang, Local, Lock, OwnedHandle, RLock, Result,
     Semaphore, Thread, ThreadLocal, Timeout, Timer,
 };
 
@@ -449,5 +452,105 @@ fn threads_know_themselves_and_the_main_thread() -> Result {
     assert_eq!(thread.join(Timeout::FOREVER), Ok(true));
     let foreign = std::thread::spawn(|| threading::current()?.join(Timeout::FOREVER));
     assert_eq!(foreign.join().unwrap(), Err(Error::NotJoinable));
+    Ok(())
+}
+
+/// Returns the text of a dump.
+fn dumped() -> String {
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    let text = std::thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    });
+    threading::dump(writer.as_raw_fd()).unwrap();
+    drop(writer);
+    text.join().unwrap()
+}
+
+#[test]
+fn dumps_show_names_and_owners() -> Result {
+    let (lock, rlock, condition) = (Lock::new()?, RLock::new()?, Condition::new()?);
+    let (semaphore, event, barrier) = (Semaphore::new(1)?, Event::new()?, Barrier::new(2)?);
+    lock.set_name(Some(c"rust lock"))?;
+    rlock.set_name(Some(c"rust rlock"))?;
+    condition.set_name(Some(c"rust condition"))?;
+    semaphore.set_name(Some(c"rust semaphore"))?;
+    barrier.set_name(Some(c"rust barrier"))?;
+    event.set_name(Some(c"rust event"))?;
+    assert_eq!(event.set_name(Some(c"\xff")), Err(Error::NameEncoding));
+    assert_eq!((lock.owner(), rlock.owner()), (Ok(0), Ok(0)));
+
+    let waiter = {
+        let (lock, rlock, event) = (lock.clone(), rlock.clone(), event.clone());
+        Thread::new(move || {
+            lock.acquire().unwrap();
+            rlock.acquire().unwrap();
+            event.wait(Timeout::FOREVER).unwrap();
+            rlock.release().unwrap();
+        })?
+    };
+    waiter.set_name(c"rust waiter")?;
+    waiter.start()?;
+    let expected = [
+        "  waits for event \"rust event\" (not set), for ",
+        "    owns lock \"rust lock\"",
+        "    owns rlock \"rust rlock\"",
+    ];
+    loop {
+        let text = dumped();
+        let lines: Vec<&str> =
+            text.lines().skip_while(|line| !line.starts_with("\"rust waiter\" ")).collect();
+        if lines.len() >= 3 && lines.iter().zip(expected).all(|(line, expected)| line.contains(expected)) {
+            break;
+        }
+        threading::sleep(seconds(0.001));
+    }
+    event.set()?;
+    assert!(waiter.join(Timeout::FOREVER)?);
+    assert_eq!((lock.owner(), rlock.owner()), (waiter.ident(), Ok(0)));
+    lock.release()?;
+    assert_eq!(threading::dump(-1), Err(Error::Descriptor));
+    assert_eq!(threading::dump_on_signal(9, Some(2)), Err(Error::Signal));
+    assert_eq!(threading::dump_on_signal(3, Some(-1)), Err(Error::Descriptor));
+    Ok(())
+}
+
+/// Lets a thread acquire a lock twice, until `is_reported`.
+fn deadlock(is_reported: impl Fn() -> bool) -> Result {
+    let lock = Lock::new()?;
+    let acquired_twice = lock.clone();
+    let thread = Thread::new(move || {
+        acquired_twice.acquire().unwrap();
+        acquired_twice.acquire().unwrap();
+    })?;
+    thread.set_name(c"deadlocked")?;
+    thread.start()?;
+    while !is_reported() {
+        threading::sleep(seconds(0.001));
+    }
+    lock.release()?;
+    assert!(thread.join(Timeout::FOREVER)?);
+    Ok(())
+}
+
+#[test]
+fn the_hang_hook_is_called_once_for_a_deadlock_and_its_panics_are_reported() -> Result {
+    let (_running, failures) = collect_failures();
+    let reports = Arc::new(Mutex::new(Vec::new()));
+    let hook = reports.clone();
+    threading::set_hang_hook(seconds(0.02), move |hang, report| {
+        hook.lock().unwrap().push((hang, report.to_owned()));
+    });
+    deadlock(|| !reports.lock().unwrap().is_empty())?;
+    {
+        let reports = reports.lock().unwrap();
+        assert_eq!((reports.len(), reports[0].0), (1, Hang::Deadlock));
+        assert!(reports[0].1.contains("1 of them deadlocked:\n  \"deadlocked\" waits for lock 0x"));
+    }
+    threading::set_hang_hook(seconds(0.02), |_, _| panic!("in the hook"));
+    deadlock(|| !failures.lock().unwrap().is_empty())?;
+    assert_eq!(*failures.lock().unwrap(), ["deadlocked: panic: in the hook"]);
+    threading::report_hangs(Timeout::FOREVER);
     Ok(())
 }

@@ -381,6 +381,22 @@ static void finish_set_name_running(void)
     release_last(EVENT, event);
 }
 
+static void prepare_lock(void)
+{
+    object = create(LOCK);
+}
+
+static threading_status call_set_name_of_lock(void)
+{
+    return threading_lock_set_name(object, "a lock");
+}
+
+static void finish_set_name_of_lock(void)
+{
+    OK(threading_lock_set_name(object, NULL));
+    release_last(LOCK, object);
+}
+
 /* ------------------------------------------------------------------------------------------- using everything */
 
 void use_everything(void)
@@ -525,6 +541,8 @@ const struct scenario object_scenarios[] = {
      false, false},
     {"a new name of a running thread", "thread_set_name", prepare_running, call_set_name, NO_MEMORY, check_same_name,
      finish_set_name_running, 0, false, false},
+    {"the first name of a lock", "lock_set_name", prepare_lock, call_set_name_of_lock, NO_MEMORY, NULL,
+     finish_set_name_of_lock, 0, false, false},
 };
 
 const size_t object_scenarios_count = COUNT(object_scenarios);

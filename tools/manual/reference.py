@@ -212,7 +212,8 @@ class Site:
         examples = self.project / "c_examples"
         body = ["<h1>Examples</h1>",
                 '<p class="lead">The 21 programs of the well-known article on Python’s <code>threading</code>: each '
-                "in Python and, beside it, in C. A test checks that they do the same.</p>",
+                "in Python and, beside it, in C. A test checks that they do the same. Two more programs in C hang, and "
+                "show why.</p>",
                 "<p>The Python programs were rewritten for current versions of Python; where a text mentions "
                 "Python’s original, it means the program of the article, which is for Python 2.</p>"
                 "<p>The programs in C use <code>check(...)</code> for calls that may fail, and a small "
@@ -221,13 +222,16 @@ class Site:
         pairs, contents = [], []
         for name in self.order():
             caption, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
-            python = split_python((examples / "python" / f"{name}.py").read_text(encoding="utf-8"))
+            figures = [figure(f"{name}.c", highlight.lines(c, "c", self.link))]
+            counterpart = examples / "python" / f"{name}.py"
+            if counterpart.is_file():
+                python = split_python(counterpart.read_text(encoding="utf-8"))
+                figures.insert(0, figure(counterpart.name, highlight.lines(python, "python")))
             title = name.split("_", 1)[1].replace("_", " ")
             contents.append(f'<li><a href="#{name}">{title}</a></li>')
             pairs.append(
                 f'<section class="pair" id="{name}"><h2><a href="#{name}">{self.prose(caption.rstrip("."))}</a></h2>'
-                f'<div class="columns">{figure(f"{name}.py", highlight.lines(python, "python"))}'
-                f'{figure(f"{name}.c", highlight.lines(c, "c", self.link))}</div>'
+                + (f'<div class="columns">{"".join(figures)}</div>' if len(figures) > 1 else figures[0])
                 + "".join(f"<p>{self.prose(paragraph)}</p>" for paragraph in text) + "</section>")
         helpers = ""
         for name in HELPERS:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -64,6 +65,53 @@ class BarrierTests(lock_tests.BarrierTests):
 
 class LocalTests(unittest.TestCase, test_threading_local.BaseLocalTest):
     _local = threading_c.local
+
+
+class DumpTests(unittest.TestCase):
+    def dumped(self, make):
+        with tempfile.TemporaryFile("w+") as file:
+            make(file)
+            file.seek(0)
+            return file.read()
+
+    def test_names_and_owners(self):
+        lock, rlock = threading_c.Lock(), threading_c.RLock()
+        event, barrier = threading_c.Event(), threading_c.Barrier(2)
+        for number, named in enumerate([lock, rlock, event, barrier, threading_c.Condition(), threading_c.Semaphore(),
+                                        threading_c.BoundedSemaphore()]):
+            named.set_name(f"name {number} \u00e9")
+        self.assertIsNone(lock.owner())
+        with lock, rlock:
+            self.assertEqual(lock.owner(), threading_c.get_ident())
+            self.assertEqual(rlock.owner(), threading_c.get_ident())
+            text = self.dumped(threading_c.dump)
+            lock.set_name(None)
+            unnamed = self.dumped(lambda file: threading_c.dump(file.fileno()))
+        self.assertRegex(text, r'\Athreading: process \d+, \d+ threads?\n"MainThread" \d+  makes this dump\n'
+                               r'    owns lock "name 0 \u00e9"\n    owns rlock "name 1 \u00e9"\n')
+        self.assertRegex(unnamed, r"    owns lock 0x[0-9a-f]+\n")
+        self.assertRaises(ValueError, threading_c.dump, -1)
+        self.assertRaises(RuntimeError, threading_c.dump, 9999)
+
+    def test_signal(self):
+        calls = []
+        former = signal.signal(signal.SIGUSR1, lambda *_: calls.append(1))
+
+        def make(file):
+            threading_c.dump_on_signal(signal.SIGUSR1, file)
+            os.kill(os.getpid(), signal.SIGUSR1)
+        try:
+            self.assertIn('"MainThread" ', self.dumped(make))
+            self.assertEqual(calls, [1])
+        finally:
+            threading_c.dump_on_signal(signal.SIGUSR1, -1)
+            signal.signal(signal.SIGUSR1, former)
+        self.assertRaises(ValueError, threading_c.dump_on_signal, signal.SIGKILL)
+
+    def test_invalid_periods(self):
+        self.assertRaises(ValueError, threading_c.set_hang_hook, -2)
+        self.assertRaises(OverflowError, threading_c.set_hang_hook, 1e300)
+        threading_c.set_hang_hook(None)
 
 
 class ThreadTests(unittest.TestCase):
@@ -351,6 +399,39 @@ class ProcessTests(unittest.TestCase):
             threading.Thread(target=fork, name="forker").start()
             """)
         self.assertEqual((out, err, status), (["new", "['forker'] forker", "3"], "", 0))
+
+    def test_a_deadlock_is_reported_once(self):
+        out, err, status = self.python("""
+            first, second, both = threading.Lock(), threading.RLock(), threading.Barrier(2)
+            first.set_name("first")
+            second.set_name("second")
+            reported = threading.Event()
+
+            def on_hang(kind, report):
+                print(kind == threading.HANG_DEADLOCK, threading.current_thread().name in ("one", "two"))
+                found = [line.strip().rpartition(",")[0] for line in report.splitlines() if line.startswith("  \\"")]
+                print(*sorted(found), sep="\\n", flush=True)
+                reported.set()
+                raise ValueError("in the hook")
+
+            def acquire(mine, other):
+                with mine:
+                    both.wait()
+                    with other:
+                        pass
+            threading.set_hang_hook(0.05, on_hang)
+            one = threading.Thread(target=acquire, args=(first, second), name="one", daemon=True)
+            two = threading.Thread(target=acquire, args=(second, first), name="two", daemon=True)
+            one.start()
+            two.start()
+            reported.wait()
+            print(first.owner() == one.ident, second.owner() == two.ident)
+            time.sleep(0.2)
+            """)
+        self.assertEqual((out, status), (
+            ["True True", '"one" waits for rlock "second", owned by "two"',
+             '"two" waits for lock "first", owned by "one"', "True True"], 0))
+        self.assertIn("ValueError: in the hook", err)
 
     def test_logging_uses_thread_names(self):
         out, err, status = self.python("""

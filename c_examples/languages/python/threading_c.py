@@ -1,7 +1,7 @@
 """Python's threading module, implemented with libthreading: `import threading_c as threading`.
 
-This file contains threads, timers and thread-local data. threading_c_locks.py, which is a part of this module, contains
-the locks. README.md in the parent folder lists the differences from Python's own module.
+This file contains threads, timers and thread-local data. threading_c_locks.py and threading_c_dumps.py, which are parts
+of this module, contain the locks and what shows why a program hangs. README.md in the parent folder lists the differences from Python's own module.
 """
 
 import _thread
@@ -14,7 +14,9 @@ import threading
 import weakref
 
 import libthreading
+import threading_c_dumps
 from threading import ExceptHookArgs, excepthook  # noqa: F401
+from threading_c_dumps import HANG_DEADLOCK, HANG_EXIT, dump, dump_on_signal  # noqa: F401
 from threading_c_locks import (
     BLOCKING, FAST, OK, SLICE, TIMED_OUT, TIMEOUT_MAX, Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event,
     Lock, RLock, Semaphore, check, checked_handle, seconds, wait)
@@ -209,6 +211,13 @@ def _report(thread):
     except BaseException:
         print("Exception in threading.excepthook:", file=sys.stderr, flush=True)
         sys.excepthook(*sys.exc_info())
+
+
+def set_hang_hook(seconds, hook=None):
+    threading_c_dumps.set_hang_hook(seconds, hook, lambda: _report(current_thread()))
+
+
+set_hang_hook.__doc__ = threading_c_dumps.set_hang_hook.__doc__
 
 
 def current_thread():

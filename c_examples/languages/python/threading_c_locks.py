@@ -96,6 +96,10 @@ class _Object:
         if self._handle is not None:
             self._fast.free(self._handle)
 
+    def set_name(self, name):
+        """Sets the name that dumps show, of which 47 bytes are kept. None removes it."""
+        check(self._fast.set_name(self._handle, None if name is None else str(name).encode()))
+
     def _describe(self, state):
         return f"<threading_c.{type(self).__qualname__} at {id(self):#x}: {state}>"
 
@@ -136,6 +140,10 @@ class _Acquirable(_Object):
 
     def locked(self):
         return self._fast.locked(self._handle)
+
+    def owner(self):
+        """Returns the ident of the thread that has acquired the lock, or None if it is not locked."""
+        return self._fast.owner(self._handle) or None
 
     def _at_fork_reinit(self):
         check(self._fast.at_fork_reinit(self._handle))

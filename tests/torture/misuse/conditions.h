@@ -6,6 +6,7 @@
 
 DEFINE_FREE_WHEN_NOT_BUSY(condition)
 REF_CALL(CONDITION, condition)
+SET_NAME_CALL(CONDITION, condition)
 LOCK_CALLS(CONDITION, condition)
 
 static bool call_condition_new(struct actor *a)

@@ -5,13 +5,14 @@
 #include "conditions.h"
 #include "sync_objects.h"
 #include "module.h"
+#include "dumps.h"
 
 /* H: functions that take a handle; N: the others. */
 #define FUNCTIONS(H, N)                                                                                      \
     N(version) N(version_number) N(status_name) N(status_message) N(last_error) N(last_error_message)        \
     N(clear_last_error) N(current_thread) N(main_thread) N(active_count) N(enumerate) N(get_ident)           \
     N(get_native_id) N(stack_size) N(set_stack_size) N(sleep) N(atexit) N(shutdown) N(shutdown_timeout)      \
-    N(set_excepthook) N(get_excepthook) N(report_exception)                                                  \
+    N(set_excepthook) N(get_excepthook) N(report_exception) N(dump) N(dump_on_signal) N(set_hang_hook)       \
     H(thread_list_len) H(thread_list_get) H(thread_list_free)                                                \
     N(thread_new) H(thread_ref) H(thread_free) H(thread_set_name) H(thread_name) H(thread_set_daemon)        \
     H(thread_is_daemon) H(thread_set_stack_size) H(thread_set_arg_destructor) H(thread_set_run)              \
@@ -19,22 +20,23 @@
     H(thread_native_id) H(thread_result) H(thread_arg)                                                       \
     N(timer_new) H(timer_ref) H(timer_free) H(timer_thread) H(timer_start) H(timer_cancel) H(timer_interval) \
     N(lock_new) H(lock_ref) H(lock_free) H(lock_acquire) H(lock_try_acquire) H(lock_acquire_timeout)         \
-    H(lock_release) H(lock_locked) H(lock_at_fork_reinit)                                                    \
+    H(lock_release) H(lock_locked) H(lock_at_fork_reinit) H(lock_owner) H(lock_set_name)                     \
     N(rlock_new) H(rlock_ref) H(rlock_free) H(rlock_acquire) H(rlock_try_acquire) H(rlock_acquire_timeout)   \
     H(rlock_release) H(rlock_locked) H(rlock_is_owned) H(rlock_recursion_count) H(rlock_at_fork_reinit)      \
+    H(rlock_owner) H(rlock_set_name)                                                                         \
     N(condition_new) H(condition_new_with_lock) H(condition_new_with_rlock) H(condition_ref)                 \
     H(condition_free) H(condition_acquire) H(condition_try_acquire) H(condition_acquire_timeout)             \
     H(condition_release) H(condition_locked) H(condition_is_owned) H(condition_wait)                         \
     H(condition_wait_timeout) H(condition_wait_for) H(condition_wait_for_timeout) H(condition_notify)        \
-    H(condition_notify_all) H(condition_at_fork_reinit)                                                      \
+    H(condition_notify_all) H(condition_at_fork_reinit) H(condition_set_name)                                \
     N(semaphore_new) N(semaphore_new_bounded) H(semaphore_ref) H(semaphore_free) H(semaphore_acquire)        \
     H(semaphore_try_acquire) H(semaphore_acquire_timeout) H(semaphore_release) H(semaphore_release_n)        \
-    H(semaphore_value)                                                                                       \
+    H(semaphore_value) H(semaphore_set_name)                                                                 \
     N(event_new) H(event_ref) H(event_free) H(event_is_set) H(event_set) H(event_clear) H(event_wait)        \
-    H(event_wait_timeout) H(event_at_fork_reinit)                                                            \
+    H(event_wait_timeout) H(event_at_fork_reinit) H(event_set_name)                                          \
     N(barrier_new) H(barrier_ref) H(barrier_free) H(barrier_set_timeout) H(barrier_wait)                     \
     H(barrier_wait_timeout) H(barrier_reset) H(barrier_abort) H(barrier_parties) H(barrier_n_waiting)        \
-    H(barrier_broken)                                                                                        \
+    H(barrier_broken) H(barrier_set_name)                                                                    \
     N(local_new) N(local_new_with_init) H(local_ref) H(local_free) H(local_set) H(local_get)                 \
     H(local_lookup) H(local_del) H(local_set_attr) H(local_get_attr) H(local_del_attr)
 

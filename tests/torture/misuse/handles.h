@@ -169,6 +169,16 @@ static inline void forget_if_freed(struct actor *a, enum kind kind, struct objec
         }                                                                                                              \
         return true;                                                                                                   \
     }
+/* The name of an object is only in dumps. NULL removes it. */
+#define SET_NAME_CALL(KIND, type)                                                                                      \
+    static bool call_##type##_set_name(struct actor *a)                                                                \
+    {                                                                                                                  \
+        CHOOSE(a, KIND, type);                                                                                         \
+        struct name name = next_name(&a->bytes);                                                                       \
+        statuses error = name.is_utf8 || name.text == NULL ? NONE : ONE(THREADING_ERR_VALUE);                          \
+        check_call(a, threading_##type##_set_name(h, name.text), error, ONE(THREADING_OK), ONE(THREADING_OK));         \
+        return true;                                                                                                   \
+    }
 /* Releases a reference of the caller, retrying while other threads are briefly blocked on the object. */
 #define DEFINE_FREE_WHEN_NOT_BUSY(type)                                                                                \
     static inline void free_##type(void *handle)                                                                       \

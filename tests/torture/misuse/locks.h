@@ -7,8 +7,10 @@
 DEFINE_FREE_WHEN_NOT_BUSY(lock)
 DEFINE_FREE_WHEN_NOT_BUSY(rlock)
 REF_CALL(LOCK, lock)
+SET_NAME_CALL(LOCK, lock)
 FREE_CALL(LOCK, lock)
 REF_CALL(RLOCK, rlock)
+SET_NAME_CALL(RLOCK, rlock)
 FREE_CALL(RLOCK, rlock)
 
 static bool call_lock_new(struct actor *a)
@@ -151,6 +153,24 @@ static inline void update_recursion(const struct actor *a, enum kind kind, int c
 
 LOCK_CALLS(LOCK, lock)
 LOCK_CALLS(RLOCK, rlock)
+
+/* A lock that this actor has acquired is its own, also if it has acquired the lock as that of a condition. */
+#define OWNER_CALL(KIND, type)                                                                                         \
+    static bool call_##type##_owner(struct actor *a)                                                                   \
+    {                                                                                                                  \
+        CHOOSE(a, KIND, type);                                                                                         \
+        uint64_t owner = threading_##type##_owner(h);                                                                  \
+        if (!check_getter(a, owner == 0, NONE))                                                                        \
+            return true;                                                                                               \
+        if (own)                                                                                                       \
+            EXPECT(a, owner == (o->recursion > 0 ? threading_get_ident() : 0));                                        \
+        else if (o != NULL && is_reentrant(KIND, o))                                                                   \
+            EXPECT(a, (owner == threading_get_ident()) == (o->recursion > 0));                                         \
+        return true;                                                                                                   \
+    }
+
+OWNER_CALL(LOCK, lock)
+OWNER_CALL(RLOCK, rlock)
 
 static bool call_rlock_is_owned(struct actor *a)
 {

@@ -8,10 +8,13 @@ DEFINE_FREE_WHEN_NOT_BUSY(semaphore)
 DEFINE_FREE_WHEN_NOT_BUSY(event)
 DEFINE_FREE_WHEN_NOT_BUSY(barrier)
 REF_CALL(SEMAPHORE, semaphore)
+SET_NAME_CALL(SEMAPHORE, semaphore)
 FREE_CALL(SEMAPHORE, semaphore)
 REF_CALL(EVENT, event)
+SET_NAME_CALL(EVENT, event)
 FREE_CALL(EVENT, event)
 REF_CALL(BARRIER, barrier)
+SET_NAME_CALL(BARRIER, barrier)
 FREE_CALL(BARRIER, barrier)
 
 /* --------------------------------------------------------------------------------------------------- semaphores */

@@ -1,0 +1,57 @@
+"""The dumps of threading_c: what each thread waits for, and a hook for threads that hang."""
+
+import sys
+
+import libthreading
+from threading_c_locks import BLOCKING, FAST, check
+
+HANG_DEADLOCK = libthreading.THREADING_HANG_DEADLOCK
+HANG_EXIT = libthreading.THREADING_HANG_EXIT
+
+_hooks = []  # the library may call each of them, also after it has been replaced
+
+
+def _descriptor(file):
+    """Returns the descriptor of a file, as the functions of faulthandler do."""
+    if isinstance(file, int):
+        return file
+    file = sys.stderr if file is None else file
+    file.flush()
+    return file.fileno()
+
+
+def dump(file=None):
+    """Writes what each thread waits for and what it owns to a file, by default to standard error.
+
+    Deadlocks come first. The waits of the main thread have timeouts, because it handles signals between them, and are
+    not part of deadlocks.
+    """
+    check(BLOCKING.threading_dump(_descriptor(file)), "the dump could not be written")
+
+
+def dump_on_signal(signum, file=None):
+    """Makes a dump whenever the process receives the signal, as faulthandler.register does, and lets the process go on.
+
+    The file must stay open. Python's own handler of the signal, if there is one, is called, too. -1 restores it.
+    """
+    check(FAST.threading_dump_on_signal(signum, _descriptor(file)))
+
+
+def set_hang_hook(seconds, hook=None, on_error=None):
+    """Sets hook(kind, report), which is called when threads hang; without a hook, reports go to standard error.
+
+    The kind is HANG_DEADLOCK for threads that wait for each other, or HANG_EXIT, and the report is the text of a dump.
+    One of the threads that hang calls the hook. A hang is reported when it has lasted for so many seconds; None turns
+    reports off.
+    """
+    period = libthreading.THREADING_FOREVER if seconds is None else float(seconds)
+    callback = libthreading.callbacks.threading_hang_hook()
+    if hook is not None:
+        def call(kind, report, _):
+            try:
+                hook(kind, report.decode())
+            except BaseException:
+                on_error()
+        callback = libthreading.callbacks.threading_hang_hook(call)
+    check(FAST.threading_set_hang_hook(period, callback, None))
+    _hooks.append(callback)
