@@ -34,7 +34,7 @@ use crate::time::Timeout;
 /// \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
 ///     THREADING_ERR_SYSTEM if the text could not be written
 ///
-/// \blocks only as long as writing to the file descriptor does
+/// \blocks only while a write to the file descriptor does
 /// \threadsafety any thread, and any signal handler
 /// \python `faulthandler.dump_traceback(file)`
 /// \since 0.1.0

@@ -197,9 +197,9 @@ def check_snippets():
 def main():
     parser = argparse.ArgumentParser(description="Checks the manual pages.")
     parser.add_argument("--pages", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "man",
-                        help="the directory that contains man3 and man7 (default: %(default)s)")
+                        help="the directory that contains man1, man3 and man7 (default: %(default)s)")
     pages = parser.parse_args().pages.resolve()
-    expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 8 and len(STATUSES) > 20, "the header cannot be parsed")
+    expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 9 and len(STATUSES) > 20, "the header cannot be parsed")
 
     real, links = check_names(pages)
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
