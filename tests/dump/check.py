@@ -4,9 +4,9 @@
     check.py --program NAME=PATH [--program NAME=PATH]... [CASE]...
 
 Each program is tests/dump/hangs.c, linked in another way. Each of its hangs is reported by the hang hook, by a signal,
-by threading-dump for the stopped process, from a core file by gdb and by threading-dump, and by gdb for the process: the
-texts must be equal, with times masked. What needs gdb, or a core file from the kernel, is skipped where that is not
-possible.
+by threading-dump for the process while it runs and while it is stopped, from core files by gdb and by threading-dump,
+and by gdb for the process: the texts must be equal, with times masked. What needs gdb, or a core file from the kernel,
+is skipped where that is not possible.
 """
 
 import argparse
@@ -147,9 +147,10 @@ def wait_until(condition, what):
 
 def tool(*arguments, status=0, **settings):
     """Runs threading-dump. Returns its output, or its errors if `status` is 1; with None, it may fail."""
-    found = subprocess.run([sys.executable, "-B", TOOL, *map(str, arguments)], capture_output=True, timeout=LIMIT, **settings)
-    check(status is None or found.returncode == status, f"threading-dump {arguments} returns {found.returncode}: {found.stdout.decode()}"
-          f"{found.stderr.decode()}")
+    command = [sys.executable, "-B", TOOL, *map(str, arguments)]
+    found = subprocess.run(command, capture_output=True, timeout=LIMIT, **settings)
+    check(status is None or found.returncode == status, f"threading-dump {arguments} returns {found.returncode}: "
+          f"{found.stdout.decode()}{found.stderr.decode()}")
     return (found.stderr if status else found.stdout).decode()
 
 
@@ -166,6 +167,11 @@ def gdb(*arguments, commands):
     return output.split("<<<\n")[1].split(">>>\n")[0]
 
 
+def allow_cores():
+    _, maximum = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (maximum, maximum))
+
+
 class Program:
     """A running program that hangs. Its dumps are in files in `directory`."""
 
@@ -175,8 +181,8 @@ class Program:
         with open(self.hooked, "wb") as hooked, open(self.signalled, "wb") as signalled:
             self.process = subprocess.Popen(
                 [path, hang, str(signalled.fileno())], stderr=hooked, stdin=subprocess.DEVNULL, cwd=directory,
-                pass_fds=[signalled.fileno()], start_new_session=True, env={**os.environ, "THREADING_DEBUG": "hang=0.2"},
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2))
+                pass_fds=[signalled.fileno()], start_new_session=True, preexec_fn=allow_cores,
+                env={**os.environ, "THREADING_DEBUG": "hang=0.2"})
         self.pid = self.process.pid
 
     def __enter__(self):
@@ -231,7 +237,7 @@ def is_running(pid):
 
 
 def hook_report(program, hang):
-    """Returns the report of the hang hook. That of an exit is repeated until all threads have arrived where they hang."""
+    """Returns the report of the hang hook. That of an exit is repeated, until all threads hang."""
     def is_complete():
         text = mask(last_report(program.hooked))
         if hang == "two_locks" and text and text != EXPECTED[hang]:
@@ -304,8 +310,9 @@ def lists_agree(_):
     check(len(sentences) == rust.count("pub(super) const"), "a sentence was not found")
     check_equal({name: value for name, value in vars(module.Say).items() if name.isupper()}, sentences, "sentences")
     rust = (ROOT / "src/dump/layout.rs").read_text()
-    lists = re.search(r"^layout! \{\n    addresses \{(.*?)\n    \}\n    values \{(.*?)\n    \}\n    system_calls \{(.*?)\n    \}",
-                      rust, re.MULTILINE | re.DOTALL).groups()
+    invocation = rust[rust.index("\nlayout! {\n"):]
+    lists = [re.search(rf"\n    {name} \{{(.*?)\n    \}}", invocation, re.DOTALL)[1]
+             for name in ("addresses", "values", "system_calls")]
     check_equal(module.ADDRESSES, re.findall(r"(?m)^ *(\w+) = ", lists[0]), "addresses")
     check_equal(module.VALUES, re.findall(r"(?m)^ *(\w+) = ", lists[1]), "values")
     check_equal(module.SYSCALLS, re.findall(r'"(.*?)"', lists[2]), "system calls")
@@ -320,6 +327,11 @@ def one_text(programs):
     return remarks
 
 
+def libraries_of(program):
+    found = subprocess.run(["ldd", program], text=True, capture_output=True)
+    return re.findall(r"=> (/\S*libthreading\S*)", found.stdout)
+
+
 def linked_in_any_way(programs):
     """the same with the static library, and for programs and libraries without symbols"""
     remarks = set()
@@ -332,14 +344,15 @@ def linked_in_any_way(programs):
         for program in programs:
             stripped = pathlib.Path(directory) / f"{pathlib.Path(program).name}-stripped"
             subprocess.run([strip, "--strip-all", "-o", stripped, program], check=True)
-            libraries = re.findall(r"=> (/\S*libthreading\S*)", subprocess.run(["ldd", program], text=True, capture_output=True).stdout)
+            libraries = libraries_of(program)
             for library in libraries:
-                subprocess.run([strip, "--strip-all", "-o", f"{directory}/{pathlib.Path(library).name}", library], check=True)
+                output = pathlib.Path(directory) / pathlib.Path(library).name
+                subprocess.run([strip, "--strip-all", "-o", output, library], check=True)
             before = os.environ.get("LD_LIBRARY_PATH")
             os.environ["LD_LIBRARY_PATH"] = directory
             try:
-                found = subprocess.run(["ldd", stripped], text=True, capture_output=True).stdout
-                check(not libraries or f"{directory}/" in found, f"the stripped library is not used: {found}")
+                found = libraries_of(stripped)
+                check(all(library.startswith(f"{directory}/") for library in found), f"not stripped: {found}")
                 remarks.update(same_text(stripped, "two_locks"))
             finally:
                 if before is None:
@@ -357,7 +370,8 @@ def running_process(programs):
             text = tool(program.pid)
             line = r"""(?x)
                 threading:\ process\ \d+,\ \d+\ threads | timers:\ not\ known,\ .* | .*\ timer,\ due\ in\ .*
-                | "(MainThread|worker|Thread-\d+)"\ \d+\ \ (running|waits\ (for|in))\ .* | \ {4}owns\ (lock|rlock|an\ object)\ .*
+                | "(MainThread|worker|Thread-\d+)"\ \d+\ \ (running|waits\ (for|in))\ .*
+                | \ {4}owns\ (lock|rlock|an\ object)\ .*
                 | \d+\ more\ pending\ timers?"""
             for found in text.splitlines():
                 check(re.fullmatch(line, found), f"unexpected line: {found}\n{text}")
@@ -375,8 +389,8 @@ def errors(programs):
     with subprocess.Popen(["sleep", "1000"]) as other:
         try:
             wait_until(lambda: "(sleep)" in tool(other.pid, status=1), "start of sleep")
-            check_equal(tool(other.pid, status=1), f"threading-dump: process {other.pid} (sleep) does not use libthreading, "
-                        "or one before version 0.1\n", "no library")
+            check_equal(tool(other.pid, status=1), f"threading-dump: process {other.pid} (sleep) does not use "
+                        "libthreading, or one before version 0.1\n", "no library")
             other.send_signal(signal.SIGKILL)
             wait_until(lambda: not is_running(other.pid), "end of sleep")
             check("has ended" in tool(other.pid, status=1), "a zombie")
@@ -407,7 +421,8 @@ def other_version(programs):
         changed.write_bytes(data[:at] + struct.pack("=I", 77) + data[at + 4:])
         changed.chmod(0o755)
         with Program(changed, "missing_party", directory) as process:
-            found = wait_until(lambda: (text := tool(process.pid, status=1)) and "does not use" not in text and text, "library")
+            wait_until(lambda: "does not use" not in tool(process.pid, status=1), "library")
+            found = tool(process.pid, status=1)
             check("(layout 77; this threading-dump knows layout 1)" in found, found)
 
 
@@ -447,7 +462,8 @@ def printers(programs):
             found = gdb("-p", process.pid, programs[0], commands=[f"print {name}"])
             check(mask(found).rstrip().endswith(text), f"{name}: {found}, expected {text}")
         check("LWP" in gdb("-p", process.pid, commands=["info th"]), "info th")
-    found = subprocess.run([GDB, "-nx", "-batch", "-ex", f"source {TOOL}", "-ex", "info threading"], capture_output=True)
+    command = [GDB, "-nx", "-batch", "-ex", f"source {TOOL}", "-ex", "info threading"]
+    found = subprocess.run(command, capture_output=True)
     check(b"there is no process" in found.stderr, "no process")
 
 
