@@ -49,6 +49,7 @@ use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, FREED, GRANTED, QUEUED, RETRY, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
+use crate::sys::offsets::offsets;
 use crate::sys::pthread;
 use crate::thread::ident::{self, OWNER_SHIFT};
 use crate::time::{Deadline, FOREVER, Timeout};
@@ -91,6 +92,8 @@ pub struct Barrier {
     /// The default timeout in seconds, the bits of an `f64`.
     timeout: AtomicU64,
 }
+
+offsets!(BarrierOffsets of Barrier: parties);
 
 struct Round {
     waiting: WaitQueue,

@@ -59,7 +59,7 @@ use crate::sys::futex;
 use crate::sys::futex::Halves;
 use crate::time::Timeout;
 
-const SET: u64 = 1 << 7;
+pub(crate) const SET: u64 = 1 << 7;
 /// The unit of the sequence number, which `SEQ_MASK` covers.
 const SEQ_ONE: u64 = 1 << 8;
 const SEQ_MASK: u64 = 0xffff_ff00;

@@ -55,17 +55,21 @@ use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::futex::Halves;
+use crate::sys::offsets::offsets;
 use crate::time::Timeout;
 
 /// The maximum value of a semaphore.
 pub const SEMAPHORE_MAX: i64 = 2_147_483_647;
 
 /// The unit of the waiter count, which `WAITERS` covers.
-const WAITER: u64 = 1 << 7;
-const WAITERS: u64 = 0x7fff_ff80;
+pub(crate) const WAITER: u64 = 1 << 7;
+pub(crate) const WAITERS: u64 = 0x7fff_ff80;
 const SPINNING: u64 = 1 << 31;
 /// The unit of the value. A live word is at least this if the value is above 0, since its bit 63 is clear.
-const PERMIT: u64 = 1 << 32;
+pub(crate) const PERMIT: u64 = 1 << 32;
+/// The number of bits of the value.
+#[cfg(not(model))]
+pub(crate) const VALUE_BITS: u32 = FREED_WITH_WAITERS.trailing_zeros() - PERMIT.trailing_zeros();
 const FREED_WITH_WAITERS: u64 = 1 << 63;
 
 /// A counter of permits. Python: `threading.Semaphore`, `threading.BoundedSemaphore`.
@@ -97,6 +101,8 @@ pub struct Semaphore {
     waiter_epoch: WaiterEpoch,
     adaptive_spin: AdaptiveSpin,
 }
+
+offsets!(SemaphoreOffsets of Semaphore: limit, is_bounded);
 
 // SAFETY: zero is a semaphore of value 0; it is shareable in any state; it begins with its header.
 unsafe impl Object for Semaphore {

@@ -3,6 +3,17 @@
 //! A program that hangs can say why: a dump shows each thread, what it waits for and since when, which
 //! thread owns that, and what it owns itself. Deadlocks come first.
 //!
+//! The program `threading-dump` makes the same dump of another process, or of a core file.
+//!
+//! Make a dump if a lock cannot be acquired within ten seconds:
+//!     void acquire_or_report(threading_lock *lock)
+//!     {
+//!         if (threading_lock_acquire_timeout(lock, 10) == THREADING_TIMED_OUT) {
+//!             threading_dump(2);
+//!             abort();
+//!         }
+//!     }
+//!
 //! A dump locks nothing and allocates nothing. It may be made in a signal handler, whatever the thread
 //! was doing, in a child of fork, and during process exit.
 //!

@@ -3,18 +3,23 @@
 //! A dump takes no lock, allocates no memory and changes nothing but a static index, so that it may be made in a signal
 //! handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`snapshot`] reads
 //! the threads and locks, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
+//! [`layout`] lets other programs read the same.
 
 pub(crate) mod contention;
 mod deadlock;
 pub(crate) mod hang;
+#[cfg(target_os = "linux")]
+mod layout;
 mod line;
 pub(crate) mod on_signal;
+mod sentences;
 mod snapshot;
 mod text;
 
 use core::ffi::c_int;
 
 use crate::dump::line::{Lines, Output};
+use crate::dump::sentences as say;
 pub(crate) use crate::dump::snapshot::after_fork_in_child;
 use crate::dump::snapshot::{Entry, Snapshot};
 use crate::error::{Error, Result};
@@ -40,9 +45,9 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     });
     // SAFETY: no preconditions.
     let pid = unsafe { libc::getpid() };
-    lines.text("threading: process ").number(pid as u64).text(", ").count(threads, "thread");
+    lines.text(say::PROCESS).number(pid as u64).text(", ").count(threads, say::THREAD);
     if deadlocked != 0 {
-        lines.text(", ").number(deadlocked as u64).text(" of them deadlocked:");
+        lines.text(", ").number(deadlocked as u64).text(say::DEADLOCKED);
     }
     lines.end();
     if deadlocked != 0 {

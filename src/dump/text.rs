@@ -1,8 +1,13 @@
 //! The text of a dump: one line for each thread, and one for each lock that it owns.
 
+use core::ffi::c_long;
+
 use crate::barrier::Barrier;
 use crate::dump::deadlock::{awaited_lock, owner_of};
+#[cfg(target_os = "linux")]
+use crate::dump::layout::SYSCALLS;
 use crate::dump::line::Lines;
+use crate::dump::sentences as say;
 use crate::dump::snapshot::{self, Entry, OwnedLock, Snapshot};
 use crate::event::Event;
 use crate::handle::{Handle, Object, note};
@@ -28,13 +33,13 @@ pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
         }
         (None, _) if entry.ident == registry::main_ident() => match snapshot::main_thread() {
             Some(main) => thread_name(lines, Entry { thread: Some(main), ..entry }),
-            None => drop(lines.name(b"MainThread")),
+            None => drop(lines.name(say::MAIN_THREAD.as_bytes())),
         },
         (None, Some(waiter)) => {
-            lines.text("thread ").number(waiter.native_id().into());
+            lines.text(say::NATIVE_THREAD).number(waiter.native_id().into());
         }
         (None, None) => {
-            lines.text("the thread with ident ").number(entry.ident);
+            lines.text(say::IDENT_THREAD).number(entry.ident);
         }
     }
 }
@@ -57,12 +62,12 @@ pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: 
         lines.text(" ").number(native_id.into());
     }
     if entry.thread.is_some_and(|thread| thread.has_flag(TIMER)) {
-        lines.text(" (timer)");
+        lines.text(say::IS_TIMER);
     }
     lines.text("  ");
     match entry.wait() {
         Some(wait) => what_it_waits_for(lines, snapshot, &wait, now),
-        None if u64::from(native_id) == calling_thread::native_id() => drop(lines.text("makes this dump")),
+        None if u64::from(native_id) == calling_thread::native_id() => drop(lines.text(say::MAKES_DUMP)),
         None => outside(lines, snapshot, entry, native_id, now),
     }
     lines.end();
@@ -72,10 +77,10 @@ pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: 
 fn owned_lock(lines: &mut Lines, owner: u64, lock: OwnedLock) {
     // The lock may have been released since the snapshot was taken.
     if owner_of(lock.bits) == Some(owner << OWNER_SHIFT) {
-        lines.text("    owns ");
+        lines.text(say::OWNS);
         object(lines, lock.bits);
         if lock.waiters != 0 {
-            lines.text(" (").count(lock.waiters as usize, "waiter").text(")");
+            lines.text(" (").count(lock.waiters as usize, say::WAITER).text(")");
         }
         lines.end();
     }
@@ -85,26 +90,26 @@ fn owned_lock(lines: &mut Lines, owner: u64, lock: OwnedLock) {
 pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait, now: Deadline) {
     let (mut remark, mut is_notified) = ("", false);
     if wait.object == SLEEP {
-        lines.text("sleeps");
+        lines.text(say::SLEEPS);
     } else if wait.object == PROCESS_EXIT {
         exit(lines, snapshot);
     } else if wait.object == EXIT_CALLBACKS {
-        lines.text("waits in the process exit or a shutdown for the functions that another thread calls");
+        lines.text(say::WAITS_FOR_CALLBACKS);
     } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
-        lines.text("joins ");
+        lines.text(say::JOINS);
         thread_name(lines, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
     } else if let Ok((condition, _)) = Handle::<Condition>::from_bits(wait.object).check() {
         if wait.notified {
             is_notified = true;
-            lines.text("notified on ");
+            lines.text(say::NOTIFIED);
             object(lines, wait.object);
-            lines.text(", waits for its ").text(condition.lock_kind());
+            lines.text(say::WAITS_FOR_ITS).text(condition.lock_kind());
             lock_owner(lines, snapshot, wait);
         } else {
-            lines.text("waits for a notify on ");
+            lines.text(say::WAITS_FOR_NOTIFY);
             object(lines, wait.object);
             match condition.lock_owner().filter(|&owner| owner >= FIRST_OWNER_TAG) {
-                None => drop(lines.text(" (").text(condition.lock_kind()).text(" free)")),
+                None => drop(lines.text(" (").text(condition.lock_kind()).text(say::FREE_LOCK)),
                 Some(tag) => {
                     lines.text(" (").text(condition.lock_kind());
                     owner(lines, snapshot, tag);
@@ -112,37 +117,37 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
                 }
             }
             if !condition.has_notified_a_waiter() {
-                remark = "; no waiter has been notified since it was created";
+                remark = say::NO_NOTIFY;
             }
         }
     } else if Handle::<Barrier>::from_bits(wait.object).check().is_ok() {
         barrier(lines, wait.object);
     } else if let Ok((semaphore, _)) = Handle::<Semaphore>::from_bits(wait.object).check() {
-        lines.text("waits for ");
+        lines.text(say::WAITS_FOR);
         object(lines, wait.object);
         let (value, limit, waiters) = semaphore.report();
         lines.text(" (").number(value);
         if let Some(limit) = limit {
-            lines.text(" of ").number(limit);
+            lines.text(say::OF).number(limit);
         }
-        lines.text(" left, ").count(waiters as usize, "waiter").text(")");
+        lines.text(say::LEFT).count(waiters as usize, say::WAITER).text(")");
     } else if let Ok(is_set) = Handle::<Event>::from_bits(wait.object).is_set() {
-        lines.text("waits for ");
+        lines.text(say::WAITS_FOR);
         object(lines, wait.object);
-        lines.text(if is_set { " (set)" } else { " (not set)" });
+        lines.text(if is_set { say::IS_SET } else { say::IS_NOT_SET });
     } else if owner_of(wait.object).is_some() {
-        lines.text("waits for ");
+        lines.text(say::WAITS_FOR);
         object(lines, wait.object);
         lock_owner(lines, snapshot, wait);
     } else if wait.notified && wait.condition_locks().is_some() {
-        lines.text("notified on a condition that has been freed, waits for its lock");
+        lines.text(say::NOTIFIED_ON_FREED);
         lock_owner(lines, snapshot, wait);
     } else {
-        lines.text("waits for an object that has been freed");
+        lines.text(say::WAITS_FOR_FREED);
     }
-    lines.text(", for ").seconds(now.0.saturating_sub(wait.since.0));
+    lines.text(say::FOR).seconds(now.0.saturating_sub(wait.since.0));
     if wait.until != Deadline::NEVER && !is_notified {
-        lines.text(", for at most ").seconds(wait.until.0.saturating_sub(now.0)).text(" more");
+        lines.text(say::FOR_AT_MOST).seconds(wait.until.0.saturating_sub(now.0)).text(say::MORE);
     }
     lines.text(remark);
 }
@@ -154,7 +159,7 @@ fn lock_owner(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait) {
     if wait.is_parked() || wait.is_queued() && tag != wait.owner_tag {
         owner(lines, snapshot, tag);
     } else {
-        lines.text(", which it is about to acquire");
+        lines.text(say::ABOUT_TO_ACQUIRE);
     }
 }
 
@@ -162,11 +167,11 @@ fn lock_owner(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait) {
 fn exit(lines: &mut Lines, snapshot: &Snapshot) {
     let mut threads = 0;
     snapshot.for_each(|entry| threads += usize::from(entry.thread.is_some_and(registry::is_awaited)));
-    lines.text("waits in the process exit or a shutdown for ").count(threads, "non-daemon thread");
+    lines.text(say::EXITS).count(threads, say::NON_DAEMON);
     // Pending timers count as threads that are awaited.
     let timers = registry::try_awaited_count().map_or(0, |awaited| awaited.saturating_sub(threads));
     if timers != 0 {
-        lines.text(" and ").count(timers, "timer");
+        lines.text(say::AND).count(timers, say::TIMER);
     }
 }
 
@@ -175,7 +180,7 @@ pub(super) fn timers(lines: &mut Lines, now: Deadline) {
     const SHOWN: usize = 8;
     let mut first = [None; SHOWN];
     let Some(count) = registry::try_pending_timers(&mut first) else {
-        lines.text("timers: not known, because the library is using them").end();
+        lines.text(say::TIMERS_NOT_KNOWN).end();
         return;
     };
     for timer in first.iter().flatten() {
@@ -184,21 +189,21 @@ pub(super) fn timers(lines: &mut Lines, now: Deadline) {
             continue;
         }
         thread_name(lines, entry);
-        lines.text(if timer.thread.has_flag(DAEMON) { " timer (daemon), due" } else { " timer, due" });
+        lines.text(if timer.thread.has_flag(DAEMON) { say::DAEMON_TIMER_DUE } else { say::TIMER_DUE });
         match timer.due.0.checked_sub(now.0) {
-            Some(left) => lines.text(" in ").seconds(left).end(),
-            None => lines.text(" now").end(),
+            Some(left) => lines.text(say::DUE_IN).seconds(left).end(),
+            None => lines.text(say::DUE_NOW).end(),
         }
     }
     let shown = first.iter().flatten().count();
     if count > shown {
-        lines.count(count - shown, "more pending timer").end();
+        lines.count(count - shown, say::MORE_TIMERS).end();
     }
 }
 
 fn barrier(lines: &mut Lines, bits: usize) {
     let Ok((barrier, _)) = Handle::<Barrier>::from_bits(bits).check() else { return };
-    lines.text("waits at ");
+    lines.text(say::WAITS_AT);
     object(lines, bits);
     let arrived = crate::sync::waiter::all()
         .filter(|waiter| waiter.read_wait().is_some_and(|wait| wait.object == bits && wait.is_queued()))
@@ -206,23 +211,23 @@ fn barrier(lines: &mut Lines, bits: usize) {
     lines
         .text(" (")
         .number(arrived as u64)
-        .text(" of ")
+        .text(say::OF)
         .number(barrier.unlocked_parties() as u64)
-        .text(" arrived)");
+        .text(say::ARRIVED);
 }
 
 /// Adds the owner of a lock, by the owner field of its word.
 fn owner(lines: &mut Lines, snapshot: &Snapshot, tag: u64) {
     match tag {
-        0 => drop(lines.text(", free")),
-        _ if tag < FIRST_OWNER_TAG => drop(lines.text(", handed off to a waiter")),
+        0 => drop(lines.text(say::OWNER_FREE)),
+        _ if tag < FIRST_OWNER_TAG => drop(lines.text(say::HANDED_OFF)),
         _ => {
             let ident = tag >> OWNER_SHIFT;
             if ident::exists_only_in_parent(ident) {
-                lines.text(", owned since before the fork by a thread that does not exist here");
+                lines.text(say::OWNED_IN_PARENT);
                 return;
             }
-            lines.text(", owned by ");
+            lines.text(say::OWNED_BY);
             thread_by_ident(lines, snapshot, ident);
         }
     }
@@ -232,7 +237,7 @@ fn owner(lines: &mut Lines, snapshot: &Snapshot, tag: u64) {
 pub(super) fn thread_by_ident(lines: &mut Lines, snapshot: &Snapshot, ident: u64) {
     match snapshot.find(ident) {
         Some(entry) => thread_name(lines, entry),
-        None => drop(lines.text("the thread with ident ").number(ident)),
+        None => drop(lines.text(say::IDENT_THREAD).number(ident)),
     }
 }
 
@@ -248,14 +253,14 @@ pub(super) fn object(lines: &mut Lines, bits: usize) {
         };
         true
     }
-    let is_known = add::<Lock>(lines, bits, "lock")
-        || add::<RLock>(lines, bits, "rlock")
-        || add::<Condition>(lines, bits, "condition")
-        || add::<Event>(lines, bits, "event")
-        || add::<Semaphore>(lines, bits, "semaphore")
-        || add::<Barrier>(lines, bits, "barrier");
+    let is_known = add::<Lock>(lines, bits, say::LOCK)
+        || add::<RLock>(lines, bits, say::RLOCK)
+        || add::<Condition>(lines, bits, say::CONDITION)
+        || add::<Event>(lines, bits, say::EVENT)
+        || add::<Semaphore>(lines, bits, say::SEMAPHORE)
+        || add::<Barrier>(lines, bits, say::BARRIER);
     if !is_known {
-        lines.text("an object that has been freed");
+        lines.text(say::FREED);
     }
 }
 
@@ -268,31 +273,33 @@ fn outside(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, native_id: u32,
             return what_it_waits_for(lines, snapshot, &wait, now);
         }
     }
-    lines.text("running outside this library");
+    lines.text(say::OUTSIDE);
     if let Some(number) = number {
-        lines.text(", in ");
+        lines.text(say::IN_SYSCALL);
         match SYSCALLS.iter().find(|(known, _)| *known == number) {
             Some((_, name)) => drop(lines.text(name)),
-            None => drop(lines.text("system call ").number(number as u64)),
+            None => drop(lines.text(say::SYSCALL).number(number as u64)),
         }
     }
 }
 
 /// Returns the number of the system call in which a thread is, if it is in one, and the kernel shows it.
 #[inline(never)]
-fn system_call_of(native_id: u32) -> Option<i64> {
+fn system_call_of(native_id: u32) -> Option<c_long> {
     let mut path = [0; 48];
     let mut text = [0; 64];
     let length = fd::read_beginning(path_of(&mut path, native_id)?, &mut text);
-    text[..length].split(|&byte| byte == b' ').next().and_then(parse_number)
+    // The kernel writes -1 for a thread that is stopped, or waits for a page, outside of a system call.
+    let number = text[..length].split(|&byte| byte == b' ').next().and_then(parse_number);
+    number.filter(|&number| number >= 0)
 }
 
 /// Returns whether a thread in this system call may have begun to wait since the snapshot was taken.
-fn may_be_a_wait(system_call: i64) -> bool {
+fn may_be_a_wait(system_call: c_long) -> bool {
     SYSCALLS.iter().any(|&(number, name)| number == system_call && name == "futex(2)")
 }
 
-fn parse_number(text: &[u8]) -> Option<i64> {
+fn parse_number(text: &[u8]) -> Option<c_long> {
     core::str::from_utf8(text).ok()?.parse().ok()
 }
 
@@ -314,37 +321,5 @@ fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&core::ffi::CStr> {
     core::ffi::CStr::from_bytes_until_nul(buffer).ok().filter(|_| native_id != 0)
 }
 
-/// The system calls in which programs usually block.
-#[cfg(target_os = "linux")]
-const SYSCALLS: &[(i64, &str)] = &[
-    (libc::SYS_read, "read(2)"),
-    (libc::SYS_write, "write(2)"),
-    (libc::SYS_futex, "futex(2)"),
-    (libc::SYS_ppoll, "ppoll(2)"),
-    (libc::SYS_pselect6, "pselect(2)"),
-    (libc::SYS_epoll_pwait, "epoll_wait(2)"),
-    (libc::SYS_nanosleep, "nanosleep(2)"),
-    (libc::SYS_clock_nanosleep, "clock_nanosleep(2)"),
-    (libc::SYS_wait4, "wait4(2)"),
-    (libc::SYS_waitid, "waitid(2)"),
-    (libc::SYS_accept4, "accept(2)"),
-    (libc::SYS_accept, "accept(2)"),
-    (libc::SYS_connect, "connect(2)"),
-    (libc::SYS_recvfrom, "recv(2)"),
-    (libc::SYS_recvmsg, "recvmsg(2)"),
-    (libc::SYS_sendto, "send(2)"),
-    (libc::SYS_fsync, "fsync(2)"),
-    (libc::SYS_flock, "flock(2)"),
-    (libc::SYS_rt_sigtimedwait, "sigtimedwait(2)"),
-    (libc::SYS_rt_sigsuspend, "sigsuspend(2)"),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_poll, "poll(2)"),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_select, "select(2)"),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_epoll_wait, "epoll_wait(2)"),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_pause, "pause(2)"),
-];
 #[cfg(not(target_os = "linux"))]
-const SYSCALLS: &[(i64, &str)] = &[];
+const SYSCALLS: [(c_long, &str); 0] = [];

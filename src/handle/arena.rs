@@ -62,6 +62,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::atomic::Ordering;
 use crate::sys::memory;
+use crate::sys::offsets::offsets;
 
 /// The arenas, by kind.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -85,7 +86,7 @@ const INITIAL_TABLE_LEN: usize = 32;
 /// Up to this length, a table grows until each key has the bucket that it selects.
 const MAX_SPARSE_LEN: usize = 4096;
 /// The alignment of tables: the logarithm of the length fits into the low bits of their address.
-const TABLE_ALIGNMENT: usize = 64;
+pub(crate) const TABLE_ALIGNMENT: usize = 64;
 
 /// The table of an arena without blocks.
 #[repr(align(64))]
@@ -102,6 +103,8 @@ pub(crate) struct Arena {
     table: AtomicPtr<u8>,
     slots: InternalMutex<Slots>,
 }
+
+offsets!(ArenaOffsets of Arena: table);
 
 /// The first slot of a block. Used under the arena's mutex.
 #[repr(C, align(64))]

@@ -31,7 +31,7 @@ use crate::sys::memory;
 use crate::sys::memory::PageVec;
 
 /// The size and the alignment of a block.
-pub(super) const BLOCK_SIZE: usize = 64 * 1024;
+pub(crate) const BLOCK_SIZE: usize = 64 * 1024;
 
 /// The number of returned blocks above which the oldest is reused.
 const QUARANTINE: usize = if cfg!(model) { 0 } else { 64 };

@@ -70,6 +70,7 @@ use crate::handle::blocks::BLOCK_SIZE;
 use crate::handle::layout::BLOCK_GENERATION_BITS;
 pub(crate) use crate::handle::layout::GENERATION;
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sys::offsets::offsets;
 
 /// In `word`: an object lives here.
 pub(crate) const LIVE: u64 = 64;
@@ -99,6 +100,8 @@ pub(crate) struct Header {
     pins: AtomicU64,
     link: AtomicU64,
 }
+
+offsets!(HeaderOffsets of Header: link);
 
 const HIGH_BITS: usize = !(usize::MAX >> BLOCK_GENERATION_BITS);
 /// No slot has an address below this: blocks are aligned to it, and none begins at address 0.

@@ -4,7 +4,7 @@
 pub(crate) const GENERATION: u64 = 63;
 
 /// The number of bits of the block's generation: those that addresses do not use.
-pub(super) const BLOCK_GENERATION_BITS: u32 = if cfg!(target_pointer_width = "64") { 16 } else { 0 };
+pub(crate) const BLOCK_GENERATION_BITS: u32 = if cfg!(target_pointer_width = "64") { 16 } else { 0 };
 /// The position of these bits.
 pub(super) const BLOCK_GENERATION_SHIFT: u32 = usize::BITS - BLOCK_GENERATION_BITS;
 

@@ -40,7 +40,7 @@ pub(crate) mod arena;
 pub(crate) mod blocks;
 pub(crate) mod header;
 mod kind;
-mod layout;
+pub(crate) mod layout;
 pub(crate) mod note;
 pub(crate) mod slot_cache;
 

@@ -15,6 +15,7 @@ use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
 use crate::handle::{Handle, Object};
 use crate::sys::atomic::{AtomicU64, Ordering, fence};
+use crate::sys::offsets::offsets;
 
 /// The longest name, in bytes. A longer one is cut at the end of a character.
 pub(crate) const MAX_NAME: usize = 47;
@@ -46,6 +47,8 @@ pub(crate) struct Waits {
 impl Waits {
     pub(crate) const NONE: Waits = Waits { count: 0, total_ns: 0, longest_ns: 0, longest_owner: 0 };
 }
+
+offsets!(NoteOffsets of Note: name);
 
 // SAFETY: zeros are an empty name; all fields can be shared; the header comes first.
 unsafe impl Object for Note {

@@ -55,6 +55,7 @@ use crate::sync::wait_note::QueueNote;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, QUEUED, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::offsets::offsets;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::time::{Deadline, Timeout};
@@ -101,6 +102,8 @@ pub struct Condition {
     /// Whether a notify has found a waiter; for reports.
     has_notified: AtomicBool,
 }
+
+offsets!(ConditionOffsets of Condition: lock, is_reentrant, has_notified);
 
 // SAFETY: zero is an empty queue and no lock; it is shareable in any state; it begins with its header.
 unsafe impl Object for Condition {

@@ -122,7 +122,7 @@ const HAS_WAITERS: u64 = 1 << 7;
 const DESIGNATED_WAKER: u64 = 1 << 8;
 const FLAGS: u64 = HAS_WAITERS | DESIGNATED_WAKER;
 /// The owner field while the lock is offered to a waiter: less than any owner tag.
-const HANDOFF_PENDING: u64 = 1 << 9;
+pub(crate) const HANDOFF_PENDING: u64 = 1 << 9;
 const OWNER_MASK: u64 = !(HANDOFF_PENDING - 1);
 const _: () = assert!(HANDOFF_PENDING < FIRST_OWNER_TAG);
 

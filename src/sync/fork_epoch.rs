@@ -8,7 +8,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 
 /// Written only in a child that still has one thread, so that relaxed ordering suffices.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static EPOCH: AtomicU32 = AtomicU32::new(0);
+pub(crate) static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 /// Returns the fork epoch of this process.
 #[inline]

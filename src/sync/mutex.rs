@@ -43,7 +43,7 @@ const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1;
 const CONTENDED: u32 = 2;
 const FORKING: u32 = 3;
-const STATE_BITS: u32 = 2;
+pub(crate) const STATE_BITS: u32 = 2;
 const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
 
 /// How long a thread waits for a mutex in `FORKING` before it takes it over, in nanoseconds.
@@ -78,6 +78,13 @@ impl ForkReset for () {
 pub(crate) struct InternalMutex<T> {
     word: AtomicU32,
     data: UnsafeCell<T>,
+}
+
+#[cfg(not(model))]
+impl<T> InternalMutex<T> {
+    /// For programs that read this process from outside.
+    pub(crate) const WORD_OFFSET: usize = core::mem::offset_of!(Self, word);
+    pub(crate) const DATA_OFFSET: usize = core::mem::offset_of!(Self, data);
 }
 
 // SAFETY: the data is accessed only through an `InternalMutexGuard`, of which there is one at a time.

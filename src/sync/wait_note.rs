@@ -38,11 +38,11 @@ use crate::sync::waiter::{WaitNote, Waiter};
 use crate::sys::tls;
 use crate::time::Deadline;
 
-const WAITING: u64 = 1;
+pub(crate) const WAITING: u64 = 1;
 const COUNT_ONE: u64 = 2;
-const COUNT_MASK: u64 = 0xffe;
+pub(crate) const COUNT_MASK: u64 = 0xffe;
 
-const UNTIMED: u64 = 1 << 63;
+pub(crate) const UNTIMED: u64 = 1 << 63;
 const NO_LOCK: u64 = UNTIMED - 1;
 
 /// Values of `WaitNote::object` that are not handles: what a thread waits for, if it is not an object.

@@ -40,13 +40,14 @@ use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::memory;
+use crate::sys::offsets::offsets;
 use crate::sys::tls;
 use crate::time::Deadline;
 
 pub(crate) const IDLE: u32 = 0;
 pub(crate) const QUEUED: u32 = 1;
-pub(super) const SPINNING: u32 = 2;
-pub(super) const PARKED: u32 = 3;
+pub(crate) const SPINNING: u32 = 2;
+pub(crate) const PARKED: u32 = 3;
 pub(crate) const RETRY: u32 = 4;
 pub(crate) const GRANTED: u32 = 5;
 pub(crate) const ABORTED: u32 = 6;
@@ -71,6 +72,8 @@ pub(crate) struct WaitNote {
     /// The handle of the object, or a constant of `sync::wait_note`.
     pub(super) object: AtomicUsize,
 }
+
+offsets!(WaitNoteOffsets of WaitNote: since, until, object);
 
 /// The record of one waiting thread; zeroed memory is a valid one.
 #[repr(C, align(64))]
@@ -99,6 +102,8 @@ pub(crate) struct Waiter {
     links: Links<Waiter>,
     pub(super) note: WaitNote,
 }
+
+offsets!(WaiterOffsets of Waiter: state, notified, owner_tag, native_id, links, note);
 
 impl Linked for Waiter {
     #[inline(always)]
@@ -276,10 +281,10 @@ struct WaiterPool {
 /// The chunks of records of this process, for reports: a list through the `next` of the first record of each chunk,
 /// which serves no thread. Written under the mutex of the pool with release, read without it with acquire.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
+pub(crate) static CHUNKS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 /// In a child of fork: the record of the thread that forked, which is in a chunk of the parent.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
+pub(crate) static INHERITED: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 
 /// In a child of fork: the records of the parent's threads, and the free ones, are no longer used.
 pub(crate) fn after_fork_in_child() {
@@ -308,7 +313,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Waiter> {
     in_chunks.chain(unsafe { INHERITED.load(Ordering::Relaxed).as_ref() })
 }
 
-const CHUNK_SIZE: usize = 16 * 1024;
+pub(crate) const CHUNK_SIZE: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });

@@ -20,6 +20,7 @@ pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod libc_hooks;
 pub(crate) mod memory;
+pub(crate) mod offsets;
 pub(crate) mod pthread;
 pub(crate) mod thread_state;
 pub(crate) mod tls;
@@ -138,8 +139,8 @@ from_libc! {
     fn access(path: *const c_char, mode: c_int) -> c_int;
     fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
     fn pthread_sigmask(how: c_int, set: *const sigset_t, previous: *mut sigset_t) -> c_int;
-    #[cfg(target_os = "linux")]
     fn sigaction(signal: c_int, action: *const SignalAction, former: *mut SignalAction) -> c_int;
+    #[cfg(target_os = "linux")]
     fn prctl(operation: c_int, two: c_ulong, three: c_ulong, four: c_ulong, five: c_ulong) -> c_int;
     #[cfg(target_os = "linux")]
     fn sched_getcpu() -> c_int;

@@ -28,10 +28,10 @@ static NEXT_IDENT: AtomicU64 = AtomicU64::new(INITIAL_THREAD_IDENT + 1);
 /// In a child of fork: the first identifier that a new thread can get. 0 in a process that is not a child of fork.
 /// This and the next one are written only while the child has one thread, so they need not be the models' atomics.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static FIRST_CHILD_IDENT: MachineU64 = MachineU64::new(0);
+pub(crate) static FIRST_CHILD_IDENT: MachineU64 = MachineU64::new(0);
 /// In a child of fork: the identifier of the thread that forked.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static FORKING_THREAD_IDENT: MachineU64 = MachineU64::new(0);
+pub(crate) static FORKING_THREAD_IDENT: MachineU64 = MachineU64::new(0);
 
 /// Returns whether the thread with this identifier was started before the fork that created this process, and is not
 /// the one that forked. 0, the identifier before the start, is never such a thread.

@@ -33,6 +33,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
 use crate::sys::fd;
+use crate::sys::offsets::offsets;
 
 /// The longest name in a report.
 pub(crate) const MAX_REPORTED_NAME: usize = 64;
@@ -93,6 +94,8 @@ pub(crate) struct NameList {
     current: AtomicPtr<c_void>,
     kept: AtomicPtr<c_void>,
 }
+
+offsets!(NameListOffsets of NameList: current);
 
 impl NameList {
     /// Initializes the list of a new thread: it has the default name.
@@ -242,15 +245,17 @@ impl NameList {
 
 /// A name. The text and its NUL follow.
 #[repr(C)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// The next one in the same bucket.
     next: *mut Node,
     hash: u64,
     text: [c_char; 0],
 }
 
+offsets!(NodeOffsets of Node: text);
+
 /// A bit of `NameList::current`, beside the pointer to the node.
-const EXPOSED: usize = 1;
+pub(crate) const EXPOSED: usize = 1;
 
 fn node_of(name: *mut c_void) -> *mut Node {
     name.map_addr(|address| address & !EXPOSED).cast()

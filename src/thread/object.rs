@@ -134,6 +134,7 @@ use crate::sync::list::{Linked, Links};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
+use crate::sys::offsets::offsets;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::ident;
@@ -151,7 +152,7 @@ pub(crate) const EXITING: u32 = 4;
 pub(crate) const AWAITING_POLL: u32 = 5;
 pub(super) const POLLING: u32 = 6;
 pub(crate) const DONE: u32 = 7;
-pub(super) const STATE_MASK: u32 = 7;
+pub(crate) const STATE_MASK: u32 = 7;
 pub(super) const HAS_JOINER: u32 = 8;
 pub(super) const SEVERAL_JOINERS: u32 = 16;
 
@@ -172,7 +173,7 @@ pub(crate) const DUMMY_EXITING: u32 = 8192;
 const NOT_CLEARED_BY_KERNEL: u32 = 16384;
 
 /// A thread sleeps until `native_id` is set.
-const NATIVE_ID_AWAITED: u32 = u32::MAX;
+pub(crate) const NATIVE_ID_AWAITED: u32 = u32::MAX;
 
 /// A thread. Python: `threading.Thread`.
 ///
@@ -211,6 +212,8 @@ pub struct Thread {
     pub(crate) links: Links<Thread>,
     pub(crate) names: NameList,
 }
+
+offsets!(ThreadOffsets of Thread: state, flags, native_id, name_number, ident, names);
 
 const _: () = assert!(size_of::<Thread>() == names::SLOT_SIZE);
 

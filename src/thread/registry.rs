@@ -28,6 +28,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
+use crate::sys::offsets::offsets;
 use crate::thread::ident::IdentBlock;
 use crate::thread::names::NameCounter;
 use crate::thread::object::{
@@ -61,8 +62,10 @@ pub(crate) struct Registry {
     pub(crate) timers: TimerQueue,
 }
 
+offsets!(RegistryOffsets of Registry: awaited_count, timers);
+
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::new());
+pub(crate) static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::new());
 
 /// The length of `zombies`. Changed under the mutex; a reader without it gets a hint.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -74,7 +77,7 @@ static SHUTDOWN_SEQ: AtomicU32 = AtomicU32::new(0);
 
 /// The identifier of the main thread. In a child of fork, that of the thread that forked.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-pub(super) static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::INITIAL_THREAD_IDENT);
+pub(crate) static MAIN_IDENT: AtomicU64 = AtomicU64::new(ident::INITIAL_THREAD_IDENT);
 
 // SAFETY: the registry has a reference to each thread in its lists, and threads can be shared.
 unsafe impl Send for Registry {}

@@ -13,6 +13,7 @@ use crate::sys::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sys::offsets::offsets;
 use crate::time::Deadline;
 use crate::timer::object::{NOT_IN_HEAP, Timer};
 
@@ -21,7 +22,7 @@ const ARITY: usize = 4;
 /// The capacity of the nursery. A scan of all its entries must cost less than a cache miss.
 const NURSERY_SIZE: usize = 32;
 /// Set in a timer's `heap_index` if the rest is an index into the nursery.
-const IN_NURSERY: u32 = 1 << 31;
+pub(crate) const IN_NURSERY: u32 = 1 << 31;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
@@ -33,6 +34,25 @@ pub(crate) struct Heap {
     entries: Vec<Entry>,
     nursery: Vec<Entry>,
 }
+
+offsets!(EntryOffsets of Entry: deadline, timer);
+offsets!(HeapOffsets of Heap: entries, nursery);
+
+/// The position of the pointer among the three words of a vector, for programs that read this process from outside. Of
+/// the other two words, the smaller one is the length.
+#[cfg(not(model))]
+pub(crate) const VECTOR_POINTER: usize = {
+    // SAFETY: the two types have the same size, and words have no invalid values. An empty vector has no allocation, so
+    // that its pointer is only a number: the alignment.
+    let words: [usize; 3] = unsafe { core::mem::transmute(Vec::<Entry>::new()) };
+    if words[0] != 0 {
+        0
+    } else if words[1] != 0 {
+        1
+    } else {
+        2
+    }
+};
 
 impl Heap {
     pub(crate) const fn new() -> Self {

@@ -26,6 +26,7 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::error::Result;
 use crate::handle::header::Header;
 use crate::handle::{Handle, Object, ObjectKind};
+use crate::sys::offsets::offsets;
 use crate::thread::object::{DONE, TIMER_FREED, Thread};
 
 pub(crate) const NOT_STARTED: u32 = 0;
@@ -62,6 +63,8 @@ pub struct Timer {
     pub(crate) heap_index: AtomicU32,
     state: AtomicU32,
 }
+
+offsets!(TimerOffsets of Timer: thread, heap_index, state);
 
 // SAFETY: all-zero is a timer that was not started and has no thread; all fields can be shared; the header comes
 // first.

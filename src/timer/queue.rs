@@ -22,6 +22,7 @@
 use crate::sys::atomic::{AtomicU32, Ordering};
 
 use crate::sys::futex;
+use crate::sys::offsets::offsets;
 use crate::time::Deadline;
 use crate::timer::heap::Heap;
 
@@ -72,6 +73,8 @@ pub(crate) struct TimerQueue {
     pub(super) retry_at: Deadline,
     pub(super) retry_delay: u64,
 }
+
+offsets!(TimerQueueOffsets of TimerQueue: heap);
 
 /// The value of `TimerQueue::fast_path_term` that is no leader's term.
 pub(super) const NO_TERM: u32 = u32::MAX;

@@ -476,11 +476,20 @@ static void names(void)
     check_dump("threading: process #, 2 threads\n"
                "\"MainThread\" #  makes this dump\n"
                "\"a\" #  waits for event # (not set), for # s\n");
+    start_named("a name that is longer than 64 bytes, and is cut in a report: \xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9",
+                sleep_long, NULL);
+    check_dump("threading: process #, 3 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"a\" #  waits for event # (not set), for # s\n"
+               "\"a name that is longer than 64 bytes, and is cut in a report: \xc3\xa9\" #  sleeps, for # s, for at most # s"
+               " more\n");
     memset(name, 'x', sizeof name - 1);
     CHECK_STATUS(threading_event_set_name(event, name), THREADING_OK);
-    check_dump("threading: process #, 2 threads\n"
+    check_dump("threading: process #, 3 threads\n"
                "\"MainThread\" #  makes this dump\n"
-               "\"a\" #  waits for event \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" (not set), for # s\n");
+               "\"a\" #  waits for event \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" (not set), for # s\n"
+               "\"a name that is longer than 64 bytes, and is cut in a report: \xc3\xa9\" #  sleeps, for # s, for at most # s"
+               " more\n");
 }
 
 static void *acquire_and_end(void *lock)

@@ -197,7 +197,7 @@ def check_snippets():
 def main():
     parser = argparse.ArgumentParser(description="Checks the manual pages.")
     parser.add_argument("--pages", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "man",
-                        help="the directory that contains man3 and man7 (default: %(default)s)")
+                        help="the directory that contains man1, man3 and man7 (default: %(default)s)")
     pages = parser.parse_args().pages.resolve()
     expect(len(FUNCTIONS) > 100 and len(CALLBACKS) == 9 and len(STATUSES) > 20, "the header cannot be parsed")
 

@@ -83,7 +83,10 @@ fn stop_in(name: &str, call: fn(), count: u32) -> bool {
         let shortest = |dump: &dyn Fn() -> Duration| (0..4).map(|_| dump()).min().unwrap();
         let (by_thread, by_handler) =
             (shortest(&timed_dump), shortest(&|| dump_by_signal(THREAD.load(Ordering::SeqCst))));
-        assert!(by_thread < LIMIT && by_handler < LIMIT, "{name}, mutex {count}: {by_thread:?}, {by_handler:?}");
+        assert!(
+            by_thread < LIMIT && by_handler < LIMIT,
+            "{name}, mutex {count}: {by_thread:?}, {by_handler:?}"
+        );
     }
     fault::go_on();
     thread.join().unwrap();

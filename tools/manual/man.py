@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Generates the manual pages of threading.h: a page for each section, an overview, and for every other name a link to
-the page that documents it.
+the page that documents it. The page of threading-dump is a file in this directory.
 
     man.py include/threading.h OUTPUT_DIR
 """
@@ -336,6 +336,8 @@ def general(page, section):
 def pages(header, date):
     """Generates all pages, as pairs of file name and text."""
     yield "threading.7", overview(header, date)
+    program = pathlib.Path(__file__).with_name("threading-dump.1").read_text(encoding="utf-8")
+    yield "threading-dump.1", program.replace("@DATE@", date).replace("@VERSION@", header.version)
     for section in header.sections:
         yield f"{section.page}.3", section_page(section, header, date)
         for item in section.items:

@@ -1,0 +1,495 @@
+#!/usr/bin/env python3
+"""Tests of threading-dump, and of dumps from the inside against those from the outside.
+
+    check.py --program NAME=PATH [--program NAME=PATH]... [CASE]...
+
+Each program is tests/dump/hangs.c, linked in another way. Each of its hangs is reported by the hang hook, by a signal,
+by threading-dump for the process while it runs and while it is stopped, from core files by gdb and by threading-dump,
+and by gdb for the process: the texts must be equal, with times masked. What needs gdb, or a core file from the kernel,
+is skipped where that is not possible.
+"""
+
+import argparse
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TOOL = ROOT / "tools" / "threading-dump"
+LIMIT = 60
+GDB = shutil.which(os.environ.get("GDB", "gdb"))
+COMPILER = os.environ.get("CC", "cc").split()
+
+EXPECTED = {
+    "two_locks": """\
+threading: process #, 3 threads, 2 of them deadlocked:
+  "Thread-1" waits for lock "journal", owned by "Thread-2", for # s
+  "Thread-2" waits for lock "accounts", owned by "Thread-1", for # s
+"MainThread" #  joins "Thread-1", for # s
+"Thread-1" #  waits for lock "journal", owned by "Thread-2", for # s
+    owns lock "accounts" (1 waiter)
+"Thread-2" #  waits for lock "accounts", owned by "Thread-1", for # s
+    owns lock "journal" (1 waiter)
+""",
+    "process_exit": """\
+threading: process #, 3 threads
+"MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads and 1 timer, for # s
+"worker" #  waits for event "stop" (not set), for # s
+"reader" #  running outside this library, in read(2)
+"Thread-1" timer, due in # s
+""",
+    "no_notify": """\
+threading: process #, 3 threads
+"MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s
+"consumer" #  waits for a notify on condition "queue" (rlock free), for # s; no waiter has been notified since it was \
+created
+"other" #  waits for a notify on condition # (lock free), for # s; no waiter has been notified since it was created
+""",
+    "notified": """\
+threading: process #, 3 threads
+"MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s
+"producer" #  waits for semaphore # (0 left, 1 waiter), for # s
+    owns rlock #
+"consumer" #  notified on condition "queue", waits for its rlock, owned by "producer", for # s
+""",
+    "missing_party": """\
+threading: process #, 3 threads
+"MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s
+"party-1" #  waits at barrier "phase" (2 of 3 arrived), for # s
+"party-2" #  waits at barrier "phase" (2 of 3 arrived), for # s
+""",
+    "no_permit": """\
+threading: process #, 3 threads
+"MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s
+"late" #  waits for semaphore "connections" (0 of 2 left, 1 waiter), for # s
+"\\"q\\\\uote\\x0a\u00e9\\"" #  waits for semaphore # (0 left, 1 waiter), for # s
+""",
+    "forked": """\
+threading: process #, 2 threads
+"MainThread" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s
+"new" #  waits for lock "accounts", owned since before the fork by a thread that does not exist here, for # s
+""",
+    "others": """\
+threading: process #, 6 threads, 2 of them deadlocked:
+  "Thread-1" waits for lock #, owned by "MainThread", for # s
+  "MainThread" waits in the process exit or a shutdown for 5 non-daemon threads and 39 timers, for # s
+"MainThread" #  waits in the process exit or a shutdown for 5 non-daemon threads and 39 timers, for # s
+    owns lock # (2 waiters)
+    owns rlock #
+"sleeper" #  sleeps, for # s, for at most # s more
+"joiner" #  joins "sleeper", for # s
+"patient" #  waits for lock #, owned by "MainThread", for # s, for at most # s more
+"Thread-1" #  waits for lock #, owned by "MainThread", for # s
+"a name that is longer than a report shows: \u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9" #  waits for \
+semaphore # (0 left, 1 waiter), for # s
+"Thread-2" timer, due in # s
+"Thread-25" timer, due in # s
+"Thread-8" timer, due in # s
+"Thread-31" timer, due in # s
+"Thread-14" timer, due in # s
+"Thread-37" timer, due in # s
+"Thread-20" timer, due in # s
+"Thread-3" timer, due in # s
+32 more pending timers
+""",
+}
+
+
+class Failed(Exception):
+    pass
+
+
+class Skipped(Exception):
+    pass
+
+
+class TooEarly(Exception):
+    """The hook was called before all threads had arrived where they hang."""
+
+
+def check(condition, *what):
+    if not condition:
+        raise Failed("".join(map(str, what)))
+
+
+def check_equal(found, expected, what):
+    check(found == expected, f"{what}: found\n{found}\nexpected\n{expected}")
+
+
+def mask_times(text):
+    return re.sub(r"\d+\.\d s\b", "# s", text)
+
+
+def mask(text):
+    """Masks all that differs between two runs."""
+    text = re.sub(r"0x[0-9a-f]{5,}", "#", mask_times(text))
+    return re.sub(r'(?m)(?<=^threading: process )\d+|(?<=" )\d+(?=  )', "#", text)
+
+
+def wait_until(condition, what):
+    end = time.monotonic() + LIMIT
+    while not (found := condition()):
+        check(time.monotonic() < end, f"no {what() if callable(what) else what} within {LIMIT} s")
+        time.sleep(0.01)
+    return found
+
+
+def tool(*arguments, status=0, **settings):
+    """Runs threading-dump. Returns its output, or its errors if `status` is 1; with None, it may fail."""
+    command = [sys.executable, "-B", TOOL, *map(str, arguments)]
+    found = subprocess.run(command, capture_output=True, timeout=LIMIT, **settings)
+    check(status is None or found.returncode == status, f"threading-dump {arguments} returns {found.returncode}: "
+          f"{found.stdout.decode()}{found.stderr.decode()}")
+    return (found.stderr if status else found.stdout).decode()
+
+
+def gdb(*arguments, commands):
+    """Runs commands in gdb after the tool was sourced. Returns the output of the last one."""
+    if GDB is None:
+        raise Skipped("gdb is not installed")
+    executed = [part for command in (f"source {TOOL}", *commands[:-1], "echo <<<\\n", commands[-1], "echo >>>\\n")
+                for part in ("-ex", command)]
+    found = subprocess.run([GDB, "-nx", "-batch", *map(str, arguments), *executed],
+                           capture_output=True, timeout=LIMIT, stdin=subprocess.DEVNULL)
+    output = found.stdout.decode(errors="replace")
+    check("<<<\n" in output and ">>>\n" in output, f"gdb fails: {output}{found.stderr.decode(errors='replace')}")
+    return output.split("<<<\n")[1].split(">>>\n")[0]
+
+
+def allow_cores():
+    _, maximum = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (maximum, maximum))
+
+
+class Program:
+    """A running program that hangs. Its dumps are in files in `directory`."""
+
+    def __init__(self, path, hang, directory):
+        self.directory = pathlib.Path(directory)
+        self.hooked, self.signalled = self.directory / "hooked", self.directory / "signalled"
+        with open(self.hooked, "wb") as hooked, open(self.signalled, "wb") as signalled:
+            self.process = subprocess.Popen(
+                [path, hang, str(signalled.fileno())], stderr=hooked, stdin=subprocess.DEVNULL, cwd=directory,
+                pass_fds=[signalled.fileno()], start_new_session=True, preexec_fn=allow_cores,
+                env={**os.environ, "THREADING_DEBUG": "hang=0.2"})
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+    def follow_child(self):
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        self.pid = int(wait_until(lambda: children.read_text().split(), "child")[0])
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGSTOP)
+
+        def is_stopped():
+            tasks = pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+            return all((task / "stat").read_text().rsplit(")", 1)[1].split()[0] in "Tt" for task in tasks)
+        wait_until(is_stopped, "stopped process")
+
+
+def last_report(path):
+    text = path.read_text()
+    return text[text.rfind("threading: process "):] if "threading: process " in text else ""
+
+
+def kernel_core(program):
+    """Lets the kernel write a core file."""
+    pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    if not re.fullmatch(r"[\w.%-]+", pattern):
+        raise Skipped(f"core files of the kernel go to {pattern}")
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        raise Skipped("core files of the kernel are not allowed")
+    os.kill(program.pid, signal.SIGABRT)
+    os.kill(program.pid, signal.SIGCONT)
+    wait_until(lambda: not is_running(program.pid), "end of the program")
+    found = [path for path in program.directory.iterdir() if path.name.startswith(pattern.split("%")[0])]
+    if not found:
+        raise Skipped("the kernel wrote no core file")
+    return found[0]
+
+
+def is_running(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def hook_report(program, hang):
+    """Returns the report of the hang hook. That of an exit is repeated, until all threads hang."""
+    def is_complete():
+        text = mask(last_report(program.hooked))
+        if hang == "two_locks" and text and text != EXPECTED[hang]:
+            raise TooEarly(text)
+        return text == EXPECTED[hang]
+
+    wait_until(is_complete, lambda: f"{EXPECTED[hang]}\nThe last report is\n{last_report(program.hooked)}")
+    return last_report(program.hooked)
+
+
+def same_text(path, hang):
+    """One text in all ways."""
+    for _ in range(3):
+        try:
+            return same_text_once(path, hang)
+        except TooEarly as early:
+            last = early
+    raise Failed(f"{hang}, hang hook: {last}")
+
+
+def same_text_once(path, hang):
+    remarks = []
+
+    def compare(what, make, *arguments, **settings):
+        try:
+            check_equal(mask_times(make(*arguments, **settings)), text, f"{hang}, {what}")
+        except Skipped as skipped:
+            remarks.append(f"{what}: {skipped}")
+
+    with tempfile.TemporaryDirectory() as directory, Program(path, hang, directory) as program:
+        if hang == "forked":
+            program.follow_child()
+        text = mask_times(hook_report(program, hang))
+        os.kill(program.pid, signal.SIGUSR1)
+        wait_until(lambda: last_report(program.signalled).count("\n") >= text.count("\n"), "dump by a signal")
+        check_equal(mask_times(program.signalled.read_text()), text, f"{hang}, by a signal")
+        compare("running process", tool, program.pid)
+        program.stop()
+        compare("stopped process", tool, program.pid)
+        core = program.directory / "core.of.gdb"
+        compare("process in gdb", gdb, "-p", program.pid, commands=[f"gcore {core}", "info threading"])
+        if core.exists():
+            compare("core of gdb", tool, core)
+            compare("core of gdb in gdb", gdb, path, core, commands=["info threading"])
+        try:
+            core = kernel_core(program)
+        except Skipped as skipped:
+            remarks.append(f"core of the kernel: {skipped}")
+        else:
+            compare("core of the kernel", tool, core)
+            compare("core of the kernel in gdb", gdb, "-c", core, commands=["info threading"])
+    return remarks
+
+
+# ------------------------------------------------------------------------------------------------------------ cases
+
+def load_tool():
+    loader = importlib.machinery.SourceFileLoader("threading_dump", str(TOOL))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("threading_dump", loader))
+    sys.dont_write_bytecode = True
+    loader.exec_module(module)
+    return module
+
+
+def lists_agree(_):
+    """the tool has the sentences and the names of the library"""
+    module = load_tool()
+    rust = (ROOT / "src/dump/sentences.rs").read_text()
+    sentences = dict(re.findall(r'pub\(super\) const (\w+): &str =\s*"((?:[^"\\]|\\.)*)";', rust))
+    check(len(sentences) == rust.count("pub(super) const"), "a sentence was not found")
+    check_equal({name: value for name, value in vars(module.Say).items() if name.isupper()}, sentences, "sentences")
+    rust = (ROOT / "src/dump/layout.rs").read_text()
+    invocation = rust[rust.index("\nlayout! {\n"):]
+    lists = [re.search(rf"\n    {name} \{{(.*?)\n    \}}", invocation, re.DOTALL)[1]
+             for name in ("addresses", "values", "system_calls")]
+    check_equal(module.ADDRESSES, re.findall(r"(?m)^ *(\w+) = ", lists[0]), "addresses")
+    check_equal(module.VALUES, re.findall(r"(?m)^ *(\w+) = ", lists[1]), "values")
+    check_equal(module.SYSCALLS, re.findall(r'"(.*?)"', lists[2]), "system calls")
+    check_equal(module.VERSION, int(re.search(r"const VERSION: u32 = (\d+);", rust)[1]), "version")
+
+
+def one_text(programs):
+    """each hang has the same text in all ways"""
+    remarks = set()
+    for hang in EXPECTED:
+        remarks.update(same_text(programs[0], hang))
+    return remarks
+
+
+def libraries_of(program):
+    found = subprocess.run(["ldd", program], text=True, capture_output=True)
+    return re.findall(r"=> (/\S*libthreading\S*)", found.stdout)
+
+
+def linked_in_any_way(programs):
+    """the same with the static library, and for programs and libraries without symbols"""
+    remarks = set()
+    for program in programs[1:]:
+        remarks.update(same_text(program, "two_locks"))
+    with tempfile.TemporaryDirectory() as directory:
+        strip = shutil.which(os.environ.get("STRIP", "strip"))
+        if strip is None:
+            raise Skipped("strip is not installed")
+        for program in programs:
+            stripped = pathlib.Path(directory) / f"{pathlib.Path(program).name}-stripped"
+            subprocess.run([strip, "--strip-all", "-o", stripped, program], check=True)
+            libraries = libraries_of(program)
+            for library in libraries:
+                output = pathlib.Path(directory) / pathlib.Path(library).name
+                subprocess.run([strip, "--strip-all", "-o", output, library], check=True)
+            before = os.environ.get("LD_LIBRARY_PATH")
+            os.environ["LD_LIBRARY_PATH"] = directory
+            try:
+                found = libraries_of(stripped)
+                check(all(library.startswith(f"{directory}/") for library in found), f"not stripped: {found}")
+                remarks.update(same_text(stripped, "two_locks"))
+            finally:
+                if before is None:
+                    del os.environ["LD_LIBRARY_PATH"]
+                else:
+                    os.environ["LD_LIBRARY_PATH"] = before
+    return remarks
+
+
+def running_process(programs):
+    """dumps of a process that runs find no deadlock"""
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "busy", directory) as program:
+        wait_until(lambda: "6 non-daemon" in tool(program.pid, status=None), "dump with all threads")
+        for _ in range(30):
+            text = tool(program.pid)
+            line = r"""(?x)
+                threading:\ process\ \d+,\ \d+\ threads | timers:\ not\ known,\ .* | .*\ timer,\ due\ in\ .*
+                | "(MainThread|worker|Thread-\d+)"\ \d+\ \ (running|waits\ (for|in))\ .*
+                | \ {4}owns\ (lock|rlock|an\ object)\ .*
+                | \d+\ more\ pending\ timers?"""
+            for found in text.splitlines():
+                check(re.fullmatch(line, found), f"unexpected line: {found}\n{text}")
+
+
+def errors(programs):
+    """errors are reported"""
+    check_equal(tool(2**22 + 1, status=1), f"threading-dump: there is no process {2**22 + 1}\n", "no process")
+    check("usage: threading-dump PID|CORE" in tool("--help"), "no help")
+    tool(status=2)
+    tool("--unknown", status=2)
+    check("No such file" in tool("/nonexistent", status=1), "missing file")
+    check("is not an ELF core file" in tool(__file__, status=1), "no core")
+    check("is not a core file, but a program" in tool(programs[0], status=1), "a program")
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        try:
+            wait_until(lambda: "(sleep)" in tool(other.pid, status=1), "start of sleep")
+            check_equal(tool(other.pid, status=1), f"threading-dump: process {other.pid} (sleep) does not use "
+                        "libthreading, or one before version 0.1\n", "no library")
+            other.send_signal(signal.SIGKILL)
+            wait_until(lambda: not is_running(other.pid), "end of sleep")
+            check("has ended" in tool(other.pid, status=1), "a zombie")
+        finally:
+            other.kill()
+    python = shutil.which("python3", path="/usr/bin")  # another user may not be able to run that of root
+    if os.getuid() == 0 and python:
+        with tempfile.TemporaryDirectory() as directory, Program(programs[0], "missing_party", directory) as program:
+            shutil.copy(TOOL, directory)
+            os.chmod(directory, 0o755)
+            found = subprocess.run([python, "-B", f"{directory}/threading-dump", str(program.pid)], cwd="/",
+                                   capture_output=True, text=True, user=65534, group=65534, extra_groups=[])
+            check(found.returncode == 1 and "no permission" in found.stderr, f"permission: {found}")
+
+
+def other_version(programs):
+    """a library with another layout is refused"""
+    note = b"libthreading\0"
+    with tempfile.TemporaryDirectory() as directory:
+        for program in programs:
+            data = pathlib.Path(program).read_bytes()
+            if data.count(note) == 1 and struct.unpack_from("=I", data, data.index(note) - 4)[0] == 1:
+                break
+        else:
+            raise Skipped("no program has the static library")
+        changed = pathlib.Path(directory) / "changed"
+        at = data.index(note) - 4
+        changed.write_bytes(data[:at] + struct.pack("=I", 77) + data[at + 4:])
+        changed.chmod(0o755)
+        with Program(changed, "missing_party", directory) as process:
+            wait_until(lambda: "does not use" not in tool(process.pid, status=1), "library")
+            found = tool(process.pid, status=1)
+            check("(layout 77; this threading-dump knows layout 1)" in found, found)
+
+
+def truncated_core(programs):
+    """a core file that was cut, or whose library is gone, is an error"""
+    if GDB is None:
+        raise Skipped("gdb is not installed")
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "missing_party", directory) as process:
+        wait_until(lambda: mask(tool(process.pid, status=None)) == EXPECTED["missing_party"], "hang")
+        core = pathlib.Path(directory) / "core"
+        gdb("-p", process.pid, commands=[f"gcore {core}"])
+        data = core.read_bytes()
+        for size in (len(data) // 2, 2000, 200, 20):
+            core.write_bytes(data[:size])
+            check(tool(core, status=1).startswith("threading-dump: "), "no message")
+
+
+def printers(programs):
+    """gdb prints handles with the names and the states of their objects"""
+    expected = {
+        "accounts": 'lock "accounts", owned by "Thread-1" (1 waiter)',
+        "unnamed": "lock #, free",
+        "rlock": "rlock #, free",
+        "condition": 'condition "queue" (rlock free)',
+        "with_lock": 'condition # (lock, owned by "Thread-2")',
+        "semaphore": 'semaphore "connections" (2 of 2 left, 0 waiters)',
+        "event": 'event "stop" (not set)',
+        "barrier": 'barrier "phase" (0 of 3 arrived)',
+        "(threading_lock *)0": "0x0",
+        "(threading_lock *)64": "an object that has been freed",
+    }
+    if GDB is None:
+        raise Skipped("gdb is not installed")
+    with tempfile.TemporaryDirectory() as directory, Program(programs[0], "two_locks", directory) as process:
+        wait_until(lambda: "deadlocked" in tool(process.pid, status=None), "hang")
+        for name, text in expected.items():
+            found = gdb("-p", process.pid, programs[0], commands=[f"print {name}"])
+            check(mask(found).rstrip().endswith(text), f"{name}: {found}, expected {text}")
+        check("LWP" in gdb("-p", process.pid, commands=["info th"]), "info th")
+    command = [GDB, "-nx", "-batch", "-ex", f"source {TOOL}", "-ex", "info threading"]
+    found = subprocess.run(command, capture_output=True)
+    check(b"there is no process" in found.stderr, "no process")
+
+
+CASES = [lists_agree, one_text, linked_in_any_way, running_process, errors, other_version, truncated_core, printers]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", action="append", required=True, help="hangs.c, linked with the library")
+    parser.add_argument("cases", metavar="CASE", nargs="*", help="the names of functions, as in this file")
+    arguments = parser.parse_args()
+    failed = False
+    for case in CASES:
+        if arguments.cases and case.__name__ not in arguments.cases:
+            continue
+        print(f"{case.__doc__} ... ", end="", flush=True)
+        try:
+            remarks = case(arguments.program)
+            print("ok" + "".join(f"\n    skipped: {remark}" for remark in sorted(remarks or ())))
+        except Skipped as skipped:
+            print(f"skipped: {skipped}")
+        except (Failed, subprocess.TimeoutExpired, subprocess.CalledProcessError) as failure:
+            print(f"FAILED\n{failure}")
+            failed = True
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

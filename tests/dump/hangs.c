@@ -1,0 +1,283 @@
+/* A program that hangs: hangs HANG [FD]. With FD, a SIGUSR1 makes a dump to this file descriptor. */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <threading.h>
+
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+            _Exit(99);                                                                                       \
+        }                                                                                                    \
+    } while (0)
+
+static threading_event *event;
+static threading_lock *accounts, *journal, *unnamed;
+static threading_rlock *rlock;
+static threading_condition *condition, *with_lock;
+static threading_semaphore *semaphore, *unbounded;
+static threading_barrier *barrier;
+
+static void objects_new(void)
+{
+    CHECK((event = threading_event_new()) != NULL);
+    CHECK((accounts = threading_lock_new()) != NULL);
+    CHECK((journal = threading_lock_new()) != NULL);
+    CHECK((unnamed = threading_lock_new()) != NULL);
+    CHECK((rlock = threading_rlock_new()) != NULL);
+    CHECK((condition = threading_condition_new_with_rlock(rlock)) != NULL);
+    CHECK((with_lock = threading_condition_new_with_lock(journal)) != NULL);
+    CHECK((semaphore = threading_semaphore_new_bounded(2)) != NULL);
+    CHECK((unbounded = threading_semaphore_new(0)) != NULL);
+    CHECK((barrier = threading_barrier_new(3, NULL, NULL)) != NULL);
+    CHECK(threading_event_set_name(event, "stop") == THREADING_OK);
+    CHECK(threading_lock_set_name(accounts, "accounts") == THREADING_OK);
+    CHECK(threading_lock_set_name(journal, "journal") == THREADING_OK);
+    CHECK(threading_condition_set_name(condition, "queue") == THREADING_OK);
+    CHECK(threading_semaphore_set_name(semaphore, "connections") == THREADING_OK);
+    CHECK(threading_barrier_set_name(barrier, "phase") == THREADING_OK);
+}
+
+static threading_thread *start(const char *name, threading_target target, void *arg)
+{
+    threading_thread *thread = threading_thread_new(target, arg);
+    CHECK(thread != NULL);
+    CHECK(name == NULL || threading_thread_set_name(thread, name) == THREADING_OK);
+    CHECK(threading_thread_start(thread) == THREADING_OK);
+    return thread;
+}
+
+static void *acquire_both(void *second)
+{
+    CHECK(threading_lock_acquire(second == accounts ? journal : accounts) == THREADING_OK);
+    CHECK(threading_barrier_wait(barrier, NULL) == THREADING_OK);
+    CHECK(threading_lock_acquire(second) == THREADING_OK);
+    return NULL;
+}
+
+static void *wait_for_event(void *arg)
+{
+    CHECK(threading_event_wait(event) == THREADING_OK);
+    return arg;
+}
+
+static void *read_pipe(void *fds)
+{
+    char byte;
+    CHECK(read(*(int *)fds, &byte, 1) == 1);
+    return NULL;
+}
+
+static void *wait_for_notify(void *arg)
+{
+    CHECK(threading_condition_acquire(arg) == THREADING_OK);
+    CHECK(threading_condition_wait(arg) == THREADING_OK);
+    return NULL;
+}
+
+static void *produce(void *arg)
+{
+    threading_status status;
+    CHECK(threading_rlock_acquire(rlock) == THREADING_OK);
+    while ((status = threading_condition_notify(condition, 1)) == THREADING_OK && !threading_event_is_set(event)) {
+        /* The consumer may not wait yet. */
+        CHECK(threading_rlock_release(rlock) == THREADING_OK);
+        CHECK(threading_event_wait_timeout(event, 0.05) <= THREADING_TIMED_OUT);
+        CHECK(threading_rlock_acquire(rlock) == THREADING_OK);
+    }
+    CHECK(threading_semaphore_acquire(unbounded) == THREADING_OK);
+    return arg;
+}
+
+static void *consume(void *arg)
+{
+    CHECK(threading_condition_acquire(condition) == THREADING_OK);
+    CHECK(threading_event_set(event) == THREADING_OK);
+    CHECK(threading_condition_wait(condition) == THREADING_OK);
+    return arg;
+}
+
+static void *arrive(void *arg)
+{
+    CHECK(threading_barrier_wait(barrier, NULL) == THREADING_OK);
+    return arg;
+}
+
+static void *acquire_semaphore(void *arg)
+{
+    CHECK(threading_semaphore_acquire(arg) == THREADING_OK);
+    return NULL;
+}
+
+static void *acquire_lock(void *arg)
+{
+    CHECK(threading_lock_acquire(arg) == THREADING_OK);
+    return NULL;
+}
+
+static void *hold_lock(void *arg)
+{
+    CHECK(threading_lock_acquire(arg) == THREADING_OK);
+    CHECK(threading_event_set(event) == THREADING_OK);
+    CHECK(threading_semaphore_acquire(unbounded) == THREADING_OK);
+    return NULL;
+}
+
+static void *sleep_long(void *arg)
+{
+    CHECK(threading_sleep(3600) == THREADING_OK);
+    return arg;
+}
+
+static void *acquire_with_timeout(void *arg)
+{
+    CHECK(threading_lock_acquire_timeout(arg, 3600) == THREADING_TIMED_OUT);
+    return NULL;
+}
+
+static void *join(void *thread)
+{
+    CHECK(threading_thread_join(thread) == THREADING_OK);
+    return NULL;
+}
+
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+static void two_locks(void)
+{
+    threading_thread *one = start(NULL, acquire_both, journal);
+    start(NULL, acquire_both, accounts);
+    CHECK(threading_barrier_wait(barrier, NULL) == THREADING_OK);
+    CHECK(threading_thread_join(one) == THREADING_OK);
+}
+
+static int fds[2];
+
+static void process_exit(void)
+{
+    CHECK(pipe(fds) == 0);
+    start("worker", wait_for_event, NULL);
+    start("reader", read_pipe, fds);
+    threading_timer *timer = threading_timer_new(3600, do_nothing, NULL);
+    CHECK(timer != NULL && threading_timer_start(timer) == THREADING_OK);
+}
+
+static void no_notify(void)
+{
+    start("consumer", wait_for_notify, condition);
+    start("other", wait_for_notify, with_lock);
+}
+
+static void notified(void)
+{
+    start("producer", produce, NULL);
+    start("consumer", consume, NULL);
+}
+
+static void missing_party(void)
+{
+    start("party-1", arrive, NULL);
+    start("party-2", arrive, NULL);
+}
+
+static void no_permit(void)
+{
+    CHECK(threading_semaphore_acquire(semaphore) == THREADING_OK);
+    CHECK(threading_semaphore_acquire(semaphore) == THREADING_OK);
+    start("late", acquire_semaphore, semaphore);
+    start("\"q\\uote\n\xc3\xa9\"", acquire_semaphore, unbounded);
+}
+
+static void forked(void)
+{
+    start("holder", hold_lock, accounts);
+    CHECK(threading_event_wait(event) == THREADING_OK);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        start("new", acquire_lock, accounts);
+        return;
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    _Exit(0);
+}
+
+/* All other waits. */
+static void others(void)
+{
+    threading_timer *timer;
+    CHECK(threading_lock_acquire(unnamed) == THREADING_OK);
+    CHECK(threading_rlock_acquire(rlock) == THREADING_OK);
+    threading_thread *sleeper = start("sleeper", sleep_long, NULL);
+    start("joiner", join, sleeper);
+    start("patient", acquire_with_timeout, unnamed);
+    start(NULL, acquire_lock, unnamed);
+    start("a name that is longer than a report shows: \xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+          "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9", acquire_semaphore, unbounded);
+    for (int index = 0; index < 40; index++) {
+        CHECK((timer = threading_timer_new(3600 + 10 * (index * 7 % 40), do_nothing, NULL)) != NULL);
+        if (index == 3) {
+            CHECK(threading_thread_set_daemon(threading_timer_thread(timer), true) == THREADING_OK);
+        }
+        CHECK(threading_timer_start(timer) == THREADING_OK);
+    }
+}
+
+/* Threads that use locks all the time, always in the same order. */
+static void *work(void *arg)
+{
+    static threading_lock *locks[2];
+    locks[0] = accounts, locks[1] = journal;
+    for (;;) {
+        CHECK(threading_lock_acquire(locks[0]) == THREADING_OK);
+        CHECK(threading_lock_acquire(locks[1]) == THREADING_OK);
+        CHECK(threading_lock_release(locks[1]) == THREADING_OK);
+        CHECK(threading_lock_release(locks[0]) == THREADING_OK);
+        threading_timer *timer = threading_timer_new(1000, do_nothing, NULL);
+        threading_lock *lock = threading_lock_new();
+        CHECK(timer != NULL && lock != NULL && threading_timer_start(timer) == THREADING_OK);
+        CHECK(threading_lock_set_name(lock, "short-lived") == THREADING_OK);
+        CHECK(threading_timer_cancel(timer) == THREADING_OK && threading_timer_free(timer) == THREADING_OK);
+        CHECK(threading_lock_free(lock) == THREADING_OK);
+    }
+    return arg;
+}
+
+static void busy(void)
+{
+    for (int index = 0; index < 6; index++) {
+        start(index % 2 == 0 ? "worker" : NULL, work, NULL);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*hang)(void);
+    } hangs[] = {
+        {"two_locks", two_locks}, {"process_exit", process_exit},   {"no_notify", no_notify},
+        {"notified", notified},   {"missing_party", missing_party}, {"no_permit", no_permit},
+        {"forked", forked},       {"others", others},               {"busy", busy},
+    };
+    objects_new();
+    CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
+    for (size_t index = 0; argc >= 2 && index < sizeof hangs / sizeof *hangs; index++) {
+        if (strcmp(argv[1], hangs[index].name) == 0) {
+            hangs[index].hang();
+            return 0;
+        }
+    }
+    return 2;
+}
