@@ -194,7 +194,7 @@ impl Thread {
         let id = self.native_id();
         if id == 0 || pthread::thread_exists(id) {
             JoinOutcome::StillRunning
-        } else if stack.base().is_some() {
+        } else if stack.base().is_some() || stack.is_detached() {
             JoinOutcome::ExitedUnknown
         } else {
             pthread::join(stack.thread.get())
