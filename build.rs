@@ -12,10 +12,10 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 fn main() {
-    const FILES: [&str; 2] = ["src/sys/tls.c", "src/sys/annotate.c"];
+    const C_FILES: [&str; 2] = ["src/sys/tls.c", "src/sys/annotate.c"];
     println!("cargo:rerun-if-changed=build.rs");
-    FILES.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
-    cc::Build::new().files(FILES).std("c11").warnings(true).extra_warnings(true).compile("threading_sys");
+    C_FILES.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
+    cc::Build::new().files(C_FILES).std("c11").warnings(true).extra_warnings(true).compile("threading_sys");
 
     // tests/docs/header.rs uses the compilers of this machine.
     println!("cargo:rustc-env=HOST_TRIPLE={}", variable("HOST"));
@@ -23,7 +23,7 @@ fn main() {
     if variable("CARGO_CFG_TARGET_FAMILY") != "unix" || variable("CARGO_CFG_TARGET_VENDOR") == "apple" {
         return; // the rest is for ELF only
     }
-    rerun_if_the_linker_changes();
+    rerun_if_linker_changes();
     link_arguments_from_cmake().iter().for_each(|argument| link_argument(argument));
     // The soname contains the major version: programs linked against 0.x load libthreading.so.0.
     let soname = format!("libthreading.so.{}", variable("CARGO_PKG_VERSION_MAJOR"));
@@ -63,9 +63,9 @@ fn link_arguments_from_cmake() -> Vec<String> {
     variable("THREADING_LINK_ARGS").split('\t').filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// Asks cargo to run this script again when the linker changes, which cargo does not do by itself. For the C compiler,
-/// the crate `cc` does the same.
-fn rerun_if_the_linker_changes() {
+/// Asks cargo to run this script again when the linker changes: cargo does not do so by itself. The crate `cc` does the
+/// same for the C compiler.
+fn rerun_if_linker_changes() {
     let target = variable("TARGET").to_uppercase().replace(['-', '.'], "_");
     for name in ["LINKER", "RUSTFLAGS"] {
         println!("cargo:rerun-if-env-changed=CARGO_TARGET_{target}_{name}");
@@ -94,12 +94,11 @@ fn rerun_if_the_linker_changes() {
 
 /// Assigns a version to each exported symbol of the shared library: `threading_lock_new@@THREADING_0.1`.
 ///
-/// A version script alone is not enough, because rustc passes its own, unversioned script, which takes precedence. But
-/// lld, which rustc contains, assigns a version to `name` if `name@@version` is undefined on its command line. The
-/// static library has no versions: with `.symver` in its objects, users could not link them into their own shared
-/// libraries.
+/// A version script alone is not enough, because rustc passes a script of its own without versions, which takes
+/// precedence. But lld, which Rust toolchains contain, assigns a version to `name` if `name@@version` is undefined on
+/// its command line. The static library has no versions: users could not link objects with `.symver` into their own
+/// shared libraries.
 fn version_symbols() {
-    let exported = exported_functions();
     let setting = variable("THREADING_SYMBOL_VERSIONS");
     if setting == "off" {
         return;
@@ -110,12 +109,12 @@ fn version_symbols() {
     let script = directory.join("version.map");
     fs::write(&script, format!("{version} {{ }};\n")).unwrap();
     let symbols = directory.join("symbols.txt");
-    let names = exported.into_iter().map(|name| format!("-u {name}@@{version}\n"));
+    let names = exported_functions().into_iter().map(|name| format!("-u {name}@@{version}\n"));
     fs::write(&symbols, names.collect::<String>()).unwrap();
 
     let versions =
         [format!("-Wl,--version-script={}", script.display()), format!("-Wl,@{}", symbols.display())];
-    // First with the default linker of rustc, which may be lld; then with its own lld, or that of the system.
+    // First with rustc's default linker, which may be lld, then with the toolchain's lld or that of the system.
     let lld = [format!("-B{}", bundled_lld().display()), "-fuse-ld=lld".to_owned()];
     let attempts = [versions.to_vec(), [lld, versions].concat()];
     let mut failures = Vec::new();
@@ -138,7 +137,7 @@ fn version_symbols() {
     details.for_each(|line| println!("cargo:warning={line}"));
 }
 
-/// Returns the names of all exported functions in src/capi/.
+/// Returns the names of all exported functions in src/capi/, and asks cargo to run this script again when they change.
 fn exported_functions() -> Vec<String> {
     let mut names = Vec::new();
     for file in fs::read_dir("src/capi").unwrap() {
@@ -164,9 +163,8 @@ fn bundled_lld() -> PathBuf {
     Path::new(&sysroot.unwrap_or_default()).join("lib/rustlib").join(variable("HOST")).join("bin/gcc-ld")
 }
 
-/// Checks that rustc can link a library with lld and these arguments, in the same way as it will link this one. It
-/// tries three times, because on a busy machine a process can fail for lack of memory. The error contains the linker's
-/// output.
+/// Checks that rustc can link a library with lld and these arguments, in the same way as it will link this one. Tries
+/// three times, because the linker can run out of memory on a busy machine. The error contains the linker's output.
 fn lld_links(arguments: &[String], directory: &Path) -> Result<(), String> {
     let mut failure = String::new();
     for delay in [0, 200, 1000] {

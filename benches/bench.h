@@ -135,7 +135,7 @@ struct local_functions {
 };
 
 struct timer_functions {
-    long most;                               /* the maximum number of pending timers; 0: the peer has no timers */
+    long max_pending;                        /* the maximum number of pending timers; 0: the peer has no timers */
     void *(*arm)(double seconds, void *arg); /* timer_due(arg) will run */
     void (*cancel)(void *timer);             /* cancels and frees a timer that has not run */
     void (*drop)(void *timer);               /* frees a timer that has run */
@@ -181,7 +181,7 @@ struct bench_case {
     bool more_is_better;
     bool two_cores;  /* requires two cores */
     bool alone;      /* measure each peer in its own process: for the resources of a whole process */
-    int rounds_most; /* the maximum number of rounds; 0: no maximum */
+    int max_rounds;  /* 0: no maximum */
     double seconds;  /* the time limit of a peer in one round; 0: the default */
     long n;          /* the number of threads, pending timers... */
 
@@ -219,7 +219,7 @@ void report_value(const struct peer *peer, double value);
 double now(void); /* ns, monotonic */
 void sleep_for(double ns);
 void await_zero(atomic_long *left); /* sleeps until *left is 0 */
-void pin(int core); /* pins the calling thread to the n-th of the cores that the process may use */
+void pin(int core); /* pins the calling thread to one of the cores that the process may use; 0 is the first */
 void unpin(void);
 int cores(void);
 double resident_bytes(void);
@@ -228,13 +228,14 @@ double resident_bytes(void);
 void *cache_line_alloc(size_t size);
 
 /* The values of many short batches. */
-enum { BATCHES_MOST = 4096 };
+enum { MAX_BATCHES = 4096 };
 struct batches {
     int count;
-    double values[BATCHES_MOST];
+    double values[MAX_BATCHES];
 };
 void batches_add(struct batches *batches, double value);
 double batches_quantile(struct batches *batches, double fraction);
+int compare_doubles(const void *a, const void *b); /* for qsort */
 double lower_quintile(struct batches *batches);
 double upper_quintile(struct batches *batches);
 

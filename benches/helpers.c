@@ -95,11 +95,11 @@ void *cache_line_alloc(size_t size)
 
 void batches_add(struct batches *batches, double value)
 {
-    if (batches->count < BATCHES_MOST)
+    if (batches->count < MAX_BATCHES)
         batches->values[batches->count++] = value;
 }
 
-static int by_value(const void *a, const void *b)
+int compare_doubles(const void *a, const void *b)
 {
     double left = *(const double *)a;
     double right = *(const double *)b;
@@ -109,7 +109,7 @@ static int by_value(const void *a, const void *b)
 double batches_quantile(struct batches *batches, double fraction)
 {
     check(batches->count > 0);
-    qsort(batches->values, (size_t)batches->count, sizeof *batches->values, by_value);
+    qsort(batches->values, (size_t)batches->count, sizeof *batches->values, compare_doubles);
     return batches->values[(int)(fraction * (batches->count - 1) + 0.5)];
 }
 

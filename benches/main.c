@@ -24,11 +24,11 @@ static noreturn void usage(const char *wrong)
     exit(2);
 }
 
-static int number(const char *text, int least, int most)
+static int parse_number(const char *text, int min, int max)
 {
     char *end;
     long value = strtol(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || value < least || value > most)
+    if (*text == '\0' || *end != '\0' || value < min || value > max)
         usage("a number is out of range");
     return (int)value;
 }
@@ -37,7 +37,7 @@ static int number(const char *text, int least, int most)
 
 /* Returns true if the list contains the name. In the list, - and _ stand for spaces, and case does not
  * matter. */
-static bool listed(const char *name, const char *list)
+static bool is_listed(const char *name, const char *list)
 {
     while (*list != '\0') {
         size_t length = strcspn(list, ",");
@@ -61,12 +61,12 @@ static void choose_peers(struct results *results, const struct options *options)
             fprintf(stderr, "bench: Python was not found; it is not measured\n");
             continue;
         }
-        if (i == 0 || options->peers == NULL || listed(peers[i]->name, options->peers))
+        if (i == 0 || options->peers == NULL || is_listed(peers[i]->name, options->peers))
             results->peers[results->peer_count++] = peers[i];
     }
 }
 
-static bool case_wanted(const struct bench_case *bench_case, const struct options *options)
+static bool is_wanted(const struct bench_case *bench_case, const struct options *options)
 {
     for (int i = 0; i < options->prefix_count; i++) {
         if (strncmp(bench_case->name, options->prefixes[i], strlen(options->prefixes[i])) == 0)
@@ -79,13 +79,13 @@ static void choose_cases(struct results *results, const struct options *options)
 {
     for (int t = 0; case_tables[t] != NULL; t++) {
         for (const struct bench_case *bench_case = case_tables[t]; bench_case->name != NULL; bench_case++) {
-            if (!case_wanted(bench_case, options))
+            if (!is_wanted(bench_case, options))
                 continue;
             if (bench_case->two_cores && cores() < 2) {
                 fprintf(stderr, "bench: %s is skipped: it needs two cores\n", bench_case->name);
                 continue;
             }
-            if (results->case_count < CASES_MOST)
+            if (results->case_count < MAX_CASES)
                 results->cases[results->case_count++] = bench_case;
         }
     }
@@ -106,8 +106,8 @@ static void list_cases(void)
 
 /* ---- busy processes ---- */
 
-enum { HOGS_MOST = 64 };
-static pid_t hogs[HOGS_MOST];
+enum { MAX_HOGS = 64 };
+static pid_t hogs[MAX_HOGS];
 
 static void start_hogs(int count)
 {
@@ -140,7 +140,7 @@ static void stop_hogs(int count)
 
 static int rounds_of(const struct bench_case *bench_case, int rounds)
 {
-    return bench_case->rounds_most > 0 && bench_case->rounds_most < rounds ? bench_case->rounds_most : rounds;
+    return bench_case->max_rounds > 0 && bench_case->max_rounds < rounds ? bench_case->max_rounds : rounds;
 }
 
 /* On a terminal, the line is overwritten; elsewhere, a line is printed every ten seconds. */
@@ -180,10 +180,10 @@ static void run(struct results *results, const struct options *options)
 
 static int measure(const char *case_name, const char *names)
 {
-    const struct peer *chosen[PEERS_MOST];
+    const struct peer *chosen[MAX_PEERS];
     int count = 0;
     const struct bench_case *bench_case = case_find(case_name);
-    while (*names != '\0' && count < PEERS_MOST) {
+    while (*names != '\0' && count < MAX_PEERS) {
         size_t length = strcspn(names, ",");
         const struct peer *peer = peer_find(names, length);
         if (peer == NULL)
@@ -213,11 +213,11 @@ int main(int argc, char **argv)
                 usage("an option needs an argument");
         }
         if (strcmp(option, "--rounds") == 0)
-            options.rounds = number(argv[i], 1, ROUNDS_MOST);
+            options.rounds = parse_number(argv[i], 1, MAX_ROUNDS);
         else if (strcmp(option, "--quick") == 0)
             options.rounds = 2;
         else if (strcmp(option, "--hogs") == 0)
-            options.hogs = number(argv[i], 0, HOGS_MOST);
+            options.hogs = parse_number(argv[i], 0, MAX_HOGS);
         else if (strcmp(option, "--peers") == 0)
             options.peers = argv[i];
         else if (strcmp(option, "--csv") == 0)

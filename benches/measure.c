@@ -22,19 +22,15 @@ void report_value(const struct peer *peer, double value)
     fflush(stdout);
 }
 
-static noreturn void report_failure(const char *what)
-{
-    printf("failure %s\n", what);
-    fflush(stdout);
-    _exit(1);
-}
-
 noreturn void check_failed(const char *what, const char *file, int line)
 {
-    char text[256];
-    snprintf(text, sizeof text, "%s: %s:%d: check failed: %s", current == NULL ? "benchmark" : current->name, file,
-             line, what);
-    report_failure(text);
+    /* The parent attributes a failure to the peer that was reported last. The batches of loops alternate between the
+     * peers, and are not reported. */
+    if (current != NULL)
+        report_begin(current);
+    printf("failure %s:%d: check failed: %s\n", file, line, what);
+    fflush(stdout);
+    _exit(1);
 }
 
 static void *sleep_forever(void *arg)
@@ -68,7 +64,7 @@ struct lane {
 
 /* The duration of a batch: short enough that most batches are not interrupted. */
 static const double BATCH_NS = 40e3;
-enum { BATCHES = 100, LANES_MOST = 32 };
+enum { BATCHES = 100, MAX_LANES = 32 };
 
 static void calibrate(struct lane *lane)
 {
@@ -82,8 +78,8 @@ static void calibrate(struct lane *lane)
 
 static void measure_loops(const struct bench_case *bench_case, const struct peer *const chosen[], int count)
 {
-    static struct lane lanes[LANES_MOST];
-    check(count <= LANES_MOST);
+    static struct lane lanes[MAX_LANES];
+    check(count <= MAX_LANES);
     for (int i = 0; i < count; i++) {
         report_begin(chosen[i]);
         lanes[i].loop = case_loop(bench_case, chosen[i]);

@@ -10,7 +10,7 @@ from html import escape
 
 OURS = "libthreading"
 NOT_COMPARED = {"CPython", "inline limit", "empty call", "libuv batched"}
-LEFT_OUT = {"idle", "timer.burst-threads.10k"}  # not a matter of speed
+LEFT_OUT = {"idle", "timer.burst-threads.10k"}  # these do not measure speed
 TITLES = {
     "lock": "Lock",
     "rlock": "RLock",
@@ -107,18 +107,18 @@ def compare(rows):
             yield name, compared[best], best, ratios.get("pthread")
 
 
-def short(value):
+def format_ratio(value):
     return f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
 
 
 class Scale:
-    """A logarithmic scale for the values, with limits of 1/MOST and MOST. Longer bars end in an arrow."""
+    """A logarithmic scale for the values, from at least 1/LIMIT to at most LIMIT. Longer bars end in an arrow."""
 
-    MOST = 16
+    LIMIT = 16
 
     def __init__(self, values):
-        self.low = max(2 ** math.floor(math.log2(min(values + [0.5]))), 1 / self.MOST)
-        self.high = min(2 ** math.ceil(math.log2(max(values + [4]))), self.MOST)
+        self.low = max(2 ** math.floor(math.log2(min(values + [0.5]))), 1 / self.LIMIT)
+        self.high = min(2 ** math.ceil(math.log2(max(values + [4]))), self.LIMIT)
         self.left, self.right = LABELS, WIDTH - NUMBERS
 
     def x(self, value):
@@ -133,30 +133,30 @@ class Scale:
         return [2.0**e for e in range(exponent, exponent + count + 1) if e % step == 0]
 
 
-def text(x, y, words, size, colour=INK, anchor="start", weight="normal"):
+def text(x, y, words, size, color=INK, anchor="start", weight="normal"):
     return (
-        f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' fill='{colour}' text-anchor='{anchor}'"
+        f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' fill='{color}' text-anchor='{anchor}'"
         f" font-weight='{weight}'>{escape(words)}</text>"
     )
 
 
-def rectangle(x, y, width, height, colour):
-    return f"<rect x='{x:.1f}' y='{y:.1f}' width='{width:.1f}' height='{height}' fill='{colour}'/>"
+def rectangle(x, y, width, height, color):
+    return f"<rect x='{x:.1f}' y='{y:.1f}' width='{width:.1f}' height='{height}' fill='{color}'/>"
 
 
-def upright(x, top, bottom, colour, width=1.0):
+def upright(x, top, bottom, color, width=1.0):
     return (
-        f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{top}' y2='{bottom}' stroke='{colour}' stroke-width='{width}'/>"
+        f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{top}' y2='{bottom}' stroke='{color}' stroke-width='{width}'/>"
     )
 
 
-def bar(scale, value, y, height, colour):
+def bar(scale, value, y, height, color):
     left, right = sorted((scale.x(1), scale.x(value)))
-    drawn = rectangle(left, y, max(right - left, 1), height, colour)
+    drawn = rectangle(left, y, max(right - left, 1), height, color)
     if not scale.low <= value <= scale.high:
         end, tip = (left, left - 8) if value < 1 else (right, right + 8)
         corners = f"{end:.1f},{y - 1:.1f} {tip:.1f},{y + height / 2:.1f} {end:.1f},{y + height + 1:.1f}"
-        drawn += f"<polygon points='{corners}' fill='{colour}'/>"
+        drawn += f"<polygon points='{corners}' fill='{color}'/>"
     return drawn
 
 
@@ -171,8 +171,8 @@ def legend():
     x, y = 16, 60
     parts = [text(x, y, "Performance relative to", 12, FAINT)]
     x += 180
-    for colour, height, words, space in LEGEND:
-        parts.append(rectangle(x, y - 4.5 - height / 2, 14, height, colour))
+    for color, height, words, space in LEGEND:
+        parts.append(rectangle(x, y - 4.5 - height / 2, 14, height, color))
         parts.append(text(x + 20, y, words, 12, FAINT))
         x += space
     return parts
@@ -201,11 +201,11 @@ def draw(figures, caption):
             body.append(text(16, y - 7, TITLES.get(kind, kind), 13, INK, weight="bold"))
         label = WORDS.get(name, name[len(kind) + 1:])
         body.append(text(scale.left - 10, y + 11, label, 12, INK, "end"))
-        colour = BETTER if best >= 1 else WORSE
-        body.append(bar(scale, best, y + 2, BAR, colour))
+        color = BETTER if best >= 1 else WORSE
+        body.append(bar(scale, best, y + 2, BAR, color))
         if pthread:
             body.append(bar(scale, pthread, y + 2 + BAR, THIN, PTHREAD))
-        body.append(text(scale.right + 12, y + 11, short(best), 12, colour, weight="bold"))
+        body.append(text(scale.right + 12, y + 11, format_ratio(best), 12, color, weight="bold"))
         body.append(text(scale.right + 50, y + 11, best_peer, 12, FAINT))
         y += ROW
     height = y + 52
@@ -236,9 +236,11 @@ def draw(figures, caption):
 def main(source, target):
     figures = list(compare(read(source)))
     if not figures:
-        sys.exit(f"{source}: no results to draw")
+        print("==> no chart: no case has results of libthreading and of another library", file=sys.stderr)
+        return
     with open(target, "w", encoding="utf-8") as out:
         out.write(draw(figures, machine(source)))
+    print(f"==> chart: {target}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -22,20 +22,13 @@ struct reader {
     bool failed;
 };
 
-static int peer_index(const struct results *results, const char *name)
-{
-    for (int i = 0; i < results->peer_count; i++) {
-        if (strcmp(results->peers[i]->name, name) == 0)
-            return i;
-    }
-    return -1;
-}
-
 static void note_failure(struct reader *reader, const char *what)
 {
     reader->failed = true;
-    if (reader->peer < 0)
+    if (reader->peer < 0) {
+        fprintf(stderr, "bench: %s: %s\n", reader->results->cases[reader->case_index]->name, what);
         return;
+    }
     struct cell *cell = &reader->results->cells[reader->case_index][reader->peer];
     cell->count = 0;
     snprintf(cell->failure, sizeof cell->failure, "%s", what);
@@ -46,12 +39,12 @@ static void parse_line(struct reader *reader)
     double value;
     int name = 0;
     if (strncmp(reader->line, "begin ", 6) == 0) {
-        reader->peer = peer_index(reader->results, reader->line + 6);
+        reader->peer = results_peer(reader->results, reader->line + 6);
     } else if (sscanf(reader->line, "value %lf %n", &value, &name) == 1 && name > 0) {
-        int peer = peer_index(reader->results, reader->line + name);
+        int peer = results_peer(reader->results, reader->line + name);
         if (peer >= 0) {
             struct cell *cell = &reader->results->cells[reader->case_index][peer];
-            if (cell->count < ROUNDS_MOST)
+            if (cell->count < MAX_ROUNDS)
                 cell->rounds[cell->count++] = value;
         }
     } else if (strncmp(reader->line, "failure ", 8) == 0) {
@@ -157,7 +150,7 @@ static void measure_peers(struct results *results, int case_index, int *chosen, 
     while (count > 0) {
         char names[1024];
         size_t length = 0;
-        int before[PEERS_MOST];
+        int before[MAX_PEERS];
         for (int i = 0; i < count; i++) {
             before[i] = results->cells[case_index][chosen[i]].count;
             length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", i > 0 ? "," : "",
@@ -181,7 +174,7 @@ static void measure_peers(struct results *results, int case_index, int *chosen, 
 
 void process_round(struct results *results, int case_index, int round)
 {
-    int chosen[PEERS_MOST];
+    int chosen[MAX_PEERS];
     int count = 0;
     int interpreter = -1;
     for (int i = 0; i < results->peer_count; i++) {

@@ -1,7 +1,7 @@
 """The cases of the benchmark for CPython's threading module.
 
     python.py --cases     print the version of the interpreter and the names of the cases
-    python.py CASE        measure one case, and print "value NUMBER CPython", which the benchmark reads
+    python.py CASE        measure one case, and print the result in the form that the benchmark reads
 """
 
 import os
@@ -14,7 +14,7 @@ from itertools import repeat
 NAME = "CPython"
 now = time.perf_counter_ns
 CORES = sorted(os.sched_getaffinity(0))
-UNROLL = range(10)  # each loop contains the statement ten times, so that its own cost is small
+UNROLL = 10  # how often each loop contains the statement, so that the loop itself costs little
 
 
 def quantile(values, fraction):
@@ -31,7 +31,7 @@ def upper_quintile(values):
 
 
 def nanoseconds(loop, batches=40, batch_ns=1e6):
-    """Returns the time of one operation. loop(n) performs 10 * n operations."""
+    """Returns the time of one operation. loop(n) performs UNROLL * n operations."""
     loop(10)
     before = now()
     loop(10)
@@ -40,16 +40,16 @@ def nanoseconds(loop, batches=40, batch_ns=1e6):
     for _ in range(batches):
         before = now()
         loop(n)
-        values.append((now() - before) / (10 * n))
+        values.append((now() - before) / (UNROLL * n))
     return lower_quintile(values)
 
 
-# ---- loops of some nanoseconds. Bound methods are looked up once, as in programs where speed matters. ----
+# ---- loops of some nanoseconds; bound methods are looked up once, as in programs where speed matters ----
 
 
 def make_loop(body, **names):
-    """Returns a function that executes the body ten times per iteration."""
-    lines = ["def loop(n):", "    for _ in repeat(None, n):"] + ["        " + body] * len(UNROLL)
+    """Returns a function that executes the body UNROLL times per iteration."""
+    lines = ["def loop(n):", "    for _ in repeat(None, n):"] + ["        " + body] * UNROLL
     names["repeat"] = repeat
     exec("\n".join(lines), names)
     return names["loop"]
@@ -397,6 +397,11 @@ def thread_memory():
 # ---- timers ----
 
 
+def start_timer(timer):
+    timer.start()
+    return timer
+
+
 def cancel(timer):
     timer.cancel()
     timer.join()
@@ -444,19 +449,14 @@ def timer_blocked():
 
 
 def timer_memory():
-    cancel(started(threading.Timer(600.0, nothing)))
+    cancel(start_timer(threading.Timer(600.0, nothing)))
     before = resident_bytes()
-    timers = [started(threading.Timer(1000.0, nothing)) for _ in range(1000)]
+    timers = [start_timer(threading.Timer(1000.0, nothing)) for _ in range(1000)]
     time.sleep(0.2)
     used = (resident_bytes() - before) / len(timers)
     for timer in timers:
         cancel(timer)
     return used
-
-
-def started(timer):
-    timer.start()
-    return timer
 
 
 CASES = {

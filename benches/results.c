@@ -1,20 +1,24 @@
+/* Medians of the results, and comparisons of the peers. */
 #include "results.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static int by_value(const void *a, const void *b)
+int results_peer(const struct results *results, const char *name)
 {
-    double left = *(const double *)a;
-    double right = *(const double *)b;
-    return (left > right) - (left < right);
+    for (int i = 0; i < results->peer_count; i++) {
+        if (strcmp(results->peers[i]->name, name) == 0)
+            return i;
+    }
+    return -1;
 }
 
+/* Returns the value at half of this index in the sorted rounds: the mean of two values if it is odd. */
 static double cell_at(const struct cell *cell, int twice_index)
 {
-    double sorted[ROUNDS_MOST];
+    double sorted[MAX_ROUNDS];
     memcpy(sorted, cell->rounds, (size_t)cell->count * sizeof *sorted);
-    qsort(sorted, (size_t)cell->count, sizeof *sorted, by_value);
+    qsort(sorted, (size_t)cell->count, sizeof *sorted, compare_doubles);
     return (sorted[twice_index / 2] + sorted[(twice_index + 1) / 2]) / 2;
 }
 

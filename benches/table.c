@@ -4,27 +4,18 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-static const char *number(double value, char *text, size_t size)
+static const char *format_number(double value, char *text, size_t size)
 {
     int digits = value < 10 ? 2 : value < 100 ? 1 : 0;
     snprintf(text, size, "%.*f", digits, value);
     return text;
 }
 
-static const char *ratio(double value, char *text, size_t size)
+static const char *format_ratio(double value, char *text, size_t size)
 {
     if (value <= 0)
         return "";
-    return number(value, text, size);
-}
-
-static int find_peer(const struct results *results, const char *name)
-{
-    for (int i = 0; i < results->peer_count; i++) {
-        if (strcmp(results->peers[i]->name, name) == 0)
-            return i;
-    }
-    return -1;
+    return format_number(value, text, size);
 }
 
 static bool peer_is_shown(const struct results *results, int peer)
@@ -39,8 +30,8 @@ static bool peer_is_shown(const struct results *results, int peer)
 static void print_ratio(const struct results *results, int case_index, const char *name, FILE *out)
 {
     char text[32];
-    int peer = find_peer(results, name);
-    fprintf(out, " %9s", peer < 0 ? "" : ratio(results_ratio(results, case_index, peer), text, sizeof text));
+    int peer = results_peer(results, name);
+    fprintf(out, " %9s", peer < 0 ? "" : format_ratio(results_ratio(results, case_index, peer), text, sizeof text));
 }
 
 static void print_case(const struct results *results, int case_index, FILE *out)
@@ -48,12 +39,13 @@ static void print_case(const struct results *results, int case_index, FILE *out)
     char text[32];
     const struct cell *ours = &results->cells[case_index][0];
     fprintf(out, "%-26s %-8s %9s", results->cases[case_index]->name, results->cases[case_index]->unit,
-            ours->count > 0            ? number(cell_value(ours), text, sizeof text)
+            ours->count > 0            ? format_number(cell_value(ours), text, sizeof text)
             : ours->failure[0] != '\0' ? "failed"
                                        : "-");
     print_ratio(results, case_index, "pthread", out);
     int best = results_best(results, case_index);
-    fprintf(out, " %9s %-12s", best < 0 ? "" : ratio(results_ratio(results, case_index, best), text, sizeof text),
+    fprintf(out, " %9s %-12s",
+            best < 0 ? "" : format_ratio(results_ratio(results, case_index, best), text, sizeof text),
             best < 0 ? "" : results->peers[best]->name);
     print_ratio(results, case_index, "inline limit", out);
     print_ratio(results, case_index, "CPython", out);
@@ -63,7 +55,7 @@ static void print_case(const struct results *results, int case_index, FILE *out)
             continue;
         const struct cell *cell = &results->cells[case_index][i];
         fprintf(out, " %12s",
-                cell->count > 0            ? number(cell_value(cell), text, sizeof text)
+                cell->count > 0            ? format_number(cell_value(cell), text, sizeof text)
                 : cell->failure[0] != '\0' ? "failed"
                                            : "-");
     }

@@ -2,9 +2,9 @@
  *
  * All threads share one local, but not its value: the workers do not see what main() sets. In a thread
  * that has set no value, the lookup returns THREADING_NO_VALUE, which is not an error. The value is a
- * pointer, which can hold a small integer. For values on the heap, pass a destructor to
- * threading_local_new(), which frees each value when its thread exits. A local can also hold named values,
- * see threading_local_set_attr().
+ * pointer, which can hold a small integer. For values on the heap, pass threading_local_new() a destructor,
+ * which frees each value when its thread exits. A local can also hold named values, see
+ * threading_local_set_attr().
  *
  * In the original Python program, a missing value raises AttributeError. As there, main() returns first,
  * so each thread holds a reference to the local and releases it.

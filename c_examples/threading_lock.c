@@ -1,7 +1,7 @@
 /* Shows: a lock that protects a counter which several threads increment.
  *
  * Reading, adding and writing are three steps. Without the lock, another thread may run in between, and an
- * increment is lost (in C this is also undefined behaviour). The lock is stored in the same struct as the
+ * increment is lost (in C this is also undefined behavior). The lock is stored in the same struct as the
  * value that it protects. main() joins the workers, so it can read the value without the lock: the end of
  * a thread happens before the return of its join.
  *

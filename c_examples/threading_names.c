@@ -1,6 +1,6 @@
 /* Shows: thread names, and the name of the calling thread.
  *
- * The handle returned by threading_current_thread() is borrowed: it need not be freed, and it is valid as
+ * The handle returned by threading_current_thread() is borrowed: it must not be freed, and it is valid as
  * long as the thread runs. Only the thread without an explicit name is numbered, so it is Thread-1
  * although it is created last.
  *

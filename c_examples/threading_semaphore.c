@@ -4,8 +4,8 @@
  * threads change. A worker is active for the duration of its THREADING_WITH block.
  *
  * main() returns before the workers have finished, so the semaphore and the pool are static. They are
- * freed by a function that is registered by atexit before the first thread is started: such a function is
- * called after the last thread has finished.
+ * freed by a function that is registered with atexit before the first thread is started: such a function
+ * is called after the last thread has finished.
  *
  * The original Python program has a class for the pool and passes both objects as arguments; the garbage
  * collector frees them.

@@ -823,7 +823,7 @@ uint64_t threading_get_native_id(void);
 /**
  * Returns the default stack size, which is that of threads that are started from now on.
  *
- * Unlike Python's function, the call does not reset the size to the default.
+ * Unlike Python's function, the call does not reset the size to the system's default.
  *
  * \return the size in bytes; 0 if it is the system's default
  *
@@ -891,7 +891,7 @@ threading_status threading_atexit(threading_callback callback, void *arg);
 
 /**
  * Runs the shutdown sequence of exit(): calls the functions registered with threading_atexit(), marks
- * the main thread as finished, and joins all non-daemon threads that this library started.
+ * the main thread as ended, and joins all non-daemon threads that this library started.
  *
  * The calling thread and threads that are themselves in exit() or threading_shutdown() are not joined.
  * After the call has returned, starting a thread or a timer and registering a function with
@@ -1214,8 +1214,8 @@ threading_status threading_thread_set_run(threading_thread *thread, threading_ru
  * not overridden.
  *
  * It is meant to be called by a function that overrides the run function; see
- * threading_thread_set_run(). Elsewhere, too, it calls the target in the calling thread and does not
- * start a thread.
+ * threading_thread_set_run(). Wherever it is called, it calls the target in the calling thread and
+ * does not start a thread.
  *
  * \param thread the thread
  * \return the value that the target returned; NULL if there is no target; NULL with

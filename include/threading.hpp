@@ -96,7 +96,7 @@ enum class errc : int {
     busy = THREADING_ERR_BUSY, /**< threads are blocked on the object */
     no_memory = THREADING_ERR_NO_MEMORY, /**< out of memory (`MemoryError`) */
     system = THREADING_ERR_SYSTEM, /**< a system call failed (`RuntimeError: can't start new thread`) */
-    shutdown = THREADING_ERR_SHUTDOWN, /**< called after shutdown() */
+    shutdown = THREADING_ERR_SHUTDOWN, /**< called too late: after shutdown(), or at the end of the thread */
     internal = THREADING_ERR_INTERNAL /**< a bug in the library */
 };
 
@@ -585,7 +585,7 @@ public:
     [[nodiscard]] native_handle_type native_handle() const noexcept { return handle_.get(); }
 
     /**
-     * Returns true unless the object is empty, as it is after it has been moved from.
+     * Returns false if the object is empty, for example after it has been moved from, and true otherwise.
      *
      * \blocks never
      * \threadsafety any thread
@@ -642,8 +642,8 @@ public:
      * Acquires the object, blocking until it is available.
      *
      * \throws error with errc::no_memory (this is the first time that the thread blocks, and its wait record cannot be
-     *         allocated); errc::overflow (an RLock that the caller has acquired 2^32 times; a semaphore for which
-     *         2^25 - 1 threads wait)
+     *         allocated; or an RLock is acquired again, and its recursion count cannot be stored); errc::overflow (an
+     *         RLock that the caller has acquired 2^32 times; a semaphore for which 2^25 - 1 threads wait)
      *
      * \blocks until the object is acquired
      * \threadsafety any thread
@@ -656,7 +656,7 @@ public:
      * Acquires the object if it is available, without blocking.
      *
      * \return true if the object was acquired, false if it is not available
-     * \throws error with errc::overflow as acquire()
+     * \throws error with errc::no_memory, errc::overflow as acquire()
      *
      * \blocks never
      * \threadsafety any thread
@@ -738,8 +738,8 @@ public:
 
     /**
      * Releases the object as release() does, but passes an error to the excepthook instead of throwing it. The standard
-     * lock classes call unlock() in their destructors, which must not throw. A lock that was already released inside
-     * the scope of a guard is therefore reported and does not terminate the process.
+     * lock classes call unlock() in their destructors, which must not throw. If the program has already released the
+     * lock inside the scope of a guard, this is therefore reported and does not terminate the process.
      */
     void unlock() noexcept
     {
@@ -1156,8 +1156,8 @@ private:
  * A timer is pending from start() until its function begins. A pending timer does not use a system thread, but it is
  * alive, and enumerate() lists it.
  *
- * Destruction. The destructor cancels the timer, as that of std::jthread requests a stop. A pending timer then never
- * calls its function. If the function is already running, the destructor waits until it has returned, as Thread's
+ * Destruction. The destructor cancels the timer, just as that of std::jthread requests a stop. A pending timer then
+ * never calls its function. If the function is already running, the destructor waits until it has returned, as Thread's
  * destructor does, unless the timer is a daemon thread or the function itself destroys the Timer. Assignment cancels
  * the previous timer in the same way. After detach(), a timer stays pending, and process exit waits until its function
  * has returned, unless the timer is a daemon thread. To wait for the function instead of cancelling the timer, call
@@ -2102,9 +2102,18 @@ namespace detail {
 struct barrier_action {
     void (*call)(barrier_action &self);
     std::weak_ptr<barrier_action> weak_self{}; // keeps the action alive during a call
-    std::shared_ptr<barrier_action> leaked_self{}; // set when C code holds a reference that outlives all Barriers
+    threading_barrier *barrier = nullptr;
 
     static int run(void *arg);
+
+    // Called when the last Barrier has released its reference.
+    bool is_barrier_referenced() const noexcept
+    {
+        if (barrier == nullptr || threading_barrier_ref(barrier) == nullptr)
+            return false;
+        (void)threading_barrier_free(barrier);
+        return true;
+    }
 };
 
 template <class Function>
@@ -2120,7 +2129,12 @@ struct barrier_action_impl : barrier_action {
     {
         (void)std::invoke(static_cast<barrier_action_impl &>(self).function);
     }
-    static void destroy(barrier_action *self) noexcept { delete static_cast<barrier_action_impl *>(self); }
+    static void destroy_or_leak(barrier_action *self) noexcept
+    {
+        // As long as C code holds a reference to the barrier, waits may call the action.
+        if (!self->is_barrier_referenced())
+            delete static_cast<barrier_action_impl *>(self);
+    }
 };
 
 /* The exception thrown by the last action that the calling thread has run. The wait that ran the action takes it as
@@ -2134,9 +2148,10 @@ inline std::exception_ptr &action_exception() noexcept
 inline int barrier_action::run(void *arg)
 {
     return detail::call_and_capture(detail::action_exception(), [arg] {
-        // The action may destroy the last Barrier.
-        const auto action = static_cast<barrier_action *>(arg)->weak_self.lock();
-        action->call(*action.get());
+        auto &self = *static_cast<barrier_action *>(arg);
+        // The action may destroy the last Barrier. If that was destroyed earlier, the action has been leaked.
+        const auto kept = self.weak_self.lock();
+        self.call(self);
         return 0;
     });
 }
@@ -2193,16 +2208,8 @@ public:
     }
 
     Barrier(Barrier &&) noexcept = default;
-    Barrier &operator=(Barrier &&other) noexcept
-    {
-        if (this != &other) {
-            release_reference();
-            object::operator=(std::move(other));
-            action_ = std::move(other.action_);
-        }
-        return *this;
-    }
-    ~Barrier() { release_reference(); }
+    Barrier &operator=(Barrier &&other) noexcept = default;
+    ~Barrier() { object::reset(); } // before the action is destroyed: see destroy_or_leak()
 
     /** Returns another Barrier that refers to the same barrier and its action, as the other classes' ref() does. */
     [[nodiscard]] Barrier ref() const
@@ -2335,7 +2342,7 @@ private:
         detail::check_callable<std::decay_t<Action>>(action);
         using impl = detail::barrier_action_impl<std::decay_t<Action>>;
         detail::barrier_action *created = new impl(std::forward<Action>(action));
-        std::shared_ptr<detail::barrier_action> owned(created, impl::destroy);
+        std::shared_ptr<detail::barrier_action> owned(created, impl::destroy_or_leak);
         owned->weak_self = owned;
         return owned;
     }
@@ -2345,16 +2352,7 @@ private:
         : object(adopt_handle, threading_barrier_new(parties, detail::barrier_action::run, action.get())),
           action_(std::move(action))
     {
-    }
-
-    void release_reference() noexcept
-    {
-        const native_handle_type handle = native_handle();
-        object::reset();
-        if (!action_ || action_.use_count() > 1 || threading_barrier_ref(handle) == nullptr)
-            return;
-        (void)threading_barrier_free(handle);
-        action_->leaked_self = action_;
+        action_->barrier = native_handle();
     }
 
     std::size_t wait_timeout(double seconds)

@@ -1,6 +1,6 @@
 //! Barrier: Python's `threading.Barrier`. A number of threads wait for each other, any number of times.
 //!
-//! The state below, the documentation and the tests are almost half of this file.
+//! Almost half of this file is documentation and tests.
 //!
 //! # State
 //!
@@ -15,7 +15,7 @@
 //! | | broken; all waiters are `ABORTED`, `arrived` = 0 | abort, or a waiter that times out |
 //! | | filling with `arrived` = 0; all waiters are `ABORTED` | reset |
 //! | | destroyed; all waiters are `FREED` | destroy: the waiters arrived while the last reference was released |
-//! | acting | acting, `interrupted` | abort or reset; the next state is broken or filling as the last of them demands |
+//! | acting | acting, `interrupted` | abort or reset; the last of them determines whether the next state is broken or filling |
 //! | | filling with `arrived` = 0; all waiters are `GRANTED` | the thread that runs the action, if this succeeds without interruption |
 //! | | filling with `arrived` = 0; all waiters are `ABORTED` | the same, if reset interrupted it |
 //! | | broken; all waiters are `ABORTED`, `arrived` = 0 | the same, if the action failed or abort interrupted it |
@@ -30,7 +30,7 @@
 //! have been freed.
 //!
 //! A child of fork has none of the waiters: the first thread that locks the mutex there empties both queues. It also
-//! resets `arrived` and `action_owner`, unless it runs the action itself, which then continues in the child.
+//! resets `arrived` and `action_owner`, unless the action has forked: then it continues in the child.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::c_void;
@@ -47,7 +47,7 @@ use crate::sync::waiter::{self, ABORTED, FREED, GRANTED, QUEUED, RETRY, Waiter};
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
-use crate::thread::ident;
+use crate::thread::ident::{self, OWNER_SHIFT};
 use crate::time::{Deadline, FOREVER, Timeout};
 
 /// A barrier at which a fixed number of threads wait for each other. Python: `threading.Barrier`.
@@ -99,8 +99,8 @@ struct Round {
     broken: bool,
     /// Whether abort or reset was called while the action ran.
     interrupted: bool,
-    /// Whether a parked waiter has been released. It is woken after the mutex is unlocked; before, it would block on
-    /// it.
+    /// Whether a parked waiter has been released. It is woken after the mutex is unlocked, because it would otherwise
+    /// block on the mutex.
     wake_needed: bool,
 }
 
@@ -108,8 +108,8 @@ impl ForkReset for Round {
     fn reset_in_child(&mut self) {
         self.waiting.reset_in_child();
         self.next_waiting.reset_in_child();
-        // An action that has forked continues in the child.
-        if self.action_owner != ident::owner_tag() {
+        // If the action has forked, it continues in the child.
+        if self.action_owner == 0 || ident::exists_only_in_parent(self.action_owner >> OWNER_SHIFT) {
             self.action_owner = 0;
             self.arrived = 0;
         }
@@ -157,14 +157,15 @@ unsafe impl Object for Barrier {
     }
 }
 
-/// What a thread that arrives has to do. The last field is the round number, which does not change while it has to
-/// wait.
+/// What a thread that arrives does next. The last field is the round number, which does not change while the thread has
+/// to wait.
 enum Arrival {
-    /// Wait for the others, with this arrival index.
+    /// It waits for the others, and has this arrival index.
     Wait(usize, u32),
-    /// Run the action, as the last one to arrive, with this arrival index.
-    RunAction(usize, u32),
-    /// Wait for the end of the action, and arrive again.
+    /// It is the last to arrive, with this arrival index, and runs the action. Without an action, it has released the
+    /// others.
+    Last(usize, u32),
+    /// It waits for the end of the action, and arrives again.
     WaitForNextRound(u32),
 }
 
@@ -210,8 +211,8 @@ impl Handle<Barrier> {
                 Arrival::WaitForNextRound(round_number) => {
                     barrier.park(waiter, round_number, Deadline::NEVER)
                 }
-                Arrival::RunAction(arrival_index, round_number) => {
-                    return barrier.run_action(tag, arrival_index, round_number);
+                Arrival::Last(arrival_index, round_number) => {
+                    return barrier.finish_round(tag, arrival_index, round_number);
                 }
                 Arrival::Wait(arrival_index, round_number) => {
                     let outcome = barrier.wait_for_release(waiter, round_number, timeout.deadline());
@@ -315,7 +316,7 @@ impl Barrier {
             if round.arrived < self.parties.load(Ordering::Acquire) {
                 waiter.prepare_to_wait(0);
                 round.waiting.push_back(waiter);
-                // With two parties the other may be on another CPU; of more, some probably need this one.
+                // With two parties, the other one may be on another CPU; with more, some probably need this CPU.
                 waiter.may_spin.store(self.parties.load(Ordering::Acquire) == 2, Ordering::Relaxed);
                 return Ok(Arrival::Wait(arrival_index, round_number));
             }
@@ -325,12 +326,12 @@ impl Barrier {
                 round.action_owner = ident::owner_tag();
                 round.interrupted = false;
             }
-            Ok(Arrival::RunAction(arrival_index, round_number))
+            Ok(Arrival::Last(arrival_index, round_number))
         })
     }
 
-    /// For the last thread to arrive: calls the action, if there is one, and then releases the waiters.
-    fn run_action(&self, tag: u64, arrival_index: usize, round_number: u32) -> Result<usize> {
+    /// For the last thread to arrive: if there is an action, calls it and then releases the waiters.
+    fn finish_round(&self, tag: u64, arrival_index: usize, round_number: u32) -> Result<usize> {
         happens_after(self.annotation_address(round_number));
         let action = self.action.load(Ordering::Acquire);
         if action.is_null() {

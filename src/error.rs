@@ -90,8 +90,8 @@ errors! {
 }
 
 impl Error {
-    /// Returns the error with this number, which is its index in the table plus one. The per-thread block stores it; 0 is
-    /// no error.
+    /// Returns the error at this index of the table, counted from 1. The per-thread block stores the index; 0 is no
+    /// error.
     pub(crate) fn from_index(index: u32) -> Option<Error> {
         Self::ALL.get((index as usize).wrapping_sub(1)).copied()
     }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn error_number_round_trip() {
+    fn error_index_round_trip() {
         for &error in Error::ALL {
             assert_eq!(Error::from_index(error.index()), Some(error));
             assert!((-17..=-1).contains(&error.status()));

@@ -24,7 +24,7 @@
 //!
 //! A wait that ends, and an is_set that finds `SET`, read the word with acquire.
 //!
-//! # A set of an event that is set, and clear
+//! # Setting an event that is already set
 //!
 //! A set that finds `SET` writes the word nevertheless, and clear reads the word that it replaces with acquire.
 //! Otherwise a consumer that waits, clears the event and then checks for work could miss what a producer stored before
@@ -35,14 +35,14 @@
 //! A waiter parks on the lower half of the word, which each set that ends a wait changes. A waiter that finds another
 //! sequence number than its own has been woken by a set, even if a clear followed. So it need not read the event again,
 //! which may be freed as soon as set has returned; a different tag in the word means that the event was freed after a
-//! set. Only a waiter that destroy has found finds its own sequence number, without `LIVE` and with the waiters still
-//! counted.
+//! set. Only a waiter of an event that was destroyed finds its own sequence number without `LIVE`, and the waiters
+//! still counted.
 //!
 //! A waiter misses its wake-up only if 2^24 sets, each of them with waiters, happen before it runs again.
 //!
 //! # Signal handlers
 //!
-//! There is no queue and no mutex on the way of set, clear and is_set, so a signal handler may call them.
+//! set, clear and is_set use no queue and no mutex, so a signal handler may call them.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 
@@ -107,11 +107,7 @@ unsafe impl Object for Event {
     }
 
     fn invalidate(&self, tag: u64) {
-        // In a child of fork, discard the parent's waiters.
-        self.waiter_epoch.sync_after_fork(|| {
-            let clear_waiters = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
-            let _ = self.update(tag, clear_waiters, Ordering::Relaxed);
-        });
+        self.reset_waiters_after_fork(tag);
         let mut pinned = 0;
         loop {
             let clear_if_pinned = |word| (waiters(word) == pinned).then_some(word & !LIVE);
@@ -264,10 +260,7 @@ impl Handle<Event> {
         }
         let (event, tag) = self.slot()?;
         let deadline = timeout.deadline();
-        event.waiter_epoch.sync_after_fork(|| {
-            let _ =
-                event.update(tag, |word| (word & WAITERS != 0).then_some(word & !WAITERS), Ordering::Relaxed);
-        });
+        event.reset_waiters_after_fork(tag);
         let spin_deadline = event.adaptive_spin.try_start(deadline);
         let registered = event.register_waiter(tag, spin_deadline.is_some());
         let Ok(Some((seq, spins))) = registered else {
@@ -275,20 +268,20 @@ impl Handle<Event> {
             return registered.map(|_| true);
         };
         if let Some(until) = spin_deadline {
-            let was_set = spins
-                && (spin_until(until, || event.was_set_since(tag, seq))
-                    || !event.update_unless_set(tag, seq, |word| word & !SPINNING));
-            event.adaptive_spin.finish(was_set || !spins);
-            if was_set {
+            let has_ended = spins
+                && (spin_until(until, || event.wait_has_ended(tag, seq))
+                    || !event.update_unless_ended(tag, seq, |word| word & !SPINNING));
+            event.adaptive_spin.finish(has_ended || !spins);
+            if has_ended {
                 return event.wait_result(tag, seq);
             }
         }
         loop {
             let in_time = futex::wait(event.word().lower(), (tag | seq) as u32, deadline);
-            if event.was_set_since(tag, seq) {
+            if event.wait_has_ended(tag, seq) {
                 return event.wait_result(tag, seq);
             }
-            if !in_time && event.update_unless_set(tag, seq, |word| word - WAITER) {
+            if !in_time && event.update_unless_ended(tag, seq, |word| word - WAITER) {
                 return Ok(false);
             }
         }
@@ -301,9 +294,17 @@ impl Handle<Event> {
 }
 
 impl Event {
-    /// Whether a wait that began at this sequence number has ended.
+    /// In a child of fork, discards the parent's waiters.
+    fn reset_waiters_after_fork(&self, tag: u64) {
+        self.waiter_epoch.sync_after_fork(|| {
+            let clear_waiters = |word| (word & WAITERS != 0).then_some(word & !WAITERS);
+            let _ = self.update(tag, clear_waiters, Ordering::Relaxed);
+        });
+    }
+
+    /// Whether a wait that began at this sequence number has ended, by a set or because the event was destroyed.
     #[inline]
-    fn was_set_since(&self, tag: u64, seq: u64) -> bool {
+    fn wait_has_ended(&self, tag: u64, seq: u64) -> bool {
         self.word().load(Ordering::Acquire) & (TAG | SEQ_MASK) != tag | seq
     }
 
@@ -319,7 +320,7 @@ impl Event {
     }
 
     /// Changes the word, or returns false if the wait that began at this sequence number has ended.
-    fn update_unless_set(&self, tag: u64, seq: u64, to: impl Fn(u64) -> u64) -> bool {
+    fn update_unless_ended(&self, tag: u64, seq: u64, to: impl Fn(u64) -> u64) -> bool {
         let mut word = self.word().load(Ordering::Acquire);
         while word & (TAG | SEQ_MASK) == tag | seq {
             match self.word().compare_exchange_weak(word, to(word), Ordering::Relaxed, Ordering::Acquire) {

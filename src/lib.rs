@@ -2,9 +2,9 @@
 //! values, with Python's names and semantics.
 //!
 //! This crate is the implementation of libthreading, a shared library for C, and its API for Rust. Rust and C code in
-//! one process share the same threads, locks and exit. Python's semantics apply throughout: daemon threads, timers
-//! that can be cancelled and joined, a process exit that waits for threads, an excepthook. Misuse, such as
-//! the release of an [`RLock`] by the wrong thread, returns an [`Error`] and has no other effect.
+//! one process share the threads, the locks and the process exit. Python's semantics apply throughout: daemon threads,
+//! timers that can be cancelled and joined, a process exit that waits for threads, an excepthook. Misuse, such as the
+//! release of an [`RLock`] by the wrong thread, returns an [`Error`] and has no other effect.
 //!
 //! ```
 //! use threading::{Event, Lock, Result, Thread, Timeout, Timer};

@@ -3,9 +3,9 @@
 //!
 //! In a call, a caught panic becomes an error of that call. In a thread of the library, or in a function that libc
 //! calls, it is reported, and execution continues with the next step. Rust's panic hook prints the message with its
-//! place in the source; a line that names the library follows.
+//! source location; a line that names the library follows.
 //!
-//! Exported functions without a boundary cannot panic: they only read a table of constants, or the calling thread's
+//! Exported functions without a boundary cannot panic: they only read constants, or read or clear the calling thread's
 //! last error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,7 @@
 //! Semaphore and BoundedSemaphore: Python's `threading.Semaphore` and `threading.BoundedSemaphore`. A counter
 //! of permits that never falls below zero.
 //!
-//! The state below, the documentation and the tests are almost half of this file.
+//! Almost half of this file is documentation and tests.
 //!
 //! # State (`header.word`)
 //!
@@ -29,17 +29,18 @@
 //!
 //! # Waiters
 //!
-//! Waiters park on the upper half of the word while it is 0. Invariant: of the waiters that do not spin, as many are
-//! awake as there are permits, or all. So a release wakes only waiters that had no permit before. A thread that has not
-//! waited may take a permit ahead of the waiter that was woken for it, which then parks again.
+//! Waiters park on the upper half of the word while it is 0. Invariant: of the waiters that do not spin, at least as
+//! many are awake as there are permits, or all. So a release wakes only waiters that had no permit before. A thread
+//! that has not waited may take a permit ahead of the waiter that was woken for it, which then parks again.
 //!
 //! A semaphore can be freed once there is a permit for each waiter. These waiters find the semaphore destroyed, in a
 //! slot that they have pinned, and still take their permits. A thread that began to wait while the last reference was
-//! released finds no permit, and its wait fails with [`Error::Handle`].
+//! released finds no permit, and its wait fails with [`Error::Handle`]; `FREED_WITH_WAITERS` makes the upper half
+//! nonzero, so that it does not park.
 //!
 //! # Signal handlers
 //!
-//! There is no queue and no mutex on the way of release, so a signal handler may call it.
+//! release uses no queue and no mutex, so a signal handler may call it.
 
 use crate::sys::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 

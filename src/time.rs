@@ -13,7 +13,8 @@ const SIGN_BIT: u64 = 1 << 63;
 
 /// How long a call may block: a validated number of seconds.
 ///
-/// When a timeout expires, the wait returns `Ok(false)`, or `Ok(None)` if it would otherwise return a guard.
+/// When a timeout expires, the wait returns `Ok(false)`, or `Ok(None)` if it would otherwise return a guard. A wait for
+/// a [`Barrier`](crate::Barrier) breaks the barrier instead.
 ///
 /// ```
 /// use threading::{Error, Timeout};
@@ -84,7 +85,7 @@ impl Timeout {
         if self == Timeout::FOREVER { Deadline::NEVER } else { Deadline::now().add_ns(self.nanoseconds()) }
     }
 
-    /// Converts a finite timeout, and rounds up, so that no wait is shorter than requested.
+    /// Converts a finite timeout to nanoseconds, rounded up so that no wait is shorter than requested.
     fn nanoseconds(self) -> u64 {
         const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
         const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
@@ -137,17 +138,13 @@ impl Deadline {
     /// Returns the time until this deadline, 0 if it has passed, or `None` for `NEVER`.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only system calls need it"))]
     pub(crate) fn remaining(self) -> Option<libc::timespec> {
-        let remaining = || Deadline(self.0.saturating_sub(Deadline::now().0)).timespec();
-        if self == Deadline::NEVER { None } else { remaining() }
-    }
-
-    /// Returns this deadline as a timespec, or `None` for `NEVER`.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only system calls need it"))]
-    pub(crate) fn timespec(self) -> Option<libc::timespec> {
-        // Where `time_t` has 32 bits, this limits a wait to 68 years.
-        (self != Deadline::NEVER).then_some(libc::timespec {
-            tv_sec: (self.0 / 1_000_000_000).try_into().unwrap_or(i32::MAX.into()),
-            tv_nsec: (self.0 % 1_000_000_000) as libc::c_long,
+        (self != Deadline::NEVER).then(|| {
+            let remaining = self.0.saturating_sub(Deadline::now().0);
+            libc::timespec {
+                // Where `time_t` has 32 bits, this limits a wait to 68 years.
+                tv_sec: (remaining / 1_000_000_000).try_into().unwrap_or(i32::MAX.into()),
+                tv_nsec: (remaining % 1_000_000_000) as libc::c_long,
+            }
         })
     }
 }

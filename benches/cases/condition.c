@@ -164,11 +164,11 @@ static double measure_broadcast(const struct peer *peer, const struct bench_case
     return lower_quintile(&batches) / 1e3;
 }
 
-#define BROADCAST(waiters)                                                                                 \
-    {.name = "condition.broadcast." #waiters,                                                              \
+#define BROADCAST(waiters)                                                                                   \
+    {.name = "condition.broadcast." #waiters,                                                                \
      .unit = "us",                                                                                           \
-     .n = waiters,                                                                                         \
-     .what = "notify " #waiters " threads, until all have run",                                             \
+     .n = waiters,                                                                                           \
+     .what = "notify " #waiters " threads, until all have run",                                              \
      .can = can_wait,                                                                                        \
      .measure = measure_broadcast}
 

@@ -77,7 +77,7 @@ const struct bench_case idle_cases[] = {
      .what = "processor time in 2 s with 100 timers pending and 20 threads waiting",
      .n = 20,
      .alone = true,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_idle,
      .measure = measure_idle},
     {0},

@@ -204,12 +204,12 @@ static double measure_share(const struct peer *peer, const struct bench_case *be
      .loop = offsetof(struct peer, lock.loop_),                                                              \
      .prepare = prepare_,                                                                                    \
      .finish = finish_}
-#define CONTENDED(threads)                                                                                       \
+#define CONTENDED(threads)                                                                                   \
     {.name = "lock.contended." #threads,                                                                     \
      .unit = "Mops/s",                                                                                       \
      .more_is_better = true,                                                                                 \
      .n = threads,                                                                                           \
-     .what = #threads " threads acquire one lock for a few ns each",                                            \
+     .what = #threads " threads acquire one lock for a few ns each",                                         \
      .can = can_contend,                                                                                     \
      .measure = measure_contended}
 
@@ -233,7 +233,7 @@ const struct bench_case lock_cases[] = {
      .unit = "ms",
      .what = "the longest wait of 64 threads for one lock",
      .n = 64,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_contend,
      .measure = measure_worst_wait},
     {.name = "lock.share.64",
@@ -241,7 +241,7 @@ const struct bench_case lock_cases[] = {
      .what = "the fewest acquires of one of 64 threads, relative to the most",
      .more_is_better = true,
      .n = 64,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_contend,
      .measure = measure_share},
     {0},

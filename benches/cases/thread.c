@@ -114,7 +114,7 @@ const struct bench_case thread_cases[] = {
      .what = "resident memory per thread, with 1000 waiting threads",
      .n = 1000,
      .alone = true,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_park,
      .measure = measure_memory},
     {0},

@@ -34,8 +34,8 @@ static bool can_arm(const struct peer *peer)
 /* Pending timers are due later than those that are armed and cancelled. The latter resemble the timeouts of
  * requests, which nearly always succeed. */
 static const double SOON = 600;
-static const double LATER_LEAST = 1000;
-static const double LATER_MOST = 2000;
+static const double LATER_MIN = 1000;
+static const double LATER_MAX = 2000;
 
 static void **arm_many(const struct peer *peer, long n)
 {
@@ -43,7 +43,7 @@ static void **arm_many(const struct peer *peer, long n)
     void **timers = malloc((size_t)(n + 1) * sizeof *timers);
     check(timers != NULL);
     for (long i = 0; i < n; i++)
-        timers[i] = peer->timer.arm(random_between(&random, LATER_LEAST, LATER_MOST), NULL);
+        timers[i] = peer->timer.arm(random_between(&random, LATER_MIN, LATER_MAX), NULL);
     return timers;
 }
 
@@ -75,7 +75,7 @@ static void churn(const struct peer *peer, void **timers, long pending, uint64_t
     for (long i = 0; i < n; i++) {
         long k = (long)(random_next(random) % (uint64_t)pending);
         peer->timer.cancel(timers[k]);
-        timers[k] = peer->timer.arm(random_between(random, LATER_LEAST, LATER_MOST), NULL);
+        timers[k] = peer->timer.arm(random_between(random, LATER_MIN, LATER_MAX), NULL);
     }
 }
 
@@ -176,8 +176,8 @@ static double measure_burst_threads(const struct peer *peer, const struct bench_
     return (double)threads;
 }
 
-/* The due times are random, so that the granularity of the peer does not favor them. Some peers round so that
- * a timer runs too early, which counts like the same lateness. */
+/* The due times are random, so that they do not fit the granularity of one peer better than that of another. A timer
+ * that runs too early, because of the rounding of its peer, counts like one that runs late by the same amount. */
 static double lateness(const struct peer *peer, long n, double fraction)
 {
     double first = time_to_arm(peer, n);
@@ -215,7 +215,7 @@ static double measure_blocked(const struct peer *peer, const struct bench_case *
 
 static double measure_memory(const struct peer *peer, const struct bench_case *bench_case)
 {
-    long n = peer->timer.most < bench_case->n ? peer->timer.most : bench_case->n;
+    long n = peer->timer.max_pending < bench_case->n ? peer->timer.max_pending : bench_case->n;
     void **timers = malloc((size_t)n * sizeof *timers);
     check(timers != NULL);
     for (long i = 0; i < n; i++)
@@ -225,19 +225,19 @@ static double measure_memory(const struct peer *peer, const struct bench_case *b
     double before = resident_bytes();
     uint64_t random = 88172645463325252u;
     for (long i = 0; i < n; i++)
-        timers[i] = peer->timer.arm(random_between(&random, LATER_LEAST, LATER_MOST), NULL);
+        timers[i] = peer->timer.arm(random_between(&random, LATER_MIN, LATER_MAX), NULL);
     sleep_for(100e6);
     return (resident_bytes() - before) / (double)n;
 }
 
 static bool can_pend_10k(const struct peer *peer)
 {
-    return peer->timer.most >= 10000;
+    return peer->timer.max_pending >= 10000;
 }
 
 static bool can_pend_1m(const struct peer *peer)
 {
-    return peer->timer.most >= 1000000;
+    return peer->timer.max_pending >= 1000000;
 }
 
 #define PENDING(name_, n_, can_, what_, measure_)                                                            \
@@ -246,7 +246,7 @@ static bool can_pend_1m(const struct peer *peer)
      .n = n_,                                                                                                \
      .what = what_,                                                                                          \
      .alone = true,                                                                                          \
-     .rounds_most = 3,                                                                                       \
+     .max_rounds = 3,                                                                                       \
      .can = can_,                                                                                            \
      .measure = measure_}
 
@@ -263,7 +263,7 @@ const struct bench_case timer_cases[] = {
      .what = "10,000 timers with the same due time, until all have run",
      .n = 10000,
      .alone = true,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_pend_10k,
      .measure = measure_burst},
     {.name = "timer.burst-threads.10k",
@@ -271,7 +271,7 @@ const struct bench_case timer_cases[] = {
      .what = "the number of threads in which those 10,000 run",
      .n = 10000,
      .alone = true,
-     .rounds_most = 1,
+     .max_rounds = 1,
      .can = can_pend_10k,
      .measure = measure_burst_threads},
     {.name = "timer.late.p50",
@@ -279,7 +279,7 @@ const struct bench_case timer_cases[] = {
      .what = "median lateness (or earliness) of 1000 timers with random due times",
      .n = 1000,
      .alone = true,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_arm,
      .measure = measure_late_p50},
     {.name = "timer.late.p99",
@@ -287,7 +287,7 @@ const struct bench_case timer_cases[] = {
      .what = "99th percentile of the same",
      .n = 1000,
      .alone = true,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_arm,
      .measure = measure_late_p99},
     {.name = "timer.blocked",
@@ -295,7 +295,7 @@ const struct bench_case timer_cases[] = {
      .what = "maximum lateness of 20 timers while the function of another takes 300 ms",
      .n = 20,
      .alone = true,
-     .rounds_most = 3,
+     .max_rounds = 3,
      .can = can_arm,
      .measure = measure_blocked},
     {.name = "timer.memory",
@@ -303,7 +303,7 @@ const struct bench_case timer_cases[] = {
      .what = "resident memory per pending timer, with at most 100,000",
      .n = 100000,
      .alone = true,
-     .rounds_most = 2,
+     .max_rounds = 2,
      .can = can_arm,
      .measure = measure_memory},
     {0},

@@ -141,7 +141,7 @@ static inline void *local_get(local *l)
 
 /* The timers are sources of a main context. */
 #define HAS_TIMER
-#define TIMERS_MOST 10000
+#define MAX_TIMERS 10000
 typedef GSource timer;
 
 static GMainContext *context;

@@ -1,5 +1,5 @@
-/* A baseline: libuv's timers in a loop under full load, where so many are armed and cancelled per iteration
- * that the iteration itself costs nothing. They cannot be used from a second thread. */
+/* A baseline: libuv's timers in a loop under full load. Many timers are armed and cancelled per iteration, so the
+ * iteration itself costs almost nothing. A second thread cannot use them. */
 #include "../bench.h"
 
 #define PEER peer_libuv_batched

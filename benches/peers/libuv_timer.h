@@ -5,7 +5,7 @@
 #include <uv.h>
 
 #define HAS_TIMER
-#define TIMERS_MOST 1000000
+#define MAX_TIMERS 1000000
 typedef uv_timer_t timer;
 
 static uv_loop_t loop;
@@ -21,7 +21,7 @@ static void due(uv_timer_t *t)
     timer_due(t->data);
 }
 
-static void forget(uv_handle_t *handle)
+static void free_timer(uv_handle_t *handle)
 {
     free(handle);
 }
@@ -38,7 +38,7 @@ static timer *timer_arm(double seconds, void *arg)
 static void timer_cancel(timer *t)
 {
     static unsigned closed;
-    uv_close((uv_handle_t *)t, forget);
+    uv_close((uv_handle_t *)t, free_timer);
     if (++closed % CLOSED_PER_TURN == 0)
         uv_run(&loop, UV_RUN_NOWAIT);
 }

@@ -371,14 +371,14 @@ static void table_barrier_wait(void *object)
 #ifdef HAS_THREAD
 static_assert(sizeof(thread) <= sizeof(struct thread_storage), "a thread fits into its storage");
 
-static void table_thread_start(struct thread_storage *place, void *arg)
+static void table_thread_start(struct thread_storage *storage, void *arg)
 {
-    thread_start((thread *)place, arg);
+    thread_start((thread *)storage, arg);
 }
 
-static void table_thread_join(struct thread_storage *place)
+static void table_thread_join(struct thread_storage *storage)
 {
-    thread_join((thread *)place);
+    thread_join((thread *)storage);
 }
 #endif
 
@@ -510,7 +510,7 @@ const struct peer PEER = {
     .local = {.new = table_local_new, .free = table_local_free, .get_loop = local_get_loop},
 #endif
 #ifdef HAS_TIMER
-    .timer = {.most = TIMERS_MOST,
+    .timer = {.max_pending = MAX_TIMERS,
               .arm = table_timer_arm,
               .cancel = table_timer_cancel,
               .drop = table_timer_drop,

@@ -175,7 +175,7 @@ static inline void *local_get(local *l)
 
 /* The timers are in one sorted list. */
 #define HAS_TIMER
-#define TIMERS_MOST 10000
+#define MAX_TIMERS 10000
 typedef void timer; /* a timer ID */
 
 static Uint32 due(Uint32 interval, void *arg)

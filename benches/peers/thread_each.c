@@ -15,7 +15,7 @@ static const char *version(void)
 }
 
 #define HAS_TIMER
-#define TIMERS_MOST 10000
+#define MAX_TIMERS 10000
 typedef struct {
     pthread_t thread;
     pthread_mutex_t lock;

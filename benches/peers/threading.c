@@ -238,7 +238,7 @@ static inline void *local_get(local *l)
 }
 
 #define HAS_TIMER
-#define TIMERS_MOST 1000000
+#define MAX_TIMERS 1000000
 typedef threading_timer timer;
 
 static void *due(void *arg)

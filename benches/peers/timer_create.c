@@ -14,7 +14,7 @@ static const char *version(void)
 
 /* Each timer counts towards the system's limit of queued signals. */
 #define HAS_TIMER
-#define TIMERS_MOST 10000
+#define MAX_TIMERS 10000
 typedef void timer; /* a timer_t */
 
 static void due(union sigval value)

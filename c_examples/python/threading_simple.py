@@ -4,7 +4,7 @@ from threading import Thread
 
 
 def worker():
-    print("Worker\n", end="")  # print("Worker") may tear
+    print("Worker\n", end="")  # print("Worker") writes the end of the line separately
 
 
 def main():

@@ -27,6 +27,8 @@
 //!         return threading_condition_release(condition) == THREADING_OK && taken;
 //!     }
 
+// The file exceeds 400 lines because it contains the documentation of a whole section of the header.
+
 use core::ffi::c_void;
 
 use crate::capi::status::{THREADING_OK, THREADING_TIMED_OUT, THREADING_WOULD_BLOCK, threading_status};

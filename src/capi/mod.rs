@@ -38,6 +38,7 @@ use types::Opaque;
 /// Converts a pointer from C to a handle, without validating it.
 #[inline(always)]
 fn from_ptr<O: Opaque>(handle: *mut O) -> Handle<O::Object> {
+    // A call that is to panic must not take a fast path, which has no panic boundary.
     #[cfg(fault)]
     if panic_boundary::fault::is_armed() {
         return Handle::NULL;
@@ -54,21 +55,22 @@ fn into_ptr<O: Opaque>(handle: Handle<O::Object>) -> *mut O {
 /// Runs an exported function inside the panic boundary: a panic becomes [`Error::Internal`].
 #[inline(always)]
 fn ffi_panic_boundary<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
-    let body = || {
-        panic_boundary::inject(FaultPoint::Call);
-        call()
-    };
-    init::api_call(|| panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal)))
+    init::api_call(|| catch_internal_error(call))
 }
 
 /// As `ffi_panic_boundary`, for the functions that a signal handler may call. They lock no mutex.
 #[inline(always)]
 fn signal_safe<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
+    init::signal_safe_call(|| catch_internal_error(call))
+}
+
+#[inline(always)]
+fn catch_internal_error<R>(call: impl FnOnce() -> Result<R>) -> Result<R> {
     let body = || {
         panic_boundary::inject(FaultPoint::Call);
         call()
     };
-    init::signal_safe_call(|| panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal)))
+    panic_boundary::catch_panic(body).unwrap_or(Err(Error::Internal))
 }
 
 #[cold]

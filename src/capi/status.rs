@@ -100,7 +100,7 @@ macro_rules! table {
     };
 }
 
-// A status of a single error has the message of that error. The others have their own messages.
+// A status that stands for a single error has the message of that error. The others have messages of their own.
 table! {
     THREADING_OK: c"success";
     THREADING_TIMED_OUT: c"timeout expired";

@@ -29,12 +29,16 @@
 //!         return threading_thread_free(thread) == THREADING_OK && done;
 //!     }
 
+// The file exceeds 400 lines because it contains the documentation of a whole section of the header.
+
 use core::ffi::{c_char, c_int, c_void};
 
 use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
 use crate::capi::types::{threading_destructor, threading_run, threading_target, threading_thread};
 use crate::capi::utils::cstr_arg;
-use crate::capi::{ffi_panic_boundary, from_ptr, handle_or_null, status, status_or, value_or_default};
+use crate::capi::{
+    ffi_panic_boundary, from_ptr, handle_or_null, status, status_or, value_of, value_or_default,
+};
 use crate::handle::Handle;
 use crate::time::Timeout;
 use crate::{Run, Thread};
@@ -284,8 +288,8 @@ pub unsafe extern "C" fn threading_thread_set_run(
 /// not overridden.
 ///
 /// It is meant to be called by a function that overrides the run function; see
-/// threading_thread_set_run(). Elsewhere, too, it calls the target in the calling thread and does not
-/// start a thread.
+/// threading_thread_set_run(). Wherever it is called, it calls the target in the calling thread and
+/// does not start a thread.
 ///
 /// \param thread the thread
 /// \return the value that the target returned; NULL if there is no target; NULL with
@@ -302,7 +306,7 @@ pub extern "C-unwind" fn threading_thread_run(thread: *mut threading_thread) -> 
     match ffi_panic_boundary(|| from_ptr(thread).target_call()) {
         // SAFETY: the creator of the thread guarantees that the target accepts the argument.
         Ok(call) => unsafe { call.run() },
-        Err(error) => value_or_default(|| Err(error)),
+        Err(error) => value_of(Err(error)),
     }
 }
 

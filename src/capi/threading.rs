@@ -75,6 +75,8 @@
 //!         (void)threading_thread_list_free(threads);
 //!     }
 
+// The file exceeds 400 lines because it contains the documentation of a whole section of the header.
+
 use core::ffi::{c_char, c_void};
 
 use crate::capi::status::{THREADING_TIMED_OUT, threading_status};
@@ -246,7 +248,7 @@ pub extern "C" fn threading_get_native_id() -> u64 {
 
 /// Returns the default stack size, which is that of threads that are started from now on.
 ///
-/// Unlike Python's function, the call does not reset the size to the default.
+/// Unlike Python's function, the call does not reset the size to the system's default.
 ///
 /// \return the size in bytes; 0 if it is the system's default
 ///
@@ -324,7 +326,7 @@ pub unsafe extern "C" fn threading_atexit(
 }
 
 /// Runs the shutdown sequence of exit(): calls the functions registered with threading_atexit(), marks
-/// the main thread as finished, and joins all non-daemon threads that this library started.
+/// the main thread as ended, and joins all non-daemon threads that this library started.
 ///
 /// The calling thread and threads that are themselves in exit() or threading_shutdown() are not joined.
 /// After the call has returned, starting a thread or a timer and registering a function with

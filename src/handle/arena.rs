@@ -16,14 +16,13 @@
 //! | a key | a block of this kind | `remove_key`, when the block is returned to the pool: to `TOMBSTONE`, or to `EMPTY` likewise |
 //!
 //! Keys are read without the mutex, relaxed. They are not stale for a valid handle: the calling thread has received
-//! the handle after the block's key was inserted. Other handles may find a key that is being removed; their slots
-//! stay mapped.
+//! the handle after the block's key was inserted. A stale handle may match a key that is being removed; its slot stays
+//! mapped.
 //!
-//! If another key has the bucket that the key selects, it is found by linear probing. A table grows by being copied,
-//! and the former one stays readable. The fast paths read the table's length less one (`mask`, acquire) before its
-//! address (`buckets`), which are published in reverse order (release), so that the bucket is within the table. If
-//! they combine an older length with a newer table, they may miss the key; then `search` reads both in one word
-//! (`table`).
+//! A key whose bucket is in use by another key is found by linear probing. A table grows by being copied to a larger
+//! one; the former table stays mapped. `grow` publishes the address (`buckets`) before the length less one (`mask`),
+//! both with release. The fast paths read `mask` first, with acquire, so that the bucket is within the table. If they
+//! combine an older length with a newer table, they may miss the key; then `search` reads both from one word (`table`).
 //!
 //! # The fast paths and race detectors
 //!
@@ -34,16 +33,20 @@
 //!
 //! | the block is in | state | transition |
 //! |---|---|---|
-//! | the list `partial` | some slots are free or were never used | `allocate` takes the slot of the first block that was freed last, or the next one that was never used |
+//! | the list `partial` | some slots are free or were never used | `allocate`, if it takes the last of these: to no list |
 //! | no list | all slots are in use, or have no generation left | `free` of a slot with a generation left: to `partial` |
 //!
+//! `allocate` uses the first block of the list: the slot that was freed last, or else the next that was never used. In
+//! a child of fork, `mark_all_slots_used` may remove all blocks from the list.
+//!
 //! A block without objects is returned to the pool if no slot has a generation left, or if the arena already keeps
-//! [`MAX_EMPTY_BLOCKS`] others without objects plus one sixteenth of the largest number of blocks that it has had.
+//! [`MAX_EMPTY_BLOCKS`] others without objects, plus one sixteenth of the largest number of blocks that it has had.
+//!
+//! The file exceeds 400 lines with its documentation: allocation, return and the table of blocks change under one
+//! mutex.
 
 // Not those of `crate::sys::atomic`, which the model checkers replace: the table is not part of an object's protocol,
-// and every call reads it.//!
-//! The file exceeds 400 lines with its documentation: allocation, return and the table of blocks change under one mutex.
-
+// and every call reads it.
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use core::cell::Cell;
@@ -54,6 +57,7 @@ use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
+use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
 use crate::sys::atomic::Ordering;
@@ -105,8 +109,7 @@ struct BlockHeader {
     /// In the place of an object's header: zero, which no handle matches.
     null_header: [u64; 4],
     /// The neighbours in `Slots::partial`.
-    next: Cell<*const BlockHeader>,
-    previous: Cell<*const BlockHeader>,
+    links: Links<BlockHeader>,
     /// The generation of the block.
     generation: Cell<u16>,
     /// The number of slots that contain objects or are in a thread's slot cache.
@@ -128,7 +131,7 @@ const _: () = assert!(size_of::<BlockHeader>() <= SLOT_UNIT);
 
 struct Slots {
     /// The list of blocks with a free or unused slot.
-    partial: *const BlockHeader,
+    partial: List<BlockHeader>,
     /// The number of blocks, the largest number that there has been, and the number of blocks without objects.
     blocks: usize,
     peak_blocks: usize,
@@ -143,6 +146,12 @@ unsafe impl Send for Slots {}
 impl ForkReset for Slots {
     fn reset_in_child(&mut self) {
         self.was_interrupted = true;
+    }
+}
+
+impl Linked for BlockHeader {
+    fn links(&self) -> &Links<Self> {
+        &self.links
     }
 }
 
@@ -178,32 +187,18 @@ fn high_bits(generation: u16) -> usize {
 }
 
 impl Slots {
-    const NONE: Self =
-        Slots { partial: ptr::null(), blocks: 0, peak_blocks: 0, empty: 0, was_interrupted: false };
-
-    #[cold]
-    fn push(&mut self, block: &BlockHeader) {
-        block.previous.set(ptr::null());
-        block.next.set(self.partial);
-        // SAFETY: blocks in the list are allocated.
-        if let Some(next) = unsafe { self.partial.as_ref() } {
-            next.previous.set(block);
-        }
-        self.partial = block;
+    const fn new() -> Self {
+        Slots { partial: List::new(), blocks: 0, peak_blocks: 0, empty: 0, was_interrupted: false }
     }
 
     #[cold]
-    fn remove(&mut self, block: &BlockHeader) {
-        // SAFETY: as above.
-        unsafe {
-            match block.previous.get().as_ref() {
-                Some(previous) => previous.next.set(block.next.get()),
-                None => self.partial = block.next.get(),
-            }
-            if let Some(next) = block.next.get().as_ref() {
-                next.previous.set(block.previous.get());
-            }
-        }
+    fn push(&mut self, block: &'static BlockHeader) {
+        self.partial.push_front(block);
+    }
+
+    #[cold]
+    fn remove(&mut self, block: &'static BlockHeader) {
+        self.partial.remove(block);
     }
 
     /// Whether the arena has more blocks without objects than it keeps.
@@ -218,11 +213,11 @@ impl Arena {
             mask: AtomicUsize::new(0),
             buckets: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
             table: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
-            slots: InternalMutex::new(Slots::NONE),
+            slots: InternalMutex::new(Slots::new()),
         }
     }
 
-    /// Returns whether this can be a handle to a slot of this kind, of any generation. False may be wrong.
+    /// Returns whether this can be a handle to a slot of this kind, of any generation. A result of false may be wrong.
     #[inline(always)]
     pub(super) fn has_key_fast(&self, bits: usize) -> bool {
         let key = bits >> BLOCK_KEY_SHIFT;
@@ -257,15 +252,14 @@ impl Arena {
         let table = self.table.load(Ordering::Acquire);
         let length = 1 << (table as usize % TABLE_ALIGNMENT);
         let buckets = table.map_addr(|address| address & !(TABLE_ALIGNMENT - 1)).cast::<AtomicUsize>();
-        // SAFETY: a table of this length is there, and is never unmapped.
+        // SAFETY: the table has this length, and is never unmapped.
         unsafe { slice::from_raw_parts(buckets, length) }
     }
 
     /// Allocates a slot of `size` bytes.
     pub(super) fn allocate(&self, size: usize) -> Result<usize> {
         let mut slots = self.slots.lock();
-        // SAFETY: blocks in the list are allocated.
-        let block = match unsafe { slots.partial.as_ref() } {
+        let block = match slots.partial.first() {
             Some(block) => block,
             None => self.add_block(&mut slots, size)?,
         };
@@ -291,7 +285,7 @@ impl Arena {
         Ok(ptr::from_ref(block.slot(offset)) as usize)
     }
 
-    /// Frees a slot without an object. `retired`: it has no generation left.
+    /// Frees a slot without an object. If it is `retired`, it has no generation left, and is not used again.
     pub(super) fn free(&self, slot: usize, retired: bool) {
         let block = BlockHeader::of(slot);
         let offset = ((slot - block.address()) / SLOT_UNIT) as u16;
@@ -445,7 +439,7 @@ impl Arena {
     /// leaked.
     fn mark_all_slots_used(&self, slots: &mut Slots) {
         let blocks = self.blocks();
-        *slots = Slots { blocks: blocks.clone().count(), peak_blocks: slots.peak_blocks, ..Slots::NONE };
+        *slots = Slots { blocks: blocks.clone().count(), peak_blocks: slots.peak_blocks, ..Slots::new() };
         blocks.for_each(|block| {
             block.free.set(0);
             block.unused.set((BLOCK_SIZE / SLOT_UNIT) as u16);
@@ -496,7 +490,7 @@ fn remove_key(buckets: &[AtomicUsize], key: usize) {
 pub(crate) fn reset() {
     let mut addresses = Vec::new();
     for arena in &ARENAS {
-        *arena.slots.lock() = Slots::NONE;
+        *arena.slots.lock() = Slots::new();
         addresses.extend(arena.blocks().map(BlockHeader::address));
         // The memory of the first tables is used again in the next run.
         for bucket in arena.buckets().iter().filter(|bucket| bucket.load(Ordering::Relaxed) != EMPTY) {

@@ -20,8 +20,8 @@
 //!
 //! Returned blocks are reused in the order in which they were returned. While there are no more than [`QUARANTINE`]
 //! of them, a new block is mapped instead. So a thread that has found a slot by a stale handle, and is preempted
-//! before it compares the generation, can meet the same generation again only after every block in the quarantine has
-//! been used 63 times.
+//! before it compares the generation, can meet the same generation again only after the block has passed through the
+//! quarantine.
 
 use crate::error::{Error, Result};
 use crate::handle::layout::{BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT, GENERATION};
@@ -37,7 +37,7 @@ pub(super) const BLOCK_SIZE: usize = 64 * 1024;
 const QUARANTINE: usize = if cfg!(model) { 0 } else { 64 };
 /// The same if the process's memory is locked, so that returned blocks occupy memory.
 const QUARANTINE_LOCKED: usize = 8;
-/// The maximum number of blocks that are mapped together: one eighth of those that exist, up to this number.
+/// The largest number of blocks that are mapped together. It is one eighth of the mapped blocks, up to this number.
 const MAX_CHUNK: usize = 64;
 /// How many exhausted blocks stay mapped, for threads that have found a slot in one of them by a stale handle.
 const MAX_MAPPED_EXHAUSTED: usize = 16;
@@ -68,7 +68,7 @@ pub(crate) struct BlockPool {
     next_exhausted: usize,
     /// The addresses of exhausted blocks that have been unmapped. The OS may map new memory there.
     unmapped: PageVec<usize>,
-    /// Whether the OS last failed to take back the memory of a block.
+    /// Whether the memory of the last returned block could not be returned to the OS.
     pages_locked: bool,
     /// The page with the first tables of all kinds; 0 if it is not mapped yet.
     initial_tables: usize,
@@ -172,19 +172,19 @@ impl BlockPool {
         }
     }
 
-    /// The block is exhausted.
+    /// Keeps an exhausted block mapped, and unmaps the oldest of these blocks if there are too many.
     fn retire(&mut self, address: usize) {
         let oldest = core::mem::replace(&mut self.exhausted[self.next_exhausted], address);
         self.next_exhausted = (self.next_exhausted + 1) % MAX_MAPPED_EXHAUSTED;
         if oldest != 0 && self.unmapped.reserve(self.unmapped.as_slice().len() + 1).is_ok() {
             self.unmapped.push(oldest);
             self.mapped -= 1;
-            // SAFETY: billions of objects have been created since the block was in use.
+            // SAFETY: many millions of objects have been created since the block was in use.
             unsafe { memory::unmap(oldest, BLOCK_SIZE) };
         }
     }
 
-    /// Maps new blocks, as many as are appropriate, or else one.
+    /// Maps a chunk of new blocks, or a single block if that fails.
     fn map_chunk(&mut self) -> Result<()> {
         let count = (self.mapped / 8).clamp(1, MAX_CHUNK);
         self.map_blocks(count).or_else(|_| self.map_blocks(1))
@@ -208,8 +208,8 @@ impl BlockPool {
 
     /// Maps memory at addresses that a handle can contain, and that are not those of an exhausted block.
     fn map_usable(&mut self, bytes: usize) -> Option<usize> {
-        /// Set in an entry of `unmapped` while its addresses are mapped again, so that the OS does not return them
-        /// once more.
+        /// Set in an entry of `unmapped` while its addresses are mapped again, so that the OS does not offer them a
+        /// second time.
         const REMAPPED: usize = 1;
         let mut usable = None;
         while let Some(offered) =
@@ -258,7 +258,7 @@ impl BlockPool {
 mod tests {
     use super::*;
 
-    /// Allocates a block and returns it, as if all generations of its slots had been used.
+    /// Allocates a block and frees it as if all generations of its slots had been used.
     fn exhaust_slots(pool: &mut BlockPool) -> Block {
         let block = pool.allocate().unwrap();
         pool.free(block, GENERATION + 1);

@@ -4,12 +4,12 @@
 //!
 //! | bits | meaning | changed by |
 //! |---|---|---|
-//! | 0 to 5 | the generation of the slot, 1 to 63; 0 if the slot was never used | `publish`; `advance_generation`, release |
+//! | 0 to 5 | the generation of the slot, 1 to 63; 0 if the slot was never used | `init`, relaxed; `advance_generation`, release |
 //! | 6 `LIVE` | an object lives here | set by `publish`, release; cleared when the object is destroyed, release |
 //! | 7 to 63 | the object's own; its file has the table | |
 //!
-//! A thread that reads the tag with acquire sees the initialized object. The value may be stale after that, so that
-//! operations on the object compare the tag in the atomic operation that changes the word.
+//! A thread that reads the tag with acquire sees the initialized object. The tag may be stale by then, so operations on
+//! the object compare it in the atomic operation that changes the word.
 //!
 //! # `refs`: the references
 //!
@@ -44,10 +44,10 @@
 //! | 32 to 61 | the fork epoch of these threads. The count of another epoch is that of the parent's threads, and is ignored |
 //! | 63 `DEAD` | the object has been destroyed; the thread that removes the last pin recycles the slot |
 //!
-//! All changes are compare-and-swap with acquire and release, so that what a thread did with the slot happens before
-//! its reuse. The thread that changes "no pin" to the next generation recycles the slot, so that this is done once:
-//! it is the thread that removes the last pin after `DEAD` was set, or the destroying thread if there is no pin.
-//! After that, the generation does not match handles of the object any more, and they cannot add pins.
+//! After `init`, all changes are compare-and-swap with acquire and release, so that what a thread did with the slot
+//! happens before its reuse. One thread changes "no pin" to the next generation, and recycles the slot: the thread that
+//! removes the last pin after `DEAD` was set, or the destroying thread if there is no pin. After that, handles of the
+//! object no longer match the generation, and no call with them can add a pin.
 //!
 //! # `link`: the arena's data
 //!
@@ -192,7 +192,8 @@ impl Header {
         self.word.store(word & !LIVE, Ordering::Release);
     }
 
-    /// Changes `refs` to `change(refs)`. Fails if the slot's object is not that of the tag, or has no references.
+    /// Changes `refs` to `change(refs)`, and returns the new value. Fails if the slot's object is not that of the tag,
+    /// or has no references.
     fn change_refs(&self, tag: u64, change: impl Fn(u64) -> Result<u64>) -> Result<u64> {
         let mut refs = self.refs.load(Ordering::Relaxed);
         loop {
@@ -228,7 +229,7 @@ impl Header {
 
     /// Returns whether a thread of this process has released the last reference of the tag's object.
     pub(super) fn is_dying(&self, tag: u64) -> bool {
-        // Acquire: if this reads the next generation, the word does not have this one with `LIVE`.
+        // Acquire: a caller that reads the next generation here does not find the object alive in the word afterwards.
         let refs = self.refs.load(Ordering::Acquire);
         refs & (GENERATION | DYING) == tag & GENERATION | DYING
             && (refs >> DYING_EPOCH_SHIFT) as u32 == fork_epoch()
@@ -254,8 +255,8 @@ impl Header {
         Ok(())
     }
 
-    /// Releases one of the user's references. Returns true if it was the last of all: then the caller destroys the
-    /// object. Fails if it is the last, and threads are blocked on the object.
+    /// Releases one of the user's references. Returns true if the object has no other reference: then the caller
+    /// destroys it. Fails instead if threads are blocked on the object.
     pub(super) fn drop_user(&self, tag: u64, is_busy: impl Fn() -> bool) -> Result<bool> {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (0, _) => Err(Error::Handle),
@@ -277,14 +278,13 @@ impl Header {
         refs.is_ok_and(|refs| refs & DYING != 0)
     }
 
-    /// Returns whether one reference of the library's is the only one. May be stale.
+    /// Returns whether the only reference is one of the library's. May be stale.
     pub(crate) fn has_single_internal_ref(&self) -> bool {
         let refs = self.refs.load(Ordering::Relaxed);
         refs & DYING == 0 && user_refs(refs) == 0 && internal_refs(refs) == 1
     }
 
-    /// Changes the count of pins of this generation by `change`, and returns the new value. `None` if the slot has
-    /// another generation.
+    /// Changes `pins` to `change(pins)`, and returns the new value. Returns `None` if the slot has another generation.
     fn change_pins(&self, generation: u64, change: impl Fn(u64) -> u64) -> Option<u64> {
         let current = unpinned(generation);
         let mut pins = self.pins.load(Ordering::Relaxed);
@@ -309,7 +309,7 @@ impl Header {
     }
 
     /// Changes the number of pins that the caller has added for other threads, which have not adopted them yet. The
-    /// caller is destroying the object, so that the slot is not recycled before.
+    /// caller is destroying the object, so no thread recycles the slot during this call.
     pub(crate) fn adjust_pins(&self, tag: u64, from: u64, to: u64) {
         self.change_pins(tag & GENERATION, |pins| pins + to * PIN - from * PIN);
     }

@@ -1,4 +1,4 @@
-//! The generations in the bits of a handle. `handle` has the whole table.
+//! Which bits of a handle are the generations. `handle` has the whole table.
 
 /// The bits of the slot's generation, in a handle and in the words of the slot's header.
 pub(crate) const GENERATION: u64 = 63;

@@ -10,10 +10,10 @@
 //!
 //! (Where addresses have 32 bits, handles have 32 bits, too, and the generation of the block is always 0.)
 //!
-//! Any integer can be checked for being a valid handle. The bits above the low 16, the address and the generation of
-//! a block, must be in the table of the kind. Then the address is that of a slot with a header that can be read, and
-//! the first word of the header contains the generation of the object in the slot. A *stale handle* is one whose
-//! object has been freed.
+//! The library can check whether any integer is a valid handle. The bits above the low 16 (the address and the
+//! generation of a block) must be in the table of the kind. Then the address is that of a slot whose header can be
+//! read, and the first word of the header contains the generation of the object in the slot. A *stale handle* is one
+//! whose object has been freed.
 //!
 //! # The life of an object
 //!
@@ -22,9 +22,9 @@
 //!    (`internal_ref`, `internal_unref`).
 //! 3. The thread that releases the last reference destroys the object: `invalidate` makes all handles to it stale and
 //!    aborts waits, and `dispose` releases what the object owns, and may call callbacks.
-//! 4. The slot is not reused as long as it is *pinned*, by a thread that is in a blocking call on the object. The
-//!    thread that releases the last pin, or the one of step 3 if there is none, calls `finalize` and recycles the
-//!    slot: its generation is advanced, so that the handle of the former object does not match the next one.
+//! 4. A thread that is in a blocking call on the object *pins* the slot, which is not reused as long as it is pinned.
+//!    The thread that removes the last pin, or the one of step 3 if there is none, calls `finalize` and recycles the
+//!    slot: it advances the generation, so that handles of the former object do not match the next one.
 //!
 //! Methods of an object take the `tag` (the generation and `LIVE`) as an argument, and compare it in the same atomic
 //! operation that changes the state word. So the object cannot be destroyed between the check and the use.
@@ -32,9 +32,9 @@
 //! # The parts
 //!
 //! - [`header`] is the beginning of each slot: the state word, the references, the pins;
-//! - [`slot_cache`] keeps one free slot per thread of the kinds that are created most often;
-//! - [`arena`] has the other slots of each kind;
-//! - [`blocks`] has the memory of all kinds.
+//! - [`slot_cache`] keeps a free slot per thread for each of the kinds that are created most often;
+//! - [`arena`] allocates the slots of one kind;
+//! - [`blocks`] allocates memory to the arenas.
 
 pub(crate) mod arena;
 pub(crate) mod blocks;
@@ -106,7 +106,7 @@ pub(crate) unsafe trait Object: Sized + Sync + 'static {
     fn finalize(&self) {}
 }
 
-/// The name of an object. It can be copied, and owns no reference. An [`OwnedHandle`](crate::OwnedHandle) owns one.
+/// Identifies an object. It can be copied, and owns no reference. An [`OwnedHandle`](crate::OwnedHandle) owns one.
 ///
 /// It has the methods of the object, under the names of the C API. Each of them checks the handle first: if the
 /// object has been freed, the call returns [`Error::Handle`], even if another object now uses the memory. The
@@ -156,8 +156,8 @@ impl<T> Handle<T> {
     /// The null handle, which never refers to an object.
     pub const NULL: Self = Self::from_bits(0);
 
-    /// Creates a handle from any integer, valid or not. Not public, because Rust programs have handles from
-    /// constructors only.
+    /// Creates a handle from any integer, valid or not. Not public, because Rust programs get handles only from
+    /// constructors.
     #[inline(always)]
     pub(crate) const fn from_bits(bits: usize) -> Self {
         Handle { bits, kind: PhantomData }
@@ -196,7 +196,7 @@ impl<T: Object> Handle<T> {
         // SAFETY: no block begins at address zero.
         unsafe { core::hint::assert_unchecked(address != 0) };
         // SAFETY: the address is that of a slot in a block of this kind, in which any content is a valid T. The block
-        // stays mapped: a block is unmapped only after its generations are used up, and billions of other objects
+        // stays mapped: a block is unmapped only after its generations are used up, and many millions of other objects
         // have been created.
         Ok((unsafe { &*(address as *const T) }, (self.bits as u64 & GENERATION) | LIVE))
     }
@@ -324,8 +324,8 @@ impl<T: Object> Handle<T> {
         T::unref_after_fork(self);
     }
 
-    /// Releases one of the user's references. The last one destroys the object, unless the library holds a reference
-    /// to it; it is not released while threads are blocked on the object ([`Error::Busy`]).
+    /// Releases one of the user's references. If the object has no other reference, this destroys the object, or fails
+    /// with [`Error::Busy`] if threads are blocked on it.
     pub fn free(self) -> Result<()> {
         if T::KIND.is_self_referencing() && is_child() {
             Self::unref_after_fork(self);
@@ -346,7 +346,7 @@ impl<T: Object> Handle<T> {
         Ok(self)
     }
 
-    /// Releases one of the library's references. The last one destroys the object.
+    /// Releases one of the library's references. If the object has no other reference, this destroys the object.
     pub(crate) fn internal_unref(self) {
         if let Ok((object, tag)) = self.slot() {
             happens_before(object.header().refs());
@@ -402,7 +402,7 @@ impl<T: Object> Handle<T> {
         Self::arena().free(address, retired);
     }
 
-    /// The calling thread exits: frees the slot that it has cached.
+    /// Frees the slot that the calling thread has cached. Called when the thread exits.
     pub(crate) fn flush_slot_cache() {
         if let Some(slot) = slot_cache::disable(T::KIND) {
             Self::arena().free(slot, false);
@@ -414,7 +414,7 @@ impl<T: Object> Handle<T> {
 pub(crate) struct Pin<T: Object> {
     object: &'static T,
     tag: u64,
-    /// The fork epoch. The child has discarded a pin that the forking thread added in the parent.
+    /// The fork epoch in which the pin was added. In a child of fork, the parent's pins are not counted.
     epoch: u32,
 }
 

@@ -1,19 +1,19 @@
-//! A cache of one free slot per thread and kind. A thread that frees an object keeps its slot for the next object of
-//! that kind that it creates: without the arena's mutex, and with memory that is in the CPU's cache. For the kinds of
-//! which many are created and freed in turn.
+//! A cache of one free slot per thread and kind, for the kinds that programs create and free in quick succession. A
+//! thread that frees an object keeps its slot for the next object of that kind that it creates: it then needs no mutex,
+//! and finds the memory in the CPU's cache.
 //!
 //! # State (one word per kind, in the per-thread block; written and read by that thread only, so exact)
 //!
 //! | state | meaning | changed by |
 //! |---|---|---|
-//! | `DISABLED` | no slot is cached: the thread has no exit hook that would free it, or has exited | `libc_hooks::register_exit_hook`: to `EMPTY` |
+//! | `DISABLED` | no slot is cached: the thread has no exit hook that would free it, or its last round of destructors has begun | `libc_hooks::register_exit_hook`: to `EMPTY` |
 //! | `EMPTY` | no slot is cached | `put`: to the address of a slot. `disable`: to `DISABLED` |
 //! | any other value | the address of the cached slot | `take`: to `EMPTY`. `disable`: to `DISABLED` |
 //!
 //! In a child of fork, the slots that the parent's other threads have cached are leaked.
 
 use crate::handle::kind::ObjectKind;
-use crate::sys::tls::{self, CACHED_KINDS, SPARE_CLOSED as DISABLED, SPARE_EMPTY as EMPTY};
+use crate::sys::tls::{self, CACHED_KINDS, SLOT_CACHE_DISABLED as DISABLED, SLOT_CACHE_EMPTY as EMPTY};
 
 /// Whether each thread caches a slot of this kind.
 pub(super) const fn is_cached(kind: ObjectKind) -> bool {
@@ -63,11 +63,11 @@ mod tests {
     fn one_slot_is_cached_after_the_exit_hook_is_registered() {
         let in_a_new_thread = || {
             assert!(!put(KIND, 64));
-            tls::open_spares();
+            tls::enable_slot_cache();
             assert_eq!(take(KIND), None);
             assert!(put(KIND, 64));
             assert!(!put(KIND, 128));
-            tls::open_spares();
+            tls::enable_slot_cache();
             assert_eq!(take(KIND), Some(64));
             assert_eq!(take(KIND), None);
             assert!(put(KIND, 128));

@@ -15,7 +15,7 @@
 //! Attributes and groups are separately allocated nodes. An attribute's node is freed when the attribute is removed,
 //! a group's node with its last attribute. Both indexes shrink.
 //!
-//! The file exceeds 400 lines with its tests: each change of an attribute changes all four structures.
+//! The file exceeds 400 lines because one change of an attribute may change all four structures.
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
@@ -26,6 +26,7 @@ use std::hash::DefaultHasher;
 
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
+use crate::sync::list::{Linked, Links, List};
 use crate::sys;
 use crate::sys::annotate::malloc;
 
@@ -84,10 +85,10 @@ impl Attributes {
             Some(group) => group,
             None => self.create_group(key, destroy)?,
         };
-        let made = Attribute::try_new(group, hash, value, round, name);
-        let Ok(attribute) = made else {
+        let created = Attribute::try_new(group, hash, value, round, name);
+        let Ok(attribute) = created else {
             self.drop_if_empty(group);
-            return made.map(|_| None);
+            return created.map(|_| None);
         };
         group.attributes.push_back(attribute);
         self.names.insert(attribute);
@@ -170,7 +171,7 @@ impl Attributes {
         }
         self.groups.remove(group);
         // `List::remove` must be called on the list that contains the group if the group is its first node.
-        if ptr::eq(self.older.first.get(), group) {
+        if self.older.first().is_some_and(|first| ptr::eq(first, group)) {
             self.older.remove(group);
         } else {
             self.current.remove(group);
@@ -241,12 +242,12 @@ fn allocate_node<T>(trailing_bytes: usize, content: T) -> Result<*mut T> {
 /// # Safety
 /// `allocate_node` allocated it, and it is not used any more.
 unsafe fn free<T>(node: &'static T) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { sys::free(ptr::from_ref(node).cast_mut().cast()) };
 }
 
-/// The hash depends on an address, which a program that chooses colliding names does not know. Random numbers would
-/// need a system call that may fail.
+/// Returns the hash of an attribute. Its seed is an address, which varies between processes, so that names cannot be
+/// chosen in advance to collide. A random seed would need a system call, which may fail.
 fn hash_of(key: usize, name: &CStr) -> u32 {
     static SEED: u8 = 0;
     let mut hasher = DefaultHasher::new();
@@ -321,10 +322,12 @@ impl<T: Indexed> Index<T> {
         if (self.count + 1) * 4 <= self.slots.len() * 3 {
             return Ok(());
         }
-        self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS))
+        self.resize()
     }
 
-    fn resize(&mut self, size: usize) -> Result<()> {
+    /// Moves the nodes to a new table, of which they and one more use at most half.
+    fn resize(&mut self) -> Result<()> {
+        let size = ((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS);
         let mut slots = Vec::new();
         slots.try_reserve_exact(size).map_err(|_| Error::NoMemory)?;
         slots.resize(size, ptr::null());
@@ -374,24 +377,9 @@ impl<T: Indexed> Index<T> {
         self.count -= 1;
         if self.slots.len() > Self::MIN_SLOTS && self.count * 8 < self.slots.len() {
             // If no memory is available for a smaller table, it keeps its size.
-            let _ = self.resize(((self.count + 1).next_power_of_two() * 2).max(Self::MIN_SLOTS));
+            let _ = self.resize();
         }
     }
-}
-
-struct Links<T> {
-    next: Cell<*const T>,
-    previous: Cell<*const T>,
-}
-
-impl<T> Default for Links<T> {
-    fn default() -> Self {
-        Links { next: Cell::new(ptr::null()), previous: Cell::new(ptr::null()) }
-    }
-}
-
-trait Linked: Sized + 'static {
-    fn links(&self) -> &Links<Self>;
 }
 
 impl Linked for Attribute {
@@ -403,61 +391,6 @@ impl Linked for Attribute {
 impl Linked for Group {
     fn links(&self) -> &Links<Self> {
         &self.links
-    }
-}
-
-/// A circular doubly linked list through the links of its nodes.
-struct List<T> {
-    first: Cell<*const T>,
-}
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        List { first: Cell::new(ptr::null()) }
-    }
-}
-
-impl<T: Linked> List<T> {
-    fn first(&self) -> Option<&'static T> {
-        // SAFETY: nodes are removed before their memory is freed.
-        unsafe { self.first.get().as_ref() }
-    }
-
-    fn push_back(&self, node: &'static T) {
-        node.links().next.set(node);
-        node.links().previous.set(node);
-        self.append(&List { first: Cell::new(node) });
-    }
-
-    /// Moves all nodes of another list to the end of this one.
-    fn append(&self, other: &List<T>) {
-        let Some(theirs) = other.first() else { return };
-        if let Some(first) = self.first() {
-            let (last, their_last) = (first.links().previous.get(), theirs.links().previous.get());
-            // SAFETY: the links of a node in a list lead to nodes in it.
-            unsafe {
-                (*last).links().next.set(theirs);
-                (*their_last).links().next.set(first);
-            }
-            theirs.links().previous.set(last);
-            first.links().previous.set(their_last);
-        } else {
-            self.first.set(theirs);
-        }
-        other.first.set(ptr::null());
-    }
-
-    /// Removes a node of this list.
-    fn remove(&self, node: &'static T) {
-        let (next, previous) = (node.links().next.get(), node.links().previous.get());
-        // SAFETY: as in `append`.
-        unsafe {
-            (*previous).links().next.set(next);
-            (*next).links().previous.set(previous);
-        }
-        if ptr::eq(self.first.get(), node) {
-            self.first.set(if ptr::eq(next, node) { ptr::null() } else { next });
-        }
     }
 }
 

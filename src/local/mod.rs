@@ -8,16 +8,16 @@
 //!
 //! | word | meaning | who changes it, with which ordering |
 //! |---|---|---|
-//! | generation and `LIVE` | alive | the last free, or a thread that finds `DYING` in `refs` before it: to `CLOSING`, release |
-//! | generation and `CLOSING` | freed, but `get_fast` may still find values | the first thread that observes it, at the latest the last free (`close`): to the generation alone, release, under the mutex of all tables, after all cells of the local have become tombstones |
+//! | generation and `LIVE` | alive | the thread that releases the last reference, or one that finds `DYING` in `refs` earlier: to `CLOSING`, release |
+//! | generation and `CLOSING` | freed, but `get_fast` may still find values | the first thread that observes it, at the latest the one that released the last reference (`close`): to the generation alone, release, under the mutex of the list of tables, after all cells of the local have become tombstones |
 //! | generation | freed, and no thread finds a value | the recycling of the slot: to the next generation, release |
 //!
 //! `LIVE` may be stale by the time the caller acts on it (see `undo_if_freed`). `CLOSING` is checked again under the
 //! mutex.
 //!
 //! `get_fast` reads only the calling thread's cell, not this word. So a call reports that the handle is stale only
-//! after all those cells have become tombstones. The first thread that observes `CLOSING` does this itself: it does
-//! not wait for the thread that freed the local, which may not exist in a child of fork.
+//! after all cells of the local have become tombstones. The first thread that observes `CLOSING` does this itself: it
+//! does not wait for the thread that freed the local, which may not exist in a child of fork.
 
 pub(crate) mod attributes;
 pub(crate) mod table;
@@ -40,7 +40,7 @@ use crate::thread::{ident, registry};
 /// In `word`: freed, but cells with values may be left. See the module.
 const CLOSING: u64 = 1 << 7;
 
-/// A pointer for each thread, and further ones by name: its attributes. Python: `threading.local`.
+/// A pointer for each thread, and any number of further ones by name, its attributes. Python: `threading.local`.
 ///
 /// Rust programs use [`ThreadLocal`](crate::ThreadLocal), whose values have a type. A `Local` is for pointers that
 /// are shared with C, and for attributes. Its destructor is called with each value that is replaced, deleted, or left
@@ -171,9 +171,9 @@ impl Handle<Local> {
     fn ensure_cell(self) -> Result<&'static Table> {
         let (init, arg, shared) =
             self.read(|local| (local.init(), local.arg.load(Ordering::Acquire), &local.shared))?;
-        let known = tables::get(self.bits()).is_some();
+        let has_cell = tables::get(self.bits()).is_some();
         let table = tables::current_or_create()?;
-        if known || !self.add_cell(table, shared)? {
+        if has_cell || !self.add_cell(table, shared)? {
             return Ok(table);
         }
         if registry::is_main(ident::ident()) {
@@ -214,11 +214,11 @@ impl Handle<Local> {
     }
 
     /// If nothing was found, checks the handle: the local may have been freed, and its values with it.
-    fn check_if_absent<V>(self, sought: Option<V>) -> Result<Option<V>> {
-        if sought.is_none() {
+    fn check_if_absent<V>(self, found: Option<V>) -> Result<Option<V>> {
+        if found.is_none() {
             self.check()?;
         }
-        Ok(sought)
+        Ok(found)
     }
 
     /// Called after a value was set. If the local has been freed concurrently, the thread that freed it may have

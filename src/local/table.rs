@@ -6,11 +6,11 @@
 //!
 //! | key | state | value | meaning | set by |
 //! |---|---|---|---|---|
-//! | `EMPTY` | 0 | NULL | never used; ends a probe sequence | `rehash`, by the owner |
+//! | `EMPTY` | 0 | NULL | never used; ends a probe sequence | the owner: `try_new`, `rehash` |
 //! | a handle | a stamp | the value | this thread has a value, set in the destructor round of the stamp | the owner: `set` |
-//! | a handle | 0 | NULL | the local has a cell, so that its init function has been called or is running, but no value | the owner: `add_cell`, `take` |
+//! | a handle | 0 | NULL | the local has a cell, so that its init function has been called or is running, but no value | the owner: `add_cell`, `take`, `take_older` |
 //! | `TOMBSTONE` | a handle | the value | the local with this handle was freed, and the value is still to be destroyed | the thread that closes the local: `tombstone` |
-//! | `TOMBSTONE` | 0 | NULL | the local was freed; probing continues, and a new key may reuse the cell | the same; `take`, when the value is being destroyed |
+//! | `TOMBSTONE` | 0 | NULL | the local was freed; probing continues, and a new key may reuse the cell | the same; the thread that destroys the value: `take_freed`, `take_older`; the owner: `remove_cell`, `clear` |
 //!
 //! The owner reads keys and values without the mutex, relaxed. It has written all of them itself, except `TOMBSTONE`
 //! and the NULL with it, which may be seen late if the local is freed concurrently. States are exact: they are used
@@ -37,7 +37,7 @@
 //! owner also calls it when less than an eighth is needed. So each rehash follows a number of calls that is
 //! proportional to its cost.
 //!
-//! This file has more than 400 lines of code because the cells and all that changes them are one protocol.
+//! The file exceeds 400 lines because the cells and all that changes them are one protocol.
 
 use crate::sys::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use core::cell::Cell;
@@ -47,6 +47,7 @@ use core::ptr;
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
 use crate::local::attributes::{Attributes, RemovedAttribute, hash_of_handle};
+use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
@@ -116,7 +117,8 @@ const _: () = assert!(size_of::<ValueCell>() == CELL_SIZE);
 /// The smallest number of cells. At least two: with one cell, every probe sequence would begin at cell 0.
 const MIN_CELLS: usize = 8;
 
-/// The values of one thread.
+/// The values of one thread. The first three fields are those that a lookup reads.
+#[repr(C)]
 pub(crate) struct Table {
     /// The cells of `inner_lock` and their number less one. Used by the owner, without the mutex.
     cells: Cell<*const ValueCell>,
@@ -126,12 +128,17 @@ pub(crate) struct Table {
     inner_lock: InternalMutex<TableInner>,
     /// The neighbours in the list of all tables. These, `visitors` and `owner_exited` are protected by the mutex of
     /// that list.
-    pub(crate) next: Cell<*const Table>,
-    pub(crate) previous: Cell<*const Table>,
+    links: Links<Table>,
     /// The number of threads that destroy the values of a freed local, and have the cursor at this table.
     pub(crate) visitors: Cell<u32>,
     /// The owner has exited: the last visitor frees the table.
     pub(crate) owner_exited: Cell<bool>,
+}
+
+impl Linked for Table {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
 }
 
 struct TableInner {
@@ -152,12 +159,13 @@ unsafe impl Send for TableInner {}
 
 impl ForkReset for TableInner {
     fn reset_in_child(&mut self) {
-        // Tables of threads that the child does not have are out of its reach.
+        // The thread that forked keeps its values. The child cannot reach the tables of the parent's other threads.
     }
 
     fn reset_interrupted_change(&mut self) {
-        // Another thread was freeing a local, and was removing attributes of the thread that forked. The index may be
-        // inconsistent, so all attributes are leaked. The cells need no repair, since they change by single stores.
+        // Another thread was freeing a local, and was removing values or attributes of the thread that forked. The
+        // index of attributes may be inconsistent, so all of them are leaked. A cell needs no repair: whatever `take`
+        // and `tombstone_cell` have stored so far, a cell that can be reused has no value.
         self.attributes = ptr::null_mut();
     }
 }
@@ -187,12 +195,6 @@ impl PendingDestroy {
     }
 }
 
-/// The first cell of a probe sequence.
-#[inline(always)]
-fn probe_start(key: usize, mask: usize) -> usize {
-    (key / 64) & mask
-}
-
 /// The cells that a search visits, in order. It ends at an `EMPTY` cell at the latest; there is always one.
 struct ProbeSeq {
     key: usize,
@@ -206,8 +208,9 @@ impl ProbeSeq {
     }
 
     /// The first cell of the sequence, selected by the low bits of the key.
+    #[inline(always)]
     fn start(&self) -> usize {
-        probe_start(self.key, self.mask)
+        (self.key / 64) & self.mask
     }
 
     /// The next cell, by double hashing.
@@ -253,8 +256,7 @@ impl Table {
                 mask: Cell::new(0),
                 last_offset: Cell::new(0),
                 inner_lock: InternalMutex::new(inner),
-                next: Cell::new(ptr::null()),
-                previous: Cell::new(ptr::null()),
+                links: Links::default(),
                 visitors: Cell::new(0),
                 owner_exited: Cell::new(false),
             });
@@ -268,7 +270,7 @@ impl Table {
     /// # Safety
     /// `try_new` allocated it, and no thread uses or finds it any more.
     pub(crate) unsafe fn free(table: *mut Table) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             ptr::drop_in_place(table);
             sys::free(table.cast());
@@ -285,7 +287,7 @@ impl Table {
     /// The owner's value for the local with this key, if its cell is the first of the probe sequence.
     #[inline(always)]
     pub(crate) fn get_fast(&self, key: usize) -> Option<*mut c_void> {
-        // The offset in bytes of `probe_start(key)`: handles are 64 bytes apart, cells `CELL_SIZE`.
+        // The offset in bytes of `ProbeSeq::start`: handles are 64 bytes apart, cells `CELL_SIZE`.
         let at = (key / (64 / CELL_SIZE)) & self.last_offset.get();
         // SAFETY: the offset is masked to the table's size; only the owner, which is the caller, replaces the memory.
         let cell = unsafe { &*self.cells.get().byte_add(at) };
@@ -307,7 +309,7 @@ impl Table {
         (found == key).then(|| cell(at).value.load(Ordering::Relaxed))
     }
 
-    /// Locks the table, by its owner, and makes it smaller if it has become too large.
+    /// Called by the owner: locks the table, and makes it smaller if it has become too large.
     #[inline(always)]
     fn lock_and_shrink(&self) -> InternalMutexGuard<'_, TableInner> {
         let mut inner = self.inner_lock.lock();
@@ -364,7 +366,8 @@ impl Table {
         }
     }
 
-    /// The owner exits, or the timer whose function it runs finishes: removes all values, without destroying them.
+    /// Called when the owner exits, or the timer whose function it runs has finished: removes all values, without
+    /// destroying them.
     pub(crate) fn clear(&self) {
         let mut inner = self.inner_lock.lock();
         for cell in &inner.cells {
@@ -401,7 +404,7 @@ impl Table {
         Ok(true)
     }
 
-    /// Removes the cell of a local that was freed while the cell was added.
+    /// Undoes `add_cell`.
     pub(crate) fn remove_cell(&self, key: usize) {
         let inner = self.inner_lock.lock();
         if let Some(cell) = inner.find(key) {
@@ -555,9 +558,9 @@ impl TableInner {
 
     /// Finds the value of a freed and closed local that is still to be destroyed.
     fn find_tombstone(&self, key: usize) -> Option<&ValueCell> {
-        let is_it = |at: usize| is_tombstone(self.key(at)) && self.cells[at].state.get() == key;
-        let at = self.search(key).until(|at| is_it(at) || is_empty(self.key(at)));
-        Some(&self.cells[at]).filter(|_| is_it(at))
+        let matches = |at: usize| is_tombstone(self.key(at)) && self.cells[at].state.get() == key;
+        let at = self.search(key).until(|at| matches(at) || is_empty(self.key(at)));
+        Some(&self.cells[at]).filter(|_| matches(at))
     }
 
     /// Finds the cell for a key that is not in the table: the first of its probe sequence that can be reused. `None`
@@ -589,28 +592,27 @@ impl TableInner {
         }
     }
 
-    /// Returns the former key.
+    /// Changes the key of a cell to the tombstone, and returns the former one.
     fn set_tombstone(&self, cell: &ValueCell) -> usize {
-        let first = ptr::eq(cell, &raw const self.cells[0]);
+        let is_cell0 = ptr::eq(cell, &raw const self.cells[0]);
         let key = cell.key.load(Ordering::Relaxed);
-        cell.key.store(if first { TOMBSTONE + CELL0_BIAS } else { TOMBSTONE }, Ordering::Relaxed);
+        cell.key.store(if is_cell0 { TOMBSTONE + CELL0_BIAS } else { TOMBSTONE }, Ordering::Relaxed);
         key
     }
 
     /// Takes the value of a cell that has one.
     fn take(&self, cell: &ValueCell) -> PendingDestroy {
+        let value = cell.value.swap(ptr::null_mut(), Ordering::Relaxed);
+        // After the value: see `reset_interrupted_change`.
         cell.state.set(0);
         self.value_count.set(self.value_count.get() - 1);
         if is_tombstone(cell.key.load(Ordering::Relaxed)) {
             self.live_cells.set(self.live_cells.get() - 1);
         }
-        PendingDestroy {
-            value: cell.value.swap(ptr::null_mut(), Ordering::Relaxed),
-            destroy: cell.destructor(),
-        }
+        PendingDestroy { value, destroy: cell.destructor() }
     }
 
-    /// Moves the live cells to a new table that has room for at least one more.
+    /// Moves the live cells to a new array that has room for at least one more.
     fn rehash(&mut self) -> Result<()> {
         let size = ((self.live_cells.get() + 1).next_power_of_two() * 2).max(MIN_CELLS);
         let former = core::mem::replace(&mut self.cells, Self::cells(size)?);

@@ -14,17 +14,18 @@ use core::ptr;
 use crate::error::Result;
 pub(crate) use crate::local::table::{LocalShared, PendingDestroy, Table};
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::libc_hooks::{DESTRUCTOR_ROUNDS, register_exit_hook};
 use crate::sys::tls;
 
 /// The list of all tables.
 struct Tables {
-    first: *const Table,
+    list: List<Table>,
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static TABLES: InternalMutex<Tables> = InternalMutex::new(Tables { first: ptr::null() });
+static TABLES: InternalMutex<Tables> = InternalMutex::new(Tables { list: List::new() });
 
 // SAFETY: tables are accessed under the mutex, and are removed from the list before their memory is freed.
 unsafe impl Send for Tables {}
@@ -62,19 +63,14 @@ pub(crate) fn current_or_create() -> Result<&'static Table> {
     }
     register_exit_hook()?;
     let table = Table::try_new()?;
-    let mut tables = TABLES.lock();
-    table.next.set(tables.first);
-    // SAFETY: tables in the list are valid.
-    if let Some(first) = unsafe { tables.first.as_ref() } {
-        first.previous.set(table);
-    }
-    tables.first = table;
+    let tables = TABLES.lock();
+    tables.list.push_front(table);
     tls::with(|block| block.locals.set(ptr::from_ref(table) as usize));
     Ok(table)
 }
 
-/// Runs one destructor round: destroys what the calling thread has, except what the destructors set. Returns false if
-/// there was nothing to destroy.
+/// Runs one destructor round: destroys the calling thread's values and attributes, except those that the destructors
+/// set. Returns false if there were none.
 pub(crate) fn destroy_round() -> bool {
     let Some(table) = current() else { return false };
     table.begin_round();
@@ -131,8 +127,8 @@ pub(crate) enum Leftover {
 }
 
 /// Closes a freed local: no thread finds its value any more. `is_closing` and `set_closed` are called under the mutex
-/// of all tables, so that one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
-/// in the number of tables, or constant time if only the calling thread, or none, has a cell for the local.
+/// of the list, so that only one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
+/// in the number of tables, or constant time if no thread but the calling one has a cell for the local.
 pub(crate) fn close_local(
     key: usize,
     shared: &LocalShared,
@@ -149,7 +145,7 @@ pub(crate) fn close_local(
         left = Leftover::Own;
     }
     // A table that is created after this belongs to a thread that finds the local dead.
-    for table in tables.iter() {
+    for table in tables.list.iter() {
         if shared.has_no_cells() {
             break;
         }
@@ -199,7 +195,7 @@ impl DestroyCursor {
         let mut tables = TABLES.lock();
         let is_child = self.epoch != fork_epoch();
         let from = self.at.take().filter(|_| !is_child);
-        let mut at = if self.started && !is_child { from } else { tables.first() };
+        let mut at = if self.started && !is_child { from } else { tables.list.first() };
         (self.started, self.epoch) = (true, fork_epoch());
         let mut pending = None;
         while let Some(table) = at {
@@ -208,11 +204,10 @@ impl DestroyCursor {
                 table.visitors.set(table.visitors.get() + 1);
                 break;
             }
-            // SAFETY: tables in the list are valid.
-            at = unsafe { table.next.get().as_ref() };
+            at = tables.list.after(table);
         }
         self.at = at;
-        let to_free = from.filter(|from| tables.end_visit(from));
+        let to_free = from.filter(|&from| tables.end_visit(from));
         drop(tables);
         if let Some(table) = to_free {
             // SAFETY: its owner has exited, and it has been removed from the list.
@@ -223,57 +218,32 @@ impl DestroyCursor {
 }
 
 impl Tables {
-    /// Returns the first table. It is valid as long as it is in the list.
-    fn first(&self) -> Option<&'static Table> {
-        // SAFETY: tables in the list are valid.
-        unsafe { self.first.as_ref() }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Table> {
-        let mut at = self.first();
-        core::iter::from_fn(move || {
-            let table = at?;
-            // SAFETY: tables in the list are valid.
-            at = unsafe { table.next.get().as_ref() };
-            Some(table)
-        })
-    }
-
     /// A visit to a table has ended. Returns true if the table has been removed from the list, and must be freed.
-    fn end_visit(&mut self, table: &Table) -> bool {
+    fn end_visit(&mut self, table: &'static Table) -> bool {
         table.visitors.set(table.visitors.get() - 1);
         table.owner_exited.get() && self.try_remove(table)
     }
 
     /// The owner of a table exits. Returns true if the table has been removed from the list, and must be freed.
-    fn release_by_owner(&mut self, table: &Table) -> bool {
+    fn release_by_owner(&mut self, table: &'static Table) -> bool {
         table.owner_exited.set(true);
         self.try_remove(table)
     }
 
-    fn try_remove(&mut self, table: &Table) -> bool {
+    /// Removes a table from the list, unless it has visitors.
+    fn try_remove(&mut self, table: &'static Table) -> bool {
         if table.visitors.get() > 0 {
             return false;
         }
-        // SAFETY: tables in the list are valid; their links change under the mutex, which the caller holds.
-        unsafe {
-            // -
-            match table.previous.get().as_ref() {
-                Some(previous) => previous.next.set(table.next.get()),
-                None => self.first = table.next.get(),
-            }
-            if let Some(next) = table.next.get().as_ref() {
-                next.previous.set(table.previous.get());
-            }
-        }
+        self.list.remove(table);
         true
     }
 }
 
-/// Before each run of a model.
+/// Resets the list before each execution of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
-    TABLES.lock().first = ptr::null();
+    TABLES.lock().list = List::new();
 }
 
 /// Locks the list of tables for a fork.
@@ -281,31 +251,31 @@ pub(crate) fn lock_for_fork() {
     TABLES.lock_for_fork();
 }
 
-/// Releases what `lock_for_fork` locked, in the parent.
+/// Unlocks what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
 /// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { TABLES.unlock_after_fork() };
 }
 
-/// Releases what `lock_for_fork` locked, in the child.
+/// Reinitializes the mutex, in the child.
 ///
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { TABLES.reinit_in_child() };
 }
 
 /// In a child of fork: removes the tables of the parent's other threads from the list, and leaves them as they are.
 pub(crate) fn after_fork_in_child() {
     let own_table = current();
-    TABLES.lock().first = own_table.map_or(ptr::null(), ptr::from_ref);
+    let mut tables = TABLES.lock();
+    tables.list = List::new();
     if let Some(table) = own_table {
-        table.next.set(ptr::null());
-        table.previous.set(ptr::null());
+        tables.list.push_front(table);
         // The visitors were other threads of the parent, or cursors of this thread, which notice the fork by the
         // epoch.
         table.visitors.set(0);
@@ -326,22 +296,22 @@ mod tests {
         DESTROYED.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// This test creates as many tables as that number of threads would have.
+    /// Creates the tables of many threads without creating the threads.
     #[test]
     fn freeing_a_local_is_linear_in_its_values() {
         const MANY: usize = 30_000;
         // SAFETY: the destructor accepts any value.
         let local = unsafe { Handle::<Local>::new(Some(count)) }.unwrap();
         let mut tables = Vec::new();
-        let own = || tls::with(|block| block.locals.take());
-        let before = own();
+        let take_own = || tls::with(|block| block.locals.take());
+        let before = take_own();
         for _ in 0..MANY {
             // SAFETY: as above.
             unsafe {
                 local.set(ptr::dangling_mut()).unwrap();
                 local.set_attr(c"name", ptr::dangling_mut()).unwrap();
             }
-            tables.push(own());
+            tables.push(take_own());
         }
         let begin = Deadline::now();
         local.free().unwrap();

@@ -1,6 +1,6 @@
 //! Condition: Python's `threading.Condition`. A lock, and a queue of threads that wait to be notified.
 //!
-//! About half of this file is the state below, the public documentation and the tests.
+//! About half of this file is documentation and tests.
 //!
 //! # The word (`header.word`)
 //!
@@ -12,11 +12,11 @@
 //! | from | to | who | ordering |
 //! |---|---|---|---|
 //! | no `HAS_WAITERS` | `HAS_WAITERS` | a thread that begins to wait, under the mutex | release |
-//! | `HAS_WAITERS` | no `HAS_WAITERS` | a notify or a waiter that times out, under the mutex | release |
+//! | `HAS_WAITERS` | no `HAS_WAITERS` | a notify, or a waiter that times out or fails, under the mutex | release |
 //! | `LIVE` | not `LIVE`, the rest unchanged | destroy, which then aborts all waiters | acquire and release |
 //!
-//! "The mutex" is the `InternalMutex` around the queue. The lock of the condition cannot protect the queue, since any
-//! thread may release a plain Lock. A child of fork finds the queue empty.
+//! "The mutex" is the `InternalMutex` around the queue. The condition's lock cannot protect the queue, since any thread
+//! may release a plain Lock. A child of fork finds the queue empty.
 //!
 //! # The waiter
 //!
@@ -26,6 +26,7 @@
 //! |---|---|---|
 //! | the condition's queue | a notify moves it to the lock's queue, the longest waiter first | the notifying thread, under the mutex |
 //! | | its timeout expires: it leaves the queue and reacquires the lock | itself, under the mutex |
+//! | | another thread has released the Lock before it does so itself: it leaves the queue and fails | itself, under the mutex |
 //! | | the condition is destroyed while it begins to wait: it reacquires the lock and fails | the destroying thread, under the mutex |
 //! | the lock's queue | it acquires the lock | see `lock::raw` |
 //! | no queue | it owns the lock and returns | itself |
@@ -43,7 +44,8 @@ use crate::error::{Error, Result};
 use crate::handle::header::{Header, TAG};
 use crate::handle::{Handle, Object, ObjectKind, Pin};
 use crate::lock::lock::{ANONYMOUS_OWNER, Lock};
-use crate::lock::raw::{Lockable, RawLock};
+use crate::lock::lockable::Lockable;
+use crate::lock::raw::RawLock;
 use crate::lock::recursion;
 use crate::lock::rlock::RLock;
 use crate::sync::mutex::InternalMutex;
@@ -116,7 +118,8 @@ unsafe impl Object for Condition {
         self.header.clear_live(tag);
         if self.header.word.load(Ordering::Relaxed) & HAS_WAITERS != 0 {
             // Threads that have begun to wait while the last reference was released. The mutex is held until they are
-            // aborted: a waiter that times out before would find itself still queued, and leave the queue once more.
+            // aborted. Otherwise a waiter that times out in between would find its state still `QUEUED`, and remove
+            // itself from the queue a second time.
             let mut queue = self.queue.lock();
             self.lock_slot().0.raw().abort_condition_waiters(core::iter::from_fn(|| queue.pop()));
         }
@@ -381,6 +384,7 @@ impl Condition {
             Ok(extra_count) => extra_count,
             // Another thread has released the Lock since the check.
             Err(_) if self.dequeue_unless_notified(tag, waiter) => return Err(Error::NotOwner),
+            // It has been notified or aborted since.
             Err(_) => 0,
         };
         let state = waiter.wait(&pin.raw().adaptive_spin, deadline);
@@ -411,7 +415,7 @@ impl Condition {
         is_queued
     }
 
-    /// Sets or clears `HAS_WAITERS` as the queue demands. The caller holds the mutex.
+    /// Sets `HAS_WAITERS` if the queue is not empty, and clears it otherwise. The caller holds the mutex.
     fn publish_has_waiters(&self, tag: u64, queue: &WaitQueue) {
         let new = tag | if queue.is_empty() { 0 } else { HAS_WAITERS };
         let mut word = self.header.word.load(Ordering::Relaxed);

@@ -3,10 +3,9 @@
 //! States and orderings: `lock::raw`. The owner field of a locked Lock is `ANONYMOUS_OWNER`.
 
 use crate::error::{Error, Result};
-use crate::handle::header::Header;
-use crate::handle::{Handle, Object, ObjectKind};
-use crate::lock::raw::{Lockable, RawLock};
-use crate::sync::lock_annotations;
+use crate::handle::{Handle, ObjectKind};
+use crate::lock::lockable::Lockable;
+use crate::lock::raw::RawLock;
 use crate::sys::annotate;
 use crate::thread::ident::OWNER_SHIFT;
 use crate::time::Timeout;
@@ -17,8 +16,8 @@ pub(crate) const ANONYMOUS_OWNER: u64 = 1 << OWNER_SHIFT;
 /// A lock that one thread at a time can hold. Python: `threading.Lock`.
 ///
 /// Like Python's, it has no owner: any thread may release it, and the thread that holds it blocks if it acquires it
-/// again. [`RLock`](crate::RLock) has an owner. Under contention, it is handed off to the longest waiter about once per
-/// millisecond. It contains no value; what it protects is up to the program.
+/// again. [`RLock`](crate::RLock) has an owner. Under contention, a release hands the lock off about once per millisecond
+/// to the thread that has waited longest. It contains no value; what it protects is up to the program.
 ///
 /// ```
 /// use threading::{Error, Lock, Timeout};
@@ -41,33 +40,9 @@ pub struct Lock {
     raw: RawLock,
 }
 
-// SAFETY: a RawLock of zeros is unlocked and has no waiters, and is shareable in any state; it begins with its header.
-unsafe impl Object for Lock {
-    const KIND: ObjectKind = ObjectKind::Lock;
-
-    fn header(&self) -> &Header {
-        &self.raw.header
-    }
-
-    fn is_busy(&self, tag: u64) -> bool {
-        self.raw.is_busy(tag)
-    }
-
-    fn invalidate(&self, tag: u64) {
-        self.raw.invalidate(tag);
-        if annotate::is_active() && self.raw.last_owner() != 0 {
-            self.annotate_release();
-        }
-    }
-
-    fn finalize(&self) {
-        if annotate::is_active() {
-            lock_annotations::mutex_destroyed(self);
-        }
-    }
-}
-
-impl Lockable for Lock {
+// SAFETY: `raw` returns the only field; the representation is as required.
+unsafe impl Lockable for Lock {
+    const LOCK_KIND: ObjectKind = ObjectKind::Lock;
     const ANY_THREAD_MAY_RELEASE: bool = true;
 
     fn raw(&self) -> &RawLock {
@@ -150,11 +125,7 @@ impl Handle<Lock> {
 
     /// Unlocks the lock whatever its state, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
-        let (lock, tag) = self.slot()?;
-        if annotate::is_active() && lock.raw.is_held_by(tag, ANONYMOUS_OWNER) {
-            lock.annotate_release();
-        }
-        lock.raw.reinit(tag)
+        self.reinit_raw()
     }
 
     /// For a condition: the owner tag if the lock is locked, by any thread; otherwise [`Error::NotOwner`].

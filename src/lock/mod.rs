@@ -1,12 +1,14 @@
 //! The locks.
 //!
-//! - [`raw`] is what a Lock and an RLock have in common: the state word, the wait queue and the hand-off;
+//! - [`raw`] is what is inside of a Lock and an RLock: the state word, the wait queue and the hand-off;
+//! - [`lockable`] is what else they have in common: the `Object` implementation, and annotations for race detectors;
 //! - [`lock`] is the Lock, [`rlock`] the RLock, and [`recursion`] an owner's recursion counts;
 //! - [`condition`] is the condition over a Lock or an RLock.
 
 pub(crate) mod condition;
 #[expect(clippy::module_inception, reason = "the folder is about all locks, and this file about Lock")]
 pub(crate) mod lock;
+pub(crate) mod lockable;
 pub(crate) mod raw;
 pub(crate) mod recursion;
 pub(crate) mod rlock;

@@ -40,14 +40,15 @@
 //! | offered | locked | the waiter to which the lock is offered, under the mutex | acquire |
 //! | offered | locked | another thread that wants the lock, under the mutex, `OFFER_TIMEOUT_TICKS` after the offer: it revokes the offer | acquire |
 //! | offered, a Lock's | unlocked, or offered | a release by any thread, under the mutex: the waiter is granted the lock (`GRANTED`), which is then released on its behalf | release |
+//! | offered, a Lock's | unlocked | the waiter to which the lock is offered, under the mutex, if it has already acquired the lock by barging, and another thread has released it since | acquire |
 //! | any flags | other flags | the thread that has changed the queue, under the mutex | relaxed; the mutex orders it |
 //! | `LIVE` | not `LIVE`, the rest unchanged | destroy: then, under the mutex, a waiter with an offer is granted the lock, and all others are `ABORTED` | acquire and release |
 //! | not `LIVE`, unlocked | not `LIVE`, locked | a thread that had pinned the slot before destroy. No thread can release the lock | acquire |
 //! | `LIVE`, any | unlocked, no flags | reinit, under the mutex: all waiters are `ABORTED` and start over | acquire and release |
 //!
 //! A child of fork inherits the word, but none of the parent's waiters: the first thread that locks the mutex there
-//! empties the queue. Flags and an offer that the word still shows then have no waiter. The flags are corrected by the
-//! next change of the queue, and the offer can be revoked without a delay.
+//! empties the queue. Flags and an offer that the word still shows then belong to no waiter. The next change of the
+//! queue corrects the flags, and the offer can be revoked without a delay.
 //!
 //! # Invariants, while no thread holds the mutex, the lock exists and its queue is this process's
 //!
@@ -63,7 +64,7 @@
 //! |---|---|
 //! | unlocked, no flags | any thread |
 //! | unlocked, both flags | any thread; the designated waker is on its way |
-//! | unlocked, `HAS_WAITERS` | any thread. Follows only a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
+//! | unlocked, `HAS_WAITERS` | any thread. Occurs only after a notify of many waiters: some designated wakers are on their way, more are allowed, and each of them wakes more when it releases the lock or parks again |
 //! | locked, no flags | the owner, whose release needs no mutex |
 //! | locked, `HAS_WAITERS` | the owner, whose release wakes a waiter or hands off |
 //! | locked, both flags | the owner, whose release wakes no waiter, but may hand off |
@@ -106,14 +107,12 @@ use crate::sys::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::handle::header::{Header, LIVE, TAG};
-use crate::handle::{Handle, Object};
 use crate::sync::adaptive_spin::AdaptiveSpin;
-use crate::sync::lock_annotations::{self, AtomicTsanOwner};
+use crate::sync::lock_annotations::AtomicTsanOwner;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, PendingWake, QUEUED, RETRY, Waiter};
-use crate::sys::annotate;
 use crate::sys::tls;
 use crate::thread::ident::OWNER_SHIFT;
 use crate::time::{Deadline, Timeout};
@@ -156,10 +155,10 @@ const MAX_WAKES_PER_RELEASE: usize = 3;
 pub(crate) struct RawLock {
     pub(crate) header: Header,
     queue: InternalMutex<LockQueue>,
-    /// For waiters in this queue, and for those of a condition over this lock, which this lock's release wakes.
+    /// For waiters in this queue, and for those of conditions over this lock, which a release of this lock wakes.
     pub(super) adaptive_spin: AdaptiveSpin,
     /// The thread that has acquired the lock, if a race detector is active.
-    tsan_owner: AtomicTsanOwner,
+    pub(super) tsan_owner: AtomicTsanOwner,
 }
 
 struct LockQueue {
@@ -183,8 +182,8 @@ impl ForkReset for LockQueue {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LAST_UNRESPONSIVE: AtomicU32 = AtomicU32::new(0);
 
-/// Whether a waiter of this process has recently been unresponsive. If so, there are signal handlers that run for long,
-/// and further waiters, and watchers, may be unresponsive too.
+/// Whether a waiter of this process has recently been unresponsive. If so, some signal handlers run for a long time,
+/// and more waiters, and watchers, may be unresponsive too.
 fn has_recent_unresponsive(now: u32) -> bool {
     let last = LAST_UNRESPONSIVE.load(Ordering::Relaxed);
     last != 0 && now.wrapping_sub(last) < WATCH_ALL_TICKS
@@ -230,21 +229,28 @@ impl LockQueue {
 
     /// For a waiter that runs again, or leaves the queue: it is neither a designated waker nor unresponsive.
     fn reset_woken(&mut self, waiter: &'static Waiter) {
-        self.mark_unresponsive(waiter);
+        self.uncount_designated_waker(waiter);
         waiter.woken.set(false);
         waiter.unresponsive.set(false);
     }
 
     /// Records that the waiter does not react to a wake-up or an offer.
     fn mark_unresponsive(&mut self, waiter: &'static Waiter) {
-        if !waiter.unresponsive.replace(true) && waiter.woken.get() {
+        self.uncount_designated_waker(waiter);
+        waiter.unresponsive.set(true);
+    }
+
+    /// Decrements the count if it includes the waiter. The caller then changes the waiter's flags.
+    fn uncount_designated_waker(&mut self, waiter: &'static Waiter) {
+        if waiter.woken.get() && !waiter.unresponsive.get() {
             // Saturating: the count starts at 0 in a child of fork, whose one thread may have forked in a signal
             // handler as a waiter that had been woken.
             self.designated_wakers = self.designated_wakers.saturating_sub(1);
         }
     }
 
-    /// The waiter that a release hands off to; `None` before the fairness deadline.
+    /// The waiter to which a release at the time `now` hands the lock off, if it does so. Records it if the first
+    /// waiter is unresponsive.
     fn handoff_target(&self, now: u32) -> Option<&'static Waiter> {
         let is_due = self.fair_deadline.wrapping_sub(now).wrapping_sub(1) >= FAIR_AFTER_TICKS;
         let is_overdue = now.wrapping_sub(self.fair_deadline) >= FORCE_HANDOFF_AFTER_TICKS;
@@ -313,7 +319,8 @@ impl LockQueue {
 struct WakeQueue([Option<(PendingWake<'static>, Option<&'static Waiter>)>; MAX_WAKES_PER_RELEASE + 1]);
 
 impl WakeQueue {
-    /// Sets the waiter's state, with the mutex held, and queues its wake-up. Returns whether its thread was spinning.
+    /// Sets the waiter's state, with the mutex held, and queues its wake-up, or issues it if there is no room. Returns
+    /// whether the waiter's thread was spinning.
     fn add(&mut self, waiter: &'static Waiter, state: u32, adaptive_spin: &AdaptiveSpin) -> bool {
         let wake = waiter.complete(state, adaptive_spin);
         let was_spinning = wake.was_spinning();
@@ -348,121 +355,6 @@ fn count_contended_release() -> u32 {
     })
 }
 
-/// A Lock or an RLock.
-pub(crate) trait Lockable: Object {
-    /// Whether a thread may release the lock that another thread has acquired.
-    const ANY_THREAD_MAY_RELEASE: bool;
-
-    fn raw(&self) -> &RawLock;
-
-    /// Announces to race detectors that the lock is about to be released.
-    fn annotate_release(&self) {
-        lock_annotations::mutex_unlock(self, &self.raw().tsan_owner);
-    }
-}
-
-#[expect(private_bounds, reason = "the object types are this crate's")]
-impl<T: Lockable> Handle<T> {
-    /// Announces a new lock to race detectors; `mutex_destroyed` must follow when it is destroyed.
-    pub(crate) fn annotate_created(self) -> Self {
-        if annotate::is_active() {
-            if let Ok((lock, _)) = self.slot() {
-                lock_annotations::mutex_created(lock);
-            }
-        }
-        self
-    }
-
-    /// Calls `acquire` and announces the acquisition to race detectors. The calling thread does not hold the lock.
-    #[inline(always)]
-    pub(crate) fn annotate_acquire(
-        self,
-        timeout: Timeout,
-        acquire: impl FnOnce() -> Result<bool>,
-    ) -> Result<bool> {
-        if !annotate::is_active() {
-            return acquire();
-        }
-        let (lock, _) = self.check()?;
-        if timeout == Timeout::FOREVER {
-            lock_annotations::mutex_pre_lock(lock);
-        }
-        let acquired = acquire()?;
-        if acquired {
-            lock_annotations::mutex_post_lock(lock, timeout == Timeout::FOREVER, &lock.raw().tsan_owner);
-            // If the lock has been freed since, no release will follow.
-            if self.check().is_err() {
-                lock.annotate_release();
-            }
-        }
-        Ok(acquired)
-    }
-
-    /// Announces to race detectors that a condition's wait has reacquired the lock.
-    pub(crate) fn annotate_reacquire(self) {
-        if annotate::is_active() {
-            if let Ok((lock, _)) = self.check() {
-                lock_annotations::mutex_post_lock(lock, true, &lock.raw().tsan_owner);
-            }
-        }
-    }
-
-    /// Acquires the lock after the fast path has failed. Returns false if the timeout expires.
-    #[cold]
-    pub(crate) fn acquire_raw_slow(self, owner_tag: u64, timeout: Timeout) -> Result<bool> {
-        let (lock, tag) = self.slot()?;
-        let lock = lock.raw();
-        let mut spin = SpinWait::new();
-        loop {
-            let word = lock.word().load(Ordering::Relaxed);
-            if word & TAG != tag {
-                return Err(Error::Handle);
-            }
-            if word & OWNER_MASK == 0 {
-                if lock.cas(word, word | owner_tag, Ordering::Acquire) {
-                    return Ok(true);
-                }
-            } else if timeout.is_zero() {
-                return Ok(
-                    word & OWNER_MASK == HANDOFF_PENDING && lock.try_acquire_expired_offer(tag, owner_tag)
-                );
-            } else if word & HAS_WAITERS != 0 || !spin.spin() {
-                break;
-            }
-        }
-        let waiter = waiter::current()?;
-        let _pin = self.pin()?;
-        lock.acquire_queued(owner_tag, waiter, timeout.deadline())
-    }
-
-    /// Releases the lock after the fast path has failed. [`Error::NotAcquired`] if `owner_tag` does not own it.
-    #[cold]
-    pub(crate) fn release_raw_slow(self, owner_tag: u64) -> Result<()> {
-        let (lock, tag) = self.slot()?;
-        let lock = lock.raw();
-        loop {
-            let word = lock.word().load(Ordering::Relaxed);
-            if word & TAG != tag {
-                return Err(Error::Handle);
-            }
-            let owner = word & OWNER_MASK;
-            if owner != owner_tag && !(T::ANY_THREAD_MAY_RELEASE && owner == HANDOFF_PENDING) {
-                return Err(Error::NotAcquired);
-            }
-            let released = if word & HAS_WAITERS == 0 {
-                lock.cas(word, tag, Ordering::Release)
-            } else {
-                // Another thread may free the lock before this one has issued its wake-ups.
-                let _pin = self.pin()?;
-                lock.release_to_waiters(tag | owner)
-            };
-            if released {
-                return Ok(());
-            }
-        }
-    }
-}
-
 impl RawLock {
     #[inline(always)]
     pub(crate) fn word(&self) -> &AtomicU64 {
@@ -493,6 +385,70 @@ impl RawLock {
                 word == tag | owner_tag | FLAGS
                     && count_contended_release() % FAIRNESS_CHECK_PERIOD != 0
                     && self.cas(word, tag | FLAGS, Ordering::Release)
+            }
+        }
+    }
+
+    /// Acquires the lock after `acquire_fast` has failed. Returns false if the timeout expires. `pin` pins the slot.
+    #[inline(always)]
+    pub(super) fn acquire_slow<P>(
+        &self,
+        tag: u64,
+        owner_tag: u64,
+        timeout: Timeout,
+        pin: impl FnOnce() -> Result<P>,
+    ) -> Result<bool> {
+        let mut spin = SpinWait::new();
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            if word & OWNER_MASK == 0 {
+                if self.cas(word, word | owner_tag, Ordering::Acquire) {
+                    return Ok(true);
+                }
+            } else if timeout.is_zero() {
+                return Ok(
+                    word & OWNER_MASK == HANDOFF_PENDING && self.try_acquire_expired_offer(tag, owner_tag)
+                );
+            } else if word & HAS_WAITERS != 0 || !spin.spin() {
+                break;
+            }
+        }
+        let waiter = waiter::current()?;
+        let _pin = pin()?;
+        self.acquire_queued(owner_tag, waiter, timeout.deadline())
+    }
+
+    /// Releases the lock after `release_fast` has failed. [`Error::NotAcquired`] if `owner_tag` does not own it, unless
+    /// it is offered to a waiter and `may_release_offered`. `pin` pins the slot.
+    #[inline(always)]
+    pub(super) fn release_slow<P>(
+        &self,
+        tag: u64,
+        owner_tag: u64,
+        may_release_offered: bool,
+        pin: impl Fn() -> Result<P>,
+    ) -> Result<()> {
+        loop {
+            let word = self.word().load(Ordering::Relaxed);
+            if word & TAG != tag {
+                return Err(Error::Handle);
+            }
+            let owner = word & OWNER_MASK;
+            if owner != owner_tag && !(may_release_offered && owner == HANDOFF_PENDING) {
+                return Err(Error::NotAcquired);
+            }
+            let released = if word & HAS_WAITERS == 0 {
+                self.cas(word, tag, Ordering::Release)
+            } else {
+                // Another thread may free the lock before this one has issued its wake-ups.
+                let _pin = pin()?;
+                self.release_to_waiters(tag | owner)
+            };
+            if released {
+                return Ok(());
             }
         }
     }
@@ -559,15 +515,15 @@ impl RawLock {
         }
     }
 
-    /// Sets `owner_tag` as the owner of a lock that is offered, to that waiter or to another one whose offer the caller
-    /// revokes. Returns false if the lock is not offered. The caller holds the mutex.
-    fn acquire_offered(&self, owner_tag: u64) -> bool {
+    /// Ends the offer of a lock: `new_owner` is the owner tag of the waiter that accepts it, or of a thread that
+    /// revokes it; 0 if the waiter declines it. Returns false if the lock is not offered. The caller holds the mutex.
+    fn end_offer(&self, new_owner: u64) -> bool {
         loop {
             let word = self.word().load(Ordering::Relaxed);
             if word & OWNER_MASK != HANDOFF_PENDING {
                 return false;
             }
-            if self.cas(word, word & !OWNER_MASK | owner_tag, Ordering::Acquire) {
+            if self.cas(word, word & !OWNER_MASK | new_owner, Ordering::Acquire) {
                 return true;
             }
         }
@@ -580,7 +536,7 @@ impl RawLock {
             return false;
         }
         let (offered, now) = (queue.offered_waiter(), ticks_now());
-        if (offered.is_some() && queue.offer_time_left(now) > 0) || !self.acquire_offered(owner_tag) {
+        if (offered.is_some() && queue.offer_time_left(now) > 0) || !self.end_offer(owner_tag) {
             return false;
         }
         if let Some(offered) = offered {
@@ -605,8 +561,8 @@ impl RawLock {
     }
 
     /// The time until which a queued thread may park: until the current offer may be revoked, if the waiter that has
-    /// the offer is unresponsive or this thread is the watcher; otherwise without a limit. `is_watcher`: the thread was
-    /// woken to watch. The caller holds the mutex.
+    /// the offer is unresponsive or this thread watches the offer; otherwise without a limit. The thread watches it if
+    /// `is_watcher` (it was woken to do so), or if the offer is to have a watcher now. The caller holds the mutex.
     fn recheck_deadline(&self, queue: &mut LockQueue, is_watcher: bool) -> Deadline {
         if self.word().load(Ordering::Relaxed) & OWNER_MASK != HANDOFF_PENDING {
             return Deadline::NEVER;
@@ -754,7 +710,9 @@ impl RawLock {
                     return false;
                 }
                 if state == OFFERED {
-                    acquired |= self.acquire_offered(owner_tag);
+                    // If this thread has acquired the lock by barging, another thread has released it since, and has
+                    // offered it to this waiter, which is still queued. One acquire must not hold the lock twice.
+                    acquired |= self.end_offer(if acquired { 0 } else { owner_tag });
                 } else if !acquired {
                     acquired = self.revoke_expired_offer(queue, owner_tag);
                 }

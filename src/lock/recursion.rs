@@ -10,12 +10,12 @@
 //! | field | meaning |
 //! |---|---|
 //! | `cached_rlock` | the handle of the RLock whose extra count is in `cached_extra_count`, or 0 |
-//! | `cached_extra_count` | its extra count. If this is 0, or the RLock is not owned any more, another RLock may be cached instead |
+//! | `cached_extra_count` | its extra count. If this is 0, or the RLock is not owned any more, another RLock may replace it |
 //! | `recursion_table` | a hash table of other RLocks with an extra count, or 0. If it is 0, an RLock that is not cached has the extra count 0 |
 //!
 //! A count is valid only while the lock's word names this thread as the owner. Other threads can end that by freeing or
-//! reinitializing the lock, so the first acquire always resets the count. Entries that are invalid or 0 are dropped
-//! when the table is full.
+//! reinitializing the lock, so the first acquire always resets the count. When the table is full, entries
+//! with an invalid count, or with 0, are dropped.
 //!
 //! The table uses open addressing with linear probing, and is at most three quarters full. A new table is sized for
 //! twice the entries it receives, so that rehashing is rare.
@@ -47,7 +47,7 @@ struct TableHeader {
     used: usize,
 }
 
-/// A pointer to a table, which belongs to one thread. It is not used after the table has been freed.
+/// A pointer to a table, which belongs to one thread. No copy of it is used after the table has been freed.
 #[derive(Clone, Copy)]
 struct Table(*mut TableHeader);
 
@@ -133,7 +133,7 @@ impl Table {
         self.header().used += 1;
     }
 
-    /// Removes a lock, and shifts the entries back that it had displaced.
+    /// Removes a lock, and moves back the entries that it had displaced.
     fn remove(&self, rlock: usize) {
         let mut hole = self.find_index(rlock);
         if self.entries()[hole].rlock == 0 {
@@ -195,7 +195,8 @@ pub(crate) fn increment_fast(rlock: usize) -> bool {
     })
 }
 
-/// Increments the count of a lock that the calling thread owns. `is_owned` returns whether it owns another lock.
+/// Increments the count of a lock that the calling thread owns. `is_owned` returns whether the thread owns the lock
+/// with the given handle.
 pub(crate) fn increment(rlock: usize, is_owned: impl Fn(usize) -> bool) -> Result<()> {
     let extra_count = count(rlock).checked_add(1).ok_or(Error::RecursionOverflow)?;
     if !is_tracked(rlock) {
@@ -238,7 +239,7 @@ pub(crate) fn set_cached(extra_count: u32) {
     tls::with(|block| block.cached_extra_count.set(extra_count));
 }
 
-/// Sets the extra count of a lock that has an entry, or whose extra count is 0.
+/// Sets the extra count of a lock that is cached or in the table. For any other lock, `extra_count` must be 0.
 #[inline(never)]
 pub(crate) fn set(rlock: usize, extra_count: u32) {
     tls::with(|block| {
@@ -255,13 +256,13 @@ pub(crate) fn set(rlock: usize, extra_count: u32) {
 fn set_in_table(rlock: usize, extra_count: u32) {
     let table = Table::current();
     let entry = table.as_ref().and_then(|table| table.find(rlock));
-    debug_assert!(entry.is_some() || extra_count == 0, "a lock with an extra count has an entry");
+    debug_assert!(entry.is_some() || extra_count == 0, "a lock with an extra count is tracked");
     if let Some(entry) = entry {
         entry.extra_count = extra_count;
     }
 }
 
-/// Removes the entry of a lock that the calling thread is about to unlock.
+/// Removes a lock from the table, if it is there. The calling thread is about to unlock it.
 #[inline(never)]
 pub(crate) fn untrack(rlock: usize) {
     if let Some(table) = Table::current() {
@@ -272,6 +273,7 @@ pub(crate) fn untrack(rlock: usize) {
     }
 }
 
+/// Whether the lock is cached or in the table.
 fn is_tracked(rlock: usize) -> bool {
     tls::with(|block| block.cached_rlock.get() == rlock) || find(rlock).is_some()
 }
@@ -282,7 +284,7 @@ fn find(rlock: usize) -> Option<RecursionEntry> {
     Table::current()?.find(rlock).copied()
 }
 
-/// Adds an entry for a lock that has none.
+/// Caches a lock that is not tracked, or inserts it into the table if another lock must stay cached.
 #[cold]
 #[inline(never)]
 fn track(rlock: usize, is_owned: impl Fn(usize) -> bool) -> Result<()> {
@@ -325,7 +327,7 @@ fn rehash(old: Option<Table>, is_owned: impl Fn(usize) -> bool) -> Result<Table>
     Ok(table)
 }
 
-/// Frees the calling thread's table at its exit.
+/// Frees the table of the calling thread, which exits.
 pub(crate) fn on_thread_exit() {
     Table::NONE.set_current();
 }
@@ -364,7 +366,7 @@ mod tests {
 
     #[test]
     fn stale_counts_are_dropped_when_the_table_is_full() {
-        // At each time the last three locks are owned.
+        // At any time, the thread owns the last three locks.
         for rlock in 1..1000 {
             increment(rlock * 64, |other| other / 64 + 3 > rlock).unwrap();
         }

@@ -5,11 +5,10 @@
 //! thread keeps it (`lock::recursion`), so that a nested acquire or release only writes to the thread's own memory.
 
 use crate::error::{Error, Result};
-use crate::handle::header::Header;
-use crate::handle::{Handle, Object, ObjectKind};
-use crate::lock::raw::{Lockable, RawLock};
+use crate::handle::{Handle, ObjectKind};
+use crate::lock::lockable::Lockable;
+use crate::lock::raw::RawLock;
 use crate::lock::recursion;
-use crate::sync::lock_annotations;
 use crate::sys::annotate;
 use crate::thread::ident;
 use crate::time::Timeout;
@@ -38,33 +37,9 @@ pub struct RLock {
     raw: RawLock,
 }
 
-// SAFETY: a RawLock of zeros is unlocked and has no waiters, and is shareable in any state; it begins with its header.
-unsafe impl Object for RLock {
-    const KIND: ObjectKind = ObjectKind::RLock;
-
-    fn header(&self) -> &Header {
-        &self.raw.header
-    }
-
-    fn is_busy(&self, tag: u64) -> bool {
-        self.raw.is_busy(tag)
-    }
-
-    fn invalidate(&self, tag: u64) {
-        self.raw.invalidate(tag);
-        if annotate::is_active() && self.raw.last_owner() != 0 {
-            self.annotate_release();
-        }
-    }
-
-    fn finalize(&self) {
-        if annotate::is_active() {
-            lock_annotations::mutex_destroyed(self);
-        }
-    }
-}
-
-impl Lockable for RLock {
+// SAFETY: `raw` returns the only field; the representation is as required.
+unsafe impl Lockable for RLock {
+    const LOCK_KIND: ObjectKind = ObjectKind::RLock;
     const ANY_THREAD_MAY_RELEASE: bool = false;
 
     fn raw(&self) -> &RawLock {
@@ -224,11 +199,7 @@ impl Handle<RLock> {
 
     /// Unlocks the lock whatever its state, for use in a child process.
     pub fn at_fork_reinit(self) -> Result<()> {
-        let (rlock, tag) = self.slot()?;
-        if annotate::is_active() && rlock.raw.owner(tag)? != 0 {
-            rlock.annotate_release();
-        }
-        rlock.raw.reinit(tag)
+        self.reinit_raw()
     }
 
     /// For a condition: the owner tag if the calling thread owns the lock; otherwise [`Error::NotOwner`].
@@ -240,6 +211,7 @@ impl Handle<RLock> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handle::Object;
 
     #[test]
     fn only_the_owner_can_acquire_a_locked_rlock() {

@@ -41,8 +41,9 @@ use crate::sys::libc_hooks;
 use crate::sys::tls;
 use crate::thread::{excepthook, fork_child, ident, join, names, registry, stack_cache};
 
-/// The process in which the global mutexes were last locked for a fork. Not an atomic of the model checkers, because
-/// models do not fork.
+/// The process that last ran `prepare`, or the work of `child`. If a thread is in a fork and this is not its process,
+/// it is in a child in which the work of `child` is not done yet. Not an atomic of the model checkers, because models
+/// do not fork.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LOCKED_IN_PID: AtomicU32 = AtomicU32::new(0);
 
@@ -59,9 +60,9 @@ pub(crate) fn install_atfork_handlers() {
 extern "C" fn prepare() {
     catch_panic(|| {
         inject(FaultPoint::Fork);
-        // The calling thread has the same ident in the child, so it must be assigned before.
+        // The calling thread keeps its ident in the child, so the ident must be assigned before the fork.
         ident::ident();
-        // Ask the dynamic loader now, because the child does not.
+        // Scan the loaded objects now: the child uses the result, because it must not lock the loader's lock.
         stack_cache::exec_stack_required();
     });
     LOCKED_IN_PID.store(pid(), Ordering::Relaxed);
@@ -124,8 +125,9 @@ fn pid() -> u32 {
     (unsafe { libc::getpid() }) as u32
 }
 
-/// A call begins while a thread of the process is in a fork. If that is the calling thread, and the call `locks` any
-/// mutex, releases the global mutexes. Returns the argument for `end_call_in_fork`.
+/// Called when a call begins while a thread of the process is in a fork. If that is the calling thread: in a child in
+/// which the work of `child` is not done yet, does it; otherwise releases the global mutexes, if the call `locks` any
+/// mutex. Returns the argument for `end_call_in_fork`.
 pub(crate) fn begin_call_in_fork(locks: bool) -> u8 {
     tls::with(|block| {
         let fork = block.fork_depth.get();
@@ -150,7 +152,7 @@ pub(crate) fn begin_call_in_fork(locks: bool) -> u8 {
     })
 }
 
-/// A call returns. Locks the global mutexes again, if `begin_call_in_fork` has released them.
+/// Called when a call returns. Locks the global mutexes again, if `begin_call_in_fork` has released them.
 pub(crate) fn end_call_in_fork(lock_level: u8) {
     if lock_level != 0 {
         lock_all();
@@ -160,7 +162,7 @@ pub(crate) fn end_call_in_fork(lock_level: u8) {
 
 /// Locks the global mutexes, in the order in which they may be nested.
 fn lock_all() {
-    // A panic in here is not caught: the child must hold all of them or none.
+    // A panic here is not caught: the child must hold all of them or none.
     process_exit::lock_for_fork();
     atexit::lock_for_fork();
     tables::lock_for_fork();

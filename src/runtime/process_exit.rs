@@ -33,8 +33,8 @@ struct Exit {
 static EXIT: InternalMutex<Exit> =
     InternalMutex::new(Exit { callbacks: Vec::new(), started: false, runner: 0 });
 
-/// Incremented, under the mutex, when a thread has called all callbacks. Other threads in an exit or a shutdown sleep
-/// on it.
+/// Incremented, under the mutex, when a thread has called all callbacks. Other threads in an exit or a shutdown park on
+/// it.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static CALLBACKS_SEQ: AtomicU32 = AtomicU32::new(0);
 
@@ -53,7 +53,7 @@ pub(crate) fn run() {
         let _ = libc_hooks::register_atexit_handler();
     }
     catch_panic(|| inject(FaultPoint::ProcessExit));
-    // Without a timeout, this does not fail.
+    // Without a timeout, this returns true.
     let _ = catch_panic(|| {
         shutdown::with_shutdown_flag(|| {
             run_callbacks_or_wait(Deadline::NEVER);
@@ -72,8 +72,8 @@ pub(crate) fn run() {
     }
 }
 
-/// The main thread has called pthread_exit(). Waits for the other threads, by exit(), and ends the process with
-/// success.
+/// Called when the main thread has called pthread_exit(). Ends the process with status 0 by exit(), which waits for the
+/// other threads. Does nothing if the atexit handler is not registered, since no thread has been started then.
 pub(crate) fn exit_after_main_pthread_exit() {
     if libc_hooks::is_atexit_registered() {
         // SAFETY: ends the process as a return from main() does.
@@ -171,7 +171,7 @@ pub(crate) fn lock_for_fork() {
 /// # Safety
 /// As for `InternalMutex::unlock_after_fork`.
 pub(crate) unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { EXIT.unlock_after_fork() };
 }
 
@@ -180,6 +180,6 @@ pub(crate) unsafe fn unlock_after_fork() {
 /// # Safety
 /// As for `InternalMutex::reinit_in_child`.
 pub(crate) unsafe fn reinit_in_child() {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { EXIT.reinit_in_child() };
 }

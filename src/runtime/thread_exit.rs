@@ -2,9 +2,9 @@
 //!
 //! It is called however the thread ends: by returning, by pthread_exit(), or by cancellation; and also for threads
 //! that this library did not create, if they have used it. The destructor registers itself again in each of the
-//! `PTHREAD_DESTRUCTOR_ITERATIONS` rounds. Each round destroys the values of locals, so that other destructors can
-//! still set and use some; the last one frees the library's records of the thread. Destructors of other keys that are
-//! called after that, in the same round, find none.
+//! `PTHREAD_DESTRUCTOR_ITERATIONS` rounds but the last. Each round destroys the values of locals, including those that
+//! destructors of other keys have set since the previous round. The last round also frees the library's records of the
+//! thread. Destructors of other keys that libc calls after that, in the same round, find no records.
 
 use crate::handle::Handle;
 use crate::local::tables;
@@ -16,8 +16,8 @@ use crate::sync::waiter::Waiter;
 use crate::sys::annotate::{self, ignore_accesses, is_active, observe_accesses};
 use crate::sys::libc_hooks::{LAST_ROUND, REGISTERED, rearm};
 use crate::sys::tls;
-use crate::thread::deregister::{deregister_current, known_current, mark_current_dummy_exiting};
-use crate::thread::object::{DUMMY, HAS_RESULT, MAIN, TIMER, Thread};
+use crate::thread::deregister::{deregister_current, mark_current_dummy_exiting};
+use crate::thread::object::{DUMMY, HAS_RESULT, MAIN, TIMER, Thread, known_current};
 use crate::thread::{ident, registry};
 use crate::timer::object::Timer;
 use crate::timer::worker;
@@ -56,7 +56,7 @@ fn run_round(round: u32) {
     catch_panic(|| {
         inject(FaultPoint::ThreadExit);
         match known_current() {
-            // When the timer has finished, the worker thread is no longer the timer's thread.
+            // In the first round only: this finishes the timer, and the worker is no longer the timer's thread.
             Some(timer) if timer.has_flag(TIMER) && !timer.has_flag(MAIN) => worker::on_pthread_exit(timer),
             Some(thread) if !thread.has_flag(MAIN | DUMMY | HAS_RESULT) => thread.destroy_arg(),
             _ => {}
@@ -66,24 +66,24 @@ fn run_round(round: u32) {
     // ThreadSanitizer stops tracking a thread before the last round, in which code that it has instrumented cannot
     // run. So while a race detector is active, the last two rounds of destruction are run in the next to last one.
     let destructions = match round {
+        _ if is_main => 0, // the main thread's values are destroyed at process exit, after the threads are joined
         LAST_ROUND if is_active() => 0,
         NEXT_TO_LAST_ROUND if is_active() => 2,
         _ => 1,
     };
-    for _ in 0..if is_main { 0 } else { destructions } {
+    for _ in 0..destructions {
         catch_panic(|| {
             inject(FaultPoint::ThreadExit);
             tables::destroy_round();
         });
     }
-    // The same holds for the main thread's last round. In a child of fork, the main thread may be one that
-    // ThreadSanitizer stops tracking.
-    let last = if is_main && is_active() { NEXT_TO_LAST_ROUND } else { LAST_ROUND };
-    if round < last && rearm().is_ok() {
+    // While a race detector is active, the main thread's last round is the next to last one, too: in a child of fork,
+    // ThreadSanitizer may stop tracking the main thread.
+    let last_round = if is_main && is_active() { NEXT_TO_LAST_ROUND } else { LAST_ROUND };
+    if round < last_round && rearm().is_ok() {
         return;
     }
     if is_main {
-        // The main thread's values are destroyed at process exit, after the other threads have been joined.
         observe_accesses(process_exit::exit_after_main_pthread_exit);
     }
     tls::with(|block| block.exit_rounds.set(LAST_ROUND));

@@ -91,7 +91,7 @@ forward! {
     abort() -> ();
     /// Returns the number of parties.
     parties() -> usize;
-    /// Returns the number of threads that have arrived and are waiting, as a snapshot.
+    /// Returns the number of threads that have arrived in the current round, as a snapshot.
     n_waiting() -> usize;
     /// Returns true if the barrier is broken, as a snapshot.
     broken() -> bool;

@@ -1,5 +1,6 @@
 //! Closures as C callbacks: a function for the closure's type, and a pointer to the closure as its argument.
 
+use core::any::Any;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::ptr;
@@ -10,16 +11,25 @@ use crate::sys::atomic::{AtomicBool, Ordering};
 use crate::thread;
 use crate::thread::excepthook;
 
-/// Runs a closure. If it panics, reports `panic: MESSAGE` to the excepthook, and returns `None`.
-pub(super) fn catch_and_report<R>(closure: impl FnOnce() -> R) -> Option<R> {
+/// Runs a closure. If it panics, returns `None`, and calls `on_panic` with the payload.
+pub(super) fn catch<R>(closure: impl FnOnce() -> R, on_panic: impl FnOnce(&dyn Any)) -> Option<R> {
     catch_unwind(AssertUnwindSafe(closure))
-        .inspect_err(|payload| {
-            let message = payload.downcast_ref::<String>().map(String::as_str);
-            let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            let message = CString::new(message.replace('\0', "")).unwrap_or_default();
-            let _ = thread::current().and_then(|current| excepthook::report(current, c"panic", &message));
+        .map_err(|payload| {
+            on_panic(&*payload);
+            // If the payload's drop panics in turn, the second payload is leaked.
+            catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(core::mem::forget)
         })
         .ok()
+}
+
+/// Runs a closure. If it panics, reports `panic: MESSAGE` to the excepthook, and returns `None`.
+pub(super) fn catch_and_report<R>(closure: impl FnOnce() -> R) -> Option<R> {
+    catch(closure, |payload| {
+        let message = payload.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let message = CString::new(message.replace('\0', "")).unwrap_or_default();
+        let _ = thread::current().and_then(|current| excepthook::report(current, c"panic", &message));
+    })
 }
 
 /// A closure that runs at most once, however many threads call it.
@@ -57,5 +67,23 @@ impl<F: FnOnce()> OnceClosure<F> {
     pub(super) unsafe extern "C-unwind" fn destroy(arg: *mut c_void) {
         // SAFETY: guaranteed by the caller.
         catch_and_report(|| drop(unsafe { Box::from_raw(arg.cast::<Self>()) }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct PanicsInDrop;
+
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            std::panic::panic_any(PanicsInDrop);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_drop_of_a_payload_is_caught() {
+        assert_eq!(catch_and_report(|| std::panic::panic_any(PanicsInDrop)), None::<()>);
     }
 }

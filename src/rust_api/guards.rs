@@ -21,8 +21,8 @@ pub(crate) trait Acquirable: Object {
 /// [`lock`](Handle::<Lock>::lock), [`try_lock`](Handle::<Lock>::try_lock) and
 /// [`lock_timeout`](Handle::<Lock>::lock_timeout) of a lock, an RLock and a condition return it, and
 /// [`acquire_guard`](Handle::<Semaphore>::acquire_guard) of a semaphore. It borrows the handle by which the lock was
-/// acquired, so that the owner of the lock cannot be dropped while the guard lives. It stays in its thread, since
-/// only the thread that acquired an RLock can release it.
+/// acquired, so that an [`OwnedHandle`](crate::OwnedHandle) cannot be dropped while the guard lives. It stays in its
+/// thread, since only the thread that acquired an RLock can release it.
 ///
 /// ```
 /// let lock = threading::Lock::new()?;
@@ -34,7 +34,7 @@ pub(crate) trait Acquirable: Object {
 /// # Ok::<(), threading::Error>(())
 /// ```
 ///
-/// The owner cannot be dropped while a guard lives:
+/// The owned handle of the lock cannot be dropped while a guard lives:
 ///
 /// ```compile_fail,E0505
 /// let lock = threading::Lock::new()?;

@@ -12,9 +12,9 @@
 //! | `process` | exit callbacks, shutdown, the excepthook |
 //!
 //! The constructors of [`Handle`](crate::Handle) that take a C function and its argument are unsafe, because only the
-//! caller knows that the two go together. Here, the type of the closure ties them. A closure that panics is reported to
-//! the excepthook as a failure of the thread that ran it, and the panic ends there. No closure runs while a lock of the
-//! library is held.
+//! caller knows that the two go together. Here, the type of the closure ensures this. A closure that panics is reported
+//! to the excepthook as a failure of the thread that ran it, and the panic ends there. No internal mutex is held while
+//! a closure runs.
 
 mod barrier;
 mod closures;

@@ -15,8 +15,8 @@ use crate::semaphore::Semaphore;
 /// A handle that owns one reference to its object and releases it when it is dropped.
 ///
 /// It dereferences to [`Handle`], which has the methods of the object. A clone owns one more reference, as with
-/// [`Arc`](std::sync::Arc). The object lives until its last reference is released; a thread that has been started, a
-/// timer that is pending, and the lock of a condition live longer, because the library holds a reference to them.
+/// [`Arc`](std::sync::Arc). The object lives until its last reference is released. The library also holds references: a
+/// running thread and a pending timer each hold one to themselves, and a condition holds one to its lock.
 ///
 /// ```
 /// use threading::{Error, Lock};
@@ -26,7 +26,7 @@ use crate::semaphore::Semaphore;
 /// drop(lock);
 /// assert_eq!(clone.locked(), Ok(false));
 ///
-/// // A handle that owns nothing is checked by each call.
+/// // This handle owns no reference. Each call checks whether its object still exists.
 /// let handle = *clone;
 /// drop(clone);
 /// assert_eq!(handle.locked(), Err(Error::Handle));

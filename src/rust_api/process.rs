@@ -1,10 +1,9 @@
-//! Process exit, and failures that no thread handles.
+//! Process exit, and unhandled failures of threads.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::closures::OnceClosure;
+use super::closures::{OnceClosure, catch};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::runtime::process_exit;
@@ -82,7 +81,7 @@ where
         let (hook, kind, message) =
             unsafe { (&*arg.cast::<F>(), CStr::from_ptr(kind), CStr::from_ptr(message)) };
         // There is no further hook to which the panic of a hook could be reported.
-        let _ = catch_unwind(AssertUnwindSafe(|| hook(Handle::from_bits(thread.addr()), kind, message)));
+        catch(|| hook(Handle::from_bits(thread.addr()), kind, message), |_| ());
     }
     excepthook::set(Some(call::<F>), Box::into_raw(Box::new(hook)).cast());
 }

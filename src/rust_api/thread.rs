@@ -1,4 +1,4 @@
-//! Threads and timers that run closures, and the functions of the module that return threads.
+//! Threads and timers that run closures, and the functions that return or count threads.
 
 use core::ffi::{CStr, c_void};
 

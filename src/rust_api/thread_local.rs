@@ -1,4 +1,4 @@
-//! Thread-local values of a Rust type, over the pointers of a [`Local`].
+//! Thread-local values of a Rust type, stored as the pointers of a [`Local`].
 
 use core::ffi::c_void;
 use core::ptr;

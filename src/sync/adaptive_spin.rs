@@ -6,7 +6,7 @@
 //!
 //! - the object's last wake-up came from another CPU,
 //! - spinning has succeeded lately: after each failed spin, twice as many waits skip it (exponential backoff), and
-//! - no other thread is spinning on this object or, in a wait queue, is queued before it: such a thread may need
+//! - no other thread is spinning on this object, and in a wait queue none is queued before it: such a thread may need
 //!   this CPU.
 //!
 //! All fields are hints: correctness does not depend on them, and concurrent updates may be lost. Only `spinner_epoch`
@@ -25,7 +25,7 @@ const SPIN_NS: u64 = 10_000;
 const LONG_SPIN_NS: u64 = 60_000;
 /// How often a spinning thread checks its condition between two reads of the clock.
 const SPINS_PER_CLOCK_READ: u32 = if cfg!(model) { 1 } else { 16 };
-/// The limit of the backoff: at most 2 to the power of this, less one, waits skip spinning.
+/// The limit of the backoff: at most 2^`MAX_BACKOFF_SHIFT` - 1 waits in a row skip spinning.
 const MAX_BACKOFF_SHIFT: u8 = 6;
 
 /// The history of an object's waits; zeroed memory is an empty one.
@@ -54,8 +54,8 @@ pub(crate) fn current_cpu_tag() -> u8 {
 }
 
 impl AdaptiveSpin {
-    /// Returns until when the calling thread is to spin, or `None` if it is to park. If it spins, then the waiter or
-    /// the thread that wakes it must call `finish`.
+    /// Returns the time until which the calling thread is to spin, or `None` if it is to park. After a spin, the waiter
+    /// or the thread that wakes it must call `finish`.
     pub(crate) fn try_start(&self, deadline: Deadline) -> Option<Deadline> {
         let cpu = self.last_waker_cpu.load(Ordering::Relaxed);
         #[cfg(model)]

@@ -1,8 +1,8 @@
 //! The fork epoch: the number of forks that led to this process.
 //!
-//! A child of fork has one thread, and none of the parent's waiters. It does not visit every object. It increments the
-//! epoch, and each object that records waiters stores the epoch with them: waiters of another epoch belong to the
-//! parent, and are discarded when the object is next used.
+//! A child of fork has one thread, and none of the parent's waiters. It does not visit every object to discard them.
+//! Instead, it increments the epoch. Each object that records waiters stores the epoch with them: waiters of another
+//! epoch belong to the parent, and are discarded when the object is next used.
 
 use crate::sys::atomic::{AtomicU32, Ordering};
 

@@ -10,14 +10,14 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::annotate::{address_of, happens_after, happens_before};
 
 unsafe extern "C" {
     safe fn threading_annotate_thread_id() -> u32;
     fn threading_annotate_mutex_created(lock: *mut c_void);
     fn threading_annotate_mutex_destroyed(lock: *mut c_void);
     fn threading_annotate_mutex_pre_lock(lock: *mut c_void);
-    fn threading_annotate_mutex_post_lock(lock: *mut c_void, waited: c_int);
+    fn threading_annotate_mutex_post_lock(lock: *mut c_void, is_blocking: c_int);
     fn threading_annotate_mutex_unlock(lock: *mut c_void);
 }
 
@@ -25,10 +25,6 @@ unsafe extern "C" {
 pub(crate) type AtomicTsanOwner = crate::sys::atomic::AtomicU32;
 
 const NO_OWNER: u32 = 0;
-
-fn address_of<T>(lock: &T) -> *mut c_void {
-    core::ptr::from_ref(lock).cast_mut().cast()
-}
 
 /// Reports that a lock has been created.
 #[cold]
@@ -49,7 +45,7 @@ pub(crate) fn mutex_destroyed<T>(lock: &T) {
     }
 }
 
-/// Reports that the calling thread is about to wait for a lock, or to acquire it.
+/// Reports that the calling thread is about to acquire a lock, and may wait for it.
 #[cold]
 pub(crate) fn mutex_pre_lock<T>(lock: &T) {
     flush_deferred_unlocks();
@@ -57,18 +53,17 @@ pub(crate) fn mutex_pre_lock<T>(lock: &T) {
     unsafe { threading_annotate_mutex_pre_lock(address_of(lock)) };
 }
 
-/// Reports that the calling thread has acquired a lock. `waited` is true if it would have waited indefinitely, which
-/// makes a deadlock possible.
+/// Reports that the calling thread has acquired a lock. `is_blocking` is true if it would have waited indefinitely, so
+/// that a deadlock is possible.
 #[cold]
-pub(crate) fn mutex_post_lock<T>(lock: &T, waited: bool, owner: &AtomicTsanOwner) {
+pub(crate) fn mutex_post_lock<T>(lock: &T, is_blocking: bool, owner: &AtomicTsanOwner) {
     let me = threading_annotate_thread_id();
     register_locker(me);
-    // A former owner may still be stored: concurrent acquisitions and releases may be reported in another order than
-    // they happened in.
+    // A former owner may still be stored: concurrent acquisitions and releases may be reported out of order.
     defer_unlock(lock, owner.swap(me, Ordering::Relaxed));
     flush_deferred_unlocks();
     // SAFETY: as above.
-    unsafe { threading_annotate_mutex_post_lock(address_of(lock), waited.into()) };
+    unsafe { threading_annotate_mutex_post_lock(address_of(lock), is_blocking.into()) };
     happens_after(lock);
 }
 

@@ -4,6 +4,7 @@
 //! - [`mutex`] protects the library's own data, and remains usable in a child of fork;
 //! - [`spin_wait`] is a short spin before a thread parks, and [`adaptive_spin`] decides whether waiters of an object
 //!   spin;
+//! - [`list`] is an intrusive list;
 //! - [`waiter`] is the record on which a thread waits, and [`wait_queue`] a FIFO queue of such records;
 //! - [`waiter_epoch`] detects that a waiter count was left by the parent of this process;
 //! - [`atexit`] registers the atexit handler;
@@ -12,6 +13,7 @@
 pub(crate) mod adaptive_spin;
 pub(crate) mod atexit;
 pub(crate) mod fork_epoch;
+pub(crate) mod list;
 pub(crate) mod lock_annotations;
 pub(crate) mod mutex;
 pub(crate) mod spin_wait;

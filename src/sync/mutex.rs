@@ -6,10 +6,10 @@
 //!
 //! | state | meaning | exact? | who changes it, and with which ordering |
 //! |---|---|---|---|
-//! | `UNLOCKED` | no thread holds the mutex | exact | a thread that locks it: to `LOCKED`, or to `CONTENDED` if it has parked before; acquire |
-//! | `LOCKED` | a thread holds the mutex, and no waiter is parked | exact | the owner: to `UNLOCKED`, release; to `FORKING` before a fork, release. A waiter, before it parks: to `CONTENDED`, relaxed |
-//! | `CONTENDED` | a thread holds the mutex, and waiters may be parked | legal if there is no waiter; illegal to leave unset while one is parked | the owner: to `UNLOCKED`, release, and wakes one waiter; to `FORKING` before a fork, release, and wakes all |
-//! | `FORKING` | a forking thread holds the mutex; waiters may be parked, and `FORK_WAITERS` counts them | exact | the forking thread: to `UNLOCKED`, release, and wakes all if `FORK_WAITERS` is not 0. A waiter, after `FORK_LOCK_TIMEOUT_NS`: to `CONTENDED`, acquire |
+//! | `UNLOCKED` | no thread holds the mutex | exact | a thread that locks it: to `LOCKED`, or to `CONTENDED` if it has stopped spinning; acquire |
+//! | `LOCKED` | a thread holds the mutex. No waiter is parked, or another one has been woken and will set `CONTENDED` | exact | the owner: to `UNLOCKED`, release; to `FORKING` before a fork, release. A waiter, before it parks: to `CONTENDED`, relaxed |
+//! | `CONTENDED` | a thread holds the mutex, and waiters may be parked | may be stale: there need not be a waiter | the owner: to `UNLOCKED`, release, and wakes one waiter; to `FORKING` before a fork, release, and wakes all |
+//! | `FORKING` | a forking thread holds the mutex; `FORK_WAITERS` counts the waiters that park in this state | exact | the forking thread: to `UNLOCKED`, release, and wakes all if `FORK_WAITERS` is not 0. A waiter, after `FORK_LOCK_TIMEOUT_NS`: to `CONTENDED`, acquire |
 //! | any, with another epoch | the parent process wrote the word: the mutex is unlocked | exact | the first thread that locks it: to `LOCKED` or `CONTENDED` with this epoch, acquire; it then resets the data (`ForkReset`). `reinit_in_child`: to `UNLOCKED` with this epoch, release |
 //!
 //! # Fork
@@ -24,11 +24,11 @@
 //!
 //! # Mutexes in slots
 //!
-//! A slot is reused without reinitializing its mutex, so that a thread with a stale handle that is still in `lock`
-//! finds a valid mutex, and then that its object is gone. When no slot of a block can be used again, the block's memory
-//! is returned to the system, and the word reads as 0. Threads that lock the mutex after that find no object and access
-//! no data, so that mutual exclusion no longer matters, but waiters that had set `CONTENDED` must still be woken.
-//! Therefore an owner that finds `UNLOCKED` when it unlocks wakes all waiters.
+//! A slot is reused without reinitializing its mutex, so that a thread that is still in `lock` with a stale handle
+//! locks a valid mutex, and then finds that its object is gone. When no slot of a block can be used again, the block's
+//! memory is returned to the system, and the word reads as 0. Threads that lock the mutex after that find no object and
+//! access no data, so that mutual exclusion no longer matters, but waiters that had set `CONTENDED` must still be
+//! woken. Therefore an owner that finds `UNLOCKED` when it unlocks wakes all waiters.
 
 use crate::sys::atomic::{AtomicU32, Ordering, fence};
 use crate::sys::futex;
@@ -64,7 +64,7 @@ pub(crate) trait ForkReset {
     /// locks the mutex.
     fn reset_in_child(&mut self);
 
-    /// As `reset_in_child`, for data that a thread of the parent was changing when the fork came.
+    /// As `reset_in_child`, for data that a thread of the parent was changing at the time of the fork.
     fn reset_interrupted_change(&mut self) {
         self.reset_in_child();
     }
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn reinit_in_child_resets_data_only_if_its_mutex_was_locked() {
+    fn reinit_in_child_resets_data_only_if_a_change_was_interrupted() {
         for (state, data) in [(UNLOCKED, 5), (FORKING, 5), (LOCKED, 0), (CONTENDED, 0)] {
             let mutex =
                 InternalMutex { word: AtomicU32::new((7 << STATE_BITS) | state), data: UnsafeCell::new(5) };

@@ -12,7 +12,7 @@
 //!
 //! | state | meaning | who changes it, and with which ordering |
 //! |---|---|---|
-//! | `IDLE` | no thread has used the record since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
+//! | `IDLE` | in the pool, or not used since it was taken from the pool | the waiter: to `QUEUED` before it enters a queue, relaxed |
 //! | `QUEUED` | in a queue, or being moved to another one; the waiter runs | the waiter: to `SPINNING` or `PARKED`, relaxed. `complete`: to one of the last five, release |
 //! | `SPINNING` | as `QUEUED`; the waiter spins on this word | the waiter: to `QUEUED`, relaxed. `complete`: as above, and records the success of the spin |
 //! | `PARKED` | as `QUEUED`; the waiter is parked, or about to park | the waiter, when the timeout expires: to `QUEUED`, relaxed. `complete`: as above, and returns the wake-up that the caller must make |
@@ -34,10 +34,11 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag, spin_until};
+use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
-use crate::sys;
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
+use crate::sys::memory;
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -72,8 +73,14 @@ pub(crate) struct Waiter {
     waker_cpu: AtomicU8,
     /// The `current_cpu_tag` of the waiter when it last parked.
     parked_cpu: AtomicU8,
-    pub(crate) next: Cell<*const Waiter>,
-    pub(crate) previous: Cell<*const Waiter>,
+    links: Links<Waiter>,
+}
+
+impl Linked for Waiter {
+    #[inline(always)]
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
 }
 
 // SAFETY: the cells are accessed under the mutex of the queue that contains the record, and otherwise only by the
@@ -107,7 +114,7 @@ impl Waiter {
         }
     }
 
-    /// Prepares the record for a queue, which the calling thread is about to enter.
+    /// Prepares the calling thread's record for a queue that the thread is about to enter.
     pub(crate) fn prepare_to_wait(&self, owner_tag: u64) {
         self.notified.set(false);
         self.owner_tag.set(owner_tag);
@@ -223,12 +230,12 @@ impl PendingWake<'_> {
     }
 }
 
-/// The free records, linked by `next`. The pool allocates more in chunks.
+/// The free records, linked by `links.next`. The pool allocates more in chunks.
 struct WaiterPool {
     free: *const Waiter,
 }
 
-const CHUNK: usize = 16 * 1024;
+const CHUNK_SIZE: usize = 16 * 1024;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static WAITER_POOL: InternalMutex<WaiterPool> = InternalMutex::new(WaiterPool { free: ptr::null() });
@@ -238,8 +245,8 @@ unsafe impl Send for WaiterPool {}
 
 impl ForkReset for WaiterPool {
     fn reset_in_child(&mut self) {
-        // A thread of the parent may have been changing the list. Its records leak in the child: 64 bytes for each
-        // thread that had exited.
+        // A thread of the parent may have been changing the list. Its records leak in the child: those of threads that
+        // had exited, and the rest of the last chunk.
         self.free = ptr::null();
     }
 }
@@ -251,7 +258,7 @@ impl WaiterPool {
         }
         let waiter = self.free;
         // SAFETY: records are never freed; the pool owns this one.
-        self.free = unsafe { (*waiter).next.get() };
+        self.free = unsafe { (*waiter).links.next.get() };
         Ok(waiter)
     }
 
@@ -259,30 +266,17 @@ impl WaiterPool {
         // SAFETY: records are never freed; the caller passes ownership to the pool.
         unsafe {
             (*waiter).state.store(IDLE, Ordering::Relaxed);
-            (*waiter).next.set(self.free);
+            (*waiter).links.next.set(self.free);
         }
         self.free = waiter;
     }
 
     fn grow(&mut self) -> Result<()> {
-        // SAFETY: without MAP_FIXED, the new mapping replaces no other.
-        let chunk = unsafe {
-            sys::mmap(
-                ptr::null_mut(),
-                CHUNK,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if chunk == libc::MAP_FAILED {
-            return Err(Error::NoMemory);
-        }
-        annotate::mark_untracked(chunk, CHUNK);
-        for offset in (0..CHUNK).step_by(size_of::<Waiter>()).rev() {
-            // SAFETY: the address is aligned and in the chunk; zeroed memory is a valid record (`IDLE`).
-            self.push(unsafe { chunk.byte_add(offset) } as *const Waiter);
+        let chunk = memory::map(0, CHUNK_SIZE).ok_or(Error::NoMemory)?;
+        annotate::mark_untracked(chunk as *const Waiter, CHUNK_SIZE);
+        for address in (chunk..chunk + CHUNK_SIZE).step_by(size_of::<Waiter>()).rev() {
+            // Zeroed memory is a valid record (`IDLE`).
+            self.push(address as *const Waiter);
         }
         Ok(())
     }

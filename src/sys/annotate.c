@@ -35,7 +35,7 @@ HIDDEN uint32_t threading_annotate_thread_id(void);
 HIDDEN void threading_annotate_mutex_created(void *lock);
 HIDDEN void threading_annotate_mutex_destroyed(void *lock);
 HIDDEN void threading_annotate_mutex_pre_lock(void *lock);
-HIDDEN void threading_annotate_mutex_post_lock(void *lock, int waited);
+HIDDEN void threading_annotate_mutex_post_lock(void *lock, int is_blocking);
 HIDDEN void threading_annotate_mutex_unlock(void *lock);
 
 static unsigned tools;
@@ -283,11 +283,11 @@ void threading_annotate_mutex_pre_lock(void *lock)
     }
 }
 
-void threading_annotate_mutex_post_lock(void *lock, int waited)
+void threading_annotate_mutex_post_lock(void *lock, int is_blocking)
 {
     if (has_tsan()) {
         unsigned was_ignoring = threading_annotate_observe_begin();
-        unsigned flags = READ_LOCK | (waited ? 0 : TRY_LOCK);
+        unsigned flags = READ_LOCK | (is_blocking ? 0 : TRY_LOCK);
         __tsan_mutex_pre_lock(lock, flags);
         __tsan_mutex_post_lock(lock, flags, 1);
         threading_annotate_observe_end(was_ignoring);

@@ -5,24 +5,24 @@
 //! of the tools; the reports themselves are made by the objects' functions, but not on the fast paths of `capi`, which
 //! are not taken while a tool is active.
 //!
-//! # State
+//! # State (`STATE`; exact, and changed with relaxed ordering)
 //!
-//! | `STATE`, bits 0 to 7 | meaning | exact? | who changes it, relaxed |
-//! |---|---|---|---|
-//! | `UNKNOWN` | the tools have not been detected; counts as active | exact | `detect_tools`, when the library is loaded or before the first report: to one of the others, once |
-//! | `NONE` | no tool is active | exact | |
-//! | other | the active tools, as bits | exact | |
+//! | bits | meaning | who changes it |
+//! |---|---|---|
+//! | 0 to 7: `UNKNOWN` | the tools have not been detected; counts as active | `detect_tools`, when the library is loaded or before the first report: to one of the next two, once |
+//! | 0 to 7: `NONE` | no tool is active | |
+//! | 0 to 7: other | the active tools, as bits | |
+//! | 8 to 31 | the number of threads that are in a fork (`runtime::fork`) | the forking thread: `begin_fork`, `end_fork`, and `reset_fork_count` in the child |
 //!
-//! The upper bits count the threads that are in a fork (`runtime::fork`). They are in the same word so that a call
-//! needs one comparison to find that neither concerns it (`calls_need_hooks`).
+//! Both are in one word so that a call needs only one comparison to find that neither concerns it (`calls_need_hooks`).
 //!
 //! # Rules
 //!
-//! - Every order that the library guarantees to its callers is reported: `happens_before` by the one thread, before the
-//!   change of state that the other thread sees, and `happens_after` by the other thread, after it has seen it. Both
-//!   name the same address, that of an object or of a static of the library. The tools never discard what they know of
-//!   the address, even when its slot serves another object: an extra order may hide a race, but a missing one would
-//!   make the tools report a race that does not exist.
+//! - Every order that the library guarantees to its callers is reported: one thread calls `happens_before` before it
+//!   makes a change of state, and the other calls `happens_after` after it has seen the change. Both pass the same
+//!   address, that of an object or of a static of the library. The tools never discard what they know of the address,
+//!   even when its slot serves another object: an extra order may hide a race, but a missing one would make the tools
+//!   report a race that does not exist.
 //! - The library's own mutexes are not reported: they would order accesses of the program that are not synchronized.
 //! - So the tools must not check the library's own memory. Valgrind's tools are told to ignore it (`mark_untracked`):
 //!   slots, waiters, statics (the section `threading_untracked`), and what comes from Rust's allocator. ThreadSanitizer
@@ -113,7 +113,13 @@ fn tools() -> u32 {
     }
 }
 
-/// Detects the tools. Called when the library is loaded, before the process has other threads.
+/// Returns whether a tool is active.
+#[inline(always)]
+fn has_tool() -> bool {
+    is_active() && tools() != NONE
+}
+
+/// Detects the tools, when the library is loaded or before the first report, and returns them.
 pub(crate) fn detect_tools() -> u32 {
     // SAFETY: no preconditions.
     let found = unsafe { threading_annotate_detect_tools() };
@@ -122,33 +128,34 @@ pub(crate) fn detect_tools() -> u32 {
     found
 }
 
-fn pointer<T: ?Sized>(to: &T) -> *mut c_void {
-    core::ptr::from_ref(to).cast_mut().cast()
+/// Returns the address by which an object is reported.
+pub(crate) fn address_of<T>(object: &T) -> *mut c_void {
+    core::ptr::from_ref(object).cast_mut().cast()
 }
 
-/// Reports that what the calling thread has done so far happens before what follows a later `happens_after` of the same
-/// address.
+/// Reports that what the calling thread has done so far happens before what follows a later `happens_after` with the
+/// same address.
 #[inline(always)]
-pub(crate) fn happens_before<T>(address: &T) {
-    if is_active() && tools() != NONE {
+pub(crate) fn happens_before<T>(object: &T) {
+    if has_tool() {
         // SAFETY: the address is not dereferenced.
-        unsafe { threading_annotate_happens_before(pointer(address)) };
+        unsafe { threading_annotate_happens_before(address_of(object)) };
     }
 }
 
 /// Reports the other side of `happens_before`.
 #[inline(always)]
-pub(crate) fn happens_after<T>(address: &T) {
-    if is_active() && tools() != NONE {
+pub(crate) fn happens_after<T>(object: &T) {
+    if has_tool() {
         // SAFETY: as above.
-        unsafe { threading_annotate_happens_after(pointer(address)) };
+        unsafe { threading_annotate_happens_after(address_of(object)) };
     }
 }
 
 /// Excludes memory from the checks of Valgrind's tools: it is the library's own until it is returned to the system.
 #[inline]
 pub(crate) fn mark_untracked<T: ?Sized>(start: *const T, bytes: usize) {
-    if is_active() && tools() != NONE {
+    if has_tool() {
         // SAFETY: the memory is neither read nor written.
         unsafe { threading_annotate_mark_untracked(start.cast::<c_void>().cast_mut(), bytes) };
     }
@@ -180,7 +187,7 @@ const NO_TOOL: u32 = u32::MAX;
 /// Runs `f`, whose accesses ThreadSanitizer ignores. `pthread_exit` may leave `f` only inside `observe_accesses`.
 #[inline(always)]
 pub(crate) fn ignore_accesses<R>(f: impl FnOnce() -> R) -> R {
-    let has_tool = is_active() && tools() != NONE;
+    let has_tool = has_tool();
     // SAFETY: ended below.
     let was_ignoring = if has_tool { unsafe { threading_annotate_ignore_begin() } } else { 0 };
     let result = f();
@@ -195,7 +202,7 @@ pub(crate) fn ignore_accesses<R>(f: impl FnOnce() -> R) -> R {
 /// see.
 #[inline(always)]
 pub(crate) fn observe_accesses<R>(f: impl FnOnce() -> R) -> R {
-    if !is_active() || tools() == NONE {
+    if !has_tool() {
         return f();
     }
     // SAFETY: ended below. If `pthread_exit` leaves `f`, it leaves the enclosing `ignore_accesses` as well.

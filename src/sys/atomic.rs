@@ -1,5 +1,5 @@
 //! The atomics of the library: those of the machine, or those of a model checker (tests/models/), for which each access
-//! is a point at which threads are switched, and a load may return an older value.
+//! is a point at which threads may be switched, and a load may return an older value.
 
 #[cfg(not(model))]
 pub(crate) use core::hint::spin_loop;

@@ -11,7 +11,7 @@ use core::slice;
 #[cfg(not(target_vendor = "apple"))]
 use crate::sys;
 
-/// The number of objects that had been loaded, ever, at the last scan.
+/// The number of objects that the process had loaded by the last scan, unloaded ones included (`dlpi_adds`).
 #[cfg(not(target_vendor = "apple"))]
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static LOADED_OBJECTS: AtomicU64 = AtomicU64::new(0);

@@ -1,9 +1,9 @@
 //! The functions of the library that libc calls: the destructor of a pthread key at thread exit, and an atexit handler
 //! at process exit. Each is registered when it is first needed.
 //!
-//! Their work uses every other part of the library, which this module must not depend on: `runtime::init` stores two
-//! function pointers (`set`) when the library is loaded or first called. A hook may be registered before that. The
-//! pointers are read when libc calls the hook.
+//! Their work uses every other part of the library, and this module must not depend on those parts. So `runtime::init`
+//! stores two function pointers (`set`) when the library is loaded or first called. A hook may be registered before
+//! that, because the pointers are read only when libc calls the hook.
 //!
 //! # State (`exit_rounds` in the per-thread block, accessed only by its thread)
 //!
@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | the thread has no exit hook | `register_exit_hook`: to `REGISTERED` |
 //! | `REGISTERED` | libc will call the destructor | `runtime::thread_exit`, in each call: to the next number |
-//! | up to `LAST_ROUND` - 1 | this many rounds of destructors after `REGISTERED` have started | `runtime::thread_exit`: to the next number, or to `LAST_ROUND` if libc will not call the destructor again |
+//! | `REGISTERED` + n, below `LAST_ROUND` | n rounds of destructors have started | `runtime::thread_exit`: to the next number, or to `LAST_ROUND` if libc will not call the destructor again |
 //! | `LAST_ROUND` | the last round has started: the thread gets no new records | |
 
 use core::ffi::c_void;
@@ -62,8 +62,8 @@ extern "C" fn atexit_handler() {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static EXIT_KEY: AtomicU64 = AtomicU64::new(0);
 
-/// Returns the pthread key of the exit hook, which is created at the first call.
-pub(crate) fn exit_key() -> Result<libc::pthread_key_t> {
+/// Returns the pthread key of the exit hook, which the first call creates.
+pub(crate) fn ensure_exit_key() -> Result<libc::pthread_key_t> {
     let known = EXIT_KEY.load(Ordering::Acquire);
     if known != 0 {
         return Ok((known - 1) as libc::pthread_key_t);
@@ -89,7 +89,7 @@ pub(crate) fn register_exit_hook() -> Result<()> {
         0 => {
             rearm()?;
             tls::with(|block| block.exit_rounds.set(REGISTERED));
-            tls::open_spares();
+            tls::enable_slot_cache();
             Ok(())
         }
         LAST_ROUND => Err(Error::Shutdown),
@@ -104,14 +104,14 @@ pub(crate) fn rearm() -> Result<()> {
     }
     const NOT_NULL: *const c_void = core::ptr::dangling();
     // SAFETY: the key exists; libc only compares the value with NULL.
-    if unsafe { sys::pthread_setspecific(exit_key()?, NOT_NULL) } == 0 {
+    if unsafe { sys::pthread_setspecific(ensure_exit_key()?, NOT_NULL) } == 0 {
         Ok(())
     } else {
         Err(Error::NoMemory)
     }
 }
 
-/// Whether the atexit handler has been registered. Set once.
+/// Whether the atexit handler has been registered; never cleared.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ATEXIT_REGISTERED: AtomicBool = AtomicBool::new(false);
 
@@ -120,7 +120,7 @@ pub(crate) fn is_atexit_registered() -> bool {
     ATEXIT_REGISTERED.load(Ordering::Acquire)
 }
 
-/// Registers the atexit handler, again if it has been registered: handlers run in the reverse order of registration.
+/// Registers the atexit handler. exit() calls it once for each registration.
 pub(crate) fn register_atexit_handler() -> Result<()> {
     // SAFETY: `atexit_handler` has the type of a handler, and the library is never unloaded.
     if unsafe { sys::atexit(atexit_handler) } != 0 {

@@ -1,4 +1,4 @@
-//! Memory from the system, in pages, and the limits of the address space.
+//! Memory from the system, in pages, and the system's limits on it.
 
 use crate::sys::atomic::{AtomicU8, Ordering};
 use core::ptr;
@@ -88,8 +88,8 @@ pub(crate) fn has_strict_overcommit() -> bool {
     mode == NEVER_OVERCOMMITS
 }
 
-/// A growable array of plain data in its own pages, for owners of mutexes: under these, `malloc`, which the program may
-/// have replaced, must not be called.
+/// A growable array of plain data in pages of its own, for `handle::blocks`: `malloc`, which the program may have
+/// replaced, must not be called under the mutex of the pool.
 pub(crate) struct PageVec<T> {
     start: *mut T,
     length: usize,

@@ -1,12 +1,15 @@
-//! The operating system, libc and the race detectors; and functions of libc that preserve `errno`.
+//! The interface to the operating system, libc and the race detectors, and functions of libc that preserve `errno`.
 //!
-//! Errors are reported by statuses, so that no call of this library changes `errno`, whether it succeeds, times out or
-//! fails. The functions below save and restore `errno` around the function of libc of the same name. The rest of the
-//! library calls libc through them, unless the function cannot set `errno` (the tests below contain the list).
+//! The library reports errors by statuses. No call of it changes `errno`, whether the call succeeds, times out or
+//! fails. The functions below save and restore `errno` around the libc function of the same name. The rest of the
+//! library calls libc through them, except for functions that cannot set `errno` (the tests below contain the list).
 //! Callbacks are not wrapped: a value that a callback stores in the calling thread's `errno` is kept.
 #![cfg_attr(
     any(model, feature = "portable"),
-    allow(dead_code, reason = "some are used only by the futex backend and for spinning")
+    allow(
+        dead_code,
+        reason = "some functions are used only by the Linux futex backend, or only outside models"
+    )
 )]
 
 pub(crate) mod annotate;

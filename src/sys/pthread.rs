@@ -248,8 +248,8 @@ pub(crate) fn call_user<R>(f: impl FnOnce() -> R) -> R {
 
 /// Starts a detached thread with a small stack and all signals blocked, for work of the library itself.
 pub(crate) fn start_helper(start_routine: StartRoutine) -> Result<()> {
-    const STACK: usize = 128 * 1024;
-    let (size, _) = stack_layout(STACK)?;
+    const HELPER_STACK_SIZE: usize = 128 * 1024;
+    let (size, _) = stack_layout(HELPER_STACK_SIZE)?;
     // SAFETY: the attributes are initialized.
     with_attributes(|attributes| unsafe {
         if libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) != 0
@@ -325,7 +325,7 @@ pub(crate) const KERNEL_REPORTS_EXIT: bool = cfg!(all(target_os = "linux", targe
 /// being cancelled, or NULL if the value is unknown. Called by a thread in its last destructor.
 ///
 /// libc returns the result of a thread only from pthread_join(), which fails for a detached thread. So this reads it
-/// where libc stores it, at an offset that `find_result_offset` determines once in a process.
+/// where libc stores it, at an offset that `find_result_offset` determines: once in a process, if it succeeds.
 pub(crate) fn exit_value() -> *mut c_void {
     const UNKNOWN: usize = 0;
     #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -375,9 +375,11 @@ fn find_result_offset() -> Option<usize> {
             thread.filter(|&thread| sys::pthread_join(thread, &mut result) == 0 && result.addr() == SENTINEL);
         let offset = found.and_then(|thread| {
             let (begin, end) = (thread as usize, stack as usize + size);
+            if begin <= stack as usize || begin % size_of::<usize>() != 0 {
+                return None;
+            }
             let is_sentinel = |at: &usize| ptr::with_exposed_provenance::<usize>(*at).read() == SENTINEL;
-            let inside = begin > stack as usize && begin < end && begin % size_of::<usize>() == 0;
-            let mut matches = (begin..end).step_by(size_of::<usize>()).filter(|at| inside && is_sentinel(at));
+            let mut matches = (begin..end).step_by(size_of::<usize>()).filter(is_sentinel);
             let address = matches.next().filter(|_| matches.next().is_none())?;
             Some(address - begin)
         });

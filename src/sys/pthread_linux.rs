@@ -69,7 +69,7 @@ fn is_in_proc(native_id: u32) -> bool {
     listed(native_id) || !listed(unsafe { libc::gettid() } as u32)
 }
 
-/// Sets the name that tools of the system show for a thread: the one with this native ID, or the calling thread.
+/// Sets the name that system tools show for a thread: the one with this native ID, or the calling thread.
 pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
     match native_id {
         // SAFETY: the name ends with NUL; the kernel copies at most 15 bytes of it.
@@ -77,12 +77,12 @@ pub(crate) fn set_name(native_id: Option<u32>, name: &CStr) {
             sys::prctl(libc::PR_SET_NAME, name.as_ptr() as c_ulong, 0, 0, 0);
         },
         Some(id) => {
-            let mut file = [0; 40];
-            let written = write!(&mut file[..39], "/proc/self/task/{id}/comm");
+            let mut path = [0; 40];
+            let written = write!(&mut path[..39], "/proc/self/task/{id}/comm");
             debug_assert!(written.is_ok());
             // SAFETY: both strings end with NUL; the descriptor is valid until it is closed.
             with_cancel_disabled(|| unsafe {
-                let file = sys::open(file.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
+                let file = sys::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
                 if file >= 0 {
                     sys::write(file, name.as_ptr().cast(), name.count_bytes());
                     sys::close(file);

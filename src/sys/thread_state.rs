@@ -663,7 +663,7 @@ pub(crate) fn clear_errno() {
     unsafe { *sys::errno_location() = 0 };
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse")))]
 #[inline(always)]
 fn restore_floating_point() {
     const MXCSR: u32 = 0x1f80;
@@ -717,12 +717,29 @@ fn restore_floating_point() {
     unsafe { core::arch::asm!("csrw fcsr, zero", options(nomem, nostack)) };
 }
 
+#[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+#[inline(always)]
+fn restore_floating_point() {
+    // SAFETY: the value with which programs begin.
+    unsafe { core::arch::asm!("vmsr fpscr, {}", in(reg) 0, options(nomem, nostack)) };
+}
+
+#[cfg(target_arch = "s390x")]
+#[inline(always)]
+fn restore_floating_point() {
+    // SAFETY: the value with which programs begin.
+    unsafe { core::arch::asm!("sfpc {}", in(reg) 0, options(nomem, nostack)) };
+}
+
 /// On other architectures, only libm knows the default environment, and programs may be linked without libm.
 #[cfg(not(any(
     target_arch = "x86_64",
+    all(target_arch = "x86", target_feature = "sse"),
     target_arch = "aarch64",
     target_arch = "riscv64",
-    target_arch = "riscv32"
+    target_arch = "riscv32",
+    all(target_arch = "arm", target_abi = "eabihf"),
+    target_arch = "s390x"
 )))]
 #[inline(always)]
 fn restore_floating_point() {}

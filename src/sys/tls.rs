@@ -1,4 +1,4 @@
-//! The per-thread block: 128 bytes of static thread-local storage for each thread that calls the library.
+//! The per-thread block: 128 bytes of static thread-local storage of each thread.
 //!
 //! A block begins as zeros, the valid initial value of every field. Only its own thread accesses it. What other threads
 //! may access (a waiter, a table of locals) is elsewhere, and the block contains only a pointer to it.
@@ -8,8 +8,8 @@ use core::cell::Cell;
 /// The number of object kinds of which each thread caches a free slot.
 pub(crate) const CACHED_KINDS: usize = 2;
 /// The values of `slot_cache` that are not addresses of slots: see `handle::slot_cache`.
-pub(crate) const SPARE_CLOSED: usize = 0;
-pub(crate) const SPARE_EMPTY: usize = 1;
+pub(crate) const SLOT_CACHE_DISABLED: usize = 0;
+pub(crate) const SLOT_CACHE_EMPTY: usize = 1;
 
 /// The per-thread block. The module named at the end of each comment uses the field.
 // glibc can only load a library by dlopen() if its thread-local storage is not more aligned than the thread control
@@ -17,8 +17,8 @@ pub(crate) const SPARE_EMPTY: usize = 1;
 #[cfg_attr(target_arch = "x86_64", repr(C, align(64)))]
 #[cfg_attr(not(target_arch = "x86_64"), repr(C, align(16)))]
 pub(crate) struct PerThread {
-    /// The owner tag of the running thread, or of the timer whose function runs: its identifier, shifted as in the word
-    /// of a lock. 0 before it is first needed. `thread::ident`.
+    /// The owner tag of the thread, or of the timer whose function it runs: the identifier, shifted as in the word of a
+    /// lock. 0 before it is first needed. `thread::ident`.
     pub(crate) owner_tag: Cell<u64>,
     /// The waiter of this thread, 0 before its first wait. `sync::waiter`.
     pub(crate) waiter: Cell<usize>,
@@ -26,7 +26,7 @@ pub(crate) struct PerThread {
     pub(crate) thread: Cell<usize>,
     /// The table of the thread's values of locals. `local::tables`.
     pub(crate) locals: Cell<usize>,
-    /// The number of the last error, 0 if there was none. `capi`.
+    /// The index of the last error, 0 if there was none. `capi`.
     pub(crate) error: Cell<u32>,
     /// Counts the releases of contended locks, for the fairness check. `lock::raw`.
     pub(crate) contended_releases: Cell<u32>,
@@ -169,12 +169,12 @@ pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
     f(unsafe { &*block_ptr() })
 }
 
-/// Permits the calling thread to cache slots. Called once its exit hook is registered, which will return them.
-pub(crate) fn open_spares() {
+/// Permits the calling thread to cache slots. Called when its exit hook, which frees them, has been registered.
+pub(crate) fn enable_slot_cache() {
     with(|block| {
-        for spare in &block.slot_cache {
-            if spare.get() == SPARE_CLOSED {
-                spare.set(SPARE_EMPTY);
+        for slot in &block.slot_cache {
+            if slot.get() == SLOT_CACHE_DISABLED {
+                slot.set(SLOT_CACHE_EMPTY);
             }
         }
     });

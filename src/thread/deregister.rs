@@ -1,26 +1,20 @@
 //! Removes the calling thread from the registry when it exits.
 
-use crate::handle::Handle;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::tls;
-use crate::thread::object::{DUMMY, MAIN, TIMER, Thread};
+use crate::thread::object::{DUMMY, MAIN, TIMER, known_current};
 use crate::thread::{dummies, reaper, registry};
 
-/// Returns the calling thread if the library knows it. Unlike `thread::current`, it creates no dummy.
-pub(crate) fn known_current() -> Option<&'static Thread> {
-    let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-    handle.check().ok().map(|(thread, _)| thread)
-}
-
-/// Called in the first round of the calling thread's destructors. If the thread became a dummy during its exit, the
-/// last round may not be called for it: `thread::dummies` then finds it by this mark.
+/// Called in the first round of the calling thread's destructors. If the thread became a dummy during its exit, libc
+/// may not call the last round for it: `thread::dummies` then finds it by this mark.
 pub(crate) fn mark_current_dummy_exiting() {
     if let Some(dummy) = known_current().filter(|thread| thread.has_flag(DUMMY)) {
         dummies::mark_dummy_exiting(dummy);
     }
 }
 
-/// Called in the last round of the calling thread's destructors. A dummy is done; any other thread becomes a zombie.
+/// Called in the last round of the calling thread's destructors. A dummy becomes `DONE`, main stays in the registry,
+/// and any other thread becomes a zombie.
 pub(crate) fn deregister_current() {
     match known_current() {
         Some(dummy) if dummy.has_flag(DUMMY) => {
@@ -31,6 +25,7 @@ pub(crate) fn deregister_current() {
         }
         Some(thread) if !thread.has_flag(MAIN) => {
             if thread.has_flag(TIMER) {
+                // Only if a panic has prevented `worker::on_pthread_exit` from finishing the timer.
                 reaper::add_zombie(thread, 0);
                 return;
             }

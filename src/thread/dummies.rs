@@ -1,9 +1,9 @@
 //! Dummies: threads that this library did not start, and that have called `thread::current`.
 //!
-//! A dummy is removed from the registry by its exit hook. *Dead dummies* are those whose OS thread is gone without
+//! The exit hook of a dummy removes it from the registry. *Dead dummies* are those whose OS thread is gone without
 //! that: a thread that becomes a dummy in its last round of destructors gets no further round. They are recognized by
-//! their native id. `list::active_count` and `list::enumerate` check all dummies whose destructors have begun
-//! (`DUMMY_EXITING`), and [`DUMMY_CHECKS_PER_CALL`] other entries, round-robin.
+//! their native ID, which no thread of the process has any more. `list::active_count` and `list::enumerate` check all
+//! dummies whose destructors have begun (`DUMMY_EXITING`), and [`DUMMY_CHECKS_PER_CALL`] other entries, round-robin.
 
 use core::ptr;
 
@@ -13,6 +13,9 @@ use crate::sys::pthread;
 use crate::thread::object::{DAEMON, DUMMY, DUMMY_EXITING, NOT_STARTED, RUNNING, Thread};
 use crate::thread::registry::Registry;
 use crate::thread::{ident, registry};
+
+/// How many entries a call checks besides those that are `DUMMY_EXITING`.
+const DUMMY_CHECKS_PER_CALL: usize = 16;
 
 impl Registry {
     /// Removes dead dummies. Checks all that are `DUMMY_EXITING`, and some of the other entries.
@@ -27,9 +30,9 @@ impl Registry {
         }
         for _ in 0..DUMMY_CHECKS_PER_CALL.min(self.alive_count) {
             // SAFETY: threads in the list are valid; `remove_alive` moves `next_dummy_check` on.
-            let next = unsafe { self.next_dummy_check.as_ref().or(self.alive.first.as_ref()) };
+            let next = unsafe { self.next_dummy_check.as_ref().or(self.alive.first()) };
             let Some(thread) = next else { return };
-            self.next_dummy_check = thread.next.get();
+            self.next_dummy_check = thread.links.next.get();
             if is_dead_dummy(thread) {
                 self.remove_dead_dummy(thread);
             }
@@ -47,13 +50,10 @@ fn is_dead_dummy(thread: &Thread) -> bool {
     thread.has_flag(DUMMY) && !pthread::thread_exists(thread.native_id())
 }
 
-/// How many entries a call checks besides those that are `DUMMY_EXITING`.
-const DUMMY_CHECKS_PER_CALL: usize = 16;
-
 /// Registers the calling thread, which this library did not start, as a dummy.
 pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
     let mut registry = registry::lock();
-    // First what can fail: a dummy that is not in the list would never be released.
+    // What can fail comes first: a dummy that is not in the list would never be released.
     registry.get_or_create_main()?;
     let (dummy, _) = Thread::create_with_internal_ref(DUMMY | DAEMON, None, ptr::null_mut())?.check()?;
     dummy.set_ident(ident);
@@ -67,7 +67,7 @@ pub(crate) fn add_dummy(ident: u64) -> Result<Handle<Thread>> {
 /// Marks a dummy whose destructors have begun.
 pub(crate) fn mark_dummy_exiting(dummy: &'static Thread) {
     let mut registry = registry::lock();
-    if !dummy.next.get().is_null() && !dummy.set_flag(DUMMY_EXITING) {
+    if dummy.links.is_linked() && !dummy.set_flag(DUMMY_EXITING) {
         registry.exiting_dummies += 1;
     }
 }

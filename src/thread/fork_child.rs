@@ -3,11 +3,9 @@
 use crate::sys::atomic::Ordering;
 use core::ptr;
 
-use crate::handle::Handle;
-use crate::sys::tls;
+use crate::sync::list::List;
 use crate::thread::ident::IdentBlock;
-use crate::thread::links::List;
-use crate::thread::object::{DAEMON, DUMMY, IN_SHUTDOWN, MAIN, NAMED, TIMER, Thread};
+use crate::thread::object::{DAEMON, DUMMY, IN_SHUTDOWN, MAIN, NAMED, TIMER, known_current};
 use crate::thread::registry::{MAIN_IDENT, ZOMBIE_COUNT};
 use crate::thread::{ident, registry};
 use crate::timer::object as timer_object;
@@ -15,7 +13,6 @@ use crate::timer::object as timer_object;
 /// In a child of fork: makes the calling thread the main thread, and the only one. The parent's other threads are not
 /// visited: `Thread::state` recognizes them by their identifiers.
 pub(crate) fn after_fork_in_child() {
-    let me = tls::with(|block| block.thread.get());
     let mut registry = registry::lock();
     // `shutdown_waiters` stays: the calling thread may be in a shutdown, and a count that is too high only costs wakes.
     registry.ident_block = IdentBlock::EMPTY;
@@ -24,23 +21,22 @@ pub(crate) fn after_fork_in_child() {
     registry.next_dummy_check = ptr::null();
     registry.exiting_dummies = 0;
     registry.has_reaper = false;
-    let mut forking_thread = Handle::<Thread>::from_bits(me).check().ok().map(|(thread, _)| thread);
+    let mut forking_thread = known_current();
     if forking_thread.is_none() && registry::is_main(ident::ident()) {
         // SAFETY: the registry has a reference to main.
         forking_thread = unsafe { registry.main.as_ref() };
     }
     MAIN_IDENT.store(ident::ident(), Ordering::Release);
-    registry.alive = List::EMPTY;
-    registry.zombies = List::EMPTY;
+    registry.alive = List::new();
+    registry.zombies = List::new();
     registry.alive_count = 0;
     registry.awaited_count = 0;
     registry.main = ptr::null();
     ident::after_fork_in_child();
     if let Some(forking_thread) = forking_thread {
         forking_thread.set_running_after_fork();
-        let is_timer = forking_thread.clear_flag(TIMER);
-        if let Some(Ok(_itself)) = is_timer.then(|| forking_thread.handle().internal_ref()) {
-            // The timer, and its reference to the thread, go; the thread runs on without it.
+        if forking_thread.clear_flag(TIMER) && forking_thread.handle().internal_ref().is_ok() {
+            // The thread runs on without its timer, with a reference to itself instead of the timer's.
             timer_object::discard_after_fork(forking_thread);
         }
         forking_thread.set_flag(MAIN);

@@ -1,10 +1,10 @@
 //! Identifiers: a number for each thread and each timer, never 0 and never reused.
 //!
-//! Each thread has it shifted in its TLS block, as its *owner tag*: the form in which the word of an RLock names its
-//! owner. While a timer's function runs, the owner tag of the OS thread is that of the timer.
+//! The per-thread block contains the thread's identifier, shifted, as its *owner tag*: the form in which the word of an
+//! RLock names its owner. While a timer's function runs, the owner tag of the OS thread is that of the timer.
 //!
-//! *Threads of the parent.* Identifiers increase. So in a child of fork one comparison tells that a thread was started
-//! in the parent (`exists_only_in_parent`), and the child need not visit the parent's threads.
+//! *Threads of the parent.* Identifiers increase. So in a child of fork a comparison shows that a thread was started in
+//! the parent (`exists_only_in_parent`), and the child need not visit the parent's threads.
 
 use crate::sys::atomic::{AtomicU64, Ordering};
 use core::sync::atomic::AtomicU64 as MachineU64;
@@ -17,17 +17,17 @@ use crate::sys::tls;
 /// The bits of an RLock's word below the owner's identifier.
 pub(crate) const OWNER_SHIFT: u32 = 10;
 
-/// The identifier of the process's initial thread, reserved for it whenever it makes its first call.
+/// The identifier of the process's initial thread, even if other threads call the library first.
 pub(crate) const INITIAL_THREAD_IDENT: u64 = 1;
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static NEXT_IDENT: AtomicU64 = AtomicU64::new(INITIAL_THREAD_IDENT + 1);
 
-/// In a child of fork: the first identifier that a thread can get in it, and that of the thread that forked. 0 in a
-/// process that is no child of a fork. Written only while the child has one thread, so they need not be the models'
-/// atomics.
+/// In a child of fork: the first identifier that a new thread can get. 0 in a process that is not a child of fork.
+/// This and the next one are written only while the child has one thread, so they need not be the models' atomics.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FIRST_CHILD_IDENT: MachineU64 = MachineU64::new(0);
+/// In a child of fork: the identifier of the thread that forked.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FORKING_THREAD_IDENT: MachineU64 = MachineU64::new(0);
 

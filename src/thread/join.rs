@@ -1,11 +1,10 @@
-//! Waits for a thread's state to change, and for its end; the release of what an ended thread had. The states and the
-//! protocol of joiners are described in `thread::object`.
+//! Waits for a change of a thread's state and for its end, and the release of what an ended thread had.
+//! `thread::object` describes the states and the protocol of joiners.
 
 use crate::sys::atomic::Ordering;
 use core::ptr;
 
 use crate::error::{Error, Result};
-use crate::handle::Handle;
 use crate::sys::annotate;
 use crate::sys::futex;
 use crate::sys::pthread;
@@ -13,7 +12,7 @@ use crate::sys::pthread::JoinOutcome;
 use crate::sys::tls;
 use crate::thread::object::{
     AWAITING_POLL, DONE, EXITING, HAS_JOINER, HAS_RESULT, HAS_STATE_WAITERS, NOT_STARTED, POLLING, RUNNING,
-    SEVERAL_JOINERS, TERMINATED, TIMER, Thread,
+    SEVERAL_JOINERS, STARTING, TERMINATED, TIMER, Thread, known_current,
 };
 use crate::thread::stack_cache::Stack;
 use crate::thread::{registry, stack_cache};
@@ -63,7 +62,7 @@ impl Thread {
         loop {
             match self.state() {
                 DONE => return self.is_done(),
-                // Waits for a change of the state that was compared. Read again, it could be `DONE` already, and the
+                // `wait_while` gets the state that was compared. If it were read again, it could be `DONE`, and the
                 // wait would not end.
                 state => {
                     if !self.wait_while(state, deadline) {
@@ -78,13 +77,13 @@ impl Thread {
         let _unbounded =
             if deadline == Deadline::NEVER { UnboundedJoin::register(self)? } else { UnboundedJoin(None) };
         let mut backoff = PollBackoff(MIN_POLL_INTERVAL_NS);
-        let (mut is_first, mut are_several, mut has_expired) = (false, false, false);
+        let (mut is_first_joiner, mut has_several_joiners, mut has_expired) = (false, false, false);
         loop {
             let word = self.state.load(Ordering::Acquire);
             let state = self.state_of(word);
             match state {
                 TERMINATED | DONE => {
-                    if are_several {
+                    if has_several_joiners {
                         self.wake_joiners();
                     }
                     if state == TERMINATED {
@@ -105,30 +104,31 @@ impl Thread {
                 has_expired = !self.wait_on_state(word, until) && until == deadline;
                 continue;
             }
-            let joiner_bit = if is_first || word & HAS_JOINER == 0 { HAS_JOINER } else { SEVERAL_JOINERS };
+            let joiner_bit =
+                if is_first_joiner || word & HAS_JOINER == 0 { HAS_JOINER } else { SEVERAL_JOINERS };
             let updated = word | joiner_bit;
             if updated != word {
                 if self.state.compare_exchange(word, updated, Ordering::SeqCst, Ordering::Relaxed).is_err() {
                     continue;
                 }
-                is_first |= joiner_bit == HAS_JOINER;
+                is_first_joiner |= joiner_bit == HAS_JOINER;
                 if joiner_bit == SEVERAL_JOINERS && state == EXITING {
                     // The first joiner sleeps until its deadline, and the kernel may wake this thread instead of it.
                     self.wake_joiners();
                 }
             }
-            are_several = updated & SEVERAL_JOINERS != 0;
-            let must_poll = state == EXITING && are_several;
+            has_several_joiners = updated & SEVERAL_JOINERS != 0;
+            let must_poll = state == EXITING && has_several_joiners;
             let until = if must_poll { backoff.next_deadline(deadline) } else { deadline };
             has_expired = !self.wait_on_state(updated, until) && until == deadline;
         }
     }
 
-    /// Sleeps while the word of a thread with an OS thread is unchanged; may return early. Returns false only if the
-    /// timeout has expired, even if the clock says otherwise.
+    /// Sleeps while the state word of a thread with an OS thread is `word`; may return early. Returns false only if the
+    /// timeout has expired, whatever the clock says.
     fn wait_on_state(&self, word: u32, until: Deadline) -> bool {
-        // Only with a futex of this library's can race detectors deliver signals during the wait. Where one is active,
-        // the kernel clears no word.
+        // While a race detector is active, the kernel clears no word, and only `futex::wait` lets the detector deliver
+        // signals during the wait.
         if annotate::is_active() {
             futex::wait(&self.state, word, until)
         } else {
@@ -181,18 +181,18 @@ impl Thread {
         if had_joiners {
             self.wake_joiners();
         }
-        stack_cache::deallocate(stack);
-        // The reference that the thread had to itself.
-        self.handle().internal_unref();
+        self.release_stack_and_self_ref();
         Ok(true)
     }
 
-    /// `pthread_join` has no timeout, and race detectors learn of a thread's end from it alone. So it is called for a
-    /// thread on pthread's stack, and only when the kernel says that the thread is gone.
+    /// Joins the OS thread if it is gone. Race detectors learn of a thread's end from `pthread_join` alone, so it is
+    /// called for each thread on a stack of pthread's. It has no timeout, so it is called only when the kernel says
+    /// that the thread is gone.
     fn try_join_os_thread(&self, stack: &Stack) -> JoinOutcome {
-        // The native id of a `POLLING` thread may be 0 still: without an exit hook, it is `AWAITING_POLL` early.
+        // The thread has set its native ID before it became `AWAITING_POLL`.
         let id = self.native_id();
-        if id == 0 || pthread::thread_exists(id) {
+        debug_assert_ne!(id, 0);
+        if pthread::thread_exists(id) {
             JoinOutcome::StillRunning
         } else if stack.base().is_some() || stack.is_detached() {
             JoinOutcome::ExitedUnknown
@@ -208,9 +208,9 @@ impl Thread {
         }
     }
 
-    /// For the caller for which `claim_if_terminated` returned true, after it has removed the entry in the registry.
+    /// Called by the one caller that reaps the thread, after it has removed the thread from the registry.
     pub(crate) fn release_stack_and_self_ref(&'static self) {
-        // SAFETY: only threads with an OS thread become `TERMINATED`.
+        // SAFETY: only threads with an OS thread are reaped.
         stack_cache::deallocate(unsafe { self.stack() });
         // The reference that the thread had to itself.
         self.handle().internal_unref();
@@ -221,7 +221,7 @@ impl Thread {
         let claimed =
             self.fetch_update_state(|state| matches!(state, RUNNING | AWAITING_POLL).then_some(POLLING));
         if claimed.is_some() {
-            // SAFETY: the caller passes threads with an OS thread only; a running one has a stack.
+            // SAFETY: called only for threads with an OS thread; a running one has a stack.
             pthread::detach(unsafe { self.stack() }.thread.get());
         }
     }
@@ -238,7 +238,8 @@ impl Thread {
     }
 }
 
-/// A join of the calling thread, in a list on its stack, so that a child of fork finds the joins it must end.
+/// A join that the calling thread is in: an entry of a list on its stack, by which a child of fork finds the joins that
+/// it must end.
 struct ActiveJoin {
     thread: &'static Thread,
     outer: usize,
@@ -279,16 +280,20 @@ impl PollBackoff {
     }
 }
 
-/// The calling thread's mark that it waits for a thread without a timeout, to detect two threads that join each other.
+/// The record that the calling thread waits for another thread without a timeout. It serves to detect two threads that
+/// join each other.
 struct UnboundedJoin(Option<&'static Stack>);
 
 impl UnboundedJoin {
     /// Fails if `joined` waits for the calling thread without a timeout.
     fn register(joined: &'static Thread) -> Result<Self> {
-        let me = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-        let Some((me, _)) = me.check().ok().filter(|(me, _)| me.has_os_thread()) else {
+        let Some(me) = known_current().filter(|me| me.has_os_thread()) else {
             return Ok(UnboundedJoin(None));
         };
+        if me.state() == STARTING {
+            // The caller that started this thread has not made this change yet, and `is_joining` needs it.
+            me.transition(STARTING, RUNNING);
+        }
         // SAFETY: the calling thread is a started one, with an OS thread.
         let unbounded = UnboundedJoin(Some(unsafe { me.stack() }));
         unbounded.set_target(joined);

@@ -1,8 +1,7 @@
-//! The implementation of `Object` for threads. It is a file of its own since it depends on `timer::object`: in a child
-//! of fork, a thread that exists only in the parent releases its timer.
+//! The implementation of `Object` for threads. It is not in `thread::object`, because it depends on `timer::object`: in
+//! a child of fork, it releases the timers of threads that exist only in the parent.
 
 use crate::sys::atomic::Ordering;
-use core::ptr;
 
 use crate::handle::header::Header;
 use crate::handle::{Handle, Object, ObjectKind};
@@ -50,8 +49,7 @@ impl Thread {
         if state == NOT_STARTED || !self.set_done() {
             return;
         }
-        self.next.set(ptr::null());
-        self.previous.set(ptr::null());
+        self.links.clear();
         self.set_arg_destructor_ptr(None);
         if self.has_flag(TIMER) && state == RUNNING {
             // Its timer has a reference to itself, and one to the thread.

@@ -1,6 +1,7 @@
 //! The list of the threads that are alive: `enumerate`, `active_count`, and the list object.
 
 use crate::sys::atomic::{AtomicUsize, Ordering};
+use core::slice;
 
 use crate::error::{Error, Result};
 use crate::handle::header::Header;
@@ -13,7 +14,7 @@ use crate::thread::registry;
 #[repr(C, align(64))]
 pub struct ThreadList {
     header: Header,
-    /// The parts of a `Vec` of handles, to each of which the list has a reference.
+    /// The parts of a `Vec` of handles. The list has a reference to each of the threads.
     threads: AtomicUsize,
     length: AtomicUsize,
     capacity: AtomicUsize,
@@ -28,16 +29,18 @@ unsafe impl Object for ThreadList {
     }
 
     fn dispose(&self) {
+        let threads = self.threads.load(Ordering::Acquire) as *const usize;
+        // SAFETY: `enumerate` stored the parts of a `Vec`, which `finalize` frees.
+        let threads = unsafe { slice::from_raw_parts(threads, self.length.load(Ordering::Acquire)) };
+        threads.iter().for_each(|&thread| Handle::<Thread>::from_bits(thread).internal_unref());
+    }
+
+    /// Frees the `Vec`, which a thread in `get` may read as long as it pins the slot.
+    fn finalize(&self) {
         let threads = self.threads.load(Ordering::Acquire) as *mut usize;
+        let (length, capacity) = (self.length.load(Ordering::Acquire), self.capacity.load(Ordering::Acquire));
         // SAFETY: `enumerate` took these parts from a `Vec`, and no thread can use the list any more.
-        let threads = unsafe {
-            Vec::from_raw_parts(
-                threads,
-                self.length.load(Ordering::Acquire),
-                self.capacity.load(Ordering::Acquire),
-            )
-        };
-        threads.into_iter().for_each(|thread| Handle::<Thread>::from_bits(thread).internal_unref());
+        drop(unsafe { Vec::from_raw_parts(threads, length, capacity) });
     }
 }
 
@@ -52,33 +55,39 @@ pub(crate) fn active_count() -> Result<usize> {
     Ok(registry.alive_count)
 }
 
-/// Returns the handles of all threads that are alive, with a reference to each. Removes dead dummies, as
-/// `active_count`.
+/// Returns the handles of all threads that are alive, with a reference to each. Removes dead dummies, as `active_count`
+/// does.
 fn snapshot() -> Result<Vec<usize>> {
-    let mut registry = registry::lock();
-    registry.get_or_create_main()?;
-    registry.remove_dead_dummies();
     let mut threads = Vec::new();
-    threads.try_reserve_exact(registry.alive_count).map_err(|_| Error::NoMemory)?;
-    // Omits a thread whose reference count is at its maximum.
-    threads.extend(
-        registry.alive.iter().filter_map(|thread| thread.handle().internal_ref().ok()).map(Handle::bits),
-    );
-    Ok(threads)
+    loop {
+        let mut registry = registry::lock();
+        registry.get_or_create_main()?;
+        registry.remove_dead_dummies();
+        let count = registry.alive_count;
+        if count <= threads.capacity() {
+            // Omits a thread whose reference count is at its maximum.
+            let referenced = registry.alive.iter().filter_map(|thread| thread.handle().internal_ref().ok());
+            threads.extend(referenced.map(Handle::bits));
+            return Ok(threads);
+        }
+        // The program may have replaced malloc by a function that needs the mutex.
+        drop(registry);
+        threads.try_reserve_exact(count).map_err(|_| Error::NoMemory)?;
+    }
 }
 
 /// Returns the threads that are alive: main, then the others in the order of their start. Python:
 /// `threading.enumerate()`.
 pub fn enumerate() -> Result<Handle<ThreadList>> {
-    let threads = snapshot()?;
-    let mut handles = Some(threads);
+    let mut snapshot = Some(snapshot()?);
     let list = Handle::create(0, |list: &ThreadList, _| {
-        let mut threads = core::mem::ManuallyDrop::new(handles.take().unwrap_or_default());
+        let mut threads = core::mem::ManuallyDrop::new(snapshot.take().unwrap_or_default());
         list.threads.store(threads.as_mut_ptr() as usize, Ordering::Release);
         list.length.store(threads.len(), Ordering::Release);
         list.capacity.store(threads.capacity(), Ordering::Release);
     });
-    for thread in handles.into_iter().flatten() {
+    // If the list could not be created, the references are released here.
+    for thread in snapshot.into_iter().flatten() {
         Handle::<Thread>::from_bits(thread).internal_unref();
     }
     list
@@ -102,7 +111,7 @@ impl Handle<ThreadList> {
                 return Err(Error::Index);
             }
             let threads = list.threads.load(Ordering::Acquire) as *const usize;
-            // SAFETY: the `Vec` has `length` handles, and lives as long as the list.
+            // SAFETY: the `Vec` has `length` handles, and is not freed as long as the slot is pinned.
             Ok(Handle::from_bits(unsafe { *threads.add(index) }))
         })
     }

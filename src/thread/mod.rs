@@ -1,7 +1,7 @@
 //! Threads: Python's `threading.Thread`, and the module functions about threads.
 //!
-//! This file has the methods of a thread's handle, `current`, `sleep` and the default stack size. It is above the other
-//! files, each of which uses only files above it in this list:
+//! This file has the methods of a thread's handle, `current`, `sleep` and the default stack size. It uses all other
+//! files; each of them uses only files that precede it in this list:
 //!
 //! | file | purpose |
 //! |---|---|
@@ -9,7 +9,6 @@
 //! | `names` | storage of names, and the counter of default names |
 //! | `stack_count`, `stack_cache` | the counts and limits of stacks; the stacks, cached for further threads |
 //! | `object` | the slot of a thread: its state table and flags |
-//! | `links` | the intrusive list of threads that the registry uses |
 //! | `registry` | all started threads, main, the pending timers, and the mutex that protects them |
 //! | `join` | waits for the end of a thread, and reclaims what an ended thread had |
 //! | `kind` | the `Object` implementation: what happens when a handle is freed, also in a child of fork |
@@ -30,7 +29,6 @@ pub(crate) mod fork_child;
 pub(crate) mod ident;
 pub(crate) mod join;
 mod kind;
-mod links;
 pub(crate) mod list;
 pub(crate) mod names;
 pub(crate) mod naming;
@@ -72,8 +70,8 @@ pub fn stack_size() -> usize {
     pthread::STACK_SIZE.load(Ordering::Relaxed)
 }
 
-/// Sets the default stack size of new threads, in bytes; 0 is the system's default. Fails if it is less than 32 KiB, or
-/// less than the system's minimum. Python: `threading.stack_size(bytes)`.
+/// Sets the default stack size of new threads, in bytes; 0 is the system's default. Fails if another size is less than
+/// 32 KiB or than the system's minimum. Python: `threading.stack_size(bytes)`.
 pub fn set_stack_size(bytes: usize) -> Result<()> {
     pthread::STACK_SIZE.store(checked_stack_size(bytes)?, Ordering::Relaxed);
     Ok(())
@@ -103,7 +101,7 @@ pub fn current() -> Result<Handle<Thread>> {
 pub fn sleep(timeout: Timeout) {
     let deadline = timeout.deadline();
     let never_woken = AtomicU32::new(0);
-    // A wait may end early. It returns false when the timeout has expired, even if the clock says otherwise.
+    // A wait may end early. It returns false only if its deadline has passed, whatever the clock says.
     while !deadline.has_passed() && futex::wait(&never_woken, 0, deadline) {}
 }
 
@@ -111,7 +109,7 @@ impl Handle<Thread> {
     /// Creates a thread that will call `target(arg)`. [`Thread::new`] is the safe equivalent.
     ///
     /// # Safety
-    /// `target` takes `arg`, in another thread, at any time after the start.
+    /// `target` may be called with `arg`, in another thread, at any time after the start.
     pub unsafe fn new(target: Option<Target>, arg: *mut c_void) -> Result<Self> {
         Thread::create(start::inherited_daemon(), target, arg)
     }
@@ -121,8 +119,8 @@ impl Handle<Thread> {
         self.with_pinned(|thread| registry::configure_unstarted(thread, set))
     }
 
-    /// Returns the current name. Creates the default one if it is read for the first time. The pointer stays valid as
-    /// long as the thread is not freed.
+    /// Returns the current name. The first call creates the default name if none has been set. The pointer stays valid
+    /// as long as the thread is not freed.
     pub(crate) fn name_pointer(self) -> Result<*const c_char> {
         naming::get_or_create(self)
     }
@@ -161,8 +159,9 @@ impl Handle<Thread> {
 
     /// Sets the destructor of the argument. Fails if the thread has been started.
     ///
-    /// # Safety `destroy` takes the thread's argument, in any thread. No other code uses the argument after the thread
-    /// has ended.
+    /// # Safety
+    /// `destroy` may be called with the thread's argument, in any thread. No other code uses the argument after the
+    /// thread has ended.
     pub unsafe fn set_arg_destructor(self, destroy: Option<Destructor>) -> Result<()> {
         self.configure_unstarted(|thread| thread.set_arg_destructor_ptr(destroy))
     }
@@ -170,12 +169,12 @@ impl Handle<Thread> {
     /// Sets the function that runs instead of the target. Fails if the thread has been started.
     ///
     /// # Safety
-    /// `run` takes the thread's argument, in another thread, at any time after the start.
+    /// `run` may be called with the thread's argument, in another thread, at any time after the start.
     pub unsafe fn set_run(self, run: Option<Run>) -> Result<()> {
         self.configure_unstarted(|thread| thread.set_run(run))
     }
 
-    /// Returns the target and its argument, for a caller that runs them elsewhere.
+    /// Returns the target and its argument, for a caller that runs the target itself.
     pub(crate) fn target_call(self) -> Result<TargetCall> {
         self.read(Thread::target_call)
     }
@@ -221,8 +220,8 @@ impl Handle<Thread> {
         self.read(Thread::ident)
     }
 
-    /// Returns the native id (on Linux the TID); 0 before the start, and for a timer until its function runs. A call
-    /// during the start waits until the thread has its native id. Python: `thread.native_id`.
+    /// Returns the native ID (on Linux the TID); 0 before the start, and for a timer until its function runs. A call
+    /// during the start waits until the thread has its native ID. Python: `thread.native_id`.
     pub fn native_id(self) -> Result<u64> {
         self.with_pinned(|thread| {
             thread.wait_while(STARTING, Deadline::NEVER);

@@ -2,12 +2,12 @@
 //! means.
 //!
 //! A thread's current name is a small allocation. A name whose pointer has been returned to a caller is *exposed*: it
-//! is kept, once, until the thread is freed. A name that is not exposed is freed by the next rename.
+//! is kept until the thread is freed, one copy of each text. A name that is not exposed is freed by the next rename.
 //!
 //! # State (`NameList::current`)
 //!
-//! These changes are made under the thread's name lock, with acquire and release. `init` and `free_all` store 0 without
-//! it, before and after other threads use the slot.
+//! These changes are made under the thread's name lock, with release. `init` and `free_all` store 0 without it, before
+//! and after other threads use the slot.
 //!
 //! | state | meaning | changed by |
 //! |---|---|---|
@@ -17,12 +17,12 @@
 //! | any | | `set`: to a name of `NameList::kept`, with `EXPOSED`. `reset_to_default`, in a child of fork: to 0 |
 //!
 //! Any thread may read an exposed name without a lock (`exposed_text`). A thread that changes the name, or reads one
-//! that is not exposed, holds the name lock, which a few threads share ([`NAME_LOCKS`]). No memory is allocated or
-//! freed and no system call is made under it, except in a child of fork that has one thread. `NameList::kept` is a hash
-//! table of the exposed names other than the current one, also protected by the name lock. The counter of default names
-//! is part of the registry, since each start uses it.
+//! that is not exposed, holds the name lock. There are a few name locks for all threads ([`NAME_LOCKS`]). No memory is
+//! allocated or freed and no system call is made under one, except in a child of fork that has one thread.
+//! `NameList::kept` is a hash table of the exposed names other than the current one, also protected by the name lock.
+//! The counter of default names is part of the registry, since each start uses it.
 //!
-//! The file exceeds 400 lines because the hash table and the list that owns it share the ownership of names.
+//! The file exceeds 400 lines because names are moved between the list and its hash table, and one of them owns each.
 
 use crate::sys::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ffi::{CStr, c_char, c_void};
@@ -33,7 +33,7 @@ use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys;
 use crate::sys::annotate::malloc;
 
-/// The data of a name lock: the permission to change the names of the threads that share it.
+/// The data of a name lock: the permission to change the names of the threads that use this lock.
 struct NameAccess;
 
 /// The number of name locks.
@@ -76,12 +76,12 @@ impl NameCounter {
 
 impl ForkReset for NameAccess {
     fn reset_in_child(&mut self) {
-        // No change can be half done: a name enters the table with one store and becomes current with another.
+        // A change that was interrupted has leaked names at most: see `replace`.
     }
 }
 
 /// The size of the slots that contain the lists. Adjacent slots have different locks.
-pub(crate) const SLOT: usize = 128;
+pub(crate) const SLOT_SIZE: usize = 128;
 
 /// The current name of a thread, and its other exposed names.
 #[repr(C)]
@@ -98,7 +98,7 @@ impl NameList {
     }
 
     fn lock(&self) -> InternalMutexGuard<'static, NameAccess> {
-        NAME_LOCKS[ptr::from_ref(self) as usize / SLOT % LOCK_COUNT].lock()
+        NAME_LOCKS[ptr::from_ref(self) as usize / SLOT_SIZE % LOCK_COUNT].lock()
     }
 
     /// Returns the current name if it is exposed. It is not freed while the thread lives.
@@ -108,39 +108,32 @@ impl NameList {
         is_exposed(name).then(|| text_of(node_of(name)))
     }
 
-    /// Returns the current name and exposes it. Creates the default name if there is none. Fails if that fails, or if
+    /// Exposes the current name and returns it. Creates the default name if there is none. Fails if that fails, or if
     /// `check_alive` does, which is called under the lock.
     pub(super) fn expose(
         &self,
         make_default: impl Fn() -> Result<OwnedName>,
         check_alive: impl Fn() -> Result<()>,
     ) -> Result<*const c_char> {
-        let mut new_name = OwnedName::NULL;
+        let mut default = OwnedName::NULL;
         loop {
-            let name = self.current.load(Ordering::Acquire);
-            if is_exposed(name) {
-                return Ok(text_of(node_of(name)));
-            }
-            let to_expose = if name.is_null() {
-                if new_name.0.is_null() {
-                    new_name = make_default()?;
-                }
-                new_name.0.cast()
-            } else {
-                name
-            };
-            // Under the lock: a caller must not get the default name of a dummy that becomes main in a child of fork.
             let names = self.lock();
             check_alive()?;
-            let exchanged =
-                self.current.compare_exchange(name, exposed(to_expose), Ordering::AcqRel, Ordering::Relaxed);
-            drop(names);
-            if exchanged.is_ok() {
-                if name.is_null() {
-                    core::mem::forget(new_name);
+            let current = self.current.load(Ordering::Relaxed);
+            let node = if current.is_null() { default.0 } else { node_of(current) };
+            if !node.is_null() {
+                if !is_exposed(current) {
+                    self.current.store(exposed(node.cast()), Ordering::Release);
                 }
-                return Ok(text_of(node_of(to_expose)));
+                drop(names);
+                if current.is_null() {
+                    core::mem::forget(default);
+                }
+                return Ok(text_of(node));
             }
+            // Names are created without the lock.
+            drop(names);
+            default = make_default()?;
         }
     }
 
@@ -169,12 +162,14 @@ impl NameList {
         }
     }
 
-    /// Returns what identifies the current name as long as it is current; NULL for the default name.
+    /// Returns the node of the current name; NULL for the default name. The node may be freed: only compare the
+    /// pointer.
     pub(super) fn current(&self) -> *mut Node {
         node_of(self.current.load(Ordering::Acquire))
     }
 
-    /// Calls `f` with the text of the current name, or with `None` for the default name. Also returns `current`.
+    /// Calls `f` with the text of the current name, or with `None` for the default name. Also returns its node, as
+    /// `current` does.
     pub(super) fn with_current<R>(&self, f: impl FnOnce(Option<&CStr>) -> R) -> (R, *mut Node) {
         let _names = self.lock();
         let name = self.current();
@@ -200,7 +195,7 @@ impl NameList {
         }
     }
 
-    /// Frees all names. Called when no other thread uses the slot: a thread that renames this one has pinned it.
+    /// Frees all names. Called when no other thread uses the slot: it is pinned while a thread sets or reads the name.
     pub(crate) fn free_all(&self) {
         // Most threads have no name: the loads avoid a locked instruction.
         if !self.current.load(Ordering::Acquire).is_null() {
@@ -315,11 +310,11 @@ impl NameTable {
         list.kept.load(Ordering::Relaxed).cast()
     }
 
-    /// Exchanges this table with that of the list. Moves all names of the list's former table to the new one.
+    /// Exchanges this table with that of the list, and moves all names from the list's former table to the new one.
     fn swap_into(&mut self, list: &NameList) {
         let former = list.kept.swap(self.0.cast(), Ordering::Relaxed).cast::<NameTableHeader>();
         let new = core::mem::replace(&mut self.0, former);
-        // SAFETY: the lock is held, under which alone tables and their nodes are changed.
+        // SAFETY: the caller holds the name lock, under which alone tables and their nodes are changed.
         unsafe {
             if let Some(former) = former.as_mut() {
                 for index in 0..former.bucket_count {
@@ -387,25 +382,28 @@ unsafe fn are_equal(one: *mut Node, other: *mut Node) -> bool {
     unsafe { (*one).hash == (*other).hash && libc::strcmp(text_of(one), text_of(other)) == 0 }
 }
 
-/// Returns the link to the node with the same text, or `None` if the table is NULL or has no such node.
+/// Removes the node with the same text as `like` from the table, and returns it. Returns NULL if the table is NULL or
+/// has no such node.
 ///
 /// # Safety
 /// The table, if it is not NULL, and the node are valid, and no other thread changes them.
-unsafe fn find(table: *mut NameTableHeader, like: *mut Node) -> Option<*mut *mut Node> {
+unsafe fn take(table: *mut NameTableHeader, like: *mut Node) -> *mut Node {
     if table.is_null() {
-        return None;
+        return ptr::null_mut();
     }
     // SAFETY: as the caller promises.
     unsafe {
         let mut link = bucket(table, (*like).hash as usize);
-        while !(*link).is_null() {
-            if are_equal(*link, like) {
-                return Some(link);
-            }
+        while !(*link).is_null() && !are_equal(*link, like) {
             link = &raw mut (**link).next;
         }
+        let found = *link;
+        if !found.is_null() {
+            *link = (*found).next;
+            (*table).count -= 1;
+        }
+        found
     }
-    None
 }
 
 /// The result of `NameAccess::replace`.
@@ -420,44 +418,34 @@ enum ReplaceResult {
 }
 
 impl NameAccess {
-    /// Sets the name of the thread that has this list, and keeps the former one if it is exposed.
+    /// Sets the name of the thread that has this list, and keeps the former name if it is exposed.
     fn replace(&mut self, list: &NameList, new: *mut Node, spare: &mut NameTable) -> ReplaceResult {
-        // SAFETY: names and tables are valid while the lock is held, and changed by its owner only.
+        // SAFETY: names and tables are valid while the lock is held, and only its owner changes them.
         unsafe {
             let bucket_count =
                 |table: *mut NameTableHeader| table.as_ref().map_or(0, |table| table.bucket_count);
             if bucket_count(spare.0) > bucket_count(NameTable::of(list)) {
                 spare.swap_into(list);
             }
-            let mut current = list.current.load(Ordering::Acquire);
-            if !current.is_null() && are_equal(node_of(current), new) {
+            let former = list.current.load(Ordering::Relaxed);
+            if !former.is_null() && are_equal(node_of(former), new) {
                 return ReplaceResult::Unchanged;
             }
             let table = NameTable::of(list);
-            let link = find(table, new);
-            let kept = link.map_or(ptr::null_mut(), |link| *link);
-            loop {
-                if is_exposed(current) && table.as_ref().is_none_or(|table| table.count >= table.bucket_count)
-                {
-                    return ReplaceResult::NeedsTable((2 * bucket_count(table)).max(NameTable::MIN_BUCKETS));
-                }
-                let wanted = if kept.is_null() { new.cast() } else { exposed(kept.cast()) };
-                match list.current.compare_exchange(current, wanted, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => break,
-                    // Cannot happen as long as `expose` holds the lock, too.
-                    Err(now) => current = now,
-                }
+            if is_exposed(former) && table.as_ref().is_none_or(|table| table.count >= table.bucket_count) {
+                return ReplaceResult::NeedsTable((2 * bucket_count(table)).max(NameTable::MIN_BUCKETS));
             }
-            if let Some(link) = link {
-                *link = (*kept).next;
-                (*table).count -= 1;
+            // A kept name leaves the table before it becomes current, and the former name enters it after that: if a
+            // fork interrupts this, the child leaks a name, but has none in both places.
+            let kept = take(table, new);
+            let current = if kept.is_null() { new.cast() } else { exposed(kept.cast()) };
+            list.current.store(current, Ordering::Release);
+            let mut unused = node_of(former);
+            if is_exposed(former) {
+                insert(table, unused);
+                unused = ptr::null_mut();
             }
-            let mut former = node_of(current);
-            if is_exposed(current) {
-                insert(table, former);
-                former = ptr::null_mut();
-            }
-            ReplaceResult::Replaced { former: OwnedName(former), uses_new: kept.is_null() }
+            ReplaceResult::Replaced { former: OwnedName(unused), uses_new: kept.is_null() }
         }
     }
 
@@ -471,12 +459,12 @@ impl NameAccess {
     }
 }
 
-/// Takes all name locks before a fork.
+/// Locks all name locks before a fork.
 pub(crate) fn lock_for_fork() {
     NAME_LOCKS.iter().for_each(InternalMutex::lock_for_fork);
 }
 
-/// Releases what `lock_for_fork` took, in the parent.
+/// Unlocks what `lock_for_fork` locked, in the parent.
 ///
 /// # Safety
 /// As for `InternalMutex::unlock_after_fork`.

@@ -16,8 +16,8 @@ const MAX_COMM_LEN: usize = 15;
 /// The size of the longest default name, `Thread-4294967295`, with its NUL.
 const DEFAULT_NAME_SIZE: usize = 18;
 
-/// Returns a thread's current name. Creates the default one if it has none. The pointer stays valid as long as the
-/// thread is not freed.
+/// Returns a thread's current name. Creates the default name if none has been set. The pointer stays valid as long as
+/// the thread is not freed.
 pub(crate) fn get_or_create(thread: Handle<Thread>) -> Result<*const c_char> {
     // An exposed name is not freed while the thread lives, so it can be read without a pin.
     if let Some(exposed) = thread.read(|thread| thread.names.exposed_text())? {
@@ -42,7 +42,7 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
         }
         object.names.set(name, || thread.check().map(drop))?;
         object.set_flag(NAMED);
-        // Dekker's pattern with `apply_to_os`: either the native id is seen here, or the new name is seen there.
+        // Dekker's pattern with `apply_to_os`: either the native ID is seen here, or the new name is seen there.
         fence(Ordering::SeqCst);
         let is_running = !matches!(object.state(), TERMINATED | DONE)
             && !object.has_flag(ZOMBIE)
@@ -56,18 +56,18 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
     })
 }
 
-/// Sets the calling thread's name in the kernel. Called when the thread begins, after its native id is set.
+/// Sets the calling thread's name in the kernel. Called when the thread begins, after its native ID is set.
 pub(crate) fn apply_to_os(thread: &Thread) {
     fence(Ordering::SeqCst);
     loop {
-        let mut buffer = [0; DEFAULT_NAME_SIZE];
+        let mut default = [0; DEFAULT_NAME_SIZE];
         let mut short = [0; MAX_COMM_LEN + 1];
         let (text, shown) = thread.names.with_current(|name| {
-            let name = name.unwrap_or_else(|| default_name(thread, &mut buffer));
-            truncated_copy(name, &mut short)
+            let name = name.unwrap_or_else(|| default_name(thread, &mut default));
+            truncated(name, &mut short)
         });
         pthread::set_name(None, text);
-        // A thread that renamed this one may have set the kernel's name first: then set it once more.
+        // If another thread has renamed this one, it may have set the kernel's name before the call above: repeat it.
         if thread.names.current() == shown {
             return;
         }
@@ -76,15 +76,15 @@ pub(crate) fn apply_to_os(thread: &Thread) {
 
 fn default_name<'a>(thread: &Thread, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
     let number = thread.name_number.load(Ordering::Relaxed);
-    // In a child of fork, the thread that forked is main, and keeps the default name it had.
+    // In a child of fork, the thread that forked is main, and keeps the default name that it had in the parent.
     if thread.has_flag(MAIN) && number == 0 {
         return c"MainThread";
     }
     format_numbered(if thread.has_flag(DUMMY) { b"Dummy-" } else { b"Thread-" }, number, buffer)
 }
 
-/// Not `format!`, since each start of a thread calls this.
-fn format_numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
+/// Writes the prefix and the number to the end of the buffer. Not `format!`, since each start of a thread calls this.
+fn format_numbered<'a>(prefix: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAULT_NAME_SIZE]) -> &'a CStr {
     let mut at = DEFAULT_NAME_SIZE - 1;
     buffer[at] = 0;
     loop {
@@ -95,27 +95,21 @@ fn format_numbered<'a>(kind: &[u8], mut number: u32, buffer: &'a mut [u8; DEFAUL
             break;
         }
     }
-    at -= kind.len();
-    buffer[at..at + kind.len()].copy_from_slice(kind);
+    at -= prefix.len();
+    buffer[at..at + prefix.len()].copy_from_slice(prefix);
     CStr::from_bytes_with_nul(&buffer[at..]).unwrap_or(c"")
 }
 
-/// Returns the name, or the part of it that fits, cut at a character boundary.
-fn truncated<'a>(name: &'a CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a CStr {
-    if name.count_bytes() <= MAX_COMM_LEN {
-        return name;
-    }
-    let text = name.to_str().unwrap_or("");
-    let end = (0..=MAX_COMM_LEN).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    buffer[..end].copy_from_slice(&text.as_bytes()[..end]);
-    buffer[end] = 0;
-    CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
-}
-
-/// As `truncated`, but always copies to the buffer.
-fn truncated_copy<'a>(name: &CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a CStr {
-    let length = truncated(name, &mut [0; MAX_COMM_LEN + 1]).count_bytes();
-    buffer[..length].copy_from_slice(&name.to_bytes()[..length]);
+/// Copies the name to the buffer, or the part of it that fits, cut at a character boundary.
+fn truncated<'a>(name: &CStr, buffer: &'a mut [u8; MAX_COMM_LEN + 1]) -> &'a CStr {
+    let bytes = name.to_bytes();
+    let length = if bytes.len() <= MAX_COMM_LEN {
+        bytes.len()
+    } else {
+        let text = name.to_str().unwrap_or("");
+        (0..=MAX_COMM_LEN).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0)
+    };
+    buffer[..length].copy_from_slice(&bytes[..length]);
     buffer[length] = 0;
     CStr::from_bytes_until_nul(buffer).unwrap_or(c"")
 }

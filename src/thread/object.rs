@@ -1,13 +1,13 @@
 //! The slot of a thread: its state, its flags, and the words that change their meaning in its life. `thread::join` has
 //! the waits for its end, and the code that reclaims what it had.
 //!
-//! The file exceeds 400 lines because the orderings of the tables below hold only if all code that writes these words
-//! stays together, and the tables are a fifth of it.
+//! The file exceeds 400 lines because the code that writes these words stays together, so that it can be compared with
+//! the tables below, which are a fifth of it.
 //!
 //! # State (`state`, a futex)
 //!
 //! The three low bits are the state. Each change is a sequentially consistent compare-exchange or swap, unless the
-//! table says otherwise. The last column says whether the caller holds the registry mutex.
+//! table says otherwise. The last column says whether the thread that makes the change holds the registry mutex.
 //!
 //! | from | to | changed by | mutex |
 //! |---|---|---|---|
@@ -15,15 +15,16 @@
 //! | `NOT_STARTED` | `STARTING` | `registry::add`, which only one caller passes | yes |
 //! | `STARTING` | `NOT_STARTED` | `registry::rollback_start`, after a failed start; clears the joiner bits | yes |
 //! | `STARTING` | `RUNNING` | `thread::start`, after `pthread_create`, unless the thread itself was faster | no |
-//! | `STARTING` | `RUNNING` | `timer::start` by the timer's thread, with a release store | yes |
-//! | `NOT_STARTED` | `RUNNING` | `timer::start` by the timer's handle, with a release store | yes |
+//! | `STARTING` | `RUNNING` | the thread itself, before a join without a timeout | no |
+//! | `STARTING` | `RUNNING` | `timer::start`, if a timer is started by its thread's handle, with a release store | yes |
+//! | `NOT_STARTED` | `RUNNING` | `timer::start`, if a timer is started by its own handle, with a release store | yes |
 //! | `NOT_STARTED` | `RUNNING` | the creation of main and of dummies | yes |
-//! | `STARTING`, `RUNNING` | `EXITING` | the thread in its last destructor (`begin_exit`) | no |
+//! | `STARTING`, `RUNNING` | `EXITING` | `begin_exit`: the thread in its last destructor; without an exit hook, after its target | no |
 //! | `STARTING`, `RUNNING` | `AWAITING_POLL` | the same, if `NOT_CLEARED_BY_KERNEL` | no |
 //! | `STARTING`, `RUNNING` | `AWAITING_POLL` | such a thread without an exit hook, before it runs its target | no |
 //! | `EXITING` | `TERMINATED` | the kernel: see below | no |
-//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, for a thread without an exit hook | no |
-//! | `TERMINATED` | `DONE` | one caller that joins (without the mutex) or reaps | reaping |
+//! | `STARTING`, `RUNNING` | `TERMINATED` | the kernel, if a thread without an exit hook ends in its target | no |
+//! | `TERMINATED` | `DONE` | one caller that joins or reaps | only if it reaps |
 //! | `AWAITING_POLL` | `POLLING` | `try_reap`; the caller alone may call `pthread_join` | no |
 //! | `POLLING` | `AWAITING_POLL` | the same caller, if the thread still runs | no |
 //! | `POLLING` | `DONE` | the same caller, if the thread is gone | no |
@@ -45,11 +46,11 @@
 //! that exist only in the parent, for which [`Thread::state`] returns `DONE`; and that of a dead dummy, which is
 //! `RUNNING` until `remove_dead_dummies` finds it.
 //!
-//! *Ends that the kernel reports.* A thread on a stack of this library is detached, and gives the kernel the address of
-//! `state` as its `clear_child_tid` (`register_with_kernel`). After the thread's last instruction the kernel stores 0
-//! there, which is `TERMINATED` and clears the joiner bits, and wakes one waiter. A thread is `NOT_CLEARED_BY_KERNEL`
-//! if the system call fails, or if a race detector is active, which learns of a thread's end from `pthread_join` only.
-//! Such a thread becomes `AWAITING_POLL` in its last destructor, and its joiners poll.
+//! *Ends that the kernel reports.* A thread on a stack of this library is detached, and registers the address of
+//! `state` with the kernel as its `clear_child_tid` (`register_with_kernel`). After the thread's last instruction the
+//! kernel stores 0 there, which is `TERMINATED` and clears the joiner bits, and wakes one waiter. A thread is
+//! `NOT_CLEARED_BY_KERNEL` if the system call fails, or if a race detector is active, which learns of a thread's end
+//! from `pthread_join` only. Such a thread becomes `AWAITING_POLL` in its last destructor, and its joiners poll.
 //!
 //! # Joiner bits (`state`, above the state, for threads with an OS thread)
 //!
@@ -59,12 +60,12 @@
 //! | `SEVERAL_JOINERS` | more than one does | each further joiner, likewise |
 //!
 //! They are cleared only with the whole word, so both may be stale: a join whose timeout has expired leaves its bit
-//! set. It is illegal to sleep without a bound while the bit is clear.
+//! set. A joiner must not sleep without a bound while `HAS_JOINER` is clear.
 //!
-//! *One wake for several joiners.* The kernel wakes one joiner only. So a joiner sleeps without a bound only as long as
-//! the thread is not `EXITING`, or as long as it is the only joiner. When the thread becomes `EXITING`, it wakes all
-//! joiners if there are several; a second joiner that comes later wakes the first one. From then on all of them sleep
-//! for bounded intervals, and the one that the kernel wakes wakes the others.
+//! *One wake for several joiners.* The kernel wakes one joiner only. So if there are several, they sleep without a
+//! bound only until the thread is `EXITING`. The thread wakes all of them when it becomes `EXITING`; a second joiner
+//! that comes later wakes the first one. From then on all joiners sleep for bounded intervals, and the one that the
+//! kernel wakes wakes the others.
 //!
 //! # State waiters
 //!
@@ -76,8 +77,8 @@
 //!
 //! # Flags (`flags`)
 //!
-//! `set_flag` and `clear_flag` change them with acquire and release, `has_flag` reads them with acquire. Those of the
-//! creation are stored before the object is published. The last column is as above.
+//! `set_flag` and `clear_flag` change them with acquire and release, `has_flag` reads them with acquire. The flags that
+//! the creation sets are stored before the object is published. The last column is as above.
 //!
 //! | flag | meaning | set by | mutex |
 //! |---|---|---|---|
@@ -101,10 +102,11 @@
 //! a start, when it has created a new timer. In a child of fork, the thread that forked becomes `MAIN`, and is no
 //! longer `DUMMY`, `TIMER` or `IN_SHUTDOWN`; if it was a dummy, it is no longer a `DAEMON`, and is `NAMED`.
 //!
-//! # Native id (`native_id`, a futex)
+//! # Native ID (`native_id`, a futex)
 //!
 //! 0 until the thread has one; `NATIVE_ID_AWAITED` if a thread sleeps until then (`await_native_id`, by
-//! compare-exchange from 0, acquire and release); then the native id, stored by the thread itself with release.
+//! compare-exchange from 0, acquire and release); then the native ID, stored with release by the thread itself, or by
+//! the thread that creates the object of main.
 //!
 //! # Words with several uses
 //!
@@ -120,8 +122,7 @@
 //! | `run_or_result` | the function that overrides the target, or NULL | until `HAS_RESULT` |
 //! | `run_or_result` | the result | from `HAS_RESULT` on |
 
-use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use core::cell::Cell;
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::c_void;
 use core::ptr;
 
@@ -129,10 +130,12 @@ use crate::callbacks::{Destructor, Run, Target};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::handle::header::Header;
+use crate::sync::list::{Linked, Links};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::pthread;
+use crate::sys::tls;
 use crate::thread::ident;
 use crate::thread::names;
 use crate::thread::names::NameList;
@@ -199,20 +202,27 @@ pub struct Thread {
     /// The number in its default name, 0 until it is assigned: `thread::naming`.
     pub(crate) name_number: AtomicU32,
     pub(super) ident: AtomicU64,
-    aux: AtomicUsize,
+    aux: AtomicU64,
     target: AtomicPtr<c_void>,
     arg: AtomicPtr<c_void>,
     destroy: AtomicPtr<c_void>,
     run_or_result: AtomicPtr<c_void>,
     /// Links of the registry's lists, protected by the registry mutex.
-    pub(crate) next: Cell<*const Thread>,
-    pub(crate) previous: Cell<*const Thread>,
+    pub(crate) links: Links<Thread>,
     pub(crate) names: NameList,
 }
 
-const _: () = assert!(size_of::<Thread>() == names::SLOT);
+const _: () = assert!(size_of::<Thread>() == names::SLOT_SIZE);
 
-// SAFETY: the cells are accessed under the registry mutex only.
+impl Linked for Thread {
+    #[inline(always)]
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+// SAFETY: the cells are accessed under the registry mutex only. In a child of fork, those of a thread that exists only
+// in the parent are also set by the one caller that changes it to `DONE`; such a thread is in no list.
 unsafe impl Sync for Thread {}
 
 /// A target and its argument, copied from a thread that may be freed before the target is called.
@@ -238,6 +248,12 @@ impl TargetCall {
 fn load_function(word: &AtomicPtr<c_void>) -> Option<*mut c_void> {
     let function = word.load(Ordering::Acquire);
     (!function.is_null()).then_some(function)
+}
+
+/// Returns the calling thread if it has an object. Unlike `thread::current`, this creates none.
+pub(crate) fn known_current() -> Option<&'static Thread> {
+    let handle = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
+    handle.check().ok().map(|(thread, _)| thread)
 }
 
 impl Thread {
@@ -327,9 +343,9 @@ impl Thread {
         }
     }
 
-    /// Changes one state to another and wakes the state waiters. Returns false if the thread was in a third state: then
-    /// the kernel may have changed it, which wakes no state waiter. A change to `STARTING` wakes no thread, since none
-    /// waits for it.
+    /// Changes `from` to `to`, and wakes the state waiters. Returns false if the thread was in another state. In this
+    /// case it wakes them as well, because the kernel, which may have changed the state, does not. A change to
+    /// `STARTING` wakes no thread, since none waits for it.
     pub(crate) fn transition(&self, from: u32, to: u32) -> bool {
         let former = self.fetch_update_state(|state| (state == from).then_some(to));
         if to != STARTING {
@@ -391,7 +407,7 @@ impl Thread {
         self.ident.store(ident, Ordering::Release);
     }
 
-    /// Returns the native id, or 0 if the thread has none yet.
+    /// Returns the native ID, or 0 if the thread has none yet.
     pub(crate) fn native_id(&self) -> u32 {
         match self.native_id.load(Ordering::Acquire) {
             NATIVE_ID_AWAITED => 0,
@@ -405,12 +421,12 @@ impl Thread {
         }
     }
 
-    /// As `set_native_id`, for a timer's thread: no thread waits for its native id.
+    /// As `set_native_id`, for a timer's thread: no thread waits for its native ID.
     pub(crate) fn set_native_id_without_wake(&self, id: u32) {
         self.native_id.store(id, Ordering::Release);
     }
 
-    /// Waits for the native id of a started thread, which the thread sets before it runs its target.
+    /// Waits for the native ID of a started thread, which the thread sets before it runs its target.
     pub(crate) fn await_native_id(&self) -> u32 {
         loop {
             match self.native_id.load(Ordering::Acquire) {
@@ -426,45 +442,45 @@ impl Thread {
         }
     }
 
-    /// The value is one of four things: see the table above.
-    fn aux(&self) -> usize {
+    /// One of four values: see the table above.
+    fn aux(&self) -> u64 {
         self.aux.load(Ordering::Acquire)
     }
 
-    fn set_aux(&self, value: usize) {
+    fn set_aux(&self, value: u64) {
         self.aux.store(value, Ordering::Release);
     }
 
     /// Before the start, for a thread with an OS thread.
     pub(super) fn requested_stack_size(&self) -> usize {
-        self.aux()
+        self.aux() as usize
     }
 
     pub(super) fn set_requested_stack_size(&self, bytes: usize) {
-        self.set_aux(bytes);
+        self.set_aux(bytes as u64);
     }
 
-    /// The bits of the timer's handle, which may be stale. For a timer's thread whose timer has not been freed.
+    /// The bits of the timer's handle, which may be stale. For a timer's thread that is not `TIMER_FREED`.
     pub(crate) fn timer_bits(&self) -> usize {
-        self.aux()
+        self.aux() as usize
     }
 
     pub(crate) fn set_timer_bits(&self, bits: usize) {
-        self.set_aux(bits);
+        self.set_aux(bits as u64);
     }
 
     /// For a timer's thread that is `TIMER_FREED`.
     pub(crate) fn freed_timer_interval(&self) -> f64 {
-        f64::from_bits(self.aux() as u64)
+        f64::from_bits(self.aux())
     }
 
     /// The caller then sets `TIMER_FREED`.
     pub(crate) fn set_freed_timer_interval(&self, seconds: f64) {
-        self.set_aux(seconds.to_bits() as usize);
+        self.set_aux(seconds.to_bits());
     }
 
     pub(crate) fn set_stack(&self, stack: &'static Stack) {
-        self.set_aux(ptr::from_ref(stack) as usize);
+        self.set_aux(ptr::from_ref(stack) as u64);
     }
 
     /// Returns the stack on which the thread runs.
@@ -473,7 +489,7 @@ impl Thread {
     /// The thread has been started, and is neither main nor a dummy nor a timer's.
     pub(crate) unsafe fn stack(&self) -> &'static Stack {
         // SAFETY: `set_stack` stored the address; records of stacks are never unmapped.
-        unsafe { &*(self.aux() as *const Stack) }
+        unsafe { &*(self.aux() as usize as *const Stack) }
     }
 
     /// Returns the size of an exiting thread's stack, as `Stack::zombie_size` does; 0 without an OS thread.
@@ -496,7 +512,7 @@ impl Thread {
         !self.destroy.load(Ordering::Acquire).is_null() && !self.has_flag(ARG_DESTROYED)
     }
 
-    /// Calls the destructor of the argument, unless there is none or a thread has called it before.
+    /// Calls the destructor of the argument, unless one of them is NULL or a thread has called it before.
     pub(crate) fn destroy_arg(&self) {
         if !self.has_pending_arg_destructor() {
             return;
@@ -570,7 +586,7 @@ impl Thread {
     }
 
     /// Registers `state` with the kernel, which clears it when the calling thread (this one) terminates. Sets the
-    /// native id. A thread on a stack of pthread's is not registered, since pthread must be able to join it.
+    /// native ID. A thread on a stack of pthread's is not registered, since pthread must be able to join it.
     pub(crate) fn register_with_kernel(&self) {
         // SAFETY: the calling thread is a started one with an OS thread.
         let stack = unsafe { self.stack() };
@@ -597,8 +613,8 @@ impl Thread {
         self.set_exit_state(if self.has_flag(NOT_CLEARED_BY_KERNEL) { AWAITING_POLL } else { EXITING });
     }
 
-    /// Called by the thread before it runs the target, if no destructor will call `begin_exit`. Joiners poll from then
-    /// on if the kernel does not report the end either.
+    /// Called by the thread before it runs the target, if it has no exit hook. If the kernel does not report the
+    /// thread's end either, joiners poll from then on.
     pub(crate) fn start_without_exit_hook(&self) {
         if self.has_flag(NOT_CLEARED_BY_KERNEL) {
             self.set_exit_state(AWAITING_POLL);

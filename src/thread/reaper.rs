@@ -1,10 +1,10 @@
 //! Reclaims the stacks of threads that have ended and were not joined.
 //!
 //! Each start checks up to [`ZOMBIES_PER_CALL`] zombies and reaps those whose OS thread is gone. Each exiting thread
-//! does the same if there are more stacks than the cache may have: stacks of zombies count as cached ones. Zombies are
-//! checked round-robin, so that one that is slow to terminate does not delay the others. If the stacks of zombies alone
-//! exceed the limit, the *reaper* is started: a thread that checks all zombies at increasing intervals, from
-//! [`MIN_REAPER_INTERVAL_NS`] on, until they no longer do.
+//! does the same if the stack cache exceeds its limits, for which the stacks of zombies count as cached. Zombies are
+//! checked round-robin, so that one that is slow to terminate does not delay the others. While the stacks of zombies
+//! alone exceed the limits, the *reaper* runs: a thread that checks all zombies at increasing intervals, from
+//! [`MIN_REAPER_INTERVAL_NS`] on.
 
 use crate::sys::atomic::AtomicU32;
 use core::ffi::c_void;
@@ -18,6 +18,12 @@ use crate::thread::object::Thread;
 use crate::thread::registry::Zombie;
 use crate::thread::{registry, stack_cache, stack_count};
 use crate::time::Deadline;
+
+/// How many zombies a start, or an exiting thread, checks.
+const ZOMBIES_PER_CALL: usize = 2;
+/// The first and the longest interval of the reaper, in nanoseconds.
+const MIN_REAPER_INTERVAL_NS: u64 = 1_000_000;
+const MAX_REAPER_INTERVAL_NS: u64 = 250_000_000;
 
 impl Zombie {
     /// Called after the registry mutex is unlocked. Returns true if the thread's stack has been released.
@@ -57,12 +63,6 @@ fn shrink_stack_cache() {
     }
 }
 
-/// How many zombies a start, or an exiting thread, checks.
-const ZOMBIES_PER_CALL: usize = 2;
-/// The first and the longest interval of the reaper, in nanoseconds.
-const MIN_REAPER_INTERVAL_NS: u64 = 1_000_000;
-const MAX_REAPER_INTERVAL_NS: u64 = 250_000_000;
-
 /// Checks one zombie. Returns false if there is none.
 fn try_reap_one() -> bool {
     registry::check_next_zombie().is_some_and(|found| {
@@ -71,10 +71,11 @@ fn try_reap_one() -> bool {
     })
 }
 
-/// Reaps a thread or two that have ended and were not joined, so that they do not accumulate.
+/// Checks up to [`ZOMBIES_PER_CALL`] zombies and reaps those that are gone, so that zombies do not accumulate.
 pub(crate) fn try_reap_some() {
-    // A reap orders all that the zombie did before what the caller does. To a race detector that would hide races of
-    // the program, so it is put off until the number of threads comes near to what the detector can count.
+    // A reap orders all that the zombie did before what the caller does next, which would hide races of the program
+    // from a race detector. So while one is active, zombies are reaped only when their number approaches what the
+    // detector can track.
     let tolerated = if annotate::is_active() { 1000 } else { 0 };
     for _ in 0..ZOMBIES_PER_CALL {
         if registry::zombie_count() <= tolerated || !try_reap_one() {
@@ -83,7 +84,7 @@ pub(crate) fn try_reap_some() {
     }
 }
 
-/// Checks all zombies once and reaps those that are gone. Returns true if there were any.
+/// Checks all zombies once and reaps those that are gone. Returns true if it reaped any.
 pub(crate) fn reap_all() -> bool {
     let mut any = false;
     for _ in 0..registry::zombie_count() {
@@ -93,7 +94,7 @@ pub(crate) fn reap_all() -> bool {
     any
 }
 
-/// If the OS thread cannot be created, the next exiting thread tries again.
+/// Starts the reaper unless it runs. If its OS thread cannot be created, the next exiting thread tries again.
 fn start_reaper() {
     if cfg!(model) || annotate::is_active() {
         return;

@@ -1,4 +1,4 @@
-//! The registry: all threads that have been started and are not done, timers' threads and dummies included.
+//! The registry: all threads that have been started and are not done, including main, dummies and timers' threads.
 //!
 //! Each of these threads is in one of two lists:
 //!
@@ -11,24 +11,24 @@
 //! `thread::reaper` reclaims what zombies had, `thread::shutdown` waits, `thread::dummies` removes dead dummies.
 //!
 //! *One mutex for what changes together.* The registry mutex also protects the pending timers, the counters that a
-//! start uses, and the flags and states of which `thread::object` says so. So the start of a timer, and its end, takes
-//! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list. For the sake of
-//! this one mutex, the file exceeds 400 lines.
+//! start uses, and the flags and states of which `thread::object` says so. So the start of a timer, and its end, locks
+//! one mutex once, and a fork, which holds this mutex, finds each thread either unstarted or in a list. The file
+//! exceeds 400 lines because all of it changes under this mutex.
 //!
-//! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return what to wake as a
-//! [`DeferredWake`], for the time after the unlock. Rare ones wake under the mutex.
+//! *Deferred wakes.* A thread that is woken under the mutex blocks on it. So frequent changes return a
+//! [`DeferredWake`], which the caller uses after the unlock. Rare ones wake under the mutex.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::thread::ident::IdentBlock;
-use crate::thread::links::List;
 use crate::thread::names::NameCounter;
 use crate::thread::object::{
     AWAITING_POLL, DAEMON, DEFAULT_NAME_SEEN, DONE, DUMMY, DUMMY_EXITING, IN_SHUTDOWN, MAIN, NAMED,
@@ -40,8 +40,8 @@ use crate::timer::queue::TimerQueue;
 
 /// The data that the registry mutex protects.
 pub(crate) struct Registry {
-    pub(super) alive: List,
-    pub(super) zombies: List,
+    pub(super) alive: List<Thread>,
+    pub(super) zombies: List<Thread>,
     pub(super) alive_count: usize,
     /// How many threads in `alive` a shutdown waits for (`is_awaited`).
     pub(super) awaited_count: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Registry {
     pub(super) main: *const Thread,
     /// The shutdown has completed: no thread or timer can be started any more.
     shut_down: bool,
-    /// How many exits and shutdowns wait, or are about to wait, on `SHUTDOWN_SEQ`.
+    /// How many exits and shutdowns have begun and not returned. They may sleep on `SHUTDOWN_SEQ`.
     shutdown_waiters: u32,
     pub(super) ident_block: IdentBlock,
     name_counter: NameCounter,
@@ -62,7 +62,7 @@ pub(crate) struct Registry {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::EMPTY);
+static REGISTRY: InternalMutex<Registry> = InternalMutex::new(Registry::new());
 
 /// The length of `zombies`. Changed under the mutex; a reader without it gets a hint.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -87,21 +87,23 @@ impl ForkReset for Registry {
 }
 
 impl Registry {
-    const EMPTY: Self = Registry {
-        alive: List::EMPTY,
-        zombies: List::EMPTY,
-        alive_count: 0,
-        awaited_count: 0,
-        next_dummy_check: ptr::null(),
-        exiting_dummies: 0,
-        has_reaper: false,
-        main: ptr::null(),
-        shut_down: false,
-        shutdown_waiters: 0,
-        ident_block: IdentBlock::EMPTY,
-        name_counter: NameCounter::INITIAL,
-        timers: TimerQueue::EMPTY,
-    };
+    const fn new() -> Self {
+        Registry {
+            alive: List::new(),
+            zombies: List::new(),
+            alive_count: 0,
+            awaited_count: 0,
+            next_dummy_check: ptr::null(),
+            exiting_dummies: 0,
+            has_reaper: false,
+            main: ptr::null(),
+            shut_down: false,
+            shutdown_waiters: 0,
+            ident_block: IdentBlock::EMPTY,
+            name_counter: NameCounter::INITIAL,
+            timers: TimerQueue::EMPTY,
+        }
+    }
 
     /// Returns the main thread's object, which the first call creates.
     #[inline(always)]
@@ -120,7 +122,7 @@ impl Registry {
         Ok(unsafe { &*self.main })
     }
 
-    /// Fails if the thread has been started before, or if the shutdown has completed.
+    /// Fails if the thread has been started before, or if the shutdown has completed. Creates the main thread's object.
     #[inline(always)]
     pub(crate) fn check_startable(&mut self, thread: &Thread) -> Result<()> {
         self.get_or_create_main()?;
@@ -146,9 +148,10 @@ impl Registry {
     #[inline(always)]
     pub(super) fn remove_alive(&mut self, thread: &'static Thread) {
         if ptr::eq(self.next_dummy_check, thread) {
-            self.next_dummy_check = thread.next.get();
+            self.next_dummy_check = thread.links.next.get();
         }
         self.alive.remove(thread);
+        thread.links.clear();
         self.alive_count -= 1;
         if thread.has_flag(DUMMY) && thread.has_flag(DUMMY_EXITING) {
             self.exiting_dummies -= 1;
@@ -156,19 +159,19 @@ impl Registry {
         self.awaited_count -= usize::from(is_awaited(thread));
     }
 
-    /// Changes `IN_SHUTDOWN` and adapts `awaited_count`. Returns true if the flag was set before.
+    /// Changes `IN_SHUTDOWN` and updates `awaited_count`. Returns true if the flag was set before.
     fn set_in_shutdown(&mut self, thread: &'static Thread, in_shutdown: bool) -> bool {
         // In a child of fork, threads of the parent still have links, but are in no list: their state is `DONE`.
-        let is_entered = !thread.next.get().is_null() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
-        self.awaited_count -= usize::from(is_entered && is_awaited(thread));
+        let is_in_alive = thread.links.is_linked() && !thread.has_flag(ZOMBIE) && thread.state() != DONE;
+        self.awaited_count -= usize::from(is_in_alive && is_awaited(thread));
         let before = if in_shutdown { thread.set_flag(IN_SHUTDOWN) } else { thread.clear_flag(IN_SHUTDOWN) };
-        self.awaited_count += usize::from(is_entered && is_awaited(thread));
+        self.awaited_count += usize::from(is_in_alive && is_awaited(thread));
         before
     }
 
     /// Changes a timer's thread to `DONE` and removes it.
     pub(crate) fn finish_timer(&mut self, thread: &'static Thread) -> DeferredWake {
-        if thread.next.get().is_null() {
+        if !thread.links.is_linked() {
             // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
             return DeferredWake { thread: None, shutdown: false };
         }
@@ -177,7 +180,8 @@ impl Registry {
         DeferredWake { thread: has_waiters.then_some(thread), shutdown: self.bump_shutdown_seq() }
     }
 
-    /// Notes a change for the waiting shutdowns. Returns true if the caller must wake them after it has unlocked.
+    /// Called for each change that a waiting shutdown must see. Returns true if the caller must wake the shutdowns
+    /// after it has unlocked the mutex.
     #[inline(always)]
     fn bump_shutdown_seq(&self) -> bool {
         happens_before(&SHUTDOWN_SEQ);
@@ -188,8 +192,8 @@ impl Registry {
         has_waiters
     }
 
-    /// Checks the zombie whose last check is the longest ago. Removes it from the list if the kernel has reported its
-    /// end. Returns `None` if there are no zombies.
+    /// Checks the zombie that has not been checked for the longest time. Removes it from the list if the kernel has
+    /// reported its end. Returns `None` if there are no zombies.
     fn check_next_zombie(&mut self) -> Option<Zombie> {
         let thread = self.zombies.rotate()?;
         match thread.state() {
@@ -197,8 +201,8 @@ impl Registry {
                 self.remove_zombie(thread);
                 Some(Zombie::Terminated(thread))
             }
-            // The reference keeps it while the mutex is unlocked. A thread whose reference count is at its maximum is
-            // left to a joiner.
+            // The caller needs a reference, because it uses the thread without the mutex. A thread whose reference
+            // count is at its maximum is left to a joiner.
             AWAITING_POLL => Some(
                 thread.handle().internal_ref().map_or(Zombie::StillExiting, |_| Zombie::AwaitingPoll(thread)),
             ),
@@ -209,6 +213,7 @@ impl Registry {
     /// Removes a thread from `zombies`.
     fn remove_zombie(&mut self, thread: &'static Thread) {
         self.zombies.remove(thread);
+        thread.links.clear();
         ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         stack_count::remove_zombie(thread.zombie_stack_size());
     }
@@ -265,13 +270,14 @@ pub(crate) fn lock() -> InternalMutexGuard<'static, Registry> {
     REGISTRY.lock()
 }
 
-/// Runs `change` under the registry mutex, for changes of data outside of the registry.
+/// Runs `change` under the registry mutex. For data that the mutex protects, but that is not in the registry.
 pub(crate) fn with_lock<R>(change: impl FnOnce() -> R) -> R {
     let _lock = REGISTRY.lock();
     change()
 }
 
-/// Assigns the number of the thread's default name if it has none, and marks it as seen: a failed start keeps it.
+/// Assigns the number of the thread's default name if it has none, and marks it as seen, so that a failed start does
+/// not take it back.
 pub(crate) fn assign_name_number(thread: &Thread) {
     let mut registry = REGISTRY.lock();
     thread.set_flag(DEFAULT_NAME_SEEN);
@@ -287,7 +293,7 @@ pub(crate) fn add(thread: &'static Thread) -> Result<()> {
     Ok(())
 }
 
-/// Calls `set` if the thread has not been started. A concurrent start comes either before or after it.
+/// Calls `set` if the thread has not been started. A concurrent start comes either before or after this call.
 pub(crate) fn configure_unstarted<R>(
     thread: &'static Thread,
     set: impl FnOnce(&'static Thread) -> R,
@@ -315,7 +321,7 @@ pub(crate) fn rollback_start(thread: &'static Thread) {
 /// Removes a thread from its list, unless it is in none.
 pub(crate) fn remove(thread: &'static Thread) {
     let mut registry = REGISTRY.lock();
-    if thread.next.get().is_null() {
+    if !thread.links.is_linked() {
         return;
     }
     if thread.has_flag(ZOMBIE) {
@@ -402,13 +408,13 @@ pub(crate) fn is_shut_down() -> bool {
     REGISTRY.lock().shut_down
 }
 
-/// Sets whether exits and shutdowns leave the thread out.
+/// Sets or clears `IN_SHUTDOWN`: while it is set, exits and shutdowns do not wait for the thread.
 pub(crate) fn set_in_shutdown(thread: &'static Thread, in_shutdown: bool) {
     REGISTRY.lock().set_in_shutdown(thread, in_shutdown);
 }
 
-/// Begins an exit or a shutdown, in which others of them do not wait for the calling thread, if it has an object.
-/// Returns true if the thread was in one already.
+/// The calling thread begins an exit or a shutdown. If it has an object, `current`, other exits and shutdowns no longer
+/// wait for it. Returns true if the thread was in one already.
 pub(super) fn begin_shutdown(current: Option<&'static Thread>) -> bool {
     let mut registry = REGISTRY.lock();
     let was_in_shutdown = current.is_some_and(|current| registry.set_in_shutdown(current, true));
@@ -419,7 +425,7 @@ pub(super) fn begin_shutdown(current: Option<&'static Thread>) -> bool {
     was_in_shutdown
 }
 
-/// Ends it. From now on others wait for this thread again.
+/// The exit or shutdown returns. Others wait for the thread again, unless `current` is `None`.
 pub(super) fn end_shutdown(current: Option<&'static Thread>) {
     let mut registry = REGISTRY.lock();
     // In a child of fork the count may include threads of the parent: see `fork_child`.
@@ -467,7 +473,7 @@ pub(super) fn wait_for_change(seen: u32, deadline: Deadline) -> bool {
     futex::wait(&SHUTDOWN_SEQ, seen, deadline)
 }
 
-/// Calls `f` for each thread in the lists that has an OS thread of its own.
+/// Calls `f`, under the registry mutex, for each thread in the lists that has an OS thread of its own.
 pub(super) fn for_each_os_thread(f: impl FnMut(&'static Thread)) {
     let registry = REGISTRY.lock();
     let all = registry.alive.iter().chain(registry.zombies.iter());
@@ -477,7 +483,7 @@ pub(super) fn for_each_os_thread(f: impl FnMut(&'static Thread)) {
 /// Resets the registry before each execution of a model.
 #[cfg(model)]
 pub(crate) fn reset() {
-    *REGISTRY.lock() = Registry::EMPTY;
+    *REGISTRY.lock() = Registry::new();
 }
 
 /// Locks the registry before a fork.

@@ -1,19 +1,16 @@
 //! The waits of process exit and `shutdown` for threads.
 
-use crate::handle::Handle;
-use crate::sys::tls;
-use crate::thread::object::Thread;
+use crate::thread::object::{Thread, known_current};
 use crate::thread::registry;
 use crate::thread::registry::Remaining;
 use crate::time::Deadline;
 use crate::timer::{finishing, worker};
 
-/// Runs `f`, which waits for threads in an exit or a shutdown. Other exits and shutdowns do not wait for the calling
-/// thread while it does.
+/// Runs `f`, which waits for threads in an exit or a shutdown. While it runs, other exits and shutdowns do not wait for
+/// the calling thread.
 pub(crate) fn with_shutdown_flag<R>(f: impl FnOnce() -> R) -> R {
-    // A thread without an object need not be marked: no shutdown would wait for the dummy that it would be.
-    let current = tls::with(|block| block.thread.get());
-    let current = Handle::<Thread>::from_bits(current).check().ok().map(|(thread, _)| thread);
+    // A thread without an object need not be marked: it would be a dummy, for which no shutdown waits.
+    let current = known_current();
     // The address of this frame identifies this shutdown.
     let frame = 0_u8;
     let shutdown_id = &raw const frame as usize;

@@ -1,32 +1,32 @@
 //! The stacks of threads, cached for further threads.
 //!
 //! Mapping, guarding, faulting in and unmapping a stack costs more than creating the thread. glibc caches 40 MB of
-//! stacks, which is five of the default size; this cache has room for more:
+//! stacks, which is five of the default size; this cache has room for more.
 //!
 //! - A stack has the requested size, above a guard page of its own. It is reused only for a thread with the same size,
 //!   the most recently used one first.
-//! - A stack enters the cache when its thread has been reaped: before the kernel reports the end of the thread, the
+//! - A stack enters the cache only when its thread has been reaped: until the kernel reports the end of the thread, the
 //!   thread may still run on it.
 //! - Static TLS is allocated on each thread's stack. If there is much of it, stacks are larger than requested by its
 //!   size (`pthread::stack_layout`).
-//! - If the process needs executable stacks, new stacks are executable, and cached ones that are not are not reused.
+//! - If the process needs executable stacks, new stacks are executable, and no other cached stack is reused.
 //! - If a stack cannot be mapped, all cached stacks are unmapped and the mapping is tried again.
-//! - In a process that a race detector watches, pthread allocates the stacks, since to the detector the stack of a new
-//!   thread is new memory. It also does where the kernel cannot report a thread's exit to this library
-//!   (`pthread::KERNEL_REPORTS_EXIT`).
+//! - While a race detector is active, pthread allocates the stacks: the detector must see that the stack of a new
+//!   thread is new memory. It also does where the kernel cannot report a thread's exit to this
+//!   library (`pthread::KERNEL_REPORTS_EXIT`).
 //!
 //! *Limits.* At most `MAX_CACHED` stacks and `MAX_CACHED_BYTES` of address space are cached, or
 //! `MAX_CACHED_BYTES_SCARCE` where address space is limited or accounted (`thread::stack_count`). The stacks of zombies
 //! count as cached. Beyond the limits, the least recently used stacks are unmapped.
 //!
-//! *Trimming.* Each thread decommits at its end the part of its stack that it used, except [`KEEP_RESIDENT`] bytes
-//! below its last frame. So each cached stack holds a few pages of memory. A stack that cannot be decommitted (its
-//! memory is locked) is not cached. One stack at a time, of at most [`MAX_HOT_SIZE`] bytes, is exempt: the *hot* stack,
-//! so that threads that are started one after the other make no system call for it.
+//! *Trimming.* Each thread decommits its stack at its end, except the part that is in use and [`KEEP_RESIDENT`] bytes
+//! below that. So each cached stack holds a few pages of memory. A stack that cannot be decommitted (its memory is
+//! locked) is not cached. One stack at a time, of at most [`MAX_HOT_SIZE`] bytes, is exempt: the *hot* stack, so that
+//! threads that are started one after the other make no system call for it.
 //!
 //! *Stacks of the parent.* In a child of fork, the stacks of the parent's other threads are free. The fork does not
-//! visit them. Instead, each start that finds no cached stack and each join scans some records for them. They were not
-//! trimmed: if no thread reuses them, they are unmapped, up to two with each join.
+//! visit them. Instead, each start that finds no cached stack, and each release of a stack, scans some records for
+//! them. They were not trimmed: if no thread reuses them, they are unmapped, up to two with each release.
 //!
 //! # State of a record (`Stack`)
 //!
@@ -34,17 +34,19 @@
 //! |---|---|---|---|
 //! | free record | false | 0 | `StackCache::free_records` |
 //! | in use, on this library's stack | true | its address | none |
-//! | in use, on pthread's stack | true | 0 | none |
+//! | in use, on pthread's stack, or not mapped yet | true | 0 | none |
 //! | cached | false | its address | `StackCache::first` to `last` |
+//! | being unmapped | false | its address, then 0 | none |
 //!
-//! `in_use` and the lists are protected by the mutex of the cache. `memory` is stored with release by the caller of
-//! `allocate`, and read with acquire by any thread. Records are never unmapped.
+//! `in_use` and the lists are protected by the mutex of the cache. `memory` is stored by `allocate` with release and by
+//! `unmap`, and read with acquire by any thread. Records are never unmapped.
 //!
 //! `HOT_STACK` is NULL, or the hot stack. An exiting thread changes it from NULL to its own stack (compare-exchange,
 //! acquire and release, without the mutex); it becomes NULL under the mutex, when the stack leaves the cache,
 //! or in a child of fork that does not have the thread.
 //!
-//! The file exceeds 400 lines since records, cache and mapping change together at the points where a fork may come.
+//! The file exceeds 400 lines because a fork may interrupt any change of the records, the cache and the mappings: each
+//! change keeps all three in a state that the child can use.
 
 use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use core::cell::Cell;
@@ -53,6 +55,7 @@ use core::ptr;
 
 use crate::error::{Error, Result};
 use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys;
 use crate::sys::annotate;
@@ -77,9 +80,8 @@ pub(crate) struct Stack {
     size: Cell<usize>,
     /// The `Thread` for which the thread on this stack waits without a timeout: `thread::join`.
     pub(crate) join_target: AtomicPtr<c_void>,
-    /// The neighbours in the cache; `next` is also the link of `free_records`.
-    next: Cell<*const Stack>,
-    previous: Cell<*const Stack>,
+    /// The links of the cache; `links.next` is also that of `free_records` and `chunks`.
+    links: Links<Stack>,
     /// The size of the guard page.
     guard_size: Cell<u32>,
     is_executable: Cell<bool>,
@@ -96,7 +98,14 @@ pub(crate) struct Stack {
 
 const _: () = assert!(size_of::<Stack>() == 64);
 
-// SAFETY: a cell is accessed by the thread that the stack is allocated to, or under the mutex of the cache.
+impl Linked for Stack {
+    fn links(&self) -> &Links<Self> {
+        &self.links
+    }
+}
+
+// SAFETY: a cell is accessed by the caller or the thread to which the stack is allocated, or under the mutex of the
+// cache.
 unsafe impl Sync for Stack {}
 
 /// The hot stack, or NULL.
@@ -106,8 +115,7 @@ static HOT_STACK: AtomicPtr<Stack> = AtomicPtr::new(ptr::null_mut());
 /// The cache, and all records.
 struct StackCache {
     /// The cached stacks, the most recently used one first.
-    first: *const Stack,
-    last: *const Stack,
+    cached: List<Stack>,
     /// Records without a stack.
     free_records: *const Stack,
     /// The chunks of records, linked through the first record of each.
@@ -120,9 +128,9 @@ struct StackCache {
 }
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::EMPTY);
+static STACK_CACHE: InternalMutex<StackCache> = InternalMutex::new(StackCache::new());
 
-/// Unmaps some cached stacks if there are too many.
+/// Unmaps a few cached stacks, as long as there are too many.
 pub(crate) fn unmap_excess() {
     const UNMAPS_PER_CALL: usize = 4;
     for _ in 0..UNMAPS_PER_CALL {
@@ -138,7 +146,7 @@ unsafe impl Send for StackCache {}
 impl ForkReset for StackCache {
     fn reset_in_child(&mut self) {
         // The fork may have interrupted a change of the list. The child loses the cached stacks.
-        *self = StackCache { chunks: self.chunks, ..StackCache::EMPTY };
+        *self = StackCache { chunks: self.chunks, ..StackCache::new() };
         stack_count::clear_cached();
         HOT_STACK.store(ptr::null_mut(), Ordering::Relaxed);
     }
@@ -158,17 +166,12 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     }
     if let Some(stack) = cached {
         stacks.remove(stack);
-        stack.in_use.set(true);
-        stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
-        stack.epoch.set(fork_epoch());
-        stack.trimmed.store(false, Ordering::Relaxed);
+        stack.mark_in_use();
         stack_count::add_in_use(stack.size());
         return Ok(stack);
     }
     let stack = stacks.alloc_record()?;
-    stack.in_use.set(true);
-    stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
-    stack.epoch.set(fork_epoch());
+    stack.mark_in_use();
     drop(stacks);
     stack.size.set(size);
     stack.guard_size.set(guard_size);
@@ -182,7 +185,8 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
             map(size, guard_size as usize, executable)
         });
         match memory {
-            // The mapping is complete: a fork before this store loses it to the child, a later one finds all of it.
+            // The mapping is complete. After a fork before this store, the child leaks the mapping; after a later fork,
+            // it can use the mapping.
             Some(memory) => {
                 stack.memory.store(memory, Ordering::Release);
                 let _stacks = STACK_CACHE.lock();
@@ -221,6 +225,14 @@ pub(crate) fn deallocate(stack: &'static Stack) {
 }
 
 impl Stack {
+    /// Allocates the stack, or a record without one, to a new thread. The caller holds the mutex of the cache.
+    fn mark_in_use(&self) {
+        self.in_use.set(true);
+        self.join_target.store(ptr::null_mut(), Ordering::Relaxed);
+        self.epoch.set(fork_epoch());
+        self.trimmed.store(false, Ordering::Relaxed);
+    }
+
     fn memory(&self) -> usize {
         self.memory.load(Ordering::Acquire)
     }
@@ -291,7 +303,7 @@ impl Stack {
             return;
         }
         let here = current_stack_address();
-        // A thread that has switched to a stack of the program's does not know what is unused on this one.
+        // A thread that runs on a stack of the program's instead does not know which part of this one is in use.
         if self.contains(here) {
             self.trim_all_but(lowest + self.size() - here + KEEP_RESIDENT);
         }
@@ -310,15 +322,16 @@ impl Stack {
 }
 
 impl StackCache {
-    const EMPTY: Self = StackCache {
-        first: ptr::null(),
-        last: ptr::null(),
-        free_records: ptr::null(),
-        chunks: ptr::null(),
-        scan_chunk: ptr::null(),
-        scan_index: 0,
-        forking_thread_addresses: [0; 2],
-    };
+    const fn new() -> Self {
+        StackCache {
+            cached: List::new(),
+            free_records: ptr::null(),
+            chunks: ptr::null(),
+            scan_chunk: ptr::null(),
+            scan_index: 0,
+            forking_thread_addresses: [0; 2],
+        }
+    }
 
     /// In a child of fork: scans up to `max_records` further records for stacks of the parent's threads, and puts them
     /// into the cache. Returns true if it found one.
@@ -329,7 +342,7 @@ impl StackCache {
             let Some(chunk) = (unsafe { self.scan_chunk.as_ref() }) else { break };
             self.scan_index += 1;
             if self.scan_index == RECORDS_PER_CHUNK {
-                self.scan_chunk = chunk.next.get();
+                self.scan_chunk = chunk.links.next.get();
                 self.scan_index = 0;
                 continue;
             }
@@ -360,38 +373,16 @@ impl StackCache {
         if let Some(hot) = hot.filter(fits) {
             return Some(hot);
         }
-        let mut at = self.first;
-        // SAFETY: records are never unmapped.
-        while let Some(stack) = unsafe { at.as_ref() } {
-            if stack.matches(size, guard_size, executable) {
-                return Some(stack);
-            }
-            at = stack.next.get();
-        }
-        None
+        self.cached.iter().find(|stack| stack.matches(size, guard_size, executable))
     }
 
     fn push_front(&mut self, stack: &'static Stack) {
-        stack.previous.set(ptr::null());
-        stack.next.set(self.first);
-        // SAFETY: records are never unmapped.
-        match unsafe { self.first.as_ref() } {
-            Some(first) => first.previous.set(stack),
-            None => self.last = stack,
-        }
-        self.first = stack;
+        self.cached.push_front(stack);
         stack_count::add_cached(stack.size());
     }
 
     fn push_back(&mut self, stack: &'static Stack) {
-        stack.next.set(ptr::null());
-        stack.previous.set(self.last);
-        // SAFETY: records are never unmapped.
-        match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(stack),
-            None => self.first = stack,
-        }
-        self.last = stack;
+        self.cached.push_back(stack);
         stack_count::add_cached(stack.size());
     }
 
@@ -399,26 +390,14 @@ impl StackCache {
         if stack.is_hot() {
             HOT_STACK.store(ptr::null_mut(), Ordering::Release);
         }
-        let (previous, next) = (stack.previous.get(), stack.next.get());
-        // SAFETY: records are never unmapped.
-        unsafe {
-            match previous.as_ref() {
-                Some(previous) => previous.next.set(next),
-                None => self.first = next,
-            }
-            match next.as_ref() {
-                Some(next) => next.previous.set(previous),
-                None => self.last = previous,
-            }
-        }
+        self.cached.remove(stack);
         stack_count::remove_cached(stack.size());
     }
 
     /// Removes and returns the least recently used stack if it should not be cached any longer: because of the limits,
     /// or because it is neither trimmed nor hot.
     fn pop_excess(&mut self) -> Option<&'static Stack> {
-        // SAFETY: records are never unmapped.
-        let last = unsafe { self.last.as_ref() }?;
+        let last = self.cached.last()?;
         let is_within_limits = stack_count::is_cache_within_limits();
         if is_within_limits && (last.is_trimmed() || last.is_hot()) && !stack_count::exceeds_limit() {
             return None;
@@ -427,8 +406,7 @@ impl StackCache {
     }
 
     fn pop_last(&mut self) -> Option<&'static Stack> {
-        // SAFETY: records are never unmapped.
-        let last = unsafe { self.last.as_ref() }?;
+        let last = self.cached.last()?;
         self.remove(last);
         Some(last)
     }
@@ -440,12 +418,12 @@ impl StackCache {
         }
         // SAFETY: records are never unmapped.
         let record = unsafe { &*self.free_records };
-        self.free_records = record.next.get();
+        self.free_records = record.links.next.get();
         Ok(record)
     }
 
     fn free_record(&mut self, stack: &'static Stack) {
-        stack.next.set(self.free_records);
+        stack.links.next.set(self.free_records);
         self.free_records = stack;
     }
 
@@ -463,7 +441,7 @@ impl StackCache {
             // SAFETY: inside of the chunk and aligned; zero is a valid record, and no thread uses it yet.
             let record: &'static Stack = unsafe { &*chunk.cast::<Stack>().add(index) };
             if index == 0 {
-                record.next.set(self.chunks);
+                record.links.next.set(self.chunks);
                 self.chunks = record;
             } else {
                 self.free_record(record);
@@ -505,7 +483,7 @@ fn map(size: usize, guard_size: usize, executable: bool) -> Option<usize> {
     }
 }
 
-/// Unmaps a stack that is in no list. If a fork comes before its record is free, the child loses the record.
+/// Unmaps a stack that is in no list. If a fork comes before its record is free, the child leaks the record.
 fn unmap(stack: &'static Stack) {
     // SAFETY: no thread uses the stack, and the range is its whole mapping.
     unsafe { sys::munmap(stack.memory() as *mut c_void, stack.guard_size() + stack.size()) };
@@ -521,8 +499,8 @@ fn unmap_all() {
     }
 }
 
-/// Returns whether stacks must be executable. A child of fork uses the parent's last result, since a thread that exists
-/// only in the parent may hold the loader's lock.
+/// Returns whether stacks must be executable, after a scan of newly loaded objects. A child of fork uses the parent's
+/// last result, since a thread that exists only in the parent may hold the loader's lock.
 pub(crate) fn exec_stack_required() -> bool {
     if fork_epoch() == 0 {
         exec_stack::scan();

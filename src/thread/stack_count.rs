@@ -10,7 +10,7 @@ use crate::sys::memory;
 
 /// The largest number of cached stacks.
 const MAX_CACHED: usize = 128;
-/// The largest size of all cached stacks together: that number at the usual size.
+/// The largest total size of the cached stacks: `MAX_CACHED` stacks of the usual size.
 const MAX_CACHED_BYTES: usize = MAX_CACHED * (8 << 20);
 /// The same where address space is limited or accounted: as much as glibc caches.
 const MAX_CACHED_BYTES_SCARCE: usize = 40 << 20;
@@ -41,7 +41,8 @@ fn subtract(count: &AtomicUsize, amount: usize) {
     count.store(count.load(Ordering::Relaxed).wrapping_sub(amount), Ordering::Relaxed);
 }
 
-/// A thread gets a stack of this size. The caller of this and the next four holds the mutex of the stack cache.
+/// A thread gets a stack of this size. Like the functions up to `after_fork_in_child`, called under the mutex of the
+/// stack cache.
 pub(super) fn add_in_use(size: usize) {
     add(&IN_USE, 1);
     add(&IN_USE_BYTES, size);
@@ -59,12 +60,13 @@ pub(super) fn add_cached(size: usize) {
     add(&CACHED_BYTES, size);
 }
 
+/// A stack leaves the cache.
 pub(super) fn remove_cached(size: usize) {
     subtract(&CACHED, 1);
     subtract(&CACHED_BYTES, size);
 }
 
-/// In a child of fork that finds the cache in the middle of a change: the cache is emptied.
+/// In a child of fork that interrupted a change of the cache: the cache is emptied.
 pub(super) fn clear_cached() {
     CACHED.store(0, Ordering::Relaxed);
     CACHED_BYTES.store(0, Ordering::Relaxed);
@@ -99,8 +101,8 @@ fn max_cached_bytes() -> usize {
 }
 
 /// Returns the limit while threads run: larger than `max` by what running threads use, up to twice `max`. So a burst of
-/// threads need not unmap stacks while it lasts. A thread that ends lowers the limit by its own stack, and unmaps the
-/// excess, so that `max` is what a burst leaves in the end.
+/// threads need not unmap stacks while it lasts. A thread that ends lowers the limit by its own stack, and unmaps what
+/// exceeds it, so that at most `max` is left after a burst.
 fn max_while_running(max: usize, in_use: &AtomicUsize, zombies: usize) -> usize {
     max + in_use.load(Ordering::Relaxed).saturating_sub(zombies).min(max)
 }
@@ -111,12 +113,12 @@ fn exceeds_limit_with(cached: usize, cached_bytes: usize) -> bool {
         || cached_bytes + zombie_bytes > max_while_running(max_cached_bytes(), &IN_USE_BYTES, zombie_bytes)
 }
 
-/// Returns whether the cached stacks alone are within the limits without running threads.
+/// Returns whether the cached stacks alone are within the limits that hold while no thread runs.
 pub(super) fn is_cache_within_limits() -> bool {
     CACHED.load(Ordering::Relaxed) <= MAX_CACHED && CACHED_BYTES.load(Ordering::Relaxed) <= max_cached_bytes()
 }
 
-/// Returns whether the cached stacks and those of zombies exceed the limits with the running threads.
+/// Returns whether the cached stacks and those of zombies exceed the limits that hold while the current threads run.
 pub(super) fn exceeds_limit() -> bool {
     exceeds_limit_with(CACHED.load(Ordering::Relaxed), CACHED_BYTES.load(Ordering::Relaxed))
 }
@@ -130,6 +132,7 @@ pub(super) fn zombies_exceed_limit() -> bool {
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ADDRESS_SPACE_SCARCE: AtomicBool = AtomicBool::new(false);
 
+/// Updates `ADDRESS_SPACE_SCARCE`. Called before a stack is mapped.
 pub(super) fn refresh_limits() {
     ADDRESS_SPACE_SCARCE
         .store(memory::has_address_space_limit() || memory::has_strict_overcommit(), Ordering::Relaxed);

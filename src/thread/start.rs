@@ -5,23 +5,21 @@ use core::ffi::c_void;
 use core::ptr;
 
 use crate::error::Result;
-use crate::handle::Handle;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sync::atexit::ensure_atexit_registered;
 use crate::sys::annotate::ignore_accesses;
-use crate::sys::libc_hooks::{exit_key, register_exit_hook};
+use crate::sys::libc_hooks::{ensure_exit_key, register_exit_hook};
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::deregister::deregister_if_unhooked;
-use crate::thread::object::{DAEMON, DUMMY, RUNNING, STARTING, TIMER, Thread};
+use crate::thread::object::{DAEMON, DUMMY, RUNNING, STARTING, TIMER, Thread, known_current};
 use crate::thread::{ident, naming, reaper, registry, stack_cache};
 use crate::timer::start;
 
 /// Returns `DAEMON` if the calling thread is a daemon, but 0 for a dummy: only threads of this library pass it on.
 pub(crate) fn inherited_daemon() -> u32 {
-    let creator = Handle::<Thread>::from_bits(tls::with(|block| block.thread.get()));
-    match creator.check() {
-        Ok((creator, _)) if creator.has_flag(DAEMON) && !creator.has_flag(DUMMY) => DAEMON,
+    match known_current() {
+        Some(creator) if creator.has_flag(DAEMON) && !creator.has_flag(DUMMY) => DAEMON,
         _ => 0,
     }
 }
@@ -45,7 +43,7 @@ pub(super) fn start_thread(thread: &'static Thread) -> Result<()> {
 /// Does what must precede the first start of a thread or timer, and reaps a few ended threads.
 pub(crate) fn init_runtime_for_start() -> Result<()> {
     ensure_atexit_registered()?;
-    exit_key()?;
+    ensure_exit_key()?;
     // If main calls pthread_exit, its exit hook makes the process wait for its threads. A start does not need it.
     let _ = register_exit_hook();
     reaper::try_reap_some();
@@ -84,7 +82,7 @@ extern "C-unwind" fn bootstrap(thread: *mut c_void) -> *mut c_void {
     let thread: &'static Thread = unsafe { &*thread.cast() };
     ignore_accesses(|| {
         if catch_panic(|| bootstrap_inner(thread)).is_none() {
-            // A panic may have left the native id unset, for which other threads wait: once more.
+            // The panic may have left the native ID unset, for which other threads wait, so this is repeated.
             catch_panic(|| bootstrap_inner(thread));
         }
     });

@@ -1,4 +1,4 @@
-//! What happens when a timer has fired or was cancelled.
+//! The end of a timer that has fired or was cancelled.
 //!
 //! A timer whose function will not be called finishes after the destructor of its argument has returned. The thread
 //! that calls the destructor (in a cancel or a start) keeps the timer in a list of its own ([`FinishingTimer`]),
@@ -58,7 +58,7 @@ impl FinishingTimer {
         }
     }
 
-    /// Returns the thread, unless the timer is gone: a child of fork has discarded it.
+    /// Returns the thread, or `None` if it has been freed, because a child of fork has discarded the timer.
     fn thread_if_alive(&self) -> Option<&'static Thread> {
         self.thread.check().ok().map(|(thread, _)| thread)
     }

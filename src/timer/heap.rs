@@ -1,13 +1,13 @@
 //! The pending timers, ordered by deadline: a heap with four children per entry, so that it is half as deep as a
-//! binary heap, and siblings share a cache line. Each timer stores its index, so that it can be removed from the
-//! middle.
+//! binary heap, and all siblings are in one or two cache lines. Each timer stores its index, so that it can be removed
+//! from the middle.
 //!
 //! # The nursery
 //!
 //! Most timers are timeouts that are cancelled soon after their start, but have an early deadline while they are
 //! pending. In the heap, each of them would be sifted up to the top, and leave a hole there when it is removed. So
-//! the newest `NURSERY_SIZE` entries are kept unsorted in a vector beside the heap, and are moved into the heap when
-//! that vector is full. `peek` scans the nursery.
+//! the newest entries, up to `NURSERY_SIZE`, are kept unsorted in a vector beside the heap, and are moved into the heap
+//! when that vector is full. `peek` scans the nursery.
 
 use crate::sys::atomic::Ordering;
 
@@ -46,8 +46,8 @@ impl Heap {
         first.copied()
     }
 
-    /// Prefetches the slots that the next calls of `peek` and `remove` access. Their timers were started some time
-    /// ago, usually by another thread, so that they are rarely in the cache.
+    /// Prefetches the slots that the removal and the run of the next timer access. The timers in them were started some
+    /// time ago, usually by another thread, so that they are rarely in the cache.
     #[inline]
     pub(crate) fn prefetch_next(&self) {
         if let Some(next) = self.entries.first() {

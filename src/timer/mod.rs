@@ -24,7 +24,7 @@ use crate::callbacks::Target;
 use crate::error::Result;
 use crate::handle::{Handle, Object};
 use crate::sys::annotate::happens_after;
-use crate::thread::object::{TIMER, TIMER_CANCELLED, Thread};
+use crate::thread::object::{DONE, TIMER, TIMER_CANCELLED, Thread};
 use crate::thread::start::{inherited_daemon, init_runtime_for_start};
 use crate::thread::{ident, registry};
 use crate::time;
@@ -56,7 +56,7 @@ impl Handle<Timer> {
         start::start(self)
     }
 
-    /// Cancels the timer: its function will never be called. Returns false if the function has been called already.
+    /// Cancels the timer: its function will never be called. Returns false if the function has already begun.
     pub fn cancel(self) -> Result<bool> {
         if ident::is_child() {
             Timer::unref_after_fork(self);
@@ -65,11 +65,15 @@ impl Handle<Timer> {
         let (timer, state) = self.read(|timer| (timer, timer.state()))?;
         match state {
             PENDING => {
+                // SAFETY: the timer was found pending, and holds a reference to itself until `internal_unref`, below,
+                // or that in `finishing::finish`.
+                let thread = unsafe { timer.thread_unchecked() };
+                if ident::is_child() && thread.state() == DONE {
+                    // Another thread is discarding this timer, which was started in the parent.
+                    return Ok(true);
+                }
                 timer.set_state(CANCELLED);
                 registry.timers.unschedule(timer);
-                // SAFETY: the timer was found pending, and holds a reference to itself until `finish_timer` or
-                // `finish`, below.
-                let thread = unsafe { timer.thread_unchecked() };
                 happens_after(thread);
                 if thread.has_pending_arg_destructor() {
                     drop(registry);

@@ -1,13 +1,13 @@
 //! The slot of a timer, and its states. Starts are in `timer::start`, cancellation in `Handle<Timer>`, the end of a
 //! timer in `timer::finishing`, and the threads that wait for deadlines and run functions in `timer::worker`.
 //!
-//! # State (`state`, changed under the registry mutex, release; exact under that mutex)
+//! # State (`state`, changed with release, under the registry mutex but in one case; exact under that mutex)
 //!
 //! | from | to | changed by |
 //! |---|---|---|
 //! | `NOT_STARTED` | `PENDING` | start |
 //! | `NOT_STARTED` | `CANCELLED` | cancel; or start, if an earlier timer of the same thread was cancelled |
-//! | `PENDING` | `CANCELLED` | cancel; or a fork, in the child (a timer that is not pending keeps its state in a fork) |
+//! | `PENDING` | `CANCELLED` | cancel; or, in a child of fork, the first cancel or free of the parent's timer or of its thread, without the mutex |
 //! | `PENDING` | `FIRED` | the leader, when the deadline has passed |
 //!
 //! `thread` and `interval` do not change while the timer lives. They are read with acquire, because a stale handle
@@ -17,8 +17,9 @@
 //! # References
 //!
 //! A timer always holds a reference to its thread. From its start until it has finished, it also holds a reference to
-//! itself, which the thread that finishes it releases, by cancel or after the function has returned. So a timer that
-//! is found `PENDING` under the registry mutex lives at least until that mutex is released.
+//! itself. The thread that finishes the timer releases it: the thread that cancels the timer or starts a cancelled one,
+//! or the worker, after the function has returned. So a timer that is found `PENDING` under the registry mutex lives at
+//! least until that mutex is released.
 
 use crate::sys::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -35,7 +36,7 @@ pub(crate) const CANCELLED: u32 = 3;
 /// The `heap_index` of a timer that is not in the heap.
 pub(crate) const NOT_IN_HEAP: u32 = u32::MAX;
 
-/// A thread that runs a closure after a delay, unless it is cancelled before. Python: `threading.Timer`.
+/// A thread that runs a closure after a delay, unless it is cancelled first. Python: `threading.Timer`.
 ///
 /// Its [`thread`](Handle::<Timer>::thread) can be named, joined and enumerated, but uses an OS thread only while the
 /// closure runs: all pending timers wait in one OS thread. The exit of the process waits for pending timers whose
@@ -74,8 +75,7 @@ unsafe impl Object for Timer {
     fn unref_after_fork(handle: Handle<Self>) {
         if let Ok(kept) = handle.internal_ref() {
             if let Ok((timer, _)) = kept.check() {
-                // A method of the trait, because the thread's implementation in turn uses the timer: see
-                // `thread::kind`.
+                // Called through the trait, because this file must not depend on `thread::kind`, which depends on it.
                 <Thread as Object>::unref_after_fork(timer.thread());
             }
             kept.internal_unref();
@@ -135,13 +135,14 @@ impl Timer {
         self.state.store(state, Ordering::Release);
     }
 
-    /// The leader has removed the timer from the heap, and calls its function next.
+    /// Called by the leader, which has removed the timer from the heap and calls its function next.
     pub(crate) fn set_fired(&self) {
         self.set_state(FIRED);
     }
 }
 
-/// In a child of fork: the timer of `thread` was started in the parent. No thread of the child runs or finishes it.
+/// In a child of fork: cancels the timer of `thread`, which was started in the parent, and releases its reference to
+/// itself. No thread of the child runs or finishes it.
 pub(crate) fn discard_after_fork(thread: &'static Thread) {
     let timer = Handle::<Timer>::from_bits(thread.timer_bits());
     if let Ok((object, _)) = timer.check() {

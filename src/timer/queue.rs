@@ -10,8 +10,8 @@
 //!    `MIN_RETRY_NS`, then after twice as long, up to `MAX_RETRY_NS`. The state ends when there is a follower, or a
 //!    new thread is starting.
 //! 2. `FOLLOWER_GRACE_NS` later, `unmonitored` is set. Functions are called without a monitor. The leader tries to
-//!    create a thread before each of them, but not before `retry_at`. The state ends when there is a follower, or no
-//!    timer is due.
+//!    create a thread before each of them, but not before `retry_at`. The state ends when there is a follower, when no
+//!    timer is due, or when there is no leader.
 //! 3. With `unmonitored`, `UNMONITORED` is 1. Other threads try as well, because the leader may be blocked in a
 //!    function: each start and cancel of a timer, and, every `MAX_RETRY_NS`, each thread that waits for a timer or
 //!    for all threads.
@@ -43,8 +43,8 @@ pub(crate) struct TimerQueue {
     /// attempt to create a thread; 0 while it runs a function.
     pub(super) leader_wakes_at: Deadline,
     pub(super) heap: Heap,
-    /// The number of functions that have been called. By this the monitor detects that the leader is still in the
-    /// same one.
+    /// The number of functions that have been called. The monitor compares it to detect that the leader is still in the
+    /// same function.
     pub(super) fired: u64,
     /// The latest term that a leader has had.
     pub(super) last_term: u32,
@@ -235,6 +235,7 @@ impl TimerQueue {
         self.unclean = false;
         self.spawning_replacement = false;
         self.spawn_refused_since = Deadline(0);
+        self.retry_at = Deadline(0);
         self.clear_unmonitored();
         UNMONITORED.store(0, Ordering::Relaxed);
         self.leader_wakes_at = Deadline::NEVER;

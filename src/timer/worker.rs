@@ -1,7 +1,7 @@
 //! The OS threads that run the functions of timers: the Leader/Followers pattern.
 //!
-//! All pending timers are in one heap. A few worker threads serve all timers. The first of them is created with the
-//! first timer. A worker is in one of these roles:
+//! All pending timers are in one heap. A few worker threads serve all timers. The first of them is created by the
+//! first start of a timer. A worker is in one of these roles:
 //!
 //! - the *leader* sleeps until the earliest deadline, and calls the functions of the timers that are due, one after
 //!   the other;
@@ -9,13 +9,14 @@
 //!   `TAKEOVER_NS`, and if the leader is still in the same function then, the monitor becomes the leader;
 //! - a worker that returns from a function and is no longer the leader becomes a follower, or ends if there is one.
 //!
-//! The leader is identified by its *term*, a number that each new leader increments. So ten thousand timers that are
-//! due at the same time are run by one thread, and a function that blocks does not delay the others. When no timer is
-//! due, the leader sleeps until the earliest deadline and the followers sleep without a timeout; no thread polls.
+//! So ten thousand timers that are due at the same time are run by one thread, and a function that blocks delays the
+//! others by about `TAKEOVER_NS`. When no timer is due, the leader sleeps until the earliest deadline and the
+//! followers sleep without a timeout; no thread polls. Each leader is identified by its *term*, a number that each new
+//! leader increments.
 //!
 //! # Monitoring
 //!
-//! A function is called only while a follower can monitor it. So the leader of each function that blocks is replaced,
+//! A function is called only while a follower can monitor it. So each leader that blocks in a function is replaced,
 //! and the new leader in turn ensures that it has a monitor. `timer::queue` says what happens when no thread can be
 //! created.
 //!
@@ -26,8 +27,8 @@
 //!
 //! Every function begins with the same signal mask, scheduling, and so on: `sys::thread_state` has the table. What a
 //! function has changed in the kernel is restored after its timer has finished. A worker whose state the OS does not
-//! allow it to restore is *unclean*. An unclean leader steps down if there is another worker; otherwise the next
-//! start of a timer by a thread from which a clean worker can inherit its scheduling creates one.
+//! allow it to restore is *unclean*. An unclean leader steps down if there is another worker. Otherwise, the next start
+//! or cancel of a timer by a thread whose scheduling a clean worker can inherit creates such a worker.
 //!
 //! The file exceeds 400 lines with its documentation: the roles pass from thread to thread in one protocol.
 
@@ -88,7 +89,7 @@ fn lead_and_follow(mut reason: SpawnReason) {
     #[cfg(target_os = "linux")]
     {
         const TIMER_SLACK_NS: libc::c_ulong = 1;
-        // SAFETY: sets how late the kernel may wake this thread: as little as possible.
+        // SAFETY: only sets by how much the kernel may delay timed wakeups of this thread: as little as possible.
         unsafe { crate::sys::prctl(libc::PR_SET_TIMERSLACK, TIMER_SLACK_NS, 0, 0, 0) };
     }
     let mut state = ThreadState::init_current();
@@ -118,8 +119,9 @@ fn lead_and_follow(mut reason: SpawnReason) {
 }
 
 /// Called by the leader. Finishes the timer whose function has returned, if there is one, restores what the function
-/// may have changed in the kernel, and sleeps until a timer is due. If one is due already, no step but the first is
-/// needed. Returns `None` when the caller is no longer the leader of `term`. `now` is the last reading of the clock.
+/// may have changed in the kernel, and sleeps until a timer is due. If one is due already and the kernel's state need
+/// not be checked, only the first step is taken. Returns `None` when the caller is no longer the leader of `term`.
+/// `now` is the last reading of the clock.
 fn finish_and_wait_for_next(
     term: u32,
     now: &mut Deadline,
@@ -413,7 +415,10 @@ fn run_callback(thread: &'static Thread, native_id: u32, state: &mut ThreadState
     } else if let Some(stopped) = stopped {
         state.note_function_end(function, stopped);
     }
-    catch_panic(|| finish_callback(thread));
+    if catch_panic(|| finish_callback(thread)).is_none() && thread.has_flag(TIMER) {
+        // After a panic in the library: the exit of the worker must not finish this timer once more.
+        reset_identity();
+    }
     if calls_destructors && thread.has_flag(TIMER) {
         thread_state::restore_libc_state();
     }
@@ -429,6 +434,11 @@ fn finish_callback(thread: &'static Thread) {
         return;
     }
     tables::free_current();
+    reset_identity();
+}
+
+/// The calling worker is no longer a timer's thread.
+fn reset_identity() {
     tls::with(|block| {
         block.thread.set(0);
         block.owner_tag.set(0);

@@ -76,7 +76,7 @@ static void fork_early(void)
     int status;
     pid_t pid;
     are_handlers_registered = pthread_atfork(prepare, parent, child) == 0;
-    if (!are_handlers_registered || fork_keeps_sleepers() || threading_current_thread() == NULL)
+    if (!are_handlers_registered || is_portable_backend() || threading_current_thread() == NULL)
         return;
     lock = threading_lock_new();
     early_event = threading_event_new();
@@ -272,7 +272,7 @@ static void free_threads(void)
     CHECK_INT(threading_thread_ident(worker) == 0, is_child);
 }
 
-static void *set_event(void *arg)
+static void *set_event_as_current(void *arg)
 {
     CHECK(threading_current_thread() != NULL);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
@@ -281,12 +281,12 @@ static void *set_event(void *arg)
 
 static void wait_for_events(void)
 {
-    threading_thread *thread = spawn(set_event, NULL);
+    threading_thread *thread = spawn(set_event_as_current, NULL);
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     join(thread);
     CHECK_STATUS(threading_event_clear(event), THREADING_OK);
     /* A thread that the library did not create. */
-    join_foreign(spawn_foreign(set_event, NULL));
+    join_foreign(spawn_foreign(set_event_as_current, NULL));
     CHECK(threading_event_is_set(event));
 }
 
@@ -615,8 +615,7 @@ static void run_actions(enum phase phase)
 {
     if (!are_handlers_registered)
         SKIP(no_handlers);
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     for (size_t at = 0; at < TEST_COUNT(actions); at++) {
         pid_t pid = fork();
         int status;
@@ -648,8 +647,7 @@ static void fork_before_the_constructor(void)
 {
     if (!are_handlers_registered)
         SKIP(no_handlers);
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     CHECK_INT(early_child, 0);
 }
 
@@ -747,8 +745,7 @@ static void handler_waits_for_a_mutex(void)
     int status;
     if (!are_handlers_registered)
         SKIP(no_handlers);
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     thread = spawn_foreign(use_library_under_mutex, NULL);
     for (int i = 0; i < 10; i++) {
         pid_t pid;
@@ -773,7 +770,7 @@ static void handler_waits_for_a_mutex(void)
  * the time. If a signal handler released them, that thread would make progress. */
 static atomic_long counted_calls;
 static long calls_during_signals;
-static double signals_took;
+static double begin_of_fork, end_of_signals;
 
 static void *count_threads(void *arg)
 {
@@ -798,14 +795,11 @@ static void use_signal_safe_functions(int signal)
 
 static void interrupt_the_fork(void)
 {
-    long before;
-    const double start = now();
-    sleep_for(0.002); /* a call that the other thread had already begun ends */
-    before = atomic_load(&counted_calls);
+    long before = atomic_load(&counted_calls);
     for (int i = 0; i < 1000; i++)
         CHECK_INT(raise(SIGUSR1), 0);
     calls_during_signals = atomic_load(&counted_calls) - before;
-    signals_took = now() - start;
+    end_of_signals = now();
 }
 
 static void signals_in_a_fork(void)
@@ -815,8 +809,7 @@ static void signals_in_a_fork(void)
     int measured = 0;
     if (!are_handlers_registered)
         SKIP(no_handlers);
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     event = threading_event_new();
     semaphore = threading_semaphore_new(0);
     CHECK(event != NULL && semaphore != NULL);
@@ -824,21 +817,23 @@ static void signals_in_a_fork(void)
     atomic_store(&stop, 0);
     thread = spawn_foreign(count_threads, NULL);
     /* A thread that waits longer than 100 ms for a mutex that is held for a fork goes on without it. So forks in which
-     * the signals take nearly as long, on a loaded machine, do not count. */
+     * the signals end nearly as late, on a loaded machine, do not count. */
     for (int i = 0; i < 100 && measured < 10; i++) {
         pid_t pid;
         int status;
         action = interrupt_the_fork;
         active = PREPARE;
+        begin_of_fork = now();
         pid = fork();
         active = NO_PHASE;
         if (pid == 0)
             _exit(0);
         status = status_of(pid);
         CHECK_INT(status, 0);
-        if (signals_took < 0.05) {
+        if (end_of_signals - begin_of_fork < 0.08) {
             measured++;
-            CHECK_INT(calls_during_signals, 0);
+            /* The other thread may have left the library before the fork, without having counted that call. */
+            CHECK(calls_during_signals <= 1);
         }
     }
     atomic_store(&stop, 1);

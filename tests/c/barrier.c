@@ -528,7 +528,7 @@ static bool has_waiters(void *barrier)
     return threading_barrier_n_waiting(barrier) > 0;
 }
 
-static void is_no_cancellation_point(void)
+static void blocked_wait_is_not_cancelled(void)
 {
     struct party p = {.barrier = new_barrier(2, NULL, NULL), .seconds = NAN};
     pthread_t thread = spawn_foreign(wait_and_be_cancelled, &p);
@@ -655,8 +655,8 @@ static const struct test_case cases[] = {
     {"a free of a barrier with waiters is ERR_BUSY and frees nothing", free_with_waiters},
     {"a free right after the call that wakes the waiters is OK, and the waits return", free_after_wake},
     {"a free in the barrier's own action is OK, and the wait returns", free_in_the_action},
-    {"a blocked wait is not a cancellation point", is_no_cancellation_point},
-    {"a thread sees in each of 10,000 generations all that was written before it, and one action",
+    {"a blocked wait is not a cancellation point", blocked_wait_is_not_cancelled},
+    {"in each of 10,000 generations, a thread sees all earlier writes, and the action runs once",
      generations_do_not_mix},
     {"every wait returns among concurrent aborts, resets and timeouts", every_wait_returns},
 };

@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <sys/wait.h>
 
 /* The exit status of a child that cannot run its check on this system. */
@@ -66,6 +67,28 @@ static inline void test_run_in_child_with(const char *file, int line, void (*che
         _exit(0);
     }
     test_check_int(file, line, "the child's exit status", test_child_status(file, line, pid), 0);
+}
+
+/* Stores the sizes of the process's address space and of its resident memory in bytes. Returns false if the system does
+ * not report them. */
+static inline bool process_size(size_t *addresses, size_t *resident)
+{
+    unsigned long pages[2];
+    FILE *file = fopen("/proc/self/statm", "r");
+    bool known = file != NULL && fscanf(file, "%lu %lu", &pages[0], &pages[1]) == 2;
+    if (file != NULL)
+        fclose(file);
+    if (known) {
+        *addresses = pages[0] * (size_t)sysconf(_SC_PAGESIZE);
+        *resident = pages[1] * (size_t)sysconf(_SC_PAGESIZE);
+    }
+    return known;
+}
+
+/* Gives up the privileges of the superuser, if the process has them. Returns false if that fails. */
+static inline bool drop_privileges(void)
+{
+    return geteuid() != 0 || (setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
 }
 
 #endif

@@ -86,7 +86,7 @@ static threading_status acquire_shortly(void *condition)
     return threading_condition_acquire_timeout(condition, 0.01);
 }
 
-static threading_status try_release(void *condition)
+static threading_status release_unchecked(void *condition)
 {
     return threading_condition_release(condition);
 }
@@ -118,7 +118,7 @@ static void has_its_own_rlock(void)
     CHECK(threading_condition_is_owned(c));
     CHECK_RESULT(in_another_thread(try_acquire, c), THREADING_WOULD_BLOCK);
     CHECK_RESULT(in_another_thread(acquire_shortly, c), THREADING_TIMED_OUT);
-    CHECK_RESULT(in_another_thread(try_release, c), THREADING_ERR_NOT_OWNER);
+    CHECK_RESULT(in_another_thread(release_unchecked, c), THREADING_ERR_NOT_OWNER);
     call_blocked(&call, acquire_and_release, c);
     for (int i = 0; i < 3; i++) {
         CHECK(!atomic_load(&call.returned));
@@ -146,7 +146,7 @@ static void uses_the_given_lock(void)
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
     CHECK(threading_condition_locked(c));
     CHECK(threading_condition_is_owned(c));
-    CHECK_RESULT(in_another_thread(try_release, c), THREADING_OK);
+    CHECK_RESULT(in_another_thread(release_unchecked, c), THREADING_OK);
     CHECK(!threading_lock_locked(lock));
     free_condition(c);
     CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
@@ -163,7 +163,7 @@ static void uses_the_given_rlock(void)
     CHECK_INT(threading_rlock_recursion_count(lock), 2);
     CHECK(threading_condition_is_owned(c));
     CHECK_RESULT(in_another_thread(try_acquire, c), THREADING_WOULD_BLOCK);
-    CHECK_RESULT(in_another_thread(try_release, c), THREADING_ERR_NOT_OWNER);
+    CHECK_RESULT(in_another_thread(release_unchecked, c), THREADING_ERR_NOT_OWNER);
     CHECK_STATUS(threading_condition_release(c), THREADING_OK);
     CHECK_STATUS(threading_condition_release(c), THREADING_OK);
     CHECK(!threading_rlock_locked(lock));
@@ -752,7 +752,7 @@ static void *wait_and_be_cancelled(void *arg)
     return NULL;
 }
 
-static void is_no_cancellation_point(void)
+static void blocked_wait_is_not_cancelled(void)
 {
     struct waiter w = {.condition = new_condition()};
     pthread_t thread = spawn_foreign(wait_and_be_cancelled, &w);
@@ -906,7 +906,7 @@ static const struct test_case cases[] = {
     {"acquire and release of a condition on an RLock apply to that RLock", uses_the_given_rlock},
     {"wait and notify without the lock are ERR_NOT_OWNER", needs_the_lock},
     {"an invalid timeout or a missing predicate is an error, and the lock stays held", invalid_arguments},
-    {"a wait times out not before its timeout, with the lock reacquired", times_out},
+    {"a wait does not time out early, and reacquires the lock", times_out},
     {"wait, FOREVER, infinity and TIMEOUT_MAX wait until notified", waits_until_notified},
     {"a wait releases all recursion levels of an RLock and restores them", releases_all_levels},
     {"notify wakes the given number of waiters, the longest waiting first", notify_wakes_longest_waiting_first},
@@ -928,7 +928,7 @@ static const struct test_case cases[] = {
      lock_outlives_its_condition},
     {"a free in a predicate is OK, and wait_for returns its result", free_in_a_predicate},
     {"at_fork_reinit of a condition unlocks its lock", reinit_unlocks},
-    {"a blocked wait is not a cancellation point", is_no_cancellation_point},
+    {"a blocked wait is not a cancellation point", blocked_wait_is_not_cancelled},
     {"no notify is lost among waits that time out", no_notify_is_lost},
     {"a bounded buffer passes every item once", bounded_buffer},
 };

@@ -28,15 +28,4 @@ static inline threading_timer *counted_timer_new(double interval, threading_targ
     return timer;
 }
 
-/* Joins the timer's thread, frees the timer and returns the thread's result. */
-static inline void *join_timer_and_free(threading_timer *timer)
-{
-    threading_thread *thread = threading_timer_thread(timer);
-    void *result;
-    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    result = threading_thread_result(thread);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    return result;
-}
-
 #endif

@@ -4,17 +4,12 @@
 
 #include <errno.h>
 
-static void *exit_with_arg(void *arg)
-{
-    pthread_exit(arg);
-}
-
 /* ------------------------------------------------------------------------------- threads that are never joined */
 
 enum { STACKS_KEPT = 128, THREADS = 600, DESTRUCTOR_ITERATIONS = 4 /* PTHREAD_DESTRUCTOR_ITERATIONS of Linux */ };
 
 /* Counts the kernel threads and the mappings of this process. Returns false if /proc is not available. */
-static bool process_counts(long *threads, long *mappings)
+static bool count_threads_and_mappings(long *threads, long *mappings)
 {
     char line[512];
     FILE *status = fopen("/proc/self/status", "r"), *maps = fopen("/proc/self/maps", "r");
@@ -37,7 +32,7 @@ static bool all_have_exited(void *arg)
 {
     long threads, mappings;
     (void)arg;
-    return process_counts(&threads, &mappings) && threads <= threads_before;
+    return count_threads_and_mappings(&threads, &mappings) && threads <= threads_before;
 }
 
 static struct {
@@ -91,7 +86,7 @@ static void start_crowd(int threads, int slow, threading_target exit_function)
     atomic_store(&crowd.running, 0);
     atomic_store(&crowd.slow, 0);
     atomic_store(&crowd.slow_may_exit, 0);
-    CHECK(process_counts(&threads_before, &mappings));
+    CHECK(count_threads_and_mappings(&threads_before, &mappings));
     for (int i = 0; i < threads; i++)
         CHECK_STATUS(threading_thread_free(spawn(run_in_crowd, i < slow ? &crowd : NULL)), THREADING_OK);
     wait_until(crowd_is_running, &threads);
@@ -111,27 +106,29 @@ static void let_crowd_exit(int slow)
 static void check_mappings(long before, long stacks)
 {
     long threads, mappings;
-    CHECK(process_counts(&threads, &mappings));
+    CHECK(count_threads_and_mappings(&threads, &mappings));
     /* A stack and its guard page are two mappings. 40 allows for mappings that the C library adds. */
     CHECK_AT_LEAST((double)(before + 2 * stacks + 40), (double)mappings);
 }
 
-static bool knows_mappings(long *mappings)
+/* Creates the key of the slow threads, after the library has created its own key, so that in each iteration the
+ * destructor of the former runs after that of the latter. Stores the number of mappings. Returns false if it is not
+ * known. */
+static bool prepare_crowd(long *mappings)
 {
     long threads;
-    /* Created after the library's key, so that in each iteration its destructor runs after the library's. */
     join(spawn(return_arg, NULL));
     if (!crowd.has_key)
         CHECK_INT(pthread_key_create(&crowd.key, exit_slowly), 0);
     crowd.has_key = true;
-    return !TEST_SANITIZED && process_counts(&threads, mappings);
+    return !TEST_SANITIZED && count_threads_and_mappings(&threads, mappings);
 }
 
 static void stacks_of_threads_never_joined(void)
 {
     static const threading_target exit_functions[] = {return_arg, exit_with_arg};
     long before;
-    if (!knows_mappings(&before))
+    if (!prepare_crowd(&before))
         SKIP("the mappings of the process are not known here");
     for (size_t i = 0; i < TEST_COUNT(exit_functions); i++) {
         start_crowd(THREADS, 0, exit_functions[i]);
@@ -146,7 +143,7 @@ static void slow_exit_of_some(void)
 {
     enum { SLOW = 3 };
     long before;
-    if (!knows_mappings(&before))
+    if (!prepare_crowd(&before))
         SKIP("the mappings of the process are not known here");
     start_crowd(THREADS, SLOW, return_arg);
     let_crowd_exit(SLOW);
@@ -161,7 +158,7 @@ static void slow_exit_of_all(void)
 {
     static const threading_target exit_functions[] = {return_arg, exit_with_arg};
     long before;
-    if (!knows_mappings(&before))
+    if (!prepare_crowd(&before))
         SKIP("the mappings of the process are not known here");
     for (size_t i = 0; i < TEST_COUNT(exit_functions); i++) {
         int slow = THREADS;
@@ -180,9 +177,9 @@ static void handles_kept_but_not_joined(void)
 {
     static threading_thread *threads[THREADS];
     long before, mappings;
-    if (!knows_mappings(&before))
+    if (!prepare_crowd(&before))
         SKIP("the mappings of the process are not known here");
-    CHECK(process_counts(&threads_before, &mappings));
+    CHECK(count_threads_and_mappings(&threads_before, &mappings));
     for (int i = 0; i < THREADS; i++)
         threads[i] = spawn(i % 2 == 0 ? return_arg : exit_with_arg, &threads[i]);
     wait_until(all_have_exited, NULL);

@@ -91,12 +91,6 @@ static void thread_starts_with_errno_0(void)
     }
 }
 
-static void *wait_until_set(void *event)
-{
-    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
-    return NULL;
-}
-
 /* Without file descriptors the library can neither set the kernel's name of another thread nor read
  * /proc/sys/vm/overcommit_memory. */
 static void without_files(void)
@@ -108,9 +102,9 @@ static void without_files(void)
     none = before;
     none.rlim_cur = 0;
     CHECK_INT(setrlimit(RLIMIT_NOFILE, &none), 0);
-    thread = spawn(wait_until_set, event);
+    thread = spawn(wait_for_event, event);
     CHECK_STATUS(threading_thread_set_name(thread, "renamed"), THREADING_OK);
-    other = spawn(wait_until_set, event);
+    other = spawn(wait_for_event, event);
     CHECK_STATUS(threading_thread_join_timeout(thread, 0.001), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     join(thread);

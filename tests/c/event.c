@@ -1,13 +1,6 @@
 /* Event: a flag that threads wait for. */
 #include "test.h"
 
-static threading_event *new_event(void)
-{
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
-    return event;
-}
-
 static void free_event(threading_event *event)
 {
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
@@ -40,7 +33,7 @@ static threading_status wait_shortly(void *event)
 
 static void set_and_clear(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     threading_clear_last_error();
     CHECK(!threading_event_is_set(event));
     CHECK_LAST_ERROR(THREADING_OK);
@@ -59,7 +52,7 @@ static void set_and_clear(void)
 
 static void wait_for_a_set_event(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_event_wait(event), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_event_wait_timeout(event, 0), THREADING_OK);
@@ -73,7 +66,7 @@ static void wait_for_a_set_event(void)
 
 static void timeout_zero_does_not_block(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     CHECK_STATUS_KEEPS_ERROR(threading_event_wait_timeout(event, 0), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_event_wait_timeout(event, -0.0), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_event_wait_timeout(event, 5e-324), THREADING_TIMED_OUT);
@@ -83,7 +76,7 @@ static void timeout_zero_does_not_block(void)
 static void timeout_is_not_shortened(void)
 {
     static const double seconds[] = {1e-9, 0.0005, 0.02, 0.15};
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     for (size_t i = 0; i < TEST_COUNT(seconds); i++) {
         double start = now();
         CHECK_STATUS_KEEPS_ERROR(threading_event_wait_timeout(event, seconds[i]), THREADING_TIMED_OUT);
@@ -95,7 +88,7 @@ static void timeout_is_not_shortened(void)
 
 static void invalid_timeouts(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     CHECK_BAD_TIMEOUTS(threading_event_wait_timeout(event, seconds));
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_BAD_TIMEOUTS(threading_event_wait_timeout(event, seconds));
@@ -107,7 +100,7 @@ static void waits_until_set(void)
 {
     threading_status (*const calls[])(void *) = {wait_event, wait_infinity, wait_forever, wait_max};
     for (size_t i = 0; i < TEST_COUNT(calls); i++) {
-        threading_event *event = new_event();
+        threading_event *event = event_new();
         struct call call;
         call_blocked(&call, calls[i], event);
         CHECK_STATUS(threading_event_clear(event), THREADING_OK); /* wakes no waiter */
@@ -119,17 +112,11 @@ static void waits_until_set(void)
     }
 }
 
-static void *foreign_wait(void *event)
-{
-    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
-    return event;
-}
-
 static void set_wakes_all(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     struct call calls[6];
-    pthread_t foreign = spawn_foreign(foreign_wait, event);
+    pthread_t foreign = spawn_foreign(wait_for_event, event);
     for (size_t i = 0; i < TEST_COUNT(calls); i++)
         call_blocked(&calls[i], wait_event, event);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
@@ -146,7 +133,7 @@ static threading_status wait_long(void *event)
 
 static void clear_right_after_set(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     struct call calls[4];
     for (int round = 0; round < 10; round++) {
         for (size_t i = 0; i < TEST_COUNT(calls); i++)
@@ -163,7 +150,7 @@ static void clear_right_after_set(void)
 
 static void wait_after_clear_blocks(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     struct call call;
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_STATUS(threading_event_clear(event), THREADING_OK);
@@ -176,7 +163,7 @@ static void wait_after_clear_blocks(void)
 
 static void free_after_timeouts(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     struct call calls[8];
     for (size_t i = 0; i < TEST_COUNT(calls); i++)
         call_start(&calls[i], wait_shortly, event);
@@ -187,7 +174,7 @@ static void free_after_timeouts(void)
 
 static void free_with_waiters(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     struct call call;
     CHECK_PTR(threading_event_ref(event), event);
     call_blocked(&call, wait_event, event);
@@ -205,7 +192,7 @@ static void free_with_waiters(void)
 static void free_after_set(void)
 {
     for (int i = 0; i < 20; i++) {
-        threading_event *event = new_event();
+        threading_event *event = event_new();
         struct call calls[3];
         for (size_t k = 0; k < TEST_COUNT(calls); k++)
             call_blocked(&calls[k], wait_event, event);
@@ -225,9 +212,9 @@ static void free_after_set_returns_memory(void)
 {
     enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects in its lifetime */
     for (int i = 0; i < OBJECTS; i++)
-        CHECK_STATUS(threading_event_free(new_event()), THREADING_OK);
+        CHECK_STATUS(threading_event_free(event_new()), THREADING_OK);
     for (int i = 0; i < ROUNDS; i++) {
-        threading_event *event = new_event();
+        threading_event *event = event_new();
         struct call call;
         call_blocked(&call, wait_event, event);
         CHECK_STATUS(threading_event_set(event), THREADING_OK);
@@ -237,17 +224,11 @@ static void free_after_set_returns_memory(void)
 }
 
 /* The waiter frees the event, perhaps before set has returned. Neither thread may access the freed memory. */
-static void *set_once(void *event)
-{
-    CHECK_STATUS(threading_event_set(event), THREADING_OK);
-    return NULL;
-}
-
 static void freed_by_a_woken_waiter(void)
 {
     for (int i = 0; i < 300; i++) {
-        threading_event *event = new_event();
-        threading_thread *setter = spawn(set_once, event);
+        threading_event *event = event_new();
+        threading_thread *setter = spawn(set_event, event);
         CHECK_STATUS(threading_event_wait(event), THREADING_OK);
         free_event(event);
         join(setter);
@@ -256,7 +237,7 @@ static void freed_by_a_woken_waiter(void)
 
 static void reinit_clears(void)
 {
-    threading_event *event = new_event();
+    threading_event *event = event_new();
     struct call call;
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     CHECK_STATUS_KEEPS_ERROR(threading_event_at_fork_reinit(event), THREADING_OK);
@@ -282,9 +263,9 @@ static void *wait_and_be_cancelled(void *arg)
     return NULL;
 }
 
-static void is_no_cancellation_point(void)
+static void blocked_wait_is_not_cancelled(void)
 {
-    struct cancelled c = {.event = new_event(), .got = 99};
+    struct cancelled c = {.event = event_new(), .got = 99};
     pthread_t thread = spawn_foreign(wait_and_be_cancelled, &c);
     wait_until_blocked(&c.blocker);
     CHECK_INT(pthread_cancel(thread), 0);
@@ -317,7 +298,7 @@ static void *answer_pings(void *arg)
 
 static void set_happens_before_wait_returns(void)
 {
-    struct ping_pong ping_pong = {.ping = new_event(), .pong = new_event()};
+    struct ping_pong ping_pong = {.ping = event_new(), .pong = event_new()};
     threading_thread *thread = spawn(answer_pings, &ping_pong);
     for (long i = 0; i < 5000; i++) {
         CHECK_INT(ping_pong.value, 2 * i);
@@ -363,7 +344,7 @@ static void *wait_under_stress(void *arg)
 
 static void every_wait_returns(void)
 {
-    struct stress stress = {.event = new_event(), .end = new_event()};
+    struct stress stress = {.event = event_new(), .end = event_new()};
     threading_thread *setters[3], *waiters[4];
     spawn_all(waiters, wait_under_stress, &stress);
     spawn_all(setters, set_and_clear_often, &stress);
@@ -397,10 +378,10 @@ static void *fill(void *arg)
 
 static void repeated_set_is_not_missed(void)
 {
-    struct mailbox mailbox = {.filled = new_event()};
+    struct mailbox mailbox = {.filled = event_new()};
     threading_thread *filler = spawn(fill, &mailbox);
     while (atomic_load_explicit(&mailbox.item, memory_order_relaxed) < ITEMS) {
-        CHECK_STATUS(threading_event_wait_timeout(mailbox.filled, 20), THREADING_OK);
+        CHECK_STATUS(threading_event_wait_timeout(mailbox.filled, TEST_LIMIT), THREADING_OK);
         CHECK_STATUS(threading_event_clear(mailbox.filled), THREADING_OK);
     }
     join(filler);
@@ -411,7 +392,7 @@ static const struct test_case cases[] = {
     {"a new event is not set; a second set or clear changes nothing", set_and_clear},
     {"a wait for a set event is OK and leaves the event set", wait_for_a_set_event},
     {"a wait with timeout 0 does not block", timeout_zero_does_not_block},
-    {"a wait times out not before its timeout", timeout_is_not_shortened},
+    {"a wait does not time out early", timeout_is_not_shortened},
     {"an invalid timeout is an error, whether the event is set or not", invalid_timeouts},
     {"wait, FOREVER, infinity and TIMEOUT_MAX wait until set", waits_until_set},
     {"set wakes all waiters", set_wakes_all},
@@ -424,7 +405,7 @@ static const struct test_case cases[] = {
      free_after_set_returns_memory},
     {"a free by a woken waiter is OK before set has returned", freed_by_a_woken_waiter},
     {"at_fork_reinit clears a set event", reinit_clears},
-    {"a blocked wait is not a cancellation point", is_no_cancellation_point},
+    {"a blocked wait is not a cancellation point", blocked_wait_is_not_cancelled},
     {"a set happens before the return of the wait that it ends", set_happens_before_wait_returns},
     {"a load after wait and clear sees what was stored before the last set", repeated_set_is_not_missed},
     {"every wait returns among concurrent sets, clears and timeouts", every_wait_returns},

@@ -6,8 +6,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <sys/resource.h>
 
 static void check_unstarted(threading_thread *thread)
@@ -30,12 +28,10 @@ static void limit(int resource, rlim_t soft)
 /* Limits the address space to its current size and `more` bytes. */
 static void limit_memory(size_t more)
 {
-    unsigned long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%lu", &pages) != 1)
+    size_t addresses, resident;
+    if (!process_size(&addresses, &resident))
         _exit(CHILD_SKIPPED);
-    fclose(file);
-    limit(RLIMIT_AS, (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more);
+    limit(RLIMIT_AS, (rlim_t)addresses + more);
 }
 
 /* Checks that the library works. */
@@ -115,7 +111,7 @@ static void start_without_stack_memory(void)
 /* Forbids the process to create threads. RLIMIT_NPROC does not apply to the superuser. */
 static void forbid_threads(void)
 {
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    if (!drop_privileges())
         _exit(CHILD_SKIPPED);
     limit(RLIMIT_NPROC, 0);
 }
@@ -201,12 +197,6 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 #define HAVE_SCARCE_THREADS 0
 #endif
 
-static void *set_event(void *event)
-{
-    CHECK_STATUS(threading_event_set(event), THREADING_OK);
-    return event;
-}
-
 static threading_timer *counted_timer_start(double interval, threading_target function, void *arg)
 {
     threading_timer *timer = counted_timer_new(interval, function, arg);
@@ -223,8 +213,7 @@ static bool is_set(void *event)
  * thread. The main thread does not call the library during that time. */
 static void block_without_second_thread(double seconds)
 {
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
+    threading_event *event = event_new();
     atomic_store(&threads_left, 1);
     threading_timer *blocked = counted_timer_start(0.01, wait_for_event, event);
     threading_timer *setter = counted_timer_start(0.02, set_event, event);
@@ -249,8 +238,7 @@ static void second_thread_fails_once(void)
  * thread. */
 static void join_creates_missing_thread(void)
 {
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
+    threading_event *event = event_new();
     atomic_store(&threads_left, 2);
     threading_timer *blocked = counted_timer_start(0.01, wait_for_event, event);
     threading_timer *later = counted_timer_start(0.02, wait_for_event, event);
@@ -273,12 +261,11 @@ static void *join_timer(void *timer)
 /* The joiner is blocked already when the timers begin to run functions without a follower. */
 static void blocked_join_creates_missing_thread(void)
 {
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
+    threading_event *event = event_new();
     pthread_t joiner;
     threading_timer *blocked = counted_timer_new(0.1, wait_for_event, event);
     threading_timer *setter = counted_timer_new(0.12, set_event, event);
-    CHECK_STATUS(threading_timer_start(counted_timer_start(3600, NULL, NULL)), THREADING_ERR_ALREADY_STARTED);
+    counted_timer_start(3600, NULL, NULL); /* creates the timers' first thread */
     CHECK_STATUS(threading_timer_start(blocked), THREADING_OK);
     CHECK_STATUS(threading_timer_start(setter), THREADING_OK);
     joiner = spawn_foreign(join_timer, blocked);
@@ -307,18 +294,12 @@ static void only_one_thread(void)
     use_everything();
 }
 
-static void *exit_thread(void *arg)
-{
-    pthread_exit(arg);
-}
-
 /* A function exits the timers' only thread, and another cannot be created. */
 static void replacement_of_an_exited_thread(void)
 {
-    threading_event *event = threading_event_new();
-    CHECK(event != NULL);
+    threading_event *event = event_new();
     atomic_store(&threads_left, 1);
-    threading_timer *exiting = counted_timer_start(0.01, exit_thread, event);
+    threading_timer *exiting = counted_timer_start(0.01, exit_with_arg, event);
     threading_timer *setter = counted_timer_start(0.02, set_event, event);
     CHECK_PTR(join_timer_and_free(exiting), NULL);
     sleep_for(0.2);
@@ -538,40 +519,41 @@ void *__libc_realloc(void *old, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *old);
 
-static bool allocation_fails(void)
+/* Counts an allocation of the calling thread. Returns false, with errno set, if it must fail. */
+static bool allow_allocation(void)
 {
     if (allowed < 0 || allowed-- > 0)
-        return false;
+        return true;
     allowed = 0;
     has_failed = true;
     errno = ENOMEM;
-    return true;
+    return false;
 }
 
 /* These replace the C library's functions, for the library as well. */
 void *malloc(size_t size)
 {
-    return allocation_fails() ? NULL : __libc_malloc(size);
+    return allow_allocation() ? __libc_malloc(size) : NULL;
 }
 
 void *calloc(size_t count, size_t size)
 {
-    return allocation_fails() ? NULL : __libc_calloc(count, size);
+    return allow_allocation() ? __libc_calloc(count, size) : NULL;
 }
 
 void *realloc(void *old, size_t size)
 {
-    return allocation_fails() ? NULL : __libc_realloc(old, size);
+    return allow_allocation() ? __libc_realloc(old, size) : NULL;
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-    return allocation_fails() ? NULL : __libc_memalign(alignment, size);
+    return allow_allocation() ? __libc_memalign(alignment, size) : NULL;
 }
 
 int posix_memalign(void **result, size_t alignment, size_t size)
 {
-    void *memory = allocation_fails() ? NULL : __libc_memalign(alignment, size);
+    void *memory = allow_allocation() ? __libc_memalign(alignment, size) : NULL;
     if (memory == NULL)
         return ENOMEM;
     *result = memory;
@@ -588,28 +570,13 @@ int __cxa_atexit(void (*function)(void *), void *arg, void *object);
 int __cxa_atexit(void (*function)(void *), void *arg, void *object)
 {
     static int (*real)(void (*)(void *), void *, void *);
-    if (allocation_fails())
+    if (!allow_allocation())
         return -1;
     if (real == NULL) {
         void *symbol = dlsym(RTLD_NEXT, "__cxa_atexit");
         memcpy(&real, &symbol, sizeof real);
     }
     return real(function, arg, object);
-}
-
-/* The library reads random numbers from getrandom(), or else from a file. */
-ssize_t getrandom(void *buffer, size_t size, unsigned flags)
-{
-    return allocation_fails() ? -1 : syscall(SYS_getrandom, buffer, size, flags);
-}
-
-int open64(const char *path, int flags, ...)
-{
-    va_list values;
-    va_start(values, flags);
-    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(values, mode_t) : 0;
-    va_end(values);
-    return allocation_fails() ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 #else
 #define HAVE_SCARCE_MEMORY 0
@@ -794,12 +761,6 @@ static void scarce_enumerate(long allocations)
     CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
 }
 
-static int is_never(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
 static void scarce_waits(long allocations)
 {
     const double timeout = 0.002;
@@ -821,7 +782,7 @@ static void scarce_waits(long allocations)
     failed_without_memory(threading_condition_wait_timeout(condition, timeout), THREADING_TIMED_OUT);
     CHECK(threading_condition_is_owned(condition));
     allowed = allocations;
-    failed_without_memory(threading_condition_wait_for_timeout(condition, is_never, NULL, timeout),
+    failed_without_memory(threading_condition_wait_for_timeout(condition, return_false, NULL, timeout),
                           THREADING_TIMED_OUT);
     CHECK_STATUS(threading_condition_notify_all(condition), THREADING_OK);
     CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
@@ -874,18 +835,12 @@ static void with_scarce_memory(void (*calls)(long))
     run_in_child(repeat_until_none_fails);
 }
 
-static bool is_portable(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
-}
-
 #define SCARCE(calls)                                                                                        \
     static void calls##_case(void)                                                                           \
     {                                                                                                        \
         if (!HAVE_SCARCE_MEMORY)                                                                             \
             SKIP("malloc cannot be replaced here");                                                          \
-        if (is_portable())                                                                                   \
+        if (is_portable_backend())                                                                                  \
             SKIP("the portable backend aborts the process if a wait cannot allocate");                        \
         with_scarce_memory(calls);                                                                           \
     }

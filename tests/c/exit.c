@@ -38,11 +38,6 @@ static void *work(void *arg)
     return arg;
 }
 
-static void *no_work(void *arg)
-{
-    return arg;
-}
-
 static void *sleep_forever(void *arg)
 {
     CHECK_STATUS(threading_sleep(arg == NULL ? THREADING_FOREVER : INFINITY), THREADING_OK);
@@ -198,7 +193,7 @@ static threading_timer *timer_with_destructor(double interval, threading_target 
 
 static threading_timer *pending_with_destructor(threading_destructor destroy)
 {
-    threading_timer *timer = timer_with_destructor(3600, no_work, destroy);
+    threading_timer *timer = timer_with_destructor(3600, return_arg, destroy);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     return timer;
 }
@@ -234,7 +229,7 @@ static int exit_in_a_destructor_in_a_foreign_thread(void)
  * been called. */
 static threading_timer *cancelled_with_destructor(void)
 {
-    threading_timer *timer = threading_timer_new(3600, no_work, &may_work);
+    threading_timer *timer = threading_timer_new(3600, return_arg, &may_work);
     CHECK(timer != NULL);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), exit_in_destructor),
@@ -259,14 +254,14 @@ static int exit_in_a_destructor_by_start_of_the_thread(void)
 static int exit_in_a_destructor_by_free(void)
 {
     start_worker_released_at_exit();
-    threading_timer_free(timer_with_destructor(3600, no_work, exit_in_destructor));
+    threading_timer_free(timer_with_destructor(3600, return_arg, exit_in_destructor));
     return 1;
 }
 
 static int exit_in_a_destructor_after_the_function(void)
 {
     start_worker_released_at_exit();
-    CHECK_STATUS(threading_timer_start(timer_with_destructor(0, no_work, exit_in_destructor)), THREADING_OK);
+    CHECK_STATUS(threading_timer_start(timer_with_destructor(0, return_arg, exit_in_destructor)), THREADING_OK);
     CHECK_STATUS(threading_event_wait(event_new()), THREADING_OK);
     return 1;
 }
@@ -676,8 +671,6 @@ static int shutdown_by_several(void)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------------ daemons */
-
 static void *join_main(void *arg)
 {
     CHECK_STATUS(threading_thread_join(threading_main_thread()), THREADING_OK);
@@ -748,6 +741,8 @@ static int fork_while_a_callback_runs(void)
     return child_status(pid);
 }
 
+/* ------------------------------------------------------------------- busy daemons and a detached worker */
+
 static threading_lock *lock;
 static threading_condition *condition;
 static threading_semaphore *semaphore;
@@ -756,8 +751,8 @@ static threading_semaphore *semaphore;
 static void *use_everything(void *arg)
 {
     while (lock != NULL) {
-        threading_thread *thread = threading_thread_new(no_work, NULL);
-        threading_timer *timer = threading_timer_new(0.001, no_work, NULL);
+        threading_thread *thread = threading_thread_new(return_arg, NULL);
+        threading_timer *timer = threading_timer_new(0.001, return_arg, NULL);
         if (threading_thread_start(thread) == THREADING_OK)
             threading_thread_join(thread);
         threading_timer_start(timer);

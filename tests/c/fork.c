@@ -3,7 +3,10 @@
 #include "child.h"
 #include "destructors.h"
 
-#include <errno.h>
+#include <sched.h>
+
+#define WAIT_LIMIT TEST_LIMIT
+#include "../objects.h"
 
 static long name_number(threading_thread *thread)
 {
@@ -14,36 +17,10 @@ static long name_number(threading_thread *thread)
 
 /* ------------------------------------------------------------------------------------- the forking thread */
 
-struct forking {
-    threading_thread *self; /* NULL if the child may have another object for the thread */
-    const char *name;
-    uint64_t ident;
-    bool daemon;
-};
-
 /* The child's only thread is its main thread. It keeps its name, ident and daemon flag. */
 static void check_forking_thread(void *arg)
 {
-    const struct forking *forking = arg;
-    threading_thread *self = threading_current_thread();
-    threading_thread_list *list = threading_enumerate();
-    CHECK(self != NULL && list != NULL);
-    if (forking->self != NULL)
-        CHECK_PTR(self, forking->self);
-    CHECK_PTR(threading_main_thread(), self);
-    CHECK_STR(threading_thread_name(self), forking->name);
-    CHECK_INT(threading_thread_is_daemon(self), forking->daemon);
-    CHECK(threading_thread_is_alive(self));
-    CHECK_INT(threading_get_ident(), forking->ident);
-    CHECK_INT(threading_thread_ident(self), forking->ident);
-    CHECK_INT(threading_get_native_id(), getpid());
-    CHECK_INT(threading_thread_native_id(self), getpid());
-    CHECK_INT(threading_active_count(), 1);
-    CHECK_INT(threading_thread_list_len(list), 1);
-    CHECK_PTR(threading_thread_list_get(list, 0), self);
-    CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(self), THREADING_ERR_DEADLOCK);
-    CHECK_STATUS(threading_thread_start(self), THREADING_ERR_ALREADY_STARTED);
+    check_is_only_thread(arg);
     CHECK_PTR(join(spawn(return_arg, arg)), arg);
     CHECK_PTR(join_foreign(spawn_foreign(return_arg, arg)), arg);
 }
@@ -58,20 +35,20 @@ static void check_forking_thread_and_main(void *arg)
     CHECK_STATUS(threading_thread_start(main_of_parent), THREADING_ERR_ALREADY_STARTED);
 }
 
-static void *fork_here(void *arg)
+static void *fork_here(void *name)
 {
-    struct forking forking = {threading_current_thread(), arg, threading_get_ident(), false};
-    forking.daemon = threading_thread_is_daemon(forking.self);
-    run_in_child_with(check_forking_thread_and_main, &forking);
-    CHECK_INT(threading_thread_ident(forking.self), forking.ident);
-    CHECK_INT(threading_get_ident(), forking.ident);
+    struct identity identity = own_identity();
+    CHECK_STR(identity.name, name);
+    run_in_child_with(check_forking_thread_and_main, &identity);
+    CHECK_INT(threading_thread_ident(identity.self), identity.ident);
+    CHECK_INT(threading_get_ident(), identity.ident);
     return NULL;
 }
 
 static void *fork_in_foreign(void *arg)
 {
-    struct forking forking = {NULL, "MainThread", threading_get_ident(), false};
-    run_in_child_with(check_forking_thread, &forking);
+    struct identity identity = {NULL, "MainThread", threading_get_ident(), false};
+    run_in_child_with(check_forking_thread, &identity);
     return arg;
 }
 
@@ -87,13 +64,15 @@ static void forking_thread_is_main(void)
     threading_thread *other = spawn(wait_for_event, event), *daemon = threading_thread_new(fork_here, "W");
     threading_timer *pending = threading_timer_new(3600, NULL, NULL);
     threading_timer *timer = threading_timer_new(0, fork_here, "the timer");
-    struct forking forking = {threading_main_thread(), "renamed", threading_get_ident(), false};
+    struct identity identity;
     CHECK(daemon != NULL && pending != NULL && timer != NULL);
     CHECK_STATUS(threading_timer_start(pending), THREADING_OK);
-    CHECK_STATUS(threading_thread_set_name(forking.self, forking.name), THREADING_OK);
-    run_in_child_with(check_forking_thread, &forking);
-    CHECK_STATUS(threading_thread_set_name(forking.self, "MainThread"), THREADING_OK);
-    main_of_parent = threading_thread_ref(forking.self);
+    CHECK_STATUS(threading_thread_set_name(threading_main_thread(), "renamed"), THREADING_OK);
+    identity = own_identity();
+    CHECK_STR(identity.name, "renamed");
+    run_in_child_with(check_forking_thread, &identity);
+    CHECK_STATUS(threading_thread_set_name(identity.self, "MainThread"), THREADING_OK);
+    main_of_parent = threading_thread_ref(identity.self);
     CHECK_STATUS(threading_thread_set_daemon(daemon, 1), THREADING_OK);
     CHECK_STATUS(threading_thread_set_name(daemon, "W"), THREADING_OK);
     CHECK_STATUS(threading_thread_start(daemon), THREADING_OK);
@@ -142,16 +121,6 @@ static void *count_call(void *arg)
 static bool three_have_started(void *arg)
 {
     return atomic_load(&((struct state *)arg)->started) == 3;
-}
-
-static void check_has_ended(threading_thread *thread)
-{
-    CHECK(!threading_thread_is_alive(thread));
-    CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
-    CHECK_STATUS(threading_thread_join_timeout(thread, 0), THREADING_OK);
-    CHECK_STATUS(threading_thread_start(thread), THREADING_ERR_ALREADY_STARTED);
-    CHECK_STATUS(threading_thread_set_daemon(thread, 1), THREADING_ERR_ALREADY_STARTED);
-    CHECK(threading_thread_ident(thread) != 0);
 }
 
 static void free_timer_then_thread(threading_timer *timer)
@@ -275,68 +244,6 @@ static void numbers_in_names_continue(void)
 
 /* ------------------------------------------------------------------------------------------------ objects */
 
-struct objects {
-    threading_lock *lock, *free_lock;
-    threading_rlock *rlock;
-    threading_condition *condition;
-    threading_semaphore *semaphore;
-    threading_event *event;
-    threading_barrier *barrier;
-    threading_local *local;
-};
-
-static void objects_new(struct objects *objects, size_t parties)
-{
-    objects->lock = threading_lock_new();
-    objects->free_lock = threading_lock_new();
-    objects->rlock = threading_rlock_new();
-    objects->condition = threading_condition_new();
-    objects->semaphore = threading_semaphore_new(0);
-    objects->event = threading_event_new();
-    objects->barrier = threading_barrier_new(parties, NULL, NULL);
-    objects->local = threading_local_new(NULL);
-    CHECK(objects->lock != NULL && objects->free_lock != NULL && objects->rlock != NULL);
-    CHECK(objects->condition != NULL && objects->semaphore != NULL && objects->event != NULL);
-    CHECK(objects->barrier != NULL && objects->local != NULL);
-}
-
-static void objects_free(struct objects *objects)
-{
-    CHECK_STATUS(threading_lock_free(objects->lock), THREADING_OK);
-    CHECK_STATUS(threading_lock_free(objects->free_lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_free(objects->rlock), THREADING_OK);
-    CHECK_STATUS(threading_condition_free(objects->condition), THREADING_OK);
-    CHECK_STATUS(threading_semaphore_free(objects->semaphore), THREADING_OK);
-    CHECK_STATUS(threading_event_free(objects->event), THREADING_OK);
-    CHECK_STATUS(threading_barrier_free(objects->barrier), THREADING_OK);
-    CHECK_STATUS(threading_local_free(objects->local), THREADING_OK);
-}
-
-static void *acquire_locks(void *arg)
-{
-    struct objects *objects = arg;
-    CHECK_STATUS(threading_lock_acquire(objects->free_lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_acquire(objects->rlock), THREADING_OK);
-    CHECK_STATUS(threading_condition_acquire(objects->condition), THREADING_OK);
-    return arg;
-}
-
-static void *check_locks_held(void *arg)
-{
-    struct objects *objects = arg;
-    CHECK(threading_lock_locked(objects->free_lock));
-    CHECK_STATUS(threading_lock_try_acquire(objects->free_lock), THREADING_WOULD_BLOCK);
-    CHECK_STATUS(threading_lock_acquire_timeout(objects->free_lock, 0.01), THREADING_TIMED_OUT);
-    CHECK(threading_rlock_locked(objects->rlock));
-    CHECK(!threading_rlock_is_owned(objects->rlock));
-    CHECK_STATUS(threading_rlock_try_acquire(objects->rlock), THREADING_WOULD_BLOCK);
-    CHECK_STATUS(threading_rlock_acquire_timeout(objects->rlock, 0.01), THREADING_TIMED_OUT);
-    CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_ERR_NOT_OWNER);
-    CHECK_STATUS(threading_condition_try_acquire(objects->condition), THREADING_WOULD_BLOCK);
-    CHECK_STATUS(threading_condition_notify(objects->condition, 1), THREADING_ERR_NOT_OWNER);
-    return arg;
-}
-
 /* The locks are held by a thread that the child does not have, until they are reinitialized. */
 static void check_held_by_another(void *arg)
 {
@@ -345,11 +252,7 @@ static void check_held_by_another(void *arg)
     CHECK_INT(threading_semaphore_value(objects->semaphore), 2);
     CHECK(threading_event_is_set(objects->event));
     CHECK(threading_barrier_broken(objects->barrier));
-    CHECK_STATUS(threading_lock_at_fork_reinit(objects->free_lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_at_fork_reinit(objects->rlock), THREADING_OK);
-    CHECK_STATUS(threading_condition_at_fork_reinit(objects->condition), THREADING_OK);
-    CHECK_STATUS(threading_event_at_fork_reinit(objects->event), THREADING_OK);
-    CHECK(!threading_event_is_set(objects->event));
+    objects_reinit(objects);
     acquire_locks(objects);
     CHECK_PTR(join(spawn(check_locks_held, objects)), objects);
 }
@@ -359,13 +262,7 @@ static void check_held_by_forking_thread(void *arg)
 {
     struct objects *objects = arg;
     CHECK_PTR(join(spawn(check_locks_held, objects)), objects);
-    CHECK(threading_rlock_is_owned(objects->rlock));
-    CHECK_INT(threading_rlock_recursion_count(objects->rlock), 2);
-    CHECK_STATUS(threading_lock_release(objects->free_lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_ERR_NOT_OWNER);
-    CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
+    release_locks(objects);
     CHECK_PTR(join(spawn(acquire_locks, objects)), objects);
     check_locks_held(objects);
 }
@@ -383,9 +280,8 @@ static void objects_keep_state(void)
 
     objects_new(&objects, 2);
     acquire_locks(&objects);
-    CHECK_STATUS(threading_rlock_acquire(objects.rlock), THREADING_OK);
     run_in_child_with(check_held_by_forking_thread, &objects);
-    CHECK(threading_lock_locked(objects.free_lock));
+    CHECK(threading_lock_locked(objects.lock));
     CHECK_INT(threading_rlock_recursion_count(objects.rlock), 2);
     objects_free(&objects);
 }
@@ -636,34 +532,13 @@ static void exit_of_the_child(void)
 
 static atomic_int stop;
 
-/* Uses every object. Other threads of the parent do the same, so results that depend on them are not checked. */
 static void *use_objects_until_stopped(void *arg)
 {
-    struct objects *objects = arg;
     while (!atomic_load(&stop)) {
         threading_thread *thread = spawn(return_arg, arg);
-        threading_timer *timer = threading_timer_new(0.0001, return_arg, arg);
-        CHECK(timer != NULL);
-        CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-        for (int i = 0; i < 20; i++) {
-            CHECK_STATUS(threading_lock_acquire(objects->lock), THREADING_OK);
-            CHECK_STATUS(threading_rlock_acquire(objects->rlock), THREADING_OK);
-            CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_OK);
-            CHECK_STATUS(threading_lock_release(objects->lock), THREADING_OK);
-            CHECK_STATUS(threading_condition_acquire(objects->condition), THREADING_OK);
-            threading_condition_wait_timeout(objects->condition, 0.0001);
-            CHECK_STATUS(threading_condition_notify(objects->condition, 1), THREADING_OK);
-            CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
-            CHECK_STATUS(threading_semaphore_release(objects->semaphore), THREADING_OK);
-            CHECK_STATUS(threading_semaphore_acquire(objects->semaphore), THREADING_OK);
-            threading_event_wait_timeout(objects->event, 0.0001);
-            CHECK_STATUS(threading_event_set(objects->event), THREADING_OK);
-            CHECK_STATUS(threading_event_clear(objects->event), THREADING_OK);
-            if (threading_barrier_wait_timeout(objects->barrier, 0.0005, NULL) != THREADING_OK)
-                CHECK_STATUS(threading_barrier_reset(objects->barrier), THREADING_OK);
-            CHECK_STATUS(threading_local_set(objects->local, thread), THREADING_OK);
-            CHECK_STATUS(threading_local_set_attr(objects->local, "name", timer), THREADING_OK);
-        }
+        threading_timer *timer = timer_start(0.0001, return_arg, arg);
+        for (int i = 0; i < 20; i++)
+            use_shared_objects(arg, thread, 0.0002);
         CHECK_STATUS(threading_thread_list_free(threading_enumerate()), THREADING_OK);
         CHECK_PTR(join(thread), arg);
         threading_timer_cancel(timer);
@@ -672,64 +547,14 @@ static void *use_objects_until_stopped(void *arg)
     return arg;
 }
 
-static void *pass_barrier(void *arg)
-{
-    CHECK_STATUS(threading_barrier_wait_timeout(arg, TEST_LIMIT, NULL), THREADING_OK);
-    return arg;
-}
-
-/* Uses every object with one more thread and checks the results. No other thread uses them. */
-static void use_objects(struct objects *objects)
-{
-    struct waiter new_waiter = {.objects = objects};
-    threading_timer *timer = threading_timer_new(0.0001, return_arg, objects);
-    CHECK(timer != NULL);
-    CHECK_STATUS(threading_lock_acquire(objects->lock), THREADING_OK);
-    new_waiter.thread = spawn(wait_for_lock, &new_waiter);
-    CHECK_STATUS(threading_lock_release(objects->lock), THREADING_OK);
-    join(new_waiter.thread);
-    CHECK_STATUS(threading_rlock_acquire(objects->rlock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_release(objects->rlock), THREADING_OK);
-
-    CHECK_STATUS(threading_condition_acquire(objects->condition), THREADING_OK);
-    CHECK_STATUS(threading_condition_wait_timeout(objects->condition, 0), THREADING_TIMED_OUT);
-    CHECK_STATUS(threading_condition_notify_all(objects->condition), THREADING_OK);
-    CHECK_STATUS(threading_condition_release(objects->condition), THREADING_OK);
-
-    new_waiter.thread = spawn(wait_for_set, &new_waiter);
-    CHECK_STATUS(threading_event_set(objects->event), THREADING_OK);
-    join(new_waiter.thread);
-    new_waiter.thread = spawn(wait_for_unit, &new_waiter);
-    CHECK_STATUS(threading_semaphore_release(objects->semaphore), THREADING_OK);
-    join(new_waiter.thread);
-
-    if (threading_barrier_broken(objects->barrier))
-        CHECK_STATUS(threading_barrier_reset(objects->barrier), THREADING_OK);
-    CHECK_INT(threading_barrier_n_waiting(objects->barrier), 0);
-    new_waiter.thread = spawn(pass_barrier, objects->barrier);
-    pass_barrier(objects->barrier);
-    join(new_waiter.thread);
-
-    CHECK_STATUS(threading_local_set(objects->local, objects), THREADING_OK);
-    CHECK_PTR(threading_local_get(objects->local), objects);
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_PTR(join_timer_and_free(timer), objects);
-    CHECK_INT(threading_active_count(), 1);
-}
-
 static void check_old_and_new(void *arg)
 {
-    struct objects *old = arg, new;
     CHECK_INT(threading_active_count(), 1);
-    objects_new(&new, 2);
-    use_objects(&new);
-    objects_free(&new);
-    CHECK_STATUS(threading_lock_at_fork_reinit(old->lock), THREADING_OK);
-    CHECK_STATUS(threading_rlock_at_fork_reinit(old->rlock), THREADING_OK);
-    CHECK_STATUS(threading_condition_at_fork_reinit(old->condition), THREADING_OK);
-    CHECK_STATUS(threading_event_at_fork_reinit(old->event), THREADING_OK);
-    use_objects(old);
-    objects_free(old);
+    use_new_objects();
+    objects_reinit(arg);
+    use_objects(arg, 1);
+    objects_free(arg);
+    CHECK_INT(threading_active_count(), 1);
 }
 
 static void *fork_often(void *arg)
@@ -747,10 +572,8 @@ static void forks_while_objects_are_used(void)
     atomic_store(&stop, 0);
     spawn_all(threads, use_objects_until_stopped, &objects);
     fork_often(&objects);
-    forking = threading_thread_new(fork_often, &objects);
-    CHECK(forking != NULL);
-    CHECK_STATUS(threading_thread_start(forking), THREADING_OK);
-    CHECK_STATUS(threading_thread_join(forking), THREADING_OK);
+    forking = spawn(fork_often, &objects);
+    CHECK_STATUS(threading_thread_join(forking), THREADING_OK); /* it may take longer than join() waits */
     CHECK_STATUS(threading_thread_free(forking), THREADING_OK);
     atomic_store(&stop, 1);
     for (int i = 0; i < 3; i++)
@@ -855,12 +678,10 @@ static void *sleep_250_ms(void *arg)
 static void fork_in_a_join(void)
 {
     pthread_t joiner = pthread_self();
-    threading_thread *thread = threading_thread_new(sleep_250_ms, NULL);
-    threading_timer *timer = threading_timer_new(0.3, return_arg, NULL);
-    CHECK(thread != NULL && timer != NULL);
-    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
+    threading_thread *thread = spawn(sleep_250_ms, NULL);
+    threading_timer *timer;
     fork_in_a_join_of(thread, &joiner);
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
+    timer = timer_start(0.3, return_arg, NULL);
     fork_in_a_join_of(threading_timer_thread(timer), &joiner);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
@@ -870,15 +691,6 @@ static void *join_thread(void *thread)
 {
     CHECK_STATUS(threading_thread_join(thread), THREADING_OK);
     return NULL;
-}
-
-static threading_thread *start_daemon(threading_target target, void *arg)
-{
-    threading_thread *thread = threading_thread_new(target, arg);
-    CHECK(thread != NULL);
-    CHECK_STATUS(threading_thread_set_daemon(thread, 1), THREADING_OK);
-    CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
-    return thread;
 }
 
 /* In the child, new threads reuse the stack of a thread of the parent that was joining another. */
@@ -906,11 +718,91 @@ static void stacks_of_joiners(void)
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
+struct action {
+    threading_barrier *barrier;
+    atomic_int calls;
+};
+
+static void *wait_during_action(void *arg)
+{
+    struct action *action = arg;
+    threading_barrier_wait(action->barrier, NULL);
+    return NULL;
+}
+
+/* In the child, the action continues: another thread waits for its end before it arrives. */
+static void check_action_continues(void *arg)
+{
+    struct action *action = arg;
+    start_daemon(wait_during_action, action);
+    sleep_for(0.05);
+    CHECK_INT(threading_barrier_n_waiting(action->barrier), 1);
+    CHECK_INT(atomic_load(&action->calls), 1);
+}
+
+static int fork_in_action(void *arg)
+{
+    struct action *action = arg;
+    if (atomic_fetch_add(&action->calls, 1) == 0)
+        run_in_child_with(check_action_continues, action);
+    return 0;
+}
+
+static void fork_in_a_barrier_action(void)
+{
+    struct action action = {0};
+    action.barrier = threading_barrier_new(1, fork_in_action, &action);
+    CHECK_STATUS(threading_barrier_wait(action.barrier, NULL), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(action.barrier), THREADING_OK);
+}
+
+/* --------------------------------------------------------------------------------- the parent's pending timers */
+
+enum { PENDING_TIMERS = 5000 };
+static threading_timer *pending_timers[PENDING_TIMERS];
+static atomic_int position[2];
+
+/* Two threads cancel each timer at the same time. */
+static void *cancel_beside_another(void *arg)
+{
+    size_t self = arg != NULL;
+    for (int i = 0; i < PENDING_TIMERS; i++) {
+        atomic_store(&position[self], i + 1);
+        while (atomic_load(&position[!self]) <= i)
+            sched_yield();
+        CHECK_STATUS(threading_timer_cancel(pending_timers[i]), THREADING_OK);
+    }
+    return arg;
+}
+
+static void check_concurrent_cancels(void *arg)
+{
+    threading_thread *other = spawn(cancel_beside_another, arg);
+    cancel_beside_another(NULL);
+    CHECK_PTR(join(other), arg);
+    CHECK_INT(threading_active_count(), 1);
+    CHECK_STATUS(threading_shutdown_timeout(TEST_LIMIT), THREADING_OK);
+}
+
+static void concurrent_cancels(void)
+{
+    for (int i = 0; i < PENDING_TIMERS; i++) {
+        pending_timers[i] = threading_timer_new(3600, return_arg, NULL);
+        CHECK(pending_timers[i] != NULL);
+        CHECK_STATUS(threading_timer_start(pending_timers[i]), THREADING_OK);
+    }
+    for (int i = 0; i < test_many(20); i++)
+        run_in_child_with(check_concurrent_cancels, &position);
+    for (int i = 0; i < PENDING_TIMERS; i++) {
+        CHECK_STATUS(threading_timer_cancel(pending_timers[i]), THREADING_OK);
+        CHECK_STATUS(threading_timer_free(pending_timers[i]), THREADING_OK);
+    }
+}
+
 #define WITH_SLEEPING_THREADS(check)                                                                         \
     static void check##_case(void)                                                                           \
     {                                                                                                        \
-        if (fork_keeps_sleepers())                                                                           \
-            SKIP("the portable backend does not survive a fork while threads sleep");                        \
+        SKIP_FORK_IF_PORTABLE();                                                                             \
         check();                                                                                             \
     }
 
@@ -921,6 +813,7 @@ WITH_SLEEPING_THREADS(children_of_a_child)
 WITH_SLEEPING_THREADS(forks_while_objects_are_used)
 WITH_SLEEPING_THREADS(fork_in_a_join)
 WITH_SLEEPING_THREADS(stacks_of_joiners)
+WITH_SLEEPING_THREADS(concurrent_cancels)
 
 static const struct test_case cases[] = {
     {"the forking thread is the main and only thread of the child", forking_thread_is_main_case},
@@ -934,9 +827,11 @@ static const struct test_case cases[] = {
     {"a fork in an exit callback leaves a child whose shutdown waits for the threads that it starts",
      fork_in_an_exit_callback},
     {"a join that a signal handler interrupts with fork returns in the child", fork_in_a_join_case},
+    {"a barrier's action that forks continues in the child", fork_in_a_barrier_action},
     {"a thread of the child on the stack of a joiner of the parent can be joined", stacks_of_joiners_case},
     {"every object works in hundreds of children that are forked while other threads use the objects",
      forks_while_objects_are_used_case},
+    {"two threads of the child can cancel the parent's pending timers at the same time", concurrent_cancels_case},
 };
 
 TEST_MAIN(cases)

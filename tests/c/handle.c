@@ -5,12 +5,6 @@
 
 enum kind { THREAD, LIST, TIMER, LOCK, RLOCK, CONDITION, SEMAPHORE, EVENT, BARRIER, LOCAL, KINDS };
 
-static int never(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
 /* Every function that takes a handle: S returns a status, V returns a value. A function with other arguments is listed
  * again with invalid ones, because the handle must be checked first. */
 #define FUNCTIONS(S, V)                                                                                 \
@@ -80,11 +74,11 @@ static int never(void *arg)
     S(CONDITION, condition_wait, , (h))                                                                 \
     S(CONDITION, condition_wait_timeout, , (h, 1))                                                      \
     S(CONDITION, condition_wait_timeout, _bad, (h, NAN))                                                \
-    S(CONDITION, condition_wait_for, , (h, never, NULL))                                                \
+    S(CONDITION, condition_wait_for, , (h, return_false, NULL))                                         \
     S(CONDITION, condition_wait_for, _bad, (h, NULL, NULL))                                             \
-    S(CONDITION, condition_wait_for_timeout, , (h, never, NULL, 1))                                     \
+    S(CONDITION, condition_wait_for_timeout, , (h, return_false, NULL, 1))                              \
     S(CONDITION, condition_wait_for_timeout, _null, (h, NULL, NULL, 1))                                 \
-    S(CONDITION, condition_wait_for_timeout, _bad, (h, never, NULL, NAN))                               \
+    S(CONDITION, condition_wait_for_timeout, _bad, (h, return_false, NULL, NAN))                        \
     S(CONDITION, condition_notify, , (h, 1))                                                            \
     S(CONDITION, condition_notify_all, , (h))                                                           \
     S(CONDITION, condition_at_fork_reinit, , (h))                                                       \
@@ -132,7 +126,7 @@ static int never(void *arg)
     S(LOCAL, local_del_attr, , (h, "touched"))                                                          \
     S(LOCAL, local_del_attr, _bad, (h, NULL))
 
-/* Every function as a function of one type: V calls return the last error if the value is NULL, 0 or false. */
+/* Wraps every function in one of the same type: V calls return the last error if the value is NULL, 0 or false. */
 #define STATUS_CALL(kind, function, variant, args)                                                      \
     static threading_status call_##function##variant(void *h)                                           \
     {                                                                                                   \
@@ -259,7 +253,7 @@ static void handle_of_another_kind(void)
     free_untouched(objects);
 }
 
-static void pointer_that_is_no_handle(void)
+static void pointer_that_is_not_a_handle(void)
 {
     static char in_data[128];
     char on_stack[128] = {0}, *on_heap = malloc(128);
@@ -268,7 +262,7 @@ static void pointer_that_is_no_handle(void)
         (void *)1, (void *)8, (void *)64, (void *)4096, (void *)-1, (void *)-8, (void *)-64,
         (void *)(UINTPTR_MAX / 2), (void *)(UINTPTR_MAX / 2 + 1), (void *)(UINTPTR_MAX / 7 * 6),
         in_data, in_data + 64, on_stack, on_stack + 1, on_heap, on_heap + 16, no_access, no_access + 64,
-        (void *)(uintptr_t)never, stdout, environ, objects, garbage,
+        (void *)(uintptr_t)return_false, stdout, environ, objects, garbage,
     };
     CHECK(on_heap != NULL && no_access != MAP_FAILED);
     memset(on_heap, 0xff, 128);
@@ -371,17 +365,11 @@ static void borrowed_handle(void)
     CHECK_STATUS(threading_thread_list_free(list), THREADING_OK);
     check_err_handle(THREAD, thread, "the thread of a freed timer");
     CHECK(threading_thread_is_alive(main));
-    /* A reference that the program has added is its own to free. */
+    /* The program may free a reference that it has added. */
     CHECK_PTR(threading_thread_ref(main), main);
     CHECK_STATUS(threading_thread_free(main), THREADING_OK);
     CHECK_STATUS(threading_thread_free(main), THREADING_ERR_HANDLE);
     CHECK(threading_thread_is_alive(main));
-}
-
-static void *wait_until_set(void *event)
-{
-    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
-    return event;
 }
 
 static bool is_gone(void *thread)
@@ -393,7 +381,7 @@ static bool is_gone(void *thread)
 static void freed_handle_with_other_references(void)
 {
     threading_event *event = threading_event_new();
-    threading_thread *thread = spawn(wait_until_set, event);
+    threading_thread *thread = spawn(wait_for_event, event);
     threading_timer *timer = new_timer();
     threading_thread_list *list;
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
@@ -609,7 +597,7 @@ static void start_of_a_block(void)
 static const struct test_case cases[] = {
     {"NULL is ERR_HANDLE for every function", null_handle},
     {"a live handle of another kind is ERR_HANDLE for every function", handle_of_another_kind},
-    {"a pointer that is no handle is ERR_HANDLE for every function", pointer_that_is_no_handle},
+    {"a pointer that is not a handle is ERR_HANDLE for every function", pointer_that_is_not_a_handle},
     {"an address in or near an object is ERR_HANDLE for every function", address_near_an_object},
     {"an address at the start of a block of objects is ERR_HANDLE for every function", start_of_a_block},
     {"a free of each reference is OK, and one more free is ERR_HANDLE", free_of_each_reference},

@@ -1,5 +1,5 @@
-/* Interposed libc functions, as libfaketime has them: a clock_gettime that differs from the kernel's clock, and a
- * syscall that reads six arguments whatever the system call is. */
+/* Interposed libc functions, as in libfaketime: a clock_gettime that differs from the kernel's clock, and a syscall
+ * that reads six arguments whatever the system call is. */
 #include "test.h"
 
 #include <dlfcn.h>
@@ -10,7 +10,7 @@ enum clock { REAL, AHEAD, BEHIND, STOPPED };
 static _Atomic(enum clock) clock_of_process;
 static struct timespec stopped_at;
 
-/* The library's calls resolve to these two functions instead of libc's, as to those of a preloaded library. */
+/* The library calls these two functions instead of libc's, as it would call those of a preloaded library. */
 int clock_gettime(clockid_t id, struct timespec *time)
 {
     static int (*_Atomic real)(clockid_t, struct timespec *);
@@ -64,28 +64,10 @@ long syscall(long number, ...)
     return function(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 
-static bool uses_futex(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park == NULL || strcmp(park, "portable") != 0;
-}
-
-static void *set_event(void *event)
-{
-    CHECK_STATUS(threading_event_set(event), THREADING_OK);
-    return event;
-}
-
-static void *wait_for(void *event)
+static void *wait_without_timeout(void *event)
 {
     CHECK_STATUS(threading_event_wait(event), THREADING_OK);
     return event;
-}
-
-static int is_never(void *arg)
-{
-    (void)arg;
-    return 0;
 }
 
 /* Each kind of wait ends when its timeout has passed by the kernel's clock. The time limit of the test run ends a
@@ -99,7 +81,7 @@ static void waits_with_clock(enum clock clock)
     threading_barrier *barrier;
     threading_timer *timer;
     threading_thread *waiting;
-    if (!uses_futex())
+    if (is_portable_backend())
         SKIP("the portable backend reads the interposed clock");
     clock_gettime(CLOCK_MONOTONIC, &stopped_at);
     atomic_store(&clock_of_process, clock);
@@ -109,14 +91,14 @@ static void waits_with_clock(enum clock clock)
     CHECK((barrier = threading_barrier_new(2, NULL, NULL)) != NULL);
     CHECK((timer = threading_timer_new(0.05, set_event, fired)) != NULL);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    waiting = spawn(wait_for, event);
+    waiting = spawn(wait_without_timeout, event);
     CHECK_STATUS(threading_event_wait_timeout(event, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_sleep(0.02), THREADING_OK);
     CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
     CHECK_STATUS(threading_lock_acquire_timeout(lock, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
     CHECK_STATUS(threading_condition_wait_timeout(condition, 0.02), THREADING_TIMED_OUT);
-    CHECK_STATUS(threading_condition_wait_for_timeout(condition, is_never, NULL, 0.02), THREADING_TIMED_OUT);
+    CHECK_STATUS(threading_condition_wait_for_timeout(condition, return_false, NULL, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
     CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, 0.02), THREADING_TIMED_OUT);
     CHECK_STATUS(threading_barrier_wait_timeout(barrier, 0.02, NULL), THREADING_ERR_BROKEN_BARRIER);
@@ -154,11 +136,11 @@ static void unused_arguments_are_zero(void)
 {
     threading_event *event = threading_event_new();
     threading_thread *thread;
-    if (!uses_futex())
+    if (is_portable_backend())
         SKIP("the portable backend does not call futex");
     for (int i = 0; i < 20; i++) {
         CHECK_STATUS(threading_event_clear(event), THREADING_OK);
-        thread = spawn(wait_for, event);
+        thread = spawn(wait_without_timeout, event);
         sleep_for(0.002);
         CHECK_STATUS(threading_event_set(event), THREADING_OK);
         join(thread);

@@ -918,7 +918,7 @@ static void fork_in_last_free(void)
     begin_last_free(fork_in_destructor);
     local_free(last_free.local);
     if (last_free.child == 0) {
-        /* The child destroys no values of other threads, and of its own thread the value that was left, if any. */
+        /* The child destroys its own thread's value if that was left, and no values of other threads. */
         threading_local *newer = local_new(NULL);
         CHECK(atomic_load(&destroyed_count) <= 1);
         CHECK_FAILS(threading_local_get(last_free.local), THREADING_ERR_HANDLE);
@@ -931,7 +931,7 @@ static void fork_in_last_free(void)
     end_last_free();
 }
 
-/* The marks of empty cells and of tombstones in a thread's table must not match as handles. */
+/* No invalid handle may match the marks of empty cells and of tombstones in a thread's table. */
 static void invalid_handles_match_no_cell(void)
 {
     threading_local *locals[64];

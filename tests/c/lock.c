@@ -234,15 +234,13 @@ static void loops_do_not_starve_others(void)
 {
     struct contention contention = {.lock = new_lock()};
     threading_thread *threads[3];
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(acquire_in_a_loop, &contention);
+    spawn_all(threads, acquire_in_a_loop, &contention);
     for (int i = 0; i < 100; i++) {
         CHECK_STATUS(threading_lock_acquire_timeout(contention.lock, TEST_LIMIT), THREADING_OK);
         CHECK_STATUS(threading_lock_release(contention.lock), THREADING_OK);
     }
     atomic_store(&contention.stop, true);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    join_all(threads);
     CHECK(!threading_lock_locked(contention.lock));
     free_lock(contention.lock);
 }
@@ -360,11 +358,11 @@ static const struct test_case cases[] = {
     {"acquire_timeout does not time out early", timeout_is_not_early},
     {"an invalid timeout is an error, whether the lock is locked or not", invalid_timeouts},
     {"acquire and the timeouts FOREVER, infinity and TIMEOUT_MAX wait until the release", unlimited_waits},
-    {"a release of an unlocked lock is NOT_ACQUIRED", release_of_unlocked},
+    {"a release of an unlocked lock is ERR_NOT_ACQUIRED", release_of_unlocked},
     {"any thread may release a lock", any_thread_may_release},
     {"one release admits one of several waiters", one_release_admits_one},
     {"a held lock may be freed", held_may_be_freed},
-    {"a free of a lock on which a thread is blocked is BUSY and has no effect", busy_while_blocked},
+    {"a free of a lock on which a thread is blocked is ERR_BUSY and has no effect", busy_while_blocked},
     {"a lock may be freed right after the release that wakes its waiter", release_then_free},
     {"a lock may be freed right after a release while another thread acquires it", release_then_free_during_acquire},
     {"threads that acquire a lock in a loop do not starve another", loops_do_not_starve_others},

@@ -1,8 +1,7 @@
-/* Objects: the memory and the address space that they use, and that handle values are not reused. */
+/* The memory and the address space that objects use. Handle values are not reused. */
 #include "child.h"
 #include "kinds.h"
 
-#include <grp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -20,13 +19,10 @@ struct size {
 
 static struct size size_now(void)
 {
-    unsigned long addresses = 0, resident = 0;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file == NULL || fscanf(file, "%lu %lu", &addresses, &resident) != 2)
+    struct size size;
+    if (!process_size(&size.addresses, &size.resident))
         _exit(CHILD_SKIPPED);
-    fclose(file);
-    return (struct size){addresses * page, resident * page};
+    return size;
 }
 
 /* Allocates resident memory, so that it does not count in later measurements. */
@@ -203,7 +199,7 @@ static void lock_memory(void)
 {
     enum { THREADS = 40, OBJECTS = 2000, STACK = 256 * 1024 };
     limit(RLIMIT_MEMLOCK, 8 * MEBI);
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    if (!drop_privileges())
         _exit(CHILD_SKIPPED);
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
         _exit(CHILD_SKIPPED);

@@ -158,7 +158,7 @@ static void *acquire_twice(void *lock)
     return lock;
 }
 
-/* No later thread counts as the owner, even if it gets the same stack or the same id from the system. */
+/* No later thread counts as the owner, even if it gets the same stack or the same ID from the system. */
 static void owner_that_exited(bool foreign)
 {
     threading_rlock *lock = new_lock();
@@ -193,13 +193,7 @@ static void *try_acquire_in_timer(void *lock)
 
 static void run_timer(threading_target function, threading_rlock *lock)
 {
-    threading_timer *timer = threading_timer_new(0, function, lock);
-    threading_thread *thread = threading_timer_thread(timer);
-    CHECK(timer != NULL && thread != NULL);
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    CHECK_PTR(threading_thread_result(thread), lock);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    CHECK_PTR(join_timer_and_free(timer_start(0, function, lock)), lock);
 }
 
 static void timers_are_distinct_owners(void)
@@ -316,7 +310,7 @@ static const struct test_case cases[] = {
     {"the owner may acquire an rlock again; other threads can after as many releases", owner_acquires_again},
     {"the owner can acquire an rlock a hundred thousand times", deep_recursion},
     {"a thread that is not the owner can neither acquire nor release a held rlock", other_threads_are_not_owners},
-    {"a release of an unlocked rlock is NOT_OWNER", release_of_unlocked},
+    {"a release of an unlocked rlock is ERR_NOT_OWNER", release_of_unlocked},
     {"acquire_timeout does not time out early", timeout_is_not_early},
     {"an invalid timeout is an error, also for the owner", invalid_timeouts},
     {"acquire and the timeouts FOREVER, infinity and TIMEOUT_MAX wait until the last release", unlimited_waits},
@@ -324,7 +318,7 @@ static const struct test_case cases[] = {
     {"an rlock whose foreign owner exited stays locked, and no other thread is its owner", foreign_owner_that_exited},
     {"an rlock that a timer acquired is not owned by later timers", timers_are_distinct_owners},
     {"a held rlock may be freed", held_may_be_freed},
-    {"a free of an rlock on which a thread is blocked is BUSY and has no effect", busy_while_blocked},
+    {"a free of an rlock on which a thread is blocked is ERR_BUSY and has no effect", busy_while_blocked},
     {"an rlock may be freed right after the release that wakes its waiter", release_then_free},
     {"at_fork_reinit unlocks a held rlock", reinit_unlocks},
     {"threads exclude each other at every recursion count", excludes},

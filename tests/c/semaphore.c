@@ -305,10 +305,11 @@ static void release_then_free(void)
     }
 }
 
-/* A block whose last slot is used up is returned to the system. No waiter may access its semaphore after that. */
+/* When the generations of all slots of a block have been used, the library returns the block's memory to the system. A
+ * woken waiter must not access it. */
 static void release_then_free_in_last_slots(void)
 {
-    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects */
+    enum { OBJECTS = 64300, ROUNDS = 300 }; /* a block serves 1023 * 63 objects in its lifetime */
     for (int i = 0; i < OBJECTS; i++)
         CHECK_STATUS(threading_semaphore_free(new_semaphore(0)), THREADING_OK);
     for (int i = 0; i < ROUNDS; i++) {
@@ -358,10 +359,8 @@ static void holders_never_exceed_value(void)
         struct holders holders = {.semaphore = new_bounded(limit), .limit = limit, .turns = 10000};
         threading_thread *threads[5];
         pthread_t foreign = spawn_foreign(hold_units, &holders);
-        for (size_t i = 0; i < TEST_COUNT(threads); i++)
-            threads[i] = spawn(hold_units, &holders);
-        for (size_t i = 0; i < TEST_COUNT(threads); i++)
-            join(threads[i]);
+        spawn_all(threads, hold_units, &holders);
+        join_all(threads);
         join_foreign(foreign);
         CHECK_INT(threading_semaphore_value(holders.semaphore), limit);
         free_semaphore(holders.semaphore);
@@ -395,8 +394,7 @@ static void each_unit_is_acquired_once(void)
     static struct stream stream;
     threading_thread *threads[4];
     stream = (struct stream){.semaphore = new_semaphore(0), .total = sizeof stream.written};
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(consume_units, &stream);
+    spawn_all(threads, consume_units, &stream);
     for (long given = 0, portion = 1; given < stream.total; given += portion, portion = 1 + given % 7) {
         if (portion > stream.total - given)
             portion = stream.total - given;
@@ -404,28 +402,27 @@ static void each_unit_is_acquired_once(void)
         CHECK_STATUS(threading_semaphore_release_n(stream.semaphore, portion), THREADING_OK);
     }
     CHECK_STATUS(threading_semaphore_release_n(stream.semaphore, TEST_COUNT(threads)), THREADING_OK);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    join_all(threads);
     CHECK_INT(threading_semaphore_value(stream.semaphore), 0);
     free_semaphore(stream.semaphore);
 }
 
 static const struct test_case cases[] = {
     {"the initial value may be any value from 0 to the maximum", initial_value_in_range},
-    {"an initial value below 0 is ERR_VALUE, one above the maximum is OVERFLOW", initial_value_out_of_range},
+    {"an initial value below 0 is ERR_VALUE, one above the maximum is ERR_OVERFLOW", initial_value_out_of_range},
     {"acquire decrements the value, release and release_n increment it", acquire_and_release},
     {"at value 0, try_acquire is WOULD_BLOCK and a timeout of 0 is TIMED_OUT", acquire_at_zero},
     {"acquire_timeout does not time out early", timeout_is_not_early},
     {"an invalid timeout is an error, whether the value is 0 or not", invalid_timeouts},
     {"acquire and the timeouts FOREVER, infinity and TIMEOUT_MAX wait until the release", unlimited_waits},
     {"a release of less than one unit is ERR_VALUE", release_of_less_than_one},
-    {"a release past the maximum is OVERFLOW and leaves the value unchanged", release_past_the_maximum},
-    {"a release past the bound is OVER_RELEASED and leaves the value unchanged", over_release_of_bounded},
+    {"a release past the maximum is ERR_OVERFLOW and leaves the value unchanged", release_past_the_maximum},
+    {"a release past the bound is ERR_OVER_RELEASED and leaves the value unchanged", over_release_of_bounded},
     {"a release that fails wakes no waiter", failed_release_wakes_none},
     {"release_n admits n waiters", release_n_admits_n},
     {"any thread may release a semaphore", any_thread_may_release},
     {"waiters that timed out do not consume a release", timed_out_waiters_are_gone},
-    {"a free of a semaphore on which a thread is blocked is BUSY and has no effect", busy_while_blocked},
+    {"a free of a semaphore on which a thread is blocked is ERR_BUSY and has no effect", busy_while_blocked},
     {"a semaphore may be freed right after the release that wakes its waiters", release_then_free},
     {"a semaphore may be freed right after the release even if its block is returned to the system",
      release_then_free_in_last_slots},

@@ -3,6 +3,9 @@
 
 #include <sys/time.h>
 
+#define WAIT_LIMIT TEST_LIMIT
+#include "../waits.h"
+
 static _Thread_local volatile sig_atomic_t handled; /* number of signals handled by this thread */
 
 static void count_signal(int number)
@@ -27,243 +30,58 @@ static void set_alarm_period(int period_us)
     CHECK_INT(setitimer(ITIMER_REAL, &interval, NULL), 0);
 }
 
-/* ------------------------------------------------------------------------------------------ kinds of waits */
+/* ------------------------------------------------------------------------------------------------ waiters */
 
-/* A thread that waits on one of these objects. Main holds the lock and the rlock. */
+/* A thread that waits on the objects of a pair; main ends the wait. */
 struct waiter {
-    const struct wait *wait;
-    threading_lock *lock;
-    threading_rlock *rlock;
-    threading_condition *condition;
-    threading_semaphore *semaphore;
-    threading_event *event, *end;
-    threading_barrier *barrier;
-    threading_thread *other, *thread;
+    struct pair pair;
+    threading_thread *thread;
     _Atomic pthread_t system_thread;
     test_blocker blocker;
     atomic_int ready, done, may_end;
 };
 
-struct wait {
-    threading_status (*timed)(struct waiter *, double seconds);
-    threading_status on_timeout;
-    threading_status (*untimed)(struct waiter *);
-    void (*end)(struct waiter *);
-};
+static struct waiter waiters[WAIT_KINDS];
 
-static threading_status lock_timed(struct waiter *w, double seconds)
+static void prepare_untimed(struct pair *pair)
 {
-    return threading_lock_acquire_timeout(w->lock, seconds);
+    if (pair->wait_kind->prepare != NULL)
+        pair->wait_kind->prepare(pair);
 }
 
-static threading_status lock_untimed(struct waiter *w)
+/* Starts a waiter for each of the first `count` kinds of waits. */
+static void waiters_start(threading_target target, size_t count, void (*prepare)(struct pair *))
 {
-    return threading_lock_acquire(w->lock);
-}
-
-static void lock_end(struct waiter *w)
-{
-    CHECK_STATUS(threading_lock_release(w->lock), THREADING_OK);
-}
-
-static threading_status rlock_timed(struct waiter *w, double seconds)
-{
-    return threading_rlock_acquire_timeout(w->rlock, seconds);
-}
-
-static threading_status rlock_untimed(struct waiter *w)
-{
-    return threading_rlock_acquire(w->rlock);
-}
-
-static void rlock_end(struct waiter *w)
-{
-    CHECK_STATUS(threading_rlock_release(w->rlock), THREADING_OK);
-}
-
-static threading_status condition_timed(struct waiter *w, double seconds)
-{
-    threading_status status;
-    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
-    status = threading_condition_wait_timeout(w->condition, seconds);
-    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
-    return status;
-}
-
-static threading_status condition_untimed(struct waiter *w)
-{
-    threading_status status;
-    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
-    status = threading_condition_wait(w->condition);
-    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
-    return status;
-}
-
-static int is_never(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
-static threading_status wait_for_timed(struct waiter *w, double seconds)
-{
-    threading_status status;
-    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
-    status = threading_condition_wait_for_timeout(w->condition, is_never, NULL, seconds);
-    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
-    return status;
-}
-
-/* False at the first call and true at the second, so that a spurious wakeup would end the wait. */
-static int is_second_time(void *arg)
-{
-    return (*(int *)arg)++ > 0;
-}
-
-static threading_status wait_for_untimed(struct waiter *w)
-{
-    int times = 0;
-    threading_status status;
-    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
-    status = threading_condition_wait_for(w->condition, is_second_time, &times);
-    CHECK_INT(times, 2);
-    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
-    return status;
-}
-
-static void condition_end(struct waiter *w)
-{
-    CHECK_STATUS(threading_condition_acquire(w->condition), THREADING_OK);
-    CHECK_STATUS(threading_condition_notify(w->condition, 1), THREADING_OK);
-    CHECK_STATUS(threading_condition_release(w->condition), THREADING_OK);
-}
-
-static threading_status semaphore_timed(struct waiter *w, double seconds)
-{
-    return threading_semaphore_acquire_timeout(w->semaphore, seconds);
-}
-
-static threading_status semaphore_untimed(struct waiter *w)
-{
-    return threading_semaphore_acquire(w->semaphore);
-}
-
-static void semaphore_end(struct waiter *w)
-{
-    CHECK_STATUS(threading_semaphore_release(w->semaphore), THREADING_OK);
-}
-
-static threading_status event_timed(struct waiter *w, double seconds)
-{
-    return threading_event_wait_timeout(w->event, seconds);
-}
-
-static threading_status event_untimed(struct waiter *w)
-{
-    return threading_event_wait(w->event);
-}
-
-static void event_end(struct waiter *w)
-{
-    CHECK_STATUS(threading_event_set(w->event), THREADING_OK);
-}
-
-static threading_status barrier_timed(struct waiter *w, double seconds)
-{
-    threading_status status = threading_barrier_wait_timeout(w->barrier, seconds, NULL);
-    CHECK_STATUS(threading_barrier_reset(w->barrier), THREADING_OK);
-    return status;
-}
-
-static threading_status barrier_untimed(struct waiter *w)
-{
-    return threading_barrier_wait(w->barrier, NULL);
-}
-
-static void barrier_end(struct waiter *w)
-{
-    CHECK_STATUS(threading_barrier_wait_timeout(w->barrier, TEST_LIMIT, NULL), THREADING_OK);
-}
-
-static threading_status join_timed(struct waiter *w, double seconds)
-{
-    return threading_thread_join_timeout(w->other, seconds);
-}
-
-static threading_status join_untimed(struct waiter *w)
-{
-    return threading_thread_join(w->other);
-}
-
-static void join_end(struct waiter *w)
-{
-    CHECK_STATUS(threading_event_set(w->end), THREADING_OK);
-}
-
-static threading_status sleep_timed(struct waiter *w, double seconds)
-{
-    (void)w;
-    return threading_sleep(seconds);
-}
-
-static const struct wait waits[] = {
-    {lock_timed, THREADING_TIMED_OUT, lock_untimed, lock_end},
-    {rlock_timed, THREADING_TIMED_OUT, rlock_untimed, rlock_end},
-    {condition_timed, THREADING_TIMED_OUT, condition_untimed, condition_end},
-    {wait_for_timed, THREADING_TIMED_OUT, wait_for_untimed, condition_end},
-    {semaphore_timed, THREADING_TIMED_OUT, semaphore_untimed, semaphore_end},
-    {event_timed, THREADING_TIMED_OUT, event_untimed, event_end},
-    {barrier_timed, THREADING_ERR_BROKEN_BARRIER, barrier_untimed, barrier_end},
-    {join_timed, THREADING_TIMED_OUT, join_untimed, join_end},
-    {sleep_timed, THREADING_OK, NULL, NULL},
-};
-
-enum { WAITS = TEST_COUNT(waits), UNTIMED = WAITS - 1 };
-
-static struct waiter waiters[WAITS];
-
-static void *wait_without_limit(void *event)
-{
-    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
-    return event;
-}
-
-static void waiters_start(threading_target target, size_t count)
-{
-    memset(waiters, 0, sizeof waiters);
     for (size_t i = 0; i < count; i++) {
         struct waiter *w = &waiters[i];
-        w->wait = &waits[i];
-        w->lock = threading_lock_new();
-        w->rlock = threading_rlock_new();
-        w->condition = threading_condition_new();
-        w->semaphore = threading_semaphore_new(0);
-        w->event = threading_event_new();
-        w->end = threading_event_new();
-        w->barrier = threading_barrier_new(2, NULL, NULL);
-        CHECK(w->lock && w->rlock && w->condition && w->semaphore && w->event && w->end && w->barrier);
-        CHECK_STATUS(threading_lock_acquire(w->lock), THREADING_OK);
-        CHECK_STATUS(threading_rlock_acquire(w->rlock), THREADING_OK);
-        w->other = spawn(wait_without_limit, w->end);
+        memset(w, 0, sizeof *w);
+        pair_new(&w->pair, &wait_kinds[i]);
+        prepare(&w->pair);
+        atomic_store(&w->pair.requested, 1);
         w->thread = spawn(target, w);
     }
 }
 
-static void waiters_end(size_t count, void *result)
+static void waiters_end_waits(size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        waiters[i].pair.wait_kind->end(&waiters[i].pair);
+    for (size_t i = 0; i < count; i++)
+        wait_until(is_nonzero, &waiters[i].done);
+}
+
+static void waiters_join(size_t count, void *result)
 {
     for (size_t i = 0; i < count; i++) {
-        struct waiter *w = &waiters[i];
-        CHECK_PTR(join(w->thread), result);
-        CHECK_STATUS(threading_event_set(w->end), THREADING_OK);
-        join(w->other);
-        CHECK_STATUS(threading_lock_free(w->lock), THREADING_OK);
-        CHECK_STATUS(threading_rlock_free(w->rlock), THREADING_OK);
-        CHECK_STATUS(threading_condition_free(w->condition), THREADING_OK);
-        CHECK_STATUS(threading_semaphore_free(w->semaphore), THREADING_OK);
-        CHECK_STATUS(threading_event_free(w->event), THREADING_OK);
-        CHECK_STATUS(threading_event_free(w->end), THREADING_OK);
-        CHECK_STATUS(threading_barrier_free(w->barrier), THREADING_OK);
+        atomic_store(&waiters[i].may_end, 1);
+        CHECK_PTR(join(waiters[i].thread), result);
     }
+}
+
+static void pairs_free(size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        pair_free(&waiters[i].pair);
 }
 
 /* ----------------------------------------------------------------------------------- signals during waits */
@@ -314,7 +132,7 @@ static void *wait_timed(void *arg)
     atomic_store(&w->ready, 1);
     do {
         double begin = now();
-        CHECK_STATUS(w->wait->timed(w, 0.3), w->wait->on_timeout);
+        CHECK_STATUS(w->pair.wait_kind->timed(&w->pair, 0.3), w->pair.wait_kind->timeout_status);
         CHECK_AT_LEAST(now() - begin, 0.3);
     } while (handled < 10);
     atomic_store(&w->done, 1);
@@ -326,14 +144,15 @@ static void timed_waits_in_storm(int flags)
 {
     set_handler(SIGUSR1, count_signal, flags);
     set_handler(SIGALRM, count_signal, flags);
-    waiters_start(wait_timed, WAITS);
-    storm_begin(WAITS);
-    for (size_t i = 0; i < WAITS; i++)
+    waiters_start(wait_timed, WAIT_KINDS, pair_hold);
+    storm_begin(WAIT_KINDS);
+    for (size_t i = 0; i < WAIT_KINDS; i++)
         wait_until(is_nonzero, &waiters[i].done);
     storm_end();
-    for (size_t i = 0; i < WAITS; i++)
-        atomic_store(&waiters[i].may_end, 1);
-    waiters_end(WAITS, NULL);
+    waiters_join(WAIT_KINDS, NULL);
+    for (size_t i = 0; i < WAIT_KINDS; i++)
+        pair_release(&waiters[i].pair);
+    pairs_free(WAIT_KINDS);
 }
 
 static void timed_waits_interrupted(void)
@@ -352,7 +171,8 @@ static void *wait_untimed(void *arg)
     w->system_thread = pthread_self();
     atomic_store(&w->ready, 1);
     about_to_block(&w->blocker);
-    CHECK_STATUS(w->wait->untimed(w), THREADING_OK);
+    CHECK_STATUS(w->pair.wait_kind->untimed(&w->pair), THREADING_OK);
+    CHECK(is_woken(&w->pair));
     atomic_store(&w->done, 1);
     wait_until(is_nonzero, &w->may_end);
     CHECK(handled > 0);
@@ -363,22 +183,18 @@ static void untimed_waits_in_storm(int flags)
 {
     set_handler(SIGUSR1, count_signal, flags);
     set_handler(SIGALRM, count_signal, flags);
-    waiters_start(wait_untimed, UNTIMED);
-    for (size_t i = 0; i < UNTIMED; i++)
+    waiters_start(wait_untimed, UNTIMED_KINDS, prepare_untimed);
+    for (size_t i = 0; i < UNTIMED_KINDS; i++)
         wait_until_blocked(&waiters[i].blocker);
-    storm_begin(UNTIMED);
+    storm_begin(UNTIMED_KINDS);
     while (atomic_load(&storm.rounds) < 300)
         sleep_for(0.01);
-    for (size_t i = 0; i < UNTIMED; i++)
+    for (size_t i = 0; i < UNTIMED_KINDS; i++)
         CHECK_INT(atomic_load(&waiters[i].done), 0);
-    for (size_t i = 0; i < UNTIMED; i++)
-        waits[i].end(&waiters[i]);
-    for (size_t i = 0; i < UNTIMED; i++)
-        wait_until(is_nonzero, &waiters[i].done);
+    waiters_end_waits(UNTIMED_KINDS);
     storm_end();
-    for (size_t i = 0; i < UNTIMED; i++)
-        atomic_store(&waiters[i].may_end, 1);
-    waiters_end(UNTIMED, NULL);
+    waiters_join(UNTIMED_KINDS, NULL);
+    pairs_free(UNTIMED_KINDS);
 }
 
 static void untimed_waits_interrupted(void)
@@ -433,7 +249,7 @@ static void *wait_while_cancelled(void *arg)
     struct waiter *w = arg;
     w->system_thread = pthread_self();
     about_to_block(&w->blocker);
-    CHECK_STATUS(w->wait->untimed(w), THREADING_OK);
+    CHECK_STATUS(w->pair.wait_kind->untimed(&w->pair), THREADING_OK);
     atomic_store(&w->done, 1);
     for (;;)
         pthread_testcancel();
@@ -442,19 +258,17 @@ static void *wait_while_cancelled(void *arg)
 
 static void waits_are_not_cancellation_points(void)
 {
-    waiters_start(wait_while_cancelled, UNTIMED);
-    for (size_t i = 0; i < UNTIMED; i++) {
+    waiters_start(wait_while_cancelled, UNTIMED_KINDS, prepare_untimed);
+    for (size_t i = 0; i < UNTIMED_KINDS; i++) {
         wait_until_blocked(&waiters[i].blocker);
         CHECK_INT(pthread_cancel(waiters[i].system_thread), 0);
     }
     sleep_for(0.1);
-    for (size_t i = 0; i < UNTIMED; i++)
+    for (size_t i = 0; i < UNTIMED_KINDS; i++)
         CHECK(threading_thread_is_alive(waiters[i].thread));
-    for (size_t i = 0; i < UNTIMED; i++)
-        waits[i].end(&waiters[i]);
-    for (size_t i = 0; i < UNTIMED; i++)
-        wait_until(is_nonzero, &waiters[i].done);
-    waiters_end(UNTIMED, PTHREAD_CANCELED);
+    waiters_end_waits(UNTIMED_KINDS);
+    waiters_join(UNTIMED_KINDS, PTHREAD_CANCELED);
+    pairs_free(UNTIMED_KINDS);
 }
 
 static void *sleep_while_cancelled(void *arg)
@@ -484,12 +298,6 @@ static atomic_long released, over_released;
 /* True in the threads whose signal handlers call the library. SIGALRM may be delivered to any thread, the library's own
  * included, and a test case cannot wait until a handler in those has returned. */
 static _Thread_local volatile sig_atomic_t handler_enabled;
-
-static bool is_portable_backend(void)
-{
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
-}
 
 static const char portable_cannot_wake[] = "the portable backend cannot wake from a signal handler";
 

@@ -13,22 +13,6 @@ static const size_t KIB = 1024, MIB = 1024 * 1024;
 #define CACHES_STACKS 0
 #endif
 
-/* Stores the sizes of the process's address space and of its resident memory in bytes. Returns false if the system does
- * not report them. */
-static bool process_size(size_t *addresses, size_t *resident)
-{
-    unsigned long pages[2];
-    FILE *file = fopen("/proc/self/statm", "r");
-    bool known = file != NULL && fscanf(file, "%lu %lu", &pages[0], &pages[1]) == 2;
-    if (file != NULL)
-        fclose(file);
-    if (known) {
-        *addresses = pages[0] * (size_t)sysconf(_SC_PAGESIZE);
-        *resident = pages[1] * (size_t)sysconf(_SC_PAGESIZE);
-    }
-    return known;
-}
-
 /* ------------------------------------------------------------------------------ threads that fill a stack */
 
 /* A thread that writes to its stack at each `step`, signals readiness, waits, and checks what it wrote. */

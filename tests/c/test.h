@@ -196,6 +196,20 @@ static inline int test_run(int argc, char **argv, const struct test_case *cases,
         return;                                                                                         \
     } while (0)
 
+static inline bool is_portable_backend(void)
+{
+    const char *park = getenv("THREADING_PARK");
+    return park != NULL && strcmp(park, "portable") == 0;
+}
+
+/* For a case that forks while threads sleep. With the portable backend, the child inherits the parking table, with
+ * entries for threads that it does not have. */
+#define SKIP_FORK_IF_PORTABLE()                                                                         \
+    do {                                                                                                \
+        if (is_portable_backend())                                                                      \
+            SKIP("the portable backend does not survive a fork while threads sleep");                   \
+    } while (0)
+
 /* ---------------------------------------------------------------------------------------------- checks */
 
 static inline void test_check_result(const char *file, int line, const char *expr, threading_status got,
@@ -266,7 +280,7 @@ static inline void test_check_at_least(const char *file, int line, const char *e
 
 #define CHECK_LAST_ERROR(status) test_check_last_error(__FILE__, __LINE__, (status))
 
-/* Checks a status that is no error, and that the call does not change the thread's last error. */
+/* Checks a status that is not an error, and that the call does not change the thread's last error. */
 #define CHECK_STATUS_KEEPS_ERROR(expr, status)                                                          \
     do {                                                                                                \
         (void)threading_event_set(NULL);                                                                \
@@ -377,22 +391,48 @@ static inline void *test_join(const char *file, int line, threading_thread *thre
             join((threads)[test_i]);                                                                    \
     } while (0)
 
+/* Targets of threads and functions of timers. */
+
 static inline void *return_arg(void *arg)
 {
     return arg;
+}
+
+static inline void *exit_with_arg(void *arg)
+{
+    pthread_exit(arg);
+}
+
+static inline void *wait_for_event(void *event)
+{
+    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
+    return event;
+}
+
+static inline void *set_event(void *event)
+{
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    return event;
+}
+
+/* A predicate of conditions. */
+static inline int return_false(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* A predicate for wait_until. */
+static inline bool main_is_alone(void *arg)
+{
+    (void)arg;
+    return threading_active_count() == 1;
 }
 
 static inline threading_event *event_new(void)
 {
     threading_event *event = threading_event_new();
     CHECK(event != NULL);
-    return event;
-}
-
-/* A thread's target. */
-static inline void *wait_for_event(void *event)
-{
-    CHECK_STATUS(threading_event_wait_timeout(event, TEST_LIMIT), THREADING_OK);
     return event;
 }
 
@@ -404,12 +444,15 @@ static inline threading_timer *timer_start(double interval, threading_target fun
     return timer;
 }
 
-/* With the portable backend, a child of fork inherits the parking table, with entries for threads that it does not
- * have. */
-static inline bool fork_keeps_sleepers(void)
+/* Joins the timer's thread, frees the timer and returns the thread's result. */
+static inline void *join_timer_and_free(threading_timer *timer)
 {
-    const char *park = getenv("THREADING_PARK");
-    return park != NULL && strcmp(park, "portable") == 0;
+    threading_thread *thread = threading_timer_thread(timer);
+    void *result;
+    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+    result = threading_thread_result(thread);
+    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    return result;
 }
 
 /* Returns a thread that the library did not create. The caller passes it to join_foreign. */

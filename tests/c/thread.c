@@ -200,7 +200,7 @@ static void unread_names_are_freed(void)
     CHECK_STR(threading_thread_name(thread), name);
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < READ_NAMES; i++) {
-            snprintf(name, sizeof name, "asked %d", i);
+            snprintf(name, sizeof name, "read %d", i);
             CHECK_STATUS(threading_thread_set_name(thread, name), THREADING_OK);
             if (round == 0)
                 read_names[i] = threading_thread_name(thread);
@@ -973,12 +973,6 @@ static void *run_after_free(void *arg)
     return NULL;
 }
 
-static bool main_is_alone(void *arg)
-{
-    (void)arg;
-    return threading_active_count() == 1;
-}
-
 static void free_of_a_running_thread(void)
 {
     /* Static, since no join guarantees that the thread no longer accesses it. */
@@ -1085,7 +1079,7 @@ static const struct test_case cases[] = {
     {"the system name follows the name, cut to 15 bytes at a character, except main's", system_name_follows},
     {"the system name of a foreign thread follows the name of its Dummy", system_name_of_a_dummy},
     {"the daemon flag is inherited from the creator, unless that is foreign", daemon_is_inherited},
-    {"settings after the start, of main and of a Dummy are ALREADY_STARTED", settings_after_start},
+    {"settings after the start, of main and of a Dummy are ERR_ALREADY_STARTED", settings_after_start},
     {"a stack is at least as large as the requested size", stack_sizes},
     {"the thread destroys its argument once, after run and before join returns", arg_destroyed_by_the_thread},
     {"the last free of an unstarted thread destroys its argument", arg_destroyed_by_the_last_free},

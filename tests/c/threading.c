@@ -303,7 +303,7 @@ static void dummy_of_an_exiting_thread(void)
     end_event = threading_event_new();
     CHECK(semaphore != NULL && end_event != NULL);
     CHECK_INT(pthread_key_create(&exiting_key, call_in_round), 0);
-    for (int living_ones = 0; living_ones < 2; living_ones++) {
+    for (int with_living = 0; with_living < 2; with_living++) {
         for (int round = 1; round <= 4; round++) {
             struct exiting exiting = {0, round};
             join_foreign(spawn_foreign(exit_with_destructor, &exiting));
@@ -311,7 +311,7 @@ static void dummy_of_an_exiting_thread(void)
             wait_until(active_count_is, &expected_count);
             CHECK_INT(threading_active_count(), expected_count);
         }
-        for (int i = 0; i < LIVING && living_ones == 0; i++) {
+        for (int i = 0; i < LIVING && with_living == 0; i++) {
             living[i] = spawn_foreign(create_dummy_and_wait, semaphore);
             CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
             CHECK_INT(threading_active_count(), ++expected_count);

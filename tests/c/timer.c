@@ -25,13 +25,6 @@ static void *result_of(threading_timer *timer)
     return threading_thread_result(thread_of(timer));
 }
 
-static void *join_and_free(threading_timer *timer)
-{
-    void *result = result_of(timer);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    return result;
-}
-
 static void *count(void *arg)
 {
     atomic_fetch_add((atomic_int *)arg, 1);
@@ -68,7 +61,7 @@ static void after_the_interval(void)
         CHECK(threading_timer_interval(timers[i]) == intervals[i]);
     }
     for (size_t i = 0; i < TEST_COUNT(intervals); i++) {
-        CHECK_PTR(join_and_free(timers[i]), &fired[i]);
+        CHECK_PTR(join_timer_and_free(timers[i]), &fired[i]);
         CHECK_AT_LEAST(fired[i] - begun[i], intervals[i]);
     }
 }
@@ -97,7 +90,7 @@ static void order_of_deadlines(void)
         timers[i] = timer_start(intervals[i], take_turn, &takers[i]);
     }
     for (size_t i = 0; i < TEST_COUNT(intervals); i++)
-        join_and_free(timers[i]);
+        join_timer_and_free(timers[i]);
     for (size_t i = 0; i < TEST_COUNT(intervals); i++)
         CHECK_INT(takers[i].position, expected[i]);
     CHECK_STATUS(threading_timer_cancel(late), THREADING_OK);
@@ -115,13 +108,13 @@ static void due_immediately_or_never(void)
     for (size_t i = 0; i < TEST_COUNT(immediate); i++) {
         threading_timer *timer = timer_start(immediate[i], return_arg, &fired);
         CHECK(threading_timer_interval(timer) == immediate[i]);
-        CHECK_PTR(join_and_free(timer), &fired);
+        CHECK_PTR(join_timer_and_free(timer), &fired);
     }
     for (size_t i = 0; i < TEST_COUNT(never); i++) {
         CHECK(threading_timer_interval(timers[i]) == never[i]);
         CHECK_STATUS(threading_thread_join_timeout(thread_of(timers[i]), 0.02), THREADING_TIMED_OUT);
         CHECK_STATUS(threading_timer_cancel(timers[i]), THREADING_OK);
-        CHECK_PTR(join_and_free(timers[i]), NULL);
+        CHECK_PTR(join_timer_and_free(timers[i]), NULL);
     }
     CHECK_INT(atomic_load(&fired), 0);
     CHECK_FAILS(threading_timer_new(NAN, count, &fired), THREADING_ERR_VALUE);
@@ -181,7 +174,7 @@ static void cancel_before_start(void)
     timer = timer_new(INFINITY, count, &fired);
     CHECK_STATUS(threading_timer_cancel(timer), THREADING_OK);
     CHECK_STATUS(threading_thread_start(thread_of(timer)), THREADING_OK);
-    join_and_free(timer);
+    join_timer_and_free(timer);
     CHECK_INT(atomic_load(&fired), 0);
     CHECK_INT(atomic_load(&destroyed.calls), 1);
 }
@@ -268,7 +261,7 @@ static void cancel_too_late(void)
 
     timer = timer_new(0, cancel_itself, &timer);
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_PTR(join_and_free(timer), &timer);
+    CHECK_PTR(join_timer_and_free(timer), &timer);
 }
 
 static void count_destroyed(void *value)
@@ -281,7 +274,6 @@ static void count_destroyed(void *value)
  * once. */
 static void cancel_at_deadline(void)
 {
-    int cancelled = 0, late = 0;
     for (int round = 0; round < test_many(3000); round++) {
         atomic_int fired = 0;
         threading_timer *timer = timer_new(round % 100 * 1e-6, count, &fired);
@@ -291,12 +283,10 @@ static void cancel_at_deadline(void)
         CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
         status = threading_timer_cancel(timer);
         CHECK(status == THREADING_OK || status == THREADING_TOO_LATE);
-        join_and_free(timer);
+        join_timer_and_free(timer);
         CHECK_INT(atomic_load(&fired), status == THREADING_TOO_LATE);
         CHECK_INT(atomic_load(&destroyed.calls), 1);
-        *(status == THREADING_OK ? &cancelled : &late) += 1;
     }
-    CHECK_INT(cancelled + late, test_many(3000));
 }
 
 /* -------------------------------------------------------------------------------------------- the thread of a timer */
@@ -431,7 +421,7 @@ static void daemon_and_name(void)
     CHECK_INT(sscanf(threading_thread_name(thread_of(started)), "Thread-%ld", &next), 1);
     CHECK_INT(next, number + 2);
     CHECK_STATUS(threading_thread_free(named), THREADING_OK);
-    join_and_free(started);
+    join_timer_and_free(started);
     CHECK_STATUS(threading_timer_free(unstarted), THREADING_OK);
 }
 
@@ -459,7 +449,7 @@ static void start_once(void)
     CHECK_STATUS(threading_timer_start(timer), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_thread_set_run(thread_of(timer), NULL), THREADING_ERR_ALREADY_STARTED);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    CHECK_PTR(join_and_free(timer_start(0, NULL, &turn)), NULL);
+    CHECK_PTR(join_timer_and_free(timer_start(0, NULL, &turn)), NULL);
 }
 
 /* --------------------------------------------------------------------------------------------- references */
@@ -474,12 +464,6 @@ static void *free_itself(void *arg)
     CHECK_STATUS(threading_timer_free(identity->timer), THREADING_ERR_HANDLE);
     CHECK_STR(threading_thread_name(self), "unowned");
     return NULL;
-}
-
-static bool main_is_alone(void *arg)
-{
-    (void)arg;
-    return threading_active_count() == 1;
 }
 
 static void free_while_started(void)
@@ -553,7 +537,7 @@ static void many_pending(void)
     CHECK_INT(threading_active_count(), many + 1);
     for (int i = 0; i < many; i++) {
         CHECK_STATUS(threading_timer_cancel(timers[i * 7919 % many]), THREADING_OK);
-        join_and_free(timers[i * 7919 % many]);
+        join_timer_and_free(timers[i * 7919 % many]);
     }
     CHECK_INT(threading_active_count(), 1);
     CHECK_INT(atomic_load(&fired), 0);
@@ -568,7 +552,7 @@ static void many_with_one_deadline(void)
     for (int i = 0; i < many; i++)
         timers[i] = timer_start(0.05, count, &fired[i]);
     for (int i = 0; i < many; i++)
-        CHECK_PTR(join_and_free(timers[i]), &fired[i]);
+        CHECK_PTR(join_timer_and_free(timers[i]), &fired[i]);
     sleep_for(0.02);
     for (int i = 0; i < many; i++)
         CHECK_INT(atomic_load(&fired[i]), 1);
@@ -594,11 +578,11 @@ static double largest_delay(void)
         timers[i] = timer_start(i * 0.01, store_time, &fired[i]);
     }
     for (int i = 0; i < TIMERS; i++) {
-        join_and_free(timers[i]);
+        join_timer_and_free(timers[i]);
         if (fired[i] - due[i] > largest)
             largest = fired[i] - due[i];
     }
-    join_and_free(blocking);
+    join_timer_and_free(blocking);
     CHECK_INT(atomic_load(&unblocked), 1);
     return largest;
 }
@@ -626,10 +610,10 @@ static void many_functions_block(void)
     }
     for (int i = 0; i < TIMERS; i++)
         wait_until(is_nonzero, &busy[i].begun);
-    CHECK_PTR(join_and_free(timer_start(0.01, return_arg, event)), event);
+    CHECK_PTR(join_timer_and_free(timer_start(0.01, return_arg, event)), event);
     CHECK_STATUS(threading_event_set(event), THREADING_OK);
     for (int i = 0; i < TIMERS; i++)
-        CHECK_PTR(join_and_free(timers[i]), event);
+        CHECK_PTR(join_timer_and_free(timers[i]), event);
     CHECK_STATUS(threading_event_free(event), THREADING_OK);
 }
 
@@ -674,9 +658,9 @@ static void timers_are_distinct_owners(void)
 {
     threading_rlock *rlock = threading_rlock_new();
     CHECK(rlock != NULL);
-    CHECK_PTR(join_and_free(timer_start(0, acquire_twice, rlock)), rlock);
+    CHECK_PTR(join_timer_and_free(timer_start(0, acquire_twice, rlock)), rlock);
     for (int i = 0; i < 20; i++)
-        CHECK_PTR(join_and_free(timer_start(0, check_not_owner, rlock)), rlock);
+        CHECK_PTR(join_timer_and_free(timer_start(0, check_not_owner, rlock)), rlock);
     check_not_owner(rlock);
     CHECK_STATUS(threading_rlock_free(rlock), THREADING_OK);
 }
@@ -712,15 +696,10 @@ static void locals_destroyed_at_end(void)
     CHECK_INT(atomic_load(&destroyed.calls), 2);
 }
 
-static void *call_pthread_exit(void *arg)
-{
-    pthread_exit(arg);
-}
-
 static void pthread_exit_in_function(void)
 {
     for (int i = 0; i < 50; i++) {
-        threading_timer *timer = new_with_destructor(0, call_pthread_exit, &timer);
+        threading_timer *timer = new_with_destructor(0, exit_with_arg, &timer);
         threading_timer *other = timer_start(0.001, return_arg, &other);
         CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
         CHECK_PTR(result_of(timer), NULL);
@@ -729,7 +708,7 @@ static void pthread_exit_in_function(void)
         CHECK_INT(enumerate_position(thread_of(timer)), SIZE_MAX);
         CHECK_STATUS(threading_timer_cancel(timer), THREADING_TOO_LATE);
         CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-        CHECK_PTR(join_and_free(other), &other);
+        CHECK_PTR(join_timer_and_free(other), &other);
     }
 }
 

@@ -4,20 +4,10 @@
 
 #include <errno.h>
 #include <fenv.h>
-#include <grp.h>
 #include <locale.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-
-static void *join_timer(threading_timer *timer)
-{
-    threading_thread *thread = threading_timer_thread(timer);
-    CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
-    void *result = threading_thread_result(thread);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
-    return result;
-}
 
 /* ----------------------------------------------------------------------------------------------- the state */
 
@@ -179,7 +169,7 @@ static void *start_first_timer(void *arg)
     for (size_t i = 0; arg != NULL && i < TEST_COUNT(changes); i++)
         if (changes[i] != set_signal_stack)
             changes[i]();
-    CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
+    CHECK_PTR(join_timer_and_free(timer_start(0, check_state, &initial)), &initial);
     return arg;
 }
 
@@ -208,8 +198,8 @@ static void main_changes_its_state(void)
 static void changed_by_function(void)
 {
     for (int i = 0; i < test_many(20); i++) {
-        CHECK_PTR(join_timer(timer_start(0, change_all, &initial)), &initial);
-        CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
+        CHECK_PTR(join_timer_and_free(timer_start(0, change_all, &initial)), &initial);
+        CHECK_PTR(join_timer_and_free(timer_start(0, check_state, &initial)), &initial);
     }
 }
 
@@ -227,8 +217,8 @@ static void with_same_deadline(void)
             checking[pair] = timer_start(due - now(), check_state, &initial);
         }
         for (int pair = 0; pair < pairs; pair++) {
-            CHECK_PTR(join_timer(changing[pair]), &changes[i]);
-            CHECK_PTR(join_timer(checking[pair]), &initial);
+            CHECK_PTR(join_timer_and_free(changing[pair]), &changes[i]);
+            CHECK_PTR(join_timer_and_free(checking[pair]), &initial);
         }
     }
 }
@@ -256,13 +246,13 @@ static void changed_by_destructor(void)
         CHECK_STATUS(threading_thread_set_arg_destructor(threading_timer_thread(timer), change_in_a_destructor),
                      THREADING_OK);
         CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-        CHECK_PTR(join_timer(timer), &initial);
-        CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
+        CHECK_PTR(join_timer_and_free(timer), &initial);
+        CHECK_PTR(join_timer_and_free(timer_start(0, check_state, &initial)), &initial);
     }
     CHECK((local = threading_local_new(change_in_a_destructor)) != NULL);
     for (int i = 0; i < test_many(50); i++) {
-        CHECK_PTR(join_timer(timer_start(0, set_local, &initial)), &initial);
-        CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
+        CHECK_PTR(join_timer_and_free(timer_start(0, set_local, &initial)), &initial);
+        CHECK_PTR(join_timer_and_free(timer_start(0, check_state, &initial)), &initial);
     }
     CHECK_STATUS(threading_local_free(local), THREADING_OK);
     local = NULL;
@@ -285,11 +275,11 @@ static void changed_by_blocked_function(void)
         CHECK(event != NULL);
         for (int k = 0; k < BLOCKED; k++)
             blocked[k] = timer_start(0, change_and_wait, event);
-        CHECK_PTR(join_timer(timer_start(0.002, check_state, &initial)), &initial);
+        CHECK_PTR(join_timer_and_free(timer_start(0.002, check_state, &initial)), &initial);
         CHECK_STATUS(threading_event_set(event), THREADING_OK);
         for (int k = 0; k < BLOCKED; k++) {
-            CHECK_PTR(join_timer(blocked[k]), event);
-            CHECK_PTR(join_timer(timer_start(0, check_state, &initial)), &initial);
+            CHECK_PTR(join_timer_and_free(blocked[k]), event);
+            CHECK_PTR(join_timer_and_free(timer_start(0, check_state, &initial)), &initial);
         }
         CHECK_STATUS(threading_event_free(event), THREADING_OK);
     }
@@ -298,7 +288,7 @@ static void changed_by_blocked_function(void)
 /* Without privileges a nice value cannot be lowered again, so the library replaces the thread. */
 static void change_unprivileged(void)
 {
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    if (!drop_privileges())
         return;
     changed_by_function();
     with_same_deadline();
@@ -307,8 +297,7 @@ static void change_unprivileged(void)
 
 static void changed_without_privileges(void)
 {
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     run_in_child(change_unprivileged);
 }
 
@@ -317,23 +306,22 @@ static void changed_without_privileges(void)
 static void *start_with_nice_value(void *arg)
 {
     raise_nice_value();
-    join_timer(timer_start(0, NULL, NULL));
+    join_timer_and_free(timer_start(0, NULL, NULL));
     return arg;
 }
 
 static void first_by_nice_thread_unprivileged(void)
 {
-    if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    if (!drop_privileges())
         return;
     CHECK_PTR(join_foreign(spawn_foreign(start_with_nice_value, &initial)), &initial);
-    join_timer(timer_start(0.05, check_state, &initial));
+    join_timer_and_free(timer_start(0.05, check_state, &initial));
     changed_by_function();
 }
 
 static void first_by_nice_thread(void)
 {
-    if (fork_keeps_sleepers())
-        SKIP("the portable backend does not survive a fork while threads sleep");
+    SKIP_FORK_IF_PORTABLE();
     run_in_child(first_by_nice_thread_unprivileged);
 }
 
@@ -359,8 +347,8 @@ static void changed_after_many_calls(void)
         for (int i = 0; i < TIMERS; i++)
             timers[i] = timer_start(due - now(), change_if_enabled, &initial);
         for (int i = 0; i < TIMERS; i++)
-            CHECK_PTR(join_timer(timers[i]), &initial);
-        CHECK_PTR(join_timer(timer_start(0.01, check_state, &initial)), &initial);
+            CHECK_PTR(join_timer_and_free(timers[i]), &initial);
+        CHECK_PTR(join_timer_and_free(timer_start(0.01, check_state, &initial)), &initial);
     }
     with_same_deadline();
 }
@@ -396,9 +384,9 @@ static void changed_before_another_function(void)
         threading_timer *changing = timer_start(later - now(), functions[i], change);
         threading_timer *checking = timer_start(later + 20e-6 - now(), check_state, &initial);
         for (int call = 0; call < CALLS; call++)
-            CHECK_PTR(join_timer(timers[call]), NULL);
-        CHECK_PTR(join_timer(changing), change);
-        CHECK_PTR(join_timer(checking), &initial);
+            CHECK_PTR(join_timer_and_free(timers[call]), NULL);
+        CHECK_PTR(join_timer_and_free(changing), change);
+        CHECK_PTR(join_timer_and_free(checking), &initial);
     }
 }
 
@@ -426,8 +414,8 @@ static void pending_cancellation(void)
     for (int i = 0; i < test_many(50); i++) {
         threading_timer *late = timer_start(0, i % 2 ? cancel_itself : cancel_itself_while_disabled, &late);
         threading_timer *next = timer_start(0, pass_cancellation_point, &next);
-        CHECK_PTR(join_timer(late), &late);
-        CHECK_PTR(join_timer(next), &next);
+        CHECK_PTR(join_timer_and_free(late), &late);
+        CHECK_PTR(join_timer_and_free(next), &next);
     }
 }
 

@@ -44,12 +44,8 @@ static void default_sizes(void)
 
 static void tls_in_a_timer(void)
 {
-    threading_timer *timer = threading_timer_new(0, use_stack_and_tls, &thread_local_bytes);
-    CHECK(timer != NULL);
-    CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
-    CHECK_STATUS(threading_thread_join_timeout(threading_timer_thread(timer), TEST_LIMIT), THREADING_OK);
-    CHECK_PTR(threading_thread_result(threading_timer_thread(timer)), &thread_local_bytes);
-    CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
+    threading_timer *timer = timer_start(0, use_stack_and_tls, &thread_local_bytes);
+    CHECK_PTR(join_timer_and_free(timer), &thread_local_bytes);
 }
 
 static const struct test_case cases[] = {

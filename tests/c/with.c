@@ -189,7 +189,7 @@ static void left_by_break(void)
         THREADING_WITH(set.lock) {
             THREADING_WITH(set.semaphore) {
                 if (i >= 0)
-                    break; /* leaves the inner block alone */
+                    break; /* leaves only the inner block */
                 CHECK(!"reached");
             }
             CHECK(threading_lock_locked(set.lock));
@@ -316,7 +316,7 @@ static void evaluated_once(void)
         CHECK(threading_lock_locked(lock));
     }
     CHECK_INT(calls, 1);
-    /* It releases the object that it acquired, even if the block assigns to the variable. */
+    /* The block releases the object that it acquired, even if the block assigns to the variable. */
     THREADING_WITH(chosen) {
         chosen = NULL;
     }
@@ -397,10 +397,8 @@ static void blocks_exclude_each_other(void)
 {
     struct counter counter = {.lock = new_lock()};
     threading_thread *threads[4];
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = spawn(count, &counter);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        join(threads[i]);
+    spawn_all(threads, count, &counter);
+    join_all(threads);
     CHECK_INT(counter.value, 4 * test_many(25000));
     CHECK_STATUS(threading_lock_free(counter.lock), THREADING_OK);
 }

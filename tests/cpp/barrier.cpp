@@ -195,6 +195,34 @@ static void action_is_destroyed_with_the_last_barrier()
     CHECK_EQUAL(threading_barrier_free(handle), THREADING_OK);
 }
 
+// The action destroys the last Barrier while C code keeps the barrier, and is called again.
+static void action_is_kept_for_c_code()
+{
+    static std::unique_ptr<Barrier> last;
+    struct Action {
+        static const Action *&instance()
+        {
+            static const Action *pointer = nullptr; // for leak detectors, as above
+            return pointer;
+        }
+        std::shared_ptr<int> calls;
+        void operator()()
+        {
+            instance() = this;
+            last.reset();
+            ++*calls;
+        }
+    };
+    auto calls = std::make_shared<int>(0);
+    last = std::make_unique<Barrier>(1, Action{calls});
+    threading_barrier *handle = threading_barrier_ref(last->native_handle());
+    CHECK_EQUAL(threading_barrier_wait(handle, nullptr), THREADING_OK);
+    CHECK_EQUAL(threading_barrier_wait(handle, nullptr), THREADING_OK);
+    CHECK_EQUAL(*calls, 2);
+    CHECK_EQUAL(Action::instance()->calls.use_count(), 2);
+    CHECK_EQUAL(threading_barrier_free(handle), THREADING_OK);
+}
+
 static const test::Case cases[] = {
     {"rounds repeat, and the action runs before any party returns", rounds_repeat},
     {"a timeout breaks it, and is not shorter than given", timeout_breaks_the_barrier},
@@ -204,6 +232,7 @@ static const test::Case cases[] = {
     {"an action may be any callable", action_may_be_any_callable},
     {"the action is destroyed with the last Barrier, unless C code keeps the barrier",
      action_is_destroyed_with_the_last_barrier},
+    {"an action that destroys the last Barrier is kept for C code", action_is_kept_for_c_code},
 };
 
 TEST_MAIN(cases)

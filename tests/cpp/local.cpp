@@ -27,7 +27,7 @@ static_assert(!std::is_constructible_v<Local<NoDefault>, int (*)(int)>);
 static_assert(std::is_same_v<decltype(std::declval<const Local<int> &>().get()), int &>);
 static_assert(noexcept(std::declval<Local<int> &>().get_if()));
 
-// Counts its objects, and those that were destroyed in another thread than the one that created them.
+// Counts its objects, and those that a thread other than their creator destroyed.
 struct Tracked {
     static inline std::atomic<int> alive{0};
     static inline std::atomic<int> destroyed_elsewhere{0};

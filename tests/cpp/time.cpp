@@ -91,7 +91,7 @@ static void max_and_infinity_are_unlimited()
     CHECK_EQUAL(to_seconds(duration<int, std::milli>::max()), THREADING_FOREVER);
     CHECK_EQUAL(to_seconds(duration<double>::max()), THREADING_FOREVER);
     CHECK_EQUAL(to_seconds(duration<double>(INFINITY)), THREADING_FOREVER);
-    CHECK(std::isnan(to_seconds(duration<double>(NAN)))); // with which the library fails
+    CHECK(std::isnan(to_seconds(duration<double>(NAN)))); // the library reports this as an error
 }
 
 static void time_points_become_remaining_seconds()

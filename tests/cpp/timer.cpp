@@ -106,17 +106,14 @@ static void destructor_waits_for_a_running_function()
     kept.join();
 }
 
-// Each timer calls its function before its destructor returns, or never.
+// The destructor cancels the timer, or waits for its function.
 static void destructor_at_expiration()
 {
     std::atomic<int> inside{0};
-    int fired_count = 0, cancelled_count = 0;
     for (int i = 0; i < 300; i++) {
-        std::atomic<bool> fired{false};
         {
             Timer timer(std::chrono::microseconds(i % 100), [&] {
                 inside++;
-                fired = true;
                 inside--;
             });
             timer.start();
@@ -124,9 +121,7 @@ static void destructor_at_expiration()
                 std::this_thread::sleep_for(std::chrono::microseconds(i % 150));
         }
         CHECK_EQUAL(inside.load(), 0);
-        fired ? fired_count++ : cancelled_count++;
     }
-    CHECK_EQUAL(fired_count + cancelled_count, 300);
 }
 
 static void function_destroys_its_own_timer()

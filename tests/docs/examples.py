@@ -11,8 +11,8 @@ output consists of, how often each occurs, which lines precede which, and the ea
 latest time, but a program must end within the time limit.
 
 Some orders depend only on sleeps of different lengths. If the machine stalls for a second, they can be reversed. For
-these, a check uses `expect_timing`. If it fails and the machine stalled during the run, the program is run again; if the
-machine did not stall, the program has failed.
+these, a check uses `expect_timing`. If it fails and the machine stalled during the run, the program is run again; if
+the machine did not stall, the program has failed.
 """
 
 import argparse
@@ -143,7 +143,7 @@ class Log:
         """Returns the messages of one thread, in order."""
         return [entry.message for entry in self.entries if entry.name == name]
 
-    def names(self, *expected):
+    def expect_names(self, *expected):
         """Checks that no other threads have logged."""
         found = {entry.name for entry in self.entries}
         expect(found <= set(expected), f"unknown threads: {sorted(found - set(expected))}")
@@ -154,7 +154,7 @@ class Log:
         expect(len(indices) == 1, f"{len(indices)} times instead of once: ({name}) {message}")
         return indices[0]
 
-    def not_before(self, seconds, name, message):
+    def expect_not_before(self, seconds, name, message):
         """Checks that the last such entry was written after this number of seconds or later."""
         times = [entry.at for entry in self.entries if (entry.name, entry.message) == (name, message)]
         expect(times, f"missing: ({name}) {message}")
@@ -179,18 +179,18 @@ def whole(lines):
     return [Line(line.at, line.text[:-1]) for line in lines]
 
 
-def same(found, wanted, whose="all"):
+def expect_same(found, wanted, whose="all"):
     """Checks that the lines are the wanted ones, in this order."""
     expect(list(found) == list(wanted), f"lines of {whose}: {list(found)}, not {list(wanted)}")
 
 
-def same_unordered(found, wanted):
+def expect_same_unordered(found, wanted):
     """Checks that the lines are the wanted ones, each as often, in any order."""
     found, wanted = collections.Counter(found), collections.Counter(wanted)
     expect(found == wanted, f"missing: {dict(wanted - found)}, unexpected: {dict(found - wanted)}")
 
 
-def numbers(pattern, text):
+def parse_numbers(pattern, text):
     match = re.fullmatch(pattern, text)
     expect(match, f"{text!r} does not match {pattern!r}")
     return [float(group) for group in match.groups()]
@@ -204,20 +204,20 @@ def check(function):
 
 @check
 def threading_simple(run):
-    same([line.text for line in run.printed()], ["Worker"] * 5)
+    expect_same([line.text for line in run.printed()], ["Worker"] * 5)
 
 
 @check
 def threading_simpleargs(run):
-    same_unordered([line.text for line in run.printed()], [f"Worker: {i}" for i in range(5)])
+    expect_same_unordered([line.text for line in run.printed()], [f"Worker: {i}" for i in range(5)])
 
 
-def named_threads(log):
-    log.names("worker", "Thread-1", "my_service")
+def check_named_threads(log):
+    log.expect_names("worker", "Thread-1", "my_service")
     starts, ends = [], []
     for name, seconds in (("worker", 2), ("Thread-1", 2), ("my_service", 3)):
-        same(log.of(name), ["Starting", "Exiting"], name)
-        log.not_before(seconds, name, "Exiting")
+        expect_same(log.of(name), ["Starting", "Exiting"], name)
+        log.expect_not_before(seconds, name, "Exiting")
         starts.append(log.index(name, "Starting"))
         ends.append(log.index(name, "Exiting"))
     expect_timing(max(starts) < min(ends), "a thread exits before all have started")
@@ -230,31 +230,31 @@ def threading_names(run):
     for line in lines:
         expect(re.fullmatch(r"\S+ \S+", line.text), f"not a name and a message: {line.text!r}")
     pairs = [Line(line.at, "({:<10}) {}".format(*line.text.split())) for line in lines]
-    named_threads(Log(pairs, "({name:<10}) {message}"))
+    check_named_threads(Log(pairs, "({name:<10}) {message}"))
 
 
 @check
 def threading_names_log(run):
-    named_threads(run.logged("[DEBUG] ({name:<10}) {message}"))
+    check_named_threads(run.logged("[DEBUG] ({name:<10}) {message}"))
 
 
 @check
 def threading_daemon(run):
     log = run.logged()
-    log.names("daemon", "non-daemon")
+    log.expect_names("daemon", "non-daemon")
     if log.of("daemon") == ["Starting", "Exiting"]:
         expect_timing(False, "the program waited for the daemon")
-    same([entry[1:] for entry in log.entries],
-         [("daemon", "Starting"), ("non-daemon", "Starting"), ("non-daemon", "Exiting")])
+    expect_same([entry[1:] for entry in log.entries],
+                [("daemon", "Starting"), ("non-daemon", "Starting"), ("non-daemon", "Exiting")])
 
 
 @check
 def threading_daemon_join(run):
     log = run.logged()
-    log.names("daemon", "non-daemon")
-    same(log.of("daemon"), ["Starting", "Exiting"], "daemon")
-    same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
-    log.not_before(2, "daemon", "Exiting")
+    log.expect_names("daemon", "non-daemon")
+    expect_same(log.of("daemon"), ["Starting", "Exiting"], "daemon")
+    expect_same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
+    log.expect_not_before(2, "daemon", "Exiting")
     expect_timing(log.index("daemon", "Exiting") == 3, "the daemon's exit is not the last line")
 
 
@@ -262,30 +262,30 @@ def threading_daemon_join(run):
 def threading_daemon_join_timeout(run):
     out = whole(run.out)
     log = Log(whole(run.err), "({name:<10}) {message}")
-    log.names("daemon", "non-daemon")
-    same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
+    log.expect_names("daemon", "non-daemon")
+    expect_same(log.of("non-daemon"), ["Starting", "Exiting"], "non-daemon")
     expect_timing([line.text for line in out] != ["d.isAlive() False"], "the daemon was not alive after a second")
-    same([line.text for line in out], ["d.isAlive() True"], "stdout")
+    expect_same([line.text for line in out], ["d.isAlive() True"], "stdout")
     expect(out[0].at >= 1, "the join has not waited for a second")
     if log.of("daemon") in ([], ["Starting", "Exiting"]):
         expect_timing(False, "at the end of the program, the daemon has not started or has already ended")
-    same(log.of("daemon"), ["Starting"], "daemon")
+    expect_same(log.of("daemon"), ["Starting"], "daemon")
 
 
 @check
 def threading_enumerate(run):
     log = run.logged()
     workers = ["Thread-1", "Thread-2", "Thread-3"]
-    log.names("MainThread", *workers)
+    log.expect_names("MainThread", *workers)
     expect_timing(log.of("MainThread") == [f"joining {name}" for name in workers],
                   f"lines of MainThread: {log.of('MainThread')}")  # a worker that has ended is not enumerated
     pauses = {}
     for name in workers:
         lines = log.of(name)
         expect(len(lines) == 2, f"lines of {name}: {lines}")
-        [pauses[name]] = numbers(r"sleeping ([1-5])", lines[0])
-        same(lines[1:], ["ending"], name)
-        log.not_before(pauses[name], name, "ending")
+        [pauses[name]] = parse_numbers(r"sleeping ([1-5])", lines[0])
+        expect_same(lines[1:], ["ending"], name)
+        log.expect_not_before(pauses[name], name, "ending")
     for joined, following in zip(workers, workers[1:]):
         expect(log.index(joined, "ending") < log.index("MainThread", f"joining {following}"),
                f"the join of {joined} returned before its end")
@@ -299,28 +299,28 @@ def threading_enumerate(run):
 @check
 def threading_subclass(run):
     log = run.logged()
-    same_unordered([entry[1:] for entry in log.entries], [(f"Thread-{i}", "running") for i in range(1, 6)])
+    expect_same_unordered([entry[1:] for entry in log.entries], [(f"Thread-{i}", "running") for i in range(1, 6)])
 
 
 @check
 def threading_subclass_args(run):
     log = run.logged()
-    same_unordered([entry[1:] for entry in log.entries],
-                   [(f"Thread-{i + 1}", f"running with ({i},) and {{'a': 'A', 'b': 'B'}}") for i in range(5)])
+    expect_same_unordered([entry[1:] for entry in log.entries],
+                          [(f"Thread-{i + 1}", f"running with ({i},) and {{'a': 'A', 'b': 'B'}}") for i in range(5)])
 
 
 @check
 def threading_timer(run):
     log = run.logged()
-    log.names("MainThread", "t1", "t2")
-    same(log.of("MainThread"),
-         ["starting timers", "waiting before canceling t2", "canceling t2", "done"], "MainThread")
-    same(log.of("t1"), ["worker running"], "t1")
-    log.not_before(2, "MainThread", "canceling t2")
-    log.not_before(3, "t1", "worker running")
+    log.expect_names("MainThread", "t1", "t2")
+    expect_same(log.of("MainThread"),
+                ["starting timers", "waiting before canceling t2", "canceling t2", "done"], "MainThread")
+    expect_same(log.of("t1"), ["worker running"], "t1")
+    log.expect_not_before(2, "MainThread", "canceling t2")
+    log.expect_not_before(3, "t1", "worker running")
     if log.of("t2"):
-        same(log.of("t2"), ["worker running"], "t2")
-        log.not_before(3, "t2", "worker running")
+        expect_same(log.of("t2"), ["worker running"], "t2")
+        log.expect_not_before(3, "t2", "worker running")
         expect_timing(False, "the cancelled timer fired")
     expect_timing(log.index("t1", "worker running") == 4, "the timer fired before main was done")
 
@@ -328,9 +328,9 @@ def threading_timer(run):
 @check
 def threading_event(run):
     log = run.logged()
-    log.names("MainThread", "block", "non-block")
-    same(log.of("MainThread"), ["Waiting before calling Event.set()", "Event is set"], "MainThread")
-    same(log.of("block"), ["wait_for_event starting", "event set: True"], "block")
+    log.expect_names("MainThread", "block", "non-block")
+    expect_same(log.of("MainThread"), ["Waiting before calling Event.set()", "Event is set"], "MainThread")
+    expect_same(log.of("block"), ["wait_for_event starting", "event set: True"], "block")
 
     timed_out = ["wait_for_event_timeout starting", "event set: False", "doing other work"]
     succeeded = ["wait_for_event_timeout starting", "event set: True", "processing event"]
@@ -340,55 +340,55 @@ def threading_event(run):
     expect(lines in ([], succeeded), f"lines of non-block: {log.of('non-block')}")
     expect_timing(log.of("non-block") == timed_out + succeeded, "non-block has not waited twice")
 
-    log.not_before(2, "non-block", "event set: False")
+    log.expect_not_before(2, "non-block", "event set: False")
     expect_timing(log.index("non-block", "event set: False") < log.index("MainThread", "Event is set"),
                   "the timeout expired after the event was set")
     for name in ("block", "non-block"):
-        log.not_before(3, name, "event set: True")
+        log.expect_not_before(3, name, "event set: True")
         expect(log.index("MainThread", "Waiting before calling Event.set()") < log.index(name, "event set: True"),
                f"{name} saw the event set before it was set")
-    log.not_before(3, "MainThread", "Event is set")
+    log.expect_not_before(3, "MainThread", "Event is set")
 
 
 @check
 def threading_lock(run):
     log = run.logged()
-    log.names("MainThread", "Thread-1", "Thread-2")
-    same(log.of("MainThread"), ["Waiting for worker threads", "Counter: 4"], "MainThread")
+    log.expect_names("MainThread", "Thread-1", "Thread-2")
+    expect_same(log.of("MainThread"), ["Waiting for worker threads", "Counter: 4"], "MainThread")
     for name in ("Thread-1", "Thread-2"):
         entries = [entry for entry in log.entries if entry.name == name]
         expect(len(entries) == 7, f"lines of {name}: {log.of(name)}")
         slept = 0.0
         for at in (0, 3):
-            [pause] = numbers(r"Sleeping ([01]\.\d\d)", entries[at].message)
+            [pause] = parse_numbers(r"Sleeping ([01]\.\d\d)", entries[at].message)
             expect(pause <= 1, f"slept too long: {pause}")
             slept += pause - 0.005  # the logged value may have been rounded up
-            same(log.of(name)[at + 1:at + 3], ["Waiting for lock", "Acquired lock"], name)
+            expect_same(log.of(name)[at + 1:at + 3], ["Waiting for lock", "Acquired lock"], name)
             expect(entries[at + 1].at >= slept, f"{name} slept less than it logged")
-        same(log.of(name)[6:], ["Done"], name)
+        expect_same(log.of(name)[6:], ["Done"], name)
     expect(log.index("MainThread", "Counter: 4") == 15, "main did not wait for the workers")
 
 
 @check
 def threading_lock_noblock(run):
     log = run.logged()
-    log.names("LockHolder", "Worker")
+    log.expect_names("LockHolder", "Worker")
     lines = log.of("Worker")
-    [tries] = numbers(r"Done after (\d+) iterations", lines[-1] if lines else "")
+    [tries] = parse_numbers(r"Done after (\d+) iterations", lines[-1] if lines else "")
     wanted, acquired = ["Starting"], 0
     for i in range(1, int(tries) + 1):
         acquired += f"Iteration {i}: Acquired" in lines
         outcome = "Acquired" if f"Iteration {i}: Acquired" in lines else "Not acquired"
         wanted += ["Trying to acquire", f"Iteration {i}: {outcome}"]
-        log.not_before(0.5 * i, "Worker", f"Iteration {i}: {outcome}")
-    same(lines, wanted + [f"Done after {int(tries)} iterations"], "Worker")
+        log.expect_not_before(0.5 * i, "Worker", f"Iteration {i}: {outcome}")
+    expect_same(lines, wanted + [f"Done after {int(tries)} iterations"], "Worker")
     expect(acquired == 3, f"acquired {acquired} times instead of 3")
     expect(lines[-2].endswith(": Acquired"), "continued after the third acquire")
 
     lines = log.of("LockHolder")
     expect_timing(len(lines) >= 2, "LockHolder did not run")
     cycles = len(lines) // 2 + 1
-    same(lines, (["Starting"] + ["Holding", "Not holding"] * cycles)[:len(lines)], "LockHolder")
+    expect_same(lines, (["Starting"] + ["Holding", "Not holding"] * cycles)[:len(lines)], "LockHolder")
 
     held, changes = False, 0
     for entry in log.entries:
@@ -401,31 +401,31 @@ def threading_lock_noblock(run):
 
 @check
 def threading_lock_reacquire(run):
-    same([line.text for line in run.printed()], ["First try : True", "Second try: False"])
+    expect_same([line.text for line in run.printed()], ["First try : True", "Second try: False"])
 
 
 @check
 def threading_rlock(run):
-    same([line.text for line in run.printed()], ["First try : True", "Second try: 1"])
+    expect_same([line.text for line in run.printed()], ["First try : True", "Second try: 1"])
 
 
 @check
 def threading_lock_with(run):
-    same_unordered([entry[1:] for entry in run.logged().entries],
-                   [("Thread-1", "Lock acquired via with"), ("Thread-2", "Lock acquired directly")])
+    expect_same_unordered([entry[1:] for entry in run.logged().entries],
+                          [("Thread-1", "Lock acquired via with"), ("Thread-2", "Lock acquired directly")])
 
 
 @check
 def threading_condition(run):
     log = run.logged("{stamp} ({name:<2}) {message}")
-    log.names("c1", "c2", "p")
-    same(log.of("p"), ["Starting producer thread", "Making resource available"], "p")
+    log.expect_names("c1", "c2", "p")
+    expect_same(log.of("p"), ["Starting producer thread", "Making resource available"], "p")
     made = log.index("p", "Making resource available")
     for name in ("c1", "c2"):
-        same(log.of(name), ["Starting consumer thread", "Resource is available to consumer"], name)
+        expect_same(log.of(name), ["Starting consumer thread", "Resource is available to consumer"], name)
         expect(made < log.index(name, "Resource is available to consumer"), f"{name} saw the resource too early")
-    log.not_before(2, "c2", "Starting consumer thread")
-    log.not_before(4, "p", "Starting producer thread")
+    log.expect_not_before(2, "c2", "Starting consumer thread")
+    log.expect_not_before(4, "p", "Starting producer thread")
     expect_timing([log.index("c1", "Starting consumer thread"), log.index("c2", "Starting consumer thread"),
                    log.index("p", "Starting producer thread")] == [0, 1, 2], "the threads started in a wrong order")
 
@@ -434,7 +434,7 @@ def threading_condition(run):
 def threading_semaphore(run):
     log = run.logged("{stamp} ({name:<2}) {message}")
     workers = ["0", "1", "2", "3"]
-    log.names(*workers)
+    log.expect_names(*workers)
     active, entered = [], 0
     for at, name, message in log.entries:
         if message == "Waiting to join the pool":
@@ -450,24 +450,24 @@ def threading_semaphore(run):
         expect(at >= 0.1 * ((entered - 1) // 2), f"{entered} workers have entered the pool after {at:.3f} s")
     for name in workers:
         expect(len(log.of(name)) == 3, f"lines of {name}: {log.of(name)}")
-        same(log.of(name)[:1], ["Waiting to join the pool"], name)
+        expect_same(log.of(name)[:1], ["Waiting to join the pool"], name)
     expect(log.entries[-1].message == "Running: []", "the pool is not empty at the end")
     expect(log.entries[-1].at >= 0.2, "four workers, two at a time, took less than two periods")
 
 
-def local_values(log, in_main, in_worker):
-    log.names("MainThread", "Thread-1", "Thread-2")
-    same(log.of("MainThread"), in_main, "MainThread")
+def check_local_values(log, in_main, in_worker):
+    log.expect_names("MainThread", "Thread-1", "Thread-2")
+    expect_same(log.of("MainThread"), in_main, "MainThread")
     expect([entry.name for entry in log.entries[:2]] == ["MainThread"] * 2, "a worker logged before main had finished")
     for name in ("Thread-1", "Thread-2"):
-        same(log.of(name)[:-1], in_worker, name)
-        [value] = numbers(r"value=(\d+)", log.of(name)[-1])
+        expect_same(log.of(name)[:-1], in_worker, name)
+        [value] = parse_numbers(r"value=(\d+)", log.of(name)[-1])
         expect(1 <= value <= 100, f"the value of {name} is {value}")
 
 
 @check
 def threading_local(run):
-    local_values(run.logged(), ["No value yet", "value=1000"], ["No value yet"])
+    check_local_values(run.logged(), ["No value yet", "value=1000"], ["No value yet"])
 
 
 @check
@@ -476,7 +476,7 @@ def threading_local_defaults(run):
     expect(log.entries, "no output")
     first = log.entries[0].message
     expect(re.fullmatch(r"Initializing <MyLocal object at 0x[0-9a-f]+>", first), f"first line: {first!r}")
-    local_values(log, [first, "value=1000"], [first, "value=1000"])
+    check_local_values(log, [first, "value=1000"], [first, "value=1000"])
 
 
 def judge(name, program, valgrind, stall_detector):
@@ -512,7 +512,8 @@ def main():
     parser.add_argument("--programs", metavar="DIR", type=pathlib.Path, default=ROOT / "build" / "c_examples",
                         help="the directory of the built programs (default: %(default)s)")
     parser.add_argument("--python", action="store_true", help="run the Python versions, with this interpreter")
-    parser.add_argument("--valgrind", action="store_true", help="run the programs under Valgrind, which must report no error")
+    parser.add_argument("--valgrind", action="store_true",
+                        help="run the programs under Valgrind, which must report no error")
     parser.add_argument("names", metavar="NAME", nargs="*", help="the programs to check (default: all)")
     arguments = parser.parse_args()
 
@@ -531,7 +532,8 @@ def main():
         return [sys.executable, str(sources / "python" / f"{name}.py")] if arguments.python else [str(programs / name)]
 
     failed = 0
-    for source in sorted([*sources.glob("threading_*.c"), *sources.glob("cpp/threading_*"), *sources.glob("python/*.py")]):
+    for source in sorted(path for pattern in ("threading_*.c", "cpp/threading_*", "python/*.py")
+                         for path in sources.glob(pattern)):
         if source.stem not in CHECKS:
             print(f"FAIL {source.relative_to(sources)}: there is no check for it", flush=True)
             failed += 1

@@ -98,11 +98,12 @@ fn header_is_up_to_date() {
         fs::rename(&new, &path).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    if let Some((number, (is, should))) =
-        committed.lines().zip(generated.lines()).enumerate().find(|(_, (is, should))| is != should)
+    if let Some((number, (found, expected))) =
+        committed.lines().zip(generated.lines()).enumerate().find(|(_, (found, expected))| found != expected)
     {
         panic!(
-            "include/threading.h is stale from line {}:\n  found:    {is}\n  expected: {should}\nTo update it: UPDATE_HEADER=1 cargo test --test header",
+            "include/threading.h is stale from line {}:\n  found:    {found}\n  expected: {expected}\n\
+             To update it: UPDATE_HEADER=1 cargo test --test header",
             number + 1
         );
     }
@@ -112,8 +113,8 @@ fn header_is_up_to_date() {
     );
 }
 
-/// Compiles a source file that includes only the header, and includes it twice.
-fn compiles(compiler: &str, standard: &str, extension: &str) {
+/// Checks that a source file that only includes the header, twice, compiles without warnings.
+fn check_compiles(compiler: &str, standard: &str, extension: &str) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let source = directory
         .join(format!("include_{}.{extension}", standard.trim_start_matches("-std=").replace('+', "p")));
@@ -150,12 +151,12 @@ fn with_blocks_compile_without_warnings() {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let source = directory.join("blocks.c");
     fs::write(&source, BLOCKS).unwrap();
-    let own = compiler(false);
+    let default = compiler(false);
     // Clang 22 is the first version that treats __COUNTER__ as an extension. Compilers that are not installed are
     // skipped.
-    for compiler in [own.as_str(), "gcc", "clang", "clang-22", "clang-23", "gcc-16"] {
+    for compiler in [default.as_str(), "gcc", "clang", "clang-22", "clang-23", "gcc-16"] {
         if Command::new(compiler).arg("--version").output().is_err() {
-            assert!(compiler != own, "{compiler} cannot be run");
+            assert!(compiler != default, "{compiler} cannot be run");
             continue;
         }
         for standard in ["-std=c11", "-std=c17", "-std=gnu17", "-std=c2x"] {
@@ -172,6 +173,7 @@ fn with_blocks_compile_without_warnings() {
     }
 }
 
+/// Returns the path of the C or C++ compiler that the crate `cc` chooses for this machine.
 fn compiler(cpp: bool) -> String {
     let target = env!("HOST_TRIPLE");
     let mut build = cc::Build::new();
@@ -182,13 +184,13 @@ fn compiler(cpp: bool) -> String {
 #[test]
 fn header_compiles_as_c() {
     for standard in ["-std=c99", "-std=c11", "-std=c17", "-std=c2x"] {
-        compiles(&compiler(false), standard, "c");
+        check_compiles(&compiler(false), standard, "c");
     }
 }
 
 #[test]
 fn header_compiles_as_cpp() {
     for standard in ["-std=c++11", "-std=c++17", "-std=c++20"] {
-        compiles(&compiler(true), standard, "cpp");
+        check_compiles(&compiler(true), standard, "cpp");
     }
 }

@@ -134,7 +134,8 @@ def check_texts(texts):
 
 def check_tags(texts):
     """Checks that the tags of each function are on its page, and that related functions are linked."""
-    for comment, name in re.findall(r"/\*\*((?:(?!\*/).)*)\*/\n(?!typedef|#)\w[\w *]*?\b(threading_\w+)\(", HEADER, re.S):
+    pattern = r"/\*\*((?:(?!\*/).)*)\*/\n(?!typedef|#)\w[\w *]*?\b(threading_\w+)\("
+    for comment, name in re.findall(pattern, HEADER, re.S):
         tags = dict(re.findall(r"^ \* \\(blocks|threadsafety|python|since|sa) ((?:.|\n \* {5})*)", comment, re.M))
         tags = {tag: " ".join(re.sub(r"\n \*|`", " ", text).split()) for tag, text in tags.items()}
         expect(list(tags) == ["blocks", "threadsafety", "python", "since", "sa"], f"{name} has the tags {list(tags)}")
@@ -142,7 +143,8 @@ def check_tags(texts):
                      if page.endswith(".3") and re.search(rf"^ {{7}}{name}\([\w, ]*\)$", text, re.M)), "")
         entry = re.split(rf"^ {{7}}{name}\([\w, ]*\)$", text, maxsplit=1, flags=re.M)[-1]
         entry = re.split(r"^ {0,7}\S", entry, maxsplit=1, flags=re.M)[0]
-        dense_entry, dense_page = (re.sub(r"\s", "", part).translate({0x2010: "-", 0x2019: "'"}) for part in (entry, text))
+        dense_entry, dense_page = (re.sub(r"\s", "", part).translate({0x2010: "-", 0x2019: "'"})
+                                   for part in (entry, text))
         if tags.get("blocks") != "never":
             expect(re.sub(r"\s", "", f"Blocks {tags.get('blocks')}.") in dense_entry, f"{name}: \\blocks is missing")
         related = tags.get("sa", "").split(", ")

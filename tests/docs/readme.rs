@@ -1,5 +1,5 @@
-//! Checks that the C programs in README.md and in docs/tutorial.md compile without warnings, and print the output that is
-//! shown there.
+//! Checks that the C programs in README.md and in docs/tutorial.md compile without warnings, and print the output that
+//! is shown there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,8 +52,8 @@ fn check_program(name: &str, text: &str, expected: &str) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{name}");
 }
 
-/// Checks each C program of a Markdown file. The output of a program is in the next code block, which is a text. Returns
-/// the number of programs.
+/// Checks each C program of a Markdown file. The next code block, of the language `text`, is the output of the program.
+/// Returns the number of programs.
 fn check_programs(file: &str, name: &str) -> usize {
     let blocks = blocks(file);
     let programs = blocks.iter().enumerate().filter(|(_, (language, _))| language == "c");

@@ -193,7 +193,8 @@ def check_index(site, pages):
         expect(name in names, f"{name} is not in the search index")
     for name, address, *_ in entries:
         path, _, part = address.partition("#")
-        expect(path in pages and (not part or part in pages[path].parts), f"the search index has a broken link for {name}: {address}")
+        expect(path in pages and (not part or part in pages[path].parts),
+               f"the search index has a broken link for {name}: {address}")
 
 
 def main():

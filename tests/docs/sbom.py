@@ -34,10 +34,11 @@ def crates_in_tree(park, target):
     tree = run("cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none",
                "--format", "{p}", *options)
     names = {tuple(line.split()[:2]) for line in tree.splitlines() if line.strip()}
-    return {(name, version.removeprefix("v")) for name, version in names} - {root()}
+    return {(name, version.removeprefix("v")) for name, version in names} - {own_crate()}
 
 
-def root():
+def own_crate():
+    """The name and the version of the library's own crate."""
     cargo = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
     return re.search(r'^name = "(.*)"', cargo, re.M)[1], re.search(r'^version = "(.*)"', cargo, re.M)[1]
 
@@ -47,7 +48,7 @@ def check_component(component, lock):
     expect(component["type"] == "library", f"{name}: type {component['type']}")
     expect(component["bom-ref"] == component["purl"], f"{name}: bom-ref {component['bom-ref']}")
     expect(LICENSE.fullmatch(component["licenses"][0]["expression"]), f"{name}: license {component['licenses']}")
-    if CRATE.fullmatch(component["purl"]) and (name, version) != root():
+    if CRATE.fullmatch(component["purl"]) and (name, version) != own_crate():
         entry = f'name = "{name}"\nversion = "{version}"\n'
         expect(entry in lock, f"{name} {version} is not in Cargo.lock")
         checksum = component["hashes"][0]["content"]
@@ -62,7 +63,7 @@ def check_bill(park):
     expect(re.fullmatch(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", bill["serialNumber"]),
            f"{park}: serial number {bill['serialNumber']}")
     subject = bill["metadata"]["component"]
-    expect((subject["name"], subject["version"]) == root(), f"{park}: the subject is {subject['name']}")
+    expect((subject["name"], subject["version"]) == own_crate(), f"{park}: the subject is {subject['name']}")
 
     lock = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
     for component in [subject, *bill["components"]]:

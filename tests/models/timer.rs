@@ -1,5 +1,5 @@
-//! Models of the timer: cancel against expiry, and the threads that run the functions. For shuttle only: the leader,
-//! the follower and the registry are too large for loom.
+//! Models of the timer: a cancel that races with the expiry, and the threads that run the functions. For shuttle only:
+//! the leader, the follower and the registry are too large for loom.
 #![cfg(model = "shuttle")]
 
 use core::ffi::c_void;

@@ -1,5 +1,5 @@
-//! Checks that the dependencies between the files of `src/` go in one direction: each file uses only files of its own
-//! layer and of lower layers, and there are no circular dependencies.
+//! Checks the dependencies between the files of `src/`: each file uses only files of its own layer and of lower layers,
+//! and there are no cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,7 +19,6 @@ const LAYERS: [&[&str]; 11] = [
         "thread/stack_cache",
         "thread/object",
         "thread/kind",
-        "thread/links",
         "thread/stack_count",
         "timer/object",
         "timer/heap",
@@ -133,7 +132,7 @@ fn layer_of(file: &str) -> Option<usize> {
 }
 
 #[test]
-fn dependencies_go_down_the_layers_and_form_no_circles() {
+fn dependencies_go_down_the_layers_and_form_no_cycles() {
     let mut files = Files::new();
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
     let uses = used_files(&files);
@@ -152,11 +151,11 @@ fn dependencies_go_down_the_layers_and_form_no_circles() {
             }
             reached
         };
-        // Each circle is reported once, for its first file.
-        let circle: Vec<String> =
+        // Each cycle is reported once, for its first file.
+        let cycle: Vec<String> =
             reached(file).into_iter().filter(|other| reached(other).contains(file)).collect();
-        if circle.first() == Some(file) {
-            faults.push(format!("circular dependency: {}", circle.join(", ")));
+        if cycle.first() == Some(file) {
+            faults.push(format!("dependency cycle: {}", cycle.join(", ")));
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));

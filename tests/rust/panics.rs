@@ -1,5 +1,5 @@
-//! Panics in the library's own code: each exported function is made to panic once at its beginning, and some panic
-//! deeper. These tests require a library with fault points:
+//! Panics in the library's own code: each exported function is made to panic once at its beginning, and so is what libc
+//! calls. These tests require a library with fault points:
 //!
 //!     RUSTFLAGS='--cfg fault' cargo test --test panics
 //!
@@ -262,14 +262,14 @@ fn a_panic_while_an_internal_mutex_is_held_unlocks_it() {
 #[test]
 fn threads_that_panic_at_start_or_exit_still_finish() {
     let _running = serialize();
-    for place in
+    for point in
         [FaultPoint::ThreadStart, FaultPoint::ThreadExit, FaultPoint::ThreadStart, FaultPoint::ThreadExit]
     {
         let mut count = 0_u32;
         let arg: *mut c_void = (&raw mut count).cast();
         // SAFETY: the target takes anything.
         let thread = unsafe { threading_thread_new(Some(target), arg) };
-        fault::arm_any_thread(place);
+        fault::arm_any_thread(point);
         assert_eq!(threading_thread_start(thread), THREADING_OK);
         assert_ne!(threading_thread_native_id(thread), 0);
         assert_eq!(threading_thread_join(thread), THREADING_OK);
@@ -308,11 +308,11 @@ unsafe extern "C" {
 #[test]
 fn fork_and_exit_complete_after_a_panic() {
     let _running = serialize();
-    for (place, armed_in_child) in
+    for (point, armed_in_child) in
         [(FaultPoint::Fork, false), (FaultPoint::Fork, true), (FaultPoint::ProcessExit, true)]
     {
         if !armed_in_child {
-            fault::arm(place);
+            fault::arm(point);
         }
         // SAFETY: the child calls only this library, whose fork handlers make that possible, and exit.
         unsafe {
@@ -320,9 +320,9 @@ fn fork_and_exit_complete_after_a_panic() {
             assert!(pid >= 0);
             if pid == 0 {
                 if armed_in_child {
-                    fault::arm(place);
+                    fault::arm(point);
                 }
-                if place == FaultPoint::Fork && armed_in_child {
+                if point == FaultPoint::Fork && armed_in_child {
                     let (grandchild, mut status) = (fork(), 0);
                     if grandchild > 0 {
                         waitpid(grandchild, &mut status, 0);

@@ -16,7 +16,7 @@ fn seconds(seconds: f64) -> Timeout {
 
 /// Sets an excepthook that collects failures. The hook is global, so the tests that set it are serialized: each of them
 /// calls this function first.
-fn failures() -> (MutexGuard<'static, ()>, Arc<Mutex<Vec<String>>>) {
+fn collect_failures() -> (MutexGuard<'static, ()>, Arc<Mutex<Vec<String>>>) {
     static RUNNING: Mutex<()> = Mutex::new(());
     let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     let failures = Arc::new(Mutex::new(Vec::new()));
@@ -28,15 +28,16 @@ fn failures() -> (MutexGuard<'static, ()>, Arc<Mutex<Vec<String>>>) {
     (running, failures)
 }
 
-/// Counts its drops.
-struct Dropped(Arc<AtomicUsize>);
+/// Increments the counter when it is dropped.
+struct CountsDrops(Arc<AtomicUsize>);
 
-impl Drop for Dropped {
+impl Drop for CountsDrops {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
+/// Returns a counter and a function that reads it.
 fn counter() -> (Arc<AtomicUsize>, impl Fn() -> usize) {
     let count = Arc::new(AtomicUsize::new(0));
     let read = count.clone();
@@ -107,7 +108,7 @@ fn conditions_share_the_lock_that_they_are_created_with() -> Result {
 #[test]
 fn a_thread_runs_its_closure_once_and_drops_it_before_join_returns() -> Result {
     let ((count, dropped), (ran, runs)) = (counter(), counter());
-    let value = Dropped(count);
+    let value = CountsDrops(count);
     let thread = Thread::new(move || {
         let _value = &value;
         ran.fetch_add(1, Ordering::SeqCst);
@@ -123,7 +124,7 @@ fn a_thread_runs_its_closure_once_and_drops_it_before_join_returns() -> Result {
 #[test]
 fn a_closure_that_never_runs_is_dropped_once() -> Result {
     let (count, dropped) = counter();
-    let (first, second, third) = (Dropped(count.clone()), Dropped(count.clone()), Dropped(count));
+    let (first, second, third) = (CountsDrops(count.clone()), CountsDrops(count.clone()), CountsDrops(count));
     drop(Thread::new(move || drop(first))?);
     assert_eq!(dropped(), 1);
     let timer = Timer::new(f64::INFINITY, move || drop(second))?;
@@ -151,7 +152,7 @@ fn a_timer_runs_its_closure() -> Result {
 
 #[test]
 fn a_panic_in_a_thread_or_timer_goes_to_the_excepthook() -> Result {
-    let (_running, failures) = failures();
+    let (_running, failures) = collect_failures();
     let thread = Thread::new(|| panic!("number {}", 7))?;
     thread.set_name(c"unlucky")?;
     let timer = Timer::new(0.0, || panic!("too soon"))?;
@@ -167,7 +168,7 @@ fn a_panic_in_a_thread_or_timer_goes_to_the_excepthook() -> Result {
 
 #[test]
 fn a_panic_in_the_excepthook_is_caught() -> Result {
-    let (_running, _) = failures();
+    let (_running, _) = collect_failures();
     threading::set_excepthook(|_, _, _| panic!("the hook fails too"));
     threading::report_exception(c"kind", c"message")?;
     threading::reset_excepthook();
@@ -192,7 +193,7 @@ fn the_last_party_runs_the_action() -> Result {
 
 #[test]
 fn an_action_that_panics_breaks_the_barrier() -> Result {
-    let (_running, failures) = failures();
+    let (_running, failures) = collect_failures();
     let barrier = ActionBarrier::new(1, || panic!("no"))?;
     assert_eq!(barrier.wait(), Err(Error::Callback));
     assert_eq!((barrier.broken(), barrier.wait()), (Ok(true), Err(Error::BrokenBarrier)));
@@ -206,22 +207,22 @@ fn each_thread_has_a_value_of_its_own() -> Result {
     let (count, dropped) = counter();
     let local = ThreadLocal::new()?;
     assert!(local.get()?.is_none());
-    local.set(Dropped(count.clone()))?;
+    local.set(CountsDrops(count.clone()))?;
     let first = local.get()?.unwrap();
-    local.set(Dropped(count.clone()))?;
+    local.set(CountsDrops(count.clone()))?;
     assert_eq!(dropped(), 0, "`first` holds a reference to it");
     drop(first);
     assert_eq!(dropped(), 1);
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             assert!(local.get().unwrap().is_none());
-            local.set(Dropped(count.clone())).unwrap();
+            local.set(CountsDrops(count.clone())).unwrap();
         });
         thread.join().unwrap();
     });
     assert_eq!(dropped(), 2, "its thread has exited");
     assert_eq!((local.del(), local.del()), (Ok(true), Ok(false)));
-    local.set(Dropped(count.clone()))?;
+    local.set(CountsDrops(count.clone()))?;
     drop(local);
     assert_eq!(dropped(), 4);
     Ok(())
@@ -242,7 +243,7 @@ fn the_init_closure_creates_the_value_of_each_thread() -> Result {
 
 #[test]
 fn a_thread_whose_init_closure_panics_has_no_value() -> Result {
-    let (_running, failures) = failures();
+    let (_running, failures) = collect_failures();
     let local = ThreadLocal::<u32>::with_init(|| panic!("none"))?;
     assert_eq!(local.get()?, None);
     local.set(5)?;
@@ -254,9 +255,9 @@ fn a_thread_whose_init_closure_panics_has_no_value() -> Result {
 
 #[test]
 fn a_closure_that_panics_is_dropped_once() -> Result {
-    let (_running, failures) = failures();
+    let (_running, failures) = collect_failures();
     let (count, dropped) = counter();
-    let value = Dropped(count);
+    let value = CountsDrops(count);
     let thread = Thread::new(move || {
         let _value = &value;
         panic!("after its start");
@@ -278,7 +279,7 @@ fn a_panic_in_the_drop_of_a_closure_goes_to_the_excepthook() -> Result {
             panic!("in drop");
         }
     }
-    let (_running, failures) = failures();
+    let (_running, failures) = collect_failures();
     let panics = Panics;
     drop(Thread::new(move || std::mem::forget(panics))?);
     let failures = failures.lock().unwrap();
@@ -290,7 +291,7 @@ fn a_panic_in_the_drop_of_a_closure_goes_to_the_excepthook() -> Result {
 #[test]
 fn actions_and_init_closures_are_dropped_with_their_object() -> Result {
     let (count, dropped) = counter();
-    let (first, second) = (Dropped(count.clone()), Dropped(count));
+    let (first, second) = (CountsDrops(count.clone()), CountsDrops(count));
     let barrier = ActionBarrier::new(1, move || {
         let _first = &first;
     })?;

@@ -210,8 +210,8 @@ static void report_exception(void)
     CHECK_OK(threading_report_exception("type", "message"));
 }
 
-/* What the first thread does after its write, and the second before its own. If `writes`, the second's call makes the
- * write itself, in a callback. */
+/* What the first thread does after its write, and the second thread before its own. If `writes`, the second thread's
+ * function calls back a function that makes its write. */
 static const struct scenario {
     const char *name;
     void (*first)(void), (*second)(void);

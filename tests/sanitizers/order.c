@@ -70,8 +70,6 @@ static void *release_a(void *arg)
     return arg;
 }
 
-static void *run_scenario(void *arg);
-
 /* A lock that another thread has released is no longer held, so the two acquires have no order. */
 static void released_by_another(bool reversed)
 {

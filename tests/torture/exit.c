@@ -9,7 +9,7 @@
  * A number determines what a process does, so that the parent process knows what to expect. */
 #include "torture.h"
 
-#include "exit_child.h"
+#include "child.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -35,7 +35,7 @@ enum way {
     PTHREAD_EXIT_THEN_EXIT, /* in a worker */
     SHUTDOWN,
     SHUTDOWN_IN_WORKER,
-    QUICK_EXIT,
+    EXIT_WITHOUT_HANDLERS, /* _exit() */
     WAYS
 };
 
@@ -115,7 +115,7 @@ static void random_delay(uint64_t max_us)
         usleep((useconds_t)random_below(&random, max_us));
 }
 
-static threading_event *gate; /* set by a handler; threads that wait for it must be waited for */
+static threading_event *gate; /* set by a handler; exit() must wait for the threads that wait for it */
 
 /* The last action of a thread: in the last round of its destructors, after that of the library. */
 static pthread_key_t key;
@@ -448,7 +448,7 @@ static int run_process(uint64_t number)
         threading_local *of_main = threading_local_new(report_destroyed);
         OK(threading_local_set(of_main, &letter));
     }
-    /* the library's own handler is registered in any case */
+    /* At least one thread is started, so that the library has registered its exit handler. */
     if (plan.workers + plan.pthread_exits + plan.cancelled + plan.starters + plan.joiner + plan.timers == 0)
         free_thread(start_thread(return_arg, NULL, 0));
     TORTURE_CHECK(atexit(new_handler) == 0);
@@ -486,7 +486,7 @@ static const char *find_error(const struct plan *expected, const char *output, i
     int expected_status = way == PTHREAD_EXIT ? 0 : expected->status;
     if (status != expected_status && !(way == PTHREAD_EXIT_THEN_EXIT && status == 0))
         return "exit status";
-    if (way == QUICK_EXIT)
+    if (way == EXIT_WITHOUT_HANDLERS)
         return strpbrk(output, "oOnNclj") == NULL ? NULL : "output of handlers";
     /* Concurrent calls of exit() are undefined in C; one may overtake another that waits. */
     if (has_concurrent_exits(expected))
@@ -522,7 +522,7 @@ static const char *find_error(const struct plan *expected, const char *output, i
 /* ---------------------------------------------------------------------------------------- running the processes */
 
 extern char **environ;
-static const char *program; /* not /proc/self/exe, which is Valgrind when run under it */
+static const char *program; /* not /proc/self/exe, which is Valgrind if the program runs under it */
 
 static pid_t spawn(const struct plan *expected, uint64_t number, int out)
 {

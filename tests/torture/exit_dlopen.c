@@ -6,7 +6,7 @@
  * while daemons run. The library cannot detect this, and the process continues to run. */
 #include "torture.h"
 
-#include "exit_child.h"
+#include "child.h"
 
 #include <dlfcn.h>
 

@@ -176,14 +176,14 @@ static struct report run_process(size_t index)
     close(fds[1]);
     /* The pipe is closed when the process ends. */
     struct pollfd closed = {.fd = fds[0], .events = POLLIN};
-    for (double until = torture_now() + TORTURE_HANG / 2; poll(&closed, 1, 1000) <= 0;)
-        if (torture_now() > until) {
+    for (double until = now() + TORTURE_HANG / 2; poll(&closed, 1, 1000) <= 0;)
+        if (now() > until) {
             kill(pid, SIGKILL);
             scenario_fail(__FILE__, __LINE__, "the process hangs");
         }
     ssize_t size = read(fds[0], &report, sizeof report);
-    for (double until = torture_now() + TORTURE_HANG / 2; waitpid(pid, &status, WNOHANG) != pid; usleep(100))
-        if (torture_now() > until) {
+    for (double until = now() + TORTURE_HANG / 2; waitpid(pid, &status, WNOHANG) != pid; usleep(100))
+        if (now() > until) {
             kill(pid, SIGKILL);
             scenario_fail(__FILE__, __LINE__, "the exit hangs");
         }
@@ -319,7 +319,7 @@ int main(int argc, char **argv)
     without_faults = calloc(scenario_count, sizeof *without_faults);
     TORTURE_CHECK(without_faults != NULL);
     if (fail_all_calls()) {
-        printf("fault_injection: each call has failed once, in %.1f s\n", torture_now() - torture.began);
+        printf("fault_injection: each call has failed once, in %.1f s\n", now() - torture.began);
         fail_random_calls();
     }
     torture_figure("faults injected", (double)total_faults);

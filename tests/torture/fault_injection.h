@@ -22,7 +22,7 @@ enum fault_mode {
     FAIL_RANDOMLY /* one in n calls fails, at random */
 };
 
-/* From now on, calls of the calling thread, or of all threads, fail. */
+/* From now on, calls of the calling thread, or of all threads, fail as `mode` says. */
 void inject_faults(enum fault_mode mode, long n, uint64_t seed, bool all_threads);
 /* No call fails any more. Returns the number of calls since inject_faults(). */
 long stop_faults(void);

@@ -54,6 +54,7 @@ static bool from_library(const void *caller)
     return (uintptr_t)caller - code_begin < code_end - code_begin;
 }
 
+/* Counts a call of the library. Returns true, with errno set, if the call must fail. */
 static bool fails(const char *what, const void *caller, int error)
 {
     if ((!thread_armed && !atomic_load(&all_threads_armed)) || !from_library(caller))
@@ -320,9 +321,4 @@ ssize_t read(int fd, void *buffer, size_t size)
 ssize_t write(int fd, const void *buffer, size_t size)
 {
     return FAILS(EIO) ? -1 : syscall(SYS_write, fd, buffer, size);
-}
-
-ssize_t getrandom(void *buffer, size_t size, unsigned flags)
-{
-    return FAILS(ENOSYS) ? -1 : syscall(SYS_getrandom, buffer, size, flags);
 }

@@ -122,27 +122,34 @@ static void finish_factory(void)
         release_last(RLOCK, condition_rlock);
 }
 
-/* Memory for objects is allocated one megabyte at a time, in blocks of 64 KiB whose first slot is not used. */
-enum { MAX_FILLERS = 1 << 14 };
+/* Objects that fill all blocks of their kind. A block is 64 KiB, and its first slot is not used. */
+enum { BLOCK = 64 * 1024, MAX_FILLERS = 1 << 14 };
 static void *filler[MAX_FILLERS];
 static size_t filler_count;
 
-/* Creates so many objects that `left` more fit into the allocated memory. */
-static void fill(int kind, size_t left)
+/* Creates objects until this number of blocks is full, but for `left` slots of the last one. */
+static void fill(int kind, int blocks, size_t left)
 {
-    size_t slots, size;
+    size_t size;
     filler[filler_count++] = create(kind);
     filler[filler_count++] = create(kind);
-    size = (size_t)((uintptr_t)filler[1] / 64 - (uintptr_t)filler[0] / 64) * 64;
-    slots = 16 * (65536 / size - 1);
-    CHECK(slots <= MAX_FILLERS);
-    while (filler_count < slots - left)
+    size = slot_offset(filler[1]) - slot_offset(filler[0]);
+    for (int filled = 0; filled < blocks;) {
+        CHECK(filler_count < MAX_FILLERS);
         filler[filler_count++] = create(kind);
+        filled += BLOCK / size - 1 - slot_offset(filler[filler_count - 1]) / size == left;
+    }
 }
 
-static void fill_factory(void)
+static void fill_one_block(void)
 {
-    fill(scenario->parameter, 0);
+    fill(scenario->parameter, 1, 0);
+}
+
+/* The table of blocks has to grow for one more. */
+static void fill_16_blocks(void)
+{
+    fill(scenario->parameter, 16, 0);
 }
 
 static void free_fillers(int kind)
@@ -189,7 +196,8 @@ void record_alive(void)
 
 void check_alive(void)
 {
-    /* Not earlier, because it creates main's object, which must be created during a call that may fail. */
+    /* Not earlier, because threading_active_count() creates main's object, which must be created in a call that may
+     * fail. */
     if (alive_count == 0)
         record_alive();
     CHECK(threading_active_count() == alive_count);
@@ -205,7 +213,7 @@ static void finish_current(void)
 /* There is room for the dummy thread, but not for main. */
 static void fill_but_one(void)
 {
-    fill(THREAD, 1);
+    fill(THREAD, 1, 1);
 }
 
 static void finish_current_full(void)
@@ -458,13 +466,17 @@ static void finish_acquire_inner_again(void)
      .finish = finish_factory,                                                                                         \
      .parameter = (kind)}
 #define CREATES_ONE_MORE(calls, kind)                                                                                  \
-    {.name = calls " with all slots in use",                                                                           \
+    {.name = calls " with one full block",                                                                             \
      .functions = calls,                                                                                               \
-     .prepare = fill_factory,                                                                                          \
+     .prepare = fill_one_block,                                                                                        \
      .call = call_factory,                                                                                             \
      .errors = NO_MEMORY,                                                                                              \
      .finish = finish_full,                                                                                            \
-     .parameter = (kind)}
+     .parameter = (kind)},                                                                                             \
+    {                                                                                                                  \
+        .name = calls " with 16 full blocks", .functions = calls, .prepare = fill_16_blocks, .call = call_factory,     \
+        .errors = NO_MEMORY, .finish = finish_full, .parameter = (kind)                                                \
+    }
 const struct scenario object_scenarios[] = {
     CREATES("lock_new", LOCK),
     CREATES("rlock_new", RLOCK),

@@ -1,7 +1,7 @@
 /* Fault injection while a thread blocks for the first time. */
 #include "fault_injection_scenarios.h"
 
-#include <stdio.h>
+#include "asleep.h"
 
 static pthread_t helper;
 static bool has_helper;
@@ -16,17 +16,6 @@ static void prepare_wait(void)
 
 /* Thread ID of the caller when it is about to wait; else 0. */
 static atomic_int caller;
-
-static bool is_blocked(int tid)
-{
-    char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
-    FILE *stat = fopen(path, "r");
-    CHECK(stat != NULL);
-    CHECK(fscanf(stat, "%*d (%*[^)]) %c", &state) == 1);
-    CHECK(fclose(stat) == 0);
-    return state == 'S';
-}
 
 /* Acquires or releases the object if it is a lock, an rlock or a condition. */
 static void acquire_if_lock(void)
@@ -52,7 +41,7 @@ static void release_if_lock(void)
 /* Ends the caller's wait when it is blocked. Calls of this thread do not fail. */
 static void *wake_caller(void *arg)
 {
-    while (atomic_load(&caller) == 0 || !is_blocked(atomic_load(&caller)))
+    while (atomic_load(&caller) == 0 || !is_asleep(atomic_load(&caller)))
         usleep(300);
     switch (scenario->parameter) {
     case SEMAPHORE:

@@ -5,13 +5,12 @@
  * the library, too, and lock a mutex that other threads hold while they use it. No child hangs. */
 #include "torture.h"
 
-#include <errno.h>
-#include <math.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
+#include "child.h"
 
-static const double SHORT_TIMEOUT = 0.0003, LONG_TIMEOUT = TORTURE_HANG / 3;
+#include <math.h>
+#include <sys/mman.h>
+
+static const double SHORT_TIMEOUT = 0.0003;
 
 /* Counters of all processes. */
 static struct shared {
@@ -19,52 +18,19 @@ static struct shared {
 } *shared;
 
 #define CHECK(cond) (atomic_fetch_add_explicit(&shared->calls, 1, memory_order_relaxed), TORTURE_CHECK(cond))
-#define STATUS(expr, status)                                                                                           \
+#define CHECK_STATUS(expr, status)                                                                                     \
     (atomic_fetch_add_explicit(&shared->calls, 1, memory_order_relaxed), TORTURE_STATUS(expr, status))
-#define OK(expr) STATUS(expr, THREADING_OK)
+#define OK(expr) CHECK_STATUS(expr, THREADING_OK)
+#define WAIT_LIMIT (TORTURE_HANG / 3)
+
+static void *return_arg(void *arg)
+{
+    return arg;
+}
+
+#include "../objects.h"
 
 /* ------------------------------------------------------------------------------------------------ the objects */
-
-struct objects {
-    threading_lock *lock;
-    threading_rlock *rlock;
-    threading_condition *condition;
-    threading_semaphore *semaphore;
-    threading_event *event;
-    threading_barrier *barrier;
-    threading_local *local;
-};
-
-static void keep_value(void *value)
-{
-    (void)value;
-}
-
-static void objects_new(struct objects *objects, size_t parties)
-{
-    objects->lock = threading_lock_new();
-    objects->rlock = threading_rlock_new();
-    objects->condition = threading_condition_new();
-    objects->semaphore = threading_semaphore_new(0);
-    objects->event = threading_event_new();
-    objects->barrier = threading_barrier_new(parties, NULL, NULL);
-    objects->local = threading_local_new(keep_value);
-    CHECK(objects->lock != NULL && objects->rlock != NULL && objects->condition != NULL);
-    CHECK(objects->semaphore != NULL && objects->event != NULL && objects->barrier != NULL);
-    CHECK(objects->local != NULL);
-}
-
-/* Never fails with BUSY: no thread is blocked on the objects, or none that exists in this process. */
-static void objects_free(struct objects *objects)
-{
-    OK(threading_lock_free(objects->lock));
-    OK(threading_rlock_free(objects->rlock));
-    OK(threading_condition_free(objects->condition));
-    OK(threading_semaphore_free(objects->semaphore));
-    OK(threading_event_free(objects->event));
-    OK(threading_barrier_free(objects->barrier));
-    OK(threading_local_free(objects->local));
-}
 
 static struct objects busy;    /* used by several threads concurrently */
 static struct objects blocked; /* threads of the parent are blocked on each of them indefinitely */
@@ -73,73 +39,26 @@ static struct objects held;    /* a thread of the parent holds its locks and sle
 static threading_thread *holder, *joiner, *unstarted;
 static threading_timer *pending, *unstarted_timer;
 
-static void *return_arg(void *arg)
-{
-    return arg;
-}
-
-static void start(threading_thread *thread)
-{
-    CHECK(thread != NULL);
-    OK(threading_thread_start(thread));
-}
-
-static void join(threading_thread *thread, const void *result)
-{
-    OK(threading_thread_join_timeout(thread, LONG_TIMEOUT));
-    CHECK(threading_thread_result(thread) == result);
-    OK(threading_thread_free(thread));
-}
-
 /* -------------------------------------------------------------------------------------------------- the load */
 
 static atomic_bool stop;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* locked by the fork handlers */
 
-static void use_busy_locks(struct random *random)
-{
-    OK(threading_lock_acquire(busy.lock));
-    OK(threading_rlock_acquire(busy.rlock));
-    OK(threading_rlock_acquire(busy.rlock));
-    OK(threading_rlock_release(busy.rlock));
-    OK(threading_rlock_release(busy.rlock));
-    OK(threading_lock_release(busy.lock));
-    OK(threading_condition_acquire(busy.condition));
-    if (random_one_in(random, 2))
-        threading_condition_wait_timeout(busy.condition, SHORT_TIMEOUT);
-    OK(threading_condition_notify(busy.condition, 1));
-    OK(threading_condition_release(busy.condition));
-}
-
-static void use_busy_others(struct random *random)
-{
-    OK(threading_semaphore_release(busy.semaphore));
-    OK(threading_semaphore_acquire(busy.semaphore));
-    threading_event_wait_timeout(busy.event, SHORT_TIMEOUT / 2);
-    OK(threading_event_set(busy.event));
-    OK(threading_event_clear(busy.event));
-    if (threading_barrier_wait_timeout(busy.barrier, SHORT_TIMEOUT, NULL) != THREADING_OK)
-        OK(threading_barrier_reset(busy.barrier));
-    OK(threading_local_set(busy.local, random));
-    OK(threading_local_set_attr(busy.local, "name", random));
-    OK(threading_local_del_attr(busy.local, "name"));
-}
-
 static void use_threads(struct random *random)
 {
     char name[24];
-    threading_thread *thread = threading_thread_new(return_arg, random);
+    threading_thread *thread;
     threading_timer *timer = threading_timer_new(SHORT_TIMEOUT / 2, return_arg, random);
     CHECK(timer != NULL);
     snprintf(name, sizeof name, "name %u", (unsigned)random_below(random, 4));
     OK(threading_thread_set_name(threading_current_thread(), name));
-    start(thread);
+    thread = start_thread(return_arg, random);
     OK(threading_timer_start(timer));
     OK(threading_thread_list_free(threading_enumerate()));
     if (random_one_in(random, 2))
         threading_timer_cancel(timer);
-    OK(threading_thread_join_timeout(threading_timer_thread(timer), LONG_TIMEOUT));
-    join(thread, random);
+    OK(threading_thread_join_timeout(threading_timer_thread(timer), WAIT_LIMIT));
+    finish_thread(thread, random);
     OK(threading_timer_free(timer));
 }
 
@@ -155,10 +74,8 @@ static void *use_busy_objects(void *number)
             objects_free(&fresh);
             break;
         case 1:
-            use_busy_locks(&random);
-            break;
         case 2:
-            use_busy_others(&random);
+            use_shared_objects(&busy, &random, SHORT_TIMEOUT / 2);
             break;
         case 3:
             /* Rarely, because a fork handler that waits for the mutex delays the fork. */
@@ -181,11 +98,9 @@ static atomic_int blocked_count;
 
 static void *hold_locks(void *arg)
 {
-    OK(threading_lock_acquire(held.lock));
+    acquire_locks(&held);
     OK(threading_lock_acquire(blocked.lock));
-    OK(threading_rlock_acquire(held.rlock));
     OK(threading_rlock_acquire(blocked.rlock));
-    OK(threading_condition_acquire(held.condition));
     atomic_fetch_add(&blocked_count, 1);
     OK(threading_sleep(THREADING_FOREVER));
     return arg;
@@ -219,25 +134,17 @@ static void *block(void *number)
     }
 }
 
-static threading_thread *start_daemon(threading_target target, uintptr_t number)
-{
-    threading_thread *thread = threading_thread_new(target, (void *)number);
-    OK(threading_thread_set_daemon(thread, 1));
-    start(thread);
-    return thread;
-}
-
 static void start_blocked_threads(void)
 {
     enum { BLOCKERS = 9 };
     objects_new(&busy, 2);
     objects_new(&blocked, 3);
     objects_new(&held, 2);
-    holder = start_daemon(hold_locks, 0);
+    holder = start_daemon(hold_locks, NULL);
     while (atomic_load(&blocked_count) < 1)
         usleep(100);
     for (uintptr_t i = 0; i < BLOCKERS; i++) {
-        threading_thread *thread = start_daemon(block, i);
+        threading_thread *thread = start_daemon(block, (void *)i);
         if (i == 4)
             joiner = thread;
         else
@@ -261,159 +168,21 @@ struct forker {
     struct random random;
     struct objects own;
     threading_local *exit_local; /* its values' destructor forks */
-    bool holds;
-    threading_thread *self; /* NULL for a foreign thread that has not called threading_current_thread() */
-    char name[32];
-    uint64_t ident;
-    bool daemon;
+    bool holds; /* the locks of `own`, during the fork */
+    struct identity identity;
     int generation; /* number of forks that led to this process */
 };
-
-static void check_identity(const struct forker *forker)
-{
-    threading_thread *self = threading_current_thread();
-    threading_thread_list *list = threading_enumerate();
-    CHECK(self != NULL && list != NULL);
-    if (forker->self != NULL)
-        CHECK(self == forker->self);
-    CHECK(threading_main_thread() == self);
-    CHECK(strcmp(threading_thread_name(self), forker->name) == 0);
-    CHECK(threading_thread_is_daemon(self) == forker->daemon);
-    CHECK(threading_thread_is_alive(self));
-    CHECK(threading_get_ident() == forker->ident && threading_thread_ident(self) == forker->ident);
-    CHECK(threading_get_native_id() == (uint64_t)getpid());
-    CHECK(threading_thread_native_id(self) == (uint64_t)getpid());
-    CHECK(threading_active_count() == 1);
-    CHECK(threading_thread_list_len(list) == 1 && threading_thread_list_get(list, 0) == self);
-    OK(threading_thread_list_free(list));
-    STATUS(threading_thread_join(self), THREADING_ERR_DEADLOCK);
-    STATUS(threading_thread_start(self), THREADING_ERR_ALREADY_STARTED);
-}
-
-static void *check_held(void *arg)
-{
-    const struct objects *objects = arg;
-    CHECK(threading_lock_locked(objects->lock) && threading_rlock_locked(objects->rlock));
-    STATUS(threading_lock_try_acquire(objects->lock), THREADING_WOULD_BLOCK);
-    STATUS(threading_lock_acquire_timeout(objects->lock, SHORT_TIMEOUT), THREADING_TIMED_OUT);
-    STATUS(threading_rlock_try_acquire(objects->rlock), THREADING_WOULD_BLOCK);
-    STATUS(threading_rlock_acquire_timeout(objects->rlock, SHORT_TIMEOUT), THREADING_TIMED_OUT);
-    STATUS(threading_rlock_release(objects->rlock), THREADING_ERR_NOT_OWNER);
-    STATUS(threading_condition_acquire_timeout(objects->condition, SHORT_TIMEOUT), THREADING_TIMED_OUT);
-    STATUS(threading_condition_notify(objects->condition, 1), THREADING_ERR_NOT_OWNER);
-    return arg;
-}
-
-static void hold_own(struct forker *forker)
-{
-    OK(threading_lock_acquire(forker->own.lock));
-    OK(threading_rlock_acquire(forker->own.rlock));
-    OK(threading_rlock_acquire(forker->own.rlock));
-    OK(threading_condition_acquire(forker->own.condition));
-}
-
-static void release_own(struct forker *forker)
-{
-    CHECK(threading_rlock_is_owned(forker->own.rlock));
-    CHECK(threading_rlock_recursion_count(forker->own.rlock) == 2);
-    CHECK(threading_condition_is_owned(forker->own.condition));
-    OK(threading_lock_release(forker->own.lock));
-    OK(threading_rlock_release(forker->own.rlock));
-    OK(threading_rlock_release(forker->own.rlock));
-    STATUS(threading_rlock_release(forker->own.rlock), THREADING_ERR_NOT_OWNER);
-    OK(threading_condition_release(forker->own.condition));
-}
-
-static void *wait_for_all(void *arg)
-{
-    struct objects *objects = arg;
-    OK(threading_lock_acquire(objects->lock));
-    OK(threading_lock_release(objects->lock));
-    OK(threading_rlock_acquire(objects->rlock));
-    OK(threading_rlock_release(objects->rlock));
-    OK(threading_condition_acquire(objects->condition));
-    OK(threading_semaphore_release(objects->semaphore));
-    OK(threading_condition_wait_timeout(objects->condition, LONG_TIMEOUT));
-    OK(threading_condition_release(objects->condition));
-    OK(threading_event_wait_timeout(objects->event, LONG_TIMEOUT));
-    OK(threading_barrier_wait_timeout(objects->barrier, LONG_TIMEOUT, NULL));
-    return arg;
-}
-
-/* Uses objects whose locks are free and whose barrier is for one thread more than `others`, which wait for each of
- * them. */
-static void use(struct objects *objects, size_t others)
-{
-    threading_thread *threads[2];
-    OK(threading_lock_acquire(objects->lock));
-    OK(threading_rlock_acquire(objects->rlock));
-    for (size_t i = 0; i < others; i++)
-        start(threads[i] = threading_thread_new(wait_for_all, objects));
-    if (getpid() % 4 == 0)
-        usleep(100);
-    OK(threading_lock_release(objects->lock));
-    OK(threading_rlock_release(objects->rlock));
-    for (size_t i = 0; i < others; i++)
-        OK(threading_semaphore_acquire_timeout(objects->semaphore, LONG_TIMEOUT));
-    OK(threading_condition_acquire(objects->condition));
-    OK(threading_condition_notify(objects->condition, (int64_t)others));
-    OK(threading_condition_release(objects->condition));
-    OK(threading_event_set(objects->event));
-    CHECK(!threading_barrier_broken(objects->barrier));
-    OK(threading_barrier_wait_timeout(objects->barrier, LONG_TIMEOUT, NULL));
-    for (size_t i = 0; i < others; i++)
-        join(threads[i], objects);
-    CHECK(threading_barrier_n_waiting(objects->barrier) == 0);
-    CHECK(threading_semaphore_value(objects->semaphore) == 0);
-    OK(threading_local_set(objects->local, objects));
-    OK(threading_local_set_attr(objects->local, "name", objects));
-    CHECK(threading_local_get(objects->local) == objects);
-}
-
-static void use_new(void)
-{
-    struct objects new;
-    threading_timer *timer = threading_timer_new(0, return_arg, &new);
-    CHECK(timer != NULL);
-    OK(threading_timer_start(timer));
-    objects_new(&new, 2);
-    use(&new, 1);
-    objects_free(&new);
-    OK(threading_thread_join_timeout(threading_timer_thread(timer), LONG_TIMEOUT));
-    CHECK(threading_thread_result(threading_timer_thread(timer)) == &new);
-    OK(threading_timer_free(timer));
-    CHECK(threading_active_count() == 1);
-}
-
-static void reinit(struct objects *objects)
-{
-    OK(threading_lock_at_fork_reinit(objects->lock));
-    OK(threading_rlock_at_fork_reinit(objects->rlock));
-    OK(threading_condition_at_fork_reinit(objects->condition));
-    OK(threading_event_at_fork_reinit(objects->event));
-    OK(threading_barrier_reset(objects->barrier));
-    while (threading_semaphore_try_acquire(objects->semaphore) == THREADING_OK)
-        continue;
-}
-
-static void check_ended(threading_thread *thread)
-{
-    CHECK(!threading_thread_is_alive(thread));
-    OK(threading_thread_join(thread));
-    STATUS(threading_thread_start(thread), THREADING_ERR_ALREADY_STARTED);
-    CHECK(threading_thread_ident(thread) != 0);
-}
 
 /* Uses the objects of the parent. A child of a child has done this before and does not do it again. */
 static void use_old(struct forker *forker)
 {
-    check_ended(holder);
-    check_ended(joiner);
-    check_ended(threading_timer_thread(pending));
+    check_has_ended(holder);
+    check_has_ended(joiner);
+    check_has_ended(threading_timer_thread(pending));
     OK(threading_timer_cancel(pending));
     OK(threading_timer_free(pending));
     OK(threading_thread_free(holder));
-    check_held(&held);
+    check_locks_held(&held);
     CHECK(threading_lock_locked(blocked.lock) && threading_rlock_locked(blocked.rlock));
     CHECK(threading_semaphore_value(blocked.semaphore) == 0 && !threading_event_is_set(blocked.event));
     CHECK(threading_barrier_n_waiting(blocked.barrier) == 0 && !threading_barrier_broken(blocked.barrier));
@@ -429,21 +198,20 @@ static void use_old(struct forker *forker)
         OK(threading_condition_acquire(blocked.condition));
         OK(threading_condition_notify(blocked.condition, 1));
         OK(threading_condition_release(blocked.condition));
-        use(&blocked, 2);
+        use_objects(&blocked, 2);
         objects_free(&blocked);
     }
-    start(unstarted);
-    join(unstarted, &unstarted);
+    OK(threading_thread_start(unstarted));
+    finish_thread(unstarted, &unstarted);
     OK(threading_timer_start(unstarted_timer));
-    OK(threading_thread_join_timeout(threading_timer_thread(unstarted_timer), LONG_TIMEOUT));
+    OK(threading_thread_join_timeout(threading_timer_thread(unstarted_timer), WAIT_LIMIT));
     CHECK(threading_thread_result(threading_timer_thread(unstarted_timer)) == &unstarted_timer);
     OK(threading_timer_free(unstarted_timer));
-    reinit(&busy);
-    CHECK(threading_barrier_n_waiting(busy.barrier) == 0);
-    use(&busy, 1);
+    objects_reinit(&busy);
+    use_objects(&busy, 1);
     objects_free(&busy);
-    reinit(&held);
-    use(&held, 1);
+    objects_reinit(&held);
+    use_objects(&held, 1);
     objects_free(&held);
 }
 
@@ -452,25 +220,23 @@ static void fork_here(struct forker *forker);
 static void check_child(struct forker *forker)
 {
     forker->generation++;
-    check_identity(forker);
+    check_is_only_thread(&forker->identity);
     CHECK(threading_local_get(forker->own.local) == forker);
     if (forker->holds) {
-        threading_thread *checker = threading_thread_new(check_held, &forker->own);
-        start(checker);
-        join(checker, &forker->own);
-        release_own(forker);
+        finish_thread(start_thread(check_locks_held, &forker->own), &forker->own);
+        release_locks(&forker->own);
     }
     if (forker->generation == 1 && random_one_in(&forker->random, 3))
         use_old(forker);
     if (random_one_in(&forker->random, 2))
-        use_new();
+        use_new_objects();
     if (forker->generation < 3 && random_one_in(&forker->random, 8)) {
-        forker->self = threading_current_thread();
+        forker->identity.self = threading_current_thread();
         forker->holds = false;
         fork_here(forker);
         return; /* the child of this child returns, too */
     }
-    use(&forker->own, 1);
+    use_objects(&forker->own, 1);
 }
 
 /* --------------------------------------------------------------------- fork handlers older than the library's */
@@ -479,7 +245,6 @@ static void use_in_handler(int phase)
 {
     static _Atomic uint64_t count;
     struct random random = random_of(atomic_fetch_add(&count, 1) * 3 + (uint64_t)phase);
-    threading_thread *thread;
     threading_timer *timer;
     struct objects fresh;
     if (shared == NULL)
@@ -492,14 +257,13 @@ static void use_in_handler(int phase)
         objects_free(&fresh);
         break;
     case 1:
-        start(thread = threading_thread_new(return_arg, &fresh));
-        join(thread, &fresh);
+        finish_thread(start_thread(return_arg, &fresh), &fresh);
         break;
     case 2:
         timer = threading_timer_new(random_one_in(&random, 2) ? 0 : 3600, return_arg, &fresh);
         OK(threading_timer_start(timer));
         threading_timer_cancel(timer);
-        OK(threading_thread_join_timeout(threading_timer_thread(timer), LONG_TIMEOUT));
+        OK(threading_thread_join_timeout(threading_timer_thread(timer), WAIT_LIMIT));
         OK(threading_timer_free(timer));
         break;
     case 3:
@@ -508,7 +272,7 @@ static void use_in_handler(int phase)
         break;
     case 4:
         if (getpid() == torture.pid) { /* children may have freed it */
-            OK(threading_lock_acquire_timeout(busy.lock, LONG_TIMEOUT));
+            OK(threading_lock_acquire_timeout(busy.lock, WAIT_LIMIT));
             OK(threading_lock_release(busy.lock));
         }
         break;
@@ -548,26 +312,6 @@ __attribute__((section(".preinit_array"), used)) static void (*const early_const
 
 /* --------------------------------------------------------------------------------------------------- forking */
 
-static void wait_for_child(pid_t pid)
-{
-    double end = torture_now() + TORTURE_HANG * 0.75;
-    int status;
-    pid_t ended;
-    for (useconds_t delay = 100; (ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR);) {
-        if (torture_now() > end) {
-            kill(pid, SIGABRT);
-            torture_fail(__FILE__, __LINE__, "the child %d hangs", (int)pid);
-        }
-        usleep(delay);
-        delay = delay < 2000 ? delay * 2 : delay;
-    }
-    CHECK(ended == pid);
-    if (WIFSIGNALED(status))
-        torture_fail(__FILE__, __LINE__, "the child was killed by signal %d", WTERMSIG(status));
-    if (WEXITSTATUS(status) != 0)
-        torture_fail(__FILE__, __LINE__, "the child exited with status %d", WEXITSTATUS(status));
-}
-
 /* In a child, every function returns as soon as possible, and the thread ends. */
 static bool is_child(void)
 {
@@ -579,7 +323,7 @@ static void fork_here(struct forker *forker)
     uint64_t way = random_below(&forker->random, 3);
     pid_t pid;
     if (forker->holds)
-        hold_own(forker);
+        acquire_locks(&forker->own);
     OK(threading_local_set(forker->own.local, forker));
     atomic_fetch_add(&shared->forks, 1);
     pid = fork();
@@ -589,7 +333,7 @@ static void fork_here(struct forker *forker)
         torture_step(1);
         random_next(&forker->random);
         if (forker->holds)
-            release_own(forker);
+            release_locks(&forker->own);
         return;
     }
     check_child(forker);
@@ -599,19 +343,11 @@ static void fork_here(struct forker *forker)
         exit(0);
 }
 
-static void record_identity(struct forker *forker)
-{
-    forker->self = threading_current_thread();
-    CHECK(forker->self != NULL);
-    snprintf(forker->name, sizeof forker->name, "%s", threading_thread_name(forker->self));
-    forker->daemon = threading_thread_is_daemon(forker->self);
-    forker->ident = threading_get_ident();
-}
-
 static void *fork_in_target(void *arg)
 {
-    record_identity(arg);
-    fork_here(arg);
+    struct forker *forker = arg;
+    forker->identity = own_identity();
+    fork_here(forker);
     return arg;
 }
 
@@ -620,10 +356,7 @@ static void *fork_in_foreign(void *arg)
     struct forker *forker = arg;
     if (random_one_in(&forker->random, 2))
         CHECK(strncmp(threading_thread_name(threading_current_thread()), "Dummy-", 6) == 0);
-    forker->self = NULL;
-    forker->ident = threading_get_ident();
-    forker->daemon = false;
-    snprintf(forker->name, sizeof forker->name, "MainThread");
+    forker->identity = (struct identity){NULL, "MainThread", threading_get_ident(), false};
     fork_here(forker);
     return arg;
 }
@@ -643,10 +376,8 @@ static int fork_in_action(void *arg)
 static void fork_in_destructor(void *arg)
 {
     /* In a child that calls exit(), the destructor may be called for the child's value. */
-    if (!is_child()) {
-        record_identity(arg);
-        fork_here(arg);
-    }
+    if (!is_child())
+        fork_in_target(arg);
 }
 
 static void fork_in_hook(threading_thread *thread, const char *type, const char *message, void *arg)
@@ -670,7 +401,7 @@ static void fork_in_random_context(struct forker *forker)
     char message[24];
     forker->holds = random_one_in(&forker->random, 2);
     forker->generation = 0;
-    record_identity(forker);
+    forker->identity = own_identity();
     switch (random_below(&forker->random, 12)) {
     case 0:
     case 1: {
@@ -678,8 +409,8 @@ static void fork_in_random_context(struct forker *forker)
         if (random_one_in(&forker->random, 2))
             OK(threading_thread_set_name(thread, "a worker"));
         OK(threading_thread_set_daemon(thread, (int)random_below(&forker->random, 2)));
-        start(thread);
-        join(thread, forker);
+        OK(threading_thread_start(thread));
+        finish_thread(thread, forker);
         break;
     }
     case 2:
@@ -733,8 +464,8 @@ static void fork_in_random_context(struct forker *forker)
         forker->exit_local = threading_local_new(fork_in_destructor);
         if (argument)
             OK(threading_thread_set_arg_destructor(thread, fork_in_destructor));
-        start(thread);
-        join(thread, forker);
+        OK(threading_thread_start(thread));
+        finish_thread(thread, forker);
         OK(threading_local_free(forker->exit_local));
         break;
     }
@@ -778,17 +509,17 @@ int main(int argc, char **argv)
     threading_set_excepthook(fork_in_hook, NULL);
     start_blocked_threads();
     for (uintptr_t i = 0; i < BUSY_THREADS; i++)
-        start(busy_threads[i] = threading_thread_new(use_busy_objects, (void *)i));
+        busy_threads[i] = start_thread(use_busy_objects, (void *)i);
     for (uintptr_t i = 0; i < FORKERS; i++)
-        start(forkers[i] = threading_thread_new(fork_repeatedly, (void *)(i + 1)));
+        forkers[i] = start_thread(fork_repeatedly, (void *)(i + 1));
     fork_repeatedly(NULL);
     if (is_child())
         return 0;
     for (uintptr_t i = 0; i < FORKERS; i++)
-        join(forkers[i], (void *)(i + 1));
+        finish_thread(forkers[i], (void *)(i + 1));
     atomic_store(&stop, true);
     for (uintptr_t i = 0; i < BUSY_THREADS; i++)
-        join(busy_threads[i], (void *)i);
+        finish_thread(busy_threads[i], (void *)i);
     objects_free(&busy);
     torture_figure("forks", (double)atomic_load(&shared->forks));
     torture_figure("calls and checks", (double)atomic_load(&shared->calls));

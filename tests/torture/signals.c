@@ -2,47 +2,43 @@
  * and what signal handlers set and release reaches the waiters. */
 #include "signals.h"
 
+#include "child.h"
 #include "signals_handlers.h"
 #include "signals_waits.h"
-
-#include <sys/wait.h>
 
 /* ---------------------------------------------------------------------------------------------------- timers */
 
 enum { TIMERS = 32 };
 
-static _Atomic uint64_t timers_run;
+static _Atomic uint64_t timers_started, timers_run;
 
 static void *run_timer(void *arg)
 {
-    TORTURE_CHECK(torture_now() >= *(double *)arg);
+    TORTURE_CHECK(now() >= *(double *)arg);
     atomic_fetch_add(&timers_run, 1);
     return arg;
 }
 
-/* Starts timers; each must run once and not early. */
+/* Starts timers. None may run early, and each must run once, which main checks at the end. */
 static void timers_worker(struct worker *worker)
 {
     threading_timer *timers[TIMERS];
     double earliest[TIMERS];
-    (void)worker->shared;
     while (scenario_running(worker->scenario)) {
         for (unsigned i = 0; i < TIMERS; i++) {
             double interval = (double)random_below(&worker->random, 30000) / 1e6;
             timers[i] = threading_timer_new(interval, run_timer, &earliest[i]);
-            earliest[i] = torture_now() + interval;
+            earliest[i] = now() + interval;
             TORTURE_STATUS(threading_timer_start(timers[i]), THREADING_OK);
         }
-        uint64_t finished = 0;
         for (unsigned i = 0; i < TIMERS; i++) {
             threading_thread *thread = threading_timer_thread(timers[i]);
             TORTURE_STATUS(threading_thread_join(thread), THREADING_OK);
             TORTURE_CHECK(threading_thread_result(thread) == &earliest[i]);
-            TORTURE_CHECK(torture_now() < earliest[i] + STRESS_LIMIT);
+            TORTURE_CHECK(now() < earliest[i] + STRESS_LIMIT);
             TORTURE_STATUS(threading_timer_free(timers[i]), THREADING_OK);
-            finished++;
         }
-        TORTURE_CHECK(finished == TIMERS);
+        atomic_fetch_add(&timers_started, TIMERS);
         worker_step(worker);
     }
 }
@@ -72,9 +68,9 @@ _Noreturn static void shut_down_in_child(struct random *random)
     atomic_store(&signal_storm.paused, false);
     storm_start(random);
     TORTURE_STATUS(threading_thread_start(thread), THREADING_OK);
-    double began = torture_now();
+    double began = now();
     TORTURE_STATUS(threading_shutdown_timeout(seconds), THREADING_TIMED_OUT);
-    TORTURE_CHECK(torture_now() - began >= seconds);
+    TORTURE_CHECK(now() - began >= seconds);
     TORTURE_STATUS(threading_event_set(event), THREADING_OK);
     TORTURE_STATUS(threading_shutdown_timeout(STRESS_LIMIT), THREADING_OK);
     TORTURE_CHECK(!threading_thread_is_alive(thread));
@@ -83,28 +79,20 @@ _Noreturn static void shut_down_in_child(struct random *random)
 
 static void fork_and_shut_down(struct random *random)
 {
-    double end = torture_now() + 2 * STRESS_LIMIT;
-    pid_t child = fork(), got;
-    int status = 0;
+    pid_t child = fork();
     TORTURE_CHECK(child >= 0);
     if (child == 0)
         shut_down_in_child(random);
-    while ((got = waitpid(child, &status, WNOHANG)) == 0 && torture_now() < end)
-        sleep_for(0.001);
-    if (got == 0)
-        kill(child, SIGKILL);
-    if (got != child || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        torture_fail(__FILE__, __LINE__, "a child that shut down while receiving signals ended with wait status %#x",
-                     (unsigned)status);
+    wait_for_child(child);
 }
 
-/* ------------------------------------------------------------------------------------------------------- all */
+/* ------------------------------------------------------------------------------------------------------ main */
 
 int main(int argc, char **argv)
 {
     static struct pair timed[WAIT_KINDS], untimed[UNTIMED_KINDS];
     static struct team timed_team, untimed_team, timers_team, handlers_team;
-    block_signals(SIG_BLOCK); /* the watchdog thread must not get signals */
+    change_signal_mask(SIG_BLOCK); /* the watchdog thread must not get signals */
     torture_begin("signals", argc, argv);
     struct random random = random_of(0);
     struct scenario scenario = {.random = random_of(1), .max_steps = torture.count};
@@ -113,9 +101,7 @@ int main(int argc, char **argv)
     uint64_t checks = 0, children = 0;
     for (unsigned i = 0; i < WAIT_KINDS; i++) {
         pair_new(&timed[i], &wait_kinds[i]);
-        TORTURE_STATUS(threading_lock_acquire(timed[i].lock), THREADING_OK);
-        TORTURE_STATUS(threading_rlock_acquire(timed[i].rlock), THREADING_OK);
-        join_prepare(&timed[i]);
+        pair_hold(&timed[i]);
     }
     for (unsigned i = 0; i < UNTIMED_KINDS; i++)
         pair_new(&untimed[i], &wait_kinds[i]);
@@ -132,30 +118,29 @@ int main(int argc, char **argv)
         else
             sleep_for(0.1);
         children += CAN_FORK;
-        if (torture_now() - last_check > 0.3) {
+        if (now() - last_check > 0.3) {
             handlers_check_totals();
-            last_check = torture_now();
+            last_check = now();
             checks++;
         }
     }
     team_join(&timed_team);
     team_join(&untimed_team);
     team_join(&timers_team);
+    TORTURE_CHECK(timers_run == timers_started);
     handlers_check_totals();
     storm_pause();
     handlers_stop(&handlers_team);
     storm_stop();
     for (unsigned i = 0; i < WAIT_KINDS; i++) {
-        join_end(&timed[i]);
-        TORTURE_STATUS(join_untimed(&timed[i]), THREADING_OK);
-        TORTURE_STATUS(threading_rlock_release(timed[i].rlock), THREADING_OK);
+        pair_release(&timed[i]);
         pair_free(&timed[i]);
     }
     for (unsigned i = 0; i < UNTIMED_KINDS; i++)
         pair_free(&untimed[i]);
     torture_figure("operations", (double)atomic_load(&torture.steps));
     torture_figure("signals handled", (double)signal_storm.handled);
-    torture_figure("signals handled per second", (double)signal_storm.handled / (torture_now() - torture.began));
+    torture_figure("signals handled per second", (double)signal_storm.handled / (now() - torture.began));
     torture_figure("units released by handlers and other threads", (double)handlers.released);
     torture_figure("sets by handlers", (double)handlers.sets);
     torture_figure("timers", (double)timers_run);

@@ -25,14 +25,14 @@ static void use_objects_in_handler(void);
 
 static inline void handle_signal(int number)
 {
-    int error = errno;
+    int saved_errno = errno;
     (void)number;
     atomic_fetch_add(&signal_storm.handlers_running, 1);
     if (atomic_load(&signal_storm.handler_enabled))
         use_objects_in_handler();
     atomic_fetch_sub(&signal_storm.handlers_running, 1);
     atomic_fetch_add(&signal_storm.handled, 1);
-    errno = error;
+    errno = saved_errno;
 }
 
 /* Sends a signal to every thread, including the library's own. Threads that have ended get none. */
@@ -64,7 +64,7 @@ static inline void *send_continually(void *arg)
     return NULL;
 }
 
-static inline void block_signals(int how)
+static inline void change_signal_mask(int how)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -87,11 +87,11 @@ static inline void storm_start(struct random *random)
     TORTURE_CHECK(sigaction(SIGUSR1, &action, NULL) == 0 && sigaction(SIGALRM, &action, NULL) == 0);
     action.sa_flags = SA_RESTART;
     TORTURE_CHECK(sigaction(SIGUSR2, &action, NULL) == 0);
-    block_signals(SIG_BLOCK); /* inherited by the senders */
+    change_signal_mask(SIG_BLOCK); /* inherited by the senders */
     for (unsigned i = 0; i < SENDERS; i++)
         TORTURE_CHECK(pthread_create(&signal_storm.senders[i], NULL, send_continually,
                                      (void *)(uintptr_t)random_next(random)) == 0);
-    block_signals(SIG_UNBLOCK);
+    change_signal_mask(SIG_UNBLOCK);
     set_alarms(ALARM_MICROSECONDS);
 }
 

@@ -78,7 +78,7 @@ static inline void make_random_calls(struct worker *worker)
     _Atomic uint64_t *released = worker->number % 2 ? &handlers.released : &handlers.bounded_released;
     threading_status status;
     while (!atomic_load(&handlers.stop)) {
-        double seconds = random_timeout(random), began = torture_now();
+        double seconds = random_timeout(random), began = now();
         switch (random_below(random, 8)) {
         case 0:
             status = threading_semaphore_try_acquire(semaphore);

@@ -16,7 +16,7 @@
 
 static double share_end(double share)
 {
-    return torture_now() + torture.seconds * share;
+    return now() + torture.seconds * share;
 }
 
 /* ------------------------------------------------------------------------------------------------ stale calls */
@@ -127,12 +127,12 @@ static void join(threading_thread *thread)
 static void call_stale_handles_during_reuse(struct random *random)
 {
     threading_thread *makers[MAKERS], *callers[CALLERS], *bursts = start(create_and_free_bursts, random);
-    double check_and_free = share_end(STALE_CALLS_SHARE);
+    double until = share_end(STALE_CALLS_SHARE);
     for (unsigned i = 0; i < CALLERS; i++)
         callers[i] = start(call_continually, random);
     for (unsigned i = 0; i < MAKERS; i++)
         makers[i] = start(create_and_free_objects, random);
-    for (unsigned i = 0; torture_running() && torture_now() < check_and_free; i = (i + 1) % MAKERS) {
+    for (unsigned i = 0; torture_running() && now() < until; i = (i + 1) % MAKERS) {
         join(makers[i]);
         makers[i] = start(create_and_free_objects, random);
     }
@@ -158,14 +158,14 @@ struct level {
 
 /* How far a level may rise.
  *
- * Objects live in blocks of 64 KiB, one kind per block. Each slot serves 63 objects; then the block is returned to
- * the system. So at each measurement one block per kind may be between empty and full: 64 KiB for each kind in use,
- * and two for a condition, which has an rlock, and for a timer, which has a thread. Together with pages of the
- * program itself that are touched late, one thread may leave a quarter of a megabyte, which is a quarter of a byte
- * for each of a million objects. Threads that free objects in another order than they were created leave single
- * slots in older blocks; with this number of threads, up to eight blocks of all kinds. Memory from malloc is freed
- * completely, except for what the C library and its thread caches keep. The number of mappings does not depend on
- * the number of objects. */
+ * Objects live in blocks of 64 KiB, one kind per block. When the slots of a block have served 63 objects each, its
+ * memory is returned to the system. So at each measurement one block per kind may be between empty and full: 64 KiB
+ * for each kind in use, and two for a condition, which has an rlock, and for a timer, which has a thread. Together
+ * with pages of the program itself that are touched late, one thread may leave a quarter of a megabyte, which is a
+ * quarter of a byte for each of a million objects. Threads that free objects in another order than they were created
+ * leave single slots in older blocks; with this number of threads, up to eight blocks of all kinds. Memory from malloc
+ * is freed completely, except for what the C library and its thread caches keep. The number of mappings does not
+ * depend on the number of objects. */
 static const struct level one_thread_tolerance = {256 * 1024, 4096, 2};
 static const struct level many_threads_tolerance = {512 * 1024, 16384, 4};
 
@@ -225,10 +225,10 @@ static void check_level(struct level before, struct level after, struct level to
         torture_fail(__FILE__, __LINE__, "%s: there are %ld more mappings", what, after.maps - before.maps);
 }
 
-static uint64_t create_and_free(unsigned kind, uint64_t count, double check_and_free)
+static uint64_t create_and_free(unsigned kind, uint64_t count, double until)
 {
     uint64_t done = 0;
-    for (; done < count && (done % 256 != 0 || torture_now() < check_and_free); done++) {
+    for (; done < count && (done % 256 != 0 || now() < until); done++) {
         unsigned tag = (unsigned)(done % TAGS);
         kinds[kind].check_and_free(kinds[kind].create(tag), tag);
         if (done % 256 == 255)
@@ -270,10 +270,10 @@ static void *run_short_lived(void *arg)
     return arg;
 }
 
-static uint64_t run_short_lived_threads(uint64_t count, double check_and_free)
+static uint64_t run_short_lived_threads(uint64_t count, double until)
 {
     uint64_t done = 0;
-    for (; done < count && torture_now() < check_and_free; done += CONCURRENT) {
+    for (; done < count && now() < until; done += CONCURRENT) {
         pthread_t foreign[CONCURRENT / 2];
         threading_thread *threads[CONCURRENT / 2];
         for (unsigned i = 0; i < CONCURRENT / 2; i++) {

@@ -58,7 +58,8 @@ static void choose_cpus(struct random *random)
     TORTURE_CHECK(sched_setaffinity(0, sizeof cpus, &cpus) == 0);
 }
 
-/* Returns a scenario that runs for a fraction of the run, for `concurrent` scenarios at the same time. */
+/* Returns a scenario that lasts for a fraction of the run. `concurrent` is the number of scenarios that run at the same
+ * time. */
 static struct scenario new_scenario(struct random *random, unsigned concurrent)
 {
     static const unsigned sizes[] = {2, 3, 4, 8, 16, 32, 64};
@@ -66,7 +67,7 @@ static struct scenario new_scenario(struct random *random, unsigned concurrent)
     struct scenario scenario = {.random = {random_next(random)}, .max_steps = UINT64_MAX};
     scenario.threads = concurrent == 1 ? sizes[random_below(random, sizeof sizes / sizeof sizes[0])]
                                        : 2 + (unsigned)random_below(random, 7);
-    scenario.until = torture_now() + (seconds < 0.05 ? 0.05 : seconds > 2 ? 2 : seconds);
+    scenario.until = now() + (seconds < 0.05 ? 0.05 : seconds > 2 ? 2 : seconds);
     if (torture.count < UINT64_MAX)
         scenario.max_steps = atomic_load(&torture.steps) + torture.count / 40;
     return scenario;
@@ -131,9 +132,9 @@ static void measure_waits(struct random *random)
 /* Waits until all threads and timers that the scenarios started have finished. */
 static void await_all_finished(size_t alive_before)
 {
-    double end = torture_now() + STRESS_LIMIT;
+    double end = now() + STRESS_LIMIT;
     while (threading_active_count() != alive_before) {
-        TORTURE_CHECK(torture_now() < end);
+        TORTURE_CHECK(now() < end);
         sleep_for(0.001);
     }
 }

@@ -25,17 +25,11 @@ struct scenario {
 /* Workers check this after a step, so that each does at least one, even if it starts late. */
 static inline bool scenario_running(const struct scenario *scenario)
 {
-    return torture_now() < scenario->until &&
+    return now() < scenario->until &&
            atomic_load_explicit(&torture.steps, memory_order_relaxed) < scenario->max_steps;
 }
 
 /* ------------------------------------------------------------------------------------- pauses and timeouts */
-
-static inline void sleep_for(double seconds)
-{
-    struct timespec t = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&t, NULL);
-}
 
 static inline void spin(uint64_t iterations)
 {
@@ -80,7 +74,7 @@ static inline double random_timeout(struct random *random)
 static inline bool check_timed_wait(const char *file, int line, const char *call, threading_status status, double began,
                                     double seconds)
 {
-    double lasted = torture_now() - began;
+    double lasted = now() - began;
     if (status == THREADING_OK)
         return true;
     if (status != THREADING_TIMED_OUT)
@@ -96,13 +90,13 @@ static inline bool check_timed_wait(const char *file, int line, const char *call
 
 static inline void await_count(const char *file, int line, const char *what, _Atomic uint64_t *count, uint64_t number)
 {
-    double end = torture_now() + STRESS_LIMIT;
+    double end = now() + STRESS_LIMIT;
     for (uint64_t turn = 0;; turn++) {
-        uint64_t now = atomic_load(count);
-        if (now == number)
+        uint64_t current = atomic_load(count);
+        if (current == number)
             return;
-        if (now > number || torture_now() > end)
-            torture_fail(file, line, "%s is %" PRIu64 ", expected %" PRIu64, what, now, number);
+        if (current > number || now() > end)
+            torture_fail(file, line, "%s is %" PRIu64 ", expected %" PRIu64, what, current, number);
         if (turn < 50)
             spin(20);
         else if (turn < 100)
@@ -131,7 +125,7 @@ static inline void await_count(const char *file, int line, const char *what, _At
             return status == THREADING_OK;                                                                             \
         default:                                                                                                       \
             seconds = random_timeout(random);                                                                          \
-            began = torture_now();                                                                                     \
+            began = now();                                                                                     \
             return CHECK_TIMED_WAIT(threading_##kind##_acquire_timeout(object, seconds), began, seconds);              \
         }                                                                                                              \
     }

@@ -17,7 +17,7 @@ enum { GENERATIONS = 4 }; /* generations whose indices are kept: no thread is mo
 struct generations {
     threading_barrier *barrier;
     unsigned parties;
-    bool no_pauses;      /* no pauses */
+    bool no_pauses;
     uint64_t generation; /* written by the action, which runs alone */
     _Atomic uint64_t indices[GENERATIONS];
     atomic_bool stop;

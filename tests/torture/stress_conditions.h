@@ -48,7 +48,7 @@ static inline void random_wait(threading_condition *condition, struct random *ra
     if (random_one_in(random, 2)) {
         TORTURE_STATUS(threading_condition_wait(condition), THREADING_OK);
     } else {
-        double seconds = random_timeout(random), began = torture_now();
+        double seconds = random_timeout(random), began = now();
         CHECK_TIMED_WAIT(threading_condition_wait_timeout(condition, seconds), began, seconds);
     }
 }
@@ -120,8 +120,8 @@ struct notifies {
     _Atomic uint64_t untimed_started, timed_started, timed_returned; /* changed with the lock held, like the next two */
     uint64_t timed_at_notify_all;                  /* timed waits that had started at the last notify_all */
     _Atomic uint64_t timed_at_notify_all_returned; /* those of them that have returned */
-    _Atomic uint64_t untimed_notified,
-        timed_notified;    /* waits ended by a notification; changed with the lock held, too */
+    /* Waits ended by a notification; changed with the lock held, too. */
+    _Atomic uint64_t untimed_notified, timed_notified;
     _Atomic uint64_t done; /* the sum of both, incremented first */
 };
 
@@ -156,7 +156,7 @@ static inline void notifies_work(struct worker *worker, void *shared)
         atomic_fetch_add(&n->done, 1);
         atomic_fetch_add(&n->untimed_notified, 1);
     } else {
-        double seconds = random_timeout(random), began = torture_now();
+        double seconds = random_timeout(random), began = now();
         uint64_t index = atomic_fetch_add(&n->timed_started, 1);
         if (CHECK_TIMED_WAIT(threading_condition_wait_timeout(n->condition, seconds), began, seconds)) {
             atomic_fetch_add(&n->done, 1);
@@ -177,14 +177,14 @@ static inline void notifies_drive(struct scenario *scenario, void *shared)
 {
     struct notifies *n = shared;
     struct random *random = &scenario->random;
-    double end = torture_now() + STRESS_LIMIT;
+    double end = now() + STRESS_LIMIT;
     uint64_t notified = 0;
     while (atomic_load(&n->untimed_notified) < n->untimed) {
         if (random_one_in(random, 2))
             sleep_for(random_timeout(random));
         else
             random_pause(random);
-        TORTURE_CHECK(torture_now() < end);
+        TORTURE_CHECK(now() < end);
         TORTURE_STATUS(threading_condition_acquire(n->condition), THREADING_OK);
         uint64_t untimed_started = n->untimed_started, timed_started = n->timed_started;
         uint64_t queued = untimed_started + n->timed_notified - notified;
@@ -202,7 +202,7 @@ static inline void notifies_drive(struct scenario *scenario, void *shared)
         if (all) { /* which timed waits were notified is unknown until they have returned */
             while (atomic_load(&n->untimed_notified) < untimed_started ||
                    atomic_load(&n->timed_at_notify_all_returned) < timed_started) {
-                TORTURE_CHECK(torture_now() < end);
+                TORTURE_CHECK(now() < end);
                 sched_yield();
             }
             notified = atomic_load(&n->done);

@@ -5,6 +5,8 @@
 
 #include "stress.h"
 
+#include "asleep.h"
+
 #include <sys/syscall.h>
 
 /* ------------------------------------------------------------- a set, possibly followed immediately by a clear */
@@ -43,32 +45,18 @@ static inline void sets_work(struct worker *worker, void *shared)
             TORTURE_STATUS(threading_event_wait_timeout(sets->event, STRESS_LIMIT), THREADING_OK);
         atomic_fetch_add(&sets->done, 1);
     } else {
-        double seconds = random_timeout(&worker->random), began = torture_now();
+        double seconds = random_timeout(&worker->random), began = now();
         threading_status status = threading_event_wait_timeout(sets->event, seconds);
         if (status != THREADING_ERR_HANDLE || !sets->freed)
             CHECK_TIMED_WAIT(status, began, seconds);
     }
 }
 
-/* Returns true if a thread sleeps in the kernel. A thread that is about to wait sleeps for no other reason. */
-static inline bool is_asleep(long tid)
-{
-    char path[64], line[256] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", tid);
-    FILE *file = fopen(path, "r");
-    bool read = file != NULL && fgets(line, sizeof line, file) != NULL;
-    if (file != NULL)
-        fclose(file);
-    const char *name_end = strrchr(line, ')');
-    return read && name_end != NULL && strncmp(name_end, ") S", 3) == 0;
-}
-
 static inline void sets_drive(struct scenario *scenario, void *shared)
 {
     struct sets *sets = shared;
-    double end = torture_now() + STRESS_LIMIT;
-    /* all of them time out */
-    if (sets->untimed == 0)
+    double end = now() + STRESS_LIMIT;
+    if (sets->untimed == 0) /* all waits time out */
         return;
     if (random_one_in(&scenario->random, 2)) {
         spin(random_below(&scenario->random, 20000));
@@ -78,7 +66,7 @@ static inline void sets_drive(struct scenario *scenario, void *shared)
     }
     for (unsigned i = 0; i < sets->untimed; i++)
         for (long tid; (tid = atomic_load(&sets->waiter_tids[i])) == 0 || !is_asleep(tid); sched_yield())
-            TORTURE_CHECK(torture_now() < end && atomic_load(&sets->done) == 0);
+            TORTURE_CHECK(now() < end && atomic_load(&sets->done) == 0);
     TORTURE_STATUS(threading_event_set(sets->event), THREADING_OK);
     switch (random_below(&scenario->random, 4)) {
     case 0:

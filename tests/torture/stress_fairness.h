@@ -28,10 +28,10 @@ static inline void contention_worker(struct worker *worker)
     struct contention *contention = worker->shared;
     struct contender *self = &contention->threads[worker->number];
     while (!atomic_load_explicit(&contention->stop, memory_order_relaxed)) {
-        double began = torture_now();
+        double began = now();
         atomic_store_explicit(&self->waiting_since, began, memory_order_relaxed);
         TORTURE_STATUS(threading_lock_acquire(contention->lock), THREADING_OK);
-        double waited = torture_now() - began;
+        double waited = now() - began;
         atomic_store_explicit(&self->waiting_since, 0, memory_order_relaxed);
         atomic_fetch_add_explicit(&self->acquisitions, 1, memory_order_relaxed);
         if (waited > self->longest)
@@ -47,12 +47,12 @@ static inline bool all_have_acquired(struct contention *contention, unsigned thr
 {
     bool all = true;
     for (unsigned i = 0; i < threads; i++) {
-        double waiting_since = atomic_load(&contention->threads[i].waiting_since), now = torture_now();
-        if (waiting_since != 0 && now - waiting_since > STARVATION_LIMIT)
+        double since = atomic_load(&contention->threads[i].waiting_since), waited = now() - since;
+        if (since != 0 && waited > STARVATION_LIMIT)
             torture_fail(__FILE__, __LINE__,
                          "one of %u threads starves: it has waited %.1f s for a contended lock, after %" PRIu64
                          " acquisitions",
-                         threads, now - waiting_since, atomic_load(&contention->threads[i].acquisitions));
+                         threads, waited, atomic_load(&contention->threads[i].acquisitions));
         all = all && atomic_load(&contention->threads[i].acquisitions) >= MIN_ACQUISITIONS;
     }
     return all;

@@ -157,7 +157,7 @@ static inline void frees_drive(struct scenario *scenario, void *shared)
     struct frees *f = shared;
     struct random *random = &scenario->random;
     threading_status status = THREADING_ERR_BUSY;
-    double end = torture_now() + STRESS_LIMIT;
+    double end = now() + STRESS_LIMIT;
     spin(random_below(random, 8000));
     if (random_one_in(random, 2)) { /* BUSY if a worker is blocked already */
         status = frees_free(f);
@@ -169,7 +169,7 @@ static inline void frees_drive(struct scenario *scenario, void *shared)
         return;
     status = frees_free(f);
     while (status == THREADING_ERR_BUSY && f->kind <= FREED_CONDITION) { /* other threads are blocked on the lock */
-        TORTURE_CHECK(torture_now() < end);
+        TORTURE_CHECK(now() < end);
         sched_yield();
         if (f->kind == FREED_CONDITION && frees_wake(f, random))
             return;

@@ -28,7 +28,7 @@ struct exchange {
 static inline void *job_run(void *arg)
 {
     struct job *job = arg;
-    TORTURE_CHECK(torture_now() >= job->due);
+    TORTURE_CHECK(now() >= job->due);
     TORTURE_CHECK(threading_current_thread() == job->thread);
     TORTURE_CHECK(threading_thread_is_alive(job->thread));
     atomic_fetch_add(&job->runs, 1);
@@ -52,7 +52,7 @@ static inline void job_cancel(struct job *job)
 static inline void job_join(struct job *job, struct random *random)
 {
     while (random_one_in(random, 2)) {
-        double seconds = random_timeout(random), began = torture_now();
+        double seconds = random_timeout(random), began = now();
         if (CHECK_TIMED_WAIT(threading_thread_join_timeout(job->thread, seconds), began, seconds))
             break;
     }
@@ -104,7 +104,7 @@ static inline void job_create_and_exchange(struct worker *worker, struct exchang
     struct job *job = job_new(random, is_timer);
     bool never_expires = is_timer && job->due > 1;
     job->started = !random_one_in(random, 8);
-    job->due = is_timer ? torture_now() + job->due : 0;
+    job->due = is_timer ? now() + job->due : 0;
     void *second_ref = is_timer ? (void *)threading_timer_ref(job->timer) : (void *)threading_thread_ref(job->thread);
     TORTURE_CHECK(second_ref != NULL);
     if (job->started && is_timer)

@@ -32,9 +32,10 @@
 
 #include <threading.h>
 
+#include "../clock.h"
 #include "splitmix64.h"
 
-/* A program that completes no operation for this many seconds is considered hanging. */
+/* A program that completes no operation for this many seconds is considered hung. */
 #define TORTURE_HANG 120.0
 
 static struct {
@@ -47,13 +48,6 @@ static struct {
     atomic_flag failing;
     pid_t pid;
 } torture = {.seconds = 5.0, .count = UINT64_MAX, .failing = ATOMIC_FLAG_INIT};
-
-static inline double torture_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* Returns false under sanitizers and Valgrind, whose own memory makes the memory usage of the process meaningless. */
 static inline bool torture_measures_memory(void)
@@ -103,19 +97,18 @@ static inline void torture_check_status(const char *file, int line, const char *
 static inline void *torture_watchdog(void *unused)
 {
     uint64_t last = 0;
-    double last_progress = torture_now();
+    double last_progress = now();
     (void)unused;
     for (;;) {
-        struct timespec second = {.tv_sec = 1};
-        nanosleep(&second, NULL);
+        sleep_for(1);
         uint64_t steps = atomic_load(&torture.steps);
         if (steps != last)
-            last_progress = torture_now();
-        else if (torture_now() - last_progress > TORTURE_HANG)
+            last_progress = now();
+        else if (now() - last_progress > TORTURE_HANG)
             torture_fail(__FILE__, __LINE__, "no progress for %g seconds", TORTURE_HANG);
         last = steps;
-        if (isatty(STDERR_FILENO) || (uint64_t)(torture_now() - torture.began) % 10 == 0)
-            fprintf(stderr, "%s: %.0f of %.0f s, %" PRIu64 " operations\n", torture.name, torture_now() - torture.began,
+        if (isatty(STDERR_FILENO) || (uint64_t)(now() - torture.began) % 10 == 0)
+            fprintf(stderr, "%s: %.0f of %.0f s, %" PRIu64 " operations\n", torture.name, now() - torture.began,
                     torture.seconds, steps);
     }
     return NULL;
@@ -126,7 +119,7 @@ static inline void torture_begin(const char *name, int argc, char **argv)
 {
     torture.name = name;
     torture.pid = getpid();
-    torture.began = torture_now();
+    torture.began = now();
     torture.seed = (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid();
     for (int i = 1; i < argc; i += 2) {
         char *end = NULL;
@@ -157,7 +150,7 @@ static inline void torture_step(uint64_t operations)
 static inline bool torture_running(void)
 {
     return atomic_load_explicit(&torture.steps, memory_order_relaxed) < torture.count &&
-           torture_now() - torture.began < torture.seconds;
+           now() - torture.began < torture.seconds;
 }
 
 /* Prints a figure of this run; tests/torture/run collects them. */
@@ -168,7 +161,7 @@ static inline void torture_figure(const char *what, double figure)
 
 static inline int torture_end(void)
 {
-    printf("%s: passed in %.1f s, seed %" PRIu64 "\n", torture.name, torture_now() - torture.began, torture.seed);
+    printf("%s: passed in %.1f s, seed %" PRIu64 "\n", torture.name, now() - torture.began, torture.seed);
     fflush(stdout);
     return 0;
 }

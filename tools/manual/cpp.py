@@ -111,8 +111,8 @@ def blocks(text):
     """The blocks of a text: each paragraph as one line, and code unchanged."""
     found = []
     for block in re.split(r"\n\s*\n(?! {4})", text):
-        shows, indented, code = block.partition("\n\n    ")
-        found.append(" ".join(shows.split()) if not shows.startswith("    ") else dedent(shows))
+        text, indented, code = block.partition("\n\n    ")
+        found.append(" ".join(text.split()) if not text.startswith("    ") else dedent(text))
         if indented:
             found.append(dedent("    " + code))
     return found
@@ -123,7 +123,7 @@ def dedent(code):
 
 
 def read_entity(comment, source, owner):
-    declaration, base, body = declared(source, comment.end())
+    declaration, base, body = parse_declaration(source, comment.end())
     owner = owner if comment[1] else ""
     name = name_of(declaration)
     texts, params, returns, facts = [], [], "", []
@@ -151,7 +151,7 @@ def read_entity(comment, source, owner):
     return Entity(name, anchor, declaration, texts, params, returns, facts, owner, base, values)
 
 
-def declared(source, begin):
+def parse_declaration(source, begin):
     """The declaration that begins here, without its body, bases and initializers; its base; and its body."""
     depth, at = 0, begin
     while source[at] not in "{;" or depth:

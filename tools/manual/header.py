@@ -58,7 +58,7 @@ class Paragraph:
 
 @dataclasses.dataclass
 class Snippet:
-    shows: str  # the caption
+    caption: str
     code: str
 
 
@@ -165,12 +165,12 @@ def sentence(text):
     return (match[1], match[2]) if match else (text, "")
 
 
-def item(comment, declaration):
+def parse_item(comment, declaration):
     """The item for a declaration and its comment, or None if it is not for direct use."""
     if "Not for direct use" in comment:
         return None
     declaration = " ".join(declaration.split()).replace("( ", "(").replace(" )", ")")
-    found = Item(**identity(declaration), text=[], params=[])
+    found = Item(**parse_declaration(declaration), text=[], params=[])
     tags = []
     for paragraph in re.split(r"\n\s*\n|\n(?=\\)", comment):
         text = " ".join(paragraph.split())
@@ -189,12 +189,12 @@ def item(comment, declaration):
             found.see = value.split(", ")
         else:
             setattr(found, {"return": "returns", "threadsafety": "threads"}.get(tag, tag), value)
-    check(found, tags)
+    check_item(found, tags)
     return found
 
 
-def identity(declaration):
-    """The kind and the name of a declaration."""
+def parse_declaration(declaration):
+    """The kind and the name of a declaration, as arguments for Item."""
     for kind, pattern in (("type", r"typedef (?:struct )?\w+ (?P<name>\w+);"),
                           ("callback", r"typedef .*\(\*(?P<name>\w+)\)\(.*\);"),
                           ("macro", r"#define (?P<name>\w+)\(\w+\).*"),
@@ -206,7 +206,7 @@ def identity(declaration):
     raise Malformed(f"cannot parse this declaration: {declaration}")
 
 
-def check(found, tags):
+def check_item(found, tags):
     """Checks that the documentation of an item is complete."""
     def need(truth, what):
         if not truth:
@@ -226,17 +226,17 @@ def check(found, tags):
              f"\\param does not match the parameters {names}")
 
 
-def section(comment):
+def parse_section(comment):
     """The section for a comment, without its items."""
     lines = comment.split("\n")
     title = lines[2].strip()
     paragraphs, snippet = [], None
     for block in re.split(r"\n\n(?! )", "\n".join(lines[4:])):
-        shows, indented, code = block.partition("\n    ")
+        caption, indented, code = block.partition("\n    ")
         if indented:
-            snippet = Snippet(shows.rstrip(":"), "\n".join(line[4:] for line in ("    " + code).split("\n")).rstrip())
-            if not shows.endswith(":") or "\n" in shows:
-                raise Malformed(f"{title}: a snippet without a caption: {shows}")
+            snippet = Snippet(caption.rstrip(":"), "\n".join(line[4:] for line in ("    " + code).split("\n")).rstrip())
+            if not caption.endswith(":") or "\n" in caption:
+                raise Malformed(f"{title}: a snippet without a caption: {caption}")
             continue
         text = " ".join(block.split())
         first, rest = sentence(text)
@@ -257,41 +257,42 @@ def read(path):
     version = re.search(r'#define THREADING_VERSION "(.+)"', source)[1]
     introduction = itertools.takewhile(lambda text: not text.startswith("SPDX"), preamble[1:])
     header = Header(version, preamble[0].rstrip("."), list(introduction), [])
-    begin = []  # the items before the first section
+    leading = []  # the items before the first section
     for match in re.finditer(r"/\*(.*?)\*/\n?", source, re.S):
         comment = match[1]
         if comment.startswith("*"):
             text = "\n".join(re.sub(r"^ ?\* ?", "", line) for line in comment[1:].strip("\n").split("\n")).strip()
             declaration = source[match.end():].split("\n\n")[0]
-            found = item(text, declaration.split("\n")[0] if declaration.startswith("#") else declaration)
+            found = parse_item(text, declaration.split("\n")[0] if declaration.startswith("#") else declaration)
             if found:
-                (header.sections[-1].items if header.sections else begin).append(found)
+                (header.sections[-1].items if header.sections else leading).append(found)
         elif re.match(r"\n \* -{20,}\n", comment):
-            header.sections.append(section("\n".join(re.sub(r"^ \* ?", "", line) for line in comment[1:].split("\n"))))
-    settle(header, begin)
+            text = "\n".join(re.sub(r"^ \* ?", "", line) for line in comment[1:].split("\n"))
+            header.sections.append(parse_section(text))
+    complete_sections(header, leading)
     return header
 
 
-def settle(header, begin):
+def complete_sections(header, leading):
     """Sets the type and the summary of each section, and checks the links."""
     types = {found.name: found for found in header.items if found.kind == "type"}
-    for one in header.sections:
-        if one.page == "threading_version":
-            one.items = begin + one.items
-        one.type = types.get(one.page) if not one.general else None
-        if one.type:
-            one.summary = one.type.summary
+    for section in header.sections:
+        if section.page == "threading_version":
+            section.items = leading + section.items
+        section.type = types.get(section.page) if not section.general else None
+        if section.type:
+            section.summary = section.type.summary
         else:
-            first = one.text.pop(0)
-            one.summary = first.text
+            first = section.text.pop(0)
+            section.summary = first.text
     # The opaque types are declared together in the first section. Move each to its own section.
     first = header.sections[0]
     lists = [found for found in first.items if found.name == "threading_thread_list"]
-    for one in header.sections:
-        if one.type:
-            one.items.insert(0, one.type)
-        if one.page == "threading_module":
-            one.items = lists + one.items
+    for section in header.sections:
+        if section.type:
+            section.items.insert(0, section.type)
+        if section.page == "threading_module":
+            section.items = lists + section.items
     first.items = [found for found in first.items if found.kind != "type"]
     names = {found.name for found in header.items}
     for found in header.items:

@@ -70,15 +70,15 @@ def token(kind, text, keywords, link):
     return "\n".join(f'<span class="{kind}">{line}</span>' if line else "" for line in shown.split("\n"))
 
 
-def listing(coloured):
+def listing(highlighted):
     """A block of code."""
-    return f'<pre class="code"><code>{coloured}</code></pre>'
+    return f'<pre class="code"><code>{highlighted}</code></pre>'
 
 
 def lines(source, language, link=lambda name: None):
     """Converts code line by line. Long lines wrap, with an additional indentation."""
     shown = []
-    for plain, coloured in zip(source.split("\n"), code(source, language, link).split("\n")):
+    for plain, highlighted in zip(source.split("\n"), code(source, language, link).split("\n")):
         indent = len(plain) - len(plain.lstrip())
-        shown.append(f'<span class="line" style="--in:{indent}">{coloured or " "}\n</span>')
+        shown.append(f'<span class="line" style="--in:{indent}">{highlighted or " "}\n</span>')
     return "".join(shown)

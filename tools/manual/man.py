@@ -149,7 +149,7 @@ def describe(page, item):
     names = [name for name, _ in item.params]
     page.tagged(call(item), *item.text, parameters=names)
     if item.documented_params:
-        page.nested([(italic(name), full(text)) for name, text in item.documented_params], names)
+        page.nested([(italic(name), as_sentence(text)) for name, text in item.documented_params], names)
     if item.blocking:
         page.lines.append(".IP")
         page.prose(inline(item.blocking, names))
@@ -168,7 +168,7 @@ def joined(parts):
     return " and ".join([", ".join(parts[:-1])] * (len(parts) > 1) + parts[-1:])
 
 
-def full(text):
+def as_sentence(text):
     """A phrase as a sentence."""
     return text[0].upper() + text[1:] + "."
 
@@ -177,7 +177,7 @@ def return_value(page, functions):
     page.head("Return value")
     for item in functions:
         if item.returns:
-            page.tagged(bold(item.name) + ("()" if item.kind == "function" else ""), full(item.returns),
+            page.tagged(bold(item.name) + ("()" if item.kind == "function" else ""), as_sentence(item.returns),
                         parameters=[name for name, _ in item.params])
     void = [inline(item.name + "()") for item in functions if not item.returns and item.kind == "function"]
     if void:
@@ -211,13 +211,13 @@ def notes(page, functions):
         groups.setdefault(item.threads, []).append(reference(item.name))
     usual = max(groups, key=lambda text: len(groups[text]))
     if len(groups) == 1:
-        page.prose(inline(full(usual)))
+        page.prose(inline(as_sentence(usual)))
     else:
         for text, names in groups.items():
             if text != usual:
-                page.lines += [".TP", inline(full(text))]
+                page.lines += [".TP", inline(as_sentence(text))]
                 page.prose(", ".join(names) + ".")
-        page.lines += [".TP", inline(full(usual))]
+        page.lines += [".TP", inline(as_sentence(usual))]
         page.prose("All other functions.")
     python = [(item, item.python) for item in functions if item.python != "none"]
     if python:
@@ -240,7 +240,7 @@ def see_also(page, section, header):
     """The related functions of other pages, and the pages that the text refers to."""
     texts = [text for item in section.items for text in item.texts]
     texts += [paragraph.text for paragraph in section.text]
-    texts += [section.snippet.shows, section.snippet.code]
+    texts += [section.snippet.caption, section.snippet.code]
     names = set(re.findall(r"\b(?:threading|THREADING)_\w+\b", " ".join(texts)))
     links = {"threading_status"} | {found.page for name in names if (found := header.page_of(name))}
     links |= {name for item in section.items for name in item.see if header.page_of(name) is not section}
@@ -255,7 +255,7 @@ def name_line(page, names, summary):
 
 def example(page, snippet):
     page.head("Example")
-    page.prose(inline(snippet.shows + ":"))
+    page.prose(inline(snippet.caption + ":"))
     page.code(snippet.code)
 
 
@@ -308,8 +308,8 @@ def overview(header, date):
         if section.general:
             general(page, section)
     page.head("See also")
-    page.prose(", ".join(f"{bold(section.page)}(3)" for section in sorted(header.sections, key=lambda one: one.page))
-               + ", " + f"{bold('pthreads')}(7)")
+    names = sorted(section.page for section in header.sections)
+    page.prose(", ".join([*(f"{bold(name)}(3)" for name in names), f"{bold('pthreads')}(7)"]))
     return page.text()
 
 
@@ -329,7 +329,7 @@ def general(page, section):
         for item in section.of_kind("constant"):
             describe_any(page, item)
     page.subhead("Example")
-    page.prose(inline(section.snippet.shows + ":"))
+    page.prose(inline(section.snippet.caption + ":"))
     page.code(section.snippet.code)
 
 

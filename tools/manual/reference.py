@@ -74,7 +74,7 @@ class Site:
         return f"{section.page}.html" + (f"#{name}" if name != section.page or name in functions else "")
 
     def link_short(self, name):
-        """The same for a name or a suffix of a name, such as _join, which belongs to the section of the previous name."""
+        """The same for a name, or for the end of one, such as _join, in the section of the previous name."""
         if name.startswith("_") and self.last:
             for whole in (self.last.page + name, "threading" + name, "THREADING" + name):
                 if self.header.page_of(whole):
@@ -145,7 +145,7 @@ class Site:
         (self.output / name).write_text(page, encoding="utf-8")
 
     def snippet(self, snippet):
-        return figure(self.prose(snippet.shows), self.code(snippet.code))
+        return figure(self.prose(snippet.caption), self.code(snippet.code))
 
     # ---- the pages ----
 
@@ -220,12 +220,12 @@ class Site:
                 '<a href="from-python.html">table</a> lists the C functions for Python’s names.</p>']
         pairs, contents = [], []
         for name in self.order():
-            shows, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
+            caption, text, c = split_c((examples / f"{name}.c").read_text(encoding="utf-8"))
             python = split_python((examples / "python" / f"{name}.py").read_text(encoding="utf-8"))
             title = name.split("_", 1)[1].replace("_", " ")
             contents.append(f'<li><a href="#{name}">{title}</a></li>')
             pairs.append(
-                f'<section class="pair" id="{name}"><h2><a href="#{name}">{self.prose(shows.rstrip("."))}</a></h2>'
+                f'<section class="pair" id="{name}"><h2><a href="#{name}">{self.prose(caption.rstrip("."))}</a></h2>'
                 f'<div class="columns">{figure(f"{name}.py", highlight.lines(python, "python"))}'
                 f'{figure(f"{name}.c", highlight.lines(c, "c", self.link))}</div>'
                 + "".join(f"<p>{self.prose(paragraph)}</p>" for paragraph in text) + "</section>")
@@ -250,9 +250,9 @@ class Site:
                 "C++.</p>"]
         names = [f"{name}.cpp" for name in self.order() if (folder / f"{name}.cpp").is_file()]
         for name in names:
-            shows, text, code = split_cpp((folder / name).read_text(encoding="utf-8"))
+            caption, text, code = split_cpp((folder / name).read_text(encoding="utf-8"))
             stem = name.removesuffix(".cpp")
-            body.append(f'<h2 id="{stem}"><a href="#{stem}">{self.prose(shows.rstrip("."))}</a></h2>')
+            body.append(f'<h2 id="{stem}"><a href="#{stem}">{self.prose(caption.rstrip("."))}</a></h2>')
             body += [f"<p>{self.prose(paragraph)}</p>" for paragraph in text]
             body.append(figure(name, self.code(code, "cpp")))
         helpers = sorted(path.name for path in folder.glob("*.hpp"))
@@ -320,8 +320,8 @@ class Site:
         check_links(self.output)
 
 
-def figure(caption, coloured):
-    return f"<figure><figcaption>{caption}</figcaption>{highlight.listing(coloured)}</figure>"
+def figure(caption, highlighted):
+    return f"<figure><figcaption>{caption}</figcaption>{highlight.listing(highlighted)}</figure>"
 
 
 def broken(declaration):
@@ -335,15 +335,15 @@ def broken(declaration):
 def split_c(source):
     """Splits a program into its caption, its description and its code."""
     comment, code = re.fullmatch(r"/\* Shows: (.*?) \*/\n(.*)", source.replace("\n */\n", " */\n", 1), re.S).groups()
-    shows, *text = headers.unwrap(re.sub(r"(?m)^ \* ?", "", comment).split("\n"))
-    return shows[0].upper() + shows[1:], text, code.strip()
+    caption, *text = headers.unwrap(re.sub(r"(?m)^ \* ?", "", comment).split("\n"))
+    return caption[0].upper() + caption[1:], text, code.strip()
 
 
 def split_cpp(source):
     """The same for a program in C++."""
     comment, code = re.fullmatch(r"((?://[^\n]*\n)+)(.*)", source, re.S).groups()
-    shows, *text = headers.unwrap(re.sub(r"(?m)^// ?", "", comment).removeprefix("Shows: ").split("\n"))
-    return shows[0].upper() + shows[1:], text, code.strip()
+    caption, *text = headers.unwrap(re.sub(r"(?m)^// ?", "", comment).removeprefix("Shows: ").split("\n"))
+    return caption[0].upper() + caption[1:], text, code.strip()
 
 
 def split_python(source):

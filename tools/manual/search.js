@@ -1,42 +1,43 @@
-// Searches INDEX (index.js), whose entries are name, URL, summary and Python's name. Also opens the menu on narrow screens.
+// Searches INDEX (index.js), whose entries are name, URL, summary and Python's name, and opens the menu on narrow
+// screens.
 "use strict";
 
 const input = document.querySelector(".search input");
 const results = document.querySelector(".results");
-const MOST = 12;
+const MAX_RESULTS = 12;
 
-// The score of an entry, 0 if it does not match. A name that begins with a word scores higher than one that contains it,
-// and a match in the name scores higher than one in the other fields.
-function fitness([name, , does, python], words) {
+// The score of an entry, 0 if it does not match. A name that begins with a word scores higher than one that contains
+// it, and a match in the name scores higher than one in the other fields.
+function score([name, , summary, python], words) {
     let sum = 0;
     for (const word of words) {
         const at = name.toLowerCase().indexOf(word);
         const begins = at === 0 || (at > 0 && /[_:.]/.test(name[at - 1]));
-        const fit = at >= 0 ? (begins ? 40 : 20) + (name.length === at + word.length ? 10 : 0)
+        const points = at >= 0 ? (begins ? 40 : 20) + (name.length === at + word.length ? 10 : 0)
             : python.toLowerCase().includes(word) ? 15
-            : does.toLowerCase().includes(word) ? 5 : 0;
-        if (fit === 0) {
+            : summary.toLowerCase().includes(word) ? 5 : 0;
+        if (points === 0) {
             return 0;
         }
-        sum += fit;
+        sum += points;
     }
     return sum - name.length / 100;
 }
 
-function row([name, address, does, python]) {
+function row([name, address, summary, python]) {
     const item = document.createElement("li");
     const link = item.appendChild(document.createElement("a"));
     link.href = address;
     link.appendChild(document.createElement("code")).textContent = name;
-    link.appendChild(document.createElement("span")).textContent = does + (python ? " Python: " + python : "");
+    link.appendChild(document.createElement("span")).textContent = summary + (python ? " Python: " + python : "");
     return item;
 }
 
 function show() {
     const words = input.value.toLowerCase().split(/[\s()]+/).filter(Boolean);
-    const found = INDEX.map(entry => [fitness(entry, words), entry]).filter(([fit]) => words.length && fit > 0);
+    const found = INDEX.map(entry => [score(entry, words), entry]).filter(([points]) => words.length && points > 0);
     found.sort(([a], [b]) => b - a);
-    results.replaceChildren(...found.slice(0, MOST).map(([, entry]) => row(entry)));
+    results.replaceChildren(...found.slice(0, MAX_RESULTS).map(([, entry]) => row(entry)));
     if (words.length && !found.length) {
         results.appendChild(document.createElement("li")).textContent = "nothing found";
     }

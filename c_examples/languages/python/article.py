@@ -5,7 +5,7 @@
 
 FOLDER contains the programs of the article, in Python 2: threading_simple.py and so on. Each is changed as follows:
 `import threading` becomes `import threading_c as threading` and, because this is Python 3, `print x` becomes a call of
-print. The output, converted to that of Python 2 or C, must pass the checks of tests/docs/examples.py.
+print. The output must pass the checks of tests/docs/examples.py for the C programs.
 """
 
 import os
@@ -19,11 +19,8 @@ sys.path.insert(0, str(HERE.parents[2] / "tests/docs"))
 
 import examples  # noqa: E402
 
-# The output of Python 3, and the corresponding output of Python 2 or of the C program.
-RENAMED = [
-    (re.compile(r"\((Thread-\d+) \(\w+\)\)"), lambda match: f"({match[1]:<10})"),  # a column of ten characters in a log
-    (re.compile(r"^(Thread-\d+) \(\w+\)"), r"\1"),
-    (re.compile(r"joining (Thread-\d+) \(\w+\)"), r"joining \1"),
+# The output of the programs in Python 3, and the corresponding output of the C programs.
+REPLACEMENTS = [
     (re.compile(r"<__main__\.MyLocal object at "), "<MyLocal object at "),
     (re.compile(r"^Second try: True"), "Second try: 1"),
 ]
@@ -39,11 +36,11 @@ def converted(program):
 
 
 class Run(examples.Run):
-    """A run with the output converted to that of Python 2 or of the C program. main() replaces examples.Run by it."""
+    """A run whose output is converted to that of the C program. main() replaces examples.Run with it."""
 
     def _read(self, pipe, lines):
         super()._read(pipe, lines)
-        for pattern, replacement in RENAMED:
+        for pattern, replacement in REPLACEMENTS:
             lines[:] = [line._replace(text=pattern.sub(replacement, line.text)) for line in lines]
 
 
@@ -57,16 +54,15 @@ def main():
     folder, *names = sys.argv[1:]
     examples.Run = Run
     os.environ["PYTHONPATH"] = str(HERE)
-    watch = examples.Watch()
-    watch.start()
+    stall_detector = examples.StallDetector()
+    stall_detector.start()
     failed = 0
     with tempfile.TemporaryDirectory() as directory:
         for name in names or examples.CHECKS:
             program = pathlib.Path(directory, f"{name}.py")
             text = pathlib.Path(folder, f"{name}.py").read_text(encoding="utf-8")
-            program.write_text(f"#!{sys.executable}\n{converted(text)}", encoding="utf-8")
-            program.chmod(0o755)
-            wrong, seconds = examples.judge(name, program, False, watch)
+            program.write_text(converted(text), encoding="utf-8")
+            wrong, seconds = examples.judge(name, [sys.executable, str(program)], False, stall_detector)
             print(f"{name}: FAILED: {wrong}" if wrong else f"{name}: ok, {seconds:.1f} s", flush=True)
             failed += wrong is not None
     sys.exit(failed != 0)

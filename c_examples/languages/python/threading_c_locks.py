@@ -280,7 +280,7 @@ class BoundedSemaphore(Semaphore):
 class Event(_Object, kind="event"):
     def __init__(self):
         self._handle = checked_handle(self._fast.new())
-        self._sets = 0
+        self._last_set = None
 
     def is_set(self):
         return self._fast.is_set(self._handle)
@@ -288,15 +288,19 @@ class Event(_Object, kind="event"):
     isSet = is_set
 
     def set(self):
-        self._sets += 1
+        self._last_set = object()  # another one for each call
         check(self._fast.set(self._handle))
 
     def clear(self):
         check(self._fast.clear(self._handle))
 
     def wait(self, timeout=None):
-        before = self._sets  # the event may be set and cleared between two slices
-        return check(wait(self._blocking.wait_timeout, self._handle, seconds(timeout), lambda: self._sets != before))
+        before = self._last_set  # the event may be set and cleared between two slices
+
+        def was_set():
+            return self._last_set is not before
+
+        return check(wait(self._blocking.wait_timeout, self._handle, seconds(timeout), was_set))
 
     def _at_fork_reinit(self):
         check(self._fast.at_fork_reinit(self._handle))

@@ -73,7 +73,7 @@ pub fn expire_all_timeouts() {
 }
 
 /// Interrupts the thread that has slept longest: it runs the handler, and then its wait returns as after a spurious
-/// wake-up. It cannot be woken before that. Returns false if no thread sleeps.
+/// wake-up. Until then, it cannot be woken. Returns false if no thread sleeps.
 pub fn interrupt(handler: impl FnOnce() + 'static) -> bool {
     engine::step();
     let interrupted = SLEEPERS.with_borrow_mut(|all| (!all.is_empty()).then(|| all.remove(0)));

@@ -1,9 +1,9 @@
 //! The part for loom.
 //!
 //! Each of the library's atomics is represented by one of loom's, which is found by the address. loom requires that an
-//! atomic is created before other threads can access it, but the addresses are not known in advance. So they are
-//! learned: if there are other threads and one accesses an unknown address, the run ends, and the model starts again
-//! with this address known.
+//! atomic is created before other threads can access it, but the addresses are not known in advance. So a run that has
+//! several threads ends when one of them accesses an unknown address, and the model starts again with this address
+//! known.
 
 use core::cell::{Cell, RefCell};
 use core::sync::atomic as machine;
@@ -74,17 +74,17 @@ thread_local! {
     static BUCKETS: RefCell<HashMap<usize, Arc<loom::sync::Mutex<()>>>> = RefCell::new(HashMap::new());
 }
 
-/// The panic payload that ends a run which has accessed an unknown location.
+/// The panic payload that ends a run after an access to an unknown location.
 struct NewLocationFound;
 
 fn known_locations() -> std::sync::MutexGuard<'static, BTreeSet<Location>> {
     KNOWN_LOCATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn create_object((address, what): Location) -> LoomObject {
+fn create_object((address, kind): Location) -> LoomObject {
     // SAFETY: the address is that of an atomic of this width in the library's memory, which is never unmapped.
     unsafe {
-        match what {
+        match kind {
             LocationKind::U8 => {
                 LoomObject::U8(ShadowedAtomic::new(modelled::AtomicU8::new(*(address as *const u8))))
             }
@@ -101,17 +101,17 @@ fn create_object((address, what): Location) -> LoomObject {
 
 /// Returns loom's object for this location in this run.
 fn object_at(location: Location) -> &'static LoomObject {
-    let found = LOOM_OBJECTS.with_borrow(|kept| kept.get(&location).map(|kept| &raw const **kept));
-    let found = found.unwrap_or_else(|| {
+    let found = LOOM_OBJECTS.with_borrow(|objects| objects.get(&location).map(|found| &raw const **found));
+    let object = found.unwrap_or_else(|| {
         known_locations().insert(location);
         if thread::has_others() {
             resume_unwind(Box::new(NewLocationFound));
         }
         let new = Box::new(create_object(location));
-        LOOM_OBJECTS.with_borrow_mut(|kept| &raw const **kept.entry(location).or_insert(new))
+        LOOM_OBJECTS.with_borrow_mut(|objects| &raw const **objects.entry(location).or_insert(new))
     });
     // SAFETY: it is boxed, and dropped only when the next run begins.
-    unsafe { &*found }
+    unsafe { &*object }
 }
 
 /// Finds loom's atomic for one of the machine's.
@@ -122,13 +122,13 @@ pub(in crate::model) trait Word {
 }
 
 macro_rules! word {
-    ($name:ident, $what:ident) => {
+    ($name:ident, $kind:ident) => {
         impl Word for machine::$name {
             type Modelled = modelled::$name;
 
             fn of(&self) -> &'static modelled::$name {
-                match object_at((self.as_ptr() as usize, LocationKind::$what)) {
-                    LoomObject::$what(word) => word.access(),
+                match object_at((self.as_ptr() as usize, LocationKind::$kind)) {
+                    LoomObject::$kind(word) => word.access(),
                     _ => unreachable!(),
                 }
             }
@@ -220,9 +220,9 @@ impl Bucket {
 /// Creates the objects of all known locations. Called on the first thread of a run, before there are others.
 pub(super) fn begin_run() {
     for &location in known_locations().iter() {
-        if !LOOM_OBJECTS.with_borrow(|kept| kept.contains_key(&location)) {
+        if !LOOM_OBJECTS.with_borrow(|objects| objects.contains_key(&location)) {
             let new = Box::new(create_object(location));
-            LOOM_OBJECTS.with_borrow_mut(|kept| kept.insert(location, new));
+            LOOM_OBJECTS.with_borrow_mut(|objects| objects.insert(location, new));
         }
     }
 }

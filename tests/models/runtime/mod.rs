@@ -1,8 +1,8 @@
-//! Replaces what is below the library under a model checker: atomics, threads, the clock and the futex.
+//! What replaces the system under a model checker: atomics, threads, the clock and the futex.
 //!
-//! All code above is the code that ships. Its memory does not move: before each run of a model, `reset` reinitializes
-//! the slots of objects, the statics and the waiter records in place, so that each run uses the same addresses. Outside
-//! of a run, the atomics are the machine's.
+//! All code above these is the code that ships. Its memory does not move: before each run of a model, `reset`
+//! reinitializes the slots of objects, the statics and the waiter records in place, so that each run uses the same
+//! addresses. Outside of a run, the atomics are the machine's.
 //!
 //! - [`atomic`]: the atomics.
 //! - [`engine`]: the interface of the two checkers. loom explores all interleavings and all values that a load may

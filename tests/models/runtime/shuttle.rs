@@ -14,7 +14,7 @@ pub(in crate::model) type Id = shuttle::thread::ThreadId;
 pub(in crate::model) use crate::sys::atomic::AtomicU64 as SharedU64;
 pub(in crate::model) type Parked = shuttle::thread::Thread;
 
-/// A point where another thread may be scheduled. shuttle schedules at accesses to its own atomics; this one has no
+/// A point where another thread may be scheduled. shuttle schedules at accesses to its own atomics; `STEP` has no
 /// other purpose.
 pub(in crate::model) fn step() {
     static STEP: shuttle::sync::atomic::AtomicBool = shuttle::sync::atomic::AtomicBool::new(false);

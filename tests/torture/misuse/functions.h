@@ -40,7 +40,7 @@
 
 struct function {
     const char *name;
-    bool (*call)(struct actor *a); /* false: no call was made, because it might block forever or no slot is free */
+    bool (*call)(struct actor *a); /* false: no call was made, because it might block indefinitely or no slot is free */
     bool takes_handle;
 };
 

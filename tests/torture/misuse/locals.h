@@ -113,12 +113,12 @@ static void *init_value(void *arg)
 static bool call_local_new_with_init(struct actor *a)
 {
     struct object *slot = free_slot(a, LOCAL);
-    bool has_destructor = one_in(&a->bytes, 2), has_none = one_in(&a->bytes, 4);
+    bool has_destructor = one_in(&a->bytes, 2), is_null = one_in(&a->bytes, 4);
     if (slot == NULL)
         return false;
     threading_local *local =
-        threading_local_new_with_init(has_none ? NULL : init_value, slot, has_destructor ? destroy_token : NULL);
-    return record_local(a, slot, local, has_destructor, true, has_none ? ONE(THREADING_ERR_VALUE) : NONE);
+        threading_local_new_with_init(is_null ? NULL : init_value, slot, has_destructor ? destroy_token : NULL);
+    return record_local(a, slot, local, has_destructor, true, is_null ? ONE(THREADING_ERR_VALUE) : NONE);
 }
 
 static bool call_local_free(struct actor *a)

@@ -3,7 +3,7 @@
  * An actor is a thread that makes random calls, one after the other. Each call is made on an object of one of four
  * origins, which decides how exact the expectation is:
  *
- *   INVALID  the handle is NULL, stale, of another type or made up: the call must fail with THREADING_ERR_HANDLE.
+ *   INVALID  the handle is NULL, stale, of another kind or made up: the call must fail with THREADING_ERR_HANDLE.
  *   OWN      only this actor uses the object and knows its state: exactly one result is expected.
  *   SHARED   all actors use the object: several results are possible.
  *   CHURNED  another actor may free the object at any time: as SHARED, or THREADING_ERR_HANDLE.

@@ -115,7 +115,7 @@ static inline void record_finished(struct actor *a, struct object *t)
     EXPECT(a, atomic_load(&t->task->destructor_calls) == t->destructor_calls);
 }
 
-/* Waits for a thread whose handle may have been freed, then does the same. */
+/* Waits until a thread has finished whose handle may have been freed, and then does the same as record_finished(). */
 static inline void await_finished(struct actor *a, struct object *t)
 {
     while (atomic_load(&t->task->runs) < (has_work(t) && !t->cancelled) ||

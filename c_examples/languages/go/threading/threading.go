@@ -29,14 +29,16 @@ static void delete(void *handle)
 static threading_thread *new_thread(uintptr_t handle)
 {
     threading_thread *thread = threading_thread_new(run, (void *)handle);
-    (void)threading_thread_set_arg_destructor(thread, delete);
+    if (thread != NULL) // otherwise this would replace the error
+        (void)threading_thread_set_arg_destructor(thread, delete);
     return thread;
 }
 
 static threading_timer *new_timer(double seconds, uintptr_t handle)
 {
     threading_timer *timer = threading_timer_new(seconds, run, (void *)handle);
-    (void)threading_thread_set_arg_destructor(threading_timer_thread(timer), delete);
+    if (timer != NULL)
+        (void)threading_thread_set_arg_destructor(threading_timer_thread(timer), delete);
     return timer;
 }
 
