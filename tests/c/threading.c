@@ -542,7 +542,7 @@ static void stack_size(void)
     CHECK_STATUS(threading_set_stack_size(4096), THREADING_ERR_VALUE);
     CHECK_INT(threading_stack_size(), size);
     CHECK_PTR(join(spawn(use_stack, &size)), &size);
-    CHECK_STATUS(threading_set_stack_size(32768), THREADING_OK);
+    CHECK_STATUS(threading_set_stack_size(test_smallest_stack()), THREADING_OK);
     CHECK_STATUS(threading_set_stack_size(0), THREADING_OK);
     CHECK_INT(threading_stack_size(), 0);
     CHECK_PTR(join(spawn(use_without_dummy, &size)), &size);
