@@ -407,7 +407,7 @@ static void threads_that_detach_themselves(void)
     for (int size = 0; size < 2; size++) {
         threading_thread *thread = threading_thread_new(detach_itself, &arg);
         CHECK(thread != NULL);
-        CHECK_STATUS(threading_thread_set_stack_size(thread, size == 0 ? 0 : 65536), THREADING_OK);
+        CHECK_STATUS(threading_thread_set_stack_size(thread, size == 0 ? 0 : 131072), THREADING_OK);
         CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
         CHECK(threading_thread_is_alive(thread));
         CHECK_PTR(join(thread), &arg);

@@ -475,7 +475,7 @@ static void stack_sizes(void)
 
     thread = thread_new(return_arg, &got);
     CHECK_STATUS(threading_thread_set_stack_size(thread, 0), THREADING_OK);
-    CHECK_STATUS_KEEPS_ERROR(threading_thread_set_stack_size(thread, 100001), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_thread_set_stack_size(thread, 200001), THREADING_OK);
     CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
     CHECK_PTR(join(thread), &got);
 }
