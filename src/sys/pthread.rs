@@ -33,7 +33,7 @@ unsafe extern "C" {
     ) -> c_int;
     // The crate `libc` does not declare these for all systems.
     fn pthread_attr_getguardsize(attributes: *const libc::pthread_attr_t, size: *mut usize) -> c_int;
-    #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+    #[cfg(target_os = "linux")]
     fn pthread_attr_getdetachstate(attributes: *const libc::pthread_attr_t, state: *mut c_int) -> c_int;
 }
 
@@ -297,10 +297,10 @@ pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
 }
 
-/// Returns whether the program has detached the calling thread, which runs on a stack of libc. With musl, pthread_join()
-/// of such a thread ends the process; elsewhere it fails, so the answer is not needed there.
+/// Returns whether the program has detached the calling thread, which runs on a stack of libc. With musl or under
+/// ThreadSanitizer, pthread_join() of such a thread ends the process; elsewhere it fails.
 pub(crate) fn is_detached() -> bool {
-    #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+    #[cfg(target_os = "linux")]
     {
         let (mut attributes, mut state) = (MaybeUninit::uninit(), 0);
         // SAFETY: the first function initializes the attributes if it succeeds.
@@ -313,7 +313,7 @@ pub(crate) fn is_detached() -> bool {
             state == libc::PTHREAD_CREATE_DETACHED
         };
     }
-    #[cfg(not(all(target_os = "linux", not(target_env = "gnu"))))]
+    #[cfg(not(target_os = "linux"))]
     false
 }
 

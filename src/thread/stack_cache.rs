@@ -176,9 +176,7 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     stack.size.set(size);
     stack.guard_size.set(guard_size);
     stack.is_executable.set(executable);
-    if !pthread::KERNEL_REPORTS_EXIT {
-        stack.detached.set(false);
-    }
+    stack.detached.set(false);
     if is_ours {
         let memory = map(size, guard_size as usize, executable).or_else(|| {
             unmap_all();
@@ -264,14 +262,12 @@ impl Stack {
 
     /// Called by the thread at its end, on a stack of pthread's.
     pub(crate) fn note_whether_detached(&self) {
-        if !pthread::KERNEL_REPORTS_EXIT {
-            self.detached.set(pthread::is_detached());
-        }
+        self.detached.set(pthread::is_detached());
     }
 
     /// Returns whether the program has detached the thread, which has ended.
     pub(crate) fn is_detached(&self) -> bool {
-        !pthread::KERNEL_REPORTS_EXIT && self.detached.get()
+        self.detached.get()
     }
 
     fn guard_size(&self) -> usize {
