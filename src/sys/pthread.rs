@@ -304,14 +304,14 @@ pub(crate) fn is_detached() -> bool {
     {
         let (mut attributes, mut state) = (MaybeUninit::uninit(), 0);
         // SAFETY: the first function initializes the attributes if it succeeds.
-        return unsafe {
+        unsafe {
             if sys::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
                 return false;
             }
             pthread_attr_getdetachstate(attributes.as_ptr(), &mut state);
             sys::pthread_attr_destroy(attributes.as_mut_ptr());
-            state == libc::PTHREAD_CREATE_DETACHED
-        };
+        }
+        state == libc::PTHREAD_CREATE_DETACHED
     }
     #[cfg(not(target_os = "linux"))]
     false
