@@ -33,7 +33,7 @@ unsafe extern "C" {
     ) -> c_int;
     // The crate `libc` does not declare these for all systems.
     fn pthread_attr_getguardsize(attributes: *const libc::pthread_attr_t, size: *mut usize) -> c_int;
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
     fn pthread_attr_getdetachstate(attributes: *const libc::pthread_attr_t, state: *mut c_int) -> c_int;
 }
 
@@ -297,23 +297,23 @@ pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
 }
 
-/// Returns whether the program has detached the calling thread, which runs on a stack of libc. With musl or under
-/// ThreadSanitizer, pthread_join() of such a thread ends the process; elsewhere it fails.
+/// Returns whether the program has detached the calling thread, which runs on a stack of libc. With musl, pthread_join()
+/// of such a thread ends the process; elsewhere it fails, so the answer is not needed there.
 pub(crate) fn is_detached() -> bool {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
     {
         let (mut attributes, mut state) = (MaybeUninit::uninit(), 0);
         // SAFETY: the first function initializes the attributes if it succeeds.
-        unsafe {
+        return unsafe {
             if sys::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
                 return false;
             }
             pthread_attr_getdetachstate(attributes.as_ptr(), &mut state);
             sys::pthread_attr_destroy(attributes.as_mut_ptr());
-        }
-        state == libc::PTHREAD_CREATE_DETACHED
+            state == libc::PTHREAD_CREATE_DETACHED
+        };
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(target_env = "gnu"))))]
     false
 }
 

@@ -176,7 +176,9 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     stack.size.set(size);
     stack.guard_size.set(guard_size);
     stack.is_executable.set(executable);
-    stack.detached.set(false);
+    if !pthread::KERNEL_REPORTS_EXIT {
+        stack.detached.set(false);
+    }
     if is_ours {
         let memory = map(size, guard_size as usize, executable).or_else(|| {
             unmap_all();
@@ -262,12 +264,14 @@ impl Stack {
 
     /// Called by the thread at its end, on a stack of pthread's.
     pub(crate) fn note_whether_detached(&self) {
-        self.detached.set(pthread::is_detached());
+        if !pthread::KERNEL_REPORTS_EXIT {
+            self.detached.set(pthread::is_detached());
+        }
     }
 
     /// Returns whether the program has detached the thread, which has ended.
     pub(crate) fn is_detached(&self) -> bool {
-        self.detached.get()
+        !pthread::KERNEL_REPORTS_EXIT && self.detached.get()
     }
 
     fn guard_size(&self) -> usize {
