@@ -382,7 +382,8 @@ pub extern "C" fn threading_condition_notify(
 ) -> threading_status {
     let condition = from_ptr(condition);
     fast_path_or(condition.notify_fast().then_some(THREADING_OK), move || {
-        status(|| condition.notify(usize::try_from(n).unwrap_or(0)))
+        // Where `usize` has 32 bits, a larger number notifies all waiters.
+        status(|| condition.notify(usize::try_from(n.max(0)).unwrap_or(usize::MAX)))
     })
 }
 

@@ -708,8 +708,10 @@ mod tests {
     #[test]
     fn tombstones_are_reused_by_new_keys() {
         let (table, shared) = (Table::try_new().unwrap(), shared());
+        // Where `usize` has 32 bits, the keys repeat after this number of generations.
+        const DISTINCT: usize = usize::MAX / (4096 * 64);
         for generation in 1..100_000 {
-            let key = 64 * (generation % 3 + 1) + generation * 4096 * 64;
+            let key = 64 * (generation % 3 + 1) + (1 + generation % DISTINCT) * 4096 * 64;
             assert!(table.add_cell(key, shared).unwrap());
             assert_eq!(table.get(key), Some(ptr::null_mut()));
             assert!(!table.tombstone(key));

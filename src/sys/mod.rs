@@ -152,6 +152,8 @@ from_libc! {
     fn pthread_attr_destroy(attributes: *mut pthread_attr_t) -> c_int;
     #[cfg(target_os = "linux")]
     fn pthread_attr_setstack(attributes: *mut pthread_attr_t, base: *mut c_void, bytes: usize) -> c_int;
+    #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+    fn pthread_getattr_np(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int;
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
     fn pthread_detach(thread: pthread_t) -> c_int;
     fn pthread_key_create(key: *mut pthread_key_t, destructor: KeyDestructor) -> c_int;

@@ -31,8 +31,10 @@ unsafe extern "C" {
         start_routine: StartRoutine,
         arg: *mut c_void,
     ) -> c_int;
-    // The crate `libc` does not declare it for all systems.
+    // The crate `libc` does not declare these for all systems.
     fn pthread_attr_getguardsize(attributes: *const libc::pthread_attr_t, size: *mut usize) -> c_int;
+    #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+    fn pthread_attr_getdetachstate(attributes: *const libc::pthread_attr_t, state: *mut c_int) -> c_int;
 }
 
 /// The stack size of threads that are started from now on, including the timers' threads; 0 is the system's default.
@@ -145,16 +147,22 @@ pub(crate) struct StackSpec {
     pub(crate) size: usize,
 }
 
+/// Whether pthread_create() stores the ID of the new thread before that thread runs. Other libcs store it after the
+/// thread was created, which may be after its exit.
+const CREATOR_STORES_ID: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
+
 /// Starts a thread on the given stack. A thread on a stack of this library is detached, so that the program cannot join
 /// or detach it by pthread functions; the kernel reports its exit (`set_tid_address`). A thread on a stack of libc is
-/// joinable. pthread_create() stores its ID in `id` before the thread runs: the thread may exit, and another thread may
-/// join it, before this function returns.
+/// joinable. Its ID is in `id` before it exits, since another thread may join it before this function returns:
+/// pthread_create() stores it, or the thread itself (`store_own_id`).
 pub(crate) fn start(
     start_routine: StartRoutine,
     arg: *mut c_void,
     stack: &StackSpec,
     id: &Cell<libc::pthread_t>,
 ) -> Result<()> {
+    let mut unused_id = MaybeUninit::uninit();
+    let id = if CREATOR_STORES_ID { id.as_ptr() } else { unused_id.as_mut_ptr() };
     // SAFETY: the attributes are initialized; only the new thread uses the stack; the caller guarantees that the
     // routine accepts the argument.
     let started = with_attributes(|attributes| unsafe {
@@ -165,9 +173,17 @@ pub(crate) fn start(
             }
             None => libc::pthread_attr_setstacksize(attributes, stack.size),
         };
-        status == 0 && annotate::observe_accesses(|| create(id.as_ptr(), attributes, start_routine, arg)) == 0
+        status == 0 && annotate::observe_accesses(|| create(id, attributes, start_routine, arg)) == 0
     })?;
     if started { Ok(()) } else { Err(Error::NoThread) }
+}
+
+/// Called by a new thread with the `id` of `start`.
+pub(crate) fn store_own_id(id: &Cell<libc::pthread_t>) {
+    if !CREATOR_STORES_ID {
+        // SAFETY: no preconditions.
+        id.set(unsafe { libc::pthread_self() });
+    }
 }
 
 /// Starts a detached thread.
@@ -279,6 +295,26 @@ pub(crate) fn join(thread: libc::pthread_t) -> JoinOutcome {
         annotate::observe_accesses(|| sys::pthread_join(thread, &mut result))
     });
     if joined == 0 { JoinOutcome::Exited(result) } else { JoinOutcome::ExitedUnknown }
+}
+
+/// Returns whether the program has detached the calling thread, which runs on a stack of libc. With musl, pthread_join()
+/// of such a thread ends the process; elsewhere it fails, so the answer is not needed there.
+pub(crate) fn is_detached() -> bool {
+    #[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+    {
+        let (mut attributes, mut state) = (MaybeUninit::uninit(), 0);
+        // SAFETY: the first function initializes the attributes if it succeeds.
+        return unsafe {
+            if sys::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+                return false;
+            }
+            pthread_attr_getdetachstate(attributes.as_ptr(), &mut state);
+            sys::pthread_attr_destroy(attributes.as_mut_ptr());
+            state == libc::PTHREAD_CREATE_DETACHED
+        };
+    }
+    #[cfg(not(all(target_os = "linux", not(target_env = "gnu"))))]
+    false
 }
 
 /// Whether the kernel may report the exit of a thread through `set_tid_address`. musl holds its lock of all threads while

@@ -32,7 +32,7 @@ pub(crate) fn deregister_current() {
             // SAFETY: the thread has been started, and is neither main nor a dummy nor a timer's.
             let stack = unsafe { thread.stack() };
             stack.trim();
-            reaper::add_zombie(thread, stack.cacheable_size());
+            reaper::add_zombie(thread, stack.zombie_size());
             thread.begin_exit();
         }
         _ => {}

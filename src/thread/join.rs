@@ -207,7 +207,7 @@ impl Thread {
         debug_assert_ne!(id, 0);
         if pthread::thread_exists(id) {
             JoinOutcome::StillRunning
-        } else if stack.base().is_some() {
+        } else if stack.base().is_some() || stack.is_detached() {
             JoinOutcome::ExitedUnknown
         } else {
             pthread::join(stack.thread.get())

@@ -495,10 +495,10 @@ impl Thread {
         unsafe { &*(self.aux() as usize as *const Stack) }
     }
 
-    /// Returns the size of an exiting thread's stack, as `Stack::cacheable_size` does; 0 without an OS thread.
+    /// Returns the size of an exiting thread's stack, as `Stack::zombie_size` does; 0 without an OS thread.
     pub(crate) fn zombie_stack_size(&self) -> usize {
         // SAFETY: a started thread with an OS thread has a stack.
-        if self.has_os_thread() { unsafe { self.stack() }.cacheable_size() } else { 0 }
+        if self.has_os_thread() { unsafe { self.stack() }.zombie_size() } else { 0 }
     }
 
     pub(crate) fn arg(&self) -> *mut c_void {
@@ -592,8 +592,9 @@ impl Thread {
     /// native ID. A thread on a stack of pthread's is not registered, since pthread must be able to join it.
     pub(crate) fn register_with_kernel(&self) {
         // SAFETY: the calling thread is a started one with an OS thread.
-        let is_ours = unsafe { self.stack() }.base().is_some();
-        let mut id = if is_ours { pthread::set_tid_address(&self.state) } else { 0 };
+        let stack = unsafe { self.stack() };
+        pthread::store_own_id(&stack.thread);
+        let mut id = if stack.base().is_some() { pthread::set_tid_address(&self.state) } else { 0 };
         if id == 0 {
             self.set_flag(NOT_CLEARED_BY_KERNEL);
             id = ident::native_id() as u32;
@@ -607,7 +608,9 @@ impl Thread {
         // SAFETY: as in `register_with_kernel`.
         let stack = unsafe { self.stack() };
         stack.join_target.store(ptr::null_mut(), Ordering::Relaxed);
-        if stack.base().is_some() && !self.has_flag(HAS_RESULT) {
+        if stack.base().is_none() {
+            stack.note_whether_detached();
+        } else if !self.has_flag(HAS_RESULT) {
             self.set_result(pthread::exit_value());
         }
         self.set_exit_state(if self.has_flag(NOT_CLEARED_BY_KERNEL) { AWAITING_POLL } else { EXITING });

@@ -43,7 +43,7 @@ impl Zombie {
     }
 }
 
-/// Called by a thread in its last destructor: moves it to the zombies. `stack_size` is 0 if the stack is not cached.
+/// Called by a thread in its last destructor: moves it to the zombies. `stack_size` is 0 if it is not counted.
 pub(crate) fn add_zombie(thread: &'static Thread, stack_size: usize) {
     registry::move_to_zombies(thread, stack_size);
     if stack_count::exceeds_limit() {

@@ -337,7 +337,7 @@ pub(crate) fn remove(thread: &'static Thread) {
     DeferredWake { thread: None, shutdown }.wake();
 }
 
-/// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if its stack is not to be cached.
+/// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if it is not counted.
 pub(super) fn move_to_zombies(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
     registry.remove_alive(thread);

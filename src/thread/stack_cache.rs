@@ -72,7 +72,7 @@ const MAX_HOT_SIZE: usize = 8 << 20;
 /// The record of a stack, and of the OS thread that runs on it.
 #[repr(C, align(64))]
 pub(crate) struct Stack {
-    /// Written by `pthread::start`.
+    /// Written by `pthread::start`, or by the thread itself at its beginning.
     pub(crate) thread: Cell<libc::pthread_t>,
     /// The lowest address of the mapping, which begins with the guard page; 0 if pthread allocated the stack.
     memory: AtomicUsize,
@@ -89,6 +89,9 @@ pub(crate) struct Stack {
     in_use: Cell<bool>,
     /// The pages that its thread used are decommitted.
     trimmed: AtomicBool,
+    /// The program has detached the thread, which ran on a stack of pthread's. Written by the thread at its end, and read
+    /// after it.
+    detached: Cell<bool>,
     /// The fork epoch in which the stack was allocated to its thread.
     epoch: Cell<u32>,
 }
@@ -173,6 +176,9 @@ pub(crate) fn allocate(size: usize) -> Result<&'static Stack> {
     stack.size.set(size);
     stack.guard_size.set(guard_size);
     stack.is_executable.set(executable);
+    if !pthread::KERNEL_REPORTS_EXIT {
+        stack.detached.set(false);
+    }
     if is_ours {
         let memory = map(size, guard_size as usize, executable).or_else(|| {
             unmap_all();
@@ -249,9 +255,23 @@ impl Stack {
         StackSpec { base: self.base(), size: self.size() }
     }
 
-    /// Returns the size; 0 if pthread allocated the stack, which therefore is never cached.
-    pub(crate) fn cacheable_size(&self) -> usize {
-        if self.memory() == 0 { 0 } else { self.size() }
+    /// Returns the size that a zombie's stack adds to those of the cache. pthread's stacks are never cached, but a zombie
+    /// has its stack until it is joined; 0 under a race detector, where zombies are not joined for their stacks.
+    pub(crate) fn zombie_size(&self) -> usize {
+        let is_counted = self.memory() != 0 || !pthread::KERNEL_REPORTS_EXIT && !annotate::is_active();
+        if is_counted { self.size() } else { 0 }
+    }
+
+    /// Called by the thread at its end, on a stack of pthread's.
+    pub(crate) fn note_whether_detached(&self) {
+        if !pthread::KERNEL_REPORTS_EXIT {
+            self.detached.set(pthread::is_detached());
+        }
+    }
+
+    /// Returns whether the program has detached the thread, which has ended.
+    pub(crate) fn is_detached(&self) -> bool {
+        !pthread::KERNEL_REPORTS_EXIT && self.detached.get()
     }
 
     fn guard_size(&self) -> usize {

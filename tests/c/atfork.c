@@ -42,6 +42,10 @@ static void child(void)
     run_action_in(CHILD);
 }
 
+/* The handlers of this file are registered: before those of the library. musl calls no functions in .preinit_array. */
+static bool are_handlers_registered;
+static const char no_handlers[] = "libc calls no function before the library's constructor";
+
 /* The wait status of a child that is forked before the library's constructor runs, or -1 if there is no such child. */
 static int early_child = -1;
 static threading_event *early_event;
@@ -71,7 +75,8 @@ static void fork_early(void)
     threading_thread *waiter;
     int status;
     pid_t pid;
-    if (pthread_atfork(prepare, parent, child) != 0 || is_portable_backend() || threading_current_thread() == NULL)
+    are_handlers_registered = pthread_atfork(prepare, parent, child) == 0;
+    if (!are_handlers_registered || is_portable_backend() || threading_current_thread() == NULL)
         return;
     lock = threading_lock_new();
     early_event = threading_event_new();
@@ -608,6 +613,8 @@ static void run_action(size_t at, enum phase phase)
 
 static void run_actions(enum phase phase)
 {
+    if (!are_handlers_registered)
+        SKIP(no_handlers);
     SKIP_FORK_IF_PORTABLE();
     for (size_t at = 0; at < TEST_COUNT(actions); at++) {
         pid_t pid = fork();
@@ -638,6 +645,8 @@ static void in_child(void)
 
 static void fork_before_the_constructor(void)
 {
+    if (!are_handlers_registered)
+        SKIP(no_handlers);
     SKIP_FORK_IF_PORTABLE();
     CHECK_INT(early_child, 0);
 }
@@ -658,6 +667,8 @@ static void exit_in_a_child_handler(void)
     char written[4];
     int status;
     pid_t test, pid;
+    if (!are_handlers_registered)
+        SKIP(no_handlers);
     CHECK_INT(pipe(fds), 0);
     test = fork();
     if (test == 0) {
@@ -732,6 +743,8 @@ static void handler_waits_for_a_mutex(void)
 {
     pthread_t thread;
     int status;
+    if (!are_handlers_registered)
+        SKIP(no_handlers);
     SKIP_FORK_IF_PORTABLE();
     thread = spawn_foreign(use_library_under_mutex, NULL);
     for (int i = 0; i < 10; i++) {
@@ -794,6 +807,8 @@ static void signals_in_a_fork(void)
     struct sigaction handler = {.sa_handler = use_signal_safe_functions}, former;
     pthread_t thread;
     int measured = 0;
+    if (!are_handlers_registered)
+        SKIP(no_handlers);
     SKIP_FORK_IF_PORTABLE();
     event = threading_event_new();
     semaphore = threading_semaphore_new(0);

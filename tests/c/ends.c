@@ -117,6 +117,8 @@ static void check_mappings(long before, long stacks)
 static bool prepare_crowd(long *mappings)
 {
     long threads;
+    /* An address space of 4 GiB has no room for the stacks of all threads with a default size of 8 MiB. */
+    CHECK_STATUS(threading_set_stack_size(sizeof(void *) < 8 ? 1 << 20 : 0), THREADING_OK);
     join(spawn(return_arg, NULL));
     if (!crowd.has_key)
         CHECK_INT(pthread_key_create(&crowd.key, exit_slowly), 0);
@@ -407,7 +409,7 @@ static void threads_that_detach_themselves(void)
     for (int size = 0; size < 2; size++) {
         threading_thread *thread = threading_thread_new(detach_itself, &arg);
         CHECK(thread != NULL);
-        CHECK_STATUS(threading_thread_set_stack_size(thread, size == 0 ? 0 : 65536), THREADING_OK);
+        CHECK_STATUS(threading_thread_set_stack_size(thread, size == 0 ? 0 : 2 * test_smallest_stack()), THREADING_OK);
         CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
         CHECK(threading_thread_is_alive(thread));
         CHECK_PTR(join(thread), &arg);

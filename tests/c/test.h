@@ -61,6 +61,13 @@ static inline int test_many(int many)
 #define TEST_SANITIZED 0
 #endif
 
+/* The smallest stack size that the library accepts. */
+static inline size_t test_smallest_stack(void)
+{
+    long smallest = sysconf(_SC_THREAD_STACK_MIN);
+    return smallest < 32768 ? 32768 : (size_t)smallest;
+}
+
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct test_case {

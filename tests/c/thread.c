@@ -44,13 +44,16 @@ static void first_name(void)
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
 }
 
+/* The size of a stack that no address space has room for, not even one of 4 GiB for a program with 32-bit addresses. */
+#define TOO_LARGE_STACK (SIZE_MAX / 8 * 7)
+
 static void failed_starts_consume_no_number(void)
 {
     threading_thread *name_read = thread_new(NULL, NULL), *name_unread = thread_new(NULL, NULL);
     threading_thread *next = thread_new(NULL, NULL);
     long first = number_of(name_read);
-    CHECK_STATUS(threading_thread_set_stack_size(name_read, SIZE_MAX / 2), THREADING_OK);
-    CHECK_STATUS(threading_thread_set_stack_size(name_unread, SIZE_MAX / 2), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_stack_size(name_read, TOO_LARGE_STACK), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_stack_size(name_unread, TOO_LARGE_STACK), THREADING_OK);
     for (int i = 0; i < 3; i++) {
         CHECK_STATUS(threading_thread_start(name_unread), THREADING_ERR_SYSTEM);
         CHECK_STATUS(threading_thread_start(name_read), THREADING_ERR_SYSTEM);
@@ -475,7 +478,7 @@ static void stack_sizes(void)
 
     thread = thread_new(return_arg, &got);
     CHECK_STATUS(threading_thread_set_stack_size(thread, 0), THREADING_OK);
-    CHECK_STATUS_KEEPS_ERROR(threading_thread_set_stack_size(thread, 100001), THREADING_OK);
+    CHECK_STATUS_KEEPS_ERROR(threading_thread_set_stack_size(thread, 3 * test_smallest_stack() + 1), THREADING_OK);
     CHECK_STATUS(threading_thread_start(thread), THREADING_OK);
     CHECK_PTR(join(thread), &got);
 }
@@ -669,7 +672,7 @@ static void failed_start(void)
     int arg;
     threading_thread *thread = new_with_destructor(return_arg, &arg);
     size_t count = threading_active_count();
-    CHECK_STATUS(threading_thread_set_stack_size(thread, SIZE_MAX / 4), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_stack_size(thread, TOO_LARGE_STACK), THREADING_OK);
     for (int i = 0; i < 3; i++) {
         CHECK_STATUS(threading_thread_start(thread), THREADING_ERR_SYSTEM);
         CHECK(!threading_thread_is_alive(thread));
@@ -686,7 +689,7 @@ static void failed_start(void)
     CHECK_INT(atomic_load(&destroyed.calls), 1);
 
     thread = new_with_destructor(return_arg, &arg);
-    CHECK_STATUS(threading_thread_set_stack_size(thread, SIZE_MAX / 4), THREADING_OK);
+    CHECK_STATUS(threading_thread_set_stack_size(thread, TOO_LARGE_STACK), THREADING_OK);
     CHECK_STATUS(threading_thread_start(thread), THREADING_ERR_SYSTEM);
     CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
     CHECK_INT(atomic_load(&destroyed.calls), 1);
