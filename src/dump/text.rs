@@ -29,7 +29,12 @@ pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
     match (entry.live_thread(), entry.waiter) {
         (Some(thread), _) => {
             let mut buffer = [0; naming::MAX_REPORTED_NAME];
-            lines.name(naming::copy_unlocked(thread, &mut buffer));
+            let name = naming::copy_unlocked(thread, &mut buffer);
+            // The slot may have been reused during the copy.
+            match entry.live_thread() {
+                Some(_) => drop(lines.name(name)),
+                None => drop(lines.text(say::IDENT_THREAD).number(entry.ident)),
+            }
         }
         (None, _) if entry.ident == registry::main_ident() => match snapshot::main_thread() {
             Some(main) => thread_name(lines, Entry { thread: Some(main), ..entry }),

@@ -56,7 +56,8 @@ impl HangWatch {
         if self.settings != settings {
             *self = HangWatch { settings, check_at: Deadline::now().add_ns(period) };
         }
-        if !park(self.check_at) {
+        // The watch may have been turned off, or set again.
+        if !park(self.check_at) && is_current(settings) {
             self.check_at = Deadline::NEVER;
             call(&ON_WAIT);
         }
@@ -82,13 +83,18 @@ impl ExitWatch {
         if period == 0 || deadline != Deadline::NEVER {
             return park(deadline);
         }
+        let settings = SETTINGS.load(Ordering::Relaxed);
         let check_at = self.since.add_ns(self.next.max(period));
-        if !park(check_at) {
+        if !park(check_at) && is_current(settings) {
             self.next = self.next.max(period).saturating_mul(2);
             call(&ON_EXIT);
         }
         true
     }
+}
+
+fn is_current(settings: u32) -> bool {
+    PERIOD_NS.load(Ordering::Acquire) != 0 && SETTINGS.load(Ordering::Relaxed) == settings
 }
 
 #[cold]

@@ -5,8 +5,8 @@
     tests/torture/dump_mutants.py --check
 
 A mutant replaces a text in one source file. It is detected if the test fails or does not end: a unit test of the library
-("unit", and a part of its name), a case of tests/c/dump.c ("case", and its name), or the program dumps ("torture", and
-for how long, in seconds). --check builds nothing: it checks that the text of each mutant occurs exactly once.
+("unit", and a part of its name), tests/rust/stopped.rs ("stopped", likewise), a case of tests/c/dump.c ("case", and its
+name), or the program dumps ("torture", and for how long, in seconds). --check builds nothing: it checks that the text of each mutant occurs exactly once.
 """
 
 import argparse
@@ -53,8 +53,9 @@ MUTANTS = {
         "dump/text.rs", "if ident::exists_only_in_parent(ident) {", "if false {",
         "case", "a child of fork shows locks of the parent's threads"),
     "a wait in a signal handler leaves its fields": (
-        "sync/wait_note.rs", "self.write(OuterNote { since, ..outer });",
-        "if outer.since & WAITING != 0 { self.write(outer) } else { self.since.store(since, Ordering::Release) }",
+        "sync/wait_note.rs", "self.write(since, outer.until, outer.object);",
+        "if since & WAITING != 0 { self.write(since, outer.until, outer.object) } "
+        "else { self.since.store(since, Ordering::Release) }",
         "unit", "a_wait_in_a_signal_handler"),
     "a notified waiter has no edge": (
         "dump/deadlock.rs", "wait.notified.then(|| condition.lock_owner()).flatten().map(|owner| (owner, false))",
@@ -93,7 +94,7 @@ MUTANTS = {
         "case", "a deadlock of a lock and a shutdown is found"),
     "a dump waits for the mutex of the registry": (
         "thread/registry.rs", "    let registry = REGISTRY.try_lock()?;\n    for entry", "    let registry = REGISTRY.lock();\n    for entry",
-        "torture", 60),
+        "stopped", "dumps_end"),
 }
 
 
@@ -130,8 +131,10 @@ def judge(source, text, replacement, kind, test, seconds):
     environment = dict(os.environ, CARGO_TARGET_DIR=str(BUILD / "target"), RUSTFLAGS="-A warnings",
                        CARGO_PROFILE_RELEASE_LTO="off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS="16",
                        LD_LIBRARY_PATH=str(BUILD / "target" / "release"))
-    if kind == "unit":
-        cargo = ["cargo", "test", "--release", "--locked", "--quiet", "--lib"]
+    if kind in ("unit", "stopped"):
+        cargo = ["cargo", "test", "--release", "--locked", "--quiet", *(["--lib"] if kind == "unit" else ["--test", kind])]
+        if kind == "stopped":
+            environment.update(RUSTFLAGS="-A warnings --cfg fault", CARGO_TARGET_DIR=str(BUILD / "fault"))
         build([*cargo, "--no-run"], environment)
         command = [*cargo, test]
     else:

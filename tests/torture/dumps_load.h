@@ -263,10 +263,12 @@ static inline void churn(struct random *random)
                        : threading_thread_free(objects[i]));
 }
 
-/* Renames objects and threads that are in use. */
+/* Renames objects and threads that are in use, whose notes also count their waits. */
 static inline void rename_all(struct random *random)
 {
     char name[40];
+    if (random_one_in(random, 50))
+        OK(threading_set_contention(random_one_in(random, 2)));
     for (unsigned i = 0; i < LOCKS; i++)
         OK(threading_lock_set_name(load.locks[i], random_one_in(random, 8) ? NULL : uniform_name(random, name)));
     for (unsigned i = 0; i < RLOCKS; i++)

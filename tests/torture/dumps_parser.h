@@ -16,6 +16,7 @@ struct cycle_line {
 
 struct dump {
     uint64_t lines, threads, deadlocked;
+    bool has_contention;
     unsigned cycle_lines;
     struct cycle_line cycles[MAX_CYCLE_LINES];
 };
@@ -176,6 +177,23 @@ static inline bool skip_activity(struct cursor *cursor)
     return skip(cursor, "(2)");
 }
 
+static inline bool skip_short_time(struct cursor *cursor)
+{
+    return skip_number(cursor, NULL) && skip(cursor, ".") && isdigit((unsigned char)*cursor->at) && cursor->at++ &&
+           (skip(cursor, " ms") || skip(cursor, " s"));
+}
+
+/* A line of the statistics of contention. */
+static inline bool skip_contention(struct cursor *cursor)
+{
+    if (!skip(cursor, "an object that has been freed") && !skip_object(cursor, "lock") && !skip_object(cursor, "rlock") &&
+        !skip_object(cursor, "semaphore"))
+        return false;
+    return skip(cursor, "  ") && skip_count(cursor, "wait") && skip(cursor, ", ") && skip_short_time(cursor) &&
+           skip(cursor, " in total, ") && skip_short_time(cursor) && skip(cursor, " the longest") &&
+           (!skip(cursor, ", owned by ") || skip_thread(cursor, NULL));
+}
+
 static inline bool parse_title(struct cursor *cursor, struct dump *dump)
 {
     if (!skip(cursor, "threading: process ") || !skip_number(cursor, NULL) || !skip(cursor, ", ") ||
@@ -191,7 +209,13 @@ static inline bool parse_line(struct cursor *cursor, struct dump *dump)
     if (skip(cursor, "    owns "))
         return (skip_object(cursor, "lock") || skip_object(cursor, "rlock")) &&
                (!skip(cursor, " (") || (skip_count(cursor, "waiter") && skip(cursor, ")")));
+    if (skip(cursor, "contention in the last ")) {
+        dump->has_contention = true;
+        return skip_seconds(cursor) && skip(cursor, ":");
+    }
     if (skip(cursor, "  ")) {
+        if (dump->has_contention)
+            return skip_contention(cursor);
         TORTURE_CHECK(dump->cycle_lines < MAX_CYCLE_LINES);
         struct cycle_line *line = &dump->cycles[dump->cycle_lines++];
         line->waits_for[0] = '\0';
@@ -220,6 +244,7 @@ static inline void dump_parse(char *text, struct dump *dump)
     char *next;
     dump->lines = dump->threads = dump->deadlocked = 0;
     dump->cycle_lines = 0;
+    dump->has_contention = false;
     for (char *line = text; *line != '\0'; line = next) {
         char *end = strchr(line, '\n');
         TORTURE_CHECK(end != NULL);
