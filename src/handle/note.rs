@@ -248,6 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn a_freed_object_frees_its_note() {
+        let notes = || Handle::<Note>::unlocked_objects().count();
+        let before = notes();
+        for _ in 0..500 {
+            let event = Handle::<Event>::new().unwrap();
+            event.set_name(Some(c"named")).unwrap();
+            event.free().unwrap();
+        }
+        // Other tests may have created some.
+        assert!(notes() < before + 100);
+    }
+
+    #[test]
     fn a_new_object_in_the_same_slot_has_no_name() {
         for _ in 0..200 {
             let event = Handle::<Event>::new().unwrap();

@@ -4,9 +4,10 @@
     tests/torture/dump_mutants.py [--seconds S] [PART OF A NAME...]
     tests/torture/dump_mutants.py --check
 
-A mutant replaces a text in one source file. It is detected if the test fails or does not end: a unit test of the library
-("unit", and a part of its name), tests/rust/stopped.rs ("stopped", likewise), a case of tests/c/dump.c ("case", and its
-name), or the program dumps ("torture", and for how long, in seconds). --check builds nothing: it checks that the text of each mutant occurs exactly once.
+A mutant replaces a text in one source file. It is detected if the test fails or does not end: a unit test of the
+library ("unit", and a part of its name), tests/rust/stopped.rs ("stopped", likewise), a case of tests/c/dump.c ("case",
+and its name), or the program dumps ("torture", and for how long, in seconds). --check builds nothing: it checks that
+the text of each mutant occurs exactly once.
 """
 
 import argparse
@@ -31,7 +32,8 @@ MUTANTS = {
         "dump/deadlock.rs", "let second = self.trace(entry)?;", "let second = first;",
         "torture", 60),
     "a record is read although it serves another thread": (
-        "dump/snapshot.rs", "waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)", "waiter.read_wait()",
+        "dump/snapshot.rs", "waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)",
+        "waiter.read_wait()",
         "torture", 60),
     "the link of a free slot is read as a note": (
         "handle/header.rs", "if address < LOWEST_ADDRESS { 0 } else { address }", "address",
@@ -43,9 +45,10 @@ MUTANTS = {
         "thread/names.rs", "Some(length) => hash[..size_of::<u64>()] == hash_of(&text[..=length]).to_ne_bytes(),",
         "Some(_) => true,",
         "torture", 60),
-    "a new object has the note of the one before": (
-        "handle/note.rs", "    if header.note() != 0 {\n        free(header.replace_note(0));\n    }\n", "    let _ = header;\n",
-        "unit", "a_new_object_in_the_same_slot_has_no_name"),
+    "the note of a freed object stays": (
+        "handle/note.rs", "    if header.note() != 0 {\n        free(header.replace_note(0));\n    }\n",
+        "    let _ = header;\n",
+        "unit", "a_freed_object_frees_its_note"),
     "a child of fork sees the waits of its parent": (
         "sync/waiter.rs", "    CHUNKS.store(ptr::null_mut(), Ordering::Relaxed);\n", "",
         "torture", 30),
@@ -86,14 +89,18 @@ MUTANTS = {
         "sync/hang_watch.rs", "            self.check_at = Deadline::NEVER;\n", "            self.settings = 0;\n",
         "case", "signals neither defer nor repeat the call of the hang hook"),
     "the hang hook waits with the record of its thread": (
-        "sync/waiter.rs", "let mine = tls::with(|block| block.waiter.take());\n        let result = f();\n        Waiter::release_current();\n",
+        "sync/waiter.rs",
+        "let mine = tls::with(|block| block.waiter.take());\n        let result = f();\n"
+        "        Waiter::release_current();\n",
         "let mine = tls::with(|block| block.waiter.get());\n        let result = f();\n",
         "case", "the hang hook may wait"),
     "a deadlock with the process exit is shown by the thread that exits": (
-        "dump/deadlock.rs", "Cycle { first: start.ident, exiting: at.ident, ..cycle }", "Cycle { exiting: at.ident, ..cycle }",
+        "dump/deadlock.rs", "Cycle { first: start.ident, exiting: at.ident, ..cycle }",
+        "Cycle { exiting: at.ident, ..cycle }",
         "case", "a deadlock of a lock and a shutdown is found"),
     "a dump waits for the mutex of the registry": (
-        "thread/registry.rs", "    let registry = REGISTRY.try_lock()?;\n    for entry", "    let registry = REGISTRY.lock();\n    for entry",
+        "thread/registry.rs", "    let registry = REGISTRY.try_lock()?;\n    for entry",
+        "    let registry = REGISTRY.lock();\n    for entry",
         "stopped", "dumps_end"),
 }
 
@@ -132,7 +139,8 @@ def judge(source, text, replacement, kind, test, seconds):
                        CARGO_PROFILE_RELEASE_LTO="off", CARGO_PROFILE_RELEASE_CODEGEN_UNITS="16",
                        LD_LIBRARY_PATH=str(BUILD / "target" / "release"))
     if kind in ("unit", "stopped"):
-        cargo = ["cargo", "test", "--release", "--locked", "--quiet", *(["--lib"] if kind == "unit" else ["--test", kind])]
+        target = ["--lib"] if kind == "unit" else ["--test", kind]
+        cargo = ["cargo", "test", "--release", "--locked", "--quiet", *target]
         if kind == "stopped":
             environment.update(RUSTFLAGS="-A warnings --cfg fault", CARGO_TARGET_DIR=str(BUILD / "fault"))
         build([*cargo, "--no-run"], environment)
@@ -181,7 +189,8 @@ def main():
         how = judge(*MUTANTS[name], arguments.seconds)
         missed += how is None
         kind = MUTANTS[name][3]
-        print(f"{'MISSED' if how is None else 'found '} {name}: {kind}" + ("" if how is None else f", {how}"), flush=True)
+        print(f"{'MISSED' if how is None else 'found '} {name}: {kind}" + ("" if how is None else f", {how}"),
+              flush=True)
     print(f"dump_mutants: figure: {len(chosen) - missed} of {len(chosen)} planted defects found")
     return 1 if missed else 0
 

@@ -1,6 +1,6 @@
-/* Deadlocks, in children of fork: rings of two to five threads, each of which waits for the next one by a lock, an RLock,
- * a condition after a notify, or a join. Beside them, threads wait with timeouts in rings that are no deadlocks, and for
- * threads of the rings. Each dump must show the rings, and nothing else. */
+/* Deadlocks, in children of fork: rings of two to five threads, each of which waits for the next one by a lock, an
+ * RLock, a condition after a notify, or a join. Beside them, threads wait with timeouts in rings that are no deadlocks,
+ * and for threads of the rings. Each dump must show the rings, and nothing else. */
 #ifndef DUMPS_DEADLOCKS_H
 #define DUMPS_DEADLOCKS_H
 
@@ -95,8 +95,8 @@ static inline void ring_new(struct ring *ring, struct random *random)
     char name[32];
     bool all_join = true;
     ring->size = 2 + (unsigned)random_below(random, MAX_MEMBERS - 1);
-    /* One wait is not for a condition, because the first thread must own its lock before the next one waits. Two threads
-     * that join each other are an error. */
+    /* One wait is not for a condition, because the first thread must own its lock before the next one waits. Two
+     * threads that join each other are an error. */
     ring->first = (unsigned)random_below(random, ring->size);
     for (unsigned i = 0; i < ring->size; i++) {
         struct member *member = &ring->members[i];

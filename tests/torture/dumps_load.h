@@ -7,7 +7,7 @@
 
 #define OK(expr) TORTURE_STATUS(expr, THREADING_OK)
 
-enum { LOCKS = 4, RLOCKS = 3, BARRIER_PARTIES = 3, LOAD_WORKERS = 16 };
+enum { LOCKS = 4, RLOCKS = 3, BARRIER_PARTIES = 3, LOAD_WORKERS = 18 };
 
 static struct load {
     atomic_bool stop;
@@ -80,7 +80,10 @@ static inline void produce(struct random *random)
 {
     OK(threading_condition_acquire(load.queue));
     load.queued++;
-    OK(random_one_in(random, 2) ? threading_condition_notify(load.queue, 1) : threading_condition_notify_all(load.queue));
+    if (random_one_in(random, 2))
+        OK(threading_condition_notify(load.queue, 1));
+    else
+        OK(threading_condition_notify_all(load.queue));
     OK(threading_condition_release(load.queue));
     sleep_for(short_time(random));
 }
@@ -178,11 +181,75 @@ static inline void use_threads(struct random *random)
     threads[1] = start(return_at_once, NULL);
     threads[2] = start(lock_and_end, abandoned);
     for (unsigned i = 0; i < 3; i++) {
-        while (random_one_in(random, 2) && threading_thread_join_timeout(threads[i], short_time(random)) != THREADING_OK)
-            continue;
+        if (random_one_in(random, 2))
+            (void)threading_thread_join_timeout(threads[i], short_time(random));
         join_and_free(threads[i]);
     }
     OK(threading_rlock_free(abandoned));
+}
+
+/* A thread ends as the owner of an RLock, for which a second thread waits. A third thread, which gets the record of
+ * the first one, waits for the second. This is no deadlock, although a dump that began when the first one lived may
+ * take the wait of the third for one of the first. */
+struct abandoned {
+    threading_rlock *rlock;
+    threading_lock *lock;
+    _Atomic int is_owned;
+};
+
+static inline void *abandon(void *arg)
+{
+    struct abandoned *abandoned = arg;
+    OK(threading_rlock_acquire(abandoned->rlock));
+    atomic_store(&abandoned->is_owned, true);
+    OK(threading_sleep(0.002));
+    return arg;
+}
+
+static inline void *wait_for_abandoned(void *arg)
+{
+    struct abandoned *abandoned = arg;
+    OK(threading_lock_acquire(abandoned->lock));
+    OK(threading_rlock_acquire(abandoned->rlock));
+    OK(threading_rlock_release(abandoned->rlock));
+    OK(threading_lock_release(abandoned->lock));
+    return arg;
+}
+
+static inline void *lock_and_unlock(void *lock)
+{
+    OK(threading_lock_acquire(lock));
+    OK(threading_lock_release(lock));
+    return lock;
+}
+
+static inline void reuse_records(void)
+{
+    struct abandoned abandoned = {.rlock = threading_rlock_new(), .lock = threading_lock_new()};
+    TORTURE_CHECK(abandoned.rlock != NULL && abandoned.lock != NULL);
+    threading_thread *first = start(abandon, &abandoned);
+    while (!atomic_load(&abandoned.is_owned))
+        sleep_for(50e-6);
+    threading_thread *second = start(wait_for_abandoned, &abandoned);
+    join_and_free(first);
+    threading_thread *third = start(lock_and_unlock, abandoned.lock);
+    sleep_for(0.004);
+    OK(threading_rlock_at_fork_reinit(abandoned.rlock));
+    join_and_free(second);
+    join_and_free(third);
+    OK(threading_rlock_free(abandoned.rlock));
+    OK(threading_lock_free(abandoned.lock));
+}
+
+/* Renames the main thread so often that its name changes while dumps copy it. No other name changes as fast, because
+ * the kernel keeps those of other threads, too. */
+static inline void rename_main(struct random *random)
+{
+    char name[40];
+    threading_thread *main_thread = threading_main_thread();
+    for (unsigned i = 0; i < 2000; i++)
+        OK(threading_thread_set_name(main_thread, uniform_name(random, name)));
+    sleep_for(short_time(random));
 }
 
 static inline void *ignore_timer(void *arg)
@@ -332,6 +399,12 @@ static inline void *load_worker(void *arg)
                 free_notified_condition(&random);
             else
                 use_threads(&random);
+            break;
+        case 15:
+            reuse_records();
+            break;
+        case 16:
+            rename_main(&random);
             break;
         default:
             if (random_one_in(&random, 4))

@@ -62,8 +62,8 @@ static inline bool skip_seconds(struct cursor *cursor)
            skip(cursor, " s");
 }
 
-/* Names that the load changes consist of one letter, and the letter determines the length: a name that is mixed from two
- * of them is none. */
+/* Names that the load changes consist of one letter, and the letter determines the length: a name that is mixed from
+ * two of them is none. */
 static inline bool is_whole_name(const char *name, size_t length)
 {
     if (length < 3 || name[0] != name[1] || name[1] != name[2])
@@ -134,7 +134,8 @@ static inline bool skip_wait(struct cursor *cursor, char *waits_for)
         return skip_object(cursor, "condition") && skip(cursor, ", waits for its ") &&
                (skip(cursor, "rlock") || skip(cursor, "lock")) && skip_owner(cursor, waits_for);
     if (skip(cursor, "waits for a notify on "))
-        return skip_object(cursor, "condition") && skip(cursor, " (") && (skip(cursor, "rlock") || skip(cursor, "lock")) &&
+        return skip_object(cursor, "condition") && skip(cursor, " (") &&
+               (skip(cursor, "rlock") || skip(cursor, "lock")) &&
                (skip(cursor, " free") || skip_owner(cursor, NULL)) && skip(cursor, ")");
     if (skip(cursor, "waits at "))
         return skip_object(cursor, "barrier") && skip(cursor, " (") && skip_number(cursor, NULL) &&
@@ -186,8 +187,7 @@ static inline bool skip_short_time(struct cursor *cursor)
 /* A line of the statistics of contention. */
 static inline bool skip_contention(struct cursor *cursor)
 {
-    if (!skip(cursor, "an object that has been freed") && !skip_object(cursor, "lock") && !skip_object(cursor, "rlock") &&
-        !skip_object(cursor, "semaphore"))
+    if (!skip_object(cursor, "lock") && !skip_object(cursor, "rlock") && !skip_object(cursor, "semaphore"))
         return false;
     return skip(cursor, "  ") && skip_count(cursor, "wait") && skip(cursor, ", ") && skip_short_time(cursor) &&
            skip(cursor, " in total, ") && skip_short_time(cursor) && skip(cursor, " the longest") &&

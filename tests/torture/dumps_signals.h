@@ -1,5 +1,5 @@
-/* Signals to random threads, whose handlers make dumps, also on alternate stacks of 8 KiB and within each other, or only
- * stop their thread for a while, which may hold a mutex of the library. */
+/* Signals to random threads, whose handlers make dumps, also on alternate stacks of 8 KiB and within each other, or
+ * only stop their thread for a while, which may hold a mutex of the library. */
 #ifndef DUMPS_SIGNALS_H
 #define DUMPS_SIGNALS_H
 
@@ -46,8 +46,8 @@ static inline void block_signals(int how, bool only_nested)
     TORTURE_CHECK(pthread_sigmask(how, &set, NULL) == 0);
 }
 
-/* Gives the calling thread an alternate stack of 8 KiB, or what this processor needs in addition to 4 KiB, below which no
- * memory is mapped. */
+/* Gives the calling thread an alternate stack of 8 KiB, or what this processor needs in addition to 4 KiB, below which
+ * no memory is mapped. */
 static inline void use_small_alternate_stack(void)
 {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -64,7 +64,9 @@ static inline void use_small_alternate_stack(void)
 
 static inline void send_to_a_thread(struct random *random)
 {
-    int number = random_one_in(random, 40) ? SIGNAL_FREEZE : random_one_in(random, 2) ? SIGNAL_DUMP : SIGNAL_NESTED_DUMP;
+    int number = random_one_in(random, 2) ? SIGNAL_DUMP : SIGNAL_NESTED_DUMP;
+    if (random_one_in(random, 40))
+        number = SIGNAL_FREEZE;
     DIR *tasks = opendir("/proc/self/task");
     TORTURE_CHECK(tasks != NULL);
     long chosen = 0;
