@@ -521,3 +521,24 @@ pub(crate) unsafe fn reinit_in_child() {
     // SAFETY: as the caller promises.
     NAME_LOCKS.iter().for_each(|names| unsafe { names.reinit_in_child() });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_changes_during_the_copy_is_not_shown() {
+        let list =
+            NameList { current: AtomicPtr::new(ptr::null_mut()), kept: AtomicPtr::new(ptr::null_mut()) };
+        let mut buffer = [0; MAX_REPORTED_NAME];
+        assert_eq!(list.copy_unlocked(&mut buffer), None);
+        list.set(c"first", || Ok(())).unwrap();
+        let length = list.copy_unlocked(&mut buffer);
+        assert_eq!(&buffer[..length.unwrap()], b"first");
+        // The text of another name that is being written to the same memory.
+        // SAFETY: the text is writable, and no other thread uses it.
+        unsafe { *text_of(list.current()).cast_mut().cast::<u8>() = b'F' };
+        assert_eq!(list.copy_unlocked(&mut buffer), Some(0));
+        list.free_all();
+    }
+}

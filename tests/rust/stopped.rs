@@ -197,8 +197,11 @@ const CALLS: &[(&str, fn())] = &[
 fn dumps_end_while_a_thread_is_stopped_with_a_mutex_held() {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
     FILE.store(file.as_raw_fd(), Ordering::SeqCst);
-    // SAFETY: the handler makes a dump, which signal handlers may do.
-    unsafe { libc::signal(libc::SIGUSR1, dump_in_handler as *const () as usize) };
+    // SAFETY: the handler makes a dump, which signal handlers may do. The alarm ends the process if a dump does not end.
+    unsafe {
+        libc::signal(libc::SIGUSR1, dump_in_handler as *const () as usize);
+        libc::alarm(60);
+    }
     let mut stops = 0;
     for &(name, call) in CALLS {
         call();
