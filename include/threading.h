@@ -3352,6 +3352,24 @@ threading_status threading_dump_on_signal(int signum, int fd);
  */
 threading_status threading_set_hang_hook(double seconds, threading_hang_hook hook, void *arg);
 
+/**
+ * Turns statistics of contention on or off. They are in each dump: the ten locks and semaphores for which
+ * threads have waited longest, with the number of waits, their total time, the longest one, and the owner
+ * of the lock when that one began.
+ *
+ * Only waits in which a thread has parked are counted; the calls that do not wait become no slower.
+ *
+ * \param on whether waits are counted from now on
+ * \return THREADING_OK
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \python none
+ * \since 0.1.0
+ * \sa threading_dump
+ */
+threading_status threading_set_contention(bool on);
+
 /*
  * ----------------------------------------------------------------------------------------------------
  *
