@@ -27,6 +27,7 @@ use core::ffi::c_long;
 use core::mem::size_of;
 
 use crate::barrier::Barrier;
+use crate::dump::contention::{IS_ON, SINCE};
 use crate::event::{self, Event};
 use crate::handle::ObjectKind;
 use crate::handle::arena::{ARENAS, Arena, TABLE_ALIGNMENT};
@@ -109,6 +110,8 @@ layout! {
         first_child_ident = FIRST_CHILD_IDENT;
         forking_thread_ident = FORKING_THREAD_IDENT;
         registry = REGISTRY;
+        contention_is_on = IS_ON;
+        contention_since = SINCE;
     }
     values {
         block_size = BLOCK_SIZE;
@@ -135,8 +138,13 @@ layout! {
         event_size = size_of::<Event>();
         barrier_kind = ObjectKind::Barrier as usize;
         barrier_size = size_of::<Barrier>();
+        note_size = size_of::<Note>();
         note_name = Note::OFFSETS.name;
         note_name_size = MAX_NAME + 1;
+        note_waits = Note::OFFSETS.waits;
+        note_total = Note::OFFSETS.total_ns;
+        note_longest = Note::OFFSETS.longest_ns;
+        note_longest_owner = Note::OFFSETS.longest_owner;
         waiter_size = size_of::<Waiter>();
         waiter_chunk_size = CHUNK_SIZE;
         waiter_next = Waiter::OFFSETS.links;
@@ -165,6 +173,7 @@ layout! {
         thread_name_number = Thread::OFFSETS.name_number;
         thread_ident = Thread::OFFSETS.ident;
         thread_name = Thread::OFFSETS.names + NameList::OFFSETS.current;
+        name_hash = Node::OFFSETS.hash;
         name_text = Node::OFFSETS.text;
         name_exposed = EXPOSED;
         name_size = MAX_REPORTED_NAME;

@@ -5,6 +5,7 @@
 //! the threads and locks, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
 //! [`layout`] lets other programs read the same.
 
+mod contended;
 pub(crate) mod contention;
 mod deadlock;
 pub(crate) mod hang;
@@ -59,7 +60,7 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     }
     snapshot.for_each(|entry| text::thread(lines, snapshot, entry, now));
     text::timers(lines, now);
-    contention::write(lines, snapshot, now);
+    contended::write(lines, snapshot, now);
 }
 
 /// Writes a line for each thread of a cycle.

@@ -59,6 +59,11 @@ pub(super) const DUE_IN: &str = " in ";
 pub(super) const DUE_NOW: &str = " now";
 pub(super) const MORE_TIMERS: &str = "more pending timer";
 
+pub(super) const CONTENTION: &str = "contention in the last ";
+pub(super) const WAIT: &str = "wait";
+pub(super) const IN_TOTAL: &str = " in total, ";
+pub(super) const LONGEST: &str = " the longest";
+
 pub(super) const LOCK: &str = "lock";
 pub(super) const RLOCK: &str = "rlock";
 pub(super) const CONDITION: &str = "condition";

@@ -48,7 +48,7 @@ impl Waits {
     pub(crate) const NONE: Waits = Waits { count: 0, total_ns: 0, longest_ns: 0, longest_owner: 0 };
 }
 
-offsets!(NoteOffsets of Note: name);
+offsets!(NoteOffsets of Note: name, waits, total_ns, longest_ns, longest_owner);
 
 // SAFETY: zeros are an empty name; all fields can be shared; the header comes first.
 unsafe impl Object for Note {
@@ -79,9 +79,12 @@ impl<T: Named> Handle<T> {
     pub fn set_name(self, name: Option<&CStr>) -> Result<()> {
         self.with_pinned(|object| {
             let former = object.header().note();
-            // SAFETY: the address is that of a slot of notes, which stays mapped.
-            let waits =
-                if former == 0 { Waits::NONE } else { unsafe { &*(former as *const Note) }.load_waits() };
+            let waits = if former == 0 {
+                Waits::NONE
+            } else {
+                // SAFETY: the address is that of a slot of notes, which stays mapped.
+                unsafe { &*(former as *const Note) }.load_waits()
+            };
             let note = match name {
                 None if waits.count == 0 => 0,
                 name => Note::create(name.unwrap_or_default(), waits)?.slot_address(),

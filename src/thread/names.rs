@@ -252,7 +252,7 @@ pub(crate) struct Node {
     text: [c_char; 0],
 }
 
-offsets!(NodeOffsets of Node: text);
+offsets!(NodeOffsets of Node: hash, text);
 
 /// A bit of `NameList::current`, beside the pointer to the node.
 pub(crate) const EXPOSED: usize = 1;

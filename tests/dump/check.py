@@ -103,6 +103,14 @@ semaphore # (0 left, 1 waiter), for # s
 "Thread-3" timer, due in # s
 32 more pending timers
 """,
+    "contended": """\
+threading: process #, 3 threads
+"MainThread" #  waits in the process exit or a shutdown for 2 non-daemon threads, for # s
+"a" #  waits for event "stop" (not set), for # s
+"b" #  waits for event "stop" (not set), for # s
+contention in the last # s:
+  lock "accounts"  2 waits, # ms in total, # ms the longest, owned by "MainThread"
+""",
 }
 
 
@@ -133,7 +141,7 @@ def mask_times(text):
 
 def mask(text):
     """Masks all that differs between two runs."""
-    text = re.sub(r"0x[0-9a-f]{5,}", "#", mask_times(text))
+    text = re.sub(r"0x[0-9a-f]{5,}|\d+\.\d(?= ms)", "#", mask_times(text))
     return re.sub(r'(?m)(?<=^threading: process )\d+|(?<=" )\d+(?=  )', "#", text)
 
 

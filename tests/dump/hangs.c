@@ -261,6 +261,23 @@ static void busy(void)
     }
 }
 
+static void *acquire_and_wait(void *lock)
+{
+    CHECK(threading_lock_acquire(lock) == THREADING_OK);
+    CHECK(threading_lock_release(lock) == THREADING_OK);
+    return wait_for_event(lock);
+}
+
+static void contended(void)
+{
+    CHECK(threading_set_contention(true) == THREADING_OK);
+    CHECK(threading_lock_acquire(accounts) == THREADING_OK);
+    start("a", acquire_and_wait, accounts);
+    start("b", acquire_and_wait, accounts);
+    CHECK(threading_sleep(0.2) == THREADING_OK);
+    CHECK(threading_lock_release(accounts) == THREADING_OK);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -270,6 +287,7 @@ int main(int argc, char **argv)
         {"two_locks", two_locks}, {"process_exit", process_exit},   {"no_notify", no_notify},
         {"notified", notified},   {"missing_party", missing_party}, {"no_permit", no_permit},
         {"forked", forked},       {"others", others},               {"busy", busy},
+        {"contended", contended},
     };
     objects_new();
     CHECK(argc < 3 || threading_dump_on_signal(SIGUSR1, atoi(argv[2])) == THREADING_OK);
