@@ -9,7 +9,7 @@ mod contended;
 pub(crate) mod contention;
 mod deadlock;
 pub(crate) mod hang;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(model)))]
 mod layout;
 mod line;
 pub(crate) mod on_signal;

@@ -4,7 +4,7 @@ use core::ffi::c_long;
 
 use crate::barrier::Barrier;
 use crate::dump::deadlock::{awaited_lock, owner_of};
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(model)))]
 use crate::dump::layout::SYSCALLS;
 use crate::dump::line::Lines;
 use crate::dump::sentences as say;
@@ -326,5 +326,5 @@ fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&core::ffi::CStr> {
     core::ffi::CStr::from_bytes_until_nul(buffer).ok().filter(|_| native_id != 0)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), model))]
 const SYSCALLS: [(c_long, &str); 0] = [];

@@ -87,6 +87,11 @@ macro_rules! word {
             }
 
             #[track_caller]
+            pub(crate) fn fetch_max(&self, value: $value, order: Ordering) -> $value {
+                engine::access!($name, &self.0, word => word.fetch_max(value, order), word.fetch_max(value, SeqCst))
+            }
+
+            #[track_caller]
             pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {
                 engine::access!($name, &self.0, word => word.fetch_and(value, order), word.fetch_and(value, SeqCst))
             }
