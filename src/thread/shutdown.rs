@@ -32,8 +32,9 @@ pub(crate) fn detach_remaining() {
 /// Waits for the end of all threads that are neither daemons nor in a shutdown themselves. After that, no thread or
 /// timer can be started. Returns false if the timeout expires.
 pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
+    let mut daemon_joins = None;
     loop {
-        match registry::try_shut_down() {
+        match registry::try_shut_down(&mut daemon_joins) {
             Remaining::Nothing => return true,
             Remaining::Zombie(zombie) => {
                 // The thread is in its last destructor, so the wait is short.
