@@ -449,15 +449,23 @@ pub(super) enum Remaining {
 
 /// Returns what a shutdown has to wait for. If that is nothing, completes the shutdown: no thread can be started any
 /// more.
-pub(super) fn try_shut_down() -> Remaining {
+///
+/// A race detector reports threads that have ended and were not joined as leaks. So while one is active, the shutdown
+/// joins daemons, too: as many as are zombies when no other thread is left (`daemon_joins`, `None` before that). Daemons
+/// that still run may start further ones without end. After the shutdown they are detached, and must not be joined.
+pub(super) fn try_shut_down(daemon_joins: &mut Option<usize>) -> Remaining {
     loop {
         let mut registry = REGISTRY.lock();
         let seen = SHUTDOWN_SEQ.load(Ordering::Relaxed);
         if registry.awaited_count != 0 {
             return Remaining::Alive(seen);
         }
-        // A race detector reports threads that have ended and were not joined as leaks, so daemons are joined too.
-        let not_joined = if annotate::is_active() { MAIN | IN_SHUTDOWN } else { DAEMON | MAIN | IN_SHUTDOWN };
+        let daemon_joins_left = daemon_joins.get_or_insert_with(|| {
+            let count = || registry.zombies.iter().filter(|thread| thread.has_flag(DAEMON)).count();
+            if annotate::is_active() && !registry.shut_down { count() } else { 0 }
+        });
+        let joins_daemons = *daemon_joins_left != 0;
+        let not_joined = if joins_daemons { MAIN | IN_SHUTDOWN } else { DAEMON | MAIN | IN_SHUTDOWN };
         // A thread that is `DONE` is about to be removed.
         let must_be_joined = |thread: &&Thread| !thread.has_flag(not_joined) && thread.state() != DONE;
         let Some(zombie) = registry.zombies.iter().find(must_be_joined) else {
@@ -465,6 +473,7 @@ pub(super) fn try_shut_down() -> Remaining {
             happens_after(&SHUTDOWN_SEQ);
             return Remaining::Nothing;
         };
+        *daemon_joins_left -= usize::from(zombie.has_flag(DAEMON));
         if zombie.handle().internal_ref().is_ok() {
             return Remaining::Zombie(zombie);
         }

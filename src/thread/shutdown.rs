@@ -36,9 +36,10 @@ pub(crate) fn detach_remaining() {
 /// timer can be started. Returns false if the timeout expires.
 pub(crate) fn join_non_daemons(deadline: Deadline) -> bool {
     let mut watch = ExitWatch::new();
+    let mut daemon_joins = None;
     with_note(wait_note::PROCESS_EXIT, deadline, || {
         loop {
-            match registry::try_shut_down() {
+            match registry::try_shut_down(&mut daemon_joins) {
                 Remaining::Nothing => return true,
                 Remaining::Zombie(zombie) => {
                     // The thread is in its last destructor, so the wait is short.

@@ -826,8 +826,8 @@ static void no_notify_is_lost(void)
         settled = counts.woken == counts.notified;
         release(counts.condition);
     }
-    CHECK_INT(counts.woken, counts.notified);
     acquire(counts.condition);
+    CHECK_INT(counts.woken, counts.notified);
     counts.over = true;
     CHECK_STATUS(threading_condition_notify_all(counts.condition), THREADING_OK);
     release(counts.condition);

@@ -758,15 +758,16 @@ static void fork_in_a_barrier_action(void)
 
 /* --------------------------------------------------------------------------------- the parent's pending timers */
 
-enum { PENDING_TIMERS = 5000 };
-static threading_timer *pending_timers[PENDING_TIMERS];
+enum { MOST_PENDING_TIMERS = 5000 };
+static threading_timer *pending_timers[MOST_PENDING_TIMERS];
+static int pending_timer_count;
 static atomic_int position[2];
 
 /* Two threads cancel each timer at the same time. */
 static void *cancel_beside_another(void *arg)
 {
     size_t self = arg != NULL;
-    for (int i = 0; i < PENDING_TIMERS; i++) {
+    for (int i = 0; i < pending_timer_count; i++) {
         atomic_store(&position[self], i + 1);
         while (atomic_load(&position[!self]) <= i)
             sched_yield();
@@ -786,14 +787,15 @@ static void check_concurrent_cancels(void *arg)
 
 static void concurrent_cancels(void)
 {
-    for (int i = 0; i < PENDING_TIMERS; i++) {
+    pending_timer_count = test_many(MOST_PENDING_TIMERS);
+    for (int i = 0; i < pending_timer_count; i++) {
         pending_timers[i] = threading_timer_new(3600, return_arg, NULL);
         CHECK(pending_timers[i] != NULL);
         CHECK_STATUS(threading_timer_start(pending_timers[i]), THREADING_OK);
     }
     for (int i = 0; i < test_many(20); i++)
         run_in_child_with(check_concurrent_cancels, &position);
-    for (int i = 0; i < PENDING_TIMERS; i++) {
+    for (int i = 0; i < pending_timer_count; i++) {
         CHECK_STATUS(threading_timer_cancel(pending_timers[i]), THREADING_OK);
         CHECK_STATUS(threading_timer_free(pending_timers[i]), THREADING_OK);
     }

@@ -263,17 +263,15 @@ static void current_in_destructors(void)
 static pthread_key_t exiting_key;
 
 struct exiting {
-    atomic_int round;
-    int calls_in;
+    int round, calls_in;
 };
 
 static void call_in_round(void *arg)
 {
     struct exiting *exiting = arg;
-    int round = atomic_fetch_add(&exiting->round, 1) + 1;
-    if (round == exiting->calls_in)
+    if (++exiting->round == exiting->calls_in)
         CHECK(threading_current_thread() != NULL);
-    if (round < 4)
+    if (exiting->round < 4)
         CHECK_INT(pthread_setspecific(exiting_key, exiting), 0);
 }
 
@@ -307,12 +305,9 @@ static void dummy_of_an_exiting_thread(void)
     CHECK_INT(pthread_key_create(&exiting_key, call_in_round), 0);
     for (int with_living = 0; with_living < 2; with_living++) {
         for (int round = 1; round <= 4; round++) {
-            /* One for each thread: ThreadSanitizer does not know that a join waits for the late destructors. */
-            static struct exiting all[2][4];
-            struct exiting *exiting = &all[with_living][round - 1];
-            exiting->calls_in = round;
-            join_foreign(spawn_foreign(exit_with_destructor, exiting));
-            CHECK_INT(atomic_load(&exiting->round), 4);
+            struct exiting exiting = {0, round};
+            join_foreign(spawn_foreign(exit_with_destructor, &exiting));
+            CHECK_INT(exiting.round, 4);
             wait_until(active_count_is, &expected_count);
             CHECK_INT(threading_active_count(), expected_count);
         }

@@ -337,16 +337,19 @@ static void *change_if_enabled(void *arg)
 }
 
 /* After enough calls without a change, the library trusts a function and no longer checks the state after each call. */
+enum { CALLS_UNTIL_TRUSTED = 128 };
+
 static void changed_after_many_calls(void)
 {
-    enum { TIMERS = 600 };
-    static threading_timer *timers[TIMERS];
+    enum { MORE_CALLS = 472 };
+    static threading_timer *timers[CALLS_UNTIL_TRUSTED + MORE_CALLS];
+    int calls = CALLS_UNTIL_TRUSTED + test_many(MORE_CALLS);
     for (int round = 0; round < 4; round++) {
         atomic_store(&changes_enabled, round % 2);
         double due = now() + 0.02;
-        for (int i = 0; i < TIMERS; i++)
+        for (int i = 0; i < calls; i++)
             timers[i] = timer_start(due - now(), change_if_enabled, &initial);
-        for (int i = 0; i < TIMERS; i++)
+        for (int i = 0; i < calls; i++)
             CHECK_PTR(join_timer_and_free(timers[i]), &initial);
         CHECK_PTR(join_timer_and_free(timer_start(0.01, check_state, &initial)), &initial);
     }
@@ -372,18 +375,19 @@ CHANGE_WITH_ARGUMENT(change_d)
  * calls another function. */
 static void changed_before_another_function(void)
 {
-    enum { CALLS = 2000 };
+    enum { MORE_CALLS = 1872 };
     static void *(*const functions[])(void *) = {change_a, change_b, change_c, change_d};
-    static threading_timer *timers[CALLS];
+    static threading_timer *timers[CALLS_UNTIL_TRUSTED + MORE_CALLS];
+    int calls = CALLS_UNTIL_TRUSTED + test_many(MORE_CALLS);
     void *change = (void *)&changes[0];
     for (size_t i = 0; i < TEST_COUNT(functions); i++) {
         double due = now() + 0.05;
-        for (int call = 0; call < CALLS; call++)
+        for (int call = 0; call < calls; call++)
             timers[call] = timer_start(due - now(), functions[i], NULL);
         double later = due + 20e-6; /* in the past when the calls have ended, so that the thread does not park */
         threading_timer *changing = timer_start(later - now(), functions[i], change);
         threading_timer *checking = timer_start(later + 20e-6 - now(), check_state, &initial);
-        for (int call = 0; call < CALLS; call++)
+        for (int call = 0; call < calls; call++)
             CHECK_PTR(join_timer_and_free(timers[call]), NULL);
         CHECK_PTR(join_timer_and_free(changing), change);
         CHECK_PTR(join_timer_and_free(checking), &initial);
