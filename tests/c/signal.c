@@ -30,6 +30,41 @@ static void set_alarm_period(int period_us)
     CHECK_INT(setitimer(ITIMER_REAL, &interval, NULL), 0);
 }
 
+/* Sends SIGALRM to one thread. The signals of an interval timer are the process's: Valgrind lets threads that are
+ * blocked handle most of them, the library's own threads included. */
+static struct {
+    pthread_t sender, target;
+    int period_us;
+    atomic_int enabled;
+} directed_alarm;
+
+static void *send_alarms(void *arg)
+{
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+    while (atomic_load(&directed_alarm.enabled)) {
+        sleep_for(directed_alarm.period_us / 1e6 * test_slowness());
+        pthread_kill(directed_alarm.target, SIGALRM);
+    }
+    return arg;
+}
+
+/* Starts to send SIGALRM to the calling thread with this period, or stops it if the period is 0. */
+static void set_own_alarm_period(int period_us)
+{
+    if (period_us == 0) {
+        atomic_store(&directed_alarm.enabled, 0);
+        join_foreign(directed_alarm.sender);
+        return;
+    }
+    directed_alarm.target = pthread_self();
+    directed_alarm.period_us = period_us;
+    atomic_store(&directed_alarm.enabled, 1);
+    directed_alarm.sender = spawn_foreign(send_alarms, NULL);
+}
+
 /* ------------------------------------------------------------------------------------------------ waiters */
 
 /* A thread that waits on the objects of a pair; main ends the wait. */
@@ -359,10 +394,10 @@ static void event_set_in_a_handler(void)
     handler_enabled = 1;
     set_handler(SIGALRM, set_in_handler, 0);
     handled = 0;
-    set_alarm_period(20000);
+    set_own_alarm_period(20000);
     CHECK_STATUS(threading_event_wait_timeout(handler_event, TEST_LIMIT), THREADING_OK);
     CHECK(handled > 0);
-    set_alarm_period(0);
+    set_own_alarm_period(0);
 
     CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
     for (int i = 0; i < 4; i++) {
@@ -387,7 +422,7 @@ static void event_calls_interrupted(void)
     handler_enabled = 1;
     set_handler(SIGALRM, toggle_in_handler, 0);
     handled = 0;
-    set_alarm_period(50);
+    set_own_alarm_period(50);
     while (handled < test_many(2000)) {
         threading_status status;
         CHECK_STATUS(threading_event_set(handler_event), THREADING_OK);
@@ -396,7 +431,7 @@ static void event_calls_interrupted(void)
         CHECK_STATUS(threading_event_clear(handler_event), THREADING_OK);
         threading_event_is_set(handler_event);
     }
-    set_alarm_period(0);
+    set_own_alarm_period(0);
     handler_enabled = 0;
     CHECK_STATUS(threading_event_set(handler_event), THREADING_OK);
     CHECK_STATUS(threading_event_wait(handler_event), THREADING_OK);
@@ -465,10 +500,10 @@ static void semaphore_released_in_a_handler(void)
     handler_semaphore = threading_semaphore_new(0);
     CHECK(handler_semaphore != NULL);
     handler_enabled = 1;
-    set_alarm_period(20000);
+    set_own_alarm_period(20000);
     for (int i = 0; i < 5; i++)
         CHECK_STATUS(threading_semaphore_acquire_timeout(handler_semaphore, TEST_LIMIT), THREADING_OK);
-    set_alarm_period(0);
+    set_own_alarm_period(0);
     CHECK_STATUS(threading_semaphore_free(handler_semaphore), THREADING_OK);
 }
 

@@ -507,13 +507,15 @@ static inline bool test_is_asleep(long tid, long *sleeps)
     return state == 'S';
 }
 
-/* Waits until the thread that called about_to_block is blocked: it sleeps in 10 samples, taken a millisecond apart,
- * and does not run between them. */
+/* Waits until the thread that called about_to_block is blocked: it sleeps in at least 10 samples, taken a millisecond
+ * apart, and does not run between them. */
 static inline bool test_wait_until_blocked(test_blocker *blocker)
 {
     double end = now() + TEST_LIMIT;
     long last = -1;
-    for (int steady = 0; steady < 10 && now() < end;) {
+    /* A slow tool lets threads wait for each other in locks of its own. */
+    int enough = 10 * (test_slowness() < 5 ? test_slowness() : 5);
+    for (int steady = 0; steady < enough && now() < end;) {
         long tid = atomic_load(blocker), sleeps = -1;
         sleep_for(0.001);
         if (tid == 0)

@@ -296,6 +296,11 @@ static bool is_gone(void *thread)
     return threading_thread_join(thread) == THREADING_ERR_HANDLE;
 }
 
+static bool timer_is_gone(void *timer)
+{
+    return threading_timer_cancel(timer) == THREADING_ERR_HANDLE;
+}
+
 struct identity {
     threading_timer *timer;
     uint64_t ident, native_id;
@@ -486,7 +491,7 @@ static void free_while_started(void)
     CHECK_STATUS(threading_timer_start(timer), THREADING_OK);
     wait_until(is_nonzero, &destroyed.calls);
     wait_until(main_is_alone, NULL);
-    CHECK_STATUS(threading_timer_cancel(timer), THREADING_ERR_HANDLE);
+    wait_until(timer_is_gone, timer); /* its thread removes the last reference after it has ended */
 
     timer = new_with_destructor(0.02, count, &fired);
     CHECK_STATUS(threading_timer_free(timer), THREADING_OK);
