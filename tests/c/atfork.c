@@ -781,6 +781,11 @@ static void *count_threads(void *arg)
     return arg;
 }
 
+static bool has_counted(void *former_calls)
+{
+    return atomic_load(&counted_calls) > *(long *)former_calls;
+}
+
 static void use_signal_safe_functions(int signal)
 {
     int set;
@@ -821,6 +826,9 @@ static void signals_in_a_fork(void)
     for (int i = 0; i < 100 && measured < 10; i++) {
         pid_t pid;
         int status;
+        /* Otherwise the wait of the other thread might have begun in the former fork. */
+        long former_calls = atomic_load(&counted_calls) + 1;
+        wait_until(has_counted, &former_calls);
         action = interrupt_the_fork;
         active = PREPARE;
         begin_of_fork = now();

@@ -10,7 +10,6 @@
 #include "torture.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/prctl.h>
 
 #include "misuse/functions.h"
@@ -154,7 +153,7 @@ struct memory {
 
 static struct memory memory_now(void)
 {
-    struct memory memory = {.in_use = mallinfo2().uordblks};
+    struct memory memory = {.in_use = torture_allocated()};
     FILE *statm = fopen("/proc/self/statm", "r");
     size_t file_pages = 0;
     TORTURE_CHECK(statm != NULL && fscanf(statm, "%*u %zu %zu", &memory.mapped, &file_pages) == 2);

@@ -8,7 +8,6 @@
 #include "stale_handles_kinds.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 
 /* Shares of the run time; the rest is for the objects of each kind. */
 #define STALE_CALLS_SHARE 0.4
@@ -198,11 +197,7 @@ static struct level level_now(void)
     read_lines("/proc/self/statm", begin, sizeof begin);
     TORTURE_CHECK(sscanf(begin, "%*d %ld", &level.resident) == 1);
     level.resident *= sysconf(_SC_PAGESIZE);
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
-    level.allocated = (long)mallinfo2().uordblks;
-#else
-    level.allocated = mallinfo().uordblks;
-#endif
+    level.allocated = (long)torture_allocated();
     return level;
 }
 

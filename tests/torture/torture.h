@@ -19,6 +19,9 @@
 #endif
 
 #include <inttypes.h>
+#if defined(__linux__)
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -56,6 +59,18 @@ static inline bool torture_measures_memory(void)
     return false;
 #else
     return getenv("LD_PRELOAD") == NULL || strstr(getenv("LD_PRELOAD"), "vgpreload") == NULL;
+#endif
+}
+
+/* Returns the number of bytes that are allocated with malloc; 0 if the C library does not count them. */
+static inline size_t torture_allocated(void)
+{
+#if !defined(__GLIBC__)
+    return 0;
+#elif __GLIBC_PREREQ(2, 33)
+    return mallinfo2().uordblks;
+#else
+    return (size_t)mallinfo().uordblks;
 #endif
 }
 

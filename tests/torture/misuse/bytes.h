@@ -134,7 +134,7 @@ static inline int64_t next_count(struct bytes *bytes)
 
 static inline size_t next_size(struct bytes *bytes)
 {
-    static const size_t sizes[] = {0, 1, 2, 3, 7, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2, (size_t)1 << 32, INT32_MAX};
+    static const size_t sizes[] = {0, 1, 2, 3, 7, SIZE_MAX, SIZE_MAX - 1, SIZE_MAX / 2, (size_t)UINT32_MAX + 1, INT32_MAX};
     uint8_t byte = next_byte(bytes);
     return byte < 240 ? sizes[byte % COUNT(sizes)] : (size_t)next_bits(bytes);
 }
