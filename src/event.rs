@@ -57,6 +57,7 @@ use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::futex::Halves;
+use crate::sys::probe;
 use crate::time::Timeout;
 
 pub(crate) const SET: u64 = 1 << 7;
@@ -228,6 +229,7 @@ impl Handle<Event> {
                 Ok(_) => {
                     // A single waiter that spins needs no wake-up.
                     if has_waiters && word & WAITERS != WAITER | SPINNING {
+                        probe::wake(event);
                         futex::wake_all(event.word().lower());
                     }
                     return Ok(());

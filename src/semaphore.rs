@@ -56,6 +56,7 @@ use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::futex::Halves;
 use crate::sys::offsets::offsets;
+use crate::sys::probe;
 use crate::time::Timeout;
 
 /// The maximum value of a semaphore.
@@ -297,6 +298,7 @@ impl Handle<Semaphore> {
             }
         }
         if waiters_without_permit(word) > 0 {
+            probe::wake(semaphore);
             futex::wake(semaphore.word().upper(), waiters_without_permit(word).min(count as u64) as u32);
         }
         Ok(())

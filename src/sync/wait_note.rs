@@ -35,6 +35,7 @@ use crate::sync::hang_watch::HangWatch;
 use crate::sync::wait_observer::{self, ObservedWait};
 use crate::sync::waiter;
 use crate::sync::waiter::{WaitNote, Waiter};
+use crate::sys::probe;
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -109,35 +110,40 @@ fn untimed_with_lock(lock: usize) -> u64 {
     UNTIMED | lock as u64
 }
 
-impl WaitNote {
-    /// Notes that the calling thread is about to park. Returns the note that it replaces, for `end`.
+impl Waiter {
+    /// Notes that the calling thread is about to park. Returns the note that it replaces, for `end_note`.
     #[inline]
-    fn begin(&self, object: usize, until: u64) -> OuterNote {
+    fn begin_note(&'static self, object: usize, until: u64) -> OuterNote {
+        probe::wait_begin(self, object, until);
+        let note = &self.note;
         let outer = OuterNote {
-            since: self.since.load(Ordering::Relaxed),
-            until: self.until.load(Ordering::Relaxed),
-            object: self.object.load(Ordering::Relaxed),
+            since: note.since.load(Ordering::Relaxed),
+            until: note.until.load(Ordering::Relaxed),
+            object: note.object.load(Ordering::Relaxed),
             observed: wait_observer::begin(object),
         };
         let count = outer.since.wrapping_add(COUNT_ONE) & COUNT_MASK;
         let time = Deadline::recently().0 & !(COUNT_MASK | WAITING);
-        self.write(time | count | WAITING, until, object);
+        note.write(time | count | WAITING, until, object);
         outer
     }
 
     /// Notes that the calling thread runs again.
     #[inline]
-    fn end(&self, outer: OuterNote) {
+    fn end_note(&'static self, outer: OuterNote) {
+        probe::wait_end(self);
         // The count goes on, unless the outer wait does.
         let since = if outer.since & WAITING != 0 {
             outer.since
         } else {
-            self.since.load(Ordering::Relaxed) & !WAITING
+            self.note.since.load(Ordering::Relaxed) & !WAITING
         };
-        self.write(since, outer.until, outer.object);
+        self.note.write(since, outer.until, outer.object);
         wait_observer::end(outer.observed);
     }
+}
 
+impl WaitNote {
     #[inline]
     fn write(&self, since: u64, until: u64, object: usize) {
         self.since.store(since & !WAITING, Ordering::Relaxed);
@@ -153,9 +159,9 @@ impl WaitNote {
 pub(crate) fn with_note<R>(object: usize, deadline: Deadline, wait: impl FnOnce() -> R) -> R {
     let Some(waiter) = Waiter::mine_or_try_allocate() else { return wait() };
     waiter.owner_tag.store(tls::owner_tag(), Ordering::Relaxed);
-    let outer = waiter.note.begin(object, until(deadline));
+    let outer = waiter.begin_note(object, until(deadline));
     let result = wait();
-    waiter.note.end(outer);
+    waiter.end_note(outer);
     result
 }
 
@@ -201,7 +207,7 @@ impl QueueNote {
     #[inline]
     pub(super) fn begin(&mut self) {
         if self.outer.is_none() {
-            self.outer = Some(self.waiter.note.begin(self.object, self.until));
+            self.outer = Some(self.waiter.begin_note(self.object, self.until));
         }
     }
 }
@@ -210,7 +216,7 @@ impl Drop for QueueNote {
     #[inline]
     fn drop(&mut self) {
         if let Some(outer) = self.outer {
-            self.waiter.note.end(outer);
+            self.waiter.end_note(outer);
         }
     }
 }

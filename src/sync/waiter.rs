@@ -41,6 +41,7 @@ use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::memory;
 use crate::sys::offsets::offsets;
+use crate::sys::probe;
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -237,6 +238,7 @@ impl Waiter {
     #[must_use]
     pub(crate) fn complete(&self, state: u32, adaptive_spin: &AdaptiveSpin) -> PendingWake<'_> {
         self.waker_cpu.store(current_cpu_tag(), Ordering::Relaxed);
+        probe::wake(self);
         let previous_state = self.state.swap(state, Ordering::Release);
         if previous_state == SPINNING {
             adaptive_spin.finish(true);

@@ -135,6 +135,7 @@ use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
 use crate::sys::offsets::offsets;
+use crate::sys::probe;
 use crate::sys::pthread;
 use crate::sys::tls;
 use crate::thread::ident;
@@ -544,12 +545,15 @@ impl Thread {
         self.set_flag(HAS_RESULT);
     }
 
+    fn target(&self) -> Option<Target> {
+        // SAFETY: `build` stored a `Target`.
+        load_function(&self.target)
+            .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) })
+    }
+
     /// Returns what the thread runs without an override.
     pub(crate) fn target_call(&self) -> TargetCall {
-        // SAFETY: `build` stored a `Target`.
-        let target = load_function(&self.target)
-            .map(|target| unsafe { core::mem::transmute::<*mut c_void, Target>(target) });
-        TargetCall { target, arg: self.arg() }
+        TargetCall { target: self.target(), arg: self.arg() }
     }
 
     /// Returns the address of the function that `run_override_or_target` calls, or 0 if there is none.
@@ -566,12 +570,17 @@ impl Thread {
     pub(crate) unsafe extern "C-unwind" fn run_override_or_target(&'static self) -> *mut c_void {
         match load_function(&self.run_or_result) {
             Some(run) => {
+                probe::thread_start(self, run);
                 let this = self.handle().bits() as *mut c_void;
                 // SAFETY: `set_run` stored a `Run`, which takes the argument as the caller promises.
                 unsafe { core::mem::transmute::<*mut c_void, Run>(run)(this, self.arg()) }
             }
-            // SAFETY: as the caller promises.
-            None => unsafe { self.target_call().run() },
+            None => {
+                let target = self.target();
+                probe::thread_start(self, target.map_or(ptr::null(), |target| target as *const c_void));
+                // SAFETY: as the caller promises.
+                unsafe { TargetCall { target, arg: self.arg() }.run() }
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use core::ptr;
 use crate::panic_boundary::catch_panic;
 use crate::sys::annotate;
 use crate::sys::futex;
+use crate::sys::probe;
 use crate::sys::pthread;
 use crate::thread::object::Thread;
 use crate::thread::registry::Zombie;
@@ -45,6 +46,7 @@ impl Zombie {
 
 /// Called by a thread in its last destructor: moves it to the zombies. `stack_size` is 0 if it is not counted.
 pub(crate) fn add_zombie(thread: &'static Thread, stack_size: usize) {
+    probe::thread_end(thread);
     registry::move_to_zombies(thread, stack_size);
     if stack_count::exceeds_limit() {
         shrink_stack_cache();

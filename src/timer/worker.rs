@@ -44,6 +44,7 @@ use crate::panic_boundary::{FaultPoint, catch_panic, inject};
 use crate::sys::annotate::{happens_after, ignore_accesses, observe_accesses};
 use crate::sys::futex;
 use crate::sys::libc_hooks::register_exit_hook;
+use crate::sys::probe;
 use crate::sys::pthread;
 use crate::sys::thread_state;
 use crate::sys::thread_state::{Stopwatch, ThreadState};
@@ -433,6 +434,7 @@ fn finish_callback(thread: &'static Thread) {
         // A destructor forked, and this is the child.
         return;
     }
+    probe::thread_end(thread);
     tables::free_current();
     reset_identity();
 }
