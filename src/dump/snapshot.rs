@@ -306,19 +306,21 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
         threads = add(entries, main);
     }
     sort(&mut entries[..threads], |entry| entry.ident);
-    let mut identified = threads;
+    let (mut identified, mut has_others) = (threads, false);
     for (waiter, wait) in waits() {
         let ident = ident_of(waiter, &wait);
         if let Some(at) = index_of(&entries[..threads], ident) {
             entries[at].waiter = Some(waiter);
         } else if ident != NO_IDENT {
             identified = add(entries, Entry { ident, thread: None, waiter: Some(waiter) });
+        } else {
+            has_others = true;
         }
     }
     sort(&mut entries[..identified], |entry| entry.ident);
     let mut all = identified;
     for (waiter, wait) in waits() {
-        if ident_of(waiter, &wait) == NO_IDENT {
+        if has_others && ident_of(waiter, &wait) == NO_IDENT {
             all = add(entries, Entry { ident: NO_IDENT, thread: None, waiter: Some(waiter) });
         }
     }

@@ -217,7 +217,14 @@ impl Drop for QueueNote {
 
 impl Waiter {
     /// Returns what the thread of this record waits for, if it is parked.
+    #[inline]
     pub(crate) fn read_wait(&self) -> Option<Wait> {
+        // Most records serve no thread that waits.
+        if self.note.since.load(Ordering::Relaxed) & WAITING == 0 { None } else { self.read_begun_wait() }
+    }
+
+    #[inline(never)]
+    fn read_begun_wait(&self) -> Option<Wait> {
         const MAX_TRIES: u32 = 8;
         for _ in 0..MAX_TRIES {
             let id = self.note.since.load(Ordering::Acquire);
