@@ -146,10 +146,20 @@ struct timer_functions {
 
 void timer_due(void *arg); /* cases/timer.c */
 
+/* What a program finds out about its own locks and threads. */
+struct report_functions {
+    bool (*exist)(void);          /* returns false if the library is an older one, without these functions */
+    void (*count_waits)(bool on); /* statistics of contention, for all locks of the process */
+    void (*dump)(int fd);         /* writes what each thread of the process waits for */
+    batch *owner_loop;            /* the object is a lock that is held */
+    batch *set_name_loop;         /* the object is a lock */
+};
+
 struct peer {
     const char *name;
     bool baseline;    /* a lower bound; not compared */
     bool interpreter; /* measured by python.py; not compared */
+    bool other;       /* the libthreading.so of the option --beside, in processes of its own; not compared */
     const char *(*version)(void);
     void (*begin)(void); /* called first; may be NULL */
     /* The functions are NULL for objects that the peer neither has nor can build. */
@@ -163,6 +173,7 @@ struct peer {
     struct thread_functions thread;
     struct local_functions local;
     struct timer_functions timer;
+    struct report_functions report;
 };
 
 extern const struct peer *const peers[]; /* ends with NULL; the first is libthreading */

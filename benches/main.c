@@ -14,6 +14,7 @@ struct options {
     int hogs;
     const char *peers; /* names separated by commas; NULL: all */
     const char *csv;
+    const char *beside; /* the path of another libthreading.so; NULL: none */
     int prefix_count;
     char **prefixes; /* of the names of the cases to run; none: all */
 };
@@ -61,7 +62,8 @@ static void choose_peers(struct results *results, const struct options *options)
             fprintf(stderr, "bench: Python was not found; it is not measured\n");
             continue;
         }
-        if (i == 0 || options->peers == NULL || is_listed(peers[i]->name, options->peers))
+        if (peers[i]->other ? options->beside != NULL
+                            : i == 0 || options->peers == NULL || is_listed(peers[i]->name, options->peers))
             results->peers[results->peer_count++] = peers[i];
     }
 }
@@ -188,12 +190,15 @@ static int measure(const char *case_name, const char *names)
         const struct peer *peer = peer_find(names, length);
         if (peer == NULL)
             usage("--measure is for the benchmark's own use");
-        chosen[count++] = peer;
+        /* The other libthreading.so may be older, and only this process knows what it has. */
+        if (bench_case != NULL && case_can(bench_case, peer))
+            chosen[count++] = peer;
         names += length + (names[length] == ',');
     }
-    if (bench_case == NULL || count == 0)
+    if (bench_case == NULL)
         usage("--measure is for the benchmark's own use");
-    measure_case(bench_case, chosen, count);
+    if (count > 0)
+        measure_case(bench_case, chosen, count);
     fflush(stdout);
     /* The exit handlers of peers are not part of a case, and may wait for their threads. */
     _exit(0);
@@ -204,7 +209,7 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "--measure") == 0)
         return measure(argv[2], argv[3]);
     struct options options = {.rounds = 5};
-    static const char *const with_argument[] = {"--rounds", "--hogs", "--peers", "--csv", NULL};
+    static const char *const with_argument[] = {"--rounds", "--hogs", "--peers", "--csv", "--beside", NULL};
     int i;
     for (i = 1; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
         const char *option = argv[i];
@@ -222,6 +227,8 @@ int main(int argc, char **argv)
             options.peers = argv[i];
         else if (strcmp(option, "--csv") == 0)
             options.csv = argv[i];
+        else if (strcmp(option, "--beside") == 0)
+            options.beside = argv[i];
         else if (strcmp(option, "--list") == 0)
             return list_cases(), 0;
         else
@@ -231,6 +238,8 @@ int main(int argc, char **argv)
     options.prefixes = argv + i;
 
     static struct results results;
+    if (options.beside != NULL)
+        check(setenv("BENCH_OTHER", options.beside, 1) == 0);
     choose_peers(&results, &options);
     choose_cases(&results, &options);
     run(&results, &options);

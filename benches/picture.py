@@ -9,7 +9,7 @@ import sys
 from html import escape
 
 OURS = "libthreading"
-NOT_COMPARED = {"CPython", "inline limit", "empty call", "libuv batched"}
+NOT_COMPARED = {"CPython", "inline limit", "empty call", "libuv batched", "other libthreading"}
 LEFT_OUT = {"idle", "timer.burst-threads.10k"}  # these do not measure speed
 TITLES = {
     "lock": "Lock",

@@ -90,7 +90,8 @@ static bool read_report(struct reader *reader, int from, double seconds)
     }
 }
 
-static pid_t spawn(char *const command[], int *from)
+/* `preload` is a library; it may be NULL. */
+static pid_t spawn(char *const command[], const char *preload, int *from)
 {
     int ends[2];
     if (pipe(ends) != 0)
@@ -101,6 +102,8 @@ static pid_t spawn(char *const command[], int *from)
         dup2(ends[1], STDOUT_FILENO);
         close(ends[0]);
         close(ends[1]);
+        if (preload != NULL)
+            setenv("LD_PRELOAD", preload, 1);
         execvp(command[0], command);
         perror(command[0]);
         _exit(127);
@@ -111,10 +114,10 @@ static pid_t spawn(char *const command[], int *from)
 }
 
 /* Runs the command. Returns false if it did not measure all peers. */
-static bool measure(struct reader *reader, char *const command[])
+static bool measure(struct reader *reader, char *const command[], const char *preload)
 {
     int from;
-    pid_t pid = spawn(command, &from);
+    pid_t pid = spawn(command, preload, &from);
     if (pid < 0) {
         note_failure(reader, strerror(errno));
         return false;
@@ -160,7 +163,9 @@ static void measure_peers(struct results *results, int case_index, int *chosen, 
         char *name = (char *)results->cases[case_index]->name;
         char *ours[] = {"/proc/self/exe", "--measure", name, names, NULL};
         char *python[] = {getenv("BENCH_PYTHON"), getenv("BENCH_SCRIPT"), name, NULL};
-        if (measure(&reader, results->peers[chosen[0]]->interpreter ? python : ours) || reader.peer < 0)
+        const struct peer *first = results->peers[chosen[0]];
+        const char *preload = first->other ? getenv("BENCH_OTHER") : NULL;
+        if (measure(&reader, first->interpreter ? python : ours, preload) || reader.peer < 0)
             return;
         int left = 0;
         for (int i = 0; i < count; i++) {
@@ -176,23 +181,15 @@ void process_round(struct results *results, int case_index, int round)
 {
     int chosen[MAX_PEERS];
     int count = 0;
-    int interpreter = -1;
     for (int i = 0; i < results->peer_count; i++) {
         int peer = (i + round) % results->peer_count;
         if (results->cells[case_index][peer].failure[0] != '\0' ||
             !case_can(results->cases[case_index], results->peers[peer]))
             continue;
-        if (results->peers[peer]->interpreter)
-            interpreter = peer;
+        if (results->cases[case_index]->alone || results->peers[peer]->interpreter || results->peers[peer]->other)
+            measure_peers(results, case_index, &peer, 1);
         else
             chosen[count++] = peer;
     }
-    if (interpreter >= 0)
-        measure_peers(results, case_index, &interpreter, 1);
-    if (!results->cases[case_index]->alone) {
-        measure_peers(results, case_index, chosen, count);
-        return;
-    }
-    for (int i = 0; i < count; i++)
-        measure_peers(results, case_index, &chosen[i], 1);
+    measure_peers(results, case_index, chosen, count);
 }

@@ -4,6 +4,7 @@
     python.py CASE        measure one case, and print the result in the form that the benchmark reads
 """
 
+import faulthandler
 import os
 import random
 import sys
@@ -459,6 +460,30 @@ def timer_memory():
     return used
 
 
+def dump_threads(number):
+    """Half of the threads wait for a lock, the others for an event."""
+    lock, event = threading.Lock(), threading.Event()
+
+    def wait_for_lock():
+        with lock:
+            pass
+
+    lock.acquire()
+    threads = [
+        threading.Thread(target=wait_for_lock if index % 2 else event.wait) for index in range(number)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.1)
+    with open("/dev/null", "wb") as null:
+        used = nanoseconds(make_loop("dump(file)", dump=faulthandler.dump_traceback, file=null)) / 1e3
+    event.set()
+    lock.release()
+    for thread in threads:
+        thread.join()
+    return used
+
+
 CASES = {
     "lock.pair": lock_pair,
     "lock.try-pair": lock_try_pair,
@@ -494,6 +519,8 @@ CASES = {
     "timer.late.p99": lambda: timer_late(0.99),
     "timer.blocked": timer_blocked,
     "timer.memory": timer_memory,
+    # Not with 1000 threads: it shows 100 at most.
+    "dump.10": lambda: dump_threads(10),
 }
 
 

@@ -56,7 +56,8 @@ int results_best(const struct results *results, int case_index)
     int best = -1;
     for (int i = 1; i < results->peer_count; i++) {
         const struct cell *cell = &results->cells[case_index][i];
-        if (results->peers[i]->baseline || results->peers[i]->interpreter || cell->count == 0)
+        const struct peer *peer = results->peers[i];
+        if (peer->baseline || peer->interpreter || peer->other || cell->count == 0)
             continue;
         double best_value = best < 0 ? 0 : cell_value(&results->cells[case_index][best]);
         if (best < 0 || (more_is_better ? cell_value(cell) > best_value : cell_value(cell) < best_value))

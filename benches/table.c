@@ -49,6 +49,7 @@ static void print_case(const struct results *results, int case_index, FILE *out)
             best < 0 ? "" : results->peers[best]->name);
     print_ratio(results, case_index, "inline limit", out);
     print_ratio(results, case_index, "CPython", out);
+    print_ratio(results, case_index, "other libthreading", out);
     fputs("  |", out);
     for (int i = 1; i < results->peer_count; i++) {
         if (!peer_is_shown(results, i))
@@ -65,8 +66,8 @@ static void print_case(const struct results *results, int case_index, FILE *out)
 void table_print(const struct results *results, FILE *out)
 {
     machine_describe(out, "", results);
-    fprintf(out, "\n%-26s %-8s %9s %9s %9s %-12s %9s %9s  |", "", "unit", "ours", "x pthread", "x best",
-            "(which)", "x limit", "x CPython");
+    fprintf(out, "\n%-26s %-8s %9s %9s %9s %-12s %9s %9s %9s  |", "", "unit", "ours", "x pthread", "x best",
+            "(which)", "x limit", "x CPython", "x other");
     for (int i = 1; i < results->peer_count; i++) {
         if (peer_is_shown(results, i))
             fprintf(out, " %12s", results->peers[i]->name);

@@ -52,7 +52,7 @@ use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
-use crate::sync::wait_note::with_note;
+use crate::sync::wait_note::ParkNote;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -249,7 +249,7 @@ impl Handle<Event> {
     }
 
     /// Waits until the flag is set. Returns false if the timeout expires.
-    #[inline]
+    #[inline(always)]
     pub fn wait(self, timeout: Timeout) -> Result<bool> {
         if self.is_set()? {
             return Ok(true);
@@ -287,17 +287,16 @@ impl Handle<Event> {
                 return event.wait_result(tag, seq);
             }
         }
-        with_note(self.bits(), deadline, || {
-            loop {
-                let in_time = futex::wait(event.word().lower(), (tag | seq) as u32, deadline);
-                if event.wait_has_ended(tag, seq) {
-                    return event.wait_result(tag, seq);
-                }
-                if !in_time && event.update_unless_ended(tag, seq, |word| word - WAITER) {
-                    return Ok(false);
-                }
+        let _note = ParkNote::new(self.bits(), deadline);
+        loop {
+            let in_time = futex::wait_inline(event.word().lower(), (tag | seq) as u32, deadline);
+            if event.wait_has_ended(tag, seq) {
+                return event.wait_result(tag, seq);
             }
-        })
+            if !in_time && event.update_unless_ended(tag, seq, |word| word - WAITER) {
+                return Ok(false);
+            }
+        }
     }
 
     /// Clears the flag, for use in a child process.

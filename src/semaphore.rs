@@ -50,7 +50,7 @@ use crate::handle::note;
 use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
-use crate::sync::wait_note::with_note;
+use crate::sync::wait_note::ParkNote;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -195,7 +195,7 @@ impl Handle<Semaphore> {
     }
 
     /// Takes a permit, blocking while there is none. Returns false if the timeout expires.
-    #[inline]
+    #[inline(always)]
     pub fn acquire(self, timeout: Timeout) -> Result<bool> {
         let acquired = self.acquire_fast() || self.acquire_slow(timeout)?;
         // The handle is looked up again: the object may have been freed, and the memory of its slot decommitted.
@@ -231,26 +231,25 @@ impl Handle<Semaphore> {
                 return Ok(true);
             }
         }
-        with_note(self.bits(), deadline, || {
-            loop {
-                let in_time = futex::wait(semaphore.word().upper(), 0, deadline);
-                let word = semaphore.word().load(Ordering::Relaxed);
-                if word & GENERATION != tag & GENERATION {
-                    return Err(Error::Internal);
-                }
-                if value(word) > 0 {
-                    if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
-                        return Ok(true);
-                    }
-                } else if word & LIVE == 0 {
-                    // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
-                    // permit.
-                    return Err(Error::Handle);
-                } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
-                    return Ok(false);
-                }
+        let _note = ParkNote::new(self.bits(), deadline);
+        loop {
+            let in_time = futex::wait_inline(semaphore.word().upper(), 0, deadline);
+            let word = semaphore.word().load(Ordering::Relaxed);
+            if word & GENERATION != tag & GENERATION {
+                return Err(Error::Internal);
             }
-        })
+            if value(word) > 0 {
+                if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
+                    return Ok(true);
+                }
+            } else if word & LIVE == 0 {
+                // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
+                // permit.
+                return Err(Error::Handle);
+            } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
+                return Ok(false);
+            }
+        }
     }
 
     /// Adds a permit if there are no waiters. On false, the slow path decides.

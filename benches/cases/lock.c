@@ -197,6 +197,33 @@ static double measure_share(const struct peer *peer, const struct bench_case *be
     return 100.0 * (double)least / (double)most;
 }
 
+/* ---- with statistics of contention ---- */
+
+static bool can_count_waits(const struct peer *peer)
+{
+    return peer->report.count_waits != NULL && peer->report.exist();
+}
+
+static void *unlocked_counted_lock(const struct peer *peer)
+{
+    peer->report.count_waits(true);
+    return peer->lock.new();
+}
+
+static void free_counted_lock(const struct peer *peer, void *lock)
+{
+    peer->report.count_waits(false);
+    peer->lock.free(lock);
+}
+
+static double measure_counted(const struct peer *peer, const struct bench_case *bench_case)
+{
+    peer->report.count_waits(true);
+    double rate = measure_contended(peer, bench_case);
+    peer->report.count_waits(false);
+    return rate;
+}
+
 #define LOOP(name_, loop_, prepare_, finish_, what_)                                                         \
     {.name = name_,                                                                                          \
      .unit = "ns",                                                                                           \
@@ -212,6 +239,14 @@ static double measure_share(const struct peer *peer, const struct bench_case *be
      .what = #threads " threads acquire one lock for a few ns each",                                         \
      .can = can_contend,                                                                                     \
      .measure = measure_contended}
+#define COUNTED(threads)                                                                                     \
+    {.name = "lock.counted." #threads,                                                                       \
+     .unit = "Mops/s",                                                                                       \
+     .more_is_better = true,                                                                                 \
+     .n = threads,                                                                                           \
+     .what = #threads " threads contend for one lock, with statistics of contention",                        \
+     .can = can_count_waits,                                                                                 \
+     .measure = measure_counted}
 
 const struct bench_case lock_cases[] = {
     LOOP("lock.pair", pair, unlocked_lock, free_lock, "acquire and release"),
@@ -244,5 +279,14 @@ const struct bench_case lock_cases[] = {
      .max_rounds = 3,
      .can = can_contend,
      .measure = measure_share},
+    {.name = "lock.counted.pair",
+     .unit = "ns",
+     .what = "acquire and release, with statistics of contention",
+     .can = can_count_waits,
+     .loop = offsetof(struct peer, lock.pair),
+     .prepare = unlocked_counted_lock,
+     .finish = free_counted_lock},
+    COUNTED(2),
+    COUNTED(64),
     {0},
 };

@@ -70,4 +70,5 @@ const struct peer peer_empty_call = {
               .set_loop = one_call},
     .semaphore = {.new = semaphore_new, .free = object_free, .pair = two_calls},
     .local = {.new = object_new, .free = object_free, .get_loop = one_call},
+    .report = {.owner_loop = one_call, .set_name_loop = one_call},
 };

@@ -7,7 +7,7 @@
  *   HAS_RLOCK      rlock       rlock_new rlock_free rlock_acquire rlock_release
  *   HAS_CONDITION  condition   condition_new(lock) condition_free condition_wait(condition, lock)
  *                              condition_notify condition_notify_all
- *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER likewise; see struct peer
+ *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER, HAS_REPORTS likewise; see struct peer
  *
  * If the user allocates the peer's objects, its file defines BY_VALUE, and lock_init, lock_destroy, condition_init and
  * condition_destroy instead of the functions _new and _free.
@@ -429,6 +429,24 @@ static void timer_pair_loop(void *object, long n)
 }
 #endif
 
+/* ---- reports ---- */
+
+#ifdef HAS_REPORTS
+static void lock_owner_loop(void *object, long n)
+{
+    lock *l = object;
+    for (; n > 0; n--)
+        check(lock_owner(l) != 0);
+}
+
+static void lock_set_name_loop(void *object, long n)
+{
+    lock *l = object;
+    for (; n > 0; n--)
+        lock_set_name(l, "journal of accounts");
+}
+#endif
+
 /* ---- the table ---- */
 
 const struct peer PEER = {
@@ -436,6 +454,9 @@ const struct peer PEER = {
     .version = version,
 #ifdef BASELINE
     .baseline = true,
+#endif
+#ifdef OTHER
+    .other = true,
 #endif
 #ifdef HAS_BEGIN
     .begin = begin,
@@ -516,5 +537,12 @@ const struct peer PEER = {
               .drop = table_timer_drop,
               .serve = timer_serve,
               .pair = timer_pair_loop},
+#endif
+#ifdef HAS_REPORTS
+    .report = {.exist = reports_exist,
+               .count_waits = count_waits,
+               .dump = dump,
+               .owner_loop = lock_owner_loop,
+               .set_name_loop = lock_set_name_loop},
 #endif
 };

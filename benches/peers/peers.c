@@ -17,6 +17,7 @@ extern const struct peer peer_nspr;
 extern const struct peer peer_timer_create;
 extern const struct peer peer_thread_each;
 extern const struct peer peer_cpython;
+extern const struct peer peer_other;
 extern const struct peer peer_libuv_batched;
 extern const struct peer peer_limit;
 extern const struct peer peer_empty_call;
@@ -46,7 +47,7 @@ const struct peer *const peers[] = {
 #ifdef WITH_LIBUV
     &peer_libuv_batched,
 #endif
-    &peer_limit,         &peer_empty_call,  NULL,
+    &peer_other,         &peer_limit,       &peer_empty_call,  NULL,
 };
 
 const struct peer *peer_find(const char *name, size_t length)

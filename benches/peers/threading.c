@@ -3,18 +3,22 @@
 
 #include <threading.h>
 
+#ifndef OTHER
 #define PEER peer_threading
 #define PEER_NAME "libthreading"
+#endif
 
 static inline void ok(threading_status status)
 {
     check(status == THREADING_OK);
 }
 
+#ifndef OTHER
 static const char *version(void)
 {
     return threading_version();
 }
+#endif
 
 #define HAS_LOCK
 #define HAS_LOCK_TRY
@@ -269,6 +273,37 @@ static void timer_cancel(timer *t)
 static void timer_serve(atomic_long *left)
 {
     await_zero(left);
+}
+
+#define HAS_REPORTS
+#pragma weak threading_dump
+#pragma weak threading_set_contention
+#pragma weak threading_lock_owner
+#pragma weak threading_lock_set_name
+
+static bool reports_exist(void)
+{
+    return threading_dump != NULL;
+}
+
+static void count_waits(bool on)
+{
+    ok(threading_set_contention(on));
+}
+
+static void dump(int fd)
+{
+    ok(threading_dump(fd));
+}
+
+static inline uint64_t lock_owner(lock *l)
+{
+    return threading_lock_owner(l);
+}
+
+static inline void lock_set_name(lock *l, const char *name)
+{
+    ok(threading_lock_set_name(l, name));
 }
 
 #include "loops.h"

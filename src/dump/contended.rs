@@ -47,12 +47,16 @@ pub(super) fn write(lines: &mut Lines, snapshot: &Snapshot, now: Deadline) {
 /// Inserts the objects of a type into the array, which is sorted by the time of all waits.
 fn collect<T: Named>(most: &mut [(usize, Waits); SHOWN]) {
     for (object, tag) in Handle::<T>::unlocked_objects() {
-        let Some(waits) = note::waits_of(object, tag) else { continue };
-        let mut entry = (Handle::of(object).bits(), waits);
-        for place in most.iter_mut() {
-            if place.1.total_ns < entry.1.total_ns {
-                core::mem::swap(place, &mut entry);
-            }
+        if let Some(waits) = note::waits_of(object.header(), tag) {
+            insert(most, (Handle::of(object).bits(), waits));
+        }
+    }
+}
+
+fn insert(most: &mut [(usize, Waits); SHOWN], mut entry: (usize, Waits)) {
+    for place in most {
+        if place.1.total_ns < entry.1.total_ns {
+            core::mem::swap(place, &mut entry);
         }
     }
 }

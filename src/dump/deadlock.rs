@@ -71,7 +71,7 @@ impl Snapshot {
     pub(super) fn is_deadlocked(&self, entry: Entry) -> bool {
         if entry.wait().is_some_and(|wait| wait.object == PROCESS_EXIT) {
             let mut found = false;
-            self.for_each(|other| {
+            self.for_each(&mut |other| {
                 found = found || self.deadlock_of(other).is_some_and(|cycle| cycle.exiting == entry.ident);
             });
             return found;

@@ -134,6 +134,15 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// Parses a number that consists of decimal digits. `str::parse` would need more code, and the text as UTF-8.
+pub(crate) fn parse_decimal(text: &[u8]) -> Option<u64> {
+    let add = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if text.is_empty() { None } else { text.iter().try_fold(0, add) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +164,15 @@ mod tests {
             "1 thread, 2 timers\n"
         );
         assert_eq!(written(|lines| lines.name("a\"b\\c\n\u{e9}".as_bytes())), "\"a\\\"b\\\\c\\x0a\u{e9}\"\n");
+    }
+
+    #[test]
+    fn numbers_are_parsed() {
+        assert_eq!(parse_decimal(b"0"), Some(0));
+        assert_eq!(parse_decimal(b"18446744073709551615"), Some(u64::MAX));
+        for wrong in ["", "-1", "+1", "1 ", "running", "18446744073709551616"] {
+            assert_eq!(parse_decimal(wrong.as_bytes()), None, "{wrong}");
+        }
     }
 
     #[test]

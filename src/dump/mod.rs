@@ -11,7 +11,7 @@ mod deadlock;
 pub(crate) mod hang;
 #[cfg(all(target_os = "linux", not(model)))]
 mod layout;
-mod line;
+pub(crate) mod line;
 pub(crate) mod on_signal;
 mod sentences;
 mod snapshot;
@@ -40,7 +40,7 @@ pub(crate) fn dump(fd: c_int) -> Result<()> {
 fn write(lines: &mut Lines, snapshot: &Snapshot) {
     let now = Deadline::now();
     let (mut threads, mut deadlocked) = (0, 0);
-    snapshot.for_each(|entry| {
+    snapshot.for_each(&mut |entry| {
         threads += 1;
         deadlocked += usize::from(snapshot.is_deadlocked(entry));
     });
@@ -52,13 +52,13 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     }
     lines.end();
     if deadlocked != 0 {
-        snapshot.for_each(|entry| {
+        snapshot.for_each(&mut |entry| {
             if snapshot.deadlock_of(entry).is_some_and(|cycle| cycle.first == entry.ident) {
                 write_cycle(lines, snapshot, entry, now);
             }
         });
     }
-    snapshot.for_each(|entry| text::thread(lines, snapshot, entry, now));
+    snapshot.for_each(&mut |entry| text::thread(lines, snapshot, entry, now));
     text::timers(lines, now);
     contended::write(lines, snapshot, now);
 }

@@ -10,7 +10,7 @@
 //! index has no room.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::handle::Handle;
 use crate::lock::lock::Lock;
@@ -41,6 +41,10 @@ impl Entry {
     pub(super) fn wait(self) -> Option<Wait> {
         let waiter = self.waiter?;
         waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)
+    }
+
+    fn is_of(&self, waiter: &Waiter) -> bool {
+        self.waiter.is_some_and(|other| core::ptr::eq(other, waiter))
     }
 
     /// Returns the thread's object, unless the thread has ended and the slot contains another one by now.
@@ -83,6 +87,9 @@ static SHARED: Shared = Shared {
     }),
 };
 
+/// The process ID, which each snapshot stores: it is needed for each waiter, and costs a system call.
+static PID: AtomicU32 = AtomicU32::new(0);
+
 fn calling_user() -> usize {
     tls::with(|block| core::ptr::from_ref(block) as usize)
 }
@@ -114,6 +121,8 @@ impl Drop for Snapshot {
 
 impl Snapshot {
     pub(super) fn take() -> Snapshot {
+        // SAFETY: no preconditions.
+        PID.store(unsafe { libc::getpid() } as u32, Ordering::Relaxed);
         if SHARED.user.compare_exchange(0, calling_user(), Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Snapshot { threads: &[], locks: &[], has_all_locks: false, has_index: false };
         }
@@ -125,7 +134,7 @@ impl Snapshot {
     }
 
     /// Calls `f` for each thread: main first, and then, as far as the index goes, in the order of the starts.
-    pub(super) fn for_each(&self, mut f: impl FnMut(Entry)) {
+    pub(super) fn for_each(&self, f: &mut dyn FnMut(Entry)) {
         let main = registry::main_ident();
         let is_main = |entry: &Entry| entry.ident == main;
         self.threads.iter().filter(|entry| is_main(entry)).for_each(|entry| f(*entry));
@@ -136,25 +145,32 @@ impl Snapshot {
         for thread in live_threads().filter(|thread| self.indexed(thread.ident()).is_none()) {
             f(Entry { ident: thread.ident(), thread: Some(thread), waiter: find_waiter(thread.ident()) });
         }
+        // The entries without an identifier are in the order of the records, in which these are read again.
+        let mut without_ident =
+            &self.threads[self.threads.partition_point(|entry| entry.ident != NO_IDENT)..];
         for (waiter, wait) in waits() {
             let ident = ident_of(waiter, &wait);
-            if self.indexed(ident).is_none()
-                && find_thread(ident).is_none()
-                && !self.has_entry_of(waiter)
-                && main_without_object().is_none_or(|main| main.ident != ident)
-            {
+            let is_known = if ident == NO_IDENT {
+                let place = without_ident.iter().position(|entry| entry.is_of(waiter));
+                without_ident = &without_ident[place.map_or(0, |place| place + 1)..];
+                place.is_some()
+            } else {
+                self.indexed(ident).is_some()
+                    || self.threads.iter().any(|entry| entry.is_of(waiter))
+                    || find_thread(ident).is_some()
+                    || main_without_object().is_some_and(|main| main.ident == ident)
+            };
+            if !is_known {
                 f(Entry { ident, thread: None, waiter: Some(waiter) });
             }
         }
     }
 
-    fn has_entry_of(&self, waiter: &Waiter) -> bool {
-        self.threads.iter().any(|entry| entry.waiter.is_some_and(|other| core::ptr::eq(other, waiter)))
-    }
-
     fn indexed(&self, ident: u64) -> Option<Entry> {
-        let at = self.threads.binary_search_by_key(&ident, |entry| entry.ident).ok()?;
-        (ident != NO_IDENT).then(|| self.threads[at])
+        if ident == NO_IDENT {
+            return None;
+        }
+        Some(self.threads[index_of(self.threads, ident)?])
     }
 
     /// Returns the thread with this identifier, if it is alive, or has a wait.
@@ -170,7 +186,7 @@ impl Snapshot {
     }
 
     /// Calls `f` for each lock that a thread owns.
-    pub(super) fn for_each_lock_of(&self, owner: u64, mut f: impl FnMut(OwnedLock)) {
+    pub(super) fn for_each_lock_of(&self, owner: u64, f: &mut dyn FnMut(OwnedLock)) {
         if self.has_all_locks {
             let first = self.locks.partition_point(|lock| lock.owner < owner);
             self.locks[first..].iter().take_while(|lock| lock.owner == owner).for_each(|lock| f(*lock));
@@ -198,8 +214,7 @@ fn ident_of(waiter: &Waiter, wait: &Wait) -> u64 {
     if wait.owner_tag != 0 {
         return wait.owner_tag >> OWNER_SHIFT;
     }
-    // SAFETY: no preconditions.
-    let is_initial_thread = waiter.native_id() == unsafe { libc::getpid() } as u32;
+    let is_initial_thread = waiter.native_id() == PID.load(Ordering::Relaxed);
     if is_initial_thread { registry::main_ident() } else { NO_IDENT }
 }
 
@@ -252,31 +267,64 @@ fn owned_locks() -> impl Iterator<Item = OwnedLock> {
     of::<Lock>().chain(of::<RLock>())
 }
 
-fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry] {
-    let mut count = 0;
-    for thread in live_threads().take(MAX_THREADS) {
-        entries[count] = Entry { ident: thread.ident(), thread: Some(thread), waiter: None };
-        count += 1;
-    }
-    if let Some(main) = main_without_object().filter(|_| count < MAX_THREADS) {
-        entries[count] = main;
-        count += 1;
-    }
-    let threads = count;
-    entries[..threads].sort_unstable_by_key(|entry| entry.ident);
-    for (waiter, wait) in waits() {
-        let ident = ident_of(waiter, &wait);
-        match entries[..threads].binary_search_by_key(&ident, |entry| entry.ident) {
-            Ok(at) => entries[at].waiter = Some(waiter),
-            Err(_) if count < MAX_THREADS => {
-                entries[count] = Entry { ident, thread: None, waiter: Some(waiter) };
-                count += 1;
+/// Sorts an array by a key. Shellsort: the standard library's sort takes ten times as much code, and more stack.
+fn sort<T: Copy, K: Ord>(array: &mut [T], key: impl Fn(&T) -> K) {
+    const GAPS: [usize; 10] = [3548, 1577, 701, 301, 132, 57, 23, 10, 4, 1];
+    for gap in GAPS {
+        for index in gap..array.len() {
+            let inserted = array[index];
+            let mut at = index;
+            while at >= gap && key(&array[at - gap]) > key(&inserted) {
+                array[at] = array[at - gap];
+                at -= gap;
             }
-            Err(_) => {}
+            array[at] = inserted;
         }
     }
-    entries[..count].sort_unstable_by_key(|entry| entry.ident);
-    &entries[..count]
+}
+
+/// Returns the index of the entry with this identifier, in a sorted array.
+fn index_of(entries: &[Entry], ident: u64) -> Option<usize> {
+    entries.binary_search_by_key(&ident, |entry| entry.ident).ok()
+}
+
+/// The entries without an identifier are the last ones, in the order of the records.
+fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry] {
+    let mut count = 0;
+    let mut add = |entries: &mut [Entry; MAX_THREADS], entry: Entry| {
+        if let Some(place) = entries.get_mut(count) {
+            *place = entry;
+            count += 1;
+        }
+        count
+    };
+    let mut threads = 0;
+    for thread in live_threads() {
+        threads = add(entries, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
+    }
+    if let Some(main) = main_without_object() {
+        threads = add(entries, main);
+    }
+    sort(&mut entries[..threads], |entry| entry.ident);
+    let (mut identified, mut has_others) = (threads, false);
+    for (waiter, wait) in waits() {
+        let ident = ident_of(waiter, &wait);
+        if let Some(at) = index_of(&entries[..threads], ident) {
+            entries[at].waiter = Some(waiter);
+        } else if ident != NO_IDENT {
+            identified = add(entries, Entry { ident, thread: None, waiter: Some(waiter) });
+        } else {
+            has_others = true;
+        }
+    }
+    sort(&mut entries[..identified], |entry| entry.ident);
+    let mut all = identified;
+    for (waiter, wait) in waits() {
+        if has_others && ident_of(waiter, &wait) == NO_IDENT {
+            all = add(entries, Entry { ident: NO_IDENT, thread: None, waiter: Some(waiter) });
+        }
+    }
+    &entries[..all]
 }
 
 /// Also returns whether all owned locks are in the array.
@@ -289,12 +337,12 @@ fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLo
         locks[count] = lock;
         count += 1;
     }
-    locks[..count].sort_unstable_by_key(|lock| lock.bits);
+    sort(&mut locks[..count], |lock| lock.bits);
     for (_, wait) in waits() {
         if let Ok(at) = locks[..count].binary_search_by_key(&wait.object, |lock| lock.bits) {
             locks[at].waiters += 1;
         }
     }
-    locks[..count].sort_unstable_by_key(|lock| (lock.owner, lock.is_reentrant, lock.bits));
+    sort(&mut locks[..count], |lock| (lock.owner, lock.is_reentrant, lock.bits));
     (&locks[..count], true)
 }

@@ -6,10 +6,11 @@ use crate::barrier::Barrier;
 use crate::dump::deadlock::{awaited_lock, owner_of};
 #[cfg(all(target_os = "linux", not(model)))]
 use crate::dump::layout::SYSCALLS;
-use crate::dump::line::Lines;
+use crate::dump::line::{Lines, parse_decimal};
 use crate::dump::sentences as say;
 use crate::dump::snapshot::{self, Entry, OwnedLock, Snapshot};
 use crate::event::Event;
+use crate::handle::header::Header;
 use crate::handle::{Handle, Object, note};
 use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
@@ -76,7 +77,7 @@ pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: 
         None => outside(lines, snapshot, entry, native_id, now),
     }
     lines.end();
-    snapshot.for_each_lock_of(entry.ident, |lock| owned_lock(lines, entry.ident, lock));
+    snapshot.for_each_lock_of(entry.ident, &mut |lock| owned_lock(lines, entry.ident, lock));
 }
 
 fn owned_lock(lines: &mut Lines, owner: u64, lock: OwnedLock) {
@@ -171,7 +172,7 @@ fn lock_owner(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait) {
 /// Adds for whom the process exit waits.
 fn exit(lines: &mut Lines, snapshot: &Snapshot) {
     let mut threads = 0;
-    snapshot.for_each(|entry| threads += usize::from(entry.thread.is_some_and(registry::is_awaited)));
+    snapshot.for_each(&mut |entry| threads += usize::from(entry.thread.is_some_and(registry::is_awaited)));
     lines.text(say::EXITS).count(threads, say::NON_DAEMON);
     // Pending timers count as threads that are awaited.
     let timers = registry::try_awaited_count().map_or(0, |awaited| awaited.saturating_sub(threads));
@@ -248,25 +249,27 @@ pub(super) fn thread_by_ident(lines: &mut Lines, snapshot: &Snapshot, ident: u64
 
 /// Adds the type and the name of an object, or its handle if it has no name.
 pub(super) fn object(lines: &mut Lines, bits: usize) {
-    fn add<T: Object>(lines: &mut Lines, bits: usize, kind: &str) -> bool {
-        let Ok((object, tag)) = Handle::<T>::from_bits(bits).check() else { return false };
-        lines.text(kind).text(" ");
-        let mut buffer = [0; note::MAX_NAME + 1];
-        match note::name_of(object, tag, &mut buffer) {
-            Some(name) => lines.name(name),
-            None => lines.hexadecimal(bits),
-        };
-        true
+    type Known = (&'static Header, u64, &'static str);
+    fn known<T: Object>(bits: usize, kind: &'static str) -> Option<Known> {
+        let (object, tag) = Handle::<T>::from_bits(bits).check().ok()?;
+        Some((object.header(), tag, kind))
     }
-    let is_known = add::<Lock>(lines, bits, say::LOCK)
-        || add::<RLock>(lines, bits, say::RLOCK)
-        || add::<Condition>(lines, bits, say::CONDITION)
-        || add::<Event>(lines, bits, say::EVENT)
-        || add::<Semaphore>(lines, bits, say::SEMAPHORE)
-        || add::<Barrier>(lines, bits, say::BARRIER);
-    if !is_known {
+    let known = known::<Lock>(bits, say::LOCK)
+        .or_else(|| known::<RLock>(bits, say::RLOCK))
+        .or_else(|| known::<Condition>(bits, say::CONDITION))
+        .or_else(|| known::<Event>(bits, say::EVENT))
+        .or_else(|| known::<Semaphore>(bits, say::SEMAPHORE))
+        .or_else(|| known::<Barrier>(bits, say::BARRIER));
+    let Some((header, tag, kind)) = known else {
         lines.text(say::FREED);
-    }
+        return;
+    };
+    lines.text(kind).text(" ");
+    let mut buffer = [0; note::MAX_NAME + 1];
+    match note::name_of(header, tag, &mut buffer) {
+        Some(name) => lines.name(name),
+        None => lines.hexadecimal(bits),
+    };
 }
 
 /// Adds what a thread does that did not wait for an object of this library when the snapshot was taken.
@@ -295,8 +298,8 @@ fn system_call_of(native_id: u32) -> Option<c_long> {
     let mut text = [0; 64];
     let length = fd::read_beginning(path_of(&mut path, native_id)?, &mut text);
     // The kernel writes -1 for a thread that is stopped, or waits for a page, outside of a system call.
-    let number = text[..length].split(|&byte| byte == b' ').next().and_then(parse_number);
-    number.filter(|&number| number >= 0)
+    let number = text[..length].split(|&byte| byte == b' ').next().and_then(parse_decimal)?;
+    c_long::try_from(number).ok()
 }
 
 /// Returns whether a thread in this system call may have begun to wait since the snapshot was taken.
@@ -304,26 +307,21 @@ fn may_be_a_wait(system_call: c_long) -> bool {
     SYSCALLS.iter().any(|&(number, name)| number == system_call && name == "futex(2)")
 }
 
-fn parse_number(text: &[u8]) -> Option<c_long> {
-    core::str::from_utf8(text).ok()?.parse().ok()
-}
-
 /// Returns the path of the file in which the kernel shows the system call of a thread.
 fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&core::ffi::CStr> {
     const BEFORE: &[u8] = b"/proc/self/task/";
     const AFTER: &[u8] = b"/syscall\0";
-    let mut at = BEFORE.len();
-    buffer[..at].copy_from_slice(BEFORE);
-    let mut digits = 1;
-    while native_id / 10_u32.pow(digits) != 0 && digits < 9 {
-        digits += 1;
+    let mut at = buffer.len() - AFTER.len();
+    buffer[at..].copy_from_slice(AFTER);
+    let mut rest = native_id;
+    while rest != 0 {
+        at -= 1;
+        buffer[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
-    for digit in (0..digits).rev() {
-        buffer[at] = b'0' + (native_id / 10_u32.pow(digit) % 10) as u8;
-        at += 1;
-    }
-    buffer[at..at + AFTER.len()].copy_from_slice(AFTER);
-    core::ffi::CStr::from_bytes_until_nul(buffer).ok().filter(|_| native_id != 0)
+    at -= BEFORE.len();
+    buffer[at..at + BEFORE.len()].copy_from_slice(BEFORE);
+    core::ffi::CStr::from_bytes_with_nul(&buffer[at..]).ok().filter(|_| native_id != 0)
 }
 
 #[cfg(any(not(target_os = "linux"), model))]

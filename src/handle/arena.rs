@@ -106,6 +106,48 @@ pub(crate) struct Arena {
 
 offsets!(ArenaOffsets of Arena: table);
 
+/// The handles of the slots of an arena. Not a chain of adapters, which would be compiled for each use.
+pub(crate) struct UnlockedHandles {
+    buckets: slice::Iter<'static, AtomicUsize>,
+    /// The current block, as the part of its handles that they have in common.
+    block: usize,
+    /// The next slot in it.
+    offset: usize,
+    size: usize,
+}
+
+impl UnlockedHandles {
+    #[inline(never)]
+    fn next_block(&mut self) -> Option<()> {
+        let mut keys = self.buckets.by_ref().map(|bucket| bucket.load(Ordering::Acquire));
+        self.block = keys.find(|&key| key != EMPTY && key != TOMBSTONE)? << BLOCK_KEY_SHIFT;
+        self.offset = self.size;
+        Some(())
+    }
+}
+
+impl Iterator for UnlockedHandles {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        loop {
+            if self.offset < BLOCK_SIZE {
+                let offset = self.offset;
+                // SAFETY: a block that is in the table, or was until recently, is mapped; its slots begin with headers.
+                let header = unsafe { &*(((self.block & ADDRESS) + offset) as *const Header) };
+                let generation = header.generation_or_zero();
+                // Slots are used in the order of their addresses, and those that were never used have no generation.
+                if generation != 0 {
+                    self.offset += self.size;
+                    return Some(self.block | offset | generation);
+                }
+            }
+            self.next_block()?;
+        }
+    }
+}
+
 /// The first slot of a block. Used under the arena's mutex.
 #[repr(C, align(64))]
 struct BlockHeader {
@@ -253,21 +295,13 @@ impl Arena {
 
     /// Iterates over the handles that the slots of this kind, of `size` bytes, had when each of them was read, whether
     /// the slots contain objects or not. Takes no lock.
-    pub(crate) fn unlocked_handles(&self, size: usize) -> impl Iterator<Item = usize> {
-        let keys = self.buckets().iter().map(|bucket| bucket.load(Ordering::Acquire));
-        let blocks = keys.filter(|&key| key != EMPTY && key != TOMBSTONE).map(|key| key << BLOCK_KEY_SHIFT);
-        blocks.flat_map(move |block| {
-            let slots = (size.max(SLOT_UNIT)..BLOCK_SIZE).step_by(size.max(SLOT_UNIT));
-            let generations = slots.map(move |offset| {
-                // SAFETY: a block that is in the table, or was until recently, is mapped; its slots begin with headers.
-                let header = unsafe { &*(((block & ADDRESS) + offset) as *const Header) };
-                (offset, header.generation_or_zero())
-            });
-            // Slots are used in the order of their addresses, and those that were never used have no generation.
-            generations
-                .take_while(|&(_, generation)| generation != 0)
-                .map(move |(offset, generation)| block | offset | generation)
-        })
+    pub(crate) fn unlocked_handles(&self, size: usize) -> UnlockedHandles {
+        UnlockedHandles {
+            buckets: self.buckets().iter(),
+            block: 0,
+            offset: BLOCK_SIZE,
+            size: size.max(SLOT_UNIT),
+        }
     }
 
     fn buckets(&self) -> &'static [AtomicUsize] {

@@ -77,32 +77,31 @@ impl<T: Named> Handle<T> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn set_name(self, name: Option<&CStr>) -> Result<()> {
-        self.with_pinned(|object| {
-            let former = object.header().note();
-            let waits = if former == 0 {
-                Waits::NONE
-            } else {
-                // SAFETY: the address is that of a slot of notes, which stays mapped.
-                unsafe { &*(former as *const Note) }.load_waits()
-            };
-            let note = match name {
-                None if waits.count == 0 => 0,
-                name => Note::create(name.unwrap_or_default(), waits)?.slot_address(),
-            };
-            free(object.header().replace_note(note));
-            Ok(())
-        })
+        self.with_pinned(|object| rename(object.header(), name))
     }
 }
 
+/// Sets the name of an object that is pinned.
+fn rename(header: &Header, name: Option<&CStr>) -> Result<()> {
+    let former = header.note();
+    let waits = if former == 0 {
+        Waits::NONE
+    } else {
+        // SAFETY: the address is that of a slot of notes, which stays mapped.
+        unsafe { &*(former as *const Note) }.load_waits()
+    };
+    let note = match name {
+        None if waits.count == 0 => 0,
+        name => Note::create(name.unwrap_or_default(), waits)?.slot_address(),
+    };
+    free(header.replace_note(note));
+    Ok(())
+}
+
 /// Copies the name of an object to the buffer, without a lock. Returns `None` if the object has no name, or is being
-/// freed.
-pub(crate) fn name_of<'a, T: Object>(
-    object: &'static T,
-    tag: u64,
-    buffer: &'a mut [u8; MAX_NAME + 1],
-) -> Option<&'a [u8]> {
-    let address = object.header().note();
+/// freed. `tag` is that of the object.
+pub(crate) fn name_of<'a>(header: &Header, tag: u64, buffer: &'a mut [u8; MAX_NAME + 1]) -> Option<&'a [u8]> {
+    let address = header.note();
     if address == 0 {
         return None;
     }
@@ -113,8 +112,8 @@ pub(crate) fn name_of<'a, T: Object>(
         bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
     }
     fence(Ordering::Acquire);
-    let is_same = note.header.word.load(Ordering::Relaxed) == generation && object.header().note() == address;
-    if !is_same || !object.header().is_live(tag) {
+    let is_same = note.header.word.load(Ordering::Relaxed) == generation && header.note() == address;
+    if !is_same || !header.is_live(tag) {
         return None;
     }
     let length = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
@@ -123,40 +122,42 @@ pub(crate) fn name_of<'a, T: Object>(
 
 /// Counts a wait for an object, which has ended. Returns false if this is no handle of the type.
 pub(crate) fn record_wait<T: Named>(object: Handle<T>, nanoseconds: u64, owner: u64) -> bool {
-    let recorded = object.with_pinned(|object| {
-        if object.header().note() == 0 {
-            let note = Note::create(c"", Waits::NONE)?.slot_address();
-            if !object.header().set_first_note(note) {
-                free(note);
-            }
+    object.with_pinned(|object| record(object.header(), nanoseconds, owner)).is_ok()
+}
+
+/// Counts a wait for an object that is pinned.
+fn record(header: &Header, nanoseconds: u64, owner: u64) -> Result<()> {
+    if header.note() == 0 {
+        let note = Note::create(c"", Waits::NONE)?.slot_address();
+        if !header.set_first_note(note) {
+            free(note);
         }
-        let address = object.header().note();
-        if address != 0 {
-            // SAFETY: the address is that of a slot of notes, which stays mapped.
-            let note: &'static Note = unsafe { &*(address as *const Note) };
-            // A pinned note is not reused for another object, even if this one is renamed.
-            Handle::of(note).with_pinned(|note| {
-                if object.header().note() == address {
-                    note.record(nanoseconds, owner);
-                }
-                Ok(())
-            })?;
+    }
+    let address = header.note();
+    if address == 0 {
+        return Ok(());
+    }
+    // SAFETY: the address is that of a slot of notes, which stays mapped.
+    let note: &'static Note = unsafe { &*(address as *const Note) };
+    // A pinned note is not reused for another object, even if this one is renamed.
+    Handle::of(note).with_pinned(|note| {
+        if header.note() == address {
+            note.record(nanoseconds, owner);
         }
         Ok(())
-    });
-    recorded.is_ok()
+    })
 }
 
 /// Returns the statistics of an object, without a lock; `None` if no wait has been counted.
-pub(crate) fn waits_of<T: Named>(object: &'static T, tag: u64) -> Option<Waits> {
-    let address = object.header().note();
+pub(crate) fn waits_of(header: &Header, tag: u64) -> Option<Waits> {
+    let address = header.note();
     if address == 0 {
         return None;
     }
     // SAFETY: the address is that of a slot of notes, which stays mapped.
     let waits = unsafe { &*(address as *const Note) }.load_waits();
     fence(Ordering::Acquire);
-    let is_same = object.header().note() == address && object.header().is_live(tag);
+    let is_same = header.note() == address && header.is_live(tag);
     (is_same && waits.count != 0).then_some(waits)
 }
 
@@ -223,7 +224,7 @@ mod tests {
     fn name(event: Handle<Event>) -> Option<String> {
         let (object, tag) = event.check().unwrap();
         let mut buffer = [0; MAX_NAME + 1];
-        name_of(object, tag, &mut buffer).map(|name| String::from_utf8(name.to_vec()).unwrap())
+        name_of(object.header(), tag, &mut buffer).map(|name| String::from_utf8(name.to_vec()).unwrap())
     }
 
     #[test]

@@ -350,12 +350,11 @@ impl Handle<Condition> {
     /// Returns true if the calling thread may notify and there are no waiters. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn notify_fast(self) -> bool {
-        self.slot_fast().is_some_and(|(condition, tag)| {
-            // These reads come before the check of the tag, which shows that they were this condition's.
-            let lock = Handle::<Lock>::from_bits(condition.lock.load(Ordering::Acquire));
-            let is_reentrant = condition.is_reentrant.load(Ordering::Acquire);
-            condition.header.word.load(Ordering::Acquire) == tag && is_held_by_caller(lock, is_reentrant)
-        })
+        let Some((condition, tag)) = self.slot_fast() else { return false };
+        // These reads come before the check of the tag, which shows that they were this condition's.
+        let lock = Handle::<Lock>::from_bits(condition.lock.load(Ordering::Acquire));
+        let is_reentrant = condition.is_reentrant.load(Ordering::Acquire);
+        condition.header.word.load(Ordering::Acquire) == tag && is_held_by_caller(lock, is_reentrant)
     }
 
     /// Wakes up to `count` waiters, the longest waiting first. They reacquire the lock before they return.

@@ -13,6 +13,7 @@
 
 use core::ffi::c_int;
 
+use crate::dump::line::parse_decimal;
 use crate::dump::{contention, hang, on_signal};
 use crate::error::Result;
 use crate::sys;
@@ -56,15 +57,15 @@ fn apply_word(word: &[u8]) -> Option<()> {
 /// Parses a number of seconds, with or without decimals. Not by `f64`'s parser, which is larger than this whole file.
 fn nanoseconds(seconds: &[u8]) -> Option<u64> {
     const MAX_SECONDS: u64 = 1_000_000_000;
-    let text = core::str::from_utf8(seconds).ok()?;
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !is_number(decimals) {
+    let mut parts = seconds.splitn(2, |&byte| byte == b'.');
+    let whole = parse_decimal(parts.next()?).filter(|&whole| whole <= MAX_SECONDS)?;
+    let decimals = parts.next().unwrap_or(b"0");
+    if decimals.is_empty() || !decimals.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let whole: u64 = whole.parse().ok().filter(|&whole| whole <= MAX_SECONDS)?;
-    let digits = decimals.bytes().chain(core::iter::repeat(b'0')).take(9);
-    Some(whole * 1_000_000_000 + digits.fold(0, |sum, digit| 10 * sum + u64::from(digit - b'0')))
+    let nanoseconds = (0..9)
+        .fold(0, |sum, place| 10 * sum + u64::from(decimals.get(place).map_or(0, |digit| digit - b'0')));
+    Some(whole * 1_000_000_000 + nanoseconds)
 }
 
 fn signal_number(name: &[u8]) -> Option<c_int> {
@@ -75,7 +76,7 @@ fn signal_number(name: &[u8]) -> Option<c_int> {
         b"HUP" => Some(libc::SIGHUP),
         b"TERM" => Some(libc::SIGTERM),
         b"INT" => Some(libc::SIGINT),
-        number => core::str::from_utf8(number).ok()?.parse().ok(),
+        number => c_int::try_from(parse_decimal(number)?).ok(),
     }
 }
 

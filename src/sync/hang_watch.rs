@@ -46,22 +46,33 @@ impl HangWatch {
 
     /// Parks the calling thread by `park`, which returns false if the deadline that it is given passes. As `park`, may
     /// return true early.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let period = PERIOD_NS.load(Ordering::Acquire);
-        if period == 0 || deadline != Deadline::NEVER {
-            return park(deadline);
+        let is_watched = period != 0 && deadline == Deadline::NEVER;
+        let woken = park(if is_watched { self.next_check(period) } else { deadline });
+        if is_watched && !woken {
+            self.check();
         }
+        woken || is_watched
+    }
+
+    #[cold]
+    fn next_check(&mut self, period: u64) -> Deadline {
         let settings = SETTINGS.load(Ordering::Relaxed);
         if self.settings != settings {
             *self = HangWatch { settings, check_at: Deadline::now().add_ns(period) };
         }
+        self.check_at
+    }
+
+    #[cold]
+    fn check(&mut self) {
         // The watch may have been turned off, or set again.
-        if !park(self.check_at) && is_current(settings) {
+        if is_current(self.settings) {
             self.check_at = Deadline::NEVER;
             call(&ON_WAIT);
         }
-        true
     }
 }
 

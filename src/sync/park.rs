@@ -42,7 +42,7 @@ impl Waiter {
         }
         note.begin();
         while self.state() == PARKED {
-            if !note.hang_watch.park(deadline, |until| futex::wait(word, expected, until)) {
+            if !note.hang_watch.park(deadline, |until| futex::wait_inline(word, expected, until)) {
                 return self.transition(PARKED, QUEUED).err().unwrap_or(QUEUED);
             }
         }

@@ -154,15 +154,35 @@ impl WaitNote {
     }
 }
 
-/// Runs `wait`, in which the calling thread parks, with a note. If the thread has no waiter, it waits without a note.
+/// The note of a wait in which the calling thread parks. It begins when this value is created, and ends when it is
+/// dropped. Not a function that calls a closure, for the reason that `futex::wait_inline` has.
+pub(crate) struct ParkNote(Option<(&'static Waiter, OuterNote)>);
+
+impl ParkNote {
+    /// If the calling thread can get no waiter, it waits without a note.
+    #[inline(always)]
+    pub(crate) fn new(object: usize, deadline: Deadline) -> ParkNote {
+        ParkNote(Waiter::mine_or_try_allocate().map(|waiter| {
+            waiter.owner_tag.store(tls::owner_tag(), Ordering::Relaxed);
+            (waiter, waiter.begin_note(object, until(deadline)))
+        }))
+    }
+}
+
+impl Drop for ParkNote {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some((waiter, outer)) = self.0.take() {
+            waiter.end_note(outer);
+        }
+    }
+}
+
+/// Runs `wait`, in which the calling thread parks, with a note.
 #[inline]
 pub(crate) fn with_note<R>(object: usize, deadline: Deadline, wait: impl FnOnce() -> R) -> R {
-    let Some(waiter) = Waiter::mine_or_try_allocate() else { return wait() };
-    waiter.owner_tag.store(tls::owner_tag(), Ordering::Relaxed);
-    let outer = waiter.begin_note(object, until(deadline));
-    let result = wait();
-    waiter.end_note(outer);
-    result
+    let _note = ParkNote::new(object, deadline);
+    wait()
 }
 
 /// The note of a wait in a queue, in which a thread may park several times. It begins when the thread first parks, and
@@ -223,7 +243,14 @@ impl Drop for QueueNote {
 
 impl Waiter {
     /// Returns what the thread of this record waits for, if it is parked.
+    #[inline]
     pub(crate) fn read_wait(&self) -> Option<Wait> {
+        // Most records serve no thread that waits.
+        if self.note.since.load(Ordering::Relaxed) & WAITING == 0 { None } else { self.read_begun_wait() }
+    }
+
+    #[inline(never)]
+    fn read_begun_wait(&self) -> Option<Wait> {
         const MAX_TRIES: u32 = 8;
         for _ in 0..MAX_TRIES {
             let id = self.note.since.load(Ordering::Acquire);

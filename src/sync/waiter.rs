@@ -31,7 +31,7 @@ use crate::sys::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 use crate::sys::calling_thread;
 use crate::sys::futex;
 use core::cell::Cell;
-use core::ptr;
+use core::{mem, ptr};
 
 use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
@@ -299,20 +299,37 @@ pub(crate) fn after_fork_in_child() {
 }
 
 /// Iterates over all records of this process. Takes no lock.
-pub(crate) fn all() -> impl Iterator<Item = &'static Waiter> {
-    let mut chunk = CHUNKS.load(Ordering::Acquire).cast_const();
-    let chunks = core::iter::from_fn(move || {
-        let current = chunk;
+pub(crate) fn all() -> AllWaiters {
+    AllWaiters {
+        chunk: CHUNKS.load(Ordering::Acquire),
+        index: 0,
+        inherited: INHERITED.load(Ordering::Relaxed),
+    }
+}
+
+pub(crate) struct AllWaiters {
+    chunk: *const Waiter,
+    /// The record of the chunk that was returned last.
+    index: usize,
+    inherited: *const Waiter,
+}
+
+impl Iterator for AllWaiters {
+    type Item = &'static Waiter;
+
+    fn next(&mut self) -> Option<&'static Waiter> {
         // SAFETY: chunks are never unmapped. The first record of a published chunk does not change.
-        chunk = unsafe { current.as_ref() }?.links.next.get();
-        Some(current)
-    });
-    let in_chunks = chunks.flat_map(|chunk| {
-        // SAFETY: the index is in the chunk; records are never freed.
-        (1..CHUNK_SIZE / size_of::<Waiter>()).map(move |index| unsafe { &*chunk.add(index) })
-    });
-    // SAFETY: records are never freed.
-    in_chunks.chain(unsafe { INHERITED.load(Ordering::Relaxed).as_ref() })
+        while let Some(first) = unsafe { self.chunk.as_ref() } {
+            self.index += 1;
+            if self.index < CHUNK_SIZE / size_of::<Waiter>() {
+                // SAFETY: the index is in the chunk; records are never freed.
+                return Some(unsafe { &*self.chunk.add(self.index) });
+            }
+            (self.chunk, self.index) = (first.links.next.get(), 0);
+        }
+        // SAFETY: NULL, or a record, which is never freed.
+        unsafe { mem::replace(&mut self.inherited, ptr::null()).as_ref() }
+    }
 }
 
 pub(crate) const CHUNK_SIZE: usize = 16 * 1024;

@@ -20,8 +20,15 @@ mod backend;
 use crate::model::futex as backend;
 
 /// Blocks while `word` is `expected`, until a wake-up or the deadline. Returns false only if the deadline has passed.
-#[inline]
+#[inline(never)]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
+    wait_inline(word, expected, deadline)
+}
+
+/// As `wait`, for the waits that should be short. Each function on the stack of a thread that parks costs a branch
+/// misprediction when it returns, since a context switch clears the processor's prediction of returns.
+#[inline(always)]
+pub(crate) fn wait_inline(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     if annotate::defers_signals() {
         return wait_polling_signals(word, expected, deadline);
     }

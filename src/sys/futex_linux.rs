@@ -3,19 +3,21 @@
 use crate::sys::atomic::AtomicU32;
 use core::ptr;
 
-use crate::sys;
+use crate::sys::{self, SavedErrno};
 use crate::time::Deadline;
 
 // Both functions pass all six arguments of the system call, since interposers of syscall() may read those that it does
 // not need.
 
+#[inline(always)]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool {
     // A relative timeout, not the deadline: a preloaded library may have replaced clock_gettime(), so that its clock is
     // not the kernel's (libfaketime).
     let remaining = deadline.remaining();
     // EINTR and EAGAIN count as wakeups: the caller checks the word again, and waits for the remaining time.
+    let _errno = SavedErrno::new();
     // SAFETY: the word is aligned and valid during the call; the timeout is NULL or a timespec.
-    sys::preserving_errno(|| unsafe {
+    let result = unsafe {
         libc::syscall(
             libc::SYS_futex,
             word.as_ptr(),
@@ -24,9 +26,9 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> bool 
             remaining.as_ref().map_or(ptr::null(), ptr::from_ref),
             ptr::null::<u32>(),
             0_u32,
-        ) == 0
-            || sys::errno() != libc::ETIMEDOUT
-    })
+        )
+    };
+    result == 0 || sys::errno() != libc::ETIMEDOUT
 }
 
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> bool {

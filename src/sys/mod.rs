@@ -74,19 +74,38 @@ pub(crate) fn errno() -> c_int {
     unsafe { errno_location().read_volatile() }
 }
 
+/// The value that `errno` had when this value was created, which is restored when it is dropped, on the same thread.
+pub(crate) struct SavedErrno {
+    errno: *mut c_int,
+    before: c_int,
+}
+
+impl SavedErrno {
+    #[inline(always)]
+    pub(crate) fn new() -> SavedErrno {
+        // SAFETY: as in `errno`.
+        unsafe {
+            let errno = errno_location();
+            // Volatile, since compilers assume that malloc() does not change `errno`, and would remove the code that
+            // restores it.
+            SavedErrno { errno, before: errno.read_volatile() }
+        }
+    }
+}
+
+impl Drop for SavedErrno {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: the value is dropped on the thread that created it.
+        unsafe { self.errno.write_volatile(self.before) };
+    }
+}
+
 /// Runs `call` and restores the value that `errno` had before.
 #[inline]
 pub(crate) fn preserving_errno<R>(call: impl FnOnce() -> R) -> R {
-    // Volatile, since compilers assume that malloc() does not change `errno`, and would remove the code that restores
-    // it.
-    // SAFETY: as in `errno`; `call` returns on the thread that called it.
-    unsafe {
-        let errno = errno_location();
-        let before = errno.read_volatile();
-        let result = call();
-        errno.write_volatile(before);
-        result
-    }
+    let _errno = SavedErrno::new();
+    call()
 }
 
 macro_rules! from_libc {
