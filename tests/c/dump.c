@@ -17,7 +17,8 @@ static void mask(const char *text, char *masked)
         bool is_number = isdigit((unsigned char)*text) != 0;
         size_t length = strspn(text, "0123456789");
         bool is_handle = strncmp(text, "0x", 2) == 0;
-        bool is_time = text[length] == '.' && strncmp(text + length + 2, " s", 2) == 0;
+        bool is_time = text[length] == '.' && (strncmp(text + length + 2, " s", 2) == 0 ||
+                                               strncmp(text + length + 2, " ms", 3) == 0);
         bool is_id = length >= 3;
         if (is_handle) {
             *masked++ = '#';
@@ -516,6 +517,41 @@ static void owners(void)
     CHECK_INT(threading_rlock_owner(NULL), 0);
 }
 
+/* Lets a thread wait for the lock, which the calling thread owns, for a tenth of a second. */
+static void contend(void)
+{
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    threading_thread *waiter = start_named("waiter", acquire_and_end, accounts);
+    sleep_for(0.1);
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(waiter), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+}
+
+static void contention(void)
+{
+    objects_new();
+    contend();
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n");
+    CHECK_STATUS(threading_set_contention(true), THREADING_OK);
+    contend();
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n"
+               "contention in the last # s:\n"
+               "  lock \"accounts\"  1 wait, # ms in total, # ms the longest, owned by \"MainThread\"\n");
+    /* What has been counted stays, also if the object gets another name or none. */
+    CHECK_STATUS(threading_lock_set_name(accounts, NULL), THREADING_OK);
+    contend();
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n"
+               "contention in the last # s:\n"
+               "  lock #  2 waits, # ms in total, # ms the longest, owned by \"MainThread\"\n");
+    CHECK_STATUS(threading_set_contention(false), THREADING_OK);
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n");
+}
+
 /* --------------------------------------------------------------------------------------------------- signals */
 
 static atomic_int former_calls;
@@ -765,6 +801,7 @@ IN_CHILD(after_a_fork)
 IN_CHILD(errors)
 IN_CHILD(names)
 IN_CHILD(owners)
+IN_CHILD(contention)
 IN_CHILD(on_a_signal)
 IN_CHILD(on_a_small_stack)
 IN_CHILD(deadlock_is_reported)
@@ -788,6 +825,7 @@ static const struct test_case cases[] = {
     {"invalid arguments and failing writes are errors", errors_case},
     {"names can be set and removed, and are cut", names_case},
     {"the owner of a lock is the thread that has acquired it, also after its end", owners_case},
+    {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
