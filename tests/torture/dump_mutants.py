@@ -40,7 +40,7 @@ MUTANTS = {
         "torture", 60),
     "a note that is created again is not noticed": (
         "handle/note.rs", "note.header.word.load(Ordering::Relaxed) == generation && object", "object",
-        "torture", 60),
+        "unit", "a_note_that_serves_another_object"),
     "the name of a thread may be mixed from two": (
         "thread/names.rs", "Some(length) => hash[..size_of::<u64>()] == hash_of(&text[..=length]).to_ne_bytes(),",
         "Some(_) => true,",
