@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* ------------------------------------------------------------------------------------------------ the text */
 
@@ -431,6 +432,33 @@ static void lock_and_shutdown(void)
     CHECK(false);
 }
 
+static atomic_bool is_interrupted;
+
+/* The handler interrupts a join of main, and lasts until main waits for the thread in a shutdown. */
+static void dump_in_join(int signal)
+{
+    (void)signal;
+    atomic_store(&is_interrupted, true);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+               "\"joiner\" #  joins \"MainThread\", for # s\n");
+    _exit(0);
+}
+
+static void join_and_shutdown(void)
+{
+    CHECK(signal(SIGUSR1, dump_in_join) != SIG_ERR);
+    threading_thread *joiner = start_named("joiner", join_thread, threading_main_thread());
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"joiner\" #  joins \"MainThread\", for # s\n");
+    CHECK_INT((int)syscall(SYS_tgkill, getpid(), (pid_t)threading_thread_native_id(joiner), SIGUSR1), 0);
+    while (!atomic_load(&is_interrupted))
+        sleep_for(0.001);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK(false);
+}
+
 static void dump_in_a_child(void *arg)
 {
     (void)arg;
@@ -797,6 +825,7 @@ IN_CHILD(lock_and_join)
 IN_CHILD(condition_and_join)
 IN_CHILD(freed_condition)
 IN_CHILD(lock_and_shutdown)
+IN_CHILD(join_and_shutdown)
 IN_CHILD(after_a_fork)
 IN_CHILD(errors)
 IN_CHILD(names)
@@ -821,6 +850,7 @@ static const struct test_case cases[] = {
     {"a deadlock of a notified waiter, which had a timeout, and a join is found", condition_and_join_case},
     {"a notified waiter waits for the lock of a freed condition", freed_condition_case},
     {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
+    {"a thread that joins main in a shutdown is not deadlocked", join_and_shutdown_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
     {"invalid arguments and failing writes are errors", errors_case},
     {"names can be set and removed, and are cut", names_case},
