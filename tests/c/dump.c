@@ -40,7 +40,7 @@ static void mask(const char *text, char *masked)
 /* Reads a file from its beginning, and masks it. */
 static const char *read_masked(int fd)
 {
-    static char text[TEXT_SIZE], masked[TEXT_SIZE];
+    static _Thread_local char text[TEXT_SIZE], masked[TEXT_SIZE];
     ssize_t length = pread(fd, text, sizeof text - 1, 0);
     CHECK(length >= 0);
     text[length] = '\0';
@@ -635,26 +635,86 @@ static void on_a_small_stack(void)
                                              "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
 }
 
+/* --------------------------------------------------------------------------------------------------- under load */
+
+static atomic_bool load_ends;
+
+/* Uses the objects, and others that are created, named and freed. The locks are acquired in one order. */
+static void *use_objects(void *arg)
+{
+    while (!atomic_load(&load_ends)) {
+        threading_lock *lock = threading_lock_new();
+        CHECK_STATUS(threading_lock_set_name(lock, "short-lived"), THREADING_OK);
+        CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+        CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_set_name(rlock, "log"), THREADING_OK);
+        CHECK_STATUS(threading_rlock_release(rlock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+        CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+        CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+        CHECK_STATUS(threading_condition_wait_timeout(condition, 0.0001), THREADING_TIMED_OUT);
+        CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+        threading_thread *thread = start_named("short-lived", wait_event, event);
+        CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+        CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    }
+    return arg;
+}
+
+static void beside_load(void)
+{
+    enum { WORKERS = 3, DUMPS = 100 };
+    threading_thread *workers[WORKERS];
+    objects_new();
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    CHECK_STATUS(threading_set_contention(true), THREADING_OK);
+    for (unsigned i = 0; i < WORKERS; i++)
+        workers[i] = start_named("worker", use_objects, NULL);
+    for (unsigned i = 0; i < DUMPS; i++) {
+        const char *masked = masked_dump();
+        CHECK(strncmp(masked, "threading: process #, ", 22) == 0 && strstr(masked, "deadlocked") == NULL);
+        sleep_for(0.001);
+    }
+    atomic_store(&load_ends, true);
+    for (unsigned i = 0; i < WORKERS; i++)
+        CHECK_STATUS(threading_thread_join(workers[i]), THREADING_OK);
+}
+
 /* ------------------------------------------------------------------------------------------------- the hang hook */
 
 static struct report {
-    atomic_int calls;
+    pthread_mutex_t mutex; /* race detectors do not know what atomics order */
+    int calls;
     int kind;
     char text[TEXT_SIZE];
-} reported;
+} reported = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void record_report(int kind, const char *report, void *arg)
 {
     struct report *record = arg;
+    CHECK_INT(pthread_mutex_lock(&record->mutex), 0);
     record->kind = kind;
     mask(report, record->text);
-    atomic_fetch_add(&record->calls, 1);
+    record->calls++;
+    CHECK_INT(pthread_mutex_unlock(&record->mutex), 0);
+}
+
+static int report_calls(void)
+{
+    CHECK_INT(pthread_mutex_lock(&reported.mutex), 0);
+    int calls = reported.calls;
+    CHECK_INT(pthread_mutex_unlock(&reported.mutex), 0);
+    return calls;
 }
 
 static bool is_reported(void *arg)
 {
     (void)arg;
-    return atomic_load(&reported.calls) != 0;
+    return report_calls() != 0;
 }
 
 static void check_reported_once(void)
@@ -664,7 +724,7 @@ static void check_reported_once(void)
     CHECK(strncmp(reported.text, "threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK,
                   strlen("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK)) == 0);
     sleep_for(0.3);
-    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_INT(report_calls(), 1);
 }
 
 static void deadlock_is_reported(void)
@@ -721,7 +781,7 @@ static void hook_may_wait(void)
     CHECK_STATUS(threading_lock_release(journal), THREADING_OK);
     CHECK_STATUS(threading_thread_join(one), THREADING_OK);
     CHECK_STATUS(threading_thread_join(two), THREADING_OK);
-    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_INT(report_calls(), 1);
     CHECK_STATUS(threading_lock_free(accounts), THREADING_OK);
     CHECK_STATUS(threading_lock_free(journal), THREADING_OK);
 }
@@ -776,7 +836,7 @@ static void *observe_deadlock_with_main(void *unused)
     CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
     wait_until(is_reported, NULL);
     sleep_for(0.3);
-    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_INT(report_calls(), 1);
     CHECK_INT(reported.kind, THREADING_HANG_DEADLOCK);
     _exit(0);
 }
@@ -797,11 +857,11 @@ static void exit_is_reported(void)
     threading_thread *stopper = threading_thread_new(set_event, event);
     CHECK(stopper != NULL);
     CHECK_STATUS(threading_shutdown_timeout(0.3), THREADING_TIMED_OUT);
-    CHECK_INT(atomic_load(&reported.calls), 0); /* with a timeout, it does not hang */
+    CHECK_INT(report_calls(), 0); /* with a timeout, it does not hang */
     threading_timer *timer = timer_start(0.5, set_event, event);
     CHECK_STATUS(threading_thread_set_name(threading_timer_thread(timer), "alarm"), THREADING_OK);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
-    CHECK(atomic_load(&reported.calls) >= 1);
+    CHECK(report_calls() >= 1);
     CHECK_INT(reported.kind, THREADING_HANG_EXIT);
     CHECK_STR(reported.text, "threading: process #, 2 threads\n"
                              "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread and 1"
@@ -833,6 +893,7 @@ IN_CHILD(owners)
 IN_CHILD(contention)
 IN_CHILD(on_a_signal)
 IN_CHILD(on_a_small_stack)
+IN_CHILD(beside_load)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
 IN_CHILD(hook_may_wait)
@@ -858,6 +919,7 @@ static const struct test_case cases[] = {
     {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
+    {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
     {"the hang hook may wait", hook_may_wait_case},
