@@ -3257,7 +3257,8 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
  * The environment variable `THREADING_DEBUG` asks for dumps without a change of the program. It is read
  * when the library is loaded, and consists of words that are separated by commas: `signal=QUIT` (or
  * another signal) makes a dump on this signal, `hang=5` reports hangs that have lasted 5 seconds, both to
- * standard error, and `abort` aborts the process after the report of a deadlock.
+ * standard error, `contention` adds statistics of the waits for locks and semaphores to each dump, and
+ * `abort` aborts the process after the report of a deadlock.
  *
  * Preparing a program: a name for a lock, a dump on a signal, and reports of hangs:
  *     static void prepare_for_hangs(threading_lock *journal, int signum)
@@ -3308,7 +3309,7 @@ typedef void (*threading_hang_hook)(int kind, const char *report, void *arg);
  * \threadsafety any thread, and any signal handler
  * \python `faulthandler.dump_traceback(file)`
  * \since 0.1.0
- * \sa threading_dump_on_signal, threading_lock_owner, threading_rlock_owner
+ * \sa threading_dump_on_signal, threading_set_contention, threading_lock_owner, threading_rlock_owner
  */
 threading_status threading_dump(int fd);
 

@@ -2674,6 +2674,21 @@ inline void dump_on_signal(int signum, int fd = 2)
     detail::check(threading_dump_on_signal(signum, fd));
 }
 
+/**
+ * Turns statistics of contention on or off, which are in each dump: the ten locks and semaphores for which threads have
+ * waited longest. Only waits in which a thread has parked are counted.
+ *
+ * \param on whether waits are counted from now on
+ *
+ * \blocks never
+ * \threadsafety any thread
+ * \sa threading_set_contention
+ */
+inline void set_contention(bool on)
+{
+    detail::check(threading_set_contention(on));
+}
+
 /** The kinds of hangs. */
 enum class hang : int {
     deadlock = THREADING_HANG_DEADLOCK, /**< threads that wait for each other */

@@ -67,14 +67,20 @@ pub(crate) use fault::inject;
 pub mod fault {
     pub use crate::panic_boundary::FaultPoint;
     use core::cell::Cell;
+    use core::panic::Location;
     use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::Mutex;
 
     thread_local! {
         static ARMED: Cell<Option<FaultPoint>> = const { Cell::new(None) };
         /// How often the thread has to reach `Locked` until it stops there, 0 if it does not stop.
         static STOP_COUNT: Cell<u32> = const { Cell::new(0) };
+        /// The type of the data of the mutex that the thread has locked last.
+        static LOCKED_TYPE: Cell<&str> = const { Cell::new("") };
     }
     static STOPPED: AtomicBool = AtomicBool::new(false);
+    /// In which mutex the thread has stopped: the type of its data, and the source file that locks it.
+    static STOPPED_IN: Mutex<(&str, &str)> = Mutex::new(("", ""));
     /// The process in which a thread is to stop. A child of fork does not.
     static STOP_PID: AtomicU32 = AtomicU32::new(0);
     static ARMED_ANY_THREAD: AtomicU32 = AtomicU32::new(0);
@@ -102,15 +108,33 @@ pub mod fault {
         STOPPED.load(Ordering::SeqCst)
     }
 
+    /// Returns in which mutex the thread has stopped: the type of its data, and the source file that locks it.
+    pub fn stopped_in() -> (&'static str, &'static str) {
+        *STOPPED_IN.lock().unwrap()
+    }
+
+    pub(crate) fn set_locked_type(name: &'static str) {
+        LOCKED_TYPE.set(name);
+    }
+
+    /// Returns how many mutexes the calling thread locks in `f`.
+    pub fn locks_in(f: impl FnOnce()) -> u32 {
+        let before = STOP_COUNT.replace(u32::MAX);
+        f();
+        u32::MAX - STOP_COUNT.replace(before)
+    }
+
     /// Lets the thread that has stopped go on.
     pub fn go_on() {
         STOPPED.store(false, Ordering::SeqCst);
     }
 
+    #[track_caller]
     fn stop_if_due() {
         let count = STOP_COUNT.get();
         STOP_COUNT.set(count.saturating_sub(1));
         if count == 1 && STOP_PID.load(Ordering::SeqCst) == std::process::id() {
+            *STOPPED_IN.lock().unwrap() = (LOCKED_TYPE.get(), Location::caller().file());
             STOPPED.store(true, Ordering::SeqCst);
             while STOPPED.load(Ordering::SeqCst) {
                 std::thread::sleep(core::time::Duration::from_micros(200));

@@ -15,8 +15,10 @@ use crate::time::Deadline;
 
 static OBSERVER: Observer = Observer { begin, end };
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static IS_ON: AtomicBool = AtomicBool::new(false);
 /// When the statistics began, in nanoseconds.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static SINCE: AtomicU64 = AtomicU64::new(0);
 
 /// Turns the statistics on or off. Those that have been counted are kept.

@@ -6,12 +6,15 @@
 //! |---|---|
 //! | for a Lock or an RLock | its owner |
 //! | for the lock of a condition, after a notify | the owner of the lock |
-//! | for the end of a thread | that thread |
+//! | for the end of a thread | that thread, unless it has ended |
 //! | in the process exit | each thread that the exit waits for |
 //!
 //! All other waits have no edge: any thread may set an event, release a semaphore, arrive at a barrier or notify a
 //! condition. A waiter that has been granted its lock, or has been woken to acquire it, has none either, although it
 //! has not run yet; nor has a waiter that is not parked, since it may have acquired the lock already.
+//!
+//! A thread that waits for the end of the main thread has no edge either while main is in the process exit, for which the
+//! main thread has ended.
 //!
 //! A notified waiter has an edge although it has a deadline, since it waits for the lock without one.
 //!
@@ -40,7 +43,7 @@ use crate::lock::rlock::RLock;
 use crate::sync::wait_note::{PROCESS_EXIT, Wait};
 use crate::sys::atomic::{Ordering, fence};
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
-use crate::thread::object::Thread;
+use crate::thread::object::{DONE, TERMINATED, Thread};
 use crate::thread::registry;
 use crate::time::Deadline;
 
@@ -135,7 +138,8 @@ fn is_awaited(entry: Entry) -> bool {
 /// Returns the identifier of the one thread for which this wait, which is not that of an exit, waits.
 fn blocking_thread(wait: &Wait) -> Option<u64> {
     if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
-        return (wait.until == Deadline::NEVER).then(|| thread.ident());
+        let is_over = matches!(thread.state(), TERMINATED | DONE);
+        return (wait.until == Deadline::NEVER && !is_over).then(|| thread.ident());
     }
     let (owner, has_deadline) = awaited_lock(wait)?;
     (!has_deadline && wait.is_parked() && owner >= FIRST_OWNER_TAG).then_some(owner >> OWNER_SHIFT)

@@ -16,6 +16,7 @@ use crate::sync::mutex::InternalMutex;
 use crate::sync::waiter::Waiter;
 use crate::sync::{hang_watch, waiter};
 use crate::sys;
+use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{memory, pthread, tls};
 use crate::thread::object::Thread;
 use crate::thread::registry;
@@ -29,12 +30,17 @@ pub(crate) const EXIT: c_int = 2;
 
 /// The hook, NULL for reports to stderr, and its argument. Readers use the pair only if `SEQ` is even, and the same
 /// before and after: a hook must not be called with the argument of another one.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static HOOK: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ARG: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SEQ: AtomicU32 = AtomicU32::new(0);
 /// Held while the pair is changed.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTING: InternalMutex<()> = InternalMutex::new(());
 /// Whether the process is to be aborted after the report of a deadlock.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ABORTS: AtomicBool = AtomicBool::new(false);
 
 const STDERR: c_int = 2;
@@ -44,6 +50,7 @@ const REPORT_SIZE: usize = 256 * 1024;
 /// Sets the hook, and after how many nanoseconds a hang is reported; 0 turns reports off.
 pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void) {
     let setting = SETTING.lock();
+    happens_before(&HOOK);
     let seq = SEQ.load(Ordering::Relaxed) & !1;
     SEQ.store(seq + 1, Ordering::Relaxed);
     fence(Ordering::Release);
@@ -142,6 +149,7 @@ fn report(kind: c_int) {
 
 fn report_by_hook(kind: c_int) {
     let Some((hook, arg)) = hook() else { return };
+    happens_after(&HOOK);
     let buffer = if hook.is_null() { None } else { memory::map(0, REPORT_SIZE) };
     let Some(buffer) = buffer else {
         let _: Result<()> = dump(STDERR);

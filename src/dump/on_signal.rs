@@ -9,11 +9,13 @@ use crate::dump::dump;
 use crate::error::{Error, Result};
 use crate::sync::mutex::InternalMutex;
 use crate::sys;
+use crate::sys::annotate::{happens_after, happens_before};
 
 const SIGNALS: usize = 65;
 const NONE: c_int = -1;
 
 /// The file descriptors, by signal; `NONE` if the signal makes no dump.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FILES: [AtomicI32; SIGNALS] = [const { AtomicI32::new(NONE) }; SIGNALS];
 
 /// The handlers that have been replaced, by signal.
@@ -25,6 +27,7 @@ unsafe impl Sync for Former {}
 
 static FORMER: Former = Former(UnsafeCell::new([const { MaybeUninit::uninit() }; SIGNALS]));
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static INSTALLING: InternalMutex<()> = InternalMutex::new(());
 
 /// Makes a dump to this file descriptor whenever the process receives the signal; a negative one restores the handler
@@ -46,6 +49,7 @@ pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
         if unsafe { sys::sigaction(signal, core::ptr::null(), former.as_mut_ptr()) } != 0 {
             return Err(Error::Signal);
         }
+        happens_before(&FORMER);
         FILES[index].store(fd, Ordering::Release);
         // SAFETY: written above.
         let mut action = unsafe { former.assume_init_read() };
@@ -72,6 +76,7 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
     if fd == NONE {
         return;
     }
+    happens_after(&FORMER);
     let _ = dump(fd);
     // SAFETY: written before the descriptor was stored.
     let former = unsafe { (*FORMER.0.get())[index].assume_init_ref() };

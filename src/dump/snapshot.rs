@@ -19,6 +19,7 @@ use crate::lock::rlock::RLock;
 use crate::sync::wait_note::Wait;
 use crate::sync::waiter;
 use crate::sync::waiter::Waiter;
+use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::{calling_thread, tls};
 use crate::thread::ident::{FIRST_OWNER_TAG, OWNER_SHIFT};
 use crate::thread::object::{DONE, MAIN, NOT_STARTED, TERMINATED, TIMER, Thread};
@@ -70,22 +71,21 @@ struct Arrays {
     locks: [OwnedLock; MAX_LOCKS],
 }
 
-struct Shared {
-    /// The address of the per-thread block of the thread that uses the arrays, 0 if no thread does.
-    user: AtomicUsize,
-    arrays: UnsafeCell<Arrays>,
-}
+struct Shared(UnsafeCell<Arrays>);
 
 // SAFETY: the arrays are accessed by the thread that is the user only.
 unsafe impl Sync for Shared {}
 
-static SHARED: Shared = Shared {
-    user: AtomicUsize::new(0),
-    arrays: UnsafeCell::new(Arrays {
-        threads: [Entry { ident: 0, thread: None, waiter: None }; MAX_THREADS],
-        locks: [OwnedLock { owner: 0, is_reentrant: false, bits: 0, waiters: 0 }; MAX_LOCKS],
-    }),
-};
+/// The index. Race detectors check it as they check the program's memory, since a section of untracked statics would make
+/// it a part of the file.
+static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
+    threads: [Entry { ident: 0, thread: None, waiter: None }; MAX_THREADS],
+    locks: [OwnedLock { owner: 0, is_reentrant: false, bits: 0, waiters: 0 }; MAX_LOCKS],
+}));
+
+/// The address of the per-thread block of the thread that uses the index, 0 if no thread does.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static USER: AtomicUsize = AtomicUsize::new(0);
 
 /// The process ID, which each snapshot stores: it is needed for each waiter, and costs a system call.
 static PID: AtomicU32 = AtomicU32::new(0);
@@ -97,8 +97,8 @@ fn calling_user() -> usize {
 /// In a child of fork: another thread of the parent may have been making a dump. If the thread that forked has, in a
 /// signal handler, it still uses the arrays.
 pub(crate) fn after_fork_in_child() {
-    if SHARED.user.load(Ordering::Relaxed) != calling_user() {
-        SHARED.user.store(0, Ordering::Relaxed);
+    if USER.load(Ordering::Relaxed) != calling_user() {
+        USER.store(0, Ordering::Relaxed);
     }
 }
 
@@ -114,7 +114,8 @@ pub(super) struct Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if self.has_index {
-            SHARED.user.store(0, Ordering::Release);
+            happens_before(&SHARED);
+            USER.store(0, Ordering::Release);
         }
     }
 }
@@ -123,11 +124,12 @@ impl Snapshot {
     pub(super) fn take() -> Snapshot {
         // SAFETY: no preconditions.
         PID.store(unsafe { libc::getpid() } as u32, Ordering::Relaxed);
-        if SHARED.user.compare_exchange(0, calling_user(), Ordering::Acquire, Ordering::Relaxed).is_err() {
+        if USER.compare_exchange(0, calling_user(), Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Snapshot { threads: &[], locks: &[], has_all_locks: false, has_index: false };
         }
+        happens_after(&SHARED);
         // SAFETY: the arrays had no user before.
-        let arrays = unsafe { &mut *SHARED.arrays.get() };
+        let arrays = unsafe { &mut *SHARED.0.get() };
         let threads = index_threads(&mut arrays.threads);
         let (locks, has_all_locks) = index_locks(&mut arrays.locks);
         Snapshot { threads, locks, has_all_locks, has_index: true }

@@ -4,9 +4,9 @@
 //! A note is in a slot of its own kind. The `link` of the object's header contains its address, and with it the only
 //! reference. The `finalize` of an object frees its note, when no thread has pinned the object's slot.
 //!
-//! A name does not change: each rename creates another note. Reports read notes without a lock (`name_of`), and check
-//! afterwards that the object still refers to the same note, and that this has the same generation: a note that was
-//! freed by one rename may have been created again by the next.
+//! A name does not change: each rename creates another note. All reads are without a lock (`read`), and check afterwards
+//! that the object still refers to the same note, and that this has the same generation: a note that was freed by one
+//! rename may have served another object, and have been created again by the next rename.
 
 use core::ffi::CStr;
 
@@ -83,13 +83,8 @@ impl<T: Named> Handle<T> {
 
 /// Sets the name of an object that is pinned.
 fn rename(header: &Header, name: Option<&CStr>) -> Result<()> {
-    let former = header.note();
-    let waits = if former == 0 {
-        Waits::NONE
-    } else {
-        // SAFETY: the address is that of a slot of notes, which stays mapped.
-        unsafe { &*(former as *const Note) }.load_waits()
-    };
+    // If another thread renames the object, one of the two calls does not see what has been counted.
+    let waits = read(header, Note::load_waits).unwrap_or(Waits::NONE);
     let note = match name {
         None if waits.count == 0 => 0,
         name => Note::create(name.unwrap_or_default(), waits)?.slot_address(),
@@ -98,9 +93,8 @@ fn rename(header: &Header, name: Option<&CStr>) -> Result<()> {
     Ok(())
 }
 
-/// Copies the name of an object to the buffer, without a lock. Returns `None` if the object has no name, or is being
-/// freed. `tag` is that of the object.
-pub(crate) fn name_of<'a>(header: &Header, tag: u64, buffer: &'a mut [u8; MAX_NAME + 1]) -> Option<&'a [u8]> {
+/// Reads the note of an object, without a lock. Returns `None` if there is none, or if it may have been replaced.
+fn read<R>(header: &Header, read: impl FnOnce(&Note) -> R) -> Option<R> {
     let address = header.note();
     if address == 0 {
         return None;
@@ -108,12 +102,21 @@ pub(crate) fn name_of<'a>(header: &Header, tag: u64, buffer: &'a mut [u8; MAX_NA
     // SAFETY: the address is that of a slot of notes, which stays mapped.
     let note = unsafe { &*(address as *const Note) };
     let generation = note.header.word.load(Ordering::Acquire);
-    for (bytes, word) in buffer.chunks_exact_mut(size_of::<u64>()).zip(&note.name) {
-        bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-    }
+    let result = read(note);
     fence(Ordering::Acquire);
     let is_same = note.header.word.load(Ordering::Relaxed) == generation && header.note() == address;
-    if !is_same || !header.is_live(tag) {
+    is_same.then_some(result)
+}
+
+/// Copies the name of an object to the buffer. Returns `None` if the object has no name, or is being freed. `tag` is that
+/// of the object.
+pub(crate) fn name_of<'a>(header: &Header, tag: u64, buffer: &'a mut [u8; MAX_NAME + 1]) -> Option<&'a [u8]> {
+    read(header, |note| {
+        for (bytes, word) in buffer.chunks_exact_mut(size_of::<u64>()).zip(&note.name) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+    })?;
+    if !header.is_live(tag) {
         return None;
     }
     let length = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
@@ -148,17 +151,10 @@ fn record(header: &Header, nanoseconds: u64, owner: u64) -> Result<()> {
     })
 }
 
-/// Returns the statistics of an object, without a lock; `None` if no wait has been counted.
+/// Returns the statistics of an object; `None` if no wait has been counted.
 pub(crate) fn waits_of(header: &Header, tag: u64) -> Option<Waits> {
-    let address = header.note();
-    if address == 0 {
-        return None;
-    }
-    // SAFETY: the address is that of a slot of notes, which stays mapped.
-    let waits = unsafe { &*(address as *const Note) }.load_waits();
-    fence(Ordering::Acquire);
-    let is_same = header.note() == address && header.is_live(tag);
-    (is_same && waits.count != 0).then_some(waits)
+    let waits = read(header, Note::load_waits)?;
+    (waits.count != 0 && header.is_live(tag)).then_some(waits)
 }
 
 /// Frees the note of an object, in its `finalize`.
@@ -249,6 +245,32 @@ mod tests {
         event.set_name(Some(&long)).unwrap();
         assert_eq!(name(event).unwrap(), "\u{e9}".repeat(23));
         event.free().unwrap();
+    }
+
+    #[test]
+    fn a_note_that_serves_another_object_during_a_read_is_not_read() {
+        let (event, other) = (Handle::<Event>::new().unwrap(), Handle::<Event>::new().unwrap());
+        let (object, _) = event.check().unwrap();
+        let address = || object.header().note();
+        event.set_name(Some(c"read")).unwrap();
+        assert!(read(object.header(), |_| ()).is_some());
+        let was_reused = (0..100).any(|_| {
+            let mut is_reused = false;
+            let result = read(object.header(), |note| {
+                let first = address();
+                event.set_name(Some(c"changed")).unwrap();
+                other.set_name(Some(c"other")).unwrap();
+                other.set_name(None).unwrap();
+                event.set_name(Some(c"again")).unwrap();
+                is_reused = address() == first;
+                note.load_waits()
+            });
+            assert!(result.is_none());
+            is_reused
+        });
+        assert!(was_reused, "no note has been created again for the same object");
+        event.free().unwrap();
+        other.free().unwrap();
     }
 
     #[test]

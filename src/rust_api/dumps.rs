@@ -1,10 +1,10 @@
-//! Dumps and the hang hook.
+//! Dumps, statistics of contention, and the hang hook.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 
 use super::closures::catch_and_report;
-use crate::dump::{hang, on_signal};
+use crate::dump::{contention, hang, on_signal};
 use crate::error::{Error, Result};
 use crate::time::Timeout;
 
@@ -51,6 +51,17 @@ pub fn dump_on_signal(signum: c_int, fd: Option<c_int>) -> Result<()> {
         return Err(Error::Descriptor);
     }
     on_signal::dump_on_signal(signum, fd.unwrap_or(-1))
+}
+
+/// Turns statistics of contention on or off. They are in each [dump](dump()): the ten locks and semaphores for which
+/// threads have waited longest. Only waits in which a thread has parked are counted.
+///
+/// ```
+/// threading::set_contention(true);
+/// # threading::set_contention(false);
+/// ```
+pub fn set_contention(on: bool) {
+    contention::set(on);
 }
 
 /// A kind of a hang.

@@ -10,7 +10,7 @@
 //! | `barrier` | barriers, with and without an action |
 //! | `thread_local` | `ThreadLocal`, and the constructors of `Local` |
 //! | `process` | exit callbacks, shutdown, the excepthook |
-//! | `dumps` | dumps, and the hang hook |
+//! | `dumps` | dumps, statistics of contention, and the hang hook |
 //!
 //! The constructors of [`Handle`](crate::Handle) that take a C function and its argument are unsafe, because only the
 //! caller knows that the two go together. Here, the type of the closure ensures this. A closure that panics is reported
@@ -29,7 +29,7 @@ mod thread_local;
 
 pub use barrier::ActionBarrier;
 #[cfg(not(model))]
-pub use dumps::{Hang, dump, dump_on_signal, report_hangs, set_hang_hook};
+pub use dumps::{Hang, dump, dump_on_signal, report_hangs, set_contention, set_hang_hook};
 pub use guards::LockGuard;
 pub use owned::OwnedHandle;
 pub use process::{atexit, report_exception, reset_excepthook, set_excepthook, shutdown};

@@ -13,11 +13,15 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use crate::time::Deadline;
 
 /// The period in nanoseconds, 0 if the watch is off.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
 /// The number of calls of `set`. After each, the threads that wait check once more.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTINGS: AtomicU32 = AtomicU32::new(0);
 /// The checks, set with release before the first period.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
 /// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that

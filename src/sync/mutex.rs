@@ -97,6 +97,7 @@ impl<T: ForkReset> InternalMutex<T> {
 
     /// Locks the mutex. Owners hold it for short, bounded work: no callbacks, no unbounded waits.
     #[inline]
+    #[cfg_attr(fault, track_caller)]
     pub(crate) fn lock(&self) -> InternalMutexGuard<'_, T> {
         let unlocked = fork_epoch() << STATE_BITS;
         if self
@@ -109,6 +110,8 @@ impl<T: ForkReset> InternalMutex<T> {
         #[cfg(model)]
         crate::model::cell::touch(self.data.get());
         let guard = InternalMutexGuard { mutex: self };
+        #[cfg(fault)]
+        crate::panic_boundary::fault::set_locked_type(core::any::type_name::<T>());
         crate::panic_boundary::inject(crate::panic_boundary::FaultPoint::Locked);
         guard
     }
@@ -164,6 +167,7 @@ impl<T: ForkReset> InternalMutex<T> {
     }
 
     /// Locks the mutex across a fork. `unlock_after_fork` unlocks it in the parent, `reinit_in_child` in the child.
+    #[cfg_attr(fault, track_caller)]
     pub(crate) fn lock_for_fork(&self) {
         core::mem::forget(self.lock());
         set_forking(&self.word);

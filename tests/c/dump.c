@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* ------------------------------------------------------------------------------------------------ the text */
 
@@ -17,7 +18,8 @@ static void mask(const char *text, char *masked)
         bool is_number = isdigit((unsigned char)*text) != 0;
         size_t length = strspn(text, "0123456789");
         bool is_handle = strncmp(text, "0x", 2) == 0;
-        bool is_time = text[length] == '.' && strncmp(text + length + 2, " s", 2) == 0;
+        bool is_time = text[length] == '.' && (strncmp(text + length + 2, " s", 2) == 0 ||
+                                               strncmp(text + length + 2, " ms", 3) == 0);
         bool is_id = length >= 3;
         if (is_handle) {
             *masked++ = '#';
@@ -38,7 +40,7 @@ static void mask(const char *text, char *masked)
 /* Reads a file from its beginning, and masks it. */
 static const char *read_masked(int fd)
 {
-    static char text[TEXT_SIZE], masked[TEXT_SIZE];
+    static _Thread_local char text[TEXT_SIZE], masked[TEXT_SIZE];
     ssize_t length = pread(fd, text, sizeof text - 1, 0);
     CHECK(length >= 0);
     text[length] = '\0';
@@ -430,6 +432,33 @@ static void lock_and_shutdown(void)
     CHECK(false);
 }
 
+static atomic_bool is_interrupted;
+
+/* The handler interrupts a join of main, and lasts until main waits for the thread in a shutdown. */
+static void dump_in_join(int signal)
+{
+    (void)signal;
+    atomic_store(&is_interrupted, true);
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+               "\"joiner\" #  joins \"MainThread\", for # s\n");
+    _exit(0);
+}
+
+static void join_and_shutdown(void)
+{
+    CHECK(signal(SIGUSR1, dump_in_join) != SIG_ERR);
+    threading_thread *joiner = start_named("joiner", join_thread, threading_main_thread());
+    check_dump("threading: process #, 2 threads\n"
+               "\"MainThread\" #  makes this dump\n"
+               "\"joiner\" #  joins \"MainThread\", for # s\n");
+    CHECK_INT((int)syscall(SYS_tgkill, getpid(), (pid_t)threading_thread_native_id(joiner), SIGUSR1), 0);
+    while (!atomic_load(&is_interrupted))
+        sleep_for(0.001);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK(false);
+}
+
 static void dump_in_a_child(void *arg)
 {
     (void)arg;
@@ -516,6 +545,41 @@ static void owners(void)
     CHECK_INT(threading_rlock_owner(NULL), 0);
 }
 
+/* Lets a thread wait for the lock, which the calling thread owns, for a tenth of a second. */
+static void contend(void)
+{
+    CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+    threading_thread *waiter = start_named("waiter", acquire_and_end, accounts);
+    sleep_for(0.1);
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+    CHECK_STATUS(threading_thread_join(waiter), THREADING_OK);
+    CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+}
+
+static void contention(void)
+{
+    objects_new();
+    contend();
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n");
+    CHECK_STATUS(threading_set_contention(true), THREADING_OK);
+    contend();
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n"
+               "contention in the last # s:\n"
+               "  lock \"accounts\"  1 wait, # ms in total, # ms the longest, owned by \"MainThread\"\n");
+    /* What has been counted stays, also if the object gets another name or none. */
+    CHECK_STATUS(threading_lock_set_name(accounts, NULL), THREADING_OK);
+    contend();
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n"
+               "contention in the last # s:\n"
+               "  lock #  2 waits, # ms in total, # ms the longest, owned by \"MainThread\"\n");
+    CHECK_STATUS(threading_set_contention(false), THREADING_OK);
+    check_dump("threading: process #, 1 thread\n"
+               "\"MainThread\" #  makes this dump\n");
+}
+
 /* --------------------------------------------------------------------------------------------------- signals */
 
 static atomic_int former_calls;
@@ -571,26 +635,86 @@ static void on_a_small_stack(void)
                                              "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
 }
 
+/* --------------------------------------------------------------------------------------------------- under load */
+
+static atomic_bool load_ends;
+
+/* Uses the objects, and others that are created, named and freed. The locks are acquired in one order. */
+static void *use_objects(void *arg)
+{
+    while (!atomic_load(&load_ends)) {
+        threading_lock *lock = threading_lock_new();
+        CHECK_STATUS(threading_lock_set_name(lock, "short-lived"), THREADING_OK);
+        CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
+        CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
+        CHECK_STATUS(threading_rlock_set_name(rlock, "log"), THREADING_OK);
+        CHECK_STATUS(threading_rlock_release(rlock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(lock), THREADING_OK);
+        CHECK_STATUS(threading_lock_release(accounts), THREADING_OK);
+        CHECK_STATUS(threading_lock_free(lock), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_acquire(semaphore), THREADING_OK);
+        CHECK_STATUS(threading_semaphore_release(semaphore), THREADING_OK);
+        CHECK_STATUS(threading_condition_acquire(condition), THREADING_OK);
+        CHECK_STATUS(threading_condition_wait_timeout(condition, 0.0001), THREADING_TIMED_OUT);
+        CHECK_STATUS(threading_condition_release(condition), THREADING_OK);
+        threading_thread *thread = start_named("short-lived", wait_event, event);
+        CHECK_STATUS(threading_thread_join_timeout(thread, TEST_LIMIT), THREADING_OK);
+        CHECK_STATUS(threading_thread_free(thread), THREADING_OK);
+    }
+    return arg;
+}
+
+static void beside_load(void)
+{
+    enum { WORKERS = 3, DUMPS = 100 };
+    threading_thread *workers[WORKERS];
+    objects_new();
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    CHECK_STATUS(threading_set_contention(true), THREADING_OK);
+    for (unsigned i = 0; i < WORKERS; i++)
+        workers[i] = start_named("worker", use_objects, NULL);
+    for (unsigned i = 0; i < DUMPS; i++) {
+        const char *masked = masked_dump();
+        CHECK(strncmp(masked, "threading: process #, ", 22) == 0 && strstr(masked, "deadlocked") == NULL);
+        sleep_for(0.001);
+    }
+    atomic_store(&load_ends, true);
+    for (unsigned i = 0; i < WORKERS; i++)
+        CHECK_STATUS(threading_thread_join(workers[i]), THREADING_OK);
+}
+
 /* ------------------------------------------------------------------------------------------------- the hang hook */
 
 static struct report {
-    atomic_int calls;
+    pthread_mutex_t mutex; /* race detectors do not know what atomics order */
+    int calls;
     int kind;
     char text[TEXT_SIZE];
-} reported;
+} reported = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void record_report(int kind, const char *report, void *arg)
 {
     struct report *record = arg;
+    CHECK_INT(pthread_mutex_lock(&record->mutex), 0);
     record->kind = kind;
     mask(report, record->text);
-    atomic_fetch_add(&record->calls, 1);
+    record->calls++;
+    CHECK_INT(pthread_mutex_unlock(&record->mutex), 0);
+}
+
+static int report_calls(void)
+{
+    CHECK_INT(pthread_mutex_lock(&reported.mutex), 0);
+    int calls = reported.calls;
+    CHECK_INT(pthread_mutex_unlock(&reported.mutex), 0);
+    return calls;
 }
 
 static bool is_reported(void *arg)
 {
     (void)arg;
-    return atomic_load(&reported.calls) != 0;
+    return report_calls() != 0;
 }
 
 static void check_reported_once(void)
@@ -600,7 +724,7 @@ static void check_reported_once(void)
     CHECK(strncmp(reported.text, "threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK,
                   strlen("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK)) == 0);
     sleep_for(0.3);
-    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_INT(report_calls(), 1);
 }
 
 static void deadlock_is_reported(void)
@@ -657,7 +781,7 @@ static void hook_may_wait(void)
     CHECK_STATUS(threading_lock_release(journal), THREADING_OK);
     CHECK_STATUS(threading_thread_join(one), THREADING_OK);
     CHECK_STATUS(threading_thread_join(two), THREADING_OK);
-    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_INT(report_calls(), 1);
     CHECK_STATUS(threading_lock_free(accounts), THREADING_OK);
     CHECK_STATUS(threading_lock_free(journal), THREADING_OK);
 }
@@ -712,7 +836,7 @@ static void *observe_deadlock_with_main(void *unused)
     CHECK_STATUS(threading_set_hang_hook(0.1, record_report, &reported), THREADING_OK);
     wait_until(is_reported, NULL);
     sleep_for(0.3);
-    CHECK_INT(atomic_load(&reported.calls), 1);
+    CHECK_INT(report_calls(), 1);
     CHECK_INT(reported.kind, THREADING_HANG_DEADLOCK);
     _exit(0);
 }
@@ -733,11 +857,11 @@ static void exit_is_reported(void)
     threading_thread *stopper = threading_thread_new(set_event, event);
     CHECK(stopper != NULL);
     CHECK_STATUS(threading_shutdown_timeout(0.3), THREADING_TIMED_OUT);
-    CHECK_INT(atomic_load(&reported.calls), 0); /* with a timeout, it does not hang */
+    CHECK_INT(report_calls(), 0); /* with a timeout, it does not hang */
     threading_timer *timer = timer_start(0.5, set_event, event);
     CHECK_STATUS(threading_thread_set_name(threading_timer_thread(timer), "alarm"), THREADING_OK);
     CHECK_STATUS(threading_shutdown(), THREADING_OK);
-    CHECK(atomic_load(&reported.calls) >= 1);
+    CHECK(report_calls() >= 1);
     CHECK_INT(reported.kind, THREADING_HANG_EXIT);
     CHECK_STR(reported.text, "threading: process #, 2 threads\n"
                              "\"MainThread\" #  waits in the process exit or a shutdown for 1 non-daemon thread and 1"
@@ -761,12 +885,15 @@ IN_CHILD(lock_and_join)
 IN_CHILD(condition_and_join)
 IN_CHILD(freed_condition)
 IN_CHILD(lock_and_shutdown)
+IN_CHILD(join_and_shutdown)
 IN_CHILD(after_a_fork)
 IN_CHILD(errors)
 IN_CHILD(names)
 IN_CHILD(owners)
+IN_CHILD(contention)
 IN_CHILD(on_a_signal)
 IN_CHILD(on_a_small_stack)
+IN_CHILD(beside_load)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
 IN_CHILD(hook_may_wait)
@@ -784,12 +911,15 @@ static const struct test_case cases[] = {
     {"a deadlock of a notified waiter, which had a timeout, and a join is found", condition_and_join_case},
     {"a notified waiter waits for the lock of a freed condition", freed_condition_case},
     {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
+    {"a thread that joins main in a shutdown is not deadlocked", join_and_shutdown_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
     {"invalid arguments and failing writes are errors", errors_case},
     {"names can be set and removed, and are cut", names_case},
     {"the owner of a lock is the thread that has acquired it, also after its end", owners_case},
+    {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
+    {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},
     {"the hang hook may wait", hook_may_wait_case},

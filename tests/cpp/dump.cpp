@@ -77,6 +77,21 @@ static void names_of_all_kinds()
     moved.set_name(nullptr);
 }
 
+static void contention_is_counted_while_it_is_on()
+{
+    threading::Lock lock;
+    lock.set_name("contended");
+    threading::set_contention(true);
+    lock.acquire();
+    auto waiter = threading::Thread::started([&] { const std::lock_guard guard(lock); });
+    CHECK(dump_contains("waits for lock \"contended\""));
+    lock.release();
+    waiter.join();
+    CHECK(dump_contains("  lock \"contended\"  1 wait, "));
+    threading::set_contention(false);
+    CHECK(written_by([](int fd) { threading::dump(fd); }).find("contention") == std::string::npos);
+}
+
 static void owner_is_the_thread_that_acquired_it()
 {
     threading::Lock lock;
@@ -202,6 +217,7 @@ static void hook_is_called_for_an_exit()
 static const test::Case cases[] = {
     {"a dump shows names and owners", dump_shows_names_and_owners},
     {"objects of all kinds have names", names_of_all_kinds},
+    {"contention is counted while it is on", contention_is_counted_while_it_is_on},
     {"the owner of a lock is the thread that has acquired it", owner_is_the_thread_that_acquired_it},
     {"a signal makes a dump", signal_makes_a_dump},
     {"the hang hook is called once for a deadlock", hook_is_called_for_a_deadlock},

@@ -516,6 +516,29 @@ fn dumps_show_names_and_owners() -> Result {
     Ok(())
 }
 
+#[test]
+fn contention_is_counted_while_it_is_on() -> Result {
+    let lock = Lock::new()?;
+    lock.set_name(Some(c"rust contended"))?;
+    let line = || dumped().lines().any(|line| line.starts_with("  lock \"rust contended\"  1 wait, "));
+    threading::set_contention(true);
+    lock.acquire()?;
+    let waiter = {
+        let lock = lock.clone();
+        Thread::new(move || drop(lock.lock().unwrap()))?
+    };
+    waiter.start()?;
+    while !dumped().contains("waits for lock \"rust contended\"") {
+        threading::sleep(seconds(0.001));
+    }
+    lock.release()?;
+    assert!(waiter.join(Timeout::FOREVER)?);
+    assert!(line());
+    threading::set_contention(false);
+    assert!(!line());
+    Ok(())
+}
+
 /// Lets a thread acquire a lock twice, until `is_reported`.
 fn deadlock(is_reported: impl Fn() -> bool) -> Result {
     let lock = Lock::new()?;

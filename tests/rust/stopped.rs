@@ -8,7 +8,9 @@
 use core::ffi::{c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::collections::BTreeSet;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use threading::capi::types::threading_lock;
@@ -33,10 +35,11 @@ static FILE: AtomicI32 = AtomicI32::new(-1);
 /// The time of the last dump of a handler in nanoseconds, 0 before the first.
 static HANDLER_TIME: AtomicU64 = AtomicU64::new(0);
 
-/// Makes a dump, and returns how long it took.
+/// Makes a dump, which locks no mutex, and returns how long it took.
 fn timed_dump() -> Duration {
     let start = Instant::now();
-    assert_eq!(threading_dump(FILE.load(Ordering::SeqCst)), THREADING_OK);
+    let locks = fault::locks_in(|| assert_eq!(threading_dump(FILE.load(Ordering::SeqCst)), THREADING_OK));
+    assert_eq!(locks, 0, "a dump has locked mutexes");
     start.elapsed()
 }
 
@@ -64,12 +67,63 @@ fn dump_by_signal(thread: c_int) -> Duration {
     }
 }
 
-/// Runs the call in a thread that stops when it locks a mutex for the `count`-th time. If it does, makes dumps. Returns
-/// false if it does not.
-fn stop_in(name: &str, call: fn(), count: u32) -> bool {
+/// The name of a mutex: the type of its data, or, if it has none, the file.
+fn mutex_name(data: &str, file: &str) -> String {
+    let name = if data == "()" { file } else { data.split('<').next().unwrap() };
+    name.rsplit([':', '/']).next().unwrap().to_owned()
+}
+
+/// The names of all mutexes in the library's sources.
+fn all_mutexes(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all_mutexes(&path, names);
+        } else if !path.ends_with("sync/mutex.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for (at, prefix) in text.match_indices("InternalMutex<") {
+                let data = &text[at + prefix.len()..];
+                let data = &data[..data.find(['>', '<']).unwrap()];
+                names.insert(mutex_name(data, path.to_str().unwrap()));
+            }
+        }
+    }
+}
+
+/// The mutexes in which no call below stops: those that are locked while a race detector is active, and in a child of
+/// fork.
+const EXCEPTIONS: [&str; 2] = ["DeferredUnlocks", "waiter_epoch.rs"];
+
+/// Gives the calling thread an alternate signal stack of 8 KiB, or what this processor needs in addition to 4 KiB. No
+/// memory is mapped below it. A library without optimization needs more.
+fn use_small_alternate_stack() {
+    const GUARD: usize = 65536;
+    // SAFETY: no preconditions.
+    let minimum = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize + 4096;
+    let size = if cfg!(debug_assertions) { 65536 } else { minimum.next_multiple_of(4096).max(8192) };
+    // SAFETY: the memory is new, and stays mapped as long as the process.
+    unsafe {
+        let memory = libc::mmap(
+            null_mut(),
+            GUARD + size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        assert!(memory != libc::MAP_FAILED && libc::mprotect(memory, GUARD, libc::PROT_NONE) == 0);
+        let stack = libc::stack_t { ss_sp: memory.byte_add(GUARD), ss_flags: 0, ss_size: size };
+        assert_eq!(libc::sigaltstack(&stack, null_mut()), 0);
+    }
+}
+
+/// Runs the call in a thread that stops when it locks a mutex for the `count`-th time. If it does, makes dumps, and
+/// returns the name of the mutex.
+fn stop_in(name: &str, call: fn(), count: u32) -> Option<String> {
     static THREAD: AtomicI32 = AtomicI32::new(0);
     THREAD.store(0, Ordering::SeqCst);
     let thread = std::thread::spawn(move || {
+        use_small_alternate_stack();
         THREAD.store(gettid(), Ordering::SeqCst);
         fault::stop_when_locked(count);
         call();
@@ -78,8 +132,11 @@ fn stop_in(name: &str, call: fn(), count: u32) -> bool {
     while !fault::has_stopped() && !thread.is_finished() {
         std::thread::sleep(Duration::from_micros(100));
     }
-    let stopped = fault::has_stopped();
-    if stopped {
+    let stopped = fault::has_stopped().then(|| {
+        let (data, file) = fault::stopped_in();
+        mutex_name(data, file)
+    });
+    if stopped.is_some() {
         let shortest = |dump: &dyn Fn() -> Duration| (0..4).map(|_| dump()).min().unwrap();
         let (by_thread, by_handler) =
             (shortest(&timed_dump), shortest(&|| dump_by_signal(THREAD.load(Ordering::SeqCst))));
@@ -95,6 +152,7 @@ fn stop_in(name: &str, call: fn(), count: u32) -> bool {
 
 /// The calls that lock mutexes. They clean up behind them, so that each call locks the same ones.
 const CALLS: &[(&str, fn())] = &[
+    // SAFETY: the objects exist, and the callbacks accept any argument.
     ("objects with names", || unsafe {
         let event = threading_event_new();
         threading_event_set_name(event, c"name".as_ptr());
@@ -128,6 +186,7 @@ const CALLS: &[(&str, fn())] = &[
         threading_condition_release(condition);
         threading_condition_free(condition);
     }),
+    // SAFETY: the objects exist, and the callbacks accept any argument.
     ("a barrier", || unsafe {
         let barrier = threading_barrier_new(2, None, null_mut());
         threading_barrier_wait_timeout(barrier, 0.001, null_mut());
@@ -141,6 +200,7 @@ const CALLS: &[(&str, fn())] = &[
         threading_event_free(event);
         threading_sleep(0.001);
     }),
+    // SAFETY: the objects exist, and the callbacks accept any argument.
     ("a thread", || unsafe {
         let thread = threading_thread_new(Some(target), null_mut());
         threading_thread_set_name(thread, c"name".as_ptr());
@@ -159,6 +219,7 @@ const CALLS: &[(&str, fn())] = &[
         threading_current_thread();
         threading_set_stack_size(0);
     }),
+    // SAFETY: the objects exist, and the callbacks accept any argument.
     ("a timer", || unsafe {
         let timer = threading_timer_new(100.0, Some(target), null_mut());
         threading_timer_start(timer);
@@ -166,6 +227,7 @@ const CALLS: &[(&str, fn())] = &[
         threading_thread_join(threading_timer_thread(timer));
         threading_timer_free(timer);
     }),
+    // SAFETY: the objects exist, and the callbacks accept any argument.
     ("a local", || unsafe {
         let local = threading_local_new(Some(ignore));
         threading_local_set(local, &raw const FILE as *mut c_void);
@@ -173,6 +235,7 @@ const CALLS: &[(&str, fn())] = &[
         threading_local_del(local);
         threading_local_free(local);
     }),
+    // SAFETY: the objects exist, and the callbacks accept any argument.
     ("hooks", || unsafe {
         threading_set_excepthook(None, null_mut());
         threading_set_hang_hook(threading::FOREVER, Some(hook), null_mut());
@@ -188,6 +251,7 @@ const CALLS: &[(&str, fn())] = &[
             }
         }
     }),
+    // SAFETY: the objects exist, and the callbacks accept any argument.
     ("an exit", || unsafe {
         threading_atexit(Some(ignore), null_mut());
     }),
@@ -199,16 +263,23 @@ fn dumps_end_while_a_thread_is_stopped_with_a_mutex_held() {
     FILE.store(file.as_raw_fd(), Ordering::SeqCst);
     // SAFETY: the handler makes a dump, which signal handlers may do. The alarm ends the process if a dump does not end.
     unsafe {
-        libc::signal(libc::SIGUSR1, dump_in_handler as *const () as usize);
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = dump_in_handler as *const () as usize;
+        action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &action, null_mut()), 0);
         libc::alarm(60);
     }
-    let mut stops = 0;
+    let (mut stops, mut mutexes, mut expected) = (0, BTreeSet::new(), BTreeSet::new());
     for &(name, call) in CALLS {
         call();
-        let count = (1..).take_while(|&count| stop_in(name, call, count)).count();
-        assert!(count > 0, "{name} locks no mutex");
-        stops += count;
+        let stopped: Vec<String> = (1..).map_while(|count| stop_in(name, call, count)).collect();
+        assert!(!stopped.is_empty(), "{name} locks no mutex");
+        stops += stopped.len();
+        mutexes.extend(stopped);
     }
-    println!("dumps were made with {stops} mutexes held");
+    println!("dumps were made with {stops} mutexes held, of {} kinds", mutexes.len());
     assert!(stops > 100);
+    all_mutexes(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut expected);
+    EXCEPTIONS.iter().for_each(|name| assert!(expected.remove(*name), "{name} does not exist"));
+    assert_eq!(mutexes, expected);
 }

@@ -52,6 +52,14 @@ static void write_in_hook(threading_thread *thread, const char *type, const char
     write_counter();
 }
 
+/* Ends the deadlock that it reports. */
+static void write_in_hang_hook(int kind, const char *report, void *arg)
+{
+    (void)kind, (void)report, (void)arg;
+    write_counter();
+    CHECK_OK(threading_lock_release(lock));
+}
+
 /* ------------------------------------------------------------- what the first thread does after its write */
 
 static void do_nothing(void)
@@ -106,6 +114,12 @@ static void register_atexit(void)
 static void set_hook(void)
 {
     threading_set_excepthook(write_in_hook, NULL);
+    CHECK_OK(threading_sleep(0.5));
+}
+
+static void set_hang_hook(void)
+{
+    CHECK_OK(threading_set_hang_hook(0.05, write_in_hang_hook, NULL));
     CHECK_OK(threading_sleep(0.5));
 }
 
@@ -210,6 +224,13 @@ static void report_exception(void)
     CHECK_OK(threading_report_exception("type", "message"));
 }
 
+/* The main thread owns the lock already. */
+static void acquire_own_lock(void)
+{
+    CHECK_OK(threading_sleep(0.2));
+    CHECK_OK(threading_lock_acquire(lock));
+}
+
 /* What the first thread does after its write, and the second thread before its own. If `writes`, the second thread's
  * function calls back a function that makes its write. */
 static const struct scenario {
@@ -233,6 +254,7 @@ static const struct scenario {
     {"destructor of a local", set_local, free_local, true},
     {"atexit", register_atexit, shut_down_with_timeout, true},
     {"excepthook", set_hook, report_exception, true},
+    {"hang hook", set_hang_hook, acquire_own_lock, true},
 };
 
 static void *run_first(void *arg)

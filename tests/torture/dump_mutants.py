@@ -40,7 +40,7 @@ MUTANTS = {
         "torture", 60),
     "a note that is created again is not noticed": (
         "handle/note.rs", "note.header.word.load(Ordering::Relaxed) == generation && object", "object",
-        "torture", 60),
+        "unit", "a_note_that_serves_another_object"),
     "the name of a thread may be mixed from two": (
         "thread/names.rs", "Some(length) => hash[..size_of::<u64>()] == hash_of(&text[..=length]).to_ne_bytes(),",
         "Some(_) => true,",
@@ -76,8 +76,11 @@ MUTANTS = {
         "owner_of(wait.object).map(|owner| (owner, false))",
         "torture", 30),
     "a thread that joins has no edge": (
-        "dump/deadlock.rs", "(wait.until == Deadline::NEVER).then(|| thread.ident())", "None",
+        "dump/deadlock.rs", "(wait.until == Deadline::NEVER && !is_over).then(|| thread.ident())", "None",
         "torture", 30),
+    "a thread that joins one that has ended has an edge": (
+        "dump/deadlock.rs", "(wait.until == Deadline::NEVER && !is_over).then", "(wait.until == Deadline::NEVER).then",
+        "case", "a thread that joins main in a shutdown is not deadlocked"),
     "a wait has no record if the pool is in use": (
         "sync/waiter.rs", "const MAX_TRIES: u32 = if cfg!(model) { 1 } else { 1000 };", "const MAX_TRIES: u32 = 1;",
         "torture", 60),

@@ -41,7 +41,7 @@ _Noreturn static void dump_in_child(struct random *random)
 {
     static struct dump dump;
     alarm(100);
-    slots_new(true);
+    dump_slots_new(true);
     int fd = memory_file();
     for (unsigned i = 0; i < 3; i++) {
         make_dump(fd, &dump);
@@ -80,7 +80,7 @@ _Noreturn static void dump_without_memory(struct random *random)
     static struct dump dump;
     struct rlimit limit;
     alarm(100);
-    slots_new(true);
+    dump_slots_new(true);
     int fd = memory_file();
     make_dump(fd, &dump); /* allocates the buffer */
     threading_event *event = threading_event_new();
@@ -113,21 +113,20 @@ static void run_child(void (*run)(struct random *), struct random *random)
         run(&childs);
     }
     wait_for_child(child);
-    atomic_fetch_add(&shared->children, 1);
+    atomic_fetch_add(&dump_counts->children, 1);
 }
 
 int main(int argc, char **argv)
 {
     pthread_t dumpers[DUMPERS];
     sigset_t all;
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    TORTURE_CHECK(shared != MAP_FAILED);
+    dump_counts_new();
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL); /* for the watchdog */
     torture_begin("dumps", argc, argv);
     pthread_sigmask(SIG_UNBLOCK, &all, NULL);
     struct random random = random_of(0);
-    slots_new(false);
+    dump_slots_new(false);
     signals_install();
     load_start();
     for (unsigned i = 0; i < DUMPERS; i++)
@@ -153,15 +152,15 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < DUMPERS; i++)
         TORTURE_CHECK(pthread_join(dumpers[i], NULL) == 0);
     take_dumps_of_handlers(check_no_deadlock);
-    uint64_t dumps = shared->dumps + shared->handler_dumps + shared->nested_dumps;
+    uint64_t dumps = dump_counts->dumps + dump_counts->handler_dumps + dump_counts->nested_dumps;
     torture_figure("dumps", (double)dumps);
-    torture_figure("of them in signal handlers", (double)(shared->handler_dumps + shared->nested_dumps));
-    torture_figure("of them in handlers that interrupted a dump", (double)shared->nested_dumps);
-    torture_figure("microseconds per dump of a thread, on average", (double)(shared->microseconds / shared->dumps));
-    torture_figure("lines", (double)shared->lines);
-    torture_figure("children", (double)shared->children);
-    torture_figure("deadlocks", (double)shared->deadlocks);
-    torture_figure("times a deadlock was shown", (double)shared->found);
+    torture_figure("of them in signal handlers", (double)(dump_counts->handler_dumps + dump_counts->nested_dumps));
+    torture_figure("of them in handlers that interrupted a dump", (double)dump_counts->nested_dumps);
+    torture_figure("microseconds per dump of a thread, on average", (double)(dump_counts->microseconds / dump_counts->dumps));
+    torture_figure("lines", (double)dump_counts->lines);
+    torture_figure("children", (double)dump_counts->children);
+    torture_figure("deadlocks", (double)dump_counts->deadlocks);
+    torture_figure("times a deadlock was shown", (double)dump_counts->found);
     torture_figure("operations", (double)atomic_load(&torture.steps));
     return torture_end();
 }

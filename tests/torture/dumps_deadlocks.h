@@ -220,7 +220,7 @@ static inline bool shows_rings(const struct dump *dump, bool all)
 static inline void check_rings(const struct dump *dump)
 {
     shows_rings(dump, true);
-    atomic_fetch_add(&shared->found, ring_count);
+    atomic_fetch_add(&dump_counts->found, ring_count);
 }
 
 static inline void count_report(int kind, const char *report, void *arg)
@@ -249,7 +249,7 @@ _Noreturn static inline void deadlock_in_child(struct random *random)
     bool has_hook = random_one_in(random, 2);
     pthread_t foreign;
     alarm(100);
-    slots_new(true);
+    dump_slots_new(true);
     int fd = memory_file();
     if (has_hook)
         OK(threading_set_hang_hook(0.02, count_report, &hang_reports));
@@ -285,7 +285,7 @@ _Noreturn static inline void deadlock_in_child(struct random *random)
             torture_fail(__FILE__, __LINE__, "the hang hook was called %u times for %u deadlocks",
                          atomic_load(&hang_reports), ring_count);
     }
-    atomic_fetch_add(&shared->deadlocks, ring_count);
+    atomic_fetch_add(&dump_counts->deadlocks, ring_count);
     _exit(0);
 }
 

@@ -10,21 +10,27 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { SLOTS = 16, TEXT_SIZE = 1 << 20 };
+enum { DUMP_SLOTS = 16, MAX_DUMP_TEXT = 4 << 20 };
 
 /* Counters of all processes. */
-static struct shared {
+static struct dump_counts {
     _Atomic uint64_t dumps, handler_dumps, nested_dumps, lines, deadlocks, found, children, microseconds;
-} *shared;
+} *dump_counts;
 
-enum slot_state { SLOT_FREE, SLOT_WRITING, SLOT_FULL };
+static inline void dump_counts_new(void)
+{
+    dump_counts = mmap(NULL, sizeof *dump_counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    TORTURE_CHECK(dump_counts != MAP_FAILED);
+}
 
-static struct slot {
+enum dump_slot_state { SLOT_FREE, SLOT_WRITING, SLOT_FULL };
+
+static struct dump_slot {
     int fd;
     _Atomic int state;
-} slots[SLOTS];
+} dump_slots[DUMP_SLOTS];
 
-static _Atomic int dumping_handlers[SLOTS]; /* native IDs of the threads whose handlers write to the slots */
+static _Atomic int dumping_handlers[DUMP_SLOTS]; /* native IDs of the threads whose handlers write to the slots */
 static atomic_bool handlers_dump;
 /* Handlers that are running. */
 static _Atomic uint64_t handlers_running;
@@ -37,13 +43,13 @@ static inline int memory_file(void)
 }
 
 /* Creates the files of this process; a child of fork needs its own. */
-static inline void slots_new(bool in_child)
+static inline void dump_slots_new(bool in_child)
 {
-    for (unsigned i = 0; i < SLOTS; i++) {
+    for (unsigned i = 0; i < DUMP_SLOTS; i++) {
         if (in_child)
-            TORTURE_CHECK(close(slots[i].fd) == 0);
-        slots[i].fd = memory_file();
-        atomic_store(&slots[i].state, SLOT_FREE);
+            TORTURE_CHECK(close(dump_slots[i].fd) == 0);
+        dump_slots[i].fd = memory_file();
+        atomic_store(&dump_slots[i].state, SLOT_FREE);
     }
     atomic_store(&handlers_running, 0);
 }
@@ -53,15 +59,17 @@ static inline void take_dump(int fd, struct dump *dump)
 {
     static _Thread_local char *text;
     if (text == NULL) {
-        text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        text = mmap(NULL, MAX_DUMP_TEXT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         TORTURE_CHECK(text != MAP_FAILED);
+        if (torture_measures_memory() && strcmp(torture.name, "stale_handles") == 0)
+            memset(text, 0, MAX_DUMP_TEXT);
     }
-    ssize_t length = pread(fd, text, TEXT_SIZE - 1, 0);
-    TORTURE_CHECK(length > 0 && length < TEXT_SIZE - 1);
+    ssize_t length = pread(fd, text, MAX_DUMP_TEXT - 1, 0);
+    TORTURE_CHECK(length > 0 && length < MAX_DUMP_TEXT - 1);
     text[length] = '\0';
     TORTURE_CHECK(ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0);
     dump_parse(text, dump);
-    atomic_fetch_add(&shared->lines, dump->lines);
+    atomic_fetch_add(&dump_counts->lines, dump->lines);
 }
 
 /* Makes a dump, and parses it. No dump may take longer than a second, although other threads use the CPUs, too. */
@@ -72,8 +80,8 @@ static inline void make_dump(int fd, struct dump *dump)
     double lasted = now() - began;
     if (lasted > 5)
         torture_fail(__FILE__, __LINE__, "a dump has lasted %g s", lasted);
-    atomic_fetch_add(&shared->microseconds, (uint64_t)(lasted * 1e6));
-    atomic_fetch_add(&shared->dumps, 1);
+    atomic_fetch_add(&dump_counts->microseconds, (uint64_t)(lasted * 1e6));
+    atomic_fetch_add(&dump_counts->dumps, 1);
     take_dump(fd, dump);
 }
 
@@ -86,20 +94,20 @@ static inline void dump_in_handler(void)
     if (atomic_load(&handlers_dump)) {
         int me = (int)syscall(SYS_gettid);
         bool nested = false;
-        for (unsigned i = 0; i < SLOTS; i++)
+        for (unsigned i = 0; i < DUMP_SLOTS; i++)
             nested = nested || atomic_load(&dumping_handlers[i]) == me;
-        for (unsigned i = 0; i < SLOTS; i++) {
+        for (unsigned i = 0; i < DUMP_SLOTS; i++) {
             int expected = SLOT_FREE;
-            if (!atomic_compare_exchange_strong(&slots[i].state, &expected, SLOT_WRITING))
+            if (!atomic_compare_exchange_strong(&dump_slots[i].state, &expected, SLOT_WRITING))
                 continue;
             atomic_store(&dumping_handlers[i], me);
             errno = SENTINEL;
-            threading_status status = threading_dump(slots[i].fd);
+            threading_status status = threading_dump(dump_slots[i].fd);
             if (status != THREADING_OK || errno != SENTINEL)
                 abort();
             atomic_store(&dumping_handlers[i], 0);
-            atomic_store(&slots[i].state, SLOT_FULL);
-            atomic_fetch_add(nested ? &shared->nested_dumps : &shared->handler_dumps, 1);
+            atomic_store(&dump_slots[i].state, SLOT_FULL);
+            atomic_fetch_add(nested ? &dump_counts->nested_dumps : &dump_counts->handler_dumps, 1);
             break;
         }
     }
@@ -111,11 +119,11 @@ static inline void dump_in_handler(void)
 static inline void take_dumps_of_handlers(void (*check)(const struct dump *))
 {
     static _Thread_local struct dump dump;
-    for (unsigned i = 0; i < SLOTS; i++)
-        if (atomic_load(&slots[i].state) == SLOT_FULL) {
-            take_dump(slots[i].fd, &dump);
+    for (unsigned i = 0; i < DUMP_SLOTS; i++)
+        if (atomic_load(&dump_slots[i].state) == SLOT_FULL) {
+            take_dump(dump_slots[i].fd, &dump);
             check(&dump);
-            atomic_store(&slots[i].state, SLOT_FREE);
+            atomic_store(&dump_slots[i].state, SLOT_FREE);
         }
 }
 

@@ -86,10 +86,13 @@ static inline bool skip_name(struct cursor *cursor, char *copy)
 
 static inline bool skip_thread(struct cursor *cursor, char *copy)
 {
+    const char *begin = cursor->at;
+    if (!skip(cursor, "the thread with ident ") && !skip(cursor, "thread "))
+        return skip_name(cursor, copy);
+    bool is_thread = skip_number(cursor, NULL);
     if (copy != NULL)
-        copy[0] = '\0';
-    return skip(cursor, "the thread with ident ") || skip(cursor, "thread ") ? skip_number(cursor, NULL)
-                                                                             : skip_name(cursor, copy);
+        snprintf(copy, MAX_NAME_TEXT, "%.*s", (int)(cursor->at - begin), begin);
+    return is_thread;
 }
 
 static inline bool skip_object(struct cursor *cursor, const char *kind)

@@ -6,10 +6,13 @@
  *   non-daemon threads and timers finish;
  *   local values of main, if main called exit; older handlers and static objects.
  *
+ * Dumps are made in all phases, and show a deadlock exactly if there is one.
+ *
  * A number determines what a process does, so that the parent process knows what to expect. */
 #include "torture.h"
 
 #include "child.h"
+#include "dumps_files.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -60,7 +63,7 @@ struct plan {
     enum way way;
     int status;
     unsigned busy_daemons, blocked, workers, timers, pending, pthread_exits, cancelled, starters, callbacks;
-    bool joiner, foreign, value, spawned;
+    bool joiner, foreign, value, spawned, dumper;
     struct random random;
 };
 
@@ -83,6 +86,7 @@ static struct plan plan_of(uint64_t number)
     plan.joiner = random_one_in(random, 3);
     plan.foreign = random_one_in(random, 3);
     plan.value = random_one_in(random, 2);
+    plan.dumper = random_one_in(random, 2);
     return plan;
 }
 
@@ -94,7 +98,7 @@ static bool has_concurrent_exits(const struct plan *plan)
 
 /* ---------------------------------------------------------------------------------------------- the process */
 
-enum { OUT = 3 };
+enum { OUT = 3, COUNTS = 4 };
 static struct plan plan;
 
 static void report(char letter)
@@ -113,6 +117,39 @@ static void random_delay(uint64_t max_us)
     struct random random = {plan.random.state ^ atomic_fetch_add(&number, 0x9e3779b97f4a7c15)};
     if (!random_one_in(&random, 3))
         usleep((useconds_t)random_below(&random, max_us));
+}
+
+/* A daemon of some processes acquires its lock twice. This is the only deadlock. Once a dump has shown it, all later ones
+ * do. */
+static void make_and_check_dump(void)
+{
+    static _Thread_local struct dump dump;
+    static atomic_bool was_deadlocked;
+    bool must_be_deadlocked = atomic_load(&was_deadlocked);
+    int fd = memory_file();
+    make_dump(fd, &dump);
+    TORTURE_CHECK(close(fd) == 0);
+    if (dump.deadlocked != 0 || dump.cycle_lines != 0) {
+        if (plan.blocked == 0 || dump.deadlocked != 1 || dump.cycle_lines != 1 ||
+            strcmp(dump.cycles[0].thread, dump.cycles[0].waits_for) != 0) {
+            (void)threading_dump(2);
+            torture_fail(__FILE__, __LINE__, "a dump shows a false deadlock of %" PRIu64 " threads, %s and others",
+                         dump.deadlocked, dump.cycle_lines == 0 ? "" : dump.cycles[0].thread);
+        }
+        atomic_store(&was_deadlocked, true);
+        atomic_fetch_add(&dump_counts->found, 1);
+    } else {
+        TORTURE_CHECK(!must_be_deadlocked);
+    }
+}
+
+static void *make_dumps(void *arg)
+{
+    for (;;) {
+        make_and_check_dump();
+        sleep_for(200e-6);
+    }
+    return arg;
 }
 
 static threading_event *gate; /* set by a handler; exit() must wait for the threads that wait for it */
@@ -298,16 +335,19 @@ static void *foreign(void *arg)
 static void report_destroyed(void *value)
 {
     TORTURE_CHECK(threading_current_thread() == threading_main_thread());
+    make_and_check_dump();
     report(*(char *)value);
 }
 
 static void old_handler(void)
 {
+    make_and_check_dump();
     report('o');
 }
 
 static void new_handler(void)
 {
+    make_and_check_dump();
     OK(threading_event_set(gate));
     report('n');
     if (plan.way == EXIT_IN_HANDLER)
@@ -319,6 +359,7 @@ static unsigned callbacks_called;
 static void callback(void *number)
 {
     TORTURE_CHECK(plan.callbacks - callbacks_called++ == (uintptr_t)number);
+    make_and_check_dump();
     report('c');
     if (plan.way == EXIT_IN_CALLBACK && (uintptr_t)number == 1)
         exit(plan.status);
@@ -376,6 +417,10 @@ static void start_threads(void)
         if (i != 0)
             OK(threading_timer_cancel(timer));
         OK(threading_timer_free(timer));
+    }
+    if (plan.dumper) {
+        pthread_t thread;
+        TORTURE_CHECK(pthread_create(&thread, NULL, make_dumps, NULL) == 0 && pthread_detach(thread) == 0);
     }
     if (plan.foreign) {
         pthread_t thread;
@@ -524,6 +569,18 @@ static const char *find_error(const struct plan *expected, const char *output, i
 extern char **environ;
 static const char *program; /* not /proc/self/exe, which is Valgrind if the program runs under it */
 
+static int counts_file;
+
+/* The counters of dumps are in a file, because a new process must find them. */
+static void counts_new(void)
+{
+    int fd = memory_file();
+    TORTURE_CHECK(ftruncate(fd, sizeof *dump_counts) == 0);
+    TORTURE_CHECK((counts_file = fcntl(fd, F_DUPFD_CLOEXEC, 10)) >= 10 && close(fd) == 0);
+    dump_counts = mmap(NULL, sizeof *dump_counts, PROT_READ | PROT_WRITE, MAP_SHARED, counts_file, 0);
+    TORTURE_CHECK(dump_counts != MAP_FAILED);
+}
+
 static pid_t spawn(const struct plan *expected, uint64_t number, int out)
 {
     char text[2][24], *argv[] = {"exit", "--run", text[0], text[1], NULL};
@@ -535,6 +592,7 @@ static pid_t spawn(const struct plan *expected, uint64_t number, int out)
     snprintf(text[1], sizeof text[1], "%" PRIu64, torture.seed);
     TORTURE_CHECK(posix_spawn_file_actions_init(&actions) == 0);
     TORTURE_CHECK(posix_spawn_file_actions_adddup2(&actions, out, OUT) == 0);
+    TORTURE_CHECK(posix_spawn_file_actions_adddup2(&actions, counts_file, COUNTS) == 0);
     TORTURE_CHECK(posix_spawnp(&pid, program, &actions, NULL, argv, environ) == 0);
     posix_spawn_file_actions_destroy(&actions);
     return pid;
@@ -577,16 +635,21 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "--run") == 0) {
         torture.name = "exit";
         torture.seed = strtoull(argv[3], NULL, 10);
+        dump_counts = mmap(NULL, sizeof *dump_counts, PROT_READ | PROT_WRITE, MAP_SHARED, COUNTS, 0);
+        TORTURE_CHECK(dump_counts != MAP_FAILED);
         return run_process(strtoull(argv[2], NULL, 10));
     }
     program = argv[0];
     torture_begin("exit", argc, argv);
+    counts_new();
     for (uint64_t number = 0; torture_running(); number++)
         if (run_and_check(number))
             return run_process(number);
     for (int way = 0; way < WAYS; way++)
         printf("exit: %s: %u processes\n", names[way], runs[way]);
     torture_figure("processes ended", (double)processes);
+    torture_figure("dumps in them", (double)dump_counts->dumps);
+    torture_figure("times a dump showed the deadlock that was there", (double)dump_counts->found);
     torture_figure("ways to end a process", WAYS);
     return torture_end();
 }

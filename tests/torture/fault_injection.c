@@ -8,6 +8,7 @@
  * in the run without faults. When all this is done and there is time left, calls fail at random. */
 #include "torture.h"
 
+#include "dumps_files.h"
 #include "fault_injection_scenarios.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ enum { BY_MAIN, BY_FOREIGN, BY_WORKER, BY_CHILD, CALLERS };
 
 /* The report of a process. */
 struct report {
-    long calls, faults, blocks, mapped;
+    long calls, faults, blocks, mapped, dumps;
     size_t slots[KINDS];
 };
 
@@ -73,8 +74,29 @@ _Noreturn void scenario_fail(const char *file, int line, const char *format, ...
 
 static struct report own_report;
 
+/* A dump allocates nothing, also after a fault and in a thread that has called nothing else. No thread is deadlocked. */
+static void check_dump(void)
+{
+    static struct dump dump;
+    int fd = memory_file();
+    inject_faults(FAIL_FROM, 1, run.seed, false);
+    threading_status status = threading_dump(fd);
+    stop_faults();
+    STATUS(status, THREADING_ERR_SYSTEM);
+    inject_faults(NO_FAULTS, 0, run.seed, false);
+    status = threading_dump(fd);
+    stop_faults();
+    OK(status);
+    CHECK(memory_calls() == 0);
+    take_dump(fd, &dump);
+    CHECK(dump.deadlocked == 0 && dump.cycle_lines == 0);
+    CHECK(close(fd) == 0);
+    own_report.dumps++;
+}
+
 static void *call_until_success(void *arg)
 {
+    check_dump();
     scenario->prepare();
     for (int tries = 0;; tries++) {
         /* Nothing fails in the last try. */
@@ -84,16 +106,19 @@ static void *call_until_success(void *arg)
         long calls = stop_faults();
         if (tries == 0)
             own_report.calls = calls;
-        own_report.faults += injected_faults();
+        long faults = injected_faults();
+        own_report.faults += faults;
         if (status == THREADING_OK)
             break;
-        if (injected_faults() == 0 || !(((scenario->errors & NO_MEMORY) != 0 && status == THREADING_ERR_NO_MEMORY) ||
+        if (faults == 0 || !(((scenario->errors & NO_MEMORY) != 0 && status == THREADING_ERR_NO_MEMORY) ||
                                         ((scenario->errors & SYSTEM) != 0 && status == THREADING_ERR_SYSTEM)))
             scenario_fail(__FILE__, __LINE__, "%s", threading_status_name(status));
         STATUS(threading_last_error(), status);
+        check_dump();
         if (scenario->check_unchanged != NULL)
             scenario->check_unchanged();
     }
+    check_dump();
     if (scenario->finish != NULL)
         scenario->finish();
     return arg;
@@ -106,6 +131,7 @@ static int run_child(size_t index, int argc, char **argv)
     scenario = scenario_at(index);
     if (argc != 7 || scenario == NULL)
         return 2;
+    dump_counts_new();
     run.caller = atoi(argv[3]);
     run.fault_mode = (enum fault_mode)atoi(argv[4]);
     run.n = atol(argv[5]);
@@ -153,6 +179,8 @@ static int run_child(size_t index, int argc, char **argv)
 
 extern char **environ;
 
+static long total_dumps;
+
 /* Runs a scenario in a new process and returns its report. */
 static struct report run_process(size_t index)
 {
@@ -192,6 +220,7 @@ static struct report run_process(size_t index)
         scenario_fail(__FILE__, __LINE__, "killed by signal %d", WTERMSIG(status));
     if (WEXITSTATUS(status) != 0 || size != sizeof report)
         scenario_fail(__FILE__, __LINE__, "exit status %d", WEXITSTATUS(status));
+    total_dumps += report.dumps;
     torture_step(1);
     return report;
 }
@@ -323,6 +352,7 @@ int main(int argc, char **argv)
         fail_random_calls();
     }
     torture_figure("faults injected", (double)total_faults);
+    torture_figure("dumps beside it, none with a deadlock", (double)total_dumps);
     torture_figure("processes", (double)atomic_load(&torture.steps));
     torture_figure("scenarios", (double)scenario_count);
     torture_figure("functions", (double)function_count);

@@ -26,6 +26,8 @@ enum fault_mode {
 void inject_faults(enum fault_mode mode, long n, uint64_t seed, bool all_threads);
 /* No call fails any more. Returns the number of calls since inject_faults(). */
 long stop_faults(void);
+/* Returns how many of them were not for files. */
+long memory_calls(void);
 /* Returns how many of them have failed. */
 long injected_faults(void);
 /* Returns the name of the function that failed last. */

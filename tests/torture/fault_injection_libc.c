@@ -23,7 +23,7 @@ static _Thread_local bool thread_armed;
 static atomic_bool all_threads_armed;
 static enum fault_mode fault_mode;
 static long fault_call;
-static atomic_long call_count, fault_count;
+static atomic_long call_count, memory_call_count, fault_count;
 static _Atomic uint64_t random_state;
 static const char *_Atomic last_name;
 
@@ -59,6 +59,8 @@ static bool fails(const char *what, const void *caller, int error)
 {
     if ((!thread_armed && !atomic_load(&all_threads_armed)) || !from_library(caller))
         return false;
+    bool is_file_call = strncmp(what, "open", 4) == 0 || strcmp(what, "read") == 0 || strcmp(what, "write") == 0;
+    atomic_fetch_add(&memory_call_count, !is_file_call);
     long call = atomic_fetch_add(&call_count, 1) + 1;
     bool fails_now = (fault_mode == FAIL_ONE && call == fault_call) || (fault_mode == FAIL_FROM && call >= fault_call);
     if (fault_mode == FAIL_RANDOMLY)
@@ -79,6 +81,7 @@ void inject_faults(enum fault_mode mode, long n, uint64_t seed, bool all_threads
     fault_call = n;
     atomic_store(&random_state, seed);
     atomic_store(&call_count, 0);
+    atomic_store(&memory_call_count, 0);
     atomic_store(&fault_count, 0);
     thread_armed = true;
     atomic_store(&all_threads_armed, all_threads);
@@ -89,6 +92,11 @@ long stop_faults(void)
     thread_armed = false;
     atomic_store(&all_threads_armed, false);
     return atomic_load(&call_count);
+}
+
+long memory_calls(void)
+{
+    return atomic_load(&memory_call_count);
 }
 
 long injected_faults(void)

@@ -2,10 +2,12 @@
  * timers, foreign threads and callbacks, also with locks held. In each child the forking thread is the main thread
  * and the only thread. Its locks are still held, and so are those of other threads; waiters are gone; and all
  * objects, old and new, can be used. Some children fork again. Fork handlers registered before those of the library use
- * the library, too, and lock a mutex that other threads hold while they use it. No child hangs. */
+ * the library, too, and lock a mutex that other threads hold while they use it. No child hangs. Dumps in the parent show
+ * a deadlock that is there, and no other; those in children show none. */
 #include "torture.h"
 
 #include "child.h"
+#include "dumps_beside.h"
 
 #include <math.h>
 #include <sys/mman.h>
@@ -220,6 +222,7 @@ static void fork_here(struct forker *forker);
 static void check_child(struct forker *forker)
 {
     forker->generation++;
+    dumps_beside_make_one();
     check_is_only_thread(&forker->identity);
     CHECK(threading_local_get(forker->own.local) == forker);
     if (forker->holds) {
@@ -278,6 +281,9 @@ static void use_in_handler(int phase)
         break;
     case 5:
         OK(threading_sleep(SHORT_TIMEOUT));
+        break;
+    case 6:
+        dumps_beside_make_one();
         break;
     default:
         break;
@@ -507,6 +513,7 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     TORTURE_CHECK(shared != MAP_FAILED);
     threading_set_excepthook(fork_in_hook, NULL);
+    dumps_beside_start();
     start_blocked_threads();
     for (uintptr_t i = 0; i < BUSY_THREADS; i++)
         busy_threads[i] = start_thread(use_busy_objects, (void *)i);
@@ -521,6 +528,7 @@ int main(int argc, char **argv)
     for (uintptr_t i = 0; i < BUSY_THREADS; i++)
         finish_thread(busy_threads[i], (void *)i);
     objects_free(&busy);
+    dumps_beside_stop();
     torture_figure("forks", (double)atomic_load(&shared->forks));
     torture_figure("calls and checks", (double)atomic_load(&shared->calls));
     return torture_end();

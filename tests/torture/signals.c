@@ -1,5 +1,6 @@
 /* Signals: while all threads continually receive signals, with and without SA_RESTART, no wait ends early or late,
- * and what signal handlers set and release reaches the waiters. */
+ * and what signal handlers set and release reaches the waiters. Dumps beside them and in the handlers show no deadlock
+ * but one that is there. */
 #include "signals.h"
 
 #include "child.h"
@@ -107,6 +108,8 @@ int main(int argc, char **argv)
         pair_new(&untimed[i], &wait_kinds[i]);
     handlers_start();
     storm_start(&random);
+    dumps_beside_start(); /* its threads receive signals, too */
+    atomic_store(&handlers_dump, true);
     team_start(&timed_team, &scenario, WAIT_KINDS, timed_worker, timed);
     team_start(&untimed_team, &scenario, 2 * UNTIMED_KINDS, untimed_worker, untimed);
     team_start(&timers_team, &scenario, 1, timers_worker, NULL);
@@ -138,6 +141,9 @@ int main(int argc, char **argv)
     }
     for (unsigned i = 0; i < UNTIMED_KINDS; i++)
         pair_free(&untimed[i]);
+    stop_handlers();
+    dumps_beside_stop();
+    torture_figure("of them in signal handlers", (double)dump_counts->handler_dumps);
     torture_figure("operations", (double)atomic_load(&torture.steps));
     torture_figure("signals handled", (double)signal_storm.handled);
     torture_figure("signals handled per second", (double)signal_storm.handled / (now() - torture.began));

@@ -2,6 +2,7 @@
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
+#include "dumps_beside.h"
 #include "stress.h"
 
 #include <dirent.h>
@@ -28,8 +29,12 @@ static inline void handle_signal(int number)
     int saved_errno = errno;
     (void)number;
     atomic_fetch_add(&signal_storm.handlers_running, 1);
-    if (atomic_load(&signal_storm.handler_enabled))
+    if (atomic_load(&signal_storm.handler_enabled)) {
         use_objects_in_handler();
+        /* Not in a child of fork, which has the files of its parent. */
+        if (getpid() == torture.pid && atomic_load(&signal_storm.handled) % 16 == 0)
+            dump_in_handler();
+    }
     atomic_fetch_sub(&signal_storm.handlers_running, 1);
     atomic_fetch_add(&signal_storm.handled, 1);
     errno = saved_errno;

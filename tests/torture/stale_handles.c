@@ -1,10 +1,11 @@
-/* Handles of freed objects fail while other threads reuse their slots at full speed. Memory usage returns to its
+/* Handles of freed objects fail while other threads reuse their slots at full speed, and dumps read them. Memory usage returns to its
  * level after a million objects of each kind, and after many short-lived threads.
  *
  * --count is the number of objects of each kind, one million by default; fewer are created if the time does not
  * suffice. */
 #include "torture.h"
 
+#include "dumps_beside.h"
 #include "stale_handles_kinds.h"
 
 #include <fcntl.h>
@@ -299,9 +300,11 @@ int main(int argc, char **argv)
 {
     torture_begin("stale_handles", argc, argv);
     struct random random = random_of(0);
+    dumps_beside_start();
     call_stale_handles_during_reuse(&random);
     create_a_million_of_each_kind();
     test_short_lived_threads();
+    dumps_beside_stop();
     torture_figure("stale calls", (double)stale_calls);
     torture_figure("bytes of growth in resident memory, at most", max_resident_growth);
     torture_figure("bytes of growth in allocated memory, at most", max_allocated_growth);

@@ -18,6 +18,12 @@ static inline void check_created(const void *object)
     TORTURE_CHECK(object != NULL);
 }
 
+/* Objects with these tags are created with a name. */
+static inline bool has_name(unsigned tag)
+{
+    return tag % 8 == 3;
+}
+
 /* ---------------------------------------------------------------------------------------------------- thread */
 
 static inline void *thread_new(unsigned tag)
@@ -118,6 +124,8 @@ static inline void *lock_new(unsigned tag)
 {
     threading_lock *lock = threading_lock_new();
     check_created(lock);
+    if (has_name(tag))
+        TORTURE_STATUS(threading_lock_set_name(lock, "untouched"), THREADING_OK);
     if (tag % 2 == 1)
         TORTURE_STATUS(threading_lock_acquire(lock), THREADING_OK);
     return lock;
@@ -126,6 +134,7 @@ static inline void *lock_new(unsigned tag)
 static inline void lock_check_and_free(void *h, unsigned tag)
 {
     TORTURE_CHECK(threading_lock_locked(h) == (tag % 2 == 1));
+    TORTURE_CHECK((threading_lock_owner(h) != 0) == (tag % 2 == 1));
     TORTURE_STATUS(threading_lock_free(h), THREADING_OK);
 }
 
@@ -139,6 +148,9 @@ static inline threading_status lock_call(void *h, unsigned which)
     case 4: return threading_lock_release(h);
     case 5: return threading_lock_at_fork_reinit(h);
     case 6: return status_if(threading_condition_new_with_lock(h) != NULL);
+    case 7: return threading_lock_set_name(h, "touched");
+    case 8: return threading_lock_set_name(h, NULL);
+    case 9: return status_if(threading_lock_owner(h) != 0);
     default: return status_if(threading_lock_locked(h));
     }
 }
@@ -147,6 +159,8 @@ static inline void *rlock_new(unsigned tag)
 {
     threading_rlock *rlock = threading_rlock_new();
     check_created(rlock);
+    if (has_name(tag))
+        TORTURE_STATUS(threading_rlock_set_name(rlock, "untouched"), THREADING_OK);
     for (unsigned i = 0; i < tag % 4; i++)
         TORTURE_STATUS(threading_rlock_acquire(rlock), THREADING_OK);
     return rlock;
@@ -156,6 +170,7 @@ static inline void rlock_check_and_free(void *h, unsigned tag)
 {
     TORTURE_CHECK(threading_rlock_recursion_count(h) == tag % 4);
     TORTURE_CHECK(threading_rlock_locked(h) == (tag % 4 > 0));
+    TORTURE_CHECK(threading_rlock_owner(h) == (tag % 4 > 0 ? threading_get_ident() : 0));
     TORTURE_STATUS(threading_rlock_free(h), THREADING_OK);
 }
 
@@ -170,6 +185,9 @@ static inline threading_status rlock_call(void *h, unsigned which)
     case 5: return threading_rlock_at_fork_reinit(h);
     case 6: return status_if(threading_condition_new_with_rlock(h) != NULL);
     case 7: return status_if(threading_rlock_is_owned(h));
+    case 8: return threading_rlock_set_name(h, "touched");
+    case 9: return threading_rlock_set_name(h, NULL);
+    case 10: return status_if(threading_rlock_owner(h) != 0);
     default: return status_if(threading_rlock_locked(h));
     }
 }
@@ -180,6 +198,8 @@ static inline void *condition_new(unsigned tag)
 {
     threading_condition *condition = threading_condition_new();
     check_created(condition);
+    if (has_name(tag))
+        TORTURE_STATUS(threading_condition_set_name(condition, "untouched"), THREADING_OK);
     if (tag % 2 == 1)
         TORTURE_STATUS(threading_condition_acquire(condition), THREADING_OK);
     return condition;
@@ -203,6 +223,8 @@ static inline threading_status condition_call(void *h, unsigned which)
     case 5: return threading_condition_notify(h, 1);
     case 6: return threading_condition_notify_all(h);
     case 7: return threading_condition_at_fork_reinit(h);
+    case 8: return threading_condition_set_name(h, "touched");
+    case 9: return threading_condition_set_name(h, NULL);
     default: return status_if(threading_condition_locked(h));
     }
 }
@@ -213,6 +235,8 @@ static inline void *semaphore_new(unsigned tag)
 {
     threading_semaphore *semaphore = tag % 2 == 1 ? threading_semaphore_new_bounded(tag) : threading_semaphore_new(tag);
     check_created(semaphore);
+    if (has_name(tag))
+        TORTURE_STATUS(threading_semaphore_set_name(semaphore, "untouched"), THREADING_OK);
     return semaphore;
 }
 
@@ -232,6 +256,8 @@ static inline threading_status semaphore_call(void *h, unsigned which)
     case 3: return threading_semaphore_try_acquire(h);
     case 4: return threading_semaphore_release(h);
     case 5: return threading_semaphore_release_n(h, 2);
+    case 6: return threading_semaphore_set_name(h, "touched");
+    case 7: return threading_semaphore_set_name(h, NULL);
     default: return status_if(threading_semaphore_value(h) != 0);
     }
 }
@@ -242,6 +268,8 @@ static inline void *event_new(unsigned tag)
 {
     threading_event *event = threading_event_new();
     check_created(event);
+    if (has_name(tag))
+        TORTURE_STATUS(threading_event_set_name(event, "untouched"), THREADING_OK);
     if (tag % 2 == 1)
         TORTURE_STATUS(threading_event_set(event), THREADING_OK);
     return event;
@@ -262,6 +290,8 @@ static inline threading_status event_call(void *h, unsigned which)
     case 3: return threading_event_set(h);
     case 4: return threading_event_clear(h);
     case 5: return threading_event_at_fork_reinit(h);
+    case 6: return threading_event_set_name(h, "touched");
+    case 7: return threading_event_set_name(h, NULL);
     default: return status_if(threading_event_is_set(h));
     }
 }
@@ -272,6 +302,8 @@ static inline void *barrier_new(unsigned tag)
 {
     threading_barrier *barrier = threading_barrier_new(2 + tag, NULL, NULL);
     check_created(barrier);
+    if (has_name(tag))
+        TORTURE_STATUS(threading_barrier_set_name(barrier, "untouched"), THREADING_OK);
     if (tag % 2 == 1)
         TORTURE_STATUS(threading_barrier_abort(barrier), THREADING_OK);
     return barrier;
@@ -294,6 +326,8 @@ static inline threading_status barrier_call(void *h, unsigned which)
     case 4: return threading_barrier_reset(h);
     case 5: return threading_barrier_abort(h);
     case 6: return status_if(threading_barrier_parties(h) != 0);
+    case 7: return threading_barrier_set_name(h, "touched");
+    case 8: return threading_barrier_set_name(h, NULL);
     default: return status_if(threading_barrier_broken(h));
     }
 }
@@ -347,12 +381,12 @@ static const struct kind {
     {"threads", thread_new, thread_check_and_free, thread_call, 9},
     {"lists of threads", list_new, list_check_and_free, list_call, 3},
     {"timers", timer_new, timer_check_and_free, timer_call, 6},
-    {"locks", lock_new, lock_check_and_free, lock_call, 8},
-    {"rlocks", rlock_new, rlock_check_and_free, rlock_call, 9},
-    {"conditions", condition_new, condition_check_and_free, condition_call, 9},
-    {"semaphores", semaphore_new, semaphore_check_and_free, semaphore_call, 7},
-    {"events", event_new, event_check_and_free, event_call, 7},
-    {"barriers", barrier_new, barrier_check_and_free, barrier_call, 8},
+    {"locks", lock_new, lock_check_and_free, lock_call, 11},
+    {"rlocks", rlock_new, rlock_check_and_free, rlock_call, 12},
+    {"conditions", condition_new, condition_check_and_free, condition_call, 11},
+    {"semaphores", semaphore_new, semaphore_check_and_free, semaphore_call, 9},
+    {"events", event_new, event_check_and_free, event_call, 9},
+    {"barriers", barrier_new, barrier_check_and_free, barrier_call, 10},
     {"locals", local_new, local_check_and_free, local_call, 8},
 };
 

@@ -1,10 +1,12 @@
 /* No wake-up is lost and no waiter starves: all objects under random stress, one scenario at a time and all
  * concurrently, on all CPUs and on a single one.
  *
- * Each scenario checks invariants of objects of its own: what goes in comes out exactly once. The scenarios are in
+ * Each scenario checks invariants of objects of its own: what goes in comes out exactly once. Dumps beside them show no
+ * deadlock but one that is there. The scenarios are in
  * the stress_*.h headers, by kind of object. */
 #include "stress.h"
 
+#include "dumps_beside.h"
 #include "stress_barriers.h"
 #include "stress_conditions.h"
 #include "stress_events.h"
@@ -145,6 +147,7 @@ int main(int argc, char **argv)
     TORTURE_CHECK(sched_getaffinity(0, sizeof all_cpus, &all_cpus) == 0);
     struct random random = random_of(0);
     size_t alive = threading_active_count();
+    dumps_beside_start();
     do {
         run_one_by_one(&random);
         await_all_finished(alive);
@@ -154,6 +157,7 @@ int main(int argc, char **argv)
         measure_waits(&random);
         is_first_pass = false;
     } while (torture_running());
+    dumps_beside_stop();
     torture_figure("operations", (double)atomic_load(&torture.steps));
     for (unsigned i = 0; i < SCENARIOS; i++)
         torture_figure(scenarios[i].name, (double)scenarios[i].operations);

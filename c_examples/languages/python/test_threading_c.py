@@ -108,6 +108,22 @@ class DumpTests(unittest.TestCase):
             signal.signal(signal.SIGUSR1, former)
         self.assertRaises(ValueError, threading_c.dump_on_signal, signal.SIGKILL)
 
+    def test_contention(self):
+        lock = threading_c.Lock()
+        lock.set_name("contended")
+        threading_c.set_contention(True)
+        try:
+            waiter = threading_c.Thread(target=lambda: lock.acquire() and lock.release())
+            with lock:
+                waiter.start()
+                while '  waits for lock "contended"' not in self.dumped(threading_c.dump):
+                    time.sleep(0.001)
+            waiter.join()
+            self.assertRegex(self.dumped(threading_c.dump), '\n  lock "contended"  1 wait, ')
+        finally:
+            threading_c.set_contention(False)
+        self.assertNotIn("contention", self.dumped(threading_c.dump))
+
     def test_invalid_periods(self):
         self.assertRaises(ValueError, threading_c.set_hang_hook, -2)
         self.assertRaises(OverflowError, threading_c.set_hang_hook, 1e300)

@@ -37,6 +37,14 @@ def dump_on_signal(signum, file=None):
     check(FAST.threading_dump_on_signal(signum, _descriptor(file)))
 
 
+def set_contention(on):
+    """Turns statistics of contention on or off: the locks and semaphores for which threads have waited longest.
+
+    They are in each dump. Only waits in which a thread has parked are counted.
+    """
+    check(FAST.threading_set_contention(bool(on)))
+
+
 def set_hang_hook(seconds, hook=None, on_error=None):
     """Sets hook(kind, report), which is called when threads hang; without a hook, reports go to standard error.
 

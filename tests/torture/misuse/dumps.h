@@ -1,4 +1,4 @@
-/* Dumps and the hang hook, beside all other calls. */
+/* Dumps, the hang hook and the statistics of contention, beside all other calls. */
 #ifndef MISUSE_DUMPS_H
 #define MISUSE_DUMPS_H
 
@@ -96,6 +96,15 @@ static bool call_set_hang_hook(struct actor *a)
     choose_no_object(a);
     check_status(a, threading_set_hang_hook(seconds.value, hang_hooks[which], &hang_args[which]),
                  seconds.error != NONE ? seconds.error : ONE(THREADING_OK));
+    return true;
+}
+
+/* The statistics are in notes, which are created and freed beside those of names. */
+static bool call_set_contention(struct actor *a)
+{
+    bool on = next_byte(&a->bytes) % 2 == 0;
+    choose_no_object(a);
+    check_status(a, threading_set_contention(on), ONE(THREADING_OK));
     return true;
 }
 
