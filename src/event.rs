@@ -53,6 +53,7 @@ use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::wait_note::with_note;
+use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -223,6 +224,7 @@ impl Handle<Event> {
             };
             if has_waiters {
                 event.adaptive_spin.record_wake();
+                wait_observer::record_wake(self.bits());
             }
             match event.word().compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {

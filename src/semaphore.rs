@@ -51,6 +51,7 @@ use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::wait_note::with_note;
+use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -284,6 +285,7 @@ impl Handle<Semaphore> {
             }
             if waiters_without_permit(word) > 0 {
                 semaphore.adaptive_spin.record_wake();
+                wait_observer::record_wake(self.bits());
             }
             let more = count as u64 * PERMIT;
             match semaphore.word().compare_exchange_weak(

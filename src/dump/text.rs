@@ -248,25 +248,33 @@ pub(super) fn thread_by_ident(lines: &mut Lines, snapshot: &Snapshot, ident: u64
 
 /// Adds the type and the name of an object, or its handle if it has no name.
 pub(super) fn object(lines: &mut Lines, bits: usize) {
-    fn add<T: Object>(lines: &mut Lines, bits: usize, kind: &str) -> bool {
-        let Ok((object, tag)) = Handle::<T>::from_bits(bits).check() else { return false };
-        lines.text(kind).text(" ");
-        let mut buffer = [0; note::MAX_NAME + 1];
-        match note::name_of(object, tag, &mut buffer) {
-            Some(name) => lines.name(name),
-            None => lines.hexadecimal(bits),
-        };
-        true
+    let mut buffer = [0; note::MAX_NAME + 1];
+    match kind_and_name(bits, &mut buffer) {
+        None => lines.text(say::FREED),
+        Some((kind, 0)) => lines.text(kind).text(" ").hexadecimal(bits),
+        Some((kind, length)) => lines.text(kind).text(" ").name(&buffer[..length]),
+    };
+}
+
+/// Returns the type of an object, copies its name to the buffer, and returns the length of the name, 0 if it has none.
+/// `None` if the object has been freed.
+pub(super) fn kind_and_name(
+    bits: usize,
+    buffer: &mut [u8; note::MAX_NAME + 1],
+) -> Option<(&'static str, usize)> {
+    fn copy<T: Object>(bits: usize, buffer: &mut [u8; note::MAX_NAME + 1]) -> Option<usize> {
+        let (object, tag) = Handle::<T>::from_bits(bits).check().ok()?;
+        Some(note::name_of(object, tag, buffer).map_or(0, <[u8]>::len))
     }
-    let is_known = add::<Lock>(lines, bits, say::LOCK)
-        || add::<RLock>(lines, bits, say::RLOCK)
-        || add::<Condition>(lines, bits, say::CONDITION)
-        || add::<Event>(lines, bits, say::EVENT)
-        || add::<Semaphore>(lines, bits, say::SEMAPHORE)
-        || add::<Barrier>(lines, bits, say::BARRIER);
-    if !is_known {
-        lines.text(say::FREED);
-    }
+    let copiers: [(&'static str, fn(usize, &mut [u8; note::MAX_NAME + 1]) -> Option<usize>); 6] = [
+        (say::LOCK, copy::<Lock>),
+        (say::RLOCK, copy::<RLock>),
+        (say::CONDITION, copy::<Condition>),
+        (say::EVENT, copy::<Event>),
+        (say::SEMAPHORE, copy::<Semaphore>),
+        (say::BARRIER, copy::<Barrier>),
+    ];
+    copiers.into_iter().find_map(|(kind, copy)| Some((kind, copy(bits, buffer)?)))
 }
 
 /// Adds what a thread does that did not wait for an object of this library when the snapshot was taken.

@@ -29,12 +29,15 @@
 //! restores it. It also restores the fields of a note that is not valid: the handler may have interrupted `begin`, which
 //! has stored some of them and is about to make the note valid.
 
+use core::ptr;
+
 use crate::sys::atomic::{Ordering, fence};
 
+use crate::error::Result;
 use crate::sync::hang_watch::HangWatch;
-use crate::sync::wait_observer::{self, ObservedWait};
+use crate::sync::wait_observer::{self, ObservedWait, Outcome};
 use crate::sync::waiter;
-use crate::sync::waiter::{WaitNote, Waiter};
+use crate::sync::waiter::{ABORTED, FREED, WaitNote, Waiter};
 use crate::sys::tls;
 use crate::time::Deadline;
 
@@ -125,9 +128,9 @@ impl WaitNote {
         outer
     }
 
-    /// Notes that the calling thread runs again.
+    /// Notes that the calling thread runs again. `wake_key` is that of `sync::wait_observer`.
     #[inline]
-    fn end(&self, outer: OuterNote) {
+    fn end(&self, outer: OuterNote, wake_key: usize, outcome: impl FnOnce() -> Outcome) {
         // The count goes on, unless the outer wait does.
         let since = if outer.since & WAITING != 0 {
             outer.since
@@ -135,7 +138,7 @@ impl WaitNote {
             self.since.load(Ordering::Relaxed) & !WAITING
         };
         self.write(since, outer.until, outer.object);
-        wait_observer::end(outer.observed);
+        wait_observer::end(outer.observed, wake_key, outcome);
     }
 
     #[inline]
@@ -148,14 +151,37 @@ impl WaitNote {
     }
 }
 
+/// What a wait returns, for observers.
+pub(crate) trait WaitResult {
+    fn outcome(&self) -> Outcome;
+}
+
+impl WaitResult for bool {
+    fn outcome(&self) -> Outcome {
+        if *self { Outcome::Woken } else { Outcome::TimedOut }
+    }
+}
+
+impl WaitResult for Result<bool> {
+    fn outcome(&self) -> Outcome {
+        self.as_ref().map_or(Outcome::Failed, WaitResult::outcome)
+    }
+}
+
+impl WaitResult for () {
+    fn outcome(&self) -> Outcome {
+        Outcome::Woken
+    }
+}
+
 /// Runs `wait`, in which the calling thread parks, with a note. If the thread has no waiter, it waits without a note.
 #[inline]
-pub(crate) fn with_note<R>(object: usize, deadline: Deadline, wait: impl FnOnce() -> R) -> R {
+pub(crate) fn with_note<R: WaitResult>(object: usize, deadline: Deadline, wait: impl FnOnce() -> R) -> R {
     let Some(waiter) = Waiter::mine_or_try_allocate() else { return wait() };
     waiter.owner_tag.store(tls::owner_tag(), Ordering::Relaxed);
     let outer = waiter.note.begin(object, until(deadline));
     let result = wait();
-    waiter.note.end(outer);
+    waiter.note.end(outer, object, || result.outcome());
     result
 }
 
@@ -166,13 +192,21 @@ pub(crate) struct QueueNote {
     object: usize,
     until: u64,
     outer: Option<OuterNote>,
+    has_timed_out: bool,
     pub(super) hang_watch: HangWatch,
 }
 
 impl QueueNote {
     #[inline]
     pub(crate) fn new(waiter: &'static Waiter, object: usize, deadline: Deadline) -> QueueNote {
-        QueueNote { waiter, object, until: until(deadline), outer: None, hang_watch: HangWatch::new() }
+        QueueNote {
+            waiter,
+            object,
+            until: until(deadline),
+            outer: None,
+            has_timed_out: false,
+            hang_watch: HangWatch::new(),
+        }
     }
 
     /// The note of a wait for a condition with this lock.
@@ -198,6 +232,19 @@ impl QueueNote {
         }
     }
 
+    /// The wait has ended because its timeout has expired.
+    pub(crate) fn set_timed_out(&mut self) {
+        self.has_timed_out = true;
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.waiter.state() {
+            _ if self.has_timed_out => Outcome::TimedOut,
+            ABORTED | FREED => Outcome::Failed,
+            _ => Outcome::Woken,
+        }
+    }
+
     #[inline]
     pub(super) fn begin(&mut self) {
         if self.outer.is_none() {
@@ -210,7 +257,7 @@ impl Drop for QueueNote {
     #[inline]
     fn drop(&mut self) {
         if let Some(outer) = self.outer {
-            self.waiter.note.end(outer);
+            self.waiter.note.end(outer, ptr::from_ref(self.waiter) as usize, || self.outcome());
         }
     }
 }

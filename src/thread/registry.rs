@@ -25,6 +25,8 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::wait_note::PROCESS_EXIT;
+use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -178,6 +180,7 @@ impl Registry {
             // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
             return DeferredWake { thread: None, shutdown: false };
         }
+        wait_observer::record_wake(thread.handle().bits());
         let has_waiters = thread.set_state_locked(DONE);
         self.remove_alive(thread);
         DeferredWake { thread: has_waiters.then_some(thread), shutdown: self.bump_shutdown_seq() }
@@ -190,6 +193,7 @@ impl Registry {
         happens_before(&SHUTDOWN_SEQ);
         let has_waiters = self.shutdown_waiters != 0;
         if has_waiters {
+            wait_observer::record_wake(PROCESS_EXIT);
             SHUTDOWN_SEQ.fetch_add(1, Ordering::Relaxed);
         }
         has_waiters
@@ -391,6 +395,7 @@ pub(crate) fn set_main_done() {
     let main = REGISTRY.lock().main;
     // SAFETY: the registry has a reference to main.
     if let Some(main) = unsafe { main.as_ref() } {
+        wait_observer::record_wake(main.handle().bits());
         main.set_done();
     }
 }
