@@ -96,7 +96,8 @@
 //! [`dump`] writes what each thread waits for and what it owns, and shows deadlocks first; a signal can ask for the same
 //! ([`dump_on_signal`]). [`set_hang_hook`] sets a closure that is called for a deadlock, and for a process exit that waits
 //! for threads. [`set_name`](Handle::<Lock>::set_name) gives an object a name for these texts, and
-//! [`owner`](Handle::<Lock>::owner) returns which thread has acquired a lock.
+//! [`owner`](Handle::<Lock>::owner) returns which thread has acquired a lock. [`trace`] writes all waits of a program that
+//! is slow, as a picture of which thread has waited for which.
 //!
 //! # Process exit and foreign threads
 //!
@@ -146,7 +147,7 @@ pub use rust_api::{
     report_exception, reset_excepthook, set_excepthook, shutdown,
 };
 #[cfg(not(model))]
-pub use rust_api::{Hang, dump, dump_on_signal, report_hangs, set_hang_hook};
+pub use rust_api::{Hang, dump, dump_on_signal, report_hangs, set_hang_hook, trace};
 pub use semaphore::{SEMAPHORE_MAX, Semaphore};
 pub use thread::object::Thread;
 pub use thread::{current, set_stack_size, sleep, stack_size};

@@ -282,14 +282,12 @@ fn kind_of(object: usize) -> &'static str {
     kind_and_name(object, &mut [0; MAX_NAME + 1]).map_or(FREED, |(kind, _)| kind)
 }
 
-/// A stage of a wait, which is a slice of its own: a waiter of a condition waits for a notify, and then for the lock.
-struct Stage<'a> {
-    wait: &'a EndedWait,
-    began: Deadline,
-    ended: Deadline,
+/// A wait, or one of its stages: a waiter of a condition waits for a notify, and then for the lock.
+struct Stage {
+    object: usize,
+    owner: u64,
     outcome: Outcome,
-    /// When it was ended, and by which thread.
-    wake: Option<(Deadline, u32)>,
+    /// The second stage of a wait for a condition.
     is_notified: bool,
 }
 
@@ -367,68 +365,73 @@ impl Events {
         }
     }
 
+    /// Adds the events of a wait of the calling thread.
+    ///
+    /// Perfetto draws an arrow from the slice that begins first to the other one, so that it must not end in the slice
+    /// of the wait, which began before the wake. It ends in a slice of its own inside of that: the time from the wake
+    /// until the thread runs. Slices of a thread must not overlap in part. So if the thread has waited in this wait, in
+    /// a signal handler for example, this slice begins after that.
     fn wait(&mut self, wait: &EndedWait, ended: Deadline) {
+        let inner_ended = Deadline(tls::with(|block| block.traced_until.replace(ended.0)));
         let find = |key| last_wake(key).filter(|(time, _)| *time >= wait.began && *time <= ended);
-        let mut stage = Stage {
-            wait,
-            began: wait.began,
-            ended,
-            outcome: wait.outcome,
-            wake: find(wait.wake_key).filter(|_| wait.outcome != Outcome::TimedOut),
-            is_notified: false,
-        };
-        let notify = if wait.wake_key == wait.object { None } else { find(wait.wake_key | NOTIFY) };
-        if let Some((notified, by)) = notify {
-            // An arrow ends inside of a slice, and not before it begins.
-            stage.began = Deadline(notified.0 + 1).min(ended);
+        let split = |time: Deadline| time.max(inner_ended).min(ended);
+        let mut stage =
+            Stage { object: wait.object, owner: wait.owner, outcome: wait.outcome, is_notified: false };
+        let mut began = wait.began;
+        // Only waiters in queues, whose keys are not their objects, are notified.
+        if let Some((time, by)) = find(wait.wake_key | NOTIFY).filter(|_| wait.wake_key != wait.object) {
+            let notified = split(time);
+            self.wait_slice(&Stage { outcome: Outcome::Woken, ..stage }, began, notified);
+            began = notified;
             stage.is_notified = true;
-            self.stage(&Stage {
-                ended: stage.began,
-                began: wait.began,
-                is_notified: false,
-                outcome: Outcome::Woken,
-                wake: Some((notified, by)),
-                ..stage
-            });
+            self.wait_slice(&stage, began, ended);
+            self.wake(&Stage { is_notified: false, ..stage }, time, by, notified);
+        } else {
+            self.wait_slice(&stage, began, ended);
         }
-        self.stage(&stage);
+        if let Some((time, by)) = find(wait.wake_key).filter(|_| wait.outcome != Outcome::TimedOut) {
+            let woken = split(time).max(began);
+            self.event("X", calling_thread::native_id());
+            self.slice(woken, ended, "wake");
+            self.text.text("wakes up\"}");
+            self.wake(&stage, time, by, woken);
+        }
     }
 
-    fn stage(&mut self, stage: &Stage) {
-        let me = calling_thread::native_id();
-        let wait = stage.wait;
-        self.event("X", me);
-        self.slice(stage.began, stage.ended.0.saturating_sub(stage.began.0), "wait");
+    fn wait_slice(&mut self, stage: &Stage, began: Deadline, ended: Deadline) {
+        self.event("X", calling_thread::native_id());
+        self.slice(began, ended, "wait");
         self.what_it_waits_for(stage);
         self.text.text("\",\"args\":{");
-        self.object_args(wait.object);
-        if wait.owner != 0 {
+        self.object_args(stage.object);
+        if stage.owner != 0 {
             self.text.text("\"owner\":\"");
-            self.name_of_thread(wait.owner, snapshot::find_thread(wait.owner));
+            self.name_of_thread(stage.owner, snapshot::find_thread(stage.owner));
             self.text.text("\",");
         }
-        self.text.text("\"result\":\"").text(match (wait.object, stage.outcome) {
+        self.text.text("\"result\":\"").text(match (stage.object, stage.outcome) {
             (SLEEP, _) | (_, Outcome::TimedOut) => "timed out",
             (_, Outcome::Woken) => "woken",
             (_, Outcome::Failed) => "failed",
         });
         self.text.text("\"}}");
-        if let Some((time, thread)) = stage.wake {
-            let arrow = u64::from(ARROWS.fetch_add(1, Ordering::Relaxed));
-            self.event("X", thread.into());
-            self.slice(time, 0, "wake");
-            self.what_ends_it(stage);
-            self.text.text("\"}");
-            self.arrow("s", thread.into(), arrow, time);
-            // Inside of the waiter's slice, and not before the arrow begins.
-            let end = Deadline(stage.ended.0.saturating_sub(1)).max(time);
-            self.arrow("f\",\"bp\":\"e", me, arrow, end);
-        }
+    }
+
+    /// Adds the slice of the thread that has ended a stage, and the arrow from there to the calling thread.
+    fn wake(&mut self, stage: &Stage, time: Deadline, by: u32, arrives: Deadline) {
+        let arrow = u64::from(ARROWS.fetch_add(1, Ordering::Relaxed));
+        self.event("X", by.into());
+        self.slice(time, time, "wake");
+        self.what_ends_it(stage);
+        self.text.text("\"}");
+        self.arrow("s", by.into(), arrow, time);
+        self.arrow("f\",\"bp\":\"e", calling_thread::native_id(), arrow, arrives);
     }
 
     /// Adds the times of a slice, and the beginning of its name.
-    fn slice(&mut self, began: Deadline, nanoseconds: u64, category: &str) {
-        self.text.text(",\"ts\":").microseconds(began.0).text(",\"dur\":").microseconds(nanoseconds);
+    fn slice(&mut self, began: Deadline, ended: Deadline, category: &str) {
+        self.text.text(",\"ts\":").microseconds(began.0);
+        self.text.text(",\"dur\":").microseconds(ended.0.saturating_sub(began.0));
         self.text.text(",\"cat\":\"").text(category).text("\",\"name\":\"");
     }
 
@@ -439,7 +442,7 @@ impl Events {
     }
 
     fn what_it_waits_for(&mut self, stage: &Stage) {
-        let object = stage.wait.object;
+        let object = stage.object;
         let before = match (object, kind_of(object)) {
             (SLEEP, _) => "sleeps",
             (PROCESS_EXIT, _) => "waits in the process exit or a shutdown",
@@ -457,7 +460,7 @@ impl Events {
     }
 
     fn what_ends_it(&mut self, stage: &Stage) {
-        let object = stage.wait.object;
+        let object = stage.object;
         let before = match (object, kind_of(object)) {
             (EXIT_CALLBACKS, _) => "has called the functions at exit",
             (PROCESS_EXIT, _) | (_, THREAD) => "ends",

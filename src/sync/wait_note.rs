@@ -352,7 +352,11 @@ mod tests {
     #[test]
     fn consecutive_waits_differ() {
         let id = || {
-            with_note(64, Deadline::NEVER, || Waiter::mine_or_try_allocate().unwrap().read_wait().unwrap().id)
+            let mut id = 0;
+            with_note(64, Deadline::NEVER, || {
+                id = Waiter::mine_or_try_allocate().unwrap().read_wait().unwrap().id;
+            });
+            id
         };
         assert_ne!(id(), id());
     }

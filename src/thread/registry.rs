@@ -181,6 +181,7 @@ impl Registry {
             return DeferredWake { thread: None, shutdown: false };
         }
         wait_observer::record_wake(thread.handle().bits());
+        wait_observer::record_wake(PROCESS_EXIT);
         let has_waiters = thread.set_state_locked(DONE);
         self.remove_alive(thread);
         DeferredWake { thread: has_waiters.then_some(thread), shutdown: self.bump_shutdown_seq() }
@@ -193,7 +194,6 @@ impl Registry {
         happens_before(&SHUTDOWN_SEQ);
         let has_waiters = self.shutdown_waiters != 0;
         if has_waiters {
-            wait_observer::record_wake(PROCESS_EXIT);
             SHUTDOWN_SEQ.fetch_add(1, Ordering::Relaxed);
         }
         has_waiters
@@ -344,6 +344,7 @@ pub(crate) fn remove(thread: &'static Thread) {
 /// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if it is not counted.
 pub(super) fn move_to_zombies(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
+    wait_observer::record_wake(PROCESS_EXIT);
     registry.remove_alive(thread);
     registry.zombies.push_back(thread);
     ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
