@@ -262,11 +262,12 @@ pub(super) fn kind_and_name(
     bits: usize,
     buffer: &mut [u8; note::MAX_NAME + 1],
 ) -> Option<(&'static str, usize)> {
+    type Copier = fn(usize, &mut [u8; note::MAX_NAME + 1]) -> Option<usize>;
     fn copy<T: Object>(bits: usize, buffer: &mut [u8; note::MAX_NAME + 1]) -> Option<usize> {
         let (object, tag) = Handle::<T>::from_bits(bits).check().ok()?;
         Some(note::name_of(object, tag, buffer).map_or(0, <[u8]>::len))
     }
-    let copiers: [(&'static str, fn(usize, &mut [u8; note::MAX_NAME + 1]) -> Option<usize>); 6] = [
+    let copiers: [(&'static str, Copier); 6] = [
         (say::LOCK, copy::<Lock>),
         (say::RLOCK, copy::<RLock>),
         (say::CONDITION, copy::<Condition>),
