@@ -63,6 +63,14 @@ static bool call_trace(struct actor *a)
     }
 }
 
+static bool call_set_contention(struct actor *a)
+{
+    bool on = next_byte(&a->bytes) & 1;
+    choose_no_object(a);
+    check_status(a, threading_set_contention(on), ONE(THREADING_OK));
+    return true;
+}
+
 static void ignore_dump_signal(void)
 {
     ASSERT(signal(DUMP_SIGNAL, SIG_IGN) != SIG_ERR);
