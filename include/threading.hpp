@@ -2689,6 +2689,25 @@ inline void set_contention(bool on)
     detail::check(threading_set_contention(on));
 }
 
+/**
+ * Starts a trace: each wait of 10 microseconds and more, with the object, the owner of the lock at the beginning, and an
+ * arrow from the thread that has ended the wait. Perfetto (ui.perfetto.dev) shows it.
+ *
+ * A trace ends the one before. The process exit ends it, too. The file stays open.
+ *
+ * \param fd the file descriptor to which the trace is written; -1 ends the trace
+ * \throws error with errc::value (a negative descriptor that is not -1); errc::system (the beginning could not be
+ *     written)
+ *
+ * \blocks while a write to the file descriptor of either trace blocks
+ * \threadsafety any thread, but no signal handler
+ * \sa threading_trace
+ */
+inline void trace(int fd)
+{
+    detail::check(threading_trace(fd));
+}
+
 /** The kinds of hangs. */
 enum class hang : int {
     deadlock = THREADING_HANG_DEADLOCK, /**< threads that wait for each other */

@@ -396,7 +396,12 @@ impl Barrier {
 
     fn park(&self, waiter: &'static Waiter, round_number: u32, deadline: Deadline) -> u32 {
         let mut note = QueueNote::new(waiter, self.header.handle_bits(), deadline);
-        waiter.wait_on(&self.round_number, round_number, &mut note, &self.adaptive_spin, deadline)
+        let outcome =
+            waiter.wait_on(&self.round_number, round_number, &mut note, &self.adaptive_spin, deadline);
+        if outcome == QUEUED {
+            note.set_timed_out();
+        }
+        outcome
     }
 }
 

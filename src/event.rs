@@ -53,6 +53,7 @@ use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::wait_note::ParkNote;
+use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -224,6 +225,7 @@ impl Handle<Event> {
             };
             if has_waiters {
                 event.adaptive_spin.record_wake();
+                wait_observer::record_wake(self.bits());
             }
             match event.word().compare_exchange_weak(word, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
@@ -287,14 +289,14 @@ impl Handle<Event> {
                 return event.wait_result(tag, seq);
             }
         }
-        let _note = ParkNote::new(self.bits(), deadline);
+        let note = ParkNote::new(self.bits(), deadline);
         loop {
             let in_time = futex::wait_inline(event.word().lower(), (tag | seq) as u32, deadline);
             if event.wait_has_ended(tag, seq) {
-                return event.wait_result(tag, seq);
+                return note.end(event.wait_result(tag, seq));
             }
             if !in_time && event.update_unless_ended(tag, seq, |word| word - WAITER) {
-                return Ok(false);
+                return note.end(Ok(false));
             }
         }
     }

@@ -97,7 +97,8 @@
 //! ([`dump_on_signal`]). [`set_hang_hook`] sets a closure that is called for a deadlock, and for a process exit that waits
 //! for threads. [`set_name`](Handle::<Lock>::set_name) gives an object a name for these texts, and
 //! [`owner`](Handle::<Lock>::owner) returns which thread has acquired a lock. [`set_contention`] adds the locks for which
-//! threads have waited longest.
+//! threads have waited longest, and [`trace`] writes all waits of a program that is slow, as a picture of which thread has
+//! waited for which.
 //!
 //! # Process exit and foreign threads
 //!
@@ -147,7 +148,7 @@ pub use rust_api::{
     report_exception, reset_excepthook, set_excepthook, shutdown,
 };
 #[cfg(not(model))]
-pub use rust_api::{Hang, dump, dump_on_signal, report_hangs, set_contention, set_hang_hook};
+pub use rust_api::{Hang, dump, dump_on_signal, report_hangs, set_contention, set_hang_hook, trace};
 pub use semaphore::{SEMAPHORE_MAX, Semaphore};
 pub use thread::object::Thread;
 pub use thread::{current, set_stack_size, sleep, stack_size};

@@ -51,6 +51,7 @@ use crate::handle::note::Named;
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::sync::adaptive_spin::{AdaptiveSpin, spin_until};
 use crate::sync::wait_note::ParkNote;
+use crate::sync::wait_observer;
 use crate::sync::waiter_epoch::WaiterEpoch;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -231,23 +232,23 @@ impl Handle<Semaphore> {
                 return Ok(true);
             }
         }
-        let _note = ParkNote::new(self.bits(), deadline);
+        let note = ParkNote::new(self.bits(), deadline);
         loop {
             let in_time = futex::wait_inline(semaphore.word().upper(), 0, deadline);
             let word = semaphore.word().load(Ordering::Relaxed);
             if word & GENERATION != tag & GENERATION {
-                return Err(Error::Internal);
+                return note.end(Err(Error::Internal));
             }
             if value(word) > 0 {
                 if semaphore.cas_acquire(word, word - PERMIT - WAITER) {
-                    return Ok(true);
+                    return note.end(Ok(true));
                 }
             } else if word & LIVE == 0 {
                 // The semaphore was destroyed while this thread began to wait, or after another thread had taken its
                 // permit.
-                return Err(Error::Handle);
+                return note.end(Err(Error::Handle));
             } else if !in_time && semaphore.cas_acquire(word, word - WAITER) {
-                return Ok(false);
+                return note.end(Ok(false));
             }
         }
     }
@@ -284,6 +285,7 @@ impl Handle<Semaphore> {
             }
             if waiters_without_permit(word) > 0 {
                 semaphore.adaptive_spin.record_wake();
+                wait_observer::record_wake(self.bits());
             }
             let more = count as u64 * PERMIT;
             match semaphore.word().compare_exchange_weak(

@@ -23,6 +23,10 @@
 //! standard error, `contention` adds statistics of the waits for locks and semaphores to each dump, and
 //! `abort` aborts the process after the report of a deadlock.
 //!
+//! A program that is slow can say why, too: a trace shows when each thread has waited for what, and which
+//! thread has ended its wait, as a picture in ui.perfetto.dev. `trace=FILE` in `THREADING_DEBUG` writes one
+//! to a file, which is created or emptied; `%p` in its name stands for the process ID.
+//!
 //! Preparing a program: a name for a lock, a dump on a signal, and reports of hangs:
 //!     static void prepare_for_hangs(threading_lock *journal, int signum)
 //!     {
@@ -36,7 +40,7 @@ use core::ffi::{c_char, c_int, c_void};
 use crate::capi::status::threading_status;
 use crate::capi::{signal_safe, status, status_of};
 use crate::dump;
-use crate::dump::{contention, hang, on_signal};
+use crate::dump::{contention, hang, on_signal, trace};
 use crate::time::Timeout;
 
 /// Writes what each thread waits for, and what it owns, to a file descriptor.
@@ -150,4 +154,29 @@ pub extern "C" fn threading_set_contention(on: bool) -> threading_status {
         contention::set(on);
         Ok(())
     })
+}
+
+/// Starts a trace: each wait of 10 microseconds and more, from when the thread has parked, with the object,
+/// the owner of the lock at the beginning, and an arrow from the thread that has ended the wait. Perfetto
+/// (ui.perfetto.dev) shows it, with a track for each thread.
+///
+/// The text is an array in JSON, in the format of Chrome's trace viewer. A trace ends the one before. The
+/// end of a trace closes the array; so does the process exit. The file stays open. A write that fails ends
+/// the trace, and the process goes on: it gets no SIGPIPE.
+///
+/// Only waits are written that begin and end while the trace is on. Calls that do not wait become no
+/// slower. A child of fork has no trace until it starts one.
+///
+/// \param fd the file descriptor to which the trace is written; -1 ends the trace
+/// \return THREADING_OK; THREADING_ERR_VALUE if `fd` is negative and not -1; THREADING_ERR_SYSTEM if the
+///     beginning could not be written, after the former trace has ended
+///
+/// \blocks while a write to the file descriptor of either trace blocks
+/// \threadsafety any thread, but no signal handler
+/// \python none
+/// \since 0.1.0
+/// \sa threading_dump
+#[unsafe(no_mangle)]
+pub extern "C" fn threading_trace(fd: c_int) -> threading_status {
+    status(|| if fd == -1 { trace::stop() } else { trace::start(fd) })
 }

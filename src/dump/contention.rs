@@ -9,11 +9,11 @@ use crate::handle::note;
 use crate::lock::lock::Lock;
 use crate::lock::rlock::RLock;
 use crate::semaphore::Semaphore;
-use crate::sync::wait_observer::{self, ObservedWait, Observer};
+use crate::sync::wait_observer::{self, CONTENTION, EndedWait, Observer};
 use crate::thread::ident::OWNER_SHIFT;
 use crate::time::Deadline;
 
-static OBSERVER: Observer = Observer { begin, end };
+static OBSERVER: Observer = Observer { owner, end, named: |_| {} };
 
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 pub(super) static IS_ON: AtomicBool = AtomicBool::new(false);
@@ -23,27 +23,29 @@ pub(super) static SINCE: AtomicU64 = AtomicU64::new(0);
 
 /// Turns the statistics on or off. Those that have been counted are kept.
 pub(crate) fn set(on: bool) {
-    if on && !IS_ON.swap(true, Ordering::Relaxed) {
-        SINCE.store(Deadline::now().0, Ordering::Relaxed);
-    } else if !on {
+    if on {
+        if !IS_ON.swap(true, Ordering::Relaxed) {
+            SINCE.store(Deadline::now().0, Ordering::Relaxed);
+        }
+        wait_observer::turn_on(CONTENTION, &OBSERVER);
+    } else {
         IS_ON.store(false, Ordering::Relaxed);
+        wait_observer::turn_off(CONTENTION);
     }
-    wait_observer::set(on.then_some(&OBSERVER));
 }
 
 /// Returns the identifier of the thread that owns the lock, 0 for other objects.
-fn begin(object: usize) -> u64 {
+fn owner(object: usize) -> u64 {
     owner_of(object).map_or(0, |owner| owner >> OWNER_SHIFT)
 }
 
-fn end(wait: ObservedWait) {
+fn end(wait: &EndedWait) {
     let nanoseconds = Deadline::now().0.saturating_sub(wait.began.0);
     let record = |recorded: bool, record: &dyn Fn() -> bool| recorded || record();
-    let recorded = record(false, &|| {
-        note::record_wait(Handle::<Lock>::from_bits(wait.object), nanoseconds, wait.at_begin)
-    });
+    let recorded =
+        record(false, &|| note::record_wait(Handle::<Lock>::from_bits(wait.object), nanoseconds, wait.owner));
     let recorded = record(recorded, &|| {
-        note::record_wait(Handle::<RLock>::from_bits(wait.object), nanoseconds, wait.at_begin)
+        note::record_wait(Handle::<RLock>::from_bits(wait.object), nanoseconds, wait.owner)
     });
     record(recorded, &|| note::record_wait(Handle::<Semaphore>::from_bits(wait.object), nanoseconds, 0));
 }

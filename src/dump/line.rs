@@ -17,6 +17,31 @@ pub(crate) enum Output<'a> {
     Buffer(&'a mut [u8], usize),
 }
 
+/// Passes the decimal digits of a number.
+pub(super) fn decimal(number: u64, mut pass: impl FnMut(&[u8])) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    pass(&digits[at..]);
+}
+
+/// Passes the hexadecimal digits of a number, after `0x`.
+pub(super) fn hexadecimal(number: usize, mut pass: impl FnMut(&[u8])) {
+    pass(b"0x");
+    let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        pass(&[b"0123456789abcdef"[number >> (4 * digit) & 15]]);
+    }
+}
+
 pub(super) struct Lines<'a> {
     output: Output<'a>,
     line: [u8; SIZE],
@@ -42,26 +67,16 @@ impl<'a> Lines<'a> {
     }
 
     pub(super) fn number(&mut self, number: u64) -> &mut Self {
-        let mut digits = [0; 20];
-        let mut at = digits.len();
-        let mut rest = number;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.bytes(&digits[at..])
+        decimal(number, |digits| {
+            self.bytes(digits);
+        });
+        self
     }
 
     pub(super) fn hexadecimal(&mut self, number: usize) -> &mut Self {
-        self.text("0x");
-        let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
-        for digit in (0..digits).rev() {
-            self.bytes(&[b"0123456789abcdef"[number >> (4 * digit) & 15]]);
-        }
+        hexadecimal(number, |digits| {
+            self.bytes(digits);
+        });
         self
     }
 

@@ -3,12 +3,13 @@
 //! A dump takes no lock, allocates no memory and changes nothing but a static index, so that it may be made in a signal
 //! handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`snapshot`] reads
 //! the threads and locks, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
-//! [`layout`] lets other programs read the same.
+//! [`layout`] lets other programs read the same. [`trace`] writes the waits themselves, when they have ended.
 
 mod contended;
 pub(crate) mod contention;
 mod deadlock;
 pub(crate) mod hang;
+mod json;
 #[cfg(all(target_os = "linux", not(model)))]
 mod layout;
 pub(crate) mod line;
@@ -16,15 +17,21 @@ pub(crate) mod on_signal;
 mod sentences;
 mod snapshot;
 mod text;
+pub(crate) mod trace;
 
 use core::ffi::c_int;
 
 use crate::dump::line::{Lines, Output};
 use crate::dump::sentences as say;
-pub(crate) use crate::dump::snapshot::after_fork_in_child;
 use crate::dump::snapshot::{Entry, Snapshot};
 use crate::error::{Error, Result};
 use crate::time::Deadline;
+
+/// In a child of fork: resets what threads of the parent have used.
+pub(crate) fn after_fork_in_child() {
+    snapshot::after_fork_in_child();
+    trace::after_fork_in_child();
+}
 
 /// Writes a dump of all threads to a file descriptor.
 pub(crate) fn dump(fd: c_int) -> Result<()> {

@@ -231,6 +231,14 @@ fn main_without_object() -> Option<Entry> {
     main_thread().is_none().then_some(main)
 }
 
+/// Calls `f` for each thread with an OS thread that runs: with its identifier, and its object if it has one.
+pub(super) fn for_each_live_thread(mut f: impl FnMut(u64, Option<&'static Thread>)) {
+    if let Some(main) = main_without_object() {
+        f(main.ident, None);
+    }
+    live_threads().for_each(|thread| f(thread.ident(), Some(thread)));
+}
+
 /// The threads with an OS thread that runs.
 fn live_threads() -> impl Iterator<Item = &'static Thread> {
     let threads = Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread);
@@ -241,7 +249,7 @@ fn live_threads() -> impl Iterator<Item = &'static Thread> {
     })
 }
 
-fn find_thread(ident: u64) -> Option<&'static Thread> {
+pub(super) fn find_thread(ident: u64) -> Option<&'static Thread> {
     live_threads().find(|thread| thread.ident() == ident)
 }
 

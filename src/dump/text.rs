@@ -10,7 +10,6 @@ use crate::dump::line::{Lines, parse_decimal};
 use crate::dump::sentences as say;
 use crate::dump::snapshot::{self, Entry, OwnedLock, Snapshot};
 use crate::event::Event;
-use crate::handle::header::Header;
 use crate::handle::{Handle, Object, note};
 use crate::lock::condition::Condition;
 use crate::lock::lock::Lock;
@@ -249,27 +248,34 @@ pub(super) fn thread_by_ident(lines: &mut Lines, snapshot: &Snapshot, ident: u64
 
 /// Adds the type and the name of an object, or its handle if it has no name.
 pub(super) fn object(lines: &mut Lines, bits: usize) {
-    type Known = (&'static Header, u64, &'static str);
-    fn known<T: Object>(bits: usize, kind: &'static str) -> Option<Known> {
-        let (object, tag) = Handle::<T>::from_bits(bits).check().ok()?;
-        Some((object.header(), tag, kind))
-    }
-    let known = known::<Lock>(bits, say::LOCK)
-        .or_else(|| known::<RLock>(bits, say::RLOCK))
-        .or_else(|| known::<Condition>(bits, say::CONDITION))
-        .or_else(|| known::<Event>(bits, say::EVENT))
-        .or_else(|| known::<Semaphore>(bits, say::SEMAPHORE))
-        .or_else(|| known::<Barrier>(bits, say::BARRIER));
-    let Some((header, tag, kind)) = known else {
-        lines.text(say::FREED);
-        return;
-    };
-    lines.text(kind).text(" ");
     let mut buffer = [0; note::MAX_NAME + 1];
-    match note::name_of(header, tag, &mut buffer) {
-        Some(name) => lines.name(name),
-        None => lines.hexadecimal(bits),
+    match kind_and_name(bits, &mut buffer) {
+        None => lines.text(say::FREED),
+        Some((kind, 0)) => lines.text(kind).text(" ").hexadecimal(bits),
+        Some((kind, length)) => lines.text(kind).text(" ").name(&buffer[..length]),
     };
+}
+
+/// Returns the type of an object, copies its name to the buffer, and returns the length of the name, 0 if it has none.
+/// `None` if the object has been freed.
+pub(super) fn kind_and_name(
+    bits: usize,
+    buffer: &mut [u8; note::MAX_NAME + 1],
+) -> Option<(&'static str, usize)> {
+    type Copier = fn(usize, &mut [u8; note::MAX_NAME + 1]) -> Option<usize>;
+    fn copy<T: Object>(bits: usize, buffer: &mut [u8; note::MAX_NAME + 1]) -> Option<usize> {
+        let (object, tag) = Handle::<T>::from_bits(bits).check().ok()?;
+        Some(note::name_of(object.header(), tag, buffer).map_or(0, <[u8]>::len))
+    }
+    let copiers: [(&'static str, Copier); 6] = [
+        (say::LOCK, copy::<Lock>),
+        (say::RLOCK, copy::<RLock>),
+        (say::CONDITION, copy::<Condition>),
+        (say::EVENT, copy::<Event>),
+        (say::SEMAPHORE, copy::<Semaphore>),
+        (say::BARRIER, copy::<Barrier>),
+    ];
+    copiers.into_iter().find_map(|(kind, copy)| Some((kind, copy(bits, buffer)?)))
 }
 
 /// Adds what a thread does that did not wait for an object of this library when the snapshot was taken.

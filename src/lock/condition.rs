@@ -427,6 +427,9 @@ impl Condition {
             note.wait_for_lock(lock_bits);
             pin.raw().reacquire_requeued(owner_tag, waiter, &mut note, state);
         } else {
+            if timed_out {
+                note.set_timed_out();
+            }
             drop(note);
             pin.raw().reacquire(owner_tag, waiter);
         }

@@ -112,6 +112,7 @@ use crate::sync::lock_annotations::AtomicTsanOwner;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::spin_wait::SpinWait;
 use crate::sync::wait_note::QueueNote;
+use crate::sync::wait_observer::{self, NOTIFY};
 use crate::sync::wait_queue::WaitQueue;
 use crate::sync::waiter::{self, ABORTED, GRANTED, OFFERED, PendingWake, QUEUED, RETRY, Waiter};
 use crate::sys::tls;
@@ -673,6 +674,9 @@ impl RawLock {
             if let Some(acquired) =
                 self.wait_until_acquired(owner_tag, waiter, &mut note, state, until, deadline)
             {
+                if !acquired {
+                    note.set_timed_out();
+                }
                 return Ok(acquired);
             }
         }
@@ -789,6 +793,7 @@ impl RawLock {
     pub(crate) fn requeue(&self, notified: impl Iterator<Item = &'static Waiter>) {
         self.with_queue(|queue, wake_queue| {
             for waiter in notified {
+                wait_observer::record_wake(core::ptr::from_ref(waiter) as usize | NOTIFY);
                 waiter.notified.store(true, Ordering::Relaxed);
                 queue.push(waiter);
             }

@@ -7,26 +7,33 @@
 //! | `signal=NAME` | a dump to stderr on this signal: `QUIT`, `USR1`, `USR2`, `HUP`, `TERM`, `INT` or a number |
 //! | `hang=SECONDS` | reports of hangs that have lasted that long, to stderr |
 //! | `contention` | statistics of the waits for locks and semaphores, in each dump |
+//! | `trace=FILE` | a trace of all waits, to a file that is created or emptied; `%p` stands for the process ID |
 //! | `abort` | the process ends after the report of a deadlock |
 //!
-//! Other words are named on stderr, and have no effect.
+//! Other words are named on stderr, and have no effect; so is a file that cannot be opened.
 
 use core::ffi::c_int;
 
 use crate::dump::line::parse_decimal;
-use crate::dump::{contention, hang, on_signal};
+use crate::dump::{contention, hang, on_signal, trace};
 use crate::error::Result;
 use crate::sys;
 use crate::sys::fd::write_all;
 
 const STDERR: c_int = 2;
+const TRACE: &[u8] = b"trace=";
 
 /// Does what the variable asks for, if it is set and the process has no more privileges than its caller.
 pub(super) fn apply() {
     let Some(value) = sys::secure_getenv(c"THREADING_DEBUG") else { return };
     for word in value.to_bytes().split(|&byte| byte == b',').filter(|word| !word.is_empty()) {
         if apply_word(word).is_none() {
-            let _: Result<()> = write_all(STDERR, b"threading: unknown word in THREADING_DEBUG: ")
+            let problem: &[u8] = if word.starts_with(TRACE) {
+                b"threading: THREADING_DEBUG names a file that cannot be written: "
+            } else {
+                b"threading: unknown word in THREADING_DEBUG: "
+            };
+            let _: Result<()> = write_all(STDERR, problem)
                 .and_then(|()| write_all(STDERR, word))
                 .and_then(|()| write_all(STDERR, b"\n"));
         }
@@ -46,6 +53,7 @@ fn apply_word(word: &[u8]) -> Option<()> {
             contention::set(true);
             Some(())
         }
+        (b"trace", Some(path)) => trace::start_to_path(path).ok(),
         (b"abort", None) => {
             hang::abort_after_deadlock();
             Some(())

@@ -8,6 +8,7 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
 use crate::callbacks::Callback;
+use crate::dump::trace;
 use crate::error::{Error, Result};
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
@@ -15,6 +16,7 @@ use crate::sync::atexit::ensure_atexit_registered;
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sync::wait_note;
 use crate::sync::wait_note::with_note;
+use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -72,6 +74,7 @@ pub(crate) fn run() {
     if annotate::is_active() {
         catch_panic(shutdown::detach_remaining);
     }
+    catch_panic(trace::stop_at_exit);
 }
 
 /// Called when the main thread has called pthread_exit(). Ends the process with status 0 by exit(), which waits for the
@@ -150,6 +153,7 @@ fn run_all_callbacks() {
 
 impl Exit {
     fn finish_run(&mut self) {
+        wait_observer::record_wake(wait_note::EXIT_CALLBACKS);
         self.runner = 0;
         CALLBACKS_SEQ.fetch_add(1, Ordering::Relaxed);
     }

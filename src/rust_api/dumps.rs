@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 
 use super::closures::catch_and_report;
-use crate::dump::{contention, hang, on_signal};
+use crate::dump::{contention, hang, on_signal, trace as tracing};
 use crate::error::{Error, Result};
 use crate::time::Timeout;
 
@@ -62,6 +62,35 @@ pub fn dump_on_signal(signum: c_int, fd: Option<c_int>) -> Result<()> {
 /// ```
 pub fn set_contention(on: bool) {
     contention::set(on);
+}
+
+/// Starts a trace to a file descriptor: each wait of 10 microseconds and more, with the object, the owner of the lock at
+/// the beginning, and an arrow from the thread that has ended the wait. Perfetto (<https://ui.perfetto.dev>) shows it,
+/// with a track for each thread. `None` ends the trace.
+///
+/// A trace ends the one before. The process exit ends it, too. The file stays open. A write that fails ends the trace.
+/// Must not be called in a signal handler.
+///
+/// ```
+/// use std::fs::{self, File};
+/// use std::os::fd::AsRawFd;
+/// use threading::{Event, Timeout};
+///
+/// let path = std::env::temp_dir().join(format!("trace-{}.json", std::process::id()));
+/// let file = File::create(&path).unwrap();
+/// threading::trace(Some(file.as_raw_fd()))?;
+/// let ready = Event::new()?;
+/// ready.set_name(Some(c"ready"))?;
+/// ready.wait(Timeout::new(0.01)?)?;
+/// threading::trace(None)?;
+/// let text = fs::read_to_string(&path).unwrap();
+/// assert!(text.starts_with("[\n") && text.ends_with("\n]\n"));
+/// assert!(text.contains(r#"waits for event \"ready\""#), "{text}");
+/// # fs::remove_file(&path).unwrap();
+/// # Ok::<(), threading::Error>(())
+/// ```
+pub fn trace(fd: Option<c_int>) -> Result<()> {
+    fd.map_or_else(tracing::stop, tracing::start)
 }
 
 /// A kind of a hang.

@@ -29,7 +29,7 @@ mod thread_local;
 
 pub use barrier::ActionBarrier;
 #[cfg(not(model))]
-pub use dumps::{Hang, dump, dump_on_signal, report_hangs, set_contention, set_hang_hook};
+pub use dumps::{Hang, dump, dump_on_signal, report_hangs, set_contention, set_hang_hook, trace};
 pub use guards::LockGuard;
 pub use owned::OwnedHandle;
 pub use process::{atexit, report_exception, reset_excepthook, set_excepthook, shutdown};

@@ -29,12 +29,15 @@
 //! restores it. It also restores the fields of a note that is not valid: the handler may have interrupted `begin`, which
 //! has stored some of them and is about to make the note valid.
 
+use core::ptr;
+
 use crate::sys::atomic::{Ordering, fence};
 
+use crate::error::Result;
 use crate::sync::hang_watch::HangWatch;
-use crate::sync::wait_observer::{self, ObservedWait};
+use crate::sync::wait_observer::{self, ObservedWait, Outcome};
 use crate::sync::waiter;
-use crate::sync::waiter::{WaitNote, Waiter};
+use crate::sync::waiter::{ABORTED, FREED, WaitNote, Waiter};
 use crate::sys::probe;
 use crate::sys::tls;
 use crate::time::Deadline;
@@ -128,9 +131,9 @@ impl Waiter {
         outer
     }
 
-    /// Notes that the calling thread runs again.
+    /// Notes that the calling thread runs again. `wake_key` is that of `sync::wait_observer`.
     #[inline]
-    fn end_note(&'static self, outer: OuterNote) {
+    fn end_note(&'static self, outer: OuterNote, wake_key: usize, outcome: impl FnOnce() -> Outcome) {
         probe::wait_end(self);
         // The count goes on, unless the outer wait does.
         let since = if outer.since & WAITING != 0 {
@@ -139,7 +142,7 @@ impl Waiter {
             self.note.since.load(Ordering::Relaxed) & !WAITING
         };
         self.note.write(since, outer.until, outer.object);
-        wait_observer::end(outer.observed);
+        wait_observer::end(outer.observed, wake_key, outcome);
     }
 }
 
@@ -154,35 +157,70 @@ impl WaitNote {
     }
 }
 
+/// What a wait returns, for observers.
+pub(crate) trait WaitResult {
+    fn outcome(&self) -> Outcome;
+}
+
+impl WaitResult for bool {
+    fn outcome(&self) -> Outcome {
+        if *self { Outcome::Woken } else { Outcome::TimedOut }
+    }
+}
+
+impl WaitResult for Result<bool> {
+    fn outcome(&self) -> Outcome {
+        self.as_ref().map_or(Outcome::Failed, WaitResult::outcome)
+    }
+}
+
+impl WaitResult for () {
+    fn outcome(&self) -> Outcome {
+        Outcome::Woken
+    }
+}
+
 /// The note of a wait in which the calling thread parks. It begins when this value is created, and ends when it is
 /// dropped. Not a function that calls a closure, for the reason that `futex::wait_inline` has.
-pub(crate) struct ParkNote(Option<(&'static Waiter, OuterNote)>);
+pub(crate) struct ParkNote {
+    /// `None` if the calling thread can get no waiter: it waits without a note.
+    noted: Option<(&'static Waiter, OuterNote)>,
+    object: usize,
+    outcome: Outcome,
+}
 
 impl ParkNote {
-    /// If the calling thread can get no waiter, it waits without a note.
     #[inline(always)]
     pub(crate) fn new(object: usize, deadline: Deadline) -> ParkNote {
-        ParkNote(Waiter::mine_or_try_allocate().map(|waiter| {
+        let noted = Waiter::mine_or_try_allocate().map(|waiter| {
             waiter.owner_tag.store(tls::owner_tag(), Ordering::Relaxed);
             (waiter, waiter.begin_note(object, until(deadline)))
-        }))
+        });
+        ParkNote { noted, object, outcome: Outcome::Woken }
+    }
+
+    /// Ends the note of a wait with this result, which it returns.
+    #[inline(always)]
+    pub(crate) fn end<R: WaitResult>(mut self, result: R) -> R {
+        self.outcome = result.outcome();
+        result
     }
 }
 
 impl Drop for ParkNote {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some((waiter, outer)) = self.0.take() {
-            waiter.end_note(outer);
+        if let Some((waiter, outer)) = self.noted.take() {
+            waiter.end_note(outer, self.object, || self.outcome);
         }
     }
 }
 
 /// Runs `wait`, in which the calling thread parks, with a note.
 #[inline]
-pub(crate) fn with_note<R>(object: usize, deadline: Deadline, wait: impl FnOnce() -> R) -> R {
-    let _note = ParkNote::new(object, deadline);
-    wait()
+pub(crate) fn with_note<R: WaitResult>(object: usize, deadline: Deadline, wait: impl FnOnce() -> R) -> R {
+    let note = ParkNote::new(object, deadline);
+    note.end(wait())
 }
 
 /// The note of a wait in a queue, in which a thread may park several times. It begins when the thread first parks, and
@@ -192,13 +230,21 @@ pub(crate) struct QueueNote {
     object: usize,
     until: u64,
     outer: Option<OuterNote>,
+    has_timed_out: bool,
     pub(super) hang_watch: HangWatch,
 }
 
 impl QueueNote {
     #[inline]
     pub(crate) fn new(waiter: &'static Waiter, object: usize, deadline: Deadline) -> QueueNote {
-        QueueNote { waiter, object, until: until(deadline), outer: None, hang_watch: HangWatch::new() }
+        QueueNote {
+            waiter,
+            object,
+            until: until(deadline),
+            outer: None,
+            has_timed_out: false,
+            hang_watch: HangWatch::new(),
+        }
     }
 
     /// The note of a wait for a condition with this lock.
@@ -224,6 +270,19 @@ impl QueueNote {
         }
     }
 
+    /// The wait has ended because its timeout has expired.
+    pub(crate) fn set_timed_out(&mut self) {
+        self.has_timed_out = true;
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.waiter.state() {
+            _ if self.has_timed_out => Outcome::TimedOut,
+            ABORTED | FREED => Outcome::Failed,
+            _ => Outcome::Woken,
+        }
+    }
+
     #[inline]
     pub(super) fn begin(&mut self) {
         if self.outer.is_none() {
@@ -236,7 +295,7 @@ impl Drop for QueueNote {
     #[inline]
     fn drop(&mut self) {
         if let Some(outer) = self.outer {
-            self.waiter.end_note(outer);
+            self.waiter.end_note(outer, ptr::from_ref(self.waiter) as usize, || self.outcome());
         }
     }
 }
@@ -338,7 +397,11 @@ mod tests {
     #[test]
     fn consecutive_waits_differ() {
         let id = || {
-            with_note(64, Deadline::NEVER, || Waiter::mine_or_try_allocate().unwrap().read_wait().unwrap().id)
+            let mut id = 0;
+            with_note(64, Deadline::NEVER, || {
+                id = Waiter::mine_or_try_allocate().unwrap().read_wait().unwrap().id;
+            });
+            id
         };
         assert_ne!(id(), id());
     }

@@ -1,70 +1,230 @@
-//! An observer of waits: functions that are called when a thread parks, and when its wait has ended. Contention
-//! statistics and traces use it. While there is no observer, it costs a load before a thread parks.
+//! Observers of waits: the statistics of contention, and the trace. Their functions are called when a thread parks, and
+//! when its wait has ended. While there is no observer, it costs a load before a thread parks, and another one where a
+//! thread ends the waits of others.
+//!
+//! # Wakes
+//!
+//! For the trace, a thread that ends a wait records who it is, and when: in a static table, under a key that the waiter
+//! knows. It does so before it makes the change that ends the wait, so that the waiter finds the record.
+//!
+//! | a waiter of | key |
+//! |---|---|
+//! | a lock, a condition, a barrier | the address of its `Waiter` |
+//! | a condition, until it is notified | that address with `NOTIFY` |
+//! | an event, a semaphore, the end of a thread | the handle |
+//! | the process exit | the constants of `wait_note` |
+//!
+//! Two keys may share an entry of the table, and a thread that finds the entry in use by another one does not record its
+//! wake: the trace then lacks an arrow. Each entry is a sequence lock (`seq` is odd while the entry is written), so that
+//! a record is never mixed from two wakes.
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::sys::calling_thread;
 use crate::time::Deadline;
 
+/// The observers, as bits.
+pub(crate) const CONTENTION: u32 = 1;
+pub(crate) const TRACE: u32 = 2;
+const OBSERVERS: usize = 2;
+
 pub(crate) struct Observer {
-    /// Called before a thread parks, with the object for which it waits. The result is passed to `end`.
-    pub(crate) begin: fn(object: usize) -> u64,
-    /// Called when the wait has ended.
-    pub(crate) end: fn(wait: ObservedWait),
+    /// Returns the identifier of the thread that owns an object, 0 if there is none. Called before a thread parks; the
+    /// same for all observers.
+    pub(crate) owner: fn(object: usize) -> u64,
+    /// Called when a wait of the calling thread has ended. The thread may own the lock for which it has waited.
+    pub(crate) end: fn(wait: &EndedWait),
+    /// Called when the name of the thread with this identifier has changed, or when it begins.
+    pub(crate) named: fn(ident: u64),
 }
 
 /// A wait of the calling thread, which has been observed from its beginning.
 #[derive(Clone, Copy)]
 pub(crate) struct ObservedWait {
     /// The object, as in `wait_note`; 0 if the wait is not observed.
+    object: usize,
+    began: Deadline,
+    owner: u64,
+}
+
+/// How a wait has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Woken,
+    TimedOut,
+    /// The object was freed, or the barrier is broken.
+    Failed,
+}
+
+/// A wait that has ended.
+pub(crate) struct EndedWait {
     pub(crate) object: usize,
     pub(crate) began: Deadline,
-    /// What `Observer::begin` returned.
-    pub(crate) at_begin: u64,
+    /// The identifier of the thread that owned the lock at the beginning; 0 if there was none.
+    pub(crate) owner: u64,
+    /// Under which the thread that has ended the wait has recorded it.
+    pub(crate) wake_key: usize,
+    pub(crate) outcome: Outcome,
 }
 
 impl ObservedWait {
-    const NONE: ObservedWait = ObservedWait { object: 0, began: Deadline(0), at_begin: 0 };
+    const NONE: ObservedWait = ObservedWait { object: 0, began: Deadline(0), owner: 0 };
 }
 
-static OBSERVER: AtomicPtr<Observer> = AtomicPtr::new(ptr::null_mut());
+/// The observers that are on.
+static ACTIVE: AtomicU32 = AtomicU32::new(0);
+/// Never NULL again after an observer was first turned on.
+static FUNCTIONS: [AtomicPtr<Observer>; OBSERVERS] = [const { AtomicPtr::new(ptr::null_mut()) }; OBSERVERS];
 
-/// Sets the observer, or removes it.
-pub(crate) fn set(observer: Option<&'static Observer>) {
-    OBSERVER.store(
-        observer.map_or(ptr::null_mut(), |observer| ptr::from_ref(observer).cast_mut()),
-        Ordering::Release,
-    );
+/// Turns an observer on.
+pub(crate) fn turn_on(bit: u32, observer: &'static Observer) {
+    let functions = &FUNCTIONS[bit.trailing_zeros() as usize];
+    functions.store(ptr::from_ref(observer).cast_mut(), Ordering::Relaxed);
+    ACTIVE.fetch_or(bit, Ordering::Release);
+}
+
+/// Turns an observer off. It may still be called for a short time.
+pub(crate) fn turn_off(bit: u32) {
+    ACTIVE.fetch_and(!bit, Ordering::Relaxed);
+}
+
+#[inline]
+fn is_on(bit: u32) -> bool {
+    ACTIVE.load(Ordering::Relaxed) & bit != 0
+}
+
+/// The observers that are on.
+fn active() -> impl Iterator<Item = &'static Observer> {
+    let active = ACTIVE.load(Ordering::Acquire);
+    let on = FUNCTIONS.iter().enumerate().filter(move |(index, _)| active >> index & 1 != 0);
+    // SAFETY: NULL, or a reference that is valid for the whole process.
+    on.filter_map(|(_, functions)| unsafe { functions.load(Ordering::Relaxed).as_ref() })
 }
 
 #[inline]
 pub(super) fn begin(object: usize) -> ObservedWait {
-    if OBSERVER.load(Ordering::Relaxed).is_null() { ObservedWait::NONE } else { begin_observed(object) }
+    if ACTIVE.load(Ordering::Relaxed) == 0 { ObservedWait::NONE } else { begin_observed(object) }
 }
 
 #[cold]
 fn begin_observed(object: usize) -> ObservedWait {
-    match observer() {
-        Some(observer) => ObservedWait { object, began: Deadline::now(), at_begin: (observer.begin)(object) },
+    match active().next() {
+        Some(observer) => ObservedWait { object, began: Deadline::now(), owner: (observer.owner)(object) },
         None => ObservedWait::NONE,
     }
 }
 
 #[inline]
-pub(super) fn end(wait: ObservedWait) {
+pub(super) fn end(wait: ObservedWait, wake_key: usize, outcome: impl FnOnce() -> Outcome) {
     if wait.object != 0 {
-        end_observed(wait);
+        end_observed(wait, wake_key, outcome());
     }
 }
 
 #[cold]
-fn end_observed(wait: ObservedWait) {
-    if let Some(observer) = observer() {
-        (observer.end)(wait);
+fn end_observed(wait: ObservedWait, wake_key: usize, outcome: Outcome) {
+    let ObservedWait { object, began, owner } = wait;
+    let wait = EndedWait { object, began, owner, wake_key, outcome };
+    active().for_each(|observer| (observer.end)(&wait));
+}
+
+/// The thread with this identifier has another name, or begins.
+#[inline]
+pub(crate) fn thread_named(ident: u64) {
+    if is_on(TRACE) {
+        active().for_each(|observer| (observer.named)(ident));
     }
 }
 
-fn observer() -> Option<&'static Observer> {
-    // SAFETY: NULL, or a reference that is valid for the whole process.
-    unsafe { OBSERVER.load(Ordering::Acquire).as_ref() }
+/// In the key of a waiter of a condition.
+pub(crate) const NOTIFY: usize = 1;
+
+const WAKES_SHIFT: u32 = 10;
+
+/// An entry of the table.
+#[repr(align(32))]
+struct Wake {
+    seq: AtomicU32,
+    thread: AtomicU32,
+    key: AtomicUsize,
+    time: AtomicU64,
+}
+
+static WAKES: [Wake; 1 << WAKES_SHIFT] = [const {
+    Wake {
+        seq: AtomicU32::new(0),
+        thread: AtomicU32::new(0),
+        key: AtomicUsize::new(0),
+        time: AtomicU64::new(0),
+    }
+}; 1 << WAKES_SHIFT];
+
+fn entry(key: usize) -> &'static Wake {
+    let hash = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    &WAKES[(hash >> (u64::BITS - WAKES_SHIFT)) as usize]
+}
+
+/// Records that the calling thread is about to end the wait with this key.
+#[inline]
+pub(crate) fn record_wake(key: usize) {
+    if is_on(TRACE) {
+        record_traced_wake(key);
+    }
+}
+
+#[cold]
+fn record_traced_wake(key: usize) {
+    let wake = entry(key);
+    let seq = wake.seq.load(Ordering::Relaxed);
+    let is_writable = seq & 1 == 0
+        && wake.seq.compare_exchange(seq, seq.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed).is_ok();
+    if !is_writable {
+        return;
+    }
+    fence(Ordering::Release);
+    wake.key.store(key, Ordering::Relaxed);
+    wake.thread.store(calling_thread::native_id() as u32, Ordering::Relaxed);
+    wake.time.store(Deadline::now().0, Ordering::Relaxed);
+    wake.seq.store(seq.wrapping_add(2), Ordering::Release);
+}
+
+/// Returns when the wait with this key was ended, and the native ID of the thread that did so; `None` if that is not
+/// known.
+pub(crate) fn last_wake(key: usize) -> Option<(Deadline, u32)> {
+    let wake = entry(key);
+    let seq = wake.seq.load(Ordering::Acquire);
+    let found = (wake.key.load(Ordering::Relaxed), wake.time.load(Ordering::Relaxed));
+    let thread = wake.thread.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    let is_consistent = seq & 1 == 0 && wake.seq.load(Ordering::Relaxed) == seq;
+    (is_consistent && found.0 == key).then_some((Deadline(found.1), thread))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_is_found_by_its_key() {
+        let key = 0x1234_5640;
+        assert_eq!(last_wake(key), None);
+        let before = Deadline::now();
+        record_traced_wake(key);
+        let (time, thread) = last_wake(key).unwrap();
+        assert!(time >= before && time <= Deadline::now());
+        assert_eq!(u64::from(thread), calling_thread::native_id());
+        assert_eq!(last_wake(key | NOTIFY), None);
+    }
+
+    #[test]
+    fn an_entry_that_is_being_written_is_neither_read_nor_written() {
+        let key = 0x7654_3200;
+        record_traced_wake(key);
+        entry(key).seq.fetch_add(1, Ordering::Relaxed);
+        record_traced_wake(key);
+        assert_eq!(last_wake(key), None);
+        entry(key).seq.fetch_add(1, Ordering::Relaxed);
+        assert!(last_wake(key).is_some());
+    }
 }

@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::sync::adaptive_spin::{AdaptiveSpin, current_cpu_tag};
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::libc_hooks::register_exit_hook;
 use crate::sys::memory;
@@ -237,6 +238,7 @@ impl Waiter {
     /// its cells any more. The caller may unlock the mutex before it makes the wake-up.
     #[must_use]
     pub(crate) fn complete(&self, state: u32, adaptive_spin: &AdaptiveSpin) -> PendingWake<'_> {
+        wait_observer::record_wake(ptr::from_ref(self) as usize);
         self.waker_cpu.store(current_cpu_tag(), Ordering::Relaxed);
         probe::wake(self);
         let previous_state = self.state.swap(state, Ordering::Release);

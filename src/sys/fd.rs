@@ -25,6 +25,78 @@ pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// As `write_all`, for a pipe or a socket: if it is closed, the process gets no SIGPIPE.
+pub(crate) fn write_all_without_sigpipe(fd: c_int, bytes: &[u8]) -> Result<()> {
+    // SAFETY: all zeros are valid sets, which are then initialized; the pointers are valid.
+    unsafe {
+        let (mut sigpipe, mut former, mut pending) =
+            (core::mem::zeroed(), core::mem::zeroed(), core::mem::zeroed());
+        sys::preserving_errno(|| {
+            libc::sigemptyset(&mut sigpipe);
+            libc::sigaddset(&mut sigpipe, libc::SIGPIPE);
+            libc::sigpending(&mut pending);
+        });
+        let was_pending = libc::sigismember(&pending, libc::SIGPIPE) == 1;
+        sys::pthread_sigmask(libc::SIG_BLOCK, &sigpipe, &mut former);
+        let written = write_all(fd, bytes);
+        if written.is_err() && !was_pending {
+            // The signal is pending for this thread.
+            accept_pending(&sigpipe);
+        }
+        sys::pthread_sigmask(libc::SIG_SETMASK, &former, core::ptr::null_mut());
+        written
+    }
+}
+
+/// Removes a pending signal of this set, if there is one.
+fn accept_pending(signals: &libc::sigset_t) {
+    with_cancel_disabled(|| {
+        sys::preserving_errno(|| {
+            #[cfg(not(target_vendor = "apple"))]
+            // SAFETY: the pointers are valid, or NULL where that is permitted.
+            unsafe {
+                let no_time = core::mem::zeroed::<libc::timespec>();
+                while libc::sigtimedwait(signals, core::ptr::null_mut(), &no_time) < 0
+                    && sys::errno() == libc::EINTR
+                {}
+            }
+            #[cfg(target_vendor = "apple")]
+            // SAFETY: as above.
+            unsafe {
+                let (mut pending, mut signal) = (core::mem::zeroed(), 0);
+                libc::sigpending(&mut pending);
+                if libc::sigismember(&pending, libc::SIGPIPE) == 1 {
+                    libc::sigwait(signals, &mut signal);
+                }
+            }
+        });
+    });
+}
+
+/// Returns whether this is a file with positions: neither a pipe, nor a socket, nor a terminal.
+pub(crate) fn can_seek(fd: c_int) -> bool {
+    // SAFETY: no preconditions.
+    sys::preserving_errno(|| unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) }) != -1
+}
+
+/// Creates a file, or empties it, and opens it for writing at its end.
+pub(crate) fn create(path: &CStr) -> Result<c_int> {
+    const FLAGS: c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | libc::O_CLOEXEC;
+    let file = with_cancel_disabled(|| {
+        // SAFETY: the path ends with NUL.
+        sys::preserving_errno(|| unsafe { libc::open(path.as_ptr(), FLAGS, 0o666 as libc::c_uint) })
+    });
+    if file < 0 { Err(Error::System) } else { Ok(file) }
+}
+
+/// Closes a file that the library has opened.
+pub(crate) fn close(fd: c_int) {
+    with_cancel_disabled(|| {
+        // SAFETY: the library does not use the descriptor any more.
+        unsafe { sys::close(fd) };
+    });
+}
+
 /// Reads the beginning of a file, as much as the buffer takes in one call. Returns the number of bytes, 0 if the file
 /// cannot be read.
 pub(crate) fn read_beginning(path: &CStr, buffer: &mut [u8]) -> usize {

@@ -49,6 +49,10 @@ pub(crate) struct PerThread {
     pub(crate) forks_child_reset: Cell<u16>,
     /// The thread reports a hang, and may be in the hook of the program. `dump::hang`.
     pub(crate) in_hang_hook: Cell<bool>,
+    /// Identifies the trace to which the thread has written its name, and the thread. `dump::trace`.
+    pub(crate) traced: Cell<u64>,
+    /// When the last wait ended that the thread has written to a trace. `dump::trace`.
+    pub(crate) traced_until: Cell<u64>,
     /// The timers that this thread is finishing, innermost first: a list of `FinishingTimer`. `timer::finishing`.
     pub(crate) finishing_timers: Cell<usize>,
     /// The joins in progress on this thread, innermost first: a list of `ActiveJoin`. `thread::join`.

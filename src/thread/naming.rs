@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_char};
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::sync::wait_observer;
 use crate::sys::pthread;
 use crate::sys::tls;
 pub(crate) use crate::thread::names::MAX_REPORTED_NAME;
@@ -53,6 +54,7 @@ pub(crate) fn set(thread: Handle<Thread>, name: &CStr) -> Result<()> {
             let native_id = if is_caller { None } else { Some(object.native_id()) };
             pthread::set_name(native_id, truncated(name, &mut [0; MAX_COMM_LEN + 1]));
         }
+        wait_observer::thread_named(object.ident());
         Ok(())
     })
 }
@@ -70,6 +72,7 @@ pub(crate) fn apply_to_os(thread: &Thread) {
         pthread::set_name(None, text);
         // If another thread has renamed this one, it may have set the kernel's name before the call above: repeat it.
         if thread.names.current() == shown {
+            wait_observer::thread_named(thread.ident());
             return;
         }
     }

@@ -131,6 +131,7 @@ use crate::error::Result;
 use crate::handle::Handle;
 use crate::handle::header::Header;
 use crate::sync::list::{Linked, Links};
+use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -627,13 +628,14 @@ impl Thread {
 
     /// Called by the thread before it runs the target, if it has no exit hook. If the kernel does not report the
     /// thread's end either, joiners poll from then on.
-    pub(crate) fn start_without_exit_hook(&self) {
+    pub(crate) fn start_without_exit_hook(&'static self) {
         if self.has_flag(NOT_CLEARED_BY_KERNEL) {
             self.set_exit_state(AWAITING_POLL);
         }
     }
 
-    fn set_exit_state(&self, to: u32) {
+    fn set_exit_state(&'static self, to: u32) {
+        wait_observer::record_wake(self.handle().bits());
         let former = self.fetch_update_state(|state| matches!(state, STARTING | RUNNING).then_some(to));
         if let Some(word) = former {
             if word & SEVERAL_JOINERS != 0 || to == AWAITING_POLL && word & HAS_JOINER != 0 {

@@ -25,6 +25,8 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::wait_note::PROCESS_EXIT;
+use crate::sync::wait_observer;
 use crate::sys::annotate;
 use crate::sys::annotate::{happens_after, happens_before};
 use crate::sys::futex;
@@ -178,6 +180,8 @@ impl Registry {
             // `finish_timer_at_exit` has removed it, and then an exit handler ended the OS thread by pthread_exit.
             return DeferredWake { thread: None, shutdown: false };
         }
+        wait_observer::record_wake(thread.handle().bits());
+        wait_observer::record_wake(PROCESS_EXIT);
         let has_waiters = thread.set_state_locked(DONE);
         self.remove_alive(thread);
         DeferredWake { thread: has_waiters.then_some(thread), shutdown: self.bump_shutdown_seq() }
@@ -340,6 +344,7 @@ pub(crate) fn remove(thread: &'static Thread) {
 /// Moves a thread in its last destructor to `zombies`. `stack_size` is 0 if it is not counted.
 pub(super) fn move_to_zombies(thread: &'static Thread, stack_size: usize) {
     let mut registry = REGISTRY.lock();
+    wait_observer::record_wake(PROCESS_EXIT);
     registry.remove_alive(thread);
     registry.zombies.push_back(thread);
     ZOMBIE_COUNT.store(ZOMBIE_COUNT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -391,6 +396,7 @@ pub(crate) fn set_main_done() {
     let main = REGISTRY.lock().main;
     // SAFETY: the registry has a reference to main.
     if let Some(main) = unsafe { main.as_ref() } {
+        wait_observer::record_wake(main.handle().bits());
         main.set_done();
     }
 }

@@ -190,6 +190,7 @@ static inline void test_check_errno(const char *file, int line, const char *call
 #define threading_dump(...) TEST_KEEPS_ERRNO(threading_dump(__VA_ARGS__))
 #define threading_dump_on_signal(...) TEST_KEEPS_ERRNO(threading_dump_on_signal(__VA_ARGS__))
 #define threading_set_hang_hook(...) TEST_KEEPS_ERRNO(threading_set_hang_hook(__VA_ARGS__))
+#define threading_trace(...) TEST_KEEPS_ERRNO(threading_trace(__VA_ARGS__))
 #define threading_set_contention(...) TEST_KEEPS_ERRNO(threading_set_contention(__VA_ARGS__))
 
 #endif

@@ -118,6 +118,8 @@ static void signal_makes_a_dump()
     CHECK_EQUAL(text.find("threading: process "), 0U);
     CHECK(text.find("makes this dump\n") != std::string::npos);
     CHECK_ERROR(threading::dump_on_signal(SIGKILL), errc::value);
+    CHECK_ERROR(threading::trace(-2), errc::value);
+    CHECK_ERROR(threading::trace(9999), errc::system);
 }
 
 // Runs two threads that deadlock until `end` is called, which releases the locks.

@@ -201,7 +201,7 @@ fn a_panic_in_an_exported_function_becomes_an_error() {
         threading_shutdown() threading_shutdown_timeout(0.0) threading_set_excepthook(None, nothing)
         threading_get_excepthook(null_mut()) threading_report_exception(c"x".as_ptr(), c"x".as_ptr())
         threading_dump(2) threading_dump_on_signal(3, 2) threading_set_hang_hook(-1.0, None, nothing)
-        threading_set_contention(true)
+        threading_trace(-2) threading_set_contention(true)
     }
     .into();
 
@@ -215,7 +215,7 @@ fn a_panic_in_an_exported_function_becomes_an_error() {
     assert_eq!(fault::take_fired_count(), 1);
     called.extend(WITHOUT_BOUNDARY.map(str::to_owned));
     assert_eq!(called, exports());
-    assert_eq!(called.len(), 142);
+    assert_eq!(called.len(), 143);
 
     // The objects are unchanged.
     assert_eq!((threading_lock_acquire(lock), threading_lock_release(lock)), (THREADING_OK, THREADING_OK));

@@ -513,6 +513,8 @@ fn dumps_show_names_and_owners() -> Result {
     assert_eq!(threading::dump(-1), Err(Error::Descriptor));
     assert_eq!(threading::dump_on_signal(9, Some(2)), Err(Error::Signal));
     assert_eq!(threading::dump_on_signal(3, Some(-1)), Err(Error::Descriptor));
+    assert_eq!(threading::trace(Some(-1)), Err(Error::Descriptor));
+    assert_eq!(threading::trace(Some(9999)), Err(Error::System));
     Ok(())
 }
 

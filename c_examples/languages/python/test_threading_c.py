@@ -4,6 +4,7 @@
     python3 test_threading_c.py [-v] [NAME...]
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -123,6 +124,24 @@ class DumpTests(unittest.TestCase):
         finally:
             threading_c.set_contention(False)
         self.assertNotIn("contention", self.dumped(threading_c.dump))
+
+    def test_trace(self):
+        event = threading_c.Event()
+        event.set_name("ready")
+
+        def make(file):
+            threading_c.trace(file)
+            thread = threading_c.Thread(target=event.wait, name="waiter")
+            thread.start()
+            time.sleep(0.1)
+            event.set()
+            thread.join()
+            threading_c.trace(None)
+        events = json.loads(self.dumped(make))
+        self.assertIn('waits for event "ready"', [event["name"] for event in events])
+        self.assertIn("waiter", [event["args"]["name"] for event in events if event["name"] == "thread_name"])
+        self.assertRaises(ValueError, threading_c.trace, -2)
+        self.assertRaises(RuntimeError, threading_c.trace, 9999)
 
     def test_invalid_periods(self):
         self.assertRaises(ValueError, threading_c.set_hang_hook, -2)

@@ -16,7 +16,7 @@ import weakref
 import libthreading
 import threading_c_dumps
 from threading import ExceptHookArgs, excepthook  # noqa: F401
-from threading_c_dumps import HANG_DEADLOCK, HANG_EXIT, dump, dump_on_signal, set_contention  # noqa: F401
+from threading_c_dumps import HANG_DEADLOCK, HANG_EXIT, dump, dump_on_signal, set_contention, trace  # noqa: F401
 from threading_c_locks import (
     BLOCKING, FAST, OK, SLICE, TIMED_OUT, TIMEOUT_MAX, Barrier, BoundedSemaphore, BrokenBarrierError, Condition, Event,
     Lock, RLock, Semaphore, check, checked_handle, seconds, wait)

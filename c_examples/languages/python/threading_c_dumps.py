@@ -45,6 +45,14 @@ def set_contention(on):
     check(FAST.threading_set_contention(bool(on)))
 
 
+def trace(file):
+    """Writes each wait of 10 microseconds and more to a file, for ui.perfetto.dev; None ends the trace.
+
+    The file must stay open until then. The waits of the main thread are slices of at most a few milliseconds.
+    """
+    check(BLOCKING.threading_trace(-1 if file is None else _descriptor(file)), "the trace could not be written")
+
+
 def set_hang_hook(seconds, hook=None, on_error=None):
     """Sets hook(kind, report), which is called when threads hang; without a hook, reports go to standard error.
 

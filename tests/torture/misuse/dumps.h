@@ -41,6 +41,36 @@ static bool call_dump(struct actor *a)
     }
 }
 
+/* Traces are started and ended by several threads. A start with a file that cannot be written ends the trace, too. */
+static bool call_trace(struct actor *a)
+{
+    static const int invalid[] = {-2, INT32_MIN};
+    uint8_t byte = next_byte(&a->bytes);
+    choose_no_object(a);
+    switch (byte % 4) {
+    case 0:
+        check_status(a, threading_trace(null_file()), ONE(THREADING_OK));
+        return true;
+    case 1:
+        check_status(a, threading_trace(-1), ONE(THREADING_OK));
+        return true;
+    case 2:
+        check_status(a, threading_trace(CLOSED_FILE), ONE(THREADING_ERR_SYSTEM));
+        return true;
+    default:
+        check_status(a, threading_trace(invalid[byte / 4 % COUNT(invalid)]), ONE(THREADING_ERR_VALUE));
+        return true;
+    }
+}
+
+static bool call_set_contention(struct actor *a)
+{
+    bool on = next_byte(&a->bytes) & 1;
+    choose_no_object(a);
+    check_status(a, threading_set_contention(on), ONE(THREADING_OK));
+    return true;
+}
+
 static void ignore_dump_signal(void)
 {
     ASSERT(signal(DUMP_SIGNAL, SIG_IGN) != SIG_ERR);

@@ -13,7 +13,7 @@
     N(clear_last_error) N(current_thread) N(main_thread) N(active_count) N(enumerate) N(get_ident)           \
     N(get_native_id) N(stack_size) N(set_stack_size) N(sleep) N(atexit) N(shutdown) N(shutdown_timeout)      \
     N(set_excepthook) N(get_excepthook) N(report_exception) N(dump) N(dump_on_signal) N(set_hang_hook)       \
-    N(set_contention)                                                                                        \
+    N(trace) N(set_contention)                                                                               \
     H(thread_list_len) H(thread_list_get) H(thread_list_free)                                                \
     N(thread_new) H(thread_ref) H(thread_free) H(thread_set_name) H(thread_name) H(thread_set_daemon)        \
     H(thread_is_daemon) H(thread_set_stack_size) H(thread_set_arg_destructor) H(thread_set_run)              \

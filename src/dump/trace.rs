@@ -1,0 +1,520 @@
+//! Traces: each wait of at least 10 microseconds as a slice on the track of its thread, and an arrow from the thread that
+//! has ended it. The format is the JSON array of Chrome's trace viewer, which Perfetto reads.
+//!
+//! A thread writes its waits itself, when they have ended, by one system call each. It takes no lock and allocates no
+//! memory, so that waits in signal handlers are in the trace, too. The thread that has ended a wait has only left a
+//! record (`sync::wait_observer`); the waiter writes the events of both.
+//!
+//! # State (`STATE`)
+//!
+//! | bits | meaning | who changes it |
+//! |---|---|---|
+//! | 0 to 31 writers | the number of threads that are writing events | a thread before and after it writes, if `ON` and not `CHANGING` |
+//! | 32 `ON` | the file accepts events | `change`; a writer whose write has failed clears it |
+//! | 33 `CHANGING` | a thread starts or stops a trace, and is the only one to do so. No thread begins to write | `change` |
+//! | 34 to 63 session | the number of changes, so that each trace has another number | `change` |
+//!
+//! `change` sets `CHANGING`, waits until there are no writers, ends the array, and stores the next session. So nothing
+//! follows the end of the array, and the descriptor is not used after the call. All orderings are acquire and release.
+//!
+//! A child of fork has no trace, since the file is its parent's.
+
+use core::ffi::{CStr, c_int};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use crate::dump::deadlock::owner_of;
+use crate::dump::json::JsonText;
+use crate::dump::snapshot;
+use crate::dump::text::kind_and_name;
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::handle::note::MAX_NAME;
+use crate::sync::atexit::ensure_atexit_registered;
+use crate::sync::fork_epoch::fork_epoch;
+use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, SLEEP};
+use crate::sync::wait_observer::{self, EndedWait, NOTIFY, Observer, Outcome, TRACE, last_wake};
+use crate::sys::fd;
+use crate::sys::{calling_thread, futex, tls};
+use crate::thread::ident::OWNER_SHIFT;
+use crate::thread::naming::{self, MAX_REPORTED_NAME};
+use crate::thread::object::Thread;
+use crate::thread::registry;
+use crate::time::Deadline;
+
+/// Shorter waits are not written.
+const MIN_WAIT_NS: u64 = 10_000;
+
+const WRITERS: u64 = 0xffff_ffff;
+const ON: u64 = 1 << 32;
+const CHANGING: u64 = 1 << 33;
+const SESSION_ONE: u64 = 1 << 34;
+
+static STATE: AtomicU64 = AtomicU64::new(0);
+/// The file, -1 if there is none. As the next two, changed only while `CHANGING`.
+static FILE: AtomicI32 = AtomicI32::new(-1);
+/// Whether the library has opened the file.
+static IS_OWN_FILE: AtomicBool = AtomicBool::new(false);
+/// Whether a write may raise SIGPIPE.
+static IS_STREAM: AtomicBool = AtomicBool::new(false);
+/// The number of arrows.
+static ARROWS: AtomicU32 = AtomicU32::new(0);
+
+static OBSERVER: Observer = Observer { owner, end, named };
+
+/// Starts a trace to this file descriptor, and ends the current one, if there is one.
+pub(crate) fn start(file: c_int) -> Result<()> {
+    if file < 0 { Err(Error::Descriptor) } else { change(Some((file, false)), Deadline::NEVER) }
+}
+
+/// Ends the trace, if there is one.
+pub(crate) fn stop() -> Result<()> {
+    change(None, Deadline::NEVER)
+}
+
+/// Ends the trace because the process exits. Does not wait for a thread whose write blocks.
+pub(crate) fn stop_at_exit() {
+    const PATIENCE_NS: u64 = 100_000_000;
+    if STATE.load(Ordering::Relaxed) & ON != 0 {
+        let _ = change(None, Deadline::now().add_ns(PATIENCE_NS));
+    }
+}
+
+/// Starts a trace to a file, which it creates or empties. `%p` in the path stands for the process ID.
+pub(crate) fn start_to_path(path: &[u8]) -> Result<()> {
+    const SIZE: usize = 1024;
+    let mut text = JsonText::<SIZE>::new();
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        if rest.starts_with(b"%p") {
+            text.number(pid());
+            rest = &after[1..];
+        } else {
+            text.bytes(&[byte]);
+            rest = after;
+        }
+    }
+    text.bytes(b"\0");
+    let path = CStr::from_bytes_with_nul(text.written()).map_err(|_| Error::System)?;
+    let file = fd::create(path)?;
+    change(Some((file, true)), Deadline::NEVER)
+}
+
+/// In a child of fork: the trace is the parent's.
+pub(crate) fn after_fork_in_child() {
+    wait_observer::turn_off(TRACE);
+    FILE.store(-1, Ordering::Relaxed);
+    IS_OWN_FILE.store(false, Ordering::Relaxed);
+    STATE.store(next_session(STATE.load(Ordering::Relaxed)), Ordering::Release);
+}
+
+/// Returns the state without a trace, with the number of the next session.
+fn next_session(state: u64) -> u64 {
+    (state & !(SESSION_ONE - 1)).wrapping_add(SESSION_ONE)
+}
+
+/// Ends the trace, and starts the given one. Fails if the deadline passes first.
+fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
+    wait_until(deadline, || {
+        let state = STATE.load(Ordering::Relaxed);
+        let from = (state & CHANGING == 0).then_some(state);
+        from.is_some_and(|from| {
+            STATE.compare_exchange(from, from | CHANGING, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        })
+    })?;
+    wait_observer::turn_off(TRACE);
+    let drained = wait_until(deadline, || STATE.load(Ordering::Acquire) & WRITERS == 0);
+    let state = STATE.load(Ordering::Acquire);
+    let former = FILE.swap(-1, Ordering::Relaxed);
+    if drained.is_ok() {
+        if state & ON != 0 {
+            // Perfetto accepts an array without an end, too.
+            let _ = write(former, b"\n]\n");
+        }
+        if IS_OWN_FILE.swap(false, Ordering::Relaxed) {
+            fd::close(former);
+        }
+    }
+    // The exit ends the array.
+    let _ = ensure_atexit_registered();
+    let started = match to {
+        Some((file, is_own)) if drained.is_ok() => write_beginning(file, is_own),
+        _ => Ok(()),
+    };
+    let is_on = to.is_some() && drained.is_ok() && started.is_ok();
+    let next = next_session(state) | if is_on { ON } else { 0 };
+    STATE.fetch_update(Ordering::Release, Ordering::Relaxed, |state| Some(next | state & WRITERS)).ok();
+    if is_on {
+        wait_observer::turn_on(TRACE, &OBSERVER);
+        // Those that begin from now on, or get another name, write it themselves.
+        snapshot::for_each_live_thread(|ident, thread| {
+            if let Some(writer) = Writer::enter() {
+                Events::new(writer).thread_name(ident, thread);
+            }
+        });
+    }
+    drained.and(started)
+}
+
+/// Waits until `is_done`. The threads for which it waits are writing events, or are in `change`.
+fn wait_until(deadline: Deadline, is_done: impl Fn() -> bool) -> Result<()> {
+    const MAX_PAUSE_NS: u64 = 1_000_000;
+    let mut pause = 1000;
+    while !is_done() {
+        if deadline.has_passed() {
+            return Err(Error::System);
+        }
+        futex::wait(&crate::sys::atomic::AtomicU32::new(0), 0, Deadline::now().add_ns(pause));
+        pause = (2 * pause).min(MAX_PAUSE_NS);
+    }
+    Ok(())
+}
+
+/// Writes the beginning of the array, with the name of the process.
+fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
+    IS_STREAM.store(!fd::can_seek(file), Ordering::Relaxed);
+    let mut name = [0; 32];
+    let length = fd::read_beginning(c"/proc/self/comm", &mut name);
+    let name = name[..length].strip_suffix(b"\n").unwrap_or(&name[..length]);
+    let mut text = JsonText::<512>::new();
+    text.text("[\n{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":").number(pid());
+    text.text(",\"tid\":").number(pid()).text(",\"args\":{\"name\":\"");
+    text.escaped(if name.is_empty() { b"process" } else { name }).text("\"}}");
+    let written = write(file, text.written());
+    if written.is_ok() {
+        FILE.store(file, Ordering::Relaxed);
+        IS_OWN_FILE.store(is_own, Ordering::Relaxed);
+        ARROWS.store(0, Ordering::Relaxed);
+    } else if is_own {
+        fd::close(file);
+    }
+    written
+}
+
+fn write(file: c_int, bytes: &[u8]) -> Result<()> {
+    if IS_STREAM.load(Ordering::Relaxed) {
+        fd::write_all_without_sigpipe(file, bytes)
+    } else {
+        fd::write_all(file, bytes)
+    }
+}
+
+fn pid() -> u64 {
+    // SAFETY: no preconditions.
+    (unsafe { libc::getpid() }) as u64
+}
+
+/// The right to write events. `change` waits for its end.
+struct Writer {
+    session: u64,
+    fork_epoch: u32,
+}
+
+impl Writer {
+    fn enter() -> Option<Writer> {
+        let mut state = STATE.load(Ordering::Relaxed);
+        loop {
+            if state & (ON | CHANGING) != ON {
+                return None;
+            }
+            match STATE.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(Writer { session: state / SESSION_ONE, fork_epoch: fork_epoch() }),
+                Err(now) => state = now,
+            }
+        }
+    }
+
+    /// Returns whether the process has forked, in a signal handler that has interrupted this thread, and this is the
+    /// child.
+    fn is_in_child(&self) -> bool {
+        self.fork_epoch != fork_epoch()
+    }
+
+    fn write(&self, events: &[u8]) {
+        if !self.is_in_child() && write(FILE.load(Ordering::Relaxed), events).is_err() {
+            STATE.fetch_and(!ON, Ordering::AcqRel);
+            wait_observer::turn_off(TRACE);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.is_in_child() {
+            STATE.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// Returns the identifier of the thread that owns the lock, 0 for other objects.
+fn owner(object: usize) -> u64 {
+    owner_of(object).map_or(0, |owner| owner >> OWNER_SHIFT)
+}
+
+/// The thread with this identifier begins, or has another name.
+fn named(ident: u64) {
+    let Some(thread) = snapshot::find_thread(ident).filter(|thread| thread.native_id() != 0) else { return };
+    if let Some(writer) = Writer::enter() {
+        Events::new(writer).thread_name(ident, Some(thread));
+    }
+}
+
+/// A wait of the calling thread has ended.
+fn end(wait: &EndedWait) {
+    let ended = Deadline::now();
+    if ended.0.saturating_sub(wait.began.0) < MIN_WAIT_NS {
+        return;
+    }
+    if let Some(writer) = Writer::enter() {
+        let mut events = Events::new(writer);
+        events.own_name();
+        events.wait(wait, ended);
+    }
+}
+
+/// Types of objects that `kind_and_name` does not return.
+const THREAD: &str = "thread";
+const FREED: &str = "freed";
+
+fn kind_of(object: usize) -> &'static str {
+    if Handle::<Thread>::from_bits(object).check().is_ok() {
+        return THREAD;
+    }
+    kind_and_name(object, &mut [0; MAX_NAME + 1]).map_or(FREED, |(kind, _)| kind)
+}
+
+/// A wait, or one of its stages: a waiter of a condition waits for a notify, and then for the lock.
+struct Stage {
+    object: usize,
+    owner: u64,
+    outcome: Outcome,
+    /// The second stage of a wait for a condition.
+    is_notified: bool,
+}
+
+/// The longest text of a name with its escapes: the names of objects are shorter than those of threads.
+const MAX_ESCAPED_NAME: usize = 6 * MAX_REPORTED_NAME;
+/// The longest event, which has three names.
+const MAX_EVENT: usize = 3 * MAX_ESCAPED_NAME + 400;
+const _: () = assert!(MAX_NAME <= MAX_REPORTED_NAME);
+
+/// Events, each of which begins with the comma that separates it from the one before. They are written when this is
+/// dropped; the buffer is larger than the usual four events of a wait, and is written before if there may be no room.
+struct Events {
+    writer: Writer,
+    text: JsonText<{ MAX_EVENT + 600 }>,
+}
+
+impl Events {
+    fn new(writer: Writer) -> Events {
+        Events { writer, text: JsonText::new() }
+    }
+
+    /// Begins an event of this phase, on the track of a thread.
+    fn event(&mut self, phase: &str, thread: u64) {
+        if self.text.room() < MAX_EVENT {
+            self.flush();
+        }
+        self.text.text(",\n{\"ph\":\"").text(phase).text("\",\"pid\":").number(pid());
+        self.text.text(",\"tid\":").number(thread);
+    }
+
+    fn flush(&mut self) {
+        if !self.text.written().is_empty() {
+            self.writer.write(self.text.written());
+            self.text.clear();
+        }
+    }
+
+    /// Adds the name of the calling thread, if it has not written it to this trace.
+    fn own_name(&mut self) {
+        let ident = snapshot::my_ident();
+        let traced = self.writer.session << 32 ^ ident.rotate_left(48) ^ ident;
+        if tls::with(|block| block.traced.replace(traced)) != traced {
+            self.thread_name(ident, snapshot::find_thread(ident));
+        }
+    }
+
+    /// Adds the event that names a thread. Without an object, only main has a name.
+    fn thread_name(&mut self, ident: u64, thread: Option<&Thread>) {
+        let is_main = ident == registry::main_ident();
+        let native_id = match thread.map(Thread::native_id) {
+            Some(id) if id != 0 => id.into(),
+            _ if is_main => pid(),
+            _ => return,
+        };
+        self.event("M", native_id);
+        self.text.text(",\"name\":\"thread_name\",\"args\":{\"name\":\"");
+        self.name_of_thread(ident, thread);
+        self.text.text("\"}}");
+    }
+
+    fn name_of_thread(&mut self, ident: u64, thread: Option<&Thread>) {
+        if let Some(thread) = thread {
+            let mut buffer = [0; MAX_REPORTED_NAME];
+            let name = naming::copy_unlocked(thread, &mut buffer);
+            // The slot may have been reused during the copy.
+            if thread.ident() == ident {
+                self.text.escaped(name);
+                return;
+            }
+        }
+        if ident == registry::main_ident() {
+            self.text.text("MainThread");
+        } else {
+            self.text.text("the thread with ident ").number(ident);
+        }
+    }
+
+    /// Adds the events of a wait of the calling thread.
+    ///
+    /// Perfetto draws an arrow from the slice that begins first to the other one, so that it must not end in the slice
+    /// of the wait, which began before the wake. It ends in a slice of its own inside of that: the time from the wake
+    /// until the thread runs. Slices of a thread must not overlap in part. So if the thread has waited in this wait, in
+    /// a signal handler for example, this slice begins after that.
+    fn wait(&mut self, wait: &EndedWait, ended: Deadline) {
+        let inner_ended = Deadline(tls::with(|block| block.traced_until.replace(ended.0)));
+        let find = |key| last_wake(key).filter(|(time, _)| *time >= wait.began && *time <= ended);
+        let split = |time: Deadline| time.max(inner_ended).min(ended);
+        let mut stage =
+            Stage { object: wait.object, owner: wait.owner, outcome: wait.outcome, is_notified: false };
+        let mut began = wait.began;
+        // Only waiters in queues, whose keys are not their objects, are notified.
+        if let Some((time, by)) = find(wait.wake_key | NOTIFY).filter(|_| wait.wake_key != wait.object) {
+            let notified = split(time);
+            self.wait_slice(&Stage { outcome: Outcome::Woken, ..stage }, began, notified);
+            began = notified;
+            stage.is_notified = true;
+            self.wait_slice(&stage, began, ended);
+            self.wake(&Stage { is_notified: false, ..stage }, time, by, notified);
+        } else {
+            self.wait_slice(&stage, began, ended);
+        }
+        if let Some((time, by)) = find(wait.wake_key).filter(|_| wait.outcome != Outcome::TimedOut) {
+            let woken = split(time).max(began);
+            self.event("X", calling_thread::native_id());
+            self.slice(woken, ended, "wake");
+            self.text.text("wakes up\"}");
+            self.wake(&stage, time, by, woken);
+        }
+    }
+
+    fn wait_slice(&mut self, stage: &Stage, began: Deadline, ended: Deadline) {
+        self.event("X", calling_thread::native_id());
+        self.slice(began, ended, "wait");
+        self.what_it_waits_for(stage);
+        self.text.text("\",\"args\":{");
+        self.object_args(stage.object);
+        if stage.owner != 0 {
+            self.text.text("\"owner\":\"");
+            self.name_of_thread(stage.owner, snapshot::find_thread(stage.owner));
+            self.text.text("\",");
+        }
+        self.text.text("\"result\":\"").text(match (stage.object, stage.outcome) {
+            (SLEEP, _) | (_, Outcome::TimedOut) => "timed out",
+            (_, Outcome::Woken) => "woken",
+            (_, Outcome::Failed) => "failed",
+        });
+        self.text.text("\"}}");
+    }
+
+    /// Adds the slice of the thread that has ended a stage, and the arrow from there to the calling thread.
+    fn wake(&mut self, stage: &Stage, time: Deadline, by: u32, arrives: Deadline) {
+        let arrow = u64::from(ARROWS.fetch_add(1, Ordering::Relaxed));
+        self.event("X", by.into());
+        self.slice(time, time, "wake");
+        self.what_ends_it(stage);
+        self.text.text("\"}");
+        self.arrow("s", by.into(), arrow, time);
+        self.arrow("f\",\"bp\":\"e", calling_thread::native_id(), arrow, arrives);
+    }
+
+    /// Adds the times of a slice, and the beginning of its name.
+    fn slice(&mut self, began: Deadline, ended: Deadline, category: &str) {
+        self.text.text(",\"ts\":").microseconds(began.0);
+        self.text.text(",\"dur\":").microseconds(ended.0.saturating_sub(began.0));
+        self.text.text(",\"cat\":\"").text(category).text("\",\"name\":\"");
+    }
+
+    fn arrow(&mut self, phase: &str, thread: u64, id: u64, time: Deadline) {
+        self.event(phase, thread);
+        self.text.text(",\"ts\":").microseconds(time.0).text(",\"cat\":\"wake\",\"name\":\"wakes\",\"id\":");
+        self.text.number(id).text("}");
+    }
+
+    fn what_it_waits_for(&mut self, stage: &Stage) {
+        let object = stage.object;
+        let before = match (object, kind_of(object)) {
+            (SLEEP, _) => "sleeps",
+            (PROCESS_EXIT, _) => "waits in the process exit or a shutdown",
+            (EXIT_CALLBACKS, _) => "waits for the functions that another thread calls at exit",
+            (_, THREAD) => "joins ",
+            (_, "condition") if stage.is_notified => "waits for the lock of ",
+            (_, "condition") => "waits for a notify on ",
+            (_, "barrier") => "waits at ",
+            _ => "waits for ",
+        };
+        self.text.text(before);
+        if before.ends_with(' ') {
+            self.object(object);
+        }
+    }
+
+    fn what_ends_it(&mut self, stage: &Stage) {
+        let object = stage.object;
+        let before = match (object, kind_of(object)) {
+            (EXIT_CALLBACKS, _) => "has called the functions at exit",
+            (PROCESS_EXIT, _) | (_, THREAD) => "ends",
+            (_, FREED) => "ends the wait for ",
+            _ if stage.outcome == Outcome::Failed => "ends the wait for ",
+            (_, "condition") if stage.is_notified => "releases the lock of ",
+            (_, "condition") => "notifies ",
+            (_, "barrier") => "arrives last at ",
+            (_, "event") => "sets ",
+            _ => "releases ",
+        };
+        self.text.text(before);
+        if before.ends_with(' ') {
+            self.object(object);
+        }
+    }
+
+    /// Adds the type and the name of an object, or its handle if it has no name.
+    fn object(&mut self, bits: usize) {
+        if let Ok((thread, _)) = Handle::<Thread>::from_bits(bits).check() {
+            self.text.text("\\\"");
+            self.name_of_thread(thread.ident(), Some(thread));
+            self.text.text("\\\"");
+            return;
+        }
+        let mut name = [0; MAX_NAME + 1];
+        match kind_and_name(bits, &mut name) {
+            None => self.text.text("an object that has been freed"),
+            Some((kind, 0)) => self.text.text(kind).text(" ").hexadecimal(bits),
+            Some((kind, length)) => self.text.text(kind).text(" \\\"").escaped(&name[..length]).text("\\\""),
+        };
+    }
+
+    /// Adds the arguments that describe an object: its type, handle and name.
+    fn object_args(&mut self, bits: usize) {
+        if matches!(bits, SLEEP | PROCESS_EXIT | EXIT_CALLBACKS) {
+            return;
+        }
+        let mut name = [0; MAX_NAME + 1];
+        let thread = Handle::<Thread>::from_bits(bits).check().ok().map(|(thread, _)| thread);
+        let (kind, length) = kind_and_name(bits, &mut name).unwrap_or((kind_of(bits), 0));
+        self.text.text("\"object\":\"").text(kind).text("\",\"handle\":\"").hexadecimal(bits).text("\",");
+        if let Some(thread) = thread {
+            self.text.text("\"name\":\"");
+            self.name_of_thread(thread.ident(), Some(thread));
+            self.text.text("\",");
+        } else if length != 0 {
+            self.text.text("\"name\":\"").escaped(&name[..length]).text("\",");
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

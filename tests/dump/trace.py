@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Tests of traces.
+
+    trace.py PROGRAM [CASE]...
+
+The program is tests/dump/traced.c. Each case runs it and reads its trace as JSON: each wait must have its slice, and an
+arrow from the thread that has ended it.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+LIMIT = 60
+Slice = collections.namedtuple("Slice", "thread name result")
+Arrow = collections.namedtuple("Arrow", "source waker target waiter")
+
+
+class Failed(Exception):
+    """A check has failed."""
+
+
+def check(condition, message):
+    if not condition:
+        raise Failed(message)
+
+
+def check_equal(found, expected):
+    check(found == expected, f"found\n{found}\nexpected\n{expected}")
+
+
+class Trace:
+    """A trace whose structure has been checked, by the rules of Perfetto's importer."""
+
+    def __init__(self, text):
+        self.events = json.loads(text)
+        self.names, self.processes, self.renames = {}, {}, []
+        for event in self.events:
+            if event["name"] == "thread_name":
+                name = event["args"]["name"]
+                if self.names.get(event["tid"], name) != name:
+                    self.renames.append((self.names[event["tid"]], name))
+                self.names[event["tid"]] = name
+            elif event["name"] == "process_name":
+                self.processes[event["pid"]] = event["args"]["name"]
+        check_equal(set(self.processes), {event["pid"] for event in self.events})
+        ordered = sorted((event for event in self.events if "ts" in event),
+                         key=lambda event: (event["ts"], -event.get("dur", 0)))
+        self.slices, self.arrows, begun, stacks = [], [], {}, {}
+        for event in ordered:
+            stack = stacks.setdefault(event["tid"], [])
+            start, thread = nanoseconds(event["ts"]), self.names.get(event["tid"])
+            if event["ph"] == "X":
+                end = start + nanoseconds(event["dur"])
+                while stack and (stack[-1][0] < start or stack[-1][0] == start and not stack[-1][2] == start == end):
+                    stack.pop()
+                check(not stack or end <= stack[-1][0], f"{event} overlaps with {stack}")
+                stack.append((end, event, start))
+                if event["cat"] == "wait":
+                    check(set(event["args"]) >= {"result"}, event)
+                    self.slices.append(Slice(thread, event["name"], event["args"]["result"]))
+                continue
+            check(stack and stack[-1][1]["ts"] <= event["ts"] and stack[-1][0] >= start, f"{event} is in no slice")
+            inner = stack[-1][1]
+            check_equal(inner["ts"], event["ts"])
+            if event["ph"] == "s":
+                check(event["id"] not in begun, f"{event}: not unique")
+                check_equal((inner["cat"], inner["ts"]), ("wake", event["ts"]))
+                begun[event["id"]] = (thread, inner["name"])
+            else:
+                check_equal((event["ph"], event["bp"]), ("f", "e"))
+                check(event["id"] in begun, f"{event} comes before its beginning")
+                waits = [other["name"] for _, other, _ in stack if other["cat"] == "wait"]
+                self.arrows.append(Arrow(*begun.pop(event["id"]), thread, waits[-1]))
+        check(not begun, f"arrows without an end: {begun}")
+
+
+def nanoseconds(microseconds):
+    return round(microseconds * 1000)
+
+
+class Runner:
+    def __init__(self, program, directory):
+        self.program, self.path = program, pathlib.Path(directory) / "trace.json"
+
+    def run(self, case, status=0, **environment):
+        done = subprocess.run([self.program, case, self.path], timeout=LIMIT, env={**os.environ, **environment},
+                              capture_output=True, text=True)
+        check(done.returncode == status, f"{case}: {done}")
+        return done
+
+    def trace(self, suffix=""):
+        return Trace(pathlib.Path(f"{self.path}{suffix}").read_text(encoding="utf-8"))
+
+
+def each_kind(runner):
+    """each kind of wait has its slice, and an arrow from the thread that has ended it"""
+    runner.run("each_kind")
+    trace = runner.trace()
+    check_equal([found[1:] for found in trace.slices if found.thread == "waiter"], [
+        ('waits for lock "journal"', "woken"),
+        ('waits for rlock "accounts"', "woken"),
+        ('waits for event "go"', "woken"),
+        ('waits for semaphore "connections"', "woken"),
+        ('waits for a notify on condition "queue"', "woken"),
+        ('waits for the lock of condition "queue"', "woken"),
+        ('waits at barrier "phase"', "woken"),
+        ('waits for event "stop"', "timed out"),
+        ('waits for lock "journal"', "timed out"),
+        ('waits for a notify on condition "queue"', "timed out"),
+        ("sleeps", "timed out"),
+    ])
+    check_equal([found for found in trace.slices if found.thread == "MainThread"],
+                [Slice("MainThread", 'joins "waiter"', "woken")])
+    main = "MainThread"
+    check_equal(trace.arrows, [
+        Arrow(main, 'releases lock "journal"', "waiter", 'waits for lock "journal"'),
+        Arrow(main, 'releases rlock "accounts"', "waiter", 'waits for rlock "accounts"'),
+        Arrow(main, 'sets event "go"', "waiter", 'waits for event "go"'),
+        Arrow(main, 'releases semaphore "connections"', "waiter", 'waits for semaphore "connections"'),
+        Arrow(main, 'notifies condition "queue"', "waiter", 'waits for the lock of condition "queue"'),
+        Arrow(main, 'releases the lock of condition "queue"', "waiter", 'waits for the lock of condition "queue"'),
+        Arrow(main, 'arrives last at barrier "phase"', "waiter", 'waits at barrier "phase"'),
+        Arrow("waiter", "ends", main, 'joins "waiter"'),
+    ])
+    lock = next(event for event in trace.events if event["name"] == 'waits for lock "journal"')
+    handle = lock["args"].pop("handle")
+    check(handle.startswith("0x"), handle)
+    check_equal(lock["args"], {"object": "lock", "name": "journal", "owner": "MainThread", "result": "woken"})
+    check(lock["dur"] >= 25_000, lock)
+    check_equal(list(trace.processes.values()), ["traced"])
+
+
+def names(runner):
+    """names of threads and objects are escaped, and a renamed thread has its new name"""
+    runner.run("names")
+    trace = runner.trace()
+    check(("old name", "new\tname") in trace.renames, trace.renames)
+    found = set(trace.names.values())
+    check(found >= {"MainThread", "before the trace", "old name", "new\tname"}, found)
+    check("a name that is longer than 64 bytes, and is cut in a report: \u00e9" in found, found)
+    waits = {name for thread, name, _ in trace.slices if thread == "old name"}
+    waits |= {name for thread, name, _ in trace.slices if thread == "new\tname"}
+    check_equal(waits, {'waits for event "a "quoted" \\ name\n\u00e9\x7f"'})
+    check(any(thread is None and name == 'waits for event "stop"' for thread, name, _ in trace.slices), trace.slices)
+    check(not any(thread == "before the trace" for thread, _, _ in trace.slices), "began before the trace")
+
+
+def freed(runner):
+    """objects that are freed during a wait do no harm"""
+    runner.run("freed")
+    runner.trace()
+
+
+def load(runner):
+    """eight threads under load write a valid file"""
+    runner.run("load")
+    trace = runner.trace()
+    check(len(trace.slices) > 100 and len(trace.arrows) > 10, f"{len(trace.slices)}, {len(trace.arrows)}")
+    check_equal(sorted(trace.names.values()), ["MainThread"] + 8 * ["worker"])
+
+
+def restarts(runner):
+    """traces that several threads start and stop are valid"""
+    runner.run("restarts")
+    files = [f".{thread}.{count}" for thread in "abc" for count in range(100)]
+    slices = sum(len(runner.trace(file).slices) for file in files)
+    check(slices > 100, slices)
+
+
+def forked(runner):
+    """a child of fork has no trace until it starts one"""
+    runner.run("forked")
+    trace = runner.trace()
+    check_equal([name for _, name, _ in trace.slices], ["sleeps", "sleeps"])
+    child = runner.trace(".child")
+    check_equal([arrow[:2] for arrow in child.arrows], [("MainThread", 'sets event "go"'), ("in the child", "ends")])
+    check(set(child.processes) != set(trace.processes), child.processes)
+
+
+def handlers(runner):
+    """a wait in a signal handler is a slice, if need be inside of another one"""
+    runner.run("handlers")
+    check(('waits for event "stop"', "timed out") in [found[1:] for found in runner.trace().slices], "no slice")
+
+
+def failing(runner):
+    """a write that fails ends the trace, and not the process"""
+    runner.run("failing")
+    check_equal(len(runner.trace().slices), 1)
+
+
+def exits(runner):
+    """the process exit closes the array"""
+    runner.run("exits")
+    trace = runner.trace()
+    check("waits in the process exit or a shutdown" in [name for _, name, _ in trace.slices], trace.slices)
+    check(Arrow("last", "ends", "MainThread", "waits in the process exit or a shutdown") in trace.arrows, trace.arrows)
+
+
+def killed(runner):
+    """the file of a process that was killed lacks only the end of the array"""
+    runner.run("killed", status=-9)
+    text = runner.path.read_text(encoding="utf-8")
+    check_equal(len(Trace(text + "]").slices), 1)
+
+
+def variable(runner):
+    """THREADING_DEBUG starts a trace when the library is loaded"""
+    runner.path.write_text("former contents")
+    runner.run("exits", THREADING_DEBUG=f"contention,trace={runner.path}")
+    check(len(runner.trace().arrows) >= 1, "no arrow")
+    runner.path.unlink()
+    runner.run("exits", THREADING_DEBUG=f"trace={runner.path}.%p.json")
+    found, = runner.path.parent.glob("*.json.*.json")
+    pid, = Trace(found.read_text(encoding="utf-8")).processes
+    check_equal(found.name, f"{runner.path.name}.{pid}.json")
+    done = runner.run("exits", THREADING_DEBUG="trace=/nonexistent/file")
+    check_equal(done.stderr, "threading: THREADING_DEBUG names a file that cannot be written: "
+                             "trace=/nonexistent/file\n")
+
+
+CASES = [each_kind, names, freed, load, restarts, forked, handlers, failing, exits, killed, variable]
+
+
+def main():
+    program, chosen = sys.argv[1], sys.argv[2:]
+    has_failed = False
+    for case in CASES:
+        if chosen and case.__name__ not in chosen:
+            continue
+        print(f"{case.__doc__} ... ", end="", flush=True)
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                case(Runner(program, directory))
+                print("ok")
+            except (Failed, ValueError, OSError, subprocess.TimeoutExpired) as failure:
+                print(f"FAILED\n{failure}")
+                has_failed = True
+    return has_failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
