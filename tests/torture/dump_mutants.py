@@ -39,7 +39,7 @@ MUTANTS = {
         "handle/header.rs", "if address < LOWEST_ADDRESS { 0 } else { address }", "address",
         "torture", 60),
     "a note that is created again is not noticed": (
-        "handle/note.rs", "note.header.word.load(Ordering::Relaxed) == generation && object", "object",
+        "handle/note.rs", "note.header.word.load(Ordering::Relaxed) == generation && header", "header",
         "unit", "a_note_that_serves_another_object"),
     "the name of a thread may be mixed from two": (
         "thread/names.rs", "Some(length) => hash[..size_of::<u64>()] == hash_of(&text[..=length]).to_ne_bytes(),",
