@@ -635,6 +635,30 @@ static void on_a_small_stack(void)
                                              "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
 }
 
+static atomic_bool is_dumped;
+
+/* The cancellation is pending when the dump begins, and takes effect after it. */
+static void *dump_and_be_cancelled(void *fd)
+{
+    CHECK_INT(pthread_cancel(pthread_self()), 0);
+    CHECK_STATUS(threading_dump(*(int *)fd), THREADING_OK);
+    atomic_store(&is_dumped, true);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void not_cancelled(void)
+{
+    pthread_t thread;
+    void *result;
+    int fd = text_file();
+    objects_new();
+    start_named("sleeper", sleep_long, NULL);
+    CHECK_INT(pthread_create(&thread, NULL, dump_and_be_cancelled, &fd), 0);
+    CHECK_INT(pthread_join(thread, &result), 0);
+    CHECK(result == PTHREAD_CANCELED && atomic_load(&is_dumped));
+}
+
 /* --------------------------------------------------------------------------------------------------- under load */
 
 static atomic_bool load_ends;
@@ -893,6 +917,7 @@ IN_CHILD(owners)
 IN_CHILD(contention)
 IN_CHILD(on_a_signal)
 IN_CHILD(on_a_small_stack)
+IN_CHILD(not_cancelled)
 IN_CHILD(beside_load)
 IN_CHILD(deadlock_is_reported)
 IN_CHILD(earlier_deadlock_is_reported)
@@ -919,6 +944,7 @@ static const struct test_case cases[] = {
     {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
+    {"a dump is not a cancellation point", not_cancelled_case},
     {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},
     {"the hang hook is called once for a deadlock", deadlock_is_reported_case},
     {"the hang hook is called for a deadlock that is older than the hook", earlier_deadlock_is_reported_case},

@@ -5,6 +5,7 @@
 
 #include <fenv.h>
 #include <float.h>
+#include <sys/mman.h>
 #if defined(__x86_64__) || defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
@@ -354,6 +355,34 @@ static void timers_in_all_modes(void)
     CHECK_STATUS(threading_event_free(fired), THREADING_OK);
 }
 
+/* Dumps contain times. */
+static void dumps_in_all_modes(void)
+{
+    int fd = memfd_create("dump", 0);
+    threading_lock *lock = threading_lock_new();
+    CHECK(signal(SIGFPE, fail_at_sigfpe) != SIG_ERR && fd >= 0 && lock != NULL);
+    CHECK_STATUS(threading_lock_acquire(lock), THREADING_OK);
+    current.number = "";
+    for (size_t mode = 0; mode < 2 * TEST_COUNT(roundings); mode++) {
+        enum { CALLS = 5 };
+        threading_status statuses[CALLS];
+        uint64_t owner;
+        current.function = "threading_dump and others";
+        enter_mode(roundings[mode / 2], mode % 2 != 0);
+        statuses[0] = threading_set_contention(true);
+        statuses[1] = threading_lock_set_name(lock, "lock");
+        statuses[2] = threading_lock_acquire_timeout(lock, 0.001);
+        statuses[3] = threading_dump(fd);
+        statuses[4] = threading_set_contention(false);
+        owner = threading_lock_owner(lock);
+        leave_mode();
+        for (size_t i = 0; i < CALLS; i++)
+            CHECK_RESULT(statuses[i], i == 2 ? THREADING_TIMED_OUT : THREADING_OK);
+        CHECK(owner == threading_get_ident());
+    }
+    CHECK_INT(close(fd), 0);
+}
+
 static int64_t nanoseconds(void)
 {
     struct timespec time;
@@ -384,6 +413,7 @@ static void waits_in_all_modes(void)
 static const struct test_case cases[] = {
     {"a timer with any interval raises no floating-point exception and returns the interval's bits",
      timers_in_all_modes},
+    {"a dump in any rounding mode raises no floating-point exception", dumps_in_all_modes},
     {"a wait in any rounding mode does not time out early", waits_in_all_modes},
     {"a call with any seconds in any rounding mode raises no floating-point exception", calls_in_all_modes},
 };
