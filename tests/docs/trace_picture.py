@@ -11,8 +11,8 @@ import sys
 from html import escape
 
 WIDTH, LEFT, TRACK, SLICE, TOP = 960, 96, 52, 20, 34
-COLORS = {"lock": "#c2643f", "condition": "#8d6cab", "event": "#4f8a5b", "semaphore": "#b08a2e", "barrier": "#3f7cac",
-          "thread": "#6b7280"}
+COLORS = {"lock": "#c2643f", "rlock": "#a8503a", "condition": "#8d6cab", "event": "#4f8a5b", "semaphore": "#b08a2e",
+          "barrier": "#3f7cac", "thread": "#6b7280"}
 
 
 def main():
@@ -64,7 +64,7 @@ def main():
         if event["ph"] == "f":
             source = begun[event["id"]]
             down = y(event["tid"]) > y(source["tid"])
-            start = y(source["tid"]) + (SLICE + 9 if down else 0)
+            start = y(source["tid"]) + SLICE + (9 if down else 0)
             end = y(event["tid"]) + (0 if down else SLICE)
             out.append(f'<path d="M{x(source["ts"]):.1f} {start} L{x(event["ts"]):.1f} {end}" stroke="#1f2937" '
                        'stroke-width="1.2" fill="none" marker-end="url(#end)"/>')
