@@ -29,7 +29,6 @@ use crate::dump::text::kind_and_name;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::handle::note::MAX_NAME;
-use crate::sync::atexit::ensure_atexit_registered;
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, SLEEP};
 use crate::sync::wait_observer::{self, EndedWait, NOTIFY, Observer, Outcome, TRACE, last_wake};
@@ -134,8 +133,6 @@ fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
             fd::close(former);
         }
     }
-    // The exit ends the array.
-    let _ = ensure_atexit_registered();
     let started = match to {
         Some((file, is_own)) if drained.is_ok() => write_beginning(file, is_own),
         _ => Ok(()),

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::dump::trace;
 use crate::panic_boundary::catch_panic;
 use crate::runtime::{debug_variable, fork, process_exit, thread_exit};
 use crate::sys;
@@ -40,6 +41,17 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array.00099"))]
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
 static INIT: extern "C" fn() = init;
+
+/// Called by the loader when the process exits, after the exit handlers of the program. Not an exit handler of its own,
+/// since a trace must not change the order of the others.
+extern "C" fn finish() {
+    catch_panic(trace::stop_at_exit);
+}
+
+#[used]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".fini_array.00099"))]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_term_func"))]
+static FINISH: extern "C" fn() = finish;
 
 /// Wraps the work of each call: hides its memory accesses from race detectors, and releases the library's mutexes for
 /// a call from a fork handler. `work` does not unwind.

@@ -8,7 +8,6 @@ use crate::sys::atomic::{AtomicU32, Ordering};
 use core::ffi::c_void;
 
 use crate::callbacks::Callback;
-use crate::dump::trace;
 use crate::error::{Error, Result};
 use crate::local::tables;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
@@ -74,7 +73,6 @@ pub(crate) fn run() {
     if annotate::is_active() {
         catch_panic(shutdown::detach_remaining);
     }
-    catch_panic(trace::stop_at_exit);
 }
 
 /// Called when the main thread has called pthread_exit(). Ends the process with status 0 by exit(), which waits for the

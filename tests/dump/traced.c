@@ -384,6 +384,68 @@ static void killed(const char *path)
     CHECK(raise(SIGKILL) == 0);
 }
 
+/* -------------------------------------------------------------------------- the picture in docs/when-it-hangs.md */
+
+static void pass_ms(long ms)
+{
+    struct timespec time = {.tv_nsec = ms * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static int items;
+
+/* Reads its input while it owns the lock of the queue. */
+static void *produce(void *arg)
+{
+    for (int count = 0; count < 3; count++) {
+        pass_ms(4);
+        OK(threading_condition_acquire(condition));
+        items++;
+        OK(threading_condition_notify(condition, 1));
+        pass_ms(7);
+        OK(threading_condition_release(condition));
+    }
+    return arg;
+}
+
+static void *consume(void *arg)
+{
+    for (int count = 0; count < 3; count++) {
+        OK(threading_condition_acquire(condition));
+        while (items == 0)
+            OK(threading_condition_wait(condition));
+        items--;
+        OK(threading_condition_release(condition));
+        OK(threading_lock_acquire(lock));
+        pass_ms(2);
+        OK(threading_lock_release(lock));
+    }
+    return arg;
+}
+
+static void *write_journal(void *arg)
+{
+    for (int count = 0; count < 2; count++) {
+        OK(threading_lock_acquire(lock));
+        pass_ms(14);
+        OK(threading_lock_release(lock));
+        pass_ms(1);
+    }
+    OK(threading_event_set(event));
+    return arg;
+}
+
+static void picture(const char *path)
+{
+    OK(threading_trace(file_new(path, "")));
+    threading_thread *threads[] = {start("producer", produce, NULL), start("consumer", consume, NULL),
+                                   start("writer", write_journal, NULL)};
+    OK(threading_event_wait(event));
+    for (size_t index = 0; index < 3; index++)
+        OK(threading_thread_join(threads[index]));
+    OK(threading_trace(-1));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -392,7 +454,7 @@ int main(int argc, char **argv)
     } cases[] = {
         {"each_kind", each_kind}, {"names", names},     {"freed", freed}, {"load", load}, {"restarts", restarts},
         {"forked", forked},       {"failing", failing}, {"exits", exits}, {"killed", killed},
-        {"handlers", handlers},
+        {"handlers", handlers},   {"picture", picture},
     };
     CHECK((lock = threading_lock_new()) != NULL && (rlock = threading_rlock_new()) != NULL);
     CHECK((condition = threading_condition_new()) != NULL && (semaphore = threading_semaphore_new(0)) != NULL);
