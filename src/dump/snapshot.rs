@@ -135,17 +135,25 @@ impl Snapshot {
         Snapshot { threads, locks, has_all_locks, has_index: true }
     }
 
-    /// Calls `f` for each thread: main first, and then, as far as the index goes, in the order of the starts.
+    /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no room
+    /// follow, in the same order.
     pub(super) fn for_each(&self, f: &mut dyn FnMut(Entry)) {
-        let main = registry::main_ident();
-        let is_main = |entry: &Entry| entry.ident == main;
+        let order = |ident: u64| (ident != registry::main_ident(), ident);
+        let is_main = |entry: &Entry| !order(entry.ident).0;
         self.threads.iter().filter(|entry| is_main(entry)).for_each(|entry| f(*entry));
         self.threads.iter().filter(|entry| !is_main(entry)).for_each(|entry| f(*entry));
         if let Some(main) = main_without_object().filter(|main| self.indexed(main.ident).is_none()) {
             f(Entry { waiter: find_waiter(main.ident), ..main });
         }
-        for thread in live_threads().filter(|thread| self.indexed(thread.ident()).is_none()) {
-            f(Entry { ident: thread.ident(), thread: Some(thread), waiter: find_waiter(thread.ident()) });
+        let mut last = None;
+        let is_next = |ident, last| self.indexed(ident).is_none() && last < Some(order(ident));
+        while let Some(thread) = live_threads()
+            .filter(|thread| is_next(thread.ident(), last))
+            .min_by_key(|thread| order(thread.ident()))
+        {
+            let ident = thread.ident();
+            last = Some(order(ident));
+            f(Entry { ident, thread: Some(thread), waiter: find_waiter(ident) });
         }
         // The entries without an identifier are in the order of the records, in which these are read again.
         let mut without_ident =
@@ -355,4 +363,50 @@ fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLo
     }
     sort(&mut locks[..count], |lock| (lock.owner, lock.is_reentrant, lock.bits));
     (&locks[..count], true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::time::Timeout;
+
+    #[test]
+    fn without_an_index_the_threads_are_in_the_same_order() {
+        let stop = Event::new().unwrap();
+        let start = |stop: Handle<Event>| {
+            let thread = Thread::new(move || assert_eq!(stop.wait(Timeout::FOREVER), Ok(true))).unwrap();
+            thread.start().unwrap();
+            thread
+        };
+        let end = |stop: &Handle<Event>, thread: &Handle<Thread>| {
+            stop.set().unwrap();
+            assert_eq!(thread.join(Timeout::FOREVER), Ok(true));
+        };
+        // The last thread has the slot of the first one, so that the slots are not in the order of the starts.
+        let stop_first = Event::new().unwrap();
+        let first = start(*stop_first);
+        let mut threads = vec![start(*stop), start(*stop)];
+        end(&stop_first, &first);
+        drop(first);
+        threads.push(start(*stop));
+        let idents: Vec<u64> = threads.iter().map(|thread| thread.ident().unwrap()).collect();
+        let listed = |snapshot: &Snapshot| {
+            let mut listed = Vec::new();
+            snapshot.for_each(&mut |entry| listed.push(entry.ident));
+            listed.retain(|ident| idents.contains(ident));
+            listed
+        };
+        let with_index = loop {
+            let snapshot = Snapshot::take();
+            if snapshot.has_index {
+                break snapshot;
+            }
+        };
+        let without_index = Snapshot::take();
+        assert!(!without_index.has_index);
+        assert_eq!(listed(&with_index), idents);
+        assert_eq!(listed(&without_index), idents);
+        threads.iter().for_each(|thread| end(&stop, thread));
+    }
 }
