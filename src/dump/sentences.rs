@@ -12,6 +12,7 @@ pub(super) const IDENT_THREAD: &str = "the thread with ident ";
 pub(super) const IS_TIMER: &str = " (timer)";
 
 pub(super) const MAKES_DUMP: &str = "makes this dump";
+pub(super) const STARTING: &str = "starting";
 pub(super) const OUTSIDE: &str = "running outside this library";
 pub(super) const IN_SYSCALL: &str = ", in ";
 pub(super) const SYSCALL: &str = "system call ";

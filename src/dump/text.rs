@@ -73,6 +73,8 @@ pub(super) fn thread(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, now: 
     match entry.wait() {
         Some(wait) => what_it_waits_for(lines, snapshot, &wait, now),
         None if u64::from(native_id) == calling_thread::native_id() => drop(lines.text(say::MAKES_DUMP)),
+        // Its native ID is stored before it calls anything.
+        None if native_id == 0 => drop(lines.text(say::STARTING)),
         None => outside(lines, snapshot, entry, native_id, now),
     }
     lines.end();
@@ -332,3 +334,21 @@ fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&core::ffi::CStr> {
 
 #[cfg(any(not(target_os = "linux"), model))]
 const SYSCALLS: [(c_long, &str); 0] = [];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dump::line::Output;
+
+    #[test]
+    fn a_thread_without_a_native_id_is_starting() {
+        let created = Thread::new(|| ()).unwrap();
+        created.set_name(c"worker").unwrap();
+        let (thread, _) = created.check().unwrap();
+        let mut buffer = [0; 1024];
+        let mut lines = Lines::new(Output::Buffer(&mut buffer, 0));
+        let entry = Entry { ident: thread.ident(), thread: Some(thread), waiter: None };
+        super::thread(&mut lines, &Snapshot::take(), entry, Deadline::now());
+        assert!(buffer.starts_with(b"\"worker\"  starting\n\0"));
+    }
+}

@@ -379,6 +379,7 @@ def running_process(programs):
             line = r"""(?x)
                 threading:\ process\ \d+,\ \d+\ threads | timers:\ not\ known,\ .* | .*\ timer,\ due\ in\ .*
                 | "(MainThread|worker|Thread-\d+)"\ \d+\ \ (running|waits\ (for|in))\ .*
+                | "worker"\ \ starting
                 | \ {4}owns\ (lock|rlock|an\ object)\ .*
                 | \d+\ more\ pending\ timers?"""
             for found in text.splitlines():

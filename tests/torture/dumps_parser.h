@@ -169,7 +169,7 @@ static inline bool skip_timed_wait(struct cursor *cursor, char *waits_for)
 
 static inline bool skip_activity(struct cursor *cursor)
 {
-    if (skip(cursor, "makes this dump"))
+    if (skip(cursor, "makes this dump") || skip(cursor, "starting"))
         return true;
     if (!skip(cursor, "running outside this library"))
         return skip_timed_wait(cursor, NULL);
