@@ -10,7 +10,7 @@ import json
 import sys
 from html import escape
 
-WIDTH, LEFT, TRACK, SLICE, TOP = 960, 96, 52, 20, 34
+WIDTH, LEFT, TRACK, SLICE, TOP, WAKER = 960, 96, 44, 20, 34, 3
 COLORS = {"lock": "#c2643f", "rlock": "#a8503a", "condition": "#8d6cab", "event": "#4f8a5b", "semaphore": "#b08a2e",
           "barrier": "#3f7cac", "thread": "#6b7280"}
 
@@ -56,15 +56,14 @@ def main():
                 out.append(f'<text x="{x(event["ts"]) + 4:.1f}" y="{y(event["tid"]) + 14}" fill="#ffffff">'
                            f'{escape(label)}</text>')
         elif event["ph"] == "X" and event["dur"] == 0:
-            at, top = x(event["ts"]), y(event["tid"]) + SLICE
-            out.append(f'<path d="M{at:.1f} {top} l-4 9 h8 z" fill="#1f2937"><title>{escape(event["name"])}</title>'
-                       '</path>')
+            out.append(f'<circle cx="{x(event["ts"]):.1f}" cy="{y(event["tid"]) + SLICE // 2}" r="{WAKER}" '
+                       f'fill="#1f2937"><title>{escape(event["name"])}</title></circle>')
     begun = {event["id"]: event for event in timed if event["ph"] == "s"}
     for event in timed:
         if event["ph"] == "f":
             source = begun[event["id"]]
             down = y(event["tid"]) > y(source["tid"])
-            start = y(source["tid"]) + SLICE + (9 if down else 0)
+            start = y(source["tid"]) + SLICE // 2 + (WAKER if down else -WAKER)
             end = y(event["tid"]) + (0 if down else SLICE)
             out.append(f'<path d="M{x(source["ts"]):.1f} {start} L{x(event["ts"]):.1f} {end}" stroke="#1f2937" '
                        'stroke-width="1.2" fill="none" marker-end="url(#end)"/>')
