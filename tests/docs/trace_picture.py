@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """Draws a trace, as Perfetto shows it: the picture in docs/when-it-hangs.md.
 
-    trace_picture.py trace.json docs/trace.svg
-
 tests/dump/traced.c writes the trace of the picture: traced picture trace.json.
 """
 
+import argparse
 import json
-import sys
 from html import escape
 
 WIDTH, LEFT, TRACK, SLICE, TOP, WAKER = 960, 96, 44, 20, 34, 3
@@ -16,7 +14,11 @@ COLORS = {"lock": "#c2643f", "rlock": "#a8503a", "condition": "#8d6cab", "event"
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trace", metavar="TRACE", help="a trace, in JSON")
+    parser.add_argument("picture", metavar="PICTURE", help="the file to write, in SVG")
+    arguments = parser.parse_args()
+    with open(arguments.trace, encoding="utf-8") as file:
         events = json.load(file)
     names = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
     timed = [event for event in events if "ts" in event]
@@ -68,7 +70,7 @@ def main():
             out.append(f'<path d="M{x(source["ts"]):.1f} {start} L{x(event["ts"]):.1f} {end}" stroke="#1f2937" '
                        'stroke-width="1.2" fill="none" marker-end="url(#end)"/>')
     out.append("</svg>")
-    with open(sys.argv[2], "w", encoding="utf-8") as file:
+    with open(arguments.picture, "w", encoding="utf-8") as file:
         file.write("\n".join(out) + "\n")
 
 

@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
-"""Tests of traces.
-
-    trace.py PROGRAM [CASE]...
-
-The program is tests/dump/traced.c. Each case runs it and reads its trace as JSON: each wait must have its slice, and an
+"""Tests of traces. Each case runs tests/dump/traced.c and reads its trace as JSON: each wait must have its slice, and an
 arrow from the thread that has ended it.
 """
 
+import argparse
 import collections
 import json
 import os
@@ -228,15 +225,18 @@ CASES = [each_kind, names, freed, load, restarts, forked, handlers, failing, exi
 
 
 def main():
-    program, chosen = sys.argv[1], sys.argv[2:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", metavar="PROGRAM", help="traced.c, linked with the library")
+    parser.add_argument("cases", metavar="CASE", nargs="*", help="the names of functions, as in this file")
+    arguments = parser.parse_args()
     has_failed = False
     for case in CASES:
-        if chosen and case.__name__ not in chosen:
+        if arguments.cases and case.__name__ not in arguments.cases:
             continue
         print(f"{case.__doc__} ... ", end="", flush=True)
         with tempfile.TemporaryDirectory() as directory:
             try:
-                case(Runner(program, directory))
+                case(Runner(arguments.program, directory))
                 print("ok")
             except (Failed, ValueError, OSError, subprocess.TimeoutExpired) as failure:
                 print(f"FAILED\n{failure}")
