@@ -3242,15 +3242,6 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
  *
  * The program `threading-dump` makes the same dump of another process, or of a core file.
  *
- * Make a dump if a lock cannot be acquired within ten seconds:
- *     void acquire_or_report(threading_lock *lock)
- *     {
- *         if (threading_lock_acquire_timeout(lock, 10) == THREADING_TIMED_OUT) {
- *             threading_dump(2);
- *             abort();
- *         }
- *     }
- *
  * A dump locks nothing and allocates nothing. It may be made in a signal handler, whatever the thread
  * was doing, in a child of fork, and during process exit.
  *
@@ -3264,12 +3255,12 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
  * thread has ended its wait, as a picture in ui.perfetto.dev. `trace=FILE` in `THREADING_DEBUG` writes one
  * to a file, which is created or emptied; `%p` in its name stands for the process ID.
  *
- * Preparing a program: a name for a lock, a dump on a signal, and reports of hangs:
- *     static void prepare_for_hangs(threading_lock *journal, int signum)
+ * Preparing a program: a name for a lock, dumps on a signal, and reports of hangs:
+ *     static bool prepare_for_hangs(threading_lock *journal)
  *     {
- *         (void)threading_lock_set_name(journal, "journal");
- *         (void)threading_dump_on_signal(signum, 2);
- *         (void)threading_set_hang_hook(60.0, NULL, NULL);
+ *         return threading_lock_set_name(journal, "journal") == THREADING_OK &&
+ *                threading_dump_on_signal(SIGQUIT, STDERR_FILENO) == THREADING_OK &&
+ *                threading_set_hang_hook(60, NULL, NULL) == THREADING_OK;
  *     }
  */
 
