@@ -185,7 +185,8 @@ def check_escapes():
 def check_snippets():
     """Checks that the snippets of the header compile."""
     expect(len(SNIPPETS) == HEADER.count(" * " + "-" * 100), f"{len(SNIPPETS)} snippets found")
-    source = "".join(f"#include <{name}.h>\n" for name in ("signal", "stdio", "stdlib", "unistd", "threading")) + "\n".join(SNIPPETS)
+    headers = ("signal", "stdio", "stdlib", "unistd", "threading")
+    source = "".join(f"#include <{name}.h>\n" for name in headers) + "\n".join(SNIPPETS)
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "snippets.c")
         path.write_text(source, encoding="utf-8")
