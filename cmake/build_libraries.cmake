@@ -96,7 +96,8 @@ if(NOT status EQUAL 0)
         "newer. Tried:${tried}")
 endif()
 
-# The unused bitcode is removed: with it, nm could not read the object if the LLVM plugin of binutils is older.
+# The unused bitcode is removed: with it, nm could not read the object if the LLVM plugin of binutils is older. So are the
+# notes of the probes, which gold does not accept if --gc-sections discards the code to which they refer.
 set(tried "")
 foreach(objcopy IN LISTS OBJCOPIES)
     set(environment "")
@@ -105,7 +106,9 @@ foreach(objcopy IN LISTS OBJCOPIES)
     endif()
     execute_process(
         COMMAND ${environment} "${objcopy}" "--keep-global-symbols=${work}/keep.txt"
-            --remove-section=.llvmbc --remove-section=.llvmcmd "${work}/all.o" "${work}/threading.o"
+            --remove-section=.llvmbc --remove-section=.llvmcmd
+            --remove-section=.note.stapsdt --remove-section=.rel.note.stapsdt --remove-section=.rela.note.stapsdt
+            "${work}/all.o" "${work}/threading.o"
         OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE status)
     if(status EQUAL 0)
         break()

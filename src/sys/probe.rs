@@ -5,11 +5,15 @@
 //! It computes nothing: an argument is what the code has in a register at that point, so that the code around a probe is
 //! the same as without it. A tracer replaces the `nop` by a breakpoint.
 //!
+//! They are in the shared library for C programs only. Linkers may discard functions of a static library or of a crate
+//! that the program does not call, but keep their notes, and gold reports such notes as errors.
+//!
 //! On PowerPC, the oldest Rust that can build the library has no inline assembly, and there are no probes.
 
 use core::ffi::c_void;
 
 #[cfg(all(
+    c_library,
     target_os = "linux",
     not(model),
     not(any(target_arch = "powerpc", target_arch = "powerpc64"))
@@ -17,6 +21,7 @@ use core::ffi::c_void;
 use ::probe::probe;
 
 #[cfg(not(all(
+    c_library,
     target_os = "linux",
     not(model),
     not(any(target_arch = "powerpc", target_arch = "powerpc64"))

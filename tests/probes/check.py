@@ -3,7 +3,7 @@
 
     check.py --file PATH [--file PATH]... --program PATH
 
-Each file is the shared library, or a program that contains the static one. Its notes must describe the probes that the
+Each file is a shared library. Its notes must describe the probes that the
 manual lists, also after it has been stripped, and there must be a nop at each address. Then the program, which is
 tests/probes/waits.c, runs with gdb and with bpftrace, which print the arguments; the lines of bpftrace in
 docs/when-it-hangs.md are run, too. A tool that is not installed, or that this system does not permit, is skipped.
