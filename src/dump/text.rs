@@ -185,10 +185,21 @@ fn exit(lines: &mut Lines, snapshot: &Snapshot) {
 /// Writes the pending timers that are due first, and the number of the others.
 pub(super) fn timers(lines: &mut Lines, now: Deadline) {
     const SHOWN: usize = 8;
+    /// A thread that uses the timers has done so after a millisecond, unless it waits for a CPU, or is stopped; or the
+    /// dump is made by a signal handler that has interrupted it.
+    const TRIES: u32 = 5;
     let mut first = [None; SHOWN];
-    let Some(count) = registry::try_pending_timers(&mut first) else {
-        lines.text(say::TIMERS_NOT_KNOWN).end();
-        return;
+    let mut tried = 0;
+    let count = loop {
+        if let Some(count) = registry::try_pending_timers(&mut first) {
+            break count;
+        }
+        tried += 1;
+        if tried == TRIES {
+            lines.text(say::TIMERS_NOT_KNOWN).end();
+            return;
+        }
+        calling_thread::pause_for_a_millisecond();
     };
     for timer in first.iter().flatten() {
         let entry = Entry { ident: timer.ident, thread: Some(timer.thread), waiter: None };

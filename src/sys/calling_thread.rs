@@ -50,3 +50,9 @@ pub(crate) fn with_cancel_disabled<R>(f: impl FnOnce() -> R) -> R {
     unsafe { pthread_setcancelstate(previous, ptr::null_mut()) };
     result
 }
+
+/// Blocks the calling thread for a millisecond, or until a signal arrives. May be called in a signal handler.
+pub(crate) fn pause_for_a_millisecond() {
+    // SAFETY: without descriptors, the pointer is not used.
+    with_cancel_disabled(|| super::preserving_errno(|| unsafe { libc::poll(ptr::null_mut(), 0, 1) }));
+}

@@ -120,33 +120,65 @@ pub(crate) fn copy_unstable(address: usize, buffer: &mut [u8]) -> usize {
     #[cfg(target_os = "linux")]
     {
         const PAGE: usize = 4096;
-        let until_page = (PAGE - address % PAGE).min(buffer.len());
-        let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // The second page may not be mapped, and a part is copied as a whole or not at all.
-        let remote = [
-            libc::iovec { iov_base: address as *mut _, iov_len: until_page },
-            libc::iovec { iov_base: (address + until_page) as *mut _, iov_len: buffer.len() - until_page },
-        ];
-        let copied = sys::preserving_errno(|| {
-            // SAFETY: the kernel checks the addresses; `buffer` is valid for writes.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_process_vm_readv,
-                    libc::getpid(),
-                    &raw const local,
-                    1 as libc::c_ulong,
-                    remote.as_ptr(),
-                    2 as libc::c_ulong,
-                    0 as libc::c_ulong,
-                )
-            }
-        });
-        usize::try_from(copied).unwrap_or(0)
+        let until_page = (PAGE - address % PAGE).min(buffer.len());
+        let part = |address: usize, length| libc::iovec { iov_base: address as *mut _, iov_len: length };
+        let parts = [part(address, until_page), part(address + until_page, buffer.len() - until_page)];
+        sys::preserving_errno(|| {
+            copy_by_vm_read(&parts, buffer)
+                .unwrap_or_else(|_| with_cancel_disabled(|| copy_by_pipe(&parts, buffer)))
+        })
     }
     #[cfg(not(target_os = "linux"))]
     {
         let _ = (address, buffer);
         0
+    }
+}
+
+/// Fails if the system has no such call, or refuses it, as QEMU and some sandboxes do.
+#[cfg(target_os = "linux")]
+fn copy_by_vm_read(parts: &[libc::iovec; 2], buffer: &mut [u8]) -> Result<usize> {
+    let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: the kernel checks the addresses; `buffer` is valid for writes.
+    let copied = unsafe {
+        libc::syscall(
+            libc::SYS_process_vm_readv,
+            libc::getpid(),
+            &raw const local,
+            1 as libc::c_ulong,
+            parts.as_ptr(),
+            2 as libc::c_ulong,
+            0 as libc::c_ulong,
+        )
+    };
+    match usize::try_from(copied) {
+        Ok(copied) => Ok(copied),
+        Err(_) if sys::errno() == libc::EFAULT => Ok(0),
+        Err(_) => Err(Error::System),
+    }
+}
+
+/// Writes the memory to a pipe, and reads it from there. Returns 0 if the process can open no more files.
+#[cfg(target_os = "linux")]
+fn copy_by_pipe(parts: &[libc::iovec; 2], buffer: &mut [u8]) -> usize {
+    let mut ends = [0; 2];
+    // SAFETY: the array is valid for writes; the kernel checks the other addresses; `buffer` is valid for writes; the
+    // descriptors are valid until they are closed.
+    unsafe {
+        if libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) != 0 {
+            return 0;
+        }
+        let [reader, writer] = ends;
+        for part in parts {
+            if part.iov_len == 0 || sys::write(writer, part.iov_base, part.iov_len) != part.iov_len as isize {
+                break;
+            }
+        }
+        let copied = sys::read(reader, buffer.as_mut_ptr().cast(), buffer.len());
+        sys::close(reader);
+        sys::close(writer);
+        usize::try_from(copied).unwrap_or(0)
     }
 }
 
@@ -161,6 +193,19 @@ mod tests {
         assert_eq!(copy_unstable(text.as_ptr() as usize, &mut buffer), 9);
         assert_eq!(buffer, text);
         assert_eq!(copy_unstable(16, &mut buffer), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_is_copied_by_a_pipe_up_to_the_first_page_that_is_not_mapped() {
+        let part = |address: usize, length| libc::iovec { iov_base: address as *mut _, iov_len: length };
+        let text = *b"some text";
+        let address = text.as_ptr() as usize;
+        let mut buffer = [0; 9];
+        assert_eq!(copy_by_pipe(&[part(address, 4), part(address + 4, 5)], &mut buffer), 9);
+        assert_eq!(buffer, text);
+        assert_eq!(copy_by_pipe(&[part(address, 4), part(16, 5)], &mut buffer), 4);
+        assert_eq!(copy_by_pipe(&[part(16, 4), part(address, 5)], &mut buffer), 0);
     }
 
     #[test]
