@@ -2744,7 +2744,7 @@ inline std::atomic<hang_hook *> hang_hooks{nullptr};
 
 /**
  * Sets a function that is called when threads hang: once for each deadlock that has lasted for `time`, and for a
- * process exit or a shutdown each time that it has waited for 1, 2, 4, 8 and so on times `time`.
+ * process exit or a shutdown that has lasted as long, again whenever that time has doubled.
  *
  * The arguments are the kind of the hang and the text of a dump, which is valid during the call. One of the threads
  * that hang calls the function, in the call in which that thread waits. The function may call every function, but must

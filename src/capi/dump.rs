@@ -104,8 +104,7 @@ pub type threading_hang_hook =
     Option<unsafe extern "C-unwind" fn(kind: c_int, report: *const c_char, arg: *mut c_void)>;
 
 /// Sets a function that is called when threads hang: once for each deadlock that has lasted for `seconds`,
-/// and for a process exit or a shutdown each time that it has waited for 1, 2, 4, 8 and so on times
-/// `seconds`.
+/// and for a process exit or a shutdown that has lasted as long, again whenever that time has doubled.
 ///
 /// The threads that wait check for themselves; there is no thread that watches them. Only waits without a
 /// timeout for locks and for the ends of threads can be part of a deadlock.

@@ -104,8 +104,8 @@ pub enum Hang {
 }
 
 /// Sets the closure that is called when threads hang: once for each deadlock that has lasted for the timeout, and for a
-/// process exit or a shutdown each time that it has waited for 1, 2, 4, 8 and so on timeouts. Its arguments are the
-/// kind of the hang and the text of a dump.
+/// process exit or a shutdown that has lasted as long, again whenever that time has doubled. Its arguments are the kind
+/// of the hang and the text of a dump.
 ///
 /// One of the threads that hang calls it, in the call in which that thread waits. It may call every function, but must
 /// not wait for the threads that hang. A hook that is replaced is never dropped, because another thread may still be
