@@ -37,7 +37,7 @@ static void mask(const char *text, char *masked)
     *masked = '\0';
 }
 
-/* Reads a file from its beginning, and masks it. */
+/* Returns the masked text of a file. */
 static const char *read_masked(int fd)
 {
     static _Thread_local char text[TEXT_SIZE], masked[TEXT_SIZE];
@@ -64,7 +64,7 @@ static const char *masked_dump(void)
     return masked;
 }
 
-/* Makes dumps until one is this text, with "#" for each number, and fails with the last one if none is. */
+/* Repeats dumps until one is this text, with "#" for each number. Fails with the last one after the time limit. */
 #define check_dump(...) test_check_dump(__FILE__, __LINE__, (__VA_ARGS__))
 
 static void test_check_dump(const char *file, int line, const char *expected)
@@ -348,7 +348,7 @@ static void *wait_condition_with_timeout(void *arg)
     return arg;
 }
 
-/* Keeps the condition's lock. */
+/* Joins while it owns the condition's lock. */
 static void *notify_and_join(void *arg)
 {
     CHECK_STATUS(threading_condition_acquire(arg), THREADING_OK);
@@ -434,7 +434,7 @@ static void lock_and_shutdown(void)
 
 static atomic_bool is_interrupted;
 
-/* The handler interrupts a join of main, and lasts until main waits for the thread in a shutdown. */
+/* Interrupts the thread that joins main, until main waits for that thread in a shutdown. */
 static void dump_in_join(int signal)
 {
     (void)signal;
@@ -545,7 +545,7 @@ static void owners(void)
     CHECK_INT(threading_rlock_owner(NULL), 0);
 }
 
-/* Lets a thread wait for the lock, which the calling thread owns, for a tenth of a second. */
+/* Owns the lock for a tenth of a second while another thread waits for it. */
 static void contend(void)
 {
     CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
@@ -568,7 +568,7 @@ static void contention(void)
                "\"MainThread\" #  makes this dump\n"
                "contention in the last # s:\n"
                "  lock \"accounts\"  1 wait, # ms in total, # ms the longest, owned by \"MainThread\"\n");
-    /* What has been counted stays, also if the object gets another name or none. */
+    /* A rename keeps what has been counted, even if it removes the name. */
     CHECK_STATUS(threading_lock_set_name(accounts, NULL), THREADING_OK);
     contend();
     check_dump("threading: process #, 1 thread\n"
