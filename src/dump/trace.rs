@@ -50,12 +50,14 @@ const CHANGING: u64 = 1 << 33;
 const SESSION_ONE: u64 = 1 << 34;
 
 static STATE: AtomicU64 = AtomicU64::new(0);
-/// The file, -1 if there is none. This and the next two are changed only while `CHANGING`.
+/// The file, -1 if there is none. This and the next three are changed only while `CHANGING`.
 static FILE: AtomicI32 = AtomicI32::new(-1);
 /// Whether the library has opened the file.
 static IS_OWN_FILE: AtomicBool = AtomicBool::new(false);
 /// Whether a write may raise SIGPIPE.
 static IS_STREAM: AtomicBool = AtomicBool::new(false);
+/// When the trace started, in nanoseconds.
+static STARTED: AtomicU64 = AtomicU64::new(0);
 /// The number of arrows.
 static ARROWS: AtomicU32 = AtomicU32::new(0);
 
@@ -183,6 +185,7 @@ fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
         FILE.store(file, Ordering::Relaxed);
         IS_OWN_FILE.store(is_own, Ordering::Relaxed);
         ARROWS.store(0, Ordering::Relaxed);
+        STARTED.store(Deadline::now().0, Ordering::Relaxed);
     } else if is_own {
         fd::close(file);
     }
@@ -259,6 +262,10 @@ fn end(wait: &EndedWait) {
         return;
     }
     if let Some(writer) = Writer::enter() {
+        // The statistics of contention, or the trace before this one, may have been on when the wait began.
+        if wait.began.0 < STARTED.load(Ordering::Relaxed) {
+            return;
+        }
         let mut events = Events::new(writer);
         events.own_name();
         events.wait(wait, ended);
