@@ -228,9 +228,11 @@ fn ident_of(waiter: &Waiter, wait: &Wait) -> u64 {
     if is_initial_thread { registry::main_ident() } else { NO_IDENT }
 }
 
-/// Returns the main thread's object, whether main is alive or in the process exit.
+/// Returns the main thread's object, whether main is alive or in the process exit. In a child of fork, the main thread
+/// of the parent may have an object, too.
 pub(super) fn main_thread() -> Option<&'static Thread> {
-    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(|thread| thread.has_flag(MAIN))
+    let is_main = |thread: &&Thread| thread.has_flag(MAIN) && thread.ident() == registry::main_ident();
+    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(is_main)
 }
 
 /// Returns the entry of the main thread if it has no object, which is created when the program first needs it.

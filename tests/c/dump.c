@@ -479,6 +479,50 @@ static void after_a_fork(void)
     run_in_child_with(dump_in_a_child, NULL);
 }
 
+static const char *new_main_name;
+
+static void *observe_exit_of_new_main(void *unused)
+{
+    char expected[512];
+    (void)unused;
+    snprintf(expected, sizeof expected,
+             "threading: process #, 3 threads\n"
+             "\"%s\" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+             "\"worker\" #  waits for event \"stop\" (not set), for # s\n"
+             "\"observer\" #  makes this dump\n", new_main_name);
+    check_dump(expected);
+    _exit(0);
+}
+
+static void dump_in_a_new_main(void *name)
+{
+    char expected[128];
+    new_main_name = name;
+    snprintf(expected, sizeof expected, "threading: process #, 1 thread\n\"%s\" #  makes this dump\n", new_main_name);
+    check_dump(expected);
+    start_named("worker", wait_event, event);
+    start_observer(observe_exit_of_new_main);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK(false);
+}
+
+static void *fork_and_dump(void *name)
+{
+    run_in_child_with(dump_in_a_new_main, name);
+    return name;
+}
+
+/* The main thread of the parent has an object, and does not exist in the children. */
+static void after_a_fork_by_another_thread(void)
+{
+    pthread_t foreign;
+    objects_new();
+    start_named("other", wait_event, event);
+    CHECK_INT(pthread_create(&foreign, NULL, fork_and_dump, "MainThread"), 0);
+    CHECK_INT(pthread_join(foreign, NULL), 0);
+    CHECK_STATUS(threading_thread_join(start_named("forking", fork_and_dump, "forking")), THREADING_OK);
+}
+
 static void errors(void)
 {
     int fd = open("/dev/full", O_WRONLY);
@@ -911,6 +955,7 @@ IN_CHILD(freed_condition)
 IN_CHILD(lock_and_shutdown)
 IN_CHILD(join_and_shutdown)
 IN_CHILD(after_a_fork)
+IN_CHILD(after_a_fork_by_another_thread)
 IN_CHILD(errors)
 IN_CHILD(names)
 IN_CHILD(owners)
@@ -938,6 +983,8 @@ static const struct test_case cases[] = {
     {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
     {"a thread that joins main in a shutdown is not deadlocked", join_and_shutdown_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
+    {"a child of fork that another thread than main has forked shows its own main thread",
+     after_a_fork_by_another_thread_case},
     {"invalid arguments and failing writes are errors", errors_case},
     {"names can be set and removed, and are cut", names_case},
     {"the owner of a lock is the thread that has acquired it, also after its end", owners_case},
