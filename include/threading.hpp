@@ -2747,9 +2747,9 @@ inline std::atomic<hang_hook *> hang_hooks{nullptr};
  * process exit or a shutdown that has lasted as long, again whenever that time has doubled.
  *
  * The arguments are the kind of the hang and the text of a dump, which is valid during the call. One of the threads
- * that hang calls the function, in the call in which that thread waits. The function may call every function, but must
- * not wait for the threads that hang, as exit() does. An exception thrown by it is passed to the excepthook. It is
- * never destroyed, because another thread may still be running it when it is replaced.
+ * that hang calls the function, in the call in which that thread waits. It may call all functions, but must not wait
+ * for the threads that hang, as exit() does. An exception thrown by it is passed to the excepthook. It is never
+ * destroyed, because another thread may still be running it when it is replaced.
  *
  * \param time how long a hang has to last before it is reported; max() turns reports off
  * \param function the callable

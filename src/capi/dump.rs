@@ -90,8 +90,8 @@ pub const THREADING_HANG_EXIT: c_int = 2;
 
 /// A function that is called when threads hang.
 ///
-/// One of the threads that hang calls it, in the call in which that thread waits. It may call every
-/// function, but must not wait for the threads that hang, as exit() does; _exit() and abort() end the
+/// One of the threads that hang calls it, in the call in which that thread waits. It may call all
+/// functions, but must not wait for the threads that hang, as exit() does; _exit() and abort() end the
 /// process immediately. If it is left by pthread_exit() or by an exception, the process is aborted.
 ///
 /// \param kind THREADING_HANG_DEADLOCK or THREADING_HANG_EXIT

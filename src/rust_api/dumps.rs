@@ -107,7 +107,7 @@ pub enum Hang {
 /// process exit or a shutdown that has lasted as long, again whenever that time has doubled. Its arguments are the kind
 /// of the hang and the text of a dump.
 ///
-/// One of the threads that hang calls it, in the call in which that thread waits. It may call every function, but must
+/// One of the threads that hang calls it, in the call in which that thread waits. It may call all functions, but must
 /// not wait for the threads that hang. A hook that is replaced is never dropped, because another thread may still be
 /// running it.
 ///

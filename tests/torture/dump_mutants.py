@@ -55,6 +55,9 @@ MUTANTS = {
     "a child of fork takes owners for its own threads": (
         "dump/text.rs", "if ident::exists_only_in_parent(ident) {", "if false {",
         "case", "a child of fork shows locks of the parent's threads"),
+    "a child of fork takes the main thread of its parent for its own": (
+        "dump/snapshot.rs", "thread.has_flag(MAIN) && thread.ident() == registry::main_ident()", "thread.has_flag(MAIN)",
+        "case", "a child of fork that another thread than main has forked shows its own main thread"),
     "a wait in a signal handler leaves its fields": (
         "sync/wait_note.rs", "self.note.write(since, outer.until, outer.object);",
         "if since & WAITING != 0 { self.note.write(since, outer.until, outer.object) } "
