@@ -1,16 +1,16 @@
 /* Shows: a deadlock, and a program that prints which threads and locks it consists of.
  *
- * Each thread moves something between two records, and acquires their locks in the order of its arguments.
+ * Each thread moves an amount between two records, and acquires their locks in the order of its arguments.
  * So one thread owns the accounts and waits for the journal, and the other one owns the journal and waits
- * for the accounts. The barrier makes sure that this happens in every run; in a program that does this by
- * mistake, it happens once a month.
+ * for the accounts. The barrier ensures that this happens in every run; in a program that does this by
+ * mistake, it may happen once a month.
  *
- * The hang hook is called when the two have waited for half a second, by one of them: the library has no
- * thread that watches the others. Its argument is a dump: the deadlock first, and then each thread with
- * what it waits for and what it owns. Without the names of the locks, it would show their handles.
+ * When the two have waited for half a second, one of them calls the hang hook: the library has no thread
+ * that watches the others. The argument of the hook is a dump: the deadlock first, and then each thread
+ * with what it waits for and what it owns. Without the names of the locks, it would show their handles.
  *
- * It ends with status 3, by _Exit(): exit() would wait for the two threads. The remedy is to acquire the
- * locks in the same order in both threads, for example that of their addresses.
+ * The hook ends the program with status 3, by _Exit(): exit() would wait for the two threads. The remedy
+ * is to acquire the locks in the same order in both threads, for example in that of their addresses.
  */
 #include "check.h"
 

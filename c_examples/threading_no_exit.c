@@ -3,11 +3,11 @@
  * main() returns and has forgotten two things: to tell the worker to stop, and to cancel the timer. Threads
  * that are not daemons, and pending timers, are joined at process exit, so the process does not end.
  *
- * The hang hook is called when the exit has waited for half a second, by the thread that waits in the exit,
- * and again after twice the time. Its argument is a dump, which names what the exit waits for: the worker
- * with the event that it waits for, and the timer with the time at which it is due. Here, the hook then does
- * what main() has forgotten, so that the program ends. In a real program, the report is what you need to
- * find the place where this belongs.
+ * When the exit has waited for half a second, the thread that waits in it calls the hang hook, and again
+ * whenever that time has doubled. The argument of the hook is a dump, which shows what the exit waits for:
+ * the worker with the event that it waits for, and the timer with the time until it is due. Here, the hook
+ * then does what main() has forgotten, so that the program ends. In a real program, the report shows what
+ * main() must do before it returns.
  *
  * The daemon is in the report, too, but the exit does not wait for it.
  */

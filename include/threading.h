@@ -3242,20 +3242,20 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
  *
  * The program `threading-dump` makes the same dump of another process, or of a core file.
  *
- * A dump locks nothing and allocates nothing. It may be made in a signal handler, whatever the thread
- * was doing, in a child of fork, and during process exit.
+ * A dump waits for no lock longer than a few milliseconds, and allocates no memory. It may be made in a
+ * signal handler, whatever the thread was doing, in a child of fork, and during process exit.
  *
- * The environment variable `THREADING_DEBUG` asks for dumps without a change of the program. It is read
- * when the library is loaded, and consists of words that are separated by commas: `signal=QUIT` (or
- * another signal) makes a dump on this signal, `hang=5` reports hangs that have lasted 5 seconds, both to
- * standard error, `contention` adds statistics of the waits for locks and semaphores to each dump, and
- * `abort` aborts the process after the report of a deadlock.
+ * The environment variable `THREADING_DEBUG` turns on reports without a change of the program. It is read
+ * when the library is loaded, and consists of words that are separated by commas. Dumps and reports go to
+ * standard error: with `signal=QUIT` (or another signal), a dump on this signal; with `hang=5`, reports of
+ * hangs that have lasted 5 seconds. `contention` adds statistics of the waits for locks and semaphores to
+ * each dump, and `abort` aborts the process after the report of a deadlock.
  *
- * A program that is slow can say why, too: a trace shows when each thread has waited for what, and which
- * thread has ended its wait, as a picture in ui.perfetto.dev. `trace=FILE` in `THREADING_DEBUG` writes one
+ * A program that is slow can say why, too: a trace shows in ui.perfetto.dev when each thread has waited,
+ * for what, and which thread has ended the wait. `trace=FILE` in `THREADING_DEBUG` writes one
  * to a file, which is created or emptied; `%p` in its name stands for the process ID.
  *
- * Preparing a program: a name for a lock, dumps on a signal, and reports of hangs:
+ * Name a lock, make a dump on a signal, and report hangs:
  *     static bool prepare_for_hangs(threading_lock *journal)
  *     {
  *         return threading_lock_set_name(journal, "journal") == THREADING_OK &&
@@ -3277,12 +3277,12 @@ threading_status threading_local_del_attr(threading_local *local, const char *na
 /**
  * A function that is called when threads hang.
  *
- * It is called by one of the threads that hang, in the call in which that thread waits. It may call every
- * function, but must not wait for the threads that hang, which exit() does, too: _exit() and abort() end
- * the process immediately. If it is left by pthread_exit() or by an exception, the process is aborted.
+ * One of the threads that hang calls it, in the call in which that thread waits. It may call all
+ * functions, but must not wait for the threads that hang, as exit() does; _exit() and abort() end the
+ * process immediately. If it is left by pthread_exit() or by an exception, the process is aborted.
  *
  * \param kind THREADING_HANG_DEADLOCK or THREADING_HANG_EXIT
- * \param report a dump, valid during the call
+ * \param report a dump, of at most 256 KiB, valid during the call
  * \param arg the argument that was passed to threading_set_hang_hook()
  *
  * \since 0.1.0
@@ -3293,8 +3293,9 @@ typedef void (*threading_hang_hook)(int kind, const char *report, void *arg);
 /**
  * Writes what each thread waits for, and what it owns, to a file descriptor.
  *
- * A dump changes nothing: no wait ends, and no object is created. The threads run on while it is made,
- * so that its lines may show different moments. A deadlock is reported only if it has been proved.
+ * A dump changes nothing: no wait ends, and no object is created. The threads run on while it is made, so
+ * that its lines may show different moments. A deadlock is reported only if it has been proved that all
+ * its waits exist at the same time.
  *
  * \param fd the file descriptor to which the text is written
  * \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
@@ -3309,11 +3310,11 @@ typedef void (*threading_hang_hook)(int kind, const char *report, void *arg);
 threading_status threading_dump(int fd);
 
 /**
- * Makes a dump whenever the process receives a signal, as Java does for SIGQUIT.
+ * Installs a signal handler that makes a dump, as Java has for SIGQUIT.
  *
- * The process goes on after the dump, and no wait ends. Then the handler is called that the program had
- * installed before, if there is one; the default action is not taken. The dump is made by the thread that
- * receives the signal.
+ * The thread that receives the signal makes the dump, and then calls the handler that the program had
+ * installed before, if there is one; the default action is not taken. The process goes on, and no wait
+ * ends.
  *
  * \param signum the signal, for example SIGQUIT
  * \param fd the file descriptor to which dumps are written; -1 restores the former handler
@@ -3328,8 +3329,8 @@ threading_status threading_dump(int fd);
 threading_status threading_dump_on_signal(int signum, int fd);
 
 /**
- * Sets a function that is called when threads hang: once for each deadlock, and for a process exit that
- * waits for threads, again after doubled times.
+ * Sets a function that is called when threads hang: once for each deadlock that has lasted for `seconds`,
+ * and for a process exit or a shutdown that has lasted as long, again whenever that time has doubled.
  *
  * The threads that wait check for themselves; there is no thread that watches them. Only waits without a
  * timeout for locks and for the ends of threads can be part of a deadlock.
@@ -3349,9 +3350,9 @@ threading_status threading_dump_on_signal(int signum, int fd);
 threading_status threading_set_hang_hook(double seconds, threading_hang_hook hook, void *arg);
 
 /**
- * Turns statistics of contention on or off. They are in each dump: the ten locks and semaphores for which
- * threads have waited longest, with the number of waits, their total time, the longest one, and the owner
- * of the lock when that one began.
+ * Turns statistics of contention on or off. Each dump then lists the ten locks and semaphores for which
+ * threads have waited longest, with the number of waits, their total time, the longest wait, and the
+ * owner of the lock when that wait began.
  *
  * Only waits in which a thread has parked are counted; the calls that do not wait become no slower.
  *
@@ -3367,16 +3368,16 @@ threading_status threading_set_hang_hook(double seconds, threading_hang_hook hoo
 threading_status threading_set_contention(bool on);
 
 /**
- * Starts a trace: each wait of 10 microseconds and more, from when the thread has parked, with the object,
- * the owner of the lock at the beginning, and an arrow from the thread that has ended the wait. Perfetto
- * (ui.perfetto.dev) shows it, with a track for each thread.
+ * Starts a trace of each wait of 10 microseconds and more: the object, the owner of the lock when the
+ * thread parked, and an arrow from the thread that has ended the wait. Perfetto (ui.perfetto.dev) shows
+ * it, with a track for each thread.
  *
- * The text is an array in JSON, in the format of Chrome's trace viewer. A trace ends the one before. The
- * end of a trace closes the array; so does the process exit. The file stays open. A write that fails ends
- * the trace, and the process goes on: it gets no SIGPIPE.
+ * The text is a JSON array, in the format of Chrome's trace viewer. The start of a trace ends the former
+ * one. The end of a trace, also by the process exit, closes the array, but not the file. A write that
+ * fails ends the trace, and the process goes on: it gets no SIGPIPE.
  *
- * Only waits are written that begin and end while the trace is on. Calls that do not wait become no
- * slower. A child of fork has no trace until it starts one.
+ * Only waits that begin and end during the trace are written. Calls that do not wait become no slower. A
+ * child of fork has no trace until it starts one.
  *
  * \param fd the file descriptor to which the trace is written; -1 ends the trace
  * \return THREADING_OK; THREADING_ERR_VALUE if `fd` is negative and not -1; THREADING_ERR_SYSTEM if the

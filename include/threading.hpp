@@ -2642,7 +2642,7 @@ private:
  * Writes what each thread waits for and since when, which thread owns that, and what it owns itself, to a file
  * descriptor. Deadlocks come first.
  *
- * A dump changes nothing, takes no lock and allocates no memory.
+ * A dump changes nothing, waits for no lock and allocates no memory.
  *
  * \param fd the file descriptor
  * \throws error with errc::value (a negative descriptor); errc::system (the text could not be written)
@@ -2658,7 +2658,7 @@ inline void dump(int fd = 2)
 }
 
 /**
- * Makes a dump whenever the process receives a signal, and then calls the signal's former handler, if it had one.
+ * Installs a signal handler that makes a dump, and then calls the signal's former handler, if it had one.
  *
  * \param signum the signal, for example SIGQUIT
  * \param fd the file descriptor to which dumps are written; -1 restores the former handler
@@ -2675,7 +2675,7 @@ inline void dump_on_signal(int signum, int fd = 2)
 }
 
 /**
- * Turns statistics of contention on or off, which are in each dump: the ten locks and semaphores for which threads have
+ * Turns statistics of contention on or off. Each dump then lists the ten locks and semaphores for which threads have
  * waited longest. Only waits in which a thread has parked are counted.
  *
  * \param on whether waits are counted from now on
@@ -2690,10 +2690,10 @@ inline void set_contention(bool on)
 }
 
 /**
- * Starts a trace: each wait of 10 microseconds and more, with the object, the owner of the lock at the beginning, and an
- * arrow from the thread that has ended the wait. Perfetto (ui.perfetto.dev) shows it.
+ * Starts a trace of each wait of 10 microseconds and more: the object, the owner of the lock when the thread parked,
+ * and an arrow from the thread that has ended the wait. Perfetto (ui.perfetto.dev) shows it.
  *
- * A trace ends the one before. The process exit ends it, too. The file stays open.
+ * The start of a trace ends the former one. The process exit ends a trace, too. The file stays open.
  *
  * \param fd the file descriptor to which the trace is written; -1 ends the trace
  * \throws error with errc::value (a negative descriptor that is not -1); errc::system (the beginning could not be
@@ -2716,7 +2716,7 @@ enum class hang : int {
 
 namespace detail {
 
-/* A hang hook. It is never destroyed, because a thread may be running it after it has been replaced. */
+/* A hang hook. It is never destroyed, because another thread may still be running it when it is replaced. */
 struct hang_hook {
     hang_hook *next = nullptr;
 };
@@ -2743,13 +2743,13 @@ inline std::atomic<hang_hook *> hang_hooks{nullptr};
 } // namespace detail
 
 /**
- * Sets a function that is called when threads hang: once for each deadlock, and for a process exit that waits for
- * threads, again after doubled times.
+ * Sets a function that is called when threads hang: once for each deadlock that has lasted for `time`, and for a
+ * process exit or a shutdown that has lasted as long, again whenever that time has doubled.
  *
- * The function is called with the kind of the hang and the text of a dump, which is valid during the call. One of the
- * threads that hang calls it, in the call in which it waits. It may call every function, but must not wait for the
- * threads that hang. An exception thrown by it is passed to the excepthook. It is never destroyed, because a thread may
- * be running it after it has been replaced.
+ * The arguments are the kind of the hang and the text of a dump, which is valid during the call. One of the threads
+ * that hang calls the function, in the call in which that thread waits. It may call all functions, but must not wait
+ * for the threads that hang, as exit() does. An exception thrown by it is passed to the excepthook. It is never
+ * destroyed, because another thread may still be running it when it is replaced.
  *
  * \param time how long a hang has to last before it is reported; max() turns reports off
  * \param function the callable

@@ -30,7 +30,7 @@ static void wait_for_end(void *context, int index)
     peer->lock.release(sleepers->lock);
 }
 
-/* Makes dumps of a process that has this number of threads, and this number of other locks. */
+/* Returns how long a dump takes in a process with this number of waiting threads, and this number of other locks. */
 static double measure_dump_of(const struct peer *peer, int threads, long locks)
 {
     enum { DUMPS = 200 };
@@ -43,7 +43,7 @@ static double measure_dump_of(const struct peer *peer, int threads, long locks)
     struct sleepers sleepers = {.peer = peer, .lock = peer->lock.new(), .event = peer->event.new()};
     peer->lock.acquire(sleepers.lock);
     struct crew *crew = crew_start(threads, wait_for_end, &sleepers);
-    /* Until all are asleep. */
+    /* Until all of them wait. */
     sleep_for(50e6 + 0.2e6 * threads);
     struct batches batches = {0};
     double start = now();

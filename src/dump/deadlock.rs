@@ -10,25 +10,24 @@
 //! | in the process exit | each thread that the exit waits for |
 //!
 //! All other waits have no edge: any thread may set an event, release a semaphore, arrive at a barrier or notify a
-//! condition. A waiter that has been granted its lock, or has been woken to acquire it, has none either, although it
-//! has not run yet; nor has a waiter that is not parked, since it may have acquired the lock already.
+//! condition. A waiter that has been granted its lock, or has been woken to acquire it, has no edge, although it has
+//! not run yet; nor has a waiter that is not parked, since it may have acquired the lock already.
 //!
-//! A thread that waits for the end of the main thread has no edge either while main is in the process exit, for which the
-//! main thread has ended.
+//! A thread that joins main has no edge while main is in the process exit: for its joiners, main has ended then.
 //!
 //! A notified waiter has an edge although it has a deadline, since it waits for the lock without one.
 //!
-//! Except for the exit, each thread has at most one edge. So a cycle is found by following the edges from a thread. A
-//! cycle through an exit is found from the one thread in it for which the exit waits; if there are several, from the
-//! one that is closest to the exit.
+//! Except for a thread in the exit, each thread has at most one edge. So a cycle is found by following the edges from a
+//! thread. A cycle through an exit is found from the thread in it for which the exit waits; if there are several, from
+//! the one that is closest to the exit.
 //!
 //! # Proof
 //!
 //! The edges are read one after the other, so that they may never have existed at the same time. A cycle is reported
 //! only if it is read twice with the same waits and the same owners. Each wait of the cycle has then lasted from its
-//! first reading to its second, because each wait of a thread has another identity. While a thread waits, it acquires no
-//! other lock. So it has owned its lock of the cycle from the first reading of its own wait to the second reading of the
-//! lock, and all edges existed between the two readings.
+//! first reading to its second, because no two waits of a thread have the same identity. While a thread waits, it
+//! acquires no other lock. So it has owned its lock of the cycle from the first reading of its own wait to the second
+//! reading of the lock, and all edges existed between the two readings.
 //!
 //! A waiter that acquires its lock is not `PARKED` any more when the lock's word names it as the owner, and the fence
 //! between the readings shows this to the second one. So a thread that has just acquired a lock does not seem to wait
@@ -61,12 +60,12 @@ pub(super) struct Cycle {
 }
 
 impl Snapshot {
-    /// Returns the cycle that contains this thread, if there is one. For a thread in the process exit, which has several
-    /// edges, see `is_deadlocked`.
+    /// Returns the cycle that contains this thread, if there is one. For a thread in the process exit, which has
+    /// several edges, see `is_deadlocked`.
     pub(super) fn deadlock_of(&self, entry: Entry) -> Option<Cycle> {
-        let first = self.trace(entry)?;
+        let first = self.find_cycle(entry)?;
         fence(Ordering::Acquire);
-        let second = self.trace(entry)?;
+        let second = self.find_cycle(entry)?;
         (first == second).then_some(first)
     }
 
@@ -83,7 +82,7 @@ impl Snapshot {
     }
 
     /// Follows the edges from this thread. Returns `None` if they do not lead back to it.
-    fn trace(&self, start: Entry) -> Option<Cycle> {
+    fn find_cycle(&self, start: Entry) -> Option<Cycle> {
         let mut cycle = Cycle { length: 0, first: start.ident, exiting: 0, hash: 0 };
         let mut at = start;
         let mut passes_awaited = false;
@@ -158,6 +157,11 @@ pub(super) fn awaited_lock(wait: &Wait) -> Option<(u64, bool)> {
         return wait.notified.then(|| condition.lock_owner()).flatten().map(|owner| (owner, false));
     }
     owner_of(wait.object).map(|owner| (owner, wait.until != Deadline::NEVER))
+}
+
+/// Returns the identifier of the thread that owns a lock; 0 if no thread does, and for other objects.
+pub(super) fn owner_ident(bits: usize) -> u64 {
+    owner_of(bits).map_or(0, |owner| owner >> OWNER_SHIFT)
 }
 
 /// Returns the owner field of a Lock or an RLock; `None` for other objects.

@@ -1,7 +1,7 @@
 //! Reports of hangs: deadlocks, and a process exit that does not end.
 //!
-//! The threads that hang make the checks (`sync::hang_watch`). Of a deadlock, the thread whose wait began last reports,
-//! so that it is reported once, when it has lasted for the period.
+//! The threads that hang check for themselves (`sync::hang_watch`). A deadlock is reported by the thread whose wait
+//! began last, and thus once, when it has lasted for the period.
 
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
@@ -28,8 +28,8 @@ pub(crate) type HangHook = unsafe extern "C-unwind" fn(kind: c_int, report: *con
 pub(crate) const DEADLOCK: c_int = 1;
 pub(crate) const EXIT: c_int = 2;
 
-/// The hook, NULL for reports to stderr, and its argument. Readers use the pair only if `SEQ` is even, and the same
-/// before and after: a hook must not be called with the argument of another one.
+/// The hook, NULL for reports to stderr, and its argument. A hook must not be called with the argument of another one:
+/// `SEQ` is odd while the pair changes, and readers use the pair only if `SEQ` was even, and the same before and after.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static HOOK: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -39,15 +39,15 @@ static SEQ: AtomicU32 = AtomicU32::new(0);
 /// Held while the pair is changed.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTING: InternalMutex<()> = InternalMutex::new(());
-/// Whether the process is to be aborted after the report of a deadlock.
+/// Whether the process aborts after the report of a deadlock.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ABORTS: AtomicBool = AtomicBool::new(false);
 
 const STDERR: c_int = 2;
-/// The size of the largest report that a hook gets.
+/// The size of the buffer for the report that a hook gets. A longer report is cut.
 const REPORT_SIZE: usize = 256 * 1024;
 
-/// Sets the hook, and after how many nanoseconds a hang is reported; 0 turns reports off.
+/// Sets the hook, and the period in nanoseconds after which a hang is reported; 0 turns reports off.
 pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void) {
     let setting = SETTING.lock();
     happens_before(&HOOK);
@@ -64,7 +64,7 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     }
 }
 
-/// Returns the hook and its argument. `None` if they are being changed by a thread that does not run.
+/// Returns the hook and its argument; `None` if a thread that does not run is changing them.
 fn hook() -> Option<(*mut c_void, *mut c_void)> {
     const MAX_TRIES: u32 = 1000;
     for _ in 0..MAX_TRIES {
@@ -92,12 +92,12 @@ fn wake_waiters() {
     registry::wake_shutdowns();
 }
 
-/// Lets the process abort after the report of a deadlock.
+/// From now on, the process aborts after the report of a deadlock.
 pub(crate) fn abort_after_deadlock() {
     ABORTS.store(true, Ordering::Relaxed);
 }
 
-/// The calling thread has waited for the period.
+/// Reports a deadlock of the calling thread, which has waited for the period.
 fn check_deadlock() {
     let snapshot = Snapshot::take();
     let Some(entry) = snapshot.find(snapshot::my_ident()) else { return };
@@ -111,8 +111,8 @@ fn check_deadlock() {
     }
 }
 
-/// Returns whether the wait of this thread began last of those in its cycle. Of waits that began in the same clock tick,
-/// that of the thread with the highest identifier counts.
+/// Returns whether the wait of this thread began last of those in its cycle. Of waits that began in the same clock
+/// tick, that of the thread with the highest identifier counts.
 fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
     let began = |entry: Entry| Some((entry.wait()?.since, entry.ident));
     let mut at = start;
@@ -126,7 +126,7 @@ fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
     }
 }
 
-/// The calling thread has waited in the process exit or a shutdown.
+/// Reports that the calling thread has waited for a period in the process exit or a shutdown.
 fn report_exit() {
     report(EXIT);
     let snapshot = Snapshot::take();
@@ -169,7 +169,8 @@ fn report_by_hook(kind: c_int) {
     unsafe { memory::unmap(buffer, REPORT_SIZE) };
 }
 
-/// Runs the hook. The calling thread is in a wait, which cannot be ended by unwinding.
+/// Runs the hook. If it unwinds, aborts the process, because unwinding must not pass through the wait of the calling
+/// thread.
 fn abort_on_unwind(f: impl FnOnce()) {
     struct Abort;
 

@@ -1,8 +1,8 @@
-//! Text in JSON, in a buffer on the stack.
+//! JSON text in a buffer on the stack.
 
 use crate::dump::line::{decimal, hexadecimal};
 
-/// Text of at most `SIZE` bytes. What is longer is cut.
+/// Text of at most `SIZE` bytes. A longer one is cut.
 pub(super) struct JsonText<const SIZE: usize> {
     bytes: [u8; SIZE],
     length: usize,
@@ -21,7 +21,7 @@ impl<const SIZE: usize> JsonText<SIZE> {
         self.length = 0;
     }
 
-    /// Returns for how many bytes there is room.
+    /// Returns how many bytes can be added.
     pub(super) fn room(&self) -> usize {
         SIZE - self.length
     }
@@ -58,8 +58,8 @@ impl<const SIZE: usize> JsonText<SIZE> {
         self.number(rest / 100).number(rest / 10 % 10).number(rest % 10)
     }
 
-    /// Adds the contents of a string. Quotes, backslashes and control characters are escaped, and U+FFFD takes the place
-    /// of what is not UTF-8: a name that another thread frees while it is copied may be anything.
+    /// Adds the contents of a string. Quotes, backslashes and control characters are escaped, and U+FFFD takes the
+    /// place of what is not UTF-8: a name that another thread frees during the copy may contain any bytes.
     pub(super) fn escaped(&mut self, name: &[u8]) -> &mut Self {
         for chunk in name.utf8_chunks() {
             for &byte in chunk.valid().as_bytes() {

@@ -10,12 +10,12 @@
 //! | type | [`VERSION`] |
 //! | descriptor, words of 32 bits | the numbers of addresses, values and system calls |
 //! | | the addresses, each as its distance from its own word |
-//! | | the values: sizes, offsets of fields, numbers of bits and of states |
+//! | | the values: sizes, offsets of fields, numbers of bits, and constants |
 //! | | the numbers of the [`SYSCALLS`] |
 //!
-//! The reader has the same lists of names, in the same order; a test compares them. New entries are added at the end of a
-//! list, and a reader ignores those that it does not know. Any other change, also one of what the data means, increments
-//! the version.
+//! The reader has the same lists of names, in the same order; a test compares them. New entries are added at the end of
+//! a list, and a reader ignores those that it does not know. Any other change increments the version, also one of the
+//! meaning of the data.
 
 #![expect(non_upper_case_globals, reason = "the names of system calls are those of libc")]
 #![cfg_attr(

@@ -7,17 +7,17 @@ use core::ffi::c_int;
 use crate::error::{Error, Result};
 use crate::sys::fd::write_all;
 
-/// The longest line. What is longer is cut, at the end of a character.
+/// The size of the longest line. A longer one is cut at the end of a character.
 const SIZE: usize = 512;
 
 /// Where the lines go.
 pub(crate) enum Output<'a> {
     File(c_int),
-    /// For the hang hook: text that ends with NUL.
+    /// For the hang hook: text that ends with NUL, and how many bytes of the buffer are in use.
     Buffer(&'a mut [u8], usize),
 }
 
-/// Passes the decimal digits of a number.
+/// Calls `pass` with the decimal digits of a number.
 pub(super) fn decimal(number: u64, mut pass: impl FnMut(&[u8])) {
     let mut digits = [0; 20];
     let mut at = digits.len();
@@ -33,7 +33,7 @@ pub(super) fn decimal(number: u64, mut pass: impl FnMut(&[u8])) {
     pass(&digits[at..]);
 }
 
-/// Passes the hexadecimal digits of a number, after `0x`.
+/// Calls `pass` with `0x`, and then with each hexadecimal digit of a number.
 pub(super) fn hexadecimal(number: usize, mut pass: impl FnMut(&[u8])) {
     pass(b"0x");
     let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
@@ -118,7 +118,7 @@ impl<'a> Lines<'a> {
 
     /// Ends the line and writes it.
     pub(super) fn end(&mut self) {
-        // If the line was cut inside of a character, the rest of that is removed.
+        // If the line was cut inside of a character, this removes the rest of the character.
         if let Err(error) = core::str::from_utf8(&self.line[..self.length]) {
             if self.length == SIZE - 1 && error.error_len().is_none() {
                 self.length = error.valid_up_to();
@@ -149,7 +149,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Parses a number that consists of decimal digits. `str::parse` would need more code, and the text as UTF-8.
+/// Parses a number that consists of decimal digits. `str::parse` would need more code, and a check that the text is
+/// UTF-8.
 pub(crate) fn parse_decimal(text: &[u8]) -> Option<u64> {
     let add = |number: u64, byte: &u8| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;

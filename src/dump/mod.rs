@@ -1,9 +1,10 @@
 //! Dumps: what each thread waits for, and what it owns. Deadlocks come first.
 //!
-//! A dump takes no lock, allocates no memory and changes nothing but a static index, so that it may be made in a signal
-//! handler, in a child of fork, during process exit, and while any of the library's mutexes is held. [`snapshot`] reads
-//! the threads and locks, [`deadlock`] finds cycles, [`text`] describes threads, and [`line`] writes.
-//! [`layout`] lets other programs read the same. [`trace`] writes the waits themselves, when they have ended.
+//! A dump waits for no lock, allocates no memory and changes nothing but a static index, so that it may be made in a
+//! signal handler, in a child of fork, during process exit, and while any of the library's mutexes is held: it only
+//! tries to lock the registry, for the timers. [`snapshot`] reads the threads and locks, [`deadlock`] finds cycles,
+//! [`text`] describes threads, and [`line`] writes. [`layout`] lets other programs read the same data. [`trace`] writes
+//! each wait when it has ended.
 
 mod contended;
 pub(crate) mod contention;
@@ -27,7 +28,7 @@ use crate::dump::snapshot::{Entry, Snapshot};
 use crate::error::{Error, Result};
 use crate::time::Deadline;
 
-/// In a child of fork: resets what threads of the parent have used.
+/// In a child of fork: resets the index and the trace, which threads of the parent may have been using.
 pub(crate) fn after_fork_in_child() {
     snapshot::after_fork_in_child();
     trace::after_fork_in_child();

@@ -30,8 +30,8 @@ static FORMER: Former = Former(UnsafeCell::new([const { MaybeUninit::uninit() };
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static INSTALLING: InternalMutex<()> = InternalMutex::new(());
 
-/// Makes a dump to this file descriptor whenever the process receives the signal; a negative one restores the handler
-/// that was replaced.
+/// Installs a handler of the signal that makes a dump to this file descriptor; a negative one restores the handler that
+/// was replaced.
 pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
     let index =
         usize::try_from(signal).ok().filter(|index| (1..SIGNALS).contains(index)).ok_or(Error::Signal)?;
@@ -44,7 +44,7 @@ pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
     // SAFETY: only the owner of `INSTALLING` writes the element.
     let former = unsafe { &mut (*FORMER.0.get())[index] };
     if fd >= 0 {
-        // Everything is stored before the handler is installed, which runs from then on.
+        // All that the handler needs is stored before it is installed, because it may run immediately.
         // SAFETY: `former` is valid for writes.
         if unsafe { sys::sigaction(signal, core::ptr::null(), former.as_mut_ptr()) } != 0 {
             return Err(Error::Signal);
@@ -54,8 +54,8 @@ pub(crate) fn dump_on_signal(signal: c_int, fd: c_int) -> Result<()> {
         // SAFETY: written above.
         let mut action = unsafe { former.assume_init_read() };
         action.sa_sigaction = handle as *const () as usize;
-        // Waits go on, and the handler runs on the thread's alternate stack if it has one. The former handler finds the
-        // signal mask that it has asked for.
+        // System calls are restarted, and the handler runs on the thread's alternate stack if it has one. The mask of
+        // the former handler is kept for its call.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
         // SAFETY: the handler is async-signal-safe.
         if unsafe { sys::sigaction(signal, &action, core::ptr::null_mut()) } != 0 {

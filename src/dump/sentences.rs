@@ -1,6 +1,7 @@
 //! The parts of which the sentences of a dump are composed.
 //!
-//! `tools/threading-dump`, which makes the same dump from outside the process, has the same list; a test compares them.
+//! `tools/threading-dump`, which makes the same dump from outside the process, has the same list; a test compares the
+//! two.
 
 pub(super) const PROCESS: &str = "threading: process ";
 pub(super) const THREAD: &str = "thread";

@@ -1,13 +1,13 @@
 //! The threads and locks of the process, read without a lock.
 //!
 //! Nothing here allocates memory, takes a lock, or blocks: a dump may be made by a signal handler that has interrupted
-//! any function of the library. Slots and waiters are never unmapped, so that they can be read at any time; what is
-//! read is consistent for one object, not for several.
+//! any function of the library. Slots and waiters are never unmapped, so that they can be read at any time. What is
+//! read of one object belongs together, but not what is read of several.
 //!
-//! *The index.* With an index, each thread and each owned lock is found in a sorted array. The index is in static
-//! memory and serves one dump at a time. A dump that finds it in use, for example in a handler that has interrupted
-//! another dump, works without it and scans all slots for each thread. So do the threads and locks for which the
-//! index has no room.
+//! *The index* consists of sorted arrays of the threads and of the owned locks. It is in static memory and serves one
+//! dump at a time. A dump that finds it in use, for example in a handler that has interrupted another dump, works
+//! without it, and scans all slots for each thread. So does each dump for the threads and locks for which the index has
+//! no room.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -37,8 +37,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Returns what the thread waits for. The record may serve another thread by now, or another timer whose function
-    /// the thread runs.
+    /// Returns what the thread waits for; `None` if the record serves another thread by now, or the thread runs the
+    /// function of another timer.
     pub(super) fn wait(self) -> Option<Wait> {
         let waiter = self.waiter?;
         waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)
@@ -73,11 +73,11 @@ struct Arrays {
 
 struct Shared(UnsafeCell<Arrays>);
 
-// SAFETY: the arrays are accessed by the thread that is the user only.
+// SAFETY: only the thread that is `USER` accesses the arrays.
 unsafe impl Sync for Shared {}
 
-/// The index. Race detectors check it as they check the program's memory, since a section of untracked statics would make
-/// it a part of the file.
+/// The index. It is not in the section of untracked statics, which would store its zeros in the file. So race detectors
+/// check it as they check the program's memory.
 static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
     threads: [Entry { ident: 0, thread: None, waiter: None }; MAX_THREADS],
     locks: [OwnedLock { owner: 0, is_reentrant: false, bits: 0, waiters: 0 }; MAX_LOCKS],
@@ -94,15 +94,15 @@ fn calling_user() -> usize {
     tls::with(|block| core::ptr::from_ref(block) as usize)
 }
 
-/// In a child of fork: another thread of the parent may have been making a dump. If the thread that forked has, in a
-/// signal handler, it still uses the arrays.
+/// In a child of fork: frees the index if another thread of the parent was using it. If the thread that forked was, and
+/// has forked in a signal handler, it still uses the index.
 pub(crate) fn after_fork_in_child() {
     if USER.load(Ordering::Relaxed) != calling_user() {
         USER.store(0, Ordering::Relaxed);
     }
 }
 
-/// The threads and the owned locks, in arrays that may be empty.
+/// The threads and the owned locks. The arrays are empty if the snapshot has no index.
 pub(super) struct Snapshot {
     threads: &'static [Entry],
     locks: &'static [OwnedLock],
@@ -135,8 +135,8 @@ impl Snapshot {
         Snapshot { threads, locks, has_all_locks, has_index: true }
     }
 
-    /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no room
-    /// follow, in the same order.
+    /// Calls `f` for each thread: main first, and then in the order of the starts. Those for which the index has no
+    /// room follow, in the same order.
     pub(super) fn for_each(&self, f: &mut dyn FnMut(Entry)) {
         let order = |ident: u64| (ident != registry::main_ident(), ident);
         let is_main = |entry: &Entry| !order(entry.ident).0;
@@ -228,18 +228,20 @@ fn ident_of(waiter: &Waiter, wait: &Wait) -> u64 {
     if is_initial_thread { registry::main_ident() } else { NO_IDENT }
 }
 
-/// Returns the main thread's object, whether main is alive or in the process exit.
+/// Returns the main thread's object, whether main is alive or in the process exit. In a child of fork, the main thread
+/// of the parent may have an object, too.
 pub(super) fn main_thread() -> Option<&'static Thread> {
-    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(|thread| thread.has_flag(MAIN))
+    let is_main = |thread: &&Thread| thread.has_flag(MAIN) && thread.ident() == registry::main_ident();
+    Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread).find(is_main)
 }
 
-/// Returns the entry of the main thread if main has no object: it gets one when the program first asks for it.
+/// Returns the entry of the main thread if it has no object, which is created when the program first needs it.
 fn main_without_object() -> Option<Entry> {
     let main = Entry { ident: registry::main_ident(), thread: None, waiter: None };
     main_thread().is_none().then_some(main)
 }
 
-/// Calls `f` for each thread with an OS thread that runs: with its identifier, and its object if it has one.
+/// Calls `f` for each live thread: with its identifier, and its object if it has one.
 pub(super) fn for_each_live_thread(mut f: impl FnMut(u64, Option<&'static Thread>)) {
     if let Some(main) = main_without_object() {
         f(main.ident, None);
@@ -247,7 +249,7 @@ pub(super) fn for_each_live_thread(mut f: impl FnMut(u64, Option<&'static Thread
     live_threads().for_each(|thread| f(thread.ident(), Some(thread)));
 }
 
-/// The threads with an OS thread that runs.
+/// The live threads: those that have been started and have not ended. Of timers, those whose function runs.
 fn live_threads() -> impl Iterator<Item = &'static Thread> {
     let threads = Handle::<Thread>::unlocked_objects().map(|(thread, _)| thread);
     threads.filter(|thread| {
@@ -285,7 +287,7 @@ fn owned_locks() -> impl Iterator<Item = OwnedLock> {
     of::<Lock>().chain(of::<RLock>())
 }
 
-/// Sorts an array by a key. Shellsort: the standard library's sort takes ten times as much code, and more stack.
+/// Sorts an array by a key, by Shellsort: the standard library's sort needs ten times as much code, and more stack.
 fn sort<T: Copy, K: Ord>(array: &mut [T], key: impl Fn(&T) -> K) {
     const GAPS: [usize; 10] = [3548, 1577, 701, 301, 132, 57, 23, 10, 4, 1];
     for gap in GAPS {
@@ -306,7 +308,8 @@ fn index_of(entries: &[Entry], ident: u64) -> Option<usize> {
     entries.binary_search_by_key(&ident, |entry| entry.ident).ok()
 }
 
-/// The entries without an identifier are the last ones, in the order of the records.
+/// Fills the array with the threads, sorted by identifier. The entries without an identifier are the last ones, in the
+/// order of the records.
 fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry] {
     let mut count = 0;
     let mut add = |entries: &mut [Entry; MAX_THREADS], entry: Entry| {
@@ -345,7 +348,7 @@ fn index_threads(entries: &'static mut [Entry; MAX_THREADS]) -> &'static [Entry]
     &entries[..all]
 }
 
-/// Also returns whether all owned locks are in the array.
+/// Fills the array with the owned locks, sorted by owner. Returns an empty array and false if there is no room for all.
 fn index_locks(locks: &'static mut [OwnedLock; MAX_LOCKS]) -> (&'static [OwnedLock], bool) {
     let mut count = 0;
     for lock in owned_locks() {

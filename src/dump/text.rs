@@ -24,7 +24,7 @@ use crate::thread::object::{DAEMON, TIMER, Thread};
 use crate::thread::registry;
 use crate::time::Deadline;
 
-/// Adds the name of a thread, or what is known of it.
+/// Adds the name of a thread, or its native ID or identifier if the name is not known.
 pub(super) fn thread_name(lines: &mut Lines, entry: Entry) {
     match (entry.live_thread(), entry.waiter) {
         (Some(thread), _) => {
@@ -170,12 +170,12 @@ fn lock_owner(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait) {
     }
 }
 
-/// Adds for whom the process exit waits.
+/// Adds how many threads and timers the process exit waits for.
 fn exit(lines: &mut Lines, snapshot: &Snapshot) {
     let mut threads = 0;
     snapshot.for_each(&mut |entry| threads += usize::from(entry.thread.is_some_and(registry::is_awaited)));
     lines.text(say::EXITS).count(threads, say::NON_DAEMON);
-    // Pending timers count as threads that are awaited.
+    // The count of the registry includes the pending timers.
     let timers = registry::try_awaited_count().map_or(0, |awaited| awaited.saturating_sub(threads));
     if timers != 0 {
         lines.text(say::AND).count(timers, say::TIMER);
@@ -291,7 +291,7 @@ pub(super) fn kind_and_name(
     copiers.into_iter().find_map(|(kind, copy)| Some((kind, copy(bits, buffer)?)))
 }
 
-/// Adds what a thread does that did not wait for an object of this library when the snapshot was taken.
+/// Adds what a thread does outside the library. It may have begun to wait in the library since the snapshot was taken.
 fn outside(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, native_id: u32, now: Deadline) {
     let number = system_call_of(native_id);
     if number.is_some_and(may_be_a_wait) {
@@ -310,7 +310,7 @@ fn outside(lines: &mut Lines, snapshot: &Snapshot, entry: Entry, native_id: u32,
     }
 }
 
-/// Returns the number of the system call in which a thread is, if it is in one, and the kernel shows it.
+/// Returns the number of the system call in which a thread is; `None` if it is in none, or the kernel does not show it.
 #[inline(never)]
 fn system_call_of(native_id: u32) -> Option<c_long> {
     let mut path = [0; 48];
@@ -326,7 +326,7 @@ fn may_be_a_wait(system_call: c_long) -> bool {
     SYSCALLS.iter().any(|&(number, name)| number == system_call && name == "futex(2)")
 }
 
-/// Returns the path of the file in which the kernel shows the system call of a thread.
+/// Returns the path of the file in which the kernel shows the system call of a thread; `None` without a native ID.
 fn path_of(buffer: &mut [u8; 48], native_id: u32) -> Option<&core::ffi::CStr> {
     const BEFORE: &[u8] = b"/proc/self/task/";
     const AFTER: &[u8] = b"/syscall\0";

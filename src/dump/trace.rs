@@ -1,28 +1,30 @@
-//! Traces: each wait of at least 10 microseconds as a slice on the track of its thread, and an arrow from the thread that
-//! has ended it. The format is the JSON array of Chrome's trace viewer, which Perfetto reads.
+//! Traces: each wait of at least 10 microseconds as a slice on the track of its thread, and an arrow from the thread
+//! that has ended it. The format is the JSON array of Chrome's trace viewer, which Perfetto reads.
 //!
-//! A thread writes its waits itself, when they have ended, by one system call each. It takes no lock and allocates no
-//! memory, so that waits in signal handlers are in the trace, too. The thread that has ended a wait has only left a
-//! record (`sync::wait_observer`); the waiter writes the events of both.
+//! A thread writes each of its waits itself, when the wait has ended, by one system call. It takes no lock and
+//! allocates no memory, so that waits in signal handlers are in the trace, too. The thread that ends a wait only leaves
+//! a record (`sync::wait_observer`); the waiter writes the events of both.
 //!
 //! # State (`STATE`)
 //!
 //! | bits | meaning | who changes it |
 //! |---|---|---|
-//! | 0 to 31 writers | the number of threads that are writing events | a thread before and after it writes, if `ON` and not `CHANGING` |
+//! | 0 to 31 writers | the number of threads that are writing events | a thread before it writes, if `ON` and not `CHANGING`, and after it has written |
 //! | 32 `ON` | the file accepts events | `change`; a writer whose write has failed clears it |
 //! | 33 `CHANGING` | a thread starts or stops a trace, and is the only one to do so. No thread begins to write | `change` |
-//! | 34 to 63 session | the number of changes, so that each trace has another number | `change` |
+//! | 34 to 63 session | the number of changes, by which a thread knows whether it has written its name to this trace | `change`; a child of fork |
 //!
 //! `change` sets `CHANGING`, waits until there are no writers, ends the array, and stores the next session. So nothing
-//! follows the end of the array, and the descriptor is not used after the call. All orderings are acquire and release.
+//! follows the end of the array, and the descriptor is not used after the call. At the process exit, `change` waits
+//! only for a limited time. A thread that gets the right to write, or to change the trace, reads with acquire, and
+//! releases the right with release.
 //!
 //! A child of fork has no trace, since the file is its parent's.
 
 use core::ffi::{CStr, c_int};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-use crate::dump::deadlock::owner_of;
+use crate::dump::deadlock::owner_ident;
 use crate::dump::json::JsonText;
 use crate::dump::snapshot;
 use crate::dump::text::kind_and_name;
@@ -34,7 +36,6 @@ use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, SLEEP};
 use crate::sync::wait_observer::{self, EndedWait, NOTIFY, Observer, Outcome, TRACE, last_wake};
 use crate::sys::fd;
 use crate::sys::{calling_thread, futex, tls};
-use crate::thread::ident::OWNER_SHIFT;
 use crate::thread::naming::{self, MAX_REPORTED_NAME};
 use crate::thread::object::Thread;
 use crate::thread::registry;
@@ -49,16 +50,18 @@ const CHANGING: u64 = 1 << 33;
 const SESSION_ONE: u64 = 1 << 34;
 
 static STATE: AtomicU64 = AtomicU64::new(0);
-/// The file, -1 if there is none. As the next two, changed only while `CHANGING`.
+/// The file, -1 if there is none. This and the next three are changed only while `CHANGING`.
 static FILE: AtomicI32 = AtomicI32::new(-1);
 /// Whether the library has opened the file.
 static IS_OWN_FILE: AtomicBool = AtomicBool::new(false);
 /// Whether a write may raise SIGPIPE.
 static IS_STREAM: AtomicBool = AtomicBool::new(false);
+/// When the trace started, in nanoseconds.
+static STARTED: AtomicU64 = AtomicU64::new(0);
 /// The number of arrows.
 static ARROWS: AtomicU32 = AtomicU32::new(0);
 
-static OBSERVER: Observer = Observer { owner, end, named };
+static OBSERVER: Observer = Observer { owner: owner_ident, end, named };
 
 /// Starts a trace to this file descriptor, and ends the current one, if there is one.
 pub(crate) fn start(file: c_int) -> Result<()> {
@@ -70,11 +73,11 @@ pub(crate) fn stop() -> Result<()> {
     change(None, Deadline::NEVER)
 }
 
-/// Ends the trace because the process exits. Does not wait for a thread whose write blocks.
+/// Ends the trace because the process exits. Waits only for a short time for threads that write, because a write may block.
 pub(crate) fn stop_at_exit() {
-    const PATIENCE_NS: u64 = 100_000_000;
+    const MAX_WAIT_NS: u64 = 100_000_000;
     if STATE.load(Ordering::Relaxed) & ON != 0 {
-        let _ = change(None, Deadline::now().add_ns(PATIENCE_NS));
+        let _ = change(None, Deadline::now().add_ns(MAX_WAIT_NS));
     }
 }
 
@@ -98,7 +101,7 @@ pub(crate) fn start_to_path(path: &[u8]) -> Result<()> {
     change(Some((file, true)), Deadline::NEVER)
 }
 
-/// In a child of fork: the trace is the parent's.
+/// In a child of fork: the trace belongs to the parent.
 pub(crate) fn after_fork_in_child() {
     wait_observer::turn_off(TRACE);
     FILE.store(-1, Ordering::Relaxed);
@@ -142,7 +145,7 @@ fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
     STATE.fetch_update(Ordering::Release, Ordering::Relaxed, |state| Some(next | state & WRITERS)).ok();
     if is_on {
         wait_observer::turn_on(TRACE, &OBSERVER);
-        // Those that begin from now on, or get another name, write it themselves.
+        // Threads that start from now on, or get another name, write it themselves.
         snapshot::for_each_live_thread(|ident, thread| {
             if let Some(writer) = Writer::enter() {
                 Events::new(writer).thread_name(ident, thread);
@@ -152,7 +155,8 @@ fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
     drained.and(started)
 }
 
-/// Waits until `is_done`. The threads for which it waits are writing events, or are in `change`.
+/// Waits until `is_done` returns true: threads that write events, or are in `change`, wake no waiter. Fails if the
+/// deadline passes first.
 fn wait_until(deadline: Deadline, is_done: impl Fn() -> bool) -> Result<()> {
     const MAX_PAUSE_NS: u64 = 1_000_000;
     let mut pause = 1000;
@@ -181,6 +185,7 @@ fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
         FILE.store(file, Ordering::Relaxed);
         IS_OWN_FILE.store(is_own, Ordering::Relaxed);
         ARROWS.store(0, Ordering::Relaxed);
+        STARTED.store(Deadline::now().0, Ordering::Relaxed);
     } else if is_own {
         fd::close(file);
     }
@@ -200,7 +205,7 @@ fn pid() -> u64 {
     (unsafe { libc::getpid() }) as u64
 }
 
-/// The right to write events. `change` waits for its end.
+/// The right to write events. `change` waits until no thread has it.
 struct Writer {
     session: u64,
     fork_epoch: u32,
@@ -220,8 +225,8 @@ impl Writer {
         }
     }
 
-    /// Returns whether the process has forked, in a signal handler that has interrupted this thread, and this is the
-    /// child.
+    /// Returns whether this is a child of fork in which the right is not valid: a signal handler that has interrupted
+    /// this thread has forked.
     fn is_in_child(&self) -> bool {
         self.fork_epoch != fork_epoch()
     }
@@ -242,12 +247,7 @@ impl Drop for Writer {
     }
 }
 
-/// Returns the identifier of the thread that owns the lock, 0 for other objects.
-fn owner(object: usize) -> u64 {
-    owner_of(object).map_or(0, |owner| owner >> OWNER_SHIFT)
-}
-
-/// The thread with this identifier begins, or has another name.
+/// Writes the name of the thread with this identifier, which begins or has been renamed.
 fn named(ident: u64) {
     let Some(thread) = snapshot::find_thread(ident).filter(|thread| thread.native_id() != 0) else { return };
     if let Some(writer) = Writer::enter() {
@@ -255,13 +255,17 @@ fn named(ident: u64) {
     }
 }
 
-/// A wait of the calling thread has ended.
+/// Writes a wait of the calling thread, which has ended.
 fn end(wait: &EndedWait) {
     let ended = Deadline::now();
     if ended.0.saturating_sub(wait.began.0) < MIN_WAIT_NS {
         return;
     }
     if let Some(writer) = Writer::enter() {
+        // The statistics of contention, or the trace before this one, may have been on when the wait began.
+        if wait.began.0 < STARTED.load(Ordering::Relaxed) {
+            return;
+        }
         let mut events = Events::new(writer);
         events.own_name();
         events.wait(wait, ended);
@@ -279,7 +283,7 @@ fn kind_of(object: usize) -> &'static str {
     kind_and_name(object, &mut [0; MAX_NAME + 1]).map_or(FREED, |(kind, _)| kind)
 }
 
-/// A wait, or one of its stages: a waiter of a condition waits for a notify, and then for the lock.
+/// A wait, or one of its two stages: a waiter of a condition waits for a notify, and then for the lock.
 struct Stage {
     object: usize,
     owner: u64,
@@ -288,14 +292,15 @@ struct Stage {
     is_notified: bool,
 }
 
-/// The longest text of a name with its escapes: the names of objects are shorter than those of threads.
+/// The size of the longest name with its escapes: the names of objects are shorter than those of threads.
 const MAX_ESCAPED_NAME: usize = 6 * MAX_REPORTED_NAME;
-/// The longest event, which has three names.
+/// The size of the longest event, which has three names.
 const MAX_EVENT: usize = 3 * MAX_ESCAPED_NAME + 400;
 const _: () = assert!(MAX_NAME <= MAX_REPORTED_NAME);
 
-/// Events, each of which begins with the comma that separates it from the one before. They are written when this is
-/// dropped; the buffer is larger than the usual four events of a wait, and is written before if there may be no room.
+/// Events, each of which begins with the comma that separates it from the previous one. They are written together when
+/// this value is dropped. The usual five events of a wait fit into the buffer; if the next event may not fit, those
+/// before it are written first.
 struct Events {
     writer: Writer,
     text: JsonText<{ MAX_EVENT + 600 }>,
@@ -306,7 +311,7 @@ impl Events {
         Events { writer, text: JsonText::new() }
     }
 
-    /// Begins an event of this phase, on the track of a thread.
+    /// Adds the beginning of an event of this phase, on the track of a thread.
     fn event(&mut self, phase: &str, thread: u64) {
         if self.text.room() < MAX_EVENT {
             self.flush();
@@ -322,7 +327,7 @@ impl Events {
         }
     }
 
-    /// Adds the name of the calling thread, if it has not written it to this trace.
+    /// Adds the name of the calling thread, unless it has written its name to this trace before.
     fn own_name(&mut self) {
         let ident = snapshot::my_ident();
         let traced = self.writer.session << 32 ^ ident.rotate_left(48) ^ ident;
@@ -364,10 +369,10 @@ impl Events {
 
     /// Adds the events of a wait of the calling thread.
     ///
-    /// Perfetto draws an arrow from the slice that begins first to the other one, so that it must not end in the slice
-    /// of the wait, which began before the wake. It ends in a slice of its own inside of that: the time from the wake
-    /// until the thread runs. Slices of a thread must not overlap in part. So if the thread has waited in this wait, in
-    /// a signal handler for example, this slice begins after that.
+    /// Perfetto draws an arrow from the slice that begins first to the other one. So it must not end in the slice of
+    /// the wait, which began before the wake. It ends in a slice inside of that, which lasts from the wake until the
+    /// thread runs. Two slices of a thread must not overlap unless one contains the other. So if the thread has waited
+    /// during this wait, for example in a signal handler, the inner slice begins after that.
     fn wait(&mut self, wait: &EndedWait, ended: Deadline) {
         let inner_ended = Deadline(tls::with(|block| block.traced_until.replace(ended.0)));
         let find = |key| last_wake(key).filter(|(time, _)| *time >= wait.began && *time <= ended);

@@ -1,12 +1,13 @@
-//! Notes: the names of objects, and statistics of the waits for them, for reports. Only objects that have been named, or
-//! for which waits have been counted, have one.
+//! Notes: the names of objects, and statistics of the waits for them, for reports. Only objects that have been named,
+//! or for which waits have been counted, have one.
 //!
 //! A note is in a slot of its own kind. The `link` of the object's header contains its address, and with it the only
 //! reference. The `finalize` of an object frees its note, when no thread has pinned the object's slot.
 //!
-//! A name does not change: each rename creates another note. All reads are without a lock (`read`), and check afterwards
-//! that the object still refers to the same note, and that this has the same generation: a note that was freed by one
-//! rename may have served another object, and have been created again by the next rename.
+//! A name does not change: each rename creates another note. All reads are without a lock (`read`), and check
+//! afterwards that the object still refers to the same note, and that the note has the same generation: a note that was
+//! freed by one rename may have served another object, and may then have been created again at the same address by the
+//! next rename.
 
 use core::ffi::CStr;
 
@@ -17,7 +18,7 @@ use crate::handle::{Handle, Object};
 use crate::sys::atomic::{AtomicU64, Ordering, fence};
 use crate::sys::offsets::offsets;
 
-/// The longest name, in bytes. A longer one is cut at the end of a character.
+/// The size of the longest name in bytes. A longer one is cut at the end of a character.
 pub(crate) const MAX_NAME: usize = 47;
 const WORDS: usize = (MAX_NAME + 1) / size_of::<u64>();
 
@@ -59,13 +60,13 @@ unsafe impl Object for Note {
     }
 }
 
-/// A kind of objects that can be named.
+/// A type of objects that can have a name.
 pub(crate) trait Named: Object {}
 
 #[expect(private_bounds, reason = "the object types are this crate's")]
 impl<T: Named> Handle<T> {
-    /// Sets the name of the object, which [dumps](crate::dump()) show; `None` removes it. The first 47 bytes are kept, up
-    /// to the end of a character. Several objects may have the same name.
+    /// Sets the name of the object, which [dumps](crate::dump()) show; `None` removes it. The first 47 bytes are kept,
+    /// up to the end of a character. Several objects may have the same name.
     ///
     /// ```
     /// use threading::{Error, Event};
@@ -83,7 +84,8 @@ impl<T: Named> Handle<T> {
 
 /// Sets the name of an object that is pinned.
 fn rename(header: &Header, name: Option<&CStr>) -> Result<()> {
-    // If another thread renames the object, one of the two calls does not see what has been counted.
+    // If another thread renames the object during the read, the statistics start from zero. Waits that are counted
+    // between here and the replacement are lost.
     let waits = read(header, Note::load_waits).unwrap_or(Waits::NONE);
     let note = match name {
         None if waits.count == 0 => 0,
@@ -93,7 +95,8 @@ fn rename(header: &Header, name: Option<&CStr>) -> Result<()> {
     Ok(())
 }
 
-/// Reads the note of an object, without a lock. Returns `None` if there is none, or if it may have been replaced.
+/// Reads the note of an object, without a lock. Returns `None` if the object has none, or if another note may have
+/// replaced it.
 fn read<R>(header: &Header, read: impl FnOnce(&Note) -> R) -> Option<R> {
     let address = header.note();
     if address == 0 {
@@ -108,8 +111,8 @@ fn read<R>(header: &Header, read: impl FnOnce(&Note) -> R) -> Option<R> {
     is_same.then_some(result)
 }
 
-/// Copies the name of an object to the buffer. Returns `None` if the object has no name, or is being freed. `tag` is that
-/// of the object.
+/// Copies the name of an object to the buffer. Returns `None` if the object has no name, or is being freed. `tag` is
+/// that of the object.
 pub(crate) fn name_of<'a>(header: &Header, tag: u64, buffer: &'a mut [u8; MAX_NAME + 1]) -> Option<&'a [u8]> {
     read(header, |note| {
         for (bytes, word) in buffer.chunks_exact_mut(size_of::<u64>()).zip(&note.name) {
@@ -123,7 +126,8 @@ pub(crate) fn name_of<'a>(header: &Header, tag: u64, buffer: &'a mut [u8; MAX_NA
     (length != 0).then_some(&buffer[..length])
 }
 
-/// Counts a wait for an object, which has ended. Returns false if this is no handle of the type.
+/// Counts a wait for an object, which has ended. Returns false if the handle is not one of the type, or if a note
+/// cannot be allocated.
 pub(crate) fn record_wait<T: Named>(object: Handle<T>, nanoseconds: u64, owner: u64) -> bool {
     object.with_pinned(|object| record(object.header(), nanoseconds, owner)).is_ok()
 }
@@ -142,7 +146,7 @@ fn record(header: &Header, nanoseconds: u64, owner: u64) -> Result<()> {
     }
     // SAFETY: the address is that of a slot of notes, which stays mapped.
     let note: &'static Note = unsafe { &*(address as *const Note) };
-    // A pinned note is not reused for another object, even if this one is renamed.
+    // While the note is pinned, it does not serve another object, even if this one is renamed.
     Handle::of(note).with_pinned(|note| {
         if header.note() == address {
             note.record(nanoseconds, owner);
@@ -165,7 +169,7 @@ pub(crate) fn free_of(header: &Header) {
     }
 }
 
-/// Frees the note at this address; 0 is none.
+/// Frees the note at this address; does nothing if it is 0.
 fn free(address: usize) {
     if address != 0 {
         // SAFETY: the caller has removed the only reference to this note, which is thus alive.
@@ -181,7 +185,8 @@ impl Note {
         let mut bytes = [0; MAX_NAME + 1];
         bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
         Handle::create_with_internal_ref(0, |note: &Note, _| {
-            // With the fence in `name_of`: a reader that sees a part of this text sees that the generation has changed.
+            // Pairs with the fence in `read`: a reader that sees a part of this text sees that the generation has
+            // changed.
             fence(Ordering::Release);
             for (index, word) in note.name.iter().enumerate() {
                 let part = core::array::from_fn(|byte| bytes[size_of::<u64>() * index + byte]);

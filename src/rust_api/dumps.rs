@@ -11,7 +11,7 @@ use crate::time::Timeout;
 /// Writes what each thread waits for and since when, which thread owns that, and what it owns itself, to a file
 /// descriptor. Deadlocks come first.
 ///
-/// A dump changes nothing, takes no lock and allocates no memory, so that a signal handler may make one. Python:
+/// A dump changes nothing, waits for no lock and allocates no memory, so that a signal handler may make one. Python:
 /// `faulthandler.dump_traceback`.
 ///
 /// ```
@@ -35,8 +35,8 @@ pub fn dump(fd: c_int) -> Result<()> {
     crate::dump::dump(fd)
 }
 
-/// Makes a dump whenever the process receives a signal, and then calls the handler that the signal had before, if there
-/// was one. `None` restores that handler. Python: `faulthandler.register`.
+/// Installs a signal handler that makes a dump, and then calls the signal's former handler, if it had one. `None`
+/// restores the former handler. Python: `faulthandler.register`.
 ///
 /// ```
 /// const SIGQUIT: i32 = 3;
@@ -53,7 +53,7 @@ pub fn dump_on_signal(signum: c_int, fd: Option<c_int>) -> Result<()> {
     on_signal::dump_on_signal(signum, fd.unwrap_or(-1))
 }
 
-/// Turns statistics of contention on or off. They are in each [dump](dump()): the ten locks and semaphores for which
+/// Turns statistics of contention on or off. Each [dump](dump()) then lists the ten locks and semaphores for which
 /// threads have waited longest. Only waits in which a thread has parked are counted.
 ///
 /// ```
@@ -64,12 +64,12 @@ pub fn set_contention(on: bool) {
     contention::set(on);
 }
 
-/// Starts a trace to a file descriptor: each wait of 10 microseconds and more, with the object, the owner of the lock at
-/// the beginning, and an arrow from the thread that has ended the wait. Perfetto (<https://ui.perfetto.dev>) shows it,
-/// with a track for each thread. `None` ends the trace.
+/// Starts a trace of each wait of 10 microseconds and more: the object, the owner of the lock when the thread parked,
+/// and an arrow from the thread that has ended the wait. Perfetto (<https://ui.perfetto.dev>) shows it, with a track
+/// for each thread. `None` ends the trace.
 ///
-/// A trace ends the one before. The process exit ends it, too. The file stays open. A write that fails ends the trace.
-/// Must not be called in a signal handler.
+/// The start of a trace ends the former one. The process exit ends a trace, too. The file stays open. A write that
+/// fails ends the trace. Must not be called in a signal handler.
 ///
 /// ```
 /// use std::fs::{self, File};
@@ -93,7 +93,7 @@ pub fn trace(fd: Option<c_int>) -> Result<()> {
     fd.map_or_else(tracing::stop, tracing::start)
 }
 
-/// A kind of a hang.
+/// The kind of a hang.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hang {
@@ -104,11 +104,12 @@ pub enum Hang {
 }
 
 /// Sets the closure that is called when threads hang: once for each deadlock that has lasted for the timeout, and for a
-/// process exit that waits for threads, again after doubled times. Its arguments are the kind of the hang and the text
-/// of a dump.
+/// process exit or a shutdown that has lasted as long, again whenever that time has doubled. Its arguments are the kind
+/// of the hang and the text of a dump.
 ///
-/// One of the threads that hang calls it, in the call in which it waits. It may call every function, but must not wait
-/// for the threads that hang. A hook that is replaced is never dropped, because another thread may still be running it.
+/// One of the threads that hang calls it, in the call in which that thread waits. It may call all functions, but must
+/// not wait for the threads that hang. A hook that is replaced is never dropped, because another thread may still be
+/// running it.
 ///
 /// ```
 /// use std::sync::mpsc;
@@ -151,8 +152,8 @@ where
     hang::set_hook(after.period_ns(), Some(call::<F>), Box::into_raw(Box::new(hook)).cast());
 }
 
-/// Writes reports of hangs to stderr, and removes the closure that [`set_hang_hook`] has set. [`Timeout::FOREVER`] turns
-/// reports off, which is the default.
+/// Writes reports of hangs to stderr instead of calling the closure that [`set_hang_hook`] has set.
+/// [`Timeout::FOREVER`] turns reports off, which is the default.
 ///
 /// ```
 /// use threading::Timeout;

@@ -2,9 +2,9 @@
 //! without a timeout wakes up once, after a period, and checks for itself.
 //!
 //! A deadlock begins when its last thread parks. So it is enough that each thread checks once in each wait, a period
-//! after it has parked. `dump::hang` says which thread reports.
+//! after it has parked. `dump::hang` decides which of the threads reports.
 //!
-//! While the watch is off, it costs a load before a thread parks.
+//! While the watch is off, a thread executes one more load before it parks.
 
 use core::mem;
 use core::ptr;
@@ -15,10 +15,10 @@ use crate::time::Deadline;
 /// The period in nanoseconds, 0 if the watch is off.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
-/// The number of calls of `set`. After each, the threads that wait check once more.
+/// The number of calls of `set`. After each call, the threads that wait check once more.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTINGS: AtomicU32 = AtomicU32::new(0);
-/// The checks, set with release before the first period.
+/// The functions that check. The release store to `PERIOD_NS` publishes them.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
@@ -38,7 +38,7 @@ pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
 pub(crate) struct HangWatch {
     /// The value of `SETTINGS` for which `check_at` was computed.
     settings: u32,
-    /// When the watch checks; `NEVER` if it has.
+    /// When the watch checks; `NEVER` after it has checked.
     check_at: Deadline,
 }
 
@@ -48,8 +48,8 @@ impl HangWatch {
         HangWatch { settings: 0, check_at: Deadline::NEVER }
     }
 
-    /// Parks the calling thread by `park`, which returns false if the deadline that it is given passes. As `park`, may
-    /// return true early.
+    /// Parks the calling thread by `park`, which returns false if the deadline that is passed to it passes first. Like
+    /// `park`, this function may return true early, also after a check.
     #[inline(always)]
     pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let period = PERIOD_NS.load(Ordering::Acquire);
@@ -72,7 +72,7 @@ impl HangWatch {
 
     #[cold]
     fn check(&mut self) {
-        // The watch may have been turned off, or set again.
+        // The watch may have been turned off or set again while the thread was parked.
         if is_current(self.settings) {
             self.check_at = Deadline::NEVER;
             call(&ON_WAIT);
@@ -80,7 +80,7 @@ impl HangWatch {
     }
 }
 
-/// The watch of one process exit or shutdown: it checks after the period, and again after twice as long each time.
+/// The watch of one process exit or shutdown: it checks after the period, and again whenever the time has doubled.
 pub(crate) struct ExitWatch {
     next: u64,
     since: Deadline,

@@ -20,14 +20,14 @@
 //!
 //! # Protocol
 //!
-//! Only the thread itself writes its note: a sequence lock. `begin` clears `WAITING`, relaxed, before it changes the
-//! other fields (a release fence orders the two), and then stores the new `since` with release. A reader that finds the
-//! same `since`, with `WAITING`, before and after it has read the other fields has read one note (`read`). All of it may
-//! be stale as soon as it has been read.
+//! A note is a sequence lock, and only the thread itself writes it. `write` clears `WAITING`, relaxed, before it
+//! changes the other fields (a release fence orders the two), and then stores the new `since` with release. If a reader
+//! finds the same `since`, with `WAITING`, before and after it has read the other fields, these belong to one note
+//! (`read_wait`). All of it may be stale as soon as it has been read.
 //!
-//! *Nested waits.* A signal handler may wait while its thread is parked. `begin` returns the outer note, and `end`
-//! restores it. It also restores the fields of a note that is not valid: the handler may have interrupted `begin`, which
-//! has stored some of them and is about to make the note valid.
+//! *Nested waits.* A signal handler may wait while its thread is parked. `begin_note` returns the outer note, and
+//! `end_note` restores it. It also restores the fields of a note that is not valid: the handler may have interrupted
+//! `write`, which has stored some of them and is about to make the note valid.
 
 use core::ptr;
 
@@ -55,13 +55,13 @@ pub(crate) const PROCESS_EXIT: usize = 2;
 /// The end of the functions that another thread calls in the process exit or a shutdown.
 pub(crate) const EXIT_CALLBACKS: usize = 3;
 
-/// The note that another one has replaced.
+/// The note of an outer wait, which that of an inner wait has replaced.
 #[derive(Clone, Copy)]
 pub(crate) struct OuterNote {
     since: u64,
     until: u64,
     object: usize,
-    /// The inner wait, which this value ends.
+    /// The inner wait, which ends when this note is restored.
     observed: ObservedWait,
 }
 
@@ -89,8 +89,8 @@ impl Wait {
         waiter::is_queued(self.state)
     }
 
-    /// If the thread waits in a queue: as `is_queued`, and the thread is parked. A waiter that runs may have acquired
-    /// the lock already, although its wait has not ended.
+    /// If the thread waits in a queue: returns whether it is also parked. A waiter that runs may have acquired the lock
+    /// already, although its wait has not ended.
     pub(crate) fn is_parked(&self) -> bool {
         waiter::is_parked(self.state)
     }
@@ -131,11 +131,11 @@ impl Waiter {
         outer
     }
 
-    /// Notes that the calling thread runs again. `wake_key` is that of `sync::wait_observer`.
+    /// Notes that the calling thread runs again. For `wake_key`, see `sync::wait_observer`.
     #[inline]
     fn end_note(&'static self, outer: OuterNote, wake_key: usize, outcome: impl FnOnce() -> Outcome) {
         probe::wait_end(self);
-        // The count goes on, unless the outer wait does.
+        // The outer wait keeps its count. Without an outer wait, the next wait continues this count.
         let since = if outer.since & WAITING != 0 {
             outer.since
         } else {
@@ -157,7 +157,7 @@ impl WaitNote {
     }
 }
 
-/// What a wait returns, for observers.
+/// The result of a wait, from which observers get its outcome.
 pub(crate) trait WaitResult {
     fn outcome(&self) -> Outcome;
 }
@@ -181,7 +181,8 @@ impl WaitResult for () {
 }
 
 /// The note of a wait in which the calling thread parks. It begins when this value is created, and ends when it is
-/// dropped. Not a function that calls a closure, for the reason that `futex::wait_inline` has.
+/// dropped. Waits that should be short use it instead of `with_note`, for the reason that is given at
+/// `futex::wait_inline`.
 pub(crate) struct ParkNote {
     /// `None` if the calling thread can get no waiter: it waits without a note.
     noted: Option<(&'static Waiter, OuterNote)>,
@@ -199,7 +200,7 @@ impl ParkNote {
         ParkNote { noted, object, outcome: Outcome::Woken }
     }
 
-    /// Ends the note of a wait with this result, which it returns.
+    /// Ends the note of a wait with this result, and returns the result.
     #[inline(always)]
     pub(crate) fn end<R: WaitResult>(mut self, result: R) -> R {
         self.outcome = result.outcome();
@@ -361,9 +362,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_in_a_signal_handler_that_interrupts_begin_changes_nothing() {
+    fn a_wait_in_a_signal_handler_that_interrupts_write_changes_nothing() {
         let waiter = Waiter::mine_or_try_allocate().unwrap();
-        // `begin` has stored everything but `since`.
+        // `write` has stored everything but `since`.
         waiter.note.object.store(64, Ordering::Relaxed);
         waiter.note.until.store(7, Ordering::Relaxed);
         let since = waiter.note.since.load(Ordering::Relaxed);

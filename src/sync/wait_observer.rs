@@ -1,22 +1,22 @@
-//! Observers of waits: the statistics of contention, and the trace. Their functions are called when a thread parks, and
-//! when its wait has ended. While there is no observer, it costs a load before a thread parks, and another one where a
-//! thread ends the waits of others.
+//! Observers of waits: the statistics of contention, and the trace. A thread calls their functions before it parks, and
+//! when its wait has ended. While no observer is on, a thread executes one more load before it parks, and another one
+//! where it ends the waits of others.
 //!
 //! # Wakes
 //!
-//! For the trace, a thread that ends a wait records who it is, and when: in a static table, under a key that the waiter
-//! knows. It does so before it makes the change that ends the wait, so that the waiter finds the record.
+//! For the trace, a thread that ends a wait records its native ID and the time in a static table, under a key that the
+//! waiter knows. It does so before it makes the change that ends the wait, so that the waiter finds the record.
 //!
 //! | a waiter of | key |
 //! |---|---|
 //! | a lock, a condition, a barrier | the address of its `Waiter` |
 //! | a condition, until it is notified | that address with `NOTIFY` |
 //! | an event, a semaphore, the end of a thread | the handle |
-//! | the process exit | the constants of `wait_note` |
+//! | the process exit, and functions that another thread calls in it | the constant of `wait_note` |
 //!
-//! Two keys may share an entry of the table, and a thread that finds the entry in use by another one does not record its
-//! wake: the trace then lacks an arrow. Each entry is a sequence lock (`seq` is odd while the entry is written), so that
-//! a record is never mixed from two wakes.
+//! Two keys may share an entry of the table, and a thread that finds the entry in use by another thread does not record
+//! its wake: in both cases, the trace may lack an arrow. Each entry is a sequence lock (`seq` is odd while the entry is
+//! written), so that a record is never mixed from two wakes.
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -30,12 +30,12 @@ pub(crate) const TRACE: u32 = 2;
 const OBSERVERS: usize = 2;
 
 pub(crate) struct Observer {
-    /// Returns the identifier of the thread that owns an object, 0 if there is none. Called before a thread parks; the
-    /// same for all observers.
+    /// Returns the identifier of the thread that owns an object, 0 if no thread does. The calling thread is about to
+    /// park. All observers have the same function.
     pub(crate) owner: fn(object: usize) -> u64,
-    /// Called when a wait of the calling thread has ended. The thread may own the lock for which it has waited.
+    /// A wait of the calling thread has ended. The thread may own the lock for which it has waited.
     pub(crate) end: fn(wait: &EndedWait),
-    /// Called when the name of the thread with this identifier has changed, or when it begins.
+    /// The thread with this identifier has another name, or begins.
     pub(crate) named: fn(ident: u64),
 }
 
@@ -61,9 +61,9 @@ pub(crate) enum Outcome {
 pub(crate) struct EndedWait {
     pub(crate) object: usize,
     pub(crate) began: Deadline,
-    /// The identifier of the thread that owned the lock at the beginning; 0 if there was none.
+    /// The identifier of the thread that owned the lock at the beginning; 0 if no thread did.
     pub(crate) owner: u64,
-    /// Under which the thread that has ended the wait has recorded it.
+    /// The key under which the thread that has ended the wait has recorded that.
     pub(crate) wake_key: usize,
     pub(crate) outcome: Outcome,
 }
@@ -84,7 +84,7 @@ pub(crate) fn turn_on(bit: u32, observer: &'static Observer) {
     ACTIVE.fetch_or(bit, Ordering::Release);
 }
 
-/// Turns an observer off. It may still be called for a short time.
+/// Turns an observer off. Threads that have loaded `ACTIVE` before may still call it.
 pub(crate) fn turn_off(bit: u32) {
     ACTIVE.fetch_and(!bit, Ordering::Relaxed);
 }
@@ -137,7 +137,7 @@ pub(crate) fn thread_named(ident: u64) {
     }
 }
 
-/// In the key of a waiter of a condition.
+/// The bit in the key of a waiter of a condition that is to be notified.
 pub(crate) const NOTIFY: usize = 1;
 
 const WAKES_SHIFT: u32 = 10;

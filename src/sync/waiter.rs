@@ -136,7 +136,7 @@ impl Waiter {
         }
     }
 
-    /// Makes this record the calling thread's.
+    /// Assigns this record to the calling thread.
     fn assign(record: *const Waiter) -> &'static Waiter {
         // SAFETY: records are never freed.
         let mine = unsafe { &*record };

@@ -1,9 +1,9 @@
-//! Static probes for tracers (USDT), as glibc has them: bpftrace, perf, SystemTap and gdb can stop or count a thread
-//! here. The manual has their arguments, in `docs/when-it-hangs.md`.
+//! Static probes for tracers (USDT), as glibc has them: bpftrace, perf, SystemTap and gdb can stop or observe a thread
+//! here. `docs/when-it-hangs.md` documents the arguments.
 //!
 //! A probe is one `nop`, and a note in the file that says where the `nop` is and which registers contain the arguments.
-//! It computes nothing: an argument is what the code has in a register at that point, so that the code around a probe is
-//! the same as without it. A tracer replaces the `nop` by a breakpoint.
+//! It computes nothing: an argument is what the code has in a register at that point, so that the code around a probe
+//! is the same as without it. A tracer replaces the `nop` by a breakpoint.
 //!
 //! They are in the shared library for C programs only. Linkers may discard functions of a static library or of a crate
 //! that the program does not call, but keep their notes, and gold reports such notes as errors.
@@ -32,7 +32,8 @@ macro_rules! probe {
     };
 }
 
-/// The calling thread is about to park: the address of its waiter, the object for which it waits, and the deadline, as in
+/// The calling thread is about to park: the address of its waiter, the object for which it waits, and the deadline, as
+/// in
 /// `sync::wait_note`.
 #[inline(always)]
 pub(crate) fn wait_begin<T>(waiter: &'static T, object: usize, until: u64) {

@@ -1,6 +1,6 @@
 //! Identifiers: a number for each thread and each timer, never 0 and never reused.
 //!
-//! The per-thread block contains the thread's identifier, shifted, as its *owner tag*: the form in which the word of an
+//! The per-thread block contains the thread's identifier, shifted, as its *owner tag*: the form in which the word of a
 //! lock names its owner. While a timer's function runs, the owner tag of the OS thread is that of the timer.
 //!
 //! *Threads of the parent.* Identifiers increase. So in a child of fork a comparison shows that a thread was started in

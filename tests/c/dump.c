@@ -37,7 +37,7 @@ static void mask(const char *text, char *masked)
     *masked = '\0';
 }
 
-/* Reads a file from its beginning, and masks it. */
+/* Returns the masked text of a file. */
 static const char *read_masked(int fd)
 {
     static _Thread_local char text[TEXT_SIZE], masked[TEXT_SIZE];
@@ -64,7 +64,7 @@ static const char *masked_dump(void)
     return masked;
 }
 
-/* Makes dumps until one is this text, with "#" for each number, and fails with the last one if none is. */
+/* Repeats dumps until one is this text, with "#" for each number. Fails with the last one after the time limit. */
 #define check_dump(...) test_check_dump(__FILE__, __LINE__, (__VA_ARGS__))
 
 static void test_check_dump(const char *file, int line, const char *expected)
@@ -348,7 +348,7 @@ static void *wait_condition_with_timeout(void *arg)
     return arg;
 }
 
-/* Keeps the condition's lock. */
+/* Joins while it owns the condition's lock. */
 static void *notify_and_join(void *arg)
 {
     CHECK_STATUS(threading_condition_acquire(arg), THREADING_OK);
@@ -434,7 +434,7 @@ static void lock_and_shutdown(void)
 
 static atomic_bool is_interrupted;
 
-/* The handler interrupts a join of main, and lasts until main waits for the thread in a shutdown. */
+/* Interrupts the thread that joins main, until main waits for that thread in a shutdown. */
 static void dump_in_join(int signal)
 {
     (void)signal;
@@ -477,6 +477,50 @@ static void after_a_fork(void)
     check_dump("threading: process #, 3 threads, 2 of them deadlocked:\n" DEADLOCK
                "\"MainThread\" #  makes this dump\n" DEADLOCKED_THREADS);
     run_in_child_with(dump_in_a_child, NULL);
+}
+
+static const char *new_main_name;
+
+static void *observe_exit_of_new_main(void *unused)
+{
+    char expected[512];
+    (void)unused;
+    snprintf(expected, sizeof expected,
+             "threading: process #, 3 threads\n"
+             "\"%s\" #  waits in the process exit or a shutdown for 1 non-daemon thread, for # s\n"
+             "\"worker\" #  waits for event \"stop\" (not set), for # s\n"
+             "\"observer\" #  makes this dump\n", new_main_name);
+    check_dump(expected);
+    _exit(0);
+}
+
+static void dump_in_a_new_main(void *name)
+{
+    char expected[128];
+    new_main_name = name;
+    snprintf(expected, sizeof expected, "threading: process #, 1 thread\n\"%s\" #  makes this dump\n", new_main_name);
+    check_dump(expected);
+    start_named("worker", wait_event, event);
+    start_observer(observe_exit_of_new_main);
+    CHECK_STATUS(threading_shutdown(), THREADING_OK);
+    CHECK(false);
+}
+
+static void *fork_and_dump(void *name)
+{
+    run_in_child_with(dump_in_a_new_main, name);
+    return name;
+}
+
+/* The main thread of the parent has an object, and does not exist in the children. */
+static void after_a_fork_by_another_thread(void)
+{
+    pthread_t foreign;
+    objects_new();
+    start_named("other", wait_event, event);
+    CHECK_INT(pthread_create(&foreign, NULL, fork_and_dump, "MainThread"), 0);
+    CHECK_INT(pthread_join(foreign, NULL), 0);
+    CHECK_STATUS(threading_thread_join(start_named("forking", fork_and_dump, "forking")), THREADING_OK);
 }
 
 static void errors(void)
@@ -545,7 +589,7 @@ static void owners(void)
     CHECK_INT(threading_rlock_owner(NULL), 0);
 }
 
-/* Lets a thread wait for the lock, which the calling thread owns, for a tenth of a second. */
+/* Owns the lock for a tenth of a second while another thread waits for it. */
 static void contend(void)
 {
     CHECK_STATUS(threading_lock_acquire(accounts), THREADING_OK);
@@ -568,7 +612,7 @@ static void contention(void)
                "\"MainThread\" #  makes this dump\n"
                "contention in the last # s:\n"
                "  lock \"accounts\"  1 wait, # ms in total, # ms the longest, owned by \"MainThread\"\n");
-    /* What has been counted stays, also if the object gets another name or none. */
+    /* A rename keeps what has been counted, even if it removes the name. */
     CHECK_STATUS(threading_lock_set_name(accounts, NULL), THREADING_OK);
     contend();
     check_dump("threading: process #, 1 thread\n"
@@ -961,6 +1005,8 @@ static const struct test_case cases[] = {
     {"a deadlock of a lock and a shutdown is found", lock_and_shutdown_case},
     {"a thread that joins main in a shutdown is not deadlocked", join_and_shutdown_case},
     {"a child of fork shows locks of the parent's threads", after_a_fork_case},
+    {"a child of fork that another thread than main has forked shows its own main thread",
+     after_a_fork_by_another_thread_case},
     {"invalid arguments and failing writes are errors", errors_case},
     {"names can be set and removed, and are cut", names_case},
     {"the owner of a lock is the thread that has acquired it, also after its end", owners_case},

@@ -140,7 +140,7 @@ def mask_times(text):
 
 
 def mask(text):
-    """Masks all that differs between two runs."""
+    """Masks what may differ between two runs."""
     text = re.sub(r"0x[0-9a-f]{5,}|\d+\.\d(?= ms)", "#", mask_times(text))
     return re.sub(r'(?m)(?<=^threading: process )\d+|(?<=" )\d+(?=  )', "#", text)
 
@@ -222,7 +222,7 @@ def last_report(path):
 
 
 def kernel_core(program):
-    """Lets the kernel write a core file."""
+    """Aborts the program, and returns the core file that the kernel has written."""
     pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
     if not re.fullmatch(r"[\w.%-]+", pattern):
         raise Skipped(f"core files of the kernel go to {pattern}")
@@ -257,7 +257,7 @@ def hook_report(program, hang):
 
 
 def same_text(path, hang):
-    """One text in all ways."""
+    """Checks that dumps of this hang have the same text, however they are made. Returns what was skipped."""
     for _ in range(3):
         try:
             return same_text_once(path, hang)
@@ -416,7 +416,7 @@ def errors(programs):
 
 
 def other_version(programs):
-    """a library with another layout is refused"""
+    """a library with another layout is an error"""
     note = b"libthreading\0"
     with tempfile.TemporaryDirectory() as directory:
         for program in programs:

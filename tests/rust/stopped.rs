@@ -1,5 +1,5 @@
-//! Dumps while a thread is stopped with one of the library's mutexes held: each in turn, for each call that locks one. A
-//! dump by another thread, and one by a signal handler of the stopped thread, must end, and not take long. These tests
+//! Dumps while a thread is stopped and holds one of the library's mutexes, for each mutex that each call locks. A dump
+//! by another thread, and one by a signal handler of the stopped thread, must end, and not take long. These tests
 //! require a library with fault points:
 //!
 //!     RUSTFLAGS='--cfg fault' cargo test --test stopped
@@ -18,7 +18,7 @@ use threading::capi::{barrier::*, condition::*, dump::*, event::*, local::*, loc
 use threading::capi::{rlock::*, semaphore::*, thread::*, threading::*, timer::*};
 use threading::panic_boundary::fault;
 
-/// How long one of several dumps may take, although other processes use the CPUs.
+/// How long the fastest of several dumps may take, although other processes use the CPUs.
 const LIMIT: Duration = Duration::from_millis(100);
 /// How long a dump may take at most.
 const HANG: Duration = Duration::from_secs(20);
@@ -32,10 +32,10 @@ unsafe extern "C-unwind" fn ignore(_: *mut c_void) {}
 unsafe extern "C-unwind" fn hook(_: c_int, _: *const core::ffi::c_char, _: *mut c_void) {}
 
 static FILE: AtomicI32 = AtomicI32::new(-1);
-/// The time of the last dump of a handler in nanoseconds, 0 before the first.
+/// How long the last dump by a handler took, in nanoseconds; 0 before it has ended.
 static HANDLER_TIME: AtomicU64 = AtomicU64::new(0);
 
-/// Makes a dump, which locks no mutex, and returns how long it took.
+/// Returns how long a dump takes, and checks that it locks no mutex.
 fn timed_dump() -> Duration {
     let start = Instant::now();
     let locks = fault::locks_in(|| assert_eq!(threading_dump(FILE.load(Ordering::SeqCst)), THREADING_OK));
@@ -52,7 +52,7 @@ fn gettid() -> c_int {
     unsafe { libc::gettid() }
 }
 
-/// Makes a dump in a signal handler of this thread, which is stopped.
+/// Returns how long a dump takes in a signal handler of this thread, which is stopped.
 fn dump_by_signal(thread: c_int) -> Duration {
     HANDLER_TIME.store(0, Ordering::SeqCst);
     // SAFETY: the thread exists, and the signal has a handler.
@@ -73,7 +73,7 @@ fn mutex_name(data: &str, file: &str) -> String {
     name.rsplit([':', '/']).next().unwrap().to_owned()
 }
 
-/// The names of all mutexes in the library's sources.
+/// Adds the names of all mutexes in the library's sources.
 fn all_mutexes(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -94,8 +94,8 @@ fn all_mutexes(folder: &Path, names: &mut BTreeSet<String>) {
 /// fork.
 const EXCEPTIONS: [&str; 2] = ["DeferredUnlocks", "waiter_epoch.rs"];
 
-/// Gives the calling thread an alternate signal stack of 8 KiB, or what this processor needs in addition to 4 KiB. No
-/// memory is mapped below it. A library without optimization needs more.
+/// Sets an alternate signal stack of the calling thread: 8 KiB, or 4 KiB more than this processor needs. No memory is
+/// mapped below it. A library without optimization needs more.
 fn use_small_alternate_stack() {
     const GUARD: usize = 65536;
     // SAFETY: no preconditions.
@@ -117,8 +117,8 @@ fn use_small_alternate_stack() {
     }
 }
 
-/// Runs the call in a thread that stops when it locks a mutex for the `count`-th time. If it does, makes dumps, and
-/// returns the name of the mutex.
+/// Runs the call in a thread that stops when it locks a mutex for the `count`-th time. If it has stopped, makes dumps
+/// and returns the name of the mutex.
 fn stop_in(name: &str, call: fn(), count: u32) -> Option<String> {
     static THREAD: AtomicI32 = AtomicI32::new(0);
     THREAD.store(0, Ordering::SeqCst);
@@ -150,7 +150,7 @@ fn stop_in(name: &str, call: fn(), count: u32) -> Option<String> {
     stopped
 }
 
-/// The calls that lock mutexes. They clean up behind them, so that each call locks the same ones.
+/// The calls that lock mutexes. They free what they create, so that each run of a call locks the same ones.
 const CALLS: &[(&str, fn())] = &[
     // SAFETY: the objects exist, and the callbacks accept any argument.
     ("objects with names", || unsafe {
@@ -261,7 +261,8 @@ const CALLS: &[(&str, fn())] = &[
 fn dumps_end_while_a_thread_is_stopped_with_a_mutex_held() {
     let file = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
     FILE.store(file.as_raw_fd(), Ordering::SeqCst);
-    // SAFETY: the handler makes a dump, which signal handlers may do. The alarm ends the process if a dump does not end.
+    // SAFETY: the handler makes a dump, which signal handlers may do. The alarm ends the process if a dump does not
+    // end.
     unsafe {
         let mut action: libc::sigaction = core::mem::zeroed();
         action.sa_sigaction = dump_in_handler as *const () as usize;

@@ -29,7 +29,7 @@ MUTANTS = {
         "dump/deadlock.rs", "(!has_deadline && wait.is_parked() && owner", "(!has_deadline && owner",
         "torture", 30),
     "a cycle is read once": (
-        "dump/deadlock.rs", "let second = self.trace(entry)?;", "let second = first;",
+        "dump/deadlock.rs", "let second = self.find_cycle(entry)?;", "let second = first;",
         "torture", 60),
     "a record is read although it serves another thread": (
         "dump/snapshot.rs", "waiter.read_wait().filter(|wait| ident_of(waiter, wait) == self.ident)",
@@ -55,10 +55,13 @@ MUTANTS = {
     "a child of fork takes owners for its own threads": (
         "dump/text.rs", "if ident::exists_only_in_parent(ident) {", "if false {",
         "case", "a child of fork shows locks of the parent's threads"),
+    "a child of fork takes the main thread of its parent for its own": (
+        "dump/snapshot.rs", "thread.has_flag(MAIN) && thread.ident() == registry::main_ident()", "thread.has_flag(MAIN)",
+        "case", "a child of fork that another thread than main has forked shows its own main thread"),
     "a wait in a signal handler leaves its fields": (
-        "sync/wait_note.rs", "self.write(since, outer.until, outer.object);",
-        "if since & WAITING != 0 { self.write(since, outer.until, outer.object) } "
-        "else { self.since.store(since, Ordering::Release) }",
+        "sync/wait_note.rs", "self.note.write(since, outer.until, outer.object);",
+        "if since & WAITING != 0 { self.note.write(since, outer.until, outer.object) } "
+        "else { self.note.since.store(since, Ordering::Release) }",
         "unit", "a_wait_in_a_signal_handler"),
     "a notified waiter has no edge": (
         "dump/deadlock.rs", "wait.notified.then(|| condition.lock_owner()).flatten().map(|owner| (owner, false))",

@@ -1,7 +1,7 @@
-/* Dumps by several threads and by signal handlers, in the middle of everything: locks, conditions, joins, barriers,
- * events, semaphores, timers, objects that are created, renamed and freed, forks, refused memory, and threads that are
- * stopped while they hold mutexes of the library. Each line of each dump matches the grammar, the load never seems
- * deadlocked, and children of fork that are deadlocked show exactly that. */
+/* Dumps by several threads and by signal handlers, while other threads use locks, conditions, joins, barriers, events,
+ * semaphores and timers, create, rename and free objects, fork, lack memory, or are stopped while they hold mutexes of
+ * the library. Each line of each dump must match the grammar. No dump may show a deadlock of these threads, and those
+ * of children of fork with deadlocks must show exactly these. */
 #include "torture.h"
 
 #include "child.h"
@@ -36,7 +36,7 @@ static void *dumper(void *unused)
 
 /* ------------------------------------------------------------------------------------------------ children */
 
-/* The child shows itself as its only thread, and later a new one, which waits. */
+/* The dumps show one thread, and later also a new one, which waits. */
 _Noreturn static void dump_in_child(struct random *random)
 {
     static struct dump dump;
@@ -104,13 +104,13 @@ _Noreturn static void dump_without_memory(struct random *random)
 
 static void run_child(void (*run)(struct random *), struct random *random)
 {
-    struct random childs = {random_next(random)};
+    struct random random_of_child = {random_next(random)};
     pid_t child = fork();
     TORTURE_CHECK(child >= 0);
     if (child == 0) {
         /* If this program fails, its children end, too. */
         TORTURE_CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
-        run(&childs);
+        run(&random_of_child);
     }
     wait_for_child(child);
     atomic_fetch_add(&dump_counts->children, 1);

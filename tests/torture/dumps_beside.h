@@ -66,7 +66,7 @@ static inline void *dumps_beside_make(void *fd)
     return NULL;
 }
 
-/* Starts the threads, which are no threads of the library, and waits until the dumps show the deadlock. */
+/* Starts the threads, by pthread_create(), and waits until the dumps show the deadlock. */
 static inline void dumps_beside_start(void)
 {
     static struct dump dump;
@@ -93,7 +93,7 @@ static inline void dumps_beside_figures(void)
     torture_figure("lines of dumps", (double)dump_counts->lines);
 }
 
-/* Makes a dump in this process, which may be a child of fork, and checks it. */
+/* Checks a dump of this process, which may be a child of fork. */
 static inline void dumps_beside_make_one(void)
 {
     static _Thread_local struct dump dump;

@@ -1,6 +1,6 @@
 /* Deadlocks, in children of fork: rings of two to five threads, each of which waits for the next one by a lock, an
- * RLock, a condition after a notify, or a join. Beside them, threads wait with timeouts in rings that are no deadlocks,
- * and for threads of the rings. Each dump must show the rings, and nothing else. */
+ * RLock, a condition after a notify, or a join. Other threads wait in a ring with a timeout, which is no deadlock, and
+ * for a thread of a ring. Each dump must show the rings as deadlocks, and no others. */
 #ifndef DUMPS_DEADLOCKS_H
 #define DUMPS_DEADLOCKS_H
 
@@ -188,7 +188,8 @@ static inline void others_new(struct random *random)
 
 /* --------------------------------------------------------------------------------------------- the checks */
 
-/* Returns whether the dump shows each ring once, in its order. Fails if it shows anything else. */
+/* Returns whether the dump shows each ring once, in its order. Fails if it shows another deadlock, and, with `all`, if
+ * a ring is missing. */
 static inline bool shows_rings(const struct dump *dump, bool all)
 {
     bool shown[MAX_RINGS] = {false};

@@ -72,7 +72,7 @@ static inline void take_dump(int fd, struct dump *dump)
     atomic_fetch_add(&dump_counts->lines, dump->lines);
 }
 
-/* Makes a dump, and parses it. No dump may take longer than a second, although other threads use the CPUs, too. */
+/* Parses a new dump. It may take at most 5 seconds, although other threads use the CPUs, too. */
 static inline void make_dump(int fd, struct dump *dump)
 {
     double began = now();
@@ -85,7 +85,7 @@ static inline void make_dump(int fd, struct dump *dump)
     take_dump(fd, dump);
 }
 
-/* The work of the handlers: a dump to a free slot, if there is one. It may interrupt a dump of the same thread. */
+/* Called in signal handlers: writes a dump to a free slot, if there is one. It may interrupt a dump of its thread. */
 static inline void dump_in_handler(void)
 {
     enum { SENTINEL = 12345 };

@@ -40,7 +40,7 @@ static inline double short_time(struct random *random)
     return (double)random_below(random, 500) / 1e6;
 }
 
-/* Acquires some of the locks in their order, in any way, and releases them. */
+/* Acquires some of the locks in their order, by random functions, and releases them. */
 static inline void use_locks(struct random *random)
 {
     bool has_lock[LOCKS] = {false};
@@ -153,7 +153,7 @@ static inline void free_notified_condition(struct random *random)
     OK(threading_lock_free(freed.lock));
 }
 
-static inline void *return_at_once(void *arg)
+static inline void *return_immediately(void *arg)
 {
     return arg;
 }
@@ -178,7 +178,7 @@ static inline void use_threads(struct random *random)
     threading_rlock *abandoned = threading_rlock_new();
     TORTURE_CHECK(abandoned != NULL);
     threads[0] = start(lock_and_return, (void *)(uintptr_t)random_next(random));
-    threads[1] = start(return_at_once, NULL);
+    threads[1] = start(return_immediately, NULL);
     threads[2] = start(lock_and_end, abandoned);
     for (unsigned i = 0; i < 3; i++) {
         if (random_one_in(random, 2))
@@ -315,7 +315,7 @@ static inline void churn(struct random *random)
                 OK(threading_barrier_set_name(objects[i], text));
             break;
         default:
-            objects[i] = threading_thread_new(return_at_once, NULL);
+            objects[i] = threading_thread_new(return_immediately, NULL);
             if (text != NULL)
                 OK(threading_thread_set_name(objects[i], text));
             break;

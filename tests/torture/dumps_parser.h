@@ -62,8 +62,8 @@ static inline bool skip_seconds(struct cursor *cursor)
            skip(cursor, " s");
 }
 
-/* Names that the load changes consist of one letter, and the letter determines the length: a name that is mixed from
- * two of them is none. */
+/* Names that the load changes consist of one letter, and the letter determines the length, so that a mix of two names
+ * is detected. */
 static inline bool is_whole_name(const char *name, size_t length)
 {
     if (length < 3 || name[0] != name[1] || name[1] != name[2])

@@ -1,5 +1,5 @@
-/* Signals to random threads, whose handlers make dumps, also on alternate stacks of 8 KiB and within each other, or
- * only stop their thread for a while, which may hold a mutex of the library. */
+/* Signals to random threads. Their handlers make dumps, also on alternate stacks of 8 KiB and within each other, or
+ * stop their thread, which may hold a mutex of the library, for some milliseconds. */
 #ifndef DUMPS_SIGNALS_H
 #define DUMPS_SIGNALS_H
 
@@ -46,8 +46,8 @@ static inline void block_signals(int how, bool only_nested)
     TORTURE_CHECK(pthread_sigmask(how, &set, NULL) == 0);
 }
 
-/* Gives the calling thread an alternate stack of 8 KiB, or what this processor needs in addition to 4 KiB, below which
- * no memory is mapped. */
+/* Sets an alternate signal stack of the calling thread: 8 KiB, or 4 KiB more than this processor needs. No memory is
+ * mapped below it. */
 static inline void use_small_alternate_stack(void)
 {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

@@ -8,7 +8,7 @@ from threading_c_locks import BLOCKING, FAST, check
 HANG_DEADLOCK = libthreading.THREADING_HANG_DEADLOCK
 HANG_EXIT = libthreading.THREADING_HANG_EXIT
 
-_hooks = []  # the library may call each of them, also after it has been replaced
+_hooks = []  # kept, because a thread may still be running a hook that has been replaced
 
 
 def _descriptor(file):
@@ -30,17 +30,18 @@ def dump(file=None):
 
 
 def dump_on_signal(signum, file=None):
-    """Makes a dump whenever the process receives the signal, as faulthandler.register does, and lets the process go on.
+    """Installs a signal handler that makes a dump, as faulthandler.register does. The process continues.
 
-    The file must stay open. Python's own handler of the signal, if there is one, is called, too. -1 restores it.
+    The file must stay open. The handler also calls that of Python, if there is one. -1 as the file restores that.
     """
     check(FAST.threading_dump_on_signal(signum, _descriptor(file)))
 
 
 def set_contention(on):
-    """Turns statistics of contention on or off: the locks and semaphores for which threads have waited longest.
+    """Turns statistics of contention on or off.
 
-    They are in each dump. Only waits in which a thread has parked are counted.
+    Each dump then lists the locks and semaphores for which threads have waited longest. Only waits in which a thread
+    has parked are counted.
     """
     check(FAST.threading_set_contention(bool(on)))
 
@@ -48,7 +49,7 @@ def set_contention(on):
 def trace(file):
     """Writes each wait of 10 microseconds and more to a file, for ui.perfetto.dev; None ends the trace.
 
-    The file must stay open until then. The waits of the main thread are slices of at most a few milliseconds.
+    The file must stay open until then. A wait of the main thread consists of slices of at most 0.1 seconds.
     """
     check(BLOCKING.threading_trace(-1 if file is None else _descriptor(file)), "the trace could not be written")
 
@@ -57,8 +58,8 @@ def set_hang_hook(seconds, hook=None, on_error=None):
     """Sets hook(kind, report), which is called when threads hang; without a hook, reports go to standard error.
 
     The kind is HANG_DEADLOCK for threads that wait for each other, or HANG_EXIT, and the report is the text of a dump.
-    One of the threads that hang calls the hook. A hang is reported when it has lasted for so many seconds; None turns
-    reports off.
+    One of the threads that hang calls the hook, when the hang has lasted for this number of seconds. None instead of
+    the number turns reports off.
     """
     period = libthreading.THREADING_FOREVER if seconds is None else float(seconds)
     callback = libthreading.callbacks.threading_hang_hook()

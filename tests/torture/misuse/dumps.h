@@ -63,6 +63,7 @@ static bool call_trace(struct actor *a)
     }
 }
 
+/* The statistics are in notes, which are created and freed beside those of names. */
 static bool call_set_contention(struct actor *a)
 {
     bool on = next_byte(&a->bytes) & 1;
@@ -126,15 +127,6 @@ static bool call_set_hang_hook(struct actor *a)
     choose_no_object(a);
     check_status(a, threading_set_hang_hook(seconds.value, hang_hooks[which], &hang_args[which]),
                  seconds.error != NONE ? seconds.error : ONE(THREADING_OK));
-    return true;
-}
-
-/* The statistics are in notes, which are created and freed beside those of names. */
-static bool call_set_contention(struct actor *a)
-{
-    bool on = next_byte(&a->bytes) % 2 == 0;
-    choose_no_object(a);
-    check_status(a, threading_set_contention(on), ONE(THREADING_OK));
     return true;
 }
 
