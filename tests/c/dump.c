@@ -978,6 +978,13 @@ static void after_a_fork_case(void)
     run_in_child(after_a_fork);
 }
 
+static void after_a_fork_by_another_thread_case(void)
+{
+    if (is_emulated())
+        SKIP("QEMU cannot start threads in a child of a process with threads");
+    run_in_child(after_a_fork_by_another_thread);
+}
+
 IN_CHILD(errors)
 IN_CHILD(names)
 IN_CHILD(owners)
