@@ -101,7 +101,8 @@ pub(crate) fn abort_after_deadlock() {
 fn check_deadlock() {
     let snapshot = Snapshot::take();
     let Some(entry) = snapshot.find(snapshot::my_ident()) else { return };
-    if snapshot.deadlock_of(entry).is_none() || !is_reporter(&snapshot, entry) {
+    let cycle = snapshot.deadlock_of(entry);
+    if !cycle.is_some_and(|cycle| is_reporter(&snapshot, entry, cycle.length)) {
         return;
     }
     drop(snapshot);
@@ -112,11 +113,11 @@ fn check_deadlock() {
 }
 
 /// Returns whether the wait of this thread began last of those in its cycle. Of waits that began in the same clock tick,
-/// that of the thread with the highest identifier counts.
-fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
+/// that of the thread with the highest identifier counts. `length` is that of the cycle; false if it exists no more.
+fn is_reporter(snapshot: &Snapshot, start: Entry, length: usize) -> bool {
     let began = |entry: Entry| Some((entry.wait()?.since, entry.ident));
     let mut at = start;
-    loop {
+    for _ in 0..length {
         match snapshot.next_in_cycle(at, start) {
             None => return false,
             Some(next) if next.ident == start.ident => return true,
@@ -124,6 +125,7 @@ fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
             Some(next) => at = next,
         }
     }
+    false
 }
 
 /// The calling thread has waited in the process exit or a shutdown.
