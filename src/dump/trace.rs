@@ -208,14 +208,16 @@ struct Writer {
 
 impl Writer {
     fn enter() -> Option<Writer> {
-        let mut state = STATE.load(Ordering::Relaxed);
         loop {
+            // Read first: in a child of fork, the state is another one, and the exchange fails.
+            let fork_epoch = fork_epoch();
+            let state = STATE.load(Ordering::Relaxed);
             if state & (ON | CHANGING) != ON {
                 return None;
             }
-            match STATE.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(Writer { session: state / SESSION_ONE, fork_epoch: fork_epoch() }),
-                Err(now) => state = now,
+            let entered = STATE.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed);
+            if entered.is_ok() {
+                return Some(Writer { session: state / SESSION_ONE, fork_epoch });
             }
         }
     }
