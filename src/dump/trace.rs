@@ -138,10 +138,13 @@ fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
         _ => Ok(()),
     };
     let is_on = to.is_some() && drained.is_ok() && started.is_ok();
+    if is_on {
+        // Before another change may begin, which may turn it off.
+        wait_observer::turn_on(TRACE, &OBSERVER);
+    }
     let next = next_session(state) | if is_on { ON } else { 0 };
     STATE.fetch_update(Ordering::Release, Ordering::Relaxed, |state| Some(next | state & WRITERS)).ok();
     if is_on {
-        wait_observer::turn_on(TRACE, &OBSERVER);
         // Those that begin from now on, or get another name, write it themselves.
         snapshot::for_each_live_thread(|ident, thread| {
             if let Some(writer) = Writer::enter() {
