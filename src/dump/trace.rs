@@ -70,7 +70,8 @@ pub(crate) fn stop() -> Result<()> {
     change(None, Deadline::NEVER)
 }
 
-/// Ends the trace because the process exits. Does not wait for a thread whose write blocks.
+/// Ends the trace because the process exits. Waits neither for a thread whose write blocks, nor for a reader that leaves a
+/// pipe full: then the array has no end.
 pub(crate) fn stop_at_exit() {
     const PATIENCE_NS: u64 = 100_000_000;
     if STATE.load(Ordering::Relaxed) & ON != 0 {
@@ -125,7 +126,7 @@ fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
     let state = STATE.load(Ordering::Acquire);
     let former = FILE.swap(-1, Ordering::Relaxed);
     if drained.is_ok() {
-        if state & ON != 0 {
+        if state & ON != 0 && (deadline == Deadline::NEVER || fd::wait_until_writable(former, deadline)) {
             // Perfetto accepts an array without an end, too.
             let _ = write(former, b"\n]\n");
         }

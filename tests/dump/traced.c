@@ -377,6 +377,20 @@ static void exits(const char *path)
     start("last", end_after_a_wait, NULL);
 }
 
+/* Nothing reads the pipe, which has no room for the end of the array. */
+static void full_pipe(const char *path)
+{
+    static const char zeros[4096];
+    int pipes[2];
+    (void)path;
+    CHECK(pipe2(pipes, O_NONBLOCK) == 0);
+    OK(threading_trace(pipes[1]));
+    for (size_t size = sizeof zeros; size > 0; size /= 2)
+        while (write(pipes[1], zeros, size) > 0)
+            continue;
+    CHECK(fcntl(pipes[1], F_SETFL, 0) == 0);
+}
+
 static void killed(const char *path)
 {
     OK(threading_trace(file_new(path, "")));
@@ -454,7 +468,7 @@ int main(int argc, char **argv)
     } cases[] = {
         {"each_kind", each_kind}, {"names", names},     {"freed", freed}, {"load", load}, {"restarts", restarts},
         {"forked", forked},       {"failing", failing}, {"exits", exits}, {"killed", killed},
-        {"handlers", handlers},   {"picture", picture},
+        {"handlers", handlers},   {"picture", picture}, {"full_pipe", full_pipe},
     };
     CHECK((lock = threading_lock_new()) != NULL && (rlock = threading_rlock_new()) != NULL);
     CHECK((condition = threading_condition_new()) != NULL && (semaphore = threading_semaphore_new(0)) != NULL);
