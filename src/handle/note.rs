@@ -182,7 +182,7 @@ impl Note {
         let mut bytes = [0; MAX_NAME + 1];
         bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
         Handle::create_with_internal_ref(0, |note: &Note, _| {
-            // With the fence in `name_of`: a reader that sees a part of this text sees that the generation has changed.
+            // With the fence in `read`: a reader that sees a part of this text sees that the generation has changed.
             fence(Ordering::Release);
             for (index, word) in note.name.iter().enumerate() {
                 let part = core::array::from_fn(|byte| bytes[size_of::<u64>() * index + byte]);

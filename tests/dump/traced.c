@@ -131,6 +131,9 @@ static void names(const char *path)
     pthread_t other;
     CHECK(unnamed != NULL);
     OK(threading_event_set_name(event, "a \"quoted\" \\ name\n\xc3\xa9\x7f"));
+    /* A wait that begins before the trace is not in it, although it is observed for others. */
+    OK(threading_set_contention(true));
+    OK(threading_trace(file_new(path, ".before")));
     threading_thread *before = start("before the trace", wait_for_event, NULL);
     pass_time();
     OK(threading_trace(file_new(path, "")));
