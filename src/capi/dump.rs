@@ -106,7 +106,8 @@ pub type threading_hang_hook =
 /// waits for threads, again after doubled times.
 ///
 /// The threads that wait check for themselves; there is no thread that watches them. Only waits without a
-/// timeout for locks and for the ends of threads can be part of a deadlock.
+/// timeout for locks and for the ends of threads can be part of a deadlock. A thread that has begun to
+/// report may call the former hook after this call has returned: its argument must stay valid.
 ///
 /// \param seconds how long a hang has to last before it is reported; THREADING_FOREVER turns reports off,
 ///     which is the default
@@ -121,7 +122,8 @@ pub type threading_hang_hook =
 /// \sa threading_dump
 ///
 /// # Safety
-/// The hook may be called with `arg` by any thread, until another one is set and has returned.
+/// The hook may be called with `arg` by any thread, and also after another hook is set by one that has
+/// begun to report.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn threading_set_hang_hook(
     seconds: f64,
