@@ -48,14 +48,19 @@ const ON: u64 = 1 << 32;
 const CHANGING: u64 = 1 << 33;
 const SESSION_ONE: u64 = 1 << 34;
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static STATE: AtomicU64 = AtomicU64::new(0);
 /// The file, -1 if there is none. As the next two, changed only while `CHANGING`.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FILE: AtomicI32 = AtomicI32::new(-1);
 /// Whether the library has opened the file.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static IS_OWN_FILE: AtomicBool = AtomicBool::new(false);
 /// Whether a write may raise SIGPIPE.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static IS_STREAM: AtomicBool = AtomicBool::new(false);
 /// The number of arrows.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ARROWS: AtomicU32 = AtomicU32::new(0);
 
 static OBSERVER: Observer = Observer { owner, end, named };

@@ -21,6 +21,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::sys::annotate;
 use crate::sys::calling_thread;
 use crate::time::Deadline;
 
@@ -73,16 +74,21 @@ impl ObservedWait {
 }
 
 /// The observers that are on.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ACTIVE: AtomicU32 = AtomicU32::new(0);
 /// Never NULL again after an observer was first turned on.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FUNCTIONS: [AtomicPtr<Observer>; OBSERVERS] = [const { AtomicPtr::new(ptr::null_mut()) }; OBSERVERS];
 
 /// When each observer was turned on, in nanoseconds.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_SINCE: [AtomicU64; OBSERVERS] = [const { AtomicU64::new(0) }; OBSERVERS];
 
 /// Turns an observer on. It sees the waits that begin from now on: not those that only another observer has seen begin,
 /// nor those that began before this one was turned off and on again.
 pub(crate) fn turn_on(bit: u32, observer: &'static Observer) {
+    // The table is not in the section of untracked statics, which would make it a part of the file.
+    annotate::mark_untracked(&raw const WAKES, size_of_val(&WAKES));
     let index = bit.trailing_zeros() as usize;
     if !is_on(bit) {
         ON_SINCE[index].store(Deadline::now().0, Ordering::Relaxed);
