@@ -3333,7 +3333,8 @@ threading_status threading_dump_on_signal(int signum, int fd);
  * and for a process exit or a shutdown that has lasted as long, again whenever that time has doubled.
  *
  * The threads that wait check for themselves; there is no thread that watches them. Only waits without a
- * timeout for locks and for the ends of threads can be part of a deadlock.
+ * timeout for locks and for the ends of threads can be part of a deadlock. A thread that has begun to
+ * report may call the former hook after this call has returned: its argument must stay valid.
  *
  * \param seconds how long a hang has to last before it is reported; THREADING_FOREVER turns reports off,
  *     which is the default

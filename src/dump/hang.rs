@@ -28,15 +28,18 @@ pub(crate) type HangHook = unsafe extern "C-unwind" fn(kind: c_int, report: *con
 pub(crate) const DEADLOCK: c_int = 1;
 pub(crate) const EXIT: c_int = 2;
 
-/// The hook, NULL for reports to stderr, and its argument. A hook must not be called with the argument of another one:
-/// `SEQ` is odd while the pair changes, and readers use the pair only if `SEQ` was even, and the same before and after.
+/// The hook, NULL for reports to stderr, its argument, and whether reports are on. `SEQ` is odd while they change, and
+/// readers use the three only if `SEQ` was even, and the same before and after: a hook must not be called with the argument
+/// of another one, and a thread that has begun its check must not report to stderr because reports have been turned off.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static HOOK: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ARG: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static IS_ON: AtomicBool = AtomicBool::new(false);
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SEQ: AtomicU32 = AtomicU32::new(0);
-/// Held while the pair is changed.
+/// Held while these are changed.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static SETTING: InternalMutex<()> = InternalMutex::new(());
 /// Whether the process aborts after the report of a deadlock.
@@ -56,6 +59,7 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     fence(Ordering::Release);
     ARG.store(arg, Ordering::Relaxed);
     HOOK.store(hook.map_or(ptr::null_mut(), |hook| hook as *mut c_void), Ordering::Relaxed);
+    IS_ON.store(period_ns != 0, Ordering::Relaxed);
     SEQ.store(seq.wrapping_add(2), Ordering::Release);
     hang_watch::set(period_ns, check_deadlock, report_exit);
     drop(setting);
@@ -64,15 +68,16 @@ pub(crate) fn set_hook(period_ns: u64, hook: Option<HangHook>, arg: *mut c_void)
     }
 }
 
-/// Returns the hook and its argument; `None` if a thread that does not run is changing them.
+/// Returns the hook and its argument; `None` if reports are off, or if a thread that does not run is changing them.
 fn hook() -> Option<(*mut c_void, *mut c_void)> {
     const MAX_TRIES: u32 = 1000;
     for _ in 0..MAX_TRIES {
         let seq = SEQ.load(Ordering::Acquire);
         let pair = (HOOK.load(Ordering::Relaxed), ARG.load(Ordering::Relaxed));
+        let is_on = IS_ON.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         if seq & 1 == 0 && SEQ.load(Ordering::Relaxed) == seq {
-            return Some(pair);
+            return is_on.then_some(pair);
         }
         core::hint::spin_loop();
     }
@@ -101,7 +106,8 @@ pub(crate) fn abort_after_deadlock() {
 fn check_deadlock() {
     let snapshot = Snapshot::take();
     let Some(entry) = snapshot.find(snapshot::my_ident()) else { return };
-    if snapshot.deadlock_of(entry).is_none() || !is_reporter(&snapshot, entry) {
+    let cycle = snapshot.deadlock_of(entry);
+    if !cycle.is_some_and(|cycle| is_reporter(&snapshot, entry, cycle.length)) {
         return;
     }
     drop(snapshot);
@@ -111,12 +117,12 @@ fn check_deadlock() {
     }
 }
 
-/// Returns whether the wait of this thread began last of those in its cycle. Of waits that began in the same clock
-/// tick, that of the thread with the highest identifier counts.
-fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
+/// Returns whether the wait of this thread began last of those in its cycle. Of waits that began in the same clock tick,
+/// that of the thread with the highest identifier counts. `length` is that of the cycle; false if it exists no more.
+fn is_reporter(snapshot: &Snapshot, start: Entry, length: usize) -> bool {
     let began = |entry: Entry| Some((entry.wait()?.since, entry.ident));
     let mut at = start;
-    loop {
+    for _ in 0..length {
         match snapshot.next_in_cycle(at, start) {
             None => return false,
             Some(next) if next.ident == start.ident => return true,
@@ -124,6 +130,7 @@ fn is_reporter(snapshot: &Snapshot, start: Entry) -> bool {
             Some(next) => at = next,
         }
     }
+    false
 }
 
 /// Reports that the calling thread has waited for a period in the process exit or a shutdown.
@@ -183,4 +190,18 @@ fn abort_on_unwind(f: impl FnOnce()) {
     let abort = Abort;
     f();
     core::mem::forget(abort);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_has_begun_finds_no_hook_after_reports_were_turned_off() {
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        set_hook(HOUR_NS, None, ptr::null_mut());
+        assert_eq!(hook(), Some((ptr::null_mut(), ptr::null_mut())));
+        set_hook(0, None, ptr::null_mut());
+        assert_eq!(hook(), None);
+    }
 }

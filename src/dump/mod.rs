@@ -61,8 +61,8 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     lines.end();
     if deadlocked != 0 {
         snapshot.for_each(&mut |entry| {
-            if snapshot.deadlock_of(entry).is_some_and(|cycle| cycle.first == entry.ident) {
-                write_cycle(lines, snapshot, entry, now);
+            if let Some(cycle) = snapshot.deadlock_of(entry).filter(|cycle| cycle.first == entry.ident) {
+                write_cycle(lines, snapshot, entry, cycle.length, now);
             }
         });
     }
@@ -71,10 +71,11 @@ fn write(lines: &mut Lines, snapshot: &Snapshot) {
     contended::write(lines, snapshot, now);
 }
 
-/// Writes a line for each thread of a cycle.
-fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, now: Deadline) {
+/// Writes a line for each thread of a cycle of this length. If another thread has broken the cycle since it was found, by
+/// the release of a Lock, the edges need not lead back to the start.
+fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, length: usize, now: Deadline) {
     let mut at = start;
-    loop {
+    for _ in 0..length {
         let Some(wait) = at.wait() else { return };
         lines.text("  ");
         text::thread_name(lines, at);
@@ -85,5 +86,63 @@ fn write_cycle(lines: &mut Lines, snapshot: &Snapshot, start: Entry, now: Deadli
             Some(next) if next.ident != start.ident => at = next,
             _ => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::handle::Handle;
+    use crate::lock::lock::Lock;
+    use crate::thread::object::Thread;
+    use crate::time::Timeout;
+
+    #[test]
+    fn edges_into_another_cycle_are_followed_for_a_limited_length() {
+        let (first, second, go) = (Lock::new().unwrap(), Lock::new().unwrap(), Event::new().unwrap());
+        let start = |acquired: Option<Handle<Lock>>, awaited: Handle<Lock>, go: Handle<Event>| {
+            let thread = Thread::new(move || {
+                acquired.inspect(|lock| lock.acquire().unwrap());
+                go.wait(Timeout::FOREVER).unwrap();
+                awaited.acquire().unwrap();
+                awaited.release().unwrap();
+                // The test has released the second lock.
+                let _ = acquired.map(Handle::<Lock>::release);
+            });
+            let thread = thread.unwrap();
+            thread.start().unwrap();
+            thread
+        };
+        let mut threads = vec![start(Some(*first), *second, *go), start(Some(*second), *first, *go)];
+        while [*first, *second].iter().any(|lock| lock.owner() == Ok(0)) {
+            std::thread::yield_now();
+        }
+        threads.push(start(None, *first, *go));
+        go.set().unwrap();
+        let outside = threads[2].ident().unwrap();
+        let in_cycle = threads[0].ident().unwrap();
+        let written = loop {
+            let snapshot = Snapshot::take();
+            let is_found = snapshot.find(in_cycle).is_some_and(|entry| snapshot.is_deadlocked(entry));
+            let waiter =
+                snapshot.find(outside).filter(|entry| entry.wait().is_some_and(|wait| wait.is_parked()));
+            if let Some(outside) = waiter.filter(|_| is_found) {
+                assert!(!snapshot.is_deadlocked(outside));
+                let mut buffer = [0; 4096];
+                write_cycle(
+                    &mut Lines::new(Output::Buffer(&mut buffer, 0)),
+                    &snapshot,
+                    outside,
+                    3,
+                    Deadline::now(),
+                );
+                break buffer.iter().filter(|&&byte| byte == b'\n').count();
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(written, 3);
+        second.release().unwrap();
+        threads.iter().for_each(|thread| assert_eq!(thread.join(Timeout::FOREVER), Ok(true)));
     }
 }

@@ -88,6 +88,7 @@ static SHARED: Shared = Shared(UnsafeCell::new(Arrays {
 static USER: AtomicUsize = AtomicUsize::new(0);
 
 /// The process ID, which each snapshot stores: it is needed for each waiter, and costs a system call.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PID: AtomicU32 = AtomicU32::new(0);
 
 fn calling_user() -> usize {

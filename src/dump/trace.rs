@@ -49,16 +49,19 @@ const ON: u64 = 1 << 32;
 const CHANGING: u64 = 1 << 33;
 const SESSION_ONE: u64 = 1 << 34;
 
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static STATE: AtomicU64 = AtomicU64::new(0);
-/// The file, -1 if there is none. This and the next three are changed only while `CHANGING`.
+/// The file, -1 if there is none. This and the next two are changed only while `CHANGING`.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FILE: AtomicI32 = AtomicI32::new(-1);
 /// Whether the library has opened the file.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static IS_OWN_FILE: AtomicBool = AtomicBool::new(false);
 /// Whether a write may raise SIGPIPE.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static IS_STREAM: AtomicBool = AtomicBool::new(false);
-/// When the trace started, in nanoseconds.
-static STARTED: AtomicU64 = AtomicU64::new(0);
 /// The number of arrows.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ARROWS: AtomicU32 = AtomicU32::new(0);
 
 static OBSERVER: Observer = Observer { owner: owner_ident, end, named };
@@ -73,7 +76,8 @@ pub(crate) fn stop() -> Result<()> {
     change(None, Deadline::NEVER)
 }
 
-/// Ends the trace because the process exits. Waits only for a short time for threads that write, because a write may block.
+/// Ends the trace because the process exits. Waits neither for a thread whose write blocks, nor for a reader that leaves a
+/// pipe full: then the array has no end.
 pub(crate) fn stop_at_exit() {
     const MAX_WAIT_NS: u64 = 100_000_000;
     if STATE.load(Ordering::Relaxed) & ON != 0 {
@@ -128,7 +132,7 @@ fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
     let state = STATE.load(Ordering::Acquire);
     let former = FILE.swap(-1, Ordering::Relaxed);
     if drained.is_ok() {
-        if state & ON != 0 {
+        if state & ON != 0 && (deadline == Deadline::NEVER || fd::wait_until_writable(former, deadline)) {
             // Perfetto accepts an array without an end, too.
             let _ = write(former, b"\n]\n");
         }
@@ -141,10 +145,13 @@ fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
         _ => Ok(()),
     };
     let is_on = to.is_some() && drained.is_ok() && started.is_ok();
+    if is_on {
+        // Before another change may begin, which may turn it off.
+        wait_observer::turn_on(TRACE, &OBSERVER);
+    }
     let next = next_session(state) | if is_on { ON } else { 0 };
     STATE.fetch_update(Ordering::Release, Ordering::Relaxed, |state| Some(next | state & WRITERS)).ok();
     if is_on {
-        wait_observer::turn_on(TRACE, &OBSERVER);
         // Threads that start from now on, or get another name, write it themselves.
         snapshot::for_each_live_thread(|ident, thread| {
             if let Some(writer) = Writer::enter() {
@@ -185,7 +192,6 @@ fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
         FILE.store(file, Ordering::Relaxed);
         IS_OWN_FILE.store(is_own, Ordering::Relaxed);
         ARROWS.store(0, Ordering::Relaxed);
-        STARTED.store(Deadline::now().0, Ordering::Relaxed);
     } else if is_own {
         fd::close(file);
     }
@@ -213,14 +219,16 @@ struct Writer {
 
 impl Writer {
     fn enter() -> Option<Writer> {
-        let mut state = STATE.load(Ordering::Relaxed);
         loop {
+            // Read first: in a child of fork, the state is another one, and the exchange fails.
+            let fork_epoch = fork_epoch();
+            let state = STATE.load(Ordering::Relaxed);
             if state & (ON | CHANGING) != ON {
                 return None;
             }
-            match STATE.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(Writer { session: state / SESSION_ONE, fork_epoch: fork_epoch() }),
-                Err(now) => state = now,
+            let entered = STATE.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed);
+            if entered.is_ok() {
+                return Some(Writer { session: state / SESSION_ONE, fork_epoch });
             }
         }
     }
@@ -262,10 +270,6 @@ fn end(wait: &EndedWait) {
         return;
     }
     if let Some(writer) = Writer::enter() {
-        // The statistics of contention, or the trace before this one, may have been on when the wait began.
-        if wait.began.0 < STARTED.load(Ordering::Relaxed) {
-            return;
-        }
         let mut events = Events::new(writer);
         events.own_name();
         events.wait(wait, ended);

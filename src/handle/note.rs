@@ -107,7 +107,8 @@ fn read<R>(header: &Header, read: impl FnOnce(&Note) -> R) -> Option<R> {
     let generation = note.header.word.load(Ordering::Acquire);
     let result = read(note);
     fence(Ordering::Acquire);
-    let is_same = note.header.word.load(Ordering::Relaxed) == generation && header.note() == address;
+    // In this order: the object refers to the note at a time at which that has the generation that has been read.
+    let is_same = header.note() == address && note.header.word.load(Ordering::Relaxed) == generation;
     is_same.then_some(result)
 }
 

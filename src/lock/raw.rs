@@ -32,7 +32,7 @@
 //!
 //! | from | to | who | ordering |
 //! |---|---|---|---|
-//! | unlocked, any flags | locked, same flags | a thread that wants the lock, whether it has waited or not | acquire |
+//! | unlocked, any flags | locked, same flags | a thread that wants the lock | acquire; a waiter that has been woken: acquire and release |
 //! | locked, no flags | unlocked, no flags | the releasing thread | release |
 //! | locked, both flags | unlocked, both flags | the releasing thread. Every `FAIRNESS_CHECK_PERIOD`th of a thread's releases like this is one of the next two instead | release |
 //! | locked, `HAS_WAITERS` or both flags | unlocked, same flags | the releasing thread, under the mutex. It then wakes as many waiters as allowed, up to `MAX_WAKES_PER_RELEASE`, and updates the flags | release |
@@ -779,7 +779,8 @@ impl RawLock {
         while waiter.state() == RETRY {
             let word = self.word().load(Ordering::Relaxed);
             if word & OWNER_MASK == 0 {
-                if self.cas(word, word | owner_tag, Ordering::Acquire) {
+                // Release: as in `end_offer`, for the state that this thread has read.
+                if self.cas(word, word | owner_tag, Ordering::AcqRel) {
                     return true;
                 }
             } else if !spin.spin() {

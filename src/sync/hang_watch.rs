@@ -2,7 +2,9 @@
 //! without a timeout wakes up once, after a period, and checks for itself.
 //!
 //! A deadlock begins when its last thread parks. So it is enough that each thread checks once in each wait, a period
-//! after it has parked. `dump::hang` decides which of the threads reports.
+//! after it has parked. `dump::hang` decides which of the threads reports. There is one exception, which is not reported: a
+//! thread that does not own the Lock of a condition notifies a waiter, and this closes the cycle after its threads have
+//! checked.
 //!
 //! While the watch is off, a thread executes one more load before it parks.
 
@@ -15,28 +17,33 @@ use crate::time::Deadline;
 /// The period in nanoseconds, 0 if the watch is off.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
-/// The number of calls of `set`. After each call, the threads that wait check once more.
+/// The number of calls of `set`, plus one. After each call, the threads that wait check once more. Incremented after the
+/// period is stored, and read before it, so that no thread takes a former period for that of this call.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static SETTINGS: AtomicU32 = AtomicU32::new(0);
-/// The functions that check. The release store to `PERIOD_NS` publishes them.
+static SETTINGS: AtomicU32 = AtomicU32::new(1);
+/// The functions that check, set with release before the first period.
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_WAIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 #[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ON_EXIT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// Of the waits of a deadlock that began in the same tick of the coarse clock, one checks (`dump::hang`), and must not do
+/// so before the last one has begun. So no period is shorter than the longest tick, twice.
+const MIN_PERIOD_NS: u64 = 20_000_000;
 
 /// Sets the period, 0 for none, and the functions that check: `on_wait` for a thread that waits, `on_exit` for one that
 /// waits in the process exit or a shutdown.
 pub(crate) fn set(period_ns: u64, on_wait: fn(), on_exit: fn()) {
     ON_WAIT.store(on_wait as *mut (), Ordering::Relaxed);
     ON_EXIT.store(on_exit as *mut (), Ordering::Relaxed);
-    SETTINGS.fetch_add(1, Ordering::Relaxed);
-    PERIOD_NS.store(period_ns, Ordering::Release);
+    PERIOD_NS.store(if period_ns == 0 { 0 } else { period_ns.max(MIN_PERIOD_NS) }, Ordering::Release);
+    SETTINGS.fetch_add(1, Ordering::Release);
 }
 
 /// The watch of one wait, in which a thread may park several times: it checks once, a period after the thread has first
 /// parked. Signals and spurious wake-ups neither defer nor repeat the check.
 pub(crate) struct HangWatch {
-    /// The value of `SETTINGS` for which `check_at` was computed.
+    /// The value of `SETTINGS` for which `check_at` was computed, 0 if it was not.
     settings: u32,
     /// When the watch checks; `NEVER` after it has checked.
     check_at: Deadline,
@@ -54,7 +61,7 @@ impl HangWatch {
     pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
         let period = PERIOD_NS.load(Ordering::Acquire);
         let is_watched = period != 0 && deadline == Deadline::NEVER;
-        let woken = park(if is_watched { self.next_check(period) } else { deadline });
+        let woken = park(if is_watched { self.next_check() } else { deadline });
         if is_watched && !woken {
             self.check();
         }
@@ -62,9 +69,10 @@ impl HangWatch {
     }
 
     #[cold]
-    fn next_check(&mut self, period: u64) -> Deadline {
-        let settings = SETTINGS.load(Ordering::Relaxed);
+    fn next_check(&mut self) -> Deadline {
+        let settings = SETTINGS.load(Ordering::Acquire);
         if self.settings != settings {
+            let period = PERIOD_NS.load(Ordering::Acquire);
             *self = HangWatch { settings, check_at: Deadline::now().add_ns(period) };
         }
         self.check_at
@@ -94,11 +102,11 @@ impl ExitWatch {
     /// As `HangWatch::park`.
     #[inline]
     pub(crate) fn park(&mut self, deadline: Deadline, park: impl Fn(Deadline) -> bool) -> bool {
+        let settings = SETTINGS.load(Ordering::Acquire);
         let period = PERIOD_NS.load(Ordering::Acquire);
         if period == 0 || deadline != Deadline::NEVER {
             return park(deadline);
         }
-        let settings = SETTINGS.load(Ordering::Relaxed);
         let check_at = self.since.add_ns(self.next.max(period));
         if !park(check_at) && is_current(settings) {
             self.next = self.next.max(period).saturating_mul(2);

@@ -21,6 +21,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::sys::annotate;
 use crate::sys::calling_thread;
 use crate::time::Deadline;
 
@@ -39,7 +40,7 @@ pub(crate) struct Observer {
     pub(crate) named: fn(ident: u64),
 }
 
-/// A wait of the calling thread, which has been observed from its beginning.
+/// A wait of the calling thread, which at least one observer has observed from its beginning.
 #[derive(Clone, Copy)]
 pub(crate) struct ObservedWait {
     /// The object, as in `wait_note`; 0 if the wait is not observed.
@@ -73,14 +74,26 @@ impl ObservedWait {
 }
 
 /// The observers that are on.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static ACTIVE: AtomicU32 = AtomicU32::new(0);
 /// Never NULL again after an observer was first turned on.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
 static FUNCTIONS: [AtomicPtr<Observer>; OBSERVERS] = [const { AtomicPtr::new(ptr::null_mut()) }; OBSERVERS];
 
-/// Turns an observer on.
+/// When each observer was turned on, in nanoseconds.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
+static ON_SINCE: [AtomicU64; OBSERVERS] = [const { AtomicU64::new(0) }; OBSERVERS];
+
+/// Turns an observer on. It sees the waits that begin from now on: not those that only another observer has seen begin,
+/// nor those that began before this one was turned off and on again.
 pub(crate) fn turn_on(bit: u32, observer: &'static Observer) {
-    let functions = &FUNCTIONS[bit.trailing_zeros() as usize];
-    functions.store(ptr::from_ref(observer).cast_mut(), Ordering::Relaxed);
+    // The table is not in the section of untracked statics, which would make it a part of the file.
+    annotate::mark_untracked(&raw const WAKES, size_of_val(&WAKES));
+    let index = bit.trailing_zeros() as usize;
+    if !is_on(bit) {
+        ON_SINCE[index].store(Deadline::now().0, Ordering::Relaxed);
+    }
+    FUNCTIONS[index].store(ptr::from_ref(observer).cast_mut(), Ordering::Relaxed);
     ACTIVE.fetch_or(bit, Ordering::Release);
 }
 
@@ -94,10 +107,12 @@ fn is_on(bit: u32) -> bool {
     ACTIVE.load(Ordering::Relaxed) & bit != 0
 }
 
-/// The observers that are on.
-fn active() -> impl Iterator<Item = &'static Observer> {
+/// The observers that are on, and have been on since this time.
+fn active(since: Deadline) -> impl Iterator<Item = &'static Observer> {
     let active = ACTIVE.load(Ordering::Acquire);
-    let on = FUNCTIONS.iter().enumerate().filter(move |(index, _)| active >> index & 1 != 0);
+    let is_on =
+        move |index: usize| active >> index & 1 != 0 && ON_SINCE[index].load(Ordering::Relaxed) <= since.0;
+    let on = FUNCTIONS.iter().enumerate().filter(move |(index, _)| is_on(*index));
     // SAFETY: NULL, or a reference that is valid for the whole process.
     on.filter_map(|(_, functions)| unsafe { functions.load(Ordering::Relaxed).as_ref() })
 }
@@ -109,7 +124,7 @@ pub(super) fn begin(object: usize) -> ObservedWait {
 
 #[cold]
 fn begin_observed(object: usize) -> ObservedWait {
-    match active().next() {
+    match active(Deadline::NEVER).next() {
         Some(observer) => ObservedWait { object, began: Deadline::now(), owner: (observer.owner)(object) },
         None => ObservedWait::NONE,
     }
@@ -126,14 +141,14 @@ pub(super) fn end(wait: ObservedWait, wake_key: usize, outcome: impl FnOnce() ->
 fn end_observed(wait: ObservedWait, wake_key: usize, outcome: Outcome) {
     let ObservedWait { object, began, owner } = wait;
     let wait = EndedWait { object, began, owner, wake_key, outcome };
-    active().for_each(|observer| (observer.end)(&wait));
+    active(began).for_each(|observer| (observer.end)(&wait));
 }
 
 /// The thread with this identifier has another name, or begins.
 #[inline]
 pub(crate) fn thread_named(ident: u64) {
     if is_on(TRACE) {
-        active().for_each(|observer| (observer.named)(ident));
+        active(Deadline::NEVER).for_each(|observer| (observer.named)(ident));
     }
 }
 
@@ -204,6 +219,29 @@ pub(crate) fn last_wake(key: usize) -> Option<(Deadline, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_observer_does_not_see_waits_that_began_before_it_was_turned_on() {
+        const OBJECT: usize = 0x2345_6780;
+        static ENDED: AtomicU32 = AtomicU32::new(0);
+        fn count(wait: &EndedWait) {
+            ENDED.fetch_add(u32::from(wait.object == OBJECT), Ordering::Relaxed);
+        }
+        static OBSERVER: Observer = Observer { owner: |_| 0, end: count, named: |_| {} };
+        let end_counted = |wait| {
+            end(wait, OBJECT, || Outcome::Woken);
+            ENDED.swap(0, Ordering::Relaxed)
+        };
+        turn_on(CONTENTION, &OBSERVER);
+        let (first, second) = (begin(OBJECT), begin(OBJECT));
+        assert_eq!(end_counted(first), 1);
+        turn_off(CONTENTION);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        turn_on(CONTENTION, &OBSERVER);
+        assert_eq!(end_counted(second), 0);
+        turn_off(CONTENTION);
+        assert_eq!(end_counted(begin(OBJECT)), 0);
+    }
 
     #[test]
     fn a_wake_is_found_by_its_key() {

@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_int};
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::calling_thread::with_cancel_disabled;
+use crate::time::Deadline;
 
 /// Writes all bytes. Continues after signals and partial writes.
 pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<()> {
@@ -71,6 +72,22 @@ fn accept_pending(signals: &libc::sigset_t) {
             }
         });
     });
+}
+
+/// Waits until a write of a few bytes would not block, or would fail. Returns false if the deadline passes first.
+pub(crate) fn wait_until_writable(fd: c_int, deadline: Deadline) -> bool {
+    loop {
+        let left_ms = deadline.0.saturating_sub(Deadline::now().0).div_ceil(1_000_000);
+        let mut file = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+        let ready = with_cancel_disabled(|| {
+            // SAFETY: `file` is valid for reads and writes.
+            sys::preserving_errno(|| unsafe { libc::poll(&mut file, 1, left_ms.min(1000) as c_int) })
+        });
+        // Negative after a signal.
+        if ready >= 0 || deadline.has_passed() {
+            return ready > 0;
+        }
+    }
 }
 
 /// Returns whether this is a file with positions: neither a pipe, nor a socket, nor a terminal.
@@ -206,6 +223,22 @@ mod tests {
         assert_eq!(buffer, text);
         assert_eq!(copy_by_pipe(&[part(address, 4), part(16, 5)], &mut buffer), 4);
         assert_eq!(copy_by_pipe(&[part(16, 4), part(address, 5)], &mut buffer), 0);
+    }
+
+    #[test]
+    fn a_full_pipe_is_not_writable() {
+        let mut pipe = [0; 2];
+        // SAFETY: `pipe` is valid for writes; the descriptors are those of the pipe.
+        unsafe {
+            assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+            assert!(wait_until_writable(pipe[1], Deadline::now()));
+            libc::fcntl(pipe[1], libc::F_SETFL, libc::O_NONBLOCK);
+            while libc::write(pipe[1], [0; 512].as_ptr().cast(), 512) == 512 {}
+            assert!(!wait_until_writable(pipe[1], Deadline::now().add_ns(1_000_000)));
+            close(pipe[0]);
+            assert!(wait_until_writable(pipe[1], Deadline::now()));
+            close(pipe[1]);
+        }
     }
 
     #[test]

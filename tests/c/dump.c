@@ -652,6 +652,43 @@ static void on_a_signal(void)
     CHECK(found.sa_handler == count_former);
 }
 
+static void count_former_with_info(int signal, siginfo_t *info, void *context)
+{
+    CHECK(info->si_signo == signal && context != NULL);
+    atomic_fetch_add(&former_calls, 1);
+}
+
+/* A thread may have received the signal before the former handler was restored, and run the library's handler after it:
+ * as if that were still installed. */
+static void signal_during_restore(void)
+{
+    struct sigaction plain = {.sa_handler = count_former};
+    struct sigaction with_info = {.sa_sigaction = count_former_with_info, .sa_flags = SA_SIGINFO};
+    struct sigaction none = {.sa_handler = SIG_DFL}, *formers[] = {&plain, &with_info, &none}, installed;
+    for (int i = 0; i < 3; i++) {
+        int fd = text_file();
+        atomic_store(&former_calls, 0);
+        CHECK_INT(sigaction(SIGUSR1, formers[i], NULL), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(sigaction(SIGUSR1, NULL, &installed), 0);
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -1), THREADING_OK);
+        CHECK_INT(sigaction(SIGUSR1, &installed, NULL), 0);
+        CHECK_INT(raise(SIGUSR1), 0);
+        CHECK_INT(atomic_load(&former_calls), i < 2);
+        CHECK_STR(read_masked(fd), "");
+        /* It is not its own former handler. */
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, fd), THREADING_OK);
+        CHECK_INT(raise(SIGUSR1), 0);
+        CHECK_INT(atomic_load(&former_calls), i < 2 ? 2 : 0);
+        CHECK_STR(read_masked(fd), "threading: process #, 1 thread\n\"MainThread\" #  makes this dump\n");
+        CHECK_STATUS(threading_dump_on_signal(SIGUSR1, -1), THREADING_OK);
+        CHECK_INT(sigaction(SIGUSR1, NULL, &installed), 0);
+        CHECK(i == 1 ? installed.sa_sigaction == count_former_with_info
+                     : installed.sa_handler == formers[i]->sa_handler);
+        CHECK_INT(close(fd), 0);
+    }
+}
+
 static int small_stack_file;
 
 static void dump_on_the_small_stack(int signal)
@@ -990,6 +1027,7 @@ IN_CHILD(names)
 IN_CHILD(owners)
 IN_CHILD(contention)
 IN_CHILD(on_a_signal)
+IN_CHILD(signal_during_restore)
 IN_CHILD(on_a_small_stack)
 IN_CHILD(not_cancelled)
 IN_CHILD(beside_load)
@@ -1019,6 +1057,7 @@ static const struct test_case cases[] = {
     {"the owner of a lock is the thread that has acquired it, also after its end", owners_case},
     {"waits are counted while the statistics of contention are on", contention_case},
     {"a signal makes a dump and calls the former handler", on_a_signal_case},
+    {"a signal that arrives while the former handler is restored is passed to it", signal_during_restore_case},
     {"a dump fits on an alternate signal stack of 8 KiB", on_a_small_stack_case},
     {"a dump is not a cancellation point", not_cancelled_case},
     {"dumps beside threads that use all kinds of objects show no deadlock", beside_load_case},

@@ -199,6 +199,11 @@ def exits(runner):
     check(Arrow("last", "ends", "MainThread", "waits in the process exit or a shutdown") in trace.arrows, trace.arrows)
 
 
+def full_pipe(runner):
+    """the process exit does not wait for room in a pipe"""
+    runner.run("full_pipe")
+
+
 def killed(runner):
     """the file of a process that was killed lacks only the end of the array"""
     runner.run("killed", status=-9)
@@ -221,7 +226,7 @@ def variable(runner):
                              "trace=/nonexistent/file\n")
 
 
-CASES = [each_kind, names, freed, load, restarts, forked, handlers, failing, exits, killed, variable]
+CASES = [each_kind, names, freed, load, restarts, forked, handlers, failing, exits, full_pipe, killed, variable]
 
 
 def main():

@@ -131,7 +131,9 @@ static void names(const char *path)
     pthread_t other;
     CHECK(unnamed != NULL);
     OK(threading_event_set_name(event, "a \"quoted\" \\ name\n\xc3\xa9\x7f"));
-    OK(threading_set_contention(true)); /* which also observes waits that begin before the trace */
+    /* A wait that begins before the trace is not in it, although it is observed for others. */
+    OK(threading_set_contention(true));
+    OK(threading_trace(file_new(path, ".before")));
     threading_thread *before = start("before the trace", wait_for_event, NULL);
     pass_time();
     OK(threading_trace(file_new(path, "")));
@@ -378,6 +380,20 @@ static void exits(const char *path)
     start("last", end_after_a_wait, NULL);
 }
 
+/* Nothing reads the pipe, which has no room for the end of the array. */
+static void full_pipe(const char *path)
+{
+    static const char zeros[4096];
+    int pipes[2];
+    (void)path;
+    CHECK(pipe2(pipes, O_NONBLOCK) == 0);
+    OK(threading_trace(pipes[1]));
+    for (size_t size = sizeof zeros; size > 0; size /= 2)
+        while (write(pipes[1], zeros, size) > 0)
+            continue;
+    CHECK(fcntl(pipes[1], F_SETFL, 0) == 0);
+}
+
 static void killed(const char *path)
 {
     OK(threading_trace(file_new(path, "")));
@@ -455,7 +471,7 @@ int main(int argc, char **argv)
     } cases[] = {
         {"each_kind", each_kind}, {"names", names},     {"freed", freed}, {"load", load}, {"restarts", restarts},
         {"forked", forked},       {"failing", failing}, {"exits", exits}, {"killed", killed},
-        {"handlers", handlers},   {"picture", picture},
+        {"handlers", handlers},   {"picture", picture}, {"full_pipe", full_pipe},
     };
     CHECK((lock = threading_lock_new()) != NULL && (rlock = threading_rlock_new()) != NULL);
     CHECK((condition = threading_condition_new()) != NULL && (semaphore = threading_semaphore_new(0)) != NULL);

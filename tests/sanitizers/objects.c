@@ -5,6 +5,7 @@
  *   objects                       lists the scenarios, one per line
  *
  * In the right variant only the object may order the two writes. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "check.h"
@@ -115,6 +116,17 @@ static void set_hook(void)
 {
     threading_set_excepthook(write_in_hook, NULL);
     CHECK_OK(threading_sleep(0.5));
+}
+
+/* The other thread writes its waits, and finds which thread has ended the last one. */
+static void trace_and_set_event(void)
+{
+    int fd = open("/dev/null", O_WRONLY);
+    CHECK(fd >= 0);
+    CHECK_OK(threading_trace(fd));
+    CHECK_OK(threading_sleep(0.2));
+    CHECK_OK(threading_event_set(event));
+    CHECK_OK(threading_trace(-1));
 }
 
 static void set_hang_hook(void)
@@ -241,6 +253,7 @@ static const struct scenario {
     {"event", set_event, wait_for_event, false},
     {"event with a timeout", set_event, wait_for_event_with_timeout, false},
     {"event with is_set", set_event, poll_event, false},
+    {"event in a trace", trace_and_set_event, wait_for_event_with_timeout, false},
     {"semaphore", release_semaphore, acquire_semaphore, false},
     {"lock released by another thread", release_lock, acquire_lock, false},
     {"lock with try_acquire", release_lock, try_lock, false},
