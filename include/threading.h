@@ -3299,7 +3299,7 @@ typedef void (*threading_hang_hook)(int kind, const char *report, void *arg);
  *
  * \param fd the file descriptor to which the text is written
  * \return THREADING_OK if the dump has been written; THREADING_ERR_VALUE if `fd` is negative;
- *     THREADING_ERR_SYSTEM if the text could not be written
+ *     THREADING_ERR_SYSTEM if the text could not be written, also to a closed pipe, without SIGPIPE
  *
  * \blocks only while a write to the file descriptor blocks
  * \threadsafety any thread, and any signal handler

@@ -26,6 +26,7 @@ use crate::dump::line::{Lines, Output};
 use crate::dump::sentences as say;
 use crate::dump::snapshot::{Entry, Snapshot};
 use crate::error::{Error, Result};
+use crate::sys::fd;
 use crate::time::Deadline;
 
 /// In a child of fork: resets the index and the trace, which threads of the parent may have been using.
@@ -35,14 +36,16 @@ pub(crate) fn after_fork_in_child() {
 }
 
 /// Writes a dump of all threads to a file descriptor.
-pub(crate) fn dump(fd: c_int) -> Result<()> {
-    if fd < 0 {
+pub(crate) fn dump(file: c_int) -> Result<()> {
+    if file < 0 {
         return Err(Error::Descriptor);
     }
-    let mut lines = Lines::new(Output::File(fd));
-    let snapshot = Snapshot::take();
-    write(&mut lines, &snapshot);
-    lines.result()
+    fd::without_sigpipe(|| {
+        let mut lines = Lines::new(Output::File(file));
+        let snapshot = Snapshot::take();
+        write(&mut lines, &snapshot);
+        lines.result()
+    })
 }
 
 fn write(lines: &mut Lines, snapshot: &Snapshot) {

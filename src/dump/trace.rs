@@ -200,7 +200,7 @@ fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
 
 fn write(file: c_int, bytes: &[u8]) -> Result<()> {
     if IS_STREAM.load(Ordering::Relaxed) {
-        fd::write_all_without_sigpipe(file, bytes)
+        fd::without_sigpipe(|| fd::write_all(file, bytes))
     } else {
         fd::write_all(file, bytes)
     }

@@ -26,8 +26,8 @@ pub(crate) fn write_all(fd: c_int, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// As `write_all`, for a pipe or a socket: if it is closed, the process gets no SIGPIPE.
-pub(crate) fn write_all_without_sigpipe(fd: c_int, bytes: &[u8]) -> Result<()> {
+/// Runs `write`. If it fails because a pipe or a socket is closed, the process gets no SIGPIPE.
+pub(crate) fn without_sigpipe<R>(write: impl FnOnce() -> Result<R>) -> Result<R> {
     // SAFETY: all zeros are valid sets, which are then initialized; the pointers are valid.
     unsafe {
         let (mut sigpipe, mut former, mut pending) =
@@ -39,7 +39,7 @@ pub(crate) fn write_all_without_sigpipe(fd: c_int, bytes: &[u8]) -> Result<()> {
         });
         let was_pending = libc::sigismember(&pending, libc::SIGPIPE) == 1;
         sys::pthread_sigmask(libc::SIG_BLOCK, &sigpipe, &mut former);
-        let written = write_all(fd, bytes);
+        let written = write();
         if written.is_err() && !was_pending {
             // The signal is pending for this thread.
             accept_pending(&sigpipe);

@@ -525,11 +525,16 @@ static void after_a_fork_by_another_thread(void)
 
 static void errors(void)
 {
-    int fd = open("/dev/full", O_WRONLY);
+    int fd = open("/dev/full", O_WRONLY), ends[2];
     CHECK_STATUS(threading_dump(-1), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump(9999), THREADING_ERR_SYSTEM);
     CHECK_STATUS(threading_dump(fd), THREADING_ERR_SYSTEM);
     CHECK_INT(close(fd), 0);
+    /* A closed pipe does not kill the process. */
+    CHECK_INT(pipe(ends), 0);
+    CHECK_INT(close(ends[0]), 0);
+    CHECK_STATUS(threading_dump(ends[1]), THREADING_ERR_SYSTEM);
+    CHECK_INT(close(ends[1]), 0);
     CHECK_STATUS(threading_dump_on_signal(0, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(SIGKILL, 2), THREADING_ERR_VALUE);
     CHECK_STATUS(threading_dump_on_signal(1000, 2), THREADING_ERR_VALUE);
