@@ -4,7 +4,7 @@
 //! signal handler, in a child of fork, during process exit, and while any of the library's mutexes is held: it only
 //! tries to lock the registry, for the timers. [`snapshot`] reads the threads and locks, [`deadlock`] finds cycles,
 //! [`text`] describes threads, and [`line`] writes. [`layout`] lets other programs read the same data. [`trace`] writes
-//! each wait when it has ended.
+//! each wait when it has ended, to a file that [`trace_file`] guards.
 
 mod contended;
 pub(crate) mod contention;
@@ -19,6 +19,7 @@ mod sentences;
 mod snapshot;
 mod text;
 pub(crate) mod trace;
+mod trace_file;
 
 use core::ffi::c_int;
 

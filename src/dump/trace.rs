@@ -5,37 +5,22 @@
 //! allocates no memory, so that waits in signal handlers are in the trace, too. The thread that ends a wait only leaves
 //! a record (`sync::wait_observer`); the waiter writes the events of both.
 //!
-//! # State (`STATE`)
-//!
-//! | bits | meaning | who changes it |
-//! |---|---|---|
-//! | 0 to 31 writers | the number of threads that are writing events | a thread before it writes, if `ON` and not `CHANGING`, and after it has written |
-//! | 32 `ON` | the file accepts events | `change`; a writer whose write has failed clears it |
-//! | 33 `CHANGING` | a thread starts or stops a trace, and is the only one to do so. No thread begins to write | `change` |
-//! | 34 to 63 session | the number of changes, by which a thread knows whether it has written its name to this trace | `change`; a child of fork |
-//!
-//! `change` sets `CHANGING`, waits until there are no writers, ends the array, and stores the next session. So nothing
-//! follows the end of the array, and the descriptor is not used after the call. At the process exit, `change` waits
-//! only for a limited time. A thread that gets the right to write, or to change the trace, reads with acquire, and
-//! releases the right with release.
-//!
 //! A child of fork has no trace, since the file is its parent's.
 
 use core::ffi::{CStr, c_int};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use crate::dump::deadlock::owner_ident;
 use crate::dump::json::JsonText;
 use crate::dump::snapshot;
 use crate::dump::text::kind_and_name;
+use crate::dump::trace_file::{self, Writer, change, pid};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::handle::note::MAX_NAME;
-use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::wait_note::{EXIT_CALLBACKS, PROCESS_EXIT, SLEEP};
-use crate::sync::wait_observer::{self, EndedWait, NOTIFY, Observer, Outcome, TRACE, last_wake};
+use crate::sync::wait_observer::{EndedWait, NOTIFY, Observer, Outcome, last_wake};
 use crate::sys::fd;
-use crate::sys::{calling_thread, futex, tls};
+use crate::sys::{calling_thread, tls};
 use crate::thread::naming::{self, MAX_REPORTED_NAME};
 use crate::thread::object::Thread;
 use crate::thread::registry;
@@ -44,44 +29,24 @@ use crate::time::Deadline;
 /// Shorter waits are not written.
 const MIN_WAIT_NS: u64 = 10_000;
 
-const WRITERS: u64 = 0xffff_ffff;
-const ON: u64 = 1 << 32;
-const CHANGING: u64 = 1 << 33;
-const SESSION_ONE: u64 = 1 << 34;
-
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static STATE: AtomicU64 = AtomicU64::new(0);
-/// The file, -1 if there is none. This and the next two are changed only while `CHANGING`.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static FILE: AtomicI32 = AtomicI32::new(-1);
-/// Whether the library has opened the file.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static IS_OWN_FILE: AtomicBool = AtomicBool::new(false);
-/// Whether a write may raise SIGPIPE.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static IS_STREAM: AtomicBool = AtomicBool::new(false);
-/// The number of arrows.
-#[cfg_attr(target_os = "linux", unsafe(link_section = "threading_untracked"))]
-static ARROWS: AtomicU32 = AtomicU32::new(0);
-
 static OBSERVER: Observer = Observer { owner: owner_ident, end, named };
 
 /// Starts a trace to this file descriptor, and ends the current one, if there is one.
 pub(crate) fn start(file: c_int) -> Result<()> {
-    if file < 0 { Err(Error::Descriptor) } else { change(Some((file, false)), Deadline::NEVER) }
+    if file < 0 { Err(Error::Descriptor) } else { start_to(file, false) }
 }
 
 /// Ends the trace, if there is one.
 pub(crate) fn stop() -> Result<()> {
-    change(None, Deadline::NEVER)
+    change(None, Deadline::NEVER, &OBSERVER)
 }
 
 /// Ends the trace because the process exits. Waits neither for a thread whose write blocks, nor for a reader that leaves a
 /// pipe full: then the array has no end.
 pub(crate) fn stop_at_exit() {
     const MAX_WAIT_NS: u64 = 100_000_000;
-    if STATE.load(Ordering::Relaxed) & ON != 0 {
-        let _ = change(None, Deadline::now().add_ns(MAX_WAIT_NS));
+    if trace_file::is_on() {
+        let _ = change(None, Deadline::now().add_ns(MAX_WAIT_NS), &OBSERVER);
     }
 }
 
@@ -102,157 +67,24 @@ pub(crate) fn start_to_path(path: &[u8]) -> Result<()> {
     text.bytes(b"\0");
     let path = CStr::from_bytes_with_nul(text.written()).map_err(|_| Error::System)?;
     let file = fd::create(path)?;
-    change(Some((file, true)), Deadline::NEVER)
+    start_to(file, true)
+}
+
+/// Starts a trace to this file, and writes the names of the threads.
+fn start_to(file: c_int, is_own: bool) -> Result<()> {
+    change(Some((file, is_own)), Deadline::NEVER, &OBSERVER)?;
+    // Threads that start from now on, or get another name, write it themselves.
+    snapshot::for_each_live_thread(|ident, thread| {
+        if let Some(writer) = Writer::enter() {
+            Events::new(writer).thread_name(ident, thread);
+        }
+    });
+    Ok(())
 }
 
 /// In a child of fork: the trace belongs to the parent.
 pub(crate) fn after_fork_in_child() {
-    wait_observer::turn_off(TRACE);
-    FILE.store(-1, Ordering::Relaxed);
-    IS_OWN_FILE.store(false, Ordering::Relaxed);
-    STATE.store(next_session(STATE.load(Ordering::Relaxed)), Ordering::Release);
-}
-
-/// Returns the state without a trace, with the number of the next session.
-fn next_session(state: u64) -> u64 {
-    (state & !(SESSION_ONE - 1)).wrapping_add(SESSION_ONE)
-}
-
-/// Ends the trace, and starts the given one. Fails if the deadline passes first.
-fn change(to: Option<(c_int, bool)>, deadline: Deadline) -> Result<()> {
-    wait_until(deadline, || {
-        let state = STATE.load(Ordering::Relaxed);
-        let from = (state & CHANGING == 0).then_some(state);
-        from.is_some_and(|from| {
-            STATE.compare_exchange(from, from | CHANGING, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        })
-    })?;
-    wait_observer::turn_off(TRACE);
-    let drained = wait_until(deadline, || STATE.load(Ordering::Acquire) & WRITERS == 0);
-    let state = STATE.load(Ordering::Acquire);
-    let former = FILE.swap(-1, Ordering::Relaxed);
-    if drained.is_ok() {
-        if state & ON != 0 && (deadline == Deadline::NEVER || fd::wait_until_writable(former, deadline)) {
-            // Perfetto accepts an array without an end, too.
-            let _ = write(former, b"\n]\n");
-        }
-        if IS_OWN_FILE.swap(false, Ordering::Relaxed) {
-            fd::close(former);
-        }
-    }
-    let started = match to {
-        Some((file, is_own)) if drained.is_ok() => write_beginning(file, is_own),
-        _ => Ok(()),
-    };
-    let is_on = to.is_some() && drained.is_ok() && started.is_ok();
-    if is_on {
-        // Before another change may begin, which may turn it off.
-        wait_observer::turn_on(TRACE, &OBSERVER);
-    }
-    let next = next_session(state) | if is_on { ON } else { 0 };
-    STATE.fetch_update(Ordering::Release, Ordering::Relaxed, |state| Some(next | state & WRITERS)).ok();
-    if is_on {
-        // Threads that start from now on, or get another name, write it themselves.
-        snapshot::for_each_live_thread(|ident, thread| {
-            if let Some(writer) = Writer::enter() {
-                Events::new(writer).thread_name(ident, thread);
-            }
-        });
-    }
-    drained.and(started)
-}
-
-/// Waits until `is_done` returns true: threads that write events, or are in `change`, wake no waiter. Fails if the
-/// deadline passes first.
-fn wait_until(deadline: Deadline, is_done: impl Fn() -> bool) -> Result<()> {
-    const MAX_PAUSE_NS: u64 = 1_000_000;
-    let mut pause = 1000;
-    while !is_done() {
-        if deadline.has_passed() {
-            return Err(Error::System);
-        }
-        futex::wait(&crate::sys::atomic::AtomicU32::new(0), 0, Deadline::now().add_ns(pause));
-        pause = (2 * pause).min(MAX_PAUSE_NS);
-    }
-    Ok(())
-}
-
-/// Writes the beginning of the array, with the name of the process.
-fn write_beginning(file: c_int, is_own: bool) -> Result<()> {
-    IS_STREAM.store(!fd::can_seek(file), Ordering::Relaxed);
-    let mut name = [0; 32];
-    let length = fd::read_beginning(c"/proc/self/comm", &mut name);
-    let name = name[..length].strip_suffix(b"\n").unwrap_or(&name[..length]);
-    let mut text = JsonText::<512>::new();
-    text.text("[\n{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":").number(pid());
-    text.text(",\"tid\":").number(pid()).text(",\"args\":{\"name\":\"");
-    text.escaped(if name.is_empty() { b"process" } else { name }).text("\"}}");
-    let written = write(file, text.written());
-    if written.is_ok() {
-        FILE.store(file, Ordering::Relaxed);
-        IS_OWN_FILE.store(is_own, Ordering::Relaxed);
-        ARROWS.store(0, Ordering::Relaxed);
-    } else if is_own {
-        fd::close(file);
-    }
-    written
-}
-
-fn write(file: c_int, bytes: &[u8]) -> Result<()> {
-    if IS_STREAM.load(Ordering::Relaxed) {
-        fd::without_sigpipe(|| fd::write_all(file, bytes))
-    } else {
-        fd::write_all(file, bytes)
-    }
-}
-
-fn pid() -> u64 {
-    // SAFETY: no preconditions.
-    (unsafe { libc::getpid() }) as u64
-}
-
-/// The right to write events. `change` waits until no thread has it.
-struct Writer {
-    session: u64,
-    fork_epoch: u32,
-}
-
-impl Writer {
-    fn enter() -> Option<Writer> {
-        loop {
-            // Read first: in a child of fork, the state is another one, and the exchange fails.
-            let fork_epoch = fork_epoch();
-            let state = STATE.load(Ordering::Relaxed);
-            if state & (ON | CHANGING) != ON {
-                return None;
-            }
-            let entered = STATE.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed);
-            if entered.is_ok() {
-                return Some(Writer { session: state / SESSION_ONE, fork_epoch });
-            }
-        }
-    }
-
-    /// Returns whether this is a child of fork in which the right is not valid: a signal handler that has interrupted
-    /// this thread has forked.
-    fn is_in_child(&self) -> bool {
-        self.fork_epoch != fork_epoch()
-    }
-
-    fn write(&self, events: &[u8]) {
-        if !self.is_in_child() && write(FILE.load(Ordering::Relaxed), events).is_err() {
-            STATE.fetch_and(!ON, Ordering::AcqRel);
-            wait_observer::turn_off(TRACE);
-        }
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if !self.is_in_child() {
-            STATE.fetch_sub(1, Ordering::Release);
-        }
-    }
+    trace_file::after_fork_in_child();
 }
 
 /// Writes the name of the thread with this identifier, which begins or has been renamed.
@@ -425,7 +257,7 @@ impl Events {
 
     /// Adds the slice of the thread that has ended a stage, and the arrow from there to the calling thread.
     fn wake(&mut self, stage: &Stage, time: Deadline, by: u32, arrives: Deadline) {
-        let arrow = u64::from(ARROWS.fetch_add(1, Ordering::Relaxed));
+        let arrow = self.writer.next_arrow();
         self.event("X", by.into());
         self.slice(time, time, "wake");
         self.what_ends_it(stage);
