@@ -70,7 +70,11 @@ const SPINNING: u64 = 1 << 31;
 /// The unit of the value. A live word is at least this if the value is above 0, since its bit 63 is clear.
 pub(crate) const PERMIT: u64 = 1 << 32;
 /// The number of bits of the value.
-#[cfg(not(model))]
+#[cfg(all(target_os = "linux", not(model)))]
+#[cfg_attr(
+    any(target_arch = "powerpc", target_arch = "powerpc64"),
+    expect(dead_code, reason = "no layout note")
+)]
 pub(crate) const VALUE_BITS: u32 = FREED_WITH_WAITERS.trailing_zeros() - PERMIT.trailing_zeros();
 const FREED_WITH_WAITERS: u64 = 1 << 63;
 

@@ -80,9 +80,13 @@ pub(crate) struct InternalMutex<T> {
     data: UnsafeCell<T>,
 }
 
-#[cfg(not(model))]
+#[cfg(all(target_os = "linux", not(model)))]
 impl<T> InternalMutex<T> {
     /// For programs that read this process from outside.
+    #[cfg_attr(
+        any(target_arch = "powerpc", target_arch = "powerpc64"),
+        expect(dead_code, reason = "no layout note")
+    )]
     pub(crate) const WORD_OFFSET: usize = core::mem::offset_of!(Self, word);
     pub(crate) const DATA_OFFSET: usize = core::mem::offset_of!(Self, data);
 }

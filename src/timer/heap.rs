@@ -40,7 +40,7 @@ offsets!(HeapOffsets of Heap: entries, nursery);
 
 /// The position of the pointer among the three words of a vector, for programs that read this process from outside. Of
 /// the other two words, the smaller one is the length.
-#[cfg(not(model))]
+#[cfg(all(target_os = "linux", not(model)))]
 pub(crate) const VECTOR_POINTER: usize = {
     // SAFETY: the two types have the same size, and words have no invalid values. An empty vector has no allocation, so
     // that its pointer is only a number: the alignment.
