@@ -104,11 +104,11 @@ mod tests {
 
     #[test]
     fn edges_into_another_cycle_are_followed_for_a_limited_length() {
-        let (first, second, go) = (Lock::new().unwrap(), Lock::new().unwrap(), Event::new().unwrap());
-        let start = |acquired: Option<Handle<Lock>>, awaited: Handle<Lock>, go: Handle<Event>| {
+        let (first, second, may_wait) = (Lock::new().unwrap(), Lock::new().unwrap(), Event::new().unwrap());
+        let start = |acquired: Option<Handle<Lock>>, awaited: Handle<Lock>, may_wait: Handle<Event>| {
             let thread = Thread::new(move || {
                 acquired.inspect(|lock| lock.acquire().unwrap());
-                go.wait(Timeout::FOREVER).unwrap();
+                may_wait.wait(Timeout::FOREVER).unwrap();
                 awaited.acquire().unwrap();
                 awaited.release().unwrap();
                 // The test has released the second lock.
@@ -118,12 +118,13 @@ mod tests {
             thread.start().unwrap();
             thread
         };
-        let mut threads = vec![start(Some(*first), *second, *go), start(Some(*second), *first, *go)];
+        let mut threads =
+            vec![start(Some(*first), *second, *may_wait), start(Some(*second), *first, *may_wait)];
         while [*first, *second].iter().any(|lock| lock.owner() == Ok(0)) {
             std::thread::yield_now();
         }
-        threads.push(start(None, *first, *go));
-        go.set().unwrap();
+        threads.push(start(None, *first, *may_wait));
+        may_wait.set().unwrap();
         let outside = threads[2].ident().unwrap();
         let in_cycle = threads[0].ident().unwrap();
         let written = loop {

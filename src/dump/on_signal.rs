@@ -106,7 +106,8 @@ fn address(handler: Handler) -> usize {
     handler as *const () as usize
 }
 
-/// Makes the dump, unless the handler has been removed since the thread received the signal.
+/// Writes a dump to the file of the signal. The signal has none if the handler was removed after the thread had received
+/// the signal.
 extern "C" fn dump_only(signal: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {
     happens_after(&FORMER);
     let fd = FILES[signal as usize].load(Ordering::Acquire);

@@ -153,7 +153,7 @@ pub(crate) fn copy_unstable(address: usize, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// Fails if the system has no such call, or refuses it, as QEMU and some sandboxes do.
+/// Fails if the system does not have the call (QEMU), or does not permit it (some sandboxes).
 #[cfg(target_os = "linux")]
 fn copy_by_vm_read(parts: &[libc::iovec; 2], buffer: &mut [u8]) -> Result<usize> {
     let local = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
