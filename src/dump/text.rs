@@ -93,7 +93,8 @@ fn owned_lock(lines: &mut Lines, owner: u64, lock: OwnedLock) {
     }
 }
 
-/// Adds what a thread waits for, since when, and until when.
+/// Adds what a thread waits for, since when, and until when. Each object is checked only once, so that one that is freed
+/// during the call is described as if it were alive, or as freed, and not as both.
 pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &Wait, now: Deadline) {
     let (mut remark, mut is_notified) = ("", false);
     if wait.object == SLEEP {
@@ -105,16 +106,16 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
     } else if let Ok((thread, _)) = Handle::<Thread>::from_bits(wait.object).check() {
         lines.text(say::JOINS);
         thread_name(lines, Entry { ident: thread.ident(), thread: Some(thread), waiter: None });
-    } else if let Ok((condition, _)) = Handle::<Condition>::from_bits(wait.object).check() {
+    } else if let Ok(found @ (condition, _)) = Handle::<Condition>::from_bits(wait.object).check() {
         if wait.notified {
             is_notified = true;
             lines.text(say::NOTIFIED);
-            object(lines, wait.object);
+            checked_object(lines, say::CONDITION, wait.object, found);
             lines.text(say::WAITS_FOR_ITS).text(condition.lock_kind());
             lock_owner(lines, snapshot, wait);
         } else {
             lines.text(say::WAITS_FOR_NOTIFY);
-            object(lines, wait.object);
+            checked_object(lines, say::CONDITION, wait.object, found);
             match condition.lock_owner().filter(|&owner| owner >= FIRST_OWNER_TAG) {
                 None => drop(lines.text(" (").text(condition.lock_kind()).text(say::FREE_LOCK)),
                 Some(tag) => {
@@ -127,24 +128,29 @@ pub(super) fn what_it_waits_for(lines: &mut Lines, snapshot: &Snapshot, wait: &W
                 remark = say::NO_NOTIFY;
             }
         }
-    } else if Handle::<Barrier>::from_bits(wait.object).check().is_ok() {
-        barrier(lines, wait.object);
-    } else if let Ok((semaphore, _)) = Handle::<Semaphore>::from_bits(wait.object).check() {
+    } else if let Ok(barrier) = Handle::<Barrier>::from_bits(wait.object).check() {
+        waits_at_barrier(lines, wait.object, barrier);
+    } else if let Ok(found @ (semaphore, _)) = Handle::<Semaphore>::from_bits(wait.object).check() {
         lines.text(say::WAITS_FOR);
-        object(lines, wait.object);
+        checked_object(lines, say::SEMAPHORE, wait.object, found);
         let (value, limit, waiters) = semaphore.report();
         lines.text(" (").number(value);
         if let Some(limit) = limit {
             lines.text(say::OF).number(limit);
         }
         lines.text(say::LEFT).count(waiters as usize, say::WAITER).text(")");
-    } else if let Ok(is_set) = Handle::<Event>::from_bits(wait.object).is_set() {
+    } else if let Ok(event) = Handle::<Event>::from_bits(wait.object).check() {
+        let is_set = Handle::<Event>::from_bits(wait.object).is_set().unwrap_or(false);
         lines.text(say::WAITS_FOR);
-        object(lines, wait.object);
+        checked_object(lines, say::EVENT, wait.object, event);
         lines.text(if is_set { say::IS_SET } else { say::IS_NOT_SET });
-    } else if owner_of(wait.object).is_some() {
+    } else if let Ok(lock) = Handle::<Lock>::from_bits(wait.object).check() {
         lines.text(say::WAITS_FOR);
-        object(lines, wait.object);
+        checked_object(lines, say::LOCK, wait.object, lock);
+        lock_owner(lines, snapshot, wait);
+    } else if let Ok(rlock) = Handle::<RLock>::from_bits(wait.object).check() {
+        lines.text(say::WAITS_FOR);
+        checked_object(lines, say::RLOCK, wait.object, rlock);
         lock_owner(lines, snapshot, wait);
     } else if wait.notified && wait.condition_locks().is_some() {
         lines.text(say::NOTIFIED_ON_FREED);
@@ -219,10 +225,9 @@ pub(super) fn timers(lines: &mut Lines, now: Deadline) {
     }
 }
 
-fn barrier(lines: &mut Lines, bits: usize) {
-    let Ok((barrier, _)) = Handle::<Barrier>::from_bits(bits).check() else { return };
+fn waits_at_barrier(lines: &mut Lines, bits: usize, barrier: (&Barrier, u64)) {
     lines.text(say::WAITS_AT);
-    object(lines, bits);
+    checked_object(lines, say::BARRIER, bits, barrier);
     let arrived = crate::sync::waiter::all()
         .filter(|waiter| waiter.read_wait().is_some_and(|wait| wait.object == bits && wait.is_queued()))
         .count();
@@ -230,7 +235,7 @@ fn barrier(lines: &mut Lines, bits: usize) {
         .text(" (")
         .number(arrived as u64)
         .text(say::OF)
-        .number(barrier.unlocked_parties() as u64)
+        .number(barrier.0.unlocked_parties() as u64)
         .text(say::ARRIVED);
 }
 
@@ -263,9 +268,23 @@ pub(super) fn thread_by_ident(lines: &mut Lines, snapshot: &Snapshot, ident: u64
 pub(super) fn object(lines: &mut Lines, bits: usize) {
     let mut buffer = [0; note::MAX_NAME + 1];
     match kind_and_name(bits, &mut buffer) {
-        None => lines.text(say::FREED),
-        Some((kind, 0)) => lines.text(kind).text(" ").hexadecimal(bits),
-        Some((kind, length)) => lines.text(kind).text(" ").name(&buffer[..length]),
+        None => drop(lines.text(say::FREED)),
+        Some((kind, length)) => kind_and_label(lines, kind, bits, &buffer[..length]),
+    }
+}
+
+/// Like [`object`], for an object that has been checked, with its tag. If it has been freed since, its handle is added.
+fn checked_object<T: Object>(lines: &mut Lines, kind: &str, bits: usize, (object, tag): (&T, u64)) {
+    let mut buffer = [0; note::MAX_NAME + 1];
+    let name = note::name_of(object.header(), tag, &mut buffer).unwrap_or_default();
+    kind_and_label(lines, kind, bits, name);
+}
+
+fn kind_and_label(lines: &mut Lines, kind: &str, bits: usize, name: &[u8]) {
+    lines.text(kind).text(" ");
+    match name {
+        [] => lines.hexadecimal(bits),
+        name => lines.name(name),
     };
 }
 
@@ -348,8 +367,59 @@ const SYSCALLS: [(c_long, &str); 0] = [];
 
 #[cfg(test)]
 mod tests {
+    use core::ffi::CStr;
+    use core::ops::Deref;
+
     use super::*;
     use crate::dump::line::Output;
+    use crate::error::Result;
+    use crate::sys::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// Makes the description of a wait for an object that is freed at any time during the call.
+    #[test]
+    fn an_object_that_is_freed_during_the_dump_is_alive_or_freed_and_not_both() {
+        const LINES: u32 = 100_000;
+        fn lines_about<T: Object, O: Deref<Target = Handle<T>>>(
+            create: impl Fn() -> Result<O> + Sync,
+            is_alive: &str,
+        ) {
+            let (object, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let created = create().unwrap();
+                        object.store(created.bits(), Ordering::Relaxed);
+                    }
+                });
+                let snapshot = Snapshot::take();
+                for _ in 0..LINES {
+                    let now = Deadline::now();
+                    let wait = Wait::new(object.load(Ordering::Relaxed), now);
+                    let mut buffer = [0; 1024];
+                    let mut lines = Lines::new(Output::Buffer(&mut buffer, 0));
+                    what_it_waits_for(&mut lines, &snapshot, &wait, now);
+                    lines.end();
+                    let line = CStr::from_bytes_until_nul(&buffer).unwrap().to_str().unwrap();
+                    let is_whole = if line.contains("freed") {
+                        line == "waits for an object that has been freed, for 0.0 s\n"
+                    } else {
+                        line.starts_with(is_alive) && line.contains(", for 0.0 s")
+                    };
+                    if !is_whole {
+                        is_over.store(true, Ordering::Relaxed);
+                        panic!("{line}");
+                    }
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+        }
+        lines_about(|| Barrier::new(2), "waits at barrier 0x");
+        lines_about(Event::new, "waits for event 0x");
+        lines_about(|| Semaphore::new(1), "waits for semaphore 0x");
+        lines_about(Lock::new, "waits for lock 0x");
+        lines_about(RLock::new, "waits for rlock 0x");
+        lines_about(Condition::new, "waits for a notify on condition 0x");
+    }
 
     #[test]
     fn a_thread_without_a_native_id_is_starting() {

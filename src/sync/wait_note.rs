@@ -84,6 +84,21 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
+    /// A wait without a deadline that has begun at this time, of a thread that is not in a queue.
+    #[cfg(test)]
+    pub(crate) fn new(object: usize, since: Deadline) -> Self {
+        Wait {
+            id: 0,
+            since,
+            until: Deadline::NEVER,
+            object,
+            lock: 0,
+            notified: false,
+            state: 0,
+            owner_tag: 0,
+        }
+    }
+
     /// If the thread waits in a queue: returns whether its wait has neither ended nor been woken.
     pub(crate) fn is_queued(&self) -> bool {
         waiter::is_queued(self.state)
