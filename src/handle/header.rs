@@ -44,10 +44,15 @@
 //! | 32 to 61 | the fork epoch of these threads. The count of another epoch is that of the parent's threads, and is ignored |
 //! | 63 `DEAD` | the object has been destroyed; the thread that removes the last pin recycles the slot |
 //!
-//! After `init`, all changes are compare-and-swap with acquire and release, so that what a thread did with the slot
-//! happens before its reuse. One thread changes "no pin" to the next generation, and recycles the slot: the thread that
-//! removes the last pin after `DEAD` was set, or the destroying thread if there is no pin. After that, handles of the
-//! object no longer match the generation, and no call with them can add a pin.
+//! After `init`, all changes but one are compare-and-swap with acquire and release, so that what a thread did with the
+//! slot happens before its reuse. One thread changes "no pin" to the next generation, and recycles the slot: the thread
+//! that removes the last pin after `DEAD` was set, or the destroying thread if there is no pin. After that, handles of
+//! the object no longer match the generation, and no call with them can add a pin.
+//!
+//! The destroying thread makes this change by a store with release, if it finds no pin after `LIVE` was cleared. The
+//! store may overwrite a pin that was added in between. The thread that added it then finds `LIVE` cleared, does not
+//! use the slot, and finds another generation when it removes the pin. Full fences ensure that it finds this: a thread
+//! adds a pin before it reads `LIVE`, and the destroying thread reads the pins after `LIVE` was cleared.
 //!
 //! # `link`: the arena's data
 //!
@@ -65,7 +70,7 @@
 //!
 //! The file exceeds 400 lines by its tables and tests, which are about a third of it.
 
-use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU64, Ordering, fence_after_rmw};
 
 use crate::error::{Error, Result};
 use crate::handle::blocks::BLOCK_SIZE;
@@ -127,6 +132,11 @@ fn internal_refs(refs: u64) -> u64 {
 /// The value of `pins` if no thread of this process has pinned the slot of an object of this generation.
 fn unpinned(generation: u64) -> u64 {
     u64::from(fork_epoch()) << EPOCH_SHIFT | generation << PIN_GENERATION_SHIFT
+}
+
+/// The value of `pins` with which no thread can pin the slot by a handle of this generation any more.
+fn next_unpinned(generation: u64) -> u64 {
+    unpinned((generation + 1) & GENERATION)
 }
 
 fn pinned_generation(pins: u64) -> u64 {
@@ -231,13 +241,6 @@ impl Header {
             }
         }
         None
-    }
-
-    /// As `clear_live`, for a word that no other thread changes while the object lives.
-    pub(super) fn clear_live_nonatomic(&self, tag: u64) {
-        let word = self.word.load(Ordering::Relaxed);
-        debug_assert_eq!(word & GENERATION, tag & GENERATION);
-        self.word.store(word & !LIVE, Ordering::Release);
     }
 
     /// Changes `refs` to `change(refs)`, and returns the new value. Fails if the slot's object is not that of the tag,
@@ -351,9 +354,13 @@ impl Header {
         }
     }
 
-    /// Adds a pin. Returns false if the slot has another generation.
+    /// Adds a pin. Returns false if the slot has another generation. If the caller then finds that the object is not
+    /// alive, the slot may be recycled nevertheless.
     pub(super) fn add_pin(&self, tag: u64) -> bool {
-        self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some()
+        let is_pinned = self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some();
+        // Pairs with the fence in `mark_dead`.
+        fence_after_rmw();
+        is_pinned
     }
 
     /// Changes the number of pins that the caller has added for other threads, which have not adopted them yet. The
@@ -370,29 +377,36 @@ impl Header {
         pins.is_some_and(|pins| pins & DEAD != 0 && self.claim_recycle_if_unpinned(pins, generation))
     }
 
-    /// The object has been destroyed. Returns true if the caller must recycle the slot.
+    /// The object has been destroyed, and `LIVE` is cleared. Returns true if the caller must recycle the slot.
     #[inline(always)]
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
-        let pins = self.pins.load(Ordering::Relaxed);
+        // Pairs with the fence in `add_pin`: either this thread sees the pin, or the thread that adds it finds `LIVE`
+        // cleared. Then it does not matter that the store below may overwrite its pin.
+        fence_after_rmw();
+        let pins = self.pins.load(Ordering::Acquire);
         let is_pinned = pins & PIN_COUNT_MASK != 0 && pins & !PIN_COUNT_MASK == unpinned(generation);
-        if !is_pinned && self.try_advance_pin_generation(pins, generation) {
+        if !is_pinned {
+            self.pins.store(next_unpinned(generation), Ordering::Release);
             return true;
         }
+        self.mark_pinned_dead(generation)
+    }
+
+    #[cold]
+    fn mark_pinned_dead(&self, generation: u64) -> bool {
         let pins = self.change_pins(generation, |pins| pins | DEAD);
         pins.is_some_and(|pins| self.claim_recycle_if_unpinned(pins, generation))
     }
 
+    /// After `DEAD` was set: changes "no pin" to the next generation. Returns false if there are pins, or if they have
+    /// changed.
     fn claim_recycle_if_unpinned(&self, pins: u64, generation: u64) -> bool {
-        pins & PIN_COUNT_MASK == 0 && self.try_advance_pin_generation(pins, generation)
-    }
-
-    /// Changes "no pin" to the next generation, so that no thread can pin the slot by the former one. Returns false
-    /// if the pins have changed.
-    #[inline(always)]
-    fn try_advance_pin_generation(&self, pins: u64, generation: u64) -> bool {
-        let next = unpinned((generation + 1) & GENERATION);
-        self.pins.compare_exchange(pins, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        pins & PIN_COUNT_MASK == 0
+            && self
+                .pins
+                .compare_exchange(pins, next_unpinned(generation), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// Advances the slot to its next generation. Returns true if there is none.

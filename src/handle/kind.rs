@@ -1,6 +1,8 @@
 //! The kinds of objects.
 
 /// The kind of an object. Each kind has an arena of its own; the number of the kind is the index of that arena.
+///
+/// Those that each thread caches a free slot of come first: see [`slot_cache`](crate::handle::slot_cache).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
     Thread,

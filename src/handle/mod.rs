@@ -32,7 +32,7 @@
 //! # The parts
 //!
 //! - [`header`] is the beginning of each slot: the state word, the references, the pins;
-//! - [`slot_cache`] keeps a free slot per thread for each of the kinds that are created most often;
+//! - [`slot_cache`] keeps a free slot of each kind for each thread;
 //! - [`arena`] allocates the slots of one kind;
 //! - [`blocks`] allocates memory to the arenas.
 //!
@@ -74,10 +74,9 @@ pub(crate) unsafe trait Object: Sized + Sync + 'static {
     }
 
     /// Ends the validity of all handles to the object: clears `LIVE` in the word, and aborts the waits of threads
-    /// that are blocked on the object. Called once. This implementation is for kinds on which no thread blocks, and
-    /// whose word does not change while they live.
+    /// that are blocked on the object. Called once. This implementation is for kinds on which no thread blocks.
     fn invalidate(&self, tag: u64) {
-        self.header().clear_live_nonatomic(tag);
+        self.header().clear_live(tag);
     }
 
     /// Only clears `LIVE`, unless it is cleared already. Does not wait for a mutex. Called by threads that use the
@@ -269,10 +268,9 @@ impl<T: Object> Handle<T> {
 
     #[inline(always)]
     fn create_with(initial: u64, refs: u64, build: impl FnOnce(&'static T, u64)) -> Result<Self> {
-        let cached = if slot_cache::is_cached(T::KIND) { slot_cache::take(T::KIND) } else { None };
-        let address = match cached {
+        let address = match slot_cache::take(T::KIND) {
             Some(address) => address,
-            None => Self::arena().allocate(size_of::<T>())?,
+            None => slot_cache::allocate(T::KIND, size_of::<T>())?,
         };
         // SAFETY: as in `slot_in`; the arena allocates each slot to one caller.
         let object: &'static T = unsafe { &*(address as *const T) };
@@ -413,16 +411,8 @@ impl<T: Object> Handle<T> {
         object.finalize();
         let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
-        if slot_cache::is_cached(T::KIND) && !retired && slot_cache::put(T::KIND, address) {
-            return;
-        }
-        Self::arena().free(address, retired);
-    }
-
-    /// Frees the slot that the calling thread has cached. Called when the thread exits.
-    pub(crate) fn flush_slot_cache() {
-        if let Some(slot) = slot_cache::disable(T::KIND) {
-            Self::arena().free(slot, false);
+        if retired || !slot_cache::put(T::KIND, address) {
+            Self::arena().free(address, retired);
         }
     }
 }

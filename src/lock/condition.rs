@@ -247,11 +247,7 @@ impl Named for Condition {}
 impl Handle<Condition> {
     /// Creates a condition with an RLock of its own.
     pub fn new() -> Result<Self> {
-        let rlock = Handle::<RLock>::new()?;
-        let condition = Self::new_with_rlock(rlock);
-        // From here on only the condition, if it was created, keeps the lock alive.
-        rlock.free()?;
-        condition
+        Self::new_with_associated(AssociatedLock::RLock(Handle::<RLock>::new_internal()?))
     }
 
     /// Creates a condition with the given Lock, which the condition keeps alive.
@@ -266,6 +262,7 @@ impl Handle<Condition> {
         Self::new_with_associated(AssociatedLock::RLock(rlock))
     }
 
+    /// The condition takes over a reference of the library's to the lock.
     fn new_with_associated(lock: AssociatedLock) -> Result<Self> {
         let created = Handle::create(0, |condition: &Condition, _| {
             condition.lock.store(with_lock!(lock, lock => lock.bits()), Ordering::Release);

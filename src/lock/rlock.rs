@@ -56,6 +56,11 @@ impl Handle<RLock> {
         Handle::create(0, |_, _| {}).map(Handle::annotate_created)
     }
 
+    /// Creates an unlocked RLock with a reference of the library's, for a condition.
+    pub(crate) fn new_internal() -> Result<Self> {
+        Handle::create_with_internal_ref(0, |_, _| {}).map(Handle::annotate_created)
+    }
+
     /// Acquires the lock if the calling thread owns it or it is unlocked. On false, the slow path decides.
     #[inline(always)]
     pub(crate) fn acquire_fast(self) -> bool {

@@ -6,7 +6,7 @@
 //! destructors of other keys have set since the previous round. The last round also frees the library's records of the
 //! thread. Destructors of other keys that libc calls after that, in the same round, find no records.
 
-use crate::handle::Handle;
+use crate::handle::slot_cache;
 use crate::local::tables;
 use crate::lock::recursion;
 use crate::panic_boundary::{FaultPoint, catch_panic, inject};
@@ -17,9 +17,8 @@ use crate::sys::annotate::{self, ignore_accesses, is_active, observe_accesses};
 use crate::sys::libc_hooks::{LAST_ROUND, REGISTERED, rearm};
 use crate::sys::tls;
 use crate::thread::deregister::{deregister_current, mark_current_dummy_exiting};
-use crate::thread::object::{DUMMY, HAS_RESULT, MAIN, TIMER, Thread, known_current};
+use crate::thread::object::{DUMMY, HAS_RESULT, MAIN, TIMER, known_current};
 use crate::thread::{ident, registry};
-use crate::timer::object::Timer;
 use crate::timer::worker;
 
 const NEXT_TO_LAST_ROUND: u32 = LAST_ROUND - 1;
@@ -89,8 +88,7 @@ fn run_round(round: u32) {
     tls::with(|block| block.exit_rounds.set(LAST_ROUND));
     catch_panic(|| {
         inject(FaultPoint::ThreadExit);
-        Handle::<Thread>::flush_slot_cache();
-        Handle::<Timer>::flush_slot_cache();
+        slot_cache::disable_and_free_slots();
         tables::free_current();
         recursion::on_thread_exit();
         Waiter::release_current();

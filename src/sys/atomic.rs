@@ -14,3 +14,13 @@ pub(crate) use core::sync::atomic::Ordering;
 pub(crate) use crate::model::atomic::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence, spin_loop,
 };
+
+/// A full fence that follows a read-modify-write operation of the calling thread, with only loads and stores in
+/// between. On x86, such an operation is a full fence itself, so that this only stops the compiler.
+#[inline(always)]
+pub(crate) fn fence_after_rmw() {
+    #[cfg(all(not(model), any(target_arch = "x86_64", target_arch = "x86")))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(not(model), any(target_arch = "x86_64", target_arch = "x86"))))]
+    fence(Ordering::SeqCst);
+}

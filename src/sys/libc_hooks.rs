@@ -89,7 +89,6 @@ pub(crate) fn register_exit_hook() -> Result<()> {
         0 => {
             rearm()?;
             tls::with(|block| block.exit_rounds.set(REGISTERED));
-            tls::enable_slot_cache();
             Ok(())
         }
         LAST_ROUND => Err(Error::Shutdown),

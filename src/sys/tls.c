@@ -19,7 +19,7 @@
 #else
 #define ALIGNMENT 16
 #endif
-HIDDEN TLS_MODEL _Thread_local _Alignas(ALIGNMENT) unsigned char threading_per_thread[128];
+HIDDEN TLS_MODEL _Thread_local _Alignas(ALIGNMENT) unsigned char threading_per_thread[192];
 
 HIDDEN void *threading_per_thread_block(void);
 void *threading_per_thread_block(void)

@@ -1,15 +1,12 @@
-//! The per-thread block: 128 bytes of static thread-local storage of each thread.
+//! The per-thread block: 192 bytes of static thread-local storage of each thread.
 //!
 //! A block begins as zeros, the valid initial value of every field. Only its own thread accesses it. What other threads
 //! may access (a waiter, a table of locals) is elsewhere, and the block contains only a pointer to it.
 
 use core::cell::Cell;
 
-/// The number of object kinds of which each thread caches a free slot.
-pub(crate) const CACHED_KINDS: usize = 2;
-/// The values of `slot_cache` that are not addresses of slots: see `handle::slot_cache`.
-pub(crate) const SLOT_CACHE_DISABLED: usize = 0;
-pub(crate) const SLOT_CACHE_EMPTY: usize = 1;
+/// The number of object kinds of which each thread can cache a free slot.
+pub(crate) const CACHED_KINDS: usize = 10;
 
 /// The per-thread block. The module named at the end of each comment uses the field.
 // glibc can only load a library by dlopen() if its thread-local storage is not more aligned than the thread control
@@ -57,11 +54,11 @@ pub(crate) struct PerThread {
     pub(crate) finishing_timers: Cell<usize>,
     /// The joins in progress on this thread, innermost first: a list of `ActiveJoin`. `thread::join`.
     pub(crate) active_joins: Cell<usize>,
-    /// A free slot of each of these kinds. `handle::slot_cache`.
+    /// A free slot of each of these kinds, or the state of the cache. `handle::slot_cache`.
     pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
 }
 
-const _: () = assert!(size_of::<PerThread>() <= 128, "src/sys/tls.c reserves 128 bytes");
+const _: () = assert!(size_of::<PerThread>() <= 192, "src/sys/tls.c reserves 192 bytes");
 
 // Where inline assembly is used instead, only the tests call this function.
 #[cfg(all(
@@ -173,17 +170,6 @@ pub(crate) fn with<R>(f: impl FnOnce(&PerThread) -> R) -> R {
     // SAFETY: the block is valid as long as its thread runs, aligned, and begins as zeros, which is valid; `PerThread`
     // is not `Sync`, so that the reference stays on this thread.
     f(unsafe { &*block_ptr() })
-}
-
-/// Permits the calling thread to cache slots. Called when its exit hook, which frees them, has been registered.
-pub(crate) fn enable_slot_cache() {
-    with(|block| {
-        for slot in &block.slot_cache {
-            if slot.get() == SLOT_CACHE_DISABLED {
-                slot.set(SLOT_CACHE_EMPTY);
-            }
-        }
-    });
 }
 
 #[cfg(test)]
