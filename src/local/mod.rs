@@ -9,11 +9,13 @@
 //! | word | meaning | who changes it, with which ordering |
 //! |---|---|---|
 //! | generation and `LIVE` | alive | the thread that releases the last reference, or one that finds `DYING` in `refs` earlier: to `CLOSING`, release |
-//! | generation and `CLOSING` | freed, but `get_fast` may still find values | the first thread that observes it, at the latest the one that released the last reference (`close`): to the generation alone, release, under the mutex of the list of tables, after all cells of the local have become tombstones |
+//! | generation and `CLOSING` | freed, but `get_fast` may still find values | the first thread that observes it, at the latest the one that released the last reference (`close`): to the generation alone, acquire and release, if the local has no cells; otherwise to `CLAIMED`, relaxed, under the mutex of the list of tables |
+//! | generation, `CLOSING` and `CLAIMED` | the same; the first thread is changing the cells of the local to tombstones | that thread, when all of them have become tombstones: to the generation alone, release. In a child of fork that does not have it, the next thread that observes this does its work. Both under the mutex |
 //! | generation | freed, and no thread finds a value | the recycling of the slot: to the next generation, release |
 //!
 //! `LIVE` may be stale by the time the caller acts on it (see `undo_if_freed`). `CLOSING` is checked again under the
-//! mutex.
+//! mutex. A local whose cells are being changed is `CLAIMED`, so that a thread that finds it without cells near the end
+//! of this change does not close it: the first thread knows which values are left.
 //!
 //! `get_fast` reads only the calling thread's cell, not this word. So a call reports that the handle is stale only
 //! after all cells of the local have become tombstones. The first thread that observes `CLOSING` does this itself: it
@@ -39,6 +41,8 @@ use crate::thread::{ident, registry};
 
 /// In `word`: freed, but cells with values may be left. See the module.
 const CLOSING: u64 = 1 << 7;
+/// In `word`, with `CLOSING`: a thread is changing the cells to tombstones.
+const CLAIMED: u64 = 1 << 8;
 
 /// A pointer for each thread, and any number of further ones by name, its attributes. Python: `threading.local`.
 ///
@@ -122,15 +126,22 @@ impl Local {
     fn close(&self, generation: u64) -> Option<Leftover> {
         // A thread that has observed that there are no references must observe `CLOSING`.
         fence(Ordering::Acquire);
-        if self.header.word.load(Ordering::Acquire) != generation | CLOSING {
+        let word = &self.header.word;
+        if word.load(Ordering::Acquire) & !CLAIMED != generation | CLOSING {
             return None;
         }
-        tables::close_local(
-            self.key(),
-            &self.shared,
-            || self.header.word.load(Ordering::Relaxed) == generation | CLOSING,
-            || self.header.word.store(generation, Ordering::Release),
-        )
+        let change = |to, ordering| {
+            word.compare_exchange(generation | CLOSING, to, ordering, Ordering::Relaxed).is_ok()
+        };
+        // A thread that adds a cell after this observes that the local is freed, and removes the cell.
+        if self.shared.has_no_cells() && change(generation, Ordering::AcqRel) {
+            return Some(Leftover::Nothing);
+        }
+        let claim = || {
+            let claimed = generation | CLOSING | CLAIMED;
+            change(claimed, Ordering::Relaxed) || word.load(Ordering::Relaxed) == claimed
+        };
+        tables::close_local(self.key(), &self.shared, claim, || word.store(generation, Ordering::Release))
     }
 
     fn init(&self) -> Option<Init> {

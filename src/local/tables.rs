@@ -126,17 +126,17 @@ pub(crate) enum Leftover {
     Any,
 }
 
-/// Closes a freed local: no thread finds its value any more. `is_closing` and `set_closed` are called under the mutex
-/// of the list, so that only one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
+/// Closes a freed local: no thread finds its value any more. `claim` and `set_closed` are called under the mutex of the
+/// list, so that only one thread closes the local; a second one waits for it, and gets `None`. Takes time linear
 /// in the number of tables, or constant time if no thread but the calling one has a cell for the local.
 pub(crate) fn close_local(
     key: usize,
     shared: &LocalShared,
-    is_closing: impl FnOnce() -> bool,
+    claim: impl FnOnce() -> bool,
     set_closed: impl FnOnce(),
 ) -> Option<Leftover> {
     let tables = TABLES.lock();
-    if !is_closing() {
+    if !claim() {
         return None;
     }
     let mut left = Leftover::Nothing;
@@ -163,7 +163,7 @@ pub(crate) fn close_local(
 /// thread's.
 pub(crate) fn destroy_local(key: usize, left: Leftover) {
     match left {
-        Leftover::Nothing => {}
+        Leftover::Nothing => return,
         Leftover::Own => {
             while let Some(pending) = current().and_then(|table| table.take_freed(key)) {
                 pending.run();
