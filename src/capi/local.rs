@@ -36,9 +36,9 @@
 use core::ffi::{c_char, c_void};
 
 use crate::Local;
-use crate::capi::status::{THREADING_NO_VALUE, threading_status};
+use crate::capi::status::{THREADING_NO_VALUE, THREADING_OK, threading_status};
 use crate::capi::types::{threading_destructor, threading_local, threading_local_init};
-use crate::capi::utils::{cstr_arg, write_out};
+use crate::capi::utils::{cstr_arg, optional_cstr_arg, write_out};
 use crate::capi::{fast_path_or, from_ptr, handle_or_null, status, status_or, value_or_default};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -150,8 +150,11 @@ pub unsafe extern "C" fn threading_local_set(
     local: *mut threading_local,
     value: *mut c_void,
 ) -> threading_status {
+    let local = from_ptr(local);
     // SAFETY: guaranteed by the caller.
-    status(|| unsafe { from_ptr(local).set(value) })
+    let fast = unsafe { local.set_fast(value) }.then_some(THREADING_OK);
+    // SAFETY: as above.
+    fast_path_or(fast, move || status(|| unsafe { local.set(value) }))
 }
 
 /// Returns the calling thread's value. This is the fastest access to a local.
@@ -235,10 +238,12 @@ pub unsafe extern "C" fn threading_local_set_attr(
     name: *const c_char,
     value: *mut c_void,
 ) -> threading_status {
-    status(|| {
-        let local = from_ptr(local);
-        // SAFETY: guaranteed by the caller.
-        unsafe { local.set_attr(local.or_handle_error(cstr_arg(name))?, value) }
+    let local = from_ptr(local);
+    // SAFETY: guaranteed by the caller.
+    let is_set = unsafe { optional_cstr_arg(name).is_some_and(|name| local.set_attr_fast(name, value)) };
+    fast_path_or(is_set.then_some(THREADING_OK), move || {
+        // SAFETY: as above.
+        status(|| unsafe { local.set_attr(local.or_handle_error(cstr_arg(name))?, value) })
     })
 }
 
@@ -264,10 +269,19 @@ pub unsafe extern "C" fn threading_local_get_attr(
     name: *const c_char,
     value: *mut *mut c_void,
 ) -> threading_status {
-    status_or(THREADING_NO_VALUE, || {
-        let local = from_ptr(local);
-        // SAFETY: guaranteed by the caller.
-        unsafe { write_found(value, local.attr(local.or_handle_error(cstr_arg(name))?)?) }
+    let local = from_ptr(local);
+    // SAFETY: guaranteed by the caller.
+    let found = unsafe { optional_cstr_arg(name) }.and_then(|name| local.attr_fast(name));
+    let fast = found.map(|found| {
+        // SAFETY: as above.
+        unsafe { write_out(value, found) };
+        THREADING_OK
+    });
+    fast_path_or(fast, move || {
+        status_or(THREADING_NO_VALUE, || {
+            // SAFETY: as above.
+            unsafe { write_found(value, local.attr(local.or_handle_error(cstr_arg(name))?)?) }
+        })
     })
 }
 

@@ -19,10 +19,8 @@
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char, c_void};
-use core::hash::Hasher;
 use core::mem::offset_of;
-use core::ptr;
-use std::hash::DefaultHasher;
+use core::{ptr, slice};
 
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
@@ -50,6 +48,8 @@ struct Attribute {
     hash: u32,
     /// The destructor round in which it was set.
     round: Cell<u32>,
+    /// The length of the name.
+    length: u32,
     /// The name, a C string that begins at the end of the node.
     name: [c_char; 0],
 }
@@ -75,10 +75,7 @@ impl Attributes {
     ) -> Result<Option<*mut c_void>> {
         let hash = hash_of(key, name);
         if let Some(attribute) = self.find(hash, key, name) {
-            attribute.round.set(round);
-            attribute.group.attributes.remove(attribute);
-            attribute.group.attributes.push_back(attribute);
-            return Ok(Some(attribute.value.replace(value)));
+            return Ok(Some(attribute.replace(value, round)));
         }
         self.names.reserve()?;
         let group = match self.group(key) {
@@ -96,7 +93,30 @@ impl Attributes {
     }
 
     pub(crate) fn get(&self, key: usize, name: &CStr) -> Option<*mut c_void> {
-        self.find(hash_of(key, name), key, name).map(|attribute| attribute.value.get())
+        self.get_hashed(hash_of(key, name), key, name)
+    }
+
+    /// As `get`, with the result of `hash_of`.
+    #[inline(always)]
+    pub(crate) fn get_hashed(&self, hash: u32, key: usize, name: &CStr) -> Option<*mut c_void> {
+        self.find(hash, key, name).map(|attribute| attribute.value.get())
+    }
+
+    /// Sets an attribute that exists, if no value must be destroyed. Otherwise changes nothing, and returns `None`. `hash`
+    /// is the result of `hash_of`.
+    #[inline(always)]
+    pub(crate) fn set_hashed(
+        &self,
+        hash: u32,
+        key: usize,
+        name: &CStr,
+        value: *mut c_void,
+        round: u32,
+    ) -> Option<*mut c_void> {
+        let found = self.find(hash, key, name)?;
+        let former = found.value.get();
+        let can_set = former.is_null() || former == value || found.group.destroy.is_none();
+        can_set.then(|| found.replace(value, round))
     }
 
     /// Removes an attribute by name.
@@ -135,8 +155,10 @@ impl Attributes {
         }
     }
 
+    #[inline(always)]
     fn find(&self, hash: u32, key: usize, name: &CStr) -> Option<&'static Attribute> {
-        self.names.find(hash as usize, |attribute| attribute.group.key == key && attribute.name() == name)
+        let matches = |found: &Attribute| found.group.key == key && are_equal(found.name(), name.to_bytes());
+        self.names.find(hash as usize, matches)
     }
 
     fn group(&self, key: usize) -> Option<&'static Group> {
@@ -207,8 +229,10 @@ impl Attribute {
         name: &CStr,
     ) -> Result<&'static Attribute> {
         let text = name.to_bytes_with_nul();
+        let length = u32::try_from(text.len() - 1).map_err(|_| Error::NoMemory)?;
         let (links, value, round) = (Links::default(), Cell::new(value), Cell::new(round));
-        let attribute = allocate_node(text.len(), Attribute { links, group, value, hash, round, name: [] })?;
+        let attribute =
+            allocate_node(text.len(), Attribute { links, group, value, hash, round, length, name: [] })?;
         // SAFETY: the bytes after the node belong to its allocation, for all of which the pointer is valid.
         unsafe {
             let trailing = (&raw mut (*attribute).name).cast::<u8>();
@@ -217,9 +241,25 @@ impl Attribute {
         }
     }
 
-    fn name(&self) -> &CStr {
-        // SAFETY: `try_new` has written a string at the end of the node.
-        unsafe { CStr::from_ptr(ptr::from_ref(self).cast::<c_char>().add(offset_of!(Attribute, name))) }
+    /// Replaces the value, and moves the attribute to the end of its group. Returns the former value.
+    #[inline(always)]
+    fn replace(&'static self, value: *mut c_void, round: u32) -> *mut c_void {
+        self.round.set(round);
+        let attributes = &self.group.attributes;
+        if !attributes.last().is_some_and(|last| ptr::eq(last, self)) {
+            attributes.remove(self);
+            attributes.push_back(self);
+        }
+        self.value.replace(value)
+    }
+
+    #[inline(always)]
+    fn name(&self) -> &[u8] {
+        // SAFETY: `try_new` has written a string of this length at the end of the node.
+        unsafe {
+            let name = ptr::from_ref(self).cast::<u8>().add(offset_of!(Attribute, name));
+            slice::from_raw_parts(name, self.length as usize)
+        }
     }
 }
 
@@ -246,15 +286,57 @@ unsafe fn free<T>(node: &'static T) {
     unsafe { sys::free(ptr::from_ref(node).cast_mut().cast()) };
 }
 
-/// Returns the hash of an attribute. Its seed is an address, which varies between processes, so that names cannot be
-/// chosen in advance to collide. A random seed would need a system call, which may fail.
-fn hash_of(key: usize, name: &CStr) -> u32 {
+/// Returns the hash of an attribute, by folded multiplications (as wyhash). Its seed is an address, which varies between
+/// processes, so that names cannot be chosen in advance to collide. A random seed would need a system call, which may
+/// fail.
+#[inline(always)]
+pub(crate) fn hash_of(key: usize, name: &CStr) -> u32 {
+    const FIRST: u64 = 0xa076_1d64_78bd_642f;
+    const SECOND: u64 = 0xe703_7ed1_a0b4_28db;
     static SEED: u8 = 0;
-    let mut hasher = DefaultHasher::new();
-    hasher.write_usize(&raw const SEED as usize);
-    hasher.write_usize(key);
-    hasher.write(name.to_bytes());
-    hasher.finish() as u32
+    let fold = |left: u64, right: u64| {
+        let product = u128::from(left) * u128::from(right);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let name = name.to_bytes();
+    let mut hash = fold(&raw const SEED as u64 ^ FIRST, key as u64 ^ SECOND);
+    let mut rest = name;
+    while rest.len() > 16 {
+        hash = hash_of_long(hash, &mut rest, fold);
+    }
+    let (low, high) = ends_of(rest);
+    hash = fold(low ^ FIRST ^ name.len() as u64, high ^ hash);
+    (hash ^ hash >> 32) as u32
+}
+
+/// Hashes the first 16 bytes of a long name.
+#[cold]
+fn hash_of_long(hash: u64, name: &mut &[u8], fold: impl FnOnce(u64, u64) -> u64) -> u64 {
+    const THIRD: u64 = 0x8ebc_6af0_9c88_c6e3;
+    let (head, rest) = name.split_at(16);
+    *name = rest;
+    let (low, high) = ends_of(head);
+    fold(low ^ THIRD, high ^ hash)
+}
+
+/// Returns two words that contain all bytes of a text of at most 16 bytes, some of them perhaps twice.
+#[inline(always)]
+fn ends_of(text: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        (u64::from_ne_bytes(*first), u64::from_ne_bytes(*last))
+    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        (u32::from_ne_bytes(*first).into(), u32::from_ne_bytes(*last).into())
+    } else {
+        let byte = |at: usize| u64::from(text.get(at).copied().unwrap_or(0));
+        (byte(0) | byte(1) << 8, byte(2))
+    }
+}
+
+/// Whether two names are equal. Short ones are compared without a function call.
+#[inline(always)]
+fn are_equal(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len()
+        && if left.len() <= 16 { ends_of(left) == ends_of(right) } else { left == right }
 }
 
 /// Returns a number whose low bits depend on all bits of the handle.
@@ -306,6 +388,7 @@ impl<T: Indexed> Index<T> {
         unsafe { self.slots.get(slot)?.as_ref() }
     }
 
+    #[inline(always)]
     fn find(&self, hash: usize, matches: impl Fn(&T) -> bool) -> Option<&'static T> {
         let mut slot = hash & self.mask();
         loop {

@@ -35,7 +35,7 @@ use crate::handle::header::{GENERATION, Header};
 use crate::handle::{Handle, Object, ObjectKind};
 use crate::local::tables::{Leftover, LocalShared, Table};
 use crate::sync::atexit::ensure_atexit_registered;
-use crate::sys::annotate::{happens_after, happens_before};
+use crate::sys::annotate::{self, happens_after, happens_before};
 use crate::sys::pthread;
 use crate::thread::{ident, registry};
 
@@ -274,6 +274,16 @@ impl Handle<Local> {
         self.store_value(table, value)
     }
 
+    /// Sets the calling thread's value if it has one, whose cell is the first that is probed, and that is not to be
+    /// destroyed. On false, the slow path decides.
+    ///
+    /// # Safety
+    /// As for `set`.
+    #[inline(always)]
+    pub(crate) unsafe fn set_fast(self, value: *mut c_void) -> bool {
+        !annotate::is_active() && tables::set_fast(self.bits(), value)
+    }
+
     /// Deletes and destroys the calling thread's value. Returns false if it has none.
     pub fn del(self) -> Result<bool> {
         let table = self.ensure_cell()?;
@@ -289,6 +299,21 @@ impl Handle<Local> {
         happens_before(self.slot()?.0);
         table.set_attribute(self.bits(), name, value)?.ok_or_else(|| self.freed_error())?.run();
         self.undo_if_freed(|| table.take_attribute(self.bits(), name))
+    }
+
+    /// As `set_fast`, for an attribute that exists.
+    ///
+    /// # Safety
+    /// As for `set`.
+    #[inline(always)]
+    pub(crate) unsafe fn set_attr_fast(self, name: &CStr, value: *mut c_void) -> bool {
+        !annotate::is_active() && tables::set_attribute_fast(self.bits(), name, value)
+    }
+
+    /// Returns an attribute of the calling thread. On `None`, the slow path decides.
+    #[inline(always)]
+    pub(crate) fn attr_fast(self, name: &CStr) -> Option<*mut c_void> {
+        if annotate::is_active() { None } else { tables::attribute_fast(self.bits(), name) }
     }
 
     /// Returns an attribute of the calling thread, or `None` if it has none of this name.

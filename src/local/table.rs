@@ -1,6 +1,20 @@
 //! The values of one thread: a hash table with open addressing. The key is the whole handle of the local, so that a
-//! hit needs no further check. Only the owner reads the table without its mutex, and only the owner replaces its
-//! memory. All other accesses, by the owner and by threads that free a local, are made under the mutex.
+//! hit needs no further check. The owner uses the table most of the time, and threads that free a local rarely: the
+//! *guests*. Only the owner reads keys and values without any protection, and only the owner replaces the table's memory.
+//! All other accesses exclude each other as follows.
+//!
+//! # The owner and its guests
+//!
+//! | word | meaning | changed by |
+//! |---|---|---|
+//! | `owner_busy` | 1 while the owner uses the table without having locked the mutex | the owner: to 1, relaxed; to 0, release |
+//! | `guests` | the number of guests that have announced themselves. `NO_BIAS` if asymmetric fences are not available | guests, under the mutex of the list of tables: one more, relaxed, or one less, release |
+//!
+//! The owner sets `owner_busy`, and uses the table if it then finds no guests, by a load with acquire. Otherwise it
+//! resets the word, and locks the mutex. A guest announces itself, then locks the mutex, and waits until `owner_busy` is
+//! 0, by loads with acquire. Asymmetric fences ensure that the guest sees the owner, or the owner the guest: the owner
+//! executes the light one, and the guest the heavy one, once for all tables. The owner waits for no one while it is
+//! busy.
 //!
 //! # Cells
 //!
@@ -13,8 +27,8 @@
 //! | `TOMBSTONE` | 0 | NULL | the local was freed; probing continues, and a new key may reuse the cell | the same; the thread that destroys the value: `take_freed`, `take_older`; the owner: `remove_cell`, `clear` |
 //!
 //! The owner reads keys and values without the mutex, relaxed. It has written all of them itself, except `TOMBSTONE`
-//! and the NULL with it, which may be seen late if the local is freed concurrently. States are exact: they are used
-//! under the mutex only.
+//! and the NULL with it, which may be seen late if the local is freed concurrently. States are exact: the owner and
+//! its guests exclude each other when they use them.
 //!
 //! # The bias of cell 0
 //!
@@ -39,19 +53,25 @@
 //!
 //! The file exceeds 400 lines because the cells and all that changes them are one protocol.
 
-use crate::sys::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::sys::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence_after_rmw};
 use core::cell::Cell;
 use core::ffi::{CStr, c_void};
+use core::ops::{Deref, DerefMut};
 use core::ptr;
 
 use crate::callbacks::Destructor;
 use crate::error::{Error, Result};
-use crate::local::attributes::{Attributes, RemovedAttribute, hash_of_handle};
+use crate::local::attributes::{Attributes, RemovedAttribute, hash_of, hash_of_handle};
+use crate::panic_boundary::{FaultPoint, inject};
 use crate::sync::list::{Linked, Links};
 use crate::sync::mutex::{ForkReset, InternalMutex, InternalMutexGuard};
+use crate::sync::spin_wait::SpinWait;
 use crate::sys;
 use crate::sys::annotate::malloc;
+use crate::sys::asymmetric_fence;
+use crate::sys::futex;
 use crate::sys::pthread;
+use crate::time::Deadline;
 
 const EMPTY: usize = 0;
 const TOMBSTONE: usize = 1;
@@ -75,8 +95,8 @@ fn is_tombstone(key: usize) -> bool {
 /// table has the handle as its key, or a value that is still to be destroyed.
 pub(crate) struct LocalShared {
     destroy: AtomicPtr<c_void>,
-    /// How many cells of all tables have the local's handle as their key. Changed under the mutex of the table with
-    /// the cell. In a child of fork it may be too large: it includes the cells of the parent's other threads.
+    /// How many cells of all tables have the local's handle as their key. Changed by the owner of the table with the
+    /// cell, or by its guest. In a child of fork it may be too large: it includes the cells of the parent's other threads.
     cell_count: AtomicUsize,
 }
 
@@ -98,7 +118,7 @@ impl LocalShared {
     pub(crate) fn has_no_cells(&self) -> bool {
         // Pairs with the fence in `add_cell`: either this thread observes the new cell in the count, or the thread
         // that adds it observes that the local is dead.
-        fence(Ordering::SeqCst);
+        fence_after_rmw();
         self.cell_count.load(Ordering::Relaxed) == 0
     }
 }
@@ -106,13 +126,17 @@ impl LocalShared {
 struct ValueCell {
     key: AtomicUsize,
     value: AtomicPtr<c_void>,
-    /// A stamp, the handle of a freed local, or 0. Used, like `shared`, under the mutex only.
+    /// A stamp, the handle of a freed local, or 0. Used, like `shared`, by the owner and its guests
+    /// only.
     state: Cell<usize>,
     shared: Cell<Option<&'static LocalShared>>,
 }
 
 const CELL_SIZE: usize = 4 * size_of::<usize>();
 const _: () = assert!(size_of::<ValueCell>() == CELL_SIZE);
+
+/// In `guests`: the owner always locks the mutex.
+const NO_BIAS: u32 = 1 << 31;
 
 /// The smallest number of cells. At least two: with one cell, every probe sequence would begin at cell 0.
 const MIN_CELLS: usize = 8;
@@ -125,6 +149,8 @@ pub(crate) struct Table {
     mask: Cell<usize>,
     /// The offset of the last cell in bytes: the mask for offsets of cells.
     last_offset: Cell<usize>,
+    owner_busy: AtomicU32,
+    guests: AtomicU32,
     inner_lock: InternalMutex<TableInner>,
     /// The neighbours in the list of all tables. These, `visitors` and `owner_exited` are protected by the mutex of
     /// that list.
@@ -255,12 +281,14 @@ impl Table {
                 cells: Cell::new(ptr::null()),
                 mask: Cell::new(0),
                 last_offset: Cell::new(0),
+                owner_busy: AtomicU32::new(0),
+                guests: AtomicU32::new(no_guests()),
                 inner_lock: InternalMutex::new(inner),
                 links: Links::default(),
                 visitors: Cell::new(0),
                 owner_exited: Cell::new(false),
             });
-            (*table).set_cells(&(*table).inner_lock.lock().cells);
+            (*table).set_cells(&(*table).lock_by_owner().cells);
             Ok(&*table)
         }
     }
@@ -287,10 +315,7 @@ impl Table {
     /// The owner's value for the local with this key, if its cell is the first of the probe sequence.
     #[inline(always)]
     pub(crate) fn get_fast(&self, key: usize) -> Option<*mut c_void> {
-        // The offset in bytes of `ProbeSeq::start`: handles are 64 bytes apart, cells `CELL_SIZE`.
-        let at = (key / (64 / CELL_SIZE)) & self.last_offset.get();
-        // SAFETY: the offset is masked to the table's size; only the owner, which is the caller, replaces the memory.
-        let cell = unsafe { &*self.cells.get().byte_add(at) };
+        let cell = self.first_cell(key);
         (cell.key.load(Ordering::Relaxed) == key).then(|| cell.value.load(Ordering::Relaxed))
     }
 
@@ -309,10 +334,140 @@ impl Table {
         (found == key).then(|| cell(at).value.load(Ordering::Relaxed))
     }
 
-    /// Called by the owner: locks the table, and makes it smaller if it has become too large.
+    /// Sets the owner's value for the local with this key, if its cell is the first of the probe sequence, has a value
+    /// from this destructor round, and no value must be destroyed. Otherwise changes nothing, and returns false.
+    ///
+    /// A cell with the key needs no check whether the local is alive: the thread that frees it will find the new value.
     #[inline(always)]
-    fn lock_and_shrink(&self) -> InternalMutexGuard<'_, TableInner> {
-        let mut inner = self.inner_lock.lock();
+    pub(crate) fn set_fast(&self, key: usize, value: *mut c_void) -> bool {
+        let set = |inner: &TableInner| {
+            let cell = self.first_cell(key);
+            let is_current =
+                cell.key.load(Ordering::Relaxed) == key && cell.state.get() == stamp(inner.round);
+            let former = cell.value.load(Ordering::Relaxed);
+            let can_set = is_current && (former.is_null() || former == value || cell.destructor().is_none());
+            can_set.then(|| cell.value.store(value, Ordering::Relaxed))
+        };
+        self.bypass_mutex(set).is_some()
+    }
+
+    /// As `set_fast`, for an attribute.
+    #[inline(always)]
+    pub(crate) fn set_attribute_fast(&self, key: usize, name: &CStr, value: *mut c_void) -> bool {
+        let hash = hash_of(key, name);
+        let set = |inner: &TableInner| {
+            let attributes = inner.attributes_of(self.first_cell(key), key)?;
+            attributes.set_hashed(hash, key, name, value, inner.round)
+        };
+        self.bypass_mutex(set).is_some()
+    }
+
+    /// The owner's attribute of this name, if the local's cell is the first of the probe sequence. `None` does not mean
+    /// that there is no such attribute.
+    #[inline(always)]
+    pub(crate) fn attribute_fast(&self, key: usize, name: &CStr) -> Option<*mut c_void> {
+        let hash = hash_of(key, name);
+        let get =
+            |inner: &TableInner| inner.attributes_of(self.first_cell(key), key)?.get_hashed(hash, key, name);
+        self.bypass_mutex(get)
+    }
+
+    /// The first cell of the probe sequence of any number, for the owner.
+    #[inline(always)]
+    fn first_cell(&self, key: usize) -> &ValueCell {
+        // The offset in bytes of `ProbeSeq::start`: handles are 64 bytes apart, cells `CELL_SIZE`.
+        let at = (key / (64 / CELL_SIZE)) & self.last_offset.get();
+        // SAFETY: the offset is masked to the table's size; only the owner, which is the caller, replaces the memory.
+        unsafe { &*self.cells.get().byte_add(at) }
+    }
+
+    /// Called by the owner: begins to use the table without locking the mutex. Returns false if it has guests.
+    #[inline(always)]
+    fn try_begin(&self) -> bool {
+        self.owner_busy.store(1, Ordering::Relaxed);
+        asymmetric_fence::light();
+        let has_guests = self.guests.load(Ordering::Acquire) != 0;
+        if has_guests {
+            self.end();
+        }
+        !has_guests
+    }
+
+    /// Ends what `try_begin` has begun.
+    #[inline(always)]
+    fn end(&self) {
+        self.owner_busy.store(0, Ordering::Release);
+    }
+
+    /// Called by the owner: calls `f`, which does not panic, unless the table has guests. For the fast paths.
+    #[inline(always)]
+    fn bypass_mutex<R>(&self, f: impl FnOnce(&TableInner) -> Option<R>) -> Option<R> {
+        if !self.try_begin() {
+            return None;
+        }
+        // SAFETY: guests are excluded, and the owner has no guard.
+        let result = f(unsafe { &*self.inner_lock.data_ptr() });
+        self.end();
+        result
+    }
+
+    /// Called by the owner: excludes guests.
+    #[inline(always)]
+    fn lock_by_owner(&self) -> OwnerGuard<'_> {
+        let guard = if self.try_begin() {
+            OwnerGuard { table: self, mutex: None }
+        } else {
+            self.lock_mutex_by_owner()
+        };
+        inject(FaultPoint::Locked);
+        guard
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_mutex_by_owner(&self) -> OwnerGuard<'_> {
+        OwnerGuard { table: self, mutex: Some(self.inner_lock.lock()) }
+    }
+
+    /// Called by a thread that will be a guest. It holds the mutex of the list of tables, and executes the heavy fence
+    /// before it calls `lock_by_guest`.
+    pub(crate) fn announce_guest(&self) {
+        self.guests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends what `announce_guest` has begun. The caller holds the mutex of the list of tables.
+    pub(crate) fn dismiss_guest(&self) {
+        self.guests.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Called by a guest, which may be the owner itself: excludes the owner.
+    fn lock_by_guest(&self) -> InternalMutexGuard<'_, TableInner> {
+        let inner = self.inner_lock.lock();
+        self.wait_until_owner_is_idle();
+        inner
+    }
+
+    fn wait_until_owner_is_idle(&self) {
+        const POLL_INTERVAL_NS: u64 = 100_000;
+        let mut spin = SpinWait::new();
+        while self.owner_busy.load(Ordering::Acquire) != 0 {
+            if !spin.spin() {
+                // The owner has been preempted, perhaps by this thread. It does not wake guests.
+                futex::wait(&self.owner_busy, 1, Deadline::now().add_ns(POLL_INTERVAL_NS));
+            }
+        }
+    }
+
+    /// In a child of fork: discards the guests, which were threads of the parent, and what one of them was changing.
+    pub(crate) fn after_fork_in_child(&self) {
+        self.guests.store(no_guests(), Ordering::Relaxed);
+        drop(self.inner_lock.lock());
+    }
+
+    /// Called by the owner: excludes guests, and makes the table smaller if it has become too large.
+    #[inline(always)]
+    fn lock_and_shrink(&self) -> OwnerGuard<'_> {
+        let mut inner = self.lock_by_owner();
         if inner.is_too_large() {
             self.resize(&mut inner);
         }
@@ -344,32 +499,34 @@ impl Table {
     /// Takes a value or an attribute that was set before this round. `at` is the cell at which the search for values
     /// continues.
     pub(crate) fn take_older(&self, at: &mut usize) -> Option<PendingDestroy> {
-        self.inner_lock.lock().take_older(at)
+        self.lock_by_owner().take_older(at)
     }
 
-    /// Changes the cell of a freed local to a tombstone, so that the owner finds no value any more. Returns true if a
-    /// value or an attribute of the local is still to be destroyed here.
+    /// Called by a guest: changes the cell of a freed local to a tombstone, so that the owner finds no value any more.
+    /// Returns true if a value or an attribute of the local is still to be destroyed here.
     pub(crate) fn tombstone(&self, key: usize) -> bool {
-        let mut inner = self.inner_lock.lock();
-        let Some(cell) = inner.find(key) else { return false };
-        let has_value = cell.has_value();
-        inner.tombstone_cell(cell);
-        has_value || inner.attributes().is_some_and(|attributes| attributes.has_any(key))
+        self.lock_by_guest().tombstone(key)
     }
 
-    /// Takes a value or an attribute of a local that was freed and closed.
+    /// As `tombstone`, called by the owner.
+    pub(crate) fn tombstone_own(&self, key: usize) -> bool {
+        self.lock_by_owner().tombstone(key)
+    }
+
+    /// Called by a guest: takes a value or an attribute of a local that was freed and closed.
     pub(crate) fn take_freed(&self, key: usize) -> Option<PendingDestroy> {
-        let mut inner = self.inner_lock.lock();
-        match inner.find_tombstone(key) {
-            Some(cell) => Some(inner.take(cell)),
-            None => inner.attributes()?.take_first(key).map(PendingDestroy::from),
-        }
+        self.lock_by_guest().take_freed(key)
+    }
+
+    /// As `take_freed`, called by the owner.
+    pub(crate) fn take_own_freed(&self, key: usize) -> Option<PendingDestroy> {
+        self.lock_by_owner().take_freed(key)
     }
 
     /// Called when the owner exits, or the timer whose function it runs has finished: removes all values, without
     /// destroying them.
     pub(crate) fn clear(&self) {
-        let mut inner = self.inner_lock.lock();
+        let mut inner = self.lock_by_owner();
         for cell in &inner.cells {
             if is_handle(cell.key.load(Ordering::Relaxed)) {
                 inner.tombstone_cell(cell);
@@ -400,13 +557,13 @@ impl Table {
         inner.insert(at, key, shared);
         drop(inner);
         // See `LocalShared::has_no_cells`.
-        fence(Ordering::SeqCst);
+        fence_after_rmw();
         Ok(true)
     }
 
     /// Undoes `add_cell`.
     pub(crate) fn remove_cell(&self, key: usize) {
-        let inner = self.inner_lock.lock();
+        let inner = self.lock_by_owner();
         if let Some(cell) = inner.find(key) {
             inner.tombstone_cell(cell);
         }
@@ -475,8 +632,47 @@ fn stamp(round: u32) -> usize {
     (round as usize) << 1 | 1
 }
 
+/// The value of `guests` if there are none.
+fn no_guests() -> u32 {
+    if asymmetric_fence::is_available() { 0 } else { NO_BIAS }
+}
+
+/// Gives the owner access to its table, which excludes guests.
+struct OwnerGuard<'a> {
+    table: &'a Table,
+    /// `None` if the owner has bypassed the mutex.
+    mutex: Option<InternalMutexGuard<'a, TableInner>>,
+}
+
+impl Deref for OwnerGuard<'_> {
+    type Target = TableInner;
+
+    #[inline(always)]
+    fn deref(&self) -> &TableInner {
+        // SAFETY: guests are excluded as long as this guard exists, and the owner has one guard at a time.
+        unsafe { &*self.table.inner_lock.data_ptr() }
+    }
+}
+
+impl DerefMut for OwnerGuard<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut TableInner {
+        // SAFETY: as above.
+        unsafe { &mut *self.table.inner_lock.data_ptr() }
+    }
+}
+
+impl Drop for OwnerGuard<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.mutex.is_none() {
+            self.table.owner_busy.store(0, Ordering::Release);
+        }
+    }
+}
+
 impl ValueCell {
-    /// Call this under the mutex, as `is_live`.
+    /// Called by the owner or a guest, as `is_live`.
     fn has_value(&self) -> bool {
         self.state.get() != 0
     }
@@ -505,9 +701,35 @@ impl TableInner {
         Ok(cells)
     }
 
+    /// See `Table::tombstone`.
+    fn tombstone(&mut self, key: usize) -> bool {
+        let Some(cell) = self.find(key) else { return false };
+        let has_value = cell.has_value();
+        self.tombstone_cell(cell);
+        has_value || self.attributes().is_some_and(|attributes| attributes.has_any(key))
+    }
+
+    /// See `Table::take_freed`.
+    fn take_freed(&mut self, key: usize) -> Option<PendingDestroy> {
+        match self.find_tombstone(key) {
+            Some(cell) => Some(self.take(cell)),
+            None => self.attributes()?.take_first(key).map(PendingDestroy::from),
+        }
+    }
+
     fn attributes(&mut self) -> Option<&mut Attributes> {
         // SAFETY: `get_or_create_attributes` allocated it, and the table owns it.
         unsafe { self.attributes.as_mut() }
+    }
+
+    /// The attributes, if the cell is that of this local: the attributes of a freed local are not found.
+    #[inline(always)]
+    fn attributes_of(&self, cell: &ValueCell, key: usize) -> Option<&Attributes> {
+        if cell.key.load(Ordering::Relaxed) != key {
+            return None;
+        }
+        // SAFETY: as in `attributes`.
+        unsafe { self.attributes.as_ref() }
     }
 
     fn get_or_create_attributes(&mut self) -> Result<&mut Attributes> {
@@ -665,7 +887,7 @@ mod tests {
     }
 
     fn cells(table: &Table) -> usize {
-        table.inner_lock.lock().cells.len()
+        table.lock_by_owner().cells.len()
     }
 
     fn free(table: &'static Table) {
@@ -690,10 +912,10 @@ mod tests {
         assert!(cells(table) >= MANY && cells(table) <= 4 * MANY);
         assert_eq!(shared.cell_count.load(Ordering::Relaxed), MANY);
         for key in keys().take(MANY - 1) {
-            assert!(table.tombstone(key));
+            assert!(table.tombstone_own(key));
             assert_eq!(table.get(key), None);
-            assert_eq!(table.take_freed(key).map(|pending| pending.value), Some(value(key)));
-            assert!(table.take_freed(key).is_none());
+            assert_eq!(table.take_own_freed(key).map(|pending| pending.value), Some(value(key)));
+            assert!(table.take_own_freed(key).is_none());
         }
         assert_eq!(table.get(last), Some(value(last)));
         table.shrink();
@@ -714,7 +936,7 @@ mod tests {
             let key = 64 * (generation % 3 + 1) + (1 + generation % DISTINCT) * 4096 * 64;
             assert!(table.add_cell(key, shared).unwrap());
             assert_eq!(table.get(key), Some(ptr::null_mut()));
-            assert!(!table.tombstone(key));
+            assert!(!table.tombstone_own(key));
             assert!(cells(table) == MIN_CELLS);
         }
         table.clear();
@@ -737,7 +959,7 @@ mod tests {
                 assert!(table.add_cell(key, shared).unwrap());
                 let _ = table.set(key, value(key));
             }
-            let inner = table.inner_lock.lock();
+            let inner = table.lock_by_owner();
             let mut probes = 0;
             for key in keys() {
                 inner.search(key).until(|at| {
@@ -771,14 +993,14 @@ mod tests {
         for key in [closed, first] {
             assert!(table.add_cell(key, shared).unwrap());
             let _ = table.set(key, value(key));
-            assert!(table.tombstone(key));
+            assert!(table.tombstone_own(key));
         }
         for number in 100..1000 {
             assert!(table.add_cell(number * 64 + 1, shared).unwrap());
         }
         for key in [closed, first] {
             assert_eq!(table.get(key), None);
-            assert_eq!(table.take_freed(key).map(|pending| pending.value), Some(value(key)));
+            assert_eq!(table.take_own_freed(key).map(|pending| pending.value), Some(value(key)));
         }
         table.clear();
         free(table);

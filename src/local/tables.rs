@@ -8,7 +8,7 @@
 //! Destructors are called without any mutex held. Each value is stamped with the destructor round in which it was
 //! set: a round at thread exit destroys only older values.
 
-use core::ffi::c_void;
+use core::ffi::{CStr, c_void};
 use core::ptr;
 
 use crate::error::Result;
@@ -16,6 +16,7 @@ pub(crate) use crate::local::table::{LocalShared, PendingDestroy, Table};
 use crate::sync::fork_epoch::fork_epoch;
 use crate::sync::list::List;
 use crate::sync::mutex::{ForkReset, InternalMutex};
+use crate::sys::asymmetric_fence;
 use crate::sys::libc_hooks::{DESTRUCTOR_ROUNDS, register_exit_hook};
 use crate::sys::tls;
 
@@ -42,6 +43,24 @@ fn current() -> Option<&'static Table> {
     let table = tls::locals() as *const Table;
     // SAFETY: the calling thread's own table lives until the thread frees it, in `free_current`.
     unsafe { table.as_ref() }
+}
+
+/// As `Table::set_fast`, for the calling thread.
+#[inline(always)]
+pub(crate) fn set_fast(key: usize, value: *mut c_void) -> bool {
+    current().is_some_and(|table| table.set_fast(key, value))
+}
+
+/// As `Table::set_attribute_fast`, for the calling thread.
+#[inline(always)]
+pub(crate) fn set_attribute_fast(key: usize, name: &CStr, value: *mut c_void) -> bool {
+    current().is_some_and(|table| table.set_attribute_fast(key, name, value))
+}
+
+/// As `Table::attribute_fast`, for the calling thread.
+#[inline(always)]
+pub(crate) fn attribute_fast(key: usize, name: &CStr) -> Option<*mut c_void> {
+    current()?.attribute_fast(key, name)
 }
 
 /// As `get`, but probes only one cell. `None` does not mean that there is no value.
@@ -141,17 +160,21 @@ pub(crate) fn close_local(
     }
     let mut left = Leftover::Nothing;
     let own_table = current().filter(|_| !shared.has_no_cells());
-    if own_table.is_some_and(|table| table.tombstone(key)) {
+    if own_table.is_some_and(|table| table.tombstone_own(key)) {
         left = Leftover::Own;
     }
     // A table that is created after this belongs to a thread that finds the local dead.
-    for table in tables.list.iter() {
-        if shared.has_no_cells() {
-            break;
+    if !shared.has_no_cells() {
+        tables.announce_guest();
+        for table in tables.list.iter() {
+            if shared.has_no_cells() {
+                break;
+            }
+            if table.tombstone(key) {
+                left = Leftover::Any;
+            }
         }
-        if table.tombstone(key) {
-            left = Leftover::Any;
-        }
+        tables.list.iter().for_each(Table::dismiss_guest);
     }
     set_closed();
     drop(tables);
@@ -165,7 +188,7 @@ pub(crate) fn destroy_local(key: usize, left: Leftover) {
     match left {
         Leftover::Nothing => return,
         Leftover::Own => {
-            while let Some(pending) = current().and_then(|table| table.take_freed(key)) {
+            while let Some(pending) = current().and_then(|table| table.take_own_freed(key)) {
                 pending.run();
             }
         }
@@ -180,8 +203,9 @@ pub(crate) fn destroy_local(key: usize, left: Leftover) {
     current().inspect(|table| table.shrink());
 }
 
-/// The position of a thread that destroys the values of a local, table by table. No mutex is held while a destructor
-/// runs. The table at the cursor then counts a visitor, and so stays in the list even if its owner exits.
+/// The position of a thread that destroys the values of a local, table by table. The thread is a guest of the tables from
+/// the cursor on. No mutex is held while a destructor runs. The table at the cursor then counts a visitor, and so stays
+/// in the list even if its owner exits.
 struct DestroyCursor {
     key: usize,
     at: Option<&'static Table>,
@@ -195,7 +219,11 @@ impl DestroyCursor {
         let mut tables = TABLES.lock();
         let is_child = self.epoch != fork_epoch();
         let from = self.at.take().filter(|_| !is_child);
-        let mut at = if self.started && !is_child { from } else { tables.list.first() };
+        let mut at = from;
+        if !self.started || is_child {
+            tables.announce_guest();
+            at = tables.list.first();
+        }
         (self.started, self.epoch) = (true, fork_epoch());
         let mut pending = None;
         while let Some(table) = at {
@@ -205,6 +233,7 @@ impl DestroyCursor {
                 break;
             }
             at = tables.list.after(table);
+            table.dismiss_guest();
         }
         self.at = at;
         let to_free = from.filter(|&from| tables.end_visit(from));
@@ -218,6 +247,14 @@ impl DestroyCursor {
 }
 
 impl Tables {
+    /// Announces a guest to all tables.
+    fn announce_guest(&self) {
+        self.list.iter().for_each(Table::announce_guest);
+        if asymmetric_fence::is_available() {
+            asymmetric_fence::heavy();
+        }
+    }
+
     /// A visit to a table has ended. Returns true if the table has been removed from the list, and must be freed.
     fn end_visit(&mut self, table: &'static Table) -> bool {
         table.visitors.set(table.visitors.get() - 1);
@@ -279,6 +316,7 @@ pub(crate) fn after_fork_in_child() {
         // The visitors were other threads of the parent, or cursors of this thread, which notice the fork by the
         // epoch.
         table.visitors.set(0);
+        table.after_fork_in_child();
     }
 }
 

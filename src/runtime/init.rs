@@ -7,6 +7,7 @@ use crate::panic_boundary::catch_panic;
 use crate::runtime::{debug_variable, fork, process_exit, thread_exit};
 use crate::sys;
 use crate::sys::annotate;
+use crate::sys::asymmetric_fence;
 use crate::sys::calling_thread::is_initial_thread;
 use crate::sys::libc_hooks;
 use crate::sys::thread_state;
@@ -24,6 +25,7 @@ extern "C" fn init() {
         sys::preserving_errno(thread_state::record_baseline);
         fork::install_atfork_handlers();
         if is_initial_thread() {
+            asymmetric_fence::register();
             let _ = libc_hooks::register_exit_hook();
         }
         debug_variable::apply();

@@ -170,6 +170,14 @@ impl<T: ForkReset> InternalMutex<T> {
         }
     }
 
+    /// Returns the data, for a thread that excludes all others by more than this mutex.
+    #[inline(always)]
+    pub(crate) fn data_ptr(&self) -> *mut T {
+        #[cfg(model)]
+        crate::model::cell::touch(self.data.get());
+        self.data.get()
+    }
+
     /// Locks the mutex across a fork. `unlock_after_fork` unlocks it in the parent, `reinit_in_child` in the child.
     #[cfg_attr(fault, track_caller)]
     pub(crate) fn lock_for_fork(&self) {

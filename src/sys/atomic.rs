@@ -15,8 +15,9 @@ pub(crate) use crate::model::atomic::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence, spin_loop,
 };
 
-/// A full fence that follows a read-modify-write operation of the calling thread, with only loads and stores in
-/// between. On x86, such an operation is a full fence itself, so that this only stops the compiler.
+/// A full fence for a thread that has made a change by a read-modify-write operation, or has read the result of such a
+/// change by another thread. On x86, these operations are full fences themselves, and loads are not reordered, so that
+/// this only stops the compiler.
 #[inline(always)]
 pub(crate) fn fence_after_rmw() {
     #[cfg(all(not(model), any(target_arch = "x86_64", target_arch = "x86")))]

@@ -13,6 +13,7 @@
 )]
 
 pub(crate) mod annotate;
+pub(crate) mod asymmetric_fence;
 pub(crate) mod atomic;
 pub(crate) mod calling_thread;
 pub(crate) mod exec_stack;
