@@ -132,6 +132,18 @@ struct local_functions {
     void *(*new)(void);
     void (*free)(void *local);
     batch *get_loop; /* gets the value, and checks that it is the address of the local */
+    batch *set_loop; /* sets another value each time */
+    batch *set_attr_loop;
+    batch *get_attr_loop;
+};
+
+/* Each loop creates and frees objects, on the heap; its object is not used. */
+struct create_functions {
+    batch *lock;
+    batch *rlock;
+    batch *event;
+    batch *semaphore;
+    batch *condition; /* with its lock */
 };
 
 struct timer_functions {
@@ -172,6 +184,7 @@ struct peer {
     struct barrier_functions barrier;
     struct thread_functions thread;
     struct local_functions local;
+    struct create_functions create;
     struct timer_functions timer;
     struct report_functions report;
 };

@@ -68,6 +68,8 @@ enum { BATCHES = 100, MAX_LANES = 32 };
 
 static void calibrate(struct lane *lane)
 {
+    /* The first operation of a peer may take long, for example to allocate memory. */
+    lane->loop(lane->object, 1);
     lane->n = 1;
     double ns;
     while ((ns = time_batch(lane->loop, lane->object, lane->n)) < BATCH_NS / 2 && lane->n < 1 << 20)

@@ -124,6 +124,15 @@ def local_get():
     return nanoseconds(make_loop("local.value", local=local))
 
 
+def local_set():
+    local = threading.local()
+    return nanoseconds(make_loop("local.value = local", local=local))
+
+
+def create(new):
+    return lambda: nanoseconds(make_loop("new()", new=new))
+
+
 # ---- ping-pong ----
 
 
@@ -514,6 +523,14 @@ CASES = {
     "thread.burst.1000": thread_burst,
     "thread.memory": thread_memory,
     "local.get": local_get,
+    "local.set": local_set,
+    "local.set-attr": local_set,
+    "local.get-attr": local_get,
+    "create.lock": create(threading.Lock),
+    "create.rlock": create(threading.RLock),
+    "create.event": create(threading.Event),
+    "create.semaphore": create(threading.Semaphore),
+    "create.condition": create(threading.Condition),
     "timer.pair.0": timer_pair,
     "timer.late.p50": lambda: timer_late(0.5),
     "timer.late.p99": lambda: timer_late(0.99),

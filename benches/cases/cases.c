@@ -11,13 +11,15 @@ extern const struct bench_case semaphore_cases[];
 extern const struct bench_case barrier_cases[];
 extern const struct bench_case thread_cases[];
 extern const struct bench_case local_cases[];
+extern const struct bench_case create_cases[];
 extern const struct bench_case timer_cases[];
 extern const struct bench_case report_cases[];
 extern const struct bench_case idle_cases[];
 
 const struct bench_case *const case_tables[] = {
     lock_cases,   rlock_cases, condition_cases, event_cases,  semaphore_cases, barrier_cases,
-    thread_cases, local_cases, timer_cases,     report_cases, idle_cases,      NULL,
+    thread_cases, local_cases, create_cases,    timer_cases,  report_cases,    idle_cases,
+    NULL,
 };
 
 batch *case_loop(const struct bench_case *bench_case, const struct peer *peer)

@@ -59,14 +59,12 @@ static inline bool lock_timed(lock *l, double seconds)
 #define HAS_RLOCK
 typedef mtx_t rlock;
 
-static rlock *rlock_new(void)
+static void rlock_init(rlock *r)
 {
-    rlock *r = cache_line_alloc(sizeof *r);
     ok(mtx_init(r, mtx_plain | mtx_recursive));
-    return r;
 }
 
-static void rlock_free(rlock *r)
+static void rlock_destroy(rlock *r)
 {
     mtx_destroy(r);
 }

@@ -47,14 +47,12 @@ static inline bool lock_try(lock *l)
 #define HAS_RLOCK
 typedef GRecMutex rlock;
 
-static rlock *rlock_new(void)
+static void rlock_init(rlock *r)
 {
-    rlock *r = cache_line_alloc(sizeof *r);
     g_rec_mutex_init(r);
-    return r;
 }
 
-static void rlock_free(rlock *r)
+static void rlock_destroy(rlock *r)
 {
     g_rec_mutex_clear(r);
 }

@@ -44,14 +44,12 @@ static inline bool lock_try(lock *l)
 #define HAS_RLOCK
 typedef uv_mutex_t rlock;
 
-static rlock *rlock_new(void)
+static void rlock_init(rlock *r)
 {
-    rlock *r = cache_line_alloc(sizeof *r);
     check(uv_mutex_init_recursive(r) == 0);
-    return r;
 }
 
-static void rlock_free(rlock *r)
+static void rlock_destroy(rlock *r)
 {
     uv_mutex_destroy(r);
 }
@@ -97,14 +95,12 @@ static inline void condition_notify_all(condition *c)
 #define HAS_SEMAPHORE
 typedef uv_sem_t semaphore;
 
-static semaphore *semaphore_new(long value)
+static void semaphore_init(semaphore *s, long value)
 {
-    semaphore *s = cache_line_alloc(sizeof *s);
     check(uv_sem_init(s, (unsigned)value) == 0);
-    return s;
 }
 
-static void semaphore_free(semaphore *s)
+static void semaphore_destroy(semaphore *s)
 {
     uv_sem_destroy(s);
 }

@@ -7,12 +7,18 @@
  *   HAS_RLOCK      rlock       rlock_new rlock_free rlock_acquire rlock_release
  *   HAS_CONDITION  condition   condition_new(lock) condition_free condition_wait(condition, lock)
  *                              condition_notify condition_notify_all
+ *     HAS_CONDITION_WITH_LOCK  condition_with_lock_new
  *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER, HAS_REPORTS likewise; see struct peer
+ *     HAS_ATTRIBUTES           local_set_attr(local, name, value) local_get_attr(local, name)
  *
- * If the user allocates the peer's objects, its file defines BY_VALUE, and lock_init, lock_destroy, condition_init and
- * condition_destroy instead of the functions _new and _free.
+ * If the user allocates the peer's objects, its file defines BY_VALUE, and lock_init, lock_destroy, condition_init,
+ * condition_destroy, and likewise for rlock and semaphore, instead of the functions _new and _free.
+ *
+ * The creation of objects is measured if the functions _new and _free allocate and free memory on the heap: with
+ * BY_VALUE, those of this file do. Otherwise the file of the peer defines ON_HEAP.
  */
 #include <assert.h>
+#include <stdlib.h>
 
 #if defined(BY_VALUE) && defined(HAS_LOCK)
 static lock *lock_new(void)
@@ -41,6 +47,87 @@ static void condition_free(condition *c)
 {
     condition_destroy(c);
 }
+#endif
+
+#if defined(BY_VALUE) && defined(HAS_RLOCK)
+static rlock *rlock_new(void)
+{
+    rlock *r = cache_line_alloc(sizeof *r);
+    rlock_init(r);
+    return r;
+}
+
+static void rlock_free(rlock *r)
+{
+    rlock_destroy(r);
+}
+#endif
+
+#if defined(BY_VALUE) && defined(HAS_SEMAPHORE)
+static semaphore *semaphore_new(long value)
+{
+    semaphore *s = cache_line_alloc(sizeof *s);
+    semaphore_init(s, value);
+    return s;
+}
+
+static void semaphore_free(semaphore *s)
+{
+    semaphore_destroy(s);
+}
+#endif
+
+/* ---- creation ---- */
+
+#ifdef BY_VALUE
+#define ALLOCATE(type)                                                                                       \
+    type *created_##type = malloc(sizeof *created_##type);                                                   \
+    check(created_##type != NULL)
+#define CREATE(type)                                                                                         \
+    ALLOCATE(type);                                                                                          \
+    type##_init(created_##type)
+#define CREATE_SEMAPHORE                                                                                     \
+    ALLOCATE(semaphore);                                                                                     \
+    semaphore_init(created_semaphore, 1)
+#define CREATE_CONDITION CREATE(condition)
+#define DESTROY(type) (type##_destroy(created_##type), free(created_##type))
+#else
+#define CREATE(type) type *created_##type = type##_new()
+#define CREATE_SEMAPHORE semaphore *created_semaphore = semaphore_new(1)
+#define CREATE_CONDITION condition *created_condition = condition_new(created_lock)
+#define DESTROY(type) type##_free(created_##type)
+#endif
+
+#if defined(BY_VALUE) || defined(ON_HEAP)
+#define CREATE_LOOP(name, create, destroy)                                                                   \
+    static void create_##name##_loop(void *object, long n)                                                   \
+    {                                                                                                        \
+        (void)object;                                                                                        \
+        for (; n > 0; n--) {                                                                                 \
+            create;                                                                                          \
+            destroy;                                                                                         \
+        }                                                                                                    \
+    }
+
+#ifdef HAS_LOCK
+CREATE_LOOP(lock, CREATE(lock), DESTROY(lock))
+#endif
+#ifdef HAS_RLOCK
+CREATE_LOOP(rlock, CREATE(rlock), DESTROY(rlock))
+#endif
+#if defined(HAS_EVENT) && defined(ON_HEAP)
+CREATE_LOOP(event, CREATE(event), DESTROY(event))
+#define CREATES_EVENT
+#endif
+#ifdef HAS_SEMAPHORE
+CREATE_LOOP(semaphore, CREATE_SEMAPHORE, DESTROY(semaphore))
+#define CREATES_SEMAPHORE
+#endif
+#ifdef HAS_CONDITION_WITH_LOCK
+CREATE_LOOP(condition, condition *created_condition = condition_with_lock_new(), DESTROY(condition))
+#elif defined(HAS_CONDITION)
+CREATE_LOOP(condition, CREATE(lock); CREATE_CONDITION, DESTROY(condition); DESTROY(lock))
+#endif
 #endif
 
 #if defined(HAS_LOCK) && defined(HAS_CONDITION)
@@ -401,6 +488,30 @@ static void local_get_loop(void *object, long n)
     for (; n > 0; n--)
         check(local_get(l) == (void *)l);
 }
+
+static void local_set_loop(void *object, long n)
+{
+    local *l = object;
+    for (; n > 0; n--)
+        local_set(l, (char *)object + n % 2);
+}
+
+#ifdef HAS_ATTRIBUTES
+static void local_set_attr_loop(void *object, long n)
+{
+    local *l = object;
+    for (; n > 0; n--)
+        local_set_attr(l, "color", (char *)object + n % 2);
+}
+
+static void local_get_attr_loop(void *object, long n)
+{
+    local *l = object;
+    local_set_attr(l, "color", l);
+    for (; n > 0; n--)
+        check(local_get_attr(l, "color") == (void *)l);
+}
+#endif
 #endif
 
 /* ---- timer ---- */
@@ -528,7 +639,37 @@ const struct peer PEER = {
     .thread = {.start = table_thread_start, .join = table_thread_join},
 #endif
 #ifdef HAS_LOCAL
-    .local = {.new = table_local_new, .free = table_local_free, .get_loop = local_get_loop},
+    .local =
+        {
+            .new = table_local_new,
+            .free = table_local_free,
+            .get_loop = local_get_loop,
+            .set_loop = local_set_loop,
+#ifdef HAS_ATTRIBUTES
+            .set_attr_loop = local_set_attr_loop,
+            .get_attr_loop = local_get_attr_loop,
+#endif
+        },
+#endif
+#if defined(BY_VALUE) || defined(ON_HEAP)
+    .create =
+        {
+#ifdef HAS_LOCK
+            .lock = create_lock_loop,
+#endif
+#ifdef HAS_RLOCK
+            .rlock = create_rlock_loop,
+#endif
+#ifdef CREATES_EVENT
+            .event = create_event_loop,
+#endif
+#ifdef CREATES_SEMAPHORE
+            .semaphore = create_semaphore_loop,
+#endif
+#ifdef HAS_CONDITION
+            .condition = create_condition_loop,
+#endif
+        },
 #endif
 #ifdef HAS_TIMER
     .timer = {.max_pending = MAX_TIMERS,

@@ -5,6 +5,7 @@
 
 #define PEER peer_nspr
 #define PEER_NAME "NSPR"
+#define ON_HEAP
 
 static const char *version(void)
 {

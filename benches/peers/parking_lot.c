@@ -3,6 +3,7 @@
 
 #define PEER peer_parking_lot
 #define PEER_NAME "parking_lot"
+#define ON_HEAP
 #define PREFIX parking_lot
 
 static const char *version(void)

@@ -61,18 +61,16 @@ static inline bool lock_timed(lock *l, double seconds)
 #define HAS_RLOCK
 typedef pthread_mutex_t rlock;
 
-static rlock *rlock_new(void)
+static void rlock_init(rlock *r)
 {
-    rlock *r = cache_line_alloc(sizeof *r);
     pthread_mutexattr_t attributes;
     check(pthread_mutexattr_init(&attributes) == 0);
     check(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE) == 0);
     check(pthread_mutex_init(r, &attributes) == 0);
     check(pthread_mutexattr_destroy(&attributes) == 0);
-    return r;
 }
 
-static void rlock_free(rlock *r)
+static void rlock_destroy(rlock *r)
 {
     check(pthread_mutex_destroy(r) == 0);
 }
@@ -118,14 +116,12 @@ static inline void condition_notify_all(condition *c)
 #define HAS_SEMAPHORE
 typedef sem_t semaphore;
 
-static semaphore *semaphore_new(long value)
+static void semaphore_init(semaphore *s, long value)
 {
-    semaphore *s = cache_line_alloc(sizeof *s);
     check(sem_init(s, 0, (unsigned)value) == 0);
-    return s;
 }
 
-static void semaphore_free(semaphore *s)
+static void semaphore_destroy(semaphore *s)
 {
     check(sem_destroy(s) == 0);
 }

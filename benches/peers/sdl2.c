@@ -7,6 +7,7 @@
 
 #define PEER peer_sdl2
 #define PEER_NAME "SDL2"
+#define ON_HEAP
 
 static const char *version(void)
 {

@@ -3,6 +3,7 @@
 
 #define PEER peer_std
 #define PEER_NAME "Rust std"
+#define ON_HEAP
 #define PREFIX std
 
 static const char *version(void)

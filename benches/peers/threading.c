@@ -3,6 +3,8 @@
 
 #include <threading.h>
 
+#define ON_HEAP
+
 #ifndef OTHER
 #define PEER peer_threading
 #define PEER_NAME "libthreading"
@@ -95,6 +97,14 @@ static condition *condition_new(lock *l)
 static void condition_free(condition *c)
 {
     ok(threading_condition_free(c));
+}
+
+#define HAS_CONDITION_WITH_LOCK
+static condition *condition_with_lock_new(void)
+{
+    condition *c = threading_condition_new();
+    check(c != NULL);
+    return c;
 }
 
 static inline void condition_wait(condition *c, lock *l)
@@ -239,6 +249,19 @@ static inline void local_set(local *l, void *value)
 static inline void *local_get(local *l)
 {
     return threading_local_get(l);
+}
+
+#define HAS_ATTRIBUTES
+static inline void local_set_attr(local *l, const char *name, void *value)
+{
+    ok(threading_local_set_attr(l, name, value));
+}
+
+static inline void *local_get_attr(local *l, const char *name)
+{
+    void *value = NULL;
+    ok(threading_local_get_attr(l, name, &value));
+    return value;
 }
 
 #define HAS_TIMER

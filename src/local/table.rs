@@ -69,9 +69,7 @@ use crate::sync::spin_wait::SpinWait;
 use crate::sys;
 use crate::sys::annotate::malloc;
 use crate::sys::asymmetric_fence;
-use crate::sys::futex;
 use crate::sys::pthread;
-use crate::time::Deadline;
 
 const EMPTY: usize = 0;
 const TOMBSTONE: usize = 1;
@@ -448,13 +446,9 @@ impl Table {
     }
 
     fn wait_until_owner_is_idle(&self) {
-        const POLL_INTERVAL_NS: u64 = 100_000;
         let mut spin = SpinWait::new();
         while self.owner_busy.load(Ordering::Acquire) != 0 {
-            if !spin.spin() {
-                // The owner has been preempted, perhaps by this thread. It does not wake guests.
-                futex::wait(&self.owner_busy, 1, Deadline::now().add_ns(POLL_INTERVAL_NS));
-            }
+            spin.spin_or_sleep();
         }
     }
 

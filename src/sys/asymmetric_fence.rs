@@ -70,12 +70,12 @@ mod linux {
     /// Returns whether the process has one thread; false if that is not known.
     pub(super) fn has_one_thread() -> bool {
         /// A directory has a link from its parent, one from itself, and one from each directory in it.
-        const LINKS_OF_ONE_DIRECTORY: u64 = 3;
+        const LINKS_OF_ONE_DIRECTORY: libc::nlink_t = 3;
         let mut status = core::mem::MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the path ends with NUL, and `status` is valid for writes; it is initialized if the call succeeds.
         preserving_errno(|| unsafe {
             libc::stat(c"/proc/self/task".as_ptr(), status.as_mut_ptr()) == 0
-                && status.assume_init().st_nlink as u64 == LINKS_OF_ONE_DIRECTORY
+                && status.assume_init().st_nlink == LINKS_OF_ONE_DIRECTORY
         })
     }
 
