@@ -417,6 +417,8 @@ impl Table {
         } else {
             self.lock_mutex_by_owner()
         };
+        #[cfg(fault)]
+        crate::panic_boundary::fault::set_locked_type(core::any::type_name::<TableInner>());
         inject(FaultPoint::Locked);
         guard
     }
