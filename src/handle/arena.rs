@@ -50,13 +50,14 @@
 use core::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use core::cell::Cell;
+use core::ops::Deref;
 use core::{ptr, slice};
 
 use crate::error::{Error, Result};
 use crate::handle::blocks::{BLOCK_SIZE, Block, POOL};
 use crate::handle::header::Header;
 use crate::handle::kind::ObjectKind;
-use crate::handle::layout::{ADDRESS, BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT};
+use crate::handle::layout::{ADDRESS, BLOCK_GENERATION_BITS, BLOCK_GENERATION_SHIFT, GENERATION};
 use crate::sync::list::{Linked, Links, List};
 use crate::sync::mutex::{ForkReset, InternalMutex};
 use crate::sys::annotate;
@@ -101,7 +102,20 @@ pub(crate) struct Arena {
     buckets: AtomicPtr<AtomicUsize>,
     /// The table, with the logarithm of its length in the low bits.
     table: AtomicPtr<u8>,
-    slots: InternalMutex<Slots>,
+    slots: SlotsLine,
+}
+
+/// On cache lines of its own: all calls read the fields before it.
+#[repr(C, align(64))]
+struct SlotsLine(InternalMutex<Slots>);
+
+impl Deref for SlotsLine {
+    type Target = InternalMutex<Slots>;
+
+    #[inline(always)]
+    fn deref(&self) -> &InternalMutex<Slots> {
+        &self.0
+    }
 }
 
 offsets!(ArenaOffsets of Arena: table);
@@ -148,6 +162,34 @@ impl Iterator for UnlockedHandles {
     }
 }
 
+/// Slots of one block that a thread has allocated for later use. Each leads to the next one, by `next_free`.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reserve {
+    /// The address of the first slot; if there are none left, of one of the same block; 0 if there have been none.
+    pub(super) first: usize,
+    pub(super) length: usize,
+}
+
+impl Reserve {
+    /// Takes a slot.
+    pub(super) fn take(&mut self) -> Option<usize> {
+        self.length = self.length.checked_sub(1)?;
+        let taken = self.first;
+        if self.length > 0 {
+            let block = BlockHeader::of(taken);
+            // The slot's header is accessed by the thread that owns the reserve only.
+            let next = block.slot(((taken - block.address()) / SLOT_UNIT) as u16).next_free();
+            self.first = ptr::from_ref(block.slot(next)) as usize;
+        }
+        Some(taken)
+    }
+
+    /// Whether a slot is in the same block.
+    pub(super) fn is_in_block_of(&self, slot: usize) -> bool {
+        self.first / BLOCK_SIZE == slot / BLOCK_SIZE
+    }
+}
+
 /// The first slot of a block. Used under the arena's mutex.
 #[repr(C, align(64))]
 struct BlockHeader {
@@ -157,7 +199,8 @@ struct BlockHeader {
     links: Links<BlockHeader>,
     /// The generation of the block.
     generation: Cell<u16>,
-    /// The number of slots that contain objects or are in a thread's slot cache.
+    /// The number of slots that contain objects or are in a thread's slot cache or reserve, and of those that are retired
+    /// and that a thread will free later.
     used: Cell<u16>,
     /// The slot that was freed last, by its offset from this header in units of [`SLOT_UNIT`]; 0 is none.
     free: Cell<u16>,
@@ -224,6 +267,23 @@ impl BlockHeader {
     fn has_room(&self) -> bool {
         self.free.get() != 0 || usize::from(self.unused.get()) < BLOCK_SIZE / SLOT_UNIT
     }
+
+    /// Takes a slot of `size` bytes out of a block that has room. Returns its offset.
+    fn pop(&self, size: usize) -> u16 {
+        match self.free.get() {
+            0 => {
+                let unused = self.unused.get();
+                self.unused.set(unused + (size / SLOT_UNIT) as u16);
+                let first = self.first_generation.get();
+                self.slot(unused).init(first.into(), high_bits(self.generation.get()));
+                unused
+            }
+            free => {
+                self.free.set(self.slot(free).next_free());
+                free
+            }
+        }
+    }
 }
 
 /// Returns the generation of a block in its position in a handle.
@@ -246,6 +306,16 @@ impl Slots {
         self.partial.remove(block);
     }
 
+    /// Slots have been taken out of the first block of the list.
+    fn on_allocated(&mut self, block: &'static BlockHeader, count: u16) {
+        if !block.has_room() {
+            self.remove(block);
+        }
+        let used = block.used.get();
+        block.used.set(used + count);
+        self.empty -= usize::from(used == 0);
+    }
+
     /// Whether the arena has more blocks without objects than it keeps.
     fn has_excess_empty(&self) -> bool {
         self.empty > MAX_EMPTY_BLOCKS + self.peak_blocks / EMPTY_BLOCKS_DIVISOR
@@ -258,7 +328,7 @@ impl Arena {
             mask: AtomicUsize::new(0),
             buckets: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
             table: AtomicPtr::new((&raw const EMPTY_TABLE.0).cast_mut().cast()),
-            slots: InternalMutex::new(Slots::new()),
+            slots: SlotsLine(InternalMutex::new(Slots::new())),
         }
     }
 
@@ -319,35 +389,37 @@ impl Arena {
             Some(block) => block,
             None => self.add_block(&mut slots, size)?,
         };
-        let offset = match block.free.get() {
-            0 => {
-                let unused = block.unused.get();
-                block.unused.set(unused + (size / SLOT_UNIT) as u16);
-                let first = block.first_generation.get();
-                block.slot(unused).init(first.into(), high_bits(block.generation.get()));
-                unused
-            }
-            free => {
-                block.free.set(block.slot(free).next_free());
-                free
-            }
-        };
-        if !block.has_room() {
-            slots.remove(block);
-        }
-        let used = block.used.get();
-        block.used.set(used + 1);
-        slots.empty -= usize::from(used == 0);
+        let offset = block.pop(size);
+        slots.on_allocated(block, 1);
         Ok(ptr::from_ref(block.slot(offset)) as usize)
     }
 
-    /// Frees a slot without an object. If it is `retired`, it has no generation left, and is not used again.
-    pub(super) fn free(&self, slot: usize, retired: bool) {
+    /// Frees a slot without an object. If it is `retired`, it has no generation left, and is not used again; then this
+    /// also frees `others` retired slots of the same block.
+    pub(super) fn free(&self, slot: usize, retired: bool, others: u8) {
+        self.free_in(&mut self.slots.lock(), slot, retired, others);
+    }
+
+    /// As `free`, for a retired slot. Then allocates up to `count` slots of one block, unless that needs a new block.
+    pub(super) fn exchange_retired(&self, retired: usize, others: u8, size: usize, count: usize) -> Reserve {
+        let mut slots = self.slots.lock();
+        self.free_in(&mut slots, retired, true, others);
+        let Some(block) = slots.partial.first() else { return Reserve::default() };
+        let (mut first, mut length) = (0, 0);
+        while length < count && block.has_room() {
+            let offset = block.pop(size);
+            block.slot(offset).set_next_free(first);
+            (first, length) = (offset, length + 1);
+        }
+        slots.on_allocated(block, length as u16);
+        Reserve { first: ptr::from_ref(block.slot(first)) as usize, length }
+    }
+
+    fn free_in(&self, slots: &mut Slots, slot: usize, retired: bool, others: u8) {
         let block = BlockHeader::of(slot);
         let offset = ((slot - block.address()) / SLOT_UNIT) as u16;
         let header = block.slot(offset);
-        let next_generation = header.generation() as u8 + u8::from(retired);
-        let mut slots = self.slots.lock();
+        let next_generation = if retired { GENERATION as u8 + 1 } else { header.generation() as u8 };
         if next_generation > block.next_generation.get() {
             block.next_generation.set(next_generation);
         }
@@ -358,10 +430,10 @@ impl Arena {
             header.set_next_free(block.free.get());
             block.free.set(offset);
         }
-        let used = block.used.get() - 1;
+        let used = block.used.get() - 1 - u16::from(others);
         block.used.set(used);
         if used == 0 {
-            self.on_block_empty(&mut slots, block);
+            self.on_block_empty(slots, block);
         }
     }
 

@@ -412,7 +412,7 @@ impl<T: Object> Handle<T> {
         let retired = object.header().advance_generation();
         let address = core::ptr::from_ref(object) as usize;
         if retired || !slot_cache::put(T::KIND, address) {
-            Self::arena().free(address, retired);
+            slot_cache::free(T::KIND, address, size_of::<T>(), retired);
         }
     }
 }

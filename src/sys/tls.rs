@@ -6,7 +6,7 @@
 use core::cell::Cell;
 
 /// The number of object kinds of which each thread can cache a free slot.
-pub(crate) const CACHED_KINDS: usize = 10;
+pub(crate) const CACHED_KINDS: usize = 9;
 
 /// The per-thread block. The module named at the end of each comment uses the field.
 // glibc can only load a library by dlopen() if its thread-local storage is not more aligned than the thread control
@@ -46,6 +46,10 @@ pub(crate) struct PerThread {
     pub(crate) forks_child_reset: Cell<u16>,
     /// The thread reports a hang, and may be in the hook of the program. `dump::hang`.
     pub(crate) in_hang_hook: Cell<bool>,
+    /// The kind of the slots in `slot_reserve`. `handle::slot_cache`, as the next one.
+    pub(crate) slot_reserve_kind: Cell<u8>,
+    /// The number of retired slots of the block of `slot_reserve` that are still to be freed.
+    pub(crate) slots_to_free: Cell<u8>,
     /// Identifies the trace to which the thread has written its name, and the thread. `dump::trace`.
     pub(crate) traced: Cell<u64>,
     /// When the last wait ended that the thread has written to a trace. `dump::trace`.
@@ -56,6 +60,8 @@ pub(crate) struct PerThread {
     pub(crate) active_joins: Cell<usize>,
     /// A free slot of each of these kinds, or the state of the cache. `handle::slot_cache`.
     pub(crate) slot_cache: [Cell<usize>; CACHED_KINDS],
+    /// Further free slots of one kind: the address of the first, and their number in the low bits. `handle::slot_cache`.
+    pub(crate) slot_reserve: Cell<usize>,
 }
 
 const _: () = assert!(size_of::<PerThread>() <= 192, "src/sys/tls.c reserves 192 bytes");
