@@ -70,7 +70,7 @@
 //!
 //! The file exceeds 400 lines by its tables and tests, which are about a third of it.
 
-use crate::sys::atomic::{AtomicU64, Ordering, fence_after_rmw};
+use crate::sys::atomic::{AtomicU64, Ordering, fence_after_rmw, store_among_rmws};
 
 use crate::error::{Error, Result};
 use crate::handle::blocks::BLOCK_SIZE;
@@ -387,7 +387,7 @@ impl Header {
         let pins = self.pins.load(Ordering::Acquire);
         let is_pinned = pins & PIN_COUNT_MASK != 0 && pins & !PIN_COUNT_MASK == unpinned(generation);
         if !is_pinned {
-            self.pins.store(next_unpinned(generation), Ordering::Release);
+            store_among_rmws(&self.pins, next_unpinned(generation));
             return true;
         }
         self.mark_pinned_dead(generation)

@@ -25,3 +25,13 @@ pub(crate) fn fence_after_rmw() {
     #[cfg(not(all(not(model), any(target_arch = "x86_64", target_arch = "x86"))))]
     fence(Ordering::SeqCst);
 }
+
+/// A store with release to a word that other threads change by read-modify-write operations at the same time. It comes
+/// after all of these that follow a value which the calling thread has read, so that the thread reads none of their
+/// results later. loom does not know that; in models, the store therefore follows a swap.
+#[inline(always)]
+pub(crate) fn store_among_rmws(word: &AtomicU64, value: u64) {
+    #[cfg(model)]
+    word.swap(value, Ordering::Relaxed);
+    word.store(value, Ordering::Release);
+}

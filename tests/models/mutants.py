@@ -181,6 +181,13 @@ MUTANTS = {
     "handle: a pinned slot is reused": (
         "handle/header.rs", "let is_pinned = pins & PIN_COUNT_MASK != 0", "let is_pinned = pins & PIN_COUNT_MASK > PIN_COUNT_MASK",
         "shuttle", "handle", "a_pinned_slot"),
+    "handle: the destroying thread misses a pin": (
+        "handle/header.rs", "        fence_after_rmw();\n        let pins = self.pins.load(Ordering::Acquire);",
+        "        let pins = self.pins.load(Ordering::Acquire);",
+        "loom", "handle", "a_slot_keeps"),
+    "handle: a thread that adds a pin misses that the object is dead": (
+        "handle/header.rs", "        fence_after_rmw();\n        is_pinned\n", "        is_pinned\n",
+        "loom", "handle", "a_slot_keeps"),
     "handle: a pin by a stale handle pins the newer object": (
         "handle/header.rs", "            if pinned_generation(pins) != generation {", "            if pinned_generation(pins) > GENERATION {",
         "shuttle", "handle", "a_pin_by_a_stale_handle"),

@@ -10,6 +10,7 @@
 //! - [`futex`]: the futex and the clock.
 //! - [`thread`]: the per-thread block and the waiter record of each thread.
 //! - [`fork`]: an internal mutex that fork handlers hold.
+//! - [`pins`]: what pins of slots protect.
 //! - [`cell`]: data that two threads must never access at the same time.
 
 pub(crate) mod atomic;
@@ -17,11 +18,13 @@ pub mod cell;
 mod engine;
 pub mod fork;
 pub(crate) mod futex;
+mod pins;
 pub(crate) mod thread;
 
 pub(crate) use engine::always_spins;
 pub use engine::{Model, yield_now};
 pub use futex::{advance, expire_all_timeouts, interrupt};
+pub use pins::pin_keeps_generation;
 pub use thread::{JoinHandle, spawn};
 
 /// Called before each run of a model, on its first thread, before there are others.
