@@ -144,6 +144,9 @@ struct create_functions {
     batch *event;
     batch *semaphore;
     batch *condition; /* with its lock */
+    batch *barrier;
+    batch *local;
+    batch *thread; /* not started */
 };
 
 struct timer_functions {
@@ -280,5 +283,9 @@ double random_between(uint64_t *state, double low, double high);
 struct crew;
 struct crew *crew_start(int count, void (*function)(void *context, int index), void *context);
 void crew_join(struct crew *crew);
+
+/* Lets several threads run a loop at the same time. Returns the time of one operation on one core: if the threads do not
+ * disturb each other, the time that a single thread needs. */
+double measure_together(batch *loop, void *object, long threads, long operations);
 
 #endif

@@ -165,3 +165,42 @@ void crew_join(struct crew *crew)
         check(pthread_join(crew->members[i].thread, NULL) == 0);
     free(crew);
 }
+
+/* ---- loops of several threads ---- */
+
+struct together {
+    batch *loop;
+    void *object;
+    long operations;
+    atomic_long waiting; /* threads that have not started yet */
+};
+
+static void run_loop(void *context, int index)
+{
+    struct together *together = context;
+    (void)index;
+    /* What a thread does for its first operation is not measured. */
+    together->loop(together->object, 100);
+    atomic_fetch_sub(&together->waiting, 1);
+    while (atomic_load(&together->waiting) > 0)
+        sleep_for(1e3);
+    together->loop(together->object, together->operations);
+}
+
+double measure_together(batch *loop, void *object, long threads, long operations)
+{
+    enum { BATCHES = 20 };
+    struct batches batches = {0};
+    long running = threads < cores() ? threads : cores();
+    for (int b = 0; b < BATCHES; b++) {
+        struct together together = {loop, object, operations, threads + 1};
+        struct crew *crew = crew_start((int)threads, run_loop, &together);
+        while (atomic_load(&together.waiting) > 1)
+            sleep_for(1e4);
+        double before = now();
+        atomic_fetch_sub(&together.waiting, 1);
+        crew_join(crew);
+        batches_add(&batches, (now() - before) * (double)running / (double)(threads * operations));
+    }
+    return lower_quintile(&batches);
+}

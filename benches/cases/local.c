@@ -11,6 +11,28 @@ static void free_local(const struct peer *peer, void *local)
     peer->local.free(local);
 }
 
+enum { SETS = 500000 };
+
+static bool can_set(const struct peer *peer)
+{
+    return peer->local.set_loop != NULL;
+}
+
+static double measure_sets(const struct peer *peer, const struct bench_case *bench_case)
+{
+    void *local = peer->local.new();
+    double ns = measure_together(peer->local.set_loop, local, bench_case->n, SETS);
+    peer->local.free(local);
+    return ns;
+}
+
+#define SET_BY_THREADS(threads)                                                                              \
+    {                                                                                                        \
+        .name = "local.set." #threads, .unit = "ns",                                                         \
+        .what = #threads " threads set their values; time per set and core", .n = threads,                   \
+        .two_cores = true, .can = can_set, .measure = measure_sets                                           \
+    }
+
 const struct bench_case local_cases[] = {
     {.name = "local.get",
      .unit = "ns",
@@ -24,6 +46,8 @@ const struct bench_case local_cases[] = {
      .loop = offsetof(struct peer, local.set_loop),
      .prepare = new_local,
      .finish = free_local},
+    SET_BY_THREADS(2),
+    SET_BY_THREADS(4),
     {.name = "local.set-attr",
      .unit = "ns",
      .what = "set an attribute of the calling thread that exists",

@@ -127,16 +127,15 @@ static void thread_join(thread *t)
 }
 
 #define HAS_LOCAL
+#define LOCAL_BY_VALUE
 typedef tss_t local;
 
-static local *local_new(void)
+static void local_init(local *l)
 {
-    local *l = cache_line_alloc(sizeof *l);
     ok(tss_create(l, NULL));
-    return l;
 }
 
-static void local_free(local *l)
+static void local_destroy(local *l)
 {
     tss_delete(*l);
 }

@@ -118,14 +118,12 @@ static inline void semaphore_release(semaphore *s)
 #define HAS_BARRIER
 typedef uv_barrier_t barrier;
 
-static barrier *barrier_new(unsigned parties)
+static void barrier_init(barrier *b, unsigned parties)
 {
-    barrier *b = cache_line_alloc(sizeof *b);
     check(uv_barrier_init(b, parties) == 0);
-    return b;
 }
 
-static void barrier_free(barrier *b)
+static void barrier_destroy(barrier *b)
 {
     uv_barrier_destroy(b);
 }
@@ -149,16 +147,15 @@ static void thread_join(thread *t)
 }
 
 #define HAS_LOCAL
+#define LOCAL_BY_VALUE
 typedef uv_key_t local;
 
-static local *local_new(void)
+static void local_init(local *l)
 {
-    local *l = cache_line_alloc(sizeof *l);
     check(uv_key_create(l) == 0);
-    return l;
 }
 
-static void local_free(local *l)
+static void local_destroy(local *l)
 {
     uv_key_delete(l);
 }

@@ -10,12 +10,14 @@
  *     HAS_CONDITION_WITH_LOCK  condition_with_lock_new
  *   HAS_EVENT, HAS_SEMAPHORE, HAS_BARRIER, HAS_THREAD, HAS_LOCAL, HAS_TIMER, HAS_REPORTS likewise; see struct peer
  *     HAS_ATTRIBUTES           local_set_attr(local, name, value) local_get_attr(local, name)
+ *     HAS_UNSTARTED_THREAD     unstarted_thread   unstarted_thread_new unstarted_thread_free
  *
  * If the user allocates the peer's objects, its file defines BY_VALUE, and lock_init, lock_destroy, condition_init,
- * condition_destroy, and likewise for rlock and semaphore, instead of the functions _new and _free.
+ * condition_destroy, and likewise for rlock, semaphore and barrier, instead of the functions _new and _free.
  *
  * The creation of objects is measured if the functions _new and _free allocate and free memory on the heap: with
- * BY_VALUE, those of this file do. Otherwise the file of the peer defines ON_HEAP.
+ * BY_VALUE, those of this file do. Otherwise the file of the peer defines ON_HEAP. The creation of locals is measured
+ * if it defines LOCAL_ON_HEAP; or LOCAL_BY_VALUE, and local_init and local_destroy.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -77,6 +79,34 @@ static void semaphore_free(semaphore *s)
 }
 #endif
 
+#if defined(BY_VALUE) && defined(HAS_BARRIER)
+static barrier *barrier_new(unsigned parties)
+{
+    barrier *b = cache_line_alloc(sizeof *b);
+    barrier_init(b, parties);
+    return b;
+}
+
+static void barrier_free(barrier *b)
+{
+    barrier_destroy(b);
+}
+#endif
+
+#ifdef LOCAL_BY_VALUE
+static local *local_new(void)
+{
+    local *l = cache_line_alloc(sizeof *l);
+    local_init(l);
+    return l;
+}
+
+static void local_free(local *l)
+{
+    local_destroy(l);
+}
+#endif
+
 /* ---- creation ---- */
 
 #ifdef BY_VALUE
@@ -89,11 +119,15 @@ static void semaphore_free(semaphore *s)
 #define CREATE_SEMAPHORE                                                                                     \
     ALLOCATE(semaphore);                                                                                     \
     semaphore_init(created_semaphore, 1)
+#define CREATE_BARRIER                                                                                       \
+    ALLOCATE(barrier);                                                                                       \
+    barrier_init(created_barrier, 1)
 #define CREATE_CONDITION CREATE(condition)
 #define DESTROY(type) (type##_destroy(created_##type), free(created_##type))
 #else
 #define CREATE(type) type *created_##type = type##_new()
 #define CREATE_SEMAPHORE semaphore *created_semaphore = semaphore_new(1)
+#define CREATE_BARRIER barrier *created_barrier = barrier_new(1)
 #define CREATE_CONDITION condition *created_condition = condition_new(created_lock)
 #define DESTROY(type) type##_free(created_##type)
 #endif
@@ -122,6 +156,18 @@ CREATE_LOOP(event, CREATE(event), DESTROY(event))
 #ifdef HAS_SEMAPHORE
 CREATE_LOOP(semaphore, CREATE_SEMAPHORE, DESTROY(semaphore))
 #define CREATES_SEMAPHORE
+#endif
+#ifdef HAS_BARRIER
+CREATE_LOOP(barrier, CREATE_BARRIER, DESTROY(barrier))
+#define CREATES_BARRIER
+#endif
+#ifdef LOCAL_BY_VALUE
+CREATE_LOOP(local, local created; local_init(&created), local_destroy(&created))
+#elif defined(LOCAL_ON_HEAP)
+CREATE_LOOP(local, CREATE(local), DESTROY(local))
+#endif
+#ifdef HAS_UNSTARTED_THREAD
+CREATE_LOOP(thread, CREATE(unstarted_thread), DESTROY(unstarted_thread))
 #endif
 #ifdef HAS_CONDITION_WITH_LOCK
 CREATE_LOOP(condition, condition *created_condition = condition_with_lock_new(), DESTROY(condition))
@@ -668,6 +714,15 @@ const struct peer PEER = {
 #endif
 #ifdef HAS_CONDITION
             .condition = create_condition_loop,
+#endif
+#ifdef CREATES_BARRIER
+            .barrier = create_barrier_loop,
+#endif
+#if defined(LOCAL_BY_VALUE) || defined(LOCAL_ON_HEAP)
+            .local = create_local_loop,
+#endif
+#ifdef HAS_UNSTARTED_THREAD
+            .thread = create_thread_loop,
 #endif
         },
 #endif

@@ -140,14 +140,12 @@ static inline void semaphore_release(semaphore *s)
 #define HAS_BARRIER
 typedef pthread_barrier_t barrier;
 
-static barrier *barrier_new(unsigned parties)
+static void barrier_init(barrier *b, unsigned parties)
 {
-    barrier *b = cache_line_alloc(sizeof *b);
     check(pthread_barrier_init(b, NULL, parties) == 0);
-    return b;
 }
 
-static void barrier_free(barrier *b)
+static void barrier_destroy(barrier *b)
 {
     check(pthread_barrier_destroy(b) == 0);
 }
@@ -178,16 +176,15 @@ static void thread_join(thread *t)
 }
 
 #define HAS_LOCAL
+#define LOCAL_BY_VALUE
 typedef pthread_key_t local;
 
-static local *local_new(void)
+static void local_init(local *l)
 {
-    local *l = cache_line_alloc(sizeof *l);
     check(pthread_key_create(l, NULL) == 0);
-    return l;
 }
 
-static void local_free(local *l)
+static void local_destroy(local *l)
 {
     check(pthread_key_delete(*l) == 0);
 }

@@ -226,7 +226,23 @@ static void thread_join(thread *t)
     ok(threading_thread_free(*t));
 }
 
+#define HAS_UNSTARTED_THREAD
+typedef threading_thread unstarted_thread;
+
+static unstarted_thread *unstarted_thread_new(void)
+{
+    unstarted_thread *t = threading_thread_new(enter, NULL);
+    check(t != NULL);
+    return t;
+}
+
+static void unstarted_thread_free(unstarted_thread *t)
+{
+    ok(threading_thread_free(t));
+}
+
 #define HAS_LOCAL
+#define LOCAL_ON_HEAP
 typedef threading_local local;
 
 static local *local_new(void)
