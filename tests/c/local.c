@@ -1,5 +1,7 @@
 /* Local: the value and the attributes of each thread, init, and when and in which thread values are destroyed. */
-#include "child.h"
+#include "sandbox.h"
+
+#include <fcntl.h>
 
 static threading_local *local_new(threading_destructor destructor)
 {
@@ -931,6 +933,58 @@ static void fork_in_last_free(void)
     end_last_free();
 }
 
+/* ------------------------------------------------------------------------------------ without membarrier */
+
+/* Set in a process that has been without membarrier from its start. */
+#define WITHOUT_MEMBARRIER "TEST_WITHOUT_MEMBARRIER"
+
+#if defined(HAS_FILTERS)
+/* The library has found that membarrier works when it was loaded. */
+static void free_without_membarrier(void)
+{
+    block_system_call(SYS_membarrier);
+    at_thread_exit();
+    at_last_free();
+    gone_while_freed();
+    thread_exit_during_last_free();
+    threads_exit_in_last_free();
+}
+
+static void load_without_membarrier(void)
+{
+    block_system_call(SYS_membarrier);
+    int null = open("/dev/null", O_WRONLY);
+    CHECK_INT(dup2(null, STDOUT_FILENO), STDOUT_FILENO);
+    CHECK_INT(setenv(WITHOUT_MEMBARRIER, "1", 1), 0);
+    execl("/proc/self/exe", "local", (char *)NULL);
+    _exit(CHILD_SKIPPED);
+}
+#endif
+
+static void membarrier_fails_later(void)
+{
+#if defined(HAS_FILTERS)
+    if (TEST_SANITIZED || test_slowness() != 1)
+        SKIP("the tool needs its system calls");
+    if (run_in_child(free_without_membarrier))
+        return;
+#endif
+    SKIP("the system has no filters of system calls");
+}
+
+static void membarrier_fails_always(void)
+{
+    if (getenv(WITHOUT_MEMBARRIER) != NULL)
+        SKIP("this process is the one without membarrier");
+#if defined(HAS_FILTERS)
+    if (TEST_SANITIZED || test_slowness() != 1)
+        SKIP("the tool needs its system calls");
+    if (run_in_child(load_without_membarrier))
+        return;
+#endif
+    SKIP("the system has no filters of system calls");
+}
+
 /* No invalid handle may match the marks of empty cells and of tombstones in a thread's table. */
 static void invalid_handles_match_no_cell(void)
 {
@@ -973,6 +1027,8 @@ static const struct test_case cases[] = {
     {"threads may exit while the last free destroys their values", threads_exit_in_last_free},
     {"a destructor that the last free calls may fork; the child destroys no values of other threads",
      fork_in_last_free},
+    {"values are destroyed where the kernel refuses membarrier after the library was loaded", membarrier_fails_later},
+    {"all cases pass where the kernel refuses membarrier", membarrier_fails_always},
 };
 
 TEST_MAIN(cases)

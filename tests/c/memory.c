@@ -173,6 +173,174 @@ static void memory_returns_to_the_system(void)
         SKIP("the system does not report the process size");
 }
 
+/* ------------------------------------------------------------------------------- slots that threads cache */
+
+enum { CACHE_CYCLES = 200 };
+
+/* More objects than a slot serves for. Afterwards, the thread caches a slot of each kind, and a reserve of one. */
+static void fill_caches(void)
+{
+    for (size_t kind = 0; kind < KINDS; kind++)
+        for (int i = 0; i < CACHE_CYCLES; i++)
+            CHECK_STATUS(kinds[kind].free(make(kind)), THREADING_OK);
+}
+
+/* A key whose destructor makes objects in all rounds, also after the library's own last destructor. */
+static pthread_key_t object_key;
+
+static void make_in_destructor(void *rounds_left)
+{
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        void *objects[] = {make(kind), make(kind)};
+        CHECK_STATUS(kinds[kind].free(objects[0]), THREADING_OK);
+        CHECK_STATUS(kinds[kind].free(objects[1]), THREADING_OK);
+    }
+    if ((char *)rounds_left > (char *)&object_key)
+        CHECK_INT(pthread_setspecific(object_key, (char *)rounds_left - 1), 0);
+}
+
+static void *fill_caches_and_exit(void *rounds_left)
+{
+    fill_caches();
+    if (rounds_left != NULL)
+        CHECK_INT(pthread_setspecific(object_key, (char *)&object_key + 4), 0);
+    return NULL;
+}
+
+static void exit_with_caches(int threads)
+{
+    for (int i = 0; i < threads; i++) {
+        void *arg = i % 2 == 0 ? &object_key : NULL;
+        join_foreign(spawn_foreign(fill_caches_and_exit, arg));
+        CHECK_PTR(join(spawn(fill_caches_and_exit, arg)), NULL);
+    }
+}
+
+/* A thread that left its slots would leave more than a kilobyte. */
+static void let_threads_exit_with_caches(void)
+{
+    enum { THREADS = 2000 };
+    CHECK_INT(pthread_key_create(&object_key, make_in_destructor), 0);
+    exit_with_caches(200);
+    struct size before = size_now();
+    exit_with_caches(THREADS);
+    struct size after = size_now();
+    if (after.resident > before.resident + MEBI)
+        test_fail(__FILE__, __LINE__, "%zu KiB stay resident", (after.resident - before.resident) / 1024);
+}
+
+static void threads_free_their_caches(void)
+{
+    if (!can_measure_memory())
+        SKIP("the tool maps memory of its own");
+    if (!run_in_child(let_threads_exit_with_caches))
+        SKIP("the system does not report the process size");
+}
+
+enum { CACHING_THREADS = 40 };
+
+static threading_barrier *step_barrier;
+
+static void next_step(void)
+{
+    CHECK_STATUS(threading_barrier_wait(step_barrier, NULL), THREADING_OK);
+}
+
+static void *make_and_free_a_part(void *arg)
+{
+    enum { PART = 1000000 / CACHING_THREADS };
+    void **objects = arg;
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        next_step();
+        for (size_t i = 0; i < PART; i++)
+            objects[i] = make(kind);
+        next_step();
+        next_step();
+        for (size_t i = 0; i < PART; i++)
+            CHECK_STATUS(kinds[kind].free(objects[i]), THREADING_OK);
+        next_step();
+        next_step();
+    }
+    return arg;
+}
+
+/* The threads are alive when the memory is measured, so that they may have cached slots. */
+static void make_and_free_a_million_by_threads(void)
+{
+    pthread_t threads[CACHING_THREADS];
+    void *objects[CACHING_THREADS];
+    step_barrier = threading_barrier_new(CACHING_THREADS + 1, NULL, NULL);
+    for (int i = 0; i < CACHING_THREADS; i++) {
+        objects[i] = allocate(1000000 / CACHING_THREADS * sizeof(void *));
+        threads[i] = spawn_foreign(make_and_free_a_part, objects[i]);
+    }
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        struct size before = size_now(), full, after;
+        next_step();
+        next_step();
+        full = size_now();
+        next_step();
+        next_step();
+        after = size_now();
+        size_t used = full.resident - before.resident, kept = after.resident - before.resident;
+        if (kept > used / 10)
+            test_fail(__FILE__, __LINE__, "%s: %zu of %zu KiB stay resident", kinds[kind].name, kept / 1024,
+                      used / 1024);
+        next_step();
+    }
+    for (int i = 0; i < CACHING_THREADS; i++) {
+        join_foreign(threads[i]);
+        free(objects[i]);
+    }
+}
+
+static void memory_of_threads_returns_to_the_system(void)
+{
+    if (!can_measure_memory())
+        SKIP("the tool maps memory of its own");
+    if (!run_in_child(make_and_free_a_million_by_threads))
+        SKIP("the system does not report the process size");
+}
+
+static void *hold_caches(void *event)
+{
+    fill_caches();
+    next_step();
+    CHECK_STATUS(threading_event_wait(event), THREADING_OK);
+    fill_caches();
+    return event;
+}
+
+static void use_caches_in_child(void)
+{
+    fill_caches();
+    exit_with_caches(4);
+    if (can_measure_memory())
+        make_and_free_a_million();
+}
+
+/* The child does not have the threads, but their slots; these are few. */
+static void fork_beside_caches(void)
+{
+    SKIP_FORK_IF_PORTABLE();
+    pthread_t threads[CACHING_THREADS];
+    threading_event *event = threading_event_new();
+    CHECK_INT(pthread_key_create(&object_key, make_in_destructor), 0);
+    step_barrier = threading_barrier_new(CACHING_THREADS + 1, NULL, NULL);
+    for (int i = 0; i < CACHING_THREADS; i++)
+        threads[i] = spawn_foreign(hold_caches, event);
+    next_step();
+    fill_caches();
+    run_in_child(use_caches_in_child);
+    fill_caches();
+    CHECK_STATUS(threading_event_set(event), THREADING_OK);
+    for (int i = 0; i < CACHING_THREADS; i++)
+        CHECK_PTR(join_foreign(threads[i]), event);
+    CHECK_STATUS(threading_event_free(event), THREADING_OK);
+    CHECK_STATUS(threading_barrier_free(step_barrier), THREADING_OK);
+    CHECK_INT(pthread_key_delete(object_key), 0);
+}
+
 /* ------------------------------------------------------------------------------------------------ limits */
 
 static void limit_address_space_later(void)
@@ -234,6 +402,10 @@ static const struct test_case cases[] = {
     {"one object of each kind uses at most 64 MiB of address space", first_objects_use_little_address_space},
     {"at most a tenth of the memory of a million objects stays resident after they are freed",
      memory_returns_to_the_system},
+    {"the same if 40 threads create and free them, and stay alive", memory_of_threads_returns_to_the_system},
+    {"a thread, also a foreign one, frees the slots that it has cached when it ends", threads_free_their_caches},
+    {"a child of fork creates objects, and returns their memory, although other threads had cached slots",
+     fork_beside_caches},
     {"objects and threads can be created after the process limits its address space",
      address_space_may_be_limited_later},
     {"objects, threads and timers can be created with at most 8 MiB of locked memory", memory_may_be_locked},

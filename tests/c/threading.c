@@ -1,20 +1,6 @@
 /* Module functions: version, statuses, last error, current and main thread, enumerate, idents, stack size, sleep,
  * excepthook, argument checks of atexit and shutdown. */
-#include "child.h"
-
-/* A compiler for musl may be without the headers of the kernel. */
-#if defined(__linux__) && defined(__x86_64__) && defined(__has_include)
-#if __has_include(<linux/filter.h>)
-#define HAS_FILTERS
-#endif
-#endif
-#if defined(HAS_FILTERS)
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#endif
+#include "sandbox.h"
 
 /* ----------------------------------------------------------------------------------- version and statuses */
 
@@ -327,20 +313,6 @@ static void dummy_of_an_exiting_thread(void)
 }
 
 #if defined(HAS_FILTERS)
-/* A sandbox in which tgkill fails. The library detects with tgkill that a thread has exited. */
-static void block_tgkill(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {(unsigned short)TEST_COUNT(filter), filter};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(CHILD_SKIPPED);
-}
-
 static void *check_same_after_wait(void *arg)
 {
     threading_thread *self = threading_current_thread();
@@ -351,6 +323,7 @@ static void *check_same_after_wait(void *arg)
     return arg;
 }
 
+/* The library detects with tgkill that a thread has exited. */
 static void check_dummies_without_tgkill(void)
 {
     threading_semaphore *semaphore = threading_semaphore_new(0);
@@ -358,7 +331,7 @@ static void check_dummies_without_tgkill(void)
     pthread_t foreign;
     size_t expected_count = 2;
     end_event = threading_event_new();
-    block_tgkill();
+    block_system_call(SYS_tgkill);
     foreign = spawn_foreign(check_same_after_wait, semaphore);
     CHECK_STATUS(threading_semaphore_acquire_timeout(semaphore, TEST_LIMIT), THREADING_OK);
     for (int i = 0; i < 3; i++)
