@@ -32,7 +32,10 @@
 //! 3. A thread that finds `DYING` gets no reference. It also clears `LIVE` in the word, because the destroying thread
 //!    may have been preempted before doing so.
 //! 4. `advance_generation` clears `DYING`.
-//! 5. In a child of fork that does not have the destroying thread, the first thread that finds `DYING` resolves it:
+//! 5. An object that keeps its reference to itself (`Object::KEEPS_SELF_REF`) drops it by a state of its own, without a
+//!    change here. From then on, the thread that releases the last other reference takes the step to `DYING` from this
+//!    one. That state and the number of the other references are in two words: see `Handle::destroy_if_only_self_ref`.
+//! 6. In a child of fork that does not have the destroying thread, the first thread that finds `DYING` resolves it:
 //!    if `LIVE` is set in the word, the object has its last reference again, and otherwise it is dead.
 //!
 //! # `pins`: the threads that may still access the slot
@@ -44,10 +47,16 @@
 //! | 32 to 61 | the fork epoch of these threads. The count of another epoch is that of the parent's threads, and is ignored |
 //! | 63 `DEAD` | the object has been destroyed; the thread that removes the last pin recycles the slot |
 //!
-//! After `init`, all changes are compare-and-swap with acquire and release, so that what a thread did with the slot
-//! happens before its reuse. One thread changes "no pin" to the next generation, and recycles the slot: the thread that
-//! removes the last pin after `DEAD` was set, or the destroying thread if there is no pin. After that, handles of the
-//! object no longer match the generation, and no call with them can add a pin.
+//! After `init`, changes are compare-and-swap with acquire and release, so that what a thread did with the slot happens
+//! before its reuse. (Objects that are never pinned keep the value of `init`.) One thread changes "no pin" to the next
+//! generation, and recycles the slot: the thread that removes the last pin after `DEAD` was set, or the destroying
+//! thread if there is no pin. After that, handles of the object no longer match the generation, and no call with them
+//! can add a pin.
+//!
+//! The destroying thread makes that change with a store, because a thread that adds a pin and the destroying thread use
+//! Dekker's pattern: the one adds its pin, and then looks for `DYING`; the other sets `DYING`, and then looks for pins.
+//! So either the destroying thread finds the pin, or the other thread finds `DYING` and gives up (`is_pin_counted`). In
+//! the latter case the store may overwrite the pin, whose removal then finds another generation and changes nothing.
 //!
 //! # `link`: the arena's data
 //!
@@ -65,7 +74,7 @@
 //!
 //! The file exceeds 400 lines by its tables and tests, which are about a third of it.
 
-use crate::sys::atomic::{AtomicU64, Ordering};
+use crate::sys::atomic::{AtomicU64, Ordering, fence_after_rmw};
 
 use crate::error::{Error, Result};
 use crate::handle::blocks::BLOCK_SIZE;
@@ -155,7 +164,7 @@ impl Header {
     }
 
     /// The address by which race detectors identify the releases of references.
-    pub(super) fn refs(&self) -> &AtomicU64 {
+    pub(crate) fn refs(&self) -> &AtomicU64 {
         &self.refs
     }
 
@@ -304,26 +313,46 @@ impl Header {
     }
 
     /// Releases one of the user's references. Returns true if the object has no other reference: then the caller
-    /// destroys it. Fails instead if threads are blocked on the object.
-    pub(super) fn drop_user(&self, tag: u64, is_busy: impl Fn() -> bool) -> Result<bool> {
+    /// destroys it. Fails instead if threads are blocked on the object. `has_dropped_self_ref`: one of the library's
+    /// references is that of the object to itself, and does not count any more.
+    #[inline]
+    pub(super) fn drop_user(
+        &self,
+        tag: u64,
+        is_busy: impl Fn() -> bool,
+        has_dropped_self_ref: impl Fn() -> bool,
+    ) -> Result<bool> {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (0, _) => Err(Error::Handle),
             (1, 0) if is_busy() => Err(Error::Busy),
             (1, 0) => Ok(dying(refs)),
+            (1, 1) if has_dropped_self_ref() => Ok(dying(refs)),
             _ => Ok(refs - USER_REF),
         })?;
         Ok(refs & DYING != 0)
     }
 
     /// Releases one of the library's references, as `drop_user`. The library has the reference, so this cannot fail.
-    pub(super) fn drop_internal(&self, tag: u64) -> bool {
+    #[inline]
+    pub(super) fn drop_internal(&self, tag: u64, has_dropped_self_ref: impl Fn() -> bool) -> bool {
         let refs = self.change_refs(tag, |refs| match (user_refs(refs), internal_refs(refs)) {
             (_, 0) => Err(Error::Internal),
             (0, 1) => Ok(dying(refs) | LAST_WAS_INTERNAL),
+            (0, 2) if has_dropped_self_ref() => Ok(dying(refs) | LAST_WAS_INTERNAL),
             _ => Ok(refs - INTERNAL_REF),
         });
         debug_assert!(refs.is_ok());
         refs.is_ok_and(|refs| refs & DYING != 0)
+    }
+
+    /// The object has dropped its reference to itself. If there is no other one, returns true for one caller, which
+    /// then destroys the object. May be called after the object was destroyed.
+    #[inline]
+    pub(super) fn claim_self_ref(&self, tag: u64) -> bool {
+        let refs = tag & GENERATION | INTERNAL_REF;
+        let last = dying(refs) | LAST_WAS_INTERNAL;
+        self.refs.load(Ordering::Relaxed) == refs
+            && self.refs.compare_exchange(refs, last, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Returns whether the only reference is one of the library's. May be stale.
@@ -351,9 +380,16 @@ impl Header {
         }
     }
 
-    /// Adds a pin. Returns false if the slot has another generation.
+    /// Adds a pin. Returns false if the slot has another generation. The caller then calls `is_pin_counted`.
     pub(super) fn add_pin(&self, tag: u64) -> bool {
         self.change_pins(tag & GENERATION, |pins| pins + PIN).is_some()
+    }
+
+    /// Returns whether the pin that the caller has just added is counted, and the object alive. Otherwise, the
+    /// destroying thread may not have seen the pin, and the caller must not use the slot.
+    pub(super) fn is_pin_counted(&self, tag: u64) -> bool {
+        fence_after_rmw();
+        !self.is_dying(tag) && self.is_live(tag)
     }
 
     /// Changes the number of pins that the caller has added for other threads, which have not adopted them yet. The
@@ -374,9 +410,12 @@ impl Header {
     #[inline(always)]
     pub(super) fn mark_dead(&self, tag: u64) -> bool {
         let generation = tag & GENERATION;
-        let pins = self.pins.load(Ordering::Relaxed);
+        // Orders the change to `DYING` before the load: see the table.
+        fence_after_rmw();
+        let pins = self.pins.load(Ordering::Acquire);
         let is_pinned = pins & PIN_COUNT_MASK != 0 && pins & !PIN_COUNT_MASK == unpinned(generation);
-        if !is_pinned && self.try_advance_pin_generation(pins, generation) {
+        if !is_pinned {
+            self.pins.store(unpinned((generation + 1) & GENERATION), Ordering::Release);
             return true;
         }
         let pins = self.change_pins(generation, |pins| pins | DEAD);
@@ -425,9 +464,9 @@ mod tests {
         };
         header.publish(1, 0, last);
         let was_last = if last == USER_REF {
-            header.drop_user(FIRST_TAG, || false).unwrap()
+            header.drop_user(FIRST_TAG, || false, || false).unwrap()
         } else {
-            header.drop_internal(FIRST_TAG)
+            header.drop_internal(FIRST_TAG, || false)
         };
         assert!(was_last);
         let other_epoch = header.refs.load(Ordering::Relaxed) ^ 1 << DYING_EPOCH_SHIFT;
@@ -446,6 +485,6 @@ mod tests {
         let header = left_dying(USER_REF);
         header.clear_live(FIRST_TAG);
         assert_eq!(header.add_user(FIRST_TAG), Err(Error::Handle));
-        assert_eq!(header.drop_user(FIRST_TAG, || true), Err(Error::Handle));
+        assert_eq!(header.drop_user(FIRST_TAG, || true, || false), Err(Error::Handle));
     }
 }

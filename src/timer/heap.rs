@@ -76,6 +76,14 @@ impl Heap {
         first.copied()
     }
 
+    /// Moves the nursery into the heap, so that the next calls of `peek` do not scan it. If memory is exhausted, they do.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        if !self.nursery.is_empty() {
+            let _ = self.flush_nursery();
+        }
+    }
+
     /// Prefetches the slots that the removal and the run of the next timer access. The timers in them were started some
     /// time ago, usually by another thread, so that they are rarely in the cache.
     #[inline]

@@ -41,7 +41,8 @@ impl Handle<Timer> {
         let thread = Thread::create_with_internal_ref(TIMER | inherited_daemon(), function, arg)?;
         // The timer takes over the reference to the thread. If no timer can be created, the thread is destroyed, and
         // the argument still belongs to the caller.
-        Timer::create(thread, interval).inspect_err(|_| thread.internal_unref())
+        // SAFETY: `thread` is a new reference.
+        unsafe { Timer::create(thread, interval) }.inspect_err(|_| thread.internal_unref())
     }
 
     /// Returns the timer's thread. The timer holds a reference to it.
@@ -51,9 +52,9 @@ impl Handle<Timer> {
 
     /// Starts the timer. A timer can be started once.
     pub fn start(self) -> Result<()> {
-        self.check()?;
+        let (timer, tag) = self.check()?;
         init_runtime_for_start()?;
-        start::start(self)
+        start::start(timer, tag)
     }
 
     /// Cancels the timer: its function will never be called. Returns false if the function has already begun.
@@ -65,9 +66,10 @@ impl Handle<Timer> {
         let (timer, state) = self.read(|timer| (timer, timer.state()))?;
         match state {
             PENDING => {
-                // SAFETY: the timer was found pending, and holds a reference to itself until `internal_unref`, below,
-                // or that in `finishing::finish`.
+                // SAFETY: the timer was found pending, and holds a reference to itself until `set_finished`, below, or
+                // in `finishing::finish`.
                 let thread = unsafe { timer.thread_unchecked() };
+                Handle::prefetch(thread);
                 if ident::is_child() && thread.state() == DONE {
                     // Another thread is discarding this timer, which was started in the parent.
                     return Ok(true);
@@ -79,10 +81,7 @@ impl Handle<Timer> {
                     drop(registry);
                     finishing::destroy_arg_and_finish(thread, timer);
                 } else {
-                    let deferred = registry.finish_timer(thread);
-                    drop(registry);
-                    deferred.wake();
-                    self.internal_unref();
+                    finishing::finish_locked(registry, thread, timer);
                 }
                 Ok(true)
             }

@@ -132,9 +132,13 @@ fn finish_and_wait_for_next(
     loop {
         inject(FaultPoint::TimerWorker);
         let mut registry = registry::lock();
-        // SAFETY: the timer holds a reference to itself until `internal_unref`, below.
-        let ended_timer =
-            finished.take().map(|timer| (registry.finish_timer(unsafe { timer.thread_unchecked() }), timer));
+        let ended_timer = finished.take().map(|timer| {
+            // SAFETY: the timer holds a reference to itself until `set_finished`, below.
+            let deferred = registry.finish_timer(unsafe { timer.thread_unchecked() });
+            let tag = timer.tag();
+            timer.set_finished();
+            (deferred, timer, tag)
+        });
         let timers = &mut registry.timers;
         let superseded = timers.leader_term != term;
         if ended_timer.is_some() {
@@ -145,9 +149,9 @@ fn finish_and_wait_for_next(
         let until = timers.leader_wakes_at;
         let must_notify_waiters = core::mem::take(&mut timers.must_notify_waiters);
         drop(registry);
-        if let Some((deferred, timer)) = ended_timer {
+        if let Some((deferred, timer, tag)) = ended_timer {
             deferred.wake();
-            Handle::of(timer).internal_unref();
+            Handle::destroy_if_only_self_ref(timer, tag);
         }
         if due.is_none() && state.has_unchecked_functions() {
             let was_clean = state.is_clean;
@@ -359,6 +363,7 @@ impl TimerQueue {
             return None;
         }
         self.heap.remove(first.timer);
+        self.heap.settle();
         self.heap.prefetch_next();
         first.timer.set_fired();
         self.leader_in_callback = true;
