@@ -48,6 +48,7 @@ pub(crate) mod note;
 pub(crate) mod slot_cache;
 
 use crate::sys::atomic::{Ordering, fence, fence_after_rmw};
+use crate::sys::memory;
 use core::marker::PhantomData;
 
 use crate::error::{Error, Result};
@@ -315,18 +316,9 @@ impl<T: Object> Handle<T> {
     /// Prefetches a slot that will soon be changed. This is only a hint: the slot may contain any object or none.
     #[inline(always)]
     pub(crate) fn prefetch(slot: &'static T) {
-        #[cfg(all(target_arch = "x86_64", not(model)))]
         for line in (0..size_of::<T>()).step_by(64) {
-            let address = core::ptr::from_ref(slot).cast::<u8>().wrapping_add(line);
-            // For a write: a line that another CPU has changed is then requested once, and not again by the first
-            // store. A store that misses the cache delays the next locked instruction.
-            // SAFETY: a hint, which processors without it execute as no operation.
-            unsafe {
-                core::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly))
-            };
+            memory::prefetch_for_write(core::ptr::from_ref(slot).cast::<u8>().wrapping_add(line));
         }
-        #[cfg(not(all(target_arch = "x86_64", not(model))))]
-        let _ = slot;
     }
 
     /// Calls `f` with the object while its slot is pinned.

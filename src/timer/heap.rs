@@ -76,10 +76,12 @@ impl Heap {
         first.copied()
     }
 
-    /// Moves the nursery into the heap, so that the next calls of `peek` do not scan it. If memory is exhausted, they do.
+    /// Moves the nursery into the heap if it is so long that the next calls of `peek` would take longer. The leader
+    /// calls this while timers are due. If memory is exhausted, the nursery stays.
     #[inline]
     pub(crate) fn settle(&mut self) {
-        if !self.nursery.is_empty() {
+        const SHORT: usize = 4;
+        if self.nursery.len() > SHORT {
             let _ = self.flush_nursery();
         }
     }

@@ -10,6 +10,28 @@
 //! - `finishing`: what happens when a timer has fired or was cancelled;
 //! - `worker`: the OS threads that run the functions of timers;
 //! - `start`: the start of a timer.
+//!
+//! # What a start and a cancel cost
+//!
+//! Most timers are timeouts that are cancelled. More than half of the time of such a timer is spent in locked
+//! instructions, the next fifth in reading the clock. If no other thread uses the timer:
+//!
+//! | call | locked instructions | for |
+//! |---|---|---|
+//! | creation | 0 | the slots of the timer and of its thread are usually in the calling thread's cache of slots |
+//! | start | 3 | the timer's reference to itself, at which a stale handle fails; the registry mutex |
+//! | cancel | 2 | the registry mutex, under which a bit of the state drops that reference |
+//! | free | 2 | the last reference to the timer, and the last one to its thread |
+//!
+//! *A heap, not a timing wheel.* Timers that are cancelled soon after their start never leave the nursery of the heap,
+//! whose operations take constant time as those of a wheel do. The cancel of any other timer accesses one entry of the
+//! heap that is not in the cache, and one other timer; it would access as much in a wheel. And the buckets of a wheel
+//! would have to be sorted, because functions are called in the order of their deadlines.
+//!
+//! *One mutex, not one per thread.* Enumeration in the order of the starts, the number of threads, exit, and fork need
+//! all pending timers: they would lock the mutexes of all threads, and each start would increment a common number. With
+//! one mutex, several threads that start and cancel timers together are about as fast as one, because each of them uses
+//! the mutex several times before the next one gets it: see `SpinWait::for_busy_mutex`.
 
 pub(crate) mod finishing;
 pub(crate) mod heap;
@@ -74,6 +96,7 @@ impl Handle<Timer> {
                     // Another thread is discarding this timer, which was started in the parent.
                     return Ok(true);
                 }
+                thread.links.prefetch_neighbours();
                 timer.set_state(CANCELLED);
                 registry.timers.unschedule(timer);
                 happens_after(thread);

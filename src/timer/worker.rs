@@ -350,8 +350,8 @@ impl TimerQueue {
             }
         }
         // SAFETY: the caller holds the registry mutex, under which a timer in the heap is pending and thus alive.
-        let function = unsafe { first.timer.thread_unchecked() }.function_address();
-        if state.needs_check_before(function) {
+        let thread = unsafe { first.timer.thread_unchecked() };
+        if state.needs_check_before(thread.function_address()) {
             return None;
         }
         if self.unclean && self.spawning_replacement {
@@ -365,6 +365,7 @@ impl TimerQueue {
         self.heap.remove(first.timer);
         self.heap.settle();
         self.heap.prefetch_next();
+        thread.links.prefetch_neighbours();
         first.timer.set_fired();
         self.leader_in_callback = true;
         self.fired += 1;
