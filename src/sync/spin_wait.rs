@@ -4,31 +4,48 @@ use crate::sys::atomic::AtomicU32;
 use crate::sys::futex;
 use crate::time::Deadline;
 
-/// Counts the rounds of one spin. Each round is twice as long as the one before; all of them take about a microsecond.
-pub(crate) struct SpinWait(u32);
+/// Counts the rounds of one spin. Each round is twice as long as the one before, up to a limit.
+pub(crate) struct SpinWait {
+    /// The binary logarithm of the length of the next round, if that is at most `longest`.
+    round: u32,
+    longest: u32,
+    end: u32,
+}
 
 // Under a model checker, a round would only be one more point at which threads are switched.
-const SPIN_LIMIT: u32 = if cfg!(model) { 0 } else { 6 };
+const END: u32 = if cfg!(model) { 0 } else { 6 };
+const FIRST_OF_BUSY: u32 = 6;
+const LONGEST_OF_BUSY: u32 = 9;
+const END_OF_BUSY: u32 = if cfg!(model) { 0 } else { 12 };
 
 impl SpinWait {
+    /// All rounds together take about a microsecond.
     pub(crate) fn new() -> Self {
-        SpinWait(0)
+        SpinWait { round: 0, longest: END, end: END }
+    }
+
+    /// For a mutex that threads lock in quick succession, each for a few dozen nanoseconds, and whose data is in
+    /// several cache lines. The first round takes about a microsecond, so that the owner, which usually needs the mutex
+    /// again soon, locks it several times while its CPU still has these lines. All rounds together take some 20
+    /// microseconds: a thread that parks would cost the owner a system call.
+    pub(crate) fn for_busy_mutex() -> Self {
+        SpinWait { round: FIRST_OF_BUSY, longest: LONGEST_OF_BUSY, end: END_OF_BUSY }
     }
 
     /// Spins for one round. Returns false, without spinning, when the caller should park.
     #[inline]
     pub(crate) fn spin(&mut self) -> bool {
-        if self.0 == SPIN_LIMIT {
+        if self.round >= self.end {
             return false;
         }
-        for _ in 0..1 << self.0 {
+        for _ in 0..1 << self.round.min(self.longest) {
             crate::sys::atomic::spin_loop();
         }
-        self.0 += 1;
+        self.round += 1;
         true
     }
 
-    /// Spins for one round, or sleeps after `SPIN_LIMIT` rounds. For a thread that polls until another thread, which
+    /// Spins for one round, or sleeps after the last one. For a thread that polls until another thread, which
     /// does not wake it, has finished a few instructions: the other thread may have a lower priority and need this CPU.
     #[cold]
     pub(crate) fn spin_or_sleep(&mut self) {
