@@ -148,7 +148,11 @@ fn finish_and_wait_for_next(
         let due = if superseded { None } else { timers.pop_due(now, state) };
         let until = timers.leader_wakes_at;
         let must_notify_waiters = core::mem::take(&mut timers.must_notify_waiters);
+        let must_wake_follower = core::mem::take(&mut timers.must_wake_follower);
         drop(registry);
+        if must_wake_follower {
+            bump_and_wake(&FOLLOWER_FUTEX);
+        }
         if let Some((deferred, timer, tag)) = ended_timer {
             deferred.wake();
             Handle::destroy_if_only_self_ref(timer, tag);
@@ -323,7 +327,7 @@ impl TimerQueue {
             return true;
         }
         if self.followers > 0 {
-            bump_and_wake(&FOLLOWER_FUTEX);
+            self.must_wake_follower = true;
         } else if self.spawning || self.retry_at.has_passed() && self.ensure_thread().is_ok() {
             self.clear_spawn_refusal();
         } else {
